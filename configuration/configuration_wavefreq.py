@@ -1,0 +1,240 @@
+# Copyright 2026 The tellsign authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""WaveFreq model configuration."""
+
+import math
+from typing import Any, ClassVar
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+from transformers.utils import auto_docstring
+
+
+@auto_docstring(
+    custom_intro="""
+    Configuration of a [`WaveFreqModel`]: a residual network with wavelet attention beside its downsampling stages and
+    one frequency branch (FreqNet) on the image.
+
+    The defaults are the network that ships with the package. [`WaveFreqConfig.seed`] gives the network of the first
+    published version, 24,782,552 parameters.
+    """
+)
+@strict
+class WaveFreqConfig(PreTrainedConfig):
+    r"""
+    num_channels (`int`, *optional*, defaults to 3):
+        Number of channels of the image.
+    image_size (`int`, *optional*, defaults to 32):
+        Side of the training images in pixels. Other sizes work at the call if `total_stride` divides them.
+    embedding_size (`int`, *optional*, defaults to 32):
+        Number of channels after the stem.
+    stem_kernel_size (`int`, *optional*, defaults to 3):
+        Kernel size of the stem's convolution, odd.
+    stem_stride (`int`, *optional*, defaults to 1):
+        Stride of the stem's convolution.
+    stem_wavelet_attention (`bool`, *optional*, defaults to `False`):
+        Whether the stem halves its map by wavelet attention, where a ResNet has a max-pool.
+    hidden_sizes (`list[int]`, *optional*, defaults to `[32, 128, 256]`):
+        Number of channels of each stage.
+    depths (`list[int]`, *optional*, defaults to `[1, 2, 2]`):
+        Number of residual layers of each stage.
+    layer_type (`str`, *optional*, defaults to `"basic"`):
+        Residual layer: `"basic"` (two 3x3 convolutions) or `"bottleneck"` (1x1, 3x3, 1x1, as in ResNet-50).
+    downsample_in_first_stage (`bool`, *optional*, defaults to `False`):
+        Whether the first stage halves its input. Every later stage does.
+    convolution_bias (`bool`, *optional*, defaults to `False`):
+        Whether the backbone's convolutions have a bias although a batch normalization follows.
+    wavelet (`str`, *optional*, defaults to `"haar"`):
+        Wavelet of the attention, by its PyWavelets name. All but `"haar"` need `pytorch-wavelets`.
+    keep_high_high (`bool`, *optional*, defaults to `False`):
+        Whether the diagonal detail (HH) joins LH and HL in the attention. WA-CNN drops it.
+    wavelet_stages (`list[int]`, *optional*, defaults to `[1, 2]`):
+        Indices of the stages that carry wavelet attention beside their residual layers. They must downsample.
+    wavelet_normalization (`bool`, *optional*, defaults to `True`):
+        Whether batch normalization follows the projection of the wavelet attention.
+    frequency_stage (`int`, *optional*, defaults to 1):
+        Index of the stage whose output the frequency branch joins. `None` for no branch.
+    frequency_hidden_sizes (`list[int]`, *optional*, defaults to `[8, 16]`):
+        Number of channels after the first and the second frequency convolution of the branch.
+    frequency_strides (`list[int]`, *optional*, defaults to `[2, 1]`):
+        Stride of the first and the second frequency convolution of the branch, 1 or 2. What is left of the stride
+        at `frequency_stage` follows in convolutions at the branch's end.
+    high_pass (`str`, *optional*, defaults to `"centered"`):
+        `"centered"` zeroes the central `height / 2` x `width / 2` of the shifted spectrum (FreqNet).
+        `"corner"` zeroes rows `0..height / 4` and columns `0..width / 4` of the unshifted one, which is not a
+        high-pass; it is there to reproduce the first published version.
+    frequency_convolution (`str`, *optional*, defaults to `"complex"`):
+        `"complex"` convolves real and imaginary parts (1x1, FreqNet); `"polar"` convolves amplitude and phase
+        (3x3, the first published version).
+    hidden_act (`str`, *optional*, defaults to `"relu"`):
+        Activation of all layers.
+    average_flips (`bool`, *optional*, defaults to `False`):
+        Whether inference averages the logits of the image and of its mirror image.
+    temperature (`float`, *optional*, defaults to 1.0):
+        Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
+    initializer_range (`float`, *optional*, defaults to 0.02):
+        Not used by the convolutions, which take He's initialization; for the library's generic layers.
+
+    Raises:
+        ValueError: If fields contradict each other, or the strides do not divide `image_size`.
+
+    Example:
+    ```python
+    >>> from tellsign import WaveFreqConfig, WaveFreqForImageClassification
+
+    >>> configuration = WaveFreqConfig()
+    >>> model = WaveFreqForImageClassification(configuration)
+    >>> configuration = model.config
+    ```
+    """
+
+    model_type = "wavefreq"
+    layer_types: ClassVar[tuple[str, ...]] = ("basic", "bottleneck")
+    high_passes: ClassVar[tuple[str, ...]] = ("centered", "corner")
+    frequency_convolutions: ClassVar[tuple[str, ...]] = ("complex", "polar")
+
+    num_channels: int = 3
+    image_size: int = 32
+    embedding_size: int = 32
+    stem_kernel_size: int = 3
+    stem_stride: int = 1
+    stem_wavelet_attention: bool = False
+    hidden_sizes: list[int] | tuple[int, ...] = (32, 128, 256)
+    depths: list[int] | tuple[int, ...] = (1, 2, 2)
+    layer_type: str = "basic"
+    downsample_in_first_stage: bool = False
+    convolution_bias: bool = False
+    wavelet: str = "haar"
+    keep_high_high: bool = False
+    wavelet_stages: list[int] | tuple[int, ...] = (1, 2)
+    wavelet_normalization: bool = True
+    frequency_stage: int | None = 1
+    frequency_hidden_sizes: list[int] | tuple[int, ...] = (8, 16)
+    frequency_strides: list[int] | tuple[int, ...] = (2, 1)
+    high_pass: str = "centered"
+    frequency_convolution: str = "complex"
+    hidden_act: str = "relu"
+    average_flips: bool = False
+    temperature: float = 1.0
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs):
+        self.hidden_sizes = list(self.hidden_sizes)
+        self.depths = list(self.depths)
+        self.wavelet_stages = list(self.wavelet_stages)
+        self.frequency_hidden_sizes = list(self.frequency_hidden_sizes)
+        self.frequency_strides = list(self.frequency_strides)
+        if self.id2label is None and kwargs.get("num_labels", 2) == 2:
+            self.id2label = {0: "real", 1: "fake"}
+            self.label2id = {"real": 0, "fake": 1}
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def seed(cls, **kwargs) -> "WaveFreqConfig":
+        """Configuration of the first published network (Team 57, Adobe challenge 2024): 24,782,552 parameters."""
+        published = dict(
+            embedding_size=64,
+            stem_kernel_size=7,
+            stem_stride=2,
+            stem_wavelet_attention=True,
+            hidden_sizes=[256, 512, 1024, 2048],
+            depths=[3, 4, 6, 3],
+            layer_type="bottleneck",
+            convolution_bias=True,
+            wavelet_stages=[1],
+            wavelet_normalization=False,
+            frequency_stage=0,
+            frequency_hidden_sizes=[64, 128],
+            frequency_strides=[1, 1],
+            high_pass="corner",
+            frequency_convolution="polar",
+        )
+        return cls(**(published | kwargs))
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "WaveFreqConfig":
+        """As in the base class, but the configuration of another model raises a `ValueError`."""
+        model_type = config_dict.get("model_type", cls.model_type)
+        if model_type != cls.model_type:
+            raise ValueError(f"the checkpoint is a model of type {model_type}, expected {cls.model_type}")
+        return super().from_dict(config_dict, **kwargs)
+
+    @property
+    def stem_total_stride(self) -> int:
+        """Factor by which the stem reduces height and width."""
+        return self.stem_stride * (2 if self.stem_wavelet_attention else 1)
+
+    @property
+    def stage_strides(self) -> list[int]:
+        """Factor by which each stage reduces height and width, 1 or 2."""
+        return [2 if index or self.downsample_in_first_stage else 1 for index in range(len(self.depths))]
+
+    def stride_after(self, stage: int) -> int:
+        """Factor by which height and width are reduced at the output of the given stage."""
+        return self.stem_total_stride * 2 ** sum(stride == 2 for stride in self.stage_strides[: stage + 1])
+
+    @property
+    def total_stride(self) -> int:
+        """Factor by which the network reduces height and width; image sizes must be multiples of it."""
+        return self.stride_after(len(self.depths) - 1)
+
+    def validate_choices(self):
+        """Check the fields that name one of several variants."""
+        for field, choices in (
+            ("layer_type", self.layer_types),
+            ("high_pass", self.high_passes),
+            ("frequency_convolution", self.frequency_convolutions),
+        ):
+            if getattr(self, field) not in choices:
+                raise ValueError(f"{field}={getattr(self, field)!r} is not one of {', '.join(choices)}")
+        if self.stem_kernel_size % 2 == 0:
+            raise ValueError(f"stem_kernel_size={self.stem_kernel_size} must be odd")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature={self.temperature} must be positive")
+
+    def validate_stages(self):
+        """Check that the stage lists fit together and that the strides divide `image_size`."""
+        if not self.depths or len(self.depths) != len(self.hidden_sizes) or min(self.depths) < 1:
+            raise ValueError(
+                f"depths={self.depths} and hidden_sizes={self.hidden_sizes} must be of equal length, each depth >= 1"
+            )
+        for stage in self.wavelet_stages:
+            if not 0 <= stage < len(self.depths) or self.stage_strides[stage] != 2:
+                raise ValueError(f"wavelet_stages={self.wavelet_stages}: there is no stage {stage} that downsamples")
+        if self.frequency_stage is not None:
+            if not 0 <= self.frequency_stage < len(self.depths):
+                raise ValueError(f"frequency_stage={self.frequency_stage}: there are {len(self.depths)} stages")
+            if len(self.frequency_hidden_sizes) != 2 or len(self.frequency_strides) != 2:
+                raise ValueError(
+                    f"frequency_hidden_sizes={self.frequency_hidden_sizes} and "
+                    f"frequency_strides={self.frequency_strides} must hold two numbers each"
+                )
+            if not set(self.frequency_strides) <= {1, 2}:
+                raise ValueError(f"frequency_strides={self.frequency_strides} must be 1 or 2")
+            if self.stem_stride & (self.stem_stride - 1):
+                raise ValueError(f"stem_stride={self.stem_stride} must be a power of 2 beside a frequency branch")
+            stride = self.stride_after(self.frequency_stage)
+            if stride % math.prod(self.frequency_strides):
+                raise ValueError(
+                    f"frequency_strides={self.frequency_strides} exceed the stride {stride} of stage "
+                    f"{self.frequency_stage}, which the branch joins"
+                )
+        if self.image_size < 4 or self.image_size % self.total_stride:
+            raise ValueError(
+                f"image_size={self.image_size} must be a multiple of the network's stride {self.total_stride}, "
+                "and at least 4"
+            )
+
+
+__all__ = ["WaveFreqConfig"]

@@ -1,0 +1,69 @@
+# Copyright 2026 The tellsign authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Opening images from files and bytes."""
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+
+def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None = None) -> Image.Image:
+    """Opens an image as Pillow users expect it: upright, first frame, RGB.
+
+    EXIF orientation is applied; of an animation the first frame is taken; 16-bit greys are scaled to 8 bits, where
+    Pillow's own conversion would clip them; CMYK, palettes and alpha go through `Image.convert("RGB")`.
+
+    Args:
+        source (`str`, `os.PathLike`, `bytes` or `PIL.Image.Image`): A path, the content of an image file, or an image.
+        name (`str`, *optional*): What to call the image in an error. Defaults to the path.
+
+    Returns:
+        `PIL.Image.Image` in mode RGB.
+
+    Raises:
+        ValueError: If the source is missing, empty, truncated, not an image, or larger than Pillow's limit for a
+            decompression bomb (`PIL.Image.MAX_IMAGE_PIXELS`). The message names the file and the reason.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        name = name or os.fspath(source)
+    name = name or "image"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if isinstance(source, Image.Image):
+                image = source
+            else:
+                content = source if isinstance(source, bytes) else Path(source).read_bytes()
+                if not content:
+                    raise ValueError("the file is empty")
+                image = Image.open(io.BytesIO(content))
+            image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):
+            grey = np.asarray(image, dtype=np.int64)
+            image = Image.fromarray((grey.clip(0, 65535) // 257).astype(np.uint8))
+        return image.convert("RGB")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"{name}: more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS}") from error
+    except Image.UnidentifiedImageError as error:
+        raise ValueError(f"{name}: not an image, or of a format that Pillow does not know") from error
+    # Pillow's decoders raise these on damaged files.
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+__all__ = ["load_image"]

@@ -1,0 +1,52 @@
+# Copyright 2026 The tellsign authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Image processor class for WaveFreq."""
+
+import torch
+from transformers.image_processing_backends import TorchvisionBackend
+from transformers.image_utils import PILImageResampling
+from transformers.utils import auto_docstring
+
+
+@auto_docstring(
+    custom_intro="""
+    Brings images to `size` (32x32) without keeping the aspect ratio, scales them to [0, 1] and normalizes them by
+    CIFAKE's training mean and standard deviation.
+
+    Takes what every image processor of transformers takes: PIL images, arrays or tensors with channels first or last,
+    uint8 in 0..255 (or floats in the same range; pass `do_rescale=False` for floats in [0, 1]), grey, RGB or RGBA,
+    single or in lists. Gives `pixel_values` of shape `(batch_size, 3, size["height"], size["width"])`, float32.
+    Raises a `ValueError` if an image holds NaN or infinite pixels.
+    """
+)
+class WaveFreqImageProcessor(TorchvisionBackend):
+    resample = PILImageResampling.BICUBIC
+    image_mean = [0.4852, 0.4745, 0.4325]
+    image_std = [0.2380, 0.2355, 0.2588]
+    size = {"height": 32, "width": 32}
+    do_resize = True
+    do_rescale = True
+    do_normalize = True
+    do_convert_rgb = True
+
+    def process_image(self, image, *args, **kwargs) -> torch.Tensor:
+        processed = super().process_image(image, *args, **kwargs)
+        if processed.is_floating_point() and not torch.isfinite(processed).all():
+            raise ValueError(
+                f"image of shape {tuple(processed.shape)} has NaN or infinite pixels, expected finite ones"
+            )
+        return processed
+
+
+__all__ = ["WaveFreqImageProcessor"]

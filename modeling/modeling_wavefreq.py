@@ -1,0 +1,498 @@
+# Copyright 2026 The tellsign authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""PyTorch WaveFreq model."""
+
+import math
+from functools import partial
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPoolingAndNoAttention,
+    ImageClassifierOutputWithNoAttention,
+)
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, auto_docstring
+from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
+
+
+def haar_transform(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Low band and details of one level of the orthonormal 2D Haar transform.
+
+    Args:
+        image (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`): Even height and width.
+
+    Returns:
+        LL, LH + HL and HH, each of shape `(batch_size, num_channels, height / 2, width / 2)`. For the 2x2 block
+        `[[a, b], [c, d]]` they are `(a + b + c + d) / 2`, `a - d` and `(a - b - c + d) / 2`.
+    """
+    a, b = image[..., ::2, ::2], image[..., ::2, 1::2]
+    c, d = image[..., 1::2, ::2], image[..., 1::2, 1::2]
+    return nn.functional.avg_pool2d(image, 2) * 2, a - d, (a - b - c + d) / 2
+
+
+def _fourier_basis(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Real and negative imaginary part of the orthonormal DFT matrix, each `(size, size)`, float32."""
+    index = torch.arange(size, device=device)
+    angle = (2 * math.pi / size) * ((index[:, None] * index[None, :]) % size).to(torch.float32)
+    return torch.cos(angle) / math.sqrt(size), torch.sin(angle) / math.sqrt(size)
+
+
+def fourier_transform(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Orthonormal 2D DFT. For ONNX, which has no complex tensors, it is written as matrix products.
+
+    Args:
+        image (`torch.Tensor` of shape `(..., height, width)`): Real, float32.
+
+    Returns:
+        Real and imaginary part of the unshifted spectrum, each of the shape of `image`.
+    """
+    if not torch.onnx.is_in_onnx_export():
+        spectrum = torch.fft.fft2(image, norm="ortho")
+        return spectrum.real, spectrum.imag
+    row_cos, row_sin = _fourier_basis(image.shape[-2], image.device)
+    column_cos, column_sin = _fourier_basis(image.shape[-1], image.device)
+    by_cos, by_sin = image @ column_cos, image @ column_sin
+    return row_cos @ by_cos - row_sin @ by_sin, -(row_sin @ by_cos) - row_cos @ by_sin
+
+
+def inverse_fourier_transform(real: torch.Tensor, imaginary: torch.Tensor) -> torch.Tensor:
+    """Real part of the orthonormal inverse 2D DFT of a spectrum, see [`fourier_transform`]."""
+    if not torch.onnx.is_in_onnx_export():
+        return torch.fft.ifft2(torch.complex(real, imaginary), norm="ortho").real
+    row_cos, row_sin = _fourier_basis(real.shape[-2], real.device)
+    column_cos, column_sin = _fourier_basis(real.shape[-1], real.device)
+    by_cos = real @ column_cos - imaginary @ column_sin
+    by_sin = real @ column_sin + imaginary @ column_cos
+    return row_cos @ by_cos - row_sin @ by_sin
+
+
+def amplitude_and_phase(real: torch.Tensor, imaginary: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Polar form of a real image's spectrum: amplitude, and phase in (-pi, pi], each of the shape of `real`.
+
+    The frequencies that are their own conjugates have no imaginary part; without saying so, rounding would decide
+    between their phases pi and -pi. Where the amplitude is zero, phase and gradient are zero.
+    """
+    rows = torch.arange(real.shape[-2], device=real.device)[:, None]
+    columns = torch.arange(real.shape[-1], device=real.device)[None, :]
+    own_conjugate = ((2 * rows) % real.shape[-2] == 0) & ((2 * columns) % real.shape[-1] == 0)
+    power = real.square() + imaginary.square()
+    phase = torch.atan2(imaginary, real + (power == 0).to(real.dtype))
+    return torch.sqrt(power + 1e-12), torch.where(own_conjugate, math.pi * (real < 0).to(real.dtype), phase)
+
+
+def high_pass_filter(image: torch.Tensor, kind: str = "centered") -> torch.Tensor:
+    """High-frequency representation of an image: DFT, zero a block, inverse DFT, real part.
+
+    Args:
+        image (`torch.Tensor` of shape `(..., height, width)`): Real, float32.
+        kind (`str`, *optional*, defaults to `"centered"`):
+            `"centered"` zeroes where row and column are in the central half of the shifted spectrum, rows
+            `h // 4 .. h // 4 * 3` and columns `w // 4 .. w // 4 * 3` (FreqNet, arXiv 2403.07240, section 3.2).
+            `"corner"` zeroes rows `0 .. h // 4` and columns `0 .. w // 4` of the unshifted spectrum.
+
+    Returns:
+        `torch.Tensor` of the shape of `image`.
+    """
+    height, width = image.shape[-2:]
+    rows = torch.arange(height, device=image.device)[:, None]
+    columns = torch.arange(width, device=image.device)[None, :]
+    if kind == "centered":
+        rows, columns = (rows + height // 2) % height, (columns + width // 2) % width
+        low_rows = (rows >= height // 4) & (rows < height // 4 * 3)
+        low_columns = (columns >= width // 4) & (columns < width // 4 * 3)
+        keep = ~(low_rows & low_columns)
+    else:
+        keep = (rows >= height // 4) & (columns >= width // 4)
+    real, imaginary = fourier_transform(image)
+    keep = keep.to(image.dtype)
+    return inverse_fourier_transform(real * keep, imaginary * keep)
+
+
+class WaveFreqConvLayer(nn.Module):
+    """Convolution, batch normalization and, unless switched off, the activation."""
+
+    def __init__(
+        self,
+        config: WaveFreqConfig,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        stride: int = 1,
+        bias: bool = False,
+        activate: bool = True,
+    ):
+        super().__init__()
+        self.convolution = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride=stride, padding=kernel_size // 2, bias=bias
+        )
+        self.normalization = nn.BatchNorm2d(out_channels)
+        self.activation = ACT2FN[config.hidden_act] if activate else nn.Identity()
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.activation(self.normalization(self.convolution(hidden_states)))
+
+
+class WaveFreqWaveletAttention(nn.Module):
+    """Halves a map by a wavelet transform whose low band is weighted by its details, then projects the channels.
+
+    `LL + LL * softmax(LH + HL)` over channels (WA-CNN, arXiv 2201.09271), then a 1x1 convolution.
+    """
+
+    def __init__(self, config: WaveFreqConfig, in_channels: int, out_channels: int):
+        super().__init__()
+        self.keep_high_high = config.keep_high_high
+        self.transform = None
+        # CODEPATH: the packaged and the seed network use "haar"; researchers' checkpoints may use any other wavelet.
+        if config.wavelet != "haar":
+            try:
+                from pytorch_wavelets import DWTForward
+            except ImportError as error:
+                raise ImportError(
+                    f'wavelet="{config.wavelet}" needs pytorch-wavelets, which itself needs setuptools<82: '
+                    "pip install pytorch-wavelets 'setuptools<82'"
+                ) from error
+            self.transform = DWTForward(J=1, wave=config.wavelet, mode="periodization")
+        self.projection = nn.Conv2d(in_channels, out_channels, kernel_size=1)
+        # CODEPATH: the seed network adds the bare projection; the packaged one, trained at a high rate, normalizes it.
+        self.normalization = nn.BatchNorm2d(out_channels) if config.wavelet_normalization else nn.Identity()
+
+    def bands(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """LL, LH + HL and HH of the map, each `(batch_size, num_channels, height / 2, width / 2)`."""
+        if self.transform is None:
+            return haar_transform(hidden_states)
+        # pytorch-wavelets mixes dtypes under autocast.
+        with torch.autocast(device_type=hidden_states.device.type, enabled=False):
+            low, (high,) = self.transform(hidden_states.float())
+        low, high = low.to(hidden_states.dtype), high.to(hidden_states.dtype)
+        return low, high[:, :, 0] + high[:, :, 1], high[:, :, 2]
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        low, detail, diagonal_detail = self.bands(hidden_states)
+        if self.keep_high_high:
+            detail = detail + diagonal_detail
+        attention = torch.softmax(detail, dim=1, dtype=torch.float32).to(low.dtype)
+        return self.normalization(self.projection(low + low * attention))
+
+
+class WaveFreqHighFrequencyLayer(nn.Module):
+    """High-pass filter over space, then convolution, batch normalization, activation (FreqNet's HFRFS)."""
+
+    def __init__(self, config: WaveFreqConfig, channels: int):
+        super().__init__()
+        self.high_pass = config.high_pass
+        self.layer = WaveFreqConvLayer(config, channels, channels)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device_type=hidden_states.device.type, enabled=False):
+            high = high_pass_filter(hidden_states.float(), self.high_pass)
+        return self.layer(high.to(hidden_states.dtype))
+
+
+class WaveFreqFrequencyConvolution(nn.Module):
+    """Convolution of the spectrum between two convolutions of the map (FreqNet's FCL, arXiv 2403.07240, section 3.4).
+
+    The two parts of the spectrum, real and imaginary or amplitude and phase, each pass through a convolution of their
+    own.
+    """
+
+    def __init__(self, config: WaveFreqConfig, in_channels: int, out_channels: int, stride: int):
+        super().__init__()
+        self.polar = config.frequency_convolution == "polar"
+        kernel_size = 3 if self.polar else 1
+        self.layer_in = WaveFreqConvLayer(config, in_channels, out_channels, stride=stride)
+        self.first_part = WaveFreqConvLayer(config, out_channels, out_channels, kernel_size)
+        self.second_part = WaveFreqConvLayer(config, out_channels, out_channels, kernel_size)
+        self.layer_out = WaveFreqConvLayer(config, out_channels, out_channels)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        hidden_states = self.layer_in(hidden_states)
+        dtype, without_autocast = (
+            hidden_states.dtype,
+            partial(torch.autocast, hidden_states.device.type, enabled=False),
+        )
+        with without_autocast():
+            first, second = fourier_transform(hidden_states.float())
+            if self.polar:
+                first, second = amplitude_and_phase(first, second)
+        first, second = self.first_part(first.to(dtype)), self.second_part(second.to(dtype))
+        with without_autocast():
+            first, second = first.float(), second.float()
+            if self.polar:
+                first, second = first * torch.cos(second), first * torch.sin(second)
+            hidden_states = inverse_fourier_transform(first, second)
+        return self.layer_out(hidden_states.to(dtype))
+
+
+class WaveFreqFrequencyBranch(nn.Module):
+    """FreqNet on the image: high-pass, two frequency convolutions, and the strides down to the stage that it joins."""
+
+    def __init__(self, config: WaveFreqConfig):
+        super().__init__()
+        self.high_pass = config.high_pass
+        first_size, second_size = config.frequency_hidden_sizes
+        first_stride, second_stride = config.frequency_strides
+        self.high_frequency_in = WaveFreqHighFrequencyLayer(config, config.num_channels)
+        self.frequency_in = WaveFreqFrequencyConvolution(config, config.num_channels, first_size, first_stride)
+        self.high_frequency_out = WaveFreqHighFrequencyLayer(config, first_size)
+        self.frequency_out = WaveFreqFrequencyConvolution(config, first_size, second_size, second_stride)
+        remaining_stride = config.stride_after(config.frequency_stage) // (first_stride * second_stride)
+        halvings = int(math.log2(remaining_stride))
+        self.downsampling = nn.ModuleList(
+            WaveFreqConvLayer(config, second_size, second_size, stride=2) for _ in range(halvings - 1)
+        )
+        self.layer_out = WaveFreqConvLayer(
+            config, second_size, config.hidden_sizes[config.frequency_stage], stride=2 if halvings else 1
+        )
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device_type=pixel_values.device.type, enabled=False):
+            high = high_pass_filter(pixel_values.float(), self.high_pass)
+        hidden_states = self.frequency_in(self.high_frequency_in(high.to(pixel_values.dtype)))
+        hidden_states = self.frequency_out(self.high_frequency_out(hidden_states))
+        for layer in self.downsampling:
+            hidden_states = layer(hidden_states)
+        return self.layer_out(hidden_states)
+
+
+class WaveFreqResidualLayer(GradientCheckpointingLayer):
+    """Basic or bottleneck layer of a ResNet (He et al., 2016, arXiv 1512.03385, figure 5)."""
+
+    def __init__(self, config: WaveFreqConfig, in_channels: int, out_channels: int, stride: int = 1):
+        super().__init__()
+        layer = partial(WaveFreqConvLayer, config, bias=config.convolution_bias)
+        self.shortcut = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = layer(in_channels, out_channels, 1, stride, activate=False)
+        # CODEPATH: "bottleneck" is the seed network, "basic" the packaged one.
+        if config.layer_type == "bottleneck":
+            reduced = out_channels // 4
+            self.layers = nn.ModuleList(
+                [
+                    layer(in_channels, reduced, 1),
+                    layer(reduced, reduced, 3, stride),
+                    layer(reduced, out_channels, 1, activate=False),
+                ]
+            )
+        else:
+            self.layers = nn.ModuleList(
+                [
+                    layer(in_channels, out_channels, 3, stride),
+                    layer(out_channels, out_channels, 3, activate=False),
+                ]
+            )
+        self.activation = ACT2FN[config.hidden_act]
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        residual = self.shortcut(hidden_states)
+        for layer in self.layers:
+            hidden_states = layer(hidden_states)
+        return self.activation(hidden_states + residual)
+
+
+class WaveFreqStage(nn.Module):
+    """Residual layers; where configured, wavelet attention of their input and the frequency branch join the output."""
+
+    def __init__(self, config: WaveFreqConfig, stage: int, in_channels: int):
+        super().__init__()
+        out_channels = config.hidden_sizes[stage]
+        self.layers = nn.ModuleList(
+            WaveFreqResidualLayer(
+                config,
+                out_channels if index else in_channels,
+                out_channels,
+                stride=1 if index else config.stage_strides[stage],
+            )
+            for index in range(config.depths[stage])
+        )
+        self.wavelet_attention = None
+        # CODEPATH: the seed network has it beside its second stage, the packaged one beside every stage.
+        if stage in config.wavelet_stages:
+            self.wavelet_attention = WaveFreqWaveletAttention(config, in_channels, out_channels)
+
+    def forward(self, hidden_states: torch.Tensor, frequency_features: torch.Tensor | None = None) -> torch.Tensor:
+        stage_input = hidden_states
+        for layer in self.layers:
+            hidden_states = layer(hidden_states)
+        if self.wavelet_attention is not None:
+            hidden_states = hidden_states + self.wavelet_attention(stage_input)
+        if frequency_features is not None:
+            hidden_states = hidden_states + frequency_features
+        return hidden_states
+
+
+class WaveFreqEmbeddings(nn.Module):
+    """Stem: one convolution and, where configured, wavelet attention in place of a ResNet's max-pool."""
+
+    def __init__(self, config: WaveFreqConfig):
+        super().__init__()
+        size = config.embedding_size
+        self.layer = WaveFreqConvLayer(
+            config,
+            config.num_channels,
+            size,
+            config.stem_kernel_size,
+            config.stem_stride,
+            bias=config.convolution_bias,
+        )
+        self.wavelet_attention = None
+        # CODEPATH: the seed network halves its map here, the packaged one keeps the full resolution.
+        if config.stem_wavelet_attention:
+            self.wavelet_attention = WaveFreqWaveletAttention(config, size, size)
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        hidden_states = self.layer(pixel_values)
+        return hidden_states if self.wavelet_attention is None else self.wavelet_attention(hidden_states)
+
+
+@auto_docstring
+class WaveFreqPreTrainedModel(PreTrainedModel):
+    config: WaveFreqConfig
+    config_class = WaveFreqConfig
+    base_model_prefix = "wavefreq"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _can_record_outputs = {"hidden_states": WaveFreqStage}
+    _no_split_modules = ["WaveFreqResidualLayer", "WaveFreqWaveletAttention", "WaveFreqFrequencyConvolution"]
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+@auto_docstring(custom_intro="The backbone of WaveFreq: images to a feature map and its mean over space.")
+class WaveFreqModel(WaveFreqPreTrainedModel):
+    def __init__(self, config: WaveFreqConfig):
+        super().__init__(config)
+        self.embedder = WaveFreqEmbeddings(config)
+        self.stages = nn.ModuleList(
+            WaveFreqStage(config, stage, ([config.embedding_size] + config.hidden_sizes)[stage])
+            for stage in range(len(config.depths))
+        )
+        # CODEPATH: ablations and researchers' checkpoints may leave the branch out (frequency_stage=None).
+        self.frequency_branch = WaveFreqFrequencyBranch(config) if config.frequency_stage is not None else None
+        self.pooler = nn.AdaptiveAvgPool2d(1)
+        self.post_init()
+
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    @auto_docstring
+    def forward(
+        self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaseModelOutputWithPoolingAndNoAttention:
+        r"""
+        pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+            Normalized images from [`WaveFreqImageProcessor`]; `config.total_stride` divides height and width.
+
+        Returns:
+            [`BaseModelOutputWithPoolingAndNoAttention`] with `last_hidden_state` of shape `(batch_size,
+            hidden_sizes[-1], height / total_stride, width / total_stride)`, `pooler_output` of shape `(batch_size,
+            hidden_sizes[-1])` and, on request, `hidden_states`: the stem's output, then each stage's.
+
+        Raises:
+            ValueError: If the images have another number of channels or a size that the strides do not divide.
+        """
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
+            raise ValueError(
+                f"pixel_values has shape {tuple(pixel_values.shape)}, expected (batch_size, "
+                f"{self.config.num_channels}, height, width)"
+            )
+        height, width = pixel_values.shape[-2:]
+        if height % self.config.total_stride or width % self.config.total_stride or min(height, width) < 4:
+            raise ValueError(
+                f"image size {height}x{width}: height and width must be multiples of {self.config.total_stride}, "
+                "and at least 4"
+            )
+        hidden_states = self.embedder(pixel_values)
+        for index, stage in enumerate(self.stages):
+            # CODEPATH: the seed network's branch joins its first stage, the packaged one's its second.
+            joins = self.frequency_branch is not None and index == self.config.frequency_stage
+            hidden_states = stage(hidden_states, self.frequency_branch(pixel_values) if joins else None)
+        return BaseModelOutputWithPoolingAndNoAttention(
+            last_hidden_state=hidden_states, pooler_output=self.pooler(hidden_states).flatten(1)
+        )
+
+
+@auto_docstring(
+    custom_intro="""
+    WaveFreq with a linear head: real (0) or fake (1), or any other set of labels.
+
+    Two labels have one degree of freedom, so the head then has a single output `z` and the logits are `(0, z)`:
+    their softmax is `sigmoid(z)`, their cross entropy the binary one.
+    """
+)
+class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
+    def __init__(self, config: WaveFreqConfig):
+        super().__init__(config)
+        self.wavefreq = WaveFreqModel(config)
+        self.classifier = nn.Linear(config.hidden_sizes[-1], 1 if config.num_labels == 2 else config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    @auto_docstring
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.LongTensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> ImageClassifierOutputWithNoAttention:
+        r"""
+        pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+            Normalized images from [`WaveFreqImageProcessor`]; `config.total_stride` divides height and width.
+        labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
+            Indices in `[0, ..., config.num_labels - 1]`. The loss is the cross entropy.
+
+        Returns:
+            [`ImageClassifierOutputWithNoAttention`] with `logits` of shape `(batch_size, config.num_labels)`, divided
+            by `config.temperature`, and `loss` if labels were given.
+
+        Raises:
+            ValueError: If the images have another number of channels or a size that the strides do not divide.
+
+        Example:
+
+        ```python
+        >>> import torch
+        >>> from tellsign import WaveFreqConfig, WaveFreqForImageClassification
+
+        >>> model = WaveFreqForImageClassification(WaveFreqConfig()).eval()
+        >>> model(torch.zeros(1, 3, 32, 32)).logits.softmax(-1).shape
+        torch.Size([1, 2])
+        ```
+        """
+        outputs = self.wavefreq(pixel_values, **kwargs)
+        logits = self.classifier(outputs.pooler_output)
+        # CODEPATH: the packaged checkpoint averages flips at inference, the seed network does not.
+        if self.config.average_flips and not self.training:
+            logits = (logits + self.classifier(self.wavefreq(pixel_values.flip(-1)).pooler_output)) / 2
+        if self.config.num_labels == 2:
+            logits = nn.functional.pad(logits, (1, 0))
+        logits = logits / self.config.temperature
+
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(labels, logits, self.config, **kwargs)
+        return ImageClassifierOutputWithNoAttention(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+
+
+__all__ = ["WaveFreqForImageClassification", "WaveFreqModel", "WaveFreqPreTrainedModel"]

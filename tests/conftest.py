@@ -1,0 +1,75 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from PIL import Image
+
+from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
+
+
+TINY = {
+    "embedding_size": 4,
+    "hidden_sizes": [4, 8, 8],
+    "depths": [1, 1, 1],
+    "frequency_hidden_sizes": [2, 4],
+}
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def make_model():
+    """A function that makes a tiny model from configuration fields, with batch statistics that are not trivial."""
+
+    def make(**fields) -> WaveFreqForImageClassification:
+        model = WaveFreqForImageClassification(WaveFreqConfig(**(TINY | fields)))
+        size = model.config.image_size
+        with torch.no_grad():
+            model.train()(torch.randn(8, model.config.num_channels, size, size))
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def checkpoint(make_model, tmp_path):
+    """Folder of a saved tiny model with its image processor."""
+    make_model().save_pretrained(tmp_path / "checkpoint")
+    WaveFreqImageProcessor().save_pretrained(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def encode(pixels: np.ndarray, image_format: str = "JPEG", **options) -> bytes:
+    buffer = io.BytesIO()
+    if image_format == "JPEG":
+        options = {"quality": 75, "subsampling": "4:2:0"} | options
+    Image.fromarray(pixels).save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def synthetic_rows() -> dict[str, list]:
+    """24 smooth images called real and 24 noisy ones called fake, as CIFAKE encodes them."""
+    generator = np.random.default_rng(0)
+    rows: dict[str, list] = {"image": [], "label": [], "generator": []}
+    for index in range(48):
+        pixels = np.zeros((32, 32, 3)) + np.linspace(0, 200, 32)[:, None, None] + generator.uniform(0, 50, 3)
+        if index % 2:
+            pixels = pixels + generator.normal(0, 40, pixels.shape)
+        rows["image"].append(encode(pixels.clip(0, 255).astype(np.uint8)))
+        rows["label"].append("fake" if index % 2 else "real")
+        rows["generator"].append("noise" if index % 2 else "camera")
+    return rows
+
+
+@pytest.fixture(scope="session")
+def parquet(synthetic_rows, tmp_path_factory) -> str:
+    """The synthetic images as a parquet file."""
+    path = tmp_path_factory.mktemp("data") / "images.parquet"
+    Dataset.from_dict(synthetic_rows).to_parquet(path)
+    return str(path)

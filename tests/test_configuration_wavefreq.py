@@ -1,0 +1,49 @@
+import pytest
+from transformers import AutoConfig
+
+from tellsign import WaveFreqConfig
+
+
+def test_round_trip_through_a_saved_folder_keeps_every_field(tmp_path):
+    config = WaveFreqConfig.seed(wavelet="db2", temperature=1.5)
+    config.save_pretrained(tmp_path)
+    loaded = AutoConfig.from_pretrained(tmp_path)
+    assert isinstance(loaded, WaveFreqConfig)
+    assert loaded.to_dict() | {"_name_or_path": ""} == config.to_dict() | {"_name_or_path": ""}
+
+
+def test_labels_are_real_and_fake_unless_given():
+    assert WaveFreqConfig().id2label == {0: "real", 1: "fake"}
+    assert WaveFreqConfig().label2id == {"real": 0, "fake": 1}
+    assert WaveFreqConfig(num_labels=3).num_labels == 3
+    assert WaveFreqConfig(id2label={0: "photo", 1: "render"}).id2label[1] == "render"
+
+
+def test_strides_of_the_published_network():
+    config = WaveFreqConfig.seed()
+    assert [config.stride_after(stage) for stage in range(4)] == [4, 8, 16, 32]
+    assert config.total_stride == 32
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"layer_type": "dense"}, "layer_type='dense' is not one of basic, bottleneck"),
+        ({"high_pass": "ideal"}, "high_pass='ideal'"),
+        ({"frequency_convolution": "real"}, "frequency_convolution='real'"),
+        ({"stem_kernel_size": 4}, "stem_kernel_size=4 must be odd"),
+        ({"temperature": 0.0}, "temperature=0.0 must be positive"),
+        ({"depths": [1, 2]}, "must be of equal length"),
+        ({"depths": [1, 0, 2]}, "each depth >= 1"),
+        ({"wavelet_stages": [0]}, "no stage 0 that downsamples"),
+        ({"wavelet_stages": [3]}, "no stage 3 that downsamples"),
+        ({"frequency_stage": 3}, "frequency_stage=3: there are 3 stages"),
+        ({"frequency_hidden_sizes": [8]}, "must hold two numbers each"),
+        ({"frequency_strides": [4, 1]}, "must be 1 or 2"),
+        ({"frequency_stage": 0}, "exceed the stride 1 of stage 0"),
+        ({"image_size": 30}, "image_size=30 must be a multiple of the network's stride 4"),
+    ],
+)
+def test_contradictory_fields_raise_naming_the_field(fields, message):
+    with pytest.raises(Exception, match="(?s)" + message.replace("[", r"\[")):
+        WaveFreqConfig(**fields)

@@ -1,0 +1,171 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, Value
+from PIL import Image
+
+from tellsign import WaveFreqImageProcessor
+from tellsign.training.data import (
+    Augmentation,
+    DecodedImages,
+    decode_uniformly,
+    drop_duplicates,
+    hold_out,
+    load_sources,
+)
+from tests.conftest import encode
+
+
+def write(path, **columns) -> str:
+    Dataset.from_dict(columns).to_parquet(path)
+    return str(path)
+
+
+def test_parquet_gives_labels_hashes_and_bytes(parquet, synthetic_rows):
+    dataset = load_sources(parquet)
+    assert dataset.features["label"] == ClassLabel(names=["real", "fake"])
+    assert dataset["label"][:2] == [0, 1]
+    assert dataset["image"][0]["bytes"] == synthetic_rows["image"][0]
+    assert len(set(dataset["sha1"])) == 48
+
+
+def test_imagefolder_with_alphabetical_labels_gives_real_0_and_fake_1(tmp_path):
+    for name in ("FAKE", "REAL"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (32, 32), "red" if name == "FAKE" else "blue").save(tmp_path / name / "a.png")
+    dataset = load_sources(str(tmp_path))
+    by_label = dict(zip(dataset["label"], dataset["image"], strict=True))
+    assert "FAKE" in by_label[1]["path"] and "REAL" in by_label[0]["path"]
+
+
+def test_several_sources_are_joined_on_their_shared_columns(parquet, synthetic_rows, tmp_path):
+    other = write(tmp_path / "b.parquet", image=synthetic_rows["image"][:3], label=["fake"] * 3, extra=[1, 2, 3])
+    dataset = load_sources([parquet, other])
+    assert len(dataset) == 51
+    assert set(dataset.column_names) == {"image", "label", "sha1"}
+
+
+def test_unusable_data_raise_naming_source_and_fault(tmp_path, synthetic_rows):
+    image = synthetic_rows["image"][:2]
+    cases = {
+        "missing.parquet": (None, "no such file"),
+        "a.parquet": ({"picture": image, "label": ["real", "fake"]}, "has no column image"),
+        "b.parquet": ({"image": image}, "has no column label"),
+        "c.parquet": ({"image": image, "label": ["real", "maybe"]}, "has the labels maybe, expected real and fake"),
+        "d.parquet": ({"image": image, "label": [0, 1]}, "has the labels 0, 1"),
+    }
+    for name, (columns, message) in cases.items():
+        path = str(tmp_path / name)
+        if columns is not None:
+            write(path, **columns)
+        with pytest.raises(ValueError, match=f"{name}: {message}"):
+            load_sources(path)
+    empty = Dataset.from_dict(
+        {"image": [], "label": []}, Features({"image": Value("binary"), "label": Value("string")})
+    )
+    empty.to_parquet(tmp_path / "e.parquet")
+    with pytest.raises(ValueError, match="e.parquet: is empty"):
+        load_sources(str(tmp_path / "e.parquet"))
+
+
+def test_duplicates_are_dropped_and_the_first_kept(tmp_path, synthetic_rows):
+    image = synthetic_rows["image"]
+    path = write(tmp_path / "a.parquet", image=[image[0], image[1], image[0]], label=["real", "fake", "fake"])
+    dataset = drop_duplicates(load_sources(path))
+    assert dataset["label"][:] == [0, 1]
+
+
+def test_validation_is_balanced_disjoint_and_independent_of_row_order(parquet):
+    dataset = load_sources(parquet)
+    train, validation = hold_out(dataset, per_class=5)
+    assert sorted(validation["label"]) == [0] * 5 + [1] * 5
+    assert len(train) == 38
+    assert not set(train["sha1"]) & set(validation["sha1"])
+    _, again = hold_out(dataset.select(range(47, -1, -1)), per_class=5)
+    assert set(again["sha1"]) == set(validation["sha1"])
+    _, other = hold_out(dataset, per_class=5, seed=1)
+    assert set(other["sha1"]) != set(validation["sha1"])
+
+
+def test_copies_of_a_validation_image_never_stay_in_training(tmp_path, synthetic_rows):
+    images, labels = synthetic_rows["image"][:8] * 3, synthetic_rows["label"][:8] * 3
+    train, validation = hold_out(load_sources(write(tmp_path / "a.parquet", image=images, label=labels)), per_class=2)
+    assert not set(train["sha1"]) & set(validation["sha1"])
+    assert len(validation) == 12
+
+
+def test_holding_out_a_whole_class_raises(parquet):
+    with pytest.raises(ValueError, match="cannot hold out 24 images of class real: there are 24"):
+        hold_out(load_sources(parquet), per_class=24)
+
+
+def test_an_image_in_the_common_encoding_is_decoded_as_it_is(synthetic_rows):
+    content = synthetic_rows["image"][1]
+    with Image.open(io.BytesIO(content)) as image:
+        np.testing.assert_array_equal(decode_uniformly(content, 32), np.asarray(image))
+
+
+@pytest.mark.parametrize("options", [{"image_format": "PNG"}, {"quality": 92}, {"subsampling": "4:4:4"}])
+def test_any_other_encoding_is_brought_to_the_common_one(options):
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    content = encode(pixels, **options)
+    with Image.open(io.BytesIO(content)) as image:
+        expected = encode(np.asarray(image))
+    np.testing.assert_array_equal(decode_uniformly(content, 32), decode_uniformly(expected, 32))
+    assert not np.array_equal(decode_uniformly(content, 32), pixels)
+
+
+def test_a_broken_image_is_left_out_and_the_rest_is_kept(tmp_path, synthetic_rows, caplog):
+    images = [synthetic_rows["image"][0], b"broken", synthetic_rows["image"][1]]
+    dataset = load_sources(write(tmp_path / "a.parquet", image=images, label=["real", "fake", "fake"]))
+    decoded = DecodedImages(dataset, WaveFreqImageProcessor())
+    assert len(decoded) == 2
+    assert decoded.rows.tolist() == [0, 2]
+    assert decoded.labels.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="none of the 1 images can be read"):
+        DecodedImages(dataset.select([1]), WaveFreqImageProcessor())
+
+
+def test_batches_equal_what_the_image_processor_gives(parquet, synthetic_rows):
+    processor = WaveFreqImageProcessor()
+    batch = DecodedImages(load_sources(parquet), processor).__getitems__([0, 5])
+    images = [Image.open(io.BytesIO(synthetic_rows["image"][index])) for index in (0, 5)]
+    expected = processor(images, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(batch["pixel_values"], expected, atol=1e-5, rtol=0)
+    assert batch["labels"].tolist() == [0, 1]
+
+
+def test_augmentation_switched_off_changes_nothing():
+    images = torch.rand(4, 3, 8, 8)
+    assert torch.equal(Augmentation(flip=False, shift=0)(images), images)
+
+
+def test_flip_mirrors_about_half_of_the_images_left_to_right():
+    images = torch.rand(200, 3, 8, 8)
+    flipped = Augmentation(flip=True, shift=0)(images)
+    mirrored = torch.tensor([torch.equal(a, b.flip(-1)) for a, b in zip(flipped, images, strict=True)])
+    unchanged = torch.tensor([torch.equal(a, b) for a, b in zip(flipped, images, strict=True)])
+    assert (mirrored | unchanged).all()
+    assert 60 < mirrored.sum() < 140
+
+
+def test_shift_moves_each_image_by_up_to_that_many_pixels_with_reflected_borders():
+    images = torch.rand(100, 3, 8, 8)
+    shifted = Augmentation(flip=False, shift=2)(images)
+    padded = np.pad(images.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
+    seen = set()
+    for index in range(100):
+        candidates = {(r, c): padded[index, :, r : r + 8, c : c + 8] for r in range(5) for c in range(5)}
+        matching = [offset for offset, pixels in candidates.items() if np.array_equal(pixels, shifted[index])]
+        assert matching
+        seen.update(matching)
+    assert len(seen) > 15
+
+
+def test_cutout_hides_one_square_of_at_most_that_side():
+    hidden = Augmentation(flip=False, shift=0, cutout=3)(torch.ones(100, 3, 8, 8))[:, 0] == 0
+    assert (hidden.any(1).sum(1) <= 3).all() and (hidden.any(2).sum(1) <= 3).all()
+    assert hidden.flatten(1).any(1).all()
+    assert hidden.any(0).all()

@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+import typer
+from datasets import Dataset
+from sklearn.metrics import roc_auc_score
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+from typer.testing import CliRunner
+
+from tellsign.training.data import DecodedImages, load_sources
+from tellsign.training.evaluate_detector import describe, fake_probability, main, predict_logits
+
+
+@pytest.fixture
+def run(checkpoint, parquet, tmp_path):
+    """A function that runs the command on the tiny checkpoint; gives what it printed and wrote."""
+    command = typer.Typer()
+    command.command()(main)
+
+    def call(*arguments: str) -> tuple[str, dict]:
+        fixed = [str(checkpoint), "--data", parquet, "--output-dir", str(tmp_path), "--resamples", "20"]
+        result = CliRunner().invoke(command, [*fixed, *arguments], catch_exceptions=False)
+        assert result.exit_code == 0
+        assert (tmp_path / "checkpoint" / "evaluation.png").stat().st_size > 10_000
+        return result.stdout, json.loads((tmp_path / "checkpoint" / "evaluation.json").read_text())
+
+    return call
+
+
+def test_scores_are_those_of_the_model_on_the_data(run, checkpoint, parquet):
+    table, evaluation = run()
+    model = AutoModelForImageClassification.from_pretrained(checkpoint)
+    images = DecodedImages(load_sources(parquet), AutoImageProcessor.from_pretrained(checkpoint))
+    probabilities = model(images.__getitems__(list(range(48)))["pixel_values"]).logits.softmax(-1)[:, 1].detach()
+    (result,) = evaluation["results"]
+    assert result["scores"]["auroc"] == pytest.approx(roc_auc_score(images.labels, probabilities))
+    assert result["scores"]["accuracy"] == pytest.approx(
+        np.mean((probabilities > 0.5).numpy() == images.labels.numpy())
+    )
+    assert (result["real"], result["fake"]) == (24, 24)
+    assert f"{100 * result['scores']['auroc']:.2f} [" in table
+
+
+def test_images_that_occur_in_the_training_data_are_scored_apart(run, synthetic_rows, tmp_path):
+    seen = {name: values[:10] for name, values in synthetic_rows.items()}
+    Dataset.from_dict(seen).to_parquet(tmp_path / "train.parquet")
+    _, evaluation = run("--train-data", str(tmp_path / "train.parquet"))
+    untouched, everything = evaluation["results"]
+    assert (untouched["name"], untouched["real"], untouched["fake"]) == ("not in training data", 19, 19)
+    assert (everything["name"], everything["real"], everything["fake"]) == ("all", 24, 24)
+
+
+def test_each_other_generator_is_scored_against_the_real_images(run, synthetic_rows, tmp_path):
+    fakes = {"image": synthetic_rows["image"][1:14:2], "label": ["fake"] * 7, "generator": ["gan"] * 3 + ["flow"] * 4}
+    Dataset.from_dict(fakes).to_parquet(tmp_path / "fakes.parquet")
+    _, evaluation = run("--other-fakes", str(tmp_path / "fakes.parquet"))
+    counts = {result["name"]: (result["real"], result["fake"]) for result in evaluation["results"][1:]}
+    assert counts == {"generator flow": (24, 4), "generator gan": (24, 3)}
+
+
+def test_logits_are_given_at_temperature_1(checkpoint, parquet):
+    images = DecodedImages(load_sources(parquet), AutoImageProcessor.from_pretrained(checkpoint))
+    model = AutoModelForImageClassification.from_pretrained(checkpoint)
+    plain = predict_logits(model, images)
+    model.config.temperature = 3.0
+    np.testing.assert_allclose(predict_logits(model, images), plain, atol=1e-5)
+    softmax = np.exp(plain / 3) / np.exp(plain / 3).sum(1, keepdims=True)
+    np.testing.assert_allclose(fake_probability(plain, 3.0), softmax[:, 1], atol=1e-6)
+
+
+def test_multiply_adds_of_a_plain_network_equal_the_count_by_hand(make_model):
+    model = make_model(hidden_sizes=[4], depths=[1], wavelet_stages=[], frequency_stage=None)
+    described = describe(model)
+    assert described["multiply_adds"] == 32 * 32 * 9 * (3 * 4 + 4 * 4 + 4 * 4) + 4
+    assert described["parameters"] == 9 * (3 * 4 + 2 * 4 * 4) + 3 * 2 * 4 + 4 + 1
+
+
+def test_labels_in_another_order_are_mapped_and_other_labels_raise(checkpoint, parquet):
+    images = DecodedImages(load_sources(parquet), AutoImageProcessor.from_pretrained(checkpoint))
+    model = AutoModelForImageClassification.from_pretrained(checkpoint)
+    expected = predict_logits(model, images)
+    model.config.id2label, model.config.label2id = {0: "FAKE", 1: "REAL"}, {"FAKE": 0, "REAL": 1}
+    np.testing.assert_array_equal(predict_logits(model, images), expected[:, ::-1])
+    model.config.id2label, model.config.label2id = {0: "cat", 1: "dog"}, {"cat": 0, "dog": 1}
+    with pytest.raises(ValueError, match="has the labels cat, dog, expected real and fake"):
+        predict_logits(model, images)

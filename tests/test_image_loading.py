@@ -1,0 +1,93 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tellsign import load_image
+from tests.conftest import encode
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+def save(image: Image.Image, image_format: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def test_path_bytes_and_image_give_the_same_pixels(tmp_path):
+    content = encode(PIXELS, "PNG")
+    (tmp_path / "image.png").write_bytes(content)
+    for source in (tmp_path / "image.png", str(tmp_path / "image.png"), content, Image.fromarray(PIXELS)):
+        np.testing.assert_array_equal(np.asarray(load_image(source)), PIXELS)
+
+
+def test_exif_orientation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise to show
+    image = load_image(encode(PIXELS, "PNG", exif=exif))
+    np.testing.assert_array_equal(np.asarray(image), np.rot90(PIXELS, -1))
+
+
+def test_16_bit_grey_is_scaled_not_clipped():
+    grey = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    image = load_image(save(Image.fromarray(grey), "PNG"))
+    np.testing.assert_allclose(np.asarray(image)[..., 0], grey / 257, atol=1)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L", "1", "LA", "RGBA"])
+def test_other_modes_become_rgb_as_pillow_converts_them(mode):
+    image = Image.fromarray(PIXELS).convert(mode)
+    content = save(image, "TIFF")
+    np.testing.assert_array_equal(np.asarray(load_image(content)), np.asarray(image.convert("RGB")))
+
+
+def test_palette_with_transparency_becomes_rgb():
+    image = Image.fromarray(PIXELS).quantize(16)
+    content = save(image, "PNG", transparency=0)
+    np.testing.assert_array_equal(np.asarray(load_image(content)), np.asarray(image.convert("RGB")))
+
+
+def test_of_an_animation_the_first_frame_is_taken():
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    content = save(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(np.asarray(load_image(content)), np.asarray(frames[0]))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20000, 10)])
+def test_extreme_sizes_are_opened(size):
+    assert load_image(save(Image.new("RGB", size), "PNG")).size == size
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"not an image at all", "not an image"),
+        (encode(PIXELS)[:400], "truncated"),
+        (encode(PIXELS, "PNG")[:400], "truncated|broken|chunk"),
+    ],
+    ids=["empty", "text", "truncated JPEG", "truncated PNG"],
+)
+def test_unreadable_files_raise_a_value_error_that_names_file_and_reason(content, reason, tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"photo.jpg: (?i:.*({reason}))"):
+        load_image(path)
+    with pytest.raises(ValueError, match=f"row 7: (?i:.*({reason}))"):
+        load_image(content, "row 7")
+
+
+def test_a_missing_file_and_a_folder_raise_a_value_error_that_names_them(tmp_path):
+    for path in (tmp_path / "missing.png", tmp_path):
+        with pytest.raises(ValueError, match=path.name):
+            load_image(path)
+
+
+def test_a_decompression_bomb_is_refused(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    for size in ((11, 11), (30, 30)):
+        with pytest.raises(ValueError, match="more pixels than Pillow's limit of 100"):
+            load_image(save(Image.new("RGB", size), "PNG"))

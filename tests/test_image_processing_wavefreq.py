@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor
+
+from tellsign import WaveFreqImageProcessor
+
+
+def test_pixels_are_scaled_and_normalized_by_the_stored_mean_and_deviation():
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    processor = WaveFreqImageProcessor(image_mean=[0.1, 0.2, 0.3], image_std=[0.5, 0.6, 0.7])
+    expected = ((pixels / 255 - [0.1, 0.2, 0.3]) / [0.5, 0.6, 0.7]).transpose(2, 0, 1)
+    for image in (Image.fromarray(pixels), pixels, torch.from_numpy(pixels).permute(2, 0, 1)):
+        pixel_values = processor(image, return_tensors="pt")["pixel_values"]
+        assert pixel_values.dtype == torch.float32
+        np.testing.assert_allclose(pixel_values[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20000, 10), (32, 32), (100, 75)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_any_size_and_mode_becomes_three_channels_of_32_pixels(size, mode):
+    assert WaveFreqImageProcessor()(Image.new(mode, size), return_tensors="pt")["pixel_values"].shape == (1, 3, 32, 32)
+
+
+def test_images_of_different_sizes_make_one_batch():
+    images = [Image.new("RGB", size) for size in ((10, 20), (32, 32), (64, 48))]
+    assert WaveFreqImageProcessor()(images, return_tensors="pt")["pixel_values"].shape == (3, 3, 32, 32)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_pixels_that_are_not_finite_raise(value):
+    pixels = np.zeros((32, 32, 3), dtype=np.float32)
+    pixels[3, 4, 1] = value
+    with pytest.raises(ValueError, match="NaN or infinite pixels"):
+        WaveFreqImageProcessor()(pixels, return_tensors="pt")
+
+
+def test_round_trip_through_a_saved_folder(tmp_path):
+    WaveFreqImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "wavefreq"}')
+    loaded = AutoImageProcessor.from_pretrained(tmp_path)
+    assert isinstance(loaded, WaveFreqImageProcessor)
+    assert loaded.size["height"] == 64

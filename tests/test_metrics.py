@@ -1,0 +1,91 @@
+import evaluate
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss
+
+from tellsign.training.metrics import (
+    Abstention,
+    Calibration,
+    Classification,
+    Ranking,
+    bootstrap_intervals,
+    detection_scores,
+    risk_coverage,
+)
+
+
+def draw(count: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 2, count)
+    return labels, np.clip(0.5 + 0.25 * (labels - 0.5) + generator.normal(0, 0.2, count), 0.01, 0.99)
+
+
+def test_classification_of_a_case_worked_by_hand():
+    scores = Classification().compute(predictions=[0.1, 0.2, 0.6, 0.9], references=[0, 0, 0, 1])
+    assert scores == {
+        "accuracy": 0.75,
+        "balanced_accuracy": pytest.approx(5 / 6),
+        "accuracy_real": pytest.approx(2 / 3),
+        "accuracy_fake": 1.0,
+    }
+
+
+def test_a_constant_prediction_has_half_balanced_accuracy_and_half_auroc():
+    labels = [0] * 90 + [1] * 10
+    metrics = evaluate.combine([Classification(), Ranking()])
+    scores = metrics.compute(predictions=[0.3] * 100, references=labels)
+    assert scores["accuracy"] == 0.9
+    assert scores["balanced_accuracy"] == 0.5
+    assert scores["auroc"] == 0.5
+    assert scores["tpr_at_1_fpr"] == 0.0
+
+
+def test_true_positive_rate_is_the_best_threshold_that_keeps_the_false_positive_rate():
+    labels, probabilities = draw()
+    scores = Ranking().compute(predictions=probabilities, references=labels)
+    for name, limit in (("tpr_at_1_fpr", 0.01), ("tpr_at_0.1_fpr", 0.001)):
+        thresholds = [t for t in [*probabilities, 2] if np.mean(probabilities[labels == 0] >= t) <= limit]
+        expected = max(np.mean(probabilities[labels == 1] >= t) for t in thresholds)
+        assert scores[name] == pytest.approx(expected)
+
+
+def test_calibration_error_equals_its_definition():
+    labels, probabilities = draw()
+    confidence, correct = np.maximum(probabilities, 1 - probabilities), (probabilities > 0.5) == labels
+    bins = np.ceil(confidence * 15).astype(int)
+    expected = sum(
+        np.mean(bins == b) * abs(confidence[bins == b].mean() - correct[bins == b].mean()) for b in np.unique(bins)
+    )
+    scores = Calibration().compute(predictions=probabilities, references=labels)
+    assert scores["ece"] == pytest.approx(expected, abs=1e-6)
+    assert scores["brier"] == pytest.approx(brier_score_loss(labels, probabilities))
+
+
+def test_risk_counts_errors_among_the_most_confident():
+    labels, probabilities = np.array([1, 1, 0, 0]), np.array([0.99, 0.4, 0.7, 0.05])
+    coverage, risk = risk_coverage(labels, probabilities)
+    np.testing.assert_allclose(coverage, [0.25, 0.5, 0.75, 1.0])
+    np.testing.assert_allclose(risk, [0, 0, 1 / 3, 0.5])
+    scores = Abstention().compute(predictions=probabilities, references=labels)
+    assert scores["aurc"] == pytest.approx((1 / 3 + 0.5) / 4)
+
+
+def test_intervals_enclose_the_score_shrink_with_data_and_repeat_with_the_seed():
+    small, large = draw(100), draw(2000)
+    intervals = {
+        size: bootstrap_intervals(*sample, resamples=100) for size, sample in {100: small, 2000: large}.items()
+    }
+    low, high = intervals[2000]["accuracy"]
+    assert low <= detection_scores(*large)["accuracy"] <= high
+    assert high - low < np.subtract(*intervals[100]["accuracy"][::-1])
+    assert bootstrap_intervals(*small, resamples=100) == intervals[100]
+
+
+def test_labels_or_probabilities_out_of_range_raise():
+    with pytest.raises(ValueError, match="expected 0 and 1"):
+        Ranking().compute(predictions=[0.1, 0.2], references=[0, 0])
+    with pytest.raises(ValueError, match="expected 0 and 1"):
+        Ranking().compute(predictions=[0.1, 0.2, 0.3], references=[0, 1, 2])
+    for value in (1.2, float("nan")):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            Calibration().compute(predictions=[0.1, value], references=[0, 1])

@@ -1,0 +1,384 @@
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+import pytorch_wavelets
+import torch
+from scipy.signal import correlate2d
+from transformers import AutoModel, AutoModelForImageClassification
+
+from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqModel
+from tellsign.modeling.modeling_wavefreq import (
+    WaveFreqFrequencyConvolution,
+    WaveFreqWaveletAttention,
+    fourier_transform,
+    haar_transform,
+    high_pass_filter,
+    inverse_fourier_transform,
+)
+
+
+# Independent references in NumPy, written from the definitions.
+
+
+def haar_by_hand(image: np.ndarray) -> dict[str, np.ndarray]:
+    """Orthonormal Haar bands of an array `(..., height, width)`, block by block."""
+    bands = {
+        name: np.empty((*image.shape[:-2], image.shape[-2] // 2, image.shape[-1] // 2))
+        for name in "LL LH HL HH".split()
+    }
+    for row in range(image.shape[-2] // 2):
+        for column in range(image.shape[-1] // 2):
+            a, b = image[..., 2 * row, 2 * column], image[..., 2 * row, 2 * column + 1]
+            c, d = image[..., 2 * row + 1, 2 * column], image[..., 2 * row + 1, 2 * column + 1]
+            bands["LL"][..., row, column] = (a + b + c + d) / 2
+            bands["LH"][..., row, column] = (a + b - c - d) / 2
+            bands["HL"][..., row, column] = (a - b + c - d) / 2
+            bands["HH"][..., row, column] = (a - b - c + d) / 2
+    return bands
+
+
+def dft_matrix(size: int) -> np.ndarray:
+    index = np.arange(size)
+    return np.exp(-2j * np.pi * np.outer(index, index) / size) / np.sqrt(size)
+
+
+def high_pass_by_matrix(image: np.ndarray, kind: str) -> np.ndarray:
+    height, width = image.shape[-2:]
+    spectrum = dft_matrix(height) @ image @ dft_matrix(width).T
+    if kind == "centered":
+        spectrum = np.roll(spectrum, (height // 2, width // 2), axis=(-2, -1))
+        spectrum[..., height // 4 : height // 4 * 3, width // 4 : width // 4 * 3] = 0
+        spectrum = np.roll(spectrum, (-(height // 2), -(width // 2)), axis=(-2, -1))
+    else:
+        spectrum[..., : height // 4, :] = 0
+        spectrum[..., :, : width // 4] = 0
+    return (dft_matrix(height).conj() @ spectrum @ dft_matrix(width).conj().T).real
+
+
+def conv_layer_by_hand(layer, image: np.ndarray) -> np.ndarray:
+    """Convolution, batch normalization in evaluation mode and ReLU on an array `(channels, height, width)`."""
+    weight, norm = layer.convolution.weight.detach().numpy(), layer.normalization
+    mean, variance = norm.running_mean.numpy(), norm.running_var.numpy()
+    outputs = []
+    for out_channel in range(len(weight)):
+        total = sum(correlate2d(image[i], weight[out_channel, i], mode="same") for i in range(len(image)))
+        scaled = (total - mean[out_channel]) / np.sqrt(variance[out_channel] + norm.eps)
+        outputs.append(np.maximum(scaled * norm.weight[out_channel].item() + norm.bias[out_channel].item(), 0))
+    return np.stack(outputs)
+
+
+def randomize_normalization(module: torch.nn.Module) -> None:
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(layer.weight, 0.5, 1.5)
+            torch.nn.init.normal_(layer.bias)
+            layer.running_mean.normal_()
+            layer.running_var.uniform_(0.5, 1.5)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (8, 6), (32, 32)])
+def test_haar_transform_equals_the_bands_computed_by_hand(size):
+    image = torch.randn(2, 3, *size)
+    low, detail, diagonal = haar_transform(image)
+    bands = haar_by_hand(image.numpy())
+    np.testing.assert_allclose(low, bands["LL"], atol=1e-5)
+    np.testing.assert_allclose(detail, bands["LH"] + bands["HL"], atol=1e-5)
+    np.testing.assert_allclose(diagonal, bands["HH"], atol=1e-5)
+
+
+def test_haar_transform_equals_pytorch_wavelets_in_value_and_gradient():
+    image = torch.randn(2, 4, 16, 16, requires_grad=True)
+    weights = torch.randn(3, 2, 4, 8, 8)
+    low, (high,) = pytorch_wavelets.DWTForward(J=1, wave="haar", mode="periodization")(image)
+    expected = torch.stack([low, high[:, :, 0] + high[:, :, 1], high[:, :, 2]])
+    actual = torch.stack(haar_transform(image))
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
+    (expected_gradient,) = torch.autograd.grad((expected * weights).sum(), image)
+    (gradient,) = torch.autograd.grad((actual * weights).sum(), image)
+    torch.testing.assert_close(gradient, expected_gradient, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("keep_high_high", [False, True])
+def test_wavelet_attention_equals_its_formula(keep_high_high):
+    config = WaveFreqConfig(keep_high_high=keep_high_high, wavelet_normalization=False)
+    attention = WaveFreqWaveletAttention(config, 5, 7)
+    image = torch.randn(2, 5, 8, 8)
+    bands = haar_by_hand(image.numpy())
+    detail = bands["LH"] + bands["HL"] + (bands["HH"] if keep_high_high else 0)
+    weights = np.exp(detail) / np.exp(detail).sum(axis=1, keepdims=True)
+    weighted = bands["LL"] + bands["LL"] * weights
+    projection = attention.projection.weight.detach().numpy()[:, :, 0, 0]
+    expected = (
+        np.einsum("oc,bchw->bohw", projection, weighted) + attention.projection.bias.detach().numpy()[:, None, None]
+    )
+    np.testing.assert_allclose(attention(image).detach(), expected, atol=1e-5)
+
+
+def test_other_wavelets_go_through_pytorch_wavelets_and_halve_the_map():
+    attention = WaveFreqWaveletAttention(WaveFreqConfig(wavelet="db2"), 3, 3)
+    image = torch.randn(1, 3, 16, 16)
+    low, (high,) = pytorch_wavelets.DWTForward(J=1, wave="db2", mode="periodization")(image)
+    actual_low, detail, diagonal = attention.bands(image)
+    torch.testing.assert_close(actual_low, low)
+    torch.testing.assert_close(detail, high[:, :, 0] + high[:, :, 1])
+    torch.testing.assert_close(diagonal, high[:, :, 2])
+    assert attention(image).shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (12, 20), (32, 32), (6, 10)])
+@pytest.mark.parametrize("kind", ["centered", "corner"])
+def test_high_pass_equals_an_explicit_dft_matrix(kind, size):
+    image = torch.randn(2, 3, *size)
+    expected = high_pass_by_matrix(image.numpy().astype(np.float64), kind)
+    np.testing.assert_allclose(high_pass_filter(image, kind), expected, atol=1e-5)
+
+
+def test_centered_high_pass_removes_slow_waves_and_keeps_fast_ones():
+    rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    slow = torch.cos(2 * torch.pi * (3 * rows + 2 * columns) / 32)
+    fast = torch.cos(2 * torch.pi * (13 * rows + 11 * columns) / 32)
+    torch.testing.assert_close(high_pass_filter(slow + fast), fast, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("frequency", "gain"), [((1, 1), 0.5), ((0, 12), 0.0), ((12, 12), 1.0)])
+def test_corner_filter_has_the_gains_of_the_published_version(frequency, gain):
+    rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    wave = torch.cos(2 * torch.pi * (frequency[0] * rows + frequency[1] * columns) / 32)
+    torch.testing.assert_close(high_pass_filter(wave, "corner"), gain * wave, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("exporting", [False, True])
+def test_fourier_transform_equals_numpy_and_its_inverse_undoes_it(exporting, monkeypatch):
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: exporting)
+    image = torch.randn(2, 3, 12, 32)
+    real, imaginary = fourier_transform(image)
+    expected = np.fft.fft2(image.numpy(), norm="ortho")
+    np.testing.assert_allclose(real, expected.real, atol=1e-5)
+    np.testing.assert_allclose(imaginary, expected.imag, atol=1e-5)
+    torch.testing.assert_close(inverse_fourier_transform(real, imaginary), image, atol=1e-5, rtol=0)
+    # A spectrum without Hermitian symmetry: the real part of its inverse.
+    real, imaginary = torch.randn(2, 8, 8), torch.randn(2, 8, 8)
+    expected = np.fft.ifft2(real.numpy() + 1j * imaginary.numpy(), norm="ortho").real
+    np.testing.assert_allclose(inverse_fourier_transform(real, imaginary), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["complex", "polar"])
+@torch.no_grad()
+def test_frequency_convolution_equals_numpy(kind):
+    layer = WaveFreqFrequencyConvolution(WaveFreqConfig(frequency_convolution=kind), 2, 3, stride=1).eval()
+    randomize_normalization(layer)
+    image = torch.randn(1, 2, 8, 8)
+    spectrum = np.fft.fft2(conv_layer_by_hand(layer.layer_in, image[0].numpy()), norm="ortho")
+    if kind == "complex":
+        first = conv_layer_by_hand(layer.first_part, spectrum.real)
+        second = conv_layer_by_hand(layer.second_part, spectrum.imag)
+        spectrum = first + 1j * second
+    else:
+        amplitude = conv_layer_by_hand(layer.first_part, np.abs(spectrum))
+        spectrum.imag[..., ::4, ::4] = 0  # their own conjugates, here of 8x8
+        phase = np.angle(spectrum)
+        spectrum = amplitude * np.exp(1j * conv_layer_by_hand(layer.second_part, phase))
+    expected = conv_layer_by_hand(layer.layer_out, np.fft.ifft2(spectrum, norm="ortho").real)
+    np.testing.assert_allclose(layer(image)[0], expected, atol=1e-4)
+
+
+def test_polar_convolution_has_finite_gradients_on_a_blank_image():
+    layer = WaveFreqFrequencyConvolution(WaveFreqConfig(frequency_convolution="polar"), 3, 4, stride=1)
+    image = torch.zeros(2, 3, 8, 8, requires_grad=True)
+    layer(image).sum().backward()
+    assert torch.isfinite(image.grad).all()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in layer.parameters())
+
+
+def test_published_network_has_its_number_of_parameters():
+    with torch.device("meta"):
+        model = WaveFreqForImageClassification(WaveFreqConfig.seed())
+    assert model.num_parameters() == 24_782_552
+
+
+def test_packaged_network_has_fewer_than_4_million_parameters():
+    with torch.device("meta"):
+        assert WaveFreqForImageClassification(WaveFreqConfig()).num_parameters() < 4_000_000
+
+
+def test_two_labels_share_one_output_and_temperature_divides_the_logits(make_model):
+    model, images = make_model(), torch.randn(3, 3, 32, 32)
+    logits = model(images).logits
+    assert model.classifier.out_features == 1
+    assert (logits[:, 0] == 0).all()
+    model.config.temperature = 2.0
+    torch.testing.assert_close(model(images).logits, logits / 2)
+    assert make_model(num_labels=3)(images).logits.shape == (3, 3)
+
+
+def test_loss_is_the_cross_entropy_of_the_logits(make_model):
+    model, images, labels = make_model(), torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 1, 0])
+    output = model(images, labels=labels)
+    torch.testing.assert_close(output.loss, torch.nn.functional.cross_entropy(output.logits, labels))
+
+
+def test_flip_averaging_is_the_mean_over_the_image_and_its_mirror_and_only_at_inference(make_model):
+    model, images = make_model(), torch.randn(2, 3, 32, 32)
+    expected = (model(images).logits + model(images.flip(-1)).logits) / 2
+    model.config.average_flips = True
+    torch.testing.assert_close(model(images).logits, expected)
+    assert model(images, output_hidden_states=True).hidden_states[0].shape[0] == 2
+    calls = []
+    model.wavefreq.register_forward_pre_hook(lambda module, inputs: calls.append(len(inputs[0])))
+    model.train()(images)
+    assert calls == [2]
+
+
+def test_outputs_have_the_documented_shapes_and_tuples_are_returned_on_request(make_model):
+    model, images = make_model().wavefreq, torch.randn(2, 3, 32, 48)
+    output = model(images, output_hidden_states=True)
+    assert output.last_hidden_state.shape == (2, 8, 8, 12)
+    assert output.pooler_output.shape == (2, 8)
+    assert [tuple(state.shape[1:]) for state in output.hidden_states] == [
+        (4, 32, 48),
+        (4, 32, 48),
+        (8, 16, 24),
+        (8, 8, 12),
+    ]
+    last_hidden_state, pooled = model(images, return_dict=False)
+    torch.testing.assert_close(pooled, output.pooler_output)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"layer_type": "bottleneck", "convolution_bias": True},
+        {"frequency_stage": None},
+        {"wavelet_stages": []},
+        {"frequency_stage": 2, "high_pass": "corner", "frequency_convolution": "polar", "frequency_strides": [1, 1]},
+        {"stem_stride": 2, "stem_kernel_size": 7, "stem_wavelet_attention": True, "image_size": 64},
+        {"wavelet": "bior2.2", "keep_high_high": True},
+        {"num_channels": 1, "hidden_act": "gelu"},
+    ],
+)
+def test_every_variant_trains_one_step_with_finite_gradients_for_all_parameters(make_model, fields):
+    model = make_model(**fields).train()
+    size = model.config.image_size
+    model(torch.randn(4, model.config.num_channels, size, size), labels=torch.tensor([0, 1, 0, 1])).loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 30, 32), (1, 3, 32, 2), (1, 4, 32, 32), (3, 32, 32)])
+def test_images_that_do_not_fit_raise_naming_the_size(make_model, shape):
+    with pytest.raises(ValueError, match=f"{shape[-2]}x{shape[-1]}|{shape[-2]}, {shape[-1]}"):
+        make_model()(torch.randn(*shape))
+
+
+def test_bf16_autocast_agrees_with_float32(make_model):
+    for fields in ({}, {"wavelet": "db2"}, {"frequency_convolution": "polar", "high_pass": "corner"}):
+        model, images = make_model(**fields), torch.randn(4, 3, 32, 32)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(images).logits
+        torch.testing.assert_close(logits.float(), model(images).logits, atol=0.15, rtol=0.05)
+
+
+def test_a_model_in_bf16_runs_and_agrees_with_float32(make_model):
+    model, images = make_model(), torch.randn(4, 3, 32, 32)
+    expected = model(images).logits
+    logits = model.to(torch.bfloat16)(images.to(torch.bfloat16)).logits
+    assert logits.dtype == torch.bfloat16
+    torch.testing.assert_close(logits.float(), expected, atol=0.15, rtol=0.05)
+
+
+def test_channels_last_agrees_with_the_default_layout(make_model):
+    model, images = make_model(), torch.randn(4, 3, 32, 32)
+    expected = model(images).logits
+    model = model.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(model(images.contiguous(memory_format=torch.channels_last)).logits, expected)
+
+
+@pytest.mark.parametrize("wavelet", ["haar", "db2"])
+def test_saved_model_loads_through_the_auto_classes_with_equal_logits(make_model, tmp_path, wavelet):
+    model, images = make_model(wavelet=wavelet), torch.randn(2, 3, 32, 32)
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    loaded, report = AutoModelForImageClassification.from_pretrained(tmp_path, output_loading_info=True)
+    assert isinstance(loaded, WaveFreqForImageClassification)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    torch.testing.assert_close(loaded(images).logits, model(images).logits, atol=0, rtol=0)
+    backbone = AutoModel.from_pretrained(tmp_path)
+    assert isinstance(backbone, WaveFreqModel)
+    torch.testing.assert_close(backbone(images).pooler_output, model.wavefreq(images).pooler_output, atol=0, rtol=0)
+
+
+def test_checkpoint_of_another_model_is_refused(tmp_path):
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    config = ResNetConfig(embedding_size=4, hidden_sizes=[8], depths=[1])
+    ResNetForImageClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="resnet"):
+        WaveFreqForImageClassification.from_pretrained(tmp_path)
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(make_model):
+    model, images, labels = make_model(depths=[2, 2, 1]).train(), torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 0, 1])
+    model(images, labels=labels).loss.backward()
+    expected = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    model.activation_checkpointing_enable()
+    model(images, labels=labels).loss.backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
+@pytest.mark.parametrize(
+    "fields", [{"average_flips": True}, {"frequency_convolution": "polar", "high_pass": "corner"}]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_export_agrees_for_any_batch_size(make_model, tmp_path, dynamo, fields):
+    model = make_model(**fields)
+    dynamic = (
+        {"dynamic_shapes": {"pixel_values": {0: torch.export.Dim("batch")}}}
+        if dynamo
+        else {"dynamic_axes": {"pixel_values": {0: "batch"}, "logits": {0: "batch"}}}
+    )
+    torch.onnx.export(
+        model,
+        (),
+        tmp_path / "model.onnx",
+        kwargs={"pixel_values": torch.randn(2, 3, 32, 32)},
+        input_names=["pixel_values"],
+        output_names=["logits"],
+        dynamo=dynamo,
+        opset_version=18,
+        **dynamic,
+    )
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for batch_size in (1, 2, 5):
+        images = torch.randn(batch_size, 3, 32, 32)
+        (logits,) = session.run(["logits"], {"pixel_values": images.numpy()})
+        np.testing.assert_allclose(logits, model(images).logits.detach(), atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_model_agrees(make_model):
+    model, images = make_model(), torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(model)(images).logits, model(images).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_import_registers_the_model_without_network_in_a_fresh_process(checkpoint):
+    code = f"""
+import socket
+def refuse(*args, **kwargs):
+    raise OSError("network access")
+socket.socket.connect = socket.getaddrinfo = refuse
+import tellsign
+from PIL import Image
+from transformers import pipeline
+answer = pipeline("image-classification", model={str(checkpoint)!r})(Image.new("RGB", (40, 30), "red"))
+assert {{item["label"] for item in answer}} == {{"real", "fake"}}, answer
+assert abs(sum(item["score"] for item in answer) - 1) < 1e-6, answer
+"""
+    subprocess.run([sys.executable, "-W", "error::FutureWarning", "-c", code], check=True)

@@ -1,0 +1,155 @@
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from tellsign.training.calibration import fit_temperature
+from tellsign.training.train_detector import main, parse_arguments
+from tests.conftest import TINY
+
+
+def options(parquet: str, output_dir: Path, **changes) -> list[str]:
+    values = {
+        "train_data": parquet,
+        "output_dir": output_dir,
+        "validation_per_class": 8,
+        "config_overrides": json.dumps(TINY),
+        "per_device_train_batch_size": 8,
+        "max_steps": 8,
+        "learning_rate": 0.01,
+        "logging_steps": 1,
+        "save_steps": 2,
+        "report_to": "none",
+        "use_cpu": True,
+        "disable_tqdm": True,
+    }
+    return [f"--{name}={value}" for name, value in (values | changes).items()]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_run_writes_a_loadable_calibrated_checkpoint_with_its_scores(parquet, tmp_path):
+    main(options(parquet, tmp_path, max_steps=30, bf16=True, label_smoothing_factor=0.1))
+    model = AutoModelForImageClassification.from_pretrained(tmp_path)
+    assert model.config.temperature != 1.0
+    assert AutoImageProcessor.from_pretrained(tmp_path).size["height"] == 32
+    scores = json.loads((tmp_path / "eval_results.json").read_text())
+    assert scores["eval_auroc"] > 0.9
+
+
+def test_saved_weights_are_the_average_over_the_steps_not_the_last(parquet, tmp_path):
+    main(options(parquet, tmp_path, max_steps=4, save_steps=4))
+    checkpoint = tmp_path / "checkpoint-4"
+    average = load_file(checkpoint / "averaged_model.safetensors")
+    final, last = weights(tmp_path), weights(checkpoint)
+    for name in final:
+        torch.testing.assert_close(final[name], average[f"module.{name}"], atol=0, rtol=0)
+    assert any(not torch.equal(final[name], last[name]) for name in final)
+
+
+def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(parquet, tmp_path):
+    main(options(parquet, tmp_path / "whole"))
+    killed = options(parquet, tmp_path / "killed")
+    # 4 steps are an epoch: the kill comes within the second, one step after its last checkpoint.
+    code = f"""
+import os, signal
+from tellsign.training import averaging, train_detector
+class Kill(averaging.WeightAveraging):
+    def on_step_end(self, args, state, control, **kwargs):
+        super().on_step_end(args, state, control, **kwargs)
+        if state.global_step == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+train_detector.WeightAveraging = Kill
+train_detector.main({killed!r})
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    main(killed)
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    for name in whole:
+        assert torch.equal(whole[name], resumed[name]), name
+
+
+def test_a_checkpoint_without_its_last_file_is_not_resumed_from(parquet, tmp_path):
+    main(options(parquet, tmp_path / "whole"))
+    main(options(parquet, tmp_path / "cut", max_steps=8))
+    (tmp_path / "cut" / "checkpoint-8" / "averaged_model.safetensors").unlink()
+    (tmp_path / "cut" / "checkpoint-8" / "trainer_state.json").unlink()
+    main(options(parquet, tmp_path / "cut"))
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_two_processes_match_one_on_the_same_global_batch(parquet, tmp_path):
+    # Batch statistics are those of each process, so a normalization without them stands in, to show that nothing else
+    # differs: the images of each step, the loss, the gradients, the average.
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys\n"
+        "from torch import nn\n"
+        "from tellsign.modeling import modeling_wavefreq\n"
+        "from tellsign.training.train_detector import main\n"
+        "modeling_wavefreq.nn.BatchNorm2d = lambda channels: nn.GroupNorm(1, channels)\n"
+        "main(sys.argv[1:])\n"
+    )
+    common = {"flip": False, "shift": 0, "max_steps": 6, "save_strategy": "no", "optim": "sgd", "learning_rate": 0.1}
+    one = options(parquet, tmp_path / "one", per_device_train_batch_size=16, **common)
+    subprocess.run([sys.executable, script, *one], check=True)
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes=2",
+        "--num_machines=1",
+    ]
+    launch += ["--mixed_precision=no", "--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
+    two = options(parquet, tmp_path / "two", per_device_train_batch_size=8, ddp_backend="gloo", **common)
+    subprocess.run([*launch, script, *two], check=True)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-4)
+
+
+def test_a_recipe_gives_defaults_that_the_command_line_overrides(tmp_path):
+    recipe = tmp_path / "recipe.json"
+    fields = {"learning_rate": 0.3, "shift": 1, "config_overrides": {"depths": [1, 1, 1]}, "flip": False}
+    recipe.write_text(json.dumps(fields))
+    command = [str(recipe), "--train_data", "a", "b", "--output_dir", str(tmp_path), "--shift", "4", "--use_cpu"]
+    model_args, data_args, training_args = parse_arguments(command)
+    assert (training_args.learning_rate, data_args.shift, data_args.flip) == (0.3, 4, False)
+    assert model_args.config_overrides == {"depths": [1, 1, 1]}
+    assert data_args.train_data == ["a", "b"]
+
+
+def test_a_recipe_with_an_unknown_field_and_a_run_without_data_raise(tmp_path):
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text('{"learning_rat": 1}')
+    with pytest.raises(ValueError, match="recipe.json: no argument is called learning_rat"):
+        parse_arguments([str(recipe), "--train_data", "a", "--output_dir", str(tmp_path)])
+    with pytest.raises(ValueError, match="--train_data: name at least one"):
+        parse_arguments(["--output_dir", str(tmp_path), "--use_cpu"])
+
+
+def test_shipped_recipes_parse():
+    recipes = list((Path(__file__).parent.parent / "training" / "recipes").glob("*.json"))
+    assert recipes
+    for recipe in recipes:
+        parse_arguments([str(recipe), "--train_data", "a", "--output_dir", "b", "--use_cpu"])
+
+
+def test_temperature_undoes_a_known_scaling_of_calibrated_logits():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, 20000)
+    labels = (generator.uniform(size=20000) < 1 / (1 + np.exp(-logits))).astype(int)
+    temperature = fit_temperature(3.0 * np.stack([np.zeros_like(logits), logits], axis=1), labels)
+    assert temperature == pytest.approx(3.0, rel=0.05)

@@ -1,0 +1,1 @@
+"""Training, evaluation and benchmarks. Nothing here is imported at run time."""

@@ -1,0 +1,62 @@
+"""Exponential moving average of the weights, kept beside the checkpoints of a Trainer run."""
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch.optim.swa_utils import AveragedModel
+from transformers import TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+
+AVERAGE_NAME = "averaged_model.safetensors"
+
+
+class WeightAveraging(TrainerCallback):
+    """Averages weights and batch statistics over the steps, and leaves the average in the model when training ends.
+
+    The average of step `t` is `d * average + (1 - d) * weights` with `d = min(decay, (1 + t) / (10 + t))`, so that
+    short runs forget their initialization too. It is saved with every checkpoint and restored on resuming.
+
+    Args:
+        decay (`float`): Weight of the past, in [0, 1).
+    """
+
+    def __init__(self, decay: float):
+        self.decay = decay
+        self.average: AveragedModel | None = None
+
+    def _update(self, averaged: list[torch.Tensor], current: list[torch.Tensor], count: torch.Tensor) -> None:
+        decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
+        for average, value in zip(averaged, current, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value.to(average.dtype), 1 - decay)
+            else:
+                average.copy_(value)
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self.average = AveragedModel(model, multi_avg_fn=self._update, use_buffers=True)
+        if state.global_step:
+            checkpoint = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}" / AVERAGE_NAME
+            self.average.load_state_dict(load_file(checkpoint))
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        self.average.update_parameters(model)
+
+    def on_save(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+            tensors = {name: tensor.contiguous() for name, tensor in self.average.state_dict().items()}
+            save_file(tensors, folder / f"{AVERAGE_NAME}.part")
+            os.replace(folder / f"{AVERAGE_NAME}.part", folder / AVERAGE_NAME)
+
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        model.load_state_dict(self.average.module.state_dict())
+
+
+def last_complete_checkpoint(output_dir: str) -> str | None:
+    """The newest checkpoint of a run that was written to its end: the average is the last file of each."""
+    finished = Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{AVERAGE_NAME}")
+    folders = sorted((file.parent for file in finished), key=lambda folder: int(folder.name.rsplit("-", 1)[1]))
+    return str(folders[-1]) if folders else None

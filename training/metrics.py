@@ -1,0 +1,160 @@
+"""Metrics of a detector, as `evaluate` modules that load without the Hub.
+
+Each takes the predicted probability of *fake* and the label (0 real, 1 fake). `evaluate.combine([...])` joins them.
+"""
+
+from collections.abc import Callable
+
+import datasets
+import evaluate
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+
+_DESCRIPTION = "Metrics for telling generated images from real ones, from the predicted probability of fake."
+_INPUTS = """
+Args:
+    predictions (`list[float]`): Predicted probability that the image is fake, in [0, 1].
+    references (`list[int]`): 0 for real, 1 for fake. Both must occur.
+"""
+
+
+def _true_positive_rate(labels: NDArray, probabilities: NDArray, false_positive_rate: float) -> float:
+    rates = roc_curve(labels, probabilities, drop_intermediate=False)
+    return float(rates[1][rates[0] <= false_positive_rate].max())
+
+
+def classification_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float]:
+    """Accuracy at the threshold 0.5: overall, of each class, and their mean (balanced), each in [0, 1]."""
+    correct = (probabilities > 0.5) == (labels == 1)
+    real, fake = float(correct[labels == 0].mean()), float(correct[labels == 1].mean())
+    return {
+        "accuracy": float(correct.mean()),
+        "balanced_accuracy": (real + fake) / 2,
+        "accuracy_real": real,
+        "accuracy_fake": fake,
+    }
+
+
+def ranking_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float]:
+    """Area under the ROC curve, average precision, and the rate of fakes found at 1% and 0.1% false positives."""
+    return {
+        "auroc": float(roc_auc_score(labels, probabilities)),
+        "average_precision": float(average_precision_score(labels, probabilities)),
+        "tpr_at_1_fpr": _true_positive_rate(labels, probabilities, 0.01),
+        "tpr_at_0.1_fpr": _true_positive_rate(labels, probabilities, 0.001),
+    }
+
+
+def calibration_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float]:
+    """Expected calibration error of the predicted class (15 bins of equal width) and Brier score, each in [0, 1]."""
+    both = torch.from_numpy(np.stack([1 - probabilities, probabilities], axis=1))
+    error = multiclass_calibration_error(both, torch.from_numpy(labels), num_classes=2, n_bins=15)
+    return {"ece": float(error), "brier": float(np.mean((probabilities - labels) ** 2))}
+
+
+def risk_coverage(labels: NDArray, probabilities: NDArray) -> tuple[NDArray, NDArray]:
+    """Error rate among the answered when only the most confident share is answered.
+
+    Args:
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+        probabilities (`np.ndarray` of shape `(n,)`): Predicted probability of fake.
+
+    Returns:
+        Coverage `1/n, 2/n, ... 1` and the error rate at each, arrays of shape `(n,)`.
+    """
+    order = np.argsort(-np.abs(probabilities - 0.5), kind="stable")
+    wrong = (probabilities > 0.5) != (labels == 1)
+    count = np.arange(1, len(labels) + 1)
+    return count / len(labels), np.cumsum(wrong[order]) / count
+
+
+def abstention_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float]:
+    """Error rate among the most confident 90% and 80%, and the area under the risk-coverage curve."""
+    coverage, risk = risk_coverage(labels, probabilities)
+    at = {share: float(risk[np.searchsorted(coverage, share)]) for share in (0.9, 0.8)}
+    return {"risk_at_90_coverage": at[0.9], "risk_at_80_coverage": at[0.8], "aurc": float(risk.mean())}
+
+
+def detection_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float]:
+    """All scores of this module."""
+    return (
+        classification_scores(labels, probabilities)
+        | ranking_scores(labels, probabilities)
+        | calibration_scores(labels, probabilities)
+        | abstention_scores(labels, probabilities)
+    )
+
+
+def bootstrap_intervals(
+    labels: NDArray, probabilities: NDArray, resamples: int = 1000, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """95% percentile bootstrap intervals of [`detection_scores`], resampling images within each class.
+
+    Args:
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+        probabilities (`np.ndarray` of shape `(n,)`): Predicted probability of fake.
+        resamples (`int`, *optional*, defaults to 1000): Number of resamples.
+        seed (`int`, *optional*, defaults to 0): Seed of the resampling.
+
+    Returns:
+        Lower and upper bound for each score.
+    """
+    generator = np.random.default_rng(seed)
+    classes = [np.flatnonzero(labels == label) for label in (0, 1)]
+    drawn = []
+    for _ in range(resamples):
+        index = np.concatenate([generator.choice(members, len(members)) for members in classes])
+        drawn.append(detection_scores(labels[index], probabilities[index]))
+    return {
+        name: (float(low), float(high))
+        for name in drawn[0]
+        for low, high in [np.percentile([scores[name] for scores in drawn], [2.5, 97.5])]
+    }
+
+
+class _DetectionMetric(evaluate.Metric):
+    """A metric that hands checked arrays to one of the functions above."""
+
+    compute_scores: Callable[[NDArray, NDArray], dict[str, float]]
+
+    def _info(self) -> evaluate.MetricInfo:
+        features = datasets.Features({"predictions": datasets.Value("float64"), "references": datasets.Value("int64")})
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION, citation="", inputs_description=_INPUTS, features=features
+        )
+
+    def _compute(self, predictions, references) -> dict[str, float]:
+        labels, probabilities = np.asarray(references), np.asarray(predictions, dtype=np.float64)
+        if not np.isin(labels, [0, 1]).all() or len(np.unique(labels)) != 2:
+            raise ValueError(f"references hold the labels {np.unique(labels).tolist()}, expected 0 and 1")
+        if not ((probabilities >= 0) & (probabilities <= 1)).all():
+            raise ValueError("predictions must be probabilities of fake between 0 and 1")
+        return type(self).compute_scores(labels, probabilities)
+
+
+class Classification(_DetectionMetric):
+    """Accuracy, balanced accuracy, accuracy of each class."""
+
+    compute_scores = staticmethod(classification_scores)
+
+
+class Ranking(_DetectionMetric):
+    """AUROC, average precision, true positive rate at 1% and 0.1% false positives."""
+
+    compute_scores = staticmethod(ranking_scores)
+
+
+class Calibration(_DetectionMetric):
+    """Expected calibration error and Brier score."""
+
+    compute_scores = staticmethod(calibration_scores)
+
+
+class Abstention(_DetectionMetric):
+    """Risk at 90% and 80% coverage, area under the risk-coverage curve."""
+
+    compute_scores = staticmethod(abstention_scores)
