@@ -143,7 +143,7 @@ class WaveFreqConfig(PreTrainedConfig):
     @classmethod
     def seed(cls, **kwargs) -> "WaveFreqConfig":
         """Configuration of the first published network (Team 57, Adobe challenge 2024): 24,782,552 parameters."""
-        published = dict(
+        published: dict[str, Any] = dict(
             embedding_size=64,
             stem_kernel_size=7,
             stem_stride=2,

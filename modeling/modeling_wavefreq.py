@@ -279,7 +279,7 @@ class WaveFreqResidualLayer(GradientCheckpointingLayer):
     def __init__(self, config: WaveFreqConfig, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__()
         layer = partial(WaveFreqConvLayer, config, bias=config.convolution_bias)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             self.shortcut = layer(in_channels, out_channels, 1, stride, activate=False)
         # CODEPATH: "bottleneck" is the seed network, "basic" the packaged one.
@@ -369,7 +369,7 @@ class WaveFreqPreTrainedModel(PreTrainedModel):
     config_class = WaveFreqConfig
     base_model_prefix = "wavefreq"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = "image"
     supports_gradient_checkpointing = True
     _can_record_outputs = {"hidden_states": WaveFreqStage}
     _no_split_modules = ["WaveFreqResidualLayer", "WaveFreqWaveletAttention", "WaveFreqFrequencyConvolution"]
@@ -425,9 +425,11 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
             )
         hidden_states = self.embedder(pixel_values)
         for index, stage in enumerate(self.stages):
+            frequency_features = None
             # CODEPATH: the seed network's branch joins its first stage, the packaged one's its second.
-            joins = self.frequency_branch is not None and index == self.config.frequency_stage
-            hidden_states = stage(hidden_states, self.frequency_branch(pixel_values) if joins else None)
+            if self.frequency_branch is not None and index == self.config.frequency_stage:
+                frequency_features = self.frequency_branch(pixel_values)
+            hidden_states = stage(hidden_states, frequency_features)
         return BaseModelOutputWithPoolingAndNoAttention(
             last_hidden_state=hidden_states, pooler_output=self.pooler(hidden_states).flatten(1)
         )

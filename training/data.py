@@ -30,7 +30,7 @@ def _jpeg(image: PILImage.Image) -> bytes:
     return buffer.getvalue()
 
 
-_QUANTIZATION = PILImage.open(io.BytesIO(_jpeg(PILImage.new("RGB", (8, 8))))).quantization
+_QUANTIZATION = JpegImagePlugin.JpegImageFile(io.BytesIO(_jpeg(PILImage.new("RGB", (8, 8))))).quantization
 
 
 def decode_uniformly(content: bytes, image_size: int, name: str = "image") -> np.ndarray:

@@ -42,7 +42,7 @@ def predict_logits(model: PreTrainedModel, images: DecodedImages, batch_size: in
     Raises:
         ValueError: If the model has no label real or no label fake.
     """
-    index = {name.lower(): index for name, index in model.config.label2id.items()}
+    index = {name.lower(): index for name, index in (model.config.label2id or {}).items()}
     if not {"real", "fake"} <= set(index):
         raise ValueError(f"{model.name_or_path}: has the labels {', '.join(index)}, expected real and fake")
     columns = [index["real"], index["fake"]]
@@ -69,11 +69,10 @@ def describe(model: PreTrainedModel) -> dict[str, float]:
     return {"parameters": model.num_parameters(), "multiply_adds": counter.get_total_flops() // 2}
 
 
-def score(name: str, labels: NDArray, logits: NDArray, temperature: float, resamples: int) -> dict:
+def score(labels: NDArray, logits: NDArray, temperature: float, resamples: int) -> dict:
     """All scores of a set of images with their intervals, and the calibration before temperature scaling."""
     probabilities = fake_probability(logits, temperature)
     return {
-        "name": name,
         "real": int((labels == 0).sum()),
         "fake": int((labels == 1).sum()),
         "scores": detection_scores(labels, probabilities),
@@ -153,27 +152,34 @@ def main(
         temperature = getattr(model.config, "temperature", 1.0)
         images = DecodedImages(test, image_processor)
         labels, logits = images.labels.numpy(), predict_logits(model, images)
-        evaluation = {"model": Path(name).name, "data": data, **describe(model), "temperature": temperature}
-        evaluation["results"] = [score("all", labels, logits, temperature, resamples)]
+
+        results = []
         if seen:
             untouched = np.asarray([sha1 not in seen for sha1 in np.asarray(test["sha1"])[images.rows]])
-            result = score("not in training data", labels[untouched], logits[untouched], temperature, resamples)
-            evaluation["results"].insert(0, result)
+            untouched_scores = score(labels[untouched], logits[untouched], temperature, resamples)
+            results.append({"name": "not in training data"} | untouched_scores)
+        results.append({"name": "all"} | score(labels, logits, temperature, resamples))
         if others is not None:
             other_images = DecodedImages(others, image_processor)
             other_logits, generators = predict_logits(model, other_images), _generators(others, other_images)
-            real = logits[labels == 0]
             for generator in np.unique(generators):
-                fakes = other_logits[generators == generator]
-                both = np.concatenate([real, fakes])
-                truth = np.repeat([0, 1], [len(real), len(fakes)])
-                evaluation["results"].append(score(f"generator {generator}", truth, both, temperature, resamples))
-        evaluations.append(evaluation)
+                both = np.concatenate([logits[labels == 0], other_logits[generators == generator]])
+                truth = np.repeat([0, 1], [np.sum(labels == 0), np.sum(generators == generator)])
+                results.append({"name": f"generator {generator}"} | score(truth, both, temperature, resamples))
 
-        folder = output_dir / evaluation["model"]
+        title = Path(name).name
+        evaluation = {
+            "model": title,
+            **describe(model),
+            "temperature": temperature,
+            "data": [Path(source).name for source in data],
+            "results": results,
+        }
+        evaluations.append(evaluation)
+        folder = output_dir / title
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
-        figure = plot(labels, fake_probability(logits, temperature), f"{evaluation['model']}, {len(labels):,} images")
+        figure = plot(labels, fake_probability(logits, temperature), f"{title}, {len(labels):,} images")
         figure.savefig(folder / "evaluation.png", dpi=100)
         typer.echo(f"{folder}/evaluation.json, {folder}/evaluation.png", err=True)
     typer.echo(format_table(evaluations))

@@ -58,7 +58,8 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
     Raises:
         ValueError: If the file has a field that no argument has, or no training data are given.
     """
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
+    argument_types: Any = (ModelArguments, DataArguments, TrainingArguments)
+    parser = HfArgumentParser(argument_types)
     if arguments and arguments[0].endswith(".json"):
         with open(arguments[0], encoding="utf-8") as file:
             recipe = json.load(file)
@@ -88,7 +89,9 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     """All scores of [`tellsign.training.metrics`] from logits and labels."""
-    return detection_scores(prediction.label_ids, softmax(prediction.predictions.astype(np.float64), axis=1)[:, 1])
+    return detection_scores(
+        np.asarray(prediction.label_ids), softmax(np.asarray(prediction.predictions, np.float64), axis=1)[:, 1]
+    )
 
 
 class DetectorTrainer(Trainer):
@@ -118,12 +121,13 @@ def main(arguments: list[str] | None = None) -> None:
     with training_args.main_process_first(desc="loading the data"):
         images = drop_duplicates(load_sources(data_args.train_data, revision=data_args.data_revision))
     train, validation = hold_out(images, data_args.validation_per_class)
+    validation_images = DecodedImages(validation, image_processor)
     trainer = DetectorTrainer(
         Augmentation(data_args.flip, data_args.shift, data_args.cutout),
         model=model,
         args=training_args,
         train_dataset=DecodedImages(train, image_processor),
-        eval_dataset=DecodedImages(validation, image_processor),
+        eval_dataset=validation_images,
         data_collator=whole_batch,
         processing_class=image_processor,
         compute_metrics=compute_metrics,
@@ -134,7 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
 
-    prediction = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
+    prediction = trainer.predict(validation_images, metric_key_prefix="eval")
     model.config.temperature = fit_temperature(prediction.predictions, prediction.label_ids)
     trainer.log_metrics("eval", prediction.metrics)
     trainer.save_metrics("eval", prediction.metrics)

@@ -1,0 +1,27 @@
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForImageClassification
+
+from tellsign.training.compress import main
+
+
+def test_weights_are_stored_in_half_precision_and_loaded_as_float32_with_nearly_equal_logits(checkpoint, tmp_path):
+    main(str(checkpoint), tmp_path / "small")
+    stored = load_file(tmp_path / "small" / "model.safetensors")
+    assert stored["wavefreq.embedder.layer.convolution.weight"].dtype == torch.float16
+    assert stored["wavefreq.embedder.layer.normalization.running_var"].dtype == torch.float32
+    before = AutoModelForImageClassification.from_pretrained(checkpoint)
+    after = AutoModelForImageClassification.from_pretrained(tmp_path / "small")
+    assert {parameter.dtype for parameter in after.parameters()} == {torch.float32}
+    images = torch.randn(4, 3, 32, 32)
+    torch.testing.assert_close(after(images).logits, before(images).logits, atol=5e-3, rtol=0)
+
+
+def test_weights_beyond_the_range_of_half_precision_raise(checkpoint, tmp_path):
+    model = AutoModelForImageClassification.from_pretrained(checkpoint)
+    with torch.no_grad():
+        model.classifier.weight[0, 0] = 1e6
+    model.save_pretrained(checkpoint)
+    with pytest.raises(ValueError, match="classifier.weight exceed the range of float16"):
+        main(str(checkpoint), tmp_path / "small")

@@ -1,0 +1,55 @@
+"""The weights that ship with the package."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
+
+from tellsign import DEFAULT_MODEL, load_image
+from tellsign.training.data import DecodedImages, load_sources
+from tellsign.training.evaluate_detector import fake_probability, predict_logits
+from tellsign.training.metrics import detection_scores
+
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+CIFAKE_TEST = Path(__file__).parents[2] / "shared" / "data" / "cifake_test.parquet"
+CIFAKE_TRAIN = CIFAKE_TEST.with_name("cifake_train.parquet")
+
+
+def test_weights_are_small_and_load_as_float32():
+    assert (DEFAULT_MODEL / "model.safetensors").stat().st_size < 8_000_000
+    model = AutoModelForImageClassification.from_pretrained(DEFAULT_MODEL)
+    assert model.num_parameters() < 4_000_000
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_pipeline_gives_probabilities_of_real_and_fake_for_every_example():
+    classifier = pipeline("image-classification", model=str(DEFAULT_MODEL))
+    examples = sorted(EXAMPLES.glob("*.jpg"))
+    assert len(examples) >= 4
+    for answer in classifier([load_image(path) for path in examples], batch_size=2):
+        assert {item["label"] for item in answer} == {"real", "fake"}
+        assert sum(item["score"] for item in answer) == pytest.approx(1)
+
+
+@pytest.mark.skipif(not CIFAKE_TEST.exists(), reason="needs CIFAKE as parquet files in ../shared/data")
+def test_scores_on_cifake_are_those_that_the_package_states():
+    test = load_sources(str(CIFAKE_TEST))
+    seen = set(load_sources(str(CIFAKE_TRAIN))["sha1"])
+    untouched = [row for row, sha1 in enumerate(test["sha1"]) if sha1 not in seen]
+    assert len(untouched) == 19_622
+    rows = np.random.default_rng(0).choice(untouched, 3000, replace=False)
+    images = DecodedImages(test.select(rows), AutoImageProcessor.from_pretrained(DEFAULT_MODEL))
+    model = AutoModelForImageClassification.from_pretrained(DEFAULT_MODEL)
+    scores = detection_scores(
+        images.labels.numpy(), fake_probability(predict_logits(model, images), model.config.temperature)
+    )
+    stated = json.loads((DEFAULT_MODEL / "evaluation.json").read_text())["results"][0]["scores"]
+    # Four standard errors of a share measured on 3000 images.
+    assert abs(scores["accuracy"] - stated["accuracy"]) < 4 * np.sqrt(
+        stated["accuracy"] * (1 - stated["accuracy"]) / 3000
+    )
+    assert scores["auroc"] == pytest.approx(stated["auroc"], abs=0.004)

@@ -1,0 +1,100 @@
+"""Measures speed beside well-known networks, in one run on one machine.
+
+python -m tellsign.training.benchmark
+"""
+
+import io
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from PIL import Image
+from torch import nn
+from torchvision.models import resnet50
+from tqdm.auto import tqdm
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessor,
+)
+
+from tellsign import DEFAULT_MODEL, WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, load_image
+
+
+RIVAL = "ViT-B/16 at 224 px"
+
+
+def candidates() -> dict[str, tuple[nn.Module, Any]]:
+    """Networks by name, each with the image processor that its users run; random weights but for the packaged one."""
+    return {
+        "WaveFreq, packaged": (
+            AutoModelForImageClassification.from_pretrained(DEFAULT_MODEL),
+            AutoImageProcessor.from_pretrained(DEFAULT_MODEL),
+        ),
+        "WaveFreq, as first published": (
+            WaveFreqForImageClassification(WaveFreqConfig.seed()),
+            WaveFreqImageProcessor(),
+        ),
+        "ResNet-50 at 32 px (torchvision)": (resnet50(num_classes=2), WaveFreqImageProcessor()),
+        RIVAL: (ViTForImageClassification(ViTConfig()), ViTImageProcessor()),
+    }
+
+
+def answer(network: nn.Module, processor: Any, content: bytes) -> None:
+    """What one image costs: decoding, processing, network."""
+    network(processor(load_image(content), return_tensors="pt")["pixel_values"])
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def main(
+    batch_size: Annotated[int, typer.Option(help="Images at once for the throughput.")] = 256,
+    rounds: Annotated[int, typer.Option(help="Measurements of each network, of which the median counts.")] = 5,
+    latency_threads: Annotated[int, typer.Option(help="Threads for the latency of one image.")] = 1,
+    throughput_threads: Annotated[int, typer.Option(help="Threads for the throughput.")] = torch.get_num_threads(),
+) -> None:
+    """Prints the latency of one JPEG file of 32x32 pixels, decoding and processing included, and the throughput.
+
+    The networks take turns in every round, after one turn to warm up, in float32.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(buffer, "JPEG")
+    content = buffer.getvalue()
+    networks = candidates()
+    latency: dict[str, list[float]] = {name: [] for name in networks}
+    duration: dict[str, list[float]] = {name: [] for name in networks}
+    with torch.inference_mode():
+        for turn in tqdm(range(rounds + 1), desc="Measuring", unit="round"):
+            for name, (network, processor) in networks.items():
+                network.eval()
+                torch.set_num_threads(latency_threads)
+                repeats = 1 if turn == 0 else 10
+                latency[name] += [seconds(partial(answer, network, processor, content)) for _ in range(repeats)]
+                torch.set_num_threads(throughput_threads)
+                size = processor.size["height"]
+                batch = torch.randn(batch_size, 3, size, size)
+                duration[name].append(seconds(partial(network, batch)))
+
+    columns = ["network", "parameters", "latency, ms", "images/s", f"throughput relative to {RIVAL}"]
+    typer.echo("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
+    rate = {name: batch_size / np.median(times[1:]) for name, times in duration.items()}
+    for name, (network, _) in networks.items():
+        parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+        milliseconds = 1000 * np.median(latency[name][1:])
+        typer.echo(
+            f"| {name} | {parameters:.2f} M | {milliseconds:.1f} | {rate[name]:.0f} | {rate[name] / rate[RIVAL]:.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)
