@@ -34,19 +34,25 @@ from transformers.utils.output_capturing import capture_outputs
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
 
 
-def haar_transform(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Low band and details of one level of the orthonormal 2D Haar transform.
+def haar_transform(image: torch.Tensor, keep_high_high: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Low band and sum of the details of one level of the orthonormal 2D Haar transform.
 
     Args:
         image (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`): Even height and width.
+        keep_high_high (`bool`, *optional*, defaults to `False`): Whether HH counts among the details.
 
     Returns:
-        LL, LH + HL and HH, each of shape `(batch_size, num_channels, height / 2, width / 2)`. For the 2x2 block
-        `[[a, b], [c, d]]` they are `(a + b + c + d) / 2`, `a - d` and `(a - b - c + d) / 2`.
+        LL and LH + HL (+ HH), each of shape `(batch_size, num_channels, height / 2, width / 2)`. For the 2x2 block
+        `[[a, b], [c, d]]`, LL is `(a + b + c + d) / 2`, LH + HL is `a - d` and HH is `(a - b - c + d) / 2`.
     """
-    a, b = image[..., ::2, ::2], image[..., ::2, 1::2]
-    c, d = image[..., 1::2, ::2], image[..., 1::2, 1::2]
-    return nn.functional.avg_pool2d(image, 2) * 2, a - d, (a - b - c + d) / 2
+    channels, height, width = image.shape[1:]
+    # With the channels last, and unbound rather than sliced: the gradient then keeps the memory format of the image.
+    blocks = image.permute(0, 2, 3, 1).reshape(-1, height // 2, 2, width // 2, 2, channels)
+    (a, b), (c, d) = (row.unbind(3) for row in blocks.unbind(2))
+    low, detail = (a + b + c + d) / 2, a - d
+    if keep_high_high:
+        detail = detail + (a - b - c + d) / 2
+    return low.permute(0, 3, 1, 2), detail.permute(0, 3, 1, 2)
 
 
 def _fourier_basis(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -175,20 +181,18 @@ class WaveFreqWaveletAttention(nn.Module):
         # CODEPATH: the seed network adds the bare projection; the packaged one, trained at a high rate, normalizes it.
         self.normalization = nn.BatchNorm2d(out_channels) if config.wavelet_normalization else nn.Identity()
 
-    def bands(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """LL, LH + HL and HH of the map, each `(batch_size, num_channels, height / 2, width / 2)`."""
+    def bands(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """LL and the sum of the details, each `(batch_size, num_channels, height / 2, width / 2)`."""
         if self.transform is None:
-            return haar_transform(hidden_states)
+            return haar_transform(hidden_states, self.keep_high_high)
         # pytorch-wavelets mixes dtypes under autocast.
         with torch.autocast(device_type=hidden_states.device.type, enabled=False):
             low, (high,) = self.transform(hidden_states.float())
-        low, high = low.to(hidden_states.dtype), high.to(hidden_states.dtype)
-        return low, high[:, :, 0] + high[:, :, 1], high[:, :, 2]
+        detail = high[:, :, : 3 if self.keep_high_high else 2].sum(2)
+        return low.to(hidden_states.dtype), detail.to(hidden_states.dtype)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        low, detail, diagonal_detail = self.bands(hidden_states)
-        if self.keep_high_high:
-            detail = detail + diagonal_detail
+        low, detail = self.bands(hidden_states)
         attention = torch.softmax(detail, dim=1, dtype=torch.float32).to(low.dtype)
         return self.normalization(self.projection(low + low * attention))
 
@@ -225,10 +229,8 @@ class WaveFreqFrequencyConvolution(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         hidden_states = self.layer_in(hidden_states)
-        dtype, without_autocast = (
-            hidden_states.dtype,
-            partial(torch.autocast, hidden_states.device.type, enabled=False),
-        )
+        dtype = hidden_states.dtype
+        without_autocast = partial(torch.autocast, hidden_states.device.type, enabled=False)
         with without_autocast():
             first, second = fourier_transform(hidden_states.float())
             if self.polar:

@@ -79,22 +79,24 @@ def randomize_normalization(module: torch.nn.Module) -> None:
             layer.running_var.uniform_(0.5, 1.5)
 
 
+@pytest.mark.parametrize("keep_high_high", [False, True])
 @pytest.mark.parametrize("size", [(2, 2), (8, 6), (32, 32)])
-def test_haar_transform_equals_the_bands_computed_by_hand(size):
+def test_haar_transform_equals_the_bands_computed_by_hand(size, keep_high_high):
     image = torch.randn(2, 3, *size)
-    low, detail, diagonal = haar_transform(image)
+    low, detail = haar_transform(image, keep_high_high)
     bands = haar_by_hand(image.numpy())
     np.testing.assert_allclose(low, bands["LL"], atol=1e-5)
-    np.testing.assert_allclose(detail, bands["LH"] + bands["HL"], atol=1e-5)
-    np.testing.assert_allclose(diagonal, bands["HH"], atol=1e-5)
+    np.testing.assert_allclose(detail, bands["LH"] + bands["HL"] + keep_high_high * bands["HH"], atol=1e-5)
 
 
-def test_haar_transform_equals_pytorch_wavelets_in_value_and_gradient():
+@pytest.mark.parametrize("keep_high_high", [False, True])
+def test_haar_transform_equals_pytorch_wavelets_in_value_and_gradient(keep_high_high):
     image = torch.randn(2, 4, 16, 16, requires_grad=True)
-    weights = torch.randn(3, 2, 4, 8, 8)
+    weights = torch.randn(2, 2, 4, 8, 8)
     low, (high,) = pytorch_wavelets.DWTForward(J=1, wave="haar", mode="periodization")(image)
-    expected = torch.stack([low, high[:, :, 0] + high[:, :, 1], high[:, :, 2]])
-    actual = torch.stack(haar_transform(image))
+    detail = high[:, :, 0] + high[:, :, 1] + (high[:, :, 2] if keep_high_high else 0)
+    expected = torch.stack([low, detail])
+    actual = torch.stack(haar_transform(image, keep_high_high))
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
     (expected_gradient,) = torch.autograd.grad((expected * weights).sum(), image)
     (gradient,) = torch.autograd.grad((actual * weights).sum(), image)
@@ -117,14 +119,14 @@ def test_wavelet_attention_equals_its_formula(keep_high_high):
     np.testing.assert_allclose(attention(image).detach(), expected, atol=1e-5)
 
 
-def test_other_wavelets_go_through_pytorch_wavelets_and_halve_the_map():
-    attention = WaveFreqWaveletAttention(WaveFreqConfig(wavelet="db2"), 3, 3)
+@pytest.mark.parametrize("keep_high_high", [False, True])
+def test_other_wavelets_go_through_pytorch_wavelets_and_halve_the_map(keep_high_high):
+    attention = WaveFreqWaveletAttention(WaveFreqConfig(wavelet="db2", keep_high_high=keep_high_high), 3, 3)
     image = torch.randn(1, 3, 16, 16)
     low, (high,) = pytorch_wavelets.DWTForward(J=1, wave="db2", mode="periodization")(image)
-    actual_low, detail, diagonal = attention.bands(image)
+    actual_low, detail = attention.bands(image)
     torch.testing.assert_close(actual_low, low)
-    torch.testing.assert_close(detail, high[:, :, 0] + high[:, :, 1])
-    torch.testing.assert_close(diagonal, high[:, :, 2])
+    torch.testing.assert_close(detail, high[:, :, 0] + high[:, :, 1] + (high[:, :, 2] if keep_high_high else 0))
     assert attention(image).shape == (1, 3, 8, 8)
 
 
