@@ -24,7 +24,9 @@ quality: $(VENV)/.installed  ## Check style, model conventions and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mlinter modeling configuration
-	$(BIN)/mypy
+	@mkdir -p build/types/tellsign
+	@ln -sfn $(CURDIR)/tellsign/*.py $(addprefix $(CURDIR)/,configuration modeling training) build/types/tellsign
+	MYPYPATH=build/types $(BIN)/mypy --package tellsign
 
 style: $(VENV)/.installed  ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .

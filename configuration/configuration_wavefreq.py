@@ -87,7 +87,8 @@ class WaveFreqConfig(PreTrainedConfig):
         Not used by the convolutions, which take He's initialization; for the library's generic layers.
 
     Raises:
-        ValueError: If fields contradict each other, or the strides do not divide `image_size`.
+        huggingface_hub.errors.StrictDataclassClassValidationError: If fields contradict each other, or the strides do
+            not divide `image_size`; the message names the field.
 
     Example:
     ```python
@@ -209,6 +210,12 @@ class WaveFreqConfig(PreTrainedConfig):
             raise ValueError(
                 f"depths={self.depths} and hidden_sizes={self.hidden_sizes} must be of equal length, each depth >= 1"
             )
+        if min([self.embedding_size, *self.hidden_sizes]) < 1:
+            raise ValueError(
+                f"embedding_size={self.embedding_size} and hidden_sizes={self.hidden_sizes} must be positive"
+            )
+        if self.layer_type == "bottleneck" and any(size % 4 for size in self.hidden_sizes):
+            raise ValueError(f"hidden_sizes={self.hidden_sizes} must be multiples of 4 in bottleneck layers")
         for stage in self.wavelet_stages:
             if not 0 <= stage < len(self.depths) or self.stage_strides[stage] != 2:
                 raise ValueError(f"wavelet_stages={self.wavelet_stages}: there is no stage {stage} that downsamples")

@@ -25,8 +25,9 @@ from PIL import Image, ImageOps
 def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None = None) -> Image.Image:
     """Opens an image as Pillow users expect it: upright, first frame, RGB.
 
-    EXIF orientation is applied; of an animation the first frame is taken; 16-bit greys are scaled to 8 bits, where
-    Pillow's own conversion would clip them; CMYK, palettes and alpha go through `Image.convert("RGB")`.
+    EXIF orientation is applied; of an animation the first frame is taken; 16-bit greys (and 32-bit ones with values
+    above 255) are scaled to 8 bits, where Pillow's own conversion would clip them; CMYK, palettes and alpha go through
+    `Image.convert("RGB")`.
 
     Args:
         source (`str`, `os.PathLike`, `bytes` or `PIL.Image.Image`): A path, the content of an image file, or an image.
@@ -36,8 +37,9 @@ def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None
         `PIL.Image.Image` in mode RGB.
 
     Raises:
-        ValueError: If the source is missing, empty, truncated, not an image, or larger than Pillow's limit for a
-            decompression bomb (`PIL.Image.MAX_IMAGE_PIXELS`). The message names the file and the reason.
+        ValueError: If the source is missing, empty, truncated, not an image, of floating-point pixels, or larger than
+            Pillow's limit for a decompression bomb (`PIL.Image.MAX_IMAGE_PIXELS`). The message names the file and the
+            reason.
     """
     if isinstance(source, (str, os.PathLike)):
         name = name or os.fspath(source)
@@ -53,16 +55,20 @@ def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None
                     raise ValueError("the file is empty")
                 image = Image.open(io.BytesIO(content))
             image = ImageOps.exif_transpose(image)
+        if image.mode == "F":
+            raise ValueError("has floating-point pixels, whose range is unknown")
         if image.mode.startswith("I"):
-            grey = np.asarray(image, dtype=np.int64)
-            image = Image.fromarray((grey.clip(0, 65535) // 257).astype(np.uint8))
+            grey = np.asarray(image, dtype=np.int64).clip(0, 65535)
+            if image.mode != "I" or grey.max() > 255:
+                grey = grey // 257
+            image = Image.fromarray(grey.astype(np.uint8))
         return image.convert("RGB")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{name}: more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS}") from error
     except Image.UnidentifiedImageError as error:
         raise ValueError(f"{name}: not an image, or of a format that Pillow does not know") from error
     # Pillow's decoders raise these on damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, RuntimeError) as error:
         raise ValueError(f"{name}: {error}") from error
 
 

@@ -21,14 +21,13 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import (
     BaseModelOutputWithPoolingAndNoAttention,
     ImageClassifierOutputWithNoAttention,
 )
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, auto_docstring
-from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.generic import can_return_tuple, maybe_autocast, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
@@ -176,6 +175,7 @@ class WaveFreqWaveletAttention(nn.Module):
                     f'wavelet="{config.wavelet}" needs pytorch-wavelets, which itself needs setuptools<82: '
                     "pip install pytorch-wavelets 'setuptools<82'"
                 ) from error
+            self.wavelet = config.wavelet
             self.transform = DWTForward(J=1, wave=config.wavelet, mode="periodization")
         self.projection = nn.Conv2d(in_channels, out_channels, kernel_size=1)
         # CODEPATH: the seed network adds the bare projection; the packaged one, trained at a high rate, normalizes it.
@@ -185,9 +185,15 @@ class WaveFreqWaveletAttention(nn.Module):
         """LL and the sum of the details, each `(batch_size, num_channels, height / 2, width / 2)`."""
         if self.transform is None:
             return haar_transform(hidden_states, self.keep_high_high)
+        length, (height, width) = self.transform.h0_col.numel(), hidden_states.shape[-2:]
+        if length > min(height, width):
+            raise ValueError(
+                f'the filters of wavelet "{self.wavelet}" have {length} taps, more than the map of {height}x{width}: '
+                "take a shorter wavelet or larger images"
+            )
         # pytorch-wavelets mixes dtypes under autocast.
-        with torch.autocast(device_type=hidden_states.device.type, enabled=False):
-            low, (high,) = self.transform(hidden_states.float())
+        with maybe_autocast(device_type=hidden_states.device.type, enabled=False):
+            low, (high,) = self.transform(hidden_states.to(self.transform.h0_col.dtype))
         detail = high[:, :, : 3 if self.keep_high_high else 2].sum(2)
         return low.to(hidden_states.dtype), detail.to(hidden_states.dtype)
 
@@ -197,18 +203,28 @@ class WaveFreqWaveletAttention(nn.Module):
         return self.normalization(self.projection(low + low * attention))
 
 
+class WaveFreqHighPass(nn.Module):
+    """High-pass filter over space, in float32 whatever the dtype of the map (FreqNet's HFRI)."""
+
+    def __init__(self, config: WaveFreqConfig):
+        super().__init__()
+        self.kind = config.high_pass
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        with maybe_autocast(device_type=hidden_states.device.type, enabled=False):
+            return high_pass_filter(hidden_states.float(), self.kind).to(hidden_states.dtype)
+
+
 class WaveFreqHighFrequencyLayer(nn.Module):
     """High-pass filter over space, then convolution, batch normalization, activation (FreqNet's HFRFS)."""
 
     def __init__(self, config: WaveFreqConfig, channels: int):
         super().__init__()
-        self.high_pass = config.high_pass
+        self.high_pass = WaveFreqHighPass(config)
         self.layer = WaveFreqConvLayer(config, channels, channels)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(device_type=hidden_states.device.type, enabled=False):
-            high = high_pass_filter(hidden_states.float(), self.high_pass)
-        return self.layer(high.to(hidden_states.dtype))
+        return self.layer(self.high_pass(hidden_states))
 
 
 class WaveFreqFrequencyConvolution(nn.Module):
@@ -230,7 +246,7 @@ class WaveFreqFrequencyConvolution(nn.Module):
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         hidden_states = self.layer_in(hidden_states)
         dtype = hidden_states.dtype
-        without_autocast = partial(torch.autocast, hidden_states.device.type, enabled=False)
+        without_autocast = partial(maybe_autocast, device_type=hidden_states.device.type, enabled=False)
         with without_autocast():
             first, second = fourier_transform(hidden_states.float())
             if self.polar:
@@ -247,35 +263,33 @@ class WaveFreqFrequencyConvolution(nn.Module):
 class WaveFreqFrequencyBranch(nn.Module):
     """FreqNet on the image: high-pass, two frequency convolutions, and the strides down to the stage that it joins."""
 
-    def __init__(self, config: WaveFreqConfig):
+    def __init__(self, config: WaveFreqConfig, stage: int):
         super().__init__()
-        self.high_pass = config.high_pass
+        self.high_pass = WaveFreqHighPass(config)
         first_size, second_size = config.frequency_hidden_sizes
         first_stride, second_stride = config.frequency_strides
         self.high_frequency_in = WaveFreqHighFrequencyLayer(config, config.num_channels)
         self.frequency_in = WaveFreqFrequencyConvolution(config, config.num_channels, first_size, first_stride)
         self.high_frequency_out = WaveFreqHighFrequencyLayer(config, first_size)
         self.frequency_out = WaveFreqFrequencyConvolution(config, first_size, second_size, second_stride)
-        remaining_stride = config.stride_after(config.frequency_stage) // (first_stride * second_stride)
+        remaining_stride = config.stride_after(stage) // (first_stride * second_stride)
         halvings = int(math.log2(remaining_stride))
         self.downsampling = nn.ModuleList(
             WaveFreqConvLayer(config, second_size, second_size, stride=2) for _ in range(halvings - 1)
         )
         self.layer_out = WaveFreqConvLayer(
-            config, second_size, config.hidden_sizes[config.frequency_stage], stride=2 if halvings else 1
+            config, second_size, config.hidden_sizes[stage], stride=2 if halvings else 1
         )
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(device_type=pixel_values.device.type, enabled=False):
-            high = high_pass_filter(pixel_values.float(), self.high_pass)
-        hidden_states = self.frequency_in(self.high_frequency_in(high.to(pixel_values.dtype)))
+        hidden_states = self.frequency_in(self.high_frequency_in(self.high_pass(pixel_values)))
         hidden_states = self.frequency_out(self.high_frequency_out(hidden_states))
         for layer in self.downsampling:
             hidden_states = layer(hidden_states)
         return self.layer_out(hidden_states)
 
 
-class WaveFreqResidualLayer(GradientCheckpointingLayer):
+class WaveFreqResidualLayer(nn.Module):
     """Basic or bottleneck layer of a ResNet (He et al., 2016, arXiv 1512.03385, figure 5)."""
 
     def __init__(self, config: WaveFreqConfig, in_channels: int, out_channels: int, stride: int = 1):
@@ -326,7 +340,7 @@ class WaveFreqStage(nn.Module):
             for index in range(config.depths[stage])
         )
         self.wavelet_attention = None
-        # CODEPATH: the seed network has it beside its second stage, the packaged one beside every stage.
+        # CODEPATH: the seed network has it beside its second stage, the packaged one beside its second and third.
         if stage in config.wavelet_stages:
             self.wavelet_attention = WaveFreqWaveletAttention(config, in_channels, out_channels)
 
@@ -372,14 +386,17 @@ class WaveFreqPreTrainedModel(PreTrainedModel):
     base_model_prefix = "wavefreq"
     main_input_name = "pixel_values"
     input_modalities = "image"
-    supports_gradient_checkpointing = True
     _can_record_outputs = {"hidden_states": WaveFreqStage}
-    _no_split_modules = ["WaveFreqResidualLayer", "WaveFreqWaveletAttention", "WaveFreqFrequencyConvolution"]
+    _no_split_modules = ["WaveFreqEmbeddings", "WaveFreqStage", "WaveFreqFrequencyBranch"]
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif module.__class__.__name__ == "DWTForward":
+            # The filters are buffers, and a checkpoint of another wavelet does not have them.
+            for name, buffer in type(module)(J=1, wave=self.config.wavelet, mode="periodization").named_buffers():
+                init.copy_(module.get_buffer(name), buffer)
 
 
 @auto_docstring(custom_intro="The backbone of WaveFreq: images to a feature map and its mean over space.")
@@ -388,11 +405,13 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
         super().__init__(config)
         self.embedder = WaveFreqEmbeddings(config)
         self.stages = nn.ModuleList(
-            WaveFreqStage(config, stage, ([config.embedding_size] + config.hidden_sizes)[stage])
+            WaveFreqStage(config, stage, [config.embedding_size, *config.hidden_sizes][stage])
             for stage in range(len(config.depths))
         )
+        self.frequency_branch = None
         # CODEPATH: ablations and researchers' checkpoints may leave the branch out (frequency_stage=None).
-        self.frequency_branch = WaveFreqFrequencyBranch(config) if config.frequency_stage is not None else None
+        if config.frequency_stage is not None:
+            self.frequency_branch = WaveFreqFrequencyBranch(config, config.frequency_stage)
         self.pooler = nn.AdaptiveAvgPool2d(1)
         self.post_init()
 
@@ -449,7 +468,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
     def __init__(self, config: WaveFreqConfig):
         super().__init__(config)
         self.wavefreq = WaveFreqModel(config)
-        self.classifier = nn.Linear(config.hidden_sizes[-1], 1 if config.num_labels == 2 else config.num_labels)
+        self.classifier = nn.Linear(config.hidden_sizes[-1], 1 if config.num_labels == 2 else config.num_labels)  # type: ignore[arg-type]
         self.post_init()
 
     @can_return_tuple

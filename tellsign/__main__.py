@@ -29,10 +29,13 @@ def detect(
     """
     logging.disable_progress_bar()
     classifier = pipeline("image-classification", model=model)
+    labels = sorted(label.lower() for label in classifier.model.config.label2id or {})
+    if labels != ["fake", "real"]:
+        raise typer.BadParameter(f"{model} has the labels {', '.join(labels)}, expected real and fake")
     failed = False
     for path in images:
         try:
-            scores = {item["label"]: item["score"] for item in classifier(load_image(path))}
+            scores = {item["label"].lower(): item["score"] for item in classifier(load_image(path))}
             answer = {"label": max(scores, key=lambda label: scores[label]), "fake_probability": scores["fake"]}
         except ValueError as error:
             answer, failed = {"error": str(error)}, True

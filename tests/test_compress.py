@@ -15,7 +15,7 @@ def test_weights_are_stored_in_half_precision_and_loaded_as_float32_with_nearly_
     after = AutoModelForImageClassification.from_pretrained(tmp_path / "small")
     assert {parameter.dtype for parameter in after.parameters()} == {torch.float32}
     images = torch.randn(4, 3, 32, 32)
-    torch.testing.assert_close(after(images).logits, before(images).logits, atol=5e-3, rtol=0)
+    torch.testing.assert_close(after(images).logits, before(images).logits, atol=2e-2, rtol=0)
 
 
 def test_weights_beyond_the_range_of_half_precision_raise(checkpoint, tmp_path):

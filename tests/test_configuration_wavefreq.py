@@ -1,4 +1,5 @@
 import pytest
+from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import AutoConfig
 
 from tellsign import WaveFreqConfig
@@ -41,9 +42,11 @@ def test_strides_of_the_published_network():
         ({"frequency_hidden_sizes": [8]}, "must hold two numbers each"),
         ({"frequency_strides": [4, 1]}, "must be 1 or 2"),
         ({"frequency_stage": 0}, "exceed the stride 1 of stage 0"),
+        ({"embedding_size": 0}, "must be positive"),
+        ({"layer_type": "bottleneck", "hidden_sizes": [4, 8, 10]}, "must be multiples of 4 in bottleneck layers"),
         ({"image_size": 30}, "image_size=30 must be a multiple of the network's stride 4"),
     ],
 )
 def test_contradictory_fields_raise_naming_the_field(fields, message):
-    with pytest.raises(Exception, match="(?s)" + message.replace("[", r"\[")):
+    with pytest.raises(StrictDataclassClassValidationError, match="(?s)" + message.replace("[", r"\[")):
         WaveFreqConfig(**fields)

@@ -24,7 +24,7 @@ def write(path, **columns) -> str:
 
 
 def test_parquet_gives_labels_hashes_and_bytes(parquet, synthetic_rows):
-    dataset = load_sources(parquet)
+    dataset = load_sources(parquet, "train")
     assert dataset.features["label"] == ClassLabel(names=["real", "fake"])
     assert dataset["label"][:2] == [0, 1]
     assert dataset["image"][0]["bytes"] == synthetic_rows["image"][0]
@@ -35,16 +35,17 @@ def test_imagefolder_with_alphabetical_labels_gives_real_0_and_fake_1(tmp_path):
     for name in ("FAKE", "REAL"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (32, 32), "red" if name == "FAKE" else "blue").save(tmp_path / name / "a.png")
-    dataset = load_sources(str(tmp_path))
+    dataset = load_sources(str(tmp_path), "train")
     by_label = dict(zip(dataset["label"], dataset["image"], strict=True))
     assert "FAKE" in by_label[1]["path"] and "REAL" in by_label[0]["path"]
 
 
-def test_several_sources_are_joined_on_their_shared_columns(parquet, synthetic_rows, tmp_path):
+def test_several_sources_with_different_columns_are_joined(parquet, synthetic_rows, tmp_path):
     other = write(tmp_path / "b.parquet", image=synthetic_rows["image"][:3], label=["fake"] * 3, extra=[1, 2, 3])
-    dataset = load_sources([parquet, other])
+    dataset = load_sources([parquet, other], "train")
     assert len(dataset) == 51
-    assert set(dataset.column_names) == {"image", "label", "sha1"}
+    assert set(dataset.column_names) == {"image", "label", "sha1", "generator"}
+    assert set(dataset["generator"]) == {"camera", "noise", "unnamed"}
 
 
 def test_unusable_data_raise_naming_source_and_fault(tmp_path, synthetic_rows):
@@ -61,24 +62,51 @@ def test_unusable_data_raise_naming_source_and_fault(tmp_path, synthetic_rows):
         if columns is not None:
             write(path, **columns)
         with pytest.raises(ValueError, match=f"{name}: {message}"):
-            load_sources(path)
+            load_sources(path, "train")
     empty = Dataset.from_dict(
         {"image": [], "label": []}, Features({"image": Value("binary"), "label": Value("string")})
     )
     empty.to_parquet(tmp_path / "e.parquet")
     with pytest.raises(ValueError, match="e.parquet: is empty"):
-        load_sources(str(tmp_path / "e.parquet"))
+        load_sources(str(tmp_path / "e.parquet"), "train")
+
+
+def test_a_folder_with_other_subfolders_or_none_and_a_name_that_is_nothing_raise(tmp_path):
+    with pytest.raises(ValueError, match="has no subfolders real and fake"):
+        load_sources(str(tmp_path), "train")
+    (tmp_path / "train" / "real").mkdir(parents=True)
+    with pytest.raises(ValueError, match="has the subfolders train, expected real and fake only"):
+        load_sources(str(tmp_path), "train")
+    with pytest.raises(ValueError, match="nobody/nothing: no such file or folder, and the Hub"):
+        load_sources("nobody/nothing", "train")
+
+
+def test_file_names_that_suggest_a_split_are_taken_all_the_same(tmp_path):
+    for name in ("real", "fake"):
+        (tmp_path / name).mkdir()
+        for file in ("test_001.png", "train_002.png", "val-3.png"):
+            Image.new("RGB", (32, 32), "red" if name == "fake" else "blue").save(tmp_path / name / file)
+    assert sorted(load_sources(str(tmp_path), "train")["label"]) == [0] * 3 + [1] * 3
+
+
+def test_missing_images_are_left_out(tmp_path, synthetic_rows, caplog):
+    images = [{"bytes": synthetic_rows["image"][0], "path": None}, None, {"bytes": None, "path": "gone.jpg"}]
+    decoded = DecodedImages(
+        load_sources(write(tmp_path / "a.parquet", image=images, label=["real", "fake", "fake"]), "train"),
+        WaveFreqImageProcessor(),
+    )
+    assert decoded.rows.tolist() == [0]
 
 
 def test_duplicates_are_dropped_and_the_first_kept(tmp_path, synthetic_rows):
     image = synthetic_rows["image"]
     path = write(tmp_path / "a.parquet", image=[image[0], image[1], image[0]], label=["real", "fake", "fake"])
-    dataset = drop_duplicates(load_sources(path))
+    dataset = drop_duplicates(load_sources(path, "train"))
     assert dataset["label"][:] == [0, 1]
 
 
 def test_validation_is_balanced_disjoint_and_independent_of_row_order(parquet):
-    dataset = load_sources(parquet)
+    dataset = load_sources(parquet, "train")
     train, validation = hold_out(dataset, per_class=5)
     assert sorted(validation["label"]) == [0] * 5 + [1] * 5
     assert len(train) == 38
@@ -91,14 +119,16 @@ def test_validation_is_balanced_disjoint_and_independent_of_row_order(parquet):
 
 def test_copies_of_a_validation_image_never_stay_in_training(tmp_path, synthetic_rows):
     images, labels = synthetic_rows["image"][:8] * 3, synthetic_rows["label"][:8] * 3
-    train, validation = hold_out(load_sources(write(tmp_path / "a.parquet", image=images, label=labels)), per_class=2)
+    train, validation = hold_out(
+        load_sources(write(tmp_path / "a.parquet", image=images, label=labels), "train"), per_class=2
+    )
     assert not set(train["sha1"]) & set(validation["sha1"])
     assert len(validation) == 12
 
 
 def test_holding_out_a_whole_class_raises(parquet):
     with pytest.raises(ValueError, match="cannot hold out 24 images of class real: there are 24"):
-        hold_out(load_sources(parquet), per_class=24)
+        hold_out(load_sources(parquet, "train"), per_class=24)
 
 
 def test_an_image_in_the_common_encoding_is_decoded_as_it_is(synthetic_rows):
@@ -119,7 +149,7 @@ def test_any_other_encoding_is_brought_to_the_common_one(options):
 
 def test_a_broken_image_is_left_out_and_the_rest_is_kept(tmp_path, synthetic_rows, caplog):
     images = [synthetic_rows["image"][0], b"broken", synthetic_rows["image"][1]]
-    dataset = load_sources(write(tmp_path / "a.parquet", image=images, label=["real", "fake", "fake"]))
+    dataset = load_sources(write(tmp_path / "a.parquet", image=images, label=["real", "fake", "fake"]), "train")
     decoded = DecodedImages(dataset, WaveFreqImageProcessor())
     assert len(decoded) == 2
     assert decoded.rows.tolist() == [0, 2]
@@ -130,7 +160,7 @@ def test_a_broken_image_is_left_out_and_the_rest_is_kept(tmp_path, synthetic_row
 
 def test_batches_equal_what_the_image_processor_gives(parquet, synthetic_rows):
     processor = WaveFreqImageProcessor()
-    batch = DecodedImages(load_sources(parquet), processor).__getitems__([0, 5])
+    batch = DecodedImages(load_sources(parquet, "train"), processor).__getitems__([0, 5])
     images = [Image.open(io.BytesIO(synthetic_rows["image"][index])) for index in (0, 5)]
     expected = processor(images, return_tensors="pt")["pixel_values"]
     torch.testing.assert_close(batch["pixel_values"], expected, atol=1e-5, rtol=0)

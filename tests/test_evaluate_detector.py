@@ -8,8 +8,10 @@ from sklearn.metrics import roc_auc_score
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from typer.testing import CliRunner
 
+from tellsign import WaveFreqImageProcessor
 from tellsign.training.data import DecodedImages, load_sources
-from tellsign.training.evaluate_detector import describe, fake_probability, main, predict_logits
+from tellsign.training.evaluate_detector import describe, main
+from tellsign.training.prediction import fake_probability, predict_logits
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def run(checkpoint, parquet, tmp_path):
 def test_scores_are_those_of_the_model_on_the_data(run, checkpoint, parquet):
     table, evaluation = run()
     model = AutoModelForImageClassification.from_pretrained(checkpoint)
-    images = DecodedImages(load_sources(parquet), AutoImageProcessor.from_pretrained(checkpoint))
+    images = DecodedImages(load_sources(parquet, "train"), AutoImageProcessor.from_pretrained(checkpoint))
     probabilities = model(images.__getitems__(list(range(48)))["pixel_values"]).logits.softmax(-1)[:, 1].detach()
     (result,) = evaluation["results"]
     assert result["scores"]["auroc"] == pytest.approx(roc_auc_score(images.labels, probabilities))
@@ -60,7 +62,7 @@ def test_each_other_generator_is_scored_against_the_real_images(run, synthetic_r
 
 
 def test_logits_are_given_at_temperature_1(checkpoint, parquet):
-    images = DecodedImages(load_sources(parquet), AutoImageProcessor.from_pretrained(checkpoint))
+    images = DecodedImages(load_sources(parquet, "train"), AutoImageProcessor.from_pretrained(checkpoint))
     model = AutoModelForImageClassification.from_pretrained(checkpoint)
     plain = predict_logits(model, images)
     model.config.temperature = 3.0
@@ -69,15 +71,15 @@ def test_logits_are_given_at_temperature_1(checkpoint, parquet):
     np.testing.assert_allclose(fake_probability(plain, 3.0), softmax[:, 1], atol=1e-6)
 
 
-def test_multiply_adds_of_a_plain_network_equal_the_count_by_hand(make_model):
+def test_multiply_adds_of_a_plain_network_equal_the_count_by_hand(make_model, parquet):
     model = make_model(hidden_sizes=[4], depths=[1], wavelet_stages=[], frequency_stage=None)
-    described = describe(model)
+    described = describe(model, DecodedImages(load_sources(parquet, "train"), WaveFreqImageProcessor()))
     assert described["multiply_adds"] == 32 * 32 * 9 * (3 * 4 + 4 * 4 + 4 * 4) + 4
     assert described["parameters"] == 9 * (3 * 4 + 2 * 4 * 4) + 3 * 2 * 4 + 4 + 1
 
 
 def test_labels_in_another_order_are_mapped_and_other_labels_raise(checkpoint, parquet):
-    images = DecodedImages(load_sources(parquet), AutoImageProcessor.from_pretrained(checkpoint))
+    images = DecodedImages(load_sources(parquet, "train"), AutoImageProcessor.from_pretrained(checkpoint))
     model = AutoModelForImageClassification.from_pretrained(checkpoint)
     expected = predict_logits(model, images)
     model.config.id2label, model.config.label2id = {0: "FAKE", 1: "REAL"}, {"FAKE": 0, "REAL": 1}
@@ -85,3 +87,17 @@ def test_labels_in_another_order_are_mapped_and_other_labels_raise(checkpoint, p
     model.config.id2label, model.config.label2id = {0: "cat", 1: "dog"}, {"cat": 0, "dog": 1}
     with pytest.raises(ValueError, match="has the labels cat, dog, expected real and fake"):
         predict_logits(model, images)
+
+
+def test_unsuitable_test_data_raise_naming_them(run, synthetic_rows, tmp_path, parquet):
+    Dataset.from_dict({name: values[1::2] for name, values in synthetic_rows.items()}).to_parquet(
+        tmp_path / "f.parquet"
+    )
+    with pytest.raises(ValueError, match="has real images, expected fakes only"):
+        run("--other-fakes", parquet)
+    with pytest.raises(ValueError, match="all images of a class occur in"):
+        run("--train-data", str(tmp_path / "f.parquet"))
+    with pytest.raises(ValueError, match="f.parquet: there is no real image"):
+        main(models=["a"], data=[str(tmp_path / "f.parquet")])
+    with pytest.raises(ValueError, match="must have different names"):
+        main(models=["a/x", "b/x"], data=[parquet])

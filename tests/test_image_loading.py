@@ -37,6 +37,13 @@ def test_16_bit_grey_is_scaled_not_clipped():
     np.testing.assert_allclose(np.asarray(image)[..., 0], grey / 257, atol=1)
 
 
+def test_32_bit_grey_with_8_bit_values_keeps_them_and_floats_are_refused():
+    grey = np.arange(256, dtype=np.int32).reshape(16, 16)
+    np.testing.assert_array_equal(np.asarray(load_image(save(Image.fromarray(grey), "TIFF")))[..., 0], grey)
+    with pytest.raises(ValueError, match="image: has floating-point pixels"):
+        load_image(save(Image.fromarray(grey.astype(np.float32)), "TIFF"))
+
+
 @pytest.mark.parametrize("mode", ["CMYK", "L", "1", "LA", "RGBA"])
 def test_other_modes_become_rgb_as_pillow_converts_them(mode):
     image = Image.fromarray(PIXELS).convert(mode)
@@ -68,8 +75,10 @@ def test_extreme_sizes_are_opened(size):
         (b"not an image at all", "not an image"),
         (encode(PIXELS)[:400], "truncated"),
         (encode(PIXELS, "PNG")[:400], "truncated|broken|chunk"),
+        (save(Image.new("RGB", (64, 64)), "AVIF")[:-20], "."),
+        (save(Image.new("RGB", (64, 64)), "DDS")[:100], "."),
     ],
-    ids=["empty", "text", "truncated JPEG", "truncated PNG"],
+    ids=["empty", "text", "truncated JPEG", "truncated PNG", "truncated AVIF", "truncated DDS"],
 )
 def test_unreadable_files_raise_a_value_error_that_names_file_and_reason(content, reason, tmp_path):
     path = tmp_path / "photo.jpg"

@@ -10,8 +10,8 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, pi
 
 from tellsign import DEFAULT_MODEL, load_image
 from tellsign.training.data import DecodedImages, load_sources
-from tellsign.training.evaluate_detector import fake_probability, predict_logits
 from tellsign.training.metrics import detection_scores
+from tellsign.training.prediction import fake_probability, predict_logits
 
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -37,8 +37,8 @@ def test_pipeline_gives_probabilities_of_real_and_fake_for_every_example():
 
 @pytest.mark.skipif(not CIFAKE_TEST.exists(), reason="needs CIFAKE as parquet files in ../shared/data")
 def test_scores_on_cifake_are_those_that_the_package_states():
-    test = load_sources(str(CIFAKE_TEST))
-    seen = set(load_sources(str(CIFAKE_TRAIN))["sha1"])
+    test = load_sources(str(CIFAKE_TEST), "train")
+    seen = set(load_sources(str(CIFAKE_TRAIN), "train")["sha1"])
     untouched = [row for row, sha1 in enumerate(test["sha1"]) if sha1 not in seen]
     assert len(untouched) == 19_622
     rows = np.random.default_rng(0).choice(untouched, 3000, replace=False)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from tellsign.training.averaging import WeightAveraging
 from tellsign.training.calibration import fit_temperature
-from tellsign.training.train_detector import main, parse_arguments
+from tellsign.training.train_detector import ModelArguments, create_model, main, parse_arguments
 from tests.conftest import TINY
 
 
@@ -56,10 +58,31 @@ def test_saved_weights_are_the_average_over_the_steps_not_the_last(parquet, tmp_
     assert any(not torch.equal(final[name], last[name]) for name in final)
 
 
-def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(parquet, tmp_path):
-    main(options(parquet, tmp_path / "whole"))
-    killed = options(parquet, tmp_path / "killed")
-    # 4 steps are an epoch: the kill comes within the second, one step after its last checkpoint.
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "save_strategy": "epoch",
+            "eval_strategy": "epoch",
+            "bf16": True,
+            "optim": "sgd",
+            "lr_scheduler_type": "linear",
+        },
+        {
+            "save_strategy": "epoch",
+            "eval_strategy": "epoch",
+            "lr_scheduler_type": "reduce_lr_on_plateau",
+            "lr_scheduler_kwargs": '{"patience": 0, "threshold": 0.5}',
+            "metric_for_best_model": "loss",
+        },
+    ],
+    ids=["within an epoch", "after an epoch, bf16, SGD", "after an epoch, plateau"],
+)
+def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(parquet, tmp_path, changes):
+    main(options(parquet, tmp_path / "whole", **changes))
+    killed = options(parquet, tmp_path / "killed", **changes)
+    # 4 steps are an epoch: the kill comes within the second, after a checkpoint at step 4 or 6.
     code = f"""
 import os, signal
 from tellsign.training import averaging, train_detector
@@ -77,6 +100,13 @@ train_detector.main({killed!r})
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     for name in whole:
         assert torch.equal(whole[name], resumed[name]), name
+
+
+def test_a_run_resumes_from_a_checkpoint_of_another_folder(parquet, tmp_path):
+    main(options(parquet, tmp_path / "whole"))
+    main(options(parquet, tmp_path / "other", resume_from_checkpoint=tmp_path / "whole" / "checkpoint-4"))
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "other")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_a_checkpoint_without_its_last_file_is_not_resumed_from(parquet, tmp_path):
@@ -118,6 +148,33 @@ def test_two_processes_match_one_on_the_same_global_batch(parquet, tmp_path):
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-4)
+
+
+def test_average_follows_its_recursion():
+    model = nn.Linear(1, 1, bias=False)
+    averaging = WeightAveraging(decay=0.5)
+    averaging.on_train_begin(None, None, None, model=model)
+    expected = None
+    for step, value in enumerate([1.0, 3.0, -2.0, 5.0]):
+        nn.init.constant_(model.weight, value)
+        averaging.on_step_end(None, None, None, model=model)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = value if expected is None else decay * expected + (1 - decay) * value
+        assert averaging.average.module.weight.item() == pytest.approx(expected)
+
+
+def test_a_checkpoint_with_swapped_labels_is_not_fine_tuned(make_model, tmp_path):
+    make_model(id2label={0: "fake", 1: "real"}).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"has the labels \{0: 'fake', 1: 'real'\}"):
+        create_model(ModelArguments(model_name_or_path=str(tmp_path)))
+
+
+@pytest.mark.parametrize("option", ["load_best_model_at_end", "save_total_limit"])
+def test_options_that_would_undo_averaging_or_resuming_are_refused(tmp_path, option):
+    command = ["--train_data", "a", "--output_dir", str(tmp_path), "--use_cpu"]
+    command += ["--eval_strategy", "steps", "--eval_steps", "500", f"--{option}", "1"]
+    with pytest.raises(ValueError, match=option):
+        parse_arguments(command)
 
 
 def test_a_recipe_gives_defaults_that_the_command_line_overrides(tmp_path):

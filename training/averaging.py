@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import torch
+from accelerate.utils import broadcast
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel
 from transformers import TrainerCallback
@@ -17,14 +18,17 @@ class WeightAveraging(TrainerCallback):
     """Averages weights and batch statistics over the steps, and leaves the average in the model when training ends.
 
     The average of step `t` is `d * average + (1 - d) * weights` with `d = min(decay, (1 + t) / (10 + t))`, so that
-    short runs forget their initialization too. It is saved with every checkpoint and restored on resuming.
+    short runs forget their initialization too. It is the last file that is written to a checkpoint. Where several
+    processes train, all get the first one's average in the end.
 
     Args:
         decay (`float`): Weight of the past, in [0, 1).
+        checkpoint (`str`, *optional*): The checkpoint that the run resumes from.
     """
 
-    def __init__(self, decay: float):
+    def __init__(self, decay: float, checkpoint: str | None = None):
         self.decay = decay
+        self.checkpoint = checkpoint
         self.average: AveragedModel | None = None
 
     def _update(self, averaged: list[torch.Tensor], current: list[torch.Tensor], count: torch.Tensor) -> None:
@@ -37,9 +41,8 @@ class WeightAveraging(TrainerCallback):
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
         self.average = AveragedModel(model, multi_avg_fn=self._update, use_buffers=True)
-        if state.global_step:
-            checkpoint = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}" / AVERAGE_NAME
-            self.average.load_state_dict(load_file(checkpoint))
+        if self.checkpoint is not None:
+            self.average.load_state_dict(load_file(Path(self.checkpoint) / AVERAGE_NAME))
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
         self.average.update_parameters(model)
@@ -52,7 +55,7 @@ class WeightAveraging(TrainerCallback):
             os.replace(folder / f"{AVERAGE_NAME}.part", folder / AVERAGE_NAME)
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
-        model.load_state_dict(self.average.module.state_dict())
+        model.load_state_dict(broadcast(dict(self.average.module.state_dict())))
 
 
 def last_complete_checkpoint(output_dir: str) -> str | None:

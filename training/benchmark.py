@@ -85,15 +85,21 @@ def main(
                 batch = torch.randn(batch_size, 3, size, size)
                 duration[name].append(seconds(partial(network, batch)))
 
-    columns = ["network", "parameters", "latency, ms", "images/s", f"throughput relative to {RIVAL}"]
+    columns = [
+        "network",
+        "parameters",
+        "latency, ms",
+        "images/s",
+        f"latency of {RIVAL} / its own",
+        "images/s relative to it",
+    ]
     typer.echo("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
-    rate = {name: batch_size / np.median(times[1:]) for name, times in duration.items()}
+    latencies = {name: 1000 * float(np.median(times[1:])) for name, times in latency.items()}
+    rates = {name: batch_size / float(np.median(times[1:])) for name, times in duration.items()}
     for name, (network, _) in networks.items():
         parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-        milliseconds = 1000 * np.median(latency[name][1:])
-        typer.echo(
-            f"| {name} | {parameters:.2f} M | {milliseconds:.1f} | {rate[name]:.0f} | {rate[name] / rate[RIVAL]:.1f} |"
-        )
+        ratios = f"{latencies[RIVAL] / latencies[name]:.1f} | {rates[name] / rates[RIVAL]:.1f}"
+        typer.echo(f"| {name} | {parameters:.2f} M | {latencies[name]:.1f} | {rates[name]:.0f} | {ratios} |")
 
 
 if __name__ == "__main__":

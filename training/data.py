@@ -4,15 +4,17 @@ import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from datasets import ClassLabel, Dataset, DatasetDict, Image, concatenate_datasets, load_dataset
+from datasets import ClassLabel, Dataset, Image, concatenate_datasets, load_dataset
 from PIL import Image as PILImage
 from PIL import JpegImagePlugin
 from torch import nn
 from tqdm.auto import tqdm
+from transformers import BaseImageProcessor
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import load_image
@@ -67,7 +69,7 @@ def _is_uniform(content: bytes, image_size: int) -> bool:
     )
 
 
-def load_sources(sources: str | Sequence[str], split: str = "train", revision: str | None = None) -> Dataset:
+def load_sources(sources: str | Sequence[str], split: str, revision: str | None = None) -> Dataset:
     """Loads one or several data sets of real and fake images.
 
     Args:
@@ -75,60 +77,75 @@ def load_sources(sources: str | Sequence[str], split: str = "train", revision: s
             Each a `.parquet` file, a folder with one subfolder a class, or a data set on the Hub. They must have a
             column `image` (image files' bytes, or a `datasets.Image`) and a column `label` of `real` and `fake` in
             any case, as strings or as a `ClassLabel`.
-        split (`str`, *optional*, defaults to `"train"`): Split of a data set on the Hub.
+        split (`str`): Split of a data set on the Hub. Files and folders are taken whole.
         revision (`str`, *optional*): Commit of a data set on the Hub.
 
     Returns:
         `datasets.Dataset` with `image` (undecoded `datasets.Image`), `label` (`ClassLabel` of real, fake), `sha1` of
-        the images' bytes, and the other columns that all sources share.
+        the images' bytes and `generator` (its name, or `"unnamed"`).
 
     Raises:
         ValueError: If a source is missing or empty, lacks a column, or has another label.
     """
-    loaded = [_load_source(source, split, revision) for source in ([sources] if isinstance(sources, str) else sources)]
-    shared = set.intersection(*(set(dataset.column_names) for dataset in loaded))
-    return concatenate_datasets([dataset.select_columns(sorted(shared)) for dataset in loaded])
+    names = [sources] if isinstance(sources, str) else sources
+    return concatenate_datasets([_load_source(source, split, revision) for source in names])
 
 
-def _load_source(source: str, split: str, revision: str | None) -> Dataset:
+def _open_source(source: str, split: str, revision: str | None) -> Dataset:
     if source.endswith(".parquet"):
         if not Path(source).is_file():
             raise ValueError(f"{source}: no such file")
         if pq.read_metadata(source).num_rows == 0:
             raise ValueError(f"{source}: is empty")
-        dataset = Dataset.from_parquet(source)
-    elif Path(source).is_dir():
-        dataset = load_dataset("imagefolder", data_dir=source, split=split)
-    else:
-        dataset = load_dataset(source, split=split, revision=revision)
-    if isinstance(dataset, DatasetDict):
-        raise ValueError(f"{source}: has several splits, expected one")
+        return Dataset.from_parquet(source)
+    if Path(source).is_dir():
+        classes = {folder.name.lower() for folder in Path(source).iterdir() if folder.is_dir()}
+        if not classes:
+            raise ValueError(f"{source}: has no subfolders real and fake")
+        if classes - set(LABELS):
+            raise ValueError(f"{source}: has the subfolders {', '.join(sorted(classes))}, expected real and fake only")
+        # All files, whatever split their names may suggest.
+        files = [str(path) for path in sorted(Path(source).rglob("*")) if path.is_file()]
+        return load_dataset("imagefolder", data_files=files, split="train")
+    try:
+        return load_dataset(source, split=split, revision=revision)
+    except (FileNotFoundError, ConnectionError) as error:
+        raise ValueError(f"{source}: no such file or folder, and the Hub does not give it: {error}") from error
 
+
+def _load_source(source: str, split: str, revision: str | None) -> Dataset:
+    dataset = _open_source(source, split, revision)
     missing = {"image", "label"} - set(dataset.column_names)
     if missing:
         raise ValueError(
             f"{source}: has no column {', '.join(sorted(missing))}, only {', '.join(dataset.column_names)}"
         )
-
-    labels = dataset.with_format("numpy")["label"][:]
+    labels = dataset["label"][:]
     feature = dataset.features["label"]
     if isinstance(feature, ClassLabel):
-        labels = [feature.int2str(int(label)) for label in labels]
+        labels = [feature.int2str(label) for label in labels]
     labels = [str(label).lower() for label in labels]
     unknown = sorted(set(labels) - set(LABELS))
     if unknown:
         raise ValueError(f"{source}: has the labels {', '.join(unknown)}, expected real and fake only")
 
     dataset = dataset.cast_column("image", Image(decode=False))
-    content = [_content(image) for image in dataset["image"]]
-    dataset = dataset.remove_columns([name for name in ("label", "sha1") if name in dataset.column_names])
-    dataset = dataset.add_column("sha1", [hashlib.sha1(item).hexdigest() for item in content])
+    generators = dataset["generator"][:] if "generator" in dataset.column_names else ["unnamed"] * len(dataset)
+    hashes = [hashlib.sha1(content_of(image) or b"").hexdigest() for image in dataset["image"]]
+    dataset = dataset.select_columns("image").add_column("sha1", hashes)
+    dataset = dataset.add_column("generator", [str(generator) for generator in generators])
     dataset = dataset.add_column("label", [LABELS.index(label) for label in labels])
     return dataset.cast_column("label", ClassLabel(names=LABELS))
 
 
-def _content(image: dict) -> bytes:
-    return image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes()
+def content_of(image: dict | None) -> bytes | None:
+    """Bytes of an undecoded `datasets.Image`; `None` if it has none, or its file is missing."""
+    if image is None:
+        return None
+    if image["bytes"] is not None:
+        return image["bytes"]
+    path = Path(image["path"])
+    return path.read_bytes() if path.is_file() else None
 
 
 def drop_duplicates(dataset: Dataset) -> Dataset:
@@ -202,11 +219,12 @@ class Augmentation:
 
 
 class DecodedImages(torch.utils.data.Dataset):
-    """A data set decoded once into memory (3 kB an image at 32 pixels), handed out in whole normalized batches.
+    """A data set decoded once into memory (3 kB an image at 32 pixels), handed out in whole processed batches.
 
     Args:
         dataset (`datasets.Dataset`): From [`load_sources`].
-        image_processor ([`WaveFreqImageProcessor`]): Gives size, mean and standard deviation.
+        image_processor (`BaseImageProcessor`): Makes `pixel_values` of the decoded images.
+        image_size (`int`, *optional*, defaults to 32): Height and width that the images are brought to.
 
     Attributes:
         rows (`np.ndarray` of shape `(len(self),)`): The rows of `dataset` that were readable. The others are left out
@@ -216,12 +234,15 @@ class DecodedImages(torch.utils.data.Dataset):
         ValueError: If no image can be read.
     """
 
-    def __init__(self, dataset: Dataset, image_processor):
-        size = image_processor.size["height"]
+    def __init__(self, dataset: Dataset, image_processor: BaseImageProcessor, image_size: int = 32):
         decoded, rows = [], []
         for row, image in enumerate(tqdm(dataset["image"], desc="Decoding", unit="img", leave=False)):
+            name = f"row {row}" if image is None or not image["path"] else image["path"]
             try:
-                decoded.append(decode_uniformly(_content(image), size, name=image["path"] or f"row {row}"))
+                content = content_of(image)
+                if content is None:
+                    raise ValueError(f"{name}: there is no image")
+                decoded.append(decode_uniformly(content, image_size, name))
                 rows.append(row)
             except ValueError as error:
                 logger.warning(f"Left out: {error}")
@@ -230,14 +251,13 @@ class DecodedImages(torch.utils.data.Dataset):
         self.rows = np.asarray(rows)
         self.images = torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous()
         self.labels = torch.from_numpy(np.asarray(dataset["label"])[self.rows])
-        self.mean = torch.tensor(image_processor.image_mean).view(3, 1, 1) * 255
-        self.std = torch.tensor(image_processor.image_std).view(3, 1, 1) * 255
+        self.image_processor = image_processor
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        pixel_values = (self.images[indices].float() - self.mean) / self.std
+        pixel_values = self.image_processor(self.images[indices], return_tensors="pt")["pixel_values"]
         return {
             "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),
             "labels": self.labels[indices],
@@ -247,6 +267,6 @@ class DecodedImages(torch.utils.data.Dataset):
         return {name: values[0] for name, values in self.__getitems__([index]).items()}
 
 
-def whole_batch(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def whole_batch(batch: Any) -> Any:
     """Collator of [`DecodedImages`], whose batches come ready."""
     return batch

@@ -4,80 +4,68 @@ python -m tellsign.training.evaluate_detector MODEL --data test.parquet --train-
 """
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib
 import numpy as np
 import torch
 import typer
-from datasets import Dataset
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm.auto import tqdm
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 import tellsign  # noqa: F401 - registers WaveFreq
-from tellsign.training.data import DecodedImages, load_sources
+from tellsign.training.data import LABELS, DecodedImages, load_sources
 from tellsign.training.metrics import bootstrap_intervals, calibration_scores, detection_scores, risk_coverage
+from tellsign.training.prediction import fake_probability, predict_logits, temperature_of
 
 
-SUMMARY = ("accuracy", "balanced_accuracy", "accuracy_real", "accuracy_fake", "auroc", "tpr_at_1_fpr", "ece")
+TABLES = {
+    "Accuracy and ranking, % [95% interval]": [
+        "accuracy",
+        "balanced_accuracy",
+        "accuracy_real",
+        "accuracy_fake",
+        "auroc",
+        "average_precision",
+        "tpr_at_1_fpr",
+        "tpr_at_0.1_fpr",
+    ],
+    "Calibration and abstention, % [95% interval]": [
+        "ece_before_calibration",
+        "ece",
+        "brier_before_calibration",
+        "brier",
+        "risk_at_90_coverage",
+        "risk_at_80_coverage",
+        "aurc",
+    ],
+}
 
 
-def predict_logits(model: PreTrainedModel, images: DecodedImages, batch_size: int = 500) -> NDArray:
-    """Logits of real and of fake for all images, at temperature 1.
-
-    Args:
-        model (`PreTrainedModel`): An image classifier with a label `real` and a label `fake`, in any case and order.
-        images ([`DecodedImages`]): The images.
-        batch_size (`int`, *optional*, defaults to 500): Images scored at once.
-
-    Returns:
-        `np.ndarray` of shape `(len(images), 2)`, float64.
-
-    Raises:
-        ValueError: If the model has no label real or no label fake.
-    """
-    index = {name.lower(): index for name, index in (model.config.label2id or {}).items()}
-    if not {"real", "fake"} <= set(index):
-        raise ValueError(f"{model.name_or_path}: has the labels {', '.join(index)}, expected real and fake")
-    columns = [index["real"], index["fake"]]
-    model.eval()
-    batches = torch.arange(len(images)).split(batch_size)
-    with torch.inference_mode():
-        logits = [
-            model(images.__getitems__(batch)["pixel_values"].to(model.device)).logits[:, columns].double().cpu()
-            for batch in tqdm(batches, desc="Scoring", unit="batch", leave=False)
-        ]
-    return torch.cat(logits).numpy() * getattr(model.config, "temperature", 1.0)
-
-
-def fake_probability(logits: NDArray, temperature: float) -> NDArray:
-    """Probability of fake, shape `(n,)`, from two-way logits at temperature 1."""
-    return 1 / (1 + np.exp((logits[:, 0] - logits[:, 1]) / temperature))
-
-
-def describe(model: PreTrainedModel) -> dict[str, float]:
+def describe(model: PreTrainedModel, images: DecodedImages) -> dict[str, float]:
     """Parameters, and multiply-adds of one image in the convolutions and matrix products (not in the FFTs)."""
-    size = model.config.image_size
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model.eval()(torch.zeros(1, model.config.num_channels, size, size))
+        model.eval()(images.__getitems__([0])["pixel_values"].to(model.device))
     return {"parameters": model.num_parameters(), "multiply_adds": counter.get_total_flops() // 2}
 
 
 def score(labels: NDArray, logits: NDArray, temperature: float, resamples: int) -> dict:
-    """All scores of a set of images with their intervals, and the calibration before temperature scaling."""
-    probabilities = fake_probability(logits, temperature)
+    """All scores of a set of images with their intervals; calibration also before temperature scaling."""
+    after, before = fake_probability(logits, temperature), fake_probability(logits, 1.0)
+    scores = detection_scores(labels, after)
+    intervals = bootstrap_intervals(labels, after, resamples=resamples)
+    uncalibrated = calibration_scores(labels, before)
+    uncalibrated_intervals = bootstrap_intervals(labels, before, calibration_scores, resamples)
     return {
         "real": int((labels == 0).sum()),
         "fake": int((labels == 1).sum()),
-        "scores": detection_scores(labels, probabilities),
-        "intervals": bootstrap_intervals(labels, probabilities, resamples),
-        "before_calibration": calibration_scores(labels, fake_probability(logits, 1.0)),
+        "scores": scores | {f"{name}_before_calibration": value for name, value in uncalibrated.items()},
+        "intervals": intervals | {f"{name}_before_calibration": pair for name, pair in uncalibrated_intervals.items()},
     }
 
 
@@ -106,25 +94,30 @@ def plot(labels: NDArray, probabilities: NDArray, title: str) -> Figure:
     return figure
 
 
-def format_table(evaluations: list[dict]) -> str:
-    """One Markdown row for each model and set of images, scores in percent with their 95% intervals."""
-    rows = [["model", "parameters", "multiply-adds", "images", "real", "fake", *SUMMARY]]
-    for evaluation in evaluations:
-        for result in evaluation["results"]:
-            cells = []
-            for name in SUMMARY:
-                low, high = result["intervals"][name]
-                cells.append(f"{100 * result['scores'][name]:.2f} [{100 * low:.2f}, {100 * high:.2f}]")
-            size = f"{evaluation['parameters'] / 1e6:.2f} M", f"{evaluation['multiply_adds'] / 1e6:.0f} M"
-            rows.append([evaluation["model"], *size, result["name"], str(result["real"]), str(result["fake"]), *cells])
-    rows.insert(1, ["---"] * len(rows[0]))
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def _generators(dataset: Dataset, images: DecodedImages) -> NDArray:
-    if "generator" not in dataset.column_names:
-        return np.full(len(images), "unnamed")
-    return np.asarray(dataset["generator"])[images.rows]
+def format_tables(evaluations: list[dict]) -> str:
+    """Markdown tables with a row for each model and set of images."""
+    lines = []
+    for title, names in TABLES.items():
+        lines += [f"**{title}**", ""]
+        columns = ["model", "parameters", "multiply-adds", "images/s", "images", "real", "fake", *names]
+        rows = [columns, ["---"] * len(columns)]
+        for evaluation in evaluations:
+            for result in evaluation["results"]:
+                row = [
+                    evaluation["model"],
+                    f"{evaluation['parameters'] / 1e6:.2f} M",
+                    f"{evaluation['multiply_adds'] / 1e6:.0f} M",
+                    f"{evaluation['images_per_second']:.0f}",
+                    result["name"],
+                    str(result["real"]),
+                    str(result["fake"]),
+                ]
+                for name in names:
+                    low, high = result["intervals"][name]
+                    row.append(f"{100 * result['scores'][name]:.2f} [{100 * low:.2f}, {100 * high:.2f}]")
+                rows.append(row)
+        lines += ["| " + " | ".join(row) + " |" for row in rows] + [""]
+    return "\n".join(lines)
 
 
 def main(
@@ -136,41 +129,59 @@ def main(
     other_fakes: Annotated[
         list[str], typer.Option(help="Fakes of other generators, each scored against the real images of --data.")
     ] = [],  # noqa: B006
+    split: Annotated[str, typer.Option(help="Split of a --data or --other-fakes on the Hub.")] = "test",
     output_dir: Annotated[Path, typer.Option(help="Where a folder is made for each model.")] = Path("evaluation"),
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals.")] = 1000,
 ) -> None:
-    """Prints accuracy, ranking, calibration and abstention with 95% intervals; writes JSON and a picture."""
-    matplotlib.use("agg")
-    test = load_sources(data)
-    others = load_sources(other_fakes) if other_fakes else None
-    seen = set(load_sources(train_data)["sha1"]) if train_data else set()
+    """Prints accuracy, ranking, calibration and abstention with 95% intervals; writes JSON and a picture.
+
+    Every image that is not yet a JPEG file of quality 75, 4:2:0, at 32x32 pixels is brought to that encoding first, so
+    that neither format nor size tells the class.
+    """
+    titles = [Path(name).name for name in models]
+    if len(set(titles)) < len(titles):
+        raise ValueError(f"the models are called {', '.join(titles)}: their folders must have different names")
+    test = load_sources(data, split)
+    for label, name in enumerate(LABELS):
+        if label not in test["label"]:
+            raise ValueError(f"{', '.join(data)}: there is no {name} image")
+    others = load_sources(other_fakes, split) if other_fakes else None
+    if others is not None and LABELS.index("real") in others["label"]:
+        raise ValueError(f"{', '.join(other_fakes)}: has real images, expected fakes only")
+    seen = set(load_sources(train_data, "train")["sha1"]) if train_data else set()
+    device = torch.accelerator.current_accelerator() or torch.device("cpu")
 
     evaluations = []
-    for name in models:
-        model = AutoModelForImageClassification.from_pretrained(name)
+    for title, name in zip(titles, models, strict=True):
+        model = AutoModelForImageClassification.from_pretrained(name).to(device)
         image_processor = AutoImageProcessor.from_pretrained(name)
-        temperature = getattr(model.config, "temperature", 1.0)
+        temperature = temperature_of(model)
         images = DecodedImages(test, image_processor)
+        start = time.perf_counter()
         labels, logits = images.labels.numpy(), predict_logits(model, images)
+        rate = len(images) / (time.perf_counter() - start)
 
         results = []
         if seen:
             untouched = np.asarray([sha1 not in seen for sha1 in np.asarray(test["sha1"])[images.rows]])
+            if len(np.unique(labels[untouched])) < 2:
+                raise ValueError(f"{', '.join(data)}: all images of a class occur in {', '.join(train_data)}")
             untouched_scores = score(labels[untouched], logits[untouched], temperature, resamples)
             results.append({"name": "not in training data"} | untouched_scores)
         results.append({"name": "all"} | score(labels, logits, temperature, resamples))
         if others is not None:
             other_images = DecodedImages(others, image_processor)
-            other_logits, generators = predict_logits(model, other_images), _generators(others, other_images)
+            other_logits, generators = predict_logits(model, other_images), np.asarray(others["generator"])
+            generators = generators[other_images.rows]
             for generator in np.unique(generators):
                 both = np.concatenate([logits[labels == 0], other_logits[generators == generator]])
                 truth = np.repeat([0, 1], [np.sum(labels == 0), np.sum(generators == generator)])
                 results.append({"name": f"generator {generator}"} | score(truth, both, temperature, resamples))
 
-        title = Path(name).name
         evaluation = {
             "model": title,
-            **describe(model),
+            **describe(model, images),
+            "images_per_second": rate,
             "temperature": temperature,
             "data": [Path(source).name for source in data],
             "results": results,
@@ -182,7 +193,7 @@ def main(
         figure = plot(labels, fake_probability(logits, temperature), f"{title}, {len(labels):,} images")
         figure.savefig(folder / "evaluation.png", dpi=100)
         typer.echo(f"{folder}/evaluation.json, {folder}/evaluation.png", err=True)
-    typer.echo(format_table(evaluations))
+    typer.echo(format_tables(evaluations))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import evaluate
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from sklearn.metrics import auc, average_precision_score, roc_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 
@@ -20,11 +20,6 @@ Args:
     predictions (`list[float]`): Predicted probability that the image is fake, in [0, 1].
     references (`list[int]`): 0 for real, 1 for fake. Both must occur.
 """
-
-
-def _true_positive_rate(labels: NDArray, probabilities: NDArray, false_positive_rate: float) -> float:
-    rates = roc_curve(labels, probabilities, drop_intermediate=False)
-    return float(rates[1][rates[0] <= false_positive_rate].max())
 
 
 def classification_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float]:
@@ -41,11 +36,12 @@ def classification_scores(labels: NDArray, probabilities: NDArray) -> dict[str, 
 
 def ranking_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float]:
     """Area under the ROC curve, average precision, and the rate of fakes found at 1% and 0.1% false positives."""
+    false_positive_rate, true_positive_rate, _ = roc_curve(labels, probabilities, drop_intermediate=False)
     return {
-        "auroc": float(roc_auc_score(labels, probabilities)),
+        "auroc": float(auc(false_positive_rate, true_positive_rate)),
         "average_precision": float(average_precision_score(labels, probabilities)),
-        "tpr_at_1_fpr": _true_positive_rate(labels, probabilities, 0.01),
-        "tpr_at_0.1_fpr": _true_positive_rate(labels, probabilities, 0.001),
+        "tpr_at_1_fpr": float(true_positive_rate[false_positive_rate <= 0.01].max()),
+        "tpr_at_0.1_fpr": float(true_positive_rate[false_positive_rate <= 0.001].max()),
     }
 
 
@@ -90,13 +86,18 @@ def detection_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float
 
 
 def bootstrap_intervals(
-    labels: NDArray, probabilities: NDArray, resamples: int = 1000, seed: int = 0
+    labels: NDArray,
+    probabilities: NDArray,
+    compute_scores: Callable[[NDArray, NDArray], dict[str, float]] = detection_scores,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """95% percentile bootstrap intervals of [`detection_scores`], resampling images within each class.
+    """95% percentile bootstrap intervals, resampling images within each class.
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         probabilities (`np.ndarray` of shape `(n,)`): Predicted probability of fake.
+        compute_scores (`Callable`, *optional*, defaults to [`detection_scores`]): Gives the scores of a resample.
         resamples (`int`, *optional*, defaults to 1000): Number of resamples.
         seed (`int`, *optional*, defaults to 0): Seed of the resampling.
 
@@ -108,7 +109,7 @@ def bootstrap_intervals(
     drawn = []
     for _ in range(resamples):
         index = np.concatenate([generator.choice(members, len(members)) for members in classes])
-        drawn.append(detection_scores(labels[index], probabilities[index]))
+        drawn.append(compute_scores(labels[index], probabilities[index]))
     return {
         name: (float(low), float(high))
         for name in drawn[0]

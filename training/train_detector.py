@@ -11,15 +11,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import softmax
 from torch import nn
 from transformers import AutoImageProcessor, EvalPrediction, HfArgumentParser, Trainer, TrainingArguments, set_seed
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
 from tellsign.training.calibration import fit_temperature
-from tellsign.training.data import Augmentation, DecodedImages, drop_duplicates, hold_out, load_sources, whole_batch
+from tellsign.training.data import (
+    LABELS,
+    Augmentation,
+    DecodedImages,
+    drop_duplicates,
+    hold_out,
+    load_sources,
+    whole_batch,
+)
 from tellsign.training.metrics import detection_scores
+from tellsign.training.prediction import fake_probability, predict_logits
 
 
 @dataclass
@@ -43,6 +51,7 @@ class DataArguments:
         default_factory=list,
         metadata={"help": "Parquet files, image folders or data sets on the Hub, with real and fake images."},
     )
+    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
     data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
     validation_per_class: int = field(
         default=5000, metadata={"help": "Images of each class held out, to watch the run and fit the temperature."}
@@ -71,13 +80,25 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
     model_args, data_args, training_args = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
+    if training_args.load_best_model_at_end:
+        raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
+    if training_args.save_total_limit == 1:
+        raise ValueError("--save_total_limit: a run can only resume safely if at least 2 checkpoints are kept")
     return model_args, data_args, training_args
 
 
 def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassification, WaveFreqImageProcessor]:
-    """A new network, or the checkpoint that the arguments name, with its image processor."""
+    """A new network, or the checkpoint that the arguments name, with its image processor.
+
+    Raises:
+        ValueError: If the checkpoint is of another model, or its labels are not 0 for real and 1 for fake.
+    """
     if arguments.model_name_or_path:
         model = WaveFreqForImageClassification.from_pretrained(arguments.model_name_or_path)
+        if model.config.id2label != dict(enumerate(LABELS)):
+            raise ValueError(
+                f"{arguments.model_name_or_path}: has the labels {model.config.id2label}, expected {LABELS}"
+            )
         return model, AutoImageProcessor.from_pretrained(arguments.model_name_or_path)
     overrides = arguments.config_overrides or {}
     if isinstance(overrides, str):
@@ -89,9 +110,8 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     """All scores of [`tellsign.training.metrics`] from logits and labels."""
-    return detection_scores(
-        np.asarray(prediction.label_ids), softmax(np.asarray(prediction.predictions, np.float64), axis=1)[:, 1]
-    )
+    logits = np.asarray(prediction.predictions, np.float64)
+    return detection_scores(np.asarray(prediction.label_ids), fake_probability(logits, temperature=1.0))
 
 
 class DetectorTrainer(Trainer):
@@ -117,31 +137,36 @@ def main(arguments: list[str] | None = None) -> None:
 
     model, image_processor = create_model(model_args)
     model.config.temperature = 1.0
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     with training_args.main_process_first(desc="loading the data"):
-        images = drop_duplicates(load_sources(data_args.train_data, revision=data_args.data_revision))
+        images = drop_duplicates(load_sources(data_args.train_data, data_args.data_split, data_args.data_revision))
     train, validation = hold_out(images, data_args.validation_per_class)
-    validation_images = DecodedImages(validation, image_processor)
+    image_size = model.config.image_size
+    validation_images = DecodedImages(validation, image_processor, image_size)
+    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(training_args.output_dir))
     trainer = DetectorTrainer(
         Augmentation(data_args.flip, data_args.shift, data_args.cutout),
         model=model,
         args=training_args,
-        train_dataset=DecodedImages(train, image_processor),
+        train_dataset=DecodedImages(train, image_processor, image_size),
         eval_dataset=validation_images,
         data_collator=whole_batch,
         processing_class=image_processor,
         compute_metrics=compute_metrics,
-        callbacks=[WeightAveraging(model_args.ema_decay)],
+        callbacks=[WeightAveraging(model_args.ema_decay, checkpoint)],
     )
-    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(training_args.output_dir)
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
 
-    prediction = trainer.predict(validation_images, metric_key_prefix="eval")
-    model.config.temperature = fit_temperature(prediction.predictions, prediction.label_ids)
-    trainer.log_metrics("eval", prediction.metrics)
-    trainer.save_metrics("eval", prediction.metrics)
+    # The averaged weights in float32, as they are loaded: the Trainer's own prediction would run under autocast.
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    logits, labels = predict_logits(model, validation_images), validation_images.labels.numpy()
+    model.config.temperature = fit_temperature(logits, labels)
+    scores = detection_scores(labels, fake_probability(logits, model.config.temperature))
+    scores = {f"eval_{name}": value for name, value in scores.items()}
+    trainer.log_metrics("eval", scores)
+    trainer.save_metrics("eval", scores)
     trainer.save_model()
     trainer.save_state()
 

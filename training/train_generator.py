@@ -69,7 +69,7 @@ def main(
 ) -> None:
     """Trains a GAN on 32x32 images and writes samples as JPEG files of quality 75."""
     set_seed(seed)
-    real = load_sources(data).filter(lambda label: label == LABELS.index("real"), input_columns="label")
+    real = load_sources(data, "train").filter(lambda label: label == LABELS.index("real"), input_columns="label")
     identity = WaveFreqImageProcessor(image_mean=[0.5] * 3, image_std=[0.5] * 3)
     loader = DataLoader(
         DecodedImages(real, identity), batch_size, shuffle=True, drop_last=True, collate_fn=whole_batch

@@ -1,0 +1,47 @@
+"""Logits and probabilities of whole data sets."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from tellsign.training.data import DecodedImages
+
+
+def predict_logits(model: PreTrainedModel, images: DecodedImages, batch_size: int = 500) -> NDArray:
+    """Logits of real and of fake for all images, at temperature 1.
+
+    Args:
+        model (`PreTrainedModel`): An image classifier with a label `real` and a label `fake`, in any case and order.
+        images ([`DecodedImages`]): The images.
+        batch_size (`int`, *optional*, defaults to 500): Images scored at once.
+
+    Returns:
+        `np.ndarray` of shape `(len(images), 2)`, float64.
+
+    Raises:
+        ValueError: If the model has no label real or no label fake.
+    """
+    index = {name.lower(): index for name, index in (model.config.label2id or {}).items()}
+    if not {"real", "fake"} <= set(index):
+        raise ValueError(f"{model.name_or_path}: has the labels {', '.join(index)}, expected real and fake")
+    columns = [index["real"], index["fake"]]
+    model.eval()
+    batches = torch.arange(len(images)).split(batch_size)
+    with torch.inference_mode():
+        logits = [
+            model(images.__getitems__(batch)["pixel_values"].to(model.device)).logits[:, columns].double().cpu()
+            for batch in tqdm(batches, desc="Scoring", unit="batch", leave=False)
+        ]
+    return torch.cat(logits).numpy() * temperature_of(model)
+
+
+def temperature_of(model: PreTrainedModel) -> float:
+    """The temperature that the model divides its logits by; 1 for models of other kinds."""
+    return getattr(model.config, "temperature", 1.0)
+
+
+def fake_probability(logits: NDArray, temperature: float) -> NDArray:
+    """Probability of fake, shape `(n,)`, from the logits of real and fake at temperature 1, shape `(n, 2)`."""
+    return 1 / (1 + np.exp((logits[:, 0] - logits[:, 1]) / temperature))
