@@ -22,7 +22,7 @@ from transformers.utils import auto_docstring
 @auto_docstring(
     custom_intro="""
     Brings images to `size` (32x32) without keeping the aspect ratio, scales them to [0, 1] and normalizes them by
-    CIFAKE's training mean and standard deviation.
+    `image_mean` and `image_std`, which are near those of CIFAKE.
 
     Takes what every image processor of transformers takes: PIL images, arrays or tensors with channels first or last,
     uint8 in 0..255 (or floats in the same range; pass `do_rescale=False` for floats in [0, 1]), grey, RGB or RGBA,

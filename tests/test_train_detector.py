@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from tellsign.training.averaging import WeightAveraging
+from tellsign import WaveFreqImageProcessor
+from tellsign.training.averaging import WeightAveraging, refresh_statistics
 from tellsign.training.calibration import fit_temperature
+from tellsign.training.data import Augmentation, DecodedImages, load_sources
 from tellsign.training.train_detector import ModelArguments, create_model, main, parse_arguments
 from tests.conftest import TINY
 
@@ -53,9 +55,24 @@ def test_saved_weights_are_the_average_over_the_steps_not_the_last(parquet, tmp_
     checkpoint = tmp_path / "checkpoint-4"
     average = load_file(checkpoint / "averaged_model.safetensors")
     final, last = weights(tmp_path), weights(checkpoint)
-    for name in final:
+    parameters = [name for name in final if "running" not in name and "num_batches" not in name]
+    for name in parameters:
         torch.testing.assert_close(final[name], average[f"module.{name}"], atol=0, rtol=0)
-    assert any(not torch.equal(final[name], last[name]) for name in final)
+    assert any(not torch.equal(final[name], last[name]) for name in parameters)
+
+
+def test_refreshed_statistics_are_those_of_the_training_images(make_model, parquet):
+    model, images = make_model(), DecodedImages(load_sources(parquet, "train"), WaveFreqImageProcessor())
+    refresh_statistics(model, images, Augmentation(flip=False, shift=0))
+    layer, seen = model.wavefreq.embedder.layer, []
+    layer.convolution.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    model.train()(images.__getitems__(list(range(48)))["pixel_values"])
+    refreshed = model.wavefreq.stages[0].layers[0].layers[0].normalization
+    assert refreshed.num_batches_tracked == 2
+    first = model.wavefreq.embedder.layer.normalization
+    # The forward above moved the statistics by a tenth towards the same values, which leaves them where they are.
+    torch.testing.assert_close(first.running_mean, seen[0].mean((0, 2, 3)), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(first.running_var, seen[0].var((0, 2, 3)), atol=1e-4, rtol=1e-2)
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,20 @@ from pathlib import Path
 import torch
 from accelerate.utils import broadcast
 from safetensors.torch import load_file, save_file
-from torch.optim.swa_utils import AveragedModel
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, update_bn
+from tqdm.auto import tqdm
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from tellsign.training.data import Augmentation, DecodedImages
 
 
 AVERAGE_NAME = "averaged_model.safetensors"
 
 
 class WeightAveraging(TrainerCallback):
-    """Averages weights and batch statistics over the steps, and leaves the average in the model when training ends.
+    """Averages the weights over the steps, and leaves the average in the model when training ends.
 
     The average of step `t` is `d * average + (1 - d) * weights` with `d = min(decay, (1 + t) / (10 + t))`, so that
     short runs forget their initialization too. It is the last file that is written to a checkpoint. Where several
@@ -34,13 +38,10 @@ class WeightAveraging(TrainerCallback):
     def _update(self, averaged: list[torch.Tensor], current: list[torch.Tensor], count: torch.Tensor) -> None:
         decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
         for average, value in zip(averaged, current, strict=True):
-            if average.is_floating_point():
-                average.lerp_(value.to(average.dtype), 1 - decay)
-            else:
-                average.copy_(value)
+            average.lerp_(value.to(average.dtype), 1 - decay)
 
     def on_train_begin(self, args, state, control, model=None, **kwargs):
-        self.average = AveragedModel(model, multi_avg_fn=self._update, use_buffers=True)
+        self.average = AveragedModel(model, multi_avg_fn=self._update)
         if self.checkpoint is not None:
             self.average.load_state_dict(load_file(Path(self.checkpoint) / AVERAGE_NAME))
 
@@ -56,6 +57,29 @@ class WeightAveraging(TrainerCallback):
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
         model.load_state_dict(broadcast(dict(self.average.module.state_dict())))
+
+
+def refresh_statistics(
+    model: nn.Module, images: DecodedImages, augmentation: Augmentation, batches: int = 100, batch_size: int = 256
+) -> None:
+    """Computes the batch statistics of averaged weights, which are not the average of the statistics.
+
+    As after stochastic weight averaging (Izmailov et al., 2018, arXiv 1803.05407, section 3.2): on augmented training
+    images, always the same ones.
+
+    Args:
+        model (`nn.Module`): The model, whose batch normalizations are changed in place.
+        images ([`DecodedImages`]): The training images.
+        augmentation ([`Augmentation`]): As in training.
+        batches (`int`, *optional*, defaults to 100): At most so many batches are drawn.
+        batch_size (`int`, *optional*, defaults to 256): Images in a batch.
+    """
+    device = next(model.parameters()).device
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        drawn = torch.randperm(len(images)).split(batch_size)[:batches]
+        pixel_values = (augmentation(images.__getitems__(rows)["pixel_values"].to(device)) for rows in drawn)
+        update_bn(tqdm(pixel_values, total=len(drawn), desc="Batch statistics", unit="batch", leave=False), model)
 
 
 def last_complete_checkpoint(output_dir: str) -> str | None:

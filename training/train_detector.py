@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoImageProcessor, EvalPrediction, HfArgumentParser, Trainer, TrainingArguments, set_seed
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
-from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
+from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint, refresh_statistics
 from tellsign.training.calibration import fit_temperature
 from tellsign.training.data import (
     LABELS,
@@ -144,11 +144,13 @@ def main(arguments: list[str] | None = None) -> None:
     image_size = model.config.image_size
     validation_images = DecodedImages(validation, image_processor, image_size)
     checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(training_args.output_dir))
+    augmentation = Augmentation(data_args.flip, data_args.shift, data_args.cutout)
+    train_images = DecodedImages(train, image_processor, image_size)
     trainer = DetectorTrainer(
-        Augmentation(data_args.flip, data_args.shift, data_args.cutout),
+        augmentation,
         model=model,
         args=training_args,
-        train_dataset=DecodedImages(train, image_processor, image_size),
+        train_dataset=train_images,
         eval_dataset=validation_images,
         data_collator=whole_batch,
         processing_class=image_processor,
@@ -161,6 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     # The averaged weights in float32, as they are loaded: the Trainer's own prediction would run under autocast.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    refresh_statistics(model, train_images, augmentation)
     logits, labels = predict_logits(model, validation_images), validation_images.labels.numpy()
     model.config.temperature = fit_temperature(logits, labels)
     scores = detection_scores(labels, fake_probability(logits, model.config.temperature))
