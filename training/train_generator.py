@@ -61,9 +61,9 @@ class Discriminator(nn.Sequential):
 def main(
     data: Annotated[list[str], typer.Option(help="Images, of which the real ones are learnt from.")],
     output_dir: Annotated[Path, typer.Option(help="Where the fakes are written.")],
-    steps: Annotated[int, typer.Option(help="Steps of the generator.")] = 5000,
+    steps: Annotated[int, typer.Option(help="Steps of the generator.")] = 3500,
     batch_size: Annotated[int, typer.Option(help="Images of each kind in a step.")] = 64,
-    width: Annotated[int, typer.Option(help="Channels of the widest maps.")] = 64,
+    width: Annotated[int, typer.Option(help="Channels of the largest maps.")] = 32,
     samples: Annotated[int, typer.Option(help="Number of fakes to write.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and samples.")] = 0,
 ) -> None:
@@ -75,7 +75,7 @@ def main(
         DecodedImages(real, identity), batch_size, shuffle=True, drop_last=True, collate_fn=whole_batch
     )
     generator, discriminator = Generator(width), Discriminator(width)
-    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.999), use_buffers=True)
+    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
     optimizers = [torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in (generator, discriminator)]
 
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
