@@ -11,9 +11,8 @@ from scipy.signal import correlate2d
 from transformers import AutoModel, AutoModelForImageClassification
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqModel
-from tellsign.modeling.modeling_wavefreq import (
-    WaveFreqFrequencyConvolution,
-    WaveFreqWaveletAttention,
+from tellsign.modeling.modeling_wavefreq import WaveFreqFrequencyConvolution, WaveFreqWaveletAttention
+from tellsign.modeling.transforms import (
     fourier_transform,
     haar_transform,
     high_pass_filter,
