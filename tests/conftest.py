@@ -74,3 +74,13 @@ def parquet(synthetic_rows, tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("data") / "images.parquet"
     Dataset.from_dict(synthetic_rows).to_parquet(path)
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def imagefolder(synthetic_rows, tmp_path_factory) -> str:
+    """The synthetic images as a folder with one subfolder a class."""
+    folder = tmp_path_factory.mktemp("folder")
+    for index, (image, label) in enumerate(zip(synthetic_rows["image"], synthetic_rows["label"], strict=True)):
+        (folder / label).mkdir(exist_ok=True)
+        (folder / label / f"{index}.jpg").write_bytes(image)
+    return str(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
@@ -15,7 +16,14 @@ from tellsign import WaveFreqImageProcessor
 from tellsign.training.averaging import WeightAveraging, refresh_statistics
 from tellsign.training.calibration import fit_temperature
 from tellsign.training.data import Augmentation, DecodedImages, load_sources
-from tellsign.training.train_detector import ModelArguments, create_model, main, parse_arguments
+from tellsign.training.train_detector import (
+    DataArguments,
+    ModelArguments,
+    create_model,
+    load_images,
+    main,
+    parse_arguments,
+)
 from tests.conftest import TINY
 
 
@@ -93,12 +101,22 @@ def test_refreshed_statistics_are_those_of_the_training_images(make_model, parqu
             "lr_scheduler_kwargs": '{"patience": 0, "threshold": 0.5}',
             "metric_for_best_model": "loss",
         },
+        {"views": True},
+        {"streaming": True},
+        {"adversarial_epsilon": 2, "adversarial_steps": 2},
     ],
-    ids=["within an epoch", "after an epoch, bf16, SGD", "after an epoch, plateau"],
+    ids=[
+        "within an epoch",
+        "after an epoch, bf16, SGD",
+        "after an epoch, plateau",
+        "views",
+        "streamed views",
+        "adversarial",
+    ],
 )
-def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(parquet, tmp_path, changes):
-    main(options(parquet, tmp_path / "whole", **changes))
-    killed = options(parquet, tmp_path / "killed", **changes)
+def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(imagefolder, tmp_path, changes):
+    main(options(imagefolder, tmp_path / "whole", **changes))
+    killed = options(imagefolder, tmp_path / "killed", **changes)
     # 4 steps are an epoch: the kill comes within the second, after a checkpoint at step 4 or 6.
     code = f"""
 import os, signal
@@ -219,6 +237,29 @@ def test_shipped_recipes_parse():
     assert recipes
     for recipe in recipes:
         parse_arguments([str(recipe), "--train_data", "a", "--output_dir", "b", "--use_cpu"])
+
+
+def test_generators_left_out_and_copies_of_validation_images_are_in_no_group(parquet, synthetic_rows, tmp_path):
+    rows = {name: values[:16] for name, values in synthetic_rows.items()}
+    rows["generator"] = [f"{name} again" for name in rows["generator"]]
+    Dataset.from_dict(rows).to_parquet(tmp_path / "again.parquet")
+    arguments = DataArguments(
+        train_data=[parquet, f"{tmp_path / 'again.parquet'}+{parquet}"],
+        validation_per_class=8,
+        leave_out=["noise again"],
+        views=True,
+    )
+    views, validation = load_images(arguments, WaveFreqImageProcessor(), 32, seed=0)
+    assert len(views.groups) == 2
+    for group in views.groups:
+        assert not set(group["sha1"]) & set(validation["sha1"])
+        assert "noise again" not in group["generator"][:]
+
+
+def test_leaving_out_a_generator_that_is_not_there_raises(parquet):
+    arguments = DataArguments(train_data=[parquet], validation_per_class=8, leave_out=["nois"])
+    with pytest.raises(ValueError, match="--leave_out: the data have no generator nois"):
+        load_images(arguments, WaveFreqImageProcessor(), 32, seed=0)
 
 
 def test_temperature_undoes_a_known_scaling_of_calibrated_logits():

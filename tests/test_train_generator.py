@@ -1,22 +1,37 @@
 import numpy as np
+import pytest
 import torch
-from PIL import Image
 
-from tellsign.training.train_generator import LATENT_SIZE, Discriminator, Generator, main
+from tellsign.training.data import decode_uniformly, load_sources
+from tellsign.training.train_generator import LATENT_SIZE, Autoencoder, Discriminator, Generator, Kind, main
 
 
-def test_generator_and_discriminator_fit_together_at_32_pixels():
-    images = Generator(width=4)(torch.randn(2, LATENT_SIZE, 1, 1))
+@pytest.mark.parametrize("network, size", [(Generator, (LATENT_SIZE, 1, 1)), (Autoencoder, (3, 32, 32))])
+def test_generators_and_discriminator_fit_together_at_32_pixels(network, size):
+    images = network(width=4)(torch.randn(2, *size))
     assert images.shape == (2, 3, 32, 32)
     assert images.abs().max() <= 1
     assert Discriminator(width=4)(images).shape == (2, 1, 1, 1)
 
 
-def test_a_short_run_writes_distinct_pictures_that_repeat_with_the_seed(parquet, tmp_path):
-    for folder in ("a", "b"):
-        main(data=[parquet], output_dir=tmp_path / folder, steps=2, batch_size=4, width=4, samples=3, seed=1)
-    pictures = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "a").iterdir())]
-    assert [picture.shape for picture in pictures] == [(32, 32, 3)] * 3
-    assert not np.array_equal(pictures[0], pictures[1])
-    for path in (tmp_path / "a").iterdir():
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+def run(kind: Kind, parquet: str, output, steps: int = 2) -> list[dict]:
+    main(kind, data=[parquet], output=output, steps=steps, batch_size=4, width=4, count=3, seed=1)
+    return list(load_sources(str(output), "train"))
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_short_run_writes_pairs_that_repeat_with_the_seed(kind, parquet, tmp_path):
+    rows = run(kind, parquet, tmp_path / "a.parquet")
+    assert rows == run(kind, parquet, tmp_path / "b.parquet")
+    assert [row["label"] for row in rows] == [0, 0, 0, 1, 1, 1]
+    assert {row["generator"] for row in rows[3:]} == {f"tellsign-{kind}"}
+    assert {row["sha1"] for row in rows[:3]}.isdisjoint(row["sha1"] for row in rows[3:])
+
+
+def test_reconstructions_come_nearer_to_their_own_original(parquet, tmp_path):
+    def error(steps: int) -> float:
+        rows = run(Kind.AUTOENCODER, parquet, tmp_path / f"{steps}.parquet", steps)
+        pictures = np.stack([decode_uniformly(row["image"]["bytes"], 32) for row in rows]).astype(float)
+        return float(np.mean((pictures[:3] - pictures[3:]) ** 2))
+
+    assert error(200) < 0.7 * error(2)

@@ -1,10 +1,12 @@
 """Exponential moving average of the weights, kept beside the checkpoints of a Trainer run."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from accelerate.utils import broadcast
+from datasets import IterableDataset
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
@@ -13,6 +15,7 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from tellsign.training.data import Augmentation, DecodedImages
+from tellsign.training.views import BalancedViews
 
 
 AVERAGE_NAME = "averaged_model.safetensors"
@@ -60,7 +63,11 @@ class WeightAveraging(TrainerCallback):
 
 
 def refresh_statistics(
-    model: nn.Module, images: DecodedImages, augmentation: Augmentation, batches: int = 100, batch_size: int = 256
+    model: nn.Module,
+    images: DecodedImages | BalancedViews | IterableDataset,
+    augmentation: Augmentation,
+    batches: int = 100,
+    batch_size: int = 256,
 ) -> None:
     """Computes the batch statistics of averaged weights, which are not the average of the statistics.
 
@@ -69,7 +76,7 @@ def refresh_statistics(
 
     Args:
         model (`nn.Module`): The model, whose batch normalizations are changed in place.
-        images ([`DecodedImages`]): The training images.
+        images ([`DecodedImages`], [`BalancedViews`] or [`stream_views`]): The training images.
         augmentation ([`Augmentation`]): As in training.
         batches (`int`, *optional*, defaults to 100): At most so many batches are drawn.
         batch_size (`int`, *optional*, defaults to 256): Images in a batch.
@@ -77,9 +84,13 @@ def refresh_statistics(
     device = next(model.parameters()).device
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        drawn = torch.randperm(len(images)).split(batch_size)[:batches]
-        pixel_values = (augmentation(images.__getitems__(rows)["pixel_values"].to(device)) for rows in drawn)
-        update_bn(tqdm(pixel_values, total=len(drawn), desc="Batch statistics", unit="batch", leave=False), model)
+        drawn: Iterable
+        if isinstance(images, IterableDataset):
+            drawn = images.take(batches * batch_size).batch(batch_size)
+        else:
+            drawn = map(images.__getitems__, torch.randperm(len(images)).split(batch_size)[:batches])
+        drawn = tqdm(drawn, total=batches, desc="Batch statistics", unit="batch", leave=False)
+        update_bn((augmentation(torch.as_tensor(batch["pixel_values"]).to(device)) for batch in drawn), model)
 
 
 def last_complete_checkpoint(output_dir: str) -> str | None:

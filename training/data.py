@@ -2,14 +2,25 @@
 
 import hashlib
 import io
+import operator
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
-from datasets import ClassLabel, Dataset, Image, concatenate_datasets, load_dataset
+from datasets import (
+    ClassLabel,
+    Dataset,
+    Features,
+    Image,
+    IterableDataset,
+    Value,
+    concatenate_datasets,
+    load_dataset,
+)
 from PIL import Image as PILImage
 from PIL import JpegImagePlugin
 from torch import nn
@@ -25,14 +36,14 @@ LABELS = ["real", "fake"]
 JPEG_QUALITY = 75
 
 
-def _jpeg(image: PILImage.Image) -> bytes:
+def encode_uniformly(image: PILImage.Image) -> bytes:
     """The image as JPEG of quality 75 with chroma subsampled 4:2:0, the encoding of CIFAKE."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:2:0")
     return buffer.getvalue()
 
 
-_QUANTIZATION = JpegImagePlugin.JpegImageFile(io.BytesIO(_jpeg(PILImage.new("RGB", (8, 8))))).quantization
+_QUANTIZATION = JpegImagePlugin.JpegImageFile(io.BytesIO(encode_uniformly(PILImage.new("RGB", (8, 8))))).quantization
 
 
 def decode_uniformly(content: bytes, image_size: int, name: str = "image") -> np.ndarray:
@@ -55,7 +66,7 @@ def decode_uniformly(content: bytes, image_size: int, name: str = "image") -> np
     image = load_image(content, name)
     if not _is_uniform(content, image_size):
         resized = image.resize((image_size, image_size), PILImage.Resampling.BICUBIC)
-        image = PILImage.open(io.BytesIO(_jpeg(resized)))
+        image = PILImage.open(io.BytesIO(encode_uniformly(resized)))
     return np.asarray(image)
 
 
@@ -91,13 +102,35 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
     return concatenate_datasets([_load_source(source, split, revision) for source in names])
 
 
-def _open_source(source: str, split: str, revision: str | None) -> Dataset:
+def stream_source(source: str, split: str, revision: str | None = None) -> IterableDataset:
+    """As [`load_sources`], but reads the images of one source while they are used; see [`stream_views`].
+
+    Returns:
+        `datasets.IterableDataset` with `image` (undecoded `datasets.Image`) and `label` (0 real, 1 fake). A label of
+        another name raises a `ValueError` when it is read.
+    """
+    dataset = _open_source(source, split, revision, streaming=True)
+    feature = _check_columns(source, dataset)["label"]
+
+    def index(row: dict) -> dict:
+        return {"label": _label_indices(source, feature, [row["label"]])[0]}
+
+    dataset = dataset.cast_column("image", Image(decode=False)).select_columns(["image", "label"])
+    return dataset.map(index, features=Features({"image": Image(decode=False), "label": Value("int64")}))
+
+
+def classes_of(images: IterableDataset) -> list[IterableDataset]:
+    """The images of each class in a stream from [`stream_source`]."""
+    return [images.filter(partial(operator.eq, label), input_columns="label") for label in range(len(LABELS))]
+
+
+def _open_source(source: str, split: str, revision: str | None, streaming: bool = False) -> Any:
     if source.endswith(".parquet"):
         if not Path(source).is_file():
             raise ValueError(f"{source}: no such file")
         if pq.read_metadata(source).num_rows == 0:
             raise ValueError(f"{source}: is empty")
-        return Dataset.from_parquet(source)
+        return Dataset.from_parquet(source, streaming=streaming)
     if Path(source).is_dir():
         classes = {folder.name.lower() for folder in Path(source).iterdir() if folder.is_dir()}
         if not classes:
@@ -106,35 +139,40 @@ def _open_source(source: str, split: str, revision: str | None) -> Dataset:
             raise ValueError(f"{source}: has the subfolders {', '.join(sorted(classes))}, expected real and fake only")
         # All files, whatever split their names may suggest.
         files = [str(path) for path in sorted(Path(source).rglob("*")) if path.is_file()]
-        return load_dataset("imagefolder", data_files=files, split="train")
+        return load_dataset("imagefolder", data_files=files, split="train", streaming=streaming)
     try:
-        return load_dataset(source, split=split, revision=revision)
+        return load_dataset(source, split=split, revision=revision, streaming=streaming)
     except (FileNotFoundError, ConnectionError) as error:
         raise ValueError(f"{source}: no such file or folder, and the Hub does not give it: {error}") from error
 
 
-def _load_source(source: str, split: str, revision: str | None) -> Dataset:
-    dataset = _open_source(source, split, revision)
-    missing = {"image", "label"} - set(dataset.column_names)
+def _check_columns(source: str, dataset: Dataset | IterableDataset) -> Features:
+    features = dataset.features or {}
+    missing = {"image", "label"} - set(features)
     if missing:
-        raise ValueError(
-            f"{source}: has no column {', '.join(sorted(missing))}, only {', '.join(dataset.column_names)}"
-        )
-    labels = dataset["label"][:]
-    feature = dataset.features["label"]
+        raise ValueError(f"{source}: has no column {', '.join(sorted(missing))}, only {', '.join(features)}")
+    return features
+
+
+def _label_indices(source: str, feature: Any, labels: Sequence) -> list[int]:
     if isinstance(feature, ClassLabel):
         labels = [feature.int2str(label) for label in labels]
-    labels = [str(label).lower() for label in labels]
-    unknown = sorted(set(labels) - set(LABELS))
+    names = [str(label).lower() for label in labels]
+    unknown = sorted(set(names) - set(LABELS))
     if unknown:
         raise ValueError(f"{source}: has the labels {', '.join(unknown)}, expected real and fake only")
+    return [LABELS.index(name) for name in names]
 
+
+def _load_source(source: str, split: str, revision: str | None) -> Dataset:
+    dataset = _open_source(source, split, revision)
+    labels = _label_indices(source, _check_columns(source, dataset)["label"], dataset["label"][:])
     dataset = dataset.cast_column("image", Image(decode=False))
     generators = dataset["generator"][:] if "generator" in dataset.column_names else ["unnamed"] * len(dataset)
     hashes = [hashlib.sha1(content_of(image) or b"").hexdigest() for image in dataset["image"]]
     dataset = dataset.select_columns("image").add_column("sha1", hashes)
     dataset = dataset.add_column("generator", [str(generator) for generator in generators])
-    dataset = dataset.add_column("label", [LABELS.index(label) for label in labels])
+    dataset = dataset.add_column("label", labels)
     return dataset.cast_column("label", ClassLabel(names=LABELS))
 
 
@@ -152,6 +190,11 @@ def drop_duplicates(dataset: Dataset) -> Dataset:
     """Keeps the first of the images that share their bytes."""
     _, first = np.unique(np.asarray(dataset["sha1"]), return_index=True)
     return dataset.select(np.sort(first))
+
+
+def leave_out(dataset: Dataset, generators: Sequence[str]) -> Dataset:
+    """The images that are of none of these generators or photograph collections."""
+    return dataset.select(np.flatnonzero(~np.isin(np.asarray(dataset["generator"]), list(generators))))
 
 
 def hold_out(dataset: Dataset, per_class: int, seed: int = 0) -> tuple[Dataset, Dataset]:

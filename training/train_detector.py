@@ -5,29 +5,44 @@ python -m tellsign.training.train_detector --help
 """
 
 import json
+import math
 import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset, IterableDataset, concatenate_datasets
 from torch import nn
-from transformers import AutoImageProcessor, EvalPrediction, HfArgumentParser, Trainer, TrainingArguments, set_seed
+from transformers import (
+    AutoImageProcessor,
+    EvalPrediction,
+    HfArgumentParser,
+    Trainer,
+    TrainingArguments,
+    default_data_collator,
+    set_seed,
+)
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
+from tellsign.training.adversarial import ProjectedGradientDescent
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint, refresh_statistics
 from tellsign.training.calibration import fit_temperature
 from tellsign.training.data import (
     LABELS,
     Augmentation,
     DecodedImages,
+    classes_of,
     drop_duplicates,
     hold_out,
+    leave_out,
     load_sources,
+    stream_source,
     whole_batch,
 )
 from tellsign.training.metrics import detection_scores
 from tellsign.training.prediction import fake_probability, predict_logits
+from tellsign.training.views import BalancedViews, EpochCallback, stream_views
 
 
 @dataclass
@@ -49,16 +64,38 @@ class ModelArguments:
 class DataArguments:
     train_data: list[str] = field(
         default_factory=list,
-        metadata={"help": "Parquet files, image folders or data sets on the Hub, with real and fake images."},
+        metadata={
+            "help": "Parquet files, image folders or data sets on the Hub, with real and fake images; "
+            "a.parquet+b.parquet joins two into one group."
+        },
     )
     data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
     data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
     validation_per_class: int = field(
         default=5000, metadata={"help": "Images of each class held out, to watch the run and fit the temperature."}
     )
+    leave_out: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Generators and photograph collections, by the column generator, that are not to be seen."},
+    )
+    views: bool = field(
+        default=False,
+        metadata={
+            "help": "Train on random views of images of any size, drawn equally often of each group and class, "
+            "instead of on each image once an epoch."
+        },
+    )
+    streaming: bool = field(
+        default=False,
+        metadata={"help": "Train on random views of images that are read while they are used. Needs --max_steps."},
+    )
     flip: bool = field(default=True, metadata={"help": "Mirror half of the images."})
     shift: int = field(default=2, metadata={"help": "Largest shift along each axis, in pixels."})
     cutout: int = field(default=0, metadata={"help": "Side of a square to hide, in pixels."})
+    adversarial_epsilon: float = field(
+        default=0.0, metadata={"help": "Largest adversarial change of a pixel in training, in levels of 255."}
+    )
+    adversarial_steps: int = field(default=1, metadata={"help": "Gradient steps that find the adversarial change."})
 
 
 def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
@@ -108,6 +145,41 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
     return WaveFreqForImageClassification(config), WaveFreqImageProcessor(size=size)
 
 
+def load_images(
+    arguments: DataArguments, image_processor: WaveFreqImageProcessor, image_size: int, seed: int
+) -> tuple[DecodedImages | BalancedViews, Dataset]:
+    """Training images and validation data; images that share their bytes are on one side, whatever their groups."""
+    groups = [
+        load_sources(group.split("+"), arguments.data_split, arguments.data_revision) for group in arguments.train_data
+    ]
+    absent = sorted(set(arguments.leave_out).difference(*(group["generator"] for group in groups)))
+    if absent:
+        raise ValueError(f"--leave_out: the data have no generator {', '.join(absent)}")
+    groups = [drop_duplicates(leave_out(group, arguments.leave_out)) for group in groups]
+    train, validation = hold_out(drop_duplicates(concatenate_datasets(groups)), arguments.validation_per_class)
+    if not arguments.views:
+        return DecodedImages(train, image_processor, image_size), validation
+    held_out = np.asarray(validation["sha1"])
+    groups = [group.select(np.flatnonzero(~np.isin(np.asarray(group["sha1"]), held_out))) for group in groups]
+    return BalancedViews(groups, image_processor, image_size, len(train), seed), validation
+
+
+def stream_images(
+    arguments: DataArguments, image_processor: WaveFreqImageProcessor, image_size: int, seed: int
+) -> tuple[IterableDataset, Dataset]:
+    """Training images and validation data, which are the first of each class of each source."""
+    if arguments.leave_out:
+        raise ValueError("--leave_out: not with --streaming, where nothing is known of an image before it is read")
+    first, rest = [], []
+    for group in arguments.train_data:
+        sources = [stream_source(source, arguments.data_split, arguments.data_revision) for source in group.split("+")]
+        for images in classes_of(concatenate_datasets(sources)):
+            count = math.ceil(arguments.validation_per_class / len(arguments.train_data))
+            first.append(Dataset.from_list(list(images.take(count)), features=images.features))
+            rest.append(images.skip(count))
+    return stream_views(rest, image_processor, image_size, seed=seed), concatenate_datasets(first)
+
+
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     """All scores of [`tellsign.training.metrics`] from logits and labels."""
     logits = np.asarray(prediction.predictions, np.float64)
@@ -115,18 +187,23 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
 
 
 class DetectorTrainer(Trainer):
-    """A Trainer that augments each batch on its device, right before its step.
+    """A Trainer that augments each batch on its device, right before its step, and may make it adversarial.
 
     The random numbers are then those of the step, whatever the loader fetched ahead, so that a resumed run draws the
     same ones.
     """
 
-    def __init__(self, augmentation: Augmentation, **kwargs):
+    def __init__(self, augmentation: Augmentation, adversary: ProjectedGradientDescent | None = None, **kwargs):
         super().__init__(**kwargs)
         self.augmentation = augmentation
+        self.adversary = adversary
 
     def training_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args, **kwargs) -> torch.Tensor:
-        inputs = inputs | {"pixel_values": self.augmentation(inputs["pixel_values"])}
+        pixel_values = self.augmentation(inputs["pixel_values"])
+        if self.adversary is not None:
+            with self.compute_loss_context_manager():
+                pixel_values = self.adversary(self.accelerator.unwrap_model(model), pixel_values, inputs["labels"])
+        inputs = inputs | {"pixel_values": pixel_values}
         return super().training_step(model, inputs, *args, **kwargs)
 
 
@@ -138,24 +215,29 @@ def main(arguments: list[str] | None = None) -> None:
     model, image_processor = create_model(model_args)
     model.config.temperature = 1.0
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
-    with training_args.main_process_first(desc="loading the data"):
-        images = drop_duplicates(load_sources(data_args.train_data, data_args.data_split, data_args.data_revision))
-    train, validation = hold_out(images, data_args.validation_per_class)
     image_size = model.config.image_size
+    with training_args.main_process_first(desc="loading the data"):
+        load = stream_images if data_args.streaming else load_images
+        train_images, validation = load(data_args, image_processor, image_size, training_args.seed)
     validation_images = DecodedImages(validation, image_processor, image_size)
     checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(training_args.output_dir))
     augmentation = Augmentation(data_args.flip, data_args.shift, data_args.cutout)
-    train_images = DecodedImages(train, image_processor, image_size)
+    adversary = None
+    if data_args.adversarial_epsilon:
+        adversary = ProjectedGradientDescent(
+            image_processor, data_args.adversarial_epsilon, data_args.adversarial_steps
+        )
     trainer = DetectorTrainer(
         augmentation,
+        adversary,
         model=model,
         args=training_args,
         train_dataset=train_images,
         eval_dataset=validation_images,
-        data_collator=whole_batch,
+        data_collator=default_data_collator if data_args.streaming else whole_batch,
         processing_class=image_processor,
         compute_metrics=compute_metrics,
-        callbacks=[WeightAveraging(model_args.ema_decay, checkpoint)],
+        callbacks=[WeightAveraging(model_args.ema_decay, checkpoint), EpochCallback()],
     )
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.log_metrics("train", result.metrics)
@@ -163,7 +245,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     # The averaged weights in float32, as they are loaded: the Trainer's own prediction would run under autocast.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    refresh_statistics(model, train_images, augmentation)
+    refresh_statistics(model, train_images, augmentation, batches=min(100, trainer.state.max_steps))
     logits, labels = predict_logits(model, validation_images), validation_images.labels.numpy()
     model.config.temperature = fit_temperature(logits, labels)
     scores = detection_scores(labels, fake_probability(logits, model.config.temperature))

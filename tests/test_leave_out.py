@@ -1,0 +1,71 @@
+import json
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from tellsign.training import train_detector
+from tellsign.training.data import load_sources
+from tellsign.training.leave_out import assign_folds, format_tables, main, score_fold
+from tests.conftest import TINY
+
+
+@pytest.fixture
+def sources(synthetic_rows, tmp_path) -> str:
+    """The synthetic images as of three cameras and four generators of different sizes."""
+    rows = dict(synthetic_rows)
+    cameras, noises = iter("a" * 10 + "b" * 8 + "c" * 6), iter("p" * 9 + "q" * 7 + "r" * 6 + "s" * 2)
+    rows["generator"] = [next(noises) if label == "fake" else next(cameras) for label in rows["label"]]
+    Dataset.from_dict(rows).to_parquet(tmp_path / "sources.parquet")
+    return str(tmp_path / "sources.parquet")
+
+
+def test_each_source_is_left_out_once_and_folds_are_of_similar_size(sources):
+    assert assign_folds(load_sources(sources, "train"), 2) == {"a": 0, "b": 1, "c": 1, "p": 0, "q": 1, "r": 1, "s": 0}
+
+
+def test_more_folds_than_sources_and_a_name_of_both_classes_raise(sources):
+    images = load_sources(sources, "train")
+    with pytest.raises(ValueError, match="3 sources of real images cannot be left out in 4 folds"):
+        assign_folds(images, 4)
+    renamed = images.map(lambda row: {"generator": "same"})
+    with pytest.raises(ValueError, match="same: has real and fake images"):
+        assign_folds(renamed, 2)
+
+
+def test_scores_are_those_of_each_generator_against_all_reals_of_the_fold():
+    labels = np.asarray([0, 0, 0, 0, 1, 1, 1, 1, 1])
+    names = np.asarray(["x", "x", "x", "y", "good", "good", "bad", "bad", "single"])
+    probabilities = np.asarray([0.1, 0.2, 0.3, 0.6, 0.9, 0.8, 0.15, 0.25, 0.7])
+    result = score_fold(labels, names, probabilities, pool_below=2, resamples=10)
+    assert set(result["generators"]) == {"good", "bad", "1 others"}
+    good, bad = result["generators"]["good"], result["generators"]["bad"]
+    assert good["auroc"]["value"] == 1 and bad["auroc"]["value"] == 3 / 8
+    assert good["balanced_accuracy"]["value"] == (3 / 4 + 1) / 2 and bad["balanced_accuracy"]["value"] == 3 / 8
+    assert good["recall_at_5_fpr"]["value"] == 1 and bad["recall_at_5_fpr"]["value"] == 0
+    assert result["collections"]["x"]["called_fake"]["value"] == 0
+    assert result["collections"]["y"]["called_fake"]["value"] == 1
+    assert "| all images | | 4 | 25.0 |" in format_tables([result])
+
+
+def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources, tmp_path, capsys, monkeypatch):
+    training = ["--train_data", sources, "--views", "--validation_per_class", "3", "--config_overrides"]
+    training += [json.dumps(TINY), "--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to", "none"]
+    training += ["--use_cpu", "--save_strategy", "no"]
+    seen = []
+    load_images = train_detector.load_images
+
+    def spy(*arguments):
+        views, validation = load_images(*arguments)
+        seen.append({*views.groups[0]["generator"], *validation["generator"]})
+        return views, validation
+
+    monkeypatch.setattr(train_detector, "load_images", spy)
+    main(sources, tmp_path / "runs", training, folds=2, pool_below=2, resamples=10)
+    assert seen == [{"b", "c", "q", "r"}, {"a", "p", "s"}]
+    folds = json.loads((tmp_path / "runs" / "leave_out.json").read_text())
+    assert [set(fold["generators"]) for fold in folds] == [{"p", "s"}, {"q", "r"}]
+    assert (tmp_path / "runs" / "leave_out.png").stat().st_size > 1000
+    first = capsys.readouterr().out
+    main(sources, tmp_path / "runs", training, folds=2, pool_below=2, resamples=10)
+    assert len(seen) == 2 and capsys.readouterr().out.endswith(first[-500:])

@@ -1,0 +1,172 @@
+import io
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from PIL import Image
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_predict
+
+from tellsign import WaveFreqImageProcessor
+from tellsign.training.data import LABELS, classes_of, load_sources, stream_source
+from tellsign.training.views import BalancedViews, random_view, stream_views
+from tests.conftest import encode
+
+
+def picture(index: int, size: tuple[int, int]) -> Image.Image:
+    """One of a family of textured pictures, at a size of one's choice."""
+    rng = np.random.default_rng(index)
+    octaves = sum(
+        np.asarray(Image.fromarray(rng.normal(0, 0.5, (side, side)).astype(np.float32)).resize((160, 160)))
+        for side in (160, 80, 40, 20, 5)
+    )
+    octaves = octaves[:, :, None] * [1.0, 0.9, 0.8]
+    return Image.fromarray((128 + 40 * octaves).clip(0, 255).astype(np.uint8)).resize(size, Image.Resampling.LANCZOS)
+
+
+def write(path, rows: list[tuple[bytes, str, str]]) -> str:
+    images, labels, generators = zip(*rows, strict=True)
+    Dataset.from_dict({"image": images, "label": labels, "generator": generators}).to_parquet(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 300), (32, 32), (31, 40), (64, 64), (500, 400)])
+@pytest.mark.parametrize("image_size", [32, 48])
+def test_a_view_of_an_image_of_any_size_is_a_square_of_the_wanted_size(size, image_size):
+    image = Image.new("RGB", size, "orange")
+    for seed in range(20):
+        view = random_view(image, image_size, np.random.default_rng(seed))
+        assert view.shape == (image_size, image_size, 3) and view.dtype == np.uint8
+        assert np.abs(view.astype(int) - [255, 165, 0]).max() < 16
+
+
+def test_the_same_random_numbers_give_the_same_view_and_others_another():
+    image = picture(0, (100, 80))
+    first, again, other = (random_view(image, 32, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_an_image_of_the_wanted_size_keeps_its_place_in_half_of_the_views():
+    image = picture(0, (32, 32))
+    error = [
+        np.abs(random_view(image, 32, np.random.default_rng(seed)).astype(int) - np.asarray(image)).mean()
+        for seed in range(200)
+    ]
+    assert 10 < np.sum(np.asarray(error) == 0) < 45  # half of them are left in place, a quarter of those as they are
+
+
+def test_file_size_of_a_view_does_not_tell_the_format_and_size_of_the_original():
+    rows = []
+    for index in range(120):
+        rows.append((encode(np.asarray(picture(index, (160, 214))), quality=92, subsampling="4:4:4"), 0))
+        rows.append((encode(np.asarray(picture(1000 + index, (640, 640))), "BMP"), 1))
+    features = []
+    for index, (content, _) in enumerate(rows):
+        view = random_view(Image.open(io.BytesIO(content)), 32, np.random.default_rng(index))
+        features.append([len(encode(view)), len(encode(view, "PNG"))])
+    labels = np.asarray([label for _, label in rows])
+    predicted = cross_val_predict(HistGradientBoostingClassifier(), features, labels, method="predict_proba")
+    assert roc_auc_score(labels, predicted[:, 1]) < 0.62
+
+
+@pytest.fixture(autouse=True)
+def _no_pause_at_the_end_of_a_file(monkeypatch):
+    # datasets waits five seconds whenever a streamed parquet file ends (apache/arrow issue 45214).
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
+
+
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory) -> list[str]:
+    """Two groups: one with 27 reals and few fakes of two generators, one with as many reals as fakes."""
+    folder = tmp_path_factory.mktemp("groups")
+    images = iter(encode(np.asarray(picture(index, (40, 48)))) for index in range(100))
+    lopsided = [(next(images), "real", "camera") for _ in range(27)]
+    lopsided += [(next(images), "fake", "often") for _ in range(9)] + [(next(images), "fake", "once")]
+    even = [(next(images), label, label) for label in LABELS for _ in range(5)]
+    return [write(folder / "lopsided.parquet", lopsided), write(folder / "even.parquet", even)]
+
+
+def test_groups_and_classes_are_drawn_equally_often_and_generators_by_the_root_of_their_images(groups):
+    views = BalancedViews([load_sources(group, "train") for group in groups], WaveFreqImageProcessor(), 32, 4000)
+    drawn = [views.choose(np.random.default_rng(index)) for index in range(4000)]
+    for group in (0, 1):
+        for label in (0, 1):
+            assert sum(d[:2] == (group, label) for d in drawn) == pytest.approx(1000, abs=120)
+    generators = [views.groups[0][row]["generator"] for group, label, row in drawn if (group, label) == (0, 1)]
+    assert generators.count("often") / generators.count("once") == pytest.approx(3, rel=0.3)
+
+
+def test_a_view_depends_on_seed_epoch_and_index_alone(groups):
+    images = [load_sources(group, "train") for group in groups]
+    views = BalancedViews(images, WaveFreqImageProcessor(), 32, 50, seed=3)
+    batch, again = views.__getitems__([4, 9]), BalancedViews(images, WaveFreqImageProcessor(), 32, 50, seed=3)[9]
+    assert torch.equal(batch["pixel_values"][1], again["pixel_values"]) and batch["labels"][1] == again["labels"]
+    views.epoch = 1
+    assert not torch.equal(views[9]["pixel_values"], again["pixel_values"])
+    assert len(views) == 50
+
+
+def test_workers_give_the_views_of_the_epoch(groups):
+    views = BalancedViews([load_sources(groups[0], "train")], WaveFreqImageProcessor(), 32, 8)
+    views.epoch = 2
+    loader = torch.utils.data.DataLoader(views, batch_size=4, num_workers=2, collate_fn=lambda batch: batch)
+    loaded = torch.cat([batch["pixel_values"] for batch in loader])
+    assert torch.equal(loaded, views.__getitems__(list(range(8)))["pixel_values"])
+
+
+def test_a_group_without_a_class_is_refused(groups):
+    reals = load_sources(groups[0], "train").select(range(27))
+    with pytest.raises(ValueError, match=r"\(camera\) has no fake image"):
+        BalancedViews([reals], WaveFreqImageProcessor(), 32, 10)
+
+
+def test_broken_images_are_passed_over_unless_there_are_no_others(tmp_path, caplog):
+    good = encode(np.asarray(picture(0, (40, 40))))
+    rows = [(b"broken", "real", "a"), (good, "real", "a"), (good, "fake", "b")]
+    views = BalancedViews(
+        [load_sources(write(tmp_path / "a.parquet", rows), "train")], WaveFreqImageProcessor(), 32, 9
+    )
+    assert len(views.__getitems__(list(range(30)))["labels"]) == 30
+    rows = [(b"broken", "real", "a"), (b"broken too", "fake", "b")]
+    views = BalancedViews(
+        [load_sources(write(tmp_path / "b.parquet", rows), "train")], WaveFreqImageProcessor(), 32, 9
+    )
+    with pytest.raises(ValueError, match="100 images in succession could not be read"):
+        views[0]
+
+
+def test_streamed_views_hold_each_group_and_class_equally_often_and_start_again(groups):
+    streams = [stream for group in groups for stream in classes_of(stream_source(group, "train"))]
+    views = list(stream_views(streams, WaveFreqImageProcessor(), 32, buffer_size=10).take(200))
+    assert views[0]["pixel_values"].shape == (3, 32, 32) and views[0]["pixel_values"].dtype == np.float32
+    assert np.mean([view["labels"] for view in views]) == pytest.approx(0.5, abs=0.12)
+
+
+def test_streamed_views_are_the_same_again(groups):
+    def first():
+        streams = classes_of(stream_source(groups[0], "train"))
+        return list(stream_views(streams, WaveFreqImageProcessor(), 32, buffer_size=10, seed=1).take(5))
+
+    for one, two in zip(first(), first(), strict=True):
+        assert np.array_equal(one["pixel_values"], two["pixel_values"]) and one["labels"] == two["labels"]
+
+
+def test_a_streamed_folder_gives_real_0_and_fake_1_and_leaves_broken_files_out(tmp_path, caplog):
+    for name in LABELS:
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (40, 40), "red" if name == "fake" else "blue").save(tmp_path / name / "a.png")
+        (tmp_path / name / "b.png").write_bytes(b"broken")
+    views = stream_views(classes_of(stream_source(str(tmp_path), "train")), WaveFreqImageProcessor(), 32)
+    for view in views.take(20):
+        red, _, blue = view["pixel_values"].mean((1, 2))
+        assert (red > blue) == bool(view["labels"])
+
+
+def test_a_stream_with_another_label_raises_naming_it(tmp_path):
+    good = encode(np.asarray(picture(0, (40, 40))))
+    path = write(tmp_path / "a.parquet", [(good, "real", "a"), (good, "maybe", "b")])
+    with pytest.raises(ValueError, match="a.parquet: has the labels maybe, expected real and fake"):
+        list(stream_source(path, "train"))

@@ -1,0 +1,187 @@
+"""Scores a recipe on generators and photograph collections that training did not see, by leaving each out in turn.
+
+python -m tellsign.training.leave_out DATA OUTPUT_DIR -- RECIPE.json --train_data ... [options of train_detector]
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from datasets import Dataset
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from tellsign.training import train_detector
+from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources
+from tellsign.training.metrics import bootstrap_intervals, classification_scores
+from tellsign.training.prediction import fake_probability, predict_logits, temperature_of
+
+
+REAL, FAKE = range(len(LABELS))
+
+
+def assign_folds(images: Dataset, folds: int) -> dict[str, int]:
+    """The fold in which each generator and photograph collection is left out.
+
+    Of each class, the largest comes first and goes to the fold that has the fewest images so far.
+
+    Raises:
+        ValueError: If a class has fewer sources than there are folds, or a name stands for both classes.
+    """
+    labels, generators = np.asarray(images["label"]), np.asarray(images["generator"])
+    both = set(generators[labels == REAL]) & set(generators[labels == FAKE])
+    if both:
+        raise ValueError(f"{', '.join(sorted(both))}: has real and fake images, expected one class a name")
+    assignment: dict[str, int] = {}
+    for label, title in enumerate(LABELS):
+        names, counts = np.unique(generators[labels == label], return_counts=True)
+        if len(names) < folds:
+            raise ValueError(f"{len(names)} sources of {title} images cannot be left out in {folds} folds")
+        filled = np.zeros(folds, int)
+        for index in np.argsort(-counts, kind="stable"):
+            fold = int(np.argmin(filled))
+            assignment[str(names[index])] = fold
+            filled[fold] += counts[index]
+    return assignment
+
+
+def score_fold(labels: NDArray, generators: NDArray, probabilities: NDArray, pool_below: int, resamples: int) -> dict:
+    """Scores of the sources left out in a fold.
+
+    Args:
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+        generators (`np.ndarray` of shape `(n,)`): Name of each image's generator or photograph collection.
+        probabilities (`np.ndarray` of shape `(n,)`): Calibrated probability of fake.
+        pool_below (`int`): Generators with fewer images are scored together.
+        resamples (`int`): Bootstrap resamples for the intervals.
+
+    Returns:
+        For each generator its number of images, and value and interval of AUROC and balanced accuracy at probability
+        0.5 against all real images of the fold, and of recall at 5% false positives; for each collection the share of
+        images called fake; all in [0, 1].
+    """
+    real = probabilities[labels == REAL]
+    names, counts = np.unique(generators[labels == FAKE], return_counts=True)
+    small = set(names[counts < pool_below])
+    pooled = np.asarray([f"{len(small)} others" if name in small else name for name in generators])
+
+    def compute(truth: NDArray, scores: NDArray) -> dict[str, float]:
+        threshold = np.quantile(scores[truth == REAL], 0.95)
+        return {
+            "auroc": float(roc_auc_score(truth, scores)),
+            "balanced_accuracy": classification_scores(truth, scores)["balanced_accuracy"],
+            "recall_at_5_fpr": float(np.mean(scores[truth == FAKE] > threshold)),
+        }
+
+    result: dict[str, dict] = {"generators": {}, "collections": {}}
+    for name in np.unique(pooled[labels == FAKE]):
+        fake = probabilities[(labels == FAKE) & (pooled == name)]
+        truth, scores = np.repeat([REAL, FAKE], [len(real), len(fake)]), np.concatenate([real, fake])
+        intervals = bootstrap_intervals(truth, scores, compute, resamples)
+        result["generators"][str(name)] = {"images": len(fake)} | {
+            key: {"value": value, "interval": intervals[key]} for key, value in compute(truth, scores).items()
+        }
+    rng = np.random.default_rng(0)
+    for name in np.unique(generators[labels == REAL]):
+        wrong = probabilities[(labels == REAL) & (generators == name)] > 0.5
+        resampled = rng.choice(wrong, (resamples, len(wrong))).mean(1)
+        interval = [float(bound) for bound in np.percentile(resampled, [2.5, 97.5])]
+        called_fake = {"value": float(wrong.mean()), "interval": interval}
+        result["collections"][str(name)] = {"images": len(wrong), "called_fake": called_fake}
+    return result
+
+
+def format_tables(folds: list[dict]) -> str:
+    """Markdown tables of all folds: generators by AUROC, then photograph collections by false positives."""
+
+    def cell(score: dict) -> str:
+        low, high = score["interval"]
+        return f"{100 * score['value']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+    generators = [(name, number, row) for number, fold in enumerate(folds) for name, row in fold["generators"].items()]
+    generators.sort(key=lambda entry: entry[2]["auroc"]["value"])
+    keys = ["auroc", "balanced_accuracy", "recall_at_5_fpr"]
+    lines = ["| generator, left out | fold | fakes | " + " | ".join(f"{key}, %" for key in keys) + " |"]
+    lines.append("|" + " --- |" * (3 + len(keys)))
+    for name, number, row in generators:
+        lines.append(f"| {name} | {number} | {row['images']} | " + " | ".join(cell(row[key]) for key in keys) + " |")
+    means = [f"{100 * np.mean([row[key]['value'] for _, _, row in generators]):.1f}" for key in keys]
+    images = sum(row["images"] for _, _, row in generators)
+    lines += [f"| mean of the rows | | {images} | " + " | ".join(means) + " |", ""]
+
+    collections = [
+        (name, number, row) for number, fold in enumerate(folds) for name, row in fold["collections"].items()
+    ]
+    collections.sort(key=lambda entry: -entry[2]["called_fake"]["value"])
+    lines += ["| photographs, left out | fold | images | called fake, % |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| {name} | {number} | {row['images']} | {cell(row['called_fake'])} |" for name, number, row in collections
+    ]
+    images = sum(row["images"] for _, _, row in collections)
+    wrong = sum(row["images"] * row["called_fake"]["value"] for _, _, row in collections)
+    return "\n".join([*lines, f"| all images | | {images} | {100 * wrong / images:.1f} |"])
+
+
+def plot(folds: list[dict]) -> Figure:
+    """AUROC of each generator and false positives of each photograph collection, with their intervals."""
+    figure = Figure(figsize=(13, 8), layout="constrained")
+    for axes, kind, key, title in zip(
+        figure.subplots(1, 2),
+        ("generators", "collections"),
+        ("auroc", "called_fake"),
+        ("AUROC of generators that training did not see", "Photographs called fake, collections left out"),
+        strict=True,
+    ):
+        rows = sorted(
+            ((row[key]["value"], name, row[key]["interval"]) for fold in folds for name, row in fold[kind].items()),
+            reverse=key == "called_fake",
+        )
+        values = np.asarray([row[0] for row in rows])
+        intervals = np.asarray([row[2] for row in rows])
+        errors = np.abs(intervals.T - values)
+        axes.errorbar(values, np.arange(len(rows)), xerr=errors, fmt="o", ecolor="0.7")
+        axes.set_yticks(np.arange(len(rows)), [row[1] for row in rows], fontsize=8)
+        axes.set(title=title, xlim=(0, 1))
+        axes.axvline(0.5 if key == "auroc" else values.mean(), color="0.5", linestyle="--")
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def main(
+    data: Annotated[str, typer.Argument(help="Images whose sources are left out; a.parquet+b.parquet joins two.")],
+    output_dir: Annotated[Path, typer.Argument(help="Where the runs, leave_out.json and leave_out.png are written.")],
+    training: Annotated[list[str], typer.Argument(help="Arguments of train_detector, after --.")],
+    folds: Annotated[int, typer.Option(help="Number of runs, among which the sources are divided.")] = 4,
+    pool_below: Annotated[int, typer.Option(help="Generators with fewer images are scored together.")] = 25,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals.")] = 1000,
+) -> None:
+    """Trains once a fold without the sources of that fold, and scores them.
+
+    Given again, the command goes on where it was stopped.
+    """
+    images = drop_duplicates(load_sources(data.split("+"), "train"))
+    assignment = assign_folds(images, folds)
+    generators = np.asarray(images["generator"])
+    results = []
+    for fold in range(folds):
+        left_out = [name for name, number in assignment.items() if number == fold]
+        folder = output_dir / f"fold-{fold}"
+        if not (folder / "eval_results.json").exists():
+            train_detector.main([*training, "--output_dir", str(folder), "--leave_out", *left_out])
+        model = AutoModelForImageClassification.from_pretrained(folder)
+        unseen = images.select(np.flatnonzero(np.isin(generators, left_out)))
+        decoded = DecodedImages(unseen, AutoImageProcessor.from_pretrained(folder), model.config.image_size)
+        probabilities = fake_probability(predict_logits(model, decoded), temperature_of(model))
+        names = np.asarray(unseen["generator"])[decoded.rows]
+        results.append(score_fold(decoded.labels.numpy(), names, probabilities, pool_below, resamples))
+    (output_dir / "leave_out.json").write_text(json.dumps(results, indent=2) + "\n")
+    plot(results).savefig(output_dir / "leave_out.png", dpi=100)
+    typer.echo(format_tables(results))
+
+
+if __name__ == "__main__":
+    typer.run(main)
