@@ -61,6 +61,18 @@ def test_each_other_generator_is_scored_against_the_real_images(run, synthetic_r
     assert counts == {"generator flow": (24, 4), "generator gan": (24, 3)}
 
 
+def test_robustness_is_scored_on_as_many_images_of_each_class_and_drawn(run, tmp_path, checkpoint):
+    options = ["--robustness-images", "10", "--iterations", "2", "--queries", "2"]
+    table, evaluation = run("--attack", "--corruptions", "--transfer-from", str(checkpoint), *options)
+    robustness = evaluation["robustness"]
+    assert robustness["images"] == 10
+    assert set(robustness["attacks"]["scores"]) == {"none", "fab", "apgd-ce", "apgd-margin", "square", "transfer"}
+    assert set(robustness["attacks"]["scores"]["square"]) == {"1", "2", "4", "8"}
+    assert set(robustness["corruptions"]["jpeg quality"]) == {"75", "50", "30"}
+    assert "| square | 8 |" in table and "| contrast | 5 |" in table
+    assert (tmp_path / "checkpoint" / "robustness.png").stat().st_size > 10_000
+
+
 def test_logits_are_given_at_temperature_1(checkpoint, parquet):
     images = DecodedImages(load_sources(parquet, "train"), AutoImageProcessor.from_pretrained(checkpoint))
     model = AutoModelForImageClassification.from_pretrained(checkpoint)

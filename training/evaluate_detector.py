@@ -6,7 +6,7 @@ python -m tellsign.training.evaluate_detector MODEL --data test.parquet --train-
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,13 @@ import tellsign  # noqa: F401 - registers WaveFreq
 from tellsign.training.data import LABELS, DecodedImages, load_sources
 from tellsign.training.metrics import bootstrap_intervals, calibration_scores, detection_scores, risk_coverage
 from tellsign.training.prediction import fake_probability, predict_logits, temperature_of
+from tellsign.training.robustness import (
+    draw_balanced,
+    evaluate_attacks,
+    evaluate_corruptions,
+    format_robustness,
+    plot_robustness,
+)
 
 
 TABLES = {
@@ -132,6 +139,16 @@ def main(
     split: Annotated[str, typer.Option(help="Split of a --data or --other-fakes on the Hub.")] = "test",
     output_dir: Annotated[Path, typer.Option(help="Where a folder is made for each model.")] = Path("evaluation"),
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals.")] = 1000,
+    corruptions: Annotated[bool, typer.Option("--corruptions", help="Also score corrupted images.")] = False,
+    attack: Annotated[bool, typer.Option("--attack", help="Also score adversarial images.")] = False,
+    transfer_from: Annotated[
+        str | None, typer.Option(help="With --attack: another model, whose adversarial images are tried too.")
+    ] = None,
+    robustness_images: Annotated[
+        int, typer.Option(help="Test images, half of each class, that are corrupted or attacked.")
+    ] = 1000,
+    iterations: Annotated[int, typer.Option(help="Gradient steps of each attack.")] = 20,
+    queries: Annotated[int, typer.Option(help="Queries of the attack without gradients.")] = 200,
 ) -> None:
     """Prints accuracy, ranking, calibration and abstention with 95% intervals; writes JSON and a picture.
 
@@ -150,6 +167,13 @@ def main(
         raise ValueError(f"{', '.join(other_fakes)}: has real images, expected fakes only")
     seen = set(load_sources(train_data, "train")["sha1"]) if train_data else set()
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
+
+    other_model = None
+    if transfer_from is not None:
+        other_model = (
+            AutoModelForImageClassification.from_pretrained(transfer_from).to(device),
+            AutoImageProcessor.from_pretrained(transfer_from),
+        )
 
     evaluations = []
     for title, name in zip(titles, models, strict=True):
@@ -178,7 +202,7 @@ def main(
                 truth = np.repeat([0, 1], [np.sum(labels == 0), np.sum(generators == generator)])
                 results.append({"name": f"generator {generator}"} | score(truth, both, temperature, resamples))
 
-        evaluation = {
+        evaluation: dict[str, Any] = {
             "model": title,
             **describe(model, images),
             "images_per_second": rate,
@@ -189,11 +213,36 @@ def main(
         evaluations.append(evaluation)
         folder = output_dir / title
         folder.mkdir(parents=True, exist_ok=True)
+        if corruptions or attack:
+            candidates = np.flatnonzero(untouched) if seen else np.arange(len(labels))
+            rows = candidates[draw_balanced(labels[candidates], robustness_images)]
+            subset = (model, image_processor, images.images[rows].numpy(), labels[rows])
+            evaluation["robustness"] = {"images": len(rows)}
+            if corruptions:
+                evaluation["robustness"]["corruptions"] = evaluate_corruptions(*subset)
+            if attack:
+                evaluation["robustness"]["attacks"] = evaluate_attacks(
+                    *subset, iterations, queries, other_model, progress_dir=folder / "attacks"
+                )
+            figure = plot_robustness(
+                evaluation["robustness"].get("attacks"),
+                evaluation["robustness"].get("corruptions"),
+                f"{title}, {len(rows):,} images",
+            )
+            figure.savefig(folder / "robustness.png", dpi=100)
         (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
         figure = plot(labels, fake_probability(logits, temperature), f"{title}, {len(labels):,} images")
         figure.savefig(folder / "evaluation.png", dpi=100)
         typer.echo(f"{folder}/evaluation.json, {folder}/evaluation.png", err=True)
     typer.echo(format_tables(evaluations))
+    for evaluation in evaluations:
+        robustness = evaluation.get("robustness", {})
+        if "corruptions" in robustness:
+            typer.echo(format_robustness(robustness["corruptions"], f"{evaluation['model']}, corruption"))
+        if "attacks" in robustness:
+            typer.echo(format_robustness(robustness["attacks"]["scores"], f"{evaluation['model']}, attack"))
+            if robustness["attacks"]["masked_gradients"]:
+                typer.echo("Gradients seem to be masked: attacks without them break images that the others left.")
 
 
 if __name__ == "__main__":

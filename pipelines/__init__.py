@@ -1,0 +1,1 @@
+"""Pipelines and what they are made of."""

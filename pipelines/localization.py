@@ -1,0 +1,82 @@
+"""From an artifact's scores in patches to its place in the pixels of the image."""
+
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from scipy.ndimage import label as label_components
+
+
+class Box(TypedDict):
+    """A rectangle in pixels, with exclusive maxima."""
+
+    xmin: int
+    ymin: int
+    xmax: int
+    ymax: int
+
+
+def heat_map(patch_scores: ArrayLike, height: int, width: int) -> NDArray[np.float32]:
+    """Brings the scores of an artifact in a grid of patches, which together cover the image, to the image's size.
+
+    Args:
+        patch_scores (array of shape `(rows, columns)`): Scores in [0, 1].
+        height, width (`int`): Size of the image, at least 1x1.
+
+    Returns:
+        `np.ndarray` of shape `(height, width)`, float32, in [0, 1]: bilinear between the centers of the patches, and
+        constant from the outermost centers to the border. Where the image has fewer pixels than the grid has patches,
+        a pixel is the mean of the patches around it, weighted by a triangle.
+
+    Raises:
+        ValueError: If scores or size are not as described.
+    """
+    scores = np.asarray(patch_scores, dtype=np.float32)
+    if scores.ndim != 2 or not scores.size:
+        raise ValueError(f"patch_scores has shape {scores.shape}, expected (rows, columns)")
+    if not (scores.min() >= 0 and scores.max() <= 1):
+        raise ValueError(f"patch_scores are from {scores.min():.3g} to {scores.max():.3g}, expected [0, 1]")
+    if height < 1 or width < 1:
+        raise ValueError(f"image size {height}x{width}: height and width must be at least 1")
+    resized = Image.fromarray(scores).resize((width, height), Image.Resampling.BILINEAR)
+    return np.clip(np.asarray(resized), 0, 1)
+
+
+def box_of(heat: NDArray[np.floating], threshold: float = 0.5) -> Box:
+    """The box around the largest connected part of a heat map that is near its maximum.
+
+    Args:
+        heat (`np.ndarray` of shape `(height, width)`): Scores of at least 0.
+        threshold (`float`, *optional*, defaults to 0.5):
+            Share of the maximum, in (0, 1], that a pixel must reach. Pixels are connected by their sides. Of equally
+            large parts the first from the top counts.
+
+    Returns:
+        [`Box`]. The whole image if the map is the same everywhere.
+
+    Raises:
+        ValueError: If map or threshold are not as described.
+    """
+    if heat.ndim != 2 or not heat.size or not heat.min() >= 0:
+        raise ValueError(f"heat: expected (height, width) of numbers of at least 0, got shape {heat.shape}")
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold={threshold} must be more than 0 and at most 1")
+    components, _ = label_components(heat >= threshold * heat.max())
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0
+    rows, columns = np.nonzero(components == sizes.argmax())
+    return {
+        "xmin": int(columns.min()),
+        "ymin": int(rows.min()),
+        "xmax": int(columns.max()) + 1,
+        "ymax": int(rows.max()) + 1,
+    }
+
+
+def whole_image(height: int, width: int) -> Box:
+    """The box of an artifact that is a matter of the whole image."""
+    return {"xmin": 0, "ymin": 0, "xmax": width, "ymax": height}
+
+
+__all__ = ["Box", "box_of", "heat_map", "whole_image"]

@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog
+from torch import nn
+
+from tellsign import WaveFreqImageProcessor
+from tellsign.training.adversarial import ProjectedGradientDescent
+from tellsign.training.attacks import (
+    MarginLoss,
+    PixelClassifier,
+    _project_onto_hyperplane,
+    attack_ensemble,
+    fast_adaptive_boundary,
+)
+
+
+class Linear(nn.Module):
+    """Logits 0 and `weight . pixels + bias`."""
+
+    def __init__(self, weight: torch.Tensor, bias: float):
+        super().__init__()
+        self.weight, self.bias = weight, bias
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.pad((pixels.flatten(1) @ self.weight + self.bias)[:, None], (1, 0))
+
+
+def test_projection_is_the_nearest_point_of_the_hyperplane_in_the_box():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        point, normal = rng.uniform(size=6), rng.normal(size=6)
+        offset = -normal @ rng.uniform(size=6)  # the hyperplane passes through the box
+        moved = _project_onto_hyperplane(
+            *(torch.tensor(array)[None] for array in (point, normal)), torch.tensor([offset])
+        )
+        # Smallest t with |x - point| <= t, x in [0, 1], normal . x + offset = 0, by linear programming.
+        rows = np.block([[np.eye(6), -np.ones((6, 1))], [-np.eye(6), -np.ones((6, 1))]])
+        best = linprog(
+            [0] * 6 + [1],
+            A_ub=rows,
+            b_ub=np.concatenate([point, -point]),
+            A_eq=[[*normal, 0]],
+            b_eq=[-offset],
+            bounds=[(0, 1)] * 6 + [(0, None)],
+        )
+        assert np.abs(moved[0].numpy() - point).max() == pytest.approx(best.fun, abs=1e-6)
+        assert normal @ moved[0].numpy() + offset == pytest.approx(0, abs=1e-6)
+        assert (moved >= 0).all() and (moved <= 1).all()
+
+
+def test_boundary_distance_of_a_linear_classifier_is_its_margin_over_the_norm_of_its_weights():
+    weight = torch.randn(3 * 8 * 8)
+    images = 0.4 + 0.2 * torch.rand(10, 3, 8, 8)
+    classifier = Linear(weight, 0.3)
+    values = classifier(images)[:, 1]
+    labels = (values > 0).long()
+    expected = values.abs() / weight.abs().sum()
+    distance = fast_adaptive_boundary(classifier, images, labels, iterations=30)
+    np.testing.assert_allclose(distance, expected.numpy(), rtol=0.02, atol=1e-5)
+
+
+def test_boundary_distance_is_zero_for_wrong_images_and_infinite_for_a_constant_classifier():
+    images = torch.rand(4, 3, 8, 8)
+    always_fake = Linear(torch.zeros(3 * 8 * 8), 1.0)
+    distance = fast_adaptive_boundary(always_fake, images, torch.tensor([0, 1, 0, 1]), iterations=3)
+    assert distance.tolist() == [0, np.inf, 0, np.inf]
+
+
+def test_margin_loss_is_the_difference_of_the_logits_for_class_indices_and_one_hot_labels():
+    logits = torch.tensor([[1.0, 3.0], [2.0, -1.0]])
+    loss = MarginLoss()
+    loss.reduction = "none"
+    assert loss(logits, torch.tensor([0, 0])).tolist() == [2.0, -3.0]
+    assert loss(logits, torch.eye(2)[[1, 1]]).tolist() == [-2.0, 3.0]
+
+
+def test_pixel_classifier_gives_the_logits_of_processed_images(make_model):
+    model, processor = make_model(), WaveFreqImageProcessor()
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    expected = model(**processor(images, return_tensors="pt")).logits
+    torch.testing.assert_close(PixelClassifier(model, processor)(images.float() / 255), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_each_attack_leaves_fewer_standing_and_a_larger_epsilon_too(make_model):
+    rng = np.random.default_rng(0)
+    images, model = rng.integers(0, 256, (24, 3, 32, 32), dtype=np.uint8), make_model()
+    with torch.no_grad():
+        logits = PixelClassifier(model, WaveFreqImageProcessor())(torch.from_numpy(images).float() / 255)
+    labels = logits.argmax(1).numpy()
+    labels[:3] = 1 - labels[:3]
+    arguments = (model, WaveFreqImageProcessor(), images, labels, (1, 4, 64), 5, 5)
+    standing = attack_ensemble(*arguments)
+    assert standing["none"][0].tolist() == [False] * 3 + [True] * 21
+    previous = standing["none"][0]
+    for epsilon in (1, 4, 64):
+        before = standing["none"][0]
+        for name in ("fab", "apgd-ce", "apgd-margin", "square"):
+            assert not (standing[name][epsilon] & ~before).any()
+            before = standing[name][epsilon]
+        assert before.sum() <= previous.sum()
+        previous = before
+    assert standing["square"][64].sum() < 21
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(make_model, tmp_path, monkeypatch):
+    images, labels = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8), np.arange(8) % 2
+    arguments, settings = (make_model(), WaveFreqImageProcessor(), images, labels), {"iterations": 2, "queries": 2}
+    whole = attack_ensemble(*arguments, (1, 4), **settings)
+    attack_ensemble(*arguments, (1,), **settings, progress_dir=tmp_path)
+    monkeypatch.setattr("tellsign.training.attacks.fast_adaptive_boundary", None)  # not called again
+    resumed = attack_ensemble(*arguments, (1, 4), **settings, progress_dir=tmp_path)
+    assert whole.keys() == resumed.keys()
+    assert all(np.array_equal(whole[name][e], resumed[name][e]) for name in whole for e in whole[name])
+
+
+def test_transfer_from_the_model_itself_breaks_what_a_direct_attack_breaks(make_model):
+    model, processor = make_model(), WaveFreqImageProcessor()
+    images = np.random.default_rng(0).integers(0, 256, (12, 3, 32, 32), dtype=np.uint8)
+    labels = PixelClassifier(model, processor).predict(torch.from_numpy(images).float() / 255)
+    standing = attack_ensemble(
+        model, processor, images, labels, (32,), iterations=10, queries=2, transfer_from=(model, processor)
+    )
+    assert standing["transfer"][32].sum() < 12
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_training_perturbation_raises_the_loss_within_epsilon_and_the_range_of_pixels(make_model, steps):
+    model, processor = make_model(), WaveFreqImageProcessor()
+    images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
+    images[0], images[1] = 0, 255
+    pixel_values, labels = processor(images, return_tensors="pt")["pixel_values"], torch.arange(16) % 2
+    changed = ProjectedGradientDescent(processor, 4, steps)(model, pixel_values, labels)
+    std, mean = (torch.tensor(values).view(1, 3, 1, 1) for values in (processor.image_std, processor.image_mean))
+    pixels = 255 * (changed * std + mean)
+    assert (pixels - images).abs().max() <= 4.001 and (pixels - images).abs().max() > 3.9
+    assert pixels.min() > -1e-3 and pixels.max() < 255.001
+    with torch.no_grad():
+        assert model(changed, labels=labels).loss > model(pixel_values, labels=labels).loss
+    assert all(parameter.grad is None for parameter in model.parameters())

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+
+from tellsign.pipelines.localization import box_of, heat_map, whole_image
+
+
+# Independent references in NumPy, written from the definitions.
+
+
+def bilinear_by_hand(scores: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear interpolation between the centers of patches, pixel by pixel."""
+    rows, columns = scores.shape
+    result = np.empty((height, width))
+    for y in range(height):
+        for x in range(width):
+            row = np.clip((y + 0.5) * rows / height - 0.5, 0, rows - 1)
+            column = np.clip((x + 0.5) * columns / width - 0.5, 0, columns - 1)
+            top, left = int(row), int(column)
+            bottom, right = min(top + 1, rows - 1), min(left + 1, columns - 1)
+            down, across = row - top, column - left
+            result[y, x] = (1 - down) * ((1 - across) * scores[top, left] + across * scores[top, right]) + down * (
+                (1 - across) * scores[bottom, left] + across * scores[bottom, right]
+            )
+    return result
+
+
+def largest_part_by_hand(mask: np.ndarray) -> set[tuple[int, int]]:
+    """Pixels of the largest part that is connected by sides, by flooding."""
+    left, largest = {(int(y), int(x)) for y, x in np.argwhere(mask)}, set()
+    while left:
+        part, front = set(), [min(left)]
+        while front:
+            y, x = front.pop()
+            if (y, x) in left:
+                left.remove((y, x))
+                part.add((y, x))
+                front += [(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)]
+        largest = max(largest, part, key=len)
+    return largest
+
+
+@pytest.mark.parametrize("size", [(32, 32), (8, 8), (9, 31), (200, 17), (8, 120)])
+@pytest.mark.parametrize("grid", [(8, 8), (1, 1), (2, 5)])
+def test_heat_map_is_bilinear_in_the_pixels_of_images_of_any_shape(size, grid):
+    scores = np.random.default_rng(0).random(grid)
+    heat = heat_map(scores, *size)
+    assert heat.shape == size and heat.dtype == np.float32
+    np.testing.assert_allclose(heat, bilinear_by_hand(scores, *size), atol=1e-6)
+
+
+def test_heat_map_of_an_image_smaller_than_the_grid_weighs_the_patches_by_a_triangle():
+    scores = np.random.default_rng(0).random((8, 8))
+    weights = 1 - abs((np.arange(8) + 0.5) / 8 - 0.5)
+    expected = weights @ scores @ weights / weights.sum() ** 2
+    np.testing.assert_allclose(heat_map(scores, 1, 1), [[expected]], atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2), (50, 70)])
+def test_a_map_that_is_the_same_everywhere_stays_so_and_has_the_whole_image_as_its_box(value, size):
+    heat = heat_map(np.full((8, 8), value), *size)
+    np.testing.assert_allclose(heat, value, atol=1e-6)
+    assert box_of(np.full(size, value)) == whole_image(*size)
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 320), (96, 8)])
+def test_one_patch_gives_a_box_of_its_size_around_it_in_the_pixels_of_the_image(height, width):
+    scores = np.zeros((8, 8))
+    scores[2, 5] = 0.8
+    heat = heat_map(scores, height, width)
+    box = box_of(heat)
+    # Half of the maximum is reached half a patch away from the center along both axes through it.
+    assert abs(box["xmin"] - 5 * width / 8) <= 1 and abs(box["xmax"] - 6 * width / 8) <= 1
+    assert abs(box["ymin"] - 2 * height / 8) <= 1 and abs(box["ymax"] - 3 * height / 8) <= 1
+    y, x = np.unravel_index(heat.argmax(), heat.shape)
+    assert box["xmin"] <= x < box["xmax"] and box["ymin"] <= y < box["ymax"]
+
+
+def test_box_surrounds_the_largest_part_and_corners_do_not_connect():
+    heat = np.zeros((6, 9))
+    heat[0, 0] = 1.0
+    heat[1:3, 1:4] = 0.5  # touches the former at a corner
+    heat[4:6, 6:9] = 0.6
+    heat[5, 8] = 0.2
+    assert box_of(heat) == {"xmin": 1, "ymin": 1, "xmax": 4, "ymax": 3}
+    assert box_of(heat, threshold=0.6) == {"xmin": 6, "ymin": 4, "xmax": 9, "ymax": 6}
+    assert box_of(heat, threshold=1.0) == {"xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1}
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.9])
+def test_box_equals_flooding_on_random_maps(threshold):
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        heat = heat_map(generator.random((5, 5)), 23, 14)
+        part = largest_part_by_hand(heat >= threshold * heat.max())
+        rows, columns = zip(*part, strict=True)
+        expected = {"xmin": min(columns), "ymin": min(rows), "xmax": max(columns) + 1, "ymax": max(rows) + 1}
+        assert box_of(heat, threshold) == expected
+
+
+def test_box_is_of_plain_integers():
+    assert all(type(value) is int for value in box_of(heat_map(np.eye(8), 31, 33)).values())
+
+
+@pytest.mark.parametrize(
+    ("scores", "size", "message"),
+    [
+        (np.zeros(8), (4, 4), r"shape \(8,\)"),
+        (np.zeros((0, 8)), (4, 4), r"shape \(0, 8\)"),
+        (np.full((2, 2), 1.5), (4, 4), r"from 1.5 to 1.5, expected \[0, 1\]"),
+        (np.full((2, 2), np.nan), (4, 4), "from nan to nan"),
+        (np.zeros((2, 2)), (0, 4), "image size 0x4"),
+    ],
+)
+def test_scores_and_sizes_that_make_no_map_raise(scores, size, message):
+    with pytest.raises(ValueError, match=message):
+        heat_map(scores, *size)
+
+
+def test_maps_and_thresholds_that_make_no_box_raise():
+    with pytest.raises(ValueError, match="threshold=0 must be more than 0"):
+        box_of(np.ones((2, 2)), threshold=0)
+    for heat in (np.ones(4), np.full((2, 2), -1.0), np.full((2, 2), np.nan)):
+        with pytest.raises(ValueError, match="heat: expected"):
+            box_of(heat)

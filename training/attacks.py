@@ -1,0 +1,240 @@
+"""Attacks in the L-infinity norm that measure what a detector withstands."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from art.attacks import EvasionAttack
+from art.attacks.evasion import AutoProjectedGradientDescent, SquareAttack
+from art.estimators.classification import PyTorchClassifier
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from tellsign import WaveFreqImageProcessor
+from tellsign.training.prediction import real_and_fake
+
+
+class PixelClassifier(nn.Module):
+    """A detector that takes pixels in [0, 1], shape `(batch_size, 3, height, width)`: logits of real and of fake."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, model: PreTrainedModel, image_processor: WaveFreqImageProcessor):
+        super().__init__()
+        self.model = model.eval()
+        self.columns = real_and_fake(model)
+        self.register_buffer("mean", torch.tensor(image_processor.image_mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(image_processor.image_std).view(1, -1, 1, 1))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.model((pixels - self.mean) / self.std).logits[:, self.columns]
+
+    @torch.inference_mode()
+    def predict(self, pixels: torch.Tensor, batch_size: int = 500) -> NDArray:
+        """Class indices, shape `(n,)`."""
+        return torch.cat([self(batch).argmax(1) for batch in pixels.split(batch_size)]).cpu().numpy()
+
+
+class MarginLoss(nn.Module):
+    """The largest other logit minus that of the label. It does not saturate where the cross entropy does."""
+
+    def __init__(self):
+        super().__init__()
+        self.reduction = "mean"
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        labels = labels.argmax(1) if labels.ndim == 2 else labels
+        own = nn.functional.one_hot(labels, logits.shape[1]).bool()
+        margin = logits.masked_fill(own, -torch.inf).amax(1) - logits[own]
+        return margin.mean() if self.reduction == "mean" else margin
+
+
+def _project_onto_hyperplane(point: torch.Tensor, normal: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+    """Nearest point, in the L-infinity norm and within [0, 1], where `normal . point + offset` is zero.
+
+    Every coordinate moves by the same distance, or to its bound: the distance is found by bisection. Where the bounds
+    keep the hyperplane out of reach, the result is the corner nearest to it. All have the shape `(n, d)`, but
+    `offset`, which has `(n,)`.
+    """
+    value = (normal * point).sum(1) + offset
+    direction = -torch.sign(value)[:, None] * torch.sign(normal)
+    room = torch.where(direction > 0, 1 - point, point)
+    low, high = torch.zeros_like(value), torch.ones_like(value)
+    for _ in range(40):
+        middle = (low + high) / 2
+        reached = (normal.abs() * torch.minimum(room, middle[:, None])).sum(1) >= value.abs()
+        low, high = torch.where(reached, low, middle), torch.where(reached, middle, high)
+    return point + direction * torch.minimum(room, high[:, None])
+
+
+def fast_adaptive_boundary(
+    classifier: nn.Module, images: torch.Tensor, labels: torch.Tensor, iterations: int = 20, batch_size: int = 250
+) -> NDArray:
+    """Smallest L-infinity change found that flips a two-way classifier (FAB; Croce & Hein, 2020, arXiv 1907.02044).
+
+    Each step projects the current point, and the original, onto the boundary of the classifier linearized at the
+    current point, moves to a mean of the two that is biased towards the original, by 5% beyond the boundary, and steps
+    back half-way to the original wherever the label has flipped (their algorithm 1, with their constants; no random
+    restarts).
+
+    Args:
+        classifier (`nn.Module`): Pixels in [0, 1] to two logits.
+        images (`torch.Tensor` of shape `(n, num_channels, height, width)`): In [0, 1].
+        labels (`torch.Tensor` of shape `(n,)`): Class indices.
+        iterations (`int`, *optional*, defaults to 20): Gradient steps.
+        batch_size (`int`, *optional*, defaults to 250): Images at once.
+
+    Returns:
+        `np.ndarray` of shape `(n,)`: in [0, 1], zero for images that are misclassified as they are, infinite for those
+        that no step flipped.
+    """
+    smallest = []
+    for batch, own in tqdm(
+        zip(images.split(batch_size), labels.split(batch_size), strict=True),
+        total=-(-len(images) // batch_size),
+        desc="FAB",
+        unit="batch",
+        leave=False,
+    ):
+        origin = batch.flatten(1)
+        current = origin.clone()
+        found = torch.full_like(origin[:, 0], torch.inf)
+        for iteration in range(iterations + 1):
+            point = current.view_as(batch).detach().requires_grad_()
+            logits = classifier(point)
+            index = torch.arange(len(batch), device=batch.device)
+            margin = logits[index, own] - logits[index, 1 - own]
+            (gradient,) = torch.autograd.grad(margin.sum(), point)
+            normal, margin = gradient.flatten(1), margin.detach()
+            distance = (current - origin).abs().amax(1)
+            flipped = margin <= 0
+            found = torch.where(flipped & (distance < found), distance, found)
+            if iteration == iterations:
+                break
+            current = torch.where(flipped[:, None], origin + 0.9 * (current - origin), current)
+            offset = margin - (normal * point.detach().flatten(1)).sum(1)
+            from_current = _project_onto_hyperplane(current, normal, offset) - current
+            from_origin = _project_onto_hyperplane(origin, normal, offset) - origin
+            near, far = from_current.abs().amax(1), from_origin.abs().amax(1)
+            bias = (near / (near + far).clamp_min(1e-12)).clamp(max=0.1)[:, None]
+            current = (1 - bias) * (current + 1.05 * from_current) + bias * (origin + 1.05 * from_origin)
+            current = current.clamp(0, 1)
+        smallest.append(found)
+    return torch.cat(smallest).cpu().numpy()
+
+
+def attack_ensemble(
+    model: PreTrainedModel,
+    image_processor: WaveFreqImageProcessor,
+    images: NDArray,
+    labels: NDArray,
+    epsilons: Sequence[int] = (1, 2, 4, 8),
+    iterations: int = 20,
+    queries: int = 200,
+    transfer_from: tuple[PreTrainedModel, WaveFreqImageProcessor] | None = None,
+    progress_dir: Path | None = None,
+    seed: int = 0,
+) -> dict[str, dict[int, NDArray]]:
+    """Which images are still classified rightly after each attack: AutoAttack's ensemble, made for two classes.
+
+    AutoAttack's loss needs three logits. In its place: [`fast_adaptive_boundary`], then, of the Adversarial Robustness
+    Toolbox, APGD on the cross entropy and on the margin (Croce & Hein, 2020, arXiv 2003.01690) and the black-box
+    Square attack (Andriushchenko et al., 2020, arXiv 1912.00049). Each attacks the images that those before it left
+    standing. The transfer attack, APGD against another model, is made for all images.
+
+    Args:
+        model (`PreTrainedModel`): Gives logits of real and fake.
+        image_processor (`WaveFreqImageProcessor`): Its mean and standard deviation belong to the attacked model.
+        images (`np.ndarray` of shape `(n, 3, height, width)`): uint8.
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+        epsilons (`Sequence[int]`, *optional*, defaults to `(1, 2, 4, 8)`): Largest changes, in levels of 255.
+        iterations (`int`, *optional*, defaults to 20): Gradient steps of APGD and FAB.
+        queries (`int`, *optional*, defaults to 200): Queries of Square.
+        transfer_from (`tuple`, *optional*): Another model and its image processor.
+        progress_dir (`Path`, *optional*):
+            Folder where the result of each epsilon is kept, so that the same call goes on where it was stopped.
+        seed (`int`, *optional*, defaults to 0): Seed of random starts and squares.
+
+    Returns:
+        For each attack, by epsilon, a boolean `np.ndarray` of shape `(n,)`: right after this attack and those before
+        it. `"none"` has the images as they are, at epsilon 0. `"square"`, the last, is the worst case of each image.
+    """
+    classifier = PixelClassifier(model, image_processor).to(model.device)
+    pixels = torch.from_numpy(images).to(model.device).float() / 255
+    truth = torch.from_numpy(labels).to(model.device).long()
+
+    def wrap(attacked: PixelClassifier, loss: nn.Module) -> PyTorchClassifier:
+        return PyTorchClassifier(attacked, loss, tuple(pixels.shape[1:]), 2, clip_values=(0.0, 1.0))
+
+    def withstood(attack: EvasionAttack, limit: float, rows: NDArray) -> NDArray:
+        """Whether each of these images is classified rightly after the attack."""
+        if not len(rows):
+            return np.ones(0, bool)
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # the toolbox draws from NumPy's global generator
+        changed = attack.generate(pixels[rows].cpu().numpy(), np.eye(2, dtype=np.float32)[labels[rows]])
+        changed = pixels[rows] + (torch.from_numpy(changed).to(pixels) - pixels[rows]).clamp(-limit, limit)
+        return classifier.predict(changed) == labels[rows]
+
+    def attack_at(epsilon: int) -> dict[str, NDArray]:
+        limit = epsilon / 255
+        common = {"norm": np.inf, "eps": limit, "batch_size": 250, "verbose": False}
+        apgd = partial(
+            AutoProjectedGradientDescent, eps_step=2 * limit, max_iter=iterations, nb_random_init=1, **common
+        )
+        attacks = {
+            "apgd-ce": apgd(wrap(classifier, nn.CrossEntropyLoss()), loss_type="cross_entropy"),
+            "apgd-margin": apgd(wrap(classifier, MarginLoss())),
+            "square": SquareAttack(wrap(classifier, nn.CrossEntropyLoss()), max_iter=queries, **common),
+        }
+        still = right & (distance > limit)
+        standing = {"fab": still}
+        for name, attack in attacks.items():
+            still = still.copy()
+            rows = np.flatnonzero(still)
+            still[rows] = withstood(attack, limit, rows)
+            standing[name] = still
+        if transfer_from is not None:
+            other = wrap(PixelClassifier(*transfer_from), nn.CrossEntropyLoss())
+            standing["transfer"] = right & withstood(
+                apgd(other, loss_type="cross_entropy"), limit, np.arange(len(images))
+            )
+        return standing
+
+    right = classifier.predict(pixels) == labels
+    settings = json.dumps([iterations, queries, seed, transfer_from is not None and transfer_from[0].name_or_path])
+    key = hashlib.sha1(images.tobytes() + labels.tobytes() + settings.encode())
+    for tensor in model.state_dict().values():
+        key.update(tensor.float().cpu().numpy().tobytes())
+    distance = _remember(
+        progress_dir,
+        f"{key.hexdigest()}-fab",
+        lambda: {"distance": fast_adaptive_boundary(classifier, pixels, truth, iterations)},
+    )["distance"]
+    results: dict[str, dict[int, NDArray]] = {"none": {0: right}}
+    for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon"):
+        standing = _remember(progress_dir, f"{key.hexdigest()}-{epsilon}", partial(attack_at, epsilon))
+        for name, still in standing.items():
+            results.setdefault(name, {})[epsilon] = still
+    return results
+
+
+def _remember(folder: Path | None, name: str, compute: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
+    """The arrays in a file of this folder; where there is none, they are computed, and written to it."""
+    if folder is None:
+        return compute()
+    path = folder / f"{name}.safetensors"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(compute(), folder / f"{name}.part")
+        os.replace(folder / f"{name}.part", path)
+    return load_file(path)
