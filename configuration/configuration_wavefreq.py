@@ -83,6 +83,9 @@ class WaveFreqConfig(PreTrainedConfig):
         Whether inference averages the logits of the image and of its mirror image.
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
+    verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
+        The probability of fake below which an image is called real, and that from which on it is called fake. The
+        verdict between them is "uncertain", see [`WaveFreqForImageClassification.post_process_verdicts`].
     initializer_range (`float`, *optional*, defaults to 0.02):
         Not used by the convolutions, which take He's initialization; for the library's generic layers.
 
@@ -128,6 +131,7 @@ class WaveFreqConfig(PreTrainedConfig):
     hidden_act: str = "relu"
     average_flips: bool = False
     temperature: float = 1.0
+    verdict_thresholds: list[float] | tuple[float, ...] = (0.5, 0.5)
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
@@ -136,6 +140,7 @@ class WaveFreqConfig(PreTrainedConfig):
         self.wavelet_stages = list(self.wavelet_stages)
         self.frequency_hidden_sizes = list(self.frequency_hidden_sizes)
         self.frequency_strides = list(self.frequency_strides)
+        self.verdict_thresholds = list(self.verdict_thresholds)
         if self.id2label is None and kwargs.get("num_labels", 2) == 2:
             self.id2label = {0: "real", 1: "fake"}
             self.label2id = {"real": 0, "fake": 1}
@@ -203,6 +208,9 @@ class WaveFreqConfig(PreTrainedConfig):
             raise ValueError(f"stem_kernel_size={self.stem_kernel_size} must be odd")
         if self.temperature <= 0:
             raise ValueError(f"temperature={self.temperature} must be positive")
+        thresholds = self.verdict_thresholds
+        if len(thresholds) != 2 or not 0 <= thresholds[0] <= thresholds[1] <= 1:
+            raise ValueError(f"verdict_thresholds={thresholds} must be two rising numbers in [0, 1]")
 
     def validate_stages(self):
         """Check that the stage lists fit together and that the strides divide `image_size`."""

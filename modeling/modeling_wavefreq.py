@@ -426,5 +426,21 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             loss = self.loss_function(labels, logits, self.config, **kwargs)
         return ImageClassifierOutputWithNoAttention(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
 
+    def post_process_verdicts(self, logits: torch.Tensor) -> list[str]:
+        r"""
+        What is said of each image: "real", "fake", or "uncertain" between `config.verdict_thresholds`.
+
+        Args:
+            logits (`torch.FloatTensor` of shape `(batch_size, 2)`): As the model gives them.
+
+        Raises:
+            ValueError: If the labels are not real and fake.
+        """
+        if set(self.config.label2id) != {"real", "fake"}:
+            raise ValueError(f"the labels are {', '.join(self.config.label2id)}, expected real and fake")
+        low, high = self.config.verdict_thresholds
+        probabilities = logits.softmax(-1)[:, self.config.label2id["fake"]].tolist()
+        return ["fake" if value >= high else "real" if value < low else "uncertain" for value in probabilities]
+
 
 __all__ = ["WaveFreqForImageClassification", "WaveFreqModel", "WaveFreqPreTrainedModel"]

@@ -34,6 +34,7 @@ def test_strides_of_the_published_network():
         ({"frequency_convolution": "real"}, "frequency_convolution='real'"),
         ({"stem_kernel_size": 4}, "stem_kernel_size=4 must be odd"),
         ({"temperature": 0.0}, "temperature=0.0 must be positive"),
+        ({"verdict_thresholds": [0.6, 0.4]}, "verdict_thresholds=[0.6, 0.4] must be two rising numbers"),
         ({"depths": [1, 2]}, "must be of equal length"),
         ({"depths": [1, 0, 2]}, "each depth >= 1"),
         ({"wavelet_stages": [0]}, "no stage 0 that downsamples"),

@@ -37,15 +37,17 @@ def test_scores_are_those_of_each_generator_against_all_reals_of_the_fold():
     labels = np.asarray([0, 0, 0, 0, 1, 1, 1, 1, 1])
     names = np.asarray(["x", "x", "x", "y", "good", "good", "bad", "bad", "single"])
     probabilities = np.asarray([0.1, 0.2, 0.3, 0.6, 0.9, 0.8, 0.15, 0.25, 0.7])
-    result = score_fold(labels, names, probabilities, pool_below=2, resamples=10)
+    result = score_fold(labels, names, probabilities, [0.2, 0.7], pool_below=2, resamples=10)
     assert set(result["generators"]) == {"good", "bad", "1 others"}
     good, bad = result["generators"]["good"], result["generators"]["bad"]
     assert good["auroc"]["value"] == 1 and bad["auroc"]["value"] == 3 / 8
     assert good["balanced_accuracy"]["value"] == (3 / 4 + 1) / 2 and bad["balanced_accuracy"]["value"] == 3 / 8
     assert good["recall_at_5_fpr"]["value"] == 1 and bad["recall_at_5_fpr"]["value"] == 0
-    assert result["collections"]["x"]["called_fake"]["value"] == 0
-    assert result["collections"]["y"]["called_fake"]["value"] == 1
-    assert "| all images | | 4 | 25.0 |" in format_tables([result])
+    assert bad["called_fake"]["value"] == 0 and bad["called_real"]["value"] == 0.5
+    x, y = result["collections"]["x"], result["collections"]["y"]
+    assert x["above_0.5"]["value"] == 0 and x["called_real"]["value"] == pytest.approx(1 / 3)
+    assert y["above_0.5"]["value"] == 1 and y["called_fake"]["value"] == 0
+    assert "| mean of the images | | 4 | 25.0 | 0.0 | 25.0 |" in format_tables([result])
 
 
 def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources, tmp_path, capsys, monkeypatch):

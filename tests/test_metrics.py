@@ -11,6 +11,7 @@ from tellsign.training.metrics import (
     bootstrap_intervals,
     detection_scores,
     risk_coverage,
+    verdict_scores,
 )
 
 
@@ -89,3 +90,15 @@ def test_labels_or_probabilities_out_of_range_raise():
     for value in (1.2, float("nan")):
         with pytest.raises(ValueError, match="between 0 and 1"):
             Calibration().compute(predictions=[0.1, value], references=[0, 1])
+
+
+def test_verdict_scores_count_answers_and_errors():
+    labels, probabilities = np.asarray([0, 0, 0, 0, 1, 1]), np.asarray([0.1, 0.3, 0.5, 0.8, 0.15, 0.8])
+    assert verdict_scores(labels, probabilities, (0.2, 0.8)) == {
+        "answered": 4 / 6,
+        "wrong_of_answered": 2 / 4,
+        "real_called_fake": 1 / 4,
+        "fake_called_real": 1 / 2,
+        "real_answered": 2 / 4,
+        "fake_answered": 1.0,
+    }

@@ -223,6 +223,16 @@ def test_two_labels_share_one_output_and_temperature_divides_the_logits(make_mod
     assert make_model(num_labels=3)(images).logits.shape == (3, 3)
 
 
+def test_a_verdict_is_withheld_between_the_thresholds(make_model):
+    model = make_model()
+    model.config.verdict_thresholds = [0.2, 0.9]
+    probabilities = torch.tensor([0.1, 0.2001, 0.89, 0.9001])
+    logits = torch.stack([torch.zeros(4), torch.logit(probabilities)], 1)
+    assert model.post_process_verdicts(logits) == ["real", "uncertain", "uncertain", "fake"]
+    with pytest.raises(ValueError, match="expected real and fake"):
+        make_model(num_labels=3).post_process_verdicts(logits)
+
+
 def test_loss_is_the_cross_entropy_of_the_logits(make_model):
     model, images, labels = make_model(), torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 1, 0])
     output = model(images, labels=labels)

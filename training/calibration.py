@@ -1,4 +1,6 @@
-"""Calibration of the detector's probabilities on validation data."""
+"""Calibration of the detector's probabilities and verdicts on validation data."""
+
+import math
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -21,3 +23,41 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         return float(np.mean(normalizer - scaled[np.arange(len(labels)), labels]))
 
     return float(np.exp(minimize_scalar(cross_entropy, bounds=np.log([0.05, 20.0]), method="bounded").x))
+
+
+def fit_thresholds(
+    labels: np.ndarray, probabilities: np.ndarray, real_called_fake: float = 0.01, wrong: float = 0.05
+) -> tuple[float, float]:
+    """The probabilities of fake between which a verdict is withheld, so that errors are as rare as promised.
+
+    An image is called fake from the smallest probability on, but at least 0.5, that keeps a new real image from being
+    called fake with more than the promised probability (split conformal prediction for one class, Vovk, 2012, arXiv
+    1209.2673) and errors among the images called fake within what is promised, counted with one error more, as in
+    conformal risk control (Angelopoulos et al., 2022, arXiv 2208.02814). It is called real below the largest
+    probability, but at most 0.5, that keeps errors among the images called real within it too.
+
+    Args:
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+        probabilities (`np.ndarray` of shape `(n,)`): Calibrated probabilities of fake.
+        real_called_fake (`float`, *optional*, defaults to 0.01): Largest share of real images to be called fake.
+        wrong (`float`, *optional*, defaults to 0.05): Largest share of errors among the images called fake, and among
+            those called real.
+
+    Returns:
+        `tuple[float, float]`, in [0, 1] and rising: below the first an image is called real, from the second on fake.
+        0 and 1 where there are too few images to promise anything.
+    """
+    real, fake = probabilities[labels == 0], probabilities[labels == 1]
+    low = _largest_cut(fake, real, 0.5, wrong, math.inf)
+    cut = _largest_cut(-real, -fake, -0.5, wrong, real_called_fake * (len(real) + 1) - 1)
+    high = 0.5 if cut == -0.5 else np.nextafter(-cut, 1)
+    return max(0.0, low), float(min(1.0, high))
+
+
+def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float, wrong: float, allowed: float) -> float:
+    """The largest number below which errors are few, by share and by count; minus infinity if there is none."""
+    cuts = np.append(np.sort(errors[errors < most]), most)
+    errors_below = np.arange(len(cuts))
+    below = errors_below + np.searchsorted(np.sort(right), cuts)
+    fits = ((errors_below + 1) / (below + 1) <= wrong) & (errors_below <= allowed)
+    return float(cuts[fits].max(initial=-np.inf))

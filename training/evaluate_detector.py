@@ -5,6 +5,7 @@ python -m tellsign.training.evaluate_detector MODEL --data test.parquet --train-
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,8 +21,14 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Pr
 
 import tellsign  # noqa: F401 - registers WaveFreq
 from tellsign.training.data import LABELS, DecodedImages, load_sources
-from tellsign.training.metrics import bootstrap_intervals, calibration_scores, detection_scores, risk_coverage
-from tellsign.training.prediction import fake_probability, predict_logits, temperature_of
+from tellsign.training.metrics import (
+    bootstrap_intervals,
+    calibration_scores,
+    detection_scores,
+    risk_coverage,
+    verdict_scores,
+)
+from tellsign.training.prediction import fake_probability, predict_logits, temperature_of, thresholds_of
 from tellsign.training.robustness import (
     draw_balanced,
     evaluate_attacks,
@@ -51,6 +58,14 @@ TABLES = {
         "risk_at_80_coverage",
         "aurc",
     ],
+    'Verdicts, which may be "uncertain", % [95% interval]': [
+        "answered",
+        "wrong_of_answered",
+        "real_called_fake",
+        "fake_called_real",
+        "real_answered",
+        "fake_answered",
+    ],
 }
 
 
@@ -61,11 +76,15 @@ def describe(model: PreTrainedModel, images: DecodedImages) -> dict[str, float]:
     return {"parameters": model.num_parameters(), "multiply_adds": counter.get_total_flops() // 2}
 
 
-def score(labels: NDArray, logits: NDArray, temperature: float, resamples: int) -> dict:
+def score(labels: NDArray, logits: NDArray, temperature: float, thresholds: Sequence[float], resamples: int) -> dict:
     """All scores of a set of images with their intervals; calibration also before temperature scaling."""
+
+    def compute(truth: NDArray, probabilities: NDArray) -> dict[str, float]:
+        return detection_scores(truth, probabilities) | verdict_scores(truth, probabilities, thresholds)
+
     after, before = fake_probability(logits, temperature), fake_probability(logits, 1.0)
-    scores = detection_scores(labels, after)
-    intervals = bootstrap_intervals(labels, after, resamples=resamples)
+    scores = compute(labels, after)
+    intervals = bootstrap_intervals(labels, after, compute, resamples)
     uncalibrated = calibration_scores(labels, before)
     uncalibrated_intervals = bootstrap_intervals(labels, before, calibration_scores, resamples)
     return {
@@ -179,7 +198,7 @@ def main(
     for title, name in zip(titles, models, strict=True):
         model = AutoModelForImageClassification.from_pretrained(name).to(device)
         image_processor = AutoImageProcessor.from_pretrained(name)
-        temperature = temperature_of(model)
+        temperature, thresholds = temperature_of(model), thresholds_of(model)
         images = DecodedImages(test, image_processor)
         start = time.perf_counter()
         labels, logits = images.labels.numpy(), predict_logits(model, images)
@@ -190,9 +209,9 @@ def main(
             untouched = np.asarray([sha1 not in seen for sha1 in np.asarray(test["sha1"])[images.rows]])
             if len(np.unique(labels[untouched])) < 2:
                 raise ValueError(f"{', '.join(data)}: all images of a class occur in {', '.join(train_data)}")
-            untouched_scores = score(labels[untouched], logits[untouched], temperature, resamples)
+            untouched_scores = score(labels[untouched], logits[untouched], temperature, thresholds, resamples)
             results.append({"name": "not in training data"} | untouched_scores)
-        results.append({"name": "all"} | score(labels, logits, temperature, resamples))
+        results.append({"name": "all"} | score(labels, logits, temperature, thresholds, resamples))
         if others is not None:
             other_images = DecodedImages(others, image_processor)
             other_logits, generators = predict_logits(model, other_images), np.asarray(others["generator"])
@@ -200,13 +219,16 @@ def main(
             for generator in np.unique(generators):
                 both = np.concatenate([logits[labels == 0], other_logits[generators == generator]])
                 truth = np.repeat([0, 1], [np.sum(labels == 0), np.sum(generators == generator)])
-                results.append({"name": f"generator {generator}"} | score(truth, both, temperature, resamples))
+                results.append(
+                    {"name": f"generator {generator}"} | score(truth, both, temperature, thresholds, resamples)
+                )
 
         evaluation: dict[str, Any] = {
             "model": title,
             **describe(model, images),
             "images_per_second": rate,
             "temperature": temperature,
+            "verdict_thresholds": thresholds,
             "data": [Path(source).name for source in data],
             "results": results,
         }

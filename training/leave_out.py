@@ -4,6 +4,7 @@ python -m tellsign.training.leave_out DATA OUTPUT_DIR -- RECIPE.json --train_dat
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from tellsign.training import train_detector
 from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources
 from tellsign.training.metrics import bootstrap_intervals, classification_scores
-from tellsign.training.prediction import fake_probability, predict_logits, temperature_of
+from tellsign.training.prediction import fake_probability, predict_logits, temperature_of, thresholds_of
 
 
 REAL, FAKE = range(len(LABELS))
@@ -49,20 +50,29 @@ def assign_folds(images: Dataset, folds: int) -> dict[str, int]:
     return assignment
 
 
-def score_fold(labels: NDArray, generators: NDArray, probabilities: NDArray, pool_below: int, resamples: int) -> dict:
+def score_fold(
+    labels: NDArray,
+    generators: NDArray,
+    probabilities: NDArray,
+    thresholds: Sequence[float],
+    pool_below: int,
+    resamples: int,
+) -> dict:
     """Scores of the sources left out in a fold.
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         generators (`np.ndarray` of shape `(n,)`): Name of each image's generator or photograph collection.
         probabilities (`np.ndarray` of shape `(n,)`): Calibrated probability of fake.
+        thresholds (`Sequence[float]`): The `verdict_thresholds` of the model.
         pool_below (`int`): Generators with fewer images are scored together.
         resamples (`int`): Bootstrap resamples for the intervals.
 
     Returns:
         For each generator its number of images, and value and interval of AUROC and balanced accuracy at probability
-        0.5 against all real images of the fold, and of recall at 5% false positives; for each collection the share of
-        images called fake; all in [0, 1].
+        0.5 against all real images of the fold, of recall at 5% false positives, and the shares called fake and real
+        by a verdict that may be "uncertain"; for each collection the share of images above probability 0.5, and those
+        called fake and real by such a verdict; all in [0, 1].
     """
     real = probabilities[labels == REAL]
     names, counts = np.unique(generators[labels == FAKE], return_counts=True)
@@ -75,6 +85,8 @@ def score_fold(labels: NDArray, generators: NDArray, probabilities: NDArray, poo
             "auroc": float(roc_auc_score(truth, scores)),
             "balanced_accuracy": classification_scores(truth, scores)["balanced_accuracy"],
             "recall_at_5_fpr": float(np.mean(scores[truth == FAKE] > threshold)),
+            "called_fake": float(np.mean(scores[truth == FAKE] >= thresholds[1])),
+            "called_real": float(np.mean(scores[truth == FAKE] < thresholds[0])),
         }
 
     result: dict[str, dict] = {"generators": {}, "collections": {}}
@@ -87,11 +99,16 @@ def score_fold(labels: NDArray, generators: NDArray, probabilities: NDArray, poo
         }
     rng = np.random.default_rng(0)
     for name in np.unique(generators[labels == REAL]):
-        wrong = probabilities[(labels == REAL) & (generators == name)] > 0.5
-        resampled = rng.choice(wrong, (resamples, len(wrong))).mean(1)
-        interval = [float(bound) for bound in np.percentile(resampled, [2.5, 97.5])]
-        called_fake = {"value": float(wrong.mean()), "interval": interval}
-        result["collections"][str(name)] = {"images": len(wrong), "called_fake": called_fake}
+        values = probabilities[(labels == REAL) & (generators == name)]
+        row: dict = {"images": len(values)}
+        for key, said in (
+            ("above_0.5", values > 0.5),
+            ("called_fake", values >= thresholds[1]),
+            ("called_real", values < thresholds[0]),
+        ):
+            bounds = np.percentile(rng.choice(said, (resamples, len(said))).mean(1), [2.5, 97.5])
+            row[key] = {"value": float(said.mean()), "interval": bounds.tolist()}
+        result["collections"][str(name)] = row
     return result
 
 
@@ -102,28 +119,25 @@ def format_tables(folds: list[dict]) -> str:
         low, high = score["interval"]
         return f"{100 * score['value']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
-    generators = [(name, number, row) for number, fold in enumerate(folds) for name, row in fold["generators"].items()]
-    generators.sort(key=lambda entry: entry[2]["auroc"]["value"])
-    keys = ["auroc", "balanced_accuracy", "recall_at_5_fpr"]
-    lines = ["| generator, left out | fold | fakes | " + " | ".join(f"{key}, %" for key in keys) + " |"]
-    lines.append("|" + " --- |" * (3 + len(keys)))
-    for name, number, row in generators:
-        lines.append(f"| {name} | {number} | {row['images']} | " + " | ".join(cell(row[key]) for key in keys) + " |")
-    means = [f"{100 * np.mean([row[key]['value'] for _, _, row in generators]):.1f}" for key in keys]
-    images = sum(row["images"] for _, _, row in generators)
-    lines += [f"| mean of the rows | | {images} | " + " | ".join(means) + " |", ""]
+    def table(kind: str, title: str, keys: list[str], order: str) -> list[str]:
+        rows = [(name, number, row) for number, fold in enumerate(folds) for name, row in fold[kind].items()]
+        rows.sort(key=lambda entry: entry[2][order]["value"])
+        counts = np.asarray([row["images"] for _, _, row in rows])
+        lines = [f"| {title} | fold | images | " + " | ".join(f"{key}, %" for key in keys) + " |"]
+        lines.append("|" + " --- |" * (3 + len(keys)))
+        for name, number, row in rows:
+            cells = " | ".join(cell(row[key]) for key in keys)
+            lines.append(f"| {name} | {number} | {row['images']} | {cells} |")
+        for mean, weights in (("mean of the rows", None), ("mean of the images", counts)):
+            values = [100 * np.average([row[key]["value"] for _, _, row in rows], weights=weights) for key in keys]
+            lines.append(f"| {mean} | | {counts.sum()} | " + " | ".join(f"{value:.1f}" for value in values) + " |")
+        return lines
 
-    collections = [
-        (name, number, row) for number, fold in enumerate(folds) for name, row in fold["collections"].items()
-    ]
-    collections.sort(key=lambda entry: -entry[2]["called_fake"]["value"])
-    lines += ["| photographs, left out | fold | images | called fake, % |", "| --- | --- | --- | --- |"]
-    lines += [
-        f"| {name} | {number} | {row['images']} | {cell(row['called_fake'])} |" for name, number, row in collections
-    ]
-    images = sum(row["images"] for _, _, row in collections)
-    wrong = sum(row["images"] * row["called_fake"]["value"] for _, _, row in collections)
-    return "\n".join([*lines, f"| all images | | {images} | {100 * wrong / images:.1f} |"])
+    generator_keys = ["auroc", "balanced_accuracy", "recall_at_5_fpr", "called_fake", "called_real"]
+    generators = table("generators", "generator, left out", generator_keys, "auroc")
+    collection_keys = ["above_0.5", "called_fake", "called_real"]
+    collections = table("collections", "photographs, left out", collection_keys, "above_0.5")
+    return "\n".join([*generators, "", *collections])
 
 
 def plot(folds: list[dict]) -> Figure:
@@ -132,13 +146,13 @@ def plot(folds: list[dict]) -> Figure:
     for axes, kind, key, title in zip(
         figure.subplots(1, 2),
         ("generators", "collections"),
-        ("auroc", "called_fake"),
+        ("auroc", "above_0.5"),
         ("AUROC of generators that training did not see", "Photographs called fake, collections left out"),
         strict=True,
     ):
         rows = sorted(
             ((row[key]["value"], name, row[key]["interval"]) for fold in folds for name, row in fold[kind].items()),
-            reverse=key == "called_fake",
+            reverse=key == "above_0.5",
         )
         values = np.asarray([row[0] for row in rows])
         intervals = np.asarray([row[2] for row in rows])
@@ -177,7 +191,9 @@ def main(
         decoded = DecodedImages(unseen, AutoImageProcessor.from_pretrained(folder), model.config.image_size)
         probabilities = fake_probability(predict_logits(model, decoded), temperature_of(model))
         names = np.asarray(unseen["generator"])[decoded.rows]
-        results.append(score_fold(decoded.labels.numpy(), names, probabilities, pool_below, resamples))
+        results.append(
+            score_fold(decoded.labels.numpy(), names, probabilities, thresholds_of(model), pool_below, resamples)
+        )
     (output_dir / "leave_out.json").write_text(json.dumps(results, indent=2) + "\n")
     plot(results).savefig(output_dir / "leave_out.png", dpi=100)
     typer.echo(format_tables(results))

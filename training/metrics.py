@@ -3,7 +3,7 @@
 Each takes the predicted probability of *fake* and the label (0 real, 1 fake). `evaluate.combine([...])` joins them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import datasets
 import evaluate
@@ -73,6 +73,27 @@ def abstention_scores(labels: NDArray, probabilities: NDArray) -> dict[str, floa
     coverage, risk = risk_coverage(labels, probabilities)
     at = {share: float(risk[np.searchsorted(coverage, share)]) for share in (0.9, 0.8)}
     return {"risk_at_90_coverage": at[0.9], "risk_at_80_coverage": at[0.8], "aurc": float(risk.mean())}
+
+
+def verdict_scores(labels: NDArray, probabilities: NDArray, thresholds: Sequence[float]) -> dict[str, float]:
+    """How often a verdict is given, and how often it is wrong, each in [0, 1].
+
+    Args:
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+        probabilities (`np.ndarray` of shape `(n,)`): Predicted probability of fake.
+        thresholds (`Sequence[float]`): The `verdict_thresholds` of a model.
+    """
+    low, high = thresholds
+    called_fake, called_real = probabilities >= high, probabilities < low
+    answered, wrong = called_fake | called_real, np.where(labels == 1, called_real, called_fake)
+    return {
+        "answered": float(answered.mean()),
+        "wrong_of_answered": float(wrong.sum() / max(1, answered.sum())),
+        "real_called_fake": float(called_fake[labels == 0].mean()),
+        "fake_called_real": float(called_real[labels == 1].mean()),
+        "real_answered": float(answered[labels == 0].mean()),
+        "fake_answered": float(answered[labels == 1].mean()),
+    }
 
 
 def detection_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float]:

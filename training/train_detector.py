@@ -5,7 +5,6 @@ python -m tellsign.training.train_detector --help
 """
 
 import json
-import math
 import sys
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +26,7 @@ from transformers import (
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.training.adversarial import ProjectedGradientDescent
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint, refresh_statistics
-from tellsign.training.calibration import fit_temperature
+from tellsign.training.calibration import fit_temperature, fit_thresholds
 from tellsign.training.data import (
     LABELS,
     Augmentation,
@@ -72,7 +71,8 @@ class DataArguments:
     data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
     data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
     validation_per_class: int = field(
-        default=5000, metadata={"help": "Images of each class held out, to watch the run and fit the temperature."}
+        default=5000,
+        metadata={"help": "Images of each class of each group held out, to watch the run and calibrate the verdicts."},
     )
     leave_out: list[str] = field(
         default_factory=list,
@@ -148,7 +148,7 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
 def load_images(
     arguments: DataArguments, image_processor: WaveFreqImageProcessor, image_size: int, seed: int
 ) -> tuple[DecodedImages | BalancedViews, Dataset]:
-    """Training images and validation data; images that share their bytes are on one side, whatever their groups."""
+    """Training images, and as many validation images of each group; images that share their bytes are on one side."""
     groups = [
         load_sources(group.split("+"), arguments.data_split, arguments.data_revision) for group in arguments.train_data
     ]
@@ -156,11 +156,13 @@ def load_images(
     if absent:
         raise ValueError(f"--leave_out: the data have no generator {', '.join(absent)}")
     groups = [drop_duplicates(leave_out(group, arguments.leave_out)) for group in groups]
-    train, validation = hold_out(drop_duplicates(concatenate_datasets(groups)), arguments.validation_per_class)
-    if not arguments.views:
-        return DecodedImages(train, image_processor, image_size), validation
+    held_out_of_each = [hold_out(group, arguments.validation_per_class)[1] for group in groups]
+    validation = drop_duplicates(concatenate_datasets(held_out_of_each))
     held_out = np.asarray(validation["sha1"])
     groups = [group.select(np.flatnonzero(~np.isin(np.asarray(group["sha1"]), held_out))) for group in groups]
+    train = drop_duplicates(concatenate_datasets(groups))
+    if not arguments.views:
+        return DecodedImages(train, image_processor, image_size), validation
     return BalancedViews(groups, image_processor, image_size, len(train), seed), validation
 
 
@@ -174,7 +176,7 @@ def stream_images(
     for group in arguments.train_data:
         sources = [stream_source(source, arguments.data_split, arguments.data_revision) for source in group.split("+")]
         for images in classes_of(concatenate_datasets(sources)):
-            count = math.ceil(arguments.validation_per_class / len(arguments.train_data))
+            count = arguments.validation_per_class
             first.append(Dataset.from_list(list(images.take(count)), features=images.features))
             rest.append(images.skip(count))
     return stream_views(rest, image_processor, image_size, seed=seed), concatenate_datasets(first)
@@ -214,6 +216,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     model, image_processor = create_model(model_args)
     model.config.temperature = 1.0
+    model.config.verdict_thresholds = [0.5, 0.5]
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     image_size = model.config.image_size
     with training_args.main_process_first(desc="loading the data"):
@@ -248,7 +251,9 @@ def main(arguments: list[str] | None = None) -> None:
     refresh_statistics(model, train_images, augmentation, batches=min(100, trainer.state.max_steps))
     logits, labels = predict_logits(model, validation_images), validation_images.labels.numpy()
     model.config.temperature = fit_temperature(logits, labels)
-    scores = detection_scores(labels, fake_probability(logits, model.config.temperature))
+    probabilities = fake_probability(logits, model.config.temperature)
+    model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities))
+    scores = detection_scores(labels, probabilities)
     scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.log_metrics("eval", scores)
     trainer.save_metrics("eval", scores)

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from tellsign.training.calibration import fit_temperature, fit_thresholds
+
+
+def test_temperature_undoes_a_known_scaling_of_calibrated_logits():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, 20000)
+    labels = (generator.uniform(size=20000) < 1 / (1 + np.exp(-logits))).astype(int)
+    temperature = fit_temperature(3.0 * np.stack([np.zeros_like(logits), logits], axis=1), labels)
+    assert temperature == pytest.approx(3.0, rel=0.05)
+
+
+def draw(count: int, separation: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and calibrated probabilities of a detector whose score is normal in each class."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, count)
+    scores = rng.normal((2 * labels - 1) * separation / 2)
+    return labels, 1 / (1 + np.exp(-separation * scores))
+
+
+@pytest.mark.parametrize("separation", [1.0, 2.0, 4.0])
+def test_promised_error_rates_hold_on_average_on_new_images(separation):
+    called_fake, wrong = [], []
+    for seed in range(100):
+        low, high = fit_thresholds(*draw(1000, separation, seed))
+        assert 0 <= low <= 0.5 <= high <= 1
+        labels, probabilities = draw(2000, separation, 1000 + seed)
+        fake, real = probabilities >= high, probabilities < low
+        called_fake.append(fake[labels == 0].mean())
+        wrong.append((fake & (labels == 0) | real & (labels == 1)).sum() / max(1, (fake | real).sum()))
+    assert np.mean(called_fake) <= 0.0105
+    assert np.mean(wrong) <= 0.055
+
+
+def test_a_good_detector_answers_nearly_always_and_one_at_chance_hardly_ever():
+    labels, probabilities = draw(4000, 6.0, 0)
+    low, high = fit_thresholds(labels, probabilities)
+    assert np.mean((probabilities < low) | (probabilities >= high)) > 0.99
+    labels, probabilities = draw(4000, 0.0, 0)
+    low, high = fit_thresholds(labels, probabilities)
+    assert np.mean((probabilities < low) | (probabilities >= high)) < 0.02
+
+
+def test_too_few_images_promise_nothing():
+    assert fit_thresholds(np.asarray([0, 1]), np.asarray([0.1, 0.9])) == (0.0, 1.0)
