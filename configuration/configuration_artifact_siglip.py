@@ -1,0 +1,202 @@
+# Copyright 2026 The tellsign authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""ArtifactSiglip model configuration."""
+
+import math
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig, SiglipConfig, SiglipTextConfig, SiglipVisionConfig
+from transformers.configuration_utils import SubConfigSpec
+from transformers.utils import auto_docstring
+
+from .artifacts import ARTIFACTS
+
+
+GLOBAL_ARTIFACTS: tuple[str, ...] = (
+    "Over-sharpening artifacts",
+    "Artificial enhancement artifacts",
+    "Systematic color distribution anomalies",
+    "Frequency domain signatures",
+    "Unnatural Lighting Gradients",
+    "Cinematization Effects",
+    "Artificial smoothness",
+    "Movie-poster like composition of ordinary scenes",
+    "Dramatic lighting that defies natural physics",
+)
+"""Names of the artifacts that are a matter of the whole image, in the official order."""
+
+
+@auto_docstring(
+    custom_intro="""
+    Configuration of an [`ArtifactSiglipModel`]: SigLIP's two towers for small images, a head for real and fake and one
+    for 70 artifacts and their places.
+
+    The defaults have 3,855,248 parameters. Fields that a dictionary given as `vision_config` or `text_config` leaves
+    out take these defaults, not those of SigLIP's base model.
+    """
+)
+@strict
+class ArtifactSiglipConfig(SiglipConfig):
+    r"""
+    text_config (`SiglipTextConfig` or `dict`, *optional*):
+        The text tower, by default 2 layers of 128 for 64 tokens of a vocabulary of 2,048. `projection_size` must be
+        the vision tower's `hidden_size`.
+    vision_config (`SiglipVisionConfig` or `dict`, *optional*):
+        The vision tower, by default 6 layers of 192 on 32x32 pixels in patches of 4.
+    artifact_labels (`list[str]`, *optional*):
+        Names of the artifacts, in the order of the logits. The 70 official ones by default.
+    trained_artifacts (`list[str]`, *optional*, defaults to `[]`):
+        Names of the artifacts that the weights were trained on and validated for. The model abstains on the others:
+        their probability is 0.
+    global_artifacts (`list[str]`, *optional*):
+        Names of the artifacts whose place is the whole image.
+    artifact_temperatures (`list[float]`, *optional*):
+        For each artifact the temperature that divides its logit. 1 by default. Fitted on validation data (Guo et al.,
+        2017, arXiv 1706.04599).
+    artifact_thresholds (`list[float]`, *optional*):
+        For each artifact the probability in [0, 1] from which on it counts as present. 0.5 by default.
+    logit_scale_init_value (`float`, *optional*, defaults to 2.3026):
+        Initial logarithm of the factor on the cosine similarity of image and text (SigLIP, arXiv 2303.15343: log 10).
+    logit_bias_init_value (`float`, *optional*, defaults to -10.0):
+        Initial bias of the similarity of image and text (SigLIP: -10).
+    patch_loss_coefficient (`float`, *optional*, defaults to 1.0):
+        Weight of the loss on the artifacts' places, relative to the loss on their presence.
+    label_loss_coefficient (`float`, *optional*, defaults to 1.0):
+        Weight of the loss on real and fake.
+    contrastive_loss_coefficient (`float`, *optional*, defaults to 1.0):
+        Weight of the loss on pairs of image and text.
+
+    Raises:
+        huggingface_hub.errors.StrictDataclassClassValidationError: If fields contradict each other; the message names
+            the field.
+
+    Example:
+    ```python
+    >>> from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
+
+    >>> configuration = ArtifactSiglipConfig()
+    >>> model = ArtifactSiglipModel(configuration)
+    >>> configuration = model.config
+    ```"""
+
+    model_type = "artifact_siglip"
+    sub_configs_defaults = {
+        "vision_config": SubConfigSpec(
+            SiglipVisionConfig,
+            init_kwargs={
+                "hidden_size": 192,
+                "intermediate_size": 768,
+                "num_hidden_layers": 6,
+                "num_attention_heads": 6,
+                "image_size": 32,
+                "patch_size": 4,
+            },
+        ),
+        "text_config": SubConfigSpec(
+            SiglipTextConfig,
+            init_kwargs={
+                "vocab_size": 2048,
+                "hidden_size": 128,
+                "intermediate_size": 512,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "max_position_embeddings": 64,
+                "projection_size": 192,
+                # As SigLIP's tokenizer has them: the end of the text is also what pads it.
+                "pad_token_id": 1,
+                "bos_token_id": None,
+                "eos_token_id": 1,
+            },
+        ),
+    }
+    keys_to_ignore_at_inference = ["loss_dict", "text_model_output", "vision_model_output"]
+
+    vision_config: dict | PreTrainedConfig | None = None
+    text_config: dict | PreTrainedConfig | None = None
+    artifact_labels: list[str] | tuple[str, ...] = tuple(artifact.name for artifact in ARTIFACTS)
+    trained_artifacts: list[str] | tuple[str, ...] = ()
+    global_artifacts: list[str] | tuple[str, ...] | None = None
+    artifact_temperatures: list[float] | None = None
+    artifact_thresholds: list[float] | None = None
+    logit_scale_init_value: float = math.log(10)
+    logit_bias_init_value: float = -10.0
+    patch_loss_coefficient: float = 1.0
+    label_loss_coefficient: float = 1.0
+    contrastive_loss_coefficient: float = 1.0
+
+    def __post_init__(self, **kwargs):
+        for key, spec in self.sub_configs_defaults.items():
+            if isinstance(fields := getattr(self, key), dict):
+                setattr(self, key, spec.init_kwargs | fields)
+        self.artifact_labels = list(self.artifact_labels)
+        self.trained_artifacts = list(self.trained_artifacts)
+        if self.global_artifacts is None:
+            self.global_artifacts = [name for name in self.artifact_labels if name in GLOBAL_ARTIFACTS]
+        self.global_artifacts = list(self.global_artifacts)
+        if self.artifact_temperatures is None:
+            self.artifact_temperatures = [1.0] * len(self.artifact_labels)
+        if self.artifact_thresholds is None:
+            self.artifact_thresholds = [0.5] * len(self.artifact_labels)
+        if self.id2label is None and kwargs.get("num_labels", 2) == 2:
+            self.id2label = {0: "real", 1: "fake"}
+            self.label2id = {"real": 0, "fake": 1}
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "ArtifactSiglipConfig":
+        """As in the base class, but the configuration of another model raises a `ValueError`."""
+        model_type = config_dict.get("model_type", cls.model_type)
+        if model_type != cls.model_type:
+            raise ValueError(f"the checkpoint is a model of type {model_type}, expected {cls.model_type}")
+        return super().from_dict(config_dict, **kwargs)
+
+    @property
+    def grid_size(self) -> int:
+        """Number of patches along each side of an image of `vision_config.image_size`."""
+        return self.vision_config.image_size // self.vision_config.patch_size
+
+    def validate_towers(self):
+        """Check that the towers fit each other and the heads."""
+        image_size, patch_size = self.vision_config.image_size, self.vision_config.patch_size
+        if not isinstance(image_size, int) or not isinstance(patch_size, int) or image_size % patch_size:
+            raise ValueError(
+                f"vision_config: image_size={image_size} must be a multiple of patch_size={patch_size}, both integers"
+            )
+        if not self.vision_config.vision_use_head:
+            raise ValueError("vision_config: vision_use_head=False, but the heads need its pooled output")
+        if self.text_config.projection_size != self.vision_config.hidden_size:
+            raise ValueError(
+                f"text_config: projection_size={self.text_config.projection_size} must equal the hidden_size="
+                f"{self.vision_config.hidden_size} of vision_config"
+            )
+
+    def validate_artifacts(self):
+        """Check the fields that speak of artifacts."""
+        labels = self.artifact_labels
+        if not labels or len(set(labels)) != len(labels):
+            raise ValueError("artifact_labels must be at least one name, and no name twice")
+        for field in ("trained_artifacts", "global_artifacts"):
+            if unknown := [name for name in getattr(self, field) if name not in labels]:
+                raise ValueError(f"{field}: {unknown[0]!r} is not one of artifact_labels")
+        for field in ("artifact_temperatures", "artifact_thresholds"):
+            if len(getattr(self, field)) != len(labels):
+                raise ValueError(f"{field} must hold one number for each of the {len(labels)} artifact_labels")
+        if not all(0 < temperature < math.inf for temperature in self.artifact_temperatures):
+            raise ValueError("artifact_temperatures must be positive and finite")
+        if not all(0 <= threshold <= 1 for threshold in self.artifact_thresholds):
+            raise ValueError("artifact_thresholds must lie in [0, 1]")
+
+
+__all__ = ["GLOBAL_ARTIFACTS", "ArtifactSiglipConfig"]

@@ -1,0 +1,1 @@
+"""Cards, exports and the Space: how models come to the Hub."""

@@ -1,0 +1,361 @@
+import io
+import itertools
+from typing import get_args
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from PIL import Image, JpegImagePlugin
+from typer.testing import CliRunner
+
+from tellsign.configuration.artifacts import find_artifact
+from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
+from tellsign.training.data import decode_uniformly, load_sources
+from tellsign.training.planting import (
+    OPERATORS,
+    PLANTED_FEATURES,
+    Operator,
+    Use,
+    operators_of,
+    plant,
+    plantable,
+    planted_images,
+)
+from tellsign.training.planting.__main__ import app, contact_sheet
+from tellsign.training.planting.planter import visible_change
+from tests.conftest import encode
+
+
+def scene(index: int, height: int = 32, width: int = 32) -> np.ndarray:
+    """A plain sky, a ground with texture, and a striped ellipse before them; every fourth one is a soft wave only."""
+    rng = np.random.default_rng(index)
+    rows, columns = np.mgrid[:height, :width] / min(height, width)
+    if index % 4 == 3:
+        wave = np.sin(2 * np.pi * (0.9 * rows + 0.4 * columns + rng.random()))
+        return (255 * (0.5 + 0.35 * wave[..., None] * rng.uniform(0.7, 1, 3))).astype(np.uint8)
+    sky, ground, body = rng.permutation([[0.75, 0.8, 0.95], [0.25, 0.45, 0.2], [0.75, 0.2, 0.15]])
+    soft = rng.normal(0, 1, (4, 4)).astype(np.float32)
+    fine = rng.normal(0, 1, (14, 14)).astype(np.float32)
+    relief = [
+        np.asarray(Image.fromarray(field).resize((width, height), Image.Resampling.BICUBIC)) for field in (soft, fine)
+    ]
+    image = sky - 0.25 * rows[..., None] + np.zeros(3)
+    line = 0.55 + 0.04 * relief[0]
+    image = np.where((rows > line)[..., None], ground + 0.09 * relief[1][..., None], image)
+    angle, center = rng.uniform(0, np.pi), rng.uniform(0.42, 0.58, 2)
+    along = np.cos(angle) * (rows - center[0]) + np.sin(angle) * (columns - center[1])
+    across = np.cos(angle) * (columns - center[1]) - np.sin(angle) * (rows - center[0])
+    inside = np.hypot(along / 0.33, across / 0.2) < 1
+    stripes = 0.15 * np.sin(2 * np.pi * 7 * along + 2 * np.pi * rng.random())
+    image = np.where(inside[..., None], body + (stripes + 0.3 * across)[..., None], image)
+    return (255 * image).clip(0, 255).astype(np.uint8)
+
+
+SCENES = [scene(index) for index in range(12)]
+each_operator = pytest.mark.parametrize("entry", OPERATORS, ids=lambda entry: entry.change.__name__)
+
+
+def answers_of(entry, severity: float, images=SCENES) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Image, changed image and mask for the images that have a place for an artifact."""
+    floats = [image / np.float32(255) for image in images]
+    answers = [(image, entry(image, severity, np.random.default_rng(7))) for image in floats]
+    return [(image, *answer) for image, answer in answers if answer is not None]
+
+
+def tight_box(mask: np.ndarray) -> dict[str, int]:
+    rows, columns = np.argwhere(mask).T
+    sides = {"xmin": columns.min(), "ymin": rows.min(), "xmax": columns.max() + 1, "ymax": rows.max() + 1}
+    return {side: int(value) for side, value in sides.items()}
+
+
+def test_at_least_24_artifacts_can_be_planted_each_by_different_operators_for_training_and_evaluation():
+    assert len(plantable()) >= 24
+    for name in plantable():
+        training, evaluation = ({entry.change for entry in operators_of(name, use)} for use in get_args(Use))
+        assert training and evaluation and not training & evaluation
+    assert len({entry.change for entry in OPERATORS}) == len(OPERATORS)
+
+
+def test_the_names_that_can_be_planted_are_official_and_in_their_order():
+    assert [find_artifact(name).name for name in plantable()] == plantable()
+    assert {entry.artifact for entry in OPERATORS} == set(plantable())
+
+
+def test_the_artifacts_without_a_place_of_their_own_are_those_of_the_model():
+    for entry in OPERATORS:
+        assert entry.is_global == (entry.artifact in GLOBAL_ARTIFACTS), entry.artifact
+
+
+@each_operator
+def test_an_operator_changes_the_image_within_its_mask_only(entry):
+    answers = answers_of(entry, 0.67)
+    assert answers
+    for image, changed, mask in answers:
+        assert changed.dtype == np.float32 and mask.dtype == bool and mask.shape == image.shape[:2]
+        assert changed.min() >= 0 and changed.max() <= 1
+        assert np.array_equal(changed[~mask], image[~mask])
+        assert not np.array_equal(changed[mask], image[mask])
+        assert mask.all() or not entry.is_global
+    for image, untouched in zip(SCENES, (scene(index) for index in range(len(SCENES))), strict=True):
+        assert np.array_equal(image, untouched)
+
+
+@each_operator
+def test_an_operator_is_the_same_again_with_the_same_random_numbers(entry):
+    for (_, changed, mask), (_, again, mask_again) in zip(answers_of(entry, 0.5), answers_of(entry, 0.5), strict=True):
+        assert changed.tobytes() == again.tobytes() and np.array_equal(mask, mask_again)
+
+
+@each_operator
+def test_an_operator_changes_more_with_higher_severity(entry):
+    changes = [
+        sum(float(abs(changed - image).sum()) for image, changed, _ in answers_of(entry, severity))
+        for severity in (0.33, 0.67, 1.0)
+    ]
+    assert changes[0] < changes[1] < changes[2]
+
+
+@each_operator
+@pytest.mark.parametrize("size", [(40, 32), (48, 96), (112, 112)])
+def test_an_operator_works_on_larger_images(entry, size):
+    answers = answers_of(entry, 1.0, [scene(index, *size) for index in range(8)])
+    assert answers
+    for image, changed, mask in answers:
+        assert changed.shape == (*size, 3) and mask.shape == size and np.isfinite(changed).all()
+        assert np.array_equal(changed[~mask], image[~mask])
+
+
+@pytest.mark.parametrize("name", plantable())
+def test_operators_for_training_and_for_evaluation_change_the_image_differently(name):
+    for pair in itertools.product(*(operators_of(name, use) for use in get_args(Use))):
+        differences, changes = 0.0, 0.0
+        for image in SCENES:
+            planted = [entry(image / np.float32(255), 1.0, np.random.default_rng(7)) for entry in pair]
+            if all(planted):
+                differences += abs(planted[0][0] - planted[1][0]).sum()
+                changes += abs(planted[0][0] - image / np.float32(255)).sum()
+        assert differences > 0.25 * changes > 0
+
+
+def test_the_same_seed_plants_the_same_bytes_and_another_seed_others():
+    for image in SCENES[:4]:
+        first, again, other = (
+            plant(image, plantable(), np.random.default_rng(s), "training", count=3) for s in (1, 1, 2)
+        )
+        assert first.image.tobytes() == again.image.tobytes() != other.image.tobytes()
+        for one, two in zip(first.artifacts, again.artifacts, strict=True):
+            assert (one.label, one.severity, one.box) == (two.label, two.severity, two.box)
+            assert np.array_equal(one.mask, two.mask)
+
+
+@pytest.mark.parametrize("use", get_args(Use))
+def test_planted_artifacts_are_among_the_names_at_most_as_many_as_asked_for_with_a_tight_box(use):
+    names, planted = plantable()[::2], []
+    for index, image in enumerate(SCENES):
+        artifacts = plant(image, names, np.random.default_rng(index), use, count=2).artifacts
+        assert 1 <= len(artifacts) <= 2
+        planted += artifacts
+    for artifact in planted:
+        assert artifact.label in names and 0.33 <= artifact.severity <= 1
+        assert artifact.box == tight_box(artifact.mask)
+    assert any(not artifact.mask.all() for artifact in planted)
+
+
+def test_outside_of_all_masks_the_planted_image_is_the_real_one():
+    names = [name for name in plantable() if name not in GLOBAL_ARTIFACTS]
+    for index, image in enumerate(SCENES):
+        planted = plant(image, names, np.random.default_rng(index), "evaluation", count=1)
+        (artifact,) = planted.artifacts
+        assert np.array_equal(planted.image[~artifact.mask], image[~artifact.mask])
+
+
+def test_an_artifact_that_cannot_be_seen_is_not_planted():
+    plain = np.full((32, 32, 3), 120, np.uint8)
+    for image, names, severity in [
+        (SCENES[0], plantable()[-1:] + ["Unnatural Lighting Gradients"], 0.001),
+        (plain, ["Over-smoothing of natural textures", "Aliasing along high-contrast edges"], 1.0),
+        (plain, ["Over-sharpening artifacts"], 1.0),
+    ]:
+        planted = plant(image, names, np.random.default_rng(0), "training", severity)
+        assert planted.artifacts == [] and np.array_equal(planted.image, image)
+
+
+def test_the_visible_change_is_the_mean_change_times_the_share_that_later_changes_left():
+    before, after = np.full((32, 32, 3), 100), np.full((32, 32, 3), 100)
+    after[:16] += [20, -30, 0]
+    upper = np.zeros((32, 32), bool)
+    upper[:16] = True
+    assert visible_change(before, after, after, upper) == pytest.approx(30)
+    assert visible_change(before, after, after, np.ones((32, 32), bool)) == pytest.approx(15)
+    assert visible_change(before, after, (before + after) / 2, upper) == pytest.approx(15)
+    assert visible_change(before, after, before, upper) == 0
+    assert visible_change(before, before, after, upper) == 0
+
+
+def test_an_artifact_that_a_later_one_covers_is_not_listed(monkeypatch):
+    def paint(level):
+        return lambda image, severity, rng: (np.full_like(image, level), None)
+
+    names = ["Over-sharpening artifacts", "Artificial smoothness"]
+    gray, white = (Operator(name, "training", True, paint(level)) for name, level in zip(names, (0.4, 1), strict=True))
+    monkeypatch.setattr("tellsign.training.planting.registry.OPERATORS", [gray, white])
+    plain, rng = np.full((32, 32, 3), 153, np.uint8), np.random.default_rng(0)
+    assert [artifact.label for artifact in plant(plain, names, rng, "training").artifacts] == names[1:]
+    assert [artifact.label for artifact in plant(plain, names[:1], rng, "training").artifacts] == names[:1]
+
+
+@pytest.fixture(scope="module")
+def real_images(tmp_path_factory) -> str:
+    """Parquet of 150 scenes as JPEG and one as PNG, called real, one broken file, and a fake."""
+    path = tmp_path_factory.mktemp("real") / "images.parquet"
+    images = [encode(scene(index)) for index in range(150)] + [encode(scene(900, 50, 70), "PNG"), b"broken"]
+    labels = ["real"] * len(images) + ["fake"]
+    Dataset.from_dict({"image": [*images, encode(scene(901))], "label": labels}).to_parquet(path)
+    return str(path)
+
+
+def rows_of(path: str, **options) -> list[dict]:
+    reals = load_sources(path, "train").filter(lambda row: row["label"] == 0)
+    return list(planted_images(reals, "evaluation", **options))
+
+
+def test_the_untouched_images_are_the_real_ones_and_have_the_share_that_was_asked_for(real_images):
+    rows = [row for seed in range(4) for row in rows_of(real_images, untouched=0.4, most=2, seed=seed)]
+    untouched = [row for row in rows if not row["artifacts"]]
+    assert len(untouched) / len(rows) == pytest.approx(0.4, abs=0.1)
+    assert {len(row["artifacts"]) for row in rows} == {0, 1, 2}
+    reals = load_sources(real_images, "train")
+    contents = dict(zip(reals["sha1"], (image["bytes"] for image in reals["image"]), strict=True))
+    for row in untouched:
+        assert row["image"]["bytes"] == encode(decode_uniformly(contents[row["sha1"]], 32))
+    assert not any(row["artifacts"] for row in rows_of(real_images, untouched=1.0))
+
+
+def test_every_artifact_is_planted_now_and_then(real_images):
+    rows = [row for seed in range(4) for row in rows_of(real_images, untouched=0.0, seed=seed)]
+    assert {artifact["label"] for row in rows for artifact in row["artifacts"]} == set(plantable())
+
+
+def test_a_row_depends_on_its_own_image_and_the_seed_alone(real_images):
+    reals = load_sources(real_images, "train").select(range(12))
+    forward = {row["sha1"]: row for row in planted_images(reals, "training", seed=5)}
+    backward = {row["sha1"]: row for row in planted_images(reals.select(range(11, 4, -1)), "training", seed=5)}
+    assert len(forward) == 12 and len(backward) == 7
+    assert all(forward[sha1] == row for sha1, row in backward.items())
+    assert forward != {row["sha1"]: row for row in planted_images(reals, "training", seed=6)}
+
+
+def test_a_broken_image_is_left_out_and_the_rest_planted(real_images):
+    assert len(rows_of(real_images)) == 151
+
+
+def test_a_data_set_comes_back_from_parquet_with_its_masks_boxes_and_the_common_encoding(real_images, tmp_path):
+    arguments = [
+        "data",
+        "--data",
+        real_images,
+        "--count",
+        "40",
+        "--use",
+        "training",
+        "--untouched",
+        "0.25",
+        "--seed",
+        "3",
+    ]
+    outputs = [str(tmp_path / name) for name in ("one.parquet", "two.parquet")]
+    for output in outputs:
+        result = CliRunner().invoke(app, [*arguments, "--output", output], catch_exceptions=False)
+    first, second = (Dataset.from_parquet(output, cache_dir=str(tmp_path)) for output in outputs)
+    assert first.features == PLANTED_FEATURES
+    assert first.data.table == second.data.table
+    labels = [artifact["label"] for row in first for artifact in row["artifacts"]]
+    untouched = sum(not row["artifacts"] for row in first)
+    assert f"{len(first)} images, {untouched} without an artifact" in result.stdout
+    assert all(f"{labels.count(name):6} {name}" in result.stdout for name in plantable())
+    for row in first:
+        file = row["image"]
+        assert isinstance(file, JpegImagePlugin.JpegImageFile) and file.size == (32, 32)
+        assert JpegImagePlugin.get_sampling(file) == 2
+        for artifact in row["artifacts"]:
+            mask = np.asarray(artifact["mask"])
+            assert mask.shape == (32, 32) and mask.dtype == bool
+            assert artifact["box"] == tight_box(mask)
+            assert mask.all() or artifact["label"] not in GLOBAL_ARTIFACTS
+
+
+def test_planted_images_have_the_size_that_was_asked_for(real_images):
+    reals = load_sources(real_images, "train").select(range(1))
+    (row,) = planted_images(reals, "training", image_size=48, untouched=0.0)
+    assert Image.open(io.BytesIO(row["image"]["bytes"])).size == (48, 48)
+    assert Image.open(io.BytesIO(row["artifacts"][0]["mask"]["bytes"])).size == (48, 48)
+
+
+def test_the_contact_sheet_shows_a_real_image_and_what_each_operator_makes_of_it():
+    sheet = np.asarray(contact_sheet(SCENES, seed=0))
+    rows = [max(len(operators_of(name, use)) for use in get_args(Use)) for name in plantable()]
+    top, left, step = 44, 270, 68
+    assert sheet.shape[0] == top + sum(rows) * step
+    for row, entry in zip(
+        np.cumsum([0, *rows]), (operators_of(name, "training")[0] for name in plantable()), strict=False
+    ):
+        tiles = [sheet[top + row * step :, left + column * step :][:64:2, :64:2] for column in range(5)]
+        assert any(np.array_equal(tiles[0], image) for image in SCENES)
+        assert not any(np.array_equal(tiles[0], tile) for tile in tiles[1:4])
+        assert set(np.unique(tiles[4])) <= {0, 255} and (tiles[4].all() or not entry.is_global)
+
+
+def test_the_contact_sheet_command_passes_over_a_broken_image(real_images, tmp_path):
+    output = tmp_path / "sheet.png"
+    arguments = ["contact-sheet", "--data", real_images, "--count", "152", "--output", str(output)]
+    CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert Image.open(output).size == contact_sheet(SCENES, seed=0).size
+
+
+@pytest.mark.parametrize(
+    ("image", "severity", "message"),
+    [
+        (np.zeros((32, 32, 3), np.float64), 1.0, "image: expected float32"),
+        (np.zeros((32, 32), np.float32), 1.0, "image: expected float32"),
+        (np.zeros((31, 64, 3), np.float32), 1.0, "image: expected float32 .* from 32 pixels"),
+        (np.full((32, 32, 3), 1.5, np.float32), 1.0, r"image: expected values in \[0, 1\], got 1.5"),
+        (np.full((32, 32, 3), np.nan, np.float32), 1.0, r"image: expected values in \[0, 1\]"),
+        (np.zeros((32, 32, 3), np.float32), 0.0, "severity: expected more than 0"),
+        (np.zeros((32, 32, 3), np.float32), 1.1, "severity: .* at most 1, got 1.1"),
+    ],
+)
+def test_an_operator_refuses_what_is_not_an_image_or_a_severity(image, severity, message):
+    with pytest.raises(ValueError, match=message):
+        OPERATORS[0](image, severity, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    "image", [SCENES[0] / 255, SCENES[0][..., 0], np.zeros((32, 32, 4), np.uint8), SCENES[0][:20]]
+)
+def test_planting_refuses_what_is_not_an_image(image):
+    with pytest.raises(ValueError, match="image: expected uint8"):
+        plant(image, plantable(), np.random.default_rng(0), "training")
+
+
+def test_planting_refuses_unknown_names_uses_and_artifacts_without_operators():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="'Dental anomalies in mammals' cannot be planted, only: Inconsistent object"):
+        plant(SCENES[0], ["Dental anomalies in mammals"], rng, "training")
+    with pytest.raises(ValueError, match="no artifact is called 'Nonsense', nearest"):
+        plant(SCENES[0], ["Nonsense"], rng, "training")
+    with pytest.raises(ValueError, match="use: expected training or evaluation, got 'test'"):
+        plant(SCENES[0], plantable(), rng, "test")
+
+
+@pytest.mark.parametrize("options", [{"untouched": 1.5}, {"most": 0}, {"image_size": 16}])
+def test_a_data_set_refuses_options_out_of_range(real_images, options):
+    with pytest.raises(ValueError, match="expected image_size of at least 32, untouched in"):
+        rows_of(real_images, **options)
+
+
+def test_data_without_a_real_image_is_refused(tmp_path):
+    path = str(tmp_path / "fake.parquet")
+    Dataset.from_dict({"image": [encode(SCENES[0])], "label": ["fake"]}).to_parquet(path)
+    arguments = ["data", "--data", path, "--output", str(tmp_path / "planted.parquet"), "--use", "training"]
+    with pytest.raises(ValueError, match="fake.parquet: there is no real image"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)

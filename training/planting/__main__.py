@@ -1,0 +1,136 @@
+"""Makes planted images, and shows what the operators do.
+
+python -m tellsign.training.planting data --data real.parquet --output planted.parquet --use evaluation
+python -m tellsign.training.planting contact-sheet --data real.parquet --output sheet.png
+"""
+
+import itertools
+import tempfile
+import textwrap
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, get_args
+
+import numpy as np
+import typer
+from datasets import Dataset
+from PIL import Image, ImageDraw, ImageFont
+
+from tellsign.training.data import LABELS, drop_duplicates, load_sources
+
+from . import PLANTED_FEATURES, Operator, Use, operators_of, plantable, planted_images
+from .planter import encoded, readable
+
+
+app = typer.Typer(help=__doc__, add_completion=False)
+SEVERITIES = (0.33, 0.67, 1.0)
+
+
+def load_real(data: list[str], count: int | None, seed: int) -> Dataset:
+    """Distinct real images, so many of them drawn at random, or all."""
+    dataset = drop_duplicates(load_sources(data, "train"))
+    rows = np.flatnonzero(np.asarray(dataset["label"]) == LABELS.index("real"))
+    if len(rows) == 0:
+        raise ValueError(f"{', '.join(data)}: there is no real image")
+    return dataset.select(np.random.default_rng(seed).permutation(rows)[:count])
+
+
+@app.command("data")
+def make_data(
+    data: Annotated[list[str], typer.Option(help="Images, of which the real ones are taken.")],
+    output: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    use: Annotated[Use, typer.Option(help="Which operators to take.")],
+    count: Annotated[int | None, typer.Option(help="How many images, drawn at random; all by default.")] = None,
+    image_size: Annotated[int, typer.Option(help="Height and width.")] = 32,
+    untouched: Annotated[float, typer.Option(help="Share of images without any artifact.")] = 0.2,
+    most: Annotated[int, typer.Option(help="Largest number of artifacts in an image.")] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+) -> None:
+    """Plants artifacts into real images and prints how often each was planted."""
+    options = {"use": use, "seed": seed, "image_size": image_size, "untouched": untouched, "most": most}
+    with tempfile.TemporaryDirectory() as cache:
+        planted = Dataset.from_generator(
+            planted_images,
+            features=PLANTED_FEATURES,
+            cache_dir=cache,
+            gen_kwargs={"dataset": load_real(data, count, seed)} | options,
+        )
+        planted.to_parquet(output)
+        labels = [[artifact["label"] for artifact in artifacts] for artifacts in planted["artifacts"]]
+    counts = Counter(label for image in labels for label in image)
+    typer.echo(f"{len(labels)} images, {sum(not image for image in labels)} without an artifact")
+    for name in plantable():
+        typer.echo(f"{counts[name]:6} {name}")
+
+
+def contact_sheet(images: list[np.ndarray], seed: int, tile: int = 64) -> Image.Image:
+    """Every artifact with its operators for training on the left and those for evaluation on the right: an untouched
+    image, the planted image at three severities, and the mask at the last.
+
+    Args:
+        images (`list[np.ndarray]`): Real images of shape `(height, width, 3)`, uint8, to be tried in turn.
+        seed (`int`): Seed of everything that is drawn.
+        tile (`int`, *optional*, defaults to 64): Side of a picture on the sheet, in pixels.
+
+    Returns:
+        `PIL.Image.Image` in mode RGB, one row for each pair of operators.
+    """
+    rows = [
+        (name, pair)
+        for name in plantable()
+        for pair in itertools.zip_longest(*(operators_of(name, use) for use in get_args(Use)))
+    ]
+    text, gap, headings = 270, 4, ["original", *(f"{severity:.0%}" for severity in SEVERITIES), "mask"]
+    half = len(headings) * (tile + gap) + 3 * gap
+    sheet = Image.new("RGB", (text + 2 * half, 44 + len(rows) * (tile + gap)), "gainsboro")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for side, use in enumerate(get_args(Use)):
+        draw.text((text + side * half, 4), f"{use}, severity:", "black", font)
+        for column, heading in enumerate(headings):
+            draw.text((text + side * half + column * (tile + gap), 24), heading, "black", font)
+    order = np.random.default_rng(seed).permutation(len(images))
+    for row, (name, pair) in enumerate(rows):
+        top = 44 + row * (tile + gap)
+        lines = [*textwrap.wrap(name, 38), *(entry.change.__name__ for entry in pair if entry)]
+        draw.multiline_text((4, top), "\n".join(lines), "black", font, spacing=2)
+        for side, entry in enumerate(pair):
+            if entry is None:
+                continue
+            left = text + side * half
+            pictures = _example(entry, [images[index] for index in np.roll(order, -row)], [seed, row])
+            if not pictures:
+                draw.text((left, top), "no place for it in these images", "black", font)
+            for column, picture in enumerate(pictures):
+                enlarged = Image.fromarray(picture).resize((tile, tile), Image.Resampling.NEAREST)
+                sheet.paste(enlarged, (left + column * (tile + gap), top))
+    return sheet
+
+
+def _example(entry: Operator, images: list[np.ndarray], seed: list[int]) -> list[np.ndarray]:
+    """The first image that has a place for an artifact, planted at all severities, with the mask at the last one."""
+    for image in images:
+        answers = [entry(image / np.float32(255), severity, np.random.default_rng(seed)) for severity in SEVERITIES]
+        planted = [answer for answer in answers if answer]
+        if len(planted) == len(SEVERITIES):
+            pictures = [encoded((changed * 255).round().astype(np.uint8)) for changed, _ in planted]
+            return [image, *pictures, planted[-1][1].astype(np.uint8) * 255]
+    return []
+
+
+@app.command("contact-sheet")
+def make_contact_sheet(
+    data: Annotated[list[str], typer.Option(help="Images, of which the real ones are taken.")],
+    output: Annotated[Path, typer.Option(help="PNG file to write.")],
+    image_size: Annotated[int, typer.Option(help="Height and width of the images.")] = 32,
+    count: Annotated[int, typer.Option(help="How many images to choose from, drawn at random.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+) -> None:
+    """Draws every operator at three severities with its mask."""
+    images = [pixels for _, pixels in readable(load_real(data, count, seed), image_size)]
+    sheet = contact_sheet(images, seed, max(64, image_size))
+    # A palette makes the file a third as large.
+    sheet.quantize(256, dither=Image.Dither.NONE).save(output, optimize=True)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,207 @@
+"""Artifacts of color and of grading."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .places import blur, detail, edges, luminance, noise, offsets, region, texture, thing, unit
+from .registry import Changed, operator
+
+
+DISTRIBUTION = "Systematic color distribution anomalies"
+INCOHERENT = "Color coherence breaks"
+TRANSITIONS = "Unnatural color transitions"
+CINEMA = "Cinematization Effects"
+ENHANCED = "Artificial enhancement artifacts"
+
+# Luma and the two color differences (ITU-R BT.601, full range) of red, green and blue.
+_TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], dtype=np.float32)
+_TO_RGB = np.linalg.inv(_TO_YCC)
+
+
+def to_ycc(image: NDArray) -> NDArray:
+    """Luma in [0, 1] and color differences in [-0.5, 0.5]."""
+    return image @ _TO_YCC.T
+
+
+def to_rgb(ycc: NDArray) -> NDArray:
+    return ycc @ _TO_RGB.T
+
+
+def turn_hue(ycc: NDArray, angle: float | NDArray) -> NDArray:
+    """Turns the color differences by an angle in radians."""
+    luma, blue, red = np.moveaxis(ycc, -1, 0)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.stack([luma, cosine * blue - sine * red, sine * blue + cosine * red], axis=-1)
+
+
+def direction(angle: float) -> NDArray:
+    """A color difference of length 1 without luma."""
+    return np.array([0, np.cos(angle), np.sin(angle)])
+
+
+@operator(DISTRIBUTION, "training", is_global=True)
+def turn_all_hues(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """All hues are turned by one angle, with a cast on top."""
+    angle = rng.uniform(0.6, 1.5) * (1 if rng.random() < 0.5 else -1)
+    cast = direction(rng.uniform(0, 2 * np.pi))
+    return to_rgb(turn_hue(to_ycc(image), severity * angle) + severity * 0.1 * cast), None
+
+
+@operator(DISTRIBUTION, "training", is_global=True)
+def bend_channels(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Each channel has a tone curve of its own, one that brightens, one that darkens and one between."""
+    exponents = rng.permutation([-1, rng.uniform(-0.6, 0.6), 1]) * rng.uniform(0.8, 1.3)
+    return image ** (2 ** (severity * exponents)), None
+
+
+@operator(DISTRIBUTION, "evaluation", is_global=True)
+def specify_histograms(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Each channel's ranks are mapped to a distribution of its own, heavy at both ends."""
+    ranks = np.argsort(np.argsort(image.reshape(-1, 3), axis=0, kind="stable"), axis=0, kind="stable")
+    quantiles = (ranks + 0.5) / len(ranks)
+    powers = rng.permutation([0.5, 1.0, 2.1])
+    changed = (0.5 - 0.5 * np.cos(np.pi * quantiles)) ** powers
+    return image + 0.75 * severity * (changed.reshape(image.shape) - image), None
+
+
+@operator(INCOHERENT, "training")
+def recolor_part(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """One side of an object takes another tint, with a sharp border."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    rows, columns = offsets(image, 0, 0)
+    angle = rng.uniform(0, 2 * np.pi)
+    along = rows * np.sin(angle) + columns * np.cos(angle) + noise(image, 4 * unit(image), rng) * unit(image)
+    part = mask & (along > np.quantile(along[mask], rng.uniform(0.4, 0.6)))
+    tint = direction(rng.uniform(0, 2 * np.pi))
+    return image + (0.05 + 0.2 * severity) * (tint @ _TO_RGB.T), part.astype(float)
+
+
+@operator(INCOHERENT, "evaluation")
+def patch_of_foreign_hue(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Hue is turned and color strengthened in a round patch on an even surface."""
+    weight = region(-edges(image), rng, -0.08, size=(0.2, 0.32))
+    if weight is None:
+        return None
+    ycc = to_ycc(image)
+    saturation = np.linalg.norm(ycc[..., 1:], axis=-1, keepdims=True)
+    wanted = np.maximum(saturation, 0.06 + 0.14 * severity)
+    gray = direction(rng.uniform(0, 2 * np.pi))[1:]  # what is gray has no hue to turn
+    ycc[..., 1:] = np.where(saturation > 0.02, ycc[..., 1:] / np.maximum(saturation, 0.02), gray) * wanted
+    foreign = turn_hue(ycc, (0.5 + 0.5 * severity) * rng.uniform(0.6, 1) * np.pi)
+    return to_rgb(foreign), np.minimum(4 * weight, 1) * (0.25 + 0.75 * severity)
+
+
+def _blend_place(image: NDArray, rng: np.random.Generator) -> NDArray | None:
+    """Weights of a place with a soft course of brightness, neither plain nor cut by edges."""
+    return region(
+        np.minimum(detail(blur(image, 1.5 * unit(image))), 0.06) - texture(image), rng, 0.014, size=(0.26, 0.42)
+    )
+
+
+@operator(TRANSITIONS, "training")
+def posterize(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A soft course of colors is reduced to a few bands."""
+    weight = _blend_place(image, rng)
+    if weight is None:
+        return None
+    soft = blur(image, 0.7 * unit(image))
+    step = 0.04 + 0.18 * severity
+    bands = np.round((soft + rng.uniform(0, step, 3)) / step) * step
+    bands += (weight[..., None] * (soft - bands)).sum((0, 1)) / weight.sum()
+    return bands, np.minimum(3 * weight, 1)
+
+
+@operator(TRANSITIONS, "training")
+def foreign_middle(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Between its dark and its bright end, a soft course of colors takes a hue that neither has."""
+    weight = _blend_place(image, rng)
+    if weight is None:
+        return None
+    luma = luminance(blur(image, unit(image)))
+    low, middle, high = np.quantile(luma[weight > 0], [0.1, 0.5, 0.9])
+    bump = np.exp(-(((luma - middle) / (0.3 * (high - low) + 0.01)) ** 2))[..., None]
+    hue = direction(rng.uniform(0, 2 * np.pi))
+    return to_rgb(to_ycc(image) + (0.02 + 0.2 * severity) * bump * hue), np.minimum(3 * weight, 1)
+
+
+@operator(TRANSITIONS, "evaluation")
+def pass_through_hues(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Hue swings back and forth with brightness, so that a soft course passes through foreign hues."""
+    weight = _blend_place(image, rng)
+    if weight is None:
+        return None
+    luma = luminance(blur(image, unit(image)))
+    low, high = np.quantile(luma[weight > 0], [0.05, 0.95])
+    phase = 2 * np.pi * (1.5 * (luma - low) / (high - low + 0.02) + rng.random())
+    swing = np.stack([np.cos(phase), np.sin(phase)], axis=-1)
+    ycc = to_ycc(image)
+    ycc[..., 1:] += (0.01 + 0.14 * severity) * swing
+    return to_rgb(ycc), np.minimum(3 * weight, 1)
+
+
+@operator(CINEMA, "training", is_global=True)
+def teal_and_orange(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Shadows turn teal and lights orange, contrast rises, the corners darken."""
+    ycc = to_ycc(image)
+    luma = ycc[..., :1]
+    contrast = luma + severity * 0.9 * (luma - 0.45) * (1 - abs(2 * luma - 1))
+    grade = np.array([-0.2, 0.16]) * (2 * luma - 0.9)
+    graded = to_rgb(np.concatenate([contrast, (1 - 0.3 * severity) * ycc[..., 1:] + severity * grade], axis=-1))
+    rows, columns = offsets(image, (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2)
+    corner = (2 * rows / image.shape[0]) ** 2 + (2 * columns / image.shape[1]) ** 2
+    return graded * (1 - severity * rng.uniform(0.25, 0.4) * corner)[..., None], None
+
+
+@operator(CINEMA, "training", is_global=True)
+def night_or_amber_frame(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A filter before the lens, blue as for night scenes or amber, and dark strips with a soft rim above and below."""
+    gel = np.array([[0.55, 0.75, 1.0], [1.0, 0.8, 0.5]])[rng.integers(2)]
+    dimmed = image * (1 + severity * (gel - 1)) * (1 - 0.2 * severity)
+    strip = rng.uniform(1.5, 5) * severity * unit(image)
+    rows = np.arange(image.shape[0])
+    from_border = np.minimum(rows, image.shape[0] - 1 - rows) + 0.5
+    open_share = np.clip(0.5 + (from_border - strip) / (1.5 * unit(image)), 0, 1)[:, None, None]
+    return dimmed * open_share + rng.uniform(0, 0.08) * (1 - open_share), None
+
+
+@operator(CINEMA, "evaluation", is_global=True)
+def letterboxed_film(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Bars above and below, bleached colors, lifted blacks and a warm or cold bias of old film stock."""
+    ycc = to_ycc(image)
+    ycc[..., 0] = 0.12 * severity + (1 - 0.2 * severity) * ycc[..., 0] ** (1 + 0.6 * severity)
+    bias = np.array([-0.05, 0.03]) if rng.random() < 0.5 else np.array([0.05, -0.02])
+    ycc[..., 1:] = (1 - 0.65 * severity) * ycc[..., 1:] + severity * bias
+    changed = to_rgb(ycc)
+    bar = (0.6 + rng.uniform(2.4, 3.4) * severity) * unit(image)
+    rows = np.arange(image.shape[0])
+    covered = np.clip(bar - np.minimum(rows, image.shape[0] - 1 - rows), 0, 1)
+    return changed * (1 - covered)[:, None, None], None
+
+
+@operator(ENHANCED, "training", is_global=True)
+def clarity_and_saturation(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Local contrast in a wide surrounding and saturation are raised, shadows are opened."""
+    ycc = to_ycc(image)
+    wide = blur(ycc[..., 0], 4 * unit(image))
+    opened = wide + 0.5 * severity * (0.5 - wide)
+    ycc[..., 0] = opened + (1 + 1.2 * severity) * (ycc[..., 0] - wide)
+    ycc[..., 1:] *= 1 + rng.uniform(1.1, 1.5) * severity
+    return to_rgb(ycc), None
+
+
+@operator(ENHANCED, "evaluation", is_global=True)
+def local_equalization(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Every pixel's luma becomes its rank in its surroundings (adaptive histogram equalization, Pizer et al., 1987),
+    and pale colors are made vivid."""
+    ycc = to_ycc(image)
+    luma, reach = ycc[..., 0].copy(), rng.uniform(4, 6) * unit(image)
+    levels = np.linspace(0, 1, 17)
+    below = np.stack([blur((luma > level).astype(np.float32), reach) for level in levels])
+    rank = ndimage.map_coordinates(below, [luma * 16, *np.mgrid[: luma.shape[0], : luma.shape[1]]], order=1)
+    ycc[..., 0] = luma + 0.8 * severity * ((1 - rank) - luma)
+    saturation = np.linalg.norm(ycc[..., 1:], axis=-1, keepdims=True)
+    ycc[..., 1:] *= 1 + 1.4 * severity * np.exp(-4 * saturation)
+    return to_rgb(ycc), None

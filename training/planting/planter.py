@@ -1,0 +1,228 @@
+"""Planting several artifacts into an image, and making a data set of planted images."""
+
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from datasets import Dataset, Features, Image, List, Value
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+from transformers.utils import logging
+
+from tellsign.training.data import content_of, decode_uniformly, encode_uniformly
+
+from .registry import Use, operators_of, plantable
+
+
+logger = logging.get_logger(__name__)
+# Mean change within the mask, of the channel that changes most and in levels of 255, that counts as visible.
+VISIBLE_LEVELS = 3.0
+LEAST_SEVERITY = 0.33
+
+
+@dataclass(frozen=True)
+class PlantedArtifact:
+    """An artifact in an image, and where it is.
+
+    Args:
+        label (`str`): Official name.
+        severity (`float`): From barely visible, 0.33, to plain, 1.
+        mask (`np.ndarray` of shape `(height, width)`, bool): Where it is; all of the image if it is global.
+        box (`dict[str, int]`): The tightest `xmin`, `ymin`, `xmax`, `ymax` around the mask, the last two exclusive.
+    """
+
+    label: str
+    severity: float
+    mask: NDArray[np.bool_]
+    box: dict[str, int]
+
+
+@dataclass(frozen=True)
+class PlantedImage:
+    """An image and the artifacts that were put into it.
+
+    Args:
+        image (`np.ndarray` of shape `(height, width, 3)`, uint8): The image, not encoded yet.
+        artifacts (`list[PlantedArtifact]`): Those that can be seen in it, in the order in which they were planted.
+    """
+
+    image: NDArray[np.uint8]
+    artifacts: list[PlantedArtifact]
+
+
+def box_of(mask: NDArray[np.bool_]) -> dict[str, int]:
+    """The tightest box around a mask of shape `(height, width)` that is not empty, with exclusive maxima."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return {
+        "xmin": int(columns[0]),
+        "ymin": int(rows[0]),
+        "xmax": int(columns[-1]) + 1,
+        "ymax": int(rows[-1]) + 1,
+    }
+
+
+def encoded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """How an image of shape `(height, width, 3)`, uint8, looks after the common encoding."""
+    return np.asarray(PILImage.open(io.BytesIO(encode_uniformly(PILImage.fromarray(image)))))
+
+
+def visible_change(before: NDArray, after: NDArray, final: NDArray, mask: NDArray[np.bool_]) -> float:
+    """What is left of a change in the end.
+
+    Args:
+        before, after, final (`np.ndarray` of shape `(height, width, 3)`):
+            The image before the change, after it, and after all later changes.
+        mask (`np.ndarray` of shape `(height, width)`, bool): Where to look.
+
+    Returns:
+        Mean absolute change within the mask, of the channel that changes most, times the share of the change, 0 to 1,
+        that later changes left: the projection of all changes since onto this one.
+    """
+    start, planted, end = (picture[mask].astype(np.float64) for picture in (before, after, final))
+    change, since = planted - start, end - start
+    power = (change**2).sum()
+    share = np.clip((since * change).sum() / power, 0, 1) if power else 0.0
+    return float(share * abs(change).max(axis=-1).mean())
+
+
+def plant(
+    image: NDArray[np.uint8],
+    names: Sequence[str],
+    rng: np.random.Generator,
+    use: Use,
+    severity: float | None = None,
+    count: int | None = None,
+) -> PlantedImage:
+    """Plants artifacts into an image, one after the other.
+
+    Args:
+        image (`np.ndarray` of shape `(height, width, 3)`, uint8): A real image, both sides at least 32 pixels.
+        names (`list[str]`):
+            The artifacts. Those that have no suitable place in this image are left out, and so are those that in the
+            end change the encoded image by less than `VISIBLE_LEVELS` within their place, see [`visible_change`].
+        rng (`np.random.Generator`): Chooses operators, places and forms.
+        use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
+        severity (`float`, *optional*):
+            In (0, 1], from barely visible, 0.33, to plain, 1. Drawn from 0.33 to 1 for each artifact if not given.
+        count (`int`, *optional*): Stop when so many are planted. All by default.
+
+    Returns:
+        [`PlantedImage`].
+
+    Raises:
+        ValueError: If image or severity are not as described, or a name is unknown or cannot be planted.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 32:
+        raise ValueError(f"image: expected uint8 (height, width, 3) from 32 pixels, got {image.dtype} {image.shape}")
+    candidates = [operators_of(name, use) for name in names]
+    planted: list[PlantedArtifact] = []
+    current, encodings = image, [encoded(image)]
+    for operators in candidates:
+        if len(planted) == count:
+            break
+        operator = operators[rng.integers(len(operators))]
+        strength = float(rng.uniform(LEAST_SEVERITY, 1)) if severity is None else severity
+        answer = operator(current / np.float32(255), strength, rng)
+        if answer is None:
+            continue
+        changed, mask = answer
+        pixels = (changed * 255).round().astype(np.uint8)
+        after = encoded(pixels)
+        if visible_change(encodings[-1], after, after, mask) >= VISIBLE_LEVELS:
+            planted.append(PlantedArtifact(operator.artifact, strength, mask, box_of(mask)))
+            encodings.append(after)
+            current = pixels
+    in_the_end = [
+        artifact
+        for artifact, (before, after) in zip(planted, itertools.pairwise(encodings), strict=True)
+        if visible_change(before, after, encodings[-1], artifact.mask) >= VISIBLE_LEVELS
+    ]
+    return PlantedImage(current, in_the_end)
+
+
+PLANTED_FEATURES = Features(
+    {
+        "image": Image(),
+        "artifacts": List(
+            {
+                "label": Value("string"),
+                "severity": Value("float32"),
+                "box": {side: Value("int32") for side in ("xmin", "ymin", "xmax", "ymax")},
+                # PNG file of one bit a pixel
+                "mask": Image(),
+            }
+        ),
+        "sha1": Value("string"),
+    }
+)
+
+
+def _mask_file(mask: NDArray[np.bool_]) -> bytes:
+    buffer = io.BytesIO()
+    PILImage.fromarray(mask).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def readable(dataset: Dataset, image_size: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Hashes and pixels, `(image_size, image_size, 3)`, of the images that can be read; warns of each other one."""
+    for image, sha1 in zip(dataset["image"], dataset["sha1"], strict=True):
+        try:
+            yield sha1, decode_uniformly(content_of(image) or b"", image_size, f"image {sha1}")
+        except ValueError as error:
+            logger.warning(f"Left out: {error}")
+
+
+def planted_images(
+    dataset: Dataset,
+    use: Use,
+    seed: int = 0,
+    image_size: int = 32,
+    untouched: float = 0.2,
+    most: int = 3,
+    names: Sequence[str] | None = None,
+) -> Iterator[dict]:
+    """Makes a data set of images with known artifacts.
+
+    Each row depends on the seed and on the bytes of its own image only, whatever the other rows.
+
+    Args:
+        dataset (`datasets.Dataset`): Real images with `image` and `sha1`, from [`load_sources`].
+        use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
+        seed (`int`, *optional*, defaults to 0): Seed of everything that is drawn.
+        image_size (`int`, *optional*, defaults to 32): Height and width that the images are brought to.
+        untouched (`float`, *optional*, defaults to 0.2): Share of the images that get no artifact.
+        most (`int`, *optional*, defaults to 3): Largest number of artifacts in an image; one to so many are tried.
+        names (`list[str]`, *optional*): The artifacts to choose from. All that can be planted by default.
+
+    Yields:
+        A row as in `PLANTED_FEATURES`: the image as JPEG of quality 75, 4:2:0, its artifacts (none if it was left
+        untouched) and the `sha1` of the real image. An image that cannot be read is left out with a warning.
+
+    Raises:
+        ValueError: If `image_size`, `untouched` or `most` are out of range, or a name cannot be planted.
+    """
+    if image_size < 32 or not 0 <= untouched <= 1 or most < 1:
+        raise ValueError(
+            "expected image_size of at least 32, untouched in [0, 1] and most of at least 1, "
+            f"got {image_size}, {untouched} and {most}"
+        )
+    names = plantable() if names is None else names
+    for sha1, pixels in readable(dataset, image_size):
+        rng = np.random.default_rng([seed, int(sha1, 16)])
+        count = 0 if rng.random() < untouched else int(rng.integers(1, most + 1))
+        planted = plant(pixels, rng.permutation(names).tolist(), rng, use, count=count)
+        yield {
+            "image": {"bytes": encode_uniformly(PILImage.fromarray(planted.image)), "path": None},
+            "artifacts": [
+                {
+                    "label": artifact.label,
+                    "severity": artifact.severity,
+                    "box": artifact.box,
+                    "mask": {"bytes": _mask_file(artifact.mask), "path": None},
+                }
+                for artifact in planted.artifacts
+            ],
+            "sha1": sha1,
+        }

@@ -1,0 +1,116 @@
+"""The table of operators, each of which puts one artifact into an image."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
+
+
+Use = Literal["training", "evaluation"]
+# The changed image, and the weight in [0, 1] with which it replaces the old one at each pixel (`None`: everywhere).
+Changed = tuple[NDArray, NDArray | None]
+Change = Callable[[NDArray, float, np.random.Generator], Changed | None]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Puts one artifact into images.
+
+    Args:
+        artifact (`str`): The artifact's official name.
+        use (`str`): Whether it is for `"training"` or for `"evaluation"`.
+        is_global (`bool`): Whether the whole image is the artifact's place.
+        change (`Callable`):
+            What it does: takes image, severity and generator, and returns `Changed`, or `None` if the image has no
+            suitable place.
+    """
+
+    artifact: str
+    use: Use
+    is_global: bool
+    change: Change
+
+    def __call__(
+        self, image: NDArray, severity: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+        """Puts the artifact into an image.
+
+        Args:
+            image (`np.ndarray` of shape `(height, width, 3)`):
+                RGB in [0, 1], float32, both sides at least 32 pixels. Sizes scale with the shorter side.
+            severity (`float`): From barely visible, 0.33, to plain, 1. More than 0.
+            rng (`np.random.Generator`): Chooses place and form, the same ones for any severity.
+
+        Returns:
+            The changed image, and a mask of shape `(height, width)`, bool, outside which it is the same as before. Or
+            `None` if the image has no place where the artifact could be seen.
+
+        Raises:
+            ValueError: If image or severity are not as described.
+        """
+        if image.dtype != np.float32 or image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 32:
+            raise ValueError(
+                f"image: expected float32 (height, width, 3) from 32 pixels, got {image.dtype} {image.shape}"
+            )
+        if not (image.min() >= 0 and image.max() <= 1):
+            raise ValueError(f"image: expected values in [0, 1], got {image.min():.3g} to {image.max():.3g}")
+        if not 0 < severity <= 1:
+            raise ValueError(f"severity: expected more than 0 and at most 1, got {severity}")
+        answer = self.change(image, severity, rng)
+        if answer is None:
+            return None
+        changed, weight = answer
+        if weight is None:
+            weight = np.ones(image.shape[:2])
+        mask = weight > 0.05
+        mixed = np.clip(image + weight[..., None] * (changed - image), 0, 1).astype(np.float32)
+        return (np.where(mask[..., None], mixed, image), mask) if mask.any() else None
+
+
+OPERATORS: list[Operator] = []
+
+
+def operator(artifact: str, use: Use, is_global: bool = False) -> Callable[[Change], Change]:
+    """Decorator that enters a function into [`OPERATORS`].
+
+    Args:
+        artifact (`str`): Official name of what the function puts into images.
+        use (`str`): `"training"` or `"evaluation"`. The operators of an artifact for one use and for the other must
+            differ in how they work.
+        is_global (`bool`, *optional*, defaults to `False`): Whether the whole image is its place.
+    """
+
+    def enter(change: Change) -> Change:
+        OPERATORS.append(Operator(find_artifact(artifact).name, use, is_global, change))
+        return change
+
+    return enter
+
+
+def plantable() -> list[str]:
+    """Names of the artifacts that can be planted, in the official order."""
+    names = {entry.artifact for entry in OPERATORS}
+    return [artifact.name for artifact in ARTIFACTS if artifact.name in names]
+
+
+def operators_of(name: str, use: Use) -> list[Operator]:
+    """Operators of an artifact.
+
+    Args:
+        name (`str`): The artifact, see [`find_artifact`].
+        use (`str`): `"training"` or `"evaluation"`.
+
+    Raises:
+        ValueError: If there is no such artifact or use, or the artifact cannot be planted.
+    """
+    if use not in get_args(Use):
+        raise ValueError(f"use: expected training or evaluation, got {use!r}")
+    artifact = find_artifact(name).name
+    found = [entry for entry in OPERATORS if entry.artifact == artifact and entry.use == use]
+    if not found:
+        raise ValueError(f"{artifact!r} cannot be planted, only: {'; '.join(plantable())}")
+    return found

@@ -1,0 +1,290 @@
+"""Artifacts of shape: outlines, breaks, parts in the wrong place, duplicates."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from .places import (
+    blur,
+    detail,
+    edges,
+    luminance,
+    noise,
+    offsets,
+    region,
+    sample,
+    signed_distance,
+    spread,
+    subject,
+    thing,
+    unit,
+)
+from .registry import Changed, operator
+
+
+BROKEN = "Discontinuous surfaces"
+WAVERING = "Inconsistent object boundaries"
+JAGGED = "Jagged edges in curved structures"
+CUT = "Abruptly cut off objects"
+GHOST = "Ghosting effects: Semi-transparent duplicates of elements"
+FLOATING = "Floating or disconnected components"
+
+
+@operator(BROKEN, "training")
+def slip_along_fault(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """One half of a disc is displaced along the line between the halves."""
+    weight = region(edges(image), rng, 0.07, size=(0.24, 0.36))
+    if weight is None:
+        return None
+    # Along the strongest gradient (structure tensor), as a surface that slips along its own stripes looks whole.
+    slope_rows, slope_columns = np.gradient(luminance(blur(image, 0.6 * unit(image))))
+    tensor = [(weight * product).sum() for product in (slope_rows * slope_columns, slope_columns**2 - slope_rows**2)]
+    angle = 0.5 * np.arctan2(2 * tensor[0], tensor[1]) + rng.uniform(-0.4, 0.4) + np.pi * rng.integers(0, 2)
+    rows, columns = offsets(image, *ndimage.center_of_mass(weight))
+    across = rows * np.cos(angle) - columns * np.sin(angle)
+    shift = (1 + 3.5 * severity) * unit(image)
+    all_rows, all_columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    moved = sample(image, all_rows - shift * np.sin(angle), all_columns - shift * np.cos(angle))
+    return moved, ((weight > 0) & (across > 0)).astype(float)
+
+
+@operator(BROKEN, "evaluation")
+def turn_piece(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A square piece is turned in its place."""
+    weight = region(edges(image), rng, 0.07, size=(0.16, 0.24), square=True)
+    if weight is None:
+        return None
+    center = ndimage.center_of_mass(weight > 0)
+    rows, columns = offsets(image, *center)
+    angle = np.radians(12 + 70 * severity) * (1 if rng.random() < 0.5 else -1)
+    turned = sample(
+        image,
+        center[0] + rows * np.cos(angle) - columns * np.sin(angle),
+        center[1] + rows * np.sin(angle) + columns * np.cos(angle),
+    )
+    return turned, (weight > 0).astype(float)
+
+
+def redraw(image: NDArray, old: NDArray, new: NDArray) -> tuple[NDArray, NDArray]:
+    """Gives an object, `old`, another outline, `new`, with colors from its inside and from around it."""
+    size = max(1, round(0.7 * unit(image)))
+    inside = ndimage.binary_erosion(old, iterations=size) if old.sum() > 20 else old
+    outside = ndimage.binary_erosion(~old, iterations=size)
+    inner = spread(image, inside if inside.any() else old)
+    outer = spread(image, outside if outside.any() else ~old)
+    # The border pixels of the old outline hold a mixture of both sides, so they are drawn anew.
+    border = ndimage.binary_dilation(old, iterations=size) & ~ndimage.binary_erosion(old, iterations=size)
+    near = ndimage.binary_dilation(old != new, np.ones((3, 3)), iterations=2 * size)
+    return np.where(new[..., None], inner, outer), ((old != new) | (border & near)).astype(float)
+
+
+@operator(WAVERING, "training")
+def wave_outline(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A few long waves run around the outline."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    wave = np.sin(rng.integers(3, 6) * np.arctan2(rows, columns) + rng.uniform(0, 2 * np.pi))
+    return redraw(image, mask, signed_distance(mask) < (0.3 + 2.7 * severity) * unit(image) * wave)
+
+
+@operator(WAVERING, "evaluation")
+def bite_outline(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Round pieces are taken from the outline, or added to it."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    points = np.argwhere(mask & ~ndimage.binary_erosion(mask))
+    new = mask.copy()
+    for index, point in enumerate(points[(rng.random(3) * len(points)).astype(int)]):
+        disc = np.hypot(*offsets(image, *point)) < (0.8 + 2.8 * severity) * unit(image)
+        new = new | disc if index == 1 else new & ~disc
+    return redraw(image, mask, new)
+
+
+@operator(JAGGED, "training")
+def tooth_outline(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Adds saw teeth to the outline of an object."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    scale = unit(image)
+    distance = signed_distance(mask)
+    normal_row, normal_column = np.gradient(blur(distance, scale))
+    saws = [2 * abs((offset / (3.4 * scale) + rng.random()) % 1 * 2 - 1) - 1 for offset in offsets(image, 0, 0)]
+    # Teeth along the outline: counted by columns where it runs from left to right, by rows where it goes up.
+    saw = (normal_column**2 * saws[0] + normal_row**2 * saws[1]) / (normal_row**2 + normal_column**2 + 1e-6)
+    return redraw(image, mask, distance < (0.4 + 1.8 * severity) * scale * saw)
+
+
+@operator(JAGGED, "training")
+def step_outline(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Draws the outline of an object on a coarse lattice."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    block = round((2 + 3 * severity) * unit(image))
+    start = (rng.random(2) * block).astype(int)
+    rows, columns = (
+        np.clip((np.arange(length) + first) // block * block - first + block // 2, 0, length - 1)
+        for length, first in zip(mask.shape, start, strict=True)
+    )
+    new = mask[rows[:, None], columns]
+    return None if (new == mask).all() else redraw(image, mask, new)
+
+
+@operator(JAGGED, "evaluation")
+def spike_outline(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Triangles stand out from the outline of an object, or are cut into it, at random points."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    scale = unit(image)
+    normals = np.stack(np.gradient(blur(signed_distance(mask), scale)), axis=-1)
+    chosen: list[NDArray] = []
+    for point in rng.permutation(np.argwhere(mask & ~ndimage.binary_erosion(mask))):
+        if all(np.hypot(*(point - other)) >= 2.8 * scale for other in chosen):
+            chosen.append(point)
+    drawing = Image.fromarray(mask.astype(np.uint8))
+    pen = ImageDraw.Draw(drawing)
+    for index, point in enumerate(chosen):
+        normal = normals[tuple(point)] / max(np.hypot(*normals[tuple(point)]), 1e-6)
+        out, along = normal * scale * (1 if index % 2 == 0 else -1), normal[::-1] * [scale, -scale]
+        corners = [point - 0.6 * out + along, point - 0.6 * out - along, point + (0.8 + 2.4 * severity) * out]
+        pen.polygon([(float(column), float(row)) for row, column in corners], fill=(index + 1) % 2)
+    new = np.asarray(drawing).astype(bool)
+    return None if (new == mask).all() else redraw(image, mask, new)
+
+
+def _end(image: NDArray, mask: NDArray, severity: float, angle: float) -> NDArray:
+    """What an object has beyond a straight line across it, with its soft border."""
+    rows, columns = offsets(image, 0, 0)
+    along = rows * np.sin(angle) + columns * np.cos(angle)
+    end = mask & (along > np.quantile(along[mask], 0.9 - 0.45 * severity))
+    return ndimage.binary_dilation(end, iterations=max(1, round(2 * unit(image)))) & ~(mask & ~end)
+
+
+def _background(image: NDArray, mask: NDArray) -> NDArray:
+    """The image with the colors around an object in its place."""
+    around = ~ndimage.binary_dilation(mask, iterations=max(1, round(2 * unit(image))))
+    return blur(spread(image, around if around.any() else ~mask), 1.2 * unit(image))
+
+
+@operator(CUT, "training")
+def dissolve_end(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Beyond a line the object gives way to the colors around it."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    return _background(image, mask), _end(image, mask, severity, rng.uniform(0, 2 * np.pi)).astype(float)
+
+
+@operator(CUT, "evaluation")
+def cover_end(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A piece of background from elsewhere in the image, with its texture, covers the end of the object."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    angle = rng.uniform(0, 2 * np.pi)
+    # The piece must be large enough for the highest severity, so that any severity takes the same one.
+    rows, columns = np.nonzero(_end(image, mask, 1, angle))
+    best, free = image, 0.7
+    for shift in rng.integers(-np.array(mask.shape), mask.shape, (200, 2)):
+        from_rows, from_columns = rows + shift[0], columns + shift[1]
+        if min(from_rows.min(), from_columns.min()) < 0:
+            continue
+        if from_rows.max() >= mask.shape[0] or from_columns.max() >= mask.shape[1]:
+            continue
+        share = 1 - mask[from_rows, from_columns].mean()
+        if share > free:
+            best, free = image.copy(), share
+            best[rows, columns] = image[from_rows, from_columns]
+    return None if best is image else (best, _end(image, mask, severity, angle).astype(float))
+
+
+@operator(GHOST, "training")
+def shifted_copy(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A translucent copy of an object beside it."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    angle, length = rng.uniform(0, 2 * np.pi), max(4 * unit(image), rng.uniform(0.35, 0.7) * np.sqrt(mask.sum()))
+    rows, columns = offsets(image, length * np.sin(angle), length * np.cos(angle))
+    moved = sample(mask[..., None].astype(float), rows, columns)[..., 0]
+    inside = (rows >= 0) & (columns >= 0) & (rows < mask.shape[0]) & (columns < mask.shape[1])
+    return sample(image, rows, columns), moved * inside * (0.2 + 0.5 * severity)
+
+
+@operator(GHOST, "evaluation")
+def double_exposure(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A piece of the image, enlarged, mirrored and blurred, is exposed over another place."""
+    weight = region(edges(image), rng, 0.05, size=(0.26, 0.4))
+    if weight is None:
+        return None
+    center = np.array(ndimage.center_of_mass(weight))
+    striking = ndimage.uniform_filter(edges(image), round(6 * unit(image))) * (weight < 0.5)
+    source = np.unravel_index(np.argmax(striking), weight.shape)
+    rows, columns = offsets(image, *center)
+    copy = sample(blur(image, 0.6 * unit(image)), source[0] + rows / 1.4, source[1] - columns / 1.4)
+    return copy, np.minimum(2 * weight, 1) * (0.2 + 0.45 * severity)
+
+
+@operator(FLOATING, "training")
+def paste_piece(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A piece of the object hangs in a plain place at some distance."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    radius = (1.4 + 1.6 * severity) * unit(image)
+    distance = ndimage.distance_transform_edt(~mask)
+    # Not at the border of the image, where it would look like an object that enters the frame.
+    frame = np.ones(mask.shape, bool)
+    frame[round(3 * unit(image)) : -round(3 * unit(image)), round(3 * unit(image)) : -round(3 * unit(image))] = False
+    places = np.argwhere((distance > 6 * unit(image)) & ~frame & (detail(image) < 0.06))
+    if len(places) == 0:
+        return None
+    place = places[int(rng.random() * len(places))]
+    depth = ndimage.distance_transform_edt(mask)
+    points = np.argwhere(depth >= min(2 * unit(image), depth.max()))
+    source = points[int(rng.random() * len(points))]
+    rows, columns = offsets(image, *place)
+    outline = radius * (1 + 0.25 * noise(image, 3 * unit(image), rng))
+    piece = np.hypot(rows, columns) < np.maximum(outline, 1)
+    return sample(image, source[0] + rows, source[1] + columns, order=0), piece.astype(float)
+
+
+@operator(FLOATING, "training")
+def push_end_away(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The end of the object moves away from the rest and leaves a gap."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    angle = rng.uniform(0, 2 * np.pi)
+    rows, columns = offsets(image, 0, 0)
+    along = rows * np.sin(angle) + columns * np.cos(angle)
+    end = mask & (along > np.quantile(along[mask], rng.uniform(0.55, 0.75)))
+    length = (1.2 + 2.6 * severity) * unit(image)
+    rows, columns = rows - length * np.sin(angle), columns - length * np.cos(angle)
+    inside = (rows >= 0) & (columns >= 0) & (rows < mask.shape[0]) & (columns < mask.shape[1])
+    arrived = inside & (sample(end[..., None].astype(float), rows, columns)[..., 0] > 0.5)
+    left = ndimage.binary_dilation(end, iterations=max(1, round(unit(image)))) & ~(mask & ~end)
+    changed = np.where(arrived[..., None], sample(image, rows, columns), _background(image, mask))
+    return changed, (arrived | left).astype(float)
+
+
+@operator(FLOATING, "evaluation")
+def sever_part(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A strip of background separates a part of the object from the rest."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    angle = rng.uniform(0, 2 * np.pi)
+    rows, columns = offsets(image, 0, 0)
+    along = rows * np.sin(angle) + columns * np.cos(angle)
+    beside = abs(along - np.quantile(along[mask], rng.uniform(0.25, 0.4)))
+    gap = ndimage.binary_dilation(mask, iterations=max(1, round(unit(image)))) & (
+        beside < (0.6 + 1.8 * severity) * unit(image)
+    )
+    return _background(image, mask), gap.astype(float)

@@ -1,0 +1,313 @@
+"""Artifacts of sharpness, smoothness, edges and resolution."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import fft, ndimage
+
+from .places import (
+    blur,
+    detail,
+    edge_band,
+    edges,
+    luminance,
+    offsets,
+    pixel,
+    region,
+    sample,
+    spread,
+    subject,
+    texture,
+    unit,
+)
+from .registry import Changed, operator
+
+
+SMOOTHED = "Over-smoothing of natural textures"
+POLISHED = "Artificial smoothness"
+MELTED = "Loss of fine detail in complex structures"
+BLURRED_EDGES = "Blurred boundaries in fine details"
+SHARPENED = "Over-sharpening artifacts"
+SHARP_PART = "Excessive sharpness in certain image regions"
+ALIASED = "Aliasing along high-contrast edges"
+COARSE_PART = "Resolution inconsistencies within regions"
+FAKE_FOCUS = "Fake depth of field"
+STAGED_FOCUS = "Artificial depth of field in object presentation"
+
+
+def resized(image: NDArray, factor: float, down: Image.Resampling, up: Image.Resampling) -> NDArray:
+    """Made smaller by a factor, and larger again."""
+    height, width = image.shape[:2]
+    smaller = (max(1, round(width / factor)), max(1, round(height / factor)))
+    pixels = Image.fromarray((image * 255).round().astype(np.uint8))
+    return np.asarray(pixels.resize(smaller, down).resize((width, height), up)) / np.float32(255)
+
+
+def disc_blur(image: NDArray, radius: float) -> NDArray:
+    """Blur by a disc, as an open lens does."""
+    reach = int(np.ceil(radius))
+    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    kernel = np.clip(radius + 0.5 - np.hypot(rows, columns), 0, 1)
+    return ndimage.convolve(image, (kernel / kernel.sum())[..., None], mode="nearest")
+
+
+@operator(SMOOTHED, "training")
+def median_of_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    weight = region(texture(image), rng, at_least=0.04)
+    if weight is None:
+        return None
+    size = 2 * round((1 + severity) * pixel(image)) + 1
+    smooth = ndimage.median_filter(image, (size, size, 1), mode="nearest")
+    return smooth, np.minimum(1.5 * weight, 1) * (0.4 + 0.6 * severity)
+
+
+@operator(SMOOTHED, "evaluation")
+def guided_filter_of_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Guided filter with the image as its own guide (He et al., 2010, "Guided Image Filtering")."""
+    weight = region(texture(image), rng, at_least=0.04)
+    if weight is None:
+        return None
+    size = 2 * round(2 * pixel(image)) + 1
+
+    def mean(values: NDArray) -> NDArray:
+        return ndimage.uniform_filter(values, (size, size, 0), mode="nearest")
+
+    average = mean(image)
+    variance = np.maximum(mean(image**2) - average**2, 0)
+    slope = variance / (variance + (0.02 + 0.18 * severity) ** 2)
+    return mean(slope) * image + mean((1 - slope) * average), np.minimum(1.5 * weight, 1)
+
+
+@operator(POLISHED, "training", is_global=True)
+def anisotropic_diffusion(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Smooths within surfaces, not across edges (Perona & Malik, 1990)."""
+    if texture(image).mean() < 0.015:
+        return None
+    changed = image.astype(np.float64)
+    for _ in range(round((4 + 26 * severity) * pixel(image))):
+        flow = np.zeros_like(changed)
+        for axis in (0, 1):
+            step = np.diff(changed, axis=axis)
+            step *= np.exp(-((np.linalg.norm(step, axis=-1, keepdims=True) / 0.13) ** 2))
+            pad = [(0, 0)] * 3
+            pad[axis] = (1, 1)
+            flow += np.diff(np.pad(step, pad), axis=axis)
+        changed += 0.24 * flow
+    return changed, None
+
+
+@operator(POLISHED, "evaluation", is_global=True)
+def kuwahara_filter(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Every pixel becomes the mean of that of the four squares at its corners which varies least (Kuwahara et al.,
+    1976)."""
+    if texture(image).mean() < 0.015:
+        return None
+    reach = max(1, round(pixel(image)))  # the squares have a side of 2 * reach + 1 and share the pixel
+    means, variances = [], []
+    for row, column in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+        origin, size = (row * reach, column * reach, 0), (2 * reach + 1, 2 * reach + 1, 1)
+        mean = ndimage.uniform_filter(image, size, mode="nearest", origin=origin)
+        means.append(mean)
+        square = ndimage.uniform_filter(image**2, size, mode="nearest", origin=origin)
+        variances.append((square - mean**2).sum(-1))
+    best = np.argmin(variances, axis=0)
+    smooth = np.take_along_axis(np.stack(means), best[None, ..., None], axis=0)[0]
+    return image + (0.2 + 0.8 * severity) * (smooth - image), None
+
+
+@operator(MELTED, "training")
+def remove_thin_parts(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Morphological opening and closing: what is thinner than the element goes, bright or dark."""
+    weight = region(edges(image), rng, at_least=0.06)
+    if weight is None:
+        return None
+    size = (round((2 + 2 * severity) * unit(image)),) * 2 + (1,)
+    coarse = ndimage.grey_closing(ndimage.grey_opening(image, size), size)
+    return coarse, np.minimum(2 * weight, 1) * (0.4 + 0.6 * severity)
+
+
+@operator(MELTED, "evaluation")
+def melt(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Displaces what is there by a smooth random field, and mixes the result with a second one."""
+    weight = region(edges(image), rng, at_least=0.06)
+    if weight is None:
+        return None
+    scale = unit(image)
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(float)
+    melted = np.zeros_like(image)
+    for _ in range(4):
+        shift = blur(rng.standard_normal((*image.shape[:2], 2)), 1.2 * scale)
+        shift *= (0.5 + 1.8 * severity) * scale / shift.std()
+        melted += sample(image, rows + shift[..., 0], columns + shift[..., 1]) / 4
+    return melted, np.minimum(2 * weight, 1)
+
+
+@operator(BLURRED_EDGES, "training")
+def blur_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    if weight is None:
+        return None
+    return blur(image, (0.7 + 1.5 * severity) * unit(image)), np.minimum(3 * weight, 1) * edge_band(image, 1.5)
+
+
+@operator(BLURRED_EDGES, "evaluation")
+def interpolate_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Takes the edges out and fills the gap by normalized convolution (Knutsson & Westin, 1993)."""
+    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    if weight is None:
+        return None
+    band = edge_band(image, 1.5)
+    known = (1 - band)[..., None] + 1e-3
+    filled = blur(image * known, 1.5 * unit(image)) / blur(known, 1.5 * unit(image))
+    return filled, np.minimum(3 * weight, 1) * band * (0.3 + 0.7 * severity)
+
+
+@operator(SHARPENED, "training", is_global=True)
+def unsharp_mask(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    return image + (0.2 + 2.8 * severity) * (image - blur(image, pixel(image))), None
+
+
+@operator(SHARPENED, "evaluation", is_global=True)
+def deconvolve(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Deconvolution of an image that was not blurred, which rings (Richardson, 1972; Lucy, 1974)."""
+    sigma = (0.4 + 0.6 * severity) * pixel(image)
+    observed = np.maximum(image.astype(np.float64), 1e-3)
+    estimate = observed.copy()
+    for _ in range(12):
+        estimate *= blur(observed / np.maximum(blur(estimate, sigma), 1e-3), sigma)
+    return estimate, None
+
+
+@operator(SHARP_PART, "training")
+def unsharp_mask_of_part(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    weight = region(detail(image), rng, at_least=0.05)
+    if weight is None:
+        return None
+    crisp = image + (0.7 + 4 * severity) * (image - blur(image, 0.7 * pixel(image)))
+    return crisp, np.minimum(2 * weight, 1)
+
+
+@operator(SHARP_PART, "evaluation")
+def shock_filter_of_part(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Lets every edge grow to a step (Osher & Rudin, 1990), with local contrast raised before."""
+    weight = region(detail(image), rng, at_least=0.05)
+    if weight is None:
+        return None
+    scale = pixel(image)
+    changed = image + (0.1 + 0.9 * severity) * (image - blur(image, 2 * scale))
+    for _ in range(round((1 + 4 * severity) * scale)):
+        smooth = luminance(blur(changed, 0.6 * scale))
+        side = np.sign(ndimage.laplace(smooth))[..., None]
+        higher = ndimage.maximum_filter(changed, (3, 3, 1))
+        lower = ndimage.minimum_filter(changed, (3, 3, 1))
+        changed = changed + 0.3 * np.where(side < 0, higher - changed, np.where(side > 0, lower - changed, 0))
+    return changed, np.minimum(2 * weight, 1) * (0.25 + 0.75 * severity)
+
+
+@operator(ALIASED, "training")
+def point_sample_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    weight = region(edges(image), rng, 0.06, size=(0.25, 0.4))
+    if weight is None:
+        return None
+    factor = max(2, (1.4 + 1.2 * severity) * pixel(image))
+    stepped = resized(image, factor, Image.Resampling.NEAREST, Image.Resampling.NEAREST)
+    return stepped, np.minimum(3 * weight, 1) * edge_band(image, 1.5) * (0.5 + 0.5 * severity)
+
+
+@operator(ALIASED, "evaluation")
+def rasterize_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Edges as drawn without anti-aliasing: each cell of a lattice has the color of the bright or of the dark side."""
+    weight = region(edges(image), rng, 0.06, size=(0.25, 0.4))
+    if weight is None:
+        return None
+    luma, sides = luminance(image), []
+    for sign in (1, -1):
+        share = np.exp(sign * 14 * (luma - 0.5))[..., None]
+        sides.append(blur(image * share, 1.2 * unit(image)) / blur(share, 1.2 * unit(image)))
+    size = max(2, round(2 * pixel(image)))
+    above = ndimage.uniform_filter(luma - (luminance(sides[0]) + luminance(sides[1])) / 2, size)
+    rows, columns = (np.minimum(np.arange(side) // size * size + size // 2, side - 1) for side in luma.shape)
+    drawn = np.where((above[rows[:, None], columns] > 0)[..., None], *sides)
+    return drawn, np.minimum(3 * weight, 1) * edge_band(image, 1.5) * (0.4 + 0.6 * severity)
+
+
+@operator(COARSE_PART, "training")
+def pixelate_part(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    weight = region(detail(image), rng, at_least=0.04, square=True)
+    if weight is None:
+        return None
+    blocks = resized(image, (1.6 + 2.4 * severity) * unit(image), Image.Resampling.BOX, Image.Resampling.NEAREST)
+    return blocks, (weight > 0) * (0.5 + 0.5 * severity)
+
+
+@operator(COARSE_PART, "training")
+def keep_low_frequencies(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Only the first coefficients of a rectangle's cosine transform are left."""
+    weight = region(detail(image), rng, at_least=0.04, square=True)
+    if weight is None:
+        return None
+    (place,) = ndimage.find_objects((weight > 0).astype(int))
+    coefficients = fft.dctn(image[place], axes=(0, 1))
+    kept = [max(2, round(side / (1.5 + 3 * severity) / unit(image))) for side in coefficients.shape[:2]]
+    coefficients[kept[0] :], coefficients[:, kept[1] :] = 0, 0
+    changed = image.copy()
+    changed[place] = np.clip(fft.idctn(coefficients, axes=(0, 1)), 0, 1)
+    return changed, (weight > 0).astype(float)
+
+
+@operator(COARSE_PART, "evaluation")
+def enlarge_part(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A rectangle as if enlarged from a thumbnail, with a sharp border to the rest."""
+    weight = region(detail(image), rng, at_least=0.05, square=True)
+    if weight is None:
+        return None
+    factor = (1.8 + 3.2 * severity) * unit(image)
+    return resized(image, factor, Image.Resampling.BOX, Image.Resampling.BILINEAR), (weight > 0).astype(float)
+
+
+@operator(FAKE_FOCUS, "training")
+def tilt_shift(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Blur that grows with the distance from a horizontal or upright line."""
+    if detail(image).mean() < 0.04:
+        return None
+    axis = int(rng.random() < 0.7)
+    rows, columns = offsets(image, *(rng.uniform(0.25, 0.75, 2) * image.shape[:2]))
+    amount = np.clip((abs(rows if axis else columns) / min(image.shape[:2]) - 0.12) / 0.3, 0, 1)
+    levels = [blur(image, share * (0.6 + 2 * severity) * unit(image)) for share in (0.5, 1)]
+    changed = np.where((amount < 0.5)[..., None], levels[0], levels[1])
+    return changed, np.minimum(2 * amount, 1)
+
+
+@operator(FAKE_FOCUS, "evaluation")
+def defocus_outside_circle(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Blur by a disc that favors bright points, everywhere but in a circle in no relation to the objects."""
+    if detail(image).mean() < 0.04:
+        return None
+    rows, columns = offsets(image, *(rng.uniform(0.25, 0.75, 2) * image.shape[:2]))
+    distance = np.hypot(rows, columns) / min(image.shape[:2])
+    bright = np.exp(3 * luminance(image))[..., None]
+    radius = (0.8 + 2 * severity) * unit(image)
+    changed = disc_blur(image * bright, radius) / disc_blur(bright, radius)
+    return changed, np.clip((distance - rng.uniform(0.2, 0.28)) / 0.12, 0, 1)
+
+
+@operator(STAGED_FOCUS, "training")
+def blur_background(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    mask = subject(image)
+    if mask is None or detail(image)[~mask].mean() < 0.03:
+        return None
+    around = (~mask).astype(np.float32)[..., None]
+    sigma = (0.8 + 2.6 * severity) * unit(image)
+    return blur(image * around, sigma) / (blur(around, sigma) + 1e-4), around[..., 0]
+
+
+@operator(STAGED_FOCUS, "evaluation")
+def defocus_behind_subject(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Blur by a disc that grows with the distance from the subject."""
+    mask = subject(image)
+    if mask is None or detail(image)[~mask].mean() < 0.03:
+        return None
+    background = spread(image, ~mask)
+    distance = ndimage.distance_transform_edt(~mask) / unit(image)
+    near, far = (disc_blur(background, radius * (0.4 + 0.6 * severity) * unit(image)) for radius in (1.6, 3.6))
+    return np.where((distance < 3)[..., None], near, far), (~mask).astype(float)

@@ -1,0 +1,265 @@
+"""Artifacts of texture: noise, repetition, lattices, bleeding."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .places import detail, edges, luminance, noise, offsets, pixel, region, sample, spread, texture, thing, unit
+from .registry import Changed, operator
+
+
+BLED = "Texture bleeding between adjacent regions"
+TILED = "Texture repetition patterns"
+REPEATED = "Repeated element patterns"
+NOISY_PLAIN = "Artificial noise patterns in uniform surfaces"
+NOISY_DETAIL = "Random noise patterns in detailed areas"
+GRID = "Regular grid-like artifacts in textures"
+FREQUENCY = "Frequency domain signatures"
+
+
+def _border_part(mask: NDArray, image: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+    """Distance in units outside an object, and weights that pick a part of its border."""
+    border = ndimage.binary_dilation(mask) & ~mask
+    points = np.argwhere(border & (edges(image) >= np.median(edges(image)[border])))
+    rows, columns = offsets(image, *points[int(rng.random() * len(points))])
+    part = np.clip(3 - np.hypot(rows, columns) / (3.5 * unit(image)), 0, 1)
+    return ndimage.distance_transform_edt(~mask) / unit(image), part
+
+
+@operator(BLED, "training")
+def leak_in_fingers(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The colors at an object's border run outward in fingers of random length."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    distance, part = _border_part(mask, image, rng)
+    length = (1.5 + 4 * severity) * (0.5 + 0.5 * np.clip(noise(image, 2 * unit(image), rng), -1, 1))
+    inside = ndimage.binary_erosion(mask, iterations=max(1, round(unit(image))))
+    leaked = spread(image, inside if inside.any() else mask)
+    return leaked, ((distance < length) & ~mask) * part
+
+
+@operator(BLED, "evaluation")
+def mirror_across_border(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """An object's texture, mirrored at its border, fades out over its surroundings."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    distance, part = _border_part(mask, image, rng)
+    nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    mirrored = sample(image, 2.0 * nearest[0] - rows, 2.0 * nearest[1] - columns)
+    fade = np.clip(1.3 - distance / (2.5 + 4 * severity), 0, 1)
+    return mirrored, np.minimum(fade, 0.4 + 0.6 * severity) * ~mask * part
+
+
+def _tiles(
+    image: NDArray, severity: float, rng: np.random.Generator
+) -> tuple[NDArray, int, NDArray, NDArray, NDArray] | None:
+    """Place, size of a tile, and the rows and columns from its upper left corner; `None` without texture."""
+    score = texture(image)
+    weight = region(score, rng, at_least=0.025, size=(0.3, 0.45))
+    if weight is None:
+        return None
+    size = round(rng.integers(4, 7) * unit(image))
+    row, column = np.unravel_index(np.argmax(score * (weight > 0.5)), score.shape)
+    first = np.clip([row - size // 2, column - size // 2], 0, np.array(score.shape) - size)
+    rows, columns = offsets(image, *first)
+    return np.minimum(3 * weight, 1) * (0.15 + 0.85 * severity), size, rows, columns, first
+
+
+@operator(TILED, "training")
+def tile_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A patch is laid out again and again."""
+    tiles = _tiles(image, severity, rng)
+    if tiles is None:
+        return None
+    weight, size, rows, columns, first = tiles
+    return image[first[0] + rows % size, first[1] + columns % size], weight
+
+
+@operator(TILED, "evaluation")
+def mirror_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A patch is unfolded by mirroring, each column of tiles half a tile lower than the one before."""
+    tiles = _tiles(image, severity, rng)
+    if tiles is None:
+        return None
+    weight, size, rows, columns, first = tiles
+    rows = rows + columns // size * (size // 2)
+    rows, columns = rows % (2 * size), columns % (2 * size)
+    rows, columns = np.minimum(rows, 2 * size - 1 - rows), np.minimum(columns, 2 * size - 1 - columns)
+    return image[first[0] + rows, first[1] + columns], weight
+
+
+def _striking(image: NDArray) -> tuple[int, int] | None:
+    """Row and column of the most striking element, not at the border; `None` if all is plain."""
+    margin = round(4 * unit(image))
+    salience = ndimage.uniform_filter(edges(image), 2 * round(3 * unit(image)) + 1)
+    salience[:margin], salience[-margin:], salience[:, :margin], salience[:, -margin:] = 0, 0, 0, 0
+    if salience.max() < 0.05:
+        return None
+    row, column = np.unravel_index(np.argmax(salience), salience.shape)
+    return int(row), int(column)
+
+
+@operator(REPEATED, "training")
+def stamp_in_a_row(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The most striking element is stamped at equal distances along a line through it."""
+    element = _striking(image)
+    if element is None:
+        return None
+    radius, angle = rng.uniform(2.6, 3.8) * unit(image), rng.uniform(0, np.pi)
+    step = (2 * radius + unit(image)) * np.array([np.sin(angle), np.cos(angle)])
+    changed, weight = image, np.zeros(image.shape[:2])
+    for count in (-3, -2, -1, 1, 2, 3):
+        rows, columns = offsets(image, *np.round(count * step))
+        copy = np.clip((radius - np.hypot(rows - element[0], columns - element[1])) / unit(image) + 0.5, 0, 1)
+        changed = np.where(copy[..., None] > 0, sample(image, rows, columns, order=0), changed)
+        weight = np.maximum(weight, copy)
+    return changed, weight * (0.3 + 0.7 * severity)
+
+
+@operator(REPEATED, "training")
+def stamp_around(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The most striking element is stamped around a point beside it, each copy turned like the hours of a clock."""
+    element = _striking(image)
+    if element is None:
+        return None
+    copies, radius = rng.integers(4, 7), rng.uniform(2.4, 3.4) * unit(image)
+    distance = (radius + 0.5 * unit(image)) / np.sin(np.pi / copies)
+    middle = (np.array(image.shape[:2]) - 1) / 2
+    toward = np.arctan2(*(middle - element)) + rng.uniform(-0.6, 0.6)
+    rows, columns = offsets(image, *(element + distance * np.array([np.sin(toward), np.cos(toward)])))
+    center = np.array(element) - (rows[element], columns[element])
+    changed, weight = image, np.zeros(image.shape[:2])
+    for count in range(1, copies):
+        cosine, sine = np.cos(2 * np.pi * count / copies), np.sin(2 * np.pi * count / copies)
+        turned = center[0] + cosine * rows - sine * columns, center[1] + sine * rows + cosine * columns
+        copy = np.clip((radius - np.hypot(turned[0] - element[0], turned[1] - element[1])) / unit(image) + 0.5, 0, 1)
+        changed = np.where(copy[..., None] > 0, sample(image, *turned), changed)
+        weight = np.maximum(weight, copy)
+    return changed, weight * (0.3 + 0.7 * severity)
+
+
+@operator(REPEATED, "evaluation")
+def repeat_around_center(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A sector of a disc is repeated around its center, as in a kaleidoscope without mirrors."""
+    weight = region(edges(image), rng, 0.06, size=(0.3, 0.45))
+    if weight is None:
+        return None
+    center = ndimage.center_of_mass(weight)
+    rows, columns = offsets(image, *center)
+    sector = 2 * np.pi / rng.integers(4, 7)
+    angle = (np.arctan2(rows, columns) + rng.uniform(0, 2 * np.pi)) % (2 * np.pi)
+    turned = np.arctan2(rows, columns) - angle // sector * sector
+    radius = np.hypot(rows, columns)
+    repeated = sample(image, center[0] + radius * np.sin(turned), center[1] + radius * np.cos(turned))
+    return repeated, np.minimum(3 * weight, 1) * (angle >= sector) * (0.3 + 0.7 * severity)
+
+
+@operator(NOISY_PLAIN, "training")
+def grain_on_plain(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    weight = region(-detail(image), rng, at_least=-0.04, size=(0.16, 0.3))
+    if weight is None:
+        return None
+    grain = noise(image, 0.6 * pixel(image), rng, channels=3)
+    return image + (0.02 + 0.1 * severity) * grain, np.minimum(2 * weight, 1)
+
+
+@operator(NOISY_PLAIN, "evaluation")
+def speckles_on_plain(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Sparse dark and bright specks of a single size."""
+    weight = region(-detail(image), rng, at_least=-0.04, size=(0.16, 0.3))
+    if weight is None:
+        return None
+    size = max(1, round(pixel(image)))
+    values = rng.random([-(-length // size) for length in image.shape[:2]])
+    cells = np.kron(values, np.ones((size, size)))[: image.shape[0], : image.shape[1]]
+    specks = (cells < 0.15).astype(np.float32) - (cells > 0.85)
+    return image + (0.03 + 0.29 * severity) * specks[..., None], np.minimum(2 * weight, 1)
+
+
+@operator(NOISY_DETAIL, "training")
+def grain_on_detail(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    weight = region(texture(image), rng, at_least=0.03, size=(0.22, 0.36))
+    if weight is None:
+        return None
+    grain = noise(image, 0.6 * pixel(image), rng, channels=3)
+    return image + (0.02 + 0.16 * severity) * grain, np.minimum(2 * weight, 1)
+
+
+@operator(NOISY_DETAIL, "evaluation")
+def scramble_detail(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Takes pixels from somewhere near them."""
+    weight = region(texture(image), rng, at_least=0.03, size=(0.22, 0.36))
+    if weight is None:
+        return None
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(float)
+    shift = (1 + 1.5 * severity) * pixel(image) * rng.standard_normal((2, *image.shape[:2]))
+    shift = shift * (rng.random(image.shape[:2]) < 0.1 + 0.9 * severity)
+    return sample(image, rows + shift[0], columns + shift[1], order=0), np.minimum(2 * weight, 1)
+
+
+@operator(GRID, "training")
+def draw_grid(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Lines at equal distances, dark or bright."""
+    weight = region(texture(image), rng, at_least=0.025, size=(0.3, 0.48))
+    if weight is None:
+        return None
+    period, width = round(rng.integers(3, 6) * unit(image)), max(1, round(0.8 * unit(image)))
+    start = rng.integers(0, period, 2)
+    rows, columns = offsets(image, *start)
+    lines = (rows % period < width) | (columns % period < width)
+    color = 0 if luminance(image)[weight > 0].mean() > 0.4 else 1
+    drawn = image + (0.08 + 0.35 * severity) * lines[..., None] * (color - image)
+    return drawn, np.minimum(3 * weight, 1)
+
+
+@operator(GRID, "training")
+def weave(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Bright and dark knots alternate as in a woven cloth: the product of two sines."""
+    weight = region(texture(image), rng, at_least=0.025, size=(0.3, 0.48))
+    if weight is None:
+        return None
+    rows, columns = (
+        np.sin(2 * np.pi * (offset / (rng.uniform(4, 7) * unit(image)) + rng.random()))
+        for offset in offsets(image, 0, 0)
+    )
+    return image + ((0.03 + 0.2 * severity) * rows * columns)[..., None], np.minimum(3 * weight, 1)
+
+
+@operator(GRID, "evaluation")
+def step_blocks(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Square blocks that differ in brightness, as after coarse quantization of their means."""
+    weight = region(texture(image), rng, at_least=0.025, size=(0.3, 0.48))
+    if weight is None:
+        return None
+    period = round(rng.integers(3, 6) * unit(image))
+    rows, columns = (offset.astype(int) // period for offset in offsets(image, *(-rng.integers(0, period, 2))))
+    # Neighbors differ in sign, so that no two blocks join.
+    level = rng.uniform(0.6, 1.4, (rows.max() + 1, columns.max() + 1))[rows, columns] * (
+        1 - 2 * ((rows + columns) % 2)
+    )
+    return image + ((0.02 + 0.1 * severity) * level)[..., None], np.minimum(3 * weight, 1)
+
+
+@operator(FREQUENCY, "training", is_global=True)
+def add_gratings(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Two oblique sine gratings: single peaks in the spectrum."""
+    rows, columns = offsets(image, 0, 0)
+    pattern = np.zeros(image.shape[:2])
+    for angle in rng.uniform(0, np.pi) + np.array([0, np.pi * rng.uniform(0.3, 0.5)]):
+        frequency = rng.uniform(0.22, 0.36) / pixel(image)
+        along = rows * np.sin(angle) + columns * np.cos(angle)
+        pattern += np.sin(2 * np.pi * (frequency * along + rng.random()))
+    return image + ((0.015 + 0.07 * severity) * pattern)[..., None], None
+
+
+@operator(FREQUENCY, "evaluation", is_global=True)
+def uneven_upsampling(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Gains that repeat every few pixels, as a transposed convolution leaves them (Odena et al., 2016,
+    "Deconvolution and Checkerboard Artifacts"): replicas of the whole spectrum."""
+    gain = np.zeros(image.shape[:2])
+    for offset, period in zip(offsets(image, 0, 0), rng.permutation([2, 3]), strict=True):
+        gain += rng.permutation(np.linspace(-1, 1, period))[np.floor(offset / pixel(image)).astype(int) % period]
+    return image * (1 + (0.02 + 0.13 * severity) * gain[..., None]), None
