@@ -165,7 +165,8 @@ class ArtifactSiglipConfig(SiglipConfig):
     @property
     def grid_size(self) -> int:
         """Number of patches along each side of an image of `vision_config.image_size`."""
-        return self.vision_config.image_size // self.vision_config.patch_size
+        vision_config: Any = self.vision_config
+        return vision_config.image_size // vision_config.patch_size
 
     def validate_towers(self):
         """Check that the towers fit each other and the heads."""

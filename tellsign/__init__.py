@@ -1,17 +1,32 @@
 """tellsign: tell AI-generated images from real ones, and show why.
 
-Importing the package registers WaveFreq with the Auto classes of transformers. It is the only import with an effect.
+Importing the package registers WaveFreq and ArtifactSiglip with the Auto classes of transformers, and the pipeline
+"artifact-explanation". It is the only import with an effect.
 """
 
 from pathlib import Path
 
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForImageClassification
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForImageClassification,
+    AutoModelForZeroShotImageClassification,
+    AutoProcessor,
+    SiglipImageProcessor,
+    SiglipProcessor,
+)
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from tellsign._version import __version__
+from tellsign.configuration.configuration_artifact_siglip import ArtifactSiglipConfig
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
+from tellsign.modeling.modeling_artifact_siglip import ArtifactSiglipModel
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification, WaveFreqModel
+from tellsign.pipelines.annotation import annotate
+from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
 
 
 AutoConfig.register(WaveFreqConfig.model_type, WaveFreqConfig, exist_ok=True)
@@ -21,15 +36,36 @@ AutoImageProcessor.register(
     WaveFreqConfig, image_processor_classes={"torchvision": WaveFreqImageProcessor}, exist_ok=True
 )
 
+AutoConfig.register(ArtifactSiglipConfig.model_type, ArtifactSiglipConfig, exist_ok=True)
+AutoModel.register(ArtifactSiglipConfig, ArtifactSiglipModel, exist_ok=True)
+AutoModelForZeroShotImageClassification.register(ArtifactSiglipConfig, ArtifactSiglipModel, exist_ok=True)
+AutoImageProcessor.register(
+    ArtifactSiglipConfig, image_processor_classes={"torchvision": SiglipImageProcessor}, exist_ok=True
+)
+AutoProcessor.register(ArtifactSiglipConfig, SiglipProcessor, exist_ok=True)
+
 DEFAULT_MODEL = Path(__file__).parent / "default"
 """Folder of the packaged detector, for `from_pretrained`."""
 
+if "artifact-explanation" not in PIPELINE_REGISTRY.get_supported_tasks():
+    PIPELINE_REGISTRY.register_pipeline(
+        "artifact-explanation",
+        pipeline_class=ArtifactExplanationPipeline,
+        pt_model=AutoModelForImageClassification,
+        default=(str(DEFAULT_MODEL), "main"),  # type: ignore[arg-type]
+        type="image",
+    )
+
 __all__ = [
     "DEFAULT_MODEL",
+    "ArtifactExplanationPipeline",
+    "ArtifactSiglipConfig",
+    "ArtifactSiglipModel",
     "WaveFreqConfig",
     "WaveFreqForImageClassification",
     "WaveFreqImageProcessor",
     "WaveFreqModel",
     "__version__",
+    "annotate",
     "load_image",
 ]

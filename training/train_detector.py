@@ -248,7 +248,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     # The averaged weights in float32, as they are loaded: the Trainer's own prediction would run under autocast.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    refresh_statistics(model, train_images, augmentation, batches=min(100, trainer.state.max_steps))
+    batches = min(100, trainer.state.max_steps)
+    refresh_statistics(model, train_images, augmentation, batches, training_args.train_batch_size)
     logits, labels = predict_logits(model, validation_images), validation_images.labels.numpy()
     model.config.temperature = fit_temperature(logits, labels)
     probabilities = fake_probability(logits, model.config.temperature)

@@ -1,0 +1,268 @@
+# Copyright 2026 The tellsign authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""PyTorch ArtifactSiglip model."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import SiglipModel
+from transformers import initialization as init
+from transformers.models.siglip.modeling_siglip import SiglipOutput
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, auto_docstring
+from transformers.utils.generic import can_return_tuple
+
+from tellsign.configuration.configuration_artifact_siglip import ArtifactSiglipConfig
+
+
+@auto_docstring(custom_intro="Output of [`ArtifactSiglipModel`].")
+@dataclass
+class ArtifactSiglipOutput(SiglipOutput):
+    r"""
+    loss (`torch.FloatTensor` of shape `()`, *optional*, returned if there are labels of any kind or `return_loss`):
+        Weighted sum of the terms in `loss_dict`.
+    logits_per_image (`torch.FloatTensor` of shape `(batch_size, num_texts)`, *optional*, returned with `input_ids`):
+        Scaled and shifted cosine similarity of images and texts. Its sigmoid is the probability that they match.
+    logits_per_text (`torch.FloatTensor` of shape `(num_texts, batch_size)`, *optional*, returned with `input_ids`):
+        The same, transposed.
+    text_embeds (`torch.FloatTensor` of shape `(num_texts, hidden_size)`, *optional*, returned with `input_ids`):
+        Pooled outputs of the text tower, of unit length.
+    image_embeds (`torch.FloatTensor` of shape `(batch_size, hidden_size)`):
+        Pooled outputs of the vision tower, of unit length.
+    text_model_output (`BaseModelOutputWithPooling`, *optional*, returned with `input_ids`):
+        Output of the text tower.
+    vision_model_output (`BaseModelOutputWithPooling`):
+        Output of the vision tower.
+    logits (`torch.FloatTensor` of shape `(batch_size, config.num_labels)`):
+        Scores of real and fake before softmax.
+    artifact_logits (`torch.FloatTensor` of shape `(batch_size, num_artifacts)`):
+        Score of each artifact before sigmoid and before calibration. [`~ArtifactSiglipModel.post_process_artifacts`]
+        makes probabilities of them.
+    patch_logits (`torch.FloatTensor` of shape `(batch_size, num_artifacts, rows, columns)`):
+        Score of each artifact in each patch before sigmoid.
+    loss_dict (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
+        The terms of the loss before they are weighted, by name: `"artifact"`, `"patch"`, `"label"`, `"contrastive"`.
+    """
+
+    logits: torch.Tensor | None = None
+    artifact_logits: torch.Tensor | None = None
+    patch_logits: torch.Tensor | None = None
+    loss_dict: dict[str, torch.Tensor] | None = None
+
+
+def _binary_cross_entropy(name: str, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean over the targets other than -100, in float32; 0 if there are none."""
+    if targets.shape != logits.shape:
+        raise ValueError(f"{name} has shape {tuple(targets.shape)}, expected {tuple(logits.shape)}")
+    known = targets != -100
+    loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none")
+    return loss.masked_fill(~known, 0).sum() / known.sum().clamp(min=1)
+
+
+@auto_docstring(
+    custom_intro="""
+    SigLIP (arXiv 2303.15343) for small images, with heads that tell real from fake, and which artifacts are in an
+    image and where.
+
+    A linear layer scores each artifact in each patch. Its score for the image is that of another linear layer on the
+    pooled output plus a smooth maximum of the patches' scores, the logarithm of their mean exponential (Pinheiro and
+    Collobert, 2015, arXiv 1411.6228). `vision_model` is a [`SiglipVisionModel`] that saves on its own.
+    """
+)
+class ArtifactSiglipModel(SiglipModel):
+    config: ArtifactSiglipConfig
+    config_class = ArtifactSiglipConfig
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: ArtifactSiglipConfig):
+        super().__init__(config)
+        hidden_size, num_artifacts = self.vision_model.config.hidden_size, len(config.artifact_labels)
+        self.classifier = nn.Linear(hidden_size, len(config.id2label or {}))
+        self.artifact_classifier = nn.Linear(hidden_size, num_artifacts)
+        self.patch_classifier = nn.Linear(hidden_size, num_artifacts)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, ArtifactSiglipModel):
+            init.constant_(module.logit_scale, self.config.logit_scale_init_value)
+            init.constant_(module.logit_bias, self.config.logit_bias_init_value)
+
+    @can_return_tuple
+    @auto_docstring
+    def forward(  # type: ignore[misc] # as in SigLIP, position_ids is also one of TransformersKwargs
+        self,
+        input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        return_loss: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+        labels: torch.LongTensor | None = None,
+        artifact_labels: torch.Tensor | None = None,
+        artifact_masks: torch.Tensor | None = None,
+        text_labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> ArtifactSiglipOutput:
+        r"""
+        input_ids (`torch.LongTensor` of shape `(num_texts, sequence_length)`, *optional*):
+            Texts, each padded to `config.text_config.max_position_embeddings`. Left out, only the vision tower runs.
+        pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+            Normalized images from [`SiglipImageProcessor`], of `config.vision_config.image_size`.
+        return_loss (`bool`, *optional*):
+            Whether the i-th text describes the i-th image and no other, and the loss on pairs is wanted. For any
+            other relation of images and texts pass `text_labels`.
+        interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
+            Whether to take images of other sizes, by interpolated position embeddings.
+        labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
+            Real or fake, indices in `[0, ..., config.num_labels - 1]`, or -100 for not known. Cross entropy.
+        artifact_labels (`torch.Tensor` of shape `(batch_size, num_artifacts)`, *optional*):
+            1 for the artifacts that are there, 0 for the others, -100 for not known. Binary cross entropy.
+        artifact_masks (`torch.Tensor` of shape `(batch_size, num_artifacts, rows, columns)`, *optional*):
+            For each patch how much of it shows the artifact, in [0, 1], or -100 for not known. Binary cross entropy;
+            an artifact whose label is -100 does not count.
+        text_labels (`torch.Tensor` of shape `(batch_size, num_texts)`, *optional*):
+            1 where the text is true of the image, 0 where it is not, -100 for not known. SigLIP's loss, summed over
+            texts.
+
+        Raises:
+            ValueError: If images have another number of channels or another size than configured, or labels another
+                shape than what they are labels of.
+
+        Example:
+
+        ```python
+        >>> import torch
+        >>> from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
+
+        >>> model = ArtifactSiglipModel(ArtifactSiglipConfig()).eval()
+        >>> outputs = model(pixel_values=torch.zeros(1, 3, 32, 32))
+        >>> outputs.artifact_logits.shape, outputs.patch_logits.shape
+        (torch.Size([1, 70]), torch.Size([1, 70, 8, 8]))
+        ```
+        """
+        grid = self._grid_of(pixel_values, interpolate_pos_encoding)
+        vision_outputs = self.get_image_features(pixel_values, interpolate_pos_encoding, **kwargs)
+        pooled = vision_outputs.pooler_output
+        patch_logits = self.patch_classifier(vision_outputs.last_hidden_state).transpose(1, 2).unflatten(2, grid)
+        smooth_maximum = patch_logits.float().flatten(2).logsumexp(2) - math.log(grid[0] * grid[1])
+        artifact_logits = self.artifact_classifier(pooled) + smooth_maximum.to(pooled.dtype)
+        logits = self.classifier(pooled)
+        image_embeds = nn.functional.normalize(pooled, dim=-1)
+
+        text_outputs: Any = None
+        text_embeds = logits_per_image = logits_per_text = None
+        if input_ids is not None:
+            text_outputs = self.get_text_features(input_ids, attention_mask, position_ids, **kwargs)
+            text_embeds = nn.functional.normalize(text_outputs.pooler_output, dim=-1)
+            logits_per_image = image_embeds @ text_embeds.t() * self.logit_scale.exp() + self.logit_bias
+            logits_per_text = logits_per_image.t()
+            if return_loss and text_labels is None:
+                text_labels = torch.eye(len(text_embeds), device=text_embeds.device)
+
+        outputs = ArtifactSiglipOutput(
+            logits_per_image=logits_per_image,
+            logits_per_text=logits_per_text,
+            text_embeds=text_embeds,
+            image_embeds=image_embeds,
+            text_model_output=text_outputs,
+            vision_model_output=vision_outputs,
+            logits=logits,
+            artifact_logits=artifact_logits,
+            patch_logits=patch_logits,
+        )
+        loss_dict = self._losses(outputs, labels, artifact_labels, artifact_masks, text_labels)
+        if loss_dict:
+            coefficients = {
+                "artifact": 1.0,
+                "patch": self.config.patch_loss_coefficient,
+                "label": self.config.label_loss_coefficient,
+                "contrastive": self.config.contrastive_loss_coefficient,
+            }
+            outputs.loss = torch.stack([coefficients[name] * loss for name, loss in loss_dict.items()]).sum()
+            outputs.loss_dict = loss_dict
+        return outputs
+
+    def post_process_artifacts(self, artifact_logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        r"""
+        Calibrated probabilities of the artifacts, and which of them are there.
+
+        Args:
+            artifact_logits (`torch.FloatTensor` of shape `(batch_size, num_artifacts)`):
+                As [`ArtifactSiglipOutput`] has them.
+
+        Returns:
+            `torch.FloatTensor` in [0, 1] and `torch.BoolTensor`, both of shape `(batch_size, num_artifacts)`: the
+            sigmoid of the logits divided by `config.artifact_temperatures`, and whether it reaches
+            `config.artifact_thresholds`. 0 and `False` for all but `config.trained_artifacts`.
+        """
+        config, device = self.config, artifact_logits.device
+        temperatures = torch.tensor(config.artifact_temperatures, device=device)
+        thresholds = torch.tensor(config.artifact_thresholds, device=device)
+        trained = torch.tensor([name in config.trained_artifacts for name in config.artifact_labels], device=device)
+        probabilities = torch.sigmoid(artifact_logits.float() / temperatures) * trained
+        return probabilities, (probabilities >= thresholds) & trained
+
+    def _grid_of(self, pixel_values: torch.Tensor | None, interpolate_pos_encoding: bool) -> tuple[int, int]:
+        """Number of rows and columns of patches, if the images can be taken."""
+        vision_config = self.vision_model.config
+        if pixel_values is None:
+            raise ValueError("pixel_values is missing")
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != vision_config.num_channels:
+            raise ValueError(
+                f"pixel_values has shape {tuple(pixel_values.shape)}, expected (batch_size, "
+                f"{vision_config.num_channels}, height, width)"
+            )
+        height, width = pixel_values.shape[-2:]
+        size, patch_size = vision_config.image_size, vision_config.patch_size
+        if not interpolate_pos_encoding and (height, width) != (size, size):
+            raise ValueError(
+                f"image size {height}x{width}: expected {size}x{size}, or interpolate_pos_encoding=True for others"
+            )
+        if height % patch_size or width % patch_size or not height or not width:
+            raise ValueError(f"image size {height}x{width}: height and width must be multiples of {patch_size}")
+        return height // patch_size, width // patch_size
+
+    def _losses(
+        self,
+        outputs: Any,  # an ArtifactSiglipOutput, whose fields are all optional
+        labels: torch.Tensor | None,
+        artifact_labels: torch.Tensor | None,
+        artifact_masks: torch.Tensor | None,
+        text_labels: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
+        """The terms of the loss for which there are labels."""
+        losses = {}
+        if labels is not None:
+            loss = nn.functional.cross_entropy(outputs.logits.float(), labels, reduction="sum", ignore_index=-100)
+            losses["label"] = loss / (labels != -100).sum().clamp(min=1)
+        if artifact_labels is not None:
+            losses["artifact"] = _binary_cross_entropy("artifact_labels", outputs.artifact_logits, artifact_labels)
+        if artifact_masks is not None:
+            if artifact_labels is not None:
+                artifact_masks = artifact_masks.masked_fill(artifact_labels[..., None, None] == -100, -100)
+            losses["patch"] = _binary_cross_entropy("artifact_masks", outputs.patch_logits, artifact_masks)
+        if text_labels is not None:
+            if outputs.logits_per_image is None:
+                raise ValueError("text_labels are labels of texts, but input_ids is missing")
+            loss = _binary_cross_entropy("text_labels", outputs.logits_per_image, text_labels)
+            # SigLIP's is a sum over texts.
+            losses["contrastive"] = loss * outputs.logits_per_image.shape[1]
+        return losses
+
+
+__all__ = ["ArtifactSiglipModel", "ArtifactSiglipOutput"]

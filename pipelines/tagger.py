@@ -1,0 +1,291 @@
+"""Names artifacts in images and says where they are, by an ArtifactSiglip or any CLIP or SigLIP."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypedDict, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedModel, ProcessorMixin
+
+from .localization import Box, box_of, heat_map, whole_image
+
+
+Mode = Literal["calibrated", "softmax", "independent"]
+# For each type of model the mode that it has unless another one is asked for.
+DEFAULT_MODES: dict[str, Mode] = {"artifact_siglip": "calibrated", "clip": "softmax", "siglip": "independent"}
+DEFAULT_THRESHOLDS = {"softmax": 0.05, "independent": 0.5}
+TEMPLATE = "a photo with {}"
+NEUTRAL_TEXT = "a photo"
+
+SEED_ARTIFACTS: tuple[str, ...] = (
+    "Discontinuous surfaces",
+    "Floating or disconnected components",
+    "Irregular proportions in mechanical components",
+    "Unrealistic specular highlights",
+    "Anatomically incorrect paw structures",
+    "Physically impossible structural elements",
+    "Multiple light source conflicts",
+    "Scale inconsistencies within single objects",
+    "Spatial relationship errors",
+    "Aliasing along high-contrast edges",
+    "Artificial enhancement artifacts",
+    "Misaligned body panels",
+    "Distorted window reflections",
+    "Anatomically impossible joint configurations",
+    "Unnatural pose artifacts",
+    "Color coherence breaks",
+    "Unnatural color transitions",
+    "Abruptly cut off objects",
+    "Ghosting effects: Semi-transparent duplicates of elements",
+    "Cinematization Effects",
+    "Artificial smoothness",
+    "Movie-poster like composition of ordinary scenes",
+    "Dramatic lighting that defies natural physics",
+    "Synthetic material appearance",
+    "Multiple inconsistent shadow sources",
+    "Exaggerated characteristic features",
+    "Impossible foreshortening in animal bodies",
+    "Scale inconsistencies within the same object class",
+)
+"""The names that this project's predecessor found in its 122 published images. It chose among 34, by a softmax over
+CLIP's similarities; the six names that it never found are not published."""
+
+
+class TaggedArtifact(TypedDict):
+    """An artifact in an image.
+
+    `score` is its probability in [0, 1]; `box` is in pixels of the image; `heatmap`, float32 of shape
+    `(height, width)` in [0, 1], is how strongly each pixel shows it.
+    """
+
+    label: str
+    score: float
+    box: Box
+    heatmap: NDArray[np.float32]
+
+
+class ArtifactTagger:
+    """Names the artifacts in images and their places.
+
+    Args:
+        model (`PreTrainedModel`): An ArtifactSiglip, a CLIP or a SigLIP.
+        processor (`ProcessorMixin`): Its image processor and tokenizer.
+        candidate_labels (`list[str]`, *optional*):
+            Names to choose from. By default the trained artifacts of an ArtifactSiglip in its mode `"calibrated"`, and
+            otherwise `SEED_ARTIFACTS`.
+        mode (`str`, *optional*):
+            What a score is. Default for ArtifactSiglip is `"calibrated"`: the probability by its own heads, the
+            thresholds are those of its configuration, and places are where its patches show the artifact. The other
+            modes compare the image with the text "a photo with <name>", and places are where patches resemble it.
+            Default for CLIP is `"softmax"`: relative to the other names, with the threshold 0.05. Default for SigLIP
+            is `"independent"`: the probability that the text fits, with the threshold 0.5; for CLIP, which has no such
+            probability, that it fits better than "a photo" does.
+
+    Raises:
+        ValueError: If the model is of another type, the mode is unknown or not one of this model's, a name occurs
+            twice, or is none that the model was made for in the mode `"calibrated"`.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: ProcessorMixin,
+        *,
+        candidate_labels: Sequence[str] | None = None,
+        mode: Mode | None = None,
+    ):
+        self.model_type = model.config.model_type
+        if self.model_type not in DEFAULT_MODES:
+            raise ValueError(
+                f"{model.name_or_path}: is a model of type {self.model_type}, expected {', '.join(DEFAULT_MODES)}"
+            )
+        self.mode: Mode = DEFAULT_MODES[self.model_type] if mode is None else mode
+        if self.mode not in get_args(Mode):
+            raise ValueError(f"mode={mode!r} is not one of {', '.join(get_args(Mode))}")
+        if self.mode == "calibrated" and self.model_type != "artifact_siglip":
+            raise ValueError(f"mode='calibrated': only for artifact_siglip, the model is of type {self.model_type}")
+        self.model = model.eval()
+        self.processor = processor
+        if candidate_labels is None:
+            candidate_labels = model.config.trained_artifacts if self.mode == "calibrated" else SEED_ARTIFACTS
+        self.candidate_labels = self._checked(candidate_labels)
+        self._text_embeds: dict[tuple[str, ...], torch.Tensor] = {}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        candidate_labels: Sequence[str] | None = None,
+        mode: Mode | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        **kwargs,
+    ) -> "ArtifactTagger":
+        """Loads model and processor.
+
+        Args:
+            name (`str` or `Path`): A folder or a repository on the Hub.
+            candidate_labels, mode: As for the class.
+            device (`str` or `torch.device`, *optional*): Where to compute. The CPU by default.
+            dtype (`torch.dtype`, *optional*): What to compute in. float32 by default.
+            kwargs: Passed on to every `from_pretrained`: `subfolder`, `revision`, `token`, `cache_dir`,
+                `local_files_only`, `trust_remote_code`.
+
+        Raises:
+            ValueError: As for the class. The type of the model is checked before its weights are loaded.
+        """
+        config = AutoConfig.from_pretrained(name, **kwargs)
+        if config.model_type not in DEFAULT_MODES:
+            raise ValueError(f"{name}: is a model of type {config.model_type}, expected {', '.join(DEFAULT_MODES)}")
+        model = AutoModel.from_pretrained(name, config=config, dtype=dtype or torch.float32, **kwargs)
+        processor = AutoProcessor.from_pretrained(name, **kwargs)
+        return cls(model.to(device), processor, candidate_labels=candidate_labels, mode=mode)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Saves model and processor, for [`~ArtifactTagger.from_pretrained`]."""
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        images: Sequence[Image.Image],
+        *,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        candidate_labels: Sequence[str] | None = None,
+    ) -> list[list[TaggedArtifact]]:
+        """Names the artifacts of each image.
+
+        Args:
+            images (`list[PIL.Image.Image]`): RGB, of any sizes.
+            threshold (`float`, *optional*): Least score in [0, 1] of what is named, instead of the mode's.
+            top_k (`int`, *optional*): Largest number of artifacts of an image.
+            candidate_labels (`list[str]`, *optional*): Names to choose from, instead of the tagger's.
+
+        Returns:
+            For each image its artifacts, the likeliest first; none if nothing was found. Of an ArtifactSiglip in the
+            mode `"calibrated"`, artifacts that it was not trained on are never named, and the place of a global one is
+            the whole image.
+
+        Raises:
+            ValueError: If threshold or number are out of range, or names are not as described.
+        """
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"threshold={threshold} must lie in [0, 1]")
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k={top_k} must be at least 1")
+        labels = self.candidate_labels if candidate_labels is None else self._checked(candidate_labels)
+        if not images or not labels:
+            return [[] for _ in images]
+        # CLIP's own center crop would leave the borders without a place.
+        size = self.model.config.vision_config.image_size
+        options = {"do_center_crop": False} if self.model_type == "clip" else {}
+        pixel_values = self.processor.image_processor(
+            list(images), size={"height": size, "width": size}, return_tensors="pt", **options
+        )["pixel_values"].to(self.model.device, self.model.dtype)
+        score = self._scores_by_heads if self.mode == "calibrated" else self._scores_by_texts
+        scores, chosen, maps = score(pixel_values, labels, threshold)
+
+        global_artifacts = self.model.config.global_artifacts if self.mode == "calibrated" else []
+        answers = []
+        for image, image_scores, image_chosen, image_maps in zip(images, scores, chosen, maps, strict=True):
+            artifacts: list[TaggedArtifact] = []
+            for index in np.argsort(-image_scores, kind="stable"):
+                if not image_chosen[index] or len(artifacts) == top_k:
+                    continue
+                heat = heat_map(image_maps[index], image.height, image.width)
+                is_global = labels[index] in global_artifacts
+                artifacts.append(
+                    {
+                        "label": labels[index],
+                        "score": float(image_scores[index]),
+                        "box": whole_image(image.height, image.width) if is_global else box_of(heat),
+                        "heatmap": heat,
+                    }
+                )
+            answers.append(artifacts)
+        return answers
+
+    def _checked(self, labels: Sequence[str]) -> tuple[str, ...]:
+        labels = tuple(labels)
+        if len(set(labels)) != len(labels):
+            raise ValueError("candidate_labels: a name occurs twice")
+        if self.mode == "calibrated":
+            if unknown := [label for label in labels if label not in self.model.config.artifact_labels]:
+                raise ValueError(
+                    f"candidate_labels: {unknown[0]!r} is not an artifact that the model has a head for; "
+                    "mode='independent' compares the image with any text"
+                )
+        return labels
+
+    def _scores_by_heads(
+        self, pixel_values: torch.Tensor, labels: tuple[str, ...], threshold: float | None
+    ) -> tuple[NDArray, NDArray, NDArray]:
+        """Scores and choices, of shape `(num_images, num_labels)`, and maps with rows and columns after that."""
+        outputs, config = self.model(pixel_values=pixel_values), self.model.config
+        columns = [config.artifact_labels.index(label) for label in labels]
+        probabilities, present = self.model.post_process_artifacts(outputs.artifact_logits)
+        if threshold is not None:
+            trained = torch.tensor([label in config.trained_artifacts for label in config.artifact_labels])
+            present = (probabilities >= threshold) & trained.to(present.device)
+        maps = outputs.patch_logits[:, columns].float().sigmoid()
+        return probabilities[:, columns].cpu().numpy(), present[:, columns].cpu().numpy(), maps.cpu().numpy()
+
+    def _scores_by_texts(
+        self, pixel_values: torch.Tensor, labels: tuple[str, ...], threshold: float | None
+    ) -> tuple[NDArray, NDArray, NDArray]:
+        """The same by similarity with texts."""
+        if labels not in self._text_embeds:
+            self._text_embeds = {labels: self._embed([*(TEMPLATE.format(label) for label in labels), NEUTRAL_TEXT])}
+        texts = self._text_embeds[labels]
+        outputs = self.model.get_image_features(pixel_values)
+        images = nn.functional.normalize(outputs.pooler_output.float(), dim=-1)
+        logits = images @ texts.T * self.model.logit_scale.float().exp()
+        if self.mode == "softmax":
+            scores = logits[:, :-1].softmax(-1)
+        elif self.model_type == "clip":
+            scores = (logits[:, :-1] - logits[:, -1:]).sigmoid()
+        else:
+            scores = (logits[:, :-1] + self.model.logit_bias.float()).sigmoid()
+
+        patches = nn.functional.normalize(self._patch_embeds(outputs.last_hidden_state).float(), dim=-1)
+        similarities = (patches @ texts[:-1].T).transpose(1, 2)
+        lowest, highest = similarities.aminmax(dim=-1, keepdim=True)
+        maps = (similarities - lowest) / (highest - lowest).clamp(min=torch.finfo(torch.float32).tiny)
+        side = math.isqrt(maps.shape[-1])
+        present = scores >= (DEFAULT_THRESHOLDS[self.mode] if threshold is None else threshold)
+        return scores.cpu().numpy(), present.cpu().numpy(), maps.unflatten(-1, (side, side)).cpu().numpy()
+
+    def _embed(self, texts: list[str]) -> torch.Tensor:
+        """Embeddings of texts, of unit length, shape `(num_texts, hidden_size)`, float32."""
+        # SigLIP pools its text at the last of all positions, and so needs texts of full length.
+        length = self.model.config.text_config.max_position_embeddings
+        inputs = self.processor.tokenizer(
+            texts,
+            padding="longest" if self.model_type == "clip" else "max_length",
+            max_length=length,
+            truncation=True,
+            return_tensors="pt",
+        ).to(self.model.device)
+        return nn.functional.normalize(self.model.get_text_features(**inputs).pooler_output.float(), dim=-1)
+
+    def _patch_embeds(self, last_hidden_state: torch.Tensor) -> torch.Tensor:
+        """What the model's own way from patches to an image's embedding makes of each patch alone.
+
+        As in MaskCLIP (Zhou et al., 2022, arXiv 2112.01071). Shape `(num_images, num_patches, hidden_size)`.
+        """
+        vision_model = self.model.vision_model
+        if self.model_type == "clip":
+            return self.model.visual_projection(vision_model.post_layernorm(last_hidden_state[:, 1:]))
+        # Attention over a single patch is the value of that patch.
+        return vision_model.head(last_hidden_state.flatten(0, 1)[:, None]).unflatten(0, last_hidden_state.shape[:2])
+
+
+__all__ = ["SEED_ARTIFACTS", "ArtifactTagger", "TaggedArtifact"]

@@ -1,0 +1,169 @@
+import io
+import json
+
+import numpy as np
+import pytest
+import typer
+from datasets import Dataset
+from PIL import Image
+from sklearn.metrics import f1_score
+from typer.testing import CliRunner
+
+from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.training.data import load_sources
+from tellsign.training.evaluate_explanations import (
+    Answers,
+    answer,
+    box_overlap,
+    format_scores,
+    intervals_of,
+    main,
+    real_images,
+    silence_scores,
+    tagging_scores,
+)
+from tellsign.training.planting import operators_of, plantable, planted_images
+from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
+
+
+def decoded(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+class Oracle:
+    """Answers with what was planted in an image, and a heat map that is the mask; mutes what `known` leaves out."""
+
+    def __init__(self, rows: list[dict], known: list[str]):
+        self.model = make_tagger_model()
+        self.truth = {decoded(row["image"]["bytes"]).tobytes(): row["artifacts"] for row in rows}
+        self.known = known
+
+    def __call__(self, images, *, candidate_labels, threshold=0.5):
+        answers = []
+        for image in images:
+            planted = {artifact["label"]: artifact for artifact in self.truth[image.tobytes()]}
+            found = []
+            for name in candidate_labels:
+                score = 0.9 if name in planted and name in self.known else 0.1
+                if score >= threshold:
+                    heat = decoded(planted[name]["mask"]["bytes"]) if name in planted else np.zeros((32, 32))
+                    box = planted[name]["box"] if name in planted else {"xmin": 0, "ymin": 0, "xmax": 32, "ymax": 32}
+                    found.append({"label": name, "score": score, "box": box, "heatmap": heat})
+            answers.append(found)
+        return answers
+
+
+@pytest.fixture
+def rows(parquet) -> list[dict]:
+    dataset = load_sources(parquet, "train")
+    planted = planted_images(dataset, "evaluation", untouched=0.0)
+    return [row for row in planted if row["artifacts"]]
+
+
+@pytest.fixture
+def random_answers() -> Answers:
+    generator = np.random.default_rng(0)
+    present, chosen = generator.random((2, 200, 5)) < 0.3
+    pointed = np.where(present & (np.arange(5) < 3), generator.integers(0, 2, (200, 5)), np.nan)
+    return Answers(present, generator.random((200, 5)), chosen, pointed, pointed * 0.5)
+
+
+def test_a_tagger_that_knows_the_truth_has_perfect_scores(rows):
+    scores = tagging_scores(answer(Oracle(rows, plantable()), rows, plantable(), batch_size=5))
+    shuffled = scores.pop("shuffled_jaccard")
+    assert shuffled < 0.5
+    assert scores == {name: 1.0 for name in scores}
+
+
+def test_a_tagger_that_names_nothing_scores_nothing_but_its_places_count(rows):
+    scores = tagging_scores(answer(Oracle(rows, []), rows, plantable()))
+    assert scores["jaccard"] == scores["micro_f1"] == scores["macro_f1"] == 0
+    assert scores["pointing_game"] == 1 and scores["pointing_game_of_named"] is None
+
+
+def test_artifacts_of_the_whole_image_have_no_place_to_point_to(rows):
+    answers = answer(Oracle(rows, plantable()), rows, plantable())
+    is_global = np.array([operators_of(name, "evaluation")[0].is_global for name in plantable()])
+    assert np.isnan(answers.pointed[:, is_global]).all()
+    assert np.array_equal(~np.isnan(answers.pointed), answers.present & ~is_global)
+
+
+def test_artifacts_on_which_the_model_abstains_have_scores_but_are_never_named(rows):
+    names = plantable()
+    model = make_tagger_model(
+        artifact_labels=names, trained_artifacts=names[:2], artifact_thresholds=[0.0] * len(names)
+    )
+    answers = answer(ArtifactTagger(model, make_processor()), rows, names)
+    assert answers.chosen[:, :2].all() and not answers.chosen[:, 2:].any()
+    assert (answers.scores > 0).all()
+    assert model.config.trained_artifacts == names[:2]
+
+
+def test_scores_equal_those_of_scikit_learn_and_of_sets(random_answers):
+    scores = tagging_scores(random_answers)
+    present, chosen = random_answers.present, random_answers.chosen
+    assert scores["macro_f1"] == pytest.approx(f1_score(present, chosen, average="macro"))
+    assert scores["micro_f1"] == pytest.approx(f1_score(present, chosen, average="micro"))
+    # What was chosen has nothing to do with what is there, so that the shuffled control is as good.
+    assert scores["jaccard"] == pytest.approx(scores["shuffled_jaccard"], abs=0.03)
+    assert scores["box_iou"] == pytest.approx(scores["pointing_game"] / 2)
+    both = present & chosen & (np.arange(5) < 3)
+    assert scores["pointing_game_of_named"] == pytest.approx(random_answers.pointed[both].mean())
+
+
+def test_intervals_contain_the_scores_and_narrow_with_more_images(random_answers):
+    silent = np.random.default_rng(0).random((300, 5)) < 0.05
+    intervals = intervals_of(random_answers, silent, resamples=60)
+    scores = tagging_scores(random_answers) | silence_scores(silent)
+    for name in ("macro_f1", "micro_f1", "jaccard", "pointing_game", "untouched_with_artifacts"):
+        low, high = intervals[name]
+        assert low < scores[name] < high
+    few = intervals_of(random_answers.select(np.arange(20)), silent[:20], resamples=60)
+    assert np.subtract(*few["jaccard"]) < 1.3 * np.subtract(*intervals["jaccard"])
+
+
+def test_silence_is_the_share_of_images_without_a_name():
+    chosen = np.array([[True, True], [False, False], [True, False], [False, False]])
+    assert silence_scores(chosen) == {"untouched_with_artifacts": 0.5, "artifacts_per_untouched": 0.75}
+
+
+def test_overlap_of_boxes_is_that_of_their_pixels():
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        masks, boxes = [], []
+        for _ in range(2):
+            (left, right), (top, bottom) = np.sort(generator.choice(13, (2, 2), replace=False), axis=1)
+            mask = np.zeros((13, 13), bool)
+            mask[top:bottom, left:right] = True
+            masks.append(mask)
+            boxes.append({"xmin": left, "ymin": top, "xmax": right, "ymax": bottom})
+        assert box_overlap(*boxes) == pytest.approx((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
+
+
+def test_only_distinct_real_images_that_training_did_not_see_are_scored(parquet, synthetic_rows, tmp_path):
+    seen = {name: values[:10] for name, values in synthetic_rows.items()}
+    twice = {name: values * 2 for name, values in synthetic_rows.items()}
+    Dataset.from_dict(seen).to_parquet(tmp_path / "seen.parquet")
+    Dataset.from_dict(twice).to_parquet(tmp_path / "twice.parquet")
+    images = real_images([str(tmp_path / "twice.parquet")], [str(tmp_path / "seen.parquet")], "test", 0)
+    assert len(images) == 24 - 5 and set(images["label"]) == {0}
+    assert not set(images["sha1"]) & set(load_sources(str(tmp_path / "seen.parquet"), "train")["sha1"])
+    with pytest.raises(ValueError, match="expected at least two real images"):
+        real_images([parquet], [parquet], "test", 0)
+
+
+def test_command_prints_tables_and_writes_the_same_as_json(parquet, tmp_path):
+    model = make_tagger_model(artifact_labels=plantable(), trained_artifacts=plantable()[:3])
+    ArtifactTagger(model, make_processor()).save_pretrained(tmp_path / "model")
+    app = typer.Typer()
+    app.command()(main)
+    output = tmp_path / "out" / "scores.json"
+    arguments = [str(tmp_path / "model"), "--data", parquet, "--output", str(output), "--resamples", "5"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    evaluation = json.loads(output.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert evaluation["untouched_images"] == 12 and 0 < evaluation["planted_images"] <= 12
+    assert [row["artifact"] for row in evaluation["artifacts"]] == plantable()
+    assert [row["artifact"] for row in evaluation["artifacts"] if row["on"]] == plantable()[:3]
+    assert evaluation["scores"]["milliseconds_per_image"] > 0
+    assert result.stdout.strip().endswith(format_scores(evaluation))
+    assert f"Switched off: {'; '.join(plantable()[3:])}" in result.stdout

@@ -1,0 +1,237 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import (
+    AutoModel,
+    AutoModelForZeroShotImageClassification,
+    AutoProcessor,
+    Idefics2VisionConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+    SiglipProcessor,
+    SiglipVisionModel,
+    pipeline,
+)
+from transformers.models.idefics2.modeling_idefics2 import Idefics2VisionTransformer
+
+from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
+from tellsign.training.train_tagger import train_tokenizer
+
+
+TINY_TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+LABELS = ["noise", "blur", "ghosts", "grading"]
+
+
+def make_tagger_model(**fields) -> ArtifactSiglipModel:
+    """A tiny model of four artifacts, with logits of order 1, which a tolerance can mean something for."""
+    config = ArtifactSiglipConfig(
+        vision_config=TINY_TOWER,
+        text_config=TINY_TOWER | {"projection_size": 16},
+        **({"artifact_labels": LABELS} | fields),
+    )
+    model = ArtifactSiglipModel(config)
+    for layer in (model.classifier, model.artifact_classifier, model.patch_classifier):
+        torch.nn.init.normal_(layer.weight)
+    return model.eval()
+
+
+def make_processor() -> SiglipProcessor:
+    tokenizer = train_tokenizer(["a photo with noise", "a photo with blurred ghosts", "a frog"], vocab_size=300)
+    return SiglipProcessor(SiglipImageProcessor(size={"height": 32, "width": 32}), tokenizer)
+
+
+# Independent references in NumPy, written from the definitions.
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits.astype(np.float64)))
+
+
+def cross_entropy_by_hand(logits: torch.Tensor, targets: torch.Tensor) -> float:
+    """Mean over pairs other than those of target -100."""
+    probabilities, targets = sigmoid(logits.detach().numpy()), targets.numpy().astype(np.float64)
+    terms = [
+        -(target * np.log(probability) + (1 - target) * np.log(1 - probability))
+        for probability, target in zip(probabilities.ravel(), targets.ravel(), strict=True)
+        if target != -100
+    ]
+    return sum(terms) / len(terms)
+
+
+@pytest.fixture
+def inputs() -> dict[str, torch.Tensor]:
+    """Three images, five texts, and labels of all kinds, some of them not known."""
+    generator = torch.Generator().manual_seed(0)
+    known = torch.tensor([[1, 0, 0, 1], [0, -100, 1, 0], [-100, -100, -100, -100]])
+    return {
+        "pixel_values": torch.randn(3, 3, 32, 32, generator=generator),
+        "input_ids": torch.randint(0, 2048, (5, 64), generator=generator),
+        "labels": torch.tensor([0, -100, 1]),
+        "artifact_labels": known,
+        "artifact_masks": torch.rand(3, 4, 8, 8, generator=generator).masked_fill(known[..., None, None] == 0, 0),
+        "text_labels": torch.tensor([[1, 0, 0, 1, -100], [0, 1, 0, 0, 0], [0, 0, 1, 0, 1]]),
+    }
+
+
+def test_an_artifacts_score_is_that_of_the_whole_plus_the_log_mean_exponential_of_the_patches(inputs):
+    model = make_tagger_model()
+    outputs = model(pixel_values=inputs["pixel_values"])
+    vision = model.vision_model(inputs["pixel_values"])
+    patches = vision.last_hidden_state.detach().numpy() @ model.patch_classifier.weight.detach().numpy().T
+    np.testing.assert_allclose(
+        outputs.patch_logits.detach().numpy(), patches.reshape(3, 8, 8, 4).transpose(0, 3, 1, 2), atol=1e-5
+    )
+    whole = vision.pooler_output.detach().numpy() @ model.artifact_classifier.weight.detach().numpy().T
+    expected = whole + np.log(np.exp(patches.astype(np.float64)).mean(axis=1))
+    np.testing.assert_allclose(outputs.artifact_logits.detach().numpy(), expected, atol=1e-5)
+
+
+def test_each_loss_equals_its_definition_and_their_weighted_sum_is_the_loss(inputs):
+    model = make_tagger_model(
+        patch_loss_coefficient=2.0, label_loss_coefficient=0.5, contrastive_loss_coefficient=0.25
+    )
+    outputs = model(**inputs)
+    label = torch.log_softmax(outputs.logits.detach().double(), -1)
+    masks = torch.where(inputs["artifact_labels"][..., None, None] == -100, -100.0, inputs["artifact_masks"].double())
+    expected = {
+        "label": -float(label[0, 0] + label[2, 1]) / 2,
+        "artifact": cross_entropy_by_hand(outputs.artifact_logits, inputs["artifact_labels"]),
+        "patch": cross_entropy_by_hand(outputs.patch_logits, masks),
+        "contrastive": 5 * cross_entropy_by_hand(outputs.logits_per_image, inputs["text_labels"]),
+    }
+    assert {name: loss.item() for name, loss in outputs.loss_dict.items()} == pytest.approx(expected, rel=1e-5)
+    total = expected["artifact"] + 2 * expected["patch"] + expected["label"] / 2 + expected["contrastive"] / 4
+    assert outputs.loss.item() == pytest.approx(total, rel=1e-5)
+
+
+def test_images_of_which_nothing_is_known_give_no_loss_and_no_gradient(inputs):
+    model = make_tagger_model()
+    unknown = {
+        name: torch.full_like(inputs[name], -100)
+        for name in ("labels", "artifact_labels", "artifact_masks", "text_labels")
+    }
+    loss = model(**(inputs | unknown)).loss
+    loss.backward()
+    assert loss == 0
+    assert not model.vision_model.embeddings.patch_embedding.weight.grad.any()
+
+
+def test_losses_are_only_those_of_the_labels_that_are_given(inputs):
+    model = make_tagger_model()
+    assert model(pixel_values=inputs["pixel_values"]).loss is None
+    outputs = model(pixel_values=inputs["pixel_values"], artifact_labels=inputs["artifact_labels"])
+    assert list(outputs.loss_dict) == ["artifact"] and outputs.logits_per_image is None
+
+
+def test_with_the_weights_of_a_siglip_pairs_of_image_and_text_have_its_logits_and_its_loss(inputs):
+    model = make_tagger_model()
+    siglip = SiglipModel(model.config).eval()
+    missing, unexpected = siglip.load_state_dict(model.state_dict(), strict=False)
+    assert not missing and all("classifier" in name for name in unexpected)
+    pairs = {"pixel_values": inputs["pixel_values"], "input_ids": inputs["input_ids"][:3], "return_loss": True}
+    ours, theirs = model(**pairs), siglip(**pairs)
+    torch.testing.assert_close(ours.logits_per_image, theirs.logits_per_image)
+    torch.testing.assert_close(ours.loss, theirs.loss)
+
+
+def test_a_new_model_starts_with_the_scale_and_bias_of_siglips_paper():
+    model = make_tagger_model()
+    assert model.logit_scale.exp().item() == pytest.approx(10) and model.logit_bias.item() == -10
+
+
+def test_calibration_divides_by_temperatures_and_abstains_on_artifacts_that_were_not_trained():
+    model = make_tagger_model(
+        trained_artifacts=["noise", "ghosts"],
+        artifact_temperatures=[2.0, 1.0, 0.5, 1.0],
+        artifact_thresholds=[0.6, 0.0, 0.5, 0.0],
+    )
+    logits = np.array([[1.0, 9.0, 0.1, 9.0], [0.5, 9.0, -0.1, 9.0]])
+    probabilities, present = model.post_process_artifacts(torch.from_numpy(logits))
+    expected = sigmoid(logits / np.array([2.0, 1.0, 0.5, 1.0])) * [1, 0, 1, 0]
+    np.testing.assert_allclose(probabilities.numpy(), expected, rtol=1e-6)
+    assert present.tolist() == [[True, False, True, False], [False, False, False, False]]
+
+
+def test_images_of_other_sizes_have_larger_maps_if_asked_for():
+    model = make_tagger_model()
+    images = torch.randn(2, 3, 64, 40)
+    outputs = model(pixel_values=images, interpolate_pos_encoding=True)
+    assert outputs.patch_logits.shape == (2, 4, 16, 10) and outputs.artifact_logits.shape == (2, 4)
+
+
+def test_round_trip_through_a_saved_folder_by_the_auto_classes_keeps_every_output(inputs, tmp_path):
+    model = make_tagger_model(trained_artifacts=["blur"])
+    model.save_pretrained(tmp_path)
+    for auto_class in (AutoModel, AutoModelForZeroShotImageClassification):
+        loaded = auto_class.from_pretrained(tmp_path).eval()
+        assert isinstance(loaded, ArtifactSiglipModel) and loaded.config.trained_artifacts == ["blur"]
+        ours, theirs = model(**inputs), loaded(**inputs)
+        for name in ("logits", "artifact_logits", "patch_logits", "logits_per_image", "loss"):
+            torch.testing.assert_close(ours[name], theirs[name], atol=0, rtol=0)
+
+
+def test_processor_is_found_by_the_auto_class_and_loads_what_it_was_saved_with(tmp_path):
+    model, processor = make_tagger_model(), make_processor()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    loaded = AutoProcessor.from_pretrained(tmp_path)
+    assert isinstance(loaded, SiglipProcessor) and loaded.image_processor.size == {"height": 32, "width": 32}
+    text = "A photo with Ghosts: déjà vu!"
+    assert loaded.tokenizer(text)["input_ids"] == processor.tokenizer(text)["input_ids"]
+
+
+def test_vision_tower_saved_alone_is_idefics2s_vision_tower_with_the_same_outputs(inputs, tmp_path):
+    model = make_tagger_model()
+    model.vision_model.save_pretrained(tmp_path)
+    expected = model.vision_model(inputs["pixel_values"]).last_hidden_state
+
+    alone = SiglipVisionModel.from_pretrained(tmp_path).eval()
+    assert torch.equal(alone(inputs["pixel_values"]).last_hidden_state, expected)
+
+    fields = alone.config.to_dict()
+    config = Idefics2VisionConfig(
+        **{name: fields[name] for name in Idefics2VisionConfig().to_dict() if name in fields}
+    )
+    tower, loading = Idefics2VisionTransformer.from_pretrained(tmp_path, config=config, output_loading_info=True)
+    assert not loading["missing_keys"] and all(name.startswith("head.") for name in loading["unexpected_keys"])
+    patch_mask = torch.ones(3, 8, 8, dtype=torch.bool)
+    outputs = tower.eval()(inputs["pixel_values"], patch_attention_mask=patch_mask)
+    assert (outputs.last_hidden_state - expected).abs().max() == 0
+
+
+def test_zero_shot_pipeline_scores_any_candidate_labels_by_the_text_tower(tmp_path):
+    model, processor = make_tagger_model(), make_processor()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
+    classify = pipeline("zero-shot-image-classification", model=str(tmp_path))
+    names = ["a frog", "ghosts", "noise"]
+    answers = classify(image, candidate_labels=names, hypothesis_template="a photo with {}")
+
+    ids = processor.tokenizer([f"a photo with {name}" for name in names], padding="max_length", return_tensors="pt")
+    pixels = processor.image_processor(image, return_tensors="pt")["pixel_values"]
+    logits = model(pixel_values=pixels, input_ids=ids["input_ids"]).logits_per_image[0]
+    expected = dict(zip(names, sigmoid(logits.detach().numpy()), strict=True))
+    assert {answer["label"]: answer["score"] for answer in answers} == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pixel_values": None}, "pixel_values is missing"),
+        ({"pixel_values": torch.zeros(3, 1, 32, 32)}, r"shape \(3, 1, 32, 32\), expected \(batch_size, 3"),
+        ({"pixel_values": torch.zeros(3, 3, 64, 64)}, "image size 64x64: expected 32x32"),
+        (
+            {"pixel_values": torch.zeros(3, 3, 33, 32), "interpolate_pos_encoding": True},
+            "image size 33x32: height and width must be multiples of 4",
+        ),
+        ({"artifact_labels": torch.zeros(3, 70)}, r"artifact_labels has shape \(3, 70\), expected \(3, 4\)"),
+        ({"artifact_masks": torch.zeros(3, 4, 32, 32)}, r"artifact_masks has shape .* expected \(3, 4, 8, 8\)"),
+        ({"text_labels": torch.zeros(3, 3)}, r"text_labels has shape \(3, 3\), expected \(3, 5\)"),
+        ({"input_ids": None}, "input_ids is missing"),
+    ],
+)
+def test_inputs_that_do_not_fit_raise(inputs, change, message):
+    with pytest.raises(ValueError, match=message):
+        make_tagger_model()(**(inputs | change))

@@ -1,0 +1,223 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPProcessor,
+    SiglipConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+    SiglipProcessor,
+    ViTConfig,
+    ViTModel,
+)
+
+from tellsign.configuration.artifacts import find_artifact
+from tellsign.pipelines.localization import box_of
+from tellsign.pipelines.tagger import SEED_ARTIFACTS, ArtifactTagger
+from tellsign.training.train_tagger import train_tokenizer
+from tests.test_modeling_artifact_siglip import TINY_TOWER, make_processor, make_tagger_model
+
+
+@pytest.fixture
+def images() -> list[Image.Image]:
+    generator = np.random.default_rng(0)
+    return [
+        Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        for height, width in [(32, 32), (20, 75), (100, 48)]
+    ]
+
+
+@pytest.fixture
+def artifact_siglip() -> ArtifactTagger:
+    model = make_tagger_model(
+        trained_artifacts=["noise", "ghosts", "grading"],
+        global_artifacts=["grading"],
+        artifact_temperatures=[1.0, 1.0, 2.0, 4.0],
+        artifact_thresholds=[0.3, 0.0, 0.4, 0.1],
+    )
+    return ArtifactTagger(model, make_processor())
+
+
+@pytest.fixture
+def clip() -> ArtifactTagger:
+    tokenizer = train_tokenizer(["a photo with noise"], vocab_size=300)
+    tower = TINY_TOWER | {"projection_dim": 16}
+    config = CLIPConfig(
+        vision_config=tower | {"image_size": 32, "patch_size": 8},
+        text_config=tower | {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id},
+        projection_dim=16,
+    )
+    processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    return ArtifactTagger(CLIPModel(config), CLIPProcessor(processor, tokenizer))
+
+
+@pytest.fixture
+def siglip() -> ArtifactTagger:
+    tokenizer = train_tokenizer(["a photo with noise"], vocab_size=300)
+    config = SiglipConfig(
+        vision_config=TINY_TOWER | {"image_size": 32, "patch_size": 8},
+        text_config=TINY_TOWER | {"vocab_size": len(tokenizer), "projection_size": 16},
+    )
+    model = SiglipModel(config)
+    torch.nn.init.constant_(model.logit_scale, 2.0)
+    image_processor = SiglipImageProcessor(size={"height": 32, "width": 32})
+    return ArtifactTagger(model, SiglipProcessor(image_processor, tokenizer))
+
+
+def scores_of(answer: list[dict]) -> dict[str, float]:
+    return {artifact["label"]: artifact["score"] for artifact in answer}
+
+
+def logits_by_the_model(tagger: ArtifactTagger, image: Image.Image, names: list[str]) -> torch.Tensor:
+    """What the whole model says of an image and texts that it gets together."""
+    texts = [f"a photo with {name}" for name in names] + ["a photo"]
+    length = tagger.model.config.text_config.max_position_embeddings
+    padding = {"padding": True} if tagger.model_type == "clip" else {"padding": "max_length", "max_length": length}
+    text_inputs = tagger.processor.tokenizer(texts, return_tensors="pt", **padding)
+    square = tagger.processor.image_processor(image, return_tensors="pt")
+    with torch.no_grad():
+        return tagger.model(**square, **text_inputs).logits_per_image[0]
+
+
+def test_artifact_siglip_names_what_reaches_its_threshold_among_the_trained_sorted_by_score(artifact_siglip, images):
+    answers, model = artifact_siglip(images), artifact_siglip.model
+    assert any(answers)
+    for image, answer in zip(images, answers, strict=True):
+        pixel_values = artifact_siglip.processor.image_processor(image, return_tensors="pt")["pixel_values"]
+        with torch.no_grad():
+            probabilities, present = model.post_process_artifacts(model(pixel_values=pixel_values).artifact_logits)
+        expected = {
+            name: float(probabilities[0, index])
+            for index, name in enumerate(model.config.artifact_labels)
+            if present[0, index]
+        }
+        assert scores_of(answer) == pytest.approx(expected, rel=1e-4)
+        assert "blur" not in expected
+        assert list(scores_of(answer)) == sorted(expected, key=expected.__getitem__, reverse=True)
+
+
+def test_threshold_and_number_and_names_can_be_given(artifact_siglip, images):
+    everything = artifact_siglip(images, threshold=0.0)
+    assert all(set(scores_of(answer)) == {"noise", "ghosts", "grading"} for answer in everything)
+    assert artifact_siglip(images, threshold=1.0) == [[], [], []]
+    best = artifact_siglip(images, threshold=0.0, top_k=1)
+    assert [scores_of(answer) for answer in best] == [dict([*scores_of(answer).items()][:1]) for answer in everything]
+    some = artifact_siglip(images, threshold=0.0, candidate_labels=["ghosts", "blur"])
+    assert [scores_of(answer) for answer in some] == [
+        {"ghosts": pytest.approx(scores_of(answer)["ghosts"])} for answer in everything
+    ]
+
+
+@pytest.mark.parametrize("kind", ["artifact_siglip", "clip", "siglip"])
+def test_places_are_in_the_pixels_of_each_image(kind, images, request):
+    tagger = request.getfixturevalue(kind)
+    for image, answer in zip(images, tagger(images, threshold=0.0), strict=True):
+        for artifact in answer:
+            heat, box = artifact["heatmap"], artifact["box"]
+            assert heat.shape == (image.height, image.width) and heat.dtype == np.float32
+            assert 0 <= heat.min() and heat.max() <= 1
+            assert 0 <= box["xmin"] < box["xmax"] <= image.width and 0 <= box["ymin"] < box["ymax"] <= image.height
+            if artifact["label"] == "grading":
+                assert box == {"xmin": 0, "ymin": 0, "xmax": image.width, "ymax": image.height}
+            else:
+                assert box == box_of(heat)
+
+
+@pytest.mark.parametrize("kind", ["artifact_siglip", "clip", "siglip"])
+def test_round_trip_through_a_saved_folder_keeps_every_answer(kind, images, request, tmp_path):
+    tagger = request.getfixturevalue(kind)
+    tagger.save_pretrained(tmp_path / "sub")
+    loaded = ArtifactTagger.from_pretrained(tmp_path, subfolder="sub", local_files_only=True)
+    assert loaded.mode == tagger.mode and loaded.model.dtype == torch.float32
+    for ours, theirs in zip(tagger(images, threshold=0.0), loaded(images, threshold=0.0), strict=True):
+        assert scores_of(ours) == scores_of(theirs)
+        for first, second in zip(ours, theirs, strict=True):
+            assert np.array_equal(first["heatmap"], second["heatmap"])
+
+
+def test_clip_in_the_seeds_mode_is_a_softmax_over_its_names_at_a_threshold_of_5_percent(clip, images):
+    assert clip.mode == "softmax" and clip.candidate_labels == SEED_ARTIFACTS
+    (answer,) = clip(images[:1], threshold=0.0)
+    expected = logits_by_the_model(clip, images[0], list(SEED_ARTIFACTS))[:-1].softmax(0).tolist()
+    assert scores_of(answer) == pytest.approx(dict(zip(SEED_ARTIFACTS, expected, strict=True)), rel=1e-4)
+    assert scores_of(clip(images[:1])[0]) == {
+        name: score for name, score in scores_of(answer).items() if score >= 0.05
+    }
+
+
+def test_clip_with_independent_scores_asks_whether_a_text_fits_better_than_just_a_photo(clip, images):
+    tagger = ArtifactTagger(clip.model, clip.processor, candidate_labels=["noise", "blur"], mode="independent")
+    logits = logits_by_the_model(clip, images[0], ["noise", "blur"]).numpy()
+    expected = dict(zip(["noise", "blur"], 1 / (1 + np.exp(logits[2] - logits[:2])), strict=True))
+    (answer,) = tagger(images[:1], threshold=0.0)
+    assert scores_of(answer) == pytest.approx(expected, rel=1e-4)
+    assert set(scores_of(tagger(images[:1])[0])) == {name for name, score in expected.items() if score >= 0.5}
+
+
+def test_siglips_scores_are_the_probabilities_that_texts_fit(siglip, images):
+    assert siglip.mode == "independent"
+    names = ["noise", "ghosts", "a hat"]
+    (answer,) = siglip(images[:1], threshold=0.0, candidate_labels=names)
+    expected = logits_by_the_model(siglip, images[0], names)[:-1].sigmoid().tolist()
+    assert scores_of(answer) == pytest.approx(dict(zip(names, expected, strict=True)), rel=1e-4)
+
+
+def test_artifact_siglip_takes_any_names_in_the_modes_that_compare_texts(artifact_siglip, images):
+    tagger = ArtifactTagger(artifact_siglip.model, artifact_siglip.processor, mode="independent")
+    (answer,) = tagger(images[:1], threshold=0.0, candidate_labels=["a frog"])
+    expected = logits_by_the_model(tagger, images[0], ["a frog"])[0].sigmoid().item()
+    assert scores_of(answer) == pytest.approx({"a frog": expected}, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_the_place_of_a_text_is_where_patches_alone_resemble_it_most(kind, images, request):
+    tagger = request.getfixturevalue(kind)
+    (answer,) = tagger(images[:1], threshold=0.0, candidate_labels=["noise"])
+    model, image = tagger.model, images[0]
+    pixel_values = tagger.processor.image_processor(image, return_tensors="pt")["pixel_values"]
+    similarities = []
+    with torch.no_grad():
+        hidden = model.vision_model(pixel_values).last_hidden_state
+        text = tagger._embed(["a photo with noise"])[0]
+        for patch in hidden[0][-16:]:
+            if kind == "clip":
+                embed = model.visual_projection(model.vision_model.post_layernorm(patch))
+            else:
+                embed = model.vision_model.head(patch[None, None])[0]
+            similarities.append(float(embed @ text / embed.norm()))
+    row, column = divmod(int(np.argmax(similarities)), 4)
+    y, x = np.unravel_index(answer[0]["heatmap"].argmax(), (32, 32))
+    assert (y // 8, x // 8) == (row, column)
+
+
+def test_seeds_names_are_official_ones():
+    assert len(set(SEED_ARTIFACTS)) == 28
+    assert all(find_artifact(name).name == name for name in SEED_ARTIFACTS)
+
+
+def test_no_images_or_no_trained_artifacts_give_empty_answers(artifact_siglip, images):
+    assert artifact_siglip([]) == []
+    untrained = ArtifactTagger(make_tagger_model(), make_processor())
+    assert untrained(images, threshold=0.0) == [[], [], []]
+
+
+def test_models_modes_and_names_that_do_not_fit_raise(artifact_siglip, clip, images, tmp_path):
+    ViTModel(ViTConfig(**TINY_TOWER)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="is a model of type vit, expected artifact_siglip, clip, siglip"):
+        ArtifactTagger.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="mode='sigmoid' is not one of calibrated, softmax, independent"):
+        ArtifactTagger(clip.model, clip.processor, mode="sigmoid")
+    with pytest.raises(ValueError, match="mode='calibrated': only for artifact_siglip"):
+        ArtifactTagger(clip.model, clip.processor, mode="calibrated")
+    with pytest.raises(ValueError, match="'a hat' is not an artifact that the model has a head for"):
+        artifact_siglip(images, candidate_labels=["a hat"])
+    with pytest.raises(ValueError, match="a name occurs twice"):
+        clip(images, candidate_labels=["noise", "noise"])
+    with pytest.raises(ValueError, match=r"threshold=2 must lie in \[0, 1\]"):
+        clip(images, threshold=2)
+    with pytest.raises(ValueError, match="top_k=0 must be at least 1"):
+        clip(images, top_k=0)

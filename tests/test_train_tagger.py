@@ -1,0 +1,274 @@
+import io
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, TrainingArguments
+
+from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
+from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.training.data import load_sources
+from tellsign.training.optimizer import muon_with_adamw
+from tellsign.training.planted_pool import NOTHING, UNKNOWN, PlantedBatches, cached, plant_pool
+from tellsign.training.planting import plantable, planted_images
+from tellsign.training.tagger_initialization import initialize_vision_tower
+from tellsign.training.train_tagger import main, parse_arguments, spellings, train_tokenizer
+from tests.conftest import encode
+from tests.test_modeling_artifact_siglip import TINY_TOWER, make_tagger_model
+
+
+@pytest.fixture(scope="session")
+def textured(tmp_path_factory) -> str:
+    """48 images with edges and texture, in which artifacts can be planted, with a category; half are called fake."""
+    generator = np.random.default_rng(0)
+    rows, columns = np.mgrid[:32, :32]
+    table: dict[str, list] = {"image": [], "label": [], "category": []}
+    for index in range(48):
+        pixels = np.full((32, 32, 3), generator.uniform(40, 200, 3))
+        inside = (rows - generator.uniform(8, 24)) ** 2 + (columns - generator.uniform(8, 24)) ** 2 < 100
+        pixels[inside] = generator.uniform(40, 200, 3) + generator.normal(0, 15, (inside.sum(), 1))
+        table["image"].append(encode(pixels.clip(0, 255).astype(np.uint8)))
+        table["label"].append("fake" if index % 2 else "real")
+        table["category"].append("disc" if index % 3 else "ball")
+    path = tmp_path_factory.mktemp("textured") / "images.parquet"
+    Dataset.from_dict(table).to_parquet(path)
+    return str(path)
+
+
+def options(data: str, output_dir: Path, **changes) -> list[str]:
+    config = {"vision_config": TINY_TOWER, "text_config": TINY_TOWER | {"projection_size": 16}}
+    values = {
+        "train_data": data,
+        "output_dir": output_dir,
+        "validation_per_class": 8,
+        "copies": 1,
+        "config_overrides": json.dumps(config),
+        "per_device_train_batch_size": 8,
+        "max_steps": 8,
+        "learning_rate": 0.01,
+        "logging_steps": 1,
+        "save_steps": 2,
+        "report_to": "none",
+        "use_cpu": True,
+        "disable_tqdm": True,
+    }
+    return [f"--{name}={value}" for name, value in (values | changes).items()]
+
+
+def test_a_run_writes_a_loadable_tagger_in_half_precision_with_its_scores(textured, tmp_path):
+    main(options(textured, tmp_path, bf16=True, eval_strategy="steps", eval_steps=4))
+    assert all(tensor.dtype == torch.float16 for tensor in load_file(tmp_path / "model.safetensors").values())
+    model, processor = AutoModel.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)
+    assert model.dtype == torch.float32
+    assert processor.tokenizer("a photo of a disc", padding="max_length", return_tensors="pt")["input_ids"].shape == (
+        1,
+        64,
+    )
+    scores = json.loads((tmp_path / "eval_results.json").read_text())
+    assert 0 < scores["eval_macro_average_precision"] <= 1
+    assert scores["eval_untouched_with_artifacts"] <= 0.04
+    assert set(scores["eval_artifacts"]) == set(plantable())
+    on = [name for name in plantable() if scores["eval_artifacts"][name]["on"]]
+    assert model.config.trained_artifacts == on
+    for name, entry in scores["eval_artifacts"].items():
+        index = model.config.artifact_labels.index(name)
+        assert model.config.artifact_temperatures[index] == entry["temperature"] != 1.0
+        assert model.config.artifact_thresholds[index] == entry["threshold"]
+    history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
+    assert sum(f"eval_average_precision/{plantable()[0]}" in entry for entry in history) == 2
+    (answer,) = ArtifactTagger.from_pretrained(tmp_path)([Image.new("RGB", (40, 50))], threshold=0.0)
+    assert {artifact["label"] for artifact in answer} == set(on)
+
+
+def test_saved_weights_are_the_average_over_the_steps_in_half_precision(textured, tmp_path):
+    main(options(textured, tmp_path, max_steps=4, save_steps=4))
+    average = load_file(tmp_path / "checkpoint-4" / "averaged_model.safetensors")
+    last = load_file(tmp_path / "checkpoint-4" / "model.safetensors")
+    final = load_file(tmp_path / "model.safetensors")
+    for name, tensor in final.items():
+        assert torch.equal(tensor, average[f"module.{name}"].half()), name
+    assert any(not torch.equal(final[name], last[name].half()) for name in final)
+
+
+def test_training_lowers_every_loss(textured, tmp_path):
+    main(options(textured, tmp_path, max_steps=60, save_strategy="no", learning_rate=3e-3))
+    history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+
+
+def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(textured, tmp_path):
+    main(options(textured, tmp_path / "whole"))
+    killed = options(textured, tmp_path / "killed")
+    code = f"""
+import os, signal
+from tellsign.training import averaging, train_tagger
+class Kill(averaging.WeightAveraging):
+    def on_step_end(self, args, state, control, **kwargs):
+        super().on_step_end(args, state, control, **kwargs)
+        if state.global_step == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+train_tagger.WeightAveraging = Kill
+train_tagger.main({killed!r})
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    main(killed)
+    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
+    for name in whole:
+        assert torch.equal(whole[name], resumed[name]), name
+
+
+def test_the_packaged_recipe_parses_and_describes_a_model():
+    recipe = Path(__file__).parent.parent / "training" / "recipes" / "tagger.json"
+    model_args, _, training_args = parse_arguments(
+        [str(recipe), "--train_data=a.parquet", "--output_dir=out", "--use_cpu"]
+    )
+    assert training_args.bf16
+    # In half precision at most 8 MB.
+    assert 2 * ArtifactSiglipModel(ArtifactSiglipConfig(**model_args.config_overrides)).num_parameters() < 8e6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output_dir=x"], "--train_data: name at least one"),
+        (["--output_dir=x", "--train_data=a.parquet", "--copies=0"], "--copies=0"),
+        (["--output_dir=x", "--train_data=a.parquet", "--save_total_limit=1"], "--save_total_limit"),
+    ],
+)
+def test_arguments_that_make_no_sense_raise(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        parse_arguments(arguments)
+
+
+def test_a_recipe_with_an_unknown_field_raises(tmp_path):
+    (tmp_path / "recipe.json").write_text('{"learning_rat": 1}')
+    with pytest.raises(ValueError, match="no argument is called learning_rat"):
+        parse_arguments([str(tmp_path / "recipe.json")])
+
+
+# Planted images as tensors.
+
+
+@pytest.fixture(scope="module")
+def real(textured) -> Dataset:
+    dataset = load_sources(textured, "train")
+    return dataset.select([row for row, label in enumerate(dataset["label"]) if label == 0])
+
+
+def test_pool_holds_the_images_of_the_generator_their_artifacts_and_the_share_of_each_patch_that_they_cover(real):
+    pool = plant_pool(real, "evaluation", plantable(), seed=3)
+    rows = list(planted_images(real, "evaluation", seed=3))
+    assert len(pool["images"]) == len(rows) == 24 and (pool["artifacts"] != NOTHING).any()
+    for index, row in enumerate(rows):
+        assert real[int(pool["rows"][index])]["sha1"] == row["sha1"]
+        pixels = np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])))
+        assert np.array_equal(pool["images"][index].permute(1, 2, 0), pixels)
+        names = [plantable()[number] for number in pool["artifacts"][index].tolist() if number != NOTHING]
+        assert names == [artifact["label"] for artifact in row["artifacts"]]
+        for number, artifact in enumerate(row["artifacts"]):
+            mask = np.asarray(Image.open(io.BytesIO(artifact["mask"]["bytes"]))).astype(float)
+            share = mask.reshape(8, 4, 8, 4).mean((1, 3))
+            np.testing.assert_allclose(pool["coverage"][index, number] / 255, share, atol=0.003)
+
+
+def test_batches_hold_labels_and_masks_in_the_models_columns_and_nothing_is_known_of_fakes_or_other_artifacts():
+    coverage = torch.randint(0, 256, (3, 2, 8, 8), dtype=torch.uint8)
+    images = {
+        "images": torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8),
+        "artifacts": torch.tensor([[1, 0], [NOTHING, NOTHING], [NOTHING, NOTHING]], dtype=torch.uint8),
+        "coverage": coverage * torch.tensor([1, 0, 0], dtype=torch.uint8)[:, None, None, None],
+        "labels": torch.tensor([UNKNOWN, 0, 1]),
+        "categories": torch.tensor([0, 1, UNKNOWN]),
+        "rows": torch.arange(3),
+    }
+    batch = PlantedBatches(images, SiglipImageProcessor(size={"height": 32, "width": 32}), [3, 0], 5).__getitems__(
+        [0, 1, 2]
+    )
+    assert batch["artifact_labels"].tolist() == [[1, -100, -100, 1, -100], [0, -100, -100, 0, -100], [-100] * 5]
+    torch.testing.assert_close(batch["artifact_masks"][0, 0], coverage[0, 0] / 255)
+    torch.testing.assert_close(batch["artifact_masks"][0, 3], coverage[0, 1] / 255)
+    assert not batch["artifact_masks"][0, [1, 2, 4]].any() and not batch["artifact_masks"][1:].any()
+    torch.testing.assert_close(batch["pixel_values"], images["images"] / 127.5 - 1)
+    assert batch["labels"].tolist() == [UNKNOWN, 0, 1] and batch["categories"].tolist() == [0, 1, UNKNOWN]
+
+
+def test_tensors_are_made_once_for_the_same_settings(tmp_path):
+    made = []
+
+    def make() -> dict[str, torch.Tensor]:
+        made.append(1)
+        return {"a": torch.arange(3)}
+
+    for settings, expected in [({"seed": 0}, 1), ({"seed": 0}, 1), ({"seed": 1}, 2)]:
+        assert torch.equal(cached(tmp_path / "x.safetensors", settings, make)["a"], torch.arange(3))
+        assert len(made) == expected
+    assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+# What training starts from.
+
+
+def test_patches_start_whitened_uncorrelated_with_equal_variance_beside_the_positions():
+    model, generator = make_tagger_model(), torch.Generator().manual_seed(0)
+    smooth = torch.nn.functional.avg_pool2d(torch.randn(500, 3, 34, 34, generator=generator), 3, stride=1) * 3
+    initialize_vision_tower(model, smooth)
+    embeds = model.vision_model.embeddings.patch_embedding(smooth).flatten(2).transpose(1, 2).flatten(0, 1)
+    expected = 0.25 * torch.diag(torch.arange(16) >= 8)
+    torch.testing.assert_close(torch.cov(embeds.detach().T), expected, atol=0.02, rtol=0)
+    torch.testing.assert_close(embeds.mean(0), torch.zeros(16), atol=1e-4, rtol=0)
+
+
+def test_each_head_starts_by_looking_at_one_neighbor_of_each_patch():
+    tower = {"hidden_size": 128, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config = ArtifactSiglipConfig(vision_config=tower, text_config=TINY_TOWER | {"projection_size": 128})
+    model = ArtifactSiglipModel(config).eval()
+    model.set_attn_implementation("eager")
+    images = torch.randn(200, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    initialize_vision_tower(model, images)
+    attention = model.vision_model(images, output_attentions=True).attentions[0].mean(0)
+    for head, (row, column) in enumerate([(1, 0), (-1, 0), (0, 1), (0, -1)]):
+        for y, x in [(1, 1), (3, 6), (6, 2), (5, 5)]:
+            looked_at = attention[head, 8 * y + x].view(8, 8)
+            assert looked_at.argmax() == 8 * (y + row) + x + column
+            assert looked_at[y + row, x + column] > 0.3
+
+
+def test_optimizer_gives_each_weight_to_one_part_and_a_scheduler_reaches_both():
+    model = make_tagger_model()
+    args = TrainingArguments(learning_rate=0.1, weight_decay=0.5, use_cpu=True)
+    optimizer = muon_with_adamw(model, args, muon_learning_rate=0.2)
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    assert len(weights) == len({id(weight) for weight in weights}) == len(list(model.parameters()))
+    assert [group["lr"] for group in optimizer.param_groups] == [0.2, 0.1, 0.1]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.5, 0.5, 0.0]
+    optimizer.load_state_dict(optimizer.state_dict())
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+    optimizer.step()
+    scheduler.step()
+    assert [part.param_groups[0]["lr"] for part in optimizer.parts] == [0.1, 0.05]
+
+
+def test_tokenizer_ends_and_pads_like_siglips_ignores_case_and_takes_any_text():
+    tokenizer = train_tokenizer(["a photo with ghosting"] * 3, vocab_size=300)
+    ids = tokenizer("A photo with Ghosting", padding="max_length")["input_ids"]
+    assert len(ids) == 64 and ids == tokenizer("a photo with ghosting", padding="max_length")["input_ids"]
+    end = ids.index(tokenizer.eos_token_id)
+    assert set(ids[end:]) == {tokenizer.eos_token_id} and end <= 5
+    assert tokenizer.decode(tokenizer("日本 ügh")["input_ids"], skip_special_tokens=True).strip() == "日本 ügh"
+    assert list(tokenizer("x")) == ["input_ids"]
+
+
+def test_every_artifact_and_category_has_texts_with_its_name():
+    texts = spellings(["frog"])
+    assert len(texts) == len(plantable()) + 1
+    assert f"a photo with {plantable()[0]}" in texts[0] and "a photo of a frog" in texts[-1]

@@ -1,0 +1,314 @@
+"""Scores taggers on real images with planted artifacts: which ones are named, where, and how often for nothing.
+
+python -m tellsign.training.evaluate_explanations MODEL --data test.parquet
+"""
+
+import io
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from datasets import Dataset
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm.auto import tqdm
+
+from tellsign.pipelines.localization import Box
+from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources
+from tellsign.training.planting import Use, operators_of, plantable, planted_images
+from tellsign.training.tagging_metrics import average_precisions, jaccard
+
+
+@dataclass
+class Answers:
+    """What is in images and what a tagger says of them, arrays of shape `(num_images, num_artifacts)`.
+
+    Args:
+        present (`np.ndarray`, bool): Whether the artifact was planted.
+        scores (`np.ndarray`): Its score.
+        chosen (`np.ndarray`, bool): Whether it was named.
+        pointed (`np.ndarray`): 1 if the heat map's maximum is within the planted place, 0 if not, NaN if none.
+        overlap (`np.ndarray`): Intersection over union of its box and the planted one, NaN if none.
+    """
+
+    present: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+    chosen: NDArray[np.bool_]
+    pointed: NDArray[np.float64]
+    overlap: NDArray[np.float64]
+
+    def select(self, rows: NDArray) -> "Answers":
+        return Answers(**{name: values[rows] for name, values in vars(self).items()})
+
+
+def box_overlap(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes of pixels with exclusive maxima."""
+    width = min(first["xmax"], second["xmax"]) - max(first["xmin"], second["xmin"])
+    height = min(first["ymax"], second["ymax"]) - max(first["ymin"], second["ymin"])
+    areas = [(box["xmax"] - box["xmin"]) * (box["ymax"] - box["ymin"]) for box in (first, second)]
+    intersection = max(0, width) * max(0, height)
+    return intersection / (sum(areas) - intersection)
+
+
+@contextmanager
+def switched_on(tagger: ArtifactTagger, names: Sequence[str]) -> Iterator[None]:
+    """For a while an ArtifactSiglip gives scores for these artifacts, whether or not it abstains on them."""
+    config = tagger.model.config
+    usual = getattr(config, "trained_artifacts", None)
+    if usual is not None:
+        config.trained_artifacts = list(names)
+    yield
+    if usual is not None:
+        config.trained_artifacts = usual
+
+
+def answer(tagger: ArtifactTagger, rows: Sequence[dict], names: Sequence[str], batch_size: int = 100) -> Answers:
+    """Runs a tagger over images as [`planted_images`] yields them.
+
+    Args:
+        tagger ([`ArtifactTagger`]): The tagger.
+        rows (`list[dict]`): Images with their artifacts.
+        names (`list[str]`): The artifacts to choose from.
+        batch_size (`int`, *optional*, defaults to 100): Images tagged at once.
+    """
+    index_of, shape = {name: index for index, name in enumerate(names)}, (len(rows), len(names))
+    answers = Answers(
+        np.zeros(shape, bool), np.zeros(shape), np.zeros(shape, bool), np.full(shape, np.nan), np.full(shape, np.nan)
+    )
+    for start in tqdm(range(0, len(rows), batch_size), desc="Tagging", unit="batch", leave=False):
+        batch = rows[start : start + batch_size]
+        images = [Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB") for row in batch]
+        named = tagger(images, candidate_labels=names)
+        with switched_on(tagger, names):
+            scored = tagger(images, candidate_labels=names, threshold=0.0)
+        for number, (row, chosen, everything) in enumerate(zip(batch, named, scored, strict=True), start):
+            for artifact in chosen:
+                answers.chosen[number, index_of[artifact["label"]]] = True
+            planted = {artifact["label"]: artifact for artifact in row["artifacts"]}
+            for artifact in everything:
+                index = index_of[artifact["label"]]
+                answers.scores[number, index] = artifact["score"]
+                if artifact["label"] not in planted:
+                    continue
+                answers.present[number, index] = True
+                if operators_of(artifact["label"], "evaluation")[0].is_global:
+                    continue
+                truth = planted[artifact["label"]]
+                mask = np.asarray(Image.open(io.BytesIO(truth["mask"]["bytes"])))
+                answers.pointed[number, index] = mask.flat[artifact["heatmap"].argmax()] > 0
+                answers.overlap[number, index] = box_overlap(artifact["box"], truth["box"])
+    return answers
+
+
+def mean_or_none(values: NDArray) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def f1(present: NDArray, chosen: NDArray) -> NDArray:
+    """F1 of each column, 0 where nothing is both there and chosen."""
+    hits = (present & chosen).sum(0)
+    return 2 * hits / np.maximum(present.sum(0) + chosen.sum(0), 1)
+
+
+def tagging_scores(answers: Answers, seed: int = 0) -> dict[str, float | None]:
+    """All scores of planted images.
+
+    Returns:
+        Means over artifacts (`macro_…`), over pairs of image and artifact (`micro_f1`) and over images (`jaccard`;
+        `shuffled_jaccard`, with what was planted in another image). `pointing_game` and `box_iou` are means over
+        planted artifacts that have a place, `…_of_named` over those of them that were named.
+    """
+    present, chosen = answers.present, answers.chosen
+    generator, others = np.random.default_rng(seed), []
+    for _ in range(10):
+        order = generator.permutation(len(present))
+        others.append(jaccard(present[order], chosen[np.roll(order, 1)]).mean())
+    scores: dict[str, float | None] = {
+        "macro_average_precision": float(np.nanmean(average_precisions(present, answers.scores))),
+        "macro_f1": float(f1(present, chosen)[present.any(0)].mean()),
+        "micro_f1": float(f1(present.reshape(-1, 1), chosen.reshape(-1, 1))[0]),
+        "jaccard": float(jaccard(present, chosen).mean()),
+        "shuffled_jaccard": float(np.mean(others)),
+    }
+    has_place = ~np.isnan(answers.pointed)
+    for name, rows in {"": has_place, "_of_named": has_place & chosen}.items():
+        for key, values in {"pointing_game": answers.pointed, "box_iou": answers.overlap}.items():
+            scores[key + name] = mean_or_none(values[rows])
+    return scores
+
+
+def silence_scores(chosen: NDArray) -> dict[str, float | None]:
+    """Share of untouched images that get any artifact, and how many each gets on average."""
+    return {
+        "untouched_with_artifacts": float(chosen.any(1).mean()),
+        "artifacts_per_untouched": float(chosen.sum(1).mean()),
+    }
+
+
+def class_scores(answers: Answers, trained: Answers, names: Sequence[str], on: Sequence[str]) -> list[dict]:
+    """For each artifact its scores with the evaluation operators, and the average precision with the others."""
+    precisions = average_precisions(answers.present, answers.scores)
+    training_precisions = average_precisions(trained.present, trained.scores)
+    rows = []
+    for index, name in enumerate(names):
+        present, chosen = answers.present[:, index], answers.chosen[:, index]
+        has_place = ~np.isnan(answers.pointed[:, index])
+        rows.append(
+            {
+                "artifact": name,
+                "on": name in on,
+                "planted": int(present.sum()),
+                "average_precision": mean_or_none(precisions[index : index + 1][present.any(keepdims=True)]),
+                "average_precision_training_operators": mean_or_none(
+                    training_precisions[index : index + 1][trained.present[:, index].any(keepdims=True)]
+                ),
+                "precision": mean_or_none(present[chosen]),
+                "recall": mean_or_none(chosen[present]),
+                "f1": float(f1(present[:, None], chosen[:, None])[0]),
+                "pointing_game": mean_or_none(answers.pointed[has_place, index]),
+                "box_iou": mean_or_none(answers.overlap[has_place, index]),
+            }
+        )
+    return rows
+
+
+def milliseconds(tagger: ArtifactTagger, image: Image.Image, repeats: int = 20) -> float:
+    """Median time for one image on one thread, after a warm-up."""
+    threads, times = torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    for _ in range(repeats + 3):
+        start = time.perf_counter()
+        tagger([image])
+        times.append(1000 * (time.perf_counter() - start))
+    torch.set_num_threads(threads)
+    return float(np.median(times[3:]))
+
+
+def format_scores(evaluation: dict) -> str:
+    """Markdown: a table of all scores, one of the artifacts, and the names of those that are switched off."""
+
+    def cell(value: object) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+
+    lines = ["| score | value [95% interval] |", "|---|---|"]
+    for name, value in evaluation["scores"].items():
+        interval = [cell(bound) for bound in evaluation["intervals"].get(name, ())]
+        lines.append(f"| {name} | {cell(value)}" + (f" [{', '.join(interval)}]" if interval else "") + " |")
+    columns = list(evaluation["artifacts"][0])
+    lines += ["", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(cell(row[name]) for name in columns) + " |" for row in evaluation["artifacts"]]
+    off = [row["artifact"] for row in evaluation["artifacts"] if not row["on"]]
+    return "\n".join([*lines, "", f"Switched off: {'; '.join(off) or 'none'}"])
+
+
+def intervals_of(answers: Answers, silent: NDArray, resamples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """95% percentile bootstrap intervals, resampling images."""
+    generator, drawn = np.random.default_rng(seed), []
+    for _ in tqdm(range(resamples), desc="Bootstrap", leave=False):
+        rows = generator.integers(len(answers.present), size=len(answers.present))
+        silent_rows = generator.integers(len(silent), size=len(silent))
+        drawn.append(tagging_scores(answers.select(rows)) | silence_scores(silent[silent_rows]))
+    intervals = {}
+    for name in drawn[0]:
+        if values := [value for scores in drawn if (value := scores[name]) is not None]:
+            low, high = np.percentile(values, [2.5, 97.5])
+            intervals[name] = (float(low), float(high))
+    return intervals
+
+
+def real_images(data: Sequence[str], train_data: Sequence[str], split: str, seed: int) -> Dataset:
+    """The distinct real images that do not occur in the training data, in random order."""
+    dataset = drop_duplicates(load_sources(data, split))
+    seen = set(load_sources(train_data, "train")["sha1"]) if train_data else set()
+    is_new = ~np.isin(np.asarray(dataset["sha1"]), list(seen))
+    rows = np.flatnonzero(is_new & (np.asarray(dataset["label"]) == LABELS.index("real")))
+    if len(rows) < 2:
+        raise ValueError(f"{', '.join(data)}: expected at least two real images that are not in the training data")
+    return dataset.select(np.random.default_rng(seed).permutation(rows))
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="An ArtifactSiglip, CLIP or SigLIP: a folder or repository.")],
+    data: Annotated[list[str], typer.Option(help="Test images, of which the real ones are taken.")],
+    train_data: Annotated[
+        list[str], typer.Option(help="What the model was trained on: images that occur there are left out.")
+    ] = [],  # noqa: B006 - typer copies it
+    split: Annotated[str, typer.Option(help="Split of a --data on the Hub.")] = "test",
+    images: Annotated[int, typer.Option(help="Images to plant artifacts in; as many others stay untouched.")] = 4000,
+    output: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("explanations.json"),
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
+) -> None:
+    """Prints tables and writes them as JSON.
+
+    Artifacts are planted by the evaluation operators, one to three an image at all severities. All artifacts that can
+    be planted count, those that the model abstains on too: their scores are taken for the average precision, but they
+    are never named.
+    """
+    tagger = ArtifactTagger.from_pretrained(model)
+    names = plantable()
+    dataset = real_images(data, train_data, split, seed)
+    count = min(images, len(dataset) // 2)
+    uses: tuple[Use, ...] = ("evaluation", "training")
+    planted = [
+        [
+            row
+            for row in tqdm(
+                planted_images(dataset.select(range(count)), use, seed, untouched=0.0),
+                total=count,
+                desc="Planting",
+                unit="img",
+                leave=False,
+            )
+            if row["artifacts"]
+        ]
+        for use in uses
+    ]
+    untouched = DecodedImages(dataset.select(range(count, 2 * count)), tagger.processor.image_processor)
+    silent_rows = [
+        {"image": {"bytes": _png(image.permute(1, 2, 0).numpy())}, "artifacts": []} for image in untouched.images
+    ]
+
+    answers, trained = (answer(tagger, rows, names) for rows in planted)
+    silent = answer(tagger, silent_rows, names).chosen
+    scores = tagging_scores(answers) | silence_scores(silent)
+    intervals = intervals_of(answers, silent, resamples)
+    scores["macro_average_precision_training_operators"] = tagging_scores(trained)["macro_average_precision"]
+    scores["milliseconds_per_image"] = milliseconds(
+        tagger, Image.fromarray(untouched.images[0].permute(1, 2, 0).numpy())
+    )
+    on = getattr(tagger.model.config, "trained_artifacts", names)
+    sources = [Path(source).name for source in data]
+    evaluation = {
+        "model": Path(model).name,
+        "data": sources,
+        "planted_images": len(answers.present),
+        "untouched_images": len(silent),
+        "scores": scores,
+        "intervals": intervals,
+        "artifacts": class_scores(answers, trained, names, on),
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(evaluation, indent=2) + "\n")
+    typer.echo(f"{len(answers.present)} planted and {len(silent)} untouched real images of {', '.join(sources)}\n")
+    typer.echo(format_scores(evaluation))
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,65 @@
+"""Muon for the matrices of a transformer's layers beside AdamW for everything else."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainingArguments
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) for some matrices, AdamW for the rest.
+
+    Args:
+        muon (`torch.optim.Muon`): Optimizer of the matrices.
+        adamw (`torch.optim.AdamW`): Optimizer of the rest.
+    """
+
+    def __init__(self, muon: torch.optim.Muon, adamw: torch.optim.AdamW):
+        super().__init__([*muon.param_groups, *adamw.param_groups], {})
+        self.parts = (muon, adamw)
+        self._share_groups()
+
+    def _share_groups(self) -> None:
+        """Whoever sets a learning rate sets that of the part."""
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+    def step(self, closure=None):
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self._share_groups()
+
+
+def muon_with_adamw(model: nn.Module, args: TrainingArguments, muon_learning_rate: float) -> MuonWithAdamW:
+    """The optimizer of a model with transformer encoders.
+
+    Args:
+        model (`nn.Module`): The matrices below a module called `encoder` are Muon's.
+        args (`TrainingArguments`): Learning rate and betas of AdamW, and the weight decay of all that is no vector.
+        muon_learning_rate (`float`): Learning rate of Muon, relative to updates as large as AdamW's.
+    """
+    matrices: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
+    for name, weight in model.named_parameters():
+        if ".encoder." in name and weight.ndim == 2:
+            matrices.append(weight)
+        else:
+            (decayed if weight.ndim > 1 else vectors).append(weight)
+    muon = torch.optim.Muon(
+        matrices, lr=muon_learning_rate, weight_decay=args.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    adamw = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": args.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+        lr=args.learning_rate,
+        betas=(args.adam_beta1, args.adam_beta2),
+        fused=True,
+    )
+    return MuonWithAdamW(muon, adamw)

@@ -1,0 +1,232 @@
+"""Planted images as tensors: made once by several processes, kept in a file, handed out in whole batches."""
+
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import BaseImageProcessor, SiglipImageProcessor
+
+from tellsign.training.data import LABELS, DecodedImages, whole_batch
+from tellsign.training.planting import Use, plantable, planted_images
+
+
+NOTHING = 255  # in `artifacts` where an image has fewer than others
+UNKNOWN = -100
+
+
+class _Planting(torch.utils.data.Dataset):
+    """Rows of [`planted_images`] as arrays, each with the row that its image has in the data set."""
+
+    def __init__(self, dataset: Dataset, use: Use, names: Sequence[str], grid: int, options: dict):
+        self.dataset, self.use, self.names, self.grid, self.options = dataset, use, list(names), grid, options
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+        chosen = self.dataset.select(indices)
+        row_of = dict(zip(chosen["sha1"], indices, strict=True))
+        rows = []
+        for planted in planted_images(chosen, self.use, names=self.names, **self.options):
+            artifacts = np.full(self.options["most"], NOTHING, np.uint8)
+            coverage = np.zeros((self.options["most"], self.grid, self.grid), np.uint8)
+            for index, artifact in enumerate(planted["artifacts"]):
+                artifacts[index] = self.names.index(artifact["label"])
+                mask = Image.open(io.BytesIO(artifact["mask"]["bytes"])).convert("L")
+                coverage[index] = np.asarray(mask.resize((self.grid, self.grid), Image.Resampling.BOX))
+            rows.append(
+                {
+                    "images": np.asarray(Image.open(io.BytesIO(planted["image"]["bytes"]))).transpose(2, 0, 1),
+                    "artifacts": artifacts,
+                    "coverage": coverage,
+                    "rows": np.int64(row_of[planted["sha1"]]),
+                }
+            )
+        return rows
+
+
+def plant_pool(
+    dataset: Dataset,
+    use: Use,
+    names: Sequence[str],
+    *,
+    seed: int,
+    untouched: float = 0.2,
+    most: int = 3,
+    image_size: int = 32,
+    grid: int = 8,
+) -> dict[str, torch.Tensor]:
+    """Plants artifacts into every image of a data set, with as many processes as there are cores.
+
+    Args:
+        dataset (`datasets.Dataset`): Distinct images with `image` and `sha1`, from [`load_sources`].
+        use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
+        names (`list[str]`): The artifacts to choose from.
+        seed, untouched, most, image_size: As for [`planted_images`].
+        grid (`int`, *optional*, defaults to 8): Patches along each side of an image.
+
+    Returns:
+        `images` of shape `(n, 3, image_size, image_size)`, `artifacts` of shape `(n, most)`, which are indices in
+        `names` or `NOTHING`, `coverage` of shape `(n, most, grid, grid)`, the share of each patch that shows it (all
+        uint8, shares times 255), and `rows` of shape `(n,)`, int64, the images' rows in the data set. Images that
+        cannot be read are left out.
+    """
+    options = {"seed": seed, "untouched": untouched, "most": most, "image_size": image_size}
+    planting = _Planting(dataset, use, names, grid, options)
+    loader = DataLoader(
+        planting, batch_size=64, num_workers=len(os.sched_getaffinity(0)), collate_fn=whole_batch, in_order=True
+    )
+    rows: list[dict] = []
+    with tqdm(total=len(planting), desc="Planting artifacts", unit="img", leave=False) as progress:
+        for batch in loader:
+            rows += batch
+            progress.update(64)
+    return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
+
+
+def cached(path: Path, settings: dict, make: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The tensors in a file, if it was written with the same settings; otherwise those of `make`, which it writes."""
+    wanted = json.dumps(settings, sort_keys=True)
+    if path.is_file():
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("settings") == wanted:
+                return {name: file.get_tensor(name) for name in file.keys()}
+    tensors = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    save_file(tensors, part, metadata={"settings": wanted})
+    os.replace(part, path)
+    return tensors
+
+
+def of_class(dataset: Dataset, label: str, count: int | None = None, seed: int = 0) -> Dataset:
+    """The images of a class, so many of them drawn at random or all."""
+    rows = np.flatnonzero(np.asarray(dataset["label"]) == LABELS.index(label))
+    return dataset.select(np.sort(np.random.default_rng(seed).permutation(rows)[:count]))
+
+
+def untouched_images(dataset: Dataset, most: int, grid: int, image_size: int) -> dict[str, torch.Tensor]:
+    """Images as they are, in the form of those from [`plant_pool`]."""
+    decoded = DecodedImages(dataset, SiglipImageProcessor(), image_size)
+    count = len(decoded)
+    return {
+        "images": decoded.images,
+        "artifacts": torch.full((count, most), NOTHING, dtype=torch.uint8),
+        "coverage": torch.zeros(count, most, grid, grid, dtype=torch.uint8),
+        "rows": torch.from_numpy(decoded.rows),
+    }
+
+
+def with_labels(
+    images: dict[str, torch.Tensor], dataset: Dataset, categories: dict[str, str], category_names: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """Adds what is known of whole images: real or fake, unless something was planted, and the category."""
+    rows = images["rows"].numpy()
+    labels = torch.from_numpy(np.asarray(dataset["label"])[rows])
+    index_of = {name: index for index, name in enumerate(category_names)}
+    shown = [index_of.get(categories.get(sha1, ""), UNKNOWN) for sha1 in np.asarray(dataset["sha1"])[rows]]
+    planted = (images["artifacts"] != NOTHING).any(1)
+    return images | {"labels": labels.masked_fill(planted, UNKNOWN), "categories": torch.tensor(shown)}
+
+
+def joined(parts: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def training_images(
+    dataset: Dataset,
+    categories: dict[str, str],
+    names: list[str],
+    *,
+    copies: int,
+    fakes: int,
+    untouched: float,
+    seed: int,
+    **shape: int,
+) -> dict[str, torch.Tensor]:
+    """Real images, several times each and planted by the training operators or untouched, and untouched fakes."""
+    real, fake = of_class(dataset, "real"), of_class(dataset, "fake", fakes, seed)
+    pools = [
+        plant_pool(real, "training", plantable(), seed=seed + copy, untouched=untouched, **shape)
+        for copy in range(copies)
+    ]
+    parts = [with_labels(pool, real, categories, names) for pool in pools]
+    if len(fake):
+        parts.append(with_labels(untouched_images(fake, **shape), fake, categories, names))
+    return joined(parts)
+
+
+def validation_images(
+    dataset: Dataset, categories: dict[str, str], names: list[str], *, seed: int, **shape: int
+) -> dict[str, torch.Tensor]:
+    """Real images planted by the evaluation operators, and the same ones and as many fakes untouched."""
+    real = of_class(dataset, "real")
+    planted = plant_pool(real, "evaluation", plantable(), seed=seed, untouched=0.0, **shape)
+    return joined(
+        [
+            with_labels(planted, real, categories, names),
+            with_labels(untouched_images(dataset, **shape), dataset, categories, names),
+        ]
+    )
+
+
+class PlantedBatches(torch.utils.data.Dataset):
+    """Planted and untouched images, handed out in whole processed batches with all their labels.
+
+    Args:
+        images (`dict[str, torch.Tensor]`):
+            `images`, `artifacts` and `coverage` as from [`plant_pool`], and of shape `(n,)`, int64: `labels`, 0 for
+            real, 1 for fake, `UNKNOWN` for planted images, and `categories`, which objects they show, or `UNKNOWN`.
+        image_processor (`BaseImageProcessor`): Makes `pixel_values` of the images.
+        columns (`list[int]`): For each index in `artifacts` the index of the artifact in the model's logits.
+        num_artifacts (`int`): Number of artifacts in the model's logits. Of those without a column, and of all
+            artifacts in fake images, nothing is known.
+    """
+
+    def __init__(
+        self,
+        images: dict[str, torch.Tensor],
+        image_processor: BaseImageProcessor,
+        columns: Sequence[int],
+        num_artifacts: int,
+    ):
+        self.images = images
+        self.image_processor = image_processor
+        # The last column takes what is nothing, and is cut off.
+        self.column_of = torch.full((NOTHING + 1,), num_artifacts)
+        self.column_of[: len(columns)] = torch.tensor(columns)
+        self.known = torch.full((num_artifacts + 1,), float(UNKNOWN))
+        self.known[list(columns)] = 0
+
+    def __len__(self) -> int:
+        return len(self.images["images"])
+
+    def __getitems__(self, indices: list[int] | torch.Tensor) -> dict[str, torch.Tensor]:
+        chosen = {name: tensor[indices] for name, tensor in self.images.items()}
+        columns, shares = self.column_of[chosen["artifacts"].long()], chosen["coverage"] / 255
+        count, most, rows, _ = shares.shape
+        artifact_labels = self.known.repeat(count, 1).scatter(1, columns, 1.0)
+        artifact_labels[chosen["labels"] == LABELS.index("fake")] = UNKNOWN
+        artifact_masks = torch.zeros(count, len(self.known), rows, rows)
+        artifact_masks.scatter_(1, columns[:, :, None, None].expand(-1, -1, rows, rows), shares)
+        return {
+            "pixel_values": self.image_processor(chosen["images"], return_tensors="pt")["pixel_values"],
+            "labels": chosen["labels"],
+            "categories": chosen["categories"],
+            "artifact_labels": artifact_labels[:, :-1],
+            "artifact_masks": artifact_masks[:, :-1],
+        }
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}

@@ -1,0 +1,407 @@
+"""Trains a tagger: which artifacts an image has, and where.
+
+python -m tellsign.training.train_tagger RECIPE.json --train_data train.parquet --output_dir DIR
+python -m tellsign.training.train_tagger --help
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from datasets import Dataset, concatenate_datasets
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import (
+    EvalPrediction,
+    HfArgumentParser,
+    PreTrainedTokenizerFast,
+    SiglipImageProcessor,
+    SiglipProcessor,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
+from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
+from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
+from tellsign.training.data import LABELS, drop_duplicates, hold_out, load_sources, whole_batch
+from tellsign.training.optimizer import muon_with_adamw
+from tellsign.training.planted_pool import UNKNOWN, PlantedBatches, cached, training_images, validation_images
+from tellsign.training.planting import plantable
+from tellsign.training.tagger_initialization import initialize_vision_tower
+from tellsign.training.tagging_metrics import (
+    auroc_intervals,
+    average_precisions,
+    fit_artifact_thresholds,
+    fit_temperatures,
+    jaccard,
+)
+
+
+TEMPLATES = ("{}", "a photo with {}", "a photo of {}", "This is a photo of {}.")
+TEXTS_PER_STEP = 12
+# An artifact counts as learned if its area under the ROC curve is above this with 95% confidence.
+LEAST_AUROC = 0.6
+
+
+@dataclass
+class ModelArguments:
+    config_overrides: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Fields of ArtifactSiglipConfig, as JSON."}
+    )
+    muon_learning_rate: float = field(
+        default=0.01, metadata={"help": "Learning rate of the matrices in the towers' layers."}
+    )
+    ema_decay: float = field(default=0.998, metadata={"help": "Decay of the average of the weights, in [0, 1)."})
+
+
+@dataclass
+class DataArguments:
+    train_data: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Parquet files, image folders or data sets on the Hub, with real and fake images."},
+    )
+    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
+    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
+    validation_per_class: int = field(
+        default=3000, metadata={"help": "Images of each class held out, to watch the run and fit the thresholds."}
+    )
+    copies: int = field(default=2, metadata={"help": "How many planted images are made of each real image."})
+    untouched: float = field(default=0.2, metadata={"help": "Share of these copies that get no artifact."})
+    most_artifacts: int = field(default=3, metadata={"help": "Largest number of artifacts of a planted image."})
+    fake_images: int = field(default=20000, metadata={"help": "Largest number of fake images to train on."})
+
+
+def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
+    """Parses a command line. If it begins with a JSON file, that gives the defaults of what follows.
+
+    Raises:
+        ValueError: If the file has a field that no argument has, or arguments are missing or contradict the method.
+    """
+    argument_types: Any = (ModelArguments, DataArguments, TrainingArguments)
+    parser = HfArgumentParser(argument_types)
+    if arguments and arguments[0].endswith(".json"):
+        recipe = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+        unknown = set(recipe) - {action.dest for action in parser._actions}
+        if unknown:
+            raise ValueError(f"{arguments[0]}: no argument is called {', '.join(sorted(unknown))}")
+        parser.set_defaults(**recipe)
+        arguments = arguments[1:]
+    model_args, data_args, training_args = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
+    if not data_args.train_data:
+        raise ValueError("--train_data: name at least one parquet file, folder or data set")
+    if data_args.copies < 1:
+        raise ValueError(f"--copies={data_args.copies}: each real image must be used at least once")
+    if training_args.load_best_model_at_end:
+        raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
+    if training_args.save_total_limit == 1:
+        raise ValueError("--save_total_limit: a run can only resume safely if at least 2 checkpoints are kept")
+    return model_args, data_args, training_args
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: int = 64) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer for any text, whose tokens are those of given texts.
+
+    Args:
+        texts (`Iterable[str]`): What to learn frequent tokens from.
+        vocab_size (`int`, *optional*, defaults to 2048): Largest number of tokens, of which 258 are always there.
+        max_length (`int`, *optional*, defaults to 64): Tokens of a text at most.
+
+    Returns:
+        `PreTrainedTokenizerFast`. Case does not count. As in SigLIP's tokenizer, the token that ends a text also pads
+        it, and there is no attention mask.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=["<unk>", "</s>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    end = tokenizer.token_to_id("</s>")
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", end)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        eos_token="</s>",
+        pad_token="</s>",
+        model_max_length=max_length,
+        model_input_names=["input_ids"],
+    )
+
+
+def create_model(arguments: ModelArguments, texts: Iterable[str]) -> tuple[ArtifactSiglipModel, SiglipProcessor]:
+    """A new network, with a tokenizer made for the texts."""
+    overrides = arguments.config_overrides or {}
+    if isinstance(overrides, str):
+        overrides = json.loads(overrides)
+    config = ArtifactSiglipConfig(**overrides)
+    model = ArtifactSiglipModel(config)
+    text_config = model.text_model.config
+    tokenizer = train_tokenizer(texts, text_config.vocab_size, text_config.max_position_embeddings)
+    image_size = model.vision_model.config.image_size
+    size = {"height": image_size, "width": image_size}
+    # Few patches show an artifact.
+    nn.init.constant_(model.patch_classifier.bias, -3.0)
+    return model, SiglipProcessor(SiglipImageProcessor(size=size), tokenizer)
+
+
+def load_images(arguments: DataArguments) -> tuple[Dataset, Dataset, dict[str, str]]:
+    """Training and validation images of both classes, and the category of each image of which it is known by sha1."""
+    datasets: list[Dataset] = []
+    categories: dict[str, str] = {}
+    for source in arguments.train_data:
+        dataset = load_sources(source, arguments.data_split, arguments.data_revision)
+        if source.endswith(".parquet") and "category" in pq.read_schema(source).names:
+            names = pq.read_table(source, columns=["category"])["category"].to_pylist()
+            categories |= dict(zip(dataset["sha1"], names, strict=True))
+        datasets.append(dataset)
+    train, validation = hold_out(drop_duplicates(concatenate_datasets(datasets)), arguments.validation_per_class)
+    return train, validation, categories
+
+
+def spellings(category_names: Sequence[str]) -> list[list[str]]:
+    """All that each artifact that can be planted, and after them each category, may be called in a text."""
+    artifacts = [find_artifact(name) for name in plantable()]
+    names = [(artifact.name, *artifact.aliases) for artifact in artifacts]
+    names += [(f"a {category}", category) for category in category_names]
+    return [[template.format(name) for template in TEMPLATES for name in spelling] for spelling in names]
+
+
+class TaggerTrainer(Trainer):
+    """A Trainer that mirrors half of the images of a batch, and draws a few texts that it is compared with.
+
+    The random numbers are those of the step, whatever the loader fetched ahead, so that a resumed run draws the same
+    ones.
+
+    Args:
+        texts (`list[list[str]]`): All texts for each artifact that can be planted, then for each category.
+        columns (`list[int]`): The index of each of these artifacts in the model's logits.
+        processor ([`SiglipProcessor`]): Holds the texts' tokenizer, and is saved with the model.
+        muon_learning_rate (`float`): Learning rate of the matrices in the towers' layers.
+    """
+
+    def __init__(
+        self,
+        texts: list[list[str]],
+        columns: list[int],
+        processor: SiglipProcessor,
+        muon_learning_rate: float,
+        **kwargs,
+    ):
+        super().__init__(processing_class=processor, **kwargs)
+        self.muon_learning_rate = muon_learning_rate
+        self.model_accepts_loss_kwargs = False  # its losses are means over the batch
+        self.texts = [
+            processor.tokenizer(text, padding="max_length", return_tensors="pt")["input_ids"] for text in texts
+        ]
+        self.columns = columns
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            weights: Any = self.model if model is None else model
+            self.optimizer = muon_with_adamw(weights, self.args, self.muon_learning_rate)
+        return self.optimizer
+
+    def training_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args, **kwargs) -> torch.Tensor:
+        inputs = dict(inputs)
+        categories = inputs.pop("categories")
+        mirrored = torch.rand(len(categories), 1, 1, 1) < 0.5
+        for name in ("pixel_values", "artifact_masks"):
+            inputs[name] = torch.where(mirrored.to(inputs[name].device), inputs[name].flip(-1), inputs[name])
+        shown = nn.functional.one_hot(categories.clamp(min=0), len(self.texts) - len(self.columns))
+        shown = shown.masked_fill(categories[:, None] == UNKNOWN, UNKNOWN)
+        text_labels = torch.cat([inputs["artifact_labels"][:, self.columns], shown], dim=1)
+        drawn = torch.randperm(len(self.texts))[:TEXTS_PER_STEP].tolist()
+        inputs["text_labels"] = text_labels[:, drawn]
+        inputs["input_ids"] = torch.stack(
+            [self.texts[index][torch.randint(len(self.texts[index]), ())] for index in drawn]
+        )
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    def prediction_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args, **kwargs):
+        inputs = {name: value for name, value in inputs.items() if name != "categories"}
+        return super().prediction_step(model, inputs, *args, **kwargs)
+
+
+def tagging_scores(present: NDArray, artifact_logits: NDArray, labels: NDArray, logits: NDArray) -> dict[str, float]:
+    """Average precision of each artifact and their mean, where known, and accuracy on real and fake."""
+    known = present[:, 0] != UNKNOWN
+    precisions = average_precisions(present[known] == 1, artifact_logits[known])
+    scores = {"macro_average_precision": float(np.nanmean(precisions))}
+    scores |= {f"average_precision/{name}": float(value) for name, value in zip(plantable(), precisions, strict=True)}
+    return scores | {"accuracy": float((logits.argmax(1) == labels)[labels != UNKNOWN].mean())}
+
+
+@torch.inference_mode()
+def predict(model: ArtifactSiglipModel, images: PlantedBatches, batch_size: int = 500) -> tuple[NDArray, NDArray]:
+    """Logits of the artifacts and of real and fake, in float32."""
+    model.eval()
+    artifact_logits, logits = [], []
+    for batch in tqdm(torch.arange(len(images)).split(batch_size), desc="Scoring", unit="batch", leave=False):
+        outputs = model(pixel_values=images.__getitems__(batch)["pixel_values"].to(model.device))
+        artifact_logits.append(outputs.artifact_logits.float().cpu())
+        logits.append(outputs.logits.float().cpu())
+    return torch.cat(artifact_logits).numpy(), torch.cat(logits).numpy()
+
+
+def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int]) -> dict[str, Any]:
+    """Fits temperatures and thresholds, and switches off artifacts that cannot be told from chance.
+
+    Args:
+        model ([`ArtifactSiglipModel`]): Its configuration is changed.
+        validation ([`PlantedBatches`]): Planted images, and untouched real and fake ones.
+        columns (`list[int]`): The indices of the artifacts that can be planted in the model's logits.
+
+    Returns:
+        Scores, and for each artifact its number of images, average precision, area under the ROC curve with its 95%
+        interval, temperature and threshold, and whether it is switched on.
+    """
+    artifact_logits, logits = predict(model, validation)
+    artifact_logits = artifact_logits[:, columns].astype(np.float64)
+    labels = validation.images["labels"].numpy()
+    batch = validation.__getitems__(torch.arange(len(validation)))
+    artifact_labels = batch["artifact_labels"][:, columns].numpy()
+    is_known, is_untouched = labels != LABELS.index("fake"), labels == LABELS.index("real")
+    present = artifact_labels == 1
+
+    temperatures = fit_temperatures(present[is_known], artifact_logits[is_known])
+    probabilities = 1 / (1 + np.exp(-artifact_logits / temperatures))
+    intervals = auroc_intervals(present[is_known], artifact_logits[is_known])
+    learned = np.flatnonzero(intervals[:, 0] > LEAST_AUROC)
+    thresholds = np.ones(len(columns))
+    planted = is_known & ~is_untouched
+    if len(learned):
+        thresholds[learned] = fit_artifact_thresholds(
+            present[planted][:, learned], probabilities[planted][:, learned], probabilities[is_untouched][:, learned]
+        )
+    config = model.config
+    config.trained_artifacts = [config.artifact_labels[columns[index]] for index in learned]
+    all_temperatures, all_thresholds = np.ones(len(config.artifact_labels)), np.full(len(config.artifact_labels), 0.5)
+    all_temperatures[columns], all_thresholds[columns] = temperatures, thresholds
+    config.artifact_temperatures, config.artifact_thresholds = all_temperatures.tolist(), all_thresholds.tolist()
+
+    chosen = (probabilities >= thresholds) & np.isin(np.arange(len(columns)), learned)
+    scores: dict[str, Any] = tagging_scores(artifact_labels, artifact_logits, labels, logits)
+    scores["jaccard"] = float(jaccard(present[planted], chosen[planted]).mean())
+    scores["untouched_with_artifacts"] = float(chosen[is_untouched].any(1).mean())
+    scores["artifacts"] = {
+        name: {
+            "images": int(present[:, index].sum()),
+            "average_precision": scores.pop(f"average_precision/{name}"),
+            "auroc_interval": intervals[index].tolist(),
+            "temperature": float(temperatures[index]),
+            "threshold": float(thresholds[index]),
+            "on": bool(index in learned),
+        }
+        for index, name in enumerate(plantable())
+    }
+    return scores
+
+
+def main(arguments: list[str] | None = None) -> None:
+    model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+    training_args.remove_unused_columns = False  # the batches come ready
+    training_args.label_names = ["labels", "artifact_labels"]
+    set_seed(training_args.seed)
+    output_dir, seed = Path(str(training_args.output_dir)), training_args.seed
+
+    train, validation, categories = load_images(data_args)
+    category_names = sorted(set(categories.values()))
+    texts = spellings(category_names)
+    described = [artifact.definition for artifact in ARTIFACTS] + [artifact.name for artifact in ARTIFACTS]
+    model, processor = create_model(model_args, [*described, *(text for variants in texts for text in variants)])
+    config = model.config
+    columns = [config.artifact_labels.index(name) for name in plantable()]
+    shape = {
+        "most": data_args.most_artifacts,
+        "grid": config.grid_size,
+        "image_size": model.vision_model.config.image_size,
+    }
+    settings = asdict(data_args) | shape | {"seed": seed, "artifacts": plantable(), "categories": category_names}
+    named = (categories, category_names)
+    tensors = [
+        cached(
+            output_dir / "planted_training.safetensors",
+            settings,
+            lambda: training_images(
+                train,
+                *named,
+                copies=data_args.copies,
+                fakes=data_args.fake_images,
+                untouched=data_args.untouched,
+                seed=seed,
+                **shape,
+            ),
+        ),
+        cached(
+            output_dir / "planted_validation.safetensors",
+            settings,
+            lambda: validation_images(validation, *named, seed=seed, **shape),
+        ),
+    ]
+    train_images, eval_images = (
+        PlantedBatches(images, processor.image_processor, columns, len(config.artifact_labels)) for images in tensors
+    )
+    first = torch.randperm(len(train_images))[:10_000]
+    initialize_vision_tower(model, train_images.__getitems__(first)["pixel_values"])
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        predictions: Any = prediction.predictions
+        label_ids: Any = prediction.label_ids
+        (logits, artifact_logits), (labels, artifact_labels) = predictions, label_ids
+        return tagging_scores(artifact_labels[:, columns], artifact_logits[:, columns], labels, logits)
+
+    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(output_dir))
+    trainer = TaggerTrainer(
+        texts,
+        columns,
+        processor,
+        model_args.muon_learning_rate,
+        model=model,
+        args=training_args,
+        train_dataset=train_images,
+        eval_dataset=eval_images,
+        data_collator=whole_batch,
+        compute_metrics=compute_metrics,
+        # Of image embeddings, both kinds of logits and patch logits, those that are scored.
+        preprocess_logits_for_metrics=lambda outputs, labels: outputs[1:3],
+        callbacks=[WeightAveraging(model_args.ema_decay, checkpoint)],
+    )
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.log_metrics("train", result.metrics)
+    trainer.save_metrics("train", result.metrics)
+
+    # The weights are saved in half precision; what is calibrated is what will be loaded.
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half())
+    scores = {f"eval_{name}": value for name, value in calibrate(model, eval_images, columns).items()}
+    trainer.save_metrics("eval", scores)
+    artifacts = scores.pop("eval_artifacts")
+    trainer.log_metrics("eval", scores)
+    print("Switched off:", "; ".join(name for name, entry in artifacts.items() if not entry["on"]) or "none")
+    trainer.save_state()
+    # The configuration keeps dtype float32, which is what from_pretrained converts to.
+    model.save_pretrained(output_dir, state_dict={name: value.half() for name, value in model.state_dict().items()})
+    processor.save_pretrained(output_dir)
+
+
+if __name__ == "__main__":
+    main()
