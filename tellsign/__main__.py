@@ -1,13 +1,18 @@
 """The command `tellsign`."""
 
+import glob
 import json
-from typing import Annotated
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
+from PIL import Image
 from transformers import pipeline
 from transformers.utils import logging
 
-from tellsign import DEFAULT_MODEL, load_image
+from tellsign import DEFAULT_MODEL, annotate, load_image
 
 
 app = typer.Typer(help="Tell AI-generated images from real ones.", no_args_is_help=True)
@@ -40,6 +45,64 @@ def detect(
         except ValueError as error:
             answer, failed = {"error": str(error)}, True
         typer.echo(json.dumps({"image": path} | answer))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _files(patterns: list[str]) -> list[Path]:
+    """The files, those of the folders that have the extension of an image, and those that the globs match."""
+    files: list[Path] = []
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            readable = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in readable and file.is_file())
+        elif path.exists() or not glob.has_magic(pattern):
+            found = [path]
+        else:
+            found = sorted(file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file())
+        if not found:
+            raise typer.BadParameter(f"{pattern}: there is no image")
+        files += found
+    return list(dict.fromkeys(files))
+
+
+@app.command()
+def explain(
+    images: Annotated[list[str], typer.Argument(help="Image files, folders and globs.")],
+    model: Annotated[str, typer.Option(help="Folder or repository of a detector with its tagger.")] = str(
+        DEFAULT_MODEL
+    ),
+    explainer: Annotated[str | None, typer.Option(help="Folder or repository of another explainer.")] = None,
+    explain: Annotated[Literal["fake", "always", "never"], typer.Option(help="Which images to explain.")] = "fake",
+    save: Annotated[Path | None, typer.Option(help="Folder for a picture of each answer.")] = None,
+) -> None:
+    """Prints one JSON object a line for each image: verdict, artifacts, places and sentences.
+
+    A file that cannot be read gets an error in place of a verdict, and the exit code is then 1.
+    """
+    logging.disable_progress_bar()
+    files = _files(images)
+    try:
+        explain_image = pipeline(  # type: ignore[call-overload]
+            "artifact-explanation", model=model, explainer=explainer, explain=explain
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    parent = Path(os.path.commonpath([file.absolute().parent for file in files]))
+    answers = explain_image(map(str, files), return_heatmap=save is not None)
+    failed = False
+    with typer.progressbar(zip(files, answers, strict=True), length=len(files), file=sys.stderr) as progress:
+        for file, answer in progress:
+            if "error" in answer:
+                failed = True
+            elif save is not None:
+                picture = save / file.absolute().relative_to(parent)
+                picture.parent.mkdir(parents=True, exist_ok=True)
+                annotate(load_image(file), answer).save(picture.with_name(f"{picture.name}.png"))
+                for artifact in answer["artifacts"]:
+                    del artifact["heatmap"]
+            typer.echo(json.dumps({"image": str(file)} | answer))
     if failed:
         raise typer.Exit(1)
 

@@ -1,0 +1,153 @@
+"""A picture of what was found in an image."""
+
+import itertools
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from .formats import ExplainedArtifact, FailedImage, ImageExplanation, place_of
+
+
+# Okabe and Ito's colors, which color-blind viewers can tell apart, without black and yellow.
+COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MIN_SIDE, MAX_SIDE = 480, 1280
+
+
+def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Image.Image:
+    """Draws an answer of the pipeline: the verdict, the image with a numbered box for each artifact, and a legend.
+
+    Args:
+        image (`PIL.Image.Image`): The image that was explained.
+        result ([`ImageExplanation`]):
+            The answer for it. With `return_heatmap=True` the legend has the heat map of each artifact, scaled to its
+            maximum and laid over the image in grey.
+
+    Returns:
+        `PIL.Image.Image` in mode RGB. The image in it is enlarged by a whole factor, without smoothing, until its
+        longer side has at least 480 pixels, or reduced to 1280.
+
+    Raises:
+        ValueError: If the result is an error entry, or was made for an image of another size.
+    """
+    if "error" in result:
+        raise ValueError(f"the result is an error, there is nothing to draw: {cast(FailedImage, result)['error']}")
+    result = cast(ImageExplanation, result)
+    artifacts = result["artifacts"]
+    for artifact in artifacts:
+        place_of(artifact["box"], *image.size)  # raises if the box is not inside
+    picture = _at_drawn_size(image.convert("RGB"))
+    width = max(picture.width, MIN_SIDE)
+    font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(max(15, width // 45)))
+    title = f"{result['label']} (probability of being generated: {result['fake_probability']:.1%})"
+    parts = [_row(width, font, title), picture]
+    for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), artifacts), 1):
+        heat = artifact.get("heatmap")
+        thumbnail = None if heat is None else _heat_picture(image, heat, color, width // 5)
+        score = f" ({artifact['score']:.0%})" if "score" in artifact else ""
+        text = artifact["label"] + score + "\n" + artifact.get("explanation", "")
+        parts.append(_row(width, font, text, _tag(number, color, font), thumbnail))
+    _draw_boxes(picture, image.size, artifacts, font)
+
+    canvas = Image.new("RGB", (width, sum(part.height for part in parts)), "white")
+    top = 0
+    for part in parts:
+        canvas.paste(part, ((width - part.width) // 2, top))
+        top += part.height
+    return canvas
+
+
+def _at_drawn_size(image: Image.Image) -> Image.Image:
+    longer = max(image.size)
+    if longer < MIN_SIDE:
+        factor = -(-MIN_SIDE // longer)
+        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    picture = image.copy()
+    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    return picture
+
+
+def _draw_boxes(
+    picture: Image.Image, size: tuple[int, int], artifacts: list[ExplainedArtifact], font: ImageFont.FreeTypeFont
+) -> None:
+    """Draws boxes given in pixels of an image of `size`, the first on top; tags never hide each other."""
+    draw = ImageDraw.Draw(picture)
+    scale_x, scale_y = picture.width / size[0], picture.height / size[1]
+    thickness = max(2, round(font.size / 7))
+    corners = []
+    for color, artifact in reversed([*zip(itertools.cycle(COLORS), artifacts)]):
+        box = artifact["box"]
+        left, top = round(scale_x * box["xmin"]), round(scale_y * box["ymin"])
+        right = max(left + 1, round(scale_x * box["xmax"])) - 1
+        bottom = max(top + 1, round(scale_y * box["ymax"])) - 1
+        draw.rectangle((left, top, right, bottom), outline="white", width=thickness + 2)
+        draw.rectangle((left, top, right, bottom), outline=color, width=thickness)
+        corners.append((left, top))
+    taken: list[tuple[int, int]] = []
+    for number, (color, (left, top)) in enumerate(zip(itertools.cycle(COLORS), reversed(corners)), 1):
+        tag = _tag(number, color, font)
+        left, top = min(left, picture.width - tag.width), min(top, picture.height - tag.height)
+        while any(abs(left - x) < tag.width and abs(top - y) < tag.height for x, y in taken):
+            left += tag.width
+            if left + tag.width > picture.width:
+                left, top = 0, top + tag.height
+        taken.append((left, top))
+        picture.paste(tag, (left, top))
+
+
+def _tag(number: int, color: str, font: ImageFont.FreeTypeFont) -> Image.Image:
+    """A square with a number."""
+    side = round(1.5 * font.size)
+    tag = Image.new("RGB", (side, side), color)
+    ImageDraw.Draw(tag).text((side / 2, side / 2), str(number), fill="white", font=font, anchor="mm")
+    return tag
+
+
+def _heat_picture(image: Image.Image, heat: NDArray[np.floating], color: str, side: int) -> Image.Image:
+    """The image in grey and at most `side` pixels large, in `color` where the heat map is high."""
+    if heat.shape != (image.height, image.width):
+        raise ValueError(f"a heat map has shape {heat.shape}, the image {image.height}x{image.width} pixels")
+    opacity = Image.fromarray(np.rint(heat / max(float(heat.max()), 1e-6) * 200).astype(np.uint8))
+    grey = image.convert("L").convert("RGB")
+    grey.paste(Image.new("RGB", image.size, ImageColor.getrgb(color)), mask=opacity)
+    factor = side / max(image.size)
+    size = max(1, round(factor * image.width)), max(1, round(factor * image.height))
+    return grey.resize(size, Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS)
+
+
+def _row(
+    width: int,
+    font: ImageFont.FreeTypeFont,
+    text: str,
+    tag: Image.Image | None = None,
+    thumbnail: Image.Image | None = None,
+) -> Image.Image:
+    """A strip with a tag and a thumbnail, if there are, beside wrapped text."""
+    margin, line_height = round(font.size / 2), round(1.4 * font.size)
+    left = margin
+    places = []
+    for part in (tag, thumbnail):
+        if part:
+            places.append((part, (left, margin)))
+            left += part.width + margin
+    lines: list[str] = []
+    for paragraph in text.splitlines():
+        lines.append("")
+        for word in paragraph.split():
+            longer = f"{lines[-1]} {word}".lstrip()
+            if lines[-1] and font.getlength(longer) > width - left - margin:
+                lines.append(word)
+            else:
+                lines[-1] = longer
+    height = max([line_height * len(lines), *(part.height for part, _ in places)])
+    row = Image.new("RGB", (width, height + 2 * margin), "white")
+    for part, corner in places:
+        row.paste(part, corner)
+    ImageDraw.Draw(row).multiline_text(
+        (left, margin), "\n".join(lines), fill="black", font=font, spacing=line_height - font.size
+    )
+    return row
+
+
+__all__ = ["annotate"]

@@ -1,0 +1,306 @@
+"""The pipeline that tells whether an image is generated, by which artifacts one sees it, where, and why."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import GeneratorType
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub.utils import httpx
+from PIL import Image
+from torch.utils.data import Dataset, Subset
+from transformers import Pipeline
+from transformers.image_transforms import to_pil_image
+from transformers.utils import cached_file
+
+from tellsign.modeling.image_loading import load_image
+
+from .explainer import ArtifactExplainer
+from .formats import FailedImage, ImageExplanation
+from .tagger import ArtifactTagger
+
+
+EXPLAIN = ("fake", "always", "never")
+
+
+def open_image(source: Any) -> Image.Image:
+    """Opens an image given in any way in which an image pipeline takes it.
+
+    Args:
+        source (`str`, `os.PathLike`, `bytes`, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or `dict`):
+            A path, an http(s) address, the content of an image file, an image, an array of shape `(height, width)`,
+            `(height, width, channels)` or `(channels, height, width)` with values in 0..255 or, as floats, in [0, 1];
+            or the `{"bytes", "path"}` of a `datasets.Image` that is not decoded.
+
+    Returns:
+        `PIL.Image.Image` in mode RGB.
+
+    Raises:
+        ValueError: If the image is of another type, cannot be fetched or cannot be decoded; the message says why.
+    """
+    if isinstance(source, Mapping) and (source.get("bytes") or source.get("path")):
+        return load_image(source.get("bytes") or source["path"], source.get("path"))
+    if isinstance(source, str) and source.startswith(("http://", "https://")):
+        try:
+            return load_image(httpx.get(source, follow_redirects=True).raise_for_status().content, source)
+        except httpx.HTTPError as error:
+            raise ValueError(f"{source}: {error}") from error
+    if isinstance(source, (np.ndarray, torch.Tensor)):
+        return load_image(_image_of(source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else source))
+    if isinstance(source, (str, os.PathLike, bytes, Image.Image)):
+        return load_image(source)
+    raise ValueError(
+        f"image: expected a path, an address, bytes, a PIL image, an array or a tensor, got {type(source).__name__}"
+    )
+
+
+def _image_of(pixels: np.ndarray) -> Image.Image:
+    if pixels.ndim not in (2, 3) or not pixels.size:
+        raise ValueError(f"array has shape {pixels.shape}, expected (height, width) and up to 4 channels, none empty")
+    if np.issubdtype(pixels.dtype, np.floating) and pixels.min() >= 0 and pixels.max() <= 1:
+        pixels = np.rint(255 * pixels)  # to_pil_image would round down
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    return to_pil_image(pixels, input_data_format="channels_last" if pixels.shape[-1] == 4 else None)
+
+
+class ArtifactExplanationPipeline(Pipeline):
+    r"""
+    Tells whether an image is real or fake, which artifacts are in it, where, and explains each in a sentence.
+
+    The verdict is that of the detector, any image classifier with the labels real and fake; it is "uncertain" between
+    its `config.verdict_thresholds`, if it has them. The tagger, in `tagger/`
+    beside the detector, names the artifacts and finds their places; it alone decides which there are. The explainer,
+    if there is one in `explainer/` or given, writes one sentence for each.
+
+    Args:
+        model ([`PreTrainedModel`]): The detector.
+        image_processor ([`BaseImageProcessor`]): The detector's image processor.
+        tagger (`str`, `os.PathLike` or [`ArtifactTagger`], *optional*):
+            Another tagger than the one beside the detector: a folder, a repository or an object. To be given, as
+            objects, along with a detector of another revision than a repository's main one: transformers does not say
+            which revision a model was loaded from.
+        explainer (`str`, `os.PathLike`, [`ArtifactExplainer`] or `False`, *optional*):
+            Another explainer than the one beside the detector: any checkpoint that `AutoModelForImageTextToText`
+            loads, or an object. `False` for none: the artifacts then have no explanations.
+        explainer_kwargs (`dict`, *optional*):
+            Keyword arguments for [`ArtifactExplainer.from_pretrained`], such as `adapter` and `quantization_config`.
+        explain (`str`, *optional*, defaults to `"fake"`):
+            Which images to search for artifacts: `"fake"` for those judged so, `"always"` for all, `"never"` for
+            verdicts alone. Images that are not searched have no artifacts.
+        threshold (`float`, *optional*):
+            Probability from which an artifact is named. Defaults to the tagger's own, one for each.
+        top_k (`int`, *optional*): How many artifacts to name at most. Defaults to all that reach the threshold.
+        candidate_labels (`list[str]`, *optional*): The artifacts to look for. Defaults to all that the tagger knows.
+        return_heatmap (`bool`, *optional*, defaults to `False`):
+            Whether each artifact comes with its `heatmap`, a float32 array of shape `(height, width)` in [0, 1].
+        strict (`bool`, *optional*, defaults to `False`):
+            Whether an image that cannot be opened raises. Otherwise its answer is `{"error": message}`.
+        kwargs: As for any [`Pipeline`]: `device`, `batch_size`, `num_workers`, ...
+
+    The options from `explain` on may also be given at the call.
+
+    Raises:
+        ValueError: If the model has other labels than real and fake, or there is no tagger and `explain` is not
+            `"never"`, or an option is not as described.
+
+    Example:
+
+    ```python
+    >>> import tellsign
+    >>> from transformers import pipeline
+
+    >>> explain = pipeline("artifact-explanation", explain="never")
+    >>> sorted(explain("examples/photo_cat.jpg"))
+    ['artifacts', 'fake_probability', 'label']
+    ```
+    """
+
+    _load_processor = False  # type: ignore[assignment]
+    _load_image_processor = True  # type: ignore[assignment]
+    _load_feature_extractor = False  # type: ignore[assignment]
+    _load_tokenizer = False  # type: ignore[assignment]
+    image_processor: Any
+
+    def __init__(
+        self,
+        *args,
+        tagger: str | os.PathLike | ArtifactTagger | None = None,
+        explainer: "str | os.PathLike | ArtifactExplainer | bool | None" = None,
+        explainer_kwargs: dict[str, Any] | None = None,
+        **kwargs,
+    ):
+        dtype = kwargs.get("dtype", "auto")
+        super().__init__(*args, **kwargs)
+        labels = {label.lower(): int(index) for index, label in (self.model.config.id2label or {}).items()}
+        if sorted(labels) != ["fake", "real"]:
+            raise ValueError(f"the model has the labels {', '.join(sorted(labels))}, expected real and fake")
+        self.fake_index = labels["fake"]
+        self.tagger = self._load_part(ArtifactTagger, tagger, "tagger", dtype=self.dtype)
+        self.explainer = self._load_part(
+            ArtifactExplainer, explainer, "explainer", **({"dtype": dtype} | (explainer_kwargs or {}))
+        )
+        if self._forward_params.get("explain") != "never":
+            self._require_tagger()
+
+    def _load_part(self, part_class: Any, given: Any, subfolder: str, **kwargs) -> Any:
+        """The tagger or the explainer: what was given, or what lies beside the detector, or `None`."""
+        if given is False:
+            return None
+        if isinstance(given, (str, os.PathLike)):
+            return part_class.from_pretrained(given, device=self.device, **kwargs)
+        if given is not None:
+            return given
+        home, revision = self.model.config._name_or_path, getattr(self.model.config, "_commit_hash", None)
+        lies_there = home and any(
+            cached_file(
+                home,
+                file,
+                subfolder=subfolder,
+                revision=revision,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False,
+            )
+            for file in ("config.json", "adapter_config.json")
+        )
+        if not lies_there:
+            return None
+        return part_class.from_pretrained(home, subfolder=subfolder, revision=revision, device=self.device, **kwargs)
+
+    def _require_tagger(self) -> None:
+        if self.tagger is None:
+            raise ValueError(
+                f"{self.model.config._name_or_path or 'the model'} has no tagger/ beside the detector, so artifacts "
+                'cannot be named: pass tagger=..., or explain="never" for verdicts alone'
+            )
+
+    def _sanitize_parameters(  # type: ignore[override]
+        self,
+        explain: str | None = None,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        candidate_labels: list[str] | None = None,
+        return_heatmap: bool | None = None,
+        strict: bool | None = None,
+    ):
+        if explain is not None and explain not in EXPLAIN:
+            raise ValueError(f"explain={explain!r}, expected one of {', '.join(EXPLAIN)}")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"threshold={threshold}, expected a number from 0 to 1")
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k={top_k}, expected at least 1")
+        given = {
+            "explain": explain,
+            "threshold": threshold,
+            "top_k": top_k,
+            "candidate_labels": candidate_labels,
+        }
+        forward_params = {name: value for name, value in given.items() if value is not None}
+        preprocess_params = {} if strict is None else {"strict": strict}
+        postprocess_params = {} if return_heatmap is None else {"return_heatmap": return_heatmap}
+        return preprocess_params, forward_params, postprocess_params
+
+    def __call__(self, inputs: Any, **kwargs) -> Any:  # type: ignore[override]
+        r"""
+        Explains one or many images.
+
+        Args:
+            inputs: An image as [`open_image`] takes it, or a list, a `datasets` column, a torch dataset or an
+                iterator of images.
+            kwargs: The options of the class from `explain` on, `batch_size` and `num_workers`.
+
+        Returns:
+            `dict` for an image, `list` of them for a list, an iterator for everything else: `label`, `"real"`,
+            `"fake"` or `"uncertain"`; `fake_probability`, calibrated; and `artifacts`, by falling score, each with
+            `label`, `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the pixels of the image), and `explanation` if
+            there is an explainer. Or `{"error": message}`.
+        """
+        if isinstance(inputs, tuple):
+            inputs = list(inputs)
+        if isinstance(inputs, list) and not inputs:
+            return []
+        one = (list, str, bytes, Mapping, np.ndarray, torch.Tensor, Image.Image)
+        if isinstance(inputs, Sequence) and not isinstance(inputs, one):  # a column of a dataset
+            inputs = Subset(inputs, range(len(inputs)))  # type: ignore[arg-type]
+        elif isinstance(inputs, Iterable) and not isinstance(inputs, (*one, Dataset, GeneratorType)):
+            inputs = (image for image in inputs)
+        return super().__call__(inputs, **kwargs)
+
+    def preprocess(self, source: Any, strict: bool = False) -> dict[str, Any]:  # type: ignore[override]
+        error = None
+        try:
+            image = open_image(source)
+        except ValueError as reason:
+            if strict:
+                raise
+            image, error = Image.new("RGB", (1, 1)), str(reason)  # fills its place in the batch
+        pixel_values = self.image_processor(images=image, return_tensors="pt")["pixel_values"]
+        return {"pixel_values": pixel_values.to(self.dtype), "image": image, "error": error}
+
+    def _forward(  # type: ignore[override]
+        self, model_inputs: dict[str, Any], explain: str = "fake", **tagging
+    ) -> dict[str, Any]:
+        images, errors = model_inputs["image"], model_inputs["error"]
+        one = not isinstance(images, list)  # a batch of one is not collated
+        if one:
+            images, errors = [images], [errors]
+        probabilities = self.model(model_inputs["pixel_values"]).logits.float().softmax(-1)
+        answers: list[Any] = [
+            self._verdict(scores) if error is None else {"error": error}
+            for scores, error in zip(probabilities, errors, strict=True)
+        ]
+        chosen = [
+            index
+            for index, answer in enumerate(answers)
+            if "error" not in answer and (explain == "always" or explain == answer["label"])
+        ]
+        if chosen:
+            self._require_tagger()
+            chosen_images = [images[index] for index in chosen]
+            found = self.tagger(chosen_images, **tagging)
+            for index, artifacts in zip(chosen, found, strict=True):
+                answers[index]["artifacts"] = artifacts
+            if self.explainer is not None:
+                verdicts = [answers[index]["label"] for index in chosen]
+                for artifacts, sentences in zip(found, self.explainer(chosen_images, verdicts, found), strict=True):
+                    for artifact in artifacts:
+                        artifact["explanation"] = sentences[artifact["label"]]
+        return {"answer": answers[0] if one else answers}
+
+    def _verdict(self, scores: torch.Tensor) -> ImageExplanation:
+        low, high = getattr(self.model.config, "verdict_thresholds", (0.5, 0.5))
+        probability = scores[self.fake_index].item()
+        label = "fake" if probability >= high else "real" if probability < low else "uncertain"
+        return {"label": label, "fake_probability": probability, "artifacts": []}
+
+    def postprocess(  # type: ignore[override]
+        self, model_outputs: dict[str, Any], return_heatmap: bool = False
+    ) -> ImageExplanation | FailedImage:
+        answer = model_outputs["answer"]
+        if "error" in answer:
+            return answer
+        fields = ["label", "score", "box", "explanation", *(["heatmap"] if return_heatmap else [])]
+        artifacts = [
+            {field: artifact[field] for field in fields if field in artifact} for artifact in answer["artifacts"]
+        ]
+        return answer | {"artifacts": artifacts}
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
+        """Saves the detector into a folder, the tagger into its `tagger/` and the explainer into its `explainer/`.
+
+        Args:
+            save_directory (`str` or `os.PathLike`): The folder, made if it does not exist.
+            kwargs: Keyword arguments for the detector's `save_pretrained`.
+        """
+        # Unlike in the base class, config.json does not name the pipeline: a model that does so asks for
+        # trust_remote_code even where this package has registered the task.
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.image_processor.save_pretrained(save_directory)
+        for name, part in (("tagger", self.tagger), ("explainer", self.explainer)):
+            if part is not None:
+                part.save_pretrained(Path(save_directory) / name)
+
+
+__all__ = ["ArtifactExplanationPipeline", "open_image"]

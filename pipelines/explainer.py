@@ -1,0 +1,252 @@
+"""One sentence for each artifact, written by a vision-language model that a grammar binds to the given names."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.utils import find_adapter_config_file
+
+from tellsign.configuration.artifacts import find_artifact
+
+from .formats import ExplainedArtifact, place_of
+
+
+MAX_SENTENCE_WORDS = 40
+"""Most words of a sentence, which leaves room for the place in the 50 that the challenge allows."""
+MAX_WORD_CHARACTERS = 20
+"""Most characters of a word, so that an answer ends after a known number of tokens."""
+_WORD = "[A-Za-z0-9'(),;:%/-]"
+SENTENCE = (
+    f"[A-Z]{_WORD}{{0,{MAX_WORD_CHARACTERS - 1}}}"
+    f"( {_WORD}{{1,{MAX_WORD_CHARACTERS}}}){{3,{MAX_SENTENCE_WORDS - 1}}}\\."
+)
+
+
+def answer_schema(names: Sequence[str]) -> dict[str, Any]:
+    """JSON schema of an object that holds exactly the given names, in this order, with one sentence each."""
+    sentence = {"type": "string", "pattern": f"^{SENTENCE}$"}
+    return {
+        "type": "object",
+        "properties": {name: sentence for name in names},
+        "required": list(names),
+        "additionalProperties": False,
+    }
+
+
+class GrammarLogitsProcessor(LogitsProcessor):
+    """Lets each sequence of a batch go on only as its own grammar allows.
+
+    Args:
+        tokenizer (`llguidance.LLTokenizer`): The tokenizer whose ids are generated.
+        grammars (`Sequence[str]`): One grammar for each sequence.
+        prompt_length (`int`): Number of tokens before the first generated one.
+    """
+
+    def __init__(self, tokenizer: Any, grammars: Sequence[str], prompt_length: int):
+        from llguidance import LLMatcher
+
+        self.matchers = [LLMatcher(tokenizer, grammar) for grammar in grammars]
+        self.prompt_length = prompt_length
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        allowed = torch.zeros(scores.shape, dtype=torch.bool)
+        for row, matcher in enumerate(self.matchers):
+            if input_ids.shape[1] > self.prompt_length and not matcher.is_stopped():
+                matcher.consume_token(int(input_ids[row, -1]))
+            if matcher.is_error():
+                raise ValueError(f"the grammar cannot be followed: {matcher.get_error()}")
+            mask = torch.frombuffer(bytearray(matcher.compute_logit_bias()), dtype=torch.uint8)
+            allowed[row, : len(mask)] = mask[: scores.shape[1]] > 0
+        return scores.masked_fill(~allowed.to(scores.device), float("-inf"))
+
+
+class ArtifactExplainer:
+    r"""
+    Explains the artifacts that a tagger found, in one sentence each.
+
+    The model is shown the image, the verdict, and of each artifact its name, definition and place. A grammar
+    (`llguidance`) binds its answer to a JSON object of exactly these names, each with a sentence of 4 to 40 words: it
+    can neither leave out nor add an artifact, nor fail to close.
+
+    Args:
+        model ([`PreTrainedModel`]): A model for images and text, such as Idefics2.
+        processor ([`ProcessorMixin`]): Its processor, with a chat template.
+
+    Raises:
+        ImportError: If llguidance is not installed.
+        ValueError: If the processor has no chat template or no fast tokenizer.
+    """
+
+    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
+        try:
+            from llguidance.hf import from_tokenizer
+        except ImportError as error:
+            raise ImportError("explanations need llguidance: pip install 'tellsign[explain]'") from error
+        if not processor.chat_template:
+            raise ValueError(f"{type(processor).__name__} has no chat template, in which to ask for explanations")
+        self.model, self.processor = model.eval(), processor
+        tokenizer = processor.tokenizer
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        embeddings: Any = model.get_input_embeddings()
+        ends = model.generation_config.eos_token_id
+        self._tokenizer = from_tokenizer(
+            tokenizer,
+            n_vocab=embeddings.num_embeddings,
+            eos_token=tokenizer.eos_token_id if ends is None else ends,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike,
+        *,
+        adapter: str | os.PathLike | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype = "auto",
+        **kwargs,
+    ) -> "ArtifactExplainer":
+        r"""
+        Loads a model with its processor.
+
+        Args:
+            name (`str` or `os.PathLike`):
+                Folder or repository of any model that `AutoModelForImageTextToText` loads, or of an adapter with its
+                processor, which names the model that it belongs to.
+            adapter (`str` or `os.PathLike`, *optional*): Folder or repository of a LoRA adapter for the model (peft).
+            device (`str` or `torch.device`, *optional*): Where to put it. Not together with `device_map`.
+            dtype (`str` or `torch.dtype`, *optional*, defaults to `"auto"`): Its dtype; as saved by default.
+            kwargs: Keyword arguments for the model's `from_pretrained`: `subfolder`, `revision`, `token`, ...; of
+                `quantization_config` note that Idefics2's vision tower must stay as it is on a CPU:
+                `BitsAndBytesConfig(load_in_4bit=True, llm_int8_skip_modules=["model.vision_model", "lm_head"])`.
+
+        Returns:
+            [`ArtifactExplainer`].
+
+        Raises:
+            ValueError: If it cannot be loaded, naming it and the reason.
+            ImportError: If a package is missing, naming it.
+        """
+        place = {key: kwargs[key] for key in ("subfolder", "revision", "token") if key in kwargs}
+        if "quantization_config" in kwargs and device is not None:  # quantized weights do not move
+            kwargs.setdefault("device_map", {"": device})
+        try:
+            processor = AutoProcessor.from_pretrained(name, **place)
+            base, adapter_place = name, {}
+            if adapter is None and (file := find_adapter_config_file(str(name), **place)):
+                base, adapter, adapter_place = (
+                    json.loads(Path(file).read_text())["base_model_name_or_path"],
+                    name,
+                    place,
+                )
+                kwargs = {key: value for key, value in kwargs.items() if key not in ("subfolder", "revision")}
+            model: Any = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, **kwargs)
+            if adapter is not None:
+                # Not model.load_adapter: transformers 5.24 cannot save what it loads so with peft before 0.22.
+                from peft import PeftModel
+
+                model = PeftModel.from_pretrained(model, adapter, **adapter_place)
+        except ImportError as error:
+            raise ImportError(f"explainer {name} needs a package that is missing: {error}") from error
+        except (OSError, ValueError) as error:
+            raise ValueError(f"explainer {name} cannot be loaded: {error}") from error
+        return cls(model if device is None or "device_map" in kwargs else model.to(device), processor)
+
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
+        """Saves model and processor; of a model with an adapter, the adapter, which names the model it belongs to."""
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        images: Sequence[Image.Image],
+        verdicts: Sequence[str],
+        artifacts: Sequence[Sequence[ExplainedArtifact]],
+    ) -> list[dict[str, str]]:
+        """Explains the artifacts of a batch of images.
+
+        Args:
+            images (`Sequence[PIL.Image.Image]`): RGB.
+            verdicts (`Sequence[str]`): "real" or "fake" for each image.
+            artifacts (sequence of sequences of [`ExplainedArtifact`]): The artifacts of each image.
+
+        Returns:
+            `list[dict[str, str]]`: For each image, the sentence of each of its artifacts.
+        """
+        answers: list[dict[str, str]] = [{} for _ in images]
+        rows = [row for row, found in enumerate(artifacts) if found]
+        if not rows:
+            return answers
+        prompts = [self.prompt(images[row], verdicts[row], artifacts[row]) for row in rows]
+        names = [[artifact["label"] for artifact in artifacts[row]] for row in rows]
+        inputs = self.processor(
+            images=[[images[row]] for row in rows],
+            text=prompts,
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        ).to(self.model.device, self.model.dtype)
+        length = inputs["input_ids"].shape[1]
+        outputs = self.model.generate(
+            **inputs,
+            do_sample=False,
+            num_beams=1,
+            # No token is shorter than a byte, so the grammar always ends before this.
+            max_new_tokens=max(self._longest_answer(labels) for labels in names),
+            logits_processor=LogitsProcessorList([self._grammar(names, length)]),
+            pad_token_id=self.processor.tokenizer.pad_token_id,
+        )
+        texts = self.processor.batch_decode(outputs[:, length:], skip_special_tokens=True)
+        for row, text in zip(rows, texts, strict=True):
+            answers[row] = json.loads(text)
+        return answers
+
+    def prompt(self, image: Image.Image, verdict: str, artifacts: Sequence[ExplainedArtifact]) -> str:
+        """What the model is asked about an image, as the chat template puts it, up to where its answer begins."""
+        lines = []
+        for artifact in artifacts:
+            try:
+                definition = " " + find_artifact(artifact["label"]).definition
+            except ValueError:  # a label of the user's own
+                definition = ""
+            lines.append(f"- {artifact['label']} ({place_of(artifact['box'], *image.size)}):{definition}")
+        question = (
+            f"The verdict on this image is: {verdict}. Say in one sentence for each artifact what is seen of it, on "
+            "which object and where.\n" + "\n".join(lines)
+        )
+        message: dict[str, Any] = {
+            "role": "user",
+            "content": [{"type": "image"}, {"type": "text", "text": question}],
+        }
+        return self.processor.apply_chat_template([message], add_generation_prompt=True)
+
+    def _grammar(self, names: Sequence[Sequence[str]], prompt_length: int) -> GrammarLogitsProcessor:
+        from llguidance import LLMatcher
+
+        grammars = [
+            LLMatcher.grammar_from_json_schema(answer_schema(labels), overrides={"whitespace_flexible": False})
+            for labels in names
+        ]
+        return GrammarLogitsProcessor(self._tokenizer, grammars, prompt_length)
+
+    @staticmethod
+    def _longest_answer(names: Sequence[str]) -> int:
+        """Bytes of the longest answer that the grammar allows, and one for the end."""
+        sentence = "x" * (MAX_SENTENCE_WORDS * (MAX_WORD_CHARACTERS + 1))
+        return len(json.dumps(dict.fromkeys(names, sentence)).encode()) + 1
+
+
+__all__ = ["ArtifactExplainer", "GrammarLogitsProcessor", "answer_schema"]

@@ -1,0 +1,410 @@
+import http.server
+import json
+import re
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from datasets import Image as ImageFeature
+from PIL import Image
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
+from typer.testing import CliRunner
+
+from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor
+from tellsign.__main__ import app
+from tellsign.pipelines.artifact_explanation import open_image
+from tellsign.pipelines.tagger import ArtifactTagger
+from tests.conftest import encode
+from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
+
+
+class PlainExplainer:
+    """Says of each artifact which one it is and how the image was judged, and notes what it was given."""
+
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, images, verdicts, artifacts):
+        self.batches.append([image.size for image in images])
+        return [
+            {artifact["label"]: f"{artifact['label']} in a {verdict} image" for artifact in found}
+            for verdict, found in zip(verdicts, artifacts, strict=True)
+        ]
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def pixels(width: int, height: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def images() -> list[Image.Image]:
+    """Twelve images of different sizes."""
+    return [Image.fromarray(pixels(20 + 5 * seed, 90 - 6 * seed, seed)) for seed in range(12)]
+
+
+@pytest.fixture
+def tagger() -> ArtifactTagger:
+    model = make_tagger_model(trained_artifacts=LABELS, artifact_thresholds=[0.5, 0.4, 0.3, 0.2])
+    return ArtifactTagger(model, make_processor())
+
+
+@pytest.fixture
+def detector(make_model, images):
+    """A detector that calls about half of the images fake."""
+    model = make_model()
+    pixel_values = WaveFreqImageProcessor()(images, return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        model.classifier.bias -= model(pixel_values).logits[:, 1].quantile(0.5)
+    return model
+
+
+@pytest.fixture
+def explain(detector, tagger) -> ArtifactExplanationPipeline:
+    return pipeline(
+        "artifact-explanation",
+        model=detector,
+        image_processor=WaveFreqImageProcessor(),
+        tagger=tagger,
+        explainer=PlainExplainer(),
+    )
+
+
+def equal(first, second) -> bool:
+    """Whether two answers are equal, scores up to rounding."""
+    if isinstance(first, float):
+        return first == pytest.approx(second, abs=1e-5)
+    if isinstance(first, dict):
+        return list(first) == list(second) and all(equal(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return first == second
+
+
+def test_answers_hold_verdict_artifacts_boxes_and_sentences_and_are_json(explain, images):
+    answers = explain(images)
+    assert {answer["label"] for answer in answers} == {"real", "fake"}
+    for image, answer in zip(images, json.loads(json.dumps(answers)), strict=True):
+        assert list(answer) == ["label", "fake_probability", "artifacts"]
+        assert answer["label"] == ("fake" if answer["fake_probability"] > 0.5 else "real")
+        scores = [artifact["score"] for artifact in answer["artifacts"]]
+        assert scores == sorted(scores, reverse=True)
+        for artifact in answer["artifacts"]:
+            assert list(artifact) == ["label", "score", "box", "explanation"]
+            assert artifact["explanation"] == f"{artifact['label']} in a fake image"
+            assert 0 <= artifact["box"]["xmin"] < artifact["box"]["xmax"] <= image.width
+            assert 0 <= artifact["box"]["ymin"] < artifact["box"]["ymax"] <= image.height
+    assert any(answer["artifacts"] for answer in answers)
+
+
+def test_the_verdict_is_the_calibrated_one_of_the_detector(explain, detector, images):
+    detector.config.temperature = 0.3
+    classifier = pipeline("image-classification", model=detector, image_processor=WaveFreqImageProcessor())
+    for image, answer in zip(images, explain(images), strict=True):
+        scores = {item["label"]: item["score"] for item in classifier(image)}
+        assert answer["fake_probability"] == pytest.approx(scores["fake"], abs=1e-5)
+        assert answer["label"] == max(scores, key=scores.get)
+
+
+def test_between_its_thresholds_the_verdict_is_uncertain_and_the_image_not_searched(explain, detector, images):
+    probabilities = [answer["fake_probability"] for answer in explain(images)]
+    low, high = np.quantile(probabilities, [0.3, 0.7])
+    detector.config.verdict_thresholds = [float(low), float(high)]
+    answers = explain(images, threshold=0.0)
+    assert {answer["label"] for answer in answers} == {"real", "uncertain", "fake"}
+    for probability, answer in zip(probabilities, answers, strict=True):
+        assert answer["label"] == ("fake" if probability >= high else "real" if probability < low else "uncertain")
+        assert bool(answer["artifacts"]) == (answer["label"] == "fake")
+
+
+def test_the_artifacts_are_those_of_the_tagger(explain, tagger, images):
+    for image, answer in zip(images, explain(images, explain="always", return_heatmap=True), strict=True):
+        (found,) = tagger([image])
+        assert len(found) == len(answer["artifacts"])
+        for expected, artifact in zip(found, answer["artifacts"], strict=True):
+            assert np.allclose(artifact.pop("heatmap"), expected.pop("heatmap"), atol=1e-5)
+            artifact.pop("explanation")
+            assert equal(expected, artifact)
+
+
+def test_explain_chooses_which_images_are_searched(explain, images):
+    fake, always, never = (explain(images, explain=which, threshold=0.0) for which in ("fake", "always", "never"))
+    for answer in fake:
+        assert len(answer["artifacts"]) == (len(LABELS) if answer["label"] == "fake" else 0)
+    assert all(len(answer["artifacts"]) == len(LABELS) for answer in always)
+    assert all(answer["artifacts"] == [] for answer in never)
+    assert equal([answer["fake_probability"] for answer in fake], [answer["fake_probability"] for answer in never])
+
+
+def test_threshold_top_k_and_candidate_labels_restrict_the_artifacts(explain, images):
+    everything = explain(images, explain="always", threshold=0.0)
+    first = explain(images, explain="always", threshold=0.0, top_k=1)
+    some = explain(images, explain="always", threshold=0.0, candidate_labels=["ghosts", "blur"])
+    likely = explain(images, explain="always", threshold=0.6)
+    for answer, one, two, high in zip(everything, first, some, likely, strict=True):
+        artifacts = answer["artifacts"]
+        assert equal(artifacts[:1], one["artifacts"])
+        assert equal([a for a in artifacts if a["label"] in ("ghosts", "blur")], two["artifacts"])
+        assert equal([a for a in artifacts if a["score"] >= 0.6], high["artifacts"])
+
+
+def test_options_may_be_given_to_the_constructor(detector, tagger, images):
+    explain = pipeline(
+        "artifact-explanation",
+        model=detector,
+        image_processor=WaveFreqImageProcessor(),
+        tagger=tagger,
+        explain="always",
+        threshold=0.0,
+        top_k=2,
+        return_heatmap=True,
+        batch_size=3,
+    )
+    for image, answer in zip(images, explain(images), strict=True):
+        assert len(answer["artifacts"]) == 2
+        for artifact in answer["artifacts"]:
+            assert artifact["heatmap"].shape == (image.height, image.width) and "explanation" not in artifact
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 12, 20])
+def test_batches_give_the_answers_of_single_images(explain, images, batch_size):
+    single = [explain(image) for image in images]
+    explain.explainer.batches.clear()
+    assert equal(single, explain(images, batch_size=batch_size))
+    sizes = [image.size for image, answer in zip(images, single, strict=True) if answer["label"] == "fake"]
+    assert [size for batch in explain.explainer.batches for size in batch] == sizes
+    assert max(map(len, explain.explainer.batches)) <= batch_size
+
+
+def test_workers_give_the_same_answers(explain, images):
+    assert equal(explain(images), explain(images, num_workers=2, batch_size=4))
+
+
+def test_every_way_to_give_an_image_gives_the_same_answer(explain, tmp_path):
+    array = pixels(40, 30)
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(array, "PNG"))
+    expected = explain(Image.fromarray(array), explain="always")
+    handler = partial(QuietHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        sources = [
+            str(path),
+            path,
+            path.read_bytes(),
+            {"bytes": path.read_bytes(), "path": None},
+            {"bytes": None, "path": str(path)},
+            array,
+            array[:, ::-1][:, ::-1],
+            np.dstack([array, np.full_like(array[:, :, :1], 255)]),
+            array.transpose(2, 0, 1),
+            array / 255,
+            torch.tensor(array).permute(2, 0, 1),
+            torch.tensor(array / 255, dtype=torch.float32),
+            f"http://127.0.0.1:{server.server_port}/a.png",
+        ]
+        answers = explain(sources, explain="always")
+        missing = explain(f"http://127.0.0.1:{server.server_port}/b.png")
+        server.shutdown()
+        thread.join()
+    for source, answer in zip(sources, answers, strict=True):
+        assert equal(answer, expected), type(source)
+    assert "b.png" in missing["error"] and "404" in missing["error"]
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (30, 40, 1), (1, 30, 40)])
+def test_grey_arrays_are_images_too(shape):
+    grey = pixels(40, 30)[:, :, 0]
+    assert np.array_equal(open_image(grey.reshape(shape)), np.dstack([grey] * 3))
+
+
+def test_lists_datasets_and_generators_give_lists_and_iterators(explain, images):
+    expected = explain(images)
+    column = Dataset.from_dict({"image": images}).cast_column("image", ImageFeature())["image"]
+    assert isinstance(expected, list)
+    assert equal(expected, explain(tuple(images)))
+    for inputs in (column, iter(images), (image for image in images)):
+        answers = explain(inputs, batch_size=5)
+        assert not isinstance(answers, (list, dict)) and equal(expected, list(answers))
+    assert explain([]) == []
+
+
+def test_a_generator_is_read_as_the_answers_are_asked_for(explain, images):
+    read = []
+
+    def stream():
+        for image in images:
+            read.append(image)
+            yield image
+
+    answers = iter(explain(stream()))
+    next(answers)
+    assert len(read) < 4
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_broken_image_is_answered_by_an_error_in_its_place(explain, images, tmp_path, batch_size):
+    expected = explain(images)
+    content = encode(pixels(64, 64))
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
+    broken = [tmp_path / "cut.jpg", str(tmp_path / "none.jpg"), b"text", b"", None, np.full((4, 4, 3), np.nan), 7]
+    broken += [np.zeros((0, 4, 3)), np.zeros(5), np.full((4, 4, 3), 300.0), {"label": 1}]
+    mixed = [item for pair in zip(images, broken, strict=False) for item in pair]
+    answers = explain(mixed, batch_size=batch_size)
+    assert equal(expected[: len(broken)], answers[::2])
+    assert all(list(answer) == ["error"] and answer["error"] for answer in answers[1::2])
+    assert "cut.jpg" in answers[1]["error"] and "none.jpg" in answers[3]["error"]
+    for source in broken:
+        with pytest.raises(ValueError):
+            explain([images[0], source], strict=True)
+
+
+def test_a_saved_folder_gives_the_same_answers_and_leaves_the_detector_usable_alone(explain, images, tmp_path):
+    explain.explainer = None
+    expected = explain(images)
+    explain.save_pretrained(tmp_path / "saved")
+    loaded = pipeline("artifact-explanation", model=tmp_path / "saved")
+    assert isinstance(loaded, ArtifactExplanationPipeline) and loaded.explainer is None
+    assert equal(expected, loaded(images))
+    classifier = pipeline("image-classification", model=str(tmp_path / "saved"))
+    for image, answer in zip(images, expected, strict=True):
+        assert classifier(image)[0]["label"] == answer["label"]
+    assert "custom_pipelines" not in json.loads((tmp_path / "saved" / "config.json").read_text())
+
+
+def test_a_tagger_is_taken_from_another_folder(detector, tagger, images, tmp_path):
+    tagger.save_pretrained(tmp_path / "elsewhere")
+    explain = pipeline(
+        "artifact-explanation",
+        model=detector,
+        image_processor=WaveFreqImageProcessor(),
+        tagger=str(tmp_path / "elsewhere"),
+        explain="always",
+    )
+    for image, answer in zip(images, explain(images), strict=True):
+        assert [a["label"] for a in answer["artifacts"]] == [a["label"] for a in tagger([image])[0]]
+
+
+def test_without_a_tagger_only_verdicts_can_be_had(checkpoint, images):
+    with pytest.raises(ValueError, match=f'{checkpoint} has no tagger/ .* explain="never"'):
+        pipeline("artifact-explanation", model=str(checkpoint))
+    explain = pipeline("artifact-explanation", model=str(checkpoint), explain="never")
+    assert [answer["artifacts"] for answer in explain(images)] == [[]] * len(images)
+    with pytest.raises(ValueError, match="has no tagger/"):
+        explain(images, explain="always")
+
+
+def test_the_task_without_a_model_takes_the_packaged_one():
+    explain = pipeline("artifact-explanation", explain="never")
+    answer = explain(Image.fromarray(pixels(32, 32)))
+    assert answer["label"] in ("real", "fake") and 0 <= answer["fake_probability"] <= 1
+    assert "artifact-explanation" in PIPELINE_REGISTRY.get_supported_tasks()
+
+
+def test_any_classifier_of_real_and_fake_is_a_detector(tagger, images):
+    size = {"height": 16, "width": 16}
+    config = ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=16,
+        patch_size=8,
+        id2label={0: "FAKE", 1: "Real"},
+        label2id={"FAKE": 0, "Real": 1},
+    )
+    explain = pipeline(
+        "artifact-explanation",
+        model=ViTForImageClassification(config),
+        image_processor=ViTImageProcessor(size=size),
+        tagger=tagger,
+    )
+    for answer in explain(images):
+        assert answer["label"] == ("fake" if answer["fake_probability"] > 0.5 else "real")
+
+
+def test_a_classifier_of_other_labels_is_refused(make_model):
+    model = make_model(id2label={0: "cat", 1: "dog"}, label2id={"cat": 0, "dog": 1})
+    with pytest.raises(ValueError, match="has the labels cat, dog, expected real and fake"):
+        pipeline("artifact-explanation", model=model, image_processor=WaveFreqImageProcessor(), explain="never")
+
+
+@pytest.mark.parametrize("option", [{"explain": "real"}, {"threshold": 1.5}, {"threshold": -1}, {"top_k": 0}])
+def test_an_option_out_of_range_raises_naming_it(explain, images, option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))}="):
+        explain(images[0], **option)
+
+
+def test_half_precision_is_kept(detector, tagger, images):
+    explain = pipeline(
+        "artifact-explanation",
+        model=detector.to(torch.bfloat16),
+        image_processor=WaveFreqImageProcessor(),
+        tagger=tagger,
+    )
+    assert explain.dtype == torch.bfloat16
+    for answer in explain(images, batch_size=4):
+        assert 0 <= answer["fake_probability"] <= 1
+
+
+@pytest.fixture
+def saved(explain, images, tmp_path) -> tuple[str, list[dict]]:
+    """Folder of detector and tagger, and their answers for the images as PNG files in `tmp_path / "in"`."""
+    explain.explainer = None
+    explain.save_pretrained(tmp_path / "model")
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    for index, image in enumerate(images[:4]):
+        image.save(tmp_path / "in" / ("deep" if index % 2 else ".") / f"{index}.png")
+    return str(tmp_path / "model"), explain(images[:4])
+
+
+def run_explain(*arguments):
+    result = CliRunner().invoke(app, ["explain", *map(str, arguments)], catch_exceptions=False)
+    return result, [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+
+
+def unframed(output: str) -> str:
+    """A message without the frame and the line breaks that typer gives it."""
+    return " ".join(re.sub("[│╭╮╰╯─]", " ", output).split())
+
+
+@pytest.mark.parametrize("pattern", [".", "**/*.png"])
+def test_the_command_answers_every_image_of_a_folder_or_glob_and_draws_it(saved, tmp_path, pattern):
+    model, answers = saved
+    result, lines = run_explain(tmp_path / "in" / pattern, "--model", model, "--save", tmp_path / "out")
+    assert result.exit_code == 0 and len(lines) == 4
+    for index, answer in enumerate(answers):
+        folder = "deep" if index % 2 else "."
+        (line,) = [line for line in lines if line["image"] == str(tmp_path / "in" / folder / f"{index}.png")]
+        assert equal({key: value for key, value in line.items() if key != "image"}, answer)
+        assert Image.open(tmp_path / "out" / folder / f"{index}.png.png").width >= 480
+
+
+def test_the_command_names_a_broken_file_and_exits_with_1(saved, tmp_path):
+    model, answers = saved
+    (tmp_path / "in" / "b.png").write_bytes(b"broken")
+    files = [tmp_path / "in" / name for name in ("0.png", "b.png", "2.png", "none.png")]
+    result, lines = run_explain(*files, "--model", model)
+    assert result.exit_code == 1 and [line["image"] for line in lines] == [str(file) for file in files]
+    assert lines[0]["label"] == answers[0]["label"] and lines[2]["label"] == answers[2]["label"]
+    assert "b.png: not an image" in lines[1]["error"] and "none.png" in lines[3]["error"]
+
+
+def test_the_command_refuses_what_matches_no_image_and_a_model_without_a_tagger(checkpoint, saved, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for pattern in ("empty", "*.gif"):
+        result, lines = run_explain(tmp_path / pattern, "--model", saved[0])
+        assert result.exit_code == 2 and not lines and "there is no image" in unframed(result.output)
+    result, lines = run_explain(tmp_path / "in", "--model", checkpoint)
+    assert result.exit_code == 2 and not lines and "has no tagger/" in unframed(result.output)
+    result, lines = run_explain(tmp_path / "in", "--model", checkpoint, "--explain", "never")
+    assert result.exit_code == 0 and all(line["artifacts"] == [] for line in lines)

@@ -1,0 +1,297 @@
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from PIL import Image
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForImageTextToText,
+    BitsAndBytesConfig,
+    Idefics2Config,
+    Idefics2ForConditionalGeneration,
+    Idefics2ImageProcessor,
+    Idefics2Processor,
+    PreTrainedTokenizerFast,
+    pipeline,
+)
+
+from tellsign import WaveFreqImageProcessor
+from tellsign.configuration.artifacts import ARTIFACTS
+from tellsign.pipelines.explainer import (
+    MAX_SENTENCE_WORDS,
+    MAX_WORD_CHARACTERS,
+    ArtifactExplainer,
+)
+from tellsign.pipelines.tagger import ArtifactTagger
+from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
+
+
+TEMPLATE = (
+    "{% for message in messages %}{{ message['role'].capitalize() }}:{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}<end_of_utterance>\n"
+    "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+LORA = (
+    r".*(text_model|modality_projection|perceiver_resampler).*"
+    r"(down_proj|gate_proj|up_proj|k_proj|q_proj|v_proj|o_proj).*$"
+)
+NF4 = BitsAndBytesConfig(
+    load_in_4bit=True,
+    bnb_4bit_quant_type="nf4",
+    bnb_4bit_compute_dtype=torch.float32,
+    llm_int8_skip_modules=["model.vision_model", "lm_head"],
+)
+
+
+def make_idefics2() -> tuple[Idefics2ForConditionalGeneration, Idefics2Processor]:
+    """A tiny Idefics2 of random weights with a byte-level tokenizer of its own."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=["<pad>", "<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([artifact.definition for artifact in ARTIFACTS], trainer)
+    processor = Idefics2Processor(
+        Idefics2ImageProcessor(do_image_splitting=False, size={"shortest_edge": 32, "longest_edge": 32}),
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"),
+        image_seq_len=4,
+        chat_template=TEMPLATE,
+    )
+    config = Idefics2Config(
+        vision_config={
+            "hidden_size": 64,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        perceiver_config={
+            "hidden_size": 64,
+            "resampler_n_latents": 4,
+            "resampler_depth": 1,
+            "resampler_n_heads": 2,
+            "resampler_head_dim": 32,
+            "num_key_value_heads": 1,
+        },
+        text_config={
+            "model_type": "mistral",
+            "vocab_size": len(processor.tokenizer),
+            "hidden_size": 64,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "initializer_range": 0.2,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        },
+        image_token_id=processor.image_token_id,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    return Idefics2ForConditionalGeneration(config).eval(), processor
+
+
+@pytest.fixture
+def explainer() -> ArtifactExplainer:
+    torch.manual_seed(1)
+    return ArtifactExplainer(*make_idefics2())
+
+
+@pytest.fixture
+def folder(explainer, tmp_path) -> str:
+    explainer.save_pretrained(tmp_path / "explainer")
+    return str(tmp_path / "explainer")
+
+
+def artifact(label, *where) -> dict:
+    return {"label": label, "score": 0.5, "box": dict(zip(("xmin", "ymin", "xmax", "ymax"), where, strict=True))}
+
+
+def make_batch() -> tuple[list[Image.Image], list[str], list[list[dict]]]:
+    """Four images of different sizes, with one to three artifacts, or none."""
+    generator = np.random.default_rng(0)
+    images = [
+        Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        for height, width in [(32, 32), (50, 40), (32, 32), (20, 60)]
+    ]
+    found = [
+        [
+            artifact("Aliasing along high-contrast edges", 0, 16, 16, 32),
+            artifact("Artificial smoothness", 0, 0, 32, 32),
+        ],
+        [artifact("Ghosting effects: Semi-transparent duplicates of elements", 20, 0, 40, 25)],
+        [],
+        [
+            artifact('a "quoted" name, with 100 % ünicode', 0, 0, 20, 10),
+            artifact("Discontinuous surfaces", 20, 5, 40, 15),
+            artifact("noise", 0, 0, 60, 20),
+        ],
+    ]
+    return images, ["fake", "real", "fake", "uncertain"], found
+
+
+def assert_valid(answers: list[dict], found: list[list[dict]]) -> None:
+    assert len(answers) == len(found)
+    for sentences, artifacts in zip(answers, found, strict=True):
+        assert list(sentences) == [artifact["label"] for artifact in artifacts]
+        for sentence in sentences.values():
+            assert re.fullmatch(r"[A-Z][!-~ ]*\.", sentence) and "  " not in sentence
+            assert 4 <= len(sentence.split()) <= MAX_SENTENCE_WORDS
+            assert max(map(len, sentence[:-1].split())) <= MAX_WORD_CHARACTERS
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_weights_give_one_sentence_for_each_given_name_and_no_other(seed):
+    torch.manual_seed(seed)
+    images, verdicts, found = make_batch()
+    assert_valid(ArtifactExplainer(*make_idefics2())(images, verdicts, found), found)
+
+
+def test_a_model_that_wants_to_stop_at_once_still_answers_in_full(explainer):
+    with torch.no_grad():
+        explainer.model.lm_head.weight.zero_()  # all tokens are equally likely, the first allowed one is taken
+    images, verdicts, found = make_batch()
+    assert_valid(explainer(images, verdicts, found), found)
+
+
+def test_a_batch_gives_the_answers_of_single_images(explainer):
+    images, verdicts, found = make_batch()
+    rows = zip(images, verdicts, found, strict=True)
+    single = [explainer([image], [verdict], [artifacts])[0] for image, verdict, artifacts in rows]
+    assert explainer(images, verdicts, found) == single
+
+
+def test_the_answer_depends_on_the_image_and_on_what_is_asked(explainer):
+    images, verdicts, found = make_batch()
+    first, second = (explainer([image], ["fake"], [found[0]]) for image in (images[0], images[2]))
+    assert first != second
+
+
+def test_the_prompt_has_image_verdict_names_definitions_and_places(explainer):
+    images, verdicts, found = make_batch()
+    prompt = explainer.prompt(images[0], "fake", found[0])
+    assert prompt.count("<image>") == 1 and "fake" in prompt and prompt.endswith("Assistant:")
+    for known, place in ((ARTIFACTS[31], "bottom left"), (ARTIFACTS[60], "whole image")):
+        assert f"- {known.name} ({place}): {known.definition}" in prompt
+    assert "- noise (whole image):" in explainer.prompt(images[3], "fake", found[3])
+
+
+def test_images_without_artifacts_are_not_shown_to_the_model(explainer, monkeypatch):
+    monkeypatch.setattr(explainer.model, "generate", None)
+    images, verdicts, _ = make_batch()
+    assert explainer(images, verdicts, [[]] * 4) == [{}] * 4
+    assert explainer([], [], []) == []
+
+
+def test_a_saved_explainer_gives_the_same_answers(explainer, folder):
+    images, verdicts, found = make_batch()
+    assert ArtifactExplainer.from_pretrained(folder)(images, verdicts, found) == explainer(images, verdicts, found)
+
+
+@pytest.fixture
+def adapter(folder, tmp_path) -> str:
+    """Folder of a LoRA adapter whose effect is large."""
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    model = get_peft_model(model, LoraConfig(r=4, target_modules=LORA, init_lora_weights=False))
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(tmp_path / "adapter")
+    return str(tmp_path / "adapter")
+
+
+def test_an_adapter_acts_as_if_it_were_merged_into_the_weights(explainer, folder, adapter):
+    images, verdicts, found = make_batch()
+    merged = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(folder), adapter).merge_and_unload()
+    expected = ArtifactExplainer(merged, explainer.processor)(images, verdicts, found)
+    adapted = ArtifactExplainer.from_pretrained(folder, adapter=adapter)
+    assert adapted(images, verdicts, found) == expected
+    assert expected != explainer(images, verdicts, found)
+
+
+def test_a_saved_explainer_with_an_adapter_is_the_adapter_and_finds_its_model(folder, adapter, tmp_path):
+    images, verdicts, found = make_batch()
+    adapted = ArtifactExplainer.from_pretrained(folder, adapter=adapter)
+    adapted.save_pretrained(tmp_path / "adapted")
+    assert not (tmp_path / "adapted" / "model.safetensors").exists()
+    again = ArtifactExplainer.from_pretrained(tmp_path / "adapted")
+    assert again(images, verdicts, found) == adapted(images, verdicts, found)
+
+
+@pytest.fixture
+def options(make_model) -> dict:
+    """Keyword arguments of a pipeline that searches every image."""
+    tagger = ArtifactTagger(make_tagger_model(trained_artifacts=LABELS), make_processor())
+    return {
+        "model": make_model(),
+        "image_processor": WaveFreqImageProcessor(),
+        "tagger": tagger,
+        "explain": "always",
+        "threshold": 0.0,
+        "top_k": 2,
+    }
+
+
+def test_the_pipeline_adds_the_sentences_and_saves_the_explainer(options, folder, tmp_path):
+    images = make_batch()[0]
+    explain = pipeline("artifact-explanation", explainer=folder, **options)
+    answers = explain(images, batch_size=3)
+    for answer in json.loads(json.dumps(answers)):
+        assert len(answer["artifacts"]) == 2
+        for artifact in answer["artifacts"]:
+            assert list(artifact) == ["label", "score", "box", "explanation"] and artifact["explanation"].endswith(".")
+    explain.save_pretrained(tmp_path / "saved")
+    call = {"explain": "always", "threshold": 0.0, "top_k": 2, "batch_size": 3}
+    saved = pipeline("artifact-explanation", model=str(tmp_path / "saved"))(images, **call)
+    assert [a["explanation"] for answer in saved for a in answer["artifacts"]] == [
+        a["explanation"] for answer in answers for a in answer["artifacts"]
+    ]
+    without = pipeline("artifact-explanation", model=str(tmp_path / "saved"), explainer=False)(images, **call)
+    assert all("explanation" not in artifact for answer in without for artifact in answer["artifacts"])
+
+
+def test_four_bits_and_an_adapter_give_valid_answers_through_the_same_call(options, folder, adapter):
+    explain = pipeline(
+        "artifact-explanation",
+        explainer=folder,
+        explainer_kwargs={"adapter": adapter, "quantization_config": NF4},
+        device="cpu",
+        **options,
+    )
+    layers = {name: type(module).__name__ for name, module in explain.explainer.model.named_modules()}
+    quantized = [name for name, kind in layers.items() if kind == "Linear4bit"]
+    assert quantized and not any("vision_model" in name or "lm_head" in name for name in quantized)
+    images = make_batch()[0]
+    for answer in explain(images, batch_size=4):
+        assert_valid(
+            [{artifact["label"]: artifact["explanation"] for artifact in answer["artifacts"]}], [answer["artifacts"]]
+        )
+
+
+def test_an_explainer_that_cannot_be_loaded_raises_naming_it(options, tmp_path):
+    with pytest.raises(ValueError, match="explainer .*nowhere cannot be loaded"):
+        pipeline("artifact-explanation", explainer=str(tmp_path / "nowhere"), **options)
+
+
+def test_without_llguidance_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "llguidance.hf", None)
+    with pytest.raises(ImportError, match=r"pip install 'tellsign\[explain\]'"):
+        ArtifactExplainer(*make_idefics2())
+
+
+def test_a_processor_without_a_chat_template_is_refused():
+    model, processor = make_idefics2()
+    processor.chat_template = None
+    with pytest.raises(ValueError, match="Idefics2Processor has no chat template"):
+        ArtifactExplainer(model, processor)

@@ -1,0 +1,191 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
+from tellsign.pipelines.formats import (
+    MAX_WORDS,
+    from_synartifact,
+    limit_words,
+    place_of,
+    repair,
+    to_challenge,
+    to_synartifact,
+)
+
+
+OUTPUTS = json.loads((Path(__file__).parent / "model_outputs.json").read_text())
+SEED = Path(__file__).parents[2] / "shared" / "data" / "seed"
+
+
+def box(xmin, ymin, xmax, ymax):
+    return {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
+
+
+def artifact(label="Artificial smoothness", where=(0, 0, 8, 8), **fields):
+    return {"label": label, "score": 0.5, "box": box(*where)} | fields
+
+
+@pytest.mark.parametrize("case", OUTPUTS, ids=[case["shape"] for case in OUTPUTS])
+def test_repair_finds_what_the_text_explains_and_nothing_else(case):
+    explained = repair(case["output"], case["names"])
+    assert explained == case["expected"] and list(explained) == list(case["expected"])
+
+
+def test_repair_of_what_it_wrote_changes_nothing():
+    for case in OUTPUTS:
+        assert repair(json.dumps(case["expected"]), case["names"]) == case["expected"]
+
+
+def test_repair_reads_every_official_name_as_key_heading_and_ordinal():
+    for number, known in enumerate(ARTIFACTS, 1):
+        text = f"There is something at the upper left of image {number}."
+        for output in (
+            {known.name: text},
+            json.dumps({known.name: text}),
+            f"{number}. {known.name}: {text}",
+            f"**{known.name.upper()}** - {text}",
+            f"The next artifact is {known.name[0].lower()}{known.name[1:]}. {text}",
+        ):
+            assert repair(output) == {known.name: text}, output
+
+
+@pytest.mark.parametrize("output", ["", "{", "{}", "[]", "null", "1. 2. 3.", '{"a": 1, "b": [2]}', ": : -", "\n\n"])
+def test_repair_of_nothing_is_nothing(output):
+    assert repair(output) == {}
+
+
+def test_repair_keeps_nothing_if_nothing_was_asked_for():
+    assert repair({"Artificial smoothness": "The sky is plain."}, []) == {}
+
+
+def test_repair_raises_for_a_name_that_does_not_exist():
+    with pytest.raises(ValueError, match="no artifact is called 'Lens flare'"):
+        repair("", ["Lens flare"])
+
+
+@pytest.mark.skipif(not SEED.exists(), reason="needs outputs of a real model in ../shared/data/seed")
+def test_repair_recovers_every_name_that_a_real_model_explained():
+    asked = {
+        image["index"]: image["explanation"]
+        for image in json.loads((SEED / "classification_results.json").read_text())
+    }
+    listed = recovered = 0
+    for image in json.loads((SEED / "raw_explaination.json").read_text()):
+        names = {find_artifact(name).name for name in asked[image["index"]]}
+        explained = repair(image["explanation"], asked[image["index"]])
+        assert set(explained) <= names and set(repair(image["explanation"])) <= names
+        assert all(0 < len(text.split()) <= MAX_WORDS for text in explained.values())
+        listed, recovered = listed + len(names), recovered + len(explained)
+    # 353 names were counted in the texts outside lists and denials; the other 224 do not occur.
+    assert (listed, recovered) == (577, 353)
+
+
+def test_a_text_is_cut_between_sentences_and_inside_the_first_one_only():
+    sentence = "One two three four five."
+    assert limit_words(" ".join([sentence] * 12)) == " ".join([sentence] * 10)
+    assert limit_words("a " * 51) == "a " * 49 + "a…"
+    assert limit_words("  A \n b. ") == "A b."
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        ((0, 0, 30, 20), "top left"),
+        ((30, 0, 60, 20), "top"),
+        ((60, 40, 90, 60), "bottom right"),
+        ((0, 20, 30, 40), "left"),
+        ((30, 20, 60, 40), "center"),
+        ((0, 0, 90, 20), "top"),
+        ((60, 0, 90, 60), "right"),
+        ((0, 0, 90, 60), "whole image"),
+        ((10, 5, 80, 55), "whole image"),
+    ],
+)
+def test_a_place_in_words_is_the_third_in_which_the_center_lies(where, place):
+    assert place_of(box(*where), 90, 60) == place
+
+
+def test_the_place_of_a_mirrored_box_is_mirrored():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        width, height = rng.integers(2, 300, 2)
+        (x1, x2), (y1, y2) = (sorted(rng.choice(size + 1, 2, replace=False)) for size in (width, height))
+        if 2 * width in (3 * (x1 + x2) / 2, 3 * (x1 + x2)):
+            continue  # a center on the border of two thirds
+        words = place_of(box(x1, y1, x2, y2), width, height).split()
+        swapped = [{"left": "right", "right": "left"}.get(word, word) for word in words]
+        assert place_of(box(width - x2, y1, width - x1, y2), width, height).split() == swapped
+
+
+@pytest.mark.parametrize("where", [(0, 0, 0, 5), (0, 0, 33, 5), (-1, 0, 5, 5), (6, 0, 5, 5), (0, 30, 5, 33)])
+def test_a_box_outside_the_image_has_no_place(where):
+    with pytest.raises(ValueError, match="not inside an image of 32x32 pixels"):
+        place_of(box(*where), 32, 32)
+
+
+def test_the_challenge_gets_fakes_only_with_places_and_at_most_50_words():
+    long = "word " * 30 + "end. " + "word " * 30 + "end."
+    results = [
+        {"label": "fake", "fake_probability": 0.9, "artifacts": [artifact(explanation=long), artifact("Ghosting")]},
+        {"label": "real", "fake_probability": 0.1, "artifacts": [artifact()]},
+        {"error": "broken"},
+        {"label": "fake", "fake_probability": 0.6, "artifacts": []},
+    ]
+    sizes = [(32, 32)] * 4
+    first, second = to_challenge(results, sizes, [5, 6, 7, 8])
+    assert first["index"] == 5 and second == {"index": 8, "explanation": {}}
+    assert first["explanation"]["Ghosting"] == "Top left"
+    assert first["explanation"]["Artificial smoothness"] == "Top left: " + "word " * 30 + "end."
+    assert [entry["index"] for entry in to_challenge(results, sizes)] == [1, 4]
+    json.dumps([first, second])
+
+
+def test_artifacts_come_back_from_synartifact_json_without_their_scores():
+    artifacts = [
+        artifact(explanation="The sky is plain."),
+        artifact("Unnatural pose artifacts", (3, 4, 30, 31), heatmap=np.zeros((32, 32), np.float32)),
+    ]
+    written = json.loads(json.dumps(to_synartifact(artifacts)))
+    assert from_synartifact(written) == [
+        {"label": "Artificial smoothness", "box": box(0, 0, 8, 8), "explanation": "The sky is plain."},
+        {"label": "Unnatural pose artifacts", "box": box(3, 4, 30, 31)},
+    ]
+    assert to_synartifact(from_synartifact(written)) == written
+
+
+@pytest.mark.parametrize(
+    "name", [53, "53", "ghosting effects", "Ghosting effects: Semi-transparent duplicates of elements"]
+)
+def test_synartifact_classes_are_ids_or_names_and_rectangles_may_start_at_any_corner(name):
+    item = {"rect_start": [20.5, 3], "rect_end": [4, 9.2], "artifacts_caption": "", "artifacts_class": name}
+    (read,) = from_synartifact({"Artifacts annotation": [item], "Other artifacts caption": "None"})
+    assert read == {"label": find_artifact(53).name, "box": box(4, 3, 21, 10)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"artifacts_class": "Lens flare"}, "no artifact is called 'Lens flare'"),
+        ({"artifacts_class": 71}, "no artifact has the id 71"),
+        ({"rect_end": [1, 9]}, "annotation 1 .* has an empty rectangle"),
+        ({"rect_end": [1]}, r"annotation 1 .* has corners \[1, 1\] and \[1\], expected"),
+        ({"rect_start": None}, "annotation 1 .* has corners None and"),
+    ],
+)
+def test_a_synartifact_annotation_with_a_fault_raises_naming_it(change, message):
+    item = {"rect_start": [1, 1], "rect_end": [9, 9], "artifacts_caption": "x", "artifacts_class": 1}
+    with pytest.raises(ValueError, match=message):
+        from_synartifact({"Artifacts annotation": [item | change]})
+
+
+@pytest.mark.parametrize("missing", ["rect_start", "rect_end", "artifacts_class"])
+def test_a_synartifact_annotation_without_a_key_raises_naming_it(missing):
+    item = {"rect_start": [1, 1], "rect_end": [9, 9], "artifacts_class": 1}
+    del item[missing]
+    with pytest.raises(ValueError, match=f"lacks the key '{missing}'"):
+        from_synartifact({"Artifacts annotation": [item]})
+    with pytest.raises(ValueError, match="lacks the key 'Artifacts annotation'"):
+        from_synartifact({})
