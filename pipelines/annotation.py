@@ -34,9 +34,12 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     if "error" in result:
         raise ValueError(f"the result is an error, there is nothing to draw: {cast(FailedImage, result)['error']}")
     result = cast(ImageExplanation, result)
+    size = result["width"], result["height"]
+    if image.size != size:
+        raise ValueError(f"the result is for an image of {size[0]}x{size[1]} pixels, got {image.width}x{image.height}")
     artifacts = result["artifacts"]
     for artifact in artifacts:
-        place_of(artifact["box"], *image.size)  # raises if the box is not inside
+        place_of(artifact["box"], *size)  # raises if the box is not inside
     picture = _at_drawn_size(image.convert("RGB"))
     width = max(picture.width, MIN_SIDE)
     font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(max(15, width // 45)))

@@ -19,6 +19,7 @@ from tellsign.modeling.image_loading import load_image
 
 from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
+from .multiview import view_boxes
 from .tagger import ArtifactTagger
 
 
@@ -71,9 +72,9 @@ class ArtifactExplanationPipeline(Pipeline):
     Tells whether an image is real or fake, which artifacts are in it, where, and explains each in a sentence.
 
     The verdict is that of the detector, any image classifier with the labels real and fake; it is "uncertain" between
-    its `config.verdict_thresholds`, if it has them. The tagger, in `tagger/`
-    beside the detector, names the artifacts and finds their places; it alone decides which there are. The explainer,
-    if there is one in `explainer/` or given, writes one sentence for each.
+    its `config.verdict_thresholds`, if it has them. The tagger, in `tagger/` beside the detector, names the artifacts
+    and finds their places; it alone decides which there are. The explainer, if there is one in `explainer/` or given,
+    writes one sentence for each.
 
     Args:
         model ([`PreTrainedModel`]): The detector.
@@ -96,6 +97,10 @@ class ArtifactExplanationPipeline(Pipeline):
         candidate_labels (`list[str]`, *optional*): The artifacts to look for. Defaults to all that the tagger knows.
         return_heatmap (`bool`, *optional*, defaults to `False`):
             Whether each artifact comes with its `heatmap`, a float32 array of shape `(height, width)` in [0, 1].
+        views (`int`, *optional*, defaults to 1):
+            Of how many views to average the probability: the image, and parts of it at several places and scales. If
+            one view alone would be called fake and another real, the verdict is "uncertain". Images that are not
+            larger than what the detector sees have one view.
         strict (`bool`, *optional*, defaults to `False`):
             Whether an image that cannot be opened raises. Otherwise its answer is `{"error": message}`.
         kwargs: As for any [`Pipeline`]: `device`, `batch_size`, `num_workers`, ...
@@ -114,7 +119,7 @@ class ArtifactExplanationPipeline(Pipeline):
 
     >>> explain = pipeline("artifact-explanation", explain="never")
     >>> sorted(explain("examples/photo_cat.jpg"))
-    ['artifacts', 'fake_probability', 'label']
+    ['artifacts', 'fake_probability', 'height', 'label', 'width']
     ```
     """
 
@@ -183,6 +188,7 @@ class ArtifactExplanationPipeline(Pipeline):
         top_k: int | None = None,
         candidate_labels: list[str] | None = None,
         return_heatmap: bool | None = None,
+        views: int | None = None,
         strict: bool | None = None,
     ):
         if explain is not None and explain not in EXPLAIN:
@@ -191,6 +197,8 @@ class ArtifactExplanationPipeline(Pipeline):
             raise ValueError(f"threshold={threshold}, expected a number from 0 to 1")
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k={top_k}, expected at least 1")
+        if views is not None and views < 1:
+            raise ValueError(f"views={views}, expected at least 1")
         given = {
             "explain": explain,
             "threshold": threshold,
@@ -198,7 +206,9 @@ class ArtifactExplanationPipeline(Pipeline):
             "candidate_labels": candidate_labels,
         }
         forward_params = {name: value for name, value in given.items() if value is not None}
-        preprocess_params = {} if strict is None else {"strict": strict}
+        preprocess_params = {
+            name: value for name, value in {"views": views, "strict": strict}.items() if value is not None
+        }
         postprocess_params = {} if return_heatmap is None else {"return_heatmap": return_heatmap}
         return preprocess_params, forward_params, postprocess_params
 
@@ -213,9 +223,10 @@ class ArtifactExplanationPipeline(Pipeline):
 
         Returns:
             `dict` for an image, `list` of them for a list, an iterator for everything else: `label`, `"real"`,
-            `"fake"` or `"uncertain"`; `fake_probability`, calibrated; and `artifacts`, by falling score, each with
-            `label`, `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the pixels of the image), and `explanation` if
-            there is an explainer. Or `{"error": message}`.
+            `"fake"` or `"uncertain"`; `fake_probability`, calibrated; with several views `spread`, the standard
+            deviation of their probabilities; `width` and `height` of the image in pixels; and `artifacts`, by falling
+            score, each with `label`, `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the pixels of the image), and
+            `explanation` if there is an explainer. Or `{"error": message}`.
         """
         if isinstance(inputs, tuple):
             inputs = list(inputs)
@@ -228,7 +239,9 @@ class ArtifactExplanationPipeline(Pipeline):
             inputs = (image for image in inputs)
         return super().__call__(inputs, **kwargs)
 
-    def preprocess(self, source: Any, strict: bool = False) -> dict[str, Any]:  # type: ignore[override]
+    def preprocess(  # type: ignore[override]
+        self, source: Any, views: int = 1, strict: bool = False
+    ) -> dict[str, Any]:
         error = None
         try:
             image = open_image(source)
@@ -236,20 +249,26 @@ class ArtifactExplanationPipeline(Pipeline):
             if strict:
                 raise
             image, error = Image.new("RGB", (1, 1)), str(reason)  # fills its place in the batch
-        pixel_values = self.image_processor(images=image, return_tensors="pt")["pixel_values"]
-        return {"pixel_values": pixel_values.to(self.dtype), "image": image, "error": error}
+        boxes = view_boxes(*image.size, views, smallest=min(dict(self.image_processor.size).values()))
+        pixel_values = self.image_processor(images=[image.crop(box) for box in boxes], return_tensors="pt")
+        return {
+            "pixel_values": pixel_values["pixel_values"].to(self.dtype),
+            "views": len(boxes),
+            "image": image,
+            "error": error,
+        }
 
     def _forward(  # type: ignore[override]
         self, model_inputs: dict[str, Any], explain: str = "fake", **tagging
     ) -> dict[str, Any]:
-        images, errors = model_inputs["image"], model_inputs["error"]
+        images, errors, views = model_inputs["image"], model_inputs["error"], model_inputs["views"]
         one = not isinstance(images, list)  # a batch of one is not collated
         if one:
-            images, errors = [images], [errors]
-        probabilities = self.model(model_inputs["pixel_values"]).logits.float().softmax(-1)
+            images, errors, views = [images], [errors], [views]
+        probabilities = self.model(model_inputs["pixel_values"]).logits.float().softmax(-1)[:, self.fake_index]
         answers: list[Any] = [
-            self._verdict(scores) if error is None else {"error": error}
-            for scores, error in zip(probabilities, errors, strict=True)
+            self._verdict(image, scores) if error is None else {"error": error}
+            for image, scores, error in zip(images, probabilities.split(views), errors, strict=True)
         ]
         chosen = [
             index
@@ -269,11 +288,17 @@ class ArtifactExplanationPipeline(Pipeline):
                         artifact["explanation"] = sentences[artifact["label"]]
         return {"answer": answers[0] if one else answers}
 
-    def _verdict(self, scores: torch.Tensor) -> ImageExplanation:
+    def _verdict(self, image: Image.Image, probabilities: torch.Tensor) -> dict[str, Any]:
+        """What the probabilities of fake of an image's views say of it."""
         low, high = getattr(self.model.config, "verdict_thresholds", (0.5, 0.5))
-        probability = scores[self.fake_index].item()
+        probability = probabilities.mean().item()
         label = "fake" if probability >= high else "real" if probability < low else "uncertain"
-        return {"label": label, "fake_probability": probability, "artifacts": []}
+        if probabilities.min() < low and probabilities.max() >= high:
+            label = "uncertain"
+        answer: dict[str, Any] = {"label": label, "fake_probability": probability}
+        if len(probabilities) > 1:
+            answer["spread"] = probabilities.std(correction=0).item()
+        return answer | {"width": image.width, "height": image.height, "artifacts": []}
 
     def postprocess(  # type: ignore[override]
         self, model_outputs: dict[str, Any], return_heatmap: bool = False

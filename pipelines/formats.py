@@ -35,10 +35,16 @@ class FailedImage(TypedDict):
 
 
 class ImageExplanation(TypedDict):
-    """Verdict on an image and the artifacts found in it, by falling score."""
+    """Verdict on an image, its size in pixels, and the artifacts found in it, by falling score.
+
+    `spread` is the standard deviation of `fake_probability` between views, if there were several.
+    """
 
     label: str
     fake_probability: float
+    spread: NotRequired[float]
+    width: int
+    height: int
     artifacts: list[ExplainedArtifact]
 
 
@@ -82,7 +88,6 @@ def limit_words(text: str, max_words: int = MAX_WORDS) -> str:
 
 def to_challenge(
     results: Iterable[ImageExplanation | FailedImage],
-    sizes: Iterable[tuple[int, int]],
     indices: Iterable[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Writes explanations as the Adobe challenge of 2024 wants them.
@@ -90,7 +95,6 @@ def to_challenge(
     Args:
         results (iterable of [`ImageExplanation`]):
             Answers of the pipeline. Those for real images, and error entries, are left out.
-        sizes (iterable of `tuple[int, int]`): Width and height of each image in pixels.
         indices (iterable of `int`, *optional*): The challenge's number of each image. Defaults to 1, 2, 3, ...
 
     Returns:
@@ -100,12 +104,12 @@ def to_challenge(
     results = list(results)
     numbers = range(1, len(results) + 1) if indices is None else indices
     entries = []
-    for result, (width, height), index in zip(results, sizes, numbers, strict=True):
+    for result, index in zip(results, numbers, strict=True):
         if "error" in result or result["label"] != "fake":
             continue
         explanation = {}
         for artifact in result["artifacts"]:
-            place = place_of(artifact["box"], width, height).capitalize()
+            place = place_of(artifact["box"], result["width"], result["height"]).capitalize()
             sentence = artifact.get("explanation")
             explanation[artifact["label"]] = limit_words(f"{place}: {sentence}" if sentence else place)
         entries.append({"index": index, "explanation": explanation})

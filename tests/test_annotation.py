@@ -21,7 +21,7 @@ def answer(*boxes, size=(32, 32), **fields) -> dict:
         | fields
         for box in boxes
     ]
-    return {"label": "fake", "fake_probability": 0.97, "artifacts": artifacts}
+    return {"label": "fake", "fake_probability": 0.97, "width": size[0], "height": size[1], "artifacts": artifacts}
 
 
 def extent(pixels: np.ndarray, color: str) -> tuple[int, int, int, int]:
@@ -33,7 +33,7 @@ def extent(pixels: np.ndarray, color: str) -> tuple[int, int, int, int]:
 
 def test_an_image_without_artifacts_is_enlarged_by_a_whole_factor_below_its_verdict():
     image = picture(32, 24)
-    drawn = annotate(image, {"label": "real", "fake_probability": 0.02, "artifacts": []})
+    drawn = annotate(image, {"label": "real", "fake_probability": 0.02, "width": 32, "height": 24, "artifacts": []})
     assert drawn.mode == "RGB" and drawn.width == 480
     enlarged = np.asarray(image).repeat(15, 0).repeat(15, 1)
     assert np.array_equal(np.asarray(drawn)[-24 * 15 :], enlarged)
@@ -43,7 +43,7 @@ def test_an_image_without_artifacts_is_enlarged_by_a_whole_factor_below_its_verd
 
 @pytest.mark.parametrize("size", [(1, 1), (32, 32), (7, 300), (640, 480), (3000, 2000), (4000, 3)])
 def test_images_of_any_size_give_a_picture_that_a_screen_can_show(size):
-    drawn = annotate(picture(*size), answer((0, 0, *size)))
+    drawn = annotate(picture(*size), answer((0, 0, *size), size=size))
     assert 480 <= drawn.width <= 1280 and drawn.height <= 1500
 
 
@@ -90,13 +90,15 @@ def test_a_heat_map_colors_the_image_where_it_is_high():
 def test_the_image_itself_is_left_alone():
     image = picture(500, 500)
     before = np.asarray(image).copy()
-    annotate(image, answer((0, 0, 500, 500)))
+    annotate(image, answer((0, 0, 500, 500), size=image.size))
     assert np.array_equal(np.asarray(image), before)
 
 
 def test_results_that_do_not_belong_to_the_image_raise():
     with pytest.raises(ValueError, match="not inside an image of 32x32"):
         annotate(picture(32, 32), answer((0, 0, 33, 8)))
+    with pytest.raises(ValueError, match="for an image of 32x32 pixels, got 32x24"):
+        annotate(picture(32, 24), answer((0, 0, 8, 8)))
     with pytest.raises(ValueError, match=r"heat map has shape \(16, 16\)"):
         annotate(picture(32, 32), answer((0, 0, 8, 8), heatmap=np.ones((16, 16), np.float32)))
     with pytest.raises(ValueError, match="nothing to draw: a.jpg: the file is empty"):

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor
 from tellsign.__main__ import app
 from tellsign.pipelines.artifact_explanation import open_image
+from tellsign.pipelines.multiview import view_boxes
 from tellsign.pipelines.tagger import ArtifactTagger
 from tests.conftest import encode
 from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
@@ -93,7 +94,8 @@ def test_answers_hold_verdict_artifacts_boxes_and_sentences_and_are_json(explain
     answers = explain(images)
     assert {answer["label"] for answer in answers} == {"real", "fake"}
     for image, answer in zip(images, json.loads(json.dumps(answers)), strict=True):
-        assert list(answer) == ["label", "fake_probability", "artifacts"]
+        assert list(answer) == ["label", "fake_probability", "width", "height", "artifacts"]
+        assert (answer["width"], answer["height"]) == image.size
         assert answer["label"] == ("fake" if answer["fake_probability"] > 0.5 else "real")
         scores = [artifact["score"] for artifact in answer["artifacts"]]
         assert scores == sorted(scores, reverse=True)
@@ -123,6 +125,34 @@ def test_between_its_thresholds_the_verdict_is_uncertain_and_the_image_not_searc
     for probability, answer in zip(probabilities, answers, strict=True):
         assert answer["label"] == ("fake" if probability >= high else "real" if probability < low else "uncertain")
         assert bool(answer["artifacts"]) == (answer["label"] == "fake")
+
+
+def test_several_views_give_the_mean_of_their_probabilities_and_its_spread(explain, images):
+    image = images[6]
+    answer = explain(image, views=4, explain="never")
+    boxes = view_boxes(*image.size, 4, smallest=32)
+    each = [explain(image.crop(box), explain="never")["fake_probability"] for box in boxes]
+    assert answer["fake_probability"] == pytest.approx(np.mean(each), abs=1e-5)
+    assert answer["spread"] == pytest.approx(np.std(each), abs=1e-5) and answer["spread"] > 0
+    assert (answer["width"], answer["height"]) == image.size
+    batched = explain(images, views=4, explain="never", batch_size=3)
+    assert equal(batched, [explain(image, views=4, explain="never") for image in images])
+
+
+def test_an_image_that_is_no_larger_than_the_detector_sees_has_one_view(explain, images):
+    small = images[0].resize((32, 40))
+    assert explain(small, views=5) == explain(small)
+
+
+def test_views_that_contradict_each_other_leave_the_verdict_uncertain(explain, detector, images):
+    image = images[6]
+    boxes = view_boxes(*image.size, 4, smallest=32)
+    each = [explain(image.crop(box), explain="never")["fake_probability"] for box in boxes]
+    between = (min(each) + np.mean(each)) / 2
+    detector.config.verdict_thresholds = [between, between]
+    assert explain(image, views=4, explain="never")["label"] == "uncertain"
+    detector.config.verdict_thresholds = [min(each) - 1e-3] * 2
+    assert explain(image, views=4, explain="never")["label"] == "fake"
 
 
 def test_the_artifacts_are_those_of_the_tagger(explain, tagger, images):

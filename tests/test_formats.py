@@ -128,18 +128,18 @@ def test_a_box_outside_the_image_has_no_place(where):
 
 def test_the_challenge_gets_fakes_only_with_places_and_at_most_50_words():
     long = "word " * 30 + "end. " + "word " * 30 + "end."
+    size = {"width": 32, "height": 32}
     results = [
-        {"label": "fake", "fake_probability": 0.9, "artifacts": [artifact(explanation=long), artifact("Ghosting")]},
-        {"label": "real", "fake_probability": 0.1, "artifacts": [artifact()]},
+        {"label": "fake", **size, "artifacts": [artifact(explanation=long), artifact("Ghosting")]},
+        {"label": "real", **size, "artifacts": [artifact()]},
         {"error": "broken"},
-        {"label": "fake", "fake_probability": 0.6, "artifacts": []},
+        {"label": "fake", **size, "artifacts": []},
     ]
-    sizes = [(32, 32)] * 4
-    first, second = to_challenge(results, sizes, [5, 6, 7, 8])
+    first, second = to_challenge(results, [5, 6, 7, 8])
     assert first["index"] == 5 and second == {"index": 8, "explanation": {}}
     assert first["explanation"]["Ghosting"] == "Top left"
     assert first["explanation"]["Artificial smoothness"] == "Top left: " + "word " * 30 + "end."
-    assert [entry["index"] for entry in to_challenge(results, sizes)] == [1, 4]
+    assert [entry["index"] for entry in to_challenge(results)] == [1, 4]
     json.dumps([first, second])
 
 
