@@ -298,6 +298,14 @@ class WaveFreqPreTrainedModel(PreTrainedModel):
     _can_record_outputs = {"hidden_states": WaveFreqStage}
     _no_split_modules = ["WaveFreqEmbeddings", "WaveFreqStage", "WaveFreqFrequencyBranch"]
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, revision: str = "main", **kwargs):
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, revision=revision, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        # transformers does not keep it, and a pipeline loads from this commit what lies beside the model.
+        model.config._commit_hash = revision
+        return loaded
+
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, nn.Conv2d):

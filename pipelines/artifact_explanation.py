@@ -12,8 +12,9 @@ from huggingface_hub.utils import httpx
 from PIL import Image
 from torch.utils.data import Dataset, Subset
 from transformers import Pipeline
+from transformers.dynamic_module_utils import custom_object_save
 from transformers.image_transforms import to_pil_image
-from transformers.utils import cached_file
+from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file
 
 from tellsign.modeling.image_loading import load_image
 
@@ -81,8 +82,8 @@ class ArtifactExplanationPipeline(Pipeline):
         image_processor ([`BaseImageProcessor`]): The detector's image processor.
         tagger (`str`, `os.PathLike` or [`ArtifactTagger`], *optional*):
             Another tagger than the one beside the detector: a folder, a repository or an object. To be given, as
-            objects, along with a detector of another revision than a repository's main one: transformers does not say
-            which revision a model was loaded from.
+            objects, along with a detector other than a WaveFreq from another revision than the main one: transformers
+            does not say which revision a model was loaded from.
         explainer (`str`, `os.PathLike`, [`ArtifactExplainer`] or `False`, *optional*):
             Another explainer than the one beside the detector: any checkpoint that `AutoModelForImageTextToText`
             loads, or an object. `False` for none: the artifacts then have no explanations.
@@ -159,17 +160,23 @@ class ArtifactExplanationPipeline(Pipeline):
         if given is not None:
             return given
         home, revision = self.model.config._name_or_path, getattr(self.model.config, "_commit_hash", None)
-        lies_there = home and any(
-            cached_file(
-                home,
-                file,
-                subfolder=subfolder,
-                revision=revision,
-                _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_connection_errors=False,
+        try:
+            lies_there = home and any(
+                cached_file(
+                    home,
+                    file,
+                    subfolder=subfolder,
+                    revision=revision,
+                    _raise_exceptions_for_missing_entries=False,
+                    _raise_exceptions_for_connection_errors=False,
+                )
+                for file in ("config.json", "adapter_config.json")
             )
-            for file in ("config.json", "adapter_config.json")
-        )
+        except OSError as error:
+            raise ValueError(
+                f"{home}: there is no access to its {subfolder}/. A token given to pipeline() reaches the detector "
+                "alone: log in by `hf auth login` or set HF_TOKEN"
+            ) from error
         if not lies_there:
             return None
         return part_class.from_pretrained(home, subfolder=subfolder, revision=revision, device=self.device, **kwargs)
@@ -319,8 +326,14 @@ class ArtifactExplanationPipeline(Pipeline):
             save_directory (`str` or `os.PathLike`): The folder, made if it does not exist.
             kwargs: Keyword arguments for the detector's `save_pretrained`.
         """
-        # Unlike in the base class, config.json does not name the pipeline: a model that does so asks for
-        # trust_remote_code even where this package has registered the task.
+        # Unlike in the base class, config.json does not name the pipeline, unless its code came from a repository: a
+        # model that does so asks for trust_remote_code even where this package has registered the task.
+        if self.__module__.startswith(f"{TRANSFORMERS_DYNAMIC_MODULE_NAME}."):
+            config: Any = self.model.config
+            for names in (config.auto_map, *config.custom_pipelines.values()):  # "repository--module.Class"
+                names |= {key: name.split("--")[-1] for key, name in names.items() if isinstance(name, str)}
+            os.makedirs(save_directory, exist_ok=True)
+            custom_object_save(self, save_directory)
         self.model.save_pretrained(save_directory, **kwargs)
         self.image_processor.save_pretrained(save_directory)
         for name, part in (("tagger", self.tagger), ("explainer", self.explainer)):

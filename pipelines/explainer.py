@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,11 @@ SENTENCE = (
     f"( {_WORD}{{1,{MAX_WORD_CHARACTERS}}}){{3,{MAX_SENTENCE_WORDS - 1}}}\\."
 )
 
+QUESTION = (
+    "The verdict on this image is: {}. Say in one sentence for each artifact what is seen of it, on which object and "
+    "where.\n"
+)
+
 
 def answer_schema(names: Sequence[str]) -> dict[str, Any]:
     """JSON schema of an object that holds exactly the given names, in this order, with one sentence each."""
@@ -45,19 +50,47 @@ def answer_schema(names: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def explanation_prompt(
+    processor: ProcessorMixin, size: tuple[int, int], verdict: str, artifacts: Sequence[ExplainedArtifact]
+) -> str:
+    """What a model is asked about an image, as the chat template puts it, up to where its answer begins.
+
+    Args:
+        processor ([`ProcessorMixin`]): The model's processor, with a chat template.
+        size (`tuple[int, int]`): Width and height of the image in pixels.
+        verdict (`str`): "real", "fake" or "uncertain".
+        artifacts (`Sequence[ExplainedArtifact]`): The artifacts in the image, at least one.
+
+    Returns:
+        `str`: Of each artifact it has the name, the place in words and, of an official one, the definition.
+    """
+    lines = []
+    for artifact in artifacts:
+        try:
+            definition = " " + find_artifact(artifact["label"]).definition
+        except ValueError:  # a label of the user's own
+            definition = ""
+        lines.append(f"- {artifact['label']} ({place_of(artifact['box'], *size)}):{definition}")
+    question = QUESTION.format(verdict) + "\n".join(lines)
+    message: dict[str, Any] = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
+    return processor.apply_chat_template([message], add_generation_prompt=True)
+
+
+def answer_text(sentences: Mapping[str, str]) -> str:
+    """The answer of a model in which these sentences explain the artifacts, letter for letter as the grammar has it."""
+    return json.dumps(sentences, separators=(",", ":"))
+
+
 class GrammarLogitsProcessor(LogitsProcessor):
     """Lets each sequence of a batch go on only as its own grammar allows.
 
     Args:
-        tokenizer (`llguidance.LLTokenizer`): The tokenizer whose ids are generated.
-        grammars (`Sequence[str]`): One grammar for each sequence.
+        matchers (`Sequence[llguidance.LLMatcher]`): The state of the grammar of each sequence.
         prompt_length (`int`): Number of tokens before the first generated one.
     """
 
-    def __init__(self, tokenizer: Any, grammars: Sequence[str], prompt_length: int):
-        from llguidance import LLMatcher
-
-        self.matchers = [LLMatcher(tokenizer, grammar) for grammar in grammars]
+    def __init__(self, matchers: Sequence[Any], prompt_length: int):
+        self.matchers = matchers
         self.prompt_length = prompt_length
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
@@ -90,7 +123,8 @@ class ArtifactExplainer:
     """
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
-        try:
+        try:  # the only import of it: transformers refuses code that imports a missing package outside of a try
+            from llguidance import LLMatcher
             from llguidance.hf import from_tokenizer
         except ImportError as error:
             raise ImportError("explanations need llguidance: pip install 'tellsign[explain]'") from error
@@ -102,6 +136,7 @@ class ArtifactExplainer:
             tokenizer.pad_token = tokenizer.eos_token
         embeddings: Any = model.get_input_embeddings()
         ends = model.generation_config.eos_token_id
+        self._matcher_class: Any = LLMatcher
         self._tokenizer = from_tokenizer(
             tokenizer,
             n_vocab=embeddings.num_embeddings,
@@ -190,7 +225,7 @@ class ArtifactExplainer:
         rows = [row for row, found in enumerate(artifacts) if found]
         if not rows:
             return answers
-        prompts = [self.prompt(images[row], verdicts[row], artifacts[row]) for row in rows]
+        prompts = [explanation_prompt(self.processor, images[row].size, verdicts[row], artifacts[row]) for row in rows]
         names = [[artifact["label"] for artifact in artifacts[row]] for row in rows]
         inputs = self.processor(
             images=[[images[row]] for row in rows],
@@ -214,33 +249,15 @@ class ArtifactExplainer:
             answers[row] = json.loads(text)
         return answers
 
-    def prompt(self, image: Image.Image, verdict: str, artifacts: Sequence[ExplainedArtifact]) -> str:
-        """What the model is asked about an image, as the chat template puts it, up to where its answer begins."""
-        lines = []
-        for artifact in artifacts:
-            try:
-                definition = " " + find_artifact(artifact["label"]).definition
-            except ValueError:  # a label of the user's own
-                definition = ""
-            lines.append(f"- {artifact['label']} ({place_of(artifact['box'], *image.size)}):{definition}")
-        question = (
-            f"The verdict on this image is: {verdict}. Say in one sentence for each artifact what is seen of it, on "
-            "which object and where.\n" + "\n".join(lines)
-        )
-        message: dict[str, Any] = {
-            "role": "user",
-            "content": [{"type": "image"}, {"type": "text", "text": question}],
-        }
-        return self.processor.apply_chat_template([message], add_generation_prompt=True)
-
     def _grammar(self, names: Sequence[Sequence[str]], prompt_length: int) -> GrammarLogitsProcessor:
-        from llguidance import LLMatcher
-
-        grammars = [
-            LLMatcher.grammar_from_json_schema(answer_schema(labels), overrides={"whitespace_flexible": False})
+        grammar_of = self._matcher_class.grammar_from_json_schema
+        matchers = [
+            self._matcher_class(
+                self._tokenizer, grammar_of(answer_schema(labels), overrides={"whitespace_flexible": False})
+            )
             for labels in names
         ]
-        return GrammarLogitsProcessor(self._tokenizer, grammars, prompt_length)
+        return GrammarLogitsProcessor(matchers, prompt_length)
 
     @staticmethod
     def _longest_answer(names: Sequence[str]) -> int:
@@ -249,4 +266,4 @@ class ArtifactExplainer:
         return len(json.dumps(dict.fromkeys(names, sentence)).encode()) + 1
 
 
-__all__ = ["ArtifactExplainer", "GrammarLogitsProcessor", "answer_schema"]
+__all__ = ["ArtifactExplainer", "GrammarLogitsProcessor", "answer_schema", "answer_text", "explanation_prompt"]

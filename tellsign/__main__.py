@@ -8,14 +8,25 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image
 from transformers import pipeline
 from transformers.utils import logging
 
 from tellsign import DEFAULT_MODEL, annotate, load_image
+from tellsign.hub_cards.export import build_space, push_space
+from tellsign.hub_cards.export import push as push_model
 
 
-app = typer.Typer(help="Tell AI-generated images from real ones.", no_args_is_help=True)
+# Local variables in a traceback would show the access token.
+app = typer.Typer(
+    help="Tell AI-generated images from real ones.", no_args_is_help=True, pretty_exceptions_show_locals=False
+)
+Private = Annotated[bool | None, typer.Option(help="Whether a new repository is private.")]
+CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead.")]
+OverwriteCard = Annotated[
+    bool, typer.Option("--overwrite-card", help="Replace a README.md that is in the repository.")
+]
 
 
 @app.callback()
@@ -105,6 +116,74 @@ def explain(
             typer.echo(json.dumps({"image": str(file)} | answer))
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="Folder of a saved detector, or of an adapter for an explainer.")],
+    repo_id: Annotated[str, typer.Argument(help="USER/REPO on the Hub, made if there is none.")],
+    self_contained: Annotated[
+        bool | None,
+        typer.Option(
+            "--self-contained/--plain",
+            help="Bring the code along, for where tellsign is not installed, or not. As the folder does by default.",
+        ),
+    ] = None,
+    dataset: Annotated[
+        list[str], typer.Option(help="Data set on the Hub that it was trained on; may be given several times.")
+    ] = [],  # noqa: B006 - typer copies it
+    revision: Annotated[str | None, typer.Option(help="Branch, made if there is none.")] = None,
+    private: Private = None,
+    create_pr: CreatePr = False,
+    overwrite_card: OverwriteCard = False,
+) -> None:
+    """Sends a model to the Hub in one commit, with a card of what was measured.
+
+    The access token is that of `hf auth login`, or of the environment variable HF_TOKEN.
+    """
+    try:
+        commit = push_model(
+            folder,
+            repo_id,
+            self_contained=self_contained,
+            overwrite_card=overwrite_card,
+            datasets=dataset,
+            private=private,
+            revision=revision,
+            create_pr=create_pr,
+        )
+    except (ValueError, HfHubHTTPError) as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(commit.pr_url or commit.commit_url)
+
+
+@app.command()
+def space(
+    folder: Annotated[Path, typer.Argument(help="Folder to make, or one made before, which may have been changed.")],
+    model: Annotated[
+        str | None, typer.Option(help="Repository that it loads, or folder that goes into it: the packaged model.")
+    ] = None,
+    repo: Annotated[
+        str | None, typer.Option(help="USER/REPO on the Hub to send it to, made if there is none.")
+    ] = None,
+    private: Private = None,
+    create_pr: CreatePr = False,
+    overwrite_card: OverwriteCard = False,
+) -> None:
+    """Makes the folder of a Space, a page that judges images in the browser, and sends it to the Hub if asked to.
+
+    `python app.py` in the folder shows the page on this machine; it needs gradio.
+    """
+    try:
+        if repo is None or not (folder / "app.py").is_file():
+            build_space(folder, model)
+        if repo is None:
+            typer.echo(folder)
+        else:
+            commit = push_space(folder, repo, overwrite_card=overwrite_card, private=private, create_pr=create_pr)
+            typer.echo(commit.pr_url or commit.commit_url)
+    except (ValueError, HfHubHTTPError) as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -77,6 +77,24 @@ def parquet(synthetic_rows, tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
+def textured(tmp_path_factory) -> str:
+    """48 images with edges and texture, in which artifacts can be planted, with a category; half are called fake."""
+    generator = np.random.default_rng(0)
+    rows, columns = np.mgrid[:32, :32]
+    table: dict[str, list] = {"image": [], "label": [], "category": []}
+    for index in range(48):
+        pixels = np.full((32, 32, 3), generator.uniform(40, 200, 3))
+        inside = (rows - generator.uniform(8, 24)) ** 2 + (columns - generator.uniform(8, 24)) ** 2 < 100
+        pixels[inside] = generator.uniform(40, 200, 3) + generator.normal(0, 15, (inside.sum(), 1))
+        table["image"].append(encode(pixels.clip(0, 255).astype(np.uint8)))
+        table["label"].append("fake" if index % 2 else "real")
+        table["category"].append("disc" if index % 3 else "ball")
+    path = tmp_path_factory.mktemp("textured") / "images.parquet"
+    Dataset.from_dict(table).to_parquet(path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
 def imagefolder(synthetic_rows, tmp_path_factory) -> str:
     """The synthetic images as a folder with one subfolder a class."""
     folder = tmp_path_factory.mktemp("folder")

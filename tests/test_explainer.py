@@ -25,6 +25,7 @@ from tellsign.pipelines.explainer import (
     MAX_SENTENCE_WORDS,
     MAX_WORD_CHARACTERS,
     ArtifactExplainer,
+    explanation_prompt,
 )
 from tellsign.pipelines.tagger import ArtifactTagger
 from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
@@ -180,11 +181,11 @@ def test_the_answer_depends_on_the_image_and_on_what_is_asked(explainer):
 
 def test_the_prompt_has_image_verdict_names_definitions_and_places(explainer):
     images, verdicts, found = make_batch()
-    prompt = explainer.prompt(images[0], "fake", found[0])
+    prompt = explanation_prompt(explainer.processor, images[0].size, "fake", found[0])
     assert prompt.count("<image>") == 1 and "fake" in prompt and prompt.endswith("Assistant:")
     for known, place in ((ARTIFACTS[31], "bottom left"), (ARTIFACTS[60], "whole image")):
         assert f"- {known.name} ({place}): {known.definition}" in prompt
-    assert "- noise (whole image):" in explainer.prompt(images[3], "fake", found[3])
+    assert "- noise (whole image):" in explanation_prompt(explainer.processor, images[3].size, "fake", found[3])
 
 
 def test_images_without_artifacts_are_not_shown_to_the_model(explainer, monkeypatch):

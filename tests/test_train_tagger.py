@@ -21,26 +21,7 @@ from tellsign.training.planted_pool import NOTHING, UNKNOWN, PlantedBatches, cac
 from tellsign.training.planting import plantable, planted_images
 from tellsign.training.tagger_initialization import initialize_vision_tower
 from tellsign.training.train_tagger import main, parse_arguments, spellings, train_tokenizer
-from tests.conftest import encode
 from tests.test_modeling_artifact_siglip import TINY_TOWER, make_tagger_model
-
-
-@pytest.fixture(scope="session")
-def textured(tmp_path_factory) -> str:
-    """48 images with edges and texture, in which artifacts can be planted, with a category; half are called fake."""
-    generator = np.random.default_rng(0)
-    rows, columns = np.mgrid[:32, :32]
-    table: dict[str, list] = {"image": [], "label": [], "category": []}
-    for index in range(48):
-        pixels = np.full((32, 32, 3), generator.uniform(40, 200, 3))
-        inside = (rows - generator.uniform(8, 24)) ** 2 + (columns - generator.uniform(8, 24)) ** 2 < 100
-        pixels[inside] = generator.uniform(40, 200, 3) + generator.normal(0, 15, (inside.sum(), 1))
-        table["image"].append(encode(pixels.clip(0, 255).astype(np.uint8)))
-        table["label"].append("fake" if index % 2 else "real")
-        table["category"].append("disc" if index % 3 else "ball")
-    path = tmp_path_factory.mktemp("textured") / "images.parquet"
-    Dataset.from_dict(table).to_parquet(path)
-    return str(path)
 
 
 def options(data: str, output_dir: Path, **changes) -> list[str]:

@@ -102,6 +102,19 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
     return concatenate_datasets([_load_source(source, split, revision) for source in names])
 
 
+def categories_of(source: str, dataset: Dataset) -> dict[str, str]:
+    """What images show, by sha1: the column `category` of a parquet file.
+
+    Args:
+        source (`str`): The source; one that has no such column says nothing.
+        dataset (`datasets.Dataset`): What [`load_sources`] made of it.
+    """
+    if not source.endswith(".parquet") or "category" not in pq.read_schema(source).names:
+        return {}
+    names = pq.read_table(source, columns=["category"])["category"].to_pylist()
+    return dict(zip(dataset["sha1"], names, strict=True))
+
+
 def stream_source(source: str, split: str, revision: str | None = None) -> IterableDataset:
     """As [`load_sources`], but reads the images of one source while they are used; see [`stream_views`].
 

@@ -230,6 +230,8 @@ def main(
             "temperature": temperature,
             "verdict_thresholds": thresholds,
             "data": [Path(source).name for source in data],
+            "train_data": [Path(source).name for source in train_data],
+            "other_fakes": [Path(source).name for source in other_fakes],
             "results": results,
         }
         evaluations.append(evaluation)

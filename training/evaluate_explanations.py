@@ -1,6 +1,8 @@
 """Scores taggers on real images with planted artifacts: which ones are named, where, and how often for nothing.
 
-python -m tellsign.training.evaluate_explanations MODEL --data test.parquet
+With an explainer it also scores what is said of them.
+
+python -m tellsign.training.evaluate_explanations MODEL --data test.parquet --explainer EXPLAINER
 """
 
 import io
@@ -20,9 +22,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
+from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.localization import Box
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources
+from tellsign.training.data import LABELS, DecodedImages, categories_of, drop_duplicates, load_sources
+from tellsign.training.explanation_scores import (
+    explanation_scores,
+    format_explanation_scores,
+    milliseconds_to_explain,
+)
 from tellsign.training.planting import Use, operators_of, plantable, planted_images
 from tellsign.training.tagging_metrics import average_precisions, jaccard
 
@@ -237,6 +245,23 @@ def real_images(data: Sequence[str], train_data: Sequence[str], split: str, seed
     return dataset.select(np.random.default_rng(seed).permutation(rows))
 
 
+def explain(
+    explainer: ArtifactExplainer, tagger: ArtifactTagger, rows: Sequence[dict], categories: dict[str, str], seed: int
+) -> dict[str, dict[str, float | int | None]]:
+    """Scores of explanations of what was planted, where it was planted, and of what the tagger finds.
+
+    The first images with the most artifacts also tell how long an explanation takes on two threads.
+    """
+    images = [Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB") for row in rows]
+    scores = {}
+    for name, found in {"planted": [row["artifacts"] for row in rows], "found": tagger(images)}.items():
+        scores[name] = explanation_scores(explainer, rows, found, categories, seed)
+        largest = max(range(len(rows)), key=lambda number: len(found[number]))
+        scores[name]["most_artifacts"] = len(found[largest])
+        scores[name]["milliseconds_for_most"] = milliseconds_to_explain(explainer, images[largest], found[largest])
+    return scores
+
+
 def main(
     model: Annotated[str, typer.Argument(help="An ArtifactSiglip, CLIP or SigLIP: a folder or repository.")],
     data: Annotated[list[str], typer.Option(help="Test images, of which the real ones are taken.")],
@@ -246,6 +271,8 @@ def main(
     split: Annotated[str, typer.Option(help="Split of a --data on the Hub.")] = "test",
     images: Annotated[int, typer.Option(help="Images to plant artifacts in; as many others stay untouched.")] = 4000,
     output: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("explanations.json"),
+    explainer: Annotated[str | None, typer.Option(help="Explainer to score as well: a folder or repository.")] = None,
+    explained_images: Annotated[int, typer.Option(help="Planted images to explain.")] = 500,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
 ) -> None:
@@ -298,10 +325,20 @@ def main(
         "intervals": intervals,
         "artifacts": class_scores(answers, trained, names, on),
     }
+    if explainer is not None:
+        categories: dict[str, str] = {}
+        for source in data:
+            categories |= categories_of(source, load_sources(source, split))
+        evaluation["explainer"] = Path(explainer).name
+        evaluation["explanations"] = explain(
+            ArtifactExplainer.from_pretrained(explainer), tagger, planted[0][:explained_images], categories, seed
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(evaluation, indent=2) + "\n")
     typer.echo(f"{len(answers.present)} planted and {len(silent)} untouched real images of {', '.join(sources)}\n")
     typer.echo(format_scores(evaluation))
+    if explainer is not None:
+        typer.echo("\n" + format_explanation_scores(evaluation["explanations"]))
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -38,10 +38,10 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
 
 def muon_with_adamw(model: nn.Module, args: TrainingArguments, muon_learning_rate: float) -> MuonWithAdamW:
-    """The optimizer of a model with transformer encoders.
+    """The optimizer of a model with transformer layers.
 
     Args:
-        model (`nn.Module`): The matrices below a module called `encoder` are Muon's.
+        model (`nn.Module`): The matrices below a module called `layers` are Muon's. Frozen weights are left out.
         args (`TrainingArguments`): Learning rate and betas of AdamW, and the weight decay of all that is no vector.
         muon_learning_rate (`float`): Learning rate of Muon, relative to updates as large as AdamW's.
     """
@@ -49,7 +49,9 @@ def muon_with_adamw(model: nn.Module, args: TrainingArguments, muon_learning_rat
     decayed: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
     for name, weight in model.named_parameters():
-        if ".encoder." in name and weight.ndim == 2:
+        if not weight.requires_grad:
+            continue
+        if ".layers." in name and weight.ndim == 2:
             matrices.append(weight)
         else:
             (decayed if weight.ndim > 1 else vectors).append(weight)

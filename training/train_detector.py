@@ -6,12 +6,14 @@ python -m tellsign.training.train_detector --help
 
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset, IterableDataset, concatenate_datasets
+from huggingface_hub import CommitInfo
 from torch import nn
 from transformers import (
     AutoImageProcessor,
@@ -22,8 +24,11 @@ from transformers import (
     default_data_collator,
     set_seed,
 )
+from transformers.trainer_utils import HubStrategy
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
+from tellsign.hub_cards.export import push
+from tellsign.hub_cards.model_card import card_of_folder, hyperparameters
 from tellsign.training.adversarial import ProjectedGradientDescent
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint, refresh_statistics
 from tellsign.training.calibration import fit_temperature, fit_thresholds
@@ -208,10 +213,56 @@ class DetectorTrainer(Trainer):
         inputs = inputs | {"pixel_values": pixel_values}
         return super().training_step(model, inputs, *args, **kwargs)
 
+    def create_model_card(self, *args, **kwargs) -> None:
+        """Writes the card of what lies in the output folder."""
+        if self.is_world_process_zero():
+            folder = Path(str(self.args.output_dir))
+            card_of_folder(folder, self.args.hub_model_id or str(folder)).save(folder / "README.md")
+
+    def push_to_hub(  # type: ignore[override]
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs,
+    ) -> CommitInfo | None:
+        """Sends the output folder as [`push`] does: no pickles, and a card on the Hub stays. Always waits."""
+        self.create_model_card()
+        if not self.is_world_process_zero():
+            return None
+        return push(
+            str(self.args.output_dir),
+            self.args.hub_model_id or Path(str(self.args.output_dir)).name,
+            private=self.args.hub_private_repo if private is None else private,
+            token=token or self.args.hub_token,
+            revision=revision or self.args.hub_revision,
+            commit_message=commit_message,
+        )
+
+
+def recipe(model_args: ModelArguments, data_args: DataArguments, training_args: TrainingArguments) -> dict[str, Any]:
+    """What a run was made with, as a card needs it: of local files the names alone."""
+
+    def named(sources: str | None) -> str | None:
+        return sources and "+".join(Path(name).name if Path(name).exists() else name for name in sources.split("+"))
+
+    return (
+        asdict(model_args)
+        | asdict(data_args)
+        | {
+            "model_name_or_path": named(model_args.model_name_or_path),
+            "train_data": [named(group) for group in data_args.train_data],
+        }
+        | hyperparameters(training_args.to_dict())
+    )
+
 
 def main(arguments: list[str] | None = None) -> None:
     model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     training_args.remove_unused_columns = False  # the batches come ready
+    training_args.hub_strategy = HubStrategy.END  # checkpoints do not have the averaged weights, which ship
     set_seed(training_args.seed)
 
     model, image_processor = create_model(model_args)
@@ -258,8 +309,12 @@ def main(arguments: list[str] | None = None) -> None:
     scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.log_metrics("eval", scores)
     trainer.save_metrics("eval", scores)
-    trainer.save_model()
     trainer.save_state()
+    if trainer.is_world_process_zero():
+        path = Path(str(training_args.output_dir)) / "training.json"
+        path.write_text(json.dumps(recipe(model_args, data_args, training_args), indent=2) + "\n")
+    trainer.save_model()
+    trainer.create_model_card()
 
 
 if __name__ == "__main__":

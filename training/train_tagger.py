@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
@@ -33,7 +32,7 @@ from transformers import (
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
-from tellsign.training.data import LABELS, drop_duplicates, hold_out, load_sources, whole_batch
+from tellsign.training.data import LABELS, categories_of, drop_duplicates, hold_out, load_sources, whole_batch
 from tellsign.training.optimizer import muon_with_adamw
 from tellsign.training.planted_pool import UNKNOWN, PlantedBatches, cached, training_images, validation_images
 from tellsign.training.planting import plantable
@@ -167,9 +166,7 @@ def load_images(arguments: DataArguments) -> tuple[Dataset, Dataset, dict[str, s
     categories: dict[str, str] = {}
     for source in arguments.train_data:
         dataset = load_sources(source, arguments.data_split, arguments.data_revision)
-        if source.endswith(".parquet") and "category" in pq.read_schema(source).names:
-            names = pq.read_table(source, columns=["category"])["category"].to_pylist()
-            categories |= dict(zip(dataset["sha1"], names, strict=True))
+        categories |= categories_of(source, dataset)
         datasets.append(dataset)
     train, validation = hold_out(drop_duplicates(concatenate_datasets(datasets)), arguments.validation_per_class)
     return train, validation, categories

@@ -1,0 +1,254 @@
+"""What a card says of measurements: tables, known failures, and results for the Hub's index."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from huggingface_hub import EvalResult
+
+
+MAIN_SCORES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "accuracy_real": "Accuracy on real images",
+    "accuracy_fake": "Accuracy on fakes",
+    "auroc": "AUROC",
+    "average_precision": "Average precision",
+    "tpr_at_1_fpr": "Fakes found at 1% false positives",
+    "tpr_at_0.1_fpr": "Fakes found at 0.1% false positives",
+    "ece": "Expected calibration error",
+    "ece_before_calibration": "Expected calibration error without the temperature",
+    "brier": "Brier score",
+    "risk_at_90_coverage": "Errors among the 90% most confident",
+    "risk_at_80_coverage": "Errors among the 80% most confident",
+}
+VERDICT_SCORES = {
+    "answered": 'Images with a verdict other than "uncertain"',
+    "wrong_of_answered": "Errors among these verdicts",
+    "real_called_fake": "Real images called fake",
+    "fake_called_real": "Fakes called real",
+}
+TAGGER_SCORES = {
+    "macro_average_precision": "Average precision, mean over artifacts",
+    "jaccard": "Overlap (Jaccard index) of named and planted artifacts",
+    "shuffled_jaccard": "The same with what was planted in another image, as chance would have it",
+    "pointing_game": "Planted artifacts in whose place the heat map is highest",
+    "box_iou": "Overlap of the box with the planted place",
+    "untouched_with_artifacts": "Untouched photographs in which an artifact is named",
+}
+NEAR_CHANCE = 0.6
+WEAK = 0.75
+
+
+def _percent(score: Mapping[str, Any], digits: int = 1) -> str:
+    """Value and interval, given in [0, 1]."""
+    low, high = score["interval"]
+    return f"{100 * score['value']:.{digits}f} [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
+
+
+def _score(result: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A score of `evaluate_detector` with its interval."""
+    return {"value": result["scores"][key], "interval": result["intervals"][key]}
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def score_table(sets: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str | None:
+    """A row for each score that was measured, a column for each set of images; `None` if there is no such score."""
+    keys = [key for key in titles if sets and all(key in result["scores"] for result in sets)]
+    if not keys:
+        return None
+    header = ["%", *(f"{result['name']}: {result['real']:,} real, {result['fake']:,} fake" for result in sets)]
+    return _table(header, [[titles[key], *(_percent(_score(result, key), 2) for result in sets)] for key in keys])
+
+
+def generator_table(generators: Sequence[Mapping[str, Any]]) -> str | None:
+    if not generators:
+        return None
+    header = ["generator", "fakes", "AUROC, %", "fakes found at probability 0.5, %"]
+    rows = [
+        [
+            result["name"].removeprefix("generator "),
+            f"{result['fake']:,}",
+            _percent(_score(result, "auroc")),
+            _percent(_score(result, "accuracy_fake")),
+        ]
+        for result in generators
+    ]
+    return _table(header, rows)
+
+
+def grids(results: Mapping[str, Mapping[str, Any]], key: str) -> list[str]:
+    """Tables of a score by kind (rows) and strength (columns), one table for the kinds that share their strengths."""
+    groups: dict[tuple[str, ...], list[list[str]]] = {}
+    for kind, by_strength in results.items():
+        row = [kind.replace("_", " "), *(_percent(scores[key]) for scores in by_strength.values())]
+        groups.setdefault(tuple(by_strength), []).append(row)
+    return [_table([f"{key.replace('_', ' ')}, %", *strengths], rows) for strengths, rows in groups.items()]
+
+
+def _leave_out_rows(folds: Sequence[Mapping[str, Any]], kind: str, key: str) -> list[tuple[str, Mapping[str, Any]]]:
+    rows = [(name, row) for fold in folds for name, row in fold[kind].items()]
+    return sorted(rows, key=lambda row: row[1][key]["value"])
+
+
+def leave_out_tables(folds: Sequence[Mapping[str, Any]]) -> list[str]:
+    tables = []
+    for kind, title, columns in (
+        (
+            "generators",
+            "generator",
+            {"auroc": "AUROC, %", "called_fake": "called fake, %", "called_real": "called real, %"},
+        ),
+        (
+            "collections",
+            "photographs",
+            {"above_0.5": "above 0.5, %", "called_fake": "called fake, %", "called_real": "called real, %"},
+        ),
+    ):
+        rows = _leave_out_rows(folds, kind, next(iter(columns)))
+        cells = [[name, f"{row['images']:,}", *(_percent(row[key]) for key in columns)] for name, row in rows]
+        means = [sum(row[key]["value"] for _, row in rows) / max(1, len(rows)) for key in columns]
+        cells.append(
+            [
+                "mean of the rows",
+                f"{sum(row['images'] for _, row in rows):,}",
+                *(f"{100 * mean:.1f}" for mean in means),
+            ]
+        )
+        tables.append(_table([title, "images", *columns.values()], cells))
+    return tables
+
+
+def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
+    """Validation loss and accuracy while training."""
+    entries = [entry for entry in log_history if "eval_loss" in entry]
+    columns = [key for key in ("eval_loss", "eval_accuracy", "eval_auroc") if entries and key in entries[0]]
+    if not columns:
+        return None
+    header = ["epoch", "step", *(f"validation {key.removeprefix('eval_')}" for key in columns)]
+    rows = [
+        [f"{entry.get('epoch', 0):.2f}", str(entry["step"]), *(f"{entry[key]:.4f}" for key in columns)]
+        for entry in entries
+    ]
+    return _table(header, rows)
+
+
+def tagger_facts(config: Mapping[str, Any] | None, evaluation: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the card says of the tagger: the names that it gives, those it never gives, and how well it does."""
+    if config is None:
+        return None
+    names, given = config.get("artifact_labels"), config.get("trained_artifacts", ())
+    facts: dict[str, Any] = {
+        "model_type": config["model_type"],
+        # A CLIP or SigLIP has no names of its own: it compares the image with any text.
+        "trained": None if names is None else [name for name in names if name in given],
+        "abstains": [name for name in names or () if name not in given],
+        "evaluation": evaluation,
+    }
+    if evaluation:
+        intervals = evaluation["intervals"]
+        rows = [
+            [title, _percent({"value": evaluation["scores"][key], "interval": intervals[key]})]
+            for key, title in TAGGER_SCORES.items()
+            if key in intervals
+        ]
+        facts["score_table"] = _table(["score", "%"], rows)
+        keys = ["average_precision", "f1", "pointing_game", "box_iou"]
+        facts["artifact_table"] = _table(
+            ["artifact", "images with it", *(f"{key.replace('_', ' ')}, %" for key in keys)],
+            [
+                [
+                    row["artifact"],
+                    str(row["planted"]),
+                    *("" if row[key] is None else f"{100 * row[key]:.1f}" for key in keys),
+                ]
+                for row in evaluation["artifacts"]
+                if row["on"]
+            ],
+        )
+    return facts
+
+
+def failures(
+    config: Mapping[str, Any],
+    generators: Sequence[Mapping[str, Any]],
+    robustness: Mapping[str, Any],
+    leave_out: Sequence[Mapping[str, Any]] | None,
+    tagger: Mapping[str, Any] | None,
+) -> list[str]:
+    """Where the measurements show that the model fails, one sentence each."""
+    failures = []
+    if size := config.get("image_size"):
+        failures.append(
+            f"Every image is brought to {size}x{size} pixels first: what can only be seen at a larger size is lost."
+        )
+    if poor := [result for result in generators if result["intervals"]["auroc"][0] < NEAR_CHANCE]:
+        names = ", ".join(result["name"].removeprefix("generator ") for result in poor)
+        failures.append(
+            f"At or near chance (an AUROC below {NEAR_CHANCE:.0%} cannot be ruled out) on fakes of {len(poor)} of the "
+            f"{len(generators)} other generators tried: {names}."
+        )
+    if leave_out:
+        worst = _leave_out_rows(leave_out, "generators", "auroc")[:3]
+        names = ", ".join(f"{name} ({_percent(row['auroc'])})" for name, row in worst)
+        failures.append(f"Of the generators that training did not see, it does worst on {names}: AUROC, %.")
+        worst = _leave_out_rows(leave_out, "collections", "above_0.5")[:-4:-1]
+        names = ", ".join(f"{name} ({_percent(row['above_0.5'])})" for name, row in worst)
+        failures.append(
+            f"Of the photographs that training did not see, it most often takes for fake those of {names}: share "
+            "above probability 0.5, %."
+        )
+    for kind, by_strength in robustness.get("corruptions", {}).items():
+        for strength, scores in by_strength.items():
+            if scores["balanced_accuracy"]["value"] < WEAK:
+                unit = "" if kind.endswith("quality") else "of severity "
+                what = kind.replace("_", " ") + (f" {unit}{strength}" if strength else "")
+                failures.append(f"Under {what}, balanced accuracy is {_percent(scores['balanced_accuracy'])}%.")
+                break
+    if attacks := robustness.get("attacks"):
+        clean = attacks["scores"].get("none", {})
+        for epsilon, scores in {**clean, **attacks["scores"].get("square", {})}.items():
+            if float(epsilon) > 0:
+                failures.append(
+                    f"Changes of at most {epsilon}/255 a pixel, computed to deceive it, leave an accuracy of "
+                    f"{_percent(scores['worst_class_accuracy'])}% on the worse class."
+                )
+                break
+        if attacks.get("masked_gradients"):
+            failures.append(
+                "Its gradients seem to be masked: attacks without them break images that the others left, so true "
+                "robustness is lower than the table says."
+            )
+    if tagger and tagger["abstains"]:
+        failures.append(
+            f"{len(tagger['abstains'])} of the {len(tagger['abstains']) + len(tagger['trained'])} artifacts are never "
+            "named, though they may be there."
+        )
+    return failures
+
+
+def eval_results(evaluation: Mapping[str, Any]) -> list[EvalResult]:
+    """The results as the Hub's index of models wants them, in percent."""
+    files = ", ".join(evaluation["data"])
+    kind = "parquet" if files.endswith(".parquet") else "imagefolder"
+    return [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type=kind,
+            dataset_name=files,
+            dataset_config=result["name"],
+            dataset_split="test",
+            metric_type=metric,
+            metric_name=title,
+            metric_value=round(100 * result["scores"][key], 2),
+        )
+        for result in evaluation["results"]
+        for key, metric, title in (
+            ("accuracy", "accuracy", "Accuracy, %"),
+            ("auroc", "roc_auc", "AUROC, %"),
+        )
+        if key != "accuracy" or not result["name"].startswith("generator ")
+    ]

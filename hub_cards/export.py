@@ -1,0 +1,334 @@
+"""Sends models and adapters to the Hub, with or without the code that runs them, and makes Spaces for them."""
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, ModelCard, SpaceCard
+from transformers import Pipeline
+from transformers.utils import logging
+
+from tellsign import DEFAULT_MODEL
+
+from .model_card import card_of_folder
+from .remote_code import PACKAGE, code_of, spec_of
+
+
+logger = logging.get_logger(__name__)
+
+PARTS = ("", "tagger", "explainer")
+# Not trainer_state.json and training_args.bin, which name the machine's folders and, the latter, are pickled.
+PATTERNS = (
+    "config.json",
+    "*_config.json",
+    "model*.safetensors",
+    "model*.safetensors.index.json",
+    "adapter_model*.safetensors",
+    "tokenizer.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "chat_template.*",
+    "evaluation.json",
+    "leave_out.json",
+    "training.json",
+    "*.png",
+    "LICENSE",
+)
+SPACE = Path(__file__).with_name("space")
+
+
+def push(
+    source: str | os.PathLike | Pipeline,
+    repo_id: str,
+    *,
+    self_contained: bool | None = None,
+    overwrite_card: bool = False,
+    datasets: Iterable[str] = (),
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    create_pr: bool = False,
+) -> CommitInfo:
+    r"""
+    Sends a model to the Hub, in one commit: the detector, the tagger and the explainer beside it, what was measured,
+    and a model card. Or an adapter for an explainer.
+
+    A *plain* export needs this package where it is loaded, and then no flag. A *self-contained* one brings the code
+    along: `pipeline(..., trust_remote_code=True)` runs it where the package is not installed.
+
+    Args:
+        source (`str`, `os.PathLike` or [`Pipeline`]): The folder of a saved model, or a pipeline.
+        repo_id (`str`): The repository, made if there is none.
+        self_contained (`bool`, *optional*):
+            Whether to bring the code along. Defaults to whether the source came with code.
+        overwrite_card (`bool`, *optional*, defaults to `False`):
+            Whether to replace a `README.md` that the repository has.
+        datasets (`Iterable[str]`, *optional*): Data sets on the Hub that the model was trained on, for its card.
+        private (`bool`, *optional*): Whether a new repository is private. Defaults to what the account has set.
+        token (`str` or `bool`, *optional*): Defaults to that of `HF_TOKEN` or of `hf auth login`.
+        revision (`str`, *optional*):
+            Branch, made if there is none unless for a pull request. Defaults to `"main"`.
+        commit_message (`str`, *optional*): Defaults to `"Upload model with tellsign"`.
+        create_pr (`bool`, *optional*, defaults to `False`): Whether to open a pull request instead.
+
+    Returns:
+        [`~huggingface_hub.CommitInfo`]. Where nothing has changed, that of the last commit.
+
+    Raises:
+        ValueError: If the folder has no model, its weights are not in safetensors files, it has an adapter for a model
+            in a folder of this machine, or the repository was to be private and there is a public one. Nothing is sent
+            then.
+        huggingface_hub.errors.HfHubHTTPError:
+            If the Hub refuses. The files of the repository are then as they were, since all come in one commit.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        if isinstance(source, (str, os.PathLike)):
+            folder = Path(source)
+        else:
+            source.save_pretrained(temporary)
+        return _commit(
+            exported_files(folder, repo_id, self_contained=self_contained, datasets=datasets),
+            repo_id,
+            "model",
+            overwrite_card=overwrite_card,
+            private=private,
+            token=token,
+            revision=revision,
+            commit_message=commit_message or "Upload model with tellsign",
+            create_pr=create_pr,
+        )
+
+
+def exported_files(
+    folder: Path, repo_id: str, *, self_contained: bool | None = None, datasets: Iterable[str] = ()
+) -> dict[str, bytes | Path]:
+    """What a repository of a saved model or adapter consists of.
+
+    Args:
+        folder (`Path`): Has the detector, and may have a tagger in `tagger/` and an explainer in `explainer/`; or has an
+            adapter.
+        repo_id, self_contained, datasets: As for [`push`].
+
+    Returns:
+        Contents, or the files that have them, by their paths in the repository. A `README.md` in the folder is taken
+        as it is, unless it is a draft of peft or what [`card_of_folder`] writes there: that one is written anew, for
+        the repository.
+
+    Raises:
+        ValueError: If the folder has no model, its weights are not in safetensors files, or it has an adapter for a
+            model in a folder of this machine.
+    """
+    files: dict[str, bytes | Path] = {}
+    for part in PARTS:
+        for pattern in PATTERNS:
+            for path in sorted((folder / part).glob(pattern)):
+                files[f"{part}/{path.name}".lstrip("/")] = path
+        if (adapter := folder / part / "adapter_config.json").is_file():
+            base = _read_json(adapter)["base_model_name_or_path"]
+            if os.path.isdir(base):
+                raise ValueError(f"{adapter}: is for the model in the folder {base}, which nobody else has; push that")
+    for path in sorted(folder.glob("examples/*")):
+        files[f"examples/{path.name}"] = path
+    for distribution in importlib.metadata.distributions(name=PACKAGE):
+        if license_text := distribution.read_text("licenses/LICENSE"):
+            files.setdefault("LICENSE", license_text.encode())
+
+    config = None
+    if "adapter_config.json" not in files:
+        if "config.json" not in files:
+            raise ValueError(f"{folder}: has no config.json, expected the folder of a saved model")
+        config = _read_json(folder / "config.json")
+        if self_contained is None:
+            self_contained = "custom_pipelines" in config
+        config = _without_code(config)
+        processor = None
+        if "preprocessor_config.json" in files:
+            processor = _without_code(_read_json(folder / "preprocessor_config.json"))
+        if self_contained:
+            files |= code_of(folder, config, processor)
+        files["config.json"] = _to_json(config)
+        if processor is not None:
+            files["preprocessor_config.json"] = _to_json(processor)
+    if not any(Path(name).match("*model*.safetensors") for name in files if "/" not in name):
+        raise ValueError(f"{folder}: has no weights in safetensors files; those of other formats are not sent")
+
+    own_card, datasets = folder / "README.md", tuple(datasets)
+    if own_card.is_file():
+        datasets = datasets or tuple(ModelCard.load(own_card).data.get("datasets", ()))
+    if own_card.is_file() and not _written_for_folder(own_card, folder):
+        files["README.md"] = own_card
+    else:
+        files["README.md"] = str(card_of_folder(folder, repo_id, datasets, config)).encode()
+    return files
+
+
+def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = None) -> None:
+    """Makes the folder of a Space that runs a model.
+
+    The package goes into it as it is, so that the Space installs nothing but the libraries. Its examples are those of
+    the folder's `examples/`, or of the packaged model.
+
+    Args:
+        folder (`str` or `os.PathLike`): Made if it does not exist; must be empty.
+        model (`str` or `os.PathLike`, *optional*):
+            A repository on the Hub, which the Space loads, or the folder of a saved model, which goes into it.
+            Defaults to the packaged model.
+
+    Raises:
+        ValueError: If the folder is not empty, or the model is a folder without a model.
+    """
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder}: is not empty, expected a folder of its own for the Space")
+    is_folder = model is None or os.path.isdir(model)
+    home = Path(model or DEFAULT_MODEL) if is_folder else DEFAULT_MODEL
+    saved = exported_files(home, "model", self_contained=False) if is_folder else {}
+    shutil.copytree(SPACE, folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    for name in (PACKAGE, *(f"{PACKAGE}.{part}" for part in ("configuration", "modeling", "pipelines"))):
+        source = Path(spec_of(name).origin or "").parent
+        target = folder / name.replace(".", "/")
+        target.mkdir(parents=True, exist_ok=True)
+        for path in source.glob("*.py"):
+            shutil.copyfile(path, target / path.name)
+    if (home / "examples").is_dir():
+        shutil.copytree(home / "examples", folder / "examples")
+    for name, content in saved.items():
+        if name == "README.md" or name.startswith("examples/"):
+            continue
+        target = folder / PACKAGE / DEFAULT_MODEL.name / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+    if not is_folder:
+        card = SpaceCard.load(folder / "README.md")
+        card.data["models"] = [str(model)]
+        card.save(folder / "README.md")
+
+
+def push_space(
+    folder: str | os.PathLike,
+    repo_id: str,
+    *,
+    overwrite_card: bool = False,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    create_pr: bool = False,
+) -> CommitInfo:
+    """Sends the folder that [`build_space`] made to the Hub, as [`push`] sends a model.
+
+    Raises:
+        ValueError: If the folder is not that of a Space.
+    """
+    folder = Path(folder)
+    if not (folder / "app.py").is_file():
+        raise ValueError(f"{folder}: has no app.py, expected the folder of a Space")
+    files: dict[str, bytes | Path] = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+    }
+    return _commit(
+        files,
+        repo_id,
+        "space",
+        overwrite_card=overwrite_card,
+        private=private,
+        token=token,
+        revision=revision,
+        commit_message=commit_message or "Upload Space with tellsign",
+        create_pr=create_pr,
+    )
+
+
+def _commit(
+    files: Mapping[str, bytes | Path],
+    repo_id: str,
+    repo_type: str,
+    *,
+    overwrite_card: bool,
+    private: bool | None,
+    token: str | bool | None,
+    revision: str | None,
+    commit_message: str,
+    create_pr: bool,
+) -> CommitInfo:
+    api = HfApi(token=token)
+    if "/" not in repo_id:
+        repo_id = f"{api.whoami()['name']}/{repo_id}"
+    is_new = make_repo(api, repo_id, repo_type, private)
+    if revision is not None and not create_pr and not revision.startswith("refs/"):
+        api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True)
+    # A new Space gets a README.md from the Hub, which nobody wrote.
+    keeps_card = (
+        not overwrite_card
+        and not is_new
+        and api.file_exists(repo_id, "README.md", repo_type=repo_type, revision=revision)
+    )
+    if keeps_card:
+        logger.warning(f"{repo_id} keeps the README.md that it has; overwrite_card=True replaces it")
+    operations = [
+        CommitOperationAdd(path_in_repo=path, path_or_fileobj=content)
+        for path, content in files.items()
+        if path != "README.md" or not keeps_card
+    ]
+    return api.create_commit(
+        repo_id,
+        operations,
+        repo_type=repo_type,
+        commit_message=commit_message,
+        revision=revision,
+        create_pr=create_pr,
+    )
+
+
+def make_repo(api: HfApi, repo_id: str, repo_type: str, private: bool | None) -> bool:
+    """Makes a repository if there is none, and says whether it did.
+
+    Raises:
+        ValueError: If it was to be private, and there is a public one.
+    """
+    if not api.repo_exists(repo_id, repo_type=repo_type):
+        sdk = "gradio" if repo_type == "space" else None
+        api.create_repo(repo_id, repo_type=repo_type, private=private, space_sdk=sdk)
+        return True
+    if private and not api.repo_info(repo_id, repo_type=repo_type).private:
+        raise ValueError(f"{repo_id}: is public, so what is sent there is not private; nothing was sent")
+    return False
+
+
+def _without_code(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without the keys by which a self-contained export names its code."""
+    return {key: value for key, value in config.items() if key not in ("auto_map", "custom_pipelines")}
+
+
+def _written_for_folder(card: Path, folder: Path) -> bool:
+    """Whether a card is a draft, or what [`card_of_folder`] writes there for any name, and nobody changed it."""
+    text = card.read_text(encoding="utf-8")
+    if "[More Information Needed]" in text:  # the draft that peft leaves beside an adapter
+        return True
+    names = [json.loads(name) for name in re.findall(r'(?:model=|"adapter": )(".+?")', text)]
+    datasets = ModelCard(text).data.get("datasets", ())
+    return text in (str(card_of_folder(folder, name, datasets)) for name in {None, *names})
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _to_json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+
+
+__all__ = ["build_space", "exported_files", "make_repo", "push", "push_space"]

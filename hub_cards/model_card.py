@@ -1,0 +1,281 @@
+"""Model cards, written by one pure function from what was measured.
+
+python -m tellsign.hub_cards.model_card FOLDER --repo-id USER/REPO
+"""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from huggingface_hub import ModelCard, ModelCardData
+
+import tellsign
+
+from .card_tables import (
+    MAIN_SCORES,
+    VERDICT_SCORES,
+    eval_results,
+    failures,
+    generator_table,
+    grids,
+    leave_out_tables,
+    log_table,
+    score_table,
+    tagger_facts,
+)
+
+
+TEMPLATE = Path(__file__).with_name("model_card_template.md")
+ADAPTER_TEMPLATE = Path(__file__).with_name("adapter_card_template.md")
+HYPERPARAMETERS = (
+    "optim",
+    "optim_args",
+    "learning_rate",
+    "weight_decay",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "label_smoothing_factor",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "num_train_epochs",
+    "max_steps",
+    "bf16",
+    "seed",
+)
+
+
+def model_card(
+    config: Mapping[str, Any],
+    *,
+    model_id: str | None = None,
+    training: Mapping[str, Any] | None = None,
+    log_history: Sequence[Mapping[str, Any]] = (),
+    evaluation: Mapping[str, Any] | None = None,
+    leave_out: Sequence[Mapping[str, Any]] | None = None,
+    tagger_config: Mapping[str, Any] | None = None,
+    tagger_evaluation: Mapping[str, Any] | None = None,
+    explainer_config: Mapping[str, Any] | None = None,
+    datasets: Sequence[str] = (),
+    pictures: Sequence[str] = (),
+    examples: Sequence[str] = (),
+    emissions: Mapping[str, Any] | None = None,
+) -> ModelCard:
+    r"""
+    The card of a detector and of what lies beside it. What was not measured is not stated. The same arguments give the
+    same card, byte for byte.
+
+    Args:
+        config (`Mapping`): The detector's `config.json`.
+        model_id (`str`, *optional*):
+            Repository or folder from which the card's snippets load the model. Defaults to the packaged model.
+        training (`Mapping`, *optional*): The recipe, or `TrainingArguments.to_dict()`.
+        log_history (`Sequence[Mapping]`, *optional*): That of the trainer's state.
+        evaluation (`Mapping`, *optional*): The `evaluation.json` of `evaluate_detector`.
+        leave_out (`Sequence[Mapping]`, *optional*): The `leave_out.json` of `leave_out`.
+        tagger_config (`Mapping`, *optional*): The tagger's `config.json`.
+        tagger_evaluation (`Mapping`, *optional*): What `evaluate_explanations` writes.
+        explainer_config (`Mapping`, *optional*): The explainer's `config.json` or `adapter_config.json`.
+        datasets (`Sequence[str]`, *optional*): Data sets on the Hub that the model was trained on.
+        pictures (`Sequence[str]`, *optional*): Figures to show below the results, by their paths in the repository.
+        examples (`Sequence[str]`, *optional*): Images for the Hub's widget, by their paths in the repository.
+        emissions (`Mapping`, *optional*):
+            As the Hub wants `co2_eq_emissions`: `emissions` in grams, and `source`, `training_type`,
+            `geographical_location` and `hardware_used` where known.
+
+    Returns:
+        [`~huggingface_hub.ModelCard`].
+    """
+    name = model_id.rstrip("/").rsplit("/", 1)[-1] if model_id else "tellsign"
+    results = list(evaluation["results"]) if evaluation else []
+    sets = [result for result in results if not result["name"].startswith("generator ")]
+    generators = sorted(
+        (result for result in results if result["name"].startswith("generator ")),
+        key=lambda result: result["scores"]["auroc"],
+    )
+    robustness = evaluation.get("robustness", {}) if evaluation else {}
+    low, high = config.get("verdict_thresholds", (0.5, 0.5))
+    tagger = tagger_facts(tagger_config, tagger_evaluation)
+    data = ModelCardData(
+        license="apache-2.0",
+        library_name="transformers",
+        pipeline_tag="image-classification",
+        tags=["ai-generated-image-detection", "deepfake-detection", config["model_type"], "tellsign"]
+        + (["artifact-explanation"] if tagger_config else [])
+        + (["custom_code"] if config.get("custom_pipelines") else []),
+        datasets=list(datasets) or None,
+        metrics=["accuracy", "roc_auc"] if results else None,
+        widget=[{"src": path, "example_title": Path(path).stem.replace("_", " ")} for path in examples] or None,
+        co2_eq_emissions=dict(emissions) if emissions else None,
+        model_name=name,
+        eval_results=eval_results(evaluation) if evaluation else None,
+    )
+    return ModelCard.from_template(
+        data,
+        template_str=TEMPLATE.read_text(encoding="utf-8"),
+        name=name,
+        model=json.dumps(model_id) if model_id else "str(tellsign.DEFAULT_MODEL)",
+        source=model_id or "tellsign/default",
+        config=config,
+        size=config.get("image_size"),
+        evaluation=evaluation,
+        main_table=score_table(sets, MAIN_SCORES),
+        verdict_table=score_table(sets, VERDICT_SCORES),
+        generator_table=generator_table(generators),
+        robustness=robustness,
+        corruption_tables=grids(robustness.get("corruptions", {}), "balanced_accuracy"),
+        attack_tables=grids(robustness.get("attacks", {}).get("scores", {}), "worst_class_accuracy"),
+        leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
+        thresholds=[f"{low:.1%}", f"{high:.1%}"],
+        withholds=low < high,
+        tagger=tagger,
+        explainer=explainer_config,
+        failures=failures(config, generators, robustness, leave_out, tagger),
+        pictures=pictures,
+        hyperparameters=hyperparameters(training or {}),
+        training_data=(training or {}).get("train_data"),
+        log_table=log_table(log_history),
+        emissions=emissions,
+        uses_cifake="cifake" in json.dumps([*datasets, training, (evaluation or {}).get("data")], default=str).lower(),
+    )
+
+
+def adapter_card(
+    config: Mapping[str, Any],
+    *,
+    model_id: str,
+    training: Mapping[str, Any] | None = None,
+    log_history: Sequence[Mapping[str, Any]] = (),
+    datasets: Sequence[str] = (),
+    emissions: Mapping[str, Any] | None = None,
+) -> ModelCard:
+    """The card of a LoRA adapter for an explainer, pure as [`model_card`].
+
+    Args:
+        config (`Mapping`): The `adapter_config.json` of peft.
+        model_id, training, log_history, datasets, emissions: As for [`model_card`].
+
+    Returns:
+        [`~huggingface_hub.ModelCard`].
+    """
+    name, base = model_id.rstrip("/").rsplit("/", 1)[-1], config["base_model_name_or_path"]
+    data = ModelCardData(
+        license="apache-2.0",
+        library_name="peft",
+        pipeline_tag="image-text-to-text",
+        base_model=base,
+        tags=["ai-generated-image-detection", "artifact-explanation", "lora", "tellsign"],
+        datasets=list(datasets) or None,
+        co2_eq_emissions=dict(emissions) if emissions else None,
+    )
+    return ModelCard.from_template(
+        data,
+        template_str=ADAPTER_TEMPLATE.read_text(encoding="utf-8"),
+        name=name,
+        config=config,
+        model=json.dumps(model_id),
+        base=json.dumps(base),
+        hyperparameters=hyperparameters(training or {}),
+        training_data=(training or {}).get("train_data"),
+        log_table=log_table(log_history),
+    )
+
+
+def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings of a recipe that a card shows, where they say something."""
+    shown = {key: training.get(key) for key in HYPERPARAMETERS}
+    return {key: value for key, value in shown.items() if value not in (None, "", False, -1)}
+
+
+def card_of_folder(
+    folder: Path,
+    model_id: str | None = None,
+    datasets: Sequence[str] = (),
+    config: Mapping[str, Any] | None = None,
+) -> ModelCard:
+    """The card of a saved model or adapter, from the files that lie in its folder.
+
+    Args:
+        folder (`Path`):
+            Has `config.json` or `adapter_config.json`, and may have `evaluation.json`, `leave_out.json`,
+            `training.json` (a recipe), `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures, images in
+            `examples/`, and the folders `tagger/` and `explainer/`.
+        model_id, datasets: As for [`model_card`]. For an adapter, the name defaults to the folder's.
+        config (`Mapping`, *optional*): To be taken instead of `config.json`.
+
+    Raises:
+        ValueError: If there is neither configuration, or a file is not JSON.
+    """
+
+    def read(*names: str) -> Any:
+        for name in names:
+            if (folder / name).is_file():
+                try:
+                    return json.loads((folder / name).read_text(encoding="utf-8"))
+                except json.JSONDecodeError as error:
+                    raise ValueError(f"{folder / name}: not JSON, {error}") from error
+        return None
+
+    of_training: dict[str, Any] = {
+        "training": read("training.json"),
+        "log_history": (read("trainer_state.json") or {}).get("log_history", ()),
+        "datasets": datasets,
+        "emissions": _emissions(folder / "emissions.csv"),
+    }
+    if adapter_config := read("adapter_config.json"):
+        return adapter_card(adapter_config, model_id=model_id or str(folder), **of_training)
+    config = config or read("config.json")
+    if config is None:
+        raise ValueError(f"{folder}: has no config.json, expected the folder of a saved model")
+    return model_card(
+        config,
+        model_id=model_id,
+        evaluation=read("evaluation.json"),
+        leave_out=read("leave_out.json"),
+        tagger_config=read("tagger/config.json"),
+        tagger_evaluation=read("tagger/evaluation.json"),
+        explainer_config=read("explainer/adapter_config.json", "explainer/config.json"),
+        pictures=sorted(path.name for path in folder.glob("*.png")),
+        examples=sorted(
+            f"examples/{path.name}" for path in folder.glob("examples/*") if path.suffix in (".jpg", ".png")
+        ),
+        **of_training,
+    )
+
+
+def _emissions(file: Path) -> dict[str, Any] | None:
+    """What CodeCarbon measured, as the Hub wants it: it writes a row in kg for each run, of which one may be resumed."""
+    if not file.is_file():
+        return None
+    with open(file, newline="", encoding="utf-8") as opened:
+        rows = list(csv.DictReader(opened))
+    last = rows[-1]
+    return {
+        "emissions": round(1000 * sum(float(row["emissions"]) for row in rows), 3),
+        "source": "CodeCarbon",
+        "training_type": "training",
+        "geographical_location": last["country_name"],
+        "hardware_used": last.get("gpu_model") or last["cpu_model"],
+    }
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Folder of a saved model, with what was measured of it.")],
+    repo_id: Annotated[
+        str | None, typer.Option(help="Repository that the card is for. Defaults to the folder.")
+    ] = None,
+    dataset: Annotated[
+        list[str], typer.Option(help="Data set on the Hub that it was trained on; may be given several times.")
+    ] = [],  # noqa: B006 - typer copies it
+) -> None:
+    """Writes README.md into the folder, from the files that lie there."""
+    if repo_id is None and folder.resolve() != tellsign.DEFAULT_MODEL.resolve():
+        repo_id = str(folder)
+    card_of_folder(folder, repo_id, dataset).save(folder / "README.md")
+    typer.echo(folder / "README.md")
+
+
+if __name__ == "__main__":
+    typer.run(main)

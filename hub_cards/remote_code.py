@@ -1,0 +1,170 @@
+"""The code that goes with a model to where this package is not installed: its modules, flattened into one folder."""
+
+import ast
+import importlib.util
+import json
+import re
+from collections.abc import Iterable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
+from transformers.pipelines import PIPELINE_REGISTRY
+
+import tellsign
+
+
+PACKAGE = tellsign.__name__
+
+
+def spec_of(module: str) -> ModuleSpec:
+    """Where a module lies.
+
+    Raises:
+        ValueError: If there is no such module.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None:
+        raise ValueError(f"there is no module {module}")
+    return spec
+
+
+def flatten(modules: Iterable[str]) -> dict[str, str]:
+    """Sources of modules of this package, and of all those of it that they import, so that they can lie in one folder.
+
+    Imports of the package, absolute and relative, become imports from the same folder; nothing else changes.
+
+    Args:
+        modules (`Iterable[str]`): Names, such as `"tellsign.modeling.modeling_wavefreq"`.
+
+    Returns:
+        Sources by file name.
+
+    Raises:
+        ValueError: If two modules have the same name in different folders, or a module imports the package in a way
+            that has no counterpart in one folder: `import tellsign.x`, or names from a folder instead of a module.
+    """
+    sources: dict[str, str] = {}
+    origins: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        file = _file_of(module)
+        if origins.setdefault(file, module) != module:
+            raise ValueError(f"{origins[file]} and {module} would both be {file}")
+        if file not in sources:
+            source = Path(spec_of(module).origin or "").read_text(encoding="utf-8")
+            sources[file], imported = _with_flat_imports(source, module)
+            waiting += imported
+    return sources
+
+
+def code_of(folder: Path, config: dict[str, Any], processor: dict[str, Any] | None) -> dict[str, bytes]:
+    """The sources that run a saved model and its pipelines.
+
+    Args:
+        folder (`Path`): The saved model; a tagger and an explainer may lie in its subfolders.
+        config (`dict`): The detector's `config.json`. `auto_map` and `custom_pipelines` are added, which name classes
+            in the sources.
+        processor (`dict`, *optional*): The `preprocessor_config.json`. `auto_map` is added.
+
+    Returns:
+        Contents by file name.
+    """
+    modules: list[str] = []
+
+    def reference(code: type) -> str:
+        modules.append(code.__module__)
+        return f"{_file_of(code.__module__).removesuffix('.py')}.{code.__name__}"
+
+    if classes := _auto_classes(config["model_type"]):
+        config["auto_map"] = {auto: reference(code) for auto, code in classes.items()}
+        for code in IMAGE_PROCESSOR_MAPPING.get(classes["AutoConfig"], {}).values():
+            if processor and processor.get("image_processor_type") == code.__name__ and _is_ours(code.__module__):
+                processor["auto_map"] = {"AutoImageProcessor": reference(code)}
+    # The Auto classes would look for the code of a subfolder's model, which comes without the flag of the first, in
+    # vain; so the pipeline makes it known to them, as importing the package does.
+    parts = [
+        _auto_classes(json.loads(path.read_text(encoding="utf-8"))["model_type"])
+        for path in sorted(folder.glob("*/config.json"))
+    ]
+    modules += [code.__module__ for part in parts for code in part.values()]
+    config["custom_pipelines"] = {}
+    pipelines = set()
+    for task, options in PIPELINE_REGISTRY.supported_tasks.items():
+        pipeline_class = options["impl"]  # the name alone, for those of transformers
+        if isinstance(pipeline_class, type) and _is_ours(pipeline_class.__module__):
+            models = [model.__name__ for model in options["pt"]]
+            config["custom_pipelines"][task] = {"impl": reference(pipeline_class), "pt": models}
+            pipelines.add(_file_of(pipeline_class.__module__))
+    sources = flatten(modules)
+    for file in pipelines:
+        sources[file] += "".join(_registration(part) for part in parts if part)
+    return {file: source.encode() for file, source in sources.items()}
+
+
+def _with_flat_imports(source: str, module: str) -> tuple[str, list[str]]:
+    """A module's source with imports from one folder, and the modules of this package that it imports."""
+    lines = source.splitlines(keepends=True)
+    imported = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import) and any(_is_ours(alias.name) for alias in node.names):
+            raise ValueError(
+                f"{module}, line {node.lineno}: imports {PACKAGE} as a whole, expected from a module of it"
+            )
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        written = "." * node.level + (node.module or "")
+        name = importlib.util.resolve_name(written, module.rsplit(".", 1)[0])
+        if not _is_ours(name):
+            continue
+        if spec_of(name).submodule_search_locations is not None:
+            raise ValueError(
+                f"{module}, line {node.lineno}: imports from the folder {name}, expected from a module in it"
+            )
+        line, start = lines[node.lineno - 1], node.col_offset
+        flat = f"from .{_file_of(name).removesuffix('.py')} import"
+        statement = re.compile(rf"from\s+{re.escape(written)}\s+import")
+        lines[node.lineno - 1] = line[:start] + statement.sub(flat, line[start:], count=1)
+        imported.append(name)
+    return "".join(lines), imported
+
+
+def _registration(classes: dict[str, type]) -> str:
+    """Statements that make a model known to the Auto classes, unless they know one of its type."""
+    config_class = classes["AutoConfig"]
+    lines = [f'if "{config_class.model_type}" not in transformers.CONFIG_MAPPING:']  # type: ignore[attr-defined]
+    for name, module in sorted({(code.__name__, _file_of(code.__module__)) for code in classes.values()}):
+        lines.append(f"    from .{module.removesuffix('.py')} import {name}")
+    for auto, code in classes.items():
+        key = f'"{config_class.model_type}"' if auto == "AutoConfig" else config_class.__name__  # type: ignore[attr-defined]
+        lines.append(f"    transformers.{auto}.register({key}, {code.__name__})")
+    return "\n\nimport transformers\n\n\n" + "\n".join(lines) + "\n"
+
+
+def _auto_classes(model_type: str) -> dict[str, type]:
+    """The classes of this package that the Auto classes load for a type of model, by Auto class."""
+    if model_type not in CONFIG_MAPPING or not _is_ours(CONFIG_MAPPING[model_type].__module__):
+        return {}
+    classes = {"AutoConfig": CONFIG_MAPPING[model_type]}
+    for name in dir(transformers):
+        mapping = (
+            getattr(getattr(transformers, name), "_model_mapping", None) if name.startswith("AutoModel") else None
+        )
+        if mapping is not None and classes["AutoConfig"] in mapping:
+            classes[name] = mapping[classes["AutoConfig"]]
+    return classes
+
+
+def _file_of(module: str) -> str:
+    return module.rsplit(".", 1)[-1] + ".py"
+
+
+def _is_ours(module: str) -> bool:
+    return module.split(".")[0] == PACKAGE
+
+
+__all__ = ["PACKAGE", "code_of", "flatten", "spec_of"]

@@ -1,0 +1,148 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tellsign.pipelines.formats import place_of
+from tellsign.training.data import load_sources
+from tellsign.training.explanation_scores import (
+    area_of,
+    explanation_scores,
+    format_explanation_scores,
+    milliseconds_to_explain,
+    rouge_l,
+)
+from tellsign.training.explanation_sentences import explanation_sentence
+from tellsign.training.planting import planted_images
+
+
+SIDES = {"top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right"}
+
+
+class Speaker:
+    """Explains with what a function says of an artifact's name, box and image."""
+
+    def __init__(self, say):
+        self.say = say
+
+    def __call__(self, images, verdicts, found):
+        return [
+            {artifact["label"]: self.say(artifact["label"], artifact["box"], image) for artifact in artifacts}
+            for image, artifacts in zip(images, found, strict=True)
+        ]
+
+
+@pytest.fixture(scope="module")
+def rows(textured) -> list[dict]:
+    planted = planted_images(load_sources(textured, "train"), "evaluation", untouched=0.0)
+    return [row for row in planted if row["artifacts"]]
+
+
+@pytest.fixture(scope="module")
+def categories(rows) -> dict[str, str]:
+    return {row["sha1"]: ("frog", "ship")[number % 2] for number, row in enumerate(rows)}
+
+
+def found_in(rows: list[dict]) -> list[list[dict]]:
+    return [row["artifacts"] for row in rows]
+
+
+def pixels(content: bytes) -> bytes:
+    return Image.open(io.BytesIO(content)).convert("RGB").tobytes()
+
+
+def test_sentences_that_are_right_in_all_have_perfect_scores_and_say_less_of_other_images(rows, categories):
+    shown = {pixels(row["image"]["bytes"]): categories[row["sha1"]] for row in rows}
+    rng = np.random.default_rng(1)
+
+    def say(label, box, image):
+        return explanation_sentence(label, place_of(box, *image.size), rng, shown[image.tobytes()], 0.5)
+
+    scores = explanation_scores(Speaker(say), rows, found_in(rows), categories, batch_size=7)
+    assert scores["images"] == len(rows)
+    assert scores["sentences"] == scores["planted_sentences"] == sum(map(len, found_in(rows)))
+    for name in ("schema_valid", "place_agreement", "object_agreement"):
+        assert scores[name] == 1, name
+    assert scores["names_outside"] == scores["unflagged_mentioned"] == 0
+    assert scores["place_on_mask"] > 0.9 and scores["distinct"] > 0.9
+    assert 8 < scores["words_mean"] < scores["words_most"] <= 50
+    assert 2 * scores["rouge_l_other"] < scores["rouge_l"] < 1
+
+
+def test_one_sentence_for_everything_has_no_more_likeness_to_its_own_references_than_to_others(rows, categories):
+    say = Speaker(lambda label, box, image: "The frog and the ship look odd at the top left.")
+    scores = explanation_scores(say, rows, found_in(rows), categories)
+    assert scores["schema_valid"] == 1 and scores["object_agreement"] == 0
+    assert scores["distinct"] == 1 / scores["sentences"]
+    assert scores["rouge_l"] == pytest.approx(scores["rouge_l_other"], abs=0.1)
+    boxes = [artifact["box"] for artifacts in found_in(rows) for artifact in artifacts]
+    assert scores["place_agreement"] == np.mean([place_of(box, 32, 32) == "top left" for box in boxes])
+
+
+def test_answers_that_break_the_form_or_name_other_artifacts_are_counted(rows, categories):
+    class Careless(Speaker):
+        def __call__(self, images, verdicts, found):
+            answers = super().__call__(images, verdicts, found)
+            answers[0]["Dental anomalies in mammals"] = "The teeth are fused at the top."
+            return answers
+
+    say = Careless(lambda label, box, image: "noise! Color coherence breaks can be seen")
+    scores = explanation_scores(say, rows, found_in(rows), categories)
+    assert scores["schema_valid"] == 0 and scores["names_outside"] == 1
+    without = [artifacts for artifacts in found_in(rows) if "Color coherence breaks" not in {a["label"] for a in artifacts}]
+    assert scores["unflagged_mentioned"] == sum(map(len, without)) / scores["sentences"]
+    assert scores["place_agreement"] < 0.1
+
+
+def test_of_artifacts_that_were_not_planted_only_the_form_and_the_object_count(rows, categories):
+    found = [[{"label": "Dental anomalies in mammals", "box": row["artifacts"][0]["box"]}] for row in rows]
+    found[0] = []
+    say = Speaker(lambda label, box, image: "The frog shows teeth at the top.")
+    scores = explanation_scores(say, rows, found, categories)
+    assert scores["images"] == scores["sentences"] == len(rows) - 1
+    assert scores["object_agreement"] == pytest.approx(0.5, abs=0.03)
+    assert scores["planted_sentences"] == 0 and scores["place_agreement"] is scores["rouge_l"] is None
+
+
+@pytest.mark.parametrize("size", [(32, 32), (50, 41)])
+def test_the_parts_of_an_image_cover_it_and_contain_the_middle_of_each_box_whose_place_they_are(size):
+    height, width = size
+    covered = np.zeros(size, int)
+    for place in SIDES:
+        covered[area_of(place, *size)] += 1
+    assert covered.min() >= 1
+    assert area_of("whole image", *size) == (slice(0, height), slice(0, width))
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        (left, right), (top, bottom) = (np.sort(rng.choice(length + 1, 2, replace=False)) for length in (width, height))
+        box = {"xmin": int(left), "ymin": int(top), "xmax": int(right), "ymax": int(bottom)}
+        middle = np.zeros(size, bool)
+        middle[(top + bottom - 1) // 2 : (top + bottom) // 2 + 1, (left + right - 1) // 2 : (left + right) // 2 + 1] = True
+        assert middle[area_of(place_of(box, width, height), *size)].any()
+
+
+def test_rouge_l_is_the_f_measure_of_the_longest_common_subsequence_with_the_best_reference():
+    # "a c d" of 4 predicted and 5 wanted words
+    assert rouge_l(["a b c d"], [["x y", "a x c z d"]]) == pytest.approx(2 * 3 / 9)
+    assert rouge_l(["a b", "c d"], [["a b"], ["e f"]]) == 0.5
+
+
+def test_time_is_that_of_one_image_with_its_artifacts():
+    calls = []
+
+    def explainer(images, verdicts, artifacts):
+        calls.append((len(images), artifacts))
+
+    assert milliseconds_to_explain(explainer, Image.new("RGB", (4, 4)), [{"label": "x"}], repeats=3) >= 0
+    assert calls == [(1, [[{"label": "x"}]])] * 5
+
+
+def test_the_table_has_a_row_for_each_score_and_a_column_for_each_way():
+    table = format_explanation_scores({"planted": {"a": 0.5, "n": 3}, "found": {"a": None, "n": 4}})
+    assert table.splitlines() == [
+        "| explanations | planted | found |",
+        "|---|---|---|",
+        "| a | 0.500 |  |",
+        "| n | 3 | 4 |",
+    ]

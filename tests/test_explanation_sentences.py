@@ -1,0 +1,106 @@
+import re
+
+import numpy as np
+import pytest
+
+from tellsign.configuration.artifacts import ARTIFACTS
+from tellsign.pipelines.explainer import MAX_SENTENCE_WORDS, SENTENCE
+from tellsign.pipelines.formats import repair
+from tellsign.training.explanation_sentences import (
+    SEEN,
+    as_sentence,
+    explanation_sentence,
+    nouns,
+    stated_categories,
+    stated_place,
+)
+from tellsign.training.planting import plantable
+
+
+PLACES = [
+    *("top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right"),
+    "whole image",
+]
+CATEGORIES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
+@pytest.mark.parametrize("artifact", ARTIFACTS, ids=lambda artifact: str(artifact.id))
+def test_every_sentence_has_the_form_of_the_grammar_and_states_the_place_and_the_object(artifact):
+    rng = np.random.default_rng(artifact.id)
+    for _ in range(60):
+        place, category = PLACES[rng.integers(len(PLACES))], CATEGORIES[rng.integers(len(CATEGORIES))]
+        sentence = explanation_sentence(artifact.name, place, rng, category, rng.random())
+        assert re.fullmatch(SENTENCE, sentence), sentence
+        assert stated_place(sentence) == place, sentence
+        stated = stated_categories(sentence, CATEGORIES)
+        assert category in stated, sentence
+        assert stated == [category] or artifact.name not in SEEN, sentence  # a definition may use such a word
+        assert not set(repair(sentence)) - {artifact.name}, sentence
+
+
+def test_all_artifacts_that_can_be_planted_and_no_others_have_descriptions_of_their_own():
+    assert list(SEEN) == plantable()
+    descriptions = [text for texts in SEEN.values() for text in texts]
+    assert len(set(descriptions)) == len(descriptions)
+    for name, texts in SEEN.items():
+        assert len(texts) >= 4
+        for text in texts:
+            assert text.count("{how}") == 1 and "{object}" in text, text
+            assert name.split(":")[0].lower() not in text, text
+
+
+def test_what_cannot_be_planted_is_described_by_its_definition():
+    artifact = next(artifact for artifact in ARTIFACTS if artifact.name not in SEEN)
+    sentence = explanation_sentence(artifact.name, "top", np.random.default_rng(0))
+    assert artifact.definition[1:] in sentence
+
+
+def test_an_unknown_object_and_severity_are_not_named():
+    rng = np.random.default_rng(0)
+    for name in SEEN:
+        sentence = explanation_sentence(name, "bottom left", rng)
+        assert stated_categories(sentence, CATEGORIES) == []
+        assert "subject" in sentence and "  " not in sentence and "{" not in sentence
+
+
+def test_severity_chooses_the_adverb():
+    def adverbs(severity: float) -> set[str]:
+        rng = np.random.default_rng(0)
+        texts = [explanation_sentence("Artificial smoothness", "top", rng, None, severity) for _ in range(200)]
+        return {word for text in texts for word in re.findall(r"\w+ly", text)}
+
+    faint, clear, strong = adverbs(0.35), adverbs(0.6), adverbs(1.0)
+    assert {"faintly", "slightly", "subtly"} <= faint and {"clearly", "visibly", "plainly"} <= clear
+    assert {"strongly", "heavily", "markedly"} <= strong and not faint & {"clearly", "strongly"}
+
+
+def test_the_same_seed_gives_the_same_words_and_other_seeds_others():
+    def sentences(seed: int) -> list[str]:
+        rng = np.random.default_rng(seed)
+        return [explanation_sentence(name, "center", rng, "ship", 0.5) for name in SEEN]
+
+    assert sentences(0) == sentences(0)
+    assert len({text for seed in range(20) for text in sentences(seed)}) > 15 * len(SEEN)
+
+
+def test_what_a_sentence_states_is_read_from_any_text():
+    assert stated_place("Noise near the bottom right corner.") == "bottom right"
+    assert stated_place("It has a fright and a desktop.") is None
+    assert stated_categories("A car beside two boats and a boat.", CATEGORIES) == ["automobile", "ship"]
+    assert stated_categories("A carpet on a plain.", CATEGORIES) == []
+    assert nouns("zebra") == ("zebra",)
+
+
+@pytest.mark.parametrize(
+    ("caption", "sentence"),
+    [
+        ("the dog’s “left” ear has melted! And more.", "The dog's left ear has melted."),
+        ("  3 legs, one of them bent: wrong;  ", None),
+        ("too short here.", None),
+        ("Ünusual form of a wing", "Unusual form of a wing."),
+        ("word " * 60, "Word" + " word" * (MAX_SENTENCE_WORDS - 1) + "."),
+    ],
+)
+def test_captions_are_brought_into_the_form_of_the_grammar_or_left_out(caption, sentence):
+    assert as_sentence(caption) == sentence
+    assert sentence is None or re.fullmatch(SENTENCE, sentence)

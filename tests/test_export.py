@@ -1,0 +1,260 @@
+import ast
+import configparser
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from huggingface_hub import ModelCard, SpaceCard
+from packaging.requirements import Requirement
+from peft import LoraConfig, get_peft_model
+from setuptools import Distribution
+
+from tellsign.hub_cards import remote_code
+from tellsign.hub_cards.export import build_space, exported_files
+from tellsign.hub_cards.model_card import main as write_card
+from tellsign.hub_cards.remote_code import flatten
+from tests.hub_server import validate_card
+from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
+
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def folder(checkpoint):
+    """A saved tiny detector with a tagger."""
+    make_tagger_model(trained_artifacts=["noise"]).save_pretrained(checkpoint / "tagger")
+    make_processor().save_pretrained(checkpoint / "tagger")
+    return checkpoint
+
+
+def content_of(files: dict, name: str) -> str:
+    content = files[name]
+    return content.decode() if isinstance(content, bytes) else content.read_text()
+
+
+def imports_of(source: str) -> list[ast.ImportFrom]:
+    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+
+
+def without_imports(source: str) -> str:
+    lines = source.splitlines()
+    for node in imports_of(source):
+        lines[node.lineno - 1] = ""
+    return "\n".join(lines)
+
+
+def test_flattened_modules_import_each_other_from_one_folder_and_are_otherwise_unchanged():
+    module = "tellsign.pipelines.artifact_explanation"
+    sources = flatten([module, "tellsign.modeling.modeling_wavefreq"])
+    assert {"artifact_explanation.py", "modeling_wavefreq.py", "configuration_wavefreq.py", "artifacts.py"} <= set(
+        sources
+    )
+    for source in sources.values():
+        for node in imports_of(source):
+            assert (node.module or "").split(".")[0] != "tellsign"
+            assert node.level == 0 or (node.level == 1 and f"{node.module}.py" in sources)
+    original = Path(sys.modules[module].__file__).read_text()
+    assert without_imports(sources["artifact_explanation.py"]) == without_imports(original)
+
+
+@pytest.fixture
+def made_up(tmp_path, monkeypatch):
+    """A function that puts sources in place of modules of the package."""
+
+    def make(**sources: str) -> None:
+        for name, source in sources.items():
+            (tmp_path / f"{name}.py").write_text(source)
+
+        def spec_of(module: str):
+            folder = None if module.count(".") == 2 else ["somewhere"]
+            path = tmp_path / f"{module.removeprefix('tellsign.').replace('.', '_')}.py"
+            return SimpleNamespace(origin=str(path), submodule_search_locations=folder)
+
+        monkeypatch.setattr(remote_code, "spec_of", spec_of)
+
+    return make
+
+
+def test_imports_of_every_form_are_flattened(made_up):
+    made_up(
+        a_one="from tellsign.b.two import (\n    x)\ndef f():\n    from .three  import y\n    from ..b.two import x\n",
+        b_two="from typing import Any\nx = 'from .three import y'\n",
+        a_three="y = 1\n",
+    )
+    sources = flatten(["tellsign.a.one"])
+    assert set(sources) == {"one.py", "two.py", "three.py"}
+    assert sources["one.py"] == (
+        "from .two import (\n    x)\ndef f():\n    from .three import y\n    from .two import x\n"
+    )
+    assert sources["two.py"] == "from typing import Any\nx = 'from .three import y'\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import tellsign.b.two", "imports tellsign as a whole"),
+        ("from . import three", "imports from the folder tellsign.a"),
+        ("from tellsign import annotate", "imports from the folder tellsign"),
+        ("from tellsign.b.one import x", "tellsign.a.one and tellsign.b.one would both be one.py"),
+    ],
+)
+def test_imports_without_a_counterpart_in_one_folder_raise(made_up, source, reason):
+    made_up(a_one=source, b_two="", b_one="")
+    with pytest.raises(ValueError, match=reason):
+        flatten(["tellsign.a.one"])
+
+
+def test_a_plain_export_has_the_models_and_a_card_and_nothing_that_training_left(folder):
+    for name in ("training_args.bin", "optimizer.pt", "trainer_state.json", "planted_training.safetensors", "events"):
+        (folder / name).write_text("{}")
+    (folder / "checkpoint-5").mkdir()
+    (folder / "checkpoint-5" / "model.safetensors").write_text("{}")
+    files = exported_files(folder, "someone/detector")
+    assert {name for name in files if "/" not in name} == {
+        "LICENSE",
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    }
+    assert {"tagger/config.json", "tagger/model.safetensors", "tagger/tokenizer.json"} <= set(files)
+    assert not any(name.startswith("checkpoint") or name.endswith(".py") for name in files)
+    assert not {"auto_map", "custom_pipelines"} & set(json.loads(content_of(files, "config.json")))
+    assert validate_card(content_of(files, "README.md"), "model") == []
+    assert "Apache License" in content_of(files, "LICENSE")
+
+
+def test_a_self_contained_export_names_classes_that_are_in_its_files(folder):
+    files = exported_files(folder, "someone/detector", self_contained=True)
+    config = json.loads(content_of(files, "config.json"))
+    processor = json.loads(content_of(files, "preprocessor_config.json"))
+    (pipeline,) = config["custom_pipelines"].values()
+    assert set(config["auto_map"]) == {"AutoConfig", "AutoModel", "AutoModelForImageClassification"}
+    for reference in (*config["auto_map"].values(), processor["auto_map"]["AutoImageProcessor"], pipeline["impl"]):
+        module, name = reference.split(".")
+        tree = ast.parse(content_of(files, f"{module}.py"))
+        assert name in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    assert "trust_remote_code=True" in content_of(files, "README.md")
+
+
+def test_exporting_an_export_keeps_its_code_unless_asked_otherwise(folder, tmp_path):
+    first = exported_files(folder, "someone/detector", self_contained=True)
+    for name in first:
+        path = tmp_path / "export" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(first[name] if isinstance(first[name], bytes) else first[name].read_bytes())
+    for options, expected in (
+        ({}, first),
+        ({"self_contained": False}, exported_files(folder, "someone/detector")),
+    ):
+        again = exported_files(tmp_path / "export", "someone/detector", **options)
+        assert set(again) == set(expected)
+        for name in ("config.json", "preprocessor_config.json", "README.md"):
+            assert content_of(again, name) == content_of(expected, name)
+
+
+@pytest.mark.parametrize("name", [None, "someone/else"])
+def test_a_written_card_is_written_anew_for_the_repository_and_an_edited_one_is_taken_as_it_is(folder, name):
+    write_card(folder, name, ["someone/data"])
+    card = ModelCard(content_of(exported_files(folder, "someone/detector"), "README.md"))
+    assert card.data.model_name == "detector" and card.data.datasets == ["someone/data"]
+    assert str(folder) not in str(card) and "someone/else" not in str(card)
+    with open(folder / "README.md", "a") as file:
+        file.write("My own words.\n")
+    assert content_of(exported_files(folder, "someone/detector"), "README.md").endswith("My own words.\n")
+
+
+@pytest.fixture
+def adapter(tmp_path) -> Path:
+    """A saved LoRA adapter for a model on the Hub."""
+    model = get_peft_model(torch.nn.Sequential(torch.nn.Linear(2, 2)), LoraConfig(target_modules=["0"]))
+    model.peft_config["default"].base_model_name_or_path = "someone/explainer"
+    model.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def test_an_adapter_is_exported_with_a_card_in_place_of_the_draft_of_peft(adapter):
+    assert "[More Information Needed]" in (adapter / "README.md").read_text()
+    files = exported_files(adapter, "someone/adapter")
+    assert set(files) == {"LICENSE", "README.md", "adapter_config.json", "adapter_model.safetensors"}
+    card = content_of(files, "README.md")
+    assert ModelCard(card).data.base_model == "someone/explainer" and validate_card(card, "model") == []
+
+
+def test_an_adapter_for_a_model_that_nobody_else_has_raises(folder, adapter):
+    adapter.rename(folder / "explainer")
+    config = json.loads((folder / "explainer" / "adapter_config.json").read_text())
+    (folder / "explainer" / "adapter_config.json").write_text(
+        json.dumps(config | {"base_model_name_or_path": str(folder)})
+    )
+    with pytest.raises(ValueError, match="which nobody else has"):
+        exported_files(folder, "someone/detector")
+
+
+def test_nothing_that_is_exported_names_the_folders_of_this_machine(folder):
+    for content in exported_files(folder, "someone/detector", self_contained=True).values():
+        content = content if isinstance(content, bytes) else content.read_bytes()
+        assert str(folder.parent).encode() not in content
+
+
+def test_folders_without_a_model_raise(folder, tmp_path):
+    with pytest.raises(ValueError, match="has no config.json"):
+        exported_files(tmp_path, "someone/detector")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="has no weights in safetensors files"):
+        exported_files(folder, "someone/detector")
+
+
+def test_a_space_has_the_page_the_package_and_the_model_of_a_folder(folder, tmp_path):
+    build_space(tmp_path / "space", folder)
+    files = {path.relative_to(tmp_path / "space").as_posix() for path in (tmp_path / "space").rglob("*")}
+    assert {"README.md", "app.py", "requirements.txt", "tellsign/__init__.py"} <= files
+    assert {"tellsign/pipelines/annotation.py", "tellsign/default/tagger/config.json"} <= files
+    assert not any(name.startswith("examples") for name in files)
+    assert not any(name.startswith("tellsign/training") for name in files)
+    saved = (tmp_path / "space" / "tellsign" / "default" / "model.safetensors").read_bytes()
+    assert saved == (folder / "model.safetensors").read_bytes()
+    assert validate_card((tmp_path / "space" / "README.md").read_text(), "space") == []
+
+
+def test_a_space_for_a_repository_names_it_and_brings_no_weights(tmp_path):
+    build_space(tmp_path / "space", "someone/detector")
+    card = SpaceCard.load(tmp_path / "space" / "README.md")
+    assert card.data.models == ["someone/detector"] and validate_card(str(card), "space") == []
+    assert not list((tmp_path / "space").rglob("*.safetensors"))
+    assert list((tmp_path / "space" / "examples").glob("*.jpg"))
+
+
+def test_a_space_is_not_built_over_other_files(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty"):
+        build_space(tmp_path)
+
+
+def test_a_space_installs_what_the_package_needs_and_the_gradio_that_it_was_tested_with(tmp_path):
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    needed = setup["options"]["install_requires"].split()
+    extras = setup["options.extras_require"]
+    build_space(tmp_path / "space", "someone/detector")
+    installed = (tmp_path / "space" / "requirements.txt").read_text().split()
+    assert {*needed, *extras["explain"].split()} - set(installed) == {"typer>=0.29"}
+    assert set(installed) <= {*needed, *extras["explain"].split()}
+    (gradio,) = [Requirement(line) for line in extras["hub"].split()]
+    assert gradio.specifier.contains(SpaceCard.load(tmp_path / "space" / "README.md").data.sdk_version)
+
+
+def test_an_installed_package_has_the_templates_and_the_space(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    distribution = Distribution()
+    distribution.parse_config_files(["setup.cfg"])
+    command = distribution.get_command_obj("build_py")
+    command.ensure_finalized()
+    installed = {f"{source}/{name}" for _, source, _, names in command.data_files for name in names}
+    for pattern in ("hub_cards/*.md", "hub_cards/space/*", "tellsign/default/*", "tellsign/default/examples/*"):
+        files = {str(path) for path in Path().glob(pattern) if path.is_file() and path.suffix != ".pyc"}
+        assert files and files <= installed

@@ -1,0 +1,504 @@
+"""Everything that goes to the Hub and comes from it, against the unmodified client, over HTTP."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from huggingface_hub import DatasetCard, HfApi, ModelCard, constants, hf_hub_download, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from transformers import pipeline
+from typer.testing import CliRunner
+
+from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
+from tellsign.__main__ import app
+from tellsign.hub_cards.export import push, push_space
+from tellsign.training import train_detector
+from tests.conftest import TINY
+from tests.hub_server import Hub, validate_card
+from tests.test_explainer import make_idefics2
+from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
+
+
+PHOTO = Path(__file__).parents[1] / "examples" / "photo_cat.jpg"
+TOKEN = "hf_loopbackSecretOfAnna"
+# Hides this package and all that it does not need from a process, as if they were not installed.
+HIDE = """
+import sys
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.split(".")[0] in HIDDEN else self.finder.find_spec(name, path, target)
+
+HIDDEN = {"tellsign", "accelerate", "datasets", "llguidance", "peft", "pytorch_wavelets", "sklearn", "typer"}
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+"""
+
+
+@pytest.fixture(scope="module")
+def hub():
+    with Hub({TOKEN: "anna", "hf_loopbackSecretOfBert": "bert"}) as running:
+        yield running
+
+
+@pytest.fixture
+def client(hub, monkeypatch, tmp_path) -> HfApi:
+    """The client in this process, which otherwise is offline, as anna."""
+    for name, value in {
+        "ENDPOINT": hub.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DISABLE_XET": True,
+        "HF_HUB_CACHE": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setattr(constants, name, value)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    return HfApi()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A saved tiny detector, which calls everything fake, with a tagger that names something in everything."""
+    folder = tmp_path_factory.mktemp("saved") / "detector"
+    model = WaveFreqForImageClassification(WaveFreqConfig(**TINY)).eval()
+    model.classifier.bias.data.fill_(3.0)
+    model.save_pretrained(folder)
+    WaveFreqImageProcessor().save_pretrained(folder)
+    make_tagger_model(trained_artifacts=LABELS, artifact_thresholds=[0.0] * 4).save_pretrained(folder / "tagger")
+    make_processor().save_pretrained(folder / "tagger")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def explainer(tmp_path_factory) -> Path:
+    """A saved tiny Idefics2."""
+    folder = tmp_path_factory.mktemp("saved") / "explainer"
+    for part in make_idefics2():
+        part.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(folder) -> dict:
+    """What the models say of the photo when they are loaded from the folder."""
+    return pipeline("artifact-explanation", model=str(folder))(str(PHOTO))
+
+
+def run(hub: Hub, home: Path, script: str, token: str | None = TOKEN) -> tuple[dict, str]:
+    """Runs a script in a fresh process that talks to the Hub; its last line is JSON. Also all that it has printed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    environment |= {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home)}
+    if token:
+        environment["HF_TOKEN"] = token
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=home,
+        env=environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1]), ran.stdout + ran.stderr
+
+
+def close(first, second) -> bool:
+    """Whether two answers are equal, scores up to rounding."""
+    if isinstance(first, float):
+        return first == pytest.approx(second, abs=1e-5)
+    if isinstance(first, dict):
+        return list(first) == list(second) and all(close(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(close, first, second))
+    return first == second
+
+
+# The server itself, by a client that knows nothing of this package.
+
+
+def test_what_is_uploaded_comes_back_byte_for_byte(client, tmp_path):
+    contents = {"small.txt": b"text\n", "folder/large.bin": bytes(range(256)) * 5000, "empty": b""}
+    for name, content in contents.items():
+        path = tmp_path / "files" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    client.create_repo("anna/files")
+    client.upload_folder(repo_id="anna/files", folder_path=tmp_path / "files")
+    snapshot = Path(snapshot_download("anna/files"))
+    assert {name: (snapshot / name).read_bytes() for name in contents} == contents
+
+
+def test_a_download_that_breaks_off_is_resumed(client, hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+    content = os.urandom(300_000)
+    client.create_repo("anna/long")
+    client.upload_file(repo_id="anna/long", path_in_repo="long.bin", path_or_fileobj=content)
+    (oid,) = [file.sha256 for name, file in hub.repos["models", "anna/long"].files().items() if name == "long.bin"]
+    hub.cut[oid] = 100_000
+    before = len(hub.requests)
+    assert Path(hf_hub_download("anna/long", "long.bin")).read_bytes() == content
+    assert not hub.cut and hub.requests[before:].count(f"GET /lfs/{oid}") == 2
+
+
+def test_strangers_neither_see_private_repositories_nor_write_to_public_ones(client):
+    client.create_repo("anna/hidden", private=True)
+    client.create_repo("anna/shown")
+    for token in (False, "hf_loopbackSecretOfBert"):
+        stranger = HfApi(token=token)
+        with pytest.raises(RepositoryNotFoundError):
+            stranger.model_info("anna/hidden")
+        with pytest.raises(HfHubHTTPError):
+            stranger.upload_file(repo_id="anna/shown", path_in_repo="a.txt", path_or_fileobj=b"mine")
+    assert client.model_info("anna/hidden").private
+
+
+def test_a_card_whose_metadata_break_the_rules_is_refused(client):
+    client.create_repo("anna/card")
+    with pytest.raises(ValueError, match="Invalid metadata"):
+        client.upload_file(
+            repo_id="anna/card", path_in_repo="README.md", path_or_fileobj=b"---\ntags: not a list\n---\ntext\n"
+        )
+
+
+# Pushing.
+
+
+def test_push_sends_all_in_one_commit_and_nothing_where_nothing_has_changed(client, hub, folder):
+    commit = push(folder, "anna/one", commit_message="First")
+    repo = hub.repos["models", "anna/one"]
+    assert repo.history() == ["First", "initial commit"] and commit.oid == repo.refs["main"]
+    assert {"config.json", "model.safetensors", "tagger/model.safetensors", "README.md", "LICENSE"} <= set(
+        repo.files()
+    )
+    assert repo.files()["model.safetensors"].is_lfs and not repo.private
+    assert b'model="anna/one"' in repo.files()["README.md"].content
+    assert push(folder, "anna/one").oid == commit.oid
+
+
+def test_a_name_without_a_user_goes_to_the_owner_of_the_token(client, hub, folder):
+    push(folder, "mine", private=True)
+    assert hub.repos["models", "anna/mine"].private
+
+
+def test_a_card_on_the_hub_is_kept_unless_asked_otherwise(client, hub, folder, caplog):
+    client.create_repo("anna/edited")
+    client.upload_file(repo_id="anna/edited", path_in_repo="README.md", path_or_fileobj=b"My own words.\n")
+    files = hub.repos["models", "anna/edited"].files
+    logging.getLogger("transformers").propagate = True
+    push(folder, "anna/edited")
+    assert files()["README.md"].content == b"My own words.\n" and "config.json" in files()
+    assert "keeps the README.md" in caplog.text
+    push(folder, "anna/edited", overwrite_card=True)
+    assert b"# edited" in files()["README.md"].content
+
+
+def test_a_push_that_fails_leaves_the_repository_as_it_was(client, hub, folder, tmp_path):
+    push(folder, "anna/whole")
+    repo = hub.repos["models", "anna/whole"]
+    commit = repo.refs["main"]
+    model = WaveFreqForImageClassification.from_pretrained(folder)
+    model.classifier.bias.data.fill_(-3.0)
+    model.save_pretrained(tmp_path / "changed")
+    hub.refused.add(hashlib.sha256((tmp_path / "changed" / "model.safetensors").read_bytes()).hexdigest())
+    with pytest.raises(RuntimeError, match="Error while uploading 'model.safetensors'"):
+        push(tmp_path / "changed", "anna/whole")
+    assert repo.refs == {"main": commit}
+
+
+def test_pull_requests_and_branches_leave_main_alone(client, hub, folder):
+    push(folder, "anna/main")
+    repo = hub.repos["models", "anna/main"]
+    commit = repo.refs["main"]
+    request = push(folder, "anna/main", self_contained=True, create_pr=True)
+    assert request.pr_url.endswith("/discussions/1")
+    push(folder, "anna/main", self_contained=True, revision="with-code")
+    for revision in ("refs/pr/1", "with-code"):
+        assert "artifact_explanation.py" in repo.files(revision)
+    assert repo.refs["main"] == commit
+
+
+def test_anyone_may_open_a_pull_request_to_a_public_repository_and_nobody_else_write_to_it(client, hub, folder):
+    push(folder, "anna/public")
+    commit = hub.repos["models", "anna/public"].refs["main"]
+    with pytest.raises(HfHubHTTPError):
+        push(folder, "anna/public", self_contained=True, token="hf_loopbackSecretOfBert")
+    request = push(folder, "anna/public", self_contained=True, token="hf_loopbackSecretOfBert", create_pr=True)
+    assert request.pr_url.endswith("/discussions/1") and hub.repos["models", "anna/public"].refs["main"] == commit
+
+
+def test_what_was_to_be_private_is_not_sent_to_a_public_repository(client, hub, folder):
+    push(folder, "anna/public")
+    before = hub.repos["models", "anna/public"].history()
+    with pytest.raises(ValueError, match="anna/public: is public"):
+        push(folder, "anna/public", self_contained=True, private=True)
+    assert hub.repos["models", "anna/public"].history() == before
+
+
+def test_a_folder_without_a_model_makes_no_repository(client, hub, tmp_path):
+    with pytest.raises(ValueError, match="has no config.json"):
+        push(tmp_path, "anna/nothing")
+    assert ("models", "anna/nothing") not in hub.repos
+
+
+def test_a_token_is_in_no_message(client, folder, capfd, caplog):
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(HfHubHTTPError) as error:
+        push(folder, "bert/foreign", token=TOKEN)
+    with pytest.raises(HfHubHTTPError) as wrong:
+        push(folder, "anna/wrong", token="hf_wrongSecret")
+    push(folder, "anna/token", token=TOKEN)
+    printed = "".join(capfd.readouterr()) + caplog.text
+    for text in (printed, str(error.value), repr(error.value), str(wrong.value)):
+        assert "Secret" not in text
+
+
+def test_the_command_pushes_a_model_and_a_space_for_it_which_may_be_changed_in_between(client, hub, folder, tmp_path):
+    def call(*arguments: str) -> str:
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout.splitlines()[-1]
+
+    call("push", str(folder), "anna/command", "--private", "--self-contained", "--dataset", "anna/data")
+    repo = hub.repos["models", "anna/command"]
+    assert repo.private and "artifact_explanation.py" in repo.files()
+    assert b"- anna/data" in repo.files()["README.md"].content
+    assert call("push", str(folder), "anna/command", "--create-pr").endswith("/discussions/1")
+
+    call("space", str(tmp_path / "space"), "--model", "anna/command")
+    with open(tmp_path / "space" / "app.py", "a") as file:
+        file.write("# mine\n")
+    call("space", str(tmp_path / "space"), "--repo", "anna/page")
+    files = hub.repos["spaces", "anna/page"].files()
+    assert {"requirements.txt", "tellsign/__init__.py"} <= set(files)
+    assert files["app.py"].content.endswith(b"# mine\n")
+    # Not the card that the Hub made for a new Space.
+    assert b"- anna/command" in files["README.md"].content and b"sdk_version" in files["README.md"].content
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["push", "nowhere", "anna/nothing"], "has no config.json"),
+        (["push", "detector", "bert/foreign"], "403"),
+        (["space", "nowhere", "--model", "."], "has no config.json"),
+        (["space", "detector"], "is not empty"),
+    ],
+)
+def test_a_command_that_fails_says_why_and_no_token(client, folder, monkeypatch, arguments, reason):
+    monkeypatch.chdir(folder.parent)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2 and reason in result.output and "Secret" not in result.output
+
+
+def test_a_folder_that_is_no_space_is_not_pushed_as_one(client, folder):
+    with pytest.raises(ValueError, match="has no app.py"):
+        push_space(folder, "anna/space")
+
+
+def test_a_training_run_pushes_its_model_with_a_card_in_one_commit(client, hub, parquet, tmp_path):
+    overrides = json.dumps(TINY)
+    repo_id = "anna/trained"
+    train_detector.main(
+        ["--train_data", parquet, "--output_dir", str(tmp_path / "run"), "--config_overrides", overrides]
+        + ["--validation_per_class", "4", "--max_steps", "2", "--per_device_train_batch_size", "8", "--use_cpu"]
+        + ["--report_to", "none", "--learning_rate", "0.0625", "--save_steps", "1"]
+        + ["--push_to_hub", "--hub_model_id", repo_id, "--hub_private_repo", "true", "--hub_token", TOKEN]
+    )
+    repo = hub.repos["models", repo_id]
+    assert repo.private and repo.history() == ["Model save", "initial commit"]
+    assert set(repo.files()) == {
+        ".gitattributes",
+        "LICENSE",
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+        "training.json",
+    }
+    card = repo.files()["README.md"].content.decode()
+    assert "| learning_rate | 0.0625 |" in card and "Trained on images.parquet." in card
+    assert card == (tmp_path / "run" / "README.md").read_text()
+    for file in repo.files().values():
+        assert TOKEN.encode() not in file.content and str(tmp_path).encode() not in file.content
+    assert pipeline("image-classification", model=repo_id)(str(PHOTO))[0]["label"] in ("real", "fake")
+
+
+# Fresh processes: one that pushes, one with the package and one without it that load.
+
+
+@pytest.fixture(scope="module")
+def pushed(hub, folder, explainer, parquet, tmp_path_factory) -> tuple[dict, str]:
+    """What a fresh process answered and printed that has pushed everything in each way."""
+    detector = tmp_path_factory.mktemp("saved") / "detector"
+    shutil.copytree(folder, detector, ignore=shutil.ignore_patterns("tagger"))
+    script = f"""
+import json, shutil, tellsign, torch
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
+from tellsign.hub_cards.dataset_card import push_dataset
+from tellsign.hub_cards.export import push
+from tellsign.training.data import load_sources
+from tellsign.training.planting import PLANTED_FEATURES, planted_images
+
+folder, photo = {str(folder)!r}, {str(PHOTO)!r}
+push(folder, "anna/plain")
+push(folder, "anna/private", private=True)
+push({str(detector)!r}, "anna/branch")
+push(folder, "anna/branch", revision="other")
+explain = pipeline("artifact-explanation", model=folder)
+push(explain, "anna/code", self_contained=True)
+explain.push_to_hub("anna/stock")
+explain.model.push_to_hub("anna/detector")
+explain.image_processor.push_to_hub("anna/detector")
+
+AutoModelForImageTextToText.from_pretrained({str(explainer)!r}).push_to_hub("anna/idefics2")
+AutoProcessor.from_pretrained({str(explainer)!r}).push_to_hub("anna/idefics2")
+torch.manual_seed(0)
+base = AutoModelForImageTextToText.from_pretrained("anna/idefics2")
+adapter = get_peft_model(base, LoraConfig(r=4, target_modules=["lm_head"], init_lora_weights=False))
+adapter.push_to_hub("anna/stock-adapter")
+adapter.save_pretrained("adapter")
+push("adapter", "anna/adapter")
+explain = pipeline(
+    "artifact-explanation", model=folder, explainer="anna/idefics2", explainer_kwargs={{"adapter": "adapter"}}, top_k=1
+)
+push(explain, "anna/explained")
+
+real = load_sources([{parquet!r}], "train").filter(lambda row: row["label"] == 0)
+rows = list(planted_images(real, "evaluation"))
+planted = Dataset.from_list(rows, features=PLANTED_FEATURES)
+push_dataset(planted, "anna/planted", data=["images.parquet"], use="evaluation", private=True)
+without = pipeline("artifact-explanation", model=folder, explainer={str(explainer)!r}, top_k=1)
+print(json.dumps({{
+    "explained": explain(photo),
+    "without the adapter": without(photo),
+    "labels": [[artifact["label"] for artifact in row["artifacts"]] for row in rows],
+}}))
+"""
+    return run(hub, tmp_path_factory.mktemp("pusher"), script)
+
+
+def test_pushing_prints_no_token(pushed):
+    assert TOKEN not in pushed[1]
+
+
+def test_a_fresh_process_with_the_package_loads_every_plain_export(hub, pushed, expected, tmp_path):
+    script = f"""
+import json, tellsign
+from transformers import AutoModelForImageClassification, pipeline
+
+photo = {str(PHOTO)!r}
+answers = {{}}
+for name in ("plain", "private", "stock"):
+    answers[name] = pipeline("artifact-explanation", model=f"anna/{{name}}")(photo)
+answers["branch"] = pipeline("artifact-explanation", model="anna/branch", revision="other")(photo)
+scores = pipeline("image-classification", model="anna/detector")(photo)
+answers["scores"] = {{score["label"]: score["score"] for score in scores}}
+answers["class"] = type(AutoModelForImageClassification.from_pretrained("anna/code")).__module__
+answers["explained"] = pipeline("artifact-explanation", model="anna/explained", top_k=1)(photo)
+for name in ("adapter", "stock-adapter"):
+    options = {{"explainer": "anna/idefics2", "explainer_kwargs": {{"adapter": f"anna/{{name}}"}}}}
+    answers[name] = pipeline("artifact-explanation", model="anna/plain", top_k=1, **options)(photo)
+print(json.dumps(answers))
+"""
+    answers, _ = run(hub, tmp_path, script)
+    for name in ("plain", "private", "stock", "branch"):
+        assert close(answers[name], expected)
+    assert answers["scores"]["fake"] == pytest.approx(expected["fake_probability"], abs=1e-5)
+    assert answers["class"] == "tellsign.modeling.modeling_wavefreq"  # without a flag, although the code is there
+    assert pushed[0]["explained"] != pushed[0]["without the adapter"]
+    for name in ("explained", "adapter", "stock-adapter"):
+        assert close(answers[name], pushed[0]["explained"])
+
+
+def test_an_adapter_gets_a_card_and_its_base_model_is_named(hub, pushed):
+    card = ModelCard(hub.repos["models", "anna/adapter"].files()["README.md"].content.decode())
+    assert (card.data.library_name, card.data.base_model) == ("peft", "anna/idefics2")
+    assert "[More Information Needed]" not in card.text
+    files = hub.repos["models", "anna/explained"].files()
+    assert "explainer/adapter_model.safetensors" in files and "explainer/model.safetensors" not in files
+
+
+def test_a_data_set_is_loaded_by_the_snippet_of_its_card(hub, pushed, tmp_path):
+    repo = hub.repos["datasets", "anna/planted"]
+    card = DatasetCard(repo.files()["README.md"].content.decode())
+    assert repo.private and card.data.pretty_name and validate_card(str(card), "dataset") == []
+    (snippet,) = re.findall(r"```python\n(.*?)```", card.text, flags=re.DOTALL)
+    script = f"""
+import json
+{snippet}
+assert first["image"].size == (32, 32) and images.features["artifacts"].feature["mask"].dtype == "PIL.Image.Image"
+print(json.dumps([[artifact["label"] for artifact in artifacts] for artifacts in images["artifacts"]]))
+"""
+    answers, _ = run(hub, tmp_path, script)
+    assert answers == pushed[0]["labels"] and any(answers)
+    for label in {label for labels in answers for label in labels}:
+        assert f"| {label} | {sum(label in labels for labels in answers)} |" in card.text
+
+
+@pytest.fixture(scope="module")
+def without_package(hub, pushed, tmp_path_factory) -> tuple[dict, str]:
+    """What a fresh process answered and printed in which the package is not installed."""
+    script = f"""{HIDE}
+import json
+from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
+
+try:
+    import tellsign
+    raise SystemExit("the package is there")
+except ImportError:
+    pass
+trusted = {{"trust_remote_code": True}}
+explain = pipeline("artifact-explanation", model="anna/code", **trusted)
+answers = {{"explained": explain({str(PHOTO)!r})}}
+scores = pipeline("image-classification", model="anna/code", **trusted)({str(PHOTO)!r})
+answers["scores"] = {{score["label"]: score["score"] for score in scores}}
+answers["class"] = type(AutoModelForImageClassification.from_pretrained("anna/code", **trusted)).__name__
+answers["processor"] = type(AutoImageProcessor.from_pretrained("anna/code", **trusted)).__name__
+for name in ("code", "private"):
+    try:
+        pipeline("artifact-explanation", model=f"anna/{{name}}")
+    except Exception as error:
+        answers[name] = str(error)
+explain.push_to_hub("anna/copy", token={TOKEN!r})
+print("\\n" + json.dumps(answers))  # the question whether to trust the code does not end its line
+"""
+    return run(hub, tmp_path_factory.mktemp("stranger"), script, token=None)
+
+
+def test_a_fresh_process_without_the_package_runs_a_self_contained_export_but_not_a_private_one(
+    without_package, expected
+):
+    answers, printed = without_package
+    assert close(answers["explained"], expected)
+    assert answers["scores"]["fake"] == pytest.approx(expected["fake_probability"], abs=1e-5)
+    assert answers["class"] == "WaveFreqForImageClassification"
+    assert answers["processor"] == "WaveFreqImageProcessor"
+    assert "trust_remote_code=True" in answers["code"]
+    assert "anna/private" in answers["private"] and "Secret" not in printed
+
+
+def test_a_self_contained_export_that_is_pushed_again_keeps_its_code_and_needs_the_first_no_more(hub, without_package):
+    first, second = (hub.repos["models", f"anna/{name}"].files() for name in ("code", "copy"))
+    sources = {name for name in first if name.endswith(".py")}
+    assert sources and all(second[name].content == first[name].content for name in sources)
+    for name, keys in {
+        "config.json": ["custom_pipelines", "auto_map"],
+        "preprocessor_config.json": ["auto_map"],
+    }.items():
+        original, copied = (json.loads(files[name].content) for files in (first, second))
+        assert {key: copied[key] for key in keys} == {key: original[key] for key in keys}
+    assert second["tagger/model.safetensors"].sha256 == first["tagger/model.safetensors"].sha256

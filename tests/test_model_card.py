@@ -1,0 +1,392 @@
+import copy
+import functools
+import importlib
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from datasets import Dataset
+from huggingface_hub import ModelCard
+from peft import LoraConfig, get_peft_model
+from PIL import Image
+from transformers import AutoModelForImageClassification
+from transformers.pipelines import PIPELINE_REGISTRY
+from typer.testing import CliRunner
+
+from tellsign import DEFAULT_MODEL
+from tellsign.hub_cards.card_tables import MAIN_SCORES, VERDICT_SCORES
+from tellsign.hub_cards.dataset_card import dataset_card
+from tellsign.hub_cards.model_card import adapter_card, card_of_folder, main, model_card
+from tellsign.training import evaluate_detector
+from tellsign.training.metrics import bootstrap_intervals
+from tellsign.training.planting import __main__ as planting
+from tests.hub_server import validate_card
+from tests.test_explainer import LORA, make_idefics2
+from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
+
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def scores(value: float) -> dict:
+    names = ("balanced_accuracy", "worst_class_accuracy", "accuracy_real", "accuracy_fake")
+    return {name: {"value": value, "interval": [value - 0.02, value + 0.02]} for name in names}
+
+
+def source(images: int, **values: float) -> dict:
+    shares = {key: {"value": value, "interval": [value - 0.03, value + 0.03]} for key, value in values.items()}
+    return {"images": images} | shares
+
+
+def scored(name: str, fake: int, auroc: float) -> dict:
+    """A set of images as `evaluate_detector` scores it."""
+    generator = np.random.default_rng(fake)
+    values = {key: generator.uniform(0.1, 0.9) for key in {**MAIN_SCORES, **VERDICT_SCORES}} | {"auroc": auroc}
+    intervals = {key: [value - 0.02, value + 0.03] for key, value in values.items()}
+    return {"name": name, "real": 10_000, "fake": fake, "scores": values, "intervals": intervals}
+
+
+@pytest.fixture
+def parts() -> dict:
+    """All that a card can be made from."""
+    evaluation = {
+        "model": "detector",
+        "parameters": 2_666_528,
+        "multiply_adds": 574_110_208,
+        "images_per_second": 171.7,
+        "temperature": 0.5456,
+        "data": ["cifake_test.parquet"],
+        "train_data": ["cifake_train.parquet"],
+        "other_fakes": ["others.parquet"],
+        "results": [
+            scored("not in training data", 9622, 0.9),
+            scored("all", 10_000, 0.91),
+            scored("generator strong-one", 25, 0.63),
+            scored("generator weak-one", 100, 0.55),
+        ],
+    }
+    evaluation["robustness"] = {
+        "images": 1000,
+        "corruptions": {
+            "none": {"": scores(0.98)},
+            "jpeg quality": {"75": scores(0.97), "50": scores(0.9), "30": scores(0.8)},
+            "gaussian_noise": {str(severity): scores(0.9 - 0.1 * severity) for severity in range(1, 6)},
+        },
+        "attacks": {
+            "iterations": 20,
+            "queries": 200,
+            "transfer_from": None,
+            "scores": {"none": {"0": scores(0.98)}, "square": {"1": scores(0.314), "2": scores(0.05)}},
+            "broken_without_gradients": {},
+            "masked_gradients": True,
+        },
+    }
+    return {
+        "config": json.loads((DEFAULT_MODEL / "config.json").read_text()) | {"verdict_thresholds": [0.2, 0.93]},
+        "model_id": "someone/detector",
+        "training": {"learning_rate": 0.2, "optim": "sgd", "max_steps": -1, "train_data": ["cifake_train.parquet"]},
+        "log_history": [
+            {"loss": 0.5, "step": 1},
+            {"eval_loss": 0.25, "eval_accuracy": 0.9, "epoch": 1.0, "step": 2},
+        ],
+        "evaluation": evaluation,
+        "leave_out": [
+            {
+                "generators": {
+                    "dream-1": source(300, auroc=0.61, called_fake=0.2, called_real=0.5),
+                    "dream-2": source(100, auroc=0.91, called_fake=0.7, called_real=0.1),
+                },
+                "collections": {"zoo": source(500, **{"above_0.5": 0.3, "called_fake": 0.1, "called_real": 0.6})},
+            }
+        ],
+        "tagger_config": {
+            "model_type": "artifact_siglip",
+            "artifact_labels": ["Noise of a kind", "Ghosts", "Melted hands"],
+            "trained_artifacts": ["Noise of a kind", "Ghosts"],
+        },
+        "tagger_evaluation": {
+            "data": ["cifake_test.parquet"],
+            "planted_images": 4000,
+            "untouched_images": 4100,
+            "scores": {"jaccard": 0.4567, "pointing_game": None, "milliseconds_per_image": 6.5},
+            "intervals": {"jaccard": [0.44, 0.47]},
+            "artifacts": [
+                {"artifact": name, "on": on, "planted": 50, "average_precision": 0.5, "f1": 0.4, "pointing_game": None}
+                | {"box_iou": 0.25}
+                for name, on in {"Noise of a kind": True, "Ghosts": True, "Melted hands": False}.items()
+            ],
+        },
+        "explainer_config": {"base_model_name_or_path": "someone/explainer"},
+        "datasets": ["someone/cifake"],
+        "pictures": ["evaluation.png"],
+        "examples": ["examples/photo_cat.jpg"],
+        "emissions": {"emissions": 12.0, "source": "CodeCarbon"},
+    }
+
+
+def rows_of(card: ModelCard, title: str) -> list[list[str]]:
+    """Cells of the table whose first heading begins with the title."""
+    tables = re.findall(r"(?:^\|.*\|\n)+", card.text + "\n", flags=re.MULTILINE)
+    (table,) = [table for table in tables if table.startswith(f"| {title}")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "---" not in line]
+
+
+def test_same_inputs_give_the_same_bytes_and_are_left_alone(parts):
+    before = copy.deepcopy(parts)
+    first = str(model_card(**parts))
+    assert first == str(model_card(**copy.deepcopy(parts))) and parts == before
+    assert ModelCard(first).content == first
+
+
+def test_metadata_pass_the_rules_of_the_hub_and_name_what_was_measured(parts):
+    card = model_card(**parts)
+    assert validate_card(str(card), "model") == []
+    data = card.data
+    assert (data.library_name, data.pipeline_tag, data.license) == (
+        "transformers",
+        "image-classification",
+        "apache-2.0",
+    )
+    assert data.datasets == ["someone/cifake"] and data.co2_eq_emissions["emissions"] == 12.0
+    assert data.widget == [{"src": "examples/photo_cat.jpg", "example_title": "photo cat"}]
+    stated = {(result.dataset_config, result.metric_type): result.metric_value for result in data.eval_results}
+    for result in parts["evaluation"]["results"]:
+        name = result["name"]
+        assert stated.pop((name, "roc_auc")) == pytest.approx(100 * result["scores"]["auroc"], abs=0.005)
+        if not result["name"].startswith("generator"):
+            assert stated.pop((name, "accuracy")) == pytest.approx(100 * result["scores"]["accuracy"], abs=0.005)
+    assert not stated
+
+
+def test_every_score_of_the_evaluation_is_in_the_tables_with_its_interval(parts):
+    card, results = model_card(**parts), parts["evaluation"]["results"]
+    tables = re.findall(r"^\| % \|.*\n(?:^\|.*\n)+", card.text, flags=re.MULTILINE)
+    assert len(tables) == 2  # results, and verdicts
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for table in tables for line in table.splitlines()[2:]}
+    for title, key in {
+        "AUROC": "auroc",
+        "Accuracy on real images": "accuracy_real",
+        "Expected calibration error": "ece",
+        'Images with a verdict other than "uncertain"': "answered",
+    }.items():
+        for cell, result in zip(rows[title], results[:2], strict=True):
+            found = [float(number) for number in re.findall(r"[\d.]+", cell)]
+            expected = [result["scores"][key], *result["intervals"][key]]
+            assert found == pytest.approx(100 * np.asarray(expected), abs=0.0051)
+    generators = rows_of(card, "generator | fakes")
+    assert {row[0] for row in generators[1:]} == {result["name"].split(" ", 1)[1] for result in results[2:]}
+    assert [float(row[2].split()[0]) for row in generators[1:]] == sorted(
+        float(row[2].split()[0]) for row in generators[1:]
+    )
+
+
+def test_a_model_that_was_not_evaluated_has_no_table_and_says_so(parts):
+    card = model_card(parts["config"] | {"verdict_thresholds": [0.5, 0.5]}, model_id="someone/detector")
+    assert validate_card(str(card), "model") == []
+    assert "has not been evaluated yet" in card.text and "No verdict is withheld" in card.text
+    assert "|" not in card.text and "None" not in card.text
+    assert not card.data.eval_results and card.data.metrics is None
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    ["training", "log_history", "evaluation", "leave_out", "tagger_config", "tagger_evaluation", "explainer_config"],
+)
+def test_any_part_may_be_missing(parts, left_out):
+    del parts[left_out]
+    card = model_card(**parts)
+    assert validate_card(str(card), "model") == []
+    assert not re.search(r"\bNone\b|\n\n\n|Undefined", card.text)
+
+
+def test_card_says_when_a_verdict_is_uncertain_and_on_which_artifacts_it_abstains(parts):
+    text = model_card(**parts).text
+    assert "below 20.0% an image is called real, from 93.0% on it is called fake" in text
+    assert "It abstains on the others, whatever an image shows: Melted hands." in text
+    assert "names 2 of 3 artifacts" in text and "45.7 [44.0, 47.0]" in text
+    assert "| Ghosts | 50 | 50.0 | 40.0 |  | 25.0 |" in text and "| Melted hands |" not in text
+
+
+def test_failures_that_were_measured_are_named_and_others_are_not(parts):
+    failures = model_card(**parts).text.split("## Known failures")[1].split("\n## ")[0]
+    assert "weak-one" in failures and "strong-one" not in failures
+    assert "Under gaussian noise of severity 2, balanced accuracy is 70.0 [68.0, 72.0]%." in failures
+    assert "jpeg" not in failures
+    assert "at most 1/255 a pixel" in failures and "31.4 [29.4, 33.4]%" in failures
+    assert "gradients seem to be masked" in failures
+    assert "dream-1 (61.0 [58.0, 64.0])" in failures and "zoo (30.0 [27.0, 33.0])" in failures
+
+
+@pytest.fixture
+def folder(checkpoint):
+    """A saved tiny detector with a tagger, and the image that the snippets open."""
+    make_tagger_model(trained_artifacts=["noise"]).save_pretrained(checkpoint / "tagger")
+    make_processor().save_pretrained(checkpoint / "tagger")
+    Image.open(EXAMPLES / "photo_cat.jpg").save(checkpoint / "photo.jpg")
+    return checkpoint
+
+
+@pytest.mark.parametrize("has_tagger", [True, False])
+def test_every_python_snippet_of_a_card_runs(folder, monkeypatch, has_tagger):
+    if not has_tagger:
+        (folder / "tagger" / "config.json").unlink()
+    monkeypatch.chdir(folder)
+    snippets = re.findall(r"```python\n(.*?)```", card_of_folder(folder, str(folder)).text, flags=re.DOTALL)
+    assert len(snippets) == 3
+    results = [{} for _ in snippets]
+    for snippet, namespace in zip(snippets, results, strict=True):
+        exec(snippet, namespace)
+    assert set(results[1]["result"]) == {"label", "fake_probability", "width", "height", "artifacts"}
+    assert results[2]["verdicts"][0] in ("real", "fake", "uncertain")
+    assert Image.open("annotated.png").width >= 480
+
+
+def test_card_of_the_packaged_model_passes_the_rules_of_the_hub_and_loads_it_without_a_name():
+    card = card_of_folder(DEFAULT_MODEL)
+    assert validate_card(str(card), "model") == []
+    assert "model=str(tellsign.DEFAULT_MODEL)" in card.text and "evaluate_detector tellsign/default" in card.text
+    assert {item["src"] for item in card.data.widget} == {f"examples/{path.name}" for path in EXAMPLES.glob("*.jpg")}
+    result = json.loads((DEFAULT_MODEL / "evaluation.json").read_text())["results"][0]
+    assert f"{100 * result['scores']['accuracy']:.2f} [" in card.text
+
+
+def bash_snippets(card: ModelCard) -> list[list[str]]:
+    """The words of each command of a card."""
+    return [shlex.split(snippet) for snippet in re.findall(r"```bash\n(.*?)```", card.text, flags=re.DOTALL)]
+
+
+def command_of(words: list[str]) -> tuple[typer.Typer, list[str]]:
+    """The command that the words of a shell run, and its arguments."""
+    assert words[:2] == ["python", "-m"]
+    command = typer.Typer()
+    command.command()(importlib.import_module(words[2]).main)
+    return command, words[3:]
+
+
+def test_the_command_of_a_card_gives_the_figures_of_the_card(
+    checkpoint, parquet, synthetic_rows, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    few = functools.partial(bootstrap_intervals, resamples=10)
+    monkeypatch.setattr(evaluate_detector, "bootstrap_intervals", lambda *arguments: few(*arguments[:3]))
+    shutil.copy(parquet, "test.parquet")
+    Dataset.from_dict({name: values[:10] for name, values in synthetic_rows.items()}).to_parquet("train.parquet")
+    fakes = [row for row, label in enumerate(synthetic_rows["label"]) if label == "fake"]
+    Dataset.from_dict(synthetic_rows).select(fakes).to_parquet("fakes.parquet")
+    command, arguments = command_of(
+        "python -m tellsign.training.evaluate_detector checkpoint --data test.parquet --train-data train.parquet "
+        "--other-fakes fakes.parquet --attack --iterations 1 --queries 2 --robustness-images 4".split()
+    )
+    assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
+    for name in ("evaluation.json", "evaluation.png", "robustness.png"):
+        shutil.copy(Path("evaluation/checkpoint", name), checkpoint)
+    card = card_of_folder(checkpoint, "checkpoint")
+    (words,) = bash_snippets(card)
+    assert words[3:] == arguments
+    shutil.rmtree("evaluation")
+    assert CliRunner().invoke(*command_of(words), catch_exceptions=False).exit_code == 0
+    shutil.copy("evaluation/checkpoint/evaluation.json", checkpoint)
+    assert str(card_of_folder(checkpoint, "checkpoint")) == str(card)
+
+
+def test_the_other_commands_of_a_card_are_such_as_the_modules_take(parts):
+    commands = bash_snippets(model_card(**parts))
+    assert [words[2].rsplit(".")[-1] for words in commands] == [
+        "evaluate_detector",
+        "leave_out",
+        "evaluate_explanations",
+    ]
+    for words in commands:
+        command, arguments = command_of(words)
+        typer.main.get_command(command).make_context(words[2], arguments)
+
+
+def test_emissions_that_codecarbon_measured_are_summed_over_the_parts_of_a_run(checkpoint):
+    (checkpoint / "emissions.csv").write_text(
+        "run_id,emissions,country_name,cpu_model,gpu_model\n1,0.002,Sweden,Xeon,\n2,0.0105,Sweden,Xeon,\n"
+    )
+    card = card_of_folder(checkpoint, "someone/detector")
+    assert validate_card(str(card), "model") == []
+    assert card.data.co2_eq_emissions == {
+        "emissions": 12.5,
+        "source": "CodeCarbon",
+        "training_type": "training",
+        "geographical_location": "Sweden",
+        "hardware_used": "Xeon",
+    }
+
+
+def test_card_of_an_adapter_says_what_it_is_for_and_its_snippet_runs(folder, tmp_path, monkeypatch):
+    explainer, processor = make_idefics2()
+    explainer.save_pretrained(tmp_path / "explainer")
+    processor.save_pretrained(tmp_path / "explainer")
+    adapter = get_peft_model(explainer, LoraConfig(r=2, target_modules=LORA))
+    adapter.save_pretrained(tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = str(tmp_path / "explainer")
+    arguments = {"model_id": str(tmp_path / "adapter"), "training": {"learning_rate": 0.125}}
+    card = adapter_card(config, **arguments)
+    assert str(card) == str(adapter_card(config, **arguments)) and validate_card(str(card), "model") == []
+    assert card.data.library_name == "peft" and card.data.base_model == config["base_model_name_or_path"]
+    assert "| learning_rate | 0.125 |" in card.text and "None" not in card.text
+    # The packaged model is another one here, whose answers are known to have one artifact.
+    model = AutoModelForImageClassification.from_pretrained(folder)
+    model.classifier.bias.data.fill_(30.0)
+    model.save_pretrained(folder)
+    tagger_config = json.loads((folder / "tagger" / "config.json").read_text())
+    (folder / "tagger" / "config.json").write_text(json.dumps(tagger_config | {"artifact_thresholds": [0.0] * 4}))
+    monkeypatch.setitem(
+        PIPELINE_REGISTRY.supported_tasks["artifact-explanation"], "default", {"model": (str(folder), "main")}
+    )
+    monkeypatch.chdir(folder)
+    (snippet,) = re.findall(r"```python\n(.*?)```", card.text, flags=re.DOTALL)
+    namespace: dict = {}
+    exec(snippet.replace('explain("photo.jpg")', 'answer = explain("photo.jpg")'), namespace)
+    assert [sorted(artifact) for artifact in namespace["answer"]["artifacts"]] == [
+        ["box", "explanation", "label", "score"]
+    ]
+
+
+def test_card_of_a_data_set_counts_what_is_in_it_and_its_command_makes_it(parquet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(parquet, "real.parquet")
+    facts = {"data": ["real.parquet"], "use": "evaluation", "seed": 3}
+    words = "data --data real.parquet --use evaluation --count 8 --seed 3 --output planted.parquet".split()
+    result = CliRunner().invoke(planting.app, words, catch_exceptions=False)
+    counts = {
+        name: int(count)
+        for count, name in re.findall(r"^ +(\d+) (.+)$", result.stdout, flags=re.MULTILINE)
+        if int(count)
+    }
+    untouched = int(re.search(r"(\d+) without", result.stdout)[1])
+    card = dataset_card("someone/planted", images=8, untouched=untouched, counts=counts, **facts)
+    assert validate_card(str(card), "dataset") == []
+    assert str(card) == str(dataset_card("someone/planted", images=8, untouched=untouched, counts=counts, **facts))
+    for name, count in counts.items():
+        assert f"| {name} | {count} |" in card.text
+    (made,) = bash_snippets(card)
+    assert made[:3] == ["python", "-m", "tellsign.training.planting"] and sorted(made[3:]) == sorted(words)
+
+
+def test_command_writes_a_card_from_what_lies_in_the_folder(folder, parts):
+    (folder / "evaluation.json").write_text(json.dumps(parts["evaluation"]))
+    (folder / "training.json").write_text('{"learning_rate": 0.125}')
+    main(folder, "someone/detector", ["someone/data"])
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.model_name == "detector" and card.data.datasets == ["someone/data"]
+    assert "| learning_rate | 0.125 |" in card.text and "| weak-one | 100 | 55.0" in card.text
+    assert "names 1 of 4" in card.text
+    assert (folder / "README.md").read_text() == str(card_of_folder(folder, "someone/detector", ["someone/data"]))
+
+
+def test_folders_without_a_model_or_with_broken_files_raise(tmp_path):
+    with pytest.raises(ValueError, match="has no config.json"):
+        card_of_folder(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="config.json: not JSON"):
+        card_of_folder(tmp_path)

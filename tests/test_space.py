@@ -1,0 +1,110 @@
+"""The page of the Space, served by a fresh process from a folder that was built for it."""
+
+import csv
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
+from tellsign.hub_cards.export import build_space
+from tests.conftest import TINY
+from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
+
+
+gradio_client = pytest.importorskip("gradio_client")
+pytest.importorskip("gradio")
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+# So that the folder's copy of the package is what runs, whatever is installed.
+LAUNCH = """
+import runpy, sys
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
+sys.path.insert(0, ".")
+import tellsign
+assert tellsign.__file__.startswith(sys.argv[1]), tellsign.__file__
+runpy.run_path("app.py", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A client of the page of a tiny detector, which calls everything fake, and a tagger that finds four artifacts."""
+    home = tmp_path_factory.mktemp("space")
+    model = WaveFreqForImageClassification(WaveFreqConfig(**TINY, verdict_thresholds=[0.2, 0.9])).eval()
+    model.classifier.bias.data.fill_(5.0)
+    model.save_pretrained(home / "model")
+    WaveFreqImageProcessor().save_pretrained(home / "model")
+    make_tagger_model(trained_artifacts=LABELS, artifact_thresholds=[0.0] * 4).save_pretrained(
+        home / "model" / "tagger"
+    )
+    make_processor().save_pretrained(home / "model" / "tagger")
+    build_space(home / "space", home / "model")
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = os.environ | {
+        "GRADIO_SERVER_PORT": port,
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_TEMP_DIR": str(home / "uploads"),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    environment.pop("TELLSIGN_MODEL", None)
+    command = [sys.executable, "-c", LAUNCH, str(home / "space")]
+    with subprocess.Popen(
+        command, cwd=home / "space", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as server:
+        printed = []
+        for line in server.stdout:
+            printed.append(line)
+            if "Running on local URL" in line:
+                break
+        else:
+            pytest.fail("".join(printed))
+        yield gradio_client.Client(f"http://127.0.0.1:{port}", verbose=False, download_files=home / "downloads")
+        server.terminate()
+
+
+def upload(path: Path):
+    return gradio_client.handle_file(str(path))
+
+
+def test_an_image_gets_a_verdict_a_picture_a_table_and_json(page):
+    verdict, picture, table, answer = page.predict(upload(EXAMPLES / "photo_cat.jpg"), api_name="/judge")
+    assert "## Generated" in verdict and f"{answer['fake_probability']:.1%}" in verdict
+    assert Image.open(picture if isinstance(picture, str) else picture["path"]).width >= 480
+    assert answer["label"] == "fake" and {artifact["label"] for artifact in answer["artifacts"]} == set(LABELS)
+    assert [row[0] for row in table["data"]] == [artifact["label"] for artifact in answer["artifacts"]]
+    assert all(row[1].endswith("%") and row[2] for row in table["data"])
+
+
+def test_a_broken_file_gets_an_error_that_says_why_without_paths_of_the_server(page, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"not an image")
+    with pytest.raises(gradio_client.exceptions.AppError, match="broken.jpg: not an image") as error:
+        page.predict(upload(tmp_path / "broken.jpg"), api_name="/judge")
+    assert "/" not in str(error.value)
+
+
+def test_no_file_gets_an_error(page):
+    with pytest.raises(gradio_client.exceptions.AppError, match="Choose an image first"):
+        page.predict(None, api_name="/judge")
+
+
+def test_many_images_give_a_table_and_the_same_as_csv_and_a_broken_one_costs_only_its_row(page, tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    paths = [EXAMPLES / "photo_cat.jpg", tmp_path / "empty.png", EXAMPLES / "gan_00.jpg"]
+    table, download = page.predict([upload(path) for path in paths], api_name="/judge_many")
+    rows = table["data"]
+    assert [row[0] for row in rows] == [path.name for path in paths]
+    assert [row[1] for row in rows] == ["fake", "", "fake"]
+    assert rows[1][4] == "empty.png: the file is empty" and rows[0][2] > 0.9
+    with open(download, newline="", encoding="utf-8") as file:
+        written = list(csv.reader(file))
+    assert written[0] == table["headers"]
+    assert [row[:2] for row in written[1:]] == [row[:2] for row in rows]

@@ -1,0 +1,377 @@
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from llguidance import LLMatcher
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText, AutoProcessor, Idefics2ForConditionalGeneration
+
+from tellsign.configuration.artifacts import ARTIFACTS
+from tellsign.pipelines.explainer import ArtifactExplainer, answer_schema, answer_text, explanation_prompt
+from tellsign.pipelines.formats import place_of, to_synartifact
+from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.training.data import load_sources
+from tellsign.training.explanation_examples import AnnotatedImages, ExplanationCollator, PlantedExplanations
+from tellsign.training.explanation_sentences import SEEN, stated_categories, stated_place
+from tellsign.training.train_explainer import (
+    GroupedSampler,
+    ModelArguments,
+    create_model,
+    example_texts,
+    load_vision_tower,
+    main,
+    parse_arguments,
+)
+from tests.test_explainer import assert_valid, make_batch, make_idefics2
+from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
+
+
+TINY_TEXT = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}
+TINY = {"text_config": TINY_TEXT, "perceiver_config": {"resampler_n_latents": 3, "resampler_depth": 1}}
+
+
+@pytest.fixture(scope="module")
+def tower(tmp_path_factory) -> str:
+    """Folder of a tiny tagger."""
+    folder = tmp_path_factory.mktemp("tower")
+    ArtifactTagger(make_tagger_model(), make_processor()).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def planted(textured, tmp_path_factory) -> PlantedExplanations:
+    dataset = load_sources(textured, "train")
+    categories = dict(zip(dataset["sha1"], ["disc", "ball", None] * 16, strict=True))
+    return PlantedExplanations(
+        dataset, categories, "training", tmp_path_factory.mktemp("planted"), seed=0, image_size=32
+    )
+
+
+@pytest.fixture(scope="module")
+def small(tower) -> tuple:
+    """A tiny new model and its processor."""
+    torch.manual_seed(0)
+    arguments = ModelArguments(vision_tower=tower, config_overrides=json.dumps(TINY))
+    return create_model(arguments, example_texts(["disc", "ball"], seed=0, each=20))
+
+
+@pytest.fixture
+def idefics2(tmp_path) -> str:
+    """Folder of a tiny Idefics2 of random weights."""
+    torch.manual_seed(0)
+    ArtifactExplainer(*make_idefics2()).save_pretrained(tmp_path / "idefics2")
+    return str(tmp_path / "idefics2")
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory) -> str:
+    """A folder of images of different sizes, each with an annotation, some of them in a subfolder."""
+    folder = tmp_path_factory.mktemp("annotated")
+    generator = np.random.default_rng(0)
+    captions = ["the whiskers “end” in mid-air. Odd.", "a grid shines through the wall", "short", ""]
+    names = ["Abruptly cut off objects", "Regular grid-like artifacts in textures", "Artificial smoothness"]
+    for number in range(6):
+        width, height = 32 + 4 * number, 40
+        pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        artifacts = [
+            {
+                "label": names[(number + offset) % 3],
+                "box": {"xmin": 2, "ymin": 1, "xmax": 14, "ymax": 30},
+                "explanation": captions[(number + offset) % 4],
+            }
+            for offset in range(2)
+        ]
+        place = folder / "more" if number % 2 else folder
+        place.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{number}.png")
+        (place / f"{number}.json").write_text(json.dumps(to_synartifact(artifacts)))
+    return str(folder)
+
+
+def options(output_dir: Path, **changes) -> list[str]:
+    values = {
+        "output_dir": output_dir,
+        "per_device_train_batch_size": 8,
+        "max_steps": 4,
+        "learning_rate": 0.01,
+        "logging_steps": 1,
+        "save_steps": 2,
+        "report_to": "none",
+        "use_cpu": True,
+        "disable_tqdm": True,
+    }
+    return [f"--{name}={value}" for name, value in (values | changes).items()]
+
+
+def new_model_options(textured: str, tower: str, output_dir: Path, **changes) -> list[str]:
+    planting = {"train_data": textured, "validation_per_class": 4, "vision_tower": tower}
+    return options(output_dir, **(planting | {"config_overrides": json.dumps(TINY)} | changes))
+
+
+# What is learned from.
+
+
+def test_planted_examples_explain_each_artifact_at_its_place_on_what_is_shown(planted):
+    others = 0
+    for index in range(len(planted)):
+        example = planted[index]
+        category = planted.categories[planted.dataset[index]["sha1"]]
+        boxes = {artifact["label"]: artifact["box"] for artifact in planted.dataset[index]["artifacts"]}
+        assert set(boxes) <= {artifact["label"] for artifact in example["artifacts"]}
+        assert len(example["artifacts"]) == planted.lengths[index]
+        for artifact in example["artifacts"]:
+            others += artifact["label"] not in SEEN
+            assert artifact["box"] == boxes.get(artifact["label"], artifact["box"])
+            assert stated_place(artifact["explanation"]) == place_of(artifact["box"], 32, 32)
+            assert stated_categories(artifact["explanation"], ["disc", "ball"]) == [category] * (category is not None)
+    assert 0 < others < len(planted) / 2
+    assert all(planted[index] == planted[index] for index in range(3))
+
+
+def test_every_answer_to_be_learned_is_accepted_by_the_grammar_and_ends_where_it_may(planted, small):
+    explainer = ArtifactExplainer(*small)
+    for index in range(len(planted)):
+        artifacts = planted[index]["artifacts"]
+        answer = answer_text({artifact["label"]: artifact["explanation"] for artifact in artifacts})
+        schema = answer_schema([artifact["label"] for artifact in artifacts])
+        grammar = LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_flexible": False})
+        matcher = LLMatcher(explainer._tokenizer, grammar)
+        tokens = explainer.processor.tokenizer(answer, add_special_tokens=False)["input_ids"]
+        assert matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
+        assert explainer.processor.tokenizer.decode(tokens) == answer
+
+
+def test_annotations_give_captions_as_sentences_with_their_boxes_and_drop_those_that_are_none(annotated):
+    examples = AnnotatedImages([annotated])
+    assert len(examples) == 5 and sum(examples.lengths) == 7
+    sentences = {artifact["explanation"] for index in range(5) for artifact in examples[index]["artifacts"]}
+    assert sentences == {"The whiskers end in mid-air.", "A grid shines through the wall."}
+    for index in range(len(examples)):
+        assert examples[index]["image"].height == 40 and examples[index]["verdict"] == "fake"
+        for artifact in examples[index]["artifacts"]:
+            assert artifact["box"] == {"xmin": 2, "ymin": 1, "xmax": 14, "ymax": 30}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", r"a\.json: SynArtifact annotation lacks the key"),
+        ("nothing", r"a\.json: "),
+        ('{"Artifacts annotation": []}', "no annotation has an artifact with a caption"),
+    ],
+)
+def test_annotations_that_cannot_be_used_raise_naming_file_or_folder(tmp_path, content, message):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        AnnotatedImages([str(tmp_path)])
+
+
+def test_an_annotation_without_its_image_raises(annotated, tmp_path):
+    shutil.copy(Path(annotated) / "0.json", tmp_path / "0.json")
+    with pytest.raises(ValueError, match=r"0\.json: no image of the same name"):
+        AnnotatedImages([str(tmp_path)])
+
+
+def test_only_the_answer_and_its_end_count_for_the_loss_and_the_rest_is_what_generation_starts_from(planted, small):
+    _, processor = small
+    examples = [planted[index] for index in range(6)]
+    end = processor.tokenizer.eos_token_id
+    batch = ExplanationCollator(processor, end)(examples)
+    assert batch["input_ids"].shape == batch["labels"].shape == batch["attention_mask"].shape
+    for row, example in enumerate(examples):
+        artifacts = example["artifacts"]
+        prompt = explanation_prompt(processor, (32, 32), example["verdict"], artifacts)
+        start = processor(images=[[example["image"]]], text=[prompt], return_tensors="pt")
+        answer = answer_text({artifact["label"]: artifact["explanation"] for artifact in artifacts})
+        tokens = [*processor.tokenizer(answer, add_special_tokens=False)["input_ids"], end]
+        length = start["input_ids"].shape[1]
+        total = length + len(tokens)
+        assert torch.equal(batch["input_ids"][row, :length], start["input_ids"][0])
+        assert batch["input_ids"][row, length:total].tolist() == batch["labels"][row, length:total].tolist() == tokens
+        assert (batch["labels"][row, :length] == -100).all() and (batch["labels"][row, total:] == -100).all()
+        assert batch["attention_mask"][row].tolist() == [1] * total + [0] * (batch["input_ids"].shape[1] - total)
+        assert torch.equal(batch["pixel_values"][row], start["pixel_values"][0])
+
+
+def test_batches_have_like_lengths_in_an_order_that_depends_on_seed_and_epoch_alone():
+    lengths = np.random.default_rng(0).integers(1, 5, 1003).tolist()
+    sampler = GroupedSampler(lengths, 8, seed=3)
+    order = list(sampler)
+    assert sorted(order) == list(range(1003)) and order == list(sampler)
+    mixed = sum(len({lengths[index] for index in order[start : start + 8]}) > 1 for start in range(0, 1003, 8))
+    assert mixed < 0.25 * len(range(0, 1003, 8))
+    firsts = [lengths[order[start]] for start in range(0, 1003, 8)]
+    assert firsts != sorted(firsts) and len(set(firsts[:16])) > 1
+    sampler.set_epoch(1)
+    assert list(sampler) != order
+    assert list(GroupedSampler(lengths, 8, seed=4)) != order
+
+
+# The new model.
+
+
+def test_a_new_model_sees_with_the_taggers_tower_on_images_scaled_as_the_tagger_scales_them(small, tower):
+    model, processor = small
+    tagger = ArtifactTagger.from_pretrained(tower)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 71, 3), dtype=np.uint8))
+    seen = processor.image_processor([[image]], return_tensors="pt")["pixel_values"]
+    expected = tagger.processor.image_processor(image, return_tensors="pt")["pixel_values"]
+    assert torch.equal(seen[0], expected)
+    with torch.no_grad():
+        outputs = model.model.vision_model(expected).last_hidden_state
+        torch.testing.assert_close(outputs, tagger.model.vision_model(expected).last_hidden_state)
+    assert not any(weight.requires_grad for weight in model.model.vision_model.parameters())
+    latents = model.model.connector.perceiver_resampler.latents
+    assert len(latents.unique(dim=0)) == 3  # or all would stay the same
+
+
+def test_names_definitions_and_question_are_single_tokens_and_any_text_can_be_written(small):
+    tokenizer = small[1].tokenizer
+    for artifact in ARTIFACTS:
+        assert len(tokenizer(artifact.name)["input_ids"]) == len(tokenizer(artifact.definition)["input_ids"]) == 1
+    found = [{"label": ARTIFACTS[0].name, "box": {"xmin": 0, "ymin": 0, "xmax": 9, "ymax": 9}}]
+    assert len(tokenizer(explanation_prompt(small[1], (32, 32), "fake", found))["input_ids"]) < 20
+    text = '{"ünicode":"日本 %"}'
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def test_a_run_writes_a_small_explainer_in_half_precision_that_answers_in_the_form(textured, tower, tmp_path):
+    main(new_model_options(textured, tower, tmp_path, bf16=True, eval_strategy="steps", eval_steps=2))
+    weights = load_file(tmp_path / "model.safetensors")
+    assert all(tensor.dtype == torch.float16 for tensor in weights.values())
+    assert not any(name.startswith("lm_head") for name in weights)
+    explainer = ArtifactExplainer.from_pretrained(tmp_path)
+    assert isinstance(explainer.model, Idefics2ForConditionalGeneration) and explainer.model.dtype == torch.float32
+    assert explainer.model.lm_head.weight is explainer.model.get_input_embeddings().weight
+    images, verdicts, found = make_batch()
+    assert_valid(explainer(images, verdicts, found), found)
+    assert json.loads((tmp_path / "eval_results.json").read_text())["eval_loss"] > 0
+    assert json.loads((tmp_path / "training.json").read_text())["train_data"] == ["images.parquet"]
+
+
+def test_training_lowers_the_loss_and_leaves_a_frozen_tower_as_it_was(textured, tower, tmp_path):
+    main(new_model_options(textured, tower, tmp_path, max_steps=40, save_strategy="no"))
+    history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    trained = AutoModelForImageTextToText.from_pretrained(tmp_path).model.vision_model.state_dict()
+    kept = load_vision_tower(tower)[0].state_dict()
+    assert all(torch.equal(weight, kept[name].half().float()) for name, weight in trained.items())
+
+
+def test_a_tower_that_is_not_frozen_is_trained(textured, tower, tmp_path):
+    main(new_model_options(textured, tower, tmp_path, freeze_vision_tower=False, max_steps=1, save_strategy="no"))
+    trained = AutoModelForImageTextToText.from_pretrained(tmp_path).model.vision_model.state_dict()
+    kept = load_vision_tower(tower)[0].state_dict()
+    assert any(not torch.equal(weight, kept[name].half().float()) for name, weight in trained.items())
+
+
+def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_cut_off(textured, tower, tmp_path):
+    arguments = new_model_options(textured, tower, tmp_path)
+    main(arguments)
+    whole = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "checkpoint-4" / "trainer_state.json").unlink()  # as if cut off while it was written
+    main(arguments)
+    history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
+    assert [entry["step"] for entry in history if "loss" in entry] == [1, 2, 3, 4]
+    resumed = load_file(tmp_path / "model.safetensors")
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, resumed[name]), name
+
+
+def test_the_packaged_recipe_describes_a_model_that_fits_its_size(tower, tmp_path):
+    recipe = Path(__file__).parent.parent / "training" / "recipes" / "explainer.json"
+    model_args, _, training_args = parse_arguments(
+        [str(recipe), "--train_data=a.parquet", "--output_dir=out", "--use_cpu", f"--vision_tower={tower}"]
+    )
+    assert training_args.bf16
+    model, processor = create_model(model_args, example_texts(["frog"], 0, each=2))
+    processor.save_pretrained(tmp_path)
+    # In half precision, with its tokenizer, at most 16 MB.
+    assert 2 * model.num_parameters() + sum(file.stat().st_size for file in tmp_path.iterdir()) < 16e6
+
+
+# Adapters.
+
+
+@pytest.mark.parametrize("changes", [{}, {"use_dora": True}, {"load_in_4bit": True}])
+def test_an_adapter_is_learned_from_annotations_and_saved_with_its_card(idefics2, annotated, tmp_path, changes):
+    output = tmp_path / "adapter"
+    arguments = options(output, model_name_or_path=idefics2, annotated_data=annotated, lora_r=4, lora_alpha=6, **changes)
+    main([*arguments, "--max_steps=30", "--save_strategy=no", "--lora_dropout=0"])
+    history = json.loads((output / "trainer_state.json").read_text())["log_history"]
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    config = json.loads((output / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == idefics2
+    assert (config["r"], config["lora_alpha"], config["use_dora"]) == (4, 6, changes.get("use_dora", False))
+    weights = load_file(output / "adapter_model.safetensors")
+    assert weights and not any("vision_model" in name or "lm_head" in name for name in weights)
+    assert any("magnitude" in name for name in weights) == changes.get("use_dora", False)
+    card = (output / "README.md").read_text()
+    assert "base_model" in card and Path(annotated).name in card and "rank 4" in card
+    images, verdicts, found = make_batch()
+    assert_valid(ArtifactExplainer.from_pretrained(output)(images, verdicts, found), found)
+
+
+def test_an_adapter_scales_images_as_its_model_does(idefics2, annotated, tmp_path):
+    arguments = options(tmp_path / "adapter", model_name_or_path=idefics2, annotated_data=annotated, max_steps=1)
+    main(arguments)
+    image = AnnotatedImages([annotated])[0]["image"]
+    learned, own = (AutoProcessor.from_pretrained(folder) for folder in (tmp_path / "adapter", idefics2))
+    seen = [processor.image_processor([[image]], return_tensors="pt")["pixel_values"] for processor in (learned, own)]
+    assert torch.equal(*seen)
+
+
+def test_an_adapter_of_a_model_with_another_tower_trains_the_connector(idefics2, annotated, tower, tmp_path):
+    output = tmp_path / "adapter"
+    arguments = options(output, model_name_or_path=idefics2, annotated_data=annotated, vision_tower=tower)
+    main(arguments)
+    base = AutoModelForImageTextToText.from_pretrained(output / "base")
+    expected = load_vision_tower(tower)[0].state_dict()
+    assert all(torch.equal(weight, expected[name]) for name, weight in base.model.vision_model.state_dict().items())
+    old = AutoModelForImageTextToText.from_pretrained(idefics2)
+    assert torch.equal(base.model.text_model.norm.weight, old.model.text_model.norm.weight)
+    weights = load_file(output / "adapter_model.safetensors")
+    connector = {name: weight for name, weight in weights.items() if ".connector." in name}
+    assert connector and not any("lora" in name for name in connector)
+    before = base.model.connector.state_dict()
+    moved = [not torch.equal(weight, before[name.split(".connector.")[1]]) for name, weight in connector.items()]
+    assert any(moved)
+    images, verdicts, found = make_batch()
+    assert_valid(ArtifactExplainer.from_pretrained(output)(images, verdicts, found), found)
+
+
+# The command line.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--vision_tower=t"], "--train_data, --annotated_data: name at least one"),
+        (["--train_data=a.parquet"], "--vision_tower: a new model needs one"),
+        (["--train_data=a.parquet", "--vision_tower=t", "--load_in_4bit"], "--load_in_4bit"),
+        (["--train_data=a.parquet", "--vision_tower=t", "--save_total_limit=1"], "--save_total_limit"),
+    ],
+)
+def test_arguments_that_make_no_sense_raise(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_arguments(["--output_dir=x", *arguments])
+
+
+def test_a_recipe_with_an_unknown_field_raises(tmp_path):
+    (tmp_path / "recipe.json").write_text('{"learning_rat": 1}')
+    with pytest.raises(ValueError, match="no argument is called learning_rat"):
+        parse_arguments([str(tmp_path / "recipe.json")])

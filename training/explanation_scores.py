@@ -1,0 +1,199 @@
+"""Scores explainers on planted artifacts: form, place, object, wording, and what they say without being asked."""
+
+import io
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torchmetrics.text.rouge import ROUGEScore
+from tqdm.auto import tqdm
+
+from tellsign.pipelines.explainer import SENTENCE, ArtifactExplainer
+from tellsign.pipelines.formats import ExplainedArtifact, place_of, repair
+from tellsign.pipelines.localization import Box
+from tellsign.training.explanation_sentences import explanation_sentence, stated_categories, stated_place
+
+
+# Phrasings of a reference; the most similar one counts.
+REFERENCES = 8
+
+
+@dataclass
+class Statement:
+    """What was said of an artifact that is really there.
+
+    Args:
+        image (`int`): Number of the image.
+        sentence (`str`): What was said.
+        box (`Box`): Where the artifact is, in pixels.
+        mask (`np.ndarray` of shape `(height, width)`, bool): The same by pixels.
+        references (`list[str]`): What could have been said.
+    """
+
+    image: int
+    sentence: str
+    box: Box
+    mask: NDArray[np.bool_]
+    references: list[str]
+
+
+def opened(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content))
+
+
+def area_of(place: str, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of the part of an image, made of thirds, that a place from [`place_of`] names."""
+
+    def part(size: int, first: str, last: str) -> slice:
+        if first in place:
+            return slice(0, -(-size // 3))
+        if last in place:
+            return slice(2 * size // 3, size)
+        return slice(size // 3, -(-2 * size // 3)) if place == "center" else slice(0, size)
+
+    return part(height, "top", "bottom"), part(width, "left", "right")
+
+
+def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """ROUGE-L (Lin, 2004), F-measure, with the most similar one of several references."""
+    metric = ROUGEScore(accumulate="best", rouge_keys="rougeL")
+    metric.update(list(predictions), [list(variants) for variants in references])
+    return float(metric.compute()["rougeL_fmeasure"])
+
+
+def explanation_scores(
+    explainer: ArtifactExplainer,
+    rows: Sequence[Mapping[str, Any]],
+    found: Sequence[Sequence[ExplainedArtifact]],
+    categories: Mapping[str, str],
+    seed: int = 0,
+    batch_size: int = 50,
+) -> dict[str, float | int | None]:
+    """Lets an explainer explain artifacts and compares what it says with what was planted.
+
+    Args:
+        explainer ([`ArtifactExplainer`]): The explainer.
+        rows (`Sequence[Mapping]`): Images as [`planted_images`] yields them.
+        found (sequence of sequences of [`ExplainedArtifact`]): For each image the artifacts to explain.
+        categories (`Mapping[str, str]`): What is shown, by sha1 where it is known.
+        seed (`int`, *optional*, defaults to 0): Seed of references and of whose are swapped.
+        batch_size (`int`, *optional*, defaults to 50): Images explained at once.
+
+    Returns:
+        `images` and `sentences`, numbers of those that were explained; `schema_valid`, share of images whose answer
+        is the given names with a sentence each; `names_outside`, number of other names; `words_mean` and `words_most`
+        of a place with its sentence, as the challenge wants them; `distinct`, share of sentences that are not said
+        twice; `unflagged_mentioned`, share of sentences that mention an artifact that was not given;
+        `object_agreement`, share of sentences that name what is shown and nothing else, where that is known. Of the
+        artifacts that were planted: `place_agreement`, share of sentences that state the place of the planted box in
+        the same words; `place_on_mask`, share whose place has a planted pixel; `rouge_l`, and `rouge_l_other`, with
+        another image's references.
+    """
+    answers: list[dict[str, str]] = []
+    for start in tqdm(range(0, len(rows), batch_size), desc="Explaining", unit="batch", leave=False):
+        part = slice(start, start + batch_size)
+        images = [opened(row["image"]["bytes"]).convert("RGB") for row in rows[part]]
+        answers += explainer(images, ["fake"] * len(images), found[part])
+
+    rng, shown = np.random.default_rng(seed), sorted(set(categories.values()))
+    valid, words, sentences, mentioned, named, statements = [], [], [], [], [], []
+    names_outside = 0
+    for number, (row, artifacts, answer) in enumerate(zip(rows, found, answers, strict=True)):
+        if not artifacts:
+            continue
+        category, planted = categories.get(row["sha1"]), {artifact["label"]: artifact for artifact in row["artifacts"]}
+        given = {artifact["label"]: artifact for artifact in artifacts}
+        names_outside += len(set(answer) - set(given))
+        valid.append(list(answer) == list(given) and all(re.fullmatch(SENTENCE, text) for text in answer.values()))
+        width, height = opened(row["image"]["bytes"]).size
+        for label, sentence in answer.items():
+            if label not in given:
+                continue
+            sentences.append(sentence)
+            words.append(len(f"{place_of(given[label]['box'], width, height)}: {sentence}".split()))
+            mentioned.append(bool(set(repair(sentence)) - set(given)))
+            if category is not None:
+                named.append(stated_categories(sentence, shown) == [category])
+            if label in planted:
+                truth = planted[label]
+                place = place_of(truth["box"], width, height)
+                references = [
+                    explanation_sentence(label, place, rng, category, truth["severity"]) for _ in range(REFERENCES)
+                ]
+                mask = np.asarray(opened(truth["mask"]["bytes"]))
+                statements.append(Statement(number, sentence, truth["box"], mask, references))
+    return {
+        "images": len(valid),
+        "sentences": len(sentences),
+        "schema_valid": _mean(valid),
+        "names_outside": names_outside,
+        "words_mean": _mean(words),
+        "words_most": max(words, default=None),
+        "distinct": len(set(sentences)) / len(sentences) if sentences else None,
+        "unflagged_mentioned": _mean(mentioned),
+        "object_agreement": _mean(named),
+    } | _statement_scores(statements, rng)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _statement_scores(statements: Sequence[Statement], rng: np.random.Generator) -> dict[str, float | None]:
+    agreed, on_mask = [], []
+    for statement in statements:
+        height, width = statement.mask.shape
+        place = stated_place(statement.sentence)
+        agreed.append(place == place_of(statement.box, width, height))
+        on_mask.append(place is not None and bool(statement.mask[area_of(place, height, width)].any()))
+    sentences = [statement.sentence for statement in statements]
+    others = []
+    for statement in statements:
+        strangers = [other for other in statements if other.image != statement.image]
+        others.append(strangers[rng.integers(len(strangers))].references if strangers else None)
+    return {
+        "planted_sentences": len(statements),
+        "place_agreement": _mean(agreed),
+        "place_on_mask": _mean(on_mask),
+        "rouge_l": rouge_l(sentences, [statement.references for statement in statements]) if statements else None,
+        "rouge_l_other": None if None in others or not others else rouge_l(sentences, others),
+    }
+
+
+def milliseconds_to_explain(
+    explainer: ArtifactExplainer,
+    image: Image.Image,
+    artifacts: Sequence[ExplainedArtifact],
+    threads: int = 2,
+    repeats: int = 10,
+) -> float:
+    """Median time to explain the artifacts of one image, after a warm-up."""
+    before, times = torch.get_num_threads(), []
+    torch.set_num_threads(threads)
+    for _ in range(repeats + 2):
+        start = time.perf_counter()
+        explainer([image], ["fake"], [artifacts])
+        times.append(1000 * (time.perf_counter() - start))
+    torch.set_num_threads(before)
+    return float(np.median(times[2:]))
+
+
+def format_explanation_scores(scores: Mapping[str, Mapping[str, float | int | None]]) -> str:
+    """Markdown: a row for each score, and a column for each way in which artifacts were given."""
+
+    def cell(value: float | int | None) -> str:
+        return "" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"
+
+    lines = ["| explanations | " + " | ".join(scores) + " |", "|" + "---|" * (len(scores) + 1)]
+    for name in next(iter(scores.values())):
+        lines.append(f"| {name} | " + " | ".join(cell(column[name]) for column in scores.values()) + " |")
+    return "\n".join(lines)
+
+
+__all__ = ["explanation_scores", "format_explanation_scores", "milliseconds_to_explain"]

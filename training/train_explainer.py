@@ -1,0 +1,425 @@
+"""Trains an explainer: a new small Idefics2 on planted artifacts, or an adapter of any Idefics2.
+
+python -m tellsign.training.train_explainer RECIPE.json --train_data train.parquet --vision_tower TAGGER --output_dir DIR
+python -m tellsign.training.train_explainer --model_name_or_path HuggingFaceM4/idefics2-8b --load_in_4bit \
+    --annotated_data FOLDER --output_dir DIR
+python -m tellsign.training.train_explainer --help
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
+from torch.utils.data import ConcatDataset
+from transformers import (
+    AutoImageProcessor,
+    AutoModel,
+    AutoProcessor,
+    BitsAndBytesConfig,
+    HfArgumentParser,
+    Idefics2Config,
+    Idefics2ForConditionalGeneration,
+    Idefics2ImageProcessor,
+    Idefics2Processor,
+    Idefics2VisionConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from tellsign.configuration.artifacts import ARTIFACTS
+from tellsign.hub_cards.model_card import card_of_folder, hyperparameters
+from tellsign.pipelines.explainer import QUESTION, answer_text
+from tellsign.training import train_tagger
+from tellsign.training.explanation_examples import AnnotatedImages, ExplanationCollator, PlantedExplanations
+from tellsign.training.explanation_sentences import explanation_sentence
+from tellsign.training.optimizer import muon_with_adamw
+from tellsign.training.planted_pool import of_class
+
+
+# All linear layers but those of the vision tower and the head.
+LORA_TARGETS = (
+    r".*(text_model|modality_projection|perceiver_resampler).*"
+    r"(down_proj|gate_proj|up_proj|k_proj|q_proj|v_proj|o_proj)$"
+)
+VISION_TOWER, CONNECTOR, HEAD = "model.vision_model", "model.connector", "lm_head"
+# Of a new network.
+TEXT_CONFIG = {
+    "hidden_size": 192,
+    "intermediate_size": 480,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 3,
+    "max_position_embeddings": 4096,
+    "sliding_window": None,
+}
+PERCEIVER_CONFIG = {
+    "resampler_n_latents": 8,
+    "resampler_depth": 2,
+    "resampler_n_heads": 6,
+    "resampler_head_dim": 32,
+    "num_key_value_heads": 6,
+}
+VOCABULARY_SIZE = 1536
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{{ '\n' if message['role'] == 'user' else '<end_of_utterance>' }}{% endfor %}"
+)
+
+
+@dataclass
+class ModelArguments:
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "An Idefics2 to train an adapter of. Without it a new small one is trained."}
+    )
+    vision_tower: str | None = field(
+        default=None,
+        metadata={"help": "A SigLIP or a tagger, whose vision tower the model gets. A new one needs it."},
+    )
+    freeze_vision_tower: bool = field(default=True, metadata={"help": "Keep the vision tower of a new model as it is."})
+    config_overrides: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "text_config and perceiver_config of a new model, as JSON."}
+    )
+    muon_learning_rate: float = field(
+        default=0.01, metadata={"help": "Learning rate of the matrices in the layers of a new model."}
+    )
+    lora_r: int = field(default=8, metadata={"help": "Rank of the adapter."})
+    lora_alpha: int = field(default=8, metadata={"help": "The adapter's scale, times its rank."})
+    lora_dropout: float = field(default=0.1, metadata={"help": "Dropout before the adapter."})
+    use_dora: bool = field(default=False, metadata={"help": "Learn magnitude and direction of the weights apart."})
+    load_in_4bit: bool = field(default=False, metadata={"help": "Keep the model's own weights in 4 bits (NF4)."})
+
+
+@dataclass
+class DataArguments:
+    train_data: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Parquet files, image folders or data sets on the Hub, in whose real images to plant."},
+    )
+    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
+    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
+    validation_per_class: int = field(default=3000, metadata={"help": "Images held out, the same as of the tagger."})
+    train_images: int = field(default=40000, metadata={"help": "Largest number of images to plant in."})
+    eval_images: int = field(default=500, metadata={"help": "Largest number of held-out images to watch the run."})
+    image_size: int = field(default=32, metadata={"help": "Height and width in which artifacts are planted."})
+    annotated_data: list[str] = field(
+        default_factory=list, metadata={"help": "Folders of images, each with a SynArtifact JSON of the same name."}
+    )
+
+
+def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
+    """Parses a command line. If it begins with a JSON file, that gives the defaults of what follows.
+
+    Raises:
+        ValueError: If the file has a field that no argument has, or arguments are missing or contradict the method.
+    """
+    argument_types: Any = (ModelArguments, DataArguments, TrainingArguments)
+    parser = HfArgumentParser(argument_types)
+    if arguments and arguments[0].endswith(".json"):
+        recipe = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+        unknown = set(recipe) - {action.dest for action in parser._actions}
+        if unknown:
+            raise ValueError(f"{arguments[0]}: no argument is called {', '.join(sorted(unknown))}")
+        parser.set_defaults(**recipe)
+        arguments = arguments[1:]
+    model_args, data_args, training_args = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
+    if not data_args.train_data and not data_args.annotated_data:
+        raise ValueError("--train_data, --annotated_data: name at least one source of images")
+    if not model_args.model_name_or_path and not model_args.vision_tower:
+        raise ValueError("--vision_tower: a new model needs one; or name a --model_name_or_path to adapt")
+    if not model_args.model_name_or_path and model_args.load_in_4bit:
+        raise ValueError("--load_in_4bit: only for an adapter of a --model_name_or_path")
+    if training_args.save_total_limit == 1:
+        raise ValueError("--save_total_limit: a run can only resume safely if at least 2 checkpoints are kept")
+    return model_args, data_args, training_args
+
+
+def load_vision_tower(name: str) -> tuple[PreTrainedModel, Idefics2VisionConfig, Idefics2ImageProcessor]:
+    """The vision model of a SigLIP, its configuration as Idefics2's, and an image processor that scales as its own."""
+    model = AutoModel.from_pretrained(name, dtype=torch.float32)
+    tower = getattr(model, "vision_model", model)
+    fields = tower.config.to_dict()
+    config = Idefics2VisionConfig(**{key: fields[key] for key in Idefics2VisionConfig().to_dict() if key in fields})
+    own = AutoImageProcessor.from_pretrained(name)
+    size = {"height": config.image_size, "width": config.image_size}
+    scaling = {key: getattr(own, key) for key in ("resample", "image_mean", "image_std")}
+    return tower, config, Idefics2ImageProcessor(do_image_splitting=False, size=size, **scaling)
+
+
+def set_vision_tower(model: Idefics2ForConditionalGeneration, tower: PreTrainedModel) -> None:
+    """Gives a model the weights of a SigLIP's vision model but its pooling head, which Idefics2 does not have."""
+    weights = {name.removeprefix("vision_model."): value for name, value in tower.state_dict().items()}
+    weights = {name: value for name, value in weights.items() if not name.startswith("head.")}
+    model.get_submodule(VISION_TOWER).load_state_dict(weights)
+
+
+def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer for any text, which has one token for whatever prompts have in common.
+
+    Args:
+        texts (`Sequence[str]`): What to learn frequent tokens from.
+        vocab_size (`int`): Number of tokens that are learned, bytes included.
+
+    Returns:
+        `PreTrainedTokenizerFast`. Each artifact's name and definition, and the parts of the question, are one token.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=["<pad>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    phrases = [*QUESTION.split("{}"), *(text for artifact in ARTIFACTS for text in (artifact.name, artifact.definition))]
+    tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end_of_utterance>")
+
+
+def example_texts(categories: Sequence[str], seed: int, each: int = 100) -> list[str]:
+    """Answers about each artifact, and what stands in prompts beside names and definitions."""
+    rng, texts = np.random.default_rng(seed), []
+    places = [f"{row} {column}".strip() for row in ("top", "", "bottom") for column in ("left", "", "right")]
+    places = ["whole image", *(place or "center" for place in places)]
+    shown = [*categories, None]
+    for artifact in ARTIFACTS:
+        for _ in range(each):
+            place, category = places[rng.integers(len(places))], shown[rng.integers(len(shown))]
+            sentence = explanation_sentence(artifact.name, place, rng, category, rng.random())
+            texts += [answer_text({"": sentence, " ": sentence}), f"fake, real, uncertain\n- ({place}): "]
+    return texts
+
+
+def create_model(
+    arguments: ModelArguments, texts: Sequence[str]
+) -> tuple[Idefics2ForConditionalGeneration, Idefics2Processor]:
+    """A new network around a vision tower, with a tokenizer made for the texts."""
+    overrides = arguments.config_overrides or {}
+    if isinstance(overrides, str):
+        overrides = json.loads(overrides)
+    text_config = TEXT_CONFIG | overrides.get("text_config", {})
+    perceiver_config = PERCEIVER_CONFIG | overrides.get("perceiver_config", {})
+    tower, vision_config, image_processor = load_vision_tower(str(arguments.vision_tower))
+    processor = Idefics2Processor(
+        image_processor,
+        train_tokenizer(texts, VOCABULARY_SIZE),
+        image_seq_len=perceiver_config["resampler_n_latents"],
+        chat_template=CHAT_TEMPLATE,
+    )
+    tokens = {
+        "pad_token_id": processor.tokenizer.pad_token_id,
+        "bos_token_id": None,
+        "eos_token_id": processor.tokenizer.eos_token_id,
+    }
+    config = Idefics2Config(
+        vision_config=vision_config.to_dict(),
+        perceiver_config=perceiver_config | {"hidden_size": text_config["hidden_size"], "rms_norm_eps": 1e-5},
+        text_config={"model_type": "mistral", "vocab_size": len(processor.tokenizer)} | text_config | tokens,
+        image_token_id=processor.image_token_id,
+        tie_word_embeddings=True,
+        **tokens,
+    )
+    model = Idefics2ForConditionalGeneration(config)
+    # Faster on a CPU than fused attention, for texts as short as these.
+    model.set_attn_implementation("eager")
+    # They start as ones, and as long as all are the same each gets the same gradient.
+    nn.init.normal_(model.get_submodule(CONNECTOR).perceiver_resampler.latents, std=config.text_config.initializer_range)
+    set_vision_tower(model, tower)
+    model.get_submodule(VISION_TOWER).requires_grad_(not arguments.freeze_vision_tower)
+    return model, processor
+
+
+def replace_vision_tower(name: str, tower_name: str, folder: Path) -> None:
+    """Saves an Idefics2 with another vision tower. The connector's first layer, whose shape depends on it, is new."""
+    tower, vision_config, image_processor = load_vision_tower(tower_name)
+    config = Idefics2Config.from_pretrained(name)
+    config.vision_config = vision_config
+    model = Idefics2ForConditionalGeneration.from_pretrained(
+        name, config=config, dtype="auto", ignore_mismatched_sizes=True
+    )
+    set_vision_tower(model, tower)
+    model.save_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(name)
+    processor.image_processor = image_processor
+    processor.save_pretrained(folder)
+
+
+def load_with_adapter(arguments: ModelArguments, output_dir: Path) -> tuple[Any, Any]:
+    """An Idefics2 with a new adapter, and its processor.
+
+    With another vision tower it is first saved in `base/` below the run's folder, to which the adapter then belongs,
+    and all of the connector is trained.
+    """
+    name = str(arguments.model_name_or_path)
+    if arguments.vision_tower:
+        if not (output_dir / "base" / "processor_config.json").is_file():
+            replace_vision_tower(name, arguments.vision_tower, output_dir / "base")
+        name = str(output_dir / "base")
+    kept = [CONNECTOR] if arguments.vision_tower else []
+    quantization = None
+    if arguments.load_in_4bit:
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=torch.bfloat16,
+            llm_int8_skip_modules=[VISION_TOWER, HEAD, *kept],
+        )
+    model: Any = Idefics2ForConditionalGeneration.from_pretrained(
+        name, dtype="auto", quantization_config=quantization
+    )
+    if arguments.load_in_4bit:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    targets = LORA_TARGETS.replace("|modality_projection|perceiver_resampler", "") if kept else LORA_TARGETS
+    adapter = LoraConfig(
+        r=arguments.lora_r,
+        lora_alpha=arguments.lora_alpha,
+        lora_dropout=arguments.lora_dropout,
+        use_dora=arguments.use_dora,
+        target_modules=targets,
+        modules_to_save=kept or None,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, adapter), AutoProcessor.from_pretrained(name)
+
+
+def load_examples(
+    arguments: DataArguments, output_dir: Path, seed: int
+) -> tuple[ConcatDataset, PlantedExplanations | None, list[str]]:
+    """Training examples, planted validation examples if there are planted ones, and the categories in them."""
+    examples: list[Any] = [AnnotatedImages(arguments.annotated_data)] if arguments.annotated_data else []
+    if not arguments.train_data:
+        return ConcatDataset(examples), None, []
+    train, validation, categories = train_tagger.load_images(
+        train_tagger.DataArguments(
+            train_data=arguments.train_data,
+            data_split=arguments.data_split,
+            data_revision=arguments.data_revision,
+            validation_per_class=arguments.validation_per_class,
+        )
+    )
+    real = of_class(train, "real", arguments.train_images, seed)
+    watched = of_class(validation, "real", arguments.eval_images, seed)
+    options = {"seed": seed, "image_size": arguments.image_size}
+    examples.append(PlantedExplanations(real, categories, "training", output_dir / "planted", **options))
+    planted = PlantedExplanations(watched, categories, "evaluation", output_dir / "planted", **options)
+    return ConcatDataset(examples), planted, sorted(set(categories.values()))
+
+
+def last_complete_checkpoint(output_dir: Path) -> str | None:
+    """The newest checkpoint of a run that was written to its end: the Trainer's state is the last file of each."""
+    finished = output_dir.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{TRAINER_STATE_NAME}")
+    folders = sorted((file.parent for file in finished), key=lambda folder: int(folder.name.rsplit("-", 1)[1]))
+    return str(folders[-1]) if folders else None
+
+
+class GroupedSampler(torch.utils.data.Sampler[int]):
+    """Draws every example once, in random order but for batches of like length; the same again in the same epoch.
+
+    Args:
+        lengths (`Sequence[int]`): Of each example.
+        batch_size (`int`): Number of consecutive examples that should be of like length.
+        seed (`int`): Seed of the order.
+    """
+
+    POOL = 16
+    """Batches that are made out of the same examples."""
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
+        self.lengths = torch.tensor(lengths)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        for pool in torch.randperm(len(self), generator=generator).split(self.POOL * self.batch_size):
+            batches = pool[self.lengths[pool].argsort(stable=True)].split(self.batch_size)
+            full = len(batches) - (len(batches[-1]) < self.batch_size)
+            for number in [*torch.randperm(full, generator=generator).tolist(), *range(full, len(batches))]:
+                yield from batches[number].tolist()
+
+
+class ExplainerTrainer(Trainer):
+    """A Trainer whose batches have images with equally many artifacts, as far as possible."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> GroupedSampler:
+        examples: Any = self.train_dataset
+        lengths = [length for part in examples.datasets for length in part.lengths]
+        return GroupedSampler(lengths, self.args.train_batch_size, self.args.seed)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+    training_args.remove_unused_columns = False  # the collator needs them
+    set_seed(training_args.seed)
+    output_dir = Path(str(training_args.output_dir))
+    is_new = model_args.model_name_or_path is None
+
+    train_examples, eval_examples, categories = load_examples(data_args, output_dir, training_args.seed)
+    if is_new:
+        model, processor = create_model(model_args, example_texts(categories, training_args.seed))
+        optimizer = muon_with_adamw(model, training_args, model_args.muon_learning_rate)
+    else:
+        model, processor = load_with_adapter(model_args, output_dir)
+        optimizer = None
+    ends = model.generation_config.eos_token_id
+    end = ends[-1] if isinstance(ends, list) else processor.tokenizer.eos_token_id if ends is None else ends
+    trainer = ExplainerTrainer(
+        model=model,
+        args=training_args,
+        train_dataset=train_examples,
+        eval_dataset=eval_examples,
+        data_collator=ExplanationCollator(processor, end),
+        processing_class=processor,
+        optimizers=(optimizer, None),
+    )
+    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(output_dir)
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.log_metrics("train", result.metrics)
+    trainer.save_metrics("train", result.metrics)
+    if eval_examples is not None:
+        scores = trainer.evaluate()
+        trainer.log_metrics("eval", scores)
+        trainer.save_metrics("eval", scores)
+    trainer.save_state()
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    if is_new:
+        # In half precision, without the head, which is the embeddings. The configuration keeps dtype float32, which is
+        # what from_pretrained converts to.
+        weights = {name: value.half() for name, value in model.state_dict().items() if not name.startswith(HEAD)}
+        model.save_pretrained(output_dir, state_dict=weights)
+    else:
+        model.save_pretrained(output_dir)
+    processor.save_pretrained(output_dir)
+    sources = [Path(source).name for source in (*data_args.train_data, *data_args.annotated_data)]
+    training = asdict(model_args) | {"train_data": sources} | hyperparameters(training_args.to_dict())
+    (output_dir / "training.json").write_text(json.dumps(training, indent=2) + "\n")
+    if not is_new:
+        card_of_folder(output_dir, training_args.hub_model_id).save(output_dir / "README.md")
+
+
+if __name__ == "__main__":
+    main()
