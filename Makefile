@@ -14,8 +14,8 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
 
-demo: $(VENV)/.installed  ## Set everything up and judge the example pictures
-	$(BIN)/tellsign detect examples/*.jpg
+demo: $(VENV)/.installed  ## Set everything up, explain the example pictures and draw the answers
+	$(BIN)/tellsign explain examples/*.jpg --explain always --save build/demo
 
 test: $(VENV)/.installed  ## Set everything up and run the tests
 	$(BIN)/python -m pytest

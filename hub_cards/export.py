@@ -116,8 +116,8 @@ def exported_files(
     """What a repository of a saved model or adapter consists of.
 
     Args:
-        folder (`Path`): Has the detector, and may have a tagger in `tagger/` and an explainer in `explainer/`; or has an
-            adapter.
+        folder (`Path`):
+            Has the detector, and may have a tagger in `tagger/` and an explainer in `explainer/`; or has an adapter.
         repo_id, self_contained, datasets: As for [`push`].
 
     Returns:

@@ -246,7 +246,7 @@ def card_of_folder(
 
 
 def _emissions(file: Path) -> dict[str, Any] | None:
-    """What CodeCarbon measured, as the Hub wants it: it writes a row in kg for each run, of which one may be resumed."""
+    """What CodeCarbon measured, as the Hub wants it: it writes a row in kg for each part of a resumed run."""
     if not file.is_file():
         return None
     with open(file, newline="", encoding="utf-8") as opened:

@@ -82,7 +82,8 @@ def code_of(folder: Path, config: dict[str, Any], processor: dict[str, Any] | No
 
     if classes := _auto_classes(config["model_type"]):
         config["auto_map"] = {auto: reference(code) for auto, code in classes.items()}
-        for code in IMAGE_PROCESSOR_MAPPING.get(classes["AutoConfig"], {}).values():
+        image_processors: dict[str, type] = IMAGE_PROCESSOR_MAPPING.get(classes["AutoConfig"], {})  # type: ignore[assignment, arg-type]
+        for code in image_processors.values():
             if processor and processor.get("image_processor_type") == code.__name__ and _is_ours(code.__module__):
                 processor["auto_map"] = {"AutoImageProcessor": reference(code)}
     # The Auto classes would look for the code of a subfolder's model, which comes without the flag of the first, in

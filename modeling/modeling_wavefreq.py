@@ -444,10 +444,11 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         Raises:
             ValueError: If the labels are not real and fake.
         """
-        if set(self.config.label2id) != {"real", "fake"}:
-            raise ValueError(f"the labels are {', '.join(self.config.label2id)}, expected real and fake")
+        labels = {str(name): int(index) for name, index in (self.config.label2id or {}).items()}
+        if set(labels) != {"real", "fake"}:
+            raise ValueError(f"the labels are {', '.join(labels)}, expected real and fake")
         low, high = self.config.verdict_thresholds
-        probabilities = logits.softmax(-1)[:, self.config.label2id["fake"]].tolist()
+        probabilities = logits.softmax(-1)[:, labels["fake"]].tolist()
         return ["fake" if value >= high else "real" if value < low else "uncertain" for value in probabilities]
 
 

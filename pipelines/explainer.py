@@ -77,7 +77,7 @@ def explanation_prompt(
 
 
 def answer_text(sentences: Mapping[str, str]) -> str:
-    """The answer of a model in which these sentences explain the artifacts, letter for letter as the grammar has it."""
+    """The answer in which these sentences explain the artifacts, letter for letter as the grammar has it."""
     return json.dumps(sentences, separators=(",", ":"))
 
 
@@ -127,7 +127,7 @@ class ArtifactExplainer:
             from llguidance import LLMatcher
             from llguidance.hf import from_tokenizer
         except ImportError as error:
-            raise ImportError("explanations need llguidance: pip install 'tellsign[explain]'") from error
+            raise ImportError("explanations need llguidance: pip install llguidance") from error
         if not processor.chat_template:
             raise ValueError(f"{type(processor).__name__} has no chat template, in which to ask for explanations")
         self.model, self.processor = model.eval(), processor

@@ -90,7 +90,9 @@ def test_answers_that_break_the_form_or_name_other_artifacts_are_counted(rows, c
     say = Careless(lambda label, box, image: "noise! Color coherence breaks can be seen")
     scores = explanation_scores(say, rows, found_in(rows), categories)
     assert scores["schema_valid"] == 0 and scores["names_outside"] == 1
-    without = [artifacts for artifacts in found_in(rows) if "Color coherence breaks" not in {a["label"] for a in artifacts}]
+    without = [
+        artifacts for artifacts in found_in(rows) if "Color coherence breaks" not in {a["label"] for a in artifacts}
+    ]
     assert scores["unflagged_mentioned"] == sum(map(len, without)) / scores["sentences"]
     assert scores["place_agreement"] < 0.1
 
@@ -115,10 +117,14 @@ def test_the_parts_of_an_image_cover_it_and_contain_the_middle_of_each_box_whose
     assert area_of("whole image", *size) == (slice(0, height), slice(0, width))
     rng = np.random.default_rng(0)
     for _ in range(200):
-        (left, right), (top, bottom) = (np.sort(rng.choice(length + 1, 2, replace=False)) for length in (width, height))
+        (left, right), (top, bottom) = (
+            np.sort(rng.choice(length + 1, 2, replace=False)) for length in (width, height)
+        )
         box = {"xmin": int(left), "ymin": int(top), "xmax": int(right), "ymax": int(bottom)}
         middle = np.zeros(size, bool)
-        middle[(top + bottom - 1) // 2 : (top + bottom) // 2 + 1, (left + right - 1) // 2 : (left + right) // 2 + 1] = True
+        middle[
+            (top + bottom - 1) // 2 : (top + bottom) // 2 + 1, (left + right - 1) // 2 : (left + right) // 2 + 1
+        ] = True
         assert middle[area_of(place_of(box, width, height), *size)].any()
 
 

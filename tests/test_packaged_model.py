@@ -26,6 +26,26 @@ def test_weights_are_small_and_load_as_float32():
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
+def test_the_packaged_tagger_and_explainer_are_small():
+    sizes = {
+        part: sum(file.stat().st_size for file in (DEFAULT_MODEL / part).iterdir()) for part in ("tagger", "explainer")
+    }
+    assert sizes["tagger"] < 8_000_000 and sizes["explainer"] < 16_000_000
+
+
+def test_the_one_liner_answers_every_example_with_explained_artifacts_inside_it():
+    explain = pipeline("artifact-explanation", explain="always")
+    answers = explain([str(path) for path in sorted(EXAMPLES.glob("*.jpg"))], threshold=0.3)
+    assert any(answer["artifacts"] for answer in answers)
+    for answer in answers:
+        assert answer["label"] in ("real", "fake", "uncertain")
+        for artifact in answer["artifacts"]:
+            box = artifact["box"]
+            assert 0 <= box["xmin"] < box["xmax"] <= answer["width"]
+            assert 0 <= box["ymin"] < box["ymax"] <= answer["height"]
+            assert 4 <= len(artifact["explanation"].split()) <= 40
+
+
 def test_pipeline_gives_probabilities_of_real_and_fake_for_every_example():
     classifier = pipeline("image-classification", model=str(DEFAULT_MODEL))
     examples = sorted(EXAMPLES.glob("*.jpg"))

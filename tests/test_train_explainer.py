@@ -309,7 +309,9 @@ def test_the_packaged_recipe_describes_a_model_that_fits_its_size(tower, tmp_pat
 @pytest.mark.parametrize("changes", [{}, {"use_dora": True}, {"load_in_4bit": True}])
 def test_an_adapter_is_learned_from_annotations_and_saved_with_its_card(idefics2, annotated, tmp_path, changes):
     output = tmp_path / "adapter"
-    arguments = options(output, model_name_or_path=idefics2, annotated_data=annotated, lora_r=4, lora_alpha=6, **changes)
+    arguments = options(
+        output, model_name_or_path=idefics2, annotated_data=annotated, lora_r=4, lora_alpha=6, **changes
+    )
     main([*arguments, "--max_steps=30", "--save_strategy=no", "--lora_dropout=0"])
     history = json.loads((output / "trainer_state.json").read_text())["log_history"]
     losses = [entry["loss"] for entry in history if "loss" in entry]

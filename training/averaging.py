@@ -85,6 +85,8 @@ def refresh_statistics(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         drawn: Iterable
+        if isinstance(images, BalancedViews):
+            images.epoch = 0
         if isinstance(images, IterableDataset):
             drawn = images.take(batches * batch_size).batch(batch_size)
         else:

@@ -216,7 +216,8 @@ def hold_out(dataset: Dataset, per_class: int, seed: int = 0) -> tuple[Dataset, 
     Args:
         dataset (`datasets.Dataset`): From [`load_sources`].
         per_class (`int`): Number of distinct images of each class to hold out.
-        seed (`int`, *optional*, defaults to 0): Chooses them, whatever the order of the rows.
+        seed (`int`, *optional*, defaults to 0):
+            Chooses them, whatever the order of the rows; fewer of a class are a part of more.
 
     Returns:
         Training and validation set.
@@ -231,7 +232,7 @@ def hold_out(dataset: Dataset, per_class: int, seed: int = 0) -> tuple[Dataset, 
         distinct = np.unique(sha1[labels == label])
         if len(distinct) <= per_class:
             raise ValueError(f"cannot hold out {per_class} images of class {name}: there are {len(distinct)}")
-        held_out.extend(generator.choice(distinct, per_class, replace=False))
+        held_out.extend(generator.permutation(distinct)[:per_class])
     in_validation = np.isin(sha1, held_out)
     return dataset.select(np.flatnonzero(~in_validation)), dataset.select(np.flatnonzero(in_validation))
 

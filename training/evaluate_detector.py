@@ -19,7 +19,7 @@ from sklearn.metrics import roc_curve
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
-import tellsign  # noqa: F401 - registers WaveFreq
+from tellsign import WaveFreqConfig
 from tellsign.training.data import LABELS, DecodedImages, load_sources
 from tellsign.training.metrics import (
     bootstrap_intervals,
@@ -198,8 +198,10 @@ def main(
     for title, name in zip(titles, models, strict=True):
         model = AutoModelForImageClassification.from_pretrained(name).to(device)
         image_processor = AutoImageProcessor.from_pretrained(name)
+        # Models of other kinds enlarge what they see: they are compared on the same images.
+        image_size = model.config.image_size if isinstance(model.config, WaveFreqConfig) else 32
         temperature, thresholds = temperature_of(model), thresholds_of(model)
-        images = DecodedImages(test, image_processor)
+        images = DecodedImages(test, image_processor, image_size)
         start = time.perf_counter()
         labels, logits = images.labels.numpy(), predict_logits(model, images)
         rate = len(images) / (time.perf_counter() - start)
@@ -213,7 +215,7 @@ def main(
             results.append({"name": "not in training data"} | untouched_scores)
         results.append({"name": "all"} | score(labels, logits, temperature, thresholds, resamples))
         if others is not None:
-            other_images = DecodedImages(others, image_processor)
+            other_images = DecodedImages(others, image_processor, image_size)
             other_logits, generators = predict_logits(model, other_images), np.asarray(others["generator"])
             generators = generators[other_images.rows]
             for generator in np.unique(generators):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -316,7 +316,7 @@ def main(
     )
     on = getattr(tagger.model.config, "trained_artifacts", names)
     sources = [Path(source).name for source in data]
-    evaluation = {
+    evaluation: dict[str, Any] = {
         "model": Path(model).name,
         "data": sources,
         "planted_images": len(answers.present),

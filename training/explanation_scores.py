@@ -153,16 +153,17 @@ def _statement_scores(statements: Sequence[Statement], rng: np.random.Generator)
         agreed.append(place == place_of(statement.box, width, height))
         on_mask.append(place is not None and bool(statement.mask[area_of(place, height, width)].any()))
     sentences = [statement.sentence for statement in statements]
-    others = []
+    others: list[list[str]] = []
     for statement in statements:
         strangers = [other for other in statements if other.image != statement.image]
-        others.append(strangers[rng.integers(len(strangers))].references if strangers else None)
+        if strangers:
+            others.append(strangers[rng.integers(len(strangers))].references)
     return {
         "planted_sentences": len(statements),
         "place_agreement": _mean(agreed),
         "place_on_mask": _mean(on_mask),
         "rouge_l": rouge_l(sentences, [statement.references for statement in statements]) if statements else None,
-        "rouge_l_other": None if None in others or not others else rouge_l(sentences, others),
+        "rouge_l_other": rouge_l(sentences, others) if others and len(others) == len(statements) else None,
     }
 
 

@@ -85,7 +85,7 @@ def plant_pool(
     options = {"seed": seed, "untouched": untouched, "most": most, "image_size": image_size}
     planting = _Planting(dataset, use, names, grid, options)
     loader = DataLoader(
-        planting, batch_size=64, num_workers=len(os.sched_getaffinity(0)), collate_fn=whole_batch, in_order=True
+        planting, batch_size=64, num_workers=os.cpu_count() or 0, collate_fn=whole_batch, in_order=True
     )
     rows: list[dict] = []
     with tqdm(total=len(planting), desc="Planting artifacts", unit="img", leave=False) as progress:

@@ -113,11 +113,12 @@ def evaluate_attacks(
         progress_dir=progress_dir,
     )
     broken = {}
-    for name in {"square", "transfer"} & set(standing):
-        broken[name] = {
-            str(epsilon): float(np.mean(standing["apgd-margin"][epsilon] & ~still))
-            for epsilon, still in standing[name].items()
-        }
+    for name in ("square", "transfer"):
+        if name in standing:
+            broken[name] = {
+                str(epsilon): float((left & ~standing[name][epsilon]).sum() / max(left.sum(), 1))
+                for epsilon, left in standing["apgd-margin"].items()
+            }
     return {
         "iterations": iterations,
         "queries": queries,

@@ -37,6 +37,7 @@ from tellsign.training.data import (
     Augmentation,
     DecodedImages,
     classes_of,
+    content_of,
     drop_duplicates,
     hold_out,
     leave_out,
@@ -181,9 +182,11 @@ def stream_images(
     for group in arguments.train_data:
         sources = [stream_source(source, arguments.data_split, arguments.data_revision) for source in group.split("+")]
         for images in classes_of(concatenate_datasets(sources)):
-            count = arguments.validation_per_class
-            first.append(Dataset.from_list(list(images.take(count)), features=images.features))
-            rest.append(images.skip(count))
+            held_out = list(images.take(arguments.validation_per_class))
+            first.append(Dataset.from_list(held_out, features=images.features))
+            # Not images.skip, which in a data loader with workers skips less in each.
+            contents = {content_of(row["image"]) for row in held_out}
+            rest.append(images.filter(lambda row, contents=contents: content_of(row["image"]) not in contents))
     return stream_views(rest, image_processor, image_size, seed=seed), concatenate_datasets(first)
 
 
@@ -308,13 +311,13 @@ def main(arguments: list[str] | None = None) -> None:
     scores = detection_scores(labels, probabilities)
     scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.log_metrics("eval", scores)
-    trainer.save_metrics("eval", scores)
     trainer.save_state()
     if trainer.is_world_process_zero():
         path = Path(str(training_args.output_dir)) / "training.json"
         path.write_text(json.dumps(recipe(model_args, data_args, training_args), indent=2) + "\n")
     trainer.save_model()
     trainer.create_model_card()
+    trainer.save_metrics("eval", scores)  # last: by them leave_out knows that a run is complete
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Trains an explainer: a new small Idefics2 on planted artifacts, or an adapter of any Idefics2.
 
-python -m tellsign.training.train_explainer RECIPE.json --train_data train.parquet --vision_tower TAGGER --output_dir DIR
+python -m tellsign.training.train_explainer RECIPE.json --train_data DATA --vision_tower TAGGER --output_dir DIR
 python -m tellsign.training.train_explainer --model_name_or_path HuggingFaceM4/idefics2-8b --load_in_4bit \
     --annotated_data FOLDER --output_dir DIR
 python -m tellsign.training.train_explainer --help
@@ -89,7 +89,7 @@ class ModelArguments:
         default=None,
         metadata={"help": "A SigLIP or a tagger, whose vision tower the model gets. A new one needs it."},
     )
-    freeze_vision_tower: bool = field(default=True, metadata={"help": "Keep the vision tower of a new model as it is."})
+    freeze_vision_tower: bool = field(default=True, metadata={"help": "Keep the vision tower of a new model."})
     config_overrides: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "text_config and perceiver_config of a new model, as JSON."}
     )
@@ -149,12 +149,12 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
 
 def load_vision_tower(name: str) -> tuple[PreTrainedModel, Idefics2VisionConfig, Idefics2ImageProcessor]:
     """The vision model of a SigLIP, its configuration as Idefics2's, and an image processor that scales as its own."""
-    model = AutoModel.from_pretrained(name, dtype=torch.float32)
+    model: Any = AutoModel.from_pretrained(name, dtype=torch.float32)
     tower = getattr(model, "vision_model", model)
     fields = tower.config.to_dict()
     config = Idefics2VisionConfig(**{key: fields[key] for key in Idefics2VisionConfig().to_dict() if key in fields})
     own = AutoImageProcessor.from_pretrained(name)
-    size = {"height": config.image_size, "width": config.image_size}
+    size: dict[str, int | None] = {"height": config.image_size, "width": config.image_size}
     scaling = {key: getattr(own, key) for key in ("resample", "image_mean", "image_std")}
     return tower, config, Idefics2ImageProcessor(do_image_splitting=False, size=size, **scaling)
 
@@ -188,7 +188,10 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenize
             show_progress=False,
         ),
     )
-    phrases = [*QUESTION.split("{}"), *(text for artifact in ARTIFACTS for text in (artifact.name, artifact.definition))]
+    phrases = [
+        *QUESTION.split("{}"),
+        *(text for artifact in ARTIFACTS for text in (artifact.name, artifact.definition)),
+    ]
     tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end_of_utterance>")
 
@@ -240,7 +243,8 @@ def create_model(
     # Faster on a CPU than fused attention, for texts as short as these.
     model.set_attn_implementation("eager")
     # They start as ones, and as long as all are the same each gets the same gradient.
-    nn.init.normal_(model.get_submodule(CONNECTOR).perceiver_resampler.latents, std=config.text_config.initializer_range)
+    connector: Any = model.get_submodule(CONNECTOR)
+    nn.init.normal_(connector.perceiver_resampler.latents, std=0.02)
     set_vision_tower(model, tower)
     model.get_submodule(VISION_TOWER).requires_grad_(not arguments.freeze_vision_tower)
     return model, processor
@@ -281,9 +285,7 @@ def load_with_adapter(arguments: ModelArguments, output_dir: Path) -> tuple[Any,
             bnb_4bit_compute_dtype=torch.bfloat16,
             llm_int8_skip_modules=[VISION_TOWER, HEAD, *kept],
         )
-    model: Any = Idefics2ForConditionalGeneration.from_pretrained(
-        name, dtype="auto", quantization_config=quantization
-    )
+    model: Any = Idefics2ForConditionalGeneration.from_pretrained(name, dtype="auto", quantization_config=quantization)
     if arguments.load_in_4bit:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     targets = LORA_TARGETS.replace("|modality_projection|perceiver_resampler", "") if kept else LORA_TARGETS

@@ -156,7 +156,7 @@ def _inputs(kind: Kind, real: torch.Tensor) -> torch.Tensor:
 def pairs(
     kind: Kind, generator: nn.Module, images: DecodedImages, generators: list[str], count: int
 ) -> Iterator[dict]:
-    """Rows of a data set: a real image and a fake, in turn; the autoencoder's are of the same picture.
+    """Rows of a data set: real images and as many fakes, batch by batch; the autoencoder's are of the same pictures.
 
     Args:
         kind ([`Kind`]): GAN or autoencoder.
@@ -173,7 +173,8 @@ def pairs(
             (REAL, [generators[index] for index in indices], real),
             (FAKE, [f"tellsign-{kind}"] * len(indices), fakes),
         ):
-            for name, picture in zip(names, (pictures / 2 + 0.5).clamp(0, 1), strict=True):
+            levels = (255 * (pictures / 2 + 0.5)).round().clamp(0, 255).byte()
+            for name, picture in zip(names, levels, strict=True):
                 content = encode_uniformly(to_pil_image(picture))
                 yield {"image": {"bytes": content, "path": None}, "label": label, "generator": name}
 

@@ -221,7 +221,8 @@ class TaggerTrainer(Trainer):
         mirrored = torch.rand(len(categories), 1, 1, 1) < 0.5
         for name in ("pixel_values", "artifact_masks"):
             inputs[name] = torch.where(mirrored.to(inputs[name].device), inputs[name].flip(-1), inputs[name])
-        shown = nn.functional.one_hot(categories.clamp(min=0), len(self.texts) - len(self.columns))
+        known = torch.arange(len(self.texts) - len(self.columns), device=categories.device)
+        shown = (categories[:, None] == known).long()
         shown = shown.masked_fill(categories[:, None] == UNKNOWN, UNKNOWN)
         text_labels = torch.cat([inputs["artifact_labels"][:, self.columns], shown], dim=1)
         drawn = torch.randperm(len(self.texts))[:TEXTS_PER_STEP].tolist()
@@ -287,6 +288,7 @@ def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: l
         thresholds[learned] = fit_artifact_thresholds(
             present[planted][:, learned], probabilities[planted][:, learned], probabilities[is_untouched][:, learned]
         )
+    learned = learned[thresholds[learned] < 1]
     config = model.config
     config.trained_artifacts = [config.artifact_labels[columns[index]] for index in learned]
     all_temperatures, all_thresholds = np.ones(len(config.artifact_labels)), np.full(len(config.artifact_labels), 0.5)

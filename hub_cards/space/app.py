@@ -39,7 +39,7 @@ def model_name() -> str:
 MODEL = model_name()
 # The class of the package, so that a repository that brings its own code does not have to be trusted. Verdicts alone
 # need no tagger.
-EXPLAIN = pipeline(
+EXPLAIN = pipeline(  # type: ignore[call-overload]
     "artifact-explanation", model=MODEL, pipeline_class=tellsign.ArtifactExplanationPipeline, explain="never"
 )
 
@@ -73,7 +73,8 @@ def judge(path: str | None) -> tuple[str, Image.Image, list[list[Any]], dict[str
         lines.append("This model gives verdicts alone; it does not look for artifacts.")
     elif not artifacts and answer["label"] == "fake":
         lines.append("No known artifact was found.")
-    return "\n\n".join(lines), tellsign.annotate(image, answer), rows, answer | {"artifacts": artifacts}
+    picture = tellsign.annotate(image, answer)  # type: ignore[arg-type]
+    return "\n\n".join(lines), picture, rows, answer | {"artifacts": artifacts}
 
 
 def judge_many(paths: list[str] | None) -> tuple[list[list[Any]], str]:
