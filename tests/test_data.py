@@ -126,6 +126,12 @@ def test_copies_of_a_validation_image_never_stay_in_training(tmp_path, synthetic
     assert len(validation) == 12
 
 
+def test_fewer_images_held_out_are_a_part_of_more(parquet):
+    images = load_sources(parquet, "train")
+    few, many = (set(hold_out(images, per_class=count)[1]["sha1"]) for count in (3, 9))
+    assert len(few) == 6 and few < many
+
+
 def test_holding_out_a_whole_class_raises(parquet):
     with pytest.raises(ValueError, match="cannot hold out 24 images of class real: there are 24"):
         hold_out(load_sources(parquet, "train"), per_class=24)

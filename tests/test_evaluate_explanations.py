@@ -9,6 +9,7 @@ from PIL import Image
 from sklearn.metrics import f1_score
 from typer.testing import CliRunner
 
+from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data import load_sources
 from tellsign.training.evaluate_explanations import (
@@ -23,6 +24,7 @@ from tellsign.training.evaluate_explanations import (
     tagging_scores,
 )
 from tellsign.training.planting import operators_of, plantable, planted_images
+from tests.test_explainer import make_idefics2
 from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
 
 
@@ -167,3 +169,24 @@ def test_command_prints_tables_and_writes_the_same_as_json(parquet, tmp_path):
     assert evaluation["scores"]["milliseconds_per_image"] > 0
     assert result.stdout.strip().endswith(format_scores(evaluation))
     assert f"Switched off: {'; '.join(plantable()[3:])}" in result.stdout
+
+
+def test_command_scores_an_explainer_on_what_was_planted_and_on_what_was_found(textured, tmp_path):
+    model = make_tagger_model(
+        artifact_labels=plantable(), trained_artifacts=plantable()[:2], artifact_thresholds=[0.0] * len(plantable())
+    )
+    ArtifactTagger(model, make_processor()).save_pretrained(tmp_path / "model")
+    ArtifactExplainer(*make_idefics2()).save_pretrained(tmp_path / "words")
+    app = typer.Typer()
+    app.command()(main)
+    output = tmp_path / "scores.json"
+    arguments = [str(tmp_path / "model"), "--data", textured, "--output", str(output), "--resamples", "2"]
+    arguments += ["--explainer", str(tmp_path / "words"), "--explained-images", "3"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    evaluation = json.loads(output.read_text())
+    assert evaluation["explainer"] == "words" and "| explanations | planted | found |" in result.stdout
+    planted, found = evaluation["explanations"]["planted"], evaluation["explanations"]["found"]
+    assert planted["images"] == found["images"] == 3
+    assert planted["sentences"] == planted["planted_sentences"] and found["sentences"] == 6
+    assert planted["schema_valid"] == found["schema_valid"] == 1
+    assert planted["object_agreement"] is not None and found["milliseconds_for_most"] > 0

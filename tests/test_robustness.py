@@ -31,13 +31,17 @@ def test_intervals_hold_the_value_and_shrink_with_the_number_of_images():
     assert widths[1] < widths[0] / 5
 
 
-@pytest.mark.parametrize(("broken", "masked"), [(0, False), (1, False), (3, True)])
-def test_gradients_count_as_masked_where_an_attack_without_them_breaks_a_hundredth_more(monkeypatch, broken, masked):
-    right = np.ones(200, bool)
+@pytest.mark.parametrize(
+    ("standing", "broken", "masked"), [(200, 0, False), (200, 1, False), (200, 3, True), (50, 1, True)]
+)
+def test_gradients_count_as_masked_where_an_attack_without_them_breaks_a_hundredth_of_what_they_left(
+    monkeypatch, standing, broken, masked
+):
+    right = np.arange(200) < standing
     after = right.copy()
     after[:broken] = False
-    standing = {"none": {0: right}, "apgd-margin": {1: right}, "square": {1: after}}
-    monkeypatch.setattr(robustness, "attack_ensemble", lambda *arguments, **options: standing)
+    left = {"none": {0: right}, "apgd-margin": {1: right}, "square": {1: after}}
+    monkeypatch.setattr(robustness, "attack_ensemble", lambda *arguments, **options: left)
     result = evaluate_attacks(None, None, None, np.arange(200) % 2)
     assert result["masked_gradients"] == masked
-    assert result["broken_without_gradients"]["square"]["1"] == broken / 200
+    assert result["broken_without_gradients"]["square"]["1"] == broken / standing

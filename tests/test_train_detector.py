@@ -4,14 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from tellsign import WaveFreqImageProcessor
+from tellsign.training import train_detector
 from tellsign.training.averaging import WeightAveraging, refresh_statistics
 from tellsign.training.data import Augmentation, DecodedImages, load_sources
 from tellsign.training.train_detector import (
@@ -21,6 +24,7 @@ from tellsign.training.train_detector import (
     load_images,
     main,
     parse_arguments,
+    stream_images,
 )
 from tests.conftest import TINY
 
@@ -80,6 +84,23 @@ def test_refreshed_statistics_are_those_of_the_training_images(make_model, parqu
     # The forward above moved the statistics by a tenth towards the same values, which leaves them where they are.
     torch.testing.assert_close(first.running_mean, seen[0].mean((0, 2, 3)), atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(first.running_var, seen[0].var((0, 2, 3)), atol=1e-4, rtol=1e-2)
+
+
+def test_streamed_training_data_have_nothing_that_is_held_out_in_any_worker(parquet, tmp_path, monkeypatch):
+    table = pq.read_table(parquet)
+    for name, rows in (("a", table.slice(0, 24)), ("b", table.slice(24))):
+        pq.write_table(rows, tmp_path / f"{name}.parquet")
+    monkeypatch.setattr(train_detector, "stream_views", lambda streams, *arguments, **options: streams)
+    group = f"{tmp_path / 'a.parquet'}+{tmp_path / 'b.parquet'}"
+    arguments = DataArguments(train_data=[group], streaming=True, validation_per_class=6)
+    streams, validation = stream_images(arguments, None, 32, seed=0)
+    held_out = {image["bytes"] for image in validation["image"]}
+    seen = []
+    for stream in streams:
+        for batch in DataLoader(stream, batch_size=4, num_workers=2, collate_fn=list):
+            seen += [row["image"]["bytes"] for row in batch]
+    assert len(held_out) == 12 and not held_out & set(seen)
+    assert set(seen) | held_out == set(table["image"].to_pylist())
 
 
 @pytest.mark.parametrize(

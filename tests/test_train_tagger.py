@@ -69,6 +69,17 @@ def test_a_run_writes_a_loadable_tagger_in_half_precision_with_its_scores(textur
     assert {artifact["label"] for artifact in answer} == set(on)
 
 
+def test_images_of_which_nothing_is_known_but_the_class_will_do(textured, tmp_path):
+    images = load_sources(textured, "train")
+    folder = tmp_path / "images"
+    for number, (image, label) in enumerate(zip(images["image"], images["label"], strict=True)):
+        path = folder / ("real", "fake")[label] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image["bytes"])
+    main(options(str(folder), tmp_path / "run", max_steps=2))
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
 def test_saved_weights_are_the_average_over_the_steps_in_half_precision(textured, tmp_path):
     main(options(textured, tmp_path, max_steps=4, save_steps=4))
     average = load_file(tmp_path / "checkpoint-4" / "averaged_model.safetensors")

@@ -154,7 +154,7 @@ def load_vision_tower(name: str) -> tuple[PreTrainedModel, Idefics2VisionConfig,
     fields = tower.config.to_dict()
     config = Idefics2VisionConfig(**{key: fields[key] for key in Idefics2VisionConfig().to_dict() if key in fields})
     own = AutoImageProcessor.from_pretrained(name)
-    size: dict[str, int | None] = {"height": config.image_size, "width": config.image_size}
+    size: Any = {"height": config.image_size, "width": config.image_size}
     scaling = {key: getattr(own, key) for key in ("resample", "image_mean", "image_std")}
     return tower, config, Idefics2ImageProcessor(do_image_splitting=False, size=size, **scaling)
 
