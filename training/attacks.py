@@ -79,12 +79,12 @@ def _project_onto_hyperplane(point: torch.Tensor, normal: torch.Tensor, offset: 
 def fast_adaptive_boundary(
     classifier: nn.Module, images: torch.Tensor, labels: torch.Tensor, iterations: int = 20, batch_size: int = 250
 ) -> NDArray:
-    """Smallest L-infinity change found that flips a two-way classifier (FAB; Croce & Hein, 2020, arXiv 1907.02044).
+    """Smallest L-infinity change found that flips a two-way classifier, after FAB (Croce & Hein, 2020, 1907.02044).
 
     Each step projects the current point, and the original, onto the boundary of the classifier linearized at the
-    current point, moves to a mean of the two that is biased towards the original, by 5% beyond the boundary, and steps
-    back half-way to the original wherever the label has flipped (their algorithm 1, with their constants; no random
-    restarts).
+    current point, and moves to a mean of the two that is biased towards the original, by 5% beyond the boundary. A
+    point whose label has flipped first steps back a tenth of the way to the original (their algorithm 1 and constants,
+    but for the gradient, which is that before the step back and saves a pass; no random restarts).
 
     Args:
         classifier (`nn.Module`): Pixels in [0, 1] to two logits.

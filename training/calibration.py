@@ -32,16 +32,17 @@ def fit_thresholds(
 
     An image is called fake from the smallest probability on, but at least 0.5, that keeps a new real image from being
     called fake with more than the promised probability (split conformal prediction for one class, Vovk, 2012, arXiv
-    1209.2673) and errors among the images called fake within what is promised, counted with one error more, as in
-    conformal risk control (Angelopoulos et al., 2022, arXiv 2208.02814). It is called real below the largest
-    probability, but at most 0.5, that keeps errors among the images called real within it too.
+    1209.2673) and errors among the images called fake within what is wanted, counted with one error more. It is called
+    real below the largest probability, but at most 0.5, that keeps errors among the images called real within it too.
+    The share of real images called fake is guaranteed on average; the two shares of errors are aimed at, since they do
+    not rise steadily with the cut: on images that are hard to tell apart, or few, new ones have more.
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         probabilities (`np.ndarray` of shape `(n,)`): Calibrated probabilities of fake.
         real_called_fake (`float`, *optional*, defaults to 0.01): Largest share of real images to be called fake.
-        wrong (`float`, *optional*, defaults to 0.05): Largest share of errors among the images called fake, and among
-            those called real.
+        wrong (`float`, *optional*, defaults to 0.05):
+            Share of errors wanted at most among the images called fake, and among those called real.
 
     Returns:
         `tuple[float, float]`, in [0, 1] and rising: below the first an image is called real, from the second on fake.
