@@ -1,4 +1,8 @@
 import io
+import os
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -7,6 +11,7 @@ from datasets import Dataset
 from PIL import Image
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
+from tellsign.hub_cards.export import build_space
 
 
 TINY = {
@@ -15,6 +20,15 @@ TINY = {
     "depths": [1, 1, 1],
     "frequency_hidden_sizes": [2, 4],
 }
+# So that the folder's copy of the package is what runs, whatever is installed.
+LAUNCH = """
+import runpy, sys
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
+sys.path.insert(0, ".")
+import tellsign
+assert tellsign.__file__.startswith(sys.argv[1]), tellsign.__file__
+runpy.run_path("app.py", run_name="__main__")
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +116,49 @@ def imagefolder(synthetic_rows, tmp_path_factory) -> str:
         (folder / label).mkdir(exist_ok=True)
         (folder / label / f"{index}.jpg").write_bytes(image)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def space_url(tmp_path_factory):
+    """Address of the Space of a tiny detector, which calls everything fake, and a tagger that finds four artifacts."""
+    from tests.test_modeling_artifact_siglip import (
+        LABELS,
+        make_processor,
+        make_tagger_model,
+    )  # which imports this file
+
+    home = tmp_path_factory.mktemp("space")
+    model = WaveFreqForImageClassification(WaveFreqConfig(**TINY, verdict_thresholds=[0.2, 0.9])).eval()
+    model.classifier.bias.data.fill_(5.0)
+    model.save_pretrained(home / "model")
+    WaveFreqImageProcessor().save_pretrained(home / "model")
+    make_tagger_model(trained_artifacts=LABELS, artifact_thresholds=[0.0] * 4).save_pretrained(
+        home / "model" / "tagger"
+    )
+    make_processor().save_pretrained(home / "model" / "tagger")
+    build_space(home / "space", home / "model")
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = os.environ | {
+        "GRADIO_SERVER_PORT": port,
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_TEMP_DIR": str(home / "uploads"),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    environment.pop("TELLSIGN_MODEL", None)
+    command = [sys.executable, "-c", LAUNCH, str(home / "space")]
+    with subprocess.Popen(
+        command, cwd=home / "space", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as server:
+        printed = []
+        for line in server.stdout:
+            printed.append(line)
+            if "Running on local URL" in line:
+                break
+        else:
+            pytest.fail("".join(printed))
+        yield f"http://127.0.0.1:{port}"
+        server.terminate()

@@ -1,74 +1,23 @@
 """The page of the Space, served by a fresh process from a folder that was built for it."""
 
 import csv
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
-from tellsign.hub_cards.export import build_space
-from tests.conftest import TINY
-from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
+from tests.test_modeling_artifact_siglip import LABELS
 
 
 gradio_client = pytest.importorskip("gradio_client")
 pytest.importorskip("gradio")
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-# So that the folder's copy of the package is what runs, whatever is installed.
-LAUNCH = """
-import runpy, sys
-sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
-sys.path.insert(0, ".")
-import tellsign
-assert tellsign.__file__.startswith(sys.argv[1]), tellsign.__file__
-runpy.run_path("app.py", run_name="__main__")
-"""
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """A client of the page of a tiny detector, which calls everything fake, and a tagger that finds four artifacts."""
-    home = tmp_path_factory.mktemp("space")
-    model = WaveFreqForImageClassification(WaveFreqConfig(**TINY, verdict_thresholds=[0.2, 0.9])).eval()
-    model.classifier.bias.data.fill_(5.0)
-    model.save_pretrained(home / "model")
-    WaveFreqImageProcessor().save_pretrained(home / "model")
-    make_tagger_model(trained_artifacts=LABELS, artifact_thresholds=[0.0] * 4).save_pretrained(
-        home / "model" / "tagger"
-    )
-    make_processor().save_pretrained(home / "model" / "tagger")
-    build_space(home / "space", home / "model")
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = os.environ | {
-        "GRADIO_SERVER_PORT": port,
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_TEMP_DIR": str(home / "uploads"),
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
-    environment.pop("TELLSIGN_MODEL", None)
-    command = [sys.executable, "-c", LAUNCH, str(home / "space")]
-    with subprocess.Popen(
-        command, cwd=home / "space", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as server:
-        printed = []
-        for line in server.stdout:
-            printed.append(line)
-            if "Running on local URL" in line:
-                break
-        else:
-            pytest.fail("".join(printed))
-        yield gradio_client.Client(f"http://127.0.0.1:{port}", verbose=False, download_files=home / "downloads")
-        server.terminate()
+def page(space_url, tmp_path_factory):
+    return gradio_client.Client(space_url, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
 
 
 def upload(path: Path):

@@ -202,6 +202,10 @@ def test_only_the_answer_and_its_end_count_for_the_loss_and_the_rest_is_what_gen
         assert (batch["labels"][row, :length] == -100).all() and (batch["labels"][row, total:] == -100).all()
         assert batch["attention_mask"][row].tolist() == [1] * total + [0] * (batch["input_ids"].shape[1] - total)
         assert torch.equal(batch["pixel_values"][row], start["pixel_values"][0])
+        heavy = batch["input_ids"][row][batch["weights"][row] > 1]
+        assert batch["weights"][row, :length].eq(1).all()
+        words = "" if example["category"] is None else f" {example['category']}" * len(artifacts)
+        assert processor.tokenizer.decode(heavy) == words
 
 
 def test_batches_have_like_lengths_in_an_order_that_depends_on_seed_and_epoch_alone():

@@ -1,6 +1,7 @@
 """What explainers learn from: images with artifacts that are explained, as the model's own prompts and answers."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -17,19 +18,21 @@ from tellsign.modeling.image_loading import load_image
 from tellsign.pipelines.explainer import answer_text, explanation_prompt
 from tellsign.pipelines.formats import ExplainedArtifact, from_synartifact, place_of
 from tellsign.pipelines.localization import Box
-from tellsign.training.explanation_sentences import SEEN, as_sentence, explanation_sentence
+from tellsign.training.explanation_sentences import SEEN, as_sentence, explanation_sentence, nouns
 from tellsign.training.planting import PLANTED_FEATURES, Use, planted_images
 
 
 # Share of planted images in which one more artifact is named, of those that cannot be planted: a tagger may find them.
 OTHERS = 0.15
+OBJECT_WEIGHT = 20.0
 VERDICTS = ("fake", "fake", "uncertain", "real")
 
 
 class ExplanationExample(TypedDict):
-    """An image, the verdict on it, and its artifacts, each with an `explanation`."""
+    """An image, what it shows if that is known, the verdict, and its artifacts, each with an `explanation`."""
 
     image: Image.Image
+    category: str | None
     verdict: str
     artifacts: list[ExplainedArtifact]
 
@@ -96,7 +99,8 @@ class PlantedExplanations(torch.utils.data.Dataset):
             label, box, severity = planted[number]
             sentence = explanation_sentence(label, place_of(box, *image.size), rng, category, severity)
             artifacts.append(ExplainedArtifact(label=label, box=box, explanation=sentence))
-        return {"image": image, "verdict": VERDICTS[rng.integers(len(VERDICTS))], "artifacts": artifacts}
+        verdict = VERDICTS[rng.integers(len(VERDICTS))]
+        return {"image": image, "category": category, "verdict": verdict, "artifacts": artifacts}
 
 
 def _other(size: tuple[int, int], rng: np.random.Generator) -> tuple[str, Box, None]:
@@ -141,7 +145,18 @@ class AnnotatedImages(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> ExplanationExample:
         path, artifacts = self.rows[index]
-        return {"image": load_image(path), "verdict": "fake", "artifacts": artifacts}
+        return {"image": load_image(path), "category": None, "verdict": "fake", "artifacts": artifacts}
+
+
+def _weights(answer: str, spans: Sequence[tuple[int, int]], category: str | None) -> torch.Tensor:
+    """Weight of each token of an answer, whose first and last character `spans` has."""
+    weights = torch.ones(len(spans))
+    if category is not None:
+        for noun in re.finditer(rf"\b({'|'.join(nouns(category))})\b", answer):
+            for token, (start, end) in enumerate(spans):
+                if start < noun.end() and noun.start() < end:
+                    weights[token] = OBJECT_WEIGHT
+    return weights
 
 
 def _image_beside(path: Path) -> Path:
@@ -154,6 +169,9 @@ def _image_beside(path: Path) -> Path:
 
 class ExplanationCollator:
     """Makes batches of the examples, in which only the answers count for the loss.
+
+    What decides the words for the object is the image alone, while many others are left to chance: their noise would
+    hide it, so that the words for the object get `OBJECT_WEIGHT` in `weights`, and all others 1.
 
     Args:
         processor ([`ProcessorMixin`]): The model's processor, with a chat template.
@@ -173,15 +191,20 @@ class ExplanationCollator:
         images = [[example["image"]] for example in examples]
         batch = dict(self.processor(images=images, text=prompts, padding=True, return_tensors="pt"))
         # Apart from each other, as in generation, where no token reaches over the border.
-        tokens = self.processor.tokenizer(answers, add_special_tokens=False)["input_ids"]
-        input_ids, labels = [], []
-        for prompt, mask, answer in zip(batch["input_ids"], batch["attention_mask"], tokens, strict=True):
-            question, reply = prompt[mask.bool()], torch.tensor([*answer, self.end])
+        encoded = self.processor.tokenizer(answers, add_special_tokens=False, return_offsets_mapping=True)
+        input_ids, labels, weights = [], [], []
+        for row, example in enumerate(examples):
+            question = batch["input_ids"][row][batch["attention_mask"][row].bool()]
+            reply = torch.tensor([*encoded["input_ids"][row], self.end])
             input_ids.append(torch.cat([question, reply]))
             labels.append(torch.cat([torch.full_like(question, -100), reply]))
+            spans = encoded["offset_mapping"][row]
+            weights.append(torch.ones(len(question) + len(reply)))
+            weights[-1][len(question) : -1] = _weights(answers[row], spans, example["category"])
         pad = self.processor.tokenizer.pad_token_id
         lengths = torch.tensor([len(row) for row in input_ids])
         batch["input_ids"] = pad_sequence(input_ids, batch_first=True, padding_value=pad)
+        batch["weights"] = pad_sequence(weights, batch_first=True)
         batch["labels"] = pad_sequence(labels, batch_first=True, padding_value=-100)
         batch["attention_mask"] = (torch.arange(int(lengths.max())) < lengths[:, None]).long()
         return batch

@@ -67,7 +67,7 @@ TEXT_CONFIG = {
 }
 PERCEIVER_CONFIG = {
     "resampler_n_latents": 8,
-    "resampler_depth": 2,
+    "resampler_depth": 1,
     "resampler_n_heads": 6,
     "resampler_head_dim": 32,
     "num_key_value_heads": 6,
@@ -242,9 +242,10 @@ def create_model(
     model = Idefics2ForConditionalGeneration(config)
     # Faster on a CPU than fused attention, for texts as short as these.
     model.set_attn_implementation("eager")
-    # They start as ones, and as long as all are the same each gets the same gradient.
+    # They start as ones, and as long as all are the same each gets the same gradient. As small numbers they would
+    # vanish beside what all images have in common.
     connector: Any = model.get_submodule(CONNECTOR)
-    nn.init.normal_(connector.perceiver_resampler.latents, std=0.02)
+    nn.init.normal_(connector.perceiver_resampler.latents, std=1.0)
     set_vision_tower(model, tower)
     model.get_submodule(VISION_TOWER).requires_grad_(not arguments.freeze_vision_tower)
     return model, processor
@@ -365,7 +366,21 @@ class GroupedSampler(torch.utils.data.Sampler[int]):
 
 
 class ExplainerTrainer(Trainer):
-    """A Trainer whose batches have images with equally many artifacts, as far as possible."""
+    """A Trainer that weighs tokens, and puts images with equally many artifacts into one batch as far as possible."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over the batch
+
+    def compute_loss(  # type: ignore[override]
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs
+    ) -> Any:
+        labels, weights = inputs["labels"][:, 1:], inputs["weights"][:, 1:]
+        outputs = model(**{name: value for name, value in inputs.items() if name not in ("labels", "weights")})
+        losses = nn.functional.cross_entropy(outputs.logits[:, :-1].float().mT, labels, reduction="none")
+        weights = weights * (labels != -100)
+        loss = (weights * losses).sum() / weights.sum()
+        return (loss, outputs) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupedSampler:
         examples: Any = self.train_dataset

@@ -108,36 +108,43 @@ def page() -> gr.Blocks:
         )
         with gr.Tab("One image"):
             with gr.Row():
-                with gr.Column():
-                    # A file, not gr.Image, so that a broken one reaches our own message.
-                    source = gr.File(label="Image", type="filepath", file_types=["image"])
-                    button = gr.Button("Judge", variant="primary")
+                inputs = gr.Column()
                 with gr.Column():
                     verdict = gr.Markdown()
                     # Without label and buttons, which would hide what is written at the top of the picture.
                     picture = gr.Image(label="What was found", show_label=False, buttons=[], interactive=False)
+                    # In pixels, so that on a narrow screen the table scrolls and does not break words.
                     table = gr.Dataframe(
                         headers=ARTIFACT_COLUMNS,
-                        column_widths=["34%", "18%", "20%", "28%"],
+                        column_widths=["180px", "70px", "100px", "240px"],
                         label="Artifacts",
                         wrap=True,
                     )
                     with gr.Accordion("JSON", open=False):
                         answer = gr.JSON()
-            results = [verdict, picture, table, answer]
-            if examples:
-                gr.Examples(examples, source, results, judge, run_on_click=True, cache_examples=False)
+                results = [verdict, picture, table, answer]
+                with inputs:
+                    # A file, not gr.Image, so that a broken one reaches our own message.
+                    source = gr.File(label="Image", type="filepath", file_types=["image"])
+                    button = gr.Button("Judge", variant="primary")
+                    if examples:
+                        gr.Examples(examples, source, results, judge, run_on_click=True, cache_examples=False)
         with gr.Tab("Many images"):
             sources = gr.File(label="Images", type="filepath", file_types=["image"], file_count="multiple")
             batch_button = gr.Button("Judge all", variant="primary")
             batch_table = gr.Dataframe(
-                headers=BATCH_COLUMNS, column_widths=["20%", "15%", "15%", "25%", "25%"], label="Verdicts", wrap=True
+                headers=BATCH_COLUMNS,
+                column_widths=["220px", "110px", "130px", "380px", "360px"],
+                label="Verdicts",
+                wrap=True,
             )
             download = gr.File(label="As CSV", interactive=False)
         if not os.path.isdir(MODEL):
             gr.Markdown(f"Model: [{MODEL}](https://huggingface.co/{MODEL})")
-        button.click(judge, source, results, api_name="judge")
-        source.upload(judge, source, results, api_visibility="private")
+        button.click(judge, source, results, show_progress_on=verdict, api_name="judge")
+        source.upload(judge, source, results, show_progress_on=verdict, api_visibility="private")
+        # So that the verdict on a file does not stand beside the next one, which may fail.
+        source.clear(lambda: [None] * len(results), None, results, api_visibility="private")
         batch_button.click(judge_many, sources, [batch_table, download], api_name="judge_many")
     return blocks
 
