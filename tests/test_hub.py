@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from huggingface_hub import DatasetCard, HfApi, ModelCard, constants, hf_hub_download, snapshot_download
+from huggingface_hub import DatasetCard, HfApi, ModelCard, constants, hf_api, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from transformers import pipeline
 from typer.testing import CliRunner
@@ -64,6 +64,7 @@ def client(hub, monkeypatch, tmp_path) -> HfApi:
         "HF_HUB_CACHE": str(tmp_path / "cache"),
     }.items():
         monkeypatch.setattr(constants, name, value)
+    monkeypatch.setattr(hf_api.api, "endpoint", hub.url)  # that of create_repo and the like, made at import
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     return HfApi()
 

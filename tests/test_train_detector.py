@@ -252,11 +252,10 @@ def test_a_recipe_with_an_unknown_field_and_a_run_without_data_raise(tmp_path):
         parse_arguments(["--output_dir", str(tmp_path), "--use_cpu"])
 
 
-def test_shipped_recipes_parse():
-    recipes = list((Path(__file__).parent.parent / "training" / "recipes").glob("*.json"))
-    assert recipes
-    for recipe in recipes:
-        parse_arguments([str(recipe), "--train_data", "a", "--output_dir", "b", "--use_cpu"])
+@pytest.mark.parametrize("name", ["cifake", "general", "seed"])
+def test_shipped_recipes_parse(name):
+    recipe = Path(__file__).parent.parent / "training" / "recipes" / f"{name}.json"
+    parse_arguments([str(recipe), "--train_data", "a", "--output_dir", "b", "--use_cpu"])
 
 
 def test_generators_left_out_and_copies_of_validation_images_are_in_no_group(parquet, synthetic_rows, tmp_path):
