@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .places import blur, detail, edges, luminance, noise, offsets, region, texture, thing, unit
+from .places import blur, detail, edges, luminance, noise, offsets, position_along, region, texture, thing, unit
 from .registry import Changed, operator
 
 
@@ -71,9 +71,8 @@ def recolor_part(image: NDArray, severity: float, rng: np.random.Generator) -> C
     mask = thing(image, rng)
     if mask is None:
         return None
-    rows, columns = offsets(image, 0, 0)
     angle = rng.uniform(0, 2 * np.pi)
-    along = rows * np.sin(angle) + columns * np.cos(angle) + noise(image, 4 * unit(image), rng) * unit(image)
+    along = position_along(image, angle) + noise(image, 4 * unit(image), rng) * unit(image)
     part = mask & (along > np.quantile(along[mask], rng.uniform(0.4, 0.6)))
     tint = direction(rng.uniform(0, 2 * np.pi))
     return image + (0.05 + 0.2 * severity) * (tint @ _TO_RGB.T), part.astype(float)

@@ -72,6 +72,12 @@ def offsets(image: NDArray, row: float, column: float) -> tuple[NDArray, NDArray
     return rows - row, columns - column
 
 
+def position_along(image: NDArray, angle: float) -> NDArray:
+    """Distance in pixels from the top left corner along a direction, of shape `(height, width)`; 0 is to the right."""
+    rows, columns = offsets(image, 0, 0)
+    return rows * np.sin(angle) + columns * np.cos(angle)
+
+
 def region(
     score: NDArray,
     rng: np.random.Generator,

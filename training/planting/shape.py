@@ -12,6 +12,7 @@ from .places import (
     luminance,
     noise,
     offsets,
+    position_along,
     region,
     sample,
     signed_distance,
@@ -160,10 +161,16 @@ def spike_outline(image: NDArray, severity: float, rng: np.random.Generator) -> 
 
 def _end(image: NDArray, mask: NDArray, severity: float, angle: float) -> NDArray:
     """What an object has beyond a straight line across it, with its soft border."""
-    rows, columns = offsets(image, 0, 0)
-    along = rows * np.sin(angle) + columns * np.cos(angle)
+    along = position_along(image, angle)
     end = mask & (along > np.quantile(along[mask], 0.9 - 0.45 * severity))
     return ndimage.binary_dilation(end, iterations=max(1, round(2 * unit(image)))) & ~(mask & ~end)
+
+
+def _moved(image: NDArray, mask: NDArray, length: float, angle: float) -> tuple[NDArray, NDArray]:
+    """The image moved by `length` pixels, and where in it a part of the image then is, as weights in [0, 1]."""
+    rows, columns = offsets(image, length * np.sin(angle), length * np.cos(angle))
+    inside = (rows >= 0) & (columns >= 0) & (rows < mask.shape[0]) & (columns < mask.shape[1])
+    return sample(image, rows, columns), sample(mask[..., None].astype(float), rows, columns)[..., 0] * inside
 
 
 def _background(image: NDArray, mask: NDArray) -> NDArray:
@@ -211,10 +218,8 @@ def shifted_copy(image: NDArray, severity: float, rng: np.random.Generator) -> C
     if mask is None:
         return None
     angle, length = rng.uniform(0, 2 * np.pi), max(4 * unit(image), rng.uniform(0.35, 0.7) * np.sqrt(mask.sum()))
-    rows, columns = offsets(image, length * np.sin(angle), length * np.cos(angle))
-    moved = sample(mask[..., None].astype(float), rows, columns)[..., 0]
-    inside = (rows >= 0) & (columns >= 0) & (rows < mask.shape[0]) & (columns < mask.shape[1])
-    return sample(image, rows, columns), moved * inside * (0.2 + 0.5 * severity)
+    copy, weight = _moved(image, mask, length, angle)
+    return copy, weight * (0.2 + 0.5 * severity)
 
 
 @operator(GHOST, "evaluation")
@@ -262,15 +267,13 @@ def push_end_away(image: NDArray, severity: float, rng: np.random.Generator) -> 
     if mask is None:
         return None
     angle = rng.uniform(0, 2 * np.pi)
-    rows, columns = offsets(image, 0, 0)
-    along = rows * np.sin(angle) + columns * np.cos(angle)
+    along = position_along(image, angle)
     end = mask & (along > np.quantile(along[mask], rng.uniform(0.55, 0.75)))
     length = (1.2 + 2.6 * severity) * unit(image)
-    rows, columns = rows - length * np.sin(angle), columns - length * np.cos(angle)
-    inside = (rows >= 0) & (columns >= 0) & (rows < mask.shape[0]) & (columns < mask.shape[1])
-    arrived = inside & (sample(end[..., None].astype(float), rows, columns)[..., 0] > 0.5)
+    copy, weight = _moved(image, end, length, angle)
+    arrived = weight > 0.5
     left = ndimage.binary_dilation(end, iterations=max(1, round(unit(image)))) & ~(mask & ~end)
-    changed = np.where(arrived[..., None], sample(image, rows, columns), _background(image, mask))
+    changed = np.where(arrived[..., None], copy, _background(image, mask))
     return changed, (arrived | left).astype(float)
 
 
@@ -281,8 +284,7 @@ def sever_part(image: NDArray, severity: float, rng: np.random.Generator) -> Cha
     if mask is None:
         return None
     angle = rng.uniform(0, 2 * np.pi)
-    rows, columns = offsets(image, 0, 0)
-    along = rows * np.sin(angle) + columns * np.cos(angle)
+    along = position_along(image, angle)
     beside = abs(along - np.quantile(along[mask], rng.uniform(0.25, 0.4)))
     gap = ndimage.binary_dilation(mask, iterations=max(1, round(unit(image)))) & (
         beside < (0.6 + 1.8 * severity) * unit(image)

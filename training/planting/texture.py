@@ -4,7 +4,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .places import detail, edges, luminance, noise, offsets, pixel, region, sample, spread, texture, thing, unit
+from .places import (
+    detail,
+    edges,
+    luminance,
+    noise,
+    offsets,
+    pixel,
+    position_along,
+    region,
+    sample,
+    spread,
+    texture,
+    thing,
+    unit,
+)
 from .registry import Changed, operator
 
 
@@ -246,12 +260,10 @@ def step_blocks(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
 @operator(FREQUENCY, "training", is_global=True)
 def add_gratings(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Two oblique sine gratings: single peaks in the spectrum."""
-    rows, columns = offsets(image, 0, 0)
     pattern = np.zeros(image.shape[:2])
     for angle in rng.uniform(0, np.pi) + np.array([0, np.pi * rng.uniform(0.3, 0.5)]):
         frequency = rng.uniform(0.22, 0.36) / pixel(image)
-        along = rows * np.sin(angle) + columns * np.cos(angle)
-        pattern += np.sin(2 * np.pi * (frequency * along + rng.random()))
+        pattern += np.sin(2 * np.pi * (frequency * position_along(image, angle) + rng.random()))
     return image + ((0.015 + 0.07 * severity) * pattern)[..., None], None
 
 
