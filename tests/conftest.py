@@ -31,6 +31,22 @@ runpy.run_path("app.py", run_name="__main__")
 """
 
 
+def run_until_killed(command: str, arguments: list[str]) -> int:
+    """Runs a training of [`tellsign.training`] that is killed after its seventh step; returns its exit status."""
+    code = f"""
+import os, signal
+from tellsign.training import averaging, {command}
+class Kill(averaging.WeightAveraging):
+    def on_step_end(self, args, state, control, **kwargs):
+        super().on_step_end(args, state, control, **kwargs)
+        if state.global_step == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+{command}.WeightAveraging = Kill
+{command}.main({arguments!r})
+"""
+    return subprocess.run([sys.executable, "-c", code]).returncode
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)

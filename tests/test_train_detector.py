@@ -26,7 +26,7 @@ from tellsign.training.train_detector import (
     parse_arguments,
     stream_images,
 )
-from tests.conftest import TINY
+from tests.conftest import TINY, run_until_killed
 
 
 def options(parquet: str, output_dir: Path, **changes) -> list[str]:
@@ -138,18 +138,7 @@ def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(imag
     main(options(imagefolder, tmp_path / "whole", **changes))
     killed = options(imagefolder, tmp_path / "killed", **changes)
     # 4 steps are an epoch: the kill comes within the second, after a checkpoint at step 4 or 6.
-    code = f"""
-import os, signal
-from tellsign.training import averaging, train_detector
-class Kill(averaging.WeightAveraging):
-    def on_step_end(self, args, state, control, **kwargs):
-        super().on_step_end(args, state, control, **kwargs)
-        if state.global_step == 7:
-            os.kill(os.getpid(), signal.SIGKILL)
-train_detector.WeightAveraging = Kill
-train_detector.main({killed!r})
-"""
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert run_until_killed("train_detector", killed) == -signal.SIGKILL
     assert not (tmp_path / "killed" / "model.safetensors").exists()
     main(killed)
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")

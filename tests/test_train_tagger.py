@@ -1,8 +1,6 @@
 import io
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,7 @@ from tellsign.training.planted_pool import NOTHING, UNKNOWN, PlantedBatches, cac
 from tellsign.training.planting import plantable, planted_images
 from tellsign.training.tagger_initialization import initialize_vision_tower
 from tellsign.training.train_tagger import main, parse_arguments, spellings, train_tokenizer
+from tests.conftest import run_until_killed
 from tests.test_modeling_artifact_siglip import TINY_TOWER, make_tagger_model
 
 
@@ -100,18 +99,7 @@ def test_training_lowers_every_loss(textured, tmp_path):
 def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(textured, tmp_path):
     main(options(textured, tmp_path / "whole"))
     killed = options(textured, tmp_path / "killed")
-    code = f"""
-import os, signal
-from tellsign.training import averaging, train_tagger
-class Kill(averaging.WeightAveraging):
-    def on_step_end(self, args, state, control, **kwargs):
-        super().on_step_end(args, state, control, **kwargs)
-        if state.global_step == 7:
-            os.kill(os.getpid(), signal.SIGKILL)
-train_tagger.WeightAveraging = Kill
-train_tagger.main({killed!r})
-"""
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert run_until_killed("train_tagger", killed) == -signal.SIGKILL
     assert not (tmp_path / "killed" / "model.safetensors").exists()
     main(killed)
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))

@@ -95,8 +95,8 @@ def refresh_statistics(
         update_bn((augmentation(torch.as_tensor(batch["pixel_values"]).to(device)) for batch in drawn), model)
 
 
-def last_complete_checkpoint(output_dir: str) -> str | None:
-    """The newest checkpoint of a run that was written to its end: the average is the last file of each."""
-    finished = Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{AVERAGE_NAME}")
+def last_complete_checkpoint(output_dir: str, last_file: str = AVERAGE_NAME) -> str | None:
+    """The newest checkpoint of a run that was written to its end: it has the file that is the last of each."""
+    finished = Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{last_file}")
     folders = sorted((file.parent for file in finished), key=lambda folder: int(folder.name.rsplit("-", 1)[1]))
     return str(folders[-1]) if folders else None

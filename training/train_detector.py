@@ -18,7 +18,6 @@ from torch import nn
 from transformers import (
     AutoImageProcessor,
     EvalPrediction,
-    HfArgumentParser,
     Trainer,
     TrainingArguments,
     default_data_collator,
@@ -30,6 +29,7 @@ from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqIma
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.model_card import card_of_folder, hyperparameters
 from tellsign.training.adversarial import ProjectedGradientDescent
+from tellsign.training.arguments import parse_recipe, without_folders
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint, refresh_statistics
 from tellsign.training.calibration import fit_temperature, fit_thresholds
 from tellsign.training.data import (
@@ -105,28 +105,16 @@ class DataArguments:
 
 
 def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
-    """Parses a command line. If it begins with a JSON file, that gives the defaults of what follows.
+    """Parses a command line, see [`parse_recipe`].
 
     Raises:
         ValueError: If the file has a field that no argument has, or no training data are given.
     """
-    argument_types: Any = (ModelArguments, DataArguments, TrainingArguments)
-    parser = HfArgumentParser(argument_types)
-    if arguments and arguments[0].endswith(".json"):
-        with open(arguments[0], encoding="utf-8") as file:
-            recipe = json.load(file)
-        unknown = set(recipe) - {action.dest for action in parser._actions}
-        if unknown:
-            raise ValueError(f"{arguments[0]}: no argument is called {', '.join(sorted(unknown))}")
-        parser.set_defaults(**recipe)
-        arguments = arguments[1:]
-    model_args, data_args, training_args = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
+    model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
     if training_args.load_best_model_at_end:
         raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
-    if training_args.save_total_limit == 1:
-        raise ValueError("--save_total_limit: a run can only resume safely if at least 2 checkpoints are kept")
     return model_args, data_args, training_args
 
 
@@ -247,16 +235,13 @@ class DetectorTrainer(Trainer):
 
 def recipe(model_args: ModelArguments, data_args: DataArguments, training_args: TrainingArguments) -> dict[str, Any]:
     """What a run was made with, as a card needs it: of local files the names alone."""
-
-    def named(sources: str | None) -> str | None:
-        return sources and "+".join(Path(name).name if Path(name).exists() else name for name in sources.split("+"))
-
+    start = model_args.model_name_or_path
     return (
         asdict(model_args)
         | asdict(data_args)
         | {
-            "model_name_or_path": named(model_args.model_name_or_path),
-            "train_data": [named(group) for group in data_args.train_data],
+            "model_name_or_path": start and without_folders(start),
+            "train_data": [without_folders(group) for group in data_args.train_data],
         }
         | hyperparameters(training_args.to_dict())
     )

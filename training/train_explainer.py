@@ -24,7 +24,6 @@ from transformers import (
     AutoModel,
     AutoProcessor,
     BitsAndBytesConfig,
-    HfArgumentParser,
     Idefics2Config,
     Idefics2ForConditionalGeneration,
     Idefics2ImageProcessor,
@@ -37,12 +36,13 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.hub_cards.model_card import card_of_folder, hyperparameters
 from tellsign.pipelines.explainer import QUESTION, answer_text
 from tellsign.training import train_tagger
+from tellsign.training.arguments import parse_recipe, without_folders
+from tellsign.training.averaging import last_complete_checkpoint
 from tellsign.training.explanation_examples import AnnotatedImages, ExplanationCollator, PlantedExplanations
 from tellsign.training.explanation_sentences import explanation_sentence
 from tellsign.training.optimizer import muon_with_adamw
@@ -121,29 +121,18 @@ class DataArguments:
 
 
 def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
-    """Parses a command line. If it begins with a JSON file, that gives the defaults of what follows.
+    """Parses a command line, see [`parse_recipe`].
 
     Raises:
         ValueError: If the file has a field that no argument has, or arguments are missing or contradict the method.
     """
-    argument_types: Any = (ModelArguments, DataArguments, TrainingArguments)
-    parser = HfArgumentParser(argument_types)
-    if arguments and arguments[0].endswith(".json"):
-        recipe = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-        unknown = set(recipe) - {action.dest for action in parser._actions}
-        if unknown:
-            raise ValueError(f"{arguments[0]}: no argument is called {', '.join(sorted(unknown))}")
-        parser.set_defaults(**recipe)
-        arguments = arguments[1:]
-    model_args, data_args, training_args = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
+    model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if not data_args.train_data and not data_args.annotated_data:
         raise ValueError("--train_data, --annotated_data: name at least one source of images")
     if not model_args.model_name_or_path and not model_args.vision_tower:
         raise ValueError("--vision_tower: a new model needs one; or name a --model_name_or_path to adapt")
     if not model_args.model_name_or_path and model_args.load_in_4bit:
         raise ValueError("--load_in_4bit: only for an adapter of a --model_name_or_path")
-    if training_args.save_total_limit == 1:
-        raise ValueError("--save_total_limit: a run can only resume safely if at least 2 checkpoints are kept")
     return model_args, data_args, training_args
 
 
@@ -325,13 +314,6 @@ def load_examples(
     return ConcatDataset(examples), planted, sorted(set(categories.values()))
 
 
-def last_complete_checkpoint(output_dir: Path) -> str | None:
-    """The newest checkpoint of a run that was written to its end: the Trainer's state is the last file of each."""
-    finished = output_dir.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{TRAINER_STATE_NAME}")
-    folders = sorted((file.parent for file in finished), key=lambda folder: int(folder.name.rsplit("-", 1)[1]))
-    return str(folders[-1]) if folders else None
-
-
 class GroupedSampler(torch.utils.data.Sampler[int]):
     """Draws every example once, in random order but for batches of like length; the same again in the same epoch.
 
@@ -413,7 +395,8 @@ def main(arguments: list[str] | None = None) -> None:
         processing_class=processor,
         optimizers=(optimizer, None),
     )
-    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(output_dir)
+    # Without an average of the weights, the state of the Trainer is what a checkpoint has last.
+    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(output_dir), TRAINER_STATE_NAME)
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
@@ -431,7 +414,7 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         model.save_pretrained(output_dir)
     processor.save_pretrained(output_dir)
-    sources = [Path(source).name for source in (*data_args.train_data, *data_args.annotated_data)]
+    sources = [without_folders(source) for source in (*data_args.train_data, *data_args.annotated_data)]
     training = asdict(model_args) | {"train_data": sources} | hyperparameters(training_args.to_dict())
     (output_dir / "training.json").write_text(json.dumps(training, indent=2) + "\n")
     if not is_new:

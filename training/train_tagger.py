@@ -20,7 +20,6 @@ from torch import nn
 from tqdm.auto import tqdm
 from transformers import (
     EvalPrediction,
-    HfArgumentParser,
     PreTrainedTokenizerFast,
     SiglipImageProcessor,
     SiglipProcessor,
@@ -31,6 +30,7 @@ from transformers import (
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
+from tellsign.training.arguments import parse_recipe
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
 from tellsign.training.data import LABELS, categories_of, drop_duplicates, hold_out, load_sources, whole_batch
 from tellsign.training.optimizer import muon_with_adamw
@@ -81,29 +81,18 @@ class DataArguments:
 
 
 def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
-    """Parses a command line. If it begins with a JSON file, that gives the defaults of what follows.
+    """Parses a command line, see [`parse_recipe`].
 
     Raises:
         ValueError: If the file has a field that no argument has, or arguments are missing or contradict the method.
     """
-    argument_types: Any = (ModelArguments, DataArguments, TrainingArguments)
-    parser = HfArgumentParser(argument_types)
-    if arguments and arguments[0].endswith(".json"):
-        recipe = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-        unknown = set(recipe) - {action.dest for action in parser._actions}
-        if unknown:
-            raise ValueError(f"{arguments[0]}: no argument is called {', '.join(sorted(unknown))}")
-        parser.set_defaults(**recipe)
-        arguments = arguments[1:]
-    model_args, data_args, training_args = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
+    model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
     if data_args.copies < 1:
         raise ValueError(f"--copies={data_args.copies}: each real image must be used at least once")
     if training_args.load_best_model_at_end:
         raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
-    if training_args.save_total_limit == 1:
-        raise ValueError("--save_total_limit: a run can only resume safely if at least 2 checkpoints are kept")
     return model_args, data_args, training_args
 
 
