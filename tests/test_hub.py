@@ -14,6 +14,7 @@ import pytest
 from huggingface_hub import DatasetCard, HfApi, ModelCard, constants, hf_api, hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from transformers import pipeline
+from transformers.utils import hub as transformers_hub
 from typer.testing import CliRunner
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
@@ -64,7 +65,9 @@ def client(hub, monkeypatch, tmp_path) -> HfApi:
         "HF_HUB_CACHE": str(tmp_path / "cache"),
     }.items():
         monkeypatch.setattr(constants, name, value)
-    monkeypatch.setattr(hf_api.api, "endpoint", hub.url)  # that of create_repo and the like, made at import
+    # Those of create_repo and the like, and of transformers, which were made with the endpoint that there was.
+    for api in (hf_api.api, transformers_hub.hf_api()):
+        monkeypatch.setattr(api, "endpoint", hub.url)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     return HfApi()
 
