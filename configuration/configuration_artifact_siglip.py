@@ -41,7 +41,7 @@ GLOBAL_ARTIFACTS: tuple[str, ...] = (
 @auto_docstring(
     custom_intro="""
     Configuration of an [`ArtifactSiglipModel`]: SigLIP's two towers for small images, a head for real and fake and one
-    for 70 artifacts and their places.
+    for 70 artifacts and their places, perhaps with a convolutional network that shows the heads fine detail.
 
     The defaults have 3,855,248 parameters. Fields that a dictionary given as `vision_config` or `text_config` leaves
     out take these defaults, not those of SigLIP's base model.
@@ -55,6 +55,11 @@ class ArtifactSiglipConfig(SiglipConfig):
         the vision tower's `hidden_size`.
     vision_config (`SiglipVisionConfig` or `dict`, *optional*):
         The vision tower, by default 6 layers of 192 on 32x32 pixels in patches of 4.
+    detail_hidden_sizes (`list[int]`, *optional*, defaults to `[]`):
+        Channels of each stage of a residual network beside the vision tower, the first at the image's resolution,
+        each further one at half of it down to that of the patches. Without stages there is none.
+    detail_depths (`list[int]`, *optional*, defaults to `[]`):
+        Number of residual layers of each of these stages.
     artifact_labels (`list[str]`, *optional*):
         Names of the artifacts, in the order of the logits. The 70 official ones by default.
     trained_artifacts (`list[str]`, *optional*, defaults to `[]`):
@@ -125,6 +130,8 @@ class ArtifactSiglipConfig(SiglipConfig):
 
     vision_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None
+    detail_hidden_sizes: list[int] | tuple[int, ...] = ()
+    detail_depths: list[int] | tuple[int, ...] = ()
     artifact_labels: list[str] | tuple[str, ...] = tuple(artifact.name for artifact in ARTIFACTS)
     trained_artifacts: list[str] | tuple[str, ...] = ()
     global_artifacts: list[str] | tuple[str, ...] | None = None
@@ -140,6 +147,7 @@ class ArtifactSiglipConfig(SiglipConfig):
         for key, spec in self.sub_configs_defaults.items():
             if isinstance(fields := getattr(self, key), dict):
                 setattr(self, key, spec.init_kwargs | fields)
+        self.detail_hidden_sizes, self.detail_depths = list(self.detail_hidden_sizes), list(self.detail_depths)
         self.artifact_labels = list(self.artifact_labels)
         self.trained_artifacts = list(self.trained_artifacts)
         if self.global_artifacts is None:
@@ -181,6 +189,17 @@ class ArtifactSiglipConfig(SiglipConfig):
             raise ValueError(
                 f"text_config: projection_size={self.text_config.projection_size} must equal the hidden_size="
                 f"{self.vision_config.hidden_size} of vision_config"
+            )
+
+    def validate_detail(self):
+        """Check that the detail network ends at the resolution of the patches."""
+        stages, patch_size = len(self.detail_hidden_sizes), self.vision_config.patch_size
+        if len(self.detail_depths) != stages:
+            raise ValueError(f"detail_depths must hold one number for each of the {stages} detail_hidden_sizes")
+        if stages and 2 ** (stages - 1) != patch_size:
+            raise ValueError(
+                f"detail_hidden_sizes: {stages} stages end at patches of {2 ** (stages - 1)} pixels, but patch_size="
+                f"{patch_size}"
             )
 
     def validate_artifacts(self):

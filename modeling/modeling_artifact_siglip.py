@@ -19,8 +19,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import SiglipModel
+from transformers import ResNetConfig, SiglipModel
 from transformers import initialization as init
+from transformers.models.resnet.modeling_resnet import ResNetConvLayer, ResNetEncoder
 from transformers.models.siglip.modeling_siglip import SiglipOutput
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, auto_docstring
@@ -73,6 +74,27 @@ def _binary_cross_entropy(name: str, logits: torch.Tensor, targets: torch.Tensor
     return loss.masked_fill(~known, 0).sum() / known.sum().clamp(min=1)
 
 
+class DetailNetwork(nn.Module):
+    """A residual network of basic layers (He et al., 2016, arXiv 1512.03385) that starts at full resolution.
+
+    The artifacts change the finest detail, which a small transformer on whole patches learns to see only after far
+    more images than a convolutional network.
+    """
+
+    def __init__(self, num_channels: int, hidden_sizes: list[int], depths: list[int]):
+        super().__init__()
+        config = ResNetConfig(
+            embedding_size=hidden_sizes[0], hidden_sizes=hidden_sizes, depths=depths, layer_type="basic"
+        )
+        self.embedder = ResNetConvLayer(num_channels, hidden_sizes[0])
+        self.encoder = ResNetEncoder(config)
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Features of shape `(batch_size, num_patches, hidden_sizes[-1])`."""
+        features = self.encoder(self.embedder(pixel_values)).last_hidden_state
+        return features.flatten(2).transpose(1, 2)
+
+
 @auto_docstring(
     custom_intro="""
     SigLIP (arXiv 2303.15343) for small images, with heads that tell real from fake, and which artifacts are in an
@@ -80,7 +102,8 @@ def _binary_cross_entropy(name: str, logits: torch.Tensor, targets: torch.Tensor
 
     A linear layer scores each artifact in each patch. Its score for the image is that of another linear layer on the
     pooled output plus a smooth maximum of the patches' scores, the logarithm of their mean exponential (Pinheiro and
-    Collobert, 2015, arXiv 1411.6228). `vision_model` is a [`SiglipVisionModel`] that saves on its own.
+    Collobert, 2015, arXiv 1411.6228). With `config.detail_hidden_sizes` these layers also see what a residual network
+    makes of each patch, and its mean. `vision_model` is a [`SiglipVisionModel`] that saves on its own.
     """
 )
 class ArtifactSiglipModel(SiglipModel):
@@ -90,7 +113,13 @@ class ArtifactSiglipModel(SiglipModel):
 
     def __init__(self, config: ArtifactSiglipConfig):
         super().__init__(config)
-        hidden_size, num_artifacts = self.vision_model.config.hidden_size, len(config.artifact_labels)
+        self.detail_network = None
+        if config.detail_hidden_sizes:
+            self.detail_network = DetailNetwork(
+                self.vision_model.config.num_channels, config.detail_hidden_sizes, config.detail_depths
+            )
+        hidden_size = sum([self.vision_model.config.hidden_size, *config.detail_hidden_sizes[-1:]])
+        num_artifacts = len(config.artifact_labels)
         self.classifier = nn.Linear(hidden_size, len(config.id2label or {}))
         self.artifact_classifier = nn.Linear(hidden_size, num_artifacts)
         self.patch_classifier = nn.Linear(hidden_size, num_artifacts)
@@ -157,12 +186,15 @@ class ArtifactSiglipModel(SiglipModel):
         """
         grid = self._grid_of(pixel_values, interpolate_pos_encoding)
         vision_outputs = self.get_image_features(pixel_values, interpolate_pos_encoding, **kwargs)
-        pooled = vision_outputs.pooler_output
-        patch_logits = self.patch_classifier(vision_outputs.last_hidden_state).transpose(1, 2).unflatten(2, grid)
+        patches, whole = vision_outputs.last_hidden_state, vision_outputs.pooler_output
+        image_embeds = nn.functional.normalize(whole, dim=-1)
+        if self.detail_network is not None:
+            details = self.detail_network(pixel_values)
+            patches, whole = torch.cat([patches, details], dim=2), torch.cat([whole, details.mean(1)], dim=1)
+        patch_logits = self.patch_classifier(patches).transpose(1, 2).unflatten(2, grid)
         smooth_maximum = patch_logits.float().flatten(2).logsumexp(2) - math.log(grid[0] * grid[1])
-        artifact_logits = self.artifact_classifier(pooled) + smooth_maximum.to(pooled.dtype)
-        logits = self.classifier(pooled)
-        image_embeds = nn.functional.normalize(pooled, dim=-1)
+        artifact_logits = self.artifact_classifier(whole) + smooth_maximum.to(whole.dtype)
+        logits = self.classifier(whole)
 
         text_outputs: Any = None
         text_embeds = logits_per_image = logits_per_text = None

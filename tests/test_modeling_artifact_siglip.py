@@ -20,6 +20,7 @@ from tellsign.training.train_tagger import train_tokenizer
 
 
 TINY_TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+TINY_DETAIL = {"detail_hidden_sizes": [4, 4, 8], "detail_depths": [1, 1, 1]}
 LABELS = ["noise", "blur", "ghosts", "grading"]
 
 
@@ -28,7 +29,7 @@ def make_tagger_model(**fields) -> ArtifactSiglipModel:
     config = ArtifactSiglipConfig(
         vision_config=TINY_TOWER,
         text_config=TINY_TOWER | {"projection_size": 16},
-        **({"artifact_labels": LABELS} | fields),
+        **({"artifact_labels": LABELS} | TINY_DETAIL | fields),
     )
     model = ArtifactSiglipModel(config)
     for layer in (model.classifier, model.artifact_classifier, model.patch_classifier):
@@ -74,17 +75,32 @@ def inputs() -> dict[str, torch.Tensor]:
     }
 
 
-def test_an_artifacts_score_is_that_of_the_whole_plus_the_log_mean_exponential_of_the_patches(inputs):
-    model = make_tagger_model()
+@pytest.mark.parametrize("has_detail", [True, False])
+def test_an_artifacts_score_is_that_of_the_whole_plus_the_log_mean_exponential_of_the_patches(inputs, has_detail):
+    model = make_tagger_model() if has_detail else make_tagger_model(detail_hidden_sizes=[], detail_depths=[])
     outputs = model(pixel_values=inputs["pixel_values"])
     vision = model.vision_model(inputs["pixel_values"])
-    patches = vision.last_hidden_state.detach().numpy() @ model.patch_classifier.weight.detach().numpy().T
+    patches, whole = vision.last_hidden_state.detach().numpy(), vision.pooler_output.detach().numpy()
+    if has_detail:
+        details = model.detail_network(inputs["pixel_values"]).detach().numpy()
+        patches, whole = np.concatenate([patches, details], 2), np.concatenate([whole, details.mean(1)], 1)
+    patches = patches @ model.patch_classifier.weight.detach().numpy().T
     np.testing.assert_allclose(
         outputs.patch_logits.detach().numpy(), patches.reshape(3, 8, 8, 4).transpose(0, 3, 1, 2), atol=1e-5
     )
-    whole = vision.pooler_output.detach().numpy() @ model.artifact_classifier.weight.detach().numpy().T
+    whole = whole @ model.artifact_classifier.weight.detach().numpy().T
     expected = whole + np.log(np.exp(patches.astype(np.float64)).mean(axis=1))
     np.testing.assert_allclose(outputs.artifact_logits.detach().numpy(), expected, atol=1e-5)
+
+
+def test_details_are_those_of_the_patch_and_what_is_near_it(inputs):
+    network = make_tagger_model().detail_network
+    images = inputs["pixel_values"]
+    changed = images.clone()
+    changed[:, :, :4, 28:] += 1
+    rows, columns = (network(images) != network(changed)).any(2).any(0).view(8, 8).nonzero().T.tolist()
+    assert (0, 7) in zip(rows, columns, strict=True)
+    assert max(rows) <= 3 and min(columns) >= 4
 
 
 def test_each_loss_equals_its_definition_and_their_weighted_sum_is_the_loss(inputs):
@@ -128,7 +144,7 @@ def test_with_the_weights_of_a_siglip_pairs_of_image_and_text_have_its_logits_an
     model = make_tagger_model()
     siglip = SiglipModel(model.config).eval()
     missing, unexpected = siglip.load_state_dict(model.state_dict(), strict=False)
-    assert not missing and all("classifier" in name for name in unexpected)
+    assert not missing and all("classifier" in name or name.startswith("detail_network.") for name in unexpected)
     pairs = {"pixel_values": inputs["pixel_values"], "input_ids": inputs["input_ids"][:3], "return_loss": True}
     ours, theirs = model(**pairs), siglip(**pairs)
     torch.testing.assert_close(ours.logits_per_image, theirs.logits_per_image)

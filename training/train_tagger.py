@@ -17,6 +17,7 @@ from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import nn
+from torch.optim.swa_utils import update_bn
 from tqdm.auto import tqdm
 from transformers import (
     EvalPrediction,
@@ -210,6 +211,7 @@ class TaggerTrainer(Trainer):
         mirrored = torch.rand(len(categories), 1, 1, 1) < 0.5
         for name in ("pixel_values", "artifact_masks"):
             inputs[name] = torch.where(mirrored.to(inputs[name].device), inputs[name].flip(-1), inputs[name])
+        inputs["pixel_values"] = inputs["pixel_values"].contiguous(memory_format=torch.channels_last)
         known = torch.arange(len(self.texts) - len(self.columns), device=categories.device)
         shown = (categories[:, None] == known).long()
         shown = shown.masked_fill(categories[:, None] == UNKNOWN, UNKNOWN)
@@ -346,6 +348,8 @@ def main(arguments: list[str] | None = None) -> None:
     train_images, eval_images = (
         PlantedBatches(images, processor.image_processor, columns, len(config.artifact_labels)) for images in tensors
     )
+    model.to(memory_format=torch.channels_last)
+    set_seed(seed)  # making the images draws random numbers, reading them does not
     first = torch.randperm(len(train_images))[:10_000]
     initialize_vision_tower(model, train_images.__getitems__(first)["pixel_values"])
 
@@ -375,11 +379,16 @@ def main(arguments: list[str] | None = None) -> None:
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
 
-    # The weights are saved in half precision; what is calibrated is what will be loaded.
+    # The weights, averaged before, are saved in half precision; what is calibrated is what will be loaded.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(parameter.half())
+    if model.detail_network is not None:
+        drawn = first.split(training_args.train_batch_size)
+        batches = (train_images.__getitems__(batch)["pixel_values"] for batch in drawn)
+        update_bn(batches, model.detail_network, model.device)
+    weights = {
+        name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()
+    }
+    model.load_state_dict(weights)
     scores = {f"eval_{name}": value for name, value in calibrate(model, eval_images, columns).items()}
     trainer.save_metrics("eval", scores)
     artifacts = scores.pop("eval_artifacts")
@@ -387,7 +396,7 @@ def main(arguments: list[str] | None = None) -> None:
     print("Switched off:", "; ".join(name for name, entry in artifacts.items() if not entry["on"]) or "none")
     trainer.save_state()
     # The configuration keeps dtype float32, which is what from_pretrained converts to.
-    model.save_pretrained(output_dir, state_dict={name: value.half() for name, value in model.state_dict().items()})
+    model.save_pretrained(output_dir, state_dict=weights)
     processor.save_pretrained(output_dir)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from datasets import Array3D, Dataset, Features, IterableDataset, Value, interleave_datasets
 from PIL import Image as PILImage
-from PIL import ImageFilter
+from PIL import ImageEnhance, ImageFilter
 from transformers import BaseImageProcessor, TrainerCallback
 from transformers.utils import logging
 
@@ -37,14 +37,25 @@ def _resize(image: PILImage.Image, size: tuple[int, int], rng: np.random.Generat
     return image.resize(size, resampler)
 
 
+def _disturb(image: PILImage.Image, rng: np.random.Generator) -> PILImage.Image:
+    """The image with another brightness, contrast or saturation, or with noise."""
+    enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
+    choice = int(rng.integers(len(enhancers) + 1))
+    if choice < len(enhancers):
+        return enhancers[choice](image).enhance(rng.uniform(0.3, 1.7))
+    pixels = np.asarray(image) + rng.normal(0, rng.uniform(2, 20), (image.height, image.width, 3))
+    return PILImage.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
+
+
 def random_view(image: PILImage.Image, image_size: int, rng: np.random.Generator) -> np.ndarray:
     """Cuts a random part out of an image and brings it to a square by a random way of storing and resizing.
 
     Half of the views hold as much of the image as a random aspect ratio between 3:4 and 4:3 allows, the others a part
     whose side is drawn log-uniformly. Then, in random order, the part is resized by a random resampler (perhaps over
-    a size in between) and perhaps stored as JPEG or WebP of a random quality. Half of the views end as JPEG of quality
-    75, 4:2:0, a quarter as they are, a quarter in another random encoding. An image that has the wanted size already
-    is in half of the cases only encoded.
+    a size in between) and perhaps stored as JPEG or WebP of a random quality. A quarter of the views get another
+    brightness, contrast or saturation, or noise. Half of the views end as JPEG of quality 75, 4:2:0, a quarter as they
+    are, a quarter in another random encoding. An image that has the wanted size already is in half of the cases
+    neither cut nor resized.
 
     Nothing of it depends on the class. Images are first brought to at most five times the wanted size, so that the
     original's size shows in the views as little as can be.
@@ -72,6 +83,8 @@ def random_view(image: PILImage.Image, image_size: int, rng: np.random.Generator
         image = _resize(image, target, rng)
         if not stored_first and rng.random() < 0.5:
             image = _recode(image, rng)
+    if rng.random() < 0.25:
+        image = _disturb(image, rng)
     ending = rng.random()
     if ending < 0.5:
         image = PILImage.open(io.BytesIO(encode_uniformly(image)))
