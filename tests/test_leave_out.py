@@ -71,3 +71,13 @@ def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources,
     first = capsys.readouterr().out
     main(sources, tmp_path / "runs", training, folds=2, pool_below=2, resamples=10)
     assert len(seen) == 2 and capsys.readouterr().out.endswith(first[-500:])
+    with pytest.raises(ValueError, match="fold-0 is of a run with other arguments"):
+        main(sources, tmp_path / "runs", [*training, "--seed", "1"], folds=2)
+
+
+def test_a_start_that_saw_the_sources_is_refused(sources, tmp_path):
+    recipe = {"train_data": ["cifake.parquet", "cameras.parquet+sources.parquet"]}
+    (tmp_path / "training.json").write_text(json.dumps(recipe))
+    training = ["--train_data", "a.parquet", "--model_name_or_path", str(tmp_path)]
+    with pytest.raises(ValueError, match="was trained on sources.parquet: what it saw cannot be left out"):
+        main(sources, tmp_path / "runs", training)

@@ -17,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from tellsign.training import train_detector
+from tellsign.training.arguments import without_folders
 from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources
 from tellsign.training.metrics import bootstrap_intervals, classification_scores
 from tellsign.training.prediction import fake_probability, predict_logits, temperature_of, thresholds_of
@@ -165,6 +166,29 @@ def plot(folds: list[dict]) -> Figure:
     return figure
 
 
+def refuse_start_that_saw(data: Sequence[str], training: list[str]) -> None:
+    """Raises a `ValueError` if the runs would start from a checkpoint in a folder that was trained on these data."""
+    start = train_detector.parse_arguments([*training, "--output_dir", "unused"])[0].model_name_or_path
+    recipe = Path(start or "") / "training.json"
+    if start and recipe.exists():
+        groups = json.loads(recipe.read_text())["train_data"]
+        seen = {without_folders(source) for source in data} & {
+            source for group in groups for source in group.split("+")
+        }
+        if seen:
+            raise ValueError(f"{start} was trained on {', '.join(sorted(seen))}: what it saw cannot be left out")
+
+
+def claim(folder: Path, left_out: list[str], training: list[str]) -> None:
+    """Marks a folder as that of a run, and raises a `ValueError` if it is that of another one."""
+    marker, run = folder / "leave_out_run.json", json.dumps({"left_out": left_out, "training": training}, indent=2)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not marker.exists():
+        marker.write_text(run)
+    elif marker.read_text() != run:
+        raise ValueError(f"{folder} is of a run with other arguments: name another folder")
+
+
 def main(
     data: Annotated[str, typer.Argument(help="Images whose sources are left out; a.parquet+b.parquet joins two.")],
     output_dir: Annotated[Path, typer.Argument(help="Where the runs, leave_out.json and leave_out.png are written.")],
@@ -176,7 +200,11 @@ def main(
     """Trains once a fold without the sources of that fold, and scores them.
 
     Given again, the command goes on where it was stopped.
+
+    Raises:
+        ValueError: If a folder is of a run with other arguments, or the runs start from what saw the data.
     """
+    refuse_start_that_saw(data.split("+"), training)
     images = drop_duplicates(load_sources(data.split("+"), "train"))
     assignment = assign_folds(images, folds)
     generators = np.asarray(images["generator"])
@@ -184,6 +212,7 @@ def main(
     for fold in range(folds):
         left_out = [name for name, number in assignment.items() if number == fold]
         folder = output_dir / f"fold-{fold}"
+        claim(folder, left_out, training)
         if not (folder / "eval_results.json").exists():
             train_detector.main([*training, "--output_dir", str(folder), "--leave_out", *left_out])
         model = AutoModelForImageClassification.from_pretrained(folder)
