@@ -3,6 +3,9 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,6 +137,40 @@ def imagefolder(synthetic_rows, tmp_path_factory) -> str:
     return str(folder)
 
 
+@contextmanager
+def serve(space: Path, **variables: str) -> Iterator[str]:
+    """Runs a Space in a process of its own; gives its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = os.environ | {
+        "GRADIO_SERVER_PORT": port,
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_TEMP_DIR": str(space.parent / "uploads"),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    environment.pop("TELLSIGN_MODEL", None)
+    command = [sys.executable, "-c", LAUNCH, str(space)]
+    with subprocess.Popen(
+        command,
+        cwd=space,
+        env=environment | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as server:
+        printed = []
+        for line in server.stdout:
+            printed.append(line)
+            if "Running on local URL" in line:
+                break
+        else:
+            pytest.fail("".join(printed))
+        yield f"http://127.0.0.1:{port}"
+        server.terminate()
+
+
 @pytest.fixture(scope="session")
 def space_url(tmp_path_factory):
     """Address of the Space of a tiny detector, which calls everything fake, and a tagger that finds four artifacts."""
@@ -154,27 +191,5 @@ def space_url(tmp_path_factory):
     make_processor().save_pretrained(home / "model" / "tagger")
     build_space(home / "space", home / "model")
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = os.environ | {
-        "GRADIO_SERVER_PORT": port,
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_TEMP_DIR": str(home / "uploads"),
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
-    environment.pop("TELLSIGN_MODEL", None)
-    command = [sys.executable, "-c", LAUNCH, str(home / "space")]
-    with subprocess.Popen(
-        command, cwd=home / "space", env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as server:
-        printed = []
-        for line in server.stdout:
-            printed.append(line)
-            if "Running on local URL" in line:
-                break
-        else:
-            pytest.fail("".join(printed))
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
+    with serve(home / "space") as url:
+        yield url

@@ -1,11 +1,18 @@
 """The page of the Space in a browser, as a visitor sees it."""
 
+import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tellsign.hub_cards.export import build_space
+from tests.conftest import TINY, serve
+from tests.hub_server import Hub
 from tests.test_modeling_artifact_siglip import LABELS
 
 
@@ -40,12 +47,17 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
-def page(browser, space_url):
+def open_page(browser, url: str):
     """The page, opened in a desktop's window; of other hosts, as of those of fonts, it gets nothing."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.route(lambda url: not url.startswith(space_url), lambda route: route.abort())
-    page.goto(space_url)
+    page.route(lambda address: not address.startswith(url), lambda route: route.abort())
+    page.goto(url)
+    return page
+
+
+@pytest.fixture
+def page(browser, space_url):
+    page = open_page(browser, space_url)
     yield page
     page.close()
 
@@ -97,3 +109,50 @@ def test_nothing_overflows_the_window_of_a_phone(page):
     page.get_by_role("tab", name="Many images").click()
     playwright.expect(page.get_by_role("button", name="Judge all")).to_be_visible()
     fits(page)
+
+
+ONE_LINERS = """
+import sys
+from transformers import AutoModelForImageClassification, pipeline
+import tellsign
+AutoModelForImageClassification.from_pretrained("anna/trained")
+print(pipeline("image-classification", model="anna/trained")(sys.argv[1])[0]["label"])
+print(pipeline("artifact-explanation", model="anna/trained", explain="never")(sys.argv[1])["label"])
+"""
+
+
+def test_a_detector_that_is_trained_and_pushed_answers_one_liners_and_in_its_space(browser, parquet, tmp_path):
+    with Hub({"hf_loopback": "anna"}) as hub:
+        variables = {
+            "HF_ENDPOINT": hub.url,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_OFFLINE": "0",
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_TOKEN": "hf_loopback",
+        }
+
+        def python(*arguments: str) -> list[str]:
+            """Lines that a fresh process prints."""
+            command, environment = [sys.executable, *arguments], os.environ | variables
+            return subprocess.run(
+                command, env=environment, stdout=subprocess.PIPE, text=True, check=True
+            ).stdout.split()
+
+        python(
+            *("-m", "tellsign.training.train_detector", "--train_data", parquet, "--validation_per_class", "4"),
+            *("--config_overrides", json.dumps(TINY), "--max_steps", "2", "--use_cpu", "--report_to", "none"),
+            *("--output_dir", str(tmp_path / "run"), "--push_to_hub", "--hub_model_id", "anna/trained"),
+        )
+        assert b"library_name: transformers" in hub.repos["models", "anna/trained"].files()["README.md"].content
+        label, verdict = python("-c", ONE_LINERS, str(PHOTO))
+        assert label in ("real", "fake") and verdict in ("real", "fake", "uncertain")
+
+        build_space(tmp_path / "space", "anna/trained")
+        with serve(tmp_path / "space", **variables) as url:
+            page = open_page(browser, url)
+            playwright.expect(page.get_by_role("link", name="anna/trained")).to_be_visible()
+            upload(page, PHOTO)
+            verdict_of(page).to_be_visible()
+            title = {"real": "Real", "fake": "Generated", "uncertain": "Uncertain"}[verdict]
+            playwright.expect(page.get_by_role("heading", name=title)).to_be_visible()
+            page.close()
