@@ -55,6 +55,23 @@ def bend_channels(image: NDArray, severity: float, rng: np.random.Generator) -> 
     return image ** (2 ** (severity * exponents)), None
 
 
+@operator(DISTRIBUTION, "training", is_global=True)
+def mix_channels(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Each channel takes something of the others, or loses it."""
+    mixture = rng.standard_normal((3, 3))
+    mixture -= np.trace(mixture) / 3 * np.eye(3)
+    return image + severity * image @ (0.75 * mixture / np.linalg.norm(mixture)), None
+
+
+@operator(DISTRIBUTION, "training", is_global=True)
+def two_opposite_hues(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """All colors move toward two opposite hues, one for the shadows and one for the lights."""
+    ycc, hue = to_ycc(image), direction(rng.uniform(0, 2 * np.pi))
+    along = ycc @ hue + rng.uniform(0.3, 0.5) * (ycc[..., 0] - np.median(ycc[..., 0]))
+    ycc[..., 1:] += severity * (along[..., None] * hue[1:] - 0.9 * ycc[..., 1:])
+    return to_rgb(ycc), None
+
+
 @operator(DISTRIBUTION, "evaluation", is_global=True)
 def specify_histograms(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Each channel's ranks are mapped to a distribution of its own, heavy at both ends."""
@@ -189,6 +206,30 @@ def clarity_and_saturation(image: NDArray, severity: float, rng: np.random.Gener
     ycc[..., 0] = opened + (1 + 1.2 * severity) * (ycc[..., 0] - wide)
     ycc[..., 1:] *= 1 + rng.uniform(1.1, 1.5) * severity
     return to_rgb(ycc), None
+
+
+@operator(ENHANCED, "training", is_global=True)
+def fuse_exposures(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A dark and a bright exposure are fused, each where it is neither black nor white (Mertens et al., 2007), with
+    vivid colors."""
+    stops = rng.uniform(1, 1.6)
+    fused, total = np.zeros_like(image), np.zeros((*image.shape[:2], 1))
+    for gain in 2.0 ** np.array([-stops, 0, stops]):
+        exposed = np.clip(gain * image, 0, 1)
+        weight = np.exp(-(((luminance(exposed) - 0.5) / 0.18) ** 2)) + 1e-3
+        weight = blur(weight, unit(image))[..., None]
+        fused, total = fused + weight * exposed, total + weight
+    ycc = to_ycc(fused / total)
+    ycc[..., 1:] *= 1 + rng.uniform(0.8, 1.3) * severity
+    return image + severity * (to_rgb(ycc) - image), None
+
+
+@operator(ENHANCED, "training", is_global=True)
+def retinex(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Every channel is divided by its wide surroundings, as if these were the lamp (Jobson et al., 1997)."""
+    wide = blur(image, rng.uniform(3, 6) * unit(image))
+    even = 0.5 + 0.5 * np.log((image + 0.04) / (wide + 0.04))
+    return image + 0.85 * severity * (even - image), None
 
 
 @operator(ENHANCED, "evaluation", is_global=True)

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial.distance import cdist
 
-from .places import blur, luminance, noise, offsets, region, signed_distance, thing, unit
+from .places import blur, luminance, noise, offsets, region, signed_distance, spread, thing, unit
 from .registry import Changed, operator
 
 
@@ -37,6 +38,38 @@ def hot_spots(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
         along = (np.cos(angle) * rows + np.sin(angle) * columns) / radii[0]
         across = (np.cos(angle) * columns - np.sin(angle) * rows) / radii[1]
         light = np.maximum(light, np.clip(1.5 - np.hypot(along, across) / 1.3, 0, 1))
+    return np.ones_like(image), light * (0.2 + 0.8 * severity)
+
+
+@operator(HIGHLIGHTS, "training")
+def sparks(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A swarm of tiny white points, as if the place were wet."""
+    spots = _spots(image, rng)
+    if spots is None:
+        return None
+    count = 8
+    points = np.repeat(spots, count, axis=0) + rng.normal(0, 3, (count * len(spots), 2)) * unit(image)
+    pixels = np.stack(offsets(image, 0, 0), axis=-1).reshape(-1, 2)
+    radii = rng.uniform(0.6, 1.0, len(points)) * unit(image)
+    light = np.clip(1.5 - cdist(pixels, points) / radii, 0, 1).max(axis=1)
+    return np.ones_like(image), light.reshape(image.shape[:2]) * (0.2 + 0.8 * severity)
+
+
+@operator(HIGHLIGHTS, "training")
+def crescents(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Bright arcs, as of lamps on a ball that is not there."""
+    spots = _spots(image, rng)
+    if spots is None:
+        return None
+    light, toward = np.zeros(image.shape[:2]), rng.uniform(0, 2 * np.pi)
+    for spot in spots:
+        rows, columns = offsets(image, *spot)
+        radius, length = rng.uniform(2.2, 4) * unit(image), rng.uniform(0.8, 1.3)
+        turned = (np.arctan2(rows, columns) - toward + np.pi) % (2 * np.pi) - np.pi
+        # Thick in the middle, tapering to both ends.
+        width = 1.3 * np.clip(1 - (turned / length) ** 2, 0, 1)
+        across = abs(np.hypot(rows, columns) - radius) / unit(image)
+        light = np.maximum(light, np.clip(1.5 * (width - across), 0, 1))
     return np.ones_like(image), light * (0.2 + 0.8 * severity)
 
 
@@ -78,6 +111,39 @@ def broad_sheen(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
     return polished + severity * (0.95 * sheen * (1 - polished) - 0.35 * shade * polished), mask.astype(float)
 
 
+@operator(GLOSSY, "training")
+def burn_out_lights(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The lights of a surface's own relief swell to white spots with hard rims, the rest deepens."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    smooth = blur(image, unit(image))
+    relief = luminance(smooth) - luminance(blur(image, 5 * unit(image)))
+    low, high = np.quantile(relief[mask], [0.72, 0.86])
+    shine = np.clip((relief - low) / (high - low + 0.01), 0, 1)[..., None]
+    deep = np.clip(smooth + 0.5 * (smooth - smooth[mask].mean(0)), 0, 1) ** 1.3
+    return deep + 0.95 * shine * (1 - deep), mask * severity
+
+
+@operator(GLOSSY, "training")
+def reflected_tubes(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Narrow lines of light, one inside the other, run along one side of the outline."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    depth = -blur(signed_distance(mask), unit(image))
+    deepest = max(depth.max(), 1e-6)
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    turned = (np.arctan2(rows, columns) - rng.uniform(0, 2 * np.pi) + np.pi) % (2 * np.pi) - np.pi
+    facing = np.clip(3 - 2 * abs(turned) / rng.uniform(0.8, 1.2), 0, 1)
+    lines = np.zeros(mask.shape)
+    for level, width in zip(rng.uniform(0.2, 0.3) + np.array([0, 0.35]), (1.3, 0.8), strict=True):
+        lines = np.maximum(lines, np.clip(1.5 * (width - abs(depth - level * deepest) / unit(image)), 0, 1))
+    shine = (lines * facing)[..., None]
+    smooth = blur(image, 0.8 * unit(image))
+    return smooth + 0.95 * shine * (1 - smooth), mask * severity
+
+
 @operator(GLOSSY, "evaluation")
 def reflected_horizon(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A surface mirrors a bright sky above a dark ground, as lacquer does, with a wavy line between."""
@@ -107,6 +173,31 @@ def halo(image: NDArray, severity: float, rng: np.random.Generator) -> Changed |
     return np.broadcast_to(tint, image.shape), rim * (0.15 + 0.7 * severity)
 
 
+@operator(GLOW, "training")
+def shed_own_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The object sheds light of its own color on what is behind it."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    color = blur(spread(image, mask), 1.5 * unit(image))
+    color = color / np.maximum(color.max(-1, keepdims=True), 0.1)
+    light = blur(mask.astype(float), rng.uniform(1.8, 3) * unit(image))
+    light = light / max(light[~mask].max(), 1e-6)
+    return image + (0.1 + 0.6 * severity) * light[..., None] * color, ((light > 0.06) & ~mask).astype(float)
+
+
+@operator(GLOW, "training")
+def wrap_light_around(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A bright background eats into the object: a luminous seam on the inner side of its outline."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    behind = 0.6 + 0.4 * blur(spread(image, ~mask), 2 * unit(image))
+    width = rng.uniform(1.6, 2.8) * unit(image)
+    seam = np.clip(1.4 - ndimage.distance_transform_edt(mask) / width, 0, 1) * mask
+    return 1 - (1 - image) * (1 - behind), seam * (0.2 + 0.75 * severity)
+
+
 @operator(GLOW, "evaluation")
 def bloom_over_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Light that is scattered from the outline to both sides and added on a screen."""
@@ -129,6 +220,35 @@ def linear_gradient(image: NDArray, severity: float, rng: np.random.Generator) -
     rows, columns = offsets(image, (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2)
     ramp = np.sin(angle) * rows / image.shape[0] + np.cos(angle) * columns / image.shape[1]
     return image * np.exp(severity * ramp[..., None] * speed), None
+
+
+@operator(GRADIENT, "training", is_global=True)
+def fall_off_from_point(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Exposure falls, in some colors more than in others, with the distance from a point in the image or beside it."""
+    height, width = image.shape[:2]
+    rows, columns = offsets(image, *(rng.uniform(-0.2, 1.2, 2) * (height, width)))
+    distance = np.hypot(rows / height, columns / width)[..., None]
+    return image * np.exp(severity * rng.uniform(1.2, 2.4, 3) * (0.4 - distance)), None
+
+
+@operator(GRADIENT, "training", is_global=True)
+def drifting_exposure(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Exposure and tint rise and fall over the image in a few long random waves."""
+    rows, columns = offsets(image, 0, 0)
+    drift = np.zeros(image.shape)
+    for down, right in ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0)):
+        wave = np.cos(np.pi * (down * rows / image.shape[0] + right * columns / image.shape[1] + rng.random()))
+        drift += wave[..., None] * (rng.standard_normal() + 0.5 * rng.standard_normal(3))
+    return image * np.exp(severity * (drift - drift.mean()) / abs(drift).max()), None
+
+
+@operator(GRADIENT, "training", is_global=True)
+def tone_from_side_to_side(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """On one side the middle tones are washed out, on the other they are sunk, while black and white stay."""
+    angle = rng.uniform(0, 2 * np.pi)
+    rows, columns = offsets(image, (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2)
+    ramp = np.sin(angle) * rows / image.shape[0] + np.cos(angle) * columns / image.shape[1]
+    return image ** np.exp(severity * 2.2 * np.tanh(2.5 * ramp)[..., None] * rng.uniform(0.45, 0.8, 3)), None
 
 
 @operator(GRADIENT, "evaluation", is_global=True)
@@ -168,6 +288,35 @@ def cone_from_border(image: NDArray, severity: float, rng: np.random.Generator) 
     cone = np.clip(3 - 2 * turned / rng.uniform(0.2, 0.35), 0, 1)[..., None]
     lit = 0.9 * image + 0.25 * np.array([1.0, 0.95, 0.8])
     return image + severity * (cone * lit + (1 - cone) * 0.2 * image - image), None
+
+
+@operator(DRAMATIC, "training", is_global=True)
+def window_of_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Light falls through a window that is not there: a slanting bright shape with bars, the rest in the dark."""
+    height, width = image.shape[:2]
+    rows, columns = offsets(image, *(rng.uniform(0.35, 0.65, 2) * (height, width)))
+    angle, slant = rng.uniform(-0.5, 0.5), rng.uniform(-0.6, 0.6)
+    across = (np.cos(angle) * columns - np.sin(angle) * rows) / (rng.uniform(0.2, 0.3) * width)
+    down = (np.cos(angle) * rows + np.sin(angle) * columns) / (rng.uniform(0.25, 0.4) * height) + slant * across
+    panes = np.minimum(abs(across), abs(down)) > 0.13
+    lit = np.clip(6 * (1 - np.maximum(abs(across), abs(down))), 0, 1)[..., None] * panes[..., None]
+    warm = np.array([1.0, rng.uniform(0.8, 1), rng.uniform(0.55, 0.9)])
+    return image + severity * (lit * (0.2 * image + 0.3 * warm) - (1 - lit) * 0.75 * image), None
+
+
+@operator(DRAMATIC, "training", is_global=True)
+def single_out_object(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """One object is lit from one side while no light falls on anything around it."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    soft = blur(mask.astype(np.float32), 0.7 * unit(image))[..., None]
+    angle = rng.uniform(0, 2 * np.pi)
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    side = (np.sin(angle) * rows + np.cos(angle) * columns) / np.sqrt(mask.sum())
+    lit = image * (0.3 + 1.3 * np.clip(0.5 + side, 0, 1))[..., None]
+    night = image * np.array([0.14, 0.16, 0.24])
+    return image + severity * (soft * lit + (1 - soft) * night - image), None
 
 
 @operator(DRAMATIC, "evaluation", is_global=True)

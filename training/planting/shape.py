@@ -67,13 +67,17 @@ def turn_piece(image: NDArray, severity: float, rng: np.random.Generator) -> Cha
     return turned, (weight > 0).astype(float)
 
 
+def both_sides(image: NDArray, mask: NDArray, size: int) -> tuple[NDArray, NDArray]:
+    """The colors of an object and those around it, `size` pixels from its outline, each spread over the image."""
+    inside = ndimage.binary_erosion(mask, iterations=size) if mask.sum() > 20 else mask
+    outside = ndimage.binary_erosion(~mask, iterations=size)
+    return spread(image, inside if inside.any() else mask), spread(image, outside if outside.any() else ~mask)
+
+
 def redraw(image: NDArray, old: NDArray, new: NDArray) -> tuple[NDArray, NDArray]:
     """Gives an object, `old`, another outline, `new`, with colors from its inside and from around it."""
     size = max(1, round(0.7 * unit(image)))
-    inside = ndimage.binary_erosion(old, iterations=size) if old.sum() > 20 else old
-    outside = ndimage.binary_erosion(~old, iterations=size)
-    inner = spread(image, inside if inside.any() else old)
-    outer = spread(image, outside if outside.any() else ~old)
+    inner, outer = both_sides(image, old, size)
     # The border pixels of the old outline hold a mixture of both sides, so they are drawn anew.
     border = ndimage.binary_dilation(old, iterations=size) & ~ndimage.binary_erosion(old, iterations=size)
     near = ndimage.binary_dilation(old != new, np.ones((3, 3)), iterations=2 * size)
@@ -89,6 +93,32 @@ def wave_outline(image: NDArray, severity: float, rng: np.random.Generator) -> C
     rows, columns = offsets(image, *ndimage.center_of_mass(mask))
     wave = np.sin(rng.integers(3, 6) * np.arctan2(rows, columns) + rng.uniform(0, 2 * np.pi))
     return redraw(image, mask, signed_distance(mask) < (0.3 + 2.7 * severity) * unit(image) * wave)
+
+
+@operator(WAVERING, "training")
+def warp_outline(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """What is near the outline swells and shrinks by a random field, as if seen through uneven glass."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    near = np.clip(1.6 - abs(signed_distance(mask)) / (4 * unit(image)), 0, 1)
+    shift = near * (0.8 + 1.8 * severity) * unit(image)
+    rows, columns = (offset + shift * noise(image, 4 * unit(image), rng) for offset in offsets(image, 0, 0))
+    return sample(image, rows, columns), (near > 0).astype(float)
+
+
+@operator(WAVERING, "training")
+def dissolve_arcs(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The outline breaks off: over some arcs the object passes gradually into what is around it."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    turns = np.sin(rng.integers(2, 5) * np.arctan2(rows, columns) + rng.uniform(0, 2 * np.pi))
+    distance, width = signed_distance(mask), (1.2 + 3.3 * severity) * unit(image)
+    inner, outer = both_sides(image, mask, max(1, round(0.7 * unit(image))))
+    share = np.clip(0.5 - distance / (2 * width), 0, 1)[..., None]
+    return share * inner + (1 - share) * outer, np.clip(3 * turns + 0.6, 0, 1) * (abs(distance) < width)
 
 
 @operator(WAVERING, "evaluation")
@@ -133,6 +163,22 @@ def step_outline(image: NDArray, severity: float, rng: np.random.Generator) -> C
         for length, first in zip(mask.shape, start, strict=True)
     )
     new = mask[rows[:, None], columns]
+    return None if (new == mask).all() else redraw(image, mask, new)
+
+
+@operator(JAGGED, "training")
+def shift_bands(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The outline is torn into narrow bands that are displaced against each other."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    angle = rng.uniform(0, np.pi)
+    band = np.floor(position_along(image, angle) / (rng.uniform(1.3, 2.4) * unit(image))).astype(int)
+    band -= band.min()
+    length = (0.5 + 1.5 * severity) * unit(image) * rng.uniform(0.7, 1.5, band.max() + 1)[band] * (1 - 2 * (band % 2))
+    rows, columns = offsets(image, 0, 0)
+    outline = mask[..., None].astype(float)
+    new = sample(outline, rows + length * np.cos(angle), columns - length * np.sin(angle))[..., 0] > 0.5
     return None if (new == mask).all() else redraw(image, mask, new)
 
 
@@ -186,6 +232,35 @@ def dissolve_end(image: NDArray, severity: float, rng: np.random.Generator) -> C
     if mask is None:
         return None
     return _background(image, mask), _end(image, mask, severity, rng.uniform(0, 2 * np.pi)).astype(float)
+
+
+@operator(CUT, "training")
+def slide_behind_line(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The object moves on but ends where it ended before, as if it slid behind a straight edge."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    angle = rng.uniform(0, 2 * np.pi)
+    along = position_along(image, angle)
+    line = np.quantile(along[mask], 0.9)
+    copy, weight = _moved(image, mask, (0.1 + 0.35 * severity) * np.ptp(along[mask]), angle)
+    arrived = (weight > 0.5) & (along <= line)
+    changed = np.where(arrived[..., None], copy, _background(image, mask))
+    old = ndimage.binary_dilation(mask, iterations=max(1, round(2 * unit(image))))
+    return changed, (arrived | old).astype(float)
+
+
+@operator(CUT, "training")
+def cut_corner_out(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The object ends at two straight lines that meet at a right angle, before a ground with grain."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    angle = rng.uniform(0, 2 * np.pi)
+    fine = (image - blur(image, 1.2 * unit(image)))[~mask]
+    ground = _background(image, mask) + 0.5 * fine[rng.integers(len(fine), size=mask.shape)]
+    ends = [_end(image, mask, 0.7 * severity, turned) for turned in (angle, angle + np.pi / 2)]
+    return ground, (ends[0] | ends[1]).astype(float)
 
 
 @operator(CUT, "evaluation")
@@ -275,6 +350,37 @@ def push_end_away(image: NDArray, severity: float, rng: np.random.Generator) -> 
     left = ndimage.binary_dilation(end, iterations=max(1, round(unit(image)))) & ~(mask & ~end)
     changed = np.where(arrived[..., None], copy, _background(image, mask))
     return changed, (arrived | left).astype(float)
+
+
+@operator(FLOATING, "training")
+def crumble_end(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The end of the object falls apart into islands with background between."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    end = _end(image, mask, severity, rng.uniform(0, 2 * np.pi))
+    gaps = noise(image, 3 * unit(image), rng) < 0.25
+    return _background(image, mask), (end & (gaps | ~mask)).astype(float)
+
+
+@operator(FLOATING, "training")
+def shed_crumbs(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Crumbs of the object hang around it on one side."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    distance, angle = ndimage.distance_transform_edt(~mask) / unit(image), rng.uniform(0, 2 * np.pi)
+    along = position_along(image, angle)
+    places = np.argwhere((distance > 2.5) & (distance < 6.5) & (along > np.median(along[mask])))
+    if len(places) == 0:
+        return None
+    crumbs = np.zeros(mask.shape, bool)
+    for place in places[(rng.random(rng.integers(2, 6)) * len(places)).astype(int)]:
+        rows, columns = offsets(image, *place)
+        stretch = rng.uniform(0.6, 1.6)
+        crumbs |= np.hypot(rows * stretch, columns / stretch) < (0.8 + 1.1 * severity) * unit(image)
+    inside = ndimage.binary_erosion(mask, iterations=max(1, round(unit(image))))
+    return spread(image, inside if inside.any() else mask), (crumbs & (distance > 1)).astype(float)
 
 
 @operator(FLOATING, "evaluation")

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import fft, ndimage
+from scipy.spatial import KDTree
 
 from .places import (
     blur,
@@ -11,6 +12,7 @@ from .places import (
     edge_band,
     edges,
     luminance,
+    noise,
     offsets,
     pixel,
     region,
@@ -18,6 +20,7 @@ from .places import (
     spread,
     subject,
     texture,
+    thing,
     unit,
 )
 from .registry import Changed, operator
@@ -49,6 +52,17 @@ def disc_blur(image: NDArray, radius: float) -> NDArray:
     rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     kernel = np.clip(radius + 0.5 - np.hypot(rows, columns), 0, 1)
     return ndimage.convolve(image, (kernel / kernel.sum())[..., None], mode="nearest")
+
+
+def smear(image: NDArray, down: NDArray | float, right: NDArray | float) -> NDArray:
+    """Mean over a path through every pixel, which leads so many pixels down and to the right."""
+    rows, columns = offsets(image, 0, 0)
+    # Every halving of the path doubles the points that the mean is over, until they are neighbors.
+    halvings = max(2, int(np.ceil(np.log2(np.hypot(down, right).max() / 0.6))) - 1)
+    for share in 0.5 ** np.arange(2, 2 + halvings):
+        ends = [sample(image, rows + sign * share * down, columns + sign * share * right) for sign in (-1, 1)]
+        image = (ends[0] + ends[1]) / 2
+    return image
 
 
 @operator(SMOOTHED, "training")
@@ -94,6 +108,41 @@ def anisotropic_diffusion(image: NDArray, severity: float, rng: np.random.Genera
             flow += np.diff(np.pad(step, pad), axis=axis)
         changed += 0.24 * flow
     return changed, None
+
+
+@operator(POLISHED, "training", is_global=True)
+def bilateral_filter(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Mean of the neighbors, by how near and how alike they are (Tomasi & Manduchi, 1998)."""
+    if texture(image).mean() < 0.015:
+        return None
+    height, width = image.shape[:2]
+    reach, tolerance = round(2 * pixel(image)), 0.05 + 0.2 * severity
+    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    total, weights = np.zeros_like(image), np.zeros((height, width, 1), np.float32)
+    for row in range(2 * reach + 1):
+        for column in range(2 * reach + 1):
+            neighbor = padded[row : row + height, column : column + width]
+            unlike = ((neighbor - image) ** 2).sum(-1, keepdims=True) / tolerance**2
+            far = ((row - reach) ** 2 + (column - reach) ** 2) / reach**2
+            weight = np.exp(-(unlike + far) / 2)
+            total += weight * neighbor
+            weights += weight
+    return total / weights, None
+
+
+@operator(POLISHED, "training", is_global=True)
+def drop_small_contrasts(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """In each band of frequencies small contrasts vanish, large ones remain."""
+    if texture(image).mean() < 0.015:
+        return None
+    threshold, changed, finer = 0.015 + 0.075 * severity, np.zeros_like(image), image
+    for sigma in (0.6, 1.2, 2.4):
+        coarser = blur(image, sigma * pixel(image))
+        band = finer - coarser
+        power = (band**2).sum(-1, keepdims=True)
+        changed = changed + band * power / (power + threshold**2)
+        finer = coarser
+    return changed + finer, None
 
 
 @operator(POLISHED, "evaluation", is_global=True)
@@ -150,6 +199,29 @@ def blur_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Cha
     return blur(image, (0.7 + 1.5 * severity) * unit(image)), np.minimum(3 * weight, 1) * edge_band(image, 1.5)
 
 
+@operator(BLURRED_EDGES, "training")
+def level_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """At an edge everything lies halfway between the brightest and the darkest of its surroundings."""
+    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    if weight is None:
+        return None
+    size = (2 * round(1.5 * unit(image)) + 1,) * 2 + (1,)
+    halfway = (ndimage.maximum_filter(image, size) + ndimage.minimum_filter(image, size)) / 2
+    washed = blur(halfway, 0.5 * unit(image))
+    return washed, np.minimum(3 * weight, 1) * edge_band(image, 1.8) * (0.25 + 0.75 * severity)
+
+
+@operator(BLURRED_EDGES, "training")
+def smear_across_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Every edge is smeared at a right angle to itself."""
+    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    if weight is None:
+        return None
+    slopes = np.stack(np.gradient(blur(luminance(image), 0.8 * unit(image))))
+    slopes *= (1.5 + 4.5 * severity) * unit(image) / (np.hypot(*slopes) + 1e-6)
+    return smear(image, *slopes), np.minimum(3 * weight, 1) * edge_band(image, 2)
+
+
 @operator(BLURRED_EDGES, "evaluation")
 def interpolate_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Takes the edges out and fills the gap by normalized convolution (Knutsson & Westin, 1993)."""
@@ -185,6 +257,32 @@ def unsharp_mask_of_part(image: NDArray, severity: float, rng: np.random.Generat
         return None
     crisp = image + (0.7 + 4 * severity) * (image - blur(image, 0.7 * pixel(image)))
     return crisp, np.minimum(2 * weight, 1)
+
+
+@operator(SHARP_PART, "training")
+def raise_faint_detail(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Fine contrast is brought to the same height everywhere, so that faint structure is as crisp as strong edges."""
+    weight = region(detail(image), rng, at_least=0.05)
+    if weight is None:
+        return None
+    fine = image - blur(image, 0.7 * pixel(image))
+    strength = np.sqrt(blur((fine**2).mean(-1, keepdims=True), 1.5 * unit(image)))
+    return image + (0.01 + 0.13 * severity) * fine / (strength + 0.01), np.minimum(2 * weight, 1)
+
+
+@operator(SHARP_PART, "training")
+def etch_ridges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Thin structures are drawn over with a hard pen, bright ridges brighter and dark ones darker."""
+    weight = region(detail(image), rng, at_least=0.05)
+    if weight is None:
+        return None
+    luma = luminance(blur(image, 0.4 * pixel(image)))
+    slopes = np.gradient(luma)
+    (down, mixed), (_, right) = (np.gradient(slope) for slope in slopes)
+    middle, radius = (down + right) / 2, np.hypot((down - right) / 2, mixed)
+    curvature = pixel(image) ** 2 * np.where(middle > 0, middle + radius, middle - radius)
+    stroke = np.tanh(curvature / 0.04)[..., None]
+    return image + (0.03 + 0.24 * severity) * -stroke, np.minimum(2 * weight, 1)
 
 
 @operator(SHARP_PART, "evaluation")
@@ -255,6 +353,33 @@ def keep_low_frequencies(image: NDArray, severity: float, rng: np.random.Generat
     return changed, (weight > 0).astype(float)
 
 
+@operator(COARSE_PART, "training")
+def crystallize_part(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A mosaic of irregular cells, each of one color."""
+    weight = region(detail(image), rng, at_least=0.04)
+    if weight is None:
+        return None
+    step = rng.uniform(2.2, 3.6) * unit(image)
+    lattice = np.mgrid[: image.shape[0] + step : step, : image.shape[1] + step : step].reshape(2, -1).T
+    sites = lattice + rng.uniform(-0.5, 0.5, lattice.shape) * step
+    _, cell = KDTree(sites).query(np.stack(offsets(image, 0, 0), axis=-1))
+    sums = [np.bincount(cell.ravel(), image[..., channel].ravel(), len(sites)) for channel in range(3)]
+    means = np.stack(sums, axis=-1) / np.maximum(np.bincount(cell.ravel(), minlength=len(sites)), 1)[:, None]
+    return means[cell], (weight > 0) * (0.25 + 0.75 * severity)
+
+
+@operator(COARSE_PART, "training")
+def coarsen_object(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """An object is much coarser than its surroundings, and rings as after enlarging by a sharp kernel."""
+    mask = thing(image, rng)
+    if mask is None or detail(image)[mask].mean() < 0.04:
+        return None
+    factor = (1.4 + 2.4 * severity) * unit(image)
+    coarse = resized(image, factor, Image.Resampling.LANCZOS, Image.Resampling.BICUBIC)
+    ringing = coarse + 0.6 * (coarse - blur(coarse, factor))
+    return ringing, mask.astype(float)
+
+
 @operator(COARSE_PART, "evaluation")
 def enlarge_part(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A rectangle as if enlarged from a thumbnail, with a sharp border to the rest."""
@@ -278,6 +403,30 @@ def tilt_shift(image: NDArray, severity: float, rng: np.random.Generator) -> Cha
     return changed, np.minimum(2 * amount, 1)
 
 
+@operator(FAKE_FOCUS, "training")
+def zoom_burst(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Everything is smeared away from one point, the more the farther from it."""
+    if detail(image).mean() < 0.04:
+        return None
+    rows, columns = offsets(image, *(rng.uniform(0.25, 0.75, 2) * image.shape[:2]))
+    reach = 0.06 + 0.3 * severity
+    distance = np.hypot(rows, columns) / min(image.shape[:2])
+    return smear(image, reach * rows, reach * columns), np.clip((distance - 0.08) / 0.1, 0, 1)
+
+
+@operator(FAKE_FOCUS, "training")
+def misjudge_depth(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Blur by a depth that was guessed: large soft areas are out of focus, across all things."""
+    if detail(image).mean() < 0.04:
+        return None
+    depth = noise(image, 14 * unit(image), rng)
+    amount = np.clip(0.4 + depth, 0, 1)[..., None]
+    half, full = (blur(image, share * (0.6 + 2 * severity) * unit(image)) for share in (0.5, 1))
+    # From sharp over half to full, as mixing sharp with full would look like mist.
+    changed = half + np.clip(2 * amount - 1, 0, 1) * (full - half)
+    return changed, np.clip(2 * amount, 0, 1)[..., 0]
+
+
 @operator(FAKE_FOCUS, "evaluation")
 def defocus_outside_circle(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Blur by a disc that favors bright points, everywhere but in a circle in no relation to the objects."""
@@ -299,6 +448,28 @@ def blur_background(image: NDArray, severity: float, rng: np.random.Generator) -
     around = (~mask).astype(np.float32)[..., None]
     sigma = (0.8 + 2.6 * severity) * unit(image)
     return blur(image * around, sigma) / (blur(around, sigma) + 1e-4), around[..., 0]
+
+
+@operator(STAGED_FOCUS, "training")
+def pan_along_with_subject(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Everything behind the subject is drawn out into streaks."""
+    mask = subject(image)
+    if mask is None or detail(image)[~mask].mean() < 0.03:
+        return None
+    angle, length = rng.uniform(0, np.pi), (2 + 9 * severity) * unit(image)
+    streaks = smear(spread(image, ~mask), length * np.sin(angle), length * np.cos(angle))
+    return streaks, (~mask).astype(float)
+
+
+@operator(STAGED_FOCUS, "training")
+def thumbnail_behind_subject(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """What is behind the subject is enlarged from a thumbnail, up to the subject's outline."""
+    mask = subject(image)
+    if mask is None or detail(image)[~mask].mean() < 0.03:
+        return None
+    factor = (1.8 + 4 * severity) * unit(image)
+    behind = resized(spread(image, ~mask), factor, Image.Resampling.BOX, Image.Resampling.BICUBIC)
+    return behind, (~mask).astype(float)
 
 
 @operator(STAGED_FOCUS, "evaluation")

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .places import (
+    blur,
     detail,
     edges,
     luminance,
@@ -14,7 +15,9 @@ from .places import (
     position_along,
     region,
     sample,
+    signed_distance,
     spread,
+    subject,
     texture,
     thing,
     unit,
@@ -51,6 +54,36 @@ def leak_in_fingers(image: NDArray, severity: float, rng: np.random.Generator) -
     inside = ndimage.binary_erosion(mask, iterations=max(1, round(unit(image))))
     leaked = spread(image, inside if inside.any() else mask)
     return leaked, ((distance < length) & ~mask) * part
+
+
+@operator(BLED, "training")
+def intermingle(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """On both sides of an object's border, pixels are taken from random places across it."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    _, part = _border_part(mask, image, rng)
+    distance = signed_distance(mask)
+    normals = np.stack(np.gradient(blur(distance, unit(image))))
+    reach = (1.5 + 3.5 * severity) * unit(image)
+    shift = reach * np.clip(noise(image, 1.4 * unit(image), rng), -1, 1) * normals
+    rows, columns = offsets(image, 0, 0)
+    return sample(image, rows + shift[0], columns + shift[1], order=0), (abs(distance) < reach) * part
+
+
+@operator(BLED, "training")
+def slide_texture_out(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """An object's texture goes on beyond its border as if the object lay there too, with a ragged end."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    _, part = _border_part(mask, image, rng)
+    outward = np.subtract(ndimage.center_of_mass(part * ~mask), ndimage.center_of_mass(mask))
+    outward *= (3 + 4 * severity) * unit(image) / max(np.hypot(*outward), 1e-6)
+    rows, columns = offsets(image, *outward)
+    arrived = sample(mask[..., None].astype(float), rows, columns)[..., 0]
+    ragged = np.clip(1.2 * arrived + 0.5 * noise(image, 2 * unit(image), rng), 0, 1)
+    return sample(image, rows, columns), ragged * (arrived > 0) * ~mask * part * (0.4 + 0.6 * severity)
 
 
 @operator(BLED, "evaluation")
@@ -90,6 +123,49 @@ def tile_texture(image: NDArray, severity: float, rng: np.random.Generator) -> C
         return None
     weight, size, rows, columns, first = tiles
     return image[first[0] + rows % size, first[1] + columns % size], weight
+
+
+@operator(TILED, "training")
+def turn_tiles(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A patch is laid out again and again, each time turned by a random number of quarter turns."""
+    tiles = _tiles(image, severity, rng)
+    if tiles is None:
+        return None
+    weight, size, rows, columns, first = tiles
+    cells = rows // size - rows.min() // size, columns // size - columns.min() // size
+    turns = rng.integers(0, 4, [cell.max() + 1 for cell in cells])[cells]
+    sides = [rows % size, columns % size, size - 1 - rows % size, size - 1 - columns % size]
+    down = np.choose(turns, sides)
+    right = np.choose((turns + 1) % 4, sides)
+    return image[first[0] + down, first[1] + right], weight
+
+
+@operator(TILED, "training")
+def repeat_along(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A strip of texture is repeated side by side in any one direction, and goes on freely in the other."""
+    tiles = _tiles(image, severity, rng)
+    if tiles is None:
+        return None
+    weight, size, rows, columns, first = tiles
+    angle, period = rng.uniform(0, np.pi), size * rng.uniform(0.6, 1.1)
+    along = (rows - size / 2) * np.sin(angle) + (columns - size / 2) * np.cos(angle)
+    back = np.round(along / period) * period
+    return sample(image, first[0] + rows - back * np.sin(angle), first[1] + columns - back * np.cos(angle)), weight
+
+
+@operator(TILED, "training")
+def scatter_patch(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Round copies of a patch with soft rims lie at uneven distances from each other."""
+    tiles = _tiles(image, severity, rng)
+    if tiles is None:
+        return None
+    weight, size, rows, columns, first = tiles
+    cells = rows // size - rows.min() // size, columns // size - columns.min() // size
+    jitter = rng.uniform(-0.2, 0.2, (2, cells[0].max() + 1, cells[1].max() + 1))[:, *cells] * size
+    middle = (size - 1) / 2
+    down, right = rows % size - middle - jitter[0], columns % size - middle - jitter[1]
+    disc = np.clip(1.5 * (0.7 * size - np.hypot(down, right)) / (0.3 * size), 0, 1)
+    return sample(image, first[0] + middle + down, first[1] + middle + right), weight * disc
 
 
 @operator(TILED, "evaluation")
@@ -151,6 +227,27 @@ def stamp_around(image: NDArray, severity: float, rng: np.random.Generator) -> C
         turned = center[0] + cosine * rows - sine * columns, center[1] + sine * rows + cosine * columns
         copy = np.clip((radius - np.hypot(turned[0] - element[0], turned[1] - element[1])) / unit(image) + 0.5, 0, 1)
         changed = np.where(copy[..., None] > 0, sample(image, *turned), changed)
+        weight = np.maximum(weight, copy)
+    return changed, weight * (0.3 + 0.7 * severity)
+
+
+@operator(REPEATED, "training")
+def line_up_small_copies(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Small copies of the whole object stand in a row across the image."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    center = np.array(ndimage.center_of_mass(mask))
+    shrink, copies, angle = rng.uniform(0.36, 0.5), rng.integers(3, 6), rng.uniform(-0.5, 0.5)
+    extent = np.ptp(np.argwhere(mask) @ [np.sin(angle), np.cos(angle)]) * shrink + 1.5 * unit(image)
+    start = rng.uniform(0.3, 0.7, 2) * mask.shape
+    changed, weight = image, np.zeros(mask.shape)
+    for count in np.arange(copies) - (copies - 1) / 2:
+        rows, columns = offsets(image, *(start + count * extent * np.array([np.sin(angle), np.cos(angle)])))
+        source = center[0] + rows / shrink, center[1] + columns / shrink
+        inside = (source[0] >= 0) & (source[1] >= 0) & (source[0] < mask.shape[0]) & (source[1] < mask.shape[1])
+        copy = sample(mask[..., None].astype(float), *source)[..., 0] * inside
+        changed = np.where(copy[..., None] > weight[..., None], sample(image, *source), changed)
         weight = np.maximum(weight, copy)
     return changed, weight * (0.3 + 0.7 * severity)
 
@@ -242,6 +339,69 @@ def weave(image: NDArray, severity: float, rng: np.random.Generator) -> Changed 
     return image + ((0.03 + 0.2 * severity) * rows * columns)[..., None], np.minimum(3 * weight, 1)
 
 
+def _lattice_place(image: NDArray, rng: np.random.Generator) -> NDArray | None:
+    """Weights of a large textured area, or `None`."""
+    weight = region(texture(image), rng, at_least=0.025, size=(0.3, 0.48))
+    return None if weight is None else np.minimum(3 * weight, 1)
+
+
+@operator(GRID, "training")
+def dot_lattice(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Round dots, dark or bright, in a lattice that is square or hexagonal and turned by any angle."""
+    weight = _lattice_place(image, rng)
+    if weight is None:
+        return None
+    angle, between = rng.uniform(0, np.pi), np.pi / rng.integers(2, 4)
+    period = rng.uniform(2.8, 4.8) * unit(image)
+    waves = [
+        np.cos(2 * np.pi * (position_along(image, turned) / period + rng.random()))
+        for turned in (angle, angle + between)
+    ]
+    dots = np.clip(sum(waves) - 0.3, 0, 1)[..., None]
+    color = 0 if luminance(image)[weight > 0].mean() > 0.4 else 1
+    return image + (0.1 + 0.5 * severity) * dots * (color - image), weight
+
+
+@operator(GRID, "training")
+def engrave_lozenges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Oblique grooves cross each other, with one flank lit and the other in the shade."""
+    weight = _lattice_place(image, rng)
+    if weight is None:
+        return None
+    slope, relief = rng.uniform(0.45, 1.1), np.zeros(image.shape[:2])
+    period = rng.uniform(4, 6.5) * unit(image)
+    for angle in (slope, -slope):
+        from_groove = (position_along(image, angle) / period + rng.random()) % 1 - 0.5
+        across = from_groove * period / (0.8 * unit(image))
+        relief += across * np.exp(0.5 - across**2 / 2)
+    return image * np.exp((0.05 + 0.38 * severity) * relief)[..., None], weight
+
+
+@operator(GRID, "training")
+def glass_bricks(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Seen as through a wall of glass bricks: each shows a little more than what is behind it."""
+    weight = _lattice_place(image, rng)
+    if weight is None:
+        return None
+    period, start = rng.uniform(3.5, 6.5, 2) * unit(image), rng.random(2)
+    looked_at = [
+        offset + (0.2 + 1.2 * severity) * (((offset / step + first) % 1) - 0.5) * step
+        for offset, step, first in zip(offsets(image, 0, 0), period, start, strict=True)
+    ]
+    return sample(image, *looked_at), weight
+
+
+@operator(GRID, "training")
+def stripe_exposure(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Rows or columns are exposed more and less in turn, with a sudden change on one side of each stripe."""
+    weight = _lattice_place(image, rng)
+    if weight is None:
+        return None
+    offset = offsets(image, 0, 0)[rng.integers(2)] / (rng.uniform(2.5, 5.5) * unit(image))
+    ramp = (offset + rng.random()) % 1 - 0.5
+    return image * np.exp((0.2 + 0.9 * severity) * ramp)[..., None], weight
+
+
 @operator(GRID, "evaluation")
 def step_blocks(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Square blocks that differ in brightness, as after coarse quantization of their means."""
@@ -265,6 +425,26 @@ def add_gratings(image: NDArray, severity: float, rng: np.random.Generator) -> C
         frequency = rng.uniform(0.22, 0.36) / pixel(image)
         pattern += np.sin(2 * np.pi * (frequency * position_along(image, angle) + rng.random()))
     return image + ((0.015 + 0.07 * severity) * pattern)[..., None], None
+
+
+@operator(FREQUENCY, "training", is_global=True)
+def add_same_residue(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The same random residue is left in every square of a few pixels: a lattice of peaks in the spectrum."""
+    size = rng.integers(4, 8)
+    residue = rng.standard_normal((size, size, 1)) + 0.5 * rng.standard_normal((size, size, 3))
+    cells = [np.floor(offset / pixel(image)).astype(int) % size for offset in offsets(image, 0, 0)]
+    return image + (0.01 + 0.06 * severity) * (residue - residue.mean())[*cells], None
+
+
+@operator(FREQUENCY, "training", is_global=True)
+def interlace(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Every second row or column is displaced, as in a frame of interlaced video."""
+    if detail(image).mean() < 0.04:
+        return None
+    axis, places = rng.integers(2), list(offsets(image, 0, 0))
+    sign = 1 - 2 * (np.floor(places[axis] / pixel(image)) % 2)
+    places[1 - axis] = places[1 - axis] + (0.1 + 0.8 * severity) * pixel(image) * sign
+    return sample(image, places[0], places[1]), None
 
 
 @operator(FREQUENCY, "evaluation", is_global=True)
