@@ -113,12 +113,13 @@ class ArtifactSiglipModel(SiglipModel):
 
     def __init__(self, config: ArtifactSiglipConfig):
         super().__init__(config)
-        self.detail_network = None
+        vision_config: Any = self.vision_model.config
+        self.detail_network, hidden_size = None, vision_config.hidden_size
+        # CODEPATH: the packaged tagger has one; a plain SigLIP, which the default configuration describes, has none.
         if config.detail_hidden_sizes:
-            self.detail_network = DetailNetwork(
-                self.vision_model.config.num_channels, config.detail_hidden_sizes, config.detail_depths
-            )
-        hidden_size = sum([self.vision_model.config.hidden_size, *config.detail_hidden_sizes[-1:]])
+            sizes, depths = list(config.detail_hidden_sizes), list(config.detail_depths)
+            self.detail_network = DetailNetwork(vision_config.num_channels, sizes, depths)
+            hidden_size += sizes[-1]
         num_artifacts = len(config.artifact_labels)
         self.classifier = nn.Linear(hidden_size, len(config.id2label or {}))
         self.artifact_classifier = nn.Linear(hidden_size, num_artifacts)

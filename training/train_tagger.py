@@ -348,7 +348,7 @@ def main(arguments: list[str] | None = None) -> None:
     train_images, eval_images = (
         PlantedBatches(images, processor.image_processor, columns, len(config.artifact_labels)) for images in tensors
     )
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     set_seed(seed)  # making the images draws random numbers, reading them does not
     first = torch.randperm(len(train_images))[:10_000]
     initialize_vision_tower(model, train_images.__getitems__(first)["pixel_values"])
