@@ -133,6 +133,8 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError("--vision_tower: a new model needs one; or name a --model_name_or_path to adapt")
     if not model_args.model_name_or_path and model_args.load_in_4bit:
         raise ValueError("--load_in_4bit: only for an adapter of a --model_name_or_path")
+    if training_args.push_to_hub:
+        raise ValueError("--push_to_hub: load the folder that the run saves, and call push_to_hub of the model")
     return model_args, data_args, training_args
 
 

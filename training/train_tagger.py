@@ -94,6 +94,8 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError(f"--copies={data_args.copies}: each real image must be used at least once")
     if training_args.load_best_model_at_end:
         raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
+    if training_args.push_to_hub:
+        raise ValueError("--push_to_hub: load the folder that the run saves, and call push_to_hub of the model")
     return model_args, data_args, training_args
 
 
