@@ -37,10 +37,17 @@ def write(path, rows: list[tuple[bytes, str, str]]) -> str:
 @pytest.mark.parametrize("image_size", [32, 48])
 def test_a_view_of_an_image_of_any_size_is_a_square_of_the_wanted_size(size, image_size):
     image = Image.new("RGB", size, "orange")
-    for seed in range(20):
-        view = random_view(image, image_size, np.random.default_rng(seed))
-        assert view.shape == (image_size, image_size, 3) and view.dtype == np.uint8
-        assert np.abs(view.astype(int) - [255, 165, 0]).max() < 16
+    views = [random_view(image, image_size, np.random.default_rng(seed)) for seed in range(20)]
+    assert all(view.shape == (image_size, image_size, 3) and view.dtype == np.uint8 for view in views)
+    assert sum(np.abs(view.astype(int) - [255, 165, 0]).max() < 16 for view in views) >= 10
+
+
+def test_a_quarter_of_the_views_have_other_colors_or_noise():
+    image = Image.new("RGB", (64, 64), "orange")
+    views = np.stack([random_view(image, 32, np.random.default_rng(seed)) for seed in range(400)]).astype(int)
+    changed = np.abs(views - [255, 165, 0]).max((1, 2, 3)) >= 16
+    assert 0.15 < changed.mean() < 0.28
+    assert (views[changed].std((1, 2)).max(1) > 5).any() and (views[changed].std((1, 2)).max(1) < 1).any()
 
 
 def test_the_same_random_numbers_give_the_same_view_and_others_another():
