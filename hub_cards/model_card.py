@@ -135,9 +135,8 @@ def model_card(
         failures=failures(config, generators, robustness, leave_out, tagger),
         pictures=pictures,
         hyperparameters=hyperparameters(training or {}),
-        training_data=list(
-            dict.fromkeys((training or {}).get("train_data", ()))
-        ),  # a group may be drawn twice as often
+        # A group may be named twice, to be drawn as often.
+        training_data=list(dict.fromkeys((training or {}).get("train_data", ()))),
         log_table=log_table(log_history),
         emissions=emissions,
         uses_cifake="cifake" in json.dumps([*datasets, training, (evaluation or {}).get("data")], default=str).lower(),
