@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_explainer import make_idefics2
+
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,6 +22,18 @@ def test_a_snippet_runs_in_a_fresh_process_where_the_examples_lie(number, tmp_pa
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     ran = subprocess.run([sys.executable, "-c", SNIPPETS[number]], cwd=tmp_path, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_the_line_that_names_a_large_explainer_runs_with_a_small_one_in_its_place(tmp_path):
+    name = "HuggingFaceM4/idefics2-8b"
+    (line,) = re.findall(f"^pipeline.*{name}.*$", README, re.MULTILINE)
+    for part in make_idefics2():
+        part.save_pretrained(tmp_path)
+    script = "import tellsign\nfrom transformers import BitsAndBytesConfig, pipeline\n"
+    script += f"explain = {line.replace(name, str(tmp_path))}\n"
+    script += "print(explain('examples/gan_01.jpg')['artifacts'][0]['explanation'])"
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0 and ran.stdout.strip(), ran.stderr
 
 
 @pytest.mark.parametrize("module", sorted({module for module, _ in COMMANDS}))
