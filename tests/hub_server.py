@@ -11,6 +11,7 @@ import re
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -123,6 +124,11 @@ class Hub:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         # Under another name, as large files lie elsewhere than the Hub: clients must not send tokens there.
         self.storage_url = f"http://localhost:{self.server.server_port}/lfs"
+
+    def variables(self, home: Path, token: str | None) -> dict[str, str]:
+        """What to set in the environment of a process whose client is to talk to this Hub."""
+        variables = {"HF_ENDPOINT": self.url, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "HF_HOME": str(home)}
+        return variables | ({"HF_TOKEN": token} if token else {})
 
     def __enter__(self) -> "Hub":
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

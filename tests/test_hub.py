@@ -103,13 +103,10 @@ def expected(folder) -> dict:
 def run(hub: Hub, home: Path, script: str, token: str | None = TOKEN) -> tuple[dict, str]:
     """Runs a script in a fresh process that talks to the Hub; its last line is JSON. Also all that it has printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-    environment |= {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home)}
-    if token:
-        environment["HF_TOKEN"] = token
     ran = subprocess.run(
         [sys.executable, "-c", script],
         cwd=home,
-        env=environment,
+        env=environment | hub.variables(home, token),
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

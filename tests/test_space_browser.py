@@ -123,13 +123,7 @@ print(pipeline("artifact-explanation", model="anna/trained", explain="never")(sy
 
 def test_a_detector_that_is_trained_and_pushed_answers_one_liners_and_in_its_space(browser, parquet, tmp_path):
     with Hub({"hf_loopback": "anna"}) as hub:
-        variables = {
-            "HF_ENDPOINT": hub.url,
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_OFFLINE": "0",
-            "HF_HOME": str(tmp_path / "home"),
-            "HF_TOKEN": "hf_loopback",
-        }
+        variables = hub.variables(tmp_path / "home", "hf_loopback")
 
         def python(*arguments: str) -> list[str]:
             """Lines that a fresh process prints."""

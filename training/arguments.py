@@ -36,6 +36,12 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
     return parsed
 
 
+def refuse_push(training_args: TrainingArguments) -> None:
+    """Raises a `ValueError` if a Trainer is to push, which would send its checkpoints, pickles and all."""
+    if training_args.push_to_hub:
+        raise ValueError("--push_to_hub: load the folder that the run saves, and call push_to_hub of the model")
+
+
 def without_folders(source: str) -> str:
     """A source, or several that `+` joins, of local files and folders the names alone, as a card may show them."""
     return "+".join(Path(name).name if Path(name).exists() else name for name in source.split("+"))

@@ -41,7 +41,7 @@ from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.hub_cards.model_card import card_of_folder, hyperparameters
 from tellsign.pipelines.explainer import QUESTION, answer_text
 from tellsign.training import train_tagger
-from tellsign.training.arguments import parse_recipe, without_folders
+from tellsign.training.arguments import parse_recipe, refuse_push, without_folders
 from tellsign.training.averaging import last_complete_checkpoint
 from tellsign.training.explanation_examples import AnnotatedImages, ExplanationCollator, PlantedExplanations
 from tellsign.training.explanation_sentences import explanation_sentence
@@ -133,8 +133,7 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError("--vision_tower: a new model needs one; or name a --model_name_or_path to adapt")
     if not model_args.model_name_or_path and model_args.load_in_4bit:
         raise ValueError("--load_in_4bit: only for an adapter of a --model_name_or_path")
-    if training_args.push_to_hub:
-        raise ValueError("--push_to_hub: load the folder that the run saves, and call push_to_hub of the model")
+    refuse_push(training_args)
     return model_args, data_args, training_args
 
 

@@ -31,7 +31,7 @@ from transformers import (
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
-from tellsign.training.arguments import parse_recipe
+from tellsign.training.arguments import parse_recipe, refuse_push
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
 from tellsign.training.data import LABELS, categories_of, drop_duplicates, hold_out, load_sources, whole_batch
 from tellsign.training.optimizer import muon_with_adamw
@@ -94,8 +94,7 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError(f"--copies={data_args.copies}: each real image must be used at least once")
     if training_args.load_best_model_at_end:
         raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
-    if training_args.push_to_hub:
-        raise ValueError("--push_to_hub: load the folder that the run saves, and call push_to_hub of the model")
+    refuse_push(training_args)
     return model_args, data_args, training_args
 
 

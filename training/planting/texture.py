@@ -115,6 +115,11 @@ def _tiles(
     return np.minimum(3 * weight, 1) * (0.15 + 0.85 * severity), size, rows, columns, first
 
 
+def _cells(rows: NDArray, columns: NDArray, size: int) -> tuple[NDArray, NDArray]:
+    """Row and column of the tile that each pixel is in, counted from 0."""
+    return rows // size - rows.min() // size, columns // size - columns.min() // size
+
+
 @operator(TILED, "training")
 def tile_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A patch is laid out again and again."""
@@ -132,7 +137,7 @@ def turn_tiles(image: NDArray, severity: float, rng: np.random.Generator) -> Cha
     if tiles is None:
         return None
     weight, size, rows, columns, first = tiles
-    cells = rows // size - rows.min() // size, columns // size - columns.min() // size
+    cells = _cells(rows, columns, size)
     turns = rng.integers(0, 4, [cell.max() + 1 for cell in cells])[cells]
     sides = [rows % size, columns % size, size - 1 - rows % size, size - 1 - columns % size]
     down = np.choose(turns, sides)
@@ -160,7 +165,7 @@ def scatter_patch(image: NDArray, severity: float, rng: np.random.Generator) -> 
     if tiles is None:
         return None
     weight, size, rows, columns, first = tiles
-    cells = rows // size - rows.min() // size, columns // size - columns.min() // size
+    cells = _cells(rows, columns, size)
     jitter = rng.uniform(-0.2, 0.2, (2, cells[0].max() + 1, cells[1].max() + 1))[:, *cells] * size
     middle = (size - 1) / 2
     down, right = rows % size - middle - jitter[0], columns % size - middle - jitter[1]
@@ -311,10 +316,16 @@ def scramble_detail(image: NDArray, severity: float, rng: np.random.Generator) -
     return sample(image, rows + shift[0], columns + shift[1], order=0), np.minimum(2 * weight, 1)
 
 
+def _lattice_place(image: NDArray, rng: np.random.Generator) -> NDArray | None:
+    """Weights of a large textured area, or `None`."""
+    weight = region(texture(image), rng, at_least=0.025, size=(0.3, 0.48))
+    return None if weight is None else np.minimum(3 * weight, 1)
+
+
 @operator(GRID, "training")
 def draw_grid(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Lines at equal distances, dark or bright."""
-    weight = region(texture(image), rng, at_least=0.025, size=(0.3, 0.48))
+    weight = _lattice_place(image, rng)
     if weight is None:
         return None
     period, width = round(rng.integers(3, 6) * unit(image)), max(1, round(0.8 * unit(image)))
@@ -323,26 +334,20 @@ def draw_grid(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
     lines = (rows % period < width) | (columns % period < width)
     color = 0 if luminance(image)[weight > 0].mean() > 0.4 else 1
     drawn = image + (0.08 + 0.35 * severity) * lines[..., None] * (color - image)
-    return drawn, np.minimum(3 * weight, 1)
+    return drawn, weight
 
 
 @operator(GRID, "training")
 def weave(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Bright and dark knots alternate as in a woven cloth: the product of two sines."""
-    weight = region(texture(image), rng, at_least=0.025, size=(0.3, 0.48))
+    weight = _lattice_place(image, rng)
     if weight is None:
         return None
     rows, columns = (
         np.sin(2 * np.pi * (offset / (rng.uniform(4, 7) * unit(image)) + rng.random()))
         for offset in offsets(image, 0, 0)
     )
-    return image + ((0.03 + 0.2 * severity) * rows * columns)[..., None], np.minimum(3 * weight, 1)
-
-
-def _lattice_place(image: NDArray, rng: np.random.Generator) -> NDArray | None:
-    """Weights of a large textured area, or `None`."""
-    weight = region(texture(image), rng, at_least=0.025, size=(0.3, 0.48))
-    return None if weight is None else np.minimum(3 * weight, 1)
+    return image + ((0.03 + 0.2 * severity) * rows * columns)[..., None], weight
 
 
 @operator(GRID, "training")
@@ -405,7 +410,7 @@ def stripe_exposure(image: NDArray, severity: float, rng: np.random.Generator) -
 @operator(GRID, "evaluation")
 def step_blocks(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Square blocks that differ in brightness, as after coarse quantization of their means."""
-    weight = region(texture(image), rng, at_least=0.025, size=(0.3, 0.48))
+    weight = _lattice_place(image, rng)
     if weight is None:
         return None
     period = round(rng.integers(3, 6) * unit(image))
@@ -414,7 +419,7 @@ def step_blocks(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
     level = rng.uniform(0.6, 1.4, (rows.max() + 1, columns.max() + 1))[rows, columns] * (
         1 - 2 * ((rows + columns) % 2)
     )
-    return image + ((0.02 + 0.1 * severity) * level)[..., None], np.minimum(3 * weight, 1)
+    return image + ((0.02 + 0.1 * severity) * level)[..., None], weight
 
 
 @operator(FREQUENCY, "training", is_global=True)
