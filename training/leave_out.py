@@ -148,7 +148,7 @@ def plot(folds: list[dict]) -> Figure:
         figure.subplots(1, 2),
         ("generators", "collections"),
         ("auroc", "above_0.5"),
-        ("AUROC of generators that training did not see", "Photographs called fake, collections left out"),
+        ("AUROC of generators that training did not see", "Photographs above probability 0.5, collections left out"),
         strict=True,
     ):
         rows = sorted(
