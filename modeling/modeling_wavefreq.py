@@ -352,8 +352,8 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
         """
         if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
             raise ValueError(
-                f"pixel_values has shape {tuple(pixel_values.shape)}, expected (batch_size, "
-                f"{self.config.num_channels}, height, width)"
+                f"pixel_values holds images of shape {tuple(pixel_values.shape[1:])}, expected "
+                f"({self.config.num_channels}, height, width)"
             )
         height, width = pixel_values.shape[-2:]
         if height % self.config.total_stride or width % self.config.total_stride or min(height, width) < 4:
@@ -420,11 +420,16 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         torch.Size([1, 2])
         ```
         """
-        outputs = self.wavefreq(pixel_values, **kwargs)
-        logits = self.classifier(outputs.pooler_output)
         # CODEPATH: the packaged checkpoint averages flips at inference, the seed network does not.
-        if self.config.average_flips and not self.training:
-            logits = (logits + self.classifier(self.wavefreq(pixel_values.flip(-1)).pooler_output)) / 2
+        average_flips = self.config.average_flips and not self.training
+        if average_flips:
+            pixel_values = torch.cat([pixel_values, pixel_values.flip(-1)])
+        outputs = self.wavefreq(pixel_values, **kwargs)
+        logits, hidden_states = self.classifier(outputs.pooler_output), outputs.hidden_states
+        if average_flips:
+            logits = logits.unflatten(0, (2, -1)).mean(0)
+            if hidden_states is not None:
+                hidden_states = tuple(state.unflatten(0, (2, -1))[0] for state in hidden_states)
         if self.config.num_labels == 2:
             logits = nn.functional.pad(logits, (1, 0))
         logits = logits / self.config.temperature
@@ -432,7 +437,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         loss = None
         if labels is not None:
             loss = self.loss_function(labels, logits, self.config, **kwargs)
-        return ImageClassifierOutputWithNoAttention(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+        return ImageClassifierOutputWithNoAttention(loss=loss, logits=logits, hidden_states=hidden_states)
 
     def post_process_verdicts(self, logits: torch.Tensor) -> list[str]:
         r"""
