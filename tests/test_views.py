@@ -79,6 +79,18 @@ def test_file_size_of_a_view_does_not_tell_the_format_and_size_of_the_original()
     assert roc_auc_score(labels, predicted[:, 1]) < 0.62
 
 
+def test_file_size_of_a_view_does_not_tell_the_format_of_an_original_of_the_wanted_size(tmp_path):
+    images = [np.asarray(picture(index, (32, 32))) for index in range(240)]
+    rows = [(encode(image, "PNG"), "real", "camera") for image in images[::2]]
+    rows += [(encode(image, quality=75, subsampling="4:2:0"), "fake", "generator") for image in images[1::2]]
+    group = load_sources(write(tmp_path / "images.parquet", rows), "train")
+    drawn = [BalancedViews([group], WaveFreqImageProcessor(), 32, 400).view(index) for index in range(400)]
+    features = [[len(encode(view)), len(encode(view, "PNG"))] for view, _ in drawn]
+    labels = np.asarray([label for _, label in drawn])
+    predicted = cross_val_predict(HistGradientBoostingClassifier(), features, labels, method="predict_proba")
+    assert roc_auc_score(labels, predicted[:, 1]) < 0.6
+
+
 @pytest.fixture(autouse=True)
 def _no_pause_at_the_end_of_a_file(monkeypatch):
     # datasets waits five seconds whenever a streamed parquet file ends (apache/arrow issue 45214).

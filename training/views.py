@@ -11,7 +11,7 @@ from transformers import BaseImageProcessor, TrainerCallback
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import load_image
-from tellsign.training.data import LABELS, content_of, encode_uniformly
+from tellsign.training.data import LABELS, content_of, decode_uniformly, encode_uniformly
 
 
 logger = logging.get_logger(__name__)
@@ -93,6 +93,14 @@ def random_view(image: PILImage.Image, image_size: int, rng: np.random.Generator
     return np.array(image)
 
 
+def _load(content: bytes, name: str, image_size: int) -> PILImage.Image:
+    """An image as it is, unless it has the wanted size: its views may keep its pixels, and so what its format did."""
+    image = load_image(content, name)
+    if image.size == (image_size, image_size):
+        return PILImage.fromarray(decode_uniformly(content, image_size, name))
+    return image
+
+
 def _random_box(size: tuple[int, int], image_size: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of a random part, at least `image_size` wide and high where the image is."""
     width, height = size
@@ -166,7 +174,8 @@ class BalancedViews(torch.utils.data.Dataset):
             entry = self.groups[group][row]["image"]
             name = entry["path"] or f"row {row} of group {group}"
             try:
-                return random_view(load_image(content_of(entry) or b"", name), self.image_size, rng), label
+                image = _load(content_of(entry) or b"", name, self.image_size)
+                return random_view(image, self.image_size, rng), label
             except ValueError as error:
                 logger.warning_once(f"Left out: {error}")
         raise ValueError(f"100 images in succession could not be read, the last of them {name}")
@@ -232,7 +241,8 @@ def stream_views(
         kept: dict[str, list] = {"pixel_values": [], "labels": []}
         for index, entry, label in zip(indices, rows["image"], rows["label"], strict=True):
             try:
-                image = load_image(content_of(entry) or b"", entry["path"] or f"image {index} of the stream")
+                name = entry["path"] or f"image {index} of the stream"
+                image = _load(content_of(entry) or b"", name, image_size)
             except ValueError as error:
                 logger.warning_once(f"Left out: {error}")
                 continue
