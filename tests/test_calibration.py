@@ -34,6 +34,21 @@ def test_promised_error_rates_hold_on_average_on_new_images(separation):
     assert np.mean(wrong) <= 0.055
 
 
+def test_the_promise_on_real_images_holds_in_each_group_and_without_groups_over_all():
+    called_fake = []
+    for seed in range(60):
+        (labels, probabilities), (hard_labels, hard) = draw(1500, 4.0, seed), draw(300, 4.0, 100 + seed)
+        hard = 1 / (1 + (1 - hard) / hard * np.exp(-2))  # of a camera whose images look more fake than they are
+        groups = np.repeat([3, 5], [len(labels), len(hard)])
+        images = np.concatenate([labels, hard_labels]), np.concatenate([probabilities, hard])
+        new_labels, new = draw(2000, 4.0, 1000 + seed)
+        new = 1 / (1 + (1 - new) / new * np.exp(-2))
+        for given in (groups, None):
+            high = fit_thresholds(*images, given)[1]
+            called_fake.append((new[new_labels == 0] >= high).mean())
+    assert np.mean(called_fake[::2]) <= 0.0105 and np.mean(called_fake[1::2]) > 0.015
+
+
 def test_a_good_detector_answers_nearly_always_and_one_at_chance_hardly_ever():
     labels, probabilities = draw(4000, 6.0, 0)
     low, high = fit_thresholds(labels, probabilities)

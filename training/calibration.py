@@ -26,20 +26,26 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def fit_thresholds(
-    labels: np.ndarray, probabilities: np.ndarray, real_called_fake: float = 0.01, wrong: float = 0.05
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: np.ndarray | None = None,
+    real_called_fake: float = 0.01,
+    wrong: float = 0.05,
 ) -> tuple[float, float]:
     """The probabilities of fake between which a verdict is withheld, so that errors are as rare as promised.
 
     An image is called fake from the smallest probability on, but at least 0.5, that keeps a new real image from being
-    called fake with more than the promised probability (split conformal prediction for one class, Vovk, 2012, arXiv
-    1209.2673) and errors among the images called fake within what is wanted, counted with one error more. It is called
-    real below the largest probability, but at most 0.5, that keeps errors among the images called real within it too.
-    The share of real images called fake is guaranteed on average; the two shares of errors are aimed at, since they do
-    not rise steadily with the cut: on images that are hard to tell apart, or few, new ones have more.
+    called fake with more than the promised probability in any group of images (split conformal prediction for one
+    class of each group, Vovk, 2012, arXiv 1209.2673) and errors among the images called fake within what is wanted,
+    counted with one error more. It is called real below the largest probability, but at most 0.5, that keeps errors
+    among the images called real within it too. The share of real images called fake is guaranteed on average; the two
+    shares of errors are aimed at, over all groups, since they do not rise steadily with the cut: on images that are
+    hard to tell apart, or few, new ones have more.
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         probabilities (`np.ndarray` of shape `(n,)`): Calibrated probabilities of fake.
+        groups (`np.ndarray` of shape `(n,)`, *optional*): Which images belong together. By default all do.
         real_called_fake (`float`, *optional*, defaults to 0.01): Largest share of real images to be called fake.
         wrong (`float`, *optional*, defaults to 0.05):
             Share of errors wanted at most among the images called fake, and among those called real.
@@ -49,16 +55,22 @@ def fit_thresholds(
         0 and 1 where there are too few images to promise anything.
     """
     real, fake = probabilities[labels == 0], probabilities[labels == 1]
-    low = _largest_cut(fake, real, 0.5, wrong, math.inf)
-    cut = _largest_cut(-real, -fake, -0.5, wrong, real_called_fake * (len(real) + 1) - 1)
+    real_groups = np.zeros(len(real)) if groups is None else groups[labels == 0]
+    least = 0.5
+    for group in np.unique(real_groups):
+        members = np.sort(real[real_groups == group])
+        allowed = math.floor(real_called_fake * (len(members) + 1)) - 1
+        least = max(least, members[-1 - allowed] if allowed >= 0 else 1.0)
+    low = _largest_cut(fake, real, 0.5, wrong)
+    cut = _largest_cut(-real, -fake, -least, wrong)
     high = 0.5 if cut == -0.5 else np.nextafter(-cut, 1)
     return max(0.0, low), float(min(1.0, high))
 
 
-def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float, wrong: float, allowed: float) -> float:
-    """The largest number below which errors are few, by share and by count; minus infinity if there is none."""
+def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float, wrong: float) -> float:
+    """The largest number up to `most` below which the share of errors is small; minus infinity if there is none."""
     cuts = np.append(np.sort(errors[errors < most]), most)
     errors_below = np.arange(len(cuts))
     below = errors_below + np.searchsorted(np.sort(right), cuts)
-    fits = ((errors_below + 1) / (below + 1) <= wrong) & (errors_below <= allowed)
+    fits = (errors_below + 1) / (below + 1) <= wrong
     return float(cuts[fits].max(initial=-np.inf))

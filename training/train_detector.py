@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset, IterableDataset, concatenate_datasets
+from datasets import Dataset, IterableDataset, Value, concatenate_datasets
 from huggingface_hub import CommitInfo
 from torch import nn
 from transformers import (
@@ -142,7 +142,10 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
 def load_images(
     arguments: DataArguments, image_processor: WaveFreqImageProcessor, image_size: int, seed: int
 ) -> tuple[DecodedImages | BalancedViews, Dataset]:
-    """Training images, and as many validation images of each group; images that share their bytes are on one side."""
+    """Training images, and as many validation images of each group, whose number is in their column `group`.
+
+    Images that share their bytes are on one side.
+    """
     groups = [
         load_sources(group.split("+"), arguments.data_split, arguments.data_revision) for group in arguments.train_data
     ]
@@ -151,7 +154,7 @@ def load_images(
         raise ValueError(f"--leave_out: the data have no generator {', '.join(absent)}")
     groups = [drop_duplicates(leave_out(group, arguments.leave_out)) for group in groups]
     held_out_of_each = [hold_out(group, arguments.validation_per_class)[1] for group in groups]
-    validation = drop_duplicates(concatenate_datasets(held_out_of_each))
+    validation = drop_duplicates(_numbered(held_out_of_each))
     held_out = np.asarray(validation["sha1"])
     groups = [group.select(np.flatnonzero(~np.isin(np.asarray(group["sha1"]), held_out))) for group in groups]
     train = drop_duplicates(concatenate_datasets(groups))
@@ -163,19 +166,29 @@ def load_images(
 def stream_images(
     arguments: DataArguments, image_processor: WaveFreqImageProcessor, image_size: int, seed: int
 ) -> tuple[IterableDataset, Dataset]:
-    """Training images and validation data, which are the first of each class of each source."""
+    """Training images, and validation images as [`load_images`] gives them: the first of each class of each source."""
     if arguments.leave_out:
         raise ValueError("--leave_out: not with --streaming, where nothing is known of an image before it is read")
-    first, rest = [], []
+    validation, rest = [], []
     for group in arguments.train_data:
         sources = [stream_source(source, arguments.data_split, arguments.data_revision) for source in group.split("+")]
+        first = []
         for images in classes_of(concatenate_datasets(sources)):
             held_out = list(images.take(arguments.validation_per_class))
             first.append(Dataset.from_list(held_out, features=images.features))
             # Not images.skip, which in a data loader with workers skips less in each.
             contents = {content_of(row["image"]) for row in held_out}
             rest.append(images.filter(lambda row, contents=contents: content_of(row["image"]) not in contents))
-    return stream_views(rest, image_processor, image_size, seed=seed), concatenate_datasets(first)
+        validation.append(concatenate_datasets(first))
+    return stream_views(rest, image_processor, image_size, seed=seed), _numbered(validation)
+
+
+def _numbered(groups: list[Dataset]) -> Dataset:
+    """The images of all groups, with their group's number in a column."""
+    numbered = [
+        group.add_column("group", [number] * len(group), feature=Value("int64")) for number, group in enumerate(groups)
+    ]
+    return concatenate_datasets(numbered)
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
@@ -292,7 +305,8 @@ def main(arguments: list[str] | None = None) -> None:
     logits, labels = predict_logits(model, validation_images), validation_images.labels.numpy()
     model.config.temperature = fit_temperature(logits, labels)
     probabilities = fake_probability(logits, model.config.temperature)
-    model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities))
+    groups = np.asarray(validation["group"])[validation_images.rows]
+    model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups))
     scores = detection_scores(labels, probabilities)
     scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.log_metrics("eval", scores)
