@@ -72,6 +72,10 @@ class ArtifactSiglipConfig(SiglipConfig):
         2017, arXiv 1706.04599).
     artifact_thresholds (`list[float]`, *optional*):
         For each artifact the probability in [0, 1] from which on it counts as present. 0.5 by default.
+    object_labels (`list[str]`, *optional*, defaults to `[]`):
+        What the model can say that an image shows, by comparison with the text "a photo of a <label>".
+    object_threshold (`float`, *optional*, defaults to 0.5):
+        The probability in [0, 1] from which on it says so.
     logit_scale_init_value (`float`, *optional*, defaults to 2.3026):
         Initial logarithm of the factor on the cosine similarity of image and text (SigLIP, arXiv 2303.15343: log 10).
     logit_bias_init_value (`float`, *optional*, defaults to -10.0):
@@ -137,6 +141,8 @@ class ArtifactSiglipConfig(SiglipConfig):
     global_artifacts: list[str] | tuple[str, ...] | None = None
     artifact_temperatures: list[float] | None = None
     artifact_thresholds: list[float] | None = None
+    object_labels: list[str] | tuple[str, ...] = ()
+    object_threshold: float = 0.5
     logit_scale_init_value: float = math.log(10)
     logit_bias_init_value: float = -10.0
     patch_loss_coefficient: float = 1.0
@@ -150,6 +156,7 @@ class ArtifactSiglipConfig(SiglipConfig):
         self.detail_hidden_sizes, self.detail_depths = list(self.detail_hidden_sizes), list(self.detail_depths)
         self.artifact_labels = list(self.artifact_labels)
         self.trained_artifacts = list(self.trained_artifacts)
+        self.object_labels = list(self.object_labels)
         if self.global_artifacts is None:
             self.global_artifacts = [name for name in self.artifact_labels if name in GLOBAL_ARTIFACTS]
         self.global_artifacts = list(self.global_artifacts)
@@ -217,6 +224,13 @@ class ArtifactSiglipConfig(SiglipConfig):
             raise ValueError("artifact_temperatures must be positive and finite")
         if not all(0 <= threshold <= 1 for threshold in self.artifact_thresholds):
             raise ValueError("artifact_thresholds must lie in [0, 1]")
+
+    def validate_objects(self):
+        """Check the fields that speak of objects."""
+        if len(set(self.object_labels)) != len(self.object_labels):
+            raise ValueError("object_labels: a name occurs twice")
+        if not 0 <= self.object_threshold <= 1:
+            raise ValueError(f"object_threshold={self.object_threshold} must lie in [0, 1]")
 
 
 __all__ = ["GLOBAL_ARTIFACTS", "ArtifactSiglipConfig"]

@@ -146,6 +146,7 @@ def tagger_facts(config: Mapping[str, Any] | None, evaluation: Mapping[str, Any]
         # A CLIP or SigLIP has no names of its own: it compares the image with any text.
         "trained": None if names is None else [name for name in names if name in given],
         "abstains": [name for name in names or () if name not in given],
+        "objects": config.get("object_labels", ()),
         "evaluation": evaluation,
     }
     if evaluation:

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from transformers import ResNetConfig, SiglipModel
 from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.resnet.modeling_resnet import ResNetConvLayer, ResNetEncoder
 from transformers.models.siglip.modeling_siglip import SiglipOutput
 from transformers.processing_utils import Unpack
@@ -74,6 +75,10 @@ def _binary_cross_entropy(name: str, logits: torch.Tensor, targets: torch.Tensor
     return loss.masked_fill(~known, 0).sum() / known.sum().clamp(min=1)
 
 
+class DetailProjection(nn.Linear):
+    """What the details add to an image's embedding: nothing at first, so that it starts as SigLIP's."""
+
+
 class DetailNetwork(nn.Module):
     """A residual network of basic layers (He et al., 2016, arXiv 1512.03385) that starts at full resolution.
 
@@ -81,13 +86,14 @@ class DetailNetwork(nn.Module):
     more images than a convolutional network.
     """
 
-    def __init__(self, num_channels: int, hidden_sizes: list[int], depths: list[int]):
+    def __init__(self, num_channels: int, hidden_sizes: list[int], depths: list[int], projection_size: int):
         super().__init__()
         config = ResNetConfig(
             embedding_size=hidden_sizes[0], hidden_sizes=hidden_sizes, depths=depths, layer_type="basic"
         )
         self.embedder = ResNetConvLayer(num_channels, hidden_sizes[0])
         self.encoder = ResNetEncoder(config)
+        self.projection = DetailProjection(hidden_sizes[-1], projection_size)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Features of shape `(batch_size, num_patches, hidden_sizes[-1])`."""
@@ -103,7 +109,8 @@ class DetailNetwork(nn.Module):
     A linear layer scores each artifact in each patch. Its score for the image is that of another linear layer on the
     pooled output plus a smooth maximum of the patches' scores, the logarithm of their mean exponential (Pinheiro and
     Collobert, 2015, arXiv 1411.6228). With `config.detail_hidden_sizes` these layers also see what a residual network
-    makes of each patch, and its mean. `vision_model` is a [`SiglipVisionModel`] that saves on its own.
+    makes of each patch, and its mean, which also joins what texts are compared with. `vision_model` is a
+    [`SiglipVisionModel`] that saves on its own.
     """
 )
 class ArtifactSiglipModel(SiglipModel):
@@ -118,7 +125,7 @@ class ArtifactSiglipModel(SiglipModel):
         # CODEPATH: the packaged tagger has one; a plain SigLIP, which the default configuration describes, has none.
         if config.detail_hidden_sizes:
             sizes, depths = list(config.detail_hidden_sizes), list(config.detail_depths)
-            self.detail_network = DetailNetwork(vision_config.num_channels, sizes, depths)
+            self.detail_network = DetailNetwork(vision_config.num_channels, sizes, depths, hidden_size)
             hidden_size += sizes[-1]
         num_artifacts = len(config.artifact_labels)
         self.classifier = nn.Linear(hidden_size, len(config.id2label or {}))
@@ -131,6 +138,44 @@ class ArtifactSiglipModel(SiglipModel):
         if isinstance(module, ArtifactSiglipModel):
             init.constant_(module.logit_scale, self.config.logit_scale_init_value)
             init.constant_(module.logit_bias, self.config.logit_bias_init_value)
+        elif isinstance(module, DetailProjection):
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
+
+    @can_return_tuple
+    @auto_docstring
+    def get_image_features(
+        self,
+        pixel_values: torch.Tensor,
+        interpolate_pos_encoding: bool = False,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPooling:
+        r"""
+        pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+            Normalized images from [`SiglipImageProcessor`].
+        interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
+            Whether to take images of other sizes, by interpolated position embeddings.
+
+        Returns:
+            The vision tower's output, with what texts are compared with in `pooler_output`, of shape `(batch_size,
+            vision_config.hidden_size)`: the tower's, plus a projection of what the residual network sees.
+        """
+        outputs, details = self._vision_and_details(pixel_values, interpolate_pos_encoding, **kwargs)
+        outputs.pooler_output = self._embedding_of(outputs.pooler_output, details)
+        return outputs
+
+    def _vision_and_details(
+        self, pixel_values: torch.Tensor | None, interpolate_pos_encoding: bool, **kwargs
+    ) -> tuple[Any, torch.Tensor | None]:
+        """What the vision tower and, if there is one, the residual network make of images."""
+        outputs = self.vision_model(
+            pixel_values=pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, return_dict=True, **kwargs
+        )
+        return outputs, None if self.detail_network is None else self.detail_network(pixel_values)
+
+    def _embedding_of(self, pooled: torch.Tensor, details: torch.Tensor | None) -> torch.Tensor:
+        """What texts are compared with, before it is normalized."""
+        return pooled if details is None else pooled + self.detail_network.projection(details.mean(1))
 
     @can_return_tuple
     @auto_docstring
@@ -186,11 +231,10 @@ class ArtifactSiglipModel(SiglipModel):
         ```
         """
         grid = self._grid_of(pixel_values, interpolate_pos_encoding)
-        vision_outputs = self.get_image_features(pixel_values, interpolate_pos_encoding, **kwargs)
+        vision_outputs, details = self._vision_and_details(pixel_values, interpolate_pos_encoding, **kwargs)
         patches, whole = vision_outputs.last_hidden_state, vision_outputs.pooler_output
-        image_embeds = nn.functional.normalize(whole, dim=-1)
-        if self.detail_network is not None:
-            details = self.detail_network(pixel_values)
+        image_embeds = nn.functional.normalize(self._embedding_of(whole, details), dim=-1)
+        if details is not None:
             patches, whole = torch.cat([patches, details], dim=2), torch.cat([whole, details.mean(1)], dim=1)
         patch_logits = self.patch_classifier(patches).transpose(1, 2).unflatten(2, grid)
         smooth_maximum = patch_logits.float().flatten(2).logsumexp(2) - math.log(grid[0] * grid[1])

@@ -290,7 +290,8 @@ class ArtifactExplanationPipeline(Pipeline):
                 answers[index]["artifacts"] = artifacts
             if self.explainer is not None:
                 verdicts = [answers[index]["label"] for index in chosen]
-                for artifacts, sentences in zip(found, self.explainer(chosen_images, verdicts, found), strict=True):
+                explained = self.explainer(chosen_images, verdicts, found, self.tagger.name_objects(chosen_images))
+                for artifacts, sentences in zip(found, explained, strict=True):
                     for artifact in artifacts:
                         artifact["explanation"] = sentences[artifact["label"]]
         return {"answer": answers[0] if one else answers}

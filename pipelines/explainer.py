@@ -33,10 +33,9 @@ SENTENCE = (
     f"( {_WORD}{{1,{MAX_WORD_CHARACTERS}}}){{3,{MAX_SENTENCE_WORDS - 1}}}\\."
 )
 
-QUESTION = (
-    "The verdict on this image is: {}. Say in one sentence for each artifact what is seen of it, on which object and "
-    "where.\n"
-)
+VERDICT = "The verdict on this image is: {}. "
+OBJECT = "It shows: {}. "
+QUESTION = "Say in one sentence for each artifact what is seen of it, on which object and where.\n"
 
 
 def answer_schema(names: Sequence[str]) -> dict[str, Any]:
@@ -51,7 +50,11 @@ def answer_schema(names: Sequence[str]) -> dict[str, Any]:
 
 
 def explanation_prompt(
-    processor: ProcessorMixin, size: tuple[int, int], verdict: str, artifacts: Sequence[ExplainedArtifact]
+    processor: ProcessorMixin,
+    size: tuple[int, int],
+    verdict: str,
+    artifacts: Sequence[ExplainedArtifact],
+    shown: str | None = None,
 ) -> str:
     """What a model is asked about an image, as the chat template puts it, up to where its answer begins.
 
@@ -60,6 +63,7 @@ def explanation_prompt(
         size (`tuple[int, int]`): Width and height of the image in pixels.
         verdict (`str`): "real", "fake" or "uncertain".
         artifacts (`Sequence[ExplainedArtifact]`): The artifacts in the image, at least one.
+        shown (`str`, *optional*): What the image shows, where it is known.
 
     Returns:
         `str`: Of each artifact it has the name, the place in words and, of an official one, the definition.
@@ -71,7 +75,8 @@ def explanation_prompt(
         except ValueError:  # a label of the user's own
             definition = ""
         lines.append(f"- {artifact['label']} ({place_of(artifact['box'], *size)}):{definition}")
-    question = QUESTION.format(verdict) + "\n".join(lines)
+    known = VERDICT.format(verdict) + (OBJECT.format(shown) if shown else "")
+    question = known + QUESTION + "\n".join(lines)
     message: dict[str, Any] = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
     return processor.apply_chat_template([message], add_generation_prompt=True)
 
@@ -109,9 +114,9 @@ class ArtifactExplainer:
     r"""
     Explains the artifacts that a tagger found, in one sentence each.
 
-    The model is shown the image, the verdict, and of each artifact its name, definition and place. A grammar
-    (`llguidance`) binds its answer to a JSON object of exactly these names, each with a sentence of 4 to 40 words: it
-    can neither leave out nor add an artifact, nor fail to close.
+    The model is shown the image, the verdict, what the image shows if that is known, and of each artifact its name,
+    definition and place. A grammar (`llguidance`) binds its answer to a JSON object of exactly these names, each with
+    a sentence of 4 to 40 words: it can neither leave out nor add an artifact, nor fail to close.
 
     Args:
         model ([`PreTrainedModel`]): A model for images and text, such as Idefics2.
@@ -210,6 +215,7 @@ class ArtifactExplainer:
         images: Sequence[Image.Image],
         verdicts: Sequence[str],
         artifacts: Sequence[Sequence[ExplainedArtifact]],
+        objects: Sequence[str | None] | None = None,
     ) -> list[dict[str, str]]:
         """Explains the artifacts of a batch of images.
 
@@ -217,6 +223,7 @@ class ArtifactExplainer:
             images (`Sequence[PIL.Image.Image]`): RGB.
             verdicts (`Sequence[str]`): "real" or "fake" for each image.
             artifacts (sequence of sequences of [`ExplainedArtifact`]): The artifacts of each image.
+            objects (`Sequence[str]`, *optional*): What each image shows, or `None` where that is not known.
 
         Returns:
             `list[dict[str, str]]`: For each image, the sentence of each of its artifacts.
@@ -225,7 +232,11 @@ class ArtifactExplainer:
         rows = [row for row, found in enumerate(artifacts) if found]
         if not rows:
             return answers
-        prompts = [explanation_prompt(self.processor, images[row].size, verdicts[row], artifacts[row]) for row in rows]
+        objects = [None] * len(images) if objects is None else objects
+        prompts = [
+            explanation_prompt(self.processor, images[row].size, verdicts[row], artifacts[row], objects[row])
+            for row in rows
+        ]
         names = [[artifact["label"] for artifact in artifacts[row]] for row in rows]
         inputs = self.processor(
             images=[[images[row]] for row in rows],

@@ -21,6 +21,7 @@ DEFAULT_MODES: dict[str, Mode] = {"artifact_siglip": "calibrated", "clip": "soft
 DEFAULT_THRESHOLDS = {"softmax": 0.05, "independent": 0.5}
 TEMPLATE = "a photo with {}"
 NEUTRAL_TEXT = "a photo"
+OBJECT_TEMPLATE = "a photo of a {}"
 
 SEED_ARTIFACTS: tuple[str, ...] = (
     "Discontinuous surfaces",
@@ -115,6 +116,7 @@ class ArtifactTagger:
             candidate_labels = model.config.trained_artifacts if self.mode == "calibrated" else SEED_ARTIFACTS
         self.candidate_labels = self._checked(candidate_labels)
         self._text_embeds: dict[tuple[str, ...], torch.Tensor] = {}
+        self._object_embeds: torch.Tensor | None = None
 
     @classmethod
     def from_pretrained(
@@ -184,14 +186,8 @@ class ArtifactTagger:
         labels = self.candidate_labels if candidate_labels is None else self._checked(candidate_labels)
         if not images or not labels:
             return [[] for _ in images]
-        # CLIP's own center crop would leave the borders without a place.
-        size = self.model.config.vision_config.image_size
-        options = {"do_center_crop": False} if self.model_type == "clip" else {}
-        pixel_values = self.processor.image_processor(
-            list(images), size={"height": size, "width": size}, return_tensors="pt", **options
-        )["pixel_values"].to(self.model.device, self.model.dtype)
         score = self._scores_by_heads if self.mode == "calibrated" else self._scores_by_texts
-        scores, chosen, maps = score(pixel_values, labels, threshold)
+        scores, chosen, maps = score(self._pixel_values(images), labels, threshold)
 
         global_artifacts = self.model.config.global_artifacts if self.mode == "calibrated" else []
         answers = []
@@ -212,6 +208,52 @@ class ArtifactTagger:
                 )
             answers.append(artifacts)
         return answers
+
+    @torch.inference_mode()
+    def object_probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """How likely each image shows each of `config.object_labels`.
+
+        Args:
+            images (`list[PIL.Image.Image]`): RGB, of any sizes, at least one.
+
+        Returns:
+            `np.ndarray` of shape `(num_images, num_objects)`, float32, in [0, 1]: the probability that the image fits
+            the text "a photo of a <label>". They need not sum to 1.
+        """
+        if self._object_embeds is None:
+            texts = [OBJECT_TEMPLATE.format(label) for label in self.model.config.object_labels]
+            self._object_embeds = self._embed(texts)
+        features = self.model.get_image_features(self._pixel_values(images)).pooler_output
+        similarities = nn.functional.normalize(features.float(), dim=-1) @ self._object_embeds.T
+        logits = similarities * self.model.logit_scale.float().exp() + self.model.logit_bias.float()
+        return logits.sigmoid().cpu().numpy()
+
+    def name_objects(self, images: Sequence[Image.Image]) -> list[str | None]:
+        """Names what each image shows.
+
+        Args:
+            images (`list[PIL.Image.Image]`): RGB, of any sizes.
+
+        Returns:
+            For each image the likeliest of `config.object_labels`, or `None` if its probability is below
+            `config.object_threshold`. `None` for all images if the model has no such labels, as CLIP and SigLIP.
+        """
+        config = self.model.config
+        if not images or not getattr(config, "object_labels", ()):
+            return [None] * len(images)
+        return [
+            config.object_labels[int(row.argmax())] if row.max() >= config.object_threshold else None
+            for row in self.object_probabilities(images)
+        ]
+
+    def _pixel_values(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        # CLIP's own center crop would leave the borders without a place.
+        size = self.model.config.vision_config.image_size
+        options = {"do_center_crop": False} if self.model_type == "clip" else {}
+        inputs = self.processor.image_processor(
+            list(images), size={"height": size, "width": size}, return_tensors="pt", **options
+        )
+        return inputs["pixel_values"].to(self.model.device, self.model.dtype)
 
     def _checked(self, labels: Sequence[str]) -> tuple[str, ...]:
         labels = tuple(labels)

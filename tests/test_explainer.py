@@ -188,6 +188,16 @@ def test_the_prompt_has_image_verdict_names_definitions_and_places(explainer):
     assert "- noise (whole image):" in explanation_prompt(explainer.processor, images[3].size, "fake", found[3])
 
 
+def test_the_prompt_says_what_the_image_shows_where_that_is_known(explainer):
+    images, _, found = make_batch()
+    prompts = [explanation_prompt(explainer.processor, (32, 32), "fake", found[0], shown) for shown in ("frog", None)]
+    assert "It shows: frog. " in prompts[0] and prompts[0].replace("It shows: frog. ", "") == prompts[1]
+    asked = ([images[0]] * 2, ["fake"] * 2, [found[0]] * 2)
+    told, other = explainer(*asked, ["frog", "ship"])
+    assert told != other
+    assert explainer(*asked) == explainer(*asked, [None, None])
+
+
 def test_images_without_artifacts_are_not_shown_to_the_model(explainer, monkeypatch):
     monkeypatch.setattr(explainer.model, "generate", None)
     images, verdicts, _ = make_batch()
@@ -260,6 +270,22 @@ def test_the_pipeline_adds_the_sentences_and_saves_the_explainer(options, folder
     ]
     without = pipeline("artifact-explanation", model=str(tmp_path / "saved"), explainer=False)(images, **call)
     assert all("explanation" not in artifact for answer in without for artifact in answer["artifacts"])
+
+
+def test_the_pipeline_tells_the_explainer_what_the_tagger_says_is_shown(options, folder):
+    model = options["tagger"].model
+    model.config.object_labels = ["frog", "ship"]
+    torch.nn.init.constant_(model.logit_bias, 20)
+    explain, told = pipeline("artifact-explanation", explainer=folder, **options), []
+    run = explain.explainer.processor.apply_chat_template
+    explain.explainer.processor.apply_chat_template = lambda messages, **kwargs: (
+        told.append(messages[0]["content"][1]["text"]) or run(messages, **kwargs)
+    )
+    images = make_batch()[0]
+    explain(images, batch_size=3)
+    shown = options["tagger"].name_objects(images)
+    assert len(told) == 4 and set(shown) <= {"frog", "ship"}
+    assert all(f"It shows: {name}. " in text for name, text in zip(shown, told, strict=True))
 
 
 def test_four_bits_and_an_adapter_give_valid_answers_through_the_same_call(options, folder, adapter):

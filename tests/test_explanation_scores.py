@@ -26,7 +26,7 @@ class Speaker:
     def __init__(self, say):
         self.say = say
 
-    def __call__(self, images, verdicts, found):
+    def __call__(self, images, verdicts, found, objects):
         return [
             {artifact["label"]: self.say(artifact["label"], artifact["box"], image) for artifact in artifacts}
             for image, artifacts in zip(images, found, strict=True)
@@ -59,7 +59,7 @@ def test_sentences_that_are_right_in_all_have_perfect_scores_and_say_less_of_oth
     def say(label, box, image):
         return explanation_sentence(label, place_of(box, *image.size), rng, shown[image.tobytes()], 0.5)
 
-    scores = explanation_scores(Speaker(say), rows, found_in(rows), categories, batch_size=7)
+    scores = explanation_scores(Speaker(say), rows, found_in(rows), [None] * len(rows), categories, batch_size=7)
     assert scores["images"] == len(rows)
     assert scores["sentences"] == scores["planted_sentences"] == sum(map(len, found_in(rows)))
     for name in ("schema_valid", "place_agreement", "object_agreement"):
@@ -70,9 +70,22 @@ def test_sentences_that_are_right_in_all_have_perfect_scores_and_say_less_of_oth
     assert 2 * scores["rouge_l_other"] < scores["rouge_l"] < 1
 
 
+def test_the_explainer_is_told_what_each_image_shows(rows, categories):
+    class Witness(Speaker):
+        def __call__(self, images, verdicts, found, objects):
+            told.extend(objects)
+            return super().__call__(images, verdicts, found, objects)
+
+    told: list[str | None] = []
+    objects = [None if number % 3 else f"thing {number}" for number in range(len(rows))]
+    say = Witness(lambda label, box, image: "The frog looks odd at the top left.")
+    explanation_scores(say, rows, found_in(rows), objects, categories, batch_size=7)
+    assert told == objects
+
+
 def test_one_sentence_for_everything_has_no_more_likeness_to_its_own_references_than_to_others(rows, categories):
     say = Speaker(lambda label, box, image: "The frog and the ship look odd at the top left.")
-    scores = explanation_scores(say, rows, found_in(rows), categories)
+    scores = explanation_scores(say, rows, found_in(rows), [None] * len(rows), categories)
     assert scores["schema_valid"] == 1 and scores["object_agreement"] == 0
     assert scores["distinct"] == 1 / scores["sentences"]
     assert scores["rouge_l"] == pytest.approx(scores["rouge_l_other"], abs=0.1)
@@ -82,13 +95,13 @@ def test_one_sentence_for_everything_has_no_more_likeness_to_its_own_references_
 
 def test_answers_that_break_the_form_or_name_other_artifacts_are_counted(rows, categories):
     class Careless(Speaker):
-        def __call__(self, images, verdicts, found):
-            answers = super().__call__(images, verdicts, found)
+        def __call__(self, images, verdicts, found, objects):
+            answers = super().__call__(images, verdicts, found, objects)
             answers[0]["Dental anomalies in mammals"] = "The teeth are fused at the top."
             return answers
 
     say = Careless(lambda label, box, image: "noise! Color coherence breaks can be seen")
-    scores = explanation_scores(say, rows, found_in(rows), categories)
+    scores = explanation_scores(say, rows, found_in(rows), [None] * len(rows), categories)
     assert scores["schema_valid"] == 0 and scores["names_outside"] == 1
     without = [
         artifacts for artifacts in found_in(rows) if "Color coherence breaks" not in {a["label"] for a in artifacts}
@@ -101,7 +114,7 @@ def test_of_artifacts_that_were_not_planted_only_the_form_and_the_object_count(r
     found = [[{"label": "Dental anomalies in mammals", "box": row["artifacts"][0]["box"]}] for row in rows]
     found[0] = []
     say = Speaker(lambda label, box, image: "The frog shows teeth at the top.")
-    scores = explanation_scores(say, rows, found, categories)
+    scores = explanation_scores(say, rows, found, [None] * len(rows), categories)
     assert scores["images"] == scores["sentences"] == len(rows) - 1
     assert scores["object_agreement"] == pytest.approx(0.5, abs=0.03)
     assert scores["planted_sentences"] == 0 and scores["place_agreement"] is scores["rouge_l"] is None

@@ -108,6 +108,7 @@ def parts() -> dict:
             "model_type": "artifact_siglip",
             "artifact_labels": ["Noise of a kind", "Ghosts", "Melted hands"],
             "trained_artifacts": ["Noise of a kind", "Ghosts"],
+            "object_labels": ["frog", "ship"],
         },
         "tagger_evaluation": {
             "data": ["cifake_test.parquet"],
@@ -210,6 +211,13 @@ def test_card_says_when_a_verdict_is_uncertain_and_on_which_artifacts_it_abstain
     assert "It abstains on the others, whatever an image shows: Melted hands." in text
     assert "names 2 of 3 artifacts" in text and "45.7 [44.0, 47.0]" in text
     assert "| Ghosts | 50 | 50.0 | 40.0 |  | 25.0 |" in text and "| Melted hands |" not in text
+
+
+def test_card_says_which_objects_the_explainer_is_told_of(parts):
+    sentence = "It is told what the image shows where the tagger recognizes one of these: frog, ship."
+    assert sentence in model_card(**parts).text
+    without = parts | {"tagger_config": parts["tagger_config"] | {"object_labels": []}}
+    assert "It is told" not in model_card(**without).text
 
 
 def test_failures_that_were_measured_are_named_and_others_are_not(parts):

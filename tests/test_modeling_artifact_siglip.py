@@ -93,6 +93,20 @@ def test_an_artifacts_score_is_that_of_the_whole_plus_the_log_mean_exponential_o
     np.testing.assert_allclose(outputs.artifact_logits.detach().numpy(), expected, atol=1e-5)
 
 
+def test_an_images_embedding_is_that_of_the_tower_and_a_projection_of_the_details_which_is_nothing_at_first(inputs):
+    model, images = make_tagger_model(), inputs["pixel_values"]
+    pooled = model.vision_model(images).pooler_output
+    assert torch.equal(model.get_image_features(images).pooler_output, pooled)
+    projection = model.detail_network.projection
+    torch.nn.init.normal_(projection.weight)
+    details = model.detail_network(images).detach().numpy().mean(1)
+    expected = pooled.detach().numpy() + details @ projection.weight.detach().numpy().T
+    embeds = model.get_image_features(images).pooler_output.detach().numpy()
+    np.testing.assert_allclose(embeds, expected, atol=1e-4)
+    unit = embeds / np.linalg.norm(embeds, axis=1, keepdims=True)
+    np.testing.assert_allclose(model(pixel_values=images).image_embeds.detach().numpy(), unit, atol=1e-5)
+
+
 def test_details_are_those_of_the_patch_and_what_is_near_it(inputs):
     network = make_tagger_model().detail_network
     images = inputs["pixel_values"]

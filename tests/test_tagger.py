@@ -127,6 +127,30 @@ def test_places_are_in_the_pixels_of_each_image(kind, images, request):
                 assert box == box_of(heat)
 
 
+def test_what_is_shown_is_the_object_whose_text_fits_best_if_it_is_likely_enough(images):
+    objects = ["frog", "ship", "cat"]
+    model = make_tagger_model(object_labels=objects, object_threshold=0.25)
+    torch.nn.init.normal_(model.detail_network.projection.weight)
+    tagger = ArtifactTagger(model, make_processor())
+    texts = [f"a photo of a {name}" for name in objects]
+    inputs = tagger.processor(images=images, text=texts, padding="max_length", max_length=64, return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**inputs).logits_per_image
+        best, index = logits.max(1)
+        shift = best.sort().values[:2].mean() + np.log(3)  # one image then shows nothing that is known
+        model.logit_bias -= shift
+    np.testing.assert_allclose(tagger.object_probabilities(images), (logits - shift).sigmoid(), atol=1e-5)
+    expected = [objects[number] for number in index]
+    expected[best.argmin()] = None
+    assert tagger.name_objects(images) == expected
+    assert tagger.name_objects([]) == []
+
+
+@pytest.mark.parametrize("kind", ["artifact_siglip", "clip", "siglip"])
+def test_a_model_without_objects_says_of_no_image_what_it_shows(kind, images, request):
+    assert request.getfixturevalue(kind).name_objects(images) == [None] * 3
+
+
 @pytest.mark.parametrize("kind", ["artifact_siglip", "clip", "siglip"])
 def test_round_trip_through_a_saved_folder_keeps_every_answer(kind, images, request, tmp_path):
     tagger = request.getfixturevalue(kind)

@@ -6,17 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from llguidance import LLMatcher
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor, Idefics2ForConditionalGeneration
 
+from tellsign import ArtifactSiglipConfig
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.pipelines.explainer import ArtifactExplainer, answer_schema, answer_text, explanation_prompt
 from tellsign.pipelines.formats import place_of, to_synartifact
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.data import load_sources
-from tellsign.training.explanation_examples import AnnotatedImages, ExplanationCollator, PlantedExplanations
+from tellsign.training.data import DecodedImages, load_sources
+from tellsign.training.explanation_examples import (
+    AnnotatedImages,
+    ExplanationCollator,
+    WrittenExplanations,
+    planted_artifacts,
+    tagged_artifacts,
+)
 from tellsign.training.explanation_sentences import SEEN, stated_categories, stated_place
 from tellsign.training.train_explainer import (
     GroupedSampler,
@@ -50,12 +58,11 @@ def tower(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="module")
-def planted(textured, tmp_path_factory) -> PlantedExplanations:
+def planted(textured, tmp_path_factory) -> WrittenExplanations:
     dataset = load_sources(textured, "train")
     categories = dict(zip(dataset["sha1"], ["disc", "ball", None] * 16, strict=True))
-    return PlantedExplanations(
-        dataset, categories, "training", tmp_path_factory.mktemp("planted"), seed=0, image_size=32
-    )
+    artifacts = planted_artifacts(dataset, "training", tmp_path_factory.mktemp("planted"), seed=0, image_size=32)
+    return WrittenExplanations(artifacts, categories, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +130,12 @@ def new_model_options(textured: str, tower: str, output_dir: Path, **changes) ->
 
 
 def test_planted_examples_explain_each_artifact_at_its_place_on_what_is_shown(planted):
-    others = 0
+    others = withheld = 0
     for index in range(len(planted)):
         example = planted[index]
-        category = planted.categories[planted.dataset[index]["sha1"]]
+        known, category = planted.categories[planted.dataset[index]["sha1"]], example["category"]
+        withheld += known is not None and category is None
+        assert category in (known, None)
         boxes = {artifact["label"]: artifact["box"] for artifact in planted.dataset[index]["artifacts"]}
         assert set(boxes) <= {artifact["label"] for artifact in example["artifacts"]}
         assert len(example["artifacts"]) == planted.lengths[index]
@@ -135,7 +144,7 @@ def test_planted_examples_explain_each_artifact_at_its_place_on_what_is_shown(pl
             assert artifact["box"] == boxes.get(artifact["label"], artifact["box"])
             assert stated_place(artifact["explanation"]) == place_of(artifact["box"], 32, 32)
             assert stated_categories(artifact["explanation"], ["disc", "ball"]) == [category] * (category is not None)
-    assert 0 < others < len(planted) / 2
+    assert 0 < others < len(planted) / 2 and 0 < withheld < len(planted) / 2
     assert all(planted[index] == planted[index] for index in range(3))
 
 
@@ -183,6 +192,38 @@ def test_an_annotation_without_its_image_raises(annotated, tmp_path):
         AnnotatedImages([str(tmp_path)])
 
 
+def test_fakes_are_explained_by_what_the_tagger_finds_in_them_and_those_with_nothing_are_left_out(textured, tmp_path):
+    dataset = load_sources(textured, "train")
+    broken = {"bytes": b"GIF89a", "path": "broken.gif"}
+    rows = [row | {"image": broken} if number == 3 else row for number, row in enumerate(dataset)]
+    dataset = Dataset.from_list(rows, features=dataset.features)
+    tagger = ArtifactTagger(make_tagger_model(trained_artifacts=["noise", "ghosts"]), make_processor())
+    found = tagged_artifacts(dataset, tagger, tmp_path, image_size=32)
+    decoded = DecodedImages(dataset, tagger.processor.image_processor)
+    images = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in decoded.images]
+    expected = {
+        dataset[int(row)]["sha1"]: [{"label": one["label"], "box": one["box"], "severity": None} for one in artifacts]
+        for row, artifacts in zip(decoded.rows, tagger(images), strict=True)
+        if artifacts
+    }
+    assert 0 < len(expected) < len(images) == len(dataset) - 1
+    assert {row["sha1"]: row["artifacts"] for row in found} == expected
+    tagger.model.config.artifact_thresholds = [1.0] * 4
+    with pytest.raises(ValueError, match="no artifact in any of the 48 images"):
+        tagged_artifacts(dataset, ArtifactTagger(tagger.model, tagger.processor), tmp_path, image_size=32)
+
+
+def test_a_run_learns_from_planted_images_and_from_fakes_with_the_artifacts_that_the_tagger_names(textured, tmp_path):
+    names = ArtifactSiglipConfig().artifact_labels
+    model = make_tagger_model(artifact_labels=names, trained_artifacts=names[:3], artifact_thresholds=[0.0] * 70)
+    ArtifactTagger(model, make_processor()).save_pretrained(tmp_path / "tower")
+    data = {"fake_images": 5, "num_train_epochs": 1, "max_steps": -1, "save_strategy": "no"}
+    main(new_model_options(textured, str(tmp_path / "tower"), tmp_path / "run", per_device_train_batch_size=1, **data))
+    steps = json.loads((tmp_path / "run" / "trainer_state.json").read_text())["global_step"]
+    real = load_sources(textured, "train")["label"].count(0) - 4
+    assert real < steps <= real + 5
+
+
 def test_only_the_answer_and_its_end_count_for_the_loss_and_the_rest_is_what_generation_starts_from(planted, small):
     _, processor = small
     examples = [planted[index] for index in range(6)]
@@ -191,7 +232,7 @@ def test_only_the_answer_and_its_end_count_for_the_loss_and_the_rest_is_what_gen
     assert batch["input_ids"].shape == batch["labels"].shape == batch["attention_mask"].shape
     for row, example in enumerate(examples):
         artifacts = example["artifacts"]
-        prompt = explanation_prompt(processor, (32, 32), example["verdict"], artifacts)
+        prompt = explanation_prompt(processor, (32, 32), example["verdict"], artifacts, example["category"])
         start = processor(images=[[example["image"]]], text=[prompt], return_tensors="pt")
         answer = answer_text({artifact["label"]: artifact["explanation"] for artifact in artifacts})
         tokens = [*processor.tokenizer(answer, add_special_tokens=False)["input_ids"], end]
@@ -202,10 +243,6 @@ def test_only_the_answer_and_its_end_count_for_the_loss_and_the_rest_is_what_gen
         assert (batch["labels"][row, :length] == -100).all() and (batch["labels"][row, total:] == -100).all()
         assert batch["attention_mask"][row].tolist() == [1] * total + [0] * (batch["input_ids"].shape[1] - total)
         assert torch.equal(batch["pixel_values"][row], start["pixel_values"][0])
-        heavy = batch["input_ids"][row][batch["weights"][row] > 1]
-        assert batch["weights"][row, :length].eq(1).all()
-        words = "" if example["category"] is None else f" {example['category']}" * len(artifacts)
-        assert processor.tokenizer.decode(heavy) == words
 
 
 def test_batches_have_like_lengths_in_an_order_that_depends_on_seed_and_epoch_alone():
@@ -245,7 +282,7 @@ def test_names_definitions_and_question_are_single_tokens_and_any_text_can_be_wr
     for artifact in ARTIFACTS:
         assert len(tokenizer(artifact.name)["input_ids"]) == len(tokenizer(artifact.definition)["input_ids"]) == 1
     found = [{"label": ARTIFACTS[0].name, "box": {"xmin": 0, "ymin": 0, "xmax": 9, "ymax": 9}}]
-    assert len(tokenizer(explanation_prompt(small[1], (32, 32), "fake", found))["input_ids"]) < 20
+    assert len(tokenizer(explanation_prompt(small[1], (32, 32), "fake", found, "ball"))["input_ids"]) < 25
     text = '{"ünicode":"日本 %"}'
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 

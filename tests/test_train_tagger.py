@@ -18,9 +18,9 @@ from tellsign.training.optimizer import muon_with_adamw
 from tellsign.training.planted_pool import NOTHING, UNKNOWN, PlantedBatches, cached, plant_pool
 from tellsign.training.planting import plantable, planted_images
 from tellsign.training.tagger_initialization import initialize_vision_tower
-from tellsign.training.train_tagger import main, parse_arguments, spellings, train_tokenizer
+from tellsign.training.train_tagger import fit_object_threshold, main, parse_arguments, spellings, train_tokenizer
 from tests.conftest import run_until_killed
-from tests.test_modeling_artifact_siglip import TINY_DETAIL, TINY_TOWER, make_tagger_model
+from tests.test_modeling_artifact_siglip import TINY_DETAIL, TINY_TOWER, make_processor, make_tagger_model
 
 
 def options(data: str, output_dir: Path, **changes) -> list[str]:
@@ -92,6 +92,19 @@ def test_saved_weights_are_the_average_over_the_steps_in_half_precision(textured
     # The statistics are computed anew, for these weights.
     mean = "detail_network.embedder.normalization.running_mean"
     assert not torch.equal(final[mean], average[f"module.{mean}"].half())
+
+
+def test_a_tagger_is_trained_further_with_its_tokenizer_and_learns_new_objects(textured, tmp_path):
+    start = make_tagger_model(artifact_labels=ArtifactSiglipConfig().artifact_labels, object_labels=["frog"])
+    ArtifactTagger(start, make_processor()).save_pretrained(tmp_path / "start")
+    changes = {"max_steps": 2, "model_name_or_path": tmp_path / "start", "learning_rate": 1e-6}
+    main(options(textured, tmp_path / "run", muon_learning_rate=1e-6, **changes))
+    model = ArtifactSiglipModel.from_pretrained(tmp_path / "run")
+    for name, weight in start.named_parameters():
+        torch.testing.assert_close(model.get_parameter(name), weight, atol=2e-3, rtol=2e-3)
+    tokens = [json.loads((tmp_path / name / "tokenizer.json").read_text())["model"] for name in ("start", "run")]
+    assert tokens[0] == tokens[1]
+    assert model.config.object_labels == ["ball", "disc"]
 
 
 def test_training_lowers_every_loss(textured, tmp_path):
@@ -242,6 +255,13 @@ def test_optimizer_gives_each_weight_to_one_part_and_a_scheduler_reaches_both():
     optimizer.step()
     scheduler.step()
     assert [part.param_groups[0]["lr"] for part in optimizer.parts] == [0.1, 0.05]
+
+
+def test_objects_are_named_from_the_smallest_probability_on_that_keeps_four_in_five_right():
+    probabilities = np.asarray([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.5], [0.1, 0.5], [0.4, 0.3]])
+    right = np.asarray([0, 0, 1, 0, 0, 1])  # the last two are wrong
+    assert fit_object_threshold(probabilities, right) == 0.5
+    assert fit_object_threshold(probabilities, 1 - probabilities.argmax(1)) == 1.0
 
 
 def test_tokenizer_ends_and_pads_like_siglips_ignores_case_and_takes_any_text():

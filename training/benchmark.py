@@ -1,4 +1,4 @@
-"""Measures speed beside well-known networks, in one run on one machine.
+"""Measures speed beside well-known networks, and that of whole answers, in one run on one machine.
 
 python -m tellsign.training.benchmark
 """
@@ -22,6 +22,7 @@ from transformers import (
     ViTConfig,
     ViTForImageClassification,
     ViTImageProcessor,
+    pipeline,
 )
 
 from tellsign import DEFAULT_MODEL, WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, load_image
@@ -51,6 +52,17 @@ def answer(network: nn.Module, processor: Any, content: bytes) -> None:
     network(processor(load_image(content), return_tensors="pt")["pixel_values"])
 
 
+def pipelines() -> dict[str, Callable[[bytes], object]]:
+    """What the packaged pipeline answers about one image, from the verdict alone to sentences on three artifacts."""
+    explain = pipeline("artifact-explanation", explain="always", threshold=0.0, top_k=3)
+    without = pipeline("artifact-explanation", explain="always", threshold=0.0, top_k=3, explainer=False)
+    return {
+        "verdict": partial(explain, explain="never"),
+        "verdict, three names and boxes": without,
+        "verdict, three names, boxes and sentences": explain,
+    }
+
+
 def seconds(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
@@ -62,10 +74,11 @@ def main(
     rounds: Annotated[int, typer.Option(help="Measurements of each network, of which the median counts.")] = 5,
     latency_threads: Annotated[int, typer.Option(help="Threads for the latency of one image.")] = 1,
     throughput_threads: Annotated[int, typer.Option(help="Threads for the throughput.")] = torch.get_num_threads(),
+    answer_threads: Annotated[int, typer.Option(help="Threads for a whole answer.")] = 2,
 ) -> None:
     """Prints the latency of one JPEG file of 32x32 pixels, decoding and processing included, and the throughput.
 
-    The networks take turns in every round, after one turn to warm up, in float32.
+    The networks take turns in every round, after one turn to warm up, in float32. The packaged pipeline follows.
     """
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(buffer, "JPEG")
@@ -100,6 +113,12 @@ def main(
         parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e6
         ratios = f"{latencies[RIVAL] / latencies[name]:.1f} | {rates[name] / rates[RIVAL]:.1f}"
         typer.echo(f"| {name} | {parameters:.2f} M | {latencies[name]:.1f} | {rates[name]:.0f} | {ratios} |")
+
+    torch.set_num_threads(answer_threads)
+    typer.echo(f"\n| answer of the pipeline, {answer_threads} threads | latency, ms |\n| --- | --- |")
+    for name, explain in pipelines().items():
+        times = [seconds(partial(explain, content)) for _ in range(rounds + 1)]
+        typer.echo(f"| {name} | {1000 * float(np.median(times[1:])):.0f} |")
 
 
 if __name__ == "__main__":

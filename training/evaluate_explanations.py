@@ -253,9 +253,9 @@ def explain(
     The first images with the most artifacts also tell how long an explanation takes on two threads.
     """
     images = [Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB") for row in rows]
-    scores = {}
+    objects, scores = tagger.name_objects(images), {}
     for name, found in {"planted": [row["artifacts"] for row in rows], "found": tagger(images)}.items():
-        scores[name] = explanation_scores(explainer, rows, found, categories, seed)
+        scores[name] = explanation_scores(explainer, rows, found, objects, categories, seed)
         largest = max(range(len(rows)), key=lambda number: len(found[number]))
         scores[name]["most_artifacts"] = len(found[largest])
         scores[name]["milliseconds_for_most"] = milliseconds_to_explain(explainer, images[largest], found[largest])

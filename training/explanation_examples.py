@@ -1,8 +1,7 @@
 """What explainers learn from: images with artifacts that are explained, as the model's own prompts and answers."""
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -11,6 +10,7 @@ import torch
 from datasets import Dataset
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
+from tqdm.auto import tqdm
 from transformers import ProcessorMixin
 
 from tellsign.configuration.artifacts import ARTIFACTS
@@ -18,13 +18,16 @@ from tellsign.modeling.image_loading import load_image
 from tellsign.pipelines.explainer import answer_text, explanation_prompt
 from tellsign.pipelines.formats import ExplainedArtifact, from_synartifact, place_of
 from tellsign.pipelines.localization import Box
-from tellsign.training.explanation_sentences import SEEN, as_sentence, explanation_sentence, nouns
+from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.training.data import DecodedImages
+from tellsign.training.explanation_sentences import SEEN, as_sentence, explanation_sentence
 from tellsign.training.planting import PLANTED_FEATURES, Use, planted_images
 
 
-# Share of planted images in which one more artifact is named, of those that cannot be planted: a tagger may find them.
+# Share of images in which one more artifact is named, of those that cannot be planted: another tagger may find them.
 OTHERS = 0.15
-OBJECT_WEIGHT = 20.0
+# Share of images whose category is withheld.
+WITHHELD = 0.2
 VERDICTS = ("fake", "fake", "uncertain", "real")
 
 
@@ -37,7 +40,7 @@ class ExplanationExample(TypedDict):
     artifacts: list[ExplainedArtifact]
 
 
-def _rows(dataset: Dataset, use: Use, seed: int, image_size: int) -> Iterator[dict]:
+def _planted(dataset: Dataset, use: Use, seed: int, image_size: int) -> Iterator[dict]:
     for row in planted_images(dataset, use, seed, image_size, untouched=0.0):
         for artifact in row["artifacts"]:
             del artifact["mask"]
@@ -45,43 +48,73 @@ def _rows(dataset: Dataset, use: Use, seed: int, image_size: int) -> Iterator[di
             yield row
 
 
-class PlantedExplanations(torch.utils.data.Dataset):
-    """Real images with planted artifacts, and a new sentence for each.
+def _tagged(dataset: Dataset, tagger: ArtifactTagger, image_size: int, batch_size: int = 100) -> Iterator[dict]:
+    decoded, names = DecodedImages(dataset, tagger.processor.image_processor, image_size), dataset["sha1"]
+    for start in tqdm(range(0, len(decoded), batch_size), desc="Tagging", unit="batch", leave=False):
+        pixels = decoded.images[start : start + batch_size].permute(0, 2, 3, 1).numpy()
+        images = [Image.fromarray(image) for image in pixels]
+        for row, image, found in zip(decoded.rows[start:], images, tagger(images)):  # noqa: B905 - the rest of the rows
+            artifacts = [{"label": one["label"], "box": one["box"], "severity": None} for one in found]
+            if artifacts:
+                yield {"image": image, "sha1": names[int(row)], "artifacts": artifacts}
+
+
+def _made(rows: Callable[..., Iterator[dict]], cache_dir: Path, **kwargs) -> Dataset:
+    features = PLANTED_FEATURES.copy()
+    features["artifacts"].feature.pop("mask")
+    return Dataset.from_generator(rows, features=features, cache_dir=str(cache_dir), gen_kwargs=kwargs)
+
+
+def planted_artifacts(dataset: Dataset, use: Use, cache_dir: Path, *, seed: int, image_size: int) -> Dataset:
+    """Plants artifacts into images, of which those that got any are kept.
 
     Args:
         dataset (`datasets.Dataset`): Real images with `image` and `sha1`, from [`load_sources`].
-        categories (`Mapping[str, str]`): What is shown, by sha1 where it is known.
         use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
-        cache_dir (`Path`): Where to keep the planted images.
-        seed (`int`): Seed of artifacts and words.
+        cache_dir (`Path`): Where to keep the result.
+        seed (`int`): Seed of what is planted.
         image_size (`int`): Height and width that the images are brought to.
+
+    Returns:
+        `datasets.Dataset` with `image`, `sha1` and `artifacts`: `label`, `box` and `severity` of each.
+    """
+    return _made(_planted, cache_dir, dataset=dataset, use=use, seed=seed, image_size=image_size)
+
+
+def tagged_artifacts(dataset: Dataset, tagger: ArtifactTagger, cache_dir: Path, *, image_size: int) -> Dataset:
+    """Images in which a tagger finds artifacts, with these; see [`planted_artifacts`]. Their severity is `None`.
+
+    Raises:
+        ValueError: If there are no such images.
+    """
+    try:
+        return _made(_tagged, cache_dir, dataset=dataset, tagger=tagger, image_size=image_size)
+    except ValueError as error:
+        if "no data" not in str(error):
+            raise
+        raise ValueError(f"the tagger finds no artifact in any of the {len(dataset)} images") from error
+
+
+class WrittenExplanations(torch.utils.data.Dataset):
+    """Images whose artifacts are known, and a new sentence for each.
+
+    Of some images whose category is known it is withheld, as it will be where a tagger does not know it.
+
+    Args:
+        dataset (`datasets.Dataset`): From [`planted_artifacts`] or [`tagged_artifacts`].
+        categories (`Mapping[str, str]`): What is shown, by sha1 where it is known.
+        seed (`int`): Seed of the words.
 
     Attributes:
         lengths (`list[int]`): Number of artifacts of each image.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        categories: Mapping[str, str],
-        use: Use,
-        cache_dir: Path,
-        *,
-        seed: int,
-        image_size: int,
-    ):
-        features = PLANTED_FEATURES.copy()
-        features["artifacts"].feature.pop("mask")
-        self.dataset = Dataset.from_generator(
-            _rows,
-            features=features,
-            cache_dir=str(cache_dir),
-            gen_kwargs={"dataset": dataset, "use": use, "seed": seed, "image_size": image_size},
-        )
+    def __init__(self, dataset: Dataset, categories: Mapping[str, str], *, seed: int):
+        self.dataset = dataset
         self.categories = categories
         self.seed = seed
-        self.has_other = np.random.default_rng(seed).random(len(self.dataset)) < OTHERS
-        counts = [len(artifacts) for artifacts in self.dataset["artifacts"]]
+        self.has_other = np.random.default_rng(seed).random(len(dataset)) < OTHERS
+        counts = [len(artifacts) for artifacts in dataset["artifacts"]]
         self.lengths = (np.array(counts) + self.has_other).tolist()
 
     def __len__(self) -> int:
@@ -90,13 +123,13 @@ class PlantedExplanations(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> ExplanationExample:
         row, rng = self.dataset[index], np.random.default_rng([self.seed, index])
         image = row["image"].convert("RGB")
-        planted = [(artifact["label"], artifact["box"], artifact["severity"]) for artifact in row["artifacts"]]
+        known = [(artifact["label"], artifact["box"], artifact["severity"]) for artifact in row["artifacts"]]
         if self.has_other[index]:
-            planted.append(_other(image.size, rng))
-        category = self.categories.get(row["sha1"])
+            known.append(_other(image.size, rng))
+        category = self.categories.get(row["sha1"]) if rng.random() > WITHHELD else None
         artifacts = []
-        for number in rng.permutation(len(planted)):
-            label, box, severity = planted[number]
+        for number in rng.permutation(len(known)):
+            label, box, severity = known[number]
             sentence = explanation_sentence(label, place_of(box, *image.size), rng, category, severity)
             artifacts.append(ExplainedArtifact(label=label, box=box, explanation=sentence))
         verdict = VERDICTS[rng.integers(len(VERDICTS))]
@@ -148,17 +181,6 @@ class AnnotatedImages(torch.utils.data.Dataset):
         return {"image": load_image(path), "category": None, "verdict": "fake", "artifacts": artifacts}
 
 
-def _weights(answer: str, spans: Sequence[tuple[int, int]], category: str | None) -> torch.Tensor:
-    """Weight of each token of an answer, whose first and last character `spans` has."""
-    weights = torch.ones(len(spans))
-    if category is not None:
-        for noun in re.finditer(rf"\b({'|'.join(nouns(category))})\b", answer):
-            for token, (start, end) in enumerate(spans):
-                if start < noun.end() and noun.start() < end:
-                    weights[token] = OBJECT_WEIGHT
-    return weights
-
-
 def _image_beside(path: Path) -> Path:
     extensions = Image.registered_extensions()
     images = [other for other in sorted(path.parent.glob(f"{path.stem}.*")) if other.suffix.lower() in extensions]
@@ -169,9 +191,6 @@ def _image_beside(path: Path) -> Path:
 
 class ExplanationCollator:
     """Makes batches of the examples, in which only the answers count for the loss.
-
-    What decides the words for the object is the image alone, while many others are left to chance: their noise would
-    hide it, so that the words for the object get `OBJECT_WEIGHT` in `weights`, and all others 1.
 
     Args:
         processor ([`ProcessorMixin`]): The model's processor, with a chat template.
@@ -186,28 +205,32 @@ class ExplanationCollator:
         prompts, answers = [], []
         for example in examples:
             artifacts = example["artifacts"]
-            prompts.append(explanation_prompt(self.processor, example["image"].size, example["verdict"], artifacts))
+            image, shown = example["image"], example["category"]
+            prompts.append(explanation_prompt(self.processor, image.size, example["verdict"], artifacts, shown))
             answers.append(answer_text({artifact["label"]: artifact["explanation"] for artifact in artifacts}))
         images = [[example["image"]] for example in examples]
         batch = dict(self.processor(images=images, text=prompts, padding=True, return_tensors="pt"))
         # Apart from each other, as in generation, where no token reaches over the border.
-        encoded = self.processor.tokenizer(answers, add_special_tokens=False, return_offsets_mapping=True)
-        input_ids, labels, weights = [], [], []
-        for row, example in enumerate(examples):
+        replies = self.processor.tokenizer(answers, add_special_tokens=False)["input_ids"]
+        input_ids, labels = [], []
+        for row, tokens in enumerate(replies):
             question = batch["input_ids"][row][batch["attention_mask"][row].bool()]
-            reply = torch.tensor([*encoded["input_ids"][row], self.end])
+            reply = torch.tensor([*tokens, self.end])
             input_ids.append(torch.cat([question, reply]))
             labels.append(torch.cat([torch.full_like(question, -100), reply]))
-            spans = encoded["offset_mapping"][row]
-            weights.append(torch.ones(len(question) + len(reply)))
-            weights[-1][len(question) : -1] = _weights(answers[row], spans, example["category"])
         pad = self.processor.tokenizer.pad_token_id
         lengths = torch.tensor([len(row) for row in input_ids])
         batch["input_ids"] = pad_sequence(input_ids, batch_first=True, padding_value=pad)
-        batch["weights"] = pad_sequence(weights, batch_first=True)
         batch["labels"] = pad_sequence(labels, batch_first=True, padding_value=-100)
         batch["attention_mask"] = (torch.arange(int(lengths.max())) < lengths[:, None]).long()
         return batch
 
 
-__all__ = ["AnnotatedImages", "ExplanationCollator", "ExplanationExample", "PlantedExplanations"]
+__all__ = [
+    "AnnotatedImages",
+    "ExplanationCollator",
+    "ExplanationExample",
+    "WrittenExplanations",
+    "planted_artifacts",
+    "tagged_artifacts",
+]

@@ -71,6 +71,7 @@ def explanation_scores(
     explainer: ArtifactExplainer,
     rows: Sequence[Mapping[str, Any]],
     found: Sequence[Sequence[ExplainedArtifact]],
+    objects: Sequence[str | None],
     categories: Mapping[str, str],
     seed: int = 0,
     batch_size: int = 50,
@@ -81,6 +82,7 @@ def explanation_scores(
         explainer ([`ArtifactExplainer`]): The explainer.
         rows (`Sequence[Mapping]`): Images as [`planted_images`] yields them.
         found (sequence of sequences of [`ExplainedArtifact`]): For each image the artifacts to explain.
+        objects (`Sequence[str]`): For each image what the explainer is told that it shows, or `None`.
         categories (`Mapping[str, str]`): What is shown, by sha1 where it is known.
         seed (`int`, *optional*, defaults to 0): Seed of references and of whose are swapped.
         batch_size (`int`, *optional*, defaults to 50): Images explained at once.
@@ -99,7 +101,7 @@ def explanation_scores(
     for start in tqdm(range(0, len(rows), batch_size), desc="Explaining", unit="batch", leave=False):
         part = slice(start, start + batch_size)
         images = [opened(row["image"]["bytes"]).convert("RGB") for row in rows[part]]
-        answers += explainer(images, ["fake"] * len(images), found[part])
+        answers += explainer(images, ["fake"] * len(images), found[part], objects[part])
 
     rng, shown = np.random.default_rng(seed), sorted(set(categories.values()))
     valid, words, sentences, mentioned, named, statements = [], [], [], [], [], []

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken
 from torch import nn
 from torch.utils.data import ConcatDataset
 from transformers import (
@@ -39,14 +39,22 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.hub_cards.model_card import card_of_folder, hyperparameters
-from tellsign.pipelines.explainer import QUESTION, answer_text
+from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT, answer_text
+from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training import train_tagger
 from tellsign.training.arguments import parse_recipe, refuse_push, without_folders
 from tellsign.training.averaging import last_complete_checkpoint
-from tellsign.training.explanation_examples import AnnotatedImages, ExplanationCollator, PlantedExplanations
+from tellsign.training.explanation_examples import (
+    AnnotatedImages,
+    ExplanationCollator,
+    WrittenExplanations,
+    planted_artifacts,
+    tagged_artifacts,
+)
 from tellsign.training.explanation_sentences import explanation_sentence
 from tellsign.training.optimizer import muon_with_adamw
 from tellsign.training.planted_pool import of_class
+from tellsign.training.tokenizer import train_byte_level_bpe
 
 
 # All linear layers but those of the vision tower and the head.
@@ -113,6 +121,12 @@ class DataArguments:
     data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
     validation_per_class: int = field(default=3000, metadata={"help": "Images held out, the same as of the tagger."})
     train_images: int = field(default=40000, metadata={"help": "Largest number of images to plant in."})
+    fake_images: int = field(
+        default=0,
+        metadata={
+            "help": "Largest number of fake images in which the tagger given as --vision_tower finds artifacts."
+        },
+    )
     eval_images: int = field(default=500, metadata={"help": "Largest number of held-out images to watch the run."})
     image_size: int = field(default=32, metadata={"help": "Height and width in which artifacts are planted."})
     annotated_data: list[str] = field(
@@ -133,6 +147,10 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError("--vision_tower: a new model needs one; or name a --model_name_or_path to adapt")
     if not model_args.model_name_or_path and model_args.load_in_4bit:
         raise ValueError("--load_in_4bit: only for an adapter of a --model_name_or_path")
+    if data_args.fake_images and not (data_args.train_data and model_args.vision_tower):
+        raise ValueError(
+            "--fake_images: taken from --train_data, and labelled by the tagger that --vision_tower names"
+        )
     refuse_push(training_args)
     return model_args, data_args, training_args
 
@@ -166,20 +184,10 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenize
     Returns:
         `PreTrainedTokenizerFast`. Each artifact's name and definition, and the parts of the question, are one token.
     """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=vocab_size,
-            special_tokens=["<pad>"],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
+    tokenizer = train_byte_level_bpe(texts, vocab_size, ["<pad>"], add_prefix_space=False)
     phrases = [
-        *QUESTION.split("{}"),
+        QUESTION,
+        *(question.split("{}")[0] for question in (VERDICT, OBJECT)),
         *(text for artifact in ARTIFACTS for text in (artifact.name, artifact.definition)),
     ]
     tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases])
@@ -196,7 +204,8 @@ def example_texts(categories: Sequence[str], seed: int, each: int = 100) -> list
         for _ in range(each):
             place, category = places[rng.integers(len(places))], shown[rng.integers(len(shown))]
             sentence = explanation_sentence(artifact.name, place, rng, category, rng.random())
-            texts += [answer_text({"": sentence, " ": sentence}), f"fake, real, uncertain\n- ({place}): "]
+            known = f"fake. real. uncertain. {category or ''}. "
+            texts += [answer_text({"": sentence, " ": sentence}), f"{known}\n- ({place}): "]
     return texts
 
 
@@ -293,8 +302,8 @@ def load_with_adapter(arguments: ModelArguments, output_dir: Path) -> tuple[Any,
 
 
 def load_examples(
-    arguments: DataArguments, output_dir: Path, seed: int
-) -> tuple[ConcatDataset, PlantedExplanations | None, list[str]]:
+    arguments: DataArguments, tagger_name: str | None, output_dir: Path, seed: int
+) -> tuple[ConcatDataset, WrittenExplanations | None, list[str]]:
     """Training examples, planted validation examples if there are planted ones, and the categories in them."""
     examples: list[Any] = [AnnotatedImages(arguments.annotated_data)] if arguments.annotated_data else []
     if not arguments.train_data:
@@ -309,10 +318,18 @@ def load_examples(
     )
     real = of_class(train, "real", arguments.train_images, seed)
     watched = of_class(validation, "real", arguments.eval_images, seed)
-    options = {"seed": seed, "image_size": arguments.image_size}
-    examples.append(PlantedExplanations(real, categories, "training", output_dir / "planted", **options))
-    planted = PlantedExplanations(watched, categories, "evaluation", output_dir / "planted", **options)
-    return ConcatDataset(examples), planted, sorted(set(categories.values()))
+    cache, size = output_dir / "artifacts", arguments.image_size
+    known = [planted_artifacts(real, "training", cache, seed=seed, image_size=size)]
+    if arguments.fake_images:
+        fake = of_class(train, "fake", arguments.fake_images, seed)
+        known.append(tagged_artifacts(fake, ArtifactTagger.from_pretrained(str(tagger_name)), cache, image_size=size))
+    examples += [WrittenExplanations(dataset, categories, seed=seed) for dataset in known]
+    planted = planted_artifacts(watched, "evaluation", cache, seed=seed, image_size=size)
+    return (
+        ConcatDataset(examples),
+        WrittenExplanations(planted, categories, seed=seed),
+        sorted(set(categories.values())),
+    )
 
 
 class GroupedSampler(torch.utils.data.Sampler[int]):
@@ -349,21 +366,7 @@ class GroupedSampler(torch.utils.data.Sampler[int]):
 
 
 class ExplainerTrainer(Trainer):
-    """A Trainer that weighs tokens, and puts images with equally many artifacts into one batch as far as possible."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.model_accepts_loss_kwargs = False  # the loss is a mean over the batch
-
-    def compute_loss(  # type: ignore[override]
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs
-    ) -> Any:
-        labels, weights = inputs["labels"][:, 1:], inputs["weights"][:, 1:]
-        outputs = model(**{name: value for name, value in inputs.items() if name not in ("labels", "weights")})
-        losses = nn.functional.cross_entropy(outputs.logits[:, :-1].float().mT, labels, reduction="none")
-        weights = weights * (labels != -100)
-        loss = (weights * losses).sum() / weights.sum()
-        return (loss, outputs) if return_outputs else loss
+    """A Trainer that puts images with equally many artifacts into one batch as far as possible."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupedSampler:
         examples: Any = self.train_dataset
@@ -378,7 +381,9 @@ def main(arguments: list[str] | None = None) -> None:
     output_dir = Path(str(training_args.output_dir))
     is_new = model_args.model_name_or_path is None
 
-    train_examples, eval_examples, categories = load_examples(data_args, output_dir, training_args.seed)
+    train_examples, eval_examples, categories = load_examples(
+        data_args, model_args.vision_tower, output_dir, training_args.seed
+    )
     if is_new:
         model, processor = create_model(model_args, example_texts(categories, training_args.seed))
         optimizer = muon_with_adamw(model, training_args, model_args.muon_learning_rate)

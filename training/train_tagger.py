@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from PIL import Image
+from tokenizers import normalizers, processors
 from torch import nn
 from torch.optim.swa_utils import update_bn
 from tqdm.auto import tqdm
@@ -31,6 +32,7 @@ from transformers import (
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
+from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.arguments import parse_recipe, refuse_push
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
 from tellsign.training.data import LABELS, categories_of, drop_duplicates, hold_out, load_sources, whole_batch
@@ -45,18 +47,24 @@ from tellsign.training.tagging_metrics import (
     fit_temperatures,
     jaccard,
 )
+from tellsign.training.tokenizer import train_byte_level_bpe
 
 
 TEMPLATES = ("{}", "a photo with {}", "a photo of {}", "This is a photo of {}.")
-TEXTS_PER_STEP = 12
+ARTIFACT_TEXTS_PER_STEP = 6
 # An artifact counts as learned if its area under the ROC curve is above this with 95% confidence.
 LEAST_AUROC = 0.6
+# Share of the objects named that are to be right.
+OBJECTS_RIGHT = 0.8
 
 
 @dataclass
 class ModelArguments:
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "Tagger to train further. Without it a new network is trained."}
+    )
     config_overrides: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Fields of ArtifactSiglipConfig, as JSON."}
+        default=None, metadata={"help": "Fields of ArtifactSiglipConfig for a new network, as JSON."}
     )
     muon_learning_rate: float = field(
         default=0.01, metadata={"help": "Learning rate of the matrices in the towers' layers."}
@@ -110,19 +118,8 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: in
         `PreTrainedTokenizerFast`. Case does not count. As in SigLIP's tokenizer, the token that ends a text also pads
         it, and there is no attention mask.
     """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=vocab_size,
-            special_tokens=["<unk>", "</s>"],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
+    lowercase = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer = train_byte_level_bpe(texts, vocab_size, ["<unk>", "</s>"], normalizer=lowercase)
     end = tokenizer.token_to_id("</s>")
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", end)])
     return PreTrainedTokenizerFast(
@@ -136,7 +133,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: in
 
 
 def create_model(arguments: ModelArguments, texts: Iterable[str]) -> tuple[ArtifactSiglipModel, SiglipProcessor]:
-    """A new network, with a tokenizer made for the texts."""
+    """The network to train further, or a new one with a tokenizer made for the texts."""
+    if name := arguments.model_name_or_path:
+        return ArtifactSiglipModel.from_pretrained(name, dtype=torch.float32), SiglipProcessor.from_pretrained(name)
     overrides = arguments.config_overrides or {}
     if isinstance(overrides, str):
         overrides = json.loads(overrides)
@@ -172,7 +171,8 @@ def spellings(category_names: Sequence[str]) -> list[list[str]]:
 
 
 class TaggerTrainer(Trainer):
-    """A Trainer that mirrors half of the images of a batch, and draws a few texts that it is compared with.
+    """A Trainer that mirrors half of the images of a batch, and compares them with texts: of all objects, and of a few
+    artifacts that it draws.
 
     The random numbers are those of the step, whatever the loader fetched ahead, so that a resumed run draws the same
     ones.
@@ -196,7 +196,8 @@ class TaggerTrainer(Trainer):
         self.muon_learning_rate = muon_learning_rate
         self.model_accepts_loss_kwargs = False  # its losses are means over the batch
         self.texts = [
-            processor.tokenizer(text, padding="max_length", return_tensors="pt")["input_ids"] for text in texts
+            processor.tokenizer(text, padding="max_length", truncation=True, return_tensors="pt")["input_ids"]
+            for text in texts
         ]
         self.columns = columns
 
@@ -217,7 +218,9 @@ class TaggerTrainer(Trainer):
         shown = (categories[:, None] == known).long()
         shown = shown.masked_fill(categories[:, None] == UNKNOWN, UNKNOWN)
         text_labels = torch.cat([inputs["artifact_labels"][:, self.columns], shown], dim=1)
-        drawn = torch.randperm(len(self.texts))[:TEXTS_PER_STEP].tolist()
+        # Artifacts also have heads, while what is shown is learned from texts alone.
+        artifacts = torch.randperm(len(self.columns))[:ARTIFACT_TEXTS_PER_STEP].tolist()
+        drawn = [*artifacts, *range(len(self.columns), len(self.texts))]
         inputs["text_labels"] = text_labels[:, drawn]
         inputs["input_ids"] = torch.stack(
             [self.texts[index][torch.randint(len(self.texts[index]), ())] for index in drawn]
@@ -229,7 +232,9 @@ class TaggerTrainer(Trainer):
         return super().prediction_step(model, inputs, *args, **kwargs)
 
 
-def tagging_scores(present: NDArray, artifact_logits: NDArray, labels: NDArray, logits: NDArray) -> dict[str, float]:
+def validation_scores(
+    present: NDArray, artifact_logits: NDArray, labels: NDArray, logits: NDArray
+) -> dict[str, float]:
     """Average precision of each artifact and their mean, where known, and accuracy on real and fake."""
     known = present[:, 0] != UNKNOWN
     precisions = average_precisions(present[known] == 1, artifact_logits[known])
@@ -248,6 +253,44 @@ def predict(model: ArtifactSiglipModel, images: PlantedBatches, batch_size: int 
         artifact_logits.append(outputs.artifact_logits.float().cpu())
         logits.append(outputs.logits.float().cpu())
     return torch.cat(artifact_logits).numpy(), torch.cat(logits).numpy()
+
+
+def fit_object_threshold(probabilities: NDArray, categories: NDArray) -> float:
+    """The smallest probability from which on the likeliest object is right in the share that is wanted.
+
+    Args:
+        probabilities (`np.ndarray` of shape `(n, num_objects)`): That the image shows the object.
+        categories (`np.ndarray` of shape `(n,)`): Index of the object that it shows.
+
+    Returns:
+        `float` in [0, 1]; 1 if there is none.
+    """
+    likeliest = probabilities.max(1)
+    order = np.argsort(-likeliest, kind="stable")
+    right = (probabilities.argmax(1) == categories)[order]
+    enough = np.flatnonzero(np.cumsum(right) >= OBJECTS_RIGHT * np.arange(1, len(right) + 1))
+    return float(likeliest[order][enough[-1]]) if len(enough) else 1.0
+
+
+def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches, batch_size: int = 500) -> dict[str, float]:
+    """Fits the threshold from which on an object is named, on real images of which it is known what they show.
+
+    Returns:
+        `objects_named`, the share of these images, and `objects_right`, the share of those named.
+    """
+    labels, categories = validation.images["labels"], validation.images["categories"]
+    rows = torch.nonzero((labels != LABELS.index("fake")) & (categories != UNKNOWN))[:, 0]
+    if not len(rows):
+        return {}
+    pixels = validation.images["images"][rows].permute(0, 2, 3, 1).numpy()
+    images = [Image.fromarray(image) for image in pixels]
+    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    probabilities = np.concatenate([tagger.object_probabilities(batch) for batch in batches])
+    threshold = fit_object_threshold(probabilities, categories[rows].numpy())
+    tagger.model.config.object_threshold = threshold
+    named = probabilities.max(1) >= threshold
+    right = probabilities.argmax(1) == categories[rows].numpy()
+    return {"objects_named": float(named.mean()), "objects_right": float(right[named].mean()) if named.any() else 0.0}
 
 
 def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int]) -> dict[str, Any]:
@@ -288,7 +331,7 @@ def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: l
     config.artifact_temperatures, config.artifact_thresholds = all_temperatures.tolist(), all_thresholds.tolist()
 
     chosen = (probabilities >= thresholds) & np.isin(np.arange(len(columns)), learned)
-    scores: dict[str, Any] = tagging_scores(artifact_labels, artifact_logits, labels, logits)
+    scores: dict[str, Any] = validation_scores(artifact_labels, artifact_logits, labels, logits)
     scores["jaccard"] = float(jaccard(present[planted], chosen[planted]).mean())
     scores["untouched_with_artifacts"] = float(chosen[is_untouched].any(1).mean())
     scores["artifacts"] = {
@@ -318,6 +361,7 @@ def main(arguments: list[str] | None = None) -> None:
     described = [artifact.definition for artifact in ARTIFACTS] + [artifact.name for artifact in ARTIFACTS]
     model, processor = create_model(model_args, [*described, *(text for variants in texts for text in variants)])
     config = model.config
+    config.object_labels = category_names or config.object_labels
     columns = [config.artifact_labels.index(name) for name in plantable()]
     shape = {
         "most": data_args.most_artifacts,
@@ -352,13 +396,14 @@ def main(arguments: list[str] | None = None) -> None:
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     set_seed(seed)  # making the images draws random numbers, reading them does not
     first = torch.randperm(len(train_images))[:10_000]
-    initialize_vision_tower(model, train_images.__getitems__(first)["pixel_values"])
+    if not model_args.model_name_or_path:
+        initialize_vision_tower(model, train_images.__getitems__(first)["pixel_values"])
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         predictions: Any = prediction.predictions
         label_ids: Any = prediction.label_ids
         (logits, artifact_logits), (labels, artifact_labels) = predictions, label_ids
-        return tagging_scores(artifact_labels[:, columns], artifact_logits[:, columns], labels, logits)
+        return validation_scores(artifact_labels[:, columns], artifact_logits[:, columns], labels, logits)
 
     checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(output_dir))
     trainer = TaggerTrainer(
@@ -390,7 +435,8 @@ def main(arguments: list[str] | None = None) -> None:
         name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()
     }
     model.load_state_dict(weights)
-    scores = {f"eval_{name}": value for name, value in calibrate(model, eval_images, columns).items()}
+    scores = calibrate(model, eval_images, columns) | calibrate_objects(ArtifactTagger(model, processor), eval_images)
+    scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.save_metrics("eval", scores)
     artifacts = scores.pop("eval_artifacts")
     trainer.log_metrics("eval", scores)
