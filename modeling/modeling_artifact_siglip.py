@@ -175,7 +175,9 @@ class ArtifactSiglipModel(SiglipModel):
 
     def _embedding_of(self, pooled: torch.Tensor, details: torch.Tensor | None) -> torch.Tensor:
         """What texts are compared with, before it is normalized."""
-        return pooled if details is None else pooled + self.detail_network.projection(details.mean(1))
+        if self.detail_network is None or details is None:
+            return pooled
+        return pooled + self.detail_network.projection(details.mean(1))
 
     @can_return_tuple
     @auto_docstring

@@ -54,8 +54,8 @@ def answer(network: nn.Module, processor: Any, content: bytes) -> None:
 
 def pipelines() -> dict[str, Callable[[bytes], object]]:
     """What the packaged pipeline answers about one image, from the verdict alone to sentences on three artifacts."""
-    explain = pipeline("artifact-explanation", explain="always", threshold=0.0, top_k=3)
-    without = pipeline("artifact-explanation", explain="always", threshold=0.0, top_k=3, explainer=False)
+    options: dict[str, Any] = {"task": "artifact-explanation", "explain": "always", "threshold": 0.0, "top_k": 3}
+    explain, without = pipeline(**options), pipeline(**options, explainer=False)
     return {
         "verdict": partial(explain, explain="never"),
         "verdict, three names and boxes": without,
