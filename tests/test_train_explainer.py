@@ -298,7 +298,8 @@ def test_a_run_writes_a_small_explainer_in_half_precision_that_answers_in_the_fo
     images, verdicts, found = make_batch()
     assert_valid(explainer(images, verdicts, found), found)
     assert json.loads((tmp_path / "eval_results.json").read_text())["eval_loss"] > 0
-    assert json.loads((tmp_path / "training.json").read_text())["train_data"] == ["images.parquet"]
+    training = json.loads((tmp_path / "training.json").read_text())
+    assert training["train_data"] == ["images.parquet"] and training["vision_tower"] == Path(tower).name
 
 
 def test_training_lowers_the_loss_and_leaves_a_frozen_tower_as_it_was(textured, tower, tmp_path):

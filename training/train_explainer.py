@@ -421,7 +421,9 @@ def main(arguments: list[str] | None = None) -> None:
         model.save_pretrained(output_dir)
     processor.save_pretrained(output_dir)
     sources = [without_folders(source) for source in (*data_args.train_data, *data_args.annotated_data)]
-    training = asdict(model_args) | {"train_data": sources} | hyperparameters(training_args.to_dict())
+    starts = {key: getattr(model_args, key) for key in ("model_name_or_path", "vision_tower")}
+    starts = {key: name and without_folders(name) for key, name in starts.items()}
+    training = asdict(model_args) | starts | {"train_data": sources} | hyperparameters(training_args.to_dict())
     (output_dir / "training.json").write_text(json.dumps(training, indent=2) + "\n")
     if not is_new:
         card_of_folder(output_dir, training_args.hub_model_id).save(output_dir / "README.md")
