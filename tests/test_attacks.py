@@ -114,6 +114,28 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(make_model, tmp_path
     assert all(np.array_equal(whole[name][e], resumed[name][e]) for name in whole for e in whole[name])
 
 
+def test_results_are_kept_for_each_part_of_the_images_and_for_one_model_and_scaling_alone(
+    make_model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tellsign.training.attacks.PART", 3)
+    images, labels = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8), np.arange(8) % 2
+    model, options = make_model(), {"iterations": 2, "queries": 2, "progress_dir": tmp_path}
+    standing = attack_ensemble(model, WaveFreqImageProcessor(), images, labels, (1,), **options)
+    assert [len(still[epsilon]) for still in standing.values() for epsilon in still] == [8] * 5
+    parts = [
+        attack_ensemble(model, WaveFreqImageProcessor(), images[part], labels[part], (1,), iterations=2, queries=2)
+        for part in (slice(0, 3), slice(3, 6), slice(6, 8))
+    ]
+    for name, by_epsilon in standing.items():
+        for epsilon, still in by_epsilon.items():
+            assert np.array_equal(still, np.concatenate([part[name][epsilon] for part in parts]))
+    assert len(list(tmp_path.iterdir())) == 6  # distances and one epsilon, of three parts
+    other = WaveFreqImageProcessor(image_mean=[0.1, 0.2, 0.3])
+    attack_ensemble(model, other, images, labels, (1,), **options)
+    attack_ensemble(model, other, images, labels, (1,), transfer_from=(make_model(), other), **options)
+    assert len(list(tmp_path.iterdir())) == 18
+
+
 def test_transfer_from_the_model_itself_breaks_what_a_direct_attack_breaks(make_model):
     model, processor = make_model(), WaveFreqImageProcessor()
     images = np.random.default_rng(0).integers(0, 256, (12, 3, 32, 32), dtype=np.uint8)

@@ -22,6 +22,10 @@ from tellsign import WaveFreqImageProcessor
 from tellsign.training.prediction import real_and_fake
 
 
+PART = 100
+"""Images attacked at once."""
+
+
 class PixelClassifier(nn.Module):
     """A detector that takes pixels in [0, 1], shape `(batch_size, 3, height, width)`: logits of real and of fake."""
 
@@ -161,13 +165,26 @@ def attack_ensemble(
         queries (`int`, *optional*, defaults to 200): Queries of Square.
         transfer_from (`tuple`, *optional*): Another model and its image processor.
         progress_dir (`Path`, *optional*):
-            Folder where the result of each epsilon is kept, so that the same call goes on where it was stopped.
+            Folder where the result of each epsilon on each hundred images is kept, so that the same call goes on where
+            it was stopped.
         seed (`int`, *optional*, defaults to 0): Seed of random starts and squares.
 
     Returns:
         For each attack, by epsilon, a boolean `np.ndarray` of shape `(n,)`: right after this attack and those before
         it. `"none"` has the images as they are, at epsilon 0. `"square"`, the last, is the worst case of each image.
     """
+    if len(images) > PART:
+        options = (epsilons, iterations, queries, transfer_from, progress_dir, seed)
+        parts = [slice(start, start + PART) for start in range(0, len(images), PART)]
+        results = [
+            attack_ensemble(model, image_processor, images[part], labels[part], *options)
+            for part in tqdm(parts, desc="Attacking", unit="hundred")
+        ]
+        return {
+            name: {epsilon: np.concatenate([result[name][epsilon] for result in results]) for epsilon in by_epsilon}
+            for name, by_epsilon in results[0].items()
+        }
+
     classifier = PixelClassifier(model, image_processor).to(model.device)
     pixels = torch.from_numpy(images).to(model.device).float() / 255
     truth = torch.from_numpy(labels).to(model.device).long()
@@ -187,7 +204,7 @@ def attack_ensemble(
 
     def attack_at(epsilon: int) -> dict[str, NDArray]:
         limit = epsilon / 255
-        common = {"norm": np.inf, "eps": limit, "batch_size": 250, "verbose": False}
+        common = {"norm": np.inf, "eps": limit, "batch_size": PART, "verbose": False}
         apgd = partial(
             AutoProjectedGradientDescent, eps_step=2 * limit, max_iter=iterations, nb_random_init=1, **common
         )
@@ -211,21 +228,22 @@ def attack_ensemble(
         return standing
 
     right = classifier.predict(pixels) == labels
-    settings = json.dumps([iterations, queries, seed, transfer_from is not None and transfer_from[0].name_or_path])
-    key = hashlib.sha1(images.tobytes() + labels.tobytes() + settings.encode())
-    for tensor in model.state_dict().values():
-        key.update(tensor.float().cpu().numpy().tobytes())
+    key = hashlib.sha1(images.tobytes() + labels.tobytes() + json.dumps([iterations, queries, seed]).encode())
+    for network, processor in [(model, image_processor), *([transfer_from] if transfer_from else [])]:
+        key.update((network.config.to_json_string() + processor.to_json_string()).encode())
+        for tensor in network.state_dict().values():
+            key.update(tensor.float().cpu().numpy().tobytes())
     distance = _remember(
         progress_dir,
         f"{key.hexdigest()}-fab",
         lambda: {"distance": fast_adaptive_boundary(classifier, pixels, truth, iterations)},
     )["distance"]
-    results: dict[str, dict[int, NDArray]] = {"none": {0: right}}
-    for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon"):
+    standing_after: dict[str, dict[int, NDArray]] = {"none": {0: right}}
+    for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon", leave=False):
         standing = _remember(progress_dir, f"{key.hexdigest()}-{epsilon}", partial(attack_at, epsilon))
         for name, still in standing.items():
-            results.setdefault(name, {})[epsilon] = still
-    return results
+            standing_after.setdefault(name, {})[epsilon] = still
+    return standing_after
 
 
 def _remember(folder: Path | None, name: str, compute: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
