@@ -409,6 +409,11 @@ def test_an_adapter_of_a_model_with_another_tower_trains_the_connector(idefics2,
         (["--train_data=a.parquet", "--vision_tower=t", "--load_in_4bit"], "--load_in_4bit"),
         (["--train_data=a.parquet", "--vision_tower=t", "--save_total_limit=1"], "--save_total_limit"),
         (["--train_data=a.parquet", "--vision_tower=t", "--push_to_hub"], "--push_to_hub"),
+        (["--train_data=a.parquet", "--vision_tower=t", "--optim=sgd"], "--optim=sgd: the optimizer is Muon"),
+        (
+            ["--annotated_data=a", "--model_name_or_path=b", "--fake_images=5"],
+            "--fake_images: taken from --train_data",
+        ),
     ],
 )
 def test_arguments_that_make_no_sense_raise(arguments, message):

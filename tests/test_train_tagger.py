@@ -142,6 +142,7 @@ def test_the_packaged_recipe_parses_and_describes_a_model():
         (["--output_dir=x", "--train_data=a.parquet", "--copies=0"], "--copies=0"),
         (["--output_dir=x", "--train_data=a.parquet", "--save_total_limit=1"], "--save_total_limit"),
         (["--output_dir=x", "--train_data=a.parquet", "--push_to_hub"], "--push_to_hub"),
+        (["--output_dir=x", "--train_data=a.parquet", "--optim=sgd"], "--optim=sgd: the optimizer is Muon"),
     ],
 )
 def test_arguments_that_make_no_sense_raise(arguments, message):

@@ -1,10 +1,12 @@
 """Muon for the matrices of a transformer's layers beside AdamW for everything else."""
 
+from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import TrainingArguments
+from transformers.training_args import OptimizerNames
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -35,6 +37,14 @@ class MuonWithAdamW(torch.optim.Optimizer):
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self._share_groups()
+
+
+def refuse_other_optimizers(training_args: TrainingArguments) -> None:
+    """Raises a `ValueError` if a Trainer is to take another optimizer, which it would not."""
+    asked = OptimizerNames(training_args.optim)
+    usual = next(OptimizerNames(field.default) for field in fields(TrainingArguments) if field.name == "optim")
+    if asked != usual:
+        raise ValueError(f"--optim={asked.value}: the optimizer is Muon for the matrices and AdamW for the rest")
 
 
 def muon_with_adamw(model: nn.Module, args: TrainingArguments, muon_learning_rate: float) -> MuonWithAdamW:

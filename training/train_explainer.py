@@ -52,7 +52,7 @@ from tellsign.training.explanation_examples import (
     tagged_artifacts,
 )
 from tellsign.training.explanation_sentences import explanation_sentence
-from tellsign.training.optimizer import muon_with_adamw
+from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.planted_pool import of_class
 from tellsign.training.tokenizer import train_byte_level_bpe
 
@@ -152,6 +152,8 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
             "--fake_images: taken from --train_data, and labelled by the tagger that --vision_tower names"
         )
     refuse_push(training_args)
+    if not model_args.model_name_or_path:
+        refuse_other_optimizers(training_args)
     return model_args, data_args, training_args
 
 

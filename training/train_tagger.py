@@ -36,7 +36,7 @@ from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.arguments import parse_recipe, refuse_push
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
 from tellsign.training.data import LABELS, categories_of, drop_duplicates, hold_out, load_sources, whole_batch
-from tellsign.training.optimizer import muon_with_adamw
+from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.planted_pool import UNKNOWN, PlantedBatches, cached, training_images, validation_images
 from tellsign.training.planting import plantable
 from tellsign.training.tagger_initialization import initialize_vision_tower
@@ -103,6 +103,7 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
     if training_args.load_best_model_at_end:
         raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
     refuse_push(training_args)
+    refuse_other_optimizers(training_args)
     return model_args, data_args, training_args
 
 
