@@ -290,7 +290,8 @@ class ArtifactExplanationPipeline(Pipeline):
                 answers[index]["artifacts"] = artifacts
             if self.explainer is not None:
                 verdicts = [answers[index]["label"] for index in chosen]
-                explained = self.explainer(chosen_images, verdicts, found, self.tagger.name_objects(chosen_images))
+                objects = self.tagger.name_objects(chosen_images) if any(found) else None
+                explained = self.explainer(chosen_images, verdicts, found, objects)
                 for artifacts, sentences in zip(found, explained, strict=True):
                     for artifact in artifacts:
                         artifact["explanation"] = sentences[artifact["label"]]

@@ -116,7 +116,7 @@ class ArtifactTagger:
             candidate_labels = model.config.trained_artifacts if self.mode == "calibrated" else SEED_ARTIFACTS
         self.candidate_labels = self._checked(candidate_labels)
         self._text_embeds: dict[tuple[str, ...], torch.Tensor] = {}
-        self._object_embeds: torch.Tensor | None = None
+        self._object_embeds: dict[tuple[str, ...], torch.Tensor] = {}
 
     @classmethod
     def from_pretrained(
@@ -219,12 +219,17 @@ class ArtifactTagger:
         Returns:
             `np.ndarray` of shape `(num_images, num_objects)`, float32, in [0, 1]: the probability that the image fits
             the text "a photo of a <label>". They need not sum to 1.
+
+        Raises:
+            ValueError: If the model has no `object_labels`.
         """
-        if self._object_embeds is None:
-            texts = [OBJECT_TEMPLATE.format(label) for label in self.model.config.object_labels]
-            self._object_embeds = self._embed(texts)
+        labels = tuple(getattr(self.model.config, "object_labels", ()))
+        if not labels:
+            raise ValueError(f"{self.model.name_or_path}: has no object_labels, so it cannot tell what an image shows")
+        if labels not in self._object_embeds:
+            self._object_embeds = {labels: self._embed([OBJECT_TEMPLATE.format(label) for label in labels])}
         features = self.model.get_image_features(self._pixel_values(images)).pooler_output
-        similarities = nn.functional.normalize(features.float(), dim=-1) @ self._object_embeds.T
+        similarities = nn.functional.normalize(features.float(), dim=-1) @ self._object_embeds[labels].T
         logits = similarities * self.model.logit_scale.float().exp() + self.model.logit_bias.float()
         return logits.sigmoid().cpu().numpy()
 
@@ -297,7 +302,8 @@ class ArtifactTagger:
         else:
             scores = (logits[:, :-1] + self.model.logit_bias.float()).sigmoid()
 
-        patches = nn.functional.normalize(self._patch_embeds(outputs.last_hidden_state).float(), dim=-1)
+        patch_embeds = self._patch_embeds(pixel_values, outputs.last_hidden_state)
+        patches = nn.functional.normalize(patch_embeds.float(), dim=-1)
         similarities = (patches @ texts[:-1].T).transpose(1, 2)
         lowest, highest = similarities.aminmax(dim=-1, keepdim=True)
         maps = (similarities - lowest) / (highest - lowest).clamp(min=torch.finfo(torch.float32).tiny)
@@ -318,7 +324,7 @@ class ArtifactTagger:
         ).to(self.model.device)
         return nn.functional.normalize(self.model.get_text_features(**inputs).pooler_output.float(), dim=-1)
 
-    def _patch_embeds(self, last_hidden_state: torch.Tensor) -> torch.Tensor:
+    def _patch_embeds(self, pixel_values: torch.Tensor, last_hidden_state: torch.Tensor) -> torch.Tensor:
         """What the model's own way from patches to an image's embedding makes of each patch alone.
 
         As in MaskCLIP (Zhou et al., 2022, arXiv 2112.01071). Shape `(num_images, num_patches, hidden_size)`.
@@ -327,7 +333,9 @@ class ArtifactTagger:
         if self.model_type == "clip":
             return self.model.visual_projection(vision_model.post_layernorm(last_hidden_state[:, 1:]))
         # Attention over a single patch is the value of that patch.
-        return vision_model.head(last_hidden_state.flatten(0, 1)[:, None]).unflatten(0, last_hidden_state.shape[:2])
+        embeds = vision_model.head(last_hidden_state.flatten(0, 1)[:, None]).unflatten(0, last_hidden_state.shape[:2])
+        detail_network = getattr(self.model, "detail_network", None)
+        return embeds if detail_network is None else embeds + detail_network.projection(detail_network(pixel_values))
 
 
 __all__ = ["SEED_ARTIFACTS", "ArtifactTagger", "TaggedArtifact"]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from transformers.utils import logging
 
 from tellsign.training.calibration import fit_temperature, fit_thresholds
 
@@ -60,3 +61,15 @@ def test_a_good_detector_answers_nearly_always_and_one_at_chance_hardly_ever():
 
 def test_too_few_images_promise_nothing():
     assert fit_thresholds(np.asarray([0, 1]), np.asarray([0.1, 0.9])) == (0.0, 1.0)
+    assert fit_thresholds(np.ones(500, int), np.linspace(0.5, 1, 500))[1] == 1.0
+
+
+def test_a_group_with_too_few_real_images_is_named_and_no_image_is_called_fake(caplog):
+    labels, probabilities = draw(4000, 6.0, 0)
+    groups = np.repeat([0, 7], [3900, 100])
+    transformers_logger = logging.get_logger("tellsign.training.calibration")
+    transformers_logger.addHandler(caplog.handler)
+    assert fit_thresholds(labels, probabilities)[1] == 0.5
+    assert fit_thresholds(labels, probabilities, groups)[1] == 1.0
+    transformers_logger.removeHandler(caplog.handler)
+    assert f"group 7 has {(labels[3900:] == 0).sum()} real validation images" in caplog.text

@@ -10,6 +10,7 @@ from tellsign import WaveFreqImageProcessor
 from tellsign.training.data import (
     Augmentation,
     DecodedImages,
+    categories_of,
     decode_uniformly,
     drop_duplicates,
     hold_out,
@@ -96,6 +97,13 @@ def test_missing_images_are_left_out(tmp_path, synthetic_rows, caplog):
         WaveFreqImageProcessor(),
     )
     assert decoded.rows.tolist() == [0]
+
+
+def test_what_is_shown_is_known_of_images_with_a_category_alone(tmp_path, synthetic_rows):
+    table = {"image": synthetic_rows["image"][:3], "label": ["real"] * 3, "category": ["cat", None, ""]}
+    path = write(tmp_path / "a.parquet", **table)
+    dataset = load_sources(path, "train")
+    assert categories_of(path, dataset) == {dataset["sha1"][0]: "cat"}
 
 
 def test_duplicates_are_dropped_and_the_first_kept(tmp_path, synthetic_rows):

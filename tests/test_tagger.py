@@ -144,11 +144,16 @@ def test_what_is_shown_is_the_object_whose_text_fits_best_if_it_is_likely_enough
     expected[best.argmin()] = None
     assert tagger.name_objects(images) == expected
     assert tagger.name_objects([]) == []
+    model.config.object_labels = ["dog"]
+    assert tagger.object_probabilities(images).shape == (3, 1)
 
 
 @pytest.mark.parametrize("kind", ["artifact_siglip", "clip", "siglip"])
 def test_a_model_without_objects_says_of_no_image_what_it_shows(kind, images, request):
-    assert request.getfixturevalue(kind).name_objects(images) == [None] * 3
+    tagger = request.getfixturevalue(kind)
+    assert tagger.name_objects(images) == [None] * 3
+    with pytest.raises(ValueError, match="has no object_labels"):
+        tagger.object_probabilities(images)
 
 
 @pytest.mark.parametrize("kind", ["artifact_siglip", "clip", "siglip"])
@@ -216,6 +221,20 @@ def test_the_place_of_a_text_is_where_patches_alone_resemble_it_most(kind, image
     row, column = divmod(int(np.argmax(similarities)), 4)
     y, x = np.unravel_index(answer[0]["heatmap"].argmax(), (32, 32))
     assert (y // 8, x // 8) == (row, column)
+
+
+def test_the_place_of_a_text_for_an_artifact_siglip_is_also_where_the_details_resemble_it(images):
+    tagger = ArtifactTagger(make_tagger_model(), make_processor(), candidate_labels=["noise"], mode="independent")
+    model = tagger.model
+    torch.nn.init.normal_(model.detail_network.projection.weight, std=10)  # beside which the vision tower vanishes
+    (answer,) = tagger(images[:1], threshold=0.0)
+    pixel_values = tagger.processor.image_processor(images[0], return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        embeds = model.detail_network.projection(model.detail_network(pixel_values))[0]
+        similarities = torch.nn.functional.cosine_similarity(embeds, tagger._embed(["a photo with noise"]))
+    row, column = divmod(int(similarities.argmax()), 8)
+    y, x = np.unravel_index(answer[0]["heatmap"].argmax(), (32, 32))
+    assert (y // 4, x // 4) == (row, column)
 
 
 def test_seeds_names_are_official_ones():

@@ -1,13 +1,16 @@
+import io
 import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader
@@ -26,7 +29,7 @@ from tellsign.training.train_detector import (
     parse_arguments,
     stream_images,
 )
-from tests.conftest import TINY, run_until_killed
+from tests.conftest import TINY, encode, run_until_killed
 
 
 def options(parquet: str, output_dir: Path, **changes) -> list[str]:
@@ -92,14 +95,16 @@ def test_streamed_training_data_have_nothing_that_is_held_out_in_any_worker(parq
         pq.write_table(rows, tmp_path / f"{name}.parquet")
     monkeypatch.setattr(train_detector, "stream_views", lambda streams, *arguments, **options: streams)
     group = f"{tmp_path / 'a.parquet'}+{tmp_path / 'b.parquet'}"
-    arguments = DataArguments(train_data=[group], streaming=True, validation_per_class=6)
+    other = f"{tmp_path / 'b.parquet'}+{tmp_path / 'a.parquet'}"
+    arguments = DataArguments(train_data=[group, other, group], streaming=True, validation_per_class=6)
     streams, validation = stream_images(arguments, None, 32, seed=0)
     held_out = {image["bytes"] for image in validation["image"]}
+    assert np.bincount(validation["group"]).tolist() == [12, len(held_out) - 12]  # nothing new in the third
     seen = []
     for stream in streams:
         for batch in DataLoader(stream, batch_size=4, num_workers=2, collate_fn=list):
             seen += [row["image"]["bytes"] for row in batch]
-    assert len(held_out) == 12 and not held_out & set(seen)
+    assert len(held_out) == len(validation) and not held_out & set(seen)
     assert set(seen) | held_out == set(table["image"].to_pylist())
 
 
@@ -258,10 +263,25 @@ def test_generators_left_out_and_copies_of_validation_images_are_in_no_group(par
         views=True,
     )
     views, validation = load_images(arguments, WaveFreqImageProcessor(), 32, seed=0)
-    assert len(views.groups) == 2
+    # The second group holds the same images, so nothing new is held out of it.
+    assert len(views.groups) == 2 and validation["group"][:] == [0] * 16
     for group in views.groups:
         assert not set(group["sha1"]) & set(validation["sha1"])
         assert "noise again" not in group["generator"][:]
+
+
+def test_thresholds_are_fitted_with_the_group_of_each_validation_image(parquet, synthetic_rows, tmp_path, monkeypatch):
+    pixels = [np.asarray(Image.open(io.BytesIO(image)).convert("RGB")) for image in synthetic_rows["image"]]
+    other = synthetic_rows | {"image": [encode(image[:, ::-1], "PNG") for image in pixels]}
+    Dataset.from_dict(other).to_parquet(tmp_path / "other.parquet")
+    given, fit = [], train_detector.fit_thresholds
+    monkeypatch.setattr(train_detector, "fit_thresholds", lambda *args: given.append(args) or fit(*args))
+    arguments = options(parquet, tmp_path / "run", max_steps=1, save_strategy="no", validation_per_class=5)
+    main([*arguments, "--train_data", parquet, str(tmp_path / "other.parquet")])
+    ((labels, probabilities, groups),) = given
+    assert len(probabilities) == 20
+    pairs = sorted(zip(groups.tolist(), labels.tolist(), strict=True))
+    assert pairs == sorted(5 * [(0, 0), (0, 1), (1, 0), (1, 1)])
 
 
 def test_leaving_out_a_generator_that_is_not_there_raises(parquet):

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
@@ -105,6 +106,34 @@ def test_a_tagger_is_trained_further_with_its_tokenizer_and_learns_new_objects(t
     tokens = [json.loads((tmp_path / name / "tokenizer.json").read_text())["model"] for name in ("start", "run")]
     assert tokens[0] == tokens[1]
     assert model.config.object_labels == ["ball", "disc"]
+    scores = json.loads((tmp_path / "run" / "eval_results.json").read_text())
+    assert scores["eval_objects_right"] >= 0.8 or model.config.object_threshold == 1.0
+    assert model.config.object_threshold != 0.5
+
+
+def test_every_step_has_the_texts_of_all_objects_and_of_a_few_artifacts(textured, tmp_path, monkeypatch):
+    counts, forward = [], ArtifactSiglipModel.forward
+
+    def spy(self, *args, text_labels=None, **kwargs):
+        if text_labels is not None:
+            counts.append((len(kwargs["input_ids"]), text_labels[:, -2:].tolist()))
+        return forward(self, *args, text_labels=text_labels, **kwargs)
+
+    monkeypatch.setattr(ArtifactSiglipModel, "forward", spy)
+    main(options(textured, tmp_path, max_steps=2, save_strategy="no"))
+    assert [count for count, _ in counts] == [6 + 2] * 2
+    assert all(shown in ([1, 0], [0, 1]) for _, labels in counts for shown in labels)
+
+
+def test_a_tagger_trained_without_categories_names_no_objects(textured, tmp_path):
+    table = pq.read_table(textured).drop_columns("category")
+    pq.write_table(table, tmp_path / "images.parquet")
+    start = make_tagger_model(artifact_labels=ArtifactSiglipConfig().artifact_labels, object_labels=["frog"])
+    ArtifactTagger(start, make_processor()).save_pretrained(tmp_path / "start")
+    changes = {"max_steps": 1, "model_name_or_path": tmp_path / "start", "save_strategy": "no"}
+    main(options(str(tmp_path / "images.parquet"), tmp_path / "run", **changes))
+    config = ArtifactSiglipConfig.from_pretrained(tmp_path / "run")
+    assert config.object_labels == [] and config.object_threshold == 1.0
 
 
 def test_training_lowers_every_loss(textured, tmp_path):

@@ -4,6 +4,10 @@ import math
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -52,14 +56,19 @@ def fit_thresholds(
 
     Returns:
         `tuple[float, float]`, in [0, 1] and rising: below the first an image is called real, from the second on fake.
-        0 and 1 where there are too few images to promise anything.
+        0 and 1 where there are too few images to promise anything: fewer than 99 real ones in a group at 1%.
     """
     real, fake = probabilities[labels == 0], probabilities[labels == 1]
     real_groups = np.zeros(len(real)) if groups is None else groups[labels == 0]
-    least = 0.5
+    least = 0.5 if len(real) else 1.0
     for group in np.unique(real_groups):
         members = np.sort(real[real_groups == group])
         allowed = math.floor(real_called_fake * (len(members) + 1)) - 1
+        if allowed < 0:
+            logger.warning(
+                f"group {group} has {len(members)} real validation images, too few to promise that at most "
+                f"{real_called_fake:.0%} are called fake: no image will be"
+            )
         least = max(least, members[-1 - allowed] if allowed >= 0 else 1.0)
     low = _largest_cut(fake, real, 0.5, wrong)
     cut = _largest_cut(-real, -fake, -least, wrong)

@@ -63,11 +63,15 @@ def decode_uniformly(content: bytes, image_size: int, name: str = "image") -> np
     Raises:
         ValueError: If the content is not a readable image, see [`~tellsign.load_image`].
     """
-    image = load_image(content, name)
-    if not _is_uniform(content, image_size):
-        resized = image.resize((image_size, image_size), PILImage.Resampling.BICUBIC)
-        image = PILImage.open(io.BytesIO(encode_uniformly(resized)))
-    return np.asarray(image)
+    return np.asarray(make_uniform(load_image(content, name), content, image_size))
+
+
+def make_uniform(image: PILImage.Image, content: bytes, image_size: int) -> PILImage.Image:
+    """The image that was decoded from this content, as [`decode_uniformly`] gives it."""
+    if _is_uniform(content, image_size):
+        return image
+    resized = image.resize((image_size, image_size), PILImage.Resampling.BICUBIC)
+    return PILImage.open(io.BytesIO(encode_uniformly(resized)))
 
 
 def _is_uniform(content: bytes, image_size: int) -> bool:
@@ -112,7 +116,7 @@ def categories_of(source: str, dataset: Dataset) -> dict[str, str]:
     if not source.endswith(".parquet") or "category" not in pq.read_schema(source).names:
         return {}
     names = pq.read_table(source, columns=["category"])["category"].to_pylist()
-    return dict(zip(dataset["sha1"], names, strict=True))
+    return {sha1: name for sha1, name in zip(dataset["sha1"], names, strict=True) if name}
 
 
 def stream_source(source: str, split: str, revision: str | None = None) -> IterableDataset:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from transformers import ProcessorMixin
 
-from tellsign.configuration.artifacts import ARTIFACTS
+from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.modeling.image_loading import load_image
 from tellsign.pipelines.explainer import answer_text, explanation_prompt
 from tellsign.pipelines.formats import ExplainedArtifact, from_synartifact, place_of
@@ -125,7 +125,7 @@ class WrittenExplanations(torch.utils.data.Dataset):
         image = row["image"].convert("RGB")
         known = [(artifact["label"], artifact["box"], artifact["severity"]) for artifact in row["artifacts"]]
         if self.has_other[index]:
-            known.append(_other(image.size, rng))
+            known.append(_other(image.size, rng, [find_artifact(label).name for label, _, _ in known]))
         category = self.categories.get(row["sha1"]) if rng.random() > WITHHELD else None
         artifacts = []
         for number in rng.permutation(len(known)):
@@ -136,8 +136,8 @@ class WrittenExplanations(torch.utils.data.Dataset):
         return {"image": image, "category": category, "verdict": verdict, "artifacts": artifacts}
 
 
-def _other(size: tuple[int, int], rng: np.random.Generator) -> tuple[str, Box, None]:
-    names = [artifact.name for artifact in ARTIFACTS if artifact.name not in SEEN]
+def _other(size: tuple[int, int], rng: np.random.Generator, known: Sequence[str]) -> tuple[str, Box, None]:
+    names = [artifact.name for artifact in ARTIFACTS if artifact.name not in SEEN and artifact.name not in known]
     (xmin, xmax), (ymin, ymax) = (np.sort(rng.choice(length + 1, 2, replace=False)).tolist() for length in size)
     return names[rng.integers(len(names))], Box(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax), None
 

@@ -124,7 +124,7 @@ class DataArguments:
     fake_images: int = field(
         default=0,
         metadata={
-            "help": "Largest number of fake images in which the tagger given as --vision_tower finds artifacts."
+            "help": "Largest number of fake images to search for artifacts with the tagger given as --vision_tower."
         },
     )
     eval_images: int = field(default=500, metadata={"help": "Largest number of held-out images to watch the run."})
@@ -425,7 +425,9 @@ def main(arguments: list[str] | None = None) -> None:
     sources = [without_folders(source) for source in (*data_args.train_data, *data_args.annotated_data)]
     starts = {key: getattr(model_args, key) for key in ("model_name_or_path", "vision_tower")}
     starts = {key: name and without_folders(name) for key, name in starts.items()}
-    training = asdict(model_args) | starts | {"train_data": sources} | hyperparameters(training_args.to_dict())
+    data = asdict(data_args) | {"train_data": sources[: len(data_args.train_data)]}
+    data |= {"annotated_data": sources[len(data_args.train_data) :]}
+    training = asdict(model_args) | starts | data | hyperparameters(training_args.to_dict())
     (output_dir / "training.json").write_text(json.dumps(training, indent=2) + "\n")
     if not is_new:
         card_of_folder(output_dir, training_args.hub_model_id).save(output_dir / "README.md")

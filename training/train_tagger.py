@@ -274,14 +274,17 @@ def fit_object_threshold(probabilities: NDArray, categories: NDArray) -> float:
 
 
 def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches, batch_size: int = 500) -> dict[str, float]:
-    """Fits the threshold from which on an object is named, on real images of which it is known what they show.
+    """Fits the threshold from which on an object is named, on planted and untouched real images whose object is known.
 
     Returns:
-        `objects_named`, the share of these images, and `objects_right`, the share of those named.
+        `objects_named`, the share of these images in which one is named, and `objects_right`, the share of those in
+        which it is the right one, which is what the threshold was fitted for. Nothing if there are no such images: no
+        object is named then.
     """
     labels, categories = validation.images["labels"], validation.images["categories"]
     rows = torch.nonzero((labels != LABELS.index("fake")) & (categories != UNKNOWN))[:, 0]
     if not len(rows):
+        tagger.model.config.object_threshold = 1.0
         return {}
     pixels = validation.images["images"][rows].permute(0, 2, 3, 1).numpy()
     images = [Image.fromarray(image) for image in pixels]
@@ -362,7 +365,7 @@ def main(arguments: list[str] | None = None) -> None:
     described = [artifact.definition for artifact in ARTIFACTS] + [artifact.name for artifact in ARTIFACTS]
     model, processor = create_model(model_args, [*described, *(text for variants in texts for text in variants)])
     config = model.config
-    config.object_labels = category_names or config.object_labels
+    config.object_labels = category_names
     columns = [config.artifact_labels.index(name) for name in plantable()]
     shape = {
         "most": data_args.most_artifacts,

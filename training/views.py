@@ -11,7 +11,7 @@ from transformers import BaseImageProcessor, TrainerCallback
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import load_image
-from tellsign.training.data import LABELS, content_of, decode_uniformly, encode_uniformly
+from tellsign.training.data import LABELS, content_of, encode_uniformly, make_uniform
 
 
 logger = logging.get_logger(__name__)
@@ -96,9 +96,7 @@ def random_view(image: PILImage.Image, image_size: int, rng: np.random.Generator
 def _load(content: bytes, name: str, image_size: int) -> PILImage.Image:
     """An image as it is, unless it has the wanted size: its views may keep its pixels, and so what its format did."""
     image = load_image(content, name)
-    if image.size == (image_size, image_size):
-        return PILImage.fromarray(decode_uniformly(content, image_size, name))
-    return image
+    return make_uniform(image, content, image_size) if image.size == (image_size, image_size) else image
 
 
 def _random_box(size: tuple[int, int], image_size: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
