@@ -29,7 +29,7 @@ class PlainExplainer:
     def __init__(self):
         self.batches = []
 
-    def __call__(self, images, verdicts, artifacts):
+    def __call__(self, images, verdicts, artifacts, objects):
         self.batches.append([image.size for image in images])
         return [
             {artifact["label"]: f"{artifact['label']} in a {verdict} image" for artifact in found}

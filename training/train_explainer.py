@@ -425,8 +425,8 @@ def main(arguments: list[str] | None = None) -> None:
     sources = [without_folders(source) for source in (*data_args.train_data, *data_args.annotated_data)]
     starts = {key: getattr(model_args, key) for key in ("model_name_or_path", "vision_tower")}
     starts = {key: name and without_folders(name) for key, name in starts.items()}
-    data = asdict(data_args) | {"train_data": sources[: len(data_args.train_data)]}
-    data |= {"annotated_data": sources[len(data_args.train_data) :]}
+    data = asdict(data_args) | {"train_data": sources}
+    del data["annotated_data"]  # among the sources
     training = asdict(model_args) | starts | data | hyperparameters(training_args.to_dict())
     (output_dir / "training.json").write_text(json.dumps(training, indent=2) + "\n")
     if not is_new:
