@@ -51,9 +51,9 @@ def _planted(dataset: Dataset, use: Use, seed: int, image_size: int) -> Iterator
 def _tagged(dataset: Dataset, tagger: ArtifactTagger, image_size: int, batch_size: int = 100) -> Iterator[dict]:
     decoded, names = DecodedImages(dataset, tagger.processor.image_processor, image_size), dataset["sha1"]
     for start in tqdm(range(0, len(decoded), batch_size), desc="Tagging", unit="batch", leave=False):
-        pixels = decoded.images[start : start + batch_size].permute(0, 2, 3, 1).numpy()
-        images = [Image.fromarray(image) for image in pixels]
-        for row, image, found in zip(decoded.rows[start:], images, tagger(images)):  # noqa: B905 - the rest of the rows
+        part = slice(start, start + batch_size)
+        images = [Image.fromarray(image) for image in decoded.images[part].permute(0, 2, 3, 1).numpy()]
+        for row, image, found in zip(decoded.rows[part], images, tagger(images), strict=True):
             artifacts = [{"label": one["label"], "box": one["box"], "severity": None} for one in found]
             if artifacts:
                 yield {"image": image, "sha1": names[int(row)], "artifacts": artifacts}

@@ -290,10 +290,10 @@ def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches, batch_
     images = [Image.fromarray(image) for image in pixels]
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
     probabilities = np.concatenate([tagger.object_probabilities(batch) for batch in batches])
-    threshold = fit_object_threshold(probabilities, categories[rows].numpy())
+    truth = categories[rows].numpy()
+    threshold = fit_object_threshold(probabilities, truth)
     tagger.model.config.object_threshold = threshold
-    named = probabilities.max(1) >= threshold
-    right = probabilities.argmax(1) == categories[rows].numpy()
+    named, right = probabilities.max(1) >= threshold, probabilities.argmax(1) == truth
     return {"objects_named": float(named.mean()), "objects_right": float(right[named].mean()) if named.any() else 0.0}
 
 
