@@ -18,8 +18,9 @@ from tellsign.training.data import load_sources
 from tellsign.training.optimizer import muon_with_adamw
 from tellsign.training.planted_pool import NOTHING, UNKNOWN, PlantedBatches, cached, plant_pool
 from tellsign.training.planting import plantable, planted_images
+from tellsign.training.tagger_calibration import fit_object_threshold
 from tellsign.training.tagger_initialization import initialize_vision_tower
-from tellsign.training.train_tagger import fit_object_threshold, main, parse_arguments, spellings, train_tokenizer
+from tellsign.training.train_tagger import main, parse_arguments, spellings, train_tokenizer
 from tests.conftest import run_until_killed
 from tests.test_modeling_artifact_siglip import TINY_DETAIL, TINY_TOWER, make_processor, make_tagger_model
 

@@ -11,15 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset, concatenate_datasets
-from numpy.typing import NDArray
-from PIL import Image
 from tokenizers import normalizers, processors
 from torch import nn
 from torch.optim.swa_utils import update_bn
-from tqdm.auto import tqdm
 from transformers import (
     EvalPrediction,
     PreTrainedTokenizerFast,
@@ -35,27 +31,17 @@ from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.arguments import parse_recipe, refuse_push
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
-from tellsign.training.data import LABELS, categories_of, drop_duplicates, hold_out, load_sources, whole_batch
+from tellsign.training.data import categories_of, drop_duplicates, hold_out, load_sources, whole_batch
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.planted_pool import UNKNOWN, PlantedBatches, cached, training_images, validation_images
 from tellsign.training.planting import plantable
+from tellsign.training.tagger_calibration import calibrate, calibrate_objects, validation_scores
 from tellsign.training.tagger_initialization import initialize_vision_tower
-from tellsign.training.tagging_metrics import (
-    auroc_intervals,
-    average_precisions,
-    fit_artifact_thresholds,
-    fit_temperatures,
-    jaccard,
-)
 from tellsign.training.tokenizer import train_byte_level_bpe
 
 
 TEMPLATES = ("{}", "a photo with {}", "a photo of {}", "This is a photo of {}.")
 ARTIFACT_TEXTS_PER_STEP = 6
-# An artifact counts as learned if its area under the ROC curve is above this with 95% confidence.
-LEAST_AUROC = 0.6
-# Share of the objects named that are to be right.
-OBJECTS_RIGHT = 0.8
 
 
 @dataclass
@@ -231,125 +217,6 @@ class TaggerTrainer(Trainer):
     def prediction_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args, **kwargs):
         inputs = {name: value for name, value in inputs.items() if name != "categories"}
         return super().prediction_step(model, inputs, *args, **kwargs)
-
-
-def validation_scores(
-    present: NDArray, artifact_logits: NDArray, labels: NDArray, logits: NDArray
-) -> dict[str, float]:
-    """Average precision of each artifact and their mean, where known, and accuracy on real and fake."""
-    known = present[:, 0] != UNKNOWN
-    precisions = average_precisions(present[known] == 1, artifact_logits[known])
-    scores = {"macro_average_precision": float(np.nanmean(precisions))}
-    scores |= {f"average_precision/{name}": float(value) for name, value in zip(plantable(), precisions, strict=True)}
-    return scores | {"accuracy": float((logits.argmax(1) == labels)[labels != UNKNOWN].mean())}
-
-
-@torch.inference_mode()
-def predict(model: ArtifactSiglipModel, images: PlantedBatches, batch_size: int = 500) -> tuple[NDArray, NDArray]:
-    """Logits of the artifacts and of real and fake, in float32."""
-    model.eval()
-    artifact_logits, logits = [], []
-    for batch in tqdm(torch.arange(len(images)).split(batch_size), desc="Scoring", unit="batch", leave=False):
-        outputs = model(pixel_values=images.__getitems__(batch)["pixel_values"].to(model.device))
-        artifact_logits.append(outputs.artifact_logits.float().cpu())
-        logits.append(outputs.logits.float().cpu())
-    return torch.cat(artifact_logits).numpy(), torch.cat(logits).numpy()
-
-
-def fit_object_threshold(probabilities: NDArray, categories: NDArray) -> float:
-    """The smallest probability from which on the likeliest object is right in the share that is wanted.
-
-    Args:
-        probabilities (`np.ndarray` of shape `(n, num_objects)`): That the image shows the object.
-        categories (`np.ndarray` of shape `(n,)`): Index of the object that it shows.
-
-    Returns:
-        `float` in [0, 1]; 1 if there is none.
-    """
-    likeliest = probabilities.max(1)
-    order = np.argsort(-likeliest, kind="stable")
-    right = (probabilities.argmax(1) == categories)[order]
-    enough = np.flatnonzero(np.cumsum(right) >= OBJECTS_RIGHT * np.arange(1, len(right) + 1))
-    return float(likeliest[order][enough[-1]]) if len(enough) else 1.0
-
-
-def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches, batch_size: int = 500) -> dict[str, float]:
-    """Fits the threshold from which on an object is named, on planted and untouched real images whose object is known.
-
-    Returns:
-        `objects_named`, the share of these images in which one is named, and `objects_right`, the share of those in
-        which it is the right one, which is what the threshold was fitted for. Nothing if there are no such images: no
-        object is named then.
-    """
-    labels, categories = validation.images["labels"], validation.images["categories"]
-    rows = torch.nonzero((labels != LABELS.index("fake")) & (categories != UNKNOWN))[:, 0]
-    if not len(rows):
-        tagger.model.config.object_threshold = 1.0
-        return {}
-    pixels = validation.images["images"][rows].permute(0, 2, 3, 1).numpy()
-    images = [Image.fromarray(image) for image in pixels]
-    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
-    probabilities = np.concatenate([tagger.object_probabilities(batch) for batch in batches])
-    truth = categories[rows].numpy()
-    threshold = fit_object_threshold(probabilities, truth)
-    tagger.model.config.object_threshold = threshold
-    named, right = probabilities.max(1) >= threshold, probabilities.argmax(1) == truth
-    return {"objects_named": float(named.mean()), "objects_right": float(right[named].mean()) if named.any() else 0.0}
-
-
-def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int]) -> dict[str, Any]:
-    """Fits temperatures and thresholds, and switches off artifacts that cannot be told from chance.
-
-    Args:
-        model ([`ArtifactSiglipModel`]): Its configuration is changed.
-        validation ([`PlantedBatches`]): Planted images, and untouched real and fake ones.
-        columns (`list[int]`): The indices of the artifacts that can be planted in the model's logits.
-
-    Returns:
-        Scores, and for each artifact its number of images, average precision, area under the ROC curve with its 95%
-        interval, temperature and threshold, and whether it is switched on.
-    """
-    artifact_logits, logits = predict(model, validation)
-    artifact_logits = artifact_logits[:, columns].astype(np.float64)
-    labels = validation.images["labels"].numpy()
-    batch = validation.__getitems__(torch.arange(len(validation)))
-    artifact_labels = batch["artifact_labels"][:, columns].numpy()
-    is_known, is_untouched = labels != LABELS.index("fake"), labels == LABELS.index("real")
-    present = artifact_labels == 1
-
-    temperatures = fit_temperatures(present[is_known], artifact_logits[is_known])
-    probabilities = 1 / (1 + np.exp(-artifact_logits / temperatures))
-    intervals = auroc_intervals(present[is_known], artifact_logits[is_known])
-    learned = np.flatnonzero(intervals[:, 0] > LEAST_AUROC)
-    thresholds = np.ones(len(columns))
-    planted = is_known & ~is_untouched
-    if len(learned):
-        thresholds[learned] = fit_artifact_thresholds(
-            present[planted][:, learned], probabilities[planted][:, learned], probabilities[is_untouched][:, learned]
-        )
-    learned = learned[thresholds[learned] < 1]
-    config = model.config
-    config.trained_artifacts = [config.artifact_labels[columns[index]] for index in learned]
-    all_temperatures, all_thresholds = np.ones(len(config.artifact_labels)), np.full(len(config.artifact_labels), 0.5)
-    all_temperatures[columns], all_thresholds[columns] = temperatures, thresholds
-    config.artifact_temperatures, config.artifact_thresholds = all_temperatures.tolist(), all_thresholds.tolist()
-
-    chosen = (probabilities >= thresholds) & np.isin(np.arange(len(columns)), learned)
-    scores: dict[str, Any] = validation_scores(artifact_labels, artifact_logits, labels, logits)
-    scores["jaccard"] = float(jaccard(present[planted], chosen[planted]).mean())
-    scores["untouched_with_artifacts"] = float(chosen[is_untouched].any(1).mean())
-    scores["artifacts"] = {
-        name: {
-            "images": int(present[:, index].sum()),
-            "average_precision": scores.pop(f"average_precision/{name}"),
-            "auroc_interval": intervals[index].tolist(),
-            "temperature": float(temperatures[index]),
-            "threshold": float(thresholds[index]),
-            "on": bool(index in learned),
-        }
-        for index, name in enumerate(plantable())
-    }
-    return scores
 
 
 def main(arguments: list[str] | None = None) -> None:
