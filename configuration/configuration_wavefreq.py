@@ -84,7 +84,7 @@ class WaveFreqConfig(PreTrainedConfig):
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
-        The probability of fake below which an image is called real, and that from which on it is called fake. The
+        The probability of fake below which an image is called real, and that above which it is called fake. The
         verdict between them is "uncertain", see [`WaveFreqForImageClassification.post_process_verdicts`].
     initializer_range (`float`, *optional*, defaults to 0.02):
         Not used by the convolutions, which take He's initialization; for the library's generic layers.

@@ -39,6 +39,7 @@ from .transforms import (
     high_pass_filter,
     inverse_fourier_transform,
 )
+from .verdicts import verdict_of
 
 
 class WaveFreqConvLayer(nn.Module):
@@ -441,7 +442,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
 
     def post_process_verdicts(self, logits: torch.Tensor) -> list[str]:
         r"""
-        What is said of each image: "real", "fake", or "uncertain" between `config.verdict_thresholds`.
+        What is said of each image, see [`verdict_of`].
 
         Args:
             logits (`torch.FloatTensor` of shape `(batch_size, 2)`): As the model gives them.
@@ -452,9 +453,8 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         labels = {str(name): int(index) for name, index in (self.config.label2id or {}).items()}
         if set(labels) != {"real", "fake"}:
             raise ValueError(f"the labels are {', '.join(labels)}, expected real and fake")
-        low, high = self.config.verdict_thresholds
         probabilities = logits.softmax(-1)[:, labels["fake"]].tolist()
-        return ["fake" if value >= high else "real" if value < low else "uncertain" for value in probabilities]
+        return [verdict_of(probability, self.config.verdict_thresholds) for probability in probabilities]
 
 
 __all__ = ["WaveFreqForImageClassification", "WaveFreqModel", "WaveFreqPreTrainedModel"]

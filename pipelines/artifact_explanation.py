@@ -17,6 +17,7 @@ from transformers.image_transforms import to_pil_image
 from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file
 
 from tellsign.modeling.image_loading import load_image
+from tellsign.modeling.verdicts import verdict_of_views
 
 from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
@@ -299,12 +300,11 @@ class ArtifactExplanationPipeline(Pipeline):
 
     def _verdict(self, image: Image.Image, probabilities: torch.Tensor) -> dict[str, Any]:
         """What the probabilities of fake of an image's views say of it."""
-        low, high = getattr(self.model.config, "verdict_thresholds", (0.5, 0.5))
-        probability = probabilities.mean().item()
-        label = "fake" if probability >= high else "real" if probability < low else "uncertain"
-        if probabilities.min() < low and probabilities.max() >= high:
-            label = "uncertain"
-        answer: dict[str, Any] = {"label": label, "fake_probability": probability}
+        thresholds = getattr(self.model.config, "verdict_thresholds", (0.5, 0.5))
+        answer: dict[str, Any] = {
+            "label": verdict_of_views(probabilities.tolist(), thresholds),
+            "fake_probability": probabilities.mean().item(),
+        }
         if len(probabilities) > 1:
             answer["spread"] = probabilities.std(correction=0).item()
         return answer | {"width": image.width, "height": image.height, "artifacts": []}

@@ -123,7 +123,7 @@ def test_between_its_thresholds_the_verdict_is_uncertain_and_the_image_not_searc
     answers = explain(images, threshold=0.0)
     assert {answer["label"] for answer in answers} == {"real", "uncertain", "fake"}
     for probability, answer in zip(probabilities, answers, strict=True):
-        assert answer["label"] == ("fake" if probability >= high else "real" if probability < low else "uncertain")
+        assert answer["label"] == ("fake" if probability > high else "real" if probability < low else "uncertain")
         assert bool(answer["artifacts"]) == (answer["label"] == "fake")
 
 

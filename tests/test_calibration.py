@@ -28,7 +28,7 @@ def test_promised_error_rates_hold_on_average_on_new_images(separation):
         low, high = fit_thresholds(*draw(1000, separation, seed))
         assert 0 <= low <= 0.5 <= high <= 1
         labels, probabilities = draw(2000, separation, 1000 + seed)
-        fake, real = probabilities >= high, probabilities < low
+        fake, real = probabilities > high, probabilities < low
         called_fake.append(fake[labels == 0].mean())
         wrong.append((fake & (labels == 0) | real & (labels == 1)).sum() / max(1, (fake | real).sum()))
     assert np.mean(called_fake) <= 0.0105
@@ -46,17 +46,17 @@ def test_the_promise_on_real_images_holds_in_each_group_and_without_groups_over_
         new = 1 / (1 + (1 - new) / new * np.exp(-2))
         for given in (groups, None):
             high = fit_thresholds(*images, given)[1]
-            called_fake.append((new[new_labels == 0] >= high).mean())
+            called_fake.append((new[new_labels == 0] > high).mean())
     assert np.mean(called_fake[::2]) <= 0.0105 and np.mean(called_fake[1::2]) > 0.015
 
 
 def test_a_good_detector_answers_nearly_always_and_one_at_chance_hardly_ever():
     labels, probabilities = draw(4000, 6.0, 0)
     low, high = fit_thresholds(labels, probabilities)
-    assert np.mean((probabilities < low) | (probabilities >= high)) > 0.99
+    assert np.mean((probabilities < low) | (probabilities > high)) > 0.99
     labels, probabilities = draw(4000, 0.0, 0)
     low, high = fit_thresholds(labels, probabilities)
-    assert np.mean((probabilities < low) | (probabilities >= high)) < 0.02
+    assert np.mean((probabilities < low) | (probabilities > high)) < 0.02
 
 
 def test_too_few_images_promise_nothing():

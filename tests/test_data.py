@@ -7,6 +7,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 from PIL import Image
 
 from tellsign import WaveFreqImageProcessor
+from tellsign.pipelines.multiview import view_boxes
 from tellsign.training.data import (
     Augmentation,
     DecodedImages,
@@ -170,6 +171,19 @@ def test_a_broken_image_is_left_out_and_the_rest_is_kept(tmp_path, synthetic_row
     assert decoded.labels.tolist() == [0, 1]
     with pytest.raises(ValueError, match="none of the 1 images can be read"):
         DecodedImages(dataset.select([1]), WaveFreqImageProcessor())
+
+
+def test_views_of_larger_images_follow_each_other_in_the_common_encoding(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 60, 3), dtype=np.uint8)
+    contents = [encode(pixels[:32, :32]), b"broken", encode(pixels, "PNG")]
+    dataset = load_sources(write(tmp_path / "a.parquet", image=contents, label=["real", "real", "fake"]), "train")
+    decoded = DecodedImages(dataset, WaveFreqImageProcessor(), views=3)
+    assert decoded.rows.tolist() == [0, 2, 2, 2] and decoded.labels.tolist() == [0, 1, 1, 1]
+    expected = [decode_uniformly(contents[0], 32)]
+    for box in view_boxes(60, 80, 3, 32):
+        part = Image.fromarray(pixels).crop(box).resize((32, 32), Image.Resampling.BICUBIC)
+        expected.append(decode_uniformly(encode(np.asarray(part)), 32))
+    np.testing.assert_array_equal(decoded.images.permute(0, 2, 3, 1), np.stack(expected))
 
 
 def test_batches_equal_what_the_image_processor_gives(parquet, synthetic_rows):

@@ -37,7 +37,8 @@ def test_scores_are_those_of_each_generator_against_all_reals_of_the_fold():
     labels = np.asarray([0, 0, 0, 0, 1, 1, 1, 1, 1])
     names = np.asarray(["x", "x", "x", "y", "good", "good", "bad", "bad", "single"])
     probabilities = np.asarray([0.1, 0.2, 0.3, 0.6, 0.9, 0.8, 0.15, 0.25, 0.7])
-    result = score_fold(labels, names, probabilities, [0.2, 0.7], pool_below=2, resamples=10)
+    verdicts = np.asarray(["real" if p < 0.2 else "fake" if p > 0.7 else "uncertain" for p in probabilities])
+    result = score_fold(labels, names, probabilities, verdicts, pool_below=2, resamples=10)
     assert set(result["generators"]) == {"good", "bad", "1 others"}
     good, bad = result["generators"]["good"], result["generators"]["bad"]
     assert good["auroc"]["value"] == 1 and bad["auroc"]["value"] == 3 / 8
@@ -71,6 +72,8 @@ def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources,
     first = capsys.readouterr().out
     main(sources, tmp_path / "runs", training, folds=2, pool_below=2, resamples=10)
     assert len(seen) == 2 and capsys.readouterr().out.endswith(first[-500:])
+    main(sources, tmp_path / "runs", training, folds=2, pool_below=2, views=3, resamples=10)  # of 32 pixels: one view
+    assert len(seen) == 2 and json.loads((tmp_path / "runs" / "leave_out_views_3.json").read_text()) == folds
     with pytest.raises(ValueError, match="fold-0 is of a run with other arguments"):
         main(sources, tmp_path / "runs", [*training, "--seed", "1"], folds=2)
 

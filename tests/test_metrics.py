@@ -93,7 +93,7 @@ def test_labels_or_probabilities_out_of_range_raise():
 
 
 def test_verdict_scores_count_answers_and_errors():
-    labels, probabilities = np.asarray([0, 0, 0, 0, 1, 1]), np.asarray([0.1, 0.3, 0.5, 0.8, 0.15, 0.8])
+    labels, probabilities = np.asarray([0, 0, 0, 0, 1, 1]), np.asarray([0.1, 0.3, 0.5, 0.81, 0.15, 0.81])
     assert verdict_scores(labels, probabilities, (0.2, 0.8)) == {
         "answered": 4 / 6,
         "wrong_of_answered": 2 / 4,

@@ -229,6 +229,9 @@ def test_a_verdict_is_withheld_between_the_thresholds(make_model):
     probabilities = torch.tensor([0.1, 0.2001, 0.89, 0.9001])
     logits = torch.stack([torch.zeros(4), torch.logit(probabilities)], 1)
     assert model.post_process_verdicts(logits) == ["real", "uncertain", "uncertain", "fake"]
+    model.config.verdict_thresholds = [0.0, 1.0]
+    sure = torch.tensor([[0.0, 1000.0], [1000.0, 0.0]])  # probabilities 1 and 0 exactly
+    assert model.post_process_verdicts(sure) == ["uncertain", "uncertain"]
     with pytest.raises(ValueError, match="expected real and fake"):
         make_model(num_labels=3).post_process_verdicts(logits)
 

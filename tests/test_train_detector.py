@@ -218,6 +218,31 @@ def test_a_checkpoint_with_swapped_labels_is_not_fine_tuned(make_model, tmp_path
         create_model(ModelArguments(model_name_or_path=str(tmp_path)))
 
 
+def test_the_start_has_its_share_in_the_final_weights_and_the_statistics_are_those_of_the_mixture(parquet, tmp_path):
+    main(options(parquet, tmp_path / "start"))
+    further = options(parquet, tmp_path / "run", model_name_or_path=tmp_path / "start", max_steps=4)
+    main(further)
+    start, trained = weights(tmp_path / "start"), weights(tmp_path / "run")
+    main([*further, "--start_weight=0.25"])  # resumes, at its end
+    mixed = weights(tmp_path / "run")
+    names = [name for name, _ in AutoModelForImageClassification.from_pretrained(tmp_path / "run").named_parameters()]
+    for name in names:
+        torch.testing.assert_close(mixed[name], 0.25 * start[name] + 0.75 * trained[name])
+    statistics = [name for name in mixed if name.endswith("running_mean")]
+    assert any(not torch.equal(mixed[name], trained[name]) for name in statistics)
+    with pytest.raises(ValueError, match="there is no start"):
+        main(options(parquet, tmp_path / "other", start_weight=0.25))
+
+
+def test_fields_of_a_checkpoint_that_is_trained_further_can_be_changed(tmp_path):
+    arguments = ModelArguments(config_overrides=json.dumps(TINY))
+    create_model(arguments)[0].save_pretrained(tmp_path)
+    create_model(arguments)[1].save_pretrained(tmp_path)
+    arguments = ModelArguments(str(tmp_path), config_overrides={"average_flips": True})
+    config = create_model(arguments)[0].config
+    assert config.average_flips and config.hidden_sizes == TINY["hidden_sizes"]
+
+
 @pytest.mark.parametrize("option", ["load_best_model_at_end", "save_total_limit"])
 def test_options_that_would_undo_averaging_or_resuming_are_refused(tmp_path, option):
     command = ["--train_data", "a", "--output_dir", str(tmp_path), "--use_cpu"]

@@ -38,7 +38,7 @@ def fit_thresholds(
 ) -> tuple[float, float]:
     """The probabilities of fake between which a verdict is withheld, so that errors are as rare as promised.
 
-    An image is called fake from the smallest probability on, but at least 0.5, that keeps a new real image from being
+    An image is called fake above the smallest probability, but at least 0.5, that keeps a new real image from being
     called fake with more than the promised probability in any group of images (split conformal prediction for one
     class of each group, Vovk, 2012, arXiv 1209.2673) and errors among the images called fake within what is wanted,
     counted with one error more. It is called real below the largest probability, but at most 0.5, that keeps errors
@@ -55,7 +55,7 @@ def fit_thresholds(
             Share of errors wanted at most among the images called fake, and among those called real.
 
     Returns:
-        `tuple[float, float]`, in [0, 1] and rising: below the first an image is called real, from the second on fake.
+        `tuple[float, float]`, in [0, 1] and rising: below the first an image is called real, above the second fake.
         0 and 1 where there are too few images to promise anything: fewer than 99 real ones in a group at 1%.
     """
     real, fake = probabilities[labels == 0], probabilities[labels == 1]
@@ -72,8 +72,7 @@ def fit_thresholds(
         least = max(least, members[-1 - allowed] if allowed >= 0 else 1.0)
     low = _largest_cut(fake, real, 0.5, wrong)
     cut = _largest_cut(-real, -fake, -least, wrong)
-    high = 0.5 if cut == -0.5 else np.nextafter(-cut, 1)
-    return max(0.0, low), float(min(1.0, high))
+    return max(0.0, low), float(min(1.0, -cut))
 
 
 def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float, wrong: float) -> float:

@@ -29,6 +29,7 @@ from transformers import BaseImageProcessor
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import load_image
+from tellsign.pipelines.multiview import view_boxes
 
 
 logger = logging.get_logger(__name__)
@@ -63,7 +64,13 @@ def decode_uniformly(content: bytes, image_size: int, name: str = "image") -> np
     Raises:
         ValueError: If the content is not a readable image, see [`~tellsign.load_image`].
     """
-    return np.asarray(make_uniform(load_image(content, name), content, image_size))
+    return _decode_views(content, image_size, 1, name)[0]
+
+
+def _decode_views(content: bytes, image_size: int, views: int, name: str) -> list[np.ndarray]:
+    image = load_image(content, name)
+    boxes = view_boxes(*image.size, views, smallest=image_size)
+    return [np.asarray(make_uniform(image.crop(box), content, image_size)) for box in boxes]
 
 
 def make_uniform(image: PILImage.Image, content: bytes, image_size: int) -> PILImage.Image:
@@ -286,25 +293,27 @@ class DecodedImages(torch.utils.data.Dataset):
         dataset (`datasets.Dataset`): From [`load_sources`].
         image_processor (`BaseImageProcessor`): Makes `pixel_values` of the decoded images.
         image_size (`int`, *optional*, defaults to 32): Height and width that the images are brought to.
+        views (`int`, *optional*, defaults to 1): Most views of an image, see [`view_boxes`]. All follow each other.
 
     Attributes:
-        rows (`np.ndarray` of shape `(len(self),)`): The rows of `dataset` that were readable. The others are left out
-            with a warning that names each.
+        rows (`np.ndarray` of shape `(len(self),)`): The row of `dataset` that each view is of. Those that were not
+            readable are left out with a warning that names each.
 
     Raises:
         ValueError: If no image can be read.
     """
 
-    def __init__(self, dataset: Dataset, image_processor: BaseImageProcessor, image_size: int = 32):
-        decoded, rows = [], []
+    def __init__(self, dataset: Dataset, image_processor: BaseImageProcessor, image_size: int = 32, views: int = 1):
+        decoded: list[np.ndarray] = []
+        rows: list[int] = []
         for row, image in enumerate(tqdm(dataset["image"], desc="Decoding", unit="img", leave=False)):
             name = f"row {row}" if image is None or not image["path"] else image["path"]
             try:
                 content = content_of(image)
                 if content is None:
                     raise ValueError(f"{name}: there is no image")
-                decoded.append(decode_uniformly(content, image_size, name))
-                rows.append(row)
+                decoded += _decode_views(content, image_size, views, name)
+                rows += [row] * (len(decoded) - len(rows))
             except ValueError as error:
                 logger.warning(f"Left out: {error}")
         if not decoded:

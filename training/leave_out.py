@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from tellsign.modeling.verdicts import verdict_of_views
 from tellsign.training import train_detector
 from tellsign.training.arguments import without_folders
 from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources
@@ -55,7 +56,7 @@ def score_fold(
     labels: NDArray,
     generators: NDArray,
     probabilities: NDArray,
-    thresholds: Sequence[float],
+    verdicts: NDArray,
     pool_below: int,
     resamples: int,
 ) -> dict:
@@ -65,47 +66,47 @@ def score_fold(
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         generators (`np.ndarray` of shape `(n,)`): Name of each image's generator or photograph collection.
         probabilities (`np.ndarray` of shape `(n,)`): Calibrated probability of fake.
-        thresholds (`Sequence[float]`): The `verdict_thresholds` of the model.
+        verdicts (`np.ndarray` of shape `(n,)`): What is said of each image: "real", "fake" or "uncertain".
         pool_below (`int`): Generators with fewer images are scored together.
         resamples (`int`): Bootstrap resamples for the intervals.
 
     Returns:
         For each generator its number of images, and value and interval of AUROC and balanced accuracy at probability
-        0.5 against all real images of the fold, of recall at 5% false positives, and the shares called fake and real
-        by a verdict that may be "uncertain"; for each collection the share of images above probability 0.5, and those
-        called fake and real by such a verdict; all in [0, 1].
+        0.5 against all real images of the fold, of recall at 5% false positives, and the shares called fake and real;
+        for each collection the share of images above probability 0.5, and those called fake and real; all in [0, 1].
     """
-    real = probabilities[labels == REAL]
+    real = np.flatnonzero(labels == REAL)
     names, counts = np.unique(generators[labels == FAKE], return_counts=True)
     small = set(names[counts < pool_below])
     pooled = np.asarray([f"{len(small)} others" if name in small else name for name in generators])
 
-    def compute(truth: NDArray, scores: NDArray) -> dict[str, float]:
+    def compute(truth: NDArray, rows: NDArray) -> dict[str, float]:
+        scores, fake_verdicts = probabilities[rows], verdicts[rows[truth == FAKE]]
         threshold = np.quantile(scores[truth == REAL], 0.95)
         return {
             "auroc": float(roc_auc_score(truth, scores)),
             "balanced_accuracy": classification_scores(truth, scores)["balanced_accuracy"],
             "recall_at_5_fpr": float(np.mean(scores[truth == FAKE] > threshold)),
-            "called_fake": float(np.mean(scores[truth == FAKE] >= thresholds[1])),
-            "called_real": float(np.mean(scores[truth == FAKE] < thresholds[0])),
+            "called_fake": float(np.mean(fake_verdicts == "fake")),
+            "called_real": float(np.mean(fake_verdicts == "real")),
         }
 
     result: dict[str, dict] = {"generators": {}, "collections": {}}
     for name in np.unique(pooled[labels == FAKE]):
-        fake = probabilities[(labels == FAKE) & (pooled == name)]
-        truth, scores = np.repeat([REAL, FAKE], [len(real), len(fake)]), np.concatenate([real, fake])
-        intervals = bootstrap_intervals(truth, scores, compute, resamples)
+        fake = np.flatnonzero((labels == FAKE) & (pooled == name))
+        truth, rows = np.repeat([REAL, FAKE], [len(real), len(fake)]), np.concatenate([real, fake])
+        intervals = bootstrap_intervals(truth, rows, compute, resamples)
         result["generators"][str(name)] = {"images": len(fake)} | {
-            key: {"value": value, "interval": intervals[key]} for key, value in compute(truth, scores).items()
+            key: {"value": value, "interval": intervals[key]} for key, value in compute(truth, rows).items()
         }
     rng = np.random.default_rng(0)
     for name in np.unique(generators[labels == REAL]):
-        values = probabilities[(labels == REAL) & (generators == name)]
-        row: dict = {"images": len(values)}
+        images = (labels == REAL) & (generators == name)
+        row: dict = {"images": int(images.sum())}
         for key, said in (
-            ("above_0.5", values > 0.5),
-            ("called_fake", values >= thresholds[1]),
-            ("called_real", values < thresholds[0]),
+            ("above_0.5", probabilities[images] > 0.5),
+            ("called_fake", verdicts[images] == "fake"),
+            ("called_real", verdicts[images] == "real"),
         ):
             bounds = np.percentile(rng.choice(said, (resamples, len(said))).mean(1), [2.5, 97.5])
             row[key] = {"value": float(said.mean()), "interval": bounds.tolist()}
@@ -195,11 +196,13 @@ def main(
     training: Annotated[list[str], typer.Argument(help="Arguments of train_detector, after --.")],
     folds: Annotated[int, typer.Option(help="Number of runs, among which the sources are divided.")] = 4,
     pool_below: Annotated[int, typer.Option(help="Generators with fewer images are scored together.")] = 25,
+    views: Annotated[int, typer.Option(help="Of how many views of an image to average the probability.")] = 1,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals.")] = 1000,
 ) -> None:
     """Trains once a fold without the sources of that fold, and scores them.
 
-    Given again, the command goes on where it was stopped.
+    Given again, the command goes on where it was stopped. With several views it writes `leave_out_views_<n>.json` and
+    its picture.
 
     Raises:
         ValueError: If a folder is of a run with other arguments, or the runs start from what saw the data.
@@ -217,14 +220,18 @@ def main(
             train_detector.main([*training, "--output_dir", str(folder), "--leave_out", *left_out])
         model = AutoModelForImageClassification.from_pretrained(folder)
         unseen = images.select(np.flatnonzero(np.isin(generators, left_out)))
-        decoded = DecodedImages(unseen, AutoImageProcessor.from_pretrained(folder), model.config.image_size)
-        probabilities = fake_probability(predict_logits(model, decoded), temperature_of(model))
-        names = np.asarray(unseen["generator"])[decoded.rows]
-        results.append(
-            score_fold(decoded.labels.numpy(), names, probabilities, thresholds_of(model), pool_below, resamples)
-        )
-    (output_dir / "leave_out.json").write_text(json.dumps(results, indent=2) + "\n")
-    plot(results).savefig(output_dir / "leave_out.png", dpi=100)
+        image_processor = AutoImageProcessor.from_pretrained(folder)
+        decoded = DecodedImages(unseen, image_processor, model.config.image_size, views)
+        each = fake_probability(predict_logits(model, decoded), temperature_of(model))
+        rows, first = np.unique(decoded.rows, return_index=True)
+        of_views = np.split(each, first[1:])
+        verdicts = np.asarray([verdict_of_views(values, thresholds_of(model)) for values in of_views])
+        labels, names = np.asarray(unseen["label"])[rows], np.asarray(unseen["generator"])[rows]
+        probabilities = np.asarray([values.mean() for values in of_views])
+        results.append(score_fold(labels, names, probabilities, verdicts, pool_below, resamples))
+    name = "leave_out" if views == 1 else f"leave_out_views_{views}"
+    (output_dir / f"{name}.json").write_text(json.dumps(results, indent=2) + "\n")
+    plot(results).savefig(output_dir / f"{name}.png", dpi=100)
     typer.echo(format_tables(results))
 
 

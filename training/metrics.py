@@ -84,7 +84,7 @@ def verdict_scores(labels: NDArray, probabilities: NDArray, thresholds: Sequence
         thresholds (`Sequence[float]`): The `verdict_thresholds` of a model.
     """
     low, high = thresholds
-    called_fake, called_real = probabilities >= high, probabilities < low
+    called_fake, called_real = probabilities > high, probabilities < low
     answered, wrong = called_fake | called_real, np.where(labels == 1, called_real, called_fake)
     return {
         "answered": float(answered.mean()),

@@ -60,7 +60,14 @@ class ModelArguments:
         metadata={"help": "Configuration of a new network: default or seed.", "choices": ["default", "seed"]},
     )
     config_overrides: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Fields of WaveFreqConfig for a new network, as JSON."}
+        default=None, metadata={"help": "Fields of WaveFreqConfig to change, as JSON."}
+    )
+    start_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "Share of the checkpoint to fine-tune in the final weights, in [0, 1): it keeps more of what that "
+            "one could (Wortsman et al., 2022, arXiv 2109.01903)."
+        },
     )
     ema_decay: float = field(default=0.999, metadata={"help": "Decay of the average of the weights, in [0, 1)."})
 
@@ -114,6 +121,8 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         ValueError: If the file has a field that no argument has, or no training data are given.
     """
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
+    if model_args.start_weight and not model_args.model_name_or_path:
+        raise ValueError("--start_weight: there is no start, expected --model_name_or_path")
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
     if training_args.load_best_model_at_end:
@@ -127,16 +136,16 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
     Raises:
         ValueError: If the checkpoint is of another model, or its labels are not 0 for real and 1 for fake.
     """
+    overrides = arguments.config_overrides or {}
+    if isinstance(overrides, str):
+        overrides = json.loads(overrides)
     if arguments.model_name_or_path:
-        model = WaveFreqForImageClassification.from_pretrained(arguments.model_name_or_path)
+        model = WaveFreqForImageClassification.from_pretrained(arguments.model_name_or_path, **overrides)
         if model.config.id2label != dict(enumerate(LABELS)):
             raise ValueError(
                 f"{arguments.model_name_or_path}: has the labels {model.config.id2label}, expected {LABELS}"
             )
         return model, AutoImageProcessor.from_pretrained(arguments.model_name_or_path)
-    overrides = arguments.config_overrides or {}
-    if isinstance(overrides, str):
-        overrides = json.loads(overrides)
     config = (WaveFreqConfig.seed if arguments.architecture == "seed" else WaveFreqConfig)(**overrides)
     size = {"height": config.image_size, "width": config.image_size}
     return WaveFreqForImageClassification(config), WaveFreqImageProcessor(size=size)
@@ -311,6 +320,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     # The averaged weights in float32, as they are loaded: the Trainer's own prediction would run under autocast.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    if model_args.start_weight:
+        start, _ = create_model(model_args)
+        with torch.no_grad():
+            for parameter, first in zip(model.parameters(), start.parameters(), strict=True):
+                parameter.lerp_(first.to(parameter.device), model_args.start_weight)
     batches = min(100, trainer.state.max_steps)
     refresh_statistics(model, train_images, augmentation, batches, training_args.train_batch_size)
     logits, labels = predict_logits(model, validation_images), validation_images.labels.numpy()

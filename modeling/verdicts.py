@@ -1,0 +1,27 @@
+"""What is said of an image by its probability of being fake."""
+
+from collections.abc import Sequence
+
+
+def verdict_of(fake_probability: float, thresholds: Sequence[float]) -> str:
+    """The verdict: "fake" above the second of two thresholds, "real" below the first, otherwise "uncertain".
+
+    Args:
+        fake_probability (`float`): In [0, 1].
+        thresholds (`Sequence[float]`):
+            Two rising numbers in [0, 1], see [`WaveFreqConfig`]'s `verdict_thresholds`. At 0 no image is called real,
+            at 1 none fake.
+    """
+    low, high = thresholds
+    return "fake" if fake_probability > high else "real" if fake_probability < low else "uncertain"
+
+
+def verdict_of_views(fake_probabilities: Sequence[float], thresholds: Sequence[float]) -> str:
+    """The verdict on the mean of several views' probabilities; "uncertain" if views would be called real and fake."""
+    each = {verdict_of(probability, thresholds) for probability in fake_probabilities}
+    if {"real", "fake"} <= each:
+        return "uncertain"
+    return verdict_of(sum(fake_probabilities) / len(fake_probabilities), thresholds)
+
+
+__all__ = ["verdict_of", "verdict_of_views"]
