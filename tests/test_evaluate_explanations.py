@@ -189,4 +189,4 @@ def test_command_scores_an_explainer_on_what_was_planted_and_on_what_was_found(t
     assert planted["images"] == found["images"] == 3
     assert planted["sentences"] == planted["planted_sentences"] and found["sentences"] == 6
     assert planted["schema_valid"] == found["schema_valid"] == 1
-    assert planted["object_agreement"] is not None and found["milliseconds_for_most"] > 0
+    assert planted["object_stated"] is not None and found["milliseconds_for_most"] > 0

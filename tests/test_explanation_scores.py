@@ -62,7 +62,7 @@ def test_sentences_that_are_right_in_all_have_perfect_scores_and_say_less_of_oth
     scores = explanation_scores(Speaker(say), rows, found_in(rows), [None] * len(rows), categories, batch_size=7)
     assert scores["images"] == len(rows)
     assert scores["sentences"] == scores["planted_sentences"] == sum(map(len, found_in(rows)))
-    for name in ("schema_valid", "place_agreement", "object_agreement"):
+    for name in ("schema_valid", "place_agreement", "object_stated", "object_agreement"):
         assert scores[name] == 1, name
     assert scores["names_outside"] == scores["unflagged_mentioned"] == 0
     assert scores["place_on_mask"] > 0.9 and scores["distinct"] > 0.9
@@ -93,6 +93,17 @@ def test_one_sentence_for_everything_has_no_more_likeness_to_its_own_references_
     assert scores["place_agreement"] == np.mean([place_of(box, 32, 32) == "top left" for box in boxes])
 
 
+def test_sentences_without_an_object_count_as_silent_not_as_wrong(rows, categories):
+    sentences = iter(["The frog looks odd at the top left."] + ["Something looks odd at the top left."] * 1000)
+    scores = explanation_scores(
+        Speaker(lambda label, box, image: next(sentences)), rows, found_in(rows), [None] * len(rows), categories
+    )
+    assert scores["object_stated"] == pytest.approx(1 / scores["sentences"])
+    assert scores["object_agreement"] == (categories[rows[0]["sha1"]] == "frog")
+    silent = Speaker(lambda label, box, image: "Something looks odd.")
+    assert explanation_scores(silent, rows, found_in(rows), [None] * len(rows), categories)["object_agreement"] is None
+
+
 def test_answers_that_break_the_form_or_name_other_artifacts_are_counted(rows, categories):
     class Careless(Speaker):
         def __call__(self, images, verdicts, found, objects):
@@ -116,7 +127,7 @@ def test_of_artifacts_that_were_not_planted_only_the_form_and_the_object_count(r
     say = Speaker(lambda label, box, image: "The frog shows teeth at the top.")
     scores = explanation_scores(say, rows, found, [None] * len(rows), categories)
     assert scores["images"] == scores["sentences"] == len(rows) - 1
-    assert scores["object_agreement"] == pytest.approx(0.5, abs=0.03)
+    assert scores["object_stated"] == 1 and scores["object_agreement"] == pytest.approx(0.5, abs=0.03)
     assert scores["planted_sentences"] == 0 and scores["place_agreement"] is scores["rouge_l"] is None
 
 

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -16,7 +17,7 @@ from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data import load_sources
 from tellsign.training.optimizer import muon_with_adamw
-from tellsign.training.planted_pool import NOTHING, UNKNOWN, PlantedBatches, cached, plant_pool
+from tellsign.training.planted_pool import NONE_SHOWN, NOTHING, UNKNOWN, PlantedBatches, cached, plant_pool
 from tellsign.training.planting import plantable, planted_images
 from tellsign.training.tagger_calibration import fit_object_threshold
 from tellsign.training.tagger_initialization import initialize_vision_tower
@@ -293,6 +294,31 @@ def test_objects_are_named_from_the_smallest_probability_on_that_keeps_four_in_f
     right = np.asarray([0, 0, 1, 0, 0, 1])  # the last two are wrong
     assert fit_object_threshold(probabilities, right) == 0.5
     assert fit_object_threshold(probabilities, 1 - probabilities.argmax(1)) == 1.0
+
+
+def test_no_object_is_named_in_four_of_five_images_that_show_none():
+    probabilities = np.asarray([[0.9, 0.1]] * 40 + [[0.1, value] for value in (0.2, 0.3, 0.4, 0.5, 0.95)])
+    shown = np.repeat([0, NONE_SHOWN], [40, 5])
+    assert 0.5 < fit_object_threshold(probabilities, shown) < 0.51
+    assert fit_object_threshold(probabilities[:40], shown[:40]) == 0.9
+
+
+def test_images_without_a_category_are_told_to_fit_no_object(textured, tmp_path, monkeypatch):
+    table = pq.read_table(textured)
+    generators = pa.array(["kitchen" if number % 4 < 2 else "garden" for number in range(len(table))])
+    pq.write_table(table.append_column("generator", generators), tmp_path / "images.parquet")
+    labels, forward = [], ArtifactSiglipModel.forward
+
+    def spy(self, *args, text_labels=None, **kwargs):
+        if text_labels is not None:
+            labels.extend(text_labels[:, -2:].tolist())
+        return forward(self, *args, text_labels=text_labels, **kwargs)
+
+    monkeypatch.setattr(ArtifactSiglipModel, "forward", spy)
+    main(options(str(tmp_path / "images.parquet"), tmp_path / "run", max_steps=2, without_category="kitchen"))
+    assert {tuple(shown) for shown in labels} == {(0, 0), (0, 1), (1, 0)}
+    assert ArtifactSiglipConfig.from_pretrained(tmp_path / "run").object_labels == ["ball", "disc"]
+    assert "eval_objects_named_in_vain" in json.loads((tmp_path / "run" / "eval_results.json").read_text())
 
 
 def test_tokenizer_ends_and_pads_like_siglips_ignores_case_and_takes_any_text():

@@ -92,10 +92,11 @@ def explanation_scores(
         is the given names with a sentence each; `names_outside`, number of other names; `words_mean` and `words_most`
         of a place with its sentence, as the challenge wants them; `distinct`, share of sentences that are not said
         twice; `unflagged_mentioned`, share of sentences that mention an artifact that was not given;
-        `object_agreement`, share of sentences that name what is shown and nothing else, where that is known. Of the
-        artifacts that were planted: `place_agreement`, share of sentences that state the place of the planted box in
-        the same words; `place_on_mask`, share whose place has a planted pixel; `rouge_l`, and `rouge_l_other`, with
-        another image's references.
+        where it is known what is shown, `object_stated`, share of sentences that name something that images show, and
+        `object_agreement`, share of these that name the right thing and nothing else. Of the artifacts that were
+        planted: `place_agreement`, share of sentences that state the place of the planted box in the same words;
+        `place_on_mask`, share whose place has a planted pixel; `rouge_l`, and `rouge_l_other`, with another image's
+        references.
     """
     answers: list[dict[str, str]] = []
     for start in tqdm(range(0, len(rows), batch_size), desc="Explaining", unit="batch", leave=False):
@@ -104,7 +105,7 @@ def explanation_scores(
         answers += explainer(images, ["fake"] * len(images), found[part], objects[part])
 
     rng, shown = np.random.default_rng(seed), sorted(set(categories.values()))
-    valid, words, sentences, mentioned, named, statements = [], [], [], [], [], []
+    valid, words, sentences, mentioned, naming, right, statements = [], [], [], [], [], [], []
     names_outside = 0
     for number, (row, artifacts, answer) in enumerate(zip(rows, found, answers, strict=True)):
         if not artifacts:
@@ -121,7 +122,10 @@ def explanation_scores(
             words.append(len(f"{place_of(given[label]['box'], width, height)}: {sentence}".split()))
             mentioned.append(bool(set(repair(sentence)) - set(given)))
             if category is not None:
-                named.append(stated_categories(sentence, shown) == [category])
+                stated = stated_categories(sentence, shown)
+                naming.append(bool(stated))
+                if stated:
+                    right.append(stated == [category])
             if label in planted:
                 truth = planted[label]
                 place = place_of(truth["box"], width, height)
@@ -139,7 +143,8 @@ def explanation_scores(
         "words_most": max(words, default=None),
         "distinct": len(set(sentences)) / len(sentences) if sentences else None,
         "unflagged_mentioned": _mean(mentioned),
-        "object_agreement": _mean(named),
+        "object_stated": _mean(naming),
+        "object_agreement": _mean(right),
     } | _statement_scores(statements, rng)
 
 

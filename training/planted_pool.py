@@ -23,6 +23,7 @@ from tellsign.training.planting import Use, plantable, planted_images
 
 NOTHING = 255  # in `artifacts` where an image has fewer than others
 UNKNOWN = -100
+NO_CATEGORY, NONE_SHOWN = "none of them", -1  # of an image that shows none of the categories, by name and by index
 
 
 class _Planting(torch.utils.data.Dataset):
@@ -134,7 +135,7 @@ def with_labels(
     """Adds what is known of whole images: real or fake, unless something was planted, and the category."""
     rows = images["rows"].numpy()
     labels = torch.from_numpy(np.asarray(dataset["label"])[rows])
-    index_of = {name: index for index, name in enumerate(category_names)}
+    index_of = {name: index for index, name in enumerate(category_names)} | {NO_CATEGORY: NONE_SHOWN}
     shown = [index_of.get(categories.get(sha1, ""), UNKNOWN) for sha1 in np.asarray(dataset["sha1"])[rows]]
     planted = (images["artifacts"] != NOTHING).any(1)
     return images | {"labels": labels.masked_fill(planted, UNKNOWN), "categories": torch.tensor(shown)}
@@ -187,7 +188,7 @@ class PlantedBatches(torch.utils.data.Dataset):
     Args:
         images (`dict[str, torch.Tensor]`):
             `images`, `artifacts` and `coverage` as from [`plant_pool`], and of shape `(n,)`, int64: `labels`, 0 for
-            real, 1 for fake, `UNKNOWN` for planted images, and `categories`, which objects they show, or `UNKNOWN`.
+            real, 1 for fake, `UNKNOWN` for planted images, and `categories`, which objects they show, `NONE_SHOWN` or `UNKNOWN`.
         image_processor (`BaseImageProcessor`): Makes `pixel_values` of the images.
         columns (`list[int]`): For each index in `artifacts` the index of the artifact in the model's logits.
         num_artifacts (`int`): Number of artifacts in the model's logits. Of those without a column, and of all

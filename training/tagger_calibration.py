@@ -1,5 +1,6 @@
 """What a tagger's probabilities mean, and from which on it speaks: fitted on validation images."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from tqdm.auto import tqdm
 from tellsign import ArtifactSiglipModel
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data import LABELS
-from tellsign.training.planted_pool import UNKNOWN, PlantedBatches
+from tellsign.training.planted_pool import NONE_SHOWN, UNKNOWN, PlantedBatches
 from tellsign.training.planting import plantable
 from tellsign.training.tagging_metrics import (
     auroc_intervals,
@@ -24,7 +25,7 @@ from tellsign.training.tagging_metrics import (
 
 # An artifact counts as learned if its area under the ROC curve is above this with 95% confidence.
 LEAST_AUROC = 0.6
-# Share of the objects named that are to be right.
+# Share of the objects named that are to be right, and of the images without any in which none is to be named.
 OBJECTS_RIGHT = 0.8
 
 
@@ -52,11 +53,13 @@ def predict(model: ArtifactSiglipModel, images: PlantedBatches, batch_size: int 
 
 
 def fit_object_threshold(probabilities: NDArray, categories: NDArray) -> float:
-    """The smallest probability from which on the likeliest object is right in the share that is wanted.
+    """The smallest probability from which on naming the likeliest object is right in the share that is wanted.
+
+    That is of the images in which one is named, and of the images that show none, in which none should be.
 
     Args:
         probabilities (`np.ndarray` of shape `(n, num_objects)`): That the image shows the object.
-        categories (`np.ndarray` of shape `(n,)`): Index of the object that it shows.
+        categories (`np.ndarray` of shape `(n,)`): Index of the object that it shows, or `NONE_SHOWN`.
 
     Returns:
         `float` in [0, 1]; 1 if there is none.
@@ -65,15 +68,20 @@ def fit_object_threshold(probabilities: NDArray, categories: NDArray) -> float:
     order = np.argsort(-likeliest, kind="stable")
     right = (probabilities.argmax(1) == categories)[order]
     enough = np.flatnonzero(np.cumsum(right) >= OBJECTS_RIGHT * np.arange(1, len(right) + 1))
-    return float(likeliest[order][enough[-1]]) if len(enough) else 1.0
+    least = float(likeliest[order][enough[-1]]) if len(enough) else 1.0
+    without = np.sort(likeliest[categories == NONE_SHOWN])
+    if len(without):
+        least = max(least, float(np.nextafter(without[math.ceil(OBJECTS_RIGHT * len(without)) - 1], 2)))
+    return min(least, 1.0)
 
 
 def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches, batch_size: int = 500) -> dict[str, float]:
-    """Fits the threshold from which on an object is named, on planted and untouched real images whose object is known.
+    """Fits the threshold from which on an object is named, on planted and untouched real images of which is known
+    whether they show one, and which.
 
     Returns:
-        `objects_named`, the share of these images in which one is named, and `objects_right`, the share of those in
-        which it is the right one, which is what the threshold was fitted for. Nothing if there are no such images: no
+        `objects_named`, the share of these images in which one is named, `objects_right`, the share of those in which
+        it is the right one, and `objects_named_in_vain`, the share of the images without any in which one is named. Nothing if there are no such images: no
         object is named then.
     """
     labels, categories = validation.images["labels"], validation.images["categories"]
@@ -89,7 +97,10 @@ def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches, batch_
     threshold = fit_object_threshold(probabilities, truth)
     tagger.model.config.object_threshold = threshold
     named, right = probabilities.max(1) >= threshold, probabilities.argmax(1) == truth
-    return {"objects_named": float(named.mean()), "objects_right": float(right[named].mean()) if named.any() else 0.0}
+    scores = {"objects_named": named.mean(), "objects_right": right[named].mean() if named.any() else 0.0}
+    if (truth == NONE_SHOWN).any():
+        scores["objects_named_in_vain"] = named[truth == NONE_SHOWN].mean()
+    return {name: float(score) for name, score in scores.items()}
 
 
 def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int]) -> dict[str, Any]:

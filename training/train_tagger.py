@@ -33,7 +33,14 @@ from tellsign.training.arguments import parse_recipe, refuse_push
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
 from tellsign.training.data import categories_of, drop_duplicates, hold_out, load_sources, whole_batch
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
-from tellsign.training.planted_pool import UNKNOWN, PlantedBatches, cached, training_images, validation_images
+from tellsign.training.planted_pool import (
+    NO_CATEGORY,
+    UNKNOWN,
+    PlantedBatches,
+    cached,
+    training_images,
+    validation_images,
+)
 from tellsign.training.planting import plantable
 from tellsign.training.tagger_calibration import calibrate, calibrate_objects, validation_scores
 from tellsign.training.tagger_initialization import initialize_vision_tower
@@ -66,6 +73,13 @@ class DataArguments:
     )
     data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
     data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
+    without_category: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Generators and photograph collections, by the column generator, whose images show nothing that "
+            "the column category of others names."
+        },
+    )
     validation_per_class: int = field(
         default=3000, metadata={"help": "Images of each class held out, to watch the run and fit the thresholds."}
     )
@@ -144,6 +158,8 @@ def load_images(arguments: DataArguments) -> tuple[Dataset, Dataset, dict[str, s
     for source in arguments.train_data:
         dataset = load_sources(source, arguments.data_split, arguments.data_revision)
         categories |= categories_of(source, dataset)
+        named = zip(dataset["sha1"], dataset["generator"], strict=True)
+        categories |= {sha1: NO_CATEGORY for sha1, generator in named if generator in arguments.without_category}
         datasets.append(dataset)
     train, validation = hold_out(drop_duplicates(concatenate_datasets(datasets)), arguments.validation_per_class)
     return train, validation, categories
@@ -227,7 +243,7 @@ def main(arguments: list[str] | None = None) -> None:
     output_dir, seed = Path(str(training_args.output_dir)), training_args.seed
 
     train, validation, categories = load_images(data_args)
-    category_names = sorted(set(categories.values()))
+    category_names = sorted(set(categories.values()) - {NO_CATEGORY})
     texts = spellings(category_names)
     described = [artifact.definition for artifact in ARTIFACTS] + [artifact.name for artifact in ARTIFACTS]
     model, processor = create_model(model_args, [*described, *(text for variants in texts for text in variants)])
