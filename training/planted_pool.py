@@ -188,7 +188,8 @@ class PlantedBatches(torch.utils.data.Dataset):
     Args:
         images (`dict[str, torch.Tensor]`):
             `images`, `artifacts` and `coverage` as from [`plant_pool`], and of shape `(n,)`, int64: `labels`, 0 for
-            real, 1 for fake, `UNKNOWN` for planted images, and `categories`, which objects they show, `NONE_SHOWN` or `UNKNOWN`.
+            real, 1 for fake, `UNKNOWN` for planted images, and `categories`, which objects they show, `NONE_SHOWN` or
+            `UNKNOWN`.
         image_processor (`BaseImageProcessor`): Makes `pixel_values` of the images.
         columns (`list[int]`): For each index in `artifacts` the index of the artifact in the model's logits.
         num_artifacts (`int`): Number of artifacts in the model's logits. Of those without a column, and of all

@@ -81,8 +81,8 @@ def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches, batch_
 
     Returns:
         `objects_named`, the share of these images in which one is named, `objects_right`, the share of those in which
-        it is the right one, and `objects_named_in_vain`, the share of the images without any in which one is named. Nothing if there are no such images: no
-        object is named then.
+        it is the right one, and `objects_named_in_vain`, the share of the images without any in which one is named.
+        Nothing if there are no such images: no object is named then.
     """
     labels, categories = validation.images["labels"], validation.images["categories"]
     rows = torch.nonzero((labels != LABELS.index("fake")) & (categories != UNKNOWN))[:, 0]
