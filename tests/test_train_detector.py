@@ -232,6 +232,8 @@ def test_the_start_has_its_share_in_the_final_weights_and_the_statistics_are_tho
     assert any(not torch.equal(mixed[name], trained[name]) for name in statistics)
     with pytest.raises(ValueError, match="there is no start"):
         main(options(parquet, tmp_path / "other", start_weight=0.25))
+    with pytest.raises(ValueError, match=r"--start_weight=1.0: expected a share in \[0, 1\)"):
+        main([*further, "--start_weight=1"])
 
 
 def test_fields_of_a_checkpoint_that_is_trained_further_can_be_changed(tmp_path):

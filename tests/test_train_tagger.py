@@ -318,6 +318,8 @@ def test_images_without_a_category_are_told_to_fit_no_object(textured, tmp_path,
     main(options(str(tmp_path / "images.parquet"), tmp_path / "run", max_steps=2, without_category="kitchen"))
     assert {tuple(shown) for shown in labels} == {(0, 0), (0, 1), (1, 0)}
     assert ArtifactSiglipConfig.from_pretrained(tmp_path / "run").object_labels == ["ball", "disc"]
+    with pytest.raises(ValueError, match="the data have no generator cellar"):
+        main(options(str(tmp_path / "images.parquet"), tmp_path / "other", without_category="cellar"))
     assert "eval_objects_named_in_vain" in json.loads((tmp_path / "run" / "eval_results.json").read_text())
 
 

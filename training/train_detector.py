@@ -121,6 +121,8 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         ValueError: If the file has a field that no argument has, or no training data are given.
     """
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
+    if not 0 <= model_args.start_weight < 1:
+        raise ValueError(f"--start_weight={model_args.start_weight}: expected a share in [0, 1)")
     if model_args.start_weight and not model_args.model_name_or_path:
         raise ValueError("--start_weight: there is no start, expected --model_name_or_path")
     if not data_args.train_data:
