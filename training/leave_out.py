@@ -225,7 +225,7 @@ def main(
         each = fake_probability(predict_logits(model, decoded), temperature_of(model))
         rows, first = np.unique(decoded.rows, return_index=True)
         of_views = np.split(each, first[1:])
-        verdicts = np.asarray([verdict_of_views(values, thresholds_of(model)) for values in of_views])
+        verdicts = np.asarray([verdict_of_views(values.tolist(), thresholds_of(model)) for values in of_views])
         labels, names = np.asarray(unseen["label"])[rows], np.asarray(unseen["generator"])[rows]
         probabilities = np.asarray([values.mean() for values in of_views])
         results.append(score_fold(labels, names, probabilities, verdicts, pool_below, resamples))
