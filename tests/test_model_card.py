@@ -207,7 +207,7 @@ def test_any_part_may_be_missing(parts, left_out):
 
 def test_card_says_when_a_verdict_is_uncertain_and_on_which_artifacts_it_abstains(parts):
     text = model_card(**parts).text
-    assert "below 20.0% an image is called real, from 93.0% on it is called fake" in text
+    assert "below 20.0% an image is called real, above 93.0% it is called fake" in text
     assert "It abstains on the others, whatever an image shows: Melted hands." in text
     assert "names 2 of 3 artifacts" in text and "45.7 [44.0, 47.0]" in text
     assert "| Ghosts | 50 | 50.0 | 40.0 |  | 25.0 |" in text and "| Melted hands |" not in text
