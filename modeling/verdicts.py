@@ -2,6 +2,13 @@
 
 from collections.abc import Sequence
 
+from transformers import PreTrainedModel
+
+
+def thresholds_of(model: PreTrainedModel) -> list[float]:
+    """The thresholds of the model's verdicts; 0.5 for models of other kinds."""
+    return list(getattr(model.config, "verdict_thresholds", [0.5, 0.5]))
+
 
 def verdict_of(fake_probability: float, thresholds: Sequence[float]) -> str:
     """The verdict: "fake" above the second of two thresholds, "real" below the first, otherwise "uncertain".
@@ -24,4 +31,4 @@ def verdict_of_views(fake_probabilities: Sequence[float], thresholds: Sequence[f
     return verdict_of(sum(fake_probabilities) / len(fake_probabilities), thresholds)
 
 
-__all__ = ["verdict_of", "verdict_of_views"]
+__all__ = ["thresholds_of", "verdict_of", "verdict_of_views"]

@@ -17,7 +17,7 @@ from transformers.image_transforms import to_pil_image
 from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file
 
 from tellsign.modeling.image_loading import load_image
-from tellsign.modeling.verdicts import verdict_of_views
+from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
 
 from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
@@ -300,9 +300,8 @@ class ArtifactExplanationPipeline(Pipeline):
 
     def _verdict(self, image: Image.Image, probabilities: torch.Tensor) -> dict[str, Any]:
         """What the probabilities of fake of an image's views say of it."""
-        thresholds = getattr(self.model.config, "verdict_thresholds", (0.5, 0.5))
         answer: dict[str, Any] = {
-            "label": verdict_of_views(probabilities.tolist(), thresholds),
+            "label": verdict_of_views(probabilities.tolist(), thresholds_of(self.model)),
             "fake_probability": probabilities.mean().item(),
         }
         if len(probabilities) > 1:

@@ -36,6 +36,11 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
     return parsed
 
 
+def overrides_of(given: dict[str, Any] | str | None) -> dict[str, Any]:
+    """Fields of a configuration to change, from a recipe or, as JSON, from the command line."""
+    return json.loads(given) if isinstance(given, str) else given or {}
+
+
 def refuse_push(training_args: TrainingArguments) -> None:
     """Raises a `ValueError` if a Trainer is to push, which would send its checkpoints, pickles and all."""
     if training_args.push_to_hub:

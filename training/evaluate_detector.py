@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from tellsign import WaveFreqConfig
+from tellsign.modeling.verdicts import thresholds_of
 from tellsign.training.data import LABELS, DecodedImages, load_sources
 from tellsign.training.metrics import (
     bootstrap_intervals,
@@ -28,7 +29,7 @@ from tellsign.training.metrics import (
     risk_coverage,
     verdict_scores,
 )
-from tellsign.training.prediction import fake_probability, predict_logits, temperature_of, thresholds_of
+from tellsign.training.prediction import fake_probability, predict_logits, temperature_of
 from tellsign.training.robustness import (
     draw_balanced,
     evaluate_attacks,

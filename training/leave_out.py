@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from tellsign.modeling.verdicts import verdict_of_views
+from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
 from tellsign.training import train_detector
 from tellsign.training.arguments import without_folders
 from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources
 from tellsign.training.metrics import bootstrap_intervals, classification_scores
-from tellsign.training.prediction import fake_probability, predict_logits, temperature_of, thresholds_of
+from tellsign.training.prediction import fake_probability, predict_logits, temperature_of
 
 
 REAL, FAKE = range(len(LABELS))

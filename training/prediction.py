@@ -47,11 +47,6 @@ def temperature_of(model: PreTrainedModel) -> float:
     return getattr(model.config, "temperature", 1.0)
 
 
-def thresholds_of(model: PreTrainedModel) -> list[float]:
-    """The thresholds of the model's verdicts; 0.5 for models of other kinds, which always give one."""
-    return list(getattr(model.config, "verdict_thresholds", [0.5, 0.5]))
-
-
 def fake_probability(logits: NDArray, temperature: float) -> NDArray:
     """Probability of fake, shape `(n,)`, from the logits of real and fake at temperature 1, shape `(n, 2)`."""
     return 1 / (1 + np.exp((logits[:, 0] - logits[:, 1]) / temperature))

@@ -29,7 +29,7 @@ from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqIma
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.model_card import card_of_folder, hyperparameters
 from tellsign.training.adversarial import ProjectedGradientDescent
-from tellsign.training.arguments import parse_recipe, without_folders
+from tellsign.training.arguments import overrides_of, parse_recipe, without_folders
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint, refresh_statistics
 from tellsign.training.calibration import fit_temperature, fit_thresholds
 from tellsign.training.data import (
@@ -138,9 +138,7 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
     Raises:
         ValueError: If the checkpoint is of another model, or its labels are not 0 for real and 1 for fake.
     """
-    overrides = arguments.config_overrides or {}
-    if isinstance(overrides, str):
-        overrides = json.loads(overrides)
+    overrides = overrides_of(arguments.config_overrides)
     if arguments.model_name_or_path:
         model = WaveFreqForImageClassification.from_pretrained(arguments.model_name_or_path, **overrides)
         if model.config.id2label != dict(enumerate(LABELS)):

@@ -42,7 +42,7 @@ from tellsign.hub_cards.model_card import card_of_folder, hyperparameters
 from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT, answer_text
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training import train_tagger
-from tellsign.training.arguments import parse_recipe, refuse_push, without_folders
+from tellsign.training.arguments import overrides_of, parse_recipe, refuse_push, without_folders
 from tellsign.training.averaging import last_complete_checkpoint
 from tellsign.training.explanation_examples import (
     AnnotatedImages,
@@ -215,9 +215,7 @@ def create_model(
     arguments: ModelArguments, texts: Sequence[str]
 ) -> tuple[Idefics2ForConditionalGeneration, Idefics2Processor]:
     """A new network around a vision tower, with a tokenizer made for the texts."""
-    overrides = arguments.config_overrides or {}
-    if isinstance(overrides, str):
-        overrides = json.loads(overrides)
+    overrides = overrides_of(arguments.config_overrides)
     text_config = TEXT_CONFIG | overrides.get("text_config", {})
     perceiver_config = PERCEIVER_CONFIG | overrides.get("perceiver_config", {})
     tower, vision_config, image_processor = load_vision_tower(str(arguments.vision_tower))

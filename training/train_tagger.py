@@ -4,7 +4,6 @@ python -m tellsign.training.train_tagger RECIPE.json --train_data train.parquet 
 python -m tellsign.training.train_tagger --help
 """
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -29,7 +28,7 @@ from transformers import (
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.arguments import parse_recipe, refuse_push
+from tellsign.training.arguments import overrides_of, parse_recipe, refuse_push
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
 from tellsign.training.data import categories_of, drop_duplicates, hold_out, load_sources, whole_batch
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
@@ -137,9 +136,7 @@ def create_model(arguments: ModelArguments, texts: Iterable[str]) -> tuple[Artif
     """The network to train further, or a new one with a tokenizer made for the texts."""
     if name := arguments.model_name_or_path:
         return ArtifactSiglipModel.from_pretrained(name, dtype=torch.float32), SiglipProcessor.from_pretrained(name)
-    overrides = arguments.config_overrides or {}
-    if isinstance(overrides, str):
-        overrides = json.loads(overrides)
+    overrides = overrides_of(arguments.config_overrides)
     config = ArtifactSiglipConfig(**overrides)
     model = ArtifactSiglipModel(config)
     text_config = model.text_model.config
