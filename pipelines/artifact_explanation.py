@@ -110,8 +110,8 @@ class ArtifactExplanationPipeline(Pipeline):
     The options from `explain` on may also be given at the call.
 
     Raises:
-        ValueError: If the model has other labels than real and fake, or there is no tagger and `explain` is not
-            `"never"`, or an option is not as described.
+        ValueError: If the model has other labels than real and fake, there is no tagger and `explain` is not
+            `"never"`, the machine lacks the `device`, or an option is not as described.
 
     Example:
 
@@ -139,7 +139,14 @@ class ArtifactExplanationPipeline(Pipeline):
         explainer_kwargs: dict[str, Any] | None = None,
         **kwargs,
     ):
-        dtype = kwargs.get("dtype", "auto")
+        dtype, device = kwargs.get("dtype", "auto"), kwargs.get("device")
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        if isinstance(device, int):  # the number of an accelerator, or -1 for none
+            is_there = device < 0 or accelerator is not None
+        else:
+            is_there = device is None or torch.device(device).type in ("cpu", accelerator and accelerator.type)
+        if not is_there:
+            raise ValueError(f"device={device}: this machine has no such device, expected {accelerator or 'cpu'}")
         super().__init__(*args, **kwargs)
         labels = {label.lower(): int(index) for index, label in (self.model.config.id2label or {}).items()}
         if sorted(labels) != ["fake", "real"]:

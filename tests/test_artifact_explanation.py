@@ -374,6 +374,13 @@ def test_an_option_out_of_range_raises_naming_it(explain, images, option):
         explain(images[0], **option)
 
 
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.parametrize("device", [0, "cuda", "cuda:1", torch.device("cuda")])
+def test_a_gpu_on_a_machine_without_one_is_refused(detector, tagger, device):
+    with pytest.raises(ValueError, match=f"device={device}: this machine has no such device, expected cpu"):
+        ArtifactExplanationPipeline(detector, image_processor=WaveFreqImageProcessor(), tagger=tagger, device=device)
+
+
 def test_half_precision_is_kept(detector, tagger, images):
     explain = pipeline(
         "artifact-explanation",
