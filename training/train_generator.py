@@ -1,16 +1,19 @@
-"""Trains a small generator on real images, and writes fakes of our own beside as many of the real images.
+"""Trains small generators on real images, and writes fakes of our own.
 
-    python -m tellsign.training.train_generator gan --data train.parquet --output gan.parquet
+    python -m tellsign.training.train_generator gan --networks 6 --data train.parquet --output gan.parquet
     python -m tellsign.training.train_generator autoencoder --data train.parquet --output autoencoder.parquet
 
-Both are trained against a discriminator with the hinge loss and spectral normalization (Miyato et al., 2018, arXiv
-1802.05957). What is written comes from the average of the generator's weights. An autoencoder gives aligned pairs: the
-same picture, real and as a decoder draws it, which differ in nothing but what decoders do (Chen et al., 2025, arXiv
-2505.14359).
+Each network has a design of its own, drawn at random, and is trained against a discriminator with spectral
+normalization (Miyato et al., 2018, arXiv 1802.05957): a detector that knows the traces of one network only finds
+nothing in the images of another. What is written comes from the average of the generator's weights, at several times
+of its training. An autoencoder's fakes are aligned with their originals: the same picture, real and as a decoder draws
+it, which differ in nothing but what decoders do (Chen et al., 2025, arXiv 2505.14359). The detector learns from them
+beside the images that the generators were trained on: `--train_data train.parquet+gan.parquet`.
 """
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +23,7 @@ import torch
 import typer
 from datasets import ClassLabel, Dataset, Features, Image, Value
 from torch import nn
+from torch.nn.functional import softplus
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -39,12 +43,74 @@ from tellsign.training.data import (
 
 
 LATENT_SIZE = 128
-REAL, FAKE = range(len(LABELS))
 
 
 class Kind(StrEnum):
     GAN = "gan"
     AUTOENCODER = "autoencoder"
+
+
+class Upsampling(StrEnum):
+    TRANSPOSED = "transposed convolution"
+    NEAREST = "nearest neighbors"
+    BILINEAR = "bilinear"
+    SHUFFLE = "pixel shuffle"
+
+    def layers(self, in_channels: int, out_channels: int) -> list[nn.Module]:
+        """Layers that double height and width."""
+        if self is Upsampling.TRANSPOSED:
+            return [nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1)]
+        if self is Upsampling.SHUFFLE:
+            return [nn.Conv2d(in_channels, 4 * out_channels, 3, 1, 1), nn.PixelShuffle(2)]
+        mode = "nearest" if self is Upsampling.NEAREST else "bilinear"
+        return [nn.Upsample(scale_factor=2, mode=mode), nn.Conv2d(in_channels, out_channels, 3, 1, 1)]
+
+
+class Loss(StrEnum):
+    HINGE = "hinge"
+    LOGISTIC = "logistic"
+    LEAST_SQUARES = "least squares"
+
+    def of_discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        """Mean loss of the scores of real and fake images; least squares as Mao et al. (2017, arXiv 1611.04076)."""
+        if self is Loss.LEAST_SQUARES:
+            return ((real - 1) ** 2).mean() + (fake**2).mean()
+        penalty = torch.relu if self is Loss.HINGE else softplus
+        margin = 1 if self is Loss.HINGE else 0
+        return penalty(margin - real).mean() + penalty(margin + fake).mean()
+
+    def of_generator(self, fake: torch.Tensor) -> torch.Tensor:
+        """Mean loss of the scores of fake images."""
+        if self is Loss.LEAST_SQUARES:
+            return ((fake - 1) ** 2).mean()
+        return softplus(-fake).mean() if self is Loss.LOGISTIC else -fake.mean()
+
+
+@dataclass(frozen=True)
+class Design:
+    """What distinguishes one network and its training from another.
+
+    Args:
+        upsampling ([`Upsampling`]): How its maps grow.
+        activation (`type[nn.Module]`): What follows each layer but the last.
+        loss ([`Loss`]): What it is trained with.
+        width (`int`): Channels of its largest maps.
+    """
+
+    upsampling: Upsampling
+    activation: type[nn.Module]
+    loss: Loss
+    width: int
+
+    @classmethod
+    def draw(cls, number: int, rng: np.random.Generator) -> "Design":
+        """Network `number`: the ways of growing take turns, the rest is random."""
+        return cls(
+            upsampling=list(Upsampling)[number % len(Upsampling)],
+            activation=(nn.ReLU, nn.LeakyReLU, nn.SiLU)[rng.integers(3)],
+            loss=list(Loss)[rng.integers(len(Loss))],
+            width=8 * int(rng.integers(2, 5)),
+        )
 
 
 class Generator(nn.Sequential):
@@ -53,40 +119,31 @@ class Generator(nn.Sequential):
     Noise of shape `(batch_size, LATENT_SIZE, 1, 1)` to images of shape `(batch_size, 3, 32, 32)` in [-1, 1].
     """
 
-    def __init__(self, width: int):
-        layers: list[nn.Module] = []
-        sizes = [LATENT_SIZE, 4 * width, 2 * width, width]
-        for index, (in_channels, out_channels) in enumerate(itertools.pairwise(sizes)):
-            stride, padding = (2, 1) if index else (1, 0)
-            layers += [
-                nn.ConvTranspose2d(in_channels, out_channels, 4, stride, padding, bias=False),
-                nn.BatchNorm2d(out_channels),
-                nn.ReLU(inplace=True),
-            ]
-        super().__init__(*layers, nn.ConvTranspose2d(width, 3, 4, 2, 1), nn.Tanh())
+    def __init__(self, design: Design):
+        width = design.width
+        layers: list[nn.Module] = [nn.ConvTranspose2d(LATENT_SIZE, 4 * width, 4, bias=False)]
+        for in_channels, out_channels in ((4 * width, 2 * width), (2 * width, width), (width, 3)):
+            layers += [nn.BatchNorm2d(in_channels), design.activation()]
+            layers += design.upsampling.layers(in_channels, out_channels)
+        super().__init__(*layers, nn.Tanh())
 
 
 class Autoencoder(nn.Sequential):
     """Images of shape `(batch_size, 3, 32, 32)` in [-1, 1] to their reconstructions from 8x8 latents of 8 channels.
 
-    As in latent diffusion (Rombach et al., 2022, arXiv 2112.10752), the decoder resizes by nearest neighbors.
+    As in latent diffusion (Rombach et al., 2022, arXiv 2112.10752), without its noise.
     """
 
-    def __init__(self, width: int):
-        encoder: list[nn.Module] = [nn.Conv2d(3, width, 3, 1, 1), nn.SiLU(inplace=True)]
-        decoder: list[nn.Module] = [nn.Conv2d(8, 4 * width, 3, 1, 1), nn.SiLU(inplace=True)]
+    def __init__(self, design: Design):
+        width = design.width
+        layers: list[nn.Module] = [nn.Conv2d(3, width, 3, 1, 1), design.activation()]
         for channels in (width, 2 * width):
-            encoder += [nn.Conv2d(channels, 2 * channels, 4, 2, 1), nn.SiLU(inplace=True)]
+            layers += [nn.Conv2d(channels, 2 * channels, 4, 2, 1), design.activation()]
+        layers += [nn.Conv2d(4 * width, 8, 1), nn.Conv2d(8, 4 * width, 3, 1, 1), design.activation()]
         for channels in (4 * width, 2 * width):
-            decoder += [
-                nn.Upsample(scale_factor=2),
-                nn.Conv2d(channels, channels // 2, 3, 1, 1),
-                nn.SiLU(inplace=True),
-                nn.Conv2d(channels // 2, channels // 2, 3, 1, 1),
-                nn.SiLU(inplace=True),
-            ]
-        encoder.append(nn.Conv2d(4 * width, 8, 1))
-        super().__init__(*encoder, *decoder, nn.Conv2d(width, 3, 3, 1, 1), nn.Tanh())
+            layers += [*design.upsampling.layers(channels, channels // 2), design.activation()]
+            layers += [nn.Conv2d(channels // 2, channels // 2, 3, 1, 1), design.activation()]
+        super().__init__(*layers, nn.Conv2d(width, 3, 3, 1, 1), nn.Tanh())
 
 
 class Discriminator(nn.Sequential):
@@ -105,39 +162,46 @@ class Discriminator(nn.Sequential):
 
 
 def train(
-    kind: Kind, images: DecodedImages, steps: int, batch_size: int, width: int, reconstruction_weight: float = 20.0
-) -> nn.Module:
-    """Trains a generator of this kind, and returns the average of its weights, in evaluation mode.
+    kind: Kind,
+    design: Design,
+    images: DecodedImages,
+    steps: int,
+    batch_size: int,
+    snapshots: int,
+    reconstruction_weight: float = 20.0,
+) -> Iterator[nn.Module]:
+    """Trains a generator, and yields the average of its weights, in evaluation mode, several times.
 
     Args:
         kind ([`Kind`]): GAN or autoencoder.
+        design ([`Design`]): Its layers and its loss.
         images ([`DecodedImages`]): Real images, whose `pixel_values` are in [-1, 1].
         steps (`int`): Steps of the generator; the discriminator takes as many.
         batch_size (`int`): Images of each class in a step.
-        width (`int`): Channels of the largest maps.
+        snapshots (`int`): How often to yield: after the last step, half as many, a quarter, and so on.
         reconstruction_weight (`float`, *optional*, defaults to 20.0):
             Weight of an autoencoder's mean absolute error, relative to the score of the discriminator.
     """
     loader = DataLoader(images, batch_size, shuffle=True, drop_last=True, collate_fn=whole_batch)
-    generator = (Generator if kind is Kind.GAN else Autoencoder)(width)
-    discriminator = Discriminator(width)
-    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
+    generator = (Generator if kind is Kind.GAN else Autoencoder)(design)
+    discriminator = Discriminator(design.width)
+    average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True).eval()
     optimizers = [torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in (generator, discriminator)]
 
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
-    for _ in tqdm(range(steps), desc="Training", unit="step"):
+    ends = {steps >> halvings for halvings in range(snapshots)}
+    for step in tqdm(range(1, steps + 1), desc=f"{design.upsampling}, {design.loss}", unit="step"):
         real = next(batches)["pixel_values"]
         with torch.autocast("cpu", torch.bfloat16):
             fakes = generator(_inputs(kind, real))
             scores = discriminator(real), discriminator(fakes.detach())
-        loss = torch.relu(1 - scores[0].float()).mean() + torch.relu(1 + scores[1].float()).mean()
-        loss.backward()
+        design.loss.of_discriminator(scores[0].float(), scores[1].float()).backward()
         optimizers[1].step()
         optimizers[1].zero_grad()
 
         with torch.autocast("cpu", torch.bfloat16):
             score = discriminator(fakes)
-        loss = -score.float().mean()
+        loss = design.loss.of_generator(score.float())
         if kind is Kind.AUTOENCODER:
             loss = loss + reconstruction_weight * (fakes.float() - real).abs().mean()
         loss.backward()
@@ -145,7 +209,8 @@ def train(
         optimizers[0].zero_grad()
         optimizers[1].zero_grad()
         average.update_parameters(generator)
-    return average.eval()
+        if step in ends:
+            yield average
 
 
 def _inputs(kind: Kind, real: torch.Tensor) -> torch.Tensor:
@@ -153,52 +218,51 @@ def _inputs(kind: Kind, real: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def pairs(
-    kind: Kind, generator: nn.Module, images: DecodedImages, generators: list[str], count: int
+def fakes_of(
+    kind: Kind, generator: nn.Module, name: str, images: DecodedImages, chosen: torch.Tensor
 ) -> Iterator[dict]:
-    """Rows of a data set: real images and as many fakes, batch by batch; the autoencoder's are of the same pictures.
+    """Rows of a data set: an image for each of the chosen real ones, batch by batch.
 
     Args:
         kind ([`Kind`]): GAN or autoencoder.
         generator (`nn.Module`): From [`train`].
+        name (`str`): What the fakes say they come from.
         images ([`DecodedImages`]): Real images, whose `pixel_values` are in [-1, 1].
-        generators (`list[str]`): Where each of them comes from.
-        count (`int`): Number of pairs, at most as many as there are images.
+        chosen (`torch.Tensor` of shape `(n,)`): Which of them an autoencoder draws.
     """
-    chosen = torch.randperm(len(images))[:count]
-    for indices in tqdm(chosen.split(250), desc="Writing", unit="batch"):
-        real = images.__getitems__(indices)["pixel_values"]
-        fakes = generator(_inputs(kind, real))
-        for label, names, pictures in (
-            (REAL, [generators[index] for index in indices], real),
-            (FAKE, [f"tellsign-{kind}"] * len(indices), fakes),
-        ):
-            levels = (255 * (pictures / 2 + 0.5)).round().clamp(0, 255).byte()
-            for name, picture in zip(names, levels, strict=True):
-                content = encode_uniformly(to_pil_image(picture))
-                yield {"image": {"bytes": content, "path": None}, "label": label, "generator": name}
+    for indices in chosen.split(250):
+        pictures = generator(_inputs(kind, images.__getitems__(indices)["pixel_values"]))
+        for picture in (255 * (pictures / 2 + 0.5)).round().clamp(0, 255).byte():
+            content = encode_uniformly(to_pil_image(picture))
+            yield {"image": {"bytes": content, "path": None}, "label": LABELS.index("fake"), "generator": name}
 
 
 def main(
     kind: Annotated[Kind, typer.Argument(help="What to train.")],
     data: Annotated[list[str], typer.Option(help="Images, of which the real ones are learnt from.")],
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    steps: Annotated[int, typer.Option(help="Steps of the generator.")] = 3500,
+    networks: Annotated[int, typer.Option(help="How many to train, one after the other.")] = 1,
+    steps: Annotated[int, typer.Option(help="Steps of each generator.")] = 2000,
     batch_size: Annotated[int, typer.Option(help="Images of each class in a step.")] = 64,
-    width: Annotated[int, typer.Option(help="Channels of the largest maps.")] = 32,
-    count: Annotated[int, typer.Option(help="Most pairs of a real image and a fake to write.")] = 20_000,
-    seed: Annotated[int, typer.Option(help="Seed of weights, order and samples.")] = 0,
+    snapshots: Annotated[int, typer.Option(help="At how many times of its training each draws images.")] = 3,
+    count: Annotated[int, typer.Option(help="Most images to write.")] = 16_000,
+    seed: Annotated[int, typer.Option(help="Seed of designs, weights, order and samples.")] = 0,
 ) -> None:
-    """Trains a generator on 32x32 images and writes pairs of a real image and a fake, all JPEG of quality 75."""
+    """Trains generators on 32x32 images and writes what they draw, as JPEG of quality 75."""
     set_seed(seed)
     dataset = drop_duplicates(load_sources(data, "train"))
-    dataset = dataset.select(np.flatnonzero(np.asarray(dataset["label"]) == REAL))
+    dataset = dataset.select(np.flatnonzero(np.asarray(dataset["label"]) == LABELS.index("real")))
     images = DecodedImages(dataset, WaveFreqImageProcessor(image_mean=[0.5] * 3, image_std=[0.5] * 3))
-    generator = train(kind, images, steps, batch_size, width)
+    chosen = iter(torch.randperm(len(images))[:count].tensor_split(networks * snapshots))
+    rng = np.random.default_rng(seed)
+    rows: list[dict] = []
+    for number in range(networks):
+        name = f"tellsign-{kind}-{number}"
+        for generator in train(kind, Design.draw(number, rng), images, steps, batch_size, snapshots):
+            rows += fakes_of(kind, generator, name, images, next(chosen))
     features = Features(
         {"image": Image(decode=False), "label": ClassLabel(names=LABELS), "generator": Value("string")}
     )
-    rows = list(pairs(kind, generator, images, [dataset["generator"][int(row)] for row in images.rows], count))
     output.parent.mkdir(parents=True, exist_ok=True)
     Dataset.from_list(rows, features=features).to_parquet(output)
 
