@@ -72,6 +72,9 @@ class ArtifactSiglipConfig(SiglipConfig):
         2017, arXiv 1706.04599).
     artifact_thresholds (`list[float]`, *optional*):
         For each artifact the probability in [0, 1] from which on it counts as present. 0.5 by default.
+    box_threshold (`float`, *optional*, defaults to 0.5):
+        Share in (0, 1] of the highest probability of an artifact in an image's patches from which on a pixel belongs
+        to its box.
     object_labels (`list[str]`, *optional*, defaults to `[]`):
         What the model can say that an image shows, by comparison with the text "a photo of a <label>".
     object_threshold (`float`, *optional*, defaults to 0.5):
@@ -141,6 +144,7 @@ class ArtifactSiglipConfig(SiglipConfig):
     global_artifacts: list[str] | tuple[str, ...] | None = None
     artifact_temperatures: list[float] | None = None
     artifact_thresholds: list[float] | None = None
+    box_threshold: float = 0.5
     object_labels: list[str] | tuple[str, ...] = ()
     object_threshold: float = 0.5
     logit_scale_init_value: float = math.log(10)
@@ -224,6 +228,8 @@ class ArtifactSiglipConfig(SiglipConfig):
             raise ValueError("artifact_temperatures must be positive and finite")
         if not all(0 <= threshold <= 1 for threshold in self.artifact_thresholds):
             raise ValueError("artifact_thresholds must lie in [0, 1]")
+        if not 0 < self.box_threshold <= 1:
+            raise ValueError(f"box_threshold={self.box_threshold} must be more than 0 and at most 1")
 
     def validate_objects(self):
         """Check the fields that speak of objects."""

@@ -116,7 +116,6 @@ class ArtifactTagger:
             candidate_labels = model.config.trained_artifacts if self.mode == "calibrated" else SEED_ARTIFACTS
         self.candidate_labels = self._checked(candidate_labels)
         self._text_embeds: dict[tuple[str, ...], torch.Tensor] = {}
-        self._object_embeds: dict[tuple[str, ...], torch.Tensor] = {}
 
     @classmethod
     def from_pretrained(
@@ -189,7 +188,8 @@ class ArtifactTagger:
         score = self._scores_by_heads if self.mode == "calibrated" else self._scores_by_texts
         scores, chosen, maps = score(self._pixel_values(images), labels, threshold)
 
-        global_artifacts = self.model.config.global_artifacts if self.mode == "calibrated" else []
+        config, by_heads = self.model.config, self.mode == "calibrated"
+        global_artifacts, box_threshold = (config.global_artifacts, config.box_threshold) if by_heads else ([], 0.5)
         answers = []
         for image, image_scores, image_chosen, image_maps in zip(images, scores, chosen, maps, strict=True):
             artifacts: list[TaggedArtifact] = []
@@ -202,7 +202,7 @@ class ArtifactTagger:
                     {
                         "label": labels[index],
                         "score": float(image_scores[index]),
-                        "box": whole_image(image.height, image.width) if is_global else box_of(heat),
+                        "box": whole_image(image.height, image.width) if is_global else box_of(heat, box_threshold),
                         "heatmap": heat,
                     }
                 )
@@ -226,10 +226,9 @@ class ArtifactTagger:
         labels = tuple(getattr(self.model.config, "object_labels", ()))
         if not labels:
             raise ValueError(f"{self.model.name_or_path}: has no object_labels, so it cannot tell what an image shows")
-        if labels not in self._object_embeds:
-            self._object_embeds = {labels: self._embed([OBJECT_TEMPLATE.format(label) for label in labels])}
+        texts = self._embed(tuple(OBJECT_TEMPLATE.format(label) for label in labels))
         features = self.model.get_image_features(self._pixel_values(images)).pooler_output
-        similarities = nn.functional.normalize(features.float(), dim=-1) @ self._object_embeds[labels].T
+        similarities = nn.functional.normalize(features.float(), dim=-1) @ texts.T
         logits = similarities * self.model.logit_scale.float().exp() + self.model.logit_bias.float()
         return logits.sigmoid().cpu().numpy()
 
@@ -289,9 +288,7 @@ class ArtifactTagger:
         self, pixel_values: torch.Tensor, labels: tuple[str, ...], threshold: float | None
     ) -> tuple[NDArray, NDArray, NDArray]:
         """The same by similarity with texts."""
-        if labels not in self._text_embeds:
-            self._text_embeds = {labels: self._embed([*(TEMPLATE.format(label) for label in labels), NEUTRAL_TEXT])}
-        texts = self._text_embeds[labels]
+        texts = self._embed((*(TEMPLATE.format(label) for label in labels), NEUTRAL_TEXT))
         outputs = self.model.get_image_features(pixel_values)
         images = nn.functional.normalize(outputs.pooler_output.float(), dim=-1)
         logits = images @ texts.T * self.model.logit_scale.float().exp()
@@ -311,18 +308,23 @@ class ArtifactTagger:
         present = scores >= (DEFAULT_THRESHOLDS[self.mode] if threshold is None else threshold)
         return scores.cpu().numpy(), present.cpu().numpy(), maps.unflatten(-1, (side, side)).cpu().numpy()
 
-    def _embed(self, texts: list[str]) -> torch.Tensor:
-        """Embeddings of texts, of unit length, shape `(num_texts, hidden_size)`, float32."""
+    def _embed(self, texts: tuple[str, ...]) -> torch.Tensor:
+        """Embeddings of texts, of unit length, shape `(num_texts, hidden_size)`, float32; kept for the next call."""
+        if texts in self._text_embeds:
+            return self._text_embeds[texts]
         # SigLIP pools its text at the last of all positions, and so needs texts of full length.
         length = self.model.config.text_config.max_position_embeddings
         inputs = self.processor.tokenizer(
-            texts,
+            list(texts),
             padding="longest" if self.model_type == "clip" else "max_length",
             max_length=length,
             truncation=True,
             return_tensors="pt",
         ).to(self.model.device)
-        return nn.functional.normalize(self.model.get_text_features(**inputs).pooler_output.float(), dim=-1)
+        embeds = nn.functional.normalize(self.model.get_text_features(**inputs).pooler_output.float(), dim=-1)
+        # Two sets of texts may be asked for in turn: artifacts and objects.
+        self._text_embeds = dict([*self._text_embeds.items()][-1:]) | {texts: embeds}
+        return embeds
 
     def _patch_embeds(self, pixel_values: torch.Tensor, last_hidden_state: torch.Tensor) -> torch.Tensor:
         """What the model's own way from patches to an image's embedding makes of each patch alone.

@@ -71,6 +71,7 @@ def test_configuration_of_another_model_raises():
         ({"artifact_thresholds": [0.5]}, "artifact_thresholds must hold one number for each of the 70"),
         ({"artifact_temperatures": [0.0] * 70}, "artifact_temperatures must be positive"),
         ({"artifact_thresholds": [1.5] * 70}, r"artifact_thresholds must lie in \[0, 1\]"),
+        ({"box_threshold": 0.0}, "box_threshold=0.0 must be more than 0"),
         ({"object_labels": ["cat", "cat"]}, "object_labels: a name occurs twice"),
         ({"object_threshold": 1.5}, r"object_threshold=1.5 must lie in \[0, 1\]"),
     ],

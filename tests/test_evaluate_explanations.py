@@ -15,7 +15,6 @@ from tellsign.training.data import load_sources
 from tellsign.training.evaluate_explanations import (
     Answers,
     answer,
-    box_overlap,
     format_scores,
     intervals_of,
     main,
@@ -67,13 +66,19 @@ def random_answers() -> Answers:
     generator = np.random.default_rng(0)
     present, chosen = generator.random((2, 200, 5)) < 0.3
     pointed = np.where(present & (np.arange(5) < 3), generator.integers(0, 2, (200, 5)), np.nan)
-    return Answers(present, generator.random((200, 5)), chosen, pointed, pointed * 0.5)
+    return Answers(present, generator.random((200, 5)), chosen, pointed, pointed * 0.5, pointed * 0.25)
 
 
 def test_a_tagger_that_knows_the_truth_has_perfect_scores(rows):
     scores = tagging_scores(answer(Oracle(rows, plantable()), rows, plantable(), batch_size=5))
-    shuffled = scores.pop("shuffled_jaccard")
-    assert shuffled < 0.5
+    assert scores.pop("shuffled_jaccard") < 0.5
+    areas = [
+        (artifact["box"]["xmax"] - artifact["box"]["xmin"]) * (artifact["box"]["ymax"] - artifact["box"]["ymin"])
+        for row in rows
+        for artifact in row["artifacts"]
+        if not operators_of(artifact["label"], "evaluation")[0].is_global
+    ]
+    assert scores.pop("whole_image_iou") == pytest.approx(np.mean(areas) / 32**2)
     assert scores == {name: 1.0 for name in scores}
 
 
@@ -127,19 +132,6 @@ def test_intervals_contain_the_scores_and_narrow_with_more_images(random_answers
 def test_silence_is_the_share_of_images_without_a_name():
     chosen = np.array([[True, True], [False, False], [True, False], [False, False]])
     assert silence_scores(chosen) == {"untouched_with_artifacts": 0.5, "artifacts_per_untouched": 0.75}
-
-
-def test_overlap_of_boxes_is_that_of_their_pixels():
-    generator = np.random.default_rng(0)
-    for _ in range(50):
-        masks, boxes = [], []
-        for _ in range(2):
-            (left, right), (top, bottom) = np.sort(generator.choice(13, (2, 2), replace=False), axis=1)
-            mask = np.zeros((13, 13), bool)
-            mask[top:bottom, left:right] = True
-            masks.append(mask)
-            boxes.append({"xmin": left, "ymin": top, "xmax": right, "ymax": bottom})
-        assert box_overlap(*boxes) == pytest.approx((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
 
 
 def test_only_distinct_real_images_that_training_did_not_see_are_scored(parquet, synthetic_rows, tmp_path):

@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 
+from tellsign.pipelines.localization import box_of
 from tellsign.training.tagging_metrics import (
     auroc_intervals,
     average_precisions,
+    box_overlap,
     fit_artifact_thresholds,
+    fit_box_threshold,
     fit_temperatures,
     jaccard,
 )
@@ -109,3 +112,28 @@ def test_artifacts_that_scores_separate_are_named_without_error():
     thresholds = fit_artifact_thresholds(present, probabilities, untouched)
     assert np.array_equal(probabilities >= thresholds, present)
     assert not (untouched >= thresholds).any()
+
+
+def test_overlap_of_boxes_is_that_of_their_pixels():
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        masks, boxes = [], []
+        for _ in range(2):
+            (left, right), (top, bottom) = np.sort(generator.choice(13, (2, 2), replace=False), axis=1)
+            mask = np.zeros((13, 13), bool)
+            mask[top:bottom, left:right] = True
+            masks.append(mask)
+            boxes.append({"xmin": left, "ymin": top, "xmax": right, "ymax": bottom})
+        assert box_overlap(*boxes) == pytest.approx((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
+
+
+def test_the_threshold_of_boxes_is_the_one_at_which_they_overlap_most_with_the_true_ones():
+    heats, boxes = np.full((3, 32, 32), 0.02), []
+    for number, heat in enumerate(heats):
+        heat[8 - number : 24, 8:28] = 0.3  # 0.375 of the maximum, and the place
+        heat[12:16, 12:16] = 0.8
+        heat[24:28, 0:32] = 0.1
+        boxes.append({"xmin": 8, "ymin": 8 - number, "xmax": 28, "ymax": 24})
+    threshold = fit_box_threshold(heats, boxes)
+    assert 0.125 < threshold <= 0.375
+    assert [box_of(heat, threshold) for heat in heats] == boxes

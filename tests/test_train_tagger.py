@@ -66,6 +66,7 @@ def test_a_run_writes_a_loadable_tagger_in_half_precision_with_its_scores(textur
         index = model.config.artifact_labels.index(name)
         assert model.config.artifact_temperatures[index] == entry["temperature"] != 1.0
         assert model.config.artifact_thresholds[index] == entry["threshold"]
+    assert model.config.box_threshold != 0.5 and 0 < scores["eval_box_iou"] <= 1
     history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
     assert sum(f"eval_average_precision/{plantable()[0]}" in entry for entry in history) == 2
     (answer,) = ArtifactTagger.from_pretrained(tmp_path)([Image.new("RGB", (40, 50))], threshold=0.0)

@@ -23,7 +23,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from tellsign.pipelines.explainer import ArtifactExplainer
-from tellsign.pipelines.localization import Box
+from tellsign.pipelines.localization import whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data import LABELS, DecodedImages, categories_of, drop_duplicates, load_sources
 from tellsign.training.explanation_scores import (
@@ -32,7 +32,7 @@ from tellsign.training.explanation_scores import (
     milliseconds_to_explain,
 )
 from tellsign.training.planting import Use, operators_of, plantable, planted_images
-from tellsign.training.tagging_metrics import average_precisions, jaccard
+from tellsign.training.tagging_metrics import average_precisions, box_overlap, jaccard
 
 
 @dataclass
@@ -45,6 +45,7 @@ class Answers:
         chosen (`np.ndarray`, bool): Whether it was named.
         pointed (`np.ndarray`): 1 if the heat map's maximum is within the planted place, 0 if not, NaN if none.
         overlap (`np.ndarray`): Intersection over union of its box and the planted one, NaN if none.
+        overlap_of_whole (`np.ndarray`): The same of the whole image and the planted box.
     """
 
     present: NDArray[np.bool_]
@@ -52,18 +53,10 @@ class Answers:
     chosen: NDArray[np.bool_]
     pointed: NDArray[np.float64]
     overlap: NDArray[np.float64]
+    overlap_of_whole: NDArray[np.float64]
 
     def select(self, rows: NDArray) -> "Answers":
         return Answers(**{name: values[rows] for name, values in vars(self).items()})
-
-
-def box_overlap(first: Box, second: Box) -> float:
-    """Intersection over union of two boxes of pixels with exclusive maxima."""
-    width = min(first["xmax"], second["xmax"]) - max(first["xmin"], second["xmin"])
-    height = min(first["ymax"], second["ymax"]) - max(first["ymin"], second["ymin"])
-    areas = [(box["xmax"] - box["xmin"]) * (box["ymax"] - box["ymin"]) for box in (first, second)]
-    intersection = max(0, width) * max(0, height)
-    return intersection / (sum(areas) - intersection)
 
 
 @contextmanager
@@ -88,9 +81,8 @@ def answer(tagger: ArtifactTagger, rows: Sequence[dict], names: Sequence[str], b
         batch_size (`int`, *optional*, defaults to 100): Images tagged at once.
     """
     index_of, shape = {name: index for index, name in enumerate(names)}, (len(rows), len(names))
-    answers = Answers(
-        np.zeros(shape, bool), np.zeros(shape), np.zeros(shape, bool), np.full(shape, np.nan), np.full(shape, np.nan)
-    )
+    places = (np.full(shape, np.nan) for _ in range(3))
+    answers = Answers(np.zeros(shape, bool), np.zeros(shape), np.zeros(shape, bool), *places)
     for start in tqdm(range(0, len(rows), batch_size), desc="Tagging", unit="batch", leave=False):
         batch = rows[start : start + batch_size]
         images = [Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB") for row in batch]
@@ -113,6 +105,7 @@ def answer(tagger: ArtifactTagger, rows: Sequence[dict], names: Sequence[str], b
                 mask = np.asarray(Image.open(io.BytesIO(truth["mask"]["bytes"])))
                 answers.pointed[number, index] = mask.flat[artifact["heatmap"].argmax()] > 0
                 answers.overlap[number, index] = box_overlap(artifact["box"], truth["box"])
+                answers.overlap_of_whole[number, index] = box_overlap(whole_image(*mask.shape), truth["box"])
     return answers
 
 
@@ -132,7 +125,8 @@ def tagging_scores(answers: Answers, seed: int = 0) -> dict[str, float | None]:
     Returns:
         Means over artifacts (`macro_…`), over pairs of image and artifact (`micro_f1`) and over images (`jaccard`;
         `shuffled_jaccard`, with what was planted in another image). `pointing_game` and `box_iou` are means over
-        planted artifacts that have a place, `…_of_named` over those of them that were named.
+        planted artifacts that have a place, `…_of_named` over those of them that were named, and `whole_image_iou` is
+        what the whole image would get as their box.
     """
     present, chosen = answers.present, answers.chosen
     generator, others = np.random.default_rng(seed), []
@@ -150,6 +144,7 @@ def tagging_scores(answers: Answers, seed: int = 0) -> dict[str, float | None]:
     for name, rows in {"": has_place, "_of_named": has_place & chosen}.items():
         for key, values in {"pointing_game": answers.pointed, "box_iou": answers.overlap}.items():
             scores[key + name] = mean_or_none(values[rows])
+    scores["whole_image_iou"] = mean_or_none(answers.overlap_of_whole[has_place])
     return scores
 
 

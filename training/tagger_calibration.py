@@ -10,14 +10,17 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from tellsign import ArtifactSiglipModel
+from tellsign.pipelines.localization import box_of, heat_map
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data import LABELS
-from tellsign.training.planted_pool import NONE_SHOWN, UNKNOWN, PlantedBatches
+from tellsign.training.planted_pool import NONE_SHOWN, NOTHING, UNKNOWN, PlantedBatches
 from tellsign.training.planting import plantable
 from tellsign.training.tagging_metrics import (
     auroc_intervals,
     average_precisions,
+    box_overlap,
     fit_artifact_thresholds,
+    fit_box_threshold,
     fit_temperatures,
     jaccard,
 )
@@ -101,6 +104,46 @@ def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches, batch_
     if (truth == NONE_SHOWN).any():
         scores["objects_named_in_vain"] = named[truth == NONE_SHOWN].mean()
     return {name: float(score) for name, score in scores.items()}
+
+
+@torch.inference_mode()
+def calibrate_places(
+    model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int], most: int = 2000
+) -> dict[str, float]:
+    """Fits the threshold of boxes on planted images, whose artifacts fill the patches that they are seen in.
+
+    Args:
+        model ([`ArtifactSiglipModel`]): Its configuration is changed.
+        validation ([`PlantedBatches`]): Planted images, and others.
+        columns (`list[int]`): The indices of the artifacts that can be planted in the model's logits.
+        most (`int`, *optional*, defaults to 2000): Number of planted images that are enough.
+
+    Returns:
+        `box_iou`, the mean overlap of the boxes with those of the patches. Nothing if no artifact has a place.
+    """
+    model.eval()
+    size, patch_size = (getattr(model.vision_model.config, name) for name in ("image_size", "patch_size"))
+    has_place = [model.config.artifact_labels[column] not in model.config.global_artifacts for column in columns]
+    rows = torch.nonzero((validation.images["artifacts"] != NOTHING).any(1))[:most, 0]
+    heats, boxes = [], []
+    for batch in rows.split(500):
+        pixel_values = validation.__getitems__(batch)["pixel_values"].to(model.device)
+        patches = model(pixel_values=pixel_values).patch_logits.float().sigmoid().cpu().numpy()
+        for number, row in enumerate(batch.tolist()):
+            for artifact, coverage in zip(
+                validation.images["artifacts"][row].tolist(), validation.images["coverage"][row], strict=True
+            ):
+                if artifact != NOTHING and has_place[artifact] and coverage.any():
+                    mask = coverage.repeat_interleave(patch_size, 0).repeat_interleave(patch_size, 1) > 0
+                    heats.append(heat_map(patches[number, columns[artifact]], size, size))
+                    boxes.append(box_of(mask.numpy(), 1.0))
+    if not heats:
+        return {}
+    model.config.box_threshold = fit_box_threshold(np.stack(heats), boxes)
+    overlaps = [
+        box_overlap(box_of(heat, model.config.box_threshold), box) for heat, box in zip(heats, boxes, strict=True)
+    ]
+    return {"box_iou": float(np.mean(overlaps))}
 
 
 def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int]) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """Scores of several artifacts at once, and the temperatures and thresholds that are fitted to them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from tellsign.pipelines.localization import Box, box_of
 from tellsign.training.calibration import fit_temperature
 
 
@@ -57,6 +60,15 @@ def jaccard(present: NDArray, chosen: NDArray) -> NDArray:
     """
     either = (present | chosen).sum(1)
     return np.where(either, (present & chosen).sum(1) / np.maximum(either, 1), 1.0)
+
+
+def box_overlap(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes of pixels with exclusive maxima."""
+    width = min(first["xmax"], second["xmax"]) - max(first["xmin"], second["xmin"])
+    height = min(first["ymax"], second["ymax"]) - max(first["ymin"], second["ymin"])
+    areas = [(box["xmax"] - box["xmin"]) * (box["ymax"] - box["ymin"]) for box in (first, second)]
+    intersection = max(0, width) * max(0, height)
+    return intersection / (sum(areas) - intersection)
 
 
 def fit_temperatures(present: NDArray, logits: NDArray) -> NDArray:
@@ -127,3 +139,21 @@ def fit_artifact_thresholds(
         if is_silent(thresholds) and score > best_score:
             best_score, best = float(score), thresholds
     return best
+
+
+def fit_box_threshold(heat_maps: NDArray, boxes: Sequence[Box]) -> float:
+    """The share of a heat map's maximum that gives boxes of the highest mean overlap with the true ones.
+
+    Args:
+        heat_maps (`np.ndarray` of shape `(n, height, width)`): At least one.
+        boxes (`list[Box]`): Where each artifact is.
+
+    Returns:
+        `float`, a multiple of 0.05 in (0, 1).
+    """
+    thresholds = np.arange(1, 20) / 20
+    overlaps = [
+        np.mean([box_overlap(box_of(heat, threshold), box) for heat, box in zip(heat_maps, boxes, strict=True)])
+        for threshold in thresholds
+    ]
+    return float(thresholds[np.argmax(overlaps)])

@@ -41,7 +41,7 @@ from tellsign.training.planted_pool import (
     validation_images,
 )
 from tellsign.training.planting import plantable
-from tellsign.training.tagger_calibration import calibrate, calibrate_objects, validation_scores
+from tellsign.training.tagger_calibration import calibrate, calibrate_objects, calibrate_places, validation_scores
 from tellsign.training.tagger_initialization import initialize_vision_tower
 from tellsign.training.tokenizer import train_byte_level_bpe
 
@@ -322,7 +322,8 @@ def main(arguments: list[str] | None = None) -> None:
         name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()
     }
     model.load_state_dict(weights)
-    scores = calibrate(model, eval_images, columns) | calibrate_objects(ArtifactTagger(model, processor), eval_images)
+    scores = calibrate(model, eval_images, columns) | calibrate_places(model, eval_images, columns)
+    scores |= calibrate_objects(ArtifactTagger(model, processor), eval_images)
     scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.save_metrics("eval", scores)
     artifacts = scores.pop("eval_artifacts")
