@@ -151,6 +151,16 @@ def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(imag
         assert torch.equal(whole[name], resumed[name]), name
 
 
+def test_a_run_killed_after_its_last_step_ends_with_the_weights_of_one_that_was_not(parquet, tmp_path):
+    run = options(parquet, tmp_path, max_steps=6, lr_scheduler_type="constant")  # 4 steps are an epoch
+    main(run)
+    whole = weights(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    main(run)
+    resumed = weights(tmp_path)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 def test_a_run_resumes_from_a_checkpoint_of_another_folder(parquet, tmp_path):
     main(options(parquet, tmp_path / "whole"))
     main(options(parquet, tmp_path / "other", resume_from_checkpoint=tmp_path / "whole" / "checkpoint-4"))

@@ -17,7 +17,7 @@ from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data import load_sources
 from tellsign.training.optimizer import muon_with_adamw
-from tellsign.training.planted_pool import NONE_SHOWN, NOTHING, UNKNOWN, PlantedBatches, cached, plant_pool
+from tellsign.training.planted_pool import BOX_SIDES, NONE_SHOWN, NOTHING, UNKNOWN, PlantedBatches, cached, plant_pool
 from tellsign.training.planting import plantable, planted_images
 from tellsign.training.tagger_calibration import fit_object_threshold
 from tellsign.training.tagger_initialization import initialize_vision_tower
@@ -197,7 +197,7 @@ def real(textured) -> Dataset:
     return dataset.select([row for row, label in enumerate(dataset["label"]) if label == 0])
 
 
-def test_pool_holds_the_images_of_the_generator_their_artifacts_and_the_share_of_each_patch_that_they_cover(real):
+def test_pool_holds_the_images_of_the_generator_their_artifacts_and_where_they_are(real):
     pool = plant_pool(real, "evaluation", plantable(), seed=3)
     rows = list(planted_images(real, "evaluation", seed=3))
     assert len(pool["images"]) == len(rows) == 24 and (pool["artifacts"] != NOTHING).any()
@@ -211,6 +211,8 @@ def test_pool_holds_the_images_of_the_generator_their_artifacts_and_the_share_of
             mask = np.asarray(Image.open(io.BytesIO(artifact["mask"]["bytes"]))).astype(float)
             share = mask.reshape(8, 4, 8, 4).mean((1, 3))
             np.testing.assert_allclose(pool["coverage"][index, number] / 255, share, atol=0.003)
+            box = dict(zip(BOX_SIDES, pool["boxes"][index, number].tolist(), strict=True))
+            assert box == artifact["box"] != dict.fromkeys(BOX_SIDES, 0)
 
 
 def test_batches_hold_labels_and_masks_in_the_models_columns_and_nothing_is_known_of_fakes_or_other_artifacts():

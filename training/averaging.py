@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 from tqdm.auto import tqdm
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from tellsign.training.data import Augmentation, DecodedImages
@@ -96,7 +97,11 @@ def refresh_statistics(
 
 
 def last_complete_checkpoint(output_dir: str, last_file: str = AVERAGE_NAME) -> str | None:
-    """The newest checkpoint of a run that was written to its end: it has the file that is the last of each."""
-    finished = Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{last_file}")
-    folders = sorted((file.parent for file in finished), key=lambda folder: int(folder.name.rsplit("-", 1)[1]))
-    return str(folders[-1]) if folders else None
+    """The newest checkpoint to resume from that was written to its end: it has the file that is the last of each.
+
+    That of the last step of a run is none: `Trainer` would go on with one step more than there are.
+    """
+    written = {file.parent for file in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{last_file}")}
+    states = {folder: TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME)) for folder in written}
+    unfinished = [folder for folder, state in states.items() if state.global_step < state.max_steps]
+    return str(max(unfinished, key=lambda folder: states[folder].global_step)) if unfinished else None

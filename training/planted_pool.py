@@ -17,10 +17,12 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, SiglipImageProcessor
 
+from tellsign.pipelines.localization import Box
 from tellsign.training.data import LABELS, DecodedImages, whole_batch
 from tellsign.training.planting import Use, plantable, planted_images
 
 
+BOX_SIDES = tuple(Box.__annotations__)
 NOTHING = 255  # in `artifacts` where an image has fewer than others
 UNKNOWN = -100
 NO_CATEGORY, NONE_SHOWN = "none of them", -1  # of an image that shows none of the categories, by name and by index
@@ -42,8 +44,10 @@ class _Planting(torch.utils.data.Dataset):
         for planted in planted_images(chosen, self.use, names=self.names, **self.options):
             artifacts = np.full(self.options["most"], NOTHING, np.uint8)
             coverage = np.zeros((self.options["most"], self.grid, self.grid), np.uint8)
+            boxes = np.zeros((self.options["most"], len(BOX_SIDES)), np.int16)
             for index, artifact in enumerate(planted["artifacts"]):
                 artifacts[index] = self.names.index(artifact["label"])
+                boxes[index] = [artifact["box"][side] for side in BOX_SIDES]
                 mask = Image.open(io.BytesIO(artifact["mask"]["bytes"])).convert("L")
                 coverage[index] = np.asarray(mask.resize((self.grid, self.grid), Image.Resampling.BOX))
             rows.append(
@@ -51,6 +55,7 @@ class _Planting(torch.utils.data.Dataset):
                     "images": np.asarray(Image.open(io.BytesIO(planted["image"]["bytes"]))).transpose(2, 0, 1),
                     "artifacts": artifacts,
                     "coverage": coverage,
+                    "boxes": boxes,
                     "rows": np.int64(row_of[planted["sha1"]]),
                 }
             )
@@ -80,8 +85,8 @@ def plant_pool(
     Returns:
         `images` of shape `(n, 3, image_size, image_size)`, `artifacts` of shape `(n, most)`, which are indices in
         `names` or `NOTHING`, `coverage` of shape `(n, most, grid, grid)`, the share of each patch that shows it (all
-        uint8, shares times 255), and `rows` of shape `(n,)`, int64, the images' rows in the data set. Images that
-        cannot be read are left out.
+        uint8, shares times 255), `boxes` of shape `(n, most, 4)`, int16, their `BOX_SIDES` in pixels, and `rows` of
+        shape `(n,)`, int64, the images' rows in the data set. Images that cannot be read are left out.
     """
     options = {"seed": seed, "untouched": untouched, "most": most, "image_size": image_size}
     planting = _Planting(dataset, use, names, grid, options)
@@ -125,6 +130,7 @@ def untouched_images(dataset: Dataset, most: int, grid: int, image_size: int) ->
         "images": decoded.images,
         "artifacts": torch.full((count, most), NOTHING, dtype=torch.uint8),
         "coverage": torch.zeros(count, most, grid, grid, dtype=torch.uint8),
+        "boxes": torch.zeros(count, most, len(BOX_SIDES), dtype=torch.int16),
         "rows": torch.from_numpy(decoded.rows),
     }
 
@@ -187,9 +193,9 @@ class PlantedBatches(torch.utils.data.Dataset):
 
     Args:
         images (`dict[str, torch.Tensor]`):
-            `images`, `artifacts` and `coverage` as from [`plant_pool`], and of shape `(n,)`, int64: `labels`, 0 for
-            real, 1 for fake, `UNKNOWN` for planted images, and `categories`, which objects they show, `NONE_SHOWN` or
-            `UNKNOWN`.
+            `images`, `artifacts`, `coverage` and `boxes` as from [`plant_pool`], and of shape `(n,)`, int64: `labels`,
+            0 for real, 1 for fake, `UNKNOWN` for planted images, and `categories`, which objects they show,
+            `NONE_SHOWN` or `UNKNOWN`.
         image_processor (`BaseImageProcessor`): Makes `pixel_values` of the images.
         columns (`list[int]`): For each index in `artifacts` the index of the artifact in the model's logits.
         num_artifacts (`int`): Number of artifacts in the model's logits. Of those without a column, and of all

@@ -13,7 +13,7 @@ from tellsign import ArtifactSiglipModel
 from tellsign.pipelines.localization import box_of, heat_map
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data import LABELS
-from tellsign.training.planted_pool import NONE_SHOWN, NOTHING, UNKNOWN, PlantedBatches
+from tellsign.training.planted_pool import BOX_SIDES, NONE_SHOWN, NOTHING, UNKNOWN, PlantedBatches
 from tellsign.training.planting import plantable
 from tellsign.training.tagging_metrics import (
     auroc_intervals,
@@ -110,7 +110,7 @@ def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches, batch_
 def calibrate_places(
     model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int], most: int = 2000
 ) -> dict[str, float]:
-    """Fits the threshold of boxes on planted images, whose artifacts fill the patches that they are seen in.
+    """Fits the threshold of boxes on planted images.
 
     Args:
         model ([`ArtifactSiglipModel`]): Its configuration is changed.
@@ -119,10 +119,10 @@ def calibrate_places(
         most (`int`, *optional*, defaults to 2000): Number of planted images that are enough.
 
     Returns:
-        `box_iou`, the mean overlap of the boxes with those of the patches. Nothing if no artifact has a place.
+        `box_iou`, the mean overlap of the boxes with the true ones. Nothing if no artifact has a place.
     """
     model.eval()
-    size, patch_size = (getattr(model.vision_model.config, name) for name in ("image_size", "patch_size"))
+    size = model.vision_model.config.image_size
     has_place = [model.config.artifact_labels[column] not in model.config.global_artifacts for column in columns]
     rows = torch.nonzero((validation.images["artifacts"] != NOTHING).any(1))[:most, 0]
     heats, boxes = [], []
@@ -130,13 +130,11 @@ def calibrate_places(
         pixel_values = validation.__getitems__(batch)["pixel_values"].to(model.device)
         patches = model(pixel_values=pixel_values).patch_logits.float().sigmoid().cpu().numpy()
         for number, row in enumerate(batch.tolist()):
-            for artifact, coverage in zip(
-                validation.images["artifacts"][row].tolist(), validation.images["coverage"][row], strict=True
-            ):
-                if artifact != NOTHING and has_place[artifact] and coverage.any():
-                    mask = coverage.repeat_interleave(patch_size, 0).repeat_interleave(patch_size, 1) > 0
+            artifacts, sides = (validation.images[name][row].tolist() for name in ("artifacts", "boxes"))
+            for artifact, box in zip(artifacts, sides, strict=True):
+                if artifact != NOTHING and has_place[artifact]:
                     heats.append(heat_map(patches[number, columns[artifact]], size, size))
-                    boxes.append(box_of(mask.numpy(), 1.0))
+                    boxes.append(dict(zip(BOX_SIDES, box, strict=True)))
     if not heats:
         return {}
     model.config.box_threshold = fit_box_threshold(np.stack(heats), boxes)
