@@ -33,6 +33,7 @@ TAGGER_SCORES = {
     "shuffled_jaccard": "The same with what was planted in another image, as chance would have it",
     "pointing_game": "Planted artifacts in whose place the heat map is highest",
     "box_iou": "Overlap of the box with the planted place",
+    "whole_image_iou": "The same if the box were the whole image",
     "untouched_with_artifacts": "Untouched photographs in which an artifact is named",
 }
 NEAR_CHANCE = 0.6

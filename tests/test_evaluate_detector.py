@@ -61,6 +61,17 @@ def test_each_other_generator_is_scored_against_the_real_images(run, synthetic_r
     assert counts == {"generator flow": (24, 4), "generator gan": (24, 3)}
 
 
+def test_other_fakes_that_occur_in_the_training_data_are_left_out(run, synthetic_rows, tmp_path):
+    fakes = {"image": synthetic_rows["image"][1:14:2], "label": ["fake"] * 7, "generator": ["gan"] * 3 + ["flow"] * 4}
+    Dataset.from_dict(fakes).to_parquet(tmp_path / "fakes.parquet")
+    Dataset.from_dict({name: values[2:6] for name, values in fakes.items()}).to_parquet(tmp_path / "train.parquet")
+    _, evaluation = run(
+        "--other-fakes", str(tmp_path / "fakes.parquet"), "--train-data", str(tmp_path / "train.parquet")
+    )
+    counts = {result["name"]: result["fake"] for result in evaluation["results"][2:]}
+    assert counts == {"generator flow": 1, "generator gan": 2}
+
+
 def test_robustness_is_scored_on_as_many_images_of_each_class_and_drawn(run, tmp_path, checkpoint):
     options = ["--robustness-images", "10", "--iterations", "2", "--queries", "2"]
     table, evaluation = run("--attack", "--corruptions", "--transfer-from", str(checkpoint), *options)
@@ -109,6 +120,8 @@ def test_unsuitable_test_data_raise_naming_them(run, synthetic_rows, tmp_path, p
         run("--other-fakes", parquet)
     with pytest.raises(ValueError, match="all images of a class occur in"):
         run("--train-data", str(tmp_path / "f.parquet"))
+    with pytest.raises(ValueError, match="f.parquet: all images occur in .*f.parquet"):
+        run("--other-fakes", str(tmp_path / "f.parquet"), "--train-data", str(tmp_path / "f.parquet"))
     with pytest.raises(ValueError, match="f.parquet: there is no real image"):
         main(models=["a"], data=[str(tmp_path / "f.parquet")])
     with pytest.raises(ValueError, match="must have different names"):

@@ -164,6 +164,13 @@ def test_metadata_pass_the_rules_of_the_hub_and_name_what_was_measured(parts):
     assert not stated
 
 
+def test_what_was_trained_on_one_data_set_is_called_a_benchmark_model(parts):
+    assert "Trained on cifake_train.parquet. It is a benchmark model" in model_card(**parts).text
+    for several in (["a.parquet", "b.parquet"], ["a.parquet+b.parquet"]):
+        parts["training"]["train_data"] = several
+        assert "benchmark model" not in model_card(**parts).text
+
+
 def test_every_score_of_the_evaluation_is_in_the_tables_with_its_interval(parts):
     card, results = model_card(**parts), parts["evaluation"]["results"]
     tables = re.findall(r"^\| % \|.*\n(?:^\|.*\n)+", card.text, flags=re.MULTILINE)

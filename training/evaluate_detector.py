@@ -154,7 +154,8 @@ def main(
         list[str], typer.Option(help="What the models were trained on: images that occur there are scored apart.")
     ] = [],  # noqa: B006 - typer copies it
     other_fakes: Annotated[
-        list[str], typer.Option(help="Fakes of other generators, each scored against the real images of --data.")
+        list[str],
+        typer.Option(help="Fakes that training did not see, each generator scored against the real images of --data."),
     ] = [],  # noqa: B006
     split: Annotated[str, typer.Option(help="Split of a --data or --other-fakes on the Hub.")] = "test",
     output_dir: Annotated[Path, typer.Option(help="Where a folder is made for each model.")] = Path("evaluation"),
@@ -182,10 +183,14 @@ def main(
     for label, name in enumerate(LABELS):
         if label not in test["label"]:
             raise ValueError(f"{', '.join(data)}: there is no {name} image")
-    others = load_sources(other_fakes, split) if other_fakes else None
-    if others is not None and LABELS.index("real") in others["label"]:
-        raise ValueError(f"{', '.join(other_fakes)}: has real images, expected fakes only")
     seen = set(load_sources(train_data, "train")["sha1"]) if train_data else set()
+    others = load_sources(other_fakes, split) if other_fakes else None
+    if others is not None:
+        if LABELS.index("real") in others["label"]:
+            raise ValueError(f"{', '.join(other_fakes)}: has real images, expected fakes only")
+        others = others.select(np.flatnonzero(~np.isin(np.asarray(others["sha1"]), list(seen))))
+        if not len(others):
+            raise ValueError(f"{', '.join(other_fakes)}: all images occur in {', '.join(train_data)}")
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
 
     other_model = None
