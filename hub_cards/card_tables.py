@@ -91,7 +91,12 @@ def grids(results: Mapping[str, Mapping[str, Any]], key: str) -> list[str]:
 
 
 def _leave_out_rows(folds: Sequence[Mapping[str, Any]], kind: str, key: str) -> list[tuple[str, Mapping[str, Any]]]:
-    rows = [(name, row) for fold in folds for name, row in fold[kind].items()]
+    # Small generators are scored together, in each fold others.
+    rows = [
+        (f"{name}, fold {number}" if name.endswith(" others") else name, row)
+        for number, fold in enumerate(folds)
+        for name, row in fold[kind].items()
+    ]
     return sorted(rows, key=lambda row: row[1][key]["value"])
 
 
@@ -211,8 +216,7 @@ def failures(
                 failures.append(f"Under {what}, balanced accuracy is {_percent(scores['balanced_accuracy'])}%.")
                 break
     if attacks := robustness.get("attacks"):
-        clean = attacks["scores"].get("none", {})
-        for epsilon, scores in {**clean, **attacks["scores"].get("square", {})}.items():
+        for epsilon, scores in attacks["scores"].get("square", {}).items():
             if float(epsilon) > 0:
                 failures.append(
                     f"Changes of at most {epsilon}/255 a pixel, computed to deceive it, leave an accuracy of "

@@ -51,7 +51,9 @@ def open_image(source: Any) -> Image.Image:
         except httpx.HTTPError as error:
             raise ValueError(f"{source}: {error}") from error
     if isinstance(source, (np.ndarray, torch.Tensor)):
-        return load_image(_image_of(source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else source))
+        if isinstance(source, torch.Tensor):
+            source = (source.float() if source.is_floating_point() else source).detach().cpu().numpy()
+        return load_image(_image_of(source))
     if isinstance(source, (str, os.PathLike, bytes, Image.Image)):
         return load_image(source)
     raise ValueError(
@@ -60,13 +62,16 @@ def open_image(source: Any) -> Image.Image:
 
 
 def _image_of(pixels: np.ndarray) -> Image.Image:
-    if pixels.ndim not in (2, 3) or not pixels.size:
-        raise ValueError(f"array has shape {pixels.shape}, expected (height, width) and up to 4 channels, none empty")
-    if np.issubdtype(pixels.dtype, np.floating) and pixels.min() >= 0 and pixels.max() <= 1:
-        pixels = np.rint(255 * pixels)  # to_pil_image would round down
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    return to_pil_image(pixels, input_data_format="channels_last" if pixels.shape[-1] == 4 else None)
+    first, last = (pixels.shape[0], pixels.shape[-1]) if pixels.ndim == 3 else (0, 0)
+    if not pixels.size or not {first, last} & {1, 3, 4}:
+        raise ValueError(
+            f"array has shape {pixels.shape}, expected (height, width) and 1, 3 or 4 channels, none empty"
+        )
+    if np.issubdtype(pixels.dtype, np.floating) and pixels.min() >= 0 and pixels.max() <= 1:
+        pixels = np.rint(255 * pixels)  # to_pil_image would round down
+    return to_pil_image(pixels, input_data_format="channels_last" if last in (1, 3, 4) else "channels_first")
 
 
 class ArtifactExplanationPipeline(Pipeline):
@@ -164,7 +169,7 @@ class ArtifactExplanationPipeline(Pipeline):
         if given is False:
             return None
         if isinstance(given, (str, os.PathLike)):
-            return part_class.from_pretrained(given, device=self.device, **kwargs)
+            return part_class.from_pretrained(given, **({"device": self.device} | kwargs))
         if given is not None:
             return given
         home, revision = self.model.config._name_or_path, getattr(self.model.config, "_commit_hash", None)
@@ -187,7 +192,8 @@ class ArtifactExplanationPipeline(Pipeline):
             ) from error
         if not lies_there:
             return None
-        return part_class.from_pretrained(home, subfolder=subfolder, revision=revision, device=self.device, **kwargs)
+        place = {"subfolder": subfolder, "revision": revision, "device": self.device}
+        return part_class.from_pretrained(home, **(place | kwargs))
 
     def _require_tagger(self) -> None:
         if self.tagger is None:
@@ -264,7 +270,9 @@ class ArtifactExplanationPipeline(Pipeline):
             if strict:
                 raise
             image, error = Image.new("RGB", (1, 1)), str(reason)  # fills its place in the batch
-        boxes = view_boxes(*image.size, views, smallest=min(dict(self.image_processor.size).values()))
+        boxes = [(0, 0, *image.size)]
+        if views > 1:
+            boxes = view_boxes(*image.size, views, smallest=min(dict(self.image_processor.size).values()))
         pixel_values = self.image_processor(images=[image.crop(box) for box in boxes], return_tensors="pt")
         return {
             "pixel_values": pixel_values["pixel_values"].to(self.dtype),
@@ -338,7 +346,8 @@ class ArtifactExplanationPipeline(Pipeline):
         # model that does so asks for trust_remote_code even where this package has registered the task.
         if self.__module__.startswith(f"{TRANSFORMERS_DYNAMIC_MODULE_NAME}."):
             config: Any = self.model.config
-            for names in (config.auto_map, *config.custom_pipelines.values()):  # "repository--module.Class"
+            # As "repository--module.Class"; only a model of this package brings its own code, and so has an auto_map.
+            for names in (getattr(config, "auto_map", {}), *config.custom_pipelines.values()):
                 names |= {key: name.split("--")[-1] for key, name in names.items() if isinstance(name, str)}
             os.makedirs(save_directory, exist_ok=True)
             custom_object_save(self, save_directory)

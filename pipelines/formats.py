@@ -193,6 +193,8 @@ _NEGATION = re.compile(
     r"\b(?:no(?! longer)|without|free of|lack|(?:do|doe|did) not|(?:don|doesn|didn) t)\b"
 )  # of stems
 _PAIR = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*"((?:[^"\\]|\\.)*)')
+_NAME_KEYS = ("artifact", "artifact name", "artifact_name", "name", "label", "class", "type")
+_EXPLANATION_KEYS = ("explanation", "description", "reason", "caption")
 _LONGEST_NAME = 1 + max(len(artifact.name.split()) for artifact in ARTIFACTS)
 
 
@@ -246,9 +248,14 @@ def repair(output: str | Mapping[str, Any], names: Sequence[str] | None = None) 
 def _sentences(output: str | Mapping[str, Any]) -> Iterator[str | None]:
     """The sentences of a model's output, with `None` where an item of a list or an object ends."""
     if isinstance(output, Mapping):
-        for key, value in output.items():
+        if (name := _text_at(_NAME_KEYS, output)) and (text := _text_at(_EXPLANATION_KEYS, output)):
+            yield None
+            yield from _sentences(f"{name}: {text}")
+            return
+        for key, value in _members(output):
             if isinstance(value, Mapping):
-                yield from _sentences(value)
+                text = _text_at(_EXPLANATION_KEYS, value)
+                yield from _sentences({key: text} if text and not _text_at(_NAME_KEYS, value) else value)
             elif not isinstance(value, str):
                 continue
             elif value.strip() == key.strip():
@@ -257,10 +264,13 @@ def _sentences(output: str | Mapping[str, Any]) -> Iterator[str | None]:
                 # A sentence that was taken apart at its colon goes on with the section, any other key ends it.
                 if not _heading(f"{key}: {value}")[0]:
                     yield None
+                    if _heading(value)[0] and not _heading(value)[1]:
+                        continue  # a mere name explains nothing
                 yield from _sentences(f"{key}: {value}")
         return
-    if pairs := _json_pairs(output):
-        yield from _sentences(pairs)
+    if objects := _json_objects(output):
+        for found in objects:
+            yield from _sentences(found)
         return
     for line in _SENTENCE.split(output):
         line = line.strip()
@@ -273,19 +283,33 @@ def _sentences(output: str | Mapping[str, Any]) -> Iterator[str | None]:
             yield sentence if sentence.endswith((".", "!", "?", ":")) else f"{sentence}."
 
 
-def _json_pairs(text: str) -> dict[str, Any]:
-    """The keys and values of the JSON objects in a text, as far as they go; empty if there are none."""
-    pairs: dict[str, Any] = {}
+def _members(output: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Keys and values of an object, a value that is a list once for each of its items."""
+    for key, value in output.items():
+        for item in value if isinstance(value, list) else [value]:
+            yield key, item
+
+
+def _text_at(keys: Sequence[str], output: Mapping[str, Any]) -> str | None:
+    """The text at the first of these keys that the object has, in any case."""
+    texts = {str(key).strip().lower(): value for key, value in output.items() if isinstance(value, str)}
+    return next((texts[key] for key in keys if key in texts), None)
+
+
+def _json_objects(text: str) -> list[dict[str, Any]]:
+    """The JSON objects in a text, as far as they go."""
+    objects: list[dict[str, Any]] = []
     start = text.find("{")
     while start >= 0:
         try:
             value, end = json.JSONDecoder(strict=False).raw_decode(text, start)
         except json.JSONDecodeError:
             found = _PAIR.findall(text, start)
-            return pairs | {key: value.replace('\\"', '"').replace("\\n", " ") for key, value in found}
-        pairs |= value
+            pairs = {key: value.replace('\\"', '"').replace("\\n", " ") for key, value in found}
+            return [*objects, pairs] if pairs else objects
+        objects.append(value)
         start = text.find("{", end)
-    return pairs
+    return objects
 
 
 def _heading(sentence: str) -> tuple[str | None, str]:

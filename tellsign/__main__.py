@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image
 from transformers import pipeline
 from transformers.utils import logging
@@ -72,7 +71,7 @@ def explain(
         explain_image = pipeline(  # type: ignore[call-overload]
             "artifact-explanation", model=model, explainer=explainer, explain=explain
         )
-    except ValueError as error:
+    except (ImportError, OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     parent = Path(os.path.commonpath([file.absolute().parent for file in files]))
     answers = explain_image(map(str, files), return_heatmap=save is not None)
@@ -126,7 +125,7 @@ def push(
             revision=revision,
             create_pr=create_pr,
         )
-    except (ValueError, HfHubHTTPError) as error:
+    except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(commit.pr_url or commit.commit_url)
 
@@ -148,15 +147,18 @@ def space(
 
     `python app.py` in the folder shows the page on this machine; it needs gradio.
     """
+    is_built = (folder / "app.py").is_file()
+    if is_built and repo is not None and model is not None:
+        raise typer.BadParameter(f"{folder} was made before: send it without --model, or name another folder")
     try:
-        if repo is None or not (folder / "app.py").is_file():
+        if repo is None or not is_built:
             build_space(folder, model)
         if repo is None:
             typer.echo(folder)
         else:
             commit = push_space(folder, repo, overwrite_card=overwrite_card, private=private, create_pr=create_pr)
             typer.echo(commit.pr_url or commit.commit_url)
-    except (ValueError, HfHubHTTPError) as error:
+    except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
 
 

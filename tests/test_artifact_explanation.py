@@ -20,6 +20,7 @@ from tellsign.pipelines.artifact_explanation import open_image
 from tellsign.pipelines.multiview import view_boxes
 from tellsign.pipelines.tagger import ArtifactTagger
 from tests.conftest import encode
+from tests.test_explainer import make_idefics2
 from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
 
 
@@ -255,6 +256,37 @@ def test_every_way_to_give_an_image_gives_the_same_answer(explain, tmp_path):
 def test_grey_arrays_are_images_too(shape):
     grey = pixels(40, 30)[:, :, 0]
     assert np.array_equal(open_image(grey.reshape(shape)), np.dstack([grey] * 3))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_arrays_and_tensors_may_have_their_channels_first_or_last(channels):
+    image = np.dstack([pixels(40, 30), np.full((30, 40), 255, np.uint8)])[:, :, :channels]
+    first = np.ascontiguousarray(image.transpose(2, 0, 1))
+    for source in (image, first, torch.from_numpy(first), torch.from_numpy(first / 255.0).to(torch.float32)):
+        assert np.array_equal(open_image(source), image[:, :, :3])
+    halves = torch.from_numpy(first / 255).bfloat16()
+    np.testing.assert_allclose(open_image(halves), image[:, :, :3], atol=1)
+
+
+def test_another_classifier_may_have_an_image_processor_without_a_size(explain, images):
+    expected = explain(images[0], explain="never")
+    processor = explain.image_processor
+    explain.image_processor = lambda **inputs: processor(**inputs)
+    assert equal(explain(images[0], explain="never"), expected)
+
+
+def test_keywords_for_the_explainer_may_say_where_it_is_computed(detector, tagger, tmp_path):
+    for part in make_idefics2():
+        part.save_pretrained(tmp_path)
+    explain = pipeline(
+        "artifact-explanation",
+        model=detector,
+        image_processor=WaveFreqImageProcessor(),
+        tagger=tagger,
+        explainer=tmp_path,
+        explainer_kwargs={"device": "meta"},
+    )
+    assert explain.explainer.model.device.type == "meta"
 
 
 def test_lists_datasets_and_generators_give_lists_and_iterators(explain, images):

@@ -1,6 +1,8 @@
 import ast
 import configparser
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ from huggingface_hub import ModelCard, SpaceCard
 from packaging.requirements import Requirement
 from peft import LoraConfig, get_peft_model
 from setuptools import Distribution
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from tellsign.hub_cards import remote_code
 from tellsign.hub_cards.export import build_space, exported_files
@@ -155,6 +158,27 @@ def test_exporting_an_export_keeps_its_code_unless_asked_otherwise(folder, tmp_p
         assert set(again) == set(expected)
         for name in ("config.json", "preprocessor_config.json", "README.md"):
             assert content_of(again, name) == content_of(expected, name)
+
+
+def test_a_self_contained_export_of_another_classifier_can_be_saved_again(tmp_path):
+    size = {"height": 16, "width": 16}
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    labels = {"id2label": {0: "real", 1: "fake"}, "label2id": {"real": 0, "fake": 1}}
+    ViTForImageClassification(ViTConfig(image_size=16, patch_size=8, **sizes, **labels)).save_pretrained(tmp_path)
+    ViTImageProcessor(size=size).save_pretrained(tmp_path)
+    for name, content in exported_files(tmp_path, "someone/vit", self_contained=True).items():
+        path = tmp_path / "export" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+    script = (
+        "from transformers import pipeline\n"
+        "options = {'model': 'export', 'trust_remote_code': True, 'explain': 'never'}\n"
+        "pipeline('artifact-explanation', **options).save_pretrained('again')\n"
+        "pipeline('artifact-explanation', **options | {'model': 'again'})\n"
+    )
+    environment = os.environ | {"HF_MODULES_CACHE": str(tmp_path / "modules")}
+    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize("name", [None, "someone/else"])

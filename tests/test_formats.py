@@ -52,7 +52,37 @@ def test_repair_reads_every_official_name_as_key_heading_and_ordinal():
             assert repair(output) == {known.name: text}, output
 
 
-@pytest.mark.parametrize("output", ["", "{", "{}", "[]", "null", "1. 2. 3.", '{"a": 1, "b": [2]}', ": : -", "\n\n"])
+@pytest.mark.parametrize(
+    "output",
+    [
+        {"Artificial smoothness": {"explanation": "Skin shines like wax.", "location": "top"}},
+        {"Artificial smoothness": ["Skin shines like wax."]},
+        {"artifacts": [{"Artificial smoothness": "Skin shines like wax."}]},
+        {"artifacts": {"Artificial smoothness": {"Description": "Skin shines like wax."}}},
+        [{"artifact": "Artificial smoothness", "explanation": "Skin shines like wax."}],
+        {"artifacts": [{"name": "Artificial smoothness", "score": 0.9, "description": "Skin shines like wax."}]},
+    ],
+)
+def test_repair_reads_objects_and_lists_in_each_other(output):
+    assert repair(json.dumps(output)) == {"Artificial smoothness": "Skin shines like wax."}
+
+
+def test_repair_reads_each_of_several_objects_with_the_same_keys():
+    names = ["Artificial smoothness", "Aliasing along high-contrast edges", "Texture repetition patterns"]
+    output = [{"artifact": name, "explanation": f"Number {number} is here."} for number, name in enumerate(names)]
+    expected = {name: f"Number {number} is here." for number, name in enumerate(names)}
+    assert repair(json.dumps(output)) == repair("\n".join(map(json.dumps, output))) == expected
+    assert list(repair(json.dumps(output)[:-10])) == names
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        *["", "{", "{}", "[]", "null", "1. 2. 3.", '{"a": 1, "b": [2]}', ": : -", "\n\n"],
+        '{"artifacts": ["Artificial smoothness", "Texture repetition patterns"]}',
+        '{"artifact": "Artificial smoothness"}',
+    ],
+)
 def test_repair_of_nothing_is_nothing(output):
     assert repair(output) == {}
 

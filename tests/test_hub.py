@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.__main__ import app
-from tellsign.hub_cards.export import push, push_space
+from tellsign.hub_cards.export import build_space, push, push_space
 from tellsign.training import train_detector
 from tests.conftest import TINY
 from tests.hub_server import Hub, validate_card
@@ -286,6 +286,17 @@ def test_the_command_pushes_a_model_and_a_space_for_it_which_may_be_changed_in_b
     assert files["app.py"].content.endswith(b"# mine\n")
     # Not the card that the Hub made for a new Space.
     assert b"- anna/command" in files["README.md"].content and b"sdk_version" in files["README.md"].content
+
+
+def test_what_is_hidden_in_the_folder_of_a_space_stays_there(client, hub, tmp_path):
+    build_space(tmp_path / "space", "someone/detector")
+    for name in (".git/config", ".venv/lib/x.py", ".env", "__pycache__/app.pyc", "part/.secrets/token"):
+        path = tmp_path / "space" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("hidden")
+    push_space(tmp_path / "space", "anna/hidden")
+    contents = {name: file.content for name, file in hub.repos["spaces", "anna/hidden"].files().items()}
+    assert "app.py" in contents and b"hidden" not in contents.values()
 
 
 @pytest.mark.parametrize(

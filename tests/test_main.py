@@ -22,6 +22,20 @@ def test_explain_answers_each_image_and_names_the_broken_one(checkpoint, tmp_pat
     assert second["image"] == str(tmp_path / "b.png") and "not an image" in second["error"]
 
 
+def test_what_cannot_be_loaded_or_sent_is_named_without_a_traceback(tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    for command in (["explain", str(tmp_path / "a.png"), "--model"], ["push", str(tmp_path)]):
+        result = CliRunner().invoke(app, [*command, str(tmp_path / "nowhere")], catch_exceptions=False)
+        assert result.exit_code == 2 and str(tmp_path)[:20] in result.output
+
+
+def test_a_space_made_before_is_not_sent_with_another_model(tmp_path):
+    folder = str(tmp_path / "space")
+    assert CliRunner().invoke(app, ["space", folder], catch_exceptions=False).exit_code == 0
+    result = CliRunner().invoke(app, ["space", folder, "--model", "a/b", "--repo", "a/c"], catch_exceptions=False)
+    assert result.exit_code == 2 and "another folder" in result.output
+
+
 def test_explain_uses_the_packaged_models_in_a_fresh_process(tmp_path):
     Image.new("RGB", (64, 64), "green").save(tmp_path / "a.png")
     command = [sys.executable, "-m", "tellsign", "explain", str(tmp_path / "a.png"), "--explain", "always"]

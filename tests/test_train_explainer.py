@@ -186,6 +186,20 @@ def test_annotations_that_cannot_be_used_raise_naming_file_or_folder(tmp_path, c
         AnnotatedImages([str(tmp_path)])
 
 
+def test_a_box_beyond_its_image_raises_naming_the_file(annotated, tmp_path):
+    shutil.copy(Path(annotated) / "0.json", tmp_path / "0.json")
+    Image.new("RGB", (14, 29)).save(tmp_path / "0.png")
+    with pytest.raises(ValueError, match=r"0\.json: .*'ymax': 30.* is not inside an image of 14x29 pixels"):
+        AnnotatedImages([str(tmp_path)])
+
+
+def test_the_image_of_an_annotation_has_its_whole_name(annotated, tmp_path):
+    shutil.copy(Path(annotated) / "0.json", tmp_path / "photo[1].json")
+    for name, width in (("photo[1].png", 40), ("photo[1].masked.png", 50), ("photo1.png", 60)):
+        Image.new("RGB", (width, 40)).save(tmp_path / name)
+    assert AnnotatedImages([str(tmp_path)])[0]["image"].width == 40
+
+
 def test_an_annotation_without_its_image_raises(annotated, tmp_path):
     shutil.copy(Path(annotated) / "0.json", tmp_path / "0.json")
     with pytest.raises(ValueError, match=r"0\.json: no image of the same name"):

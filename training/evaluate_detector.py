@@ -21,6 +21,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Pr
 
 from tellsign import WaveFreqConfig
 from tellsign.modeling.verdicts import thresholds_of
+from tellsign.training.arguments import without_folders
 from tellsign.training.data import LABELS, DecodedImages, load_sources
 from tellsign.training.metrics import (
     bootstrap_intervals,
@@ -237,9 +238,9 @@ def main(
             "images_per_second": rate,
             "temperature": temperature,
             "verdict_thresholds": thresholds,
-            "data": [Path(source).name for source in data],
-            "train_data": [Path(source).name for source in train_data],
-            "other_fakes": [Path(source).name for source in other_fakes],
+            "data": [without_folders(source) for source in data],
+            "train_data": [without_folders(source) for source in train_data],
+            "other_fakes": [without_folders(source) for source in other_fakes],
             "results": results,
         }
         evaluations.append(evaluation)

@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.localization import whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.training.arguments import without_folders
 from tellsign.training.data import LABELS, DecodedImages, categories_of, drop_duplicates, load_sources
 from tellsign.training.explanation_scores import (
     explanation_scores,
@@ -277,7 +278,8 @@ def main(
     be planted count, those that the model abstains on too: their scores are taken for the average precision, but they
     are never named.
     """
-    tagger = ArtifactTagger.from_pretrained(model)
+    device = torch.accelerator.current_accelerator()
+    tagger = ArtifactTagger.from_pretrained(model, device=device)
     names = plantable()
     dataset = real_images(data, train_data, split, seed)
     count = min(images, len(dataset) // 2)
@@ -310,7 +312,7 @@ def main(
         tagger, Image.fromarray(untouched.images[0].permute(1, 2, 0).numpy())
     )
     on = getattr(tagger.model.config, "trained_artifacts", names)
-    sources = [Path(source).name for source in data]
+    sources = [without_folders(source) for source in data]
     evaluation: dict[str, Any] = {
         "model": Path(model).name,
         "data": sources,
@@ -326,7 +328,11 @@ def main(
             categories |= categories_of(source, load_sources(source, split))
         evaluation["explainer"] = Path(explainer).name
         evaluation["explanations"] = explain(
-            ArtifactExplainer.from_pretrained(explainer), tagger, planted[0][:explained_images], categories, seed
+            ArtifactExplainer.from_pretrained(explainer, device=device),
+            tagger,
+            planted[0][:explained_images],
+            categories,
+            seed,
         )
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(evaluation, indent=2) + "\n")

@@ -168,7 +168,14 @@ class AnnotatedImages(torch.utils.data.Dataset):
                 if sentence := as_sentence(artifact.get("explanation", "")):
                     artifacts.setdefault(artifact["label"], artifact | {"explanation": sentence})
             if artifacts:
-                self.rows.append((_image_beside(path), list(artifacts.values())))
+                image = _image_beside(path)
+                width, height = load_image(image).size
+                for artifact in artifacts.values():
+                    if artifact["box"]["xmax"] > width or artifact["box"]["ymax"] > height:
+                        raise ValueError(
+                            f"{path}: {artifact['box']} is not inside an image of {width}x{height} pixels"
+                        )
+                self.rows.append((image, list(artifacts.values())))
         if not self.rows:
             raise ValueError(f"{', '.join(folders)}: no annotation has an artifact with a caption of at least 4 words")
         self.lengths = [len(artifacts) for _, artifacts in self.rows]
@@ -183,7 +190,8 @@ class AnnotatedImages(torch.utils.data.Dataset):
 
 def _image_beside(path: Path) -> Path:
     extensions = Image.registered_extensions()
-    images = [other for other in sorted(path.parent.glob(f"{path.stem}.*")) if other.suffix.lower() in extensions]
+    beside = [other for other in sorted(path.parent.iterdir()) if other.stem == path.stem]
+    images = [other for other in beside if other.suffix.lower() in extensions]
     if not images:
         raise ValueError(f"{path}: no image of the same name lies beside it")
     return images[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 from datasets import Dataset
 from matplotlib.figure import Figure
@@ -218,7 +219,8 @@ def main(
         claim(folder, left_out, training)
         if not (folder / "eval_results.json").exists():
             train_detector.main([*training, "--output_dir", str(folder), "--leave_out", *left_out])
-        model = AutoModelForImageClassification.from_pretrained(folder)
+        device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        model = AutoModelForImageClassification.from_pretrained(folder).to(device)
         unseen = images.select(np.flatnonzero(np.isin(generators, left_out)))
         image_processor = AutoImageProcessor.from_pretrained(folder)
         decoded = DecodedImages(unseen, image_processor, model.config.image_size, views)
