@@ -134,6 +134,6 @@ def test_the_threshold_of_boxes_is_the_one_at_which_they_overlap_most_with_the_t
         heat[12:16, 12:16] = 0.8
         heat[24:28, 0:32] = 0.1
         boxes.append({"xmin": 8, "ymin": 8 - number, "xmax": 28, "ymax": 24})
-    threshold = fit_box_threshold(heats, boxes)
-    assert 0.125 < threshold <= 0.375
+    threshold, overlap = fit_box_threshold(heats, boxes)
+    assert 0.125 < threshold <= 0.375 and overlap == 1
     assert [box_of(heat, threshold) for heat in heats] == boxes

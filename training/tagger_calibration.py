@@ -1,7 +1,7 @@
 """What a tagger's probabilities mean, and from which on it speaks: fitted on validation images."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from tellsign import ArtifactSiglipModel
-from tellsign.pipelines.localization import box_of, heat_map
+from tellsign.pipelines.localization import Box, heat_map
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data import LABELS
 from tellsign.training.planted_pool import BOX_SIDES, NONE_SHOWN, NOTHING, UNKNOWN, PlantedBatches
@@ -18,7 +18,6 @@ from tellsign.training.planting import plantable
 from tellsign.training.tagging_metrics import (
     auroc_intervals,
     average_precisions,
-    box_overlap,
     fit_artifact_thresholds,
     fit_box_threshold,
     fit_temperatures,
@@ -122,10 +121,12 @@ def calibrate_places(
         `box_iou`, the mean overlap of the boxes with the true ones. Nothing if no artifact has a place.
     """
     model.eval()
-    size = model.vision_model.config.image_size
-    has_place = [model.config.artifact_labels[column] not in model.config.global_artifacts for column in columns]
+    config: Any = model.config
+    size = config.vision_config.image_size
+    has_place = [config.artifact_labels[column] not in config.global_artifacts for column in columns]
     rows = torch.nonzero((validation.images["artifacts"] != NOTHING).any(1))[:most, 0]
-    heats, boxes = [], []
+    heats: list[NDArray] = []
+    boxes: list[Box] = []
     for batch in rows.split(500):
         pixel_values = validation.__getitems__(batch)["pixel_values"].to(model.device)
         patches = model(pixel_values=pixel_values).patch_logits.float().sigmoid().cpu().numpy()
@@ -134,14 +135,11 @@ def calibrate_places(
             for artifact, box in zip(artifacts, sides, strict=True):
                 if artifact != NOTHING and has_place[artifact]:
                     heats.append(heat_map(patches[number, columns[artifact]], size, size))
-                    boxes.append(dict(zip(BOX_SIDES, box, strict=True)))
+                    boxes.append(cast(Box, dict(zip(BOX_SIDES, box, strict=True))))
     if not heats:
         return {}
-    model.config.box_threshold = fit_box_threshold(np.stack(heats), boxes)
-    overlaps = [
-        box_overlap(box_of(heat, model.config.box_threshold), box) for heat, box in zip(heats, boxes, strict=True)
-    ]
-    return {"box_iou": float(np.mean(overlaps))}
+    config.box_threshold, overlap = fit_box_threshold(np.stack(heats), boxes)
+    return {"box_iou": overlap}
 
 
 def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int]) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def fit_artifact_thresholds(
     return best
 
 
-def fit_box_threshold(heat_maps: NDArray, boxes: Sequence[Box]) -> float:
+def fit_box_threshold(heat_maps: NDArray, boxes: Sequence[Box]) -> tuple[float, float]:
     """The share of a heat map's maximum that gives boxes of the highest mean overlap with the true ones.
 
     Args:
@@ -149,11 +149,12 @@ def fit_box_threshold(heat_maps: NDArray, boxes: Sequence[Box]) -> float:
         boxes (`list[Box]`): Where each artifact is.
 
     Returns:
-        `float`, a multiple of 0.05 in (0, 1).
+        The share, a multiple of 0.05 in (0, 1), and the mean overlap with it.
     """
     thresholds = np.arange(1, 20) / 20
     overlaps = [
         np.mean([box_overlap(box_of(heat, threshold), box) for heat, box in zip(heat_maps, boxes, strict=True)])
         for threshold in thresholds
     ]
-    return float(thresholds[np.argmax(overlaps)])
+    best = int(np.argmax(overlaps))
+    return float(thresholds[best]), float(overlaps[best])
