@@ -187,7 +187,7 @@ def adapter_card(
 def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings of a recipe that a card shows, where they say something."""
     shown = {key: training.get(key) for key in HYPERPARAMETERS}
-    return {key: value for key, value in shown.items() if value or value == 0 and value is not False}
+    return {key: value for key, value in shown.items() if value not in (None, "", -1) and value is not False}
 
 
 def card_of_folder(

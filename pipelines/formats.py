@@ -264,7 +264,8 @@ def _sentences(output: str | Mapping[str, Any]) -> Iterator[str | None]:
                 # A sentence that was taken apart at its colon goes on with the section, any other key ends it.
                 if not _heading(f"{key}: {value}")[0]:
                     yield None
-                    if _heading(value)[0] and not _heading(value)[1]:
+                    name, text = _heading(value)
+                    if name and not text:
                         continue  # a mere name explains nothing
                 yield from _sentences(f"{key}: {value}")
         return

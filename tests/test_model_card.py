@@ -164,6 +164,13 @@ def test_metadata_pass_the_rules_of_the_hub_and_name_what_was_measured(parts):
     assert not stated
 
 
+def test_a_card_shows_settings_of_zero_but_none_that_are_off(parts):
+    parts["training"] |= {"seed": 0, "bf16": False, "lr_scheduler_type": ""}
+    card = model_card(**parts).text
+    assert "| seed | 0 |" in card
+    assert not any(f"| {name} |" in card for name in ("max_steps", "bf16", "lr_scheduler_type"))
+
+
 def test_what_was_trained_on_one_data_set_is_called_a_benchmark_model(parts):
     assert "Trained on cifake_train.parquet. It is a benchmark model" in model_card(**parts).text
     for several in (["a.parquet", "b.parquet"], ["a.parquet+b.parquet"]):
