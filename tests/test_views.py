@@ -56,13 +56,14 @@ def test_the_same_random_numbers_give_the_same_view_and_others_another():
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
-def test_an_image_of_the_wanted_size_keeps_its_place_in_half_of_the_views():
+def test_an_image_of_the_wanted_size_keeps_its_place_in_three_of_four_views():
     image = picture(0, (32, 32))
     error = [
         np.abs(random_view(image, 32, np.random.default_rng(seed)).astype(int) - np.asarray(image)).mean()
         for seed in range(200)
     ]
-    assert 10 < np.sum(np.asarray(error) == 0) < 45  # half of them are left in place, a quarter of those as they are
+    # Three quarters are left in place, three quarters of those undisturbed, a quarter of those not encoded again.
+    assert 18 < np.sum(np.asarray(error) == 0) < 40
 
 
 def test_file_size_of_a_view_does_not_tell_the_format_and_size_of_the_original():
@@ -79,13 +80,17 @@ def test_file_size_of_a_view_does_not_tell_the_format_and_size_of_the_original()
     assert roc_auc_score(labels, predicted[:, 1]) < 0.62
 
 
-def test_file_size_of_a_view_does_not_tell_the_format_of_an_original_of_the_wanted_size(tmp_path):
-    images = [np.asarray(picture(index, (32, 32))) for index in range(240)]
+def test_compression_of_a_view_does_not_tell_the_format_of_an_original_of_the_wanted_size(tmp_path):
+    images = [np.asarray(picture(index, (32, 32))) for index in range(1200)]
     rows = [(encode(image, "PNG"), "real", "camera") for image in images[::2]]
     rows += [(encode(image, quality=75, subsampling="4:2:0"), "fake", "generator") for image in images[1::2]]
     group = load_sources(write(tmp_path / "images.parquet", rows), "train")
     drawn = [BalancedViews([group], WaveFreqImageProcessor(), 32, 400).view(index) for index in range(400)]
-    features = [[len(encode(view)), len(encode(view, "PNG"))] for view, _ in drawn]
+    features = []
+    for view, _ in drawn:
+        stored_again = encode(view, quality=75, subsampling="4:2:0")
+        change = np.abs(np.asarray(Image.open(io.BytesIO(stored_again))) - view.astype(float)).mean()
+        features.append([len(stored_again), len(encode(view, "PNG")), change])
     labels = np.asarray([label for _, label in drawn])
     predicted = cross_val_predict(HistGradientBoostingClassifier(), features, labels, method="predict_proba")
     assert roc_auc_score(labels, predicted[:, 1]) < 0.6

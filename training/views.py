@@ -54,7 +54,7 @@ def random_view(image: PILImage.Image, image_size: int, rng: np.random.Generator
     whose side is drawn log-uniformly. Then, in random order, the part is resized by a random resampler (perhaps over
     a size in between) and perhaps stored as JPEG or WebP of a random quality. A quarter of the views get another
     brightness, contrast or saturation, or noise. Half of the views end as JPEG of quality 75, 4:2:0, a quarter as they
-    are, a quarter in another random encoding. An image that has the wanted size already is in half of the cases
+    are, a quarter in another random encoding. An image that has the wanted size already is in three of four cases
     neither cut nor resized.
 
     Nothing of it depends on the class. Images are first brought to at most five times the wanted size, so that the
@@ -69,7 +69,7 @@ def random_view(image: PILImage.Image, image_size: int, rng: np.random.Generator
         `np.ndarray` of shape `(image_size, image_size, 3)`, uint8.
     """
     target = (image_size, image_size)
-    if image.size != target or rng.random() < 0.5:
+    if image.size != target or rng.random() < 0.25:
         shrink = min(image.size) / (5 * image_size)
         if shrink > 1:
             image = image.resize([max(1, round(side / shrink)) for side in image.size], PILImage.Resampling.LANCZOS)
