@@ -90,33 +90,32 @@ def grids(results: Mapping[str, Mapping[str, Any]], key: str) -> list[str]:
     return [_table([f"{key.replace('_', ' ')}, %", *strengths], rows) for strengths, rows in groups.items()]
 
 
-def _leave_out_rows(folds: Sequence[Mapping[str, Any]], kind: str, key: str) -> list[tuple[str, Mapping[str, Any]]]:
+def _leave_out_rows(
+    folds: Sequence[Mapping[str, Any]], kind: str, key: str, family_seen: bool = False
+) -> list[tuple[str, Mapping[str, Any]]]:
     # Small generators are scored together, in each fold others.
     rows = [
-        (f"{name}, fold {number}" if name.endswith(" others") else name, row)
+        (f"{name}, fold {number}" if " others" in name else name, row)
         for number, fold in enumerate(folds)
         for name, row in fold[kind].items()
+        if row.get("family_seen", False) == family_seen
     ]
     return sorted(rows, key=lambda row: row[1][key]["value"])
 
 
 def leave_out_tables(folds: Sequence[Mapping[str, Any]]) -> list[str]:
     tables = []
-    for kind, title, columns in (
-        (
-            "generators",
-            "generator",
-            {"auroc": "AUROC, %", "called_fake": "called fake, %", "called_real": "called real, %"},
-        ),
-        (
-            "collections",
-            "photographs",
-            {"above_0.5": "above 0.5, %", "called_fake": "called fake, %", "called_real": "called real, %"},
-        ),
+    verdicts = {"called_fake": "called fake, %", "called_real": "called real, %"}
+    for kind, title, family_seen, columns in (
+        ("generators", "generator, its family left out", False, {"auroc": "AUROC, %"} | verdicts),
+        ("generators", "generator, of a family that training saw", True, {"auroc": "AUROC, %"} | verdicts),
+        ("collections", "photographs", False, {"above_0.5": "above 0.5, %"} | verdicts),
     ):
-        rows = _leave_out_rows(folds, kind, next(iter(columns)))
+        rows = _leave_out_rows(folds, kind, next(iter(columns)), family_seen)
+        if not rows:
+            continue
         cells = [[name, f"{row['images']:,}", *(_percent(row[key]) for key in columns)] for name, row in rows]
-        means = [sum(row[key]["value"] for _, row in rows) / max(1, len(rows)) for key in columns]
+        means = [sum(row[key]["value"] for _, row in rows) / len(rows) for key in columns]
         cells.append(
             [
                 "mean of the rows",

@@ -15,11 +15,24 @@
 
 import io
 import os
+import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
+
+
+# PIL.ImageOps.exif_transpose also rewrites the EXIF block, and fails where one of its tags has a wrong type.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None = None) -> Image.Image:
@@ -54,7 +67,9 @@ def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None
                 if not content:
                     raise ValueError("the file is empty")
                 image = Image.open(io.BytesIO(content))
-            image = ImageOps.exif_transpose(image)
+            orientation = image.getexif().get(ExifTags.Base.Orientation)
+            if orientation in _TURNS:
+                image = image.transpose(_TURNS[orientation])
         if image.mode == "F":
             raise ValueError("has floating-point pixels, whose range is unknown")
         if image.mode.startswith("I"):
@@ -68,7 +83,7 @@ def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None
     except Image.UnidentifiedImageError as error:
         raise ValueError(f"{name}: not an image, or of a format that Pillow does not know") from error
     # Pillow's decoders raise these on damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, RuntimeError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, RuntimeError, TypeError, struct.error) as error:
         raise ValueError(f"{name}: {error}") from error
 
 

@@ -48,7 +48,7 @@ def open_image(source: Any) -> Image.Image:
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         try:
             return load_image(httpx.get(source, follow_redirects=True).raise_for_status().content, source)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise ValueError(f"{source}: {error}") from error
     if isinstance(source, (np.ndarray, torch.Tensor)):
         if isinstance(source, torch.Tensor):

@@ -107,6 +107,14 @@ def test_what_is_shown_is_known_of_images_with_a_category_alone(tmp_path, synthe
     assert categories_of(path, dataset) == {dataset["sha1"][0]: "cat"}
 
 
+def test_categories_that_are_numbers_raise(tmp_path, synthetic_rows):
+    table = {"image": synthetic_rows["image"][:2], "label": ["real"] * 2, "category": [0, 1]}
+    path = str(tmp_path / "numbers.parquet")
+    Dataset.from_dict(table).to_parquet(path)
+    with pytest.raises(ValueError, match="its column category holds int64, expected names"):
+        categories_of(path, load_sources(path, "train"))
+
+
 def test_duplicates_are_dropped_and_the_first_kept(tmp_path, synthetic_rows):
     image = synthetic_rows["image"]
     path = write(tmp_path / "a.parquet", image=[image[0], image[1], image[0]], label=["real", "fake", "fake"])

@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tellsign import load_image
 from tests.conftest import encode
@@ -24,11 +24,24 @@ def test_path_bytes_and_image_give_the_same_pixels(tmp_path):
         np.testing.assert_array_equal(np.asarray(load_image(source)), PIXELS)
 
 
-def test_exif_orientation_is_applied():
+@pytest.mark.parametrize("orientation", range(10))
+def test_exif_orientation_is_applied(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encode(PIXELS, "PNG", exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    np.testing.assert_array_equal(np.asarray(load_image(content)), np.asarray(upright))
+
+
+def test_exif_tags_of_a_wrong_type_do_not_matter():
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by 90 degrees clockwise to show
-    image = load_image(encode(PIXELS, "PNG", exif=exif))
-    np.testing.assert_array_equal(np.asarray(image), np.rot90(PIXELS, -1))
+    exif[0x011A] = "a resolution that is no number"
+    content = encode(PIXELS, exif=exif)
+    stored = Image.open(io.BytesIO(content))
+    with pytest.raises(TypeError):
+        ImageOps.exif_transpose(stored)
+    np.testing.assert_array_equal(np.asarray(load_image(content)), np.rot90(np.asarray(stored), -1))
 
 
 def test_16_bit_grey_is_scaled_not_clipped():

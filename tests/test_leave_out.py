@@ -6,7 +6,8 @@ from datasets import Dataset
 
 from tellsign.training import train_detector
 from tellsign.training.data import load_sources
-from tellsign.training.leave_out import assign_folds, format_tables, main, score_fold
+from tellsign.training.generator_families import family_of
+from tellsign.training.leave_out import assign_folds, format_tables, generators_of_fakes, main, score_fold
 from tests.conftest import TINY
 
 
@@ -24,6 +25,41 @@ def test_each_source_is_left_out_once_and_folds_are_of_similar_size(sources):
     assert assign_folds(load_sources(sources, "train"), 2) == {"a": 0, "b": 1, "c": 1, "p": 0, "q": 1, "r": 1, "s": 0}
 
 
+def test_generators_of_a_family_are_left_out_together(sources):
+    names = {"p": "flux.1-dev", "q": "Some FLUX.1-dev again", "r": "midjourney", "s": "midjourney (later)"}
+    images = load_sources(sources, "train").map(
+        lambda row: {"generator": names.get(row["generator"], row["generator"])}
+    )
+    folds = assign_folds(images, 2)
+    assert {folds[names["p"]]} == {folds[names["q"]]} != {folds[names["r"]]} == {folds[names["s"]]}
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("stable-diffusion-1.5 (artist cheatsheet)", "Stable Diffusion 1"),
+        ("sdnext-ref: XCLiu--instaflow_0_9B_from_sd_1_5", "Stable Diffusion 1"),
+        ("dreamshaper-8 (SD1.5)", "Stable Diffusion 1"),
+        ("sdnext-ref: stabilityai--stable-diffusion-xl-base-1.0", "SDXL"),
+        ("sdnext-ref: stabilityai--stable-diffusion-3_5-large", "Stable Diffusion 3"),
+        ("realvisxl-v3-turbo (SDXL)", "SDXL"),
+        ("sdnext-ref: PixArt-alpha--PixArt-XL-2-512x512", "PixArt"),
+        ("sdnext-ref: black-forest-labs--FLUX.2-dev", "FLUX.2"),
+        ("sdnext-ref: purplesmartai--pony-v7-base", "AuraFlow"),
+        ("dall-e (gallery_twin)", "DALL-E"),
+        ("mindalle", "mindalle"),
+        ("u-vit (ImageNet-256)", "u-vit"),
+    ],
+)
+def test_versions_and_fine_tunes_belong_to_the_family_of_their_model(name, family):
+    assert family_of(name) == family
+
+
+def test_families_seen_are_those_of_all_training_data(sources, parquet):
+    training = ["--train_data", f"{sources}+{parquet}", parquet, "--use_cpu"]
+    assert generators_of_fakes(training) == {"p", "q", "r", "s", "noise"}
+
+
 def test_more_folds_than_sources_and_a_name_of_both_classes_raise(sources):
     images = load_sources(sources, "train")
     with pytest.raises(ValueError, match="3 sources of real images cannot be left out in 4 folds"):
@@ -38,8 +74,9 @@ def test_scores_are_those_of_each_generator_against_all_reals_of_the_fold():
     names = np.asarray(["x", "x", "x", "y", "good", "good", "bad", "bad", "single"])
     probabilities = np.asarray([0.1, 0.2, 0.3, 0.6, 0.9, 0.8, 0.15, 0.25, 0.7])
     verdicts = np.asarray(["real" if p < 0.2 else "fake" if p > 0.7 else "uncertain" for p in probabilities])
-    result = score_fold(labels, names, probabilities, verdicts, pool_below=2, resamples=10)
+    result = score_fold(labels, names, probabilities, verdicts, {"bad"}, pool_below=2, resamples=10)
     assert set(result["generators"]) == {"good", "bad", "1 others"}
+    assert [result["generators"][name]["family_seen"] for name in ("good", "bad", "1 others")] == [False, True, False]
     good, bad = result["generators"]["good"], result["generators"]["bad"]
     assert good["auroc"]["value"] == 1 and bad["auroc"]["value"] == 3 / 8
     assert good["balanced_accuracy"]["value"] == (3 / 4 + 1) / 2 and bad["balanced_accuracy"]["value"] == 3 / 8
@@ -48,7 +85,16 @@ def test_scores_are_those_of_each_generator_against_all_reals_of_the_fold():
     x, y = result["collections"]["x"], result["collections"]["y"]
     assert x["above_0.5"]["value"] == 0 and x["called_real"]["value"] == pytest.approx(1 / 3)
     assert y["above_0.5"]["value"] == 1 and y["called_fake"]["value"] == 0
-    assert "| mean of the images | | 4 | 25.0 | 0.0 | 25.0 |" in format_tables([result])
+    tables = format_tables([result])
+    assert "| mean of the images | | 4 | 25.0 | 0.0 | 25.0 |" in tables
+    assert "| mean of the rows | | 3 | 100.0 |" in tables  # of good and 1 others
+    seen = tables[tables.index("of a family that training saw") :]
+    assert seen.index("| bad |") < seen.index("| photographs") and "| good |" not in seen
+    result = score_fold(labels, names, probabilities, verdicts, {"bad", "single"}, pool_below=3, resamples=10)
+    assert {name: row["family_seen"] for name, row in result["generators"].items()} == {
+        "1 others": False,
+        "2 others of families seen": True,
+    }
 
 
 def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources, tmp_path, capsys, monkeypatch):

@@ -3,6 +3,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -99,13 +100,20 @@ def test_streamed_training_data_have_nothing_that_is_held_out_in_any_worker(parq
     arguments = DataArguments(train_data=[group, other, group], streaming=True, validation_per_class=6)
     streams, validation = stream_images(arguments, None, 32, seed=0)
     held_out = {image["bytes"] for image in validation["image"]}
-    assert np.bincount(validation["group"]).tolist() == [12, len(held_out) - 12]  # nothing new in the third
+    assert np.bincount(validation["group"]).tolist() == [12, 12, 12]
     seen = []
     for stream in streams:
         for batch in DataLoader(stream, batch_size=4, num_workers=2, collate_fn=list):
             seen += [row["image"]["bytes"] for row in batch]
-    assert len(held_out) == len(validation) and not held_out & set(seen)
+    assert not held_out & set(seen)
     assert set(seen) | held_out == set(table["image"].to_pylist())
+
+
+@pytest.mark.parametrize("per_class", [24, 30])
+def test_streamed_training_data_that_would_all_be_held_out_raise(parquet, per_class):
+    arguments = DataArguments(train_data=[parquet], streaming=True, validation_per_class=per_class)
+    with pytest.raises(ValueError, match=f"cannot hold out {per_class} images of each class, where one has 24"):
+        stream_images(arguments, WaveFreqImageProcessor(), 32, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -300,8 +308,10 @@ def test_generators_left_out_and_copies_of_validation_images_are_in_no_group(par
         views=True,
     )
     views, validation = load_images(arguments, WaveFreqImageProcessor(), 32, seed=0)
-    # The second group holds the same images, so nothing new is held out of it.
-    assert len(views.groups) == 2 and validation["group"][:] == [0] * 16
+    # The second group holds the same images: they are held out of both, and each has as many of each class.
+    assert len(views.groups) == 2 and len(set(validation["sha1"])) == 16
+    pairs = Counter(zip(validation["group"], validation["label"], strict=True))
+    assert pairs == {(group, label): 8 for group in (0, 1) for label in (0, 1)}
     for group in views.groups:
         assert not set(group["sha1"]) & set(validation["sha1"])
         assert "noise again" not in group["generator"][:]

@@ -149,7 +149,7 @@ def test_a_group_without_a_class_is_refused(groups):
 
 def test_broken_images_are_passed_over_unless_there_are_no_others(tmp_path, caplog):
     good = encode(np.asarray(picture(0, (40, 40))))
-    rows = [(b"broken", "real", "a"), (good, "real", "a"), (good, "fake", "b")]
+    rows = [(b"broken", "real", "a"), (None, "real", "a"), (good, "real", "a"), (good, "fake", "b")]
     views = BalancedViews(
         [load_sources(write(tmp_path / "a.parquet", rows), "train")], WaveFreqImageProcessor(), 32, 9
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from datasets import (
@@ -119,9 +120,15 @@ def categories_of(source: str, dataset: Dataset) -> dict[str, str]:
     Args:
         source (`str`): The source; one that has no such column says nothing.
         dataset (`datasets.Dataset`): What [`load_sources`] made of it.
+
+    Raises:
+        ValueError: If the column does not hold strings.
     """
     if not source.endswith(".parquet") or "category" not in pq.read_schema(source).names:
         return {}
+    kind = pq.read_schema(source).field("category").type
+    if not pa.types.is_string(kind) and not pa.types.is_large_string(kind):
+        raise ValueError(f"{source}: its column category holds {kind}, expected names as strings")
     names = pq.read_table(source, columns=["category"])["category"].to_pylist()
     return {sha1: name for sha1, name in zip(dataset["sha1"], names, strict=True) if name}
 
@@ -163,7 +170,8 @@ def _open_source(source: str, split: str, revision: str | None, streaming: bool 
             raise ValueError(f"{source}: has the subfolders {', '.join(sorted(classes))}, expected real and fake only")
         # All files, whatever split their names may suggest.
         files = [str(path) for path in sorted(Path(source).rglob("*")) if path.is_file()]
-        return load_dataset("imagefolder", data_files=files, split="train", streaming=streaming)
+        # Without drop_labels=False the labels are dropped where there is only one.
+        return load_dataset("imagefolder", data_files=files, split="train", streaming=streaming, drop_labels=False)
     try:
         return load_dataset(source, split=split, revision=revision, streaming=streaming)
     except (FileNotFoundError, ConnectionError) as error:

@@ -4,7 +4,7 @@ python -m tellsign.training.leave_out DATA OUTPUT_DIR -- RECIPE.json --train_dat
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +21,7 @@ from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
 from tellsign.training import train_detector
 from tellsign.training.arguments import without_folders
 from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources
+from tellsign.training.generator_families import family_of
 from tellsign.training.metrics import bootstrap_intervals, classification_scores
 from tellsign.training.prediction import fake_probability, predict_logits, temperature_of
 
@@ -31,10 +32,12 @@ REAL, FAKE = range(len(LABELS))
 def assign_folds(images: Dataset, folds: int) -> dict[str, int]:
     """The fold in which each generator and photograph collection is left out.
 
-    Of each class, the largest comes first and goes to the fold that has the fewest images so far.
+    Generators of a family are left out together (see [`family_of`]). Of each class, the largest family or collection
+    comes first and goes to the fold that has the fewest images so far.
 
     Raises:
-        ValueError: If a class has fewer sources than there are folds, or a name stands for both classes.
+        ValueError: If a class has fewer families or collections than there are folds, or a name stands for both
+            classes.
     """
     labels, generators = np.asarray(images["label"]), np.asarray(images["generator"])
     both = set(generators[labels == REAL]) & set(generators[labels == FAKE])
@@ -42,13 +45,15 @@ def assign_folds(images: Dataset, folds: int) -> dict[str, int]:
         raise ValueError(f"{', '.join(sorted(both))}: has real and fake images, expected one class a name")
     assignment: dict[str, int] = {}
     for label, title in enumerate(LABELS):
-        names, counts = np.unique(generators[labels == label], return_counts=True)
-        if len(names) < folds:
-            raise ValueError(f"{len(names)} sources of {title} images cannot be left out in {folds} folds")
+        names, family_of_image = np.unique(generators[labels == label], return_inverse=True)
+        families = np.asarray([family_of(name) if label == FAKE else name for name in names])
+        members, counts = np.unique(families[family_of_image], return_counts=True)
+        if len(members) < folds:
+            raise ValueError(f"{len(members)} sources of {title} images cannot be left out in {folds} folds")
         filled = np.zeros(folds, int)
         for index in np.argsort(-counts, kind="stable"):
             fold = int(np.argmin(filled))
-            assignment[str(names[index])] = fold
+            assignment |= {str(name): fold for name in names[families == members[index]]}
             filled[fold] += counts[index]
     return assignment
 
@@ -58,6 +63,7 @@ def score_fold(
     generators: NDArray,
     probabilities: NDArray,
     verdicts: NDArray,
+    seen_families: Collection[str],
     pool_below: int,
     resamples: int,
 ) -> dict:
@@ -68,18 +74,25 @@ def score_fold(
         generators (`np.ndarray` of shape `(n,)`): Name of each image's generator or photograph collection.
         probabilities (`np.ndarray` of shape `(n,)`): Calibrated probability of fake.
         verdicts (`np.ndarray` of shape `(n,)`): What is said of each image: "real", "fake" or "uncertain".
-        pool_below (`int`): Generators with fewer images are scored together.
+        seen_families (`Collection[str]`): Families of which training saw other generators, or this one elsewhere.
+        pool_below (`int`): Generators with fewer images are scored together, those of seen families apart.
         resamples (`int`): Bootstrap resamples for the intervals.
 
     Returns:
-        For each generator its number of images, and value and interval of AUROC and balanced accuracy at probability
-        0.5 against all real images of the fold, of recall at 5% false positives, and the shares called fake and real;
-        for each collection the share of images above probability 0.5, and those called fake and real; all in [0, 1].
+        For each generator its number of images, whether training saw its family, value and interval of AUROC and of
+        balanced accuracy at probability 0.5 against all real images of the fold, of recall at 5% false positives, and
+        the shares called fake and real; for each collection the share of images above probability 0.5, and those
+        called fake and real; all in [0, 1].
     """
     real = np.flatnonzero(labels == REAL)
     names, counts = np.unique(generators[labels == FAKE], return_counts=True)
-    small = set(names[counts < pool_below])
-    pooled = np.asarray([f"{len(small)} others" if name in small else name for name in generators])
+    seen = {name: family_of(name) in seen_families for name in names}
+    small = [name for name in names[counts < pool_below] if not seen[name]]
+    small_seen = [name for name in names[counts < pool_below] if seen[name]]
+    pools = dict.fromkeys(small, f"{len(small)} others")
+    pools |= dict.fromkeys(small_seen, f"{len(small_seen)} others of families seen")
+    seen |= {pools[name]: seen[name] for name in pools}
+    pooled = np.asarray([pools.get(name, name) for name in generators])
 
     def compute(truth: NDArray, rows: NDArray) -> dict[str, float]:
         scores, fake_verdicts = probabilities[rows], verdicts[rows[truth == FAKE]]
@@ -97,7 +110,7 @@ def score_fold(
         fake = np.flatnonzero((labels == FAKE) & (pooled == name))
         truth, rows = np.repeat([REAL, FAKE], [len(real), len(fake)]), np.concatenate([real, fake])
         intervals = bootstrap_intervals(truth, rows, compute, resamples)
-        result["generators"][str(name)] = {"images": len(fake)} | {
+        result["generators"][str(name)] = {"images": len(fake), "family_seen": seen[name]} | {
             key: {"value": value, "interval": intervals[key]} for key, value in compute(truth, rows).items()
         }
     rng = np.random.default_rng(0)
@@ -116,15 +129,23 @@ def score_fold(
 
 
 def format_tables(folds: list[dict]) -> str:
-    """Markdown tables of all folds: generators by AUROC, then photograph collections by false positives."""
+    """Markdown tables of all folds: generators by AUROC, those of families that training saw apart, then collections
+    by false positives."""
 
     def cell(score: dict) -> str:
         low, high = score["interval"]
         return f"{100 * score['value']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
-    def table(kind: str, title: str, keys: list[str], order: str) -> list[str]:
-        rows = [(name, number, row) for number, fold in enumerate(folds) for name, row in fold[kind].items()]
-        rows.sort(key=lambda entry: entry[2][order]["value"])
+    def table(kind: str, title: str, keys: list[str], family_seen: bool = False) -> list[str]:
+        rows = [
+            (name, number, row)
+            for number, fold in enumerate(folds)
+            for name, row in fold[kind].items()
+            if row.get("family_seen", False) == family_seen
+        ]
+        if not rows:
+            return []
+        rows.sort(key=lambda entry: entry[2][keys[0]]["value"])
         counts = np.asarray([row["images"] for _, _, row in rows])
         lines = [f"| {title} | fold | images | " + " | ".join(f"{key}, %" for key in keys) + " |"]
         lines.append("|" + " --- |" * (3 + len(keys)))
@@ -134,13 +155,13 @@ def format_tables(folds: list[dict]) -> str:
         for mean, weights in (("mean of the rows", None), ("mean of the images", counts)):
             values = [100 * np.average([row[key]["value"] for _, _, row in rows], weights=weights) for key in keys]
             lines.append(f"| {mean} | | {counts.sum()} | " + " | ".join(f"{value:.1f}" for value in values) + " |")
-        return lines
+        return [*lines, ""]
 
     generator_keys = ["auroc", "balanced_accuracy", "recall_at_5_fpr", "called_fake", "called_real"]
-    generators = table("generators", "generator, left out", generator_keys, "auroc")
-    collection_keys = ["above_0.5", "called_fake", "called_real"]
-    collections = table("collections", "photographs, left out", collection_keys, "above_0.5")
-    return "\n".join([*generators, "", *collections])
+    lines = table("generators", "generator, its family left out", generator_keys)
+    lines += table("generators", "generator, of a family that training saw", generator_keys, family_seen=True)
+    lines += table("collections", "photographs, left out", ["above_0.5", "called_fake", "called_real"])
+    return "\n".join(lines)
 
 
 def plot(folds: list[dict]) -> Figure:
@@ -166,6 +187,14 @@ def plot(folds: list[dict]) -> Figure:
         axes.axvline(0.5 if key == "auroc" else values.mean(), color="0.5", linestyle="--")
         axes.grid(alpha=0.3)
     return figure
+
+
+def generators_of_fakes(training: list[str]) -> set[str]:
+    """Names of the generators in the training data of `train_detector` with these arguments."""
+    arguments = train_detector.parse_arguments([*training, "--output_dir", "unused"])[1]
+    sources = sorted({source for group in arguments.train_data for source in group.split("+")})
+    images = load_sources(sources, arguments.data_split, arguments.data_revision)
+    return set(np.asarray(images["generator"])[np.asarray(images["label"]) == FAKE].tolist())
 
 
 def refuse_start_that_saw(data: Sequence[str], training: list[str]) -> None:
@@ -209,6 +238,7 @@ def main(
         ValueError: If a folder is of a run with other arguments, or the runs start from what saw the data.
     """
     refuse_start_that_saw(data.split("+"), training)
+    fakes_seen = generators_of_fakes(training)
     images = drop_duplicates(load_sources(data.split("+"), "train"))
     assignment = assign_folds(images, folds)
     generators = np.asarray(images["generator"])
@@ -230,7 +260,8 @@ def main(
         verdicts = np.asarray([verdict_of_views(values.tolist(), thresholds_of(model)) for values in of_views])
         labels, names = np.asarray(unseen["label"])[rows], np.asarray(unseen["generator"])[rows]
         probabilities = np.asarray([values.mean() for values in of_views])
-        results.append(score_fold(labels, names, probabilities, verdicts, pool_below, resamples))
+        families = {family_of(name) for name in fakes_seen.difference(left_out)}
+        results.append(score_fold(labels, names, probabilities, verdicts, families, pool_below, resamples))
     name = "leave_out" if views == 1 else f"leave_out_views_{views}"
     (output_dir / f"{name}.json").write_text(json.dumps(results, indent=2) + "\n")
     plot(results).savefig(output_dir / f"{name}.png", dpi=100)

@@ -165,8 +165,8 @@ def load_images(
     if absent:
         raise ValueError(f"--leave_out: the data have no generator {', '.join(absent)}")
     groups = [drop_duplicates(leave_out(group, arguments.leave_out)) for group in groups]
-    held_out_of_each = [hold_out(group, arguments.validation_per_class)[1] for group in groups]
-    validation = drop_duplicates(_numbered(held_out_of_each))
+    # Images that several groups share stay in each, so that the classes keep their shares.
+    validation = _numbered([hold_out(group, arguments.validation_per_class)[1] for group in groups])
     held_out = np.asarray(validation["sha1"])
     groups = [group.select(np.flatnonzero(~np.isin(np.asarray(group["sha1"]), held_out))) for group in groups]
     train = drop_duplicates(concatenate_datasets(groups))
@@ -188,11 +188,16 @@ def stream_images(
         sources = [stream_source(source, arguments.data_split, arguments.data_revision) for source in group.split("+")]
         classes = classes_of(concatenate_datasets(sources))
         groups.append(classes)
-        held_out = []
+        held_out: list[dict] = []
         for images in classes:
-            rows = list(images.take(arguments.validation_per_class))
-            held_out += [row for row in rows if content_of(row["image"]) not in contents]
-            contents |= {content_of(row["image"]) for row in rows}
+            rows = list(images.take(arguments.validation_per_class + 1))
+            if len(rows) <= arguments.validation_per_class:
+                raise ValueError(
+                    f"{group}: cannot hold out {arguments.validation_per_class} images of each class, where one has "
+                    f"{len(rows)}"
+                )
+            held_out += rows[:-1]
+        contents |= {content_of(row["image"]) for row in held_out}
         features = classes[0].features
         columns = {name: [row[name] for row in held_out] for name in features}
         validation.append(Dataset.from_dict(columns, features=features))

@@ -181,7 +181,14 @@ def train(
         snapshots (`int`): How often to yield: after the last step, half as many, a quarter, and so on.
         reconstruction_weight (`float`, *optional*, defaults to 20.0):
             Weight of an autoencoder's mean absolute error, relative to the score of the discriminator.
+
+    Raises:
+        ValueError: If there are fewer images than in a step.
     """
+    if len(images) < batch_size:
+        raise ValueError(
+            f"{len(images)} real images are too few for steps of {batch_size}: give more, or --batch-size"
+        )
     loader = DataLoader(images, batch_size, shuffle=True, drop_last=True, collate_fn=whole_batch)
     generator = (Generator if kind is Kind.GAN else Autoencoder)(design)
     discriminator = Discriminator(design.width)

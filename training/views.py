@@ -170,7 +170,7 @@ class BalancedViews(torch.utils.data.Dataset):
         for _ in range(100):
             group, label, row = self.choose(rng)
             entry = self.groups[group][row]["image"]
-            name = entry["path"] or f"row {row} of group {group}"
+            name = (entry or {}).get("path") or f"row {row} of group {group}"
             try:
                 image = _load(content_of(entry) or b"", name, self.image_size)
                 return random_view(image, self.image_size, rng), label
@@ -239,7 +239,7 @@ def stream_views(
         kept: dict[str, list] = {"pixel_values": [], "labels": []}
         for index, entry, label in zip(indices, rows["image"], rows["label"], strict=True):
             try:
-                name = entry["path"] or f"image {index} of the stream"
+                name = (entry or {}).get("path") or f"image {index} of the stream"
                 image = _load(content_of(entry) or b"", name, image_size)
             except ValueError as error:
                 logger.warning_once(f"Left out: {error}")
