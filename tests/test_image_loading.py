@@ -1,4 +1,5 @@
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -34,9 +35,9 @@ def test_exif_orientation_is_applied(orientation):
 
 
 def test_exif_tags_of_a_wrong_type_do_not_matter():
-    exif = Image.Exif()
-    exif[0x0112] = 6  # rotate by 90 degrees clockwise to show
-    exif[0x011A] = "a resolution that is no number"
+    tags = [struct.pack("<HHII", 0x0112, 3, 1, 6)]  # rotate by 90 degrees clockwise to show
+    tags.append(struct.pack("<HHI4s", 0x011A, 2, 4, b"abc"))  # a resolution in letters
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(tags) + bytes(4)
     content = encode(PIXELS, exif=exif)
     stored = Image.open(io.BytesIO(content))
     with pytest.raises(TypeError):
