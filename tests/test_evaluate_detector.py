@@ -5,7 +5,7 @@ import pytest
 import typer
 from datasets import Dataset
 from sklearn.metrics import roc_auc_score
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification, ViTConfig
 from typer.testing import CliRunner
 
 from tellsign import WaveFreqImageProcessor
@@ -42,6 +42,29 @@ def test_scores_are_those_of_the_model_on_the_data(run, checkpoint, parquet):
     )
     assert (result["real"], result["fake"]) == (24, 24)
     assert f"{100 * result['scores']['auroc']:.2f} [" in table
+
+
+def test_calibration_and_verdicts_are_those_of_the_configuration(checkpoint, parquet, synthetic_rows, tmp_path):
+    model = AutoModelForImageClassification.from_pretrained(checkpoint)
+    image_processor = AutoImageProcessor.from_pretrained(checkpoint)
+    images = DecodedImages(load_sources(parquet, "train"), image_processor)
+    logits, labels = predict_logits(model, images), images.labels.numpy()
+    probabilities = fake_probability(logits, 2.0)
+    low, high = np.quantile(probabilities, [0.21, 0.59])
+    model.config.temperature, model.config.verdict_thresholds = 2.0, [float(low), float(high)]
+    for part in (model, image_processor):
+        part.save_pretrained(tmp_path / "model")
+    fakes = {"image": synthetic_rows["image"][1:14:2], "label": ["fake"] * 7, "generator": ["gan"] * 7}
+    Dataset.from_dict(fakes).to_parquet(tmp_path / "fakes.parquet")
+    main([str(tmp_path / "model")], [parquet], other_fakes=[str(tmp_path / "fakes.parquet")], output_dir=tmp_path)
+    everything, gan = json.loads((tmp_path / "model" / "evaluation.json").read_text())["results"]
+    scores = everything["scores"]
+    assert scores["brier"] == pytest.approx(np.mean((probabilities - labels) ** 2))
+    assert scores["brier_before_calibration"] == pytest.approx(np.mean((fake_probability(logits, 1.0) - labels) ** 2))
+    assert scores["answered"] == pytest.approx(np.mean((probabilities < low) | (probabilities > high)))
+    assert scores["real_called_fake"] == pytest.approx(np.mean(probabilities[labels == 0] > high))
+    both = np.concatenate([probabilities[labels == 0], probabilities[labels == 1][:7]])
+    assert gan["scores"]["auroc"] == pytest.approx(roc_auc_score([0] * 24 + [1] * 7, both))
 
 
 def test_images_that_occur_in_the_training_data_are_scored_apart(run, synthetic_rows, tmp_path):
@@ -126,3 +149,9 @@ def test_unsuitable_test_data_raise_naming_them(run, synthetic_rows, tmp_path, p
         main(models=["a"], data=[str(tmp_path / "f.parquet")])
     with pytest.raises(ValueError, match="must have different names"):
         main(models=["a/x", "b/x"], data=[parquet])
+
+
+def test_models_of_other_kinds_are_refused_for_attacks_before_anything_is_scored(checkpoint, parquet, tmp_path):
+    ViTConfig().save_pretrained(tmp_path / "vit")
+    with pytest.raises(ValueError, match="vit: is a model of type vit; --corruptions and --attack are for WaveFreq"):
+        main([str(checkpoint)], [parquet], output_dir=tmp_path, attack=True, transfer_from=str(tmp_path / "vit"))

@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from tellsign.training import robustness
-from tellsign.training.robustness import class_scores, draw_balanced, evaluate_attacks
+from tellsign.training.corruptions import corrupt, jpeg
+from tellsign.training.robustness import class_scores, draw_balanced, evaluate_attacks, evaluate_corruptions
 
 
 def test_drawn_images_are_balanced_and_at_most_those_of_the_smaller_class():
@@ -29,6 +32,30 @@ def test_intervals_hold_the_value_and_shrink_with_the_number_of_images():
         assert low < scores["value"] < high
         widths.append(high - low)
     assert widths[1] < widths[0] / 5
+
+
+def test_each_corruption_and_severity_is_scored_on_images_that_have_it(monkeypatch):
+    class Recorder(SimpleNamespace):
+        def to(self, device):
+            return self
+
+        def predict(self, pixels):
+            scored.append(pixels.numpy())
+            return (pixels.amax((1, 2, 3)) > 0.5).numpy().astype(int)
+
+    monkeypatch.setattr(robustness, "PixelClassifier", lambda *arguments: Recorder())
+    scored: list[np.ndarray] = []
+    images = np.random.default_rng(0).integers(0, 100, (4, 3, 32, 32), dtype=np.uint8)
+    results = evaluate_corruptions(SimpleNamespace(device="cpu"), None, images, np.arange(4) % 2)
+    pictures = images.transpose(0, 2, 3, 1)
+    expected = [list(pictures)] + [[jpeg(picture, quality) for picture in pictures] for quality in (75, 50, 30)]
+    for name in list(results)[2:]:
+        for severity in range(1, 6):
+            rng = np.random.default_rng(severity)
+            expected.append([corrupt(picture, name, severity, rng) for picture in pictures])
+    np.testing.assert_allclose(np.stack(scored), np.asarray(expected).transpose(0, 1, 4, 2, 3) / 255, atol=1e-6)
+    assert len(results) == 8 and results["none"][""]["balanced_accuracy"]["value"] == 0.5
+    assert results["none"][""]["accuracy_real"]["value"] == 1
 
 
 @pytest.mark.parametrize(

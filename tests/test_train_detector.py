@@ -169,6 +169,34 @@ def test_a_run_killed_after_its_last_step_ends_with_the_weights_of_one_that_was_
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_a_run_with_other_data_is_not_resumed(parquet, tmp_path):
+    run = options(parquet, tmp_path)
+    assert run_until_killed("train_detector", run) == -signal.SIGKILL
+    with pytest.raises(ValueError, match="holds a run that was begun with other adversarial_epsilon, shift"):
+        main([*run, "--shift", "0", "--adversarial_epsilon", "4"])
+
+
+@pytest.mark.parametrize("change", [{"flip": False}, {"shift": 0}, {"adversarial_epsilon": 4}], ids=str)
+def test_training_sees_images_that_are_mirrored_shifted_and_adversarial(parquet, tmp_path, change):
+    once = {"max_steps": 1, "save_strategy": "no"}
+    main(options(parquet, tmp_path / "a", **once))
+    main(options(parquet, tmp_path / "b", **once | change))
+    one, other = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert any(not torch.equal(one[name], other[name]) for name in one if name.endswith("convolution.weight"))
+
+
+def test_each_epoch_has_views_of_its_own(parquet, tmp_path, monkeypatch):
+    drawn, epochs = train_detector.BalancedViews.__getitems__, []
+
+    def spy(views, indices):
+        epochs.append(views.epoch)
+        return drawn(views, indices)
+
+    monkeypatch.setattr(train_detector.BalancedViews, "__getitems__", spy)
+    main(options(parquet, tmp_path, views=True, max_steps=8, save_strategy="no"))  # 4 steps are an epoch
+    assert epochs[:8] == 4 * [0] + 4 * [1]
+
+
 def test_a_run_resumes_from_a_checkpoint_of_another_folder(parquet, tmp_path):
     main(options(parquet, tmp_path / "whole"))
     main(options(parquet, tmp_path / "other", resume_from_checkpoint=tmp_path / "whole" / "checkpoint-4"))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from tellsign import WaveFreqConfig
 from tellsign.modeling.verdicts import thresholds_of
@@ -180,6 +180,14 @@ def main(
     titles = [Path(name).name for name in models]
     if len(set(titles)) < len(titles):
         raise ValueError(f"the models are called {', '.join(titles)}: their folders must have different names")
+    if corruptions or attack:
+        for name in [*models, *([transfer_from] if transfer_from else [])]:
+            kind = AutoConfig.from_pretrained(name).model_type
+            if kind != WaveFreqConfig.model_type:
+                raise ValueError(
+                    f"{name}: is a model of type {kind}; --corruptions and --attack are for WaveFreq, whose input are "
+                    "the pixels as they are"
+                )
     test = load_sources(data, split)
     for label, name in enumerate(LABELS):
         if label not in test["label"]:
@@ -246,6 +254,8 @@ def main(
         evaluations.append(evaluation)
         folder = output_dir / title
         folder.mkdir(parents=True, exist_ok=True)
+        # Before what takes long, and again after it.
+        (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
         if corruptions or attack:
             candidates = np.flatnonzero(untouched) if seen else np.arange(len(labels))
             rows = candidates[draw_balanced(labels[candidates], robustness_images)]
@@ -263,7 +273,7 @@ def main(
                 f"{title}, {len(rows):,} images",
             )
             figure.savefig(folder / "robustness.png", dpi=100)
-        (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
+            (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
         figure = plot(labels, fake_probability(logits, temperature), f"{title}, {len(labels):,} images")
         figure.savefig(folder / "evaluation.png", dpi=100)
         typer.echo(f"{folder}/evaluation.json, {folder}/evaluation.png", err=True)

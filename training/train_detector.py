@@ -285,11 +285,27 @@ def recipe(model_args: ModelArguments, data_args: DataArguments, training_args: 
     )
 
 
+def refuse_other_run(folder: Path, made_with: dict[str, Any], names: set[str]) -> None:
+    """Raises a `ValueError` if the run in a folder was begun with other values of these fields of its recipe."""
+    path = folder / "training.json"
+    begun_with = json.loads(path.read_text()) if path.exists() else {}
+    if changed := sorted(name for name in names & set(begun_with) if begun_with[name] != made_with[name]):
+        raise ValueError(
+            f"{folder}: holds a run that was begun with other {', '.join(changed)}: give the same, or another "
+            "--output_dir"
+        )
+
+
 def main(arguments: list[str] | None = None) -> None:
     model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     training_args.remove_unused_columns = False  # the batches come ready
     training_args.hub_strategy = HubStrategy.END  # checkpoints do not have the averaged weights, which ship
     set_seed(training_args.seed)
+    output_dir, made_with = Path(str(training_args.output_dir)), recipe(model_args, data_args, training_args)
+    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(output_dir))
+    if checkpoint:
+        # The start's share counts when training has ended.
+        refuse_other_run(output_dir, made_with, {*asdict(model_args), *asdict(data_args)} - {"start_weight"})
 
     model, image_processor = create_model(model_args)
     model.config.temperature = 1.0
@@ -300,7 +316,6 @@ def main(arguments: list[str] | None = None) -> None:
         load = stream_images if data_args.streaming else load_images
         train_images, validation = load(data_args, image_processor, image_size, training_args.seed)
     validation_images = DecodedImages(validation, image_processor, image_size)
-    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(training_args.output_dir))
     augmentation = Augmentation(data_args.flip, data_args.shift, data_args.cutout)
     adversary = None
     if data_args.adversarial_epsilon:
@@ -319,6 +334,9 @@ def main(arguments: list[str] | None = None) -> None:
         compute_metrics=compute_metrics,
         callbacks=[WeightAveraging(model_args.ema_decay, checkpoint), EpochCallback()],
     )
+    if trainer.is_world_process_zero():
+        output_dir.mkdir(parents=True, exist_ok=True)
+        (output_dir / "training.json").write_text(json.dumps(made_with, indent=2) + "\n")
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
@@ -341,9 +359,6 @@ def main(arguments: list[str] | None = None) -> None:
     scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.log_metrics("eval", scores)
     trainer.save_state()
-    if trainer.is_world_process_zero():
-        path = Path(str(training_args.output_dir)) / "training.json"
-        path.write_text(json.dumps(recipe(model_args, data_args, training_args), indent=2) + "\n")
     trainer.save_model()
     trainer.create_model_card()
     trainer.save_metrics("eval", scores)  # last: by them leave_out knows that a run is complete
