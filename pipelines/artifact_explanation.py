@@ -225,13 +225,13 @@ class ArtifactExplanationPipeline(Pipeline):
             "threshold": threshold,
             "top_k": top_k,
             "candidate_labels": candidate_labels,
+            "return_heatmap": return_heatmap,
         }
         forward_params = {name: value for name, value in given.items() if value is not None}
         preprocess_params = {
             name: value for name, value in {"views": views, "strict": strict}.items() if value is not None
         }
-        postprocess_params = {} if return_heatmap is None else {"return_heatmap": return_heatmap}
-        return preprocess_params, forward_params, postprocess_params
+        return preprocess_params, forward_params, {}
 
     def __call__(self, inputs: Any, **kwargs) -> Any:  # type: ignore[override]
         r"""
@@ -324,16 +324,9 @@ class ArtifactExplanationPipeline(Pipeline):
         return answer | {"width": image.width, "height": image.height, "artifacts": []}
 
     def postprocess(  # type: ignore[override]
-        self, model_outputs: dict[str, Any], return_heatmap: bool = False
+        self, model_outputs: dict[str, Any]
     ) -> ImageExplanation | FailedImage:
-        answer = model_outputs["answer"]
-        if "error" in answer:
-            return answer
-        fields = ["label", "score", "box", "explanation", *(["heatmap"] if return_heatmap else [])]
-        artifacts = [
-            {field: artifact[field] for field in fields if field in artifact} for artifact in answer["artifacts"]
-        ]
-        return answer | {"artifacts": artifacts}
+        return model_outputs["answer"]
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
         """Saves the detector into a folder, the tagger into its `tagger/` and the explainer into its `explainer/`.

@@ -1,11 +1,15 @@
 """From an artifact's scores in patches to its place in the pixels of the image."""
 
+import math
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy.ndimage import label as label_components
+
+
+MOST_PIXELS = 512
 
 
 class Box(TypedDict):
@@ -74,9 +78,29 @@ def box_of(heat: NDArray[np.floating], threshold: float = 0.5) -> Box:
     }
 
 
+def box_in(patch_scores: ArrayLike, height: int, width: int, threshold: float = 0.5) -> Box:
+    """The box, in an image of any size, around the largest part of its [`heat_map`], see [`box_of`].
+
+    Of an image of more than `MOST_PIXELS` a side it is found in a smaller map, and holds all that the map's pixels do.
+
+    Args:
+        patch_scores, height, width: As for [`heat_map`].
+        threshold: As for [`box_of`].
+    """
+    shrink = max(1.0, max(height, width) / MOST_PIXELS)
+    rows, columns = math.ceil(height / shrink), math.ceil(width / shrink)
+    box = box_of(heat_map(patch_scores, rows, columns), threshold)
+    return {
+        "xmin": box["xmin"] * width // columns,
+        "ymin": box["ymin"] * height // rows,
+        "xmax": -(-box["xmax"] * width // columns),
+        "ymax": -(-box["ymax"] * height // rows),
+    }
+
+
 def whole_image(height: int, width: int) -> Box:
     """The box of an artifact that is a matter of the whole image."""
     return {"xmin": 0, "ymin": 0, "xmax": width, "ymax": height}
 
 
-__all__ = ["Box", "box_of", "heat_map", "whole_image"]
+__all__ = ["Box", "box_in", "box_of", "heat_map", "whole_image"]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypedDict, get_args
+from typing import Literal, NotRequired, TypedDict, get_args
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedModel, ProcessorMixin
 
-from .localization import Box, box_of, heat_map, whole_image
+from .localization import Box, box_in, heat_map, whole_image
 
 
 Mode = Literal["calibrated", "softmax", "independent"]
@@ -60,14 +60,14 @@ CLIP's similarities; the six names that it never found are not published."""
 class TaggedArtifact(TypedDict):
     """An artifact in an image.
 
-    `score` is its probability in [0, 1]; `box` is in pixels of the image; `heatmap`, float32 of shape
+    `score` is its probability in [0, 1]; `box` is in pixels of the image; `heatmap`, if asked for, float32 of shape
     `(height, width)` in [0, 1], is how strongly each pixel shows it.
     """
 
     label: str
     score: float
     box: Box
-    heatmap: NDArray[np.float32]
+    heatmap: NotRequired[NDArray[np.float32]]
 
 
 class ArtifactTagger:
@@ -161,6 +161,7 @@ class ArtifactTagger:
         threshold: float | None = None,
         top_k: int | None = None,
         candidate_labels: Sequence[str] | None = None,
+        return_heatmap: bool = False,
     ) -> list[list[TaggedArtifact]]:
         """Names the artifacts of each image.
 
@@ -169,6 +170,7 @@ class ArtifactTagger:
             threshold (`float`, *optional*): Least score in [0, 1] of what is named, instead of the mode's.
             top_k (`int`, *optional*): Largest number of artifacts of an image.
             candidate_labels (`list[str]`, *optional*): Names to choose from, instead of the tagger's.
+            return_heatmap (`bool`, *optional*, defaults to `False`): Whether each artifact comes with its `heatmap`.
 
         Returns:
             For each image its artifacts, the likeliest first; none if nothing was found. Of an ArtifactSiglip in the
@@ -196,16 +198,16 @@ class ArtifactTagger:
             for index in np.argsort(-image_scores, kind="stable"):
                 if not image_chosen[index] or len(artifacts) == top_k:
                     continue
-                heat = heat_map(image_maps[index], image.height, image.width)
+                size = (image.height, image.width)
                 is_global = labels[index] in global_artifacts
-                artifacts.append(
-                    {
-                        "label": labels[index],
-                        "score": float(image_scores[index]),
-                        "box": whole_image(image.height, image.width) if is_global else box_of(heat, box_threshold),
-                        "heatmap": heat,
-                    }
-                )
+                artifact: TaggedArtifact = {
+                    "label": labels[index],
+                    "score": float(image_scores[index]),
+                    "box": whole_image(*size) if is_global else box_in(image_maps[index], *size, box_threshold),
+                }
+                if return_heatmap:
+                    artifact["heatmap"] = heat_map(image_maps[index], *size)
+                artifacts.append(artifact)
             answers.append(artifacts)
         return answers
 

@@ -158,7 +158,7 @@ def test_views_that_contradict_each_other_leave_the_verdict_uncertain(explain, d
 
 def test_the_artifacts_are_those_of_the_tagger(explain, tagger, images):
     for image, answer in zip(images, explain(images, explain="always", return_heatmap=True), strict=True):
-        (found,) = tagger([image])
+        (found,) = tagger([image], return_heatmap=True)
         assert len(found) == len(answer["artifacts"])
         for expected, artifact in zip(found, answer["artifacts"], strict=True):
             assert np.allclose(artifact.pop("heatmap"), expected.pop("heatmap"), atol=1e-5)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tellsign.pipelines.localization import box_of, heat_map, whole_image
+from tellsign.pipelines.localization import box_in, box_of, heat_map, whole_image
 
 
 # Independent references in NumPy, written from the definitions.
@@ -96,6 +96,20 @@ def test_box_equals_flooding_on_random_maps(threshold):
         rows, columns = zip(*part, strict=True)
         expected = {"xmin": min(columns), "ymin": min(rows), "xmax": max(columns) + 1, "ymax": max(rows) + 1}
         assert box_of(heat, threshold) == expected
+
+
+@pytest.mark.parametrize("size", [(1, 1), (31, 33), (512, 512), (200, 512)])
+def test_box_in_an_image_of_up_to_512_pixels_is_that_of_its_heat_map(size):
+    scores = np.random.default_rng(0).random((8, 8))
+    assert box_in(scores, *size, 0.3) == box_of(heat_map(scores, *size), 0.3)
+
+
+@pytest.mark.parametrize("size", [(513, 7), (1111, 2000), (4000, 3000)])
+def test_box_in_a_larger_image_is_that_of_its_heat_map_to_a_pixel_of_the_smaller_map(size):
+    scores = np.random.default_rng(0).random((8, 8))
+    box, expected = box_in(scores, *size, 0.7), box_of(heat_map(scores, *size), 0.7)
+    assert all(abs(box[side] - expected[side]) <= 1 + max(size) / 512 for side in expected)
+    assert box["xmax"] <= size[1] and box["ymax"] <= size[0]
 
 
 def test_box_is_of_plain_integers():

@@ -116,7 +116,7 @@ def test_threshold_and_number_and_names_can_be_given(artifact_siglip, images):
 @pytest.mark.parametrize("kind", ["artifact_siglip", "clip", "siglip"])
 def test_places_are_in_the_pixels_of_each_image(kind, images, request):
     tagger = request.getfixturevalue(kind)
-    for image, answer in zip(images, tagger(images, threshold=0.0), strict=True):
+    for image, answer in zip(images, tagger(images, threshold=0.0, return_heatmap=True), strict=True):
         for artifact in answer:
             heat, box = artifact["heatmap"], artifact["box"]
             assert heat.shape == (image.height, image.width) and heat.dtype == np.float32
@@ -163,7 +163,8 @@ def test_round_trip_through_a_saved_folder_keeps_every_answer(kind, images, requ
     tagger.save_pretrained(tmp_path / "sub")
     loaded = ArtifactTagger.from_pretrained(tmp_path, subfolder="sub", local_files_only=True)
     assert loaded.mode == tagger.mode and loaded.model.dtype == torch.float32
-    for ours, theirs in zip(tagger(images, threshold=0.0), loaded(images, threshold=0.0), strict=True):
+    everything = {"threshold": 0.0, "return_heatmap": True}
+    for ours, theirs in zip(tagger(images, **everything), loaded(images, **everything), strict=True):
         assert scores_of(ours) == scores_of(theirs)
         for first, second in zip(ours, theirs, strict=True):
             assert np.array_equal(first["heatmap"], second["heatmap"])
@@ -206,7 +207,7 @@ def test_artifact_siglip_takes_any_names_in_the_modes_that_compare_texts(artifac
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
 def test_the_place_of_a_text_is_where_patches_alone_resemble_it_most(kind, images, request):
     tagger = request.getfixturevalue(kind)
-    (answer,) = tagger(images[:1], threshold=0.0, candidate_labels=["noise"])
+    (answer,) = tagger(images[:1], threshold=0.0, candidate_labels=["noise"], return_heatmap=True)
     model, image = tagger.model, images[0]
     pixel_values = tagger.processor.image_processor(image, return_tensors="pt")["pixel_values"]
     similarities = []
@@ -228,7 +229,7 @@ def test_the_place_of_a_text_for_an_artifact_siglip_is_also_where_the_details_re
     tagger = ArtifactTagger(make_tagger_model(), make_processor(), candidate_labels=["noise"], mode="independent")
     model = tagger.model
     torch.nn.init.normal_(model.detail_network.projection.weight, std=10)  # beside which the vision tower vanishes
-    (answer,) = tagger(images[:1], threshold=0.0)
+    (answer,) = tagger(images[:1], threshold=0.0, return_heatmap=True)
     pixel_values = tagger.processor.image_processor(images[0], return_tensors="pt")["pixel_values"]
     with torch.no_grad():
         embeds = model.detail_network.projection(model.detail_network(pixel_values))[0]

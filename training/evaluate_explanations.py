@@ -89,7 +89,7 @@ def answer(tagger: ArtifactTagger, rows: Sequence[dict], names: Sequence[str], b
         images = [Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB") for row in batch]
         named = tagger(images, candidate_labels=names)
         with switched_on(tagger, names):
-            scored = tagger(images, candidate_labels=names, threshold=0.0)
+            scored = tagger(images, candidate_labels=names, threshold=0.0, return_heatmap=True)
         for number, (row, chosen, everything) in enumerate(zip(batch, named, scored, strict=True), start):
             for artifact in chosen:
                 answers.chosen[number, index_of[artifact["label"]]] = True
@@ -280,6 +280,7 @@ def main(
     """
     device = torch.accelerator.current_accelerator()
     tagger = ArtifactTagger.from_pretrained(model, device=device)
+    explain_with = None if explainer is None else ArtifactExplainer.from_pretrained(explainer, device=device)
     names = plantable()
     dataset = real_images(data, train_data, split, seed)
     count = min(images, len(dataset) // 2)
@@ -322,13 +323,13 @@ def main(
         "intervals": intervals,
         "artifacts": class_scores(answers, trained, names, on),
     }
-    if explainer is not None:
+    if explain_with is not None:
         categories: dict[str, str] = {}
         for source in data:
             categories |= categories_of(source, load_sources(source, split))
-        evaluation["explainer"] = Path(explainer).name
+        evaluation["explainer"] = Path(str(explainer)).name
         evaluation["explanations"] = explain(
-            ArtifactExplainer.from_pretrained(explainer, device=device),
+            explain_with,
             tagger,
             planted[0][:explained_images],
             categories,
