@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, ModelCard, SpaceCard
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, SpaceCard
 from transformers import Pipeline
 from transformers.utils import logging
 
@@ -31,7 +31,7 @@ PATTERNS = (
     "model*.safetensors.index.json",
     "adapter_model*.safetensors",
     "tokenizer.json",
-    "tokenizer.model",
+    "*.model",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.*",
@@ -85,9 +85,9 @@ def push(
         [`~huggingface_hub.CommitInfo`]. Where nothing has changed, that of the last commit.
 
     Raises:
-        ValueError: If the folder has no model, its weights are not in safetensors files, it has an adapter for a model
-            in a folder of this machine, or the repository was to be private and there is a public one. Nothing is sent
-            then.
+        ValueError: If the folder has no detector, its weights are not in safetensors files, it has an adapter for a
+            model in a folder of this machine, or the repository was to be private and there is a public one. Nothing
+            is sent then.
         huggingface_hub.errors.HfHubHTTPError:
             If the Hub refuses. The files of the repository are then as they were, since all come in one commit.
     """
@@ -126,7 +126,7 @@ def exported_files(
         the repository.
 
     Raises:
-        ValueError: If the folder has no model, its weights are not in safetensors files, or it has an adapter for a
+        ValueError: If the folder has no detector, its weights are not in safetensors files, or it has an adapter for a
             model in a folder of this machine.
     """
     files: dict[str, bytes | Path] = {}
@@ -149,6 +149,11 @@ def exported_files(
         if "config.json" not in files:
             raise ValueError(f"{folder}: has no config.json, expected the folder of a saved model")
         config = _read_json(folder / "config.json")
+        if not any(name.endswith("ForImageClassification") for name in config.get("architectures") or ()):
+            raise ValueError(
+                f"{folder}: is no detector; a tagger belongs in the folder tagger/ of a detector, an explainer in its "
+                "explainer/"
+            )
         if self_contained is None:
             self_contained = "custom_pipelines" in config
         config = _without_code(config)
@@ -278,11 +283,19 @@ def _commit(
     )
     if keeps_card:
         logger.warning(f"{repo_id} keeps the README.md that it has; overwrite_card=True replaces it")
-    operations = [
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
         CommitOperationAdd(path_in_repo=path, path_or_fileobj=content)
         for path, content in files.items()
         if path != "README.md" or not keeps_card
     ]
+    if repo_type == "model" and not is_new:
+        # A part replaces the one that is there: an adapter left beside a new explainer would be loaded in its place.
+        sent = {path.split("/")[0] for path in files} & set(PARTS[1:])
+        operations += [
+            CommitOperationDelete(path_in_repo=path)
+            for path in api.list_repo_files(repo_id, revision=revision)
+            if path.split("/")[0] in sent and path not in files
+        ]
     return api.create_commit(
         repo_id,
         operations,

@@ -125,7 +125,11 @@ def model_card(
         verdict_table=score_table(sets, VERDICT_SCORES),
         generator_table=generator_table(generators),
         robustness=robustness,
-        corruption_tables=grids(robustness.get("corruptions", {}), "balanced_accuracy"),
+        corruption_tables=[
+            table
+            for key in ("balanced_accuracy", "worst_class_accuracy")
+            for table in grids(robustness.get("corruptions", {}), key)
+        ],
         attack_tables=grids(robustness.get("attacks", {}).get("scores", {}), "worst_class_accuracy"),
         leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
         thresholds=[f"{low:.1%}", f"{high:.1%}"],

@@ -15,6 +15,7 @@ from transformers.utils import logging
 from tellsign import DEFAULT_MODEL, annotate, load_image
 from tellsign.hub_cards.export import build_space, push_space
 from tellsign.hub_cards.export import push as push_model
+from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
 
 
 # Local variables in a traceback would show the access token.
@@ -69,7 +70,12 @@ def explain(
     files = _files(images)
     try:
         explain_image = pipeline(  # type: ignore[call-overload]
-            "artifact-explanation", model=model, explainer=explainer, explain=explain
+            "artifact-explanation",
+            model=model,
+            explainer=explainer,
+            explain=explain,
+            # Otherwise a repository that brings its code along would have it run.
+            pipeline_class=ArtifactExplanationPipeline,
         )
     except (ImportError, OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error

@@ -193,6 +193,26 @@ def test_a_name_without_a_user_goes_to_the_owner_of_the_token(client, hub, folde
     assert hub.repos["models", "anna/mine"].private
 
 
+def test_a_part_replaces_the_one_on_the_hub_and_the_other_part_stays(client, hub, folder, tmp_path):
+    explainer = shutil.copytree(folder, tmp_path / "detector") / "explainer"
+    explainer.mkdir()
+    (tmp_path / "detector" / "tagger" / "spiece.model").write_bytes(b"a SigLIP's vocabulary")
+    (explainer / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/base"}')
+    push(tmp_path / "detector", "anna/parts")
+    (explainer / "adapter_config.json").rename(explainer / "config.json")
+    shutil.rmtree(tmp_path / "detector" / "tagger")
+    push(tmp_path / "detector", "anna/parts")
+    files = hub.repos["models", "anna/parts"].files()
+    assert "explainer/config.json" in files and "explainer/adapter_config.json" not in files
+    assert {"tagger/model.safetensors", "tagger/spiece.model"} <= set(files)
+
+
+def test_a_tagger_is_not_pushed_as_a_detector(client, hub, folder):
+    with pytest.raises(ValueError, match="tagger: is no detector; a tagger belongs in the folder tagger/"):
+        push(folder / "tagger", "anna/tagger")
+    assert ("models", "anna/tagger") not in hub.repos
+
+
 def test_a_card_on_the_hub_is_kept_unless_asked_otherwise(client, hub, folder, caplog):
     client.create_repo("anna/edited")
     client.upload_file(repo_id="anna/edited", path_in_repo="README.md", path_or_fileobj=b"My own words.\n")

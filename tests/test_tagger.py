@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import sentencepiece
 import torch
 from PIL import Image
 from transformers import (
@@ -11,6 +12,7 @@ from transformers import (
     SiglipImageProcessor,
     SiglipModel,
     SiglipProcessor,
+    SiglipTokenizer,
     ViTConfig,
     ViTModel,
 )
@@ -57,8 +59,21 @@ def clip() -> ArtifactTagger:
 
 
 @pytest.fixture
-def siglip() -> ArtifactTagger:
-    tokenizer = train_tokenizer(["a photo with noise"], vocab_size=300)
+def siglip(tmp_path) -> ArtifactTagger:
+    vocabulary = tmp_path / "spiece.model"  # as the checkpoints on the Hub have it
+    with vocabulary.open("wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(["a photo with noise"] * 10),
+            model_writer=file,
+            vocab_size=20,
+            hard_vocab_limit=False,
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=-1,
+            minloglevel=2,
+        )
+    tokenizer = SiglipTokenizer(str(vocabulary))
     config = SiglipConfig(
         vision_config=TINY_TOWER | {"image_size": 32, "patch_size": 8},
         text_config=TINY_TOWER | {"vocab_size": len(tokenizer), "projection_size": 16},

@@ -2,6 +2,8 @@ import io
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +17,12 @@ from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, Trainin
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.training import planted_pool, tagger_calibration, train_tagger
 from tellsign.training.data import load_sources
 from tellsign.training.optimizer import muon_with_adamw
 from tellsign.training.planted_pool import BOX_SIDES, NONE_SHOWN, NOTHING, UNKNOWN, PlantedBatches, cached, plant_pool
 from tellsign.training.planting import plantable, planted_images
-from tellsign.training.tagger_calibration import fit_object_threshold
+from tellsign.training.tagger_calibration import calibrate, calibrate_places, fit_object_threshold
 from tellsign.training.tagger_initialization import initialize_vision_tower
 from tellsign.training.train_tagger import main, parse_arguments, spellings, train_tokenizer
 from tests.conftest import run_until_killed
@@ -126,6 +129,28 @@ def test_every_step_has_the_texts_of_all_objects_and_of_a_few_artifacts(textured
     main(options(textured, tmp_path, max_steps=2, save_strategy="no"))
     assert [count for count, _ in counts] == [6 + 2] * 2
     assert all(shown in ([1, 0], [0, 1]) for _, labels in counts for shown in labels)
+
+
+def test_places_are_mirrored_with_their_images(textured, tmp_path, monkeypatch):
+    forward, make, seen = ArtifactSiglipModel.forward, train_tagger.training_images, []
+
+    def images_that_show_their_first_mask(*args, **kwargs):
+        pool = make(*args, **kwargs)
+        pool["coverage"][:, 1:] = 0
+        shown = pool["coverage"][:, :1].repeat_interleave(4, 2).repeat_interleave(4, 3)
+        return pool | {"images": shown.expand(-1, 3, -1, -1).clone()}
+
+    def spy(self, *args, **kwargs):
+        if kwargs.get("input_ids") is not None and kwargs.get("artifact_masks") is not None:
+            seen.append((kwargs["pixel_values"][:, 0, ::4, ::4] / 2 + 0.5, kwargs["artifact_masks"].sum(1)))
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(train_tagger, "training_images", images_that_show_their_first_mask)
+    monkeypatch.setattr(ArtifactSiglipModel, "forward", spy)
+    main(options(textured, tmp_path, max_steps=4, save_strategy="no"))
+    pixels, masks = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    assert masks.amax((1, 2)).gt(0).sum() > 8 and not torch.equal(masks, masks.flip(-1))
+    torch.testing.assert_close(pixels, masks, atol=1e-5, rtol=0)
 
 
 def test_a_tagger_trained_without_categories_names_no_objects(textured, tmp_path):
@@ -236,6 +261,16 @@ def test_batches_hold_labels_and_masks_in_the_models_columns_and_nothing_is_know
     assert batch["labels"].tolist() == [UNKNOWN, 0, 1] and batch["categories"].tolist() == [0, 1, UNKNOWN]
 
 
+def test_planted_images_are_known_by_the_photographs_and_the_operators(textured, tmp_path, monkeypatch):
+    dataset = load_sources(textured, "train")
+    first = planted_pool.fingerprint(dataset)
+    assert planted_pool.fingerprint(dataset) == first != planted_pool.fingerprint(dataset.select(range(9)))
+    (tmp_path / "planting").mkdir()
+    (tmp_path / "planting" / "light.py").write_text("other operators")
+    monkeypatch.setattr(planted_pool, "__file__", str(tmp_path / "planted_pool.py"))
+    assert planted_pool.fingerprint(dataset) != first
+
+
 def test_tensors_are_made_once_for_the_same_settings(tmp_path):
     made = []
 
@@ -290,6 +325,69 @@ def test_optimizer_gives_each_weight_to_one_part_and_a_scheduler_reaches_both():
     optimizer.step()
     scheduler.step()
     assert [part.param_groups[0]["lr"] for part in optimizer.parts] == [0.1, 0.05]
+
+
+@pytest.fixture
+def planted() -> PlantedBatches:
+    """Images with one artifact each, whose place is a quarter of the image, and as many without any."""
+    count = 20 * len(plantable())
+    artifacts = torch.full((2 * count, 1), NOTHING, dtype=torch.uint8)
+    artifacts[:count, 0] = torch.arange(count) % len(plantable())
+    quarters = torch.tensor([[0, 0, 16, 16], [16, 0, 32, 16], [0, 16, 16, 32], [16, 16, 32, 32]])
+    images = {
+        "images": torch.zeros(2 * count, 3, 32, 32, dtype=torch.uint8),
+        "artifacts": artifacts,
+        "coverage": torch.zeros(2 * count, 1, 8, 8, dtype=torch.uint8),
+        "boxes": quarters[torch.arange(2 * count) % 4][:, None],
+        "labels": torch.tensor([UNKNOWN] * count + [0] * count),
+        "categories": torch.full((2 * count,), UNKNOWN),
+        "rows": torch.arange(2 * count),
+    }
+    size = {"height": 32, "width": 32}
+    columns = list(reversed(range(1, len(plantable()) + 1)))
+    return PlantedBatches(images, SiglipImageProcessor(size=size), columns, len(plantable()) + 1)
+
+
+@pytest.fixture
+def stub() -> SimpleNamespace:
+    """What calibration needs of a model whose logits are those of [`planted`]: one more, and in the other order."""
+    labels = ["none of them", *reversed(plantable())]
+    vision = SimpleNamespace(image_size=32)
+    return SimpleNamespace(config=SimpleNamespace(artifact_labels=labels, global_artifacts=[], vision_config=vision))
+
+
+def test_artifacts_that_cannot_be_told_from_chance_are_switched_off(planted, stub, monkeypatch):
+    truth = planted.__getitems__(torch.arange(len(planted)))["artifact_labels"].numpy()
+    logits = np.random.default_rng(0).normal(size=truth.shape)
+    learned = [3, 7]
+    logits[:, learned] += 6 * (truth[:, learned] == 1)
+    real_and_fake = np.random.default_rng(1).normal(size=(len(truth), 2))
+    monkeypatch.setattr(tagger_calibration, "predict", lambda *arguments: (logits, real_and_fake))
+    columns = list(reversed(range(1, len(plantable()) + 1)))
+    scores = calibrate(stub, planted, columns)
+    assert sorted(stub.config.trained_artifacts) == sorted(stub.config.artifact_labels[column] for column in learned)
+    on = {name for name, row in scores["artifacts"].items() if row["on"]}
+    assert on == set(stub.config.trained_artifacts) and scores["untouched_with_artifacts"] <= 0.05
+
+
+def test_the_threshold_of_boxes_is_fitted_to_the_maps_of_the_planted_artifacts(planted, stub):
+    def maps(pixel_values: torch.Tensor) -> SimpleNamespace:
+        """Of each image, the planted quarter in the map of its artifact, and all but that in the others."""
+        rows = torch.arange(done[0], done[0] + len(pixel_values))
+        done[0] += len(rows)
+        patches = torch.zeros(len(rows), len(plantable()) + 1, 8, 8)
+        for patch, row in zip(patches, rows.tolist(), strict=True):
+            left, top, right, bottom = (planted.images["boxes"][row, 0] // 4).tolist()
+            patch[:] = 4.0
+            patch[:, top:bottom, left:right] = -4.0
+            patch[len(plantable()) - planted.images["artifacts"][row, 0].long()] *= -1
+        return SimpleNamespace(patch_logits=patches)
+
+    done = [0]
+    model = Mock(side_effect=maps, config=stub.config, device=torch.device("cpu"))
+    columns = list(reversed(range(1, len(plantable()) + 1)))
+    assert calibrate_places(model, planted, columns)["box_iou"] > 0.7
+    assert 0 < stub.config.box_threshold < 1
 
 
 def test_objects_are_named_from_the_smallest_probability_on_that_keeps_four_in_five_right():

@@ -21,6 +21,7 @@ from tellsign.pipelines.localization import Box
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data import DecodedImages
 from tellsign.training.explanation_sentences import SEEN, as_sentence, explanation_sentence
+from tellsign.training.planted_pool import fingerprint
 from tellsign.training.planting import PLANTED_FEATURES, Use, planted_images
 
 
@@ -78,6 +79,7 @@ def planted_artifacts(dataset: Dataset, use: Use, cache_dir: Path, *, seed: int,
     Returns:
         `datasets.Dataset` with `image`, `sha1` and `artifacts`: `label`, `box` and `severity` of each.
     """
+    cache_dir = cache_dir / fingerprint(dataset)
     return _made(_planted, cache_dir, dataset=dataset, use=use, seed=seed, image_size=image_size)
 
 

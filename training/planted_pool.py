@@ -1,5 +1,6 @@
 """Planted images as tensors: made once by several processes, kept in a file, handed out in whole batches."""
 
+import hashlib
 import io
 import json
 import os
@@ -99,6 +100,14 @@ def plant_pool(
             rows += batch
             progress.update(64)
     return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
+
+
+def fingerprint(*datasets: Dataset) -> str:
+    """Of the images in data sets from [`load_sources`], and of the code that plants into them."""
+    digest = hashlib.sha1("".join(sha1 for dataset in datasets for sha1 in dataset["sha1"]).encode())
+    for path in sorted(Path(__file__).with_name("planting").glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def cached(path: Path, settings: dict, make: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -37,6 +37,7 @@ from tellsign.training.planted_pool import (
     UNKNOWN,
     PlantedBatches,
     cached,
+    fingerprint,
     training_images,
     validation_images,
 )
@@ -256,6 +257,7 @@ def main(arguments: list[str] | None = None) -> None:
         "image_size": model.vision_model.config.image_size,
     }
     settings = asdict(data_args) | shape | {"seed": seed, "artifacts": plantable(), "categories": category_names}
+    settings["fingerprint"] = fingerprint(train, validation)
     named = (categories, category_names)
     tensors = [
         cached(
