@@ -7,7 +7,9 @@ from tellsign.training.compress import main
 
 
 def test_weights_are_stored_in_half_precision_and_loaded_as_float32_with_nearly_equal_logits(checkpoint, tmp_path):
+    (checkpoint / "training.json").write_text('{"train_data": ["a.parquet"]}')
     main(str(checkpoint), tmp_path / "small")
+    assert (tmp_path / "small" / "training.json").read_text() == '{"train_data": ["a.parquet"]}'
     stored = load_file(tmp_path / "small" / "model.safetensors")
     assert stored["wavefreq.embedder.layer.convolution.weight"].dtype == torch.float16
     assert stored["wavefreq.embedder.layer.normalization.running_var"].dtype == torch.float32

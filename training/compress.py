@@ -27,6 +27,9 @@ def main(
     # The configuration keeps dtype float32, which is what from_pretrained converts to.
     model.save_pretrained(output_dir, state_dict=state)
     AutoImageProcessor.from_pretrained(model_name).save_pretrained(output_dir)
+    recipe = Path(model_name) / "training.json"
+    if recipe.is_file():  # for the card, and for what asks which data the weights have seen
+        (output_dir / recipe.name).write_bytes(recipe.read_bytes())
 
 
 if __name__ == "__main__":
