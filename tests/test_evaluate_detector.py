@@ -96,10 +96,10 @@ def test_other_fakes_that_occur_in_the_training_data_are_left_out(run, synthetic
 
 
 def test_robustness_is_scored_on_as_many_images_of_each_class_and_drawn(run, tmp_path, checkpoint):
-    options = ["--robustness-images", "10", "--iterations", "2", "--queries", "2"]
+    options = ["--robustness-images", "10", "--attack-images", "6", "--iterations", "2", "--queries", "2"]
     table, evaluation = run("--attack", "--corruptions", "--transfer-from", str(checkpoint), *options)
     robustness = evaluation["robustness"]
-    assert robustness["images"] == 10
+    assert robustness["images"] == 10 and robustness["attacks"]["images"] == 6
     assert set(robustness["attacks"]["scores"]) == {"none", "fab", "apgd-ce", "apgd-margin", "square", "transfer"}
     assert set(robustness["attacks"]["scores"]["square"]) == {"1", "2", "4", "8"}
     assert set(robustness["corruptions"]["jpeg quality"]) == {"75", "50", "30"}

@@ -78,6 +78,7 @@ def parts() -> dict:
             "gaussian_noise": {str(severity): scores(0.9 - 0.1 * severity) for severity in range(1, 6)},
         },
         "attacks": {
+            "images": 100,
             "iterations": 20,
             "queries": 200,
             "transfer_from": None,

@@ -169,6 +169,9 @@ def main(
     robustness_images: Annotated[
         int, typer.Option(help="Test images, half of each class, that are corrupted or attacked.")
     ] = 1000,
+    attack_images: Annotated[
+        int | None, typer.Option(help="How many to attack, which takes longer, if not as many.")
+    ] = None,
     iterations: Annotated[int, typer.Option(help="Gradient steps of each attack.")] = 20,
     queries: Annotated[int, typer.Option(help="Queries of the attack without gradients.")] = 200,
 ) -> None:
@@ -258,20 +261,18 @@ def main(
         (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
         if corruptions or attack:
             candidates = np.flatnonzero(untouched) if seen else np.arange(len(labels))
-            rows = candidates[draw_balanced(labels[candidates], robustness_images)]
-            subset = (model, image_processor, images.images[rows].numpy(), labels[rows])
-            evaluation["robustness"] = {"images": len(rows)}
+            robustness = evaluation["robustness"] = {}
             if corruptions:
-                evaluation["robustness"]["corruptions"] = evaluate_corruptions(*subset)
+                rows = candidates[draw_balanced(labels[candidates], robustness_images)]
+                scores = evaluate_corruptions(model, image_processor, images.images[rows].numpy(), labels[rows])
+                robustness |= {"images": len(rows), "corruptions": scores}
             if attack:
-                evaluation["robustness"]["attacks"] = evaluate_attacks(
+                rows = candidates[draw_balanced(labels[candidates], attack_images or robustness_images)]
+                subset = (model, image_processor, images.images[rows].numpy(), labels[rows])
+                robustness["attacks"] = evaluate_attacks(
                     *subset, iterations, queries, other_model, progress_dir=folder / "attacks"
                 )
-            figure = plot_robustness(
-                evaluation["robustness"].get("attacks"),
-                evaluation["robustness"].get("corruptions"),
-                f"{title}, {len(rows):,} images",
-            )
+            figure = plot_robustness(robustness, title)
             figure.savefig(folder / "robustness.png", dpi=100)
             (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
         figure = plot(labels, fake_probability(logits, temperature), f"{title}, {len(labels):,} images")

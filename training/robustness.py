@@ -120,6 +120,7 @@ def evaluate_attacks(
                 for epsilon, left in standing["apgd-margin"].items()
             }
     return {
+        "images": len(labels),
         "iterations": iterations,
         "queries": queries,
         "transfer_from": transfer_from[0].name_or_path if transfer_from else None,
@@ -147,8 +148,9 @@ def format_robustness(results: dict[str, dict[str, dict]], kind: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def plot_robustness(attacks: dict | None, corruptions: dict | None, title: str) -> Figure:
+def plot_robustness(robustness: dict, title: str) -> Figure:
     """Accuracy of each class against epsilon after all attacks, and balanced accuracy against severity."""
+    attacks, corruptions = robustness.get("attacks"), robustness.get("corruptions")
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     figure.suptitle(title)
     panels = iter(np.atleast_1d(figure.subplots(1, 2 - (attacks is None) - (corruptions is None))))
@@ -161,7 +163,11 @@ def plot_robustness(attacks: dict | None, corruptions: dict | None, title: str) 
             bounds = np.asarray([scores[name]["interval"] for scores in worst.values()])
             (line,) = axes.plot(epsilons, 100 * values, marker="o", label=name.replace("_", " "))
             axes.fill_between(epsilons, 100 * bounds[:, 0], 100 * bounds[:, 1], color=line.get_color(), alpha=0.15)
-        axes.set(title="After all attacks", xlabel="largest change of a pixel, levels of 255", ylabel="accuracy, %")
+        axes.set(
+            title=f"After all attacks, {attacks['images']:,} images",
+            xlabel="largest change of a pixel, levels of 255",
+            ylabel="accuracy, %",
+        )
         axes.set(ylim=(0, 100))
         axes.legend()
     if corruptions is not None:
@@ -170,7 +176,8 @@ def plot_robustness(attacks: dict | None, corruptions: dict | None, title: str) 
             severities = [corruptions["none"][""], *corruptions[name].values()]
             accuracies = [100 * scores["balanced_accuracy"]["value"] for scores in severities]
             axes.plot(range(6), accuracies, marker="o", label=name.replace("_", " "))
-        axes.set(title="Corruptions of both classes", xlabel="severity", ylabel="balanced accuracy, %", ylim=(40, 100))
+        axes.set(title=f"Corruptions of both classes, {robustness['images']:,} images", xlabel="severity")
+        axes.set(ylabel="balanced accuracy, %", ylim=(40, 100))
         axes.legend()
     for axes in figure.axes:
         axes.grid(alpha=0.3)
