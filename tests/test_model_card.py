@@ -308,7 +308,7 @@ def test_the_command_of_a_card_gives_the_figures_of_the_card(
     Dataset.from_dict(synthetic_rows).select(fakes).to_parquet("fakes.parquet")
     command, arguments = command_of(
         "python -m tellsign.training.evaluate_detector checkpoint --data test.parquet --train-data train.parquet "
-        "--other-fakes fakes.parquet --attack --iterations 1 --queries 2 --robustness-images 4".split()
+        "--other-fakes fakes.parquet --attack --attack-images 4 --iterations 1 --queries 2".split()
     )
     assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
     for name in ("evaluation.json", "evaluation.png", "robustness.png"):
