@@ -50,6 +50,19 @@ def test_the_promise_on_real_images_holds_in_each_group_and_without_groups_over_
     assert np.mean(called_fake[::2]) <= 0.0105 and np.mean(called_fake[1::2]) > 0.015
 
 
+def test_errors_are_as_rare_as_wanted_in_each_group_and_without_groups_only_over_all():
+    wrong = []
+    for seed in range(30):
+        (labels, probabilities), (hard_labels, hard) = draw(2000, 6.0, seed), draw(500, 2.0, 100 + seed)
+        groups = np.repeat([3, 5], [len(labels), len(hard)])
+        images = np.concatenate([labels, hard_labels]), np.concatenate([probabilities, hard])
+        new_labels, new = draw(2000, 2.0, 1000 + seed)
+        for given in (groups, None):
+            low, _ = fit_thresholds(*images, given)
+            wrong.append(np.mean(new_labels[new < low] == 1) if (new < low).any() else 0.0)
+    assert np.mean(wrong[::2]) <= 0.055 and np.mean(wrong[1::2]) > 0.1
+
+
 def test_a_good_detector_answers_nearly_always_and_one_at_chance_hardly_ever():
     labels, probabilities = draw(4000, 6.0, 0)
     low, high = fit_thresholds(labels, probabilities)

@@ -42,9 +42,9 @@ def fit_thresholds(
     called fake with more than the promised probability in any group of images (split conformal prediction for one
     class of each group, Vovk, 2012, arXiv 1209.2673) and errors among the images called fake within what is wanted,
     counted with one error more. It is called real below the largest probability, but at most 0.5, that keeps errors
-    among the images called real within it too. The share of real images called fake is guaranteed on average; the two
-    shares of errors are aimed at, over all groups, since they do not rise steadily with the cut: on images that are
-    hard to tell apart, or few, new ones have more.
+    among the images called real within it too. All of it holds in each group. The share of real images called fake is
+    guaranteed on average; the two shares of errors are aimed at, since they do not rise steadily with the cut: on
+    images that are hard to tell apart, or few, new ones have more.
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
@@ -58,21 +58,20 @@ def fit_thresholds(
         `tuple[float, float]`, in [0, 1] and rising: below the first an image is called real, above the second fake.
         0 and 1 where there are too few images to promise anything: fewer than 99 real ones in a group at 1%.
     """
-    real, fake = probabilities[labels == 0], probabilities[labels == 1]
-    real_groups = np.zeros(len(real)) if groups is None else groups[labels == 0]
-    least = 0.5 if len(real) else 1.0
-    for group in np.unique(real_groups):
-        members = np.sort(real[real_groups == group])
-        allowed = math.floor(real_called_fake * (len(members) + 1)) - 1
+    groups = np.zeros(len(labels)) if groups is None else groups
+    low, high = 0.5, 0.5
+    for group in np.unique(groups):
+        real, fake = (np.sort(probabilities[(groups == group) & (labels == label)]) for label in (0, 1))
+        allowed = math.floor(real_called_fake * (len(real) + 1)) - 1
         if allowed < 0:
             logger.warning(
-                f"group {group} has {len(members)} real validation images, too few to promise that at most "
+                f"group {group} has {len(real)} real validation images, too few to promise that at most "
                 f"{real_called_fake:.0%} are called fake: no image will be"
             )
-        least = max(least, members[-1 - allowed] if allowed >= 0 else 1.0)
-    low = _largest_cut(fake, real, 0.5, wrong)
-    cut = _largest_cut(-real, -fake, -least, wrong)
-    return max(0.0, low), float(min(1.0, -cut))
+        least = max(0.5, real[-1 - allowed]) if allowed >= 0 else 1.0
+        low = min(low, _largest_cut(fake, real, 0.5, wrong))
+        high = max(high, -_largest_cut(-real, -fake, -least, wrong))
+    return max(0.0, float(low)), min(1.0, float(high))
 
 
 def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float, wrong: float) -> float:
