@@ -327,6 +327,10 @@ def test_optimizer_gives_each_weight_to_one_part_and_a_scheduler_reaches_both():
     assert [part.param_groups[0]["lr"] for part in optimizer.parts] == [0.1, 0.05]
 
 
+# Of each artifact in the logits of the stub, which has one more before them and these in the other order.
+COLUMNS = list(reversed(range(1, len(plantable()) + 1)))
+
+
 @pytest.fixture
 def planted() -> PlantedBatches:
     """Images with one artifact each, whose place is a quarter of the image, and as many without any."""
@@ -344,8 +348,7 @@ def planted() -> PlantedBatches:
         "rows": torch.arange(2 * count),
     }
     size = {"height": 32, "width": 32}
-    columns = list(reversed(range(1, len(plantable()) + 1)))
-    return PlantedBatches(images, SiglipImageProcessor(size=size), columns, len(plantable()) + 1)
+    return PlantedBatches(images, SiglipImageProcessor(size=size), COLUMNS, len(plantable()) + 1)
 
 
 @pytest.fixture
@@ -363,8 +366,7 @@ def test_artifacts_that_cannot_be_told_from_chance_are_switched_off(planted, stu
     logits[:, learned] += 6 * (truth[:, learned] == 1)
     real_and_fake = np.random.default_rng(1).normal(size=(len(truth), 2))
     monkeypatch.setattr(tagger_calibration, "predict", lambda *arguments: (logits, real_and_fake))
-    columns = list(reversed(range(1, len(plantable()) + 1)))
-    scores = calibrate(stub, planted, columns)
+    scores = calibrate(stub, planted, COLUMNS)
     assert sorted(stub.config.trained_artifacts) == sorted(stub.config.artifact_labels[column] for column in learned)
     on = {name for name, row in scores["artifacts"].items() if row["on"]}
     assert on == set(stub.config.trained_artifacts) and scores["untouched_with_artifacts"] <= 0.05
@@ -385,8 +387,7 @@ def test_the_threshold_of_boxes_is_fitted_to_the_maps_of_the_planted_artifacts(p
 
     done = [0]
     model = Mock(side_effect=maps, config=stub.config, device=torch.device("cpu"))
-    columns = list(reversed(range(1, len(plantable()) + 1)))
-    assert calibrate_places(model, planted, columns)["box_iou"] > 0.7
+    assert calibrate_places(model, planted, COLUMNS)["box_iou"] > 0.7
     assert 0 < stub.config.box_threshold < 1
 
 

@@ -61,14 +61,14 @@ def fit_thresholds(
     groups = np.zeros(len(labels)) if groups is None else groups
     low, high = 0.5, 0.5
     for group in np.unique(groups):
-        real, fake = (np.sort(probabilities[(groups == group) & (labels == label)]) for label in (0, 1))
+        real, fake = (probabilities[(groups == group) & (labels == label)] for label in (0, 1))
         allowed = math.floor(real_called_fake * (len(real) + 1)) - 1
         if allowed < 0:
             logger.warning(
                 f"group {group} has {len(real)} real validation images, too few to promise that at most "
                 f"{real_called_fake:.0%} are called fake: no image will be"
             )
-        least = max(0.5, real[-1 - allowed]) if allowed >= 0 else 1.0
+        least = max(0.5, np.sort(real)[-1 - allowed]) if allowed >= 0 else 1.0
         low = min(low, _largest_cut(fake, real, 0.5, wrong))
         high = max(high, -_largest_cut(-real, -fake, -least, wrong))
     return max(0.0, float(low)), min(1.0, float(high))
