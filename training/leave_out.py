@@ -189,17 +189,15 @@ def plot(folds: list[dict]) -> Figure:
     return figure
 
 
-def generators_of_fakes(training: list[str]) -> set[str]:
+def generators_of_fakes(arguments: train_detector.DataArguments) -> set[str]:
     """Names of the generators in the training data of `train_detector` with these arguments."""
-    arguments = train_detector.parse_arguments([*training, "--output_dir", "unused"])[1]
     sources = sorted({source for group in arguments.train_data for source in group.split("+")})
     images = load_sources(sources, arguments.data_split, arguments.data_revision)
     return set(np.asarray(images["generator"])[np.asarray(images["label"]) == FAKE].tolist())
 
 
-def refuse_start_that_saw(data: Sequence[str], training: list[str]) -> None:
+def refuse_start_that_saw(data: Sequence[str], start: str | None) -> None:
     """Raises a `ValueError` if the runs would start from a checkpoint in a folder that was trained on these data."""
-    start = train_detector.parse_arguments([*training, "--output_dir", "unused"])[0].model_name_or_path
     recipe = Path(start or "") / "training.json"
     if start and recipe.exists():
         groups = json.loads(recipe.read_text())["train_data"]
@@ -237,8 +235,9 @@ def main(
     Raises:
         ValueError: If a folder is of a run with other arguments, or the runs start from what saw the data.
     """
-    refuse_start_that_saw(data.split("+"), training)
-    fakes_seen = generators_of_fakes(training)
+    model_args, data_args, _ = train_detector.parse_arguments([*training, "--output_dir", "unused"])
+    refuse_start_that_saw(data.split("+"), model_args.model_name_or_path)
+    fakes_seen = generators_of_fakes(data_args)
     images = drop_duplicates(load_sources(data.split("+"), "train"))
     assignment = assign_folds(images, folds)
     generators = np.asarray(images["generator"])
