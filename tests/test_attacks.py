@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from art.attacks.evasion import SquareAttack
+from art.estimators.classification import PyTorchClassifier
 from scipy.optimize import linprog
 from torch import nn
 
@@ -9,6 +11,7 @@ from tellsign.training.adversarial import ProjectedGradientDescent
 from tellsign.training.attacks import (
     MarginLoss,
     PixelClassifier,
+    RememberingClassifier,
     _project_onto_hyperplane,
     attack_ensemble,
     fast_adaptive_boundary,
@@ -75,6 +78,27 @@ def test_margin_loss_is_the_difference_of_the_logits_for_class_indices_and_one_h
     assert loss(logits, torch.eye(2)[[1, 1]]).tolist() == [-2.0, 3.0]
 
 
+def test_square_asks_the_network_once_about_each_image():
+    asked: list[bytes] = []
+
+    class Counting(Linear):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            asked.extend(image.numpy().tobytes() for image in pixels)
+            return super().forward(pixels)
+
+    weight, images = torch.randn(3 * 8 * 8), torch.rand(6, 3, 8, 8)
+    labels = (images.flatten(1) @ weight > 0).long().numpy()
+    changed = {}
+    for kind in (PyTorchClassifier, RememberingClassifier):
+        asked.clear()
+        np.random.seed(0)
+        classifier = kind(Counting(weight, 0.0), nn.CrossEntropyLoss(), (3, 8, 8), 2, clip_values=(0.0, 1.0))
+        attack = SquareAttack(classifier, np.inf, max_iter=20, eps=0.01, batch_size=6, verbose=False)
+        changed[kind] = attack.generate(images.numpy().copy(), np.eye(2, dtype=np.float32)[labels])
+    assert len(asked) == len(set(asked)) <= 6 * 22
+    np.testing.assert_array_equal(changed[RememberingClassifier], changed[PyTorchClassifier])
+
+
 def test_pixel_classifier_gives_the_logits_of_processed_images(make_model):
     model, processor = make_model(), WaveFreqImageProcessor()
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
@@ -101,6 +125,22 @@ def test_each_attack_leaves_fewer_standing_and_a_larger_epsilon_too(make_model):
         assert before.sum() <= previous.sum()
         previous = before
     assert standing["square"][64].sum() < 21
+
+
+def test_a_search_in_bfloat16_is_judged_in_single_precision(make_model):
+    model, asked = make_model(), []
+
+    def watch(*arguments) -> None:
+        asked.append((torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")))
+
+    model.register_forward_pre_hook(watch)
+    images = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8)
+    labels = PixelClassifier(model, WaveFreqImageProcessor()).predict(torch.from_numpy(images).float() / 255)
+    asked.clear()
+    standing = attack_ensemble(model, WaveFreqImageProcessor(), images, labels, (1,), iterations=3, queries=4, bf16=True)
+    assert not any(autocast for judging, autocast in asked if judging)
+    assert any(autocast for _, autocast in asked)
+    assert standing["square"][1].sum() <= standing["none"][0].sum() == 8
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(make_model, tmp_path, monkeypatch):

@@ -15,6 +15,11 @@ def test_drawn_images_are_balanced_and_at_most_those_of_the_smaller_class():
     assert np.bincount(labels[rows]).tolist() == [8, 8] and len(set(rows)) == 16
 
 
+def test_a_smaller_draw_is_the_start_of_a_larger_one():
+    labels = np.asarray([0] * 50 + [1] * 50)
+    assert draw_balanced(labels, 40)[:10].tolist() == draw_balanced(labels, 10).tolist()
+
+
 def test_a_constant_answer_has_a_balanced_accuracy_of_half_and_a_worst_class_of_zero():
     labels = np.asarray([0] * 30 + [1] * 10)
     scores = class_scores(labels == 1, labels)

@@ -174,6 +174,9 @@ def main(
     ] = None,
     iterations: Annotated[int, typer.Option(help="Gradient steps of each attack.")] = 20,
     queries: Annotated[int, typer.Option(help="Queries of the attack without gradients.")] = 200,
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Search adversarial images in bfloat16; float32 still judges them.")
+    ] = False,
 ) -> None:
     """Prints accuracy, ranking, calibration and abstention with 95% intervals; writes JSON and a picture.
 
@@ -270,7 +273,7 @@ def main(
                 rows = candidates[draw_balanced(labels[candidates], attack_images or robustness_images)]
                 subset = (model, image_processor, images.images[rows].numpy(), labels[rows])
                 robustness["attacks"] = evaluate_attacks(
-                    *subset, iterations, queries, other_model, progress_dir=folder / "attacks"
+                    *subset, iterations, queries, bf16, other_model, progress_dir=folder / "attacks"
                 )
             figure = plot_robustness(robustness, title)
             figure.savefig(folder / "robustness.png", dpi=100)

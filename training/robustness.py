@@ -20,11 +20,14 @@ MASKING = 0.01
 
 
 def draw_balanced(labels: NDArray, count: int, seed: int = 0) -> NDArray:
-    """Rows of `count` images, half of each class, or as many as there are of the smaller one."""
+    """Rows of `count` images, of both classes in turn, or as many as there are of the smaller one.
+
+    A smaller draw is the start of a larger one, which so goes on from what was kept of it.
+    """
     rng = np.random.default_rng(seed)
-    each = min(count // 2, *(int(np.sum(labels == label)) for label in range(len(LABELS))))
-    classes = [rng.choice(np.flatnonzero(labels == label), each, replace=False) for label in range(len(LABELS))]
-    return np.sort(np.concatenate(classes))
+    classes = [rng.permutation(np.flatnonzero(labels == label)) for label in range(len(LABELS))]
+    each = min(count // 2, *map(len, classes))
+    return np.stack([rows[:each] for rows in classes], axis=1).ravel()
 
 
 def class_scores(right: NDArray, labels: NDArray, resamples: int = 1000) -> dict:
@@ -94,6 +97,7 @@ def evaluate_attacks(
     labels: NDArray,
     iterations: int = 20,
     queries: int = 200,
+    bf16: bool = False,
     transfer_from: tuple[PreTrainedModel, WaveFreqImageProcessor] | None = None,
     progress_dir: Path | None = None,
 ) -> dict:
@@ -109,6 +113,7 @@ def evaluate_attacks(
         labels,
         iterations=iterations,
         queries=queries,
+        bf16=bf16,
         transfer_from=transfer_from,
         progress_dir=progress_dir,
     )
@@ -123,6 +128,7 @@ def evaluate_attacks(
         "images": len(labels),
         "iterations": iterations,
         "queries": queries,
+        "bf16": bf16,
         "transfer_from": transfer_from[0].name_or_path if transfer_from else None,
         "scores": {
             name: {str(epsilon): class_scores(still, labels) for epsilon, still in by_epsilon.items()}
