@@ -43,6 +43,7 @@ from tellsign.training.data import (
 
 
 LATENT_SIZE = 128
+FEATURES = Features({"image": Image(decode=False), "label": ClassLabel(names=LABELS), "generator": Value("string")})
 
 
 class Kind(StrEnum):
@@ -109,7 +110,7 @@ class Design:
             upsampling=list(Upsampling)[number % len(Upsampling)],
             activation=(nn.ReLU, nn.LeakyReLU, nn.SiLU)[rng.integers(3)],
             loss=list(Loss)[rng.integers(len(Loss))],
-            width=8 * int(rng.integers(2, 5)),
+            width=8 * int(rng.integers(4, 7)),
         )
 
 
@@ -152,12 +153,7 @@ class Discriminator(nn.Sequential):
     def __init__(self, width: int):
         layers: list[nn.Module] = []
         for in_channels, out_channels in itertools.pairwise([3, width, 2 * width, 4 * width]):
-            layers += [
-                spectral_norm(nn.Conv2d(in_channels, out_channels, 3, 1, 1)),
-                nn.LeakyReLU(0.1, inplace=True),
-                spectral_norm(nn.Conv2d(out_channels, out_channels, 4, 2, 1)),
-                nn.LeakyReLU(0.1, inplace=True),
-            ]
+            layers += [spectral_norm(nn.Conv2d(in_channels, out_channels, 4, 2, 1)), nn.LeakyReLU(0.1)]
         super().__init__(*layers, spectral_norm(nn.Conv2d(4 * width, 1, 4)))
 
 
@@ -190,22 +186,23 @@ def train(
             f"{len(images)} real images are too few for steps of {batch_size}: give more, or --batch-size"
         )
     loader = DataLoader(images, batch_size, shuffle=True, drop_last=True, collate_fn=whole_batch)
-    generator = (Generator if kind is Kind.GAN else Autoencoder)(design)
-    discriminator = Discriminator(design.width)
+    generator = (Generator if kind is Kind.GAN else Autoencoder)(design).to(memory_format=torch.channels_last)
+    discriminator = Discriminator(design.width).to(memory_format=torch.channels_last)
     average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True).eval()
     optimizers = [torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in (generator, discriminator)]
 
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
     ends = {steps >> halvings for halvings in range(snapshots)}
     for step in tqdm(range(1, steps + 1), desc=f"{design.upsampling}, {design.loss}", unit="step"):
-        real = next(batches)["pixel_values"]
+        real = next(batches)["pixel_values"].to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             fakes = generator(_inputs(kind, real))
-            scores = discriminator(real), discriminator(fakes.detach())
-        design.loss.of_discriminator(scores[0].float(), scores[1].float()).backward()
+            scores = discriminator(torch.cat([real, fakes.detach()]))
+        design.loss.of_discriminator(*scores.float().split(batch_size)).backward()
         optimizers[1].step()
         optimizers[1].zero_grad()
 
+        discriminator.requires_grad_(False)
         with torch.autocast("cpu", torch.bfloat16):
             score = discriminator(fakes)
         loss = design.loss.of_generator(score.float())
@@ -214,7 +211,7 @@ def train(
         loss.backward()
         optimizers[0].step()
         optimizers[0].zero_grad()
-        optimizers[1].zero_grad()
+        discriminator.requires_grad_(True)
         average.update_parameters(generator)
         if step in ends:
             yield average
@@ -267,11 +264,8 @@ def main(
         name = f"tellsign-{kind}-{number}"
         for generator in train(kind, Design.draw(number, rng), images, steps, batch_size, snapshots):
             rows += fakes_of(kind, generator, name, images, next(chosen))
-    features = Features(
-        {"image": Image(decode=False), "label": ClassLabel(names=LABELS), "generator": Value("string")}
-    )
     output.parent.mkdir(parents=True, exist_ok=True)
-    Dataset.from_list(rows, features=features).to_parquet(output)
+    Dataset.from_list(rows, features=FEATURES).to_parquet(output)
 
 
 if __name__ == "__main__":
