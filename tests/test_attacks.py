@@ -137,7 +137,9 @@ def test_a_search_in_bfloat16_is_judged_in_single_precision(make_model):
     images = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8)
     labels = PixelClassifier(model, WaveFreqImageProcessor()).predict(torch.from_numpy(images).float() / 255)
     asked.clear()
-    standing = attack_ensemble(model, WaveFreqImageProcessor(), images, labels, (1,), iterations=3, queries=4, bf16=True)
+    standing = attack_ensemble(
+        model, WaveFreqImageProcessor(), images, labels, (1,), iterations=3, queries=4, bf16=True
+    )
     assert not any(autocast for judging, autocast in asked if judging)
     assert any(autocast for _, autocast in asked)
     assert standing["square"][1].sum() <= standing["none"][0].sum() == 8
