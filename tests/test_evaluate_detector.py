@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.training.data import DecodedImages, load_sources
-from tellsign.training.evaluate_detector import describe, main
+from tellsign.training.evaluate_detector import describe, format_agreement, main
 from tellsign.training.prediction import fake_probability, predict_logits
 
 
@@ -93,6 +94,19 @@ def test_other_fakes_that_occur_in_the_training_data_are_left_out(run, synthetic
     )
     counts = {result["name"]: result["fake"] for result in evaluation["results"][2:]}
     assert counts == {"generator flow": 1, "generator gan": 2}
+
+
+def test_agreement_of_two_models_is_told_with_what_it_is_worth():
+    labels = np.asarray([0, 0, 0, 1, 1])
+    first, second = np.asarray([0.1, 0.2, 0.9, 0.8, 0.7]), np.asarray([0.3, 0.7, 0.8, 0.9, 0.2])
+    row = format_agreement(["a", "b"], labels, [first, second]).splitlines()[2]
+    assert row == "| a, b | 60.00 | 66.67 | 100.00 / 0.00 |"
+
+
+def test_several_models_are_compared_in_pairs(run, checkpoint, tmp_path):
+    shutil.copytree(checkpoint, tmp_path / "copy")
+    printed, _ = run(str(tmp_path / "copy"))
+    assert "| checkpoint, copy | 100.00 | " in printed and "nan / nan" in printed
 
 
 def test_robustness_is_scored_on_as_many_images_of_each_class_and_drawn(run, tmp_path, checkpoint):

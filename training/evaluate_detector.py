@@ -3,6 +3,7 @@
 python -m tellsign.training.evaluate_detector MODEL --data test.parquet --train-data train.parquet
 """
 
+import itertools
 import json
 import time
 from collections.abc import Sequence
@@ -148,6 +149,28 @@ def format_tables(evaluations: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def format_agreement(titles: Sequence[str], labels: NDArray, probabilities: Sequence[NDArray]) -> str:
+    """A Markdown table with a row for each two models: how often they agree at probability 0.5, and what that tells.
+
+    Args:
+        titles (`Sequence[str]`): Names of the models.
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+        probabilities (`Sequence[np.ndarray]` of shape `(n,)`): Probability of fake by each model, in [0, 1].
+    """
+    lines = ["| models | agree, % | right where they agree, % | right where not, first / second, % |"]
+    lines.append("| --- | --- | --- | --- |")
+    for first, second in itertools.combinations(range(len(titles)), 2):
+        judged = np.stack([probabilities[index] > 0.5 for index in (first, second)])
+        agree, right = judged[0] == judged[1], judged == (labels == 1)
+        shares = [
+            agree.mean(),
+            *(rows.mean() if rows.size else np.nan for rows in (right[0, agree], *right[:, ~agree])),
+        ]
+        cells = "{:.2f} | {:.2f} | {:.2f} / {:.2f}".format(*(100 * share for share in shares))
+        lines.append(f"| {titles[first]}, {titles[second]} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
 def main(
     models: Annotated[list[str], typer.Argument(help="Checkpoints: folders or repositories on the Hub.")],
     data: Annotated[list[str], typer.Option(help="Test images of both classes; may be given several times.")],
@@ -215,7 +238,7 @@ def main(
             AutoImageProcessor.from_pretrained(transfer_from),
         )
 
-    evaluations = []
+    evaluations, probabilities = [], []
     for title, name in zip(titles, models, strict=True):
         model = AutoModelForImageClassification.from_pretrained(name).to(device)
         image_processor = AutoImageProcessor.from_pretrained(name)
@@ -225,6 +248,7 @@ def main(
         images = DecodedImages(test, image_processor, image_size)
         start = time.perf_counter()
         labels, logits = images.labels.numpy(), predict_logits(model, images)
+        probabilities.append(fake_probability(logits, temperature))
         rate = len(images) / (time.perf_counter() - start)
 
         results = []
@@ -278,10 +302,13 @@ def main(
             figure = plot_robustness(robustness, title)
             figure.savefig(folder / "robustness.png", dpi=100)
             (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
-        figure = plot(labels, fake_probability(logits, temperature), f"{title}, {len(labels):,} images")
+        figure = plot(labels, probabilities[-1], f"{title}, {len(labels):,} images")
         figure.savefig(folder / "evaluation.png", dpi=100)
         typer.echo(f"{folder}/evaluation.json, {folder}/evaluation.png", err=True)
     typer.echo(format_tables(evaluations))
+    if len(models) > 1:
+        rows = np.flatnonzero(untouched) if seen else np.arange(len(labels))
+        typer.echo(format_agreement(titles, labels[rows], [values[rows] for values in probabilities]))
     for evaluation in evaluations:
         robustness = evaluation.get("robustness", {})
         if "corruptions" in robustness:
