@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from tellsign.training import train_generator
 from tellsign.training.data import decode_uniformly, load_sources
 from tellsign.training.train_generator import (
     LATENT_SIZE,
@@ -52,6 +53,29 @@ def test_a_short_run_writes_fakes_of_each_network_that_repeat_with_the_seed(kind
     assert rows == run(kind, parquet, tmp_path / "b.parquet", networks=2)
     assert {row["label"] for row in rows} == {1}
     assert [row["generator"] for row in rows] == 4 * [f"tellsign-{kind}-0"] + 4 * [f"tellsign-{kind}-1"]
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_network_at_which_it_was(parquet, tmp_path, monkeypatch):
+    whole = run(Kind.GAN, parquet, tmp_path / "whole.parquet", networks=2)
+    trained = train_generator.train
+
+    def stopped(kind, design, *arguments):
+        if design.upsampling is Upsampling.NEAREST:  # the second network
+            raise KeyboardInterrupt
+        return trained(kind, design, *arguments)
+
+    monkeypatch.setattr(train_generator, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(Kind.GAN, parquet, tmp_path / "a.parquet", networks=2)
+    assert not (tmp_path / "a.parquet").exists()
+
+    def only_second(kind, design, *arguments):
+        assert design.upsampling is Upsampling.NEAREST
+        return trained(kind, design, *arguments)
+
+    monkeypatch.setattr(train_generator, "train", only_second)
+    assert run(Kind.GAN, parquet, tmp_path / "a.parquet", networks=2) == whole
+    assert not [*tmp_path.glob("*.part"), *tmp_path.glob("*.writing")]
 
 
 def test_reconstructions_come_nearer_to_an_image_of_the_training_set(parquet, tmp_path):

@@ -11,7 +11,9 @@ it, which differ in nothing but what decoders do (Chen et al., 2025, arXiv 2505.
 beside the images that the generators were trained on: `--train_data train.parquet+gan.parquet`.
 """
 
+import hashlib
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -252,20 +254,34 @@ def main(
     count: Annotated[int, typer.Option(help="Most images to write.")] = 16_000,
     seed: Annotated[int, typer.Option(help="Seed of designs, weights, order and samples.")] = 0,
 ) -> None:
-    """Trains generators on 32x32 images and writes what they draw, as JPEG of quality 75."""
+    """Trains generators on 32x32 images and writes what they draw, as JPEG of quality 75.
+
+    Given again after it was stopped, the command goes on with the network at which it was.
+    """
     set_seed(seed)
     dataset = drop_duplicates(load_sources(data, "train"))
     dataset = dataset.select(np.flatnonzero(np.asarray(dataset["label"]) == LABELS.index("real")))
     images = DecodedImages(dataset, WaveFreqImageProcessor(image_mean=[0.5] * 3, image_std=[0.5] * 3))
-    chosen = iter(torch.randperm(len(images))[:count].tensor_split(networks * snapshots))
+    chosen = torch.randperm(len(images))[:count].tensor_split(networks * snapshots)
     rng = np.random.default_rng(seed)
-    rows: list[dict] = []
-    for number in range(networks):
-        name = f"tellsign-{kind}-{number}"
-        for generator in train(kind, Design.draw(number, rng), images, steps, batch_size, snapshots):
-            rows += fakes_of(kind, generator, name, images, next(chosen))
+    designs = [Design.draw(number, rng) for number in range(networks)]
+    run = hashlib.sha1(repr((kind, data, networks, steps, batch_size, snapshots, count, seed)).encode()).hexdigest()
     output.parent.mkdir(parents=True, exist_ok=True)
-    Dataset.from_list(rows, features=FEATURES).to_parquet(output)
+    parts = [output.with_name(f"{output.stem}-{run[:8]}-{number}.part") for number in range(networks)]
+    for number, (design, part) in enumerate(zip(designs, parts, strict=True)):
+        if part.exists():
+            continue
+        set_seed(seed + number)
+        rows: list[dict] = []
+        pieces = iter(chosen[number * snapshots :])
+        for generator in train(kind, design, images, steps, batch_size, snapshots):
+            rows += fakes_of(kind, generator, f"tellsign-{kind}-{number}", images, next(pieces))
+        written = part.with_suffix(".writing")
+        Dataset.from_list(rows, features=FEATURES).to_parquet(written)
+        os.replace(written, part)
+    Dataset.from_parquet([str(part) for part in parts], features=FEATURES, keep_in_memory=True).to_parquet(output)
+    for part in parts:
+        part.unlink()
 
 
 if __name__ == "__main__":
