@@ -81,6 +81,10 @@ class WaveFreqConfig(PreTrainedConfig):
         Activation of all layers.
     average_flips (`bool`, *optional*, defaults to `False`):
         Whether inference averages the logits of the image and of its mirror image.
+    real_categories (`list[str]`, *optional*, defaults to `[]`):
+        What real images are known to show, say CIFAR's ten classes. Each gets an output of the head, and the logit of
+        real becomes the log-sum-exp of these and of zero, which stands for anything else: an image that shows nothing
+        the network can name is more likely taken for fake. Needs two labels.
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
@@ -104,6 +108,7 @@ class WaveFreqConfig(PreTrainedConfig):
     """
 
     model_type = "wavefreq"
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["category_logits"]
     layer_types: ClassVar[tuple[str, ...]] = ("basic", "bottleneck")
     high_passes: ClassVar[tuple[str, ...]] = ("centered", "corner")
     frequency_convolutions: ClassVar[tuple[str, ...]] = ("complex", "polar")
@@ -130,6 +135,7 @@ class WaveFreqConfig(PreTrainedConfig):
     frequency_convolution: str = "complex"
     hidden_act: str = "relu"
     average_flips: bool = False
+    real_categories: list[str] | tuple[str, ...] = ()
     temperature: float = 1.0
     verdict_thresholds: list[float] | tuple[float, ...] = (0.5, 0.5)
     initializer_range: float = 0.02
@@ -140,6 +146,7 @@ class WaveFreqConfig(PreTrainedConfig):
         self.wavelet_stages = list(self.wavelet_stages)
         self.frequency_hidden_sizes = list(self.frequency_hidden_sizes)
         self.frequency_strides = list(self.frequency_strides)
+        self.real_categories = list(self.real_categories)
         self.verdict_thresholds = list(self.verdict_thresholds)
         if self.id2label is None and kwargs.get("num_labels", 2) == 2:
             self.id2label = {0: "real", 1: "fake"}
@@ -206,6 +213,8 @@ class WaveFreqConfig(PreTrainedConfig):
                 raise ValueError(f"{field}={getattr(self, field)!r} is not one of {', '.join(choices)}")
         if self.stem_kernel_size % 2 == 0:
             raise ValueError(f"stem_kernel_size={self.stem_kernel_size} must be odd")
+        if self.real_categories and self.num_labels != 2:
+            raise ValueError(f"real_categories={self.real_categories} need two labels, not {self.num_labels}")
         if self.temperature <= 0:
             raise ValueError(f"temperature={self.temperature} must be positive")
         thresholds = self.verdict_thresholds

@@ -14,6 +14,7 @@
 """PyTorch WaveFreq model."""
 
 import math
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -374,18 +375,33 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
         )
 
 
+@dataclass
+class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
+    r"""
+    category_logits (`torch.FloatTensor` of shape `(batch_size, 1 + len(config.real_categories))`, *optional*):
+        Of the image being real and showing something else (always zero), and each of `config.real_categories`.
+    """
+
+    category_logits: torch.FloatTensor | None = None
+
+
 @auto_docstring(
     custom_intro="""
     WaveFreq with a linear head: real (0) or fake (1), or any other set of labels.
 
     Two labels have one degree of freedom, so the head then has a single output `z` and the logits are `(0, z)`:
-    their softmax is `sigmoid(z)`, their cross entropy the binary one.
+    their softmax is `sigmoid(z)`, their cross entropy the binary one. With `config.real_categories`, the first of them
+    is the log-sum-exp of zero and of the categories' logits.
     """
 )
 class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
     def __init__(self, config: WaveFreqConfig):
         super().__init__(config)
         self.wavefreq = WaveFreqModel(config)
+        self.category_classifier = None
+        # CODEPATH: only detectors whose training data say what the images show know categories.
+        if config.real_categories:
+            self.category_classifier = nn.Linear(config.hidden_sizes[-1], len(config.real_categories))
         self.classifier = nn.Linear(config.hidden_sizes[-1], 1 if config.num_labels == 2 else config.num_labels)  # type: ignore[arg-type]
         self.post_init()
 
@@ -396,7 +412,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         pixel_values: torch.Tensor,
         labels: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> ImageClassifierOutputWithNoAttention:
+    ) -> WaveFreqImageClassifierOutput:
         r"""
         pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
             Normalized images from [`WaveFreqImageProcessor`]; `config.total_stride` divides height and width.
@@ -404,8 +420,8 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             Indices in `[0, ..., config.num_labels - 1]`. The loss is the cross entropy.
 
         Returns:
-            [`ImageClassifierOutputWithNoAttention`] with `logits` of shape `(batch_size, config.num_labels)`, divided
-            by `config.temperature`, and `loss` if labels were given.
+            [`WaveFreqImageClassifierOutput`] with `logits` of shape `(batch_size, config.num_labels)`, divided by
+            `config.temperature`, `loss` if labels were given, and `category_logits` if the model knows categories.
 
         Raises:
             ValueError: If the images have another number of channels or a size that the strides do not divide.
@@ -427,18 +443,28 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             pixel_values = torch.cat([pixel_values, pixel_values.flip(-1)])
         outputs = self.wavefreq(pixel_values, **kwargs)
         logits, hidden_states = self.classifier(outputs.pooler_output), outputs.hidden_states
+        category_logits = None
+        if self.category_classifier is not None:
+            category_logits = self.category_classifier(outputs.pooler_output)
         if average_flips:
             logits = logits.unflatten(0, (2, -1)).mean(0)
+            if category_logits is not None:
+                category_logits = category_logits.unflatten(0, (2, -1)).mean(0)
             if hidden_states is not None:
                 hidden_states = tuple(state.unflatten(0, (2, -1))[0] for state in hidden_states)
         if self.config.num_labels == 2:
             logits = nn.functional.pad(logits, (1, 0))
+        if category_logits is not None:
+            category_logits = nn.functional.pad(category_logits, (1, 0))
+            logits = torch.cat([category_logits.logsumexp(1, keepdim=True), logits[:, 1:]], dim=1)
         logits = logits / self.config.temperature
 
         loss = None
         if labels is not None:
             loss = self.loss_function(labels, logits, self.config, **kwargs)
-        return ImageClassifierOutputWithNoAttention(loss=loss, logits=logits, hidden_states=hidden_states)
+        return WaveFreqImageClassifierOutput(
+            loss=loss, logits=logits, hidden_states=hidden_states, category_logits=category_logits
+        )
 
     def post_process_verdicts(self, logits: torch.Tensor) -> list[str]:
         r"""

@@ -6,7 +6,7 @@ from tellsign import WaveFreqConfig
 
 
 def test_round_trip_through_a_saved_folder_keeps_every_field(tmp_path):
-    config = WaveFreqConfig.seed(wavelet="db2", temperature=1.5)
+    config = WaveFreqConfig.seed(wavelet="db2", temperature=1.5, real_categories=["cat"])
     config.save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(loaded, WaveFreqConfig)
@@ -33,6 +33,7 @@ def test_strides_of_the_published_network():
         ({"high_pass": "ideal"}, "high_pass='ideal'"),
         ({"frequency_convolution": "real"}, "frequency_convolution='real'"),
         ({"stem_kernel_size": 4}, "stem_kernel_size=4 must be odd"),
+        ({"real_categories": ["cat"], "num_labels": 3}, "need two labels, not 3"),
         ({"temperature": 0.0}, "temperature=0.0 must be positive"),
         ({"verdict_thresholds": [0.6, 0.4]}, "verdict_thresholds=[0.6, 0.4] must be two rising numbers"),
         ({"depths": [1, 2]}, "must be of equal length"),

@@ -242,6 +242,35 @@ def test_loss_is_the_cross_entropy_of_the_logits(make_model):
     torch.testing.assert_close(output.loss, torch.nn.functional.cross_entropy(output.logits, labels))
 
 
+@pytest.mark.parametrize("average_flips", [False, True])
+def test_logit_of_real_is_the_log_sum_exp_over_what_a_real_image_may_show(make_model, average_flips):
+    model = make_model(real_categories=["cat", "dog"], average_flips=average_flips, temperature=2.0)
+    torch.nn.init.normal_(model.category_classifier.weight)
+    images = torch.randn(3, 3, 32, 32)
+    outputs = model(images)
+    both = [images, images.flip(-1)] if average_flips else [images]
+    features = [model.wavefreq(view).pooler_output for view in both]
+    fake, shown = (
+        np.mean([layer(feature).detach().numpy() for feature in features], axis=0)
+        for layer in (model.classifier, model.category_classifier)
+    )
+    real = np.log(1 + np.exp(shown).sum(1))
+    np.testing.assert_allclose(outputs.logits.detach().numpy(), np.stack([real, fake[:, 0]], 1) / 2, atol=1e-5)
+    np.testing.assert_allclose(outputs.category_logits.detach().numpy(), np.pad(shown, ((0, 0), (1, 0))), atol=1e-5)
+
+
+def test_categories_can_be_added_to_a_trained_model_and_are_saved_with_it(make_model, tmp_path):
+    images, model = torch.randn(2, 3, 32, 32), make_model()
+    model.save_pretrained(tmp_path / "before")
+    grown = WaveFreqForImageClassification.from_pretrained(tmp_path / "before", real_categories=["cat"]).eval()
+    assert torch.equal(grown.classifier.weight, model.classifier.weight)
+    assert model(images).category_logits is None
+    grown.save_pretrained(tmp_path / "after")
+    again = AutoModelForImageClassification.from_pretrained(tmp_path / "after").eval()
+    assert again.config.real_categories == ["cat"]
+    torch.testing.assert_close(again(images).logits, grown(images).logits)
+
+
 def test_flip_averaging_is_the_mean_over_the_image_and_its_mirror_and_only_at_inference(make_model):
     model, images = make_model(), torch.randn(2, 3, 32, 32)
     expected = (model(images).logits + model(images.flip(-1)).logits) / 2
@@ -352,7 +381,8 @@ def test_another_wavelet_than_the_checkpoints_gets_its_own_filters(make_model, t
 
 @pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
 @pytest.mark.parametrize(
-    "fields", [{"average_flips": True}, {"frequency_convolution": "polar", "high_pass": "corner"}]
+    "fields",
+    [{"average_flips": True, "real_categories": ["cat"]}, {"frequency_convolution": "polar", "high_pass": "corner"}],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_onnx_export_agrees_for_any_batch_size(make_model, tmp_path, dynamo, fields):

@@ -15,14 +15,15 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification, TrainingArguments
 
-from tellsign import WaveFreqImageProcessor
+from tellsign import WaveFreqConfig, WaveFreqImageProcessor
 from tellsign.training import train_detector
 from tellsign.training.averaging import WeightAveraging, refresh_statistics
 from tellsign.training.data import Augmentation, DecodedImages, load_sources
 from tellsign.training.train_detector import (
     DataArguments,
+    DetectorTrainer,
     ModelArguments,
     create_model,
     load_images,
@@ -98,7 +99,7 @@ def test_streamed_training_data_have_nothing_that_is_held_out_in_any_worker(parq
     group = f"{tmp_path / 'a.parquet'}+{tmp_path / 'b.parquet'}"
     other = f"{tmp_path / 'b.parquet'}+{tmp_path / 'a.parquet'}"
     arguments = DataArguments(train_data=[group, other, group], streaming=True, validation_per_class=6)
-    streams, validation = stream_images(arguments, None, 32, seed=0)
+    streams, validation = stream_images(arguments, None, WaveFreqConfig(), seed=0)
     held_out = {image["bytes"] for image in validation["image"]}
     assert np.bincount(validation["group"]).tolist() == [12, 12, 12]
     seen = []
@@ -113,7 +114,7 @@ def test_streamed_training_data_have_nothing_that_is_held_out_in_any_worker(parq
 def test_streamed_training_data_that_would_all_be_held_out_raise(parquet, per_class):
     arguments = DataArguments(train_data=[parquet], streaming=True, validation_per_class=per_class)
     with pytest.raises(ValueError, match=f"cannot hold out {per_class} images of each class, where one has 24"):
-        stream_images(arguments, WaveFreqImageProcessor(), 32, seed=0)
+        stream_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +336,7 @@ def test_generators_left_out_and_copies_of_validation_images_are_in_no_group(par
         leave_out=["noise again"],
         views=True,
     )
-    views, validation = load_images(arguments, WaveFreqImageProcessor(), 32, seed=0)
+    views, validation = load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
     # The second group holds the same images: they are held out of both, and each has as many of each class.
     assert len(views.groups) == 2 and len(set(validation["sha1"])) == 16
     pairs = Counter(zip(validation["group"], validation["label"], strict=True))
@@ -362,4 +363,53 @@ def test_thresholds_are_fitted_with_the_group_of_each_validation_image(parquet, 
 def test_leaving_out_a_generator_that_is_not_there_raises(parquet):
     arguments = DataArguments(train_data=[parquet], validation_per_class=8, leave_out=["nois"])
     with pytest.raises(ValueError, match="--leave_out: the data have no generator nois"):
-        load_images(arguments, WaveFreqImageProcessor(), 32, seed=0)
+        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
+
+
+@pytest.fixture
+def with_categories(synthetic_rows, tmp_path) -> str:
+    """The synthetic images, of which most real ones are known to show a ramp or a slope, and a fake one too."""
+    known = ["ramp", "ramp", "slope", None, "", "cliff"]
+    Dataset.from_dict(synthetic_rows | {"category": 8 * known}).to_parquet(tmp_path / "known.parquet")
+    return str(tmp_path / "known.parquet")
+
+
+@pytest.mark.parametrize("views", [False, True])
+def test_batches_say_what_the_real_images_show_where_it_is_known(with_categories, parquet, views):
+    other = DataArguments(train_data=[with_categories, parquet], validation_per_class=6, views=views)
+    config = WaveFreqConfig(real_categories=["slope", "ramp"])
+    images, _ = load_images(other, WaveFreqImageProcessor(), config, seed=0)
+    batch = images.__getitems__(list(range(len(images))))
+    assert {*zip(batch["labels"].tolist(), batch["category_labels"].tolist(), strict=True)} >= {
+        (0, 0),
+        (0, 1),
+        (0, -100),
+    }
+    assert set(batch["category_labels"][batch["labels"] == 1].tolist()) == {-100}
+
+
+def test_loss_is_the_cross_entropy_of_the_joint_choice_of_fake_and_what_is_shown(make_model, parquet, tmp_path):
+    model = make_model(real_categories=["slope", "ramp"])
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
+    trainer = DetectorTrainer(Augmentation(), model=model, args=arguments, processing_class=WaveFreqImageProcessor())
+    labels, categories = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 1, -100, -100, -100])
+    inputs = {"pixel_values": torch.randn(5, 3, 32, 32), "labels": labels, "category_labels": categories}
+    loss, outputs = trainer.compute_loss(model, dict(inputs), return_outputs=True)
+    joint = torch.cat([outputs.logits[:, 1:], outputs.category_logits], dim=1).softmax(1)  # fake, other, slope, ramp
+    expected = torch.stack([joint[0, 2], joint[1, 3], joint[2, 1:].sum(), joint[3, 0], joint[4, 0]])
+    torch.testing.assert_close(loss, -expected.log().mean())
+    over_two_batches = trainer.compute_loss(model, dict(inputs), num_items_in_batch=torch.tensor(10))
+    torch.testing.assert_close(over_two_batches, loss / 2)
+
+
+def test_a_run_learns_what_real_images_show(with_categories, tmp_path):
+    overrides = json.dumps(TINY | {"real_categories": ["slope", "ramp"]})
+    main(options(with_categories, tmp_path / "run", config_overrides=overrides, views=True, max_steps=2, save_steps=2))
+    loaded = AutoModelForImageClassification.from_pretrained(tmp_path / "run")
+    assert loaded.category_classifier.bias.abs().min() > 0 and loaded.config.real_categories == ["slope", "ramp"]
+
+
+def test_categories_that_no_image_shows_are_refused(parquet):
+    arguments = DataArguments(train_data=[parquet], validation_per_class=8)
+    with pytest.raises(ValueError, match="no real image has one of the categories cat in the column category"):
+        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(real_categories=["cat"]), seed=0)

@@ -87,11 +87,11 @@ def test_compression_of_a_view_does_not_tell_the_format_of_an_original_of_the_wa
     group = load_sources(write(tmp_path / "images.parquet", rows), "train")
     drawn = [BalancedViews([group], WaveFreqImageProcessor(), 32, 400).view(index) for index in range(400)]
     features = []
-    for view, _ in drawn:
+    for view, _, _ in drawn:
         stored_again = encode(view, quality=75, subsampling="4:2:0")
         change = np.abs(np.asarray(Image.open(io.BytesIO(stored_again))) - view.astype(float)).mean()
         features.append([len(stored_again), len(encode(view, "PNG")), change])
-    labels = np.asarray([label for _, label in drawn])
+    labels = np.asarray([label for _, label, _ in drawn])
     predicted = cross_val_predict(HistGradientBoostingClassifier(), features, labels, method="predict_proba")
     assert roc_auc_score(labels, predicted[:, 1]) < 0.6
 

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from datasets import (
     concatenate_datasets,
     load_dataset,
 )
+from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import JpegImagePlugin
 from torch import nn
@@ -36,6 +37,8 @@ from tellsign.pipelines.multiview import view_boxes
 logger = logging.get_logger(__name__)
 LABELS = ["real", "fake"]
 JPEG_QUALITY = 75
+UNKNOWN = -100
+"""The category of images of which is not known what they show, as the cross entropy ignores it."""
 
 
 def encode_uniformly(image: PILImage.Image) -> bytes:
@@ -131,6 +134,29 @@ def categories_of(source: str, dataset: Dataset) -> dict[str, str]:
         raise ValueError(f"{source}: its column category holds {kind}, expected names as strings")
     names = pq.read_table(source, columns=["category"])["category"].to_pylist()
     return {sha1: name for sha1, name in zip(dataset["sha1"], names, strict=True) if name}
+
+
+def add_categories(dataset: Dataset, shown: Mapping[str, str], names: Sequence[str]) -> Dataset:
+    """The data set with a column `category`: of real images the index of what they show, -100 for all others.
+
+    Args:
+        dataset (`datasets.Dataset`): From [`load_sources`].
+        shown (`Mapping[str, str]`): What images show, by sha1, from [`categories_of`].
+        names (`Sequence[str]`): The categories, in order.
+    """
+    index = {name: number for number, name in enumerate(names)}
+    categories = [
+        index.get(shown.get(sha1, ""), UNKNOWN) if label == LABELS.index("real") else UNKNOWN
+        for sha1, label in zip(dataset["sha1"], dataset["label"], strict=True)
+    ]
+    return dataset.add_column("category", categories, feature=Value("int64"))
+
+
+def known_categories(dataset: Dataset) -> NDArray:
+    """The column of [`add_categories`], or -100 for each image where there is none."""
+    if "category" in dataset.column_names:
+        return np.asarray(dataset["category"])
+    return np.full(len(dataset), UNKNOWN)
 
 
 def stream_source(source: str, split: str, revision: str | None = None) -> IterableDataset:
@@ -329,6 +355,7 @@ class DecodedImages(torch.utils.data.Dataset):
         self.rows = np.asarray(rows)
         self.images = torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous()
         self.labels = torch.from_numpy(np.asarray(dataset["label"])[self.rows])
+        self.categories = torch.from_numpy(known_categories(dataset)[self.rows])
         self.image_processor = image_processor
 
     def __len__(self) -> int:
@@ -339,6 +366,7 @@ class DecodedImages(torch.utils.data.Dataset):
         return {
             "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),
             "labels": self.labels[indices],
+            "category_labels": self.categories[indices],
         }
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:

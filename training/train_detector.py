@@ -6,6 +6,7 @@ python -m tellsign.training.train_detector --help
 
 import json
 import sys
+from collections import ChainMap
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,16 @@ from tellsign.training.averaging import WeightAveraging, last_complete_checkpoin
 from tellsign.training.calibration import fit_temperature, fit_thresholds
 from tellsign.training.data import (
     LABELS,
+    UNKNOWN,
     Augmentation,
     DecodedImages,
+    add_categories,
+    categories_of,
     classes_of,
     content_of,
     drop_duplicates,
     hold_out,
+    known_categories,
     leave_out,
     load_sources,
     stream_source,
@@ -152,15 +157,30 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
 
 
 def load_images(
-    arguments: DataArguments, image_processor: WaveFreqImageProcessor, image_size: int, seed: int
+    arguments: DataArguments,
+    image_processor: WaveFreqImageProcessor,
+    config: WaveFreqConfig,
+    seed: int,
 ) -> tuple[DecodedImages | BalancedViews, Dataset]:
     """Training images, and as many validation images of each group, whose number is in their column `group`.
 
     Images that share their bytes are on one side.
     """
-    groups = [
-        load_sources(group.split("+"), arguments.data_split, arguments.data_revision) for group in arguments.train_data
-    ]
+    groups = []
+    for group in arguments.train_data:
+        sources = {
+            source: load_sources(source, arguments.data_split, arguments.data_revision) for source in group.split("+")
+        }
+        images = concatenate_datasets(list(sources.values()))
+        if config.real_categories:
+            shown = [categories_of(source, rows) for source, rows in sources.items()]
+            images = add_categories(images, dict(ChainMap(*shown)), config.real_categories)
+        groups.append(images)
+    if config.real_categories and all((known_categories(group) == UNKNOWN).all() for group in groups):
+        raise ValueError(
+            f"{', '.join(arguments.train_data)}: no real image has one of the categories "
+            f"{', '.join(config.real_categories)} in the column category"
+        )
     absent = sorted(set(arguments.leave_out).difference(*(group["generator"] for group in groups)))
     if absent:
         raise ValueError(f"--leave_out: the data have no generator {', '.join(absent)}")
@@ -171,12 +191,12 @@ def load_images(
     groups = [group.select(np.flatnonzero(~np.isin(np.asarray(group["sha1"]), held_out))) for group in groups]
     train = drop_duplicates(concatenate_datasets(groups))
     if not arguments.views:
-        return DecodedImages(train, image_processor, image_size), validation
-    return BalancedViews(groups, image_processor, image_size, len(train), seed), validation
+        return DecodedImages(train, image_processor, config.image_size), validation
+    return BalancedViews(groups, image_processor, config.image_size, len(train), seed), validation
 
 
 def stream_images(
-    arguments: DataArguments, image_processor: WaveFreqImageProcessor, image_size: int, seed: int
+    arguments: DataArguments, image_processor: WaveFreqImageProcessor, config: WaveFreqConfig, seed: int
 ) -> tuple[IterableDataset, Dataset]:
     """Training images, and validation images, which are the first of each class of each group, with its number."""
     if arguments.leave_out:
@@ -205,7 +225,7 @@ def stream_images(
     rest = [
         images.filter(lambda row: content_of(row["image"]) not in contents) for classes in groups for images in classes
     ]
-    return stream_views(rest, image_processor, image_size, seed=seed), _numbered(validation)
+    return stream_views(rest, image_processor, config.image_size, seed=seed), _numbered(validation)
 
 
 def _numbered(groups: list[Dataset]) -> Dataset:
@@ -241,6 +261,22 @@ class DetectorTrainer(Trainer):
                 pixel_values = self.adversary(self.accelerator.unwrap_model(model), pixel_values, inputs["labels"])
         inputs = inputs | {"pixel_values": pixel_values}
         return super().training_step(model, inputs, *args, **kwargs)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The cross entropy of the labels; where categories are known, that of the joint choice of both."""
+        categories = inputs.get("category_labels")
+        inputs = {name: values for name, values in inputs.items() if name != "category_labels"}
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        category_logits = outputs.get("category_logits")
+        if category_logits is not None and categories is not None:
+            # What an image shows, given that it is real; output 0 is that of anything else. Divided as the other loss.
+            targets = torch.where(categories == UNKNOWN, UNKNOWN, categories + 1)
+            shown = nn.functional.cross_entropy(category_logits.float(), targets, reduction="sum")
+            count = len(targets)
+            if num_items_in_batch is not None:
+                count = num_items_in_batch / self.accelerator.num_processes
+            loss = loss + shown / count
+        return (loss, outputs) if return_outputs else loss
 
     def create_model_card(self, *args, **kwargs) -> None:
         """Writes the card of what lies in the output folder."""
@@ -311,11 +347,10 @@ def main(arguments: list[str] | None = None) -> None:
     model.config.temperature = 1.0
     model.config.verdict_thresholds = [0.5, 0.5]
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
-    image_size = model.config.image_size
     with training_args.main_process_first(desc="loading the data"):
         load = stream_images if data_args.streaming else load_images
-        train_images, validation = load(data_args, image_processor, image_size, training_args.seed)
-    validation_images = DecodedImages(validation, image_processor, image_size)
+        train_images, validation = load(data_args, image_processor, model.config, training_args.seed)
+    validation_images = DecodedImages(validation, image_processor, model.config.image_size)
     augmentation = Augmentation(data_args.flip, data_args.shift, data_args.cutout)
     adversary = None
     if data_args.adversarial_epsilon:

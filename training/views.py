@@ -11,7 +11,7 @@ from transformers import BaseImageProcessor, TrainerCallback
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import load_image
-from tellsign.training.data import LABELS, content_of, encode_uniformly, make_uniform
+from tellsign.training.data import LABELS, content_of, encode_uniformly, known_categories, make_uniform
 
 
 logger = logging.get_logger(__name__)
@@ -150,6 +150,7 @@ class BalancedViews(torch.utils.data.Dataset):
         self.images_per_epoch = images_per_epoch
         self.seed = seed
         self.epoch = 0
+        self.categories = [known_categories(group) for group in groups]
         self.sources = [[_rows_by_generator(group, label) for label in range(len(LABELS))] for group in groups]
 
     def __len__(self) -> int:
@@ -161,8 +162,8 @@ class BalancedViews(torch.utils.data.Dataset):
         rows, probabilities = self.sources[group][label]
         return group, label, int(rng.choice(rows[rng.choice(len(rows), p=probabilities)]))
 
-    def view(self, index: int) -> tuple[np.ndarray, int]:
-        """View `index` of this epoch, see [`random_view`], and its label.
+    def view(self, index: int) -> tuple[np.ndarray, int, int]:
+        """View `index` of this epoch, see [`random_view`], its label, and its category or -100.
 
         An image that cannot be read is named in a warning, and another one chosen in its place.
         """
@@ -173,18 +174,19 @@ class BalancedViews(torch.utils.data.Dataset):
             name = (entry or {}).get("path") or f"row {row} of group {group}"
             try:
                 image = _load(content_of(entry) or b"", name, self.image_size)
-                return random_view(image, self.image_size, rng), label
+                return random_view(image, self.image_size, rng), label, int(self.categories[group][row])
             except ValueError as error:
                 logger.warning_once(f"Left out: {error}")
         raise ValueError(f"100 images in succession could not be read, the last of them {name}")
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        views, labels = zip(*(self.view(int(index)) for index in indices), strict=True)
+        views, labels, categories = zip(*(self.view(int(index)) for index in indices), strict=True)
         images = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
         pixel_values = self.image_processor(images, return_tensors="pt")["pixel_values"]
         return {
             "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),
             "labels": torch.tensor(labels),
+            "category_labels": torch.tensor(categories),
         }
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
