@@ -375,14 +375,19 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
         )
 
 
+@auto_docstring(custom_intro="Output of [`WaveFreqForImageClassification`].")
 @dataclass
 class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
     r"""
+    loss (`torch.FloatTensor` of shape `()`, *optional*, returned if there are labels):
+        Cross entropy.
+    logits (`torch.FloatTensor` of shape `(batch_size, config.num_labels)`):
+        Of each label, divided by `config.temperature`.
     category_logits (`torch.FloatTensor` of shape `(batch_size, 1 + len(config.real_categories))`, *optional*):
-        Of the image being real and showing something else (always zero), and each of `config.real_categories`.
+        That the image is real and shows something else (always zero), or each of `config.real_categories`.
     """
 
-    category_logits: torch.FloatTensor | None = None
+    category_logits: torch.Tensor | None = None
 
 
 @auto_docstring(

@@ -188,8 +188,10 @@ def train(
             f"{len(images)} real images are too few for steps of {batch_size}: give more, or --batch-size"
         )
     loader = DataLoader(images, batch_size, shuffle=True, drop_last=True, collate_fn=whole_batch)
-    generator = (Generator if kind is Kind.GAN else Autoencoder)(design).to(memory_format=torch.channels_last)
-    discriminator = Discriminator(design.width).to(memory_format=torch.channels_last)
+    generator = (Generator if kind is Kind.GAN else Autoencoder)(design)
+    discriminator = Discriminator(design.width)
+    for network in (generator, discriminator):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True).eval()
     optimizers = [torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in (generator, discriminator)]
 
