@@ -81,6 +81,7 @@ def parts() -> dict:
             "images": 100,
             "iterations": 20,
             "queries": 200,
+            "bf16": False,
             "transfer_from": None,
             "scores": {"none": {"0": scores(0.98)}, "square": {"1": scores(0.314), "2": scores(0.05)}},
             "broken_without_gradients": {},
@@ -308,7 +309,7 @@ def test_the_command_of_a_card_gives_the_figures_of_the_card(
     Dataset.from_dict(synthetic_rows).select(fakes).to_parquet("fakes.parquet")
     command, arguments = command_of(
         "python -m tellsign.training.evaluate_detector checkpoint --data test.parquet --train-data train.parquet "
-        "--other-fakes fakes.parquet --attack --attack-images 4 --iterations 1 --queries 2".split()
+        "--other-fakes fakes.parquet --attack --attack-images 4 --iterations 1 --queries 2 --bf16".split()
     )
     assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
     for name in ("evaluation.json", "evaluation.png", "robustness.png"):
