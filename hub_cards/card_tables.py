@@ -81,13 +81,19 @@ def generator_table(generators: Sequence[Mapping[str, Any]]) -> str | None:
     return _table(header, rows)
 
 
-def grids(results: Mapping[str, Mapping[str, Any]], key: str) -> list[str]:
-    """Tables of a score by kind (rows) and strength (columns), one table for the kinds that share their strengths."""
-    groups: dict[tuple[str, ...], list[list[str]]] = {}
-    for kind, by_strength in results.items():
-        row = [kind.replace("_", " "), *(_percent(scores[key]) for scores in by_strength.values())]
-        groups.setdefault(tuple(by_strength), []).append(row)
-    return [_table([f"{key.replace('_', ' ')}, %", *strengths], rows) for strengths, rows in groups.items()]
+def robustness_tables(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Tables of balanced, then of worst-class accuracy by kind (rows) and strength (columns).
+
+    Kinds that share their strengths share a table.
+    """
+    tables = []
+    for key in ("balanced_accuracy", "worst_class_accuracy"):
+        groups: dict[tuple[str, ...], list[list[str]]] = {}
+        for kind, by_strength in results.items():
+            row = [kind.replace("_", " "), *(_percent(scores[key]) for scores in by_strength.values())]
+            groups.setdefault(tuple(by_strength), []).append(row)
+        tables += [_table([f"{key.replace('_', ' ')}, %", *strengths], rows) for strengths, rows in groups.items()]
+    return tables
 
 
 def _leave_out_rows(

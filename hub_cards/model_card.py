@@ -20,9 +20,9 @@ from .card_tables import (
     eval_results,
     failures,
     generator_table,
-    grids,
     leave_out_tables,
     log_table,
+    robustness_tables,
     score_table,
     tagger_facts,
 )
@@ -125,12 +125,8 @@ def model_card(
         verdict_table=score_table(sets, VERDICT_SCORES),
         generator_table=generator_table(generators),
         robustness=robustness,
-        corruption_tables=[
-            table
-            for key in ("balanced_accuracy", "worst_class_accuracy")
-            for table in grids(robustness.get("corruptions", {}), key)
-        ],
-        attack_tables=grids(robustness.get("attacks", {}).get("scores", {}), "worst_class_accuracy"),
+        corruption_tables=robustness_tables(robustness.get("corruptions", {})),
+        attack_tables=robustness_tables(robustness.get("attacks", {}).get("scores", {})),
         leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
         thresholds=[f"{low:.1%}", f"{high:.1%}"],
         withholds=low < high,

@@ -222,6 +222,19 @@ def test_any_part_may_be_missing(parts, left_out):
     assert not re.search(r"\bNone\b|\n\n\n|Undefined", card.text)
 
 
+def test_card_gives_balanced_and_worst_class_accuracy_after_each_attack(parts):
+    attacks = parts["evaluation"]["robustness"]["attacks"]["scores"]
+    for score in (attacks["square"]["1"], attacks["square"]["2"]):
+        score["balanced_accuracy"] = {"value": 0.777, "interval": [0.7, 0.8]}
+    section = model_card(**parts).text.split("after attacks in the L-infinity norm")[1].split("\n## ")[0]
+    balanced, worst = section.split("| worst class accuracy, % | 0 |")
+    assert (
+        "| square | 77.7 [70.0, 80.0] | 77.7 [70.0, 80.0] |" in balanced
+        and "balanced accuracy, % | 1 | 2 |" in balanced
+    )
+    assert "| square | 31.4 [29.4, 33.4] | 5.0 [3.0, 7.0] |" in worst
+
+
 def test_card_says_when_a_verdict_is_uncertain_and_on_which_artifacts_it_abstains(parts):
     text = model_card(**parts).text
     assert "below 20.0% an image is called real, above 93.0% it is called fake" in text
