@@ -136,6 +136,24 @@ def categories_of(source: str, dataset: Dataset) -> dict[str, str]:
     return {sha1: name for sha1, name in zip(dataset["sha1"], names, strict=True) if name}
 
 
+def load_with_categories(
+    sources: str | Sequence[str], split: str, revision: str | None = None
+) -> tuple[Dataset, dict[str, str]]:
+    """What [`load_sources`] gives, and what the images show, by sha1, see [`categories_of`]."""
+    names = [sources] if isinstance(sources, str) else sources
+    datasets = [load_sources(source, split, revision) for source in names]
+    categories: dict[str, str] = {}
+    for source, dataset in zip(names, datasets, strict=True):
+        categories |= categories_of(source, dataset)
+    return concatenate_datasets(datasets), categories
+
+
+def load_real_images(sources: str | Sequence[str]) -> Dataset:
+    """The real images of [`load_sources`], each once."""
+    dataset = drop_duplicates(load_sources(sources, "train"))
+    return dataset.select(np.flatnonzero(np.asarray(dataset["label"]) == LABELS.index("real")))
+
+
 def add_categories(dataset: Dataset, shown: Mapping[str, str], names: Sequence[str]) -> Dataset:
     """The data set with a column `category`: of real images the index of what they show, -100 for all others.
 

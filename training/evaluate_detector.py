@@ -251,13 +251,14 @@ def main(
         probabilities.append(fake_probability(logits, temperature))
         rate = len(images) / (time.perf_counter() - start)
 
-        results = []
+        results, candidates = [], np.arange(len(labels))
         if seen:
             untouched = np.asarray([sha1 not in seen for sha1 in np.asarray(test["sha1"])[images.rows]])
             if len(np.unique(labels[untouched])) < 2:
                 raise ValueError(f"{', '.join(data)}: all images of a class occur in {', '.join(train_data)}")
             untouched_scores = score(labels[untouched], logits[untouched], temperature, thresholds, resamples)
             results.append({"name": "not in training data"} | untouched_scores)
+            candidates = np.flatnonzero(untouched)
         results.append({"name": "all"} | score(labels, logits, temperature, thresholds, resamples))
         if others is not None:
             other_images = DecodedImages(others, image_processor, image_size)
@@ -287,7 +288,6 @@ def main(
         # Before what takes long, and again after it.
         (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
         if corruptions or attack:
-            candidates = np.flatnonzero(untouched) if seen else np.arange(len(labels))
             robustness = evaluation["robustness"] = {}
             if corruptions:
                 rows = candidates[draw_balanced(labels[candidates], robustness_images)]
@@ -307,8 +307,7 @@ def main(
         typer.echo(f"{folder}/evaluation.json, {folder}/evaluation.png", err=True)
     typer.echo(format_tables(evaluations))
     if len(models) > 1:
-        rows = np.flatnonzero(untouched) if seen else np.arange(len(labels))
-        typer.echo(format_agreement(titles, labels[rows], [values[rows] for values in probabilities]))
+        typer.echo(format_agreement(titles, labels[candidates], [values[candidates] for values in probabilities]))
     for evaluation in evaluations:
         robustness = evaluation.get("robustness", {})
         if "corruptions" in robustness:

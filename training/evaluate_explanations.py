@@ -26,7 +26,7 @@ from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.localization import whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.arguments import without_folders
-from tellsign.training.data import LABELS, DecodedImages, categories_of, drop_duplicates, load_sources
+from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources, load_with_categories
 from tellsign.training.explanation_scores import (
     explanation_scores,
     format_explanation_scores,
@@ -324,9 +324,7 @@ def main(
         "artifacts": class_scores(answers, trained, names, on),
     }
     if explain_with is not None:
-        categories: dict[str, str] = {}
-        for source in data:
-            categories |= categories_of(source, load_sources(source, split))
+        _, categories = load_with_categories(data, split)
         evaluation["explainer"] = Path(str(explainer)).name
         evaluation["explanations"] = explain(
             explain_with,

@@ -10,18 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
 from datasets import Dataset
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate, pad
-from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
 from transformers import set_seed
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, encode_uniformly, load_sources
-from tellsign.training.train_generator import FEATURES
+from tellsign.training.data import DecodedImages, load_real_images
+from tellsign.training.train_generator import FEATURES, row_of
 
 
 def _uniform(low: float, high: float) -> float:
@@ -89,18 +87,15 @@ def main(
         ValueError: If there are fewer than two images for each method.
     """
     set_seed(seed)
-    dataset = drop_duplicates(load_sources(data, "train"))
-    dataset = dataset.select(np.flatnonzero(np.asarray(dataset["label"]) == LABELS.index("real")))
-    images = DecodedImages(dataset, WaveFreqImageProcessor(image_mean=[0.0] * 3, image_std=[1.0] * 3))
+    images = DecodedImages(load_real_images(data), WaveFreqImageProcessor(image_mean=[0.0] * 3, image_std=[1.0] * 3))
     chosen = torch.randperm(len(images))[:count]
     if len(chosen) < 2 * len(METHODS):
         raise ValueError(f"{len(chosen)} real images are too few: give at least {2 * len(METHODS)}")
     rows = []
     for method, part in zip(METHODS, chosen.tensor_split(len(METHODS)), strict=True):
         for indices in tqdm(part.tensor_split(-(-len(part) // 50)), desc=method.__name__, unit="batch"):
-            for picture in method(images.__getitems__(indices)["pixel_values"]):
-                content = encode_uniformly(to_pil_image((255 * picture).round().clamp(0, 255).byte()))
-                rows.append({"image": {"bytes": content, "path": None}, "label": 1, "generator": method.__name__})
+            pictures = method(images.__getitems__(indices)["pixel_values"])
+            rows += [row_of(picture, method.__name__) for picture in pictures]
     output.parent.mkdir(parents=True, exist_ok=True)
     Dataset.from_list(rows, features=FEATURES).to_parquet(output)
 

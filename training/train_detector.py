@@ -6,7 +6,6 @@ python -m tellsign.training.train_detector --help
 
 import json
 import sys
-from collections import ChainMap
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,6 @@ from tellsign.training.data import (
     Augmentation,
     DecodedImages,
     add_categories,
-    categories_of,
     classes_of,
     content_of,
     drop_duplicates,
@@ -47,6 +45,7 @@ from tellsign.training.data import (
     known_categories,
     leave_out,
     load_sources,
+    load_with_categories,
     stream_source,
     whole_batch,
 )
@@ -168,14 +167,12 @@ def load_images(
     """
     groups = []
     for group in arguments.train_data:
-        sources = {
-            source: load_sources(source, arguments.data_split, arguments.data_revision) for source in group.split("+")
-        }
-        images = concatenate_datasets(list(sources.values()))
+        where = (group.split("+"), arguments.data_split, arguments.data_revision)
         if config.real_categories:
-            shown = [categories_of(source, rows) for source, rows in sources.items()]
-            images = add_categories(images, dict(ChainMap(*shown)), config.real_categories)
-        groups.append(images)
+            images, shown = load_with_categories(*where)
+            groups.append(add_categories(images, shown, config.real_categories))
+        else:
+            groups.append(load_sources(*where))
     if config.real_categories and all((known_categories(group) == UNKNOWN).all() for group in groups):
         raise ValueError(
             f"{', '.join(arguments.train_data)}: no real image has one of the categories "

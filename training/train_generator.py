@@ -37,9 +37,8 @@ from tellsign import WaveFreqImageProcessor
 from tellsign.training.data import (
     LABELS,
     DecodedImages,
-    drop_duplicates,
     encode_uniformly,
-    load_sources,
+    load_real_images,
     whole_batch,
 )
 
@@ -198,7 +197,7 @@ def train(
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
     ends = {steps >> halvings for halvings in range(snapshots)}
     for step in tqdm(range(1, steps + 1), desc=f"{design.upsampling}, {design.loss}", unit="step"):
-        real = next(batches)["pixel_values"].to(memory_format=torch.channels_last)
+        real = next(batches)["pixel_values"]
         with torch.autocast("cpu", torch.bfloat16):
             fakes = generator(_inputs(kind, real))
             scores = discriminator(torch.cat([real, fakes.detach()]))
@@ -225,6 +224,12 @@ def _inputs(kind: Kind, real: torch.Tensor) -> torch.Tensor:
     return torch.randn(len(real), LATENT_SIZE, 1, 1) if kind is Kind.GAN else real
 
 
+def row_of(picture: torch.Tensor, name: str) -> dict:
+    """Row of a data set with [`FEATURES`]: a fake of shape `(3, height, width)`, in [0, 1], and whose it is."""
+    content = encode_uniformly(to_pil_image((255 * picture).round().clamp(0, 255).byte()))
+    return {"image": {"bytes": content, "path": None}, "label": LABELS.index("fake"), "generator": name}
+
+
 @torch.no_grad()
 def fakes_of(
     kind: Kind, generator: nn.Module, name: str, images: DecodedImages, chosen: torch.Tensor
@@ -240,9 +245,8 @@ def fakes_of(
     """
     for indices in chosen.split(250):
         pictures = generator(_inputs(kind, images.__getitems__(indices)["pixel_values"]))
-        for picture in (255 * (pictures / 2 + 0.5)).round().clamp(0, 255).byte():
-            content = encode_uniformly(to_pil_image(picture))
-            yield {"image": {"bytes": content, "path": None}, "label": LABELS.index("fake"), "generator": name}
+        for picture in pictures / 2 + 0.5:
+            yield row_of(picture, name)
 
 
 def main(
@@ -261,9 +265,7 @@ def main(
     Given again after it was stopped, the command goes on with the network at which it was.
     """
     set_seed(seed)
-    dataset = drop_duplicates(load_sources(data, "train"))
-    dataset = dataset.select(np.flatnonzero(np.asarray(dataset["label"]) == LABELS.index("real")))
-    images = DecodedImages(dataset, WaveFreqImageProcessor(image_mean=[0.5] * 3, image_std=[0.5] * 3))
+    images = DecodedImages(load_real_images(data), WaveFreqImageProcessor(image_mean=[0.5] * 3, image_std=[0.5] * 3))
     chosen = torch.randperm(len(images))[:count].tensor_split(networks * snapshots)
     rng = np.random.default_rng(seed)
     designs = [Design.draw(number, rng) for number in range(networks)]

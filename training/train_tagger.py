@@ -30,7 +30,7 @@ from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.arguments import overrides_of, parse_recipe, refuse_push
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
-from tellsign.training.data import categories_of, drop_duplicates, hold_out, load_sources, whole_batch
+from tellsign.training.data import drop_duplicates, hold_out, load_with_categories, whole_batch
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.planted_pool import (
     NO_CATEGORY,
@@ -154,8 +154,8 @@ def load_images(arguments: DataArguments) -> tuple[Dataset, Dataset, dict[str, s
     datasets: list[Dataset] = []
     categories: dict[str, str] = {}
     for source in arguments.train_data:
-        dataset = load_sources(source, arguments.data_split, arguments.data_revision)
-        categories |= categories_of(source, dataset)
+        dataset, shown = load_with_categories(source, arguments.data_split, arguments.data_revision)
+        categories |= shown
         named = zip(dataset["sha1"], dataset["generator"], strict=True)
         categories |= {sha1: NO_CATEGORY for sha1, generator in named if generator in arguments.without_category}
         datasets.append(dataset)
