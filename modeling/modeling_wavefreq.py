@@ -206,9 +206,10 @@ class WaveFreqResidualLayer(nn.Module):
     def __init__(self, config: WaveFreqConfig, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__()
         layer = partial(WaveFreqConvLayer, config, bias=config.convolution_bias)
+        self.stride = stride
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            self.shortcut = layer(in_channels, out_channels, 1, stride, activate=False)
+            self.shortcut = layer(in_channels, out_channels, 1, activate=False)
         # CODEPATH: "bottleneck" is the seed network, "basic" the packaged one.
         if config.layer_type == "bottleneck":
             reduced = out_channels // 4
@@ -229,7 +230,9 @@ class WaveFreqResidualLayer(nn.Module):
         self.activation = ACT2FN[config.hidden_act]
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        residual = self.shortcut(hidden_states)
+        # Not by a convolution with a stride: of fewer than 16 channels, channels last, its backward pass on a CPU writes
+        # where it must not (https://github.com/uxlfoundation/oneDNN/issues/6035).
+        residual = self.shortcut(hidden_states[:, :, :: self.stride, :: self.stride])
         for layer in self.layers:
             hidden_states = layer(hidden_states)
         return self.activation(hidden_states + residual)

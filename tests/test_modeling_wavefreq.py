@@ -348,6 +348,16 @@ def test_channels_last_agrees_with_the_default_layout(make_model):
     torch.testing.assert_close(model(images.contiguous(memory_format=torch.channels_last)).logits, expected)
 
 
+def test_gradients_of_few_channels_last_agree_with_the_default_layout(make_model):
+    model, images = make_model(), torch.randn(5, 3, 32, 32)
+    expected = torch.autograd.grad(model(images).logits[:, 1].sum(), list(model.parameters()))
+    model, images = (tensors.to(memory_format=torch.channels_last) for tensors in (model, images))
+    for _ in range(5):
+        gradients = torch.autograd.grad(model(images).logits[:, 1].sum(), list(model.parameters()))
+        for found, wanted in zip(gradients, expected, strict=True):
+            torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.parametrize("wavelet", ["haar", "db2"])
 def test_saved_model_loads_through_the_auto_classes_with_equal_logits(make_model, tmp_path, wavelet):
     model, images = make_model(wavelet=wavelet), torch.randn(2, 3, 32, 32)
