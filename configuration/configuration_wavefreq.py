@@ -213,8 +213,11 @@ class WaveFreqConfig(PreTrainedConfig):
                 raise ValueError(f"{field}={getattr(self, field)!r} is not one of {', '.join(choices)}")
         if self.stem_kernel_size % 2 == 0:
             raise ValueError(f"stem_kernel_size={self.stem_kernel_size} must be odd")
-        if self.real_categories and self.num_labels != 2:
-            raise ValueError(f"real_categories={self.real_categories} need two labels, not {self.num_labels}")
+        if self.real_categories and self.id2label != {0: "real", 1: "fake"}:
+            raise ValueError(
+                f"real_categories={self.real_categories} need the labels 0 for real and 1 for fake, "
+                f"not {self.id2label}"
+            )
         if self.temperature <= 0:
             raise ValueError(f"temperature={self.temperature} must be positive")
         thresholds = self.verdict_thresholds

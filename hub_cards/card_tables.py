@@ -206,7 +206,8 @@ def failures(
     if leave_out:
         worst = _leave_out_rows(leave_out, "generators", "auroc")[:3]
         names = ", ".join(f"{name} ({_percent(row['auroc'])})" for name, row in worst)
-        failures.append(f"Of the generators that training did not see, it does worst on {names}: AUROC, %.")
+        if names:
+            failures.append(f"Of the generators that training did not see, it does worst on {names}: AUROC, %.")
         worst = _leave_out_rows(leave_out, "collections", "above_0.5")[:-4:-1]
         names = ", ".join(f"{name} ({_percent(row['above_0.5'])})" for name, row in worst)
         failures.append(

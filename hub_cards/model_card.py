@@ -31,6 +31,11 @@ from .card_tables import (
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 ADAPTER_TEMPLATE = Path(__file__).with_name("adapter_card_template.md")
 HYPERPARAMETERS = (
+    "model_name_or_path",
+    "start_weight",
+    "views",
+    "adversarial_epsilon",
+    "adversarial_steps",
     "optim",
     "optim_args",
     "learning_rate",
@@ -42,6 +47,7 @@ HYPERPARAMETERS = (
     "gradient_accumulation_steps",
     "num_train_epochs",
     "max_steps",
+    "ema_decay",
     "bf16",
     "seed",
 )
@@ -187,6 +193,10 @@ def adapter_card(
 def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings of a recipe that a card shows, where they say something."""
     shown = {key: training.get(key) for key in HYPERPARAMETERS}
+    if (shown["max_steps"] or -1) > 0:
+        del shown["num_train_epochs"]  # does not count then
+    if not shown["adversarial_epsilon"]:
+        del shown["adversarial_epsilon"], shown["adversarial_steps"]
     return {key: value for key, value in shown.items() if value not in (None, "", -1) and value is not False}
 
 

@@ -67,6 +67,7 @@ def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None
                 if not content:
                     raise ValueError("the file is empty")
                 image = Image.open(io.BytesIO(content))
+            image.load()  # of a TIFF, Pillow then turns it itself
             orientation = image.getexif().get(ExifTags.Base.Orientation)
             if orientation in _TURNS:
                 image = image.transpose(_TURNS[orientation])
@@ -77,7 +78,9 @@ def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None
             if image.mode != "I" or grey.max() > 255:
                 grey = grey // 257
             image = Image.fromarray(grey.astype(np.uint8))
-        return image.convert("RGB")
+        image = image.convert("RGB")
+        image.info = {}  # or who opens the result once more would turn it once more
+        return image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{name}: more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS}") from error
     except Image.UnidentifiedImageError as error:

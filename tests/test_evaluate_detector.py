@@ -80,9 +80,14 @@ def test_images_that_occur_in_the_training_data_are_scored_apart(run, synthetic_
 def test_each_other_generator_is_scored_against_the_real_images(run, synthetic_rows, tmp_path):
     fakes = {"image": synthetic_rows["image"][1:14:2], "label": ["fake"] * 7, "generator": ["gan"] * 3 + ["flow"] * 4}
     Dataset.from_dict(fakes).to_parquet(tmp_path / "fakes.parquet")
-    _, evaluation = run("--other-fakes", str(tmp_path / "fakes.parquet"))
+    printed, evaluation = run("--other-fakes", str(tmp_path / "fakes.parquet"))
     counts = {result["name"]: (result["real"], result["fake"]) for result in evaluation["results"][1:]}
     assert counts == {"generator flow": (24, 4), "generator gan": (24, 3)}
+    mean = np.mean([result["scores"]["auroc"] for result in evaluation["results"][1:]])
+    assert (
+        sum("| mean of 2 generators |" in line and f" {100 * mean:.2f} |" in line for line in printed.splitlines())
+        == 1
+    )
 
 
 def test_other_fakes_that_occur_in_the_training_data_are_left_out(run, synthetic_rows, tmp_path):

@@ -25,13 +25,19 @@ def test_path_bytes_and_image_give_the_same_pixels(tmp_path):
         np.testing.assert_array_equal(np.asarray(load_image(source)), PIXELS)
 
 
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(10))
-def test_exif_orientation_is_applied(orientation):
+def test_exif_orientation_is_applied_once(orientation, image_format):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    content = encode(PIXELS, "PNG", exif=exif)
-    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
-    np.testing.assert_array_equal(np.asarray(load_image(content)), np.asarray(upright))
+    content = encode(PIXELS, image_format, exif=exif)
+    stored = Image.open(io.BytesIO(content))
+    stored.load()
+    upright = np.asarray(ImageOps.exif_transpose(stored))
+    loaded = load_image(content)
+    np.testing.assert_array_equal(np.asarray(loaded), upright)
+    np.testing.assert_array_equal(np.asarray(load_image(loaded)), upright)
+    np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(loaded)), upright)
 
 
 def test_exif_tags_of_a_wrong_type_do_not_matter():

@@ -47,6 +47,13 @@ def test_generators_of_a_family_are_left_out_together(sources):
         ("sdnext-ref: black-forest-labs--FLUX.2-dev", "FLUX.2"),
         ("sdnext-ref: purplesmartai--pony-v7-base", "AuraFlow"),
         ("dall-e (gallery_twin)", "DALL-E"),
+        ("DALLE 3", "DALL-E"),
+        ("dalle-mini", "dalle-mini"),
+        ("stable_diffusion_v_1_4", "Stable Diffusion 1"),
+        ("stable-diffusion-xl", "SDXL"),
+        ("Midjourney v5.2", "Midjourney"),
+        ("sdnext-ref: Freepik--F-Lite-7B", "F-Lite"),
+        ("sdnext-ref: Photoroom--prxpixel-t2i", "PRX"),
         ("mindalle", "mindalle"),
         ("u-vit (ImageNet-256)", "u-vit"),
     ],
@@ -90,6 +97,8 @@ def test_scores_are_those_of_each_generator_against_all_reals_of_the_fold():
     assert "| mean of the rows | | 3 | 100.0 |" in tables  # of good and 1 others
     seen = tables[tables.index("of a family that training saw") :]
     assert seen.index("| bad |") < seen.index("| photographs") and "| good |" not in seen
+    of_all = np.mean([row["auroc"]["value"] for row in result["generators"].values()])
+    assert f"| mean of all the rows | | 5 | {100 * of_all:.1f} |" in tables
     result = score_fold(labels, names, probabilities, verdicts, {"bad", "single"}, pool_below=3, resamples=10)
     assert {name: row["family_seen"] for name, row in result["generators"].items()} == {
         "1 others": False,
@@ -122,6 +131,19 @@ def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources,
     assert len(seen) == 2 and json.loads((tmp_path / "runs" / "leave_out_views_3.json").read_text()) == folds
     with pytest.raises(ValueError, match="fold-0 is of a run with other arguments"):
         main(sources, tmp_path / "runs", [*training, "--seed", "1"], folds=2)
+
+
+def test_what_is_left_out_of_all_runs_is_left_out_of_each(sources, tmp_path, monkeypatch):
+    runs = []
+
+    def stop(arguments):
+        runs.append(train_detector.parse_arguments(arguments)[1].leave_out)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_detector, "main", stop)
+    with pytest.raises(KeyboardInterrupt):
+        main(sources, tmp_path / "runs", ["--train_data", sources, "--leave_out", "r", "--use_cpu"], folds=2)
+    assert runs == [["r", "a", "p", "s"]]
 
 
 def test_a_start_that_saw_the_sources_is_refused(sources, tmp_path):

@@ -174,6 +174,16 @@ def test_a_card_shows_settings_of_zero_but_none_that_are_off(parts):
     assert not any(f"| {name} |" in card for name in ("max_steps", "bf16", "lr_scheduler_type"))
 
 
+def test_a_card_tells_from_which_start_and_how_adversarially_it_was_trained_and_no_epochs_beside_steps(parts):
+    parts["training"] |= {"model_name_or_path": "start", "adversarial_epsilon": 0.0, "adversarial_steps": 1}
+    card = model_card(**parts).text
+    assert "| model_name_or_path | start |" in card and "adversarial_" not in card
+    parts["training"] |= {"adversarial_epsilon": 4.0, "max_steps": 5000, "num_train_epochs": 3}
+    card = model_card(**parts).text
+    assert "| adversarial_epsilon | 4.0 |" in card and "| adversarial_steps | 1 |" in card
+    assert "| max_steps | 5000 |" in card and "| num_train_epochs |" not in card
+
+
 def test_what_was_trained_on_one_data_set_is_called_a_benchmark_model(parts):
     assert "Trained on cifake_train.parquet. It is a benchmark model" in model_card(**parts).text
     for several in (["a.parquet", "b.parquet"], ["a.parquet+b.parquet"]):

@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -171,10 +173,14 @@ def test_a_run_killed_after_its_last_step_ends_with_the_weights_of_one_that_was_
 
 
 def test_a_run_with_other_data_is_not_resumed(parquet, tmp_path):
-    run = options(parquet, tmp_path)
+    data = shutil.copy(parquet, tmp_path / "data.parquet")
+    run = options(str(data), tmp_path)
     assert run_until_killed("train_detector", run) == -signal.SIGKILL
     with pytest.raises(ValueError, match="holds a run that was begun with other adversarial_epsilon, shift"):
         main([*run, "--shift", "0", "--adversarial_epsilon", "4"])
+    pq.write_table(pq.read_table(parquet).slice(12), data)
+    with pytest.raises(ValueError, match="holds a run that was begun with other validation_sha1"):
+        main(run)
 
 
 @pytest.mark.parametrize("change", [{"flip": False}, {"shift": 0}, {"adversarial_epsilon": 4}], ids=str)
@@ -265,7 +271,9 @@ def test_a_checkpoint_with_swapped_labels_is_not_fine_tuned(make_model, tmp_path
         create_model(ModelArguments(model_name_or_path=str(tmp_path)))
 
 
-def test_the_start_has_its_share_in_the_final_weights_and_the_statistics_are_those_of_the_mixture(parquet, tmp_path):
+def test_the_start_has_its_share_in_the_final_weights_and_the_statistics_are_those_of_the_mixture(
+    parquet, with_categories, tmp_path
+):
     main(options(parquet, tmp_path / "start"))
     further = options(parquet, tmp_path / "run", model_name_or_path=tmp_path / "start", max_steps=4)
     main(further)
@@ -277,6 +285,13 @@ def test_the_start_has_its_share_in_the_final_weights_and_the_statistics_are_tho
         torch.testing.assert_close(mixed[name], 0.25 * start[name] + 0.75 * trained[name])
     statistics = [name for name in mixed if name.endswith("running_mean")]
     assert any(not torch.equal(mixed[name], trained[name]) for name in statistics)
+    categories = ["--config_overrides", json.dumps(TINY | {"real_categories": ["ramp"]})]
+    with_heads = [*further, *categories, "--train_data", with_categories, "--output_dir", str(tmp_path / "heads")]
+    main(with_heads)
+    alone = weights(tmp_path / "heads")
+    main([*with_heads, "--start_weight=0.25"])
+    name = "category_classifier.weight"  # the start has none
+    assert torch.equal(weights(tmp_path / "heads")[name], alone[name]) and alone[name].any()
     with pytest.raises(ValueError, match="there is no start"):
         main(options(parquet, tmp_path / "other", start_weight=0.25))
     with pytest.raises(ValueError, match=r"--start_weight=1.0: expected a share in \[0, 1\)"):
@@ -404,12 +419,23 @@ def test_loss_is_the_cross_entropy_of_the_joint_choice_of_fake_and_what_is_shown
 
 def test_a_run_learns_what_real_images_show(with_categories, tmp_path):
     overrides = json.dumps(TINY | {"real_categories": ["slope", "ramp"]})
-    main(options(with_categories, tmp_path / "run", config_overrides=overrides, views=True, max_steps=2, save_steps=2))
+    changes = {"config_overrides": overrides, "views": True, "max_steps": 2, "save_steps": 2}
+    main(options(with_categories, tmp_path / "run", **changes))
     loaded = AutoModelForImageClassification.from_pretrained(tmp_path / "run")
-    assert loaded.category_classifier.bias.abs().min() > 0 and loaded.config.real_categories == ["slope", "ramp"]
+    assert loaded.config.real_categories == ["slope", "ramp"]
+    table = pq.read_table(with_categories)
+    swapped = [{"slope": "ramp", "ramp": "slope"}.get(name, name) for name in table["category"].to_pylist()]
+    table = table.set_column(table.column_names.index("category"), "category", pa.array(swapped))
+    pq.write_table(table, tmp_path / "swapped.parquet")
+    main(options(str(tmp_path / "swapped.parquet"), tmp_path / "other", **changes))
+    other = AutoModelForImageClassification.from_pretrained(tmp_path / "other")
+    biases = [model.category_classifier.bias for model in (loaded, other)]
+    assert not torch.equal(*biases)  # as they would be if the labels alone were learnt
 
 
 def test_categories_that_no_image_shows_are_refused(parquet):
     arguments = DataArguments(train_data=[parquet], validation_per_class=8)
     with pytest.raises(ValueError, match="no real image has one of the categories cat in the column category"):
         load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(real_categories=["cat"]), seed=0)
+    with pytest.raises(ValueError, match="real_categories: not with --streaming"):
+        stream_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(real_categories=["cat"]), seed=0)

@@ -145,6 +145,10 @@ def format_tables(evaluations: list[dict]) -> str:
                     low, high = result["intervals"][name]
                     row.append(f"{100 * result['scores'][name]:.2f} [{100 * low:.2f}, {100 * high:.2f}]")
                 rows.append(row)
+            others = [result for result in evaluation["results"] if result["name"].startswith("generator ")]
+            if len(others) > 1:
+                means = [f"{100 * np.mean([result['scores'][name] for result in others]):.2f}" for name in names]
+                rows.append([evaluation["model"], "", "", "", f"mean of {len(others)} generators", "", "", *means])
         lines += ["| " + " | ".join(row) + " |" for row in rows] + [""]
     return "\n".join(lines)
 
@@ -311,7 +315,7 @@ def main(
     for evaluation in evaluations:
         robustness = evaluation.get("robustness", {})
         if "corruptions" in robustness:
-            typer.echo(format_robustness(robustness["corruptions"], f"{evaluation['model']}, corruption"))
+            typer.echo(format_robustness(robustness["corruptions"], f"{evaluation['model']}, corruption", means=True))
         if "attacks" in robustness:
             typer.echo(format_robustness(robustness["attacks"]["scores"], f"{evaluation['model']}, attack"))
             if robustness["attacks"]["masked_gradients"]:

@@ -3,17 +3,17 @@
 import re
 
 
-# In this order: the first pattern that occurs in a name decides.
+# In this order: the first pattern that occurs in a name, its spaces and underscores as hyphens, decides.
 FAMILIES = {
     "PixArt": r"pixart",
-    "AuraFlow": r"aura_?flow|pony-v7",
+    "AuraFlow": r"aura-?flow|pony-v7",
     "Stable Diffusion 3": r"stable-diffusion-3|\bsd3",
     "Stable Diffusion 2": r"stable-diffusion-2|sd-?turbo|unclip",
-    "SDXL": r"sdxl|[ _-]xl[ _-]|xl_|xl-v|illustrious|\bpony|ssd-1b|segmind-vega|segmoe-4x2|koala|tempestbyvlad"
+    "SDXL": r"sdxl|xl-|diffusion-xl|animagine|illustrious|\bpony|ssd-1b|segmind-vega|segmoe-4x2|koala|tempestbyvlad"
     r"|playground-v2",
-    "Stable Diffusion 1": r"stable-diffusion|(?<![a-z])sd[-_]?1|dreamshaper|\bv1-5|tiny-sd|segmoe-sd"
-    r"|juggernaut_reborn|sdxs|simulacra|blipdiffusion|playground-v1|hypernetworks|2_pass_txt2img|area_composition"
-    r"|noisy_latent_composition|\blcm",
+    "Stable Diffusion 1": r"stable-diffusion|(?<![a-z])sd-?v?-?1|dreamshaper|\bv1-5|tiny-sd|segmoe-sd"
+    r"|juggernaut-reborn|sdxs|simulacra|blipdiffusion|playground-v1|hypernetworks|2-pass-txt2img|area-composition"
+    r"|noisy-latent-composition|\blcm",
     "FLUX.2": r"flux\.?2",
     "FLUX.1": r"flux|chroma|flex\.|shuttle|cenkre",
     "Qwen-Image": r"qwen|firered|vibe-image|joyai|unipic3",
@@ -21,8 +21,8 @@ FAMILIES = {
     "GPT image": r"\bgpt-",
     "Gemini image": r"gemini|nano-banana",
     "Muse": r"\bmuse",
-    "DALL-E": r"\bdall-e",
-    "Z-Image": r"z[-_]?image|\bzit\b|-zit-|moodyrealmix",
+    "DALL-E": r"\bdall-?e(?!-?mini)",
+    "Z-Image": r"z-?image|\bzit\b|-zit-|moodyrealmix",
     "Stable Cascade": r"cascade|wuerstchen",
     "Wan": r"\bwan|chronoedit",
     "Sana": r"\bsana",
@@ -43,6 +43,10 @@ FAMILIES = {
     "CogView": r"cogview",
     "amused": r"amused",
     "score-sde": r"score-sde",
+    "F-Lite": r"\bf-lite",
+    "PRX": r"\bprx",
+    "Midjourney": r"midjourney",
+    "Imagen": r"\bimagen(?!et)",
 }
 
 
@@ -52,7 +56,8 @@ def family_of(generator: str) -> str:
     Args:
         generator (`str`): As in a column `generator`, in any case.
     """
+    hyphenated = re.sub(r"[\s_]+", "-", generator)
     for family, pattern in FAMILIES.items():
-        if re.search(pattern, generator, re.IGNORECASE):
+        if re.search(pattern, hyphenated, re.IGNORECASE):
             return family
     return re.sub(r"\s*\(.*\)$", "", generator)

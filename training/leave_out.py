@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers.utils import cached_file
 
 from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
 from tellsign.training import train_detector
@@ -136,6 +137,14 @@ def format_tables(folds: list[dict]) -> str:
         low, high = score["interval"]
         return f"{100 * score['value']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
+    def means(rows: list[dict], keys: list[str]) -> list[str]:
+        counts = np.asarray([row["images"] for row in rows])
+        lines = []
+        for mean, weights in (("mean of the rows", None), ("mean of the images", counts)):
+            values = [100 * np.average([row[key]["value"] for row in rows], weights=weights) for key in keys]
+            lines.append(f"| {mean} | | {counts.sum()} | " + " | ".join(f"{value:.1f}" for value in values) + " |")
+        return lines
+
     def table(kind: str, title: str, keys: list[str], family_seen: bool = False) -> list[str]:
         rows = [
             (name, number, row)
@@ -146,20 +155,22 @@ def format_tables(folds: list[dict]) -> str:
         if not rows:
             return []
         rows.sort(key=lambda entry: entry[2][keys[0]]["value"])
-        counts = np.asarray([row["images"] for _, _, row in rows])
         lines = [f"| {title} | fold | images | " + " | ".join(f"{key}, %" for key in keys) + " |"]
         lines.append("|" + " --- |" * (3 + len(keys)))
         for name, number, row in rows:
             cells = " | ".join(cell(row[key]) for key in keys)
             lines.append(f"| {name} | {number} | {row['images']} | {cells} |")
-        for mean, weights in (("mean of the rows", None), ("mean of the images", counts)):
-            values = [100 * np.average([row[key]["value"] for _, _, row in rows], weights=weights) for key in keys]
-            lines.append(f"| {mean} | | {counts.sum()} | " + " | ".join(f"{value:.1f}" for value in values) + " |")
-        return [*lines, ""]
+        return [*lines, *means([row for _, _, row in rows], keys), ""]
 
     generator_keys = ["auroc", "balanced_accuracy", "recall_at_5_fpr", "called_fake", "called_real"]
     lines = table("generators", "generator, its family left out", generator_keys)
-    lines += table("generators", "generator, of a family that training saw", generator_keys, family_seen=True)
+    if seen := table("generators", "generator, of a family that training saw", generator_keys, family_seen=True):
+        every = [row for fold in folds for row in fold["generators"].values()]
+        lines += [
+            *seen[:-1],
+            *(line.replace("| mean of", "| mean of all", 1) for line in means(every, generator_keys)),
+            "",
+        ]
     lines += table("collections", "photographs, left out", ["above_0.5", "called_fake", "called_real"])
     return "\n".join(lines)
 
@@ -197,10 +208,15 @@ def generators_of_fakes(arguments: train_detector.DataArguments) -> set[str]:
 
 
 def refuse_start_that_saw(data: Sequence[str], start: str | None) -> None:
-    """Raises a `ValueError` if the runs would start from a checkpoint in a folder that was trained on these data."""
-    recipe = Path(start or "") / "training.json"
-    if start and recipe.exists():
-        groups = json.loads(recipe.read_text())["train_data"]
+    """Raises a `ValueError` if the runs would start from a checkpoint that says it was trained on these data."""
+    recipe = start and cached_file(
+        start,
+        "training.json",
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    if recipe:
+        groups = json.loads(Path(recipe).read_text())["train_data"]
         seen = {without_folders(source) for source in data} & {
             source for group in groups for source in group.split("+")
         }
@@ -237,7 +253,7 @@ def main(
     """
     model_args, data_args, _ = train_detector.parse_arguments([*training, "--output_dir", "unused"])
     refuse_start_that_saw(data.split("+"), model_args.model_name_or_path)
-    fakes_seen = generators_of_fakes(data_args)
+    fakes_seen = generators_of_fakes(data_args).difference(data_args.leave_out)
     images = drop_duplicates(load_sources(data.split("+"), "train"))
     assignment = assign_folds(images, folds)
     generators = np.asarray(images["generator"])
@@ -247,17 +263,19 @@ def main(
         folder = output_dir / f"fold-{fold}"
         claim(folder, left_out, training)
         if not (folder / "eval_results.json").exists():
-            train_detector.main([*training, "--output_dir", str(folder), "--leave_out", *left_out])
+            train_detector.main(
+                [*training, "--output_dir", str(folder), "--leave_out", *data_args.leave_out, *left_out]
+            )
         device = torch.accelerator.current_accelerator() or torch.device("cpu")
         model = AutoModelForImageClassification.from_pretrained(folder).to(device)
-        unseen = images.select(np.flatnonzero(np.isin(generators, left_out)))
+        scored = images.select(np.flatnonzero(np.isin(generators, left_out)))
         image_processor = AutoImageProcessor.from_pretrained(folder)
-        decoded = DecodedImages(unseen, image_processor, model.config.image_size, views)
+        decoded = DecodedImages(scored, image_processor, model.config.image_size, views)
         each = fake_probability(predict_logits(model, decoded), temperature_of(model))
         rows, first = np.unique(decoded.rows, return_index=True)
         of_views = np.split(each, first[1:])
         verdicts = np.asarray([verdict_of_views(values.tolist(), thresholds_of(model)) for values in of_views])
-        labels, names = np.asarray(unseen["label"])[rows], np.asarray(unseen["generator"])[rows]
+        labels, names = np.asarray(scored["label"])[rows], np.asarray(scored["generator"])[rows]
         probabilities = np.asarray([values.mean() for values in of_views])
         families = {family_of(name) for name in fakes_seen.difference(left_out)}
         results.append(score_fold(labels, names, probabilities, verdicts, families, pool_below, resamples))

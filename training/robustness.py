@@ -1,5 +1,6 @@
 """What a detector withstands: corruptions and attacks, scored for each class, since a constant answer scores 50%."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from tellsign import WaveFreqImageProcessor
+from tellsign.training.arguments import without_folders
 from tellsign.training.attacks import PixelClassifier, attack_ensemble
 from tellsign.training.corruptions import STRENGTHS, corrupt, jpeg
 from tellsign.training.data import LABELS
@@ -129,7 +131,7 @@ def evaluate_attacks(
         "iterations": iterations,
         "queries": queries,
         "bf16": bf16,
-        "transfer_from": transfer_from[0].name_or_path if transfer_from else None,
+        "transfer_from": without_folders(transfer_from[0].name_or_path) if transfer_from else None,
         "scores": {
             name: {str(epsilon): class_scores(still, labels) for epsilon, still in by_epsilon.items()}
             for name, by_epsilon in standing.items()
@@ -139,8 +141,11 @@ def evaluate_attacks(
     }
 
 
-def format_robustness(results: dict[str, dict[str, dict]], kind: str) -> str:
-    """A Markdown table with a row for each corruption and severity, or attack and epsilon."""
+def format_robustness(results: dict[str, dict[str, dict]], kind: str, means: bool = False) -> str:
+    """A Markdown table with a row for each corruption and severity, or attack and epsilon.
+
+    With `means`, there is a row for each severity that several corruptions have, too.
+    """
     names = ["balanced_accuracy", "worst_class_accuracy", "accuracy_real", "accuracy_fake"]
     lines = [f"| {kind} | | " + " | ".join(f"{name}, %" for name in names) + " |", "|" + " --- |" * (2 + len(names))]
     for title, by_strength in results.items():
@@ -151,6 +156,11 @@ def format_robustness(results: dict[str, dict[str, dict]], kind: str) -> str:
                 for name in names
             ]
             lines.append(f"| {title} | {strength} | " + " | ".join(cells) + " |")
+    for strength in dict.fromkeys(itertools.chain(*results.values())) if means else []:
+        rows = [by_strength[strength] for by_strength in results.values() if strength in by_strength]
+        if len(rows) > 1:
+            cells = [f"{100 * np.mean([scores[name]['value'] for scores in rows]):.1f}" for name in names]
+            lines.append(f"| mean of {len(rows)} | {strength} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -4,9 +4,10 @@ python -m tellsign.training.train_detector RECIPE.json --train_data train.parque
 python -m tellsign.training.train_detector --help
 """
 
+import hashlib
 import json
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,8 @@ def stream_images(
     """Training images, and validation images, which are the first of each class of each group, with its number."""
     if arguments.leave_out:
         raise ValueError("--leave_out: not with --streaming, where nothing is known of an image before it is read")
+    if config.real_categories:
+        raise ValueError("real_categories: not with --streaming, which reads images and labels alone")
     groups: list[list[IterableDataset]] = []
     validation: list[Dataset] = []
     contents: set[bytes | None] = set()
@@ -347,6 +350,10 @@ def main(arguments: list[str] | None = None) -> None:
     with training_args.main_process_first(desc="loading the data"):
         load = stream_images if data_args.streaming else load_images
         train_images, validation = load(data_args, image_processor, model.config, training_args.seed)
+    contents = b"".join(content_of(image) or b"" for image in validation["image"])
+    made_with["validation_sha1"] = hashlib.sha1(contents).hexdigest()
+    if checkpoint:
+        refuse_other_run(output_dir, made_with, {"validation_sha1"})  # the same names, but other images
     validation_images = DecodedImages(validation, image_processor, model.config.image_size)
     augmentation = Augmentation(data_args.flip, data_args.shift, data_args.cutout)
     adversary = None
@@ -376,10 +383,12 @@ def main(arguments: list[str] | None = None) -> None:
     # The averaged weights in float32, as they are loaded: the Trainer's own prediction would run under autocast.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if model_args.start_weight:
-        start, _ = create_model(model_args)
+        # As it was saved: what the overrides add has no start.
+        start = dict(create_model(replace(model_args, config_overrides=None))[0].named_parameters())
         with torch.no_grad():
-            for parameter, first in zip(model.parameters(), start.parameters(), strict=True):
-                parameter.lerp_(first.to(parameter.device), model_args.start_weight)
+            for name, parameter in model.named_parameters():
+                if name in start:
+                    parameter.lerp_(start[name].to(parameter.device), model_args.start_weight)
     batches = min(100, trainer.state.max_steps)
     refresh_statistics(model, train_images, augmentation, batches, training_args.train_batch_size)
     logits, labels = predict_logits(model, validation_images), validation_images.labels.numpy()

@@ -265,11 +265,14 @@ def main(
     Given again after it was stopped, the command goes on with the network at which it was.
     """
     set_seed(seed)
-    images = DecodedImages(load_real_images(data), WaveFreqImageProcessor(image_mean=[0.5] * 3, image_std=[0.5] * 3))
+    real = load_real_images(data)
+    images = DecodedImages(real, WaveFreqImageProcessor(image_mean=[0.5] * 3, image_std=[0.5] * 3))
     chosen = torch.randperm(len(images))[:count].tensor_split(networks * snapshots)
     rng = np.random.default_rng(seed)
     designs = [Design.draw(number, rng) for number in range(networks)]
-    run = hashlib.sha1(repr((kind, data, networks, steps, batch_size, snapshots, count, seed)).encode()).hexdigest()
+    run = hashlib.sha1(
+        repr((kind, real["sha1"][:], networks, steps, batch_size, snapshots, count, seed)).encode()
+    ).hexdigest()
     output.parent.mkdir(parents=True, exist_ok=True)
     parts = [output.with_name(f"{output.stem}-{run[:8]}-{number}.part") for number in range(networks)]
     for number, (design, part) in enumerate(zip(designs, parts, strict=True)):

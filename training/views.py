@@ -149,9 +149,17 @@ class BalancedViews(torch.utils.data.Dataset):
         self.image_size = image_size
         self.images_per_epoch = images_per_epoch
         self.seed = seed
-        self.epoch = 0
+        self._epoch = torch.zeros((), dtype=torch.long).share_memory_()  # workers that stay must see it change
         self.categories = [known_categories(group) for group in groups]
         self.sources = [[_rows_by_generator(group, label) for label in range(len(LABELS))] for group in groups]
+
+    @property
+    def epoch(self) -> int:
+        return int(self._epoch)
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return self.images_per_epoch
