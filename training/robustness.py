@@ -131,7 +131,7 @@ def evaluate_attacks(
         "iterations": iterations,
         "queries": queries,
         "bf16": bf16,
-        "transfer_from": without_folders(transfer_from[0].name_or_path) if transfer_from else None,
+        "transfer_from": without_folders(str(transfer_from[0].name_or_path)) if transfer_from else None,
         "scores": {
             name: {str(epsilon): class_scores(still, labels) for epsilon, still in by_epsilon.items()}
             for name, by_epsilon in standing.items()
