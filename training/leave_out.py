@@ -137,12 +137,13 @@ def format_tables(folds: list[dict]) -> str:
         low, high = score["interval"]
         return f"{100 * score['value']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
-    def means(rows: list[dict], keys: list[str]) -> list[str]:
+    def means(rows: list[dict], keys: list[str], which: str = "the") -> list[str]:
         counts = np.asarray([row["images"] for row in rows])
         lines = []
-        for mean, weights in (("mean of the rows", None), ("mean of the images", counts)):
+        for kind, weights in (("rows", None), ("images", counts)):
             values = [100 * np.average([row[key]["value"] for row in rows], weights=weights) for key in keys]
-            lines.append(f"| {mean} | | {counts.sum()} | " + " | ".join(f"{value:.1f}" for value in values) + " |")
+            cells = " | ".join(f"{value:.1f}" for value in values)
+            lines.append(f"| mean of {which} {kind} | | {counts.sum()} | {cells} |")
         return lines
 
     def table(kind: str, title: str, keys: list[str], family_seen: bool = False) -> list[str]:
@@ -166,11 +167,7 @@ def format_tables(folds: list[dict]) -> str:
     lines = table("generators", "generator, its family left out", generator_keys)
     if seen := table("generators", "generator, of a family that training saw", generator_keys, family_seen=True):
         every = [row for fold in folds for row in fold["generators"].values()]
-        lines += [
-            *seen[:-1],
-            *(line.replace("| mean of", "| mean of all", 1) for line in means(every, generator_keys)),
-            "",
-        ]
+        lines += [*seen[:-1], *means(every, generator_keys, "all the"), ""]
     lines += table("collections", "photographs, left out", ["above_0.5", "called_fake", "called_real"])
     return "\n".join(lines)
 
