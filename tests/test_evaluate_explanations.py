@@ -18,9 +18,9 @@ from tellsign.training.evaluate_explanations import (
     format_scores,
     intervals_of,
     main,
-    real_images,
     silence_scores,
     tagging_scores,
+    unseen_real_images,
 )
 from tellsign.training.planting import operators_of, plantable, planted_images
 from tests.test_explainer import make_idefics2
@@ -139,11 +139,12 @@ def test_only_distinct_real_images_that_training_did_not_see_are_scored(parquet,
     twice = {name: values * 2 for name, values in synthetic_rows.items()}
     Dataset.from_dict(seen).to_parquet(tmp_path / "seen.parquet")
     Dataset.from_dict(twice).to_parquet(tmp_path / "twice.parquet")
-    images = real_images([str(tmp_path / "twice.parquet")], [str(tmp_path / "seen.parquet")], "test", 0)
+    seen_file, twice = str(tmp_path / "seen.parquet"), load_sources(str(tmp_path / "twice.parquet"), "test")
+    images = unseen_real_images(twice, [seen_file], 0)
     assert len(images) == 24 - 5 and set(images["label"]) == {0}
-    assert not set(images["sha1"]) & set(load_sources(str(tmp_path / "seen.parquet"), "train")["sha1"])
+    assert not set(images["sha1"]) & set(load_sources(seen_file, "train")["sha1"])
     with pytest.raises(ValueError, match="expected at least two real images"):
-        real_images([parquet], [parquet], "test", 0)
+        unseen_real_images(load_sources(parquet, "test"), [parquet], 0)
 
 
 def test_command_prints_tables_and_writes_the_same_as_json(parquet, tmp_path):

@@ -150,8 +150,7 @@ def load_with_categories(
 
 def load_real_images(sources: str | Sequence[str]) -> Dataset:
     """The real images of [`load_sources`], each once."""
-    dataset = drop_duplicates(load_sources(sources, "train"))
-    return dataset.select(np.flatnonzero(np.asarray(dataset["label"]) == LABELS.index("real")))
+    return of_class(drop_duplicates(load_sources(sources, "train")), "real")
 
 
 def add_categories(dataset: Dataset, shown: Mapping[str, str], names: Sequence[str]) -> Dataset:
@@ -266,6 +265,12 @@ def drop_duplicates(dataset: Dataset) -> Dataset:
     """Keeps the first of the images that share their bytes."""
     _, first = np.unique(np.asarray(dataset["sha1"]), return_index=True)
     return dataset.select(np.sort(first))
+
+
+def of_class(dataset: Dataset, label: str, count: int | None = None, seed: int = 0) -> Dataset:
+    """The images of a class, so many of them drawn at random or all."""
+    rows = np.flatnonzero(np.asarray(dataset["label"]) == LABELS.index(label))
+    return dataset.select(np.sort(np.random.default_rng(seed).permutation(rows)[:count]))
 
 
 def leave_out(dataset: Dataset, generators: Sequence[str]) -> Dataset:

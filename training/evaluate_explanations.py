@@ -26,7 +26,7 @@ from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.localization import whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.arguments import without_folders
-from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources, load_with_categories
+from tellsign.training.data import DecodedImages, drop_duplicates, load_sources, load_with_categories, of_class
 from tellsign.training.explanation_scores import (
     explanation_scores,
     format_explanation_scores,
@@ -230,15 +230,14 @@ def intervals_of(answers: Answers, silent: NDArray, resamples: int, seed: int = 
     return intervals
 
 
-def real_images(data: Sequence[str], train_data: Sequence[str], split: str, seed: int) -> Dataset:
+def unseen_real_images(dataset: Dataset, train_data: Sequence[str], seed: int) -> Dataset:
     """The distinct real images that do not occur in the training data, in random order."""
-    dataset = drop_duplicates(load_sources(data, split))
-    seen = set(load_sources(train_data, "train")["sha1"]) if train_data else set()
-    is_new = ~np.isin(np.asarray(dataset["sha1"]), list(seen))
-    rows = np.flatnonzero(is_new & (np.asarray(dataset["label"]) == LABELS.index("real")))
+    seen = load_sources(train_data, "train")["sha1"] if train_data else []
+    real = of_class(drop_duplicates(dataset), "real")
+    rows = np.flatnonzero(~np.isin(np.asarray(real["sha1"]), list(seen)))
     if len(rows) < 2:
-        raise ValueError(f"{', '.join(data)}: expected at least two real images that are not in the training data")
-    return dataset.select(np.random.default_rng(seed).permutation(rows))
+        raise ValueError("--data: expected at least two real images that are not in the training data")
+    return real.select(np.random.default_rng(seed).permutation(rows))
 
 
 def explain(
@@ -282,7 +281,8 @@ def main(
     tagger = ArtifactTagger.from_pretrained(model, device=device)
     explain_with = None if explainer is None else ArtifactExplainer.from_pretrained(explainer, device=device)
     names = plantable()
-    dataset = real_images(data, train_data, split, seed)
+    loaded, categories = load_with_categories(data, split)
+    dataset = unseen_real_images(loaded, train_data, seed)
     count = min(images, len(dataset) // 2)
     uses: tuple[Use, ...] = ("evaluation", "training")
     planted = [
@@ -324,15 +324,8 @@ def main(
         "artifacts": class_scores(answers, trained, names, on),
     }
     if explain_with is not None:
-        _, categories = load_with_categories(data, split)
         evaluation["explainer"] = Path(str(explainer)).name
-        evaluation["explanations"] = explain(
-            explain_with,
-            tagger,
-            planted[0][:explained_images],
-            categories,
-            seed,
-        )
+        evaluation["explanations"] = explain(explain_with, tagger, planted[0][:explained_images], categories, seed)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(evaluation, indent=2) + "\n")
     typer.echo(f"{len(answers.present)} planted and {len(silent)} untouched real images of {', '.join(sources)}\n")

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, SiglipImageProcessor
 
 from tellsign.pipelines.localization import Box
-from tellsign.training.data import LABELS, DecodedImages, whole_batch
+from tellsign.training.data import LABELS, DecodedImages, of_class, whole_batch
 from tellsign.training.planting import Use, plantable, planted_images
 
 
@@ -123,12 +123,6 @@ def cached(path: Path, settings: dict, make: Callable[[], dict[str, torch.Tensor
     save_file(tensors, part, metadata={"settings": wanted})
     os.replace(part, path)
     return tensors
-
-
-def of_class(dataset: Dataset, label: str, count: int | None = None, seed: int = 0) -> Dataset:
-    """The images of a class, so many of them drawn at random or all."""
-    rows = np.flatnonzero(np.asarray(dataset["label"]) == LABELS.index(label))
-    return dataset.select(np.sort(np.random.default_rng(seed).permutation(rows)[:count]))
 
 
 def untouched_images(dataset: Dataset, most: int, grid: int, image_size: int) -> dict[str, torch.Tensor]:

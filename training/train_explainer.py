@@ -44,6 +44,7 @@ from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training import train_tagger
 from tellsign.training.arguments import overrides_of, parse_recipe, refuse_push, without_folders
 from tellsign.training.averaging import last_complete_checkpoint
+from tellsign.training.data import of_class
 from tellsign.training.explanation_examples import (
     AnnotatedImages,
     ExplanationCollator,
@@ -53,7 +54,6 @@ from tellsign.training.explanation_examples import (
 )
 from tellsign.training.explanation_sentences import explanation_sentence
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
-from tellsign.training.planted_pool import of_class
 from tellsign.training.tokenizer import train_byte_level_bpe
 
 

@@ -93,9 +93,10 @@ def random_view(image: PILImage.Image, image_size: int, rng: np.random.Generator
     return np.array(image)
 
 
-def _load(content: bytes, name: str, image_size: int) -> PILImage.Image:
+def _load(entry: dict | None, place: str, image_size: int) -> PILImage.Image:
     """An image as it is, unless it has the wanted size: its views may keep its pixels, and so what its format did."""
-    image = load_image(content, name)
+    content = content_of(entry) or b""
+    image = load_image(content, (entry or {}).get("path") or place)
     return make_uniform(image, content, image_size) if image.size == (image_size, image_size) else image
 
 
@@ -178,14 +179,12 @@ class BalancedViews(torch.utils.data.Dataset):
         rng = np.random.default_rng((self.seed, self.epoch, index))
         for _ in range(100):
             group, label, row = self.choose(rng)
-            entry = self.groups[group][row]["image"]
-            name = (entry or {}).get("path") or f"row {row} of group {group}"
             try:
-                image = _load(content_of(entry) or b"", name, self.image_size)
+                image = _load(self.groups[group][row]["image"], f"row {row} of group {group}", self.image_size)
                 return random_view(image, self.image_size, rng), label, int(self.categories[group][row])
             except ValueError as error:
                 logger.warning_once(f"Left out: {error}")
-        raise ValueError(f"100 images in succession could not be read, the last of them {name}")
+        raise ValueError(f"100 images in succession could not be read, the last of them row {row} of group {group}")
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
         views, labels, categories = zip(*(self.view(int(index)) for index in indices), strict=True)
@@ -249,8 +248,7 @@ def stream_views(
         kept: dict[str, list] = {"pixel_values": [], "labels": []}
         for index, entry, label in zip(indices, rows["image"], rows["label"], strict=True):
             try:
-                name = (entry or {}).get("path") or f"image {index} of the stream"
-                image = _load(content_of(entry) or b"", name, image_size)
+                image = _load(entry, f"image {index} of the stream", image_size)
             except ValueError as error:
                 logger.warning_once(f"Left out: {error}")
                 continue
