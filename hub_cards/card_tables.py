@@ -210,10 +210,11 @@ def failures(
             failures.append(f"Of the generators that training did not see, it does worst on {names}: AUROC, %.")
         worst = _leave_out_rows(leave_out, "collections", "above_0.5")[:-4:-1]
         names = ", ".join(f"{name} ({_percent(row['above_0.5'])})" for name, row in worst)
-        failures.append(
-            f"Of the photographs that training did not see, it most often takes for fake those of {names}: share "
-            "above probability 0.5, %."
-        )
+        if names:
+            failures.append(
+                f"Of the photographs that training did not see, it most often takes for fake those of {names}: share "
+                "above probability 0.5, %."
+            )
     for kind, by_strength in robustness.get("corruptions", {}).items():
         for strength, scores in by_strength.items():
             if scores["balanced_accuracy"]["value"] < WEAK:
@@ -244,8 +245,11 @@ def failures(
 
 def eval_results(evaluation: Mapping[str, Any]) -> list[EvalResult]:
     """The results as the Hub's index of models wants them, in percent."""
-    files = ", ".join(evaluation["data"])
-    kind = "parquet" if files.endswith(".parquet") else "imagefolder"
+    sources = evaluation["data"]
+    files = ", ".join(sources)
+    # Local ones are stated by their names alone; of data on the Hub, the index wants the repository.
+    on_hub = len(sources) == 1 and "/" in files
+    kind = files if on_hub else "parquet" if all(name.endswith(".parquet") for name in sources) else "imagefolder"
     return [
         EvalResult(
             task_type="image-classification",

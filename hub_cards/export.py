@@ -53,6 +53,7 @@ def push(
     self_contained: bool | None = None,
     overwrite_card: bool = False,
     datasets: Iterable[str] = (),
+    license: str | None = None,
     private: bool | None = None,
     token: str | bool | None = None,
     revision: str | None = None,
@@ -74,6 +75,7 @@ def push(
         overwrite_card (`bool`, *optional*, defaults to `False`):
             Whether to replace a `README.md` that the repository has.
         datasets (`Iterable[str]`, *optional*): Data sets on the Hub that the model was trained on, for its card.
+        license (`str`, *optional*): That of the weights, by the Hub's name for it, for the card.
         private (`bool`, *optional*): Whether a new repository is private. Defaults to what the account has set.
         token (`str` or `bool`, *optional*): Defaults to that of `HF_TOKEN` or of `hf auth login`.
         revision (`str`, *optional*):
@@ -98,7 +100,7 @@ def push(
         else:
             source.save_pretrained(temporary)
         return _commit(
-            exported_files(folder, repo_id, self_contained=self_contained, datasets=datasets),
+            exported_files(folder, repo_id, self_contained=self_contained, datasets=datasets, license=license),
             repo_id,
             "model",
             overwrite_card=overwrite_card,
@@ -111,14 +113,19 @@ def push(
 
 
 def exported_files(
-    folder: Path, repo_id: str, *, self_contained: bool | None = None, datasets: Iterable[str] = ()
+    folder: Path,
+    repo_id: str,
+    *,
+    self_contained: bool | None = None,
+    datasets: Iterable[str] = (),
+    license: str | None = None,
 ) -> dict[str, bytes | Path]:
     """What a repository of a saved model or adapter consists of.
 
     Args:
         folder (`Path`):
             Has the detector, and may have a tagger in `tagger/` and an explainer in `explainer/`; or has an adapter.
-        repo_id, self_contained, datasets: As for [`push`].
+        repo_id, self_contained, datasets, license: As for [`push`].
 
     Returns:
         Contents, or the files that have them, by their paths in the repository. A `README.md` in the folder is taken
@@ -140,10 +147,6 @@ def exported_files(
                 raise ValueError(f"{adapter}: is for the model in the folder {base}, which nobody else has; push that")
     for path in sorted(folder.glob("examples/*")):
         files[f"examples/{path.name}"] = path
-    for distribution in importlib.metadata.distributions(name=PACKAGE):
-        if license_text := distribution.read_text("licenses/LICENSE"):
-            files.setdefault("LICENSE", license_text.encode())
-
     config = None
     if "adapter_config.json" not in files:
         if "config.json" not in files:
@@ -162,6 +165,9 @@ def exported_files(
             processor = _without_code(_read_json(folder / "preprocessor_config.json"))
         if self_contained:
             files |= code_of(folder, config, processor)
+            for distribution in importlib.metadata.distributions(name=PACKAGE):
+                if license_text := distribution.read_text("licenses/LICENSE"):  # of the code
+                    files.setdefault("LICENSE", license_text.encode())
         files["config.json"] = _to_json(config)
         if processor is not None:
             files["preprocessor_config.json"] = _to_json(processor)
@@ -170,11 +176,12 @@ def exported_files(
 
     own_card, datasets = folder / "README.md", tuple(datasets)
     if own_card.is_file():
-        datasets = datasets or tuple(ModelCard.load(own_card).data.get("datasets", ()))
+        data = ModelCard.load(own_card).data
+        datasets, license = datasets or tuple(data.get("datasets", ())), license or data.get("license")
     if own_card.is_file() and not _written_for_folder(own_card, folder):
         files["README.md"] = own_card
     else:
-        files["README.md"] = str(card_of_folder(folder, repo_id, datasets, config)).encode()
+        files["README.md"] = str(card_of_folder(folder, repo_id, datasets, config, license)).encode()
     return files
 
 
@@ -332,8 +339,9 @@ def _written_for_folder(card: Path, folder: Path) -> bool:
     if "[More Information Needed]" in text:  # the draft that peft leaves beside an adapter
         return True
     names = [json.loads(name) for name in re.findall(r'(?:model=|"adapter": )(".+?")', text)]
-    datasets = ModelCard(text).data.get("datasets", ())
-    return text in (str(card_of_folder(folder, name, datasets)) for name in {None, *names})
+    data = ModelCard(text).data
+    known = {"datasets": data.get("datasets", ()), "license": data.get("license")}
+    return text in (str(card_of_folder(folder, name, **known)) for name in {None, *names})
 
 
 def _read_json(path: Path) -> Any:

@@ -68,6 +68,7 @@ def model_card(
     pictures: Sequence[str] = (),
     examples: Sequence[str] = (),
     emissions: Mapping[str, Any] | None = None,
+    license: str | None = None,
 ) -> ModelCard:
     r"""
     The card of a detector and of what lies beside it. What was not measured is not stated. The same arguments give the
@@ -90,6 +91,7 @@ def model_card(
         emissions (`Mapping`, *optional*):
             As the Hub wants `co2_eq_emissions`: `emissions` in grams, and `source`, `training_type`,
             `geographical_location` and `hardware_used` where known.
+        license (`str`, *optional*): That of the weights, by the Hub's name for it. Not stated if not given.
 
     Returns:
         [`~huggingface_hub.ModelCard`].
@@ -105,7 +107,7 @@ def model_card(
     low, high = config.get("verdict_thresholds", (0.5, 0.5))
     tagger = tagger_facts(tagger_config, tagger_evaluation)
     data = ModelCardData(
-        license="apache-2.0",
+        license=license,
         library_name="transformers",
         pipeline_tag="image-classification",
         tags=["ai-generated-image-detection", "deepfake-detection", config["model_type"], "tellsign"]
@@ -157,19 +159,20 @@ def adapter_card(
     log_history: Sequence[Mapping[str, Any]] = (),
     datasets: Sequence[str] = (),
     emissions: Mapping[str, Any] | None = None,
+    license: str | None = None,
 ) -> ModelCard:
     """The card of a LoRA adapter for an explainer, pure as [`model_card`].
 
     Args:
         config (`Mapping`): The `adapter_config.json` of peft.
-        model_id, training, log_history, datasets, emissions: As for [`model_card`].
+        model_id, training, log_history, datasets, emissions, license: As for [`model_card`].
 
     Returns:
         [`~huggingface_hub.ModelCard`].
     """
     name, base = model_id.rstrip("/").rsplit("/", 1)[-1], config["base_model_name_or_path"]
     data = ModelCardData(
-        license="apache-2.0",
+        license=license,
         library_name="peft",
         pipeline_tag="image-text-to-text",
         base_model=base,
@@ -205,6 +208,7 @@ def card_of_folder(
     model_id: str | None = None,
     datasets: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
+    license: str | None = None,
 ) -> ModelCard:
     """The card of a saved model or adapter, from the files that lie in its folder.
 
@@ -213,7 +217,7 @@ def card_of_folder(
             Has `config.json` or `adapter_config.json`, and may have `evaluation.json`, `leave_out.json`,
             `training.json` (a recipe), `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures, images in
             `examples/`, and the folders `tagger/` and `explainer/`.
-        model_id, datasets: As for [`model_card`]. For an adapter, the name defaults to the folder's.
+        model_id, datasets, license: As for [`model_card`]. For an adapter, the name defaults to the folder's.
         config (`Mapping`, *optional*): To be taken instead of `config.json`.
 
     Raises:
@@ -233,6 +237,7 @@ def card_of_folder(
         "training": read("training.json"),
         "log_history": (read("trainer_state.json") or {}).get("log_history", ()),
         "datasets": datasets,
+        "license": license,
         "emissions": _emissions(folder / "emissions.csv"),
     }
     if adapter_config := read("adapter_config.json"):
@@ -280,11 +285,12 @@ def main(
     dataset: Annotated[
         list[str], typer.Option(help="Data set on the Hub that it was trained on; may be given several times.")
     ] = [],  # noqa: B006 - typer copies it
+    license: Annotated[str | None, typer.Option(help="Of the weights, by the Hub's name for it.")] = None,
 ) -> None:
     """Writes README.md into the folder, from the files that lie there."""
     if repo_id is None and folder.resolve() != tellsign.DEFAULT_MODEL.resolve():
         repo_id = str(folder)
-    card_of_folder(folder, repo_id, dataset).save(folder / "README.md")
+    card_of_folder(folder, repo_id, dataset, license=license).save(folder / "README.md")
     typer.echo(folder / "README.md")
 
 

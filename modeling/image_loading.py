@@ -15,7 +15,6 @@
 
 import io
 import os
-import struct
 import warnings
 from pathlib import Path
 
@@ -68,9 +67,7 @@ def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None
                     raise ValueError("the file is empty")
                 image = Image.open(io.BytesIO(content))
             image.load()  # of a TIFF, Pillow then turns it itself
-            orientation = image.getexif().get(ExifTags.Base.Orientation)
-            if orientation in _TURNS:
-                image = image.transpose(_TURNS[orientation])
+            image = _upright(image)
         if image.mode == "F":
             raise ValueError("has floating-point pixels, whose range is unknown")
         if image.mode.startswith("I"):
@@ -85,9 +82,16 @@ def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None
         raise ValueError(f"{name}: more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS}") from error
     except Image.UnidentifiedImageError as error:
         raise ValueError(f"{name}: not an image, or of a format that Pillow does not know") from error
-    # Pillow's decoders raise these on damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, RuntimeError, TypeError, struct.error) as error:
+    except Exception as error:  # Pillow's decoders raise all sorts on damaged files
         raise ValueError(f"{name}: {error}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # what is damaged says nothing of the pixels
+        return image
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 __all__ = ["load_image"]

@@ -121,6 +121,7 @@ class ArtifactSiglipModel(SiglipModel):
     config: ArtifactSiglipConfig
     config_class = ArtifactSiglipConfig
     main_input_name = "pixel_values"
+    accepts_loss_kwargs = False  # its losses are means over the batch, whatever the Trainer counts
 
     def __init__(self, config: ArtifactSiglipConfig):
         super().__init__(config)

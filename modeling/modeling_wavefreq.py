@@ -40,7 +40,7 @@ from .transforms import (
     high_pass_filter,
     inverse_fourier_transform,
 )
-from .verdicts import verdict_of
+from .verdicts import real_and_fake, verdict_of
 
 
 class WaveFreqConvLayer(nn.Module):
@@ -484,10 +484,8 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         Raises:
             ValueError: If the labels are not real and fake.
         """
-        labels = {str(name): int(index) for name, index in (self.config.label2id or {}).items()}
-        if set(labels) != {"real", "fake"}:
-            raise ValueError(f"the labels are {', '.join(labels)}, expected real and fake")
-        probabilities = logits.softmax(-1)[:, labels["fake"]].tolist()
+        _, fake = real_and_fake(self.config)
+        probabilities = logits.softmax(-1)[:, fake].tolist()
         return [verdict_of(probability, self.config.verdict_thresholds) for probability in probabilities]
 
 

@@ -2,7 +2,22 @@
 
 from collections.abc import Sequence
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
+
+
+def real_and_fake(config: PreTrainedConfig) -> list[int]:
+    """Indices of the labels real and fake, in any case and order.
+
+    Raises:
+        ValueError: If a model has other labels, or these and more.
+    """
+    # Not label2id, which from_pretrained(id2label=...) leaves as it was.
+    index_of = {str(label).lower(): int(index) for index, label in (config.id2label or {}).items()}
+    if sorted(index_of) != ["fake", "real"]:
+        raise ValueError(
+            f"{config._name_or_path or 'the model'}: has the labels {', '.join(index_of)}, expected real and fake"
+        )
+    return [index_of["real"], index_of["fake"]]
 
 
 def thresholds_of(model: PreTrainedModel) -> list[float]:
@@ -31,4 +46,4 @@ def verdict_of_views(fake_probabilities: Sequence[float], thresholds: Sequence[f
     return verdict_of(sum(fake_probabilities) / len(fake_probabilities), thresholds)
 
 
-__all__ = ["thresholds_of", "verdict_of", "verdict_of_views"]
+__all__ = ["real_and_fake", "thresholds_of", "verdict_of", "verdict_of_views"]

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from tellsign.modeling.image_loading import load_image
+
 from .formats import ExplainedArtifact, FailedImage, ImageExplanation, place_of
 
 
@@ -34,6 +36,7 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     if "error" in result:
         raise ValueError(f"the result is an error, there is nothing to draw: {cast(FailedImage, result)['error']}")
     result = cast(ImageExplanation, result)
+    image = load_image(image)  # upright, as it was explained
     size = result["width"], result["height"]
     if image.size != size:
         raise ValueError(f"the result is for an image of {size[0]}x{size[1]} pixels, got {image.width}x{image.height}")

@@ -1,5 +1,6 @@
 """The pipeline that tells whether an image is generated, by which artifacts one sees it, where, and why."""
 
+import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,16 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.utils import httpx
 from PIL import Image
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset
 from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.image_transforms import to_pil_image
-from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file
+from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file, logging
 
 from tellsign.modeling.image_loading import load_image
-from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
+from tellsign.modeling.verdicts import real_and_fake, thresholds_of, verdict_of_views
 
 from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
@@ -25,7 +27,9 @@ from .multiview import view_boxes
 from .tagger import ArtifactTagger
 
 
+logger = logging.get_logger(__name__)
 EXPLAIN = ("fake", "always", "never")
+HUB_OPTIONS = {"push_to_hub", "repo_id", "commit_message", "commit_description", "private", "token", "revision"}
 
 
 def open_image(source: Any) -> Image.Image:
@@ -41,7 +45,8 @@ def open_image(source: Any) -> Image.Image:
         `PIL.Image.Image` in mode RGB.
 
     Raises:
-        ValueError: If the image is of another type, cannot be fetched or cannot be decoded; the message says why.
+        ValueError: If the image is of another type, cannot be fetched or cannot be decoded, or is the error that a
+            data set raised for it; the message says why.
     """
     if isinstance(source, Mapping) and (source.get("bytes") or source.get("path")):
         return load_image(source.get("bytes") or source["path"], source.get("path"))
@@ -56,6 +61,8 @@ def open_image(source: Any) -> Image.Image:
         return load_image(_image_of(source))
     if isinstance(source, (str, os.PathLike, bytes, Image.Image)):
         return load_image(source)
+    if isinstance(source, Exception):
+        raise ValueError(f"image: {source}") from source
     raise ValueError(
         f"image: expected a path, an address, bytes, a PIL image, an array or a tensor, got {type(source).__name__}"
     )
@@ -74,14 +81,30 @@ def _image_of(pixels: np.ndarray) -> Image.Image:
     return to_pil_image(pixels, input_data_format="channels_last" if last in (1, 3, 4) else "channels_first")
 
 
+class _Column(Dataset):
+    """A sequence of images in which one that cannot be decoded is the error."""
+
+    def __init__(self, images: Sequence):
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.images[index]
+        except Exception as error:  # whatever the decoder raises
+            return error
+
+
 class ArtifactExplanationPipeline(Pipeline):
     r"""
     Tells whether an image is real or fake, which artifacts are in it, where, and explains each in a sentence.
 
-    The verdict is that of the detector, any image classifier with the labels real and fake; it is "uncertain" between
-    its `config.verdict_thresholds`, if it has them. The tagger, in `tagger/` beside the detector, names the artifacts
-    and finds their places; it alone decides which there are. The explainer, if there is one in `explainer/` or given,
-    writes one sentence for each.
+    The verdict is that of the detector, any classifier of `pixel_values` with the labels real and fake; it is
+    "uncertain" between its `config.verdict_thresholds`, if it has them. The tagger, in `tagger/` beside the detector,
+    names the artifacts and finds their places; it alone decides which there are. The explainer, if there is one in
+    `explainer/` or given, writes one sentence for each.
 
     Args:
         model ([`PreTrainedModel`]): The detector.
@@ -153,10 +176,9 @@ class ArtifactExplanationPipeline(Pipeline):
         if not is_there:
             raise ValueError(f"device={device}: this machine has no such device, expected {accelerator or 'cpu'}")
         super().__init__(*args, **kwargs)
-        labels = {label.lower(): int(index) for index, label in (self.model.config.id2label or {}).items()}
-        if sorted(labels) != ["fake", "real"]:
-            raise ValueError(f"the model has the labels {', '.join(sorted(labels))}, expected real and fake")
-        self.fake_index = labels["fake"]
+        _, self.fake_index = real_and_fake(self.model.config)
+        if explainer is True:
+            raise ValueError("explainer=True, expected a folder, a repository, an object, or False for none")
         self.tagger = self._load_part(ArtifactTagger, tagger, "tagger", dtype=self.dtype)
         self.explainer = self._load_part(
             ArtifactExplainer, explainer, "explainer", **({"dtype": dtype} | (explainer_kwargs or {}))
@@ -191,6 +213,12 @@ class ArtifactExplanationPipeline(Pipeline):
                 "alone: log in by `hf auth login` or set HF_TOKEN"
             ) from error
         if not lies_there:
+            is_local = not home or os.path.isdir(home)
+            if not is_local and try_to_load_from_cache(home, f"{subfolder}/config.json", revision=revision) is None:
+                logger.warning(
+                    f"{home}: the Hub does not say whether there is a {subfolder}/, and it is not in the cache: none "
+                    "is used"
+                )
             return None
         place = {"subfolder": subfolder, "revision": revision, "device": self.device}
         return part_class.from_pretrained(home, **(place | kwargs))
@@ -216,10 +244,9 @@ class ArtifactExplanationPipeline(Pipeline):
             raise ValueError(f"explain={explain!r}, expected one of {', '.join(EXPLAIN)}")
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold={threshold}, expected a number from 0 to 1")
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k={top_k}, expected at least 1")
-        if views is not None and views < 1:
-            raise ValueError(f"views={views}, expected at least 1")
+        for name, number in (("top_k", top_k), ("views", views)):
+            if number is not None and (number != int(number) or number < 1):
+                raise ValueError(f"{name}={number}, expected a whole number from 1")
         given = {
             "explain": explain,
             "threshold": threshold,
@@ -249,13 +276,15 @@ class ArtifactExplanationPipeline(Pipeline):
             score, each with `label`, `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the pixels of the image), and
             `explanation` if there is an explainer. Or `{"error": message}`.
         """
+        if isinstance(inputs, io.IOBase):
+            raise ValueError("the input is an open file: pass its path, or what read() gives")
         if isinstance(inputs, tuple):
             inputs = list(inputs)
         if isinstance(inputs, list) and not inputs:
             return []
         one = (list, str, bytes, Mapping, np.ndarray, torch.Tensor, Image.Image)
         if isinstance(inputs, Sequence) and not isinstance(inputs, one):  # a column of a dataset
-            inputs = Subset(inputs, range(len(inputs)))  # type: ignore[arg-type]
+            inputs = _Column(inputs)
         elif isinstance(inputs, Iterable) and not isinstance(inputs, (*one, Dataset, GeneratorType)):
             inputs = (image for image in inputs)
         return super().__call__(inputs, **kwargs)
@@ -270,13 +299,14 @@ class ArtifactExplanationPipeline(Pipeline):
             if strict:
                 raise
             image, error = Image.new("RGB", (1, 1)), str(reason)  # fills its place in the batch
-        boxes = [(0, 0, *image.size)]
+        pixel_values = self.image_processor(images=[image], return_tensors="pt")["pixel_values"]
         if views > 1:
-            boxes = view_boxes(*image.size, views, smallest=min(dict(self.image_processor.size).values()))
-        pixel_values = self.image_processor(images=[image.crop(box) for box in boxes], return_tensors="pt")
+            boxes = view_boxes(*image.size, views, smallest=min(pixel_values.shape[-2:]))
+            parts = [image.crop(box) for box in boxes]
+            pixel_values = self.image_processor(images=parts, return_tensors="pt")["pixel_values"]
         return {
-            "pixel_values": pixel_values["pixel_values"].to(self.dtype),
-            "views": len(boxes),
+            "pixel_values": pixel_values.to(self.dtype),
+            "views": len(pixel_values),
             "image": image,
             "error": error,
         }
@@ -333,8 +363,11 @@ class ArtifactExplanationPipeline(Pipeline):
 
         Args:
             save_directory (`str` or `os.PathLike`): The folder, made if it does not exist.
-            kwargs: Keyword arguments for the detector's `save_pretrained`.
+            kwargs:
+                Keyword arguments for the detector's `save_pretrained`. With `push_to_hub=True` all parts are sent to
+                `repo_id`, or a repository of the folder's name; those of `push_to_hub` may be given then.
         """
+        to_hub = {name: kwargs.pop(name) for name in HUB_OPTIONS & kwargs.keys()}
         # Unlike in the base class, config.json does not name the pipeline, unless its code came from a repository: a
         # model that does so asks for trust_remote_code even where this package has registered the task.
         if self.__module__.startswith(f"{TRANSFORMERS_DYNAMIC_MODULE_NAME}."):
@@ -349,6 +382,8 @@ class ArtifactExplanationPipeline(Pipeline):
         for name, part in (("tagger", self.tagger), ("explainer", self.explainer)):
             if part is not None:
                 part.save_pretrained(Path(save_directory) / name)
+        if to_hub.pop("push_to_hub", False):
+            self.push_to_hub(to_hub.pop("repo_id", Path(save_directory).name), **to_hub)
 
 
 __all__ = ["ArtifactExplanationPipeline", "open_image"]

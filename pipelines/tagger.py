@@ -262,6 +262,8 @@ class ArtifactTagger:
         return inputs["pixel_values"].to(self.model.device, self.model.dtype)
 
     def _checked(self, labels: Sequence[str]) -> tuple[str, ...]:
+        if isinstance(labels, str):
+            raise ValueError(f"candidate_labels={labels!r}, expected a list of names")
         labels = tuple(labels)
         if len(set(labels)) != len(labels):
             raise ValueError("candidate_labels: a name occurs twice")

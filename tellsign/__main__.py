@@ -79,15 +79,16 @@ def explain(
         )
     except (ImportError, OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-    parent = Path(os.path.commonpath([file.absolute().parent for file in files]))
+    absolute = [Path(os.path.abspath(file)) for file in files]  # without "..", which would lead out of the folder
+    parent = Path(os.path.commonpath([file.parent for file in absolute]))
     answers = explain_image(map(str, files), return_heatmap=save is not None)
     failed = False
-    with typer.progressbar(zip(files, answers, strict=True), length=len(files), file=sys.stderr) as progress:
-        for file, answer in progress:
+    with typer.progressbar(zip(files, absolute, answers, strict=True), length=len(files), file=sys.stderr) as progress:
+        for file, path, answer in progress:
             if "error" in answer:
                 failed = True
             elif save is not None:
-                picture = save / file.absolute().relative_to(parent)
+                picture = save / path.relative_to(parent)
                 picture.parent.mkdir(parents=True, exist_ok=True)
                 annotate(load_image(file), answer).save(picture.with_name(f"{picture.name}.png"))
                 for artifact in answer["artifacts"]:
@@ -111,6 +112,7 @@ def push(
     dataset: Annotated[
         list[str], typer.Option(help="Data set on the Hub that it was trained on; may be given several times.")
     ] = [],  # noqa: B006 - typer copies it
+    license: Annotated[str | None, typer.Option(help="Of the weights, by the Hub's name for it.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, made if there is none.")] = None,
     private: Private = None,
     create_pr: CreatePr = False,
@@ -127,6 +129,7 @@ def push(
             self_contained=self_contained,
             overwrite_card=overwrite_card,
             datasets=dataset,
+            license=license,
             private=private,
             revision=revision,
             create_pr=create_pr,

@@ -1,8 +1,10 @@
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from tellsign import annotate
+from tellsign import annotate, load_image
 from tellsign.pipelines.annotation import COLORS
 
 
@@ -92,6 +94,18 @@ def test_the_image_itself_is_left_alone():
     before = np.asarray(image).copy()
     annotate(image, answer((0, 0, 500, 500), size=image.size))
     assert np.array_equal(np.asarray(image), before)
+
+
+def test_a_photograph_is_drawn_upright_as_it_was_explained():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    picture(60, 40).save(buffer, "PNG", exif=exif)
+    stored = Image.open(buffer)
+    upright = load_image(stored)
+    assert (stored.size, upright.size) == ((60, 40), (40, 60))
+    result = answer((0, 0, 10, 20), size=upright.size)
+    assert np.array_equal(annotate(stored, result), annotate(upright, result))
 
 
 def test_results_that_do_not_belong_to_the_image_raise():

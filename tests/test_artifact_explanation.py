@@ -1,4 +1,5 @@
 import http.server
+import io
 import json
 import re
 import threading
@@ -370,6 +371,27 @@ def test_the_task_without_a_model_takes_the_packaged_one():
     answer = explain(Image.fromarray(pixels(32, 32)))
     assert answer["label"] in ("real", "fake") and 0 <= answer["fake_probability"] <= 1
     assert "artifact-explanation" in PIPELINE_REGISTRY.get_supported_tasks()
+
+
+def test_an_image_of_a_column_that_cannot_be_decoded_is_an_error_in_its_place(explain):
+    whole = encode(pixels(40, 40))
+    files = [{"bytes": content, "path": None} for content in (whole, whole[: len(whole) // 2], whole)]
+    column = Dataset.from_dict({"image": files}).cast_column("image", ImageFeature())["image"]
+    answers = list(explain(column, batch_size=2))
+    assert ["error" in answer for answer in answers] == [False, True, False]
+    assert "truncated" in answers[1]["error"]
+
+
+def test_an_open_file_and_options_that_make_no_sense_raise(explain):
+    with pytest.raises(ValueError, match="is an open file"):
+        explain(io.BytesIO(b""))
+    for options in ({"views": 2.5}, {"top_k": 1.5}, {"top_k": 0}):
+        with pytest.raises(ValueError, match="expected a whole number from 1"):
+            explain("photo.jpg", **options)
+    with pytest.raises(ValueError, match="candidate_labels='noise', expected a list of names"):
+        explain(Image.new("RGB", (32, 32)), candidate_labels="noise", explain="always")
+    with pytest.raises(ValueError, match="explainer=True, expected a folder"):
+        pipeline("artifact-explanation", explainer=True)
 
 
 def test_any_classifier_of_real_and_fake_is_a_detector(tagger, images):

@@ -1,4 +1,5 @@
 import io
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -42,11 +43,21 @@ def test_imagefolder_with_alphabetical_labels_gives_real_0_and_fake_1(tmp_path):
     assert "FAKE" in by_label[1]["path"] and "REAL" in by_label[0]["path"]
 
 
+def test_imagefolder_takes_each_file_once_whatever_its_name(tmp_path):
+    names = {"real/a[1].png", "real/a*.png", "real/ab.png", "fake/c?.png", "fake/cd.png"}
+    for folder in ("real", "fake"):
+        (tmp_path / folder).mkdir()
+    for number, name in enumerate(names):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / name)
+    paths = load_sources(str(tmp_path), "train")["image"]
+    assert sorted(path["path"] for path in paths) == sorted(str(tmp_path / name) for name in names)
+
+
 def test_several_sources_with_different_columns_are_joined(parquet, synthetic_rows, tmp_path):
     other = write(tmp_path / "b.parquet", image=synthetic_rows["image"][:3], label=["fake"] * 3, extra=[1, 2, 3])
     dataset = load_sources([parquet, other], "train")
     assert len(dataset) == 51
-    assert set(dataset.column_names) == {"image", "label", "sha1", "generator"}
+    assert set(dataset.column_names) == {"image", "label", "sha1", "generator", "category"}
     assert set(dataset["generator"]) == {"camera", "noise", "unnamed"}
 
 
@@ -102,17 +113,28 @@ def test_missing_images_are_left_out(tmp_path, synthetic_rows, caplog):
 
 def test_what_is_shown_is_known_of_images_with_a_category_alone(tmp_path, synthetic_rows):
     table = {"image": synthetic_rows["image"][:3], "label": ["real"] * 3, "category": ["cat", None, ""]}
-    path = write(tmp_path / "a.parquet", **table)
-    dataset = load_sources(path, "train")
-    assert categories_of(path, dataset) == {dataset["sha1"][0]: "cat"}
+    dataset = load_sources(write(tmp_path / "a.parquet", **table), "train")
+    assert categories_of(dataset) == {dataset["sha1"][0]: "cat"}
 
 
-def test_categories_that_are_numbers_raise(tmp_path, synthetic_rows):
+def test_names_of_generators_and_categories_may_be_class_labels(tmp_path, synthetic_rows):
+    names = {"generator": ["camera", "gan"], "category": ["dog", "cat"]}
+    features = {name: ClassLabel(names=sorted(values)) for name, values in names.items()}
+    table = {"image": synthetic_rows["image"][:2], "label": ["real", "fake"]} | names
+    labels = Features({"image": Value("binary"), "label": Value("string")} | features)
+    indices = {name: [sorted(values).index(value) for value in values] for name, values in names.items()}
+    Dataset.from_dict(table | indices, features=labels).to_parquet(tmp_path / "a.parquet")
+    dataset = load_sources(str(tmp_path / "a.parquet"), "train")
+    assert dataset["generator"][:] == ["camera", "gan"] and dataset["category"][:] == ["dog", "cat"]
+
+
+def test_categories_that_are_numbers_are_not_used_and_named_in_a_warning(tmp_path, synthetic_rows, monkeypatch):
     table = {"image": synthetic_rows["image"][:2], "label": ["real"] * 2, "category": [0, 1]}
     path = str(tmp_path / "numbers.parquet")
     Dataset.from_dict(table).to_parquet(path)
-    with pytest.raises(ValueError, match="its column category holds int64, expected names"):
-        categories_of(path, load_sources(path, "train"))
+    monkeypatch.setattr("tellsign.training.data.logger.warning", warn := Mock())
+    assert categories_of(load_sources(path, "train")) == {}
+    assert "numbers.parquet: its column category is not used" in warn.call_args.args[0]
 
 
 def test_duplicates_are_dropped_and_the_first_kept(tmp_path, synthetic_rows):

@@ -101,6 +101,16 @@ def test_other_fakes_that_occur_in_the_training_data_are_left_out(run, synthetic
     assert counts == {"generator flow": 1, "generator gan": 2}
 
 
+def test_real_images_that_occur_in_the_training_data_are_left_out_beside_other_fakes(run, synthetic_rows, tmp_path):
+    fakes = {"image": synthetic_rows["image"][1:14:2], "label": ["fake"] * 7, "generator": ["gan"] * 7}
+    Dataset.from_dict(fakes).to_parquet(tmp_path / "fakes.parquet")
+    Dataset.from_dict({name: values[20:30] for name, values in synthetic_rows.items()}).to_parquet(
+        tmp_path / "a.parquet"
+    )
+    _, evaluation = run("--other-fakes", str(tmp_path / "fakes.parquet"), "--train-data", str(tmp_path / "a.parquet"))
+    assert [result["real"] for result in evaluation["results"]] == [19, 24, 19]
+
+
 def test_agreement_of_two_models_is_told_with_what_it_is_worth():
     labels = np.asarray([0, 0, 0, 1, 1])
     first, second = np.asarray([0.1, 0.2, 0.9, 0.8, 0.7]), np.asarray([0.3, 0.7, 0.8, 0.9, 0.2])

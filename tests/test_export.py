@@ -17,6 +17,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from tellsign.hub_cards import remote_code
 from tellsign.hub_cards.export import build_space, exported_files
+from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.hub_cards.model_card import main as write_card
 from tellsign.hub_cards.remote_code import flatten
 from tests.hub_server import validate_card
@@ -118,7 +119,6 @@ def test_a_plain_export_has_the_models_and_a_card_and_nothing_that_training_left
     (folder / "checkpoint-5" / "model.safetensors").write_text("{}")
     files = exported_files(folder, "someone/detector")
     assert {name for name in files if "/" not in name} == {
-        "LICENSE",
         "README.md",
         "config.json",
         "model.safetensors",
@@ -128,7 +128,6 @@ def test_a_plain_export_has_the_models_and_a_card_and_nothing_that_training_left
     assert not any(name.startswith("checkpoint") or name.endswith(".py") for name in files)
     assert not {"auto_map", "custom_pipelines"} & set(json.loads(content_of(files, "config.json")))
     assert validate_card(content_of(files, "README.md"), "model") == []
-    assert "Apache License" in content_of(files, "LICENSE")
 
 
 def test_a_self_contained_export_names_classes_that_are_in_its_files(folder):
@@ -142,6 +141,7 @@ def test_a_self_contained_export_names_classes_that_are_in_its_files(folder):
         tree = ast.parse(content_of(files, f"{module}.py"))
         assert name in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
     assert "trust_remote_code=True" in content_of(files, "README.md")
+    assert "Apache License" in content_of(files, "LICENSE")  # of the code
 
 
 def test_exporting_an_export_keeps_its_code_unless_asked_otherwise(folder, tmp_path):
@@ -155,7 +155,7 @@ def test_exporting_an_export_keeps_its_code_unless_asked_otherwise(folder, tmp_p
         ({"self_contained": False}, exported_files(folder, "someone/detector")),
     ):
         again = exported_files(tmp_path / "export", "someone/detector", **options)
-        assert set(again) == set(expected)
+        assert set(again) - {"LICENSE"} == set(expected) - {"LICENSE"}
         for name in ("config.json", "preprocessor_config.json", "README.md"):
             assert content_of(again, name) == content_of(expected, name)
 
@@ -192,6 +192,12 @@ def test_a_written_card_is_written_anew_for_the_repository_and_an_edited_one_is_
     assert content_of(exported_files(folder, "someone/detector"), "README.md").endswith("My own words.\n")
 
 
+def test_the_licence_of_a_card_that_was_not_changed_is_kept(folder):
+    card_of_folder(folder, str(folder), license="mit").save(folder / "README.md")
+    card = ModelCard(content_of(exported_files(folder, "someone/detector"), "README.md"))
+    assert card.data.license == "mit" and "someone/detector" in card.text
+
+
 @pytest.fixture
 def adapter(tmp_path) -> Path:
     """A saved LoRA adapter for a model on the Hub."""
@@ -204,7 +210,7 @@ def adapter(tmp_path) -> Path:
 def test_an_adapter_is_exported_with_a_card_in_place_of_the_draft_of_peft(adapter):
     assert "[More Information Needed]" in (adapter / "README.md").read_text()
     files = exported_files(adapter, "someone/adapter")
-    assert set(files) == {"LICENSE", "README.md", "adapter_config.json", "adapter_model.safetensors"}
+    assert set(files) == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
     card = content_of(files, "README.md")
     assert ModelCard(card).data.base_model == "someone/explainer" and validate_card(card, "model") == []
 

@@ -180,9 +180,7 @@ def test_push_sends_all_in_one_commit_and_nothing_where_nothing_has_changed(clie
     commit = push(folder, "anna/one", commit_message="First")
     repo = hub.repos["models", "anna/one"]
     assert repo.history() == ["First", "initial commit"] and commit.oid == repo.refs["main"]
-    assert {"config.json", "model.safetensors", "tagger/model.safetensors", "README.md", "LICENSE"} <= set(
-        repo.files()
-    )
+    assert {"config.json", "model.safetensors", "tagger/model.safetensors", "README.md"} <= set(repo.files())
     assert repo.files()["model.safetensors"].is_lfs and not repo.private
     assert b'model="anna/one"' in repo.files()["README.md"].content
     assert push(folder, "anna/one").oid == commit.oid
@@ -352,7 +350,6 @@ def test_a_training_run_pushes_its_model_with_a_card_in_one_commit(client, hub, 
     assert repo.private and repo.history() == ["Model save", "initial commit"]
     assert set(repo.files()) == {
         ".gitattributes",
-        "LICENSE",
         "README.md",
         "config.json",
         "model.safetensors",
@@ -393,6 +390,7 @@ push(folder, "anna/branch", revision="other")
 explain = pipeline("artifact-explanation", model=folder)
 push(explain, "anna/code", self_contained=True)
 explain.push_to_hub("anna/stock")
+explain.save_pretrained("saved", push_to_hub=True, repo_id="anna/saved")
 explain.model.push_to_hub("anna/detector")
 explain.image_processor.push_to_hub("anna/detector")
 
@@ -421,6 +419,11 @@ print(json.dumps({{
 }}))
 """
     return run(hub, tmp_path_factory.mktemp("pusher"), script)
+
+
+def test_saving_a_pipeline_with_push_to_hub_sends_all_of_its_parts(hub, pushed):
+    parts = {"model.safetensors", "preprocessor_config.json", "tagger/model.safetensors"}
+    assert parts <= set(hub.repos["models", "anna/saved"].files())
 
 
 def test_pushing_prints_no_token(pushed):

@@ -51,6 +51,16 @@ def test_exif_tags_of_a_wrong_type_do_not_matter():
     np.testing.assert_array_equal(np.asarray(load_image(content)), np.rot90(np.asarray(stored), -1))
 
 
+def test_damaged_exif_does_not_matter_and_a_closed_image_is_named():
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, "PNG", exif=b"Exif\0\0garbage!")
+    assert load_image(buffer.getvalue()).getpixel((0, 0)) == (255, 0, 0)
+    with Image.open(buffer) as image:
+        pass
+    with pytest.raises(ValueError, match="a.png: "):
+        load_image(image, "a.png")
+
+
 def test_16_bit_grey_is_scaled_not_clipped():
     grey = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
     image = load_image(save(Image.fromarray(grey), "PNG"))

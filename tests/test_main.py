@@ -22,6 +22,17 @@ def test_explain_answers_each_image_and_names_the_broken_one(checkpoint, tmp_pat
     assert second["image"] == str(tmp_path / "b.png") and "not an image" in second["error"]
 
 
+def test_pictures_stay_in_the_folder_they_are_saved_to(checkpoint, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (50, 40)).save(tmp_path / folder / f"{folder}.png")
+    files = [str(tmp_path / "a" / "a.png"), str(tmp_path / "a" / ".." / "b" / "b.png")]
+    options = ["--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path / "out")]
+    CliRunner().invoke(app, ["explain", *files, *options], catch_exceptions=False)
+    pictures = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png.png")}
+    assert pictures == {"out/a/a.png.png", "out/b/b.png.png"}
+
+
 def test_what_cannot_be_loaded_or_sent_is_named_without_a_traceback(tmp_path):
     Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
     for command in (["explain", str(tmp_path / "a.png"), "--model"], ["push", str(tmp_path)]):

@@ -154,8 +154,9 @@ def test_metadata_pass_the_rules_of_the_hub_and_name_what_was_measured(parts):
     assert (data.library_name, data.pipeline_tag, data.license) == (
         "transformers",
         "image-classification",
-        "apache-2.0",
+        None,
     )
+    assert model_card(**parts, license="mit").data.license == "mit"
     assert data.datasets == ["someone/cifake"] and data.co2_eq_emissions["emissions"] == 12.0
     assert data.widget == [{"src": "examples/photo_cat.jpg", "example_title": "photo cat"}]
     stated = {(result.dataset_config, result.metric_type): result.metric_value for result in data.eval_results}

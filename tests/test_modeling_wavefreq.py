@@ -232,6 +232,10 @@ def test_a_verdict_is_withheld_between_the_thresholds(make_model):
     model.config.verdict_thresholds = [0.0, 1.0]
     sure = torch.tensor([[0.0, 1000.0], [1000.0, 0.0]])  # probabilities 1 and 0 exactly
     assert model.post_process_verdicts(sure) == ["uncertain", "uncertain"]
+    model.config.id2label = {0: "FAKE", 1: "REAL"}  # label2id still says the opposite
+    assert model.post_process_verdicts(-sure) == ["uncertain", "uncertain"]
+    model.config.verdict_thresholds = [0.5, 0.5]
+    assert model.post_process_verdicts(sure) == ["real", "fake"]
     with pytest.raises(ValueError, match="expected real and fake"):
         make_model(num_labels=3).post_process_verdicts(logits)
 

@@ -139,7 +139,7 @@ def test_streamed_training_data_that_would_all_be_held_out_raise(parquet, per_cl
         },
         {"views": True},
         {"streaming": True},
-        {"adversarial_epsilon": 2, "adversarial_steps": 2},
+        {"adversarial_epsilon": 2, "adversarial_steps": 2, "model_name_or_path": "start", "eval_strategy": "epoch"},
     ],
     ids=[
         "within an epoch",
@@ -147,10 +147,15 @@ def test_streamed_training_data_that_would_all_be_held_out_raise(parquet, per_cl
         "after an epoch, plateau",
         "views",
         "streamed views",
-        "adversarial",
+        "adversarial, from a checkpoint",
     ],
 )
-def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(imagefolder, tmp_path, changes):
+def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(
+    imagefolder, make_model, tmp_path, monkeypatch, changes
+):
+    monkeypatch.chdir(tmp_path)
+    make_model().save_pretrained("start")
+    WaveFreqImageProcessor().save_pretrained("start")
     main(options(imagefolder, tmp_path / "whole", **changes))
     killed = options(imagefolder, tmp_path / "killed", **changes)
     # 4 steps are an epoch: the kill comes within the second, after a checkpoint at step 4 or 6.
@@ -178,6 +183,8 @@ def test_a_run_with_other_data_is_not_resumed(parquet, tmp_path):
     assert run_until_killed("train_detector", run) == -signal.SIGKILL
     with pytest.raises(ValueError, match="holds a run that was begun with other adversarial_epsilon, shift"):
         main([*run, "--shift", "0", "--adversarial_epsilon", "4"])
+    with pytest.raises(ValueError, match="holds a run that was begun with other learning_rate"):
+        main([*run, "--learning_rate", "0.5"])
     pq.write_table(pq.read_table(parquet).slice(12), data)
     with pytest.raises(ValueError, match="holds a run that was begun with other validation_sha1"):
         main(run)
@@ -324,6 +331,15 @@ def test_a_recipe_gives_defaults_that_the_command_line_overrides(tmp_path):
     assert (training_args.learning_rate, data_args.shift, data_args.flip) == (0.3, 4, False)
     assert model_args.config_overrides == {"depths": [1, 1, 1]}
     assert data_args.train_data == ["a", "b"]
+
+
+def test_a_recipe_may_name_one_source_and_raises_on_a_value_that_is_no_choice(tmp_path):
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text('{"train_data": "a.parquet"}')
+    assert parse_arguments([str(recipe), "--output_dir=x"])[1].train_data == ["a.parquet"]
+    recipe.write_text('{"train_data": "a.parquet", "architecture": "sead"}')
+    with pytest.raises(ValueError, match="recipe.json: architecture is 'sead', expected default, seed"):
+        parse_arguments([str(recipe), "--output_dir=x"])
 
 
 def test_a_recipe_with_an_unknown_field_and_a_run_without_data_raise(tmp_path):

@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +19,9 @@ from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, Trainin
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training import planted_pool, tagger_calibration, train_tagger
-from tellsign.training.data import load_sources
+from tellsign.training.data import UNKNOWN, load_sources
 from tellsign.training.optimizer import muon_with_adamw
-from tellsign.training.planted_pool import BOX_SIDES, NONE_SHOWN, NOTHING, UNKNOWN, PlantedBatches, cached, plant_pool
+from tellsign.training.planted_pool import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches, cached, plant_pool
 from tellsign.training.planting import plantable, planted_images
 from tellsign.training.tagger_calibration import calibrate, calibrate_places, fit_object_threshold
 from tellsign.training.tagger_initialization import initialize_vision_tower
@@ -129,6 +130,24 @@ def test_frozen_towers_stay_while_a_detail_network_of_another_width_starts_anew(
         for name, weight in getattr(start, tower).named_parameters():
             torch.testing.assert_close(getattr(model, tower).get_parameter(name), weight.half().float())
     assert not torch.equal(model.classifier.weight, torch.zeros_like(model.classifier.weight))
+
+
+def test_towers_of_another_size_than_those_of_the_start_raise(textured, tmp_path):
+    ArtifactTagger(make_tagger_model(), make_processor()).save_pretrained(tmp_path / "start")
+    changes = {"model_name_or_path": tmp_path / "start", "config_overrides": '{"vision_config": {"hidden_size": 32}}'}
+    with pytest.raises(ValueError, match="--config_overrides: SigLIP's towers in .*start have other sizes"):
+        main(options(textured, tmp_path / "run", **changes))
+
+
+def test_a_run_with_other_data_or_another_recipe_is_not_resumed(textured, tmp_path):
+    data = shutil.copy(textured, tmp_path / "data.parquet")
+    run = options(str(data), tmp_path / "run")
+    assert run_until_killed("train_tagger", run) == -signal.SIGKILL
+    with pytest.raises(ValueError, match="holds a run that was begun with other learning_rate, untouched"):
+        main([*run, "--learning_rate=0.2", "--untouched=0.9"])
+    pq.write_table(pq.read_table(textured).slice(6), data)
+    with pytest.raises(ValueError, match="holds a run that was begun with other fingerprint"):
+        main(run)
 
 
 def test_every_step_has_the_texts_of_all_objects_and_of_a_few_artifacts(textured, tmp_path, monkeypatch):

@@ -165,11 +165,25 @@ def test_broken_images_are_passed_over_unless_there_are_no_others(tmp_path, capl
         views[0]
 
 
-def test_streamed_views_hold_each_group_and_class_equally_often_and_start_again(groups):
+def test_streamed_views_hold_each_class_equally_often_and_start_again(groups):
     streams = [stream for group in groups for stream in classes_of(stream_source(group, "train"))]
     views = list(stream_views(streams, WaveFreqImageProcessor(), 32, buffer_size=10).take(200))
     assert views[0]["pixel_values"].shape == (3, 32, 32) and views[0]["pixel_values"].dtype == np.float32
     assert np.mean([view["labels"] for view in views]) == pytest.approx(0.5, abs=0.12)
+
+
+def test_each_stream_is_drawn_from_equally_often(tmp_path):
+    names = [("red", "real"), ("lime", "fake"), ("blue", "real")]
+    for color, label in names:
+        folder = tmp_path / color / label
+        folder.mkdir(parents=True)
+        Image.new("RGB", (40, 40), color).save(folder / "a.png")
+    streams = [
+        classes_of(stream_source(str(tmp_path / color), "train"))[LABELS.index(label)] for color, label in names
+    ]
+    views = list(stream_views(streams, WaveFreqImageProcessor(), 32, buffer_size=4).take(120))
+    strongest = [int(view["pixel_values"].mean((1, 2)).argmax()) for view in views]
+    assert np.bincount(strongest) == pytest.approx(np.full(3, 40), abs=15)
 
 
 def test_streamed_views_are_the_same_again(groups):

@@ -1,10 +1,19 @@
 """What the commands that train have in common: a recipe before the options, and a record of both."""
 
 import json
+import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from transformers import HfArgumentParser, TrainingArguments
+from transformers.utils import cached_file
+
+from tellsign.hub_cards.model_card import hyperparameters
+
+
+MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight"}
+"""Of a run that resumes: how long it trains, and what counts only when it has ended."""
 
 
 def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tuple[Any, ...]:
@@ -18,8 +27,8 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
         An instance of each class.
 
     Raises:
-        ValueError: If the file has a field that no argument has, or so few checkpoints are kept that a run which is
-            killed while it writes one could not resume.
+        ValueError: If the file has a field that no argument has or a value that it cannot have, or so few checkpoints
+            are kept that a run which is killed while it writes one could not resume.
     """
     types: Any = (*argument_types, TrainingArguments)
     parser = HfArgumentParser(types)
@@ -28,6 +37,13 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
         unknown = set(recipe) - {action.dest for action in parser._actions}
         if unknown:
             raise ValueError(f"{arguments[0]}: no argument is called {', '.join(sorted(unknown))}")
+        # Defaults are not checked as the command line is.
+        for action in parser._actions:
+            value = recipe.get(action.dest)
+            if value is not None and action.choices and value not in action.choices:
+                raise ValueError(f"{arguments[0]}: {action.dest} is {value!r}, expected {', '.join(action.choices)}")
+            if action.nargs in ("+", "*") and isinstance(value, str):
+                recipe[action.dest] = [value]
         parser.set_defaults(**recipe)
         arguments = arguments[1:]
     parsed = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
@@ -47,6 +63,56 @@ def refuse_push(training_args: TrainingArguments) -> None:
         raise ValueError("--push_to_hub: load the folder that the run saves, and call push_to_hub of the model")
 
 
+def recipe_file(name: str) -> str | None:
+    """The `training.json` of a checkpoint, a folder or a repository on the Hub; `None` if it has none."""
+    return cached_file(
+        name,
+        "training.json",
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+
+
 def without_folders(source: str) -> str:
     """A source, or several that `+` joins, of local files and folders the names alone, as a card may show them."""
     return "+".join(Path(name).name if Path(name).exists() else name for name in source.split("+"))
+
+
+def recipe_of(training_args: TrainingArguments, *others: Any) -> dict[str, Any]:
+    """What a run is made with, as a card needs it: of local files the names alone.
+
+    Args:
+        training_args (`TrainingArguments`): Of these, what cards show.
+        others (dataclasses): The other arguments, all of them; among them `train_data`.
+    """
+    made_with = {name: value for arguments in others for name, value in asdict(arguments).items()}
+    for name in ("model_name_or_path", "vision_tower"):
+        if made_with.get(name):
+            made_with[name] = without_folders(made_with[name])
+    sources = (*made_with["train_data"], *made_with.pop("annotated_data", ()))
+    made_with["train_data"] = [without_folders(source) for source in sources]
+    return made_with | hyperparameters(training_args.to_dict())
+
+
+def record_run(training_args: TrainingArguments, made_with: dict[str, Any], resumes: bool) -> None:
+    """Writes what a run is made with into `training.json` in its folder, before it starts.
+
+    Raises:
+        ValueError: If it resumes a run that was begun with something else, other than `MAY_CHANGE`.
+    """
+    folder = Path(str(training_args.output_dir))
+    path, content = folder / "training.json", json.dumps(made_with, indent=2) + "\n"
+    if resumes and path.exists():
+        begun_with, goes_on_with = json.loads(path.read_text()), json.loads(content)
+        names = begun_with.keys() | goes_on_with.keys()
+        changed = {name for name in names if begun_with.get(name) != goes_on_with.get(name)} - MAY_CHANGE
+        if changed:
+            raise ValueError(
+                f"{folder}: holds a run that was begun with other {', '.join(sorted(changed))}: give the same, or "
+                "another --output_dir"
+            )
+    if training_args.should_save:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(content)
+        os.replace(part, path)

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.training.prediction import real_and_fake
+from tellsign.modeling.verdicts import real_and_fake
 
 
 PART = 100
@@ -35,7 +35,7 @@ class PixelClassifier(nn.Module):
     def __init__(self, model: PreTrainedModel, image_processor: WaveFreqImageProcessor):
         super().__init__()
         self.model = model.eval().to(memory_format=torch.channels_last)  # faster on a CPU
-        self.columns = real_and_fake(model)
+        self.columns = real_and_fake(model.config)
         self.register_buffer("mean", torch.tensor(image_processor.image_mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(image_processor.image_std).view(1, -1, 1, 1))
 
@@ -207,12 +207,17 @@ def attack_ensemble(
             for name, by_epsilon in results[0].items()
         }
 
-    classifier = PixelClassifier(model, image_processor).to(model.device)
-    pixels = torch.from_numpy(images).to(model.device).float() / 255
-    truth = torch.from_numpy(labels).to(model.device).long()
+    # The toolbox moves a network to CUDA or to the CPU, and knows no other devices.
+    on_cuda = model.device.type == "cuda"
+    device = model.device if on_cuda else torch.device("cpu")
+    classifier = PixelClassifier(model, image_processor).to(device)
+    pixels = torch.from_numpy(images).to(device).float() / 255
+    truth = torch.from_numpy(labels).to(device).long()
 
     def wrap(attacked: PixelClassifier, loss: nn.Module) -> RememberingClassifier:
-        return RememberingClassifier(attacked, loss, tuple(pixels.shape[1:]), 2, clip_values=(0.0, 1.0))
+        device_type = "gpu" if on_cuda else "cpu"
+        options = {"clip_values": (0.0, 1.0), "device_type": device_type}
+        return RememberingClassifier(attacked, loss, tuple(pixels.shape[1:]), 2, **options)
 
     def withstood(attack: EvasionAttack, limit: float, rows: NDArray) -> NDArray:
         """Whether each of these images is classified rightly after the attack."""

@@ -3,6 +3,7 @@
 python -m tellsign.training.compress MODEL OUTPUT_DIR
 """
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import tellsign  # noqa: F401 - registers WaveFreq
+from tellsign.training.arguments import recipe_file
 
 
 def main(
@@ -27,9 +29,8 @@ def main(
     # The configuration keeps dtype float32, which is what from_pretrained converts to.
     model.save_pretrained(output_dir, state_dict=state)
     AutoImageProcessor.from_pretrained(model_name).save_pretrained(output_dir)
-    recipe = Path(model_name) / "training.json"
-    if recipe.is_file():  # for the card, and for what asks which data the weights have seen
-        (output_dir / recipe.name).write_bytes(recipe.read_bytes())
+    if recipe := recipe_file(model_name):  # for the card, and for what asks which data the weights have seen
+        shutil.copy(recipe, output_dir)
 
 
 if __name__ == "__main__":

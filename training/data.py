@@ -1,15 +1,15 @@
 """From files to batches: loading, de-duplication, splits, one encoding for both classes, augmentation."""
 
+import glob
 import hashlib
 import io
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from datasets import (
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import JpegImagePlugin
 from torch import nn
+from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 from transformers.utils import logging
@@ -38,7 +39,9 @@ logger = logging.get_logger(__name__)
 LABELS = ["real", "fake"]
 JPEG_QUALITY = 75
 UNKNOWN = -100
-"""The category of images of which is not known what they show, as the cross entropy ignores it."""
+"""The label or category of images of which none is known, as the cross entropy ignores it."""
+FAKES = Features({"image": Image(decode=False), "label": ClassLabel(names=LABELS), "generator": Value("string")})
+"""Columns of the data sets that are made here."""
 
 
 def encode_uniformly(image: PILImage.Image) -> bytes:
@@ -102,13 +105,14 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
         sources (`str` or `list[str]`):
             Each a `.parquet` file, a folder with one subfolder a class, or a data set on the Hub. They must have a
             column `image` (image files' bytes, or a `datasets.Image`) and a column `label` of `real` and `fake` in
-            any case, as strings or as a `ClassLabel`.
+            any case, and may have `generator` and `category`, what an image shows; all but the first as strings or as
+            a `ClassLabel`.
         split (`str`): Split of a data set on the Hub. Files and folders are taken whole.
         revision (`str`, *optional*): Commit of a data set on the Hub.
 
     Returns:
         `datasets.Dataset` with `image` (undecoded `datasets.Image`), `label` (`ClassLabel` of real, fake), `sha1` of
-        the images' bytes and `generator` (its name, or `"unnamed"`).
+        the images' bytes, `generator` (its name, or `"unnamed"`) and `category` (its name, or `""`).
 
     Raises:
         ValueError: If a source is missing or empty, lacks a column, or has another label.
@@ -117,35 +121,9 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
     return concatenate_datasets([_load_source(source, split, revision) for source in names])
 
 
-def categories_of(source: str, dataset: Dataset) -> dict[str, str]:
-    """What images show, by sha1: the column `category` of a parquet file.
-
-    Args:
-        source (`str`): The source; one that has no such column says nothing.
-        dataset (`datasets.Dataset`): What [`load_sources`] made of it.
-
-    Raises:
-        ValueError: If the column does not hold strings.
-    """
-    if not source.endswith(".parquet") or "category" not in pq.read_schema(source).names:
-        return {}
-    kind = pq.read_schema(source).field("category").type
-    if not pa.types.is_string(kind) and not pa.types.is_large_string(kind):
-        raise ValueError(f"{source}: its column category holds {kind}, expected names as strings")
-    names = pq.read_table(source, columns=["category"])["category"].to_pylist()
-    return {sha1: name for sha1, name in zip(dataset["sha1"], names, strict=True) if name}
-
-
-def load_with_categories(
-    sources: str | Sequence[str], split: str, revision: str | None = None
-) -> tuple[Dataset, dict[str, str]]:
-    """What [`load_sources`] gives, and what the images show, by sha1, see [`categories_of`]."""
-    names = [sources] if isinstance(sources, str) else sources
-    datasets = [load_sources(source, split, revision) for source in names]
-    categories: dict[str, str] = {}
-    for source, dataset in zip(names, datasets, strict=True):
-        categories |= categories_of(source, dataset)
-    return concatenate_datasets(datasets), categories
+def categories_of(dataset: Dataset) -> dict[str, str]:
+    """What the images from [`load_sources`] show, by sha1, where that is known."""
+    return {sha1: name for sha1, name in zip(dataset["sha1"], dataset["category"], strict=True) if name}
 
 
 def load_real_images(sources: str | Sequence[str]) -> Dataset:
@@ -153,26 +131,25 @@ def load_real_images(sources: str | Sequence[str]) -> Dataset:
     return of_class(drop_duplicates(load_sources(sources, "train")), "real")
 
 
-def add_categories(dataset: Dataset, shown: Mapping[str, str], names: Sequence[str]) -> Dataset:
-    """The data set with a column `category`: of real images the index of what they show, -100 for all others.
+def add_category_labels(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """The data set with a column `category_label`: of real images the index of what they show, -100 for all others.
 
     Args:
         dataset (`datasets.Dataset`): From [`load_sources`].
-        shown (`Mapping[str, str]`): What images show, by sha1, from [`categories_of`].
         names (`Sequence[str]`): The categories, in order.
     """
     index = {name: number for number, name in enumerate(names)}
-    categories = [
-        index.get(shown.get(sha1, ""), UNKNOWN) if label == LABELS.index("real") else UNKNOWN
-        for sha1, label in zip(dataset["sha1"], dataset["label"], strict=True)
+    labels = [
+        index.get(category, UNKNOWN) if label == LABELS.index("real") else UNKNOWN
+        for category, label in zip(dataset["category"], dataset["label"], strict=True)
     ]
-    return dataset.add_column("category", categories, feature=Value("int64"))
+    return dataset.add_column("category_label", labels, feature=Value("int64"))
 
 
-def known_categories(dataset: Dataset) -> NDArray:
-    """The column of [`add_categories`], or -100 for each image where there is none."""
-    if "category" in dataset.column_names:
-        return np.asarray(dataset["category"])
+def category_labels_of(dataset: Dataset) -> NDArray:
+    """The column of [`add_category_labels`], or -100 for each image where there is none."""
+    if "category_label" in dataset.column_names:
+        return np.asarray(dataset["category_label"])
     return np.full(len(dataset), UNKNOWN)
 
 
@@ -211,8 +188,8 @@ def _open_source(source: str, split: str, revision: str | None, streaming: bool 
             raise ValueError(f"{source}: has no subfolders real and fake")
         if classes - set(LABELS):
             raise ValueError(f"{source}: has the subfolders {', '.join(sorted(classes))}, expected real and fake only")
-        # All files, whatever split their names may suggest.
-        files = [str(path) for path in sorted(Path(source).rglob("*")) if path.is_file()]
+        # All files, whatever split or pattern their names may suggest.
+        files = [glob.escape(str(path)) for path in sorted(Path(source).rglob("*")) if path.is_file()]
         # Without drop_labels=False the labels are dropped where there is only one.
         return load_dataset("imagefolder", data_files=files, split="train", streaming=streaming, drop_labels=False)
     try:
@@ -243,12 +220,28 @@ def _load_source(source: str, split: str, revision: str | None) -> Dataset:
     dataset = _open_source(source, split, revision)
     labels = _label_indices(source, _check_columns(source, dataset)["label"], dataset["label"][:])
     dataset = dataset.cast_column("image", Image(decode=False))
-    generators = dataset["generator"][:] if "generator" in dataset.column_names else ["unnamed"] * len(dataset)
+    names = {
+        column: _names(source, dataset, column, absent)
+        for column, absent in (("generator", "unnamed"), ("category", ""))
+    }
     hashes = [hashlib.sha1(content_of(image) or b"").hexdigest() for image in dataset["image"]]
     dataset = dataset.select_columns("image").add_column("sha1", hashes)
-    dataset = dataset.add_column("generator", [str(generator) for generator in generators])
+    for column, values in names.items():
+        dataset = dataset.add_column(column, values, feature=Value("string"))
     dataset = dataset.add_column("label", labels)
     return dataset.cast_column("label", ClassLabel(names=LABELS))
+
+
+def _names(source: str, dataset: Dataset, column: str, absent: str) -> list[str]:
+    """What a column of names holds, or for each image what stands for nothing."""
+    feature = (dataset.features or {}).get(column)
+    if isinstance(feature, ClassLabel):
+        return [absent if index is None else feature.int2str(index) for index in dataset[column][:]]
+    if isinstance(feature, Value) and feature.dtype in ("string", "large_string"):
+        return [name or absent for name in dataset[column][:]]
+    if feature not in (None, Value("null")):
+        logger.warning(f"{source}: its column {column} is not used, it holds {feature} instead of names as strings")
+    return [absent] * len(dataset)
 
 
 def content_of(image: dict | None) -> bytes | None:
@@ -259,6 +252,12 @@ def content_of(image: dict | None) -> bytes | None:
         return image["bytes"]
     path = Path(image["path"])
     return path.read_bytes() if path.is_file() else None
+
+
+def fake_row(picture: torch.Tensor, generator: str) -> dict:
+    """Row with the columns `FAKES`: an image of shape `(3, height, width)`, in [0, 1], and whose it is."""
+    content = encode_uniformly(to_pil_image((255 * picture).round().clamp(0, 255).byte()))
+    return {"image": {"bytes": content, "path": None}, "label": LABELS.index("fake"), "generator": generator}
 
 
 def drop_duplicates(dataset: Dataset) -> Dataset:
@@ -378,7 +377,7 @@ class DecodedImages(torch.utils.data.Dataset):
         self.rows = np.asarray(rows)
         self.images = torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous()
         self.labels = torch.from_numpy(np.asarray(dataset["label"])[self.rows])
-        self.categories = torch.from_numpy(known_categories(dataset)[self.rows])
+        self.categories = torch.from_numpy(category_labels_of(dataset)[self.rows])
         self.image_processor = image_processor
 
     def __len__(self) -> int:

@@ -268,9 +268,10 @@ def main(
             other_images = DecodedImages(others, image_processor, image_size)
             other_logits, generators = predict_logits(model, other_images), np.asarray(others["generator"])
             generators = generators[other_images.rows]
+            real_logits = logits[candidates][labels[candidates] == 0]
             for generator in np.unique(generators):
-                both = np.concatenate([logits[labels == 0], other_logits[generators == generator]])
-                truth = np.repeat([0, 1], [np.sum(labels == 0), np.sum(generators == generator)])
+                both = np.concatenate([real_logits, other_logits[generators == generator]])
+                truth = np.repeat([0, 1], [len(real_logits), np.sum(generators == generator)])
                 results.append(
                     {"name": f"generator {generator}"} | score(truth, both, temperature, thresholds, resamples)
                 )

@@ -20,13 +20,14 @@ import typer
 from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn.metrics import f1_score
 from tqdm.auto import tqdm
 
 from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.localization import whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.arguments import without_folders
-from tellsign.training.data import DecodedImages, drop_duplicates, load_sources, load_with_categories, of_class
+from tellsign.training.data import DecodedImages, categories_of, drop_duplicates, load_sources, of_class
 from tellsign.training.explanation_scores import (
     explanation_scores,
     format_explanation_scores,
@@ -114,12 +115,6 @@ def mean_or_none(values: NDArray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def f1(present: NDArray, chosen: NDArray) -> NDArray:
-    """F1 of each column, 0 where nothing is both there and chosen."""
-    hits = (present & chosen).sum(0)
-    return 2 * hits / np.maximum(present.sum(0) + chosen.sum(0), 1)
-
-
 def tagging_scores(answers: Answers, seed: int = 0) -> dict[str, float | None]:
     """All scores of planted images.
 
@@ -136,8 +131,8 @@ def tagging_scores(answers: Answers, seed: int = 0) -> dict[str, float | None]:
         others.append(jaccard(present[order], chosen[np.roll(order, 1)]).mean())
     scores: dict[str, float | None] = {
         "macro_average_precision": float(np.nanmean(average_precisions(present, answers.scores))),
-        "macro_f1": float(f1(present, chosen)[present.any(0)].mean()),
-        "micro_f1": float(f1(present.reshape(-1, 1), chosen.reshape(-1, 1))[0]),
+        "macro_f1": float(f1_score(present, chosen, average=None, zero_division=0)[present.any(0)].mean()),
+        "micro_f1": float(f1_score(present, chosen, average="micro", zero_division=0)),
         "jaccard": float(jaccard(present, chosen).mean()),
         "shuffled_jaccard": float(np.mean(others)),
     }
@@ -176,7 +171,7 @@ def class_scores(answers: Answers, trained: Answers, names: Sequence[str], on: S
                 ),
                 "precision": mean_or_none(present[chosen]),
                 "recall": mean_or_none(chosen[present]),
-                "f1": float(f1(present[:, None], chosen[:, None])[0]),
+                "f1": float(f1_score(present, chosen, zero_division=0)),
                 "pointing_game": mean_or_none(answers.pointed[has_place, index]),
                 "box_iou": mean_or_none(answers.overlap[has_place, index]),
             }
@@ -281,15 +276,17 @@ def main(
     tagger = ArtifactTagger.from_pretrained(model, device=device)
     explain_with = None if explainer is None else ArtifactExplainer.from_pretrained(explainer, device=device)
     names = plantable()
-    loaded, categories = load_with_categories(data, split)
+    loaded = load_sources(data, split)
     dataset = unseen_real_images(loaded, train_data, seed)
     count = min(images, len(dataset) // 2)
+    # What was made for a size is scored at it; CLIP and SigLIP are shown images as small as CIFAKE's.
+    image_size = tagger.model.config.vision_config.image_size if tagger.model_type == "artifact_siglip" else 32
     uses: tuple[Use, ...] = ("evaluation", "training")
     planted = [
         [
             row
             for row in tqdm(
-                planted_images(dataset.select(range(count)), use, seed, untouched=0.0),
+                planted_images(dataset.select(range(count)), use, seed, image_size, untouched=0.0),
                 total=count,
                 desc="Planting",
                 unit="img",
@@ -299,7 +296,7 @@ def main(
         ]
         for use in uses
     ]
-    untouched = DecodedImages(dataset.select(range(count, 2 * count)), tagger.processor.image_processor)
+    untouched = DecodedImages(dataset.select(range(count, 2 * count)), tagger.processor.image_processor, image_size)
     silent_rows = [
         {"image": {"bytes": _png(image.permute(1, 2, 0).numpy())}, "artifacts": []} for image in untouched.images
     ]
@@ -325,7 +322,9 @@ def main(
     }
     if explain_with is not None:
         evaluation["explainer"] = Path(str(explainer)).name
-        evaluation["explanations"] = explain(explain_with, tagger, planted[0][:explained_images], categories, seed)
+        evaluation["explanations"] = explain(
+            explain_with, tagger, planted[0][:explained_images], categories_of(loaded), seed
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(evaluation, indent=2) + "\n")
     typer.echo(f"{len(answers.present)} planted and {len(silent)} untouched real images of {', '.join(sources)}\n")

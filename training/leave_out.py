@@ -16,11 +16,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from transformers import AutoImageProcessor, AutoModelForImageClassification
-from transformers.utils import cached_file
 
 from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
 from tellsign.training import train_detector
-from tellsign.training.arguments import without_folders
+from tellsign.training.arguments import recipe_file, without_folders
 from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources
 from tellsign.training.generator_families import family_of
 from tellsign.training.metrics import bootstrap_intervals, classification_scores
@@ -206,12 +205,7 @@ def generators_of_fakes(arguments: train_detector.DataArguments) -> set[str]:
 
 def refuse_start_that_saw(data: Sequence[str], start: str | None) -> None:
     """Raises a `ValueError` if the runs would start from a checkpoint that says it was trained on these data."""
-    recipe = start and cached_file(
-        start,
-        "training.json",
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    recipe = start and recipe_file(start)
     if recipe:
         groups = json.loads(Path(recipe).read_text())["train_data"]
         seen = {without_folders(source) for source in data} & {

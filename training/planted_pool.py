@@ -19,13 +19,12 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, SiglipImageProcessor
 
 from tellsign.pipelines.localization import Box
-from tellsign.training.data import LABELS, DecodedImages, of_class, whole_batch
+from tellsign.training.data import LABELS, UNKNOWN, DecodedImages, of_class, whole_batch
 from tellsign.training.planting import Use, plantable, planted_images
 
 
 BOX_SIDES = tuple(Box.__annotations__)
 NOTHING = 255  # in `artifacts` where an image has fewer than others
-UNKNOWN = -100
 NO_CATEGORY, NONE_SHOWN = "none of them", -1  # of an image that shows none of the categories, by name and by index
 
 

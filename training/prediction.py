@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from tellsign.modeling.verdicts import real_and_fake
 from tellsign.training.data import DecodedImages
 
 
@@ -23,23 +24,15 @@ def predict_logits(model: PreTrainedModel, images: DecodedImages, batch_size: in
     Raises:
         ValueError: If the model has no label real or no label fake.
     """
-    columns = real_and_fake(model)
+    columns = real_and_fake(model.config)
     model.eval()
     batches = torch.arange(len(images)).split(batch_size)
     with torch.inference_mode():
         logits = [
-            model(images.__getitems__(batch)["pixel_values"].to(model.device)).logits[:, columns].double().cpu()
+            model(images.__getitems__(batch)["pixel_values"].to(model.device)).logits[:, columns].cpu().double()
             for batch in tqdm(batches, desc="Scoring", unit="batch", leave=False)
         ]
     return torch.cat(logits).numpy() * temperature_of(model)
-
-
-def real_and_fake(model: PreTrainedModel) -> list[int]:
-    """Indices of the labels real and fake, in any case and order; a `ValueError` if the model lacks one."""
-    index = {name.lower(): index for name, index in (model.config.label2id or {}).items()}
-    if not {"real", "fake"} <= set(index):
-        raise ValueError(f"{model.name_or_path}: has the labels {', '.join(index)}, expected real and fake")
-    return [int(index["real"]), int(index["fake"])]
 
 
 def temperature_of(model: PreTrainedModel) -> float:

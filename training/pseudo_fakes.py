@@ -18,8 +18,7 @@ from tqdm.auto import tqdm
 from transformers import set_seed
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.training.data import DecodedImages, load_real_images
-from tellsign.training.train_generator import FEATURES, row_of
+from tellsign.training.data import FAKES, DecodedImages, fake_row, load_real_images
 
 
 def _uniform(low: float, high: float) -> float:
@@ -95,9 +94,9 @@ def main(
     for method, part in zip(METHODS, chosen.tensor_split(len(METHODS)), strict=True):
         for indices in tqdm(part.tensor_split(-(-len(part) // 50)), desc=method.__name__, unit="batch"):
             pictures = method(images.__getitems__(indices)["pixel_values"])
-            rows += [row_of(picture, method.__name__) for picture in pictures]
+            rows += [fake_row(picture, method.__name__) for picture in pictures]
     output.parent.mkdir(parents=True, exist_ok=True)
-    Dataset.from_list(rows, features=FEATURES).to_parquet(output)
+    Dataset.from_list(rows, features=FAKES).to_parquet(output)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from tqdm.auto import tqdm
 from tellsign import ArtifactSiglipModel
 from tellsign.pipelines.localization import Box, heat_map
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.data import LABELS
-from tellsign.training.planted_pool import BOX_SIDES, NONE_SHOWN, NOTHING, UNKNOWN, PlantedBatches
+from tellsign.training.data import LABELS, UNKNOWN
+from tellsign.training.planted_pool import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches
 from tellsign.training.planting import plantable
 from tellsign.training.tagging_metrics import (
     auroc_intervals,

@@ -5,9 +5,8 @@ python -m tellsign.training.train_detector --help
 """
 
 import hashlib
-import json
 import sys
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,9 @@ from transformers.trainer_utils import HubStrategy
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.hub_cards.export import push
-from tellsign.hub_cards.model_card import card_of_folder, hyperparameters
+from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.training.adversarial import ProjectedGradientDescent
-from tellsign.training.arguments import overrides_of, parse_recipe, without_folders
+from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, record_run
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint, refresh_statistics
 from tellsign.training.calibration import fit_temperature, fit_thresholds
 from tellsign.training.data import (
@@ -38,15 +37,14 @@ from tellsign.training.data import (
     UNKNOWN,
     Augmentation,
     DecodedImages,
-    add_categories,
+    add_category_labels,
+    category_labels_of,
     classes_of,
     content_of,
     drop_duplicates,
     hold_out,
-    known_categories,
     leave_out,
     load_sources,
-    load_with_categories,
     stream_source,
     whole_batch,
 )
@@ -166,15 +164,11 @@ def load_images(
 
     Images that share their bytes are on one side.
     """
-    groups = []
-    for group in arguments.train_data:
-        where = (group.split("+"), arguments.data_split, arguments.data_revision)
-        if config.real_categories:
-            images, shown = load_with_categories(*where)
-            groups.append(add_categories(images, shown, config.real_categories))
-        else:
-            groups.append(load_sources(*where))
-    if config.real_categories and all((known_categories(group) == UNKNOWN).all() for group in groups):
+    groups = [
+        load_sources(group.split("+"), arguments.data_split, arguments.data_revision) for group in arguments.train_data
+    ]
+    groups = [add_category_labels(group, config.real_categories) for group in groups]
+    if config.real_categories and all((category_labels_of(group) == UNKNOWN).all() for group in groups):
         raise ValueError(
             f"{', '.join(arguments.train_data)}: no real image has one of the categories "
             f"{', '.join(config.real_categories)} in the column category"
@@ -196,7 +190,7 @@ def load_images(
 def stream_images(
     arguments: DataArguments, image_processor: WaveFreqImageProcessor, config: WaveFreqConfig, seed: int
 ) -> tuple[IterableDataset, Dataset]:
-    """Training images, and validation images, which are the first of each class of each group, with its number."""
+    """Training images, and validation images, drawn from the first of each class of each group, with its number."""
     if arguments.leave_out:
         raise ValueError("--leave_out: not with --streaming, where nothing is known of an image before it is read")
     if config.real_categories:
@@ -210,7 +204,8 @@ def stream_images(
         groups.append(classes)
         held_out: list[dict] = []
         for images in classes:
-            rows = list(images.take(arguments.validation_per_class + 1))
+            shuffled = images.shuffle(seed=seed, buffer_size=max(1000, 2 * arguments.validation_per_class))
+            rows = list(shuffled.take(arguments.validation_per_class + 1))
             if len(rows) <= arguments.validation_per_class:
                 raise ValueError(
                     f"{group}: cannot hold out {arguments.validation_per_class} images of each class, where one has "
@@ -255,6 +250,7 @@ class DetectorTrainer(Trainer):
         self.adversary = adversary
 
     def training_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args, **kwargs) -> torch.Tensor:
+        model.train()  # as the adversary must see it, whatever was evaluated or loaded before
         pixel_values = self.augmentation(inputs["pixel_values"])
         if self.adversary is not None:
             with self.compute_loss_context_manager():
@@ -307,41 +303,12 @@ class DetectorTrainer(Trainer):
         )
 
 
-def recipe(model_args: ModelArguments, data_args: DataArguments, training_args: TrainingArguments) -> dict[str, Any]:
-    """What a run was made with, as a card needs it: of local files the names alone."""
-    start = model_args.model_name_or_path
-    return (
-        asdict(model_args)
-        | asdict(data_args)
-        | {
-            "model_name_or_path": start and without_folders(start),
-            "train_data": [without_folders(group) for group in data_args.train_data],
-        }
-        | hyperparameters(training_args.to_dict())
-    )
-
-
-def refuse_other_run(folder: Path, made_with: dict[str, Any], names: set[str]) -> None:
-    """Raises a `ValueError` if the run in a folder was begun with other values of these fields of its recipe."""
-    path = folder / "training.json"
-    begun_with = json.loads(path.read_text()) if path.exists() else {}
-    if changed := sorted(name for name in names & set(begun_with) if begun_with[name] != made_with[name]):
-        raise ValueError(
-            f"{folder}: holds a run that was begun with other {', '.join(changed)}: give the same, or another "
-            "--output_dir"
-        )
-
-
 def main(arguments: list[str] | None = None) -> None:
     model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     training_args.remove_unused_columns = False  # the batches come ready
     training_args.hub_strategy = HubStrategy.END  # checkpoints do not have the averaged weights, which ship
     set_seed(training_args.seed)
-    output_dir, made_with = Path(str(training_args.output_dir)), recipe(model_args, data_args, training_args)
-    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(output_dir))
-    if checkpoint:
-        # The start's share counts when training has ended.
-        refuse_other_run(output_dir, made_with, {*asdict(model_args), *asdict(data_args)} - {"start_weight"})
+    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(training_args.output_dir))
 
     model, image_processor = create_model(model_args)
     model.config.temperature = 1.0
@@ -351,9 +318,9 @@ def main(arguments: list[str] | None = None) -> None:
         load = stream_images if data_args.streaming else load_images
         train_images, validation = load(data_args, image_processor, model.config, training_args.seed)
     contents = b"".join(content_of(image) or b"" for image in validation["image"])
-    made_with["validation_sha1"] = hashlib.sha1(contents).hexdigest()
-    if checkpoint:
-        refuse_other_run(output_dir, made_with, {"validation_sha1"})  # the same names, but other images
+    made_with = recipe_of(training_args, model_args, data_args)
+    made_with["validation_sha1"] = hashlib.sha1(contents).hexdigest()  # other images may have the same names
+    record_run(training_args, made_with, resumes=bool(checkpoint))
     validation_images = DecodedImages(validation, image_processor, model.config.image_size)
     augmentation = Augmentation(data_args.flip, data_args.shift, data_args.cutout)
     adversary = None
@@ -373,9 +340,6 @@ def main(arguments: list[str] | None = None) -> None:
         compute_metrics=compute_metrics,
         callbacks=[WeightAveraging(model_args.ema_decay, checkpoint), EpochCallback()],
     )
-    if trainer.is_world_process_zero():
-        output_dir.mkdir(parents=True, exist_ok=True)
-        (output_dir / "training.json").write_text(json.dumps(made_with, indent=2) + "\n")
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)

@@ -6,10 +6,9 @@ python -m tellsign.training.train_explainer --model_name_or_path HuggingFaceM4/i
 python -m tellsign.training.train_explainer --help
 """
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +31,18 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Trainer,
+    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
 from transformers.trainer import TRAINER_STATE_NAME
 
 from tellsign.configuration.artifacts import ARTIFACTS
-from tellsign.hub_cards.model_card import card_of_folder, hyperparameters
+from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT, answer_text
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training import train_tagger
-from tellsign.training.arguments import overrides_of, parse_recipe, refuse_push, without_folders
+from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, record_run, refuse_push
 from tellsign.training.averaging import last_complete_checkpoint
 from tellsign.training.data import of_class
 from tellsign.training.explanation_examples import (
@@ -365,13 +365,25 @@ class GroupedSampler(torch.utils.data.Sampler[int]):
                 yield from batches[number].tolist()
 
 
+class EpochOfSampler(TrainerCallback):
+    """Tells a [`GroupedSampler`] which epoch it is: where several processes resume a run, nobody else does."""
+
+    def __init__(self, sampler: GroupedSampler):
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.sampler.set_epoch(int(state.epoch or 0))
+
+
 class ExplainerTrainer(Trainer):
     """A Trainer that puts images with equally many artifacts into one batch as far as possible."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupedSampler:
         examples: Any = self.train_dataset
         lengths = [length for part in examples.datasets for length in part.lengths]
-        return GroupedSampler(lengths, self.args.train_batch_size, self.args.seed)
+        sampler = GroupedSampler(lengths, self.args.train_batch_size, self.args.seed)
+        self.add_callback(EpochOfSampler(sampler))
+        return sampler
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -380,6 +392,9 @@ def main(arguments: list[str] | None = None) -> None:
     set_seed(training_args.seed)
     output_dir = Path(str(training_args.output_dir))
     is_new = model_args.model_name_or_path is None
+    # Without an average of the weights, the state of the Trainer is what a checkpoint has last.
+    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(output_dir), TRAINER_STATE_NAME)
+    record_run(training_args, recipe_of(training_args, model_args, data_args), resumes=bool(checkpoint))
 
     train_examples, eval_examples, categories = load_examples(
         data_args, model_args.vision_tower, output_dir, training_args.seed
@@ -401,8 +416,6 @@ def main(arguments: list[str] | None = None) -> None:
         processing_class=processor,
         optimizers=(optimizer, None),
     )
-    # Without an average of the weights, the state of the Trainer is what a checkpoint has last.
-    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(output_dir), TRAINER_STATE_NAME)
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
@@ -420,13 +433,6 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         model.save_pretrained(output_dir)
     processor.save_pretrained(output_dir)
-    sources = [without_folders(source) for source in (*data_args.train_data, *data_args.annotated_data)]
-    starts = {key: getattr(model_args, key) for key in ("model_name_or_path", "vision_tower")}
-    starts = {key: name and without_folders(name) for key, name in starts.items()}
-    data = asdict(data_args) | {"train_data": sources}
-    del data["annotated_data"]  # among the sources
-    training = asdict(model_args) | starts | data | hyperparameters(training_args.to_dict())
-    (output_dir / "training.json").write_text(json.dumps(training, indent=2) + "\n")
     if not is_new:
         card_of_folder(output_dir, training_args.hub_model_id).save(output_dir / "README.md")
 

@@ -23,28 +23,26 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from datasets import ClassLabel, Dataset, Features, Image, Value
+from datasets import Dataset
 from torch import nn
 from torch.nn.functional import softplus
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
-from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
 from transformers import set_seed
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.training.data import (
-    LABELS,
+    FAKES,
     DecodedImages,
-    encode_uniformly,
+    fake_row,
     load_real_images,
     whole_batch,
 )
 
 
 LATENT_SIZE = 128
-FEATURES = Features({"image": Image(decode=False), "label": ClassLabel(names=LABELS), "generator": Value("string")})
 
 
 class Kind(StrEnum):
@@ -224,12 +222,6 @@ def _inputs(kind: Kind, real: torch.Tensor) -> torch.Tensor:
     return torch.randn(len(real), LATENT_SIZE, 1, 1) if kind is Kind.GAN else real
 
 
-def row_of(picture: torch.Tensor, name: str) -> dict:
-    """Row of a data set with [`FEATURES`]: a fake of shape `(3, height, width)`, in [0, 1], and whose it is."""
-    content = encode_uniformly(to_pil_image((255 * picture).round().clamp(0, 255).byte()))
-    return {"image": {"bytes": content, "path": None}, "label": LABELS.index("fake"), "generator": name}
-
-
 @torch.no_grad()
 def fakes_of(
     kind: Kind, generator: nn.Module, name: str, images: DecodedImages, chosen: torch.Tensor
@@ -246,7 +238,7 @@ def fakes_of(
     for indices in chosen.split(250):
         pictures = generator(_inputs(kind, images.__getitems__(indices)["pixel_values"]))
         for picture in pictures / 2 + 0.5:
-            yield row_of(picture, name)
+            yield fake_row(picture, name)
 
 
 def main(
@@ -284,9 +276,9 @@ def main(
         for generator in train(kind, design, images, steps, batch_size, snapshots):
             rows += fakes_of(kind, generator, f"tellsign-{kind}-{number}", images, next(pieces))
         written = part.with_suffix(".writing")
-        Dataset.from_list(rows, features=FEATURES).to_parquet(written)
+        Dataset.from_list(rows, features=FAKES).to_parquet(written)
         os.replace(written, part)
-    Dataset.from_parquet([str(part) for part in parts], features=FEATURES, keep_in_memory=True).to_parquet(output)
+    Dataset.from_parquet([str(part) for part in parts], features=FAKES, keep_in_memory=True).to_parquet(output)
     for part in parts:
         part.unlink()
 

@@ -28,9 +28,9 @@ from transformers import (
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.arguments import overrides_of, parse_recipe, refuse_push
+from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, record_run, refuse_push
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
-from tellsign.training.data import drop_duplicates, hold_out, load_with_categories, whole_batch
+from tellsign.training.data import categories_of, drop_duplicates, hold_out, load_sources, whole_batch
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.planted_pool import (
     NO_CATEGORY,
@@ -144,9 +144,13 @@ def create_model(arguments: ModelArguments, texts: Iterable[str]) -> tuple[Artif
     """The network to train further, or a new one with a tokenizer made for the texts."""
     overrides = overrides_of(arguments.config_overrides)
     if name := arguments.model_name_or_path:
-        model = ArtifactSiglipModel.from_pretrained(
-            name, dtype=torch.float32, ignore_mismatched_sizes=bool(overrides), **overrides
+        loaded: Any = ArtifactSiglipModel.from_pretrained(
+            name, dtype=torch.float32, ignore_mismatched_sizes=bool(overrides), output_loading_info=True, **overrides
         )
+        model, information = loaded
+        anew = [*information["missing_keys"], *(entry[0] for entry in information["mismatched_keys"])]
+        if any(key.startswith(("vision_model.", "text_model.")) for key in anew):
+            raise ValueError(f"--config_overrides: SigLIP's towers in {name} have other sizes")
         return model, SiglipProcessor.from_pretrained(name)
     config = ArtifactSiglipConfig(**overrides)
     model = ArtifactSiglipModel(config)
@@ -162,8 +166,8 @@ def load_images(arguments: DataArguments) -> tuple[Dataset, Dataset, dict[str, s
     datasets: list[Dataset] = []
     categories: dict[str, str] = {}
     for source in arguments.train_data:
-        dataset, shown = load_with_categories(source, arguments.data_split, arguments.data_revision)
-        categories |= shown
+        dataset = load_sources(source, arguments.data_split, arguments.data_revision)
+        categories |= categories_of(dataset)
         named = zip(dataset["sha1"], dataset["generator"], strict=True)
         categories |= {sha1: NO_CATEGORY for sha1, generator in named if generator in arguments.without_category}
         datasets.append(dataset)
@@ -193,31 +197,15 @@ class TaggerTrainer(Trainer):
         texts (`list[list[str]]`): All texts for each artifact that can be planted, then for each category.
         columns (`list[int]`): The index of each of these artifacts in the model's logits.
         processor ([`SiglipProcessor`]): Holds the texts' tokenizer, and is saved with the model.
-        muon_learning_rate (`float`): Learning rate of the matrices in the towers' layers.
     """
 
-    def __init__(
-        self,
-        texts: list[list[str]],
-        columns: list[int],
-        processor: SiglipProcessor,
-        muon_learning_rate: float,
-        **kwargs,
-    ):
+    def __init__(self, texts: list[list[str]], columns: list[int], processor: SiglipProcessor, **kwargs):
         super().__init__(processing_class=processor, **kwargs)
-        self.muon_learning_rate = muon_learning_rate
-        self.model_accepts_loss_kwargs = False  # its losses are means over the batch
         self.texts = [
             processor.tokenizer(text, padding="max_length", truncation=True, return_tensors="pt")["input_ids"]
             for text in texts
         ]
         self.columns = columns
-
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        if self.optimizer is None:
-            weights: Any = self.model if model is None else model
-            self.optimizer = muon_with_adamw(weights, self.args, self.muon_learning_rate)
-        return self.optimizer
 
     def training_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args, **kwargs) -> torch.Tensor:
         inputs = dict(inputs)
@@ -269,27 +257,31 @@ def main(arguments: list[str] | None = None) -> None:
     }
     settings = asdict(data_args) | shape | {"seed": seed, "artifacts": plantable(), "categories": category_names}
     settings["fingerprint"] = fingerprint(train, validation)
+    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(output_dir))
+    made_with = recipe_of(training_args, model_args, data_args) | {"fingerprint": settings["fingerprint"]}
+    record_run(training_args, made_with, resumes=bool(checkpoint))
     named = (categories, category_names)
-    tensors = [
-        cached(
-            output_dir / "planted_training.safetensors",
-            settings,
-            lambda: training_images(
-                train,
-                *named,
-                copies=data_args.copies,
-                fakes=data_args.fake_images,
-                untouched=data_args.untouched,
-                seed=seed,
-                **shape,
+    with training_args.main_process_first(desc="planting"):
+        tensors = [
+            cached(
+                output_dir / "planted_training.safetensors",
+                settings,
+                lambda: training_images(
+                    train,
+                    *named,
+                    copies=data_args.copies,
+                    fakes=data_args.fake_images,
+                    untouched=data_args.untouched,
+                    seed=seed,
+                    **shape,
+                ),
             ),
-        ),
-        cached(
-            output_dir / "planted_validation.safetensors",
-            settings,
-            lambda: validation_images(validation, *named, seed=seed, **shape),
-        ),
-    ]
+            cached(
+                output_dir / "planted_validation.safetensors",
+                settings,
+                lambda: validation_images(validation, *named, seed=seed, **shape),
+            ),
+        ]
     train_images, eval_images = (
         PlantedBatches(images, processor.image_processor, columns, len(config.artifact_labels)) for images in tensors
     )
@@ -305,12 +297,10 @@ def main(arguments: list[str] | None = None) -> None:
         (logits, artifact_logits), (labels, artifact_labels) = predictions, label_ids
         return validation_scores(artifact_labels[:, columns], artifact_logits[:, columns], labels, logits)
 
-    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(output_dir))
     trainer = TaggerTrainer(
         texts,
         columns,
         processor,
-        model_args.muon_learning_rate,
         model=model,
         args=training_args,
         train_dataset=train_images,
@@ -320,6 +310,7 @@ def main(arguments: list[str] | None = None) -> None:
         # Of image embeddings, both kinds of logits and patch logits, those that are scored.
         preprocess_logits_for_metrics=lambda outputs, labels: outputs[1:3],
         callbacks=[WeightAveraging(model_args.ema_decay, checkpoint)],
+        optimizers=(muon_with_adamw(model, training_args, model_args.muon_learning_rate), None),
     )
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.log_metrics("train", result.metrics)
@@ -343,9 +334,10 @@ def main(arguments: list[str] | None = None) -> None:
     trainer.log_metrics("eval", scores)
     print("Switched off:", "; ".join(name for name, entry in artifacts.items() if not entry["on"]) or "none")
     trainer.save_state()
-    # The configuration keeps dtype float32, which is what from_pretrained converts to.
-    model.save_pretrained(output_dir, state_dict=weights)
-    processor.save_pretrained(output_dir)
+    if trainer.is_world_process_zero():
+        # The configuration keeps dtype float32, which is what from_pretrained converts to.
+        model.save_pretrained(output_dir, state_dict=weights)
+        processor.save_pretrained(output_dir)
 
 
 if __name__ == "__main__":

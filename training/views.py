@@ -11,7 +11,7 @@ from transformers import BaseImageProcessor, TrainerCallback
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import load_image
-from tellsign.training.data import LABELS, content_of, encode_uniformly, known_categories, make_uniform
+from tellsign.training.data import LABELS, category_labels_of, content_of, encode_uniformly, make_uniform
 
 
 logger = logging.get_logger(__name__)
@@ -151,7 +151,7 @@ class BalancedViews(torch.utils.data.Dataset):
         self.images_per_epoch = images_per_epoch
         self.seed = seed
         self._epoch = torch.zeros((), dtype=torch.long).share_memory_()  # workers that stay must see it change
-        self.categories = [known_categories(group) for group in groups]
+        self.categories = [category_labels_of(group) for group in groups]
         self.sources = [[_rows_by_generator(group, label) for label in range(len(LABELS))] for group in groups]
 
     @property
