@@ -189,10 +189,14 @@ _SUMMARY = re.compile(
     r"the (?:image|picture|photo) (?:contains|shows|has) the following)\b",
     re.IGNORECASE,
 )
+# Of stems, before a name and after it; and of what a heading says.
 _NEGATION = re.compile(
-    r"\b(?:no(?! longer)|without|free of|lack|(?:do|doe|did) not|(?:don|doesn|didn) t)\b"
-)  # of stems
-_PAIR = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*"((?:[^"\\]|\\.)*)')
+    r"\b(?:no(?! longer)|none of|neither|nor|without|free (?:of|from)|absence of|lack|cannot|not (?:show|see|seen)|"
+    r"(?:do|doe|did|can|could) not|(?:don|doesn|didn|can|couldn) t|(?:isn|aren) t (?:show|see))\b"
+)
+_ABSENCE = r"(?:not (?:present|visible|seen|found|there|evident|apparent|observed|detected)|absent)\b"
+_DENIED_AFTER = re.compile(rf"(?: \w+){{0,2}} (?:i|are|wa|were) {_ABSENCE}")
+_DENIAL = re.compile(rf"(?:(?:it |this )?(?:is |are )?{_ABSENCE}|none\b)", re.IGNORECASE)
 _NAME_KEYS = ("artifact", "artifact name", "artifact_name", "name", "label", "class", "type")
 _EXPLANATION_KEYS = ("explanation", "description", "reason", "caption")
 _LONGEST_NAME = 1 + max(len(artifact.name.split()) for artifact in ARTIFACTS)
@@ -218,6 +222,7 @@ def repair(output: str | Mapping[str, Any], names: Sequence[str] | None = None) 
 
     Raises:
         ValueError: If `names` has an unknown one.
+        ImportError: If json-repair is not installed.
     """
     asked = [artifact.name for artifact in ARTIFACTS] if names is None else names
     wanted = {find_artifact(name).name for name in asked}
@@ -231,7 +236,7 @@ def repair(output: str | Mapping[str, Any], names: Sequence[str] | None = None) 
             continue
         name, text = _heading(sentence)
         if name:
-            current, headed = [name], True
+            current, headed = ([] if _DENIAL.match(text) else [name]), True
         elif not headed and (mentioned := _mentions(sentence)) and mentioned != current:
             if re.match(r"(?:this|that|it) is\b", sentence, re.IGNORECASE) and not current:
                 text = " ".join([*before, text])
@@ -299,18 +304,30 @@ def _text_at(keys: Sequence[str], output: Mapping[str, Any]) -> str | None:
 
 def _json_objects(text: str) -> list[dict[str, Any]]:
     """The JSON objects in a text, as far as they go."""
-    objects: list[dict[str, Any]] = []
+    objects: list[Any] = []
     start = text.find("{")
     while start >= 0:
         try:
             value, end = json.JSONDecoder(strict=False).raw_decode(text, start)
-        except json.JSONDecodeError:
-            found = _PAIR.findall(text, start)
-            pairs = {key: value.replace('\\"', '"').replace("\\n", " ") for key, value in found}
-            return [*objects, pairs] if pairs else objects
+        except (json.JSONDecodeError, RecursionError):
+            objects += _broken_json(text[start:])
+            break
         objects.append(value)
         start = text.find("{", end)
-    return objects
+    return [value for value in objects if isinstance(value, dict) and value]
+
+
+def _broken_json(text: str) -> list[Any]:
+    """What can be read of JSON that is cut off or ill-formed; nothing if it is nested too deeply."""
+    try:
+        import json_repair
+    except ImportError as error:
+        raise ImportError("what a model wrote is repaired by json-repair: pip install json-repair") from error
+    try:
+        value: Any = json_repair.loads(text)
+    except (RecursionError, ValueError):
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def _heading(sentence: str) -> tuple[str | None, str]:
@@ -353,7 +370,8 @@ def _mentions(sentence: str) -> list[str]:
     names, left = [], stems
     for position, (spelling, name) in sorted(found.items()):
         left = left.replace(spelling, " ")
-        if not _NEGATION.search(stems[:position].rsplit(" but ", 1)[-1]):
+        clause = f"{stems[:position]} ".rsplit(" but ", 1)[-1]
+        if not _NEGATION.search(clause) and not _DENIED_AFTER.match(stems[position + len(spelling) - 1 :]):
             names.append(name)
     listing = len(found) > 1 and (" artifact " in left or not left.strip())
     return [] if listing else names

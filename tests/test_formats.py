@@ -34,6 +34,48 @@ def test_repair_finds_what_the_text_explains_and_nothing_else(case):
     assert explained == case["expected"] and list(explained) == list(case["expected"])
 
 
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (
+            '[{"artifact": "Fake depth of field", "explanation": "The sky."}, {"artifact": "Artificial smoothness", '
+            '"explanation": "The fur."}, {"artifact": "Aliasing along high-contrast edges", "explanation": "The ro',
+            {
+                "Fake depth of field": "The sky.",
+                "Artificial smoothness": "The fur.",
+                "Aliasing along high-contrast edges": "The ro.",
+            },
+        ),
+        (
+            '{"Artificial smoothness": {"location": "left", "explanation": "Like wax."}, "Fake depth of field": {'
+            '"explanation": "The sky',
+            {"Artificial smoothness": "Like wax.", "Fake depth of field": "The sky."},
+        ),
+        (
+            "{'Artificial smoothness': 'The fur is like wax.', 'Fake depth of field': 'The sky is sharp.'}",
+            {"Artificial smoothness": "The fur is like wax.", "Fake depth of field": "The sky is sharp."},
+        ),
+        ('{"a":' * 900, {}),
+        ("Artificial smoothness is not present. Ghosting effects are absent.", {}),
+        ('{"Artificial smoothness": "Not present in this image."}', {}),
+        ("Neither artificial smoothness nor unnatural pose artifacts are present.", {}),
+        ("I cannot see artificial smoothness in this image.", {}),
+        ("The image is free from artificial smoothness.", {}),
+        (
+            "No artificial smoothness or ghosting effects but unnatural color transitions in the sky.",
+            {
+                "Unnatural color transitions": "No artificial smoothness or ghosting effects but unnatural color "
+                "transitions in the sky."
+            },
+        ),
+    ],
+    ids=["cut off list", "cut off inner object", "single quotes", "too deep", "absent", "heading", "neither", "cannot"]
+    + ["free from", "but"],
+)
+def test_repair_reads_what_is_cut_off_and_leaves_out_what_is_denied(output, expected):
+    assert repair(output) == expected
+
+
 def test_repair_of_what_it_wrote_changes_nothing():
     for case in OUTPUTS:
         assert repair(json.dumps(case["expected"]), case["names"]) == case["expected"]
