@@ -79,10 +79,6 @@ class DetailProjection(nn.Linear):
     """What the details add to an image's embedding: nothing at first, so that it starts as SigLIP's."""
 
 
-class PatchClassifier(nn.Linear):
-    """What scores each artifact in each patch, of which few show any."""
-
-
 class DetailNetwork(nn.Module):
     """A residual network of basic layers (He et al., 2016, arXiv 1512.03385) that starts at full resolution.
 
@@ -135,7 +131,7 @@ class ArtifactSiglipModel(SiglipModel):
         num_artifacts = len(config.artifact_labels)
         self.classifier = nn.Linear(hidden_size, len(config.id2label or {}))
         self.artifact_classifier = nn.Linear(hidden_size, num_artifacts)
-        self.patch_classifier = PatchClassifier(hidden_size, num_artifacts)
+        self.patch_classifier = nn.Linear(hidden_size, num_artifacts)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -146,8 +142,6 @@ class ArtifactSiglipModel(SiglipModel):
         elif isinstance(module, DetailProjection):
             init.zeros_(module.weight)
             init.zeros_(module.bias)
-        elif isinstance(module, PatchClassifier):
-            init.constant_(module.bias, -3.0)
 
     @can_return_tuple
     @auto_docstring

@@ -118,27 +118,6 @@ def test_a_tagger_is_trained_further_with_its_tokenizer_and_learns_new_objects(t
     assert model.config.object_threshold != 0.5
 
 
-def test_frozen_towers_stay_while_a_detail_network_of_another_width_starts_anew(textured, tmp_path):
-    start = make_tagger_model(artifact_labels=ArtifactSiglipConfig().artifact_labels)
-    ArtifactTagger(start, make_processor()).save_pretrained(tmp_path / "start")
-    wider = json.dumps({"detail_hidden_sizes": [4, 8, 12], "detail_depths": [1, 2, 1]})
-    changes = {"max_steps": 2, "model_name_or_path": tmp_path / "start", "freeze_towers": True}
-    main(options(textured, tmp_path / "run", config_overrides=wider, **changes))
-    model = ArtifactSiglipModel.from_pretrained(tmp_path / "run")
-    assert model.patch_classifier.in_features == start.vision_model.config.hidden_size + 12
-    for tower in ("vision_model", "text_model"):
-        for name, weight in getattr(start, tower).named_parameters():
-            torch.testing.assert_close(getattr(model, tower).get_parameter(name), weight.half().float())
-    assert not torch.equal(model.classifier.weight, torch.zeros_like(model.classifier.weight))
-
-
-def test_towers_of_another_size_than_those_of_the_start_raise(textured, tmp_path):
-    ArtifactTagger(make_tagger_model(), make_processor()).save_pretrained(tmp_path / "start")
-    changes = {"model_name_or_path": tmp_path / "start", "config_overrides": '{"vision_config": {"hidden_size": 32}}'}
-    with pytest.raises(ValueError, match="--config_overrides: SigLIP's towers in .*start have other sizes"):
-        main(options(textured, tmp_path / "run", **changes))
-
-
 def test_a_run_with_other_data_or_another_recipe_is_not_resumed(textured, tmp_path):
     data = shutil.copy(textured, tmp_path / "data.parquet")
     run = options(str(data), tmp_path / "run")
@@ -230,10 +209,6 @@ def test_the_packaged_recipe_parses_and_describes_a_model():
     [
         (["--output_dir=x"], "--train_data: name at least one"),
         (["--output_dir=x", "--train_data=a.parquet", "--copies=0"], "--copies=0"),
-        (
-            ["--output_dir=x", "--train_data=a.parquet", "--freeze_towers=true"],
-            "--freeze_towers: .* --model_name_or_path",
-        ),
         (["--output_dir=x", "--train_data=a.parquet", "--save_total_limit=1"], "--save_total_limit"),
         (["--output_dir=x", "--train_data=a.parquet", "--push_to_hub"], "--push_to_hub"),
         (["--output_dir=x", "--train_data=a.parquet", "--optim=sgd"], "--optim=sgd: the optimizer is Muon"),

@@ -13,12 +13,13 @@ class MuonWithAdamW(torch.optim.Optimizer):
     """Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) for some matrices, AdamW for the rest.
 
     Args:
-        parts (`torch.optim.Optimizer`): Muon for the matrices, unless all are frozen, and AdamW for the rest.
+        muon (`torch.optim.Muon`): Optimizer of the matrices.
+        adamw (`torch.optim.AdamW`): Optimizer of the rest.
     """
 
-    def __init__(self, *parts: torch.optim.Optimizer):
-        super().__init__([group for part in parts for group in part.param_groups], {})
-        self.parts = parts
+    def __init__(self, muon: torch.optim.Muon, adamw: torch.optim.AdamW):
+        super().__init__([*muon.param_groups, *adamw.param_groups], {})
+        self.parts = (muon, adamw)
         self._share_groups()
 
     def _share_groups(self) -> None:
@@ -64,15 +65,13 @@ def muon_with_adamw(model: nn.Module, args: TrainingArguments, muon_learning_rat
             matrices.append(weight)
         else:
             (decayed if weight.ndim > 1 else vectors).append(weight)
+    muon = torch.optim.Muon(
+        matrices, lr=muon_learning_rate, weight_decay=args.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
     adamw = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": args.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
         lr=args.learning_rate,
         betas=(args.adam_beta1, args.adam_beta2),
         fused=True,
-    )
-    if not matrices:
-        return MuonWithAdamW(adamw)
-    muon = torch.optim.Muon(
-        matrices, lr=muon_learning_rate, weight_decay=args.weight_decay, adjust_lr_fn="match_rms_adamw"
     )
     return MuonWithAdamW(muon, adamw)

@@ -57,12 +57,7 @@ class ModelArguments:
         default=None, metadata={"help": "Tagger to train further. Without it a new network is trained."}
     )
     config_overrides: dict[str, Any] | str | None = field(
-        default=None,
-        metadata={"help": "Fields of ArtifactSiglipConfig to change, as JSON. Weights of other sizes start anew."},
-    )
-    freeze_towers: bool = field(
-        default=False,
-        metadata={"help": "Keep SigLIP's towers as they are, for an explainer that was trained with them."},
+        default=None, metadata={"help": "Fields of ArtifactSiglipConfig for a new network, as JSON."}
     )
     muon_learning_rate: float = field(
         default=0.01, metadata={"help": "Learning rate of the matrices in the towers' layers."}
@@ -103,8 +98,6 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
-    if model_args.freeze_towers and not model_args.model_name_or_path:
-        raise ValueError("--freeze_towers: those of a new network have learned nothing, give --model_name_or_path too")
     if data_args.copies < 1:
         raise ValueError(f"--copies={data_args.copies}: each real image must be used at least once")
     if training_args.load_best_model_at_end:
@@ -142,22 +135,17 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: in
 
 def create_model(arguments: ModelArguments, texts: Iterable[str]) -> tuple[ArtifactSiglipModel, SiglipProcessor]:
     """The network to train further, or a new one with a tokenizer made for the texts."""
-    overrides = overrides_of(arguments.config_overrides)
     if name := arguments.model_name_or_path:
-        loaded: Any = ArtifactSiglipModel.from_pretrained(
-            name, dtype=torch.float32, ignore_mismatched_sizes=bool(overrides), output_loading_info=True, **overrides
-        )
-        model, information = loaded
-        anew = [*information["missing_keys"], *(entry[0] for entry in information["mismatched_keys"])]
-        if any(key.startswith(("vision_model.", "text_model.")) for key in anew):
-            raise ValueError(f"--config_overrides: SigLIP's towers in {name} have other sizes")
-        return model, SiglipProcessor.from_pretrained(name)
+        return ArtifactSiglipModel.from_pretrained(name, dtype=torch.float32), SiglipProcessor.from_pretrained(name)
+    overrides = overrides_of(arguments.config_overrides)
     config = ArtifactSiglipConfig(**overrides)
     model = ArtifactSiglipModel(config)
     text_config = model.text_model.config
     tokenizer = train_tokenizer(texts, text_config.vocab_size, text_config.max_position_embeddings)
     image_size = model.vision_model.config.image_size
     size = {"height": image_size, "width": image_size}
+    # Few patches show an artifact.
+    nn.init.constant_(model.patch_classifier.bias, -3.0)
     return model, SiglipProcessor(SiglipImageProcessor(size=size), tokenizer)
 
 
@@ -244,9 +232,6 @@ def main(arguments: list[str] | None = None) -> None:
     texts = spellings(category_names)
     described = [artifact.definition for artifact in ARTIFACTS] + [artifact.name for artifact in ARTIFACTS]
     model, processor = create_model(model_args, [*described, *(text for variants in texts for text in variants)])
-    if model_args.freeze_towers:
-        model.vision_model.requires_grad_(False)
-        model.text_model.requires_grad_(False)
     config = model.config
     config.object_labels = category_names
     columns = [config.artifact_labels.index(name) for name in plantable()]
