@@ -216,8 +216,8 @@ class ArtifactExplanationPipeline(Pipeline):
             is_local = not home or os.path.isdir(home)
             if not is_local and try_to_load_from_cache(home, f"{subfolder}/config.json", revision=revision) is None:
                 logger.warning(
-                    f"{home}: the Hub does not say whether there is a {subfolder}/, and it is not in the cache: none "
-                    "is used"
+                    f"{home}: the Hub cannot be asked whether there is a folder {subfolder}/, and the cache has none: "
+                    "it is left out"
                 )
             return None
         place = {"subfolder": subfolder, "revision": revision, "device": self.device}

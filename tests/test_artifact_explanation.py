@@ -4,6 +4,7 @@ import json
 import re
 import threading
 from functools import partial
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -380,6 +381,15 @@ def test_an_image_of_a_column_that_cannot_be_decoded_is_an_error_in_its_place(ex
     answers = list(explain(column, batch_size=2))
     assert ["error" in answer for answer in answers] == [False, True, False]
     assert "truncated" in answers[1]["error"]
+
+
+def test_a_part_that_the_hub_cannot_be_asked_for_is_named_in_a_warning(detector, tagger, monkeypatch):
+    monkeypatch.setattr("tellsign.pipelines.artifact_explanation.logger.warning", warn := Mock())
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    detector.config._name_or_path = "someone/never-loaded"
+    explain = pipeline("artifact-explanation", model=detector, image_processor=WaveFreqImageProcessor(), tagger=tagger)
+    assert explain.explainer is None
+    assert "whether there is a folder explainer/" in warn.call_args.args[0]
 
 
 def test_an_open_file_and_options_that_make_no_sense_raise(explain):
