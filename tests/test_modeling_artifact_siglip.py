@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,8 @@ from transformers import (
     SiglipModel,
     SiglipProcessor,
     SiglipVisionModel,
+    Trainer,
+    TrainingArguments,
     pipeline,
 )
 from transformers.models.idefics2.modeling_idefics2 import Idefics2VisionTransformer
@@ -265,3 +269,23 @@ def test_zero_shot_pipeline_scores_any_candidate_labels_by_the_text_tower(tmp_pa
 def test_inputs_that_do_not_fit_raise(inputs, change, message):
     with pytest.raises(ValueError, match=message):
         make_tagger_model()(**(inputs | change))
+
+
+def test_the_stock_trainer_has_the_same_loss_with_and_without_gradient_accumulation(tmp_path):
+    rows = [{"pixel_values": torch.randn(3, 32, 32), "labels": torch.tensor(index % 2)} for index in range(16)]
+    # Without a detail network, whose statistics are those of each batch.
+    model, losses = make_tagger_model(detail_hidden_sizes=[], detail_depths=[]), []
+    for batch_size, accumulated in ((16, 1), (4, 4)):
+        args = TrainingArguments(
+            str(tmp_path),
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=accumulated,
+            max_steps=1,
+            learning_rate=0.0,
+            report_to="none",
+            use_cpu=True,
+            disable_tqdm=True,
+            save_strategy="no",
+        )
+        losses.append(Trainer(copy.deepcopy(model), args, train_dataset=rows).train().training_loss)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
