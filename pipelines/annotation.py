@@ -43,7 +43,7 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     artifacts = result["artifacts"]
     for artifact in artifacts:
         place_of(artifact["box"], *size)  # raises if the box is not inside
-    picture = _at_drawn_size(image.convert("RGB"))
+    picture = _at_drawn_size(image)
     width = max(picture.width, MIN_SIDE)
     font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(max(15, width // 45)))
     title = f"{result['label']} (probability of being generated: {result['fake_probability']:.1%})"

@@ -301,9 +301,10 @@ class ArtifactExplanationPipeline(Pipeline):
             image, error = Image.new("RGB", (1, 1)), str(reason)  # fills its place in the batch
         pixel_values = self.image_processor(images=[image], return_tensors="pt")["pixel_values"]
         if views > 1:
-            boxes = view_boxes(*image.size, views, smallest=min(pixel_values.shape[-2:]))
-            parts = [image.crop(box) for box in boxes]
-            pixel_values = self.image_processor(images=parts, return_tensors="pt")["pixel_values"]
+            _, *boxes = view_boxes(*image.size, views, smallest=min(pixel_values.shape[-2:]))
+            if boxes:
+                parts = self.image_processor(images=[image.crop(box) for box in boxes], return_tensors="pt")
+                pixel_values = torch.cat([pixel_values, parts["pixel_values"]])
         return {
             "pixel_values": pixel_values.to(self.dtype),
             "views": len(pixel_values),

@@ -128,6 +128,12 @@ def test_names_of_generators_and_categories_may_be_class_labels(tmp_path, synthe
     assert dataset["generator"][:] == ["camera", "gan"] and dataset["category"][:] == ["dog", "cat"]
 
 
+def test_generators_may_be_numbers_and_unnamed(tmp_path, synthetic_rows):
+    images = {"image": synthetic_rows["image"][:3], "label": ["real", "fake", "fake"]}
+    dataset = load_sources(write(tmp_path / "a.parquet", **images, generator=[None, 0, 7]), "train")
+    assert dataset["generator"][:] == ["unnamed", "0", "7"]
+
+
 def test_categories_that_are_numbers_are_not_used_and_named_in_a_warning(tmp_path, synthetic_rows, monkeypatch):
     table = {"image": synthetic_rows["image"][:2], "label": ["real"] * 2, "category": [0, 1]}
     path = str(tmp_path / "numbers.parquet")

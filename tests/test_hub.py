@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from huggingface_hub import DatasetCard, HfApi, ModelCard, constants, hf_api, hf_hub_download, snapshot_download
@@ -184,6 +185,13 @@ def test_push_sends_all_in_one_commit_and_nothing_where_nothing_has_changed(clie
     assert repo.files()["model.safetensors"].is_lfs and not repo.private
     assert b'model="anna/one"' in repo.files()["README.md"].content
     assert push(folder, "anna/one").oid == commit.oid
+
+
+def test_where_the_hub_says_that_there_is_no_explainer_nobody_is_warned(client, hub, folder, monkeypatch):
+    push(folder, "anna/quiet")
+    monkeypatch.setattr("tellsign.pipelines.artifact_explanation.logger.warning", warn := Mock())
+    explain = pipeline("artifact-explanation", model="anna/quiet")
+    assert explain.tagger is not None and explain.explainer is None and not warn.called
 
 
 def test_a_name_without_a_user_goes_to_the_owner_of_the_token(client, hub, folder):

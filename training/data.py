@@ -235,13 +235,15 @@ def _load_source(source: str, split: str, revision: str | None) -> Dataset:
 def _names(source: str, dataset: Dataset, column: str, absent: str) -> list[str]:
     """What a column of names holds, or for each image what stands for nothing."""
     feature = (dataset.features or {}).get(column)
+    if feature is None:
+        return [absent] * len(dataset)
     if isinstance(feature, ClassLabel):
         return [absent if index is None else feature.int2str(index) for index in dataset[column][:]]
-    if isinstance(feature, Value) and feature.dtype in ("string", "large_string"):
-        return [name or absent for name in dataset[column][:]]
-    if feature not in (None, Value("null")):
+    # A number may tell generators apart, but says nothing of what is shown.
+    if column == "category" and feature not in (Value("string"), Value("large_string"), Value("null")):
         logger.warning(f"{source}: its column {column} is not used, it holds {feature} instead of names as strings")
-    return [absent] * len(dataset)
+        return [absent] * len(dataset)
+    return [absent if name in (None, "") else str(name) for name in dataset[column][:]]
 
 
 def content_of(image: dict | None) -> bytes | None:

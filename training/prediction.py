@@ -22,7 +22,7 @@ def predict_logits(model: PreTrainedModel, images: DecodedImages, batch_size: in
         `np.ndarray` of shape `(len(images), 2)`, float64.
 
     Raises:
-        ValueError: If the model has no label real or no label fake.
+        ValueError: If the model has other labels than real and fake, see [`real_and_fake`].
     """
     columns = real_and_fake(model.config)
     model.eval()
