@@ -6,13 +6,7 @@ from PIL import Image
 
 from tellsign.pipelines.formats import place_of
 from tellsign.training.data import load_sources
-from tellsign.training.explanation_scores import (
-    area_of,
-    explanation_scores,
-    format_explanation_scores,
-    milliseconds_to_explain,
-    rouge_l,
-)
+from tellsign.training.explanation_scores import area_of, explanation_scores, format_explanation_scores, rouge_l
 from tellsign.training.explanation_sentences import explanation_sentence
 from tellsign.training.planting import planted_images
 
@@ -156,16 +150,6 @@ def test_rouge_l_is_the_f_measure_of_the_longest_common_subsequence_with_the_bes
     # "a c d" of 4 predicted and 5 wanted words
     assert rouge_l(["a b c d"], [["x y", "a x c z d"]]) == pytest.approx(2 * 3 / 9)
     assert rouge_l(["a b", "c d"], [["a b"], ["e f"]]) == 0.5
-
-
-def test_time_is_that_of_one_image_with_its_artifacts():
-    calls = []
-
-    def explainer(images, verdicts, artifacts):
-        calls.append((len(images), artifacts))
-
-    assert milliseconds_to_explain(explainer, Image.new("RGB", (4, 4)), [{"label": "x"}], repeats=3) >= 0
-    assert calls == [(1, [[{"label": "x"}]])] * 5
 
 
 def test_the_table_has_a_row_for_each_score_and_a_column_for_each_way():

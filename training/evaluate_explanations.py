@@ -7,10 +7,10 @@ python -m tellsign.training.evaluate_explanations MODEL --data test.parquet --ex
 
 import io
 import json
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,13 +28,10 @@ from tellsign.pipelines.localization import whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.arguments import without_folders
 from tellsign.training.data import DecodedImages, categories_of, drop_duplicates, load_sources, of_class
-from tellsign.training.explanation_scores import (
-    explanation_scores,
-    format_explanation_scores,
-    milliseconds_to_explain,
-)
+from tellsign.training.explanation_scores import explanation_scores, format_explanation_scores
 from tellsign.training.planting import Use, operators_of, plantable, planted_images
 from tellsign.training.tagging_metrics import average_precisions, box_overlap, jaccard
+from tellsign.training.timing import median_milliseconds
 
 
 @dataclass
@@ -179,18 +176,6 @@ def class_scores(answers: Answers, trained: Answers, names: Sequence[str], on: S
     return rows
 
 
-def milliseconds(tagger: ArtifactTagger, image: Image.Image, repeats: int = 20) -> float:
-    """Median time for one image on one thread, after a warm-up."""
-    threads, times = torch.get_num_threads(), []
-    torch.set_num_threads(1)
-    for _ in range(repeats + 3):
-        start = time.perf_counter()
-        tagger([image])
-        times.append(1000 * (time.perf_counter() - start))
-    torch.set_num_threads(threads)
-    return float(np.median(times[3:]))
-
-
 def format_scores(evaluation: dict) -> str:
     """Markdown: a table of all scores, one of the artifacts, and the names of those that are switched off."""
 
@@ -248,7 +233,8 @@ def explain(
         scores[name] = explanation_scores(explainer, rows, found, objects, categories, seed)
         largest = max(range(len(rows)), key=lambda number: len(found[number]))
         scores[name]["most_artifacts"] = len(found[largest])
-        scores[name]["milliseconds_for_most"] = milliseconds_to_explain(explainer, images[largest], found[largest])
+        most = partial(explainer, [images[largest]], ["fake"], [found[largest]])
+        scores[name]["milliseconds_for_most"] = median_milliseconds(most, threads=2, repeats=10)
     return scores
 
 
@@ -306,9 +292,8 @@ def main(
     scores = tagging_scores(answers) | silence_scores(silent)
     intervals = intervals_of(answers, silent, resamples)
     scores["macro_average_precision_training_operators"] = tagging_scores(trained)["macro_average_precision"]
-    scores["milliseconds_per_image"] = milliseconds(
-        tagger, Image.fromarray(untouched.images[0].permute(1, 2, 0).numpy())
-    )
+    first = Image.fromarray(untouched.images[0].permute(1, 2, 0).numpy())
+    scores["milliseconds_per_image"] = median_milliseconds(partial(tagger, [first]), threads=1, repeats=20)
     on = getattr(tagger.model.config, "trained_artifacts", names)
     sources = [without_folders(source) for source in data]
     evaluation: dict[str, Any] = {

@@ -2,13 +2,11 @@
 
 import io
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torchmetrics.text.rouge import ROUGEScore
@@ -174,24 +172,6 @@ def _statement_scores(statements: Sequence[Statement], rng: np.random.Generator)
     }
 
 
-def milliseconds_to_explain(
-    explainer: ArtifactExplainer,
-    image: Image.Image,
-    artifacts: Sequence[ExplainedArtifact],
-    threads: int = 2,
-    repeats: int = 10,
-) -> float:
-    """Median time to explain the artifacts of one image, after a warm-up."""
-    before, times = torch.get_num_threads(), []
-    torch.set_num_threads(threads)
-    for _ in range(repeats + 2):
-        start = time.perf_counter()
-        explainer([image], ["fake"], [artifacts])
-        times.append(1000 * (time.perf_counter() - start))
-    torch.set_num_threads(before)
-    return float(np.median(times[2:]))
-
-
 def format_explanation_scores(scores: Mapping[str, Mapping[str, float | int | None]]) -> str:
     """Markdown: a row for each score, and a column for each way in which artifacts were given."""
 
@@ -204,4 +184,4 @@ def format_explanation_scores(scores: Mapping[str, Mapping[str, float | int | No
     return "\n".join(lines)
 
 
-__all__ = ["explanation_scores", "format_explanation_scores", "milliseconds_to_explain"]
+__all__ = ["explanation_scores", "format_explanation_scores"]
