@@ -4,7 +4,6 @@ python -m tellsign.training.benchmark
 """
 
 import io
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
@@ -26,6 +25,7 @@ from transformers import (
 )
 
 from tellsign import DEFAULT_MODEL, WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, load_image
+from tellsign.training.timing import median_milliseconds, seconds
 
 
 RIVAL = "ViT-B/16 at 224 px"
@@ -70,12 +70,6 @@ def pipelines() -> dict[str, Callable[[bytes], object]]:
         "verdict, three names and boxes": without,
         "verdict, three names, boxes and sentences": explain,
     }
-
-
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def main(
@@ -124,11 +118,10 @@ def main(
         ratios = f"{latencies[RIVAL] / latencies[name]:.1f} | {rates[name] / rates[RIVAL]:.1f}"
         typer.echo(f"| {name} | {parameters:.2f} M | {latencies[name]:.1f} | {rates[name]:.0f} | {ratios} |")
 
-    torch.set_num_threads(answer_threads)
     typer.echo(f"\n| answer of the pipeline, {answer_threads} threads | latency, ms |\n| --- | --- |")
     for name, explain in pipelines().items():
-        times = [seconds(partial(explain, content)) for _ in range(rounds + 1)]
-        typer.echo(f"| {name} | {1000 * float(np.median(times[1:])):.0f} |")
+        milliseconds = median_milliseconds(partial(explain, content), answer_threads, rounds)
+        typer.echo(f"| {name} | {milliseconds:.0f} |")
 
 
 if __name__ == "__main__":
