@@ -1,5 +1,6 @@
 import io
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tellsign.training.evaluate_explanations import (
     unseen_real_images,
 )
 from tellsign.training.planting import operators_of, plantable, planted_images
+from tellsign.training.timing import median_milliseconds
 from tests.test_explainer import make_idefics2
 from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
 
@@ -164,7 +166,7 @@ def test_command_prints_tables_and_writes_the_same_as_json(parquet, tmp_path):
     assert f"Switched off: {'; '.join(plantable()[3:])}" in result.stdout
 
 
-def test_command_scores_an_explainer_on_what_was_planted_and_on_what_was_found(textured, tmp_path):
+def test_command_scores_an_explainer_on_what_was_planted_and_on_what_was_found(textured, tmp_path, monkeypatch):
     model = make_tagger_model(
         artifact_labels=plantable(), trained_artifacts=plantable()[:2], artifact_thresholds=[0.0] * len(plantable())
     )
@@ -175,6 +177,8 @@ def test_command_scores_an_explainer_on_what_was_planted_and_on_what_was_found(t
     output = tmp_path / "scores.json"
     arguments = [str(tmp_path / "model"), "--data", textured, "--output", str(output), "--resamples", "2"]
     arguments += ["--explainer", str(tmp_path / "words"), "--explained-images", "3"]
+    timed = Mock(wraps=median_milliseconds)
+    monkeypatch.setattr("tellsign.training.evaluate_explanations.median_milliseconds", timed)
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     evaluation = json.loads(output.read_text())
     assert evaluation["explainer"] == "words" and "| explanations | planted | found |" in result.stdout
@@ -183,3 +187,5 @@ def test_command_scores_an_explainer_on_what_was_planted_and_on_what_was_found(t
     assert planted["sentences"] == planted["planted_sentences"] and found["sentences"] == 6
     assert planted["schema_valid"] == found["schema_valid"] == 1
     assert planted["object_stated"] is not None and found["milliseconds_for_most"] > 0
+    *_, (images, _, artifacts) = (call.args[0].args for call in timed.call_args_list if len(call.args[0].args) == 3)
+    assert len(images) == len(artifacts) == 1 and len(artifacts[0]) == found["most_artifacts"]
