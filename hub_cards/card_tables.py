@@ -40,8 +40,8 @@ NEAR_CHANCE = 0.6
 WEAK = 0.75
 
 
-def _percent(score: Mapping[str, Any], digits: int = 1) -> str:
-    """Value and interval, given in [0, 1]."""
+def percent(score: Mapping[str, Any], digits: int = 1) -> str:
+    """A score with its interval, both given in [0, 1]."""
     low, high = score["interval"]
     return f"{100 * score['value']:.{digits}f} [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
 
@@ -62,7 +62,7 @@ def score_table(sets: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) ->
     if not keys:
         return None
     header = ["%", *(f"{result['name']}: {result['real']:,} real, {result['fake']:,} fake" for result in sets)]
-    return _table(header, [[titles[key], *(_percent(_score(result, key), 2) for result in sets)] for key in keys])
+    return _table(header, [[titles[key], *(percent(_score(result, key), 2) for result in sets)] for key in keys])
 
 
 def generator_table(generators: Sequence[Mapping[str, Any]]) -> str | None:
@@ -73,8 +73,8 @@ def generator_table(generators: Sequence[Mapping[str, Any]]) -> str | None:
         [
             result["name"].removeprefix("generator "),
             f"{result['fake']:,}",
-            _percent(_score(result, "auroc")),
-            _percent(_score(result, "accuracy_fake")),
+            percent(_score(result, "auroc")),
+            percent(_score(result, "accuracy_fake")),
         ]
         for result in generators
     ]
@@ -90,7 +90,7 @@ def robustness_tables(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for key in ("balanced_accuracy", "worst_class_accuracy"):
         groups: dict[tuple[str, ...], list[list[str]]] = {}
         for kind, by_strength in results.items():
-            row = [kind.replace("_", " "), *(_percent(scores[key]) for scores in by_strength.values())]
+            row = [kind.replace("_", " "), *(percent(scores[key]) for scores in by_strength.values())]
             groups.setdefault(tuple(by_strength), []).append(row)
         tables += [_table([f"{key.replace('_', ' ')}, %", *strengths], rows) for strengths, rows in groups.items()]
     return tables
@@ -120,7 +120,7 @@ def leave_out_tables(folds: Sequence[Mapping[str, Any]]) -> list[str]:
         rows = _leave_out_rows(folds, kind, next(iter(columns)), family_seen)
         if not rows:
             continue
-        cells = [[name, f"{row['images']:,}", *(_percent(row[key]) for key in columns)] for name, row in rows]
+        cells = [[name, f"{row['images']:,}", *(percent(row[key]) for key in columns)] for name, row in rows]
         means = [sum(row[key]["value"] for _, row in rows) / len(rows) for key in columns]
         cells.append(
             [
@@ -163,7 +163,7 @@ def tagger_facts(config: Mapping[str, Any] | None, evaluation: Mapping[str, Any]
     if evaluation:
         intervals = evaluation["intervals"]
         rows = [
-            [title, _percent({"value": evaluation["scores"][key], "interval": intervals[key]})]
+            [title, percent({"value": evaluation["scores"][key], "interval": intervals[key]})]
             for key, title in TAGGER_SCORES.items()
             if key in intervals
         ]
@@ -205,11 +205,11 @@ def failures(
         )
     if leave_out:
         worst = _leave_out_rows(leave_out, "generators", "auroc")[:3]
-        names = ", ".join(f"{name} ({_percent(row['auroc'])})" for name, row in worst)
+        names = ", ".join(f"{name} ({percent(row['auroc'])})" for name, row in worst)
         if names:
             failures.append(f"Of the generators that training did not see, it does worst on {names}: AUROC, %.")
         worst = _leave_out_rows(leave_out, "collections", "above_0.5")[:-4:-1]
-        names = ", ".join(f"{name} ({_percent(row['above_0.5'])})" for name, row in worst)
+        names = ", ".join(f"{name} ({percent(row['above_0.5'])})" for name, row in worst)
         if names:
             failures.append(
                 f"Of the photographs that training did not see, it most often takes for fake those of {names}: share "
@@ -217,17 +217,17 @@ def failures(
             )
     for kind, by_strength in robustness.get("corruptions", {}).items():
         for strength, scores in by_strength.items():
-            if scores["balanced_accuracy"]["value"] < WEAK:
+            if kind != "none" and scores["balanced_accuracy"]["value"] < WEAK:
                 unit = "" if kind.endswith("quality") else "of severity "
                 what = kind.replace("_", " ") + (f" {unit}{strength}" if strength else "")
-                failures.append(f"Under {what}, balanced accuracy is {_percent(scores['balanced_accuracy'])}%.")
+                failures.append(f"Under {what}, balanced accuracy is {percent(scores['balanced_accuracy'])}%.")
                 break
     if attacks := robustness.get("attacks"):
         for epsilon, scores in attacks["scores"].get("square", {}).items():
             if float(epsilon) > 0:
                 failures.append(
                     f"Changes of at most {epsilon}/255 a pixel, computed to deceive it, leave an accuracy of "
-                    f"{_percent(scores['worst_class_accuracy'])}% on the worse class."
+                    f"{percent(scores['worst_class_accuracy'])}% on the worse class."
                 )
                 break
         if attacks.get("masked_gradients"):
@@ -256,7 +256,7 @@ def eval_results(evaluation: Mapping[str, Any]) -> list[EvalResult]:
             dataset_type=kind,
             dataset_name=files,
             dataset_config=result["name"],
-            dataset_split="test",
+            dataset_split=evaluation.get("split", "test"),
             metric_type=metric,
             metric_name=title,
             metric_value=round(100 * result["scores"][key], 2),

@@ -1,4 +1,5 @@
 import io
+import zipfile
 from unittest.mock import Mock
 
 import numpy as np
@@ -13,9 +14,11 @@ from tellsign.training.data import (
     Augmentation,
     DecodedImages,
     categories_of,
+    content_of,
     decode_uniformly,
     drop_duplicates,
     hold_out,
+    leave_out,
     load_sources,
 )
 from tests.conftest import encode
@@ -258,8 +261,23 @@ def test_shift_moves_each_image_by_up_to_that_many_pixels_with_reflected_borders
     assert len(seen) > 15
 
 
-def test_cutout_hides_one_square_of_at_most_that_side():
-    hidden = Augmentation(flip=False, shift=0, cutout=3)(torch.ones(100, 3, 8, 8))[:, 0] == 0
-    assert (hidden.any(1).sum(1) <= 3).all() and (hidden.any(2).sum(1) <= 3).all()
-    assert hidden.flatten(1).any(1).all()
-    assert hidden.any(0).all()
+def test_content_is_read_from_files_and_from_archives_that_a_streamed_data_set_names(tmp_path):
+    content = encode(np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "a.png").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("real/b.png", content)
+    assert content_of({"bytes": None, "path": str(tmp_path / "a.png")}) == content
+    assert content_of({"bytes": None, "path": f"zip://real/b.png::{tmp_path / 'b.zip'}"}) == content
+
+
+@pytest.mark.parametrize("path", [None, "absent.png"])
+def test_an_image_without_a_file_has_no_content(path):
+    assert content_of({"bytes": None, "path": path}) is None
+
+
+def test_what_is_left_out_is_in_no_group_under_another_name_either():
+    groups = [
+        Dataset.from_dict({"sha1": ["1", "2", "3"], "generator": ["a", "b", "c"]}),
+        Dataset.from_dict({"sha1": ["2", "1", "4"], "generator": ["d", "e", "f"]}),
+    ]
+    assert [group["generator"][:] for group in leave_out(groups, ["a"])] == [["b", "c"], ["d", "f"]]

@@ -146,8 +146,9 @@ def test_what_is_left_out_of_all_runs_is_left_out_of_each(sources, tmp_path, mon
     assert runs == [["r", "a", "p", "s"]]
 
 
-def test_a_start_that_saw_the_sources_is_refused(sources, tmp_path):
-    recipe = {"train_data": ["cifake.parquet", "cameras.parquet+sources.parquet"]}
+@pytest.mark.parametrize("seen_by", ["train_data", "start_train_data"])
+def test_a_start_that_saw_the_sources_is_refused_and_so_is_one_whose_start_did(sources, tmp_path, seen_by):
+    recipe = {"train_data": ["cifake.parquet"]} | {seen_by: ["cifake.parquet", "cameras.parquet+sources.parquet"]}
     (tmp_path / "training.json").write_text(json.dumps(recipe))
     training = ["--train_data", "a.parquet", "--model_name_or_path", str(tmp_path)]
     with pytest.raises(ValueError, match="was trained on sources.parquet: what it saw cannot be left out"):

@@ -138,7 +138,7 @@ def test_streamed_training_data_that_would_all_be_held_out_raise(parquet, per_cl
             "metric_for_best_model": "loss",
         },
         {"views": True},
-        {"streaming": True},
+        {"streaming": True, "eval_strategy": "steps", "eval_steps": 2},
         {"adversarial_epsilon": 2, "adversarial_steps": 2, "model_name_or_path": "start", "eval_strategy": "epoch"},
     ],
     ids=[
@@ -211,21 +211,67 @@ def test_each_epoch_has_views_of_its_own(parquet, tmp_path, monkeypatch):
     assert epochs[:8] == 4 * [0] + 4 * [1]
 
 
-def test_a_run_resumes_from_a_checkpoint_of_another_folder(parquet, tmp_path):
+@pytest.fixture
+def steps(monkeypatch) -> list[int]:
+    """The number of each step that is made."""
+    made, training_step = [], DetectorTrainer.training_step
+
+    def spy(trainer, *args, **kwargs):
+        made.append(trainer.state.global_step + 1)
+        return training_step(trainer, *args, **kwargs)
+
+    monkeypatch.setattr(DetectorTrainer, "training_step", spy)
+    return made
+
+
+def test_a_run_resumes_from_a_checkpoint_of_another_folder(parquet, tmp_path, steps):
     main(options(parquet, tmp_path / "whole"))
     main(options(parquet, tmp_path / "other", resume_from_checkpoint=tmp_path / "whole" / "checkpoint-4"))
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "other")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert steps[8:] == [5, 6, 7, 8]
 
 
-def test_a_checkpoint_without_its_last_file_is_not_resumed_from(parquet, tmp_path):
-    main(options(parquet, tmp_path / "whole"))
-    main(options(parquet, tmp_path / "cut", max_steps=8))
-    (tmp_path / "cut" / "checkpoint-8" / "averaged_model.safetensors").unlink()
-    (tmp_path / "cut" / "checkpoint-8" / "trainer_state.json").unlink()
-    main(options(parquet, tmp_path / "cut"))
-    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "cut")
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+def test_a_checkpoint_without_its_last_file_is_not_resumed_from(parquet, tmp_path, steps):
+    main(options(parquet, tmp_path))
+    (tmp_path / "checkpoint-6" / "averaged_model.safetensors").unlink()
+    main(options(parquet, tmp_path))
+    assert steps[8:] == [5, 6, 7, 8]
+
+
+def test_what_a_start_was_trained_on_is_recorded(parquet, tmp_path):
+    once = {"max_steps": 1, "save_strategy": "no"}
+    main(options(parquet, tmp_path / "first", **once))
+    recipe = json.loads((tmp_path / "first" / "training.json").read_text())
+    assert recipe["start_train_data"] == []
+    recipe["start_train_data"] = ["older.parquet"]
+    (tmp_path / "first" / "training.json").write_text(json.dumps(recipe))
+    main(options(parquet, tmp_path / "second", model_name_or_path=tmp_path / "first", **once))
+    recipe = json.loads((tmp_path / "second" / "training.json").read_text())
+    assert recipe["start_train_data"] == sorted([Path(parquet).name, "older.parquet"])
+
+
+def test_images_have_the_size_that_a_start_is_changed_to(make_model, tmp_path):
+    make_model().save_pretrained(tmp_path)
+    WaveFreqImageProcessor().save_pretrained(tmp_path)
+    arguments = ModelArguments(model_name_or_path=str(tmp_path), config_overrides={"image_size": 64})
+    model, image_processor = create_model(arguments)
+    assert model.config.image_size == 64
+    assert image_processor(Image.new("RGB", (32, 32)), return_tensors="pt")["pixel_values"].shape[-2:] == (64, 64)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_images_to_hold_out_raise(count):
+    with pytest.raises(ValueError, match=f"--validation_per_class={count}: expected at least 1"):
+        parse_arguments(["--train_data=a.parquet", "--output_dir=out", f"--validation_per_class={count}"])
+
+
+def test_a_group_that_would_all_be_held_out_is_named(parquet):
+    arguments = DataArguments(train_data=[parquet], validation_per_class=24)
+    with pytest.raises(
+        ValueError, match=f"--validation_per_class: {parquet}: cannot hold out 24 images of class real"
+    ):
+        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
 
 
 def test_two_processes_match_one_on_the_same_global_batch(parquet, tmp_path):

@@ -78,6 +78,15 @@ def without_folders(source: str) -> str:
     return "+".join(Path(name).name if Path(name).exists() else name for name in source.split("+"))
 
 
+def seen_by(start: str | None) -> list[str]:
+    """The training data of a checkpoint, and of those that it started from, as far as its `training.json` tells."""
+    recipe = start and recipe_file(start)
+    if not recipe:
+        return []
+    made_with = json.loads(Path(recipe).read_text(encoding="utf-8"))
+    return sorted({*made_with["train_data"], *made_with.get("start_train_data", ())})
+
+
 def recipe_of(training_args: TrainingArguments, *others: Any) -> dict[str, Any]:
     """What a run is made with, as a card needs it: of local files the names alone.
 
@@ -86,6 +95,7 @@ def recipe_of(training_args: TrainingArguments, *others: Any) -> dict[str, Any]:
         others (dataclasses): The other arguments, all of them; among them `train_data`.
     """
     made_with = {name: value for arguments in others for name, value in asdict(arguments).items()}
+    made_with["start_train_data"] = seen_by(made_with.get("model_name_or_path"))
     for name in ("model_name_or_path", "vision_tower"):
         if made_with.get(name):
             made_with[name] = without_folders(made_with[name])

@@ -22,13 +22,14 @@ from datasets import (
     concatenate_datasets,
     load_dataset,
 )
+from datasets.utils.file_utils import xopen
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import JpegImagePlugin
 from torch import nn
 from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
-from transformers import BaseImageProcessor
+from transformers import BaseImageProcessor, default_data_collator
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import load_image
@@ -248,12 +249,13 @@ def _names(source: str, dataset: Dataset, column: str, absent: str) -> list[str]
 
 def content_of(image: dict | None) -> bytes | None:
     """Bytes of an undecoded `datasets.Image`; `None` if it has none, or its file is missing."""
-    if image is None:
+    if image is None or image["bytes"] is not None or image["path"] is None:
+        return image and image["bytes"]
+    try:
+        with xopen(image["path"], "rb") as file:  # of a streamed data set, it may lie on the Hub or in an archive
+            return file.read()
+    except (FileNotFoundError, IsADirectoryError):
         return None
-    if image["bytes"] is not None:
-        return image["bytes"]
-    path = Path(image["path"])
-    return path.read_bytes() if path.is_file() else None
 
 
 def fake_row(picture: torch.Tensor, generator: str) -> dict:
@@ -274,9 +276,13 @@ def of_class(dataset: Dataset, label: str, count: int | None = None, seed: int =
     return dataset.select(np.sort(np.random.default_rng(seed).permutation(rows)[:count]))
 
 
-def leave_out(dataset: Dataset, generators: Sequence[str]) -> Dataset:
-    """The images that are of none of these generators or photograph collections."""
-    return dataset.select(np.flatnonzero(~np.isin(np.asarray(dataset["generator"]), list(generators))))
+def leave_out(groups: Sequence[Dataset], generators: Sequence[str]) -> list[Dataset]:
+    """The images that are of none of these generators or photograph collections, nor the same as one that is."""
+    contents = [np.asarray(group["sha1"]) for group in groups]
+    left_out = [np.isin(np.asarray(group["generator"]), list(generators)) for group in groups]
+    unseen = np.concatenate([sha1[rows] for sha1, rows in zip(contents, left_out, strict=True)])
+    pairs = zip(groups, contents, strict=True)
+    return [group.select(np.flatnonzero(~np.isin(sha1, unseen))) for group, sha1 in pairs]
 
 
 def hold_out(dataset: Dataset, per_class: int, seed: int = 0) -> tuple[Dataset, Dataset]:
@@ -313,34 +319,25 @@ class Augmentation:
         flip (`bool`, *optional*, defaults to `True`): Whether to mirror half of the images.
         shift (`int`, *optional*, defaults to 2):
             Largest shift in pixels along each axis, drawn uniformly; the border is reflected.
-        cutout (`int`, *optional*, defaults to 0):
-            Side in pixels of a square that is set to zero, the mean (DeVries & Taylor, 2017, arXiv 1708.04552).
     """
 
-    def __init__(self, flip: bool = True, shift: int = 2, cutout: int = 0):
-        self.flip, self.shift, self.cutout = flip, shift, cutout
+    def __init__(self, flip: bool = True, shift: int = 2):
+        self.flip, self.shift = flip, shift
 
     def __call__(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Changes normalized images of shape `(batch_size, num_channels, height, width)`, each differently."""
         count, _, height, width = pixel_values.shape
         device = pixel_values.device
-        all_rows, all_columns = torch.arange(height, device=device), torch.arange(width, device=device)
         if self.flip:
             mirrored = torch.rand(count, 1, 1, 1, device=device) < 0.5
             pixel_values = torch.where(mirrored, pixel_values.flip(-1), pixel_values)
         if self.shift:
             padded = nn.functional.pad(pixel_values, (self.shift,) * 4, mode="reflect")
             top, left = torch.randint(0, 2 * self.shift + 1, (2, count, 1), device=device)
-            rows, columns = (top + all_rows)[:, :, None], (left + all_columns)[:, None, :]
+            rows = (top + torch.arange(height, device=device))[:, :, None]
+            columns = (left + torch.arange(width, device=device))[:, None, :]
             index = torch.arange(count, device=device)[:, None, None]
             pixel_values = padded.permute(0, 2, 3, 1)[index, rows, columns].permute(0, 3, 1, 2)
-        if self.cutout:
-            top = torch.randint(1 - self.cutout, height, (count, 1), device=device)
-            left = torch.randint(1 - self.cutout, width, (count, 1), device=device)
-            rows, columns = all_rows - top, all_columns - left
-            hidden_rows, hidden_columns = (rows >= 0) & (rows < self.cutout), (columns >= 0) & (columns < self.cutout)
-            hidden = hidden_rows[:, None, :, None] & hidden_columns[:, None, None, :]
-            pixel_values = pixel_values.masked_fill(hidden, 0.0)
         return pixel_values.contiguous(memory_format=torch.channels_last)
 
 
@@ -398,5 +395,5 @@ class DecodedImages(torch.utils.data.Dataset):
 
 
 def whole_batch(batch: Any) -> Any:
-    """Collator of [`DecodedImages`], whose batches come ready."""
-    return batch
+    """Collator of [`DecodedImages`], whose batches come ready, and of images that a stream yields one by one."""
+    return default_data_collator(batch) if isinstance(batch, list) else batch

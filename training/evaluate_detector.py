@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from tellsign import WaveFreqConfig
+from tellsign.hub_cards.card_tables import percent
 from tellsign.modeling.verdicts import thresholds_of
 from tellsign.training.arguments import without_folders
 from tellsign.training.data import LABELS, DecodedImages, load_sources
@@ -141,10 +142,8 @@ def format_tables(evaluations: list[dict]) -> str:
                     str(result["real"]),
                     str(result["fake"]),
                 ]
-                for name in names:
-                    low, high = result["intervals"][name]
-                    row.append(f"{100 * result['scores'][name]:.2f} [{100 * low:.2f}, {100 * high:.2f}]")
-                rows.append(row)
+                scores = [{"value": result["scores"][name], "interval": result["intervals"][name]} for name in names]
+                rows.append([*row, *(percent(score, 2) for score in scores)])
             others = [result for result in evaluation["results"] if result["name"].startswith("generator ")]
             if len(others) > 1:
                 means = [f"{100 * np.mean([result['scores'][name] for result in others]):.2f}" for name in names]
@@ -283,6 +282,7 @@ def main(
             "temperature": temperature,
             "verdict_thresholds": thresholds,
             "data": [without_folders(source) for source in data],
+            "split": split,
             "train_data": [without_folders(source) for source in train_data],
             "other_fakes": [without_folders(source) for source in other_fakes],
             "results": results,

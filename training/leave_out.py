@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from tellsign.hub_cards.card_tables import percent
 from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
 from tellsign.training import train_detector
-from tellsign.training.arguments import recipe_file, without_folders
+from tellsign.training.arguments import seen_by, without_folders
 from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources
 from tellsign.training.generator_families import family_of
 from tellsign.training.metrics import bootstrap_intervals, classification_scores
@@ -132,10 +133,6 @@ def format_tables(folds: list[dict]) -> str:
     """Markdown tables of all folds: generators by AUROC, those of families that training saw apart, then collections
     by false positives."""
 
-    def cell(score: dict) -> str:
-        low, high = score["interval"]
-        return f"{100 * score['value']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-
     def means(rows: list[dict], keys: list[str], which: str = "the") -> list[str]:
         counts = np.asarray([row["images"] for row in rows])
         lines = []
@@ -158,7 +155,7 @@ def format_tables(folds: list[dict]) -> str:
         lines = [f"| {title} | fold | images | " + " | ".join(f"{key}, %" for key in keys) + " |"]
         lines.append("|" + " --- |" * (3 + len(keys)))
         for name, number, row in rows:
-            cells = " | ".join(cell(row[key]) for key in keys)
+            cells = " | ".join(percent(row[key]) for key in keys)
             lines.append(f"| {name} | {number} | {row['images']} | {cells} |")
         return [*lines, *means([row for _, _, row in rows], keys), ""]
 
@@ -205,14 +202,10 @@ def generators_of_fakes(arguments: train_detector.DataArguments) -> set[str]:
 
 def refuse_start_that_saw(data: Sequence[str], start: str | None) -> None:
     """Raises a `ValueError` if the runs would start from a checkpoint that says it was trained on these data."""
-    recipe = start and recipe_file(start)
-    if recipe:
-        groups = json.loads(Path(recipe).read_text())["train_data"]
-        seen = {without_folders(source) for source in data} & {
-            source for group in groups for source in group.split("+")
-        }
-        if seen:
-            raise ValueError(f"{start} was trained on {', '.join(sorted(seen))}: what it saw cannot be left out")
+    sources = {without_folders(source) for source in data}
+    seen = sources.intersection(source for group in seen_by(start) for source in group.split("+"))
+    if seen:
+        raise ValueError(f"{start} was trained on {', '.join(sorted(seen))}: what it saw cannot be left out")
 
 
 def claim(folder: Path, left_out: list[str], training: list[str]) -> None:
@@ -245,7 +238,7 @@ def main(
     model_args, data_args, _ = train_detector.parse_arguments([*training, "--output_dir", "unused"])
     refuse_start_that_saw(data.split("+"), model_args.model_name_or_path)
     fakes_seen = generators_of_fakes(data_args).difference(data_args.leave_out)
-    images = drop_duplicates(load_sources(data.split("+"), "train"))
+    images = drop_duplicates(load_sources(data.split("+"), data_args.data_split, data_args.data_revision))
     assignment = assign_folds(images, folds)
     generators = np.asarray(images["generator"])
     results = []

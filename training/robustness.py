@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from tellsign import WaveFreqImageProcessor
+from tellsign.hub_cards.card_tables import percent
 from tellsign.training.arguments import without_folders
 from tellsign.training.attacks import PixelClassifier, attack_ensemble
 from tellsign.training.corruptions import STRENGTHS, corrupt, jpeg
@@ -150,12 +151,8 @@ def format_robustness(results: dict[str, dict[str, dict]], kind: str, means: boo
     lines = [f"| {kind} | | " + " | ".join(f"{name}, %" for name in names) + " |", "|" + " --- |" * (2 + len(names))]
     for title, by_strength in results.items():
         for strength, scores in by_strength.items():
-            cells = [
-                f"{100 * scores[name]['value']:.1f} "
-                f"[{100 * scores[name]['interval'][0]:.1f}, {100 * scores[name]['interval'][1]:.1f}]"
-                for name in names
-            ]
-            lines.append(f"| {title} | {strength} | " + " | ".join(cells) + " |")
+            cells = " | ".join(percent(scores[name]) for name in names)
+            lines.append(f"| {title} | {strength} | {cells} |")
     for strength in dict.fromkeys(itertools.chain(*results.values())) if means else []:
         rows = [by_strength[strength] for by_strength in results.values() if strength in by_strength]
         if len(rows) > 1:

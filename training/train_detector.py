@@ -20,7 +20,6 @@ from transformers import (
     EvalPrediction,
     Trainer,
     TrainingArguments,
-    default_data_collator,
     set_seed,
 )
 from transformers.trainer_utils import HubStrategy
@@ -110,7 +109,6 @@ class DataArguments:
     )
     flip: bool = field(default=True, metadata={"help": "Mirror half of the images."})
     shift: int = field(default=2, metadata={"help": "Largest shift along each axis, in pixels."})
-    cutout: int = field(default=0, metadata={"help": "Side of a square to hide, in pixels."})
     adversarial_epsilon: float = field(
         default=0.0, metadata={"help": "Largest adversarial change of a pixel in training, in levels of 255."}
     )
@@ -130,6 +128,8 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError("--start_weight: there is no start, expected --model_name_or_path")
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
+    if data_args.validation_per_class < 1:
+        raise ValueError(f"--validation_per_class={data_args.validation_per_class}: expected at least 1")
     if training_args.load_best_model_at_end:
         raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
     return model_args, data_args, training_args
@@ -148,7 +148,8 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
             raise ValueError(
                 f"{arguments.model_name_or_path}: has the labels {model.config.id2label}, expected {LABELS}"
             )
-        return model, AutoImageProcessor.from_pretrained(arguments.model_name_or_path)
+        size = {"height": model.config.image_size, "width": model.config.image_size}
+        return model, AutoImageProcessor.from_pretrained(arguments.model_name_or_path, size=size)
     config = (WaveFreqConfig.seed if arguments.architecture == "seed" else WaveFreqConfig)(**overrides)
     size = {"height": config.image_size, "width": config.image_size}
     return WaveFreqForImageClassification(config), WaveFreqImageProcessor(size=size)
@@ -176,9 +177,15 @@ def load_images(
     absent = sorted(set(arguments.leave_out).difference(*(group["generator"] for group in groups)))
     if absent:
         raise ValueError(f"--leave_out: the data have no generator {', '.join(absent)}")
-    groups = [drop_duplicates(leave_out(group, arguments.leave_out)) for group in groups]
+    groups = [drop_duplicates(group) for group in leave_out(groups, arguments.leave_out)]
+    held_out_of: list[Dataset] = []
+    for name, group in zip(arguments.train_data, groups, strict=True):
+        try:
+            held_out_of.append(hold_out(group, arguments.validation_per_class)[1])
+        except ValueError as error:
+            raise ValueError(f"--validation_per_class: {name}: {error}") from None
     # Images that several groups share stay in each, so that the classes keep their shares.
-    validation = _numbered([hold_out(group, arguments.validation_per_class)[1] for group in groups])
+    validation = _numbered(held_out_of)
     held_out = np.asarray(validation["sha1"])
     groups = [group.select(np.flatnonzero(~np.isin(np.asarray(group["sha1"]), held_out))) for group in groups]
     train = drop_duplicates(concatenate_datasets(groups))
@@ -322,7 +329,7 @@ def main(arguments: list[str] | None = None) -> None:
     made_with["validation_sha1"] = hashlib.sha1(contents).hexdigest()  # other images may have the same names
     record_run(training_args, made_with, resumes=bool(checkpoint))
     validation_images = DecodedImages(validation, image_processor, model.config.image_size)
-    augmentation = Augmentation(data_args.flip, data_args.shift, data_args.cutout)
+    augmentation = Augmentation(data_args.flip, data_args.shift)
     adversary = None
     if data_args.adversarial_epsilon:
         adversary = ProjectedGradientDescent(
@@ -335,7 +342,7 @@ def main(arguments: list[str] | None = None) -> None:
         args=training_args,
         train_dataset=train_images,
         eval_dataset=validation_images,
-        data_collator=default_data_collator if data_args.streaming else whole_batch,
+        data_collator=whole_batch,
         processing_class=image_processor,
         compute_metrics=compute_metrics,
         callbacks=[WeightAveraging(model_args.ema_decay, checkpoint), EpochCallback()],
