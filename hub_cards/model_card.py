@@ -203,6 +203,8 @@ def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
     shown = {key: training.get(key) for key in HYPERPARAMETERS}
     if (shown["max_steps"] or -1) > 0:
         del shown["num_train_epochs"]  # does not count then
+    if "adam" not in str(shown["optim"]):
+        del shown["adam_beta1"], shown["adam_beta2"], shown["adam_epsilon"]
     if not shown["adversarial_epsilon"]:
         del shown["adversarial_epsilon"], shown["adversarial_steps"]
     return {key: value for key, value in shown.items() if value not in (None, "", -1) and value is not False}

@@ -124,7 +124,7 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
 
 def categories_of(dataset: Dataset) -> dict[str, str]:
     """What the images from [`load_sources`] show, by sha1, where that is known."""
-    return {sha1: name for sha1, name in zip(dataset["sha1"], dataset["category"], strict=True) if name}
+    return {sha1: name for sha1, name in zip(dataset["sha1"][:], dataset["category"][:], strict=True) if name}
 
 
 def load_real_images(sources: str | Sequence[str]) -> Dataset:
@@ -142,7 +142,7 @@ def add_category_labels(dataset: Dataset, names: Sequence[str]) -> Dataset:
     index = {name: number for number, name in enumerate(names)}
     labels = [
         index.get(category, UNKNOWN) if label == LABELS.index("real") else UNKNOWN
-        for category, label in zip(dataset["category"], dataset["label"], strict=True)
+        for category, label in zip(dataset["category"][:], dataset["label"][:], strict=True)
     ]
     return dataset.add_column("category_label", labels, feature=Value("int64"))
 
@@ -150,7 +150,7 @@ def add_category_labels(dataset: Dataset, names: Sequence[str]) -> Dataset:
 def category_labels_of(dataset: Dataset) -> NDArray:
     """The column of [`add_category_labels`], or -100 for each image where there is none."""
     if "category_label" in dataset.column_names:
-        return np.asarray(dataset["category_label"])
+        return np.asarray(dataset["category_label"][:])
     return np.full(len(dataset), UNKNOWN)
 
 
@@ -250,7 +250,7 @@ def _names(source: str, dataset: Dataset, column: str, absent: str) -> list[str]
 def content_of(image: dict | None) -> bytes | None:
     """Bytes of an undecoded `datasets.Image`; `None` if it has none, or its file is missing."""
     if image is None or image["bytes"] is not None or image["path"] is None:
-        return image and image["bytes"]
+        return None if image is None else image["bytes"]
     try:
         with xopen(image["path"], "rb") as file:  # of a streamed data set, it may lie on the Hub or in an archive
             return file.read()
@@ -266,20 +266,20 @@ def fake_row(picture: torch.Tensor, generator: str) -> dict:
 
 def drop_duplicates(dataset: Dataset) -> Dataset:
     """Keeps the first of the images that share their bytes."""
-    _, first = np.unique(np.asarray(dataset["sha1"]), return_index=True)
+    _, first = np.unique(np.asarray(dataset["sha1"][:]), return_index=True)
     return dataset.select(np.sort(first))
 
 
 def of_class(dataset: Dataset, label: str, count: int | None = None, seed: int = 0) -> Dataset:
     """The images of a class, so many of them drawn at random or all."""
-    rows = np.flatnonzero(np.asarray(dataset["label"]) == LABELS.index(label))
+    rows = np.flatnonzero(np.asarray(dataset["label"][:]) == LABELS.index(label))
     return dataset.select(np.sort(np.random.default_rng(seed).permutation(rows)[:count]))
 
 
 def leave_out(groups: Sequence[Dataset], generators: Sequence[str]) -> list[Dataset]:
     """The images that are of none of these generators or photograph collections, nor the same as one that is."""
-    contents = [np.asarray(group["sha1"]) for group in groups]
-    left_out = [np.isin(np.asarray(group["generator"]), list(generators)) for group in groups]
+    contents = [np.asarray(group["sha1"][:]) for group in groups]
+    left_out = [np.isin(np.asarray(group["generator"][:]), list(generators)) for group in groups]
     unseen = np.concatenate([sha1[rows] for sha1, rows in zip(contents, left_out, strict=True)])
     pairs = zip(groups, contents, strict=True)
     return [group.select(np.flatnonzero(~np.isin(sha1, unseen))) for group, sha1 in pairs]
@@ -300,7 +300,7 @@ def hold_out(dataset: Dataset, per_class: int, seed: int = 0) -> tuple[Dataset, 
     Raises:
         ValueError: If a class has too few images to leave any for training.
     """
-    sha1, labels = np.asarray(dataset["sha1"]), np.asarray(dataset["label"])
+    sha1, labels = np.asarray(dataset["sha1"][:]), np.asarray(dataset["label"][:])
     generator = np.random.default_rng(seed)
     held_out: list[str] = []
     for label, name in enumerate(LABELS):
@@ -375,7 +375,7 @@ class DecodedImages(torch.utils.data.Dataset):
             raise ValueError(f"none of the {len(dataset)} images can be read")
         self.rows = np.asarray(rows)
         self.images = torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous()
-        self.labels = torch.from_numpy(np.asarray(dataset["label"])[self.rows])
+        self.labels = torch.from_numpy(np.asarray(dataset["label"][:])[self.rows])
         self.categories = torch.from_numpy(category_labels_of(dataset)[self.rows])
         self.image_processor = image_processor
 

@@ -229,7 +229,7 @@ def main(
     if others is not None:
         if LABELS.index("real") in others["label"]:
             raise ValueError(f"{', '.join(other_fakes)}: has real images, expected fakes only")
-        others = others.select(np.flatnonzero(~np.isin(np.asarray(others["sha1"]), list(seen))))
+        others = others.select(np.flatnonzero(~np.isin(np.asarray(others["sha1"][:]), list(seen))))
         if not len(others):
             raise ValueError(f"{', '.join(other_fakes)}: all images occur in {', '.join(train_data)}")
     device = torch.accelerator.current_accelerator() or torch.device("cpu")
@@ -256,7 +256,7 @@ def main(
 
         results, candidates = [], np.arange(len(labels))
         if seen:
-            untouched = np.asarray([sha1 not in seen for sha1 in np.asarray(test["sha1"])[images.rows]])
+            untouched = np.asarray([sha1 not in seen for sha1 in np.asarray(test["sha1"][:])[images.rows]])
             if len(np.unique(labels[untouched])) < 2:
                 raise ValueError(f"{', '.join(data)}: all images of a class occur in {', '.join(train_data)}")
             untouched_scores = score(labels[untouched], logits[untouched], temperature, thresholds, resamples)
@@ -265,7 +265,7 @@ def main(
         results.append({"name": "all"} | score(labels, logits, temperature, thresholds, resamples))
         if others is not None:
             other_images = DecodedImages(others, image_processor, image_size)
-            other_logits, generators = predict_logits(model, other_images), np.asarray(others["generator"])
+            other_logits, generators = predict_logits(model, other_images), np.asarray(others["generator"][:])
             generators = generators[other_images.rows]
             real_logits = logits[candidates][labels[candidates] == 0]
             for generator in np.unique(generators):

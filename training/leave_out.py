@@ -40,7 +40,7 @@ def assign_folds(images: Dataset, folds: int) -> dict[str, int]:
         ValueError: If a class has fewer families or collections than there are folds, or a name stands for both
             classes.
     """
-    labels, generators = np.asarray(images["label"]), np.asarray(images["generator"])
+    labels, generators = np.asarray(images["label"][:]), np.asarray(images["generator"][:])
     both = set(generators[labels == REAL]) & set(generators[labels == FAKE])
     if both:
         raise ValueError(f"{', '.join(sorted(both))}: has real and fake images, expected one class a name")
@@ -197,7 +197,7 @@ def generators_of_fakes(arguments: train_detector.DataArguments) -> set[str]:
     """Names of the generators in the training data of `train_detector` with these arguments."""
     sources = sorted({source for group in arguments.train_data for source in group.split("+")})
     images = load_sources(sources, arguments.data_split, arguments.data_revision)
-    return set(np.asarray(images["generator"])[np.asarray(images["label"]) == FAKE].tolist())
+    return set(np.asarray(images["generator"][:])[np.asarray(images["label"][:]) == FAKE].tolist())
 
 
 def refuse_start_that_saw(data: Sequence[str], start: str | None) -> None:
@@ -240,7 +240,7 @@ def main(
     fakes_seen = generators_of_fakes(data_args).difference(data_args.leave_out)
     images = drop_duplicates(load_sources(data.split("+"), data_args.data_split, data_args.data_revision))
     assignment = assign_folds(images, folds)
-    generators = np.asarray(images["generator"])
+    generators = np.asarray(images["generator"][:])
     results = []
     for fold in range(folds):
         left_out = [name for name, number in assignment.items() if number == fold]
@@ -259,7 +259,7 @@ def main(
         rows, first = np.unique(decoded.rows, return_index=True)
         of_views = np.split(each, first[1:])
         verdicts = np.asarray([verdict_of_views(values.tolist(), thresholds_of(model)) for values in of_views])
-        labels, names = np.asarray(scored["label"])[rows], np.asarray(scored["generator"])[rows]
+        labels, names = np.asarray(scored["label"][:])[rows], np.asarray(scored["generator"][:])[rows]
         probabilities = np.asarray([values.mean() for values in of_views])
         families = {family_of(name) for name in fakes_seen.difference(left_out)}
         results.append(score_fold(labels, names, probabilities, verdicts, families, pool_below, resamples))

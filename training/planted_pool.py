@@ -39,7 +39,7 @@ class _Planting(torch.utils.data.Dataset):
 
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
         chosen = self.dataset.select(indices)
-        row_of = dict(zip(chosen["sha1"], indices, strict=True))
+        row_of = dict(zip(chosen["sha1"][:], indices, strict=True))
         rows = []
         for planted in planted_images(chosen, self.use, names=self.names, **self.options):
             artifacts = np.full(self.options["most"], NOTHING, np.uint8)
@@ -103,7 +103,7 @@ def plant_pool(
 
 def fingerprint(*datasets: Dataset) -> str:
     """Of the images in data sets from [`load_sources`], and of the code that plants into them."""
-    digest = hashlib.sha1("".join(sha1 for dataset in datasets for sha1 in dataset["sha1"]).encode())
+    digest = hashlib.sha1("".join(sha1 for dataset in datasets for sha1 in dataset["sha1"][:]).encode())
     for path in sorted(Path(__file__).with_name("planting").glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -142,9 +142,9 @@ def with_labels(
 ) -> dict[str, torch.Tensor]:
     """Adds what is known of whole images: real or fake, unless something was planted, and the category."""
     rows = images["rows"].numpy()
-    labels = torch.from_numpy(np.asarray(dataset["label"])[rows])
+    labels = torch.from_numpy(np.asarray(dataset["label"][:])[rows])
     index_of = {name: index for index, name in enumerate(category_names)} | {NO_CATEGORY: NONE_SHOWN}
-    shown = [index_of.get(categories.get(sha1, ""), UNKNOWN) for sha1 in np.asarray(dataset["sha1"])[rows]]
+    shown = [index_of.get(categories.get(sha1, ""), UNKNOWN) for sha1 in np.asarray(dataset["sha1"][:])[rows]]
     planted = (images["artifacts"] != NOTHING).any(1)
     return images | {"labels": labels.masked_fill(planted, UNKNOWN), "categories": torch.tensor(shown)}
 

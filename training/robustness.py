@@ -151,8 +151,8 @@ def format_robustness(results: dict[str, dict[str, dict]], kind: str, means: boo
     lines = [f"| {kind} | | " + " | ".join(f"{name}, %" for name in names) + " |", "|" + " --- |" * (2 + len(names))]
     for title, by_strength in results.items():
         for strength, scores in by_strength.items():
-            cells = " | ".join(percent(scores[name]) for name in names)
-            lines.append(f"| {title} | {strength} | {cells} |")
+            cells = [percent(scores[name]) for name in names]
+            lines.append(f"| {title} | {strength} | " + " | ".join(cells) + " |")
     for strength in dict.fromkeys(itertools.chain(*results.values())) if means else []:
         rows = [by_strength[strength] for by_strength in results.values() if strength in by_strength]
         if len(rows) > 1:

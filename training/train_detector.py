@@ -186,8 +186,8 @@ def load_images(
             raise ValueError(f"--validation_per_class: {name}: {error}") from None
     # Images that several groups share stay in each, so that the classes keep their shares.
     validation = _numbered(held_out_of)
-    held_out = np.asarray(validation["sha1"])
-    groups = [group.select(np.flatnonzero(~np.isin(np.asarray(group["sha1"]), held_out))) for group in groups]
+    held_out = np.asarray(validation["sha1"][:])
+    groups = [group.select(np.flatnonzero(~np.isin(np.asarray(group["sha1"][:]), held_out))) for group in groups]
     train = drop_duplicates(concatenate_datasets(groups))
     if not arguments.views:
         return DecodedImages(train, image_processor, config.image_size), validation
@@ -365,7 +365,7 @@ def main(arguments: list[str] | None = None) -> None:
     logits, labels = predict_logits(model, validation_images), validation_images.labels.numpy()
     model.config.temperature = fit_temperature(logits, labels)
     probabilities = fake_probability(logits, model.config.temperature)
-    groups = np.asarray(validation["group"])[validation_images.rows]
+    groups = np.asarray(validation["group"][:])[validation_images.rows]
     model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups))
     scores = detection_scores(labels, probabilities)
     scores = {f"eval_{name}": value for name, value in scores.items()}

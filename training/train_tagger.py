@@ -156,7 +156,7 @@ def load_images(arguments: DataArguments) -> tuple[Dataset, Dataset, dict[str, s
     for source in arguments.train_data:
         dataset = load_sources(source, arguments.data_split, arguments.data_revision)
         categories |= categories_of(dataset)
-        named = zip(dataset["sha1"], dataset["generator"], strict=True)
+        named = zip(dataset["sha1"][:], dataset["generator"][:], strict=True)
         categories |= {sha1: NO_CATEGORY for sha1, generator in named if generator in arguments.without_category}
         datasets.append(dataset)
     absent = set(arguments.without_category).difference(*(dataset["generator"] for dataset in datasets))

@@ -152,7 +152,7 @@ class BalancedViews(torch.utils.data.Dataset):
         self.seed = seed
         self._epoch = torch.zeros((), dtype=torch.long).share_memory_()  # workers that stay must see it change
         self.categories = [category_labels_of(group) for group in groups]
-        self.sources = [[_rows_by_generator(group, label) for label in range(len(LABELS))] for group in groups]
+        self.sources = [_sources_of(group) for group in groups]
 
     @property
     def epoch(self) -> int:
@@ -208,17 +208,19 @@ class EpochCallback(TrainerCallback):
             train_dataloader.dataset.epoch = int(state.epoch or 0)
 
 
-def _rows_by_generator(group: Dataset, label: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """The rows of each generator of a class, and the probabilities with which generators are drawn."""
-    labels, generators = np.asarray(group["label"]), np.asarray(group["generator"])
-    rows = [
-        np.flatnonzero((labels == label) & (generators == name)) for name in np.unique(generators[labels == label])
-    ]
-    if not rows:
-        some = ", ".join(np.unique(generators)[:3])
-        raise ValueError(f"a group of training images ({some}) has no {LABELS[label]} image")
-    weights = np.sqrt([len(members) for members in rows])
-    return rows, weights / weights.sum()
+def _sources_of(group: Dataset) -> list[tuple[list[np.ndarray], np.ndarray]]:
+    """For each class the rows of each of its generators, and the probabilities with which generators are drawn."""
+    labels, generators = np.asarray(group["label"][:]), np.asarray(group["generator"][:])
+    sources = []
+    for label, title in enumerate(LABELS):
+        names = np.unique(generators[labels == label])
+        if not len(names):
+            some = ", ".join(np.unique(generators)[:3])
+            raise ValueError(f"a group of training images ({some}) has no {title} image")
+        rows = [np.flatnonzero((labels == label) & (generators == name)) for name in names]
+        weights = np.sqrt([len(members) for members in rows])
+        sources.append((rows, weights / weights.sum()))
+    return sources
 
 
 def stream_views(

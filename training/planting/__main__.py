@@ -29,7 +29,7 @@ SEVERITIES = (0.33, 0.67, 1.0)
 def load_real(data: list[str], count: int | None, seed: int) -> Dataset:
     """Distinct real images, so many of them drawn at random, or all."""
     dataset = drop_duplicates(load_sources(data, "train"))
-    rows = np.flatnonzero(np.asarray(dataset["label"]) == LABELS.index("real"))
+    rows = np.flatnonzero(np.asarray(dataset["label"][:]) == LABELS.index("real"))
     if len(rows) == 0:
         raise ValueError(f"{', '.join(data)}: there is no real image")
     return dataset.select(np.random.default_rng(seed).permutation(rows)[:count])
