@@ -443,3 +443,16 @@ def test_folders_without_a_model_or_with_broken_files_raise(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="config.json: not JSON"):
         card_of_folder(tmp_path)
+
+
+def test_a_detector_that_is_weak_on_unchanged_images_is_not_said_to_be_weak_under_none(parts):
+    parts["evaluation"]["robustness"]["corruptions"]["none"] = {"": scores(0.6)}
+    assert "Under none" not in model_card(**parts).text
+
+
+def test_the_split_that_was_scored_is_in_the_metadata_and_in_the_command(parts):
+    assert "--split" not in model_card(**parts).text
+    parts["evaluation"]["split"] = "validation"
+    card = model_card(**parts)
+    assert {result.dataset_split for result in card.data.eval_results} == {"validation"}
+    assert "--data cifake_test.parquet --split validation --train-data" in card.text
