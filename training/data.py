@@ -29,7 +29,7 @@ from PIL import JpegImagePlugin
 from torch import nn
 from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
-from transformers import BaseImageProcessor, default_data_collator
+from transformers import BaseImageProcessor
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import load_image
@@ -395,5 +395,5 @@ class DecodedImages(torch.utils.data.Dataset):
 
 
 def whole_batch(batch: Any) -> Any:
-    """Collator of [`DecodedImages`], whose batches come ready, and of images that a stream yields one by one."""
-    return default_data_collator(batch) if isinstance(batch, list) else batch
+    """Collator of [`DecodedImages`], whose batches come ready."""
+    return batch

@@ -232,7 +232,7 @@ def main(
         others = others.select(np.flatnonzero(~np.isin(np.asarray(others["sha1"][:]), list(seen))))
         if not len(others):
             raise ValueError(f"{', '.join(other_fakes)}: all images occur in {', '.join(train_data)}")
-    device = torch.accelerator.current_accelerator() or torch.device("cpu")
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
     other_model = None
     if transfer_from is not None:

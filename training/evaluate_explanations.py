@@ -258,7 +258,7 @@ def main(
     be planted count, those that the model abstains on too: their scores are taken for the average precision, but they
     are never named.
     """
-    device = torch.accelerator.current_accelerator()
+    device = torch.accelerator.current_accelerator(check_available=True)
     tagger = ArtifactTagger.from_pretrained(model, device=device)
     explain_with = None if explainer is None else ArtifactExplainer.from_pretrained(explainer, device=device)
     names = plantable()

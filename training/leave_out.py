@@ -250,7 +250,7 @@ def main(
             train_detector.main(
                 [*training, "--output_dir", str(folder), "--leave_out", *data_args.leave_out, *left_out]
             )
-        device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
         model = AutoModelForImageClassification.from_pretrained(folder).to(device)
         scored = images.select(np.flatnonzero(np.isin(generators, left_out)))
         image_processor = AutoImageProcessor.from_pretrained(folder)

@@ -20,6 +20,7 @@ from transformers import (
     EvalPrediction,
     Trainer,
     TrainingArguments,
+    default_data_collator,
     set_seed,
 )
 from transformers.trainer_utils import HubStrategy
@@ -45,7 +46,6 @@ from tellsign.training.data import (
     leave_out,
     load_sources,
     stream_source,
-    whole_batch,
 )
 from tellsign.training.metrics import detection_scores
 from tellsign.training.prediction import fake_probability, predict_logits
@@ -244,6 +244,11 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     return detection_scores(np.asarray(prediction.label_ids), fake_probability(logits, temperature=1.0))
 
 
+def collate(batch: Any) -> Any:
+    """A stream yields its images one by one, while other batches come ready, those of validation always."""
+    return default_data_collator(batch) if isinstance(batch, list) else batch
+
+
 class DetectorTrainer(Trainer):
     """A Trainer that augments each batch on its device, right before its step, and may make it adversarial.
 
@@ -342,7 +347,7 @@ def main(arguments: list[str] | None = None) -> None:
         args=training_args,
         train_dataset=train_images,
         eval_dataset=validation_images,
-        data_collator=whole_batch,
+        data_collator=collate,
         processing_class=image_processor,
         compute_metrics=compute_metrics,
         callbacks=[WeightAveraging(model_args.ema_decay, checkpoint), EpochCallback()],
