@@ -249,8 +249,10 @@ def _names(source: str, dataset: Dataset, column: str, absent: str) -> list[str]
 
 def content_of(image: dict | None) -> bytes | None:
     """Bytes of an undecoded `datasets.Image`; `None` if it has none, or its file is missing."""
-    if image is None or image["bytes"] is not None or image["path"] is None:
-        return None if image is None else image["bytes"]
+    if image is None:
+        return None
+    if image["bytes"] is not None or image["path"] is None:
+        return image["bytes"]
     try:
         with xopen(image["path"], "rb") as file:  # of a streamed data set, it may lie on the Hub or in an archive
             return file.read()

@@ -222,12 +222,12 @@ def main(
                 )
     test = load_sources(data, split)
     for label, name in enumerate(LABELS):
-        if label not in test["label"]:
+        if label not in test["label"][:]:
             raise ValueError(f"{', '.join(data)}: there is no {name} image")
-    seen = set(load_sources(train_data, "train")["sha1"]) if train_data else set()
+    seen = set(load_sources(train_data, "train")["sha1"][:]) if train_data else set()
     others = load_sources(other_fakes, split) if other_fakes else None
     if others is not None:
-        if LABELS.index("real") in others["label"]:
+        if LABELS.index("real") in others["label"][:]:
             raise ValueError(f"{', '.join(other_fakes)}: has real images, expected fakes only")
         others = others.select(np.flatnonzero(~np.isin(np.asarray(others["sha1"][:]), list(seen))))
         if not len(others):

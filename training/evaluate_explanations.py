@@ -212,9 +212,9 @@ def intervals_of(answers: Answers, silent: NDArray, resamples: int, seed: int = 
 
 def unseen_real_images(dataset: Dataset, train_data: Sequence[str], seed: int) -> Dataset:
     """The distinct real images that do not occur in the training data, in random order."""
-    seen = load_sources(train_data, "train")["sha1"] if train_data else []
+    seen = load_sources(train_data, "train")["sha1"][:] if train_data else []
     real = of_class(drop_duplicates(dataset), "real")
-    rows = np.flatnonzero(~np.isin(np.asarray(real["sha1"][:]), list(seen)))
+    rows = np.flatnonzero(~np.isin(np.asarray(real["sha1"][:]), seen))
     if len(rows) < 2:
         raise ValueError("--data: expected at least two real images that are not in the training data")
     return real.select(np.random.default_rng(seed).permutation(rows))

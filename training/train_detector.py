@@ -142,17 +142,15 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
         ValueError: If the checkpoint is of another model, or its labels are not 0 for real and 1 for fake.
     """
     overrides = overrides_of(arguments.config_overrides)
-    if arguments.model_name_or_path:
-        model = WaveFreqForImageClassification.from_pretrained(arguments.model_name_or_path, **overrides)
+    if start := arguments.model_name_or_path:
+        model = WaveFreqForImageClassification.from_pretrained(start, **overrides)
         if model.config.id2label != dict(enumerate(LABELS)):
-            raise ValueError(
-                f"{arguments.model_name_or_path}: has the labels {model.config.id2label}, expected {LABELS}"
-            )
-        size = {"height": model.config.image_size, "width": model.config.image_size}
-        return model, AutoImageProcessor.from_pretrained(arguments.model_name_or_path, size=size)
-    config = (WaveFreqConfig.seed if arguments.architecture == "seed" else WaveFreqConfig)(**overrides)
-    size = {"height": config.image_size, "width": config.image_size}
-    return WaveFreqForImageClassification(config), WaveFreqImageProcessor(size=size)
+            raise ValueError(f"{start}: has the labels {model.config.id2label}, expected {LABELS}")
+    else:
+        config = (WaveFreqConfig.seed if arguments.architecture == "seed" else WaveFreqConfig)(**overrides)
+        model = WaveFreqForImageClassification(config)
+    size = {"height": model.config.image_size, "width": model.config.image_size}
+    return model, AutoImageProcessor.from_pretrained(start, size=size) if start else WaveFreqImageProcessor(size=size)
 
 
 def load_images(
@@ -174,7 +172,7 @@ def load_images(
             f"{', '.join(arguments.train_data)}: no real image has one of the categories "
             f"{', '.join(config.real_categories)} in the column category"
         )
-    absent = sorted(set(arguments.leave_out).difference(*(group["generator"] for group in groups)))
+    absent = sorted(set(arguments.leave_out).difference(*(group["generator"][:] for group in groups)))
     if absent:
         raise ValueError(f"--leave_out: the data have no generator {', '.join(absent)}")
     groups = [drop_duplicates(group) for group in leave_out(groups, arguments.leave_out)]

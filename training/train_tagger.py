@@ -159,7 +159,7 @@ def load_images(arguments: DataArguments) -> tuple[Dataset, Dataset, dict[str, s
         named = zip(dataset["sha1"][:], dataset["generator"][:], strict=True)
         categories |= {sha1: NO_CATEGORY for sha1, generator in named if generator in arguments.without_category}
         datasets.append(dataset)
-    absent = set(arguments.without_category).difference(*(dataset["generator"] for dataset in datasets))
+    absent = set(arguments.without_category).difference(*(dataset["generator"][:] for dataset in datasets))
     if absent:
         raise ValueError(f"--without_category: the data have no generator {', '.join(sorted(absent))}")
     train, validation = hold_out(drop_duplicates(concatenate_datasets(datasets)), arguments.validation_per_class)
