@@ -22,6 +22,7 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import auto_docstring
 
 from .artifacts import ARTIFACTS
+from .configuration_wavefreq import WaveFreqConfig
 
 
 GLOBAL_ARTIFACTS: tuple[str, ...] = (
@@ -41,7 +42,7 @@ GLOBAL_ARTIFACTS: tuple[str, ...] = (
 @auto_docstring(
     custom_intro="""
     Configuration of an [`ArtifactSiglipModel`]: SigLIP's two towers for small images, a head for real and fake and one
-    for 70 artifacts and their places, perhaps with a convolutional network that shows the heads fine detail.
+    for 70 artifacts and their places, perhaps with a WaveFreq that shows the heads fine detail.
 
     The defaults have 3,855,248 parameters. Fields that a dictionary given as `vision_config` or `text_config` leaves
     out take these defaults, not those of SigLIP's base model.
@@ -55,11 +56,8 @@ class ArtifactSiglipConfig(SiglipConfig):
         the vision tower's `hidden_size`.
     vision_config (`SiglipVisionConfig` or `dict`, *optional*):
         The vision tower, by default 6 layers of 192 on 32x32 pixels in patches of 4.
-    detail_hidden_sizes (`list[int]`, *optional*, defaults to `[]`):
-        Channels of each stage of a residual network beside the vision tower, the first at the image's resolution,
-        each further one at half of it down to that of the patches. Without stages there is none.
-    detail_depths (`list[int]`, *optional*, defaults to `[]`):
-        Number of residual layers of each of these stages.
+    detail_config (`WaveFreqConfig` or `dict`, *optional*):
+        A WaveFreq beside the vision tower, whose `total_stride` is the `patch_size`. Without it there is none.
     artifact_labels (`list[str]`, *optional*):
         Names of the artifacts, in the order of the logits. The 70 official ones by default.
     trained_artifacts (`list[str]`, *optional*, defaults to `[]`):
@@ -132,13 +130,13 @@ class ArtifactSiglipConfig(SiglipConfig):
                 "eos_token_id": 1,
             },
         ),
+        "detail_config": SubConfigSpec(WaveFreqConfig, optional=True),
     }
     keys_to_ignore_at_inference = ["loss_dict", "text_model_output", "vision_model_output"]
 
     vision_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None
-    detail_hidden_sizes: list[int] | tuple[int, ...] = ()
-    detail_depths: list[int] | tuple[int, ...] = ()
+    detail_config: dict | PreTrainedConfig | None = None
     artifact_labels: list[str] | tuple[str, ...] = tuple(artifact.name for artifact in ARTIFACTS)
     trained_artifacts: list[str] | tuple[str, ...] = ()
     global_artifacts: list[str] | tuple[str, ...] | None = None
@@ -155,9 +153,8 @@ class ArtifactSiglipConfig(SiglipConfig):
 
     def __post_init__(self, **kwargs):
         for key, spec in self.sub_configs_defaults.items():
-            if isinstance(fields := getattr(self, key), dict):
+            if spec.init_kwargs and isinstance(fields := getattr(self, key), dict):
                 setattr(self, key, spec.init_kwargs | fields)
-        self.detail_hidden_sizes, self.detail_depths = list(self.detail_hidden_sizes), list(self.detail_depths)
         self.artifact_labels = list(self.artifact_labels)
         self.trained_artifacts = list(self.trained_artifacts)
         self.object_labels = list(self.object_labels)
@@ -203,15 +200,15 @@ class ArtifactSiglipConfig(SiglipConfig):
             )
 
     def validate_detail(self):
-        """Check that the detail network ends at the resolution of the patches."""
-        stages, patch_size = len(self.detail_hidden_sizes), self.vision_config.patch_size
-        if len(self.detail_depths) != stages:
-            raise ValueError(f"detail_depths must hold one number for each of the {stages} detail_hidden_sizes")
-        if stages and 2 ** (stages - 1) != patch_size:
-            raise ValueError(
-                f"detail_hidden_sizes: {stages} stages end at patches of {2 ** (stages - 1)} pixels, but patch_size="
-                f"{patch_size}"
-            )
+        """Check that the network for fine detail takes the tower's images, and ends at its patches' resolution."""
+        if self.detail_config is None:
+            return
+        for field, tower_field in (("num_channels", "num_channels"), ("total_stride", "patch_size")):
+            value, expected = getattr(self.detail_config, field), getattr(self.vision_config, tower_field)
+            if value != expected:
+                raise ValueError(
+                    f"detail_config: {field}={value} must equal the {tower_field}={expected} of vision_config"
+                )
 
     def validate_artifacts(self):
         """Check the fields that speak of artifacts."""

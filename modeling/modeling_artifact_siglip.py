@@ -19,16 +19,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import ResNetConfig, SiglipModel
+from transformers import SiglipModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.models.resnet.modeling_resnet import ResNetConvLayer, ResNetEncoder
 from transformers.models.siglip.modeling_siglip import SiglipOutput
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, auto_docstring
 from transformers.utils.generic import can_return_tuple
 
 from tellsign.configuration.configuration_artifact_siglip import ArtifactSiglipConfig
+from tellsign.modeling.modeling_wavefreq import WaveFreqModel
 
 
 @auto_docstring(custom_intro="Output of [`ArtifactSiglipModel`].")
@@ -79,28 +79,6 @@ class DetailProjection(nn.Linear):
     """What the details add to an image's embedding: nothing at first, so that it starts as SigLIP's."""
 
 
-class DetailNetwork(nn.Module):
-    """A residual network of basic layers (He et al., 2016, arXiv 1512.03385) that starts at full resolution.
-
-    The artifacts change the finest detail, which a small transformer on whole patches learns to see only after far
-    more images than a convolutional network.
-    """
-
-    def __init__(self, num_channels: int, hidden_sizes: list[int], depths: list[int], projection_size: int):
-        super().__init__()
-        config = ResNetConfig(
-            embedding_size=hidden_sizes[0], hidden_sizes=hidden_sizes, depths=depths, layer_type="basic"
-        )
-        self.embedder = ResNetConvLayer(num_channels, hidden_sizes[0])
-        self.encoder = ResNetEncoder(config)
-        self.projection = DetailProjection(hidden_sizes[-1], projection_size)
-
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Features of shape `(batch_size, num_patches, hidden_sizes[-1])`."""
-        features = self.encoder(self.embedder(pixel_values)).last_hidden_state
-        return features.flatten(2).transpose(1, 2)
-
-
 @auto_docstring(
     custom_intro="""
     SigLIP (arXiv 2303.15343) for small images, with heads that tell real from fake, and which artifacts are in an
@@ -108,8 +86,9 @@ class DetailNetwork(nn.Module):
 
     A linear layer scores each artifact in each patch. Its score for the image is that of another linear layer on the
     pooled output plus a smooth maximum of the patches' scores, the logarithm of their mean exponential (Pinheiro and
-    Collobert, 2015, arXiv 1411.6228). With `config.detail_hidden_sizes` these layers also see what a residual network
-    makes of each patch, and its mean, which also joins what texts are compared with. `vision_model` is a
+    Collobert, 2015, arXiv 1411.6228). With `config.detail_config` these layers also see what a [`WaveFreqModel`] makes
+    of each patch, and its mean, which also joins what texts are compared with: artifacts change the finest detail,
+    which a small transformer on whole patches learns to see only after far more images. `vision_model` is a
     [`SiglipVisionModel`] that saves on its own.
     """
 )
@@ -122,12 +101,15 @@ class ArtifactSiglipModel(SiglipModel):
     def __init__(self, config: ArtifactSiglipConfig):
         super().__init__(config)
         vision_config: Any = self.vision_model.config
+        detail_config: Any = config.detail_config
         self.detail_network, hidden_size = None, vision_config.hidden_size
         # CODEPATH: the packaged tagger has one; a plain SigLIP, which the default configuration describes, has none.
-        if config.detail_hidden_sizes:
-            sizes, depths = list(config.detail_hidden_sizes), list(config.detail_depths)
-            self.detail_network = DetailNetwork(vision_config.num_channels, sizes, depths, hidden_size)
-            hidden_size += sizes[-1]
+        if detail_config is not None:
+            # It has no attention for which another implementation could be asked.
+            self.detail_network = WaveFreqModel._from_config(detail_config, attn_implementation="eager")
+            detail_size = detail_config.hidden_sizes[-1]
+            self.detail_projection = DetailProjection(detail_size, hidden_size)
+            hidden_size += detail_size
         num_artifacts = len(config.artifact_labels)
         self.classifier = nn.Linear(hidden_size, len(config.id2label or {}))
         self.artifact_classifier = nn.Linear(hidden_size, num_artifacts)
@@ -159,26 +141,41 @@ class ArtifactSiglipModel(SiglipModel):
 
         Returns:
             The vision tower's output, with what texts are compared with in `pooler_output`, of shape `(batch_size,
-            vision_config.hidden_size)`: the tower's, plus a projection of what the residual network sees.
+            vision_config.hidden_size)`: the tower's, plus a projection of the fine detail.
         """
         outputs, details = self._vision_and_details(pixel_values, interpolate_pos_encoding, **kwargs)
         outputs.pooler_output = self._embedding_of(outputs.pooler_output, details)
         return outputs
 
+    def get_detail_features(self, pixel_values: torch.Tensor) -> torch.Tensor | None:
+        """
+        What the network for fine detail makes of each patch.
+
+        Args:
+            pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+                Normalized images from [`SiglipImageProcessor`].
+
+        Returns:
+            `torch.FloatTensor` of shape `(batch_size, num_patches, detail_config.hidden_sizes[-1])`, or `None` without
+            `config.detail_config`.
+        """
+        if self.detail_network is None:
+            return None
+        features = self.detail_network(pixel_values.to(self.detail_network.dtype)).last_hidden_state
+        return features.flatten(2).transpose(1, 2)
+
     def _vision_and_details(
-        self, pixel_values: torch.Tensor | None, interpolate_pos_encoding: bool, **kwargs
+        self, pixel_values: Any, interpolate_pos_encoding: bool, **kwargs
     ) -> tuple[Any, torch.Tensor | None]:
-        """What the vision tower and, if there is one, the residual network make of images."""
+        """What the vision tower and, if there is one, the network for fine detail make of images."""
         outputs = self.vision_model(
             pixel_values=pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, return_dict=True, **kwargs
         )
-        return outputs, None if self.detail_network is None else self.detail_network(pixel_values)
+        return outputs, self.get_detail_features(pixel_values)
 
     def _embedding_of(self, pooled: torch.Tensor, details: torch.Tensor | None) -> torch.Tensor:
         """What texts are compared with, before it is normalized."""
-        if self.detail_network is None or details is None:
-            return pooled
-        return pooled + self.detail_network.projection(details.mean(1))
+        return pooled if details is None else pooled + self.detail_projection(details.mean(1))
 
     @can_return_tuple
     @auto_docstring

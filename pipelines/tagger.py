@@ -340,8 +340,9 @@ class ArtifactTagger:
             return self.model.visual_projection(vision_model.post_layernorm(last_hidden_state[:, 1:]))
         # Attention over a single patch is the value of that patch.
         embeds = vision_model.head(last_hidden_state.flatten(0, 1)[:, None]).unflatten(0, last_hidden_state.shape[:2])
-        detail_network = getattr(self.model, "detail_network", None)
-        return embeds if detail_network is None else embeds + detail_network.projection(detail_network(pixel_values))
+        if self.model_type == "artifact_siglip" and self.model.detail_network is not None:
+            embeds = embeds + self.model.detail_projection(self.model.get_detail_features(pixel_values))
+        return embeds
 
 
 __all__ = ["SEED_ARTIFACTS", "ArtifactTagger", "TaggedArtifact"]

@@ -19,12 +19,12 @@ from transformers import (
 )
 from transformers.models.idefics2.modeling_idefics2 import Idefics2VisionTransformer
 
-from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
+from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqModel
 from tellsign.training.train_tagger import train_tokenizer
 
 
 TINY_TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-TINY_DETAIL = {"detail_hidden_sizes": [4, 4, 8], "detail_depths": [1, 1, 1]}
+TINY_DETAIL = {"embedding_size": 4, "hidden_sizes": [4, 4, 8], "depths": [1, 1, 1], "frequency_hidden_sizes": [4, 4]}
 LABELS = ["noise", "blur", "ghosts", "grading"]
 
 
@@ -33,11 +33,11 @@ def make_tagger_model(**fields) -> ArtifactSiglipModel:
     config = ArtifactSiglipConfig(
         vision_config=TINY_TOWER,
         text_config=TINY_TOWER | {"projection_size": 16},
-        **({"artifact_labels": LABELS} | TINY_DETAIL | fields),
+        **({"artifact_labels": LABELS, "detail_config": TINY_DETAIL} | fields),
     )
     model = ArtifactSiglipModel(config)
     for layer in (model.classifier, model.artifact_classifier, model.patch_classifier):
-        torch.nn.init.normal_(layer.weight)
+        torch.nn.init.normal_(layer.weight, std=0.1)
     return model.eval()
 
 
@@ -64,6 +64,12 @@ def cross_entropy_by_hand(logits: torch.Tensor, targets: torch.Tensor) -> float:
     return sum(terms) / len(terms)
 
 
+def details_of(model: ArtifactSiglipModel, pixel_values: torch.Tensor) -> np.ndarray:
+    """Shape `(num_images, num_patches, channels)`."""
+    features = model.detail_network(pixel_values).last_hidden_state.detach().numpy()
+    return features.reshape(*features.shape[:2], -1).transpose(0, 2, 1)
+
+
 @pytest.fixture
 def inputs() -> dict[str, torch.Tensor]:
     """Three images, five texts, and labels of all kinds, some of them not known."""
@@ -81,12 +87,12 @@ def inputs() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("has_detail", [True, False])
 def test_an_artifacts_score_is_that_of_the_whole_plus_the_log_mean_exponential_of_the_patches(inputs, has_detail):
-    model = make_tagger_model() if has_detail else make_tagger_model(detail_hidden_sizes=[], detail_depths=[])
+    model = make_tagger_model() if has_detail else make_tagger_model(detail_config=None)
     outputs = model(pixel_values=inputs["pixel_values"])
     vision = model.vision_model(inputs["pixel_values"])
     patches, whole = vision.last_hidden_state.detach().numpy(), vision.pooler_output.detach().numpy()
     if has_detail:
-        details = model.detail_network(inputs["pixel_values"]).detach().numpy()
+        details = details_of(model, inputs["pixel_values"])
         patches, whole = np.concatenate([patches, details], 2), np.concatenate([whole, details.mean(1)], 1)
     patches = patches @ model.patch_classifier.weight.detach().numpy().T
     np.testing.assert_allclose(
@@ -101,24 +107,24 @@ def test_an_images_embedding_is_that_of_the_tower_and_a_projection_of_the_detail
     model, images = make_tagger_model(), inputs["pixel_values"]
     pooled = model.vision_model(images).pooler_output
     assert torch.equal(model.get_image_features(images).pooler_output, pooled)
-    projection = model.detail_network.projection
+    projection = model.detail_projection
     torch.nn.init.normal_(projection.weight)
-    details = model.detail_network(images).detach().numpy().mean(1)
-    expected = pooled.detach().numpy() + details @ projection.weight.detach().numpy().T
+    expected = pooled.detach().numpy() + details_of(model, images).mean(1) @ projection.weight.detach().numpy().T
     embeds = model.get_image_features(images).pooler_output.detach().numpy()
     np.testing.assert_allclose(embeds, expected, atol=1e-4)
     unit = embeds / np.linalg.norm(embeds, axis=1, keepdims=True)
     np.testing.assert_allclose(model(pixel_values=images).image_embeds.detach().numpy(), unit, atol=1e-5)
 
 
-def test_details_are_those_of_the_patch_and_what_is_near_it(inputs):
-    network = make_tagger_model().detail_network
-    images = inputs["pixel_values"]
-    changed = images.clone()
-    changed[:, :, :4, 28:] += 1
-    rows, columns = (network(images) != network(changed)).any(2).any(0).view(8, 8).nonzero().T.tolist()
-    assert (0, 7) in zip(rows, columns, strict=True)
-    assert max(rows) <= 3 and min(columns) >= 4
+def test_details_of_a_patch_are_what_a_wavefreq_makes_of_that_place(inputs):
+    model = make_tagger_model()
+    network = WaveFreqModel(WaveFreqConfig(**TINY_DETAIL)).eval()
+    network.load_state_dict(model.detail_network.state_dict())
+    features = network(inputs["pixel_values"]).last_hidden_state
+    details = model.get_detail_features(inputs["pixel_values"])
+    assert details.shape == (3, 64, 8)
+    torch.testing.assert_close(details[:, 8 * 2 + 5], features[:, :, 2, 5])
+    assert make_tagger_model(detail_config=None).get_detail_features(inputs["pixel_values"]) is None
 
 
 def test_each_loss_equals_its_definition_and_their_weighted_sum_is_the_loss(inputs):
@@ -162,7 +168,7 @@ def test_with_the_weights_of_a_siglip_pairs_of_image_and_text_have_its_logits_an
     model = make_tagger_model()
     siglip = SiglipModel(model.config).eval()
     missing, unexpected = siglip.load_state_dict(model.state_dict(), strict=False)
-    assert not missing and all("classifier" in name or name.startswith("detail_network.") for name in unexpected)
+    assert not missing and all("classifier" in name or name.startswith("detail_") for name in unexpected)
     pairs = {"pixel_values": inputs["pixel_values"], "input_ids": inputs["input_ids"][:3], "return_loss": True}
     ours, theirs = model(**pairs), siglip(**pairs)
     torch.testing.assert_close(ours.logits_per_image, theirs.logits_per_image)
@@ -274,7 +280,7 @@ def test_inputs_that_do_not_fit_raise(inputs, change, message):
 def test_the_stock_trainer_has_the_same_loss_with_and_without_gradient_accumulation(tmp_path):
     rows = [{"pixel_values": torch.randn(3, 32, 32), "labels": torch.tensor(index % 2)} for index in range(16)]
     # Without a detail network, whose statistics are those of each batch.
-    model, losses = make_tagger_model(detail_hidden_sizes=[], detail_depths=[]), []
+    model, losses = make_tagger_model(detail_config=None), []
     for batch_size, accumulated in ((16, 1), (4, 4)):
         args = TrainingArguments(
             str(tmp_path),

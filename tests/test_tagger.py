@@ -146,7 +146,7 @@ def test_places_are_in_the_pixels_of_each_image(kind, images, request):
 def test_what_is_shown_is_the_object_whose_text_fits_best_if_it_is_likely_enough(images):
     objects = ["frog", "ship", "cat"]
     model = make_tagger_model(object_labels=objects, object_threshold=0.25)
-    torch.nn.init.normal_(model.detail_network.projection.weight)
+    torch.nn.init.normal_(model.detail_projection.weight)
     tagger = ArtifactTagger(model, make_processor())
     texts = [f"a photo of a {name}" for name in objects]
     inputs = tagger.processor(images=images, text=texts, padding="max_length", max_length=64, return_tensors="pt")
@@ -243,11 +243,11 @@ def test_the_place_of_a_text_is_where_patches_alone_resemble_it_most(kind, image
 def test_the_place_of_a_text_for_an_artifact_siglip_is_also_where_the_details_resemble_it(images):
     tagger = ArtifactTagger(make_tagger_model(), make_processor(), candidate_labels=["noise"], mode="independent")
     model = tagger.model
-    torch.nn.init.normal_(model.detail_network.projection.weight, std=10)  # beside which the vision tower vanishes
+    torch.nn.init.normal_(model.detail_projection.weight, std=10)  # beside which the vision tower vanishes
     (answer,) = tagger(images[:1], threshold=0.0, return_heatmap=True)
     pixel_values = tagger.processor.image_processor(images[0], return_tensors="pt")["pixel_values"]
     with torch.no_grad():
-        embeds = model.detail_network.projection(model.detail_network(pixel_values))[0]
+        embeds = model.detail_projection(model.get_detail_features(pixel_values))[0]
         similarities = torch.nn.functional.cosine_similarity(embeds, tagger._embed(("a photo with noise",)))
     row, column = divmod(int(similarities.argmax()), 8)
     y, x = np.unravel_index(answer[0]["heatmap"].argmax(), (32, 32))

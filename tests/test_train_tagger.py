@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, TrainingArguments
 
-from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
+from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqForImageClassification
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training import planted_pool, tagger_calibration, train_tagger
 from tellsign.training.data import UNKNOWN, load_sources
@@ -25,13 +25,14 @@ from tellsign.training.planted_pool import BOX_SIDES, NONE_SHOWN, NOTHING, Plant
 from tellsign.training.planting import plantable, planted_images
 from tellsign.training.tagger_calibration import calibrate, calibrate_places, fit_object_threshold
 from tellsign.training.tagger_initialization import initialize_vision_tower
-from tellsign.training.train_tagger import main, parse_arguments, spellings, train_tokenizer
+from tellsign.training.train_tagger import main, parse_arguments, spellings, start_details, train_tokenizer
 from tests.conftest import run_until_killed
 from tests.test_modeling_artifact_siglip import TINY_DETAIL, TINY_TOWER, make_processor, make_tagger_model
 
 
 def options(data: str, output_dir: Path, **changes) -> list[str]:
-    config = {"vision_config": TINY_TOWER, "text_config": TINY_TOWER | {"projection_size": 16}} | TINY_DETAIL
+    config = {"vision_config": TINY_TOWER, "text_config": TINY_TOWER | {"projection_size": 16}}
+    config["detail_config"] = TINY_DETAIL
     values = {
         "train_data": data,
         "output_dir": output_dir,
@@ -98,7 +99,7 @@ def test_saved_weights_are_the_average_over_the_steps_in_half_precision(textured
         assert torch.equal(final[name], average[f"module.{name}"].half()), name
     assert any(not torch.equal(final[name], last[name].half()) for name in weights)
     # The statistics are computed anew, for these weights.
-    mean = "detail_network.embedder.normalization.running_mean"
+    mean = "detail_network.embedder.layer.normalization.running_mean"
     assert not torch.equal(final[mean], average[f"module.{mean}"].half())
 
 
@@ -116,6 +117,27 @@ def test_a_tagger_is_trained_further_with_its_tokenizer_and_learns_new_objects(t
     scores = json.loads((tmp_path / "run" / "eval_results.json").read_text())
     assert scores["eval_objects_right"] >= 0.8 or model.config.object_threshold == 1.0
     assert model.config.object_threshold != 0.5
+
+
+def test_details_start_from_the_first_layers_of_a_detector(textured, tmp_path):
+    detector = WaveFreqForImageClassification(WaveFreqConfig(**(TINY_DETAIL | {"depths": [2, 1, 1]})))
+    detector.save_pretrained(tmp_path / "detector")
+    changes = {"max_steps": 1, "save_strategy": "no", "learning_rate": 0.0, "detail_network": tmp_path / "detector"}
+    main(options(textured, tmp_path / "run", **changes))
+    model = ArtifactSiglipModel.from_pretrained(tmp_path / "run")
+    assert model.config.detail_config.depths == [1, 1, 1]
+    for name, weight in model.detail_network.named_parameters():
+        assert torch.equal(weight, detector.wavefreq.get_parameter(name).half().float()), name
+
+
+def test_details_cannot_start_from_a_detector_that_lacks_layers_or_without_a_network_for_them(textured, tmp_path):
+    detector = WaveFreqForImageClassification(WaveFreqConfig(**TINY_DETAIL))
+    detector.save_pretrained(tmp_path / "detector")
+    deeper, none = {"detail_config": TINY_DETAIL | {"depths": [1, 2, 1]}}, {"detail_config": None}
+    for change, message in [(deeper, "it has no stages.1.layers.1"), (none, "the configuration has no detail_config")]:
+        model = make_tagger_model(**change)
+        with pytest.raises(ValueError, match=f"--detail_network={tmp_path / 'detector'}: {message}"):
+            start_details(model, str(tmp_path / "detector"))
 
 
 def test_a_run_with_other_data_or_another_recipe_is_not_resumed(textured, tmp_path):
@@ -209,6 +231,10 @@ def test_the_packaged_recipe_parses_and_describes_a_model():
     [
         (["--output_dir=x"], "--train_data: name at least one"),
         (["--output_dir=x", "--train_data=a.parquet", "--copies=0"], "--copies=0"),
+        (
+            ["--output_dir=x", "--train_data=a.parquet", "--model_name_or_path=a", "--detail_network=b"],
+            "--detail_network=b: only for a new network",
+        ),
         (["--output_dir=x", "--train_data=a.parquet", "--save_total_limit=1"], "--save_total_limit"),
         (["--output_dir=x", "--train_data=a.parquet", "--push_to_hub"], "--push_to_hub"),
         (["--output_dir=x", "--train_data=a.parquet", "--optim=sgd"], "--optim=sgd: the optimizer is Muon"),

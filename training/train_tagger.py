@@ -25,7 +25,7 @@ from transformers import (
     set_seed,
 )
 
-from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
+from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, record_run, refuse_push
@@ -58,6 +58,10 @@ class ModelArguments:
     )
     config_overrides: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Fields of ArtifactSiglipConfig for a new network, as JSON."}
+    )
+    detail_network: str | None = field(
+        default=None,
+        metadata={"help": "WaveFreq whose first layers a new network's detail network starts from, say a detector."},
     )
     muon_learning_rate: float = field(
         default=0.01, metadata={"help": "Learning rate of the matrices in the towers' layers."}
@@ -98,6 +102,10 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
+    if model_args.detail_network and model_args.model_name_or_path:
+        raise ValueError(
+            f"--detail_network={model_args.detail_network}: only for a new network, not one from --model_name_or_path"
+        )
     if data_args.copies < 1:
         raise ValueError(f"--copies={data_args.copies}: each real image must be used at least once")
     if training_args.load_best_model_at_end:
@@ -146,7 +154,26 @@ def create_model(arguments: ModelArguments, texts: Iterable[str]) -> tuple[Artif
     size = {"height": image_size, "width": image_size}
     # Few patches show an artifact.
     nn.init.constant_(model.patch_classifier.bias, -3.0)
+    if arguments.detail_network:
+        start_details(model, arguments.detail_network)
     return model, SiglipProcessor(SiglipImageProcessor(size=size), tokenizer)
+
+
+def start_details(model: ArtifactSiglipModel, name: str) -> None:
+    """Gives a model's network for fine detail the weights of a WaveFreq, which may have more layers.
+
+    Raises:
+        ValueError: If the model has no such network, or the WaveFreq does not have all of its layers.
+        RuntimeError: If these are of another size.
+    """
+    if model.detail_network is None:
+        raise ValueError(f"--detail_network={name}: the configuration has no detail_config")
+    start, loading_info = WaveFreqModel.from_pretrained(
+        name, config=model.detail_network.config, dtype=torch.float32, output_loading_info=True
+    )
+    if missing := sorted(loading_info["missing_keys"]):
+        raise ValueError(f"--detail_network={name}: it has no {missing[0]}")
+    model.detail_network.load_state_dict(start.state_dict())
 
 
 def load_images(arguments: DataArguments) -> tuple[Dataset, Dataset, dict[str, str]]:
