@@ -18,7 +18,7 @@ demo: $(VENV)/.installed  ## Set everything up, explain the example pictures and
 	$(BIN)/tellsign explain examples/*.jpg --explain always --save build/demo
 
 test: $(VENV)/.installed  ## Set everything up and run the tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 quality: $(VENV)/.installed  ## Check style, model conventions and types
 	$(BIN)/ruff format --check .
