@@ -7,6 +7,7 @@ from pathlib import Path
 from types import GeneratorType
 from typing import Any
 
+import fsspec
 import numpy as np
 import torch
 from huggingface_hub import try_to_load_from_cache
@@ -49,7 +50,14 @@ def open_image(source: Any) -> Image.Image:
             data set raised for it; the message says why.
     """
     if isinstance(source, Mapping) and (source.get("bytes") or source.get("path")):
-        return load_image(source.get("bytes") or source["path"], source.get("path"))
+        content, path = source.get("bytes"), source.get("path") or ""
+        if not content and "://" in path:  # of a streamed data set, it may lie on the Hub or in an archive
+            try:
+                with fsspec.open(path, "rb") as file:
+                    content = file.read()
+            except Exception as error:  # whatever the file system raises
+                raise ValueError(f"{path}: {error}") from error
+        return load_image(content or path, path or None)
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         try:
             return load_image(httpx.get(source, follow_redirects=True).raise_for_status().content, source)

@@ -179,11 +179,16 @@ class ArtifactExplainer:
             ValueError: If it cannot be loaded, naming it and the reason.
             ImportError: If a package is missing, naming it.
         """
-        place = {key: kwargs[key] for key in ("subfolder", "revision", "token") if key in kwargs}
+        place = {
+            key: kwargs[key]
+            for key in ("subfolder", "revision", "token", "cache_dir", "local_files_only")
+            if key in kwargs
+        }
+        code = {key: kwargs[key] for key in ("trust_remote_code", "code_revision") if key in kwargs}
         if "quantization_config" in kwargs and device is not None:  # quantized weights do not move
             kwargs.setdefault("device_map", {"": device})
         try:
-            processor = AutoProcessor.from_pretrained(name, **place)
+            processor = AutoProcessor.from_pretrained(name, **place, **code)
             base, adapter_place = name, {}
             if adapter is None and (file := find_adapter_config_file(str(name), **place)):
                 base, adapter, adapter_place = (
@@ -221,7 +226,7 @@ class ArtifactExplainer:
 
         Args:
             images (`Sequence[PIL.Image.Image]`): RGB.
-            verdicts (`Sequence[str]`): "real" or "fake" for each image.
+            verdicts (`Sequence[str]`): "real", "fake" or "uncertain" for each image.
             artifacts (sequence of sequences of [`ExplainedArtifact`]): The artifacts of each image.
             objects (`Sequence[str]`, *optional*): What each image shows, or `None` where that is not known.
 

@@ -3,13 +3,14 @@ import io
 import json
 import re
 import threading
+import zipfile
 from functools import partial
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, load_dataset
 from datasets import Image as ImageFeature
 from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, pipeline
@@ -381,6 +382,19 @@ def test_an_image_of_a_column_that_cannot_be_decoded_is_an_error_in_its_place(ex
     answers = list(explain(column, batch_size=2))
     assert ["error" in answer for answer in answers] == [False, True, False]
     assert "truncated" in answers[1]["error"]
+
+
+def test_images_of_a_streamed_archive_are_answered_without_being_decoded_by_the_data_set(explain, tmp_path):
+    array = pixels(40, 40)
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("a.png", encode(array, "PNG"))
+        archive.writestr("b.png", b"no image")
+    stream = load_dataset("imagefolder", data_files=str(tmp_path / "images.zip"), split="train", streaming=True)
+    answers = list(explain(row["image"] for row in stream.cast_column("image", ImageFeature(decode=False))))
+    assert equal(answers[0], explain(Image.fromarray(array)))
+    assert answers[1]["error"].startswith("zip://b.png::") and "not an image" in answers[1]["error"]
+    (missing,) = explain([{"bytes": None, "path": f"zip://c.png::{tmp_path / 'images.zip'}"}])
+    assert "c.png" in missing["error"]
 
 
 def test_a_part_that_the_hub_cannot_be_asked_for_is_named_in_a_warning(detector, tagger, monkeypatch):

@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForImageTextToText,
+    AutoProcessor,
     BitsAndBytesConfig,
     Idefics2Config,
     Idefics2ForConditionalGeneration,
@@ -322,3 +324,12 @@ def test_a_processor_without_a_chat_template_is_refused():
     processor.chat_template = None
     with pytest.raises(ValueError, match="Idefics2Processor has no chat template"):
         ArtifactExplainer(model, processor)
+
+
+def test_where_and_how_a_model_is_loaded_holds_for_its_processor_too(tmp_path, monkeypatch):
+    ArtifactExplainer(*make_idefics2()).save_pretrained(tmp_path)
+    load = Mock(side_effect=AutoProcessor.from_pretrained)
+    monkeypatch.setattr(AutoProcessor, "from_pretrained", load)
+    options = {"local_files_only": True, "cache_dir": str(tmp_path / "cache"), "trust_remote_code": True}
+    ArtifactExplainer.from_pretrained(tmp_path, **options)
+    load.assert_called_once_with(tmp_path, **options)
