@@ -34,7 +34,9 @@ from tellsign.training.train_explainer import (
     load_vision_tower,
     main,
     parse_arguments,
+    replace_vision_tower,
 )
+from tests.conftest import train_in_two_processes
 from tests.test_explainer import assert_valid, make_batch, make_idefics2
 from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
 
@@ -316,6 +318,12 @@ def test_a_run_writes_a_small_explainer_in_half_precision_that_answers_in_the_fo
     assert training["train_data"] == ["images.parquet"] and training["vision_tower"] == Path(tower).name
 
 
+def test_two_processes_end_in_one_explainer(textured, tower, tmp_path):
+    train_in_two_processes("train_explainer", new_model_options(textured, tower, tmp_path, max_steps=2))
+    images, verdicts, found = make_batch()
+    assert_valid(ArtifactExplainer.from_pretrained(tmp_path)(images, verdicts, found), found)
+
+
 def test_training_lowers_the_loss_and_leaves_a_frozen_tower_as_it_was(textured, tower, tmp_path):
     main(new_model_options(textured, tower, tmp_path, max_steps=40, save_strategy="no"))
     history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
@@ -396,6 +404,8 @@ def test_an_adapter_scales_images_as_its_model_does(idefics2, annotated, tmp_pat
 def test_an_adapter_of_a_model_with_another_tower_trains_the_connector(idefics2, annotated, tower, tmp_path):
     output = tmp_path / "adapter"
     arguments = options(output, model_name_or_path=idefics2, annotated_data=annotated, vision_tower=tower)
+    ArtifactTagger(make_tagger_model(), make_processor()).save_pretrained(tmp_path / "other")
+    replace_vision_tower(idefics2, str(tmp_path / "other"), output / "base")  # left by a run that ended early
     main(arguments)
     base = AutoModelForImageTextToText.from_pretrained(output / "base")
     expected = load_vision_tower(tower)[0].state_dict()

@@ -268,14 +268,10 @@ def replace_vision_tower(name: str, tower_name: str, folder: Path) -> None:
 def load_with_adapter(arguments: ModelArguments, output_dir: Path) -> tuple[Any, Any]:
     """An Idefics2 with a new adapter, and its processor.
 
-    With another vision tower it is first saved in `base/` below the run's folder, to which the adapter then belongs,
-    and all of the connector is trained.
+    With another vision tower it is the model in `base/` below the run's folder, from [`replace_vision_tower`], to
+    which the adapter then belongs, and all of the connector is trained.
     """
-    name = str(arguments.model_name_or_path)
-    if arguments.vision_tower:
-        if not (output_dir / "base" / "processor_config.json").is_file():
-            replace_vision_tower(name, arguments.vision_tower, output_dir / "base")
-        name = str(output_dir / "base")
+    name = str(output_dir / "base") if arguments.vision_tower else str(arguments.model_name_or_path)
     kept = [CONNECTOR] if arguments.vision_tower else []
     quantization = None
     if arguments.load_in_4bit:
@@ -396,9 +392,12 @@ def main(arguments: list[str] | None = None) -> None:
     checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(output_dir), TRAINER_STATE_NAME)
     record_run(training_args, recipe_of(training_args, model_args, data_args), resumes=bool(checkpoint))
 
-    train_examples, eval_examples, categories = load_examples(
-        data_args, model_args.vision_tower, output_dir, training_args.seed
-    )
+    with training_args.main_process_first(desc="making examples"):
+        train_examples, eval_examples, categories = load_examples(
+            data_args, model_args.vision_tower, output_dir, training_args.seed
+        )
+        if not is_new and model_args.vision_tower and training_args.should_save and not checkpoint:
+            replace_vision_tower(str(model_args.model_name_or_path), model_args.vision_tower, output_dir / "base")
     if is_new:
         model, processor = create_model(model_args, example_texts(categories, training_args.seed))
         optimizer = muon_with_adamw(model, training_args, model_args.muon_learning_rate)
@@ -424,6 +423,8 @@ def main(arguments: list[str] | None = None) -> None:
         trainer.log_metrics("eval", scores)
         trainer.save_metrics("eval", scores)
     trainer.save_state()
+    if not trainer.is_world_process_zero():
+        return
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if is_new:
         # In half precision, without the head, which is the embeddings. The configuration keeps dtype float32, which is
