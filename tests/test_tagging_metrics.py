@@ -85,6 +85,8 @@ def test_thresholds_keep_untouched_images_silent_and_hit_more_the_more_they_are_
     thresholds = fit_artifact_thresholds(present, probabilities, untouched_probabilities, false_share)
     assert ((thresholds >= 0) & (thresholds <= 1)).all()
     assert (untouched_probabilities >= thresholds).any(1).mean() <= false_share
+    others = sigmoid(np.random.default_rng(1).normal(-2, 1, (20_000, 4)))
+    assert (others >= thresholds).any(1).mean() < false_share + 0.02
     planted_images = present.any(1)
 
     def score(limits: np.ndarray) -> float:

@@ -78,9 +78,9 @@ def without_folders(source: str) -> str:
     return "+".join(Path(name).name if Path(name).exists() else name for name in source.split("+"))
 
 
-def seen_by(start: str | None) -> list[str]:
+def seen_by(start: str) -> list[str]:
     """The training data of a checkpoint, and of those that it started from, as far as its `training.json` tells."""
-    recipe = start and recipe_file(start)
+    recipe = recipe_file(start)
     if not recipe:
         return []
     made_with = json.loads(Path(recipe).read_text(encoding="utf-8"))
@@ -95,10 +95,9 @@ def recipe_of(training_args: TrainingArguments, *others: Any) -> dict[str, Any]:
         others (dataclasses): The other arguments, all of them; among them `train_data`.
     """
     made_with = {name: value for arguments in others for name, value in asdict(arguments).items()}
-    made_with["start_train_data"] = seen_by(made_with.get("model_name_or_path"))
-    for name in ("model_name_or_path", "vision_tower"):
-        if made_with.get(name):
-            made_with[name] = without_folders(made_with[name])
+    starts = [name for name in ("model_name_or_path", "detail_network", "vision_tower") if made_with.get(name)]
+    made_with["start_train_data"] = sorted({source for name in starts for source in seen_by(made_with[name])})
+    made_with |= {name: without_folders(made_with[name]) for name in starts}
     sources = (*made_with["train_data"], *made_with.pop("annotated_data", ()))
     made_with["train_data"] = [without_folders(source) for source in sources]
     return made_with | hyperparameters(training_args.to_dict())

@@ -5,7 +5,6 @@ With an explainer it also scores what is said of them.
 python -m tellsign.training.evaluate_explanations MODEL --data test.parquet --explainer EXPLAINER
 """
 
-import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,13 +24,22 @@ from tqdm.auto import tqdm
 
 from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.localization import whole_image
-from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.pipelines.tagger import ArtifactTagger, TaggedArtifact
 from tellsign.training.arguments import without_folders
 from tellsign.training.data import DecodedImages, categories_of, drop_duplicates, load_sources, of_class
-from tellsign.training.explanation_scores import explanation_scores, format_explanation_scores
+from tellsign.training.explanation_scores import (
+    explanation_scores,
+    format_explanation_scores,
+    mean_or_none,
+    opened,
+)
 from tellsign.training.planting import Use, operators_of, plantable, planted_images
 from tellsign.training.tagging_metrics import average_precisions, box_overlap, jaccard
 from tellsign.training.timing import median_milliseconds
+
+
+def images_of(rows: Sequence[dict]) -> list[Image.Image]:
+    return [opened(row["image"]["bytes"]).convert("RGB") for row in rows]
 
 
 @dataclass
@@ -63,11 +71,22 @@ def switched_on(tagger: ArtifactTagger, names: Sequence[str]) -> Iterator[None]:
     """For a while an ArtifactSiglip gives scores for these artifacts, whether or not it abstains on them."""
     config = tagger.model.config
     usual = getattr(config, "trained_artifacts", None)
-    if usual is not None:
-        config.trained_artifacts = list(names)
-    yield
-    if usual is not None:
+    if usual is None:
+        yield
+        return
+    config.trained_artifacts = list(names)
+    try:
+        yield
+    finally:
         config.trained_artifacts = usual
+
+
+def in_batches(
+    tagger: ArtifactTagger, images: Sequence[Image.Image], batch_size: int = 100, **options
+) -> list[list[TaggedArtifact]]:
+    """What a tagger says of each image."""
+    starts = tqdm(range(0, len(images), batch_size), desc="Tagging", unit="batch", leave=False)
+    return [found for start in starts for found in tagger(images[start : start + batch_size], **options)]
 
 
 def answer(tagger: ArtifactTagger, rows: Sequence[dict], names: Sequence[str], batch_size: int = 100) -> Answers:
@@ -84,7 +103,7 @@ def answer(tagger: ArtifactTagger, rows: Sequence[dict], names: Sequence[str], b
     answers = Answers(np.zeros(shape, bool), np.zeros(shape), np.zeros(shape, bool), *places)
     for start in tqdm(range(0, len(rows), batch_size), desc="Tagging", unit="batch", leave=False):
         batch = rows[start : start + batch_size]
-        images = [Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB") for row in batch]
+        images = images_of(batch)
         named = tagger(images, candidate_labels=names)
         with switched_on(tagger, names):
             scored = tagger(images, candidate_labels=names, threshold=0.0, return_heatmap=True)
@@ -101,15 +120,11 @@ def answer(tagger: ArtifactTagger, rows: Sequence[dict], names: Sequence[str], b
                 if operators_of(artifact["label"], "evaluation")[0].is_global:
                     continue
                 truth = planted[artifact["label"]]
-                mask = np.asarray(Image.open(io.BytesIO(truth["mask"]["bytes"])))
+                mask = np.asarray(opened(truth["mask"]["bytes"]))
                 answers.pointed[number, index] = mask.flat[artifact["heatmap"].argmax()] > 0
                 answers.overlap[number, index] = box_overlap(artifact["box"], truth["box"])
                 answers.overlap_of_whole[number, index] = box_overlap(whole_image(*mask.shape), truth["box"])
     return answers
-
-
-def mean_or_none(values: NDArray) -> float | None:
-    return float(values.mean()) if len(values) else None
 
 
 def tagging_scores(answers: Answers, seed: int = 0) -> dict[str, float | None]:
@@ -227,9 +242,11 @@ def explain(
 
     The first images with the most artifacts also tell how long an explanation takes on two threads.
     """
-    images = [Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB") for row in rows]
-    objects, scores = tagger.name_objects(images), {}
-    for name, found in {"planted": [row["artifacts"] for row in rows], "found": tagger(images)}.items():
+    images, scores = images_of(rows), {}
+    objects = [
+        name for start in range(0, len(images), 100) for name in tagger.name_objects(images[start : start + 100])
+    ]
+    for name, found in {"planted": [row["artifacts"] for row in rows], "found": in_batches(tagger, images)}.items():
         scores[name] = explanation_scores(explainer, rows, found, objects, categories, seed)
         largest = max(range(len(rows)), key=lambda number: len(found[number]))
         scores[name]["most_artifacts"] = len(found[largest])
@@ -283,17 +300,16 @@ def main(
         for use in uses
     ]
     untouched = DecodedImages(dataset.select(range(count, 2 * count)), tagger.processor.image_processor, image_size)
-    silent_rows = [
-        {"image": {"bytes": _png(image.permute(1, 2, 0).numpy())}, "artifacts": []} for image in untouched.images
-    ]
+    untouched_images = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in untouched.images]
 
     answers, trained = (answer(tagger, rows, names) for rows in planted)
-    silent = answer(tagger, silent_rows, names).chosen
+    found = in_batches(tagger, untouched_images, candidate_labels=names)
+    silent = np.asarray([[name in {artifact["label"] for artifact in some} for name in names] for some in found])
     scores = tagging_scores(answers) | silence_scores(silent)
     intervals = intervals_of(answers, silent, resamples)
     scores["macro_average_precision_training_operators"] = tagging_scores(trained)["macro_average_precision"]
-    first = Image.fromarray(untouched.images[0].permute(1, 2, 0).numpy())
-    scores["milliseconds_per_image"] = median_milliseconds(partial(tagger, [first]), threads=1, repeats=20)
+    first = partial(tagger, untouched_images[:1])
+    scores["milliseconds_per_image"] = median_milliseconds(first, threads=1, repeats=20)
     on = getattr(tagger.model.config, "trained_artifacts", names)
     sources = [without_folders(source) for source in data]
     evaluation: dict[str, Any] = {
@@ -316,12 +332,6 @@ def main(
     typer.echo(format_scores(evaluation))
     if explainer is not None:
         typer.echo("\n" + format_explanation_scores(evaluation["explanations"]))
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

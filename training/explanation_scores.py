@@ -45,6 +45,10 @@ def opened(content: bytes) -> Image.Image:
     return Image.open(io.BytesIO(content))
 
 
+def mean_or_none(values: Sequence[float] | NDArray) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
 def area_of(place: str, height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of the part of an image, made of thirds, that a place from [`place_of`] names."""
 
@@ -135,19 +139,15 @@ def explanation_scores(
     return {
         "images": len(valid),
         "sentences": len(sentences),
-        "schema_valid": _mean(valid),
+        "schema_valid": mean_or_none(valid),
         "names_outside": names_outside,
-        "words_mean": _mean(words),
+        "words_mean": mean_or_none(words),
         "words_most": max(words, default=None),
         "distinct": len(set(sentences)) / len(sentences) if sentences else None,
-        "unflagged_mentioned": _mean(mentioned),
-        "object_stated": _mean(naming),
-        "object_agreement": _mean(right),
+        "unflagged_mentioned": mean_or_none(mentioned),
+        "object_stated": mean_or_none(naming),
+        "object_agreement": mean_or_none(right),
     } | _statement_scores(statements, rng)
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
 
 
 def _statement_scores(statements: Sequence[Statement], rng: np.random.Generator) -> dict[str, float | None]:
@@ -165,8 +165,8 @@ def _statement_scores(statements: Sequence[Statement], rng: np.random.Generator)
             others.append(strangers[rng.integers(len(strangers))].references)
     return {
         "planted_sentences": len(statements),
-        "place_agreement": _mean(agreed),
-        "place_on_mask": _mean(on_mask),
+        "place_agreement": mean_or_none(agreed),
+        "place_on_mask": mean_or_none(on_mask),
         "rouge_l": rouge_l(sentences, [statement.references for statement in statements]) if statements else None,
         "rouge_l_other": rouge_l(sentences, others) if others and len(others) == len(statements) else None,
     }

@@ -203,7 +203,7 @@ def generators_of_fakes(arguments: train_detector.DataArguments) -> set[str]:
 def refuse_start_that_saw(data: Sequence[str], start: str | None) -> None:
     """Raises a `ValueError` if the runs would start from a checkpoint that says it was trained on these data."""
     sources = {without_folders(source) for source in data}
-    seen = sources.intersection(source for group in seen_by(start) for source in group.split("+"))
+    seen = sources.intersection(source for group in seen_by(start or "") for source in group.split("+"))
     if seen:
         raise ValueError(f"{start} was trained on {', '.join(sorted(seen))}: what it saw cannot be left out")
 

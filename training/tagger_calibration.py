@@ -34,11 +34,16 @@ OBJECTS_RIGHT = 0.8
 def validation_scores(
     present: NDArray, artifact_logits: NDArray, labels: NDArray, logits: NDArray
 ) -> dict[str, float]:
-    """Average precision of each artifact and their mean, where known, and accuracy on real and fake."""
-    known = present[:, 0] != UNKNOWN
-    precisions = average_precisions(present[known] == 1, artifact_logits[known])
+    """Average precision of each artifact and their mean over planted images, where any has it, and accuracy on real
+    and fake."""
+    planted = (present == 1).any(1)
+    precisions = average_precisions(present[planted] == 1, artifact_logits[planted])
     scores = {"macro_average_precision": float(np.nanmean(precisions))}
-    scores |= {f"average_precision/{name}": float(value) for name, value in zip(plantable(), precisions, strict=True)}
+    scores |= {
+        f"average_precision/{name}": float(value)
+        for name, value in zip(plantable(), precisions, strict=True)
+        if not np.isnan(value)
+    }
     return scores | {"accuracy": float((logits.argmax(1) == labels)[labels != UNKNOWN].mean())}
 
 
@@ -115,7 +120,7 @@ def calibrate_places(
         model ([`ArtifactSiglipModel`]): Its configuration is changed.
         validation ([`PlantedBatches`]): Planted images, and others.
         columns (`list[int]`): The indices of the artifacts that can be planted in the model's logits.
-        most (`int`, *optional*, defaults to 2000): Number of planted images that are enough.
+        most (`int`, *optional*, defaults to 2000): Number of planted images that are enough, drawn at random.
 
     Returns:
         `box_iou`, the mean overlap of the boxes with the true ones. Nothing if no artifact has a place.
@@ -124,7 +129,9 @@ def calibrate_places(
     config: Any = model.config
     size = config.vision_config.image_size
     has_place = [config.artifact_labels[column] not in config.global_artifacts for column in columns]
-    rows = torch.nonzero((validation.images["artifacts"] != NOTHING).any(1))[:most, 0]
+    planted = torch.nonzero((validation.images["artifacts"] != NOTHING).any(1))[:, 0]
+    drawn = torch.randperm(len(planted), generator=torch.Generator().manual_seed(0))[:most]
+    rows = planted[drawn.sort().values]
     heats: list[NDArray] = []
     boxes: list[Box] = []
     for batch in rows.split(500):
@@ -151,8 +158,9 @@ def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: l
         columns (`list[int]`): The indices of the artifacts that can be planted in the model's logits.
 
     Returns:
-        Scores, and for each artifact its number of images, average precision, area under the ROC curve with its 95%
-        interval, temperature and threshold, and whether it is switched on.
+        Scores, those by thresholds of the images that they are fitted to, and for each artifact its number of images,
+        average precision, area under the ROC curve with its 95% interval, temperature and threshold, and whether it
+        is switched on.
     """
     artifact_logits, logits = predict(model, validation)
     artifact_logits = artifact_logits[:, columns].astype(np.float64)
@@ -186,8 +194,8 @@ def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: l
     scores["artifacts"] = {
         name: {
             "images": int(present[:, index].sum()),
-            "average_precision": scores.pop(f"average_precision/{name}"),
-            "auroc_interval": intervals[index].tolist(),
+            "average_precision": scores.pop(f"average_precision/{name}", None),
+            "auroc_interval": [None if np.isnan(value) else value for value in intervals[index].tolist()],
             "temperature": float(temperatures[index]),
             "threshold": float(thresholds[index]),
             "on": bool(index in learned),

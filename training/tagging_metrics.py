@@ -93,7 +93,8 @@ def fit_artifact_thresholds(
 ) -> NDArray:
     """The thresholds at which the names chosen fit best, while untouched images rarely get any.
 
-    Each artifact's threshold maximizes `hits - cost * false alarms - penalty * false alarms on untouched images`. The
+    Each artifact's threshold maximizes `(1 - cost) * hits - cost * false alarms - penalty * false alarms on untouched
+    images`, so that without a penalty it is the probability `cost` where probabilities are calibrated. The
     penalty is the smallest that keeps the share of untouched images with any artifact within its bound (bisection),
     and the cost is that of a grid from 0.05 to 0.6 which gives the highest mean Jaccard index.
 

@@ -110,6 +110,11 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError(f"--copies={data_args.copies}: each real image must be used at least once")
     if training_args.load_best_model_at_end:
         raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
+    if training_args.n_gpu > 1:
+        raise ValueError(
+            f"{training_args.n_gpu} GPUs in one process: start one a GPU with accelerate launch, or choose one by "
+            "CUDA_VISIBLE_DEVICES"
+        )
     refuse_push(training_args)
     refuse_other_optimizers(training_args)
     return model_args, data_args, training_args
@@ -189,6 +194,8 @@ def load_images(arguments: DataArguments) -> tuple[Dataset, Dataset, dict[str, s
     absent = set(arguments.without_category).difference(*(dataset["generator"][:] for dataset in datasets))
     if absent:
         raise ValueError(f"--without_category: the data have no generator {', '.join(sorted(absent))}")
+    if arguments.without_category and set(categories.values()) == {NO_CATEGORY}:
+        raise ValueError("--without_category: of no image the column category says what it shows")
     train, validation = hold_out(drop_duplicates(concatenate_datasets(datasets)), arguments.validation_per_class)
     return train, validation, categories
 
