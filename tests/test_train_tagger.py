@@ -333,10 +333,12 @@ def test_batches_hold_labels_and_masks_in_the_models_columns_and_nothing_is_know
     assert batch["labels"].tolist() == [UNKNOWN, 0, 1] and batch["categories"].tolist() == [0, 1, UNKNOWN]
 
 
-def test_planted_images_are_known_by_the_photographs_and_the_operators(textured, tmp_path, monkeypatch):
+def test_planted_images_are_known_by_the_photographs_what_they_show_and_the_operators(textured, tmp_path, monkeypatch):
     dataset = load_sources(textured, "train")
     first = planted_pool.fingerprint(dataset)
     assert planted_pool.fingerprint(dataset) == first != planted_pool.fingerprint(dataset.select(range(9)))
+    shown = {"frog", "ship"}
+    assert len({planted_pool.fingerprint(dataset, categories={"a": name}) for name in shown} | {first}) == 3
     (tmp_path / "planting").mkdir()
     (tmp_path / "planting" / "light.py").write_text("other operators")
     monkeypatch.setattr(planted_pool, "__file__", str(tmp_path / "planted_pool.py"))

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +101,10 @@ def plant_pool(
     return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
 
 
-def fingerprint(*datasets: Dataset) -> str:
-    """Of the images in data sets from [`load_sources`], and of the code that plants into them."""
+def fingerprint(*datasets: Dataset, categories: Mapping[str, str] | None = None) -> str:
+    """Of the images in data sets from [`load_sources`], of what they show, and of the code that plants into them."""
     digest = hashlib.sha1("".join(sha1 for dataset in datasets for sha1 in dataset["sha1"][:]).encode())
+    digest.update(json.dumps(categories, sort_keys=True).encode())
     for path in sorted(Path(__file__).with_name("planting").glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

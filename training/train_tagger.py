@@ -275,7 +275,7 @@ def main(arguments: list[str] | None = None) -> None:
         "image_size": model.vision_model.config.image_size,
     }
     settings = asdict(data_args) | shape | {"seed": seed, "artifacts": plantable(), "categories": category_names}
-    settings["fingerprint"] = fingerprint(train, validation)
+    settings["fingerprint"] = fingerprint(train, validation, categories=categories)
     checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(output_dir))
     made_with = recipe_of(training_args, model_args, data_args) | {"fingerprint": settings["fingerprint"]}
     record_run(training_args, made_with, resumes=bool(checkpoint))
