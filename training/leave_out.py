@@ -200,10 +200,10 @@ def generators_of_fakes(arguments: train_detector.DataArguments) -> set[str]:
     return set(np.asarray(images["generator"][:])[np.asarray(images["label"][:]) == FAKE].tolist())
 
 
-def refuse_start_that_saw(data: Sequence[str], start: str | None) -> None:
+def refuse_start_that_saw(data: Sequence[str], start: str) -> None:
     """Raises a `ValueError` if the runs would start from a checkpoint that says it was trained on these data."""
     sources = {without_folders(source) for source in data}
-    seen = sources.intersection(source for group in seen_by(start or "") for source in group.split("+"))
+    seen = sources.intersection(source for group in seen_by(start) for source in group.split("+"))
     if seen:
         raise ValueError(f"{start} was trained on {', '.join(sorted(seen))}: what it saw cannot be left out")
 
@@ -236,7 +236,8 @@ def main(
         ValueError: If a folder is of a run with other arguments, or the runs start from what saw the data.
     """
     model_args, data_args, _ = train_detector.parse_arguments([*training, "--output_dir", "unused"])
-    refuse_start_that_saw(data.split("+"), model_args.model_name_or_path)
+    if model_args.model_name_or_path:
+        refuse_start_that_saw(data.split("+"), model_args.model_name_or_path)
     fakes_seen = generators_of_fakes(data_args).difference(data_args.leave_out)
     images = drop_duplicates(load_sources(data.split("+"), data_args.data_split, data_args.data_revision))
     assignment = assign_folds(images, folds)
