@@ -50,12 +50,12 @@ class Kill(averaging.WeightAveraging):
     return subprocess.run([sys.executable, "-c", code]).returncode
 
 
-def train_in_two_processes(command: str, arguments: list[str]) -> None:
-    """Runs a training of [`tellsign.training`] in two processes on the CPU."""
+def train_in_two_processes(*program: str | Path) -> None:
+    """Runs a training in two processes on the CPU: a script, or `--module` and its name, then its arguments."""
     launch = ["--multi_gpu", "--num_processes=2", "--num_machines=1", "--main_process_port=0", "--mixed_precision=no"]
-    launch += ["--dynamo_backend=no", "--num_cpu_threads_per_process=1", "--module", f"tellsign.training.{command}"]
+    launch += ["--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
     accelerate = [sys.executable, "-m", "accelerate.commands.launch"]
-    subprocess.run([*accelerate, *launch, *arguments, "--ddp_backend=gloo"], check=True)
+    subprocess.run([*accelerate, *launch, *program, "--ddp_backend=gloo"], check=True)
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ from tellsign.training.train_detector import (
     parse_arguments,
     stream_images,
 )
-from tests.conftest import TINY, encode, run_until_killed
+from tests.conftest import TINY, encode, run_until_killed, train_in_two_processes
 
 
 def options(parquet: str, output_dir: Path, **changes) -> list[str]:
@@ -289,17 +289,7 @@ def test_two_processes_match_one_on_the_same_global_batch(parquet, tmp_path):
     common = {"flip": False, "shift": 0, "max_steps": 6, "save_strategy": "no", "optim": "sgd", "learning_rate": 0.1}
     one = options(parquet, tmp_path / "one", per_device_train_batch_size=16, **common)
     subprocess.run([sys.executable, script, *one], check=True)
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes=2",
-        "--num_machines=1",
-    ]
-    launch += ["--mixed_precision=no", "--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
-    two = options(parquet, tmp_path / "two", per_device_train_batch_size=8, ddp_backend="gloo", **common)
-    subprocess.run([*launch, script, *two], check=True)
+    train_in_two_processes(script, *options(parquet, tmp_path / "two", per_device_train_batch_size=8, **common))
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-4)

@@ -73,7 +73,11 @@ def test_a_run_writes_a_loadable_tagger_in_half_precision_with_its_scores(textur
         assert model.config.artifact_thresholds[index] == entry["threshold"]
     assert model.config.box_threshold != 0.5 and 0 < scores["eval_box_iou"] <= 1
     history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
-    assert sum(any(name.startswith("eval_average_precision/") for name in entry) for entry in history) == 2
+    planted = {f"eval_average_precision/{name}" for name, entry in scores["eval_artifacts"].items() if entry["images"]}
+    evaluations = [entry.keys() for entry in history if "eval_macro_average_precision" in entry]
+    assert len(evaluations) == 2 and planted
+    for names in evaluations:
+        assert {name for name in names if name.startswith("eval_average_precision/")} == planted
     (answer,) = ArtifactTagger.from_pretrained(tmp_path)([Image.new("RGB", (40, 50))], threshold=0.0)
     assert {artifact["label"] for artifact in answer} == set(on)
 
@@ -219,7 +223,8 @@ def test_training_lowers_every_loss(textured, tmp_path, monkeypatch):
 
 
 def test_two_processes_end_in_one_tagger_that_has_seen_the_images_of_both(textured, tmp_path):
-    train_in_two_processes("train_tagger", options(textured, tmp_path / "run", max_steps=4))
+    arguments = options(textured, tmp_path / "run", max_steps=4)
+    train_in_two_processes("--module", "tellsign.training.train_tagger", *arguments)
     (answer,) = ArtifactTagger.from_pretrained(tmp_path / "run")([Image.new("RGB", (32, 32))], threshold=0.0)
     state = json.loads((tmp_path / "run" / "trainer_state.json").read_text())
     assert state["global_step"] == 4 and state["train_batch_size"] == 8
