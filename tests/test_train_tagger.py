@@ -14,6 +14,7 @@ import torch
 from datasets import Dataset
 from PIL import Image
 from safetensors.torch import load_file
+from torch import nn
 from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, TrainingArguments
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqForImageClassification
@@ -404,6 +405,28 @@ def test_optimizer_gives_each_weight_to_one_part_and_a_scheduler_reaches_both():
     optimizer.step()
     scheduler.step()
     assert [part.param_groups[0]["lr"] for part in optimizer.parts] == [0.1, 0.05]
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_optimizer_steps_kernels_as_muon_does_the_matrix_with_a_row_for_each_output(memory_format):
+    def network(layer: nn.Module) -> nn.Module:
+        return nn.ModuleDict({"top": nn.ModuleDict({"layers": nn.ModuleList([layer])})})
+
+    torch.manual_seed(0)
+    images, convolution = torch.randn(4, 6, 3, 3), nn.Conv2d(6, 5, 3)
+    linear = nn.Linear(54, 5)
+    linear.load_state_dict({"weight": convolution.weight.flatten(1), "bias": convolution.bias})
+    convolution.to(memory_format=memory_format)
+    args = TrainingArguments(learning_rate=0.1, weight_decay=0.5, use_cpu=True)
+    for layer, inputs in ((convolution, images), (linear, images.flatten(1))):
+        optimizer = muon_with_adamw(network(layer), args, muon_learning_rate=0.2)
+        for _ in range(2):
+            layer(inputs).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            assert layer.weight.grad is None
+    assert torch.allclose(convolution.weight.flatten(1), linear.weight, atol=1e-2)
+    assert convolution.weight.is_contiguous(memory_format=memory_format)
 
 
 # Of each artifact in the logits of the stub, which has one more before them and these in the other order.

@@ -1,4 +1,4 @@
-"""Muon for the matrices of a transformer's layers beside AdamW for everything else."""
+"""Muon for the matrices and kernels of a network's layers beside AdamW for everything else."""
 
 from dataclasses import fields
 from typing import Any
@@ -9,15 +9,28 @@ from transformers import TrainingArguments
 from transformers.training_args import OptimizerNames
 
 
+def _outputs_first(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Values shaped as a weight, their dimensions in the order in which it lies in memory."""
+    return values if weight.is_contiguous() else values.movedim(1, -1)
+
+
 class MuonWithAdamW(torch.optim.Optimizer):
-    """Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) for some matrices, AdamW for the rest.
+    """Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) for some weights, AdamW for the rest.
 
     Args:
-        muon (`torch.optim.Muon`): Optimizer of the matrices.
+        weights (`list[nn.Parameter]`): Matrices and kernels of convolutions, which become matrices for Muon.
+        learning_rate, weight_decay (`float`): Muon's, for updates as large as AdamW's.
         adamw (`torch.optim.AdamW`): Optimizer of the rest.
     """
 
-    def __init__(self, muon: torch.optim.Muon, adamw: torch.optim.AdamW):
+    def __init__(
+        self, weights: list[nn.Parameter], learning_rate: float, weight_decay: float, adamw: torch.optim.AdamW
+    ):
+        self.weights = weights
+        self.matrices = [nn.Parameter(_outputs_first(weight.detach(), weight).flatten(1)) for weight in weights]
+        muon = torch.optim.Muon(
+            self.matrices, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
         super().__init__([*muon.param_groups, *adamw.param_groups], {})
         self.parts = (muon, adamw)
         self._share_groups()
@@ -27,8 +40,17 @@ class MuonWithAdamW(torch.optim.Optimizer):
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     def step(self, closure=None):
+        for weight, matrix in zip(self.weights, self.matrices, strict=True):
+            # Taken anew, as a model may have moved to a device since.
+            matrix.data = _outputs_first(weight.data, weight).view(len(weight), -1)
+            matrix.grad = None if weight.grad is None else _outputs_first(weight.grad, weight).reshape(matrix.shape)
         for part in self.parts:
             part.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        super().zero_grad(set_to_none)
+        for weight in self.weights:
+            weight.grad = None
 
     def state_dict(self) -> dict[str, Any]:
         return {"parts": [part.state_dict() for part in self.parts]}
@@ -48,30 +70,28 @@ def refuse_other_optimizers(training_args: TrainingArguments) -> None:
 
 
 def muon_with_adamw(model: nn.Module, args: TrainingArguments, muon_learning_rate: float) -> MuonWithAdamW:
-    """The optimizer of a model with transformer layers.
+    """The optimizer of a transformer or a convolutional network.
 
     Args:
-        model (`nn.Module`): The matrices below a module called `layers` are Muon's. Frozen weights are left out.
+        model (`nn.Module`):
+            The matrices and kernels below a module called `layers` are Muon's. Frozen weights are left out.
         args (`TrainingArguments`): Learning rate and betas of AdamW, and the weight decay of all that is no vector.
         muon_learning_rate (`float`): Learning rate of Muon, relative to updates as large as AdamW's.
     """
-    matrices: list[nn.Parameter] = []
+    layers: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
     for name, weight in model.named_parameters():
         if not weight.requires_grad:
             continue
-        if ".layers." in name and weight.ndim == 2:
-            matrices.append(weight)
+        if ".layers." in name and weight.ndim > 1:
+            layers.append(weight)
         else:
             (decayed if weight.ndim > 1 else vectors).append(weight)
-    muon = torch.optim.Muon(
-        matrices, lr=muon_learning_rate, weight_decay=args.weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
     adamw = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": args.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
         lr=args.learning_rate,
         betas=(args.adam_beta1, args.adam_beta2),
         fused=True,
     )
-    return MuonWithAdamW(muon, adamw)
+    return MuonWithAdamW(layers, muon_learning_rate, args.weight_decay, adamw)

@@ -72,6 +72,21 @@ def two_opposite_hues(image: NDArray, severity: float, rng: np.random.Generator)
     return to_rgb(ycc), None
 
 
+@operator(DISTRIBUTION, "training", is_global=True)
+def unequal_contrasts(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Around its mean, one channel's contrast rises, one channel's nearly vanishes."""
+    gains = rng.permutation([rng.uniform(0.8, 1.4), rng.uniform(-0.4, 0.4), -rng.uniform(0.6, 0.9)])
+    return image + severity * gains * (image - image.mean((0, 1))), None
+
+
+@operator(DISTRIBUTION, "training", is_global=True)
+def cross_process(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """As film in the wrong bath: one channel's curve is steep in the middle, one's is flat, one's is shifted."""
+    bends = rng.permutation([1.0, -1.0, 0.0]) * rng.uniform(0.8, 1.2)
+    lifts = rng.uniform(-0.25, 0.25, 3)
+    return image + severity * (bends * np.sin(2 * np.pi * (image - 0.5)) / 5 + lifts * 4 * image * (1 - image)), None
+
+
 @operator(DISTRIBUTION, "evaluation", is_global=True)
 def specify_histograms(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Each channel's ranks are mapped to a distribution of its own, heavy at both ends."""
@@ -93,6 +108,41 @@ def recolor_part(image: NDArray, severity: float, rng: np.random.Generator) -> C
     part = mask & (along > np.quantile(along[mask], rng.uniform(0.4, 0.6)))
     tint = direction(rng.uniform(0, 2 * np.pi))
     return image + (0.05 + 0.2 * severity) * (tint @ _TO_RGB.T), part.astype(float)
+
+
+@operator(INCOHERENT, "training")
+def bleach_part(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """One side of an object loses its color, with a sharp border."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    along = position_along(image, rng.uniform(0, 2 * np.pi)) + noise(image, 4 * unit(image), rng) * unit(image)
+    part = mask & (along > np.quantile(along[mask], rng.uniform(0.25, 0.55)))
+    if abs(to_ycc(image)[part][:, 1:]).mean() < 0.04:
+        return None
+    gray = np.broadcast_to(luminance(image)[..., None], image.shape)
+    return gray, part * (0.25 + 0.75 * severity)
+
+
+@operator(INCOHERENT, "training")
+def exchange_channels_in_part(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """In one rectangle red, green and blue change places."""
+    saturation = np.linalg.norm(to_ycc(image)[..., 1:], axis=-1)
+    weight = region(saturation, rng, 0.06, size=(0.16, 0.28), square=True)
+    if weight is None:
+        return None
+    order = rng.permutation([[1, 2, 0], [2, 0, 1], [2, 1, 0], [1, 0, 2]])[0]
+    return image[..., order], (weight > 0) * (0.25 + 0.75 * severity)
+
+
+@operator(INCOHERENT, "training")
+def gel_over_strip(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A strip across the image is seen through a colored gel, whatever lies under it."""
+    along = position_along(image, rng.uniform(0, np.pi))
+    width = rng.uniform(0.12, 0.25) * np.ptp(along)
+    strip = abs(along - np.quantile(along, rng.uniform(0.25, 0.75))) < width / 2
+    gel = rng.permutation([1.0, rng.uniform(0.45, 0.9), 0.4])
+    return image * (1 + (0.2 + 0.8 * severity) * (gel / gel.mean() - 1)), strip.astype(float)
 
 
 @operator(INCOHERENT, "evaluation")
@@ -230,6 +280,30 @@ def retinex(image: NDArray, severity: float, rng: np.random.Generator) -> Change
     wide = blur(image, rng.uniform(3, 6) * unit(image))
     even = 0.5 + 0.5 * np.log((image + 0.04) / (wide + 0.04))
     return image + 0.85 * severity * (even - image), None
+
+
+@operator(ENHANCED, "training", is_global=True)
+def dehaze(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Haze that is not there is taken away, by the darkest channel of the surroundings (He et al., 2009)."""
+    size = 2 * round(rng.uniform(1.5, 3) * unit(image)) + 1
+    haze = 0.85 * severity * blur(ndimage.minimum_filter(image.min(-1), size), 1.5 * unit(image))
+    clear = np.maximum(1 - haze, 0.2)[..., None]
+    ycc = to_ycc((image - haze[..., None]) / clear)
+    ycc[..., 1:] *= 1 + 0.5 * severity
+    return to_rgb(ycc), None
+
+
+@operator(ENHANCED, "training", is_global=True)
+def even_out_contrast(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Mean and contrast of all surroundings are brought to the same values (Wallis, 1976), with vivid colors."""
+    ycc = to_ycc(image)
+    reach = rng.uniform(3, 5) * unit(image)
+    mean = blur(ycc[..., 0], reach)
+    contrast = np.sqrt(np.maximum(blur(ycc[..., 0] ** 2, reach) - mean**2, 0))
+    even = 0.3 * 0.5 + 0.7 * mean + (ycc[..., 0] - mean) * 0.22 / (contrast + 0.05)
+    ycc[..., 0] += 0.8 * severity * (even - ycc[..., 0])
+    ycc[..., 1:] *= 1 + rng.uniform(0.5, 1.2) * severity
+    return to_rgb(ycc), None
 
 
 @operator(ENHANCED, "evaluation", is_global=True)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from .places import blur, luminance, noise, offsets, region, signed_distance, spread, thing, unit
+from .places import blur, luminance, noise, offsets, position_along, region, signed_distance, spread, thing, unit
 from .registry import Changed, operator
 
 
@@ -144,6 +144,37 @@ def reflected_tubes(image: NDArray, severity: float, rng: np.random.Generator) -
     return smooth + 0.95 * shine * (1 - smooth), mask * severity
 
 
+@operator(GLOSSY, "training")
+def bend_tones_like_chrome(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A surface's tones rise and fall twice from dark to bright, as those of polished metal do."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    luma = luminance(blur(image, 0.8 * unit(image)))
+    low, high = np.quantile(luma[mask], [0.05, 0.95])
+    tone = 0.5 + 0.5 * np.sin(2 * np.pi * (1.5 * (luma - low) / (high - low + 0.03) + rng.random()))
+    return (0.2 + 0.8 * tone)[..., None] * (0.7 + 0.3 * image), mask * (0.15 + 0.75 * severity)
+
+
+@operator(GLOSSY, "training")
+def mirror_window(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A window with a cross bar is mirrored, curved, in one part of a surface."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    depth = ndimage.distance_transform_edt(mask)
+    points = np.argwhere(depth >= 0.6 * depth.max())
+    rows, columns = offsets(image, *points[int(rng.random() * len(points))])
+    size = np.clip(0.9 * depth.max(), 2.2 * unit(image), 5 * unit(image)) * rng.uniform(0.8, 1.2, 2)
+    bend = rng.uniform(-0.5, 0.5)
+    down, right = rows / size[0], columns / size[1]
+    down, right = down + bend * right**2, right + bend * down**2
+    panes = (np.maximum(abs(down), abs(right)) < 1) & (np.minimum(abs(down), abs(right)) > 0.16)
+    shine = blur(panes.astype(float), 0.4 * unit(image))[..., None]
+    smooth = blur(image, 0.8 * unit(image))
+    return smooth + 0.9 * shine * (1 - smooth), mask * (0.1 + 0.9 * severity)
+
+
 @operator(GLOSSY, "evaluation")
 def reflected_horizon(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A surface mirrors a bright sky above a dark ground, as lacquer does, with a wavy line between."""
@@ -198,6 +229,48 @@ def wrap_light_around(image: NDArray, severity: float, rng: np.random.Generator)
     return 1 - (1 - image) * (1 - behind), seam * (0.2 + 0.75 * severity)
 
 
+@operator(GLOW, "training")
+def neon_rim(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A thin line of one saturated color runs around an object and shines on what is behind it."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    distance = ndimage.distance_transform_edt(~mask) / unit(image)
+    light = np.exp(-(((distance - 1.2) / 0.8) ** 2)) + 0.5 * np.exp(-distance / rng.uniform(1.5, 3))
+    color = rng.permutation([1.0, rng.uniform(0.3, 0.9), 0.2])
+    return image + (0.15 + 0.75 * severity) * light[..., None] * color, ((light > 0.08) & ~mask).astype(float)
+
+
+@operator(GLOW, "training")
+def spill_over_border(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The brighter side of an object's border is overexposed and spills onto the darker one."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    luma, distance = luminance(image), signed_distance(mask) / unit(image)
+    bright = mask if luma[mask].mean() > luma[~mask].mean() else ~mask
+    near = np.clip(1.4 - abs(distance) / rng.uniform(2.5, 4), 0, 1)
+    spilled = blur(np.where(bright[..., None], image, 0), 1.5 * unit(image))
+    exposed = np.where(bright[..., None], image * (1 + 1.2 * severity), image + (0.3 + 1.2 * severity) * spilled)
+    return exposed, near
+
+
+@operator(GLOW, "training")
+def shine_from_behind(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A lamp hidden behind the object: what is around it brightens on one side, and its rim there is eaten away."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    turned = (np.arctan2(rows, columns) - rng.uniform(0, 2 * np.pi) + np.pi) % (2 * np.pi) - np.pi
+    toward = np.clip(2 - abs(turned) / 0.8, 0, 1)
+    distance = signed_distance(mask) / unit(image)
+    fall_off = np.where(distance > 0, np.exp(-distance / rng.uniform(2, 3.5)), np.exp(distance / 0.8))
+    warm = np.array([1.0, rng.uniform(0.8, 1), rng.uniform(0.5, 0.95)])
+    light = (0.2 + 0.8 * severity) * (toward * fall_off)[..., None]
+    return image + light * (warm - 0.6 * image), (toward * fall_off > 0.08).astype(float)
+
+
 @operator(GLOW, "evaluation")
 def bloom_over_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Light that is scattered from the outline to both sides and added on a screen."""
@@ -249,6 +322,39 @@ def tone_from_side_to_side(image: NDArray, severity: float, rng: np.random.Gener
     rows, columns = offsets(image, (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2)
     ramp = np.sin(angle) * rows / image.shape[0] + np.cos(angle) * columns / image.shape[1]
     return image ** np.exp(severity * 2.2 * np.tanh(2.5 * ramp)[..., None] * rng.uniform(0.45, 0.8, 3)), None
+
+
+@operator(GRADIENT, "training", is_global=True)
+def haze_from_side(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """From one side a veil without color, bright or dark, covers the image and thins out toward the other."""
+    angle = rng.uniform(0, 2 * np.pi)
+    rows, columns = offsets(image, (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2)
+    ramp = np.sin(angle) * rows / image.shape[0] + np.cos(angle) * columns / image.shape[1]
+    veil = np.clip(0.45 + 0.9 * ramp, 0, 1)[..., None] ** rng.uniform(0.8, 1.6)
+    return image + 0.85 * severity * veil * (rng.choice([0.08, 0.9]) - image), None
+
+
+@operator(GRADIENT, "training", is_global=True)
+def band_of_tinted_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A broad soft band across the image glows in one tint, and everything beside it grows darker."""
+    angle = rng.uniform(0, np.pi)
+    rows, columns = offsets(image, *(rng.uniform(0.25, 0.75, 2) * image.shape[:2]))
+    across = (np.sin(angle) * rows / image.shape[0] + np.cos(angle) * columns / image.shape[1]) / rng.uniform(0.2, 0.4)
+    band = np.exp(-(across**2))[..., None]
+    tint = rng.permutation([1.0, rng.uniform(0.4, 1), rng.uniform(0.2, 0.6)])
+    return 1 - (1 - image * (1 - 0.4 * severity * (1 - band))) * (1 - 0.6 * severity * band * tint), None
+
+
+@operator(GRADIENT, "training", is_global=True)
+def fade_and_tint_across(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Colors fade to gray toward one side, and take one cast toward the other."""
+    angle = rng.uniform(0, 2 * np.pi)
+    rows, columns = offsets(image, (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2)
+    ramp = np.sin(angle) * rows / image.shape[0] + np.cos(angle) * columns / image.shape[1]
+    faded, tinted = np.clip(0.2 - 2 * ramp, 0, 1)[..., None], np.clip(0.2 + 1.6 * ramp, 0, 1)[..., None]
+    gray = np.broadcast_to(luminance(image)[..., None], image.shape)
+    cast = rng.permutation([0.3, rng.uniform(-0.2, 0.2), -0.3])
+    return image + severity * (faded * (gray - image) + tinted * cast * (0.3 + image)), None
 
 
 @operator(GRADIENT, "evaluation", is_global=True)
@@ -317,6 +423,50 @@ def single_out_object(image: NDArray, severity: float, rng: np.random.Generator)
     lit = image * (0.3 + 1.3 * np.clip(0.5 + side, 0, 1))[..., None]
     night = image * np.array([0.14, 0.16, 0.24])
     return image + severity * (soft * lit + (1 - soft) * night - image), None
+
+
+@operator(DRAMATIC, "training", is_global=True)
+def slats_of_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Parallel strips of light, as through a blind, fall over a scene in the dark."""
+    period, angle = rng.uniform(5, 9) * unit(image), rng.uniform(0, np.pi)
+    wave = np.sin(2 * np.pi * (position_along(image, angle) / period + rng.random()))
+    lit = np.clip(0.5 + 2 * wave - rng.uniform(0.2, 0.8), 0, 1)[..., None]
+    warm = np.array([1.0, rng.uniform(0.85, 1), rng.uniform(0.55, 0.9)])
+    return image + severity * (lit * (0.25 * image + 0.25 * warm) - (1 - lit) * 0.7 * image), None
+
+
+@operator(DRAMATIC, "training", is_global=True)
+def dapple_with_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Pools of hard light lie scattered over a scene that is dark between them."""
+    field = noise(image, rng.uniform(5, 8) * unit(image), rng)
+    lit = np.clip(3 * (field - np.quantile(field, rng.uniform(0.6, 0.75))), 0, 1)[..., None]
+    warm = np.array([1.0, rng.uniform(0.85, 1), rng.uniform(0.6, 0.9)])
+    return image + severity * (lit * (0.4 * image + 0.25 * warm) - (1 - lit) * 0.72 * image), None
+
+
+@operator(DRAMATIC, "training", is_global=True)
+def two_colored_lamps(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Two lamps of different colors light a dark scene from opposite sides."""
+    angle = rng.uniform(0, 2 * np.pi)
+    rows, columns = offsets(image, (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2)
+    ramp = 2 * (np.sin(angle) * rows / image.shape[0] + np.cos(angle) * columns / image.shape[1])
+    lamps = rng.permutation(np.array([[1.0, 0.45, 0.1], [0.15, 0.45, 1.0], [0.9, 0.1, 0.7], [0.1, 0.8, 0.6]]))[:2]
+    light = sum(np.clip(0.1 + sign * ramp, 0, 1)[..., None] * lamp for sign, lamp in zip((1, -1), lamps, strict=True))
+    return image + severity * (image * (0.2 + 2.2 * light) - image), None
+
+
+@operator(DRAMATIC, "training", is_global=True)
+def silhouette_before_glow(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """An object is black before surroundings that glow, brightest right behind it."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    soft = blur(mask.astype(np.float32), 0.6 * unit(image))[..., None]
+    distance = ndimage.distance_transform_edt(~mask) / unit(image)
+    glow = np.exp(-distance / rng.uniform(5, 10))[..., None]
+    warm = np.array([1.0, rng.uniform(0.6, 0.95), rng.uniform(0.3, 0.9)])
+    behind = image * (0.5 + 0.6 * glow) + 0.45 * glow * warm
+    return image + severity * (soft * 0.12 * image + (1 - soft) * behind - image), None
 
 
 @operator(DRAMATIC, "evaluation", is_global=True)

@@ -50,6 +50,46 @@ def slip_along_fault(image: NDArray, severity: float, rng: np.random.Generator) 
     return moved, ((weight > 0) & (across > 0)).astype(float)
 
 
+@operator(BROKEN, "training")
+def leave_out_strip(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A strip is missing: what is on its two sides meets along a line."""
+    weight = region(edges(image), rng, 0.07, size=(0.24, 0.36))
+    if weight is None:
+        return None
+    angle, (row, column) = rng.uniform(0, 2 * np.pi), ndimage.center_of_mass(weight)
+    rows, columns = offsets(image, row, column)
+    across = rows * np.sin(angle) + columns * np.cos(angle)
+    shift = (1.2 + 3.3 * severity) * unit(image)
+    all_rows, all_columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    nearer = sample(image, all_rows + shift * np.sin(angle), all_columns + shift * np.cos(angle))
+    return nearer, ((weight > 0) & (across > 0)).astype(float)
+
+
+@operator(BROKEN, "training")
+def enlarge_disc(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A disc shows its middle enlarged, so that nothing goes on across its rim."""
+    weight = region(edges(image), rng, 0.07, size=(0.16, 0.28))
+    if weight is None:
+        return None
+    row, column = ndimage.center_of_mass(weight > 0)
+    rows, columns = offsets(image, row, column)
+    factor = 1 + 0.25 + 0.9 * severity
+    return sample(image, row + rows / factor, column + columns / factor), (weight > 0).astype(float)
+
+
+@operator(BROKEN, "training")
+def slide_strips(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Neighboring strips of a surface slide along each other, each the other way."""
+    weight = region(edges(image), rng, 0.07, size=(0.22, 0.34))
+    if weight is None:
+        return None
+    angle, width = rng.uniform(0, np.pi), rng.uniform(3, 5) * unit(image)
+    strip = np.floor(position_along(image, angle) / width + rng.random())
+    shift = (0.8 + 2.7 * severity) * unit(image) * (1 - 2 * (strip % 2))
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    return sample(image, rows + shift * np.cos(angle), columns - shift * np.sin(angle)), (weight > 0).astype(float)
+
+
 @operator(BROKEN, "evaluation")
 def turn_piece(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A square piece is turned in its place."""
@@ -263,6 +303,42 @@ def cut_corner_out(image: NDArray, severity: float, rng: np.random.Generator) ->
     return ground, (ends[0] | ends[1]).astype(float)
 
 
+@operator(CUT, "training")
+def quilt_over_end(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Beyond a line the object is papered over with small overlapping pieces of what is around it."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    size = round(rng.uniform(2.5, 4.5) * unit(image))
+    free = ndimage.minimum_filter(~ndimage.binary_dilation(mask), 2 * size + 1)
+    free[:size], free[-size:], free[:, :size], free[:, -size:] = False, False, False, False
+    sources = np.argwhere(free)
+    angle = rng.uniform(0, 2 * np.pi)
+    places = np.argwhere(_end(image, mask, 1, angle))[:: max(1, size)]
+    if len(sources) == 0:
+        return None
+    changed, chosen = _background(image, mask), sources[rng.integers(len(sources), size=len(places))]
+    for place, source in zip(places, chosen, strict=True):
+        rows, columns = offsets(image, *place)
+        piece = np.clip(1.5 * (1 - np.maximum(abs(rows), abs(columns)) / size), 0, 1)[..., None]
+        looked_at = np.clip(source[0] + rows, 0, mask.shape[0] - 1), np.clip(source[1] + columns, 0, mask.shape[1] - 1)
+        changed = changed + piece * (image[looked_at] - changed)
+    return changed, _end(image, mask, severity, angle).astype(float)
+
+
+@operator(CUT, "training")
+def stretch_ground_over_end(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Beyond a line the nearest pixels around the object are drawn out over it."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    around = ~ndimage.binary_dilation(mask, iterations=max(1, round(1.5 * unit(image))))
+    if not around.any():
+        return None
+    ground = spread(image, around) + 0.03 * noise(image, 1, rng)[..., None]
+    return ground, _end(image, mask, severity, rng.uniform(0, 2 * np.pi)).astype(float)
+
+
 @operator(CUT, "evaluation")
 def cover_end(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A piece of background from elsewhere in the image, with its texture, covers the end of the object."""
@@ -295,6 +371,47 @@ def shifted_copy(image: NDArray, severity: float, rng: np.random.Generator) -> C
     angle, length = rng.uniform(0, 2 * np.pi), max(4 * unit(image), rng.uniform(0.35, 0.7) * np.sqrt(mask.sum()))
     copy, weight = _moved(image, mask, length, angle)
     return copy, weight * (0.2 + 0.5 * severity)
+
+
+@operator(GHOST, "training")
+def trail_of_copies(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """An object draws a trail of copies behind it, each fainter than the one before."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    angle, step = rng.uniform(0, 2 * np.pi), max(2.5 * unit(image), rng.uniform(0.15, 0.3) * np.sqrt(mask.sum()))
+    changed, covered = image, np.zeros(mask.shape)
+    for count in (3, 2, 1):
+        copy, weight = _moved(image, mask, count * step, angle)
+        weight = weight * (0.2 + 0.55 * severity) * (1.15 - 0.25 * count) * ~mask
+        changed = changed + weight[..., None] * (copy - changed)
+        covered = np.maximum(covered, weight)
+    return changed, (covered > 0.05).astype(float)
+
+
+@operator(GHOST, "training")
+def echo_of_place(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Everything within a large place is seen twice, as if the camera had moved between two exposures."""
+    weight = region(edges(image), rng, 0.06, size=(0.3, 0.45))
+    if weight is None:
+        return None
+    angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(3, 6) * unit(image)
+    rows, columns = offsets(image, length * np.sin(angle), length * np.cos(angle))
+    return sample(image, rows, columns), np.minimum(2 * weight, 1) * (0.2 + 0.35 * severity)
+
+
+@operator(GHOST, "training")
+def larger_shadow_of_itself(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A larger translucent copy of an object stands around it."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    row, column = ndimage.center_of_mass(mask)
+    rows, columns = offsets(image, row, column)
+    factor = rng.uniform(1.3, 1.6)
+    source = row + rows / factor, column + columns / factor
+    weight = sample(mask[..., None].astype(float), *source)[..., 0] * ~mask
+    return sample(image, *source), weight * (0.2 + 0.5 * severity)
 
 
 @operator(GHOST, "evaluation")

@@ -75,6 +75,33 @@ def median_of_texture(image: NDArray, severity: float, rng: np.random.Generator)
     return smooth, np.minimum(1.5 * weight, 1) * (0.4 + 0.6 * severity)
 
 
+@operator(SMOOTHED, "training")
+def soften_between_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Blur in a texture that spares its strongest edges."""
+    weight = region(texture(image), rng, at_least=0.04)
+    if weight is None:
+        return None
+    spared = edge_band(image, 1) * 0.8
+    return blur(image, (0.7 + 0.9 * severity) * pixel(image)), np.minimum(1.5 * weight, 1) * (1 - spared)
+
+
+@operator(SMOOTHED, "training")
+def shrink_wavelets(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Small Haar coefficients of a texture are set to zero, the others shrunk (Donoho & Johnstone, 1994), averaged
+    over all shifts."""
+    weight = region(texture(image), rng, at_least=0.04)
+    if weight is None:
+        return None
+    threshold, changed = 0.03 + 0.14 * severity, image
+    for step in (1, max(2, round(2 * pixel(image)))):
+        for axis in (0, 1):
+            after = np.roll(changed, -step, axis)
+            mean, difference = (changed + after) / 2, (changed - after) / 2
+            difference = np.sign(difference) * np.maximum(abs(difference) - threshold / 2, 0)
+            changed = (mean + difference + np.roll(mean - difference, step, axis)) / 2
+    return changed, np.minimum(1.5 * weight, 1)
+
+
 @operator(SMOOTHED, "evaluation")
 def guided_filter_of_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Guided filter with the image as its own guide (He et al., 2010, "Guided Image Filtering")."""
@@ -175,6 +202,28 @@ def remove_thin_parts(image: NDArray, severity: float, rng: np.random.Generator)
     return coarse, np.minimum(2 * weight, 1) * (0.4 + 0.6 * severity)
 
 
+@operator(MELTED, "training")
+def smear_along_structures(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Every structure is smeared along itself, like wet paint along the brush."""
+    weight = region(edges(image), rng, at_least=0.06)
+    if weight is None:
+        return None
+    down, right = np.gradient(blur(luminance(image), 1.2 * unit(image)))
+    length = (2 + 6 * severity) * unit(image) / (np.hypot(down, right) + 1e-6)
+    return smear(image, right * length, -down * length), np.minimum(2 * weight, 1)
+
+
+@operator(MELTED, "training")
+def merge_into_blots(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """What is finer than a window gives way to the window's median: round blots with sharp rims."""
+    weight = region(edges(image), rng, at_least=0.06)
+    if weight is None:
+        return None
+    size = 2 * round((1.2 + 1.6 * severity) * unit(image)) + 1
+    blots = ndimage.median_filter(image, (size, size, 1), mode="nearest")
+    return blots, np.minimum(2 * weight, 1) * (0.4 + 0.6 * severity)
+
+
 @operator(MELTED, "evaluation")
 def melt(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Displaces what is there by a smooth random field, and mixes the result with a second one."""
@@ -220,6 +269,29 @@ def smear_across_edges(image: NDArray, severity: float, rng: np.random.Generator
     slopes = np.stack(np.gradient(blur(luminance(image), 0.8 * unit(image))))
     slopes *= (1.5 + 4.5 * severity) * unit(image) / (np.hypot(*slopes) + 1e-6)
     return smear(image, *slopes), np.minimum(3 * weight, 1) * edge_band(image, 2)
+
+
+@operator(BLURRED_EDGES, "training")
+def frost_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Edges are seen as through frosted glass: each pixel is the mean of a few random ones near it."""
+    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    if weight is None:
+        return None
+    rows, columns = offsets(image, 0, 0)
+    shifts = (0.7 + 1.6 * severity) * unit(image) * rng.standard_normal((8, 2, *image.shape[:2]))
+    seen = sum(sample(image, rows + shift[0], columns + shift[1]) for shift in shifts) / len(shifts)
+    return blur(seen, 0.5 * unit(image)), np.minimum(3 * weight, 1) * edge_band(image, 1.5)
+
+
+@operator(BLURRED_EDGES, "training")
+def shrink_and_enlarge_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Edges as of an image that was made smaller and larger again, fully sharp beside them."""
+    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    if weight is None:
+        return None
+    factor = (1.7 + 2.3 * severity) * unit(image)
+    soft = resized(image, factor, Image.Resampling.BOX, Image.Resampling.BICUBIC)
+    return soft, np.minimum(3 * weight, 1) * edge_band(image, 1.8)
 
 
 @operator(BLURRED_EDGES, "evaluation")

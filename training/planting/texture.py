@@ -407,6 +407,48 @@ def stripe_exposure(image: NDArray, severity: float, rng: np.random.Generator) -
     return image * np.exp((0.2 + 0.9 * severity) * ramp)[..., None], weight
 
 
+@operator(GRID, "training")
+def lay_bricks(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Joints of a wall, dark or bright: rows of bricks, each half a brick further than the one below."""
+    weight = _lattice_place(image, rng)
+    if weight is None:
+        return None
+    height, width = rng.uniform(2.8, 4.2) * unit(image), rng.uniform(4.5, 7) * unit(image)
+    down, right = offsets(image, *(-rng.random(2) * (height, width)))
+    course = np.floor(down / height)
+    joint = max(1, 0.8 * unit(image))
+    joints = (down % height < joint) | ((right + course % 2 * width / 2) % width < joint)
+    color = 0 if luminance(image)[weight > 0].mean() > 0.4 else 1
+    return image + (0.08 + 0.37 * severity) * joints[..., None] * (color - image), weight
+
+
+@operator(GRID, "training")
+def quilt_pads(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Bulging pads side by side: each is bright in its middle and darkens toward its seams."""
+    weight = _lattice_place(image, rng)
+    if weight is None:
+        return None
+    angle, period = rng.uniform(0, np.pi / 2), rng.uniform(3.2, 6) * unit(image)
+    bulge = np.ones(image.shape[:2])
+    for turned in (angle, angle + np.pi / 2):
+        bulge *= abs(np.sin(np.pi * (position_along(image, turned) / period + rng.random())))
+    return image * np.exp((0.12 + 0.75 * severity) * (bulge - 0.4))[..., None], weight
+
+
+@operator(GRID, "training")
+def alternate_hues(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Two complementary tints of the same brightness take turns in the rows and columns of a lattice."""
+    weight = _lattice_place(image, rng)
+    if weight is None:
+        return None
+    period = rng.uniform(4, 7) * unit(image)
+    waves = [np.sin(2 * np.pi * (offset / period + rng.random())) for offset in offsets(image, 0, 0)]
+    tint = rng.standard_normal(3)
+    tint -= tint @ np.array([0.299, 0.587, 0.114])
+    pattern = np.clip(2 * (waves[0] + waves[1]), -1, 1)[..., None]
+    return image + (0.04 + 0.2 * severity) * pattern * tint / np.linalg.norm(tint), weight
+
+
 @operator(GRID, "evaluation")
 def step_blocks(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Square blocks that differ in brightness, as after coarse quantization of their means."""
