@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
+from tellsign.hub_cards.card_tables import leave_out_tables
 from tellsign.training import train_detector
 from tellsign.training.data import load_sources
 from tellsign.training.generator_families import family_of
-from tellsign.training.leave_out import assign_folds, format_tables, generators_of_fakes, main, score_fold
+from tellsign.training.leave_out import assign_folds, generators_of_fakes, main, score_fold
 from tests.conftest import TINY
 
 
@@ -92,13 +93,12 @@ def test_scores_are_those_of_each_generator_against_all_reals_of_the_fold():
     x, y = result["collections"]["x"], result["collections"]["y"]
     assert x["above_0.5"]["value"] == 0 and x["called_real"]["value"] == pytest.approx(1 / 3)
     assert y["above_0.5"]["value"] == 1 and y["called_fake"]["value"] == 0
-    tables = format_tables([result])
-    assert "| mean of the images | | 4 | 25.0 | 0.0 | 25.0 |" in tables
-    assert "| mean of the rows | | 3 | 100.0 |" in tables  # of good and 1 others
-    seen = tables[tables.index("of a family that training saw") :]
-    assert seen.index("| bad |") < seen.index("| photographs") and "| good |" not in seen
+    unseen, seen, photographs = leave_out_tables([result])
+    assert "| mean of the rows | 3 | 100.0 |" in unseen  # of good and 1 others
+    assert "| bad | 2 |" in seen and "| good |" not in seen and "| bad |" not in unseen
     of_all = np.mean([row["auroc"]["value"] for row in result["generators"].values()])
-    assert f"| mean of all the rows | | 5 | {100 * of_all:.1f} |" in tables
+    assert f"| mean of all generators | 5 | {100 * of_all:.1f} |" in seen
+    assert "| mean of the rows | 4 | 50.0 | 0.0 | 16.7 |" in photographs
     result = score_fold(labels, names, probabilities, verdicts, {"bad", "single"}, pool_below=3, resamples=10)
     assert {name: row["family_seen"] for name, row in result["generators"].items()} == {
         "1 others": False,

@@ -100,9 +100,16 @@ def parts() -> dict:
         "leave_out": [
             {
                 "generators": {
-                    "dream-1": source(300, auroc=0.61, called_fake=0.2, called_real=0.5),
-                    "dream-2": source(100, auroc=0.91, called_fake=0.7, called_real=0.1),
-                    "sleep-1": source(90, auroc=0.95, called_fake=0.8, called_real=0.1) | {"family_seen": True},
+                    "dream-1": source(
+                        300, auroc=0.61, balanced_accuracy=0.7, recall_at_5_fpr=0.4, called_fake=0.2, called_real=0.5
+                    ),
+                    "dream-2": source(
+                        100, auroc=0.91, balanced_accuracy=0.7, recall_at_5_fpr=0.4, called_fake=0.7, called_real=0.1
+                    ),
+                    "sleep-1": source(
+                        90, auroc=0.95, balanced_accuracy=0.7, recall_at_5_fpr=0.4, called_fake=0.8, called_real=0.1
+                    )
+                    | {"family_seen": True},
                 },
                 "collections": {"zoo": source(500, **{"above_0.5": 0.3, "called_fake": 0.1, "called_real": 0.6})},
             }

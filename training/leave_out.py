@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from tellsign.hub_cards.card_tables import percent
+from tellsign.hub_cards.card_tables import leave_out_tables
 from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
 from tellsign.training import train_detector
 from tellsign.training.arguments import seen_by, without_folders
@@ -129,45 +129,6 @@ def score_fold(
     return result
 
 
-def format_tables(folds: list[dict]) -> str:
-    """Markdown tables of all folds: generators by AUROC, those of families that training saw apart, then collections
-    by false positives."""
-
-    def means(rows: list[dict], keys: list[str], which: str = "the") -> list[str]:
-        counts = np.asarray([row["images"] for row in rows])
-        lines = []
-        for kind, weights in (("rows", None), ("images", counts)):
-            values = [100 * np.average([row[key]["value"] for row in rows], weights=weights) for key in keys]
-            cells = " | ".join(f"{value:.1f}" for value in values)
-            lines.append(f"| mean of {which} {kind} | | {counts.sum()} | {cells} |")
-        return lines
-
-    def table(kind: str, title: str, keys: list[str], family_seen: bool = False) -> list[str]:
-        rows = [
-            (name, number, row)
-            for number, fold in enumerate(folds)
-            for name, row in fold[kind].items()
-            if row.get("family_seen", False) == family_seen
-        ]
-        if not rows:
-            return []
-        rows.sort(key=lambda entry: entry[2][keys[0]]["value"])
-        lines = [f"| {title} | fold | images | " + " | ".join(f"{key}, %" for key in keys) + " |"]
-        lines.append("|" + " --- |" * (3 + len(keys)))
-        for name, number, row in rows:
-            cells = " | ".join(percent(row[key]) for key in keys)
-            lines.append(f"| {name} | {number} | {row['images']} | {cells} |")
-        return [*lines, *means([row for _, _, row in rows], keys), ""]
-
-    generator_keys = ["auroc", "balanced_accuracy", "recall_at_5_fpr", "called_fake", "called_real"]
-    lines = table("generators", "generator, its family left out", generator_keys)
-    if seen := table("generators", "generator, of a family that training saw", generator_keys, family_seen=True):
-        every = [row for fold in folds for row in fold["generators"].values()]
-        lines += [*seen[:-1], *means(every, generator_keys, "all the"), ""]
-    lines += table("collections", "photographs, left out", ["above_0.5", "called_fake", "called_real"])
-    return "\n".join(lines)
-
-
 def plot(folds: list[dict]) -> Figure:
     """AUROC of each generator and false positives of each photograph collection, with their intervals."""
     figure = Figure(figsize=(13, 8), layout="constrained")
@@ -267,7 +228,7 @@ def main(
     name = "leave_out" if views == 1 else f"leave_out_views_{views}"
     (output_dir / f"{name}.json").write_text(json.dumps(results, indent=2) + "\n")
     plot(results).savefig(output_dir / f"{name}.png", dpi=100)
-    typer.echo(format_tables(results))
+    typer.echo("\n\n".join(leave_out_tables(results)))
 
 
 if __name__ == "__main__":
