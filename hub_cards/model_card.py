@@ -150,6 +150,7 @@ def model_card(
         hyperparameters=hyperparameters(training or {}),
         # A group may be named twice, to be drawn as often.
         training_data=list(dict.fromkeys((training or {}).get("train_data", ()))),
+        start_data=list((training or {}).get("start_train_data", ())),
         log_table=log_table(log_history),
         emissions=emissions,
         uses_cifake="cifake" in json.dumps([*datasets, training, (evaluation or {}).get("data")], default=str).lower(),

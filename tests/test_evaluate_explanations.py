@@ -77,7 +77,7 @@ def test_a_tagger_that_knows_the_truth_has_perfect_scores(rows):
         (artifact["box"]["xmax"] - artifact["box"]["xmin"]) * (artifact["box"]["ymax"] - artifact["box"]["ymin"])
         for row in rows
         for artifact in row["artifacts"]
-        if not operators_of(artifact["label"], "evaluation")[0].is_global
+        if artifact["box"] != {"xmin": 0, "ymin": 0, "xmax": 32, "ymax": 32}
     ]
     assert scores.pop("whole_image_iou") == pytest.approx(np.mean(areas) / 32**2)
     assert scores == {name: 1.0 for name in scores}
@@ -91,9 +91,16 @@ def test_a_tagger_that_names_nothing_scores_nothing_but_its_places_count(rows):
 
 def test_artifacts_of_the_whole_image_have_no_place_to_point_to(rows):
     answers = answer(Oracle(rows, plantable()), rows, plantable())
-    is_global = np.array([operators_of(name, "evaluation")[0].is_global for name in plantable()])
-    assert np.isnan(answers.pointed[:, is_global]).all()
-    assert np.array_equal(~np.isnan(answers.pointed), answers.present & ~is_global)
+    whole = {"xmin": 0, "ymin": 0, "xmax": 32, "ymax": 32}
+    has_place = np.zeros_like(answers.present)
+    for number, row in enumerate(rows):
+        for artifact in row["artifacts"]:
+            has_place[number, plantable().index(artifact["label"])] = artifact["box"] != whole
+    for values in (answers.pointed, answers.overlap, answers.overlap_of_whole):
+        assert np.array_equal(~np.isnan(values), has_place)
+    # Among them some that have a place in other images.
+    lists_all = [operators_of(name, "evaluation")[0].is_global for name in plantable()]
+    assert (answers.present & ~has_place & ~np.array(lists_all)).any() and not has_place[:, lists_all].any()
 
 
 def test_artifacts_on_which_the_model_abstains_have_scores_but_are_never_named(rows):

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from tellsign import DEFAULT_MODEL
 from tellsign.hub_cards.card_tables import MAIN_SCORES, VERDICT_SCORES
 from tellsign.hub_cards.dataset_card import dataset_card
+from tellsign.hub_cards.export import exported_files
 from tellsign.hub_cards.model_card import adapter_card, card_of_folder, main, model_card
 from tellsign.training import evaluate_detector
 from tellsign.training.metrics import bootstrap_intervals
@@ -31,6 +32,7 @@ from tests.test_modeling_artifact_siglip import make_processor, make_tagger_mode
 
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 
 
 def scores(value: float) -> dict:
@@ -199,6 +201,15 @@ def test_what_was_trained_on_one_data_set_is_called_a_benchmark_model(parts):
         assert "benchmark model" not in model_card(**parts).text
 
 
+def test_a_card_says_what_the_start_was_trained_on_and_calls_that_no_benchmark_model_either(parts):
+    parts["training"] |= {"train_data": ["mine.parquet"], "start_train_data": ["cifake_train.parquet"]}
+    card = model_card(**parts).text
+    assert "Trained on mine.parquet. It started from a model trained on cifake_train.parquet." in card
+    assert "benchmark model" not in card
+    parts["training"]["train_data"] = ["cifake_train.parquet"]
+    assert "benchmark model" in model_card(**parts).text
+
+
 def test_every_score_of_the_evaluation_is_in_the_tables_with_its_interval(parts):
     card, results = model_card(**parts), parts["evaluation"]["results"]
     tables = re.findall(r"^\| % \|.*\n(?:^\|.*\n)+", card.text, flags=re.MULTILINE)
@@ -313,6 +324,12 @@ def test_card_of_the_packaged_model_passes_the_rules_of_the_hub_and_loads_it_wit
     assert {item["src"] for item in card.data.widget} == {f"examples/{path.name}" for path in EXAMPLES.glob("*.jpg")}
     result = json.loads((DEFAULT_MODEL / "evaluation.json").read_text())["results"][0]
     assert f"{100 * result['scores']['accuracy']:.2f} [" in card.text
+
+
+@pytest.mark.parametrize("folder", [DEFAULT_MODEL, *sorted(CHECKPOINTS.glob("*/"))], ids=lambda folder: folder.name)
+def test_a_card_that_ships_is_what_its_folder_gives_so_that_a_push_writes_it_for_its_own_name(folder):
+    card = exported_files(folder, "someone/detector")["README.md"]
+    assert isinstance(card, bytes) and b"someone/detector" in card
 
 
 def bash_snippets(card: ModelCard) -> list[list[str]]:

@@ -1,3 +1,4 @@
+import copy
 import io
 import json
 import shutil
@@ -128,7 +129,8 @@ def test_details_start_from_the_first_layers_of_a_detector(textured, tmp_path):
     detector = WaveFreqForImageClassification(WaveFreqConfig(**(TINY_DETAIL | {"depths": [2, 1, 1]})))
     detector.save_pretrained(tmp_path / "detector")
     (tmp_path / "detector" / "training.json").write_text('{"train_data": ["seen.parquet"]}')
-    changes = {"max_steps": 1, "save_strategy": "no", "learning_rate": 0.0, "detail_network": tmp_path / "detector"}
+    changes = {"max_steps": 1, "save_strategy": "no", "detail_network": tmp_path / "detector"}
+    changes |= {"learning_rate": 0.0, "muon_learning_rate": 0.0}
     main(options(textured, tmp_path / "run", **changes))
     model = ArtifactSiglipModel.from_pretrained(tmp_path / "run")
     assert model.config.detail_config.depths == [1, 1, 1]
@@ -278,6 +280,8 @@ def test_to_say_that_nothing_is_shown_without_saying_it_of_any_other_image_raise
         (["--output_dir=x", "--train_data=a.parquet", "--save_total_limit=1"], "--save_total_limit"),
         (["--output_dir=x", "--train_data=a.parquet", "--push_to_hub"], "--push_to_hub"),
         (["--output_dir=x", "--train_data=a.parquet", "--optim=sgd"], "--optim=sgd: the optimizer is Muon"),
+        (["--output_dir=x", "--train_data=a.parquet", "--fp16"], "--fp16: this optimizer's gradients"),
+        (["--output_dir=x", "--train_data=a.parquet", "--validation_per_class=0"], "--validation_per_class=0"),
     ],
 )
 def test_arguments_that_make_no_sense_raise(arguments, message):
@@ -427,6 +431,27 @@ def test_optimizer_steps_kernels_as_muon_does_the_matrix_with_a_row_for_each_out
             assert layer.weight.grad is None
     assert torch.allclose(convolution.weight.flatten(1), linear.weight, atol=1e-2)
     assert convolution.weight.is_contiguous(memory_format=memory_format)
+
+
+def test_optimizer_loads_its_state_for_where_the_model_is_by_then():
+    args = TrainingArguments(learning_rate=0.1, use_cpu=True)
+    models = [nn.ModuleDict({"top": nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(3, 2)])})}) for _ in range(2)]
+    optimizers = [muon_with_adamw(model, args, muon_learning_rate=0.2) for model in models]
+
+    def step(number: int) -> None:
+        models[number]["top"]["layers"][0](torch.ones(2, 3, dtype=torch.float64)).square().sum().backward()
+        optimizers[number].step()
+        optimizers[number].zero_grad()
+
+    for model in models:
+        model.double()  # like a move to another device, it replaces what the weights hold
+    step(0)
+    models[1].load_state_dict(models[0].state_dict())
+    optimizers[1].load_state_dict(copy.deepcopy(optimizers[0].state_dict()))
+    for number in range(2):
+        step(number)
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 # Of each artifact in the logits of the stub, which has one more before them and these in the other order.

@@ -33,7 +33,7 @@ from tellsign.training.explanation_scores import (
     mean_or_none,
     opened,
 )
-from tellsign.training.planting import Use, operators_of, plantable, planted_images
+from tellsign.training.planting import Use, plantable, planted_images
 from tellsign.training.tagging_metrics import average_precisions, box_overlap, jaccard
 from tellsign.training.timing import median_milliseconds
 
@@ -117,10 +117,10 @@ def answer(tagger: ArtifactTagger, rows: Sequence[dict], names: Sequence[str], b
                 if artifact["label"] not in planted:
                     continue
                 answers.present[number, index] = True
-                if operators_of(artifact["label"], "evaluation")[0].is_global:
-                    continue
                 truth = planted[artifact["label"]]
                 mask = np.asarray(opened(truth["mask"]["bytes"]))
+                if truth["box"] == whole_image(*mask.shape):
+                    continue
                 answers.pointed[number, index] = mask.flat[artifact["heatmap"].argmax()] > 0
                 answers.overlap[number, index] = box_overlap(artifact["box"], truth["box"])
                 answers.overlap_of_whole[number, index] = box_overlap(whole_image(*mask.shape), truth["box"])
@@ -133,8 +133,8 @@ def tagging_scores(answers: Answers, seed: int = 0) -> dict[str, float | None]:
     Returns:
         Means over artifacts (`macro_…`), over pairs of image and artifact (`micro_f1`) and over images (`jaccard`;
         `shuffled_jaccard`, with what was planted in another image). `pointing_game` and `box_iou` are means over
-        planted artifacts that have a place, `…_of_named` over those of them that were named, and `whole_image_iou` is
-        what the whole image would get as their box.
+        planted artifacts that have a place, which are all whose box is not the whole image, `…_of_named` over those
+        of them that were named, and `whole_image_iou` is what the whole image would get as their box.
     """
     present, chosen = answers.present, answers.chosen
     generator, others = np.random.default_rng(seed), []

@@ -27,7 +27,8 @@ class MuonWithAdamW(torch.optim.Optimizer):
         self, weights: list[nn.Parameter], learning_rate: float, weight_decay: float, adamw: torch.optim.AdamW
     ):
         self.weights = weights
-        self.matrices = [nn.Parameter(_outputs_first(weight.detach(), weight).flatten(1)) for weight in weights]
+        self.matrices = [nn.Parameter(torch.empty(0, 0)) for _ in weights]
+        self._take_weights()
         muon = torch.optim.Muon(
             self.matrices, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
         )
@@ -39,13 +40,20 @@ class MuonWithAdamW(torch.optim.Optimizer):
         """Whoever sets a learning rate sets that of the part."""
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
-    def step(self, closure=None):
+    def _take_weights(self) -> None:
+        """Each matrix is a view of its weight, which a model that moves to a device replaces."""
         for weight, matrix in zip(self.weights, self.matrices, strict=True):
-            # Taken anew, as a model may have moved to a device since.
             matrix.data = _outputs_first(weight.data, weight).view(len(weight), -1)
-            matrix.grad = None if weight.grad is None else _outputs_first(weight.grad, weight).reshape(matrix.shape)
+
+    def step(self, closure=None):
+        self._take_weights()
+        for weight, matrix in zip(self.weights, self.matrices, strict=True):
+            if weight.grad is not None:
+                matrix.grad = _outputs_first(weight.grad, weight).reshape(matrix.shape)
         for part in self.parts:
             part.step()
+        for matrix in self.matrices:
+            matrix.grad = None
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         super().zero_grad(set_to_none)
@@ -56,13 +64,17 @@ class MuonWithAdamW(torch.optim.Optimizer):
         return {"parts": [part.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._take_weights()
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self._share_groups()
 
 
 def refuse_other_optimizers(training_args: TrainingArguments) -> None:
-    """Raises a `ValueError` if a Trainer is to take another optimizer, which it would not."""
+    """Raises a `ValueError` if a Trainer is to take another optimizer, which it would not, or to scale its gradients,
+    which would not reach all of this one's."""
+    if training_args.fp16:
+        raise ValueError("--fp16: this optimizer's gradients cannot be scaled, expected --bf16 or neither")
     asked = OptimizerNames(training_args.optim)
     usual = next(OptimizerNames(field.default) for field in fields(TrainingArguments) if field.name == "optim")
     if asked != usual:
@@ -92,6 +104,7 @@ def muon_with_adamw(model: nn.Module, args: TrainingArguments, muon_learning_rat
         [{"params": decayed, "weight_decay": args.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
         lr=args.learning_rate,
         betas=(args.adam_beta1, args.adam_beta2),
+        eps=args.adam_epsilon,
         fused=True,
     )
     return MuonWithAdamW(layers, muon_learning_rate, args.weight_decay, adamw)

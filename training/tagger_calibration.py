@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from tellsign import ArtifactSiglipModel
-from tellsign.pipelines.localization import Box, heat_map
+from tellsign.pipelines.localization import Box, heat_map, whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data import LABELS, UNKNOWN
 from tellsign.training.planted_pool import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches
@@ -123,12 +123,14 @@ def calibrate_places(
         most (`int`, *optional*, defaults to 2000): Number of planted images that are enough, drawn at random.
 
     Returns:
-        `box_iou`, the mean overlap of the boxes with the true ones. Nothing if no artifact has a place.
+        `box_iou`, the mean overlap of the boxes with the true ones, but for those that are the whole image. Nothing
+        if there are no others.
     """
     model.eval()
     config: Any = model.config
     size = config.vision_config.image_size
     has_place = [config.artifact_labels[column] not in config.global_artifacts for column in columns]
+    everywhere = list(whole_image(size, size).values())
     planted = torch.nonzero((validation.images["artifacts"] != NOTHING).any(1))[:, 0]
     drawn = torch.randperm(len(planted), generator=torch.Generator().manual_seed(0))[:most]
     rows = planted[drawn.sort().values]
@@ -140,7 +142,7 @@ def calibrate_places(
         for number, row in enumerate(batch.tolist()):
             artifacts, sides = (validation.images[name][row].tolist() for name in ("artifacts", "boxes"))
             for artifact, box in zip(artifacts, sides, strict=True):
-                if artifact != NOTHING and has_place[artifact]:
+                if artifact != NOTHING and has_place[artifact] and box != everywhere:
                     heats.append(heat_map(patches[number, columns[artifact]], size, size))
                     boxes.append(cast(Box, dict(zip(BOX_SIDES, box, strict=True))))
     if not heats:

@@ -143,6 +143,8 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if not data_args.train_data and not data_args.annotated_data:
         raise ValueError("--train_data, --annotated_data: name at least one source of images")
+    if data_args.validation_per_class < 1:
+        raise ValueError(f"--validation_per_class={data_args.validation_per_class}: expected at least 1")
     if not model_args.model_name_or_path and not model_args.vision_tower:
         raise ValueError("--vision_tower: a new model needs one; or name a --model_name_or_path to adapt")
     if not model_args.model_name_or_path and model_args.load_in_4bit:

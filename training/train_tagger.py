@@ -106,6 +106,8 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError(
             f"--detail_network={model_args.detail_network}: only for a new network, not one from --model_name_or_path"
         )
+    if data_args.validation_per_class < 1:
+        raise ValueError(f"--validation_per_class={data_args.validation_per_class}: expected at least 1")
     if data_args.copies < 1:
         raise ValueError(f"--copies={data_args.copies}: each real image must be used at least once")
     if training_args.load_best_model_at_end:

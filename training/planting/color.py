@@ -125,17 +125,6 @@ def bleach_part(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
 
 
 @operator(INCOHERENT, "training")
-def exchange_channels_in_part(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    """In one rectangle red, green and blue change places."""
-    saturation = np.linalg.norm(to_ycc(image)[..., 1:], axis=-1)
-    weight = region(saturation, rng, 0.06, size=(0.16, 0.28), square=True)
-    if weight is None:
-        return None
-    order = rng.permutation([[1, 2, 0], [2, 0, 1], [2, 1, 0], [1, 0, 2]])[0]
-    return image[..., order], (weight > 0) * (0.25 + 0.75 * severity)
-
-
-@operator(INCOHERENT, "training")
 def gel_over_strip(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A strip across the image is seen through a colored gel, whatever lies under it."""
     along = position_along(image, rng.uniform(0, np.pi))
@@ -290,19 +279,6 @@ def dehaze(image: NDArray, severity: float, rng: np.random.Generator) -> Changed
     clear = np.maximum(1 - haze, 0.2)[..., None]
     ycc = to_ycc((image - haze[..., None]) / clear)
     ycc[..., 1:] *= 1 + 0.5 * severity
-    return to_rgb(ycc), None
-
-
-@operator(ENHANCED, "training", is_global=True)
-def even_out_contrast(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    """Mean and contrast of all surroundings are brought to the same values (Wallis, 1976), with vivid colors."""
-    ycc = to_ycc(image)
-    reach = rng.uniform(3, 5) * unit(image)
-    mean = blur(ycc[..., 0], reach)
-    contrast = np.sqrt(np.maximum(blur(ycc[..., 0] ** 2, reach) - mean**2, 0))
-    even = 0.3 * 0.5 + 0.7 * mean + (ycc[..., 0] - mean) * 0.22 / (contrast + 0.05)
-    ycc[..., 0] += 0.8 * severity * (even - ycc[..., 0])
-    ycc[..., 1:] *= 1 + rng.uniform(0.5, 1.2) * severity
     return to_rgb(ycc), None
 
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from .places import blur, luminance, noise, offsets, position_along, region, signed_distance, spread, thing, unit
+from .places import blur, luminance, noise, offsets, region, signed_distance, spread, thing, unit
 from .registry import Changed, operator
 
 
@@ -153,7 +153,7 @@ def bend_tones_like_chrome(image: NDArray, severity: float, rng: np.random.Gener
     luma = luminance(blur(image, 0.8 * unit(image)))
     low, high = np.quantile(luma[mask], [0.05, 0.95])
     tone = 0.5 + 0.5 * np.sin(2 * np.pi * (1.5 * (luma - low) / (high - low + 0.03) + rng.random()))
-    return (0.2 + 0.8 * tone)[..., None] * (0.7 + 0.3 * image), mask * (0.15 + 0.75 * severity)
+    return (0.2 + 0.8 * tone)[..., None] * (0.7 + 0.3 * image), mask * 0.9 * severity
 
 
 @operator(GLOSSY, "training")
@@ -172,7 +172,7 @@ def mirror_window(image: NDArray, severity: float, rng: np.random.Generator) -> 
     panes = (np.maximum(abs(down), abs(right)) < 1) & (np.minimum(abs(down), abs(right)) > 0.16)
     shine = blur(panes.astype(float), 0.4 * unit(image))[..., None]
     smooth = blur(image, 0.8 * unit(image))
-    return smooth + 0.9 * shine * (1 - smooth), mask * (0.1 + 0.9 * severity)
+    return smooth + 0.9 * shine * (1 - smooth), mask * severity
 
 
 @operator(GLOSSY, "evaluation")
@@ -325,16 +325,6 @@ def tone_from_side_to_side(image: NDArray, severity: float, rng: np.random.Gener
 
 
 @operator(GRADIENT, "training", is_global=True)
-def haze_from_side(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    """From one side a veil without color, bright or dark, covers the image and thins out toward the other."""
-    angle = rng.uniform(0, 2 * np.pi)
-    rows, columns = offsets(image, (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2)
-    ramp = np.sin(angle) * rows / image.shape[0] + np.cos(angle) * columns / image.shape[1]
-    veil = np.clip(0.45 + 0.9 * ramp, 0, 1)[..., None] ** rng.uniform(0.8, 1.6)
-    return image + 0.85 * severity * veil * (rng.choice([0.08, 0.9]) - image), None
-
-
-@operator(GRADIENT, "training", is_global=True)
 def band_of_tinted_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A broad soft band across the image glows in one tint, and everything beside it grows darker."""
     angle = rng.uniform(0, np.pi)
@@ -423,16 +413,6 @@ def single_out_object(image: NDArray, severity: float, rng: np.random.Generator)
     lit = image * (0.3 + 1.3 * np.clip(0.5 + side, 0, 1))[..., None]
     night = image * np.array([0.14, 0.16, 0.24])
     return image + severity * (soft * lit + (1 - soft) * night - image), None
-
-
-@operator(DRAMATIC, "training", is_global=True)
-def slats_of_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    """Parallel strips of light, as through a blind, fall over a scene in the dark."""
-    period, angle = rng.uniform(5, 9) * unit(image), rng.uniform(0, np.pi)
-    wave = np.sin(2 * np.pi * (position_along(image, angle) / period + rng.random()))
-    lit = np.clip(0.5 + 2 * wave - rng.uniform(0.2, 0.8), 0, 1)[..., None]
-    warm = np.array([1.0, rng.uniform(0.85, 1), rng.uniform(0.55, 0.9)])
-    return image + severity * (lit * (0.25 * image + 0.25 * warm) - (1 - lit) * 0.7 * image), None
 
 
 @operator(DRAMATIC, "training", is_global=True)

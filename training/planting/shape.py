@@ -304,29 +304,6 @@ def cut_corner_out(image: NDArray, severity: float, rng: np.random.Generator) ->
 
 
 @operator(CUT, "training")
-def quilt_over_end(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    """Beyond a line the object is papered over with small overlapping pieces of what is around it."""
-    mask = subject(image)
-    if mask is None:
-        return None
-    size = round(rng.uniform(2.5, 4.5) * unit(image))
-    free = ndimage.minimum_filter(~ndimage.binary_dilation(mask), 2 * size + 1)
-    free[:size], free[-size:], free[:, :size], free[:, -size:] = False, False, False, False
-    sources = np.argwhere(free)
-    angle = rng.uniform(0, 2 * np.pi)
-    places = np.argwhere(_end(image, mask, 1, angle))[:: max(1, size)]
-    if len(sources) == 0:
-        return None
-    changed, chosen = _background(image, mask), sources[rng.integers(len(sources), size=len(places))]
-    for place, source in zip(places, chosen, strict=True):
-        rows, columns = offsets(image, *place)
-        piece = np.clip(1.5 * (1 - np.maximum(abs(rows), abs(columns)) / size), 0, 1)[..., None]
-        looked_at = np.clip(source[0] + rows, 0, mask.shape[0] - 1), np.clip(source[1] + columns, 0, mask.shape[1] - 1)
-        changed = changed + piece * (image[looked_at] - changed)
-    return changed, _end(image, mask, severity, angle).astype(float)
-
-
-@operator(CUT, "training")
 def stretch_ground_over_end(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Beyond a line the nearest pixels around the object are drawn out over it."""
     mask = subject(image)

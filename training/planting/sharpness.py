@@ -219,8 +219,12 @@ def merge_into_blots(image: NDArray, severity: float, rng: np.random.Generator) 
     weight = region(edges(image), rng, at_least=0.06)
     if weight is None:
         return None
-    size = 2 * round((1.2 + 1.6 * severity) * unit(image)) + 1
-    blots = ndimage.median_filter(image, (size, size, 1), mode="nearest")
+    size, scale = 2 * round(1.2 + 1.6 * severity) + 1, max(1, round(unit(image)))
+    # On a coarse image, as the median of a wide window takes long.
+    coarse = ndimage.uniform_filter(image, (scale, scale, 1))[scale // 2 :: scale, scale // 2 :: scale]
+    blots = ndimage.median_filter(coarse, (size, size, 1), mode="nearest")
+    rows, columns = (offset // scale for offset in offsets(image, 0, 0))
+    blots = blots[np.minimum(rows, len(blots) - 1), np.minimum(columns, blots.shape[1] - 1)]
     return blots, np.minimum(2 * weight, 1) * (0.4 + 0.6 * severity)
 
 

@@ -435,20 +435,6 @@ def quilt_pads(image: NDArray, severity: float, rng: np.random.Generator) -> Cha
     return image * np.exp((0.12 + 0.75 * severity) * (bulge - 0.4))[..., None], weight
 
 
-@operator(GRID, "training")
-def alternate_hues(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    """Two complementary tints of the same brightness take turns in the rows and columns of a lattice."""
-    weight = _lattice_place(image, rng)
-    if weight is None:
-        return None
-    period = rng.uniform(4, 7) * unit(image)
-    waves = [np.sin(2 * np.pi * (offset / period + rng.random())) for offset in offsets(image, 0, 0)]
-    tint = rng.standard_normal(3)
-    tint -= tint @ np.array([0.299, 0.587, 0.114])
-    pattern = np.clip(2 * (waves[0] + waves[1]), -1, 1)[..., None]
-    return image + (0.04 + 0.2 * severity) * pattern * tint / np.linalg.norm(tint), weight
-
-
 @operator(GRID, "evaluation")
 def step_blocks(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Square blocks that differ in brightness, as after coarse quantization of their means."""
