@@ -283,7 +283,7 @@ def frost_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
         return None
     rows, columns = offsets(image, 0, 0)
     shifts = (0.7 + 1.6 * severity) * unit(image) * rng.standard_normal((8, 2, *image.shape[:2]))
-    seen = sum(sample(image, rows + shift[0], columns + shift[1]) for shift in shifts) / len(shifts)
+    seen = np.mean([sample(image, rows + shift[0], columns + shift[1]) for shift in shifts], axis=0)
     return blur(seen, 0.5 * unit(image)), np.minimum(3 * weight, 1) * edge_band(image, 1.5)
 
 
