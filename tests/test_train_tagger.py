@@ -530,6 +530,13 @@ def test_the_threshold_of_boxes_is_fitted_to_the_maps_of_the_planted_artifacts(p
     assert 0 < stub.config.box_threshold < 1
 
 
+def test_boxes_that_are_the_whole_image_say_nothing_of_the_threshold(planted, stub):
+    maps = SimpleNamespace(patch_logits=torch.zeros(len(planted), len(plantable()) + 1, 8, 8))
+    model = Mock(return_value=maps, config=stub.config, device=torch.device("cpu"))
+    planted.images["boxes"][:] = torch.tensor([0, 0, 32, 32])
+    assert calibrate_places(model, planted, COLUMNS) == {} and not hasattr(stub.config, "box_threshold")
+
+
 def test_objects_are_named_from_the_smallest_probability_on_that_keeps_four_in_five_right():
     probabilities = np.asarray([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.5], [0.1, 0.5], [0.4, 0.3]])
     right = np.asarray([0, 0, 1, 0, 0, 1])  # the last two are wrong
