@@ -125,6 +125,8 @@ def model_card(
         model_name=name,
         eval_results=eval_results(evaluation) if evaluation else None,
     )
+    # A group may be named twice, to be drawn as often.
+    training_data = list(dict.fromkeys((training or {}).get("train_data", ())))
     return ModelCard.from_template(
         data,
         template_str=TEMPLATE.read_text(encoding="utf-8"),
@@ -148,9 +150,8 @@ def model_card(
         failures=failures(config, generators, robustness, leave_out, tagger),
         pictures=pictures,
         hyperparameters=hyperparameters(training or {}),
-        # A group may be named twice, to be drawn as often.
-        training_data=list(dict.fromkeys((training or {}).get("train_data", ()))),
-        start_data=list((training or {}).get("start_train_data", ())),
+        training_data=training_data,
+        start_data=[source for source in (training or {}).get("start_train_data", ()) if source not in training_data],
         log_table=log_table(log_history),
         emissions=emissions,
         uses_cifake="cifake" in json.dumps([*datasets, training, (evaluation or {}).get("data")], default=str).lower(),
