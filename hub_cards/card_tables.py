@@ -1,6 +1,7 @@
 """What a card says of measurements: tables, known failures, and results for the Hub's index."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from huggingface_hub import EvalResult
@@ -111,7 +112,7 @@ def _leave_out_rows(
 
 def leave_out_tables(folds: Sequence[Mapping[str, Any]]) -> list[str]:
     """Markdown tables of the results of `leave_out`: generators by AUROC, those of families that training saw apart,
-    then collections by false positives, each with the mean of its rows."""
+    then collections by false positives, each with the means of its rows and of its images."""
     verdicts = {"called_fake": "called fake, %", "called_real": "called real, %"}
     of_generators = {
         "auroc": "AUROC, %",
@@ -128,18 +129,22 @@ def leave_out_tables(folds: Sequence[Mapping[str, Any]]) -> list[str]:
         if not rows:
             continue
         cells = [[name, f"{row['images']:,}", *(percent(row[key]) for key in columns)] for name, row in rows]
-        cells.append(_mean_cells("mean of the rows", [row for _, row in rows], columns))
+        cells += _mean_cells("the", [row for _, row in rows], columns)
         if kind == "generators":
             generators += [row for _, row in rows]
         if family_seen:
-            cells.append(_mean_cells("mean of all generators", generators, columns))
+            cells += _mean_cells("all the", generators, columns)
         tables.append(_table([title, "images", *columns.values()], cells))
     return tables
 
 
-def _mean_cells(name: str, rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> list[str]:
-    means = [sum(row[key]["value"] for row in rows) / len(rows) for key in columns]
-    return [name, f"{sum(row['images'] for row in rows):,}", *(f"{100 * mean:.1f}" for mean in means)]
+def _mean_cells(which: str, rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> list[list[str]]:
+    counts = [row["images"] for row in rows]
+    lines = []
+    for kind, weights in (("rows", [1] * len(rows)), ("images", counts)):
+        means = [fmean((row[key]["value"] for row in rows), weights) for key in columns]
+        lines.append([f"mean of {which} {kind}", f"{sum(counts):,}", *(f"{100 * mean:.1f}" for mean in means)])
+    return lines
 
 
 def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:

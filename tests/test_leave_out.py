@@ -97,8 +97,9 @@ def test_scores_are_those_of_each_generator_against_all_reals_of_the_fold():
     assert "| mean of the rows | 3 | 100.0 |" in unseen  # of good and 1 others
     assert "| bad | 2 |" in seen and "| good |" not in seen and "| bad |" not in unseen
     of_all = np.mean([row["auroc"]["value"] for row in result["generators"].values()])
-    assert f"| mean of all generators | 5 | {100 * of_all:.1f} |" in seen
+    assert f"| mean of all the rows | 5 | {100 * of_all:.1f} |" in seen
     assert "| mean of the rows | 4 | 50.0 | 0.0 | 16.7 |" in photographs
+    assert "| mean of the images | 4 | 25.0 | 0.0 | 25.0 |" in photographs
     result = score_fold(labels, names, probabilities, verdicts, {"bad", "single"}, pool_below=3, resamples=10)
     assert {name: row["family_seen"] for name, row in result["generators"].items()} == {
         "1 others": False,

@@ -119,11 +119,12 @@ def answer(tagger: ArtifactTagger, rows: Sequence[dict], names: Sequence[str], b
                 answers.present[number, index] = True
                 truth = planted[artifact["label"]]
                 mask = np.asarray(opened(truth["mask"]["bytes"]))
-                if truth["box"] == whole_image(*mask.shape):
+                everywhere = whole_image(*mask.shape)
+                if truth["box"] == everywhere:
                     continue
                 answers.pointed[number, index] = mask.flat[artifact["heatmap"].argmax()] > 0
                 answers.overlap[number, index] = box_overlap(artifact["box"], truth["box"])
-                answers.overlap_of_whole[number, index] = box_overlap(whole_image(*mask.shape), truth["box"])
+                answers.overlap_of_whole[number, index] = box_overlap(everywhere, truth["box"])
     return answers
 
 

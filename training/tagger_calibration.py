@@ -129,7 +129,6 @@ def calibrate_places(
     model.eval()
     config: Any = model.config
     size = config.vision_config.image_size
-    has_place = [config.artifact_labels[column] not in config.global_artifacts for column in columns]
     everywhere = list(whole_image(size, size).values())
     planted = torch.nonzero((validation.images["artifacts"] != NOTHING).any(1))[:, 0]
     drawn = torch.randperm(len(planted), generator=torch.Generator().manual_seed(0))[:most]
@@ -142,7 +141,7 @@ def calibrate_places(
         for number, row in enumerate(batch.tolist()):
             artifacts, sides = (validation.images[name][row].tolist() for name in ("artifacts", "boxes"))
             for artifact, box in zip(artifacts, sides, strict=True):
-                if artifact != NOTHING and has_place[artifact] and box != everywhere:
+                if artifact != NOTHING and box != everywhere:
                     heats.append(heat_map(patches[number, columns[artifact]], size, size))
                     boxes.append(cast(Box, dict(zip(BOX_SIDES, box, strict=True))))
     if not heats:

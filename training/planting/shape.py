@@ -73,7 +73,7 @@ def enlarge_disc(image: NDArray, severity: float, rng: np.random.Generator) -> C
         return None
     row, column = ndimage.center_of_mass(weight > 0)
     rows, columns = offsets(image, row, column)
-    factor = 1 + 0.25 + 0.9 * severity
+    factor = 1.25 + 0.9 * severity
     return sample(image, row + rows / factor, column + columns / factor), (weight > 0).astype(float)
 
 
