@@ -21,6 +21,14 @@ from transformers import PreTrainedConfig
 from transformers.utils import auto_docstring
 
 
+# The fields that name one of several variants.
+CHOICES = {
+    "layer_type": ("basic", "bottleneck"),
+    "high_pass": ("centered", "corner"),
+    "frequency_convolution": ("complex", "polar"),
+}
+
+
 @auto_docstring(
     custom_intro="""
     Configuration of a [`WaveFreqModel`]: a residual network with wavelet attention beside its downsampling stages and
@@ -109,9 +117,6 @@ class WaveFreqConfig(PreTrainedConfig):
 
     model_type = "wavefreq"
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["category_logits"]
-    layer_types: ClassVar[tuple[str, ...]] = ("basic", "bottleneck")
-    high_passes: ClassVar[tuple[str, ...]] = ("centered", "corner")
-    frequency_convolutions: ClassVar[tuple[str, ...]] = ("complex", "polar")
 
     num_channels: int = 3
     image_size: int = 32
@@ -204,11 +209,7 @@ class WaveFreqConfig(PreTrainedConfig):
 
     def validate_choices(self):
         """Check the fields that name one of several variants."""
-        for field, choices in (
-            ("layer_type", self.layer_types),
-            ("high_pass", self.high_passes),
-            ("frequency_convolution", self.frequency_convolutions),
-        ):
+        for field, choices in CHOICES.items():
             if getattr(self, field) not in choices:
                 raise ValueError(f"{field}={getattr(self, field)!r} is not one of {', '.join(choices)}")
         if self.stem_kernel_size % 2 == 0:

@@ -161,7 +161,7 @@ class ArtifactSiglipModel(SiglipModel):
         """
         if self.detail_network is None:
             return None
-        features = self.detail_network(pixel_values.to(self.detail_network.dtype)).last_hidden_state
+        features = self.detail_network(pixel_values).last_hidden_state
         return features.flatten(2).transpose(1, 2)
 
     def _vision_and_details(

@@ -307,8 +307,9 @@ class WaveFreqPreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, revision: str = "main", **kwargs):
         loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, revision=revision, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        # transformers does not keep it, and a pipeline loads from this commit what lies beside the model.
+        # transformers does not keep them, and a pipeline loads from there what lies beside the model.
         model.config._commit_hash = revision
+        model.cache_dir = kwargs.get("cache_dir")
         return loaded
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -366,6 +367,7 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
                 f"image size {height}x{width}: height and width must be multiples of {self.config.total_stride}, "
                 "and at least 4"
             )
+        pixel_values = pixel_values.to(self.embedder.layer.convolution.weight.dtype)
         hidden_states = self.embedder(pixel_values)
         for index, stage in enumerate(self.stages):
             frequency_features = None
@@ -485,7 +487,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             ValueError: If the labels are not real and fake.
         """
         _, fake = real_and_fake(self.config)
-        probabilities = logits.softmax(-1)[:, fake].tolist()
+        probabilities = logits.float().softmax(-1)[:, fake].tolist()
         return [verdict_of(probability, self.config.verdict_thresholds) for probability in probabilities]
 
 

@@ -13,6 +13,10 @@ def test_round_trip_through_a_saved_folder_keeps_every_field(tmp_path):
     assert loaded.to_dict() | {"_name_or_path": ""} == config.to_dict() | {"_name_or_path": ""}
 
 
+def test_a_saved_configuration_holds_no_field_of_other_models():
+    assert "layer_types" not in WaveFreqConfig().to_dict()
+
+
 def test_labels_are_real_and_fake_unless_given():
     assert WaveFreqConfig().id2label == {0: "real", 1: "fake"}
     assert WaveFreqConfig().label2id == {"real": 0, "fake": 1}

@@ -240,6 +240,21 @@ def test_a_verdict_is_withheld_between_the_thresholds(make_model):
         make_model(num_labels=3).post_process_verdicts(logits)
 
 
+def test_verdicts_of_logits_in_half_precision_are_those_of_their_values(make_model):
+    model = make_model()
+    model.config.verdict_thresholds = [0.2, 0.94083]
+    logits = torch.tensor([[0.0, 2.75]], dtype=torch.bfloat16)  # 0.93991, which bfloat16 rounds to 0.94141
+    assert model.post_process_verdicts(logits) == ["uncertain"]
+
+
+def test_images_take_the_precision_of_the_weights(make_model):
+    model, images = make_model(), torch.randn(2, 3, 32, 32)
+    expected = model(images).logits
+    logits = model.to(torch.bfloat16)(images).logits
+    assert logits.dtype == torch.bfloat16
+    torch.testing.assert_close(logits.float(), expected, atol=0.1, rtol=0.1)
+
+
 def test_loss_is_the_cross_entropy_of_the_logits(make_model):
     model, images, labels = make_model(), torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 1, 0])
     output = model(images, labels=labels)
