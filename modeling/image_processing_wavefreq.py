@@ -14,6 +14,7 @@
 """Image processor class for WaveFreq."""
 
 import torch
+from torchvision.io import decode_jpeg, encode_jpeg
 from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_utils import PILImageResampling
 from transformers.utils import auto_docstring
@@ -22,7 +23,8 @@ from transformers.utils import auto_docstring
 @auto_docstring(
     custom_intro="""
     Brings images to `size` (32x32) without keeping the aspect ratio, scales them to [0, 1] and normalizes them by
-    `image_mean` and `image_std`, which are near those of CIFAKE.
+    `image_mean` and `image_std`, which are near those of CIFAKE. What it resizes, if it is uint8, it encodes as JPEG
+    of quality 75 and decodes again, since all images that the packaged detector learned from were so encoded at 32x32.
 
     Takes what every image processor of transformers takes: PIL images, arrays or tensors with channels first or last,
     uint8 in 0..255 (or floats in the same range; pass `do_rescale=False` for floats in [0, 1]), grey, RGB or RGBA,
@@ -39,6 +41,14 @@ class WaveFreqImageProcessor(TorchvisionBackend):
     do_rescale = True
     do_normalize = True
     do_convert_rgb = True
+
+    def resize(self, image: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+        resized = super().resize(image, *args, **kwargs)
+        if resized.shape == image.shape or resized.dtype != torch.uint8:
+            return resized
+        pixels = resized.cpu().reshape(-1, *resized.shape[-3:])
+        encoded = [decode_jpeg(encode_jpeg(each, quality=75)) for each in pixels]
+        return torch.stack(encoded).reshape(resized.shape).to(resized.device)
 
     def process_image(self, image, *args, **kwargs) -> torch.Tensor:
         processed = super().process_image(image, *args, **kwargs)

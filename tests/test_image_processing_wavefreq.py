@@ -5,6 +5,8 @@ from PIL import Image
 from transformers import AutoImageProcessor
 
 from tellsign import WaveFreqImageProcessor
+from tellsign.training.data import decode_uniformly
+from tests.conftest import encode
 
 
 def test_pixels_are_scaled_and_normalized_by_the_stored_mean_and_deviation():
@@ -21,6 +23,26 @@ def test_pixels_are_scaled_and_normalized_by_the_stored_mean_and_deviation():
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
 def test_any_size_and_mode_becomes_three_channels_of_32_pixels(size, mode):
     assert WaveFreqImageProcessor()(Image.new(mode, size), return_tensors="pt")["pixel_values"].shape == (1, 3, 32, 32)
+
+
+def test_what_is_resized_is_encoded_as_the_images_of_training_were():
+    rows, columns = np.mgrid[:96, :64] / 64
+    noise = np.random.default_rng(0).normal(0, 0.1, (96, 64, 3))
+    pixels = ((np.stack([rows / 2, columns, 1 - columns], -1) + noise).clip(0, 1) * 255).astype(np.uint8)
+    trained_on = decode_uniformly(encode(pixels, "PNG"), 32) / 255
+    processor = WaveFreqImageProcessor(do_normalize=False)
+    for image in (Image.fromarray(pixels), pixels, [pixels, pixels]):
+        pixel_values = processor(image, return_tensors="pt")["pixel_values"][-1].permute(1, 2, 0).numpy()
+        assert abs(pixel_values - trained_on).mean() < 0.002
+    plain = np.asarray(Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC)) / 255
+    assert abs(plain - trained_on).mean() > 0.01
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_arrays_of_any_channels_are_resized(channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, channels), dtype=np.uint8)
+    pixel_values = WaveFreqImageProcessor(do_normalize=False)(pixels, return_tensors="pt")["pixel_values"]
+    assert pixel_values.shape == (1, 3, 32, 32) and 0 <= pixel_values.min() and pixel_values.max() <= 1
 
 
 def test_images_of_different_sizes_make_one_batch():
