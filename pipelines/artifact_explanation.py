@@ -30,11 +30,14 @@ from .tagger import ArtifactTagger
 
 logger = logging.get_logger(__name__)
 EXPLAIN = ("fake", "always", "never")
-HUB_OPTIONS = {"push_to_hub", "repo_id", "commit_message", "commit_description", "private", "token", "revision"}
+HUB_OPTIONS = {
+    *("push_to_hub", "repo_id", "commit_message", "commit_description"),
+    *("private", "token", "revision", "create_pr", "tags"),
+}
 
 
 def open_image(source: Any) -> Image.Image:
-    """Opens an image given in any way in which an image pipeline takes it.
+    """Opens an image, wherever it comes from.
 
     Args:
         source (`str`, `os.PathLike`, `bytes`, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or `dict`):
@@ -50,7 +53,7 @@ def open_image(source: Any) -> Image.Image:
             data set raised for it; the message says why.
     """
     if isinstance(source, Mapping) and (source.get("bytes") or source.get("path")):
-        content, path = source.get("bytes"), source.get("path") or ""
+        content, path = source.get("bytes"), os.fspath(source.get("path") or "")
         if not content and "://" in path:  # of a streamed data set, it may lie on the Hub or in an archive
             try:
                 with fsspec.open(path, "rb") as file:
@@ -193,6 +196,7 @@ class ArtifactExplanationPipeline(Pipeline):
         )
         if self._forward_params.get("explain") != "never":
             self._require_tagger()
+        self._check_labels(self._forward_params.get("candidate_labels"))
 
     def _load_part(self, part_class: Any, given: Any, subfolder: str, **kwargs) -> Any:
         """The tagger or the explainer: what was given, or what lies beside the detector, or `None`."""
@@ -203,6 +207,7 @@ class ArtifactExplanationPipeline(Pipeline):
         if given is not None:
             return given
         home, revision = self.model.config._name_or_path, getattr(self.model.config, "_commit_hash", None)
+        cache_dir = getattr(self.model, "cache_dir", None)
         try:
             lies_there = home and any(
                 cached_file(
@@ -210,6 +215,7 @@ class ArtifactExplanationPipeline(Pipeline):
                     file,
                     subfolder=subfolder,
                     revision=revision,
+                    cache_dir=cache_dir,
                     _raise_exceptions_for_missing_entries=False,
                     _raise_exceptions_for_connection_errors=False,
                 )
@@ -222,13 +228,14 @@ class ArtifactExplanationPipeline(Pipeline):
             ) from error
         if not lies_there:
             is_local = not home or os.path.isdir(home)
-            if not is_local and try_to_load_from_cache(home, f"{subfolder}/config.json", revision=revision) is None:
+            file = f"{subfolder}/config.json"
+            if not is_local and try_to_load_from_cache(home, file, cache_dir=cache_dir, revision=revision) is None:
                 logger.warning(
                     f"{home}: the Hub cannot be asked whether there is a folder {subfolder}/, and the cache has none: "
                     "it is left out"
                 )
             return None
-        place = {"subfolder": subfolder, "revision": revision, "device": self.device}
+        place = {"subfolder": subfolder, "revision": revision, "cache_dir": cache_dir, "device": self.device}
         return part_class.from_pretrained(home, **(place | kwargs))
 
     def _require_tagger(self) -> None:
@@ -237,6 +244,11 @@ class ArtifactExplanationPipeline(Pipeline):
                 f"{self.model.config._name_or_path or 'the model'} has no tagger/ beside the detector, so artifacts "
                 'cannot be named: pass tagger=..., or explain="never" for verdicts alone'
             )
+
+    def _check_labels(self, labels: list[str] | None) -> None:
+        """Raises a `ValueError` at once, not at the first image that is searched."""
+        if labels is not None and self.tagger is not None:
+            self.tagger.checked_labels(labels)
 
     def _sanitize_parameters(  # type: ignore[override]
         self,
@@ -258,13 +270,15 @@ class ArtifactExplanationPipeline(Pipeline):
         given = {
             "explain": explain,
             "threshold": threshold,
-            "top_k": top_k,
+            "top_k": None if top_k is None else int(top_k),
             "candidate_labels": candidate_labels,
             "return_heatmap": return_heatmap,
         }
         forward_params = {name: value for name, value in given.items() if value is not None}
         preprocess_params = {
-            name: value for name, value in {"views": views, "strict": strict}.items() if value is not None
+            name: kind(value)
+            for name, kind, value in (("views", int, views), ("strict", bool, strict))
+            if value is not None
         }
         return preprocess_params, forward_params, {}
 
@@ -286,6 +300,7 @@ class ArtifactExplanationPipeline(Pipeline):
         """
         if isinstance(inputs, io.IOBase):
             raise ValueError("the input is an open file: pass its path, or what read() gives")
+        self._check_labels(kwargs.get("candidate_labels"))
         if isinstance(inputs, tuple):
             inputs = list(inputs)
         if isinstance(inputs, list) and not inputs:
@@ -375,7 +390,17 @@ class ArtifactExplanationPipeline(Pipeline):
             kwargs:
                 Keyword arguments for the detector's `save_pretrained`. With `push_to_hub=True` all parts are sent to
                 `repo_id`, or a repository of the folder's name; those of `push_to_hub` may be given then.
+
+        Raises:
+            ValueError: If the folder holds a part that this pipeline does not have, and that would be loaded with it.
         """
+        parts = {"tagger": self.tagger, "explainer": self.explainer}
+        for name, part in parts.items():
+            if part is None and (Path(save_directory) / name).exists():
+                raise ValueError(
+                    f"{save_directory}: holds {name}/, which this pipeline does not have and which would be loaded "
+                    "with it: remove it, or save elsewhere"
+                )
         to_hub = {name: kwargs.pop(name) for name in HUB_OPTIONS & kwargs.keys()}
         # Unlike in the base class, config.json does not name the pipeline, unless its code came from a repository: a
         # model that does so asks for trust_remote_code even where this package has registered the task.
@@ -388,7 +413,7 @@ class ArtifactExplanationPipeline(Pipeline):
             custom_object_save(self, save_directory)
         self.model.save_pretrained(save_directory, **kwargs)
         self.image_processor.save_pretrained(save_directory)
-        for name, part in (("tagger", self.tagger), ("explainer", self.explainer)):
+        for name, part in parts.items():
             if part is not None:
                 part.save_pretrained(Path(save_directory) / name)
         if to_hub.pop("push_to_hub", False):

@@ -189,7 +189,7 @@ class ArtifactExplainer:
             kwargs.setdefault("device_map", {"": device})
         try:
             processor = AutoProcessor.from_pretrained(name, **place, **code)
-            base, adapter_place = name, {}
+            base, adapter_place = name, {key: place[key] for key in place.keys() - {"subfolder", "revision"}}
             if adapter is None and (file := find_adapter_config_file(str(name), **place)):
                 base, adapter, adapter_place = (
                     json.loads(Path(file).read_text())["base_model_name_or_path"],
@@ -212,6 +212,9 @@ class ArtifactExplainer:
     def save_pretrained(self, folder: str | os.PathLike) -> None:
         """Saves model and processor; of a model with an adapter, the adapter, which names the model it belongs to."""
         self.model.save_pretrained(folder)
+        if not hasattr(self.model, "peft_config"):
+            # Of an adapter that was here before, which would be loaded in place of the model.
+            (Path(folder) / "adapter_config.json").unlink(missing_ok=True)
         self.processor.save_pretrained(folder)
 
     @torch.no_grad()

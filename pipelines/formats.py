@@ -149,7 +149,8 @@ def from_synartifact(annotation: Mapping[str, Any]) -> list[ExplainedArtifact]:
         `list` of [`ExplainedArtifact`] without scores; those without a caption have no explanation.
 
     Raises:
-        ValueError: If a key is missing, a class unknown or a rectangle empty, naming it.
+        ValueError: If a key is missing, a class unknown or a rectangle empty, naming it, or something is of another
+            type.
     """
     artifacts = []
     try:
@@ -159,24 +160,26 @@ def from_synartifact(annotation: Mapping[str, Any]) -> list[ExplainedArtifact]:
             start, end = item["rect_start"], item["rect_end"]
             try:
                 (x1, y1), (x2, y2) = start, end
-            except (TypeError, ValueError) as error:
+                box = Box(
+                    xmin=math.floor(min(x1, x2)),
+                    ymin=math.floor(min(y1, y2)),
+                    xmax=math.ceil(max(x1, x2)),
+                    ymax=math.ceil(max(y1, y2)),
+                )
+            except (TypeError, ValueError, OverflowError) as error:
                 raise ValueError(
                     f"annotation {number} ({label}) has corners {start} and {end}, expected [x, y]"
                 ) from error
-            box = Box(
-                xmin=math.floor(min(x1, x2)),
-                ymin=math.floor(min(y1, y2)),
-                xmax=math.ceil(max(x1, x2)),
-                ymax=math.ceil(max(y1, y2)),
-            )
             if box["xmin"] == box["xmax"] or box["ymin"] == box["ymax"]:
                 raise ValueError(f"annotation {number} ({label}) has an empty rectangle {[x1, y1]} to {[x2, y2]}")
             artifact = ExplainedArtifact(label=label, box=box)
-            if caption := (item.get("artifacts_caption") or "").strip():
+            if caption := str(item.get("artifacts_caption") or "").strip():
                 artifact["explanation"] = caption
             artifacts.append(artifact)
     except KeyError as error:
         raise ValueError(f"SynArtifact annotation lacks the key {error}") from error
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"SynArtifact annotation is not as expected: {error}") from error
     return artifacts
 
 

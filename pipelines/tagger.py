@@ -114,7 +114,7 @@ class ArtifactTagger:
         self.processor = processor
         if candidate_labels is None:
             candidate_labels = model.config.trained_artifacts if self.mode == "calibrated" else SEED_ARTIFACTS
-        self.candidate_labels = self._checked(candidate_labels)
+        self.candidate_labels = self.checked_labels(candidate_labels)
         self._text_embeds: dict[tuple[str, ...], torch.Tensor] = {}
 
     @classmethod
@@ -149,7 +149,7 @@ class ArtifactTagger:
         return cls(model.to(device), processor, candidate_labels=candidate_labels, mode=mode)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Saves model and processor, for [`~ArtifactTagger.from_pretrained`]."""
+        """Saves model and processor, for [`~ArtifactTagger.from_pretrained`]; mode and names are given there anew."""
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
@@ -184,7 +184,7 @@ class ArtifactTagger:
             raise ValueError(f"threshold={threshold} must lie in [0, 1]")
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k={top_k} must be at least 1")
-        labels = self.candidate_labels if candidate_labels is None else self._checked(candidate_labels)
+        labels = self.candidate_labels if candidate_labels is None else self.checked_labels(candidate_labels)
         if not images or not labels:
             return [[] for _ in images]
         score = self._scores_by_heads if self.mode == "calibrated" else self._scores_by_texts
@@ -261,7 +261,12 @@ class ArtifactTagger:
         )
         return inputs["pixel_values"].to(self.model.device, self.model.dtype)
 
-    def _checked(self, labels: Sequence[str]) -> tuple[str, ...]:
+    def checked_labels(self, labels: Sequence[str]) -> tuple[str, ...]:
+        """Names to choose from.
+
+        Raises:
+            ValueError: If they are not a list, one occurs twice or, in the mode `"calibrated"`, has no head.
+        """
         if isinstance(labels, str):
             raise ValueError(f"candidate_labels={labels!r}, expected a list of names")
         labels = tuple(labels)

@@ -2,6 +2,7 @@ import http.server
 import io
 import json
 import re
+import shutil
 import threading
 import zipfile
 from functools import partial
@@ -237,6 +238,7 @@ def test_every_way_to_give_an_image_gives_the_same_answer(explain, tmp_path):
             path.read_bytes(),
             {"bytes": path.read_bytes(), "path": None},
             {"bytes": None, "path": str(path)},
+            {"bytes": None, "path": path},
             array,
             array[:, ::-1][:, ::-1],
             np.dstack([array, np.full_like(array[:, :, :1], 255)]),
@@ -346,6 +348,33 @@ def test_a_saved_folder_gives_the_same_answers_and_leaves_the_detector_usable_al
     assert "custom_pipelines" not in json.loads((tmp_path / "saved" / "config.json").read_text())
 
 
+def test_a_folder_with_a_part_that_the_pipeline_lacks_is_not_overwritten(explain, tmp_path):
+    (tmp_path / "explainer").mkdir()
+    explain.explainer = None
+    with pytest.raises(ValueError, match="holds explainer/, which this pipeline does not have"):
+        explain.save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["explainer"]
+
+
+def test_what_push_to_hub_takes_may_be_given_when_saving(explain, tmp_path, monkeypatch):
+    explain.explainer = None
+    monkeypatch.setattr(explain, "push_to_hub", Mock())
+    options = {"create_pr": True, "tags": ["x"], "token": "t", "private": True, "revision": "r"}
+    explain.save_pretrained(tmp_path, push_to_hub=True, repo_id="u/r", **options)
+    explain.push_to_hub.assert_called_once_with("u/r", **options)
+
+
+def test_parts_are_looked_for_in_the_cache_of_the_detector(checkpoint, tagger, tmp_path):
+    snapshot = tmp_path / "cache" / "models--anna--all" / "snapshots" / ("0" * 40)
+    shutil.copytree(checkpoint, snapshot)
+    tagger.save_pretrained(snapshot / "tagger")
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
+    options = {"cache_dir": str(tmp_path / "cache")}
+    explain = pipeline("artifact-explanation", model="anna/all", model_kwargs=options)
+    assert explain.tagger.candidate_labels == tagger.candidate_labels
+
+
 def test_a_tagger_is_taken_from_another_folder(detector, tagger, images, tmp_path):
     tagger.save_pretrained(tmp_path / "elsewhere")
     explain = pipeline(
@@ -414,6 +443,7 @@ def test_an_open_file_and_options_that_make_no_sense_raise(explain):
             explain("photo.jpg", **options)
     with pytest.raises(ValueError, match="candidate_labels='noise', expected a list of names"):
         explain(Image.new("RGB", (32, 32)), candidate_labels="noise", explain="always")
+    assert equal(explain(pixels(90, 80), views=2.0, top_k=1.0), explain(pixels(90, 80), views=2, top_k=1))
     with pytest.raises(ValueError, match="explainer=True, expected a folder"):
         pipeline("artifact-explanation", explainer=True)
 
@@ -450,6 +480,19 @@ def test_a_classifier_of_other_labels_is_refused(make_model):
 def test_an_option_out_of_range_raises_naming_it(explain, images, option):
     with pytest.raises(ValueError, match=f"{next(iter(option))}="):
         explain(images[0], **option)
+
+
+def test_a_name_that_the_tagger_does_not_know_raises_before_any_image_is_read(explain, detector, tagger):
+    with pytest.raises(ValueError, match="'nonsense' is not an artifact"):
+        explain(["no such file"], candidate_labels=["nonsense"])
+    with pytest.raises(ValueError, match="'nonsense' is not an artifact"):
+        pipeline(
+            "artifact-explanation",
+            model=detector,
+            image_processor=WaveFreqImageProcessor(),
+            tagger=tagger,
+            candidate_labels=["nonsense"],
+        )
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="needs a machine without a GPU")

@@ -242,6 +242,14 @@ def test_a_saved_explainer_with_an_adapter_is_the_adapter_and_finds_its_model(fo
     assert again(images, verdicts, found) == adapted(images, verdicts, found)
 
 
+def test_a_model_that_is_saved_where_an_adapter_was_is_what_is_loaded(explainer, folder, adapter, tmp_path):
+    images, verdicts, found = make_batch()
+    ArtifactExplainer.from_pretrained(folder, adapter=adapter).save_pretrained(tmp_path / "saved")
+    explainer.save_pretrained(tmp_path / "saved")
+    saved = ArtifactExplainer.from_pretrained(tmp_path / "saved")
+    assert saved(images, verdicts, found) == explainer(images, verdicts, found)
+
+
 @pytest.fixture
 def options(make_model) -> dict:
     """Keyword arguments of a pipeline that searches every image."""
@@ -333,3 +341,11 @@ def test_where_and_how_a_model_is_loaded_holds_for_its_processor_too(tmp_path, m
     options = {"local_files_only": True, "cache_dir": str(tmp_path / "cache"), "trust_remote_code": True}
     ArtifactExplainer.from_pretrained(tmp_path, **options)
     load.assert_called_once_with(tmp_path, **options)
+
+
+def test_where_a_model_is_loaded_from_holds_for_its_adapter_too(folder, adapter, tmp_path, monkeypatch):
+    load = Mock(side_effect=PeftModel.from_pretrained)
+    monkeypatch.setattr(PeftModel, "from_pretrained", load)
+    options = {"local_files_only": True, "cache_dir": str(tmp_path / "cache"), "revision": "main"}
+    ArtifactExplainer.from_pretrained(folder, adapter=adapter, **options)
+    assert load.call_args.kwargs == {"local_files_only": True, "cache_dir": str(tmp_path / "cache")}

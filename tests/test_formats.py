@@ -245,6 +245,8 @@ def test_synartifact_classes_are_ids_or_names_and_rectangles_may_start_at_any_co
         ({"rect_end": [1, 9]}, "annotation 1 .* has an empty rectangle"),
         ({"rect_end": [1]}, r"annotation 1 .* has corners \[1, 1\] and \[1\], expected"),
         ({"rect_start": None}, "annotation 1 .* has corners None and"),
+        ({"rect_start": ["1", 0]}, r"annotation 1 .* has corners \['1', 0\] and"),
+        ({"rect_start": [float("nan"), 0]}, "annotation 1 .* has corners"),
     ],
 )
 def test_a_synartifact_annotation_with_a_fault_raises_naming_it(change, message):
@@ -261,3 +263,5 @@ def test_a_synartifact_annotation_without_a_key_raises_naming_it(missing):
         from_synartifact({"Artifacts annotation": [item]})
     with pytest.raises(ValueError, match="lacks the key 'Artifacts annotation'"):
         from_synartifact({})
+    with pytest.raises(ValueError, match="annotation is not as expected: .*NoneType"):
+        from_synartifact({"Artifacts annotation": None})
