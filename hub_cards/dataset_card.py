@@ -25,23 +25,26 @@ SPLITS = {"training": "train", "evaluation": "test"}
 def dataset_card(
     dataset_id: str,
     *,
-    images: int,
-    untouched: int,
     counts: Mapping[str, int],
+    images: int,
+    without_artifact: int,
     data: Sequence[str],
     use: Use,
+    image_size: int = 32,
+    untouched: float = 0.2,
+    most: int = 3,
     seed: int = 0,
 ) -> DatasetCard:
     """The card of images with planted artifacts; the same arguments give the same card, byte for byte.
 
     Args:
         dataset_id (`str`): Repository from which the card's snippet loads the data set.
-        images (`int`): Number of images.
-        untouched (`int`): Number of those without an artifact.
         counts (`Mapping[str, int]`): Number of images that have each artifact.
+        images (`int`): Number of images.
+        without_artifact (`int`): Number of those without an artifact.
         data (`Sequence[str]`): Where the real images came from.
         use (`str`): Whether the operators for `"training"` or those for `"evaluation"` planted them.
-        seed (`int`, *optional*, defaults to 0): What was drawn with.
+        image_size, untouched, most, seed: What `python -m tellsign.training.planting data` was given.
 
     Returns:
         [`~huggingface_hub.DatasetCard`].
@@ -57,10 +60,13 @@ def dataset_card(
         dataset=json.dumps(dataset_id),
         split=json.dumps(SPLITS[use]),
         images=images,
-        untouched=untouched,
+        without_artifact=without_artifact,
         counts=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         data=data,
         use=use,
+        image_size=image_size,
+        untouched=untouched,
+        most=most,
         seed=seed,
     )
 
@@ -71,6 +77,9 @@ def push_dataset(
     *,
     data: Sequence[str],
     use: Use,
+    image_size: int = 32,
+    untouched: float = 0.2,
+    most: int = 3,
     seed: int = 0,
     private: bool | None = None,
     token: str | bool | None = None,
@@ -79,7 +88,7 @@ def push_dataset(
 
     Args:
         dataset (`datasets.Dataset`): As `python -m tellsign.training.planting data` makes it.
-        dataset_id, data, use, seed: As for [`dataset_card`].
+        dataset_id, data, use, image_size, untouched, most, seed: As for [`dataset_card`].
         private (`bool`, *optional*): Whether a new repository is private. Defaults to what the account has set.
         token (`str` or `bool`, *optional*): Defaults to that of `HF_TOKEN` or of `hf auth login`.
 
@@ -95,11 +104,14 @@ def push_dataset(
     if not api.file_exists(dataset_id, "README.md", repo_type="dataset"):
         card = dataset_card(
             dataset_id,
-            images=len(labels),
-            untouched=sum(not image for image in labels),
             counts=Counter(label for image in labels for label in image),
+            images=len(labels),
+            without_artifact=sum(not image for image in labels),
             data=data,
             use=use,
+            image_size=image_size,
+            untouched=untouched,
+            most=most,
             seed=seed,
         )
         api.upload_file(
@@ -113,11 +125,15 @@ def main(
     repo_id: Annotated[str, typer.Argument(help="USER/REPO on the Hub, made if there is none.")],
     data: Annotated[list[str], typer.Option(help="Where the real images came from; may be given several times.")],
     use: Annotated[Use, typer.Option(help="The operators that planted them.")],
+    image_size: Annotated[int, typer.Option(help="What they were planted with, as what follows.")] = 32,
+    untouched: Annotated[float, typer.Option(help="Share of images without any artifact.")] = 0.2,
+    most: Annotated[int, typer.Option(help="Largest number of artifacts in an image.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of what was drawn.")] = 0,
     private: Annotated[bool | None, typer.Option(help="Whether a new repository is private.")] = None,
 ) -> None:
     """Sends images with planted artifacts to the Hub, with a card."""
-    typer.echo(push_dataset(Dataset.from_parquet(planted), repo_id, data=data, use=use, seed=seed, private=private))
+    made_with = {"image_size": image_size, "untouched": untouched, "most": most, "seed": seed}
+    typer.echo(push_dataset(Dataset.from_parquet(planted), repo_id, data=data, use=use, private=private, **made_with))
 
 
 if __name__ == "__main__":

@@ -433,18 +433,19 @@ def test_card_of_an_adapter_says_what_it_is_for_and_its_snippet_runs(folder, tmp
 def test_card_of_a_data_set_counts_what_is_in_it_and_its_command_makes_it(parquet, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(parquet, "real.parquet")
-    facts = {"data": ["real.parquet"], "use": "evaluation", "seed": 3}
-    words = "data --data real.parquet --use evaluation --count 8 --seed 3 --output planted.parquet".split()
+    facts = {"data": ["real.parquet"], "use": "evaluation", "image_size": 48, "untouched": 0.5, "most": 1, "seed": 3}
+    options = "--image-size 48 --untouched 0.5 --most 1 --seed 3"
+    words = f"data --data real.parquet --use evaluation --count 8 {options} --output planted.parquet".split()
     result = CliRunner().invoke(planting.app, words, catch_exceptions=False)
     counts = {
         name: int(count)
         for count, name in re.findall(r"^ +(\d+) (.+)$", result.stdout, flags=re.MULTILINE)
         if int(count)
     }
-    untouched = int(re.search(r"(\d+) without", result.stdout)[1])
-    card = dataset_card("someone/planted", images=8, untouched=untouched, counts=counts, **facts)
+    facts |= {"counts": counts, "images": 8, "without_artifact": int(re.search(r"(\d+) without", result.stdout)[1])}
+    card = dataset_card("someone/planted", **facts)
     assert validate_card(str(card), "dataset") == []
-    assert str(card) == str(dataset_card("someone/planted", images=8, untouched=untouched, counts=counts, **facts))
+    assert str(card) == str(dataset_card("someone/planted", **facts))
     for name, count in counts.items():
         assert f"| {name} | {count} |" in card.text
     (made,) = bash_snippets(card)
