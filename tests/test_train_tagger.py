@@ -1,4 +1,5 @@
 import copy
+import hashlib
 import io
 import json
 import shutil
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
+from datasets import Image as ImageFeature
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
@@ -21,7 +23,7 @@ from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, Trainin
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqForImageClassification
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training import planted_pool, tagger_calibration, train_tagger
-from tellsign.training.data import UNKNOWN, load_sources
+from tellsign.training.data import LABELS, UNKNOWN, load_sources
 from tellsign.training.optimizer import muon_with_adamw
 from tellsign.training.planted_pool import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches, cached, plant_pool
 from tellsign.training.planting import plantable, planted_images
@@ -195,6 +197,23 @@ def test_places_are_mirrored_with_their_images(textured, tmp_path, monkeypatch):
     pixels, masks = (torch.cat(parts) for parts in zip(*seen, strict=True))
     assert masks.amax((1, 2)).gt(0).sum() > 8 and not torch.equal(masks, masks.flip(-1))
     torch.testing.assert_close(pixels, masks, atol=1e-5, rtol=0)
+
+
+def test_fakes_are_encoded_as_often_as_real_images_without_an_artifact(textured):
+    images = pq.read_table(textured)["image"].to_pylist()
+    rows = {"image": images * 2, "label": ["real"] * len(images) + ["fake"] * len(images)}
+    dataset = Dataset.from_dict(rows | {"generator": [""] * len(rows["image"])})
+    dataset = dataset.cast_column("image", ImageFeature(decode=False)).add_column(
+        "sha1", [hashlib.sha1(image).hexdigest() for image in rows["image"]]
+    )
+    labels = [LABELS.index(label) for label in rows["label"]]
+    dataset = dataset.remove_columns("label").add_column("label", labels)
+    shape = {"most": 1, "grid": 8, "image_size": 32}
+    pool = train_tagger.training_images(dataset, {}, [], copies=1, fakes=48, untouched=1.0, seed=0, **shape)
+    real, fake = (pool["images"][pool["labels"] == LABELS.index(label)] for label in ("real", "fake"))
+    assert torch.equal(real, fake) and len(real) == len(images)
+    once = planted_pool.untouched_images(dataset.select(range(len(images))), **shape)["images"]
+    assert not torch.equal(real, once)
 
 
 def test_a_tagger_trained_without_categories_names_no_objects(textured, tmp_path):

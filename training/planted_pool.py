@@ -173,7 +173,9 @@ def training_images(
     ]
     parts = [with_labels(pool, real, categories, names) for pool in pools]
     if len(fake):
-        parts.append(with_labels(untouched_images(fake, **shape), fake, categories, names))
+        # Encoded as often as untouched real images, or the encoding would tell the class.
+        fakes_as_they_are = plant_pool(fake, "training", plantable(), seed=seed, untouched=1.0, **shape)
+        parts.append(with_labels(fakes_as_they_are, fake, categories, names))
     return joined(parts)
 
 

@@ -16,7 +16,7 @@ import typer
 from datasets import Dataset
 from PIL import Image, ImageDraw, ImageFont
 
-from tellsign.training.data import LABELS, drop_duplicates, load_sources
+from tellsign.training.data import load_real_images, of_class
 
 from . import PLANTED_FEATURES, Operator, Use, operators_of, plantable, planted_images
 from .planter import encoded, readable
@@ -28,11 +28,10 @@ SEVERITIES = (0.33, 0.67, 1.0)
 
 def load_real(data: list[str], count: int | None, seed: int) -> Dataset:
     """Distinct real images, so many of them drawn at random, or all."""
-    dataset = drop_duplicates(load_sources(data, "train"))
-    rows = np.flatnonzero(np.asarray(dataset["label"][:]) == LABELS.index("real"))
-    if len(rows) == 0:
+    images = load_real_images(data)
+    if len(images) == 0:
         raise ValueError(f"{', '.join(data)}: there is no real image")
-    return dataset.select(np.random.default_rng(seed).permutation(rows)[:count])
+    return of_class(images, "real", count, seed)
 
 
 @app.command("data")

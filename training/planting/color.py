@@ -182,6 +182,34 @@ def foreign_middle(image: NDArray, severity: float, rng: np.random.Generator) ->
     return to_rgb(to_ycc(image) + (0.02 + 0.2 * severity) * bump * hue), np.minimum(3 * weight, 1)
 
 
+@operator(TRANSITIONS, "training")
+def sudden_middle(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A soft course of colors turns from its dark end into its bright one all at once."""
+    weight = _blend_place(image, rng)
+    if weight is None:
+        return None
+    soft = blur(image, 0.7 * unit(image))
+    luma = luminance(soft)
+    low, middle, high = np.quantile(luma[weight > 0], [0.15, rng.uniform(0.4, 0.6), 0.85])
+    dark, bright = (soft[(weight > 0) & side].mean(0) for side in (luma <= low, luma >= high))
+    course = 1 / (1 + np.exp(-(4 + 10 * severity) * (luma - middle) / (high - low + 0.02)))
+    drawn = dark + (0.5 + (1 + 0.2 * severity) * (course[..., None] - 0.5)) * (bright - dark)
+    return drawn, np.minimum(3 * weight, 1) * (0.5 + 0.5 * severity)
+
+
+@operator(TRANSITIONS, "training")
+def fold_tones(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """From a certain tone on, a soft course of colors turns back to where it came from, as in a solarized print."""
+    weight = _blend_place(image, rng)
+    if weight is None:
+        return None
+    soft = blur(image, 0.7 * unit(image))
+    luma, side = luminance(soft), 1 if rng.random() < 0.5 else -1
+    tone = np.quantile(luma[weight > 0], rng.uniform(0.35, 0.65))
+    beyond = np.maximum(side * (luma - tone), 0)[..., None]
+    return image - side * (0.7 + 2 * severity) * beyond, np.minimum(3 * weight, 1)
+
+
 @operator(TRANSITIONS, "evaluation")
 def pass_through_hues(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Hue swings back and forth with brightness, so that a soft course passes through foreign hues."""
@@ -223,17 +251,13 @@ def night_or_amber_frame(image: NDArray, severity: float, rng: np.random.Generat
 
 
 @operator(CINEMA, "evaluation", is_global=True)
-def letterboxed_film(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    """Bars above and below, bleached colors, lifted blacks and a warm or cold bias of old film stock."""
+def faded_film_stock(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Bleached colors, lifted blacks and a warm or cold bias, as of old film stock."""
     ycc = to_ycc(image)
     ycc[..., 0] = 0.12 * severity + (1 - 0.2 * severity) * ycc[..., 0] ** (1 + 0.6 * severity)
     bias = np.array([-0.05, 0.03]) if rng.random() < 0.5 else np.array([0.05, -0.02])
     ycc[..., 1:] = (1 - 0.65 * severity) * ycc[..., 1:] + severity * bias
-    changed = to_rgb(ycc)
-    bar = (0.6 + rng.uniform(2.4, 3.4) * severity) * unit(image)
-    rows = np.arange(image.shape[0])
-    covered = np.clip(bar - np.minimum(rows, image.shape[0] - 1 - rows), 0, 1)
-    return changed * (1 - covered)[:, None, None], None
+    return to_rgb(ycc), None
 
 
 @operator(ENHANCED, "training", is_global=True)

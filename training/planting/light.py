@@ -373,20 +373,6 @@ def spotlight(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
 
 
 @operator(DRAMATIC, "training", is_global=True)
-def cone_from_border(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    """A single cone of light falls from a point on the border toward the middle of a scene without other light."""
-    middle = (np.array(image.shape[:2]) - 1) / 2
-    away = rng.uniform(0, 2 * np.pi)
-    source = middle * (1 + 1.2 * np.array([np.sin(away), np.cos(away)]))
-    rows, columns = offsets(image, *source)
-    turned = np.arctan2(rows, columns) - np.arctan2(*(middle - source)) + rng.uniform(-0.25, 0.25)
-    turned = abs((turned + np.pi) % (2 * np.pi) - np.pi)
-    cone = np.clip(3 - 2 * turned / rng.uniform(0.2, 0.35), 0, 1)[..., None]
-    lit = 0.9 * image + 0.25 * np.array([1.0, 0.95, 0.8])
-    return image + severity * (cone * lit + (1 - cone) * 0.2 * image - image), None
-
-
-@operator(DRAMATIC, "training", is_global=True)
 def window_of_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Light falls through a window that is not there: a slanting bright shape with bars, the rest in the dark."""
     height, width = image.shape[:2]

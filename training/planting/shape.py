@@ -161,6 +161,42 @@ def dissolve_arcs(image: NDArray, severity: float, rng: np.random.Generator) -> 
     return share * inner + (1 - share) * outer, np.clip(3 * turns + 0.6, 0, 1) * (abs(distance) < width)
 
 
+@operator(WAVERING, "training")
+def halves_of_two_sizes(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """On one side of a line the outline is drawn as that of a smaller or larger object, and does not meet the rest."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    angle, sign = rng.uniform(0, 2 * np.pi), 1 if rng.random() < 0.5 else -1
+    side = rows * np.sin(angle) + columns * np.cos(angle) > rng.uniform(-2, 2) * unit(image)
+    return redraw(
+        image, mask, np.where(side, signed_distance(mask) < sign * (0.6 + 2.6 * severity) * unit(image), mask)
+    )
+
+
+@operator(WAVERING, "training")
+def straighten_outline(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The outline runs straight between a few of its points, whatever the object's form."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    center = np.array(ndimage.center_of_mass(mask))
+    rows, columns = np.argwhere(mask & ~ndimage.binary_erosion(mask)).T - center[:, None]
+    bearings, corners = np.arctan2(rows, columns), []
+    for bearing in np.sort(rng.uniform(-np.pi, np.pi) + 2 * np.pi * (np.arange(5) + rng.uniform(-0.25, 0.25, 5)) / 5):
+        apart = abs((bearings - bearing + np.pi) % (2 * np.pi) - np.pi)
+        nearest = np.argmin(apart)
+        corners.append((columns[nearest] + center[1], rows[nearest] + center[0]))
+    polygon = Image.new("1", mask.shape[::-1])
+    ImageDraw.Draw(polygon).polygon(corners, fill=1)
+    straight = np.asarray(polygon)
+    if not straight.any():
+        return None
+    share = 0.25 + 0.75 * severity
+    return redraw(image, mask, (1 - share) * signed_distance(mask) + share * signed_distance(straight) < 0)
+
+
 @operator(WAVERING, "evaluation")
 def bite_outline(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Round pieces are taken from the outline, or added to it."""

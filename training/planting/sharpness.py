@@ -102,6 +102,42 @@ def shrink_wavelets(image: NDArray, severity: float, rng: np.random.Generator) -
     return changed, np.minimum(1.5 * weight, 1)
 
 
+@operator(SMOOTHED, "training")
+def least_variation_of_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Near a texture, the image of least total variation (Rudin et al., 1992), by Chambolle's projections (2004)."""
+    weight = region(texture(image), rng, at_least=0.04)
+    if weight is None:
+        return None
+    strength = (0.02 + 0.13 * severity) * pixel(image)
+    flow, divergence = np.zeros((2, *image.shape), np.float32), np.zeros_like(image)
+    for _ in range(round(20 * pixel(image))):
+        slopes = divergence - image / strength
+        slopes = np.stack([np.diff(slopes, axis=axis, append=np.take(slopes, [-1], axis)) for axis in (0, 1)])
+        flow = (flow + 0.24 * slopes) / (1 + 0.24 * np.sqrt((slopes**2).sum((0, -1), keepdims=True)))
+        divergence = np.diff(flow[0], axis=0, prepend=0) + np.diff(flow[1], axis=1, prepend=0)
+    return image - strength * divergence, np.minimum(1.5 * weight, 1)
+
+
+@operator(SMOOTHED, "training")
+def average_alike_places(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Mean of the pixels nearby around which a texture looks alike (non-local means, Buades et al., 2005)."""
+    weight = region(texture(image), rng, at_least=0.04)
+    if weight is None:
+        return None
+    height, width = image.shape[:2]
+    reach, size, tolerance = round(3 * pixel(image)), 2 * round(pixel(image)) + 1, 0.04 + 0.2 * severity
+    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
+    total, weights = np.zeros_like(image), np.zeros((height, width, 1), np.float32)
+    for row in range(2 * reach + 1):
+        for column in range(2 * reach + 1):
+            neighbor = padded[row : row + height, column : column + width]
+            unlike = ndimage.uniform_filter(((neighbor - image) ** 2).mean(-1), size, mode="nearest")
+            alike = np.exp(-unlike / tolerance**2)[..., None]
+            total += alike * neighbor
+            weights += alike
+    return total / weights, np.minimum(1.5 * weight, 1)
+
+
 @operator(SMOOTHED, "evaluation")
 def guided_filter_of_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Guided filter with the image as its own guide (He et al., 2010, "Guided Image Filtering")."""
@@ -170,6 +206,21 @@ def drop_small_contrasts(image: NDArray, severity: float, rng: np.random.Generat
         changed = changed + band * power / (power + threshold**2)
         finer = coarser
     return changed + finer, None
+
+
+@operator(POLISHED, "training", is_global=True)
+def oil_paint(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Every pixel becomes the mean of those around it that have the most frequent brightness there."""
+    if texture(image).mean() < 0.015:
+        return None
+    luma, sigma = luminance(image), (0.5 + 0.7 * severity) * pixel(image)
+    most, changed = np.zeros((*luma.shape, 1)), image
+    for level in np.linspace(0, 1, 9):
+        near = np.clip(1.5 - 8 * abs(luma - level), 0, 1)[..., None]
+        share = blur(near, sigma)
+        changed = np.where(share > most, blur(near * image, sigma) / np.maximum(share, 1e-6), changed)
+        most = np.maximum(most, share)
+    return changed, None
 
 
 @operator(POLISHED, "evaluation", is_global=True)
@@ -407,7 +458,7 @@ def rasterize_edges(image: NDArray, severity: float, rng: np.random.Generator) -
 
 @operator(COARSE_PART, "training")
 def pixelate_part(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    weight = region(detail(image), rng, at_least=0.04, square=True)
+    weight = region(detail(image), rng, at_least=0.04)
     if weight is None:
         return None
     blocks = resized(image, (1.6 + 2.4 * severity) * unit(image), Image.Resampling.BOX, Image.Resampling.NEAREST)

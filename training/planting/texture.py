@@ -86,6 +86,23 @@ def slide_texture_out(image: NDArray, severity: float, rng: np.random.Generator)
     return sample(image, rows, columns), ragged * (arrived > 0) * ~mask * part * (0.4 + 0.6 * severity)
 
 
+@operator(BLED, "training")
+def show_through(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The fine contrast of an object lies over the colors beside it too, or theirs over its own."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    _, part = _border_part(mask, image, rng)
+    from_inside = rng.random() < 0.5
+    source, target = (mask, ~mask) if from_inside else (~mask, mask)
+    shift = np.subtract(ndimage.center_of_mass(part * target), ndimage.center_of_mass(part * source))
+    rows, columns = offsets(image, *shift)
+    relief = luminance(image) - blur(luminance(image), 1.5 * unit(image))
+    arrived = sample(relief[..., None], rows, columns)
+    soft = blur(image, 0.7 * unit(image))
+    return soft + (0.8 + 1.6 * severity) * arrived, target * part * (0.4 + 0.6 * severity)
+
+
 @operator(BLED, "evaluation")
 def mirror_across_border(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """An object's texture, mirrored at its border, fades out over its surroundings."""
@@ -215,28 +232,6 @@ def stamp_in_a_row(image: NDArray, severity: float, rng: np.random.Generator) ->
 
 
 @operator(REPEATED, "training")
-def stamp_around(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    """The most striking element is stamped around a point beside it, each copy turned like the hours of a clock."""
-    element = _striking(image)
-    if element is None:
-        return None
-    copies, radius = rng.integers(4, 7), rng.uniform(2.4, 3.4) * unit(image)
-    distance = (radius + 0.5 * unit(image)) / np.sin(np.pi / copies)
-    middle = (np.array(image.shape[:2]) - 1) / 2
-    toward = np.arctan2(*(middle - element)) + rng.uniform(-0.6, 0.6)
-    rows, columns = offsets(image, *(element + distance * np.array([np.sin(toward), np.cos(toward)])))
-    center = np.array(element) - (rows[element], columns[element])
-    changed, weight = image, np.zeros(image.shape[:2])
-    for count in range(1, copies):
-        cosine, sine = np.cos(2 * np.pi * count / copies), np.sin(2 * np.pi * count / copies)
-        turned = center[0] + cosine * rows - sine * columns, center[1] + sine * rows + cosine * columns
-        copy = np.clip((radius - np.hypot(turned[0] - element[0], turned[1] - element[1])) / unit(image) + 0.5, 0, 1)
-        changed = np.where(copy[..., None] > 0, sample(image, *turned), changed)
-        weight = np.maximum(weight, copy)
-    return changed, weight * (0.3 + 0.7 * severity)
-
-
-@operator(REPEATED, "training")
 def line_up_small_copies(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Small copies of the whole object stand in a row across the image."""
     mask = subject(image)
@@ -253,6 +248,29 @@ def line_up_small_copies(image: NDArray, severity: float, rng: np.random.Generat
         inside = (source[0] >= 0) & (source[1] >= 0) & (source[0] < mask.shape[0]) & (source[1] < mask.shape[1])
         copy = sample(mask[..., None].astype(float), *source)[..., 0] * inside
         changed = np.where(copy[..., None] > weight[..., None], sample(image, *source), changed)
+        weight = np.maximum(weight, copy)
+    return changed, weight * (0.3 + 0.7 * severity)
+
+
+@operator(REPEATED, "training")
+def dwindle_along_arc(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The most striking element stands again and again along an arc, each copy smaller than the one before."""
+    element = _striking(image)
+    if element is None:
+        return None
+    radius, shrink = rng.uniform(3, 4.2) * unit(image), rng.uniform(0.72, 0.88)
+    middle = (np.array(image.shape[:2]) - 1) / 2
+    angle, bend = np.arctan2(*(middle - element)) + rng.uniform(-0.8, 0.8), rng.uniform(-0.5, 0.5)
+    place, size = np.array(element, float), 1.0
+    changed, weight = image, np.zeros(image.shape[:2])
+    for _ in range(rng.integers(3, 6)):
+        place = place + radius * size * (1 + shrink) * np.array([np.sin(angle), np.cos(angle)])
+        angle, size = angle + bend, size * shrink
+        rows, columns = (offset / size for offset in offsets(image, *place))
+        copy = np.clip((radius - np.hypot(rows, columns)) / unit(image) + 0.5, 0, 1)
+        changed = np.where(
+            copy[..., None] > weight[..., None], sample(image, rows + element[0], columns + element[1]), changed
+        )
         weight = np.maximum(weight, copy)
     return changed, weight * (0.3 + 0.7 * severity)
 
