@@ -1,14 +1,15 @@
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from datasets import Dataset
 
 from tellsign.hub_cards.card_tables import leave_out_tables
-from tellsign.training import train_detector
+from tellsign.training import leave_out, train_detector
 from tellsign.training.data import load_sources
 from tellsign.training.generator_families import family_of
-from tellsign.training.leave_out import assign_folds, generators_of_fakes, main, score_fold
+from tellsign.training.leave_out import assign_folds, check_start, generators_of_fakes, main, score_fold
 from tests.conftest import TINY
 
 
@@ -154,3 +155,13 @@ def test_a_start_that_saw_the_sources_is_refused_and_so_is_one_whose_start_did(s
     training = ["--train_data", "a.parquet", "--model_name_or_path", str(tmp_path)]
     with pytest.raises(ValueError, match="was trained on sources.parquet: what it saw cannot be left out"):
         main(sources, tmp_path / "runs", training)
+
+
+def test_what_a_start_saw_and_the_runs_do_not_is_named_in_a_warning(tmp_path, monkeypatch):
+    (tmp_path / "training.json").write_text('{"train_data": ["a.parquet+b.parquet", "c.parquet"]}')
+    warned = Mock()
+    monkeypatch.setattr(leave_out.logger, "warning", warned)
+    check_start(["sources.parquet"], ["c.parquet+a.parquet", "b.parquet"], str(tmp_path))
+    warned.assert_not_called()
+    check_start(["sources.parquet"], ["c.parquet"], str(tmp_path))
+    assert "was trained on a.parquet, b.parquet too" in warned.call_args.args[0]

@@ -177,6 +177,15 @@ def test_a_run_killed_after_its_last_step_ends_with_the_weights_of_one_that_was_
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_a_finished_run_that_is_made_longer_goes_on_from_its_end(parquet, tmp_path, steps):
+    main(options(parquet, tmp_path, max_steps=4))
+    main(options(parquet, tmp_path, max_steps=6))
+    assert steps == [1, 2, 3, 4, 5, 6]
+    main(options(parquet, tmp_path / "epochs", max_steps=-1, num_train_epochs=1, save_strategy="epoch"))
+    main(options(parquet, tmp_path / "epochs", max_steps=-1, num_train_epochs=2, save_strategy="epoch"))
+    assert steps[6:] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
 def test_a_run_with_other_data_is_not_resumed(parquet, tmp_path):
     data = shutil.copy(parquet, tmp_path / "data.parquet")
     run = options(str(data), tmp_path)

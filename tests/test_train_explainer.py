@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
@@ -354,6 +355,16 @@ def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_cut_off(texture
     resumed = load_file(tmp_path / "model.safetensors")
     for name, tensor in whole.items():
         assert torch.equal(tensor, resumed[name]), name
+
+
+def test_a_run_with_other_images_of_the_same_name_is_not_resumed(textured, tower, tmp_path):
+    data = shutil.copy(textured, tmp_path / "data.parquet")
+    arguments = new_model_options(str(data), tower, tmp_path / "run")
+    main(arguments)
+    (tmp_path / "run" / "checkpoint-4" / "trainer_state.json").unlink()
+    pq.write_table(pq.read_table(textured).slice(1), data)
+    with pytest.raises(ValueError, match="holds a run that was begun with other fingerprint"):
+        main(arguments)
 
 
 def test_the_packaged_recipe_describes_a_model_that_fits_its_size(tower, tmp_path):

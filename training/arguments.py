@@ -28,7 +28,8 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
 
     Raises:
         ValueError: If the file has a field that no argument has or a value that it cannot have, or so few checkpoints
-            are kept that a run which is killed while it writes one could not resume.
+            are kept that a run which is killed while it writes one could not resume, or no image is held out of a
+            class.
     """
     types: Any = (*argument_types, TrainingArguments)
     parser = HfArgumentParser(types)
@@ -49,6 +50,9 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
     parsed = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
     if parsed[-1].save_total_limit == 1:
         raise ValueError("--save_total_limit: a run can only resume safely if at least 2 checkpoints are kept")
+    for group in parsed:
+        if getattr(group, "validation_per_class", 1) < 1:
+            raise ValueError(f"--validation_per_class={group.validation_per_class}: expected at least 1")
     return parsed
 
 

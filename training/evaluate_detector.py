@@ -307,7 +307,7 @@ def main(
             figure = plot_robustness(robustness, title)
             figure.savefig(folder / "robustness.png", dpi=100)
             (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
-        figure = plot(labels, probabilities[-1], f"{title}, {len(labels):,} images")
+        figure = plot(labels[candidates], probabilities[-1][candidates], f"{title}, {len(candidates):,} images")
         figure.savefig(folder / "evaluation.png", dpi=100)
         typer.echo(f"{folder}/evaluation.json, {folder}/evaluation.png", err=True)
     typer.echo(format_tables(evaluations))

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers.utils import logging
 
 from tellsign.hub_cards.card_tables import leave_out_tables
 from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
@@ -27,6 +28,7 @@ from tellsign.training.metrics import bootstrap_intervals, classification_scores
 from tellsign.training.prediction import fake_probability, predict_logits, temperature_of
 
 
+logger = logging.get_logger(__name__)
 REAL, FAKE = range(len(LABELS))
 
 
@@ -161,12 +163,20 @@ def generators_of_fakes(arguments: train_detector.DataArguments) -> set[str]:
     return set(np.asarray(images["generator"][:])[np.asarray(images["label"][:]) == FAKE].tolist())
 
 
-def refuse_start_that_saw(data: Sequence[str], start: str) -> None:
-    """Raises a `ValueError` if the runs would start from a checkpoint that says it was trained on these data."""
-    sources = {without_folders(source) for source in data}
-    seen = sources.intersection(source for group in seen_by(start) for source in group.split("+"))
-    if seen:
-        raise ValueError(f"{start} was trained on {', '.join(sorted(seen))}: what it saw cannot be left out")
+def check_start(data: Sequence[str], train_data: Sequence[str], start: str) -> None:
+    """Raises a `ValueError` if the runs would start from a checkpoint that says it was trained on what is left out.
+
+    Warns if it was trained on more than the runs are, since generators in that then count as unseen.
+    """
+    seen = {source for group in seen_by(start) for source in group.split("+")}
+    if left_out := seen.intersection(without_folders(source) for source in data):
+        raise ValueError(f"{start} was trained on {', '.join(sorted(left_out))}: what it saw cannot be left out")
+    trained_on = {without_folders(source) for group in train_data for source in group.split("+")}
+    if others := seen - trained_on:
+        logger.warning(
+            f"{start} was trained on {', '.join(sorted(others))} too, which is not in --train_data: families of "
+            "generators in it count as unseen"
+        )
 
 
 def claim(folder: Path, left_out: list[str], training: list[str]) -> None:
@@ -198,7 +208,7 @@ def main(
     """
     model_args, data_args, _ = train_detector.parse_arguments([*training, "--output_dir", "unused"])
     if model_args.model_name_or_path:
-        refuse_start_that_saw(data.split("+"), model_args.model_name_or_path)
+        check_start(data.split("+"), data_args.train_data, model_args.model_name_or_path)
     fakes_seen = generators_of_fakes(data_args).difference(data_args.leave_out)
     images = drop_duplicates(load_sources(data.split("+"), data_args.data_split, data_args.data_revision))
     assignment = assign_folds(images, folds)

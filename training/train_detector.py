@@ -128,8 +128,6 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError("--start_weight: there is no start, expected --model_name_or_path")
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
-    if data_args.validation_per_class < 1:
-        raise ValueError(f"--validation_per_class={data_args.validation_per_class}: expected at least 1")
     if training_args.load_best_model_at_end:
         raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
     return model_args, data_args, training_args
@@ -318,7 +316,7 @@ def main(arguments: list[str] | None = None) -> None:
     training_args.remove_unused_columns = False  # the batches come ready
     training_args.hub_strategy = HubStrategy.END  # checkpoints do not have the averaged weights, which ship
     set_seed(training_args.seed)
-    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(training_args.output_dir))
+    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(training_args)
 
     model, image_processor = create_model(model_args)
     model.config.temperature = 1.0

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from tokenizers import AddedToken
 from torch import nn
@@ -54,6 +55,7 @@ from tellsign.training.explanation_examples import (
 )
 from tellsign.training.explanation_sentences import explanation_sentence
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
+from tellsign.training.planted_pool import fingerprint
 from tellsign.training.tokenizer import train_byte_level_bpe
 
 
@@ -143,8 +145,6 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if not data_args.train_data and not data_args.annotated_data:
         raise ValueError("--train_data, --annotated_data: name at least one source of images")
-    if data_args.validation_per_class < 1:
-        raise ValueError(f"--validation_per_class={data_args.validation_per_class}: expected at least 1")
     if not model_args.model_name_or_path and not model_args.vision_tower:
         raise ValueError("--vision_tower: a new model needs one; or name a --model_name_or_path to adapt")
     if not model_args.model_name_or_path and model_args.load_in_4bit:
@@ -299,13 +299,10 @@ def load_with_adapter(arguments: ModelArguments, output_dir: Path) -> tuple[Any,
     return get_peft_model(model, adapter), AutoProcessor.from_pretrained(name)
 
 
-def load_examples(
-    arguments: DataArguments, tagger_name: str | None, output_dir: Path, seed: int
-) -> tuple[ConcatDataset, WrittenExplanations | None, list[str]]:
-    """Training examples, planted validation examples if there are planted ones, and the categories in them."""
-    examples: list[Any] = [AnnotatedImages(arguments.annotated_data)] if arguments.annotated_data else []
+def load_images(arguments: DataArguments, seed: int) -> tuple[dict[str, Dataset], dict[str, str]]:
+    """Real images to plant into, fakes and real images to watch the run by, and what each shows by sha1."""
     if not arguments.train_data:
-        return ConcatDataset(examples), None, []
+        return {}, {}
     train, validation, categories = train_tagger.load_images(
         train_tagger.DataArguments(
             train_data=arguments.train_data,
@@ -314,20 +311,34 @@ def load_examples(
             validation_per_class=arguments.validation_per_class,
         )
     )
-    real = of_class(train, "real", arguments.train_images, seed)
-    watched = of_class(validation, "real", arguments.eval_images, seed)
+    images = {
+        "real": of_class(train, "real", arguments.train_images, seed),
+        "fake": of_class(train, "fake", arguments.fake_images, seed),
+        "watched": of_class(validation, "real", arguments.eval_images, seed),
+    }
+    return images, categories
+
+
+def make_examples(
+    arguments: DataArguments,
+    images: dict[str, Dataset],
+    categories: dict[str, str],
+    tagger_name: str | None,
+    output_dir: Path,
+    seed: int,
+) -> tuple[ConcatDataset, WrittenExplanations | None]:
+    """Training examples, and planted validation examples if there are planted ones."""
+    examples: list[Any] = [AnnotatedImages(arguments.annotated_data)] if arguments.annotated_data else []
+    if not images:
+        return ConcatDataset(examples), None
     cache, size = output_dir / "artifacts", arguments.image_size
-    known = [planted_artifacts(real, "training", cache, seed=seed, image_size=size)]
+    known = [planted_artifacts(images["real"], "training", cache, seed=seed, image_size=size)]
     if arguments.fake_images:
-        fake = of_class(train, "fake", arguments.fake_images, seed)
-        known.append(tagged_artifacts(fake, ArtifactTagger.from_pretrained(str(tagger_name)), cache, image_size=size))
+        tagger = ArtifactTagger.from_pretrained(str(tagger_name))
+        known.append(tagged_artifacts(images["fake"], tagger, cache, image_size=size))
     examples += [WrittenExplanations(dataset, categories, seed=seed) for dataset in known]
-    planted = planted_artifacts(watched, "evaluation", cache, seed=seed, image_size=size)
-    return (
-        ConcatDataset(examples),
-        WrittenExplanations(planted, categories, seed=seed),
-        sorted(set(categories.values())),
-    )
+    planted = planted_artifacts(images["watched"], "evaluation", cache, seed=seed, image_size=size)
+    return ConcatDataset(examples), WrittenExplanations(planted, categories, seed=seed)
 
 
 class GroupedSampler(torch.utils.data.Sampler[int]):
@@ -391,17 +402,21 @@ def main(arguments: list[str] | None = None) -> None:
     output_dir = Path(str(training_args.output_dir))
     is_new = model_args.model_name_or_path is None
     # Without an average of the weights, the state of the Trainer is what a checkpoint has last.
-    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(output_dir), TRAINER_STATE_NAME)
-    record_run(training_args, recipe_of(training_args, model_args, data_args), resumes=bool(checkpoint))
+    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(training_args, TRAINER_STATE_NAME)
+    images, categories = load_images(data_args, training_args.seed)
+    made_with = recipe_of(training_args, model_args, data_args)
+    record_run(training_args, made_with | {"fingerprint": fingerprint(*images.values())}, resumes=bool(checkpoint))
 
     with training_args.main_process_first(desc="making examples"):
-        train_examples, eval_examples, categories = load_examples(
-            data_args, model_args.vision_tower, output_dir, training_args.seed
+        train_examples, eval_examples = make_examples(
+            data_args, images, categories, model_args.vision_tower, output_dir, training_args.seed
         )
         if not is_new and model_args.vision_tower and training_args.should_save and not checkpoint:
             replace_vision_tower(str(model_args.model_name_or_path), model_args.vision_tower, output_dir / "base")
     if is_new:
-        model, processor = create_model(model_args, example_texts(categories, training_args.seed))
+        model, processor = create_model(
+            model_args, example_texts(sorted(set(categories.values())), training_args.seed)
+        )
         optimizer = muon_with_adamw(model, training_args, model_args.muon_learning_rate)
     else:
         model, processor = load_with_adapter(model_args, output_dir)

@@ -106,8 +106,6 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError(
             f"--detail_network={model_args.detail_network}: only for a new network, not one from --model_name_or_path"
         )
-    if data_args.validation_per_class < 1:
-        raise ValueError(f"--validation_per_class={data_args.validation_per_class}: expected at least 1")
     if data_args.copies < 1:
         raise ValueError(f"--copies={data_args.copies}: each real image must be used at least once")
     if training_args.load_best_model_at_end:
@@ -278,7 +276,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     settings = asdict(data_args) | shape | {"seed": seed, "artifacts": plantable(), "categories": category_names}
     settings["fingerprint"] = fingerprint(train, validation, categories=categories)
-    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(str(output_dir))
+    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(training_args)
     made_with = recipe_of(training_args, model_args, data_args) | {"fingerprint": settings["fingerprint"]}
     record_run(training_args, made_with, resumes=bool(checkpoint))
     named = (categories, category_names)
