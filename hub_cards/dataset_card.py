@@ -132,8 +132,19 @@ def main(
     private: Annotated[bool | None, typer.Option(help="Whether a new repository is private.")] = None,
 ) -> None:
     """Sends images with planted artifacts to the Hub, with a card."""
-    made_with = {"image_size": image_size, "untouched": untouched, "most": most, "seed": seed}
-    typer.echo(push_dataset(Dataset.from_parquet(planted), repo_id, data=data, use=use, private=private, **made_with))
+    dataset = Dataset.from_parquet(planted)
+    commit = push_dataset(
+        dataset,
+        repo_id,
+        data=data,
+        use=use,
+        image_size=image_size,
+        untouched=untouched,
+        most=most,
+        seed=seed,
+        private=private,
+    )
+    typer.echo(commit)
 
 
 if __name__ == "__main__":
