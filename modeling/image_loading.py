@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Opening images from files and bytes."""
+"""Opening images from files and bytes, and encoding them as the packaged models' training images were."""
 
 import io
 import os
@@ -94,4 +94,18 @@ def _upright(image: Image.Image) -> Image.Image:
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
-__all__ = ["load_image"]
+def encode_uniformly(image: Image.Image) -> bytes:
+    """The image as JPEG of quality 75 with chroma subsampled 4:2:0, the encoding of CIFAKE."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=75, subsampling="4:2:0")
+    return buffer.getvalue()
+
+
+def resize_uniformly(image: Image.Image, size: int) -> Image.Image:
+    """An RGB image of `size` x `size` pixels as it is, any other resized (bicubic), encoded and decoded again."""
+    if image.size == (size, size):
+        return image
+    return Image.open(io.BytesIO(encode_uniformly(image.resize((size, size), Image.Resampling.BICUBIC))))
+
+
+__all__ = ["encode_uniformly", "load_image", "resize_uniformly"]

@@ -12,6 +12,8 @@ from PIL import Image
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedModel, ProcessorMixin
 
+from tellsign.modeling.image_loading import resize_uniformly
+
 from .localization import Box, box_in, heat_map, whole_image
 
 
@@ -253,8 +255,10 @@ class ArtifactTagger:
         ]
 
     def _pixel_values(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        # CLIP's own center crop would leave the borders without a place.
         size = self.model.config.vision_config.image_size
+        if self.model_type == "artifact_siglip":
+            images = [resize_uniformly(image, size) for image in images]
+        # CLIP's own center crop would leave the borders without a place.
         options = {"do_center_crop": False} if self.model_type == "clip" else {}
         inputs = self.processor.image_processor(
             list(images), size={"height": size, "width": size}, return_tensors="pt", **options

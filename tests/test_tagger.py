@@ -18,9 +18,12 @@ from transformers import (
 )
 
 from tellsign.configuration.artifacts import find_artifact
+from tellsign.modeling.image_loading import resize_uniformly
 from tellsign.pipelines.localization import box_of
 from tellsign.pipelines.tagger import SEED_ARTIFACTS, ArtifactTagger
+from tellsign.training.data import decode_uniformly
 from tellsign.training.train_tagger import train_tokenizer
+from tests.conftest import encode
 from tests.test_modeling_artifact_siglip import TINY_TOWER, make_processor, make_tagger_model
 
 
@@ -103,7 +106,8 @@ def test_artifact_siglip_names_what_reaches_its_threshold_among_the_trained_sort
     answers, model = artifact_siglip(images), artifact_siglip.model
     assert any(answers)
     for image, answer in zip(images, answers, strict=True):
-        pixel_values = artifact_siglip.processor.image_processor(image, return_tensors="pt")["pixel_values"]
+        small = resize_uniformly(image, 32)
+        pixel_values = artifact_siglip.processor.image_processor(small, return_tensors="pt")["pixel_values"]
         with torch.no_grad():
             probabilities, present = model.post_process_artifacts(model(pixel_values=pixel_values).artifact_logits)
         expected = {
@@ -143,13 +147,23 @@ def test_places_are_in_the_pixels_of_each_image(kind, images, request):
                 assert box == box_of(heat, 0.25 if kind == "artifact_siglip" else 0.5)
 
 
+def test_artifact_siglip_sees_a_larger_image_as_training_would_have_it(artifact_siglip):
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    as_in_training = Image.fromarray(decode_uniformly(encode(pixels, "PNG"), 32))
+    found, expected = artifact_siglip([Image.fromarray(pixels), as_in_training], threshold=0.0)
+    assert [(item["label"], item["score"]) for item in found] == [
+        (item["label"], pytest.approx(item["score"], abs=1e-5)) for item in expected
+    ]
+
+
 def test_what_is_shown_is_the_object_whose_text_fits_best_if_it_is_likely_enough(images):
     objects = ["frog", "ship", "cat"]
     model = make_tagger_model(object_labels=objects, object_threshold=0.25)
     torch.nn.init.normal_(model.detail_projection.weight)
     tagger = ArtifactTagger(model, make_processor())
     texts = [f"a photo of a {name}" for name in objects]
-    inputs = tagger.processor(images=images, text=texts, padding="max_length", max_length=64, return_tensors="pt")
+    small = [resize_uniformly(image, 32) for image in images]
+    inputs = tagger.processor(images=small, text=texts, padding="max_length", max_length=64, return_tensors="pt")
     with torch.no_grad():
         logits = model(**inputs).logits_per_image
         best, index = logits.max(1)

@@ -32,24 +32,16 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 from transformers.utils import logging
 
-from tellsign.modeling.image_loading import load_image
+from tellsign.modeling.image_loading import encode_uniformly, load_image
 from tellsign.pipelines.multiview import view_boxes
 
 
 logger = logging.get_logger(__name__)
 LABELS = ["real", "fake"]
-JPEG_QUALITY = 75
 UNKNOWN = -100
 """The label or category of images of which none is known, as the cross entropy ignores it."""
 FAKES = Features({"image": Image(decode=False), "label": ClassLabel(names=LABELS), "generator": Value("string")})
 """Columns of the data sets that are made here."""
-
-
-def encode_uniformly(image: PILImage.Image) -> bytes:
-    """The image as JPEG of quality 75 with chroma subsampled 4:2:0, the encoding of CIFAKE."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:2:0")
-    return buffer.getvalue()
 
 
 _QUANTIZATION = JpegImagePlugin.JpegImageFile(io.BytesIO(encode_uniformly(PILImage.new("RGB", (8, 8))))).quantization

@@ -10,8 +10,8 @@ from PIL import ImageEnhance, ImageFilter
 from transformers import BaseImageProcessor, TrainerCallback
 from transformers.utils import logging
 
-from tellsign.modeling.image_loading import load_image
-from tellsign.training.data import LABELS, category_labels_of, content_of, encode_uniformly, make_uniform
+from tellsign.modeling.image_loading import encode_uniformly, load_image
+from tellsign.training.data import LABELS, category_labels_of, content_of, make_uniform
 
 
 logger = logging.get_logger(__name__)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from transformers.utils import logging
 
-from tellsign.training.data import content_of, decode_uniformly, encode_uniformly
+from tellsign.modeling.image_loading import encode_uniformly
+from tellsign.training.data import content_of, decode_uniformly
 
 from .registry import Use, operators_of, plantable
 
