@@ -22,6 +22,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 
+JPEG_QUALITY = 75
 # PIL.ImageOps.exif_transpose also rewrites the EXIF block, and fails where one of its tags has a wrong type.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -97,15 +98,20 @@ def _upright(image: Image.Image) -> Image.Image:
 def encode_uniformly(image: Image.Image) -> bytes:
     """The image as JPEG of quality 75 with chroma subsampled 4:2:0, the encoding of CIFAKE."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=75, subsampling="4:2:0")
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:2:0")
     return buffer.getvalue()
+
+
+def recode_uniformly(image: Image.Image) -> Image.Image:
+    """How an RGB image looks after [`encode_uniformly`]."""
+    return Image.open(io.BytesIO(encode_uniformly(image)))
 
 
 def resize_uniformly(image: Image.Image, size: int) -> Image.Image:
     """An RGB image of `size` x `size` pixels as it is, any other resized (bicubic), encoded and decoded again."""
     if image.size == (size, size):
         return image
-    return Image.open(io.BytesIO(encode_uniformly(image.resize((size, size), Image.Resampling.BICUBIC))))
+    return recode_uniformly(image.resize((size, size), Image.Resampling.BICUBIC))
 
 
-__all__ = ["encode_uniformly", "load_image", "resize_uniformly"]
+__all__ = ["JPEG_QUALITY", "encode_uniformly", "load_image", "recode_uniformly", "resize_uniformly"]

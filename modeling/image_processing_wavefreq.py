@@ -19,6 +19,8 @@ from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_utils import PILImageResampling
 from transformers.utils import auto_docstring
 
+from tellsign.modeling.image_loading import JPEG_QUALITY
+
 
 @auto_docstring(
     custom_intro="""
@@ -47,7 +49,7 @@ class WaveFreqImageProcessor(TorchvisionBackend):
         if resized.shape == image.shape or resized.dtype != torch.uint8:
             return resized
         pixels = resized.cpu().reshape(-1, *resized.shape[-3:])
-        encoded = [decode_jpeg(encode_jpeg(each, quality=75)) for each in pixels]
+        encoded = [decode_jpeg(encode_jpeg(each, quality=JPEG_QUALITY)) for each in pixels]
         return torch.stack(encoded).reshape(resized.shape).to(resized.device)
 
     def process_image(self, image, *args, **kwargs) -> torch.Tensor:

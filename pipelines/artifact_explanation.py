@@ -31,8 +31,15 @@ from .tagger import ArtifactTagger
 logger = logging.get_logger(__name__)
 EXPLAIN = ("fake", "always", "never")
 HUB_OPTIONS = {
-    *("push_to_hub", "repo_id", "commit_message", "commit_description"),
-    *("private", "token", "revision", "create_pr", "tags"),
+    "push_to_hub",
+    "repo_id",
+    "commit_message",
+    "commit_description",
+    "private",
+    "token",
+    "revision",
+    "create_pr",
+    "tags",
 }
 
 
@@ -270,16 +277,13 @@ class ArtifactExplanationPipeline(Pipeline):
         given = {
             "explain": explain,
             "threshold": threshold,
-            "top_k": None if top_k is None else int(top_k),
+            "top_k": top_k and int(top_k),
             "candidate_labels": candidate_labels,
             "return_heatmap": return_heatmap,
         }
         forward_params = {name: value for name, value in given.items() if value is not None}
-        preprocess_params = {
-            name: kind(value)
-            for name, kind, value in (("views", int, views), ("strict", bool, strict))
-            if value is not None
-        }
+        given_to_preprocess = {"views": views and int(views), "strict": strict}
+        preprocess_params = {name: value for name, value in given_to_preprocess.items() if value is not None}
         return preprocess_params, forward_params, {}
 
     def __call__(self, inputs: Any, **kwargs) -> Any:  # type: ignore[override]

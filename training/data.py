@@ -32,7 +32,7 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 from transformers.utils import logging
 
-from tellsign.modeling.image_loading import encode_uniformly, load_image
+from tellsign.modeling.image_loading import encode_uniformly, load_image, recode_uniformly
 from tellsign.pipelines.multiview import view_boxes
 
 
@@ -77,8 +77,7 @@ def make_uniform(image: PILImage.Image, content: bytes, image_size: int) -> PILI
     """The image that was decoded from this content, as [`decode_uniformly`] gives it."""
     if _is_uniform(content, image_size):
         return image
-    resized = image.resize((image_size, image_size), PILImage.Resampling.BICUBIC)
-    return PILImage.open(io.BytesIO(encode_uniformly(resized)))
+    return recode_uniformly(image.resize((image_size, image_size), PILImage.Resampling.BICUBIC))
 
 
 def _is_uniform(content: bytes, image_size: int) -> bool:

@@ -405,7 +405,9 @@ def main(arguments: list[str] | None = None) -> None:
     checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(training_args, TRAINER_STATE_NAME)
     images, categories = load_images(data_args, training_args.seed)
     made_with = recipe_of(training_args, model_args, data_args)
-    record_run(training_args, made_with | {"fingerprint": fingerprint(*images.values())}, resumes=bool(checkpoint))
+    if images:  # annotated ones are not planted into, whose code the fingerprint is of too
+        made_with["fingerprint"] = fingerprint(*images.values())
+    record_run(training_args, made_with, resumes=bool(checkpoint))
 
     with training_args.main_process_first(desc="making examples"):
         train_examples, eval_examples = make_examples(

@@ -10,7 +10,7 @@ from PIL import ImageEnhance, ImageFilter
 from transformers import BaseImageProcessor, TrainerCallback
 from transformers.utils import logging
 
-from tellsign.modeling.image_loading import encode_uniformly, load_image
+from tellsign.modeling.image_loading import load_image, recode_uniformly
 from tellsign.training.data import LABELS, category_labels_of, content_of, make_uniform
 
 
@@ -87,7 +87,7 @@ def random_view(image: PILImage.Image, image_size: int, rng: np.random.Generator
         image = _disturb(image, rng)
     ending = rng.random()
     if ending < 0.5:
-        image = PILImage.open(io.BytesIO(encode_uniformly(image)))
+        image = recode_uniformly(image)
     elif ending < 0.75:
         image = _recode(image, rng)
     return np.array(image)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from transformers.utils import logging
 
-from tellsign.modeling.image_loading import encode_uniformly
+from tellsign.modeling.image_loading import encode_uniformly, recode_uniformly
 from tellsign.training.data import content_of, decode_uniformly
 
 from .registry import Use, operators_of, plantable
@@ -66,7 +66,7 @@ def box_of(mask: NDArray[np.bool_]) -> dict[str, int]:
 
 def encoded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """How an image of shape `(height, width, 3)`, uint8, looks after the common encoding."""
-    return np.asarray(PILImage.open(io.BytesIO(encode_uniformly(PILImage.fromarray(image)))))
+    return np.asarray(recode_uniformly(PILImage.fromarray(image)))
 
 
 def visible_change(before: NDArray, after: NDArray, final: NDArray, mask: NDArray[np.bool_]) -> float:

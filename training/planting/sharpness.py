@@ -1,5 +1,8 @@
 """Artifacts of sharpness, smoothness, edges and resolution."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -37,6 +40,9 @@ COARSE_PART = "Resolution inconsistencies within regions"
 FAKE_FOCUS = "Fake depth of field"
 STAGED_FOCUS = "Artificial depth of field in object presentation"
 
+# Of the image moved by a number of rows and columns, and of these, weights of shape `(height, width, 1)`.
+Weigh = Callable[[NDArray, int, int], NDArray]
+
 
 def resized(image: NDArray, factor: float, down: Image.Resampling, up: Image.Resampling) -> NDArray:
     """Made smaller by a factor, and larger again."""
@@ -63,6 +69,20 @@ def smear(image: NDArray, down: NDArray | float, right: NDArray | float) -> NDAr
         ends = [sample(image, rows + sign * share * down, columns + sign * share * right) for sign in (-1, 1)]
         image = (ends[0] + ends[1]) / 2
     return image
+
+
+def mean_of_neighbors(image: NDArray, reach: int, beyond: Literal["edge", "symmetric"], weigh: Weigh) -> NDArray:
+    """Weighted mean of the pixels up to `reach` rows and columns away; `beyond` the border they are as in `np.pad`."""
+    height, width = image.shape[:2]
+    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode=beyond)
+    total, weights = np.zeros_like(image), np.zeros((height, width, 1), np.float32)
+    for row in range(2 * reach + 1):
+        for column in range(2 * reach + 1):
+            neighbor = padded[row : row + height, column : column + width]
+            weight = weigh(neighbor, row - reach, column - reach)
+            total += weight * neighbor
+            weights += weight
+    return total / weights
 
 
 @operator(SMOOTHED, "training")
@@ -124,18 +144,13 @@ def average_alike_places(image: NDArray, severity: float, rng: np.random.Generat
     weight = region(texture(image), rng, at_least=0.04)
     if weight is None:
         return None
-    height, width = image.shape[:2]
-    reach, size, tolerance = round(3 * pixel(image)), 2 * round(pixel(image)) + 1, 0.04 + 0.2 * severity
-    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="symmetric")
-    total, weights = np.zeros_like(image), np.zeros((height, width, 1), np.float32)
-    for row in range(2 * reach + 1):
-        for column in range(2 * reach + 1):
-            neighbor = padded[row : row + height, column : column + width]
-            unlike = ndimage.uniform_filter(((neighbor - image) ** 2).mean(-1), size, mode="nearest")
-            alike = np.exp(-unlike / tolerance**2)[..., None]
-            total += alike * neighbor
-            weights += alike
-    return total / weights, np.minimum(1.5 * weight, 1)
+    size, tolerance = 2 * round(pixel(image)) + 1, 0.04 + 0.2 * severity
+
+    def alike(neighbor: NDArray, row: int, column: int) -> NDArray:
+        unlike = ndimage.uniform_filter(((neighbor - image) ** 2).mean(-1), size, mode="nearest")
+        return np.exp(-unlike / tolerance**2)[..., None]
+
+    return mean_of_neighbors(image, round(3 * pixel(image)), "symmetric", alike), np.minimum(1.5 * weight, 1)
 
 
 @operator(SMOOTHED, "evaluation")
@@ -178,19 +193,14 @@ def bilateral_filter(image: NDArray, severity: float, rng: np.random.Generator) 
     """Mean of the neighbors, by how near and how alike they are (Tomasi & Manduchi, 1998)."""
     if texture(image).mean() < 0.015:
         return None
-    height, width = image.shape[:2]
     reach, tolerance = round(2 * pixel(image)), 0.05 + 0.2 * severity
-    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
-    total, weights = np.zeros_like(image), np.zeros((height, width, 1), np.float32)
-    for row in range(2 * reach + 1):
-        for column in range(2 * reach + 1):
-            neighbor = padded[row : row + height, column : column + width]
-            unlike = ((neighbor - image) ** 2).sum(-1, keepdims=True) / tolerance**2
-            far = ((row - reach) ** 2 + (column - reach) ** 2) / reach**2
-            weight = np.exp(-(unlike + far) / 2)
-            total += weight * neighbor
-            weights += weight
-    return total / weights, None
+
+    def near_and_alike(neighbor: NDArray, row: int, column: int) -> NDArray:
+        unlike = ((neighbor - image) ** 2).sum(-1, keepdims=True) / tolerance**2
+        far = (row**2 + column**2) / reach**2
+        return np.exp(-(unlike + far) / 2)
+
+    return mean_of_neighbors(image, reach, "edge", near_and_alike), None
 
 
 @operator(POLISHED, "training", is_global=True)
