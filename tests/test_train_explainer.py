@@ -404,6 +404,12 @@ def test_an_adapter_is_learned_from_annotations_and_saved_with_its_card(idefics2
     assert_valid(ArtifactExplainer.from_pretrained(output)(images, verdicts, found), found)
 
 
+def test_a_run_on_annotated_images_alone_is_not_tied_to_the_code_of_planting(idefics2, annotated, tmp_path):
+    arguments = options(tmp_path, model_name_or_path=idefics2, annotated_data=annotated)
+    main([*arguments, "--max_steps=1", "--save_strategy=no"])
+    assert "fingerprint" not in json.loads((tmp_path / "training.json").read_text())
+
+
 def test_an_adapter_scales_images_as_its_model_does(idefics2, annotated, tmp_path):
     arguments = options(tmp_path / "adapter", model_name_or_path=idefics2, annotated_data=annotated, max_steps=1)
     main(arguments)
