@@ -4,7 +4,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .places import blur, detail, edges, luminance, noise, offsets, position_along, region, texture, thing, unit
+from .places import (
+    blur,
+    detail,
+    edges,
+    luminance,
+    noise,
+    offsets,
+    position_along,
+    region,
+    sample,
+    texture,
+    thing,
+    unit,
+)
 from .registry import Changed, operator
 
 
@@ -170,44 +183,50 @@ def posterize(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
 
 
 @operator(TRANSITIONS, "training")
-def foreign_middle(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    """Between its dark and its bright end, a soft course of colors takes a hue that neither has."""
+def channels_out_of_step(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Along a soft course of colors, each channel runs ahead of the others or behind them."""
     weight = _blend_place(image, rng)
     if weight is None:
         return None
-    luma = luminance(blur(image, unit(image)))
-    low, middle, high = np.quantile(luma[weight > 0], [0.1, 0.5, 0.9])
-    bump = np.exp(-(((luma - middle) / (0.3 * (high - low) + 0.01)) ** 2))[..., None]
-    hue = direction(rng.uniform(0, 2 * np.pi))
-    return to_rgb(to_ycc(image) + (0.02 + 0.2 * severity) * bump * hue), np.minimum(3 * weight, 1)
+    soft, (rows, columns) = blur(image, unit(image)), offsets(image, 0, 0)
+    angle = rng.uniform(0, 2 * np.pi)
+    steps = rng.permutation([-1.0, rng.uniform(-0.3, 0.3), 1.0]) * (1.5 + 5 * severity) * unit(image)
+    moved = [
+        sample(soft, rows + step * np.sin(angle), columns + step * np.cos(angle))[..., channel]
+        for channel, step in enumerate(steps)
+    ]
+    return image + (1 + severity) * (np.stack(moved, axis=-1) - soft), np.minimum(3 * weight, 1)
 
 
 @operator(TRANSITIONS, "training")
-def sudden_middle(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    """A soft course of colors turns from its dark end into its bright one all at once."""
+def two_tints_meet(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A ragged line runs through a soft course of colors, beside which it takes one tint on one side and another on
+    the other."""
     weight = _blend_place(image, rng)
     if weight is None:
         return None
-    soft = blur(image, 0.7 * unit(image))
-    luma = luminance(soft)
-    low, middle, high = np.quantile(luma[weight > 0], [0.15, rng.uniform(0.4, 0.6), 0.85])
-    dark, bright = (soft[(weight > 0) & side].mean(0) for side in (luma <= low, luma >= high))
-    course = 1 / (1 + np.exp(-(4 + 10 * severity) * (luma - middle) / (high - low + 0.02)))
-    drawn = dark + (0.5 + (1 + 0.2 * severity) * (course[..., None] - 0.5)) * (bright - dark)
-    return drawn, np.minimum(3 * weight, 1) * (0.5 + 0.5 * severity)
+    along = position_along(image, rng.uniform(0, 2 * np.pi)) + noise(image, 5 * unit(image), rng) * unit(image)
+    from_line = (along - (along * weight).sum() / weight.sum()) / unit(image)
+    side, near = np.clip(from_line / 1.5, -1, 1)[..., None], np.exp(-((from_line / 4) ** 2))[..., None]
+    angle = rng.uniform(0, 2 * np.pi)
+    tints = direction(angle), direction(angle + rng.uniform(0.6, 1) * np.pi)
+    tint = (1 + side) / 2 * tints[0] + (1 - side) / 2 * tints[1]
+    return to_rgb(to_ycc(image) + (0.03 + 0.17 * severity) * near * tint), np.minimum(3 * weight, 1)
 
 
 @operator(TRANSITIONS, "training")
-def fold_tones(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    """From a certain tone on, a soft course of colors turns back to where it came from, as in a solarized print."""
+def few_tints(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Brightness stays soft, while its tints are reduced to a few vivid ones with sharp borders between them."""
     weight = _blend_place(image, rng)
     if weight is None:
         return None
-    soft = blur(image, 0.7 * unit(image))
-    luma, side = luminance(soft), 1 if rng.random() < 0.5 else -1
-    tone = np.quantile(luma[weight > 0], rng.uniform(0.35, 0.65))
-    beyond = np.maximum(side * (luma - tone), 0)[..., None]
-    return image - side * (0.7 + 2 * severity) * beyond, np.minimum(3 * weight, 1)
+    ycc, start = to_ycc(image), rng.random(2)
+    soft = blur(ycc[..., 1:], 1.2 * unit(image))
+    inside = weight > 0
+    spread_of_tints = soft[inside].std(0) + 0.004
+    steps = np.round((soft - soft[inside].mean(0)) / (1.4 * spread_of_tints) + start - 0.5) - (start - 0.5)
+    ycc[..., 1:] = soft + np.clip(steps, -1.5, 1.5) * (0.02 + 0.1 * severity)
+    return to_rgb(ycc), np.minimum(3 * weight, 1)
 
 
 @operator(TRANSITIONS, "evaluation")
@@ -248,6 +267,55 @@ def night_or_amber_frame(image: NDArray, severity: float, rng: np.random.Generat
     from_border = np.minimum(rows, image.shape[0] - 1 - rows) + 0.5
     open_share = np.clip(0.5 + (from_border - strip) / (1.5 * unit(image)), 0, 1)[:, None, None]
     return dimmed * open_share + rng.uniform(0, 0.08) * (1 - open_share), None
+
+
+@operator(CINEMA, "training", is_global=True)
+def mist_filter(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """As through a diffusion filter: bright places spread a reddish veil of light, and the corners darken."""
+    soft = blur(image, 0.5 * unit(image))
+    bright = soft * np.clip((luminance(soft) - 0.45) / 0.4, 0, 1)[..., None]
+    veil = 0.6 * blur(bright, 2.5 * unit(image)) + 0.6 * blur(bright, 7 * unit(image))
+    veil = veil * [1.0, rng.uniform(0.6, 0.9), rng.uniform(0.5, 0.8)]
+    rows, columns = offsets(image, (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2)
+    corner = np.clip(np.hypot(rows, columns) / min(image.shape[:2]) - 0.35, 0, 1)[..., None]
+    dimmed = (image + severity * 0.6 * (soft - image)) * (1 - 0.3 * severity)
+    return 1 - (1 - dimmed * np.clip(1 - 1.6 * severity * corner, 0, 1)) * (1 - severity * np.clip(veil, 0, 1)), None
+
+
+@operator(CINEMA, "training", is_global=True)
+def neon_split_tones(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A night of neon signs: dark tones turn violet or blue, bright ones pink or cyan, and what is between is dim."""
+    ycc = to_ycc(image)
+    luma = ycc[..., :1]
+    dark, bright = (
+        np.array([[0.22, 0.06], [0.2, -0.1]])[rng.integers(2)],
+        np.array([[0.06, 0.2], [0.1, -0.2]])[rng.integers(2)],
+    )
+    tint = (1 - luma) ** 2 * dark + luma**1.5 * bright
+    ycc[..., 1:] += severity * (rng.uniform(0.8, 1.2) * tint + 0.2 * ycc[..., 1:])
+    ycc[..., :1] = luma + 0.6 * severity * (luma**2 - luma)
+    return to_rgb(ycc), None
+
+
+@operator(CINEMA, "training", is_global=True)
+def anamorphic_streaks(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """As through an anamorphic lens: the brightest places draw long level streaks, bluish, over a dimmed scene."""
+    luma = luminance(image)
+    bright = np.clip((luma - np.quantile(luma, 0.9)) / 0.15, 0, 1)[..., None] * image
+    length, height = rng.uniform(6, 12) * unit(image), 0.6 * unit(image)
+    streak = ndimage.gaussian_filter(bright, (height, length, 0), mode="constant")
+    streak = streak / max(streak.max(), 0.05) * [rng.uniform(0.3, 0.6), rng.uniform(0.6, 0.85), 1.0]
+    return 1 - (1 - image * (1 - 0.45 * severity)) * (1 - 0.8 * severity * streak), None
+
+
+@operator(CINEMA, "training", is_global=True)
+def print_stock(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A dense print: blacks and whites are reached early, by channels of slightly different contrast, so that grays
+    change their tint from dark to bright."""
+    slopes = rng.uniform(6, 9) * (1 + rng.permutation([-0.15, 0.0, 0.15]))
+    middles = rng.uniform(0.45, 0.55) + rng.permutation([-0.03, 0.0, 0.03])
+    low, high, curve = (1 / (1 + np.exp(-slopes * (value - middles))) for value in (np.zeros(3), np.ones(3), image))
+    return image + severity * ((curve - low) / (high - low) - image), None
 
 
 @operator(CINEMA, "evaluation", is_global=True)

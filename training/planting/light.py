@@ -435,6 +435,44 @@ def silhouette_before_glow(image: NDArray, severity: float, rng: np.random.Gener
     return image + severity * (soft * 0.12 * image + (1 - soft) * behind - image), None
 
 
+@operator(DRAMATIC, "training", is_global=True)
+def fire_from_below(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A fire under the lower border: a ragged orange glow that dies away upward into the dark."""
+    height, width = image.shape[:2]
+    rows, columns = offsets(image, height, rng.uniform(0.2, 0.8) * width)
+    ragged = 0.12 * noise(image, 5 * unit(image), rng)
+    reach = np.hypot(rows / height, 0.6 * columns / width) / rng.uniform(0.5, 0.8) + ragged
+    lit = np.clip(1.2 - reach, 0, 1)[..., None]
+    warm = np.array([1.0, rng.uniform(0.45, 0.65), rng.uniform(0.1, 0.25)])
+    return image + severity * (image * (0.15 + 1.6 * lit * warm) + 0.35 * lit**2 * warm - image), None
+
+
+@operator(DRAMATIC, "training", is_global=True)
+def raking_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Everything is lit as a relief from one side by a hard lamp, whose light no flat part of the scene receives."""
+    height = blur(luminance(image), 0.8 * unit(image)) * 6 * unit(image)
+    down, right = np.gradient(height)
+    angle = rng.uniform(0, 2 * np.pi)
+    toward = (np.sin(angle) * down + np.cos(angle) * right) / np.sqrt(1 + down**2 + right**2)
+    lit = np.clip(1.8 * toward, 0, 1)[..., None]
+    warm = np.array([1.0, rng.uniform(0.8, 1), rng.uniform(0.6, 1)])
+    return image + severity * (0.22 * image + lit * (0.8 * image + 0.35 * warm) - image), None
+
+
+@operator(DRAMATIC, "training", is_global=True)
+def night_with_moon(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Night fell over a scene by day, and a pale disc that was not there hangs in it with a wide halo."""
+    height, width = image.shape[:2]
+    rows, columns = offsets(image, *(rng.uniform([0.08, 0.1], [0.4, 0.9]) * (height, width)))
+    distance = np.hypot(rows, columns) / unit(image)
+    radius = rng.uniform(1.8, 3.2)
+    disc = np.clip(radius + 0.5 - distance, 0, 1)[..., None]
+    halo = np.exp(-np.maximum(distance - radius, 0) / rng.uniform(3, 6))[..., None]
+    pale, night = np.array([0.9, 0.95, 1.0]), np.array([0.2, 0.26, 0.42])
+    scene = image * (night + 0.5 * halo) + 0.3 * halo * pale
+    return image + severity * (scene + disc * (pale - scene) - image), None
+
+
 @operator(DRAMATIC, "evaluation", is_global=True)
 def light_shafts(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Beams fan out from a point above the image over a darkened scene."""

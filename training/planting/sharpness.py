@@ -289,6 +289,30 @@ def merge_into_blots(image: NDArray, severity: float, rng: np.random.Generator) 
     return blots, np.minimum(2 * weight, 1) * (0.4 + 0.6 * severity)
 
 
+@operator(MELTED, "training")
+def drip_down(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Structures run downward like wet paint, in some columns farther than in others."""
+    weight = region(edges(image), rng, at_least=0.06)
+    if weight is None:
+        return None
+    far = 0.5 + 0.5 * np.clip(noise(image, 2 * unit(image), rng)[:1], -1, 1)
+    length = np.broadcast_to((2 + 7 * severity) * unit(image) * far, weight.shape)
+    rows, columns = offsets(image, 0, 0)
+    # The smear leads from above a pixel to below it.
+    return sample(smear(image, length, 0.0), rows - length / 2, columns), np.minimum(2 * weight, 1)
+
+
+@operator(MELTED, "training")
+def close_gaps(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Scattered spots are torn out of a structure, and what lies at their rims is drawn over them."""
+    weight = region(edges(image), rng, at_least=0.06)
+    if weight is None:
+        return None
+    field = noise(image, 2.5 * unit(image), rng)
+    torn = (field > np.quantile(field, 0.75 - 0.4 * severity)) & (weight > 0)
+    return spread(image, ~torn), np.minimum(2 * weight, 1) * torn
+
+
 @operator(MELTED, "evaluation")
 def melt(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Displaces what is there by a smooth random field, and mixes the result with a second one."""
