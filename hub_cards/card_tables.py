@@ -116,14 +116,15 @@ def leave_out_tables(folds: Sequence[Mapping[str, Any]]) -> list[str]:
     verdicts = {"called_fake": "called fake, %", "called_real": "called real, %"}
     of_generators = {
         "auroc": "AUROC, %",
-        "balanced_accuracy": "balanced accuracy, %",
+        "balanced_accuracy": "balanced accuracy at the threshold, %",
         "recall_at_5_fpr": "recall at 5% FPR, %",
     }
+    of_collections = {"above_threshold": "above the threshold, %", "above_0.5": "above 0.5, %"}
     tables, generators = [], []
     for kind, title, family_seen, columns in (
         ("generators", "generator, its family left out", False, of_generators | verdicts),
         ("generators", "generator, of a family that training saw", True, of_generators | verdicts),
-        ("collections", "photographs, left out", False, {"above_0.5": "above 0.5, %"} | verdicts),
+        ("collections", "photographs, left out", False, of_collections | verdicts),
     ):
         rows = _leave_out_rows(folds, kind, next(iter(columns)), family_seen)
         if not rows:
@@ -222,12 +223,12 @@ def failures(
         names = ", ".join(f"{name} ({percent(row['auroc'])})" for name, row in worst)
         if names:
             failures.append(f"Of the generators that training did not see, it does worst on {names}: AUROC, %.")
-        worst = _leave_out_rows(leave_out, "collections", "above_0.5")[:-4:-1]
-        names = ", ".join(f"{name} ({percent(row['above_0.5'])})" for name, row in worst)
+        worst = _leave_out_rows(leave_out, "collections", "above_threshold")[:-4:-1]
+        names = ", ".join(f"{name} ({percent(row['above_threshold'])})" for name, row in worst)
         if names:
             failures.append(
                 f"Of the photographs that training did not see, it most often takes for fake those of {names}: share "
-                "above probability 0.5, %."
+                "above the threshold, %."
             )
     for kind, by_strength in robustness.get("corruptions", {}).items():
         for strength, scores in by_strength.items():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from transformers.utils import logging
 
-from tellsign.training.calibration import fit_temperature, fit_thresholds
+from tellsign.training.calibration import fit_decision_threshold, fit_temperature, fit_thresholds
 
 
 def test_temperature_undoes_a_known_scaling_of_calibrated_logits():
@@ -72,7 +72,22 @@ def test_a_good_detector_answers_nearly_always_and_one_at_chance_hardly_ever():
     assert np.mean((probabilities < low) | (probabilities > high)) < 0.02
 
 
+def test_false_alarms_are_as_rare_as_promised_on_new_images_of_the_group_that_has_most():
+    false_alarms = []
+    for seed in range(100):
+        (labels, probabilities), (hard_labels, hard) = draw(1000, 6.0, seed), draw(500, 2.0, 100 + seed)
+        groups = np.repeat([3, 5], [len(labels), len(hard)])
+        threshold = fit_decision_threshold(
+            np.concatenate([labels, hard_labels]), np.concatenate([probabilities, hard]), groups
+        )
+        new_labels, new = draw(2000, 2.0, 1000 + seed)
+        false_alarms.append(np.mean(new[new_labels == 0] > threshold))
+    assert 0.045 < np.mean(false_alarms) <= 0.0505
+
+
 def test_too_few_images_promise_nothing():
+    assert fit_decision_threshold(np.zeros(18, int), np.linspace(0, 0.9, 18)) == 1.0
+    assert fit_decision_threshold(np.zeros(19, int), np.linspace(0, 0.9, 19)) == 0.9
     assert fit_thresholds(np.asarray([0, 1]), np.asarray([0.1, 0.9])) == (0.0, 1.0)
     assert fit_thresholds(np.ones(500, int), np.linspace(0.5, 1, 500))[1] == 1.0
 

@@ -83,25 +83,25 @@ def test_scores_are_those_of_each_generator_against_all_reals_of_the_fold():
     names = np.asarray(["x", "x", "x", "y", "good", "good", "bad", "bad", "single"])
     probabilities = np.asarray([0.1, 0.2, 0.3, 0.6, 0.9, 0.8, 0.15, 0.25, 0.7])
     verdicts = np.asarray(["real" if p < 0.2 else "fake" if p > 0.7 else "uncertain" for p in probabilities])
-    result = score_fold(labels, names, probabilities, verdicts, {"bad"}, pool_below=2, resamples=10)
+    result = score_fold(labels, names, probabilities, verdicts, 0.65, {"bad"}, pool_below=2, resamples=10)
     assert set(result["generators"]) == {"good", "bad", "1 others"}
     assert [result["generators"][name]["family_seen"] for name in ("good", "bad", "1 others")] == [False, True, False]
     good, bad = result["generators"]["good"], result["generators"]["bad"]
     assert good["auroc"]["value"] == 1 and bad["auroc"]["value"] == 3 / 8
-    assert good["balanced_accuracy"]["value"] == (3 / 4 + 1) / 2 and bad["balanced_accuracy"]["value"] == 3 / 8
+    assert good["balanced_accuracy"]["value"] == 1 and bad["balanced_accuracy"]["value"] == 1 / 2
     assert good["recall_at_5_fpr"]["value"] == 1 and bad["recall_at_5_fpr"]["value"] == 0
     assert bad["called_fake"]["value"] == 0 and bad["called_real"]["value"] == 0.5
     x, y = result["collections"]["x"], result["collections"]["y"]
     assert x["above_0.5"]["value"] == 0 and x["called_real"]["value"] == pytest.approx(1 / 3)
-    assert y["above_0.5"]["value"] == 1 and y["called_fake"]["value"] == 0
+    assert y["above_0.5"]["value"] == 1 and y["above_threshold"]["value"] == y["called_fake"]["value"] == 0
     unseen, seen, photographs = leave_out_tables([result])
     assert "| mean of the rows | 3 | 100.0 |" in unseen  # of good and 1 others
     assert "| bad | 2 |" in seen and "| good |" not in seen and "| bad |" not in unseen
     of_all = np.mean([row["auroc"]["value"] for row in result["generators"].values()])
     assert f"| mean of all the rows | 5 | {100 * of_all:.1f} |" in seen
-    assert "| mean of the rows | 4 | 50.0 | 0.0 | 16.7 |" in photographs
-    assert "| mean of the images | 4 | 25.0 | 0.0 | 25.0 |" in photographs
-    result = score_fold(labels, names, probabilities, verdicts, {"bad", "single"}, pool_below=3, resamples=10)
+    assert "| mean of the rows | 4 | 0.0 | 50.0 | 0.0 | 16.7 |" in photographs
+    assert "| mean of the images | 4 | 0.0 | 25.0 | 0.0 | 25.0 |" in photographs
+    result = score_fold(labels, names, probabilities, verdicts, 0.65, {"bad", "single"}, pool_below=3, resamples=10)
     assert {name: row["family_seen"] for name, row in result["generators"].items()} == {
         "1 others": False,
         "2 others of families seen": True,
@@ -125,6 +125,8 @@ def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources,
     assert seen == [{"b", "c", "q", "r"}, {"a", "p", "s"}]
     folds = json.loads((tmp_path / "runs" / "leave_out.json").read_text())
     assert [set(fold["generators"]) for fold in folds] == [{"p", "s"}, {"q", "r"}]
+    # Three validation photographs promise nothing: no image is above a probability of 1.
+    assert {row["above_threshold"]["value"] for fold in folds for row in fold["collections"].values()} == {0.0}
     assert (tmp_path / "runs" / "leave_out.png").stat().st_size > 1000
     first = capsys.readouterr().out
     main(sources, tmp_path / "runs", training, folds=2, pool_below=2, resamples=10)

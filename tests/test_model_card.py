@@ -113,7 +113,7 @@ def parts() -> dict:
                     )
                     | {"family_seen": True},
                 },
-                "collections": {"zoo": source(500, **{"above_0.5": 0.3, "called_fake": 0.1, "called_real": 0.6})},
+                "collections": {"zoo": source(500, **{"above_threshold": 0.3, "above_0.5": 0.4, "called_fake": 0.1, "called_real": 0.6})},
             }
         ],
         "tagger_config": {

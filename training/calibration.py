@@ -62,16 +62,46 @@ def fit_thresholds(
     low, high = 0.5, 0.5
     for group in np.unique(groups):
         real, fake = (probabilities[(groups == group) & (labels == label)] for label in (0, 1))
-        allowed = math.floor(real_called_fake * (len(real) + 1)) - 1
-        if allowed < 0:
+        least = _conformal_cut(real, real_called_fake)
+        if least is None:
             logger.warning(
                 f"group {group} has {len(real)} real validation images, too few to promise that at most "
                 f"{real_called_fake:.0%} are called fake: no image will be"
             )
-        least = max(0.5, np.sort(real)[-1 - allowed]) if allowed >= 0 else 1.0
+            least = 1.0
         low = min(low, _largest_cut(fake, real, 0.5, wrong))
-        high = max(high, -_largest_cut(-real, -fake, -least, wrong))
+        high = max(high, -_largest_cut(-real, -fake, -max(0.5, least), wrong))
     return max(0.0, float(low)), min(1.0, float(high))
+
+
+def fit_decision_threshold(
+    labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None = None, real_called_fake: float = 0.05
+) -> float:
+    """The probability of fake above which an image is called fake where every image must be called one or the other.
+
+    It is the smallest above which a new real image lies with at most the promised probability in any group, as in
+    [`fit_thresholds`], which withholds verdicts to promise more.
+
+    Args:
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+        probabilities (`np.ndarray` of shape `(n,)`): Calibrated probabilities of fake.
+        groups (`np.ndarray` of shape `(n,)`, *optional*): Which images belong together. By default all do.
+        real_called_fake (`float`, *optional*, defaults to 0.05): Largest share of real images to be called fake.
+
+    Returns:
+        `float` in [0, 1]. 1 where a group has too few images to promise anything: fewer than 19 real ones at 5%.
+    """
+    groups = np.zeros(len(labels)) if groups is None else groups
+    cuts = [
+        _conformal_cut(probabilities[(groups == group) & (labels == 0)], real_called_fake) for group in set(groups)
+    ]
+    return max(1.0 if cut is None else cut for cut in cuts)
+
+
+def _conformal_cut(probabilities: np.ndarray, share: float) -> float | None:
+    """The smallest number above which a new image lies with at most this probability; `None` if there are too few."""
+    allowed = math.floor(share * (len(probabilities) + 1)) - 1
+    return float(np.sort(probabilities)[-1 - allowed]) if allowed >= 0 else None
 
 
 def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float, wrong: float) -> float:

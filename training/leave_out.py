@@ -14,7 +14,7 @@ import typer
 from datasets import Dataset
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils import logging
 
@@ -24,7 +24,7 @@ from tellsign.training import train_detector
 from tellsign.training.arguments import seen_by, without_folders
 from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources
 from tellsign.training.generator_families import family_of
-from tellsign.training.metrics import bootstrap_intervals, classification_scores
+from tellsign.training.metrics import bootstrap_intervals
 from tellsign.training.prediction import fake_probability, predict_logits, temperature_of
 
 
@@ -66,6 +66,7 @@ def score_fold(
     generators: NDArray,
     probabilities: NDArray,
     verdicts: NDArray,
+    threshold: float,
     seen_families: Collection[str],
     pool_below: int,
     resamples: int,
@@ -77,15 +78,16 @@ def score_fold(
         generators (`np.ndarray` of shape `(n,)`): Name of each image's generator or photograph collection.
         probabilities (`np.ndarray` of shape `(n,)`): Calibrated probability of fake.
         verdicts (`np.ndarray` of shape `(n,)`): What is said of each image: "real", "fake" or "uncertain".
+        threshold (`float`): Probability above which an image counts as fake in balanced accuracy and false positives.
         seen_families (`Collection[str]`): Families of which training saw other generators, or this one elsewhere.
         pool_below (`int`): Generators with fewer images are scored together, those of seen families apart.
         resamples (`int`): Bootstrap resamples for the intervals.
 
     Returns:
         For each generator its number of images, whether training saw its family, value and interval of AUROC and of
-        balanced accuracy at probability 0.5 against all real images of the fold, of recall at 5% false positives, and
-        the shares called fake and real; for each collection the share of images above probability 0.5, and those
-        called fake and real; all in [0, 1].
+        balanced accuracy at the threshold against all real images of the fold, of recall at 5% false positives, and
+        the shares called fake and real; for each collection the shares of images above probability 0.5 and above the
+        threshold, and those called fake and real; all in [0, 1].
     """
     real = np.flatnonzero(labels == REAL)
     names, counts = np.unique(generators[labels == FAKE], return_counts=True)
@@ -99,11 +101,10 @@ def score_fold(
 
     def compute(truth: NDArray, rows: NDArray) -> dict[str, float]:
         scores, fake_verdicts = probabilities[rows], verdicts[rows[truth == FAKE]]
-        threshold = np.quantile(scores[truth == REAL], 0.95)
         return {
             "auroc": float(roc_auc_score(truth, scores)),
-            "balanced_accuracy": classification_scores(truth, scores)["balanced_accuracy"],
-            "recall_at_5_fpr": float(np.mean(scores[truth == FAKE] > threshold)),
+            "balanced_accuracy": float(balanced_accuracy_score(truth, scores > threshold)),
+            "recall_at_5_fpr": float(np.mean(scores[truth == FAKE] > np.quantile(scores[truth == REAL], 0.95))),
             "called_fake": float(np.mean(fake_verdicts == "fake")),
             "called_real": float(np.mean(fake_verdicts == "real")),
         }
@@ -122,6 +123,7 @@ def score_fold(
         row: dict = {"images": int(images.sum())}
         for key, said in (
             ("above_0.5", probabilities[images] > 0.5),
+            ("above_threshold", probabilities[images] > threshold),
             ("called_fake", verdicts[images] == "fake"),
             ("called_real", verdicts[images] == "real"),
         ):
@@ -137,13 +139,13 @@ def plot(folds: list[dict]) -> Figure:
     for axes, kind, key, title in zip(
         figure.subplots(1, 2),
         ("generators", "collections"),
-        ("auroc", "above_0.5"),
-        ("AUROC of generators that training did not see", "Photographs above probability 0.5, collections left out"),
+        ("auroc", "above_threshold"),
+        ("AUROC of generators that training did not see", "Photographs taken for fake, collections left out"),
         strict=True,
     ):
         rows = sorted(
             ((row[key]["value"], name, row[key]["interval"]) for fold in folds for name, row in fold[kind].items()),
-            reverse=key == "above_0.5",
+            reverse=kind == "collections",
         )
         values = np.asarray([row[0] for row in rows])
         intervals = np.asarray([row[2] for row in rows])
@@ -234,7 +236,8 @@ def main(
         labels, names = np.asarray(scored["label"][:])[rows], np.asarray(scored["generator"][:])[rows]
         probabilities = np.asarray([values.mean() for values in of_views])
         families = {family_of(name) for name in fakes_seen.difference(left_out)}
-        results.append(score_fold(labels, names, probabilities, verdicts, families, pool_below, resamples))
+        threshold = json.loads((folder / "eval_results.json").read_text())["eval_threshold_at_5_fpr"]
+        results.append(score_fold(labels, names, probabilities, verdicts, threshold, families, pool_below, resamples))
     name = "leave_out" if views == 1 else f"leave_out_views_{views}"
     (output_dir / f"{name}.json").write_text(json.dumps(results, indent=2) + "\n")
     plot(results).savefig(output_dir / f"{name}.png", dpi=100)

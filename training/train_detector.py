@@ -31,7 +31,7 @@ from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.training.adversarial import ProjectedGradientDescent
 from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, record_run
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint, refresh_statistics
-from tellsign.training.calibration import fit_temperature, fit_thresholds
+from tellsign.training.calibration import fit_decision_threshold, fit_temperature, fit_thresholds
 from tellsign.training.data import (
     LABELS,
     UNKNOWN,
@@ -369,6 +369,7 @@ def main(arguments: list[str] | None = None) -> None:
     groups = np.asarray(validation["group"][:])[validation_images.rows]
     model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups))
     scores = detection_scores(labels, probabilities)
+    scores["threshold_at_5_fpr"] = fit_decision_threshold(labels, probabilities, groups)
     scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.log_metrics("eval", scores)
     trainer.save_state()
