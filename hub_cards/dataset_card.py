@@ -1,19 +1,17 @@
 """The card of a data set of planted artifacts, and its way to the Hub.
 
-python -m tellsign.hub_cards.dataset_card planted.parquet USER/REPO --data real.parquet --use evaluation
+python -m tellsign.hub_cards.dataset_card planted.parquet USER/REPO
 """
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from datasets import Dataset
 from huggingface_hub import CommitInfo, DatasetCard, DatasetCardData, HfApi
-
-from tellsign.training.planting import Use
 
 from .export import make_repo
 
@@ -23,17 +21,7 @@ SPLITS = {"training": "train", "evaluation": "test"}
 
 
 def dataset_card(
-    dataset_id: str,
-    *,
-    counts: Mapping[str, int],
-    images: int,
-    without_artifact: int,
-    data: Sequence[str],
-    use: Use,
-    image_size: int = 32,
-    untouched: float = 0.2,
-    most: int = 3,
-    seed: int = 0,
+    dataset_id: str, *, counts: Mapping[str, int], images: int, without_artifact: int, made_with: Mapping[str, Any]
 ) -> DatasetCard:
     """The card of images with planted artifacts; the same arguments give the same card, byte for byte.
 
@@ -42,9 +30,9 @@ def dataset_card(
         counts (`Mapping[str, int]`): Number of images that have each artifact.
         images (`int`): Number of images.
         without_artifact (`int`): Number of those without an artifact.
-        data (`Sequence[str]`): Where the real images came from.
-        use (`str`): Whether the operators for `"training"` or those for `"evaluation"` planted them.
-        image_size, untouched, most, seed: What `python -m tellsign.training.planting data` was given.
+        made_with (`Mapping[str, Any]`):
+            What `python -m tellsign.training.planting data` was given, as it writes it beside the images: `data`,
+            `use`, `count`, `image_size`, `untouched`, `most` and `seed`.
 
     Returns:
         [`~huggingface_hub.DatasetCard`].
@@ -53,21 +41,16 @@ def dataset_card(
         DatasetCardData(
             task_categories=["object-detection", "image-classification"],
             tags=["ai-generated-image-detection", "artifact-explanation", "tellsign"],
-            pretty_name=f"Planted artifacts, for {use}",
+            pretty_name=f"Planted artifacts, for {made_with['use']}",
         ),
         template_str=TEMPLATE.read_text(encoding="utf-8"),
         name=dataset_id.rsplit("/", 1)[-1],
         dataset=json.dumps(dataset_id),
-        split=json.dumps(SPLITS[use]),
+        split=json.dumps(SPLITS[made_with["use"]]),
         images=images,
         without_artifact=without_artifact,
         counts=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
-        data=data,
-        use=use,
-        image_size=image_size,
-        untouched=untouched,
-        most=most,
-        seed=seed,
+        made_with=made_with,
     )
 
 
@@ -75,12 +58,7 @@ def push_dataset(
     dataset: Dataset,
     dataset_id: str,
     *,
-    data: Sequence[str],
-    use: Use,
-    image_size: int = 32,
-    untouched: float = 0.2,
-    most: int = 3,
-    seed: int = 0,
+    made_with: Mapping[str, Any],
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> CommitInfo:
@@ -88,7 +66,7 @@ def push_dataset(
 
     Args:
         dataset (`datasets.Dataset`): As `python -m tellsign.training.planting data` makes it.
-        dataset_id, data, use, image_size, untouched, most, seed: As for [`dataset_card`].
+        dataset_id, made_with: As for [`dataset_card`].
         private (`bool`, *optional*): Whether a new repository is private. Defaults to what the account has set.
         token (`str` or `bool`, *optional*): Defaults to that of `HF_TOKEN` or of `hf auth login`.
 
@@ -107,44 +85,26 @@ def push_dataset(
             counts=Counter(label for image in labels for label in image),
             images=len(labels),
             without_artifact=sum(not image for image in labels),
-            data=data,
-            use=use,
-            image_size=image_size,
-            untouched=untouched,
-            most=most,
-            seed=seed,
+            made_with=made_with,
         )
         api.upload_file(
             repo_id=dataset_id, repo_type="dataset", path_in_repo="README.md", path_or_fileobj=str(card).encode()
         )
-    return dataset.push_to_hub(dataset_id, split=SPLITS[use], token=token)
+    return dataset.push_to_hub(dataset_id, split=SPLITS[made_with["use"]], token=token)
 
 
 def main(
-    planted: Annotated[str, typer.Argument(help="Parquet file of `python -m tellsign.training.planting data`.")],
+    planted: Annotated[Path, typer.Argument(help="Parquet file of `python -m tellsign.training.planting data`.")],
     repo_id: Annotated[str, typer.Argument(help="USER/REPO on the Hub, made if there is none.")],
-    data: Annotated[list[str], typer.Option(help="Where the real images came from; may be given several times.")],
-    use: Annotated[Use, typer.Option(help="The operators that planted them.")],
-    image_size: Annotated[int, typer.Option(help="What they were planted with, as what follows.")] = 32,
-    untouched: Annotated[float, typer.Option(help="Share of images without any artifact.")] = 0.2,
-    most: Annotated[int, typer.Option(help="Largest number of artifacts in an image.")] = 3,
-    seed: Annotated[int, typer.Option(help="Seed of what was drawn.")] = 0,
     private: Annotated[bool | None, typer.Option(help="Whether a new repository is private.")] = None,
 ) -> None:
-    """Sends images with planted artifacts to the Hub, with a card."""
-    dataset = Dataset.from_parquet(planted)
-    commit = push_dataset(
-        dataset,
-        repo_id,
-        data=data,
-        use=use,
-        image_size=image_size,
-        untouched=untouched,
-        most=most,
-        seed=seed,
-        private=private,
-    )
-    typer.echo(commit)
+    """Sends images with planted artifacts to the Hub, with a card of what the JSON file beside them says.
+
+    Raises:
+        FileNotFoundError: If one of the two files is missing.
+    """
+    made_with = json.loads(planted.with_suffix(".json").read_text(encoding="utf-8"))
+    typer.echo(push_dataset(Dataset.from_parquet(str(planted)), repo_id, made_with=made_with, private=private))
 
 
 if __name__ == "__main__":

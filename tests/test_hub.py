@@ -418,7 +418,9 @@ push(explain, "anna/explained")
 real = load_sources([{parquet!r}], "train").filter(lambda row: row["label"] == 0)
 rows = list(planted_images(real, "evaluation"))
 planted = Dataset.from_list(rows, features=PLANTED_FEATURES)
-push_dataset(planted, "anna/planted", data=["images.parquet"], use="evaluation", private=True)
+made_with = {{"data": ["images.parquet"], "use": "evaluation", "count": None, "image_size": 32}}
+made_with |= {{"untouched": 0.2, "most": 3, "seed": 0}}
+push_dataset(planted, "anna/planted", made_with=made_with, private=True)
 without = pipeline("artifact-explanation", model=folder, explainer={str(explainer)!r}, top_k=1)
 print(json.dumps({{
     "explained": explain(photo),

@@ -113,7 +113,11 @@ def parts() -> dict:
                     )
                     | {"family_seen": True},
                 },
-                "collections": {"zoo": source(500, **{"above_threshold": 0.3, "above_0.5": 0.4, "called_fake": 0.1, "called_real": 0.6})},
+                "collections": {
+                    "zoo": source(
+                        500, **{"above_threshold": 0.3, "above_0.5": 0.4, "called_fake": 0.1, "called_real": 0.6}
+                    )
+                },
             }
         ],
         "tagger_config": {
@@ -433,7 +437,6 @@ def test_card_of_an_adapter_says_what_it_is_for_and_its_snippet_runs(folder, tmp
 def test_card_of_a_data_set_counts_what_is_in_it_and_its_command_makes_it(parquet, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(parquet, "real.parquet")
-    facts = {"data": ["real.parquet"], "use": "evaluation", "image_size": 48, "untouched": 0.5, "most": 1, "seed": 3}
     options = "--image-size 48 --untouched 0.5 --most 1 --seed 3"
     words = f"data --data real.parquet --use evaluation --count 8 {options} --output planted.parquet".split()
     result = CliRunner().invoke(planting.app, words, catch_exceptions=False)
@@ -442,7 +445,8 @@ def test_card_of_a_data_set_counts_what_is_in_it_and_its_command_makes_it(parque
         for count, name in re.findall(r"^ +(\d+) (.+)$", result.stdout, flags=re.MULTILINE)
         if int(count)
     }
-    facts |= {"counts": counts, "images": 8, "without_artifact": int(re.search(r"(\d+) without", result.stdout)[1])}
+    facts = {"counts": counts, "images": 8, "without_artifact": int(re.search(r"(\d+) without", result.stdout)[1])}
+    facts["made_with"] = json.loads(Path("planted.json").read_text())
     card = dataset_card("someone/planted", **facts)
     assert validate_card(str(card), "dataset") == []
     assert str(card) == str(dataset_card("someone/planted", **facts))

@@ -305,6 +305,9 @@ def main(arguments: list[str] | None = None) -> None:
         PlantedBatches(images, processor.image_processor, columns, len(config.artifact_labels)) for images in tensors
     )
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
+    if training_args.device.type == "cpu":
+        for tower in (model.text_model, model.vision_model):
+            tower.set_attn_implementation("eager")  # for so few tokens torch's own takes longer to go backward
     set_seed(seed)  # making the images draws random numbers, reading them does not
     first = torch.randperm(len(train_images))[:10_000]
     if not model_args.model_name_or_path:

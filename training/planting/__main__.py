@@ -5,6 +5,7 @@ python -m tellsign.training.planting contact-sheet --data real.parquet --output 
 """
 
 import itertools
+import json
 import tempfile
 import textwrap
 from collections import Counter
@@ -16,6 +17,7 @@ import typer
 from datasets import Dataset
 from PIL import Image, ImageDraw, ImageFont
 
+from tellsign.training.arguments import without_folders
 from tellsign.training.data import load_real_images, of_class
 
 from . import PLANTED_FEATURES, Operator, Use, operators_of, plantable, planted_images
@@ -45,7 +47,10 @@ def make_data(
     most: Annotated[int, typer.Option(help="Largest number of artifacts in an image.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
 ) -> None:
-    """Plants artifacts into real images and prints how often each was planted."""
+    """Plants artifacts into real images and prints how often each was planted.
+
+    What they were made with goes into a JSON file of the same name, from which a card can be made.
+    """
     options = {"use": use, "seed": seed, "image_size": image_size, "untouched": untouched, "most": most}
     with tempfile.TemporaryDirectory() as cache:
         planted = Dataset.from_generator(
@@ -55,6 +60,8 @@ def make_data(
             gen_kwargs={"dataset": load_real(data, count, seed)} | options,
         )
         planted.to_parquet(output)
+        made_with = {"data": [without_folders(source) for source in data], "count": count} | options
+        output.with_suffix(".json").write_text(json.dumps(made_with, indent=2) + "\n")
         labels = [[artifact["label"] for artifact in artifacts] for artifacts in planted["artifacts"]]
     counts = Counter(label for image in labels for label in image)
     typer.echo(f"{len(labels)} images, {sum(not image for image in labels)} without an artifact")
