@@ -66,7 +66,16 @@ def score_table(sets: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) ->
     return _table(header, [[titles[key], *(percent(_score(result, key), 2) for result in sets)] for key in keys])
 
 
+def sets_and_generators(evaluation: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The results of `evaluate_detector` on sets of test images, and those on other generators, the hardest first."""
+    sets, generators = [], []
+    for result in evaluation["results"]:
+        (generators if result["name"].startswith("generator ") else sets).append(result)
+    return sets, sorted(generators, key=lambda result: result["scores"]["auroc"])
+
+
 def generator_table(generators: Sequence[Mapping[str, Any]]) -> str | None:
+    """A row for each generator, and their mean; `None` if there is none."""
     if not generators:
         return None
     header = ["generator", "fakes", "AUROC, %", "fakes found at probability 0.5, %"]
@@ -79,21 +88,31 @@ def generator_table(generators: Sequence[Mapping[str, Any]]) -> str | None:
         ]
         for result in generators
     ]
+    if len(generators) > 1:
+        means = [fmean(result["scores"][key] for result in generators) for key in ("auroc", "accuracy_fake")]
+        rows.append([f"mean of {len(generators)} generators", "", *(f"{100 * mean:.1f}" for mean in means)])
     return _table(header, rows)
 
 
-def robustness_tables(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def robustness_tables(results: Mapping[str, Mapping[str, Any]], means: bool = False) -> list[str]:
     """Tables of balanced, then of worst-class accuracy by kind (rows) and strength (columns).
 
-    Kinds that share their strengths share a table.
+    Kinds that share their strengths share a table, which with `means` also has a row for their mean.
     """
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for kind, by_strength in results.items():
+        groups.setdefault(tuple(by_strength), []).append(kind)
     tables = []
     for key in ("balanced_accuracy", "worst_class_accuracy"):
-        groups: dict[tuple[str, ...], list[list[str]]] = {}
-        for kind, by_strength in results.items():
-            row = [kind.replace("_", " "), *(percent(scores[key]) for scores in by_strength.values())]
-            groups.setdefault(tuple(by_strength), []).append(row)
-        tables += [_table([f"{key.replace('_', ' ')}, %", *strengths], rows) for strengths, rows in groups.items()]
+        for strengths, kinds in groups.items():
+            rows = [
+                [kind.replace("_", " "), *(percent(results[kind][strength][key]) for strength in strengths)]
+                for kind in kinds
+            ]
+            if means and len(kinds) > 1:
+                of_kinds = [fmean(results[kind][strength][key]["value"] for kind in kinds) for strength in strengths]
+                rows.append([f"mean of {len(kinds)}", *(f"{100 * mean:.1f}" for mean in of_kinds)])
+            tables.append(_table([f"{key.replace('_', ' ')}, %", *strengths], rows))
     return tables
 
 
@@ -116,7 +135,7 @@ def leave_out_tables(folds: Sequence[Mapping[str, Any]]) -> list[str]:
     verdicts = {"called_fake": "called fake, %", "called_real": "called real, %"}
     of_generators = {
         "auroc": "AUROC, %",
-        "balanced_accuracy": "balanced accuracy at the threshold, %",
+        "balanced_accuracy_at_threshold": "balanced accuracy at the threshold, %",
         "recall_at_5_fpr": "recall at 5% FPR, %",
     }
     of_collections = {"above_threshold": "above the threshold, %", "above_0.5": "above 0.5, %"}

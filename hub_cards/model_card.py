@@ -24,6 +24,7 @@ from .card_tables import (
     log_table,
     robustness_tables,
     score_table,
+    sets_and_generators,
     tagger_facts,
 )
 
@@ -102,12 +103,7 @@ def model_card(
         [`~huggingface_hub.ModelCard`].
     """
     name = model_id.rstrip("/").rsplit("/", 1)[-1] if model_id else "tellsign"
-    results = list(evaluation["results"]) if evaluation else []
-    sets = [result for result in results if not result["name"].startswith("generator ")]
-    generators = sorted(
-        (result for result in results if result["name"].startswith("generator ")),
-        key=lambda result: result["scores"]["auroc"],
-    )
+    sets, generators = sets_and_generators(evaluation) if evaluation else ([], [])
     robustness = evaluation.get("robustness", {}) if evaluation else {}
     low, high = config.get("verdict_thresholds", (0.5, 0.5))
     tagger = tagger_facts(tagger_config, tagger_evaluation)
@@ -119,7 +115,7 @@ def model_card(
         + (["artifact-explanation"] if tagger_config else [])
         + (["custom_code"] if config.get("custom_pipelines") else []),
         datasets=list(datasets) or None,
-        metrics=["accuracy", "roc_auc"] if results else None,
+        metrics=["accuracy", "roc_auc"] if evaluation else None,
         widget=[{"src": path, "example_title": Path(path).stem.replace("_", " ")} for path in examples] or None,
         co2_eq_emissions=dict(emissions) if emissions else None,
         model_name=name,
@@ -140,7 +136,7 @@ def model_card(
         verdict_table=score_table(sets, VERDICT_SCORES),
         generator_table=generator_table(generators),
         robustness=robustness,
-        corruption_tables=robustness_tables(robustness.get("corruptions", {})),
+        corruption_tables=robustness_tables(robustness.get("corruptions", {}), means=True),
         attack_tables=robustness_tables(robustness.get("attacks", {}).get("scores", {})),
         leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
         thresholds=[f"{low:.1%}", f"{high:.1%}"],

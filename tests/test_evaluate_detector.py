@@ -84,10 +84,7 @@ def test_each_other_generator_is_scored_against_the_real_images(run, synthetic_r
     counts = {result["name"]: (result["real"], result["fake"]) for result in evaluation["results"][1:]}
     assert counts == {"generator flow": (24, 4), "generator gan": (24, 3)}
     mean = np.mean([result["scores"]["auroc"] for result in evaluation["results"][1:]])
-    assert (
-        sum("| mean of 2 generators |" in line and f" {100 * mean:.2f} |" in line for line in printed.splitlines())
-        == 1
-    )
+    assert f"| mean of 2 generators |  | {100 * mean:.1f} |" in printed
 
 
 def test_other_fakes_that_occur_in_the_training_data_are_left_out(run, synthetic_rows, tmp_path):
@@ -132,7 +129,17 @@ def test_robustness_is_scored_on_as_many_images_of_each_class_and_drawn(run, tmp
     assert set(robustness["attacks"]["scores"]) == {"none", "fab", "apgd-ce", "apgd-margin", "square", "transfer"}
     assert set(robustness["attacks"]["scores"]["square"]) == {"1", "2", "4", "8"}
     assert set(robustness["corruptions"]["jpeg quality"]) == {"75", "50", "30"}
-    assert "| square | 8 |" in table and "| contrast | 5 |" in table
+    assert "| balanced accuracy, % | 1 | 2 | 4 | 8 |" in table and "| square |" in table
+    means = [
+        np.mean(
+            [
+                rows[str(severity)]["balanced_accuracy"]["value"]
+                for rows in list(robustness["corruptions"].values())[2:]
+            ]
+        )
+        for severity in range(1, 6)
+    ]
+    assert f"| mean of 6 | {' | '.join(f'{100 * mean:.1f}' for mean in means)} |" in table
     assert (tmp_path / "checkpoint" / "robustness.png").stat().st_size > 10_000
 
 
@@ -172,7 +179,7 @@ def test_unsuitable_test_data_raise_naming_them(run, synthetic_rows, tmp_path, p
         run("--other-fakes", parquet)
     with pytest.raises(ValueError, match="all images of a class occur in"):
         run("--train-data", str(tmp_path / "f.parquet"))
-    with pytest.raises(ValueError, match="f.parquet: all images occur in .*f.parquet"):
+    with pytest.raises(ValueError, match="f.parquet: all images occur in the training data"):
         run("--other-fakes", str(tmp_path / "f.parquet"), "--train-data", str(tmp_path / "f.parquet"))
     with pytest.raises(ValueError, match="f.parquet: there is no real image"):
         main(models=["a"], data=[str(tmp_path / "f.parquet")])

@@ -10,7 +10,6 @@ from tellsign.training.robustness import (
     draw_balanced,
     evaluate_attacks,
     evaluate_corruptions,
-    format_robustness,
 )
 
 
@@ -67,9 +66,6 @@ def test_each_corruption_and_severity_is_scored_on_images_that_have_it(monkeypat
     np.testing.assert_allclose(np.stack(scored), np.asarray(expected).transpose(0, 1, 4, 2, 3) / 255, atol=1e-6)
     assert len(results) == 8 and results["none"][""]["balanced_accuracy"]["value"] == 0.5
     assert results["none"][""]["accuracy_real"]["value"] == 1
-    means = [line for line in format_robustness(results, "corruption", means=True).splitlines() if "mean of 6" in line]
-    severe = np.mean([results[name]["5"]["balanced_accuracy"]["value"] for name in list(results)[2:]])
-    assert len(means) == 5 and means[4].startswith(f"| mean of 6 | 5 | {100 * severe:.1f} |")
 
 
 @pytest.mark.parametrize(

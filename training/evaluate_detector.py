@@ -6,13 +6,14 @@ python -m tellsign.training.evaluate_detector MODEL --data test.parquet --train-
 import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from datasets import Dataset
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
@@ -21,7 +22,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from tellsign import WaveFreqConfig
-from tellsign.hub_cards.card_tables import percent
+from tellsign.hub_cards.card_tables import (
+    MAIN_SCORES,
+    VERDICT_SCORES,
+    generator_table,
+    robustness_tables,
+    score_table,
+    sets_and_generators,
+)
 from tellsign.modeling.verdicts import thresholds_of
 from tellsign.training.arguments import without_folders
 from tellsign.training.data import LABELS, DecodedImages, load_sources
@@ -33,44 +41,7 @@ from tellsign.training.metrics import (
     verdict_scores,
 )
 from tellsign.training.prediction import fake_probability, predict_logits, temperature_of
-from tellsign.training.robustness import (
-    draw_balanced,
-    evaluate_attacks,
-    evaluate_corruptions,
-    format_robustness,
-    plot_robustness,
-)
-
-
-TABLES = {
-    "Accuracy and ranking, % [95% interval]": [
-        "accuracy",
-        "balanced_accuracy",
-        "accuracy_real",
-        "accuracy_fake",
-        "auroc",
-        "average_precision",
-        "tpr_at_1_fpr",
-        "tpr_at_0.1_fpr",
-    ],
-    "Calibration and abstention, % [95% interval]": [
-        "ece_before_calibration",
-        "ece",
-        "brier_before_calibration",
-        "brier",
-        "risk_at_90_coverage",
-        "risk_at_80_coverage",
-        "aurc",
-    ],
-    'Verdicts, which may be "uncertain", % [95% interval]': [
-        "answered",
-        "wrong_of_answered",
-        "real_called_fake",
-        "fake_called_real",
-        "real_answered",
-        "fake_answered",
-    ],
-}
+from tellsign.training.robustness import draw_balanced, evaluate_attacks, evaluate_corruptions, plot_robustness
 
 
 def describe(model: PreTrainedModel, images: DecodedImages) -> dict[str, float]:
@@ -124,32 +95,54 @@ def plot(labels: NDArray, probabilities: NDArray, title: str) -> Figure:
     return figure
 
 
-def format_tables(evaluations: list[dict]) -> str:
-    """Markdown tables with a row for each model and set of images."""
-    lines = []
-    for title, names in TABLES.items():
-        lines += [f"**{title}**", ""]
-        columns = ["model", "parameters", "multiply-adds", "images/s", "images", "real", "fake", *names]
-        rows = [columns, ["---"] * len(columns)]
-        for evaluation in evaluations:
-            for result in evaluation["results"]:
-                row = [
-                    evaluation["model"],
-                    f"{evaluation['parameters'] / 1e6:.2f} M",
-                    f"{evaluation['multiply_adds'] / 1e6:.0f} M",
-                    f"{evaluation['images_per_second']:.0f}",
-                    result["name"],
-                    str(result["real"]),
-                    str(result["fake"]),
-                ]
-                scores = [{"value": result["scores"][name], "interval": result["intervals"][name]} for name in names]
-                rows.append([*row, *(percent(score, 2) for score in scores)])
-            others = [result for result in evaluation["results"] if result["name"].startswith("generator ")]
-            if len(others) > 1:
-                means = [f"{100 * np.mean([result['scores'][name] for result in others]):.2f}" for name in names]
-                rows.append([evaluation["model"], "", "", "", f"mean of {len(others)} generators", "", "", *means])
-        lines += ["| " + " | ".join(row) + " |" for row in rows] + [""]
-    return "\n".join(lines)
+def score_sets(
+    logits: NDArray,
+    labels: NDArray,
+    untouched: NDArray,
+    other_logits: NDArray,
+    generators: NDArray,
+    temperature: float,
+    thresholds: Sequence[float],
+    resamples: int,
+) -> list[dict]:
+    """Scores of the images that are not in training data, if some are, of all, and of each other generator.
+
+    Args:
+        logits (`np.ndarray` of shape `(n, 2)`): Of the test images, at temperature 1.
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+        untouched (`np.ndarray` of shape `(n,)`): Whether each is not in training data.
+        other_logits (`np.ndarray` of shape `(m, 2)`): Of fakes, each generator's against the untouched real images.
+        generators (`np.ndarray` of shape `(m,)`): The fakes' generators.
+        temperature, thresholds, resamples: Of the model, and for the intervals.
+    """
+    sets = {"not in training data": (labels[untouched], logits[untouched])} if not untouched.all() else {}
+    sets["all"] = (labels, logits)
+    real_logits = logits[untouched & (labels == 0)]
+    for generator in np.unique(generators):
+        fake_logits = other_logits[generators == generator]
+        truth = np.repeat([0, 1], [len(real_logits), len(fake_logits)])
+        sets[f"generator {generator}"] = (truth, np.concatenate([real_logits, fake_logits]))
+    return [{"name": name} | score(*images, temperature, thresholds, resamples) for name, images in sets.items()]
+
+
+def report(evaluation: dict) -> str:
+    """What is printed of a model: the tables of its card, as Markdown."""
+    sets, generators = sets_and_generators(evaluation)
+    robustness = evaluation.get("robustness", {})
+    attacks = robustness.get("attacks", {})
+    millions = [f"{evaluation[name] / 1e6:.2f} million" for name in ("parameters", "multiply_adds")]
+    parts = [
+        f"**{evaluation['model']}**: {millions[0]} parameters, {millions[1]} multiply-adds, "
+        f"{evaluation['images_per_second']:.0f} images/s",
+        score_table(sets, MAIN_SCORES),
+        score_table(sets, VERDICT_SCORES),
+        generator_table(generators),
+        *robustness_tables(robustness.get("corruptions", {}), means=True),
+        *robustness_tables(attacks.get("scores", {})),
+    ]
+    if attacks.get("masked_gradients"):
+        parts.append("Gradients seem to be masked: attacks without them break images that the others left.")
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def format_agreement(titles: Sequence[str], labels: NDArray, probabilities: Sequence[NDArray]) -> str:
@@ -172,6 +165,28 @@ def format_agreement(titles: Sequence[str], labels: NDArray, probabilities: Sequ
         cells = "{:.2f} | {:.2f} | {:.2f} / {:.2f}".format(*(100 * share for share in shares))
         lines.append(f"| {titles[first]}, {titles[second]} | {cells} |")
     return "\n".join(lines) + "\n"
+
+
+def refuse_other_kinds(models: Sequence[str]) -> None:
+    """Raises a `ValueError` if a model is no WaveFreq, and so cannot be attacked or shown corrupted pixels."""
+    for name in models:
+        kind = AutoConfig.from_pretrained(name).model_type
+        if kind != WaveFreqConfig.model_type:
+            raise ValueError(
+                f"{name}: is a model of type {kind}; --corruptions and --attack are for WaveFreq, whose input are the "
+                "pixels as they are"
+            )
+
+
+def load_other_fakes(sources: Sequence[str], split: str, seen: Collection[str]) -> Dataset:
+    """Fakes without those whose sha1 training saw. Raises a `ValueError` if none is left, or there are real images."""
+    fakes = load_sources(sources, split)
+    if LABELS.index("real") in fakes["label"][:]:
+        raise ValueError(f"{', '.join(sources)}: has real images, expected fakes only")
+    fakes = fakes.select([row for row, sha1 in enumerate(fakes["sha1"][:]) if sha1 not in seen])
+    if not len(fakes):
+        raise ValueError(f"{', '.join(sources)}: all images occur in the training data")
+    return fakes
 
 
 def main(
@@ -213,27 +228,17 @@ def main(
     if len(set(titles)) < len(titles):
         raise ValueError(f"the models are called {', '.join(titles)}: their folders must have different names")
     if corruptions or attack:
-        for name in [*models, *([transfer_from] if transfer_from else [])]:
-            kind = AutoConfig.from_pretrained(name).model_type
-            if kind != WaveFreqConfig.model_type:
-                raise ValueError(
-                    f"{name}: is a model of type {kind}; --corruptions and --attack are for WaveFreq, whose input are "
-                    "the pixels as they are"
-                )
+        refuse_other_kinds([*models, *([transfer_from] if transfer_from else [])])
+    seen = set(load_sources(train_data, "train")["sha1"][:]) if train_data else set()
+    others = load_other_fakes(other_fakes, split, seen) if other_fakes else None
     test = load_sources(data, split)
+    untouched_labels = np.asarray(test["label"][:])[[sha1 not in seen for sha1 in test["sha1"][:]]]
     for label, name in enumerate(LABELS):
         if label not in test["label"][:]:
             raise ValueError(f"{', '.join(data)}: there is no {name} image")
-    seen = set(load_sources(train_data, "train")["sha1"][:]) if train_data else set()
-    others = load_sources(other_fakes, split) if other_fakes else None
-    if others is not None:
-        if LABELS.index("real") in others["label"][:]:
-            raise ValueError(f"{', '.join(other_fakes)}: has real images, expected fakes only")
-        others = others.select(np.flatnonzero(~np.isin(np.asarray(others["sha1"][:]), list(seen))))
-        if not len(others):
-            raise ValueError(f"{', '.join(other_fakes)}: all images occur in {', '.join(train_data)}")
+        if label not in untouched_labels:
+            raise ValueError(f"{', '.join(data)}: all images of a class occur in {', '.join(train_data)}")
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-
     other_model = None
     if transfer_from is not None:
         other_model = (
@@ -251,30 +256,13 @@ def main(
         images = DecodedImages(test, image_processor, image_size)
         start = time.perf_counter()
         labels, logits = images.labels.numpy(), predict_logits(model, images)
-        probabilities.append(fake_probability(logits, temperature))
         rate = len(images) / (time.perf_counter() - start)
-
-        results, candidates = [], np.arange(len(labels))
-        if seen:
-            untouched = np.asarray([sha1 not in seen for sha1 in np.asarray(test["sha1"][:])[images.rows]])
-            if len(np.unique(labels[untouched])) < 2:
-                raise ValueError(f"{', '.join(data)}: all images of a class occur in {', '.join(train_data)}")
-            untouched_scores = score(labels[untouched], logits[untouched], temperature, thresholds, resamples)
-            results.append({"name": "not in training data"} | untouched_scores)
-            candidates = np.flatnonzero(untouched)
-        results.append({"name": "all"} | score(labels, logits, temperature, thresholds, resamples))
+        untouched = np.asarray([sha1 not in seen for sha1 in np.asarray(test["sha1"][:])[images.rows]])
+        other_logits, generators = np.empty((0, len(LABELS))), np.empty(0, str)
         if others is not None:
             other_images = DecodedImages(others, image_processor, image_size)
-            other_logits, generators = predict_logits(model, other_images), np.asarray(others["generator"][:])
-            generators = generators[other_images.rows]
-            real_logits = logits[candidates][labels[candidates] == 0]
-            for generator in np.unique(generators):
-                both = np.concatenate([real_logits, other_logits[generators == generator]])
-                truth = np.repeat([0, 1], [len(real_logits), np.sum(generators == generator)])
-                results.append(
-                    {"name": f"generator {generator}"} | score(truth, both, temperature, thresholds, resamples)
-                )
-
+            other_logits = predict_logits(model, other_images)
+            generators = np.asarray(others["generator"][:])[other_images.rows]
         evaluation: dict[str, Any] = {
             "model": title,
             **describe(model, images),
@@ -285,13 +273,16 @@ def main(
             "split": split,
             "train_data": [without_folders(source) for source in train_data],
             "other_fakes": [without_folders(source) for source in other_fakes],
-            "results": results,
+            "results": score_sets(
+                logits, labels, untouched, other_logits, generators, temperature, thresholds, resamples
+            ),
         }
         evaluations.append(evaluation)
         folder = output_dir / title
         folder.mkdir(parents=True, exist_ok=True)
         # Before what takes long, and again after it.
         (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
+        candidates = np.flatnonzero(untouched)
         if corruptions or attack:
             robustness = evaluation["robustness"] = {}
             if corruptions:
@@ -307,20 +298,14 @@ def main(
             figure = plot_robustness(robustness, title)
             figure.savefig(folder / "robustness.png", dpi=100)
             (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
-        figure = plot(labels[candidates], probabilities[-1][candidates], f"{title}, {len(candidates):,} images")
+        probabilities.append(fake_probability(logits, temperature)[candidates])
+        figure = plot(labels[candidates], probabilities[-1], f"{title}, {len(candidates):,} images")
         figure.savefig(folder / "evaluation.png", dpi=100)
         typer.echo(f"{folder}/evaluation.json, {folder}/evaluation.png", err=True)
-    typer.echo(format_tables(evaluations))
-    if len(models) > 1:
-        typer.echo(format_agreement(titles, labels[candidates], [values[candidates] for values in probabilities]))
     for evaluation in evaluations:
-        robustness = evaluation.get("robustness", {})
-        if "corruptions" in robustness:
-            typer.echo(format_robustness(robustness["corruptions"], f"{evaluation['model']}, corruption", means=True))
-        if "attacks" in robustness:
-            typer.echo(format_robustness(robustness["attacks"]["scores"], f"{evaluation['model']}, attack"))
-            if robustness["attacks"]["masked_gradients"]:
-                typer.echo("Gradients seem to be masked: attacks without them break images that the others left.")
+        typer.echo(report(evaluation))
+    if len(models) > 1:
+        typer.echo(format_agreement(titles, labels[candidates], probabilities))
 
 
 if __name__ == "__main__":

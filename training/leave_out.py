@@ -103,7 +103,7 @@ def score_fold(
         scores, fake_verdicts = probabilities[rows], verdicts[rows[truth == FAKE]]
         return {
             "auroc": float(roc_auc_score(truth, scores)),
-            "balanced_accuracy": float(balanced_accuracy_score(truth, scores > threshold)),
+            "balanced_accuracy_at_threshold": float(balanced_accuracy_score(truth, scores > threshold)),
             "recall_at_5_fpr": float(np.mean(scores[truth == FAKE] > np.quantile(scores[truth == REAL], 0.95))),
             "called_fake": float(np.mean(fake_verdicts == "fake")),
             "called_real": float(np.mean(fake_verdicts == "real")),

@@ -1,6 +1,5 @@
 """What a detector withstands: corruptions and attacks, scored for each class, since a constant answer scores 50%."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.hub_cards.card_tables import percent
 from tellsign.training.arguments import without_folders
 from tellsign.training.attacks import PixelClassifier, attack_ensemble
 from tellsign.training.corruptions import STRENGTHS, corrupt, jpeg
@@ -140,25 +138,6 @@ def evaluate_attacks(
         "broken_without_gradients": broken,
         "masked_gradients": any(share > MASKING for shares in broken.values() for share in shares.values()),
     }
-
-
-def format_robustness(results: dict[str, dict[str, dict]], kind: str, means: bool = False) -> str:
-    """A Markdown table with a row for each corruption and severity, or attack and epsilon.
-
-    With `means`, there is a row for each severity that several corruptions have, too.
-    """
-    names = ["balanced_accuracy", "worst_class_accuracy", "accuracy_real", "accuracy_fake"]
-    lines = [f"| {kind} | | " + " | ".join(f"{name}, %" for name in names) + " |", "|" + " --- |" * (2 + len(names))]
-    for title, by_strength in results.items():
-        for strength, scores in by_strength.items():
-            cells = [percent(scores[name]) for name in names]
-            lines.append(f"| {title} | {strength} | " + " | ".join(cells) + " |")
-    for strength in dict.fromkeys(itertools.chain(*results.values())) if means else []:
-        rows = [by_strength[strength] for by_strength in results.values() if strength in by_strength]
-        if len(rows) > 1:
-            cells = [f"{100 * np.mean([scores[name]['value'] for scores in rows]):.1f}" for name in names]
-            lines.append(f"| mean of {len(rows)} | {strength} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
 
 
 def plot_robustness(robustness: dict, title: str) -> Figure:
