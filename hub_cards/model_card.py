@@ -54,7 +54,10 @@ HYPERPARAMETERS = (
     "num_train_epochs",
     "max_steps",
     "ema_decay",
+    "dataloader_drop_last",
     "bf16",
+    "fp16",
+    "processes",
     "seed",
 )
 
@@ -201,6 +204,8 @@ def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
     shown = {key: training.get(key) for key in HYPERPARAMETERS}
     if (shown["max_steps"] or -1) > 0:
         del shown["num_train_epochs"]  # does not count then
+    if shown["processes"] == 1:
+        del shown["processes"]
     if "adam" not in str(shown["optim"]):
         del shown["adam_beta1"], shown["adam_beta2"], shown["adam_epsilon"]
     if not shown["adversarial_epsilon"]:

@@ -104,7 +104,7 @@ def recipe_of(training_args: TrainingArguments, *others: Any) -> dict[str, Any]:
     made_with |= {name: without_folders(made_with[name]) for name in starts}
     sources = (*made_with["train_data"], *made_with.pop("annotated_data", ()))
     made_with["train_data"] = [without_folders(source) for source in sources]
-    return made_with | hyperparameters(training_args.to_dict())
+    return made_with | hyperparameters(training_args.to_dict() | {"processes": training_args.world_size})
 
 
 def record_run(training_args: TrainingArguments, made_with: dict[str, Any], resumes: bool) -> None:

@@ -9,25 +9,35 @@ from typing import Annotated
 
 import torch
 import typer
+from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import tellsign  # noqa: F401 - registers WaveFreq
 from tellsign.training.arguments import recipe_file
 
 
+def half_precision(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A model's state with its parameters in float16; batch statistics, whose range exceeds that, stay as they are.
+
+    Raises:
+        ValueError: If a parameter exceeds it.
+    """
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    state = {name: value.half() if name in parameters else value for name, value in model.state_dict().items()}
+    overflown = sorted(name for name in parameters if not torch.isfinite(state[name]).all())
+    if overflown:
+        raise ValueError(f"the weights {', '.join(overflown)} exceed the range of float16")
+    return state
+
+
 def main(
     model_name: Annotated[str, typer.Argument(help="Folder or repository of a detector.")],
     output_dir: Annotated[Path, typer.Argument(help="Where the smaller one is written.")],
 ) -> None:
-    """Halves the size of a checkpoint. Batch statistics stay in float32, since their range exceeds float16's."""
+    """Halves the size of a checkpoint."""
     model = AutoModelForImageClassification.from_pretrained(model_name, dtype=torch.float32)
-    parameters = {name for name, _ in model.named_parameters()}
-    state = {name: value.half() if name in parameters else value for name, value in model.state_dict().items()}
-    overflown = [name for name in parameters if not torch.isfinite(state[name]).all()]
-    if overflown:
-        raise ValueError(f"{model_name}: the weights {', '.join(overflown)} exceed the range of float16")
     # The configuration keeps dtype float32, which is what from_pretrained converts to.
-    model.save_pretrained(output_dir, state_dict=state)
+    model.save_pretrained(output_dir, state_dict=half_precision(model))
     AutoImageProcessor.from_pretrained(model_name).save_pretrained(output_dir)
     if recipe := recipe_file(model_name):  # for the card, and for what asks which data the weights have seen
         shutil.copy(recipe, output_dir)

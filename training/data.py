@@ -4,7 +4,7 @@ import glob
 import hashlib
 import io
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ logger = logging.get_logger(__name__)
 LABELS = ["real", "fake"]
 UNKNOWN = -100
 """The label or category of images of which none is known, as the cross entropy ignores it."""
+NO_CATEGORY = "none of them"
+"""The category of images of which it is known that they show nothing that has one."""
 FAKES = Features({"image": Image(decode=False), "label": ClassLabel(names=LABELS), "generator": Value("string")})
 """Columns of the data sets that are made here."""
 
@@ -303,6 +305,37 @@ def hold_out(dataset: Dataset, per_class: int, seed: int = 0) -> tuple[Dataset, 
         held_out.extend(generator.permutation(distinct)[:per_class])
     in_validation = np.isin(sha1, held_out)
     return dataset.select(np.flatnonzero(~in_validation)), dataset.select(np.flatnonzero(in_validation))
+
+
+def load_described(
+    sources: Sequence[str],
+    split: str,
+    revision: str | None,
+    validation_per_class: int,
+    without_category: Collection[str] = (),
+) -> tuple[Dataset, Dataset, dict[str, str]]:
+    """Training and validation images of both classes, and the category of each image of which it is known by sha1.
+
+    Args:
+        sources, split, revision: As for [`load_sources`].
+        validation_per_class (`int`): Images of each class held out.
+        without_category (`Collection[str]`, *optional*):
+            Generators and photograph collections whose images show nothing that has a category: `NO_CATEGORY`.
+
+    Raises:
+        ValueError: If the data have no such generator, or no image has a category and one should have none.
+    """
+    images = load_sources(sources, split, revision)
+    categories, names = categories_of(images), set(images["generator"][:])
+    if absent := set(without_category) - names:
+        raise ValueError(f"--without_category: the data have no generator {', '.join(sorted(absent))}")
+    for sha1, generator in zip(images["sha1"][:], images["generator"][:], strict=True):
+        if generator in without_category:
+            categories[sha1] = NO_CATEGORY
+    if set(categories.values()) == {NO_CATEGORY}:
+        raise ValueError("--without_category: of no image the column category says what it shows")
+    train, validation = hold_out(drop_duplicates(images), validation_per_class)
+    return train, validation, categories
 
 
 class Augmentation:

@@ -19,13 +19,13 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor, SiglipImageProcessor
 
 from tellsign.pipelines.localization import Box
-from tellsign.training.data import LABELS, UNKNOWN, DecodedImages, of_class, whole_batch
+from tellsign.training.data import LABELS, NO_CATEGORY, UNKNOWN, DecodedImages, of_class, whole_batch
 from tellsign.training.planting import Use, plantable, planted_images
 
 
 BOX_SIDES = tuple(Box.__annotations__)
 NOTHING = 255  # in `artifacts` where an image has fewer than others
-NO_CATEGORY, NONE_SHOWN = "none of them", -1  # of an image that shows none of the categories, by name and by index
+NONE_SHOWN = -1  # what an image of `NO_CATEGORY` shows, as an index
 
 
 class _Planting(torch.utils.data.Dataset):
@@ -105,7 +105,7 @@ def fingerprint(*datasets: Dataset, categories: Mapping[str, str] | None = None)
     """Of the images in data sets from [`load_sources`], of what they show, and of the code that plants into them."""
     digest = hashlib.sha1("".join(sha1 for dataset in datasets for sha1 in dataset["sha1"][:]).encode())
     digest.update(json.dumps(categories, sort_keys=True).encode())
-    for path in sorted(Path(__file__).with_name("planting").glob("*.py")):
+    for path in sorted(Path(__file__).with_name("planting").glob("[!_]*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -42,10 +42,10 @@ from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT, answer_text
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training import train_tagger
 from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, record_run, refuse_push
 from tellsign.training.averaging import last_complete_checkpoint
-from tellsign.training.data import of_class
+from tellsign.training.compress import half_precision
+from tellsign.training.data import load_described, of_class
 from tellsign.training.explanation_examples import (
     AnnotatedImages,
     ExplanationCollator,
@@ -303,13 +303,8 @@ def load_images(arguments: DataArguments, seed: int) -> tuple[dict[str, Dataset]
     """Real images to plant into, fakes and real images to watch the run by, and what each shows by sha1."""
     if not arguments.train_data:
         return {}, {}
-    train, validation, categories = train_tagger.load_images(
-        train_tagger.DataArguments(
-            train_data=arguments.train_data,
-            data_split=arguments.data_split,
-            data_revision=arguments.data_revision,
-            validation_per_class=arguments.validation_per_class,
-        )
+    train, validation, categories = load_described(
+        arguments.train_data, arguments.data_split, arguments.data_revision, arguments.validation_per_class
     )
     images = {
         "real": of_class(train, "real", arguments.train_images, seed),
@@ -448,7 +443,7 @@ def main(arguments: list[str] | None = None) -> None:
     if is_new:
         # In half precision, without the head, which is the embeddings. The configuration keeps dtype float32, which is
         # what from_pretrained converts to.
-        weights = {name: value.half() for name, value in model.state_dict().items() if not name.startswith(HEAD)}
+        weights = {name: value for name, value in half_precision(model).items() if not name.startswith(HEAD)}
         model.save_pretrained(output_dir, state_dict=weights)
     else:
         model.save_pretrained(output_dir)

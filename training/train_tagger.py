@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, concatenate_datasets
 from tokenizers import normalizers, processors
 from torch import nn
 from torch.optim.swa_utils import update_bn
@@ -30,11 +29,10 @@ from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, record_run, refuse_push
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
-from tellsign.training.data import categories_of, drop_duplicates, hold_out, load_sources, whole_batch
+from tellsign.training.compress import half_precision
+from tellsign.training.data import NO_CATEGORY, UNKNOWN, load_described, whole_batch
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.planted_pool import (
-    NO_CATEGORY,
-    UNKNOWN,
     PlantedBatches,
     cached,
     fingerprint,
@@ -57,7 +55,7 @@ class ModelArguments:
         default=None, metadata={"help": "Tagger to train further. Without it a new network is trained."}
     )
     config_overrides: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Fields of ArtifactSiglipConfig for a new network, as JSON."}
+        default=None, metadata={"help": "Fields of ArtifactSiglipConfig to change, as JSON."}
     )
     detail_network: str | None = field(
         default=None,
@@ -148,9 +146,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: in
 
 def create_model(arguments: ModelArguments, texts: Iterable[str]) -> tuple[ArtifactSiglipModel, SiglipProcessor]:
     """The network to train further, or a new one with a tokenizer made for the texts."""
-    if name := arguments.model_name_or_path:
-        return ArtifactSiglipModel.from_pretrained(name, dtype=torch.float32), SiglipProcessor.from_pretrained(name)
     overrides = overrides_of(arguments.config_overrides)
+    if name := arguments.model_name_or_path:
+        model = ArtifactSiglipModel.from_pretrained(name, dtype=torch.float32, **overrides)
+        return model, SiglipProcessor.from_pretrained(name)
     config = ArtifactSiglipConfig(**overrides)
     model = ArtifactSiglipModel(config)
     text_config = model.text_model.config
@@ -179,25 +178,6 @@ def start_details(model: ArtifactSiglipModel, name: str) -> None:
     if missing := sorted(loading_info["missing_keys"]):
         raise ValueError(f"--detail_network={name}: it has no {missing[0]}")
     model.detail_network.load_state_dict(start.state_dict())
-
-
-def load_images(arguments: DataArguments) -> tuple[Dataset, Dataset, dict[str, str]]:
-    """Training and validation images of both classes, and the category of each image of which it is known by sha1."""
-    datasets: list[Dataset] = []
-    categories: dict[str, str] = {}
-    for source in arguments.train_data:
-        dataset = load_sources(source, arguments.data_split, arguments.data_revision)
-        categories |= categories_of(dataset)
-        named = zip(dataset["sha1"][:], dataset["generator"][:], strict=True)
-        categories |= {sha1: NO_CATEGORY for sha1, generator in named if generator in arguments.without_category}
-        datasets.append(dataset)
-    absent = set(arguments.without_category).difference(*(dataset["generator"][:] for dataset in datasets))
-    if absent:
-        raise ValueError(f"--without_category: the data have no generator {', '.join(sorted(absent))}")
-    if arguments.without_category and set(categories.values()) == {NO_CATEGORY}:
-        raise ValueError("--without_category: of no image the column category says what it shows")
-    train, validation = hold_out(drop_duplicates(concatenate_datasets(datasets)), arguments.validation_per_class)
-    return train, validation, categories
 
 
 def spellings(category_names: Sequence[str]) -> list[list[str]]:
@@ -261,7 +241,13 @@ def main(arguments: list[str] | None = None) -> None:
     set_seed(training_args.seed)
     output_dir, seed = Path(str(training_args.output_dir)), training_args.seed
 
-    train, validation, categories = load_images(data_args)
+    train, validation, categories = load_described(
+        data_args.train_data,
+        data_args.data_split,
+        data_args.data_revision,
+        data_args.validation_per_class,
+        data_args.without_category,
+    )
     category_names = sorted(set(categories.values()) - {NO_CATEGORY})
     texts = spellings(category_names)
     described = [artifact.definition for artifact in ARTIFACTS] + [artifact.name for artifact in ARTIFACTS]
@@ -344,9 +330,7 @@ def main(arguments: list[str] | None = None) -> None:
         drawn = first.split(training_args.train_batch_size)
         batches = (train_images.__getitems__(batch)["pixel_values"] for batch in drawn)
         update_bn(batches, model.detail_network, model.device)
-    weights = {
-        name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()
-    }
+    weights = half_precision(model)
     model.load_state_dict(weights)
     scores = calibrate(model, eval_images, columns) | calibrate_places(model, eval_images, columns)
     scores |= calibrate_objects(ArtifactTagger(model, processor), eval_images)
@@ -354,9 +338,9 @@ def main(arguments: list[str] | None = None) -> None:
     trainer.save_metrics("eval", scores)
     artifacts = scores.pop("eval_artifacts")
     trainer.log_metrics("eval", scores)
-    print("Switched off:", "; ".join(name for name, entry in artifacts.items() if not entry["on"]) or "none")
     trainer.save_state()
     if trainer.is_world_process_zero():
+        print("Switched off:", "; ".join(name for name, entry in artifacts.items() if not entry["on"]) or "none")
         # The configuration keeps dtype float32, which is what from_pretrained converts to.
         model.save_pretrained(output_dir, state_dict=weights)
         processor.save_pretrained(output_dir)
