@@ -280,7 +280,7 @@ class ArtifactTagger:
             if unknown := [label for label in labels if label not in self.model.config.artifact_labels]:
                 raise ValueError(
                     f"candidate_labels: {unknown[0]!r} is not an artifact that the model has a head for; "
-                    "mode='independent' compares the image with any text"
+                    "ArtifactTagger.from_pretrained(..., mode='independent') compares the image with any text"
                 )
         return labels
 

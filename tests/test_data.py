@@ -10,6 +10,7 @@ from PIL import Image
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.pipelines.multiview import view_boxes
+from tellsign.training import data
 from tellsign.training.data import (
     Augmentation,
     DecodedImages,
@@ -105,7 +106,7 @@ def test_file_names_that_suggest_a_split_are_taken_all_the_same(tmp_path):
     assert sorted(load_sources(str(tmp_path), "train")["label"]) == [0] * 3 + [1] * 3
 
 
-def test_missing_images_are_left_out(tmp_path, synthetic_rows, caplog):
+def test_missing_images_are_left_out(tmp_path, synthetic_rows):
     images = [{"bytes": synthetic_rows["image"][0], "path": None}, None, {"bytes": None, "path": "gone.jpg"}]
     decoded = DecodedImages(
         load_sources(write(tmp_path / "a.parquet", image=images, label=["real", "fake", "fake"]), "train"),
@@ -201,13 +202,19 @@ def test_any_other_encoding_is_brought_to_the_common_one(options):
     assert not np.array_equal(decode_uniformly(content, 32), pixels)
 
 
-def test_a_broken_image_is_left_out_and_the_rest_is_kept(tmp_path, synthetic_rows, caplog):
+def test_a_broken_image_is_left_out_with_a_warning_that_names_it_and_the_rest_is_kept(
+    tmp_path, synthetic_rows, monkeypatch
+):
+    warned = Mock()
+    monkeypatch.setattr(data.logger, "warning", warned)
     images = [synthetic_rows["image"][0], b"broken", synthetic_rows["image"][1]]
     dataset = load_sources(write(tmp_path / "a.parquet", image=images, label=["real", "fake", "fake"]), "train")
     decoded = DecodedImages(dataset, WaveFreqImageProcessor())
     assert len(decoded) == 2
     assert decoded.rows.tolist() == [0, 2]
     assert decoded.labels.tolist() == [0, 1]
+    (warning,) = [call.args[0] for call in warned.call_args_list]
+    assert warning.startswith("Left out: row 1") and "not an image" in warning
     with pytest.raises(ValueError, match="none of the 1 images can be read"):
         DecodedImages(dataset.select([1]), WaveFreqImageProcessor())
 

@@ -1,4 +1,5 @@
 import io
+from unittest.mock import Mock
 
 import datasets
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
 from tellsign import WaveFreqImageProcessor
+from tellsign.training import views as views_module
 from tellsign.training.data import LABELS, classes_of, load_sources, stream_source
 from tellsign.training.views import BalancedViews, random_view, stream_views
 from tests.conftest import encode
@@ -150,13 +152,16 @@ def test_a_group_without_a_class_is_refused(groups):
         BalancedViews([reals], WaveFreqImageProcessor(), 32, 10)
 
 
-def test_broken_images_are_passed_over_unless_there_are_no_others(tmp_path, caplog):
+def test_broken_images_are_passed_over_with_a_warning_unless_there_are_no_others(tmp_path, monkeypatch):
+    warned = Mock()
+    monkeypatch.setattr(views_module.logger, "warning_once", warned)
     good = encode(np.asarray(picture(0, (40, 40))))
     rows = [(b"broken", "real", "a"), (None, "real", "a"), (good, "real", "a"), (good, "fake", "b")]
     views = BalancedViews(
         [load_sources(write(tmp_path / "a.parquet", rows), "train")], WaveFreqImageProcessor(), 32, 9
     )
     assert len(views.__getitems__(list(range(30)))["labels"]) == 30
+    assert len({call.args[0] for call in warned.call_args_list}) == 2  # one for each image that cannot be read
     rows = [(b"broken", "real", "a"), (b"broken too", "fake", "b")]
     views = BalancedViews(
         [load_sources(write(tmp_path / "b.parquet", rows), "train")], WaveFreqImageProcessor(), 32, 9
@@ -195,7 +200,7 @@ def test_streamed_views_are_the_same_again(groups):
         assert np.array_equal(one["pixel_values"], two["pixel_values"]) and one["labels"] == two["labels"]
 
 
-def test_a_streamed_folder_gives_real_0_and_fake_1_and_leaves_broken_files_out(tmp_path, caplog):
+def test_a_streamed_folder_gives_real_0_and_fake_1_and_leaves_broken_files_out(tmp_path):
     for name in LABELS:
         (tmp_path / name).mkdir()
         Image.new("RGB", (40, 40), "red" if name == "fake" else "blue").save(tmp_path / name / "a.png")
