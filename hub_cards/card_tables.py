@@ -68,7 +68,8 @@ def score_table(sets: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) ->
 
 def sets_and_generators(evaluation: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The results of `evaluate_detector` on sets of test images, and those on other generators, the hardest first."""
-    sets, generators = [], []
+    sets: list[dict[str, Any]] = []
+    generators: list[dict[str, Any]] = []
     for result in evaluation["results"]:
         (generators if result["name"].startswith("generator ") else sets).append(result)
     return sets, sorted(generators, key=lambda result: result["scores"]["auroc"])
