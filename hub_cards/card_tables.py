@@ -79,18 +79,23 @@ def generator_table(generators: Sequence[Mapping[str, Any]]) -> str | None:
     """A row for each generator, and their mean; `None` if there is none."""
     if not generators:
         return None
-    header = ["generator", "fakes", "AUROC, %", "fakes found at probability 0.5, %"]
+    columns = {
+        "auroc": "AUROC, %",
+        "accuracy_fake": "fakes found at probability 0.5, %",
+        "fake_called_real": "fakes called real, %",
+    }
+    columns = {key: title for key, title in columns.items() if all(key in result["scores"] for result in generators)}
+    header = ["generator", "fakes", *columns.values()]
     rows = [
         [
             result["name"].removeprefix("generator "),
             f"{result['fake']:,}",
-            percent(_score(result, "auroc")),
-            percent(_score(result, "accuracy_fake")),
+            *(percent(_score(result, key)) for key in columns),
         ]
         for result in generators
     ]
     if len(generators) > 1:
-        means = [fmean(result["scores"][key] for result in generators) for key in ("auroc", "accuracy_fake")]
+        means = [fmean(result["scores"][key] for result in generators) for key in columns]
         rows.append([f"mean of {len(generators)} generators", "", *(f"{100 * mean:.1f}" for mean in means)])
     return _table(header, rows)
 

@@ -61,7 +61,9 @@ def test_a_run_writes_a_loadable_tagger_in_half_precision_with_its_scores(textur
     dtypes = {
         dtype: [name for name, tensor in tensors if tensor.dtype == dtype] for dtype in (torch.float16, torch.float32)
     }
-    assert dtypes[torch.float16] and all("running" in name for name in dtypes[torch.float32])
+    assert dtypes[torch.float16] and dtypes[torch.float32]
+    assert all("running" in name for name in dtypes[torch.float32])
+    assert not any("running" in name for name in dtypes[torch.float16])
     model, processor = AutoModel.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)
     assert model.dtype == torch.float32
     assert processor.tokenizer("a photo of a disc", padding="max_length", return_tensors="pt")["input_ids"].shape == (

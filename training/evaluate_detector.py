@@ -98,26 +98,26 @@ def plot(labels: NDArray, probabilities: NDArray, title: str) -> Figure:
 def score_sets(
     logits: NDArray,
     labels: NDArray,
-    untouched: NDArray,
+    untouched: NDArray | None,
     other_logits: NDArray,
     generators: NDArray,
     temperature: float,
     thresholds: Sequence[float],
     resamples: int,
 ) -> list[dict]:
-    """Scores of the images that are not in training data, if some are, of all, and of each other generator.
+    """Scores of the images that are not in training data, if that is known, of all, and of each other generator.
 
     Args:
         logits (`np.ndarray` of shape `(n, 2)`): Of the test images, at temperature 1.
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        untouched (`np.ndarray` of shape `(n,)`): Whether each is not in training data.
+        untouched (`np.ndarray` of shape `(n,)`, *optional*): Whether each is not in training data.
         other_logits (`np.ndarray` of shape `(m, 2)`): Of fakes, each generator's against the untouched real images.
         generators (`np.ndarray` of shape `(m,)`): The fakes' generators.
         temperature, thresholds, resamples: Of the model, and for the intervals.
     """
-    sets = {"not in training data": (labels[untouched], logits[untouched])} if not untouched.all() else {}
+    sets = {} if untouched is None else {"not in training data": (labels[untouched], logits[untouched])}
     sets["all"] = (labels, logits)
-    real_logits = logits[untouched & (labels == 0)]
+    real_logits = logits[(labels == 0) & (True if untouched is None else untouched)]
     for generator in np.unique(generators):
         fake_logits = other_logits[generators == generator]
         truth = np.repeat([0, 1], [len(real_logits), len(fake_logits)])
@@ -178,14 +178,18 @@ def refuse_other_kinds(models: Sequence[str]) -> None:
             )
 
 
-def load_other_fakes(sources: Sequence[str], split: str, seen: Collection[str]) -> Dataset:
-    """Fakes without those whose sha1 training saw. Raises a `ValueError` if none is left, or there are real images."""
+def load_other_fakes(sources: Sequence[str], split: str, train_data: Sequence[str], seen: Collection[str]) -> Dataset:
+    """Fakes without those whose sha1 is seen in the training data.
+
+    Raises:
+        ValueError: If none is left, or there are real images.
+    """
     fakes = load_sources(sources, split)
     if LABELS.index("real") in fakes["label"][:]:
         raise ValueError(f"{', '.join(sources)}: has real images, expected fakes only")
     fakes = fakes.select([row for row, sha1 in enumerate(fakes["sha1"][:]) if sha1 not in seen])
     if not len(fakes):
-        raise ValueError(f"{', '.join(sources)}: all images occur in the training data")
+        raise ValueError(f"{', '.join(sources)}: all images occur in {', '.join(train_data)}")
     return fakes
 
 
@@ -230,7 +234,7 @@ def main(
     if corruptions or attack:
         refuse_other_kinds([*models, *([transfer_from] if transfer_from else [])])
     seen = set(load_sources(train_data, "train")["sha1"][:]) if train_data else set()
-    others = load_other_fakes(other_fakes, split, seen) if other_fakes else None
+    others = load_other_fakes(other_fakes, split, train_data, seen) if other_fakes else None
     test = load_sources(data, split)
     untouched_labels = np.asarray(test["label"][:])[[sha1 not in seen for sha1 in test["sha1"][:]]]
     for label, name in enumerate(LABELS):
@@ -274,7 +278,14 @@ def main(
             "train_data": [without_folders(source) for source in train_data],
             "other_fakes": [without_folders(source) for source in other_fakes],
             "results": score_sets(
-                logits, labels, untouched, other_logits, generators, temperature, thresholds, resamples
+                logits,
+                labels,
+                untouched if seen else None,
+                other_logits,
+                generators,
+                temperature,
+                thresholds,
+                resamples,
             ),
         }
         evaluations.append(evaluation)
