@@ -100,6 +100,22 @@ def cross_process(image: NDArray, severity: float, rng: np.random.Generator) -> 
     return image + severity * (bends * np.sin(2 * np.pi * (image - 0.5)) / 5 + lifts * 4 * image * (1 - image)), None
 
 
+@operator(DISTRIBUTION, "training", is_global=True)
+def reverse_one_color_axis(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Along one color axis every hue goes toward its opposite, while across it hues stay."""
+    axis = direction(rng.uniform(0, np.pi))[1:]
+    ycc = to_ycc(image)
+    ycc[..., 1:] -= (0.5 + 1.5 * severity) * (ycc[..., 1:] @ axis)[..., None] * axis
+    return to_rgb(ycc), None
+
+
+@operator(DISTRIBUTION, "training", is_global=True)
+def green_or_magenta_cast(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Balanced for another kind of lamp: green is stronger than red and blue everywhere, or weaker."""
+    gain = severity * rng.uniform(0.25, 0.45) * rng.choice([-1, 1])
+    return image * np.exp([-gain, gain, -gain]), None
+
+
 @operator(DISTRIBUTION, "evaluation", is_global=True)
 def specify_histograms(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Each channel's ranks are mapped to a distribution of its own, heavy at both ends."""
@@ -316,6 +332,55 @@ def print_stock(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
     middles = rng.uniform(0.45, 0.55) + rng.permutation([-0.03, 0.0, 0.03])
     low, high, curve = (1 / (1 + np.exp(-slopes * (value - middles))) for value in (np.zeros(3), np.ones(3), image))
     return image + severity * ((curve - low) / (high - low) - image), None
+
+
+@operator(CINEMA, "training", is_global=True)
+def toned_noir(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A film in black and white with hard contrasts, toned in one color between black and white."""
+    luma = luminance(image)[..., None]
+    low, high, hard = (1 / (1 + np.exp(-9 * (value - 0.5))) for value in (0.0, 1.0, luma))
+    tone = np.array([[-0.25, 0.02, 0.3], [0.3, 0.02, -0.25], [0.1, 0.0, 0.05]])[rng.integers(3)]
+    return image + severity * (
+        np.clip((hard - low) / (high - low), 0, 1) ** np.exp(rng.uniform(0.6, 1) * tone) - image
+    ), None
+
+
+@operator(CINEMA, "training", is_global=True)
+def bleach_bypass(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Silver that was left in the print lies over its colors: they darken and pale, and its grain shows."""
+    silver = luminance(image)[..., None] + 0.05 * noise(image, 1, rng)[..., None]
+    overlaid = np.where(silver < 0.5, 2 * image * silver, 1 - 2 * (1 - image) * (1 - silver))
+    return image + severity * (0.5 * overlaid + 0.5 * overlaid.mean(-1, keepdims=True) - image), None
+
+
+@operator(CINEMA, "training", is_global=True)
+def worn_reel(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A worn reel: upright scratches, dust, and a lamp that lights the middle more than the rim."""
+    height, width = image.shape[:2]
+    rows, columns = offsets(image, (height - 1) / 2, (width - 1) / 2)
+    lamp = 1.15 - 0.9 * np.hypot(rows / height, columns / width) ** 2
+    changed = image * (1 + severity * (lamp - 1))[..., None]
+    for _ in range(rng.integers(2, 5)):
+        drift = rng.uniform(-0.5, 0.5) * width + rng.uniform(-0.04, 0.04) * rows
+        scratch = np.clip(1 - abs(columns - drift) / (0.7 * unit(image)), 0, 1)[..., None]
+        changed = changed + 0.7 * severity * scratch * (rng.integers(2) - changed)
+    for place in rng.uniform(0, 1, (rng.integers(4, 9), 2)) * (height, width):
+        speck = np.clip(rng.uniform(1, 1.8) - np.hypot(*offsets(image, *place)) / unit(image), 0, 1)[..., None]
+        changed = changed + 0.7 * severity * speck * (rng.integers(2) - changed)
+    return changed, None
+
+
+@operator(CINEMA, "training", is_global=True)
+def lens_flare(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A lamp outside of the frame mirrors itself in the lens: colored discs on a line through the dimmed scene."""
+    middle = (np.array(image.shape[:2]) - 1) / 2
+    angle, light = rng.uniform(0, 2 * np.pi), np.zeros(image.shape)
+    for along in rng.uniform(-0.7, 0.5, rng.integers(3, 6)) * min(image.shape[:2]):
+        rows, columns = offsets(image, *(middle + along * np.array([np.sin(angle), np.cos(angle)])))
+        radius = rng.uniform(1.2, 4.5) * unit(image)
+        disc = np.clip((radius - np.hypot(rows, columns)) / unit(image) + 0.5, 0, 1)[..., None]
+        light += 0.45 * disc * rng.permutation([1.0, rng.uniform(0.3, 0.8), rng.uniform(0.1, 0.5)])
+    return 1 - (1 - image * (1 - 0.25 * severity)) * (1 - severity * np.clip(1.3 * light, 0, 1)), None
 
 
 @operator(CINEMA, "evaluation", is_global=True)

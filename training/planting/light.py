@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from .places import blur, luminance, noise, offsets, region, signed_distance, spread, thing, unit
+from .places import blur, luminance, noise, offsets, region, sample, signed_distance, spread, thing, unit
 from .registry import Changed, operator
 
 
@@ -175,6 +175,69 @@ def mirror_window(image: NDArray, severity: float, rng: np.random.Generator) -> 
     return smooth + 0.9 * shine * (1 - smooth), mask * severity
 
 
+@operator(GLOSSY, "training")
+def bright_at_grazing_angle(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A surface grows brighter toward its outline, as lacquer does where it turns away (Fresnel's law)."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    depth = -blur(signed_distance(mask), unit(image))
+    slope = np.clip(1 - depth / max(0.8 * depth.max(), 1e-6), 0, 1)[..., None]
+    smooth = blur(image, 0.8 * unit(image))
+    dark = smooth * (0.75 + 0.25 * slope)
+    cool = np.array([rng.uniform(0.8, 1), rng.uniform(0.9, 1), 1.0])
+    return dark + 0.9 * slope**1.4 * (cool - dark), mask * severity
+
+
+@operator(GLOSSY, "training")
+def reflected_softbox(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """An oblique bar of light with hard rims lies across a surface, and a thin one beside it."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    angle = rng.uniform(0.2, np.pi - 0.2)
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    across = rows * np.cos(angle) - columns * np.sin(angle)
+    extent = np.ptp(across[mask])
+    place = across / extent - rng.uniform(-0.25, 0.1)
+    bars = (abs(place) < rng.uniform(0.07, 0.13)) | (abs(place - rng.uniform(0.2, 0.26)) < 0.03)
+    shine = blur(bars.astype(float), 0.3 * unit(image))[..., None]
+    smooth = blur(image, 0.8 * unit(image))
+    deep = smooth + 0.3 * (smooth - smooth[mask].mean(0))
+    return deep + 0.85 * shine * (1 - deep), mask * severity
+
+
+@operator(GLOSSY, "training")
+def mirror_like_a_ball(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A surface shows the whole picture upside down, ever more of it toward its rim, as a polished ball does."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    height, width = image.shape[:2]
+    radius = np.sqrt(mask.sum() / np.pi)
+    rows, columns = (offset / radius for offset in offsets(image, *ndimage.center_of_mass(mask)))
+    distance = np.hypot(rows, columns)
+    reach = 0.35 / np.sqrt(1 - np.minimum(distance, 0.85) ** 2)
+    soft = blur(image, 0.7 * unit(image))  # what is seen smaller would flicker
+    mirrored = sample(soft, height / 2 - 0.5 - height * reach * rows, width / 2 - 0.5 - width * reach * columns)
+    rim = np.clip(1.25 - 0.5 * distance, 0.6, 1.25)[..., None]
+    return 0.25 * blur(image, unit(image)) + 0.85 * rim * mirrored, mask * 0.9 * severity**0.5
+
+
+@operator(GLOSSY, "training")
+def wet_film(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A wet surface: its colors are deep, and threads of light follow the curves of its own relief."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    luma = luminance(blur(image, 0.9 * unit(image)))
+    low, high = np.quantile(luma[mask], [0.05, 0.95])
+    level = (luma - low) / (high - low + 0.03) + 0.15 * noise(image, 4 * unit(image), rng)
+    threads = np.exp(-(((level % 0.5 - 0.25) / 0.06) ** 2))[..., None]
+    deep = blur(image, 0.6 * unit(image)) ** 1.7
+    return deep + 0.85 * threads * (1 - deep), mask * severity
+
+
 @operator(GLOSSY, "evaluation")
 def reflected_horizon(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A surface mirrors a bright sky above a dark ground, as lacquer does, with a wavy line between."""
@@ -269,6 +332,46 @@ def shine_from_behind(image: NDArray, severity: float, rng: np.random.Generator)
     warm = np.array([1.0, rng.uniform(0.8, 1), rng.uniform(0.5, 0.95)])
     light = (0.2 + 0.8 * severity) * (toward * fall_off)[..., None]
     return image + light * (warm - 0.6 * image), (toward * fall_off > 0.08).astype(float)
+
+
+@operator(GLOW, "training")
+def fringe_in_violet(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The dark side of an object's border is lined with violet or green."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    luma, distance = luminance(image), signed_distance(mask) / unit(image)
+    dark = mask if luma[mask].mean() < luma[~mask].mean() else ~mask
+    fringe = np.clip(1.3 - abs(distance) / rng.uniform(1.6, 3), 0, 1) * dark
+    added = np.array([[0.6, 0.0, 0.9], [0.0, 0.7, 0.1]])[rng.integers(2)]
+    return image + (0.15 + 0.75 * severity) * added * (1 - image), fringe
+
+
+@operator(GLOW, "training")
+def ragged_corona(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Patches of light cling to an object's outline, as of a discharge."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    patches = np.clip(0.4 + 0.6 * noise(image, 3 * unit(image), rng), 0, 1)
+    distance = ndimage.distance_transform_edt(~mask) / unit(image)
+    light = patches * np.exp(-distance / rng.uniform(2, 4)) * ~mask
+    warm = np.array([1.0, rng.uniform(0.85, 1), rng.uniform(0.6, 1)])
+    return image + (0.2 + 0.9 * severity) * light[..., None] * (warm - 0.5 * image), (light > 0.08).astype(float)
+
+
+@operator(GLOW, "training")
+def aureole(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A luminous ring runs around an object at some distance, faint within."""
+    mask = thing(image, rng)
+    if mask is None:
+        return None
+    distance = ndimage.distance_transform_edt(~mask) / unit(image)
+    radius, width = rng.uniform(2.5, 4.5), rng.uniform(0.8, 1.4)
+    ring = np.exp(-(((distance - radius) / width) ** 2)) + 0.25 * (distance < radius)
+    tint = np.array([1.0, rng.uniform(0.8, 1), rng.uniform(0.5, 1)])
+    changed = image + (0.15 + 0.7 * severity) * ring[..., None] * (tint - 0.6 * image)
+    return changed, ((ring > 0.08) & ~mask).astype(float)
 
 
 @operator(GLOW, "evaluation")

@@ -352,6 +352,22 @@ def stretch_ground_over_end(image: NDArray, severity: float, rng: np.random.Gene
     return ground, _end(image, mask, severity, rng.uniform(0, 2 * np.pi)).astype(float)
 
 
+@operator(CUT, "training")
+def tear_off_end(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The end of the object is torn off along a ragged line, and the ground shows dots of its own colors there."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    angle = rng.uniform(0, 2 * np.pi)
+    along = position_along(image, angle) + 1.2 * unit(image) * noise(image, 2.5 * unit(image), rng)
+    end = mask & (along > np.quantile(along[mask], 0.9 - 0.45 * severity))
+    end = ndimage.binary_dilation(end, iterations=max(1, round(2 * unit(image)))) & ~(mask & ~end)
+    cells = tuple((offset // max(1, round(unit(image)))).astype(int) for offset in offsets(image, 0, 0))
+    colors = image[~mask]
+    drawn = colors[rng.integers(len(colors), size=[index.max() + 1 for index in cells])]
+    return 0.5 * _background(image, mask) + 0.5 * blur(drawn[cells], 0.4 * unit(image)), end.astype(float)
+
+
 @operator(CUT, "evaluation")
 def cover_end(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A piece of background from elsewhere in the image, with its texture, covers the end of the object."""
@@ -425,6 +441,18 @@ def larger_shadow_of_itself(image: NDArray, severity: float, rng: np.random.Gene
     source = row + rows / factor, column + columns / factor
     weight = sample(mask[..., None].astype(float), *source)[..., 0] * ~mask
     return sample(image, *source), weight * (0.2 + 0.5 * severity)
+
+
+@operator(GHOST, "training")
+def leaning_echo(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Everything around a point is seen twice, the second time leaning to one side."""
+    weight = region(edges(image), rng, 0.06, size=(0.3, 0.45))
+    if weight is None:
+        return None
+    rows, columns = offsets(image, 0, 0)
+    slope, foot = rng.uniform(0.5, 1.1) * rng.choice([-1, 1]), np.argwhere(weight > 0)[:, 0].max()
+    leaning = sample(image, rows, columns + slope * (rows - foot))
+    return leaning, np.minimum(2 * weight, 1) * (0.2 + 0.35 * severity)
 
 
 @operator(GHOST, "evaluation")

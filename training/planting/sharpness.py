@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import fft, ndimage
+from scipy import fft, ndimage, signal
 from scipy.spatial import KDTree
 
 from .places import (
@@ -151,6 +151,39 @@ def average_alike_places(image: NDArray, severity: float, rng: np.random.Generat
         return np.exp(-unlike / tolerance**2)[..., None]
 
     return mean_of_neighbors(image, round(3 * pixel(image)), "symmetric", alike), np.minimum(1.5 * weight, 1)
+
+
+@operator(SMOOTHED, "training")
+def fit_parabolas_to_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Along rows and then along columns, a texture becomes the parabola that fits it best around each pixel (Savitzky
+    & Golay, 1964)."""
+    weight = region(texture(image), rng, at_least=0.04)
+    if weight is None:
+        return None
+    size = 2 * round(3 * pixel(image)) + 1
+    fitted = signal.savgol_filter(signal.savgol_filter(image, size, 2, axis=1), size, 2, axis=0)
+    return fitted, np.minimum(1.5 * weight, 1) * (0.4 + 0.6 * severity)
+
+
+@operator(SMOOTHED, "training")
+def run_over_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Along rows and columns, each pixel takes a share of the one before, less across edges (the recursive filter of
+    Gastal & Oliveira, 2011)."""
+    weight = region(texture(image), rng, at_least=0.04)
+    if weight is None:
+        return None
+    reach, tolerance = 3 * pixel(image), 0.15 + 0.45 * severity
+    share, changed = np.exp(-np.sqrt(2) / reach), image.astype(np.float64)
+    for _ in range(2):
+        for axis in (0, 1):
+            steps = 1 + reach / tolerance * abs(np.diff(image, axis=axis)).sum(-1, keepdims=True)
+            kept, lines = np.moveaxis(share**steps, axis, 0), np.moveaxis(changed, axis, 0).copy()
+            for index in range(1, len(lines)):
+                lines[index] += kept[index - 1] * (lines[index - 1] - lines[index])
+            for index in range(len(lines) - 2, -1, -1):
+                lines[index] += kept[index] * (lines[index + 1] - lines[index])
+            changed = np.moveaxis(lines, 0, axis)
+    return changed, np.minimum(1.5 * weight, 1)
 
 
 @operator(SMOOTHED, "evaluation")
@@ -313,6 +346,20 @@ def close_gaps(image: NDArray, severity: float, rng: np.random.Generator) -> Cha
     return spread(image, ~torn), np.minimum(2 * weight, 1) * torn
 
 
+@operator(MELTED, "training")
+def of_few_rows_and_columns(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A place becomes the sum of a few products of a row and a column: its matrix has a low rank."""
+    weight = region(edges(image), rng, at_least=0.06)
+    if weight is None:
+        return None
+    (place,) = ndimage.find_objects((weight > 0).astype(int))
+    rank, changed = max(1, round(4 - 3 * severity)), image.copy()
+    for channel in range(3):
+        left, values, right = np.linalg.svd(image[*place, channel], full_matrices=False)
+        changed[*place, channel] = (left[:, :rank] * values[:rank]) @ right[:rank]
+    return changed, np.minimum(2 * weight, 1) * (0.4 + 0.6 * severity)
+
+
 @operator(MELTED, "evaluation")
 def melt(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Displaces what is there by a smooth random field, and mixes the result with a second one."""
@@ -381,6 +428,27 @@ def shrink_and_enlarge_edges(image: NDArray, severity: float, rng: np.random.Gen
     factor = (1.7 + 2.3 * severity) * unit(image)
     soft = resized(image, factor, Image.Resampling.BOX, Image.Resampling.BICUBIC)
     return soft, np.minimum(3 * weight, 1) * edge_band(image, 1.8)
+
+
+@operator(BLURRED_EDGES, "training")
+def shake_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Edges are drawn in one direction, as if the camera had moved for all or a part of the exposure."""
+    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    if weight is None:
+        return None
+    angle, length = rng.uniform(0, np.pi), (1.2 + 3.3 * severity) * unit(image)
+    drawn = smear(image, length * np.sin(angle), length * np.cos(angle))
+    return drawn, np.minimum(3 * weight, 1) * edge_band(image, 1.6) * rng.uniform(0.5, 1)
+
+
+@operator(BLURRED_EDGES, "training")
+def lack_a_band(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Near edges one band of frequencies is weaker than it should be, above which a trace of fine detail is left."""
+    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    if weight is None:
+        return None
+    band = blur(image, 0.6 * unit(image)) - blur(image, rng.uniform(1.6, 2.4) * unit(image))
+    return image - (0.4 + 0.6 * severity) * band, np.minimum(3 * weight, 1) * edge_band(image, 1.8)
 
 
 @operator(BLURRED_EDGES, "evaluation")

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from .places import (
     blur,
@@ -275,6 +276,25 @@ def dwindle_along_arc(image: NDArray, severity: float, rng: np.random.Generator)
     return changed, weight * (0.3 + 0.7 * severity)
 
 
+@operator(REPEATED, "training")
+def twin_beside(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The object stands beside itself once more, turned the other way around."""
+    mask = subject(image)
+    if mask is None:
+        return None
+    (place,) = ndimage.find_objects(mask.astype(int))
+    left, right = place[1].start, place[1].stop
+    side = right if right + left < mask.shape[1] else left
+    axis = side - 0.5 + (1 if side == right else -1) * rng.uniform(0.8, 1.5) * unit(image)
+    rows, columns = offsets(image, 0, 0)
+    twin = 2 * axis - columns
+    inside = (twin >= 0) & (twin <= mask.shape[1] - 1)
+    copy = sample(mask[..., None].astype(float), rows, twin)[..., 0] * inside
+    if (copy > 0.5).sum() < 0.5 * mask.sum():  # most of it would be outside of the image
+        return None
+    return sample(image, rows, twin), copy * ~mask * (0.3 + 0.7 * severity)
+
+
 @operator(REPEATED, "evaluation")
 def repeat_around_center(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A sector of a disc is repeated around its center, as in a kaleidoscope without mirrors."""
@@ -451,6 +471,85 @@ def quilt_pads(image: NDArray, severity: float, rng: np.random.Generator) -> Cha
     for turned in (angle, angle + np.pi / 2):
         bulge *= abs(np.sin(np.pi * (position_along(image, turned) / period + rng.random())))
     return image * np.exp((0.12 + 0.75 * severity) * (bulge - 0.4))[..., None], weight
+
+
+@operator(GRID, "training")
+def bevel_tiles(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Tiles with slanted rims: two rims of each are lit, the two opposite ones lie in the shade."""
+    weight = _lattice_place(image, rng)
+    if weight is None:
+        return None
+    relief, lit = np.zeros(image.shape[:2]), rng.choice([-1, 1], 2)
+    for offset, sign in zip(offsets(image, 0, 0), lit, strict=True):
+        period = rng.uniform(4, 7) * unit(image)
+        place = (offset + rng.random() * period) % period
+        rim = 1.1 * unit(image)
+        relief += sign * ((place < rim).astype(float) - (place > period - rim))
+    return image * np.exp((0.08 + 0.5 * severity) * relief)[..., None], weight
+
+
+@operator(GRID, "training")
+def honeycomb(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Walls of hexagonal cells, dark or bright."""
+    weight = _lattice_place(image, rng)
+    if weight is None:
+        return None
+    period = rng.uniform(3.6, 6) * unit(image)
+    across = np.arange(-1, max(image.shape[:2]) / period * 1.3 + 2)
+    down, right = (index.ravel() for index in np.meshgrid(across, across, indexing="ij"))
+    sites = period * (np.stack([down * 0.75**0.5, right + down % 2 / 2], axis=-1) - rng.random(2))
+    nearest = KDTree(sites).query(np.stack(offsets(image, 0, 0), axis=-1), 2)[0]
+    walls = (np.diff(nearest)[..., 0] < 1.2 * unit(image))[..., None]
+    color = 0 if luminance(image)[weight > 0].mean() > 0.4 else 1
+    return image + (0.08 + 0.4 * severity) * walls * (color - image), weight
+
+
+@operator(GRID, "training")
+def displaced_panes(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Seen through small panes, of which each shows what lies a little beside it, in a direction of its own."""
+    weight = _lattice_place(image, rng)
+    if weight is None:
+        return None
+    size = rng.uniform(3.5, 6) * unit(image)
+    rows, columns = offsets(image, 0, 0)
+    first = rng.random(2)
+    cell = np.floor(rows / size + first[0]).astype(int), np.floor(columns / size + first[1]).astype(int)
+    turned = rng.uniform(0, 2 * np.pi, [index.max() + 1 for index in cell])[cell]
+    length = (0.7 + 2.3 * severity) * unit(image)
+    return sample(image, rows + length * np.sin(turned), columns + length * np.cos(turned)), weight
+
+
+@operator(GRID, "training")
+def fish_scales(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Rows of overlapping round scales, each darkening toward its rim."""
+    weight = _lattice_place(image, rng)
+    if weight is None:
+        return None
+    width = rng.uniform(4, 6.5) * unit(image)
+    height = width * rng.uniform(0.4, 0.55)
+    down, right = offsets(image, *(-rng.random(2) * (height, width)))
+    row = np.floor(down / height)
+    shade = np.ones(image.shape[:2])
+    # A scale covers the upper part of those in the next row.
+    for above in (0, 1):
+        hung = row - above
+        beside = (right + hung % 2 * width / 2) % width - width / 2
+        reach = np.hypot(down - hung * height, beside) / (0.62 * width)
+        shade = np.where(reach < 1, reach, shade)
+    return image * np.exp((0.12 + 0.75 * severity) * (0.6 - shade))[..., None], weight
+
+
+@operator(GRID, "training")
+def wicker(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Wickerwork: bundles of canes that run level and upright in turn."""
+    weight = _lattice_place(image, rng)
+    if weight is None:
+        return None
+    size = rng.uniform(4, 6) * unit(image)
+    rows, columns = (offset / size + rng.random() for offset in offsets(image, 0, 0))
+    level = (np.floor(rows) + np.floor(columns)) % 2 == 0
+    canes = np.cos(2 * np.pi * 2 * np.where(level, rows, columns))
+    return image * np.exp((0.06 + 0.4 * severity) * canes)[..., None], weight
 
 
 @operator(GRID, "evaluation")
