@@ -136,6 +136,20 @@ def exported_files(
         ValueError: If the folder has no detector, its weights are not in safetensors files, or it has an adapter for a
             model in a folder of this machine.
     """
+    files, config = _without_card(folder, self_contained)
+    own_card, datasets = folder / "README.md", tuple(datasets)
+    if own_card.is_file():
+        data = ModelCard.load(own_card).data
+        datasets, license = datasets or tuple(data.get("datasets", ())), license or data.get("license")
+    if own_card.is_file() and not _written_for_folder(own_card, folder):
+        files["README.md"] = own_card
+    else:
+        files["README.md"] = str(card_of_folder(folder, repo_id, datasets, config, license)).encode()
+    return files
+
+
+def _without_card(folder: Path, self_contained: bool | None) -> tuple[dict[str, bytes | Path], dict[str, Any] | None]:
+    """What [`exported_files`] returns but for the card, and the detector's configuration, `None` of an adapter."""
     files: dict[str, bytes | Path] = {}
     for part in PARTS:
         for pattern in PATTERNS:
@@ -173,16 +187,7 @@ def exported_files(
             files["preprocessor_config.json"] = _to_json(processor)
     if not any(Path(name).match("*model*.safetensors") for name in files if "/" not in name):
         raise ValueError(f"{folder}: has no weights in safetensors files; those of other formats are not sent")
-
-    own_card, datasets = folder / "README.md", tuple(datasets)
-    if own_card.is_file():
-        data = ModelCard.load(own_card).data
-        datasets, license = datasets or tuple(data.get("datasets", ())), license or data.get("license")
-    if own_card.is_file() and not _written_for_folder(own_card, folder):
-        files["README.md"] = own_card
-    else:
-        files["README.md"] = str(card_of_folder(folder, repo_id, datasets, config, license)).encode()
-    return files
+    return files, config
 
 
 def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = None) -> None:
@@ -205,7 +210,7 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
         raise ValueError(f"{folder}: is not empty, expected a folder of its own for the Space")
     is_folder = model is None or os.path.isdir(model)
     home = Path(model or DEFAULT_MODEL) if is_folder else DEFAULT_MODEL
-    saved = exported_files(home, "model", self_contained=False) if is_folder else {}
+    saved = _without_card(home, self_contained=False)[0] if is_folder else {}
     shutil.copytree(SPACE, folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     for name in (PACKAGE, *(f"{PACKAGE}.{part}" for part in ("configuration", "modeling", "pipelines"))):
         source = Path(spec_of(name).origin or "").parent
@@ -216,7 +221,7 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
     if (home / "examples").is_dir():
         shutil.copytree(home / "examples", folder / "examples")
     for name, content in saved.items():
-        if name == "README.md" or name.startswith("examples/"):
+        if name.startswith("examples/"):
             continue
         target = folder / PACKAGE / DEFAULT_MODEL.name / name
         target.parent.mkdir(parents=True, exist_ok=True)
