@@ -210,15 +210,15 @@ def tagger_facts(config: Mapping[str, Any] | None, evaluation: Mapping[str, Any]
         facts["score_table"] = _table(["score", "%"], rows)
         keys = ["average_precision", "f1", "pointing_game", "box_iou"]
         facts["artifact_table"] = _table(
-            ["artifact", "images with it", *(f"{key.replace('_', ' ')}, %" for key in keys)],
+            ["artifact", "named", "images with it", *(f"{key.replace('_', ' ')}, %" for key in keys)],
             [
                 [
                     row["artifact"],
+                    "yes" if row["on"] else "never",
                     str(row["planted"]),
                     *("" if row[key] is None else f"{100 * row[key]:.1f}" for key in keys),
                 ]
                 for row in evaluation["artifacts"]
-                if row["on"]
             ],
         )
     return facts

@@ -19,7 +19,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
 
 JPEG_QUALITY = 75
@@ -39,8 +39,8 @@ def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None
     """Opens an image as Pillow users expect it: upright, first frame, RGB.
 
     EXIF orientation is applied; of an animation the first frame is taken; 16-bit greys (and 32-bit ones with values
-    above 255) are scaled to 8 bits, where Pillow's own conversion would clip them; CMYK, palettes and alpha go through
-    `Image.convert("RGB")`.
+    above 255) are scaled to 8 bits, where Pillow's own conversion would clip them; colors of another profile, such as
+    Display P3, become those of sRGB; CMYK, palettes and alpha go through `Image.convert("RGB")`.
 
     Args:
         source (`str`, `os.PathLike`, `bytes` or `PIL.Image.Image`): A path, the content of an image file, or an image.
@@ -76,7 +76,7 @@ def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None
             if image.mode != "I" or grey.max() > 255:
                 grey = grey // 257
             image = Image.fromarray(grey.astype(np.uint8))
-        image = image.convert("RGB")
+        image = _in_srgb(image)
         image.info = {}  # or who opens the result once more would turn it once more
         return image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -93,6 +93,19 @@ def _upright(image: Image.Image) -> Image.Image:
     except Exception:  # what is damaged says nothing of the pixels
         return image
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    content = image.info.get("icc_profile")
+    if content and image.mode in ("RGB", "CMYK"):
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
+            if "sRGB" not in ImageCms.getProfileDescription(profile):
+                srgb = ImageCms.createProfile("sRGB")
+                return ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB") or image
+        except (OSError, ImageCms.PyCMSError):  # what is damaged, or of another mode, says nothing of the pixels
+            pass
+    return image.convert("RGB")
 
 
 def encode_uniformly(image: Image.Image) -> bytes:

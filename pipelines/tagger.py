@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers.utils import logging
 
+from tellsign.configuration.artifacts import find_artifact
+from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
 from tellsign.modeling.image_loading import resize_uniformly
 
 from .localization import Box, box_in, heat_map, whole_image
 
+
+logger = logging.get_logger(__name__)
 
 Mode = Literal["calibrated", "softmax", "independent"]
 # For each type of model the mode that it has unless another one is asked for.
@@ -80,7 +85,7 @@ class ArtifactTagger:
         processor (`ProcessorMixin`): Its image processor and tokenizer.
         candidate_labels (`list[str]`, *optional*):
             Names to choose from. By default the trained artifacts of an ArtifactSiglip in its mode `"calibrated"`, and
-            otherwise `SEED_ARTIFACTS`.
+            otherwise `SEED_ARTIFACTS`. In the mode `"calibrated"` also other spellings of them, see [`find_artifact`].
         mode (`str`, *optional*):
             What a score is. Default for ArtifactSiglip is `"calibrated"`: the probability by its own heads, the
             thresholds are those of its configuration, and places are where its patches show the artifact. The other
@@ -175,9 +180,9 @@ class ArtifactTagger:
             return_heatmap (`bool`, *optional*, defaults to `False`): Whether each artifact comes with its `heatmap`.
 
         Returns:
-            For each image its artifacts, the likeliest first; none if nothing was found. Of an ArtifactSiglip in the
-            mode `"calibrated"`, artifacts that it was not trained on are never named, and the place of a global one is
-            the whole image.
+            For each image its artifacts, the likeliest first; none if nothing was found. The place of a global one is
+            the whole image. Of an ArtifactSiglip in the mode `"calibrated"`, artifacts that it was not trained on, or
+            could not tell from chance, are never named.
 
         Raises:
             ValueError: If threshold or number are out of range, or names are not as described.
@@ -192,8 +197,9 @@ class ArtifactTagger:
         score = self._scores_by_heads if self.mode == "calibrated" else self._scores_by_texts
         scores, chosen, maps = score(self._pixel_values(images), labels, threshold)
 
-        config, by_heads = self.model.config, self.mode == "calibrated"
-        global_artifacts, box_threshold = (config.global_artifacts, config.box_threshold) if by_heads else ([], 0.5)
+        config = self.model.config
+        global_artifacts = getattr(config, "global_artifacts", GLOBAL_ARTIFACTS)
+        box_threshold = config.box_threshold if self.mode == "calibrated" else 0.5
         answers = []
         for image, image_scores, image_chosen, image_maps in zip(images, scores, chosen, maps, strict=True):
             artifacts: list[TaggedArtifact] = []
@@ -273,16 +279,32 @@ class ArtifactTagger:
         """
         if isinstance(labels, str):
             raise ValueError(f"candidate_labels={labels!r}, expected a list of names")
+        if self.mode == "calibrated":
+            labels = [self._with_head(label) for label in labels]
+            if abstains := [label for label in labels if label not in self.model.config.trained_artifacts]:
+                logger.warning_once(f"candidate_labels: the model never names {'; '.join(abstains)}")
         labels = tuple(labels)
         if len(set(labels)) != len(labels):
             raise ValueError("candidate_labels: a name occurs twice")
-        if self.mode == "calibrated":
-            if unknown := [label for label in labels if label not in self.model.config.artifact_labels]:
-                raise ValueError(
-                    f"candidate_labels: {unknown[0]!r} is not an artifact that the model has a head for; "
-                    "ArtifactTagger.from_pretrained(..., mode='independent') compares the image with any text"
-                )
         return labels
+
+    def _with_head(self, label: str) -> str:
+        """The artifact of the model that is called so."""
+        known = self.model.config.artifact_labels
+        if label in known:
+            return label
+        try:
+            name = find_artifact(label).name
+        except ValueError as error:
+            name, reason = None, str(error)
+        else:
+            reason = f"{name!r} is not an artifact that the model has a head for"
+        if name not in known:
+            raise ValueError(
+                f"candidate_labels: {reason}; ArtifactTagger.from_pretrained(..., mode='independent') compares the "
+                "image with any text"
+            )
+        return name
 
     def _scores_by_heads(
         self, pixel_values: torch.Tensor, labels: tuple[str, ...], threshold: float | None

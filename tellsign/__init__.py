@@ -19,6 +19,7 @@ from transformers import (
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from tellsign._version import __version__
+from tellsign.configuration.artifacts import find_artifact
 from tellsign.configuration.configuration_artifact_siglip import ArtifactSiglipConfig
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
 from tellsign.modeling.image_loading import load_image
@@ -27,6 +28,7 @@ from tellsign.modeling.modeling_artifact_siglip import ArtifactSiglipModel
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification, WaveFreqModel
 from tellsign.pipelines.annotation import annotate
 from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
+from tellsign.pipelines.tagger import ArtifactTagger
 
 
 AutoConfig.register(WaveFreqConfig.model_type, WaveFreqConfig, exist_ok=True)
@@ -61,11 +63,13 @@ __all__ = [
     "ArtifactExplanationPipeline",
     "ArtifactSiglipConfig",
     "ArtifactSiglipModel",
+    "ArtifactTagger",
     "WaveFreqConfig",
     "WaveFreqForImageClassification",
     "WaveFreqImageProcessor",
     "WaveFreqModel",
     "__version__",
     "annotate",
+    "find_artifact",
     "load_image",
 ]

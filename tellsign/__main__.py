@@ -60,6 +60,9 @@ def explain(
     ),
     explainer: Annotated[str | None, typer.Option(help="Folder or repository of another explainer.")] = None,
     explain: Annotated[Literal["fake", "always", "never"], typer.Option(help="Which images to explain.")] = "fake",
+    views: Annotated[
+        int, typer.Option(min=1, help="Of how many views of a larger image to average the probability.")
+    ] = 1,
     save: Annotated[Path | None, typer.Option(help="Folder for a picture of each answer.")] = None,
 ) -> None:
     """Prints one JSON object a line for each image: verdict, artifacts, places and sentences.
@@ -81,7 +84,7 @@ def explain(
         raise typer.BadParameter(str(error)) from error
     absolute = [Path(os.path.abspath(file)) for file in files]  # without "..", which would lead out of the folder
     parent = Path(os.path.commonpath([file.parent for file in absolute]))
-    answers = explain_image(map(str, files), return_heatmap=save is not None)
+    answers = explain_image(map(str, files), views=views, return_heatmap=save is not None)
     failed = False
     with typer.progressbar(zip(files, absolute, answers, strict=True), length=len(files), file=sys.stderr) as progress:
         for file, path, answer in progress:

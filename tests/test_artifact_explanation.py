@@ -483,9 +483,9 @@ def test_an_option_out_of_range_raises_naming_it(explain, images, option):
 
 
 def test_a_name_that_the_tagger_does_not_know_raises_before_any_image_is_read(explain, detector, tagger):
-    with pytest.raises(ValueError, match="'nonsense' is not an artifact"):
+    with pytest.raises(ValueError, match="no artifact is called 'nonsense'"):
         explain(["no such file"], candidate_labels=["nonsense"])
-    with pytest.raises(ValueError, match="'nonsense' is not an artifact"):
+    with pytest.raises(ValueError, match="no artifact is called 'nonsense'"):
         pipeline(
             "artifact-explanation",
             model=detector,
@@ -545,6 +545,14 @@ def test_the_command_answers_every_image_of_a_folder_or_glob_and_draws_it(saved,
         (line,) = [line for line in lines if line["image"] == str(tmp_path / "in" / folder / f"{index}.png")]
         assert equal({key: value for key, value in line.items() if key != "image"}, answer)
         assert Image.open(tmp_path / "out" / folder / f"{index}.png.png").width >= 480
+
+
+def test_the_command_averages_over_as_many_views_as_it_is_told(saved, tmp_path):
+    _, (line,) = run_explain(tmp_path / "in" / "deep" / "3.png", "--model", saved[0], "--views", 3)
+    explain = pipeline("artifact-explanation", model=saved[0])
+    assert equal({key: value for key, value in line.items() if key != "image"}, explain(line["image"], views=3))
+    assert line["spread"] > 0
+    assert run_explain(tmp_path / "in", "--model", saved[0], "--views", 0)[0].exit_code == 2
 
 
 def test_the_command_names_a_broken_file_and_exits_with_1(saved, tmp_path):

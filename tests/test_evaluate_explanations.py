@@ -40,7 +40,7 @@ class Oracle:
         self.truth = {decoded(row["image"]["bytes"]).tobytes(): row["artifacts"] for row in rows}
         self.known = known
 
-    def __call__(self, images, *, candidate_labels, threshold=0.5, return_heatmap=False):
+    def __call__(self, images, *, candidate_labels, threshold=0.5, top_k=None, return_heatmap=False):
         answers = []
         for image in images:
             planted = {artifact["label"]: artifact for artifact in self.truth[image.tobytes()]}

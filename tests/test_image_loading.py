@@ -3,7 +3,7 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from tellsign import load_image
 from tests.conftest import encode
@@ -79,6 +79,17 @@ def test_other_modes_become_rgb_as_pillow_converts_them(mode):
     image = Image.fromarray(PIXELS).convert(mode)
     content = save(image, "TIFF")
     np.testing.assert_array_equal(np.asarray(load_image(content)), np.asarray(image.convert("RGB")))
+
+
+def test_colors_of_another_profile_become_those_of_srgb():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    named = profile.replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+    swapped = named.replace(b"rXYZ", b"----").replace(b"gXYZ", b"rXYZ").replace(b"----", b"gXYZ")
+    image = Image.fromarray(PIXELS)
+    loaded = np.asarray(load_image(save(image, "PNG", icc_profile=swapped)))
+    np.testing.assert_allclose(loaded.astype(int), PIXELS[..., [1, 0, 2]], atol=3)
+    for harmless in (profile, b"damaged"):
+        np.testing.assert_array_equal(np.asarray(load_image(save(image, "PNG", icc_profile=harmless))), PIXELS)
 
 
 def test_palette_with_transparency_becomes_rgb():

@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import pytest
 import sentencepiece
@@ -15,9 +17,12 @@ from transformers import (
     SiglipTokenizer,
     ViTConfig,
     ViTModel,
+    pipeline,
 )
 
+from tellsign import WaveFreqImageProcessor
 from tellsign.configuration.artifacts import find_artifact
+from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
 from tellsign.modeling.image_loading import resize_uniformly
 from tellsign.pipelines.localization import box_of
 from tellsign.pipelines.tagger import SEED_ARTIFACTS, ArtifactTagger
@@ -141,7 +146,7 @@ def test_places_are_in_the_pixels_of_each_image(kind, images, request):
             assert heat.shape == (image.height, image.width) and heat.dtype == np.float32
             assert 0 <= heat.min() and heat.max() <= 1
             assert 0 <= box["xmin"] < box["xmax"] <= image.width and 0 <= box["ymin"] < box["ymax"] <= image.height
-            if artifact["label"] == "grading":
+            if artifact["label"] in ("grading", *GLOBAL_ARTIFACTS):
                 assert box == {"xmin": 0, "ymin": 0, "xmax": image.width, "ymax": image.height}
             else:
                 assert box == box_of(heat, 0.25 if kind == "artifact_siglip" else 0.5)
@@ -273,10 +278,38 @@ def test_seeds_names_are_official_ones():
     assert all(find_artifact(name).name == name for name in SEED_ARTIFACTS)
 
 
+def test_artifacts_may_be_called_by_other_spellings_and_those_never_named_are_warned_of(images, caplog):
+    names = ["Ghosting effects: Semi-transparent duplicates of elements", "Artificial smoothness"]
+    model = make_tagger_model(artifact_labels=names, trained_artifacts=names[:1])
+    tagger = ArtifactTagger(model, make_processor())
+    transformers_logger = logging.getLogger("transformers")
+    transformers_logger.addHandler(caplog.handler)
+    answers = tagger(images, threshold=0.0, candidate_labels=["ghosting effects", "artificial smoothness"])
+    transformers_logger.removeHandler(caplog.handler)
+    assert [[artifact["label"] for artifact in answer] for answer in answers] == [names[:1]] * 3
+    assert "the model never names Artificial smoothness" in caplog.text
+
+
 def test_no_images_or_no_trained_artifacts_give_empty_answers(artifact_siglip, images):
     assert artifact_siglip([]) == []
     untrained = ArtifactTagger(make_tagger_model(), make_processor())
     assert untrained(images, threshold=0.0) == [[], [], []]
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_a_folder_with_a_clip_or_siglip_is_the_tagger_of_a_pipeline(kind, images, make_model, tmp_path, request):
+    tagger = request.getfixturevalue(kind)
+    tagger.save_pretrained(tmp_path / "other")
+    explain = pipeline(
+        "artifact-explanation",
+        model=make_model(),
+        image_processor=WaveFreqImageProcessor(),
+        tagger=str(tmp_path / "other"),
+        explain="always",
+    )
+    for answer, found in zip(explain(images, threshold=0.0), tagger(images, threshold=0.0), strict=True):
+        assert [artifact["label"] for artifact in answer["artifacts"]] == [artifact["label"] for artifact in found]
+        assert [artifact["box"] for artifact in answer["artifacts"]] == [artifact["box"] for artifact in found]
 
 
 def test_models_modes_and_names_that_do_not_fit_raise(artifact_siglip, clip, images, tmp_path):
@@ -287,8 +320,10 @@ def test_models_modes_and_names_that_do_not_fit_raise(artifact_siglip, clip, ima
         ArtifactTagger(clip.model, clip.processor, mode="sigmoid")
     with pytest.raises(ValueError, match="mode='calibrated': only for artifact_siglip"):
         ArtifactTagger(clip.model, clip.processor, mode="calibrated")
-    with pytest.raises(ValueError, match="'a hat' is not an artifact that the model has a head for"):
+    with pytest.raises(ValueError, match="no artifact is called 'a hat', nearest: "):
         artifact_siglip(images, candidate_labels=["a hat"])
+    with pytest.raises(ValueError, match="'Artificial smoothness' is not an artifact that the model has a head for"):
+        artifact_siglip(images, candidate_labels=["artificial smoothness"])
     with pytest.raises(ValueError, match="a name occurs twice"):
         clip(images, candidate_labels=["noise", "noise"])
     with pytest.raises(ValueError, match=r"threshold=2 must lie in \[0, 1\]"):

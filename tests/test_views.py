@@ -1,4 +1,5 @@
 import io
+import itertools
 from unittest.mock import Mock
 
 import datasets
@@ -10,6 +11,7 @@ from PIL import Image
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
+from torch.utils.data import DataLoader
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.training import views as views_module
@@ -198,6 +200,17 @@ def test_streamed_views_are_the_same_again(groups):
 
     for one, two in zip(first(), first(), strict=True):
         assert np.array_equal(one["pixel_values"], two["pixel_values"]) and one["labels"] == two["labels"]
+
+
+def test_two_workers_that_stream_draw_views_of_their_own():
+    alike = [encode(np.asarray(picture(0, (90, 80))))] * 16
+    images = Dataset.from_dict({"image": alike, "label": [0, 1] * 8}).cast_column(
+        "image", datasets.Image(decode=False)
+    )
+    streams = classes_of(images.to_iterable_dataset(num_shards=2))
+    loader = DataLoader(stream_views(streams, WaveFreqImageProcessor(), 32), batch_size=None, num_workers=2)
+    views = [view["pixel_values"] for _, view in zip(range(40), loader, strict=False)]
+    assert not any(np.array_equal(one, two) for one, two in itertools.combinations(views, 2))
 
 
 def test_a_streamed_folder_gives_real_0_and_fake_1_and_leaves_broken_files_out(tmp_path):

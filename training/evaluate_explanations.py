@@ -309,7 +309,7 @@ def main(
     scores = tagging_scores(answers) | silence_scores(silent)
     intervals = intervals_of(answers, silent, resamples)
     scores["macro_average_precision_training_operators"] = tagging_scores(trained)["macro_average_precision"]
-    first = partial(tagger, untouched_images[:1])
+    first = partial(tagger, untouched_images[:1], threshold=0.0, top_k=3, return_heatmap=True)
     scores["milliseconds_per_image"] = median_milliseconds(first, threads=1, repeats=20)
     on = getattr(tagger.model.config, "trained_artifacts", names)
     sources = [without_folders(source) for source in data]

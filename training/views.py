@@ -7,6 +7,7 @@ import torch
 from datasets import Array3D, Dataset, Features, IterableDataset, Value, interleave_datasets
 from PIL import Image as PILImage
 from PIL import ImageEnhance, ImageFilter
+from torch.utils.data import get_worker_info
 from transformers import BaseImageProcessor, TrainerCallback
 from transformers.utils import logging
 
@@ -248,13 +249,15 @@ def stream_views(
 
     def views(rows: dict[str, list], indices: list[int]) -> dict[str, list]:
         kept: dict[str, list] = {"pixel_values": [], "labels": []}
+        worker = get_worker_info()  # each counts its own images
         for index, entry, label in zip(indices, rows["image"], rows["label"], strict=True):
             try:
                 image = _load(entry, f"image {index} of the stream", image_size)
             except ValueError as error:
                 logger.warning_once(f"Left out: {error}")
                 continue
-            view = torch.from_numpy(random_view(image, image_size, np.random.default_rng((seed, index))))
+            rng = np.random.default_rng((seed, worker.id if worker else 0, index))
+            view = torch.from_numpy(random_view(image, image_size, rng))
             kept["pixel_values"].append(image_processor(view.permute(2, 0, 1), return_tensors="np")["pixel_values"][0])
             kept["labels"].append(label)
         return kept
