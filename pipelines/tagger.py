@@ -295,16 +295,15 @@ class ArtifactTagger:
             return label
         try:
             name = find_artifact(label).name
-        except ValueError as error:
-            name, reason = None, str(error)
-        else:
             reason = f"{name!r} is not an artifact that the model has a head for"
-        if name not in known:
-            raise ValueError(
-                f"candidate_labels: {reason}; ArtifactTagger.from_pretrained(..., mode='independent') compares the "
-                "image with any text"
-            )
-        return name
+        except ValueError as error:
+            name, reason = "", str(error)
+        if name in known:
+            return name
+        raise ValueError(
+            f"candidate_labels: {reason}; ArtifactTagger.from_pretrained(..., mode='independent') compares the image "
+            "with any text"
+        )
 
     def _scores_by_heads(
         self, pixel_values: torch.Tensor, labels: tuple[str, ...], threshold: float | None
