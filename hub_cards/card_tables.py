@@ -228,7 +228,7 @@ def failures(
     config: Mapping[str, Any],
     generators: Sequence[Mapping[str, Any]],
     robustness: Mapping[str, Any],
-    leave_out: Sequence[Mapping[str, Any]] | None,
+    leave_out: Sequence[Mapping[str, Any]],
     tagger: Mapping[str, Any] | None,
 ) -> list[str]:
     """Where the measurements show that the model fails, one sentence each."""

@@ -5,6 +5,7 @@ python -m tellsign.hub_cards.model_card FOLDER --repo-id USER/REPO
 
 import csv
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,7 +70,7 @@ def model_card(
     training: Mapping[str, Any] | None = None,
     log_history: Sequence[Mapping[str, Any]] = (),
     evaluation: Mapping[str, Any] | None = None,
-    leave_out: Sequence[Mapping[str, Any]] | None = None,
+    leave_out: Mapping[str, Any] | None = None,
     tagger_config: Mapping[str, Any] | None = None,
     tagger_evaluation: Mapping[str, Any] | None = None,
     explainer_config: Mapping[str, Any] | None = None,
@@ -90,7 +91,7 @@ def model_card(
         training (`Mapping`, *optional*): The recipe, or `TrainingArguments.to_dict()`.
         log_history (`Sequence[Mapping]`, *optional*): That of the trainer's state.
         evaluation (`Mapping`, *optional*): The `evaluation.json` of `evaluate_detector`.
-        leave_out (`Sequence[Mapping]`, *optional*): The `leave_out.json` of `leave_out`.
+        leave_out (`Mapping`, *optional*): The `leave_out.json` of `leave_out`.
         tagger_config (`Mapping`, *optional*): The tagger's `config.json`.
         tagger_evaluation (`Mapping`, *optional*): What `evaluate_explanations` writes.
         explainer_config (`Mapping`, *optional*): The explainer's `config.json` or `adapter_config.json`.
@@ -141,12 +142,13 @@ def model_card(
         robustness=robustness,
         corruption_tables=robustness_tables(robustness.get("corruptions", {}), means=True),
         attack_tables=robustness_tables(robustness.get("attacks", {}).get("scores", {})),
-        leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
+        leave_out_tables=leave_out_tables(leave_out["folds"]) if leave_out else [],
+        leave_out=leave_out and leave_out | {"training": shlex.join(leave_out["training"])},
         thresholds=[f"{low:.1%}", f"{high:.1%}"],
         withholds=low < high,
         tagger=tagger,
         explainer=explainer_config,
-        failures=failures(config, generators, robustness, leave_out, tagger),
+        failures=failures(config, generators, robustness, leave_out["folds"] if leave_out else [], tagger),
         pictures=pictures,
         hyperparameters=hyperparameters(training or {}),
         training_data=training_data,

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -123,8 +124,11 @@ def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources,
     monkeypatch.setattr(train_detector, "load_images", spy)
     main(sources, tmp_path / "runs", training, folds=2, pool_below=2, resamples=10)
     assert seen == [{"b", "c", "q", "r"}, {"a", "p", "s"}]
-    folds = json.loads((tmp_path / "runs" / "leave_out.json").read_text())
+    record = json.loads((tmp_path / "runs" / "leave_out.json").read_text())
+    folds = record["folds"]
     assert [set(fold["generators"]) for fold in folds] == [{"p", "s"}, {"q", "r"}]
+    assert record["training"] == ["--train_data", Path(sources).name, *training[2:]]
+    assert record["data"] == Path(sources).name and record["views"] == 1
     # Three validation photographs promise nothing: no image is above a probability of 1.
     assert {row["above_threshold"]["value"] for fold in folds for row in fold["collections"].values()} == {0.0}
     assert (tmp_path / "runs" / "leave_out.png").stat().st_size > 1000
@@ -132,7 +136,8 @@ def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources,
     main(sources, tmp_path / "runs", training, folds=2, pool_below=2, resamples=10)
     assert len(seen) == 2 and capsys.readouterr().out.endswith(first[-500:])
     main(sources, tmp_path / "runs", training, folds=2, pool_below=2, views=3, resamples=10)  # of 32 pixels: one view
-    assert len(seen) == 2 and json.loads((tmp_path / "runs" / "leave_out_views_3.json").read_text()) == folds
+    several = json.loads((tmp_path / "runs" / "leave_out_views_3.json").read_text())
+    assert len(seen) == 2 and several == record | {"views": 3}
     with pytest.raises(ValueError, match="fold-0 is of a run with other arguments"):
         main(sources, tmp_path / "runs", [*training, "--seed", "1"], folds=2)
 

@@ -99,42 +99,47 @@ def parts() -> dict:
             {"eval_loss": 0.25, "eval_accuracy": 0.9, "epoch": 1.0, "step": 2},
         ],
         "evaluation": evaluation,
-        "leave_out": [
-            {
-                "generators": {
-                    "dream-1": source(
-                        300,
-                        auroc=0.61,
-                        balanced_accuracy_at_threshold=0.7,
-                        recall_at_5_fpr=0.4,
-                        called_fake=0.2,
-                        called_real=0.5,
-                    ),
-                    "dream-2": source(
-                        100,
-                        auroc=0.91,
-                        balanced_accuracy_at_threshold=0.7,
-                        recall_at_5_fpr=0.4,
-                        called_fake=0.7,
-                        called_real=0.1,
-                    ),
-                    "sleep-1": source(
-                        90,
-                        auroc=0.95,
-                        balanced_accuracy_at_threshold=0.7,
-                        recall_at_5_fpr=0.4,
-                        called_fake=0.8,
-                        called_real=0.1,
-                    )
-                    | {"family_seen": True},
-                },
-                "collections": {
-                    "zoo": source(
-                        500, **{"above_threshold": 0.3, "above_0.5": 0.4, "called_fake": 0.1, "called_real": 0.6}
-                    )
-                },
-            }
-        ],
+        "leave_out": {
+            "data": "all.parquet",
+            "views": 1,
+            "training": ["recipe.json", "--config_overrides", '{"depths": [1]}', "--train_data", "all.parquet"],
+            "folds": [
+                {
+                    "generators": {
+                        "dream-1": source(
+                            300,
+                            auroc=0.61,
+                            balanced_accuracy_at_threshold=0.7,
+                            recall_at_5_fpr=0.4,
+                            called_fake=0.2,
+                            called_real=0.5,
+                        ),
+                        "dream-2": source(
+                            100,
+                            auroc=0.91,
+                            balanced_accuracy_at_threshold=0.7,
+                            recall_at_5_fpr=0.4,
+                            called_fake=0.7,
+                            called_real=0.1,
+                        ),
+                        "sleep-1": source(
+                            90,
+                            auroc=0.95,
+                            balanced_accuracy_at_threshold=0.7,
+                            recall_at_5_fpr=0.4,
+                            called_fake=0.8,
+                            called_real=0.1,
+                        )
+                        | {"family_seen": True},
+                    },
+                    "collections": {
+                        "zoo": source(
+                            500, **{"above_threshold": 0.3, "above_0.5": 0.4, "called_fake": 0.1, "called_real": 0.6}
+                        )
+                    },
+                }
+            ],
+        },
         "tagger_config": {
             "model_type": "artifact_siglip",
             "artifact_labels": ["Noise of a kind", "Ghosts", "Melted hands"],
