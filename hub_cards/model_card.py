@@ -143,7 +143,7 @@ def model_card(
         corruption_tables=robustness_tables(robustness.get("corruptions", {}), means=True),
         attack_tables=robustness_tables(robustness.get("attacks", {}).get("scores", {})),
         leave_out_tables=leave_out_tables(leave_out["folds"]) if leave_out else [],
-        leave_out=leave_out and leave_out | {"training": shlex.join(leave_out["training"])},
+        leave_out=leave_out and {**leave_out, "training": shlex.join(leave_out["training"])},
         thresholds=[f"{low:.1%}", f"{high:.1%}"],
         withholds=low < high,
         tagger=tagger,

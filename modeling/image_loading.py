@@ -39,8 +39,8 @@ def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None
     """Opens an image as Pillow users expect it: upright, first frame, RGB.
 
     EXIF orientation is applied; of an animation the first frame is taken; 16-bit greys (and 32-bit ones with values
-    above 255) are scaled to 8 bits, where Pillow's own conversion would clip them; colors of another profile, such as
-    Display P3, become those of sRGB; CMYK, palettes and alpha go through `Image.convert("RGB")`.
+    above 255) are scaled to 8 bits, where Pillow's own conversion would clip them; palettes, alpha and CMYK go through
+    `Image.convert("RGB")`; colors of another profile, such as Display P3 or one for CMYK, become those of sRGB.
 
     Args:
         source (`str`, `os.PathLike`, `bytes` or `PIL.Image.Image`): A path, the content of an image file, or an image.
@@ -97,13 +97,15 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _in_srgb(image: Image.Image) -> Image.Image:
     content = image.info.get("icc_profile")
-    if content and image.mode in ("RGB", "CMYK"):
+    if image.mode != "CMYK":
+        image = image.convert("RGB")
+    if content:
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
             if "sRGB" not in ImageCms.getProfileDescription(profile):
                 srgb = ImageCms.createProfile("sRGB")
                 return ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB") or image
-        except (OSError, ImageCms.PyCMSError):  # what is damaged, or of another mode, says nothing of the pixels
+        except (ImportError, OSError, ImageCms.PyCMSError):  # damaged, of another mode, or Pillow without LittleCMS
             pass
     return image.convert("RGB")
 

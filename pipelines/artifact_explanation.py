@@ -142,7 +142,9 @@ class ArtifactExplanationPipeline(Pipeline):
         threshold (`float`, *optional*):
             Probability from which an artifact is named. Defaults to the tagger's own, one for each.
         top_k (`int`, *optional*): How many artifacts to name at most. Defaults to all that reach the threshold.
-        candidate_labels (`list[str]`, *optional*): The artifacts to look for. Defaults to all that the tagger knows.
+        candidate_labels (`list[str]`, *optional*):
+            The artifacts to look for, in any spelling that [`find_artifact`] knows. Defaults to all that the tagger
+            names; others are never found, of which a warning tells.
         return_heatmap (`bool`, *optional*, defaults to `False`):
             Whether each artifact comes with its `heatmap`, a float32 array of shape `(height, width)` in [0, 1].
         views (`int`, *optional*, defaults to 1):

@@ -1,5 +1,6 @@
 """Names artifacts in images and says where they are, by an ArtifactSiglip or any CLIP or SigLIP."""
 
+import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -180,9 +181,9 @@ class ArtifactTagger:
             return_heatmap (`bool`, *optional*, defaults to `False`): Whether each artifact comes with its `heatmap`.
 
         Returns:
-            For each image its artifacts, the likeliest first; none if nothing was found. The place of a global one is
-            the whole image. Of an ArtifactSiglip in the mode `"calibrated"`, artifacts that it was not trained on, or
-            could not tell from chance, are never named.
+            For each image its artifacts, the likeliest first; none if nothing was found. The place of a global one
+            (`config.global_artifacts`, or those in `GLOBAL_ARTIFACTS`) is the whole image. Of an ArtifactSiglip in the
+            mode `"calibrated"`, artifacts that it was not trained on, or could not tell from chance, are never named.
 
         Raises:
             ValueError: If threshold or number are out of range, or names are not as described.
@@ -272,7 +273,8 @@ class ArtifactTagger:
         return inputs["pixel_values"].to(self.model.device, self.model.dtype)
 
     def checked_labels(self, labels: Sequence[str]) -> tuple[str, ...]:
-        """Names to choose from.
+        """Names to choose from; in the mode `"calibrated"` in the model's spelling, with a warning of those that it
+        never names.
 
         Raises:
             ValueError: If they are not a list, one occurs twice or, in the mode `"calibrated"`, has no head.
@@ -284,8 +286,8 @@ class ArtifactTagger:
             if abstains := [label for label in labels if label not in self.model.config.trained_artifacts]:
                 logger.warning_once(f"candidate_labels: the model never names {'; '.join(abstains)}")
         labels = tuple(labels)
-        if len(set(labels)) != len(labels):
-            raise ValueError("candidate_labels: a name occurs twice")
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"candidate_labels: {twice[0]!r} occurs twice")
         return labels
 
     def _with_head(self, label: str) -> str:
@@ -294,15 +296,14 @@ class ArtifactTagger:
         if label in known:
             return label
         try:
-            name = find_artifact(label).name
-            reason = f"{name!r} is not an artifact that the model has a head for"
-        except ValueError as error:
-            name, reason = "", str(error)
-        if name in known:
-            return name
+            if (name := find_artifact(label).name) in known:
+                return name
+        except ValueError:
+            pass
+        nearest = "; ".join(difflib.get_close_matches(label, known, cutoff=0))
         raise ValueError(
-            f"candidate_labels: {reason}; ArtifactTagger.from_pretrained(..., mode='independent') compares the image "
-            "with any text"
+            f"candidate_labels: {label!r} is not an artifact that the model has a head for, nearest: {nearest}. "
+            "ArtifactTagger.from_pretrained(..., mode='independent') compares the image with any text"
         )
 
     def _scores_by_heads(

@@ -483,9 +483,9 @@ def test_an_option_out_of_range_raises_naming_it(explain, images, option):
 
 
 def test_a_name_that_the_tagger_does_not_know_raises_before_any_image_is_read(explain, detector, tagger):
-    with pytest.raises(ValueError, match="no artifact is called 'nonsense'"):
+    with pytest.raises(ValueError, match="'nonsense' is not an artifact"):
         explain(["no such file"], candidate_labels=["nonsense"])
-    with pytest.raises(ValueError, match="no artifact is called 'nonsense'"):
+    with pytest.raises(ValueError, match="'nonsense' is not an artifact"):
         pipeline(
             "artifact-explanation",
             model=detector,

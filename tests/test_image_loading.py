@@ -86,8 +86,9 @@ def test_colors_of_another_profile_become_those_of_srgb():
     named = profile.replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
     swapped = named.replace(b"rXYZ", b"----").replace(b"gXYZ", b"rXYZ").replace(b"----", b"gXYZ")
     image = Image.fromarray(PIXELS)
-    loaded = np.asarray(load_image(save(image, "PNG", icc_profile=swapped)))
-    np.testing.assert_allclose(loaded.astype(int), PIXELS[..., [1, 0, 2]], atol=3)
+    for mode in ("RGB", "RGBA"):
+        loaded = np.asarray(load_image(save(image.convert(mode), "PNG", icc_profile=swapped)))
+        np.testing.assert_allclose(loaded.astype(int), PIXELS[..., [1, 0, 2]], atol=3)
     for harmless in (profile, b"damaged"):
         np.testing.assert_array_equal(np.asarray(load_image(save(image, "PNG", icc_profile=harmless))), PIXELS)
 

@@ -128,7 +128,7 @@ def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources,
     folds = record["folds"]
     assert [set(fold["generators"]) for fold in folds] == [{"p", "s"}, {"q", "r"}]
     assert record["training"] == ["--train_data", Path(sources).name, *training[2:]]
-    assert record["data"] == Path(sources).name and record["views"] == 1
+    assert record["data"] == Path(sources).name and (record["views"], record["pool_below"]) == (1, 2)
     # Three validation photographs promise nothing: no image is above a probability of 1.
     assert {row["above_threshold"]["value"] for fold in folds for row in fold["collections"].values()} == {0.0}
     assert (tmp_path / "runs" / "leave_out.png").stat().st_size > 1000

@@ -1,5 +1,3 @@
-import logging
-
 import numpy as np
 import pytest
 import sentencepiece
@@ -282,10 +280,7 @@ def test_artifacts_may_be_called_by_other_spellings_and_those_never_named_are_wa
     names = ["Ghosting effects: Semi-transparent duplicates of elements", "Artificial smoothness"]
     model = make_tagger_model(artifact_labels=names, trained_artifacts=names[:1])
     tagger = ArtifactTagger(model, make_processor())
-    transformers_logger = logging.getLogger("transformers")
-    transformers_logger.addHandler(caplog.handler)
     answers = tagger(images, threshold=0.0, candidate_labels=["ghosting effects", "artificial smoothness"])
-    transformers_logger.removeHandler(caplog.handler)
     assert [[artifact["label"] for artifact in answer] for answer in answers] == [names[:1]] * 3
     assert "the model never names Artificial smoothness" in caplog.text
 
@@ -320,11 +315,13 @@ def test_models_modes_and_names_that_do_not_fit_raise(artifact_siglip, clip, ima
         ArtifactTagger(clip.model, clip.processor, mode="sigmoid")
     with pytest.raises(ValueError, match="mode='calibrated': only for artifact_siglip"):
         ArtifactTagger(clip.model, clip.processor, mode="calibrated")
-    with pytest.raises(ValueError, match="no artifact is called 'a hat', nearest: "):
+    with pytest.raises(
+        ValueError, match="'a hat' is not an artifact that the model has a head for, nearest: .*ghosts"
+    ):
         artifact_siglip(images, candidate_labels=["a hat"])
-    with pytest.raises(ValueError, match="'Artificial smoothness' is not an artifact that the model has a head for"):
+    with pytest.raises(ValueError, match="'artificial smoothness' is not an artifact that the model has a head for"):
         artifact_siglip(images, candidate_labels=["artificial smoothness"])
-    with pytest.raises(ValueError, match="a name occurs twice"):
+    with pytest.raises(ValueError, match="'noise' occurs twice"):
         clip(images, candidate_labels=["noise", "noise"])
     with pytest.raises(ValueError, match=r"threshold=2 must lie in \[0, 1\]"):
         clip(images, threshold=2)

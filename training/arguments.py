@@ -79,7 +79,8 @@ def recipe_file(name: str) -> str | None:
 
 def without_folders(source: str) -> str:
     """A source, or several that `+` joins, of local files and folders the names alone, as a card may show them."""
-    return "+".join(Path(name).name if Path(name).exists() else name for name in source.split("+"))
+    # Where os.path says no, pathlib may raise: of JSON, say, that is too long for a name.
+    return "+".join(Path(name).name if os.path.exists(name) else name for name in source.split("+"))
 
 
 def seen_by(start: str) -> list[str]:

@@ -240,7 +240,8 @@ def main(
         results.append(score_fold(labels, names, probabilities, verdicts, threshold, families, pool_below, resamples))
     name = "leave_out" if views == 1 else f"leave_out_views_{views}"
     arguments = [without_folders(argument) for argument in training]
-    record = {"data": without_folders(data), "views": views, "training": arguments, "folds": results}
+    record = {"data": without_folders(data), "pool_below": pool_below, "views": views, "training": arguments}
+    record["folds"] = results
     (output_dir / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
     plot(results).savefig(output_dir / f"{name}.png", dpi=100)
     typer.echo("\n\n".join(leave_out_tables(results)))

@@ -243,8 +243,8 @@ def stream_views(
         seed (`int`, *optional*, defaults to 0): Seed of all draws.
 
     Returns:
-        `datasets.IterableDataset` without end, of `pixel_values` (NumPy, float32) and `labels`. Images that cannot be
-        read are named in a warning and left out.
+        `datasets.IterableDataset` without end, of `pixel_values` (NumPy, float32) and `labels`; each worker of a data
+        loader draws views of its own. Images that cannot be read are named in a warning and left out.
     """
 
     def views(rows: dict[str, list], indices: list[int]) -> dict[str, list]:
