@@ -53,6 +53,12 @@ def direction(angle: float) -> NDArray:
     return np.array([0, np.cos(angle), np.sin(angle)])
 
 
+def s_curve(values: NDArray, slope: NDArray | float, middle: NDArray | float) -> NDArray:
+    """A logistic curve from 0 at 0 to 1 at 1."""
+    low, high, curve = (1 / (1 + np.exp(-slope * (value - middle))) for value in (0.0, 1.0, values))
+    return (curve - low) / (high - low)
+
+
 @operator(DISTRIBUTION, "training", is_global=True)
 def turn_all_hues(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """All hues are turned by one angle, with a cast on top."""
@@ -330,19 +336,15 @@ def print_stock(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
     change their tint from dark to bright."""
     slopes = rng.uniform(6, 9) * (1 + rng.permutation([-0.15, 0.0, 0.15]))
     middles = rng.uniform(0.45, 0.55) + rng.permutation([-0.03, 0.0, 0.03])
-    low, high, curve = (1 / (1 + np.exp(-slopes * (value - middles))) for value in (np.zeros(3), np.ones(3), image))
-    return image + severity * ((curve - low) / (high - low) - image), None
+    return image + severity * (s_curve(image, slopes, middles) - image), None
 
 
 @operator(CINEMA, "training", is_global=True)
 def toned_noir(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A film in black and white with hard contrasts, toned in one color between black and white."""
-    luma = luminance(image)[..., None]
-    low, high, hard = (1 / (1 + np.exp(-9 * (value - 0.5))) for value in (0.0, 1.0, luma))
+    hard = np.clip(s_curve(luminance(image)[..., None], 9, 0.5), 0, 1)
     tone = np.array([[-0.25, 0.02, 0.3], [0.3, 0.02, -0.25], [0.1, 0.0, 0.05]])[rng.integers(3)]
-    return image + severity * (
-        np.clip((hard - low) / (high - low), 0, 1) ** np.exp(rng.uniform(0.6, 1) * tone) - image
-    ), None
+    return image + severity * (hard ** np.exp(rng.uniform(0.6, 1) * tone) - image), None
 
 
 @operator(CINEMA, "training", is_global=True)
@@ -361,8 +363,8 @@ def worn_reel(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
     lamp = 1.15 - 0.9 * np.hypot(rows / height, columns / width) ** 2
     changed = image * (1 + severity * (lamp - 1))[..., None]
     for _ in range(rng.integers(2, 5)):
-        drift = rng.uniform(-0.5, 0.5) * width + rng.uniform(-0.04, 0.04) * rows
-        scratch = np.clip(1 - abs(columns - drift) / (0.7 * unit(image)), 0, 1)[..., None]
+        column = rng.uniform(-0.5, 0.5) * width + rng.uniform(-0.04, 0.04) * rows
+        scratch = np.clip(1 - abs(columns - column) / (0.7 * unit(image)), 0, 1)[..., None]
         changed = changed + 0.7 * severity * scratch * (rng.integers(2) - changed)
     for place in rng.uniform(0, 1, (rng.integers(4, 9), 2)) * (height, width):
         speck = np.clip(rng.uniform(1, 1.8) - np.hypot(*offsets(image, *place)) / unit(image), 0, 1)[..., None]

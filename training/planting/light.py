@@ -5,7 +5,19 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.distance import cdist
 
-from .places import blur, luminance, noise, offsets, region, sample, signed_distance, spread, thing, unit
+from .places import (
+    blur,
+    distance_outside,
+    luminance,
+    noise,
+    offsets,
+    region,
+    sample,
+    signed_distance,
+    spread,
+    thing,
+    unit,
+)
 from .registry import Changed, operator
 
 
@@ -298,7 +310,7 @@ def neon_rim(image: NDArray, severity: float, rng: np.random.Generator) -> Chang
     mask = thing(image, rng)
     if mask is None:
         return None
-    distance = ndimage.distance_transform_edt(~mask) / unit(image)
+    distance = distance_outside(image, mask)
     light = np.exp(-(((distance - 1.2) / 0.8) ** 2)) + 0.5 * np.exp(-distance / rng.uniform(1.5, 3))
     color = rng.permutation([1.0, rng.uniform(0.3, 0.9), 0.2])
     return image + (0.15 + 0.75 * severity) * light[..., None] * color, ((light > 0.08) & ~mask).astype(float)
@@ -354,7 +366,7 @@ def ragged_corona(image: NDArray, severity: float, rng: np.random.Generator) -> 
     if mask is None:
         return None
     patches = np.clip(0.4 + 0.6 * noise(image, 3 * unit(image), rng), 0, 1)
-    distance = ndimage.distance_transform_edt(~mask) / unit(image)
+    distance = distance_outside(image, mask)
     light = patches * np.exp(-distance / rng.uniform(2, 4)) * ~mask
     warm = np.array([1.0, rng.uniform(0.85, 1), rng.uniform(0.6, 1)])
     return image + (0.2 + 0.9 * severity) * light[..., None] * (warm - 0.5 * image), (light > 0.08).astype(float)
@@ -366,7 +378,7 @@ def aureole(image: NDArray, severity: float, rng: np.random.Generator) -> Change
     mask = thing(image, rng)
     if mask is None:
         return None
-    distance = ndimage.distance_transform_edt(~mask) / unit(image)
+    distance = distance_outside(image, mask)
     radius, width = rng.uniform(2.5, 4.5), rng.uniform(0.8, 1.4)
     ring = np.exp(-(((distance - radius) / width) ** 2)) + 0.25 * (distance < radius)
     tint = np.array([1.0, rng.uniform(0.8, 1), rng.uniform(0.5, 1)])
@@ -531,7 +543,7 @@ def silhouette_before_glow(image: NDArray, severity: float, rng: np.random.Gener
     if mask is None:
         return None
     soft = blur(mask.astype(np.float32), 0.6 * unit(image))[..., None]
-    distance = ndimage.distance_transform_edt(~mask) / unit(image)
+    distance = distance_outside(image, mask)
     glow = np.exp(-distance / rng.uniform(5, 10))[..., None]
     warm = np.array([1.0, rng.uniform(0.6, 0.95), rng.uniform(0.3, 0.9)])
     behind = image * (0.5 + 0.6 * glow) + 0.45 * glow * warm

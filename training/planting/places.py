@@ -188,6 +188,11 @@ def signed_distance(mask: NDArray) -> NDArray:
     return ndimage.distance_transform_edt(~mask) - ndimage.distance_transform_edt(mask) + mask - 0.5
 
 
+def distance_outside(image: NDArray, mask: NDArray) -> NDArray:
+    """Distance in units from an object, 0 inside."""
+    return ndimage.distance_transform_edt(~mask) / unit(image)
+
+
 def spread(image: NDArray, source: NDArray) -> NDArray:
     """The image with the nearest pixel of `source`, a mask, in place of every pixel outside it."""
     nearest = ndimage.distance_transform_edt(~source, return_distances=False, return_indices=True)

@@ -8,6 +8,7 @@ from scipy import ndimage
 from .places import (
     blur,
     detail,
+    distance_outside,
     edges,
     luminance,
     noise,
@@ -361,7 +362,7 @@ def tear_off_end(image: NDArray, severity: float, rng: np.random.Generator) -> C
     angle = rng.uniform(0, 2 * np.pi)
     along = position_along(image, angle) + 1.2 * unit(image) * noise(image, 2.5 * unit(image), rng)
     end = mask & (along > np.quantile(along[mask], 0.9 - 0.45 * severity))
-    end = ndimage.binary_dilation(end, iterations=max(1, round(2 * unit(image)))) & ~(mask & ~end)
+    end = ndimage.binary_dilation(end, iterations=max(1, round(2 * unit(image)))) & (end | ~mask)
     cells = tuple((offset // max(1, round(unit(image)))).astype(int) for offset in offsets(image, 0, 0))
     colors = image[~mask]
     drawn = colors[rng.integers(len(colors), size=[index.max() + 1 for index in cells])]
@@ -527,7 +528,7 @@ def shed_crumbs(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
     mask = subject(image)
     if mask is None:
         return None
-    distance, angle = ndimage.distance_transform_edt(~mask) / unit(image), rng.uniform(0, 2 * np.pi)
+    distance, angle = distance_outside(image, mask), rng.uniform(0, 2 * np.pi)
     along = position_along(image, angle)
     places = np.argwhere((distance > 2.5) & (distance < 6.5) & (along > np.median(along[mask])))
     if len(places) == 0:

@@ -12,6 +12,7 @@ from scipy.spatial import KDTree
 from .places import (
     blur,
     detail,
+    distance_outside,
     edge_band,
     edges,
     luminance,
@@ -85,9 +86,22 @@ def mean_of_neighbors(image: NDArray, reach: int, beyond: Literal["edge", "symme
     return total / weights
 
 
+def _textured_place(image: NDArray, rng: np.random.Generator) -> NDArray | None:
+    return region(texture(image), rng, at_least=0.04)
+
+
+def _place_with_structure(image: NDArray, rng: np.random.Generator) -> NDArray | None:
+    return region(edges(image), rng, at_least=0.06)
+
+
+def _place_with_edges(image: NDArray, rng: np.random.Generator) -> NDArray | None:
+    """As the last, larger."""
+    return region(edges(image), rng, 0.07, size=(0.25, 0.4))
+
+
 @operator(SMOOTHED, "training")
 def median_of_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    weight = region(texture(image), rng, at_least=0.04)
+    weight = _textured_place(image, rng)
     if weight is None:
         return None
     size = 2 * round((1 + severity) * pixel(image)) + 1
@@ -98,7 +112,7 @@ def median_of_texture(image: NDArray, severity: float, rng: np.random.Generator)
 @operator(SMOOTHED, "training")
 def soften_between_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Blur in a texture that spares its strongest edges."""
-    weight = region(texture(image), rng, at_least=0.04)
+    weight = _textured_place(image, rng)
     if weight is None:
         return None
     spared = edge_band(image, 1) * 0.8
@@ -109,7 +123,7 @@ def soften_between_edges(image: NDArray, severity: float, rng: np.random.Generat
 def shrink_wavelets(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Small Haar coefficients of a texture are set to zero, the others shrunk (Donoho & Johnstone, 1994), averaged
     over all shifts."""
-    weight = region(texture(image), rng, at_least=0.04)
+    weight = _textured_place(image, rng)
     if weight is None:
         return None
     threshold, changed = 0.03 + 0.14 * severity, image
@@ -125,7 +139,7 @@ def shrink_wavelets(image: NDArray, severity: float, rng: np.random.Generator) -
 @operator(SMOOTHED, "training")
 def least_variation_of_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Near a texture, the image of least total variation (Rudin et al., 1992), by Chambolle's projections (2004)."""
-    weight = region(texture(image), rng, at_least=0.04)
+    weight = _textured_place(image, rng)
     if weight is None:
         return None
     strength = (0.02 + 0.13 * severity) * pixel(image)
@@ -141,7 +155,7 @@ def least_variation_of_texture(image: NDArray, severity: float, rng: np.random.G
 @operator(SMOOTHED, "training")
 def average_alike_places(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Mean of the pixels nearby around which a texture looks alike (non-local means, Buades et al., 2005)."""
-    weight = region(texture(image), rng, at_least=0.04)
+    weight = _textured_place(image, rng)
     if weight is None:
         return None
     size, tolerance = 2 * round(pixel(image)) + 1, 0.04 + 0.2 * severity
@@ -157,7 +171,7 @@ def average_alike_places(image: NDArray, severity: float, rng: np.random.Generat
 def fit_parabolas_to_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Along rows and then along columns, a texture becomes the parabola that fits it best around each pixel (Savitzky
     & Golay, 1964)."""
-    weight = region(texture(image), rng, at_least=0.04)
+    weight = _textured_place(image, rng)
     if weight is None:
         return None
     size = 2 * round(3 * pixel(image)) + 1
@@ -169,7 +183,7 @@ def fit_parabolas_to_texture(image: NDArray, severity: float, rng: np.random.Gen
 def run_over_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Along rows and columns, each pixel takes a share of the one before, less across edges (the recursive filter of
     Gastal & Oliveira, 2011)."""
-    weight = region(texture(image), rng, at_least=0.04)
+    weight = _textured_place(image, rng)
     if weight is None:
         return None
     reach, tolerance = 3 * pixel(image), 0.15 + 0.45 * severity
@@ -189,7 +203,7 @@ def run_over_texture(image: NDArray, severity: float, rng: np.random.Generator) 
 @operator(SMOOTHED, "evaluation")
 def guided_filter_of_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Guided filter with the image as its own guide (He et al., 2010, "Guided Image Filtering")."""
-    weight = region(texture(image), rng, at_least=0.04)
+    weight = _textured_place(image, rng)
     if weight is None:
         return None
     size = 2 * round(2 * pixel(image)) + 1
@@ -288,7 +302,7 @@ def kuwahara_filter(image: NDArray, severity: float, rng: np.random.Generator) -
 @operator(MELTED, "training")
 def remove_thin_parts(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Morphological opening and closing: what is thinner than the element goes, bright or dark."""
-    weight = region(edges(image), rng, at_least=0.06)
+    weight = _place_with_structure(image, rng)
     if weight is None:
         return None
     size = (round((2 + 2 * severity) * unit(image)),) * 2 + (1,)
@@ -299,7 +313,7 @@ def remove_thin_parts(image: NDArray, severity: float, rng: np.random.Generator)
 @operator(MELTED, "training")
 def smear_along_structures(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Every structure is smeared along itself, like wet paint along the brush."""
-    weight = region(edges(image), rng, at_least=0.06)
+    weight = _place_with_structure(image, rng)
     if weight is None:
         return None
     down, right = np.gradient(blur(luminance(image), 1.2 * unit(image)))
@@ -310,7 +324,7 @@ def smear_along_structures(image: NDArray, severity: float, rng: np.random.Gener
 @operator(MELTED, "training")
 def merge_into_blots(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """What is finer than a window gives way to the window's median: round blots with sharp rims."""
-    weight = region(edges(image), rng, at_least=0.06)
+    weight = _place_with_structure(image, rng)
     if weight is None:
         return None
     size, scale = 2 * round(1.2 + 1.6 * severity) + 1, max(1, round(unit(image)))
@@ -325,7 +339,7 @@ def merge_into_blots(image: NDArray, severity: float, rng: np.random.Generator) 
 @operator(MELTED, "training")
 def drip_down(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Structures run downward like wet paint, in some columns farther than in others."""
-    weight = region(edges(image), rng, at_least=0.06)
+    weight = _place_with_structure(image, rng)
     if weight is None:
         return None
     far = 0.5 + 0.5 * np.clip(noise(image, 2 * unit(image), rng)[:1], -1, 1)
@@ -338,7 +352,7 @@ def drip_down(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
 @operator(MELTED, "training")
 def close_gaps(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Scattered spots are torn out of a structure, and what lies at their rims is drawn over them."""
-    weight = region(edges(image), rng, at_least=0.06)
+    weight = _place_with_structure(image, rng)
     if weight is None:
         return None
     field = noise(image, 2.5 * unit(image), rng)
@@ -349,7 +363,7 @@ def close_gaps(image: NDArray, severity: float, rng: np.random.Generator) -> Cha
 @operator(MELTED, "training")
 def of_few_rows_and_columns(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A place becomes the sum of a few products of a row and a column: its matrix has a low rank."""
-    weight = region(edges(image), rng, at_least=0.06)
+    weight = _place_with_structure(image, rng)
     if weight is None:
         return None
     (place,) = ndimage.find_objects((weight > 0).astype(int))
@@ -363,7 +377,7 @@ def of_few_rows_and_columns(image: NDArray, severity: float, rng: np.random.Gene
 @operator(MELTED, "evaluation")
 def melt(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Displaces what is there by a smooth random field, and mixes the result with a second one."""
-    weight = region(edges(image), rng, at_least=0.06)
+    weight = _place_with_structure(image, rng)
     if weight is None:
         return None
     scale = unit(image)
@@ -378,7 +392,7 @@ def melt(image: NDArray, severity: float, rng: np.random.Generator) -> Changed |
 
 @operator(BLURRED_EDGES, "training")
 def blur_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    weight = _place_with_edges(image, rng)
     if weight is None:
         return None
     return blur(image, (0.7 + 1.5 * severity) * unit(image)), np.minimum(3 * weight, 1) * edge_band(image, 1.5)
@@ -387,7 +401,7 @@ def blur_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Cha
 @operator(BLURRED_EDGES, "training")
 def level_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """At an edge everything lies halfway between the brightest and the darkest of its surroundings."""
-    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    weight = _place_with_edges(image, rng)
     if weight is None:
         return None
     size = (2 * round(1.5 * unit(image)) + 1,) * 2 + (1,)
@@ -399,7 +413,7 @@ def level_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
 @operator(BLURRED_EDGES, "training")
 def smear_across_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Every edge is smeared at a right angle to itself."""
-    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    weight = _place_with_edges(image, rng)
     if weight is None:
         return None
     slopes = np.stack(np.gradient(blur(luminance(image), 0.8 * unit(image))))
@@ -410,7 +424,7 @@ def smear_across_edges(image: NDArray, severity: float, rng: np.random.Generator
 @operator(BLURRED_EDGES, "training")
 def frost_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Edges are seen as through frosted glass: each pixel is the mean of a few random ones near it."""
-    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    weight = _place_with_edges(image, rng)
     if weight is None:
         return None
     rows, columns = offsets(image, 0, 0)
@@ -422,7 +436,7 @@ def frost_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
 @operator(BLURRED_EDGES, "training")
 def shrink_and_enlarge_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Edges as of an image that was made smaller and larger again, fully sharp beside them."""
-    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    weight = _place_with_edges(image, rng)
     if weight is None:
         return None
     factor = (1.7 + 2.3 * severity) * unit(image)
@@ -433,7 +447,7 @@ def shrink_and_enlarge_edges(image: NDArray, severity: float, rng: np.random.Gen
 @operator(BLURRED_EDGES, "training")
 def shake_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Edges are drawn in one direction, as if the camera had moved for all or a part of the exposure."""
-    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    weight = _place_with_edges(image, rng)
     if weight is None:
         return None
     angle, length = rng.uniform(0, np.pi), (1.2 + 3.3 * severity) * unit(image)
@@ -444,7 +458,7 @@ def shake_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
 @operator(BLURRED_EDGES, "training")
 def lack_a_band(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Near edges one band of frequencies is weaker than it should be, above which a trace of fine detail is left."""
-    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    weight = _place_with_edges(image, rng)
     if weight is None:
         return None
     band = blur(image, 0.6 * unit(image)) - blur(image, rng.uniform(1.6, 2.4) * unit(image))
@@ -454,7 +468,7 @@ def lack_a_band(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
 @operator(BLURRED_EDGES, "evaluation")
 def interpolate_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Takes the edges out and fills the gap by normalized convolution (Knutsson & Westin, 1993)."""
-    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    weight = _place_with_edges(image, rng)
     if weight is None:
         return None
     band = edge_band(image, 1.5)
@@ -708,6 +722,6 @@ def defocus_behind_subject(image: NDArray, severity: float, rng: np.random.Gener
     if mask is None or detail(image)[~mask].mean() < 0.03:
         return None
     background = spread(image, ~mask)
-    distance = ndimage.distance_transform_edt(~mask) / unit(image)
+    distance = distance_outside(image, mask)
     near, far = (disc_blur(background, radius * (0.4 + 0.6 * severity) * unit(image)) for radius in (1.6, 3.6))
     return np.where((distance < 3)[..., None], near, far), (~mask).astype(float)

@@ -8,6 +8,7 @@ from scipy.spatial import KDTree
 from .places import (
     blur,
     detail,
+    distance_outside,
     edges,
     luminance,
     noise,
@@ -41,7 +42,7 @@ def _border_part(mask: NDArray, image: NDArray, rng: np.random.Generator) -> tup
     points = np.argwhere(border & (edges(image) >= np.median(edges(image)[border])))
     rows, columns = offsets(image, *points[int(rng.random() * len(points))])
     part = np.clip(3 - np.hypot(rows, columns) / (3.5 * unit(image)), 0, 1)
-    return ndimage.distance_transform_edt(~mask) / unit(image), part
+    return distance_outside(image, mask), part
 
 
 @operator(BLED, "training")
@@ -360,6 +361,11 @@ def _lattice_place(image: NDArray, rng: np.random.Generator) -> NDArray | None:
     return None if weight is None else np.minimum(3 * weight, 1)
 
 
+def _ink(image: NDArray, weight: NDArray) -> int:
+    """Black or white, whichever stands out from a place."""
+    return 0 if luminance(image)[weight > 0].mean() > 0.4 else 1
+
+
 @operator(GRID, "training")
 def draw_grid(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Lines at equal distances, dark or bright."""
@@ -370,9 +376,7 @@ def draw_grid(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
     start = rng.integers(0, period, 2)
     rows, columns = offsets(image, *start)
     lines = (rows % period < width) | (columns % period < width)
-    color = 0 if luminance(image)[weight > 0].mean() > 0.4 else 1
-    drawn = image + (0.08 + 0.35 * severity) * lines[..., None] * (color - image)
-    return drawn, weight
+    return image + (0.08 + 0.35 * severity) * lines[..., None] * (_ink(image, weight) - image), weight
 
 
 @operator(GRID, "training")
@@ -401,8 +405,7 @@ def dot_lattice(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
         for turned in (angle, angle + between)
     ]
     dots = np.clip(sum(waves) - 0.3, 0, 1)[..., None]
-    color = 0 if luminance(image)[weight > 0].mean() > 0.4 else 1
-    return image + (0.1 + 0.5 * severity) * dots * (color - image), weight
+    return image + (0.1 + 0.5 * severity) * dots * (_ink(image, weight) - image), weight
 
 
 @operator(GRID, "training")
@@ -456,8 +459,7 @@ def lay_bricks(image: NDArray, severity: float, rng: np.random.Generator) -> Cha
     course = np.floor(down / height)
     joint = max(1, 0.8 * unit(image))
     joints = (down % height < joint) | ((right + course % 2 * width / 2) % width < joint)
-    color = 0 if luminance(image)[weight > 0].mean() > 0.4 else 1
-    return image + (0.08 + 0.37 * severity) * joints[..., None] * (color - image), weight
+    return image + (0.08 + 0.37 * severity) * joints[..., None] * (_ink(image, weight) - image), weight
 
 
 @operator(GRID, "training")
@@ -500,8 +502,7 @@ def honeycomb(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
     sites = period * (np.stack([down * 0.75**0.5, right + down % 2 / 2], axis=-1) - rng.random(2))
     nearest = KDTree(sites).query(np.stack(offsets(image, 0, 0), axis=-1), 2)[0]
     walls = (np.diff(nearest)[..., 0] < 1.2 * unit(image))[..., None]
-    color = 0 if luminance(image)[weight > 0].mean() > 0.4 else 1
-    return image + (0.08 + 0.4 * severity) * walls * (color - image), weight
+    return image + (0.08 + 0.4 * severity) * walls * (_ink(image, weight) - image), weight
 
 
 @operator(GRID, "training")
@@ -532,9 +533,9 @@ def fish_scales(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
     shade = np.ones(image.shape[:2])
     # A scale covers the upper part of those in the next row.
     for above in (0, 1):
-        hung = row - above
-        beside = (right + hung % 2 * width / 2) % width - width / 2
-        reach = np.hypot(down - hung * height, beside) / (0.62 * width)
+        scale_row = row - above
+        beside = (right + scale_row % 2 * width / 2) % width - width / 2
+        reach = np.hypot(down - scale_row * height, beside) / (0.62 * width)
         shade = np.where(reach < 1, reach, shade)
     return image * np.exp((0.12 + 0.75 * severity) * (0.6 - shade))[..., None], weight
 
