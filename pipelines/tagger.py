@@ -300,7 +300,7 @@ class ArtifactTagger:
                 return name
         except ValueError:
             pass
-        nearest = "; ".join(difflib.get_close_matches(label, known, cutoff=0))
+        nearest = "; ".join(difflib.get_close_matches(str(label), known, cutoff=0))
         raise ValueError(
             f"candidate_labels: {label!r} is not an artifact that the model has a head for, nearest: {nearest}. "
             "ArtifactTagger.from_pretrained(..., mode='independent') compares the image with any text"

@@ -319,6 +319,8 @@ def test_models_modes_and_names_that_do_not_fit_raise(artifact_siglip, clip, ima
         ValueError, match="'a hat' is not an artifact that the model has a head for, nearest: .*ghosts"
     ):
         artifact_siglip(images, candidate_labels=["a hat"])
+    with pytest.raises(ValueError, match="1000 is not an artifact"):
+        artifact_siglip(images, candidate_labels=[1000])
     with pytest.raises(ValueError, match="'artificial smoothness' is not an artifact that the model has a head for"):
         artifact_siglip(images, candidate_labels=["artificial smoothness"])
     with pytest.raises(ValueError, match="'noise' occurs twice"):
