@@ -70,10 +70,11 @@ def test_an_image_of_the_wanted_size_keeps_its_place_in_three_of_four_views():
     assert 18 < np.sum(np.asarray(error) == 0) < 40
 
 
-def test_file_size_of_a_view_does_not_tell_the_format_and_size_of_the_original():
+@pytest.mark.parametrize("size", [(64, 85), (160, 214)])
+def test_file_size_of_a_view_does_not_tell_the_format_and_size_of_the_original(size):
     rows = []
     for index in range(120):
-        rows.append((encode(np.asarray(picture(index, (160, 214))), quality=92, subsampling="4:4:4"), 0))
+        rows.append((encode(np.asarray(picture(index, size)), quality=92, subsampling="4:4:4"), 0))
         rows.append((encode(np.asarray(picture(1000 + index, (640, 640))), "BMP"), 1))
     features = []
     for index, (content, _) in enumerate(rows):
