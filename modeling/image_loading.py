@@ -96,18 +96,16 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:
-    content = image.info.get("icc_profile")
-    if image.mode != "CMYK":
-        image = image.convert("RGB")
-    if content:
+    rgb = image.convert("RGB")
+    if content := image.info.get("icc_profile"):
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
             if "sRGB" not in ImageCms.getProfileDescription(profile):
-                srgb = ImageCms.createProfile("sRGB")
-                return ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB") or image
+                stored, srgb = image if image.mode == "CMYK" else rgb, ImageCms.createProfile("sRGB")
+                return ImageCms.profileToProfile(stored, profile, srgb, outputMode="RGB") or rgb
         except (ImportError, OSError, ImageCms.PyCMSError):  # damaged, of another mode, or Pillow without LittleCMS
             pass
-    return image.convert("RGB")
+    return rgb
 
 
 def encode_uniformly(image: Image.Image) -> bytes:

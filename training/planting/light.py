@@ -267,6 +267,12 @@ def reflected_horizon(image: NDArray, severity: float, rng: np.random.Generator)
     return np.clip(changed, 0, 1), mask * (0.15 + 0.75 * severity)
 
 
+def _brighter_side(image: NDArray, mask: NDArray) -> NDArray:
+    """An object, or what is around it."""
+    luma = luminance(image)
+    return mask if luma[mask].mean() > luma[~mask].mean() else ~mask
+
+
 @operator(GLOW, "training")
 def halo(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A luminous rim that fades outward from an object."""
@@ -322,8 +328,7 @@ def spill_over_border(image: NDArray, severity: float, rng: np.random.Generator)
     mask = thing(image, rng)
     if mask is None:
         return None
-    luma, distance = luminance(image), signed_distance(mask) / unit(image)
-    bright = mask if luma[mask].mean() > luma[~mask].mean() else ~mask
+    bright, distance = _brighter_side(image, mask), signed_distance(mask) / unit(image)
     near = np.clip(1.4 - abs(distance) / rng.uniform(2.5, 4), 0, 1)
     spilled = blur(np.where(bright[..., None], image, 0), 1.5 * unit(image))
     exposed = np.where(bright[..., None], image * (1 + 1.2 * severity), image + (0.3 + 1.2 * severity) * spilled)
@@ -352,9 +357,8 @@ def fringe_in_violet(image: NDArray, severity: float, rng: np.random.Generator) 
     mask = thing(image, rng)
     if mask is None:
         return None
-    luma, distance = luminance(image), signed_distance(mask) / unit(image)
-    dark = mask if luma[mask].mean() < luma[~mask].mean() else ~mask
-    fringe = np.clip(1.3 - abs(distance) / rng.uniform(1.6, 3), 0, 1) * dark
+    distance = signed_distance(mask) / unit(image)
+    fringe = np.clip(1.3 - abs(distance) / rng.uniform(1.6, 3), 0, 1) * ~_brighter_side(image, mask)
     added = np.array([[0.6, 0.0, 0.9], [0.0, 0.7, 0.1]])[rng.integers(2)]
     return image + (0.15 + 0.75 * severity) * added * (1 - image), fringe
 

@@ -200,9 +200,8 @@ def spread(image: NDArray, source: NDArray) -> NDArray:
 
 
 def sample(image: NDArray, rows: NDArray, columns: NDArray, order: int = 1) -> NDArray:
-    """The image's values at other coordinates, reflected at its border."""
-    channels = [
-        ndimage.map_coordinates(image[..., channel], [rows, columns], order=order, mode="mirror")
-        for channel in range(image.shape[2])
-    ]
-    return np.stack(channels, axis=-1)
+    """Values of an image, a map or a mask (0 or 1) at other coordinates, reflected at its border."""
+    if image.ndim == 3:
+        return np.stack([sample(channel, rows, columns, order) for channel in np.moveaxis(image, -1, 0)], axis=-1)
+    values = image.astype(float) if image.dtype == bool else image
+    return ndimage.map_coordinates(values, [rows, columns], order=order, mode="mirror")

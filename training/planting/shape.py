@@ -254,8 +254,7 @@ def shift_bands(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
     band -= band.min()
     length = (0.5 + 1.5 * severity) * unit(image) * rng.uniform(0.7, 1.5, band.max() + 1)[band] * (1 - 2 * (band % 2))
     rows, columns = offsets(image, 0, 0)
-    outline = mask[..., None].astype(float)
-    new = sample(outline, rows + length * np.cos(angle), columns - length * np.sin(angle))[..., 0] > 0.5
+    new = sample(mask, rows + length * np.cos(angle), columns - length * np.sin(angle)) > 0.5
     return None if (new == mask).all() else redraw(image, mask, new)
 
 
@@ -284,7 +283,11 @@ def spike_outline(image: NDArray, severity: float, rng: np.random.Generator) -> 
 
 def _end(image: NDArray, mask: NDArray, severity: float, angle: float) -> NDArray:
     """What an object has beyond a straight line across it, with its soft border."""
-    along = position_along(image, angle)
+    return _beyond(image, mask, severity, position_along(image, angle))
+
+
+def _beyond(image: NDArray, mask: NDArray, severity: float, along: NDArray) -> NDArray:
+    """The part of an object where a map is highest, the larger the severer, with its soft border."""
     end = mask & (along > np.quantile(along[mask], 0.9 - 0.45 * severity))
     return ndimage.binary_dilation(end, iterations=max(1, round(2 * unit(image)))) & ~(mask & ~end)
 
@@ -293,7 +296,7 @@ def _moved(image: NDArray, mask: NDArray, length: float, angle: float) -> tuple[
     """The image moved by `length` pixels, and where in it a part of the image then is, as weights in [0, 1]."""
     rows, columns = offsets(image, length * np.sin(angle), length * np.cos(angle))
     inside = (rows >= 0) & (columns >= 0) & (rows < mask.shape[0]) & (columns < mask.shape[1])
-    return sample(image, rows, columns), sample(mask[..., None].astype(float), rows, columns)[..., 0] * inside
+    return sample(image, rows, columns), sample(mask, rows, columns) * inside
 
 
 def _background(image: NDArray, mask: NDArray) -> NDArray:
@@ -361,8 +364,7 @@ def tear_off_end(image: NDArray, severity: float, rng: np.random.Generator) -> C
         return None
     angle = rng.uniform(0, 2 * np.pi)
     along = position_along(image, angle) + 1.2 * unit(image) * noise(image, 2.5 * unit(image), rng)
-    end = mask & (along > np.quantile(along[mask], 0.9 - 0.45 * severity))
-    end = ndimage.binary_dilation(end, iterations=max(1, round(2 * unit(image)))) & (end | ~mask)
+    end = _beyond(image, mask, severity, along)
     cells = tuple((offset // max(1, round(unit(image)))).astype(int) for offset in offsets(image, 0, 0))
     colors = image[~mask]
     drawn = colors[rng.integers(len(colors), size=[index.max() + 1 for index in cells])]
@@ -440,7 +442,7 @@ def larger_shadow_of_itself(image: NDArray, severity: float, rng: np.random.Gene
     rows, columns = offsets(image, row, column)
     factor = rng.uniform(1.3, 1.6)
     source = row + rows / factor, column + columns / factor
-    weight = sample(mask[..., None].astype(float), *source)[..., 0] * ~mask
+    weight = sample(mask, *source) * ~mask
     return sample(image, *source), weight * (0.2 + 0.5 * severity)
 
 

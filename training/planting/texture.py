@@ -83,7 +83,7 @@ def slide_texture_out(image: NDArray, severity: float, rng: np.random.Generator)
     outward = np.subtract(ndimage.center_of_mass(part * ~mask), ndimage.center_of_mass(mask))
     outward *= (3 + 4 * severity) * unit(image) / max(np.hypot(*outward), 1e-6)
     rows, columns = offsets(image, *outward)
-    arrived = sample(mask[..., None].astype(float), rows, columns)[..., 0]
+    arrived = sample(mask, rows, columns)
     ragged = np.clip(1.2 * arrived + 0.5 * noise(image, 2 * unit(image), rng), 0, 1)
     return sample(image, rows, columns), ragged * (arrived > 0) * ~mask * part * (0.4 + 0.6 * severity)
 
@@ -100,7 +100,7 @@ def show_through(image: NDArray, severity: float, rng: np.random.Generator) -> C
     shift = np.subtract(ndimage.center_of_mass(part * target), ndimage.center_of_mass(part * source))
     rows, columns = offsets(image, *shift)
     relief = luminance(image) - blur(luminance(image), 1.5 * unit(image))
-    arrived = sample(relief[..., None], rows, columns)
+    arrived = sample(relief, rows, columns)[..., None]
     soft = blur(image, 0.7 * unit(image))
     return soft + (0.8 + 1.6 * severity) * arrived, target * part * (0.4 + 0.6 * severity)
 
@@ -248,7 +248,7 @@ def line_up_small_copies(image: NDArray, severity: float, rng: np.random.Generat
         rows, columns = offsets(image, *(start + count * extent * np.array([np.sin(angle), np.cos(angle)])))
         source = center[0] + rows / shrink, center[1] + columns / shrink
         inside = (source[0] >= 0) & (source[1] >= 0) & (source[0] < mask.shape[0]) & (source[1] < mask.shape[1])
-        copy = sample(mask[..., None].astype(float), *source)[..., 0] * inside
+        copy = sample(mask, *source) * inside
         changed = np.where(copy[..., None] > weight[..., None], sample(image, *source), changed)
         weight = np.maximum(weight, copy)
     return changed, weight * (0.3 + 0.7 * severity)
@@ -290,7 +290,7 @@ def twin_beside(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
     rows, columns = offsets(image, 0, 0)
     twin = 2 * axis - columns
     inside = (twin >= 0) & (twin <= mask.shape[1] - 1)
-    copy = sample(mask[..., None].astype(float), rows, twin)[..., 0] * inside
+    copy = sample(mask, rows, twin) * inside
     if (copy > 0.5).sum() < 0.5 * mask.sum():  # most of it would be outside of the image
         return None
     return sample(image, rows, twin), copy * ~mask * (0.3 + 0.7 * severity)
