@@ -182,11 +182,17 @@ class WaveFreqConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "WaveFreqConfig":
-        """As in the base class, but the configuration of another model raises a `ValueError`."""
+        """As in the base class, but the configuration of another model raises a `ValueError`, and with another number
+        of labels, for which the head is a new one, there are no `real_categories`."""
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ValueError(f"the checkpoint is a model of type {model_type}, expected {cls.model_type}")
-        return super().from_dict(config_dict, **kwargs)
+        labels = kwargs.get("id2label") or range(kwargs.get("num_labels") or 2)
+        if len(labels) != 2:
+            config_dict = config_dict | {"real_categories": []}
+        answer = super().from_dict(config_dict, **kwargs)
+        (answer[0] if isinstance(answer, tuple) else answer).validate()  # what the arguments changed
+        return answer
 
     @property
     def stem_total_stride(self) -> int:
@@ -214,7 +220,8 @@ class WaveFreqConfig(PreTrainedConfig):
                 raise ValueError(f"{field}={getattr(self, field)!r} is not one of {', '.join(choices)}")
         if self.stem_kernel_size % 2 == 0:
             raise ValueError(f"stem_kernel_size={self.stem_kernel_size} must be odd")
-        if self.real_categories and self.id2label != {0: "real", 1: "fake"}:
+        titles = {index: str(label).lower() for index, label in (self.id2label or {}).items()}
+        if self.real_categories and titles != {0: "real", 1: "fake"}:
             raise ValueError(
                 f"real_categories={self.real_categories} need the labels 0 for real and 1 for fake, "
                 f"not {self.id2label}"

@@ -216,11 +216,7 @@ def tagger_facts(config: Mapping[str, Any] | None, evaluation: Mapping[str, Any]
                     row["artifact"],
                     "yes" if row["on"] else "never",
                     str(row["planted"]),
-                    # Of what is never named, no name can be right.
-                    *(
-                        "" if row[key] is None or (key == "f1" and not row["on"]) else f"{100 * row[key]:.1f}"
-                        for key in keys
-                    ),
+                    *("" if row[key] is None else f"{100 * row[key]:.1f}" for key in keys),
                 ]
                 for row in evaluation["artifacts"]
             ],

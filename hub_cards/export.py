@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, SpaceCard
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from transformers import Pipeline
 from transformers.utils import logging
 
@@ -137,14 +139,11 @@ def exported_files(
             model in a folder of this machine.
     """
     files, config = _without_card(folder, self_contained)
-    own_card, datasets = folder / "README.md", tuple(datasets)
-    if own_card.is_file():
-        data = ModelCard.load(own_card).data
-        datasets, license = datasets or tuple(data.get("datasets", ())), license or data.get("license")
+    own_card = folder / "README.md"
     if own_card.is_file() and not _written_for_folder(own_card, folder):
         files["README.md"] = own_card
     else:
-        files["README.md"] = str(card_of_folder(folder, repo_id, datasets, config, license)).encode()
+        files["README.md"] = str(card_of_folder(folder, repo_id, tuple(datasets), config, license)).encode()
     return files
 
 
@@ -203,12 +202,17 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
             Defaults to the packaged model.
 
     Raises:
-        ValueError: If the folder is not empty, or the model is a folder without a model.
+        ValueError: If the folder is not empty, or the model is a folder without a model, or no name of a repository.
     """
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(f"{folder}: is not empty, expected a folder of its own for the Space")
     is_folder = model is None or os.path.isdir(model)
+    if not is_folder:
+        try:
+            validate_repo_id(str(model))
+        except HFValidationError as error:
+            raise ValueError(f"{model}: neither a folder nor a repository, {error}") from error
     home = Path(model or DEFAULT_MODEL) if is_folder else DEFAULT_MODEL
     saved = _without_card(home, self_contained=False)[0] if is_folder else {}
     shutil.copytree(SPACE, folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)

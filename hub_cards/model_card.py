@@ -227,9 +227,10 @@ def card_of_folder(
     Args:
         folder (`Path`):
             Has `config.json` or `adapter_config.json`, and may have `evaluation.json`, `leave_out.json`,
-            `training.json` (a recipe), `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures, images in
+            `training.json`, `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures, images in
             `examples/`, and the folders `tagger/` and `explainer/`.
-        model_id, datasets, license: As for [`model_card`]. For an adapter, the name defaults to the folder's.
+        model_id, datasets, license: As for [`model_card`]. For an adapter, the name defaults to the folder's; data
+            sets and license to those of the `README.md` in the folder.
         config (`Mapping`, *optional*): To be taken instead of `config.json`.
 
     Raises:
@@ -245,6 +246,9 @@ def card_of_folder(
                     raise ValueError(f"{folder / name}: not JSON, {error}") from error
         return None
 
+    if (own_card := folder / "README.md").is_file():
+        data = ModelCard.load(own_card).data
+        datasets, license = datasets or tuple(data.get("datasets", ())), license or data.get("license")
     of_training: dict[str, Any] = {
         "training": read("training.json"),
         "log_history": (read("trainer_state.json") or {}).get("log_history", ()),

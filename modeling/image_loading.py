@@ -11,15 +11,23 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Opening images from files and bytes, and encoding them as the packaged models' training images were."""
+"""Opening images, wherever they come from, and encoding them as the packaged models' training images were."""
 
+import base64
+import binascii
 import io
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import fsspec
 import numpy as np
+import torch
+from huggingface_hub.utils import httpx
 from PIL import ExifTags, Image, ImageCms
+from transformers.image_transforms import to_pil_image
 
 
 JPEG_QUALITY = 75
@@ -35,25 +43,64 @@ _TURNS = {
 }
 
 
-def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None = None) -> Image.Image:
-    """Opens an image as Pillow users expect it: upright, first frame, RGB.
+def load_image(source: Any, name: str | None = None) -> Image.Image:
+    """Opens an image, wherever it comes from, as Pillow users expect it: upright, first frame, RGB.
 
     EXIF orientation is applied; of an animation the first frame is taken; 16-bit greys (and 32-bit ones with values
     above 255) are scaled to 8 bits, where Pillow's own conversion would clip them; palettes, alpha and CMYK go through
     `Image.convert("RGB")`; colors of another profile, such as Display P3 or one for CMYK, become those of sRGB.
 
     Args:
-        source (`str`, `os.PathLike`, `bytes` or `PIL.Image.Image`): A path, the content of an image file, or an image.
-        name (`str`, *optional*): What to call the image in an error. Defaults to the path.
+        source (`str`, `os.PathLike`, `bytes`, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or `dict`):
+            A path, an http(s) or `data:` address, the content of an image file, an image, an array of shape `(height,
+            width)`, `(height, width, channels)` or `(channels, height, width)` with values in 0..255 or, as floats, in
+            [0, 1]; or the `{"bytes", "path"}` of a `datasets.Image` that is not decoded.
+        name (`str`, *optional*): What to call the image in an error. Defaults to the path or address.
 
     Returns:
         `PIL.Image.Image` in mode RGB.
 
     Raises:
-        ValueError: If the source is missing, empty, truncated, not an image, of floating-point pixels, or larger than
-            Pillow's limit for a decompression bomb (`PIL.Image.MAX_IMAGE_PIXELS`). The message names the file and the
-            reason.
+        ValueError: If the source is of another type, missing, empty, truncated, not an image, of floating-point
+            pixels, or larger than Pillow's limit for a decompression bomb (`PIL.Image.MAX_IMAGE_PIXELS`), or is the
+            error that a data set raised for it. The message names the file and the reason.
     """
+    if isinstance(source, Mapping) and (source.get("bytes") or source.get("path")):
+        content, path = source.get("bytes"), os.fspath(source.get("path") or "")
+        if not content and "://" in path:  # of a streamed data set, it may lie on the Hub or in an archive
+            try:
+                with fsspec.open(path, "rb") as file:
+                    content = file.read()
+            except Exception as error:  # whatever the file system raises
+                raise ValueError(f"{path}: {error}") from error
+        return _read(content or path, name or path or None)
+    if isinstance(source, str) and source.startswith(("http://", "https://")):
+        try:
+            content = httpx.get(source, follow_redirects=True).raise_for_status().content
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            raise ValueError(f"{source}: {error}") from error
+        return _read(content, name or source)
+    if isinstance(source, str) and source.startswith("data:image/"):
+        name = name or source.partition(",")[0]
+        try:
+            return _read(base64.b64decode(source.partition(",")[2], validate=True), name)
+        except binascii.Error as error:
+            raise ValueError(f"{name}: {error}") from error
+    if isinstance(source, (np.ndarray, torch.Tensor)):
+        if isinstance(source, torch.Tensor):
+            source = (source.float() if source.is_floating_point() else source).detach().cpu().numpy()
+        return _read(_image_of(source), name)
+    if isinstance(source, (str, os.PathLike, bytes, Image.Image)):
+        return _read(source, name)
+    if isinstance(source, Exception):
+        raise ValueError(f"image: {source}") from source
+    raise ValueError(
+        f"image: expected a path, an address, bytes, a PIL image, an array or a tensor, got {type(source).__name__}"
+    )
+
+
+def _read(source: str | os.PathLike | bytes | Image.Image, name: str | None) -> Image.Image:
+    """The image in a file, or a Pillow image, upright and in RGB."""
     if isinstance(source, (str, os.PathLike)):
         name = name or os.fspath(source)
     name = name or "image"
@@ -85,6 +132,19 @@ def load_image(source: str | os.PathLike | bytes | Image.Image, name: str | None
         raise ValueError(f"{name}: not an image, or of a format that Pillow does not know") from error
     except Exception as error:  # Pillow's decoders raise all sorts on damaged files
         raise ValueError(f"{name}: {error}") from error
+
+
+def _image_of(pixels: np.ndarray) -> Image.Image:
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    first, last = (pixels.shape[0], pixels.shape[-1]) if pixels.ndim == 3 else (0, 0)
+    if not pixels.size or not {first, last} & {1, 3, 4}:
+        raise ValueError(
+            f"array has shape {pixels.shape}, expected (height, width) and 1, 3 or 4 channels, none empty"
+        )
+    if np.issubdtype(pixels.dtype, np.floating) and pixels.min() >= 0 and pixels.max() <= 1:
+        pixels = np.rint(255 * pixels)  # to_pil_image would round down
+    return to_pil_image(pixels, input_data_format="channels_last" if last in (1, 3, 4) else "channels_first")
 
 
 def _upright(image: Image.Image) -> Image.Image:

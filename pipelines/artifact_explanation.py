@@ -7,16 +7,13 @@ from pathlib import Path
 from types import GeneratorType
 from typing import Any
 
-import fsspec
 import numpy as np
 import torch
 from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.utils import httpx
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
-from transformers.image_transforms import to_pil_image
 from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file, logging
 
 from tellsign.modeling.image_loading import load_image
@@ -43,66 +40,10 @@ HUB_OPTIONS = {
 }
 
 
-def open_image(source: Any) -> Image.Image:
-    """Opens an image, wherever it comes from.
-
-    Args:
-        source (`str`, `os.PathLike`, `bytes`, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or `dict`):
-            A path, an http(s) address, the content of an image file, an image, an array of shape `(height, width)`,
-            `(height, width, channels)` or `(channels, height, width)` with values in 0..255 or, as floats, in [0, 1];
-            or the `{"bytes", "path"}` of a `datasets.Image` that is not decoded.
-
-    Returns:
-        `PIL.Image.Image` in mode RGB.
-
-    Raises:
-        ValueError: If the image is of another type, cannot be fetched or cannot be decoded, or is the error that a
-            data set raised for it; the message says why.
-    """
-    if isinstance(source, Mapping) and (source.get("bytes") or source.get("path")):
-        content, path = source.get("bytes"), os.fspath(source.get("path") or "")
-        if not content and "://" in path:  # of a streamed data set, it may lie on the Hub or in an archive
-            try:
-                with fsspec.open(path, "rb") as file:
-                    content = file.read()
-            except Exception as error:  # whatever the file system raises
-                raise ValueError(f"{path}: {error}") from error
-        return load_image(content or path, path or None)
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
-        try:
-            return load_image(httpx.get(source, follow_redirects=True).raise_for_status().content, source)
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            raise ValueError(f"{source}: {error}") from error
-    if isinstance(source, (np.ndarray, torch.Tensor)):
-        if isinstance(source, torch.Tensor):
-            source = (source.float() if source.is_floating_point() else source).detach().cpu().numpy()
-        return load_image(_image_of(source))
-    if isinstance(source, (str, os.PathLike, bytes, Image.Image)):
-        return load_image(source)
-    if isinstance(source, Exception):
-        raise ValueError(f"image: {source}") from source
-    raise ValueError(
-        f"image: expected a path, an address, bytes, a PIL image, an array or a tensor, got {type(source).__name__}"
-    )
-
-
-def _image_of(pixels: np.ndarray) -> Image.Image:
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
-    first, last = (pixels.shape[0], pixels.shape[-1]) if pixels.ndim == 3 else (0, 0)
-    if not pixels.size or not {first, last} & {1, 3, 4}:
-        raise ValueError(
-            f"array has shape {pixels.shape}, expected (height, width) and 1, 3 or 4 channels, none empty"
-        )
-    if np.issubdtype(pixels.dtype, np.floating) and pixels.min() >= 0 and pixels.max() <= 1:
-        pixels = np.rint(255 * pixels)  # to_pil_image would round down
-    return to_pil_image(pixels, input_data_format="channels_last" if last in (1, 3, 4) else "channels_first")
-
-
 class _Column(Dataset):
-    """A sequence of images in which one that cannot be decoded is the error."""
+    """Images of which one that cannot be decoded is the error."""
 
-    def __init__(self, images: Sequence):
+    def __init__(self, images: Any):
         self.images = images
 
     def __len__(self) -> int:
@@ -197,8 +138,6 @@ class ArtifactExplanationPipeline(Pipeline):
             raise ValueError(f"device={device}: this machine has no such device, expected {accelerator or 'cpu'}")
         super().__init__(*args, **kwargs)
         _, self.fake_index = real_and_fake(self.model.config)
-        if explainer is True:
-            raise ValueError("explainer=True, expected a folder, a repository, an object, or False for none")
         self.tagger = self._load_part(ArtifactTagger, tagger, "tagger", dtype=self.dtype)
         self.explainer = self._load_part(
             ArtifactExplainer, explainer, "explainer", **({"dtype": dtype} | (explainer_kwargs or {}))
@@ -213,8 +152,13 @@ class ArtifactExplanationPipeline(Pipeline):
             return None
         if isinstance(given, (str, os.PathLike)):
             return part_class.from_pretrained(given, **({"device": self.device} | kwargs))
-        if given is not None:
+        if isinstance(given, part_class):
             return given
+        if given is not None:
+            raise ValueError(
+                f"{subfolder}: expected a folder, a repository, an object of {part_class.__name__}, or False for "
+                f"none, got {type(given).__name__}"
+            )
         home, revision = self.model.config._name_or_path, getattr(self.model.config, "_commit_hash", None)
         cache_dir = getattr(self.model, "cache_dir", None)
         try:
@@ -293,8 +237,8 @@ class ArtifactExplanationPipeline(Pipeline):
         Explains one or many images.
 
         Args:
-            inputs: An image as [`open_image`] takes it, or a list, a `datasets` column, a torch dataset or an
-                iterator of images.
+            inputs: An image as [`~tellsign.load_image`] takes it, or a list, a `datasets` column, a torch dataset or
+                an iterator of images.
             kwargs: The options of the class from `explain` on, `batch_size` and `num_workers`.
 
         Returns:
@@ -312,9 +256,9 @@ class ArtifactExplanationPipeline(Pipeline):
         if isinstance(inputs, list) and not inputs:
             return []
         one = (list, str, bytes, Mapping, np.ndarray, torch.Tensor, Image.Image)
-        if isinstance(inputs, Sequence) and not isinstance(inputs, one):  # a column of a dataset
-            inputs = _Column(inputs)
-        elif isinstance(inputs, Iterable) and not isinstance(inputs, (*one, Dataset, GeneratorType)):
+        if isinstance(inputs, (Sequence, Dataset)) and not isinstance(inputs, (*one, IterableDataset)):
+            inputs = _Column(inputs)  # of a `datasets` column, or a torch data set
+        elif isinstance(inputs, Iterable) and not isinstance(inputs, (*one, IterableDataset, GeneratorType)):
             inputs = (image for image in inputs)
         return super().__call__(inputs, **kwargs)
 
@@ -323,7 +267,7 @@ class ArtifactExplanationPipeline(Pipeline):
     ) -> dict[str, Any]:
         error = None
         try:
-            image = open_image(source)
+            image = load_image(source)
         except ValueError as reason:
             if strict:
                 raise
@@ -426,4 +370,4 @@ class ArtifactExplanationPipeline(Pipeline):
             self.push_to_hub(to_hub.pop("repo_id", Path(save_directory).name), **to_hub)
 
 
-__all__ = ["ArtifactExplanationPipeline", "open_image"]
+__all__ = ["ArtifactExplanationPipeline"]

@@ -346,7 +346,7 @@ class ArtifactTagger:
     def _embed(self, texts: tuple[str, ...]) -> torch.Tensor:
         """Embeddings of texts, of unit length, shape `(num_texts, hidden_size)`, float32; kept for the next call."""
         if texts in self._text_embeds:
-            return self._text_embeds[texts]
+            return self._text_embeds[texts].to(self.model.device)  # which may have moved
         # SigLIP pools its text at the last of all positions, and so needs texts of full length.
         length = self.model.config.text_config.max_position_embeddings
         inputs = self.processor.tokenizer(

@@ -58,6 +58,7 @@ def explain(
     model: Annotated[str, typer.Option(help="Folder or repository of a detector with its tagger.")] = str(
         DEFAULT_MODEL
     ),
+    tagger: Annotated[str | None, typer.Option(help="Folder or repository of another tagger.")] = None,
     explainer: Annotated[str | None, typer.Option(help="Folder or repository of another explainer.")] = None,
     explain: Annotated[Literal["fake", "always", "never"], typer.Option(help="Which images to explain.")] = "fake",
     views: Annotated[
@@ -75,6 +76,7 @@ def explain(
         explain_image = pipeline(  # type: ignore[call-overload]
             "artifact-explanation",
             model=model,
+            tagger=tagger,
             explainer=explainer,
             explain=explain,
             # Otherwise a repository that brings its code along would have it run.

@@ -1,3 +1,4 @@
+import base64
 import http.server
 import io
 import json
@@ -16,11 +17,12 @@ from datasets import Image as ImageFeature
 from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
+from transformers.pipelines.pt_utils import KeyDataset
 from typer.testing import CliRunner
 
-from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor
+from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor, load_image
 from tellsign.__main__ import app
-from tellsign.pipelines.artifact_explanation import open_image
+from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.multiview import view_boxes
 from tellsign.pipelines.tagger import ArtifactTagger
 from tests.conftest import encode
@@ -28,7 +30,7 @@ from tests.test_explainer import make_idefics2
 from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
 
 
-class PlainExplainer:
+class PlainExplainer(ArtifactExplainer):
     """Says of each artifact which one it is and how the image was judged, and notes what it was given."""
 
     def __init__(self):
@@ -247,6 +249,7 @@ def test_every_way_to_give_an_image_gives_the_same_answer(explain, tmp_path):
             torch.tensor(array).permute(2, 0, 1),
             torch.tensor(array / 255, dtype=torch.float32),
             f"http://127.0.0.1:{server.server_port}/a.png",
+            f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}",
         ]
         answers = explain(sources, explain="always")
         missing = explain(f"http://127.0.0.1:{server.server_port}/b.png")
@@ -260,7 +263,7 @@ def test_every_way_to_give_an_image_gives_the_same_answer(explain, tmp_path):
 @pytest.mark.parametrize("shape", [(30, 40), (30, 40, 1), (1, 30, 40)])
 def test_grey_arrays_are_images_too(shape):
     grey = pixels(40, 30)[:, :, 0]
-    assert np.array_equal(open_image(grey.reshape(shape)), np.dstack([grey] * 3))
+    assert np.array_equal(load_image(grey.reshape(shape)), np.dstack([grey] * 3))
 
 
 @pytest.mark.parametrize("channels", [3, 4])
@@ -268,9 +271,9 @@ def test_arrays_and_tensors_may_have_their_channels_first_or_last(channels):
     image = np.dstack([pixels(40, 30), np.full((30, 40), 255, np.uint8)])[:, :, :channels]
     first = np.ascontiguousarray(image.transpose(2, 0, 1))
     for source in (image, first, torch.from_numpy(first), torch.from_numpy(first / 255.0).to(torch.float32)):
-        assert np.array_equal(open_image(source), image[:, :, :3])
+        assert np.array_equal(load_image(source), image[:, :, :3])
     halves = torch.from_numpy(first / 255).bfloat16()
-    np.testing.assert_allclose(open_image(halves), image[:, :, :3], atol=1)
+    np.testing.assert_allclose(load_image(halves), image[:, :, :3], atol=1)
 
 
 def test_another_classifier_may_have_an_image_processor_without_a_size(explain, images):
@@ -318,6 +321,15 @@ def test_a_generator_is_read_as_the_answers_are_asked_for(explain, images):
     assert len(read) < 4
 
 
+def test_a_broken_image_of_a_data_set_is_an_error_in_its_place_as_a_column_or_by_its_key(explain, images):
+    contents = [encode(pixels(40, 30)), b"text", encode(pixels(30, 40))]
+    files = [{"bytes": content, "path": None} for content in contents]
+    dataset = Dataset.from_dict({"image": files}).cast_column("image", ImageFeature())
+    for column in (dataset["image"], KeyDataset(dataset, "image")):
+        answers = list(explain(column, batch_size=2))
+        assert [list(answer) == ["error"] for answer in answers] == [False, True, False]
+
+
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_broken_image_is_answered_by_an_error_in_its_place(explain, images, tmp_path, batch_size):
     expected = explain(images)
@@ -325,6 +337,7 @@ def test_a_broken_image_is_answered_by_an_error_in_its_place(explain, images, tm
     (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
     broken = [tmp_path / "cut.jpg", str(tmp_path / "none.jpg"), b"text", b"", None, np.full((4, 4, 3), np.nan), 7]
     broken += [np.zeros((0, 4, 3)), np.zeros(5), np.full((4, 4, 3), 300.0), {"label": 1}]
+    broken.append("data:image/png,no base64")
     mixed = [item for pair in zip(images, broken, strict=False) for item in pair]
     answers = explain(mixed, batch_size=batch_size)
     assert equal(expected[: len(broken)], answers[::2])
@@ -444,8 +457,10 @@ def test_an_open_file_and_options_that_make_no_sense_raise(explain):
     with pytest.raises(ValueError, match="candidate_labels='noise', expected a list of names"):
         explain(Image.new("RGB", (32, 32)), candidate_labels="noise", explain="always")
     assert equal(explain(pixels(90, 80), views=2.0, top_k=1.0), explain(pixels(90, 80), views=2, top_k=1))
-    with pytest.raises(ValueError, match="explainer=True, expected a folder"):
-        pipeline("artifact-explanation", explainer=True)
+    for part, given in {"explainer": True, "tagger": explain.tagger.model}.items():
+        expected = rf"{part}: expected a folder, a repository, .* got {type(given).__name__}"
+        with pytest.raises(ValueError, match=expected):
+            pipeline("artifact-explanation", **{part: given})
 
 
 def test_any_classifier_of_real_and_fake_is_a_detector(tagger, images):

@@ -20,6 +20,14 @@ def test_weights_are_stored_in_half_precision_and_loaded_as_float32_with_nearly_
     torch.testing.assert_close(after(images).logits, before(images).logits, atol=2e-2, rtol=0)
 
 
+def test_a_folder_can_be_compressed_in_place(checkpoint):
+    (checkpoint / "training.json").write_text('{"train_data": ["a.parquet"]}')
+    main(str(checkpoint), checkpoint)
+    stored = load_file(checkpoint / "model.safetensors")
+    assert stored["wavefreq.embedder.layer.convolution.weight"].dtype == torch.float16
+    assert (checkpoint / "training.json").read_text() == '{"train_data": ["a.parquet"]}'
+
+
 def test_weights_beyond_the_range_of_half_precision_raise(checkpoint, tmp_path):
     model = AutoModelForImageClassification.from_pretrained(checkpoint)
     with torch.no_grad():

@@ -168,6 +168,7 @@ def test_command_prints_tables_and_writes_the_same_as_json(parquet, tmp_path):
     assert evaluation["untouched_images"] == 12 and 0 < evaluation["planted_images"] <= 12
     assert [row["artifact"] for row in evaluation["artifacts"]] == plantable()
     assert [row["artifact"] for row in evaluation["artifacts"] if row["on"]] == plantable()[:3]
+    assert all((row["f1"] is not None) == row["on"] for row in evaluation["artifacts"])
     assert evaluation["scores"]["milliseconds_per_image"] > 0
     assert result.stdout.strip().endswith(format_scores(evaluation))
     assert f"Switched off: {'; '.join(plantable()[3:])}" in result.stdout

@@ -196,6 +196,9 @@ def test_the_licence_of_a_card_that_was_not_changed_is_kept(folder):
     card_of_folder(folder, str(folder), license="mit").save(folder / "README.md")
     card = ModelCard(content_of(exported_files(folder, "someone/detector"), "README.md"))
     assert card.data.license == "mit" and "someone/detector" in card.text
+    card_of_folder(folder, str(folder), ["someone/data"]).save(folder / "README.md")
+    data = ModelCard.load(folder / "README.md").data
+    assert (data.license, data.datasets) == ("mit", ["someone/data"])
 
 
 @pytest.fixture
@@ -257,6 +260,12 @@ def test_a_space_for_a_repository_names_it_and_brings_no_weights(tmp_path):
     assert card.data.models == ["someone/detector"] and validate_card(str(card), "space") == []
     assert not list((tmp_path / "space").rglob("*.safetensors"))
     assert list((tmp_path / "space" / "examples").glob("*.jpg"))
+
+
+def test_a_space_for_what_is_neither_a_folder_nor_a_repository_raises_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="mistyped: neither a folder nor a repository"):
+        build_space(tmp_path / "space", tmp_path / "mistyped")
+    assert not (tmp_path / "space").exists()
 
 
 def test_a_space_is_not_built_over_other_files(tmp_path):

@@ -154,8 +154,8 @@ def parts() -> dict:
             "scores": {"jaccard": 0.4567, "pointing_game": None, "milliseconds_per_image": 6.5},
             "intervals": {"jaccard": [0.44, 0.47]},
             "artifacts": [
-                {"artifact": name, "on": on, "planted": 50, "average_precision": 0.5, "f1": 0.4, "pointing_game": None}
-                | {"box_iou": 0.25}
+                {"artifact": name, "on": on, "planted": 50, "average_precision": 0.5, "f1": 0.4 if on else None}
+                | {"pointing_game": None, "box_iou": 0.25}
                 for name, on in {"Noise of a kind": True, "Ghosts": True, "Melted hands": False}.items()
             ],
         },

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import onnxruntime
@@ -7,6 +8,7 @@ import pytest
 import pytorch_wavelets
 import pywt
 import torch
+from huggingface_hub.errors import StrictDataclassClassValidationError
 from scipy.signal import correlate2d
 from transformers import AutoModel, AutoModelForImageClassification
 
@@ -288,6 +290,19 @@ def test_categories_can_be_added_to_a_trained_model_and_are_saved_with_it(make_m
     again = AutoModelForImageClassification.from_pretrained(tmp_path / "after").eval()
     assert again.config.real_categories == ["cat"]
     torch.testing.assert_close(again(images).logits, grown(images).logits)
+
+
+def test_a_model_with_categories_can_be_tuned_to_other_labels_as_any_model_but_its_two_cannot_be_swapped(
+    make_model, tmp_path
+):
+    make_model(real_categories=["cat"]).save_pretrained(tmp_path)
+    load = partial(AutoModelForImageClassification.from_pretrained, tmp_path, ignore_mismatched_sizes=True)
+    names = {0: "real", 1: "gan", 2: "diffusion"}
+    for model in (load(num_labels=3), load(id2label=names, label2id={name: index for index, name in names.items()})):
+        assert model(torch.randn(2, 3, 32, 32)).logits.shape == (2, 3) and model.config.real_categories == []
+    assert load(id2label={0: "REAL", 1: "FAKE"}).config.real_categories == ["cat"]
+    with pytest.raises(StrictDataclassClassValidationError, match="need the labels 0 for real and 1 for fake"):
+        load(id2label={0: "fake", 1: "real"})
 
 
 def test_flip_averaging_is_the_mean_over_the_image_and_its_mirror_and_only_at_inference(make_model):

@@ -478,6 +478,26 @@ def test_loss_is_the_cross_entropy_of_the_joint_choice_of_fake_and_what_is_shown
     torch.testing.assert_close(over_two_batches, loss / 2)
 
 
+@pytest.mark.parametrize("gathered", [True, False])
+def test_losses_of_a_process_count_alike_whether_or_not_items_are_counted_over_all(
+    make_model, tmp_path, monkeypatch, gathered
+):
+    model = make_model(real_categories=["slope", "ramp"])
+    arguments = TrainingArguments(
+        str(tmp_path), use_cpu=True, report_to="none", average_tokens_across_devices=gathered
+    )
+    trainer = DetectorTrainer(Augmentation(), model=model, args=arguments, processing_class=WaveFreqImageProcessor())
+    labels, categories = torch.tensor([0, 0, 1]), torch.tensor([0, 1, -100])
+    inputs = {"pixel_values": torch.randn(3, 3, 32, 32), "labels": labels, "category_labels": categories}
+    alone = trainer.compute_loss(model, dict(inputs), num_items_in_batch=torch.tensor(3))
+    without = trainer.compute_loss(model, {**inputs, "category_labels": None}, num_items_in_batch=torch.tensor(3))
+    monkeypatch.setattr(type(trainer.accelerator), "num_processes", 2)
+    counted = torch.tensor(6 if gathered else 3)
+    of_two = trainer.compute_loss(model, dict(inputs), num_items_in_batch=counted)
+    labels_of_two = trainer.compute_loss(model, {**inputs, "category_labels": None}, num_items_in_batch=counted)
+    torch.testing.assert_close(of_two - labels_of_two, alone - without)
+
+
 def test_a_run_learns_what_real_images_show(with_categories, tmp_path):
     overrides = json.dumps(TINY | {"real_categories": ["slope", "ramp"]})
     changes = {"config_overrides": overrides, "views": True, "max_steps": 2, "save_steps": 2}

@@ -23,6 +23,8 @@ from tellsign.modeling.verdicts import real_and_fake
 
 
 PART = 100
+# In the order in which they are tried.
+ATTACKS = ("fab", "apgd-ce", "apgd-margin", "square", "transfer")
 """Images attacked at once."""
 
 
@@ -269,8 +271,8 @@ def attack_ensemble(
     standing_after: dict[str, dict[int, NDArray]] = {"none": {0: right}}
     for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon", leave=False):
         standing = _remember(progress_dir, f"{key.hexdigest()}-{epsilon}", partial(attack_at, epsilon))
-        for name, still in standing.items():
-            standing_after.setdefault(name, {})[epsilon] = still
+        for name in sorted(standing, key=ATTACKS.index):  # a file has them by the alphabet
+            standing_after.setdefault(name, {})[epsilon] = standing[name]
     return standing_after
 
 

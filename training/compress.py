@@ -3,7 +3,6 @@
 python -m tellsign.training.compress MODEL OUTPUT_DIR
 """
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +39,7 @@ def main(
     model.save_pretrained(output_dir, state_dict=half_precision(model))
     AutoImageProcessor.from_pretrained(model_name).save_pretrained(output_dir)
     if recipe := recipe_file(model_name):  # for the card, and for what asks which data the weights have seen
-        shutil.copy(recipe, output_dir)
+        (output_dir / Path(recipe).name).write_bytes(Path(recipe).read_bytes())
 
 
 if __name__ == "__main__":

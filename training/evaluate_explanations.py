@@ -184,7 +184,8 @@ def class_scores(answers: Answers, trained: Answers, names: Sequence[str], on: S
                 ),
                 "precision": mean_or_none(present[chosen]),
                 "recall": mean_or_none(chosen[present]),
-                "f1": float(f1_score(present, chosen, zero_division=0)),
+                # One that is never named has none.
+                "f1": float(f1_score(present, chosen, zero_division=0)) if name in on else None,
                 "pointing_game": mean_or_none(answers.pointed[has_place, index]),
                 "box_iou": mean_or_none(answers.overlap[has_place, index]),
             }

@@ -278,7 +278,8 @@ class DetectorTrainer(Trainer):
             shown = nn.functional.cross_entropy(category_logits.float(), targets, reduction="sum")
             count = len(targets)
             if num_items_in_batch is not None:
-                count = num_items_in_batch / self.accelerator.num_processes
+                gathered_from = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+                count = num_items_in_batch / gathered_from
             loss = loss + shown / count
         return (loss, outputs) if return_outputs else loss
 
