@@ -58,6 +58,8 @@ class ArtifactSiglipConfig(SiglipConfig):
         The vision tower, by default 6 layers of 192 on 32x32 pixels in patches of 4.
     detail_config (`WaveFreqConfig` or `dict`, *optional*):
         A WaveFreq beside the vision tower, whose `total_stride` is the `patch_size`. Without it there is none.
+    average_flips (`bool`, *optional*, defaults to `False`):
+        Whether the heads' scores are, outside of training, the mean of those of an image and of its mirror image.
     artifact_labels (`list[str]`, *optional*):
         Names of the artifacts, in the order of the logits. The 70 official ones by default.
     trained_artifacts (`list[str]`, *optional*, defaults to `[]`):
@@ -137,6 +139,7 @@ class ArtifactSiglipConfig(SiglipConfig):
     vision_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None
     detail_config: dict | PreTrainedConfig | None = None
+    average_flips: bool = False
     artifact_labels: list[str] | tuple[str, ...] = tuple(artifact.name for artifact in ARTIFACTS)
     trained_artifacts: list[str] | tuple[str, ...] = ()
     global_artifacts: list[str] | tuple[str, ...] | None = None

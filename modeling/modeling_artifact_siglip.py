@@ -55,7 +55,8 @@ class ArtifactSiglipOutput(SiglipOutput):
         Score of each artifact before sigmoid and before calibration. [`~ArtifactSiglipModel.post_process_artifacts`]
         makes probabilities of them.
     patch_logits (`torch.FloatTensor` of shape `(batch_size, num_artifacts, rows, columns)`):
-        Score of each artifact in each patch before sigmoid.
+        Score of each artifact in each patch before sigmoid. Like `logits` and `artifact_logits`, with
+        `config.average_flips` and outside of training, the mean of the image's and its mirror image's.
     loss_dict (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
         The terms of the loss before they are weighted, by name: `"artifact"`, `"patch"`, `"label"`, `"contrastive"`.
     """
@@ -73,6 +74,11 @@ def _binary_cross_entropy(name: str, logits: torch.Tensor, targets: torch.Tensor
     known = targets != -100
     loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none")
     return loss.masked_fill(~known, 0).sum() / known.sum().clamp(min=1)
+
+
+def _without_mirrored(values: Any) -> Any:
+    """The first half, that of the images themselves, of a tensor or of each in a tuple."""
+    return tuple(map(_without_mirrored, values)) if isinstance(values, tuple) else values[: len(values) // 2]
 
 
 class DetailProjection(nn.Linear):
@@ -231,7 +237,12 @@ class ArtifactSiglipModel(SiglipModel):
         ```
         """
         grid = self._grid_of(pixel_values, interpolate_pos_encoding)
-        vision_outputs, details = self._vision_and_details(pixel_values, interpolate_pos_encoding, **kwargs)
+        # CODEPATH: the packaged tagger scores mirror images too, for a third more time; its training does not.
+        average_flips = self.config.average_flips and not self.training
+        images: Any = pixel_values
+        if average_flips:
+            images = torch.cat([images, images.flip(-1)])
+        vision_outputs, details = self._vision_and_details(images, interpolate_pos_encoding, **kwargs)
         patches, whole = vision_outputs.last_hidden_state, vision_outputs.pooler_output
         image_embeds = nn.functional.normalize(self._embedding_of(whole, details), dim=-1)
         if details is not None:
@@ -240,6 +251,13 @@ class ArtifactSiglipModel(SiglipModel):
         smooth_maximum = patch_logits.float().flatten(2).logsumexp(2) - math.log(grid[0] * grid[1])
         artifact_logits = self.artifact_classifier(whole) + smooth_maximum.to(whole.dtype)
         logits = self.classifier(whole)
+        if average_flips:
+            logits, artifact_logits = (scores.unflatten(0, (2, -1)).mean(0) for scores in (logits, artifact_logits))
+            patch_logits = (_without_mirrored(patch_logits) + patch_logits[len(logits) :].flip(-1)) / 2
+            image_embeds = _without_mirrored(image_embeds)
+            vision_outputs = type(vision_outputs)(
+                **{name: _without_mirrored(value) for name, value in vision_outputs.items()}
+            )
 
         text_outputs: Any = None
         text_embeds = logits_per_image = logits_per_text = None

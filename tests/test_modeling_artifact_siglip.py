@@ -127,6 +127,23 @@ def test_details_of_a_patch_are_what_a_wavefreq_makes_of_that_place(inputs):
     assert make_tagger_model(detail_config=None).get_detail_features(inputs["pixel_values"]) is None
 
 
+def test_scores_are_the_mean_of_those_of_an_image_and_of_its_mirror_image_but_not_in_training(inputs):
+    model, images = make_tagger_model(), inputs["pixel_values"]
+    with torch.no_grad():
+        one, other = (model(pixel_values=view, output_hidden_states=True) for view in (images, images.flip(-1)))
+        model.config.average_flips = True
+        both = model(pixel_values=images, output_hidden_states=True)
+        in_training = model.train()(pixel_values=images)
+        model.config.average_flips = False
+        without = model(pixel_values=images)
+    for name in ("logits", "artifact_logits"):
+        torch.testing.assert_close(both[name], (one[name] + other[name]) / 2)
+    torch.testing.assert_close(both.patch_logits, (one.patch_logits + other.patch_logits.flip(-1)) / 2)
+    torch.testing.assert_close(both.image_embeds, one.image_embeds)
+    torch.testing.assert_close(both.vision_model_output, one.vision_model_output)
+    torch.testing.assert_close(in_training.artifact_logits, without.artifact_logits)
+
+
 def test_each_loss_equals_its_definition_and_their_weighted_sum_is_the_loss(inputs):
     model = make_tagger_model(
         patch_loss_coefficient=2.0, label_loss_coefficient=0.5, contrastive_loss_coefficient=0.25
