@@ -148,6 +148,9 @@ class ArtifactExplainer:
             eos_token=tokenizer.eos_token_id if ends is None else ends,
         )
 
+    def __reduce__(self) -> tuple:
+        return type(self), (self.model, self.processor)  # what llguidance makes cannot be pickled or copied
+
     @classmethod
     def from_pretrained(
         cls,

@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 import re
 import sys
 from unittest.mock import Mock
@@ -280,6 +282,14 @@ def test_the_pipeline_adds_the_sentences_and_saves_the_explainer(options, folder
     ]
     without = pipeline("artifact-explanation", model=str(tmp_path / "saved"), explainer=False)(images, **call)
     assert all("explanation" not in artifact for answer in without for artifact in answer["artifacts"])
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda explain: pickle.loads(pickle.dumps(explain))])
+def test_a_pipeline_can_be_copied_and_pickled(options, folder, duplicate):
+    explain, (image, *_) = pipeline("artifact-explanation", explainer=folder, **options), make_batch()[0]
+    other = duplicate(explain)
+    assert other.explainer.model is not explain.explainer.model
+    assert other(image) == explain(image)
 
 
 def test_the_pipeline_tells_the_explainer_what_the_tagger_says_is_shown(options, folder):
