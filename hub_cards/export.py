@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, SpaceCard
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, SpaceCard
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers import Pipeline
@@ -140,7 +140,7 @@ def exported_files(
     """
     files, config = _without_card(folder, self_contained)
     own_card = folder / "README.md"
-    if own_card.is_file() and not _written_for_folder(own_card, folder):
+    if own_card.is_file() and not _card_was_written_for(folder):
         files["README.md"] = own_card
     else:
         files["README.md"] = str(card_of_folder(folder, repo_id, tuple(datasets), config, license)).encode()
@@ -342,15 +342,13 @@ def _without_code(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in ("auto_map", "custom_pipelines")}
 
 
-def _written_for_folder(card: Path, folder: Path) -> bool:
-    """Whether a card is a draft, or what [`card_of_folder`] writes there for any name, and nobody changed it."""
-    text = card.read_text(encoding="utf-8")
+def _card_was_written_for(folder: Path) -> bool:
+    """Whether its `README.md` is a draft, or what [`card_of_folder`] writes for any name, and nobody changed it."""
+    text = (folder / "README.md").read_text(encoding="utf-8")
     if "[More Information Needed]" in text:  # the draft that peft leaves beside an adapter
         return True
     names = [json.loads(name) for name in re.findall(r'(?:model=|"adapter": )(".+?")', text)]
-    data = ModelCard(text).data
-    known = {"datasets": data.get("datasets", ()), "license": data.get("license")}
-    return text in (str(card_of_folder(folder, name, **known)) for name in {None, *names})
+    return text in (str(card_of_folder(folder, name)) for name in {None, *names})
 
 
 def _read_json(path: Path) -> Any:

@@ -253,7 +253,8 @@ class ArtifactSiglipModel(SiglipModel):
         logits = self.classifier(whole)
         if average_flips:
             logits, artifact_logits = (scores.unflatten(0, (2, -1)).mean(0) for scores in (logits, artifact_logits))
-            patch_logits = (_without_mirrored(patch_logits) + patch_logits[len(logits) :].flip(-1)) / 2
+            first, mirrored = patch_logits.chunk(2)
+            patch_logits = (first + mirrored.flip(-1)) / 2
             image_embeds = _without_mirrored(image_embeds)
             vision_outputs = type(vision_outputs)(
                 **{name: _without_mirrored(value) for name, value in vision_outputs.items()}

@@ -321,7 +321,7 @@ def test_a_generator_is_read_as_the_answers_are_asked_for(explain, images):
     assert len(read) < 4
 
 
-def test_a_broken_image_of_a_data_set_is_an_error_in_its_place_as_a_column_or_by_its_key(explain, images):
+def test_a_broken_image_of_a_data_set_is_an_error_in_its_place_as_a_column_or_by_its_key(explain):
     contents = [encode(pixels(40, 30)), b"text", encode(pixels(30, 40))]
     files = [{"bytes": content, "path": None} for content in contents]
     dataset = Dataset.from_dict({"image": files}).cast_column("image", ImageFeature())

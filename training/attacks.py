@@ -23,9 +23,9 @@ from tellsign.modeling.verdicts import real_and_fake
 
 
 PART = 100
-# In the order in which they are tried.
-ATTACKS = ("fab", "apgd-ce", "apgd-margin", "square", "transfer")
 """Images attacked at once."""
+ATTACKS = ("fab", "apgd-ce", "apgd-margin", "square", "transfer")
+"""In the order in which they are tried."""
 
 
 class PixelClassifier(nn.Module):
