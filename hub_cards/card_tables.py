@@ -141,6 +141,7 @@ def leave_out_tables(folds: Sequence[Mapping[str, Any]]) -> list[str]:
     verdicts = {"called_fake": "called fake, %", "called_real": "called real, %"}
     of_generators = {
         "auroc": "AUROC, %",
+        "auroc_seen_collections": "AUROC, photographs of collections seen, %",
         "balanced_accuracy_at_threshold": "balanced accuracy at the threshold, %",
         "recall_at_5_fpr": "recall at 5% FPR, %",
     }
@@ -154,6 +155,7 @@ def leave_out_tables(folds: Sequence[Mapping[str, Any]]) -> list[str]:
         rows = _leave_out_rows(folds, kind, next(iter(columns)), family_seen)
         if not rows:
             continue
+        columns = {key: title for key, title in columns.items() if all(key in row for _, row in rows)}
         cells = [[name, f"{row['images']:,}", *(percent(row[key]) for key in columns)] for name, row in rows]
         cells += _mean_cells("the", [row for _, row in rows], columns)
         if kind == "generators":

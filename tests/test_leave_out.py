@@ -84,7 +84,7 @@ def test_scores_are_those_of_each_generator_against_all_reals_of_the_fold():
     names = np.asarray(["x", "x", "x", "y", "good", "good", "bad", "bad", "single"])
     probabilities = np.asarray([0.1, 0.2, 0.3, 0.6, 0.9, 0.8, 0.15, 0.25, 0.7])
     verdicts = np.asarray(["real" if p < 0.2 else "fake" if p > 0.7 else "uncertain" for p in probabilities])
-    result = score_fold(labels, names, probabilities, verdicts, 0.65, {"bad"}, pool_below=2, resamples=10)
+    result = score_fold(labels, names, probabilities, verdicts, 0.65, {"bad"}, None, pool_below=2, resamples=10)
     assert set(result["generators"]) == {"good", "bad", "1 others"}
     assert [result["generators"][name]["family_seen"] for name in ("good", "bad", "1 others")] == [False, True, False]
     good, bad = result["generators"]["good"], result["generators"]["bad"]
@@ -102,31 +102,52 @@ def test_scores_are_those_of_each_generator_against_all_reals_of_the_fold():
     assert f"| mean of all the rows | 5 | {100 * of_all:.1f} |" in seen
     assert "| mean of the rows | 4 | 0.0 | 50.0 | 0.0 | 16.7 |" in photographs
     assert "| mean of the images | 4 | 0.0 | 25.0 | 0.0 | 25.0 |" in photographs
-    result = score_fold(labels, names, probabilities, verdicts, 0.65, {"bad", "single"}, pool_below=3, resamples=10)
+    result = score_fold(
+        labels, names, probabilities, verdicts, 0.65, {"bad", "single"}, None, pool_below=3, resamples=10
+    )
     assert {name: row["family_seen"] for name, row in result["generators"].items()} == {
         "1 others": False,
         "2 others of families seen": True,
     }
 
 
+def test_photographs_of_collections_seen_stand_against_each_generator_too():
+    labels, names = np.asarray([0, 0, 1, 1, 1]), np.asarray(["x", "x", "good", "bad", "bad"])
+    probabilities, verdicts = np.asarray([0.1, 0.2, 0.9, 0.15, 0.25]), np.asarray(["uncertain"] * 5)
+    photographs = np.asarray([0.05, 0.18, 0.22])
+    result = score_fold(labels, names, probabilities, verdicts, 0.5, set(), photographs, pool_below=1, resamples=10)
+    aurocs = {name: row["auroc_seen_collections"]["value"] for name, row in result["generators"].items()}
+    assert aurocs == {"good": 1, "bad": pytest.approx(4 / 6)}
+    assert "| photographs of collections seen" not in leave_out_tables([result])[1]
+    assert "| mean of the rows | 3 | 87.5 | 83.3 |" in leave_out_tables([result])[0]
+
+
 def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources, tmp_path, capsys, monkeypatch):
     training = ["--train_data", sources, "--views", "--validation_per_class", "3", "--config_overrides"]
     training += [json.dumps(TINY), "--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to", "none"]
     training += ["--use_cpu", "--save_strategy", "no"]
-    seen = []
-    load_images = train_detector.load_images
+    seen, held_out, scored = [], [], []
+    load_images, score_images = train_detector.load_images, leave_out.score_images
 
     def spy(*arguments):
         views, validation = load_images(*arguments)
         seen.append({*views.groups[0]["generator"], *validation["generator"]})
+        held_out.append({row["sha1"] for row in validation if row["label"] == 0})
         return views, validation
 
+    def spy_on_scores(model, image_processor, images, views):
+        scored.append(set(images["sha1"]))
+        return score_images(model, image_processor, images, views)
+
     monkeypatch.setattr(train_detector, "load_images", spy)
+    monkeypatch.setattr(leave_out, "score_images", spy_on_scores)
     main(sources, tmp_path / "runs", training, folds=2, pool_below=2, resamples=10)
     assert seen == [{"b", "c", "q", "r"}, {"a", "p", "s"}]
+    assert scored[::2] == held_out  # photographs of the collections seen
     record = json.loads((tmp_path / "runs" / "leave_out.json").read_text())
     folds = record["folds"]
     assert [set(fold["generators"]) for fold in folds] == [{"p", "s"}, {"q", "r"}]
+    assert all("auroc_seen_collections" in row for fold in folds for row in fold["generators"].values())
     assert record["training"] == ["--train_data", Path(sources).name, *training[2:]]
     assert record["data"] == Path(sources).name and (record["views"], record["pool_below"]) == (1, 2)
     # Three validation photographs promise nothing: no image is above a probability of 1.

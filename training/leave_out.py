@@ -5,6 +5,7 @@ python -m tellsign.training.leave_out DATA OUTPUT_DIR -- RECIPE.json --train_dat
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from datasets import Dataset
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification, BaseImageProcessor, PreTrainedModel
 from transformers.utils import logging
 
 from tellsign.hub_cards.card_tables import leave_out_tables
@@ -68,6 +69,7 @@ def score_fold(
     verdicts: NDArray,
     threshold: float,
     seen_families: Collection[str],
+    seen_photographs: NDArray | None,
     pool_below: int,
     resamples: int,
 ) -> dict:
@@ -80,14 +82,17 @@ def score_fold(
         verdicts (`np.ndarray` of shape `(n,)`): What is said of each image: "real", "fake" or "uncertain".
         threshold (`float`): Probability above which an image counts as fake in balanced accuracy and false positives.
         seen_families (`Collection[str]`): Families of which training saw other generators, or this one elsewhere.
+        seen_photographs (`np.ndarray` of shape `(m,)`, *optional*):
+            Probabilities of photographs that were held out, of collections of which training saw others.
         pool_below (`int`): Generators with fewer images are scored together, those of seen families apart.
         resamples (`int`): Bootstrap resamples for the intervals.
 
     Returns:
         For each generator its number of images, whether training saw its family, value and interval of AUROC and of
-        balanced accuracy at the threshold against all real images of the fold, of recall at 5% false positives, and
-        the shares called fake and real; for each collection the shares of images above probability 0.5 and above the
-        threshold, and those called fake and real; all in [0, 1].
+        balanced accuracy at the threshold against all real images of the fold, of recall at 5% false positives, of
+        AUROC against photographs of collections seen, if they are given, and the shares called fake and real; for
+        each collection the shares of images above probability 0.5 and above the threshold, and those called fake and
+        real; all in [0, 1].
     """
     real = np.flatnonzero(labels == REAL)
     names, counts = np.unique(generators[labels == FAKE], return_counts=True)
@@ -109,13 +114,22 @@ def score_fold(
             "called_real": float(np.mean(fake_verdicts == "real")),
         }
 
+    def auroc_of_seen(truth: NDArray, scores: NDArray) -> dict[str, float]:
+        return {"auroc_seen_collections": float(roc_auc_score(truth, scores))}
+
     result: dict[str, dict] = {"generators": {}, "collections": {}}
     for name in np.unique(pooled[labels == FAKE]):
         fake = np.flatnonzero((labels == FAKE) & (pooled == name))
         truth, rows = np.repeat([REAL, FAKE], [len(real), len(fake)]), np.concatenate([real, fake])
         intervals = bootstrap_intervals(truth, rows, compute, resamples)
+        values = compute(truth, rows)
+        if seen_photographs is not None:
+            truth = np.repeat([REAL, FAKE], [len(seen_photographs), len(fake)])
+            scores = np.concatenate([seen_photographs, probabilities[fake]])
+            intervals |= bootstrap_intervals(truth, scores, auroc_of_seen, resamples)
+            values |= auroc_of_seen(truth, scores)
         result["generators"][str(name)] = {"images": len(fake), "family_seen": seen[name]} | {
-            key: {"value": value, "interval": intervals[key]} for key, value in compute(truth, rows).items()
+            key: {"value": value, "interval": intervals[key]} for key, value in values.items()
         }
     rng = np.random.default_rng(0)
     for name in np.unique(generators[labels == REAL]):
@@ -156,6 +170,18 @@ def plot(folds: list[dict]) -> Figure:
         axes.axvline(0.5 if key == "auroc" else values.mean(), color="0.5", linestyle="--")
         axes.grid(alpha=0.3)
     return figure
+
+
+def score_images(
+    model: PreTrainedModel, image_processor: BaseImageProcessor, images: Dataset, views: int
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Rows of the images that can be read, their probability of fake (the mean of their views) and their verdicts."""
+    decoded = DecodedImages(images, image_processor, model.config.image_size, views)
+    each = fake_probability(predict_logits(model, decoded), temperature_of(model))
+    rows, first = np.unique(decoded.rows, return_index=True)
+    of_views = np.split(each, first[1:])
+    verdicts = [verdict_of_views(values.tolist(), thresholds_of(model)) for values in of_views]
+    return rows, np.asarray([values.mean() for values in of_views]), np.asarray(verdicts)
 
 
 def generators_of_fakes(arguments: train_detector.DataArguments) -> set[str]:
@@ -226,18 +252,22 @@ def main(
             )
         device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
         model = AutoModelForImageClassification.from_pretrained(folder).to(device)
-        scored = images.select(np.flatnonzero(np.isin(generators, left_out)))
         image_processor = AutoImageProcessor.from_pretrained(folder)
-        decoded = DecodedImages(scored, image_processor, model.config.image_size, views)
-        each = fake_probability(predict_logits(model, decoded), temperature_of(model))
-        rows, first = np.unique(decoded.rows, return_index=True)
-        of_views = np.split(each, first[1:])
-        verdicts = np.asarray([verdict_of_views(values.tolist(), thresholds_of(model)) for values in of_views])
+        of_run = replace(data_args, leave_out=[*data_args.leave_out, *left_out])
+        held_out = drop_duplicates(train_detector.split_groups(of_run)[1])
+        real = np.asarray(held_out["label"][:]) == REAL
+        of_collections = np.flatnonzero(real & np.isin(held_out["generator"][:], list(assignment)))
+        seen_photographs = None
+        if len(of_collections):
+            photographs = held_out.select(of_collections)
+            seen_photographs = score_images(model, image_processor, photographs, views)[1]
+        scored = images.select(np.flatnonzero(np.isin(generators, left_out)))
+        rows, probabilities, verdicts = score_images(model, image_processor, scored, views)
         labels, names = np.asarray(scored["label"][:])[rows], np.asarray(scored["generator"][:])[rows]
-        probabilities = np.asarray([values.mean() for values in of_views])
         families = {family_of(name) for name in fakes_seen.difference(left_out)}
         threshold = json.loads((folder / "eval_results.json").read_text())["eval_threshold_at_5_fpr"]
-        results.append(score_fold(labels, names, probabilities, verdicts, threshold, families, pool_below, resamples))
+        scores = (labels, names, probabilities, verdicts, threshold, families, seen_photographs)
+        results.append(score_fold(*scores, pool_below, resamples))
     name = "leave_out" if views == 1 else f"leave_out_views_{views}"
     arguments = [without_folders(argument) for argument in training]
     record = {"data": without_folders(data), "pool_below": pool_below, "views": views, "training": arguments}

@@ -6,6 +6,7 @@ python -m tellsign.training.train_detector --help
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -151,24 +152,23 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
     return model, AutoImageProcessor.from_pretrained(start, size=size) if start else WaveFreqImageProcessor(size=size)
 
 
-def load_images(
-    arguments: DataArguments,
-    image_processor: WaveFreqImageProcessor,
-    config: WaveFreqConfig,
-    seed: int,
-) -> tuple[DecodedImages | BalancedViews, Dataset]:
-    """Training images, and as many validation images of each group, whose number is in their column `group`.
+def split_groups(arguments: DataArguments, real_categories: Sequence[str] = ()) -> tuple[list[Dataset], Dataset]:
+    """Training images of each group, and as many validation images of each, with its number in the column `group`.
 
     Images that share their bytes are on one side.
+
+    Raises:
+        ValueError: If a group has too few images, the data have no generator that is to be left out, or no image has
+            one of the categories.
     """
     groups = [
         load_sources(group.split("+"), arguments.data_split, arguments.data_revision) for group in arguments.train_data
     ]
-    groups = [add_category_labels(group, config.real_categories) for group in groups]
-    if config.real_categories and all((category_labels_of(group) == UNKNOWN).all() for group in groups):
+    groups = [add_category_labels(group, real_categories) for group in groups]
+    if real_categories and all((category_labels_of(group) == UNKNOWN).all() for group in groups):
         raise ValueError(
             f"{', '.join(arguments.train_data)}: no real image has one of the categories "
-            f"{', '.join(config.real_categories)} in the column category"
+            f"{', '.join(real_categories)} in the column category"
         )
     absent = sorted(set(arguments.leave_out).difference(*(group["generator"][:] for group in groups)))
     if absent:
@@ -184,6 +184,17 @@ def load_images(
     validation = _numbered(held_out_of)
     held_out = np.asarray(validation["sha1"][:])
     groups = [group.select(np.flatnonzero(~np.isin(np.asarray(group["sha1"][:]), held_out))) for group in groups]
+    return groups, validation
+
+
+def load_images(
+    arguments: DataArguments,
+    image_processor: WaveFreqImageProcessor,
+    config: WaveFreqConfig,
+    seed: int,
+) -> tuple[DecodedImages | BalancedViews, Dataset]:
+    """Training images and validation images, see [`split_groups`]."""
+    groups, validation = split_groups(arguments, config.real_categories)
     train = drop_duplicates(concatenate_datasets(groups))
     if not arguments.views:
         return DecodedImages(train, image_processor, config.image_size), validation
