@@ -161,12 +161,37 @@ def test_planted_artifacts_are_among_the_names_at_most_as_many_as_asked_for_with
     assert any(not artifact.mask.all() for artifact in planted)
 
 
-def test_outside_of_all_masks_the_planted_image_is_the_real_one():
+@pytest.mark.parametrize("use", get_args(Use))
+def test_outside_of_all_masks_the_planted_image_is_the_real_one(use):
     names = [name for name in plantable() if name not in GLOBAL_ARTIFACTS]
-    for index, image in enumerate(SCENES):
-        planted = plant(image, names, np.random.default_rng(index), "evaluation", count=1)
+    for index, image in enumerate([*SCENES, scene(0, 32, 44), scene(1, 50, 36)]):
+        planted = plant(image, names, np.random.default_rng(index), use, count=1)
         (artifact,) = planted.artifacts
         assert np.array_equal(planted.image[~artifact.mask], image[~artifact.mask])
+
+
+def test_training_operators_work_in_each_of_eight_orientations_and_evaluation_operators_in_one(monkeypatch):
+    def darken_a_corner(image, severity, rng):
+        weight = np.zeros(image.shape[:2])
+        weight[:12, :6] = 1
+        return np.zeros_like(image), weight
+
+    name, plain = "Over-sharpening artifacts", np.full((36, 32, 3), 153, np.uint8)
+    operators = [Operator(name, use, False, darken_a_corner) for use in get_args(Use)]
+    monkeypatch.setattr("tellsign.training.planting.registry.OPERATORS", operators)
+    places = {}
+    for use in get_args(Use):
+        planted = [plant(plain, [name], np.random.default_rng(seed), use) for seed in range(100)]
+        places[use] = {tuple(artifact.box.values()) for image in planted for artifact in image.artifacts}
+        for image in planted:
+            assert np.array_equal(image.image == 0, np.repeat(image.artifacts[0].mask[..., None], 3, axis=2))
+    corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    anywhere = {
+        (right * (32 - width), down * (36 - height), right * (32 - width) + width, down * (36 - height) + height)
+        for right, down in corners
+        for width, height in [(6, 12), (12, 6)]
+    }
+    assert places == {"evaluation": {(0, 0, 6, 12)}, "training": anywhere}
 
 
 def test_an_artifact_that_cannot_be_seen_is_not_planted():

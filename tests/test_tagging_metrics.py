@@ -116,6 +116,16 @@ def test_artifacts_that_scores_separate_are_named_without_error():
     assert not (untouched >= thresholds).any()
 
 
+def test_an_artifact_that_is_told_apart_in_fewer_than_five_images_is_never_named():
+    generator = np.random.default_rng(0)
+    present = np.zeros((500, 2), bool)
+    present[:90] = True
+    probabilities, untouched = generator.uniform(0, 0.5, (500, 2)), generator.uniform(0, 0.5, (200, 2))
+    probabilities[:4, 0], probabilities[:5, 1] = 0.98, 0.98
+    thresholds = fit_artifact_thresholds(present, probabilities, untouched)
+    assert thresholds[0] == 1 and 0.5 <= thresholds[1] < 0.98
+
+
 def test_overlap_of_boxes_is_that_of_their_pixels():
     generator = np.random.default_rng(0)
     for _ in range(50):

@@ -222,6 +222,14 @@ def test_fakes_are_encoded_as_often_as_real_images_without_an_artifact(textured)
     assert not torch.equal(real, once)
 
 
+def test_no_planted_image_of_a_seed_is_one_of_the_next(textured):
+    images = load_sources([textured], "train")
+    shape = {"most": 2, "grid": 8, "image_size": 32, "fakes": 0, "untouched": 0.0}
+    pools = [train_tagger.training_images(images, {}, [], copies=3, seed=seed, **shape) for seed in (3, 4)]
+    first, second = ({pixels.numpy().tobytes() for pixels in pool["images"]} for pool in pools)
+    assert len(first) > len(images) and not first & second
+
+
 def test_a_tagger_trained_without_categories_names_no_objects(textured, tmp_path):
     table = pq.read_table(textured).drop_columns("category")
     pq.write_table(table, tmp_path / "images.parquet")

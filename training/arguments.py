@@ -83,6 +83,11 @@ def without_folders(source: str) -> str:
     return "+".join(Path(name).name if os.path.exists(name) else name for name in source.split("+"))
 
 
+def as_shown(argument: str) -> str:
+    """An argument of a command as a card may show it: as it was given, of absolute paths the names alone."""
+    return "+".join(Path(part).name if os.path.isabs(part) else part for part in argument.split("+"))
+
+
 def seen_by(start: str) -> list[str]:
     """The training data of a checkpoint, and of those that it started from, as far as its `training.json` tells."""
     recipe = recipe_file(start)

@@ -22,7 +22,7 @@ from transformers.utils import logging
 from tellsign.hub_cards.card_tables import leave_out_tables
 from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
 from tellsign.training import train_detector
-from tellsign.training.arguments import seen_by, without_folders
+from tellsign.training.arguments import as_shown, seen_by, without_folders
 from tellsign.training.data import LABELS, DecodedImages, drop_duplicates, load_sources
 from tellsign.training.generator_families import family_of
 from tellsign.training.metrics import bootstrap_intervals
@@ -269,8 +269,8 @@ def main(
         scores = (labels, names, probabilities, verdicts, threshold, families, seen_photographs)
         results.append(score_fold(*scores, pool_below, resamples))
     name = "leave_out" if views == 1 else f"leave_out_views_{views}"
-    arguments = [without_folders(argument) for argument in training]
-    record = {"data": without_folders(data), "pool_below": pool_below, "views": views, "training": arguments}
+    arguments = [as_shown(argument) for argument in training]
+    record = {"data": as_shown(data), "pool_below": pool_below, "views": views, "training": arguments}
     record["folds"] = results
     (output_dir / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
     plot(results).savefig(output_dir / f"{name}.png", dpi=100)

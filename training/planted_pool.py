@@ -165,10 +165,13 @@ def training_images(
     seed: int,
     **shape: int,
 ) -> dict[str, torch.Tensor]:
-    """Real images, several times each and planted by the training operators or untouched, and untouched fakes."""
+    """Real images, several times each and planted by the training operators or untouched, and untouched fakes.
+
+    No copy of one seed is that of another seed, if there are at most 1,000.
+    """
     real, fake = of_class(dataset, "real"), of_class(dataset, "fake", fakes, seed)
     pools = [
-        plant_pool(real, "training", plantable(), seed=seed + copy, untouched=untouched, **shape)
+        plant_pool(real, "training", plantable(), seed=1000 * seed + copy, untouched=untouched, **shape)
         for copy in range(copies)
     ]
     parts = [with_labels(pool, real, categories, names) for pool in pools]

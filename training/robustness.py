@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.training.arguments import without_folders
+from tellsign.training.arguments import as_shown
 from tellsign.training.attacks import PixelClassifier, attack_ensemble
 from tellsign.training.corruptions import STRENGTHS, corrupt, jpeg
 from tellsign.training.data import LABELS
@@ -130,7 +130,7 @@ def evaluate_attacks(
         "iterations": iterations,
         "queries": queries,
         "bf16": bf16,
-        "transfer_from": without_folders(str(transfer_from[0].name_or_path)) if transfer_from else None,
+        "transfer_from": as_shown(str(transfer_from[0].name_or_path)) if transfer_from else None,
         "scores": {
             name: {str(epsilon): class_scores(still, labels) for epsilon, still in by_epsilon.items()}
             for name, by_epsilon in standing.items()

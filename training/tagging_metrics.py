@@ -10,6 +10,9 @@ from tellsign.pipelines.localization import Box, box_of
 from tellsign.training.calibration import fit_temperature
 
 
+# Validation images in which an artifact must be rightly named for it to be named at all.
+LEAST_HITS = 5
+
 def average_precisions(present: NDArray, scores: NDArray) -> NDArray:
     """Average precision of each artifact.
 
@@ -96,7 +99,8 @@ def fit_artifact_thresholds(
     Each artifact's threshold maximizes `(1 - cost) * hits - cost * false alarms - penalty * false alarms on untouched
     images`, so that without a penalty it is the probability `cost` where probabilities are calibrated. The
     penalty is the smallest that keeps the share of untouched images with any artifact within its bound (bisection),
-    and the cost is that of a grid from 0.05 to 0.6 which gives the highest mean Jaccard index.
+    and the cost is that of a grid from 0.05 to 0.6 which gives the highest mean Jaccard index. A threshold above which
+    an artifact has fewer than `LEAST_HITS` hits is none: a few lucky images say nothing of others.
 
     Args:
         present (`np.ndarray` of shape `(num_images, num_artifacts)`, bool): What is in the images.
@@ -120,7 +124,7 @@ def fit_artifact_thresholds(
 
     def thresholds_at(cost: float, penalty: float) -> NDArray:
         utility = hits * (1 - cost) - cost * alarms - penalty * untouched_alarms
-        utility = np.where(np.isnan(cuts), -np.inf, utility)
+        utility = np.where(np.isnan(cuts) | (hits < LEAST_HITS), -np.inf, utility)
         best = utility.argmax(axis=0)[None]
         useful = np.take_along_axis(utility, best, axis=0) > 0
         return np.where(useful, np.take_along_axis(cuts, best, axis=0), 1.0)[0]

@@ -88,6 +88,17 @@ def visible_change(before: NDArray, after: NDArray, final: NDArray, mask: NDArra
     return float(share * abs(change).max(axis=-1).mean())
 
 
+def _turned(picture: NDArray, turn: int) -> NDArray:
+    """One of the eight orientations of a picture, by number."""
+    rotated = np.rot90(picture, turn % 4)
+    return np.ascontiguousarray(rotated[:, ::-1] if turn >= 4 else rotated)
+
+
+def _turned_back(picture: NDArray, turn: int) -> NDArray:
+    rotated = picture[:, ::-1] if turn >= 4 else picture
+    return np.ascontiguousarray(np.rot90(rotated, -(turn % 4)))
+
+
 def plant(
     image: NDArray[np.uint8],
     names: Sequence[str],
@@ -104,7 +115,9 @@ def plant(
             The artifacts. Those that have no suitable place in this image are left out, and so are those that in the
             end change the encoded image by less than `VISIBLE_LEVELS` within their place, see [`visible_change`].
         rng (`np.random.Generator`): Chooses operators, places and forms.
-        use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
+        use (`str`):
+            Whether to take the operators for `"training"`, each in any of the eight orientations of the image, or those
+            for `"evaluation"`.
         severity (`float`, *optional*):
             In (0, 1], from barely visible, 0.33, to plain, 1. Drawn from 0.33 to 1 for each artifact if not given.
         count (`int`, *optional*): Stop when so many are planted. All by default.
@@ -125,10 +138,12 @@ def plant(
             break
         operator = operators[rng.integers(len(operators))]
         strength = float(rng.uniform(LEAST_SEVERITY, 1)) if severity is None else severity
-        answer = operator(current / np.float32(255), strength, rng)
+        # In training in any orientation, so that the direction in which an operator works does not tell the artifact.
+        turn = int(rng.integers(8)) if use == "training" else 0
+        answer = operator(_turned(current, turn) / np.float32(255), strength, rng)
         if answer is None:
             continue
-        changed, mask = answer
+        changed, mask = (_turned_back(picture, turn) for picture in answer)
         pixels = (changed * 255).round().astype(np.uint8)
         after = encoded(pixels)
         if visible_change(encodings[-1], after, after, mask) >= VISIBLE_LEVELS:
