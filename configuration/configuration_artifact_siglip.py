@@ -143,16 +143,16 @@ class ArtifactSiglipConfig(SiglipConfig):
     artifact_labels: list[str] | tuple[str, ...] = tuple(artifact.name for artifact in ARTIFACTS)
     trained_artifacts: list[str] | tuple[str, ...] = ()
     global_artifacts: list[str] | tuple[str, ...] | None = None
-    artifact_temperatures: list[float] | None = None
-    artifact_thresholds: list[float] | None = None
-    box_threshold: float = 0.5
+    artifact_temperatures: list[float | int] | tuple[float | int, ...] | None = None
+    artifact_thresholds: list[float | int] | tuple[float | int, ...] | None = None
+    box_threshold: float | int = 0.5
     object_labels: list[str] | tuple[str, ...] = ()
-    object_threshold: float = 0.5
-    logit_scale_init_value: float = math.log(10)
-    logit_bias_init_value: float = -10.0
-    patch_loss_coefficient: float = 1.0
-    label_loss_coefficient: float = 1.0
-    contrastive_loss_coefficient: float = 1.0
+    object_threshold: float | int = 0.5
+    logit_scale_init_value: float | int = math.log(10)
+    logit_bias_init_value: float | int = -10.0
+    patch_loss_coefficient: float | int = 1.0
+    label_loss_coefficient: float | int = 1.0
+    contrastive_loss_coefficient: float | int = 1.0
 
     def __post_init__(self, **kwargs):
         for key, spec in self.sub_configs_defaults.items():
@@ -166,8 +166,10 @@ class ArtifactSiglipConfig(SiglipConfig):
         self.global_artifacts = list(self.global_artifacts)
         if self.artifact_temperatures is None:
             self.artifact_temperatures = [1.0] * len(self.artifact_labels)
+        self.artifact_temperatures = list(self.artifact_temperatures)
         if self.artifact_thresholds is None:
             self.artifact_thresholds = [0.5] * len(self.artifact_labels)
+        self.artifact_thresholds = list(self.artifact_thresholds)
         if self.id2label is None and kwargs.get("num_labels", 2) == 2:
             self.id2label = {0: "real", 1: "fake"}
             self.label2id = {"real": 0, "fake": 1}
@@ -175,11 +177,19 @@ class ArtifactSiglipConfig(SiglipConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "ArtifactSiglipConfig":
-        """As in the base class, but the configuration of another model raises a `ValueError`."""
+        """As in the base class, but the configuration of another model raises a `ValueError`, and with other
+        `artifact_labels`, for which the heads are new ones, what was fitted to the old ones starts anew."""
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ValueError(f"the checkpoint is a model of type {model_type}, expected {cls.model_type}")
-        return super().from_dict(config_dict, **kwargs)
+        labels = kwargs.get("artifact_labels")
+        if labels is not None and list(labels) != config_dict.get("artifact_labels"):
+            fitted = ("trained_artifacts", "global_artifacts", "artifact_temperatures", "artifact_thresholds")
+            config_dict = {name: value for name, value in config_dict.items() if name not in fitted}
+            config_dict["artifact_labels"] = labels
+        answer = super().from_dict(config_dict, **kwargs)
+        (answer[0] if isinstance(answer, tuple) else answer).validate()  # what the arguments changed
+        return answer
 
     @property
     def grid_size(self) -> int:

@@ -141,9 +141,9 @@ class WaveFreqConfig(PreTrainedConfig):
     hidden_act: str = "relu"
     average_flips: bool = False
     real_categories: list[str] | tuple[str, ...] = ()
-    temperature: float = 1.0
-    verdict_thresholds: list[float] | tuple[float, ...] = (0.5, 0.5)
-    initializer_range: float = 0.02
+    temperature: float | int = 1.0
+    verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
+    initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs):
         self.hidden_sizes = list(self.hidden_sizes)
@@ -224,10 +224,10 @@ class WaveFreqConfig(PreTrainedConfig):
         if self.real_categories and titles != {0: "real", 1: "fake"}:
             raise ValueError(
                 f"real_categories={self.real_categories} need the labels 0 for real and 1 for fake, "
-                f"not {self.id2label}"
+                f"not {self.id2label}; to train the model for these, pass real_categories=[]"
             )
-        if self.temperature <= 0:
-            raise ValueError(f"temperature={self.temperature} must be positive")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature={self.temperature} must be positive and finite")
         thresholds = self.verdict_thresholds
         if len(thresholds) != 2 or not 0 <= thresholds[0] <= thresholds[1] <= 1:
             raise ValueError(f"verdict_thresholds={thresholds} must be two rising numbers in [0, 1]")

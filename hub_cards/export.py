@@ -17,6 +17,7 @@ from transformers import Pipeline
 from transformers.utils import logging
 
 from tellsign import DEFAULT_MODEL
+from tellsign.pipelines.artifact_explanation import refuse_other_parts
 
 from .model_card import card_of_folder
 from .remote_code import PACKAGE, code_of, spec_of
@@ -90,8 +91,8 @@ def push(
 
     Raises:
         ValueError: If the folder has no detector, its weights are not in safetensors files, it has an adapter for a
-            model in a folder of this machine, or the repository was to be private and there is a public one. Nothing
-            is sent then.
+            model in a folder of this machine, the repository was to be private and there is a public one, or it has
+            a tagger or an explainer and the pipeline does not, which would be loaded with it. Nothing is sent then.
         huggingface_hub.errors.HfHubHTTPError:
             If the Hub refuses. The files of the repository are then as they were, since all come in one commit.
     """
@@ -105,6 +106,7 @@ def push(
             exported_files(folder, repo_id, self_contained=self_contained, datasets=datasets, license=license),
             repo_id,
             "model",
+            source=source,
             overwrite_card=overwrite_card,
             private=private,
             token=token,
@@ -264,6 +266,7 @@ def push_space(
         files,
         repo_id,
         "space",
+        source=folder,
         overwrite_card=overwrite_card,
         private=private,
         token=token,
@@ -278,6 +281,7 @@ def _commit(
     repo_id: str,
     repo_type: str,
     *,
+    source: str | os.PathLike | Pipeline,
     overwrite_card: bool,
     private: bool | None,
     token: str | bool | None,
@@ -307,10 +311,13 @@ def _commit(
     if repo_type == "model" and not is_new:
         # A part replaces the one that is there: an adapter left beside a new explainer would be loaded in its place.
         sent = {path.split("/")[0] for path in files} & set(PARTS[1:])
+        there = {path: path.split("/")[0] for path in api.list_repo_files(repo_id, revision=revision)}
+        if isinstance(source, Pipeline):
+            refuse_other_parts(source, repo_id, set(there.values()))
         operations += [
             CommitOperationDelete(path_in_repo=path)
-            for path in api.list_repo_files(repo_id, revision=revision)
-            if path.split("/")[0] in sent and path not in files
+            for path, part in there.items()
+            if part in sent and path not in files
         ]
     return api.create_commit(
         repo_id,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
 import tellsign
@@ -32,6 +33,7 @@ from .card_tables import (
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 ADAPTER_TEMPLATE = Path(__file__).with_name("adapter_card_template.md")
+WRITTEN_BY = "python -m tellsign.hub_cards.model_card"  # in both
 HYPERPARAMETERS = (
     "model_name_or_path",
     "start_weight",
@@ -247,8 +249,13 @@ def card_of_folder(
         return None
 
     if (own_card := folder / "README.md").is_file():
-        data = ModelCard.load(own_card).data
-        datasets, license = datasets or tuple(data.get("datasets", ())), license or data.get("license")
+        try:
+            data = ModelCard.load(own_card).data
+        except yaml.YAMLError as error:
+            raise ValueError(f"{own_card}: the metadata at its top are not YAML, {error}") from error
+        of_card = data.get("datasets") or ()
+        datasets = datasets or ((of_card,) if isinstance(of_card, str) else tuple(of_card))
+        license = license or data.get("license")
     of_training: dict[str, Any] = {
         "training": read("training.json"),
         "log_history": (read("trainer_state.json") or {}).get("log_history", ()),
@@ -302,8 +309,19 @@ def main(
         list[str], typer.Option(help="Data set on the Hub that it was trained on; may be given several times.")
     ] = [],  # noqa: B006 - typer copies it
     license: Annotated[str | None, typer.Option(help="Of the weights, by the Hub's name for it.")] = None,
+    overwrite_card: Annotated[
+        bool, typer.Option("--overwrite-card", help="Replace a README.md that somebody wrote.")
+    ] = False,
 ) -> None:
-    """Writes README.md into the folder, from the files that lie there."""
+    """Writes README.md into the folder, from the files that lie there.
+
+    Raises:
+        ValueError: If there is one that this command did not write and peft did not draft, unless it may be replaced.
+    """
+    if not overwrite_card and (card := folder / "README.md").is_file():
+        text = card.read_text(encoding="utf-8")
+        if WRITTEN_BY not in text and "[More Information Needed]" not in text:
+            raise ValueError(f"{card}: was written by somebody; --overwrite-card replaces it")
     if repo_id is None and folder.resolve() != tellsign.DEFAULT_MODEL.resolve():
         repo_id = str(folder)
     card_of_folder(folder, repo_id, dataset, license=license).save(folder / "README.md")

@@ -103,6 +103,10 @@ def code_of(folder: Path, config: dict[str, Any], processor: dict[str, Any] | No
             pipelines.add(_file_of(pipeline_class.__module__))
     sources = flatten(modules)
     for file in pipelines:
+        if processor and "auto_map" in processor:
+            # A pipeline that is saved takes along what its module imports; its processor may come from the package.
+            module, name = processor["auto_map"]["AutoImageProcessor"].split(".")
+            sources[file] += f"\nfrom .{module} import {name}  # noqa: E402, F401\n"
         sources[file] += "".join(_registration(part) for part in parts if part)
     return {file: source.encode() for file, source in sources.items()}
 

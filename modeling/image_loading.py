@@ -51,7 +51,7 @@ def load_image(source: Any, name: str | None = None) -> Image.Image:
     `Image.convert("RGB")`; colors of another profile, such as Display P3 or one for CMYK, become those of sRGB.
 
     Args:
-        source (`str`, `os.PathLike`, `bytes`, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or `dict`):
+        source (`str`, `os.PathLike`, `bytes` or alike, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or `dict`):
             A path, an http(s) or `data:` address, the content of an image file, an image, an array of shape `(height,
             width)`, `(height, width, channels)` or `(channels, height, width)` with values in 0..255 or, as floats, in
             [0, 1]; or the `{"bytes", "path"}` of a `datasets.Image` that is not decoded.
@@ -86,6 +86,8 @@ def load_image(source: Any, name: str | None = None) -> Image.Image:
             return _read(base64.b64decode(source.partition(",")[2], validate=True), name)
         except binascii.Error as error:
             raise ValueError(f"{name}: {error}") from error
+    if isinstance(source, (bytearray, memoryview)):
+        source = bytes(source)
     if isinstance(source, (np.ndarray, torch.Tensor)):
         if isinstance(source, torch.Tensor):
             source = (source.float() if source.is_floating_point() else source).detach().cpu().numpy()

@@ -78,7 +78,7 @@ def _binary_cross_entropy(name: str, logits: torch.Tensor, targets: torch.Tensor
 
 def _without_mirrored(values: Any) -> Any:
     """The first half, that of the images themselves, of a tensor or of each in a tuple."""
-    return tuple(map(_without_mirrored, values)) if isinstance(values, tuple) else values[: len(values) // 2]
+    return tuple(map(_without_mirrored, values)) if isinstance(values, tuple) else values.unflatten(0, (2, -1))[0]
 
 
 class DetailProjection(nn.Linear):
@@ -253,7 +253,7 @@ class ArtifactSiglipModel(SiglipModel):
         logits = self.classifier(whole)
         if average_flips:
             logits, artifact_logits = (scores.unflatten(0, (2, -1)).mean(0) for scores in (logits, artifact_logits))
-            first, mirrored = patch_logits.chunk(2)
+            first, mirrored = patch_logits.unflatten(0, (2, -1)).unbind(0)
             patch_logits = (first + mirrored.flip(-1)) / 2
             image_embeds = _without_mirrored(image_embeds)
             vision_outputs = type(vision_outputs)(

@@ -385,7 +385,7 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
 class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
     r"""
     loss (`torch.FloatTensor` of shape `()`, *optional*, returned if there are labels):
-        Cross entropy.
+        Cross entropy, or that of `config.problem_type`.
     logits (`torch.FloatTensor` of shape `(batch_size, config.num_labels)`):
         Of each label, divided by `config.temperature`.
     category_logits (`torch.FloatTensor` of shape `(batch_size, 1 + len(config.real_categories))`, *optional*):
@@ -427,14 +427,16 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
             Normalized images from [`WaveFreqImageProcessor`]; `config.total_stride` divides height and width.
         labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
-            Indices in `[0, ..., config.num_labels - 1]`. The loss is the cross entropy.
+            Indices in `[0, ..., config.num_labels - 1]`. The loss is the cross entropy, or what else
+            `config.problem_type` says, for which labels are floats.
 
         Returns:
             [`WaveFreqImageClassifierOutput`] with `logits` of shape `(batch_size, config.num_labels)`, divided by
             `config.temperature`, `loss` if labels were given, and `category_logits` if the model knows categories.
 
         Raises:
-            ValueError: If the images have another number of channels or a size that the strides do not divide.
+            ValueError: If the images have another number of channels or a size that the strides do not divide, or
+                there are two labels, of which one excludes the other, and those given are floats.
 
         Example:
 
@@ -471,6 +473,10 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
 
         loss = None
         if labels is not None:
+            if self.config.num_labels == 2 and labels.is_floating_point():
+                raise ValueError(
+                    f"labels: expected indices, since one of two labels excludes the other, got {labels.dtype}"
+                )
             loss = self.loss_function(labels, logits, self.config, **kwargs)
         return WaveFreqImageClassifierOutput(
             loss=loss, logits=logits, hidden_states=hidden_states, category_logits=category_logits

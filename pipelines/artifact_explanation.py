@@ -2,14 +2,15 @@
 
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import GeneratorType
 from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import try_to_load_from_cache
+from huggingface_hub import create_repo, list_repo_files, try_to_load_from_cache
+from huggingface_hub.errors import RevisionNotFoundError
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset
 from transformers import Pipeline
@@ -54,6 +55,16 @@ class _Column(Dataset):
             return self.images[index]
         except Exception as error:  # whatever the decoder raises
             return error
+
+
+def refuse_other_parts(explain: Pipeline, place: str | os.PathLike, names: Collection[str]) -> None:
+    """Raises a `ValueError` if a folder or repository has a part, by its names, that a pipeline to go there lacks."""
+    for part in ("tagger", "explainer"):
+        if part in names and getattr(explain, part, part) is None:
+            raise ValueError(
+                f"{place}: holds {part}/, which this pipeline does not have and which would be loaded with it: remove "
+                "it, or choose another place"
+            )
 
 
 class ArtifactExplanationPipeline(Pipeline):
@@ -137,6 +148,7 @@ class ArtifactExplanationPipeline(Pipeline):
         if not is_there:
             raise ValueError(f"device={device}: this machine has no such device, expected {accelerator or 'cpu'}")
         super().__init__(*args, **kwargs)
+        self.model.eval()  # one that was just trained would judge by, and change, the statistics of its batches
         _, self.fake_index = real_and_fake(self.model.config)
         self.tagger = self._load_part(ArtifactTagger, tagger, "tagger", dtype=self.dtype)
         self.explainer = self._load_part(
@@ -255,7 +267,7 @@ class ArtifactExplanationPipeline(Pipeline):
             inputs = list(inputs)
         if isinstance(inputs, list) and not inputs:
             return []
-        one = (list, str, bytes, Mapping, np.ndarray, torch.Tensor, Image.Image)
+        one = (list, str, bytes, bytearray, memoryview, Mapping, np.ndarray, torch.Tensor, Image.Image)
         if isinstance(inputs, (Sequence, Dataset)) and not isinstance(inputs, (*one, IterableDataset)):
             inputs = _Column(inputs)  # of a `datasets` column, or a torch data set
         elif isinstance(inputs, Iterable) and not isinstance(inputs, (*one, IterableDataset, GeneratorType)):
@@ -345,12 +357,7 @@ class ArtifactExplanationPipeline(Pipeline):
             ValueError: If the folder holds a part that this pipeline does not have, and that would be loaded with it.
         """
         parts = {"tagger": self.tagger, "explainer": self.explainer}
-        for name, part in parts.items():
-            if part is None and (Path(save_directory) / name).exists():
-                raise ValueError(
-                    f"{save_directory}: holds {name}/, which this pipeline does not have and which would be loaded "
-                    "with it: remove it, or save elsewhere"
-                )
+        refuse_other_parts(self, save_directory, os.listdir(save_directory) if os.path.isdir(save_directory) else [])
         to_hub = {name: kwargs.pop(name) for name in HUB_OPTIONS & kwargs.keys()}
         # Unlike in the base class, config.json does not name the pipeline, unless its code came from a repository: a
         # model that does so asks for trust_remote_code even where this package has registered the task.
@@ -368,6 +375,21 @@ class ArtifactExplanationPipeline(Pipeline):
                 part.save_pretrained(Path(save_directory) / name)
         if to_hub.pop("push_to_hub", False):
             self.push_to_hub(to_hub.pop("repo_id", Path(save_directory).name), **to_hub)
+
+    def push_to_hub(self, repo_id: str, **kwargs) -> str:  # type: ignore[override]
+        """Sends the detector, the tagger and the explainer to a repository, as the base class does.
+
+        Raises:
+            ValueError: If the repository holds a part that this pipeline does not have, and that would be loaded with
+                it.
+        """
+        repo_id = create_repo(repo_id, token=kwargs.get("token"), private=kwargs.get("private"), exist_ok=True).repo_id
+        try:
+            files = list_repo_files(repo_id, revision=kwargs.get("revision"), token=kwargs.get("token"))
+        except RevisionNotFoundError:
+            files = []
+        refuse_other_parts(self, repo_id, {file.split("/")[0] for file in files})
+        return super().push_to_hub(repo_id, **kwargs)
 
 
 __all__ = ["ArtifactExplanationPipeline"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from huggingface_hub.utils import httpx
 from PIL import Image
 from transformers import pipeline
 from transformers.utils import logging
@@ -38,6 +39,8 @@ def _files(patterns: list[str]) -> list[Path]:
     """The files, those of the folders that have the extension of an image, and those that the globs match."""
     files: list[Path] = []
     for pattern in patterns:
+        if "://" in pattern:
+            raise typer.BadParameter(f"{pattern}: is an address, expected a file, a folder or a glob")
         path = Path(pattern)
         if path.is_dir():
             readable = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
@@ -73,6 +76,8 @@ def explain(
     logging.disable_progress_bar()
     files = _files(images)
     try:
+        if save is not None:
+            save.mkdir(parents=True, exist_ok=True)
         explain_image = pipeline(  # type: ignore[call-overload]
             "artifact-explanation",
             model=model,
@@ -139,7 +144,7 @@ def push(
             revision=revision,
             create_pr=create_pr,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, httpx.HTTPError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(commit.pr_url or commit.commit_url)
 
@@ -172,7 +177,7 @@ def space(
         else:
             commit = push_space(folder, repo, overwrite_card=overwrite_card, private=private, create_pr=create_pr)
             typer.echo(commit.pr_url or commit.commit_url)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, httpx.HTTPError) as error:
         raise typer.BadParameter(str(error)) from error
 
 

@@ -123,6 +123,21 @@ def test_the_verdict_is_the_calibrated_one_of_the_detector(explain, detector, im
         assert answer["label"] == max(scores, key=scores.get)
 
 
+def test_a_detector_in_training_mode_judges_as_in_evaluation_and_stays_as_it_is(detector, images):
+    answers = []
+    for mode in (False, True):
+        before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+        explain = pipeline(
+            "artifact-explanation",
+            model=detector.train(mode),
+            image_processor=WaveFreqImageProcessor(),
+            explain="never",
+        )
+        answers.append(explain(images))
+        assert all(torch.equal(before[name], tensor) for name, tensor in detector.state_dict().items())
+    assert answers[0] == answers[1]
+
+
 def test_between_its_thresholds_the_verdict_is_uncertain_and_the_image_not_searched(explain, detector, images):
     probabilities = [answer["fake_probability"] for answer in explain(images)]
     low, high = np.quantile(probabilities, [0.3, 0.7])
@@ -238,6 +253,7 @@ def test_every_way_to_give_an_image_gives_the_same_answer(explain, tmp_path):
             str(path),
             path,
             path.read_bytes(),
+            bytearray(path.read_bytes()),
             {"bytes": path.read_bytes(), "path": None},
             {"bytes": None, "path": str(path)},
             {"bytes": None, "path": path},

@@ -24,6 +24,11 @@ def test_labels_are_real_and_fake_unless_given():
     assert WaveFreqConfig(id2label={0: "photo", 1: "render"}).id2label[1] == "render"
 
 
+def test_whole_numbers_stand_for_floats():
+    config = WaveFreqConfig(temperature=2, verdict_thresholds=[0, 1])
+    assert (config.temperature, config.verdict_thresholds) == (2, [0, 1])
+
+
 def test_strides_of_the_published_network():
     config = WaveFreqConfig.seed()
     assert [config.stride_after(stage) for stage in range(4)] == [4, 8, 16, 32]
@@ -43,6 +48,7 @@ def test_strides_of_the_published_network():
             "need the labels 0 for real and 1 for fake",
         ),
         ({"temperature": 0.0}, "temperature=0.0 must be positive"),
+        ({"temperature": float("nan")}, "temperature=nan must be positive and finite"),
         ({"verdict_thresholds": [0.6, 0.4]}, "verdict_thresholds=[0.6, 0.4] must be two rising numbers"),
         ({"depths": [1, 2]}, "must be of equal length"),
         ({"depths": [1, 0, 2]}, "each depth >= 1"),

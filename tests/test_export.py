@@ -181,6 +181,24 @@ def test_a_self_contained_export_of_another_classifier_can_be_saved_again(tmp_pa
     assert ran.returncode == 0, ran.stderr
 
 
+def test_a_self_contained_export_that_is_saved_where_the_package_is_has_all_of_its_code(folder, tmp_path):
+    for name, content in exported_files(folder, "someone/detector", self_contained=True).items():
+        path = tmp_path / "export" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+    script = (
+        "import tellsign\n"
+        "from transformers import pipeline\n"
+        "options = {'model': 'export', 'trust_remote_code': True}\n"
+        "pipeline('artifact-explanation', **options).save_pretrained('again')\n"
+    )
+    environment = os.environ | {"HF_MODULES_CACHE": str(tmp_path / "modules")}
+    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    code = {path.name for path in (tmp_path / "export").glob("*.py")}
+    assert {path.name for path in (tmp_path / "again").glob("*.py")} == code
+
+
 @pytest.mark.parametrize("name", [None, "someone/else"])
 def test_a_written_card_is_written_anew_for_the_repository_and_an_edited_one_is_taken_as_it_is(folder, name):
     write_card(folder, name, ["someone/data"])
@@ -281,7 +299,7 @@ def test_a_space_installs_what_the_package_needs_and_the_gradio_that_it_was_test
     extras = setup["options.extras_require"]
     build_space(tmp_path / "space", "someone/detector")
     installed = (tmp_path / "space" / "requirements.txt").read_text().split()
-    assert {*needed, *extras["explain"].split()} - set(installed) == {"bitsandbytes>=0.50", "typer>=0.29"}
+    assert {*needed, *extras["explain"].split()} - set(installed) == {"bitsandbytes>=0.50", "pyyaml>=6", "typer>=0.29"}
     assert set(installed) <= {*needed, *extras["explain"].split()}
     (gradio,) = [Requirement(line) for line in extras["hub"].split()]
     assert gradio.specifier.contains(SpaceCard.load(tmp_path / "space" / "README.md").data.sdk_version)

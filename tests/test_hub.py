@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -211,6 +212,16 @@ def test_a_part_replaces_the_one_on_the_hub_and_the_other_part_stays(client, hub
     files = hub.repos["models", "anna/parts"].files()
     assert "explainer/config.json" in files and "explainer/adapter_config.json" not in files
     assert {"tagger/model.safetensors", "tagger/spiece.model"} <= set(files)
+
+
+def test_a_pipeline_is_not_pushed_to_where_a_part_that_it_lacks_would_be_loaded_with_it(client, hub, folder):
+    push(folder, "anna/with-tagger")
+    commit = hub.repos["models", "anna/with-tagger"].refs["main"]
+    explain = pipeline("artifact-explanation", model=str(folder), tagger=False, explain="never")
+    for send in (partial(push, explain), explain.push_to_hub):
+        with pytest.raises(ValueError, match="anna/with-tagger: holds tagger/, which this pipeline does not have"):
+            send("anna/with-tagger")
+    assert hub.repos["models", "anna/with-tagger"].refs == {"main": commit}
 
 
 def test_a_tagger_is_not_pushed_as_a_detector(client, hub, folder):

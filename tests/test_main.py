@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 
+from huggingface_hub.utils import httpx
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -17,6 +18,25 @@ def test_pictures_stay_in_the_folder_they_are_saved_to(checkpoint, tmp_path):
     CliRunner().invoke(app, ["explain", *files, *options], catch_exceptions=False)
     pictures = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png.png")}
     assert pictures == {"out/a/a.png.png", "out/b/b.png.png"}
+
+
+def test_an_address_and_a_folder_for_pictures_that_cannot_be_made_are_refused_before_anything_is_judged(tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    for arguments, reason in (
+        (["http://127.0.0.1:9/a.jpg"], "is an address"),
+        ([str(tmp_path / "a.png"), "--save", str(tmp_path / "a.png")], "a.png"),
+    ):
+        result = CliRunner().invoke(app, ["explain", *arguments], catch_exceptions=False)
+        assert result.exit_code == 2 and reason in result.output and "fake_probability" not in result.output
+
+
+def test_what_cannot_be_sent_for_want_of_a_network_is_named_without_a_traceback(checkpoint, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise httpx.ConnectError("Connection refused")
+
+    monkeypatch.setattr("tellsign.hub_cards.export.make_repo", refuse)
+    result = CliRunner().invoke(app, ["push", str(checkpoint), "someone/detector"], catch_exceptions=False)
+    assert result.exit_code == 2 and "Connection refused" in result.output
 
 
 def test_what_cannot_be_loaded_or_sent_is_named_without_a_traceback(tmp_path):

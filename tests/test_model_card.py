@@ -489,6 +489,20 @@ def test_command_writes_a_card_from_what_lies_in_the_folder(folder, parts):
     assert (folder / "README.md").read_text() == str(card_of_folder(folder, "someone/detector", ["someone/data"]))
 
 
+def test_command_replaces_a_card_that_it_wrote_and_one_that_somebody_wrote_only_if_told_to(folder):
+    main(folder, "someone/detector")
+    main(folder, "someone/else")
+    (folder / "README.md").write_text("---\ndatasets: someone/data\n---\nMy own words.\n")
+    with pytest.raises(ValueError, match="README.md: was written by somebody"):
+        main(folder, "someone/detector")
+    assert "My own words." in (folder / "README.md").read_text()
+    main(folder, "someone/detector", overwrite_card=True)
+    assert ModelCard.load(folder / "README.md").data.datasets == ["someone/data"]
+    (folder / "README.md").write_text("---\ndatasets: [\n---\n")
+    with pytest.raises(ValueError, match="README.md: the metadata at its top are not YAML"):
+        main(folder, overwrite_card=True)
+
+
 def test_folders_without_a_model_or_with_broken_files_raise(tmp_path):
     with pytest.raises(ValueError, match="has no config.json"):
         card_of_folder(tmp_path)

@@ -3,6 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassClassValidationError
 from PIL import Image
 from transformers import (
     AutoModel,
@@ -144,6 +145,17 @@ def test_scores_are_the_mean_of_those_of_an_image_and_of_its_mirror_image_but_no
     torch.testing.assert_close(in_training.artifact_logits, without.artifact_logits)
 
 
+def test_exported_with_any_number_of_images_the_scores_over_mirror_images_stay_the_same():
+    model = make_tagger_model(average_flips=True)
+    dynamic = {"pixel_values": {0: torch.export.Dim("images", min=2, max=64)}}
+    program = torch.export.export(
+        model, (), {"pixel_values": torch.randn(3, 3, 32, 32)}, dynamic_shapes=dynamic, strict=False
+    )
+    images = torch.randn(5, 3, 32, 32)
+    for name in ("logits", "artifact_logits", "patch_logits", "image_embeds"):
+        torch.testing.assert_close(program.module()(pixel_values=images)[name], model(pixel_values=images)[name])
+
+
 def test_each_loss_equals_its_definition_and_their_weighted_sum_is_the_loss(inputs):
     model = make_tagger_model(
         patch_loss_coefficient=2.0, label_loss_coefficient=0.5, contrastive_loss_coefficient=0.25
@@ -255,6 +267,22 @@ def test_vision_tower_saved_alone_is_idefics2s_vision_tower_with_the_same_output
     patch_mask = torch.ones(3, 8, 8, dtype=torch.bool)
     outputs = tower.eval()(inputs["pixel_values"], patch_attention_mask=patch_mask)
     assert (outputs.last_hidden_state - expected).abs().max() == 0
+
+
+def test_a_model_loaded_for_other_artifacts_has_nothing_that_was_fitted_to_the_old_ones_and_can_be_saved(tmp_path):
+    labels = ArtifactSiglipConfig().artifact_labels
+    fitted = {"trained_artifacts": labels[:3], "artifact_thresholds": [0.9] * 70, "artifact_temperatures": [2.0] * 70}
+    make_tagger_model(artifact_labels=labels, **fitted).save_pretrained(tmp_path / "old")
+    model = AutoModel.from_pretrained(tmp_path / "old", artifact_labels=["scratch"], ignore_mismatched_sizes=True)
+    assert model(pixel_values=torch.zeros(1, 3, 32, 32)).artifact_logits.shape == (1, 1)
+    model.save_pretrained(tmp_path / "new")
+    config = ArtifactSiglipConfig.from_pretrained(tmp_path / "new")
+    assert config.artifact_labels == ["scratch"] and config.trained_artifacts == config.global_artifacts == []
+    assert config.artifact_thresholds == [0.5] and config.artifact_temperatures == [1.0]
+    kept = ArtifactSiglipConfig.from_pretrained(tmp_path / "old", artifact_labels=labels)
+    assert kept.trained_artifacts == labels[:3]
+    with pytest.raises(StrictDataclassClassValidationError, match="trained_artifacts: 'dust' is not one of"):
+        ArtifactSiglipConfig.from_pretrained(tmp_path / "old", artifact_labels=["a"], trained_artifacts=["dust"])
 
 
 def test_zero_shot_pipeline_scores_any_candidate_labels_by_the_text_tower(tmp_path):

@@ -263,6 +263,11 @@ def test_loss_is_the_cross_entropy_of_the_logits(make_model):
     torch.testing.assert_close(output.loss, torch.nn.functional.cross_entropy(output.logits, labels))
 
 
+def test_floats_as_labels_of_two_classes_raise_since_one_excludes_the_other(make_model):
+    with pytest.raises(ValueError, match="labels: expected indices"):
+        make_model()(torch.randn(2, 3, 32, 32), labels=torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+
+
 @pytest.mark.parametrize("average_flips", [False, True])
 def test_logit_of_real_is_the_log_sum_exp_over_what_a_real_image_may_show(make_model, average_flips):
     model = make_model(real_categories=["cat", "dog"], average_flips=average_flips, temperature=2.0)
@@ -301,8 +306,9 @@ def test_a_model_with_categories_can_be_tuned_to_other_labels_as_any_model_but_i
     for model in (load(num_labels=3), load(id2label=names, label2id={name: index for index, name in names.items()})):
         assert model(torch.randn(2, 3, 32, 32)).logits.shape == (2, 3) and model.config.real_categories == []
     assert load(id2label={0: "REAL", 1: "FAKE"}).config.real_categories == ["cat"]
-    with pytest.raises(StrictDataclassClassValidationError, match="need the labels 0 for real and 1 for fake"):
+    with pytest.raises(StrictDataclassClassValidationError, match="for these, pass real_categories=\\[\\]"):
         load(id2label={0: "fake", 1: "real"})
+    assert load(id2label={0: "fake", 1: "real"}, real_categories=[]).config.id2label[0] == "fake"
 
 
 def test_flip_averaging_is_the_mean_over_the_image_and_its_mirror_and_only_at_inference(make_model):

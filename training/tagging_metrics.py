@@ -13,6 +13,7 @@ from tellsign.training.calibration import fit_temperature
 # Validation images in which an artifact must be rightly named for it to be named at all.
 LEAST_HITS = 5
 
+
 def average_precisions(present: NDArray, scores: NDArray) -> NDArray:
     """Average precision of each artifact.
 

@@ -127,6 +127,8 @@ def page() -> gr.Blocks:
                     # A file, not gr.Image, so that a broken one reaches our own message.
                     source = gr.File(label="Image", type="filepath", file_types=["image"])
                     button = gr.Button("Judge", variant="primary")
+                    # Before the examples, whose hidden function would take the name.
+                    button.click(judge, source, results, show_progress_on=verdict, api_name="judge")
                     if examples:
                         gr.Examples(examples, source, results, judge, run_on_click=True, cache_examples=False)
         with gr.Tab("Many images"):
@@ -141,7 +143,6 @@ def page() -> gr.Blocks:
             download = gr.File(label="As CSV", interactive=False)
         if not os.path.isdir(MODEL):
             gr.Markdown(f"Model: [{MODEL}](https://huggingface.co/{MODEL})")
-        button.click(judge, source, results, show_progress_on=verdict, api_name="judge")
         source.upload(judge, source, results, show_progress_on=verdict, api_visibility="private")
         # So that the verdict on a file does not stand beside the next one, which may fail.
         source.clear(lambda: [None] * len(results), None, results, api_visibility="private")
