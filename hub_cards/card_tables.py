@@ -30,12 +30,32 @@ VERDICT_SCORES = {
 }
 TAGGER_SCORES = {
     "macro_average_precision": "Average precision, mean over artifacts",
+    "macro_f1": "F1, mean over artifacts",
+    "micro_f1": "F1 over all",
     "jaccard": "Overlap (Jaccard index) of named and planted artifacts",
     "shuffled_jaccard": "The same with what was planted in another image, as chance would have it",
     "pointing_game": "Planted artifacts in whose place the heat map is highest",
     "box_iou": "Overlap of the box with the planted place",
     "whole_image_iou": "The same if the box were the whole image",
     "untouched_with_artifacts": "Untouched photographs in which an artifact is named",
+    "artifacts_per_untouched": "Artifacts named in a hundred of them",
+}
+# Those from "planted_sentences" on are of the artifacts that were really planted.
+EXPLANATION_SCORES = {
+    "images": "images",
+    "sentences": "sentences",
+    "schema_valid": "answers valid, %",
+    "names_outside": "names that were not given",
+    "unflagged_mentioned": "sentences that mention another artifact, %",
+    "words_mean": "words, with the place",
+    "words_most": "most words, with the place",
+    "object_stated": "sentences that state an object, %",
+    "object_agreement": "object stated is what the data set says, %",
+    "planted_sentences": "sentences on artifacts that were planted",
+    "place_agreement": "of these, place stated is that of the planted box, in the same words, %",
+    "place_on_mask": "of these, place stated has planted pixels, %",
+    "rouge_l": "of these, ROUGE-L against own references, %",
+    "rouge_l_other": "of these, ROUGE-L against another image's, %",
 }
 NEAR_CHANCE = 0.6
 WEAK = 0.75
@@ -210,6 +230,8 @@ def tagger_facts(config: Mapping[str, Any] | None, evaluation: Mapping[str, Any]
             if key in intervals
         ]
         facts["score_table"] = _table(["score", "%"], rows)
+        if "explanations" in evaluation:
+            facts["explanation_table"] = explanation_table(evaluation["explanations"])
         keys = ["average_precision", "f1", "pointing_game", "box_iou"]
         facts["artifact_table"] = _table(
             ["artifact", "named", "images with it", *(f"{key.replace('_', ' ')}, %" for key in keys)],
@@ -224,6 +246,21 @@ def tagger_facts(config: Mapping[str, Any] | None, evaluation: Mapping[str, Any]
             ],
         )
     return facts
+
+
+def explanation_table(explanations: Mapping[str, Mapping[str, Any]]) -> str:
+    """Scores of sentences on what was planted, and on what the tagger found."""
+
+    def cell(key: str, value: float | int | None) -> str:
+        if value is None or isinstance(value, int):
+            return "" if value is None else f"{value:,}"
+        return f"{100 * value if EXPLANATION_SCORES[key].endswith('%') else value:.1f}"
+
+    titles = {"planted": "given what was planted", "found": "given what the tagger finds"}
+    rows = [
+        [title, *(cell(key, explanations[kind][key]) for kind in titles)] for key, title in EXPLANATION_SCORES.items()
+    ]
+    return _table(["sentences", *titles.values()], rows)
 
 
 def failures(
@@ -277,6 +314,9 @@ def failures(
                 "Its gradients seem to be masked: attacks without them break images that the others left, so true "
                 "robustness is lower than the table says."
             )
+    artifacts = tagger["evaluation"]["artifacts"] if tagger and tagger["evaluation"] else []
+    if missed := [row["artifact"] for row in artifacts if row["on"] and row["recall"] == 0]:
+        failures.append(f"In the test, these artifacts were planted and never rightly named: {'; '.join(missed)}.")
     if tagger and tagger["abstains"]:
         failures.append(
             f"{len(tagger['abstains'])} of the {len(tagger['abstains']) + len(tagger['trained'])} artifacts are never "

@@ -88,6 +88,14 @@ def test_unusable_data_raise_naming_source_and_fault(tmp_path, synthetic_rows):
         load_sources(str(tmp_path / "e.parquet"), "train")
 
 
+def test_images_in_deeper_folders_raise_since_the_innermost_would_name_the_class(tmp_path):
+    for name in ("real/a.png", "fake/a.png", "real/2020/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    with pytest.raises(ValueError, match="real/2020/b.png: expected all images right in"):
+        load_sources(str(tmp_path), "train")
+
+
 def test_a_folder_with_other_subfolders_or_none_and_a_name_that_is_nothing_raise(tmp_path):
     with pytest.raises(ValueError, match="has no subfolders real and fake"):
         load_sources(str(tmp_path), "train")

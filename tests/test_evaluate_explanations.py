@@ -134,6 +134,8 @@ def test_intervals_contain_the_scores_and_narrow_with_more_images(random_answers
     for name in ("macro_f1", "micro_f1", "jaccard", "pointing_game", "untouched_with_artifacts"):
         low, high = intervals[name]
         assert low < scores[name] < high
+    (low, high), score = intervals["macro_average_precision"], scores["macro_average_precision"]
+    assert low < score < high and high - score < score - low  # images drawn twice raise it
     few = intervals_of(random_answers.select(np.arange(20)), silent[:20], resamples=60)
     assert np.subtract(*few["jaccard"]) < 1.3 * np.subtract(*intervals["jaccard"])
 

@@ -19,7 +19,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from typer.testing import CliRunner
 
 from tellsign import DEFAULT_MODEL
-from tellsign.hub_cards.card_tables import MAIN_SCORES, VERDICT_SCORES
+from tellsign.hub_cards.card_tables import EXPLANATION_SCORES, MAIN_SCORES, VERDICT_SCORES
 from tellsign.hub_cards.dataset_card import dataset_card
 from tellsign.hub_cards.export import exported_files
 from tellsign.hub_cards.model_card import adapter_card, card_of_folder, main, model_card
@@ -60,7 +60,6 @@ def parts() -> dict:
         "model": "detector",
         "parameters": 2_666_528,
         "multiply_adds": 574_110_208,
-        "images_per_second": 171.7,
         "temperature": 0.5456,
         "data": ["cifake_test.parquet"],
         "train_data": ["cifake_train.parquet"],
@@ -149,13 +148,14 @@ def parts() -> dict:
         },
         "tagger_evaluation": {
             "data": ["cifake_test.parquet"],
+            "train_data": ["cifake_train.parquet"],
             "planted_images": 4000,
             "untouched_images": 4100,
             "scores": {"jaccard": 0.4567, "pointing_game": None, "milliseconds_per_image": 6.5},
             "intervals": {"jaccard": [0.44, 0.47]},
             "artifacts": [
                 {"artifact": name, "on": on, "planted": 50, "average_precision": 0.5, "f1": 0.4 if on else None}
-                | {"pointing_game": None, "box_iou": 0.25}
+                | {"pointing_game": None, "box_iou": 0.25, "recall": 0.0 if name == "Ghosts" else 0.3}
                 for name, on in {"Noise of a kind": True, "Ghosts": True, "Melted hands": False}.items()
             ],
         },
@@ -257,6 +257,19 @@ def test_every_score_of_the_evaluation_is_in_the_tables_with_its_interval(parts)
     values = [float(row[2].split()[0]) for row in generators]
     assert values == sorted(values)
     assert mean[0] == "mean of 2 generators" and float(mean[2]) == pytest.approx(np.mean(values), abs=0.11)
+
+
+def test_a_card_has_the_scores_of_sentences_and_names_artifacts_that_were_never_rightly_named(parts):
+    scores = dict.fromkeys(EXPLANATION_SCORES, 0.25) | {"images": 1200, "sentences": 2345, "object_stated": None}
+    parts["tagger_evaluation"] |= {"explanations": {"planted": scores, "found": scores | {"images": 900}}}
+    parts["tagger_evaluation"]["explained_images"] = 2000
+    card = model_card(**parts)
+    rows = {title: cells for title, *cells in rows_of(card, "sentences | given what was planted")}
+    assert rows["images"] == ["1,200", "900"] and rows["sentences"] == ["2,345"] * 2
+    assert rows["answers valid, %"] == ["25.0"] * 2 and rows["words, with the place"] == ["0.2"] * 2
+    assert rows["sentences that state an object, %"] == ["", ""]
+    assert "planted and never rightly named: Ghosts." in card.text
+    assert "--train-data cifake_train.parquet --images 4100 --explainer explainer --explained-images 2000" in card.text
 
 
 def test_a_model_that_was_not_evaluated_has_no_table_and_says_so(parts):

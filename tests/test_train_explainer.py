@@ -364,9 +364,12 @@ def test_a_run_with_other_images_of_the_same_name_is_not_resumed(textured, tower
     arguments = new_model_options(str(data), tower, tmp_path / "run")
     main(arguments)
     (tmp_path / "run" / "checkpoint-4" / "trainer_state.json").unlink()
-    pq.write_table(pq.read_table(textured).slice(1), data)
-    with pytest.raises(ValueError, match="holds a run that was begun with other fingerprint"):
-        main(arguments)
+    table = pq.read_table(textured)
+    others = table.set_column(table.column_names.index("category"), "category", [["cat"] * len(table)])
+    for changed in (table.slice(1), others):  # other images, and others in what they show
+        pq.write_table(changed, data)
+        with pytest.raises(ValueError, match="holds a run that was begun with other fingerprint"):
+            main(arguments)
 
 
 def test_the_packaged_recipe_describes_a_model_that_fits_its_size(tower, tmp_path):
@@ -406,10 +409,18 @@ def test_an_adapter_is_learned_from_annotations_and_saved_with_its_card(idefics2
     assert_valid(ArtifactExplainer.from_pretrained(output)(images, verdicts, found), found)
 
 
-def test_a_run_on_annotated_images_alone_is_not_tied_to_the_code_of_planting(idefics2, annotated, tmp_path):
-    arguments = options(tmp_path, model_name_or_path=idefics2, annotated_data=annotated)
-    main([*arguments, "--max_steps=1", "--save_strategy=no"])
-    assert "fingerprint" not in json.loads((tmp_path / "training.json").read_text())
+def test_a_run_on_annotated_images_alone_is_tied_to_these_and_not_to_the_code_of_planting(
+    idefics2, annotated, tmp_path
+):
+    folder = shutil.copytree(annotated, tmp_path / "annotated")
+    arguments = options(tmp_path / "run", model_name_or_path=idefics2, annotated_data=folder)
+    arguments += ["--max_steps=2", "--save_steps=1"]
+    main(arguments)
+    assert "fingerprint" not in json.loads((tmp_path / "run" / "training.json").read_text())
+    (tmp_path / "run" / "checkpoint-2" / "trainer_state.json").unlink()
+    Image.new("RGB", (64, 64)).save(sorted(folder.rglob("*.png"))[0])
+    with pytest.raises(ValueError, match="holds a run that was begun with other annotated_sha1"):
+        main(arguments)
 
 
 def test_an_adapter_scales_images_as_its_model_does(idefics2, annotated, tmp_path):

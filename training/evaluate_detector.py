@@ -5,7 +5,6 @@ python -m tellsign.training.evaluate_detector MODEL --data test.parquet --train-
 
 import itertools
 import json
-import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -132,8 +131,7 @@ def report(evaluation: dict) -> str:
     attacks = robustness.get("attacks", {})
     millions = [f"{evaluation[name] / 1e6:.2f} million" for name in ("parameters", "multiply_adds")]
     parts = [
-        f"**{evaluation['model']}**: {millions[0]} parameters, {millions[1]} multiply-adds, "
-        f"{evaluation['images_per_second']:.0f} images/s",
+        f"**{evaluation['model']}**: {millions[0]} parameters, {millions[1]} multiply-adds",
         score_table(sets, MAIN_SCORES),
         score_table(sets, VERDICT_SCORES),
         generator_table(generators),
@@ -231,6 +229,10 @@ def main(
     titles = [Path(name).name for name in models]
     if len(set(titles)) < len(titles):
         raise ValueError(f"the models are called {', '.join(titles)}: their folders must have different names")
+    for title in titles:
+        before = output_dir / title / "evaluation.json"
+        if not (corruptions or attack) and before.is_file() and "robustness" in json.loads(before.read_text()):
+            raise ValueError(f"{before}: has scores of corrupted or attacked images, name another --output-dir")
     if corruptions or attack:
         refuse_other_kinds([*models, *([transfer_from] if transfer_from else [])])
     seen = set(load_sources(train_data, "train")["sha1"][:]) if train_data else set()
@@ -258,9 +260,7 @@ def main(
         image_size = model.config.image_size if isinstance(model.config, WaveFreqConfig) else 32
         temperature, thresholds = temperature_of(model), thresholds_of(model)
         images = DecodedImages(test, image_processor, image_size)
-        start = time.perf_counter()
         labels, logits = images.labels.numpy(), predict_logits(model, images)
-        rate = len(images) / (time.perf_counter() - start)
         untouched = np.asarray([sha1 not in seen for sha1 in np.asarray(test["sha1"][:])[images.rows]])
         other_logits, generators = np.empty((0, len(LABELS))), np.empty(0, str)
         if others is not None:
@@ -270,7 +270,6 @@ def main(
         evaluation: dict[str, Any] = {
             "model": title,
             **describe(model, images),
-            "images_per_second": rate,
             "temperature": temperature,
             "verdict_thresholds": thresholds,
             "data": [without_folders(source) for source in data],

@@ -213,7 +213,12 @@ def format_scores(evaluation: dict) -> str:
 
 
 def intervals_of(answers: Answers, silent: NDArray, resamples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """95% percentile bootstrap intervals, resampling images."""
+    """95% bootstrap intervals, resampling images.
+
+    Percentiles, but for average precision, which images drawn twice raise, since they rank beside each other: there
+    the distances from the score are turned around (the basic bootstrap interval of Davison and Hinkley, 1997).
+    """
+    scores: Any = tagging_scores(answers)
     generator, drawn = np.random.default_rng(seed), []
     for _ in tqdm(range(resamples), desc="Bootstrap", leave=False):
         rows = generator.integers(len(answers.present), size=len(answers.present))
@@ -221,8 +226,10 @@ def intervals_of(answers: Answers, silent: NDArray, resamples: int, seed: int = 
         drawn.append(tagging_scores(answers.select(rows)) | silence_scores(silent[silent_rows]))
     intervals = {}
     for name in drawn[0]:
-        if values := [value for scores in drawn if (value := scores[name]) is not None]:
+        if values := [value for others in drawn if (value := others[name]) is not None]:
             low, high = np.percentile(values, [2.5, 97.5])
+            if name == "macro_average_precision":
+                low, high = np.clip([2 * scores[name] - high, 2 * scores[name] - low], 0, 1)
             intervals[name] = (float(low), float(high))
     return intervals
 
@@ -317,6 +324,8 @@ def main(
     evaluation: dict[str, Any] = {
         "model": Path(model).name,
         "data": sources,
+        "train_data": [without_folders(source) for source in train_data],
+        "seed": seed,
         "planted_images": len(answers.present),
         "untouched_images": len(silent),
         "scores": scores,
@@ -325,6 +334,7 @@ def main(
     }
     if explain_with is not None:
         evaluation["explainer"] = Path(str(explainer)).name
+        evaluation["explained_images"] = explained_images
         evaluation["explanations"] = explain(
             explain_with, tagger, planted[0][:explained_images], categories_of(loaded), seed
         )

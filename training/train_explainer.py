@@ -6,6 +6,7 @@ python -m tellsign.training.train_explainer --model_name_or_path HuggingFaceM4/i
 python -m tellsign.training.train_explainer --help
 """
 
+import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -336,6 +337,12 @@ def make_examples(
     return ConcatDataset(examples), WrittenExplanations(planted, categories, seed=seed)
 
 
+def sha1_of_files(folders: Sequence[str]) -> str:
+    """Of the contents of all files in folders and their subfolders."""
+    paths = (path for folder in folders for path in sorted(Path(folder).rglob("*")) if path.is_file())
+    return hashlib.sha1(b"".join(hashlib.sha1(path.read_bytes()).digest() for path in paths)).hexdigest()
+
+
 class GroupedSampler(torch.utils.data.Sampler[int]):
     """Draws every example once, in random order but for batches of like length; the same again in the same epoch.
 
@@ -401,7 +408,9 @@ def main(arguments: list[str] | None = None) -> None:
     images, categories = load_images(data_args, training_args.seed)
     made_with = recipe_of(training_args, model_args, data_args)
     if images:  # annotated ones are not planted into, whose code the fingerprint is of too
-        made_with["fingerprint"] = fingerprint(*images.values())
+        made_with["fingerprint"] = fingerprint(*images.values(), categories=categories)
+    if data_args.annotated_data:
+        made_with["annotated_sha1"] = sha1_of_files(data_args.annotated_data)
     record_run(training_args, made_with, resumes=bool(checkpoint))
 
     with training_args.main_process_first(desc="making examples"):

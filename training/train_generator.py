@@ -43,6 +43,8 @@ from tellsign.training.data import (
 
 
 LATENT_SIZE = 128
+# Of an autoencoder's mean absolute error, relative to the score of the discriminator.
+RECONSTRUCTION_WEIGHT = 20.0
 
 
 class Kind(StrEnum):
@@ -163,7 +165,6 @@ def train(
     steps: int,
     batch_size: int,
     snapshots: int,
-    reconstruction_weight: float = 20.0,
 ) -> Iterator[nn.Module]:
     """Trains a generator, and yields the average of its weights, in evaluation mode, several times.
 
@@ -174,8 +175,6 @@ def train(
         steps (`int`): Steps of the generator; the discriminator takes as many.
         batch_size (`int`): Images of each class in a step.
         snapshots (`int`): How often to yield: after the last step, half as many, a quarter, and so on.
-        reconstruction_weight (`float`, *optional*, defaults to 20.0):
-            Weight of an autoencoder's mean absolute error, relative to the score of the discriminator.
 
     Raises:
         ValueError: If there are fewer images than in a step.
@@ -208,7 +207,7 @@ def train(
             score = discriminator(fakes)
         loss = design.loss.of_generator(score.float())
         if kind is Kind.AUTOENCODER:
-            loss = loss + reconstruction_weight * (fakes.float() - real).abs().mean()
+            loss = loss + RECONSTRUCTION_WEIGHT * (fakes.float() - real).abs().mean()
         loss.backward()
         optimizers[0].step()
         optimizers[0].zero_grad()
