@@ -51,6 +51,21 @@ def without_imports(source: str) -> str:
     return "\n".join(lines)
 
 
+def write_files(files: dict[str, bytes | Path], folder: Path) -> None:
+    """Writes what would be sent to the Hub into a folder."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+
+
+def run_with_remote_code(script: str, folder: Path) -> None:
+    """Runs a script in a fresh process that has no code of repositories yet."""
+    environment = os.environ | {"HF_MODULES_CACHE": str(folder / "modules")}
+    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_flattened_modules_import_each_other_from_one_folder_and_are_otherwise_unchanged():
     module = "tellsign.pipelines.artifact_explanation"
     sources = flatten([module, "tellsign.modeling.modeling_wavefreq"])
@@ -146,10 +161,7 @@ def test_a_self_contained_export_names_classes_that_are_in_its_files(folder):
 
 def test_exporting_an_export_keeps_its_code_unless_asked_otherwise(folder, tmp_path):
     first = exported_files(folder, "someone/detector", self_contained=True)
-    for name in first:
-        path = tmp_path / "export" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(first[name] if isinstance(first[name], bytes) else first[name].read_bytes())
+    write_files(first, tmp_path / "export")
     for options, expected in (
         ({}, first),
         ({"self_contained": False}, exported_files(folder, "someone/detector")),
@@ -166,35 +178,25 @@ def test_a_self_contained_export_of_another_classifier_can_be_saved_again(tmp_pa
     labels = {"id2label": {0: "real", 1: "fake"}, "label2id": {"real": 0, "fake": 1}}
     ViTForImageClassification(ViTConfig(image_size=16, patch_size=8, **sizes, **labels)).save_pretrained(tmp_path)
     ViTImageProcessor(size=size).save_pretrained(tmp_path)
-    for name, content in exported_files(tmp_path, "someone/vit", self_contained=True).items():
-        path = tmp_path / "export" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+    write_files(exported_files(tmp_path, "someone/vit", self_contained=True), tmp_path / "export")
     script = (
         "from transformers import pipeline\n"
         "options = {'model': 'export', 'trust_remote_code': True, 'explain': 'never'}\n"
         "pipeline('artifact-explanation', **options).save_pretrained('again')\n"
         "pipeline('artifact-explanation', **options | {'model': 'again'})\n"
     )
-    environment = os.environ | {"HF_MODULES_CACHE": str(tmp_path / "modules")}
-    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
+    run_with_remote_code(script, tmp_path)
 
 
 def test_a_self_contained_export_that_is_saved_where_the_package_is_has_all_of_its_code(folder, tmp_path):
-    for name, content in exported_files(folder, "someone/detector", self_contained=True).items():
-        path = tmp_path / "export" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+    write_files(exported_files(folder, "someone/detector", self_contained=True), tmp_path / "export")
     script = (
         "import tellsign\n"
         "from transformers import pipeline\n"
         "options = {'model': 'export', 'trust_remote_code': True}\n"
         "pipeline('artifact-explanation', **options).save_pretrained('again')\n"
     )
-    environment = os.environ | {"HF_MODULES_CACHE": str(tmp_path / "modules")}
-    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
+    run_with_remote_code(script, tmp_path)
     code = {path.name for path in (tmp_path / "export").glob("*.py")}
     assert {path.name for path in (tmp_path / "again").glob("*.py")} == code
 
