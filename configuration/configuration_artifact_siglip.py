@@ -19,12 +19,13 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig, SiglipConfig, SiglipTextConfig, SiglipVisionConfig
 from transformers.configuration_utils import SubConfigSpec
-from transformers.utils import auto_docstring
+from transformers.utils import auto_docstring, logging
 
 from .artifacts import ARTIFACTS
 from .configuration_wavefreq import WaveFreqConfig
 
 
+logger = logging.get_logger(__name__)
 GLOBAL_ARTIFACTS: tuple[str, ...] = (
     "Over-sharpening artifacts",
     "Artificial enhancement artifacts",
@@ -178,7 +179,8 @@ class ArtifactSiglipConfig(SiglipConfig):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "ArtifactSiglipConfig":
         """As in the base class, but the configuration of another model raises a `ValueError`, and with other
-        `artifact_labels`, for which the heads are new ones, what was fitted to the old ones starts anew."""
+        `artifact_labels`, whose heads are new ones if their number differs, what was fitted to the old ones starts
+        anew: none of them is among `trained_artifacts`."""
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ValueError(f"the checkpoint is a model of type {model_type}, expected {cls.model_type}")
@@ -187,6 +189,7 @@ class ArtifactSiglipConfig(SiglipConfig):
             fitted = ("trained_artifacts", "global_artifacts", "artifact_temperatures", "artifact_thresholds")
             config_dict = {name: value for name, value in config_dict.items() if name not in fitted}
             config_dict["artifact_labels"] = labels
+            logger.warning("With other artifact_labels, temperatures and thresholds start anew, and none is trained")
         answer = super().from_dict(config_dict, **kwargs)
         (answer[0] if isinstance(answer, tuple) else answer).validate()  # what the arguments changed
         return answer

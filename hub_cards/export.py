@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from transformers import Pipeline
 from transformers.utils import logging
 
 from tellsign import DEFAULT_MODEL
-from tellsign.pipelines.artifact_explanation import refuse_other_parts
+from tellsign.pipelines.artifact_explanation import files_on_hub, refuse_parts
 
 from .model_card import card_of_folder
 from .remote_code import PACKAGE, code_of, spec_of
@@ -106,7 +106,7 @@ def push(
             exported_files(folder, repo_id, self_contained=self_contained, datasets=datasets, license=license),
             repo_id,
             "model",
-            source=source,
+            lacking=getattr(source, "lacking_parts", ()),
             overwrite_card=overwrite_card,
             private=private,
             token=token,
@@ -266,7 +266,6 @@ def push_space(
         files,
         repo_id,
         "space",
-        source=folder,
         overwrite_card=overwrite_card,
         private=private,
         token=token,
@@ -281,7 +280,7 @@ def _commit(
     repo_id: str,
     repo_type: str,
     *,
-    source: str | os.PathLike | Pipeline,
+    lacking: Sequence[str] = (),
     overwrite_card: bool,
     private: bool | None,
     token: str | bool | None,
@@ -293,6 +292,10 @@ def _commit(
     if "/" not in repo_id:
         repo_id = f"{api.whoami()['name']}/{repo_id}"
     is_new = make_repo(api, repo_id, repo_type, private)
+    there: dict[str, str] = {}
+    if repo_type == "model" and not is_new:
+        there = {path: path.split("/")[0] for path in files_on_hub(repo_id, revision, token)}
+        refuse_parts(lacking, repo_id, set(there.values()))
     if revision is not None and not create_pr and not revision.startswith("refs/"):
         api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True)
     # A new Space gets a README.md from the Hub, which nobody wrote.
@@ -308,17 +311,11 @@ def _commit(
         for path, content in files.items()
         if path != "README.md" or not keeps_card
     ]
-    if repo_type == "model" and not is_new:
-        # A part replaces the one that is there: an adapter left beside a new explainer would be loaded in its place.
-        sent = {path.split("/")[0] for path in files} & set(PARTS[1:])
-        there = {path: path.split("/")[0] for path in api.list_repo_files(repo_id, revision=revision)}
-        if isinstance(source, Pipeline):
-            refuse_other_parts(source, repo_id, set(there.values()))
-        operations += [
-            CommitOperationDelete(path_in_repo=path)
-            for path, part in there.items()
-            if part in sent and path not in files
-        ]
+    # A part replaces the one that is there: an adapter left beside a new explainer would be loaded in its place.
+    sent = {path.split("/")[0] for path in files} & set(PARTS[1:])
+    operations += [
+        CommitOperationDelete(path_in_repo=path) for path, part in there.items() if part in sent and path not in files
+    ]
     return api.create_commit(
         repo_id,
         operations,

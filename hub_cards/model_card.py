@@ -310,13 +310,14 @@ def main(
     ] = [],  # noqa: B006 - typer copies it
     license: Annotated[str | None, typer.Option(help="Of the weights, by the Hub's name for it.")] = None,
     overwrite_card: Annotated[
-        bool, typer.Option("--overwrite-card", help="Replace a README.md that somebody wrote.")
+        bool, typer.Option("--overwrite-card", help="Replace a README.md that this command did not begin.")
     ] = False,
 ) -> None:
     """Writes README.md into the folder, from the files that lie there.
 
     Raises:
-        ValueError: If there is one that this command did not write and peft did not draft, unless it may be replaced.
+        ValueError: If there is one that neither this command nor peft began, unless it may be replaced. What was
+            changed in one of its own is lost.
     """
     if not overwrite_card and (card := folder / "README.md").is_file():
         text = card.read_text(encoding="utf-8")

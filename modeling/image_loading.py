@@ -86,13 +86,11 @@ def load_image(source: Any, name: str | None = None) -> Image.Image:
             return _read(base64.b64decode(source.partition(",")[2], validate=True), name)
         except binascii.Error as error:
             raise ValueError(f"{name}: {error}") from error
-    if isinstance(source, (bytearray, memoryview)):
-        source = bytes(source)
     if isinstance(source, (np.ndarray, torch.Tensor)):
         if isinstance(source, torch.Tensor):
             source = (source.float() if source.is_floating_point() else source).detach().cpu().numpy()
         return _read(_image_of(source), name)
-    if isinstance(source, (str, os.PathLike, bytes, Image.Image)):
+    if isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)):
         return _read(source, name)
     if isinstance(source, Exception):
         raise ValueError(f"image: {source}") from source
@@ -103,16 +101,14 @@ def load_image(source: Any, name: str | None = None) -> Image.Image:
 
 def _read(source: str | os.PathLike | bytes | Image.Image, name: str | None) -> Image.Image:
     """The image in a file, or a Pillow image, upright and in RGB."""
-    if isinstance(source, (str, os.PathLike)):
-        name = name or os.fspath(source)
-    name = name or "image"
+    name = name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else "image")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             if isinstance(source, Image.Image):
                 image = source
             else:
-                content = source if isinstance(source, bytes) else Path(source).read_bytes()
+                content = Path(source).read_bytes() if isinstance(source, (str, os.PathLike)) else bytes(source)
                 if not content:
                     raise ValueError("the file is empty")
                 image = Image.open(io.BytesIO(content))

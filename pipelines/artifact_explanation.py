@@ -57,14 +57,22 @@ class _Column(Dataset):
             return error
 
 
-def refuse_other_parts(explain: Pipeline, place: str | os.PathLike, names: Collection[str]) -> None:
-    """Raises a `ValueError` if a folder or repository has a part, by its names, that a pipeline to go there lacks."""
-    for part in ("tagger", "explainer"):
-        if part in names and getattr(explain, part, part) is None:
+def refuse_parts(lacking: Collection[str], place: str | os.PathLike, names: Collection[str]) -> None:
+    """Raises a `ValueError` if one of the parts that a pipeline lacks is among the names in a folder or repository."""
+    for part in lacking:
+        if part in names:
             raise ValueError(
                 f"{place}: holds {part}/, which this pipeline does not have and which would be loaded with it: remove "
                 "it, or choose another place"
             )
+
+
+def files_on_hub(repo_id: str, revision: str | None, token: str | bool | None) -> list[str]:
+    """The files of a branch, or those that it would start with, if there is none of that name yet."""
+    try:
+        return list_repo_files(repo_id, revision=revision, token=token)
+    except RevisionNotFoundError:
+        return list_repo_files(repo_id, token=token)
 
 
 class ArtifactExplanationPipeline(Pipeline):
@@ -202,6 +210,11 @@ class ArtifactExplanationPipeline(Pipeline):
             return None
         place = {"subfolder": subfolder, "revision": revision, "cache_dir": cache_dir, "device": self.device}
         return part_class.from_pretrained(home, **(place | kwargs))
+
+    @property
+    def lacking_parts(self) -> list[str]:
+        """Which of the tagger and the explainer it does not have."""
+        return [name for name in ("tagger", "explainer") if getattr(self, name) is None]
 
     def _require_tagger(self) -> None:
         if self.tagger is None:
@@ -357,7 +370,8 @@ class ArtifactExplanationPipeline(Pipeline):
             ValueError: If the folder holds a part that this pipeline does not have, and that would be loaded with it.
         """
         parts = {"tagger": self.tagger, "explainer": self.explainer}
-        refuse_other_parts(self, save_directory, os.listdir(save_directory) if os.path.isdir(save_directory) else [])
+        names = os.listdir(save_directory) if os.path.isdir(save_directory) else []
+        refuse_parts(self.lacking_parts, save_directory, names)
         to_hub = {name: kwargs.pop(name) for name in HUB_OPTIONS & kwargs.keys()}
         # Unlike in the base class, config.json does not name the pipeline, unless its code came from a repository: a
         # model that does so asks for trust_remote_code even where this package has registered the task.
@@ -384,11 +398,8 @@ class ArtifactExplanationPipeline(Pipeline):
                 it.
         """
         repo_id = create_repo(repo_id, token=kwargs.get("token"), private=kwargs.get("private"), exist_ok=True).repo_id
-        try:
-            files = list_repo_files(repo_id, revision=kwargs.get("revision"), token=kwargs.get("token"))
-        except RevisionNotFoundError:
-            files = []
-        refuse_other_parts(self, repo_id, {file.split("/")[0] for file in files})
+        files = files_on_hub(repo_id, kwargs.get("revision"), kwargs.get("token"))
+        refuse_parts(self.lacking_parts, repo_id, {file.split("/")[0] for file in files})
         return super().push_to_hub(repo_id, **kwargs)
 
 

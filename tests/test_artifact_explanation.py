@@ -255,6 +255,7 @@ def test_every_way_to_give_an_image_gives_the_same_answer(explain, tmp_path):
             path.read_bytes(),
             bytearray(path.read_bytes()),
             {"bytes": path.read_bytes(), "path": None},
+            {"bytes": memoryview(path.read_bytes()), "path": None},
             {"bytes": None, "path": str(path)},
             {"bytes": None, "path": path},
             array,

@@ -92,8 +92,11 @@ def test_images_in_deeper_folders_raise_since_the_innermost_would_name_the_class
     for name in ("real/a.png", "fake/a.png", "real/2020/b.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "README.md").write_text("Two images.")
     with pytest.raises(ValueError, match="real/2020/b.png: expected all images right in"):
         load_sources(str(tmp_path), "train")
+    (tmp_path / "real" / "2020" / "b.png").unlink()
+    assert load_sources(str(tmp_path), "train")["label"][:] == [1, 0]
 
 
 def test_a_folder_with_other_subfolders_or_none_and_a_name_that_is_nothing_raise(tmp_path):

@@ -150,7 +150,7 @@ def test_robustness_is_scored_on_as_many_images_of_each_class_and_drawn(run, tmp
     assert f"| mean of 6 | {' | '.join(f'{100 * mean:.1f}' for mean in means)} |" in table
     assert (tmp_path / "checkpoint" / "robustness.png").stat().st_size > 10_000
     with pytest.raises(ValueError, match="has scores of corrupted or attacked images, name another --output-dir"):
-        run()
+        run("--attack")
 
 
 def test_logits_are_given_at_temperature_1(checkpoint, parquet):

@@ -221,6 +221,8 @@ def test_a_pipeline_is_not_pushed_to_where_a_part_that_it_lacks_would_be_loaded_
     for send in (partial(push, explain), explain.push_to_hub):
         with pytest.raises(ValueError, match="anna/with-tagger: holds tagger/, which this pipeline does not have"):
             send("anna/with-tagger")
+        with pytest.raises(ValueError, match="holds tagger/"):
+            send("anna/with-tagger", revision="new")  # a branch starts with what main has
     assert hub.repos["models", "anna/with-tagger"].refs == {"main": commit}
 
 

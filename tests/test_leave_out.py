@@ -118,8 +118,9 @@ def test_photographs_of_collections_seen_stand_against_each_generator_too():
     result = score_fold(labels, names, probabilities, verdicts, 0.5, set(), photographs, pool_below=1, resamples=10)
     aurocs = {name: row["auroc_seen_collections"]["value"] for name, row in result["generators"].items()}
     assert aurocs == {"good": 1, "bad": pytest.approx(4 / 6)}
-    assert "| photographs of collections seen" not in leave_out_tables([result])[1]
-    assert "| mean of the rows | 3 | 87.5 | 83.3 |" in leave_out_tables([result])[0]
+    generators, collections = leave_out_tables([result])
+    assert "photographs of collections seen" in generators and "collections seen" not in collections
+    assert "| mean of the rows | 3 | 87.5 | 83.3 |" in generators
 
 
 def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources, tmp_path, capsys, monkeypatch):

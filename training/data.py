@@ -184,8 +184,9 @@ def _open_source(source: str, split: str, revision: str | None, streaming: bool 
             raise ValueError(f"{source}: has the subfolders {', '.join(sorted(classes))}, expected real and fake only")
         # All files, whatever split or pattern their names may suggest.
         paths = [path for path in sorted(Path(source).rglob("*")) if path.is_file()]
-        if deeper := [path for path in paths if path.parent.parent != Path(source)]:  # a label would be its folder
-            raise ValueError(f"{deeper[0]}: expected all images right in {source}/real and {source}/fake")
+        for path in paths:
+            if len(path.relative_to(source).parts) > 2:  # its label would be the name of the innermost folder
+                raise ValueError(f"{path}: expected all images right in {source}/real and {source}/fake")
         files = [glob.escape(str(path)) for path in paths]
         # Without drop_labels=False the labels are dropped where there is only one.
         return load_dataset("imagefolder", data_files=files, split="train", streaming=streaming, drop_labels=False)

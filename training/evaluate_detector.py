@@ -231,7 +231,8 @@ def main(
         raise ValueError(f"the models are called {', '.join(titles)}: their folders must have different names")
     for title in titles:
         before = output_dir / title / "evaluation.json"
-        if not (corruptions or attack) and before.is_file() and "robustness" in json.loads(before.read_text()):
+        scored = json.loads(before.read_text()).get("robustness", {}) if before.is_file() else {}
+        if ("corruptions" in scored and not corruptions) or ("attacks" in scored and not attack):
             raise ValueError(f"{before}: has scores of corrupted or attacked images, name another --output-dir")
     if corruptions or attack:
         refuse_other_kinds([*models, *([transfer_from] if transfer_from else [])])

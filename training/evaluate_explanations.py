@@ -325,6 +325,7 @@ def main(
         "model": Path(model).name,
         "data": sources,
         "train_data": [without_folders(source) for source in train_data],
+        "split": split,
         "seed": seed,
         "planted_images": len(answers.present),
         "untouched_images": len(silent),

@@ -83,7 +83,7 @@ def score_fold(
         threshold (`float`): Probability above which an image counts as fake in balanced accuracy and false positives.
         seen_families (`Collection[str]`): Families of which training saw other generators, or this one elsewhere.
         seen_photographs (`np.ndarray` of shape `(m,)`, *optional*):
-            Probabilities of photographs that were held out, of collections of which training saw others.
+            Probabilities of photographs that were held out of collections that the run trained on.
         pool_below (`int`): Generators with fewer images are scored together, those of seen families apart.
         resamples (`int`): Bootstrap resamples for the intervals.
 

@@ -167,7 +167,7 @@ def training_images(
 ) -> dict[str, torch.Tensor]:
     """Real images, several times each and planted by the training operators or untouched, and untouched fakes.
 
-    No copy of one seed is that of another seed, if there are at most 1,000.
+    No copy of one seed is that of another seed, if there are at most 1,000 copies.
     """
     real, fake = of_class(dataset, "real"), of_class(dataset, "fake", fakes, seed)
     pools = [
