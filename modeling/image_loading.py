@@ -99,7 +99,7 @@ def load_image(source: Any, name: str | None = None) -> Image.Image:
     )
 
 
-def _read(source: str | os.PathLike | bytes | Image.Image, name: str | None) -> Image.Image:
+def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Image, name: str | None) -> Image.Image:
     """The image in a file, or a Pillow image, upright and in RGB."""
     name = name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else "image")
     try:
