@@ -116,8 +116,8 @@ def plant(
             end change the encoded image by less than `VISIBLE_LEVELS` within their place, see [`visible_change`].
         rng (`np.random.Generator`): Chooses operators, places and forms.
         use (`str`):
-            Whether to take the operators for `"training"`, each in any of the eight orientations of the image, or those
-            for `"evaluation"`.
+            Whether to take the operators for `"training"`, each in any of the eight orientations of the image, or
+            those for `"evaluation"`.
         severity (`float`, *optional*):
             In (0, 1], from barely visible, 0.33, to plain, 1. Drawn from 0.33 to 1 for each artifact if not given.
         count (`int`, *optional*): Stop when so many are planted. All by default.
