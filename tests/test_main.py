@@ -24,7 +24,7 @@ def test_an_address_and_a_folder_for_pictures_that_cannot_be_made_are_refused_be
     Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
     for arguments, reason in (
         (["http://127.0.0.1:9/a.jpg"], "is an address"),
-        ([str(tmp_path / "a.png"), "--save", str(tmp_path / "a.png")], "a.png"),
+        ([str(tmp_path / "a.png"), "--save", str(tmp_path / "a.png")], "exists"),
     ):
         result = CliRunner().invoke(app, ["explain", *arguments], catch_exceptions=False)
         assert result.exit_code == 2 and reason in result.output and "fake_probability" not in result.output

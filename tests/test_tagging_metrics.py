@@ -121,6 +121,7 @@ def test_an_artifact_that_is_told_apart_in_fewer_than_five_images_is_never_named
     present = np.zeros((500, 2), bool)
     present[:90] = True
     probabilities, untouched = generator.uniform(0, 0.5, (500, 2)), generator.uniform(0, 0.5, (200, 2))
+    probabilities[:90] *= 0.5  # below most of the others
     probabilities[:4, 0], probabilities[:5, 1] = 0.98, 0.98
     thresholds = fit_artifact_thresholds(present, probabilities, untouched)
     assert thresholds[0] == 1 and 0.5 <= thresholds[1] < 0.98
