@@ -19,7 +19,7 @@ from transformers.utils import logging
 from tellsign import DEFAULT_MODEL
 from tellsign.pipelines.artifact_explanation import files_on_hub, refuse_parts
 
-from .model_card import card_of_folder
+from .model_card import DRAFT, card_of_folder
 from .remote_code import PACKAGE, code_of, spec_of
 
 
@@ -349,7 +349,7 @@ def _without_code(config: dict[str, Any]) -> dict[str, Any]:
 def _card_was_written_for(folder: Path) -> bool:
     """Whether its `README.md` is a draft, or what [`card_of_folder`] writes for any name, and nobody changed it."""
     text = (folder / "README.md").read_text(encoding="utf-8")
-    if "[More Information Needed]" in text:  # the draft that peft leaves beside an adapter
+    if DRAFT in text:
         return True
     names = [json.loads(name) for name in re.findall(r'(?:model=|"adapter": )(".+?")', text)]
     return text in (str(card_of_folder(folder, name)) for name in {None, *names})

@@ -34,6 +34,7 @@ from .card_tables import (
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 ADAPTER_TEMPLATE = Path(__file__).with_name("adapter_card_template.md")
 WRITTEN_BY = "python -m tellsign.hub_cards.model_card"  # in both
+DRAFT = "[More Information Needed]"  # in what peft leaves beside an adapter
 HYPERPARAMETERS = (
     "model_name_or_path",
     "start_weight",
@@ -321,7 +322,7 @@ def main(
     """
     if not overwrite_card and (card := folder / "README.md").is_file():
         text = card.read_text(encoding="utf-8")
-        if WRITTEN_BY not in text and "[More Information Needed]" not in text:
+        if WRITTEN_BY not in text and DRAFT not in text:
             raise ValueError(f"{card}: was written by somebody; --overwrite-card replaces it")
     if repo_id is None and folder.resolve() != tellsign.DEFAULT_MODEL.resolve():
         repo_id = str(folder)

@@ -397,9 +397,11 @@ class ArtifactExplanationPipeline(Pipeline):
             ValueError: If the repository holds a part that this pipeline does not have, and that would be loaded with
                 it.
         """
-        repo_id = create_repo(repo_id, token=kwargs.get("token"), private=kwargs.get("private"), exist_ok=True).repo_id
-        files = files_on_hub(repo_id, kwargs.get("revision"), kwargs.get("token"))
-        refuse_parts(self.lacking_parts, repo_id, {file.split("/")[0] for file in files})
+        if lacking := self.lacking_parts:
+            token, private = kwargs.get("token"), kwargs.get("private")
+            repo_id = create_repo(repo_id, token=token, private=private, exist_ok=True).repo_id
+            files = files_on_hub(repo_id, kwargs.get("revision"), token)
+            refuse_parts(lacking, repo_id, {file.split("/")[0] for file in files})
         return super().push_to_hub(repo_id, **kwargs)
 
 

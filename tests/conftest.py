@@ -1,5 +1,6 @@
 import io
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -197,6 +198,7 @@ def space_url(tmp_path_factory):
         home / "model" / "tagger"
     )
     make_processor().save_pretrained(home / "model" / "tagger")
+    shutil.copytree(Path(__file__).parents[1] / "examples", home / "model" / "examples")
     build_space(home / "space", home / "model")
 
     with serve(home / "space") as url:

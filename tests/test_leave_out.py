@@ -67,7 +67,7 @@ def test_versions_and_fine_tunes_belong_to_the_family_of_their_model(name, famil
 
 def test_families_seen_are_those_of_all_training_data(sources, parquet):
     arguments = train_detector.DataArguments(train_data=[f"{sources}+{parquet}", parquet])
-    assert generators_of_fakes(arguments) == {"p", "q", "r", "s", "noise"}
+    assert generators_of_fakes(train_detector.load_groups(arguments)) == {"p", "q", "r", "s", "noise"}
 
 
 def test_more_folds_than_sources_and_a_name_of_both_classes_raise(sources):

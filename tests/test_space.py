@@ -33,6 +33,10 @@ def test_an_image_gets_a_verdict_a_picture_a_table_and_json(page):
     assert all(row[1].endswith("%") and row[2] for row in table["data"])
 
 
+def test_others_may_call_the_functions_of_the_two_buttons_alone(page):
+    assert set(page.view_api(return_format="dict")["named_endpoints"]) == {"/judge", "/judge_many"}
+
+
 def test_a_broken_file_gets_an_error_that_says_why_without_paths_of_the_server(page, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"not an image")
     with pytest.raises(gradio_client.exceptions.AppError, match="broken.jpg: not an image") as error:

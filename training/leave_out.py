@@ -184,11 +184,13 @@ def score_images(
     return rows, np.asarray([values.mean() for values in of_views]), np.asarray(verdicts)
 
 
-def generators_of_fakes(arguments: train_detector.DataArguments) -> set[str]:
-    """Names of the generators in the training data of `train_detector` with these arguments."""
-    sources = sorted({source for group in arguments.train_data for source in group.split("+")})
-    images = load_sources(sources, arguments.data_split, arguments.data_revision)
-    return set(np.asarray(images["generator"][:])[np.asarray(images["label"][:]) == FAKE].tolist())
+def generators_of_fakes(groups: Sequence[Dataset]) -> set[str]:
+    """Names of the generators in groups of training data."""
+    return {
+        name
+        for group in groups
+        for name in np.asarray(group["generator"][:])[np.asarray(group["label"][:]) == FAKE].tolist()
+    }
 
 
 def check_start(data: Sequence[str], train_data: Sequence[str], start: str) -> None:
@@ -237,7 +239,8 @@ def main(
     model_args, data_args, _ = train_detector.parse_arguments([*training, "--output_dir", "unused"])
     if model_args.model_name_or_path:
         check_start(data.split("+"), data_args.train_data, model_args.model_name_or_path)
-    fakes_seen = generators_of_fakes(data_args).difference(data_args.leave_out)
+    groups = train_detector.load_groups(data_args)
+    fakes_seen = generators_of_fakes(groups).difference(data_args.leave_out)
     images = drop_duplicates(load_sources(data.split("+"), data_args.data_split, data_args.data_revision))
     assignment = assign_folds(images, folds)
     generators = np.asarray(images["generator"][:])
@@ -254,7 +257,7 @@ def main(
         model = AutoModelForImageClassification.from_pretrained(folder).to(device)
         image_processor = AutoImageProcessor.from_pretrained(folder)
         of_run = replace(data_args, leave_out=[*data_args.leave_out, *left_out])
-        held_out = drop_duplicates(train_detector.split_groups(of_run)[1])
+        held_out = drop_duplicates(train_detector.split_groups(groups, of_run)[1])
         real = np.asarray(held_out["label"][:]) == REAL
         of_collections = np.flatnonzero(real & np.isin(held_out["generator"][:], list(assignment)))
         seen_photographs = None

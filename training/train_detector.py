@@ -152,7 +152,16 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
     return model, AutoImageProcessor.from_pretrained(start, size=size) if start else WaveFreqImageProcessor(size=size)
 
 
-def split_groups(arguments: DataArguments, real_categories: Sequence[str] = ()) -> tuple[list[Dataset], Dataset]:
+def load_groups(arguments: DataArguments) -> list[Dataset]:
+    """All images of each group."""
+    return [
+        load_sources(group.split("+"), arguments.data_split, arguments.data_revision) for group in arguments.train_data
+    ]
+
+
+def split_groups(
+    groups: list[Dataset], arguments: DataArguments, real_categories: Sequence[str] = ()
+) -> tuple[list[Dataset], Dataset]:
     """Training images of each group, and as many validation images of each, with its number in the column `group`.
 
     Images that share their bytes are on one side.
@@ -161,9 +170,6 @@ def split_groups(arguments: DataArguments, real_categories: Sequence[str] = ()) 
         ValueError: If a group has too few images, the data have no generator that is to be left out, or no image has
             one of the categories.
     """
-    groups = [
-        load_sources(group.split("+"), arguments.data_split, arguments.data_revision) for group in arguments.train_data
-    ]
     groups = [add_category_labels(group, real_categories) for group in groups]
     if real_categories and all((category_labels_of(group) == UNKNOWN).all() for group in groups):
         raise ValueError(
@@ -194,7 +200,7 @@ def load_images(
     seed: int,
 ) -> tuple[DecodedImages | BalancedViews, Dataset]:
     """Training images and validation images, see [`split_groups`]."""
-    groups, validation = split_groups(arguments, config.real_categories)
+    groups, validation = split_groups(load_groups(arguments), arguments, config.real_categories)
     train = drop_duplicates(concatenate_datasets(groups))
     if not arguments.views:
         return DecodedImages(train, image_processor, config.image_size), validation
