@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 from huggingface_hub import EvalResult
 
 
@@ -67,6 +68,17 @@ def percent(score: Mapping[str, Any], digits: int = 1) -> str:
     return f"{100 * score['value']:.{digits}f} [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
 
 
+def _mean_of_rows(values: Sequence[float], weights: Sequence[float] | None = None) -> str:
+    """A mean over sources. Its interval, 95% percentile bootstrap, resamples the sources and not their images, and so
+    says how far the mean depends on which sources there were; of a single one there is none."""
+    rows, shares = np.asarray(values), np.ones(len(values)) if weights is None else np.asarray(weights)
+    if len(rows) == 1:
+        return f"{100 * rows[0]:.1f}"
+    drawn = np.random.default_rng(0).integers(len(rows), size=(1000, len(rows)))
+    interval = np.percentile(np.average(rows[drawn], axis=1, weights=shares[drawn]), [2.5, 97.5])
+    return percent({"value": np.average(rows, weights=shares), "interval": interval})
+
+
 def _score(result: Mapping[str, Any], key: str) -> dict[str, Any]:
     """A score of `evaluate_detector` with its interval."""
     return {"value": result["scores"][key], "interval": result["intervals"][key]}
@@ -115,8 +127,8 @@ def generator_table(generators: Sequence[Mapping[str, Any]]) -> str | None:
         for result in generators
     ]
     if len(generators) > 1:
-        means = [fmean(result["scores"][key] for result in generators) for key in columns]
-        rows.append([f"mean of {len(generators)} generators", "", *(f"{100 * mean:.1f}" for mean in means)])
+        means = [_mean_of_rows([result["scores"][key] for result in generators]) for key in columns]
+        rows.append([f"mean of {len(generators)} generators", "", *means])
     return _table(header, rows)
 
 
@@ -190,8 +202,8 @@ def _mean_cells(which: str, rows: Sequence[Mapping[str, Any]], columns: Iterable
     counts = [row["images"] for row in rows]
     lines = []
     for kind, weights in (("rows", [1] * len(rows)), ("images", counts)):
-        means = [fmean((row[key]["value"] for row in rows), weights) for key in columns]
-        lines.append([f"mean of {which} {kind}", f"{sum(counts):,}", *(f"{100 * mean:.1f}" for mean in means)])
+        means = [_mean_of_rows([row[key]["value"] for row in rows], weights) for key in columns]
+        lines.append([f"mean of {which} {kind}", f"{sum(counts):,}", *means])
     return lines
 
 

@@ -92,7 +92,7 @@ def test_each_other_generator_is_scored_against_the_real_images(run, synthetic_r
     counts = {result["name"]: (result["real"], result["fake"]) for result in evaluation["results"][1:]}
     assert counts == {"generator flow": (24, 4), "generator gan": (24, 3)}
     mean = np.mean([result["scores"]["auroc"] for result in evaluation["results"][1:]])
-    assert f"| mean of 2 generators |  | {100 * mean:.1f} |" in printed
+    assert f"| mean of 2 generators |  | {100 * mean:.1f} [" in printed
 
 
 def test_other_fakes_that_occur_in_the_training_data_are_left_out(run, synthetic_rows, tmp_path):

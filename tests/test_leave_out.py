@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -96,12 +97,13 @@ def test_scores_are_those_of_each_generator_against_all_reals_of_the_fold():
     assert x["above_0.5"]["value"] == 0 and x["called_real"]["value"] == pytest.approx(1 / 3)
     assert y["above_0.5"]["value"] == 1 and y["above_threshold"]["value"] == y["called_fake"]["value"] == 0
     unseen, seen, photographs = leave_out_tables([result])
-    assert "| mean of the rows | 3 | 100.0 |" in unseen  # of good and 1 others
+    assert "| mean of the rows | 3 | 100.0 [100.0, 100.0] |" in unseen  # of good and 1 others
     assert "| bad | 2 |" in seen and "| good |" not in seen and "| bad |" not in unseen
     of_all = np.mean([row["auroc"]["value"] for row in result["generators"].values()])
-    assert f"| mean of all the rows | 5 | {100 * of_all:.1f} |" in seen
-    assert "| mean of the rows | 4 | 0.0 | 50.0 | 0.0 | 16.7 |" in photographs
-    assert "| mean of the images | 4 | 0.0 | 25.0 | 0.0 | 25.0 |" in photographs
+    assert f"| mean of all the rows | 5 | {100 * of_all:.1f} [" in seen
+    none = "0.0 [0.0, 0.0]"
+    assert f"| mean of the rows | 4 | {none} | 50.0 [0.0, 100.0] | {none} | 16.7 [0.0, 33.3] |" in photographs
+    assert f"| mean of the images | 4 | {none} | 25.0 [0.0, 100.0] | {none} | 25.0 [0.0, 33.3] |" in photographs
     result = score_fold(
         labels, names, probabilities, verdicts, 0.65, {"bad", "single"}, None, pool_below=3, resamples=10
     )
@@ -120,7 +122,22 @@ def test_photographs_of_collections_seen_stand_against_each_generator_too():
     assert aurocs == {"good": 1, "bad": pytest.approx(4 / 6)}
     generators, collections = leave_out_tables([result])
     assert "photographs of collections seen" in generators and "collections seen" not in collections
-    assert "| mean of the rows | 3 | 87.5 | 83.3 |" in generators
+    assert "| mean of the rows | 3 | 87.5 [75.0, 100.0] | 83.3 [66.7, 100.0] |" in generators
+
+
+def test_the_interval_of_a_mean_is_that_of_means_of_as_many_sources_drawn_anew():
+    values = np.random.default_rng(0).normal(0.5, 0.1, 40)
+    row = {key: {"value": 0.0, "interval": [0.0, 0.0]} for key in ("above_0.5", "called_fake", "called_real")}
+    collections = {
+        f"collection {index}": {"images": 10, "above_threshold": {"value": value, "interval": [0, 1]}} | row
+        for index, value in enumerate(values)
+    }
+    (table,) = leave_out_tables([{"generators": {}, "collections": collections}])
+    mean, low, high = map(float, re.search(r"mean of the rows \| 400 \| (\S+) \[(\S+), (\S+)\]", table).groups())
+    half_width = 1.96 * 100 * values.std() / np.sqrt(len(values))
+    assert [mean, low, high] == pytest.approx(100 * values.mean() + np.asarray([0, -half_width, half_width]), abs=0.3)
+    (table,) = leave_out_tables([{"generators": {}, "collections": {"x": collections["collection 0"]}}])
+    assert f"| mean of the rows | 10 | {100 * values[0]:.1f} |" in table  # one source does not say how they differ
 
 
 def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources, tmp_path, capsys, monkeypatch):
