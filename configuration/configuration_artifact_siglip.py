@@ -74,8 +74,8 @@ class ArtifactSiglipConfig(SiglipConfig):
     artifact_thresholds (`list[float]`, *optional*):
         For each artifact the probability in [0, 1] from which on it counts as present. 0.5 by default.
     box_threshold (`float`, *optional*, defaults to 0.5):
-        Share in (0, 1] of the highest probability of an artifact in an image's patches from which on a pixel belongs
-        to its box.
+        Share in (0, 1] of the highest probability of an artifact in an image's map from which on a pixel belongs to
+        its box.
     object_labels (`list[str]`, *optional*, defaults to `[]`):
         What the model can say that an image shows, by comparison with the text "a photo of a <label>".
     object_threshold (`float`, *optional*, defaults to 0.5):

@@ -57,13 +57,17 @@ class ArtifactSiglipOutput(SiglipOutput):
     patch_logits (`torch.FloatTensor` of shape `(batch_size, num_artifacts, rows, columns)`):
         Score of each artifact in each patch before sigmoid. Like `logits` and `artifact_logits`, with
         `config.average_flips` and outside of training, the mean of the image's and its mirror image's.
+    map_logits (`torch.FloatTensor` of shape `(batch_size, num_artifacts, map_height, map_width)`):
+        The same at the resolution of the first stage of the network for fine detail, or of the patches without one.
     loss_dict (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
-        The terms of the loss before they are weighted, by name: `"artifact"`, `"patch"`, `"label"`, `"contrastive"`.
+        The terms of the loss before they are weighted, by name: `"artifact"`, `"patch"`, `"map"`, `"label"`,
+        `"contrastive"`.
     """
 
     logits: torch.Tensor | None = None
     artifact_logits: torch.Tensor | None = None
     patch_logits: torch.Tensor | None = None
+    map_logits: torch.Tensor | None = None
     loss_dict: dict[str, torch.Tensor] | None = None
 
 
@@ -76,13 +80,32 @@ def _binary_cross_entropy(name: str, logits: torch.Tensor, targets: torch.Tensor
     return loss.masked_fill(~known, 0).sum() / known.sum().clamp(min=1)
 
 
+def _shares(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Means of masks over the cells of a coarser grid of the given size, -100 where a part of a cell is not known."""
+    if masks.shape[-2:] == size:
+        return masks
+    shares = nn.functional.adaptive_avg_pool2d(masks.float(), size)
+    return torch.where(nn.functional.adaptive_max_pool2d(-masks.float(), size) == 100, -100, shares)
+
+
 def _without_mirrored(values: Any) -> Any:
     """The first half, that of the images themselves, of a tensor or of each in a tuple."""
     return tuple(map(_without_mirrored, values)) if isinstance(values, tuple) else values.unflatten(0, (2, -1))[0]
 
 
+def _mean_with_mirrored(scores: torch.Tensor) -> torch.Tensor:
+    """Mean of the scores of each place in images and, in the second half, in their mirror images."""
+    first, mirrored = scores.unflatten(0, (2, -1)).unbind(0)
+    return (first + mirrored.flip(-1)) / 2
+
+
 class DetailProjection(nn.Linear):
     """What the details add to an image's embedding: nothing at first, so that it starts as SigLIP's."""
+
+
+class SkipClassifier(nn.Conv2d):
+    """What the features of a finer stage add to the scores of coarser ones: nothing at first (Shelhamer et al., 2017,
+    arXiv 1605.06211)."""
 
 
 @auto_docstring(
@@ -94,8 +117,10 @@ class DetailProjection(nn.Linear):
     pooled output plus a smooth maximum of the patches' scores, the logarithm of their mean exponential (Pinheiro and
     Collobert, 2015, arXiv 1411.6228). With `config.detail_config` these layers also see what a [`WaveFreqModel`] makes
     of each patch, and its mean, which also joins what texts are compared with: artifacts change the finest detail,
-    which a small transformer on whole patches learns to see only after far more images. `vision_model` is a
-    [`SiglipVisionModel`] that saves on its own.
+    which a small transformer on whole patches learns to see only after far more images. The scores of the patches are
+    then made finer stage by stage, up to the first: enlarged, and added to what a linear layer makes of each place in
+    that stage (a fully convolutional network with skips, arXiv 1605.06211). `vision_model` is a [`SiglipVisionModel`]
+    that saves on its own.
     """
 )
 class ArtifactSiglipModel(SiglipModel):
@@ -117,6 +142,8 @@ class ArtifactSiglipModel(SiglipModel):
             self.detail_projection = DetailProjection(detail_size, hidden_size)
             hidden_size += detail_size
         num_artifacts = len(config.artifact_labels)
+        finer = [] if detail_config is None else detail_config.hidden_sizes[-2::-1]
+        self.skip_classifiers = nn.ModuleList(SkipClassifier(size, num_artifacts, kernel_size=1) for size in finer)
         self.classifier = nn.Linear(hidden_size, len(config.id2label or {}))
         self.artifact_classifier = nn.Linear(hidden_size, num_artifacts)
         self.patch_classifier = nn.Linear(hidden_size, num_artifacts)
@@ -127,9 +154,9 @@ class ArtifactSiglipModel(SiglipModel):
         if isinstance(module, ArtifactSiglipModel):
             init.constant_(module.logit_scale, self.config.logit_scale_init_value)
             init.constant_(module.logit_bias, self.config.logit_bias_init_value)
-        elif isinstance(module, DetailProjection):
-            init.zeros_(module.weight)
-            init.zeros_(module.bias)
+        elif isinstance(module, (DetailProjection, SkipClassifier)):
+            for parameter in module.parameters():
+                init.zeros_(parameter)
 
     @can_return_tuple
     @auto_docstring
@@ -149,8 +176,8 @@ class ArtifactSiglipModel(SiglipModel):
             The vision tower's output, with what texts are compared with in `pooler_output`, of shape `(batch_size,
             vision_config.hidden_size)`: the tower's, plus a projection of the fine detail.
         """
-        outputs, details = self._vision_and_details(pixel_values, interpolate_pos_encoding, **kwargs)
-        outputs.pooler_output = self._embedding_of(outputs.pooler_output, details)
+        outputs = self._vision_outputs(pixel_values, interpolate_pos_encoding, **kwargs)
+        outputs.pooler_output = self._embedding_of(outputs.pooler_output, self.get_detail_features(pixel_values))
         return outputs
 
     def get_detail_features(self, pixel_values: torch.Tensor) -> torch.Tensor | None:
@@ -165,19 +192,17 @@ class ArtifactSiglipModel(SiglipModel):
             `torch.FloatTensor` of shape `(batch_size, num_patches, detail_config.hidden_sizes[-1])`, or `None` without
             `config.detail_config`.
         """
-        if self.detail_network is None:
-            return None
-        features = self.detail_network(pixel_values).last_hidden_state
-        return features.flatten(2).transpose(1, 2)
+        stages = self._detail_stages(pixel_values)
+        return stages[-1].flatten(2).transpose(1, 2) if stages else None
 
-    def _vision_and_details(
-        self, pixel_values: Any, interpolate_pos_encoding: bool, **kwargs
-    ) -> tuple[Any, torch.Tensor | None]:
-        """What the vision tower and, if there is one, the network for fine detail make of images."""
-        outputs = self.vision_model(
+    def _vision_outputs(self, pixel_values: Any, interpolate_pos_encoding: bool, **kwargs) -> Any:
+        return self.vision_model(
             pixel_values=pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, return_dict=True, **kwargs
         )
-        return outputs, self.get_detail_features(pixel_values)
+
+    def _detail_stages(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The feature map of each stage of the network for fine detail, the finest first; none without one."""
+        return () if self.detail_network is None else self.detail_network.feature_maps(pixel_values)
 
     def _embedding_of(self, pooled: torch.Tensor, details: torch.Tensor | None) -> torch.Tensor:
         """What texts are compared with, before it is normalized."""
@@ -213,9 +238,10 @@ class ArtifactSiglipModel(SiglipModel):
             Real or fake, indices in `[0, ..., config.num_labels - 1]`, or -100 for not known. Cross entropy.
         artifact_labels (`torch.Tensor` of shape `(batch_size, num_artifacts)`, *optional*):
             1 for the artifacts that are there, 0 for the others, -100 for not known. Binary cross entropy.
-        artifact_masks (`torch.Tensor` of shape `(batch_size, num_artifacts, rows, columns)`, *optional*):
-            For each patch how much of it shows the artifact, in [0, 1], or -100 for not known. Binary cross entropy;
-            an artifact whose label is -100 does not count.
+        artifact_masks (`torch.Tensor` of shape `(batch_size, num_artifacts, height, width)`, *optional*):
+            For each pixel how much of it shows the artifact, in [0, 1], or -100 for not known. Binary cross entropy
+            with the share of each patch, and of each place in `map_logits`, that shows it; an artifact whose label is
+            -100 does not count.
         text_labels (`torch.Tensor` of shape `(batch_size, num_texts)`, *optional*):
             1 where the text is true of the image, 0 where it is not, -100 for not known. SigLIP's loss, summed over
             texts.
@@ -242,7 +268,9 @@ class ArtifactSiglipModel(SiglipModel):
         images: Any = pixel_values
         if average_flips:
             images = torch.cat([images, images.flip(-1)])
-        vision_outputs, details = self._vision_and_details(images, interpolate_pos_encoding, **kwargs)
+        vision_outputs = self._vision_outputs(images, interpolate_pos_encoding, **kwargs)
+        stages = self._detail_stages(images)
+        details = stages[-1].flatten(2).transpose(1, 2) if stages else None
         patches, whole = vision_outputs.last_hidden_state, vision_outputs.pooler_output
         image_embeds = nn.functional.normalize(self._embedding_of(whole, details), dim=-1)
         if details is not None:
@@ -251,10 +279,13 @@ class ArtifactSiglipModel(SiglipModel):
         smooth_maximum = patch_logits.float().flatten(2).logsumexp(2) - math.log(grid[0] * grid[1])
         artifact_logits = self.artifact_classifier(whole) + smooth_maximum.to(whole.dtype)
         logits = self.classifier(whole)
+        map_logits = patch_logits
+        for classifier, features in zip(self.skip_classifiers, stages[-2::-1], strict=True):
+            coarser = nn.functional.interpolate(map_logits, size=features.shape[-2:], mode="bilinear")
+            map_logits = coarser + classifier(features)
         if average_flips:
             logits, artifact_logits = (scores.unflatten(0, (2, -1)).mean(0) for scores in (logits, artifact_logits))
-            first, mirrored = patch_logits.unflatten(0, (2, -1)).unbind(0)
-            patch_logits = (first + mirrored.flip(-1)) / 2
+            patch_logits, map_logits = map(_mean_with_mirrored, (patch_logits, map_logits))
             image_embeds = _without_mirrored(image_embeds)
             vision_outputs = type(vision_outputs)(
                 **{name: _without_mirrored(value) for name, value in vision_outputs.items()}
@@ -280,12 +311,15 @@ class ArtifactSiglipModel(SiglipModel):
             logits=logits,
             artifact_logits=artifact_logits,
             patch_logits=patch_logits,
+            map_logits=map_logits,
         )
-        loss_dict = self._losses(outputs, labels, artifact_labels, artifact_masks, text_labels)
+        size = (images.shape[-2], images.shape[-1])
+        loss_dict = self._losses(outputs, labels, artifact_labels, artifact_masks, text_labels, size)
         if loss_dict:
             coefficients = {
                 "artifact": 1.0,
                 "patch": self.config.patch_loss_coefficient,
+                "map": self.config.patch_loss_coefficient,
                 "label": self.config.label_loss_coefficient,
                 "contrastive": self.config.contrastive_loss_coefficient,
             }
@@ -340,8 +374,9 @@ class ArtifactSiglipModel(SiglipModel):
         artifact_labels: torch.Tensor | None,
         artifact_masks: torch.Tensor | None,
         text_labels: torch.Tensor | None,
+        size: tuple[int, int],
     ) -> dict[str, torch.Tensor]:
-        """The terms of the loss for which there are labels."""
+        """The terms of the loss for which there are labels, of images of the given height and width."""
         losses = {}
         if labels is not None:
             loss = nn.functional.cross_entropy(outputs.logits.float(), labels, reduction="sum", ignore_index=-100)
@@ -349,9 +384,14 @@ class ArtifactSiglipModel(SiglipModel):
         if artifact_labels is not None:
             losses["artifact"] = _binary_cross_entropy("artifact_labels", outputs.artifact_logits, artifact_labels)
         if artifact_masks is not None:
+            expected = (*outputs.artifact_logits.shape, *size)
+            if artifact_masks.shape != expected:
+                raise ValueError(f"artifact_masks has shape {tuple(artifact_masks.shape)}, expected {expected}")
             if artifact_labels is not None:
                 artifact_masks = artifact_masks.masked_fill(artifact_labels[..., None, None] == -100, -100)
-            losses["patch"] = _binary_cross_entropy("artifact_masks", outputs.patch_logits, artifact_masks)
+            places = {"patch": outputs.patch_logits} | ({"map": outputs.map_logits} if self.skip_classifiers else {})
+            for name, scores in places.items():
+                losses[name] = _binary_cross_entropy(name, scores, _shares(artifact_masks, scores.shape[-2:]))
         if text_labels is not None:
             if outputs.logits_per_image is None:
                 raise ValueError("text_labels are labels of texts, but input_ids is missing")

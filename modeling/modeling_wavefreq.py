@@ -338,6 +338,45 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
         self.pooler = nn.AdaptiveAvgPool2d(1)
         self.post_init()
 
+    def feature_maps(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        r"""
+        The feature map of each stage, as `hidden_states` holds them on request; that needs hooks, which leave a model
+        that can be neither copied nor pickled.
+
+        Args:
+            pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+                Normalized images from [`WaveFreqImageProcessor`].
+
+        Returns:
+            For each stage `torch.FloatTensor` of shape `(batch_size, hidden_sizes[stage], height / stride, width /
+            stride)`, the finest first.
+
+        Raises:
+            ValueError: If the images have another number of channels or a size that the strides do not divide.
+        """
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
+            raise ValueError(
+                f"pixel_values holds images of shape {tuple(pixel_values.shape[1:])}, expected "
+                f"({self.config.num_channels}, height, width)"
+            )
+        height, width = pixel_values.shape[-2:]
+        if height % self.config.total_stride or width % self.config.total_stride or min(height, width) < 4:
+            raise ValueError(
+                f"image size {height}x{width}: height and width must be multiples of {self.config.total_stride}, "
+                "and at least 4"
+            )
+        pixel_values = pixel_values.to(self.embedder.layer.convolution.weight.dtype)
+        hidden_states = self.embedder(pixel_values)
+        maps = []
+        for index, stage in enumerate(self.stages):
+            frequency_features = None
+            # CODEPATH: the seed network's branch joins its first stage, the packaged one's its second.
+            if self.frequency_branch is not None and index == self.config.frequency_stage:
+                frequency_features = self.frequency_branch(pixel_values)
+            hidden_states = stage(hidden_states, frequency_features)
+            maps.append(hidden_states)
+        return tuple(maps)
+
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
     @auto_docstring
@@ -356,25 +395,7 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
         Raises:
             ValueError: If the images have another number of channels or a size that the strides do not divide.
         """
-        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
-            raise ValueError(
-                f"pixel_values holds images of shape {tuple(pixel_values.shape[1:])}, expected "
-                f"({self.config.num_channels}, height, width)"
-            )
-        height, width = pixel_values.shape[-2:]
-        if height % self.config.total_stride or width % self.config.total_stride or min(height, width) < 4:
-            raise ValueError(
-                f"image size {height}x{width}: height and width must be multiples of {self.config.total_stride}, "
-                "and at least 4"
-            )
-        pixel_values = pixel_values.to(self.embedder.layer.convolution.weight.dtype)
-        hidden_states = self.embedder(pixel_values)
-        for index, stage in enumerate(self.stages):
-            frequency_features = None
-            # CODEPATH: the seed network's branch joins its first stage, the packaged one's its second.
-            if self.frequency_branch is not None and index == self.config.frequency_stage:
-                frequency_features = self.frequency_branch(pixel_values)
-            hidden_states = stage(hidden_states, frequency_features)
+        hidden_states = self.feature_maps(pixel_values)[-1]
         return BaseModelOutputWithPoolingAndNoAttention(
             last_hidden_state=hidden_states, pooler_output=self.pooler(hidden_states).flatten(1)
         )

@@ -89,7 +89,7 @@ class ArtifactTagger:
             otherwise `SEED_ARTIFACTS`. In the mode `"calibrated"` also other spellings of them, see [`find_artifact`].
         mode (`str`, *optional*):
             What a score is. Default for ArtifactSiglip is `"calibrated"`: the probability by its own heads, the
-            thresholds are those of its configuration, and places are where its patches show the artifact. The other
+            thresholds are those of its configuration, and places are where its map shows the artifact. The other
             modes compare the image with the text "a photo with <name>", and places are where patches resemble it.
             Default for CLIP is `"softmax"`: relative to the other names, with the threshold 0.05. Default for SigLIP
             is `"independent"`: the probability that the text fits, with the threshold 0.5; for CLIP, which has no such
@@ -316,7 +316,7 @@ class ArtifactTagger:
         if threshold is not None:
             trained = torch.tensor([label in config.trained_artifacts for label in config.artifact_labels])
             present = (probabilities >= threshold) & trained.to(present.device)
-        maps = outputs.patch_logits[:, columns].float().sigmoid()
+        maps = outputs.map_logits[:, columns].float().sigmoid()
         return probabilities[:, columns].cpu().numpy(), present[:, columns].cpu().numpy(), maps.cpu().numpy()
 
     def _scores_by_texts(

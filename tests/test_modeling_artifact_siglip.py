@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def inputs() -> dict[str, torch.Tensor]:
         "input_ids": torch.randint(0, 2048, (5, 64), generator=generator),
         "labels": torch.tensor([0, -100, 1]),
         "artifact_labels": known,
-        "artifact_masks": torch.rand(3, 4, 8, 8, generator=generator).masked_fill(known[..., None, None] == 0, 0),
+        "artifact_masks": torch.rand(3, 4, 32, 32, generator=generator).masked_fill(known[..., None, None] == 0, 0),
         "text_labels": torch.tensor([[1, 0, 0, 1, -100], [0, 1, 0, 0, 0], [0, 0, 1, 0, 1]]),
     }
 
@@ -102,6 +103,41 @@ def test_an_artifacts_score_is_that_of_the_whole_plus_the_log_mean_exponential_o
     whole = whole @ model.artifact_classifier.weight.detach().numpy().T
     expected = whole + np.log(np.exp(patches.astype(np.float64)).mean(axis=1))
     np.testing.assert_allclose(outputs.artifact_logits.detach().numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 40)])
+def test_a_map_is_the_patches_scores_enlarged_and_added_to_what_each_finer_stage_makes_of_its_places(size):
+    model, images = make_tagger_model(), torch.randn(2, 3, *size)
+    outputs = model(pixel_values=images, interpolate_pos_encoding=True)
+    enlarged = outputs.patch_logits
+    for scale in (2, 4):
+        enlarged = torch.nn.functional.interpolate(
+            enlarged, size=[side * scale // 4 for side in size], mode="bilinear"
+        )
+    torch.testing.assert_close(outputs.map_logits, enlarged)  # the stages add nothing at first
+    for classifier in model.skip_classifiers:
+        torch.nn.init.normal_(classifier.weight)
+    finer = model(pixel_values=images, interpolate_pos_encoding=True)
+    stages = model.detail_network(images, output_hidden_states=True).hidden_states[1:]
+    coarse_scores, fine_scores = (
+        np.einsum("bchw,kc->bkhw", stage.detach().numpy(), classifier.weight[:, :, 0, 0].detach().numpy())
+        for stage, classifier in zip(stages[-2::-1], model.skip_classifiers, strict=True)
+    )
+    enlarged_scores = torch.nn.functional.interpolate(torch.from_numpy(coarse_scores), size=size, mode="bilinear")
+    added = (finer.map_logits - outputs.map_logits).detach().numpy()
+    np.testing.assert_allclose(added, enlarged_scores.numpy() + fine_scores, atol=2e-3)
+    torch.testing.assert_close(finer.artifact_logits, outputs.artifact_logits)
+
+
+def test_a_model_that_was_used_can_be_pickled():
+    model, images = make_tagger_model(), torch.randn(2, 3, 32, 32)
+    expected = model(pixel_values=images).map_logits
+    torch.testing.assert_close(pickle.loads(pickle.dumps(model))(pixel_values=images).map_logits, expected)
+
+
+def test_without_a_network_for_detail_the_map_is_that_of_the_patches():
+    outputs = make_tagger_model(detail_config=None)(pixel_values=torch.randn(2, 3, 32, 32))
+    assert torch.equal(outputs.map_logits, outputs.patch_logits)
 
 
 def test_an_images_embedding_is_that_of_the_tower_and_a_projection_of_the_details_which_is_nothing_at_first(inputs):
@@ -130,6 +166,7 @@ def test_details_of_a_patch_are_what_a_wavefreq_makes_of_that_place(inputs):
 
 def test_scores_are_the_mean_of_those_of_an_image_and_of_its_mirror_image_but_not_in_training(inputs):
     model, images = make_tagger_model(), inputs["pixel_values"]
+    torch.nn.init.normal_(model.skip_classifiers[1].weight)
     with torch.no_grad():
         one, other = (model(pixel_values=view, output_hidden_states=True) for view in (images, images.flip(-1)))
         model.config.average_flips = True
@@ -139,7 +176,8 @@ def test_scores_are_the_mean_of_those_of_an_image_and_of_its_mirror_image_but_no
         without = model(pixel_values=images)
     for name in ("logits", "artifact_logits"):
         torch.testing.assert_close(both[name], (one[name] + other[name]) / 2)
-    torch.testing.assert_close(both.patch_logits, (one.patch_logits + other.patch_logits.flip(-1)) / 2)
+    for name in ("patch_logits", "map_logits"):
+        torch.testing.assert_close(both[name], (one[name] + other[name].flip(-1)) / 2)
     torch.testing.assert_close(both.image_embeds, one.image_embeds)
     torch.testing.assert_close(both.vision_model_output, one.vision_model_output)
     torch.testing.assert_close(in_training.artifact_logits, without.artifact_logits)
@@ -152,7 +190,7 @@ def test_exported_with_any_number_of_images_the_scores_over_mirror_images_stay_t
         model, (), {"pixel_values": torch.randn(3, 3, 32, 32)}, dynamic_shapes=dynamic, strict=False
     )
     images = torch.randn(5, 3, 32, 32)
-    for name in ("logits", "artifact_logits", "patch_logits", "image_embeds"):
+    for name in ("logits", "artifact_logits", "patch_logits", "map_logits", "image_embeds"):
         torch.testing.assert_close(program.module()(pixel_values=images)[name], model(pixel_values=images)[name])
 
 
@@ -160,17 +198,25 @@ def test_each_loss_equals_its_definition_and_their_weighted_sum_is_the_loss(inpu
     model = make_tagger_model(
         patch_loss_coefficient=2.0, label_loss_coefficient=0.5, contrastive_loss_coefficient=0.25
     )
+    shares = inputs["artifact_masks"].unflatten(3, (8, 4)).unflatten(2, (8, 4)).mean((3, 5), dtype=torch.float64)
+    shares[0, 3, 2, 5] = inputs["artifact_masks"][0, 3, 8:12, 20:24] = -100  # as what is not known of the others
+    inputs["artifact_masks"][1, 2, 17, 30] = shares[1, 2, 4, 7] = -100  # a pixel leaves its patch unknown
+    masks, shares = (
+        torch.where(inputs["artifact_labels"][..., None, None] == -100, -100.0, values.double())
+        for values in (inputs["artifact_masks"], shares)
+    )
     outputs = model(**inputs)
     label = torch.log_softmax(outputs.logits.detach().double(), -1)
-    masks = torch.where(inputs["artifact_labels"][..., None, None] == -100, -100.0, inputs["artifact_masks"].double())
     expected = {
         "label": -float(label[0, 0] + label[2, 1]) / 2,
         "artifact": cross_entropy_by_hand(outputs.artifact_logits, inputs["artifact_labels"]),
-        "patch": cross_entropy_by_hand(outputs.patch_logits, masks),
+        "patch": cross_entropy_by_hand(outputs.patch_logits, shares),
+        "map": cross_entropy_by_hand(outputs.map_logits, masks),
         "contrastive": 5 * cross_entropy_by_hand(outputs.logits_per_image, inputs["text_labels"]),
     }
     assert {name: loss.item() for name, loss in outputs.loss_dict.items()} == pytest.approx(expected, rel=1e-5)
-    total = expected["artifact"] + 2 * expected["patch"] + expected["label"] / 2 + expected["contrastive"] / 4
+    places = 2 * (expected["patch"] + expected["map"])
+    total = expected["artifact"] + places + expected["label"] / 2 + expected["contrastive"] / 4
     assert outputs.loss.item() == pytest.approx(total, rel=1e-5)
 
 
@@ -236,7 +282,7 @@ def test_round_trip_through_a_saved_folder_by_the_auto_classes_keeps_every_outpu
         loaded = auto_class.from_pretrained(tmp_path).eval()
         assert isinstance(loaded, ArtifactSiglipModel) and loaded.config.trained_artifacts == ["blur"]
         ours, theirs = model(**inputs), loaded(**inputs)
-        for name in ("logits", "artifact_logits", "patch_logits", "logits_per_image", "loss"):
+        for name in ("logits", "artifact_logits", "patch_logits", "map_logits", "logits_per_image", "loss"):
             torch.testing.assert_close(ours[name], theirs[name], atol=0, rtol=0)
 
 
@@ -312,7 +358,7 @@ def test_zero_shot_pipeline_scores_any_candidate_labels_by_the_text_tower(tmp_pa
             "image size 33x32: height and width must be multiples of 4",
         ),
         ({"artifact_labels": torch.zeros(3, 70)}, r"artifact_labels has shape \(3, 70\), expected \(3, 4\)"),
-        ({"artifact_masks": torch.zeros(3, 4, 32, 32)}, r"artifact_masks has shape .* expected \(3, 4, 8, 8\)"),
+        ({"artifact_masks": torch.zeros(3, 4, 8, 8)}, r"artifact_masks has shape .* expected \(3, 4, 32, 32\)"),
         ({"text_labels": torch.zeros(3, 3)}, r"text_labels has shape \(3, 3\), expected \(3, 5\)"),
         ({"input_ids": None}, "input_ids is missing"),
     ],

@@ -334,6 +334,8 @@ def test_outputs_have_the_documented_shapes_and_tuples_are_returned_on_request(m
         (8, 16, 24),
         (8, 8, 12),
     ]
+    for feature_map, state in zip(model.feature_maps(images), output.hidden_states[1:], strict=True):
+        torch.testing.assert_close(feature_map, state)
     last_hidden_state, pooled = model(images, return_dict=False)
     torch.testing.assert_close(pooled, output.pooler_output)
 

@@ -188,13 +188,12 @@ def test_places_are_mirrored_with_their_images(textured, tmp_path, monkeypatch):
 
     def images_that_show_their_first_mask(*args, **kwargs):
         pool = make(*args, **kwargs)
-        pool["coverage"][:, 1:] = 0
-        shown = pool["coverage"][:, :1].repeat_interleave(4, 2).repeat_interleave(4, 3)
-        return pool | {"images": shown.expand(-1, 3, -1, -1).clone()}
+        pool["masks"][:, 1:] = False
+        return pool | {"images": 255 * pool["masks"][:, :1].expand(-1, 3, -1, -1).byte()}
 
     def spy(self, *args, **kwargs):
         if kwargs.get("input_ids") is not None and kwargs.get("artifact_masks") is not None:
-            seen.append((kwargs["pixel_values"][:, 0, ::4, ::4] / 2 + 0.5, kwargs["artifact_masks"].sum(1)))
+            seen.append((kwargs["pixel_values"][:, 0] / 2 + 0.5, kwargs["artifact_masks"].sum(1)))
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(train_tagger, "training_images", images_that_show_their_first_mask)
@@ -214,7 +213,7 @@ def test_fakes_are_encoded_as_often_as_real_images_without_an_artifact(textured)
     )
     labels = [LABELS.index(label) for label in rows["label"]]
     dataset = dataset.remove_columns("label").add_column("label", labels)
-    shape = {"most": 1, "grid": 8, "image_size": 32}
+    shape = {"most": 1, "image_size": 32}
     pool = train_tagger.training_images(dataset, {}, [], copies=1, fakes=48, untouched=1.0, seed=0, **shape)
     real, fake = (pool["images"][pool["labels"] == LABELS.index(label)] for label in ("real", "fake"))
     assert torch.equal(real, fake) and len(real) == len(images)
@@ -224,7 +223,7 @@ def test_fakes_are_encoded_as_often_as_real_images_without_an_artifact(textured)
 
 def test_no_planted_image_of_a_seed_is_one_of_the_next(textured):
     images = load_sources([textured], "train")
-    shape = {"most": 2, "grid": 8, "image_size": 32, "fakes": 0, "untouched": 0.0}
+    shape = {"most": 2, "image_size": 32, "fakes": 0, "untouched": 0.0}
     pools = [train_tagger.training_images(images, {}, [], copies=3, seed=seed, **shape) for seed in (3, 4)]
     first, second = ({pixels.numpy().tobytes() for pixels in pool["images"]} for pool in pools)
     assert len(first) > len(images) and not first & second
@@ -252,7 +251,7 @@ def test_training_lowers_every_loss(textured, tmp_path, monkeypatch):
 
     monkeypatch.setattr(ArtifactSiglipModel, "forward", spy)
     main(options(textured, tmp_path, max_steps=60, save_strategy="no", learning_rate=3e-3))
-    assert len(terms) == 60 and set(terms[0]) == {"artifact", "patch", "label", "contrastive"}
+    assert len(terms) == 60 and set(terms[0]) == {"artifact", "patch", "map", "label", "contrastive"}
     for name in terms[0]:
         losses = [step[name] for step in terms]
         assert np.mean(losses[-15:]) < 0.95 * np.mean(losses[:15]), name
@@ -348,19 +347,19 @@ def test_pool_holds_the_images_of_the_generator_their_artifacts_and_where_they_a
         names = [plantable()[number] for number in pool["artifacts"][index].tolist() if number != NOTHING]
         assert names == [artifact["label"] for artifact in row["artifacts"]]
         for number, artifact in enumerate(row["artifacts"]):
-            mask = np.asarray(Image.open(io.BytesIO(artifact["mask"]["bytes"]))).astype(float)
-            share = mask.reshape(8, 4, 8, 4).mean((1, 3))
-            np.testing.assert_allclose(pool["coverage"][index, number] / 255, share, atol=0.003)
+            mask = np.asarray(Image.open(io.BytesIO(artifact["mask"]["bytes"])))
+            assert mask.dtype == bool and np.array_equal(pool["masks"][index, number], mask)
             box = dict(zip(BOX_SIDES, pool["boxes"][index, number].tolist(), strict=True))
             assert box == artifact["box"] != dict.fromkeys(BOX_SIDES, 0)
 
 
 def test_batches_hold_labels_and_masks_in_the_models_columns_and_nothing_is_known_of_fakes_or_other_artifacts():
-    coverage = torch.randint(0, 256, (3, 2, 8, 8), dtype=torch.uint8)
+    masks = torch.rand(3, 2, 32, 32) < 0.5
+    masks[1:] = False
     images = {
         "images": torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8),
         "artifacts": torch.tensor([[1, 0], [NOTHING, NOTHING], [NOTHING, NOTHING]], dtype=torch.uint8),
-        "coverage": coverage * torch.tensor([1, 0, 0], dtype=torch.uint8)[:, None, None, None],
+        "masks": masks,
         "labels": torch.tensor([UNKNOWN, 0, 1]),
         "categories": torch.tensor([0, 1, UNKNOWN]),
         "rows": torch.arange(3),
@@ -369,8 +368,7 @@ def test_batches_hold_labels_and_masks_in_the_models_columns_and_nothing_is_know
         [0, 1, 2]
     )
     assert batch["artifact_labels"].tolist() == [[1, -100, -100, 1, -100], [0, -100, -100, 0, -100], [-100] * 5]
-    torch.testing.assert_close(batch["artifact_masks"][0, 0], coverage[0, 0] / 255)
-    torch.testing.assert_close(batch["artifact_masks"][0, 3], coverage[0, 1] / 255)
+    assert torch.equal(batch["artifact_masks"][0, [0, 3]], masks[0].float())
     assert not batch["artifact_masks"][0, [1, 2, 4]].any() and not batch["artifact_masks"][1:].any()
     torch.testing.assert_close(batch["pixel_values"], images["images"] / 127.5 - 1)
     assert batch["labels"].tolist() == [UNKNOWN, 0, 1] and batch["categories"].tolist() == [0, 1, UNKNOWN]
@@ -503,7 +501,7 @@ def planted() -> PlantedBatches:
     images = {
         "images": torch.zeros(2 * count, 3, 32, 32, dtype=torch.uint8),
         "artifacts": artifacts,
-        "coverage": torch.zeros(2 * count, 1, 8, 8, dtype=torch.uint8),
+        "masks": torch.zeros(2 * count, 1, 32, 32, dtype=torch.bool),
         "boxes": quarters[torch.arange(2 * count) % 4][:, None],
         "labels": torch.tensor([UNKNOWN] * count + [0] * count),
         "categories": torch.full((2 * count,), UNKNOWN),
@@ -557,7 +555,7 @@ def test_the_threshold_of_boxes_is_fitted_to_the_maps_of_the_planted_artifacts(p
             patch[:] = 4.0
             patch[:, top:bottom, left:right] = -4.0
             patch[len(plantable()) - planted.images["artifacts"][row, 0].long()] *= -1
-        return SimpleNamespace(patch_logits=patches)
+        return SimpleNamespace(map_logits=patches)
 
     done = [0]
     model = Mock(side_effect=maps, config=stub.config, device=torch.device("cpu"))
@@ -566,7 +564,7 @@ def test_the_threshold_of_boxes_is_fitted_to_the_maps_of_the_planted_artifacts(p
 
 
 def test_boxes_that_are_the_whole_image_say_nothing_of_the_threshold(planted, stub):
-    maps = SimpleNamespace(patch_logits=torch.zeros(len(planted), len(plantable()) + 1, 8, 8))
+    maps = SimpleNamespace(map_logits=torch.zeros(len(planted), len(plantable()) + 1, 8, 8))
     model = Mock(return_value=maps, config=stub.config, device=torch.device("cpu"))
     planted.images["boxes"][:] = torch.tensor([0, 0, 32, 32])
     assert calibrate_places(model, planted, COLUMNS) == {} and not hasattr(stub.config, "box_threshold")

@@ -31,8 +31,8 @@ NONE_SHOWN = -1  # what an image of `NO_CATEGORY` shows, as an index
 class _Planting(torch.utils.data.Dataset):
     """Rows of [`planted_images`] as arrays, each with the row that its image has in the data set."""
 
-    def __init__(self, dataset: Dataset, use: Use, names: Sequence[str], grid: int, options: dict):
-        self.dataset, self.use, self.names, self.grid, self.options = dataset, use, list(names), grid, options
+    def __init__(self, dataset: Dataset, use: Use, names: Sequence[str], options: dict):
+        self.dataset, self.use, self.names, self.options = dataset, use, list(names), options
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -43,18 +43,17 @@ class _Planting(torch.utils.data.Dataset):
         rows = []
         for planted in planted_images(chosen, self.use, names=self.names, **self.options):
             artifacts = np.full(self.options["most"], NOTHING, np.uint8)
-            coverage = np.zeros((self.options["most"], self.grid, self.grid), np.uint8)
+            masks = np.zeros((self.options["most"], *[self.options["image_size"]] * 2), bool)
             boxes = np.zeros((self.options["most"], len(BOX_SIDES)), np.int16)
             for index, artifact in enumerate(planted["artifacts"]):
                 artifacts[index] = self.names.index(artifact["label"])
                 boxes[index] = [artifact["box"][side] for side in BOX_SIDES]
-                mask = Image.open(io.BytesIO(artifact["mask"]["bytes"])).convert("L")
-                coverage[index] = np.asarray(mask.resize((self.grid, self.grid), Image.Resampling.BOX))
+                masks[index] = np.asarray(Image.open(io.BytesIO(artifact["mask"]["bytes"])))
             rows.append(
                 {
                     "images": np.asarray(Image.open(io.BytesIO(planted["image"]["bytes"]))).transpose(2, 0, 1),
                     "artifacts": artifacts,
-                    "coverage": coverage,
+                    "masks": masks,
                     "boxes": boxes,
                     "rows": np.int64(row_of[planted["sha1"]]),
                 }
@@ -71,7 +70,6 @@ def plant_pool(
     untouched: float = 0.2,
     most: int = 3,
     image_size: int = 32,
-    grid: int = 8,
 ) -> dict[str, torch.Tensor]:
     """Plants artifacts into every image of a data set, with as many processes as there are cores.
 
@@ -80,16 +78,15 @@ def plant_pool(
         use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
         names (`list[str]`): The artifacts to choose from.
         seed, untouched, most, image_size: As for [`planted_images`].
-        grid (`int`, *optional*, defaults to 8): Patches along each side of an image.
 
     Returns:
         `images` of shape `(n, 3, image_size, image_size)`, `artifacts` of shape `(n, most)`, which are indices in
-        `names` or `NOTHING`, `coverage` of shape `(n, most, grid, grid)`, the share of each patch that shows it (all
-        uint8, shares times 255), `boxes` of shape `(n, most, 4)`, int16, their `BOX_SIDES` in pixels, and `rows` of
-        shape `(n,)`, int64, the images' rows in the data set. Images that cannot be read are left out.
+        `names` or `NOTHING` (both uint8), `masks` of shape `(n, most, image_size, image_size)`, bool, the pixels that
+        show it, `boxes` of shape `(n, most, 4)`, int16, their `BOX_SIDES` in pixels, and `rows` of shape `(n,)`,
+        int64, the images' rows in the data set. Images that cannot be read are left out.
     """
     options = {"seed": seed, "untouched": untouched, "most": most, "image_size": image_size}
-    planting = _Planting(dataset, use, names, grid, options)
+    planting = _Planting(dataset, use, names, options)
     loader = DataLoader(
         planting, batch_size=64, num_workers=os.cpu_count() or 0, collate_fn=whole_batch, in_order=True
     )
@@ -125,14 +122,14 @@ def cached(path: Path, settings: dict, make: Callable[[], dict[str, torch.Tensor
     return tensors
 
 
-def untouched_images(dataset: Dataset, most: int, grid: int, image_size: int) -> dict[str, torch.Tensor]:
+def untouched_images(dataset: Dataset, most: int, image_size: int) -> dict[str, torch.Tensor]:
     """Images as they are, in the form of those from [`plant_pool`]."""
     decoded = DecodedImages(dataset, SiglipImageProcessor(), image_size)
     count = len(decoded)
     return {
         "images": decoded.images,
         "artifacts": torch.full((count, most), NOTHING, dtype=torch.uint8),
-        "coverage": torch.zeros(count, most, grid, grid, dtype=torch.uint8),
+        "masks": torch.zeros(count, most, image_size, image_size, dtype=torch.bool),
         "boxes": torch.zeros(count, most, len(BOX_SIDES), dtype=torch.int16),
         "rows": torch.from_numpy(decoded.rows),
     }
@@ -201,7 +198,7 @@ class PlantedBatches(torch.utils.data.Dataset):
 
     Args:
         images (`dict[str, torch.Tensor]`):
-            `images`, `artifacts`, `coverage` and `boxes` as from [`plant_pool`], and of shape `(n,)`, int64: `labels`,
+            `images`, `artifacts`, `masks` and `boxes` as from [`plant_pool`], and of shape `(n,)`, int64: `labels`,
             0 for real, 1 for fake, `UNKNOWN` for planted images, and `categories`, which objects they show,
             `NONE_SHOWN` or `UNKNOWN`.
         image_processor (`BaseImageProcessor`): Makes `pixel_values` of the images.
@@ -230,19 +227,24 @@ class PlantedBatches(torch.utils.data.Dataset):
 
     def __getitems__(self, indices: list[int] | torch.Tensor) -> dict[str, torch.Tensor]:
         chosen = {name: tensor[indices] for name, tensor in self.images.items()}
-        columns, shares = self.column_of[chosen["artifacts"].long()], chosen["coverage"] / 255
-        count, most, rows, _ = shares.shape
-        artifact_labels = self.known.repeat(count, 1).scatter(1, columns, 1.0)
-        artifact_labels[chosen["labels"] == LABELS.index("fake")] = UNKNOWN
-        artifact_masks = torch.zeros(count, len(self.known), rows, rows)
-        artifact_masks.scatter_(1, columns[:, :, None, None].expand(-1, -1, rows, rows), shares)
+        columns = self.column_of[chosen["artifacts"].long()]
+        count, most, height, width = chosen["masks"].shape
+        artifact_masks = torch.zeros(count, len(self.known), height, width)
+        artifact_masks.scatter_(1, columns[:, :, None, None].expand(chosen["masks"].shape), chosen["masks"].float())
         return {
             "pixel_values": self.image_processor(chosen["images"], return_tensors="pt")["pixel_values"],
             "labels": chosen["labels"],
             "categories": chosen["categories"],
-            "artifact_labels": artifact_labels[:, :-1],
+            "artifact_labels": self.artifact_labels(indices),
             "artifact_masks": artifact_masks[:, :-1],
         }
+
+    def artifact_labels(self, indices: list[int] | torch.Tensor) -> torch.Tensor:
+        """For each image which artifacts are there, float32: 1, 0 or `UNKNOWN`, of shape `(n, num_artifacts)`."""
+        columns = self.column_of[self.images["artifacts"][indices].long()]
+        labels = self.known.repeat(len(columns), 1).scatter(1, columns, 1.0)
+        labels[self.images["labels"][indices] == LABELS.index("fake")] = UNKNOWN
+        return labels[:, :-1]
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         return {name: values[0] for name, values in self.__getitems__([index]).items()}

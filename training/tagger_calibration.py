@@ -137,12 +137,12 @@ def calibrate_places(
     boxes: list[Box] = []
     for batch in rows.split(500):
         pixel_values = validation.__getitems__(batch)["pixel_values"].to(model.device)
-        patches = model(pixel_values=pixel_values).patch_logits.float().sigmoid().cpu().numpy()
+        maps = model(pixel_values=pixel_values).map_logits[:, columns].float().sigmoid().cpu().numpy()
         for number, row in enumerate(batch.tolist()):
             artifacts, sides = (validation.images[name][row].tolist() for name in ("artifacts", "boxes"))
             for artifact, box in zip(artifacts, sides, strict=True):
                 if artifact != NOTHING and box != everywhere:
-                    heats.append(heat_map(patches[number, columns[artifact]], size, size))
+                    heats.append(heat_map(maps[number, artifact], size, size))
                     boxes.append(cast(Box, dict(zip(BOX_SIDES, box, strict=True))))
     if not heats:
         return {}
@@ -166,8 +166,7 @@ def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: l
     artifact_logits, logits = predict(model, validation)
     artifact_logits = artifact_logits[:, columns].astype(np.float64)
     labels = validation.images["labels"].numpy()
-    batch = validation.__getitems__(torch.arange(len(validation)))
-    artifact_labels = batch["artifact_labels"][:, columns].numpy()
+    artifact_labels = validation.artifact_labels(torch.arange(len(validation)))[:, columns].numpy()
     is_known, is_untouched = labels != LABELS.index("fake"), labels == LABELS.index("real")
     present = artifact_labels == 1
 

@@ -257,7 +257,6 @@ def main(arguments: list[str] | None = None) -> None:
     columns = [config.artifact_labels.index(name) for name in plantable()]
     shape = {
         "most": data_args.most_artifacts,
-        "grid": config.grid_size,
         "image_size": model.vision_model.config.image_size,
     }
     settings = asdict(data_args) | shape | {"seed": seed, "artifacts": plantable(), "categories": category_names}
@@ -315,7 +314,7 @@ def main(arguments: list[str] | None = None) -> None:
         eval_dataset=eval_images,
         data_collator=whole_batch,
         compute_metrics=compute_metrics,
-        # Of image embeddings, both kinds of logits and patch logits, those that are scored.
+        # Of image embeddings, both kinds of logits and those of places, those that are scored.
         preprocess_logits_for_metrics=lambda outputs, labels: outputs[1:3],
         callbacks=[WeightAveraging(model_args.ema_decay, checkpoint)],
         optimizers=(muon_with_adamw(model, training_args, model_args.muon_learning_rate), None),
