@@ -192,8 +192,7 @@ class ArtifactSiglipModel(SiglipModel):
             `torch.FloatTensor` of shape `(batch_size, num_patches, detail_config.hidden_sizes[-1])`, or `None` without
             `config.detail_config`.
         """
-        stages = self._detail_stages(pixel_values)
-        return stages[-1].flatten(2).transpose(1, 2) if stages else None
+        return self._details_of(self._detail_stages(pixel_values))
 
     def _vision_outputs(self, pixel_values: Any, interpolate_pos_encoding: bool, **kwargs) -> Any:
         return self.vision_model(
@@ -203,6 +202,11 @@ class ArtifactSiglipModel(SiglipModel):
     def _detail_stages(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The feature map of each stage of the network for fine detail, the finest first; none without one."""
         return () if self.detail_network is None else self.detail_network.feature_maps(pixel_values)
+
+    @staticmethod
+    def _details_of(stages: tuple[torch.Tensor, ...]) -> torch.Tensor | None:
+        """The last stage's features as a sequence of patches."""
+        return stages[-1].flatten(2).transpose(1, 2) if stages else None
 
     def _embedding_of(self, pooled: torch.Tensor, details: torch.Tensor | None) -> torch.Tensor:
         """What texts are compared with, before it is normalized."""
@@ -270,7 +274,7 @@ class ArtifactSiglipModel(SiglipModel):
             images = torch.cat([images, images.flip(-1)])
         vision_outputs = self._vision_outputs(images, interpolate_pos_encoding, **kwargs)
         stages = self._detail_stages(images)
-        details = stages[-1].flatten(2).transpose(1, 2) if stages else None
+        details = self._details_of(stages)
         patches, whole = vision_outputs.last_hidden_state, vision_outputs.pooler_output
         image_embeds = nn.functional.normalize(self._embedding_of(whole, details), dim=-1)
         if details is not None:

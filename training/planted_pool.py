@@ -226,18 +226,21 @@ class PlantedBatches(torch.utils.data.Dataset):
         return len(self.images["images"])
 
     def __getitems__(self, indices: list[int] | torch.Tensor) -> dict[str, torch.Tensor]:
-        chosen = {name: tensor[indices] for name, tensor in self.images.items()}
-        columns = self.column_of[chosen["artifacts"].long()]
-        count, most, height, width = chosen["masks"].shape
-        artifact_masks = torch.zeros(count, len(self.known), height, width)
-        artifact_masks.scatter_(1, columns[:, :, None, None].expand(chosen["masks"].shape), chosen["masks"].float())
+        masks = self.images["masks"][indices]
+        columns = self.column_of[self.images["artifacts"][indices].long()]
+        artifact_masks = torch.zeros(len(masks), len(self.known), *masks.shape[2:])
+        artifact_masks.scatter_(1, columns[:, :, None, None].expand(masks.shape), masks.float())
         return {
-            "pixel_values": self.image_processor(chosen["images"], return_tensors="pt")["pixel_values"],
-            "labels": chosen["labels"],
-            "categories": chosen["categories"],
+            "pixel_values": self.pixel_values(indices),
+            "labels": self.images["labels"][indices],
+            "categories": self.images["categories"][indices],
             "artifact_labels": self.artifact_labels(indices),
             "artifact_masks": artifact_masks[:, :-1],
         }
+
+    def pixel_values(self, indices: list[int] | torch.Tensor) -> torch.Tensor:
+        """The processed images alone: masks in pixels of many images would fill the memory."""
+        return self.image_processor(self.images["images"][indices], return_tensors="pt")["pixel_values"]
 
     def artifact_labels(self, indices: list[int] | torch.Tensor) -> torch.Tensor:
         """For each image which artifacts are there, float32: 1, 0 or `UNKNOWN`, of shape `(n, num_artifacts)`."""

@@ -53,7 +53,7 @@ def predict(model: ArtifactSiglipModel, images: PlantedBatches, batch_size: int 
     model.eval()
     artifact_logits, logits = [], []
     for batch in tqdm(torch.arange(len(images)).split(batch_size), desc="Scoring", unit="batch", leave=False):
-        outputs = model(pixel_values=images.__getitems__(batch)["pixel_values"].to(model.device))
+        outputs = model(pixel_values=images.pixel_values(batch).to(model.device))
         artifact_logits.append(outputs.artifact_logits.float().cpu())
         logits.append(outputs.logits.float().cpu())
     return torch.cat(artifact_logits).numpy(), torch.cat(logits).numpy()
@@ -136,7 +136,7 @@ def calibrate_places(
     heats: list[NDArray] = []
     boxes: list[Box] = []
     for batch in rows.split(500):
-        pixel_values = validation.__getitems__(batch)["pixel_values"].to(model.device)
+        pixel_values = validation.pixel_values(batch).to(model.device)
         maps = model(pixel_values=pixel_values).map_logits[:, columns].float().sigmoid().cpu().numpy()
         for number, row in enumerate(batch.tolist()):
             artifacts, sides = (validation.images[name][row].tolist() for name in ("artifacts", "boxes"))

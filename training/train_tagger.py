@@ -296,7 +296,7 @@ def main(arguments: list[str] | None = None) -> None:
     set_seed(seed)  # making the images draws random numbers, reading them does not
     first = torch.randperm(len(train_images))[:10_000]
     if not model_args.model_name_or_path:
-        initialize_vision_tower(model, train_images.__getitems__(first)["pixel_values"])
+        initialize_vision_tower(model, train_images.pixel_values(first))
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         predictions: Any = prediction.predictions
@@ -327,7 +327,7 @@ def main(arguments: list[str] | None = None) -> None:
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if model.detail_network is not None:
         drawn = first.split(training_args.train_batch_size)
-        batches = (train_images.__getitems__(batch)["pixel_values"] for batch in drawn)
+        batches = (train_images.pixel_values(batch) for batch in drawn)
         update_bn(batches, model.detail_network, model.device)
     weights = half_precision(model)
     model.load_state_dict(weights)
