@@ -25,7 +25,7 @@ from .remote_code import PACKAGE, code_of, spec_of
 
 logger = logging.get_logger(__name__)
 
-PARTS = ("", "tagger", "explainer")
+PARTS = ("", "tagger", "explainer", "localizer")
 # Not trainer_state.json and training_args.bin, which name the machine's folders and, the latter, are pickled.
 PATTERNS = (
     "config.json",
@@ -64,8 +64,8 @@ def push(
     create_pr: bool = False,
 ) -> CommitInfo:
     r"""
-    Sends a model to the Hub, in one commit: the detector, the tagger and the explainer beside it, what was measured,
-    and a model card. Or an adapter for an explainer.
+    Sends a model to the Hub, in one commit: the detector, the tagger, explainer and localizer beside it, what was
+    measured, and a model card. Or an adapter for an explainer.
 
     A *plain* export needs this package where it is loaded, and then no flag. A *self-contained* one brings the code
     along: `pipeline(..., trust_remote_code=True)` runs it where the package is not installed.
@@ -92,7 +92,8 @@ def push(
     Raises:
         ValueError: If the folder has no detector, its weights are not in safetensors files, it has an adapter for a
             model in a folder of this machine, the repository was to be private and there is a public one, or it has
-            a tagger or an explainer and the pipeline does not, which would be loaded with it. Nothing is sent then.
+            a tagger, explainer or localizer and the pipeline does not, which would be loaded with it. Nothing is sent
+            then.
         huggingface_hub.errors.HfHubHTTPError:
             If the Hub refuses. The files of the repository are then as they were, since all come in one commit.
     """
@@ -128,7 +129,8 @@ def exported_files(
 
     Args:
         folder (`Path`):
-            Has the detector, and may have a tagger in `tagger/` and an explainer in `explainer/`; or has an adapter.
+            Has the detector, and may have a tagger in `tagger/`, an explainer in `explainer/` and a localizer in
+            `localizer/`; or has an adapter.
         repo_id, self_contained, datasets, license: As for [`push`].
 
     Returns:

@@ -66,7 +66,7 @@ def code_of(folder: Path, config: dict[str, Any], processor: dict[str, Any] | No
     """The sources that run a saved model and its pipelines.
 
     Args:
-        folder (`Path`): The saved model; a tagger and an explainer may lie in its subfolders.
+        folder (`Path`): The saved model; a tagger and others may lie in its subfolders.
         config (`dict`): The detector's `config.json`. `auto_map` and `custom_pipelines` are added, which name classes
             in the sources.
         processor (`dict`, *optional*): The `preprocessor_config.json`. `auto_map` is added.

@@ -22,8 +22,9 @@ from tellsign.modeling.verdicts import real_and_fake, thresholds_of, verdict_of_
 
 from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
+from .localizer import ArtifactLocalizer
 from .multiview import view_boxes
-from .tagger import ArtifactTagger
+from .tagger import ArtifactTagger, TaggedArtifact
 
 
 logger = logging.get_logger(__name__)
@@ -82,7 +83,8 @@ class ArtifactExplanationPipeline(Pipeline):
     The verdict is that of the detector, any classifier of `pixel_values` with the labels real and fake; it is
     "uncertain" between its `config.verdict_thresholds`, if it has them. The tagger, in `tagger/` beside the detector,
     names the artifacts and finds their places; it alone decides which there are. The explainer, if there is one in
-    `explainer/` or given, writes one sentence for each.
+    `explainer/` or given, writes one sentence for each. A localizer, if there is one in `localizer/` or given, finds
+    the places in large images, of which the tagger sees less.
 
     Args:
         model ([`PreTrainedModel`]): The detector.
@@ -96,6 +98,10 @@ class ArtifactExplanationPipeline(Pipeline):
             loads, or an object. `False` for none: the artifacts then have no explanations.
         explainer_kwargs (`dict`, *optional*):
             Keyword arguments for [`ArtifactExplainer.from_pretrained`], such as `adapter` and `quantization_config`.
+        localizer (`str`, `os.PathLike`, [`ArtifactLocalizer`] or `False`, *optional*):
+            What finds the boxes, instead of the tagger: a folder or repository of a PaliGemma, or an object. Where it
+            finds none, and of artifacts that are a matter of the whole image, the box is the tagger's, and so are all
+            heat maps. `False` for none.
         explain (`str`, *optional*, defaults to `"fake"`):
             Which images to search for artifacts: `"fake"` for those judged so, `"always"` for all, `"never"` for
             verdicts alone. Images that are not searched have no artifacts.
@@ -145,6 +151,7 @@ class ArtifactExplanationPipeline(Pipeline):
         tagger: str | os.PathLike | ArtifactTagger | None = None,
         explainer: "str | os.PathLike | ArtifactExplainer | bool | None" = None,
         explainer_kwargs: dict[str, Any] | None = None,
+        localizer: "str | os.PathLike | ArtifactLocalizer | bool | None" = None,
         **kwargs,
     ):
         dtype, device = kwargs.get("dtype", "auto"), kwargs.get("device")
@@ -162,12 +169,13 @@ class ArtifactExplanationPipeline(Pipeline):
         self.explainer = self._load_part(
             ArtifactExplainer, explainer, "explainer", **({"dtype": dtype} | (explainer_kwargs or {}))
         )
+        self.localizer = self._load_part(ArtifactLocalizer, localizer, "localizer", dtype=dtype)
         if self._forward_params.get("explain") != "never":
             self._require_tagger()
         self._check_labels(self._forward_params.get("candidate_labels"))
 
     def _load_part(self, part_class: Any, given: Any, subfolder: str, **kwargs) -> Any:
-        """The tagger or the explainer: what was given, or what lies beside the detector, or `None`."""
+        """Tagger, explainer or localizer: what was given, or what lies beside the detector, or `None`."""
         if given is False:
             return None
         if isinstance(given, (str, os.PathLike)):
@@ -212,9 +220,14 @@ class ArtifactExplanationPipeline(Pipeline):
         return part_class.from_pretrained(home, **(place | kwargs))
 
     @property
+    def parts(self) -> dict[str, ArtifactTagger | ArtifactExplainer | ArtifactLocalizer | None]:
+        """What may lie beside the detector, by the names of its folders; `None` where it is lacking."""
+        return {"tagger": self.tagger, "explainer": self.explainer, "localizer": self.localizer}
+
+    @property
     def lacking_parts(self) -> list[str]:
-        """Which of the tagger and the explainer it does not have."""
-        return [name for name in ("tagger", "explainer") if getattr(self, name) is None]
+        """The names of the parts that it does not have."""
+        return [name for name, part in self.parts.items() if part is None]
 
     def _require_tagger(self) -> None:
         if self.tagger is None:
@@ -333,6 +346,8 @@ class ArtifactExplanationPipeline(Pipeline):
             found = self.tagger(chosen_images, **tagging)
             for index, artifacts in zip(chosen, found, strict=True):
                 answers[index]["artifacts"] = artifacts
+            if self.localizer is not None:
+                self._localize(chosen_images, found)
             if self.explainer is not None:
                 verdicts = [answers[index]["label"] for index in chosen]
                 objects = self.tagger.name_objects(chosen_images) if any(found) else None
@@ -341,6 +356,17 @@ class ArtifactExplanationPipeline(Pipeline):
                     for artifact in artifacts:
                         artifact["explanation"] = sentences[artifact["label"]]
         return {"answer": answers[0] if one else answers}
+
+    def _localize(self, images: list[Image.Image], found: list[list[TaggedArtifact]]) -> None:
+        """Puts the localizer's boxes in the place of the tagger's."""
+        local = [
+            [tagged for tagged in artifacts if tagged["label"] not in self.tagger.global_artifacts]
+            for artifacts in found
+        ]
+        boxes = self.localizer(images, [[artifact["label"] for artifact in artifacts] for artifacts in local])
+        for artifacts, image_boxes in zip(local, boxes, strict=True):
+            for artifact in artifacts:
+                artifact["box"] = image_boxes.get(artifact["label"], artifact["box"])
 
     def _verdict(self, image: Image.Image, probabilities: torch.Tensor) -> dict[str, Any]:
         """What the probabilities of fake of an image's views say of it."""
@@ -358,7 +384,8 @@ class ArtifactExplanationPipeline(Pipeline):
         return model_outputs["answer"]
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
-        """Saves the detector into a folder, the tagger into its `tagger/` and the explainer into its `explainer/`.
+        """Saves the detector into a folder, and tagger, explainer and localizer into its `tagger/`, `explainer/` and
+        `localizer/`.
 
         Args:
             save_directory (`str` or `os.PathLike`): The folder, made if it does not exist.
@@ -369,7 +396,6 @@ class ArtifactExplanationPipeline(Pipeline):
         Raises:
             ValueError: If the folder holds a part that this pipeline does not have, and that would be loaded with it.
         """
-        parts = {"tagger": self.tagger, "explainer": self.explainer}
         names = os.listdir(save_directory) if os.path.isdir(save_directory) else []
         refuse_parts(self.lacking_parts, save_directory, names)
         to_hub = {name: kwargs.pop(name) for name in HUB_OPTIONS & kwargs.keys()}
@@ -384,14 +410,14 @@ class ArtifactExplanationPipeline(Pipeline):
             custom_object_save(self, save_directory)
         self.model.save_pretrained(save_directory, **kwargs)
         self.image_processor.save_pretrained(save_directory)
-        for name, part in parts.items():
+        for name, part in self.parts.items():
             if part is not None:
                 part.save_pretrained(Path(save_directory) / name)
         if to_hub.pop("push_to_hub", False):
             self.push_to_hub(to_hub.pop("repo_id", Path(save_directory).name), **to_hub)
 
     def push_to_hub(self, repo_id: str, **kwargs) -> str:  # type: ignore[override]
-        """Sends the detector, the tagger and the explainer to a repository, as the base class does.
+        """Sends the detector with its tagger, explainer and localizer to a repository, as the base class does.
 
         Raises:
             ValueError: If the repository holds a part that this pipeline does not have, and that would be loaded with

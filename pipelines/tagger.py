@@ -181,8 +181,8 @@ class ArtifactTagger:
             return_heatmap (`bool`, *optional*, defaults to `False`): Whether each artifact comes with its `heatmap`.
 
         Returns:
-            For each image its artifacts, the likeliest first; none if nothing was found. The place of a global one
-            (`config.global_artifacts`, or those in `GLOBAL_ARTIFACTS`) is the whole image. Of an ArtifactSiglip in the
+            For each image its artifacts, the likeliest first; none if nothing was found. The place of one of the
+            `global_artifacts` is the whole image. Of an ArtifactSiglip in the
             mode `"calibrated"`, artifacts that it was not trained on, or could not tell from chance, are never named.
 
         Raises:
@@ -198,9 +198,7 @@ class ArtifactTagger:
         score = self._scores_by_heads if self.mode == "calibrated" else self._scores_by_texts
         scores, chosen, maps = score(self._pixel_values(images), labels, threshold)
 
-        config = self.model.config
-        global_artifacts = getattr(config, "global_artifacts", GLOBAL_ARTIFACTS)
-        box_threshold = config.box_threshold if self.mode == "calibrated" else 0.5
+        box_threshold = self.model.config.box_threshold if self.mode == "calibrated" else 0.5
         answers = []
         for image, image_scores, image_chosen, image_maps in zip(images, scores, chosen, maps, strict=True):
             artifacts: list[TaggedArtifact] = []
@@ -208,7 +206,7 @@ class ArtifactTagger:
                 if not image_chosen[index] or len(artifacts) == top_k:
                     continue
                 size = (image.height, image.width)
-                is_global = labels[index] in global_artifacts
+                is_global = labels[index] in self.global_artifacts
                 artifact: TaggedArtifact = {
                     "label": labels[index],
                     "score": float(image_scores[index]),
@@ -219,6 +217,11 @@ class ArtifactTagger:
                 artifacts.append(artifact)
             answers.append(artifacts)
         return answers
+
+    @property
+    def global_artifacts(self) -> Sequence[str]:
+        """The artifacts whose place is the whole image."""
+        return getattr(self.model.config, "global_artifacts", GLOBAL_ARTIFACTS)
 
     @torch.inference_mode()
     def object_probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:

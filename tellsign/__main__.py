@@ -63,6 +63,9 @@ def explain(
     ),
     tagger: Annotated[str | None, typer.Option(help="Folder or repository of another tagger.")] = None,
     explainer: Annotated[str | None, typer.Option(help="Folder or repository of another explainer.")] = None,
+    localizer: Annotated[
+        str | None, typer.Option(help="Folder or repository of a PaliGemma that finds boxes.")
+    ] = None,
     explain: Annotated[Literal["fake", "always", "never"], typer.Option(help="Which images to explain.")] = "fake",
     views: Annotated[
         int, typer.Option(min=1, help="Of how many views of a larger image to average the probability.")
@@ -83,6 +86,7 @@ def explain(
             model=model,
             tagger=tagger,
             explainer=explainer,
+            localizer=localizer,
             explain=explain,
             # Otherwise a repository that brings its code along would have it run.
             pipeline_class=ArtifactExplanationPipeline,

@@ -461,8 +461,9 @@ def test_a_part_that_the_hub_cannot_be_asked_for_is_named_in_a_warning(detector,
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     detector.config._name_or_path = "someone/never-loaded"
     explain = pipeline("artifact-explanation", model=detector, image_processor=WaveFreqImageProcessor(), tagger=tagger)
-    assert explain.explainer is None
-    assert "whether there is a folder explainer/" in warn.call_args.args[0]
+    assert explain.lacking_parts == ["explainer", "localizer"]
+    for part, call in zip(explain.lacking_parts, warn.call_args_list, strict=True):
+        assert f"whether there is a folder {part}/" in call.args[0]
 
 
 def test_an_open_file_and_options_that_make_no_sense_raise(explain):

@@ -1,0 +1,177 @@
+import json
+
+import pytest
+import torch
+from PIL import Image
+from transformers import (
+    PaliGemmaConfig,
+    PaliGemmaForConditionalGeneration,
+    PaliGemmaProcessor,
+    PreTrainedTokenizerFast,
+    SiglipImageProcessor,
+    pipeline,
+)
+from typer.testing import CliRunner
+
+from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor
+from tellsign.__main__ import app
+from tellsign.hub_cards.export import exported_files
+from tellsign.pipelines.localizer import ArtifactLocalizer
+from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.training.tokenizer import train_byte_level_bpe
+from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
+
+
+RED, BLUE = Image.new("RGB", (40, 20), (220, 0, 0)), Image.new("RGB", (1000, 600), (0, 0, 220))
+
+
+def make_localizer() -> ArtifactLocalizer:
+    """A tiny PaliGemma of random weights with a byte-level tokenizer of its own."""
+    special = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
+    texts = train_byte_level_bpe([label.lower() for label in LABELS], 300, list(special.values()))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=texts, **special)
+    image_processor = SiglipImageProcessor(size={"height": 16, "width": 16})
+    image_processor.image_seq_length = 4
+    processor = PaliGemmaProcessor(image_processor, tokenizer)
+    width = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {"model_type": "siglip_vision_model", "image_size": 16, "patch_size": 8, "projection_dim": 32, **width}
+    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    heads = {"num_key_value_heads": 1, "head_dim": 8}
+    config = PaliGemmaConfig(
+        vision_config=vision,
+        text_config={"model_type": "gemma", "vocab_size": len(tokenizer), **width, **heads, **ends},
+        image_token_index=processor.image_token_id,
+        projection_dim=32,
+        **ends,
+    )
+    return ArtifactLocalizer(PaliGemmaForConditionalGeneration(config), processor)
+
+
+def teach(localizer: ArtifactLocalizer, lessons: list[tuple[Image.Image, str, str]]) -> None:
+    """Fine-tunes it, as any PaliGemma, until it answers so."""
+    images, labels, answers = zip(*lessons, strict=True)
+    prompts = [f"<image>detect {label.lower()}" for label in labels]
+    batch = localizer.processor(
+        images=list(images), text=prompts, suffix=list(answers), padding=True, return_tensors="pt"
+    )
+    optimizer = torch.optim.AdamW(localizer.model.train().parameters(), 1e-2)
+    for _ in range(200):
+        loss = localizer.model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    localizer.model.eval()
+    assert loss < 0.05
+
+
+@pytest.fixture(scope="module")
+def localizer():
+    """Knows where the first artifact is in each of two images, in the second one two of them, and of the second
+    artifact that it is in neither."""
+    torch.manual_seed(0)
+    localizer = make_localizer()
+    lessons = [
+        (RED, LABELS[0], "<loc0000><loc0512><loc0512><loc1023> there"),
+        (BLUE, LABELS[0], "<loc0256><loc0128><loc0512><loc0256> a ; <loc0000><loc0000><loc0001><loc0001> b"),
+        (RED, LABELS[1], ""),
+        (BLUE, LABELS[1], "<loc0512><loc0128>"),
+        (RED, LABELS[2], "<loc1023><loc0512><loc1023><loc0512> a point at the border"),
+        (BLUE, LABELS[2], "<loc0512><loc0512><loc0128><loc0128> upside down"),
+    ]
+    teach(localizer, lessons)
+    return localizer
+
+
+def test_location_tokens_become_boxes_in_pixels_of_the_image(localizer):
+    red, blue = localizer([RED, BLUE], [[LABELS[0]], [LABELS[0]]])
+    assert red == {LABELS[0]: {"xmin": 20, "ymin": 0, "xmax": 40, "ymax": 10}}
+    assert blue == {LABELS[0]: {"xmin": 125, "ymin": 150, "xmax": 250, "ymax": 300}}
+
+
+def test_an_answer_that_is_no_box_finds_nothing(localizer):
+    assert localizer([RED, BLUE], [[LABELS[1]], LABELS[1:3]]) == [{}, {}]
+
+
+def test_a_box_has_a_pixel_at_least_and_lies_in_the_image(localizer):
+    assert localizer([RED], [[LABELS[2]]]) == [{LABELS[2]: {"xmin": 20, "ymin": 19, "xmax": 21, "ymax": 20}}]
+
+
+def test_artifacts_asked_for_together_are_answered_as_alone(localizer):
+    together = localizer([RED, BLUE, RED], [LABELS[:3], [], [LABELS[0]]])
+    alone = localizer([RED], [[LABELS[0]]])[0] | localizer([RED], [[LABELS[2]]])[0]
+    assert together == [alone, {}, {LABELS[0]: alone[LABELS[0]]}]
+
+
+def test_nothing_asked_is_nothing_found(localizer):
+    assert localizer([RED], [[]]) == [{}]
+    assert localizer([], []) == []
+
+
+def test_a_saved_localizer_gives_the_same_boxes(localizer, tmp_path):
+    localizer.save_pretrained(tmp_path)
+    loaded = ArtifactLocalizer.from_pretrained(tmp_path, device="cpu")
+    assert loaded([RED, BLUE], [LABELS[:3], LABELS[:3]]) == localizer([RED, BLUE], [LABELS[:3], LABELS[:3]])
+
+
+def test_a_model_that_says_no_places_is_refused_by_name(tmp_path):
+    make_tagger_model().save_pretrained(tmp_path)
+    make_processor().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=f"localizer {tmp_path} cannot be loaded"):
+        ArtifactLocalizer.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="has no tokens <loc0000> to <loc1023>"):
+        ArtifactLocalizer(make_tagger_model(), make_processor())
+
+
+@pytest.fixture
+def explain(make_model, localizer) -> ArtifactExplanationPipeline:
+    detector = make_model(verdict_thresholds=[0.0, 1.0])
+    tagger = ArtifactTagger(
+        make_tagger_model(trained_artifacts=LABELS, global_artifacts=LABELS[2:3], artifact_thresholds=[0.0] * 4),
+        make_processor(),
+    )
+    return pipeline(
+        "artifact-explanation",
+        model=detector,
+        image_processor=WaveFreqImageProcessor(),
+        tagger=tagger,
+        localizer=localizer,
+        explain="always",
+    )
+
+
+def test_its_boxes_are_the_answers_where_it_finds_one_and_the_artifact_has_a_place(explain, localizer):
+    answers = explain([RED, BLUE], return_heatmap=True, batch_size=2)
+    found = localizer([RED, BLUE], [LABELS[:1], LABELS[:1]])
+    explain.localizer = None
+    for answer, by_tagger, boxes in zip(
+        answers, explain([RED, BLUE], return_heatmap=True, batch_size=2), found, strict=True
+    ):
+        of_tagger = {artifact["label"]: artifact for artifact in by_tagger["artifacts"]}
+        assert of_tagger.keys() == set(LABELS)
+        for artifact in answer["artifacts"]:
+            expected = of_tagger[artifact["label"]]
+            assert artifact["score"] == expected["score"]
+            assert (artifact["heatmap"] == expected["heatmap"]).all()
+            if artifact["label"] != LABELS[3]:  # of which it was taught nothing
+                assert artifact["box"] == boxes.get(artifact["label"], expected["box"])
+        assert boxes[LABELS[0]] != of_tagger[LABELS[0]]["box"]
+
+
+def test_it_is_saved_beside_the_detector_and_loaded_with_it(explain, tmp_path):
+    explain.save_pretrained(tmp_path)
+    loaded = pipeline("artifact-explanation", model=str(tmp_path), explain="always")
+    assert loaded([RED, BLUE]) == explain([RED, BLUE])
+    assert pipeline("artifact-explanation", model=str(tmp_path), localizer=False).localizer is None
+    sent = exported_files(tmp_path, "user/repo")
+    assert {"localizer/config.json", "localizer/model.safetensors", "localizer/tokenizer.json"} <= sent.keys()
+
+
+def test_the_command_takes_one_by_its_folder(explain, localizer, tmp_path):
+    localizer.save_pretrained(tmp_path / "localizer")
+    RED.save(tmp_path / "red.png")
+    expected = explain(str(tmp_path / "red.png"))
+    explain.localizer = None
+    explain.save_pretrained(tmp_path / "detector")
+    options = ["--model", tmp_path / "detector", "--localizer", tmp_path / "localizer", "--explain", "always"]
+    result = CliRunner().invoke(app, ["explain", str(tmp_path / "red.png"), *map(str, options)])
+    assert json.loads(result.stdout)["artifacts"] == expected["artifacts"]
