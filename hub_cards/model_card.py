@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
+from transformers import PaliGemmaProcessor
 
 import tellsign
 
@@ -166,16 +167,18 @@ def adapter_card(
     config: Mapping[str, Any],
     *,
     model_id: str,
+    localizes: bool = False,
     training: Mapping[str, Any] | None = None,
     log_history: Sequence[Mapping[str, Any]] = (),
     datasets: Sequence[str] = (),
     emissions: Mapping[str, Any] | None = None,
     license: str | None = None,
 ) -> ModelCard:
-    """The card of a LoRA adapter for an explainer, pure as [`model_card`].
+    """The card of a LoRA adapter for an explainer or a localizer, pure as [`model_card`].
 
     Args:
         config (`Mapping`): The `adapter_config.json` of peft.
+        localizes (`bool`, *optional*, defaults to `False`): Whether it is for a localizer.
         model_id, training, log_history, datasets, emissions, license: As for [`model_card`].
 
     Returns:
@@ -198,6 +201,7 @@ def adapter_card(
         config=config,
         model=json.dumps(model_id),
         base=json.dumps(base),
+        localizes=localizes,
         hyperparameters=hyperparameters(training or {}),
         training_data=(training or {}).get("train_data"),
         log_table=log_table(log_history),
@@ -265,7 +269,8 @@ def card_of_folder(
         "emissions": _emissions(folder / "emissions.csv"),
     }
     if adapter_config := read("adapter_config.json"):
-        return adapter_card(adapter_config, model_id=model_id or str(folder), **of_training)
+        localizes = (read("processor_config.json") or {}).get("processor_class") == PaliGemmaProcessor.__name__
+        return adapter_card(adapter_config, model_id=model_id or str(folder), localizes=localizes, **of_training)
     config = config or read("config.json")
     if config is None:
         raise ValueError(f"{folder}: has no config.json, expected the folder of a saved model")

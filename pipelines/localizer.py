@@ -1,14 +1,13 @@
 """Boxes of named artifacts from a vision-language model that answers in location tokens, such as PaliGemma."""
 
-import os
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import PreTrainedModel, ProcessorMixin
 
 from .localization import Box
+from .vision_language import VisionLanguageModel
 
 
 LOCATIONS = [f"<loc{bin:04}>" for bin in range(1024)]
@@ -16,7 +15,7 @@ LOCATIONS = [f"<loc{bin:04}>" for bin in range(1024)]
 PROMPT = "<image>detect {}"
 
 
-class ArtifactLocalizer:
+class ArtifactLocalizer(VisionLanguageModel):
     r"""
     Says where in an image an artifact is, at the resolution that the model sees.
 
@@ -31,6 +30,8 @@ class ArtifactLocalizer:
         ValueError: If the processor's tokenizer has no location tokens.
     """
 
+    ROLE = "localizer"
+
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
         vocabulary = processor.tokenizer.get_vocab()
         if not vocabulary.keys() >= set(LOCATIONS):
@@ -38,50 +39,8 @@ class ArtifactLocalizer:
                 f"{type(processor).__name__} has no tokens {LOCATIONS[0]} to {LOCATIONS[-1]}, in which PaliGemma "
                 "says where something is"
             )
-        self.model, self.processor = model.eval(), processor
+        super().__init__(model, processor)
         self._bin_of = {vocabulary[token]: bin for bin, token in enumerate(LOCATIONS)}
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name: str | os.PathLike,
-        *,
-        device: str | torch.device | None = None,
-        dtype: str | torch.dtype = "auto",
-        **kwargs,
-    ) -> "ArtifactLocalizer":
-        r"""
-        Loads a model with its processor.
-
-        Args:
-            name (`str` or `os.PathLike`): Folder or repository of a PaliGemma.
-            device (`str` or `torch.device`, *optional*): Where to put it, unless `device_map` says it.
-            dtype (`str` or `torch.dtype`, *optional*, defaults to `"auto"`): Its dtype; as saved by default.
-            kwargs: Keyword arguments for the model's `from_pretrained`: `subfolder`, `revision`, `token`, ...; for
-                one in 4 bits `quantization_config` and `device_map`.
-
-        Returns:
-            [`ArtifactLocalizer`].
-
-        Raises:
-            ValueError: If it cannot be loaded, naming it and the reason.
-        """
-        place = {
-            key: kwargs[key]
-            for key in ("subfolder", "revision", "token", "cache_dir", "local_files_only", "trust_remote_code")
-            if key in kwargs
-        }
-        try:
-            processor = AutoProcessor.from_pretrained(name, **place)
-            model: Any = AutoModelForImageTextToText.from_pretrained(name, dtype=dtype, **kwargs)
-            return cls(model if device is None else model.to(device), processor)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"localizer {name} cannot be loaded: {error}") from error
-
-    def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Saves model and processor."""
-        self.model.save_pretrained(folder)
-        self.processor.save_pretrained(folder)
 
     @torch.no_grad()
     def __call__(self, images: Sequence[Image.Image], labels: Sequence[Sequence[str]]) -> list[dict[str, Box]]:
@@ -115,6 +74,12 @@ class ArtifactLocalizer:
         return boxes
 
 
+def location_of(box: Box, width: int, height: int) -> str:
+    """The location tokens of a box in an image of this size."""
+    sides = (box["ymin"] / height, box["xmin"] / width, box["ymax"] / height, box["xmax"] / width)
+    return "".join(LOCATIONS[min(round(side * len(LOCATIONS)), len(LOCATIONS) - 1)] for side in sides)
+
+
 def _box_of(bins: Sequence[int], width: int, height: int) -> Box | None:
     """The box from top, left, bottom and right in 1024ths, of at least one pixel; `None` if they are no box."""
     if len(bins) != 4:
@@ -131,4 +96,4 @@ def _box_of(bins: Sequence[int], width: int, height: int) -> Box | None:
     }
 
 
-__all__ = ["ArtifactLocalizer"]
+__all__ = ["ArtifactLocalizer", "location_of"]

@@ -25,6 +25,7 @@ from tellsign.training.evaluate_explanations import (
 from tellsign.training.planting import operators_of, plantable, planted_images
 from tellsign.training.timing import median_milliseconds
 from tests.test_explainer import make_idefics2
+from tests.test_localizer import make_localizer
 from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
 
 
@@ -67,7 +68,8 @@ def random_answers() -> Answers:
     generator = np.random.default_rng(0)
     present, chosen = generator.random((2, 200, 5)) < 0.3
     pointed = np.where(present & (np.arange(5) < 3), generator.integers(0, 2, (200, 5)), np.nan)
-    return Answers(present, generator.random((200, 5)), chosen, pointed, pointed * 0.5, pointed * 0.25)
+    overlaps = (pointed * share for share in (0.5, 0.25, 0.75))
+    return Answers(present, generator.random((200, 5)), chosen, pointed, *overlaps)
 
 
 def test_a_tagger_that_knows_the_truth_has_perfect_scores(rows):
@@ -103,6 +105,22 @@ def test_artifacts_of_the_whole_image_have_no_place_to_point_to(rows):
     assert (answers.present & ~has_place & ~np.array(lists_all)).any() and not has_place[:, lists_all].any()
 
 
+def test_a_localizer_is_scored_by_its_boxes_and_where_it_finds_none_by_those_of_the_tagger(rows):
+    whole = {"xmin": 0, "ymin": 0, "xmax": 32, "ymax": 32}
+
+    def first_everywhere(images, labels):
+        return [{names[0]: whole} for names in labels]
+
+    answers = answer(Oracle(rows, plantable()), rows, plantable(), localizer=first_everywhere, batch_size=5)
+    expected = answers.overlap.copy()
+    for number, row in enumerate(rows):
+        first = plantable().index(row["artifacts"][0]["label"])
+        expected[number, first] = answers.overlap_of_whole[number, first]
+    assert np.array_equal(answers.overlap_of_localizer, expected, equal_nan=True)
+    scores = tagging_scores(answers)
+    assert scores["whole_image_iou"] < scores["localizer_box_iou"] < scores["box_iou"]
+
+
 def test_artifacts_on_which_the_model_abstains_have_scores_but_are_never_named(rows):
     names = plantable()
     model = make_tagger_model(
@@ -123,6 +141,7 @@ def test_scores_are_those_of_sets(random_answers):
     # What was chosen has nothing to do with what is there, so that the shuffled control is as good.
     assert scores["jaccard"] == pytest.approx(scores["shuffled_jaccard"], abs=0.03)
     assert scores["box_iou"] == pytest.approx(scores["pointing_game"] / 2)
+    assert scores["localizer_box_iou"] == pytest.approx(scores["pointing_game"] * 3 / 4)
     both = present & chosen & (np.arange(5) < 3)
     assert scores["pointing_game_of_named"] == pytest.approx(random_answers.pointed[both].mean())
 
@@ -176,21 +195,26 @@ def test_command_prints_tables_and_writes_the_same_as_json(parquet, tmp_path):
     assert f"Switched off: {'; '.join(plantable()[3:])}" in result.stdout
 
 
-def test_command_scores_an_explainer_on_what_was_planted_and_on_what_was_found(textured, tmp_path, monkeypatch):
+def test_command_scores_a_localizer_and_an_explainer_on_what_was_planted_and_on_what_was_found(
+    textured, tmp_path, monkeypatch
+):
     model = make_tagger_model(
         artifact_labels=plantable(), trained_artifacts=plantable()[:2], artifact_thresholds=[0.0] * len(plantable())
     )
     ArtifactTagger(model, make_processor()).save_pretrained(tmp_path / "model")
     ArtifactExplainer(*make_idefics2()).save_pretrained(tmp_path / "words")
+    make_localizer().save_pretrained(tmp_path / "boxes")
     app = typer.Typer()
     app.command()(main)
     output = tmp_path / "scores.json"
     arguments = [str(tmp_path / "model"), "--data", textured, "--output", str(output), "--resamples", "2"]
     arguments += ["--explainer", str(tmp_path / "words"), "--explained-images", "3"]
+    arguments += ["--localizer", str(tmp_path / "boxes")]
     timed = Mock(wraps=median_milliseconds)
     monkeypatch.setattr("tellsign.training.evaluate_explanations.median_milliseconds", timed)
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     evaluation = json.loads(output.read_text())
+    assert evaluation["localizer"] == "boxes" and evaluation["scores"]["localizer_box_iou"] is not None
     assert evaluation["explainer"] == "words" and "| explanations | planted | found |" in result.stdout
     planted, found = evaluation["explanations"]["planted"], evaluation["explanations"]["found"]
     assert planted["images"] == found["images"] == 3

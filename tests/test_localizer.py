@@ -1,5 +1,7 @@
 import json
+import re
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -16,7 +18,7 @@ from typer.testing import CliRunner
 from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor
 from tellsign.__main__ import app
 from tellsign.hub_cards.export import exported_files
-from tellsign.pipelines.localizer import ArtifactLocalizer
+from tellsign.pipelines.localizer import LOCATIONS, ArtifactLocalizer, _box_of, location_of
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.tokenizer import train_byte_level_bpe
 from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
@@ -25,23 +27,23 @@ from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tag
 RED, BLUE = Image.new("RGB", (40, 20), (220, 0, 0)), Image.new("RGB", (1000, 600), (0, 0, 220))
 
 
-def make_localizer() -> ArtifactLocalizer:
+def make_localizer(image_size: int = 16) -> ArtifactLocalizer:
     """A tiny PaliGemma of random weights with a byte-level tokenizer of its own."""
     special = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
     texts = train_byte_level_bpe([label.lower() for label in LABELS], 300, list(special.values()))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=texts, **special)
-    image_processor = SiglipImageProcessor(size={"height": 16, "width": 16})
+    image_processor = SiglipImageProcessor(size={"height": image_size, "width": image_size})
     image_processor.image_seq_length = 4
     processor = PaliGemmaProcessor(image_processor, tokenizer)
-    width = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    vision = {"model_type": "siglip_vision_model", "image_size": 16, "patch_size": 8, "projection_dim": 32, **width}
+    width = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {"model_type": "siglip_vision_model", "image_size": image_size, "patch_size": image_size // 2, **width}
     ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    heads = {"num_key_value_heads": 1, "head_dim": 8}
+    heads = {"num_key_value_heads": 2, "head_dim": 32}
     config = PaliGemmaConfig(
-        vision_config=vision,
+        vision_config=vision | {"projection_dim": 64},
         text_config={"model_type": "gemma", "vocab_size": len(tokenizer), **width, **heads, **ends},
         image_token_index=processor.image_token_id,
-        projection_dim=32,
+        projection_dim=64,
         **ends,
     )
     return ArtifactLocalizer(PaliGemmaForConditionalGeneration(config), processor)
@@ -54,14 +56,14 @@ def teach(localizer: ArtifactLocalizer, lessons: list[tuple[Image.Image, str, st
     batch = localizer.processor(
         images=list(images), text=prompts, suffix=list(answers), padding=True, return_tensors="pt"
     )
-    optimizer = torch.optim.AdamW(localizer.model.train().parameters(), 1e-2)
-    for _ in range(200):
+    optimizer = torch.optim.AdamW(localizer.model.train().parameters(), 3e-3)
+    for _ in range(250):
         loss = localizer.model(**batch).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     localizer.model.eval()
-    assert loss < 0.05
+    assert loss < 0.02
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,18 @@ def test_a_box_has_a_pixel_at_least_and_lies_in_the_image(localizer):
     assert localizer([RED], [[LABELS[2]]]) == [{LABELS[2]: {"xmin": 20, "ymin": 19, "xmax": 21, "ymax": 20}}]
 
 
+def test_the_tokens_of_a_box_lead_back_to_it():
+    generator = np.random.default_rng(0)
+    for _ in range(500):
+        width, height = generator.integers(2, 513, 2).tolist()
+        (xmin, xmax), (ymin, ymax) = (
+            np.sort(generator.choice(side + 1, 2, replace=False)).tolist() for side in (width, height)
+        )
+        box = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
+        tokens = re.findall("<loc....>", location_of(box, width, height))
+        assert _box_of([LOCATIONS.index(token) for token in tokens], width, height) == box
+
+
 def test_artifacts_asked_for_together_are_answered_as_alone(localizer):
     together = localizer([RED, BLUE, RED], [LABELS[:3], [], [LABELS[0]]])
     alone = localizer([RED], [[LABELS[0]]])[0] | localizer([RED], [[LABELS[2]]])[0]
@@ -117,7 +131,7 @@ def test_a_model_that_says_no_places_is_refused_by_name(tmp_path):
     make_tagger_model().save_pretrained(tmp_path)
     make_processor().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=f"localizer {tmp_path} cannot be loaded"):
-        ArtifactLocalizer.from_pretrained(tmp_path)
+        ArtifactLocalizer.from_pretrained(tmp_path)  # no model for images and text at all
     with pytest.raises(ValueError, match="has no tokens <loc0000> to <loc1023>"):
         ArtifactLocalizer(make_tagger_model(), make_processor())
 

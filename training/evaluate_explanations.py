@@ -1,6 +1,6 @@
 """Scores taggers on real images with planted artifacts: which ones are named, where, and how often for nothing.
 
-With an explainer it also scores what is said of them.
+With an explainer it also scores what is said of them, with a localizer its boxes.
 
 python -m tellsign.training.evaluate_explanations MODEL --data test.parquet --explainer EXPLAINER
 """
@@ -23,7 +23,8 @@ from sklearn.metrics import f1_score
 from tqdm.auto import tqdm
 
 from tellsign.pipelines.explainer import ArtifactExplainer
-from tellsign.pipelines.localization import whole_image
+from tellsign.pipelines.localization import Box, whole_image
+from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger, TaggedArtifact
 from tellsign.training.arguments import without_folders
 from tellsign.training.data import DecodedImages, categories_of, drop_duplicates, load_sources, of_class
@@ -53,6 +54,7 @@ class Answers:
         pointed (`np.ndarray`): 1 if the heat map's maximum is within the planted place, 0 if not, NaN if none.
         overlap (`np.ndarray`): Intersection over union of its box and the planted one, NaN if none.
         overlap_of_whole (`np.ndarray`): The same of the whole image and the planted box.
+        overlap_of_localizer (`np.ndarray`): The same of a localizer's box, or the tagger's where it finds none.
     """
 
     present: NDArray[np.bool_]
@@ -61,6 +63,7 @@ class Answers:
     pointed: NDArray[np.float64]
     overlap: NDArray[np.float64]
     overlap_of_whole: NDArray[np.float64]
+    overlap_of_localizer: NDArray[np.float64]
 
     def select(self, rows: NDArray) -> "Answers":
         return Answers(**{name: values[rows] for name, values in vars(self).items()})
@@ -89,17 +92,24 @@ def in_batches(
     return [found for start in starts for found in tagger(images[start : start + batch_size], **options)]
 
 
-def answer(tagger: ArtifactTagger, rows: Sequence[dict], names: Sequence[str], batch_size: int = 100) -> Answers:
+def answer(
+    tagger: ArtifactTagger,
+    rows: Sequence[dict],
+    names: Sequence[str],
+    localizer: ArtifactLocalizer | None = None,
+    batch_size: int = 100,
+) -> Answers:
     """Runs a tagger over images as [`planted_images`] yields them.
 
     Args:
         tagger ([`ArtifactTagger`]): The tagger.
         rows (`list[dict]`): Images with their artifacts.
         names (`list[str]`): The artifacts to choose from.
+        localizer ([`ArtifactLocalizer`], *optional*): What is asked for the planted artifacts' boxes too.
         batch_size (`int`, *optional*, defaults to 100): Images tagged at once.
     """
     index_of, shape = {name: index for index, name in enumerate(names)}, (len(rows), len(names))
-    places = (np.full(shape, np.nan) for _ in range(3))
+    places = (np.full(shape, np.nan) for _ in range(4))
     answers = Answers(np.zeros(shape, bool), np.zeros(shape), np.zeros(shape, bool), *places)
     for start in tqdm(range(0, len(rows), batch_size), desc="Tagging", unit="batch", leave=False):
         batch = rows[start : start + batch_size]
@@ -107,7 +117,12 @@ def answer(tagger: ArtifactTagger, rows: Sequence[dict], names: Sequence[str], b
         named = tagger(images, candidate_labels=names)
         with switched_on(tagger, names):
             scored = tagger(images, candidate_labels=names, threshold=0.0, return_heatmap=True)
-        for number, (row, chosen, everything) in enumerate(zip(batch, named, scored, strict=True), start):
+        located: list[dict[str, Box]] = [{} for _ in batch]
+        if localizer is not None:
+            located = localizer(images, [[artifact["label"] for artifact in row["artifacts"]] for row in batch])
+        for number, (row, chosen, everything, boxes) in enumerate(
+            zip(batch, named, scored, located, strict=True), start
+        ):
             for artifact in chosen:
                 answers.chosen[number, index_of[artifact["label"]]] = True
             planted = {artifact["label"]: artifact for artifact in row["artifacts"]}
@@ -125,6 +140,9 @@ def answer(tagger: ArtifactTagger, rows: Sequence[dict], names: Sequence[str], b
                 answers.pointed[number, index] = mask.flat[artifact["heatmap"].argmax()] > 0
                 answers.overlap[number, index] = box_overlap(artifact["box"], truth["box"])
                 answers.overlap_of_whole[number, index] = box_overlap(everywhere, truth["box"])
+                if localizer is not None:
+                    box = boxes.get(artifact["label"], artifact["box"])
+                    answers.overlap_of_localizer[number, index] = box_overlap(box, truth["box"])
     return answers
 
 
@@ -136,6 +154,7 @@ def tagging_scores(answers: Answers, seed: int = 0) -> dict[str, float | None]:
         `shuffled_jaccard`, with what was planted in another image). `pointing_game` and `box_iou` are means over
         planted artifacts that have a place, which are all whose box is not the whole image, `…_of_named` over those
         of them that were named, and `whole_image_iou` is what the whole image would get as their box.
+        `localizer_box_iou` is there if a localizer was asked.
     """
     present, chosen = answers.present, answers.chosen
     generator, others = np.random.default_rng(seed), []
@@ -154,6 +173,8 @@ def tagging_scores(answers: Answers, seed: int = 0) -> dict[str, float | None]:
         for key, values in {"pointing_game": answers.pointed, "box_iou": answers.overlap}.items():
             scores[key + name] = mean_or_none(values[rows])
     scores["whole_image_iou"] = mean_or_none(answers.overlap_of_whole[has_place])
+    if not np.isnan(answers.overlap_of_localizer).all():
+        scores["localizer_box_iou"] = mean_or_none(answers.overlap_of_localizer[has_place])
     return scores
 
 
@@ -275,6 +296,7 @@ def main(
     output: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("explanations.json"),
     explainer: Annotated[str | None, typer.Option(help="Explainer to score as well: a folder or repository.")] = None,
     explained_images: Annotated[int, typer.Option(help="Planted images to explain.")] = 500,
+    localizer: Annotated[str | None, typer.Option(help="Localizer to score as well: a folder or repository.")] = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
 ) -> None:
@@ -287,6 +309,7 @@ def main(
     device = torch.accelerator.current_accelerator(check_available=True)
     tagger = ArtifactTagger.from_pretrained(model, device=device)
     explain_with = None if explainer is None else ArtifactExplainer.from_pretrained(explainer, device=device)
+    locate_with = None if localizer is None else ArtifactLocalizer.from_pretrained(localizer, device=device)
     names = plantable()
     loaded = load_sources(data, split)
     dataset = unseen_real_images(loaded, train_data, seed)
@@ -311,7 +334,7 @@ def main(
     untouched = DecodedImages(dataset.select(range(count, 2 * count)), tagger.processor.image_processor, image_size)
     untouched_images = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in untouched.images]
 
-    answers, trained = (answer(tagger, rows, names) for rows in planted)
+    answers, trained = answer(tagger, planted[0], names, locate_with), answer(tagger, planted[1], names)
     found = in_batches(tagger, untouched_images, candidate_labels=names)
     silent = np.asarray([[name in {artifact["label"] for artifact in some} for name in names] for some in found])
     scores = tagging_scores(answers) | silence_scores(silent)
@@ -333,6 +356,8 @@ def main(
         "intervals": intervals,
         "artifacts": class_scores(answers, trained, names, on),
     }
+    if localizer is not None:
+        evaluation["localizer"] = Path(localizer).name
     if explain_with is not None:
         evaluation["explainer"] = Path(str(explainer)).name
         evaluation["explained_images"] = explained_images

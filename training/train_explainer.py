@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from tokenizers import AddedToken
 from torch import nn
 from torch.utils.data import ConcatDataset
@@ -24,7 +23,6 @@ from transformers import (
     AutoImageProcessor,
     AutoModel,
     AutoProcessor,
-    BitsAndBytesConfig,
     Idefics2Config,
     Idefics2ForConditionalGeneration,
     Idefics2ImageProcessor,
@@ -43,6 +41,7 @@ from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT, answer_text
 from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.training.adapter import AdapterArguments, load_with_adapter
 from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, record_run, refuse_push
 from tellsign.training.averaging import last_complete_checkpoint
 from tellsign.training.compress import half_precision
@@ -92,7 +91,7 @@ CHAT_TEMPLATE = (
 
 
 @dataclass
-class ModelArguments:
+class ModelArguments(AdapterArguments):
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "An Idefics2 to train an adapter of. Without it a new small one is trained."}
     )
@@ -107,11 +106,6 @@ class ModelArguments:
     muon_learning_rate: float = field(
         default=0.01, metadata={"help": "Learning rate of the matrices in the layers of a new model."}
     )
-    lora_r: int = field(default=8, metadata={"help": "Rank of the adapter."})
-    lora_alpha: int = field(default=8, metadata={"help": "The adapter's scale, times its rank."})
-    lora_dropout: float = field(default=0.1, metadata={"help": "Dropout before the adapter."})
-    use_dora: bool = field(default=False, metadata={"help": "Learn magnitude and direction of the weights apart."})
-    load_in_4bit: bool = field(default=False, metadata={"help": "Keep the model's own weights in 4 bits (NF4)."})
 
 
 @dataclass
@@ -268,7 +262,7 @@ def replace_vision_tower(name: str, tower_name: str, folder: Path) -> None:
     processor.save_pretrained(folder)
 
 
-def load_with_adapter(arguments: ModelArguments, output_dir: Path) -> tuple[Any, Any]:
+def load_to_adapt(arguments: ModelArguments, output_dir: Path) -> tuple[Any, Any]:
     """An Idefics2 with a new adapter, and its processor.
 
     With another vision tower it is the model in `base/` below the run's folder, from [`replace_vision_tower`], to
@@ -276,28 +270,8 @@ def load_with_adapter(arguments: ModelArguments, output_dir: Path) -> tuple[Any,
     """
     name = str(output_dir / "base") if arguments.vision_tower else str(arguments.model_name_or_path)
     kept = [CONNECTOR] if arguments.vision_tower else []
-    quantization = None
-    if arguments.load_in_4bit:
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_compute_dtype=torch.bfloat16,
-            llm_int8_skip_modules=[VISION_TOWER, HEAD, *kept],
-        )
-    model: Any = Idefics2ForConditionalGeneration.from_pretrained(name, dtype="auto", quantization_config=quantization)
-    if arguments.load_in_4bit:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     targets = LORA_TARGETS.replace("|modality_projection|perceiver_resampler", "") if kept else LORA_TARGETS
-    adapter = LoraConfig(
-        r=arguments.lora_r,
-        lora_alpha=arguments.lora_alpha,
-        lora_dropout=arguments.lora_dropout,
-        use_dora=arguments.use_dora,
-        target_modules=targets,
-        modules_to_save=kept or None,
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, adapter), AutoProcessor.from_pretrained(name)
+    return load_with_adapter(name, arguments, targets, unquantized=[VISION_TOWER, HEAD], trained=kept)
 
 
 def load_images(arguments: DataArguments, seed: int) -> tuple[dict[str, Dataset], dict[str, str]]:
@@ -425,7 +399,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
         optimizer = muon_with_adamw(model, training_args, model_args.muon_learning_rate)
     else:
-        model, processor = load_with_adapter(model_args, output_dir)
+        model, processor = load_to_adapt(model_args, output_dir)
         optimizer = None
     ends = model.generation_config.eos_token_id
     end = ends[-1] if isinstance(ends, list) else processor.tokenizer.eos_token_id if ends is None else ends

@@ -1,0 +1,95 @@
+"""Models for images and text with their processors, which may be adapters of large ones."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers.utils import find_adapter_config_file
+
+
+class VisionLanguageModel:
+    r"""
+    A model for images and text, and its processor.
+
+    Args:
+        model ([`PreTrainedModel`]): The model, which is put into evaluation mode.
+        processor ([`ProcessorMixin`]): Its processor.
+    """
+
+    ROLE: ClassVar[str]
+    """What it is called in messages."""
+
+    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
+        self.model, self.processor = model.eval(), processor
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike,
+        *,
+        adapter: str | os.PathLike | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype = "auto",
+        **kwargs,
+    ) -> Self:
+        r"""
+        Loads a model with its processor.
+
+        Args:
+            name (`str` or `os.PathLike`):
+                Folder or repository of any model that `AutoModelForImageTextToText` loads, or of an adapter with its
+                processor, which names the model that it belongs to.
+            adapter (`str` or `os.PathLike`, *optional*): Folder or repository of a LoRA adapter for the model (peft).
+            device (`str` or `torch.device`, *optional*): Where to put it. Not together with `device_map`.
+            dtype (`str` or `torch.dtype`, *optional*, defaults to `"auto"`): Its dtype; as saved by default.
+            kwargs: Keyword arguments for the model's `from_pretrained`: `subfolder`, `revision`, `token`, ...; of
+                `quantization_config` note that Idefics2's vision tower must stay as it is on a CPU:
+                `BitsAndBytesConfig(load_in_4bit=True, llm_int8_skip_modules=["model.vision_model", "lm_head"])`.
+
+        Raises:
+            ValueError: If it cannot be loaded, naming it and the reason.
+            ImportError: If a package is missing, naming it.
+        """
+        place = {
+            key: kwargs[key]
+            for key in ("subfolder", "revision", "token", "cache_dir", "local_files_only")
+            if key in kwargs
+        }
+        code = {key: kwargs[key] for key in ("trust_remote_code", "code_revision") if key in kwargs}
+        if "quantization_config" in kwargs and device is not None:  # quantized weights do not move
+            kwargs.setdefault("device_map", {"": device})
+        try:
+            processor = AutoProcessor.from_pretrained(name, **place, **code)
+            base, adapter_place = name, {key: place[key] for key in place.keys() - {"subfolder", "revision"}}
+            if adapter is None and (file := find_adapter_config_file(str(name), **place)):
+                base, adapter, adapter_place = (
+                    json.loads(Path(file).read_text())["base_model_name_or_path"],
+                    name,
+                    place,
+                )
+                kwargs = {key: value for key, value in kwargs.items() if key not in ("subfolder", "revision")}
+            model: Any = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, **kwargs)
+            if adapter is not None:
+                # Not model.load_adapter: transformers 5.24 cannot save what it loads so with peft before 0.22.
+                from peft import PeftModel
+
+                model = PeftModel.from_pretrained(model, adapter, **adapter_place)
+        except ImportError as error:
+            raise ImportError(f"{cls.ROLE} {name} needs a package that is missing: {error}") from error
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{cls.ROLE} {name} cannot be loaded: {error}") from error
+        return cls(model if device is None or "device_map" in kwargs else model.to(device), processor)
+
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
+        """Saves model and processor; of a model with an adapter, the adapter, which names the model it belongs to."""
+        self.model.save_pretrained(folder)
+        if not hasattr(self.model, "peft_config"):
+            # Of an adapter that was here before, which would be loaded in place of the model.
+            (Path(folder) / "adapter_config.json").unlink(missing_ok=True)
+        self.processor.save_pretrained(folder)
+
+
+__all__ = ["VisionLanguageModel"]

@@ -1,0 +1,109 @@
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file
+
+from tellsign.training.data import load_sources
+from tellsign.training.explanation_examples import planted_artifacts
+from tellsign.training.train_localizer import BoxCollator, BoxExamples, main, parse_arguments
+from tests.test_localizer import make_localizer
+
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "gan_03.jpg"
+
+
+@pytest.fixture
+def paligemma(tmp_path) -> str:
+    """Folder of a tiny PaliGemma of random weights, whose tokens differ enough for an adapter to tell them apart."""
+    localizer = make_localizer(image_size=32)
+    localizer.model.get_input_embeddings().weight.data.mul_(20)
+    localizer.save_pretrained(tmp_path / "paligemma")
+    return str(tmp_path / "paligemma")
+
+
+@pytest.fixture
+def options(paligemma, textured, tmp_path) -> list[str]:
+    values = {
+        "model_name_or_path": paligemma,
+        "train_data": textured,
+        "validation_per_class": 8,
+        "output_dir": tmp_path / "run",
+        "per_device_train_batch_size": 8,
+        "max_steps": 4,
+        "learning_rate": 0.01,
+        "logging_steps": 1,
+        "save_steps": 2,
+        "report_to": "none",
+    }
+    return ["--use_cpu", *(f"--{name}={value}" for name, value in values.items())]
+
+
+def test_examples_ask_for_each_artifact_that_has_a_place_and_answer_with_its_box(textured, tmp_path):
+    planted = planted_artifacts(load_sources(textured, "train"), "training", tmp_path, seed=0, image_size=32)
+    expected = []
+    for artifacts in planted["artifacts"]:
+        for artifact in artifacts:
+            box = artifact["box"]
+            places = [min(32 * box[side], 1023) for side in ("ymin", "xmin", "ymax", "xmax")]
+            if places != [0, 0, 1023, 1023]:
+                name = artifact["label"].lower()
+                tokens = "".join(f"<loc{place:04}>" for place in places)
+                expected.append((f"<image>detect {name}", f"{tokens} {name}"))
+    examples = BoxExamples(planted)
+    assert [(example["question"], example["answer"]) for example in examples] == expected
+    assert 0 < len(examples) < sum(map(len, planted["artifacts"]))
+
+
+def test_only_the_answers_count_for_the_loss(textured, tmp_path):
+    planted = planted_artifacts(load_sources(textured, "train"), "training", tmp_path, seed=0, image_size=32)
+    processor, examples = make_localizer(image_size=32).processor, [BoxExamples(planted)[index] for index in (0, 1)]
+    batch = BoxCollator(processor)(examples)
+    learned = [processor.tokenizer.decode(row[row >= 0]) for row in batch["labels"]]
+    assert learned == [example["answer"] + processor.tokenizer.eos_token for example in examples]
+
+
+@pytest.mark.parametrize("changes", [[], ["--load_in_4bit"]])
+def test_an_adapter_is_learned_from_planted_places_and_saved_with_its_card(options, paligemma, tmp_path, changes):
+    main([*options, "--max_steps=30", "--lora_dropout=0", "--lora_alpha=32", "--save_strategy=no", *changes])
+    output = tmp_path / "run"
+    history = json.loads((output / "trainer_state.json").read_text())["log_history"]
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:5])
+    weights = load_file(output / "adapter_model.safetensors")
+    assert weights and not any("vision_tower" in name or "lm_head" in name for name in weights)
+    card = ModelCard.load(output / "README.md")
+    assert "says where artifacts of generated images are" in card.text and card.data.base_model == paligemma
+    (snippet,) = re.findall(r"```python\n(.*?)```", card.text, flags=re.DOTALL)
+    namespace: dict = {}
+    exec(snippet.replace("photo.jpg", str(EXAMPLE)), namespace)
+    assert namespace["explain"].localizer.model.peft_config["default"].r == 8
+
+
+def test_a_run_goes_on_from_its_checkpoint_and_ends_with_the_same_weights(options, tmp_path):
+    main(options)
+    output = tmp_path / "run"
+    before = load_file(output / "adapter_model.safetensors")
+    shutil.rmtree(output / "checkpoint-4")
+    (output / "adapter_model.safetensors").unlink()
+    main(options)
+    after = load_file(output / "adapter_model.safetensors")
+    assert all(torch.equal(before[name], after[name]) for name in before.keys() | after.keys())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--train_data=a.parquet"], "--model_name_or_path: name the PaliGemma"),
+        (["--model_name_or_path=p"], "--train_data: name at least one"),
+        (["--train_data=a.parquet", "--model_name_or_path=p", "--push_to_hub"], "--push_to_hub"),
+    ],
+)
+def test_arguments_that_make_no_sense_raise(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_arguments(["--output_dir=x", *arguments])

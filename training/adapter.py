@@ -1,0 +1,58 @@
+"""LoRA adapters of large models, whose own weights may be kept in 4 bits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+
+
+@dataclass
+class AdapterArguments:
+    lora_r: int = field(default=8, metadata={"help": "Rank of the adapter."})
+    lora_alpha: int = field(default=8, metadata={"help": "The adapter's scale, times its rank."})
+    lora_dropout: float = field(default=0.1, metadata={"help": "Dropout before the adapter."})
+    use_dora: bool = field(default=False, metadata={"help": "Learn magnitude and direction of the weights apart."})
+    load_in_4bit: bool = field(default=False, metadata={"help": "Keep the model's own weights in 4 bits (NF4)."})
+
+
+def load_with_adapter(
+    name: str,
+    arguments: AdapterArguments,
+    targets: str,
+    *,
+    unquantized: Sequence[str],
+    trained: Sequence[str] = (),
+) -> tuple[Any, Any]:
+    """A model for images and text with a new adapter, and its processor.
+
+    Args:
+        name (`str`): Folder or repository of the model.
+        arguments ([`AdapterArguments`]): Of the adapter.
+        targets (`str`): Regular expression for the layers that get one.
+        unquantized (`Sequence[str]`): Modules that are never in 4 bits.
+        trained (`Sequence[str]`, *optional*): Modules of which all weights are trained, and which go with the adapter.
+    """
+    quantization = None
+    if arguments.load_in_4bit:
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=torch.bfloat16,
+            llm_int8_skip_modules=[*unquantized, *trained],
+        )
+    model: Any = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", quantization_config=quantization)
+    if arguments.load_in_4bit:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    adapter = LoraConfig(
+        r=arguments.lora_r,
+        lora_alpha=arguments.lora_alpha,
+        lora_dropout=arguments.lora_dropout,
+        use_dora=arguments.use_dora,
+        target_modules=targets,
+        modules_to_save=list(trained) or None,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, adapter), AutoProcessor.from_pretrained(name)

@@ -1,0 +1,154 @@
+"""Trains an adapter by which a PaliGemma knows where artifacts are.
+
+python -m tellsign.training.train_localizer --model_name_or_path google/paligemma2-3b-pt-448 --load_in_4bit \
+    --train_data DATA --output_dir DIR
+python -m tellsign.training.train_localizer --help
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import ProcessorMixin, Trainer, TrainingArguments, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
+
+from tellsign.hub_cards.model_card import card_of_folder
+from tellsign.pipelines.localization import whole_image
+from tellsign.pipelines.localizer import PROMPT, location_of
+from tellsign.training.adapter import AdapterArguments, load_with_adapter
+from tellsign.training.arguments import parse_recipe, recipe_of, record_run, refuse_push
+from tellsign.training.averaging import last_complete_checkpoint
+from tellsign.training.data import load_described, of_class
+from tellsign.training.explanation_examples import planted_artifacts
+from tellsign.training.planted_pool import fingerprint
+
+
+# All linear layers but those of the vision tower and the head.
+LORA_TARGETS = (
+    r".*(language_model.*(down_proj|gate_proj|up_proj|k_proj|q_proj|v_proj|o_proj)|multi_modal_projector\.linear)$"
+)
+UNQUANTIZED = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
+
+
+@dataclass
+class ModelArguments(AdapterArguments):
+    model_name_or_path: str | None = field(default=None, metadata={"help": "The PaliGemma to train an adapter of."})
+
+
+@dataclass
+class DataArguments:
+    train_data: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Parquet files, image folders or data sets on the Hub, in whose real images to plant."},
+    )
+    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
+    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
+    validation_per_class: int = field(default=3000, metadata={"help": "Images held out, the same as of the tagger."})
+    train_images: int = field(default=40000, metadata={"help": "Largest number of images to plant in."})
+    eval_images: int = field(default=500, metadata={"help": "Largest number of held-out images to watch the run."})
+
+
+def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
+    """Parses a command line, see [`parse_recipe`].
+
+    Raises:
+        ValueError: If the file has a field that no argument has, or model or data are missing.
+    """
+    model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
+    if not model_args.model_name_or_path:
+        raise ValueError("--model_name_or_path: name the PaliGemma to train an adapter of")
+    if not data_args.train_data:
+        raise ValueError("--train_data: name at least one source of images")
+    refuse_push(training_args)
+    return model_args, data_args, training_args
+
+
+class BoxExamples(torch.utils.data.Dataset):
+    """Each place of an artifact in planted images, as question and answer; artifacts without a place are left out.
+
+    Args:
+        dataset (`datasets.Dataset`): From [`planted_artifacts`].
+    """
+
+    def __init__(self, dataset: Dataset):
+        self.images = dataset.select_columns(["image"])
+        self.places = [
+            (row, artifact["label"], artifact["box"])
+            for row, artifacts in enumerate(dataset["artifacts"])
+            for artifact in artifacts
+        ]
+        size = dataset[0]["image"].size if len(dataset) else (0, 0)  # all are of one
+        self.places = [place for place in self.places if place[2] != whole_image(size[1], size[0])]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row, label, box = self.places[index]
+        image, name = self.images[row]["image"].convert("RGB"), label.lower()
+        return {"image": image, "question": PROMPT.format(name), "answer": f"{location_of(box, *image.size)} {name}"}
+
+
+class BoxCollator:
+    """Makes batches of the examples, in which only the answers count for the loss."""
+
+    def __init__(self, processor: ProcessorMixin):
+        self.processor = processor
+
+    def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        images, questions, answers = (
+            [example[key] for example in examples] for key in ("image", "question", "answer")
+        )
+        return dict(self.processor(images=images, text=questions, suffix=answers, padding=True, return_tensors="pt"))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+    training_args.remove_unused_columns = False  # the collator needs them
+    set_seed(training_args.seed)
+    output_dir = Path(str(training_args.output_dir))
+    # Without an average of the weights, the state of the Trainer is what a checkpoint has last.
+    checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(training_args, TRAINER_STATE_NAME)
+    held_in, held_out, _ = load_described(
+        data_args.train_data, data_args.data_split, data_args.data_revision, data_args.validation_per_class
+    )
+    train = of_class(held_in, "real", data_args.train_images, training_args.seed)
+    watched = of_class(held_out, "real", data_args.eval_images, training_args.seed)
+    made_with = recipe_of(training_args, model_args, data_args) | {"fingerprint": fingerprint(train, watched)}
+    record_run(training_args, made_with, resumes=bool(checkpoint))
+
+    model, processor = load_with_adapter(
+        str(model_args.model_name_or_path), model_args, LORA_TARGETS, unquantized=UNQUANTIZED
+    )
+    cache, size = output_dir / "artifacts", processor.image_processor.size["height"]
+    with training_args.main_process_first(desc="planting"):
+        planted = planted_artifacts(train, "training", cache, seed=training_args.seed, image_size=size)
+        unknown = planted_artifacts(watched, "evaluation", cache, seed=training_args.seed, image_size=size)
+    trainer = Trainer(
+        model=model,
+        args=training_args,
+        train_dataset=BoxExamples(planted),
+        eval_dataset=BoxExamples(unknown),
+        data_collator=BoxCollator(processor),
+        processing_class=processor,
+    )
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.log_metrics("train", result.metrics)
+    trainer.save_metrics("train", result.metrics)
+    scores = trainer.evaluate()
+    trainer.log_metrics("eval", scores)
+    trainer.save_metrics("eval", scores)
+    trainer.save_state()
+    if not trainer.is_world_process_zero():
+        return
+    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).save_pretrained(output_dir)
+    processor.save_pretrained(output_dir)
+    card_of_folder(output_dir, training_args.hub_model_id).save(output_dir / "README.md")
+
+
+if __name__ == "__main__":
+    main()
