@@ -76,13 +76,13 @@ class BoxExamples(torch.utils.data.Dataset):
 
     def __init__(self, dataset: Dataset):
         self.images = dataset.select_columns(["image"])
+        width, height = dataset[0]["image"].size  # of all of them
         self.places = [
             (row, artifact["label"], artifact["box"])
             for row, artifacts in enumerate(dataset["artifacts"])
             for artifact in artifacts
+            if artifact["box"] != whole_image(height, width)
         ]
-        size = dataset[0]["image"].size if len(dataset) else (0, 0)  # all are of one
-        self.places = [place for place in self.places if place[2] != whole_image(size[1], size[0])]
 
     def __len__(self) -> int:
         return len(self.places)
