@@ -37,6 +37,7 @@ TAGGER_SCORES = {
     "shuffled_jaccard": "The same with what was planted in another image, as chance would have it",
     "pointing_game": "Planted artifacts in whose place the heat map is highest",
     "box_iou": "Overlap of the box with the planted place",
+    "localizer_box_iou": "The same of the localizer's box",
     "whole_image_iou": "The same if the box were the whole image",
     "untouched_with_artifacts": "Untouched photographs in which an artifact is named",
     "artifacts_per_untouched": "Artifacts named in a hundred of them",

@@ -65,7 +65,7 @@ def push(
 ) -> CommitInfo:
     r"""
     Sends a model to the Hub, in one commit: the detector, the tagger, explainer and localizer beside it, what was
-    measured, and a model card. Or an adapter for an explainer.
+    measured, and a model card. Or an adapter for an explainer or a localizer.
 
     A *plain* export needs this package where it is loaded, and then no flag. A *self-contained* one brings the code
     along: `pipeline(..., trust_remote_code=True)` runs it where the package is not installed.
@@ -172,7 +172,7 @@ def _without_card(folder: Path, self_contained: bool | None) -> tuple[dict[str, 
         if not any(name.endswith("ForImageClassification") for name in config.get("architectures") or ()):
             raise ValueError(
                 f"{folder}: is no detector; a tagger belongs in the folder tagger/ of a detector, an explainer in its "
-                "explainer/"
+                "explainer/, a localizer in its localizer/"
             )
         if self_contained is None:
             self_contained = "custom_pipelines" in config
@@ -353,7 +353,7 @@ def _card_was_written_for(folder: Path) -> bool:
     text = (folder / "README.md").read_text(encoding="utf-8")
     if DRAFT in text:
         return True
-    names = [json.loads(name) for name in re.findall(r'(?:model=|"adapter": )(".+?")', text)]
+    names = [json.loads(name) for name in re.findall(r'(?:model=|localizer=|"adapter": )(".+?")', text)]
     return text in (str(card_of_folder(folder, name)) for name in {None, *names})
 
 

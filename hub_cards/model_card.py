@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import typer
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
-from transformers import PaliGemmaProcessor
 
 import tellsign
 
@@ -78,6 +77,7 @@ def model_card(
     tagger_config: Mapping[str, Any] | None = None,
     tagger_evaluation: Mapping[str, Any] | None = None,
     explainer_config: Mapping[str, Any] | None = None,
+    localizer_config: Mapping[str, Any] | None = None,
     datasets: Sequence[str] = (),
     pictures: Sequence[str] = (),
     examples: Sequence[str] = (),
@@ -99,6 +99,7 @@ def model_card(
         tagger_config (`Mapping`, *optional*): The tagger's `config.json`.
         tagger_evaluation (`Mapping`, *optional*): What `evaluate_explanations` writes.
         explainer_config (`Mapping`, *optional*): The explainer's `config.json` or `adapter_config.json`.
+        localizer_config (`Mapping`, *optional*): The localizer's.
         datasets (`Sequence[str]`, *optional*): Data sets on the Hub that the model was trained on.
         pictures (`Sequence[str]`, *optional*): Figures to show below the results, by their paths in the repository.
         examples (`Sequence[str]`, *optional*): Images for the Hub's widget, by their paths in the repository.
@@ -152,6 +153,7 @@ def model_card(
         withholds=low < high,
         tagger=tagger,
         explainer=explainer_config,
+        localizer=localizer_config,
         failures=failures(config, generators, robustness, leave_out["folds"] if leave_out else [], tagger),
         pictures=pictures,
         hyperparameters=hyperparameters(training or {}),
@@ -235,7 +237,7 @@ def card_of_folder(
         folder (`Path`):
             Has `config.json` or `adapter_config.json`, and may have `evaluation.json`, `leave_out.json`,
             `training.json`, `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures, images in
-            `examples/`, and the folders `tagger/` and `explainer/`.
+            `examples/`, and the folders `tagger/`, `explainer/` and `localizer/`.
         model_id, datasets, license: As for [`model_card`]. For an adapter, the name defaults to the folder's; data
             sets and license to those of the `README.md` in the folder.
         config (`Mapping`, *optional*): To be taken instead of `config.json`.
@@ -269,7 +271,8 @@ def card_of_folder(
         "emissions": _emissions(folder / "emissions.csv"),
     }
     if adapter_config := read("adapter_config.json"):
-        localizes = (read("processor_config.json") or {}).get("processor_class") == PaliGemmaProcessor.__name__
+        processor = read("processor_config.json", "preprocessor_config.json") or {}
+        localizes = processor.get("processor_class") == "PaliGemmaProcessor"
         return adapter_card(adapter_config, model_id=model_id or str(folder), localizes=localizes, **of_training)
     config = config or read("config.json")
     if config is None:
@@ -282,6 +285,7 @@ def card_of_folder(
         tagger_config=read("tagger/config.json"),
         tagger_evaluation=read("tagger/evaluation.json"),
         explainer_config=read("explainer/adapter_config.json", "explainer/config.json"),
+        localizer_config=read("localizer/adapter_config.json", "localizer/config.json"),
         pictures=sorted(path.name for path in folder.glob("*.png")),
         examples=sorted(
             f"examples/{path.name}" for path in folder.glob("examples/*") if path.suffix in (".jpg", ".png")

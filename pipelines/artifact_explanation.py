@@ -99,9 +99,10 @@ class ArtifactExplanationPipeline(Pipeline):
         explainer_kwargs (`dict`, *optional*):
             Keyword arguments for [`ArtifactExplainer.from_pretrained`], such as `adapter` and `quantization_config`.
         localizer (`str`, `os.PathLike`, [`ArtifactLocalizer`] or `False`, *optional*):
-            What finds the boxes, instead of the tagger: a folder or repository of a PaliGemma, or an object. Where it
-            finds none, and of artifacts that are a matter of the whole image, the box is the tagger's, and so are all
-            heat maps. `False` for none.
+            What finds the boxes, instead of the tagger: a folder or repository of a PaliGemma or of an adapter for
+            one, or an object, as of `ArtifactLocalizer.from_pretrained(..., quantization_config=...)`. Where it finds
+            none, and of artifacts that are a matter of the whole image, the box is the tagger's, and so are all heat
+            maps. `False` for none.
         explain (`str`, *optional*, defaults to `"fake"`):
             Which images to search for artifacts: `"fake"` for those judged so, `"always"` for all, `"never"` for
             verdicts alone. Images that are not searched have no artifacts.
@@ -421,13 +422,18 @@ class ArtifactExplanationPipeline(Pipeline):
 
         Raises:
             ValueError: If the repository holds a part that this pipeline does not have, and that would be loaded with
-                it.
+                it, or an adapter that would be loaded in place of a part.
         """
-        if lacking := self.lacking_parts:
-            token, private = kwargs.get("token"), kwargs.get("private")
-            repo_id = create_repo(repo_id, token=token, private=private, exist_ok=True).repo_id
-            files = files_on_hub(repo_id, kwargs.get("revision"), token)
-            refuse_parts(lacking, repo_id, {file.split("/")[0] for file in files})
+        token, private = kwargs.get("token"), kwargs.get("private")
+        repo_id = create_repo(repo_id, token=token, private=private, exist_ok=True).repo_id
+        files = files_on_hub(repo_id, kwargs.get("revision"), token)
+        refuse_parts(self.lacking_parts, repo_id, {file.split("/")[0] for file in files})
+        for name, part in self.parts.items():
+            if part is not None and not hasattr(part.model, "peft_config") and f"{name}/adapter_config.json" in files:
+                raise ValueError(
+                    f"{repo_id}: holds {name}/adapter_config.json, which would be loaded in place of this pipeline's "
+                    f"{name}: `tellsign push` replaces it"
+                )
         return super().push_to_hub(repo_id, **kwargs)
 
 

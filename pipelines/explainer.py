@@ -126,8 +126,6 @@ class ArtifactExplainer(VisionLanguageModel):
             from llguidance.hf import from_tokenizer
         except ImportError as error:
             raise ImportError("explanations need llguidance: pip install llguidance") from error
-        if not processor.chat_template:
-            raise ValueError(f"{type(processor).__name__} has no chat template, in which to ask for explanations")
         super().__init__(model, processor)
         tokenizer = processor.tokenizer
         if tokenizer.pad_token_id is None:
@@ -140,6 +138,11 @@ class ArtifactExplainer(VisionLanguageModel):
             n_vocab=embeddings.num_embeddings,
             eos_token=tokenizer.eos_token_id if ends is None else ends,
         )
+
+    @staticmethod
+    def check(processor: ProcessorMixin) -> None:
+        if not getattr(processor, "chat_template", None):
+            raise ValueError(f"{type(processor).__name__} has no chat template, in which to ask for explanations")
 
     def __reduce__(self) -> tuple:
         return type(self), (self.model, self.processor)  # what llguidance makes cannot be pickled or copied

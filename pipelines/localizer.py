@@ -33,44 +33,51 @@ class ArtifactLocalizer(VisionLanguageModel):
     ROLE = "localizer"
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
+        super().__init__(model, processor)
         vocabulary = processor.tokenizer.get_vocab()
-        if not vocabulary.keys() >= set(LOCATIONS):
+        self._bin_of = {vocabulary[token]: bin for bin, token in enumerate(LOCATIONS)}
+
+    @staticmethod
+    def check(processor: ProcessorMixin) -> None:
+        tokenizer = getattr(processor, "tokenizer", None)
+        if tokenizer is None or not tokenizer.get_vocab().keys() >= set(LOCATIONS):
             raise ValueError(
                 f"{type(processor).__name__} has no tokens {LOCATIONS[0]} to {LOCATIONS[-1]}, in which PaliGemma "
                 "says where something is"
             )
-        super().__init__(model, processor)
-        self._bin_of = {vocabulary[token]: bin for bin, token in enumerate(LOCATIONS)}
 
     @torch.no_grad()
-    def __call__(self, images: Sequence[Image.Image], labels: Sequence[Sequence[str]]) -> list[dict[str, Box]]:
-        """Finds the artifacts of a batch of images.
+    def __call__(
+        self, images: Sequence[Image.Image], labels: Sequence[Sequence[str]], batch_size: int = 8
+    ) -> list[dict[str, Box]]:
+        """Finds the artifacts in images.
 
         Args:
             images (`Sequence[PIL.Image.Image]`): RGB.
             labels (`Sequence[Sequence[str]]`): The artifacts to look for in each image.
+            batch_size (`int`, *optional*, defaults to 8): How many artifacts are asked for at once.
 
         Returns:
             `list[dict[str, Box]]`: For each image the boxes, in its pixels, of those artifacts that were found in it.
         """
         boxes: list[dict[str, Box]] = [{} for _ in images]
-        asked = [(row, label) for row, names in enumerate(labels) for label in names]
-        if not asked:
-            return boxes
-        inputs = self.processor(
-            images=[images[row] for row, _ in asked],
-            text=[PROMPT.format(label.lower()) for _, label in asked],
-            padding=True,
-            padding_side="left",
-            return_tensors="pt",
-        ).to(self.model.device, self.model.dtype)
-        inputs.pop("labels")  # those of training, which the processor always adds
-        outputs = self.model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=4)
-        answers = outputs[:, inputs["input_ids"].shape[1] :].tolist()
-        for (row, label), answer in zip(asked, answers, strict=True):
-            box = _box_of([self._bin_of[token] for token in answer if token in self._bin_of], *images[row].size)
-            if box is not None:
-                boxes[row][label] = box
+        questions = [(row, label) for row, names in enumerate(labels) for label in names]
+        for start in range(0, len(questions), batch_size):
+            asked = questions[start : start + batch_size]
+            inputs = self.processor(
+                images=[images[row] for row, _ in asked],
+                text=[PROMPT.format(label.lower()) for _, label in asked],
+                padding=True,
+                padding_side="left",
+                return_tensors="pt",
+            ).to(self.model.device, self.model.dtype)
+            inputs.pop("labels")  # those of training, which the processor always adds
+            outputs = self.model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=4)
+            answers = outputs[:, inputs["input_ids"].shape[1] :].tolist()
+            for (row, label), answer in zip(asked, answers, strict=True):
+                box = _box_of([self._bin_of[token] for token in answer if token in self._bin_of], *images[row].size)
+                if box is not None:
+                    boxes[row][label] = box
         return boxes
 
 

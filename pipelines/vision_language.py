@@ -17,13 +17,21 @@ class VisionLanguageModel:
     Args:
         model ([`PreTrainedModel`]): The model, which is put into evaluation mode.
         processor ([`ProcessorMixin`]): Its processor.
+
+    Raises:
+        ValueError: If the processor is none of such a model.
     """
 
     ROLE: ClassVar[str]
     """What it is called in messages."""
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
+        self.check(processor)
         self.model, self.processor = model.eval(), processor
+
+    @staticmethod
+    def check(processor: ProcessorMixin) -> None:
+        """Raises a `ValueError` if a model with this processor cannot do what it is for."""
 
     @classmethod
     def from_pretrained(
@@ -50,7 +58,8 @@ class VisionLanguageModel:
                 `BitsAndBytesConfig(load_in_4bit=True, llm_int8_skip_modules=["model.vision_model", "lm_head"])`.
 
         Raises:
-            ValueError: If it cannot be loaded, naming it and the reason.
+            ValueError: If it cannot be loaded, or its processor is none of such a model, naming it and the reason.
+                The processor is looked at before the weights are loaded.
             ImportError: If a package is missing, naming it.
         """
         place = {
@@ -63,6 +72,7 @@ class VisionLanguageModel:
             kwargs.setdefault("device_map", {"": device})
         try:
             processor = AutoProcessor.from_pretrained(name, **place, **code)
+            cls.check(processor)
             base, adapter_place = name, {key: place[key] for key in place.keys() - {"subfolder", "revision"}}
             if adapter is None and (file := find_adapter_config_file(str(name), **place)):
                 base, adapter, adapter_place = (

@@ -114,7 +114,7 @@ def explain(
 
 @app.command()
 def push(
-    folder: Annotated[Path, typer.Argument(help="Folder of a saved detector, or of an adapter for an explainer.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a saved detector, or of an adapter for one of its parts.")],
     repo_id: Annotated[str, typer.Argument(help="USER/REPO on the Hub, made if there is none.")],
     self_contained: Annotated[
         bool | None,

@@ -26,6 +26,7 @@ from tellsign.training import train_detector
 from tests.conftest import TINY
 from tests.hub_server import Hub, validate_card
 from tests.test_explainer import make_idefics2
+from tests.test_localizer import make_localizer
 from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
 
 
@@ -224,6 +225,24 @@ def test_a_pipeline_is_not_pushed_to_where_a_part_that_it_lacks_would_be_loaded_
         with pytest.raises(ValueError, match="holds tagger/"):
             send("anna/with-tagger", revision="new")  # a branch starts with what main has
     assert hub.repos["models", "anna/with-tagger"].refs == {"main": commit}
+
+
+def test_a_pipeline_is_not_pushed_to_where_an_adapter_would_be_loaded_in_place_of_a_part(
+    client, hub, folder, tmp_path
+):
+    make_localizer().save_pretrained(tmp_path / "localizer")
+    explain = pipeline(
+        "artifact-explanation", model=str(folder), localizer=str(tmp_path / "localizer"), explainer=False
+    )
+    adapted = shutil.copytree(folder, tmp_path / "adapted")
+    (adapted / "localizer").mkdir()
+    (adapted / "localizer" / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/base"}')
+    push(adapted, "anna/adapted")
+    with pytest.raises(ValueError, match="anna/adapted: holds localizer/adapter_config.json, which would be loaded"):
+        explain.push_to_hub("anna/adapted")
+    push(explain, "anna/adapted")
+    files = hub.repos["models", "anna/adapted"].files()
+    assert "localizer/model.safetensors" in files and "localizer/adapter_config.json" not in files
 
 
 def test_a_tagger_is_not_pushed_as_a_detector(client, hub, folder):

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig
 from PIL import Image
 from transformers import (
     PaliGemmaConfig,
@@ -15,9 +16,10 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
-from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor
+from tellsign import ArtifactExplanationPipeline, ArtifactSiglipConfig, WaveFreqImageProcessor
 from tellsign.__main__ import app
 from tellsign.hub_cards.export import exported_files
+from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.pipelines.localizer import LOCATIONS, ArtifactLocalizer, _box_of, location_of
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.tokenizer import train_byte_level_bpe
@@ -127,11 +129,11 @@ def test_a_saved_localizer_gives_the_same_boxes(localizer, tmp_path):
     assert loaded([RED, BLUE], [LABELS[:3], LABELS[:3]]) == localizer([RED, BLUE], [LABELS[:3], LABELS[:3]])
 
 
-def test_a_model_that_says_no_places_is_refused_by_name(tmp_path):
-    make_tagger_model().save_pretrained(tmp_path)
+def test_a_model_that_says_no_places_is_refused_by_name_before_its_weights_are_loaded(tmp_path):
     make_processor().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=f"localizer {tmp_path} cannot be loaded"):
-        ArtifactLocalizer.from_pretrained(tmp_path)  # no model for images and text at all
+    ArtifactSiglipConfig().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=f"localizer {tmp_path} cannot be loaded: SiglipProcessor has no tokens"):
+        ArtifactLocalizer.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="has no tokens <loc0000> to <loc1023>"):
         ArtifactLocalizer(make_tagger_model(), make_processor())
 
@@ -178,6 +180,16 @@ def test_it_is_saved_beside_the_detector_and_loaded_with_it(explain, tmp_path):
     assert pipeline("artifact-explanation", model=str(tmp_path), localizer=False).localizer is None
     sent = exported_files(tmp_path, "user/repo")
     assert {"localizer/config.json", "localizer/model.safetensors", "localizer/tokenizer.json"} <= sent.keys()
+
+
+def test_the_card_of_a_detector_says_that_it_has_one(explain, tmp_path):
+    explain.save_pretrained(tmp_path)
+    assert "In `localizer/` lies a model of the type `paligemma`" in card_of_folder(tmp_path).text
+    adapted = LoraConfig(r=2, target_modules=r".*language_model.*q_proj")
+    (tmp_path / "localizer" / "adapter_config.json").write_text(
+        json.dumps(adapted.to_dict() | {"base_model_name_or_path": "someone/base"}, default=list)
+    )
+    assert "In `localizer/` lies an adapter for `someone/base`" in card_of_folder(tmp_path).text
 
 
 def test_the_command_takes_one_by_its_folder(explain, localizer, tmp_path):

@@ -9,10 +9,14 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
+from tellsign import ArtifactSiglipConfig
+from tellsign.hub_cards.export import exported_files
+from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.training.data import load_sources
 from tellsign.training.explanation_examples import planted_artifacts
 from tellsign.training.train_localizer import BoxCollator, BoxExamples, main, parse_arguments
 from tests.test_localizer import make_localizer
+from tests.test_modeling_artifact_siglip import make_processor
 
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "gan_03.jpg"
@@ -68,7 +72,7 @@ def test_only_the_answers_count_for_the_loss(textured, tmp_path):
     assert learned == [example["answer"] + processor.tokenizer.eos_token for example in examples]
 
 
-@pytest.mark.parametrize("changes", [[], ["--load_in_4bit"]])
+@pytest.mark.parametrize("changes", [[], ["--load_in_4bit", "--gradient_checkpointing", "--bf16"]])
 def test_an_adapter_is_learned_from_planted_places_and_saved_with_its_card(options, paligemma, tmp_path, changes):
     main([*options, "--max_steps=30", "--lora_dropout=0", "--lora_alpha=32", "--save_strategy=no", *changes])
     output = tmp_path / "run"
@@ -83,6 +87,14 @@ def test_an_adapter_is_learned_from_planted_places_and_saved_with_its_card(optio
     namespace: dict = {}
     exec(snippet.replace("photo.jpg", str(EXAMPLE)), namespace)
     assert namespace["explain"].localizer.model.peft_config["default"].r == 8
+    config = json.loads((output / "adapter_config.json").read_text())
+    config = json.loads((output / "adapter_config.json").read_text())
+    moved = shutil.copytree(output, tmp_path / "moved")
+    (moved / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "someone/base"}))
+    card_of_folder(moved, str(output)).save(moved / "README.md")
+    (moved / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "someone/base"}))
+    card_of_folder(moved, str(output)).save(moved / "README.md")
+    assert b'localizer="someone/boxes"' in exported_files(moved, "someone/boxes")["README.md"]
 
 
 def test_a_run_goes_on_from_its_checkpoint_and_ends_with_the_same_weights(options, tmp_path):
@@ -107,3 +119,11 @@ def test_a_run_goes_on_from_its_checkpoint_and_ends_with_the_same_weights(option
 def test_arguments_that_make_no_sense_raise(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         parse_arguments(["--output_dir=x", *arguments])
+
+
+def test_a_model_that_says_no_places_is_refused_before_anything_is_planted(options, tmp_path):
+    make_processor().save_pretrained(tmp_path / "other")
+    ArtifactSiglipConfig().save_pretrained(tmp_path / "other")
+    with pytest.raises(ValueError, match="SiglipProcessor has no tokens"):
+        main([*options, f"--model_name_or_path={tmp_path / 'other'}"])
+    assert not (tmp_path / "run" / "artifacts").exists()

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
 
 @dataclass
@@ -25,8 +25,8 @@ def load_with_adapter(
     *,
     unquantized: Sequence[str],
     trained: Sequence[str] = (),
-) -> tuple[Any, Any]:
-    """A model for images and text with a new adapter, and its processor.
+) -> Any:
+    """A model for images and text with a new adapter.
 
     Args:
         name (`str`): Folder or repository of the model.
@@ -55,4 +55,4 @@ def load_with_adapter(
         modules_to_save=list(trained) or None,
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, adapter), AutoProcessor.from_pretrained(name)
+    return get_peft_model(model, adapter)

@@ -119,7 +119,9 @@ def answer(
             scored = tagger(images, candidate_labels=names, threshold=0.0, return_heatmap=True)
         located: list[dict[str, Box]] = [{} for _ in batch]
         if localizer is not None:
-            located = localizer(images, [[artifact["label"] for artifact in row["artifacts"]] for row in batch])
+            everywhere = whole_image(*images[0].size[::-1])
+            have_place = [[planted for planted in row["artifacts"] if planted["box"] != everywhere] for row in batch]
+            located = localizer(images, [[planted["label"] for planted in some] for some in have_place])
         for number, (row, chosen, everything, boxes) in enumerate(
             zip(batch, named, scored, located, strict=True), start
         ):
@@ -304,7 +306,8 @@ def main(
 
     Artifacts are planted by the evaluation operators, one to three an image at all severities. All artifacts that can
     be planted count, those that the model abstains on too: their scores are taken for the average precision, but they
-    are never named.
+    are never named. With a localizer they are planted at the size that it sees; the tagger makes them
+    smaller itself.
     """
     device = torch.accelerator.current_accelerator(check_available=True)
     tagger = ArtifactTagger.from_pretrained(model, device=device)
@@ -316,6 +319,8 @@ def main(
     count = min(images, len(dataset) // 2)
     # What was made for a size is scored at it; CLIP and SigLIP are shown images as small as CIFAKE's.
     image_size = tagger.model.config.vision_config.image_size if tagger.model_type == "artifact_siglip" else 32
+    if locate_with is not None:
+        image_size = locate_with.processor.image_processor.size["height"]
     uses: tuple[Use, ...] = ("evaluation", "training")
     planted = [
         [
@@ -350,6 +355,7 @@ def main(
         "train_data": [without_folders(source) for source in train_data],
         "split": split,
         "seed": seed,
+        "image_size": image_size,
         "planted_images": len(answers.present),
         "untouched_images": len(silent),
         "scores": scores,

@@ -271,7 +271,8 @@ def load_to_adapt(arguments: ModelArguments, output_dir: Path) -> tuple[Any, Any
     name = str(output_dir / "base") if arguments.vision_tower else str(arguments.model_name_or_path)
     kept = [CONNECTOR] if arguments.vision_tower else []
     targets = LORA_TARGETS.replace("|modality_projection|perceiver_resampler", "") if kept else LORA_TARGETS
-    return load_with_adapter(name, arguments, targets, unquantized=[VISION_TOWER, HEAD], trained=kept)
+    model = load_with_adapter(name, arguments, targets, unquantized=[VISION_TOWER, HEAD], trained=kept)
+    return model, AutoProcessor.from_pretrained(name)
 
 
 def load_images(arguments: DataArguments, seed: int) -> tuple[dict[str, Dataset], dict[str, str]]:

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import ProcessorMixin, Trainer, TrainingArguments, set_seed
+from transformers import AutoProcessor, ProcessorMixin, Trainer, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
 from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.pipelines.localization import whole_image
-from tellsign.pipelines.localizer import PROMPT, location_of
+from tellsign.pipelines.localizer import PROMPT, ArtifactLocalizer, location_of
 from tellsign.training.adapter import AdapterArguments, load_with_adapter
 from tellsign.training.arguments import parse_recipe, recipe_of, record_run, refuse_push
 from tellsign.training.averaging import last_complete_checkpoint
@@ -48,7 +48,7 @@ class DataArguments:
     data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
     data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
     validation_per_class: int = field(default=3000, metadata={"help": "Images held out, the same as of the tagger."})
-    train_images: int = field(default=40000, metadata={"help": "Largest number of images to plant in."})
+    train_images: int = field(default=10000, metadata={"help": "Largest number of images to plant in."})
     eval_images: int = field(default=500, metadata={"help": "Largest number of held-out images to watch the run."})
 
 
@@ -121,15 +121,15 @@ def main(arguments: list[str] | None = None) -> None:
     made_with = recipe_of(training_args, model_args, data_args) | {"fingerprint": fingerprint(train, watched)}
     record_run(training_args, made_with, resumes=bool(checkpoint))
 
-    model, processor = load_with_adapter(
-        str(model_args.model_name_or_path), model_args, LORA_TARGETS, unquantized=UNQUANTIZED
-    )
+    name = str(model_args.model_name_or_path)
+    processor = AutoProcessor.from_pretrained(name)
+    ArtifactLocalizer.check(processor)
     cache, size = output_dir / "artifacts", processor.image_processor.size["height"]
     with training_args.main_process_first(desc="planting"):
         planted = planted_artifacts(train, "training", cache, seed=training_args.seed, image_size=size)
         unknown = planted_artifacts(watched, "evaluation", cache, seed=training_args.seed, image_size=size)
     trainer = Trainer(
-        model=model,
+        model=load_with_adapter(name, model_args, LORA_TARGETS, unquantized=UNQUANTIZED),
         args=training_args,
         train_dataset=BoxExamples(planted),
         eval_dataset=BoxExamples(unknown),
