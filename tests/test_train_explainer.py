@@ -271,7 +271,7 @@ def test_batches_have_like_lengths_in_an_order_that_depends_on_seed_and_epoch_al
     assert mixed < 0.25 * len(range(0, 1003, 8))
     firsts = [lengths[order[start]] for start in range(0, 1003, 8)]
     assert firsts != sorted(firsts) and len(set(firsts[:16])) > 1
-    sampler.set_epoch(1)
+    sampler.epoch = 1
     assert list(sampler) != order
     assert list(GroupedSampler(lengths, 8, seed=4)) != order
 

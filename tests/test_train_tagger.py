@@ -22,10 +22,18 @@ from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, Trainin
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqForImageClassification
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training import planted_pool, tagger_calibration, train_tagger
+from tellsign.training import planted_pool, tagger_calibration
 from tellsign.training.data import LABELS, UNKNOWN, load_sources
 from tellsign.training.optimizer import muon_with_adamw
-from tellsign.training.planted_pool import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches, cached, plant_pool
+from tellsign.training.planted_pool import (
+    BOX_SIDES,
+    NONE_SHOWN,
+    NOTHING,
+    PlantedBatches,
+    TrainingBatches,
+    cached,
+    plant_pool,
+)
 from tellsign.training.planting import plantable, planted_images
 from tellsign.training.tagger_calibration import calibrate, calibrate_places, fit_object_threshold
 from tellsign.training.tagger_initialization import initialize_vision_tower
@@ -41,7 +49,6 @@ def options(data: str, output_dir: Path, **changes) -> list[str]:
         "train_data": data,
         "output_dir": output_dir,
         "validation_per_class": 8,
-        "copies": 1,
         "config_overrides": json.dumps(config),
         "per_device_train_batch_size": 8,
         "max_steps": 8,
@@ -53,6 +60,12 @@ def options(data: str, output_dir: Path, **changes) -> list[str]:
         "disable_tqdm": True,
     }
     return [f"--{name}={value}" for name, value in (values | changes).items()]
+
+
+def training_batches(dataset: Dataset, **changes) -> TrainingBatches:
+    values = {"fakes": 48, "untouched": 0.0, "seed": 0, "most": 2, "image_size": 32}
+    columns = list(range(len(plantable())))
+    return TrainingBatches(dataset, {}, [], SiglipImageProcessor(), columns, len(columns), **(values | changes))
 
 
 def test_a_run_writes_a_loadable_tagger_in_half_precision_with_its_scores(textured, tmp_path):
@@ -184,19 +197,20 @@ def test_every_step_has_the_texts_of_all_objects_and_of_a_few_artifacts(textured
 
 
 def test_places_are_mirrored_with_their_images(textured, tmp_path, monkeypatch):
-    forward, make, seen = ArtifactSiglipModel.forward, train_tagger.training_images, []
+    forward, planted, seen = ArtifactSiglipModel.forward, TrainingBatches.planted, []
 
-    def images_that_show_their_first_mask(*args, **kwargs):
-        pool = make(*args, **kwargs)
-        pool["masks"][:, 1:] = False
-        return pool | {"images": 255 * pool["masks"][:, :1].expand(-1, 3, -1, -1).byte()}
+    def images_that_show_their_first_mask(*args):
+        batch = planted(*args)
+        batch.images["masks"][:, 1:] = False
+        batch.images["images"] = 255 * batch.images["masks"][:, :1].expand(-1, 3, -1, -1).byte()
+        return batch
 
     def spy(self, *args, **kwargs):
         if kwargs.get("input_ids") is not None and kwargs.get("artifact_masks") is not None:
             seen.append((kwargs["pixel_values"][:, 0] / 2 + 0.5, kwargs["artifact_masks"].sum(1)))
         return forward(self, *args, **kwargs)
 
-    monkeypatch.setattr(train_tagger, "training_images", images_that_show_their_first_mask)
+    monkeypatch.setattr(TrainingBatches, "planted", images_that_show_their_first_mask)
     monkeypatch.setattr(ArtifactSiglipModel, "forward", spy)
     main(options(textured, tmp_path, max_steps=4, save_strategy="no"))
     pixels, masks = (torch.cat(parts) for parts in zip(*seen, strict=True))
@@ -213,20 +227,38 @@ def test_fakes_are_encoded_as_often_as_real_images_without_an_artifact(textured)
     )
     labels = [LABELS.index(label) for label in rows["label"]]
     dataset = dataset.remove_columns("label").add_column("label", labels)
-    shape = {"most": 1, "image_size": 32}
-    pool = train_tagger.training_images(dataset, {}, [], copies=1, fakes=48, untouched=1.0, seed=0, **shape)
+    pool = training_batches(dataset, untouched=1.0).planted(range(2 * len(images))).images
     real, fake = (pool["images"][pool["labels"] == LABELS.index(label)] for label in ("real", "fake"))
     assert torch.equal(real, fake) and len(real) == len(images)
-    once = planted_pool.untouched_images(dataset.select(range(len(images))), **shape)["images"]
+    once = planted_pool.untouched_images(dataset.select(range(len(images))), most=2, image_size=32)["images"]
     assert not torch.equal(real, once)
 
 
-def test_no_planted_image_of_a_seed_is_one_of_the_next(textured):
+def test_images_are_planted_anew_in_each_epoch_and_with_each_seed_and_the_same_again_in_the_same(textured):
+    images, epochs = load_sources([textured], "train"), []
+    for seed in (3, 4):
+        batches = training_batches(images, fakes=0, seed=seed)
+        for batches.epoch in range(3):
+            pixels = [batches.__getitems__([index])["pixel_values"].numpy().tobytes() for index in range(len(batches))]
+            epochs.append(set(pixels))
+        batches.epoch = 1
+        together = batches.__getitems__(list(range(len(batches))))["pixel_values"]
+        assert {image.numpy().tobytes() for image in together} == epochs[-2]
+    assert len(set.union(*epochs)) == sum(map(len, epochs)) == 6 * len(batches)
+
+
+def test_an_image_that_cannot_be_read_is_left_out_of_its_batch(textured):
     images = load_sources([textured], "train")
-    shape = {"most": 2, "image_size": 32, "fakes": 0, "untouched": 0.0}
-    pools = [train_tagger.training_images(images, {}, [], copies=3, seed=seed, **shape) for seed in (3, 4)]
-    first, second = ({pixels.numpy().tobytes() for pixels in pool["images"]} for pool in pools)
-    assert len(first) > len(images) and not first & second
+    rows = [row for row, label in enumerate(images["label"]) if label == 0]
+    broken = images.map(
+        lambda row, number: {"image": {"bytes": b"broken", "path": None}} if number == rows[1] else row,
+        with_indices=True,
+        features=images.features,
+    )
+    whole, rest = (training_batches(dataset, fakes=0).__getitems__([0, 1, 2]) for dataset in (images, broken))
+    assert torch.equal(whole["pixel_values"][[0, 2]], rest["pixel_values"])
+    with pytest.raises(ValueError, match="none of 1 training images can be read"):
+        training_batches(broken, fakes=0).__getitems__([1])
 
 
 def test_a_tagger_trained_without_categories_names_no_objects(textured, tmp_path):
@@ -250,11 +282,12 @@ def test_training_lowers_every_loss(textured, tmp_path, monkeypatch):
         return outputs
 
     monkeypatch.setattr(ArtifactSiglipModel, "forward", spy)
-    main(options(textured, tmp_path, max_steps=60, save_strategy="no", learning_rate=3e-3))
-    assert len(terms) == 60 and set(terms[0]) == {"artifact", "patch", "map", "label", "contrastive"}
+    changes = {"max_steps": 40, "per_device_train_batch_size": 32, "learning_rate": 3e-3}
+    main(options(textured, tmp_path, save_strategy="no", **changes))
+    assert len(terms) == 40 and set(terms[0]) == {"artifact", "patch", "map", "label", "contrastive"}
     for name in terms[0]:
         losses = [step[name] for step in terms]
-        assert np.mean(losses[-15:]) < 0.95 * np.mean(losses[:15]), name
+        assert np.mean(losses[-10:]) < 0.95 * np.mean(losses[:10]), name
 
 
 def test_two_processes_end_in_one_tagger_that_has_seen_the_images_of_both(textured, tmp_path):
@@ -304,7 +337,6 @@ def test_to_say_that_nothing_is_shown_without_saying_it_of_any_other_image_raise
     ("arguments", "message"),
     [
         (["--output_dir=x"], "--train_data: name at least one"),
-        (["--output_dir=x", "--train_data=a.parquet", "--copies=0"], "--copies=0"),
         (
             ["--output_dir=x", "--train_data=a.parquet", "--model_name_or_path=a", "--detail_network=b"],
             "--detail_network=b: only for a new network",

@@ -1,10 +1,11 @@
-"""Planted images as tensors: made once by several processes, kept in a file, handed out in whole batches."""
+"""Planted images as tensors, handed out in whole batches: made once and kept in a file, or anew in each epoch."""
 
 import hashlib
 import io
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformers import BaseImageProcessor, SiglipImageProcessor
 
 from tellsign.pipelines.localization import Box
 from tellsign.training.data import LABELS, NO_CATEGORY, UNKNOWN, DecodedImages, of_class, whole_batch
+from tellsign.training.epochs import DrawnAnew
 from tellsign.training.planting import Use, plantable, planted_images
 
 
@@ -31,7 +33,7 @@ NONE_SHOWN = -1  # what an image of `NO_CATEGORY` shows, as an index
 class _Planting(torch.utils.data.Dataset):
     """Rows of [`planted_images`] as arrays, each with the row that its image has in the data set."""
 
-    def __init__(self, dataset: Dataset, use: Use, names: Sequence[str], options: dict):
+    def __init__(self, dataset: Dataset, use: Use, names: Sequence[str], **options: Any):
         self.dataset, self.use, self.names, self.options = dataset, use, list(names), options
 
     def __len__(self) -> int:
@@ -85,8 +87,7 @@ def plant_pool(
         show it, `boxes` of shape `(n, most, 4)`, int16, their `BOX_SIDES` in pixels, and `rows` of shape `(n,)`,
         int64, the images' rows in the data set. Images that cannot be read are left out.
     """
-    options = {"seed": seed, "untouched": untouched, "most": most, "image_size": image_size}
-    planting = _Planting(dataset, use, names, options)
+    planting = _Planting(dataset, use, names, seed=seed, untouched=untouched, most=most, image_size=image_size)
     loader = DataLoader(
         planting, batch_size=64, num_workers=os.cpu_count() or 0, collate_fn=whole_batch, in_order=True
     )
@@ -95,6 +96,10 @@ def plant_pool(
         for batch in loader:
             rows += batch
             progress.update(64)
+    return _stacked(rows)
+
+
+def _stacked(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
 
 
@@ -135,48 +140,29 @@ def untouched_images(dataset: Dataset, most: int, image_size: int) -> dict[str, 
     }
 
 
-def with_labels(
-    images: dict[str, torch.Tensor], dataset: Dataset, categories: dict[str, str], category_names: Sequence[str]
-) -> dict[str, torch.Tensor]:
-    """Adds what is known of whole images: real or fake, unless something was planted, and the category."""
-    rows = images["rows"].numpy()
-    labels = torch.from_numpy(np.asarray(dataset["label"][:])[rows])
-    index_of = {name: index for index, name in enumerate(category_names)} | {NO_CATEGORY: NONE_SHOWN}
-    shown = [index_of.get(categories.get(sha1, ""), UNKNOWN) for sha1 in np.asarray(dataset["sha1"][:])[rows]]
-    planted = (images["artifacts"] != NOTHING).any(1)
-    return images | {"labels": labels.masked_fill(planted, UNKNOWN), "categories": torch.tensor(shown)}
+class Descriptions:
+    """What is known of whole images.
+
+    Args:
+        dataset (`datasets.Dataset`): From [`load_sources`].
+        categories (`dict[str, str]`): What is shown, by sha1 where it is known.
+        category_names (`Sequence[str]`): What may be shown, in order.
+    """
+
+    def __init__(self, dataset: Dataset, categories: dict[str, str], category_names: Sequence[str]):
+        index_of = {name: index for index, name in enumerate(category_names)} | {NO_CATEGORY: NONE_SHOWN}
+        shown = [index_of.get(categories.get(sha1, ""), UNKNOWN) for sha1 in dataset["sha1"][:]]
+        self.labels, self.shown = torch.tensor(dataset["label"][:]), torch.tensor(shown)
+
+    def add_to(self, images: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Images of the data set, with `labels`, real or fake, unless something was planted, and `categories`."""
+        planted = (images["artifacts"] != NOTHING).any(1)
+        labels = self.labels[images["rows"]].masked_fill(planted, UNKNOWN)
+        return images | {"labels": labels, "categories": self.shown[images["rows"]]}
 
 
 def joined(parts: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def training_images(
-    dataset: Dataset,
-    categories: dict[str, str],
-    names: list[str],
-    *,
-    copies: int,
-    fakes: int,
-    untouched: float,
-    seed: int,
-    **shape: int,
-) -> dict[str, torch.Tensor]:
-    """Real images, several times each and planted by the training operators or untouched, and untouched fakes.
-
-    No copy of one seed is that of another seed, if there are at most 1,000 copies.
-    """
-    real, fake = of_class(dataset, "real"), of_class(dataset, "fake", fakes, seed)
-    pools = [
-        plant_pool(real, "training", plantable(), seed=1000 * seed + copy, untouched=untouched, **shape)
-        for copy in range(copies)
-    ]
-    parts = [with_labels(pool, real, categories, names) for pool in pools]
-    if len(fake):
-        # Encoded as often as untouched real images, or the encoding would tell the class.
-        fakes_as_they_are = plant_pool(fake, "training", plantable(), seed=seed, untouched=1.0, **shape)
-        parts.append(with_labels(fakes_as_they_are, fake, categories, names))
-    return joined(parts)
 
 
 def validation_images(
@@ -185,10 +171,11 @@ def validation_images(
     """Real images planted by the evaluation operators, and the same ones and as many fakes untouched."""
     real = of_class(dataset, "real")
     planted = plant_pool(real, "evaluation", plantable(), seed=seed, untouched=0.0, **shape)
+    untouched = untouched_images(dataset, **shape)
     return joined(
         [
-            with_labels(planted, real, categories, names),
-            with_labels(untouched_images(dataset, **shape), dataset, categories, names),
+            Descriptions(part, categories, names).add_to(images)
+            for part, images in ((real, planted), (dataset, untouched))
         ]
     )
 
@@ -248,6 +235,83 @@ class PlantedBatches(torch.utils.data.Dataset):
         labels = self.known.repeat(len(columns), 1).scatter(1, columns, 1.0)
         labels[self.images["labels"][indices] == LABELS.index("fake")] = UNKNOWN
         return labels[:, :-1]
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}
+
+
+class TrainingBatches(DrawnAnew):
+    """Real images, in each epoch planted anew by the training operators or left untouched, and untouched fakes, handed
+    out as [`PlantedBatches`] does. An image that cannot be read is left out of its batch.
+
+    Args:
+        dataset (`datasets.Dataset`): Distinct images of both classes, from [`load_sources`].
+        categories, category_names: As for [`Descriptions`].
+        image_processor, columns, num_artifacts: As for [`PlantedBatches`].
+        fakes (`int`): Largest number of fakes.
+        untouched (`float`): Share of the real images that are left untouched.
+        seed (`int`): What is planted depends on it, the epoch and the image alone. No image of one seed is that of
+            another, in at most 1,000 epochs.
+        shape (`int`): `most` and `image_size`, as for [`planted_images`].
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        categories: dict[str, str],
+        category_names: Sequence[str],
+        image_processor: BaseImageProcessor,
+        columns: Sequence[int],
+        num_artifacts: int,
+        *,
+        fakes: int,
+        untouched: float,
+        seed: int,
+        **shape: int,
+    ):
+        super().__init__()
+        self.seed, self.shape = seed, shape
+        real, fake = of_class(dataset, "real"), of_class(dataset, "fake", fakes, seed)
+        # Fakes are encoded as often as untouched real images, or the encoding would tell the class.
+        self.parts = [
+            (images, Descriptions(images, categories, category_names), share)
+            for images, share in ((real, untouched), (fake, 1.0))
+        ]
+        self.as_batches = partial(
+            PlantedBatches, image_processor=image_processor, columns=columns, num_artifacts=num_artifacts
+        )
+
+    def __len__(self) -> int:
+        return sum(len(images) for images, _, _ in self.parts)
+
+    def planted(self, indices: Sequence[int] | torch.Tensor) -> PlantedBatches:
+        """These images as they are in this epoch; real ones first."""
+        pools, start = [], 0
+        for images, descriptions, untouched in self.parts:
+            rows = [int(index) - start for index in indices if 0 <= index - start < len(images)]
+            start += len(images)
+            planting = _Planting(
+                images,
+                "training",
+                plantable(),
+                seed=1000 * self.seed + self.epoch,
+                untouched=untouched,
+                **self.shape,
+            )
+            if rows and (planted := planting.__getitems__(rows)):
+                pools.append(descriptions.add_to(_stacked(planted)))
+        if not pools:
+            raise ValueError(f"none of {len(indices)} training images can be read")
+        return self.as_batches(joined(pools))
+
+    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
+        batch = self.planted(indices)
+        return batch.__getitems__(list(range(len(batch))))
+
+    def pixel_values(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """The processed images alone."""
+        batch = self.planted(indices)
+        return batch.pixel_values(list(range(len(batch))))
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         return {name: values[0] for name, values in self.__getitems__([index]).items()}

@@ -20,6 +20,7 @@ from transformers import (
     AutoImageProcessor,
     EvalPrediction,
     Trainer,
+    TrainerCallback,
     TrainingArguments,
     default_data_collator,
     set_seed,
@@ -48,9 +49,10 @@ from tellsign.training.data import (
     load_sources,
     stream_source,
 )
+from tellsign.training.epochs import EpochCallback
 from tellsign.training.metrics import detection_scores
 from tellsign.training.prediction import fake_probability, predict_logits
-from tellsign.training.views import BalancedViews, EpochCallback, stream_views
+from tellsign.training.views import BalancedViews, stream_views
 
 
 @dataclass
@@ -354,6 +356,9 @@ def main(arguments: list[str] | None = None) -> None:
         adversary = ProjectedGradientDescent(
             image_processor, data_args.adversarial_epsilon, data_args.adversarial_steps
         )
+    callbacks: list[TrainerCallback] = [WeightAveraging(model_args.ema_decay, checkpoint)]
+    if isinstance(train_images, BalancedViews):
+        callbacks.append(EpochCallback(train_images))
     trainer = DetectorTrainer(
         augmentation,
         adversary,
@@ -364,7 +369,7 @@ def main(arguments: list[str] | None = None) -> None:
         data_collator=collate,
         processing_class=image_processor,
         compute_metrics=compute_metrics,
-        callbacks=[WeightAveraging(model_args.ema_decay, checkpoint), EpochCallback()],
+        callbacks=callbacks,
     )
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.log_metrics("train", result.metrics)

@@ -31,7 +31,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Trainer,
-    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
@@ -46,6 +45,7 @@ from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, r
 from tellsign.training.averaging import last_complete_checkpoint
 from tellsign.training.compress import half_precision
 from tellsign.training.data import load_described, of_class
+from tellsign.training.epochs import EpochCallback
 from tellsign.training.explanation_examples import (
     AnnotatedImages,
     ExplanationCollator,
@@ -336,9 +336,6 @@ class GroupedSampler(torch.utils.data.Sampler[int]):
         self.seed = seed
         self.epoch = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
     def __len__(self) -> int:
         return len(self.lengths)
 
@@ -351,16 +348,6 @@ class GroupedSampler(torch.utils.data.Sampler[int]):
                 yield from batches[number].tolist()
 
 
-class EpochOfSampler(TrainerCallback):
-    """Tells a [`GroupedSampler`] which epoch it is: where several processes resume a run, nobody else does."""
-
-    def __init__(self, sampler: GroupedSampler):
-        self.sampler = sampler
-
-    def on_epoch_begin(self, args, state, control, **kwargs):
-        self.sampler.set_epoch(int(state.epoch or 0))
-
-
 class ExplainerTrainer(Trainer):
     """A Trainer that puts images with equally many artifacts into one batch as far as possible."""
 
@@ -368,7 +355,7 @@ class ExplainerTrainer(Trainer):
         examples: Any = self.train_dataset
         lengths = [length for part in examples.datasets for length in part.lengths]
         sampler = GroupedSampler(lengths, self.args.train_batch_size, self.args.seed)
-        self.add_callback(EpochOfSampler(sampler))
+        self.add_callback(EpochCallback(sampler))
         return sampler
 
 

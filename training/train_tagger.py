@@ -31,12 +31,13 @@ from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, r
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
 from tellsign.training.compress import half_precision
 from tellsign.training.data import NO_CATEGORY, UNKNOWN, load_described, whole_batch
+from tellsign.training.epochs import EpochCallback
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.planted_pool import (
     PlantedBatches,
+    TrainingBatches,
     cached,
     fingerprint,
-    training_images,
     validation_images,
 )
 from tellsign.training.planting import plantable
@@ -85,8 +86,9 @@ class DataArguments:
     validation_per_class: int = field(
         default=3000, metadata={"help": "Images of each class held out, to watch the run and fit the thresholds."}
     )
-    copies: int = field(default=2, metadata={"help": "How many planted images are made of each real image."})
-    untouched: float = field(default=0.2, metadata={"help": "Share of these copies that get no artifact."})
+    untouched: float = field(
+        default=0.2, metadata={"help": "Share of the real images that get no artifact in an epoch."}
+    )
     most_artifacts: int = field(default=3, metadata={"help": "Largest number of artifacts of a planted image."})
     fake_images: int = field(default=20000, metadata={"help": "Largest number of fake images to train on."})
 
@@ -104,8 +106,6 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError(
             f"--detail_network={model_args.detail_network}: only for a new network, not one from --model_name_or_path"
         )
-    if data_args.copies < 1:
-        raise ValueError(f"--copies={data_args.copies}: each real image must be used at least once")
     if training_args.load_best_model_at_end:
         raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
     if training_args.n_gpu > 1:
@@ -264,30 +264,24 @@ def main(arguments: list[str] | None = None) -> None:
     checkpoint = training_args.resume_from_checkpoint or last_complete_checkpoint(training_args)
     made_with = recipe_of(training_args, model_args, data_args) | {"fingerprint": settings["fingerprint"]}
     record_run(training_args, made_with, resumes=bool(checkpoint))
-    named = (categories, category_names)
     with training_args.main_process_first(desc="planting"):
-        tensors = [
-            cached(
-                output_dir / "planted_training.safetensors",
-                settings,
-                lambda: training_images(
-                    train,
-                    *named,
-                    copies=data_args.copies,
-                    fakes=data_args.fake_images,
-                    untouched=data_args.untouched,
-                    seed=seed,
-                    **shape,
-                ),
-            ),
-            cached(
-                output_dir / "planted_validation.safetensors",
-                settings,
-                lambda: validation_images(validation, *named, seed=seed, **shape),
-            ),
-        ]
-    train_images, eval_images = (
-        PlantedBatches(images, processor.image_processor, columns, len(config.artifact_labels)) for images in tensors
+        planted = cached(
+            output_dir / "planted_validation.safetensors",
+            settings,
+            lambda: validation_images(validation, categories, category_names, seed=seed, **shape),
+        )
+    eval_images = PlantedBatches(planted, processor.image_processor, columns, len(config.artifact_labels))
+    train_images = TrainingBatches(
+        train,
+        categories,
+        category_names,
+        processor.image_processor,
+        columns,
+        len(config.artifact_labels),
+        fakes=data_args.fake_images,
+        untouched=data_args.untouched,
+        seed=seed,
+        **shape,
     )
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     if training_args.device.type == "cpu":
@@ -316,7 +310,7 @@ def main(arguments: list[str] | None = None) -> None:
         compute_metrics=compute_metrics,
         # Of image embeddings, both kinds of logits and those of places, those that are scored.
         preprocess_logits_for_metrics=lambda outputs, labels: outputs[1:3],
-        callbacks=[WeightAveraging(model_args.ema_decay, checkpoint)],
+        callbacks=[WeightAveraging(model_args.ema_decay, checkpoint), EpochCallback(train_images)],
         optimizers=(muon_with_adamw(model, training_args, model_args.muon_learning_rate), None),
     )
     result = trainer.train(resume_from_checkpoint=checkpoint)
@@ -326,6 +320,7 @@ def main(arguments: list[str] | None = None) -> None:
     # The weights, averaged before, are saved in half precision; what is calibrated is what will be loaded.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if model.detail_network is not None:
+        train_images.epoch = 0
         drawn = first.split(training_args.train_batch_size)
         batches = (train_images.pixel_values(batch) for batch in drawn)
         update_bn(batches, model.detail_network, model.device)

@@ -8,11 +8,12 @@ from datasets import Array3D, Dataset, Features, IterableDataset, Value, interle
 from PIL import Image as PILImage
 from PIL import ImageEnhance, ImageFilter
 from torch.utils.data import get_worker_info
-from transformers import BaseImageProcessor, TrainerCallback
+from transformers import BaseImageProcessor
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import load_image, recode_uniformly
 from tellsign.training.data import LABELS, category_labels_of, content_of, make_uniform
+from tellsign.training.epochs import DrawnAnew
 
 
 logger = logging.get_logger(__name__)
@@ -114,7 +115,7 @@ def _random_box(size: tuple[int, int], image_size: int, rng: np.random.Generator
     return int(left), int(top), int(left + box_width), int(top + box_height)
 
 
-class BalancedViews(torch.utils.data.Dataset):
+class BalancedViews(DrawnAnew):
     """Random views of several groups of images, without end, cut into epochs.
 
     Each view is of a group drawn uniformly, in it of a class drawn uniformly, in it of a generator (or collection of
@@ -131,9 +132,6 @@ class BalancedViews(torch.utils.data.Dataset):
         images_per_epoch (`int`): Number of views in an epoch.
         seed (`int`, *optional*, defaults to 0): Seed of all draws.
 
-    Attributes:
-        epoch (`int`): The epoch whose views are handed out, see [`EpochCallback`].
-
     Raises:
         ValueError: If a group lacks a class.
     """
@@ -146,22 +144,14 @@ class BalancedViews(torch.utils.data.Dataset):
         images_per_epoch: int,
         seed: int = 0,
     ):
+        super().__init__()
         self.groups = groups
         self.image_processor = image_processor
         self.image_size = image_size
         self.images_per_epoch = images_per_epoch
         self.seed = seed
-        self._epoch = torch.zeros((), dtype=torch.long).share_memory_()  # workers that stay must see it change
         self.categories = [category_labels_of(group) for group in groups]
         self.sources = [_sources_of(group) for group in groups]
-
-    @property
-    def epoch(self) -> int:
-        return int(self._epoch)
-
-    @epoch.setter
-    def epoch(self, epoch: int) -> None:
-        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return self.images_per_epoch
@@ -199,14 +189,6 @@ class BalancedViews(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         return {name: values[0] for name, values in self.__getitems__([index]).items()}
-
-
-class EpochCallback(TrainerCallback):
-    """Tells [`BalancedViews`] which epoch it is: in a run that was resumed, the data loader does not."""
-
-    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
-        if isinstance(train_dataloader.dataset, BalancedViews):
-            train_dataloader.dataset.epoch = int(state.epoch or 0)
 
 
 def _sources_of(group: Dataset) -> list[tuple[list[np.ndarray], np.ndarray]]:
