@@ -19,9 +19,6 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader
-from torch.utils.data import DataLoader
-from torch.utils.data import DataLoader
-from torch.utils.data import DataLoader
 from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, TrainingArguments
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqForImageClassification
@@ -249,33 +246,6 @@ def test_images_are_planted_anew_in_each_epoch_and_with_each_seed_and_the_same_a
         together = batches.__getitems__(list(range(len(batches))))["pixel_values"]
         assert {image.numpy().tobytes() for image in together} == epochs[-2]
     assert len(set.union(*epochs)) == sum(map(len, epochs)) == 6 * len(batches)
-
-
-def test_worker_processes_plant_as_the_training_process_does(textured):
-    batches = training_batches(load_sources([textured], "train"))
-    loader = DataLoader(batches, batch_size=16, num_workers=2, collate_fn=whole_batch, persistent_workers=True)
-    for batches.epoch in range(2):
-        for number, batch in enumerate(loader):
-            expected = batches.__getitems__(list(range(16 * number, 16 * (number + 1))))
-            assert all(torch.equal(batch[name], values) for name, values in expected.items())
-
-
-def test_worker_processes_plant_as_the_training_process_does(textured):
-    batches = training_batches(load_sources([textured], "train"))
-    loader = DataLoader(batches, batch_size=16, num_workers=2, collate_fn=whole_batch, persistent_workers=True)
-    for batches.epoch in range(2):
-        for number, batch in enumerate(loader):
-            expected = batches.__getitems__(list(range(16 * number, 16 * (number + 1))))
-            assert all(torch.equal(batch[name], values) for name, values in expected.items())
-
-
-def test_worker_processes_plant_as_the_training_process_does(textured):
-    batches = training_batches(load_sources([textured], "train"))
-    loader = DataLoader(batches, batch_size=16, num_workers=2, collate_fn=whole_batch, persistent_workers=True)
-    for batches.epoch in range(2):
-        for number, batch in enumerate(loader):
-            expected = batches.__getitems__(list(range(16 * number, 16 * (number + 1))))
-            assert all(torch.equal(batch[name], values) for name, values in expected.items())
 
 
 def test_worker_processes_plant_as_the_training_process_does(textured):
