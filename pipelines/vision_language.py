@@ -98,7 +98,8 @@ class VisionLanguageModel:
         self.model.save_pretrained(folder)
         if not hasattr(self.model, "peft_config"):
             # Of an adapter that was here before, which would be loaded in place of the model.
-            (Path(folder) / "adapter_config.json").unlink(missing_ok=True)
+            for name in ("adapter_config.json", "adapter_model.safetensors"):
+                (Path(folder) / name).unlink(missing_ok=True)
         self.processor.save_pretrained(folder)
 
 

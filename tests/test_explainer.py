@@ -250,6 +250,7 @@ def test_a_model_that_is_saved_where_an_adapter_was_is_what_is_loaded(explainer,
     explainer.save_pretrained(tmp_path / "saved")
     saved = ArtifactExplainer.from_pretrained(tmp_path / "saved")
     assert saved(images, verdicts, found) == explainer(images, verdicts, found)
+    assert not list((tmp_path / "saved").glob("adapter*"))
 
 
 @pytest.fixture
