@@ -128,7 +128,7 @@ def test_imports_without_a_counterpart_in_one_folder_raise(made_up, source, reas
 
 
 def test_a_plain_export_has_the_models_and_a_card_and_nothing_that_training_left(folder):
-    for name in ("training_args.bin", "optimizer.pt", "trainer_state.json", "planted_validation.safetensors", "events"):
+    for name in ("training_args.bin", "optimizer.pt", "trainer_state.json", "planted_validation.safetensors"):
         (folder / name).write_text("{}")
     (folder / "checkpoint-5").mkdir()
     (folder / "checkpoint-5" / "model.safetensors").write_text("{}")
