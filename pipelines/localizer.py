@@ -34,8 +34,8 @@ class ArtifactLocalizer(VisionLanguageModel):
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
         super().__init__(model, processor)
-        vocabulary = processor.tokenizer.get_vocab()
-        self._bin_of = {vocabulary[token]: bin for bin, token in enumerate(LOCATIONS)}
+        tokens = processor.tokenizer.convert_tokens_to_ids(LOCATIONS)
+        self._bin_of = {token: bin for bin, token in enumerate(tokens)}
 
     @staticmethod
     def check(processor: ProcessorMixin) -> None:

@@ -182,8 +182,8 @@ class ArtifactTagger:
 
         Returns:
             For each image its artifacts, the likeliest first; none if nothing was found. The place of one of the
-            `global_artifacts` is the whole image. Of an ArtifactSiglip in the
-            mode `"calibrated"`, artifacts that it was not trained on, or could not tell from chance, are never named.
+            `global_artifacts` is the whole image. Of an ArtifactSiglip in the mode `"calibrated"`, artifacts that it
+            was not trained on, or could not tell from chance, are never named.
 
         Raises:
             ValueError: If threshold or number are out of range, or names are not as described.

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,21 @@ from tellsign.hub_cards.model_card import hyperparameters
 
 MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight"}
 """Of a run that resumes: how long it trains, and what counts only when it has ended."""
+
+
+@dataclass
+class PlantedDataArguments:
+    """Of commands that plant artifacts into the real images of some sources."""
+
+    train_data: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Parquet files, image folders or data sets on the Hub, in whose real images to plant."},
+    )
+    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
+    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
+    validation_per_class: int = field(default=3000, metadata={"help": "Images held out, the same as of the tagger."})
+    train_images: int = field(default=40000, metadata={"help": "Largest number of images to plant in."})
+    eval_images: int = field(default=500, metadata={"help": "Largest number of held-out images to watch the run."})
 
 
 def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tuple[Any, ...]:

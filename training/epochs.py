@@ -11,7 +11,7 @@ class HasEpoch(Protocol):
 
 
 class DrawnAnew(torch.utils.data.Dataset):
-    """Images that are others in each epoch.
+    """Images that are others in each epoch, handed out in whole batches.
 
     Attributes:
         epoch (`int`): The epoch whose images are handed out, see [`EpochCallback`].
@@ -27,6 +27,12 @@ class DrawnAnew(torch.utils.data.Dataset):
     @epoch.setter
     def epoch(self, epoch: int) -> None:
         self._epoch.fill_(epoch)
+
+    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {name: values[0] for name, values in self.__getitems__([index]).items()}
 
 
 class EpochCallback(TrainerCallback):

@@ -117,9 +117,9 @@ def answer(
         named = tagger(images, candidate_labels=names)
         with switched_on(tagger, names):
             scored = tagger(images, candidate_labels=names, threshold=0.0, return_heatmap=True)
+        everywhere = whole_image(images[0].height, images[0].width)  # all are of one size
         located: list[dict[str, Box]] = [{} for _ in batch]
         if localizer is not None:
-            everywhere = whole_image(*images[0].size[::-1])
             have_place = [[planted for planted in row["artifacts"] if planted["box"] != everywhere] for row in batch]
             located = localizer(images, [[planted["label"] for planted in some] for some in have_place])
         for number, (row, chosen, everything, boxes) in enumerate(
@@ -135,10 +135,9 @@ def answer(
                     continue
                 answers.present[number, index] = True
                 truth = planted[artifact["label"]]
-                mask = np.asarray(opened(truth["mask"]["bytes"]))
-                everywhere = whole_image(*mask.shape)
                 if truth["box"] == everywhere:
                     continue
+                mask = np.asarray(opened(truth["mask"]["bytes"]))
                 answers.pointed[number, index] = mask.flat[artifact["heatmap"].argmax()] > 0
                 answers.overlap[number, index] = box_overlap(artifact["box"], truth["box"])
                 answers.overlap_of_whole[number, index] = box_overlap(everywhere, truth["box"])

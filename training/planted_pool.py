@@ -287,17 +287,11 @@ class TrainingBatches(DrawnAnew):
     def planted(self, indices: Sequence[int] | torch.Tensor) -> PlantedBatches:
         """These images as they are in this epoch; real ones first."""
         pools, start = [], 0
+        options = {"seed": 1000 * self.seed + self.epoch, **self.shape}
         for images, descriptions, untouched in self.parts:
             rows = [int(index) - start for index in indices if 0 <= index - start < len(images)]
             start += len(images)
-            planting = _Planting(
-                images,
-                "training",
-                plantable(),
-                seed=1000 * self.seed + self.epoch,
-                untouched=untouched,
-                **self.shape,
-            )
+            planting = _Planting(images, "training", plantable(), untouched=untouched, **options)
             if rows and (planted := planting.__getitems__(rows)):
                 pools.append(descriptions.add_to(_stacked(planted)))
         if not pools:
@@ -312,6 +306,3 @@ class TrainingBatches(DrawnAnew):
         """The processed images alone."""
         batch = self.planted(indices)
         return batch.pixel_values(list(range(len(batch))))
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {name: values[0] for name, values in self.__getitems__([index]).items()}

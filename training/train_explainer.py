@@ -41,7 +41,14 @@ from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT, answer_text
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.adapter import AdapterArguments, load_with_adapter
-from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, record_run, refuse_push
+from tellsign.training.arguments import (
+    PlantedDataArguments,
+    overrides_of,
+    parse_recipe,
+    recipe_of,
+    record_run,
+    refuse_push,
+)
 from tellsign.training.averaging import last_complete_checkpoint
 from tellsign.training.compress import half_precision
 from tellsign.training.data import load_described, of_class
@@ -109,22 +116,13 @@ class ModelArguments(AdapterArguments):
 
 
 @dataclass
-class DataArguments:
-    train_data: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Parquet files, image folders or data sets on the Hub, in whose real images to plant."},
-    )
-    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
-    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
-    validation_per_class: int = field(default=3000, metadata={"help": "Images held out, the same as of the tagger."})
-    train_images: int = field(default=40000, metadata={"help": "Largest number of images to plant in."})
+class DataArguments(PlantedDataArguments):
     fake_images: int = field(
         default=0,
         metadata={
             "help": "Largest number of fake images to search for artifacts with the tagger given as --vision_tower."
         },
     )
-    eval_images: int = field(default=500, metadata={"help": "Largest number of held-out images to watch the run."})
     image_size: int = field(default=32, metadata={"help": "Height and width in which artifacts are planted."})
     annotated_data: list[str] = field(
         default_factory=list, metadata={"help": "Folders of images, each with a SynArtifact JSON of the same name."}

@@ -20,7 +20,7 @@ from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.pipelines.localization import whole_image
 from tellsign.pipelines.localizer import PROMPT, ArtifactLocalizer, location_of
 from tellsign.training.adapter import AdapterArguments, load_with_adapter
-from tellsign.training.arguments import parse_recipe, recipe_of, record_run, refuse_push
+from tellsign.training.arguments import PlantedDataArguments, parse_recipe, recipe_of, record_run, refuse_push
 from tellsign.training.averaging import last_complete_checkpoint
 from tellsign.training.data import load_described, of_class
 from tellsign.training.explanation_examples import planted_artifacts
@@ -40,16 +40,8 @@ class ModelArguments(AdapterArguments):
 
 
 @dataclass
-class DataArguments:
-    train_data: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Parquet files, image folders or data sets on the Hub, in whose real images to plant."},
-    )
-    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
-    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
-    validation_per_class: int = field(default=3000, metadata={"help": "Images held out, the same as of the tagger."})
+class DataArguments(PlantedDataArguments):
     train_images: int = field(default=10000, metadata={"help": "Largest number of images to plant in."})
-    eval_images: int = field(default=500, metadata={"help": "Largest number of held-out images to watch the run."})
 
 
 def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:

@@ -187,9 +187,6 @@ class BalancedViews(DrawnAnew):
             "category_labels": torch.tensor(categories),
         }
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {name: values[0] for name, values in self.__getitems__([index]).items()}
-
 
 def _sources_of(group: Dataset) -> list[tuple[list[np.ndarray], np.ndarray]]:
     """For each class the rows of each of its generators, and the probabilities with which generators are drawn."""
