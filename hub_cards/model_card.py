@@ -38,6 +38,7 @@ DRAFT = "[More Information Needed]"  # in what peft leaves beside an adapter
 HYPERPARAMETERS = (
     "model_name_or_path",
     "start_weight",
+    "fake_logit_weight",
     "views",
     "adversarial_epsilon",
     "adversarial_steps",

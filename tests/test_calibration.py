@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from transformers.utils import logging
 
-from tellsign.training.calibration import fit_decision_threshold, fit_temperature, fit_thresholds
+from tellsign.training.calibration import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
 
 
 def test_temperature_undoes_a_known_scaling_of_calibrated_logits():
@@ -11,6 +11,14 @@ def test_temperature_undoes_a_known_scaling_of_calibrated_logits():
     labels = (generator.uniform(size=20000) < 1 / (1 + np.exp(-logits))).astype(int)
     temperature = fit_temperature(3.0 * np.stack([np.zeros_like(logits), logits], axis=1), labels)
     assert temperature == pytest.approx(3.0, rel=0.05)
+
+
+def test_shift_undoes_a_known_one_at_any_temperature():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(1, 2, 20000)
+    labels = (generator.uniform(size=20000) < 1 / (1 + np.exp(-logits))).astype(int)
+    shift = fit_shift(3.0 * np.stack([np.zeros_like(logits), logits - 0.5], axis=1), labels)
+    assert shift == pytest.approx(1.5, abs=0.1)
 
 
 def draw(count: int, separation: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

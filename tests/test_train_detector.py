@@ -350,6 +350,31 @@ def test_the_start_has_its_share_in_the_final_weights_and_the_statistics_are_tho
         main([*further, "--start_weight=1"])
 
 
+def test_a_weight_of_the_logit_of_fake_scales_it_but_for_a_shift_and_leaves_categories(with_categories, tmp_path):
+    overrides = json.dumps(TINY | {"real_categories": ["ramp"]})
+    run = options(with_categories, tmp_path, config_overrides=overrides)
+    data = DataArguments(train_data=[with_categories], validation_per_class=8)
+
+    def evaluate() -> tuple[torch.Tensor, torch.Tensor]:
+        model = AutoModelForImageClassification.from_pretrained(tmp_path).eval()
+        image_processor = AutoImageProcessor.from_pretrained(tmp_path)
+        images = DecodedImages(load_images(data, image_processor, model.config, seed=0)[1], image_processor)
+        with torch.no_grad():
+            outputs = model(images.__getitems__(list(range(len(images))))["pixel_values"])
+        return outputs.logits[:, 1] * model.config.temperature, outputs.category_logits
+
+    main(run)
+    fake, categories = evaluate()
+    main([*run, "--fake_logit_weight=0.5"])  # resumes, at its end
+    scaled, same_categories = evaluate()
+    assert fake.std() > 0.01
+    torch.testing.assert_close(scaled - scaled.mean(), (fake - fake.mean()) / 2)
+    torch.testing.assert_close(same_categories, categories)
+    for weight in (0, 1.5):
+        with pytest.raises(ValueError, match=rf"--fake_logit_weight={weight:.1f}: expected a factor in \(0, 1\]"):
+            main([*run, f"--fake_logit_weight={weight}"])
+
+
 def test_fields_of_a_checkpoint_that_is_trained_further_can_be_changed(tmp_path):
     arguments = ModelArguments(config_overrides=json.dumps(TINY))
     create_model(arguments)[0].save_pretrained(tmp_path)

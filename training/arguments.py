@@ -12,7 +12,7 @@ from transformers.utils import cached_file
 from tellsign.hub_cards.model_card import hyperparameters
 
 
-MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight"}
+MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight", "fake_logit_weight"}
 """Of a run that resumes: how long it trains, and what counts only when it has ended."""
 
 

@@ -33,7 +33,7 @@ from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.training.adversarial import ProjectedGradientDescent
 from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, record_run
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint, refresh_statistics
-from tellsign.training.calibration import fit_decision_threshold, fit_temperature, fit_thresholds
+from tellsign.training.calibration import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
 from tellsign.training.data import (
     LABELS,
     UNKNOWN,
@@ -72,6 +72,13 @@ class ModelArguments:
         metadata={
             "help": "Share of the checkpoint to fine-tune in the final weights, in [0, 1): it keeps more of what that "
             "one could (Wortsman et al., 2022, arXiv 2109.01903)."
+        },
+    )
+    fake_logit_weight: float = field(
+        default=1.0,
+        metadata={
+            "help": "Factor on the logit of fake in the final weights, in (0, 1]: below 1, what a real image shows "
+            "(real_categories) counts more against the marks of the generators that training saw."
         },
     )
     ema_decay: float = field(default=0.999, metadata={"help": "Decay of the average of the weights, in [0, 1)."})
@@ -122,13 +129,16 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
     """Parses a command line, see [`parse_recipe`].
 
     Raises:
-        ValueError: If the file has a field that no argument has, or no training data are given.
+        ValueError: If the file has a field that no argument has, no training data are given, or arguments are out of
+            their range or exclude each other.
     """
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if not 0 <= model_args.start_weight < 1:
         raise ValueError(f"--start_weight={model_args.start_weight}: expected a share in [0, 1)")
     if model_args.start_weight and not model_args.model_name_or_path:
         raise ValueError("--start_weight: there is no start, expected --model_name_or_path")
+    if not 0 < model_args.fake_logit_weight <= 1:
+        raise ValueError(f"--fake_logit_weight={model_args.fake_logit_weight}: expected a factor in (0, 1]")
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
     if training_args.load_best_model_at_end:
@@ -387,6 +397,13 @@ def main(arguments: list[str] | None = None) -> None:
     batches = min(100, trainer.state.max_steps)
     refresh_statistics(model, train_images, augmentation, batches, training_args.train_batch_size)
     logits, labels = predict_logits(model, validation_images), validation_images.labels.numpy()
+    if (weight := model_args.fake_logit_weight) < 1:
+        logits[:, 1] *= weight
+        shift = fit_shift(logits, labels)
+        logits[:, 1] += shift
+        with torch.no_grad():
+            model.classifier.weight.mul_(weight)
+            model.classifier.bias.mul_(weight).add_(shift)
     model.config.temperature = fit_temperature(logits, labels)
     probabilities = fake_probability(logits, model.config.temperature)
     groups = np.asarray(validation["group"][:])[validation_images.rows]
