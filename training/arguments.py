@@ -17,15 +17,21 @@ MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight", "fake_logit_weigh
 
 
 @dataclass
-class PlantedDataArguments:
+class SourceArguments:
+    """How data sets on the Hub are read."""
+
+    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
+    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
+
+
+@dataclass
+class PlantedDataArguments(SourceArguments):
     """Of commands that plant artifacts into the real images of some sources."""
 
     train_data: list[str] = field(
         default_factory=list,
         metadata={"help": "Parquet files, image folders or data sets on the Hub, in whose real images to plant."},
     )
-    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
-    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
     validation_per_class: int = field(default=3000, metadata={"help": "Images held out, the same as of the tagger."})
     train_images: int = field(default=40000, metadata={"help": "Largest number of images to plant in."})
     eval_images: int = field(default=500, metadata={"help": "Largest number of held-out images to watch the run."})

@@ -36,6 +36,9 @@ def fit_shift(logits: np.ndarray, labels: np.ndarray) -> float:
     Args:
         logits (`np.ndarray` of shape `(n, 2)`): Logits of real and fake at temperature 1.
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+
+    Returns:
+        `float`, in units of the logits.
     """
     # Its small penalty keeps the slope finite where the classes lie apart.
     line = LogisticRegression().fit(logits[:, 1:] - logits[:, :1], labels)

@@ -31,7 +31,7 @@ from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqIma
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.training.adversarial import ProjectedGradientDescent
-from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, record_run
+from tellsign.training.arguments import SourceArguments, overrides_of, parse_recipe, recipe_of, record_run
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint, refresh_statistics
 from tellsign.training.calibration import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
 from tellsign.training.data import (
@@ -85,7 +85,7 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
+class DataArguments(SourceArguments):
     train_data: list[str] = field(
         default_factory=list,
         metadata={
@@ -93,8 +93,6 @@ class DataArguments:
             "a.parquet+b.parquet joins two into one group."
         },
     )
-    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
-    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
     validation_per_class: int = field(
         default=5000,
         metadata={

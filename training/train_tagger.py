@@ -27,7 +27,14 @@ from transformers import (
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.arguments import overrides_of, parse_recipe, recipe_of, record_run, refuse_push
+from tellsign.training.arguments import (
+    SourceArguments,
+    overrides_of,
+    parse_recipe,
+    recipe_of,
+    record_run,
+    refuse_push,
+)
 from tellsign.training.averaging import WeightAveraging, last_complete_checkpoint
 from tellsign.training.compress import half_precision
 from tellsign.training.data import NO_CATEGORY, UNKNOWN, load_described, whole_batch
@@ -69,13 +76,11 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
+class DataArguments(SourceArguments):
     train_data: list[str] = field(
         default_factory=list,
         metadata={"help": "Parquet files, image folders or data sets on the Hub, with real and fake images."},
     )
-    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
-    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
     without_category: list[str] = field(
         default_factory=list,
         metadata={
