@@ -219,6 +219,8 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
             raise ValueError(f"{model}: neither a folder nor a repository, {error}") from error
     home = Path(model or DEFAULT_MODEL) if is_folder else DEFAULT_MODEL
     saved = _without_card(home, self_contained=False)[0] if is_folder else {}
+    if is_folder and "config.json" not in saved:
+        raise ValueError(f"{home}: has an adapter alone, expected the folder of a saved detector")
     shutil.copytree(SPACE, folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     for name in (PACKAGE, *(f"{PACKAGE}.{part}" for part in ("configuration", "modeling", "pipelines"))):
         source = Path(spec_of(name).origin or "").parent

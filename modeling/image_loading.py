@@ -17,7 +17,6 @@ import base64
 import binascii
 import io
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,17 +102,20 @@ def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Ima
     """The image in a file, or a Pillow image, upright and in RGB."""
     name = name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else "image")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if isinstance(source, Image.Image):
-                image = source
-            else:
-                content = Path(source).read_bytes() if isinstance(source, (str, os.PathLike)) else bytes(source)
-                if not content:
-                    raise ValueError("the file is empty")
-                image = Image.open(io.BytesIO(content))
-            image.load()  # of a TIFF, Pillow then turns it itself
-            image = _upright(image)
+        if isinstance(source, Image.Image):
+            image = source
+            if 0 in image.size:
+                raise ValueError(f"has {image.width}x{image.height} pixels, expected at least one")
+        else:
+            content = Path(source).read_bytes() if isinstance(source, (str, os.PathLike)) else bytes(source)
+            if not content:
+                raise ValueError("the file is empty")
+            image = Image.open(io.BytesIO(content))
+            # Pillow only warns of it, and to make that an error would do so in all threads.
+            if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError
+        image.load()  # of a TIFF, Pillow then turns it itself
+        image = _upright(image)
         if image.mode == "F":
             raise ValueError("has floating-point pixels, whose range is unknown")
         if image.mode.startswith("I"):
@@ -124,7 +126,7 @@ def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Ima
         image = _in_srgb(image)
         image.info = {}  # or who opens the result once more would turn it once more
         return image
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise ValueError(f"{name}: more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS}") from error
     except Image.UnidentifiedImageError as error:
         raise ValueError(f"{name}: not an image, or of a format that Pillow does not know") from error
@@ -133,6 +135,8 @@ def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Ima
 
 
 def _image_of(pixels: np.ndarray) -> Image.Image:
+    if pixels.dtype == bool:
+        pixels = pixels * np.uint8(255)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     first, last = (pixels.shape[0], pixels.shape[-1]) if pixels.ndim == 3 else (0, 0)

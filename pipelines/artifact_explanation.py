@@ -76,6 +76,11 @@ def files_on_hub(repo_id: str, revision: str | None, token: str | bool | None) -
         return list_repo_files(repo_id, token=token)
 
 
+def _listed(labels: Iterable[str] | None) -> Any:
+    """Labels as a list, as they are read more than once; what is none of several labels as it is."""
+    return list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else labels
+
+
 class ArtifactExplanationPipeline(Pipeline):
     r"""
     Tells whether an image is real or fake, which artifacts are in it, where, and explains each in a sentence.
@@ -170,6 +175,8 @@ class ArtifactExplanationPipeline(Pipeline):
         self.explainer = self._load_part(
             ArtifactExplainer, explainer, "explainer", **({"dtype": dtype} | (explainer_kwargs or {}))
         )
+        if explainer_kwargs and (self.explainer is None or self.explainer is explainer):
+            raise ValueError(f"explainer_kwargs={explainer_kwargs}: there is no explainer to load with them")
         self.localizer = self._load_part(ArtifactLocalizer, localizer, "localizer", dtype=dtype)
         if self._forward_params.get("explain") != "never":
             self._require_tagger()
@@ -263,7 +270,7 @@ class ArtifactExplanationPipeline(Pipeline):
             "explain": explain,
             "threshold": threshold,
             "top_k": top_k and int(top_k),
-            "candidate_labels": candidate_labels,
+            "candidate_labels": _listed(candidate_labels),
             "return_heatmap": return_heatmap,
         }
         forward_params = {name: value for name, value in given.items() if value is not None}
@@ -289,7 +296,9 @@ class ArtifactExplanationPipeline(Pipeline):
         """
         if isinstance(inputs, io.IOBase):
             raise ValueError("the input is an open file: pass its path, or what read() gives")
-        self._check_labels(kwargs.get("candidate_labels"))
+        if "candidate_labels" in kwargs:
+            kwargs["candidate_labels"] = _listed(kwargs["candidate_labels"])
+            self._check_labels(kwargs["candidate_labels"])
         if isinstance(inputs, tuple):
             inputs = list(inputs)
         if isinstance(inputs, list) and not inputs:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, ProcessorMixin
+from transformers import BatchFeature, LogitsProcessor, LogitsProcessorList, PreTrainedModel, ProcessorMixin
 
 from tellsign.configuration.artifacts import find_artifact
 
@@ -70,6 +70,23 @@ def explanation_prompt(
     question = known + QUESTION + "\n".join(lines)
     message: dict[str, Any] = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
     return processor.apply_chat_template([message], add_generation_prompt=True)
+
+
+def encode_prompts(
+    processor: ProcessorMixin, images: Sequence[Image.Image], prompts: Sequence[str], **kwargs
+) -> BatchFeature:
+    """Inputs of the model for images, each with what it is asked about it, see [`explanation_prompt`].
+
+    Args:
+        processor ([`ProcessorMixin`]): The model's processor.
+        images (`Sequence[Image.Image]`): The images.
+        prompts (`Sequence[str]`): As many prompts.
+        kwargs: For the processor.
+    """
+    if (start := processor.tokenizer.bos_token) and prompts[0].startswith(start):
+        kwargs["add_special_tokens"] = False  # as the chat template wrote it
+    images_of_prompts = [[image] for image in images]
+    return processor(images=images_of_prompts, text=list(prompts), padding=True, return_tensors="pt", **kwargs)
 
 
 def answer_text(sentences: Mapping[str, str]) -> str:
@@ -176,13 +193,9 @@ class ArtifactExplainer(VisionLanguageModel):
             for row in rows
         ]
         names = [[artifact["label"] for artifact in artifacts[row]] for row in rows]
-        inputs = self.processor(
-            images=[[images[row]] for row in rows],
-            text=prompts,
-            padding=True,
-            padding_side="left",
-            return_tensors="pt",
-        ).to(self.model.device, self.model.dtype)
+        shown = [images[row] for row in rows]
+        inputs = encode_prompts(self.processor, shown, prompts, padding_side="left")
+        inputs = inputs.to(self.model.device, self.model.dtype)
         length = inputs["input_ids"].shape[1]
         outputs = self.model.generate(
             **inputs,
@@ -215,4 +228,11 @@ class ArtifactExplainer(VisionLanguageModel):
         return len(json.dumps(dict.fromkeys(names, sentence)).encode()) + 1
 
 
-__all__ = ["ArtifactExplainer", "GrammarLogitsProcessor", "answer_schema", "answer_text", "explanation_prompt"]
+__all__ = [
+    "ArtifactExplainer",
+    "GrammarLogitsProcessor",
+    "answer_schema",
+    "answer_text",
+    "encode_prompts",
+    "explanation_prompt",
+]

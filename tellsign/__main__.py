@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 from huggingface_hub.utils import httpx
 from PIL import Image
+from safetensors import SafetensorError
 from transformers import pipeline
 from transformers.utils import logging
 
@@ -23,6 +24,7 @@ from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
 app = typer.Typer(
     help="Tell AI-generated images from real ones.", no_args_is_help=True, pretty_exceptions_show_locals=False
 )
+STUBS = {"BUFR", "GRIB", "HDF5", "IPTC", "MPEG"}  # formats that Pillow tells, but cannot decode
 Private = Annotated[bool | None, typer.Option(help="Whether a new repository is private.")]
 CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead.")]
 OverwriteCard = Annotated[
@@ -35,17 +37,27 @@ def main() -> None:
     """Tell AI-generated images from real ones."""
 
 
-def _files(patterns: list[str]) -> list[Path]:
-    """The files, those of the folders that have the extension of an image, and those that the globs match."""
+def _files(patterns: list[str], answers: Path | None) -> list[Path]:
+    """The files, those of the folders that have the extension of an image, and those that the globs match.
+
+    Of a folder those in the folder `answers` are left out.
+    """
+    readable = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN.keys() - STUBS}
+    folder_of_answers = answers and answers.resolve()
     files: list[Path] = []
     for pattern in patterns:
         if "://" in pattern:
             raise typer.BadParameter(f"{pattern}: is an address, expected a file, a folder or a glob")
         path = Path(pattern)
-        if path.is_dir():
-            readable = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in readable and file.is_file())
-        elif path.exists() or not glob.has_magic(pattern):
+        if os.path.isdir(path):
+            found = sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in readable
+                and file.is_file()
+                and folder_of_answers not in file.resolve().parents
+            )
+        elif os.path.exists(path) or not glob.has_magic(pattern):
             found = [path]
         else:
             found = sorted(file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file())
@@ -77,9 +89,11 @@ def explain(
     A file that cannot be read gets an error in place of a verdict, and the exit code is then 1.
     """
     logging.disable_progress_bar()
-    files = _files(images)
+    files = _files(images, save)
+    absolute = [Path(os.path.abspath(file)) for file in files]  # without "..", which would lead out of the folder
     try:
         if save is not None:
+            parent = Path(os.path.commonpath([file.parent for file in absolute]))
             save.mkdir(parents=True, exist_ok=True)
         explain_image = pipeline(  # type: ignore[call-overload]
             "artifact-explanation",
@@ -91,10 +105,8 @@ def explain(
             # Otherwise a repository that brings its code along would have it run.
             pipeline_class=ArtifactExplanationPipeline,
         )
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError, SafetensorError) as error:
         raise typer.BadParameter(str(error)) from error
-    absolute = [Path(os.path.abspath(file)) for file in files]  # without "..", which would lead out of the folder
-    parent = Path(os.path.commonpath([file.parent for file in absolute]))
     answers = explain_image(map(str, files), views=views, return_heatmap=save is not None)
     failed = False
     with typer.progressbar(zip(files, absolute, answers, strict=True), length=len(files), file=sys.stderr) as progress:

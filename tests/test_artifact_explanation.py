@@ -196,6 +196,22 @@ def test_explain_chooses_which_images_are_searched(explain, images):
     assert equal([answer["fake_probability"] for answer in fake], [answer["fake_probability"] for answer in never])
 
 
+def test_candidate_labels_may_come_one_by_one(detector, tagger, images):
+    options = {"explain": "always", "threshold": 0.0}
+    explain = pipeline(
+        "artifact-explanation",
+        model=detector,
+        image_processor=WaveFreqImageProcessor(),
+        tagger=tagger,
+        candidate_labels=iter(["ghosts", "blur"]),
+        **options,
+    )
+    expected = explain(images, candidate_labels=["ghosts", "blur"])
+    assert all(len(answer["artifacts"]) == 2 for answer in expected)
+    assert equal(explain(images), expected)
+    assert equal(explain(images, candidate_labels=map(str.strip, "ghosts, blur".split(","))), expected)
+
+
 def test_threshold_top_k_and_candidate_labels_restrict_the_artifacts(explain, images):
     everything = explain(images, explain="always", threshold=0.0)
     first = explain(images, explain="always", threshold=0.0, top_k=1)
@@ -298,6 +314,19 @@ def test_another_classifier_may_have_an_image_processor_without_a_size(explain, 
     processor = explain.image_processor
     explain.image_processor = lambda **inputs: processor(**inputs)
     assert equal(explain(images[0], explain="never"), expected)
+
+
+def test_keywords_for_an_explainer_that_is_not_loaded_are_refused(detector, tagger):
+    for explainer in (None, False, ArtifactExplainer(*make_idefics2())):
+        with pytest.raises(ValueError, match="explainer_kwargs=.*there is no explainer to load with them"):
+            pipeline(
+                "artifact-explanation",
+                model=detector,
+                image_processor=WaveFreqImageProcessor(),
+                tagger=tagger,
+                explainer=explainer,
+                explainer_kwargs={"device": "meta"},
+            )
 
 
 def test_keywords_for_the_explainer_may_say_where_it_is_computed(detector, tagger, tmp_path):

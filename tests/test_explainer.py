@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
@@ -29,6 +30,7 @@ from tellsign.pipelines.explainer import (
     MAX_SENTENCE_WORDS,
     MAX_WORD_CHARACTERS,
     ArtifactExplainer,
+    encode_prompts,
     explanation_prompt,
 )
 from tellsign.pipelines.tagger import ArtifactTagger
@@ -200,6 +202,22 @@ def test_the_prompt_says_what_the_image_shows_where_that_is_known(explainer):
     told, other = explainer(*asked, ["frog", "ship"])
     assert told != other
     assert explainer(*asked) == explainer(*asked, [None, None])
+
+
+def test_a_start_that_the_chat_template_writes_is_not_added_once_more(explainer):
+    images, verdicts, found = make_batch()
+    prompt = explanation_prompt(explainer.processor, images[0].size, verdicts[0], found[0])
+    tokenizer = explainer.processor.tokenizer
+    plain = encode_prompts(explainer.processor, images[:1], [prompt])["input_ids"][0].tolist()
+    start = tokenizer.bos_token_id
+    tokenizer._tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[(tokenizer.bos_token, start)]
+    )
+    for written in ("", tokenizer.bos_token):
+        assert encode_prompts(explainer.processor, images[:1], [written + prompt])["input_ids"][0].tolist() == [
+            start,
+            *plain,
+        ]
 
 
 def test_images_without_artifacts_are_not_shown_to_the_model(explainer, monkeypatch):

@@ -288,6 +288,15 @@ def test_a_space_for_what_is_neither_a_folder_nor_a_repository_raises_and_leaves
     assert not (tmp_path / "space").exists()
 
 
+def test_a_space_for_an_adapter_alone_raises_and_leaves_nothing(tmp_path):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/model"}')
+    (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match="adapter: has an adapter alone, expected the folder of a saved detector"):
+        build_space(tmp_path / "space", tmp_path / "adapter")
+    assert not (tmp_path / "space").exists()
+
+
 def test_a_space_is_not_built_over_other_files(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty"):

@@ -142,3 +142,15 @@ def test_a_decompression_bomb_is_refused(monkeypatch):
     for size in ((11, 11), (30, 30)):
         with pytest.raises(ValueError, match="more pixels than Pillow's limit of 100"):
             load_image(save(Image.new("RGB", size), "PNG"))
+
+
+def test_an_image_without_pixels_is_refused_and_named():
+    for size in ((0, 5), (5, 0), (0, 0)):
+        with pytest.raises(ValueError, match=f"row 3: has {size[0]}x{size[1]} pixels, expected at least one"):
+            load_image(Image.new("RGB", size), "row 3")
+
+
+def test_a_mask_of_truth_values_is_black_and_white():
+    mask = np.eye(4, dtype=bool)
+    np.testing.assert_array_equal(np.asarray(load_image(mask)), np.asarray(load_image(Image.fromarray(mask))))
+    assert np.asarray(load_image(mask)).max() == 255

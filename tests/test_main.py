@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -18,6 +19,39 @@ def test_pictures_stay_in_the_folder_they_are_saved_to(checkpoint, tmp_path):
     CliRunner().invoke(app, ["explain", *files, *options], catch_exceptions=False)
     pictures = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png.png")}
     assert pictures == {"out/a/a.png.png", "out/b/b.png.png"}
+
+
+def test_pictures_of_answers_are_not_explained_when_their_folder_lies_among_the_images(checkpoint, tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint)]
+    for _ in range(2):
+        result = CliRunner().invoke(app, [*command, "--save", str(tmp_path / "out")], catch_exceptions=False)
+        assert [json.loads(line)["image"] for line in result.stdout.splitlines()] == [str(tmp_path / "a.png")]
+    assert [path.name for path in (tmp_path / "out").rglob("*.png")] == ["a.png.png"]
+
+
+def test_in_a_folder_files_that_pillow_can_tell_but_not_decode_are_no_images(checkpoint, tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    (tmp_path / "data.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    (tmp_path / "video.mpg").write_bytes(b"\x00\x00\x01\xb3\x20\x00\x20" + bytes(100))
+    command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0 and len(result.stdout.splitlines()) == 1
+
+
+def test_a_name_too_long_for_a_file_gets_its_error(checkpoint):
+    command = ["explain", "x" * 300, "--explain", "never", "--model", str(checkpoint)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 1 and "error" in json.loads(result.stdout.splitlines()[-1])
+
+
+def test_broken_weights_are_named_without_a_traceback(checkpoint, tmp_path):
+    shutil.copytree(checkpoint, tmp_path / "broken")
+    (tmp_path / "broken" / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(tmp_path / "broken")]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 2 and "header" in result.output
 
 
 def test_an_address_and_a_folder_for_pictures_that_cannot_be_made_are_refused_before_anything_is_judged(tmp_path):

@@ -15,7 +15,7 @@ from transformers import ProcessorMixin
 
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.modeling.image_loading import load_image
-from tellsign.pipelines.explainer import answer_text, explanation_prompt
+from tellsign.pipelines.explainer import answer_text, encode_prompts, explanation_prompt
 from tellsign.pipelines.formats import ExplainedArtifact, from_synartifact, place_of
 from tellsign.pipelines.localization import Box
 from tellsign.pipelines.tagger import ArtifactTagger
@@ -218,8 +218,7 @@ class ExplanationCollator:
             image, shown = example["image"], example["category"]
             prompts.append(explanation_prompt(self.processor, image.size, example["verdict"], artifacts, shown))
             answers.append(answer_text({artifact["label"]: artifact["explanation"] for artifact in artifacts}))
-        images = [[example["image"]] for example in examples]
-        batch = dict(self.processor(images=images, text=prompts, padding=True, return_tensors="pt"))
+        batch = dict(encode_prompts(self.processor, [example["image"] for example in examples], prompts))
         # Apart from each other, as in generation, where no token reaches over the border.
         replies = self.processor.tokenizer(answers, add_special_tokens=False)["input_ids"]
         input_ids, labels = [], []
