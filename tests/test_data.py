@@ -57,6 +57,30 @@ def test_imagefolder_takes_each_file_once_whatever_its_name(tmp_path):
     assert sorted(path["path"] for path in paths) == sorted(str(tmp_path / name) for name in names)
 
 
+def test_a_class_of_an_imagefolder_may_be_a_link_to_a_folder(tmp_path):
+    for name in ("photographs", "data/fake"):
+        (tmp_path / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (32, 32), (number, len(name), 0)).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "data" / "real").symlink_to(tmp_path / "photographs", target_is_directory=True)
+    assert sorted(load_sources(str(tmp_path / "data"), "train")["label"]) == [0, 0, 0, 1, 1, 1]
+
+
+def test_files_of_an_imagefolder_that_are_left_out_are_told_and_a_folder_without_images_raises(tmp_path, monkeypatch):
+    warned = Mock()
+    monkeypatch.setattr(data.logger, "warning", warned)
+    for name in ("real", "fake"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "image").write_bytes(b"")
+    with pytest.raises(ValueError, match="has no image in fake and real"):
+        load_sources(str(tmp_path), "train")
+    Image.new("RGB", (32, 32)).save(tmp_path / "real" / "a.png")
+    (tmp_path / "metadata.csv").write_text("file_name,generator\nreal/a.png,camera\n")
+    warned.reset_mock()
+    assert load_sources(str(tmp_path), "train")["label"][:] == [0]
+    assert f"left out 3 files, {tmp_path / 'fake' / 'image'} first" in warned.call_args.args[0]
+
+
 def test_several_sources_with_different_columns_are_joined(parquet, synthetic_rows, tmp_path):
     other = write(tmp_path / "b.parquet", image=synthetic_rows["image"][:3], label=["fake"] * 3, extra=[1, 2, 3])
     dataset = load_sources([parquet, other], "train")

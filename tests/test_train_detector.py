@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import AutoImageProcessor, AutoModelForImageClassification, TrainingArguments
+from transformers import AutoImageProcessor, AutoModelForImageClassification, EvalPrediction, TrainingArguments
 
 from tellsign import WaveFreqConfig, WaveFreqImageProcessor
 from tellsign.training import train_detector
@@ -91,6 +92,23 @@ def test_refreshed_statistics_are_those_of_the_training_images(make_model, parqu
     # The forward above moved the statistics by a tenth towards the same values, which leaves them where they are.
     torch.testing.assert_close(first.running_mean, seen[0].mean((0, 2, 3)), atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(first.running_var, seen[0].var((0, 2, 3)), atol=1e-4, rtol=1e-2)
+
+
+def test_a_batch_that_is_not_whole_has_no_part_in_refreshed_statistics(make_model, parquet):
+    statistics = []
+    for dataset in (load_sources(parquet, "train"), load_sources(parquet, "train").select(range(32))):
+        torch.manual_seed(0)
+        model, images = make_model(), DecodedImages(dataset, WaveFreqImageProcessor())
+        order = torch.arange(len(images))
+        with patch.object(torch, "randperm", lambda count, order=order: order):
+            refresh_statistics(model, images, Augmentation(flip=False, shift=0), batch_size=32)
+        statistics.append(model.wavefreq.embedder.layer.normalization.running_mean)
+    assert torch.equal(*statistics)
+
+
+def test_logits_that_are_no_numbers_are_called_a_diverged_training():
+    with pytest.raises(ValueError, match="the logits are not finite, training diverged"):
+        train_detector.compute_metrics(EvalPrediction(np.full((4, 2), np.nan), np.asarray([0, 1, 0, 1])))
 
 
 def test_streamed_training_data_have_nothing_that_is_held_out_in_any_worker(parquet, tmp_path, monkeypatch):

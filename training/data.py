@@ -22,6 +22,7 @@ from datasets import (
     concatenate_datasets,
     load_dataset,
 )
+from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 from datasets.utils.file_utils import xopen
 from numpy.typing import NDArray
 from PIL import Image as PILImage
@@ -177,19 +178,29 @@ def _open_source(source: str, split: str, revision: str | None, streaming: bool 
             raise ValueError(f"{source}: is empty")
         return Dataset.from_parquet(source, streaming=streaming)
     if Path(source).is_dir():
-        classes = {folder.name.lower() for folder in Path(source).iterdir() if folder.is_dir()}
+        entries = sorted(Path(source).iterdir())
+        folders = [path for path in entries if path.is_dir()]
+        classes = {folder.name.lower() for folder in folders}
         if not classes:
             raise ValueError(f"{source}: has no subfolders real and fake")
         if classes - set(LABELS):
             raise ValueError(f"{source}: has the subfolders {', '.join(sorted(classes))}, expected real and fake only")
-        # All files, whatever split or pattern their names may suggest.
-        paths = [path for path in sorted(Path(source).rglob("*")) if path.is_file()]
+        # All files, whatever split or pattern their names may suggest; a class may be a link to a folder.
+        files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+        paths = [path for path in files if path.suffix.lower() in ImageFolder.EXTENSIONS]
+        if others := set(files + [path for path in entries if path.is_file()]) - set(paths):
+            logger.warning(
+                f"{source}: left out {len(others)} files, {min(others)} first: expected images in its subfolders, "
+                "with an extension that datasets knows"
+            )
+        if not paths:
+            raise ValueError(f"{source}: has no image in {' and '.join(folder.name for folder in folders)}")
         for path in paths:
             if len(path.relative_to(source).parts) > 2:  # its label would be the name of the innermost folder
                 raise ValueError(f"{path}: expected all images right in {source}/real and {source}/fake")
-        files = [glob.escape(str(path)) for path in paths]
+        names = [glob.escape(str(path)) for path in paths]
         # Without drop_labels=False the labels are dropped where there is only one.
-        return load_dataset("imagefolder", data_files=files, split="train", streaming=streaming, drop_labels=False)
+        return load_dataset("imagefolder", data_files=names, split="train", streaming=streaming, drop_labels=False)
     try:
         return load_dataset(source, split=split, revision=revision, streaming=streaming)
     except (FileNotFoundError, ConnectionError) as error:

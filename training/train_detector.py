@@ -261,9 +261,18 @@ def _numbered(groups: list[Dataset]) -> Dataset:
     return concatenate_datasets(numbered)
 
 
+def check_finite(logits: np.ndarray) -> None:
+    """Raises a `ValueError` if not all logits are numbers."""
+    if not np.isfinite(logits).all():
+        raise ValueError(
+            "the logits are not finite, training diverged: try a lower --learning_rate, or --max_grad_norm"
+        )
+
+
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     """All scores of [`tellsign.training.metrics`] from logits and labels."""
     logits = np.asarray(prediction.predictions, np.float64)
+    check_finite(logits)
     return detection_scores(np.asarray(prediction.label_ids), fake_probability(logits, temperature=1.0))
 
 
@@ -353,9 +362,11 @@ def main(arguments: list[str] | None = None) -> None:
     with training_args.main_process_first(desc="loading the data"):
         load = stream_images if data_args.streaming else load_images
         train_images, validation = load(data_args, image_processor, model.config, training_args.seed)
-    contents = b"".join(content_of(image) or b"" for image in validation["image"])
+    contents = hashlib.sha1()
+    for image in validation["image"]:
+        contents.update(content_of(image) or b"")
     made_with = recipe_of(training_args, model_args, data_args)
-    made_with["validation_sha1"] = hashlib.sha1(contents).hexdigest()  # other images may have the same names
+    made_with["validation_sha1"] = contents.hexdigest()  # other images may have the same names
     record_run(training_args, made_with, resumes=bool(checkpoint))
     validation_images = DecodedImages(validation, image_processor, model.config.image_size)
     augmentation = Augmentation(data_args.flip, data_args.shift)
@@ -395,6 +406,7 @@ def main(arguments: list[str] | None = None) -> None:
     batches = min(100, trainer.state.max_steps)
     refresh_statistics(model, train_images, augmentation, batches, training_args.train_batch_size)
     logits, labels = predict_logits(model, validation_images), validation_images.labels.numpy()
+    check_finite(logits)
     if (weight := model_args.fake_logit_weight) < 1:
         logits[:, 1] *= weight
         shift = fit_shift(logits, labels)
