@@ -7,6 +7,7 @@ from scipy.spatial.distance import cdist
 
 from .places import (
     blur,
+    detail,
     distance_outside,
     luminance,
     noise,
@@ -16,6 +17,7 @@ from .places import (
     signed_distance,
     spread,
     thing,
+    turned,
     unit,
 )
 from .registry import Changed, operator
@@ -47,8 +49,8 @@ def hot_spots(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
     for spot in spots:
         radii, angle = rng.uniform(0.8, 2.0, 2) * unit(image), rng.uniform(0, np.pi)
         rows, columns = offsets(image, *spot)
-        along = (np.cos(angle) * rows + np.sin(angle) * columns) / radii[0]
-        across = (np.cos(angle) * columns - np.sin(angle) * rows) / radii[1]
+        along, across = turned(rows, columns, angle)
+        along, across = along / radii[0], across / radii[1]
         light = np.maximum(light, np.clip(1.5 - np.hypot(along, across) / 1.3, 0, 1))
     return np.ones_like(image), light * (0.2 + 0.8 * severity)
 
@@ -85,6 +87,48 @@ def crescents(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
     return np.ones_like(image), light * (0.2 + 0.8 * severity)
 
 
+@operator(HIGHLIGHTS, "training")
+def glistening_relief(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """What stands out brightest from its surroundings glistens in white, as on wet stones."""
+    weight = region(detail(image), rng, at_least=0.03, size=(0.2, 0.35))
+    if weight is None:
+        return None
+    luma = luminance(image)
+    relief = luma - blur(luma, 2 * unit(image))
+    low, high = np.quantile(relief[weight > 0], [0.84, 0.94])
+    light = np.clip((relief - low) / (high - low + 0.01), 0, 1)
+    return np.ones_like(image), light * np.minimum(2 * weight, 1) * (0.2 + 0.8 * severity)
+
+
+@operator(HIGHLIGHTS, "training")
+def slats_of_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Three bright bars beside each other, as of a window with a blind."""
+    spots = _spots(image, rng)
+    if spots is None:
+        return None
+    light = np.zeros(image.shape[:2])
+    for spot in spots:
+        half, angle = rng.uniform(1.5, 2.8), rng.uniform(0, np.pi)
+        rows, columns = (offset / unit(image) for offset in offsets(image, *spot))
+        along, across = turned(rows, columns, angle)
+        bars = np.clip(0.5 + np.cos(np.pi * across), 0, 1) * (abs(across) < 2.8)
+        light = np.maximum(light, bars * np.clip(half + 0.5 - abs(along), 0, 1))
+    return np.ones_like(image), light * (0.2 + 0.8 * severity)
+
+
+@operator(HIGHLIGHTS, "training")
+def rings_of_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Bright rings, as of the lamp around a camera's lens."""
+    spots = _spots(image, rng)
+    if spots is None:
+        return None
+    light = np.zeros(image.shape[:2])
+    for spot in spots:
+        distance, radius = np.hypot(*offsets(image, *spot)) / unit(image), rng.uniform(1.6, 3.2)
+        light = np.maximum(light, np.clip(1.5 - abs(distance - radius) / 0.7, 0, 1))
+    return np.ones_like(image), light * (0.2 + 0.8 * severity)
+
+
 @operator(HIGHLIGHTS, "evaluation")
 def glints(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Points of light with four tapering rays."""
@@ -95,8 +139,7 @@ def glints(image: NDArray, severity: float, rng: np.random.Generator) -> Changed
     for spot in spots:
         length, angle = rng.uniform(3, 5) * unit(image), rng.uniform(-0.4, 0.4)
         rows, columns = offsets(image, *spot)
-        along = abs(np.cos(angle) * rows + np.sin(angle) * columns) / unit(image)
-        across = abs(np.cos(angle) * columns - np.sin(angle) * rows) / unit(image)
+        along, across = (abs(offset) / unit(image) for offset in turned(rows, columns, angle))
         for far, near in ((along, across), (across, along)):
             ray = np.clip(1 - far * unit(image) / length, 0, 1)
             light = np.maximum(light, ray * np.clip(1.2 - near / (0.3 + ray), 0, 1))
@@ -497,8 +540,9 @@ def window_of_light(image: NDArray, severity: float, rng: np.random.Generator) -
     height, width = image.shape[:2]
     rows, columns = offsets(image, *(rng.uniform(0.35, 0.65, 2) * (height, width)))
     angle, slant = rng.uniform(-0.5, 0.5), rng.uniform(-0.6, 0.6)
-    across = (np.cos(angle) * columns - np.sin(angle) * rows) / (rng.uniform(0.2, 0.3) * width)
-    down = (np.cos(angle) * rows + np.sin(angle) * columns) / (rng.uniform(0.25, 0.4) * height) + slant * across
+    down, across = turned(rows, columns, angle)
+    across = across / (rng.uniform(0.2, 0.3) * width)
+    down = down / (rng.uniform(0.25, 0.4) * height) + slant * across
     panes = np.minimum(abs(across), abs(down)) > 0.13
     lit = np.clip(6 * (1 - np.maximum(abs(across), abs(down))), 0, 1)[..., None] * panes[..., None]
     warm = np.array([1.0, rng.uniform(0.8, 1), rng.uniform(0.55, 0.9)])

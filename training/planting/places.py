@@ -72,6 +72,11 @@ def offsets(image: NDArray, row: float, column: float) -> tuple[NDArray, NDArray
     return rows - row, columns - column
 
 
+def turned(rows: NDArray, columns: NDArray, angle: float) -> tuple[NDArray, NDArray]:
+    """Coordinates along a direction, at 0 that of the rows, and across it."""
+    return np.cos(angle) * rows + np.sin(angle) * columns, np.cos(angle) * columns - np.sin(angle) * rows
+
+
 def position_along(image: NDArray, angle: float) -> NDArray:
     """Distance in pixels from the top left corner along a direction, of shape `(height, width)`; 0 is to the right."""
     rows, columns = offsets(image, 0, 0)
@@ -107,8 +112,8 @@ def region(
         return None
     candidates = np.argwhere(average >= max(at_least, np.quantile(average, 0.9)))
     rows, columns = offsets(score, *(candidates[int(rng.random() * len(candidates))] + margin))
-    along = (np.cos(angle) * rows + np.sin(angle) * columns) / radii[0]
-    across = (np.cos(angle) * columns - np.sin(angle) * rows) / radii[1]
+    along, across = turned(rows, columns, angle)
+    along, across = along / radii[0], across / radii[1]
     distance = np.hypot(along, across) + 0.15 * noise(score, min(score.shape) / 5, rng)
     if square:
         distance = np.maximum(abs(along), abs(across))

@@ -19,6 +19,7 @@ from .places import (
     noise,
     offsets,
     pixel,
+    position_along,
     region,
     sample,
     spread,
@@ -633,6 +634,13 @@ def enlarge_part(image: NDArray, severity: float, rng: np.random.Generator) -> C
     return resized(image, factor, Image.Resampling.BOX, Image.Resampling.BILINEAR), (weight > 0).astype(float)
 
 
+def _defocused(image: NDArray, severity: float, amount: NDArray) -> Changed:
+    """Blurred by an amount of shape `(height, width)`: at 0 not at all, at 1 as much as the severity says."""
+    half, full = (blur(image, share * (0.6 + 2 * severity) * unit(image)) for share in (0.5, 1))
+    # From sharp over half to full, as mixing sharp with full would look like mist.
+    return half + np.clip(2 * amount - 1, 0, 1)[..., None] * (full - half), np.clip(2 * amount, 0, 1)
+
+
 @operator(FAKE_FOCUS, "training")
 def tilt_shift(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Blur that grows with the distance from a horizontal or upright line."""
@@ -662,12 +670,28 @@ def misjudge_depth(image: NDArray, severity: float, rng: np.random.Generator) ->
     """Blur by a depth that was guessed: large soft areas are out of focus, across all things."""
     if detail(image).mean() < 0.04:
         return None
-    depth = noise(image, 14 * unit(image), rng)
-    amount = np.clip(0.4 + depth, 0, 1)[..., None]
-    half, full = (blur(image, share * (0.6 + 2 * severity) * unit(image)) for share in (0.5, 1))
-    # From sharp over half to full, as mixing sharp with full would look like mist.
-    changed = half + np.clip(2 * amount - 1, 0, 1) * (full - half)
-    return changed, np.clip(2 * amount, 0, 1)[..., 0]
+    return _defocused(image, severity, np.clip(0.4 + noise(image, 14 * unit(image), rng), 0, 1))
+
+
+@operator(FAKE_FOCUS, "training")
+def focus_on_one_side(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Sharp on one side, and ever less so toward the other."""
+    if detail(image).mean() < 0.04:
+        return None
+    along = position_along(image, rng.uniform(0, 2 * np.pi))
+    share = (along - along.min()) / np.ptp(along)
+    return _defocused(image, severity, np.clip((share - rng.uniform(0.3, 0.5)) / 0.35, 0, 1))
+
+
+@operator(FAKE_FOCUS, "training")
+def focus_by_brightness(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """The depth was read off the brightness: the middle tones, or else all others, are out of focus."""
+    if detail(image).mean() < 0.04:
+        return None
+    luma = blur(luminance(image), 1.5 * unit(image))
+    depth = abs(luma - np.median(luma)) * rng.choice([-1, 1])
+    low, high = np.quantile(depth, [0.4, 0.7])
+    return _defocused(image, severity, np.clip((depth - low) / (high - low + 0.01), 0, 1))
 
 
 @operator(FAKE_FOCUS, "evaluation")
@@ -683,10 +707,15 @@ def defocus_outside_circle(image: NDArray, severity: float, rng: np.random.Gener
     return changed, np.clip((distance - rng.uniform(0.2, 0.28)) / 0.12, 0, 1)
 
 
+def _subject_before_detail(image: NDArray) -> NDArray | None:
+    mask = subject(image)
+    return None if mask is None or detail(image)[~mask].mean() < 0.03 else mask
+
+
 @operator(STAGED_FOCUS, "training")
 def blur_background(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    mask = subject(image)
-    if mask is None or detail(image)[~mask].mean() < 0.03:
+    mask = _subject_before_detail(image)
+    if mask is None:
         return None
     around = (~mask).astype(np.float32)[..., None]
     sigma = (0.8 + 2.6 * severity) * unit(image)
@@ -696,8 +725,8 @@ def blur_background(image: NDArray, severity: float, rng: np.random.Generator) -
 @operator(STAGED_FOCUS, "training")
 def pan_along_with_subject(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Everything behind the subject is drawn out into streaks."""
-    mask = subject(image)
-    if mask is None or detail(image)[~mask].mean() < 0.03:
+    mask = _subject_before_detail(image)
+    if mask is None:
         return None
     angle, length = rng.uniform(0, np.pi), (2 + 9 * severity) * unit(image)
     streaks = smear(spread(image, ~mask), length * np.sin(angle), length * np.cos(angle))
@@ -707,19 +736,30 @@ def pan_along_with_subject(image: NDArray, severity: float, rng: np.random.Gener
 @operator(STAGED_FOCUS, "training")
 def thumbnail_behind_subject(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """What is behind the subject is enlarged from a thumbnail, up to the subject's outline."""
-    mask = subject(image)
-    if mask is None or detail(image)[~mask].mean() < 0.03:
+    mask = _subject_before_detail(image)
+    if mask is None:
         return None
     factor = (1.8 + 4 * severity) * unit(image)
     behind = resized(spread(image, ~mask), factor, Image.Resampling.BOX, Image.Resampling.BICUBIC)
     return behind, (~mask).astype(float)
 
 
+@operator(STAGED_FOCUS, "training")
+def swirl_behind_subject(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Everything behind the subject is smeared around it, as by an old portrait lens."""
+    mask = _subject_before_detail(image)
+    if mask is None:
+        return None
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    reach = 0.15 + 0.5 * severity
+    return smear(spread(image, ~mask), reach * columns, -reach * rows), (~mask).astype(float)
+
+
 @operator(STAGED_FOCUS, "evaluation")
 def defocus_behind_subject(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Blur by a disc that grows with the distance from the subject."""
-    mask = subject(image)
-    if mask is None or detail(image)[~mask].mean() < 0.03:
+    mask = _subject_before_detail(image)
+    if mask is None:
         return None
     background = spread(image, ~mask)
     distance = distance_outside(image, mask)

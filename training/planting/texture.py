@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, special
 from scipy.spatial import KDTree
 
 from .places import (
@@ -192,6 +192,35 @@ def scatter_patch(image: NDArray, severity: float, rng: np.random.Generator) -> 
     return sample(image, first[0] + middle + down, first[1] + middle + right), weight * disc
 
 
+@operator(TILED, "training")
+def repeat_fine_detail(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Only the fine detail of a patch, raised, is laid out again and again, on light and colors that go on below."""
+    tiles = _tiles(image, severity, rng)
+    if tiles is None:
+        return None
+    weight, size, rows, columns, first = tiles
+    soft = blur(image, 1.5 * unit(image))
+    fine = image - soft
+    return soft + 1.5 * fine[first[0] + rows % size, first[1] + columns % size], weight
+
+
+@operator(TILED, "training")
+def repeat_ever_wider(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """A strip of texture is repeated ever wider toward one side, as on a floor that is seen at a slant."""
+    tiles = _tiles(image, severity, rng)
+    if tiles is None:
+        return None
+    weight, size, rows, columns, first = tiles
+    angle, middle = rng.uniform(0, 2 * np.pi), (size - 1) / 2
+    along = (rows - middle) * np.sin(angle) + (columns - middle) * np.cos(angle)
+    across = (rows - middle) * np.cos(angle) - (columns - middle) * np.sin(angle)
+    from_start = along - along[weight > 0].min()
+    turns = 2.5 * np.log(np.maximum(1 + from_start / (1.2 * size), 0.1))
+    within = (turns % 1 - 0.5) * size
+    down, right = within * np.sin(angle) + across * np.cos(angle), within * np.cos(angle) - across * np.sin(angle)
+    return sample(image, first[0] + middle + down, first[1] + middle + right), weight
+
+
 @operator(TILED, "evaluation")
 def mirror_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """A patch is unfolded by mirroring, each column of tiles half a tile lower than the one before."""
@@ -334,19 +363,55 @@ def speckles_on_plain(image: NDArray, severity: float, rng: np.random.Generator)
     return image + (0.03 + 0.29 * severity) * specks[..., None], np.minimum(2 * weight, 1)
 
 
+def _detailed_place(image: NDArray, rng: np.random.Generator) -> NDArray | None:
+    return region(texture(image), rng, at_least=0.03, size=(0.22, 0.36))
+
+
 @operator(NOISY_DETAIL, "training")
 def grain_on_detail(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    weight = region(texture(image), rng, at_least=0.03, size=(0.22, 0.36))
+    weight = _detailed_place(image, rng)
     if weight is None:
         return None
     grain = noise(image, 0.6 * pixel(image), rng, channels=3)
     return image + (0.02 + 0.16 * severity) * grain, np.minimum(2 * weight, 1)
 
 
+@operator(NOISY_DETAIL, "training")
+def color_noise_on_detail(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Noise in the colors alone, as of a picture taken in the dark."""
+    weight = _detailed_place(image, rng)
+    if weight is None:
+        return None
+    grain = noise(image, 0.6 * pixel(image), rng, channels=3)
+    colors = grain - luminance(grain)[..., None]
+    return image + (0.04 + 0.3 * severity) * colors, np.minimum(2 * weight, 1)
+
+
+@operator(NOISY_DETAIL, "training")
+def flicker_on_detail(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Every grain is brighter or darker by a factor of its own."""
+    weight = _detailed_place(image, rng)
+    if weight is None:
+        return None
+    strength = 0.08 + 0.5 * severity
+    factor = np.exp(strength * noise(image, 0.6 * pixel(image), rng) - strength**2 / 2)  # 1 in the mean
+    return image * factor[..., None], np.minimum(2 * weight, 1)
+
+
+@operator(NOISY_DETAIL, "training")
+def dither_detail(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Each channel has few values, and every pixel is rounded to the one below or above at random."""
+    weight = _detailed_place(image, rng)
+    if weight is None:
+        return None
+    step, chance = 0.1 + 0.35 * severity, special.ndtr(noise(image, 0.6 * pixel(image), rng, channels=3))
+    return np.floor(image / step + chance) * step, np.minimum(2 * weight, 1)
+
+
 @operator(NOISY_DETAIL, "evaluation")
 def scramble_detail(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Takes pixels from somewhere near them."""
-    weight = region(texture(image), rng, at_least=0.03, size=(0.22, 0.36))
+    weight = _detailed_place(image, rng)
     if weight is None:
         return None
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(float)
