@@ -40,23 +40,18 @@ def main() -> None:
 def _files(patterns: list[str], answers: Path | None) -> list[Path]:
     """The files, those of the folders that have the extension of an image, and those that the globs match.
 
-    Of a folder those in the folder `answers` are left out.
+    Of a folder with the folder `answers` in it, those in that are left out.
     """
     readable = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN.keys() - STUBS}
-    folder_of_answers = answers and answers.resolve()
     files: list[Path] = []
     for pattern in patterns:
         if "://" in pattern:
             raise typer.BadParameter(f"{pattern}: is an address, expected a file, a folder or a glob")
         path = Path(pattern)
         if os.path.isdir(path):
-            found = sorted(
-                file
-                for file in path.rglob("*")
-                if file.suffix.lower() in readable
-                and file.is_file()
-                and folder_of_answers not in file.resolve().parents
-            )
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in readable and file.is_file())
+            if answers is not None and path.resolve() in answers.resolve().parents:
+                found = [file for file in found if answers.resolve() not in file.resolve().parents]
         elif os.path.exists(path) or not glob.has_magic(pattern):
             found = [path]
         else:

@@ -91,8 +91,8 @@ def refresh_statistics(
         if isinstance(images, IterableDataset):
             drawn = images.take(batches * batch_size).batch(batch_size)
         else:
-            whole = max(1, len(images) // batch_size)  # a rest would count as much as a whole batch
-            drawn = map(images.__getitems__, torch.randperm(len(images)).split(batch_size)[: min(batches, whole)])
+            batches = min(batches, max(1, len(images) // batch_size))  # a rest would count as much as a whole batch
+            drawn = map(images.__getitems__, torch.randperm(len(images)).split(batch_size)[:batches])
         drawn = tqdm(drawn, total=batches, desc="Batch statistics", unit="batch", leave=False)
         update_bn((augmentation(torch.as_tensor(batch["pixel_values"]).to(device)) for batch in drawn), model)
 

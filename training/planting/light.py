@@ -1,5 +1,7 @@
 """Artifacts of light: highlights, gloss, glow, and lighting without a cause."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -100,33 +102,41 @@ def glistening_relief(image: NDArray, severity: float, rng: np.random.Generator)
     return np.ones_like(image), light * np.minimum(2 * weight, 1) * (0.2 + 0.8 * severity)
 
 
-@operator(HIGHLIGHTS, "training")
-def slats_of_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
-    """Three bright bars beside each other, as of a window with a blind."""
+def _white_at_spots(
+    image: NDArray, severity: float, rng: np.random.Generator, form: Callable[[NDArray, NDArray], NDArray]
+) -> Changed | None:
+    """White of a form, which gives its weight by rows and columns from a spot, in units."""
     spots = _spots(image, rng)
     if spots is None:
         return None
     light = np.zeros(image.shape[:2])
     for spot in spots:
+        rows, columns = offsets(image, *spot)
+        light = np.maximum(light, form(rows / unit(image), columns / unit(image)))
+    return np.ones_like(image), light * (0.2 + 0.8 * severity)
+
+
+@operator(HIGHLIGHTS, "training")
+def slats_of_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
+    """Three bright bars beside each other, as of a window with a blind."""
+
+    def slats(rows: NDArray, columns: NDArray) -> NDArray:
         half, angle = rng.uniform(1.5, 2.8), rng.uniform(0, np.pi)
-        rows, columns = (offset / unit(image) for offset in offsets(image, *spot))
         along, across = turned(rows, columns, angle)
         bars = np.clip(0.5 + np.cos(np.pi * across), 0, 1) * (abs(across) < 2.8)
-        light = np.maximum(light, bars * np.clip(half + 0.5 - abs(along), 0, 1))
-    return np.ones_like(image), light * (0.2 + 0.8 * severity)
+        return bars * np.clip(half + 0.5 - abs(along), 0, 1)
+
+    return _white_at_spots(image, severity, rng, slats)
 
 
 @operator(HIGHLIGHTS, "training")
 def rings_of_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Bright rings, as of the lamp around a camera's lens."""
-    spots = _spots(image, rng)
-    if spots is None:
-        return None
-    light = np.zeros(image.shape[:2])
-    for spot in spots:
-        distance, radius = np.hypot(*offsets(image, *spot)) / unit(image), rng.uniform(1.6, 3.2)
-        light = np.maximum(light, np.clip(1.5 - abs(distance - radius) / 0.7, 0, 1))
-    return np.ones_like(image), light * (0.2 + 0.8 * severity)
+
+    def ring(rows: NDArray, columns: NDArray) -> NDArray:
+        return np.clip(1.5 - abs(np.hypot(rows, columns) - rng.uniform(1.6, 3.2)) / 0.7, 0, 1)
+
+    return _white_at_spots(image, severity, rng, ring)
 
 
 @operator(HIGHLIGHTS, "evaluation")
