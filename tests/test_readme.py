@@ -34,7 +34,7 @@ def test_the_line_that_names_a_large_explainer_runs_with_a_small_one_in_its_plac
         part.save_pretrained(tmp_path)
     script = "import tellsign\nfrom transformers import BitsAndBytesConfig, pipeline\n"
     script += f"explain = {line.replace(name, str(tmp_path))}\n"
-    script += "print(explain('examples/gan_01.jpg')['artifacts'][0]['explanation'])"
+    script += "print(explain('examples/gan_03.jpg')['artifacts'][0]['explanation'])"
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0 and ran.stdout.strip(), ran.stderr
 
