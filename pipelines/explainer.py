@@ -193,8 +193,7 @@ class ArtifactExplainer(VisionLanguageModel):
             for row in rows
         ]
         names = [[artifact["label"] for artifact in artifacts[row]] for row in rows]
-        shown = [images[row] for row in rows]
-        inputs = encode_prompts(self.processor, shown, prompts, padding_side="left")
+        inputs = encode_prompts(self.processor, [images[row] for row in rows], prompts, padding_side="left")
         inputs = inputs.to(self.model.device, self.model.dtype)
         length = inputs["input_ids"].shape[1]
         outputs = self.model.generate(

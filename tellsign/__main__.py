@@ -42,13 +42,14 @@ def _files(patterns: list[str], answers: Path | None) -> list[Path]:
 
     Of a folder with the folder `answers` in it, those in that are left out.
     """
-    readable = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN.keys() - STUBS}
     files: list[Path] = []
     for pattern in patterns:
         if "://" in pattern:
             raise typer.BadParameter(f"{pattern}: is an address, expected a file, a folder or a glob")
         path = Path(pattern)
         if os.path.isdir(path):
+            formats = Image.registered_extensions().items()
+            readable = {suffix for suffix, name in formats if name in Image.OPEN and name not in STUBS}
             found = sorted(file for file in path.rglob("*") if file.suffix.lower() in readable and file.is_file())
             if answers is not None and path.resolve() in answers.resolve().parents:
                 found = [file for file in found if answers.resolve() not in file.resolve().parents]

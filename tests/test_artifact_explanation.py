@@ -76,12 +76,16 @@ def detector(make_model, images):
 
 
 @pytest.fixture
-def explain(detector, tagger) -> ArtifactExplanationPipeline:
+def parts(detector, tagger) -> dict:
+    """What a pipeline that names artifacts is made of."""
+    return {"model": detector, "image_processor": WaveFreqImageProcessor(), "tagger": tagger}
+
+
+@pytest.fixture
+def explain(parts) -> ArtifactExplanationPipeline:
     return pipeline(
         "artifact-explanation",
-        model=detector,
-        image_processor=WaveFreqImageProcessor(),
-        tagger=tagger,
+        **parts,
         explainer=PlainExplainer(),
     )
 
@@ -196,16 +200,9 @@ def test_explain_chooses_which_images_are_searched(explain, images):
     assert equal([answer["fake_probability"] for answer in fake], [answer["fake_probability"] for answer in never])
 
 
-def test_candidate_labels_may_come_one_by_one(detector, tagger, images):
-    options = {"explain": "always", "threshold": 0.0}
-    explain = pipeline(
-        "artifact-explanation",
-        model=detector,
-        image_processor=WaveFreqImageProcessor(),
-        tagger=tagger,
-        candidate_labels=iter(["ghosts", "blur"]),
-        **options,
-    )
+def test_candidate_labels_may_come_one_by_one(parts, images):
+    options = {"explain": "always", "threshold": 0.0, "candidate_labels": iter(["ghosts", "blur"])}
+    explain = pipeline("artifact-explanation", **parts, **options)
     expected = explain(images, candidate_labels=["ghosts", "blur"])
     assert all(len(answer["artifacts"]) == 2 for answer in expected)
     assert equal(explain(images), expected)
@@ -224,12 +221,10 @@ def test_threshold_top_k_and_candidate_labels_restrict_the_artifacts(explain, im
         assert equal([a for a in artifacts if a["score"] >= 0.6], high["artifacts"])
 
 
-def test_options_may_be_given_to_the_constructor(detector, tagger, images):
+def test_options_may_be_given_to_the_constructor(parts, images):
     explain = pipeline(
         "artifact-explanation",
-        model=detector,
-        image_processor=WaveFreqImageProcessor(),
-        tagger=tagger,
+        **parts,
         explain="always",
         threshold=0.0,
         top_k=2,
@@ -316,27 +311,23 @@ def test_another_classifier_may_have_an_image_processor_without_a_size(explain, 
     assert equal(explain(images[0], explain="never"), expected)
 
 
-def test_keywords_for_an_explainer_that_is_not_loaded_are_refused(detector, tagger):
+def test_keywords_for_an_explainer_that_is_not_loaded_are_refused(parts):
     for explainer in (None, False, ArtifactExplainer(*make_idefics2())):
         with pytest.raises(ValueError, match="explainer_kwargs=.*there is no explainer to load with them"):
             pipeline(
                 "artifact-explanation",
-                model=detector,
-                image_processor=WaveFreqImageProcessor(),
-                tagger=tagger,
+                **parts,
                 explainer=explainer,
                 explainer_kwargs={"device": "meta"},
             )
 
 
-def test_keywords_for_the_explainer_may_say_where_it_is_computed(detector, tagger, tmp_path):
+def test_keywords_for_the_explainer_may_say_where_it_is_computed(parts, tmp_path):
     for part in make_idefics2():
         part.save_pretrained(tmp_path)
     explain = pipeline(
         "artifact-explanation",
-        model=detector,
-        image_processor=WaveFreqImageProcessor(),
-        tagger=tagger,
+        **parts,
         explainer=tmp_path,
         explainer_kwargs={"device": "meta"},
     )
@@ -544,15 +535,13 @@ def test_an_option_out_of_range_raises_naming_it(explain, images, option):
         explain(images[0], **option)
 
 
-def test_a_name_that_the_tagger_does_not_know_raises_before_any_image_is_read(explain, detector, tagger):
+def test_a_name_that_the_tagger_does_not_know_raises_before_any_image_is_read(explain, parts):
     with pytest.raises(ValueError, match="'nonsense' is not an artifact"):
         explain(["no such file"], candidate_labels=["nonsense"])
     with pytest.raises(ValueError, match="'nonsense' is not an artifact"):
         pipeline(
             "artifact-explanation",
-            model=detector,
-            image_processor=WaveFreqImageProcessor(),
-            tagger=tagger,
+            **parts,
             candidate_labels=["nonsense"],
         )
 

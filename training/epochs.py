@@ -1,5 +1,6 @@
 """What is drawn anew in each epoch, the same again in the same epoch, whatever process or resumed run it is."""
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import torch
@@ -10,7 +11,7 @@ class HasEpoch(Protocol):
     epoch: int
 
 
-class DrawnAnew(torch.utils.data.Dataset):
+class DrawnAnew(torch.utils.data.Dataset, ABC):
     """Images that are others in each epoch, handed out in whole batches.
 
     Attributes:
@@ -28,8 +29,9 @@ class DrawnAnew(torch.utils.data.Dataset):
     def epoch(self, epoch: int) -> None:
         self._epoch.fill_(epoch)
 
+    @abstractmethod
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        raise NotImplementedError
+        """The images of these numbers, as a batch."""
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         return {name: values[0] for name, values in self.__getitems__([index]).items()}

@@ -15,11 +15,11 @@ from .places import (
     noise,
     offsets,
     region,
+    rotated,
     sample,
     signed_distance,
     spread,
     thing,
-    turned,
     unit,
 )
 from .registry import Changed, operator
@@ -41,20 +41,27 @@ def _spots(image: NDArray, rng: np.random.Generator) -> NDArray | None:
     return points[(rng.random(rng.integers(1, 4)) * len(points)).astype(int)]
 
 
+def _white_at(image: NDArray, spots: NDArray, severity: float, form: Callable[[NDArray, NDArray], NDArray]) -> Changed:
+    """White of a form, which gives its weight by rows and columns from a spot."""
+    light = np.zeros(image.shape[:2])
+    for spot in spots:
+        light = np.maximum(light, form(*offsets(image, *spot)))
+    return np.ones_like(image), light * (0.2 + 0.8 * severity)
+
+
 @operator(HIGHLIGHTS, "training")
 def hot_spots(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Small white ellipses with a soft rim."""
     spots = _spots(image, rng)
     if spots is None:
         return None
-    light = np.zeros(image.shape[:2])
-    for spot in spots:
+
+    def ellipse(rows: NDArray, columns: NDArray) -> NDArray:
         radii, angle = rng.uniform(0.8, 2.0, 2) * unit(image), rng.uniform(0, np.pi)
-        rows, columns = offsets(image, *spot)
-        along, across = turned(rows, columns, angle)
-        along, across = along / radii[0], across / radii[1]
-        light = np.maximum(light, np.clip(1.5 - np.hypot(along, across) / 1.3, 0, 1))
-    return np.ones_like(image), light * (0.2 + 0.8 * severity)
+        along, across = rotated(rows, columns, angle)
+        return np.clip(1.5 - np.hypot(along / radii[0], across / radii[1]) / 1.3, 0, 1)
+
+    return _white_at(image, spots, severity, ellipse)
 
 
 @operator(HIGHLIGHTS, "training")
@@ -77,16 +84,17 @@ def crescents(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
     spots = _spots(image, rng)
     if spots is None:
         return None
-    light, toward = np.zeros(image.shape[:2]), rng.uniform(0, 2 * np.pi)
-    for spot in spots:
-        rows, columns = offsets(image, *spot)
+    toward = rng.uniform(0, 2 * np.pi)
+
+    def crescent(rows: NDArray, columns: NDArray) -> NDArray:
         radius, length = rng.uniform(2.2, 4) * unit(image), rng.uniform(0.8, 1.3)
         turned = (np.arctan2(rows, columns) - toward + np.pi) % (2 * np.pi) - np.pi
         # Thick in the middle, tapering to both ends.
         width = 1.3 * np.clip(1 - (turned / length) ** 2, 0, 1)
         across = abs(np.hypot(rows, columns) - radius) / unit(image)
-        light = np.maximum(light, np.clip(1.5 * (width - across), 0, 1))
-    return np.ones_like(image), light * (0.2 + 0.8 * severity)
+        return np.clip(1.5 * (width - across), 0, 1)
+
+    return _white_at(image, spots, severity, crescent)
 
 
 @operator(HIGHLIGHTS, "training")
@@ -102,41 +110,34 @@ def glistening_relief(image: NDArray, severity: float, rng: np.random.Generator)
     return np.ones_like(image), light * np.minimum(2 * weight, 1) * (0.2 + 0.8 * severity)
 
 
-def _white_at_spots(
-    image: NDArray, severity: float, rng: np.random.Generator, form: Callable[[NDArray, NDArray], NDArray]
-) -> Changed | None:
-    """White of a form, which gives its weight by rows and columns from a spot, in units."""
-    spots = _spots(image, rng)
-    if spots is None:
-        return None
-    light = np.zeros(image.shape[:2])
-    for spot in spots:
-        rows, columns = offsets(image, *spot)
-        light = np.maximum(light, form(rows / unit(image), columns / unit(image)))
-    return np.ones_like(image), light * (0.2 + 0.8 * severity)
-
-
 @operator(HIGHLIGHTS, "training")
 def slats_of_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Three bright bars beside each other, as of a window with a blind."""
+    spots = _spots(image, rng)
+    if spots is None:
+        return None
 
     def slats(rows: NDArray, columns: NDArray) -> NDArray:
         half, angle = rng.uniform(1.5, 2.8), rng.uniform(0, np.pi)
-        along, across = turned(rows, columns, angle)
+        along, across = rotated(rows / unit(image), columns / unit(image), angle)
         bars = np.clip(0.5 + np.cos(np.pi * across), 0, 1) * (abs(across) < 2.8)
         return bars * np.clip(half + 0.5 - abs(along), 0, 1)
 
-    return _white_at_spots(image, severity, rng, slats)
+    return _white_at(image, spots, severity, slats)
 
 
 @operator(HIGHLIGHTS, "training")
 def rings_of_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed | None:
     """Bright rings, as of the lamp around a camera's lens."""
+    spots = _spots(image, rng)
+    if spots is None:
+        return None
 
     def ring(rows: NDArray, columns: NDArray) -> NDArray:
-        return np.clip(1.5 - abs(np.hypot(rows, columns) - rng.uniform(1.6, 3.2)) / 0.7, 0, 1)
+        distance = np.hypot(rows / unit(image), columns / unit(image))
+        return np.clip(1.5 - abs(distance - rng.uniform(1.6, 3.2)) / 0.7, 0, 1)
 
-    return _white_at_spots(image, severity, rng, ring)
+    return _white_at(image, spots, severity, ring)
 
 
 @operator(HIGHLIGHTS, "evaluation")
@@ -145,15 +146,17 @@ def glints(image: NDArray, severity: float, rng: np.random.Generator) -> Changed
     spots = _spots(image, rng)
     if spots is None:
         return None
-    light = np.zeros(image.shape[:2])
-    for spot in spots:
+
+    def star(rows: NDArray, columns: NDArray) -> NDArray:
         length, angle = rng.uniform(3, 5) * unit(image), rng.uniform(-0.4, 0.4)
-        rows, columns = offsets(image, *spot)
-        along, across = (abs(offset) / unit(image) for offset in turned(rows, columns, angle))
+        along, across = (abs(offset) / unit(image) for offset in rotated(rows, columns, angle))
+        rays = []
         for far, near in ((along, across), (across, along)):
             ray = np.clip(1 - far * unit(image) / length, 0, 1)
-            light = np.maximum(light, ray * np.clip(1.2 - near / (0.3 + ray), 0, 1))
-    return np.ones_like(image), np.minimum(1.4 * light, 1) * (0.2 + 0.8 * severity)
+            rays.append(ray * np.clip(1.2 - near / (0.3 + ray), 0, 1))
+        return np.minimum(1.4 * np.maximum(*rays), 1)
+
+    return _white_at(image, spots, severity, star)
 
 
 @operator(GLOSSY, "training")
@@ -550,7 +553,7 @@ def window_of_light(image: NDArray, severity: float, rng: np.random.Generator) -
     height, width = image.shape[:2]
     rows, columns = offsets(image, *(rng.uniform(0.35, 0.65, 2) * (height, width)))
     angle, slant = rng.uniform(-0.5, 0.5), rng.uniform(-0.6, 0.6)
-    down, across = turned(rows, columns, angle)
+    down, across = rotated(rows, columns, angle)
     across = across / (rng.uniform(0.2, 0.3) * width)
     down = down / (rng.uniform(0.25, 0.4) * height) + slant * across
     panes = np.minimum(abs(across), abs(down)) > 0.13

@@ -72,9 +72,9 @@ def offsets(image: NDArray, row: float, column: float) -> tuple[NDArray, NDArray
     return rows - row, columns - column
 
 
-def turned(rows: NDArray, columns: NDArray, angle: float) -> tuple[NDArray, NDArray]:
-    """Coordinates along a direction, at 0 that of the rows, and across it."""
-    return np.cos(angle) * rows + np.sin(angle) * columns, np.cos(angle) * columns - np.sin(angle) * rows
+def rotated(first: NDArray, second: NDArray, angle: float) -> tuple[NDArray, NDArray]:
+    """Two coordinates turned by an angle: that along a direction, at 0 the first one's, and that across it."""
+    return np.cos(angle) * first + np.sin(angle) * second, np.cos(angle) * second - np.sin(angle) * first
 
 
 def position_along(image: NDArray, angle: float) -> NDArray:
@@ -112,7 +112,7 @@ def region(
         return None
     candidates = np.argwhere(average >= max(at_least, np.quantile(average, 0.9)))
     rows, columns = offsets(score, *(candidates[int(rng.random() * len(candidates))] + margin))
-    along, across = turned(rows, columns, angle)
+    along, across = rotated(rows, columns, angle)
     along, across = along / radii[0], across / radii[1]
     distance = np.hypot(along, across) + 0.15 * noise(score, min(score.shape) / 5, rng)
     if square:

@@ -16,6 +16,7 @@ from .places import (
     pixel,
     position_along,
     region,
+    rotated,
     sample,
     signed_distance,
     spread,
@@ -212,12 +213,11 @@ def repeat_ever_wider(image: NDArray, severity: float, rng: np.random.Generator)
         return None
     weight, size, rows, columns, first = tiles
     angle, middle = rng.uniform(0, 2 * np.pi), (size - 1) / 2
-    along = (rows - middle) * np.sin(angle) + (columns - middle) * np.cos(angle)
-    across = (rows - middle) * np.cos(angle) - (columns - middle) * np.sin(angle)
+    along, across = rotated(columns - middle, rows - middle, angle)
     from_start = along - along[weight > 0].min()
     turns = 2.5 * np.log(np.maximum(1 + from_start / (1.2 * size), 0.1))
     within = (turns % 1 - 0.5) * size
-    down, right = within * np.sin(angle) + across * np.cos(angle), within * np.cos(angle) - across * np.sin(angle)
+    right, down = rotated(within, across, -angle)
     return sample(image, first[0] + middle + down, first[1] + middle + right), weight
 
 
@@ -364,7 +364,8 @@ def speckles_on_plain(image: NDArray, severity: float, rng: np.random.Generator)
 
 
 def _detailed_place(image: NDArray, rng: np.random.Generator) -> NDArray | None:
-    return region(texture(image), rng, at_least=0.03, size=(0.22, 0.36))
+    weight = region(texture(image), rng, at_least=0.03, size=(0.22, 0.36))
+    return None if weight is None else np.minimum(2 * weight, 1)
 
 
 @operator(NOISY_DETAIL, "training")
@@ -373,7 +374,7 @@ def grain_on_detail(image: NDArray, severity: float, rng: np.random.Generator) -
     if weight is None:
         return None
     grain = noise(image, 0.6 * pixel(image), rng, channels=3)
-    return image + (0.02 + 0.16 * severity) * grain, np.minimum(2 * weight, 1)
+    return image + (0.02 + 0.16 * severity) * grain, weight
 
 
 @operator(NOISY_DETAIL, "training")
@@ -384,7 +385,7 @@ def color_noise_on_detail(image: NDArray, severity: float, rng: np.random.Genera
         return None
     grain = noise(image, 0.6 * pixel(image), rng, channels=3)
     colors = grain - luminance(grain)[..., None]
-    return image + (0.04 + 0.3 * severity) * colors, np.minimum(2 * weight, 1)
+    return image + (0.04 + 0.3 * severity) * colors, weight
 
 
 @operator(NOISY_DETAIL, "training")
@@ -395,7 +396,7 @@ def flicker_on_detail(image: NDArray, severity: float, rng: np.random.Generator)
         return None
     strength = 0.08 + 0.5 * severity
     factor = np.exp(strength * noise(image, 0.6 * pixel(image), rng) - strength**2 / 2)  # 1 in the mean
-    return image * factor[..., None], np.minimum(2 * weight, 1)
+    return image * factor[..., None], weight
 
 
 @operator(NOISY_DETAIL, "training")
@@ -405,7 +406,7 @@ def dither_detail(image: NDArray, severity: float, rng: np.random.Generator) -> 
     if weight is None:
         return None
     step, chance = 0.1 + 0.35 * severity, special.ndtr(noise(image, 0.6 * pixel(image), rng, channels=3))
-    return np.floor(image / step + chance) * step, np.minimum(2 * weight, 1)
+    return np.floor(image / step + chance) * step, weight
 
 
 @operator(NOISY_DETAIL, "evaluation")
@@ -417,7 +418,7 @@ def scramble_detail(image: NDArray, severity: float, rng: np.random.Generator) -
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(float)
     shift = (1 + 1.5 * severity) * pixel(image) * rng.standard_normal((2, *image.shape[:2]))
     shift = shift * (rng.random(image.shape[:2]) < 0.1 + 0.9 * severity)
-    return sample(image, rows + shift[0], columns + shift[1], order=0), np.minimum(2 * weight, 1)
+    return sample(image, rows + shift[0], columns + shift[1], order=0), weight
 
 
 def _lattice_place(image: NDArray, rng: np.random.Generator) -> NDArray | None:
