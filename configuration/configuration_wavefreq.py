@@ -146,13 +146,9 @@ class WaveFreqConfig(PreTrainedConfig):
     initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs):
-        self.hidden_sizes = list(self.hidden_sizes)
-        self.depths = list(self.depths)
-        self.wavelet_stages = list(self.wavelet_stages)
-        self.frequency_hidden_sizes = list(self.frequency_hidden_sizes)
-        self.frequency_strides = list(self.frequency_strides)
-        self.real_categories = list(self.real_categories)
-        self.verdict_thresholds = list(self.verdict_thresholds)
+        lists = ("hidden_sizes", "depths", "wavelet_stages", "frequency_hidden_sizes", "frequency_strides")
+        for field in (*lists, "real_categories", "verdict_thresholds"):
+            setattr(self, field, list(getattr(self, field)))
         if self.id2label is None and kwargs.get("num_labels", 2) == 2:
             self.id2label = {0: "real", 1: "fake"}
             self.label2id = {"real": 0, "fake": 1}

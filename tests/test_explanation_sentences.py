@@ -5,7 +5,7 @@ import pytest
 
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.pipelines.explainer import MAX_SENTENCE_WORDS, SENTENCE
-from tellsign.pipelines.formats import repair
+from tellsign.pipelines.free_text import repair
 from tellsign.training.explanation_sentences import (
     SEEN,
     as_sentence,

@@ -364,7 +364,12 @@ def test_a_space_installs_what_the_package_needs_and_the_gradio_that_it_was_test
     extras = setup["options.extras_require"]
     build_space(tmp_path / "space", "someone/detector")
     installed = (tmp_path / "space" / "requirements.txt").read_text().split()
-    assert {*needed, *extras["explain"].split()} - set(installed) == {"bitsandbytes>=0.50", "pyyaml>=6", "typer>=0.29"}
+    assert {*needed, *extras["explain"].split()} - set(installed) == {
+        "bitsandbytes>=0.50",
+        "json-repair>=0.64",
+        "pyyaml>=6",
+        "typer>=0.29",
+    }
     assert set(installed) <= {*needed, *extras["explain"].split()}
     (gradio,) = [Requirement(line) for line in extras["hub"].split()]
     assert gradio.specifier.contains(SpaceCard.load(tmp_path / "space" / "README.md").data.sdk_version)

@@ -27,7 +27,7 @@ from tellsign.training.explanation_examples import (
     tagged_artifacts,
 )
 from tellsign.training.explanation_sentences import SEEN, stated_categories, stated_place
-from tellsign.training.planted_pool import planted_artifacts
+from tellsign.training.planted_datasets import planted_artifacts
 from tellsign.training.train_explainer import (
     DataArguments,
     GroupedSampler,

@@ -23,17 +23,18 @@ from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, Trainin
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqForImageClassification
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training import planted_pool, tagger_calibration
+from tellsign.training import planted_datasets, tagger_calibration
 from tellsign.training.data import LABELS, UNKNOWN, load_sources, whole_batch
 from tellsign.training.optimizer import muon_with_adamw
-from tellsign.training.planted_pool import (
+from tellsign.training.planted_batches import (
     BOX_SIDES,
     NONE_SHOWN,
     NOTHING,
     PlantedBatches,
     TrainingBatches,
     cached,
-    plant_pool,
+    plant_for_validation,
+    untouched_images,
 )
 from tellsign.training.planting import plantable, planted_images
 from tellsign.training.tagger_calibration import (
@@ -254,7 +255,7 @@ def test_fakes_are_encoded_as_often_as_real_images_without_an_artifact(textured)
     pool = training_batches(dataset, untouched=1.0).planted(range(2 * len(images))).images
     real, fake = (pool["images"][pool["labels"] == LABELS.index(label)] for label in ("real", "fake"))
     assert torch.equal(real, fake) and len(real) == len(images)
-    once = planted_pool.untouched_images(dataset.select(range(len(images))), most=2, image_size=32)["images"]
+    once = untouched_images(dataset.select(range(len(images))), most=2, image_size=32)["images"]
     assert not torch.equal(real, once)
 
 
@@ -397,9 +398,9 @@ def real(textured) -> Dataset:
     return dataset.select([row for row, label in enumerate(dataset["label"]) if label == 0])
 
 
-def test_pool_holds_the_images_of_the_generator_their_artifacts_and_where_they_are(real):
-    pool = plant_pool(real, "evaluation", seed=3, untouched=0.2, most=3, image_size=32)
-    rows = list(planted_images(real, "evaluation", seed=3))
+def test_validation_has_the_images_of_the_generator_their_artifacts_and_where_they_are(real):
+    pool = plant_for_validation(real, seed=3, most=3, image_size=32)
+    rows = list(planted_images(real, "evaluation", seed=3, untouched=0.0))
     assert len(pool["images"]) == len(rows) == 24 and (pool["artifacts"] != NOTHING).any()
     for index, row in enumerate(rows):
         assert real[int(pool["rows"][index])]["sha1"] == row["sha1"]
@@ -437,16 +438,16 @@ def test_batches_hold_labels_and_masks_in_the_models_columns_and_nothing_is_know
 
 def test_planted_images_are_known_by_the_photographs_what_they_show_and_the_operators(textured, tmp_path, monkeypatch):
     dataset = load_sources(textured, "train")
-    first = planted_pool.fingerprint(dataset)
-    assert planted_pool.fingerprint(dataset) == first != planted_pool.fingerprint(dataset.select(range(9)))
+    first = planted_datasets.fingerprint(dataset)
+    assert planted_datasets.fingerprint(dataset) == first != planted_datasets.fingerprint(dataset.select(range(9)))
     shown = {"frog", "ship"}
-    assert len({planted_pool.fingerprint(dataset, categories={"a": name}) for name in shown} | {first}) == 3
+    assert len({planted_datasets.fingerprint(dataset, categories={"a": name}) for name in shown} | {first}) == 3
     (tmp_path / "planting").mkdir()
     (tmp_path / "planting" / "light.py").write_text("other operators")
-    monkeypatch.setattr(planted_pool, "__file__", str(tmp_path / "planted_pool.py"))
-    others = planted_pool.fingerprint(dataset)
+    monkeypatch.setattr(planted_datasets, "__file__", str(tmp_path / "planted_datasets.py"))
+    others = planted_datasets.fingerprint(dataset)
     (tmp_path / "planting" / "__main__.py").write_text("another command")
-    assert planted_pool.fingerprint(dataset) == others != first
+    assert planted_datasets.fingerprint(dataset) == others != first
 
 
 def test_tensors_are_made_once_for_the_same_settings(tmp_path):

@@ -46,7 +46,9 @@ UNNAMED = "unnamed"
 NO_CATEGORY = "none of them"
 """The category of images of which it is known that they show nothing that has one."""
 MOST_CATEGORIES = 1000
-FAKES = Features({"image": Image(decode=False), "label": ClassLabel(names=LABELS), "generator": Value("string")})
+FAKE_FEATURES = Features(
+    {"image": Image(decode=False), "label": ClassLabel(names=LABELS), "generator": Value("string")}
+)
 """Columns of the data sets that are made here."""
 
 
@@ -272,7 +274,7 @@ def content_of(image: dict | None) -> bytes | None:
 
 
 def fake_row(picture: torch.Tensor, generator: str) -> dict:
-    """Row with the columns `FAKES`: an image of shape `(3, height, width)`, in [0, 1], and whose it is."""
+    """Row with the columns `FAKE_FEATURES`: an image of shape `(3, height, width)`, in [0, 1], and whose it is."""
     content = encode_uniformly(to_pil_image((255 * picture).round().clamp(0, 255).byte()))
     return {"image": {"bytes": content, "path": None}, "label": LABELS.index("fake"), "generator": generator}
 
@@ -289,13 +291,20 @@ def of_class(dataset: Dataset, label: str, count: int | None = None, seed: int =
     return dataset.select(np.sort(np.random.default_rng(seed).permutation(rows)[:count]))
 
 
+def without(dataset: Dataset, contents: Collection[str]) -> Dataset:
+    """The images whose sha1 is none of these."""
+    return dataset.select(np.flatnonzero(~np.isin(np.asarray(dataset["sha1"][:]), list(contents))))
+
+
 def leave_out(groups: Sequence[Dataset], generators: Sequence[str]) -> list[Dataset]:
     """The images that are of none of these generators or photograph collections, nor the same as one that is."""
-    contents = [np.asarray(group["sha1"][:]) for group in groups]
-    left_out = [np.isin(np.asarray(group["generator"][:]), list(generators)) for group in groups]
-    unseen = np.concatenate([sha1[rows] for sha1, rows in zip(contents, left_out, strict=True)])
-    pairs = zip(groups, contents, strict=True)
-    return [group.select(np.flatnonzero(~np.isin(sha1, unseen))) for group, sha1 in pairs]
+    unseen = {
+        sha1
+        for group in groups
+        for sha1, generator in zip(group["sha1"][:], group["generator"][:], strict=True)
+        if generator in generators
+    }
+    return [without(group, unseen) for group in groups]
 
 
 def hold_out(
@@ -411,6 +420,7 @@ class DecodedImages(torch.utils.data.Dataset):
     Attributes:
         images (`torch.Tensor` of shape `(len(self), 3, image_size, image_size)`, uint8): All views.
         labels (`torch.Tensor` of shape `(len(self),)`, int64): 0 for real, 1 for fake.
+        categories (`torch.Tensor` of shape `(len(self),)`, int64): See [`add_category_labels`].
         rows (`np.ndarray` of shape `(len(self),)`): The row of `dataset` that each view is of. Those that were not
             readable are left out with a warning that names each.
 
@@ -449,9 +459,6 @@ class DecodedImages(torch.utils.data.Dataset):
             "labels": self.labels[indices],
             "category_labels": self.categories[indices],
         }
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {name: values[0] for name, values in self.__getitems__([index]).items()}
 
 
 def whole_batch(batch: Any) -> Any:

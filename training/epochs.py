@@ -33,9 +33,6 @@ class DrawnAnew(torch.utils.data.Dataset, ABC):
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
         """The images of these numbers, as a batch."""
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {name: values[0] for name, values in self.__getitems__([index]).items()}
-
 
 class EpochCallback(TrainerCallback):
     """Tells images or a sampler which epoch it is: in a resumed run of several processes nobody else does."""

@@ -31,7 +31,7 @@ from tellsign.hub_cards.card_tables import (
 )
 from tellsign.modeling.verdicts import thresholds_of
 from tellsign.training.arguments import without_folders
-from tellsign.training.data import LABELS, DecodedImages, load_sources
+from tellsign.training.data import LABELS, DecodedImages, load_sources, without
 from tellsign.training.metrics import (
     bootstrap_intervals,
     calibration_scores,
@@ -185,7 +185,7 @@ def load_other_fakes(sources: Sequence[str], split: str, train_data: Sequence[st
     fakes = load_sources(sources, split)
     if LABELS.index("real") in fakes["label"][:]:
         raise ValueError(f"{', '.join(sources)}: has real images, expected fakes only")
-    fakes = fakes.select([row for row, sha1 in enumerate(fakes["sha1"][:]) if sha1 not in seen])
+    fakes = without(fakes, seen)
     if not len(fakes):
         raise ValueError(f"{', '.join(sources)}: all images occur in {', '.join(train_data)}")
     return fakes

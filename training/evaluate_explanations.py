@@ -20,6 +20,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import f1_score
+from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
 
 from tellsign.pipelines.explainer import ArtifactExplainer
@@ -27,7 +28,7 @@ from tellsign.pipelines.localization import Box, whole_image
 from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger, TaggedArtifact
 from tellsign.training.arguments import without_folders
-from tellsign.training.data import DecodedImages, categories_of, drop_duplicates, load_sources, of_class
+from tellsign.training.data import DecodedImages, categories_of, drop_duplicates, load_sources, of_class, without
 from tellsign.training.explanation_scores import (
     explanation_scores,
     format_explanation_scores,
@@ -256,11 +257,10 @@ def intervals_of(answers: Answers, silent: NDArray, resamples: int, seed: int = 
 def unseen_real_images(dataset: Dataset, train_data: Sequence[str], seed: int) -> Dataset:
     """The distinct real images that do not occur in the training data, in random order."""
     seen = load_sources(train_data, "train")["sha1"][:] if train_data else []
-    real = of_class(drop_duplicates(dataset), "real")
-    rows = np.flatnonzero(~np.isin(np.asarray(real["sha1"][:]), seen))
-    if len(rows) < 2:
+    real = without(of_class(drop_duplicates(dataset), "real"), seen)
+    if len(real) < 2:
         raise ValueError("--data: expected at least two real images that are not in the training data")
-    return real.select(np.random.default_rng(seed).permutation(rows))
+    return real.select(np.random.default_rng(seed).permutation(len(real)))
 
 
 def explain(
@@ -335,7 +335,7 @@ def main(
         for use in uses
     ]
     untouched = DecodedImages(dataset.select(range(count, 2 * count)), tagger.processor.image_processor, image_size)
-    untouched_images = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in untouched.images]
+    untouched_images = [to_pil_image(image) for image in untouched.images]
 
     answers, trained = answer(tagger, planted[0], names, locate_with), answer(tagger, planted[1], names)
     found = in_batches(tagger, untouched_images, candidate_labels=names)

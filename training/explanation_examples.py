@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
+from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
 from transformers import ProcessorMixin
 from transformers.utils import logging
@@ -23,7 +24,7 @@ from tellsign.pipelines.localization import Box
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data import DecodedImages
 from tellsign.training.explanation_sentences import SEEN, as_sentence, explanation_sentence
-from tellsign.training.planted_pool import artifact_dataset
+from tellsign.training.planted_datasets import artifact_dataset
 
 
 logger = logging.get_logger(__name__)
@@ -47,7 +48,7 @@ def _tagged(dataset: Dataset, tagger: ArtifactTagger, image_size: int, batch_siz
     decoded, names = DecodedImages(dataset, tagger.processor.image_processor, image_size), dataset["sha1"]
     for start in tqdm(range(0, len(decoded), batch_size), desc="Tagging", unit="batch", leave=False):
         part = slice(start, start + batch_size)
-        images = [Image.fromarray(image) for image in decoded.images[part].permute(0, 2, 3, 1).numpy()]
+        images = [to_pil_image(image) for image in decoded.images[part]]
         for row, image, found in zip(decoded.rows[part], images, tagger(images), strict=True):
             artifacts = [{"label": one["label"], "box": one["box"], "severity": None} for one in found]
             if artifacts:

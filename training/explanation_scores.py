@@ -13,7 +13,8 @@ from torchmetrics.text.rouge import ROUGEScore
 from tqdm.auto import tqdm
 
 from tellsign.pipelines.explainer import SENTENCE, ArtifactExplainer
-from tellsign.pipelines.formats import ExplainedArtifact, place_of, repair
+from tellsign.pipelines.formats import ExplainedArtifact, place_of
+from tellsign.pipelines.free_text import repair
 from tellsign.pipelines.localization import Box
 from tellsign.training.explanation_sentences import explanation_sentence, stated_categories, stated_place
 

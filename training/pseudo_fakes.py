@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from transformers import set_seed
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.training.data import FAKES, DecodedImages, fake_row, load_real_images
+from tellsign.training.data import FAKE_FEATURES, DecodedImages, fake_row, load_real_images
 
 
 def _uniform(low: float, high: float) -> float:
@@ -96,7 +96,7 @@ def main(
             pictures = method(images.__getitems__(indices)["pixel_values"])
             rows += [fake_row(picture, method.__name__) for picture in pictures]
     output.parent.mkdir(parents=True, exist_ok=True)
-    Dataset.from_list(rows, features=FAKES).to_parquet(output)
+    Dataset.from_list(rows, features=FAKE_FEATURES).to_parquet(output)
 
 
 if __name__ == "__main__":

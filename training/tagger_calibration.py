@@ -1,33 +1,35 @@
 """What a tagger's probabilities mean, and from which on it speaks: fitted on validation images."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
 
 from tellsign import ArtifactSiglipModel
-from tellsign.pipelines.localization import Box, heat_map, whole_image
+from tellsign.pipelines.localization import Box, box_of, heat_map, whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.training.calibration import fit_temperature
 from tellsign.training.data import LABELS, UNKNOWN
-from tellsign.training.planted_pool import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches
+from tellsign.training.planted_batches import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches
 from tellsign.training.planting import plantable
 from tellsign.training.prediction import check_finite
 from tellsign.training.tagging_metrics import (
     auroc_intervals,
     average_precisions,
-    fit_artifact_thresholds,
-    fit_box_threshold,
-    fit_temperatures,
+    box_overlap,
     jaccard,
 )
 
 
 # An artifact counts as learned if its area under the ROC curve is above this with 95% confidence.
 LEAST_AUROC = 0.6
+# Validation images in which an artifact must be rightly named for it to be named at all.
+LEAST_HITS = 5
 # Share of the objects named that are to be right, and of the images without any in which none is to be named.
 OBJECTS_RIGHT = 0.8
 
@@ -63,6 +65,97 @@ def predict(model: ArtifactSiglipModel, images: PlantedBatches, batch_size: int 
         artifact_logits.append(outputs.artifact_logits.float().cpu())
         logits.append(outputs.logits.float().cpu())
     return torch.cat(artifact_logits).numpy(), torch.cat(logits).numpy()
+
+
+def fit_temperatures(present: NDArray, logits: NDArray) -> NDArray:
+    """For each artifact the temperature that makes its probability fit best, see [`fit_temperature`].
+
+    Args:
+        present, logits: As for [`average_precisions`].
+
+    Returns:
+        `np.ndarray` of shape `(num_artifacts,)`.
+    """
+    return np.asarray(
+        [
+            fit_temperature(np.stack([np.zeros_like(logit), logit], axis=1), truth.astype(int))
+            for truth, logit in zip(present.T, logits.T, strict=True)
+        ]
+    )
+
+
+def fit_artifact_thresholds(
+    present: NDArray, probabilities: NDArray, untouched: NDArray, false_share: float = 0.04
+) -> NDArray:
+    """The thresholds at which the names chosen fit best, while untouched images rarely get any.
+
+    Each artifact's threshold maximizes `(1 - cost) * hits - cost * false alarms - penalty * false alarms on untouched
+    images`, so that without a penalty it is the probability `cost` where probabilities are calibrated. The
+    penalty is the smallest that keeps the share of untouched images with any artifact within its bound (bisection),
+    and the cost is that of a grid from 0.05 to 0.6 which gives the highest mean Jaccard index. A threshold above which
+    an artifact has fewer than `LEAST_HITS` hits is none: a few lucky images say nothing of others.
+
+    Args:
+        present (`np.ndarray` of shape `(num_images, num_artifacts)`, bool): What is in the images.
+        probabilities (`np.ndarray` of shape `(num_images, num_artifacts)`): Calibrated probabilities of these images.
+        untouched (`np.ndarray` of shape `(num_untouched, num_artifacts)`): Those of images without any artifact.
+        false_share (`float`, *optional*, defaults to 0.04): Largest share of untouched images that get any artifact.
+
+    Returns:
+        `np.ndarray` of shape `(num_artifacts,)`, in [0, 1]; 1 for artifacts that are better never named.
+    """
+    scores = np.concatenate([probabilities, untouched])
+    order = np.argsort(-scores, axis=0, kind="stable")
+    ranked = np.take_along_axis(scores, order, axis=0)
+    # Between a score and the next lower one; a threshold below equal scores only where they end.
+    cuts = np.where(ranked[:-1] > ranked[1:], (ranked[:-1] + ranked[1:]) / 2, np.nan)
+    cuts = np.concatenate([cuts, ranked[-1:]])
+    no_hits = np.zeros_like(untouched)
+    hits = np.cumsum(np.take_along_axis(np.concatenate([present, no_hits]), order, axis=0), axis=0)
+    alarms = np.cumsum(np.take_along_axis(np.concatenate([~present, no_hits]), order, axis=0), axis=0)
+    untouched_alarms = np.arange(1, len(scores) + 1)[:, None] - hits - alarms
+
+    def thresholds_at(cost: float, penalty: float) -> NDArray:
+        utility = hits * (1 - cost) - cost * alarms - penalty * untouched_alarms
+        utility = np.where(np.isnan(cuts) | (hits < LEAST_HITS), -np.inf, utility)
+        best = utility.argmax(axis=0)[None]
+        useful = np.take_along_axis(utility, best, axis=0) > 0
+        return np.where(useful, np.take_along_axis(cuts, best, axis=0), 1.0)[0]
+
+    def is_silent(thresholds: NDArray) -> bool:
+        return bool((untouched >= thresholds).any(1).mean() <= false_share)
+
+    planted = present.any(1)
+    best_score, best = -1.0, np.ones(present.shape[1])
+    for cost in np.arange(1, 13) / 20:
+        low, high = -6.0, 6.0
+        for _ in range(14):
+            middle = (low + high) / 2
+            low, high = (low, middle) if is_silent(thresholds_at(cost, 10**middle)) else (middle, high)
+        thresholds = thresholds_at(cost, 10**high)
+        score = jaccard(present[planted], (probabilities >= thresholds)[planted]).mean()
+        if is_silent(thresholds) and score > best_score:
+            best_score, best = float(score), thresholds
+    return best
+
+
+def fit_box_threshold(heat_maps: NDArray, boxes: Sequence[Box]) -> tuple[float, float]:
+    """The share of a heat map's maximum that gives boxes of the highest mean overlap with the true ones.
+
+    Args:
+        heat_maps (`np.ndarray` of shape `(n, height, width)`): At least one.
+        boxes (`list[Box]`): Where each artifact is.
+
+    Returns:
+        The share, a multiple of 0.05 in (0, 1), and the mean overlap with it.
+    """
+    thresholds = np.arange(1, 20) / 20
+    overlaps = [
+        np.mean([box_overlap(box_of(heat, threshold), box) for heat, box in zip(heat_maps, boxes, strict=True)])
+        for threshold in thresholds
+    ]
+    best = int(np.argmax(overlaps))
+    return float(thresholds[best]), float(overlaps[best])
 
 
 def fit_object_threshold(probabilities: NDArray, categories: NDArray) -> float:
@@ -102,8 +195,7 @@ def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches, batch_
     if not len(rows):
         tagger.model.config.object_threshold = 1.0
         return {}
-    pixels = validation.images["images"][rows].permute(0, 2, 3, 1).numpy()
-    images = [Image.fromarray(image) for image in pixels]
+    images = [to_pil_image(image) for image in validation.images["images"][rows]]
     batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
     probabilities = np.concatenate([tagger.object_probabilities(batch) for batch in batches])
     truth = categories[rows].numpy()

@@ -55,6 +55,7 @@ from tellsign.training.data import (
     leave_out,
     load_sources,
     stream_source,
+    without,
 )
 from tellsign.training.epochs import EpochCallback
 from tellsign.training.metrics import detection_scores
@@ -205,9 +206,7 @@ def split_groups(
             raise ValueError(f"--validation_per_class: {name}: {error}") from None
     # Images that several groups share stay in each, so that the classes keep their shares.
     validation = _numbered(held_out_of)
-    held_out = np.asarray(validation["sha1"][:])
-    groups = [group.select(np.flatnonzero(~np.isin(np.asarray(group["sha1"][:]), held_out))) for group in groups]
-    return groups, validation
+    return [without(group, validation["sha1"][:]) for group in groups], validation
 
 
 def load_images(

@@ -61,7 +61,7 @@ from tellsign.training.explanation_examples import (
 )
 from tellsign.training.explanation_sentences import explanation_sentence
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
-from tellsign.training.planted_pool import fingerprint, planted_artifacts
+from tellsign.training.planted_datasets import fingerprint, planted_artifacts
 from tellsign.training.tokenizer import train_byte_level_bpe
 
 

@@ -34,7 +34,7 @@ from transformers import set_seed
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.training.data import (
-    FAKES,
+    FAKE_FEATURES,
     DecodedImages,
     fake_row,
     load_real_images,
@@ -275,9 +275,9 @@ def main(
         for generator in train(kind, design, images, steps, batch_size, snapshots):
             rows += fakes_of(kind, generator, f"tellsign-{kind}-{number}", images, next(pieces))
         written = part.with_suffix(".writing")
-        Dataset.from_list(rows, features=FAKES).to_parquet(written)
+        Dataset.from_list(rows, features=FAKE_FEATURES).to_parquet(written)
         os.replace(written, part)
-    Dataset.from_parquet([str(part) for part in parts], features=FAKES, keep_in_memory=True).to_parquet(output)
+    Dataset.from_parquet([str(part) for part in parts], features=FAKE_FEATURES, keep_in_memory=True).to_parquet(output)
     for part in parts:
         part.unlink()
 

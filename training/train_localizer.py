@@ -28,7 +28,7 @@ from tellsign.training.arguments import (
     record_run,
 )
 from tellsign.training.data import load_described, of_class
-from tellsign.training.planted_pool import fingerprint, planted_artifacts
+from tellsign.training.planted_datasets import fingerprint, planted_artifacts
 
 
 # All linear layers but those of the vision tower and the head.
@@ -142,11 +142,9 @@ def main(arguments: list[str] | None = None) -> None:
     trainer.log_metrics("eval", scores)
     trainer.save_metrics("eval", scores)
     trainer.save_state()
-    if not trainer.is_world_process_zero():
-        return
-    trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False).save_pretrained(output_dir)
-    processor.save_pretrained(output_dir)
-    card_of_folder(output_dir, training_args.hub_model_id).save(output_dir / "README.md")
+    trainer.save_model()
+    if trainer.is_world_process_zero():
+        card_of_folder(output_dir, training_args.hub_model_id).save(output_dir / "README.md")
 
 
 if __name__ == "__main__":

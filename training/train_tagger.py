@@ -41,13 +41,13 @@ from tellsign.training.compress import half_precision
 from tellsign.training.data import NO_CATEGORY, UNKNOWN, load_described, whole_batch
 from tellsign.training.epochs import EpochCallback
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
-from tellsign.training.planted_pool import (
+from tellsign.training.planted_batches import (
     PlantedBatches,
     TrainingBatches,
     cached,
-    fingerprint,
     validation_images,
 )
+from tellsign.training.planted_datasets import fingerprint
 from tellsign.training.planting import plantable
 from tellsign.training.tagger_calibration import calibrate, calibrate_objects, calibrate_places, validation_scores
 from tellsign.training.tagger_initialization import initialize_vision_tower

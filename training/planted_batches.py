@@ -1,11 +1,9 @@
-"""Planted images: as tensors in whole batches, kept in a file or made anew in each epoch, or as a data set."""
+"""Planted images as tensors in whole batches, for taggers: kept in a file, or made anew in each epoch."""
 
-import hashlib
 import io
 import json
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from transformers import BaseImageProcessor, SiglipImageProcessor
 from tellsign.pipelines.localization import Box
 from tellsign.training.data import LABELS, NO_CATEGORY, UNKNOWN, DecodedImages, of_class, whole_batch
 from tellsign.training.epochs import DrawnAnew
-from tellsign.training.planting import PLANTED_FEATURES, Use, plantable, planted_images
+from tellsign.training.planting import Use, plantable, planted_images
 
 
 BOX_SIDES = tuple(Box.__annotations__)
@@ -64,15 +62,13 @@ class _Planting(torch.utils.data.Dataset):
         return rows
 
 
-def plant_pool(
-    dataset: Dataset, use: Use, *, seed: int, untouched: float, most: int, image_size: int
-) -> dict[str, torch.Tensor]:
-    """Plants artifacts into every image of a data set, with as many processes as there are cores.
+def plant_for_validation(dataset: Dataset, *, seed: int, most: int, image_size: int) -> dict[str, torch.Tensor]:
+    """Plants artifacts into every image of a data set by the operators of evaluation, with as many processes as there
+    are cores.
 
     Args:
         dataset (`datasets.Dataset`): Distinct images with `image` and `sha1`, from [`load_sources`].
-        use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
-        seed, untouched, most, image_size: As for [`planted_images`].
+        seed, most, image_size: As for [`planted_images`].
 
     Returns:
         `images` of shape `(n, 3, image_size, image_size)`, `artifacts` of shape `(n, most)`, which are indices in
@@ -80,7 +76,7 @@ def plant_pool(
         that show it, `boxes` of shape `(n, most, 4)`, int16, their `BOX_SIDES` in pixels, and `rows` of shape `(n,)`,
         int64, the images' rows in the data set. Images that cannot be read are left out.
     """
-    planting = _Planting(dataset, use, seed=seed, untouched=untouched, most=most, image_size=image_size)
+    planting = _Planting(dataset, "evaluation", seed=seed, untouched=0.0, most=most, image_size=image_size)
     loader = DataLoader(
         planting, batch_size=64, num_workers=os.cpu_count() or 0, collate_fn=whole_batch, in_order=True
     )
@@ -94,15 +90,6 @@ def plant_pool(
 
 def _stacked(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
-
-
-def fingerprint(*datasets: Dataset, categories: Mapping[str, str] | None = None) -> str:
-    """Of the images in data sets from [`load_sources`], of what they show, and of the code that plants into them."""
-    digest = hashlib.sha1("".join(sha1 for dataset in datasets for sha1 in dataset["sha1"][:]).encode())
-    digest.update(json.dumps(categories, sort_keys=True).encode())
-    for path in sorted(Path(__file__).with_name("planting").glob("[!_]*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def cached(path: Path, settings: dict, make: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -120,62 +107,8 @@ def cached(path: Path, settings: dict, make: Callable[[], dict[str, torch.Tensor
     return tensors
 
 
-def artifact_dataset(
-    rows: Callable[..., Iterator[dict]], cache_dir: Path, nothing: str, processes: int = 1, **kwargs
-) -> Dataset:
-    """The rows as a data set, or an error that says `nothing` if there are none."""
-    features = PLANTED_FEATURES.copy()
-    features["artifacts"].feature.pop("mask")
-    try:
-        return Dataset.from_generator(
-            rows,
-            features=features,
-            cache_dir=str(cache_dir),
-            gen_kwargs=kwargs,
-            num_proc=processes,
-        )
-    except ValueError as error:
-        if "no data" not in str(error):
-            raise
-        raise ValueError(nothing) from error
-
-
-def _planted(datasets: list[Dataset], use: Use, seed: int, image_size: int) -> Iterator[dict]:
-    for dataset in datasets:
-        for row in planted_images(dataset, use, seed, image_size, untouched=0.0):
-            for artifact in row["artifacts"]:
-                del artifact["mask"]
-            if row["artifacts"]:
-                yield row
-
-
-def planted_artifacts(dataset: Dataset, use: Use, cache_dir: Path, *, seed: int, image_size: int) -> Dataset:
-    """Plants artifacts into images, of which those that got any are kept, with as many processes as there are cores.
-
-    Args:
-        dataset (`datasets.Dataset`): Real images with `image` and `sha1`, from [`load_sources`].
-        use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
-        cache_dir (`Path`): Where to keep the result.
-        seed (`int`): Seed of what is planted.
-        image_size (`int`): Height and width that the images are brought to.
-
-    Returns:
-        `datasets.Dataset` with `image`, `sha1` and `artifacts`: `label`, `box` and `severity` of each.
-
-    Raises:
-        ValueError: If there are no such images.
-    """
-    cache_dir, count = cache_dir / fingerprint(dataset), len(dataset)
-    nothing = f"no artifact could be planted into any of the {count} images"
-    processes = min(os.cpu_count() or 1, math.ceil(count / 64))
-    datasets = [dataset.shard(processes, index) for index in range(processes)]
-    return artifact_dataset(
-        _planted, cache_dir, nothing, processes, datasets=datasets, use=use, seed=seed, image_size=image_size
-    )
-
-
 def untouched_images(dataset: Dataset, most: int, image_size: int) -> dict[str, torch.Tensor]:
-    """Images as they are, in the form of those from [`plant_pool`]."""
+    """Images as they are, in the form of those from [`plant_for_validation`]."""
     decoded = DecodedImages(dataset, SiglipImageProcessor(), image_size)
     count = len(decoded)
     return {
@@ -217,7 +150,7 @@ def validation_images(
 ) -> dict[str, torch.Tensor]:
     """Real images planted by the evaluation operators, and the same ones and as many fakes untouched."""
     real = of_class(dataset, "real")
-    planted = plant_pool(real, "evaluation", seed=seed, untouched=0.0, **shape)
+    planted = plant_for_validation(real, seed=seed, **shape)
     untouched = untouched_images(dataset, **shape)
     return joined(
         [
@@ -232,8 +165,8 @@ class PlantedBatches(torch.utils.data.Dataset):
 
     Args:
         images (`dict[str, torch.Tensor]`):
-            `images`, `artifacts`, `masks` and `boxes` as from [`plant_pool`], and of shape `(n,)`, int64: `labels`,
-            0 for real, 1 for fake, `UNKNOWN` for planted images, and `categories`, which objects they show,
+            `images`, `artifacts`, `masks` and `boxes` as from [`plant_for_validation`], and of shape `(n,)`, int64:
+            `labels`, 0 for real, 1 for fake, `UNKNOWN` for planted images, and `categories`, which objects they show,
             `NONE_SHOWN` or `UNKNOWN`.
         image_processor (`BaseImageProcessor`): Makes `pixel_values` of the images.
         columns (`list[int]`): For each index in `artifacts` the index of the artifact in the model's logits.
@@ -282,9 +215,6 @@ class PlantedBatches(torch.utils.data.Dataset):
         labels = self.known.repeat(len(columns), 1).scatter(1, columns, 1.0)
         labels[self.images["labels"][indices] == LABELS.index("fake")] = UNKNOWN
         return labels[:, :-1]
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {name: values[0] for name, values in self.__getitems__([index]).items()}
 
 
 class TrainingBatches(DrawnAnew):
