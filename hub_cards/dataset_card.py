@@ -13,10 +13,13 @@ from typing import Annotated, Any
 import typer
 from datasets import Dataset
 from huggingface_hub import CommitInfo, DatasetCard, DatasetCardData, HfApi
+from transformers.utils import logging
 
 from .export import make_repo
+from .model_card import is_signed, signature_of
 
 
+logger = logging.get_logger(__name__)
 TEMPLATE = Path(__file__).with_name("dataset_card_template.md")
 SPLITS = {"training": "train", "evaluation": "test"}
 
@@ -24,7 +27,8 @@ SPLITS = {"training": "train", "evaluation": "test"}
 def dataset_card(
     dataset_id: str, *, counts: Mapping[str, int], images: int, without_artifact: int, made_with: Mapping[str, Any]
 ) -> DatasetCard:
-    """The card of images with planted artifacts; the same arguments give the same card, byte for byte.
+    """The card of images with planted artifacts; the same arguments give the same card, byte for byte. Its last line
+    tells whether somebody has changed its words since.
 
     Args:
         dataset_id (`str`): Repository from which the card's snippet loads the data set.
@@ -38,7 +42,7 @@ def dataset_card(
     Returns:
         [`~huggingface_hub.DatasetCard`].
     """
-    return DatasetCard.from_template(
+    card = DatasetCard.from_template(
         DatasetCardData(
             task_categories=["object-detection", "image-classification"],
             tags=["ai-generated-image-detection", "artifact-explanation", "tellsign"],
@@ -54,6 +58,8 @@ def dataset_card(
         made_with=made_with,
         quoted=shlex.quote,
     )
+    card.text = f"{card.text.rstrip()}\n\n{signature_of(card.text)}\n"
+    return card
 
 
 def push_dataset(
@@ -64,7 +70,8 @@ def push_dataset(
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> CommitInfo:
-    """Sends images with planted artifacts to the Hub. A card that is there stays, but for what `datasets` adds to it.
+    """Sends images with planted artifacts to the Hub, with their card. A card there that somebody wrote or changed
+    stays, and of the one of earlier images the metadata, but for what `datasets` adds.
 
     Args:
         dataset (`datasets.Dataset`): As `python -m tellsign.training.planting data` makes it.
@@ -81,14 +88,20 @@ def push_dataset(
     labels = [{artifact["label"] for artifact in artifacts} for artifacts in dataset["artifacts"]]
     api = HfApi(token=token)
     make_repo(api, dataset_id, "dataset", private)
-    if not api.file_exists(dataset_id, "README.md", repo_type="dataset"):
-        card = dataset_card(
-            dataset_id,
-            counts=Counter(label for image in labels for label in image),
-            images=len(labels),
-            without_artifact=sum(not image for image in labels),
-            made_with=made_with,
-        )
+    card = dataset_card(
+        dataset_id,
+        counts=Counter(label for image in labels for label in image),
+        images=len(labels),
+        without_artifact=sum(not image for image in labels),
+        made_with=made_with,
+    )
+    before = None
+    if api.file_exists(dataset_id, "README.md", repo_type="dataset"):
+        before = DatasetCard.load(api.hf_hub_download(dataset_id, "README.md", repo_type="dataset"))
+        card.data = before.data
+    if before is not None and not is_signed(before.text):
+        logger.warning(f"{dataset_id} keeps the README.md that it has, which somebody wrote or changed")
+    else:
         api.upload_file(
             repo_id=dataset_id, repo_type="dataset", path_in_repo="README.md", path_or_fileobj=str(card).encode()
         )

@@ -112,6 +112,7 @@ def push(
         huggingface_hub.errors.HfHubHTTPError:
             If the Hub refuses. The files of the repository are then as they were, since all come in one commit.
     """
+    repo_id = _with_owner(repo_id, token)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if isinstance(source, (str, os.PathLike)):
@@ -161,6 +162,8 @@ def exported_files(
     files, config = _without_card(folder, self_contained)
     own_card = folder / "README.md"
     if own_card.is_file() and not nobody_wrote(own_card):
+        if license or datasets:
+            logger.warning(f"{own_card} is sent as somebody wrote it: license and data sets are to be stated there")
         files["README.md"] = own_card
     else:
         files["README.md"] = str(card_of_folder(folder, repo_id, tuple(datasets), config, license)).encode()
@@ -176,10 +179,13 @@ def _without_card(folder: Path, self_contained: bool | None) -> tuple[dict[str, 
                 files[f"{part}/{path.name}".lstrip("/")] = path
         if (adapter := folder / part / "adapter_config.json").is_file():
             base = _read_json(adapter)["base_model_name_or_path"]
+            if not base:
+                raise ValueError(f"{adapter}: does not name the model that it is for, in base_model_name_or_path")
             if os.path.isdir(base):
                 raise ValueError(f"{adapter}: is for the model in the folder {base}, which nobody else has; push that")
-    for path in sorted(folder.glob("examples/*")):
-        files[f"examples/{path.name}"] = path
+    for path in sorted(folder.glob("examples/[!.]*")):
+        if path.is_file():
+            files[f"examples/{path.name}"] = path
     config = None
     if "adapter_config.json" not in files:
         if "config.json" not in files:
@@ -241,16 +247,12 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
     saved = _without_card(home, self_contained=False)[0] if is_folder else {}
     if is_folder and "config.json" not in saved:
         raise ValueError(f"{home}: has an adapter alone, expected the folder of a saved detector")
-    shutil.copytree(SPACE, folder, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    _copy_files(SPACE, folder)
     for name in (PACKAGE, *(f"{PACKAGE}.{part}" for part in ("configuration", "modeling", "pipelines"))):
-        source = Path(spec_of(name).origin or "").parent
-        target = folder / name.replace(".", "/")
-        target.mkdir(parents=True, exist_ok=True)
-        for path in source.glob("*.py"):
-            if path.name != "__main__.py":  # the command, which needs more than the page does
-                shutil.copyfile(path, target / path.name)
+        source, target = Path(spec_of(name).origin or "").parent, folder / name.replace(".", "/")
+        _copy_files(source, target, "__init__.py", "*[!_].py")  # not __main__.py, which needs more than the page does
     if (home / "examples").is_dir():
-        shutil.copytree(home / "examples", folder / "examples")
+        _copy_files(home / "examples", folder / "examples")
     for name, content in saved.items():
         if name.startswith("examples/"):
             continue
@@ -263,6 +265,13 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
     elif model is not None:
         card.data.pop("license")  # that of this package's weights
     card.save(folder / "README.md")
+
+
+def _copy_files(source: Path, target: Path, *patterns: str) -> None:
+    """Copies what files hold, and not who may change them."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in {path for pattern in patterns or ["[!.]*"] for path in source.glob(pattern) if path.is_file()}:
+        shutil.copyfile(path, target / path.name)
 
 
 def push_space(
@@ -283,7 +292,7 @@ def push_space(
     Raises:
         ValueError: If the folder is not that of a Space.
     """
-    folder = Path(folder)
+    folder, repo_id = Path(folder), _with_owner(repo_id, token)
     for name in ("app.py", "README.md"):
         if not (folder / name).is_file():
             raise ValueError(f"{folder}: has no {name}, expected the folder of a Space")
@@ -305,6 +314,11 @@ def push_space(
     )
 
 
+def _with_owner(repo_id: str, token: str | bool | None) -> str:
+    """A repository's name with that of its owner, who is the user if none is named."""
+    return repo_id if "/" in repo_id else f"{HfApi(token=token).whoami()['name']}/{repo_id}"
+
+
 def _commit(
     files: Mapping[str, bytes | Path],
     repo_id: str,
@@ -320,8 +334,6 @@ def _commit(
     create_pr: bool,
 ) -> CommitInfo:
     api = HfApi(token=token)
-    if "/" not in repo_id:
-        repo_id = f"{api.whoami()['name']}/{repo_id}"
     # A new Space gets a README.md from the Hub, which nobody wrote.
     there = [] if make_repo(api, repo_id, repo_type, private) else files_on_hub(repo_id, revision, token, repo_type)
     refuse_parts(lacking, repo_id, {path.split("/")[0] for path in there})
@@ -342,7 +354,7 @@ def _commit(
         CommitOperationAdd(path_in_repo=path, path_or_fileobj=content) for path, content in files.items()
     ]
     # A part replaces the one that is there: an adapter left beside a new explainer would be loaded in its place.
-    replaced = {path.split("/")[0] for path in files if "/" in path} & {*PARTS, PACKAGE}
+    replaced = {path.split("/")[0] for path in files if "/" in path} & {*PARTS, "examples", PACKAGE}
     of_another = (WEIGHTS + (MEASURED if knows_what_was_measured else ())) if repo_type == "model" else ()
     operations += [
         CommitOperationDelete(path_in_repo=path)
@@ -406,8 +418,13 @@ def _code_beside(folder: Path, configs: Sequence[Mapping[str, Any]]) -> dict[str
 
 
 def _with_settings(card: Path, of: Path) -> bytes:
-    """A Space's card with the settings of another."""
-    kept, settings = SpaceCard.load(card), SpaceCard.load(of).data
+    """A Space's card with the settings of another.
+
+    Where nobody changed its words, it does not keep the license of the packaged weights for others either.
+    """
+    kept, settings, packaged = SpaceCard.load(card), SpaceCard.load(of).data, SpaceCard.load(SPACE / "README.md")
+    if kept.text.strip() == packaged.text.strip() and kept.data.get("license") == packaged.data.get("license"):
+        kept.data["license"] = settings.get("license")
     for name in SPACE_SETTINGS:
         kept.data.pop(name, None)
         if (value := settings.get(name)) is not None:

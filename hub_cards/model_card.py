@@ -6,7 +6,6 @@ python -m tellsign.hub_cards.model_card FOLDER --repo-id USER/REPO
 import csv
 import hashlib
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -219,8 +218,19 @@ def adapter_card(
 
 def _signed(card: ModelCard) -> ModelCard:
     card.text = card.text.rstrip() + "\n"
-    card.text += f"\n{SIGNATURE.format(_digest_of(str(card)))}\n"
+    card.text += f"\n{signature_of(str(card))}\n"
     return card
+
+
+def signature_of(text: str) -> str:
+    """What stands below a text that nobody has changed since it was written by this package."""
+    return SIGNATURE.format(hashlib.sha1(text.strip().encode()).hexdigest())
+
+
+def is_signed(text: str) -> bool:
+    """Whether [`signature_of`] stands below a text, and fits what stands above it."""
+    above, _, signature = text.rstrip().rpartition("\n")
+    return signature == signature_of(above)
 
 
 def with_facts_of(card: str, before: str) -> str:
@@ -233,17 +243,12 @@ def with_facts_of(card: str, before: str) -> str:
     return str(_signed(new))
 
 
-def _digest_of(text: str) -> str:
-    return hashlib.sha1(text.strip().encode()).hexdigest()
-
-
 def nobody_wrote(card: Path) -> bool:
     """Whether a `README.md` is the Hub's empty form, as peft leaves it beside an adapter, or a card of this module
     that nobody has changed since."""
     text = card.read_text(encoding="utf-8")
     form = ModelCard.from_template(ModelCardData()).text.strip()
-    signed = re.fullmatch("(.*)" + re.escape(SIGNATURE).replace(r"\{\}", "([0-9a-f]{40})"), text.rstrip(), re.DOTALL)
-    return form in text or (signed is not None and signed[2] == _digest_of(signed[1]))
+    return form in text or is_signed(text)
 
 
 def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
@@ -331,6 +336,13 @@ def card_of_folder(
         ),
         **of_training,
     )
+
+
+def write_card(folder: Path, model_id: str | None = None) -> None:
+    """Writes [`card_of_folder`] into the folder, unless there is one that somebody wrote or changed."""
+    card = folder / "README.md"
+    if not card.is_file() or nobody_wrote(card):
+        card_of_folder(folder, model_id).save(card)
 
 
 def _emissions(file: Path) -> dict[str, Any] | None:

@@ -310,6 +310,10 @@ class WaveFreqPreTrainedModel(PreTrainedModel):
         # transformers does not keep them, and a pipeline loads from there what lies beside the model.
         model.config._commit_hash = revision
         model.cache_dir = kwargs.get("cache_dir")
+        if not kwargs.get("trust_remote_code"):
+            # The code of a repository that has it is not what runs, and not saved with a copy, which must not name it.
+            for name in ("auto_map", "custom_pipelines"):
+                vars(model.config).pop(name, None)
         return loaded
 
     def _init_weights(self, module: nn.Module) -> None:

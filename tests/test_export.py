@@ -14,9 +14,16 @@ from huggingface_hub import ModelCard, SpaceCard
 from packaging.requirements import Requirement
 from peft import LoraConfig, get_peft_model
 from setuptools import Distribution
-from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+from transformers import (
+    AutoModelForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessor,
+    pipeline,
+)
 
-from tellsign.hub_cards import remote_code
+from tellsign import ArtifactExplanationPipeline
+from tellsign.hub_cards import export, remote_code
 from tellsign.hub_cards.export import build_space, exported_files
 from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.hub_cards.model_card import main as write_card
@@ -245,6 +252,17 @@ def test_a_self_contained_export_that_is_saved_where_the_package_is_has_all_of_i
     assert {path.name for path in (tmp_path / "again").glob("*.py")} == code
 
 
+def test_a_model_from_a_self_contained_export_that_the_package_saves_names_no_code(folder, tmp_path):
+    write_files(exported_files(folder, "someone/detector", self_contained=True), tmp_path / "export")
+    assert "custom_pipelines" in json.loads((tmp_path / "export" / "config.json").read_text())
+    AutoModelForImageClassification.from_pretrained(tmp_path / "export").save_pretrained(tmp_path / "model")
+    options = {"model": str(tmp_path / "export"), "explain": "never", "pipeline_class": ArtifactExplanationPipeline}
+    pipeline("artifact-explanation", **options).save_pretrained(tmp_path / "pipeline")
+    for saved in ("model", "pipeline"):
+        assert not {"auto_map", "custom_pipelines"} & json.loads((tmp_path / saved / "config.json").read_text()).keys()
+    assert pipeline("artifact-explanation", model=str(tmp_path / "pipeline"), explain="never")
+
+
 @pytest.mark.parametrize("name", [None, "someone/else"])
 def test_a_written_card_is_written_anew_for_the_repository_and_an_edited_one_is_taken_as_it_is(folder, name):
     write_card(folder, name, ["someone/data"])
@@ -301,6 +319,27 @@ def test_an_adapter_for_a_model_that_nobody_else_has_raises(folder, adapter):
         exported_files(folder, "someone/detector")
 
 
+def test_an_adapter_that_does_not_name_its_model_raises(adapter):
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": None}))
+    with pytest.raises(ValueError, match="does not name the model"):
+        exported_files(adapter, "someone/adapter")
+
+
+def test_examples_are_the_visible_files_in_their_folder(folder):
+    (folder / "examples" / "more").mkdir(parents=True)
+    for name in ("a.jpg", ".DS_Store", "more/b.jpg"):
+        (folder / "examples" / name).write_bytes(b"content")
+    files = exported_files(folder, "someone/detector")
+    assert [name for name in files if name.startswith("examples")] == ["examples/a.jpg"]
+
+
+def test_a_card_of_ones_own_is_sent_as_it_is_with_a_warning_of_what_it_is_not_told(folder, caplog):
+    (folder / "README.md").write_text("My own words.\n")
+    assert content_of(exported_files(folder, "someone/detector", license="mit"), "README.md") == "My own words.\n"
+    assert "license and data sets are to be stated there" in caplog.text
+
+
 def test_nothing_that_is_exported_names_the_folders_of_this_machine(folder):
     for content in exported_files(folder, "someone/detector", self_contained=True).values():
         content = content if isinstance(content, bytes) else content.read_bytes()
@@ -326,6 +365,15 @@ def test_a_space_has_the_page_the_package_and_the_model_of_a_folder(folder, tmp_
     assert saved == (folder / "model.safetensors").read_bytes()
     card = SpaceCard.load(tmp_path / "space" / "README.md")
     assert validate_card(str(card), "space") == [] and card.data.get("license") is None  # nobody said that of it
+
+
+def test_a_space_made_from_a_package_that_nobody_may_change_can_be_changed(tmp_path, monkeypatch):
+    read_only = shutil.copytree(export.SPACE, tmp_path / "package")
+    for path in (*read_only.iterdir(), read_only):
+        path.chmod(path.stat().st_mode & ~0o222)
+    monkeypatch.setattr(export, "SPACE", read_only)
+    build_space(tmp_path / "space", "someone/detector")
+    assert all(path.stat().st_mode & 0o200 for path in (tmp_path / "space", tmp_path / "space" / "app.py"))
 
 
 def test_a_space_for_a_repository_names_it_and_brings_no_weights(tmp_path):

@@ -13,6 +13,8 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from datasets import Dataset
+from datasets import config as datasets_config
 from huggingface_hub import (
     DatasetCard,
     HfApi,
@@ -30,10 +32,13 @@ from typer.testing import CliRunner
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.__main__ import app
+from tellsign.hub_cards.dataset_card import push_dataset
 from tellsign.hub_cards.export import build_space, push, push_space
 from tellsign.hub_cards.model_card import nobody_wrote
 from tellsign.training import train_detector
-from tests.conftest import TINY
+from tellsign.training.data import load_sources
+from tellsign.training.planting import PLANTED_FEATURES, planted_images
+from tests.conftest import TINY, equal
 from tests.hub_server import Hub, validate_card
 from tests.test_explainer import make_idefics2
 from tests.test_localizer import make_localizer
@@ -56,7 +61,8 @@ class Hiding:
     def find_spec(self, name, path=None, target=None):
         return None if name.split(".")[0] in HIDDEN else self.finder.find_spec(name, path, target)
 
-HIDDEN = {"tellsign", "accelerate", "datasets", "llguidance", "peft", "pytorch_wavelets", "sklearn", "typer"}
+HIDDEN = {"tellsign", "accelerate", "datasets", "json_repair", "llguidance", "peft", "pytorch_wavelets"}
+HIDDEN |= {"sklearn", "typer"}
 sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 """
 
@@ -78,6 +84,7 @@ def client(hub, monkeypatch, tmp_path) -> HfApi:
         "HF_HUB_CACHE": str(tmp_path / "cache"),
     }.items():
         monkeypatch.setattr(constants, name, value)
+    monkeypatch.setattr(datasets_config, "HF_ENDPOINT", hub.url)
     # Those of create_repo and the like, and of transformers, which were made with the endpoint that there was.
     for api in (hf_api.api, transformers_hub.hf_api()):
         monkeypatch.setattr(api, "endpoint", hub.url)
@@ -126,17 +133,6 @@ def run(hub: Hub, home: Path, script: str, token: str | None = TOKEN) -> tuple[d
     )
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1]), ran.stdout + ran.stderr
-
-
-def close(first, second) -> bool:
-    """Whether two answers are equal, scores up to rounding."""
-    if isinstance(first, float):
-        return first == pytest.approx(second, abs=1e-5)
-    if isinstance(first, dict):
-        return list(first) == list(second) and all(close(first[key], second[key]) for key in first)
-    if isinstance(first, list):
-        return len(first) == len(second) and all(map(close, first, second))
-    return first == second
 
 
 # The server itself, by a client that knows nothing of this package.
@@ -208,7 +204,18 @@ def test_where_the_hub_says_that_there_is_no_explainer_nobody_is_warned(client, 
 
 def test_a_name_without_a_user_goes_to_the_owner_of_the_token(client, hub, folder):
     push(folder, "mine", private=True)
-    assert hub.repos["models", "anna/mine"].private
+    repo = hub.repos["models", "anna/mine"]
+    assert repo.private and b'model="anna/mine"' in repo.files()["README.md"].content
+
+
+def test_examples_that_are_no_longer_there_are_removed(client, hub, folder, tmp_path):
+    (shutil.copytree(folder, tmp_path / "detector") / "examples").mkdir()
+    for name, other in (("a.jpg", "b.jpg"), ("b.jpg", "a.jpg")):
+        (tmp_path / "detector" / "examples" / other).unlink(missing_ok=True)
+        shutil.copyfile(PHOTO, tmp_path / "detector" / "examples" / name)
+        push(tmp_path / "detector", "anna/shown")
+        files = hub.repos["models", "anna/shown"].files()
+        assert [path for path in files if path.startswith("examples/")] == [f"examples/{name}"]
 
 
 def test_a_part_replaces_the_one_on_the_hub_and_the_other_part_stays(client, hub, folder, tmp_path):
@@ -409,6 +416,37 @@ def test_a_space_that_is_pushed_again_runs_its_new_model_and_keeps_the_words_of_
     assert not any(name.startswith("tellsign/default/tagger") for name in files())
 
 
+def test_a_space_of_somebodys_weights_does_not_keep_the_license_of_the_packaged_ones(client, hub, folder, tmp_path):
+    for name, model, stated in (("packaged", None, "apache-2.0"), ("own", folder, None)):
+        build_space(tmp_path / name, model)
+        push_space(tmp_path / name, "anna/licensed")
+        card = hub.repos["spaces", "anna/licensed"].files()["README.md"].content.decode()
+        assert SpaceCard(card).data.get("license") == stated
+
+
+def test_the_card_of_a_data_set_follows_its_images_unless_somebody_changed_it(client, hub, parquet):
+    real = load_sources([parquet], "train").filter(lambda row: row["label"] == 0)
+    rows = list(planted_images(real, "evaluation"))
+    made_with = {"data": ["images.parquet"], "use": "evaluation", "count": None, "image_size": 32}
+    made_with |= {"untouched": 0.2, "most": 3, "seed": 0}
+
+    def card_after(count: int) -> str:
+        images = Dataset.from_list(rows[:count], features=PLANTED_FEATURES)
+        push_dataset(images, "anna/followed-images", made_with=made_with)
+        return hub.repos["datasets", "anna/followed-images"].files()["README.md"].content.decode()
+
+    for count in (5, 3):
+        card = card_after(count)
+        assert f"{count} real images, of which" in card and f"num_examples: {count}" in card
+    client.upload_file(
+        repo_id="anna/followed-images",
+        repo_type="dataset",
+        path_in_repo="README.md",
+        path_or_fileobj=card.replace("Planted artifacts are not", "As is known, planted artifacts are not").encode(),
+    )
+    assert "As is known" in (card := card_after(4)) and "num_examples: 4" in card and "3 real images" in card
+
+
 def test_what_is_hidden_in_the_folder_of_a_space_stays_there(client, hub, tmp_path):
     build_space(tmp_path / "space", "someone/detector")
     for name in (".git/config", ".venv/lib/x.py", ".env", "__pycache__/app.pyc", "part/.secrets/token"):
@@ -556,12 +594,12 @@ print(json.dumps(answers))
 """
     answers, _ = run(hub, tmp_path, script)
     for name in ("plain", "private", "stock", "branch"):
-        assert close(answers[name], expected)
+        assert equal(answers[name], expected)
     assert answers["scores"]["fake"] == pytest.approx(expected["fake_probability"], abs=1e-5)
     assert answers["class"] == "tellsign.modeling.modeling_wavefreq"  # without a flag, although the code is there
     assert pushed[0]["explained"] != pushed[0]["without the adapter"]
     for name in ("explained", "adapter", "stock-adapter"):
-        assert close(answers[name], pushed[0]["explained"])
+        assert equal(answers[name], pushed[0]["explained"])
 
 
 def test_an_adapter_gets_a_card_and_its_base_model_is_named(hub, pushed):
@@ -623,7 +661,7 @@ def test_a_fresh_process_without_the_package_runs_a_self_contained_export_but_no
     without_package, expected
 ):
     answers, printed = without_package
-    assert close(answers["explained"], expected)
+    assert equal(answers["explained"], expected)
     assert answers["scores"]["fake"] == pytest.approx(expected["fake_probability"], abs=1e-5)
     assert answers["class"] == "WaveFreqForImageClassification"
     assert answers["processor"] == "WaveFreqImageProcessor"

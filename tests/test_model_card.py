@@ -22,7 +22,7 @@ from tellsign import DEFAULT_MODEL
 from tellsign.hub_cards.card_tables import EXPLANATION_SCORES, MAIN_SCORES, VERDICT_SCORES
 from tellsign.hub_cards.dataset_card import dataset_card
 from tellsign.hub_cards.export import exported_files
-from tellsign.hub_cards.model_card import adapter_card, card_of_folder, main, model_card, nobody_wrote
+from tellsign.hub_cards.model_card import adapter_card, card_of_folder, main, model_card, nobody_wrote, write_card
 from tellsign.training import evaluate_detector
 from tellsign.training.metrics import bootstrap_intervals
 from tellsign.training.planting import __main__ as planting
@@ -342,12 +342,18 @@ def folder(checkpoint):
     return checkpoint
 
 
-@pytest.mark.parametrize("has_tagger", [True, False])
-def test_every_python_snippet_of_a_card_runs(folder, monkeypatch, has_tagger):
+@pytest.mark.parametrize(("has_tagger", "has_code"), [(True, False), (False, False), (True, True)])
+def test_every_python_snippet_of_a_card_runs(folder, monkeypatch, has_tagger, has_code):
+    if has_code:
+        for name, content in exported_files(folder, "someone/detector", self_contained=True).items():
+            if isinstance(content, bytes) and name != "README.md":
+                (folder / name).write_bytes(content)
     if not has_tagger:
         (folder / "tagger" / "config.json").unlink()
     monkeypatch.chdir(folder)
     snippets = re.findall(r"```python\n(.*?)```", card_of_folder(folder, str(folder)).text, flags=re.DOTALL)
+    if has_code:
+        snippets = [snippet for snippet in snippets if "trust_remote_code" not in snippet]
     assert len(snippets) == 3
     results = [{} for _ in snippets]
     for snippet, namespace in zip(snippets, results, strict=True):
@@ -502,6 +508,16 @@ def test_command_writes_a_card_from_what_lies_in_the_folder(folder, parts):
     assert "| learning_rate | 0.125 |" in card.text and "| weak-one | 100 | 55.0" in card.text
     assert "names 1 of 4" in card.text
     assert (folder / "README.md").read_text() == str(card_of_folder(folder, "someone/detector", ["someone/data"]))
+
+
+def test_a_training_writes_its_card_again_unless_somebody_changed_it(folder):
+    write_card(folder)
+    (folder / "training.json").write_text('{"learning_rate": 0.125}')
+    write_card(folder)
+    assert "| learning_rate | 0.125 |" in (folder / "README.md").read_text()
+    (folder / "README.md").write_text((folder / "README.md").read_text() + "My own words.\n")
+    write_card(folder)
+    assert (folder / "README.md").read_text().endswith("My own words.\n")
 
 
 def test_a_form_of_the_hub_counts_as_written_once_somebody_filled_in_a_line(tmp_path):

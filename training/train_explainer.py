@@ -36,7 +36,7 @@ from transformers import (
 )
 
 from tellsign.configuration.artifacts import ARTIFACTS
-from tellsign.hub_cards.model_card import card_of_folder
+from tellsign.hub_cards.model_card import write_card
 from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT, answer_text
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.pipelines.vision_language import remove_adapter
@@ -421,7 +421,7 @@ def main(arguments: list[str] | None = None) -> None:
         model.save_pretrained(output_dir)
     processor.save_pretrained(output_dir)
     if not is_new:
-        card_of_folder(output_dir, training_args.hub_model_id).save(output_dir / "README.md")
+        write_card(output_dir, training_args.hub_model_id)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoProcessor, ProcessorMixin, Trainer, TrainingArguments, set_seed
 
-from tellsign.hub_cards.model_card import card_of_folder
+from tellsign.hub_cards.model_card import write_card
 from tellsign.pipelines.localization import whole_image
 from tellsign.pipelines.localizer import PROMPT, ArtifactLocalizer, location_of
 from tellsign.training.adapter import AdapterArguments, load_with_adapter
@@ -144,7 +144,7 @@ def main(arguments: list[str] | None = None) -> None:
     trainer.save_state()
     trainer.save_model()
     if trainer.is_world_process_zero():
-        card_of_folder(output_dir, training_args.hub_model_id).save(output_dir / "README.md")
+        write_card(output_dir, training_args.hub_model_id)
 
 
 if __name__ == "__main__":

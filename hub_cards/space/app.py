@@ -57,10 +57,10 @@ if spaces is not None:
 def judge(path: str | None) -> tuple[str, Image.Image, list[list[Any]], dict[str, Any]]:
     """Verdict, picture, table and JSON of an image."""
     if path is None:
-        raise gr.Error("Choose an image first.")
+        raise gr.Error("Choose an image first.", print_exception=False)
     (answer,) = explain([path], return_heatmap=True)
     if "error" in answer:
-        raise gr.Error(answer["error"].replace(path, Path(path).name))
+        raise gr.Error(answer["error"].replace(path, Path(path).name), print_exception=False)
     image = tellsign.load_image(path)
     artifacts = [{key: value for key, value in found.items() if key != "heatmap"} for found in answer["artifacts"]]
     rows = [
@@ -81,9 +81,10 @@ def judge(path: str | None) -> tuple[str, Image.Image, list[list[Any]], dict[str
 def judge_many(paths: list[str] | None) -> tuple[list[list[Any]], str]:
     """A table of many images, and a CSV file of it; a file that cannot be judged has an error in its row."""
     if not paths:
-        raise gr.Error("Choose some images first.")
+        raise gr.Error("Choose some images first.", print_exception=False)
     if len(paths) > MOST_IMAGES:
-        raise gr.Error(f"These are {len(paths)} files, at most {MOST_IMAGES} are judged at once.")
+        message = f"These are {len(paths)} files, at most {MOST_IMAGES} are judged at once."
+        raise gr.Error(message, print_exception=False)
     rows: list[list[Any]] = []
     for path, answer in zip(paths, explain(paths), strict=True):
         name = Path(path).name
