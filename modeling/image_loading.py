@@ -73,15 +73,15 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
             pixels, or larger than Pillow's limit for a decompression bomb (`PIL.Image.MAX_IMAGE_PIXELS`), or is the
             error that a data set raised for it. The message names the file and the reason.
     """
-    if isinstance(source, Mapping) and (source.get("bytes") or source.get("path")):
+    if isinstance(source, Mapping) and (source.get("bytes") is not None or source.get("path")):
         content, path = source.get("bytes"), str(source.get("path") or "")
-        if not content and "://" in path:  # of a streamed data set, it may lie on the Hub or in an archive
+        if content is None and "://" in path:  # of a streamed data set, it may lie on the Hub or in an archive
             try:
                 with fsspec.open(path, "rb") as file:
                     content = file.read()
             except Exception as error:  # whatever the file system raises
                 raise ValueError(f"{path}: {error}") from error
-        return _read(content or path, name or path or None)
+        return _read(path if content is None else content, name or path or None)
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         try:
             content = httpx.get(source, follow_redirects=True, timeout=timeout).raise_for_status().content

@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from types import GeneratorType
 from typing import Any
@@ -149,6 +150,7 @@ class ArtifactExplanationPipeline(Pipeline):
     _load_processor = False  # type: ignore[assignment]
     _load_image_processor = True  # type: ignore[assignment]
     _load_feature_extractor = False  # type: ignore[assignment]
+    _load_video_processor = False  # type: ignore[assignment]
     _load_tokenizer = False  # type: ignore[assignment]
     image_processor: Any
 
@@ -264,11 +266,11 @@ class ArtifactExplanationPipeline(Pipeline):
     ):
         if explain is not None and explain not in EXPLAIN:
             raise ValueError(f"explain={explain!r}, expected one of {', '.join(EXPLAIN)}")
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f"threshold={threshold}, expected a number from 0 to 1")
+        if threshold is not None and not (isinstance(threshold, Real) and 0 <= threshold <= 1):
+            raise ValueError(f"threshold={threshold!r}, expected a number from 0 to 1")
         for name, number in (("top_k", top_k), ("views", views)):
-            if number is not None and (number != int(number) or number < 1):
-                raise ValueError(f"{name}={number}, expected a whole number from 1")
+            if number is not None and not (isinstance(number, Real) and number >= 1 and number == int(number)):
+                raise ValueError(f"{name}={number!r}, expected a whole number from 1")
         given = {
             "explain": explain,
             "threshold": threshold,
@@ -414,13 +416,15 @@ class ArtifactExplanationPipeline(Pipeline):
         to_hub = {name: kwargs.pop(name) for name in HUB_OPTIONS & kwargs.keys()}
         # Unlike in the base class, config.json does not name the pipeline, unless its code came from a repository: a
         # model that does so asks for trust_remote_code even where this package has registered the task.
+        config: Any = self.model.config
         if self.__module__.startswith(f"{TRANSFORMERS_DYNAMIC_MODULE_NAME}."):
-            config: Any = self.model.config
             # As "repository--module.Class"; only a model of this package brings its own code, and so has an auto_map.
             for names in (getattr(config, "auto_map", {}), *config.custom_pipelines.values()):
                 names |= {key: name.split("--")[-1] for key, name in names.items() if isinstance(name, str)}
             os.makedirs(save_directory, exist_ok=True)
             custom_object_save(self, save_directory)
+        else:
+            getattr(config, "custom_pipelines", {}).pop("artifact-explanation", None)
         self.model.save_pretrained(save_directory, **kwargs)
         self.image_processor.save_pretrained(save_directory)
         for name, part in self.parts.items():

@@ -24,6 +24,9 @@ SENTENCE = (
     f"( {_WORD}{{1,{MAX_WORD_CHARACTERS}}}){{3,{MAX_SENTENCE_WORDS - 1}}}\\."
 )
 
+MOST_ARTIFACTS = 3
+"""Most artifacts that one prompt asks about, as many as a planted image of the training has: of more at once, what the
+packaged model writes of one is about another."""
 VERDICT = "The verdict on this image is: {}. "
 OBJECT = "It shows: {}. "
 QUESTION = "Say in one sentence for each artifact what is seen of it, on which object and where.\n"
@@ -184,16 +187,20 @@ class ArtifactExplainer(VisionLanguageModel):
             `list[dict[str, str]]`: For each image, the sentence of each of its artifacts.
         """
         answers: list[dict[str, str]] = [{} for _ in images]
-        rows = [row for row, found in enumerate(artifacts) if found]
-        if not rows:
+        parts = [
+            (row, found[start : start + MOST_ARTIFACTS])
+            for row, found in enumerate(artifacts)
+            for start in range(0, len(found), MOST_ARTIFACTS)
+        ]
+        if not parts:
             return answers
         objects = [None] * len(images) if objects is None else objects
         prompts = [
-            explanation_prompt(self.processor, images[row].size, verdicts[row], artifacts[row], objects[row])
-            for row in rows
+            explanation_prompt(self.processor, images[row].size, verdicts[row], asked, objects[row])
+            for row, asked in parts
         ]
-        names = [[artifact["label"] for artifact in artifacts[row]] for row in rows]
-        inputs = encode_prompts(self.processor, [images[row] for row in rows], prompts, padding_side="left")
+        names = [[artifact["label"] for artifact in asked] for _, asked in parts]
+        inputs = encode_prompts(self.processor, [images[row] for row, _ in parts], prompts, padding_side="left")
         inputs = inputs.to(self.model.device, self.model.dtype)
         length = inputs["input_ids"].shape[1]
         outputs = self.model.generate(
@@ -206,8 +213,8 @@ class ArtifactExplainer(VisionLanguageModel):
             pad_token_id=self.processor.tokenizer.pad_token_id,
         )
         texts = self.processor.batch_decode(outputs[:, length:], skip_special_tokens=True)
-        for row, text in zip(rows, texts, strict=True):
-            answers[row] = json.loads(text)
+        for (row, _), text in zip(parts, texts, strict=True):
+            answers[row] |= json.loads(text)
         return answers
 
     def _grammar(self, names: Sequence[Sequence[str]], prompt_length: int) -> GrammarLogitsProcessor:

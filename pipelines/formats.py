@@ -109,7 +109,11 @@ def to_challenge(
         for artifact in result["artifacts"]:
             place = place_of(artifact["box"], result["width"], result["height"]).capitalize()
             sentence = artifact.get("explanation")
-            explanation[artifact["label"]] = limit_words(f"{place}: {sentence}" if sentence else place)
+            if not sentence:
+                sentence = place
+            elif not sentence.casefold().startswith(place.casefold()):
+                sentence = f"{place}: {sentence}"
+            explanation[artifact["label"]] = limit_words(sentence)
         entries.append({"index": index, "explanation": explanation})
     return entries
 

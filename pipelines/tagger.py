@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict, get_args
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging
@@ -147,13 +148,17 @@ class ArtifactTagger:
                 `local_files_only`, `trust_remote_code`.
 
         Raises:
-            ValueError: As for the class. The type of the model is checked before its weights are loaded.
+            ValueError: As for the class, or if it cannot be loaded, naming it and the reason. The type of the model is
+                checked before its weights are loaded.
         """
-        config = AutoConfig.from_pretrained(name, **kwargs)
-        if config.model_type not in DEFAULT_MODES:
-            raise ValueError(f"{name}: is a model of type {config.model_type}, expected {', '.join(DEFAULT_MODES)}")
-        model = AutoModel.from_pretrained(name, config=config, dtype=dtype or torch.float32, **kwargs)
-        processor = AutoProcessor.from_pretrained(name, **kwargs)
+        try:
+            config = AutoConfig.from_pretrained(name, **kwargs)
+            if config.model_type not in DEFAULT_MODES:
+                raise ValueError(f"is a model of type {config.model_type}, expected {', '.join(DEFAULT_MODES)}")
+            model = AutoModel.from_pretrained(name, config=config, dtype=dtype or torch.float32, **kwargs)
+            processor = AutoProcessor.from_pretrained(name, **kwargs)
+        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+            raise ValueError(f"tagger {name} cannot be loaded: {error}") from error
         return cls(model.to(device), processor, candidate_labels=candidate_labels, mode=mode)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -282,7 +287,7 @@ class ArtifactTagger:
         Raises:
             ValueError: If they are not a list, one occurs twice or, in the mode `"calibrated"`, has no head.
         """
-        if isinstance(labels, str):
+        if isinstance(labels, str) or not isinstance(labels, Iterable):
             raise ValueError(f"candidate_labels={labels!r}, expected a list of names")
         if self.mode == "calibrated":
             labels = [self._with_head(label) for label in labels]

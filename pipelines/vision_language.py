@@ -90,7 +90,7 @@ class VisionLanguageModel:
                 model = PeftModel.from_pretrained(model, adapter, **adapter_place)
         except ImportError as error:
             raise ImportError(f"{cls.ROLE} {name} needs a package that is missing: {error}") from error
-        except (OSError, ValueError, SafetensorError) as error:
+        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             raise ValueError(f"{cls.ROLE} {name} cannot be loaded: {error}") from error
         return cls(model if device is None or "device_map" in kwargs else model.to(device), processor)
 

@@ -4,8 +4,9 @@ import glob
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from huggingface_hub.utils import httpx
@@ -47,8 +48,7 @@ def _files(patterns: list[str], answers: Path | None) -> list[Path]:
             raise typer.BadParameter(f"{pattern}: is an address, expected a file, a folder or a glob")
         path = Path(pattern)
         if os.path.isdir(path):
-            extensions = readable_extensions()
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in extensions and file.is_file())
+            found = _images_in(path)
             if answers is not None and path.resolve() in answers.resolve().parents:
                 found = [file for file in found if answers.resolve() not in file.resolve().parents]
         elif os.path.exists(path) or not glob.has_magic(pattern):
@@ -59,6 +59,19 @@ def _files(patterns: list[str], answers: Path | None) -> list[Path]:
             raise typer.BadParameter(f"{pattern}: there is no image")
         files += found
     return list(dict.fromkeys(files))
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Files in a folder and its subfolders, linked ones too, with the extension of an image."""
+    extensions, places, found = readable_extensions(), set(), []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in places:  # a link back
+            folders.clear()
+            continue
+        places.add(real)
+        files = [Path(place, name) for name in names if Path(name).suffix.lower() in extensions]
+        found += [file for file in files if file.is_file() or file.is_symlink()]  # one that leads nowhere is an error
+    return sorted(found)
 
 
 def _picture_of(path: Path, parent: Path, answers: Path) -> Path:
@@ -85,7 +98,8 @@ def explain(
 ) -> None:
     """Prints one JSON object a line for each image: verdict, artifacts, places and sentences.
 
-    A file that cannot be read gets an error in place of a verdict, and the exit code is then 1.
+    A file that cannot be read gets an error in place of a verdict. The exit code is then 1, and where a picture cannot
+    be saved.
     """
     logging.disable_progress_bar()
     files = _files(images, save)
@@ -108,18 +122,24 @@ def explain(
             # Otherwise a repository that brings its code along would have it run.
             pipeline_class=ArtifactExplanationPipeline,
         )
-    except (ImportError, OSError, ValueError, SafetensorError) as error:
-        raise typer.BadParameter(str(error)) from error
+    except (ImportError, OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise typer.BadParameter(f"{model}: {error}") from error
+    warnings.filterwarnings("ignore", module="PIL")  # what fails is in the answers
     answers = explain_image(map(str, files), views=views, return_heatmap=save is not None)
     failed = False
-    with typer.progressbar(zip(files, absolute, answers, strict=True), length=len(files), file=sys.stderr) as progress:
+    # On a terminal the answers show how far it is.
+    options: dict[str, Any] = {"length": len(files), "file": sys.stderr, "hidden": sys.stdout.isatty()}
+    with typer.progressbar(zip(files, absolute, answers, strict=True), **options) as progress:
         for file, path, answer in progress:
-            if "error" in answer:
-                failed = True
-            elif save is not None:
+            failed |= "error" in answer
+            if save is not None and "error" not in answer:
                 picture = _picture_of(path, parent, save)
-                picture.parent.mkdir(parents=True, exist_ok=True)
-                annotate(load_image(file), answer).save(picture)
+                try:
+                    picture.parent.mkdir(parents=True, exist_ok=True)
+                    annotate(load_image(file), answer).save(picture)
+                except (OSError, ValueError) as error:
+                    failed = True
+                    typer.echo(f"{file}: its picture was not saved, {error}", err=True)
                 for artifact in answer["artifacts"]:
                     del artifact["heatmap"]
             typer.echo(json.dumps({"image": str(file)} | answer))

@@ -35,6 +35,17 @@ runpy.run_path("app.py", run_name="__main__")
 """
 
 
+def equal(first, second) -> bool:
+    """Whether two answers are equal, scores up to rounding."""
+    if isinstance(first, float):
+        return first == pytest.approx(second, abs=1e-5)
+    if isinstance(first, dict):
+        return list(first) == list(second) and all(equal(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return first == second
+
+
 def run_until_killed(command: str, arguments: list[str]) -> int:
     """Runs a training of [`tellsign.training`] that is killed after its seventh step; returns its exit status."""
     code = f"""

@@ -25,7 +25,7 @@ from tellsign.__main__ import app
 from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.multiview import view_boxes
 from tellsign.pipelines.tagger import ArtifactTagger
-from tests.conftest import encode
+from tests.conftest import encode, equal
 from tests.test_explainer import make_idefics2
 from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
 
@@ -88,17 +88,6 @@ def explain(parts) -> ArtifactExplanationPipeline:
         **parts,
         explainer=PlainExplainer(),
     )
-
-
-def equal(first, second) -> bool:
-    """Whether two answers are equal, scores up to rounding."""
-    if isinstance(first, float):
-        return first == pytest.approx(second, abs=1e-5)
-    if isinstance(first, dict):
-        return list(first) == list(second) and all(equal(first[key], second[key]) for key in first)
-    if isinstance(first, list):
-        return len(first) == len(second) and all(map(equal, first, second))
-    return first == second
 
 
 def test_answers_hold_verdict_artifacts_boxes_and_sentences_and_are_json(explain, images):
@@ -359,12 +348,13 @@ def test_a_generator_is_read_as_the_answers_are_asked_for(explain, images):
 
 
 def test_a_broken_image_of_a_data_set_is_an_error_in_its_place_as_a_column_or_by_its_key(explain):
-    contents = [encode(pixels(40, 30)), b"text", encode(pixels(30, 40))]
-    files = [{"bytes": content, "path": None} for content in contents]
+    whole = encode(pixels(40, 30))
+    files = [{"bytes": content, "path": None} for content in (whole, whole[: len(whole) // 2], whole)]
     dataset = Dataset.from_dict({"image": files}).cast_column("image", ImageFeature())
     for column in (dataset["image"], KeyDataset(dataset, "image")):
         answers = list(explain(column, batch_size=2))
         assert [list(answer) == ["error"] for answer in answers] == [False, True, False]
+        assert "truncated" in answers[1]["error"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
@@ -454,15 +444,6 @@ def test_the_task_without_a_model_takes_the_packaged_one():
     assert "artifact-explanation" in PIPELINE_REGISTRY.get_supported_tasks()
 
 
-def test_an_image_of_a_column_that_cannot_be_decoded_is_an_error_in_its_place(explain):
-    whole = encode(pixels(40, 40))
-    files = [{"bytes": content, "path": None} for content in (whole, whole[: len(whole) // 2], whole)]
-    column = Dataset.from_dict({"image": files}).cast_column("image", ImageFeature())["image"]
-    answers = list(explain(column, batch_size=2))
-    assert ["error" in answer for answer in answers] == [False, True, False]
-    assert "truncated" in answers[1]["error"]
-
-
 def test_images_of_a_streamed_archive_are_answered_without_being_decoded_by_the_data_set(explain, tmp_path):
     array = pixels(40, 40)
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
@@ -489,11 +470,12 @@ def test_a_part_that_the_hub_cannot_be_asked_for_is_named_in_a_warning(detector,
 def test_an_open_file_and_options_that_make_no_sense_raise(explain):
     with pytest.raises(ValueError, match="is an open file"):
         explain(io.BytesIO(b""))
-    for options in ({"views": 2.5}, {"top_k": 1.5}, {"top_k": 0}):
+    for options in ({"views": 2.5}, {"views": "two"}, {"top_k": 1.5}, {"top_k": "3"}, {"top_k": 0}):
         with pytest.raises(ValueError, match="expected a whole number from 1"):
             explain("photo.jpg", **options)
-    with pytest.raises(ValueError, match="candidate_labels='noise', expected a list of names"):
-        explain(Image.new("RGB", (32, 32)), candidate_labels="noise", explain="always")
+    for labels in ("noise", 3):
+        with pytest.raises(ValueError, match=f"candidate_labels={labels!r}, expected a list of names"):
+            explain(Image.new("RGB", (32, 32)), candidate_labels=labels, explain="always")
     assert equal(explain(pixels(90, 80), views=2.0, top_k=1.0), explain(pixels(90, 80), views=2, top_k=1))
     for part, given in {"explainer": True, "tagger": explain.tagger.model}.items():
         expected = rf"{part}: expected a folder, a repository, .* got {type(given).__name__}"
@@ -529,7 +511,9 @@ def test_a_classifier_of_other_labels_is_refused(make_model):
         pipeline("artifact-explanation", model=model, image_processor=WaveFreqImageProcessor(), explain="never")
 
 
-@pytest.mark.parametrize("option", [{"explain": "real"}, {"threshold": 1.5}, {"threshold": -1}, {"top_k": 0}])
+@pytest.mark.parametrize(
+    "option", [{"explain": "real"}, {"threshold": 1.5}, {"threshold": -1}, {"threshold": "0.5"}, {"top_k": 0}]
+)
 def test_an_option_out_of_range_raises_naming_it(explain, images, option):
     with pytest.raises(ValueError, match=f"{next(iter(option))}="):
         explain(images[0], **option)

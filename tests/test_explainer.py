@@ -10,7 +10,6 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModelForImageTextToText,
@@ -34,6 +33,7 @@ from tellsign.pipelines.explainer import (
     explanation_prompt,
 )
 from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.training.tokenizer import train_byte_level_bpe
 from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
 
 
@@ -56,16 +56,8 @@ NF4 = BitsAndBytesConfig(
 
 def make_idefics2() -> tuple[Idefics2ForConditionalGeneration, Idefics2Processor]:
     """A tiny Idefics2 of random weights with a byte-level tokenizer of its own."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        special_tokens=["<pad>", "<s>", "</s>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([artifact.definition for artifact in ARTIFACTS], trainer)
+    definitions = [artifact.definition for artifact in ARTIFACTS]
+    tokenizer = train_byte_level_bpe(definitions, 600, ["<pad>", "<s>", "</s>"], add_prefix_space=False)
     processor = Idefics2Processor(
         Idefics2ImageProcessor(do_image_splitting=False, size={"shortest_edge": 32, "longest_edge": 32}),
         PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"),
@@ -170,6 +162,22 @@ def test_a_model_that_wants_to_stop_at_once_still_answers_in_full(explainer):
         explainer.model.lm_head.weight.zero_()  # all tokens are equally likely, the first allowed one is taken
     images, verdicts, found = make_batch()
     assert_valid(explainer(images, verdicts, found), found)
+
+
+def test_of_many_artifacts_it_is_asked_about_three_at_once(explainer, monkeypatch):
+    images, verdicts, found = make_batch()
+    many = [artifact(f"artifact {number}", 0, 0, 8 + number, 8) for number in range(7)]
+    asked = []
+
+    def spy(*args):
+        asked.append(explanation_prompt(*args))
+        return asked[-1]
+
+    monkeypatch.setattr("tellsign.pipelines.explainer.explanation_prompt", spy)
+    answers = explainer(images[:2], verdicts[:2], [many, found[1]])
+    assert_valid(answers, [many, found[1]])
+    assert [prompt.count("\n- ") for prompt in asked] == [3, 3, 1, 1]
+    assert answers[0].items() >= explainer(images[:1], verdicts[:1], [many[3:6]])[0].items()
 
 
 def test_a_batch_gives_the_answers_of_single_images(explainer):

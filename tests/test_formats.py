@@ -81,6 +81,13 @@ def test_the_challenge_gets_fakes_only_with_places_and_at_most_50_words():
     json.dumps([first, second])
 
 
+def test_the_challenge_gets_a_place_once_where_the_sentence_begins_with_it():
+    explained = artifact(explanation="Top left: the fur is smooth.")
+    result = {"label": "fake", "fake_probability": 0.9, "width": 32, "height": 32, "artifacts": [explained]}
+    (entry,) = to_challenge([result])
+    assert entry["explanation"] == {"Artificial smoothness": "Top left: the fur is smooth."}
+
+
 def test_artifacts_come_back_from_synartifact_json_without_their_scores():
     artifacts = [
         artifact(explanation="The sky is plain."),

@@ -158,6 +158,8 @@ def test_unreadable_files_raise_a_value_error_that_names_file_and_reason(content
         load_image(path)
     with pytest.raises(ValueError, match=f"row 7: (?i:.*({reason}))"):
         load_image(content, "row 7")
+    with pytest.raises(ValueError, match=f"photo.jpg: (?i:.*({reason}))"):
+        load_image({"bytes": content, "path": str(path.with_name("a photo.jpg"))})
 
 
 def test_a_missing_file_and_a_folder_raise_a_value_error_that_names_them(tmp_path):

@@ -51,6 +51,45 @@ def test_a_name_too_long_for_a_file_gets_its_error(checkpoint):
     assert result.exit_code == 1 and "error" in json.loads(result.stdout.splitlines()[-1])
 
 
+def test_a_picture_that_cannot_be_saved_costs_no_answer(checkpoint, tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (50, 40)).save(tmp_path / name)
+    (tmp_path / "out" / "a.png.png").mkdir(parents=True)
+    command = ["explain", str(tmp_path / "*.png"), "--explain", "never", "--model", str(checkpoint)]
+    result = CliRunner().invoke(app, [*command, "--save", str(tmp_path / "out")], catch_exceptions=False)
+    assert [json.loads(line)["label"] for line in result.stdout.splitlines()] and result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 2 and (tmp_path / "out" / "b.png.png").is_file()
+    assert f"{tmp_path / 'a.png'}: its picture was not saved" in result.stderr
+
+
+def test_a_folder_has_the_images_of_linked_folders_once_and_an_error_for_a_link_that_leads_nowhere(
+    checkpoint, tmp_path
+):
+    for folder in ("images", "others"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (50, 40)).save(tmp_path / folder / f"{folder}.png")
+    (tmp_path / "images" / "link").symlink_to(tmp_path / "others")
+    (tmp_path / "others" / "back").symlink_to(tmp_path / "images")
+    (tmp_path / "images" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    command = ["explain", str(tmp_path / "images"), "--explain", "never", "--model", str(checkpoint)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    answers = {json.loads(line)["image"]: "error" in json.loads(line) for line in result.stdout.splitlines()}
+    names = {"gone.png": True, "images.png": False, "link/others.png": False}
+    assert answers == {str(tmp_path / "images" / name): failed for name, failed in names.items()}
+
+
+def test_weights_that_do_not_fit_and_another_tagger_that_is_not_there_are_named_without_a_traceback(
+    checkpoint, tmp_path
+):
+    shutil.copytree(checkpoint, tmp_path / "unfit")
+    config = json.loads((checkpoint / "config.json").read_text())
+    (tmp_path / "unfit" / "config.json").write_text(json.dumps(config | {"embedding_size": 6}))
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    for options in (["--model", str(tmp_path / "unfit")], ["--model", str(checkpoint), "--tagger", "nowhere"]):
+        result = CliRunner().invoke(app, ["explain", str(tmp_path / "a.png"), *options], catch_exceptions=False)
+        assert result.exit_code == 2 and options[-1].rsplit("/", 1)[-1] in result.output
+
+
 def test_broken_weights_are_named_without_a_traceback(checkpoint, tmp_path):
     shutil.copytree(checkpoint, tmp_path / "broken")
     (tmp_path / "broken" / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
