@@ -9,6 +9,7 @@ from tellsign.training.metrics import (
     Classification,
     Ranking,
     bootstrap_intervals,
+    calibration_scores,
     detection_scores,
     risk_coverage,
     verdict_scores,
@@ -62,6 +63,12 @@ def test_calibration_error_equals_its_definition():
     assert scores["brier"] == pytest.approx(brier_score_loss(labels, probabilities))
 
 
+def test_certain_predictions_share_the_bin_of_nearly_certain_ones():
+    probabilities, labels = np.repeat([1.0, 0.95, 0.0], [50, 50, 10]), np.repeat([1, 0, 1, 0], [40, 10, 50, 10])
+    scores = Calibration().compute(predictions=probabilities, references=labels)
+    assert scores["ece"] == pytest.approx(abs((50 * 1 + 50 * 0.95 + 10 * 1) - 100) / 110, abs=1e-5)
+
+
 def test_risk_counts_errors_among_the_most_confident():
     labels, probabilities = np.array([1, 1, 0, 0]), np.array([0.99, 0.4, 0.7, 0.05])
     coverage, risk = risk_coverage(labels, probabilities)
@@ -80,6 +87,16 @@ def test_intervals_enclose_the_score_shrink_with_data_and_repeat_with_the_seed()
     assert low <= detection_scores(*large)["accuracy"] <= high
     assert high - low < np.subtract(*intervals[100]["accuracy"][::-1])
     assert bootstrap_intervals(*small, resamples=100) == intervals[100]
+
+
+def test_intervals_of_the_calibration_error_hold_the_true_one_though_resampling_raises_it():
+    generator, held = np.random.default_rng(0), 0
+    for _ in range(20):
+        probabilities = generator.random(2000)
+        labels = (generator.random(2000) < 0.5 + 0.97 * (probabilities - 0.5)).astype(int)
+        low, high = bootstrap_intervals(labels, probabilities, calibration_scores, resamples=50)["ece"]
+        held += low <= 0.03 / 4 <= high  # the mean of 0.03 * |p - 0.5|; by percentiles never
+    assert held >= 12
 
 
 def test_labels_or_probabilities_out_of_range_raise():

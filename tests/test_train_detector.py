@@ -10,10 +10,11 @@ from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, load_dataset
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader
 from transformers import AutoImageProcessor, AutoModelForImageClassification, EvalPrediction, TrainingArguments
 
 from tellsign import WaveFreqConfig, WaveFreqImageProcessor
-from tellsign.training import train_detector
+from tellsign.training import data, train_detector
 from tellsign.training.averaging import WeightAveraging, refresh_statistics
 from tellsign.training.data import Augmentation, DecodedImages, load_sources
 from tellsign.training.train_detector import (
@@ -119,7 +120,7 @@ def test_streamed_training_data_have_nothing_that_is_held_out_in_any_worker(parq
     group = f"{tmp_path / 'a.parquet'}+{tmp_path / 'b.parquet'}"
     other = f"{tmp_path / 'b.parquet'}+{tmp_path / 'a.parquet'}"
     arguments = DataArguments(train_data=[group, other, group], streaming=True, validation_per_class=6)
-    streams, validation = stream_images(arguments, None, WaveFreqConfig(), seed=0)
+    streams, validation = stream_images(arguments, None, WaveFreqConfig(), seed=0, workers=0)
     held_out = {image["bytes"] for image in validation["image"]}
     assert np.bincount(validation["group"]).tolist() == [12, 12, 12]
     seen = []
@@ -130,11 +131,31 @@ def test_streamed_training_data_have_nothing_that_is_held_out_in_any_worker(parq
     assert set(seen) | held_out == set(table["image"].to_pylist())
 
 
+def test_workers_are_refused_where_one_would_read_no_image_of_a_class(parquet, tmp_path, monkeypatch):
+    table = pq.read_table(parquet)
+    real = pc.equal(table["label"], "real")
+    parts = {"by class": (table.filter(real), table.filter(pc.invert(real))), "mixed": (table, table)}
+    options = (WaveFreqImageProcessor(), WaveFreqConfig(), 0)
+    for name, shards in parts.items():
+        files = [str(tmp_path / f"{name}-{number}.parquet") for number in range(2)]
+        for file, shard in zip(files, shards, strict=True):
+            pq.write_table(shard, file)
+        stream = load_dataset("parquet", data_files=files, split="train", streaming=True)
+        monkeypatch.setattr(data, "_open_source", lambda *args, stream=stream, **kwargs: stream)
+        arguments = DataArguments(train_data=["images"], streaming=True, validation_per_class=4)
+        assert stream_images(arguments, *options, workers=0)
+        if name == "mixed":
+            assert stream_images(arguments, *options, workers=2)
+        else:
+            with pytest.raises(ValueError, match="--streaming: there are shards without images of a class"):
+                stream_images(arguments, *options, workers=2)
+
+
 @pytest.mark.parametrize("per_class", [24, 30])
 def test_streamed_training_data_that_would_all_be_held_out_raise(parquet, per_class):
     arguments = DataArguments(train_data=[parquet], streaming=True, validation_per_class=per_class)
     with pytest.raises(ValueError, match=f"cannot hold out {per_class} images of each class, where one has 24"):
-        stream_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
+        stream_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0, workers=0)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +319,7 @@ def test_a_group_that_would_all_be_held_out_is_named(parquet):
     with pytest.raises(
         ValueError, match=f"--validation_per_class: {parquet}: cannot hold out 24 images of class real"
     ):
-        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
+        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0, workers=0)
 
 
 def test_two_processes_match_one_on_the_same_global_batch(parquet, tmp_path):
@@ -455,7 +476,7 @@ def test_generators_left_out_and_copies_of_validation_images_are_in_no_group(par
         leave_out=["noise again"],
         views=True,
     )
-    views, validation = load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
+    views, validation = load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0, workers=0)
     # The second group holds the same images: they are held out of both, and each has as many of each class.
     assert len(views.groups) == 2 and len(set(validation["sha1"])) == 16
     pairs = Counter(zip(validation["group"], validation["label"], strict=True))
@@ -482,7 +503,7 @@ def test_thresholds_are_fitted_with_the_group_of_each_validation_image(parquet, 
 def test_leaving_out_a_generator_that_is_not_there_raises(parquet):
     arguments = DataArguments(train_data=[parquet], validation_per_class=8, leave_out=["nois"])
     with pytest.raises(ValueError, match="--leave_out: the data have no generator nois"):
-        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
+        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0, workers=0)
 
 
 @pytest.fixture
@@ -560,6 +581,6 @@ def test_a_run_learns_what_real_images_show(with_categories, tmp_path):
 def test_categories_that_no_image_shows_are_refused(parquet):
     arguments = DataArguments(train_data=[parquet], validation_per_class=8)
     with pytest.raises(ValueError, match="no real image has one of the categories cat in the column category"):
-        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(real_categories=["cat"]), seed=0)
+        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(real_categories=["cat"]), seed=0, workers=0)
     with pytest.raises(ValueError, match="real_categories: not with --streaming"):
-        stream_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(real_categories=["cat"]), seed=0)
+        stream_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(real_categories=["cat"]), seed=0, workers=0)

@@ -47,7 +47,8 @@ def ranking_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float]:
 
 def calibration_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float]:
     """Expected calibration error of the predicted class (15 bins of equal width) and Brier score, each in [0, 1]."""
-    both = torch.from_numpy(np.stack([1 - probabilities, probabilities], axis=1))
+    # Below 1, which torchmetrics would put into a bin of its own.
+    both = torch.from_numpy(np.stack([1 - probabilities, probabilities], axis=1)).clamp(max=1 - 1e-6)
     error = multiclass_calibration_error(both, torch.from_numpy(labels), num_classes=2, n_bins=15)
     return {"ece": float(error), "brier": float(np.mean((probabilities - labels) ** 2))}
 
@@ -113,7 +114,10 @@ def bootstrap_intervals(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """95% percentile bootstrap intervals, resampling images within each class.
+    """95% bootstrap intervals, resampling images within each class.
+
+    Percentiles, but for the expected calibration error, which resampling raises: there the distances from the score
+    are turned around (the basic bootstrap interval of Davison and Hinkley, 1997).
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
@@ -131,11 +135,14 @@ def bootstrap_intervals(
     for _ in range(resamples):
         index = np.concatenate([generator.choice(members, len(members)) for members in classes])
         drawn.append(compute_scores(labels[index], probabilities[index]))
-    return {
-        name: (float(low), float(high))
-        for name in drawn[0]
-        for low, high in [np.percentile([scores[name] for scores in drawn], [2.5, 97.5])]
-    }
+    intervals = {}
+    for name in drawn[0]:
+        low, high = np.percentile([scores[name] for scores in drawn], [2.5, 97.5])
+        if name == "ece":
+            value = compute_scores(labels, probabilities)[name]
+            low, high = np.clip([2 * value - high, 2 * value - low], 0, 1)
+        intervals[name] = (float(low), float(high))
+    return intervals
 
 
 class _DetectionMetric(evaluate.Metric):

@@ -5,9 +5,11 @@ python -m tellsign.training.train_detector --help
 """
 
 import hashlib
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from transformers.trainer_utils import HubStrategy
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.hub_cards.export import push
-from tellsign.hub_cards.model_card import card_of_folder
+from tellsign.hub_cards.model_card import write_card
 from tellsign.training.adversarial import ProjectedGradientDescent
 from tellsign.training.arguments import (
     SourceArguments,
@@ -224,9 +226,14 @@ def load_images(
 
 
 def stream_images(
-    arguments: DataArguments, image_processor: WaveFreqImageProcessor, config: WaveFreqConfig, seed: int
+    arguments: DataArguments, image_processor: WaveFreqImageProcessor, config: WaveFreqConfig, seed: int, workers: int
 ) -> tuple[IterableDataset, Dataset]:
-    """Training images, and validation images, drawn from the first of each class of each group, with its number."""
+    """Training images, and validation images, drawn from the first of each class of each group, with its number.
+
+    Raises:
+        ValueError: If a class has too few images, or there are none in the shards that one worker of the data loader
+            reads, which would wait for them for ever.
+    """
     if arguments.leave_out:
         raise ValueError("--leave_out: not with --streaming, where nothing is known of an image before it is read")
     if config.real_categories:
@@ -256,6 +263,13 @@ def stream_images(
     rest = [
         images.filter(lambda row: content_of(row["image"]) not in contents) for classes in groups for images in classes
     ]
+    workers = min(workers, *(images.num_shards for images in rest))  # datasets stops the others
+    for index, images in itertools.product(range(workers if workers > 1 else 0), rest):
+        if not any(True for _ in images.shard(workers, index, contiguous=False).take(1)):
+            raise ValueError(
+                "--streaming: there are shards without images of a class, expected both classes in each, or "
+                "--dataloader_num_workers 0"
+            )
     return stream_views(rest, image_processor, config.image_size, seed=seed), _numbered(validation)
 
 
@@ -318,10 +332,10 @@ class DetectorTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def create_model_card(self, *args, **kwargs) -> None:
-        """Writes the card of what lies in the output folder."""
+        """Writes the card of what lies in the output folder, unless somebody wrote or changed one."""
         if self.is_world_process_zero():
             folder = Path(str(self.args.output_dir))
-            card_of_folder(folder, self.args.hub_model_id or str(folder)).save(folder / "README.md")
+            write_card(folder, self.args.hub_model_id or str(folder))
 
     def push_to_hub(  # type: ignore[override]
         self,
@@ -358,7 +372,9 @@ def main(arguments: list[str] | None = None) -> None:
     model.config.verdict_thresholds = [0.5, 0.5]
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     with training_args.main_process_first(desc="loading the data"):
-        load = stream_images if data_args.streaming else load_images
+        load: Any = load_images
+        if data_args.streaming:
+            load = partial(stream_images, workers=training_args.dataloader_num_workers)
         train_images, validation = load(data_args, image_processor, model.config, training_args.seed)
     contents = hashlib.sha1()
     for image in validation["image"]:

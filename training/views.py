@@ -223,7 +223,8 @@ def stream_views(
 
     Returns:
         `datasets.IterableDataset` without end, of `pixel_values` (NumPy, float32) and `labels`; each worker of a data
-        loader draws views of its own. Images that cannot be read are named in a warning and left out.
+        loader draws views of its own. In each pass the images of a stream come in the same order, and their views are
+        others. Images that cannot be read are named in a warning and left out.
     """
 
     def views(rows: dict[str, list], indices: list[int]) -> dict[str, list]:
