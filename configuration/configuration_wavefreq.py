@@ -29,6 +29,31 @@ CHOICES = {
 }
 
 
+def with_checked_labels(config_dict: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with which a configuration of real and fake is loaded, with whole numbers for the labels.
+
+    Raises:
+        ValueError: If they have the model's labels in another order, which its head would not follow.
+    """
+    given = dict(given)
+    label2id = {label: int(index) for label, index in (given.get("label2id") or {}).items()}
+    id2label = {int(index): label for index, label in (given.get("id2label") or {}).items()}
+    id2label = id2label or {index: label for label, index in label2id.items()}
+
+    def in_order(labels: dict) -> list[str]:
+        return [str(labels[index]).lower() for index in sorted(labels, key=int)]
+
+    own = in_order(config_dict.get("id2label") or {0: "real", 1: "fake"})
+    if own != in_order(id2label) and sorted(own) == sorted(in_order(id2label)):
+        raise ValueError(
+            f"id2label={id2label}: the model has {', '.join(own)} in this order and would keep it; bring the data's "
+            'labels into it, dataset.align_labels_with_mapping(model.config.label2id, "label")'
+        )
+    if id2label:
+        given |= {"id2label": id2label, "label2id": label2id or {label: index for index, label in id2label.items()}}
+    return given
+
+
 @auto_docstring(
     custom_intro="""
     Configuration of a [`WaveFreqModel`]: a residual network with wavelet attention beside its downsampling stages and
@@ -185,18 +210,8 @@ class WaveFreqConfig(PreTrainedConfig):
         if model_type != cls.model_type:
             raise ValueError(f"the checkpoint is a model of type {model_type}, expected {cls.model_type}")
 
-        def in_order(id2label: dict) -> list[str]:
-            return [str(id2label[index]).lower() for index in sorted(id2label, key=int)]
-
-        labels = kwargs.get("id2label") or range(kwargs.get("num_labels") or 2)
-        own = in_order(config_dict.get("id2label") or {0: "real", 1: "fake"})
-        given = in_order(kwargs.get("id2label") or {})
-        if own != given and sorted(own) == sorted(given):
-            raise ValueError(
-                f"id2label={labels}: the model has {', '.join(own)} in this order and would keep it; bring the data's "
-                'labels into it, dataset.align_labels_with_mapping(model.config.label2id, "label")'
-            )
-        if len(labels) != 2:
+        kwargs = with_checked_labels(config_dict, kwargs)
+        if len(kwargs.get("id2label") or range(kwargs.get("num_labels") or 2)) != 2:
             config_dict = config_dict | {"real_categories": []}
         answer = super().from_dict(config_dict, **kwargs)
         (answer[0] if isinstance(answer, tuple) else answer).validate()  # what the arguments changed
@@ -228,7 +243,7 @@ class WaveFreqConfig(PreTrainedConfig):
                 raise ValueError(f"{field}={getattr(self, field)!r} is not one of {', '.join(choices)}")
         if self.stem_kernel_size % 2 == 0:
             raise ValueError(f"stem_kernel_size={self.stem_kernel_size} must be odd")
-        titles = {index: str(label).lower() for index, label in (self.id2label or {}).items()}
+        titles = {int(index): str(label).lower() for index, label in (self.id2label or {}).items()}
         if self.real_categories and titles != {0: "real", 1: "fake"}:
             raise ValueError(
                 f"real_categories={self.real_categories} need the labels 0 for real and 1 for fake, "

@@ -130,6 +130,7 @@ class ArtifactSiglipModel(SiglipModel):
     accepts_loss_kwargs = False  # its losses are means over the batch, whatever the Trainer counts
 
     def __init__(self, config: ArtifactSiglipConfig):
+        config.validate()  # which what was set since it was made may contradict
         super().__init__(config)
         vision_config: Any = self.vision_model.config
         detail_config: Any = config.detail_config

@@ -431,6 +431,7 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
 )
 class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
     def __init__(self, config: WaveFreqConfig):
+        config.validate()  # which what was set since it was made may contradict
         super().__init__(config)
         self.wavefreq = WaveFreqModel(config)
         self.category_classifier = None

@@ -127,7 +127,8 @@ class ArtifactExplainer(VisionLanguageModel):
 
     The model is shown the image, the verdict, what the image shows if that is known, and of each artifact its name,
     definition and place. A grammar (`llguidance`) binds its answer to a JSON object of exactly these names, each with
-    a sentence of 4 to 40 words: it can neither leave out nor add an artifact, nor fail to close.
+    a sentence of 4 to 40 words: it can neither leave out nor add an artifact, nor fail to close. Of an image with more
+    than three artifacts, three at a time are asked about.
 
     Args:
         model ([`PreTrainedModel`]): A model for images and text, such as Idefics2.

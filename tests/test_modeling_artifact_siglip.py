@@ -332,6 +332,8 @@ def test_a_model_loaded_for_other_artifacts_has_nothing_that_was_fitted_to_the_o
     model.save_pretrained(tmp_path / "new")
     config = ArtifactSiglipConfig.from_pretrained(tmp_path / "new")
     assert config.artifact_labels == ["scratch"] and config.trained_artifacts == config.global_artifacts == []
+    with pytest.raises(ValueError, match="has real, fake in this order"):
+        AutoModel.from_pretrained(tmp_path / "old", id2label={0: "fake", 1: "real"})
     assert config.artifact_thresholds == [0.5] and config.artifact_temperatures == [1.0]
     kept = ArtifactSiglipConfig.from_pretrained(tmp_path / "old", artifact_labels=labels)
     assert kept.trained_artifacts == labels[:3]

@@ -298,6 +298,23 @@ def test_labels_in_another_order_than_those_of_the_head_are_refused(make_model, 
     for labels in ({0: "fake", 1: "real"}, {"0": "Fake", "1": "Real"}):
         with pytest.raises(ValueError, match="has real, fake in this order and would keep it.*align_labels_with"):
             AutoModelForImageClassification.from_pretrained(tmp_path, id2label=labels, real_categories=[])
+    with pytest.raises(ValueError, match="has real, fake in this order"):
+        AutoModelForImageClassification.from_pretrained(tmp_path, label2id={"fake": 0, "real": 1})
+
+
+def test_labels_may_have_numbers_as_text(make_model, tmp_path):
+    make_model(real_categories=["cat"]).save_pretrained(tmp_path)
+    labels = {"id2label": {"0": "real", "1": "fake"}, "label2id": {"real": "0", "fake": "1"}}
+    config = AutoModelForImageClassification.from_pretrained(tmp_path, **labels).config
+    assert config.id2label == {0: "real", 1: "fake"} and config.label2id == {"real": 0, "fake": 1}
+
+
+def test_a_configuration_that_was_changed_into_a_contradiction_makes_no_model(make_model, tmp_path):
+    make_model(real_categories=["cat"]).save_pretrained(tmp_path)
+    config = WaveFreqConfig.from_pretrained(tmp_path)
+    config.num_labels = 3
+    with pytest.raises(StrictDataclassClassValidationError, match="real_categories"):
+        WaveFreqForImageClassification.from_pretrained(tmp_path, config=config, ignore_mismatched_sizes=True)
 
 
 def test_a_model_with_categories_can_be_tuned_to_other_labels_as_any_model(make_model, tmp_path):

@@ -21,8 +21,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import AutoImageProcessor, AutoModelForImageClassification, EvalPrediction, TrainingArguments
 
-from tellsign import WaveFreqConfig, WaveFreqImageProcessor
+from tellsign import ArtifactSiglipConfig, WaveFreqConfig, WaveFreqImageProcessor
 from tellsign.training import data, train_detector
+from tellsign.training.arguments import overrides_of
 from tellsign.training.averaging import WeightAveraging, refresh_statistics
 from tellsign.training.data import Augmentation, DecodedImages, load_sources
 from tellsign.training.train_detector import (
@@ -319,7 +320,7 @@ def test_a_group_that_would_all_be_held_out_is_named(parquet):
     with pytest.raises(
         ValueError, match=f"--validation_per_class: {parquet}: cannot hold out 24 images of class real"
     ):
-        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0, workers=0)
+        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
 
 
 def test_two_processes_match_one_on_the_same_global_batch(parquet, tmp_path):
@@ -431,6 +432,31 @@ def test_options_that_would_undo_averaging_or_resuming_are_refused(tmp_path, opt
         parse_arguments(command)
 
 
+@pytest.mark.parametrize("option", ["--shift=-1", "--adversarial_epsilon=-4", "--adversarial_steps=0"])
+def test_changes_out_of_range_raise(option):
+    with pytest.raises(ValueError, match=option):
+        train_detector.parse_arguments(["--output_dir=x", "--train_data=a.parquet", option])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ('{"average_flip": true}', "WaveFreqConfig has no field average_flip"),
+        ("x", "--config_overrides=x: not JSON"),
+        ("[1]", "expected a JSON object"),
+        ('{"id2label": {"0": "fake", "1": "real"}}', "has the labels"),
+    ],
+)
+def test_fields_that_a_new_network_does_not_have_and_swapped_labels_raise(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        train_detector.create_model(train_detector.ModelArguments(config_overrides=overrides))
+
+
+def test_a_field_that_a_part_of_a_configuration_does_not_have_raises():
+    with pytest.raises(ValueError, match="WaveFreqConfig has no field depth"):
+        overrides_of({"average_flips": True, "detail_config": {"depth": [1, 2, 1]}}, ArtifactSiglipConfig)
+
+
 def test_a_recipe_gives_defaults_that_the_command_line_overrides(tmp_path):
     recipe = tmp_path / "recipe.json"
     fields = {"learning_rate": 0.3, "shift": 1, "config_overrides": {"depths": [1, 1, 1]}, "flip": False}
@@ -476,7 +502,7 @@ def test_generators_left_out_and_copies_of_validation_images_are_in_no_group(par
         leave_out=["noise again"],
         views=True,
     )
-    views, validation = load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0, workers=0)
+    views, validation = load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
     # The second group holds the same images: they are held out of both, and each has as many of each class.
     assert len(views.groups) == 2 and len(set(validation["sha1"])) == 16
     pairs = Counter(zip(validation["group"], validation["label"], strict=True))
@@ -503,7 +529,7 @@ def test_thresholds_are_fitted_with_the_group_of_each_validation_image(parquet, 
 def test_leaving_out_a_generator_that_is_not_there_raises(parquet):
     arguments = DataArguments(train_data=[parquet], validation_per_class=8, leave_out=["nois"])
     with pytest.raises(ValueError, match="--leave_out: the data have no generator nois"):
-        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0, workers=0)
+        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
 
 
 @pytest.fixture
@@ -581,6 +607,6 @@ def test_a_run_learns_what_real_images_show(with_categories, tmp_path):
 def test_categories_that_no_image_shows_are_refused(parquet):
     arguments = DataArguments(train_data=[parquet], validation_per_class=8)
     with pytest.raises(ValueError, match="no real image has one of the categories cat in the column category"):
-        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(real_categories=["cat"]), seed=0, workers=0)
+        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(real_categories=["cat"]), seed=0)
     with pytest.raises(ValueError, match="real_categories: not with --streaming"):
         stream_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(real_categories=["cat"]), seed=0, workers=0)

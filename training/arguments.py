@@ -2,11 +2,11 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import HfArgumentParser, TrainerState, TrainingArguments
+from transformers import HfArgumentParser, PreTrainedConfig, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import cached_file
@@ -77,16 +77,41 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
         raise ValueError("--save_total_limit: a run can only resume safely if at least 2 checkpoints are kept")
     if parsed[-1].save_only_model:
         raise ValueError("--save_only_model: a run can only resume if its checkpoints have the optimizer's state")
+    if parsed[-1].dataloader_persistent_workers:
+        raise ValueError("--dataloader_persistent_workers: a run that resumes would draw other random numbers")
     for group in parsed:
-        for name in ("validation_per_class", "eval_images"):
-            if getattr(group, name, 1) < 1:
-                raise ValueError(f"--{name}={getattr(group, name)}: expected at least 1")
+        for name, least in (("validation_per_class", 1), ("eval_images", 1), ("fake_images", 0)):
+            if getattr(group, name, least) < least:
+                raise ValueError(f"--{name}={getattr(group, name)}: expected at least {least}")
+        if not 0 <= getattr(group, "ema_decay", 0) < 1:
+            raise ValueError(f"--ema_decay={group.ema_decay}: expected a decay in [0, 1)")
     return parsed
 
 
-def overrides_of(given: dict[str, Any] | str | None) -> dict[str, Any]:
-    """Fields of a configuration to change, from a recipe or, as JSON, from the command line."""
-    return json.loads(given) if isinstance(given, str) else given or {}
+def overrides_of(given: dict[str, Any] | str | None, config_class: type[PreTrainedConfig]) -> dict[str, Any]:
+    """Fields of a configuration to change, from a recipe or, as JSON, from the command line.
+
+    Raises:
+        ValueError: If it is no JSON object, or the configuration, or one within it, has no field of a name.
+    """
+    try:
+        overrides = json.loads(given) if isinstance(given, str) else given or {}
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--config_overrides={given}: not JSON, {error}") from error
+    if not isinstance(overrides, dict):
+        raise ValueError(f"--config_overrides={given}: expected a JSON object")
+    _check_fields(overrides, config_class)
+    return overrides
+
+
+def _check_fields(overrides: dict[str, Any], config_class: type) -> None:
+    known = {field.name for field in fields(config_class)} | {"num_labels"}
+    if unknown := sorted(set(overrides) - known):
+        raise ValueError(f"--config_overrides: {config_class.__name__} has no field {', '.join(unknown)}")
+    for name, sub_config_class in getattr(config_class, "sub_configs", {}).items():
+        is_fixed = isinstance(sub_config_class, type) and is_dataclass(sub_config_class)  # not AutoConfig
+        if is_fixed and isinstance(overrides.get(name), dict):
+            _check_fields(overrides[name], sub_config_class)
 
 
 def check_training_arguments(training_args: TrainingArguments) -> None:

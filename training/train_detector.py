@@ -65,6 +65,9 @@ from tellsign.training.prediction import check_finite, fake_probability, predict
 from tellsign.training.views import BalancedViews, stream_views
 
 
+WITHOUT_CATEGORIES = """'{"real_categories": []}'"""
+
+
 @dataclass
 class ModelArguments:
     model_name_or_path: str | None = field(
@@ -147,6 +150,11 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError("--start_weight: there is no start, expected --model_name_or_path")
     if not 0 < model_args.fake_logit_weight <= 1:
         raise ValueError(f"--fake_logit_weight={model_args.fake_logit_weight}: expected a factor in (0, 1]")
+    if data_args.shift < 0 or data_args.adversarial_epsilon < 0 or data_args.adversarial_steps < 1:
+        raise ValueError(
+            f"--shift={data_args.shift} --adversarial_epsilon={data_args.adversarial_epsilon} --adversarial_steps="
+            f"{data_args.adversarial_steps}: expected a shift and an epsilon of at least 0, and at least one step"
+        )
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
     if training_args.load_best_model_at_end:
@@ -158,16 +166,17 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
     """A new network, or the checkpoint that the arguments name, with its image processor.
 
     Raises:
-        ValueError: If the checkpoint is of another model, or its labels are not 0 for real and 1 for fake.
+        ValueError: If the checkpoint is of another model, the labels are not 0 for real and 1 for fake, or there is no
+            field that is to be changed.
     """
-    overrides = overrides_of(arguments.config_overrides)
+    overrides = overrides_of(arguments.config_overrides, WaveFreqConfig)
     if start := arguments.model_name_or_path:
         model = WaveFreqForImageClassification.from_pretrained(start, **overrides)
-        if model.config.id2label != dict(enumerate(LABELS)):
-            raise ValueError(f"{start}: has the labels {model.config.id2label}, expected {LABELS}")
     else:
         config = (WaveFreqConfig.seed if arguments.architecture == "seed" else WaveFreqConfig)(**overrides)
         model = WaveFreqForImageClassification(config)
+    if model.config.id2label != dict(enumerate(LABELS)):
+        raise ValueError(f"{start or 'a new network'}: has the labels {model.config.id2label}, expected {LABELS}")
     size = {"height": model.config.image_size, "width": model.config.image_size}
     return model, AutoImageProcessor.from_pretrained(start, size=size) if start else WaveFreqImageProcessor(size=size)
 
@@ -194,7 +203,8 @@ def split_groups(
     if real_categories and all((category_labels_of(group) == UNKNOWN).all() for group in groups):
         raise ValueError(
             f"{', '.join(arguments.train_data)}: no real image has one of the categories "
-            f"{', '.join(real_categories)} in the column category"
+            f"{', '.join(real_categories)} in the column category; to train without them, --config_overrides "
+            f"{WITHOUT_CATEGORIES}"
         )
     absent = sorted(set(arguments.leave_out).difference(*(group["generator"][:] for group in groups)))
     if absent:
@@ -237,7 +247,10 @@ def stream_images(
     if arguments.leave_out:
         raise ValueError("--leave_out: not with --streaming, where nothing is known of an image before it is read")
     if config.real_categories:
-        raise ValueError("real_categories: not with --streaming, which reads images and labels alone")
+        raise ValueError(
+            "real_categories: not with --streaming, which reads images and labels alone; to train without them, "
+            f"--config_overrides {WITHOUT_CATEGORIES}"
+        )
     groups: list[list[IterableDataset]] = []
     validation: list[Dataset] = []
     contents: set[bytes | None] = set()

@@ -209,7 +209,7 @@ def create_model(
     arguments: ModelArguments, texts: Sequence[str]
 ) -> tuple[Idefics2ForConditionalGeneration, Idefics2Processor]:
     """A new network around a vision tower, with a tokenizer made for the texts."""
-    overrides = overrides_of(arguments.config_overrides)
+    overrides = overrides_of(arguments.config_overrides, Idefics2Config)
     text_config = TEXT_CONFIG | overrides.get("text_config", {})
     perceiver_config = PERCEIVER_CONFIG | overrides.get("perceiver_config", {})
     tower, vision_config, image_processor = load_vision_tower(str(arguments.vision_tower))

@@ -152,7 +152,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: in
 
 def create_model(arguments: ModelArguments, texts: Iterable[str]) -> tuple[ArtifactSiglipModel, SiglipProcessor]:
     """The network to train further, or a new one with a tokenizer made for the texts."""
-    overrides = overrides_of(arguments.config_overrides)
+    overrides = overrides_of(arguments.config_overrides, ArtifactSiglipConfig)
     if name := arguments.model_name_or_path:
         model = ArtifactSiglipModel.from_pretrained(name, dtype=torch.float32, **overrides)
         return model, SiglipProcessor.from_pretrained(name)
