@@ -43,8 +43,8 @@ def with_checked_labels(config_dict: dict[str, Any], given: dict[str, Any]) -> d
     def in_order(labels: dict) -> list[str]:
         return [str(labels[index]).lower() for index in sorted(labels, key=int)]
 
-    own = in_order(config_dict.get("id2label") or {0: "real", 1: "fake"})
-    if own != in_order(id2label) and sorted(own) == sorted(in_order(id2label)):
+    own, wanted = in_order(config_dict.get("id2label") or {0: "real", 1: "fake"}), in_order(id2label)
+    if own != wanted and sorted(own) == sorted(wanted):
         raise ValueError(
             f"id2label={id2label}: the model has {', '.join(own)} in this order and would keep it; bring the data's "
             'labels into it, dataset.align_labels_with_mapping(model.config.label2id, "label")'
@@ -209,7 +209,6 @@ class WaveFreqConfig(PreTrainedConfig):
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ValueError(f"the checkpoint is a model of type {model_type}, expected {cls.model_type}")
-
         kwargs = with_checked_labels(config_dict, kwargs)
         if len(kwargs.get("id2label") or range(kwargs.get("num_labels") or 2)) != 2:
             config_dict = config_dict | {"real_categories": []}

@@ -108,10 +108,8 @@ def to_challenge(
         explanation = {}
         for artifact in result["artifacts"]:
             place = place_of(artifact["box"], result["width"], result["height"]).capitalize()
-            sentence = artifact.get("explanation")
-            if not sentence:
-                sentence = place
-            elif not sentence.casefold().startswith(place.casefold()):
+            sentence = artifact.get("explanation") or place
+            if not sentence.casefold().startswith(place.casefold()):
                 sentence = f"{place}: {sentence}"
             explanation[artifact["label"]] = limit_words(sentence)
         entries.append({"index": index, "explanation": explanation})

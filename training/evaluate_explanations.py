@@ -36,6 +36,7 @@ from tellsign.training.explanation_scores import (
     mean_or_none,
     opened,
 )
+from tellsign.training.metrics import basic_interval
 from tellsign.training.planting import Use, plantable, planted_images
 from tellsign.training.tagging_metrics import average_precisions, box_overlap, jaccard
 from tellsign.training.timing import median_milliseconds
@@ -236,7 +237,7 @@ def intervals_of(answers: Answers, silent: NDArray, resamples: int, seed: int = 
     """95% bootstrap intervals, resampling images.
 
     Percentiles, but for average precision, which images drawn twice raise, since they rank beside each other: there
-    the distances from the score are turned around (the basic bootstrap interval of Davison and Hinkley, 1997).
+    [`basic_interval`].
     """
     scores: Any = tagging_scores(answers)
     generator, drawn = np.random.default_rng(seed), []
@@ -247,9 +248,10 @@ def intervals_of(answers: Answers, silent: NDArray, resamples: int, seed: int = 
     intervals = {}
     for name in drawn[0]:
         if values := [value for others in drawn if (value := others[name]) is not None]:
-            low, high = np.percentile(values, [2.5, 97.5])
             if name == "macro_average_precision":
-                low, high = np.clip([2 * scores[name] - high, 2 * scores[name] - low], 0, 1)
+                low, high = basic_interval(scores[name], values)
+            else:
+                low, high = np.percentile(values, [2.5, 97.5])
             intervals[name] = (float(low), float(high))
     return intervals
 

@@ -107,6 +107,13 @@ def detection_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float
     )
 
 
+def basic_interval(value: float, drawn: Sequence[float]) -> NDArray:
+    """95% interval of a score in [0, 1] that resampling shifts: the distances of the percentiles of the resamples from
+    the score, turned around (the basic bootstrap interval of Davison and Hinkley, 1997)."""
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return np.clip([2 * value - high, 2 * value - low], 0, 1)
+
+
 def bootstrap_intervals(
     labels: NDArray,
     probabilities: NDArray,
@@ -116,8 +123,7 @@ def bootstrap_intervals(
 ) -> dict[str, tuple[float, float]]:
     """95% bootstrap intervals, resampling images within each class.
 
-    Percentiles, but for the expected calibration error, which resampling raises: there the distances from the score
-    are turned around (the basic bootstrap interval of Davison and Hinkley, 1997).
+    Percentiles, but for the expected calibration error, which resampling raises: there [`basic_interval`].
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
@@ -137,10 +143,11 @@ def bootstrap_intervals(
         drawn.append(compute_scores(labels[index], probabilities[index]))
     intervals = {}
     for name in drawn[0]:
-        low, high = np.percentile([scores[name] for scores in drawn], [2.5, 97.5])
+        values = [scores[name] for scores in drawn]
         if name == "ece":
-            value = compute_scores(labels, probabilities)[name]
-            low, high = np.clip([2 * value - high, 2 * value - low], 0, 1)
+            low, high = basic_interval(compute_scores(labels, probabilities)[name], values)
+        else:
+            low, high = np.percentile(values, [2.5, 97.5])
         intervals[name] = (float(low), float(high))
     return intervals
 
