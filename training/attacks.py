@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -147,6 +149,75 @@ def fast_adaptive_boundary(
     return found.cpu().numpy()
 
 
+@dataclass
+class Ensemble:
+    """The attacks of [`attack_ensemble`], on images of one batch, and its settings."""
+
+    attacked: PixelClassifier
+    transfer_from: PixelClassifier | None
+    iterations: int
+    queries: int
+    bf16: bool
+    seed: int
+
+    def boundary_distance(self, pixels: torch.Tensor, labels: NDArray) -> dict[str, NDArray]:
+        """`distance` from [`fast_adaptive_boundary`]; arguments as those of [`standing`]."""
+        truth = torch.from_numpy(labels).to(pixels.device).long()
+        return {"distance": fast_adaptive_boundary(self.attacked, pixels, truth, self.iterations)}
+
+    def standing(self, pixels: torch.Tensor, labels: NDArray, distance: NDArray, epsilon: int) -> dict[str, NDArray]:
+        """Whether each image is still classified rightly after each attack and those before it.
+
+        Args:
+            pixels (`torch.Tensor` of shape `(n, 3, height, width)`): In [0, 1].
+            labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+            distance (`np.ndarray` of shape `(n,)`): From [`fast_adaptive_boundary`].
+            epsilon (`int`): Largest change, in levels of 255.
+        """
+        limit = epsilon / 255
+        right = self.attacked.predict(pixels) == labels
+        common = {"norm": np.inf, "eps": limit, "batch_size": PART, "verbose": False}
+        apgd = partial(
+            AutoProjectedGradientDescent, eps_step=2 * limit, max_iter=self.iterations, nb_random_init=1, **common
+        )
+        attacks = {
+            "apgd-ce": apgd(wrap(self.attacked, nn.CrossEntropyLoss(), pixels), loss_type="cross_entropy"),
+            "apgd-margin": apgd(wrap(self.attacked, MarginLoss(), pixels)),
+            "square": SquareAttack(
+                wrap(self.attacked, nn.CrossEntropyLoss(), pixels), max_iter=self.queries, **common
+            ),
+        }
+        still = right & (distance > limit)
+        standing = {"fab": still}
+        for name, attack in attacks.items():
+            still = still.copy()
+            still[still] = self._withstood(attack, limit, pixels[still], labels[still])
+            standing[name] = still
+        if self.transfer_from is not None:
+            other = apgd(wrap(self.transfer_from, nn.CrossEntropyLoss(), pixels), loss_type="cross_entropy")
+            standing["transfer"] = right & self._withstood(other, limit, pixels, labels)
+        return standing
+
+    def _withstood(self, attack: EvasionAttack, limit: float, pixels: torch.Tensor, labels: NDArray) -> NDArray:
+        """Whether each of these images is classified rightly after the attack."""
+        if not len(pixels):
+            return np.ones(0, bool)
+        torch.manual_seed(self.seed)
+        np.random.seed(self.seed)  # the toolbox draws from NumPy's global generator
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.bf16):
+            changed = attack.generate(pixels.cpu().numpy(), np.eye(2, dtype=np.float32)[labels])
+        changed = pixels + (torch.from_numpy(changed).to(pixels) - pixels).clamp(-limit, limit)
+        return self.attacked.predict(changed) == labels
+
+
+def wrap(classifier: PixelClassifier, loss: nn.Module, pixels: torch.Tensor) -> RememberingClassifier:
+    """The classifier as the toolbox wants it, for images of this shape and on this device."""
+    device_type = "gpu" if pixels.is_cuda else "cpu"
+    return RememberingClassifier(
+        classifier, loss, tuple(pixels.shape[1:]), 2, clip_values=(0.0, 1.0), device_type=device_type
+    )
+
+
 def attack_ensemble(
     model: PreTrainedModel,
     image_processor: WaveFreqImageProcessor,
@@ -187,83 +258,42 @@ def attack_ensemble(
         For each attack, by epsilon, a boolean `np.ndarray` of shape `(n,)`: right after this attack and those before
         it. `"none"` has the images as they are, at epsilon 0. `"square"`, the last, is the worst case of each image.
     """
-    if len(images) > PART:
-        options = (epsilons, iterations, queries, bf16, transfer_from, progress_dir, seed)
-        parts = [slice(start, start + PART) for start in range(0, len(images), PART)]
-        results = [
-            attack_ensemble(model, image_processor, images[part], labels[part], *options)
-            for part in tqdm(parts, desc="Attacking", unit="hundred")
-        ]
-        return {
-            name: {epsilon: np.concatenate([result[name][epsilon] for result in results]) for epsilon in by_epsilon}
-            for name, by_epsilon in results[0].items()
-        }
-
     # The toolbox moves a network to CUDA or to the CPU, and knows no other devices.
-    on_cuda = model.device.type == "cuda"
-    device = model.device if on_cuda else torch.device("cpu")
-    classifier = PixelClassifier(model, image_processor).to(device)
-    pixels = torch.from_numpy(images).to(device).float() / 255
-    truth = torch.from_numpy(labels).to(device).long()
-
-    def wrap(attacked: PixelClassifier, loss: nn.Module) -> RememberingClassifier:
-        device_type = "gpu" if on_cuda else "cpu"
-        options = {"clip_values": (0.0, 1.0), "device_type": device_type}
-        return RememberingClassifier(attacked, loss, tuple(pixels.shape[1:]), 2, **options)
-
-    def withstood(attack: EvasionAttack, limit: float, rows: NDArray) -> NDArray:
-        """Whether each of these images is classified rightly after the attack."""
-        if not len(rows):
-            return np.ones(0, bool)
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # the toolbox draws from NumPy's global generator
-        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bf16):
-            changed = attack.generate(pixels[rows].cpu().numpy(), np.eye(2, dtype=np.float32)[labels[rows]])
-        changed = pixels[rows] + (torch.from_numpy(changed).to(pixels) - pixels[rows]).clamp(-limit, limit)
-        return classifier.predict(changed) == labels[rows]
-
-    def attack_at(epsilon: int) -> dict[str, NDArray]:
-        limit = epsilon / 255
-        common = {"norm": np.inf, "eps": limit, "batch_size": PART, "verbose": False}
-        apgd = partial(
-            AutoProjectedGradientDescent, eps_step=2 * limit, max_iter=iterations, nb_random_init=1, **common
-        )
-        attacks = {
-            "apgd-ce": apgd(wrap(classifier, nn.CrossEntropyLoss()), loss_type="cross_entropy"),
-            "apgd-margin": apgd(wrap(classifier, MarginLoss())),
-            "square": SquareAttack(wrap(classifier, nn.CrossEntropyLoss()), max_iter=queries, **common),
-        }
-        still = right & (distance > limit)
-        standing = {"fab": still}
-        for name, attack in attacks.items():
-            still = still.copy()
-            rows = np.flatnonzero(still)
-            still[rows] = withstood(attack, limit, rows)
-            standing[name] = still
-        if transfer_from is not None:
-            other = wrap(PixelClassifier(*transfer_from), nn.CrossEntropyLoss())
-            standing["transfer"] = right & withstood(
-                apgd(other, loss_type="cross_entropy"), limit, np.arange(len(images))
-            )
-        return standing
-
-    right = classifier.predict(pixels) == labels
-    key = hashlib.sha1(images.tobytes() + labels.tobytes() + json.dumps([iterations, queries, bf16, seed]).encode())
+    device = model.device if model.device.type == "cuda" else torch.device("cpu")
+    key = hashlib.sha1(json.dumps([iterations, queries, bf16, seed]).encode())
     for network, processor in [(model, image_processor), *([transfer_from] if transfer_from else [])]:
         key.update((network.config.to_json_string() + processor.to_json_string()).encode())
         for tensor in network.state_dict().values():
             key.update(tensor.float().cpu().numpy().tobytes())
-    distance = _remember(
-        progress_dir,
-        f"{key.hexdigest()}-fab",
-        lambda: {"distance": fast_adaptive_boundary(classifier, pixels, truth, iterations)},
-    )["distance"]
-    standing_after: dict[str, dict[int, NDArray]] = {"none": {0: right}}
-    for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon", leave=False):
-        standing = _remember(progress_dir, f"{key.hexdigest()}-{epsilon}", partial(attack_at, epsilon))
-        for name in sorted(standing, key=ATTACKS.index):  # a file has them by the alphabet
-            standing_after.setdefault(name, {})[epsilon] = standing[name]
-    return standing_after
+    attacked = PixelClassifier(model, image_processor).to(device)
+    other = PixelClassifier(*transfer_from).to(device) if transfer_from else None
+    ensemble = Ensemble(attacked, other, iterations, queries, bf16, seed)
+
+    found: defaultdict[str, defaultdict[int, list[NDArray]]] = defaultdict(lambda: defaultdict(list))
+    for start in tqdm(range(0, len(images), PART), desc="Attacking", unit="hundred"):
+        part = slice(start, start + PART)
+        pixels = torch.from_numpy(images[part]).to(device).float() / 255
+        found["none"][0].append(attacked.predict(pixels) == labels[part])
+        part_key = key.copy()
+        part_key.update(images[part].tobytes() + labels[part].tobytes())
+        name = part_key.hexdigest()
+        distance = _remember(
+            progress_dir,
+            f"{name}-fab",
+            partial(ensemble.boundary_distance, pixels, labels[part]),
+        )["distance"]
+        for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon", leave=False):
+            standing = _remember(
+                progress_dir,
+                f"{name}-{epsilon}",
+                partial(ensemble.standing, pixels, labels[part], distance, epsilon),
+            )
+            for attack in sorted(standing, key=ATTACKS.index):  # a file has them by the alphabet
+                found[attack][epsilon].append(standing[attack])
+    return {
+        attack: {epsilon: np.concatenate(parts) for epsilon, parts in by_epsilon.items()}
+        for attack, by_epsilon in found.items()
+    }
 
 
 def _remember(folder: Path | None, name: str, compute: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:

@@ -191,6 +191,30 @@ def load_other_fakes(sources: Sequence[str], split: str, train_data: Sequence[st
     return fakes
 
 
+def load_test_images(sources: Sequence[str], split: str, train_data: Sequence[str], seen: Collection[str]) -> Dataset:
+    """Images of both classes.
+
+    Raises:
+        ValueError: If there are none of a class, or none whose sha1 is not seen in the training data.
+    """
+    images = load_sources(sources, split)
+    labels = np.asarray(images["label"][:])
+    untouched = labels[[sha1 not in seen for sha1 in images["sha1"][:]]]
+    for label, name in enumerate(LABELS):
+        if label not in labels:
+            raise ValueError(f"{', '.join(sources)}: there is no {name} image")
+        if label not in untouched:
+            raise ValueError(f"{', '.join(sources)}: all images of a class occur in {', '.join(train_data)}")
+    return images
+
+
+def load_detector(name: str) -> tuple[PreTrainedModel, Any]:
+    """A model, on the accelerator if there is one, and its image processor."""
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    model = AutoModelForImageClassification.from_pretrained(name).to(device)
+    return model, AutoImageProcessor.from_pretrained(name)
+
+
 def main(
     models: Annotated[list[str], typer.Argument(help="Checkpoints: folders or repositories on the Hub.")],
     data: Annotated[list[str], typer.Option(help="Test images of both classes; may be given several times.")],
@@ -238,25 +262,12 @@ def main(
         refuse_other_kinds([*models, *([transfer_from] if transfer_from else [])])
     seen = set(load_sources(train_data, "train")["sha1"][:]) if train_data else set()
     others = load_other_fakes(other_fakes, split, train_data, seen) if other_fakes else None
-    test = load_sources(data, split)
-    untouched_labels = np.asarray(test["label"][:])[[sha1 not in seen for sha1 in test["sha1"][:]]]
-    for label, name in enumerate(LABELS):
-        if label not in test["label"][:]:
-            raise ValueError(f"{', '.join(data)}: there is no {name} image")
-        if label not in untouched_labels:
-            raise ValueError(f"{', '.join(data)}: all images of a class occur in {', '.join(train_data)}")
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    other_model = None
-    if transfer_from is not None:
-        other_model = (
-            AutoModelForImageClassification.from_pretrained(transfer_from).to(device),
-            AutoImageProcessor.from_pretrained(transfer_from),
-        )
+    test = load_test_images(data, split, train_data, seen)
+    other_model = load_detector(transfer_from) if transfer_from is not None else None
 
     evaluations, probabilities = [], []
     for title, name in zip(titles, models, strict=True):
-        model = AutoModelForImageClassification.from_pretrained(name).to(device)
-        image_processor = AutoImageProcessor.from_pretrained(name)
+        model, image_processor = load_detector(name)
         # Models of other kinds enlarge what they see: they are compared on the same images.
         image_size = model.config.image_size if isinstance(model.config, WaveFreqConfig) else 32
         temperature, thresholds = temperature_of(model), thresholds_of(model)
