@@ -1,4 +1,4 @@
-"""The snippets of the README run as they stand."""
+"""The snippets of the README, and of the one on training, run as they stand."""
 
 import re
 import shutil
@@ -12,7 +12,9 @@ from tests.test_explainer import make_idefics2
 
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXTS = {path: (ROOT / path).read_text(encoding="utf-8") for path in ("README.md", "training/README.md")}
+README = "\n".join(TEXTS.values())
+LINKS = [(path, target) for path, text in TEXTS.items() for target in sorted(set(re.findall(r"\]\(([^)]+)\)", text)))]
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 # Some pass what follows -- on to train_detector.
 LINES = re.sub(r" -- ", "\npython -m tellsign.training.train_detector ", README)
@@ -54,6 +56,13 @@ def test_the_options_of_a_command_exist(module):
     assert options <= set(re.findall(r"--[\w-]+", ran.stdout))
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
-def test_links_lead_to_files_that_exist(target):
-    assert target.startswith("https://") or (ROOT / target).exists()
+@pytest.mark.parametrize(("path", "target"), LINKS)
+def test_links_lead_to_files_and_headings_that_exist(path, target):
+    if target.startswith("https://"):
+        return
+    file, _, anchor = target.partition("#")
+    linked = (ROOT / path).parent / file
+    assert linked.exists()
+    if anchor:
+        headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+        assert anchor in [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
