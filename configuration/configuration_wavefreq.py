@@ -205,13 +205,15 @@ class WaveFreqConfig(PreTrainedConfig):
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "WaveFreqConfig":
         """As in the base class, but the configuration of another model raises a `ValueError`, as do the model's labels
         in another order, which its head would not follow; and with another number of labels, for which the head is a
-        new one, there are no `real_categories`."""
+        new one, what was fitted to the old one starts anew, and there are no `real_categories`."""
         model_type = config_dict.get("model_type", cls.model_type)
         if model_type != cls.model_type:
             raise ValueError(f"the checkpoint is a model of type {model_type}, expected {cls.model_type}")
         kwargs = with_checked_labels(config_dict, kwargs)
-        if len(kwargs.get("id2label") or range(kwargs.get("num_labels") or 2)) != 2:
-            config_dict = config_dict | {"real_categories": []}
+        before = len(config_dict.get("id2label") or {0: "real", 1: "fake"})
+        if len(kwargs.get("id2label") or range(kwargs.get("num_labels") or before)) != before:
+            fitted = ("real_categories", "temperature", "verdict_thresholds")
+            config_dict = {name: value for name, value in config_dict.items() if name not in fitted}
         answer = super().from_dict(config_dict, **kwargs)
         (answer[0] if isinstance(answer, tuple) else answer).validate()  # what the arguments changed
         return answer

@@ -104,6 +104,10 @@ def test_unusable_data_raise_naming_source_and_fault(tmp_path, synthetic_rows):
             write(path, **columns)
         with pytest.raises(ValueError, match=f"{name}: {message}"):
             load_sources(path, "train")
+    features = Features({"image": Value("binary"), "label": ClassLabel(names=["real", "fake"])})
+    Dataset.from_dict({"image": image, "label": [0, None]}, features).to_parquet(tmp_path / "f.parquet")
+    with pytest.raises(ValueError, match="f.parquet: has the labels none, expected real and fake"):
+        load_sources(str(tmp_path / "f.parquet"), "train")
     empty = Dataset.from_dict(
         {"image": [], "label": []}, Features({"image": Value("binary"), "label": Value("string")})
     )

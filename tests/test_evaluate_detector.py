@@ -129,6 +129,12 @@ def test_several_models_are_compared_in_pairs(run, checkpoint, tmp_path):
     assert "| checkpoint, copy | 100.00 | " in printed and "nan / nan" in printed
 
 
+def test_a_model_in_the_current_folder_has_its_name(checkpoint, parquet, tmp_path, monkeypatch):
+    monkeypatch.chdir(checkpoint)
+    main(["."], [parquet], output_dir=tmp_path, resamples=20)
+    assert json.loads((tmp_path / "checkpoint" / "evaluation.json").read_text())["model"] == "checkpoint"
+
+
 def test_robustness_is_scored_on_as_many_images_of_each_class_and_drawn(run, tmp_path, checkpoint):
     options = ["--robustness-images", "10", "--attack-images", "6", "--iterations", "2", "--queries", "2"]
     table, evaluation = run("--attack", "--corruptions", "--transfer-from", str(checkpoint), *options)

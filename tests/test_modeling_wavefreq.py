@@ -317,6 +317,17 @@ def test_a_configuration_that_was_changed_into_a_contradiction_makes_no_model(ma
         WaveFreqForImageClassification.from_pretrained(tmp_path, config=config, ignore_mismatched_sizes=True)
 
 
+def test_what_was_fitted_to_a_head_starts_anew_with_another_number_of_labels_alone(make_model, tmp_path):
+    make_model(temperature=2.0, verdict_thresholds=[0.1, 0.9]).save_pretrained(tmp_path)
+    load = partial(AutoModelForImageClassification.from_pretrained, tmp_path, ignore_mismatched_sizes=True)
+    config = load(num_labels=3).config
+    assert config.temperature == 1.0 and config.verdict_thresholds == [0.5, 0.5]
+    assert load(num_labels=3, temperature=4.0).config.temperature == 4.0
+    assert load(num_labels=2).config.temperature == 2.0
+    load(num_labels=3, temperature=4.0).save_pretrained(tmp_path)
+    assert load().config.temperature == load(num_labels=3).config.temperature == 4.0
+
+
 def test_a_model_with_categories_can_be_tuned_to_other_labels_as_any_model(make_model, tmp_path):
     make_model(real_categories=["cat"]).save_pretrained(tmp_path)
     load = partial(AutoModelForImageClassification.from_pretrained, tmp_path, ignore_mismatched_sizes=True)

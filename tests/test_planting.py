@@ -373,6 +373,12 @@ def test_a_data_set_refuses_options_out_of_range(real_images, options):
         rows_of(real_images, **options)
 
 
+def test_planted_data_are_written_to_a_parquet_file_alone(real_images, tmp_path):
+    arguments = ["data", "--data", real_images, "--output", str(tmp_path / "planted.json"), "--use", "training"]
+    with pytest.raises(ValueError, match="planted.json: expected a name that ends in .parquet"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
 def test_data_without_a_real_image_is_refused(tmp_path):
     path = str(tmp_path / "fake.parquet")
     Dataset.from_dict({"image": [encode(SCENES[0])], "label": ["fake"]}).to_parquet(path)

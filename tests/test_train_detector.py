@@ -23,7 +23,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Ev
 
 from tellsign import ArtifactSiglipConfig, WaveFreqConfig, WaveFreqImageProcessor
 from tellsign.training import data, train_detector
-from tellsign.training.arguments import overrides_of
+from tellsign.training.arguments import overrides_of, split_group
 from tellsign.training.averaging import WeightAveraging, refresh_statistics
 from tellsign.training.data import Augmentation, DecodedImages, load_sources
 from tellsign.training.train_detector import (
@@ -224,6 +224,35 @@ def test_a_finished_run_that_is_made_longer_goes_on_from_its_end(parquet, tmp_pa
     main(options(parquet, tmp_path / "epochs", max_steps=-1, num_train_epochs=1, save_strategy="epoch"))
     main(options(parquet, tmp_path / "epochs", max_steps=-1, num_train_epochs=2, save_strategy="epoch"))
     assert steps[6:] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_run_by_epochs_that_is_made_shorter_does_not_go_on_beyond_its_end(parquet, tmp_path, steps):
+    main(options(parquet, tmp_path, max_steps=-1, num_train_epochs=2, save_strategy="epoch"))
+    main(options(parquet, tmp_path, max_steps=-1, num_train_epochs=1, save_strategy="epoch"))
+    assert steps == [1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4]
+
+
+def test_without_an_epoch_a_detector_is_calibrated_and_its_weights_stay(parquet, tmp_path, make_model):
+    make_model(temperature=3.0).save_pretrained(tmp_path / "start")
+    WaveFreqImageProcessor().save_pretrained(tmp_path / "start")
+    start = {"model_name_or_path": tmp_path / "start", "config_overrides": "{}"}
+    main(options(parquet, tmp_path / "out", max_steps=-1, num_train_epochs=0, **start))
+    before, after = weights(tmp_path / "start"), weights(tmp_path / "out")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert AutoModelForImageClassification.from_pretrained(tmp_path / "out").config.temperature != 3.0
+
+
+def test_a_start_in_half_precision_is_trained_in_single_precision(make_model, tmp_path):
+    make_model().bfloat16().save_pretrained(tmp_path)
+    WaveFreqImageProcessor().save_pretrained(tmp_path)
+    model, _ = create_model(ModelArguments(model_name_or_path=str(tmp_path)))
+    assert model.dtype == torch.float32
+
+
+def test_a_file_with_a_plus_in_its_name_is_one_source(parquet, tmp_path):
+    joined = shutil.copy(parquet, tmp_path / "a+b.parquet")
+    assert split_group(str(joined)) == [str(joined)]
+    assert split_group(f"{joined}.zip+{parquet}") == [f"{tmp_path}/a", "b.parquet.zip", parquet]
 
 
 def test_a_run_with_other_data_is_not_resumed(parquet, tmp_path):

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoProcessor, Idefics2ForConditionalGeneration
 
-from tellsign import ArtifactSiglipConfig
+from tellsign import DEFAULT_MODEL, ArtifactSiglipConfig
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.pipelines.explainer import ArtifactExplainer, answer_schema, answer_text, explanation_prompt
 from tellsign.pipelines.formats import place_of, to_synartifact
@@ -514,6 +514,19 @@ def test_an_adapter_of_a_model_with_another_tower_trains_the_connector(idefics2,
         (["--vision_tower=t"], "--train_data, --annotated_data: name at least one"),
         (["--train_data=a.parquet"], "--vision_tower: a new model needs one"),
         (["--train_data=a.parquet", "--vision_tower=t", "--load_in_4bit"], "--load_in_4bit"),
+        (
+            ["--train_data=a.parquet", "--vision_tower=t", '--config_overrides={"text_config": {"hiden_size": 3}}'],
+            "MistralConfig has no field hiden_size",
+        ),
+        (
+            ["--train_data=a.parquet", "--vision_tower=t", '--config_overrides={"vision_config": {}}'],
+            "expected text_config and perceiver_config, not vision_config",
+        ),
+        (["--train_data=a.parquet", "--model_name_or_path=b", "--config_overrides={}x"], "only for a new model"),
+        (
+            ["--train_data=a.parquet", f"--vision_tower={DEFAULT_MODEL}"],
+            "is a model of type wavefreq, expected a SigLIP or a tagger",
+        ),
         (["--train_data=a.parquet", "--vision_tower=t", "--save_total_limit=1"], "--save_total_limit"),
         (["--train_data=a.parquet", "--vision_tower=t", "--push_to_hub"], "--push_to_hub"),
         (["--train_data=a.parquet", "--vision_tower=t", "--label_smoothing_factor=0.1"], "--label_smoothing_factor"),

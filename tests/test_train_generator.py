@@ -55,6 +55,13 @@ def test_a_short_run_writes_fakes_of_each_network_that_repeat_with_the_seed(kind
     assert [row["generator"] for row in rows] == 4 * [f"tellsign-{kind}-0"] + 4 * [f"tellsign-{kind}-1"]
 
 
+def test_too_few_steps_or_images_for_the_snapshots_are_refused_before_training(parquet, tmp_path):
+    with pytest.raises(ValueError, match="--steps 1: too few for --snapshots 2, give at least 2"):
+        run(Kind.GAN, parquet, tmp_path / "a.parquet", steps=1)
+    with pytest.raises(ValueError, match="8 images are too few for 5 networks that draw 2 times each"):
+        run(Kind.GAN, parquet, tmp_path / "a.parquet", networks=5)
+
+
 def test_a_run_that_was_stopped_goes_on_with_the_network_at_which_it_was(parquet, tmp_path, monkeypatch):
     whole = run(Kind.GAN, parquet, tmp_path / "whole.parquet", networks=2)
     trained = train_generator.train

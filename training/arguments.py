@@ -133,10 +133,20 @@ def recipe_file(name: str) -> str | None:
     )
 
 
+def split_group(group: str) -> list[str]:
+    """The sources that `+` joins, unless it is in the name of a file or folder."""
+    return [group] if os.path.exists(group) else group.split("+")
+
+
+def title_of(model: str | Path) -> str:
+    """Last part of the name of a folder or repository, `.` and `..` resolved."""
+    return os.path.basename(os.path.abspath(model))
+
+
 def without_folders(source: str) -> str:
     """A source, or several that `+` joins, of local files and folders the names alone, as a card may show them."""
     # Where os.path says no, pathlib may raise: of JSON, say, that is too long for a name.
-    return "+".join(Path(name).name if os.path.exists(name) else name for name in source.split("+"))
+    return "+".join(title_of(name) if os.path.exists(name) else name for name in split_group(source))
 
 
 def as_shown(argument: str) -> str:
@@ -208,7 +218,7 @@ def checkpoint_to_resume(args: TrainingArguments, last_file: str = TRAINER_STATE
     def goes_on(state: TrainerState) -> bool:
         if args.max_steps > 0:
             return state.global_step < args.max_steps
-        return state.global_step < state.max_steps or (state.epoch or 0) < args.num_train_epochs
+        return (state.epoch or 0) < args.num_train_epochs  # not max_steps, which may be of a longer run
 
     unfinished = [folder for folder, state in states.items() if goes_on(state)]
     return str(max(unfinished, key=lambda folder: states[folder].global_step)) if unfinished else None

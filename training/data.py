@@ -222,7 +222,7 @@ def _check_columns(source: str, dataset: Dataset | IterableDataset) -> Features:
 
 def _label_indices(source: str, feature: Any, labels: Sequence) -> list[int]:
     if isinstance(feature, ClassLabel):
-        labels = [feature.int2str(label) for label in labels]
+        labels = [None if label is None else feature.int2str(label) for label in labels]
     names = [str(label).lower() for label in labels]
     unknown = sorted(set(names) - set(LABELS))
     if unknown:

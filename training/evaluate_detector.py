@@ -30,7 +30,7 @@ from tellsign.hub_cards.card_tables import (
     sets_and_generators,
 )
 from tellsign.modeling.verdicts import thresholds_of
-from tellsign.training.arguments import without_folders
+from tellsign.training.arguments import title_of, without_folders
 from tellsign.training.data import LABELS, DecodedImages, load_sources, without
 from tellsign.training.metrics import (
     bootstrap_intervals,
@@ -227,20 +227,20 @@ def main(
     ] = [],  # noqa: B006
     split: Annotated[str, typer.Option(help="Split of a --data or --other-fakes on the Hub.")] = "test",
     output_dir: Annotated[Path, typer.Option(help="Where a folder is made for each model.")] = Path("evaluation"),
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals.")] = 1000,
+    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples for the intervals.")] = 1000,
     corruptions: Annotated[bool, typer.Option("--corruptions", help="Also score corrupted images.")] = False,
     attack: Annotated[bool, typer.Option("--attack", help="Also score adversarial images.")] = False,
     transfer_from: Annotated[
         str | None, typer.Option(help="With --attack: another model, whose adversarial images are tried too.")
     ] = None,
     robustness_images: Annotated[
-        int, typer.Option(help="Test images, half of each class, that are corrupted or attacked.")
+        int, typer.Option(min=2, help="Test images, half of each class, that are corrupted or attacked.")
     ] = 1000,
     attack_images: Annotated[
-        int | None, typer.Option(help="How many to attack, which takes longer, if not as many.")
+        int | None, typer.Option(min=2, help="How many to attack, which takes longer, if not as many.")
     ] = None,
-    iterations: Annotated[int, typer.Option(help="Gradient steps of each attack.")] = 20,
-    queries: Annotated[int, typer.Option(help="Queries of the attack without gradients.")] = 200,
+    iterations: Annotated[int, typer.Option(min=1, help="Gradient steps of each attack.")] = 20,
+    queries: Annotated[int, typer.Option(min=1, help="Queries of the attack without gradients.")] = 200,
     bf16: Annotated[
         bool, typer.Option("--bf16", help="Search adversarial images in bfloat16; float32 still judges them.")
     ] = False,
@@ -250,7 +250,7 @@ def main(
     Every image that is not yet a JPEG file of quality 75, 4:2:0, at 32x32 pixels is brought to that encoding first, so
     that neither format nor size tells the class.
     """
-    titles = [Path(name).name for name in models]
+    titles = [title_of(name) for name in models]
     if len(set(titles)) < len(titles):
         raise ValueError(f"the models are called {', '.join(titles)}: their folders must have different names")
     for title in titles:

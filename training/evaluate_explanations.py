@@ -27,7 +27,7 @@ from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.localization import Box, whole_image
 from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger, TaggedArtifact
-from tellsign.training.arguments import without_folders
+from tellsign.training.arguments import title_of, without_folders
 from tellsign.training.data import DecodedImages, categories_of, drop_duplicates, load_sources, of_class, without
 from tellsign.training.explanation_scores import (
     explanation_scores,
@@ -350,7 +350,7 @@ def main(
     on = getattr(tagger.model.config, "trained_artifacts", names)
     sources = [without_folders(source) for source in data]
     evaluation: dict[str, Any] = {
-        "model": Path(model).name,
+        "model": title_of(model),
         "data": sources,
         "train_data": [without_folders(source) for source in train_data],
         "split": split,
@@ -363,9 +363,9 @@ def main(
         "artifacts": class_scores(answers, trained, names, on),
     }
     if localizer is not None:
-        evaluation["localizer"] = Path(localizer).name
+        evaluation["localizer"] = title_of(localizer)
     if explain_with is not None:
-        evaluation["explainer"] = Path(str(explainer)).name
+        evaluation["explainer"] = title_of(str(explainer))
         evaluation["explained_images"] = explained_images
         evaluation["explanations"] = explain(
             explain_with, tagger, planted[0][:explained_images], categories_of(loaded), seed

@@ -22,7 +22,7 @@ from transformers.utils import logging
 from tellsign.hub_cards.card_tables import leave_out_tables
 from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
 from tellsign.training import train_detector
-from tellsign.training.arguments import as_shown, seen_by, without_folders
+from tellsign.training.arguments import as_shown, seen_by, split_group, without_folders
 from tellsign.training.calibration import fit_decision_threshold
 from tellsign.training.data import LABELS, UNNAMED, DecodedImages, drop_duplicates, load_sources
 from tellsign.training.generator_families import family_of
@@ -199,10 +199,10 @@ def check_start(data: Sequence[str], train_data: Sequence[str], start: str) -> N
 
     Warns if it was trained on more than the runs are, since generators in that then count as unseen.
     """
-    seen = {source for group in seen_by(start) for source in group.split("+")}
+    seen = {source for group in seen_by(start) for source in split_group(group)}
     if left_out := seen.intersection(without_folders(source) for source in data):
         raise ValueError(f"{start} was trained on {', '.join(sorted(left_out))}: what it saw cannot be left out")
-    trained_on = {without_folders(source) for group in train_data for source in group.split("+")}
+    trained_on = {without_folders(source) for group in train_data for source in split_group(group)}
     if others := seen - trained_on:
         logger.warning(
             f"{start} was trained on {', '.join(sorted(others))} too, which is not in --train_data: families of "
@@ -224,10 +224,10 @@ def main(
     data: Annotated[str, typer.Argument(help="Images whose sources are left out; a.parquet+b.parquet joins two.")],
     output_dir: Annotated[Path, typer.Argument(help="Where the runs, leave_out.json and leave_out.png are written.")],
     training: Annotated[list[str], typer.Argument(help="Arguments of train_detector, after --.")],
-    folds: Annotated[int, typer.Option(help="Number of runs, among which the sources are divided.")] = 4,
-    pool_below: Annotated[int, typer.Option(help="Generators with fewer images are scored together.")] = 25,
-    views: Annotated[int, typer.Option(help="Of how many views of an image to average the probability.")] = 1,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples for the intervals.")] = 1000,
+    folds: Annotated[int, typer.Option(min=2, help="Number of runs, among which the sources are divided.")] = 4,
+    pool_below: Annotated[int, typer.Option(min=0, help="Generators with fewer images are scored together.")] = 25,
+    views: Annotated[int, typer.Option(min=1, help="Of how many views of an image to average the probability.")] = 1,
+    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples for the intervals.")] = 1000,
 ) -> None:
     """Trains once a fold without the sources of that fold, and scores them.
 
@@ -239,12 +239,12 @@ def main(
     """
     model_args, data_args, _ = train_detector.parse_arguments([*training, "--output_dir", "unused"])
     if model_args.model_name_or_path:
-        check_start(data.split("+"), data_args.train_data, model_args.model_name_or_path)
+        check_start(split_group(data), data_args.train_data, model_args.model_name_or_path)
     groups = train_detector.load_groups(data_args)
     fakes_seen = generators_of_fakes(groups).difference(data_args.leave_out)
     if UNNAMED in fakes_seen:
         logger.warning("--train_data has fakes without a generator's name: the family of these counts as unseen")
-    images = drop_duplicates(load_sources(data.split("+"), data_args.data_split, data_args.data_revision))
+    images = drop_duplicates(load_sources(split_group(data), data_args.data_split, data_args.data_revision))
     assignment = assign_folds(images, folds)
     generators = np.asarray(images["generator"][:])
     results = []

@@ -77,7 +77,7 @@ METHODS: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
 def main(
     data: Annotated[list[str], typer.Option(help="Images, of which the real ones are broken.")],
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    count: Annotated[int, typer.Option(help="Most images to write.")] = 16_000,
+    count: Annotated[int, typer.Option(min=1, help="Most images to write.")] = 16_000,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
 ) -> None:
     """Breaks photographs brought to 32x32 pixels, as often by each method, and writes them as JPEG of quality 75.

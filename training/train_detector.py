@@ -40,6 +40,7 @@ from tellsign.training.arguments import (
     parse_recipe,
     recipe_of,
     record_run,
+    split_group,
 )
 from tellsign.training.averaging import AVERAGE_NAME, WeightAveraging, refresh_statistics
 from tellsign.training.calibration import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
@@ -171,7 +172,7 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
     """
     overrides = overrides_of(arguments.config_overrides, WaveFreqConfig)
     if start := arguments.model_name_or_path:
-        model = WaveFreqForImageClassification.from_pretrained(start, **overrides)
+        model = WaveFreqForImageClassification.from_pretrained(start, dtype=torch.float32, **overrides)
     else:
         config = (WaveFreqConfig.seed if arguments.architecture == "seed" else WaveFreqConfig)(**overrides)
         model = WaveFreqForImageClassification(config)
@@ -184,7 +185,8 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
 def load_groups(arguments: DataArguments) -> list[Dataset]:
     """All images of each group."""
     return [
-        load_sources(group.split("+"), arguments.data_split, arguments.data_revision) for group in arguments.train_data
+        load_sources(split_group(group), arguments.data_split, arguments.data_revision)
+        for group in arguments.train_data
     ]
 
 
@@ -255,7 +257,8 @@ def stream_images(
     validation: list[Dataset] = []
     contents: set[bytes | None] = set()
     for group in arguments.train_data:
-        sources = [stream_source(source, arguments.data_split, arguments.data_revision) for source in group.split("+")]
+        names = split_group(group)
+        sources = [stream_source(name, arguments.data_split, arguments.data_revision) for name in names]
         classes = classes_of(concatenate_datasets(sources))
         groups.append(classes)
         held_out: list[dict] = []
@@ -430,8 +433,9 @@ def main(arguments: list[str] | None = None) -> None:
             for name, parameter in model.named_parameters():
                 if name in start:
                     parameter.lerp_(start[name].to(parameter.device), model_args.start_weight)
-    batches = min(100, trainer.state.max_steps)
-    refresh_statistics(model, train_images, augmentation, batches, training_args.train_batch_size)
+    if trainer.state.global_step:  # without training, only what follows is fitted
+        batches = min(100, trainer.state.max_steps)
+        refresh_statistics(model, train_images, augmentation, batches, training_args.train_batch_size)
     logits, labels = predict_logits(model, validation_images), validation_images.labels.numpy()
     check_finite(logits)
     if (weight := model_args.fake_logit_weight) < 1:

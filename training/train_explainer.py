@@ -20,6 +20,7 @@ from tokenizers import AddedToken
 from torch import nn
 from torch.utils.data import ConcatDataset
 from transformers import (
+    AutoConfig,
     AutoImageProcessor,
     AutoModel,
     AutoProcessor,
@@ -28,12 +29,14 @@ from transformers import (
     Idefics2ImageProcessor,
     Idefics2Processor,
     Idefics2VisionConfig,
+    MistralConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Trainer,
     TrainingArguments,
     set_seed,
 )
+from transformers.models.idefics2.configuration_idefics2 import Idefics2PerceiverConfig
 
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.hub_cards.model_card import write_card
@@ -139,6 +142,8 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError("--train_data, --annotated_data: name at least one source of images")
     if not model_args.model_name_or_path and not model_args.vision_tower:
         raise ValueError("--vision_tower: a new model needs one; or name a --model_name_or_path to adapt")
+    if model_args.model_name_or_path and model_args.config_overrides:
+        raise ValueError("--config_overrides: only for a new model, not for an adapter of a --model_name_or_path")
     if not model_args.model_name_or_path and model_args.load_in_4bit:
         raise ValueError("--load_in_4bit: only for an adapter of a --model_name_or_path")
     if data_args.fake_images and not (data_args.train_data and model_args.vision_tower):
@@ -147,7 +152,15 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         )
     check_training_arguments(training_args)
     if not model_args.model_name_or_path:
+        configs_of_new_model(model_args.config_overrides)
         refuse_other_optimizers(training_args)
+    if model_args.vision_tower:
+        config = AutoConfig.from_pretrained(model_args.vision_tower)
+        if getattr(config, "vision_config", config).model_type != "siglip_vision_model":
+            raise ValueError(
+                f"--vision_tower: {model_args.vision_tower} is a model of type {config.model_type}, expected a SigLIP "
+                "or a tagger"
+            )
     return model_args, data_args, training_args
 
 
@@ -205,13 +218,26 @@ def example_texts(categories: Sequence[str], seed: int, each: int = 100) -> list
     return texts
 
 
+def configs_of_new_model(given: dict[str, Any] | str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Fields of the text model and of the perceiver of a new network, with those that `--config_overrides` changes.
+
+    Raises:
+        ValueError: If it is no JSON object, or names something else.
+    """
+    overrides = overrides_of(given, Idefics2Config)
+    if others := sorted(set(overrides) - {"text_config", "perceiver_config"}):
+        raise ValueError(f"--config_overrides: expected text_config and perceiver_config, not {', '.join(others)}")
+    return (
+        TEXT_CONFIG | overrides_of(overrides.get("text_config"), MistralConfig),
+        PERCEIVER_CONFIG | overrides_of(overrides.get("perceiver_config"), Idefics2PerceiverConfig),
+    )
+
+
 def create_model(
     arguments: ModelArguments, texts: Sequence[str]
 ) -> tuple[Idefics2ForConditionalGeneration, Idefics2Processor]:
     """A new network around a vision tower, with a tokenizer made for the texts."""
-    overrides = overrides_of(arguments.config_overrides, Idefics2Config)
-    text_config = TEXT_CONFIG | overrides.get("text_config", {})
-    perceiver_config = PERCEIVER_CONFIG | overrides.get("perceiver_config", {})
+    text_config, perceiver_config = configs_of_new_model(arguments.config_overrides)
     tower, vision_config, image_processor = load_vision_tower(str(arguments.vision_tower))
     processor = Idefics2Processor(
         image_processor,

@@ -244,21 +244,30 @@ def main(
     kind: Annotated[Kind, typer.Argument(help="What to train.")],
     data: Annotated[list[str], typer.Option(help="Images, of which the real ones are learnt from.")],
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    networks: Annotated[int, typer.Option(help="How many to train, one after the other.")] = 1,
-    steps: Annotated[int, typer.Option(help="Steps of each generator.")] = 2000,
-    batch_size: Annotated[int, typer.Option(help="Images of each class in a step.")] = 64,
-    snapshots: Annotated[int, typer.Option(help="At how many times of its training each draws images.")] = 3,
-    count: Annotated[int, typer.Option(help="Most images to write.")] = 16_000,
+    networks: Annotated[int, typer.Option(min=1, help="How many to train, one after the other.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each generator.")] = 2000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images of each class in a step.")] = 64,
+    snapshots: Annotated[int, typer.Option(min=1, help="At how many times of its training each draws images.")] = 3,
+    count: Annotated[int, typer.Option(min=1, help="Most images to write.")] = 16_000,
     seed: Annotated[int, typer.Option(help="Seed of designs, weights, order and samples.")] = 0,
 ) -> None:
     """Trains generators on 32x32 images and writes what they draw, as JPEG of quality 75.
 
     Given again after it was stopped, the command goes on with the network at which it was.
+
+    Raises:
+        ValueError: If there are too few steps for so many snapshots, each at half of the steps of the next, or too few
+            images for each to draw one.
     """
+    if not steps >> (snapshots - 1):
+        raise ValueError(f"--steps {steps}: too few for --snapshots {snapshots}, give at least {1 << snapshots - 1}")
     set_seed(seed)
     real = load_real_images(data)
     images = DecodedImages(real, WaveFreqImageProcessor(image_mean=[0.5] * 3, image_std=[0.5] * 3))
-    chosen = torch.randperm(len(images))[:count].tensor_split(networks * snapshots)
+    drawn = torch.randperm(len(images))[:count]
+    if len(drawn) < networks * snapshots:
+        raise ValueError(f"{len(drawn)} images are too few for {networks} networks that draw {snapshots} times each")
+    chosen = drawn.tensor_split(networks * snapshots)
     rng = np.random.default_rng(seed)
     designs = [Design.draw(number, rng) for number in range(networks)]
     run = hashlib.sha1(

@@ -41,16 +41,21 @@ def make_data(
     data: Annotated[list[str], typer.Option(help="Images, of which the real ones are taken.")],
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
     use: Annotated[Use, typer.Option(help="Which operators to take.")],
-    count: Annotated[int | None, typer.Option(help="How many images, drawn at random; all by default.")] = None,
-    image_size: Annotated[int, typer.Option(help="Height and width.")] = 32,
-    untouched: Annotated[float, typer.Option(help="Share of images without any artifact.")] = 0.2,
-    most: Annotated[int, typer.Option(help="Largest number of artifacts in an image.")] = 3,
+    count: Annotated[int | None, typer.Option(min=1, help="How many images, drawn at random; all by default.")] = None,
+    image_size: Annotated[int, typer.Option(min=32, help="Height and width.")] = 32,
+    untouched: Annotated[float, typer.Option(min=0, max=1, help="Share of images without any artifact.")] = 0.2,
+    most: Annotated[int, typer.Option(min=1, help="Largest number of artifacts in an image.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
 ) -> None:
     """Plants artifacts into real images and prints how often each was planted.
 
     What they were made with goes into a JSON file of the same name, from which a card can be made.
+
+    Raises:
+        ValueError: If the file is not to be called *.parquet.
     """
+    if output.suffix != ".parquet":
+        raise ValueError(f"--output {output}: expected a name that ends in .parquet")
     options = {"use": use, "seed": seed, "image_size": image_size, "untouched": untouched, "most": most}
     with tempfile.TemporaryDirectory() as cache:
         planted = Dataset.from_generator(
@@ -127,8 +132,8 @@ def _example(entry: Operator, images: list[np.ndarray], seed: list[int]) -> list
 def make_contact_sheet(
     data: Annotated[list[str], typer.Option(help="Images, of which the real ones are taken.")],
     output: Annotated[Path, typer.Option(help="PNG file to write.")],
-    image_size: Annotated[int, typer.Option(help="Height and width of the images.")] = 32,
-    count: Annotated[int, typer.Option(help="How many images to choose from, drawn at random.")] = 100,
+    image_size: Annotated[int, typer.Option(min=32, help="Height and width of the images.")] = 32,
+    count: Annotated[int, typer.Option(min=1, help="How many images to choose from, drawn at random.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
 ) -> None:
     """Draws every operator at three severities with its mask."""
