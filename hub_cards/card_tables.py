@@ -21,6 +21,7 @@ MAIN_SCORES = {
     "ece": "Expected calibration error",
     "ece_before_calibration": "Expected calibration error without the temperature",
     "brier": "Brier score",
+    "brier_before_calibration": "Brier score without the temperature",
     "risk_at_90_coverage": "Errors among the 90% most confident",
     "risk_at_80_coverage": "Errors among the 80% most confident",
 }

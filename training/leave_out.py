@@ -151,25 +151,34 @@ def score_fold(
 def plot(folds: list[dict]) -> Figure:
     """AUROC of each generator and false positives of each photograph collection, with their intervals."""
     figure = Figure(figsize=(13, 8), layout="constrained")
-    for axes, kind, key, title in zip(
-        figure.subplots(1, 2),
-        ("generators", "collections"),
-        ("auroc", "above_threshold"),
-        ("AUROC of generators that training did not see", "Photographs taken for fake, collections left out"),
-        strict=True,
+    for axes, kind, key in zip(
+        figure.subplots(1, 2), ("generators", "collections"), ("auroc", "above_threshold"), strict=True
     ):
         rows = sorted(
-            ((row[key]["value"], name, row[key]["interval"]) for fold in folds for name, row in fold[kind].items()),
+            ((row[key]["value"], name, row) for fold in folds for name, row in fold[kind].items()),
+            key=lambda entry: entry[:2],
             reverse=kind == "collections",
         )
-        values = np.asarray([row[0] for row in rows])
-        intervals = np.asarray([row[2] for row in rows])
-        errors = np.abs(intervals.T - values)
-        axes.errorbar(values, np.arange(len(rows)), xerr=errors, fmt="o", ecolor="0.7")
-        axes.set_yticks(np.arange(len(rows)), [row[1] for row in rows], fontsize=8)
-        axes.set(title=title, xlim=(0, 1))
-        axes.axvline(0.5 if key == "auroc" else values.mean(), color="0.5", linestyle="--")
+        values = np.asarray([value for value, _, _ in rows])
+        errors = np.abs(np.asarray([row[key]["interval"] for _, _, row in rows]).T - values)
+        places, seen = np.arange(len(rows)), np.asarray([row.get("family_seen", False) for _, _, row in rows])
+        axes.errorbar(values, places, xerr=errors, fmt="none", ecolor="0.7")
+        axes.plot(values[~seen], places[~seen], "o", color="C0", label="family left out")
+        if seen.any():
+            axes.plot(
+                values[seen], places[seen], "o", color="C0", mfc="white", label="training saw others of its family"
+            )
+        axes.set_yticks(places, [name for _, name, _ in rows], fontsize=8)
         axes.grid(alpha=0.3)
+        if kind == "generators":
+            axes.axvline(0.5, color="0.5", linestyle="--", label="chance")
+            axes.set(title="Generators left out", xlabel="AUROC against photographs left out", xlim=(0, 1))
+            axes.legend(loc="upper left")
+        else:
+            axes.axvline(values.mean(), color="0.5", linestyle="--", label="mean")
+            axes.set(title="Photograph collections left out", xlabel="share above the threshold for 5%")
+            axes.set_xlim(left=0)
+            axes.legend([axes.lines[-1]], ["mean"], loc="upper right")
     return figure
 
 

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from tellsign import WaveFreqImageProcessor
+from tellsign.pipelines.annotation import COLORS
 from tellsign.training.arguments import as_shown
 from tellsign.training.attacks import PixelClassifier, attack_ensemble
 from tellsign.training.corruptions import STRENGTHS, corrupt, jpeg
@@ -159,10 +160,10 @@ def plot_robustness(robustness: dict, title: str) -> Figure:
         axes = next(panels)
         worst = attacks["scores"]["none"] | attacks["scores"]["square"]
         epsilons = [int(epsilon) for epsilon in worst]
-        for name in ("accuracy_real", "accuracy_fake", "balanced_accuracy"):
+        for name, marker in (("accuracy_real", "o"), ("accuracy_fake", "s"), ("balanced_accuracy", "D")):
             values = np.asarray([scores[name]["value"] for scores in worst.values()])
             bounds = np.asarray([scores[name]["interval"] for scores in worst.values()])
-            (line,) = axes.plot(epsilons, 100 * values, marker="o", label=name.replace("_", " "))
+            (line,) = axes.plot(epsilons, 100 * values, marker=marker, label=name.replace("_", " "))
             axes.fill_between(epsilons, 100 * bounds[:, 0], 100 * bounds[:, 1], color=line.get_color(), alpha=0.15)
         axes.set(
             title=f"After all attacks, {attacks['images']:,} images",
@@ -173,12 +174,12 @@ def plot_robustness(robustness: dict, title: str) -> Figure:
         axes.legend()
     if corruptions is not None:
         axes = next(panels)
-        for name in STRENGTHS:
+        for name, color, marker in zip(STRENGTHS, COLORS, "osD^vP", strict=True):
             severities = [corruptions["none"][""], *corruptions[name].values()]
             accuracies = [100 * scores["balanced_accuracy"]["value"] for scores in severities]
-            axes.plot(range(6), accuracies, marker="o", label=name.replace("_", " "))
+            axes.plot(range(6), accuracies, marker=marker, color=color, label=name.replace("_", " "))
         axes.set(title=f"Corruptions of both classes, {robustness['images']:,} images", xlabel="severity")
-        axes.set(ylabel="balanced accuracy, %", ylim=(40, 100))
+        axes.set(ylabel="balanced accuracy, %", ylim=(0, 100))
         axes.legend()
     for axes in figure.axes:
         axes.grid(alpha=0.3)
