@@ -141,3 +141,10 @@ def test_explain_uses_the_packaged_models_in_a_fresh_process(tmp_path):
     answer = json.loads(result.stdout)
     assert answer["label"] in ("real", "fake", "uncertain") and 0 <= answer["fake_probability"] <= 1
     assert (answer["width"], answer["height"]) == (64, 64)
+
+
+def test_a_command_without_the_packages_of_its_extra_names_the_extra():
+    script = "import sys; sys.modules['datasets'] = None; import tellsign.training.train_detector"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "ImportError: tellsign.training needs datasets: pip install 'tellsign[train]'" in ran.stderr
