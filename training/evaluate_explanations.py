@@ -28,7 +28,7 @@ from tellsign.pipelines.localization import Box, whole_image
 from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger, TaggedArtifact
 from tellsign.training.arguments import title_of, without_folders
-from tellsign.training.data import DecodedImages, categories_of, drop_duplicates, load_sources, of_class, without
+from tellsign.training.data import categories_of, decode, drop_duplicates, load_sources, of_class, without
 from tellsign.training.explanation_scores import (
     explanation_scores,
     format_explanation_scores,
@@ -336,8 +336,8 @@ def main(
         ]
         for use in uses
     ]
-    untouched = DecodedImages(dataset.select(range(count, 2 * count)), tagger.processor.image_processor, image_size)
-    untouched_images = [to_pil_image(image) for image in untouched.images]
+    untouched, _ = decode(dataset.select(range(count, 2 * count)), image_size)
+    untouched_images = [to_pil_image(image) for image in untouched]
 
     answers, trained = answer(tagger, planted[0], names, locate_with), answer(tagger, planted[1], names)
     found = in_batches(tagger, untouched_images, candidate_labels=names)

@@ -16,10 +16,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import BaseImageProcessor, SiglipImageProcessor
+from transformers import BaseImageProcessor
 
 from tellsign.pipelines.localization import Box
-from tellsign.training.data import LABELS, NO_CATEGORY, UNKNOWN, DecodedImages, of_class, whole_batch
+from tellsign.training.data import LABELS, NO_CATEGORY, UNKNOWN, decode, of_class, whole_batch
 from tellsign.training.epochs import DrawnAnew
 from tellsign.training.planting import Use, plantable, planted_images
 
@@ -109,14 +109,14 @@ def cached(path: Path, settings: dict, make: Callable[[], dict[str, torch.Tensor
 
 def untouched_images(dataset: Dataset, most: int, image_size: int) -> dict[str, torch.Tensor]:
     """Images as they are, in the form of those from [`plant_for_validation`]."""
-    decoded = DecodedImages(dataset, SiglipImageProcessor(), image_size)
-    count = len(decoded)
+    images, rows = decode(dataset, image_size)
+    count = len(images)
     return {
-        "images": decoded.images,
+        "images": images,
         "artifacts": torch.full((count, most), NOTHING, dtype=torch.uint8),
         "masks": torch.zeros(count, most, image_size, image_size, dtype=torch.bool),
         "boxes": torch.zeros(count, most, len(BOX_SIDES), dtype=torch.int16),
-        "rows": torch.from_numpy(decoded.rows),
+        "rows": torch.from_numpy(rows),
     }
 
 
