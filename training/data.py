@@ -379,6 +379,18 @@ def load_described(
     return train, validation, categories
 
 
+def as_batch(
+    image_processor: BaseImageProcessor, images: torch.Tensor, labels: torch.Tensor, categories: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """What a detector learns from: images of shape `(batch_size, 3, height, width)`, uint8, with what is known."""
+    pixel_values = image_processor(images, return_tensors="pt")["pixel_values"]
+    return {
+        "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),
+        "labels": labels,
+        "category_labels": categories,
+    }
+
+
 class Augmentation:
     """Random changes of a batch that leave the evidence in place: no rotation, no resampling, no colour.
 
@@ -464,12 +476,7 @@ class DecodedImages(torch.utils.data.Dataset):
         return len(self.labels)
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        pixel_values = self.image_processor(self.images[indices], return_tensors="pt")["pixel_values"]
-        return {
-            "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),
-            "labels": self.labels[indices],
-            "category_labels": self.categories[indices],
-        }
+        return as_batch(self.image_processor, self.images[indices], self.labels[indices], self.categories[indices])
 
 
 def whole_batch(batch: Any) -> Any:

@@ -20,12 +20,12 @@ JPEG_QUALITIES = (75, 50, 30)
 MASKING = 0.01
 
 
-def draw_balanced(labels: NDArray, count: int, seed: int = 0) -> NDArray:
+def draw_balanced(labels: NDArray, count: int) -> NDArray:
     """Rows of `count` images, of both classes in turn, or as many as there are of the smaller one.
 
     A smaller draw is the start of a larger one, which so goes on from what was kept of it.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     classes = [rng.permutation(np.flatnonzero(labels == label)) for label in range(len(LABELS))]
     each = min(count // 2, *map(len, classes))
     return np.stack([rows[:each] for rows in classes], axis=1).ravel()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import normalizers, processors
+from tokenizers import ByteLevelBPETokenizer, Tokenizer, processors
 from torch import nn
 from torch.optim.swa_utils import update_bn
 from transformers import (
@@ -51,7 +51,6 @@ from tellsign.training.planted_datasets import fingerprint
 from tellsign.training.planting import plantable
 from tellsign.training.tagger_calibration import calibrate, calibrate_objects, calibrate_places, validation_scores
 from tellsign.training.tagger_initialization import initialize_vision_tower
-from tellsign.training.tokenizer import train_byte_level_bpe
 
 
 TEMPLATES = ("{}", "a photo with {}", "a photo of {}", "This is a photo of {}.")
@@ -136,8 +135,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: in
         `PreTrainedTokenizerFast`. Case does not count. As in SigLIP's tokenizer, the token that ends a text also pads
         it, and there is no attention mask.
     """
-    lowercase = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer = train_byte_level_bpe(texts, vocab_size, ["<unk>", "</s>"], normalizer=lowercase)
+    bpe = ByteLevelBPETokenizer(add_prefix_space=True, lowercase=True, unicode_normalizer="nfkc")
+    bpe.train_from_iterator(texts, vocab_size, min_frequency=0, show_progress=False, special_tokens=["<unk>", "</s>"])
+    tokenizer = Tokenizer.from_str(bpe.to_str())
     end = tokenizer.token_to_id("</s>")
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", end)])
     return PreTrainedTokenizerFast(
