@@ -36,7 +36,7 @@ from tellsign.training.explanation_scores import (
     mean_or_none,
     opened,
 )
-from tellsign.training.metrics import basic_interval
+from tellsign.training.metrics import interval_of
 from tellsign.training.planting import Use, plantable, planted_images
 from tellsign.training.tagging_metrics import average_precisions, box_overlap, jaccard
 from tellsign.training.timing import median_milliseconds
@@ -234,26 +234,15 @@ def format_scores(evaluation: dict) -> str:
 
 
 def intervals_of(answers: Answers, silent: NDArray, resamples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """95% bootstrap intervals, resampling images.
-
-    Percentiles, but for average precision, which images drawn twice raise, since they rank beside each other: there
-    [`basic_interval`].
-    """
-    scores: Any = tagging_scores(answers)
+    """95% bootstrap intervals, resampling images; see [`interval_of`]."""
+    scores: Any = tagging_scores(answers) | silence_scores(silent)
     generator, drawn = np.random.default_rng(seed), []
     for _ in tqdm(range(resamples), desc="Bootstrap", leave=False):
         rows = generator.integers(len(answers.present), size=len(answers.present))
         silent_rows = generator.integers(len(silent), size=len(silent))
         drawn.append(tagging_scores(answers.select(rows)) | silence_scores(silent[silent_rows]))
-    intervals = {}
-    for name in drawn[0]:
-        if values := [value for others in drawn if (value := others[name]) is not None]:
-            if name == "macro_average_precision":
-                low, high = basic_interval(scores[name], values)
-            else:
-                low, high = np.percentile(values, [2.5, 97.5])
-            intervals[name] = (float(low), float(high))
-    return intervals
+    values = {name: [value for others in drawn if (value := others[name]) is not None] for name in drawn[0]}
+    return {name: interval_of(name, scores[name], some) for name, some in values.items() if some}
 
 
 def unseen_real_images(dataset: Dataset, train_data: Sequence[str], seed: int) -> Dataset:

@@ -107,11 +107,17 @@ def detection_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float
     )
 
 
-def basic_interval(value: float, drawn: Sequence[float]) -> NDArray:
-    """95% interval of a score in [0, 1] that resampling shifts: the distances of the percentiles of the resamples from
-    the score, turned around (the basic bootstrap interval of Davison and Hinkley, 1997)."""
+SHIFTED = ("ece", "macro_average_precision")
+"""Scores in [0, 1] that resampling raises: average precision since images drawn twice rank beside each other."""
+
+
+def interval_of(name: str, value: float, drawn: Sequence[float]) -> tuple[float, float]:
+    """95% bootstrap interval of a score: the percentiles of the resamples, or their distances from it turned around if
+    it is `SHIFTED` (the basic bootstrap interval of Davison and Hinkley, 1997)."""
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return np.clip([2 * value - high, 2 * value - low], 0, 1)
+    if name in SHIFTED:
+        low, high = np.clip([2 * value - high, 2 * value - low], 0, 1)
+    return float(low), float(high)
 
 
 def bootstrap_intervals(
@@ -121,9 +127,7 @@ def bootstrap_intervals(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """95% bootstrap intervals, resampling images within each class.
-
-    Percentiles, but for the expected calibration error, which resampling raises: there [`basic_interval`].
+    """95% bootstrap intervals, resampling images within each class; see [`interval_of`].
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
@@ -141,15 +145,8 @@ def bootstrap_intervals(
     for _ in range(resamples):
         index = np.concatenate([generator.choice(members, len(members)) for members in classes])
         drawn.append(compute_scores(labels[index], probabilities[index]))
-    intervals = {}
-    for name in drawn[0]:
-        values = [scores[name] for scores in drawn]
-        if name == "ece":
-            low, high = basic_interval(compute_scores(labels, probabilities)[name], values)
-        else:
-            low, high = np.percentile(values, [2.5, 97.5])
-        intervals[name] = (float(low), float(high))
-    return intervals
+    scores = compute_scores(labels, probabilities)
+    return {name: interval_of(name, value, [others[name] for others in drawn]) for name, value in scores.items()}
 
 
 class _DetectionMetric(evaluate.Metric):

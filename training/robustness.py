@@ -41,21 +41,18 @@ def class_scores(right: NDArray, labels: NDArray, resamples: int = 1000) -> dict
     """
     rng = np.random.default_rng(0)
     members = [right[labels == label].astype(float) for label in range(len(LABELS))]
-    drawn = [rng.choice(values, (resamples, len(values))).mean(1) for values in members]
-
-    def scores(classes: list) -> dict:
-        real, fake = classes
-        return {
-            "balanced_accuracy": (real + fake) / 2,
-            "worst_class_accuracy": np.minimum(real, fake),
-            "accuracy_real": real,
-            "accuracy_fake": fake,
-        }
-
-    values, samples = scores([values.mean() for values in members]), scores(drawn)
+    # That of the sample, and after it those of the resamples.
+    real, fake = (np.append(values.mean(), rng.choice(values, (resamples, len(values))).mean(1)) for values in members)
+    accuracies = {
+        "balanced_accuracy": (real + fake) / 2,
+        # Not the worse one in each resample, whose interval would lie too low.
+        "worst_class_accuracy": min(real, fake, key=lambda accuracy: accuracy[0]),
+        "accuracy_real": real,
+        "accuracy_fake": fake,
+    }
     return {
-        name: {"value": float(values[name]), "interval": np.percentile(samples[name], [2.5, 97.5]).tolist()}
-        for name in values
+        name: {"value": float(values[0]), "interval": np.percentile(values[1:], [2.5, 97.5]).tolist()}
+        for name, values in accuracies.items()
     }
 
 
