@@ -1,19 +1,15 @@
 """Planted images as tensors in whole batches, for taggers: kept in a file, or made anew in each epoch."""
 
 import io
-import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
@@ -90,21 +86,6 @@ def plant_for_validation(dataset: Dataset, *, seed: int, most: int, image_size: 
 
 def _stacked(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
-
-
-def cached(path: Path, settings: dict, make: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The tensors in a file, if it was written with the same settings; otherwise those of `make`, which it writes."""
-    wanted = json.dumps(settings, sort_keys=True)
-    if path.is_file():
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("settings") == wanted:
-                return {name: file.get_tensor(name) for name in file.keys()}
-    tensors = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata={"settings": wanted})
-    os.replace(part, path)
-    return tensors
 
 
 def untouched_images(dataset: Dataset, most: int, image_size: int) -> dict[str, torch.Tensor]:

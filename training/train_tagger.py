@@ -37,6 +37,7 @@ from tellsign.training.arguments import (
     record_run,
 )
 from tellsign.training.averaging import AVERAGE_NAME, WeightAveraging, whole_batches
+from tellsign.training.caching import cached
 from tellsign.training.compress import half_precision
 from tellsign.training.data import NO_CATEGORY, UNKNOWN, load_described, whole_batch
 from tellsign.training.epochs import EpochCallback
@@ -44,7 +45,6 @@ from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.planted_batches import (
     PlantedBatches,
     TrainingBatches,
-    cached,
     validation_images,
 )
 from tellsign.training.planted_datasets import fingerprint
@@ -275,8 +275,8 @@ def main(arguments: list[str] | None = None) -> None:
     with training_args.main_process_first(desc="planting"):
         planted = cached(
             output_dir / "planted_validation.safetensors",
-            settings,
             lambda: validation_images(validation, categories, category_names, seed=seed, **shape),
+            settings,
         )
     eval_images = PlantedBatches(planted, processor.image_processor, columns, len(config.artifact_labels))
     train_images = TrainingBatches(
