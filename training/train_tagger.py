@@ -7,6 +7,7 @@ python -m tellsign.training.train_tagger --help
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -150,23 +151,35 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: in
     )
 
 
-def create_model(arguments: ModelArguments, texts: Iterable[str]) -> tuple[ArtifactSiglipModel, SiglipProcessor]:
-    """The network to train further, or a new one with a tokenizer made for the texts."""
+def create_model(
+    arguments: ModelArguments, category_names: list[str], texts: Sequence[Sequence[str]]
+) -> tuple[ArtifactSiglipModel, SiglipProcessor]:
+    """The network to train further, or a new one with a tokenizer made for the texts and for what describes artifacts.
+
+    Raises:
+        ValueError: If the network has no logit for an artifact that can be planted.
+    """
     overrides = overrides_of(arguments.config_overrides, ArtifactSiglipConfig)
     if name := arguments.model_name_or_path:
         model = ArtifactSiglipModel.from_pretrained(name, dtype=torch.float32, **overrides)
-        return model, SiglipProcessor.from_pretrained(name)
-    config = ArtifactSiglipConfig(**overrides)
-    model = ArtifactSiglipModel(config)
-    text_config = model.text_model.config
-    tokenizer = train_tokenizer(texts, text_config.vocab_size, text_config.max_position_embeddings)
-    image_size = model.vision_model.config.image_size
-    size = {"height": image_size, "width": image_size}
-    # Few patches show an artifact.
-    nn.init.constant_(model.patch_classifier.bias, -3.0)
-    if arguments.detail_network:
-        start_details(model, arguments.detail_network)
-    return model, SiglipProcessor(SiglipImageProcessor(size=size), tokenizer)
+        processor = SiglipProcessor.from_pretrained(name)
+    else:
+        model = ArtifactSiglipModel(ArtifactSiglipConfig(**overrides))
+        text_config, image_size = model.text_model.config, model.vision_model.config.image_size
+        described = [artifact.definition for artifact in ARTIFACTS] + [artifact.name for artifact in ARTIFACTS]
+        tokenizer = train_tokenizer(
+            chain(described, *texts), text_config.vocab_size, text_config.max_position_embeddings
+        )
+        image_processor = SiglipImageProcessor(size={"height": image_size, "width": image_size})
+        processor = SiglipProcessor(image_processor, tokenizer)
+        # Few patches show an artifact.
+        nn.init.constant_(model.patch_classifier.bias, -3.0)
+        if arguments.detail_network:
+            start_details(model, arguments.detail_network)
+    model.config.object_labels = category_names
+    if missing := sorted(set(plantable()) - set(model.config.artifact_labels)):
+        raise ValueError(f"artifact_labels: lack {', '.join(missing)}, which can be planted")
+    return model, processor
 
 
 def start_details(model: ArtifactSiglipModel, name: str) -> None:
@@ -256,17 +269,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     category_names = sorted(set(categories.values()) - {NO_CATEGORY})
     texts = spellings(category_names)
-    described = [artifact.definition for artifact in ARTIFACTS] + [artifact.name for artifact in ARTIFACTS]
-    model, processor = create_model(model_args, [*described, *(text for variants in texts for text in variants)])
-    config = model.config
-    config.object_labels = category_names
-    if missing := sorted(set(plantable()) - set(config.artifact_labels)):
-        raise ValueError(f"artifact_labels: lack {', '.join(missing)}, which can be planted")
-    columns = [config.artifact_labels.index(name) for name in plantable()]
-    shape = {
-        "most": data_args.most_artifacts,
-        "image_size": model.vision_model.config.image_size,
-    }
+    model, processor = create_model(model_args, category_names, texts)
+    columns = [model.config.artifact_labels.index(name) for name in plantable()]
+    shape = {"most": data_args.most_artifacts, "image_size": model.vision_model.config.image_size}
     settings = asdict(data_args) | shape | {"seed": seed, "artifacts": plantable(), "categories": category_names}
     settings["fingerprint"] = fingerprint(train, validation, categories=categories)
     checkpoint = checkpoint_to_resume(training_args, AVERAGE_NAME)
@@ -278,14 +283,14 @@ def main(arguments: list[str] | None = None) -> None:
             lambda: validation_images(validation, categories, category_names, seed=seed, **shape),
             settings,
         )
-    eval_images = PlantedBatches(planted, processor.image_processor, columns, len(config.artifact_labels))
+    eval_images = PlantedBatches(planted, processor.image_processor, columns, len(model.config.artifact_labels))
     train_images = TrainingBatches(
         train,
         categories,
         category_names,
         processor.image_processor,
         columns,
-        len(config.artifact_labels),
+        len(model.config.artifact_labels),
         fakes=data_args.fake_images,
         untouched=data_args.untouched,
         seed=seed,
