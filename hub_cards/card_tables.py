@@ -227,7 +227,7 @@ def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
     return _table(header, rows)
 
 
-def log_in(text: str) -> list[dict[str, float]]:
+def log_of_card(text: str) -> list[dict[str, float]]:
     """What a card says in its [`log_table`], as entries of a trainer's history."""
     table = re.search(r"^\| epoch \| step \|.*\n\|.*\n((?:\|.*\n?)+)", text, re.MULTILINE)
     if table is None:

@@ -24,7 +24,7 @@ from .card_tables import (
     failures,
     generator_table,
     leave_out_tables,
-    log_in,
+    log_of_card,
     log_table,
     robustness_tables,
     score_table,
@@ -306,7 +306,7 @@ def card_of_folder(
         of_card = card.data.get("datasets") or ()
         datasets = datasets or ((of_card,) if isinstance(of_card, str) else tuple(of_card))
         license = license or card.data.get("license")
-        log_history, emissions = log_in(card.text), card.data.get("co2_eq_emissions")
+        log_history, emissions = log_of_card(card.text), card.data.get("co2_eq_emissions")
     of_training: dict[str, Any] = {
         "training": read("training.json"),
         "log_history": (read("trainer_state.json") or {}).get("log_history", log_history),

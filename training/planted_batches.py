@@ -1,6 +1,5 @@
 """Planted images as tensors in whole batches, for taggers: kept in a file, or made anew in each epoch."""
 
-import io
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from PIL import Image
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
@@ -17,6 +15,7 @@ from transformers import BaseImageProcessor
 from tellsign.pipelines.localization import Box
 from tellsign.training.data import LABELS, NO_CATEGORY, UNKNOWN, decode, of_class, whole_batch
 from tellsign.training.epochs import DrawnAnew
+from tellsign.training.planted_datasets import opened
 from tellsign.training.planting import Use, plantable, planted_images
 
 
@@ -45,10 +44,10 @@ class _Planting(torch.utils.data.Dataset):
             for index, artifact in enumerate(planted["artifacts"]):
                 artifacts[index] = self.names.index(artifact["label"])
                 boxes[index] = [artifact["box"][side] for side in BOX_SIDES]
-                masks[index] = np.asarray(Image.open(io.BytesIO(artifact["mask"]["bytes"])))
+                masks[index] = np.asarray(opened(artifact["mask"]["bytes"]))
             rows.append(
                 {
-                    "images": np.asarray(Image.open(io.BytesIO(planted["image"]["bytes"]))).transpose(2, 0, 1),
+                    "images": np.asarray(opened(planted["image"]["bytes"])).transpose(2, 0, 1),
                     "artifacts": artifacts,
                     "masks": masks,
                     "boxes": boxes,
