@@ -47,9 +47,9 @@ class PixelClassifier(nn.Module):
         return self.model((pixels - self.mean) / self.std).logits[:, self.columns].float()
 
     @torch.inference_mode()
-    def predict(self, pixels: torch.Tensor, batch_size: int = 500) -> NDArray:
+    def predict(self, pixels: torch.Tensor) -> NDArray:
         """Class indices, shape `(n,)`."""
-        return torch.cat([self(batch).argmax(1) for batch in pixels.split(batch_size)]).cpu().numpy()
+        return torch.cat([self(batch).argmax(1) for batch in pixels.split(500)]).cpu().numpy()
 
 
 class RememberingClassifier(PyTorchClassifier):

@@ -29,14 +29,9 @@ from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger, TaggedArtifact
 from tellsign.training.arguments import title_of, without_folders
 from tellsign.training.data import categories_of, decode, drop_duplicates, load_sources, of_class, without
-from tellsign.training.explanation_scores import (
-    explanation_scores,
-    format_explanation_scores,
-    images_of,
-    mean_or_none,
-    opened,
-)
+from tellsign.training.explanation_scores import explanation_scores, format_explanation_scores, mean_or_none
 from tellsign.training.metrics import interval_of
+from tellsign.training.planted_datasets import images_of, opened
 from tellsign.training.planting import Use, plantable, planted_images
 from tellsign.training.tagging_metrics import average_precisions, box_overlap, jaccard
 from tellsign.training.timing import median_milliseconds
@@ -83,12 +78,10 @@ def switched_on(tagger: ArtifactTagger, names: Sequence[str]) -> Iterator[None]:
         config.trained_artifacts = usual
 
 
-def in_batches(
-    tagger: ArtifactTagger, images: Sequence[Image.Image], batch_size: int = 100, **options
-) -> list[list[TaggedArtifact]]:
+def in_batches(tagger: ArtifactTagger, images: Sequence[Image.Image], **options) -> list[list[TaggedArtifact]]:
     """What a tagger says of each image."""
-    starts = tqdm(range(0, len(images), batch_size), desc="Tagging", unit="batch", leave=False)
-    return [found for start in starts for found in tagger(images[start : start + batch_size], **options)]
+    starts = tqdm(range(0, len(images), 100), desc="Tagging", unit="batch", leave=False)
+    return [found for start in starts for found in tagger(images[start : start + 100], **options)]
 
 
 def answer(

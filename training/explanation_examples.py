@@ -44,11 +44,11 @@ class ExplanationExample(TypedDict):
     artifacts: list[ExplainedArtifact]
 
 
-def _tagged(dataset: Dataset, tagger: ArtifactTagger, image_size: int, batch_size: int = 100) -> Iterator[dict]:
+def _tagged(dataset: Dataset, tagger: ArtifactTagger, image_size: int) -> Iterator[dict]:
     pixels, rows = decode(dataset, image_size)
     names = dataset["sha1"]
-    for start in tqdm(range(0, len(pixels), batch_size), desc="Tagging", unit="batch", leave=False):
-        part = slice(start, start + batch_size)
+    for start in tqdm(range(0, len(pixels), 100), desc="Tagging", unit="batch", leave=False):
+        part = slice(start, start + 100)
         images = [to_pil_image(image) for image in pixels[part]]
         for row, image, found in zip(rows[part], images, tagger(images), strict=True):
             artifacts = [{"label": one["label"], "box": one["box"], "severity": None} for one in found]

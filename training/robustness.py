@@ -31,18 +31,17 @@ def draw_balanced(labels: NDArray, count: int) -> NDArray:
     return np.stack([rows[:each] for rows in classes], axis=1).ravel()
 
 
-def class_scores(right: NDArray, labels: NDArray, resamples: int = 1000) -> dict:
+def class_scores(right: NDArray, labels: NDArray) -> dict:
     """Accuracy of each class, their mean and the worse of them, with 95% bootstrap intervals, in [0, 1].
 
     Args:
         right (`np.ndarray` of shape `(n,)`): Whether each image is classified rightly.
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        resamples (`int`, *optional*, defaults to 1000): Bootstrap resamples, drawn within each class.
     """
     rng = np.random.default_rng(0)
     members = [right[labels == label].astype(float) for label in range(len(LABELS))]
     # That of the sample, and after it those of the resamples.
-    real, fake = (np.append(values.mean(), rng.choice(values, (resamples, len(values))).mean(1)) for values in members)
+    real, fake = (np.append(values.mean(), rng.choice(values, (1000, len(values))).mean(1)) for values in members)
     accuracies = {
         "balanced_accuracy": (real + fake) / 2,
         # Not the worse one in each resample, whose interval would lie too low.
