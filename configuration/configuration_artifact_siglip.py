@@ -22,7 +22,7 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import auto_docstring, logging
 
 from .artifacts import ARTIFACTS
-from .configuration_wavefreq import WaveFreqConfig, with_checked_labels
+from .configuration_wavefreq import WaveFreqConfig, checked_arguments
 
 
 logger = logging.get_logger(__name__)
@@ -182,10 +182,7 @@ class ArtifactSiglipConfig(SiglipConfig):
         of real and fake in another order, which its head would not follow, and with other
         `artifact_labels`, whose heads are new ones if their number differs, what was fitted to the old ones starts
         anew: none of them is among `trained_artifacts`."""
-        model_type = config_dict.get("model_type", cls.model_type)
-        if model_type != cls.model_type:
-            raise ValueError(f"the checkpoint is a model of type {model_type}, expected {cls.model_type}")
-        kwargs = with_checked_labels(config_dict, kwargs)
+        kwargs = checked_arguments(cls.model_type, config_dict, kwargs)
         labels = kwargs.get("artifact_labels")
         if labels is not None and list(labels) != config_dict.get("artifact_labels"):
             fitted = ("trained_artifacts", "global_artifacts", "artifact_temperatures", "artifact_thresholds")

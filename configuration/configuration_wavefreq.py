@@ -29,12 +29,15 @@ CHOICES = {
 }
 
 
-def with_checked_labels(config_dict: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+def checked_arguments(model_type: str, config_dict: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The arguments with which a configuration of real and fake is loaded, with whole numbers for the labels.
 
     Raises:
-        ValueError: If they have the model's labels in another order, which its head would not follow.
+        ValueError: If the configuration is of another type of model, or the arguments have its labels in another
+            order, which its head would not follow.
     """
+    if (found := config_dict.get("model_type", model_type)) != model_type:
+        raise ValueError(f"the checkpoint is a model of type {found}, expected {model_type}")
     given = dict(given)
     label2id = {label: int(index) for label, index in (given.get("label2id") or {}).items()}
     id2label = {int(index): label for index, label in (given.get("id2label") or {}).items()}
@@ -206,10 +209,7 @@ class WaveFreqConfig(PreTrainedConfig):
         """As in the base class, but the configuration of another model raises a `ValueError`, as do the model's labels
         in another order, which its head would not follow; and with another number of labels, for which the head is a
         new one, what was fitted to the old one starts anew, and there are no `real_categories`."""
-        model_type = config_dict.get("model_type", cls.model_type)
-        if model_type != cls.model_type:
-            raise ValueError(f"the checkpoint is a model of type {model_type}, expected {cls.model_type}")
-        kwargs = with_checked_labels(config_dict, kwargs)
+        kwargs = checked_arguments(cls.model_type, config_dict, kwargs)
         before = len(config_dict.get("id2label") or {0: "real", 1: "fake"})
         if len(kwargs.get("id2label") or range(kwargs.get("num_labels") or before)) != before:
             fitted = ("real_categories", "temperature", "verdict_thresholds")
@@ -242,14 +242,18 @@ class WaveFreqConfig(PreTrainedConfig):
         for field, choices in CHOICES.items():
             if getattr(self, field) not in choices:
                 raise ValueError(f"{field}={getattr(self, field)!r} is not one of {', '.join(choices)}")
-        if self.stem_kernel_size % 2 == 0:
-            raise ValueError(f"stem_kernel_size={self.stem_kernel_size} must be odd")
+
+    def validate_labels(self):
+        """Check that real images have categories only beside the labels of real and fake."""
         titles = {int(index): str(label).lower() for index, label in (self.id2label or {}).items()}
         if self.real_categories and titles != {0: "real", 1: "fake"}:
             raise ValueError(
                 f"real_categories={self.real_categories} need the labels 0 for real and 1 for fake, "
                 f"not {self.id2label}; to train the model for these, pass real_categories=[]"
             )
+
+    def validate_verdicts(self):
+        """Check the fields that make verdicts of logits."""
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature={self.temperature} must be positive and finite")
         thresholds = self.verdict_thresholds
@@ -257,7 +261,9 @@ class WaveFreqConfig(PreTrainedConfig):
             raise ValueError(f"verdict_thresholds={thresholds} must be two rising numbers in [0, 1]")
 
     def validate_stages(self):
-        """Check that the stage lists fit together and that the strides divide `image_size`."""
+        """Check the stem's kernel, that the stage lists fit together and that the strides divide `image_size`."""
+        if self.stem_kernel_size % 2 == 0:
+            raise ValueError(f"stem_kernel_size={self.stem_kernel_size} must be odd")
         if not self.depths or len(self.depths) != len(self.hidden_sizes) or min(self.depths) < 1:
             raise ValueError(
                 f"depths={self.depths} and hidden_sizes={self.hidden_sizes} must be of equal length, each depth >= 1"

@@ -109,7 +109,7 @@ def sets_and_generators(evaluation: Mapping[str, Any]) -> tuple[list[dict[str, A
     """The results of `evaluate_detector` on sets of test images, and those on other generators, the hardest first."""
     sets: list[dict[str, Any]] = []
     generators: list[dict[str, Any]] = []
-    for result in evaluation["results"]:
+    for result in evaluation.get("results", ()):
         (generators if result["name"].startswith("generator ") else sets).append(result)
     return sets, sorted(generators, key=lambda result: result["scores"]["auroc"])
 
@@ -228,7 +228,7 @@ def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
     return _table(header, rows)
 
 
-def log_in(text: str) -> list[dict[str, float]]:
+def log_of_card(text: str) -> list[dict[str, float]]:
     """What a card says in its [`log_table`], as entries of a trainer's history."""
     table = re.search(r"^\| epoch \| step \|.*\n\|.*\n((?:\|.*\n?)+)", text, re.MULTILINE)
     if table is None:
@@ -380,7 +380,7 @@ def eval_results(evaluation: Mapping[str, Any]) -> list[EvalResult]:
             metric_name=title,
             metric_value=round(100 * result["scores"][key], 2),
         )
-        for result in evaluation["results"]
+        for result in evaluation.get("results", ())
         for key, metric, title in (
             ("accuracy", "accuracy", "Accuracy, %"),
             ("auroc", "roc_auc", "AUROC, %"),

@@ -281,8 +281,6 @@ def push_space(
     overwrite_card: bool = False,
     private: bool | None = None,
     token: str | bool | None = None,
-    revision: str | None = None,
-    commit_message: str | None = None,
     create_pr: bool = False,
 ) -> CommitInfo:
     """Sends the folder that [`build_space`] made to the Hub, as [`push`] sends a model.
@@ -308,8 +306,7 @@ def push_space(
         overwrite_card=overwrite_card,
         private=private,
         token=token,
-        revision=revision,
-        commit_message=commit_message or "Upload Space with tellsign",
+        commit_message="Upload Space with tellsign",
         create_pr=create_pr,
     )
 
@@ -329,7 +326,7 @@ def _commit(
     overwrite_card: bool,
     private: bool | None,
     token: str | bool | None,
-    revision: str | None,
+    revision: str | None = None,
     commit_message: str,
     create_pr: bool,
 ) -> CommitInfo:

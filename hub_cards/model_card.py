@@ -24,7 +24,7 @@ from .card_tables import (
     failures,
     generator_table,
     leave_out_tables,
-    log_in,
+    log_of_card,
     log_table,
     robustness_tables,
     score_table,
@@ -115,8 +115,9 @@ def model_card(
         [`~huggingface_hub.ModelCard`].
     """
     name = model_id.rstrip("/").rsplit("/", 1)[-1] if model_id else "tellsign"
-    sets, generators = sets_and_generators(evaluation) if evaluation else ([], [])
-    robustness = evaluation.get("robustness", {}) if evaluation else {}
+    training, evaluation, folds = training or {}, evaluation or {}, leave_out["folds"] if leave_out else []
+    sets, generators = sets_and_generators(evaluation)
+    robustness = evaluation.get("robustness", {})
     low, high = config.get("verdict_thresholds", (0.5, 0.5))
     tagger = tagger_facts(tagger_config, tagger_evaluation)
     data = ModelCardData(
@@ -131,10 +132,10 @@ def model_card(
         widget=[{"src": path, "example_title": Path(path).stem.replace("_", " ")} for path in examples] or None,
         co2_eq_emissions=dict(emissions) if emissions else None,
         model_name=name,
-        eval_results=eval_results(evaluation) if evaluation else None,
+        eval_results=eval_results(evaluation) or None,
     )
     # A group may be named twice, to be drawn as often.
-    training_data = list(dict.fromkeys((training or {}).get("train_data", ())))
+    training_data = list(dict.fromkeys(training.get("train_data", ())))
     card = ModelCard.from_template(
         data,
         template_str=TEMPLATE.read_text(encoding="utf-8"),
@@ -151,21 +152,21 @@ def model_card(
         robustness=robustness,
         corruption_tables=robustness_tables(robustness.get("corruptions", {}), means=True),
         attack_tables=robustness_tables(robustness.get("attacks", {}).get("scores", {})),
-        leave_out_tables=leave_out_tables(leave_out["folds"]) if leave_out else [],
+        leave_out_tables=leave_out_tables(folds),
         leave_out=leave_out and {**leave_out, "training": shlex.join(leave_out["training"])},
         thresholds=[f"{low:.1%}", f"{high:.1%}"],
         withholds=low < high,
         tagger=tagger,
         explainer=explainer_config,
         localizer=localizer_config,
-        failures=failures(config, generators, robustness, leave_out["folds"] if leave_out else [], tagger),
+        failures=failures(config, generators, robustness, folds, tagger),
         pictures=pictures,
-        hyperparameters=hyperparameters(training or {}),
+        hyperparameters=hyperparameters(training),
         training_data=training_data,
-        start_data=[source for source in (training or {}).get("start_train_data", ()) if source not in training_data],
+        start_data=[source for source in training.get("start_train_data", ()) if source not in training_data],
         log_table=log_table(log_history),
         emissions=emissions,
-        uses_cifake="cifake" in json.dumps([*datasets, training, (evaluation or {}).get("data")], default=str).lower(),
+        uses_cifake="cifake" in json.dumps([*datasets, training, evaluation.get("data")], default=str).lower(),
     )
     return _signed(card)
 
@@ -192,6 +193,7 @@ def adapter_card(
         [`~huggingface_hub.ModelCard`].
     """
     name, base = model_id.rstrip("/").rsplit("/", 1)[-1], config["base_model_name_or_path"]
+    training = training or {}
     data = ModelCardData(
         license=license,
         library_name="peft",
@@ -209,8 +211,8 @@ def adapter_card(
         model=json.dumps(model_id),
         base=json.dumps(base),
         localizes=localizes,
-        hyperparameters=hyperparameters(training or {}),
-        training_data=(training or {}).get("train_data"),
+        hyperparameters=hyperparameters(training),
+        training_data=training.get("train_data"),
         log_table=log_table(log_history),
     )
     return _signed(card)
@@ -306,7 +308,7 @@ def card_of_folder(
         of_card = card.data.get("datasets") or ()
         datasets = datasets or ((of_card,) if isinstance(of_card, str) else tuple(of_card))
         license = license or card.data.get("license")
-        log_history, emissions = log_in(card.text), card.data.get("co2_eq_emissions")
+        log_history, emissions = log_of_card(card.text), card.data.get("co2_eq_emissions")
     of_training: dict[str, Any] = {
         "training": read("training.json"),
         "log_history": (read("trainer_state.json") or {}).get("log_history", log_history),

@@ -184,16 +184,16 @@ def _in_srgb(image: Image.Image) -> Image.Image:
     return rgb
 
 
-def encode_uniformly(image: Image.Image) -> bytes:
-    """The image as JPEG of quality 75 with chroma subsampled 4:2:0, the encoding of CIFAKE."""
+def encode_uniformly(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
+    """The image as JPEG with chroma subsampled 4:2:0; of quality 75 it is the encoding of CIFAKE."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:2:0")
+    image.save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     return buffer.getvalue()
 
 
-def recode_uniformly(image: Image.Image) -> Image.Image:
+def recode_uniformly(image: Image.Image, quality: int = JPEG_QUALITY) -> Image.Image:
     """How an RGB image looks after [`encode_uniformly`]."""
-    return Image.open(io.BytesIO(encode_uniformly(image)))
+    return Image.open(io.BytesIO(encode_uniformly(image, quality)))
 
 
 def resize_uniformly(image: Image.Image, size: int) -> Image.Image:

@@ -74,12 +74,12 @@ def place_of(box: Box, width: int, height: int) -> str:
     return f"{row or ''} {column or ''}".strip() or "center"
 
 
-def limit_words(text: str, max_words: int = MAX_WORDS) -> str:
-    """The first sentences of a text, up to a number of words; of a first sentence that is longer, its beginning."""
+def limit_words(text: str) -> str:
+    """The first sentences of a text, up to `MAX_WORDS`; of a first sentence that is longer, its beginning."""
     words = text.split()
-    if len(words) <= max_words:
+    if len(words) <= MAX_WORDS:
         return " ".join(words)
-    kept = words[:max_words]
+    kept = words[:MAX_WORDS]
     ends = [index for index, word in enumerate(kept) if word.rstrip("\"')").endswith((".", "!", "?"))]
     return " ".join(kept[: ends[-1] + 1]) if ends else " ".join(kept).rstrip(",;:") + "…"
 

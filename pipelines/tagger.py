@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging
@@ -20,6 +19,7 @@ from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACT
 from tellsign.modeling.image_loading import resize_uniformly
 
 from .localization import Box, box_in, heat_map, whole_image
+from .vision_language import LOADING_ERRORS
 
 
 logger = logging.get_logger(__name__)
@@ -157,7 +157,7 @@ class ArtifactTagger:
                 raise ValueError(f"is a model of type {config.model_type}, expected {', '.join(DEFAULT_MODES)}")
             model = AutoModel.from_pretrained(name, config=config, dtype=dtype or torch.float32, **kwargs)
             processor = AutoProcessor.from_pretrained(name, **kwargs)
-        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        except LOADING_ERRORS as error:
             raise ValueError(f"tagger {name} cannot be loaded: {error}") from error
         return cls(model.to(device), processor, candidate_labels=candidate_labels, mode=mode)
 

@@ -11,6 +11,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedM
 from transformers.utils import find_adapter_config_file
 
 
+LOADING_ERRORS = (OSError, RuntimeError, ValueError, SafetensorError)
+"""What `from_pretrained` raises where a model cannot be loaded."""
+
+
 class VisionLanguageModel:
     r"""
     A model for images and text, and its processor.
@@ -90,7 +94,7 @@ class VisionLanguageModel:
                 model = PeftModel.from_pretrained(model, adapter, **adapter_place)
         except ImportError as error:
             raise ImportError(f"{cls.ROLE} {name} needs a package that is missing: {error}") from error
-        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        except LOADING_ERRORS as error:
             raise ValueError(f"{cls.ROLE} {name} cannot be loaded: {error}") from error
         return cls(model if device is None or "device_map" in kwargs else model.to(device), processor)
 
@@ -108,4 +112,4 @@ def remove_adapter(folder: str | os.PathLike) -> None:
         (Path(folder) / name).unlink(missing_ok=True)
 
 
-__all__ = ["VisionLanguageModel", "remove_adapter"]
+__all__ = ["LOADING_ERRORS", "VisionLanguageModel", "remove_adapter"]

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 from huggingface_hub.utils import httpx
-from safetensors import SafetensorError
 from transformers import pipeline
 from transformers.utils import logging
 
@@ -19,6 +18,7 @@ from tellsign.hub_cards.export import build_space, push_space
 from tellsign.hub_cards.export import push as push_model
 from tellsign.modeling.image_loading import readable_extensions
 from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
+from tellsign.pipelines.vision_language import LOADING_ERRORS
 
 
 # Local variables in a traceback would show the access token.
@@ -122,7 +122,7 @@ def explain(
             # Otherwise a repository that brings its code along would have it run.
             pipeline_class=ArtifactExplanationPipeline,
         )
-    except (ImportError, OSError, RuntimeError, ValueError, SafetensorError) as error:
+    except (ImportError, *LOADING_ERRORS) as error:
         raise typer.BadParameter(f"{model}: {error}") from error
     warnings.filterwarnings("ignore", module="PIL")  # what fails is in the answers
     answers = explain_image(map(str, files), views=views, return_heatmap=save is not None)

@@ -57,7 +57,8 @@ def test_calibration_and_verdicts_are_those_of_the_configuration(checkpoint, par
         part.save_pretrained(tmp_path / "model")
     fakes = {"image": synthetic_rows["image"][1:14:2], "label": ["fake"] * 7, "generator": ["gan"] * 7}
     Dataset.from_dict(fakes).to_parquet(tmp_path / "fakes.parquet")
-    main([str(tmp_path / "model")], [parquet], other_fakes=[str(tmp_path / "fakes.parquet")], output_dir=tmp_path)
+    other_fakes = [str(tmp_path / "fakes.parquet")]
+    main([str(tmp_path / "model")], [parquet], other_fakes=other_fakes, output_dir=tmp_path, resamples=2)
     everything, gan = json.loads((tmp_path / "model" / "evaluation.json").read_text())["results"]
     scores = everything["scores"]
     assert scores["brier"] == pytest.approx(np.mean((probabilities - labels) ** 2))

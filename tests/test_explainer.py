@@ -10,6 +10,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
+from tokenizers import ByteLevelBPETokenizer, Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModelForImageTextToText,
@@ -33,7 +34,6 @@ from tellsign.pipelines.explainer import (
     explanation_prompt,
 )
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.tokenizer import train_byte_level_bpe
 from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
 
 
@@ -57,10 +57,12 @@ NF4 = BitsAndBytesConfig(
 def make_idefics2() -> tuple[Idefics2ForConditionalGeneration, Idefics2Processor]:
     """A tiny Idefics2 of random weights with a byte-level tokenizer of its own."""
     definitions = [artifact.definition for artifact in ARTIFACTS]
-    tokenizer = train_byte_level_bpe(definitions, 600, ["<pad>", "<s>", "</s>"], add_prefix_space=False)
+    special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(definitions, 600, show_progress=False, special_tokens=list(special.values()))
     processor = Idefics2Processor(
         Idefics2ImageProcessor(do_image_splitting=False, size={"shortest_edge": 32, "longest_edge": 32}),
-        PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"),
+        PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(bpe.to_str()), **special),
         image_seq_len=4,
         chat_template=TEMPLATE,
     )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from peft import LoraConfig
 from PIL import Image
+from tokenizers import ByteLevelBPETokenizer, Tokenizer
 from transformers import (
     PaliGemmaConfig,
     PaliGemmaForConditionalGeneration,
@@ -22,7 +23,6 @@ from tellsign.hub_cards.export import exported_files
 from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.pipelines.localizer import LOCATIONS, ArtifactLocalizer, _box_of, location_of
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.tokenizer import train_byte_level_bpe
 from tests.conftest import equal
 from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
 
@@ -33,8 +33,11 @@ RED, BLUE = Image.new("RGB", (40, 20), (220, 0, 0)), Image.new("RGB", (1000, 600
 def make_localizer(image_size: int = 16) -> ArtifactLocalizer:
     """A tiny PaliGemma of random weights with a byte-level tokenizer of its own."""
     special = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
-    texts = train_byte_level_bpe([label.lower() for label in LABELS], 300, list(special.values()))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=texts, **special)
+    bpe = ByteLevelBPETokenizer(add_prefix_space=True)
+    bpe.train_from_iterator(
+        [label.lower() for label in LABELS], 300, show_progress=False, special_tokens=list(special.values())
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(bpe.to_str()), **special)
     image_processor = SiglipImageProcessor(size={"height": image_size, "width": image_size})
     image_processor.image_seq_length = 4
     processor = PaliGemmaProcessor(image_processor, tokenizer)

@@ -78,7 +78,15 @@ def test_risk_counts_errors_among_the_most_confident():
     assert scores["aurc"] == pytest.approx((1 / 3 + 0.5) / 4)
 
 
-def test_intervals_enclose_the_score_shrink_with_data_and_repeat_with_the_seed():
+def test_risk_does_not_depend_on_the_order_of_equally_confident_images():
+    for labels in ([1, 1, 0, 0], [0, 0, 1, 1]):
+        _, risk = risk_coverage(np.asarray(labels), np.full(4, 0.5))
+        assert risk.tolist() == [0.5] * 4
+        _, risk = risk_coverage(np.asarray([0, *labels]), np.asarray([0.1, *[0.7] * 4]))
+        np.testing.assert_allclose(risk, [0, 0.25, 1 / 3, 0.375, 0.4])
+
+
+def test_intervals_enclose_the_score_shrink_with_data_and_repeat():
     small, large = draw(100), draw(2000)
     intervals = {
         size: bootstrap_intervals(*sample, resamples=100) for size, sample in {100: small, 2000: large}.items()

@@ -33,6 +33,13 @@ def test_a_constant_answer_has_a_balanced_accuracy_of_half_and_a_worst_class_of_
     assert (scores["accuracy_real"]["value"], scores["accuracy_fake"]["value"]) == (0, 1)
 
 
+def test_the_interval_of_the_worst_class_is_that_of_the_class_that_is_worse_in_the_sample():
+    labels = np.repeat([0, 1], 20)
+    scores = class_scores(np.isin(np.arange(40), [*range(11), *range(20, 30)]), labels)
+    assert scores["worst_class_accuracy"] == scores["accuracy_fake"] and scores["accuracy_fake"]["value"] == 0.5
+    assert scores["accuracy_real"]["value"] == 0.55
+
+
 def test_intervals_hold_the_value_and_shrink_with_the_number_of_images():
     rng = np.random.default_rng(0)
     widths = []

@@ -24,6 +24,7 @@ from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, Trainin
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqForImageClassification
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training import planted_datasets, tagger_calibration
+from tellsign.training.caching import cached
 from tellsign.training.data import LABELS, UNKNOWN, load_sources, whole_batch
 from tellsign.training.optimizer import muon_with_adamw
 from tellsign.training.planted_batches import (
@@ -32,7 +33,6 @@ from tellsign.training.planted_batches import (
     NOTHING,
     PlantedBatches,
     TrainingBatches,
-    cached,
     plant_for_validation,
     untouched_images,
 )
@@ -461,7 +461,7 @@ def test_tensors_are_made_once_for_the_same_settings(tmp_path):
         return {"a": torch.arange(3)}
 
     for settings, expected in [({"seed": 0}, 1), ({"seed": 0}, 1), ({"seed": 1}, 2)]:
-        assert torch.equal(cached(tmp_path / "x.safetensors", settings, make)["a"], torch.arange(3))
+        assert torch.equal(cached(tmp_path / "x.safetensors", make, settings)["a"], torch.arange(3))
         assert len(made) == expected
     assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
 

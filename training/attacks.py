@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,13 +14,13 @@ from art.attacks import EvasionAttack
 from art.attacks.evasion import AutoProjectedGradientDescent, SquareAttack
 from art.estimators.classification import PyTorchClassifier
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.modeling.verdicts import real_and_fake
+from tellsign.training.caching import cached
 
 
 PART = 100
@@ -48,9 +47,9 @@ class PixelClassifier(nn.Module):
         return self.model((pixels - self.mean) / self.std).logits[:, self.columns].float()
 
     @torch.inference_mode()
-    def predict(self, pixels: torch.Tensor, batch_size: int = 500) -> NDArray:
+    def predict(self, pixels: torch.Tensor) -> NDArray:
         """Class indices, shape `(n,)`."""
-        return torch.cat([self(batch).argmax(1) for batch in pixels.split(batch_size)]).cpu().numpy()
+        return torch.cat([self(batch).argmax(1) for batch in pixels.split(500)]).cpu().numpy()
 
 
 class RememberingClassifier(PyTorchClassifier):
@@ -160,12 +159,15 @@ class Ensemble:
     bf16: bool
     seed: int
 
-    def boundary_distance(self, pixels: torch.Tensor, labels: NDArray) -> dict[str, NDArray]:
+    def boundary_distance(self, pixels: torch.Tensor, labels: NDArray) -> dict[str, torch.Tensor]:
         """`distance` from [`fast_adaptive_boundary`]; arguments as those of [`standing`]."""
         truth = torch.from_numpy(labels).to(pixels.device).long()
-        return {"distance": fast_adaptive_boundary(self.attacked, pixels, truth, self.iterations)}
+        distance = fast_adaptive_boundary(self.attacked, pixels, truth, self.iterations)
+        return {"distance": torch.from_numpy(distance)}
 
-    def standing(self, pixels: torch.Tensor, labels: NDArray, distance: NDArray, epsilon: int) -> dict[str, NDArray]:
+    def standing(
+        self, pixels: torch.Tensor, labels: NDArray, distance: NDArray, epsilon: int
+    ) -> dict[str, torch.Tensor]:
         """Whether each image is still classified rightly after each attack and those before it.
 
         Args:
@@ -196,7 +198,7 @@ class Ensemble:
         if self.transfer_from is not None:
             other = apgd(wrap(self.transfer_from, nn.CrossEntropyLoss(), pixels), loss_type="cross_entropy")
             standing["transfer"] = right & self._withstood(other, limit, pixels, labels)
-        return standing
+        return {name: torch.from_numpy(still) for name, still in standing.items()}
 
     def _withstood(self, attack: EvasionAttack, limit: float, pixels: torch.Tensor, labels: NDArray) -> NDArray:
         """Whether each of these images is classified rightly after the attack."""
@@ -277,32 +279,18 @@ def attack_ensemble(
         part_key = key.copy()
         part_key.update(images[part].tobytes() + labels[part].tobytes())
         name = part_key.hexdigest()
-        distance = _remember(
-            progress_dir,
-            f"{name}-fab",
+        distance = cached(
+            progress_dir and progress_dir / f"{name}-fab.safetensors",
             partial(ensemble.boundary_distance, pixels, labels[part]),
-        )["distance"]
+        )["distance"].numpy()
         for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon", leave=False):
-            standing = _remember(
-                progress_dir,
-                f"{name}-{epsilon}",
+            standing = cached(
+                progress_dir and progress_dir / f"{name}-{epsilon}.safetensors",
                 partial(ensemble.standing, pixels, labels[part], distance, epsilon),
             )
             for attack in sorted(standing, key=ATTACKS.index):  # a file has them by the alphabet
-                found[attack][epsilon].append(standing[attack])
+                found[attack][epsilon].append(standing[attack].numpy())
     return {
         attack: {epsilon: np.concatenate(parts) for epsilon, parts in by_epsilon.items()}
         for attack, by_epsilon in found.items()
     }
-
-
-def _remember(folder: Path | None, name: str, compute: Callable[[], dict[str, NDArray]]) -> dict[str, NDArray]:
-    """The arrays in a file of this folder; where there is none, they are computed, and written to it."""
-    if folder is None:
-        return compute()
-    path = folder / f"{name}.safetensors"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(compute(), folder / f"{name}.part")
-        os.replace(folder / f"{name}.part", path)
-    return load_file(path)

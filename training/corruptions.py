@@ -1,10 +1,10 @@
 """Corruptions of images, at five severities, with the strengths of CIFAR-10-C (Hendrycks & Dietterich, 2019)."""
 
-import io
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+
+from tellsign.modeling.image_loading import recode_uniformly
 
 
 # arXiv 1903.12261, the constants of its code for CIFAR-10; JPEG has its own severities besides, see the protocol.
@@ -20,9 +20,7 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
 
 def jpeg(image: NDArray, quality: int) -> NDArray:
     """An image of shape `(height, width, 3)`, uint8, after JPEG compression with chroma subsampled 4:2:0."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
-    return np.asarray(Image.open(buffer))
+    return np.asarray(recode_uniformly(Image.fromarray(image), quality))
 
 
 def corrupt(image: NDArray, name: str, severity: int, rng: np.random.Generator) -> NDArray:

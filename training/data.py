@@ -379,6 +379,18 @@ def load_described(
     return train, validation, categories
 
 
+def as_batch(
+    image_processor: BaseImageProcessor, images: torch.Tensor, labels: torch.Tensor, categories: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """What a detector learns from: images of shape `(batch_size, 3, height, width)`, uint8, with what is known."""
+    pixel_values = image_processor(images, return_tensors="pt")["pixel_values"]
+    return {
+        "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),
+        "labels": labels,
+        "category_labels": categories,
+    }
+
+
 class Augmentation:
     """Random changes of a batch that leave the evidence in place: no rotation, no resampling, no colour.
 
@@ -408,43 +420,54 @@ class Augmentation:
         return pixel_values.contiguous(memory_format=torch.channels_last)
 
 
+def decode(dataset: Dataset, image_size: int = 32, views: int = 1) -> tuple[torch.Tensor, NDArray]:
+    """All images that can be read, each other one named in a warning.
+
+    Args:
+        dataset (`datasets.Dataset`): From [`load_sources`].
+        image_size (`int`, *optional*, defaults to 32): Height and width that the images are brought to.
+        views (`int`, *optional*, defaults to 1): Most views of an image, see [`view_boxes`]. All follow each other.
+
+    Returns:
+        All views, of shape `(n, 3, image_size, image_size)`, uint8, and the row of `dataset` that each is of, of shape
+        `(n,)`, int64.
+
+    Raises:
+        ValueError: If no image can be read.
+    """
+    decoded: list[np.ndarray] = []
+    rows: list[int] = []
+    for row, image in enumerate(tqdm(dataset["image"], desc="Decoding", unit="img", leave=False)):
+        name = f"row {row}" if image is None or not image["path"] else image["path"]
+        try:
+            content = content_of(image)
+            if content is None:
+                raise ValueError(f"{name}: there is no image")
+            decoded += _decode_views(content, image_size, views, name)
+            rows += [row] * (len(decoded) - len(rows))
+        except ValueError as error:
+            logger.warning(f"Left out: {error}")
+    if not decoded:
+        raise ValueError(f"none of the {len(dataset)} images can be read")
+    return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous(), np.asarray(rows)
+
+
 class DecodedImages(torch.utils.data.Dataset):
     """A data set decoded once into memory (3 kB an image at 32 pixels), handed out in whole processed batches.
 
     Args:
-        dataset (`datasets.Dataset`): From [`load_sources`].
+        dataset, image_size, views: As for [`decode`].
         image_processor (`BaseImageProcessor`): Makes `pixel_values` of the decoded images.
-        image_size (`int`, *optional*, defaults to 32): Height and width that the images are brought to.
-        views (`int`, *optional*, defaults to 1): Most views of an image, see [`view_boxes`]. All follow each other.
 
     Attributes:
         images (`torch.Tensor` of shape `(len(self), 3, image_size, image_size)`, uint8): All views.
         labels (`torch.Tensor` of shape `(len(self),)`, int64): 0 for real, 1 for fake.
         categories (`torch.Tensor` of shape `(len(self),)`, int64): See [`add_category_labels`].
-        rows (`np.ndarray` of shape `(len(self),)`): The row of `dataset` that each view is of. Those that were not
-            readable are left out with a warning that names each.
-
-    Raises:
-        ValueError: If no image can be read.
+        rows (`np.ndarray` of shape `(len(self),)`, int64): The row of `dataset` that each view is of.
     """
 
     def __init__(self, dataset: Dataset, image_processor: BaseImageProcessor, image_size: int = 32, views: int = 1):
-        decoded: list[np.ndarray] = []
-        rows: list[int] = []
-        for row, image in enumerate(tqdm(dataset["image"], desc="Decoding", unit="img", leave=False)):
-            name = f"row {row}" if image is None or not image["path"] else image["path"]
-            try:
-                content = content_of(image)
-                if content is None:
-                    raise ValueError(f"{name}: there is no image")
-                decoded += _decode_views(content, image_size, views, name)
-                rows += [row] * (len(decoded) - len(rows))
-            except ValueError as error:
-                logger.warning(f"Left out: {error}")
-        if not decoded:
-            raise ValueError(f"none of the {len(dataset)} images can be read")
-        self.rows = np.asarray(rows)
-        self.images = torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous()
+        self.images, self.rows = decode(dataset, image_size, views)
         self.labels = torch.from_numpy(np.asarray(dataset["label"][:])[self.rows])
         self.categories = torch.from_numpy(category_labels_of(dataset)[self.rows])
         self.image_processor = image_processor
@@ -453,12 +476,7 @@ class DecodedImages(torch.utils.data.Dataset):
         return len(self.labels)
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        pixel_values = self.image_processor(self.images[indices], return_tensors="pt")["pixel_values"]
-        return {
-            "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),
-            "labels": self.labels[indices],
-            "category_labels": self.categories[indices],
-        }
+        return as_batch(self.image_processor, self.images[indices], self.labels[indices], self.categories[indices])
 
 
 def whole_batch(batch: Any) -> Any:

@@ -28,15 +28,10 @@ from tellsign.pipelines.localization import Box, whole_image
 from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger, TaggedArtifact
 from tellsign.training.arguments import title_of, without_folders
-from tellsign.training.data import DecodedImages, categories_of, drop_duplicates, load_sources, of_class, without
-from tellsign.training.explanation_scores import (
-    explanation_scores,
-    format_explanation_scores,
-    images_of,
-    mean_or_none,
-    opened,
-)
-from tellsign.training.metrics import basic_interval
+from tellsign.training.data import categories_of, decode, drop_duplicates, load_sources, of_class, without
+from tellsign.training.explanation_scores import explanation_scores, format_explanation_scores, mean_or_none
+from tellsign.training.metrics import interval_of
+from tellsign.training.planted_datasets import images_of, opened
 from tellsign.training.planting import Use, plantable, planted_images
 from tellsign.training.tagging_metrics import average_precisions, box_overlap, jaccard
 from tellsign.training.timing import median_milliseconds
@@ -83,12 +78,10 @@ def switched_on(tagger: ArtifactTagger, names: Sequence[str]) -> Iterator[None]:
         config.trained_artifacts = usual
 
 
-def in_batches(
-    tagger: ArtifactTagger, images: Sequence[Image.Image], batch_size: int = 100, **options
-) -> list[list[TaggedArtifact]]:
+def in_batches(tagger: ArtifactTagger, images: Sequence[Image.Image], **options) -> list[list[TaggedArtifact]]:
     """What a tagger says of each image."""
-    starts = tqdm(range(0, len(images), batch_size), desc="Tagging", unit="batch", leave=False)
-    return [found for start in starts for found in tagger(images[start : start + batch_size], **options)]
+    starts = tqdm(range(0, len(images), 100), desc="Tagging", unit="batch", leave=False)
+    return [found for start in starts for found in tagger(images[start : start + 100], **options)]
 
 
 def answer(
@@ -234,26 +227,15 @@ def format_scores(evaluation: dict) -> str:
 
 
 def intervals_of(answers: Answers, silent: NDArray, resamples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """95% bootstrap intervals, resampling images.
-
-    Percentiles, but for average precision, which images drawn twice raise, since they rank beside each other: there
-    [`basic_interval`].
-    """
-    scores: Any = tagging_scores(answers)
+    """95% bootstrap intervals, resampling images; see [`interval_of`]."""
+    scores: Any = tagging_scores(answers) | silence_scores(silent)
     generator, drawn = np.random.default_rng(seed), []
     for _ in tqdm(range(resamples), desc="Bootstrap", leave=False):
         rows = generator.integers(len(answers.present), size=len(answers.present))
         silent_rows = generator.integers(len(silent), size=len(silent))
         drawn.append(tagging_scores(answers.select(rows)) | silence_scores(silent[silent_rows]))
-    intervals = {}
-    for name in drawn[0]:
-        if values := [value for others in drawn if (value := others[name]) is not None]:
-            if name == "macro_average_precision":
-                low, high = basic_interval(scores[name], values)
-            else:
-                low, high = np.percentile(values, [2.5, 97.5])
-            intervals[name] = (float(low), float(high))
-    return intervals
+    values = {name: [value for others in drawn if (value := others[name]) is not None] for name in drawn[0]}
+    return {name: interval_of(name, scores[name], some) for name, some in values.items() if some}
 
 
 def unseen_real_images(dataset: Dataset, train_data: Sequence[str], seed: int) -> Dataset:
@@ -336,8 +318,8 @@ def main(
         ]
         for use in uses
     ]
-    untouched = DecodedImages(dataset.select(range(count, 2 * count)), tagger.processor.image_processor, image_size)
-    untouched_images = [to_pil_image(image) for image in untouched.images]
+    untouched, _ = decode(dataset.select(range(count, 2 * count)), image_size)
+    untouched_images = [to_pil_image(image) for image in untouched]
 
     answers, trained = answer(tagger, planted[0], names, locate_with), answer(tagger, planted[1], names)
     found = in_batches(tagger, untouched_images, candidate_labels=names)

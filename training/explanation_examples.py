@@ -22,7 +22,7 @@ from tellsign.pipelines.explainer import answer_text, encode_prompts, explanatio
 from tellsign.pipelines.formats import ExplainedArtifact, from_synartifact, place_of
 from tellsign.pipelines.localization import Box
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.data import DecodedImages
+from tellsign.training.data import decode
 from tellsign.training.explanation_sentences import SEEN, as_sentence, explanation_sentence
 from tellsign.training.planted_datasets import artifact_dataset
 
@@ -44,12 +44,13 @@ class ExplanationExample(TypedDict):
     artifacts: list[ExplainedArtifact]
 
 
-def _tagged(dataset: Dataset, tagger: ArtifactTagger, image_size: int, batch_size: int = 100) -> Iterator[dict]:
-    decoded, names = DecodedImages(dataset, tagger.processor.image_processor, image_size), dataset["sha1"]
-    for start in tqdm(range(0, len(decoded), batch_size), desc="Tagging", unit="batch", leave=False):
-        part = slice(start, start + batch_size)
-        images = [to_pil_image(image) for image in decoded.images[part]]
-        for row, image, found in zip(decoded.rows[part], images, tagger(images), strict=True):
+def _tagged(dataset: Dataset, tagger: ArtifactTagger, image_size: int) -> Iterator[dict]:
+    pixels, rows = decode(dataset, image_size)
+    names = dataset["sha1"]
+    for start in tqdm(range(0, len(pixels), 100), desc="Tagging", unit="batch", leave=False):
+        part = slice(start, start + 100)
+        images = [to_pil_image(image) for image in pixels[part]]
+        for row, image, found in zip(rows[part], images, tagger(images), strict=True):
             artifacts = [{"label": one["label"], "box": one["box"], "severity": None} for one in found]
             if artifacts:
                 yield {"image": image, "sha1": names[int(row)], "artifacts": artifacts}

@@ -1,6 +1,5 @@
 """Scores explainers on planted artifacts: form, place, object, wording, and what they say without being asked."""
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torchmetrics.text.rouge import ROUGEScore
 from tqdm.auto import tqdm
 
@@ -17,6 +15,7 @@ from tellsign.pipelines.formats import ExplainedArtifact, place_of
 from tellsign.pipelines.free_text import repair
 from tellsign.pipelines.localization import Box
 from tellsign.training.explanation_sentences import explanation_sentence, stated_categories, stated_place
+from tellsign.training.planted_datasets import images_of, opened
 
 
 # Phrasings of a reference; the most similar one counts.
@@ -40,15 +39,6 @@ class Statement:
     box: Box
     mask: NDArray[np.bool_]
     references: list[str]
-
-
-def opened(content: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(content))
-
-
-def images_of(rows: Sequence[Mapping[str, Any]]) -> list[Image.Image]:
-    """Those of rows as [`planted_images`] yields them."""
-    return [opened(row["image"]["bytes"]).convert("RGB") for row in rows]
 
 
 def mean_or_none(values: Sequence[float] | NDArray) -> float | None:

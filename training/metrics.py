@@ -14,6 +14,9 @@ from sklearn.metrics import auc, average_precision_score, roc_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 
+SHIFTED = ("ece", "macro_average_precision")
+"""Scores in [0, 1] that resampling raises: average precision since images drawn twice rank beside each other."""
+
 _DESCRIPTION = "Metrics for telling generated images from real ones, from the predicted probability of fake."
 _INPUTS = """
 Args:
@@ -56,6 +59,8 @@ def calibration_scores(labels: NDArray, probabilities: NDArray) -> dict[str, flo
 def risk_coverage(labels: NDArray, probabilities: NDArray) -> tuple[NDArray, NDArray]:
     """Error rate among the answered when only the most confident share is answered.
 
+    Images of equal confidence count with their mean error each, so that their order does not matter.
+
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         probabilities (`np.ndarray` of shape `(n,)`): Predicted probability of fake.
@@ -63,10 +68,11 @@ def risk_coverage(labels: NDArray, probabilities: NDArray) -> tuple[NDArray, NDA
     Returns:
         Coverage `1/n, 2/n, ... 1` and the error rate at each, arrays of shape `(n,)`.
     """
-    order = np.argsort(-np.abs(probabilities - 0.5), kind="stable")
     wrong = (probabilities > 0.5) != (labels == 1)
+    _, tie, size = np.unique(-np.abs(probabilities - 0.5), return_inverse=True, return_counts=True)
+    errors = np.repeat(np.bincount(tie, wrong) / size, size)
     count = np.arange(1, len(labels) + 1)
-    return count / len(labels), np.cumsum(wrong[order]) / count
+    return count / len(labels), np.cumsum(errors) / count
 
 
 def abstention_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float]:
@@ -107,11 +113,13 @@ def detection_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float
     )
 
 
-def basic_interval(value: float, drawn: Sequence[float]) -> NDArray:
-    """95% interval of a score in [0, 1] that resampling shifts: the distances of the percentiles of the resamples from
-    the score, turned around (the basic bootstrap interval of Davison and Hinkley, 1997)."""
+def interval_of(name: str, value: float, drawn: Sequence[float]) -> tuple[float, float]:
+    """95% bootstrap interval of a score: the percentiles of the resamples, or their distances from it turned around if
+    it is `SHIFTED` (the basic bootstrap interval of Davison and Hinkley, 1997)."""
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return np.clip([2 * value - high, 2 * value - low], 0, 1)
+    if name in SHIFTED:
+        low, high = np.clip([2 * value - high, 2 * value - low], 0, 1)
+    return float(low), float(high)
 
 
 def bootstrap_intervals(
@@ -119,37 +127,26 @@ def bootstrap_intervals(
     probabilities: NDArray,
     compute_scores: Callable[[NDArray, NDArray], dict[str, float]] = detection_scores,
     resamples: int = 1000,
-    seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """95% bootstrap intervals, resampling images within each class.
-
-    Percentiles, but for the expected calibration error, which resampling raises: there [`basic_interval`].
+    """95% bootstrap intervals, resampling images within each class; see [`interval_of`].
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         probabilities (`np.ndarray` of shape `(n,)`): Predicted probability of fake.
         compute_scores (`Callable`, *optional*, defaults to [`detection_scores`]): Gives the scores of a resample.
         resamples (`int`, *optional*, defaults to 1000): Number of resamples.
-        seed (`int`, *optional*, defaults to 0): Seed of the resampling.
 
     Returns:
         Lower and upper bound for each score.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     classes = [np.flatnonzero(labels == label) for label in (0, 1)]
     drawn = []
     for _ in range(resamples):
         index = np.concatenate([generator.choice(members, len(members)) for members in classes])
         drawn.append(compute_scores(labels[index], probabilities[index]))
-    intervals = {}
-    for name in drawn[0]:
-        values = [scores[name] for scores in drawn]
-        if name == "ece":
-            low, high = basic_interval(compute_scores(labels, probabilities)[name], values)
-        else:
-            low, high = np.percentile(values, [2.5, 97.5])
-        intervals[name] = (float(low), float(high))
-    return intervals
+    scores = compute_scores(labels, probabilities)
+    return {name: interval_of(name, value, [others[name] for others in drawn]) for name, value in scores.items()}
 
 
 class _DetectionMetric(evaluate.Metric):

@@ -1,26 +1,21 @@
 """Planted images as tensors in whole batches, for taggers: kept in a file, or made anew in each epoch."""
 
-import io
-import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import BaseImageProcessor, SiglipImageProcessor
+from transformers import BaseImageProcessor
 
 from tellsign.pipelines.localization import Box
-from tellsign.training.data import LABELS, NO_CATEGORY, UNKNOWN, DecodedImages, of_class, whole_batch
+from tellsign.training.data import LABELS, NO_CATEGORY, UNKNOWN, decode, of_class, whole_batch
 from tellsign.training.epochs import DrawnAnew
+from tellsign.training.planted_datasets import opened
 from tellsign.training.planting import Use, plantable, planted_images
 
 
@@ -49,10 +44,10 @@ class _Planting(torch.utils.data.Dataset):
             for index, artifact in enumerate(planted["artifacts"]):
                 artifacts[index] = self.names.index(artifact["label"])
                 boxes[index] = [artifact["box"][side] for side in BOX_SIDES]
-                masks[index] = np.asarray(Image.open(io.BytesIO(artifact["mask"]["bytes"])))
+                masks[index] = np.asarray(opened(artifact["mask"]["bytes"]))
             rows.append(
                 {
-                    "images": np.asarray(Image.open(io.BytesIO(planted["image"]["bytes"]))).transpose(2, 0, 1),
+                    "images": np.asarray(opened(planted["image"]["bytes"])).transpose(2, 0, 1),
                     "artifacts": artifacts,
                     "masks": masks,
                     "boxes": boxes,
@@ -92,31 +87,16 @@ def _stacked(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
 
 
-def cached(path: Path, settings: dict, make: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The tensors in a file, if it was written with the same settings; otherwise those of `make`, which it writes."""
-    wanted = json.dumps(settings, sort_keys=True)
-    if path.is_file():
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("settings") == wanted:
-                return {name: file.get_tensor(name) for name in file.keys()}
-    tensors = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata={"settings": wanted})
-    os.replace(part, path)
-    return tensors
-
-
 def untouched_images(dataset: Dataset, most: int, image_size: int) -> dict[str, torch.Tensor]:
     """Images as they are, in the form of those from [`plant_for_validation`]."""
-    decoded = DecodedImages(dataset, SiglipImageProcessor(), image_size)
-    count = len(decoded)
+    images, rows = decode(dataset, image_size)
+    count = len(images)
     return {
-        "images": decoded.images,
+        "images": images,
         "artifacts": torch.full((count, most), NOTHING, dtype=torch.uint8),
         "masks": torch.zeros(count, most, image_size, image_size, dtype=torch.bool),
         "boxes": torch.zeros(count, most, len(BOX_SIDES), dtype=torch.int16),
-        "rows": torch.from_numpy(decoded.rows),
+        "rows": torch.from_numpy(rows),
     }
 
 

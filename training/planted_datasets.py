@@ -1,15 +1,27 @@
-"""Data sets of planted images on disk, for explainers and localizers."""
+"""Planted images as rows, and data sets of them on disk, for explainers and localizers."""
 
 import hashlib
+import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
+from PIL import Image
 
 from tellsign.training.planting import PLANTED_FEATURES, Use, planted_images
+
+
+def opened(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content))
+
+
+def images_of(rows: Sequence[Mapping[str, Any]]) -> list[Image.Image]:
+    """Those of rows as [`planted_images`] yields them."""
+    return [opened(row["image"]["bytes"]).convert("RGB") for row in rows]
 
 
 def fingerprint(*datasets: Dataset, categories: Mapping[str, str] | None = None) -> str:

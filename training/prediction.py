@@ -10,13 +10,12 @@ from tellsign.modeling.verdicts import real_and_fake
 from tellsign.training.data import DecodedImages
 
 
-def predict_logits(model: PreTrainedModel, images: DecodedImages, batch_size: int = 500) -> NDArray:
+def predict_logits(model: PreTrainedModel, images: DecodedImages) -> NDArray:
     """Logits of real and of fake for all images, at temperature 1.
 
     Args:
         model (`PreTrainedModel`): An image classifier with a label `real` and a label `fake`, in any case and order.
         images ([`DecodedImages`]): The images.
-        batch_size (`int`, *optional*, defaults to 500): Images scored at once.
 
     Returns:
         `np.ndarray` of shape `(len(images), 2)`, float64.
@@ -26,7 +25,7 @@ def predict_logits(model: PreTrainedModel, images: DecodedImages, batch_size: in
     """
     columns = real_and_fake(model.config)
     model.eval()
-    batches = torch.arange(len(images)).split(batch_size)
+    batches = torch.arange(len(images)).split(500)
     with torch.inference_mode():
         logits = [
             model(images.__getitems__(batch)["pixel_values"].to(model.device)).logits[:, columns].cpu().double()

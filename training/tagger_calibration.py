@@ -56,11 +56,11 @@ def validation_scores(
 
 
 @torch.inference_mode()
-def predict(model: ArtifactSiglipModel, images: PlantedBatches, batch_size: int = 500) -> tuple[NDArray, NDArray]:
+def predict(model: ArtifactSiglipModel, images: PlantedBatches) -> tuple[NDArray, NDArray]:
     """Logits of the artifacts, shape `(n, num_artifacts)`, and of real and fake, `(n, 2)`, in float32."""
     model.eval()
     artifact_logits, logits = [], []
-    for batch in tqdm(torch.arange(len(images)).split(batch_size), desc="Scoring", unit="batch", leave=False):
+    for batch in tqdm(torch.arange(len(images)).split(500), desc="Scoring", unit="batch", leave=False):
         outputs = model(pixel_values=images.pixel_values(batch).to(model.device))
         artifact_logits.append(outputs.artifact_logits.float().cpu())
         logits.append(outputs.logits.float().cpu())
@@ -181,7 +181,7 @@ def fit_object_threshold(probabilities: NDArray, categories: NDArray) -> float:
     return min(least, 1.0)
 
 
-def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches, batch_size: int = 500) -> dict[str, float]:
+def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches) -> dict[str, float]:
     """Fits the threshold from which on an object is named, on planted and untouched real images of which is known
     whether they show one, and which.
 
@@ -196,7 +196,7 @@ def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches, batch_
         tagger.model.config.object_threshold = 1.0
         return {}
     images = [to_pil_image(image) for image in validation.images["images"][rows]]
-    batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
+    batches = [images[start : start + 500] for start in range(0, len(images), 500)]
     probabilities = np.concatenate([tagger.object_probabilities(batch) for batch in batches])
     truth = categories[rows].numpy()
     threshold = fit_object_threshold(probabilities, truth)
@@ -209,16 +209,13 @@ def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches, batch_
 
 
 @torch.inference_mode()
-def calibrate_places(
-    model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int], most: int = 2000
-) -> dict[str, float]:
-    """Fits the threshold of boxes on planted images.
+def calibrate_places(model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int]) -> dict[str, float]:
+    """Fits the threshold of boxes on planted images, of which 2,000, drawn at random, are enough.
 
     Args:
         model ([`ArtifactSiglipModel`]): Its configuration is changed.
         validation ([`PlantedBatches`]): Planted images, and others.
         columns (`list[int]`): The indices of the artifacts that can be planted in the model's logits.
-        most (`int`, *optional*, defaults to 2000): Number of planted images that are enough, drawn at random.
 
     Returns:
         `box_iou`, the mean overlap of the boxes with the true ones, but for those that are the whole image. Nothing
@@ -229,7 +226,7 @@ def calibrate_places(
     size = config.vision_config.image_size
     everywhere = list(whole_image(size, size).values())
     planted = torch.nonzero((validation.images["artifacts"] != NOTHING).any(1))[:, 0]
-    drawn = torch.randperm(len(planted), generator=torch.Generator().manual_seed(0))[:most]
+    drawn = torch.randperm(len(planted), generator=torch.Generator().manual_seed(0))[:2000]
     rows = planted[drawn.sort().values]
     heats: list[NDArray] = []
     boxes: list[Box] = []

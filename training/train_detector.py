@@ -9,7 +9,6 @@ import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -388,10 +387,13 @@ def main(arguments: list[str] | None = None) -> None:
     model.config.verdict_thresholds = [0.5, 0.5]
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     with training_args.main_process_first(desc="loading the data"):
-        load: Any = load_images
         if data_args.streaming:
-            load = partial(stream_images, workers=training_args.dataloader_num_workers)
-        train_images, validation = load(data_args, image_processor, model.config, training_args.seed)
+            workers = training_args.dataloader_num_workers
+            train_images, validation = stream_images(
+                data_args, image_processor, model.config, training_args.seed, workers
+            )
+        else:
+            train_images, validation = load_images(data_args, image_processor, model.config, training_args.seed)
     contents = hashlib.sha1()
     for image in validation["image"]:
         contents.update(content_of(image) or b"")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from tokenizers import AddedToken
+from tokenizers import AddedToken, ByteLevelBPETokenizer, Tokenizer
 from torch import nn
 from torch.utils.data import ConcatDataset
 from transformers import (
@@ -65,7 +65,6 @@ from tellsign.training.explanation_examples import (
 from tellsign.training.explanation_sentences import explanation_sentence
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.planted_datasets import fingerprint, planted_artifacts
-from tellsign.training.tokenizer import train_byte_level_bpe
 
 
 # All linear layers but those of the vision tower and the head.
@@ -193,7 +192,9 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenize
     Returns:
         `PreTrainedTokenizerFast`. Each artifact's name and definition, and the parts of the question, are one token.
     """
-    tokenizer = train_byte_level_bpe(texts, vocab_size, ["<pad>"], add_prefix_space=False)
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(texts, vocab_size, min_frequency=0, show_progress=False, special_tokens=["<pad>"])
+    tokenizer = Tokenizer.from_str(bpe.to_str())
     phrases = [
         QUESTION,
         *(question.split("{}")[0] for question in (VERDICT, OBJECT)),

@@ -7,11 +7,12 @@ python -m tellsign.training.train_tagger --help
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import normalizers, processors
+from tokenizers import ByteLevelBPETokenizer, Tokenizer, processors
 from torch import nn
 from torch.optim.swa_utils import update_bn
 from transformers import (
@@ -37,6 +38,7 @@ from tellsign.training.arguments import (
     record_run,
 )
 from tellsign.training.averaging import AVERAGE_NAME, WeightAveraging, whole_batches
+from tellsign.training.caching import cached
 from tellsign.training.compress import half_precision
 from tellsign.training.data import NO_CATEGORY, UNKNOWN, load_described, whole_batch
 from tellsign.training.epochs import EpochCallback
@@ -44,14 +46,12 @@ from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.planted_batches import (
     PlantedBatches,
     TrainingBatches,
-    cached,
     validation_images,
 )
 from tellsign.training.planted_datasets import fingerprint
 from tellsign.training.planting import plantable
 from tellsign.training.tagger_calibration import calibrate, calibrate_objects, calibrate_places, validation_scores
 from tellsign.training.tagger_initialization import initialize_vision_tower
-from tellsign.training.tokenizer import train_byte_level_bpe
 
 
 TEMPLATES = ("{}", "a photo with {}", "a photo of {}", "This is a photo of {}.")
@@ -136,8 +136,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: in
         `PreTrainedTokenizerFast`. Case does not count. As in SigLIP's tokenizer, the token that ends a text also pads
         it, and there is no attention mask.
     """
-    lowercase = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer = train_byte_level_bpe(texts, vocab_size, ["<unk>", "</s>"], normalizer=lowercase)
+    bpe = ByteLevelBPETokenizer(add_prefix_space=True, lowercase=True, unicode_normalizer="nfkc")
+    bpe.train_from_iterator(texts, vocab_size, min_frequency=0, show_progress=False, special_tokens=["<unk>", "</s>"])
+    tokenizer = Tokenizer.from_str(bpe.to_str())
     end = tokenizer.token_to_id("</s>")
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", end)])
     return PreTrainedTokenizerFast(
@@ -150,23 +151,35 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: in
     )
 
 
-def create_model(arguments: ModelArguments, texts: Iterable[str]) -> tuple[ArtifactSiglipModel, SiglipProcessor]:
-    """The network to train further, or a new one with a tokenizer made for the texts."""
+def create_model(
+    arguments: ModelArguments, category_names: list[str], texts: Sequence[Sequence[str]]
+) -> tuple[ArtifactSiglipModel, SiglipProcessor]:
+    """The network to train further, or a new one with a tokenizer made for the texts and for what describes artifacts.
+
+    Raises:
+        ValueError: If the network has no logit for an artifact that can be planted.
+    """
     overrides = overrides_of(arguments.config_overrides, ArtifactSiglipConfig)
     if name := arguments.model_name_or_path:
         model = ArtifactSiglipModel.from_pretrained(name, dtype=torch.float32, **overrides)
-        return model, SiglipProcessor.from_pretrained(name)
-    config = ArtifactSiglipConfig(**overrides)
-    model = ArtifactSiglipModel(config)
-    text_config = model.text_model.config
-    tokenizer = train_tokenizer(texts, text_config.vocab_size, text_config.max_position_embeddings)
-    image_size = model.vision_model.config.image_size
-    size = {"height": image_size, "width": image_size}
-    # Few patches show an artifact.
-    nn.init.constant_(model.patch_classifier.bias, -3.0)
-    if arguments.detail_network:
-        start_details(model, arguments.detail_network)
-    return model, SiglipProcessor(SiglipImageProcessor(size=size), tokenizer)
+        processor = SiglipProcessor.from_pretrained(name)
+    else:
+        model = ArtifactSiglipModel(ArtifactSiglipConfig(**overrides))
+        text_config, image_size = model.text_model.config, model.vision_model.config.image_size
+        described = [artifact.definition for artifact in ARTIFACTS] + [artifact.name for artifact in ARTIFACTS]
+        tokenizer = train_tokenizer(
+            chain(described, *texts), text_config.vocab_size, text_config.max_position_embeddings
+        )
+        image_processor = SiglipImageProcessor(size={"height": image_size, "width": image_size})
+        processor = SiglipProcessor(image_processor, tokenizer)
+        # Few patches show an artifact.
+        nn.init.constant_(model.patch_classifier.bias, -3.0)
+        if arguments.detail_network:
+            start_details(model, arguments.detail_network)
+    model.config.object_labels = category_names
+    if missing := sorted(set(plantable()) - set(model.config.artifact_labels)):
+        raise ValueError(f"artifact_labels: lack {', '.join(missing)}, which can be planted")
+    return model, processor
 
 
 def start_details(model: ArtifactSiglipModel, name: str) -> None:
@@ -256,17 +269,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     category_names = sorted(set(categories.values()) - {NO_CATEGORY})
     texts = spellings(category_names)
-    described = [artifact.definition for artifact in ARTIFACTS] + [artifact.name for artifact in ARTIFACTS]
-    model, processor = create_model(model_args, [*described, *(text for variants in texts for text in variants)])
-    config = model.config
-    config.object_labels = category_names
-    if missing := sorted(set(plantable()) - set(config.artifact_labels)):
-        raise ValueError(f"artifact_labels: lack {', '.join(missing)}, which can be planted")
-    columns = [config.artifact_labels.index(name) for name in plantable()]
-    shape = {
-        "most": data_args.most_artifacts,
-        "image_size": model.vision_model.config.image_size,
-    }
+    model, processor = create_model(model_args, category_names, texts)
+    columns = [model.config.artifact_labels.index(name) for name in plantable()]
+    shape = {"most": data_args.most_artifacts, "image_size": model.vision_model.config.image_size}
     settings = asdict(data_args) | shape | {"seed": seed, "artifacts": plantable(), "categories": category_names}
     settings["fingerprint"] = fingerprint(train, validation, categories=categories)
     checkpoint = checkpoint_to_resume(training_args, AVERAGE_NAME)
@@ -275,17 +280,17 @@ def main(arguments: list[str] | None = None) -> None:
     with training_args.main_process_first(desc="planting"):
         planted = cached(
             output_dir / "planted_validation.safetensors",
-            settings,
             lambda: validation_images(validation, categories, category_names, seed=seed, **shape),
+            settings,
         )
-    eval_images = PlantedBatches(planted, processor.image_processor, columns, len(config.artifact_labels))
+    eval_images = PlantedBatches(planted, processor.image_processor, columns, len(model.config.artifact_labels))
     train_images = TrainingBatches(
         train,
         categories,
         category_names,
         processor.image_processor,
         columns,
-        len(config.artifact_labels),
+        len(model.config.artifact_labels),
         fakes=data_args.fake_images,
         untouched=data_args.untouched,
         seed=seed,

@@ -12,7 +12,7 @@ from transformers import BaseImageProcessor
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import load_image, recode_uniformly
-from tellsign.training.data import LABELS, category_labels_of, content_of, make_uniform
+from tellsign.training.data import LABELS, as_batch, category_labels_of, content_of, make_uniform
 from tellsign.training.epochs import DrawnAnew
 
 
@@ -180,12 +180,7 @@ class BalancedViews(DrawnAnew):
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
         views, labels, categories = zip(*(self.view(int(index)) for index in indices), strict=True)
         images = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
-        pixel_values = self.image_processor(images, return_tensors="pt")["pixel_values"]
-        return {
-            "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),
-            "labels": torch.tensor(labels),
-            "category_labels": torch.tensor(categories),
-        }
+        return as_batch(self.image_processor, images, torch.tensor(labels), torch.tensor(categories))
 
 
 def _sources_of(group: Dataset) -> list[tuple[list[np.ndarray], np.ndarray]]:

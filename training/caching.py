@@ -1,0 +1,35 @@
+"""Tensors that take long to make, kept in files."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+
+def cached(
+    path: Path | None, make: Callable[[], dict[str, torch.Tensor]], settings: Mapping[str, Any] | None = None
+) -> dict[str, torch.Tensor]:
+    """The tensors in a file, if it was written with the same settings; otherwise those of `make`, which it writes.
+
+    Args:
+        path (`Path`, *optional*): The file. Without one nothing is kept.
+        make (`Callable`): Makes the tensors, on the CPU.
+        settings (`Mapping`, *optional*): What they depend on, as JSON. Not needed where the file's name says it.
+    """
+    metadata = {"settings": json.dumps(settings, sort_keys=True)} if settings else None
+    if path is not None and path.is_file():
+        with safe_open(path, "pt") as file:
+            if file.metadata() == metadata:
+                return {name: file.get_tensor(name) for name in file.keys()}
+    tensors = make()
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        save_file(tensors, part, metadata=metadata)
+        os.replace(part, path)
+    return tensors
