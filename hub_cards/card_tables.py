@@ -65,6 +65,16 @@ NEAR_CHANCE = 0.6
 WEAK = 0.75
 
 
+def as_text(name: str) -> str:
+    """A name, which may be anything, as Markdown that shows it: in one line, without markup."""
+    return re.sub(r"([\\`*\[\]|]|<(?=[a-zA-Z/!?])|&(?=#?\w+;))", r"\\\1", " ".join(name.split()))
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as [`as_text`], by commas."""
+    return ", ".join(map(as_text, names))
+
+
 def percent(score: Mapping[str, Any], digits: int = 1) -> str:
     """A score with its interval, both given in [0, 1]."""
     low, high = score["interval"]
@@ -89,11 +99,7 @@ def _score(result: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    # Names of generators may be anything.
-    escaped = (
-        [re.sub(r"<(?=[a-z/!?])", "&lt;", cell, flags=re.I).replace("|", r"\|") for cell in row] for row in lines
-    )
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in escaped)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def score_table(sets: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str | None:
@@ -127,7 +133,7 @@ def generator_table(generators: Sequence[Mapping[str, Any]]) -> str | None:
     header = ["generator", "fakes", *columns.values()]
     rows = [
         [
-            result["name"].removeprefix("generator "),
+            as_text(result["name"].removeprefix("generator ")),
             f"{result['fake']:,}",
             *(percent(_score(result, key)) for key in columns),
         ]
@@ -166,7 +172,7 @@ def _leave_out_rows(
 ) -> list[tuple[str, Mapping[str, Any]]]:
     # Small generators are scored together, in each fold others.
     rows = [
-        (f"{name}, fold {number}" if " others" in name else name, row)
+        (as_text(f"{name}, fold {number}" if " others" in name else name), row)
         for number, fold in enumerate(folds)
         for name, row in fold[kind].items()
         if row.get("family_seen", False) == family_seen
@@ -248,9 +254,9 @@ def tagger_facts(config: Mapping[str, Any] | None, evaluation: Mapping[str, Any]
     facts: dict[str, Any] = {
         "model_type": config["model_type"],
         # A CLIP or SigLIP has no names of its own: it compares the image with any text.
-        "trained": None if names is None else [name for name in names if name in given],
-        "abstains": [name for name in names or () if name not in given],
-        "objects": config.get("object_labels", ()),
+        "trained": None if names is None else [as_text(name) for name in names if name in given],
+        "abstains": [as_text(name) for name in names or () if name not in given],
+        "objects": [as_text(name) for name in config.get("object_labels", ())],
         "evaluation": evaluation,
     }
     if evaluation:
@@ -268,7 +274,7 @@ def tagger_facts(config: Mapping[str, Any] | None, evaluation: Mapping[str, Any]
             ["artifact", "named", "images with it", *(f"{key.replace('_', ' ')}, %" for key in keys)],
             [
                 [
-                    row["artifact"],
+                    as_text(row["artifact"]),
                     "yes" if row["on"] else "never",
                     str(row["planted"]),
                     *("" if row[key] is None else f"{100 * row[key]:.1f}" for key in keys),
@@ -308,7 +314,7 @@ def failures(
             f"Every image is brought to {size}x{size} pixels first: what can only be seen at a larger size is lost."
         )
     if poor := [result for result in generators if result["intervals"]["auroc"][0] < NEAR_CHANCE]:
-        names = ", ".join(result["name"].removeprefix("generator ") for result in poor)
+        names = listed(result["name"].removeprefix("generator ") for result in poor)
         failures.append(
             f"At or near chance (an AUROC below {NEAR_CHANCE:.0%} cannot be ruled out) on fakes of {len(poor)} of the "
             f"{len(generators)} other generators tried: {names}."
@@ -346,7 +352,7 @@ def failures(
                 "robustness is lower than the table says."
             )
     artifacts = tagger["evaluation"]["artifacts"] if tagger and tagger["evaluation"] else []
-    if missed := [row["artifact"] for row in artifacts if row["on"] and row["recall"] == 0]:
+    if missed := [as_text(row["artifact"]) for row in artifacts if row["on"] and row["recall"] == 0]:
         failures.append(f"In the test, these artifacts were planted and never rightly named: {'; '.join(missed)}.")
     if tagger and tagger["abstains"]:
         failures.append(

@@ -15,6 +15,7 @@ from datasets import Dataset
 from huggingface_hub import CommitInfo, DatasetCard, DatasetCardData, HfApi
 from transformers.utils import logging
 
+from .card_tables import listed
 from .export import make_repo
 from .model_card import is_signed, signature_of
 
@@ -57,6 +58,7 @@ def dataset_card(
         counts=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         made_with=made_with,
         quoted=shlex.quote,
+        listed=listed,
     )
     card.text = f"{card.text.rstrip()}\n\n{signature_of(card.text)}\n"
     return card

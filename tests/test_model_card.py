@@ -272,6 +272,17 @@ def test_a_card_has_the_scores_of_sentences_and_names_artifacts_that_were_never_
     assert "--train-data cifake_train.parquet --images 4100 --explainer explainer --explained-images 2000" in card.text
 
 
+def test_names_of_data_and_generators_are_text_wherever_they_stand(parts):
+    name = "a | b\n\n# A heading <img src=x> ![p](http://x/p.png) `c`"
+    shown = r"a \| b # A heading \<img src=x> !\[p\](http://x/p.png) \`c\`"
+    results = [*parts["evaluation"]["results"], scored(f"generator {name}", 10, 0.5)]
+    parts["evaluation"] |= {"results": results, "data": [name]}
+    text = model_card(**parts).text
+    said = text[text.index("## Results") : text.index("## How to reproduce")]
+    assert f"On {shown}. " in said and f"| {shown} | 10 |" in said and f"tried: {shown}, weak-one." in said
+    assert said.count("A heading") == said.count(shown)
+
+
 def test_a_model_that_was_not_evaluated_has_no_table_and_says_so(parts):
     card = model_card(parts["config"] | {"verdict_thresholds": [0.5, 0.5]}, model_id="someone/detector")
     assert validate_card(str(card), "model") == []
