@@ -19,7 +19,7 @@ from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACT
 from tellsign.modeling.image_loading import resize_uniformly
 
 from .localization import Box, box_in, heat_map, whole_image
-from .vision_language import LOADING_ERRORS
+from .vision_language import LOADING_ERRORS, reason_of
 
 
 logger = logging.get_logger(__name__)
@@ -158,7 +158,7 @@ class ArtifactTagger:
             model = AutoModel.from_pretrained(name, config=config, dtype=dtype or torch.float32, **kwargs)
             processor = AutoProcessor.from_pretrained(name, **kwargs)
         except LOADING_ERRORS as error:
-            raise ValueError(f"tagger {name} cannot be loaded: {error}") from error
+            raise ValueError(f"tagger {name} cannot be loaded: {reason_of(error)}") from error
         return cls(model.to(device), processor, candidate_labels=candidate_labels, mode=mode)
 
     def save_pretrained(self, folder: str | Path) -> None:

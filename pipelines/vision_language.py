@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, ClassVar, Self
 
 import torch
@@ -11,8 +12,15 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedM
 from transformers.utils import find_adapter_config_file
 
 
-LOADING_ERRORS = (OSError, RuntimeError, ValueError, SafetensorError)
+LOADING_ERRORS = (OSError, RuntimeError, ValueError, SafetensorError, UnpicklingError)
 """What `from_pretrained` raises where a model cannot be loaded."""
+
+
+def reason_of(error: Exception) -> str:
+    """Why a model cannot be loaded. Of pickled objects not what PyTorch advises, which is to run them."""
+    if isinstance(error, UnpicklingError):
+        return "its weights are pickled objects, which may run code: convert them to safetensors"
+    return str(error)
 
 
 class VisionLanguageModel:
@@ -80,11 +88,11 @@ class VisionLanguageModel:
             cls.check(processor)
             base, adapter_place = name, {key: place[key] for key in place.keys() - {"subfolder", "revision"}}
             if adapter is None and (file := find_adapter_config_file(str(name), **place)):
-                base, adapter, adapter_place = (
-                    json.loads(Path(file).read_text())["base_model_name_or_path"],
-                    name,
-                    place,
-                )
+                config = json.loads(Path(file).read_text())
+                base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+                if not base or not isinstance(base, str):
+                    raise ValueError("its adapter_config.json names no base model")
+                adapter, adapter_place = name, place
                 kwargs = {key: value for key, value in kwargs.items() if key not in ("subfolder", "revision")}
             model: Any = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, **kwargs)
             if adapter is not None:
@@ -93,9 +101,11 @@ class VisionLanguageModel:
 
                 model = PeftModel.from_pretrained(model, adapter, **adapter_place)
         except ImportError as error:
-            raise ImportError(f"{cls.ROLE} {name} needs a package that is missing: {error}") from error
+            raise ImportError(
+                f"{cls.ROLE} {name} needs a package that is missing, as in tellsign[explain]: {error}"
+            ) from error
         except LOADING_ERRORS as error:
-            raise ValueError(f"{cls.ROLE} {name} cannot be loaded: {error}") from error
+            raise ValueError(f"{cls.ROLE} {name} cannot be loaded: {reason_of(error)}") from error
         return cls(model if device is None or "device_map" in kwargs else model.to(device), processor)
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
@@ -112,4 +122,4 @@ def remove_adapter(folder: str | os.PathLike) -> None:
         (Path(folder) / name).unlink(missing_ok=True)
 
 
-__all__ = ["LOADING_ERRORS", "VisionLanguageModel", "remove_adapter"]
+__all__ = ["LOADING_ERRORS", "VisionLanguageModel", "reason_of", "remove_adapter"]

@@ -3,6 +3,7 @@ import json
 import pickle
 import re
 import sys
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -358,6 +359,20 @@ def test_four_bits_and_an_adapter_give_valid_answers_through_the_same_call(optio
 def test_an_explainer_that_cannot_be_loaded_raises_naming_it(options, tmp_path):
     with pytest.raises(ValueError, match="explainer .*nowhere cannot be loaded"):
         pipeline("artifact-explanation", explainer=str(tmp_path / "nowhere"), **options)
+
+
+@pytest.mark.parametrize("config", [{"peft_type": "LORA"}, []])
+def test_an_adapter_that_names_no_base_is_refused(folder, config):
+    Path(folder, "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="cannot be loaded: its adapter_config.json names no base model"):
+        ArtifactExplainer.from_pretrained(folder)
+
+
+def test_weights_that_are_pickled_objects_are_refused_without_the_advice_to_run_them(folder):
+    Path(folder, "model.safetensors").unlink()
+    torch.save({"lm_head.weight": Mock}, Path(folder, "pytorch_model.bin"))
+    with pytest.raises(ValueError, match="pickled objects, which may run code: convert them to safetensors$"):
+        ArtifactExplainer.from_pretrained(folder)
 
 
 def test_without_llguidance_the_error_says_what_to_install(monkeypatch):
