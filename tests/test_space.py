@@ -61,3 +61,11 @@ def test_many_images_give_a_table_and_the_same_as_csv_and_a_broken_one_costs_onl
         written = list(csv.reader(file))
     assert written[0] == table["headers"]
     assert [row[:2] for row in written[1:]] == [row[:2] for row in rows]
+
+
+def test_a_file_name_that_a_spreadsheet_would_compute_is_text_in_the_csv_file(page, tmp_path):
+    (tmp_path / "-1.jpg").write_bytes((EXAMPLES / "gan_00.jpg").read_bytes())
+    table, download = page.predict([upload(tmp_path / "-1.jpg")], api_name="/judge_many")
+    assert table["data"][0][0] == "-1.jpg"
+    with open(download, newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file))[1][0] == "'-1.jpg"

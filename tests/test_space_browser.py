@@ -99,6 +99,16 @@ def test_a_broken_file_gets_an_error_without_the_verdict_before_it_and_the_page_
     verdict_of(page).to_be_visible()
 
 
+def test_verdicts_on_many_images_go_when_others_are_chosen(page):
+    page.get_by_role("tab", name="Many images").click()
+    page.locator("input[type=file][multiple]").set_input_files(PHOTO)
+    page.get_by_role("button", name="Judge all").click()
+    row = playwright.expect(page.get_by_role("gridcell", name=PHOTO.name, exact=True))
+    row.to_be_visible()
+    page.get_by_role("button", name="Clear").last.click()
+    row.to_have_count(0)
+
+
 def test_nothing_overflows_the_window_of_a_phone(page):
     page.set_viewport_size({"width": 390, "height": 844})
     playwright.expect(page.get_by_role("button", name="Judge", exact=True)).to_be_visible()

@@ -96,7 +96,9 @@ def judge_many(paths: list[str] | None) -> tuple[list[list[Any]], str]:
     # Beside an upload, so that it is deleted with the uploads.
     handle, table = tempfile.mkstemp(prefix="verdicts-", suffix=".csv", dir=Path(paths[0]).parent)
     with open(handle, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([BATCH_COLUMNS, *rows])
+        # A name that begins as a formula would be computed by a spreadsheet.
+        safe = [["'" + row[0] if row[0].startswith(("=", "+", "-", "@")) else row[0], *row[1:]] for row in rows]
+        csv.writer(file).writerows([BATCH_COLUMNS, *safe])
     return rows, table
 
 
@@ -151,6 +153,7 @@ def page() -> gr.Blocks:
         source.upload(judge, source, results, show_progress_on=verdict, api_visibility="private")
         # So that the verdict on a file does not stand beside the next one, which may fail.
         source.clear(lambda: [None] * len(results), None, results, api_visibility="private")
+        sources.change(lambda: [None, None], None, [batch_table, download], api_visibility="private")
         batch_button.click(judge_many, sources, [batch_table, download], api_name="judge_many")
     return blocks
 
