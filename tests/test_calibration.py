@@ -13,6 +13,32 @@ def test_temperature_undoes_a_known_scaling_of_calibrated_logits():
     assert temperature == pytest.approx(3.0, rel=0.05)
 
 
+@pytest.fixture
+def warned(caplog):
+    """What the module warns of, which the library's logger keeps from pytest."""
+    transformers_logger = logging.get_logger("tellsign.training.calibration")
+    transformers_logger.addHandler(caplog.handler)
+    yield caplog
+    transformers_logger.removeHandler(caplog.handler)
+
+
+@pytest.mark.parametrize(
+    ("right", "warning"), [(1.0, "told apart (nearly) perfectly"), (0.8, ""), (0.2, "tell little of the classes")]
+)
+def test_a_temperature_beyond_those_that_are_searched_is_warned_of(warned, right, warning):
+    labels = np.arange(200) % 2
+    logits = np.where(np.arange(200) < 200 * right, 1.0, -1.0) * (2 * labels - 1)
+    fit_temperature(np.stack([np.zeros(200), logits], axis=1), labels)
+    assert warning in warned.text and bool(warned.text) == bool(warning)
+
+
+@pytest.mark.parametrize("sign", [0, -1])
+def test_scores_that_tell_nothing_or_the_contrary_have_no_shift(sign):
+    labels = np.arange(200) % 2
+    with pytest.raises(ValueError, match="tell nothing of the classes"):
+        fit_shift(np.stack([np.zeros(200), sign * labels], axis=1), labels)
+
+
 def test_shift_undoes_a_known_one_at_any_temperature():
     generator = np.random.default_rng(0)
     logits = generator.normal(1, 2, 20000)
@@ -100,12 +126,9 @@ def test_too_few_images_promise_nothing():
     assert fit_thresholds(np.ones(500, int), np.linspace(0.5, 1, 500))[1] == 1.0
 
 
-def test_a_group_with_too_few_real_images_is_named_and_no_image_is_called_fake(caplog):
+def test_a_group_with_too_few_real_images_is_named_and_no_image_is_called_fake(warned):
     labels, probabilities = draw(4000, 6.0, 0)
     groups = np.repeat([0, 7], [3900, 100])
-    transformers_logger = logging.get_logger("tellsign.training.calibration")
-    transformers_logger.addHandler(caplog.handler)
     assert fit_thresholds(labels, probabilities)[1] == 0.5
     assert fit_thresholds(labels, probabilities, groups)[1] == 1.0
-    transformers_logger.removeHandler(caplog.handler)
-    assert f"group 7 has {(labels[3900:] == 0).sum()} real validation images" in caplog.text
+    assert f"group 7 has {(labels[3900:] == 0).sum()} real validation images" in warned.text

@@ -19,7 +19,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         labels (`np.ndarray` of shape `(n,)`): Class indices.
 
     Returns:
-        `float` in [0.05, 20]; divide the logits by it.
+        `float` in [0.05, 20]; divide the logits by it. With a warning if the best one lies beyond.
     """
 
     def cross_entropy(log_temperature: float) -> float:
@@ -27,7 +27,14 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         normalizer = np.logaddexp.reduce(scaled, axis=1)
         return float(np.mean(normalizer - scaled[np.arange(len(labels)), labels]))
 
-    return float(np.exp(minimize_scalar(cross_entropy, bounds=np.log([0.05, 20.0]), method="bounded").x))
+    lowest, highest = np.log([0.05, 20.0])
+    best = minimize_scalar(cross_entropy, bounds=(lowest, highest), method="bounded").x
+    # It comes near the bounds and never reaches them.
+    if best < lowest + 1e-3:
+        logger.warning("the classes are told apart (nearly) perfectly on validation: probabilities are not calibrated")
+    elif best > highest - 1e-3:
+        logger.warning("the logits tell little of the classes on validation: probabilities are not calibrated")
+    return float(np.exp(best))
 
 
 def fit_shift(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -39,10 +46,18 @@ def fit_shift(logits: np.ndarray, labels: np.ndarray) -> float:
 
     Returns:
         `float`, in units of the logits.
+
+    Raises:
+        ValueError: If fakes do not have the higher logits of fake.
     """
     # Its small penalty keeps the slope finite where the classes lie apart.
     line = LogisticRegression().fit(logits[:, 1:] - logits[:, :1], labels)
-    return float(line.intercept_[0] / line.coef_[0, 0])
+    slope = line.coef_[0, 0]
+    if not 0 < slope < math.inf:
+        raise ValueError(
+            f"the logits tell nothing of the classes (slope {slope:.3g}), expected higher ones of fake for fakes"
+        )
+    return float(line.intercept_[0] / slope)
 
 
 def fit_thresholds(
