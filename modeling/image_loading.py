@@ -140,7 +140,7 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
     if isinstance(source, Exception):
         raise ValueError(f"image: {source}") from source
     if hasattr(source, "read"):
-        raise ValueError("image: is an open file, pass its path, or what read() gives")
+        raise ValueError("image: is an open file: pass its path, or what read() gives")
     kind = type(source).__name__
     if isinstance(source, Mapping):
         kind += f" with {', '.join(map(str, source)) or 'nothing'}: of a data set's row pass the column with the image"

@@ -295,7 +295,7 @@ def test_an_open_file_is_refused_with_what_to_pass(tmp_path):
             pass
 
     for source in (io.BytesIO(encode(PIXELS)), tempfile.NamedTemporaryFile(), Upload()):
-        with pytest.raises(ValueError, match=r"is an open file, pass its path, or what read\(\) gives"):
+        with pytest.raises(ValueError, match=r"is an open file: pass its path, or what read\(\) gives"):
             load_image(source)
 
 
