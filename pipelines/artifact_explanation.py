@@ -388,7 +388,7 @@ class ArtifactExplanationPipeline(Pipeline):
 
     def _verdict(self, image: Image.Image, probabilities: torch.Tensor) -> dict[str, Any]:
         """What the probabilities of fake of an image's views say of it."""
-        is_blank = all(low == high for low, high in image.getextrema())
+        is_blank = image.getcolors(1) is not None
         answer: dict[str, Any] = {
             "label": "uncertain" if is_blank else verdict_of_views(probabilities.tolist(), thresholds_of(self.model)),
             "fake_probability": probabilities.mean().item(),
