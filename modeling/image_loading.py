@@ -30,7 +30,13 @@ from transformers.image_transforms import to_pil_image
 
 
 JPEG_QUALITY = 75
-_STUBS = {"BUFR", "GRIB", "HDF5", "IPTC", "MPEG"}  # formats that Pillow tells, but cannot decode
+MAX_DOWNLOAD = 256 * 2**20
+"""Most bytes that are read from an address."""
+_TOO_LARGE = f"has more than the {MAX_DOWNLOAD >> 20} MiB that are read from an address"
+# Formats that Pillow tells, but cannot decode, and those that it gives to another program (Ghostscript) or to Windows,
+# which must not see what anybody may have sent.
+_NOT_READ = {"BUFR", "GRIB", "HDF5", "IPTC", "MPEG", "EPS", "WMF"}
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 # PIL.ImageOps.exif_transpose also rewrites the EXIF block, and fails where one of its tags has a wrong type.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -43,10 +49,26 @@ _TURNS = {
 }
 
 
+def _formats() -> list[str]:
+    """The formats that are read, those of plugins that were registered among them."""
+    Image.init()
+    return [name for name in Image.ID if name not in _NOT_READ]
+
+
 def readable_extensions() -> set[str]:
     """The extensions of the image files that can be read, in lower case and with their dot."""
-    formats = Image.registered_extensions().items()
-    return {extension for extension, name in formats if name in Image.OPEN and name not in _STUBS}
+    formats = set(_formats())
+    return {extension for extension, name in Image.registered_extensions().items() if name in formats}
+
+
+def _shortened(text: str) -> str:
+    """A text as a message may show it: of what is too long for a name, such as bare base64, both ends."""
+    return text if len(text) <= 400 else f"{text[:80]}…{text[-80:]}"
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, without the name that it may repeat."""
+    return _shortened(getattr(error, "strerror", None) or str(error))
 
 
 def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0) -> Image.Image:
@@ -55,13 +77,15 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
     EXIF orientation is applied; of an animation the first frame is taken; 16-bit greys (and 32-bit ones with values
     above 255) are scaled to 8 bits, where Pillow's own conversion would clip them; palettes and CMYK go through
     `Image.convert("RGB")`; what is transparent shows white, as in transformers; colors of another profile, such as
-    Display P3 or one for CMYK, become those of sRGB.
+    Display P3 or one for CMYK, become those of sRGB. What Pillow would have another program decode, such as EPS,
+    is not read.
 
     Args:
         source (`str`, `os.PathLike`, `bytes` or alike, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or `dict`):
             A path, an http(s) or `data:` address, the content of an image file, an image, an array of shape `(height,
             width)`, `(height, width, channels)` or `(channels, height, width)` with values in 0..255 or, as floats, in
-            [0, 1]; or the `{"bytes", "path"}` of a `datasets.Image` that is not decoded.
+            [0, 1]; or the `{"bytes", "path"}` of a `datasets.Image` that is not decoded. Files and images of floats
+            (mode F) are refused, since their range is unknown: pass an array.
         name (`str`, *optional*): What to call the image in an error. Defaults to the path or address.
         timeout (`float`, *optional*, defaults to 5): Seconds to wait at each step for an address.
 
@@ -69,27 +93,40 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
         `PIL.Image.Image` in mode RGB.
 
     Raises:
-        ValueError: If the source is of another type, missing, empty, truncated, not an image, of floating-point
-            pixels, or larger than Pillow's limit for a decompression bomb (`PIL.Image.MAX_IMAGE_PIXELS`), or is the
-            error that a data set raised for it. The message names the file and the reason.
+        ValueError: If the source is of another type, missing, empty, truncated, not an image, an image of mode F, of
+            more than 256 MiB behind an address, or of more than twice `PIL.Image.MAX_IMAGE_PIXELS`, from where Pillow
+            takes it for a decompression bomb, or is the error that a data set raised for it. The message names the
+            file and the reason.
     """
     if isinstance(source, Mapping) and (source.get("bytes") is not None or source.get("path")):
         content, path = source.get("bytes"), str(source.get("path") or "")
         if content is None and "://" in path:  # of a streamed data set, it may lie on the Hub or in an archive
             try:
                 with fsspec.open(path, "rb") as file:
-                    content = file.read()
+                    content = file.read(MAX_DOWNLOAD + 1)
+                if len(content) > MAX_DOWNLOAD:
+                    raise ValueError(_TOO_LARGE)
             except Exception as error:  # whatever the file system raises
-                raise ValueError(f"{path}: {error}") from error
-        return _read(path if content is None else content, name or path or None)
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
+                raise ValueError(f"{_shortened(path)}: {_reason(error)}") from error
+        return _read(path if content is None else content, name or _shortened(path) or None)
+    scheme = source[:11].lower() if isinstance(source, str) else ""
+    if scheme.startswith(("http://", "https://")):
+        name = name or _shortened(source)
         try:
-            content = httpx.get(source, follow_redirects=True, timeout=timeout).raise_for_status().content
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            raise ValueError(f"{source}: {error}") from error
-        return _read(content, name or source)
-    if isinstance(source, str) and source.startswith("data:image/"):
-        name = name or source.partition(",")[0]
+            with httpx.stream("GET", source, follow_redirects=True, timeout=timeout) as response:
+                response.raise_for_status()
+                content = bytearray()
+                for part in response.iter_bytes():
+                    content += part
+                    if len(content) > MAX_DOWNLOAD:
+                        raise ValueError(_TOO_LARGE)
+        except httpx.HTTPStatusError as error:
+            raise ValueError(f"{name}: {error.response.status_code} {error.response.reason_phrase}") from error
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise ValueError(f"{name}: {_reason(error)}") from error
+        return _read(content, name)
+    if scheme == "data:image/":
+        name = name or _shortened(source.partition(",")[0])
         try:
             return _read(base64.b64decode(source.partition(",")[2], validate=True), name)
         except binascii.Error as error:
@@ -102,6 +139,8 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
         return _read(source, name)
     if isinstance(source, Exception):
         raise ValueError(f"image: {source}") from source
+    if hasattr(source, "read"):
+        raise ValueError("image: is an open file: pass its path, or what read() gives")
     kind = type(source).__name__
     if isinstance(source, Mapping):
         kind += f" with {', '.join(map(str, source)) or 'nothing'}: of a data set's row pass the column with the image"
@@ -110,7 +149,7 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
 
 def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Image, name: str | None) -> Image.Image:
     """The image in a file, or a Pillow image, upright and in RGB."""
-    name = name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else "image")
+    name = name or (_shortened(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else "image")
     try:
         if isinstance(source, Image.Image):
             image = source
@@ -120,10 +159,7 @@ def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Ima
             content = Path(source).read_bytes() if isinstance(source, (str, os.PathLike)) else bytes(source)
             if not content:
                 raise ValueError("the file is empty")
-            image = Image.open(io.BytesIO(content))
-            # Pillow only warns of it, and to make that an error would do so in all threads.
-            if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-                raise Image.DecompressionBombError
+            image = Image.open(io.BytesIO(content), formats=_formats())
         image.load()  # of a TIFF, Pillow then turns it itself
         image = _upright(image)
         if image.mode == "F":
@@ -137,11 +173,16 @@ def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Ima
         image.info = {}  # or who opens the result once more would turn it once more
         return image
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{name}: more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS}") from error
+        raise ValueError(f"{name}: {error} The limit is twice PIL.Image.MAX_IMAGE_PIXELS.") from error
     except Image.UnidentifiedImageError as error:
-        raise ValueError(f"{name}: not an image, or of a format that Pillow does not know") from error
+        reason = "not an image, or of a format that is not read"
+        if content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS and "HEIF" not in Image.OPEN:
+            reason += (
+                ". It seems to be HEIC: `pip install pillow-heif` and call `pillow_heif.register_heif_opener()` before"
+            )
+        raise ValueError(f"{name}: {reason}") from error
     except Exception as error:  # Pillow's decoders raise all sorts on damaged files
-        raise ValueError(f"{name}: {error}") from error
+        raise ValueError(f"{name}: {_reason(error)}") from error
 
 
 def _image_of(pixels: np.ndarray) -> Image.Image:

@@ -1,6 +1,5 @@
 """The pipeline that tells whether an image is generated, by which artifacts one sees it, where, and why."""
 
-import io
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Real
@@ -87,7 +86,8 @@ class ArtifactExplanationPipeline(Pipeline):
     Tells whether an image is real or fake, which artifacts are in it, where, and explains each in a sentence.
 
     The verdict is that of the detector, any classifier of `pixel_values` with the labels real and fake; it is
-    "uncertain" between its `config.verdict_thresholds`, if it has them. The tagger, in `tagger/` beside the detector,
+    "uncertain" between its `config.verdict_thresholds`, if it has them, and for a blank image, whose pixels are all
+    equal: whatever the probability, nothing in it tells how it was made. The tagger, in `tagger/` beside the detector,
     names the artifacts and finds their places; it alone decides which there are. The explainer, if there is one in
     `explainer/` or given, writes one sentence for each. A localizer, if there is one in `localizer/` or given, finds
     the places in large images, of which the tagger sees less.
@@ -95,10 +95,11 @@ class ArtifactExplanationPipeline(Pipeline):
     Args:
         model ([`PreTrainedModel`]): The detector.
         image_processor ([`BaseImageProcessor`]): The detector's image processor.
-        tagger (`str`, `os.PathLike` or [`ArtifactTagger`], *optional*):
-            Another tagger than the one beside the detector: a folder, a repository or an object. To be given, as
-            objects, along with a detector other than a WaveFreq from another revision than the main one: transformers
-            does not say which revision a model was loaded from.
+        tagger (`str`, `os.PathLike`, [`ArtifactTagger`] or `False`, *optional*):
+            Another tagger than the one beside the detector: a folder, a repository or an object. `False` for none:
+            there are verdicts alone. If a detector of another kind than WaveFreq is loaded from a branch or commit,
+            load its tagger from there and pass it as an object: transformers does not tell the pipeline which revision
+            was used.
         explainer (`str`, `os.PathLike`, [`ArtifactExplainer`] or `False`, *optional*):
             Another explainer than the one beside the detector: any checkpoint that `AutoModelForImageTextToText`
             loads, or an object. `False` for none: the artifacts then have no explanations.
@@ -157,7 +158,7 @@ class ArtifactExplanationPipeline(Pipeline):
     def __init__(
         self,
         *args,
-        tagger: str | os.PathLike | ArtifactTagger | None = None,
+        tagger: str | os.PathLike | ArtifactTagger | bool | None = None,
         explainer: "str | os.PathLike | ArtifactExplainer | bool | None" = None,
         explainer_kwargs: dict[str, Any] | None = None,
         localizer: "str | os.PathLike | ArtifactLocalizer | bool | None" = None,
@@ -175,6 +176,7 @@ class ArtifactExplanationPipeline(Pipeline):
         self.model.eval()  # one that was just trained would judge by, and change, the statistics of its batches
         _, self.fake_index = real_and_fake(self.model.config)
         self.tagger = self._load_part(ArtifactTagger, tagger, "tagger", dtype=self.dtype)
+        self._is_without_tagger = tagger is False
         self.explainer = self._load_part(
             ArtifactExplainer, explainer, "explainer", **({"dtype": dtype} | (explainer_kwargs or {}))
         )
@@ -242,10 +244,11 @@ class ArtifactExplanationPipeline(Pipeline):
 
     def _require_tagger(self) -> None:
         if self.tagger is None:
+            lack = f"{self.model.config._name_or_path or 'the model'} has no tagger/ beside the detector"
             raise ValueError(
-                f"{self.model.config._name_or_path or 'the model'} has no tagger/ beside the detector, so artifacts "
-                'cannot be named: pass tagger=tellsign.DEFAULT_MODEL / "tagger" or another, or explain="never" for '
-                "verdicts alone; in the command, --tagger or --explain never"
+                f"{'tagger=False: there is none' if self._is_without_tagger else lack}, so artifacts cannot be named: "
+                'pass tagger=tellsign.DEFAULT_MODEL / "tagger" or another, or explain="never" for verdicts alone; in '
+                "the command, --tagger or --explain never"
             )
 
     def _check_labels(self, labels: list[str] | None) -> None:
@@ -299,7 +302,7 @@ class ArtifactExplanationPipeline(Pipeline):
             score, each with `label`, `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the pixels of the image), and
             `explanation` if there is an explainer. Or `{"error": message}`.
         """
-        if isinstance(inputs, io.IOBase):
+        if hasattr(inputs, "read"):
             raise ValueError("the input is an open file: pass its path, or what read() gives")
         if "candidate_labels" in kwargs:
             kwargs["candidate_labels"] = _listed(kwargs["candidate_labels"])
@@ -385,8 +388,9 @@ class ArtifactExplanationPipeline(Pipeline):
 
     def _verdict(self, image: Image.Image, probabilities: torch.Tensor) -> dict[str, Any]:
         """What the probabilities of fake of an image's views say of it."""
+        is_blank = image.getcolors(1) is not None
         answer: dict[str, Any] = {
-            "label": verdict_of_views(probabilities.tolist(), thresholds_of(self.model)),
+            "label": "uncertain" if is_blank else verdict_of_views(probabilities.tolist(), thresholds_of(self.model)),
             "fake_probability": probabilities.mean().item(),
         }
         if len(probabilities) > 1:

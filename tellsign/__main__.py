@@ -4,7 +4,10 @@ import glob
 import json
 import os
 import sys
+import tempfile
 import warnings
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,12 +16,12 @@ from huggingface_hub.utils import httpx
 from transformers import pipeline
 from transformers.utils import logging
 
-from tellsign import DEFAULT_MODEL, annotate, load_image
+from tellsign import DEFAULT_MODEL, __version__, annotate, load_image
 from tellsign.hub_cards.export import build_space, push_space
 from tellsign.hub_cards.export import push as push_model
 from tellsign.modeling.image_loading import readable_extensions
 from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
-from tellsign.pipelines.vision_language import LOADING_ERRORS
+from tellsign.pipelines.vision_language import LOADING_ERRORS, reason_of
 
 
 # Local variables in a traceback would show the access token.
@@ -28,55 +31,101 @@ app = typer.Typer(
 Private = Annotated[bool | None, typer.Option(help="Whether a new repository is private.")]
 CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead.")]
 OverwriteCard = Annotated[
-    bool, typer.Option("--overwrite-card", help="Replace a README.md that is in the repository.")
+    bool, typer.Option("--overwrite-card", help="Replace the README.md even if somebody wrote or changed it.")
 ]
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"tellsign {__version__}")
+        raise typer.Exit
+
+
+PUSH_ERRORS = (OSError, RuntimeError, ValueError, httpx.HTTPError)  # RuntimeError of an upload that fails
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Tell AI-generated images from real ones."""
 
 
-def _files(patterns: list[str], answers: Path | None) -> list[Path]:
-    """The files, those of the folders that have the extension of an image, and those that the globs match.
+def _files(patterns: list[str], answers: Path | None) -> tuple[list[Path], dict[str, str]]:
+    """The files, those of the folders that have the extension of an image, and those that the globs match; and the
+    folders that cannot be read, with the reasons.
 
     Of a folder with the folder `answers` in it, those in that are left out.
     """
+    extensions = readable_extensions()
     files: list[Path] = []
+    unread: dict[str, str] = {}
+    all_others: set[Path] = set()
     for pattern in patterns:
         if "://" in pattern:
             raise typer.BadParameter(f"{pattern}: is an address, expected a file, a folder or a glob")
         path = Path(pattern)
+        errors: dict[str, str] = {}
+        others: set[Path] = set()
         if os.path.isdir(path):
-            found = _images_in(path)
+            inside, errors = _files_in(path)
             if answers is not None and path.resolve() in answers.resolve().parents:
-                found = [file for file in found if answers.resolve() not in file.resolve().parents]
+                inside = [file for file in inside if answers.resolve() not in file.resolve().parents]
+            found = [file for file in inside if file.suffix.lower() in extensions]
+            others = set(inside).difference(found)
+            found = [file for file in found if file.is_file() or file.is_symlink()]  # one to nowhere is an error
         elif os.path.exists(path) or not glob.has_magic(pattern):
             found = [path]
         else:
             found = sorted(file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file())
-        if not found:
-            raise typer.BadParameter(f"{pattern}: there is no image")
+        if not found and not errors:
+            raise typer.BadParameter(
+                f"{pattern}: there is no image{', only ' + _by_extension(others) if others else ''}"
+            )
         files += found
-    return list(dict.fromkeys(files))
+        unread |= errors
+        all_others |= others
+    if all_others:
+        typer.echo(f"left out as no images by their extension: {_by_extension(all_others)}", err=True)
+    return list(dict.fromkeys(files)), unread
 
 
-def _images_in(folder: Path) -> list[Path]:
-    """Files in a folder and its subfolders, linked ones too, with the extension of an image."""
-    extensions, places, found = readable_extensions(), set(), []
-    for place, folders, names in os.walk(folder, followlinks=True):
+def _files_in(folder: Path) -> tuple[list[Path], dict[str, str]]:
+    """Files in a folder and its subfolders, linked ones too, and which of these cannot be read for what reasons."""
+    places: set[str] = set()
+    found: list[Path] = []
+    errors: list[OSError] = []
+    for place, folders, names in os.walk(folder, onerror=errors.append, followlinks=True):
         if (real := os.path.realpath(place)) in places:  # a link back
             folders.clear()
             continue
         places.add(real)
-        files = [Path(place, name) for name in names if Path(name).suffix.lower() in extensions]
-        found += [file for file in files if file.is_file() or file.is_symlink()]  # one that leads nowhere is an error
-    return sorted(found)
+        found += [Path(place, name) for name in names]
+    return sorted(found), {str(error.filename): str(error.strerror) for error in errors}
+
+
+def _by_extension(files: Iterable[Path]) -> str:
+    """How many files there are of the extensions that most have."""
+    counts = Counter(file.suffix.lower() or "without an extension" for file in sorted(files))
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common(8)) + ", …" * (len(counts) > 8)
 
 
 def _picture_of(path: Path, parent: Path, answers: Path) -> Path:
     """Where the picture of an answer is saved: in the folder `answers` as the image in its `parent`."""
     return answers / path.relative_to(parent).parent / f"{path.name}.png"
+
+
+def _save_picture(picture: Path, source: Any, answer: dict[str, Any]) -> None:
+    """Draws an answer. Of a picture that cannot be written whole nothing remains."""
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    part = picture.with_suffix(".part")
+    try:
+        annotate(load_image(source), answer).save(part, "PNG")
+        os.replace(part, picture)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @app.command()
@@ -94,49 +143,75 @@ def explain(
     views: Annotated[
         int, typer.Option(min=1, help="Of how many views of a larger image to average the probability.")
     ] = 1,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Probability from which to name an artifact; the tagger's own by default."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps, ...")] = None,
     save: Annotated[Path | None, typer.Option(help="Folder for a picture of each answer.")] = None,
 ) -> None:
     """Prints one JSON object a line for each image: verdict, artifacts, places and sentences.
 
-    A file that cannot be read gets an error in place of a verdict. The exit code is then 1, and where a picture cannot
-    be saved.
+    A file or folder that cannot be read gets an error in place of a verdict. The exit code is 1 if a file could not be
+    read or a picture could not be saved.
     """
     logging.disable_progress_bar()
-    files = _files(images, save)
+    files, unread = _files(images, save)
     absolute = [Path(os.path.abspath(file)) for file in files]  # without "..", which would lead out of the folder
-    try:
-        if save is not None:
-            parent = Path(os.path.commonpath([file.parent for file in absolute]))
+    if save is not None:
+        try:
+            parent = Path(os.path.commonpath([file.parent for file in absolute] or [Path()]))
             save.mkdir(parents=True, exist_ok=True)
-            # Not the pictures of others among them, where these lie beside them.
-            pictures = {os.path.abspath(_picture_of(path, parent, save)) for path in absolute}
-            files = [file for file, path in zip(files, absolute, strict=True) if str(path) not in pictures]
-            absolute = [path for path in absolute if str(path) not in pictures]
-        explain_image = pipeline(  # type: ignore[call-overload]
+            tempfile.TemporaryFile(dir=save).close()  # to know before the work whether that can be
+        except (OSError, ValueError) as error:
+            raise typer.BadParameter(f"{save}: {error}", param_hint="--save") from error
+        # Not the pictures of others among them, where these lie beside them.
+        pictures = {os.path.abspath(_picture_of(path, parent, save)) for path in absolute}
+        files = [file for file, path in zip(files, absolute, strict=True) if str(path) not in pictures]
+        absolute = [path for path in absolute if str(path) not in pictures]
+    try:
+        explain_image = pipeline(  # type: ignore[call-overload, misc]
             "artifact-explanation",
             model=model,
             tagger=tagger,
             explainer=explainer,
             localizer=localizer,
             explain=explain,
+            threshold=threshold,
+            device=device,
             # Otherwise a repository that brings its code along would have it run.
             pipeline_class=ArtifactExplanationPipeline,
         )
     except (ImportError, *LOADING_ERRORS) as error:
-        raise typer.BadParameter(f"{model}: {error}") from error
+        reason = reason_of(error)
+        if isinstance(error, OSError) and not os.path.isdir(model):
+            reason = f"there is no such folder, and as a repository of the Hub it cannot be loaded: {reason}"
+        raise typer.BadParameter(f"{model}: {reason}") from error
     warnings.filterwarnings("ignore", module="PIL")  # what fails is in the answers
-    answers = explain_image(map(str, files), views=views, return_heatmap=save is not None)
-    failed = False
+    judged: deque[Any] = deque()  # for the pictures: a file may have changed since, and a pipe is empty
+
+    def contents() -> Iterator[Any]:
+        for file in files:
+            try:
+                judged.append({"bytes": file.read_bytes(), "path": str(file)})
+            except OSError:  # which will be the answer
+                judged.append(str(file))
+            yield judged[-1]
+
+    answers = explain_image(contents(), views=views, return_heatmap=save is not None)
+    for folder, reason in unread.items():
+        typer.echo(json.dumps({"image": folder, "error": f"{folder}: {reason}"}))
+    failed = bool(unread)
     # On a terminal the answers show how far it is.
     options: dict[str, Any] = {"length": len(files), "file": sys.stderr, "hidden": sys.stdout.isatty()}
     with typer.progressbar(zip(files, absolute, answers, strict=True), **options) as progress:
         for file, path, answer in progress:
             failed |= "error" in answer
+            source = judged.popleft()
             if save is not None and "error" not in answer:
                 picture = _picture_of(path, parent, save)
                 try:
-                    picture.parent.mkdir(parents=True, exist_ok=True)
-                    annotate(load_image(file), answer).save(picture)
+                    _save_picture(picture, source, answer)
                 except (OSError, ValueError) as error:
                     failed = True
                     typer.echo(f"{file}: its picture was not saved, {error}", err=True)
@@ -155,7 +230,8 @@ def push(
         bool | None,
         typer.Option(
             "--self-contained/--plain",
-            help="Bring the code along, for where tellsign is not installed, or not. As the folder does by default.",
+            help="Send the code along, so that the model loads without tellsign (--self-contained), or the weights "
+            "alone (--plain). Default: as the folder is.",
         ),
     ] = None,
     dataset: Annotated[
@@ -183,8 +259,8 @@ def push(
             revision=revision,
             create_pr=create_pr,
         )
-    except (OSError, ValueError, httpx.HTTPError) as error:
-        raise typer.BadParameter(str(error)) from error
+    except PUSH_ERRORS as error:
+        raise typer.BadParameter(" ".join(str(part) for part in (error, error.__cause__) if part)) from error
     typer.echo(commit.pr_url or commit.commit_url)
 
 
@@ -216,8 +292,8 @@ def space(
         else:
             commit = push_space(folder, repo, overwrite_card=overwrite_card, private=private, create_pr=create_pr)
             typer.echo(commit.pr_url or commit.commit_url)
-    except (OSError, ValueError, httpx.HTTPError) as error:
-        raise typer.BadParameter(str(error)) from error
+    except PUSH_ERRORS as error:
+        raise typer.BadParameter(" ".join(str(part) for part in (error, error.__cause__) if part)) from error
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+import tempfile
 import threading
 import zipfile
 from functools import partial
@@ -140,6 +141,19 @@ def test_between_its_thresholds_the_verdict_is_uncertain_and_the_image_not_searc
     for probability, answer in zip(probabilities, answers, strict=True):
         assert answer["label"] == ("fake" if probability > high else "real" if probability < low else "uncertain")
         assert bool(answer["artifacts"]) == (answer["label"] == "fake")
+
+
+def test_a_blank_image_is_uncertain_and_searched_only_if_all_are(explain, detector):
+    detector.config.verdict_thresholds = [0.0, 0.0]  # of which everything else is fake
+    nearly = Image.new("RGB", (40, 30), "blue")
+    nearly.putpixel((20, 10), (0, 1, 255))
+    images = [Image.new("RGB", (40, 30), "blue"), nearly]
+    for options in ({}, {"batch_size": 2}, {"views": 3}):
+        blank, other = explain(images, threshold=0.0, **options)
+        assert (blank["label"], other["label"]) == ("uncertain", "fake")
+        assert blank["artifacts"] == [] and len(other["artifacts"]) == len(LABELS)
+        assert blank["fake_probability"] == pytest.approx(other["fake_probability"], abs=0.05)
+    assert len(explain(images[0], explain="always", threshold=0.0)["artifacts"]) == len(LABELS)
 
 
 def test_several_views_give_the_mean_of_their_probabilities_and_its_spread(explain, images):
@@ -437,6 +451,16 @@ def test_without_a_tagger_only_verdicts_can_be_had(checkpoint, images):
         explain(images, explain="always")
 
 
+def test_a_pipeline_that_was_to_have_no_tagger_does_not_blame_the_detector(explain, images, tmp_path):
+    explain.explainer = None
+    explain.save_pretrained(tmp_path / "saved")
+    for options in ({}, {"explain": "never"}):
+        with pytest.raises(ValueError, match="^tagger=False: there is none, so artifacts cannot be named"):
+            pipeline("artifact-explanation", model=tmp_path / "saved", tagger=False, **options)(
+                images[0], explain="always"
+            )
+
+
 def test_the_task_without_a_model_takes_the_packaged_one():
     explain = pipeline("artifact-explanation", explain="never")
     answer = explain(Image.fromarray(pixels(32, 32)))
@@ -467,9 +491,16 @@ def test_a_part_that_the_hub_cannot_be_asked_for_is_named_in_a_warning(detector,
         assert f"whether there is a folder {part}/" in call.args[0]
 
 
-def test_an_open_file_and_options_that_make_no_sense_raise(explain):
-    with pytest.raises(ValueError, match="is an open file"):
-        explain(io.BytesIO(b""))
+def test_whatever_can_be_read_is_an_open_file_alone_and_in_a_list(explain, images):
+    with tempfile.NamedTemporaryFile() as file:
+        for source in (io.BytesIO(b""), file, Mock(spec=["read", "__iter__"])):
+            with pytest.raises(ValueError, match=r"is an open file: pass its path, or what read\(\) gives"):
+                explain(source)
+            answers = explain([images[0], source])
+            assert "is an open file: pass its path, or what read() gives" in answers[1]["error"]
+
+
+def test_options_that_make_no_sense_raise(explain):
     for options in ({"views": 2.5}, {"views": "two"}, {"top_k": 1.5}, {"top_k": "3"}, {"top_k": 0}):
         with pytest.raises(ValueError, match="expected a whole number from 1"):
             explain("photo.jpg", **options)

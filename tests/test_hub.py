@@ -322,6 +322,8 @@ def test_a_push_that_fails_leaves_the_repository_as_it_was(client, hub, folder, 
     with pytest.raises(RuntimeError, match="Error while uploading 'model.safetensors'"):
         push(tmp_path / "changed", "anna/whole")
     assert repo.refs == {"main": commit}
+    result = CliRunner().invoke(app, ["push", str(tmp_path / "changed"), "anna/whole"])
+    assert result.exit_code == 2 and "The upload was refused" in re.sub(r"\W+", " ", result.stderr)
 
 
 def test_pull_requests_and_branches_leave_main_alone(client, hub, folder):

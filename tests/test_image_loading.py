@@ -1,11 +1,16 @@
+import base64
+import http.server
 import io
 import struct
+import tempfile
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from tellsign import load_image
+from tellsign.modeling.image_loading import readable_extensions
 from tests.conftest import encode
 
 
@@ -168,11 +173,130 @@ def test_a_missing_file_and_a_folder_raise_a_value_error_that_names_them(tmp_pat
             load_image(path)
 
 
-def test_a_decompression_bomb_is_refused(monkeypatch):
+def test_from_twice_pillows_limit_an_image_is_refused_as_by_pillow_and_below_it_is_read(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    for size in ((11, 11), (30, 30)):
-        with pytest.raises(ValueError, match="more pixels than Pillow's limit of 100"):
-            load_image(save(Image.new("RGB", size), "PNG"))
+    with pytest.raises(ValueError, match="a.png: Image size .210 pixels.*twice PIL.Image.MAX_IMAGE_PIXELS"):
+        load_image(save(Image.new("RGB", (21, 10)), "PNG"), "a.png")
+    with pytest.warns(Image.DecompressionBombWarning):
+        assert load_image(save(Image.new("RGB", (20, 10)), "PNG")).size == (20, 10)
+
+
+@pytest.mark.parametrize("image_format", ["EPS", "WMF"])
+def test_no_other_program_is_started_to_decode_what_is_called_a_photo(image_format, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *args: started.append(args))
+    monkeypatch.setattr("PIL.WmfImagePlugin.WmfStubImageFile.load", lambda image: started.append(image))
+    content = b"\xd7\xcd\xc6\x9a\0\0" + struct.pack("<hhhhH", 0, 0, 72, 72, 72) + bytes(6) + b"\1\0\t\0" + bytes(32)
+    if image_format == "EPS":
+        content = save(Image.new("RGB", (8, 8)), "EPS")
+    assert Image.open(io.BytesIO(content)).format == image_format
+    (tmp_path / "photo.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match="photo.jpg: not an image, or of a format that is not read"):
+        load_image(tmp_path / "photo.jpg")
+    assert not started
+
+
+def test_extensions_of_images_are_those_of_formats_that_are_read():
+    assert {".jpg", ".png", ".webp", ".tif"} < readable_extensions()
+    assert not {".eps", ".ps", ".wmf", ".emf", ".h5", ".mpg"} & readable_extensions()
+
+
+def test_a_format_that_a_plugin_registers_later_is_read(monkeypatch):
+    for registry in ("ID", "OPEN", "EXTENSION"):
+        monkeypatch.setattr(Image, registry, getattr(Image, registry).copy())
+    content = b"NEW" + encode(PIXELS, "PNG")
+    with pytest.raises(ValueError, match="not an image"):
+        load_image(content)
+    Image.register_open(
+        "NEW", lambda file, name: Image.open(io.BytesIO(file.read()[3:])), lambda head: head[:3] == b"NEW"
+    )
+    Image.register_extension("NEW", ".new")
+    np.testing.assert_array_equal(np.asarray(load_image(content)), PIXELS)
+    assert ".new" in readable_extensions()
+
+
+def test_the_error_for_heic_says_what_reads_it_until_that_is_registered(monkeypatch):
+    content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40)
+    with pytest.raises(ValueError, match="a.heic: .*pillow-heif.*pillow_heif.register_heif_opener"):
+        load_image(content, "a.heic")
+    monkeypatch.setitem(Image.OPEN, "HEIF", (None, None))
+    with pytest.raises(ValueError, match="a.heic: not an image, or of a format that is not read$"):
+        load_image(content, "a.heic")
+
+
+class Sender(http.server.BaseHTTPRequestHandler):
+    """Sends, in parts, images behind `/` and a picture that does not end behind `/endless`."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        try:
+            self.wfile.write(encode(PIXELS, "PNG"))
+            while self.path == "/endless":
+                self.wfile.write(bytes(2**16))
+        except ConnectionError:
+            self.server.left.set()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sender) as server:
+        server.left = threading.Event()
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_of_what_lies_behind_an_address_no_more_is_read_than_the_limit(server, monkeypatch):
+    monkeypatch.setattr("tellsign.modeling.image_loading.MAX_DOWNLOAD", 2**20)
+    with pytest.raises(ValueError, match="127.0.0.1.*/endless: has more than the 256 MiB"):
+        load_image(f"http://127.0.0.1:{server.server_port}/endless")
+    assert server.left.wait(10)
+
+
+def test_of_a_streamed_data_sets_file_no_more_is_read_than_the_limit(monkeypatch, tmp_path):
+    (tmp_path / "a.png").write_bytes(encode(PIXELS, "PNG"))
+    source = {"bytes": None, "path": f"file://{tmp_path / 'a.png'}"}
+    np.testing.assert_array_equal(np.asarray(load_image(source)), PIXELS)
+    monkeypatch.setattr("tellsign.modeling.image_loading.MAX_DOWNLOAD", 100)
+    with pytest.raises(ValueError, match="a.png: has more than the 256 MiB"):
+        load_image(source)
+
+
+def test_the_scheme_of_an_address_may_be_in_capitals(server):
+    data = f"DATA:image/png;base64,{base64.b64encode(encode(PIXELS, 'PNG')).decode()}"
+    for source in (f"HTTP://127.0.0.1:{server.server_port}/", data):
+        np.testing.assert_array_equal(np.asarray(load_image(source)), PIXELS)
+
+
+@pytest.mark.parametrize("start", ["", "http://127.0.0.1:9/", "data:image/png;base64", "nothing://"])
+def test_an_error_does_not_repeat_a_string_that_is_too_long_for_a_name(start):
+    content = start + base64.b64encode(PIXELS.tobytes()).decode()
+    for source in (content, {"bytes": None, "path": content}):
+        with pytest.raises(ValueError) as error:
+            load_image(source)
+        assert len(str(error.value)) < 600 and str(error.value).startswith(content[:20])
+
+
+def test_a_name_is_not_repeated_in_the_reason(tmp_path):
+    with pytest.raises(ValueError) as error:
+        load_image(tmp_path / "missing.png")
+    assert str(error.value) == f"{tmp_path / 'missing.png'}: No such file or directory"
+
+
+def test_an_open_file_is_refused_with_what_to_pass(tmp_path):
+    class Upload:
+        def read(self):
+            pass
+
+    for source in (io.BytesIO(encode(PIXELS)), tempfile.NamedTemporaryFile(), Upload()):
+        with pytest.raises(ValueError, match=r"is an open file: pass its path, or what read\(\) gives"):
+            load_image(source)
 
 
 def test_an_image_without_pixels_is_refused_and_named():

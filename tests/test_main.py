@@ -1,14 +1,20 @@
+import errno
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 from huggingface_hub.utils import httpx
 from PIL import Image
 from typer.testing import CliRunner
 
+from tellsign import DEFAULT_MODEL, ArtifactExplanationPipeline, __version__
 from tellsign.__main__ import app
+from tests.conftest import encode
 
 
 def test_pictures_stay_in_the_folder_they_are_saved_to(checkpoint, tmp_path):
@@ -106,9 +112,124 @@ def test_an_address_and_a_folder_for_pictures_that_cannot_be_made_are_refused_be
     for arguments, reason in (
         (["http://127.0.0.1:9/a.jpg"], "is an address"),
         ([str(tmp_path / "a.png"), "--save", str(tmp_path / "a.png")], "exists"),
+        ([str(tmp_path / "a.png"), "--save", str(tmp_path / "a.png" / "b")], "Not a directory"),
+        ([str(tmp_path / "a.png"), "--save", "/proc"], "/proc"),  # where nobody can write
     ):
         result = CliRunner().invoke(app, ["explain", *arguments], catch_exceptions=False)
         assert result.exit_code == 2 and reason in result.output and "fake_probability" not in result.output
+        assert ("--save" in result.output) == ("--save" in arguments) and str(DEFAULT_MODEL)[-20:] not in result.output
+
+
+def test_a_folder_that_cannot_be_read_gets_an_error_beside_the_answers_of_the_others(
+    checkpoint, tmp_path, monkeypatch
+):
+    for folder in ("closed", "open"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (50, 40)).save(tmp_path / folder / "a.png")
+    closed, scandir = str(tmp_path / "closed"), os.scandir
+
+    def refuse(place):
+        if str(place) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", closed)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # the tests may run as root, who reads everything
+    options = ["--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path / "out")]
+    for given, answered in ((tmp_path, [str(tmp_path / "open" / "a.png")]), (closed, [])):
+        result = CliRunner().invoke(app, ["explain", str(given), *options], catch_exceptions=False)
+        answers = {answer["image"]: answer for answer in map(json.loads, result.stdout.splitlines())}
+        assert answers.pop(closed) == {"image": closed, "error": f"{closed}: Permission denied"}
+        assert list(answers) == answered and result.exit_code == 1
+
+
+def test_what_is_left_out_of_a_folder_by_its_extension_is_counted(checkpoint, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.new("RGB", (50, 40)).save(folder / "a.png")
+    for name in ("a.heic", "b.HEIC", "c.txt", "d"):
+        (folder / name).touch()
+    command = ["explain", str(folder), str(folder), "--explain", "never", "--model", str(checkpoint)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0 and len(result.stdout.splitlines()) == 1
+    assert "left out as no images by their extension: 2 .heic, 1 .txt, 1 without an extension" in result.stderr
+    (folder / "a.png").unlink()
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 2 and "2 .heic" in result.output
+
+
+def test_a_picture_that_is_cut_off_leaves_nothing_and_the_one_before_it_as_it_was(checkpoint, tmp_path, monkeypatch):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(checkpoint)]
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "a.png.png").write_bytes(b"old")
+
+    def write_half(image, file, *args):
+        Path(file).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", write_half)
+    for folder, content in (("old", [b"old"]), ("new", [])):
+        result = CliRunner().invoke(app, [*command, "--save", str(tmp_path / folder)], catch_exceptions=False)
+        assert result.exit_code == 1 and "its picture was not saved" in result.stderr
+        assert [path.read_bytes() for path in (tmp_path / folder).iterdir()] == content
+
+
+def test_the_picture_is_of_what_was_judged_even_if_the_file_has_changed_or_gone_since(
+    checkpoint, tmp_path, monkeypatch
+):
+    first, second = (encode(np.full((40, 50, 3), value, np.uint8), "PNG") for value in (10, 250))
+    changed, gone = tmp_path / "changed.png", tmp_path / "gone.png"
+    for file in (changed, gone):
+        file.write_bytes(first)
+    verdict = ArtifactExplanationPipeline._verdict
+
+    def change_files(*args):
+        if changed.read_bytes() == second:
+            gone.unlink()
+        changed.write_bytes(second)
+        return verdict(*args)
+
+    monkeypatch.setattr(ArtifactExplanationPipeline, "_verdict", change_files)
+    options = ["--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["explain", str(changed), str(gone), *options], catch_exceptions=False)
+    assert result.exit_code == 0 and not gone.exists()
+    for file in (changed, gone):
+        assert Image.open(tmp_path / "out" / f"{file.name}.png").getpixel((100, 300)) == (10, 10, 10)
+
+
+def test_the_command_holds_no_more_than_the_image_that_it_judges(checkpoint, tmp_path, monkeypatch):
+    for number in range(8):
+        Image.new("RGB", (50, 40)).save(tmp_path / f"{number}.png")
+    read, answered = [], []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or path.open("rb").read())
+    monkeypatch.setattr("tellsign.__main__.annotate", lambda image, answer: answered.append(len(read)) or image)
+    options = ["--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path / "out")]
+    CliRunner().invoke(app, ["explain", str(tmp_path / "*.png"), *options], catch_exceptions=False)
+    assert answered == list(range(1, 9))
+
+
+def test_the_command_tells_its_version():
+    result = CliRunner().invoke(app, ["--version"], catch_exceptions=False)
+    assert (result.exit_code, result.stdout) == (0, f"tellsign {__version__}\n")
+
+
+def test_threshold_and_device_reach_the_pipeline(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "a.png")
+    command = ["explain", str(tmp_path / "a.png"), "--explain", "always", "--device"]
+    few, many = (
+        CliRunner().invoke(app, [*command, "cpu", "--threshold", value], catch_exceptions=False) for value in "10"
+    )
+    assert len(json.loads(few.stdout)["artifacts"]) < len(json.loads(many.stdout)["artifacts"])
+    result = CliRunner().invoke(app, [*command, "nonsense"], catch_exceptions=False)
+    assert result.exit_code == 2 and "nonsense" in result.output
+
+
+def test_a_model_that_is_no_folder_is_said_to_be_none(tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    result = CliRunner().invoke(app, ["explain", str(tmp_path / "a.png"), "--model", "nope"], catch_exceptions=False)
+    said = " ".join(re.sub("[│╭╮╰╯─]", " ", result.output).split())
+    assert result.exit_code == 2
+    assert "nope: there is no such folder, and as a repository of the Hub it cannot be loaded: " in said
 
 
 def test_what_cannot_be_sent_for_want_of_a_network_is_named_without_a_traceback(checkpoint, monkeypatch):
