@@ -103,10 +103,13 @@ def _draw_boxes(
 
 
 def _tag(number: int, color: str, font: ImageFont.FreeTypeFont) -> Image.Image:
-    """A square with a number."""
+    """A square with a number, black or white, whichever has the higher contrast."""
     side = round(1.5 * font.size)
     tag = Image.new("RGB", (side, side), color)
-    ImageDraw.Draw(tag).text((side / 2, side / 2), str(number), fill="white", font=font, anchor="mm")
+    red, green, blue = ((value / 255) ** 2.2 for value in ImageColor.getrgb(color)[:3])
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    fill = "black" if luminance > 0.18 else "white"  # where both have a contrast of 4.6
+    ImageDraw.Draw(tag).text((side / 2, side / 2), str(number), fill=fill, font=font, anchor="mm")
     return tag
 
 

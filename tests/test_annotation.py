@@ -2,10 +2,10 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from tellsign import annotate, load_image
-from tellsign.pipelines.annotation import COLORS
+from tellsign.pipelines.annotation import COLORS, _tag
 
 
 def picture(width: int, height: int) -> Image.Image:
@@ -68,6 +68,20 @@ def test_each_artifact_has_a_tag_of_its_color_in_the_picture_and_in_the_legend()
         # Rows with at least half a tag of this color: one run in the picture, one in the legend.
         runs = np.flatnonzero(np.diff(np.concatenate([[0], filled >= 8, [0]])) == 1)
         assert len(runs) >= 2
+
+
+@pytest.mark.parametrize("color", COLORS)
+def test_the_number_of_a_tag_stands_out_from_its_color(color):
+    def luminance(pixel) -> float:  # as of WCAG 2
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.asarray(pixel) / 255]
+        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+    tag = np.asarray(_tag(8, color, ImageFont.load_default(40)))
+    number = max(
+        (tuple(pixel) for pixel in tag.reshape(-1, 3)), key=lambda p: abs(luminance(p) - luminance(tag[0, 0]))
+    )
+    dark, light = sorted(luminance(pixel) for pixel in (number, tag[0, 0]))
+    assert (light + 0.05) / (dark + 0.05) > 4.5
 
 
 def test_sentences_and_heat_maps_make_the_legend_taller():
