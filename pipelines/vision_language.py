@@ -89,7 +89,7 @@ class VisionLanguageModel:
             base, adapter_place = name, {key: place[key] for key in place.keys() - {"subfolder", "revision"}}
             if adapter is None and (file := find_adapter_config_file(str(name), **place)):
                 config = json.loads(Path(file).read_text())
-                base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+                base = config.get("base_model_name_or_path", "") if isinstance(config, dict) else ""
                 if not base or not isinstance(base, str):
                     raise ValueError("its adapter_config.json names no base model")
                 adapter, adapter_place = name, place

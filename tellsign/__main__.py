@@ -117,7 +117,7 @@ def _picture_of(path: Path, parent: Path, answers: Path) -> Path:
     return answers / path.relative_to(parent).parent / f"{path.name}.png"
 
 
-def _save_picture(picture: Path, source: Any, answer: dict[str, Any]) -> None:
+def _save_picture(picture: Path, source: Any, answer: Any) -> None:
     """Draws an answer. Of a picture that cannot be written whole nothing remains."""
     picture.parent.mkdir(parents=True, exist_ok=True)
     part = picture.with_suffix(".part")
