@@ -117,6 +117,7 @@ def main(
 ) -> None:
     """Sends images with planted artifacts to the Hub, with a card of what the JSON file beside them says.
 
+    \f
     Raises:
         FileNotFoundError: If one of the two files is missing.
     """

@@ -381,6 +381,7 @@ def main(
 ) -> None:
     """Writes README.md into the folder, from the files that lie there.
 
+    \f
     Raises:
         ValueError: If there is one that somebody wrote or changed, unless it may be replaced.
     """

@@ -15,6 +15,7 @@
 
 import torch
 from torchvision.transforms.v2.functional import jpeg
+from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_utils import PILImageResampling
 from transformers.utils import auto_docstring
@@ -25,13 +26,15 @@ from tellsign.modeling.image_loading import JPEG_QUALITY
 @auto_docstring(
     custom_intro="""
     Brings images to `size` (32x32) without keeping the aspect ratio, scales them to [0, 1] and normalizes them by
-    `image_mean` and `image_std`, which are near those of CIFAKE. What it resizes, if it is uint8, it encodes as JPEG
-    of quality 75 and decodes again, since all images that the packaged detector learned from were so encoded at 32x32.
+    `image_mean` and `image_std`, which are near those of CIFAKE. What it resizes it encodes as JPEG of quality 75 and
+    decodes again, since all images that the packaged detector learned from were so encoded at 32x32.
 
     Takes what every image processor of transformers takes: PIL images, arrays or tensors with channels first or last,
     uint8 in 0..255 (or floats in the same range; pass `do_rescale=False` for floats in [0, 1]), grey, RGB or RGBA,
-    single or in lists. Gives `pixel_values` of shape `(batch_size, 3, size["height"], size["width"])`, float32.
-    Raises a `ValueError` if an image holds NaN or infinite pixels.
+    single or in lists. Floats that it resizes it first rounds to the levels of uint8, so that the same picture gives
+    the same pixels whatever its dtype, and no gradient passes; images of `size` stay as they are. Gives `pixel_values`
+    of shape `(batch_size, 3, size["height"], size["width"])`, float32. Raises a `ValueError` if an image holds NaN or
+    infinite pixels.
     """
 )
 class WaveFreqImageProcessor(TorchvisionBackend):
@@ -49,6 +52,19 @@ class WaveFreqImageProcessor(TorchvisionBackend):
         if resized.shape == image.shape or resized.dtype != torch.uint8:
             return resized
         return jpeg(resized.cpu(), JPEG_QUALITY).to(resized.device)
+
+    def _preprocess(  # type: ignore[override]
+        self, images: list[torch.Tensor], *, do_resize: bool, do_rescale: bool, **kwargs
+    ) -> BatchFeature:
+        images = list(images)
+        for index, image in enumerate(images):
+            if do_resize and image.is_floating_point():
+                scale = 1 if do_rescale else 255
+                levels = (scale * image.detach()).round().clamp(0, 255).to(torch.uint8)
+                resized = self.resize(levels, kwargs["size"], kwargs["resample"])
+                if resized.shape != image.shape:
+                    images[index] = resized.to(torch.float32) / scale
+        return super()._preprocess(images, do_resize=do_resize, do_rescale=do_rescale, **kwargs)
 
     def process_image(self, image, *args, **kwargs) -> torch.Tensor:
         processed = super().process_image(image, *args, **kwargs)

@@ -515,6 +515,9 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         Args:
             logits (`torch.FloatTensor` of shape `(batch_size, 2)`): As the model gives them.
 
+        Returns:
+            `list[str]`: `"real"`, `"fake"` or `"uncertain"` for each image, by `config.verdict_thresholds`.
+
         Raises:
             ValueError: If the labels are not real and fake.
         """

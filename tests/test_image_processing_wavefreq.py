@@ -38,6 +38,31 @@ def test_what_is_resized_is_encoded_as_the_images_of_training_were():
     assert abs(plain - trained_on).mean() > 0.01
 
 
+@pytest.mark.parametrize("do_normalize", [True, False])
+@pytest.mark.parametrize("size", [(40, 50), (32, 32), (20, 90)])
+def test_a_picture_gives_the_same_pixels_whatever_its_dtype(size, do_normalize):
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    processor = WaveFreqImageProcessor(do_normalize=do_normalize)
+    expected = processor(pixels, return_tensors="pt")["pixel_values"]
+    for dtype in (torch.float16, torch.float32, torch.float64):
+        levels = torch.from_numpy(pixels).permute(2, 0, 1).to(dtype)
+        for image in (levels, levels.numpy()):
+            torch.testing.assert_close(
+                processor(image, return_tensors="pt")["pixel_values"].float(), expected, atol=2e-3, rtol=0
+            )
+    unit = processor(pixels.astype(np.float32) / 255, do_rescale=False, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(unit, expected)
+    both = processor([pixels, pixels.astype(np.float32)], return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(both, expected.expand(2, -1, -1, -1))
+
+
+def test_floats_of_the_right_size_are_neither_rounded_nor_cut_off_from_their_gradient():
+    pixels = torch.rand(3, 32, 32, requires_grad=True)
+    processor = WaveFreqImageProcessor(do_normalize=False)
+    pixel_values = processor(pixels, do_rescale=False, return_tensors="pt")["pixel_values"]
+    assert torch.equal(pixel_values[0], pixels) and pixel_values.requires_grad
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_arrays_of_any_channels_are_resized(channels):
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, channels), dtype=np.uint8)

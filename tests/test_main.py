@@ -8,12 +8,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+import typer
 from huggingface_hub.utils import httpx
 from PIL import Image
 from typer.testing import CliRunner
 
 from tellsign import DEFAULT_MODEL, ArtifactExplanationPipeline, __version__
 from tellsign.__main__ import app
+from tellsign.hub_cards import dataset_card, model_card
+from tellsign.training import leave_out, pseudo_fakes, train_generator
+from tellsign.training.arguments import SourceArguments, parse_recipe
+from tellsign.training.planting.__main__ import make_data
 from tests.conftest import encode
 
 
@@ -206,6 +212,31 @@ def test_the_command_holds_no_more_than_the_image_that_it_judges(checkpoint, tmp
     options = ["--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path / "out")]
     CliRunner().invoke(app, ["explain", str(tmp_path / "*.png"), *options], catch_exceptions=False)
     assert answered == list(range(1, 9))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        leave_out.main,
+        pseudo_fakes.main,
+        train_generator.main,
+        make_data,
+        model_card.main,
+        dataset_card.main,
+    ],
+)
+def test_help_does_not_tell_users_which_exceptions_developers_get(command):
+    commands = typer.Typer()
+    commands.command()(command)
+    result = CliRunner().invoke(commands, ["--help"], catch_exceptions=False)
+    assert result.exit_code == 0 and "Raises" in command.__doc__ and "Raises" not in result.output
+
+
+def test_help_says_that_a_recipe_may_come_first(capsys):
+    with pytest.raises(SystemExit):
+        parse_recipe((SourceArguments,), ["--help"])
+    said = capsys.readouterr().out
+    assert "[RECIPE.json] [options]" in said and "A JSON file first gives the defaults of what follows." in said
 
 
 def test_the_command_tells_its_version():

@@ -26,7 +26,7 @@ def upload(path: Path):
 
 def test_an_image_gets_a_verdict_a_picture_a_table_and_json(page):
     verdict, picture, table, answer = page.predict(upload(EXAMPLES / "photo_cat.jpg"), api_name="/judge")
-    assert "## Generated" in verdict and f"{answer['fake_probability']:.1%}" in verdict
+    assert "## Fake (generated)" in verdict and f"{answer['fake_probability']:.1%}" in verdict
     assert Image.open(picture if isinstance(picture, str) else picture["path"]).width >= 480
     assert answer["label"] == "fake" and {artifact["label"] for artifact in answer["artifacts"]} == set(LABELS)
     assert [row[0] for row in table["data"]] == [artifact["label"] for artifact in answer["artifacts"]]

@@ -78,9 +78,14 @@ def verdict_of(page):
 def test_an_uploaded_photo_gets_a_verdict_with_its_probability_and_artifacts(page):
     upload(page, PHOTO)
     verdict_of(page).to_be_visible()
-    playwright.expect(page.get_by_role("heading", name="Generated")).to_be_visible()
+    playwright.expect(page.get_by_role("heading", name="Fake (generated)")).to_be_visible()
     for label in LABELS:
         playwright.expect(page.get_by_role("gridcell", name=label, exact=True)).to_be_visible()
+
+
+def test_the_page_says_at_which_size_it_judges(page):
+    note = "It judges images at 32x32 pixels, so that small details of large pictures are lost."
+    playwright.expect(page.get_by_text(note)).to_be_visible()
 
 
 def test_a_broken_file_gets_an_error_without_the_verdict_before_it_and_the_page_still_works(page, tmp_path):
@@ -157,6 +162,6 @@ def test_a_detector_that_is_trained_and_pushed_answers_one_liners_and_in_its_spa
             playwright.expect(page.get_by_role("link", name="anna/trained")).to_be_visible()
             upload(page, PHOTO)
             verdict_of(page).to_be_visible()
-            title = {"real": "Real", "fake": "Generated", "uncertain": "Uncertain"}[verdict]
+            title = {"real": "Real", "fake": "Fake (generated)", "uncertain": "Uncertain"}[verdict]
             playwright.expect(page.get_by_role("heading", name=title)).to_be_visible()
             page.close()

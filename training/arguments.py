@@ -57,7 +57,11 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
             out.
     """
     types: Any = (*argument_types, TrainingArguments)
-    parser = HfArgumentParser(types)
+    parser = HfArgumentParser(
+        types,
+        usage="%(prog)s [RECIPE.json] [options]",
+        description="A JSON file first gives the defaults of what follows.",
+    )
     if arguments and arguments[0].endswith(".json"):
         recipe = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
         unknown = set(recipe) - {action.dest for action in parser._actions}

@@ -243,6 +243,7 @@ def main(
     Given again, the command goes on where it was stopped. With several views it writes `leave_out_views_<n>.json` and
     its picture.
 
+    \f
     Raises:
         ValueError: If a folder is of a run with other arguments, or the runs start from what saw the data.
     """

@@ -82,6 +82,7 @@ def main(
 ) -> None:
     """Breaks photographs brought to 32x32 pixels, as often by each method, and writes them as JPEG of quality 75.
 
+    \f
     Raises:
         ValueError: If there are fewer than two images for each method.
     """

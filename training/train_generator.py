@@ -255,6 +255,7 @@ def main(
 
     Given again after it was stopped, the command goes on with the network at which it was.
 
+    \f
     Raises:
         ValueError: If there are too few steps for so many snapshots, each at half of the steps of the next, or too few
             images for each to draw one.

@@ -23,7 +23,7 @@ from tellsign.pipelines.formats import place_of
 
 
 MOST_IMAGES = 200
-TITLES = {"real": "Real", "fake": "Generated", "uncertain": "Uncertain"}
+TITLES = {"real": "Real", "fake": "Fake (generated)", "uncertain": "Uncertain"}
 ARTIFACT_COLUMNS = ["artifact", "score", "place", "why"]
 BATCH_COLUMNS = ["file", "verdict", "fake probability", "artifacts", "error"]
 CARD = Path(__file__).with_name("README.md")
@@ -69,7 +69,7 @@ def judge(path: str | None) -> tuple[str, Image.Image, list[list[Any]], dict[str
     ]
     lines = [f"## {TITLES[answer['label']]}", f"Probability of being generated: **{answer['fake_probability']:.1%}**"]
     if answer["label"] == "uncertain":
-        lines.append("Too close to call: a verdict here would be wrong too often.")
+        lines.append("The model cannot tell: a verdict here would be wrong too often.")
     if not EXPLAIN.tagger:
         lines.append("This model gives verdicts alone; it does not look for artifacts.")
     elif not artifacts and answer["label"] == "fake":
@@ -108,10 +108,13 @@ def page() -> gr.Blocks:
     examples = [
         str(path) for path in sorted((CARD.parent / "examples").glob("*")) if path.suffix.lower() in extensions
     ]
+    size_note, side = "", getattr(EXPLAIN.model.config, "image_size", None)
+    if isinstance(side, int):
+        size_note = f" It judges images at {side}x{side} pixels, so that small details of large pictures are lost."
     with gr.Blocks(title="tellsign", delete_cache=(3600, 3600)) as blocks:
         gr.Markdown(
             "# tellsign\nIs this image AI-generated, and how can one tell? A probability is not proof: this model "
-            "errs, above all on images unlike those it was trained on."
+            f"errs, above all on images unlike those it was trained on.{size_note}"
         )
         with gr.Tab("One image"):
             with gr.Row():

@@ -51,6 +51,7 @@ def make_data(
 
     What they were made with goes into a JSON file of the same name, from which a card can be made.
 
+    \f
     Raises:
         ValueError: If the file is not to be called *.parquet.
     """
