@@ -33,15 +33,18 @@ CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request
 OverwriteCard = Annotated[
     bool, typer.Option("--overwrite-card", help="Replace the README.md even if somebody wrote or changed it.")
 ]
+PUSH_ERRORS = (OSError, RuntimeError, ValueError, httpx.HTTPError)
+
+
+def _refusal(error: Exception) -> str:
+    """Why nothing was sent. Of an upload that failed, a RuntimeError, only the cause says why."""
+    return f"{error} {error.__cause__ or ''}" if isinstance(error, RuntimeError) else str(error)
 
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
         typer.echo(f"tellsign {__version__}")
         raise typer.Exit
-
-
-PUSH_ERRORS = (OSError, RuntimeError, ValueError, httpx.HTTPError)  # RuntimeError of an upload that fails
 
 
 @app.callback()
@@ -260,7 +263,7 @@ def push(
             create_pr=create_pr,
         )
     except PUSH_ERRORS as error:
-        raise typer.BadParameter(" ".join(str(part) for part in (error, error.__cause__) if part)) from error
+        raise typer.BadParameter(_refusal(error)) from error
     typer.echo(commit.pr_url or commit.commit_url)
 
 
@@ -293,7 +296,7 @@ def space(
             commit = push_space(folder, repo, overwrite_card=overwrite_card, private=private, create_pr=create_pr)
             typer.echo(commit.pr_url or commit.commit_url)
     except PUSH_ERRORS as error:
-        raise typer.BadParameter(" ".join(str(part) for part in (error, error.__cause__) if part)) from error
+        raise typer.BadParameter(_refusal(error)) from error
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Ev
 
 from tellsign import ArtifactSiglipConfig, WaveFreqConfig, WaveFreqImageProcessor
 from tellsign.training import data, train_detector
-from tellsign.training.arguments import overrides_of, split_group
+from tellsign.training.arguments import as_shown, overrides_of, split_group
 from tellsign.training.averaging import WeightAveraging, refresh_statistics
 from tellsign.training.data import Augmentation, DecodedImages, load_sources
 from tellsign.training.train_detector import (
@@ -251,7 +251,7 @@ def test_a_start_in_half_precision_is_trained_in_single_precision(make_model, tm
 
 def test_a_file_with_a_plus_in_its_name_is_one_source(parquet, tmp_path):
     joined = shutil.copy(parquet, tmp_path / "a+b.parquet")
-    assert split_group(str(joined)) == [str(joined)]
+    assert split_group(str(joined)) == [str(joined)] and as_shown(str(joined)) == "a+b.parquet"
     assert split_group(f"{joined}.zip+{parquet}") == [f"{tmp_path}/a", "b.parquet.zip", parquet]
 
 

@@ -155,7 +155,7 @@ def without_folders(source: str) -> str:
 
 def as_shown(argument: str) -> str:
     """An argument of a command as a card may show it: as it was given, of absolute paths the names alone."""
-    return "+".join(Path(part).name if os.path.isabs(part) else part for part in argument.split("+"))
+    return "+".join(Path(part).name if os.path.isabs(part) else part for part in split_group(argument))
 
 
 def seen_by(start: str) -> list[str]:

@@ -166,18 +166,18 @@ class Ensemble:
         return {"distance": torch.from_numpy(distance)}
 
     def standing(
-        self, pixels: torch.Tensor, labels: NDArray, distance: NDArray, epsilon: int
+        self, pixels: torch.Tensor, labels: NDArray, right: NDArray, distance: NDArray, epsilon: int
     ) -> dict[str, torch.Tensor]:
         """Whether each image is still classified rightly after each attack and those before it.
 
         Args:
             pixels (`torch.Tensor` of shape `(n, 3, height, width)`): In [0, 1].
             labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+            right (`np.ndarray` of shape `(n,)`): Whether each is classified rightly as it is.
             distance (`np.ndarray` of shape `(n,)`): From [`fast_adaptive_boundary`].
             epsilon (`int`): Largest change, in levels of 255.
         """
         limit = epsilon / 255
-        right = self.attacked.predict(pixels) == labels
         common = {"norm": np.inf, "eps": limit, "batch_size": PART, "verbose": False}
         apgd = partial(
             AutoProjectedGradientDescent, eps_step=2 * limit, max_iter=self.iterations, nb_random_init=1, **common
@@ -275,7 +275,8 @@ def attack_ensemble(
     for start in tqdm(range(0, len(images), PART), desc="Attacking", unit="hundred"):
         part = slice(start, start + PART)
         pixels = torch.from_numpy(images[part]).to(device).float() / 255
-        found["none"][0].append(attacked.predict(pixels) == labels[part])
+        right = attacked.predict(pixels) == labels[part]
+        found["none"][0].append(right)
         part_key = key.copy()
         part_key.update(images[part].tobytes() + labels[part].tobytes())
         name = part_key.hexdigest()
@@ -286,7 +287,7 @@ def attack_ensemble(
         for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon", leave=False):
             standing = cached(
                 progress_dir and progress_dir / f"{name}-{epsilon}.safetensors",
-                partial(ensemble.standing, pixels, labels[part], distance, epsilon),
+                partial(ensemble.standing, pixels, labels[part], right, distance, epsilon),
             )
             for attack in sorted(standing, key=ATTACKS.index):  # a file has them by the alphabet
                 found[attack][epsilon].append(standing[attack].numpy())

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_curve
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from tellsign import WaveFreqConfig
 from tellsign.hub_cards.card_tables import (
@@ -39,7 +39,7 @@ from tellsign.training.metrics import (
     risk_coverage,
     verdict_scores,
 )
-from tellsign.training.prediction import fake_probability, predict_logits, temperature_of
+from tellsign.training.prediction import fake_probability, load_detector, predict_logits, temperature_of
 from tellsign.training.robustness import draw_balanced, evaluate_attacks, evaluate_corruptions, plot_robustness
 
 
@@ -198,21 +198,13 @@ def load_test_images(sources: Sequence[str], split: str, train_data: Sequence[st
         ValueError: If there are none of a class, or none whose sha1 is not seen in the training data.
     """
     images = load_sources(sources, split)
-    labels = np.asarray(images["label"][:])
-    untouched = labels[[sha1 not in seen for sha1 in images["sha1"][:]]]
+    labels, untouched = images["label"][:], without(images, seen)["label"][:]
     for label, name in enumerate(LABELS):
         if label not in labels:
             raise ValueError(f"{', '.join(sources)}: there is no {name} image")
         if label not in untouched:
             raise ValueError(f"{', '.join(sources)}: all images of a class occur in {', '.join(train_data)}")
     return images
-
-
-def load_detector(name: str) -> tuple[PreTrainedModel, Any]:
-    """A model, on the accelerator if there is one, and its image processor."""
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    model = AutoModelForImageClassification.from_pretrained(name).to(device)
-    return model, AutoImageProcessor.from_pretrained(name)
 
 
 def main(

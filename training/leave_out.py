@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import typer
 from datasets import Dataset
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
-from transformers import AutoImageProcessor, AutoModelForImageClassification, BaseImageProcessor, PreTrainedModel
+from transformers import BaseImageProcessor, PreTrainedModel
 from transformers.utils import logging
 
 from tellsign.hub_cards.card_tables import leave_out_tables
@@ -27,7 +26,7 @@ from tellsign.training.calibration import fit_decision_threshold
 from tellsign.training.data import LABELS, UNNAMED, DecodedImages, drop_duplicates, load_sources
 from tellsign.training.generator_families import family_of
 from tellsign.training.metrics import bootstrap_intervals
-from tellsign.training.prediction import fake_probability, predict_logits, temperature_of
+from tellsign.training.prediction import fake_probability, load_detector, predict_logits, temperature_of
 
 
 logger = logging.get_logger(__name__)
@@ -266,9 +265,7 @@ def main(
             train_detector.main(
                 [*training, "--output_dir", str(folder), "--leave_out", *data_args.leave_out, *left_out]
             )
-        device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-        model = AutoModelForImageClassification.from_pretrained(folder).to(device)
-        image_processor = AutoImageProcessor.from_pretrained(folder)
+        model, image_processor = load_detector(folder)
         of_run = replace(data_args, leave_out=[*data_args.leave_out, *left_out])
         validation = train_detector.split_groups(groups, of_run)[1]
         held_out = drop_duplicates(validation)

@@ -1,13 +1,23 @@
 """Logits and probabilities of whole data sets."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from tellsign.modeling.verdicts import real_and_fake
 from tellsign.training.data import DecodedImages
+
+
+def load_detector(name: str | Path) -> tuple[PreTrainedModel, Any]:
+    """A model, on the accelerator if there is one, and its image processor."""
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    model = AutoModelForImageClassification.from_pretrained(name).to(device)
+    return model, AutoImageProcessor.from_pretrained(name)
 
 
 def predict_logits(model: PreTrainedModel, images: DecodedImages) -> NDArray:
