@@ -248,9 +248,10 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
     if is_folder and "config.json" not in saved:
         raise ValueError(f"{home}: has an adapter alone, expected the folder of a saved detector")
     _copy_files(SPACE, folder)
-    for name in (PACKAGE, *(f"{PACKAGE}.{part}" for part in ("configuration", "modeling", "pipelines"))):
+    parts = {f"{PACKAGE}.{part}": "*.py" for part in ("configuration", "modeling", "pipelines")}
+    for name, pattern in {PACKAGE: "_version.py", **parts}.items():  # not the command, which needs more than the page
         source, target = Path(spec_of(name).origin or "").parent, folder / name.replace(".", "/")
-        _copy_files(source, target, "__init__.py", "*[!_].py")  # not __main__.py, which needs more than the page does
+        _copy_files(source, target, "__init__.py", pattern)
     if (home / "examples").is_dir():
         _copy_files(home / "examples", folder / "examples")
     for name, content in saved.items():

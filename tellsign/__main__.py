@@ -1,13 +1,12 @@
 """The command `tellsign`."""
 
-import glob
 import json
 import os
 import sys
 import tempfile
 import warnings
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +18,7 @@ from transformers.utils import logging
 from tellsign import DEFAULT_MODEL, __version__, annotate, load_image
 from tellsign.hub_cards.export import build_space, push_space
 from tellsign.hub_cards.export import push as push_model
-from tellsign.modeling.image_loading import readable_extensions
+from tellsign.image_files import count_by_extension, find_image_files
 from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
 from tellsign.pipelines.vision_language import LOADING_ERRORS, reason_of
 
@@ -56,68 +55,61 @@ def main(
     """Tell AI-generated images from real ones."""
 
 
-def _files(patterns: list[str], answers: Path | None) -> tuple[list[Path], dict[str, str]]:
-    """The files, those of the folders that have the extension of an image, and those that the globs match; and the
-    folders that cannot be read, with the reasons.
-
-    Of a folder with the folder `answers` in it, those in that are left out.
-    """
-    extensions = readable_extensions()
-    files: list[Path] = []
-    unread: dict[str, str] = {}
-    all_others: set[Path] = set()
-    for pattern in patterns:
-        if "://" in pattern:
-            raise typer.BadParameter(f"{pattern}: is an address, expected a file, a folder or a glob")
-        path = Path(pattern)
-        errors: dict[str, str] = {}
-        others: set[Path] = set()
-        if os.path.isdir(path):
-            inside, errors = _files_in(path)
-            if answers is not None and path.resolve() in answers.resolve().parents:
-                inside = [file for file in inside if answers.resolve() not in file.resolve().parents]
-            found = [file for file in inside if file.suffix.lower() in extensions]
-            others = set(inside).difference(found)
-            found = [file for file in found if file.is_file() or file.is_symlink()]  # one to nowhere is an error
-        elif os.path.exists(path) or not glob.has_magic(pattern):
-            found = [path]
-        else:
-            found = sorted(file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file())
-        if not found and not errors:
-            raise typer.BadParameter(
-                f"{pattern}: there is no image{', only ' + _by_extension(others) if others else ''}"
-            )
-        files += found
-        unread |= errors
-        all_others |= others
-    if all_others:
-        typer.echo(f"left out as no images by their extension: {_by_extension(all_others)}", err=True)
-    return list(dict.fromkeys(files)), unread
+def _find_files(patterns: list[str], save: Path | None) -> tuple[list[Path], dict[str, str]]:
+    """The image files, but for those in the folder `save`, and the folders that cannot be read, with the reasons."""
+    try:
+        files, unread, others = find_image_files(patterns, except_in=save)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if others:
+        typer.echo(f"left out as no images by their extension: {count_by_extension(others)}", err=True)
+    return files, unread
 
 
-def _files_in(folder: Path) -> tuple[list[Path], dict[str, str]]:
-    """Files in a folder and its subfolders, linked ones too, and which of these cannot be read for what reasons."""
-    places: set[str] = set()
-    found: list[Path] = []
-    errors: list[OSError] = []
-    for place, folders, names in os.walk(folder, onerror=errors.append, followlinks=True):
-        if (real := os.path.realpath(place)) in places:  # a link back
-            folders.clear()
-            continue
-        places.add(real)
-        found += [Path(place, name) for name in names]
-    return sorted(found), {str(error.filename): str(error.strerror) for error in errors}
+def _pictures_of(files: list[Path], save: Path) -> dict[Path, Path]:
+    """Where in the folder `save`, which is made, the picture of each file is saved: as the file lies in their common
+    parent. The pictures of others, where these lie beside them, are not among the files."""
+    paths = {file: Path(os.path.abspath(file)) for file in files}  # without "..", which would lead out of the folder
+    try:
+        parent = Path(os.path.commonpath([path.parent for path in paths.values()] or [Path()]))
+        save.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=save).close()  # to know before the work whether that can be
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{save}: {error}", param_hint="--save") from error
+    pictures = {file: save / path.relative_to(parent).parent / f"{path.name}.png" for file, path in paths.items()}
+    places = {os.path.abspath(picture) for picture in pictures.values()}
+    return {file: picture for file, picture in pictures.items() if str(paths[file]) not in places}
 
 
-def _by_extension(files: Iterable[Path]) -> str:
-    """How many files there are of the extensions that most have."""
-    counts = Counter(file.suffix.lower() or "without an extension" for file in sorted(files))
-    return ", ".join(f"{count} {name}" for name, count in counts.most_common(8)) + ", …" * (len(counts) > 8)
+def _load_pipeline(model: str, **options: Any) -> ArtifactExplanationPipeline:
+    try:
+        # Without the class, a repository that brings its code along would have it run.
+        return pipeline(  # type: ignore[call-overload, misc]
+            "artifact-explanation", model=model, pipeline_class=ArtifactExplanationPipeline, **options
+        )
+    except (ImportError, *LOADING_ERRORS) as error:
+        reason = reason_of(error)
+        if isinstance(error, OSError) and not os.path.isdir(model):
+            reason = f"there is no such folder, and as a repository of the Hub it cannot be loaded: {reason}"
+        raise typer.BadParameter(f"{model}: {reason}") from error
 
 
-def _picture_of(path: Path, parent: Path, answers: Path) -> Path:
-    """Where the picture of an answer is saved: in the folder `answers` as the image in its `parent`."""
-    return answers / path.relative_to(parent).parent / f"{path.name}.png"
+def _answers(
+    explain_image: ArtifactExplanationPipeline, files: list[Path], **options: Any
+) -> Iterator[tuple[Path, Any, Any]]:
+    """Each file, what was read of it, and the answer to that."""
+    judged: deque[Any] = deque()  # for the pictures: a file may have changed since, and a pipe is empty
+
+    def contents() -> Iterator[Any]:
+        for file in files:
+            try:
+                judged.append({"bytes": file.read_bytes(), "path": str(file)})
+            except OSError:  # which will be the answer
+                judged.append(str(file))
+            yield judged[-1]
+
+    for file, answer in zip(files, explain_image(contents(), **options), strict=True):
+        yield file, judged.popleft(), answer
 
 
 def _save_picture(picture: Path, source: Any, answer: Any) -> None:
@@ -129,6 +121,10 @@ def _save_picture(picture: Path, source: Any, answer: Any) -> None:
         os.replace(part, picture)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _print_answer(image: Path | str, answer: dict[str, Any]) -> None:
+    typer.echo(json.dumps({"image": str(image)} | answer))
 
 
 @app.command()
@@ -159,68 +155,38 @@ def explain(
     read or a picture could not be saved.
     """
     logging.disable_progress_bar()
-    files, unread = _files(images, save)
-    absolute = [Path(os.path.abspath(file)) for file in files]  # without "..", which would lead out of the folder
+    files, unread = _find_files(images, save)
     if save is not None:
-        try:
-            parent = Path(os.path.commonpath([file.parent for file in absolute] or [Path()]))
-            save.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=save).close()  # to know before the work whether that can be
-        except (OSError, ValueError) as error:
-            raise typer.BadParameter(f"{save}: {error}", param_hint="--save") from error
-        # Not the pictures of others among them, where these lie beside them.
-        pictures = {os.path.abspath(_picture_of(path, parent, save)) for path in absolute}
-        files = [file for file, path in zip(files, absolute, strict=True) if str(path) not in pictures]
-        absolute = [path for path in absolute if str(path) not in pictures]
-    try:
-        explain_image = pipeline(  # type: ignore[call-overload, misc]
-            "artifact-explanation",
-            model=model,
-            tagger=tagger,
-            explainer=explainer,
-            localizer=localizer,
-            explain=explain,
-            threshold=threshold,
-            device=device,
-            # Otherwise a repository that brings its code along would have it run.
-            pipeline_class=ArtifactExplanationPipeline,
-        )
-    except (ImportError, *LOADING_ERRORS) as error:
-        reason = reason_of(error)
-        if isinstance(error, OSError) and not os.path.isdir(model):
-            reason = f"there is no such folder, and as a repository of the Hub it cannot be loaded: {reason}"
-        raise typer.BadParameter(f"{model}: {reason}") from error
+        pictures = _pictures_of(files, save)
+        files = list(pictures)
+    explain_image = _load_pipeline(
+        model,
+        tagger=tagger,
+        explainer=explainer,
+        localizer=localizer,
+        explain=explain,
+        threshold=threshold,
+        device=device,
+    )
     warnings.filterwarnings("ignore", module="PIL")  # what fails is in the answers
-    judged: deque[Any] = deque()  # for the pictures: a file may have changed since, and a pipe is empty
-
-    def contents() -> Iterator[Any]:
-        for file in files:
-            try:
-                judged.append({"bytes": file.read_bytes(), "path": str(file)})
-            except OSError:  # which will be the answer
-                judged.append(str(file))
-            yield judged[-1]
-
-    answers = explain_image(contents(), views=views, return_heatmap=save is not None)
+    answers = _answers(explain_image, files, views=views, return_heatmap=save is not None)
     for folder, reason in unread.items():
-        typer.echo(json.dumps({"image": folder, "error": f"{folder}: {reason}"}))
+        _print_answer(folder, {"error": f"{folder}: {reason}"})
     failed = bool(unread)
     # On a terminal the answers show how far it is.
     options: dict[str, Any] = {"length": len(files), "file": sys.stderr, "hidden": sys.stdout.isatty()}
-    with typer.progressbar(zip(files, absolute, answers, strict=True), **options) as progress:
-        for file, path, answer in progress:
+    with typer.progressbar(answers, **options) as progress:
+        for file, source, answer in progress:
             failed |= "error" in answer
-            source = judged.popleft()
             if save is not None and "error" not in answer:
-                picture = _picture_of(path, parent, save)
                 try:
-                    _save_picture(picture, source, answer)
+                    _save_picture(pictures[file], source, answer)
                 except (OSError, ValueError) as error:
                     failed = True
                     typer.echo(f"{file}: its picture was not saved, {error}", err=True)
                 for artifact in answer["artifacts"]:
                     del artifact["heatmap"]
-            typer.echo(json.dumps({"image": str(file)} | answer))
+            _print_answer(file, answer)
     if failed:
         raise typer.Exit(1)
 

@@ -361,6 +361,8 @@ def test_a_space_has_the_page_the_package_and_the_model_of_a_folder(folder, tmp_
     assert {"tellsign/pipelines/annotation.py", "tellsign/default/tagger/config.json"} <= files
     assert not any(name.startswith("examples") for name in files)
     assert not any(name.startswith("tellsign/training") for name in files)
+    modules = {path.name for path in (tmp_path / "space" / "tellsign").glob("*.py")}
+    assert modules == {"__init__.py", "_version.py"}  # not those of the command
     saved = (tmp_path / "space" / "tellsign" / "default" / "model.safetensors").read_bytes()
     assert saved == (folder / "model.safetensors").read_bytes()
     card = SpaceCard.load(tmp_path / "space" / "README.md")
