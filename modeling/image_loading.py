@@ -99,52 +99,88 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
             file and the reason.
     """
     if isinstance(source, Mapping) and (source.get("bytes") is not None or source.get("path")):
-        content, path = source.get("bytes"), str(source.get("path") or "")
-        if content is None and "://" in path:  # of a streamed data set, it may lie on the Hub or in an archive
-            try:
-                with fsspec.open(path, "rb") as file:
-                    content = file.read(MAX_DOWNLOAD + 1)
-                if len(content) > MAX_DOWNLOAD:
-                    raise ValueError(_TOO_LARGE)
-            except Exception as error:  # whatever the file system raises
-                raise ValueError(f"{_shortened(path)}: {_reason(error)}") from error
-        return _read(path if content is None else content, name or _shortened(path) or None)
+        return _from_data_set(source, name)
     scheme = source[:11].lower() if isinstance(source, str) else ""
     if scheme.startswith(("http://", "https://")):
-        name = name or _shortened(source)
-        try:
-            with httpx.stream("GET", source, follow_redirects=True, timeout=timeout) as response:
-                response.raise_for_status()
-                content = bytearray()
-                for part in response.iter_bytes():
-                    content += part
-                    if len(content) > MAX_DOWNLOAD:
-                        raise ValueError(_TOO_LARGE)
-        except httpx.HTTPStatusError as error:
-            raise ValueError(f"{name}: {error.response.status_code} {error.response.reason_phrase}") from error
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise ValueError(f"{name}: {_reason(error)}") from error
-        return _read(content, name)
+        return _from_web_address(source, name, timeout)
     if scheme == "data:image/":
-        name = name or _shortened(source.partition(",")[0])
-        try:
-            return _read(base64.b64decode(source.partition(",")[2], validate=True), name)
-        except binascii.Error as error:
-            raise ValueError(f"{name}: {error}") from error
+        return _from_data_address(source, name)
     if isinstance(source, (np.ndarray, torch.Tensor)):
-        if isinstance(source, torch.Tensor):
-            source = (source.float() if source.is_floating_point() else source).detach().cpu().numpy()
-        return _read(_image_of(source), name)
+        return _from_array(source, name)
     if isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)):
         return _read(source, name)
     if isinstance(source, Exception):
         raise ValueError(f"image: {source}") from source
+    raise ValueError(f"image: {_refusal(source)}")
+
+
+def _from_data_set(row: Mapping, name: str | None) -> Image.Image:
+    """The image of the `{"bytes", "path"}` of a `datasets.Image`."""
+    content, path = row.get("bytes"), str(row.get("path") or "")
+    if content is None and "://" in path:  # of a streamed data set, it may lie on the Hub or in an archive
+        try:
+            with fsspec.open(path, "rb") as file:
+                content = file.read(MAX_DOWNLOAD + 1)
+            if len(content) > MAX_DOWNLOAD:
+                raise ValueError(_TOO_LARGE)
+        except Exception as error:  # whatever the file system raises
+            raise ValueError(f"{_shortened(path)}: {_reason(error)}") from error
+    return _read(path if content is None else content, name or _shortened(path) or None)
+
+
+def _from_web_address(address: str, name: str | None, timeout: float | None) -> Image.Image:
+    name = name or _shortened(address)
+    content = bytearray()
+    try:
+        with httpx.stream("GET", address, follow_redirects=True, timeout=timeout) as response:
+            response.raise_for_status()
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > MAX_DOWNLOAD:
+                    raise ValueError(_TOO_LARGE)
+    except httpx.HTTPStatusError as error:
+        raise ValueError(f"{name}: {error.response.status_code} {error.response.reason_phrase}") from error
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise ValueError(f"{name}: {_reason(error)}") from error
+    return _read(content, name)
+
+
+def _from_data_address(address: str, name: str | None) -> Image.Image:
+    head, _, encoded = address.partition(",")
+    name = name or _shortened(head)
+    try:
+        content = base64.b64decode(encoded, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"{name}: {error}") from error
+    return _read(content, name)
+
+
+def _from_array(pixels: np.ndarray | torch.Tensor, name: str | None) -> Image.Image:
+    if isinstance(pixels, torch.Tensor):
+        pixels = (pixels.float() if pixels.is_floating_point() else pixels).detach().cpu().numpy()
+    if pixels.dtype == bool:
+        pixels = pixels * np.uint8(255)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    first, last = (pixels.shape[0], pixels.shape[-1]) if pixels.ndim == 3 else (0, 0)
+    if not pixels.size or not {first, last} & {1, 3, 4}:
+        raise ValueError(
+            f"array has shape {pixels.shape}, expected (height, width) and 1, 3 or 4 channels, none empty"
+        )
+    if np.issubdtype(pixels.dtype, np.floating) and pixels.min() >= 0 and pixels.max() <= 1:
+        pixels = np.rint(255 * pixels)  # to_pil_image would round down
+    data_format = "channels_last" if last in (1, 3, 4) else "channels_first"
+    return _read(to_pil_image(pixels, input_data_format=data_format), name)
+
+
+def _refusal(source: Any) -> str:
+    """Why a source of another type is not read."""
     if hasattr(source, "read"):
-        raise ValueError("image: is an open file: pass its path, or what read() gives")
+        return "is an open file: pass its path, or what read() gives"
     kind = type(source).__name__
     if isinstance(source, Mapping):
         kind += f" with {', '.join(map(str, source)) or 'nothing'}: of a data set's row pass the column with the image"
-    raise ValueError(f"image: expected a path, an address, bytes, a PIL image, an array or a tensor, got {kind}")
+    return f"expected a path, an address, bytes, a PIL image, an array or a tensor, got {kind}"
 
 
 def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Image, name: str | None) -> Image.Image:
@@ -183,21 +219,6 @@ def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Ima
         raise ValueError(f"{name}: {reason}") from error
     except Exception as error:  # Pillow's decoders raise all sorts on damaged files
         raise ValueError(f"{name}: {_reason(error)}") from error
-
-
-def _image_of(pixels: np.ndarray) -> Image.Image:
-    if pixels.dtype == bool:
-        pixels = pixels * np.uint8(255)
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, None]
-    first, last = (pixels.shape[0], pixels.shape[-1]) if pixels.ndim == 3 else (0, 0)
-    if not pixels.size or not {first, last} & {1, 3, 4}:
-        raise ValueError(
-            f"array has shape {pixels.shape}, expected (height, width) and 1, 3 or 4 channels, none empty"
-        )
-    if np.issubdtype(pixels.dtype, np.floating) and pixels.min() >= 0 and pixels.max() <= 1:
-        pixels = np.rint(255 * pixels)  # to_pil_image would round down
-    return to_pil_image(pixels, input_data_format="channels_last" if last in (1, 3, 4) else "channels_first")
 
 
 def _upright(image: Image.Image) -> Image.Image:
