@@ -106,6 +106,11 @@ def encode(pixels: np.ndarray, image_format: str = "JPEG", **options) -> bytes:
     return buffer.getvalue()
 
 
+def write_parquet(path: Path, **columns) -> str:
+    Dataset.from_dict(columns).to_parquet(path)
+    return str(path)
+
+
 @pytest.fixture(scope="session")
 def synthetic_rows() -> dict[str, list]:
     """24 smooth images called real and 24 noisy ones called fake, as CIFAKE encodes them."""

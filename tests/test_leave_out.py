@@ -9,9 +9,9 @@ from datasets import Dataset
 
 from tellsign.hub_cards.card_tables import leave_out_tables
 from tellsign.training import leave_out, train_detector
-from tellsign.training.data import load_sources
 from tellsign.training.generator_families import family_of
 from tellsign.training.leave_out import assign_folds, check_start, generators_of_fakes, main, score_fold
+from tellsign.training.sources import load_sources
 from tests.conftest import TINY
 
 

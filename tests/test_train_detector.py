@@ -22,10 +22,11 @@ from torch.utils.data import DataLoader
 from transformers import AutoImageProcessor, AutoModelForImageClassification, EvalPrediction, TrainingArguments
 
 from tellsign import ArtifactSiglipConfig, WaveFreqConfig, WaveFreqImageProcessor
-from tellsign.training import data, train_detector
+from tellsign.training import sources, train_detector
 from tellsign.training.arguments import as_shown, overrides_of, split_group
 from tellsign.training.averaging import WeightAveraging, refresh_statistics
-from tellsign.training.data import Augmentation, DecodedImages, load_sources
+from tellsign.training.data import Augmentation, DecodedImages
+from tellsign.training.sources import load_sources
 from tellsign.training.train_detector import (
     DataArguments,
     DetectorTrainer,
@@ -142,7 +143,7 @@ def test_workers_are_refused_where_one_would_read_no_image_of_a_class(parquet, t
         for file, shard in zip(files, shards, strict=True):
             pq.write_table(shard, file)
         stream = load_dataset("parquet", data_files=files, split="train", streaming=True)
-        monkeypatch.setattr(data, "_open_source", lambda *args, stream=stream, **kwargs: stream)
+        monkeypatch.setattr(sources, "_open_source", lambda *args, stream=stream, **kwargs: stream)
         arguments = DataArguments(train_data=["images"], streaming=True, validation_per_class=4)
         assert stream_images(arguments, *options, workers=0)
         if name == "mixed":

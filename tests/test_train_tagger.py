@@ -25,7 +25,7 @@ from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, 
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training import planted_datasets, tagger_calibration
 from tellsign.training.caching import cached
-from tellsign.training.data import LABELS, UNKNOWN, load_sources, whole_batch
+from tellsign.training.data import whole_batch
 from tellsign.training.optimizer import muon_with_adamw
 from tellsign.training.planted_batches import (
     BOX_SIDES,
@@ -37,6 +37,7 @@ from tellsign.training.planted_batches import (
     untouched_images,
 )
 from tellsign.training.planting import plantable, planted_images
+from tellsign.training.sources import LABELS, UNKNOWN, load_sources
 from tellsign.training.tagger_calibration import (
     calibrate,
     calibrate_places,
@@ -160,7 +161,7 @@ def test_names_that_lack_what_can_be_planted_are_refused(textured, tmp_path):
 
 
 def test_more_names_in_the_column_category_than_images_show_are_refused(textured, tmp_path, monkeypatch):
-    monkeypatch.setattr("tellsign.training.data.MOST_CATEGORIES", 1)
+    monkeypatch.setattr("tellsign.training.sources.MOST_CATEGORIES", 1)
     with pytest.raises(ValueError, match=r"images\.parquet: the column category has 2 names, expected at most 1"):
         main(options(textured, tmp_path))
 

@@ -31,7 +31,7 @@ from tellsign.hub_cards.card_tables import (
 )
 from tellsign.modeling.verdicts import thresholds_of
 from tellsign.training.arguments import title_of, without_folders
-from tellsign.training.data import LABELS, DecodedImages, load_sources, without
+from tellsign.training.data import DecodedImages
 from tellsign.training.metrics import (
     bootstrap_intervals,
     calibration_scores,
@@ -41,6 +41,7 @@ from tellsign.training.metrics import (
 )
 from tellsign.training.prediction import fake_probability, load_detector, predict_logits, temperature_of
 from tellsign.training.robustness import draw_balanced, evaluate_attacks, evaluate_corruptions, plot_robustness
+from tellsign.training.sources import LABELS, load_sources, without
 
 
 def describe(model: PreTrainedModel, images: DecodedImages) -> dict[str, float]:

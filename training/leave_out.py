@@ -23,10 +23,11 @@ from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
 from tellsign.training import train_detector
 from tellsign.training.arguments import as_shown, seen_by, split_group, without_folders
 from tellsign.training.calibration import fit_decision_threshold
-from tellsign.training.data import LABELS, UNNAMED, DecodedImages, drop_duplicates, load_sources
+from tellsign.training.data import DecodedImages
 from tellsign.training.generator_families import family_of
 from tellsign.training.metrics import bootstrap_intervals
 from tellsign.training.prediction import fake_probability, load_detector, predict_logits, temperature_of
+from tellsign.training.sources import LABELS, UNNAMED, drop_duplicates, load_sources
 
 
 logger = logging.get_logger(__name__)

@@ -13,10 +13,11 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
 from tellsign.pipelines.localization import Box
-from tellsign.training.data import LABELS, NO_CATEGORY, UNKNOWN, decode, of_class, whole_batch
+from tellsign.training.data import decode, whole_batch
 from tellsign.training.epochs import DrawnAnew
 from tellsign.training.planted_datasets import opened
 from tellsign.training.planting import Use, plantable, planted_images
+from tellsign.training.sources import LABELS, NO_CATEGORY, UNKNOWN, of_class
 
 
 BOX_SIDES = tuple(Box.__annotations__)

@@ -14,7 +14,7 @@ from tellsign.pipelines.annotation import COLORS
 from tellsign.training.arguments import as_shown
 from tellsign.training.attacks import PixelClassifier, attack_ensemble
 from tellsign.training.corruptions import STRENGTHS, corrupt, jpeg
-from tellsign.training.data import LABELS
+from tellsign.training.sources import LABELS
 
 
 JPEG_QUALITIES = (75, 50, 30)

@@ -14,10 +14,10 @@ from tellsign import ArtifactSiglipModel
 from tellsign.pipelines.localization import Box, box_of, heat_map, whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.calibration import fit_temperature
-from tellsign.training.data import LABELS, UNKNOWN
 from tellsign.training.planted_batches import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches
 from tellsign.training.planting import plantable
 from tellsign.training.prediction import check_finite
+from tellsign.training.sources import LABELS, UNKNOWN
 from tellsign.training.tagging_metrics import (
     auroc_intervals,
     average_precisions,

@@ -43,11 +43,13 @@ from tellsign.training.arguments import (
 )
 from tellsign.training.averaging import AVERAGE_NAME, WeightAveraging, refresh_statistics
 from tellsign.training.calibration import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
-from tellsign.training.data import (
+from tellsign.training.data import Augmentation, DecodedImages
+from tellsign.training.epochs import EpochCallback
+from tellsign.training.metrics import detection_scores
+from tellsign.training.prediction import check_finite, fake_probability, predict_logits
+from tellsign.training.sources import (
     LABELS,
     UNKNOWN,
-    Augmentation,
-    DecodedImages,
     add_category_labels,
     category_labels_of,
     classes_of,
@@ -59,9 +61,6 @@ from tellsign.training.data import (
     stream_source,
     without,
 )
-from tellsign.training.epochs import EpochCallback
-from tellsign.training.metrics import detection_scores
-from tellsign.training.prediction import check_finite, fake_probability, predict_logits
 from tellsign.training.views import BalancedViews, stream_views
 
 

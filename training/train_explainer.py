@@ -54,7 +54,6 @@ from tellsign.training.arguments import (
     record_run,
 )
 from tellsign.training.compress import half_precision
-from tellsign.training.data import LABELS, load_described, of_class
 from tellsign.training.epochs import EpochCallback
 from tellsign.training.explanation_examples import (
     AnnotatedImages,
@@ -65,6 +64,7 @@ from tellsign.training.explanation_examples import (
 from tellsign.training.explanation_sentences import explanation_sentence
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.planted_datasets import fingerprint, planted_artifacts
+from tellsign.training.sources import LABELS, load_described, of_class
 
 
 # All linear layers but those of the vision tower and the head.

@@ -33,13 +33,8 @@ from tqdm.auto import tqdm
 from transformers import set_seed
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.training.data import (
-    FAKE_FEATURES,
-    DecodedImages,
-    fake_row,
-    load_real_images,
-    whole_batch,
-)
+from tellsign.training.data import FAKE_FEATURES, DecodedImages, fake_row, whole_batch
+from tellsign.training.sources import load_real_images
 
 
 LATENT_SIZE = 128

@@ -27,8 +27,8 @@ from tellsign.training.arguments import (
     recipe_of,
     record_run,
 )
-from tellsign.training.data import load_described, of_class
 from tellsign.training.planted_datasets import fingerprint, planted_artifacts
+from tellsign.training.sources import load_described, of_class
 
 
 # All linear layers but those of the vision tower and the head.

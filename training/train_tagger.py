@@ -40,7 +40,7 @@ from tellsign.training.arguments import (
 from tellsign.training.averaging import AVERAGE_NAME, WeightAveraging, whole_batches
 from tellsign.training.caching import cached
 from tellsign.training.compress import half_precision
-from tellsign.training.data import NO_CATEGORY, UNKNOWN, load_described, whole_batch
+from tellsign.training.data import whole_batch
 from tellsign.training.epochs import EpochCallback
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.planted_batches import (
@@ -50,6 +50,7 @@ from tellsign.training.planted_batches import (
 )
 from tellsign.training.planted_datasets import fingerprint
 from tellsign.training.planting import plantable
+from tellsign.training.sources import NO_CATEGORY, UNKNOWN, load_described
 from tellsign.training.tagger_calibration import calibrate, calibrate_objects, calibrate_places, validation_scores
 from tellsign.training.tagger_initialization import initialize_vision_tower
 

@@ -18,7 +18,7 @@ from datasets import Dataset
 from PIL import Image, ImageDraw, ImageFont
 
 from tellsign.training.arguments import without_folders
-from tellsign.training.data import load_real_images, of_class
+from tellsign.training.sources import load_real_images, of_class
 
 from . import PLANTED_FEATURES, Operator, Use, operators_of, plantable, planted_images
 from .planter import encoded, readable

@@ -1,0 +1,221 @@
+import zipfile
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+from PIL import Image
+
+from tellsign.training import sources
+from tellsign.training.sources import categories_of, content_of, drop_duplicates, hold_out, leave_out, load_sources
+from tests.conftest import encode, write_parquet
+
+
+def test_parquet_gives_labels_hashes_and_bytes(parquet, synthetic_rows):
+    dataset = load_sources(parquet, "train")
+    assert dataset.features["label"] == ClassLabel(names=["real", "fake"])
+    assert dataset["label"][:2] == [0, 1]
+    assert dataset["image"][0]["bytes"] == synthetic_rows["image"][0]
+    assert len(set(dataset["sha1"])) == 48
+
+
+def test_imagefolder_with_alphabetical_labels_gives_real_0_and_fake_1(tmp_path):
+    for name in ("FAKE", "REAL"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (32, 32), "red" if name == "FAKE" else "blue").save(tmp_path / name / "a.png")
+    dataset = load_sources(str(tmp_path), "train")
+    by_label = dict(zip(dataset["label"], dataset["image"], strict=True))
+    assert "FAKE" in by_label[1]["path"] and "REAL" in by_label[0]["path"]
+
+
+def test_imagefolder_takes_each_file_once_whatever_its_name(tmp_path):
+    names = {"real/a[1].png", "real/a*.png", "real/ab.png", "fake/c?.png", "fake/cd.png"}
+    for folder in ("real", "fake"):
+        (tmp_path / folder).mkdir()
+    for number, name in enumerate(names):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / name)
+    paths = load_sources(str(tmp_path), "train")["image"]
+    assert sorted(path["path"] for path in paths) == sorted(str(tmp_path / name) for name in names)
+
+
+def test_a_class_of_an_imagefolder_may_be_a_link_to_a_folder(tmp_path):
+    for name in ("photographs", "data/fake"):
+        (tmp_path / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (32, 32), (number, len(name), 0)).save(tmp_path / name / f"{number}.png")
+    (tmp_path / "data" / "real").symlink_to(tmp_path / "photographs", target_is_directory=True)
+    assert sorted(load_sources(str(tmp_path / "data"), "train")["label"]) == [0, 0, 0, 1, 1, 1]
+
+
+def test_files_of_an_imagefolder_that_are_left_out_are_told_and_a_folder_without_images_raises(tmp_path, monkeypatch):
+    warned = Mock()
+    monkeypatch.setattr(sources.logger, "warning", warned)
+    for name in ("real", "fake"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "image").write_bytes(b"")
+    with pytest.raises(ValueError, match="has no image in fake and real"):
+        load_sources(str(tmp_path), "train")
+    Image.new("RGB", (32, 32)).save(tmp_path / "real" / "a.png")
+    (tmp_path / "metadata.csv").write_text("file_name,generator\nreal/a.png,camera\n")
+    warned.reset_mock()
+    assert load_sources(str(tmp_path), "train")["label"][:] == [0]
+    assert f"left out 3 files, {tmp_path / 'fake' / 'image'} first" in warned.call_args.args[0]
+
+
+def test_several_sources_with_different_columns_are_joined(parquet, synthetic_rows, tmp_path):
+    other = write_parquet(
+        tmp_path / "b.parquet", image=synthetic_rows["image"][:3], label=["fake"] * 3, extra=[1, 2, 3]
+    )
+    dataset = load_sources([parquet, other], "train")
+    assert len(dataset) == 51
+    assert set(dataset.column_names) == {"image", "label", "sha1", "generator", "category"}
+    assert set(dataset["generator"]) == {"camera", "noise", "unnamed"}
+
+
+def test_unusable_data_raise_naming_source_and_fault(tmp_path, synthetic_rows):
+    image = synthetic_rows["image"][:2]
+    cases = {
+        "missing.parquet": (None, "no such file"),
+        "a.parquet": ({"picture": image, "label": ["real", "fake"]}, "has no column image"),
+        "b.parquet": ({"image": image}, "has no column label"),
+        "c.parquet": ({"image": image, "label": ["real", "maybe"]}, "has the labels maybe, expected real and fake"),
+        "d.parquet": ({"image": image, "label": [0, 1]}, "has the labels 0, 1"),
+    }
+    for name, (columns, message) in cases.items():
+        path = str(tmp_path / name)
+        if columns is not None:
+            write_parquet(path, **columns)
+        with pytest.raises(ValueError, match=f"{name}: {message}"):
+            load_sources(path, "train")
+    features = Features({"image": Value("binary"), "label": ClassLabel(names=["real", "fake"])})
+    Dataset.from_dict({"image": image, "label": [0, None]}, features).to_parquet(tmp_path / "f.parquet")
+    with pytest.raises(ValueError, match="f.parquet: has the labels none, expected real and fake"):
+        load_sources(str(tmp_path / "f.parquet"), "train")
+    empty = Dataset.from_dict(
+        {"image": [], "label": []}, Features({"image": Value("binary"), "label": Value("string")})
+    )
+    empty.to_parquet(tmp_path / "e.parquet")
+    with pytest.raises(ValueError, match="e.parquet: is empty"):
+        load_sources(str(tmp_path / "e.parquet"), "train")
+
+
+def test_images_in_deeper_folders_raise_since_the_innermost_would_name_the_class(tmp_path):
+    for name in ("real/a.png", "fake/a.png", "real/2020/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "README.md").write_text("Two images.")
+    with pytest.raises(ValueError, match="real/2020/b.png: expected all images right in"):
+        load_sources(str(tmp_path), "train")
+    (tmp_path / "real" / "2020" / "b.png").unlink()
+    assert load_sources(str(tmp_path), "train")["label"][:] == [1, 0]
+
+
+def test_a_folder_with_other_subfolders_or_none_and_a_name_that_is_nothing_raise(tmp_path):
+    with pytest.raises(ValueError, match="has no subfolders real and fake"):
+        load_sources(str(tmp_path), "train")
+    (tmp_path / "train" / "real").mkdir(parents=True)
+    with pytest.raises(ValueError, match="has the subfolders train, expected real and fake only"):
+        load_sources(str(tmp_path), "train")
+    with pytest.raises(ValueError, match="nobody/nothing: no such file or folder, and the Hub"):
+        load_sources("nobody/nothing", "train")
+
+
+def test_file_names_that_suggest_a_split_are_taken_all_the_same(tmp_path):
+    for name in ("real", "fake"):
+        (tmp_path / name).mkdir()
+        for file in ("test_001.png", "train_002.png", "val-3.png"):
+            Image.new("RGB", (32, 32), "red" if name == "fake" else "blue").save(tmp_path / name / file)
+    assert sorted(load_sources(str(tmp_path), "train")["label"]) == [0] * 3 + [1] * 3
+
+
+def test_what_is_shown_is_known_of_images_with_a_category_alone(tmp_path, synthetic_rows):
+    table = {"image": synthetic_rows["image"][:3], "label": ["real"] * 3, "category": ["cat", None, ""]}
+    dataset = load_sources(write_parquet(tmp_path / "a.parquet", **table), "train")
+    assert categories_of(dataset) == {dataset["sha1"][0]: "cat"}
+
+
+def test_names_of_generators_and_categories_may_be_class_labels(tmp_path, synthetic_rows):
+    names = {"generator": ["camera", "gan"], "category": ["dog", "cat"]}
+    features = {name: ClassLabel(names=sorted(values)) for name, values in names.items()}
+    table = {"image": synthetic_rows["image"][:2], "label": ["real", "fake"]} | names
+    labels = Features({"image": Value("binary"), "label": Value("string")} | features)
+    indices = {name: [sorted(values).index(value) for value in values] for name, values in names.items()}
+    Dataset.from_dict(table | indices, features=labels).to_parquet(tmp_path / "a.parquet")
+    dataset = load_sources(str(tmp_path / "a.parquet"), "train")
+    assert dataset["generator"][:] == ["camera", "gan"] and dataset["category"][:] == ["dog", "cat"]
+
+
+def test_generators_may_be_numbers_and_unnamed(tmp_path, synthetic_rows):
+    images = {"image": synthetic_rows["image"][:3], "label": ["real", "fake", "fake"]}
+    dataset = load_sources(write_parquet(tmp_path / "a.parquet", **images, generator=[None, 0, 7]), "train")
+    assert dataset["generator"][:] == ["unnamed", "0", "7"]
+
+
+def test_categories_that_are_numbers_are_not_used_and_named_in_a_warning(tmp_path, synthetic_rows, monkeypatch):
+    table = {"image": synthetic_rows["image"][:2], "label": ["real"] * 2, "category": [0, 1]}
+    path = str(tmp_path / "numbers.parquet")
+    Dataset.from_dict(table).to_parquet(path)
+    monkeypatch.setattr("tellsign.training.sources.logger.warning", warn := Mock())
+    assert categories_of(load_sources(path, "train")) == {}
+    assert "numbers.parquet: its column category is not used" in warn.call_args.args[0]
+
+
+def test_duplicates_are_dropped_and_the_first_kept(tmp_path, synthetic_rows):
+    image = synthetic_rows["image"]
+    path = write_parquet(tmp_path / "a.parquet", image=[image[0], image[1], image[0]], label=["real", "fake", "fake"])
+    dataset = drop_duplicates(load_sources(path, "train"))
+    assert dataset["label"][:] == [0, 1]
+
+
+def test_validation_is_balanced_disjoint_and_independent_of_row_order(parquet):
+    dataset = load_sources(parquet, "train")
+    train, validation = hold_out(dataset, per_class=5)
+    assert sorted(validation["label"]) == [0] * 5 + [1] * 5
+    assert len(train) == 38
+    assert not set(train["sha1"]) & set(validation["sha1"])
+    _, again = hold_out(dataset.select(range(47, -1, -1)), per_class=5)
+    assert set(again["sha1"]) == set(validation["sha1"])
+    _, other = hold_out(dataset, per_class=5, seed=1)
+    assert set(other["sha1"]) != set(validation["sha1"])
+
+
+def test_copies_of_a_validation_image_never_stay_in_training(tmp_path, synthetic_rows):
+    images, labels = synthetic_rows["image"][:8] * 3, synthetic_rows["label"][:8] * 3
+    train, validation = hold_out(
+        load_sources(write_parquet(tmp_path / "a.parquet", image=images, label=labels), "train"), per_class=2
+    )
+    assert not set(train["sha1"]) & set(validation["sha1"])
+    assert len(validation) == 12
+
+
+def test_fewer_images_held_out_are_a_part_of_more(parquet):
+    images = load_sources(parquet, "train")
+    few, many = (set(hold_out(images, per_class=count)[1]["sha1"]) for count in (3, 9))
+    assert len(few) == 6 and few < many
+
+
+def test_holding_out_a_whole_class_raises(parquet):
+    with pytest.raises(ValueError, match="cannot hold out 24 images of class real: there are 24"):
+        hold_out(load_sources(parquet, "train"), per_class=24)
+
+
+def test_content_is_read_from_files_and_from_archives_that_a_streamed_data_set_names(tmp_path):
+    content = encode(np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "a.png").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("real/b.png", content)
+    assert content_of({"bytes": None, "path": str(tmp_path / "a.png")}) == content
+    assert content_of({"bytes": None, "path": f"zip://real/b.png::{tmp_path / 'b.zip'}"}) == content
+
+
+@pytest.mark.parametrize("path", [None, "absent.png"])
+def test_an_image_without_a_file_has_no_content(path):
+    assert content_of({"bytes": None, "path": path}) is None
+
+
+def test_what_is_left_out_is_in_no_group_under_another_name_either():
+    groups = [
+        Dataset.from_dict({"sha1": ["1", "2", "3"], "generator": ["a", "b", "c"]}),
+        Dataset.from_dict({"sha1": ["2", "1", "4"], "generator": ["d", "e", "f"]}),
+    ]
+    assert [group["generator"][:] for group in leave_out(groups, ["a"])] == [["b", "c"], ["d", "f"]]

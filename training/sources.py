@@ -1,0 +1,303 @@
+"""Data sets of real and fake images: loading, names of generators and categories, de-duplication, splits."""
+
+import glob
+import hashlib
+import operator
+from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Dataset, Features, Image, IterableDataset, Value, concatenate_datasets, load_dataset
+from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
+from datasets.utils.file_utils import xopen
+from numpy.typing import NDArray
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
+LABELS = ["real", "fake"]
+UNKNOWN = -100
+"""The label or category of images of which none is known, as the cross entropy ignores it."""
+UNNAMED = "unnamed"
+"""The generator of images of which none is named."""
+NO_CATEGORY = "none of them"
+"""The category of images of which it is known that they show nothing that has one."""
+MOST_CATEGORIES = 1000
+
+
+def load_sources(sources: str | Sequence[str], split: str, revision: str | None = None) -> Dataset:
+    """Loads one or several data sets of real and fake images.
+
+    Args:
+        sources (`str` or `list[str]`):
+            Each a `.parquet` file, a folder with one subfolder a class, or a data set on the Hub. They must have a
+            column `image` (image files' bytes, or a `datasets.Image`) and a column `label` of `real` and `fake` in
+            any case, and may have `generator` and `category`, what an image shows; all but the first as strings or as
+            a `ClassLabel`.
+        split (`str`): Split of a data set on the Hub. Files and folders are taken whole.
+        revision (`str`, *optional*): Commit of a data set on the Hub.
+
+    Returns:
+        `datasets.Dataset` with `image` (undecoded `datasets.Image`), `label` (`ClassLabel` of real, fake), `sha1` of
+        the images' bytes, `generator` (its name, or `"unnamed"`) and `category` (its name, or `""`).
+
+    Raises:
+        ValueError: If a source is missing or empty, lacks a column, or has another label.
+    """
+    names = [sources] if isinstance(sources, str) else sources
+    return concatenate_datasets([_load_source(source, split, revision) for source in names])
+
+
+def stream_source(source: str, split: str, revision: str | None = None) -> IterableDataset:
+    """As [`load_sources`], but reads the images of one source while they are used; see [`stream_views`].
+
+    Returns:
+        `datasets.IterableDataset` with `image` (undecoded `datasets.Image`) and `label` (0 real, 1 fake). A label of
+        another name raises a `ValueError` when it is read.
+    """
+    dataset = _open_source(source, split, revision, streaming=True)
+    feature = _check_columns(source, dataset)["label"]
+
+    def index(row: dict) -> dict:
+        return {"label": _label_indices(source, feature, [row["label"]])[0]}
+
+    dataset = dataset.cast_column("image", Image(decode=False)).select_columns(["image", "label"])
+    return dataset.map(index, features=Features({"image": Image(decode=False), "label": Value("int64")}))
+
+
+def _open_source(source: str, split: str, revision: str | None, streaming: bool = False) -> Any:
+    if source.endswith(".parquet"):
+        if not Path(source).is_file():
+            raise ValueError(f"{source}: no such file")
+        if pq.read_metadata(source).num_rows == 0:
+            raise ValueError(f"{source}: is empty")
+        return Dataset.from_parquet(source, streaming=streaming)
+    if Path(source).is_dir():
+        entries = sorted(Path(source).iterdir())
+        folders = [path for path in entries if path.is_dir()]
+        classes = {folder.name.lower() for folder in folders}
+        if not classes:
+            raise ValueError(f"{source}: has no subfolders real and fake")
+        if classes - set(LABELS):
+            raise ValueError(f"{source}: has the subfolders {', '.join(sorted(classes))}, expected real and fake only")
+        # All files, whatever split or pattern their names may suggest; a class may be a link to a folder.
+        files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+        paths = [path for path in files if path.suffix.lower() in ImageFolder.EXTENSIONS]
+        if others := set(files + [path for path in entries if path.is_file()]) - set(paths):
+            logger.warning(
+                f"{source}: left out {len(others)} files, {min(others)} first: expected images in its subfolders, "
+                "with an extension that datasets knows"
+            )
+        if not paths:
+            raise ValueError(f"{source}: has no image in {' and '.join(folder.name for folder in folders)}")
+        for path in paths:
+            if len(path.relative_to(source).parts) > 2:  # its label would be the name of the innermost folder
+                raise ValueError(f"{path}: expected all images right in {source}/real and {source}/fake")
+        names = [glob.escape(str(path)) for path in paths]
+        # Without drop_labels=False the labels are dropped where there is only one.
+        return load_dataset("imagefolder", data_files=names, split="train", streaming=streaming, drop_labels=False)
+    try:
+        return load_dataset(source, split=split, revision=revision, streaming=streaming)
+    except (FileNotFoundError, ConnectionError) as error:
+        raise ValueError(f"{source}: no such file or folder, and the Hub does not give it: {error}") from error
+
+
+def _check_columns(source: str, dataset: Dataset | IterableDataset) -> Features:
+    features = dataset.features or {}
+    missing = {"image", "label"} - set(features)
+    if missing:
+        raise ValueError(f"{source}: has no column {', '.join(sorted(missing))}, only {', '.join(features)}")
+    return features
+
+
+def _label_indices(source: str, feature: Any, labels: Sequence) -> list[int]:
+    if isinstance(feature, ClassLabel):
+        labels = [None if label is None else feature.int2str(label) for label in labels]
+    names = [str(label).lower() for label in labels]
+    unknown = sorted(set(names) - set(LABELS))
+    if unknown:
+        raise ValueError(f"{source}: has the labels {', '.join(unknown)}, expected real and fake only")
+    return [LABELS.index(name) for name in names]
+
+
+def _load_source(source: str, split: str, revision: str | None) -> Dataset:
+    dataset = _open_source(source, split, revision)
+    labels = _label_indices(source, _check_columns(source, dataset)["label"], dataset["label"][:])
+    dataset = dataset.cast_column("image", Image(decode=False))
+    names = {
+        column: _names(source, dataset, column, absent)
+        for column, absent in (("generator", UNNAMED), ("category", ""))
+    }
+    hashes = [hashlib.sha1(content_of(image) or b"").hexdigest() for image in dataset["image"]]
+    dataset = dataset.select_columns("image").add_column("sha1", hashes)
+    for column, values in names.items():
+        dataset = dataset.add_column(column, values, feature=Value("string"))
+    dataset = dataset.add_column("label", labels)
+    return dataset.cast_column("label", ClassLabel(names=LABELS))
+
+
+def _names(source: str, dataset: Dataset, column: str, absent: str) -> list[str]:
+    """What a column of names holds, or for each image what stands for nothing."""
+    feature = (dataset.features or {}).get(column)
+    if feature is None:
+        return [absent] * len(dataset)
+    if isinstance(feature, ClassLabel):
+        return [absent if index is None else feature.int2str(index) for index in dataset[column][:]]
+    # A number may tell generators apart, but says nothing of what is shown.
+    if column == "category" and feature not in (Value("string"), Value("large_string"), Value("null")):
+        logger.warning(f"{source}: its column {column} is not used, it holds {feature} instead of names as strings")
+        return [absent] * len(dataset)
+    return [absent if name in (None, "") else str(name) for name in dataset[column][:]]
+
+
+def content_of(image: dict | None) -> bytes | None:
+    """Bytes of an undecoded `datasets.Image`; `None` if it has none, or its file is missing."""
+    if image is None:
+        return None
+    if image["bytes"] is not None or image["path"] is None:
+        return image["bytes"]
+    try:
+        with xopen(image["path"], "rb") as file:  # of a streamed data set, it may lie on the Hub or in an archive
+            return file.read()
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+
+
+def categories_of(dataset: Dataset) -> dict[str, str]:
+    """What the images from [`load_sources`] show, by sha1, where that is known."""
+    return {sha1: name for sha1, name in zip(dataset["sha1"][:], dataset["category"][:], strict=True) if name}
+
+
+def add_category_labels(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """The data set with a column `category_label`: of real images the index of what they show, -100 for all others.
+
+    Args:
+        dataset (`datasets.Dataset`): From [`load_sources`].
+        names (`Sequence[str]`): The categories, in order.
+    """
+    index = {name: number for number, name in enumerate(names)}
+    labels = [
+        index.get(category, UNKNOWN) if label == LABELS.index("real") else UNKNOWN
+        for category, label in zip(dataset["category"][:], dataset["label"][:], strict=True)
+    ]
+    return dataset.add_column("category_label", labels, feature=Value("int64"))
+
+
+def category_labels_of(dataset: Dataset) -> NDArray:
+    """The column of [`add_category_labels`], or -100 for each image where there is none."""
+    if "category_label" in dataset.column_names:
+        return np.asarray(dataset["category_label"][:])
+    return np.full(len(dataset), UNKNOWN)
+
+
+def of_class(dataset: Dataset, label: str, count: int | None = None, seed: int = 0) -> Dataset:
+    """The images of a class, so many of them drawn at random or all."""
+    rows = np.flatnonzero(np.asarray(dataset["label"][:]) == LABELS.index(label))
+    return dataset.select(np.sort(np.random.default_rng(seed).permutation(rows)[:count]))
+
+
+def classes_of(images: IterableDataset) -> list[IterableDataset]:
+    """The images of each class in a stream from [`stream_source`]."""
+    return [images.filter(partial(operator.eq, label), input_columns="label") for label in range(len(LABELS))]
+
+
+def drop_duplicates(dataset: Dataset) -> Dataset:
+    """Keeps the first of the images that share their bytes."""
+    _, first = np.unique(np.asarray(dataset["sha1"][:]), return_index=True)
+    return dataset.select(np.sort(first))
+
+
+def without(dataset: Dataset, contents: Collection[str]) -> Dataset:
+    """The images whose sha1 is none of these."""
+    return dataset.select(np.flatnonzero(~np.isin(np.asarray(dataset["sha1"][:]), list(contents))))
+
+
+def leave_out(groups: Sequence[Dataset], generators: Sequence[str]) -> list[Dataset]:
+    """The images that are of none of these generators or photograph collections, nor the same as one that is."""
+    unseen = {
+        sha1
+        for group in groups
+        for sha1, generator in zip(group["sha1"][:], group["generator"][:], strict=True)
+        if generator in generators
+    }
+    return [without(group, unseen) for group in groups]
+
+
+def hold_out(
+    dataset: Dataset, per_class: int, seed: int = 0, classes: Sequence[str] = LABELS
+) -> tuple[Dataset, Dataset]:
+    """Splits off a balanced validation set; images that share their bytes stay on one side.
+
+    Args:
+        dataset (`datasets.Dataset`): From [`load_sources`].
+        per_class (`int`): Number of distinct images of each class to hold out.
+        seed (`int`, *optional*, defaults to 0):
+            Chooses them, whatever the order of the rows; fewer of a class are a part of more.
+        classes (`Sequence[str]`, *optional*): Those of which images are held out. Defaults to both.
+
+    Returns:
+        Training and validation set.
+
+    Raises:
+        ValueError: If a class has too few images to leave any for training.
+    """
+    sha1, labels = np.asarray(dataset["sha1"][:]), np.asarray(dataset["label"][:])
+    generator = np.random.default_rng(seed)
+    held_out: list[str] = []
+    for name in classes:
+        distinct = np.unique(sha1[labels == LABELS.index(name)])
+        if len(distinct) <= per_class:
+            raise ValueError(f"cannot hold out {per_class} images of class {name}: there are {len(distinct)}")
+        held_out.extend(generator.permutation(distinct)[:per_class])
+    in_validation = np.isin(sha1, held_out)
+    return dataset.select(np.flatnonzero(~in_validation)), dataset.select(np.flatnonzero(in_validation))
+
+
+def load_real_images(sources: str | Sequence[str]) -> Dataset:
+    """The real images of [`load_sources`], each once."""
+    return of_class(drop_duplicates(load_sources(sources, "train")), "real")
+
+
+def load_described(
+    sources: Sequence[str],
+    split: str,
+    revision: str | None,
+    validation_per_class: int,
+    without_category: Collection[str] = (),
+    classes: Sequence[str] = LABELS,
+) -> tuple[Dataset, Dataset, dict[str, str]]:
+    """Training and validation images, and the category of each image of which it is known by sha1.
+
+    Args:
+        sources, split, revision: As for [`load_sources`].
+        validation_per_class (`int`): Images of each class held out.
+        without_category (`Collection[str]`, *optional*):
+            Generators and photograph collections whose images show nothing that has a category: `NO_CATEGORY`.
+        classes (`Sequence[str]`, *optional*): As for [`hold_out`].
+
+    Raises:
+        ValueError: If the data have no such generator, or no image has a category and one should have none, or there
+            are more categories than names of what images show, or a class has too few images.
+    """
+    images = load_sources(sources, split, revision)
+    categories, names = categories_of(images), set(images["generator"][:])
+    if absent := set(without_category) - names:
+        raise ValueError(f"--without_category: the data have no generator {', '.join(sorted(absent))}")
+    for sha1, generator in zip(images["sha1"][:], images["generator"][:], strict=True):
+        if generator in without_category:
+            categories[sha1] = NO_CATEGORY
+    if set(categories.values()) == {NO_CATEGORY}:
+        raise ValueError("--without_category: of no image the column category says what it shows")
+    if (count := len(set(categories.values()))) > MOST_CATEGORIES:
+        raise ValueError(
+            f"{', '.join(sources)}: the column category has {count} names, expected at most {MOST_CATEGORIES} "
+            "of what images show"
+        )
+    try:
+        train, validation = hold_out(drop_duplicates(images), validation_per_class, classes=classes)
+    except ValueError as error:
+        raise ValueError(f"--validation_per_class: {error}") from None
+    return train, validation, categories
