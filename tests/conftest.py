@@ -160,6 +160,13 @@ def textured(tmp_path_factory) -> str:
     return str(path)
 
 
+@pytest.fixture
+def with_categories(synthetic_rows, tmp_path) -> str:
+    """The synthetic images, of which most real ones are known to show a ramp or a slope, and a fake one too."""
+    known = ["ramp", "ramp", "slope", None, "", "cliff"]
+    return write_parquet(tmp_path / "known.parquet", **synthetic_rows, category=8 * known)
+
+
 @pytest.fixture(scope="session")
 def imagefolder(synthetic_rows, tmp_path_factory) -> str:
     """The synthetic images as a folder with one subfolder a class."""

@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from tellsign.hub_cards.card_tables import leave_out_tables
 from tellsign.training import leave_out, train_detector
+from tellsign.training.detector_data import DataArguments, load_groups
 from tellsign.training.generator_families import family_of
 from tellsign.training.leave_out import assign_folds, check_start, generators_of_fakes, main, score_fold
 from tellsign.training.sources import load_sources
@@ -75,8 +76,8 @@ def test_versions_and_fine_tunes_belong_to_the_family_of_their_model(name, famil
 
 
 def test_families_seen_are_those_of_all_training_data(sources, parquet):
-    arguments = train_detector.DataArguments(train_data=[f"{sources}+{parquet}", parquet])
-    assert generators_of_fakes(train_detector.load_groups(arguments)) == {"p", "q", "r", "s", "noise"}
+    arguments = DataArguments(train_data=[f"{sources}+{parquet}", parquet])
+    assert generators_of_fakes(load_groups(arguments)) == {"p", "q", "r", "s", "noise"}
 
 
 def test_more_folds_than_sources_and_a_name_of_both_classes_raise(sources):

@@ -4,39 +4,28 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from torch.utils.data import DataLoader
 from transformers import AutoImageProcessor, AutoModelForImageClassification, EvalPrediction, TrainingArguments
 
-from tellsign import ArtifactSiglipConfig, WaveFreqConfig, WaveFreqImageProcessor
-from tellsign.training import sources, train_detector
+from tellsign import ArtifactSiglipConfig, WaveFreqImageProcessor
+from tellsign.training import train_detector
 from tellsign.training.arguments import as_shown, overrides_of, split_group
 from tellsign.training.averaging import WeightAveraging, refresh_statistics
 from tellsign.training.data import Augmentation, DecodedImages
+from tellsign.training.detector_data import DataArguments, load_images
 from tellsign.training.sources import load_sources
-from tellsign.training.train_detector import (
-    DataArguments,
-    DetectorTrainer,
-    ModelArguments,
-    create_model,
-    load_images,
-    main,
-    parse_arguments,
-    stream_images,
-)
+from tellsign.training.train_detector import DetectorTrainer, ModelArguments, create_model, main, parse_arguments
 from tests.conftest import TINY, encode, run_until_killed, train_in_two_processes
 
 
@@ -112,52 +101,6 @@ def test_a_batch_that_is_not_whole_has_no_part_in_refreshed_statistics(make_mode
 def test_logits_that_are_no_numbers_are_called_a_diverged_training():
     with pytest.raises(ValueError, match="the logits are not finite, training diverged"):
         train_detector.compute_metrics(EvalPrediction(np.full((4, 2), np.nan), np.asarray([0, 1, 0, 1])))
-
-
-def test_streamed_training_data_have_nothing_that_is_held_out_in_any_worker(parquet, tmp_path, monkeypatch):
-    table = pq.read_table(parquet)
-    for name, rows in (("a", table.slice(0, 24)), ("b", table.slice(24))):
-        pq.write_table(rows, tmp_path / f"{name}.parquet")
-    monkeypatch.setattr(train_detector, "stream_views", lambda streams, *arguments, **options: streams)
-    group = f"{tmp_path / 'a.parquet'}+{tmp_path / 'b.parquet'}"
-    other = f"{tmp_path / 'b.parquet'}+{tmp_path / 'a.parquet'}"
-    arguments = DataArguments(train_data=[group, other, group], streaming=True, validation_per_class=6)
-    streams, validation = stream_images(arguments, None, WaveFreqConfig(), seed=0, workers=0)
-    held_out = {image["bytes"] for image in validation["image"]}
-    assert np.bincount(validation["group"]).tolist() == [12, 12, 12]
-    seen = []
-    for stream in streams:
-        for batch in DataLoader(stream, batch_size=4, num_workers=2, collate_fn=list):
-            seen += [row["image"]["bytes"] for row in batch]
-    assert not held_out & set(seen)
-    assert set(seen) | held_out == set(table["image"].to_pylist())
-
-
-def test_workers_are_refused_where_one_would_read_no_image_of_a_class(parquet, tmp_path, monkeypatch):
-    table = pq.read_table(parquet)
-    real = pc.equal(table["label"], "real")
-    parts = {"by class": (table.filter(real), table.filter(pc.invert(real))), "mixed": (table, table)}
-    options = (WaveFreqImageProcessor(), WaveFreqConfig(), 0)
-    for name, shards in parts.items():
-        files = [str(tmp_path / f"{name}-{number}.parquet") for number in range(2)]
-        for file, shard in zip(files, shards, strict=True):
-            pq.write_table(shard, file)
-        stream = load_dataset("parquet", data_files=files, split="train", streaming=True)
-        monkeypatch.setattr(sources, "_open_source", lambda *args, stream=stream, **kwargs: stream)
-        arguments = DataArguments(train_data=["images"], streaming=True, validation_per_class=4)
-        assert stream_images(arguments, *options, workers=0)
-        if name == "mixed":
-            assert stream_images(arguments, *options, workers=2)
-        else:
-            with pytest.raises(ValueError, match="--streaming: there are shards without images of a class"):
-                stream_images(arguments, *options, workers=2)
-
-
-@pytest.mark.parametrize("per_class", [24, 30])
-def test_streamed_training_data_that_would_all_be_held_out_raise(parquet, per_class):
-    arguments = DataArguments(train_data=[parquet], streaming=True, validation_per_class=per_class)
-    with pytest.raises(ValueError, match=f"cannot hold out {per_class} images of each class, where one has 24"):
-        stream_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0, workers=0)
 
 
 @pytest.mark.parametrize(
@@ -345,14 +288,6 @@ def test_no_images_to_hold_out_raise(count):
         parse_arguments(["--train_data=a.parquet", "--output_dir=out", f"--validation_per_class={count}"])
 
 
-def test_a_group_that_would_all_be_held_out_is_named(parquet):
-    arguments = DataArguments(train_data=[parquet], validation_per_class=24)
-    with pytest.raises(
-        ValueError, match=f"--validation_per_class: {parquet}: cannot hold out 24 images of class real"
-    ):
-        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
-
-
 def test_two_processes_match_one_on_the_same_global_batch(parquet, tmp_path):
     # Batch statistics are those of each process, so a normalization without them stands in, to show that nothing else
     # differs: the images of each step, the loss, the gradients, the average.
@@ -522,26 +457,6 @@ def test_shipped_recipes_parse(name):
     parse_arguments([str(recipe), "--train_data", "a", "--output_dir", "b", "--use_cpu"])
 
 
-def test_generators_left_out_and_copies_of_validation_images_are_in_no_group(parquet, synthetic_rows, tmp_path):
-    rows = {name: values[:16] for name, values in synthetic_rows.items()}
-    rows["generator"] = [f"{name} again" for name in rows["generator"]]
-    Dataset.from_dict(rows).to_parquet(tmp_path / "again.parquet")
-    arguments = DataArguments(
-        train_data=[parquet, f"{tmp_path / 'again.parquet'}+{parquet}"],
-        validation_per_class=8,
-        leave_out=["noise again"],
-        views=True,
-    )
-    views, validation = load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
-    # The second group holds the same images: they are held out of both, and each has as many of each class.
-    assert len(views.groups) == 2 and len(set(validation["sha1"])) == 16
-    pairs = Counter(zip(validation["group"], validation["label"], strict=True))
-    assert pairs == {(group, label): 8 for group in (0, 1) for label in (0, 1)}
-    for group in views.groups:
-        assert not set(group["sha1"]) & set(validation["sha1"])
-        assert "noise again" not in group["generator"][:]
-
-
 def test_thresholds_are_fitted_with_the_group_of_each_validation_image(parquet, synthetic_rows, tmp_path, monkeypatch):
     pixels = [np.asarray(Image.open(io.BytesIO(image)).convert("RGB")) for image in synthetic_rows["image"]]
     other = synthetic_rows | {"image": [encode(image[:, ::-1], "PNG") for image in pixels]}
@@ -554,34 +469,6 @@ def test_thresholds_are_fitted_with_the_group_of_each_validation_image(parquet, 
     assert len(probabilities) == 20
     pairs = sorted(zip(groups.tolist(), labels.tolist(), strict=True))
     assert pairs == sorted(5 * [(0, 0), (0, 1), (1, 0), (1, 1)])
-
-
-def test_leaving_out_a_generator_that_is_not_there_raises(parquet):
-    arguments = DataArguments(train_data=[parquet], validation_per_class=8, leave_out=["nois"])
-    with pytest.raises(ValueError, match="--leave_out: the data have no generator nois"):
-        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
-
-
-@pytest.fixture
-def with_categories(synthetic_rows, tmp_path) -> str:
-    """The synthetic images, of which most real ones are known to show a ramp or a slope, and a fake one too."""
-    known = ["ramp", "ramp", "slope", None, "", "cliff"]
-    Dataset.from_dict(synthetic_rows | {"category": 8 * known}).to_parquet(tmp_path / "known.parquet")
-    return str(tmp_path / "known.parquet")
-
-
-@pytest.mark.parametrize("views", [False, True])
-def test_batches_say_what_the_real_images_show_where_it_is_known(with_categories, parquet, views):
-    other = DataArguments(train_data=[with_categories, parquet], validation_per_class=6, views=views)
-    config = WaveFreqConfig(real_categories=["slope", "ramp"])
-    images, _ = load_images(other, WaveFreqImageProcessor(), config, seed=0)
-    batch = images.__getitems__(list(range(len(images))))
-    assert {*zip(batch["labels"].tolist(), batch["category_labels"].tolist(), strict=True)} >= {
-        (0, 0),
-        (0, 1),
-        (0, -100),
-    }
-    assert set(batch["category_labels"][batch["labels"] == 1].tolist()) == {-100}
 
 
 def test_loss_is_the_cross_entropy_of_the_joint_choice_of_fake_and_what_is_shown(make_model, parquet, tmp_path):
@@ -632,11 +519,3 @@ def test_a_run_learns_what_real_images_show(with_categories, tmp_path):
     other = AutoModelForImageClassification.from_pretrained(tmp_path / "other")
     biases = [model.category_classifier.bias for model in (loaded, other)]
     assert not torch.equal(*biases)  # as they would be if the labels alone were learnt
-
-
-def test_categories_that_no_image_shows_are_refused(parquet):
-    arguments = DataArguments(train_data=[parquet], validation_per_class=8)
-    with pytest.raises(ValueError, match="no real image has one of the categories cat in the column category"):
-        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(real_categories=["cat"]), seed=0)
-    with pytest.raises(ValueError, match="real_categories: not with --streaming"):
-        stream_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(real_categories=["cat"]), seed=0, workers=0)

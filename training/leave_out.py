@@ -24,6 +24,7 @@ from tellsign.training import train_detector
 from tellsign.training.arguments import as_shown, seen_by, split_group, without_folders
 from tellsign.training.calibration import fit_decision_threshold
 from tellsign.training.data import DecodedImages
+from tellsign.training.detector_data import load_groups, split_groups
 from tellsign.training.generator_families import family_of
 from tellsign.training.metrics import bootstrap_intervals
 from tellsign.training.prediction import fake_probability, load_detector, predict_logits, temperature_of
@@ -250,7 +251,7 @@ def main(
     model_args, data_args, _ = train_detector.parse_arguments([*training, "--output_dir", "unused"])
     if model_args.model_name_or_path:
         check_start(split_group(data), data_args.train_data, model_args.model_name_or_path)
-    groups = train_detector.load_groups(data_args)
+    groups = load_groups(data_args)
     fakes_seen = generators_of_fakes(groups).difference(data_args.leave_out)
     if UNNAMED in fakes_seen:
         logger.warning("--train_data has fakes without a generator's name: the family of these counts as unseen")
@@ -268,7 +269,7 @@ def main(
             )
         model, image_processor = load_detector(folder)
         of_run = replace(data_args, leave_out=[*data_args.leave_out, *left_out])
-        validation = train_detector.split_groups(groups, of_run)[1]
+        validation = split_groups(groups, of_run)[1]
         held_out = drop_duplicates(validation)
         threshold = json.loads((folder / "eval_results.json").read_text())["eval_threshold_at_5_fpr"]
         if views > 1:  # means scatter less than what that threshold is of
