@@ -8,11 +8,13 @@ import hashlib
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from datasets import Dataset, IterableDataset
 from huggingface_hub import CommitInfo
+from numpy.typing import NDArray
 from torch import nn
 from transformers import (
     AutoImageProcessor,
@@ -39,6 +41,9 @@ from tellsign.training.metrics import detection_scores
 from tellsign.training.prediction import check_finite, fake_probability, predict_logits
 from tellsign.training.sources import LABELS, UNKNOWN, content_of
 from tellsign.training.views import BalancedViews
+
+
+TrainingImages: TypeAlias = DecodedImages | BalancedViews | IterableDataset
 
 
 @dataclass
@@ -194,6 +199,109 @@ class DetectorTrainer(Trainer):
         )
 
 
+def make_images(
+    data_args: DataArguments,
+    training_args: TrainingArguments,
+    image_processor: WaveFreqImageProcessor,
+    config: WaveFreqConfig,
+) -> tuple[TrainingImages, Dataset]:
+    """Training images, loaded or streamed as the arguments say, and validation images."""
+    with training_args.main_process_first(desc="loading the data"):
+        if data_args.streaming:
+            workers = training_args.dataloader_num_workers
+            return stream_images(data_args, image_processor, config, training_args.seed, workers)
+        return load_images(data_args, image_processor, config, training_args.seed)
+
+
+def hash_of(images: Dataset) -> str:
+    """The sha1 of the bytes of all images: others may have the same names."""
+    contents = hashlib.sha1()
+    for image in images["image"]:
+        contents.update(content_of(image) or b"")
+    return contents.hexdigest()
+
+
+def create_trainer(
+    model: WaveFreqForImageClassification,
+    image_processor: WaveFreqImageProcessor,
+    train_images: TrainingImages,
+    validation_images: DecodedImages,
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    training_args: TrainingArguments,
+    checkpoint: str | None,
+) -> DetectorTrainer:
+    """The trainer of a run that starts anew or from a checkpoint, whose weights it averages."""
+    adversary = None
+    if data_args.adversarial_epsilon:
+        adversary = ProjectedGradientDescent(
+            image_processor, data_args.adversarial_epsilon, data_args.adversarial_steps
+        )
+    callbacks: list[TrainerCallback] = [WeightAveraging(model_args.ema_decay, checkpoint)]
+    if isinstance(train_images, BalancedViews):
+        callbacks.append(EpochCallback(train_images))
+    return DetectorTrainer(
+        Augmentation(data_args.flip, data_args.shift),
+        adversary,
+        model=model,
+        args=training_args,
+        train_dataset=train_images,
+        eval_dataset=validation_images,
+        data_collator=collate,
+        processing_class=image_processor,
+        compute_metrics=compute_metrics,
+        callbacks=callbacks,
+    )
+
+
+@torch.no_grad()
+def add_start(model: WaveFreqForImageClassification, arguments: ModelArguments) -> None:
+    """Gives the weights that the run started from their share of the final ones."""
+    # As they were saved: what the overrides add has no start.
+    start = dict(create_model(replace(arguments, config_overrides=None))[0].named_parameters())
+    for name, parameter in model.named_parameters():
+        if name in start:
+            parameter.lerp_(start[name].to(parameter.device), arguments.start_weight)
+
+
+@torch.no_grad()
+def weigh_fake_logit(model: WaveFreqForImageClassification, logits: NDArray, labels: NDArray, weight: float) -> None:
+    """Multiplies the logit of fake by a factor and shifts it to fit the labels, in the model and in given logits."""
+    logits[:, 1] *= weight
+    shift = fit_shift(logits, labels)
+    logits[:, 1] += shift
+    model.classifier.weight.mul_(weight)
+    model.classifier.bias.mul_(weight).add_(shift)
+
+
+def calibrate(
+    model: WaveFreqForImageClassification, images: DecodedImages, groups: NDArray, fake_logit_weight: float
+) -> dict[str, float]:
+    """Fits the logit of fake, the temperature and the thresholds of a model to validation images.
+
+    Args:
+        model ([`WaveFreqForImageClassification`]): Changed in place.
+        images ([`DecodedImages`]): The validation images.
+        groups (`np.ndarray` of shape `(len(images),)`): The group of each.
+        fake_logit_weight (`float`): Factor on the logit of fake.
+
+    Returns:
+        All scores of [`tellsign.training.metrics`] and `threshold_at_5_fpr`, see [`fit_decision_threshold`].
+
+    Raises:
+        ValueError: If the logits are not finite, or tell nothing of the classes where that of fake is to be weighed.
+    """
+    logits, labels = predict_logits(model, images), images.labels.numpy()
+    check_finite(logits)
+    if fake_logit_weight < 1:
+        weigh_fake_logit(model, logits, labels, fake_logit_weight)
+    model.config.temperature = fit_temperature(logits, labels)
+    probabilities = fake_probability(logits, model.config.temperature)
+    model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups))
+    scores = detection_scores(labels, probabilities)
+    return scores | {"threshold_at_5_fpr": fit_decision_threshold(labels, probabilities, groups)}
+
+
 def main(arguments: list[str] | None = None) -> None:
     model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     training_args.remove_unused_columns = False  # the batches come ready
@@ -205,41 +313,13 @@ def main(arguments: list[str] | None = None) -> None:
     model.config.temperature = 1.0
     model.config.verdict_thresholds = [0.5, 0.5]
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
-    with training_args.main_process_first(desc="loading the data"):
-        if data_args.streaming:
-            workers = training_args.dataloader_num_workers
-            train_images, validation = stream_images(
-                data_args, image_processor, model.config, training_args.seed, workers
-            )
-        else:
-            train_images, validation = load_images(data_args, image_processor, model.config, training_args.seed)
-    contents = hashlib.sha1()
-    for image in validation["image"]:
-        contents.update(content_of(image) or b"")
-    made_with = recipe_of(training_args, model_args, data_args)
-    made_with["validation_sha1"] = contents.hexdigest()  # other images may have the same names
+    train_images, validation = make_images(data_args, training_args, image_processor, model.config)
+    made_with = recipe_of(training_args, model_args, data_args) | {"validation_sha1": hash_of(validation)}
     record_run(training_args, made_with, resumes=bool(checkpoint))
     validation_images = DecodedImages(validation, image_processor, model.config.image_size)
-    augmentation = Augmentation(data_args.flip, data_args.shift)
-    adversary = None
-    if data_args.adversarial_epsilon:
-        adversary = ProjectedGradientDescent(
-            image_processor, data_args.adversarial_epsilon, data_args.adversarial_steps
-        )
-    callbacks: list[TrainerCallback] = [WeightAveraging(model_args.ema_decay, checkpoint)]
-    if isinstance(train_images, BalancedViews):
-        callbacks.append(EpochCallback(train_images))
-    trainer = DetectorTrainer(
-        augmentation,
-        adversary,
-        model=model,
-        args=training_args,
-        train_dataset=train_images,
-        eval_dataset=validation_images,
-        data_collator=collate,
-        processing_class=image_processor,
-        compute_metrics=compute_metrics,
-        callbacks=callbacks,
+
+    trainer = create_trainer(
+        model, image_processor, train_images, validation_images, model_args, data_args, training_args, checkpoint
     )
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.log_metrics("train", result.metrics)
@@ -248,30 +328,12 @@ def main(arguments: list[str] | None = None) -> None:
     # The averaged weights in float32, as they are loaded: the Trainer's own prediction would run under autocast.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if model_args.start_weight:
-        # As it was saved: what the overrides add has no start.
-        start = dict(create_model(replace(model_args, config_overrides=None))[0].named_parameters())
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if name in start:
-                    parameter.lerp_(start[name].to(parameter.device), model_args.start_weight)
+        add_start(model, model_args)
     if trainer.state.global_step:  # without training, only what follows is fitted
         batches = min(100, trainer.state.max_steps)
-        refresh_statistics(model, train_images, augmentation, batches, training_args.train_batch_size)
-    logits, labels = predict_logits(model, validation_images), validation_images.labels.numpy()
-    check_finite(logits)
-    if (weight := model_args.fake_logit_weight) < 1:
-        logits[:, 1] *= weight
-        shift = fit_shift(logits, labels)
-        logits[:, 1] += shift
-        with torch.no_grad():
-            model.classifier.weight.mul_(weight)
-            model.classifier.bias.mul_(weight).add_(shift)
-    model.config.temperature = fit_temperature(logits, labels)
-    probabilities = fake_probability(logits, model.config.temperature)
+        refresh_statistics(model, train_images, trainer.augmentation, batches, training_args.train_batch_size)
     groups = np.asarray(validation["group"][:])[validation_images.rows]
-    model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups))
-    scores = detection_scores(labels, probabilities)
-    scores["threshold_at_5_fpr"] = fit_decision_threshold(labels, probabilities, groups)
+    scores = calibrate(model, validation_images, groups, model_args.fake_logit_weight)
     scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.log_metrics("eval", scores)
     trainer.save_state()
