@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer, Tokenizer, processors
 from torch import nn
 from torch.optim.swa_utils import update_bn
@@ -254,57 +255,67 @@ class TaggerTrainer(Trainer):
         return super().prediction_step(model, inputs, *args, **kwargs)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    training_args.remove_unused_columns = False  # the batches come ready
-    training_args.label_names = ["labels", "artifact_labels"]
-    set_seed(training_args.seed)
-    output_dir, seed = Path(str(training_args.output_dir)), training_args.seed
+def plantable_columns(model: ArtifactSiglipModel) -> list[int]:
+    """The index in the model's logits of each artifact that can be planted."""
+    return [model.config.artifact_labels.index(name) for name in plantable()]
 
-    train, validation, categories = load_described(
-        data_args.train_data,
-        data_args.data_split,
-        data_args.data_revision,
-        data_args.validation_per_class,
-        data_args.without_category,
-    )
-    category_names = sorted(set(categories.values()) - {NO_CATEGORY})
-    texts = spellings(category_names)
-    model, processor = create_model(model_args, category_names, texts)
-    columns = [model.config.artifact_labels.index(name) for name in plantable()]
+
+def plant_images(
+    train: Dataset,
+    validation: Dataset,
+    categories: dict[str, str],
+    images_fingerprint: str,
+    model: ArtifactSiglipModel,
+    processor: SiglipProcessor,
+    data_args: DataArguments,
+    training_args: TrainingArguments,
+) -> tuple[TrainingBatches, PlantedBatches]:
+    """Training images, planted anew in each epoch, and validation images, planted once and kept in the output folder.
+
+    Args:
+        train, validation, categories: From [`load_described`].
+        images_fingerprint (`str`): Of these, see [`fingerprint`].
+        model, processor: From [`create_model`].
+        data_args, training_args: From [`parse_arguments`].
+    """
+    names, seed = list(model.config.object_labels), training_args.seed
     shape = {"most": data_args.most_artifacts, "image_size": model.vision_model.config.image_size}
-    settings = asdict(data_args) | shape | {"seed": seed, "artifacts": plantable(), "categories": category_names}
-    settings["fingerprint"] = fingerprint(train, validation, categories=categories)
-    checkpoint = checkpoint_to_resume(training_args, AVERAGE_NAME)
-    made_with = recipe_of(training_args, model_args, data_args) | {"fingerprint": settings["fingerprint"]}
-    record_run(training_args, made_with, resumes=bool(checkpoint))
+    settings = asdict(data_args) | shape | {"seed": seed, "artifacts": plantable(), "categories": names}
+    settings["fingerprint"] = images_fingerprint
     with training_args.main_process_first(desc="planting"):
         planted = cached(
-            output_dir / "planted_validation.safetensors",
-            lambda: validation_images(validation, categories, category_names, seed=seed, **shape),
+            Path(str(training_args.output_dir), "planted_validation.safetensors"),
+            lambda: validation_images(validation, categories, names, seed=seed, **shape),
             settings,
         )
-    eval_images = PlantedBatches(planted, processor.image_processor, columns, len(model.config.artifact_labels))
+    columns, artifact_count = plantable_columns(model), len(model.config.artifact_labels)
     train_images = TrainingBatches(
         train,
         categories,
-        category_names,
+        names,
         processor.image_processor,
         columns,
-        len(model.config.artifact_labels),
+        artifact_count,
         fakes=data_args.fake_images,
         untouched=data_args.untouched,
         seed=seed,
         **shape,
     )
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
-    if training_args.device.type == "cpu":
-        for tower in (model.text_model, model.vision_model):
-            tower.set_attn_implementation("eager")  # for so few tokens torch's own takes longer to go backward
-    set_seed(seed)  # making the images draws random numbers, reading them does not
-    first = torch.randperm(len(train_images))[:10_000]
-    if not model_args.model_name_or_path:
-        initialize_vision_tower(model, train_images.pixel_values(first))
+    return train_images, PlantedBatches(planted, processor.image_processor, columns, artifact_count)
+
+
+def create_trainer(
+    model: ArtifactSiglipModel,
+    processor: SiglipProcessor,
+    texts: list[list[str]],
+    train_images: TrainingBatches,
+    eval_images: PlantedBatches,
+    model_args: ModelArguments,
+    training_args: TrainingArguments,
+    checkpoint: str | None,
+) -> TaggerTrainer:
+    """The trainer of a run that starts anew or from a checkpoint, whose weights it averages."""
+    columns = plantable_columns(model)
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         predictions: Any = prediction.predictions
@@ -312,7 +323,7 @@ def main(arguments: list[str] | None = None) -> None:
         (logits, artifact_logits), (labels, artifact_labels) = predictions, label_ids
         return validation_scores(artifact_labels[:, columns], artifact_logits[:, columns], labels, logits)
 
-    trainer = TaggerTrainer(
+    return TaggerTrainer(
         texts,
         columns,
         processor,
@@ -327,19 +338,62 @@ def main(arguments: list[str] | None = None) -> None:
         callbacks=[WeightAveraging(model_args.ema_decay, checkpoint), EpochCallback(train_images)],
         optimizers=(muon_with_adamw(model, training_args, model_args.muon_learning_rate), None),
     )
+
+
+def refresh_detail_statistics(
+    model: ArtifactSiglipModel, images: TrainingBatches, rows: torch.Tensor, batch_size: int
+) -> None:
+    """Computes batch statistics of averaged weights, if there is a detail network, on these rows of the images."""
+    if model.detail_network is not None:
+        images.epoch = 0
+        batches = map(images.pixel_values, whole_batches(rows, batch_size))
+        update_bn(batches, model.detail_network, model.device)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+    training_args.remove_unused_columns = False  # the batches come ready
+    training_args.label_names = ["labels", "artifact_labels"]
+    set_seed(training_args.seed)
+    output_dir = Path(str(training_args.output_dir))
+
+    train, validation, categories = load_described(
+        data_args.train_data,
+        data_args.data_split,
+        data_args.data_revision,
+        data_args.validation_per_class,
+        data_args.without_category,
+    )
+    category_names = sorted(set(categories.values()) - {NO_CATEGORY})
+    texts = spellings(category_names)
+    model, processor = create_model(model_args, category_names, texts)
+    images_fingerprint = fingerprint(train, validation, categories=categories)
+    checkpoint = checkpoint_to_resume(training_args, AVERAGE_NAME)
+    made_with = recipe_of(training_args, model_args, data_args) | {"fingerprint": images_fingerprint}
+    record_run(training_args, made_with, resumes=bool(checkpoint))
+    train_images, eval_images = plant_images(
+        train, validation, categories, images_fingerprint, model, processor, data_args, training_args
+    )
+
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
+    if training_args.device.type == "cpu":
+        for tower in (model.text_model, model.vision_model):
+            tower.set_attn_implementation("eager")  # for so few tokens torch's own takes longer to go backward
+    set_seed(training_args.seed)  # making the images draws random numbers, reading them does not
+    first = torch.randperm(len(train_images))[:10_000]
+    if not model_args.model_name_or_path:
+        initialize_vision_tower(model, train_images.pixel_values(first))
+    trainer = create_trainer(model, processor, texts, train_images, eval_images, model_args, training_args, checkpoint)
     result = trainer.train(resume_from_checkpoint=checkpoint)
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
 
     # The weights, averaged before, are saved in half precision; what is calibrated is what will be loaded.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    if model.detail_network is not None:
-        train_images.epoch = 0
-        batches = map(train_images.pixel_values, whole_batches(first, training_args.train_batch_size))
-        update_bn(batches, model.detail_network, model.device)
+    refresh_detail_statistics(model, train_images, first, training_args.train_batch_size)
     weights = half_precision(model)
     model.load_state_dict(weights)
-    scores = calibrate(model, eval_images, columns) | calibrate_places(model, eval_images, columns)
+    scores = calibrate(model, eval_images, trainer.columns) | calibrate_places(model, eval_images, trainer.columns)
     scores |= calibrate_objects(ArtifactTagger(model, processor), eval_images)
     scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.save_metrics("eval", scores)
