@@ -299,7 +299,7 @@ class ArtifactSiglipModel(SiglipModel):
         text_outputs: Any = None
         text_embeds = logits_per_image = logits_per_text = None
         if input_ids is not None:
-            text_outputs = self.get_text_features(input_ids, attention_mask, position_ids, **kwargs)
+            text_outputs = self.get_text_features(input_ids, attention_mask, position_ids, return_dict=True, **kwargs)
             text_embeds = nn.functional.normalize(text_outputs.pooler_output, dim=-1)
             logits_per_image = image_embeds @ text_embeds.t() * self.logit_scale.exp() + self.logit_bias
             logits_per_text = logits_per_image.t()
@@ -328,8 +328,8 @@ class ArtifactSiglipModel(SiglipModel):
                 "label": self.config.label_loss_coefficient,
                 "contrastive": self.config.contrastive_loss_coefficient,
             }
-            outputs.loss = torch.stack([coefficients[name] * loss for name, loss in loss_dict.items()]).sum()
-            outputs.loss_dict = loss_dict
+            loss = torch.stack([coefficients[name] * value for name, value in loss_dict.items()]).sum()
+            outputs = ArtifactSiglipOutput(loss=loss, loss_dict=loss_dict, **outputs)  # anew, for the loss comes first
         return outputs
 
     def post_process_artifacts(self, artifact_logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

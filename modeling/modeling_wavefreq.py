@@ -479,7 +479,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         average_flips = self.config.average_flips and not self.training
         if average_flips:
             pixel_values = torch.cat([pixel_values, pixel_values.flip(-1)])
-        outputs = self.wavefreq(pixel_values, **kwargs)
+        outputs = self.wavefreq(pixel_values, return_dict=True, **kwargs)
         logits, hidden_states = self.classifier(outputs.pooler_output), outputs.hidden_states
         category_logits = None
         if self.category_classifier is not None:

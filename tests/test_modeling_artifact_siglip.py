@@ -294,6 +294,13 @@ def test_round_trip_through_a_saved_folder_by_the_auto_classes_keeps_every_outpu
             torch.testing.assert_close(ours[name], theirs[name], atol=0, rtol=0)
 
 
+def test_a_configuration_may_ask_for_tuples(inputs):
+    model = make_tagger_model()
+    loss = model(**inputs).loss
+    model.config.return_dict = False
+    torch.testing.assert_close(model(**inputs)[0], loss)
+
+
 def test_processor_is_found_by_the_auto_class_and_loads_what_it_was_saved_with(tmp_path):
     model, processor = make_tagger_model(), make_processor()
     model.save_pretrained(tmp_path)

@@ -369,6 +369,13 @@ def test_outputs_have_the_documented_shapes_and_tuples_are_returned_on_request(m
     torch.testing.assert_close(pooled, output.pooler_output)
 
 
+def test_a_configuration_may_ask_for_tuples(make_model):
+    model, images = make_model(), torch.randn(2, 3, 32, 32)
+    logits = model(images).logits
+    model.config.return_dict = False
+    torch.testing.assert_close(model(images)[0], logits)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
