@@ -80,6 +80,7 @@ def test_unusable_data_raise_naming_source_and_fault(tmp_path, synthetic_rows):
         "b.parquet": ({"image": image}, "has no column label"),
         "c.parquet": ({"image": image, "label": ["real", "maybe"]}, "has the labels maybe, expected real and fake"),
         "d.parquet": ({"image": image, "label": [0, 1]}, "has the labels 0, 1"),
+        "g.parquet": ({"image": [3, 4], "label": ["real", "fake"]}, "its column image holds int64, expected"),
     }
     for name, (columns, message) in cases.items():
         path = str(tmp_path / name)
@@ -97,6 +98,15 @@ def test_unusable_data_raise_naming_source_and_fault(tmp_path, synthetic_rows):
     empty.to_parquet(tmp_path / "e.parquet")
     with pytest.raises(ValueError, match="e.parquet: is empty"):
         load_sources(str(tmp_path / "e.parquet"), "train")
+
+
+def test_a_parquet_file_is_one_in_upper_case_too_and_a_folder_is_none_whatever_its_name(synthetic_rows, tmp_path):
+    write_parquet(tmp_path / "A.PARQUET", image=synthetic_rows["image"][:2], label=["real", "fake"])
+    assert load_sources(str(tmp_path / "A.PARQUET"), "train")["label"][:] == [0, 1]
+    for name in ("real", "fake", ".ipynb_checkpoints", "__pycache__"):
+        (tmp_path / "b.parquet" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "b.parquet" / name / "a.png")
+    assert load_sources(str(tmp_path / "b.parquet"), "train")["label"][:] == [1, 0]
 
 
 def test_images_in_deeper_folders_raise_since_the_innermost_would_name_the_class(tmp_path):

@@ -19,6 +19,8 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 LABELS = ["real", "fake"]
+IMAGE_TYPES = {"binary", "large_binary", "string", "large_string"}
+"""What a column of images may hold that is none of `datasets.Image`: contents of files, or their paths."""
 UNKNOWN = -100
 """The label or category of images of which none is known, as the cross entropy ignores it."""
 UNNAMED = "unnamed"
@@ -69,14 +71,9 @@ def stream_source(source: str, split: str, revision: str | None = None) -> Itera
 
 
 def _open_source(source: str, split: str, revision: str | None, streaming: bool = False) -> Any:
-    if source.endswith(".parquet"):
-        if not Path(source).is_file():
-            raise ValueError(f"{source}: no such file")
-        if pq.read_metadata(source).num_rows == 0:
-            raise ValueError(f"{source}: is empty")
-        return Dataset.from_parquet(source, streaming=streaming)
     if Path(source).is_dir():
-        entries = sorted(Path(source).iterdir())
+        # Hidden ones are those of file managers and notebooks.
+        entries = sorted(path for path in Path(source).iterdir() if not path.name.startswith((".", "__")))
         folders = [path for path in entries if path.is_dir()]
         classes = {folder.name.lower() for folder in folders}
         if not classes:
@@ -99,6 +96,12 @@ def _open_source(source: str, split: str, revision: str | None, streaming: bool 
         names = [glob.escape(str(path)) for path in paths]
         # Without drop_labels=False the labels are dropped where there is only one.
         return load_dataset("imagefolder", data_files=names, split="train", streaming=streaming, drop_labels=False)
+    if source.lower().endswith(".parquet"):
+        if not Path(source).is_file():
+            raise ValueError(f"{source}: no such file")
+        if pq.read_metadata(source).num_rows == 0:
+            raise ValueError(f"{source}: is empty")
+        return Dataset.from_parquet(source, streaming=streaming)
     try:
         return load_dataset(source, split=split, revision=revision, streaming=streaming)
     except (FileNotFoundError, ConnectionError) as error:
@@ -110,6 +113,8 @@ def _check_columns(source: str, dataset: Dataset | IterableDataset) -> Features:
     missing = {"image", "label"} - set(features)
     if missing:
         raise ValueError(f"{source}: has no column {', '.join(sorted(missing))}, only {', '.join(features)}")
+    if isinstance(held := features["image"], Value) and held.dtype not in IMAGE_TYPES:
+        raise ValueError(f"{source}: its column image holds {held.dtype}, expected files' bytes as binary, or images")
     return features
 
 
