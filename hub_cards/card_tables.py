@@ -32,8 +32,8 @@ VERDICT_SCORES = {
     "fake_called_real": "Fakes called real",
 }
 TAGGER_SCORES = {
-    "macro_average_precision": "Average precision, mean over artifacts",
-    "macro_f1": "F1, mean over artifacts",
+    "macro_average_precision": "Average precision, mean over all artifacts, those never named too",
+    "macro_f1": "F1, mean over all artifacts, 0 for those never named",
     "micro_f1": "F1 over all",
     "jaccard": "Overlap (Jaccard index) of named and planted artifacts",
     "shuffled_jaccard": "The same with what was planted in another image, as chance would have it",
@@ -316,20 +316,22 @@ def failures(
     if poor := [result for result in generators if result["intervals"]["auroc"][0] < NEAR_CHANCE]:
         names = listed(result["name"].removeprefix("generator ") for result in poor)
         failures.append(
-            f"At or near chance (an AUROC below {NEAR_CHANCE:.0%} cannot be ruled out) on fakes of {len(poor)} of the "
-            f"{len(generators)} other generators tried: {names}."
+            f"An AUROC of at least {NEAR_CHANCE:.0%} is not certain on fakes of {len(poor)} of the {len(generators)} other "
+            f"generators tried: {names}."
         )
+    if worse := [result for result in generators if result["intervals"]["auroc"][1] < 0.5]:
+        names = listed(result["name"].removeprefix("generator ") for result in worse)
+        failures.append(f"Fakes that look more real to it than real images, with an AUROC below chance: {names}.")
     if leave_out:
         worst = _leave_out_rows(leave_out, "generators", "auroc")[:3]
         names = ", ".join(f"{name} ({percent(row['auroc'])})" for name, row in worst)
         if names:
-            failures.append(f"Of the generators that training did not see, it does worst on {names}: AUROC, %.")
+            failures.append(f"Of generators that they did not see, runs of its recipe do worst on {names}: AUROC, %.")
         worst = _leave_out_rows(leave_out, "collections", "above_threshold")[:-4:-1]
         names = ", ".join(f"{name} ({percent(row['above_threshold'])})" for name, row in worst)
         if names:
             failures.append(
-                f"Of the photographs that training did not see, it most often takes for fake those of {names}: share "
-                "above the threshold, %."
+                f"Of photographs that they did not see, most are above the threshold of such runs in {names}: share, %."
             )
     for kind, by_strength in robustness.get("corruptions", {}).items():
         for strength, scores in by_strength.items():
@@ -340,7 +342,7 @@ def failures(
                 break
     if attacks := robustness.get("attacks"):
         for epsilon, scores in attacks["scores"].get("square", {}).items():
-            if float(epsilon) > 0:
+            if float(epsilon) > 0 and scores["worst_class_accuracy"]["value"] < WEAK:
                 failures.append(
                     f"Changes of at most {epsilon}/255 a pixel, computed to deceive it, leave an accuracy of "
                     f"{percent(scores['worst_class_accuracy'])}% on the worse class."

@@ -157,6 +157,8 @@ def model_card(
         leave_out_tables=leave_out_tables(folds),
         leave_out=leave_out and {**leave_out, "training": shlex.join(leave_out["training"])},
         thresholds=[f"{low:.1%}", f"{high:.1%}"],
+        never_real=low <= 0,
+        never_fake=high >= 1,
         withholds=low < high,
         tagger=tagger,
         explainer=explainer_config,

@@ -336,12 +336,33 @@ def test_failures_that_were_measured_are_named_and_others_are_not(parts):
     assert "Under gaussian noise of severity 2, balanced accuracy is 70.0 [68.0, 72.0]%." in failures
     assert "jpeg" not in failures
     assert "at most 1/255 a pixel" in failures and "31.4 [29.4, 33.4]%" in failures
-    assert "gradients seem to be masked" in failures
+    assert "gradients seem to be masked" in failures and "below chance" not in failures
     assert (
         "dream-1 (61.0 [58.0, 64.0])" in failures
         and "sleep-1" not in failures
         and "zoo (30.0 [27.0, 33.0])" in failures
     )
+
+
+def test_failures_name_fakes_that_look_more_real_than_real_images_and_attacks_only_from_where_they_succeed(parts):
+    parts["evaluation"]["results"].append(scored("generator inverted-one", 100, 0.4))
+    parts["evaluation"]["robustness"]["attacks"]["scores"]["square"]["1"] = scores(0.9)
+    failures = model_card(**parts).text.split("## Known failures")[1].split("\n## ")[0]
+    assert "AUROC below chance: inverted-one." in failures
+    assert "at most 2/255 a pixel" in failures and "at most 1/255" not in failures
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "said"),
+    [
+        ([0.2, 0.93], "below 20.0% an image is called real, above 93.0% it is called fake, and otherwise"),
+        ([0.2, 1.0], "below 20.0% an image is called real, none is called fake, and otherwise"),
+        ([0.0, 1.0], "No image is called real, none is called fake, and otherwise"),
+    ],
+)
+def test_a_card_says_which_verdicts_are_never_given(parts, thresholds, said):
+    text = model_card(**parts | {"config": parts["config"] | {"verdict_thresholds": thresholds}}).text
+    assert said in text and ("never given" in text) == (thresholds[1] == 1)
 
 
 @pytest.fixture
