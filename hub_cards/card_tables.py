@@ -316,8 +316,8 @@ def failures(
     if poor := [result for result in generators if result["intervals"]["auroc"][0] < NEAR_CHANCE]:
         names = listed(result["name"].removeprefix("generator ") for result in poor)
         failures.append(
-            f"An AUROC of at least {NEAR_CHANCE:.0%} is not certain on fakes of {len(poor)} of the {len(generators)} other "
-            f"generators tried: {names}."
+            f"An AUROC of at least {NEAR_CHANCE:.0%} is not certain on fakes of {len(poor)} of the "
+            f"{len(generators)} other generators tried: {names}."
         )
     if worse := [result for result in generators if result["intervals"]["auroc"][1] < 0.5]:
         names = listed(result["name"].removeprefix("generator ") for result in worse)
@@ -331,7 +331,8 @@ def failures(
         names = ", ".join(f"{name} ({percent(row['above_threshold'])})" for name, row in worst)
         if names:
             failures.append(
-                f"Of photographs that they did not see, most are above the threshold of such runs in {names}: share, %."
+                f"Of photographs that they did not see, most are above the threshold of such runs in {names}: share, "
+                "%."
             )
     for kind, by_strength in robustness.get("corruptions", {}).items():
         for strength, scores in by_strength.items():
