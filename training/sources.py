@@ -47,7 +47,7 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
         the images' bytes, `generator` (its name, or `"unnamed"`) and `category` (its name, or `""`).
 
     Raises:
-        ValueError: If a source is missing or empty, lacks a column, or has another label.
+        ValueError: If a source is missing or empty, lacks a column, has another label, or no images in the column.
     """
     names = [sources] if isinstance(sources, str) else sources
     return concatenate_datasets([_load_source(source, split, revision) for source in names])
