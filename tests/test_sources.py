@@ -109,6 +109,20 @@ def test_a_parquet_file_is_one_in_upper_case_too_and_a_folder_is_none_whatever_i
     assert load_sources(str(tmp_path / "b.parquet"), "train")["label"][:] == [1, 0]
 
 
+def test_images_with_both_labels_are_told(synthetic_rows, tmp_path, monkeypatch):
+    warning = Mock()
+    monkeypatch.setattr(sources.logger, "warning", warning)
+    first, second, third = synthetic_rows["image"][:3]
+    path = str(tmp_path / "a.parquet")
+    write_parquet(path, image=[first, second, third, first, third], label=["real", "fake", "real", "fake", "real"])
+    load_sources(path, "train")
+    assert "a.parquet: images that are labelled both real and fake: 1;" in warning.call_args.args[0]
+    write_parquet(path, image=[first, second, None, None], label=["real", "fake", "real", "fake"])
+    warning.reset_mock()
+    load_sources(path, "train")
+    assert not warning.called
+
+
 def test_images_in_deeper_folders_raise_since_the_innermost_would_name_the_class(tmp_path):
     for name in ("real/a.png", "fake/a.png", "real/2020/b.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
