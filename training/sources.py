@@ -140,8 +140,8 @@ def _load_source(source: str, split: str, revision: str | None) -> Dataset:
     of_real, of_fake = ({sha1 for sha1, own in zip(hashes, labels, strict=True) if own == label} for label in (0, 1))
     if both := of_real & of_fake - {hashlib.sha1(b"").hexdigest()}:  # that of images which are missing
         logger.warning(
-            f"{source}: images that are labelled both real and fake: {len(both)}; where each counts once, its first label "
-            "does"
+            f"{source}: images that are labelled both real and fake: {len(both)}; where each counts once, its first "
+            "label does"
         )
     dataset = dataset.select_columns("image").add_column("sha1", hashes)
     for column, values in names.items():
