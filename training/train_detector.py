@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from datasets import Dataset, IterableDataset
 from huggingface_hub import CommitInfo
 from numpy.typing import NDArray
@@ -344,3 +345,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     main()
+    PartialState().destroy_process_group()  # whose threads may abort a process that ends with them

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from tokenizers import AddedToken, ByteLevelBPETokenizer, Tokenizer
 from torch import nn
@@ -453,3 +454,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     main()
+    PartialState().destroy_process_group()  # whose threads may abort a process that ends with them

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from transformers import AutoProcessor, ProcessorMixin, Trainer, TrainingArguments, set_seed
 
@@ -149,3 +150,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     main()
+    PartialState().destroy_process_group()  # whose threads may abort a process that ends with them

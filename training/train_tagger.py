@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer, Tokenizer, processors
 from torch import nn
@@ -409,3 +410,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     main()
+    PartialState().destroy_process_group()  # whose threads may abort a process that ends with them
