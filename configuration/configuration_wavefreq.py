@@ -121,6 +121,10 @@ class WaveFreqConfig(PreTrainedConfig):
         What real images are known to show, say CIFAR's ten classes. Each gets an output of the head, and the logit of
         real becomes the log-sum-exp of these and of zero, which stands for anything else: an image that shows nothing
         the network can name is more likely taken for fake. Needs two labels.
+    larger_image_expert (`bool`, *optional*, defaults to `False`):
+        Whether a second network of the same shape judges, beside the first, images both sides of which were larger
+        than `image_size` before they were resized: what they get are the mean logits of both. It learns from such
+        images alone, the first one from all.
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
@@ -144,7 +148,7 @@ class WaveFreqConfig(PreTrainedConfig):
     """
 
     model_type = "wavefreq"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["category_logits"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["category_logits", "expert_logits"]
 
     num_channels: int = 3
     image_size: int = 32
@@ -169,6 +173,7 @@ class WaveFreqConfig(PreTrainedConfig):
     hidden_act: str = "relu"
     average_flips: bool = False
     real_categories: list[str] | tuple[str, ...] = ()
+    larger_image_expert: bool = False
     temperature: float | int = 1.0
     verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
     initializer_range: float | int = 0.02

@@ -313,6 +313,11 @@ def failures(
         failures.append(
             f"Every image is brought to {size}x{size} pixels first: what can only be seen at a larger size is lost."
         )
+    if config.get("larger_image_expert"):
+        failures.append(
+            "A large image that somebody has brought to that size before is judged by the first network alone, which "
+            "knows other sources less well."
+        )
     if poor := [result for result in generators if result["intervals"]["auroc"][0] < NEAR_CHANCE]:
         names = listed(result["name"].removeprefix("generator ") for result in poor)
         failures.append(

@@ -40,6 +40,7 @@ SIGNATURE = "<!-- Nobody has changed this card if {} is the SHA-1 of what stands
 WIDGET_EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp")
 HYPERPARAMETERS = (
     "model_name_or_path",
+    "expert",
     "start_weight",
     "fake_logit_weight",
     "views",
@@ -260,6 +261,8 @@ def nobody_wrote(card: Path) -> bool:
 
 def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings of a recipe that a card shows, where they say something."""
+    if (training.get("max_steps") or -1) <= 0 and training.get("num_train_epochs") == 0:  # only calibrated
+        return {key: training[key] for key in ("model_name_or_path", "expert") if training.get(key)}
     shown = {key: training.get(key) for key in HYPERPARAMETERS}
     if (shown["max_steps"] or -1) > 0:
         del shown["num_train_epochs"]  # does not count then

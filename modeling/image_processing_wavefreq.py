@@ -33,8 +33,8 @@ from tellsign.modeling.image_loading import JPEG_QUALITY
     uint8 in 0..255 (or floats in the same range; pass `do_rescale=False` for floats in [0, 1]), grey, RGB or RGBA,
     single or in lists. Floats that it resizes it first rounds to the levels of uint8, so that the same picture gives
     the same pixels whatever its dtype, and no gradient passes; images of `size` stay as they are. Gives `pixel_values`
-    of shape `(batch_size, 3, size["height"], size["width"])`, float32. Raises a `ValueError` if an image holds NaN or
-    infinite pixels.
+    of shape `(batch_size, 3, size["height"], size["width"])`, float32, and `image_sizes` of shape `(batch_size, 2)`,
+    int64: height and width of the images as they came. Raises a `ValueError` if an image holds NaN or infinite pixels.
     """
 )
 class WaveFreqImageProcessor(TorchvisionBackend):
@@ -46,6 +46,7 @@ class WaveFreqImageProcessor(TorchvisionBackend):
     do_rescale = True
     do_normalize = True
     do_convert_rgb = True
+    model_input_names = ["pixel_values", "image_sizes"]
 
     def resize(self, image: torch.Tensor, *args, **kwargs) -> torch.Tensor:
         resized = super().resize(image, *args, **kwargs)
@@ -57,6 +58,7 @@ class WaveFreqImageProcessor(TorchvisionBackend):
         self, images: list[torch.Tensor], *, do_resize: bool, do_rescale: bool, **kwargs
     ) -> BatchFeature:
         images = list(images)
+        image_sizes = [tuple(image.shape[-2:]) for image in images]
         for index, image in enumerate(images):
             if do_resize and image.is_floating_point():
                 scale = 1 if do_rescale else 255
@@ -64,7 +66,9 @@ class WaveFreqImageProcessor(TorchvisionBackend):
                 resized = self.resize(levels, kwargs["size"], kwargs["resample"])
                 if resized.shape != image.shape:
                     images[index] = resized.to(torch.float32) / scale
-        return super()._preprocess(images, do_resize=do_resize, do_rescale=do_rescale, **kwargs)
+        features = super()._preprocess(images, do_resize=do_resize, do_rescale=do_rescale, **kwargs)
+        features.update(BatchFeature({"image_sizes": image_sizes}, tensor_type=kwargs.get("return_tensors")))
+        return features
 
     def process_image(self, image, *args, **kwargs) -> torch.Tensor:
         processed = super().process_image(image, *args, **kwargs)

@@ -415,9 +415,12 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
         Of each label, divided by `config.temperature`.
     category_logits (`torch.FloatTensor` of shape `(batch_size, 1 + len(config.real_categories))`, *optional*):
         That the image is real and shows something else (always zero), or each of `config.real_categories`.
+    expert_logits (`torch.FloatTensor` of shape `(num_larger_images, config.num_labels)`, *optional*):
+        What the expert says of the images that it judges, in their order, divided by `config.temperature`.
     """
 
     category_logits: torch.Tensor | None = None
+    expert_logits: torch.Tensor | None = None
 
 
 @auto_docstring(
@@ -427,6 +430,9 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
     Two labels have one degree of freedom, so the head then has a single output `z` and the logits are `(0, z)`:
     their softmax is `sigmoid(z)`, their cross entropy the binary one. With `config.real_categories`, the first of them
     is the log-sum-exp of zero and of the categories' logits.
+
+    With `config.larger_image_expert` there is a second network with such a head. While the model is trained, it does
+    not join the first, but adds its own loss; so each learns to tell alone what both are to tell together.
     """
 )
 class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
@@ -438,8 +444,43 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         # CODEPATH: only detectors whose training data say what the images show know categories.
         if config.real_categories:
             self.category_classifier = nn.Linear(config.hidden_sizes[-1], len(config.real_categories))
-        self.classifier = nn.Linear(config.hidden_sizes[-1], 1 if config.num_labels == 2 else config.num_labels)  # type: ignore[arg-type]
+        num_outputs = 1 if config.num_labels == 2 else config.num_labels
+        self.classifier = nn.Linear(config.hidden_sizes[-1], num_outputs)  # type: ignore[arg-type]
+        self.expert = self.expert_classifier = None
+        # CODEPATH: only detectors that learnt from larger images too have the second network.
+        if config.larger_image_expert:
+            self.expert = WaveFreqModel(config)
+            self.expert_classifier = nn.Linear(config.hidden_sizes[-1], num_outputs)  # type: ignore[arg-type]
         self.post_init()
+
+    def _features(
+        self, network: WaveFreqModel, pixel_values: torch.Tensor, **kwargs
+    ) -> BaseModelOutputWithPoolingAndNoAttention:
+        """The output of a network; where flips are averaged, its features are the mean of both."""
+        # CODEPATH: the packaged checkpoint averages flips at inference, the seed network does not.
+        if not self.config.average_flips or self.training:
+            return network(pixel_values, return_dict=True, **kwargs)
+        outputs = network(torch.cat([pixel_values, pixel_values.flip(-1)]), return_dict=True, **kwargs)
+        outputs.pooler_output = outputs.pooler_output.unflatten(0, (2, -1)).mean(0)
+        if outputs.hidden_states is not None:
+            outputs.hidden_states = tuple(state.unflatten(0, (2, -1))[0] for state in outputs.hidden_states)
+        return outputs
+
+    def _logits(self, classifier: nn.Module, pooler_output: torch.Tensor) -> torch.Tensor:
+        """Of each label, before the temperature; of two labels the first has zero."""
+        logits = classifier(pooler_output)
+        return nn.functional.pad(logits, (1, 0)) if self.config.num_labels == 2 else logits
+
+    def rows_for_expert(self, image_sizes: torch.Tensor) -> torch.Tensor:
+        r"""
+        Args:
+            image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`): Height and width in pixels.
+
+        Returns:
+            `torch.LongTensor` of shape `(num_larger_images,)`: The images both sides of which exceed
+            `config.image_size`.
+        """
+        return (image_sizes.amin(1) > self.config.image_size).nonzero()[:, 0]
 
     @can_return_tuple
     @auto_docstring
@@ -447,6 +488,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         self,
         pixel_values: torch.Tensor,
         labels: torch.LongTensor | None = None,
+        image_sizes: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> WaveFreqImageClassifierOutput:
         r"""
@@ -455,10 +497,15 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
             Indices in `[0, ..., config.num_labels - 1]`. The loss is the cross entropy, or what else
             `config.problem_type` says, for which labels are floats.
+        image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`, *optional*):
+            Height and width of the images in pixels before they were resized, from [`WaveFreqImageProcessor`]; of a
+            part of an image, those of the whole. Without them no image counts as a larger one, of which the expert
+            has a say.
 
         Returns:
             [`WaveFreqImageClassifierOutput`] with `logits` of shape `(batch_size, config.num_labels)`, divided by
-            `config.temperature`, `loss` if labels were given, and `category_logits` if the model knows categories.
+            `config.temperature`, `loss` if labels were given, `category_logits` if the model knows categories, and
+            `expert_logits` if it has an expert and there are larger images.
 
         Raises:
             ValueError: If the images have another number of channels or a size that the strides do not divide, or
@@ -475,27 +522,20 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         torch.Size([1, 2])
         ```
         """
-        # CODEPATH: the packaged checkpoint averages flips at inference, the seed network does not.
-        average_flips = self.config.average_flips and not self.training
-        if average_flips:
-            pixel_values = torch.cat([pixel_values, pixel_values.flip(-1)])
-        outputs = self.wavefreq(pixel_values, return_dict=True, **kwargs)
-        logits, hidden_states = self.classifier(outputs.pooler_output), outputs.hidden_states
-        category_logits = None
+        outputs = self._features(self.wavefreq, pixel_values, **kwargs)
+        logits, category_logits = self._logits(self.classifier, outputs.pooler_output), None
         if self.category_classifier is not None:
-            category_logits = self.category_classifier(outputs.pooler_output)
-        if average_flips:
-            logits = logits.unflatten(0, (2, -1)).mean(0)
-            if category_logits is not None:
-                category_logits = category_logits.unflatten(0, (2, -1)).mean(0)
-            if hidden_states is not None:
-                hidden_states = tuple(state.unflatten(0, (2, -1))[0] for state in hidden_states)
-        if self.config.num_labels == 2:
-            logits = nn.functional.pad(logits, (1, 0))
-        if category_logits is not None:
-            category_logits = nn.functional.pad(category_logits, (1, 0))
+            category_logits = nn.functional.pad(self.category_classifier(outputs.pooler_output), (1, 0))
             logits = torch.cat([category_logits.logsumexp(1, keepdim=True), logits[:, 1:]], dim=1)
         logits = logits / self.config.temperature
+        expert_logits = None
+        if self.expert is not None and image_sizes is not None:
+            larger = self.rows_for_expert(image_sizes)
+            if len(larger):
+                features = self._features(self.expert, pixel_values[larger])
+                expert_logits = self._logits(self.expert_classifier, features.pooler_output) / self.config.temperature
+                if not self.training:
+                    logits = logits.index_copy(0, larger, (logits[larger] + expert_logits) / 2)
 
         loss = None
         if labels is not None:
@@ -504,8 +544,14 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
                     f"labels: expected indices, since one of two labels excludes the other, got {labels.dtype}"
                 )
             loss = self.loss_function(labels, logits, self.config, **kwargs)
+            if self.training and expert_logits is not None:
+                loss = loss + self.loss_function(labels[larger], expert_logits, self.config)
         return WaveFreqImageClassifierOutput(
-            loss=loss, logits=logits, hidden_states=hidden_states, category_logits=category_logits
+            loss=loss,
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            category_logits=category_logits,
+            expert_logits=expert_logits,
         )
 
     def post_process_verdicts(self, logits: torch.Tensor) -> list[str]:

@@ -1,5 +1,6 @@
 """The pipeline that tells whether an image is generated, by which artifacts one sees it, where, and why."""
 
+import itertools
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Real
@@ -328,7 +329,8 @@ class ArtifactExplanationPipeline(Pipeline):
             if strict:
                 raise
             image, error = Image.new("RGB", (1, 1)), str(reason)  # fills its place in the batch
-        pixel_values = self.image_processor(images=[image], return_tensors="pt")["pixel_values"]
+        features = self.image_processor(images=[image], return_tensors="pt")
+        pixel_values = features["pixel_values"]
         if views > 1:
             _, *boxes = view_boxes(*image.size, views, smallest=min(pixel_values.shape[-2:]))
             if boxes:
@@ -336,6 +338,8 @@ class ArtifactExplanationPipeline(Pipeline):
                 pixel_values = torch.cat([pixel_values, parts["pixel_values"]])
         return {
             "pixel_values": pixel_values.to(self.dtype),
+            # Of parts of an image, those of the whole; a detector of another kind takes none.
+            "image_sizes": [image.size[::-1]] * len(pixel_values) if "image_sizes" in features else None,
             "views": len(pixel_values),
             "image": image,
             "error": error,
@@ -344,11 +348,13 @@ class ArtifactExplanationPipeline(Pipeline):
     def _forward(  # type: ignore[override]
         self, model_inputs: dict[str, Any], explain: str = "fake", **tagging
     ) -> dict[str, Any]:
-        images, errors, views = model_inputs["image"], model_inputs["error"], model_inputs["views"]
-        one = not isinstance(images, list)  # a batch of one is not collated
-        if one:
-            images, errors, views = [images], [errors], [views]
-        probabilities = self.model(model_inputs["pixel_values"]).logits.float().softmax(-1)[:, self.fake_index]
+        names = ("image", "error", "views", "image_sizes")
+        one = not isinstance(model_inputs["image"], list)  # a batch of one is not collated
+        images, errors, views, sizes = ([model_inputs[name]] if one else model_inputs[name] for name in names)
+        inputs = {"pixel_values": model_inputs["pixel_values"]}
+        if sizes[0] is not None:
+            inputs["image_sizes"] = torch.tensor([*itertools.chain(*sizes)], device=self.device)
+        probabilities = self.model(**inputs).logits.float().softmax(-1)[:, self.fake_index]
         answers: list[Any] = [
             self._verdict(image, scores) if error is None else {"error": error}
             for image, scores, error in zip(images, probabilities.split(views), errors, strict=True)

@@ -173,6 +173,32 @@ def test_an_image_that_is_no_larger_than_the_detector_sees_has_one_view(explain,
     assert explain(small, views=5) == explain(small)
 
 
+def test_an_expert_judges_images_that_are_larger_and_all_their_views(make_model, images):
+    model = make_model(larger_image_expert=True)
+    torch.nn.init.normal_(model.expert_classifier.weight)
+    processor = WaveFreqImageProcessor()
+    explain = pipeline("artifact-explanation", model=model, image_processor=processor, tagger=False, explain="never")
+    answers = explain([*images, Image.fromarray(pixels(32, 32))])
+    asked = 0
+    for image, answer in zip(images, answers, strict=False):
+        inputs = processor(image, return_tensors="pt")
+        with torch.no_grad():
+            probability = model(**inputs).logits.softmax(1)[0, 1]
+            first = model(inputs["pixel_values"]).logits.softmax(1)[0, 1]
+        assert answer["fake_probability"] == pytest.approx(float(probability), abs=1e-6)
+        asked += abs(probability - first) > 1e-4
+        assert (abs(probability - first) > 1e-4) == (min(image.size) > 32)
+    assert 0 < asked < len(images)
+    large = max(images, key=lambda image: min(image.size))
+    boxes = view_boxes(*large.size, 4, smallest=32)
+    parts = processor([large.crop(box) for box in boxes], return_tensors="pt")
+    sizes = torch.tensor([large.size[::-1]] * 4)  # of a part too that is no larger than 32 pixels
+    with torch.no_grad():
+        probabilities = model(parts["pixel_values"], image_sizes=sizes).logits.softmax(1)[:, 1]
+    assert explain(large, views=4)["fake_probability"] == pytest.approx(float(probabilities.mean()), abs=1e-6)
+    assert equal(explain(images, views=4, batch_size=3), [explain(image, views=4) for image in images])
+
+
 def test_views_that_contradict_each_other_leave_the_verdict_uncertain(explain, detector, images):
     image = images[6]
     boxes = view_boxes(*image.size, 4, smallest=32)

@@ -66,6 +66,8 @@ def test_views_of_larger_images_follow_each_other_in_the_common_encoding(tmp_pat
     )
     decoded = DecodedImages(dataset, WaveFreqImageProcessor(), views=3)
     assert decoded.rows.tolist() == [0, 2, 2, 2] and decoded.labels.tolist() == [0, 1, 1, 1]
+    assert decoded.image_sizes.tolist() == [[32, 32], [80, 60], [80, 60], [80, 60]]
+    assert torch.equal(decoded.__getitems__([3])["image_sizes"], torch.tensor([[80, 60]]))
     expected = [decode_uniformly(contents[0], 32)]
     for box in view_boxes(60, 80, 3, 32):
         part = Image.fromarray(pixels).crop(box).resize((32, 32), Image.Resampling.BICUBIC)

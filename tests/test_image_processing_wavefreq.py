@@ -75,6 +75,14 @@ def test_images_of_different_sizes_make_one_batch():
     assert WaveFreqImageProcessor()(images, return_tensors="pt")["pixel_values"].shape == (3, 3, 32, 32)
 
 
+def test_sizes_are_those_of_the_images_as_they_came():
+    processor = WaveFreqImageProcessor()
+    images = [Image.new("RGB", (40, 100)), Image.new("L", (32, 32)), Image.new("RGBA", (7, 9))]
+    assert processor(images, return_tensors="pt")["image_sizes"].tolist() == [[100, 40], [32, 32], [9, 7]]
+    floats = torch.rand(2, 3, 48, 64)
+    assert processor(floats, do_rescale=False, return_tensors="np")["image_sizes"].tolist() == [[48, 64]] * 2
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_pixels_that_are_not_finite_raise(value):
     pixels = np.zeros((32, 32, 3), dtype=np.float32)

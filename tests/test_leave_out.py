@@ -5,7 +5,9 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
+from safetensors.torch import load_file
 
 from tellsign.hub_cards.card_tables import leave_out_tables
 from tellsign.training import leave_out, train_detector
@@ -209,14 +211,41 @@ def test_a_start_that_saw_the_sources_is_refused_and_so_is_one_whose_start_did(s
     (tmp_path / "training.json").write_text(json.dumps(recipe))
     training = ["--train_data", "a.parquet", "--model_name_or_path", str(tmp_path)]
     with pytest.raises(ValueError, match="was trained on sources.parquet: what it saw cannot be left out"):
-        main(sources, tmp_path / "runs", training)
+        main(sources, tmp_path / "runs", training, folds=2)
+
+
+def test_runs_may_start_from_those_that_were_without_the_same_sources(sources, tmp_path):
+    common = ["--train_data", sources, "--validation_per_class", "3", "--per_device_train_batch_size", "4"]
+    common += ["--report_to", "none", "--use_cpu", "--save_strategy", "no"]
+    first = [*common, "--config_overrides", json.dumps(TINY), "--max_steps", "1"]
+    main(sources, tmp_path / "first", first, folds=2, resamples=2)
+    second = [*common, "--model_name_or_path", str(tmp_path / "first" / "fold-{fold}"), "--num_train_epochs", "0"]
+    main(sources, tmp_path / "second", second, folds=2, resamples=2)
+    for fold in range(2):
+        before, after = (
+            load_file(tmp_path / run / f"fold-{fold}" / "model.safetensors") for run in ("first", "second")
+        )
+        assert all(torch.equal(value, before[name]) for name, value in after.items())
+    folds = [json.loads((tmp_path / run / "leave_out.json").read_text())["folds"] for run in ("first", "second")]
+    assert folds[0] == folds[1]
+    other = [*common, "--model_name_or_path", str(tmp_path / "first" / "fold-1"), "--num_train_epochs", "0"]
+    with pytest.raises(ValueError, match="fold-1 was trained on sources.parquet: what it saw cannot be left out"):
+        main(sources, tmp_path / "third", other, folds=2, resamples=2)
+
+
+def test_an_expert_that_saw_the_sources_is_refused(sources, tmp_path):
+    (tmp_path / "training.json").write_text(json.dumps({"train_data": ["sources.parquet"]}))
+    training = ["--train_data", "a.parquet", "--expert", str(tmp_path)]
+    with pytest.raises(ValueError, match="was trained on sources.parquet: what it saw cannot be left out"):
+        main(sources, tmp_path / "runs", training, folds=2)
 
 
 def test_fakes_without_a_name_are_named_in_a_warning(sources, textured, tmp_path, monkeypatch):
     warned = Mock()
     monkeypatch.setattr(leave_out.logger, "warning", warned)
-    with pytest.raises(ValueError, match="50 folds"):
-        main(sources, tmp_path, ["--train_data", textured], folds=50)
+    monkeypatch.setattr(train_detector, "main", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        main(sources, tmp_path, ["--train_data", textured], folds=2)
     assert "fakes without a generator's name" in warned.call_args.args[0]
 
 
@@ -245,7 +274,7 @@ def test_what_a_start_saw_and_the_runs_do_not_is_named_in_a_warning(tmp_path, mo
     (tmp_path / "training.json").write_text('{"train_data": ["a.parquet+b.parquet", "c.parquet"]}')
     warned = Mock()
     monkeypatch.setattr(leave_out.logger, "warning", warned)
-    check_start(["sources.parquet"], ["c.parquet+a.parquet", "b.parquet"], str(tmp_path))
+    check_start(["sources.parquet"], ["c.parquet+a.parquet", "b.parquet"], str(tmp_path), ["x"])
     warned.assert_not_called()
-    check_start(["sources.parquet"], ["c.parquet"], str(tmp_path))
+    check_start(["sources.parquet"], ["c.parquet"], str(tmp_path), ["x"])
     assert "was trained on a.parquet, b.parquet too" in warned.call_args.args[0]

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from functools import partial
+from unittest.mock import Mock
 
 import numpy as np
 import onnxruntime
@@ -350,6 +351,72 @@ def test_flip_averaging_is_the_mean_over_the_image_and_its_mirror_and_only_at_in
     model.wavefreq.register_forward_pre_hook(lambda module, inputs: calls.append(len(inputs[0])))
     model.train()(images)
     assert calls == [2]
+
+
+@pytest.fixture
+def with_expert(make_model) -> WaveFreqForImageClassification:
+    model = make_model(larger_image_expert=True, real_categories=["cat"], temperature=2.0)
+    for head in (model.classifier, model.category_classifier, model.expert_classifier):
+        torch.nn.init.normal_(head.weight)
+    return model
+
+
+SIZES = torch.tensor([[64, 48], [32, 32], [33, 200], [32, 64], [20, 90]])
+"""Of these the first and the third are larger than 32 pixels on both sides."""
+
+
+@pytest.mark.parametrize("average_flips", [False, True])
+def test_larger_images_get_the_mean_logits_of_both_networks_and_others_those_of_the_first(with_expert, average_flips):
+    with_expert.config.average_flips = average_flips
+    images = torch.randn(5, 3, 32, 32)
+    both = [images, images.flip(-1)] if average_flips else [images]
+    features = [with_expert.expert(view).pooler_output for view in both]
+    fake = np.mean([with_expert.expert_classifier(feature).detach().numpy() for feature in features], axis=0)
+    expected = with_expert(images).logits.detach().numpy()
+    said = np.pad(fake, ((0, 0), (1, 0)))[[0, 2]] / 2  # by the expert, of two labels the first has zero
+    expected[[0, 2]] = (expected[[0, 2]] + said) / 2
+    outputs = with_expert(images, image_sizes=SIZES)
+    np.testing.assert_allclose(outputs.logits.detach().numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(outputs.expert_logits.detach().numpy(), said, atol=1e-5)
+    assert outputs.category_logits.shape == (5, 2)
+
+
+def test_without_larger_images_or_their_sizes_the_expert_is_not_asked(with_expert):
+    images = torch.randn(2, 3, 32, 32)
+    with_expert.expert.register_forward_pre_hook(Mock(side_effect=AssertionError("was asked")))
+    for outputs in (with_expert(images), with_expert(images, image_sizes=SIZES[[1, 3]])):
+        assert outputs.expert_logits is None
+    with pytest.raises(AssertionError, match="was asked"):
+        with_expert(images, image_sizes=SIZES[:2])
+
+
+def test_each_network_learns_alone_the_expert_from_larger_images(with_expert):
+    images, labels = torch.randn(5, 3, 32, 32), torch.tensor([0, 1, 1, 0, 1])
+    with_expert.train()
+    torch.nn.init.zeros_(with_expert.expert_classifier.bias)
+
+    def gradients(**inputs) -> dict[str, torch.Tensor]:
+        with_expert.zero_grad()
+        with_expert(images, labels=labels, **inputs).loss.backward()
+        return {name: p.grad for name, p in with_expert.named_parameters() if p.grad is not None}
+
+    alone, joint = gradients(), gradients(image_sizes=SIZES)
+    assert not any(name.startswith("expert") for name in alone)
+    for name, gradient in alone.items():
+        torch.testing.assert_close(joint.pop(name), gradient)
+    assert {name.split(".")[0] for name in joint} == {"expert", "expert_classifier"}
+    features = with_expert.expert(images[[0, 2]]).pooler_output
+    logits = torch.nn.functional.pad(with_expert.expert_classifier(features), (1, 0)) / 2
+    with_expert.zero_grad()
+    torch.nn.functional.cross_entropy(logits, labels[[0, 2]]).backward()
+    torch.testing.assert_close(with_expert.expert_classifier.weight.grad, joint["expert_classifier.weight"])
+
+
+def test_an_expert_is_saved_with_the_model_and_loads_through_the_auto_classes(with_expert, tmp_path):
+    images = torch.randn(5, 3, 32, 32)
+    with_expert.save_pretrained(tmp_path)
+    again = AutoModelForImageClassification.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(again(images, image_sizes=SIZES).logits, with_expert(images, image_sizes=SIZES).logits)
 
 
 def test_outputs_have_the_documented_shapes_and_tuples_are_returned_on_request(make_model):

@@ -92,11 +92,11 @@ def test_compression_of_a_view_does_not_tell_the_format_of_an_original_of_the_wa
     group = load_sources(write(tmp_path / "images.parquet", rows), "train")
     drawn = [BalancedViews([group], WaveFreqImageProcessor(), 32, 400).view(index) for index in range(400)]
     features = []
-    for view, _, _ in drawn:
+    for view, *_ in drawn:
         stored_again = encode(view, quality=75, subsampling="4:2:0")
         change = np.abs(np.asarray(Image.open(io.BytesIO(stored_again))) - view.astype(float)).mean()
         features.append([len(stored_again), len(encode(view, "PNG")), change])
-    labels = np.asarray([label for _, label, _ in drawn])
+    labels = np.asarray([label for _, _, label, _ in drawn])
     predicted = cross_val_predict(HistGradientBoostingClassifier(), features, labels, method="predict_proba")
     assert roc_auc_score(labels, predicted[:, 1]) < 0.6
 
@@ -132,6 +132,7 @@ def test_a_view_depends_on_seed_epoch_and_index_alone(groups):
     images = [load_sources(group, "train") for group in groups]
     views = BalancedViews(images, WaveFreqImageProcessor(), 32, 50, seed=3)
     batch = views.__getitems__([4, 9])
+    assert batch["image_sizes"].tolist() == [[48, 40]] * 2
     again = BalancedViews(images, WaveFreqImageProcessor(), 32, 50, seed=3).__getitems__([9])
     assert torch.equal(batch["pixel_values"][1:], again["pixel_values"]) and batch["labels"][1] == again["labels"]
     views.epoch = 1
@@ -177,6 +178,7 @@ def test_broken_images_are_passed_over_with_a_warning_unless_there_are_no_others
 def test_streamed_views_hold_each_class_equally_often_and_start_again(groups):
     streams = [stream for group in groups for stream in classes_of(stream_source(group, "train"))]
     views = list(stream_views(streams, WaveFreqImageProcessor(), 32, buffer_size=10).take(200))
+    assert {tuple(view["image_sizes"]) for view in views} == {(48, 40)}
     assert views[0]["pixel_values"].shape == (3, 32, 32) and views[0]["pixel_values"].dtype == np.float32
     assert np.mean([view["labels"] for view in views]) == pytest.approx(0.5, abs=0.12)
 

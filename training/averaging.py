@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from tellsign.training.data import Augmentation, DecodedImages
+from tellsign.training.data import Augmentation, DecodedImages, model_inputs
 from tellsign.training.views import BalancedViews
 
 
@@ -68,6 +68,17 @@ def whole_batches(rows: torch.Tensor, batch_size: int) -> tuple[torch.Tensor, ..
     return rows.split(batch_size)[: max(1, len(rows) // batch_size)]
 
 
+class _OfKeywords(nn.Module):
+    """A model that takes its inputs as a dictionary, as `update_bn` passes on what it is given."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: dict[str, torch.Tensor]) -> Any:
+        return self.model(**inputs)
+
+
 def refresh_statistics(
     model: nn.Module,
     images: DecodedImages | BalancedViews | IterableDataset,
@@ -98,5 +109,9 @@ def refresh_statistics(
         else:
             rows: Any = whole_batches(torch.randperm(len(images)), batch_size)[:batches]
             batches, drawn = len(rows), map(images.__getitems__, rows)
-        drawn = tqdm(drawn, total=batches, desc="Batch statistics", unit="batch", leave=False)
-        update_bn((augmentation(torch.as_tensor(batch["pixel_values"]).to(device)) for batch in drawn), model)
+        inputs = (
+            model_inputs(batch, device)
+            for batch in tqdm(drawn, total=batches, desc="Batch statistics", unit="batch", leave=False)
+        )
+        augmented = (values | {"pixel_values": augmentation(values["pixel_values"])} for values in inputs)
+        update_bn(augmented, _OfKeywords(model))

@@ -1,6 +1,7 @@
 """From files to batches: one encoding for both classes, decoding, augmentation; and files of the fakes made here."""
 
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,11 +46,10 @@ def decode_uniformly(content: bytes, image_size: int, name: str = "image") -> np
     Raises:
         ValueError: If the content is not a readable image, see [`~tellsign.load_image`].
     """
-    return _decode_views(content, image_size, 1, name)[0]
+    return _views_of(load_image(content, name), content, image_size, 1)[0]
 
 
-def _decode_views(content: bytes, image_size: int, views: int, name: str) -> list[np.ndarray]:
-    image = load_image(content, name)
+def _views_of(image: PILImage.Image, content: bytes, image_size: int, views: int) -> list[np.ndarray]:
     boxes = view_boxes(*image.size, views, smallest=image_size)
     return [np.asarray(make_uniform(image.crop(box), content, image_size)) for box in boxes]
 
@@ -71,7 +71,7 @@ def _is_uniform(content: bytes, image_size: int) -> bool:
     )
 
 
-def decode(dataset: Dataset, image_size: int = 32, views: int = 1) -> tuple[torch.Tensor, NDArray]:
+def decode(dataset: Dataset, image_size: int = 32, views: int = 1) -> tuple[torch.Tensor, NDArray, NDArray]:
     """All images that can be read, each other one named in a warning.
 
     Args:
@@ -80,27 +80,31 @@ def decode(dataset: Dataset, image_size: int = 32, views: int = 1) -> tuple[torc
         views (`int`, *optional*, defaults to 1): Most views of an image, see [`view_boxes`]. All follow each other.
 
     Returns:
-        All views, of shape `(n, 3, image_size, image_size)`, uint8, and the row of `dataset` that each is of, of shape
-        `(n,)`, int64.
+        All views, of shape `(n, 3, image_size, image_size)`, uint8; the row of `dataset` that each is of, of shape
+        `(n,)`, int64; and height and width of the image that it is of, of shape `(n, 2)`, int64.
 
     Raises:
         ValueError: If no image can be read.
     """
     decoded: list[np.ndarray] = []
     rows: list[int] = []
+    sizes: list[tuple[int, int]] = []
     for row, image in enumerate(tqdm(dataset["image"], desc="Decoding", unit="img", leave=False)):
         name = f"row {row}" if image is None or not image["path"] else image["path"]
         try:
             content = content_of(image)
             if content is None:
                 raise ValueError(f"{name}: there is no image")
-            decoded += _decode_views(content, image_size, views, name)
+            loaded = load_image(content, name)
+            decoded += _views_of(loaded, content, image_size, views)
+            sizes += [(loaded.height, loaded.width)] * (len(decoded) - len(rows))
             rows += [row] * (len(decoded) - len(rows))
         except ValueError as error:
             logger.warning(f"Left out: {error}")
     if not decoded:
         raise ValueError(f"none of the {len(dataset)} images can be read")
-    return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous(), np.asarray(rows)
+    images = torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous()
+    return images, np.asarray(rows), np.asarray(sizes)
 
 
 class DecodedImages(torch.utils.data.Dataset):
@@ -115,10 +119,12 @@ class DecodedImages(torch.utils.data.Dataset):
         labels (`torch.Tensor` of shape `(len(self),)`, int64): 0 for real, 1 for fake.
         categories (`torch.Tensor` of shape `(len(self),)`, int64): See [`add_category_labels`].
         rows (`np.ndarray` of shape `(len(self),)`, int64): The row of `dataset` that each view is of.
+        image_sizes (`torch.Tensor` of shape `(len(self), 2)`, int64): Height and width of the image that it is of.
     """
 
     def __init__(self, dataset: Dataset, image_processor: BaseImageProcessor, image_size: int = 32, views: int = 1):
-        self.images, self.rows = decode(dataset, image_size, views)
+        self.images, self.rows, sizes = decode(dataset, image_size, views)
+        self.image_sizes = torch.from_numpy(sizes)
         self.labels = torch.from_numpy(np.asarray(dataset["label"][:])[self.rows])
         self.categories = torch.from_numpy(category_labels_of(dataset)[self.rows])
         self.image_processor = image_processor
@@ -127,19 +133,33 @@ class DecodedImages(torch.utils.data.Dataset):
         return len(self.labels)
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        return as_batch(self.image_processor, self.images[indices], self.labels[indices], self.categories[indices])
+        known = (self.image_sizes[indices], self.labels[indices], self.categories[indices])
+        return as_batch(self.image_processor, self.images[indices], *known)
 
 
 def as_batch(
-    image_processor: BaseImageProcessor, images: torch.Tensor, labels: torch.Tensor, categories: torch.Tensor
+    image_processor: BaseImageProcessor,
+    images: torch.Tensor,
+    image_sizes: torch.Tensor,
+    labels: torch.Tensor,
+    categories: torch.Tensor,
 ) -> dict[str, torch.Tensor]:
-    """What a detector learns from: images of shape `(batch_size, 3, height, width)`, uint8, with what is known."""
-    pixel_values = image_processor(images, return_tensors="pt")["pixel_values"]
-    return {
-        "pixel_values": pixel_values.contiguous(memory_format=torch.channels_last),
-        "labels": labels,
-        "category_labels": categories,
-    }
+    """What a detector learns from: images of shape `(batch_size, 3, height, width)`, uint8, with what is known.
+
+    The sizes of shape `(batch_size, 2)` are those before the images were brought to one; they are left away if the
+    image processor is that of a model that does not take them.
+    """
+    inputs = dict(image_processor(images, return_tensors="pt"))
+    if "image_sizes" in inputs:
+        inputs["image_sizes"] = image_sizes
+    inputs["pixel_values"] = inputs["pixel_values"].contiguous(memory_format=torch.channels_last)
+    return inputs | {"labels": labels, "category_labels": categories}
+
+
+def model_inputs(batch: Mapping[str, Any], device: torch.device) -> dict[str, torch.Tensor]:
+    """Of a batch what a detector judges, without what it learns."""
+    inputs = {name: torch.as_tensor(values).to(device) for name, values in batch.items()}
+    return {name: values for name, values in inputs.items() if name not in ("labels", "category_labels")}
 
 
 def whole_batch(batch: Any) -> Any:

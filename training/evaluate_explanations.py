@@ -319,7 +319,7 @@ def main(
         ]
         for use in uses
     ]
-    untouched, _ = decode(dataset.select(range(count, 2 * count)), image_size)
+    untouched, *_ = decode(dataset.select(range(count, 2 * count)), image_size)
     untouched_images = [to_pil_image(image) for image in untouched]
 
     answers, trained = answer(tagger, planted[0], names, locate_with), answer(tagger, planted[1], names)

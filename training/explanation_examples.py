@@ -45,7 +45,7 @@ class ExplanationExample(TypedDict):
 
 
 def _tagged(dataset: Dataset, tagger: ArtifactTagger, image_size: int) -> Iterator[dict]:
-    pixels, rows = decode(dataset, image_size)
+    pixels, rows, _ = decode(dataset, image_size)
     names = dataset["sha1"]
     for start in tqdm(range(0, len(pixels), 100), desc="Tagging", unit="batch", leave=False):
         part = slice(start, start + 100)

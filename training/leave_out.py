@@ -21,7 +21,7 @@ from transformers.utils import logging
 from tellsign.hub_cards.card_tables import leave_out_tables
 from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
 from tellsign.training import train_detector
-from tellsign.training.arguments import as_shown, seen_by, split_group, without_folders
+from tellsign.training.arguments import as_shown, recipe_file, seen_by, split_group, without_folders
 from tellsign.training.calibration import fit_decision_threshold
 from tellsign.training.data import DecodedImages
 from tellsign.training.detector_data import load_groups, split_groups
@@ -204,14 +204,20 @@ def generators_of_fakes(groups: Sequence[Dataset]) -> set[str]:
     }
 
 
-def check_start(data: Sequence[str], train_data: Sequence[str], start: str) -> None:
-    """Raises a `ValueError` if the runs would start from a checkpoint that says it was trained on what is left out.
+def check_start(data: Sequence[str], train_data: Sequence[str], start: str, left_out: Collection[str]) -> None:
+    """Raises a `ValueError` if a run would start from a checkpoint that says it was trained on what is left out.
 
-    Warns if it was trained on more than the runs are, since generators in that then count as unseen.
+    Warns if it was trained on more than the run is, since generators in that then count as unseen.
     """
+    recipe = recipe_file(start)
+    made_with = json.loads(Path(recipe).read_text(encoding="utf-8")) if recipe else {}
     seen = {source for group in seen_by(start) for source in split_group(group)}
-    if left_out := seen.intersection(without_folders(source) for source in data):
-        raise ValueError(f"{start} was trained on {', '.join(sorted(left_out))}: what it saw cannot be left out")
+    if set(left_out) <= set(made_with.get("leave_out", ())):  # by the run that made it, if not by its own start
+        with_them = {source for group in made_with["start_train_data"] for source in split_group(group)}
+    else:
+        with_them = seen
+    if both := with_them.intersection(without_folders(source) for source in data):
+        raise ValueError(f"{start} was trained on {', '.join(sorted(both))}: what it saw cannot be left out")
     trained_on = {without_folders(source) for group in train_data for source in split_group(group)}
     if others := seen - trained_on:
         logger.warning(
@@ -242,30 +248,33 @@ def main(
     """Trains once a fold without the sources of that fold, and scores them.
 
     Given again, the command goes on where it was stopped. With several views it writes `leave_out_views_<n>.json` and
-    its picture.
+    its picture. In the arguments after --, {fold} is the number of the fold, so that a run can start from what
+    another of this command has left without the same sources.
 
     \f
     Raises:
         ValueError: If a folder is of a run with other arguments, or the runs start from what saw the data.
     """
     model_args, data_args, _ = train_detector.parse_arguments([*training, "--output_dir", "unused"])
-    if model_args.model_name_or_path:
-        check_start(split_group(data), data_args.train_data, model_args.model_name_or_path)
+    images = drop_duplicates(load_sources(split_group(data), data_args.data_split, data_args.data_revision))
+    assignment = assign_folds(images, folds)
+    left_out_of = [[name for name, number in assignment.items() if number == fold] for fold in range(folds)]
+    for fold, left_out in enumerate(left_out_of):
+        for start in filter(None, (model_args.model_name_or_path, model_args.expert)):
+            check_start(split_group(data), data_args.train_data, start.replace("{fold}", str(fold)), left_out)
     groups = load_groups(data_args)
     fakes_seen = generators_of_fakes(groups).difference(data_args.leave_out)
     if UNNAMED in fakes_seen:
         logger.warning("--train_data has fakes without a generator's name: the family of these counts as unseen")
-    images = drop_duplicates(load_sources(split_group(data), data_args.data_split, data_args.data_revision))
-    assignment = assign_folds(images, folds)
     generators = np.asarray(images["generator"][:])
     results = []
-    for fold in range(folds):
-        left_out = [name for name, number in assignment.items() if number == fold]
+    for fold, left_out in enumerate(left_out_of):
         folder = output_dir / f"fold-{fold}"
         claim(folder, left_out, training)
         if not (folder / "eval_results.json").exists():
+            of_fold = [argument.replace("{fold}", str(fold)) for argument in training]
             train_detector.main(
-                [*training, "--output_dir", str(folder), "--leave_out", *data_args.leave_out, *left_out]
+                [*of_fold, "--output_dir", str(folder), "--leave_out", *data_args.leave_out, *left_out]
             )
         model, image_processor = load_detector(folder)
         of_run = replace(data_args, leave_out=[*data_args.leave_out, *left_out])

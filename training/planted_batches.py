@@ -90,7 +90,7 @@ def _stacked(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
 
 def untouched_images(dataset: Dataset, most: int, image_size: int) -> dict[str, torch.Tensor]:
     """Images as they are, in the form of those from [`plant_for_validation`]."""
-    images, rows = decode(dataset, image_size)
+    images, rows, _ = decode(dataset, image_size)
     count = len(images)
     return {
         "images": images,

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from tellsign.modeling.verdicts import real_and_fake
-from tellsign.training.data import DecodedImages
+from tellsign.training.data import DecodedImages, model_inputs
 
 
 def load_detector(name: str | Path) -> tuple[PreTrainedModel, Any]:
@@ -36,11 +36,11 @@ def predict_logits(model: PreTrainedModel, images: DecodedImages) -> NDArray:
     columns = real_and_fake(model.config)
     model.eval()
     batches = torch.arange(len(images)).split(500)
+    logits = []
     with torch.inference_mode():
-        logits = [
-            model(images.__getitems__(batch)["pixel_values"].to(model.device)).logits[:, columns].cpu().double()
-            for batch in tqdm(batches, desc="Scoring", unit="batch", leave=False)
-        ]
+        for rows in tqdm(batches, desc="Scoring", unit="batch", leave=False):
+            outputs = model(**model_inputs(images.__getitems__(rows), model.device))
+            logits.append(outputs.logits[:, columns].cpu().double())
     return torch.cat(logits).numpy() * temperature_of(model)
 
 

@@ -59,6 +59,13 @@ class ModelArguments:
     config_overrides: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Fields of WaveFreqConfig to change, as JSON."}
     )
+    expert: str | None = field(
+        default=None,
+        metadata={
+            "help": "Checkpoint of a network of the same shape, trained on images larger than image_size alone, that "
+            "is to judge such images too (larger_image_expert)."
+        },
+    )
     start_weight: float = field(
         default=0.0,
         metadata={
@@ -110,15 +117,35 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
             field that is to be changed.
     """
     overrides = overrides_of(arguments.config_overrides, WaveFreqConfig)
+    if arguments.expert:
+        overrides["larger_image_expert"] = True
     if start := arguments.model_name_or_path:
         model = WaveFreqForImageClassification.from_pretrained(start, dtype=torch.float32, **overrides)
     else:
         config = (WaveFreqConfig.seed if arguments.architecture == "seed" else WaveFreqConfig)(**overrides)
         model = WaveFreqForImageClassification(config)
+    if arguments.expert:
+        add_expert(model, arguments.expert)
     if model.config.id2label != dict(enumerate(LABELS)):
         raise ValueError(f"{start or 'a new network'}: has the labels {model.config.id2label}, expected {LABELS}")
     size = {"height": model.config.image_size, "width": model.config.image_size}
     return model, AutoImageProcessor.from_pretrained(start, size=size) if start else WaveFreqImageProcessor(size=size)
+
+
+def add_expert(model: WaveFreqForImageClassification, name: str) -> None:
+    """Makes a detector the expert of another one.
+
+    Raises:
+        ValueError: If it is a network of another shape, or one with `real_categories`, which an expert has not.
+    """
+    detector = WaveFreqForImageClassification.from_pretrained(name, dtype=torch.float32)
+    if detector.config.real_categories:
+        raise ValueError(f"--expert={name}: has real_categories, expected a detector without")
+    try:
+        model.expert.load_state_dict(detector.wavefreq.state_dict())
+        model.expert_classifier.load_state_dict(detector.classifier.state_dict())
+    except RuntimeError as error:
+        raise ValueError(f"--expert={name}: is a network of another shape than the detector") from error
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
@@ -156,7 +183,7 @@ class DetectorTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The cross entropy of the labels; where categories are known, that of the joint choice of both."""
-        categories = inputs.get("category_labels")
+        categories, labels = inputs.get("category_labels"), inputs["labels"]
         inputs = {name: values for name, values in inputs.items() if name != "category_labels"}
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         category_logits = outputs.get("category_logits")
@@ -169,6 +196,10 @@ class DetectorTrainer(Trainer):
                 gathered_from = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
                 count = num_items_in_batch / gathered_from
             loss = loss + shown / count
+        expert_logits = outputs.get("expert_logits")
+        if expert_logits is not None and self.label_smoother is not None:  # which takes no loss from the model
+            rows = self.accelerator.unwrap_model(model).rows_for_expert(inputs["image_sizes"])
+            loss = loss + self.label_smoother({"logits": expert_logits}, labels[rows])
         return (loss, outputs) if return_outputs else loss
 
     def create_model_card(self, *args, **kwargs) -> None:
@@ -222,6 +253,20 @@ def hash_of(images: Dataset) -> str:
     return contents.hexdigest()
 
 
+def check_expert(model: WaveFreqForImageClassification, images: DecodedImages, data_args: DataArguments) -> None:
+    """Raises a `ValueError` if an expert for larger images cannot be trained, or would learn a class from the size."""
+    if data_args.adversarial_epsilon:
+        raise ValueError("--adversarial_epsilon: not with larger_image_expert, which would not be attacked")
+    is_larger = np.zeros(len(images), bool)
+    is_larger[model.rows_for_expert(images.image_sizes)] = True
+    real, fake = (is_larger[images.labels.numpy() == label].mean() for label in range(len(LABELS)))
+    if abs(real - fake) > 0.2 or not real + fake:
+        raise ValueError(
+            f"larger_image_expert: {real:.0%} of the real and {fake:.0%} of the fake validation images are larger "
+            f"than {model.config.image_size} pixels, expected some, and about as many of each class"
+        )
+
+
 def create_trainer(
     model: WaveFreqForImageClassification,
     image_processor: WaveFreqImageProcessor,
@@ -271,8 +316,9 @@ def weigh_fake_logit(model: WaveFreqForImageClassification, logits: NDArray, lab
     logits[:, 1] *= weight
     shift = fit_shift(logits, labels)
     logits[:, 1] += shift
-    model.classifier.weight.mul_(weight)
-    model.classifier.bias.mul_(weight).add_(shift)
+    for classifier in filter(None, (model.classifier, model.expert_classifier)):
+        classifier.weight.mul_(weight)
+        classifier.bias.mul_(weight).add_(shift)
 
 
 def calibrate(
@@ -318,6 +364,8 @@ def main(arguments: list[str] | None = None) -> None:
     made_with = recipe_of(training_args, model_args, data_args) | {"validation_sha1": hash_of(validation)}
     record_run(training_args, made_with, resumes=bool(checkpoint))
     validation_images = DecodedImages(validation, image_processor, model.config.image_size)
+    if model.expert is not None:
+        check_expert(model, validation_images, data_args)
 
     trainer = create_trainer(
         model, image_processor, train_images, validation_images, model_args, data_args, training_args, checkpoint

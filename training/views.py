@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import torch
-from datasets import Array3D, Dataset, Features, IterableDataset, Value, interleave_datasets
+from datasets import Array3D, Dataset, Features, IterableDataset, Sequence, Value, interleave_datasets
 from PIL import Image as PILImage
 from PIL import ImageEnhance, ImageFilter
 from torch.utils.data import get_worker_info
@@ -163,8 +163,9 @@ class BalancedViews(DrawnAnew):
         rows, probabilities = self.sources[group][label]
         return group, label, int(rng.choice(rows[rng.choice(len(rows), p=probabilities)]))
 
-    def view(self, index: int) -> tuple[np.ndarray, int, int]:
-        """View `index` of this epoch, see [`random_view`], its label, and its category or -100.
+    def view(self, index: int) -> tuple[np.ndarray, tuple[int, int], int, int]:
+        """View `index` of this epoch, see [`random_view`], height and width of its image, its label, and its category
+        or -100.
 
         An image that cannot be read is named in a warning, and another one chosen in its place.
         """
@@ -173,15 +174,16 @@ class BalancedViews(DrawnAnew):
             group, label, row = self.choose(rng)
             try:
                 image = _load(self.groups[group][row]["image"], f"row {row} of group {group}", self.image_size)
-                return random_view(image, self.image_size, rng), label, int(self.categories[group][row])
+                size = (image.height, image.width)
+                return random_view(image, self.image_size, rng), size, label, int(self.categories[group][row])
             except ValueError as error:
                 logger.warning_once(f"Left out: {error}")
         raise ValueError(f"100 images in succession could not be read, the last of them row {row} of group {group}")
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        views, labels, categories = zip(*(self.view(int(index)) for index in indices), strict=True)
+        views, *known = zip(*(self.view(int(index)) for index in indices), strict=True)
         images = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
-        return as_batch(self.image_processor, images, torch.tensor(labels), torch.tensor(categories))
+        return as_batch(self.image_processor, images, *map(torch.tensor, known))
 
 
 def _sources_of(group: Dataset) -> list[tuple[list[np.ndarray], np.ndarray]]:
@@ -218,13 +220,14 @@ def stream_views(
         seed (`int`, *optional*, defaults to 0): Seed of all draws.
 
     Returns:
-        `datasets.IterableDataset` without end, of `pixel_values` (NumPy, float32) and `labels`; each worker of a data
-        loader draws views of its own. In each pass the images of a stream come in the same order, and their views are
-        others. Images that cannot be read are named in a warning and left out.
+        `datasets.IterableDataset` without end, of `pixel_values` (NumPy, float32), `image_sizes` (height and width of
+        the view's image) and `labels`; each worker of a data loader draws views of its own. In each pass the images of
+        a stream come in the same order, and their views are others. Images that cannot be read are named in a warning
+        and left out.
     """
 
     def views(rows: dict[str, list], indices: list[int]) -> dict[str, list]:
-        kept: dict[str, list] = {"pixel_values": [], "labels": []}
+        kept: dict[str, list] = {"pixel_values": [], "image_sizes": [], "labels": []}
         worker = get_worker_info()  # each counts its own images
         for index, entry, label in zip(indices, rows["image"], rows["label"], strict=True):
             try:
@@ -235,12 +238,19 @@ def stream_views(
             rng = np.random.default_rng((seed, worker.id if worker else 0, index))
             view = torch.from_numpy(random_view(image, image_size, rng))
             kept["pixel_values"].append(image_processor(view.permute(2, 0, 1), return_tensors="np")["pixel_values"][0])
+            kept["image_sizes"].append((image.height, image.width))
             kept["labels"].append(label)
         return kept
 
     streams = [stream.shuffle(seed=seed, buffer_size=buffer_size).repeat(None) for stream in streams]
     mixed = interleave_datasets(streams, probabilities=[1 / len(streams)] * len(streams), seed=seed)
-    features = Features({"pixel_values": Array3D((3, image_size, image_size), "float32"), "labels": Value("int64")})
+    features = Features(
+        {
+            "pixel_values": Array3D((3, image_size, image_size), "float32"),
+            "image_sizes": Sequence(Value("int64"), length=2),
+            "labels": Value("int64"),
+        }
+    )
     columns = ["image", "label"]
     mixed = mixed.map(views, with_indices=True, batched=True, batch_size=16, features=features, remove_columns=columns)
     return mixed.with_format("numpy")
