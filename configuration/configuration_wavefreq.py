@@ -121,10 +121,10 @@ class WaveFreqConfig(PreTrainedConfig):
         What real images are known to show, say CIFAR's ten classes. Each gets an output of the head, and the logit of
         real becomes the log-sum-exp of these and of zero, which stands for anything else: an image that shows nothing
         the network can name is more likely taken for fake. Needs two labels.
-    larger_image_expert (`bool`, *optional*, defaults to `False`):
-        Whether a second network of the same shape judges, beside the first, images both sides of which were larger
-        than `image_size` before they were resized: what they get are the mean logits of both. It learns from such
-        images alone, the first one from all.
+    expert_depths (`list[int]`, *optional*):
+        Number of residual layers of each stage of a second network, in all else like the first. Images both sides of
+        which were larger than `image_size` before they were resized are judged by the mean logits of both. It learns
+        from such images alone, the first one from all. `None` for no second network.
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
@@ -173,7 +173,7 @@ class WaveFreqConfig(PreTrainedConfig):
     hidden_act: str = "relu"
     average_flips: bool = False
     real_categories: list[str] | tuple[str, ...] = ()
-    larger_image_expert: bool = False
+    expert_depths: list[int] | tuple[int, ...] | None = None
     temperature: float | int = 1.0
     verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
     initializer_range: float | int = 0.02
@@ -182,6 +182,8 @@ class WaveFreqConfig(PreTrainedConfig):
         lists = ("hidden_sizes", "depths", "wavelet_stages", "frequency_hidden_sizes", "frequency_strides")
         for field in (*lists, "real_categories", "verdict_thresholds"):
             setattr(self, field, list(getattr(self, field)))
+        if self.expert_depths is not None:
+            self.expert_depths = list(self.expert_depths)
         if self.id2label is None and kwargs.get("num_labels", 2) == 2:
             self.id2label = {0: "real", 1: "fake"}
             self.label2id = {"real": 0, "fake": 1}
@@ -279,6 +281,10 @@ class WaveFreqConfig(PreTrainedConfig):
             )
         if self.layer_type == "bottleneck" and any(size % 4 for size in self.hidden_sizes):
             raise ValueError(f"hidden_sizes={self.hidden_sizes} must be multiples of 4 in bottleneck layers")
+        if self.expert_depths is not None and (
+            len(self.expert_depths) != len(self.depths) or min(self.expert_depths) < 1
+        ):
+            raise ValueError(f"expert_depths={self.expert_depths} must hold {len(self.depths)} numbers, each >= 1")
         for stage in self.wavelet_stages:
             if not 0 <= stage < len(self.depths) or self.stage_strides[stage] != 2:
                 raise ValueError(f"wavelet_stages={self.wavelet_stages}: there is no stage {stage} that downsamples")

@@ -313,7 +313,7 @@ def failures(
         failures.append(
             f"Every image is brought to {size}x{size} pixels first: what can only be seen at a larger size is lost."
         )
-    if config.get("larger_image_expert"):
+    if config.get("expert_depths"):
         failures.append(
             "A large image that somebody has brought to that size before is judged by the first network alone, which "
             "knows other sources less well."

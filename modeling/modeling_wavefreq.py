@@ -13,6 +13,7 @@
 # limitations under the License.
 """PyTorch WaveFreq model."""
 
+import copy
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -431,7 +432,7 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
     their softmax is `sigmoid(z)`, their cross entropy the binary one. With `config.real_categories`, the first of them
     is the log-sum-exp of zero and of the categories' logits.
 
-    With `config.larger_image_expert` there is a second network with such a head. While the model is trained, it does
+    With `config.expert_depths` there is a second network with such a head. While the model is trained, it does
     not join the first, but adds its own loss; so each learns to tell alone what both are to tell together.
     """
 )
@@ -448,8 +449,10 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         self.classifier = nn.Linear(config.hidden_sizes[-1], num_outputs)  # type: ignore[arg-type]
         self.expert = self.expert_classifier = None
         # CODEPATH: only detectors that learnt from larger images too have the second network.
-        if config.larger_image_expert:
-            self.expert = WaveFreqModel(config)
+        if config.expert_depths is not None:
+            expert_config = copy.deepcopy(config)
+            expert_config.depths = config.expert_depths
+            self.expert = WaveFreqModel(expert_config)
             self.expert_classifier = nn.Linear(config.hidden_sizes[-1], num_outputs)  # type: ignore[arg-type]
         self.post_init()
 

@@ -174,7 +174,7 @@ def test_an_image_that_is_no_larger_than_the_detector_sees_has_one_view(explain,
 
 
 def test_an_expert_judges_images_that_are_larger_and_all_their_views(make_model, images):
-    model = make_model(larger_image_expert=True)
+    model = make_model(expert_depths=[1, 2, 1])
     torch.nn.init.normal_(model.expert_classifier.weight)
     processor = WaveFreqImageProcessor()
     explain = pipeline("artifact-explanation", model=model, image_processor=processor, tagger=False, explain="never")

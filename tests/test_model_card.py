@@ -219,6 +219,21 @@ def test_a_card_tells_from_which_start_and_how_adversarially_it_was_trained_and_
     assert "| max_steps | 5000 |" in card and "| num_train_epochs |" not in card
 
 
+def test_a_card_of_what_was_only_put_together_shows_no_settings_of_a_training(parts):
+    parts["training"] |= {"model_name_or_path": "start", "expert": "large", "num_train_epochs": 0.0, "max_steps": -1}
+    card = model_card(**parts).text
+    settings = card.split("| setting | value |")[1].split("## How to")[0]
+    assert "| model_name_or_path | start |\n| expert | large |" in settings
+    assert "learning_rate |" not in settings.split("\n\n")[0]
+
+
+@pytest.mark.parametrize("has_expert", [False, True])
+def test_a_card_says_whether_a_second_network_judges_larger_images(parts, has_expert):
+    parts["config"] = dict(parts["config"]) | {"expert_depths": [1, 1, 1] if has_expert else None}
+    card = model_card(**parts).text
+    assert ("It holds two such networks" in card) == ("is judged by the first network alone" in card) == has_expert
+
+
 def test_what_was_trained_on_one_data_set_is_called_a_benchmark_model(parts):
     introduction, _ = model_card(**parts).text.split("## What it is for")
     assert "It is a benchmark model: one data set cannot teach" in introduction

@@ -355,7 +355,7 @@ def test_flip_averaging_is_the_mean_over_the_image_and_its_mirror_and_only_at_in
 
 @pytest.fixture
 def with_expert(make_model) -> WaveFreqForImageClassification:
-    model = make_model(larger_image_expert=True, real_categories=["cat"], temperature=2.0)
+    model = make_model(expert_depths=[1, 1, 1], real_categories=["cat"], temperature=2.0)
     for head in (model.classifier, model.category_classifier, model.expert_classifier):
         torch.nn.init.normal_(head.weight)
     return model

@@ -374,7 +374,7 @@ def with_expert(tmp_path) -> list[str]:
     """Options of a run that starts from `start/`, with `large/` as its expert."""
     data = larger_and_small(tmp_path / "sizes.parquet")
     main(options(data, tmp_path / "start"))
-    main(options(data, tmp_path / "large", seed=1))
+    main(options(data, tmp_path / "large", seed=1, config_overrides=json.dumps(TINY | {"depths": [1, 2, 1]})))
     starts = {"model_name_or_path": tmp_path / "start", "expert": tmp_path / "large"}
     return options(data, tmp_path / "run", **starts, config_overrides="{}", max_steps=3)
 
@@ -391,7 +391,7 @@ def test_a_detector_gets_another_as_expert_and_without_a_step_both_stay_as_they_
         of_expert = name.replace("wavefreq", "expert").replace("classifier", "expert_classifier")
         assert torch.equal(both[of_expert], value)
     config = AutoModelForImageClassification.from_pretrained(tmp_path / "run").config
-    assert config.larger_image_expert and config.temperature != 1.0
+    assert config.expert_depths == [1, 2, 1] and config.temperature != 1.0
     made_with = json.loads((tmp_path / "run" / "training.json").read_text())
     assert (made_with["expert"], made_with["start_train_data"]) == ("large", ["sizes.parquet"])
 
@@ -412,7 +412,7 @@ def test_an_expert_that_does_not_fit_is_refused(make_model, tmp_path, fields, me
 
 
 def test_statistics_of_an_expert_are_those_of_larger_images(make_model, tmp_path):
-    model = make_model(larger_image_expert=True)
+    model = make_model(expert_depths=[1, 1, 1])
     images = DecodedImages(
         load_sources(larger_and_small(tmp_path / "sizes.parquet"), "train"), WaveFreqImageProcessor()
     )
@@ -456,13 +456,13 @@ def test_the_weight_of_the_logit_of_fake_is_that_of_the_experts_too(with_expert,
     [
         (["fake"], "--flip=True", r"0% of the real and \d+% of the fake validation images are larger than 32 pixels"),
         ([], "--flip=True", "0% of the real and 0% of the fake"),
-        (["real", "fake"], "--adversarial_epsilon=4", "--adversarial_epsilon: not with larger_image_expert"),
+        (["real", "fake"], "--adversarial_epsilon=4", "--adversarial_epsilon: not with expert_depths"),
     ],
 )
 def test_an_expert_that_would_learn_a_class_from_the_size_or_is_not_attacked_is_refused(
     tmp_path, classes, option, message
 ):
-    overrides = json.dumps(TINY | {"larger_image_expert": True})
+    overrides = json.dumps(TINY | {"expert_depths": [1, 1, 1]})
     data = larger_and_small(tmp_path / "sizes.parquet", classes)
     with pytest.raises(ValueError, match=message):
         main([*options(data, tmp_path / "run", config_overrides=overrides), option])

@@ -62,8 +62,8 @@ class ModelArguments:
     expert: str | None = field(
         default=None,
         metadata={
-            "help": "Checkpoint of a network of the same shape, trained on images larger than image_size alone, that "
-            "is to judge such images too (larger_image_expert)."
+            "help": "Checkpoint of a network of the same shape, but for depths, trained on images larger than "
+            "image_size alone, that is to judge such images too (expert_depths)."
         },
     )
     start_weight: float = field(
@@ -117,33 +117,34 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
             field that is to be changed.
     """
     overrides = overrides_of(arguments.config_overrides, WaveFreqConfig)
-    if arguments.expert:
-        overrides["larger_image_expert"] = True
+    expert = arguments.expert and WaveFreqForImageClassification.from_pretrained(arguments.expert, dtype=torch.float32)
+    if expert:
+        overrides["expert_depths"] = expert.config.depths
     if start := arguments.model_name_or_path:
         model = WaveFreqForImageClassification.from_pretrained(start, dtype=torch.float32, **overrides)
     else:
         config = (WaveFreqConfig.seed if arguments.architecture == "seed" else WaveFreqConfig)(**overrides)
         model = WaveFreqForImageClassification(config)
-    if arguments.expert:
-        add_expert(model, arguments.expert)
+    if expert:
+        add_expert(model, expert)
     if model.config.id2label != dict(enumerate(LABELS)):
         raise ValueError(f"{start or 'a new network'}: has the labels {model.config.id2label}, expected {LABELS}")
     size = {"height": model.config.image_size, "width": model.config.image_size}
     return model, AutoImageProcessor.from_pretrained(start, size=size) if start else WaveFreqImageProcessor(size=size)
 
 
-def add_expert(model: WaveFreqForImageClassification, name: str) -> None:
+def add_expert(model: WaveFreqForImageClassification, expert: WaveFreqForImageClassification) -> None:
     """Makes a detector the expert of another one.
 
     Raises:
         ValueError: If it is a network of another shape, or one with `real_categories`, which an expert has not.
     """
-    detector = WaveFreqForImageClassification.from_pretrained(name, dtype=torch.float32)
-    if detector.config.real_categories:
+    name = expert.config._name_or_path
+    if expert.config.real_categories:
         raise ValueError(f"--expert={name}: has real_categories, expected a detector without")
     try:
-        model.expert.load_state_dict(detector.wavefreq.state_dict())
-        model.expert_classifier.load_state_dict(detector.classifier.state_dict())
+        model.expert.load_state_dict(expert.wavefreq.state_dict())
+        model.expert_classifier.load_state_dict(expert.classifier.state_dict())
     except RuntimeError as error:
         raise ValueError(f"--expert={name}: is a network of another shape than the detector") from error
 
@@ -256,13 +257,13 @@ def hash_of(images: Dataset) -> str:
 def check_expert(model: WaveFreqForImageClassification, images: DecodedImages, data_args: DataArguments) -> None:
     """Raises a `ValueError` if an expert for larger images cannot be trained, or would learn a class from the size."""
     if data_args.adversarial_epsilon:
-        raise ValueError("--adversarial_epsilon: not with larger_image_expert, which would not be attacked")
+        raise ValueError("--adversarial_epsilon: not with expert_depths, as the expert would not be attacked")
     is_larger = np.zeros(len(images), bool)
     is_larger[model.rows_for_expert(images.image_sizes)] = True
     real, fake = (is_larger[images.labels.numpy() == label].mean() for label in range(len(LABELS)))
     if abs(real - fake) > 0.2 or not real + fake:
         raise ValueError(
-            f"larger_image_expert: {real:.0%} of the real and {fake:.0%} of the fake validation images are larger "
+            f"expert_depths: {real:.0%} of the real and {fake:.0%} of the fake validation images are larger "
             f"than {model.config.image_size} pixels, expected some, and about as many of each class"
         )
 
