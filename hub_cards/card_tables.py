@@ -315,8 +315,8 @@ def failures(
         )
     if config.get("expert_depths"):
         failures.append(
-            "A large image that somebody has brought to that size before is judged by the first network alone, which "
-            "knows other sources less well."
+            "A large image that somebody has brought to that size before is not known as one, and judged by the first "
+            "network alone."
         )
     if poor := [result for result in generators if result["intervals"]["auroc"][0] < NEAR_CHANCE]:
         names = listed(result["name"].removeprefix("generator ") for result in poor)

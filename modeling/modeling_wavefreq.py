@@ -416,8 +416,8 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
         Of each label, divided by `config.temperature`.
     category_logits (`torch.FloatTensor` of shape `(batch_size, 1 + len(config.real_categories))`, *optional*):
         That the image is real and shows something else (always zero), or each of `config.real_categories`.
-    expert_logits (`torch.FloatTensor` of shape `(num_larger_images, config.num_labels)`, *optional*):
-        What the expert says of the images that it judges, in their order, divided by `config.temperature`.
+    expert_logits (`torch.FloatTensor` of shape `(batch_size, config.num_labels)`, *optional*):
+        What the expert says of larger images, divided by `config.temperature`; NaN for all others.
     """
 
     category_logits: torch.Tensor | None = None
@@ -476,12 +476,13 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
 
     def rows_for_expert(self, image_sizes: torch.Tensor) -> torch.Tensor:
         r"""
+        Finds the images that the expert judges.
+
         Args:
             image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`): Height and width in pixels.
 
         Returns:
-            `torch.LongTensor` of shape `(num_larger_images,)`: The images both sides of which exceed
-            `config.image_size`.
+            `torch.LongTensor` of shape `(num_larger_images,)`: Those both sides of which exceed `config.image_size`.
         """
         return (image_sizes.amin(1) > self.config.image_size).nonzero()[:, 0]
 
@@ -502,17 +503,18 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             `config.problem_type` says, for which labels are floats.
         image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`, *optional*):
             Height and width of the images in pixels before they were resized, from [`WaveFreqImageProcessor`]; of a
-            part of an image, those of the whole. Without them no image counts as a larger one, of which the expert
-            has a say.
+            part of an image, those of the whole. Without them, as `torch.export` needs it, no image counts as larger,
+            and the expert is not asked.
 
         Returns:
             [`WaveFreqImageClassifierOutput`] with `logits` of shape `(batch_size, config.num_labels)`, divided by
             `config.temperature`, `loss` if labels were given, `category_logits` if the model knows categories, and
-            `expert_logits` if it has an expert and there are larger images.
+            `expert_logits` if it has an expert and the images' sizes were given.
 
         Raises:
-            ValueError: If the images have another number of channels or a size that the strides do not divide, or
-                there are two labels, of which one excludes the other, and those given are floats.
+            ValueError: If the images have another number of channels or a size that the strides do not divide,
+                `image_sizes` are not two numbers for each, or there are two labels, of which one excludes the other,
+                and those given are floats.
 
         Example:
 
@@ -531,14 +533,21 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             category_logits = nn.functional.pad(self.category_classifier(outputs.pooler_output), (1, 0))
             logits = torch.cat([category_logits.logsumexp(1, keepdim=True), logits[:, 1:]], dim=1)
         logits = logits / self.config.temperature
-        expert_logits = None
+        expert_logits = said = larger = None
         if self.expert is not None and image_sizes is not None:
-            larger = self.rows_for_expert(image_sizes)
+            if image_sizes.shape != (len(pixel_values), 2):
+                raise ValueError(
+                    f"image_sizes: expected height and width of {len(pixel_values)} images, got a tensor of shape "
+                    f"{tuple(image_sizes.shape)}"
+                )
+            larger = self.rows_for_expert(image_sizes).to(logits.device)
+            expert_logits = torch.full_like(logits, torch.nan)
             if len(larger):
                 features = self._features(self.expert, pixel_values[larger])
-                expert_logits = self._logits(self.expert_classifier, features.pooler_output) / self.config.temperature
-                if not self.training:
-                    logits = logits.index_copy(0, larger, (logits[larger] + expert_logits) / 2)
+                said = self._logits(self.expert_classifier, features.pooler_output) / self.config.temperature
+                expert_logits = expert_logits.index_copy(0, larger, said.to(logits.dtype))
+            if not self.training:
+                logits = torch.where(expert_logits.isnan(), logits, (logits + expert_logits) / 2)
 
         loss = None
         if labels is not None:
@@ -547,8 +556,10 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
                     f"labels: expected indices, since one of two labels excludes the other, got {labels.dtype}"
                 )
             loss = self.loss_function(labels, logits, self.config, **kwargs)
-            if self.training and expert_logits is not None:
-                loss = loss + self.loss_function(labels[larger], expert_logits, self.config)
+            if self.training and said is not None:
+                # Of each image as much as the loss above, which is a mean, unless it is divided by a number given.
+                share = 1.0 if kwargs.get("num_items_in_batch") is not None else len(larger) / len(labels)
+                loss = loss + share * self.loss_function(labels[larger], said, self.config, **kwargs)
         return WaveFreqImageClassifierOutput(
             loss=loss,
             logits=logits,

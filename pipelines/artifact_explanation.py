@@ -1,6 +1,5 @@
 """The pipeline that tells whether an image is generated, by which artifacts one sees it, where, and why."""
 
-import itertools
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Real
@@ -336,10 +335,11 @@ class ArtifactExplanationPipeline(Pipeline):
             if boxes:
                 parts = self.image_processor(images=[image.crop(box) for box in boxes], return_tensors="pt")
                 pixel_values = torch.cat([pixel_values, parts["pixel_values"]])
-        return {
+        sizes = {}
+        if "image_sizes" in features:  # of parts of an image, that of the whole
+            sizes["image_sizes"] = features["image_sizes"].expand(len(pixel_values), -1)
+        return sizes | {
             "pixel_values": pixel_values.to(self.dtype),
-            # Of parts of an image, those of the whole; a detector of another kind takes none.
-            "image_sizes": [image.size[::-1]] * len(pixel_values) if "image_sizes" in features else None,
             "views": len(pixel_values),
             "image": image,
             "error": error,
@@ -348,12 +348,11 @@ class ArtifactExplanationPipeline(Pipeline):
     def _forward(  # type: ignore[override]
         self, model_inputs: dict[str, Any], explain: str = "fake", **tagging
     ) -> dict[str, Any]:
-        names = ("image", "error", "views", "image_sizes")
-        one = not isinstance(model_inputs["image"], list)  # a batch of one is not collated
-        images, errors, views, sizes = ([model_inputs[name]] if one else model_inputs[name] for name in names)
-        inputs = {"pixel_values": model_inputs["pixel_values"]}
-        if sizes[0] is not None:
-            inputs["image_sizes"] = torch.tensor([*itertools.chain(*sizes)], device=self.device)
+        images, errors, views = model_inputs["image"], model_inputs["error"], model_inputs["views"]
+        one = not isinstance(images, list)  # a batch of one is not collated
+        if one:
+            images, errors, views = [images], [errors], [views]
+        inputs = {name: model_inputs[name] for name in ("pixel_values", "image_sizes") if name in model_inputs}
         probabilities = self.model(**inputs).logits.float().softmax(-1)[:, self.fake_index]
         answers: list[Any] = [
             self._verdict(image, scores) if error is None else {"error": error}

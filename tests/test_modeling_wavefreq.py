@@ -10,10 +10,11 @@ import pytorch_wavelets
 import pywt
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
+from PIL import Image
 from scipy.signal import correlate2d
-from transformers import AutoModel, AutoModelForImageClassification
+from transformers import AutoModel, AutoModelForImageClassification, pipeline
 
-from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqModel
+from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, WaveFreqModel
 from tellsign.modeling.modeling_wavefreq import WaveFreqFrequencyConvolution, WaveFreqWaveletAttention
 from tellsign.modeling.transforms import (
     fourier_transform,
@@ -377,15 +378,16 @@ def test_larger_images_get_the_mean_logits_of_both_networks_and_others_those_of_
     expected[[0, 2]] = (expected[[0, 2]] + said) / 2
     outputs = with_expert(images, image_sizes=SIZES)
     np.testing.assert_allclose(outputs.logits.detach().numpy(), expected, atol=1e-5)
-    np.testing.assert_allclose(outputs.expert_logits.detach().numpy(), said, atol=1e-5)
+    np.testing.assert_allclose(outputs.expert_logits.detach().numpy()[[0, 2]], said, atol=1e-5)
+    assert outputs.expert_logits.isnan().all(1).tolist() == [False, True, False, True, True]
     assert outputs.category_logits.shape == (5, 2)
 
 
 def test_without_larger_images_or_their_sizes_the_expert_is_not_asked(with_expert):
     images = torch.randn(2, 3, 32, 32)
     with_expert.expert.register_forward_pre_hook(Mock(side_effect=AssertionError("was asked")))
-    for outputs in (with_expert(images), with_expert(images, image_sizes=SIZES[[1, 3]])):
-        assert outputs.expert_logits is None
+    assert with_expert(images).expert_logits is None
+    assert with_expert(images, image_sizes=SIZES[[1, 3]]).expert_logits.isnan().all()
     with pytest.raises(AssertionError, match="was asked"):
         with_expert(images, image_sizes=SIZES[:2])
 
@@ -408,8 +410,32 @@ def test_each_network_learns_alone_the_expert_from_larger_images(with_expert):
     features = with_expert.expert(images[[0, 2]]).pooler_output
     logits = torch.nn.functional.pad(with_expert.expert_classifier(features), (1, 0)) / 2
     with_expert.zero_grad()
-    torch.nn.functional.cross_entropy(logits, labels[[0, 2]]).backward()
+    (torch.nn.functional.cross_entropy(logits, labels[[0, 2]], reduction="sum") / 5).backward()
     torch.testing.assert_close(with_expert.expert_classifier.weight.grad, joint["expert_classifier.weight"])
+    counted = gradients(image_sizes=SIZES, num_items_in_batch=torch.tensor(10))  # of two such batches
+    torch.testing.assert_close(2 * counted["expert_classifier.weight"], joint["expert_classifier.weight"])
+
+
+@pytest.mark.parametrize("num_labels", [1, 3])
+def test_an_expert_has_as_many_labels_as_the_model(make_model, num_labels):
+    model = make_model(expert_depths=[1, 2, 1], num_labels=num_labels)
+    outputs = model(torch.randn(5, 3, 32, 32), image_sizes=SIZES)
+    assert outputs.logits.shape == outputs.expert_logits.shape == (5, num_labels)
+
+
+@pytest.mark.parametrize("sizes", [SIZES[:1], SIZES[0], SIZES.repeat(2, 1)], ids=["one", "flat", "more"])
+def test_sizes_that_are_not_two_numbers_for_each_image_raise(with_expert, sizes):
+    with pytest.raises(ValueError, match="image_sizes: expected height and width of 5 images"):
+        with_expert(torch.randn(5, 3, 32, 32), image_sizes=sizes)
+
+
+def test_the_image_classification_pipeline_takes_larger_and_small_images_in_one_batch(with_expert):
+    classify = pipeline("image-classification", model=with_expert, image_processor=WaveFreqImageProcessor())
+    images = [Image.effect_noise((side, side), 50).convert("RGB") for side in (64, 32, 32, 48)]
+    for one, batched in zip([classify(image) for image in images], classify(images, batch_size=3), strict=True):
+        assert {item["label"]: pytest.approx(item["score"], abs=1e-5) for item in one} == {
+            item["label"]: item["score"] for item in batched
+        }
 
 
 def test_an_expert_is_saved_with_the_model_and_loads_through_the_auto_classes(with_expert, tmp_path):

@@ -394,13 +394,24 @@ def test_a_detector_gets_another_as_expert_and_without_a_step_both_stay_as_they_
     assert config.expert_depths == [1, 2, 1] and config.temperature != 1.0
     made_with = json.loads((tmp_path / "run" / "training.json").read_text())
     assert (made_with["expert"], made_with["start_train_data"]) == ("large", ["sizes.parquet"])
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "| expert | large |" in card and "| learning_rate |" not in card
+
+
+def test_the_start_has_its_share_beside_an_expert_too(with_expert, tmp_path):
+    main([*with_expert, "--start_weight=0.5"])
+    start, large, both = (weights(tmp_path / name) for name in ("start", "large", "run"))
+    assert not torch.equal(both["classifier.weight"], start["classifier.weight"])
+    assert not torch.equal(both["expert_classifier.weight"], large["classifier.weight"])
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"real_categories": ["cat"]}, "--expert=.*large: has real_categories, expected a detector without"),
-        ({"hidden_sizes": [4, 8, 12]}, "--expert=.*large: is a network of another shape than the detector"),
+        ({"real_categories": ["cat"]}, "--expert=.*large: has real_categories or an expert itself"),
+        ({"expert_depths": [1, 1, 1]}, "--expert=.*large: has real_categories or an expert itself"),
+        ({"hidden_sizes": [4, 8, 12], "hidden_act": "gelu"}, "--expert=.*large: has another hidden_act, hidden_sizes"),
+        ({"id2label": {0: "fake", 1: "real"}}, "--expert=.*large: has another id2label than the detector"),
     ],
 )
 def test_an_expert_that_does_not_fit_is_refused(make_model, tmp_path, fields, message):
@@ -436,7 +447,8 @@ def test_labels_are_smoothed_for_the_expert_too(with_expert, tmp_path):
     rows = model.rows_for_expert(batch["image_sizes"])
     assert 0 < len(rows) < 8
     expected = nn.functional.cross_entropy(outputs["logits"], batch["labels"], label_smoothing=0.2)
-    expected += nn.functional.cross_entropy(outputs["expert_logits"], batch["labels"][rows], label_smoothing=0.2)
+    said = outputs["expert_logits"][rows]
+    expected += len(rows) / 8 * nn.functional.cross_entropy(said, batch["labels"][rows], label_smoothing=0.2)
     torch.testing.assert_close(loss, expected)
 
 
@@ -466,6 +478,7 @@ def test_an_expert_that_would_learn_a_class_from_the_size_or_is_not_attacked_is_
     data = larger_and_small(tmp_path / "sizes.parquet", classes)
     with pytest.raises(ValueError, match=message):
         main([*options(data, tmp_path / "run", config_overrides=overrides), option])
+    assert not (tmp_path / "run" / "training.json").exists()
 
 
 def test_a_weight_of_the_logit_of_fake_scales_it_but_for_a_shift_and_leaves_categories(with_categories, tmp_path):

@@ -30,7 +30,10 @@ ATTACKS = ("fab", "apgd-ce", "apgd-margin", "square", "transfer")
 
 
 class PixelClassifier(nn.Module):
-    """A detector that takes pixels in [0, 1], shape `(batch_size, 3, height, width)`: logits of real and of fake."""
+    """A detector that takes pixels in [0, 1], shape `(batch_size, 3, height, width)`: logits of real and of fake.
+
+    The images count as of the size that they have, of which an expert for larger ones is not asked.
+    """
 
     mean: torch.Tensor
     std: torch.Tensor

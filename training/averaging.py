@@ -68,7 +68,7 @@ def whole_batches(rows: torch.Tensor, batch_size: int) -> tuple[torch.Tensor, ..
     return rows.split(batch_size)[: max(1, len(rows) // batch_size)]
 
 
-class _OfKeywords(nn.Module):
+class _TakesDictionary(nn.Module):
     """A model that takes its inputs as a dictionary, as `update_bn` passes on what it is given."""
 
     def __init__(self, model: nn.Module):
@@ -114,4 +114,4 @@ def refresh_statistics(
             for batch in tqdm(drawn, total=batches, desc="Batch statistics", unit="batch", leave=False)
         )
         augmented = (values | {"pixel_values": augmentation(values["pixel_values"])} for values in inputs)
-        update_bn(augmented, _OfKeywords(model))
+        update_bn(augmented, _TakesDictionary(model))

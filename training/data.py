@@ -158,8 +158,8 @@ def as_batch(
 
 def model_inputs(batch: Mapping[str, Any], device: torch.device) -> dict[str, torch.Tensor]:
     """Of a batch what a detector judges, without what it learns."""
-    inputs = {name: torch.as_tensor(values).to(device) for name, values in batch.items()}
-    return {name: values for name, values in inputs.items() if name not in ("labels", "category_labels")}
+    learned = ("labels", "category_labels")
+    return {name: torch.as_tensor(values).to(device) for name, values in batch.items() if name not in learned}
 
 
 def whole_batch(batch: Any) -> Any:

@@ -31,7 +31,7 @@ from tellsign.hub_cards.card_tables import (
 )
 from tellsign.modeling.verdicts import thresholds_of
 from tellsign.training.arguments import title_of, without_folders
-from tellsign.training.data import DecodedImages, model_inputs
+from tellsign.training.data import DecodedImages
 from tellsign.training.metrics import (
     bootstrap_intervals,
     calibration_scores,
@@ -45,9 +45,12 @@ from tellsign.training.sources import LABELS, load_sources, without
 
 
 def describe(model: PreTrainedModel, images: DecodedImages) -> dict[str, float]:
-    """Parameters, and multiply-adds of one image in the convolutions and matrix products (not in the FFTs)."""
+    """Parameters, and multiply-adds of one image in the convolutions and matrix products (not in the FFTs).
+
+    The image counts as one of the size that the model sees, of which an expert for larger ones is not asked.
+    """
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model.eval()(**model_inputs(images.__getitems__([0]), model.device))
+        model.eval()(images.__getitems__([0])["pixel_values"].to(model.device))
     return {"parameters": model.num_parameters(), "multiply_adds": counter.get_total_flops() // 2}
 
 

@@ -213,7 +213,7 @@ def check_start(data: Sequence[str], train_data: Sequence[str], start: str, left
     made_with = json.loads(Path(recipe).read_text(encoding="utf-8")) if recipe else {}
     seen = {source for group in seen_by(start) for source in split_group(group)}
     if set(left_out) <= set(made_with.get("leave_out", ())):  # by the run that made it, if not by its own start
-        with_them = {source for group in made_with["start_train_data"] for source in split_group(group)}
+        with_them = {source for group in made_with.get("start_train_data", ()) for source in split_group(group)}
     else:
         with_them = seen
     if both := with_them.intersection(without_folders(source) for source in data):
@@ -248,8 +248,8 @@ def main(
     """Trains once a fold without the sources of that fold, and scores them.
 
     Given again, the command goes on where it was stopped. With several views it writes `leave_out_views_<n>.json` and
-    its picture. In the arguments after --, {fold} is the number of the fold, so that a run can start from what
-    another of this command has left without the same sources.
+    its picture. In the names of --model_name_or_path and --expert, {fold} is the number of the fold, so that a run can
+    start from one of this command that was without the same sources.
 
     \f
     Raises:

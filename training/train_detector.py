@@ -62,8 +62,8 @@ class ModelArguments:
     expert: str | None = field(
         default=None,
         metadata={
-            "help": "Checkpoint of a network of the same shape, but for depths, trained on images larger than "
-            "image_size alone, that is to judge such images too (expert_depths)."
+            "help": "Checkpoint like the one to fine-tune, but for its depths, without real_categories and trained on "
+            "images larger than image_size alone, that is to judge such images too (expert_depths)."
         },
     )
     start_weight: float = field(
@@ -119,34 +119,47 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
     overrides = overrides_of(arguments.config_overrides, WaveFreqConfig)
     expert = arguments.expert and WaveFreqForImageClassification.from_pretrained(arguments.expert, dtype=torch.float32)
     if expert:
-        overrides["expert_depths"] = expert.config.depths
+        overrides["expert_depths"] = expert.config.depths  # whatever else was given
     if start := arguments.model_name_or_path:
         model = WaveFreqForImageClassification.from_pretrained(start, dtype=torch.float32, **overrides)
     else:
         config = (WaveFreqConfig.seed if arguments.architecture == "seed" else WaveFreqConfig)(**overrides)
         model = WaveFreqForImageClassification(config)
-    if expert:
-        add_expert(model, expert)
     if model.config.id2label != dict(enumerate(LABELS)):
         raise ValueError(f"{start or 'a new network'}: has the labels {model.config.id2label}, expected {LABELS}")
     size = {"height": model.config.image_size, "width": model.config.image_size}
-    return model, AutoImageProcessor.from_pretrained(start, size=size) if start else WaveFreqImageProcessor(size=size)
+    image_processor = (
+        AutoImageProcessor.from_pretrained(start, size=size) if start else WaveFreqImageProcessor(size=size)
+    )
+    if expert:
+        add_expert(model, image_processor, expert)
+    return model, image_processor
 
 
-def add_expert(model: WaveFreqForImageClassification, expert: WaveFreqForImageClassification) -> None:
-    """Makes a detector the expert of another one.
+def add_expert(
+    model: WaveFreqForImageClassification,
+    image_processor: WaveFreqImageProcessor,
+    expert: WaveFreqForImageClassification,
+) -> None:
+    """Copies the weights of a detector into the expert of another one; what was fitted to its logits is dropped.
 
     Raises:
-        ValueError: If it is a network of another shape, or one with `real_categories`, which an expert has not.
+        ValueError: If more than its depths differs, or it has `real_categories` or an expert itself.
     """
     name = expert.config._name_or_path
-    if expert.config.real_categories:
-        raise ValueError(f"--expert={name}: has real_categories, expected a detector without")
-    try:
-        model.expert.load_state_dict(expert.wavefreq.state_dict())
-        model.expert_classifier.load_state_dict(expert.classifier.state_dict())
-    except RuntimeError as error:
-        raise ValueError(f"--expert={name}: is a network of another shape than the detector") from error
+    if expert.config.real_categories or expert.config.expert_depths is not None:
+        raise ValueError(f"--expert={name}: has real_categories or an expert itself, expected a detector without")
+    may_differ = {"depths", "expert_depths", "real_categories", "average_flips", "temperature", "verdict_thresholds"}
+    pairs = {
+        field: (getattr(model.config, field), getattr(expert.config, field))
+        for field in {*WaveFreqConfig.__annotations__, "id2label"} - may_differ
+    }
+    other = AutoImageProcessor.from_pretrained(name)
+    pairs |= {field: (getattr(image_processor, field), getattr(other, field)) for field in ("image_mean", "image_std")}
+    if differing := sorted(field for field, (own, theirs) in pairs.items() if own != theirs):
+        raise ValueError(f"--expert={name}: has another {', '.join(differing)} than the detector")
+    model.expert.load_state_dict(expert.wavefreq.state_dict())
+    model.expert_classifier.load_state_dict(expert.classifier.state_dict())
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
@@ -199,8 +212,9 @@ class DetectorTrainer(Trainer):
             loss = loss + shown / count
         expert_logits = outputs.get("expert_logits")
         if expert_logits is not None and self.label_smoother is not None:  # which takes no loss from the model
-            rows = self.accelerator.unwrap_model(model).rows_for_expert(inputs["image_sizes"])
-            loss = loss + self.label_smoother({"logits": expert_logits}, labels[rows])
+            rows = ~expert_logits[:, 0].isnan()
+            if rows.any():
+                loss = loss + rows.float().mean() * self.label_smoother({"logits": expert_logits[rows]}, labels[rows])
         return (loss, outputs) if return_outputs else loss
 
     def create_model_card(self, *args, **kwargs) -> None:
@@ -264,7 +278,8 @@ def check_expert(model: WaveFreqForImageClassification, images: DecodedImages, d
     if abs(real - fake) > 0.2 or not real + fake:
         raise ValueError(
             f"expert_depths: {real:.0%} of the real and {fake:.0%} of the fake validation images are larger "
-            f"than {model.config.image_size} pixels, expected some, and about as many of each class"
+            f"than {model.config.image_size} pixels, expected some, and about as many of each class; to train without "
+            """the expert, --config_overrides '{"expert_depths": null}'"""
         )
 
 
@@ -305,7 +320,7 @@ def create_trainer(
 def add_start(model: WaveFreqForImageClassification, arguments: ModelArguments) -> None:
     """Gives the weights that the run started from their share of the final ones."""
     # As they were saved: what the overrides add has no start.
-    start = dict(create_model(replace(arguments, config_overrides=None))[0].named_parameters())
+    start = dict(create_model(replace(arguments, config_overrides=None, expert=None))[0].named_parameters())
     for name, parameter in model.named_parameters():
         if name in start:
             parameter.lerp_(start[name].to(parameter.device), arguments.start_weight)
@@ -363,10 +378,10 @@ def main(arguments: list[str] | None = None) -> None:
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     train_images, validation = make_images(data_args, training_args, image_processor, model.config)
     made_with = recipe_of(training_args, model_args, data_args) | {"validation_sha1": hash_of(validation)}
-    record_run(training_args, made_with, resumes=bool(checkpoint))
     validation_images = DecodedImages(validation, image_processor, model.config.image_size)
     if model.expert is not None:
         check_expert(model, validation_images, data_args)
+    record_run(training_args, made_with, resumes=bool(checkpoint))
 
     trainer = create_trainer(
         model, image_processor, train_images, validation_images, model_args, data_args, training_args, checkpoint
