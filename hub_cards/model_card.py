@@ -161,6 +161,7 @@ def model_card(
         never_real=low <= 0,
         never_fake=high >= 1,
         withholds=low < high,
+        real_called_fake=100 * training.get("real_called_fake", 0.01),
         tagger=tagger,
         explainer=explainer_config,
         localizer=localizer_config,
@@ -262,7 +263,7 @@ def nobody_wrote(card: Path) -> bool:
 def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
     """Those settings of a recipe that a card shows, where they say something."""
     if (training.get("max_steps") or -1) <= 0 and training.get("num_train_epochs") == 0:  # only calibrated
-        shown = ("model_name_or_path", "expert", "fake_logit_weight", "num_train_epochs")
+        shown = ("model_name_or_path", "expert", "fake_logit_weight", "real_called_fake", "num_train_epochs")
         return {key: training[key] for key in shown if training.get(key) is not None}
     shown = {key: training.get(key) for key in HYPERPARAMETERS}
     if (shown["max_steps"] or -1) > 0:

@@ -452,23 +452,13 @@ def test_labels_are_smoothed_for_the_expert_too(with_expert, tmp_path):
     torch.testing.assert_close(loss, expected)
 
 
-def test_the_weight_of_the_logit_of_fake_is_that_of_the_experts_too(with_expert, tmp_path):
-    main(with_expert)
-    before = weights(tmp_path / "run")
-    main([*with_expert, "--fake_logit_weight=0.5"])  # resumes, at its end
-    after = weights(tmp_path / "run")
-    for name in ("classifier.weight", "expert_classifier.weight"):
-        torch.testing.assert_close(after[name], before[name] / 2)
-    shifts = [after[name] - before[name] / 2 for name in ("classifier.bias", "expert_classifier.bias")]
-    torch.testing.assert_close(*shifts)
-
-
 @pytest.mark.parametrize(
     ("classes", "option", "message"),
     [
         (["fake"], "--flip=True", r"0% of the real and \d+% of the fake validation images are larger than 32 pixels"),
         ([], "--flip=True", "0% of the real and 0% of the fake"),
         (["real", "fake"], "--adversarial_epsilon=4", "--adversarial_epsilon: not with expert_depths"),
+        (["real", "fake"], "--fake_logit_weight=0.5", "--fake_logit_weight: not with expert_depths"),
     ],
 )
 def test_an_expert_that_would_learn_a_class_from_the_size_or_is_not_attacked_is_refused(
@@ -590,11 +580,16 @@ def test_thresholds_are_fitted_with_the_group_of_each_validation_image(parquet, 
     given, fit = [], train_detector.fit_thresholds
     monkeypatch.setattr(train_detector, "fit_thresholds", lambda *args: given.append(args) or fit(*args))
     arguments = options(parquet, tmp_path / "run", max_steps=1, save_strategy="no", validation_per_class=5)
-    main([*arguments, "--train_data", parquet, str(tmp_path / "other.parquet")])
-    ((labels, probabilities, groups),) = given
+    main([*arguments, "--train_data", parquet, str(tmp_path / "other.parquet"), "--real_called_fake", "0.2"])
+    ((labels, probabilities, groups, real_called_fake),) = given
+    assert real_called_fake == 0.2
     assert len(probabilities) == 20
     pairs = sorted(zip(groups.tolist(), labels.tolist(), strict=True))
     assert pairs == sorted(5 * [(0, 0), (0, 1), (1, 0), (1, 1)])
+    assert "at most 20% of the real images are called fake" in (tmp_path / "run" / "README.md").read_text()
+    for share in (0, 0.6):
+        with pytest.raises(ValueError, match=rf"--real_called_fake={share:.1f}: expected a share in \(0, 0.5\]"):
+            main([*arguments, f"--real_called_fake={share}"])
 
 
 def test_loss_is_the_cross_entropy_of_the_joint_choice_of_fake_and_what_is_shown(make_model, parquet, tmp_path):

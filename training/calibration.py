@@ -97,7 +97,7 @@ def fit_thresholds(
         if least is None:
             logger.warning(
                 f"group {group} has {len(real)} real validation images, too few to promise that at most "
-                f"{real_called_fake:.0%} are called fake: no image will be"
+                f"{100 * real_called_fake:g}% are called fake: no image will be"
             )
             least = 1.0
         low = min(low, _largest_cut(fake, real, 0.5, wrong))

@@ -80,6 +80,13 @@ class ModelArguments:
             "(real_categories) counts more against the marks of the generators that training saw."
         },
     )
+    real_called_fake: float = field(
+        default=0.01,
+        metadata={
+            "help": "Largest share of the real images of each group that are to be called fake, in (0, 0.5]; it is "
+            "more often that photographs of other sources are called so."
+        },
+    )
     ema_decay: float = field(default=0.999, metadata={"help": "Decay of the average of the weights, in [0, 1)."})
 
 
@@ -97,6 +104,8 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError("--start_weight: there is no start, expected --model_name_or_path")
     if not 0 < model_args.fake_logit_weight <= 1:
         raise ValueError(f"--fake_logit_weight={model_args.fake_logit_weight}: expected a factor in (0, 1]")
+    if not 0 < model_args.real_called_fake <= 0.5:
+        raise ValueError(f"--real_called_fake={model_args.real_called_fake}: expected a share in (0, 0.5]")
     if data_args.shift < 0 or data_args.adversarial_epsilon < 0 or data_args.adversarial_steps < 1:
         raise ValueError(
             f"--shift={data_args.shift} --adversarial_epsilon={data_args.adversarial_epsilon} --adversarial_steps="
@@ -268,8 +277,12 @@ def hash_of(images: Dataset) -> str:
     return contents.hexdigest()
 
 
-def check_expert(model: WaveFreqForImageClassification, images: DecodedImages, data_args: DataArguments) -> None:
+def check_expert(
+    model: WaveFreqForImageClassification, images: DecodedImages, data_args: DataArguments, model_args: ModelArguments
+) -> None:
     """Raises a `ValueError` if an expert for larger images cannot be trained, or would learn a class from the size."""
+    if model_args.fake_logit_weight < 1:
+        raise ValueError("--fake_logit_weight: not with expert_depths, expected a start that has its weight already")
     if data_args.adversarial_epsilon:
         raise ValueError("--adversarial_epsilon: not with expert_depths, as the expert would not be attacked")
     is_larger = np.zeros(len(images), bool)
@@ -332,13 +345,16 @@ def weigh_fake_logit(model: WaveFreqForImageClassification, logits: NDArray, lab
     logits[:, 1] *= weight
     shift = fit_shift(logits, labels)
     logits[:, 1] += shift
-    for classifier in filter(None, (model.classifier, model.expert_classifier)):
-        classifier.weight.mul_(weight)
-        classifier.bias.mul_(weight).add_(shift)
+    model.classifier.weight.mul_(weight)
+    model.classifier.bias.mul_(weight).add_(shift)
 
 
 def calibrate(
-    model: WaveFreqForImageClassification, images: DecodedImages, groups: NDArray, fake_logit_weight: float
+    model: WaveFreqForImageClassification,
+    images: DecodedImages,
+    groups: NDArray,
+    fake_logit_weight: float,
+    real_called_fake: float,
 ) -> dict[str, float]:
     """Fits the logit of fake, the temperature and the thresholds of a model to validation images.
 
@@ -347,6 +363,7 @@ def calibrate(
         images ([`DecodedImages`]): The validation images.
         groups (`np.ndarray` of shape `(len(images),)`): The group of each.
         fake_logit_weight (`float`): Factor on the logit of fake.
+        real_called_fake (`float`): Largest share of the real images of each group that are to be called fake.
 
     Returns:
         All scores of [`tellsign.training.metrics`] and `threshold_at_5_fpr`, see [`fit_decision_threshold`].
@@ -360,7 +377,7 @@ def calibrate(
         weigh_fake_logit(model, logits, labels, fake_logit_weight)
     model.config.temperature = fit_temperature(logits, labels)
     probabilities = fake_probability(logits, model.config.temperature)
-    model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups))
+    model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups, real_called_fake))
     scores = detection_scores(labels, probabilities)
     return scores | {"threshold_at_5_fpr": fit_decision_threshold(labels, probabilities, groups)}
 
@@ -380,7 +397,7 @@ def main(arguments: list[str] | None = None) -> None:
     made_with = recipe_of(training_args, model_args, data_args) | {"validation_sha1": hash_of(validation)}
     validation_images = DecodedImages(validation, image_processor, model.config.image_size)
     if model.expert is not None:
-        check_expert(model, validation_images, data_args)
+        check_expert(model, validation_images, data_args, model_args)
     record_run(training_args, made_with, resumes=bool(checkpoint))
 
     trainer = create_trainer(
@@ -398,7 +415,7 @@ def main(arguments: list[str] | None = None) -> None:
         batches = min(100, trainer.state.max_steps)
         refresh_statistics(model, train_images, trainer.augmentation, batches, training_args.train_batch_size)
     groups = np.asarray(validation["group"][:])[validation_images.rows]
-    scores = calibrate(model, validation_images, groups, model_args.fake_logit_weight)
+    scores = calibrate(model, validation_images, groups, model_args.fake_logit_weight, model_args.real_called_fake)
     scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.log_metrics("eval", scores)
     trainer.save_state()
