@@ -206,7 +206,7 @@ class DetectorTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The cross entropy of the labels; where categories are known, that of the joint choice of both."""
-        categories, labels = inputs.get("category_labels"), inputs["labels"]
+        categories, labels = inputs.get("category_labels"), inputs.get("labels")
         inputs = {name: values for name, values in inputs.items() if name != "category_labels"}
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         category_logits = outputs.get("category_logits")
@@ -220,7 +220,8 @@ class DetectorTrainer(Trainer):
                 count = num_items_in_batch / gathered_from
             loss = loss + shown / count
         expert_logits = outputs.get("expert_logits")
-        if expert_logits is not None and self.label_smoother is not None:  # which takes no loss from the model
+        # Where labels are smoothed, the loss is not the model's, which has the expert's in it.
+        if expert_logits is not None and model.training and self.label_smoother is not None:
             rows = ~expert_logits[:, 0].isnan()
             if rows.any():
                 loss = loss + rows.float().mean() * self.label_smoother({"logits": expert_logits[rows]}, labels[rows])
