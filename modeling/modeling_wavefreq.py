@@ -469,9 +469,9 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             outputs.hidden_states = tuple(state.unflatten(0, (2, -1))[0] for state in outputs.hidden_states)
         return outputs
 
-    def _logits(self, classifier: nn.Module, pooler_output: torch.Tensor) -> torch.Tensor:
+    def _logits(self, classifier: nn.Module | None, pooler_output: torch.Tensor | None) -> torch.Tensor:
         """Of each label, before the temperature; of two labels the first has zero."""
-        logits = classifier(pooler_output)
+        logits = classifier(pooler_output)  # type: ignore[misc]
         return nn.functional.pad(logits, (1, 0)) if self.config.num_labels == 2 else logits
 
     def rows_for_expert(self, image_sizes: torch.Tensor) -> torch.Tensor:
@@ -533,7 +533,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             category_logits = nn.functional.pad(self.category_classifier(outputs.pooler_output), (1, 0))
             logits = torch.cat([category_logits.logsumexp(1, keepdim=True), logits[:, 1:]], dim=1)
         logits = logits / self.config.temperature
-        expert_logits = said = larger = None
+        expert_logits, said, larger = None, None, torch.arange(0)
         if self.expert is not None and image_sizes is not None:
             if image_sizes.shape != (len(pixel_values), 2):
                 raise ValueError(
@@ -556,7 +556,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
                     f"labels: expected indices, since one of two labels excludes the other, got {labels.dtype}"
                 )
             loss = self.loss_function(labels, logits, self.config, **kwargs)
-            if self.training and said is not None:
+            if self.training and len(larger):
                 # Of each image as much as the loss above, which is a mean, unless it is divided by a number given.
                 share = 1.0 if kwargs.get("num_items_in_batch") is not None else len(larger) / len(labels)
                 loss = loss + share * self.loss_function(labels[larger], said, self.config, **kwargs)

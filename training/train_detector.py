@@ -167,8 +167,8 @@ def add_expert(
     pairs |= {field: (getattr(image_processor, field), getattr(other, field)) for field in ("image_mean", "image_std")}
     if differing := sorted(field for field, (own, theirs) in pairs.items() if own != theirs):
         raise ValueError(f"--expert={name}: has another {', '.join(differing)} than the detector")
-    model.expert.load_state_dict(expert.wavefreq.state_dict())
-    model.expert_classifier.load_state_dict(expert.classifier.state_dict())
+    model.expert.load_state_dict(expert.wavefreq.state_dict())  # type: ignore[union-attr]
+    model.expert_classifier.load_state_dict(expert.classifier.state_dict())  # type: ignore[union-attr]
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
