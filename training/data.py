@@ -96,9 +96,10 @@ def decode(dataset: Dataset, image_size: int = 32, views: int = 1) -> tuple[torc
             if content is None:
                 raise ValueError(f"{name}: there is no image")
             loaded = load_image(content, name)
-            decoded += _views_of(loaded, content, image_size, views)
-            sizes += [(loaded.height, loaded.width)] * (len(decoded) - len(rows))
-            rows += [row] * (len(decoded) - len(rows))
+            of_image = _views_of(loaded, content, image_size, views)
+            decoded += of_image
+            rows += [row] * len(of_image)
+            sizes += [(loaded.height, loaded.width)] * len(of_image)
         except ValueError as error:
             logger.warning(f"Left out: {error}")
     if not decoded:

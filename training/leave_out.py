@@ -21,7 +21,7 @@ from transformers.utils import logging
 from tellsign.hub_cards.card_tables import leave_out_tables
 from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
 from tellsign.training import train_detector
-from tellsign.training.arguments import as_shown, recipe_file, seen_by, split_group, without_folders
+from tellsign.training.arguments import as_shown, recipe_file, split_group, without_folders
 from tellsign.training.calibration import fit_decision_threshold
 from tellsign.training.data import DecodedImages
 from tellsign.training.detector_data import load_groups, split_groups
@@ -211,11 +211,13 @@ def check_start(data: Sequence[str], train_data: Sequence[str], start: str, left
     """
     recipe = recipe_file(start)
     made_with = json.loads(Path(recipe).read_text(encoding="utf-8")) if recipe else {}
-    seen = {source for group in seen_by(start) for source in split_group(group)}
-    if set(left_out) <= set(made_with.get("leave_out", ())):  # by the run that made it, if not by its own start
-        with_them = {source for group in made_with.get("start_train_data", ()) for source in split_group(group)}
-    else:
-        with_them = seen
+    own, of_its_start = (
+        {source for group in made_with.get(name, ()) for source in split_group(group)}
+        for name in ("train_data", "start_train_data")
+    )
+    seen = own | of_its_start
+    was_without_them = set(left_out) <= set(made_with.get("leave_out", ()))  # though its start need not have been
+    with_them = of_its_start if was_without_them else seen
     if both := with_them.intersection(without_folders(source) for source in data):
         raise ValueError(f"{start} was trained on {', '.join(sorted(both))}: what it saw cannot be left out")
     trained_on = {without_folders(source) for group in train_data for source in split_group(group)}
