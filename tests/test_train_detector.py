@@ -436,20 +436,22 @@ def test_statistics_of_an_expert_are_those_of_larger_images(make_model, tmp_path
         torch.testing.assert_close(layer.normalization.running_mean, layer.convolution(seen).mean((0, 2, 3)))
 
 
-def test_labels_are_smoothed_for_the_expert_too(with_expert, tmp_path):
+@pytest.mark.parametrize("accumulated", [1, 4])
+def test_labels_are_smoothed_for_the_expert_too_and_its_loss_divided_by_as_many(with_expert, accumulated):
     model_args, data_args, training_args = parse_arguments([*with_expert, "--label_smoothing_factor=0.2"])
     training_args.remove_unused_columns = False
     model, image_processor = create_model(model_args)
     trainer = DetectorTrainer(Augmentation(), model=model, args=training_args)
     images = DecodedImages(load_sources(data_args.train_data, "train"), image_processor)
     batch = images.__getitems__(list(range(8)))
-    loss, outputs = trainer.compute_loss(model.train(), batch, return_outputs=True)
+    count = None if accumulated == 1 else torch.tensor(8 * accumulated)
+    loss, outputs = trainer.compute_loss(model.train(), batch, True, num_items_in_batch=count)
     rows = model.rows_for_expert(batch["image_sizes"])
     assert 0 < len(rows) < 8
     expected = nn.functional.cross_entropy(outputs["logits"], batch["labels"], label_smoothing=0.2)
     said = outputs["expert_logits"][rows]
     expected += len(rows) / 8 * nn.functional.cross_entropy(said, batch["labels"][rows], label_smoothing=0.2)
-    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(loss, expected / accumulated)
 
 
 @pytest.mark.parametrize(
@@ -517,6 +519,12 @@ def test_options_that_would_undo_averaging_or_resuming_are_refused(tmp_path, opt
 def test_changes_out_of_range_raise(option):
     with pytest.raises(ValueError, match=option):
         train_detector.parse_arguments(["--output_dir=x", "--train_data=a.parquet", option])
+
+
+def test_an_architecture_beside_a_start_is_refused():
+    command = ["--output_dir=x", "--train_data=a.parquet", "--architecture=seed", "--model_name_or_path=start"]
+    with pytest.raises(ValueError, match="--architecture=seed: only for a new network"):
+        train_detector.parse_arguments(command)
 
 
 @pytest.mark.parametrize(

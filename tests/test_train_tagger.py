@@ -275,7 +275,7 @@ def test_images_are_planted_anew_in_each_epoch_and_with_each_seed_and_the_same_a
 
 def test_worker_processes_plant_as_the_training_process_does(textured):
     batches = training_batches(load_sources([textured], "train"))
-    loader = DataLoader(batches, batch_size=16, num_workers=2, collate_fn=whole_batch, persistent_workers=True)
+    loader = DataLoader(batches, batch_size=16, num_workers=2, collate_fn=whole_batch)
     for batches.epoch in range(2):
         for number, batch in enumerate(loader):
             expected = batches.__getitems__(list(range(16 * number, 16 * (number + 1))))
@@ -380,7 +380,9 @@ def test_to_say_that_nothing_is_shown_without_saying_it_of_any_other_image_raise
         (["--output_dir=x", "--train_data=a.parquet", "--push_to_hub"], "--push_to_hub"),
         (["--output_dir=x", "--train_data=a.parquet", "--save_only_model"], "--save_only_model"),
         (["--output_dir=x", "--train_data=a.parquet", "--dataloader_persistent_workers=true"], "other random numbers"),
-        (["--output_dir=x", "--train_data=a.parquet", "--ema_decay=1"], "--ema_decay=1.0: expected a decay"),
+        (["--output_dir=x", "--train_data=a.parquet", "--ema_decay=1"], "--ema_decay=1.0: expected a number"),
+        (["--output_dir=x", "--train_data=a.parquet", "--untouched=3"], "--untouched=3.0: expected a number"),
+        (["--output_dir=x", "--train_data=a.parquet", "--most_artifacts=0"], "--most_artifacts=0"),
         (["--output_dir=x", "--train_data=a.parquet", "--fake_images=-3"], "--fake_images=-3"),
         (["--output_dir=x", "--train_data=a.parquet", "--label_smoothing_factor=0.1"], "--label_smoothing_factor"),
         (["--output_dir=x", "--train_data=a.parquet", "--optim=sgd"], "--optim=sgd: the optimizer is Muon"),

@@ -14,8 +14,17 @@ from transformers.utils import cached_file
 from tellsign.hub_cards.model_card import hyperparameters
 
 
-MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight", "fake_logit_weight"}
+MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight", "fake_logit_weight", "real_called_fake"}
 """Of a run that resumes: how long it trains, and what counts only when it has ended."""
+LEAST = {
+    "validation_per_class": 1,
+    "train_images": 1,
+    "eval_images": 1,
+    "fake_images": 0,
+    "most_artifacts": 1,
+    "image_size": 32,
+}
+"""The smallest number that an argument of this name may be."""
 
 
 @dataclass
@@ -52,9 +61,9 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
         An instance of each class.
 
     Raises:
-        ValueError: If the file has a field that no argument has or a value that it cannot have, or what is kept of
-            checkpoints is too little to resume from after a run was killed while it wrote one, or no image is held
-            out.
+        ValueError: If the file has a field that no argument has or a value that it cannot have, a number is out of
+            its range, what is kept of checkpoints is too little to resume from after a run was killed while it wrote
+            one, or the best of them is wanted of a run that ends with an average.
     """
     types: Any = (*argument_types, TrainingArguments)
     parser = HfArgumentParser(
@@ -84,11 +93,14 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
     if parsed[-1].dataloader_persistent_workers:
         raise ValueError("--dataloader_persistent_workers: a run that resumes would draw other random numbers")
     for group in parsed:
-        for name, least in (("validation_per_class", 1), ("eval_images", 1), ("fake_images", 0)):
+        for name, least in LEAST.items():
             if getattr(group, name, least) < least:
                 raise ValueError(f"--{name}={getattr(group, name)}: expected at least {least}")
-        if not 0 <= getattr(group, "ema_decay", 0) < 1:
-            raise ValueError(f"--ema_decay={group.ema_decay}: expected a decay in [0, 1)")
+        for name in ("ema_decay", "untouched"):
+            if not 0 <= getattr(group, name, 0) < 1:
+                raise ValueError(f"--{name}={getattr(group, name)}: expected a number in [0, 1)")
+    if parsed[-1].load_best_model_at_end and any(hasattr(group, "ema_decay") for group in parsed):
+        raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
     return parsed
 
 
@@ -164,7 +176,7 @@ def seen_by(start: str) -> list[str]:
     if not recipe:
         return []
     made_with = json.loads(Path(recipe).read_text(encoding="utf-8"))
-    return sorted({*made_with["train_data"], *made_with.get("start_train_data", ())})
+    return sorted({*made_with.get("train_data", ()), *made_with.get("start_train_data", ())})
 
 
 def recipe_of(training_args: TrainingArguments, *others: Any) -> dict[str, Any]:

@@ -106,6 +106,10 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError(f"--fake_logit_weight={model_args.fake_logit_weight}: expected a factor in (0, 1]")
     if not 0 < model_args.real_called_fake <= 0.5:
         raise ValueError(f"--real_called_fake={model_args.real_called_fake}: expected a share in (0, 0.5]")
+    if model_args.model_name_or_path and model_args.architecture != "default":
+        raise ValueError(
+            f"--architecture={model_args.architecture}: only for a new network, not one from --model_name_or_path"
+        )
     if data_args.shift < 0 or data_args.adversarial_epsilon < 0 or data_args.adversarial_steps < 1:
         raise ValueError(
             f"--shift={data_args.shift} --adversarial_epsilon={data_args.adversarial_epsilon} --adversarial_steps="
@@ -113,8 +117,6 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         )
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
-    if training_args.load_best_model_at_end:
-        raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
     return model_args, data_args, training_args
 
 
@@ -209,22 +211,22 @@ class DetectorTrainer(Trainer):
         categories, labels = inputs.get("category_labels"), inputs.get("labels")
         inputs = {name: values for name, values in inputs.items() if name != "category_labels"}
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        # What the losses beside it are divided by, as it is itself.
+        count = len(inputs["pixel_values"])
+        if num_items_in_batch is not None:
+            gathered_from = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+            count = num_items_in_batch / gathered_from
         category_logits = outputs.get("category_logits")
         if category_logits is not None and categories is not None:
-            # What an image shows, given that it is real; output 0 is that of anything else. Divided as the other loss.
+            # What an image shows, given that it is real; output 0 is that of anything else.
             targets = torch.where(categories == UNKNOWN, UNKNOWN, categories + 1)
-            shown = nn.functional.cross_entropy(category_logits.float(), targets, reduction="sum")
-            count = len(targets)
-            if num_items_in_batch is not None:
-                gathered_from = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
-                count = num_items_in_batch / gathered_from
-            loss = loss + shown / count
+            loss = loss + nn.functional.cross_entropy(category_logits.float(), targets, reduction="sum") / count
         expert_logits = outputs.get("expert_logits")
         # Where labels are smoothed, the loss is not the model's, which has the expert's in it.
         if expert_logits is not None and model.training and self.label_smoother is not None:
             rows = ~expert_logits[:, 0].isnan()
-            if rows.any():
-                loss = loss + rows.float().mean() * self.label_smoother({"logits": expert_logits[rows]}, labels[rows])
+            said = {"logits": expert_logits[rows]}
+            loss = loss + self.label_smoother(said, labels[rows], num_items_in_batch=count)
         return (loss, outputs) if return_outputs else loss
 
     def create_model_card(self, *args, **kwargs) -> None:

@@ -115,8 +115,6 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError(
             f"--detail_network={model_args.detail_network}: only for a new network, not one from --model_name_or_path"
         )
-    if training_args.load_best_model_at_end:
-        raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
     if training_args.n_gpu > 1:
         raise ValueError(
             f"{training_args.n_gpu} GPUs in one process: start one a GPU with accelerate launch, or choose one by "
