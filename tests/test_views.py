@@ -140,12 +140,9 @@ def test_a_view_depends_on_seed_epoch_and_index_alone(groups):
     assert len(views) == 50
 
 
-@pytest.mark.parametrize("stay", [False, True])
-def test_workers_give_the_views_of_the_epoch(groups, stay):
+def test_workers_give_the_views_of_the_epoch(groups):
     views = BalancedViews([load_sources(groups[0], "train")], WaveFreqImageProcessor(), 32, 8)
-    loader = torch.utils.data.DataLoader(
-        views, batch_size=4, num_workers=2, collate_fn=lambda batch: batch, persistent_workers=stay
-    )
+    loader = torch.utils.data.DataLoader(views, batch_size=4, num_workers=2, collate_fn=lambda batch: batch)
     for views.epoch in (2, 3):
         loaded = torch.cat([batch["pixel_values"] for batch in loader])
         assert torch.equal(loaded, views.__getitems__(list(range(8)))["pixel_values"])

@@ -14,7 +14,6 @@ from transformers import BaseImageProcessor
 
 from tellsign.pipelines.localization import Box
 from tellsign.training.data import decode, whole_batch
-from tellsign.training.epochs import DrawnAnew
 from tellsign.training.planted_datasets import opened
 from tellsign.training.planting import Use, plantable, planted_images
 from tellsign.training.sources import LABELS, NO_CATEGORY, UNKNOWN, of_class
@@ -198,7 +197,7 @@ class PlantedBatches(torch.utils.data.Dataset):
         return labels[:, :-1]
 
 
-class TrainingBatches(DrawnAnew):
+class TrainingBatches(torch.utils.data.Dataset):
     """Real images, in each epoch planted anew by the training operators or left untouched, and untouched fakes, handed
     out as [`PlantedBatches`] does. An image that cannot be read is left out of its batch.
 
@@ -211,6 +210,9 @@ class TrainingBatches(DrawnAnew):
         seed (`int`): What is planted depends on it, the epoch and the image alone. No image of one seed is that of
             another, in at most 1,000 epochs.
         shape (`int`): `most` and `image_size`, as for [`planted_images`].
+
+    Attributes:
+        epoch (`int`): The epoch whose images are handed out, see [`EpochCallback`].
     """
 
     def __init__(
@@ -227,8 +229,7 @@ class TrainingBatches(DrawnAnew):
         seed: int,
         **shape: int,
     ):
-        super().__init__()
-        self.seed, self.shape = seed, shape
+        self.seed, self.shape, self.epoch = seed, shape, 0
         real, fake = of_class(dataset, "real"), of_class(dataset, "fake", fakes, seed)
         # Fakes are encoded as often as untouched real images, or the encoding would tell the class.
         self.parts = [

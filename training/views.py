@@ -13,7 +13,6 @@ from transformers.utils import logging
 
 from tellsign.modeling.image_loading import load_image, recode_uniformly
 from tellsign.training.data import as_batch, make_uniform
-from tellsign.training.epochs import DrawnAnew
 from tellsign.training.sources import LABELS, category_labels_of, content_of
 
 
@@ -116,7 +115,7 @@ def _random_box(size: tuple[int, int], image_size: int, rng: np.random.Generator
     return int(left), int(top), int(left + box_width), int(top + box_height)
 
 
-class BalancedViews(DrawnAnew):
+class BalancedViews(torch.utils.data.Dataset):
     """Random views of several groups of images, without end, cut into epochs.
 
     Each view is of a group drawn uniformly, in it of a class drawn uniformly, in it of a generator (or collection of
@@ -133,6 +132,9 @@ class BalancedViews(DrawnAnew):
         images_per_epoch (`int`): Number of views in an epoch.
         seed (`int`, *optional*, defaults to 0): Seed of all draws.
 
+    Attributes:
+        epoch (`int`): The epoch whose views are handed out, see [`EpochCallback`].
+
     Raises:
         ValueError: If a group lacks a class.
     """
@@ -145,7 +147,7 @@ class BalancedViews(DrawnAnew):
         images_per_epoch: int,
         seed: int = 0,
     ):
-        super().__init__()
+        self.epoch = 0
         self.groups = groups
         self.image_processor = image_processor
         self.image_size = image_size
