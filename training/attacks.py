@@ -25,6 +25,8 @@ from tellsign.training.caching import cached
 
 PART = 100
 """Images attacked at once."""
+SEED = 0
+"""Of random starts and squares."""
 ATTACKS = ("fab", "apgd-ce", "apgd-margin", "square", "transfer")
 """In the order in which they are tried."""
 
@@ -160,7 +162,6 @@ class Ensemble:
     iterations: int
     queries: int
     bf16: bool
-    seed: int
 
     def boundary_distance(self, pixels: torch.Tensor, labels: NDArray) -> dict[str, torch.Tensor]:
         """`distance` from [`fast_adaptive_boundary`]; arguments as those of [`standing`]."""
@@ -207,8 +208,8 @@ class Ensemble:
         """Whether each of these images is classified rightly after the attack."""
         if not len(pixels):
             return np.ones(0, bool)
-        torch.manual_seed(self.seed)
-        np.random.seed(self.seed)  # the toolbox draws from NumPy's global generator
+        torch.manual_seed(SEED)
+        np.random.seed(SEED)  # the toolbox draws from NumPy's global generator
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.bf16):
             changed = attack.generate(pixels.cpu().numpy(), np.eye(2, dtype=np.float32)[labels])
         changed = pixels + (torch.from_numpy(changed).to(pixels) - pixels).clamp(-limit, limit)
@@ -234,7 +235,6 @@ def attack_ensemble(
     bf16: bool = False,
     transfer_from: tuple[PreTrainedModel, WaveFreqImageProcessor] | None = None,
     progress_dir: Path | None = None,
-    seed: int = 0,
 ) -> dict[str, dict[int, NDArray]]:
     """Which images are still classified rightly after each attack: AutoAttack's ensemble, made for two classes.
 
@@ -257,7 +257,6 @@ def attack_ensemble(
         progress_dir (`Path`, *optional*):
             Folder where the result of each epsilon on each hundred images is kept, so that the same call goes on where
             it was stopped.
-        seed (`int`, *optional*, defaults to 0): Seed of random starts and squares.
 
     Returns:
         For each attack, by epsilon, a boolean `np.ndarray` of shape `(n,)`: right after this attack and those before
@@ -265,14 +264,14 @@ def attack_ensemble(
     """
     # The toolbox moves a network to CUDA or to the CPU, and knows no other devices.
     device = model.device if model.device.type == "cuda" else torch.device("cpu")
-    key = hashlib.sha1(json.dumps([iterations, queries, bf16, seed]).encode())
+    key = hashlib.sha1(json.dumps([iterations, queries, bf16, SEED]).encode())
     for network, processor in [(model, image_processor), *([transfer_from] if transfer_from else [])]:
         key.update((network.config.to_json_string() + processor.to_json_string()).encode())
         for tensor in network.state_dict().values():
             key.update(tensor.float().cpu().numpy().tobytes())
     attacked = PixelClassifier(model, image_processor).to(device)
     other = PixelClassifier(*transfer_from).to(device) if transfer_from else None
-    ensemble = Ensemble(attacked, other, iterations, queries, bf16, seed)
+    ensemble = Ensemble(attacked, other, iterations, queries, bf16)
 
     found: defaultdict[str, defaultdict[int, list[NDArray]]] = defaultdict(lambda: defaultdict(list))
     for start in tqdm(range(0, len(images), PART), desc="Attacking", unit="hundred"):

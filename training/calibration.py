@@ -9,6 +9,10 @@ from transformers.utils import logging
 
 
 logger = logging.get_logger(__name__)
+WRONG = 0.05
+"""Share of errors wanted at most among the images called fake, and among those called real."""
+FALSE_POSITIVES = 0.05
+"""Share of real images that may be called fake where every image must be called one or the other."""
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -65,14 +69,13 @@ def fit_thresholds(
     probabilities: np.ndarray,
     groups: np.ndarray | None = None,
     real_called_fake: float = 0.01,
-    wrong: float = 0.05,
 ) -> tuple[float, float]:
     """The probabilities of fake between which a verdict is withheld, so that errors are as rare as promised.
 
     An image is called fake above the smallest probability, but at least 0.5, that keeps a new real image from being
     called fake with more than the promised probability in any group of images (split conformal prediction for one
-    class of each group, Vovk, 2012, arXiv 1209.2673) and errors among the images called fake within what is wanted,
-    counted with one error more. It is called real below the largest probability, but at most 0.5, that keeps errors
+    class of each group, Vovk, 2012, arXiv 1209.2673) and errors among the images called fake within `WRONG`, counted
+    with one error more. It is called real below the largest probability, but at most 0.5, that keeps errors
     among the images called real within it too. All of it holds in each group. The share of real images called fake is
     guaranteed on average; the two shares of errors are aimed at, since they do not rise steadily with the cut: on
     images that are hard to tell apart, or few, new ones have more.
@@ -82,8 +85,6 @@ def fit_thresholds(
         probabilities (`np.ndarray` of shape `(n,)`): Calibrated probabilities of fake.
         groups (`np.ndarray` of shape `(n,)`, *optional*): Which images belong together. By default all do.
         real_called_fake (`float`, *optional*, defaults to 0.01): Largest share of real images to be called fake.
-        wrong (`float`, *optional*, defaults to 0.05):
-            Share of errors wanted at most among the images called fake, and among those called real.
 
     Returns:
         `tuple[float, float]`, in [0, 1] and rising: below the first an image is called real, above the second fake.
@@ -100,32 +101,27 @@ def fit_thresholds(
                 f"{100 * real_called_fake:g}% are called fake: no image will be"
             )
             least = 1.0
-        low = min(low, _largest_cut(fake, real, 0.5, wrong))
-        high = max(high, -_largest_cut(-real, -fake, -max(0.5, least), wrong))
+        low = min(low, _largest_cut(fake, real, 0.5))
+        high = max(high, -_largest_cut(-real, -fake, -max(0.5, least)))
     return max(0.0, float(low)), min(1.0, float(high))
 
 
-def fit_decision_threshold(
-    labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None = None, real_called_fake: float = 0.05
-) -> float:
+def fit_decision_threshold(labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None = None) -> float:
     """The probability of fake above which an image is called fake where every image must be called one or the other.
 
-    It is the smallest above which a new real image lies with at most the promised probability in any group, as in
-    [`fit_thresholds`], which withholds verdicts to promise more.
+    It is the smallest above which a new real image lies with a probability of at most `FALSE_POSITIVES` in any group,
+    as in [`fit_thresholds`], which withholds verdicts to promise more.
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         probabilities (`np.ndarray` of shape `(n,)`): Calibrated probabilities of fake.
         groups (`np.ndarray` of shape `(n,)`, *optional*): Which images belong together. By default all do.
-        real_called_fake (`float`, *optional*, defaults to 0.05): Largest share of real images to be called fake.
 
     Returns:
         `float` in [0, 1]. 1 where a group has too few images to promise anything: fewer than 19 real ones at 5%.
     """
     groups = np.zeros(len(labels)) if groups is None else groups
-    cuts = [
-        _conformal_cut(probabilities[(groups == group) & (labels == 0)], real_called_fake) for group in set(groups)
-    ]
+    cuts = [_conformal_cut(probabilities[(groups == group) & (labels == 0)], FALSE_POSITIVES) for group in set(groups)]
     return max(1.0 if cut is None else cut for cut in cuts)
 
 
@@ -135,10 +131,10 @@ def _conformal_cut(probabilities: np.ndarray, share: float) -> float | None:
     return float(np.sort(probabilities)[-1 - allowed]) if allowed >= 0 else None
 
 
-def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float, wrong: float) -> float:
+def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float) -> float:
     """The largest number up to `most` below which the share of errors is small; minus infinity if there is none."""
     cuts = np.append(np.sort(errors[errors < most]), most)
     errors_below = np.arange(len(cuts))
     below = errors_below + np.searchsorted(np.sort(right), cuts)
-    fits = (errors_below + 1) / (below + 1) <= wrong
+    fits = (errors_below + 1) / (below + 1) <= WRONG
     return float(cuts[fits].max(initial=-np.inf))

@@ -237,16 +237,14 @@ def leave_out(groups: Sequence[Dataset], generators: Sequence[str]) -> list[Data
     return [without(group, unseen) for group in groups]
 
 
-def hold_out(
-    dataset: Dataset, per_class: int, seed: int = 0, classes: Sequence[str] = LABELS
-) -> tuple[Dataset, Dataset]:
+def hold_out(dataset: Dataset, per_class: int, classes: Sequence[str] = LABELS) -> tuple[Dataset, Dataset]:
     """Splits off a balanced validation set; images that share their bytes stay on one side.
 
     Args:
         dataset (`datasets.Dataset`): From [`load_sources`].
-        per_class (`int`): Number of distinct images of each class to hold out.
-        seed (`int`, *optional*, defaults to 0):
-            Chooses them, whatever the order of the rows; fewer of a class are a part of more.
+        per_class (`int`):
+            Number of distinct images of each class to hold out, always the same ones, whatever the order of the rows;
+            fewer of a class are a part of more.
         classes (`Sequence[str]`, *optional*): Those of which images are held out. Defaults to both.
 
     Returns:
@@ -256,7 +254,7 @@ def hold_out(
         ValueError: If a class has too few images to leave any for training.
     """
     sha1, labels = np.asarray(dataset["sha1"][:]), np.asarray(dataset["label"][:])
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     held_out: list[str] = []
     for name in classes:
         distinct = np.unique(sha1[labels == LABELS.index(name)])
