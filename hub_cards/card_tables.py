@@ -33,6 +33,7 @@ VERDICT_SCORES = {
 }
 TAGGER_SCORES = {
     "macro_average_precision": "Average precision, mean over all artifacts, those never named too",
+    "macro_average_precision_training_operators": "The same by the operators that training saw",
     "macro_f1": "F1, mean over all artifacts, 0 for those never named",
     "micro_f1": "F1 over all",
     "jaccard": "Overlap (Jaccard index) of named and planted artifacts",
@@ -75,8 +76,10 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(map(as_text, names))
 
 
-def percent(score: Mapping[str, Any], digits: int = 1) -> str:
-    """A score with its interval, both given in [0, 1]."""
+def percent(score: Mapping[str, Any] | float, digits: int = 1) -> str:
+    """A score, and its interval if there is one, both given in [0, 1]."""
+    if not isinstance(score, Mapping):
+        return f"{100 * score:.{digits}f}"
     low, high = score["interval"]
     return f"{100 * score['value']:.{digits}f} [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
 
@@ -86,7 +89,7 @@ def _mean_of_rows(values: Sequence[float], weights: Sequence[float] | None = Non
     says how far the mean depends on which sources there were; of a single one there is none."""
     rows, shares = np.asarray(values), np.ones(len(values)) if weights is None else np.asarray(weights)
     if len(rows) == 1:
-        return f"{100 * rows[0]:.1f}"
+        return percent(rows[0])
     drawn = np.random.default_rng(0).integers(len(rows), size=(1000, len(rows)))
     interval = np.percentile(np.average(rows[drawn], axis=1, weights=shares[drawn]), [2.5, 97.5])
     return percent({"value": np.average(rows, weights=shares), "interval": interval})
@@ -97,7 +100,8 @@ def _score(result: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {"value": result["scores"][key], "interval": result["intervals"][key]}
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, all columns but the first to the right."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
@@ -108,7 +112,9 @@ def score_table(sets: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) ->
     if not keys:
         return None
     header = ["%", *(f"{result['name']}: {result['real']:,} real, {result['fake']:,} fake" for result in sets)]
-    return _table(header, [[titles[key], *(percent(_score(result, key), 2) for result in sets)] for key in keys])
+    return markdown_table(
+        header, [[titles[key], *(percent(_score(result, key), 2) for result in sets)] for key in keys]
+    )
 
 
 def sets_and_generators(evaluation: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -142,7 +148,7 @@ def generator_table(generators: Sequence[Mapping[str, Any]]) -> str | None:
     if len(generators) > 1:
         means = [_mean_of_rows([result["scores"][key] for result in generators]) for key in columns]
         rows.append([f"mean of {len(generators)} generators", "", *means])
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def robustness_tables(results: Mapping[str, Mapping[str, Any]], means: bool = False) -> list[str]:
@@ -163,7 +169,7 @@ def robustness_tables(results: Mapping[str, Mapping[str, Any]], means: bool = Fa
             if means and len(kinds) > 1:
                 of_kinds = [fmean(results[kind][strength][key]["value"] for kind in kinds) for strength in strengths]
                 rows.append([f"mean of {len(kinds)}", *(f"{100 * mean:.1f}" for mean in of_kinds)])
-            tables.append(_table([f"{key.replace('_', ' ')}, %", *strengths], rows))
+            tables.append(markdown_table([f"{key.replace('_', ' ')}, %", *strengths], rows))
     return tables
 
 
@@ -207,7 +213,7 @@ def leave_out_tables(folds: Sequence[Mapping[str, Any]]) -> list[str]:
             generators += [row for _, row in rows]
         if family_seen:
             cells += _mean_cells("all the", generators, columns)
-        tables.append(_table([title, "images", *columns.values()], cells))
+        tables.append(markdown_table([title, "images", *columns.values()], cells))
     return tables
 
 
@@ -231,7 +237,7 @@ def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
         [f"{entry.get('epoch', 0):.2f}", str(entry["step"]), *(f"{entry[key]:.4f}" for key in columns)]
         for entry in entries
     ]
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def log_of_card(text: str) -> list[dict[str, float]]:
@@ -259,33 +265,44 @@ def tagger_facts(config: Mapping[str, Any] | None, evaluation: Mapping[str, Any]
         "objects": [as_text(name) for name in config.get("object_labels", ())],
         "evaluation": evaluation,
     }
-    if evaluation:
-        intervals = evaluation["intervals"]
-        rows = [
-            [title, percent({"value": evaluation["scores"][key], "interval": intervals[key]})]
-            for key, title in TAGGER_SCORES.items()
-            if key in intervals
+    return facts | (tagger_tables(evaluation) if evaluation else {})
+
+
+def tagger_tables(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """What `evaluate_explanations` measured, as Markdown: `score_table`, `artifact_table` and, if there was an
+    explainer, `explanation_table`."""
+    scores, intervals = evaluation["scores"], evaluation["intervals"]
+    rows = [
+        [title, percent({"value": scores[key], "interval": intervals[key]} if key in intervals else scores[key])]
+        for key, title in TAGGER_SCORES.items()
+        if scores.get(key) is not None
+    ]
+    keys = {
+        "average_precision": "average precision, %",
+        "average_precision_training_operators": "by the operators that training saw, %",
+        "f1": "f1, %",
+        "pointing_game": "pointing game, %",
+        "box_iou": "box iou, %",
+    }
+    artifact_rows = [
+        [
+            as_text(row["artifact"]),
+            "yes" if row["on"] else "never",
+            str(row["planted"]),
+            *("" if row[key] is None else percent(row[key]) for key in keys),
         ]
-        facts["score_table"] = _table(["score", "%"], rows)
-        if "explanations" in evaluation:
-            facts["explanation_table"] = explanation_table(evaluation["explanations"])
-        keys = ["average_precision", "f1", "pointing_game", "box_iou"]
-        facts["artifact_table"] = _table(
-            ["artifact", "named", "images with it", *(f"{key.replace('_', ' ')}, %" for key in keys)],
-            [
-                [
-                    as_text(row["artifact"]),
-                    "yes" if row["on"] else "never",
-                    str(row["planted"]),
-                    *("" if row[key] is None else f"{100 * row[key]:.1f}" for key in keys),
-                ]
-                for row in evaluation["artifacts"]
-            ],
-        )
-    return facts
+        for row in evaluation["artifacts"]
+    ]
+    tables = {
+        "score_table": markdown_table(["score", "%"], rows),
+        "artifact_table": markdown_table(["artifact", "named", "images with it", *keys.values()], artifact_rows),
+    }
+    if "explanations" in evaluation:
+        tables["explanation_table"] = _explanation_table(evaluation["explanations"])
+    return tables
 
 
-def explanation_table(explanations: Mapping[str, Mapping[str, Any]]) -> str:
+def _explanation_table(explanations: Mapping[str, Mapping[str, Any]]) -> str:
     """Scores of sentences on what was planted, and on what the tagger found."""
 
     def cell(key: str, value: float | int | None) -> str:
@@ -297,7 +314,7 @@ def explanation_table(explanations: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         [title, *(cell(key, explanations[kind][key]) for kind in titles)] for key, title in EXPLANATION_SCORES.items()
     ]
-    return _table(["sentences", *titles.values()], rows)
+    return markdown_table(["sentences", *titles.values()], rows)
 
 
 def failures(

@@ -218,6 +218,7 @@ def adapter_card(
         base=json.dumps(base),
         listed=listed,
         localizes=localizes,
+        in_4bit=training.get("load_in_4bit"),
         hyperparameters=hyperparameters(training),
         training_data=training.get("train_data"),
         log_table=log_table(log_history),
@@ -363,6 +364,8 @@ def _emissions(file: Path) -> dict[str, Any] | None:
         return None
     with open(file, newline="", encoding="utf-8") as opened:
         rows = list(csv.DictReader(opened))
+    if not rows:
+        return None
     last = rows[-1]
     return {
         "emissions": round(1000 * sum(float(row["emissions"]) for row in rows), 3),

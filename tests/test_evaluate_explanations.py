@@ -15,9 +15,9 @@ from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.evaluate_explanations import (
     Answers,
     answer,
-    format_scores,
     intervals_of,
     main,
+    report,
     silence_scores,
     tagging_scores,
     unseen_real_images,
@@ -200,7 +200,7 @@ def test_command_prints_tables_and_writes_the_same_as_json(parquet, tmp_path):
     assert [row["artifact"] for row in evaluation["artifacts"] if row["on"]] == plantable()[:3]
     assert all((row["f1"] is not None) == row["on"] for row in evaluation["artifacts"])
     assert evaluation["scores"]["milliseconds_per_image"] > 0
-    assert result.stdout.strip().endswith(format_scores(evaluation))
+    assert result.stdout.strip().endswith(report(evaluation))
     assert f"Switched off: {'; '.join(plantable()[3:])}" in result.stdout
 
 
@@ -225,7 +225,8 @@ def test_command_scores_a_localizer_and_an_explainer_on_what_was_planted_and_on_
     evaluation = json.loads(output.read_text())
     assert evaluation["localizer"] == "boxes" and evaluation["image_size"] == 48
     assert evaluation["scores"]["localizer_box_iou"] is not None
-    assert evaluation["explainer"] == "words" and "| explanations | planted | found |" in result.stdout
+    assert evaluation["explainer"] == "words"
+    assert "| sentences | given what was planted | given what the tagger finds |" in result.stdout
     planted, found = evaluation["explanations"]["planted"], evaluation["explanations"]["found"]
     assert planted["images"] == found["images"] == 3
     assert planted["sentences"] == planted["planted_sentences"] and found["sentences"] == 6

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tellsign.pipelines.formats import place_of
-from tellsign.training.explanation_scores import area_of, explanation_scores, format_explanation_scores, rouge_l
+from tellsign.training.explanation_scores import area_of, explanation_scores, rouge_l
 from tellsign.training.explanation_sentences import explanation_sentence
 from tellsign.training.planting import planted_images
 from tellsign.training.sources import load_sources
@@ -150,13 +150,3 @@ def test_rouge_l_is_the_f_measure_of_the_longest_common_subsequence_with_the_bes
     # "a c d" of 4 predicted and 5 wanted words
     assert rouge_l(["a b c d"], [["x y", "a x c z d"]]) == pytest.approx(2 * 3 / 9)
     assert rouge_l(["a b", "c d"], [["a b"], ["e f"]]) == 0.5
-
-
-def test_the_table_has_a_row_for_each_score_and_a_column_for_each_way():
-    table = format_explanation_scores({"planted": {"a": 0.5, "n": 3}, "found": {"a": None, "n": 4}})
-    assert table.splitlines() == [
-        "| explanations | planted | found |",
-        "|---|---|---|",
-        "| a | 0.500 |  |",
-        "| n | 3 | 4 |",
-    ]

@@ -155,7 +155,8 @@ def parts() -> dict:
             "intervals": {"jaccard": [0.44, 0.47]},
             "artifacts": [
                 {"artifact": name, "on": on, "planted": 50, "average_precision": 0.5, "f1": 0.4 if on else None}
-                | {"pointing_game": None, "box_iou": 0.25, "recall": 0.0 if name == "Ghosts" else 0.3}
+                | {"average_precision_training_operators": 0.75, "pointing_game": None, "box_iou": 0.25}
+                | {"recall": 0.0 if name == "Ghosts" else 0.3}
                 for name, on in {"Noise of a kind": True, "Ghosts": True, "Melted hands": False}.items()
             ],
         },
@@ -335,7 +336,7 @@ def test_card_says_when_a_verdict_is_uncertain_and_on_which_artifacts_it_abstain
     assert "below 20.0% an image is called real, above 93.0% it is called fake" in text
     assert "It never names these, whatever an image shows: Melted hands." in text
     assert "names 2 of 3 artifacts" in text and "45.7 [44.0, 47.0]" in text
-    assert "| Ghosts | yes | 50 | 50.0 | 40.0 |  | 25.0 |" in text and "| Melted hands | never |" in text
+    assert "| Ghosts | yes | 50 | 50.0 | 75.0 | 40.0 |  | 25.0 |" in text and "| Melted hands | never |" in text
 
 
 def test_card_says_which_objects_the_explainer_is_told_of(parts):
@@ -492,6 +493,11 @@ def test_emissions_that_codecarbon_measured_are_summed_over_the_parts_of_a_run(c
         "geographical_location": "Sweden",
         "hardware_used": "Xeon",
     }
+
+
+def test_emissions_of_which_nothing_was_measured_yet_are_left_out(checkpoint):
+    (checkpoint / "emissions.csv").write_text("run_id,emissions,country_name,cpu_model,gpu_model\n")
+    assert "co2_eq_emissions" not in card_of_folder(checkpoint, "someone/detector").data.to_dict()
 
 
 def test_card_of_an_adapter_says_what_it_is_for_and_its_snippet_runs(folder, tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from tellsign import DEFAULT_MODEL, WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, load_image
+from tellsign.hub_cards.card_tables import markdown_table
 from tellsign.training.timing import median_milliseconds
 
 
@@ -50,6 +51,14 @@ def candidates() -> dict[str, tuple[nn.Module, Any]]:
         "ResNet-50 at 32 px (torchvision)": (resnet50(num_classes=2), WaveFreqImageProcessor()),
         RIVAL: (ViTForImageClassification(ViTConfig()), ViTImageProcessor()),
     }
+
+
+def jpeg_file(width: int, height: int) -> bytes:
+    """The content of a JPEG file of random pixels, enlarged from 32x32."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC).save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def dtype_of(network: nn.Module) -> torch.dtype:
@@ -83,11 +92,9 @@ def main(
     """Prints the latency of one JPEG file of 32x32 pixels, decoding and processing included, and the throughput.
 
     The networks take turns in every round, after one turn to warm up, in float32 where nothing else is said. The
-    packaged pipeline follows.
+    packaged pipeline follows, on that file and on a larger one, which both of the detector's networks judge.
     """
-    buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(buffer, "JPEG")
-    content = buffer.getvalue()
+    content, larger = jpeg_file(32, 32), jpeg_file(1024, 768)
     networks = candidates()
     latency: dict[str, list[float]] = {name: [] for name in networks}
     duration: dict[str, list[float]] = {name: [] for name in networks}
@@ -111,18 +118,21 @@ def main(
         f"latency of {RIVAL} / its own",
         "images/s relative to it",
     ]
-    typer.echo("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
     latencies = {name: 1000 * float(np.median(times[1:])) for name, times in latency.items()}
     rates = {name: batch_size / float(np.median(times[1:])) for name, times in duration.items()}
+    rows = []
     for name, (network, _) in networks.items():
         parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-        ratios = f"{latencies[RIVAL] / latencies[name]:.1f} | {rates[name] / rates[RIVAL]:.1f}"
-        typer.echo(f"| {name} | {parameters:.2f} M | {latencies[name]:.1f} | {rates[name]:.0f} | {ratios} |")
+        ratios = [f"{latencies[RIVAL] / latencies[name]:.1f}", f"{rates[name] / rates[RIVAL]:.1f}"]
+        rows.append([name, f"{parameters:.2f} M", f"{latencies[name]:.1f}", f"{rates[name]:.0f}", *ratios])
+    typer.echo(markdown_table(columns, rows) + "\n")
 
-    typer.echo(f"\n| answer of the pipeline, {answer_threads} threads | latency, ms |\n| --- | --- |")
+    rows = []
     for name, explain in pipelines().items():
-        milliseconds = median_milliseconds(partial(explain, content), answer_threads, rounds)
-        typer.echo(f"| {name} | {milliseconds:.0f} |")
+        each = (median_milliseconds(partial(explain, file), answer_threads, rounds) for file in (content, larger))
+        rows.append([name, *(f"{milliseconds:.0f}" for milliseconds in each)])
+    titles = [f"answer of the pipeline, {answer_threads} threads", "of 32x32 pixels, ms", "of 1024x768 pixels, ms"]
+    typer.echo(markdown_table(titles, rows))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from tellsign.hub_cards.card_tables import (
     MAIN_SCORES,
     VERDICT_SCORES,
     generator_table,
+    markdown_table,
+    percent,
     robustness_tables,
     score_table,
     sets_and_generators,
@@ -155,18 +157,18 @@ def format_agreement(titles: Sequence[str], labels: NDArray, probabilities: Sequ
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         probabilities (`Sequence[np.ndarray]` of shape `(n,)`): Probability of fake by each model, in [0, 1].
     """
-    lines = ["| models | agree, % | right where they agree, % | right where not, first / second, % |"]
-    lines.append("| --- | --- | --- | --- |")
+    rows = []
     for first, second in itertools.combinations(range(len(titles)), 2):
         judged = np.stack([probabilities[index] > 0.5 for index in (first, second)])
         agree, right = judged[0] == judged[1], judged == (labels == 1)
         shares = [
             agree.mean(),
-            *(rows.mean() if rows.size else np.nan for rows in (right[0, agree], *right[:, ~agree])),
+            *(some.mean() if some.size else np.nan for some in (right[0, agree], *right[:, ~agree])),
         ]
-        cells = "{:.2f} | {:.2f} | {:.2f} / {:.2f}".format(*(100 * share for share in shares))
-        lines.append(f"| {titles[first]}, {titles[second]} | {cells} |")
-    return "\n".join(lines) + "\n"
+        both, right_both, right_first, right_second = (percent(share, 2) for share in shares)
+        rows.append([f"{titles[first]}, {titles[second]}", both, right_both, f"{right_first} / {right_second}"])
+    header = ["models", "agree, %", "right where they agree, %", "right where not, first / second, %"]
+    return markdown_table(header, rows) + "\n"
 
 
 def refuse_other_kinds(models: Sequence[str]) -> None:

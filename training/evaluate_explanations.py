@@ -23,13 +23,14 @@ from sklearn.metrics import f1_score
 from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
 
+from tellsign.hub_cards.card_tables import tagger_tables
 from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.localization import Box, whole_image
 from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger, TaggedArtifact
 from tellsign.training.arguments import title_of, without_folders
 from tellsign.training.data import decode
-from tellsign.training.explanation_scores import explanation_scores, format_explanation_scores, mean_or_none
+from tellsign.training.explanation_scores import explanation_scores, mean_or_none
 from tellsign.training.metrics import interval_of
 from tellsign.training.planted_datasets import images_of, opened
 from tellsign.training.planting import Use, plantable, planted_images
@@ -180,7 +181,7 @@ def silence_scores(chosen: NDArray) -> dict[str, float | None]:
     }
 
 
-def class_scores(answers: Answers, trained: Answers, names: Sequence[str], on: Sequence[str]) -> list[dict]:
+def artifact_scores(answers: Answers, trained: Answers, names: Sequence[str], on: Sequence[str]) -> list[dict]:
     """For each artifact its scores with the evaluation operators, and the average precision with the others."""
     precisions = average_precisions(answers.present, answers.scores)
     training_precisions = average_precisions(trained.present, trained.scores)
@@ -208,23 +209,21 @@ def class_scores(answers: Answers, trained: Answers, names: Sequence[str], on: S
     return rows
 
 
-def format_scores(evaluation: dict) -> str:
-    """Markdown: a table of all scores, one of the artifacts, and the names of those that are switched off."""
-
-    def cell(value: object) -> str:
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
-
-    lines = ["| score | value [95% interval] |", "|---|---|"]
-    for name, value in evaluation["scores"].items():
-        interval = [cell(bound) for bound in evaluation["intervals"].get(name, ())]
-        lines.append(f"| {name} | {cell(value)}" + (f" [{', '.join(interval)}]" if interval else "") + " |")
-    columns = list(evaluation["artifacts"][0])
-    lines += ["", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(cell(row[name]) for name in columns) + " |" for row in evaluation["artifacts"]]
+def report(evaluation: dict) -> str:
+    """What is printed: the tables of the card, as Markdown, and how long the model takes."""
+    counts = f"{evaluation['planted_images']:,} planted and {evaluation['untouched_images']:,} untouched real images"
+    speed = f"One image with three names, boxes and maps: {evaluation['scores']['milliseconds_per_image']:.1f} ms"
+    for kind, scores in evaluation.get("explanations", {}).items():
+        of_most = f"{scores['milliseconds_for_most']:.0f} ms for {scores['most_artifacts']} artifacts"
+        speed += f"; sentences on what was {kind}: {of_most}"
     off = [row["artifact"] for row in evaluation["artifacts"] if not row["on"]]
-    return "\n".join([*lines, "", f"Switched off: {'; '.join(off) or 'none'}"])
+    parts = [
+        f"{counts} of {', '.join(evaluation['data'])}",
+        *tagger_tables(evaluation).values(),
+        speed,
+        f"Switched off: {'; '.join(off) or 'none'}",
+    ]
+    return "\n\n".join(parts)
 
 
 def intervals_of(answers: Answers, silent: NDArray, resamples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
@@ -343,7 +342,7 @@ def main(
         "untouched_images": len(silent),
         "scores": scores,
         "intervals": intervals,
-        "artifacts": class_scores(answers, trained, names, on),
+        "artifacts": artifact_scores(answers, trained, names, on),
     }
     if localizer is not None:
         evaluation["localizer"] = title_of(localizer)
@@ -355,10 +354,7 @@ def main(
         )
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(evaluation, indent=2) + "\n")
-    typer.echo(f"{len(answers.present)} planted and {len(silent)} untouched real images of {', '.join(sources)}\n")
-    typer.echo(format_scores(evaluation))
-    if explainer is not None:
-        typer.echo("\n" + format_explanation_scores(evaluation["explanations"]))
+    typer.echo(report(evaluation))
 
 
 if __name__ == "__main__":

@@ -166,15 +166,3 @@ def _statement_scores(statements: Sequence[Statement], rng: np.random.Generator)
         "rouge_l": rouge_l(sentences, [statement.references for statement in statements]) if statements else None,
         "rouge_l_other": rouge_l(sentences, others) if others and len(others) == len(statements) else None,
     }
-
-
-def format_explanation_scores(scores: Mapping[str, Mapping[str, float | int | None]]) -> str:
-    """Markdown: a row for each score, and a column for each way in which artifacts were given."""
-
-    def cell(value: float | int | None) -> str:
-        return "" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"
-
-    lines = ["| explanations | " + " | ".join(scores) + " |", "|" + "---|" * (len(scores) + 1)]
-    for name in next(iter(scores.values())):
-        lines.append(f"| {name} | " + " | ".join(cell(column[name]) for column in scores.values()) + " |")
-    return "\n".join(lines)
