@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter
 from tellsign.modeling.image_loading import recode_uniformly
 
 
-# arXiv 1903.12261, the constants of its code for CIFAR-10; JPEG has its own severities besides, see the protocol.
+# arXiv 1903.12261, the constants of its code for CIFAR-10; JPEG has qualities of its own besides, in robustness.py.
 STRENGTHS: dict[str, tuple[float, ...]] = {
     "gaussian_noise": (0.04, 0.06, 0.08, 0.09, 0.10),  # standard deviation, of 1
     "gaussian_blur": (0.4, 0.6, 0.7, 0.8, 1.0),  # standard deviation, in pixels

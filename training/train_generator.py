@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -181,16 +182,18 @@ def train(
     loader = DataLoader(images, batch_size, shuffle=True, drop_last=True, collate_fn=whole_batch)
     generator = (Generator if kind is Kind.GAN else Autoencoder)(design)
     discriminator = Discriminator(design.width)
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    autocast = partial(torch.autocast, device.type, torch.bfloat16)
     for network in (generator, discriminator):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True).eval()
     optimizers = [torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in (generator, discriminator)]
 
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
     ends = {steps >> halvings for halvings in range(snapshots)}
     for step in tqdm(range(1, steps + 1), desc=f"{design.upsampling}, {design.loss}", unit="step"):
-        real = next(batches)["pixel_values"]
-        with torch.autocast("cpu", torch.bfloat16):
+        real = next(batches)["pixel_values"].to(device)
+        with autocast():
             fakes = generator(_inputs(kind, real))
             scores = discriminator(torch.cat([real, fakes.detach()]))
         design.loss.of_discriminator(*scores.float().split(batch_size)).backward()
@@ -198,7 +201,7 @@ def train(
         optimizers[1].zero_grad()
 
         discriminator.requires_grad_(False)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             score = discriminator(fakes)
         loss = design.loss.of_generator(score.float())
         if kind is Kind.AUTOENCODER:
@@ -213,7 +216,7 @@ def train(
 
 
 def _inputs(kind: Kind, real: torch.Tensor) -> torch.Tensor:
-    return torch.randn(len(real), LATENT_SIZE, 1, 1) if kind is Kind.GAN else real
+    return torch.randn(len(real), LATENT_SIZE, 1, 1, device=real.device) if kind is Kind.GAN else real
 
 
 @torch.no_grad()
@@ -229,9 +232,10 @@ def fakes_of(
         images ([`DecodedImages`]): Real images, whose `pixel_values` are in [-1, 1].
         chosen (`torch.Tensor` of shape `(n,)`): Which of them an autoencoder draws.
     """
+    device = next(generator.parameters()).device
     for indices in chosen.split(250):
-        pictures = generator(_inputs(kind, images.__getitems__(indices)["pixel_values"]))
-        for picture in pictures / 2 + 0.5:
+        real = images.__getitems__(indices)["pixel_values"].to(device)
+        for picture in generator(_inputs(kind, real)).cpu() / 2 + 0.5:
             yield fake_row(picture, name)
 
 
