@@ -63,7 +63,7 @@ def checked_arguments(model_type: str, config_dict: dict[str, Any], given: dict[
     one frequency branch (FreqNet) on the image.
 
     The defaults are the layers of the packaged detector's first network, 2,666,528 parameters with two labels.
-    [`WaveFreqConfig.seed`] gives the network of the first published version, 24,782,552 parameters.
+    [`WaveFreqConfig.original`] gives the network of the first published version, 24,782,552 parameters.
     """
 )
 @strict
@@ -190,7 +190,7 @@ class WaveFreqConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     @classmethod
-    def seed(cls, **kwargs) -> "WaveFreqConfig":
+    def original(cls, **kwargs) -> "WaveFreqConfig":
         """Configuration of the first published network (Team 57, Adobe challenge 2024): 24,782,552 parameters."""
         published: dict[str, Any] = dict(
             embedding_size=64,

@@ -78,7 +78,7 @@ class WaveFreqWaveletAttention(nn.Module):
         super().__init__()
         self.keep_high_high = config.keep_high_high
         self.transform = None
-        # CODEPATH: the packaged and the seed network use "haar"; researchers' checkpoints may use any other wavelet.
+        # CODEPATH: both the packaged and the original network use "haar"; researchers' may use any other wavelet.
         if config.wavelet != "haar":
             try:
                 from pytorch_wavelets import DWTForward
@@ -90,7 +90,7 @@ class WaveFreqWaveletAttention(nn.Module):
             self.wavelet = config.wavelet
             self.transform = DWTForward(J=1, wave=config.wavelet, mode="periodization")
         self.projection = nn.Conv2d(in_channels, out_channels, kernel_size=1)
-        # CODEPATH: the seed network adds the bare projection; the packaged one, trained at a high rate, normalizes it.
+        # CODEPATH: the original network adds the bare projection; the packaged one, at a high rate, normalizes it.
         self.normalization = nn.BatchNorm2d(out_channels) if config.wavelet_normalization else nn.Identity()
 
     def bands(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -211,7 +211,7 @@ class WaveFreqResidualLayer(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             self.shortcut = layer(in_channels, out_channels, 1, activate=False)
-        # CODEPATH: "bottleneck" is the seed network, "basic" the packaged one.
+        # CODEPATH: "bottleneck" is the original network, "basic" the packaged one.
         if config.layer_type == "bottleneck":
             reduced = out_channels // 4
             self.layers = nn.ModuleList(
@@ -255,7 +255,7 @@ class WaveFreqStage(nn.Module):
             for index in range(config.depths[stage])
         )
         self.wavelet_attention = None
-        # CODEPATH: the seed network has it beside its second stage, the packaged one beside its second and third.
+        # CODEPATH: the original network has it beside its second stage, the packaged one beside its second and third.
         if stage in config.wavelet_stages:
             self.wavelet_attention = WaveFreqWaveletAttention(config, in_channels, out_channels)
 
@@ -285,7 +285,7 @@ class WaveFreqEmbeddings(nn.Module):
             bias=config.convolution_bias,
         )
         self.wavelet_attention = None
-        # CODEPATH: the seed network halves its map here, the packaged one keeps the full resolution.
+        # CODEPATH: the original network halves its map here, the packaged one keeps the full resolution.
         if config.stem_wavelet_attention:
             self.wavelet_attention = WaveFreqWaveletAttention(config, size, size)
 
@@ -375,7 +375,7 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
         maps = []
         for index, stage in enumerate(self.stages):
             frequency_features = None
-            # CODEPATH: the seed network's branch joins its first stage, the packaged one's its second.
+            # CODEPATH: the original network's branch joins its first stage, the packaged one's its second.
             if self.frequency_branch is not None and index == self.config.frequency_stage:
                 frequency_features = self.frequency_branch(pixel_values)
             hidden_states = stage(hidden_states, frequency_features)
@@ -460,7 +460,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         self, network: WaveFreqModel, pixel_values: torch.Tensor, **kwargs
     ) -> BaseModelOutputWithPoolingAndNoAttention:
         """The output of a network; where flips are averaged, its features are the mean of both."""
-        # CODEPATH: the packaged checkpoint averages flips at inference, the seed network does not.
+        # CODEPATH: the packaged checkpoint averages flips at inference, the original network does not.
         if not self.config.average_flips or self.training:
             return network(pixel_values, return_dict=True, **kwargs)
         outputs = network(torch.cat([pixel_values, pixel_values.flip(-1)]), return_dict=True, **kwargs)

@@ -32,7 +32,8 @@ TEMPLATE = "a photo with {}"
 NEUTRAL_TEXT = "a photo"
 OBJECT_TEMPLATE = "a photo of a {}"
 
-SEED_ARTIFACTS: tuple[str, ...] = (
+# Those among which the first published system let CLIP choose.
+ORIGINAL_ARTIFACTS: tuple[str, ...] = (
     "Discontinuous surfaces",
     "Floating or disconnected components",
     "Irregular proportions in mechanical components",
@@ -87,7 +88,7 @@ class ArtifactTagger:
         processor (`ProcessorMixin`): Its image processor and tokenizer.
         candidate_labels (`list[str]`, *optional*):
             Names to choose from. By default the trained artifacts of an ArtifactSiglip in its mode `"calibrated"`, and
-            otherwise `SEED_ARTIFACTS`. In the mode `"calibrated"` also other spellings of them, see [`find_artifact`].
+            otherwise `ORIGINAL_ARTIFACTS`. In the mode `"calibrated"` also other spellings, see [`find_artifact`].
         mode (`str`, *optional*):
             What a score is. Default for ArtifactSiglip is `"calibrated"`: the probability by its own heads, the
             thresholds are those of its configuration, and places are where its map shows the artifact. The other
@@ -122,7 +123,7 @@ class ArtifactTagger:
         self.model = model.eval()
         self.processor = processor
         if candidate_labels is None:
-            candidate_labels = model.config.trained_artifacts if self.mode == "calibrated" else SEED_ARTIFACTS
+            candidate_labels = model.config.trained_artifacts if self.mode == "calibrated" else ORIGINAL_ARTIFACTS
         self.candidate_labels = self.checked_labels(candidate_labels)
         self._text_embeds: dict[tuple[str, ...], torch.Tensor] = {}
 
@@ -384,4 +385,4 @@ class ArtifactTagger:
         return embeds
 
 
-__all__ = ["SEED_ARTIFACTS", "ArtifactTagger", "TaggedArtifact"]
+__all__ = ["ORIGINAL_ARTIFACTS", "ArtifactTagger", "TaggedArtifact"]

@@ -35,7 +35,7 @@ def test_names_order_and_ids_are_the_official_ones():
 
 
 @pytest.mark.skipif(not SEED_NAMES.exists(), reason="needs the names that a CLIP model chose, in ../shared/data/seed")
-def test_every_name_that_the_seed_wrote_is_found():
+def test_every_name_that_the_original_system_wrote_is_found():
     chosen = {name for image in json.loads(SEED_NAMES.read_text()) for name in image["explanation"]}
     assert len(chosen) == 28
     assert {find_artifact(name).name for name in chosen} <= {artifact.name for artifact in ARTIFACTS}

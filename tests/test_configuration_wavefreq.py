@@ -6,7 +6,7 @@ from tellsign import WaveFreqConfig
 
 
 def test_round_trip_through_a_saved_folder_keeps_every_field(tmp_path):
-    config = WaveFreqConfig.seed(wavelet="db2", temperature=1.5, real_categories=["cat"])
+    config = WaveFreqConfig.original(wavelet="db2", temperature=1.5, real_categories=["cat"])
     config.save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(loaded, WaveFreqConfig)
@@ -30,7 +30,7 @@ def test_whole_numbers_stand_for_floats():
 
 
 def test_strides_of_the_published_network():
-    config = WaveFreqConfig.seed()
+    config = WaveFreqConfig.original()
     assert [config.stride_after(stage) for stage in range(4)] == [4, 8, 16, 32]
     assert config.total_stride == 32
 

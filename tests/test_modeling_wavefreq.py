@@ -208,7 +208,7 @@ def test_polar_convolution_has_finite_gradients_on_a_blank_image():
 
 def test_published_network_has_its_number_of_parameters():
     with torch.device("meta"):
-        model = WaveFreqForImageClassification(WaveFreqConfig.seed())
+        model = WaveFreqForImageClassification(WaveFreqConfig.original())
     assert model.num_parameters() == 24_782_552
 
 

@@ -23,7 +23,7 @@ from tellsign.configuration.artifacts import find_artifact
 from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
 from tellsign.modeling.image_loading import resize_uniformly
 from tellsign.pipelines.localization import box_of
-from tellsign.pipelines.tagger import SEED_ARTIFACTS, ArtifactTagger
+from tellsign.pipelines.tagger import ORIGINAL_ARTIFACTS, ArtifactTagger
 from tellsign.training.data import decode_uniformly
 from tellsign.training.train_tagger import train_tokenizer
 from tests.conftest import encode
@@ -202,11 +202,11 @@ def test_round_trip_through_a_saved_folder_keeps_every_answer(kind, images, requ
             assert np.array_equal(first["heatmap"], second["heatmap"])
 
 
-def test_clip_in_the_seeds_mode_is_a_softmax_over_its_names_at_a_threshold_of_5_percent(clip, images):
-    assert clip.mode == "softmax" and clip.candidate_labels == SEED_ARTIFACTS
+def test_clip_in_the_original_mode_is_a_softmax_over_its_names_at_a_threshold_of_5_percent(clip, images):
+    assert clip.mode == "softmax" and clip.candidate_labels == ORIGINAL_ARTIFACTS
     (answer,) = clip(images[:1], threshold=0.0)
-    expected = logits_by_the_model(clip, images[0], list(SEED_ARTIFACTS))[:-1].softmax(0).tolist()
-    assert scores_of(answer) == pytest.approx(dict(zip(SEED_ARTIFACTS, expected, strict=True)), rel=1e-4)
+    expected = logits_by_the_model(clip, images[0], list(ORIGINAL_ARTIFACTS))[:-1].softmax(0).tolist()
+    assert scores_of(answer) == pytest.approx(dict(zip(ORIGINAL_ARTIFACTS, expected, strict=True)), rel=1e-4)
     assert scores_of(clip(images[:1])[0]) == {
         name: score for name, score in scores_of(answer).items() if score >= 0.05
     }
@@ -271,9 +271,9 @@ def test_the_place_of_a_text_for_an_artifact_siglip_is_also_where_the_details_re
     assert (y // 4, x // 4) == (row, column)
 
 
-def test_seeds_names_are_official_ones():
-    assert len(set(SEED_ARTIFACTS)) == 28
-    assert all(find_artifact(name).name == name for name in SEED_ARTIFACTS)
+def test_the_names_of_the_original_system_are_official_ones():
+    assert len(set(ORIGINAL_ARTIFACTS)) == 28
+    assert all(find_artifact(name).name == name for name in ORIGINAL_ARTIFACTS)
 
 
 def test_artifacts_may_be_called_by_other_spellings_and_those_never_named_are_warned_of(images, caplog):

@@ -522,8 +522,8 @@ def test_changes_out_of_range_raise(option):
 
 
 def test_an_architecture_beside_a_start_is_refused():
-    command = ["--output_dir=x", "--train_data=a.parquet", "--architecture=seed", "--model_name_or_path=start"]
-    with pytest.raises(ValueError, match="--architecture=seed: only for a new network"):
+    command = ["--output_dir=x", "--train_data=a.parquet", "--architecture=original", "--model_name_or_path=start"]
+    with pytest.raises(ValueError, match="--architecture=original: only for a new network"):
         train_detector.parse_arguments(command)
 
 
@@ -562,7 +562,7 @@ def test_a_recipe_may_name_one_source_and_raises_on_a_value_that_is_no_choice(tm
     recipe.write_text('{"train_data": "a.parquet"}')
     assert parse_arguments([str(recipe), "--output_dir=x"])[1].train_data == ["a.parquet"]
     recipe.write_text('{"train_data": "a.parquet", "architecture": "sead"}')
-    with pytest.raises(ValueError, match="recipe.json: architecture is 'sead', expected default, seed"):
+    with pytest.raises(ValueError, match="recipe.json: architecture is 'sead', expected default, original"):
         parse_arguments([str(recipe), "--output_dir=x"])
 
 
@@ -575,7 +575,7 @@ def test_a_recipe_with_an_unknown_field_and_a_run_without_data_raise(tmp_path):
         parse_arguments(["--output_dir", str(tmp_path), "--use_cpu"])
 
 
-@pytest.mark.parametrize("name", ["cifake", "general", "seed"])
+@pytest.mark.parametrize("name", ["cifake", "general", "original"])
 def test_shipped_recipes_parse(name):
     recipe = Path(__file__).parent.parent / "training" / "recipes" / f"{name}.json"
     parse_arguments([str(recipe), "--train_data", "a", "--output_dir", "b", "--use_cpu"])

@@ -45,7 +45,7 @@ def candidates() -> dict[str, tuple[nn.Module, Any]]:
             AutoImageProcessor.from_pretrained(DEFAULT_MODEL),
         ),
         "WaveFreq, as first published": (
-            WaveFreqForImageClassification(WaveFreqConfig.seed()),
+            WaveFreqForImageClassification(WaveFreqConfig.original()),
             WaveFreqImageProcessor(),
         ),
         "ResNet-50 at 32 px (torchvision)": (resnet50(num_classes=2), WaveFreqImageProcessor()),

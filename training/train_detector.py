@@ -54,7 +54,10 @@ class ModelArguments:
     )
     architecture: str = field(
         default="default",
-        metadata={"help": "Configuration of a new network: default or seed.", "choices": ["default", "seed"]},
+        metadata={
+            "help": "Configuration of a new network: default, or original: the first published one.",
+            "choices": ["default", "original"],
+        },
     )
     config_overrides: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Fields of WaveFreqConfig to change, as JSON."}
@@ -134,7 +137,7 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
     if start := arguments.model_name_or_path:
         model = WaveFreqForImageClassification.from_pretrained(start, dtype=torch.float32, **overrides)
     else:
-        config = (WaveFreqConfig.seed if arguments.architecture == "seed" else WaveFreqConfig)(**overrides)
+        config = (WaveFreqConfig.original if arguments.architecture == "original" else WaveFreqConfig)(**overrides)
         model = WaveFreqForImageClassification(config)
     if model.config.id2label != dict(enumerate(LABELS)):
         raise ValueError(f"{start or 'a new network'}: has the labels {model.config.id2label}, expected {LABELS}")
