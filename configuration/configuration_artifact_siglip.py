@@ -42,6 +42,18 @@ GLOBAL_ARTIFACTS: tuple[str, ...] = (
 
 @auto_docstring(
     custom_intro="""
+    Configuration of the text tower: SigLIP's, without its default tokens, which are not in its vocabulary, so that
+    transformers warns of them whenever it logs a configuration that holds one. The end of a text is also what pads it.
+    """
+)
+@strict
+class ArtifactSiglipTextConfig(SiglipTextConfig):
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = 1
+
+
+@auto_docstring(
+    custom_intro="""
     Configuration of an [`ArtifactSiglipModel`]: SigLIP's two towers for small images, a head for real and fake and one
     for 70 artifacts and their places, perhaps with a WaveFreq that shows the heads fine detail.
 
@@ -118,7 +130,7 @@ class ArtifactSiglipConfig(SiglipConfig):
             },
         ),
         "text_config": SubConfigSpec(
-            SiglipTextConfig,
+            ArtifactSiglipTextConfig,
             init_kwargs={
                 "vocab_size": 2048,
                 "hidden_size": 128,
@@ -127,10 +139,6 @@ class ArtifactSiglipConfig(SiglipConfig):
                 "num_attention_heads": 4,
                 "max_position_embeddings": 64,
                 "projection_size": 192,
-                # As SigLIP's tokenizer has them: the end of the text is also what pads it.
-                "pad_token_id": 1,
-                "bos_token_id": None,
-                "eos_token_id": 1,
             },
         ),
         "detail_config": SubConfigSpec(WaveFreqConfig, optional=True),

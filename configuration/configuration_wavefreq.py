@@ -18,9 +18,10 @@ from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
-from transformers.utils import auto_docstring
+from transformers.utils import auto_docstring, logging
 
 
+logger = logging.get_logger(__name__)
 # The fields that name one of several variants.
 CHOICES = {
     "layer_type": ("basic", "bottleneck"),
@@ -214,12 +215,15 @@ class WaveFreqConfig(PreTrainedConfig):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "WaveFreqConfig":
         """As in the base class, but the configuration of another model raises a `ValueError`, as do the model's labels
-        in another order, which its head would not follow; and with another number of labels, for which the head is a
-        new one, what was fitted to the old one starts anew, and there are no `real_categories`."""
+        in another order, which its head would not follow; and with other labels, what was fitted to the old ones
+        starts anew, and there are no `real_categories` and no expert, who would go on judging by these."""
         kwargs = checked_arguments(cls.model_type, config_dict, kwargs)
-        before = len(config_dict.get("id2label") or {0: "real", 1: "fake"})
-        if len(kwargs.get("id2label") or range(kwargs.get("num_labels") or before)) != before:
-            fitted = ("real_categories", "temperature", "verdict_thresholds")
+        own = {str(label).lower() for label in (config_dict.get("id2label") or {0: "real", 1: "fake"}).values()}
+        wanted = {str(label).lower() for label in (kwargs.get("id2label") or {}).values()}
+        if (wanted and wanted != own) or (not wanted and kwargs.get("num_labels", len(own)) != len(own)):
+            fitted = {"real_categories", "expert_depths", "temperature", "verdict_thresholds"}
+            if dropped := sorted(name for name in fitted & config_dict.keys() - kwargs.keys() if config_dict[name]):
+                logger.warning(f"With other labels than {', '.join(sorted(own))}, {', '.join(dropped)} start anew")
             config_dict = {name: value for name, value in config_dict.items() if name not in fitted}
         answer = super().from_dict(config_dict, **kwargs)
         (answer[0] if isinstance(answer, tuple) else answer).validate()  # what the arguments changed

@@ -196,6 +196,13 @@ def _without_card(folder: Path, self_contained: bool | None) -> tuple[dict[str, 
                 f"{folder}: is no detector; a tagger belongs in the folder tagger/ of a detector, an explainer in its "
                 "explainer/, a localizer in its localizer/"
             )
+        id2label = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+        labels = sorted(str(label).lower() for label in id2label.values())
+        if labels != ["fake", "real"]:
+            raise ValueError(
+                f"{folder}: is a classifier of {', '.join(labels)}, of which card and page say nothing, expected fake "
+                "and real; push_to_hub of the model sends any"
+            )
         if self_contained is None:
             self_contained = any(
                 _is_our_class(pipeline["impl"]) for pipeline in config.get("custom_pipelines", {}).values()

@@ -214,7 +214,8 @@ def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Ima
         reason = "not an image, or of a format that is not read"
         if content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS and "HEIF" not in Image.OPEN:
             reason += (
-                ". It seems to be HEIC: `pip install pillow-heif` and call `pillow_heif.register_heif_opener()` before"
+                ". It seems to be HEIC: `pip install pillow-heif`, and in Python call "
+                "`pillow_heif.register_heif_opener()` before"
             )
         raise ValueError(f"{name}: {reason}") from error
     except Exception as error:  # Pillow's decoders raise all sorts on damaged files

@@ -474,17 +474,17 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         logits = classifier(pooler_output)  # type: ignore[misc]
         return nn.functional.pad(logits, (1, 0)) if self.config.num_labels == 2 else logits
 
-    def rows_for_expert(self, image_sizes: torch.Tensor) -> torch.Tensor:
+    def is_for_expert(self, image_sizes: torch.Tensor) -> torch.Tensor:
         r"""
-        Finds the images that the expert judges.
+        Tells which images the expert judges.
 
         Args:
             image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`): Height and width in pixels.
 
         Returns:
-            `torch.LongTensor` of shape `(num_larger_images,)`: Those both sides of which exceed `config.image_size`.
+            `torch.BoolTensor` of shape `(batch_size,)`: Whether both sides exceed `config.image_size`.
         """
-        return (image_sizes.amin(1) > self.config.image_size).nonzero()[:, 0]
+        return image_sizes.amin(1) > self.config.image_size
 
     @can_return_tuple
     @auto_docstring
@@ -503,8 +503,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             `config.problem_type` says, for which labels are floats.
         image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`, *optional*):
             Height and width of the images in pixels before they were resized, from [`WaveFreqImageProcessor`]; of a
-            part of an image, those of the whole. Without them, as `torch.export` needs it, no image counts as larger,
-            and the expert is not asked.
+            part of an image, those of the whole. Without them no image counts as larger, and the expert is not asked.
 
         Returns:
             [`WaveFreqImageClassifierOutput`] with `logits` of shape `(batch_size, config.num_labels)`, divided by
@@ -533,19 +532,25 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             category_logits = nn.functional.pad(self.category_classifier(outputs.pooler_output), (1, 0))
             logits = torch.cat([category_logits.logsumexp(1, keepdim=True), logits[:, 1:]], dim=1)
         logits = logits / self.config.temperature
-        expert_logits, said, larger = None, None, torch.arange(0)
+        expert_logits, said, rows = None, None, torch.arange(0)
         if self.expert is not None and image_sizes is not None:
-            if image_sizes.shape != (len(pixel_values), 2):
+            if image_sizes.shape != (pixel_values.shape[0], 2):
                 raise ValueError(
                     f"image_sizes: expected height and width of {len(pixel_values)} images, got a tensor of shape "
                     f"{tuple(image_sizes.shape)}"
                 )
-            larger = self.rows_for_expert(image_sizes).to(logits.device)
+            is_larger = self.is_for_expert(image_sizes).to(logits.device)
+            if torch.compiler.is_compiling() and not self.training:
+                # In a graph no shape may depend on a value: the expert judges all, and what is not for it is dropped.
+                rows = torch.arange(logits.shape[0], device=logits.device)
+            else:
+                rows = is_larger.nonzero()[:, 0]
             expert_logits = torch.full_like(logits, torch.nan)
-            if len(larger):
-                features = self._features(self.expert, pixel_values[larger])
+            if rows.shape[0]:  # by len() the batch size would become a constant of the graph
+                features = self._features(self.expert, pixel_values[rows])
                 said = self._logits(self.expert_classifier, features.pooler_output) / self.config.temperature
-                expert_logits = expert_logits.index_copy(0, larger, said.to(logits.dtype))
+                expert_logits = expert_logits.index_copy(0, rows, said.to(logits.dtype))
+                expert_logits = expert_logits.masked_fill(~is_larger[:, None], torch.nan)
             if not self.training:
                 logits = torch.where(expert_logits.isnan(), logits, (logits + expert_logits) / 2)
 
@@ -556,10 +561,10 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
                     f"labels: expected indices, since one of two labels excludes the other, got {labels.dtype}"
                 )
             loss = self.loss_function(labels, logits, self.config, **kwargs)
-            if self.training and len(larger):
+            if self.training and len(rows):
                 # Of each image as much as the loss above, which is a mean, unless it is divided by a number given.
-                share = 1.0 if kwargs.get("num_items_in_batch") is not None else len(larger) / len(labels)
-                loss = loss + share * self.loss_function(labels[larger], said, self.config, **kwargs)
+                share = 1.0 if kwargs.get("num_items_in_batch") is not None else len(rows) / len(labels)
+                loss = loss + share * self.loss_function(labels[rows], said, self.config, **kwargs)
         return WaveFreqImageClassifierOutput(
             loss=loss,
             logits=logits,

@@ -76,6 +76,13 @@ def files_on_hub(repo_id: str, revision: str | None, token: str | bool | None, r
         return list_repo_files(repo_id, token=token, repo_type=repo_type)
 
 
+def is_plain(image: Image.Image) -> bool:
+    """Whether more than half of the pixels, of at most 256x256 evenly chosen ones, have the same color."""
+    width, height = (min(256, side) for side in image.size)
+    colors: Any = image.resize((width, height), Image.Resampling.NEAREST).getcolors(width * height)
+    return 2 * max(count for count, _ in colors) > width * height
+
+
 def _listed(labels: Iterable[str] | None) -> Any:
     """Labels as a list, as they are read more than once; what is none of several labels as it is."""
     return list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else labels
@@ -86,9 +93,10 @@ class ArtifactExplanationPipeline(Pipeline):
     Tells whether an image is real or fake, which artifacts are in it, where, and explains each in a sentence.
 
     The verdict is that of the detector, any classifier of `pixel_values` with the labels real and fake; it is
-    "uncertain" between its `config.verdict_thresholds`, if it has them, and for a blank image, whose pixels are all
-    equal: whatever the probability, nothing in it tells how it was made. The tagger, in `tagger/` beside the detector,
-    names the artifacts and finds their places; it alone decides which there are. The explainer, if there is one in
+    "uncertain" between its `config.verdict_thresholds`, if it has them, and for a plain image, more than half of which
+    has one color, as a chart or a page of text: detectors learn from photographs and from what imitates them. The
+    tagger, in `tagger/` beside the detector, names the artifacts and finds their places; it alone decides which there
+    are. The explainer, if there is one in
     `explainer/` or given, writes one sentence for each. A localizer, if there is one in `localizer/` or given, finds
     the places in large images, of which the tagger sees less.
 
@@ -393,11 +401,12 @@ class ArtifactExplanationPipeline(Pipeline):
 
     def _verdict(self, image: Image.Image, probabilities: torch.Tensor) -> dict[str, Any]:
         """What the probabilities of fake of an image's views say of it."""
-        is_blank = image.getcolors(1) is not None
         answer: dict[str, Any] = {
-            "label": "uncertain" if is_blank else verdict_of_views(probabilities.tolist(), thresholds_of(self.model)),
+            "label": verdict_of_views(probabilities.tolist(), thresholds_of(self.model)),
             "fake_probability": probabilities.mean().item(),
         }
+        if is_plain(image):
+            answer["label"] = "uncertain"
         if len(probabilities) > 1:
             answer["spread"] = probabilities.std(correction=0).item()
         return answer | {"width": image.width, "height": image.height, "artifacts": []}

@@ -192,7 +192,7 @@ class ArtifactTagger:
             was not trained on, or could not tell from chance, are never named.
 
         Raises:
-            ValueError: If threshold or number are out of range, or names are not as described.
+            ValueError: If threshold or number are out of range, or images or names are not as described.
         """
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold={threshold} must lie in [0, 1]")
@@ -271,6 +271,8 @@ class ArtifactTagger:
         ]
 
     def _pixel_values(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        if not isinstance(images, (list, tuple)) or any(getattr(image, "mode", None) != "RGB" for image in images):
+            raise ValueError("images: expected a list of RGB images of Pillow, as tellsign.load_image gives them")
         size = self.model.config.vision_config.image_size
         if self.model_type == "artifact_siglip":
             images = [resize_uniformly(image, size) for image in images]

@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections import deque
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -123,8 +124,26 @@ def _save_picture(picture: Path, source: Any, answer: Any) -> None:
         part.unlink(missing_ok=True)
 
 
-def _print_answer(image: Path | str, answer: dict[str, Any]) -> None:
-    typer.echo(json.dumps({"image": str(image)} | answer))
+def _name_of(image: Path | str) -> str:
+    """As JSON can hold it, which a name of other bytes than UTF-8 is not."""
+    return str(image).encode("utf-8", "backslashreplace").decode()
+
+
+def _answered_in(output: Path) -> set[str]:
+    """The images whose verdicts a file holds. What else is in it, errors and a line that was cut off, is removed."""
+    answered: dict[str, str] = {}
+    try:
+        for line in output.read_text(encoding="utf-8").splitlines() if output.exists() else ():
+            with suppress(json.JSONDecodeError):
+                answer = json.loads(line)
+                if "error" not in answer:
+                    answered[answer["image"]] = line + "\n"
+        part = output.with_name(f"{output.name}.part")
+        part.write_text("".join(answered.values()), encoding="utf-8")
+        os.replace(part, output)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise typer.BadParameter(f"{output}: {error}", param_hint="--output") from error
+    return set(answered)
 
 
 @app.command()
@@ -148,17 +167,30 @@ def explain(
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps, ...")] = None,
     save: Annotated[Path | None, typer.Option(help="Folder for a picture of each answer.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for the answers instead. Those that it holds are not sought again, if it was stopped."
+        ),
+    ] = None,
 ) -> None:
     """Prints one JSON object a line for each image: verdict, artifacts, places and sentences.
 
     A file or folder that cannot be read gets an error in place of a verdict. The exit code is 1 if a file could not be
     read or a picture could not be saved.
     """
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
+
+        register_heif_opener()
     logging.disable_progress_bar()
     files, unread = _find_files(images, save)
     if save is not None:
         pictures = _pictures_of(files, save)
         files = list(pictures)
+    if output is not None:
+        answered = _answered_in(output)
+        files = [file for file in files if _name_of(file) not in answered]
     explain_image = _load_pipeline(
         model,
         tagger=tagger,
@@ -170,12 +202,21 @@ def explain(
     )
     warnings.filterwarnings("ignore", module="PIL")  # what fails is in the answers
     answers = _answers(explain_image, files, views=views, return_heatmap=save is not None)
-    for folder, reason in unread.items():
-        _print_answer(folder, {"error": f"{folder}: {reason}"})
     failed = bool(unread)
     # On a terminal the answers show how far it is.
-    options: dict[str, Any] = {"length": len(files), "file": sys.stderr, "hidden": sys.stdout.isatty()}
-    with typer.progressbar(answers, **options) as progress:
+    options: dict[str, Any] = {"length": len(files), "file": sys.stderr}
+    options["hidden"] = output is None and sys.stdout.isatty()
+    with (
+        nullcontext(sys.stdout) if output is None else open(output, "a", encoding="utf-8") as lines,
+        typer.progressbar(answers, **options) as progress,
+    ):
+
+        def write(image: Path | str, answer: dict[str, Any]) -> None:
+            lines.write(json.dumps({"image": _name_of(image)} | answer) + "\n")
+            lines.flush()
+
+        for folder, reason in unread.items():
+            write(folder, {"error": f"{folder}: {reason}"})
         for file, source, answer in progress:
             failed |= "error" in answer
             if save is not None and "error" not in answer:
@@ -186,7 +227,7 @@ def explain(
                     typer.echo(f"{file}: its picture was not saved, {error}", err=True)
                 for artifact in answer["artifacts"]:
                     del artifact["heatmap"]
-            _print_answer(file, answer)
+            write(file, answer)
     if failed:
         raise typer.Exit(1)
 

@@ -54,7 +54,10 @@ def _found_by(pattern: str, except_in: Path | None) -> tuple[list[Path], dict[st
         return _images_in(path, except_in)
     if os.path.exists(path) or not glob.has_magic(pattern):
         return [path], {}, set()
-    return sorted(file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file()), {}, set()
+    files = sorted(file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file())
+    # A link back to a folder above leads to the same files again, by longer and longer paths.
+    once = {os.path.realpath(file): file for file in sorted(files, key=lambda file: len(file.parts), reverse=True)}
+    return [file for file in files if once[os.path.realpath(file)] == file], {}, set()
 
 
 def _images_in(folder: Path, except_in: Path | None) -> tuple[list[Path], dict[str, str], set[Path]]:

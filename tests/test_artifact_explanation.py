@@ -143,17 +143,18 @@ def test_between_its_thresholds_the_verdict_is_uncertain_and_the_image_not_searc
         assert bool(answer["artifacts"]) == (answer["label"] == "fake")
 
 
-def test_a_blank_image_is_uncertain_and_searched_only_if_all_are(explain, detector):
+@pytest.mark.parametrize("size", [(40, 30), (1200, 700)])
+def test_an_image_more_than_half_of_one_color_is_uncertain_and_searched_only_if_all_are(explain, detector, size):
     detector.config.verdict_thresholds = [0.0, 0.0]  # of which everything else is fake
-    nearly = Image.new("RGB", (40, 30), "blue")
-    nearly.putpixel((20, 10), (0, 1, 255))
-    images = [Image.new("RGB", (40, 30), "blue"), nearly]
+    images = [Image.effect_noise(size, 60).convert("RGB") for _ in range(3)]
+    for image, tenths in zip(images, (10, 6, 4), strict=True):
+        image.paste("blue", (0, 0, size[0] * tenths // 10, size[1]))
     for options in ({}, {"batch_size": 2}, {"views": 3}):
-        blank, other = explain(images, threshold=0.0, **options)
-        assert (blank["label"], other["label"]) == ("uncertain", "fake")
+        blank, chart, other = explain(images, threshold=0.0, **options)
+        assert [answer["label"] for answer in (blank, chart, other)] == ["uncertain", "uncertain", "fake"]
         assert blank["artifacts"] == [] and len(other["artifacts"]) == len(LABELS)
-        assert blank["fake_probability"] == pytest.approx(other["fake_probability"], abs=0.05)
     assert len(explain(images[0], explain="always", threshold=0.0)["artifacts"]) == len(LABELS)
+    assert explain(Image.new("RGB", (1, 1)))["label"] == "uncertain"
 
 
 def test_several_views_give_the_mean_of_their_probabilities_and_its_spread(explain, images):

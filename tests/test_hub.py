@@ -262,6 +262,16 @@ def test_a_pipeline_is_not_pushed_to_where_an_adapter_would_be_loaded_in_place_o
     assert "localizer/model.safetensors" in files and "localizer/adapter_config.json" not in files
 
 
+def test_a_classifier_of_other_labels_is_not_pushed_and_gets_no_space(client, hub, make_model, tmp_path):
+    make_model(num_labels=3, id2label={0: "photo", 1: "gan", 2: "sd"}).save_pretrained(tmp_path / "other")
+    for send in (
+        lambda: push(tmp_path / "other", "anna/other"),
+        lambda: build_space(tmp_path / "s", tmp_path / "other"),
+    ):
+        with pytest.raises(ValueError, match="other: is a classifier of gan, photo, sd, .* expected fake and real"):
+            send()
+
+
 def test_a_tagger_is_not_pushed_as_a_detector(client, hub, folder):
     with pytest.raises(ValueError, match="tagger: is no detector; a tagger belongs in the folder tagger/"):
         push(folder / "tagger", "anna/tagger")

@@ -91,6 +91,73 @@ def test_a_folder_has_the_images_of_linked_folders_once_and_an_error_for_a_link_
     assert answers == {str(tmp_path / "images" / name): failed for name, failed in names.items()}
 
 
+def test_a_glob_with_a_link_back_has_each_file_once(checkpoint, tmp_path):
+    (tmp_path / "images" / "more").mkdir(parents=True)
+    for name in ("a.png", "more/b.png"):
+        Image.new("RGB", (50, 40)).save(tmp_path / "images" / name)
+    (tmp_path / "images" / "more" / "back").symlink_to(tmp_path / "images")
+    command = ["explain", str(tmp_path / "images" / "**" / "*.png"), "--explain", "never", "--model", str(checkpoint)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    answered = [
+        Path(json.loads(line)["image"]).relative_to(tmp_path).as_posix() for line in result.stdout.splitlines()
+    ]
+    assert answered == ["images/a.png", "images/more/b.png"]
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(checkpoint, tmp_path, monkeypatch):
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("RGB", (50, 40)).save(tmp_path / name)
+    (tmp_path / "d.png").write_bytes(b"broken")
+    output = tmp_path / "answers.jsonl"
+    command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint), "--output", str(output)]
+    assert CliRunner().invoke(app, command).exit_code == 1
+    lines = output.read_text().splitlines()
+    assert [Path(json.loads(line)["image"]).name for line in lines] == ["a.png", "b.png", "c.png", "d.png"]
+    output.write_text("\n".join([lines[0], lines[3], lines[1][:20]]))
+    (tmp_path / "a.png").unlink()
+    Image.new("RGB", (50, 40)).save(tmp_path / "d.png")
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    again = [json.loads(line) for line in output.read_text().splitlines()]
+    assert result.exit_code == 0 and json.dumps(again[0]) == lines[0]
+    assert [Path(answer["image"]).name for answer in again] == ["a.png", "b.png", "c.png", "d.png"]
+    assert not any("error" in answer for answer in again)
+
+
+def test_a_file_for_answers_that_is_something_else_is_refused_and_kept(checkpoint, tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    (tmp_path / "notes.json").write_text("[1, 2]\n")
+    command = [
+        "explain",
+        str(tmp_path / "a.png"),
+        "--model",
+        str(checkpoint),
+        "--output",
+        str(tmp_path / "notes.json"),
+    ]
+    assert CliRunner().invoke(app, command).exit_code == 2
+    assert (tmp_path / "notes.json").read_text() == "[1, 2]\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names of any bytes")
+def test_a_name_of_other_bytes_than_utf8_is_printed_as_json_can_hold_it(checkpoint, tmp_path):
+    Image.new("RGB", (50, 40)).save(os.fsencode(tmp_path) + b"/bad\xff.png")
+    command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert json.loads(result.stdout)["image"].endswith("bad\\udcff.png")
+
+
+def test_heic_files_are_read_where_their_plugin_is_installed(checkpoint, tmp_path):
+    code = f"""
+from PIL import Image
+import pillow_heif
+pillow_heif.from_pillow(Image.new("RGB", (64, 48), "red")).save({str(tmp_path / "a.heic")!r})
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    command = [sys.executable, "-m", "tellsign", "explain", str(tmp_path), "--explain", "never"]
+    result = subprocess.run([*command, "--model", str(checkpoint)], capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout)["width"] == 64
+
+
 def test_weights_that_do_not_fit_and_another_tagger_that_is_not_there_are_named_without_a_traceback(
     checkpoint, tmp_path
 ):
@@ -152,15 +219,15 @@ def test_what_is_left_out_of_a_folder_by_its_extension_is_counted(checkpoint, tm
     folder = tmp_path / "images"
     folder.mkdir()
     Image.new("RGB", (50, 40)).save(folder / "a.png")
-    for name in ("a.heic", "b.HEIC", "c.txt", "d"):
+    for name in ("a.pdf", "b.PDF", "c.txt", "d"):
         (folder / name).touch()
     command = ["explain", str(folder), str(folder), "--explain", "never", "--model", str(checkpoint)]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0 and len(result.stdout.splitlines()) == 1
-    assert "left out as no images by their extension: 2 .heic, 1 .txt, 1 without an extension" in result.stderr
+    assert "left out as no images by their extension: 2 .pdf, 1 .txt, 1 without an extension" in result.stderr
     (folder / "a.png").unlink()
     result = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert result.exit_code == 2 and "2 .heic" in result.output
+    assert result.exit_code == 2 and "2 .pdf" in result.output
 
 
 def test_a_picture_that_is_cut_off_leaves_nothing_and_the_one_before_it_as_it_was(checkpoint, tmp_path, monkeypatch):

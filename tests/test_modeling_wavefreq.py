@@ -319,11 +319,16 @@ def test_a_configuration_that_was_changed_into_a_contradiction_makes_no_model(ma
         WaveFreqForImageClassification.from_pretrained(tmp_path, config=config, ignore_mismatched_sizes=True)
 
 
-def test_what_was_fitted_to_a_head_starts_anew_with_another_number_of_labels_alone(make_model, tmp_path):
-    make_model(temperature=2.0, verdict_thresholds=[0.1, 0.9]).save_pretrained(tmp_path)
+def test_what_was_fitted_to_a_head_starts_anew_with_other_labels_alone(make_model, tmp_path):
+    fitted = {"temperature": 2.0, "verdict_thresholds": [0.1, 0.9], "real_categories": ["cat"]}
+    make_model(expert_depths=[1, 1, 1], **fitted).save_pretrained(tmp_path)
     load = partial(AutoModelForImageClassification.from_pretrained, tmp_path, ignore_mismatched_sizes=True)
-    config = load(num_labels=3).config
-    assert config.temperature == 1.0 and config.verdict_thresholds == [0.5, 0.5]
+    for labels in ({"num_labels": 3}, {"id2label": {0: "ai", 1: "photo"}}, {"label2id": {"photo": 0, "drawing": 1}}):
+        config = load(**labels).config
+        assert config.temperature == 1.0 and config.verdict_thresholds == [0.5, 0.5]
+        assert config.real_categories == [] and config.expert_depths is None
+    assert load(num_labels=3, expert_depths=[1, 1, 1]).expert is not None
+    assert load(id2label={0: "REAL", 1: "Fake"}).config.expert_depths == [1, 1, 1]
     assert load(num_labels=3, temperature=4.0).config.temperature == 4.0
     assert load(num_labels=2).config.temperature == 2.0
     load(num_labels=3, temperature=4.0).save_pretrained(tmp_path)
@@ -337,9 +342,6 @@ def test_a_model_with_categories_can_be_tuned_to_other_labels_as_any_model(make_
     for model in (load(num_labels=3), load(id2label=names, label2id={name: index for index, name in names.items()})):
         assert model(torch.randn(2, 3, 32, 32)).logits.shape == (2, 3) and model.config.real_categories == []
     assert load(id2label={0: "REAL", 1: "FAKE"}).config.real_categories == ["cat"]
-    with pytest.raises(StrictDataclassClassValidationError, match="for these, pass real_categories=\\[\\]"):
-        load(id2label={0: "photo", 1: "drawing"})
-    assert load(id2label={0: "photo", 1: "drawing"}, real_categories=[]).config.id2label[0] == "photo"
 
 
 def test_flip_averaging_is_the_mean_over_the_image_and_its_mirror_and_only_at_inference(make_model):
@@ -586,6 +588,38 @@ def test_onnx_export_agrees_for_any_batch_size(make_model, tmp_path, dynamo, fie
         images = torch.randn(batch_size, 3, 32, 32)
         (logits,) = session.run(["logits"], {"pixel_values": images.numpy()})
         np.testing.assert_allclose(logits, model(images).logits.detach(), atol=1e-4)
+
+
+@pytest.mark.parametrize("average_flips", [False, True])
+@pytest.mark.filterwarnings("ignore")
+def test_an_exported_model_with_an_expert_agrees_on_small_and_larger_images(with_expert, tmp_path, average_flips):
+    with_expert.config.average_flips = average_flips
+    inputs = {"pixel_values": torch.randn(5, 3, 32, 32), "image_sizes": SIZES}
+    batch = torch.export.Dim("batch")
+    torch.onnx.export(
+        with_expert,
+        (),
+        tmp_path / "model.onnx",
+        kwargs=inputs,
+        input_names=list(inputs),
+        output_names=["logits"],
+        dynamo=True,
+        opset_version=18,
+        dynamic_shapes={name: {0: batch} for name in inputs},
+    )
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for rows in (slice(5), slice(2), slice(1, 2)):
+        some = {name: values[rows] for name, values in inputs.items()}
+        (logits,) = session.run(["logits"], {name: values.numpy() for name, values in some.items()})
+        np.testing.assert_allclose(logits, with_expert(**some).logits.detach(), atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_model_with_an_expert_is_one_graph_and_agrees(with_expert):
+    inputs = {"pixel_values": torch.randn(5, 3, 32, 32), "image_sizes": SIZES}
+    with torch.no_grad():
+        compiled = torch.compile(with_expert, fullgraph=True, backend="eager")(**inputs).logits
+        torch.testing.assert_close(compiled, with_expert(**inputs).logits, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -229,6 +229,12 @@ def test_siglips_scores_are_the_probabilities_that_texts_fit(siglip, images):
     assert scores_of(answer) == pytest.approx(dict(zip(names, expected, strict=True)), rel=1e-4)
 
 
+@pytest.mark.parametrize("wrong", [Image.new("RGB", (9, 9)), "a.png", [Image.new("RGBA", (40, 40))], ["a.png"]])
+def test_what_is_no_list_of_rgb_images_raises(artifact_siglip, wrong):
+    with pytest.raises(ValueError, match="images: expected a list of RGB images of Pillow"):
+        artifact_siglip(wrong)
+
+
 def test_artifact_siglip_takes_any_names_in_the_modes_that_compare_texts(artifact_siglip, images):
     tagger = ArtifactTagger(artifact_siglip.model, artifact_siglip.processor, mode="independent")
     (answer,) = tagger(images[:1], threshold=0.0, candidate_labels=["a frog"])

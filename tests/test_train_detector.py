@@ -429,7 +429,7 @@ def test_statistics_of_an_expert_are_those_of_larger_images(make_model, tmp_path
     )
     refresh_statistics(model, images, Augmentation(flip=False, shift=0), batch_size=len(images))
     batch = images.__getitems__(list(range(len(images))))
-    larger = batch["pixel_values"][model.rows_for_expert(batch["image_sizes"])]
+    larger = batch["pixel_values"][model.is_for_expert(batch["image_sizes"])]
     assert len(larger) == 32
     for network, seen in ((model.wavefreq, batch["pixel_values"]), (model.expert, larger)):
         layer = network.embedder.layer
@@ -446,7 +446,7 @@ def test_labels_are_smoothed_for_the_expert_too_and_its_loss_divided_by_as_many(
     batch = images.__getitems__(list(range(8)))
     count = None if accumulated == 1 else torch.tensor(8 * accumulated)
     loss, outputs = trainer.compute_loss(model.train(), batch, True, num_items_in_batch=count)
-    rows = model.rows_for_expert(batch["image_sizes"])
+    rows = model.is_for_expert(batch["image_sizes"]).nonzero()[:, 0]
     assert 0 < len(rows) < 8
     expected = nn.functional.cross_entropy(outputs["logits"], batch["labels"], label_smoothing=0.2)
     said = outputs["expert_logits"][rows]
@@ -579,6 +579,13 @@ def test_a_recipe_with_an_unknown_field_and_a_run_without_data_raise(tmp_path):
 def test_shipped_recipes_parse(name):
     recipe = Path(__file__).parent.parent / "training" / "recipes" / f"{name}.json"
     parse_arguments([str(recipe), "--train_data", "a", "--output_dir", "b", "--use_cpu"])
+
+
+def test_all_validation_images_count_where_the_rest_of_the_training_images_is_left_out(parquet, tmp_path):
+    arguments = options(parquet, tmp_path, max_steps=1, save_strategy="no", eval_strategy="steps", eval_steps=1)
+    main([*arguments, "--dataloader_drop_last", "true", "--per_device_eval_batch_size", "500"])
+    history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
+    assert "eval_loss" in history[-2] | history[-1]
 
 
 def test_thresholds_are_fitted_with_the_group_of_each_validation_image(parquet, synthetic_rows, tmp_path, monkeypatch):

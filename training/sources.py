@@ -124,7 +124,10 @@ def _label_indices(source: str, feature: Any, labels: Sequence) -> list[int]:
     names = [str(label).lower() for label in labels]
     unknown = sorted(set(names) - set(LABELS))
     if unknown:
-        raise ValueError(f"{source}: has the labels {', '.join(unknown)}, expected real and fake only")
+        raise ValueError(
+            f"{source}: has the labels {', '.join(unknown)}, expected real and fake only, as words or as a ClassLabel "
+            "with these names"
+        )
     return [LABELS.index(name) for name in names]
 
 

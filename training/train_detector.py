@@ -232,6 +232,14 @@ class DetectorTrainer(Trainer):
             loss = loss + self.label_smoother(said, labels[rows], num_items_in_batch=count)
         return (loss, outputs) if return_outputs else loss
 
+    def get_eval_dataloader(self, eval_dataset=None):
+        """Of all validation images, though `dataloader_drop_last` may leave out the rest of the training images."""
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = drop_last
+
     def create_model_card(self, *args, **kwargs) -> None:
         """Writes the card of what lies in the output folder, unless somebody wrote or changed one."""
         if self.is_world_process_zero():
@@ -291,8 +299,7 @@ def check_expert(
         raise ValueError("--fake_logit_weight: not with expert_depths, expected a start that has its weight already")
     if data_args.adversarial_epsilon:
         raise ValueError("--adversarial_epsilon: not with expert_depths, as the expert would not be attacked")
-    is_larger = np.zeros(len(images), bool)
-    is_larger[model.rows_for_expert(images.image_sizes)] = True
+    is_larger = model.is_for_expert(images.image_sizes).numpy()
     real, fake = (is_larger[images.labels.numpy() == label].mean() for label in range(len(LABELS)))
     if abs(real - fake) > 0.2 or not real + fake:
         raise ValueError(

@@ -15,6 +15,7 @@ except ImportError:
     spaces = None
 from huggingface_hub import SpaceCard
 from PIL import Image
+from pillow_heif import register_heif_opener
 from transformers import pipeline
 
 import tellsign
@@ -27,6 +28,7 @@ TITLES = {"real": "Real", "fake": "Fake (generated)", "uncertain": "Uncertain"}
 ARTIFACT_COLUMNS = ["artifact", "score", "place", "why"]
 BATCH_COLUMNS = ["file", "verdict", "fake probability", "artifacts", "error"]
 CARD = Path(__file__).with_name("README.md")
+register_heif_opener()  # the photographs of telephones
 
 
 def model_name() -> str:
