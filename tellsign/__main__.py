@@ -130,19 +130,22 @@ def _name_of(image: Path | str) -> str:
 
 
 def _answered_in(output: Path) -> set[str]:
-    """The images whose verdicts a file holds. What else is in it, errors and a line that was cut off, is removed."""
+    """The images whose verdicts a file holds. Its errors, and a last line that was cut off, are removed."""
     answered: dict[str, str] = {}
     try:
-        for line in output.read_text(encoding="utf-8").splitlines() if output.exists() else ():
-            with suppress(json.JSONDecodeError):
-                answer = json.loads(line)
-                if "error" not in answer:
-                    answered[answer["image"]] = line + "\n"
+        lines = output.read_text(encoding="utf-8").splitlines() if output.exists() else []
+        if lines and lines[-1].startswith('{"image": ') and not lines[-1].endswith("}"):
+            del lines[-1]
+        for line in lines:
+            answer = json.loads(line)
+            if "error" not in answer:
+                answered[answer["image"]] = line + "\n"
         part = output.with_name(f"{output.name}.part")
         part.write_text("".join(answered.values()), encoding="utf-8")
         os.replace(part, output)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise typer.BadParameter(f"{output}: {error}", param_hint="--output") from error
+        message = f"{output}: cannot be gone on with, expected a file of this command's answers: {error!r}"
+        raise typer.BadParameter(message, param_hint="--output") from error
     return set(answered)
 
 

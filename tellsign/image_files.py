@@ -56,8 +56,9 @@ def _found_by(pattern: str, except_in: Path | None) -> tuple[list[Path], dict[st
         return [path], {}, set()
     files = sorted(file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file())
     # A link back to a folder above leads to the same files again, by longer and longer paths.
-    once = {os.path.realpath(file): file for file in sorted(files, key=lambda file: len(file.parts), reverse=True)}
-    return [file for file in files if once[os.path.realpath(file)] == file], {}, set()
+    places = {file: (os.path.realpath(file.parent), file.name) for file in files}
+    shortest = {places[file]: file for file in sorted(files, key=lambda file: len(file.parts), reverse=True)}
+    return [file for file in files if shortest[places[file]] == file], {}, set()
 
 
 def _images_in(folder: Path, except_in: Path | None) -> tuple[list[Path], dict[str, str], set[Path]]:
