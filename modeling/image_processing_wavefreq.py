@@ -30,11 +30,12 @@ from tellsign.modeling.image_loading import JPEG_QUALITY
     decodes again, since all images that the packaged detector learned from were so encoded at 32x32.
 
     Takes what every image processor of transformers takes: PIL images, arrays or tensors with channels first or last,
-    uint8 in 0..255 (or floats in the same range; pass `do_rescale=False` for floats in [0, 1]), grey
-    (one channel), RGB or RGBA, single or in lists. Floats that it resizes it first rounds to the levels of uint8, so that the same picture gives
-    the same pixels whatever its dtype, and no gradient passes; images of `size` stay as they are. Gives `pixel_values`
-    of shape `(batch_size, 3, size["height"], size["width"])`, float32, and `image_sizes` of shape `(batch_size, 2)`,
-    int64: height and width of the images as they came. Raises a `ValueError` if an image holds NaN or infinite pixels.
+    uint8 in 0..255 (or floats in the same range; pass `do_rescale=False` for floats in [0, 1]), grey (with a channel),
+    RGB or RGBA, single or in lists. Floats that it resizes it first rounds to the levels of uint8, so that the same
+    picture gives the same pixels whatever its dtype, and no gradient passes; images of `size` stay as they are. Gives
+    `pixel_values` of shape `(batch_size, 3, size["height"], size["width"])`, float32, and `image_sizes` of shape
+    `(batch_size, 2)`, int64: height and width of the images as they came. Raises a `ValueError` if an image holds NaN
+    or infinite pixels.
     """
 )
 class WaveFreqImageProcessor(TorchvisionBackend):

@@ -96,12 +96,13 @@ def test_a_glob_with_a_link_back_has_each_file_once(checkpoint, tmp_path):
     for name in ("a.png", "more/b.png"):
         Image.new("RGB", (50, 40)).save(tmp_path / "images" / name)
     (tmp_path / "images" / "more" / "back").symlink_to(tmp_path / "images")
+    (tmp_path / "images" / "c.png").symlink_to(tmp_path / "images" / "a.png")
     command = ["explain", str(tmp_path / "images" / "**" / "*.png"), "--explain", "never", "--model", str(checkpoint)]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     answered = [
         Path(json.loads(line)["image"]).relative_to(tmp_path).as_posix() for line in result.stdout.splitlines()
     ]
-    assert answered == ["images/a.png", "images/more/b.png"]
+    assert answered == ["images/a.png", "images/c.png", "images/more/b.png"]
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(checkpoint, tmp_path, monkeypatch):
@@ -123,19 +124,14 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(checkpoint, tmp_path, monke
     assert not any("error" in answer for answer in again)
 
 
-def test_a_file_for_answers_that_is_something_else_is_refused_and_kept(checkpoint, tmp_path):
+@pytest.mark.parametrize("content", ["[1, 2]\n", "to do", '{"name": "a.png"}', '{"image": "a.png"\n{"image": "b.png"'])
+def test_a_file_for_answers_that_is_something_else_is_refused_and_kept(checkpoint, tmp_path, content):
     Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
-    (tmp_path / "notes.json").write_text("[1, 2]\n")
-    command = [
-        "explain",
-        str(tmp_path / "a.png"),
-        "--model",
-        str(checkpoint),
-        "--output",
-        str(tmp_path / "notes.json"),
-    ]
+    output = tmp_path / "notes.json"
+    output.write_text(content)
+    command = ["explain", str(tmp_path / "a.png"), "--model", str(checkpoint), "--output", str(output)]
     assert CliRunner().invoke(app, command).exit_code == 2
-    assert (tmp_path / "notes.json").read_text() == "[1, 2]\n"
+    assert output.read_text() == content
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs names of any bytes")
