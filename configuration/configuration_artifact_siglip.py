@@ -64,7 +64,7 @@ class ArtifactSiglipTextConfig(SiglipTextConfig):
 @strict
 class ArtifactSiglipConfig(SiglipConfig):
     r"""
-    text_config (`SiglipTextConfig` or `dict`, *optional*):
+    text_config (`ArtifactSiglipTextConfig` or `dict`, *optional*):
         The text tower, by default 2 layers of 128 for 64 tokens of a vocabulary of 2,048. `projection_size` must be
         the vision tower's `hidden_size`.
     vision_config (`SiglipVisionConfig` or `dict`, *optional*):

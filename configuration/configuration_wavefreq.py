@@ -220,7 +220,9 @@ class WaveFreqConfig(PreTrainedConfig):
         kwargs = checked_arguments(cls.model_type, config_dict, kwargs)
         own = {str(label).lower() for label in (config_dict.get("id2label") or {0: "real", 1: "fake"}).values()}
         wanted = {str(label).lower() for label in (kwargs.get("id2label") or {}).values()}
-        if (wanted and wanted != own) or (not wanted and kwargs.get("num_labels", len(own)) != len(own)):
+        count = len(wanted) if wanted else kwargs.get("num_labels", len(own))
+        # Names of one's own may be brought back to real and fake, which they then mean.
+        if count != len(own) or (wanted and wanted != own and own == {"real", "fake"}):
             fitted = {"real_categories", "expert_depths", "temperature", "verdict_thresholds"}
             if dropped := sorted(name for name in fitted & config_dict.keys() - kwargs.keys() if config_dict[name]):
                 logger.warning(f"With other labels than {', '.join(sorted(own))}, {', '.join(dropped)} start anew")
@@ -260,7 +262,7 @@ class WaveFreqConfig(PreTrainedConfig):
         if self.real_categories and titles != {0: "real", 1: "fake"}:
             raise ValueError(
                 f"real_categories={self.real_categories} need the labels 0 for real and 1 for fake, "
-                f"not {self.id2label}; to train the model for these, pass real_categories=[]"
+                f"not {self.id2label}; to train the model for these, pass id2label to from_pretrained"
             )
 
     def validate_verdicts(self):

@@ -540,16 +540,15 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
                     f"{tuple(image_sizes.shape)}"
                 )
             is_larger = self.is_for_expert(image_sizes).to(logits.device)
-            if torch.compiler.is_compiling() and not self.training:
-                # In a graph no shape may depend on a value: the expert judges all, and what is not for it is dropped.
-                rows = torch.arange(logits.shape[0], device=logits.device)
-            else:
-                rows = is_larger.nonzero()[:, 0]
+            # In a graph no shape may depend on a value: the expert judges all, and what is not for it is dropped.
+            in_graph = (torch.compiler.is_compiling() or torch.jit.is_tracing()) and not self.training
+            rows = torch.arange(logits.shape[0], device=logits.device) if in_graph else is_larger.nonzero()[:, 0]
             expert_logits = torch.full_like(logits, torch.nan)
             if rows.shape[0]:  # by len() the batch size would become a constant of the graph
                 features = self._features(self.expert, pixel_values[rows])
                 said = self._logits(self.expert_classifier, features.pooler_output) / self.config.temperature
                 expert_logits = expert_logits.index_copy(0, rows, said.to(logits.dtype))
+            if in_graph:
                 expert_logits = expert_logits.masked_fill(~is_larger[:, None], torch.nan)
             if not self.training:
                 logits = torch.where(expert_logits.isnan(), logits, (logits + expert_logits) / 2)

@@ -17,6 +17,7 @@ from transformers import pipeline
 from transformers.utils import logging
 
 from tellsign import DEFAULT_MODEL, __version__, annotate, load_image
+from tellsign.answer_file import AnswerFile, spelt
 from tellsign.hub_cards.export import build_space, push_space
 from tellsign.hub_cards.export import push as push_model
 from tellsign.image_files import count_by_extension, find_image_files
@@ -124,29 +125,13 @@ def _save_picture(picture: Path, source: Any, answer: Any) -> None:
         part.unlink(missing_ok=True)
 
 
-def _name_of(image: Path | str) -> str:
-    """As JSON can hold it, which a name of other bytes than UTF-8 is not."""
-    return str(image).encode("utf-8", "backslashreplace").decode()
-
-
-def _answered_in(output: Path) -> set[str]:
-    """The images whose verdicts a file holds. Its errors, and a last line that was cut off, are removed."""
-    answered: dict[str, str] = {}
+def _open_answers(output: Path) -> AnswerFile:
     try:
-        lines = output.read_text(encoding="utf-8").splitlines() if output.exists() else []
-        if lines and lines[-1].startswith('{"image": ') and not lines[-1].endswith("}"):
-            del lines[-1]
-        for line in lines:
-            answer = json.loads(line)
-            if "error" not in answer:
-                answered[answer["image"]] = line + "\n"
-        part = output.with_name(f"{output.name}.part")
-        part.write_text("".join(answered.values()), encoding="utf-8")
-        os.replace(part, output)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        message = f"{output}: cannot be gone on with, expected a file of this command's answers: {error!r}"
-        raise typer.BadParameter(message, param_hint="--output") from error
-    return set(answered)
+        answers = AnswerFile(output)
+        open(output, "a").close()  # to know before the work whether that can be
+        return answers
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{output}: {error}", param_hint="--output") from error
 
 
 @app.command()
@@ -173,7 +158,8 @@ def explain(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="File for the answers instead. Those that it holds are not sought again, if it was stopped."
+            help="File for the answers instead, with absolute paths. A run that was stopped goes on if the same "
+            "command is given again: what has a verdict there is not judged again, whatever the options are then."
         ),
     ] = None,
 ) -> None:
@@ -191,9 +177,13 @@ def explain(
     if save is not None:
         pictures = _pictures_of(files, save)
         files = list(pictures)
+    given = [*map(str, files), *unread]
+    names = {path: spelt(path if output is None else os.path.abspath(path)) for path in given}
     if output is not None:
-        answered = _answered_in(output)
-        files = [file for file in files if _name_of(file) not in answered]
+        answer_file = _open_answers(output)
+        answered = answer_file.answered()
+        done = {file for file in files if names[str(file)] in answered and (save is None or pictures[file].exists())}
+        files = [file for file in files if file not in done]
     explain_image = _load_pipeline(
         model,
         tagger=tagger,
@@ -209,13 +199,16 @@ def explain(
     # On a terminal the answers show how far it is.
     options: dict[str, Any] = {"length": len(files), "file": sys.stderr}
     options["hidden"] = output is None and sys.stdout.isatty()
+    if output is not None:
+        answer_file.drop({names[path] for path in (*map(str, files), *unread)})
     with (
         nullcontext(sys.stdout) if output is None else open(output, "a", encoding="utf-8") as lines,
         typer.progressbar(answers, **options) as progress,
     ):
 
-        def write(image: Path | str, answer: dict[str, Any]) -> None:
-            lines.write(json.dumps({"image": _name_of(image)} | answer) + "\n")
+        def write(image: str, answer: dict[str, Any]) -> None:
+            error = {"error": spelt(answer["error"])} if "error" in answer else {}
+            lines.write(json.dumps({"image": names[image]} | answer | error) + "\n")
             lines.flush()
 
         for folder, reason in unread.items():
@@ -230,7 +223,7 @@ def explain(
                     typer.echo(f"{file}: its picture was not saved, {error}", err=True)
                 for artifact in answer["artifacts"]:
                     del artifact["heatmap"]
-            write(file, answer)
+            write(str(file), answer)
     if failed:
         raise typer.Exit(1)
 

@@ -55,10 +55,15 @@ def _found_by(pattern: str, except_in: Path | None) -> tuple[list[Path], dict[st
     if os.path.exists(path) or not glob.has_magic(pattern):
         return [path], {}, set()
     files = sorted(file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file())
-    # A link back to a folder above leads to the same files again, by longer and longer paths.
-    places = {file: (os.path.realpath(file.parent), file.name) for file in files}
-    shortest = {places[file]: file for file in sorted(files, key=lambda file: len(file.parts), reverse=True)}
-    return [file for file in files if shortest[places[file]] == file], {}, set()
+    back = {folder for folder in {file.parent for file in files} if _leads_back(folder)}
+    return [file for file in files if file.parent not in back], {}, set()
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether a path goes through a link to a folder that it has come through before."""
+    path = Path(os.path.abspath(folder))
+    places = [os.path.realpath(place) for place in (path, *path.parents)]
+    return len(set(places)) < len(places)
 
 
 def _images_in(folder: Path, except_in: Path | None) -> tuple[list[Path], dict[str, str], set[Path]]:

@@ -157,6 +157,15 @@ def test_an_image_more_than_half_of_one_color_is_uncertain_and_searched_only_if_
     assert explain(Image.new("RGB", (1, 1)))["label"] == "uncertain"
 
 
+def test_pixels_of_one_color_at_regular_distances_do_not_make_an_image_plain(explain, detector):
+    detector.config.verdict_thresholds = [0.0, 0.0]
+    pixels = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
+    for start in range(4):
+        lattice = pixels.copy()
+        lattice[start::4, start::4] = 0
+        assert explain(Image.fromarray(lattice))["label"] == "fake"
+
+
 def test_several_views_give_the_mean_of_their_probabilities_and_its_spread(explain, images):
     image = images[6]
     answer = explain(image, views=4, explain="never")

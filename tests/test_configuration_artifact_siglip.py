@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import AutoConfig, SiglipConfig
@@ -20,6 +23,13 @@ def test_round_trip_through_a_saved_folder_keeps_every_field(tmp_path):
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(loaded, ArtifactSiglipConfig)
     assert loaded.to_dict() | {"_name_or_path": ""} == config.to_dict() | {"_name_or_path": ""}
+
+
+def test_loading_it_logs_no_warning_in_a_fresh_process(tmp_path):
+    ArtifactSiglipConfig().save_pretrained(tmp_path)
+    code = f"import tellsign; tellsign.ArtifactSiglipConfig.from_pretrained({str(tmp_path)!r})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stderr == ""
 
 
 def test_defaults_are_all_artifacts_none_of_them_trained_on_a_grid_of_8x8():

@@ -91,37 +91,80 @@ def test_a_folder_has_the_images_of_linked_folders_once_and_an_error_for_a_link_
     assert answers == {str(tmp_path / "images" / name): failed for name, failed in names.items()}
 
 
-def test_a_glob_with_a_link_back_has_each_file_once(checkpoint, tmp_path):
-    (tmp_path / "images" / "more").mkdir(parents=True)
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("**/*.png", ["a.png", "c.png", "more/b.png"]), ("*/*.png", ["more/b.png", "other/b.png"])],
+)
+def test_a_glob_has_linked_files_and_folders_but_follows_no_link_back(checkpoint, tmp_path, pattern, expected):
+    (tmp_path / "more").mkdir()
     for name in ("a.png", "more/b.png"):
-        Image.new("RGB", (50, 40)).save(tmp_path / "images" / name)
-    (tmp_path / "images" / "more" / "back").symlink_to(tmp_path / "images")
-    (tmp_path / "images" / "c.png").symlink_to(tmp_path / "images" / "a.png")
-    command = ["explain", str(tmp_path / "images" / "**" / "*.png"), "--explain", "never", "--model", str(checkpoint)]
+        Image.new("RGB", (50, 40)).save(tmp_path / name)
+    (tmp_path / "c.png").symlink_to(tmp_path / "a.png")
+    if pattern.startswith("**"):
+        (tmp_path / "more" / "back").symlink_to(tmp_path)
+    else:
+        (tmp_path / "other").symlink_to(tmp_path / "more")
+    command = ["explain", str(tmp_path / pattern), "--explain", "never", "--model", str(checkpoint)]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
-    answered = [
-        Path(json.loads(line)["image"]).relative_to(tmp_path).as_posix() for line in result.stdout.splitlines()
+    assert [json.loads(line)["image"] for line in result.stdout.splitlines()] == [
+        str(tmp_path / name) for name in expected
     ]
-    assert answered == ["images/a.png", "images/c.png", "images/more/b.png"]
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(checkpoint, tmp_path, monkeypatch):
+def explain_into(output: Path, *arguments: str | Path, checkpoint: Path) -> tuple[int, list[dict]]:
+    command = ["explain", *map(str, arguments), "--explain", "never", "--model", str(checkpoint)]
+    result = CliRunner().invoke(app, [*command, "--output", str(output)])
+    return result.exit_code, [json.loads(line) for line in output.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("cut", [1, 9, 12, -2, -1])
+def test_a_run_that_was_stopped_goes_on_where_it_was(checkpoint, tmp_path, cut):
     for name in ("a.png", "b.png", "c.png"):
         Image.new("RGB", (50, 40)).save(tmp_path / name)
     (tmp_path / "d.png").write_bytes(b"broken")
     output = tmp_path / "answers.jsonl"
-    command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint), "--output", str(output)]
-    assert CliRunner().invoke(app, command).exit_code == 1
-    lines = output.read_text().splitlines()
-    assert [Path(json.loads(line)["image"]).name for line in lines] == ["a.png", "b.png", "c.png", "d.png"]
-    output.write_text("\n".join([lines[0], lines[3], lines[1][:20]]))
-    (tmp_path / "a.png").unlink()
+    code, answers = explain_into(output, tmp_path, checkpoint=checkpoint)
+    assert code == 1 and [Path(answer["image"]).name for answer in answers] == ["a.png", "b.png", "c.png", "d.png"]
+    lines = output.read_text().splitlines(keepends=True)
+    output.write_text(lines[0].replace("real", "kept").replace("uncertain", "kept") + lines[3] + lines[1][:cut])
     Image.new("RGB", (50, 40)).save(tmp_path / "d.png")
-    result = CliRunner().invoke(app, command, catch_exceptions=False)
-    again = [json.loads(line) for line in output.read_text().splitlines()]
-    assert result.exit_code == 0 and json.dumps(again[0]) == lines[0]
-    assert [Path(answer["image"]).name for answer in again] == ["a.png", "b.png", "c.png", "d.png"]
-    assert not any("error" in answer for answer in again)
+    code, again = explain_into(output, tmp_path, checkpoint=checkpoint)
+    kept = [answer["label"] == "kept" for answer in again]
+    assert code == 0 and kept == [True] + [False] * (len(kept) - 1)
+    assert sorted(Path(answer["image"]).name for answer in again) == ["a.png", "b.png", "c.png", "d.png"]
+
+
+def test_answers_in_a_file_are_of_the_images_at_those_places(checkpoint, tmp_path, monkeypatch):
+    output = tmp_path / "answers.jsonl"
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (50, 40)).save(tmp_path / folder / "x.png")
+        monkeypatch.chdir(tmp_path / folder)
+        explain_into(output, "x.png", checkpoint=checkpoint)
+    code, answers = explain_into(output, "../gone.png", tmp_path / "a" / "x.png", checkpoint=checkpoint)
+    assert [answer["image"] for answer in answers] == [
+        str(tmp_path / name) for name in ("a/x.png", "b/x.png", "gone.png")
+    ]
+    assert explain_into(output, "x.png", checkpoint=checkpoint)[1] == answers  # the error of another run stays
+
+
+def test_a_picture_that_is_missing_is_drawn_though_the_file_has_the_answer(checkpoint, tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    output = tmp_path / "answers.jsonl"
+    for _ in range(2):
+        code, answers = explain_into(
+            output, tmp_path / "a.png", "--save", tmp_path / "pictures", checkpoint=checkpoint
+        )
+        assert code == 0 and len(answers) == 1
+        (tmp_path / "pictures" / "a.png.png").unlink()
+
+
+def test_a_link_to_the_file_of_answers_stays_one(checkpoint, tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    (tmp_path / "answers.jsonl").write_text('{"image": "cut')
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "answers.jsonl")
+    explain_into(tmp_path / "link.jsonl", tmp_path / "a.png", checkpoint=checkpoint)
+    assert (tmp_path / "link.jsonl").is_symlink() and len((tmp_path / "answers.jsonl").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("content", ["[1, 2]\n", "to do", '{"name": "a.png"}', '{"image": "a.png"\n{"image": "b.png"'])
@@ -134,12 +177,25 @@ def test_a_file_for_answers_that_is_something_else_is_refused_and_kept(checkpoin
     assert output.read_text() == content
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs devices")
+def test_answers_are_not_written_over_a_device(checkpoint, tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    command = ["explain", str(tmp_path / "a.png"), "--model", str(checkpoint), "--output", os.devnull]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2 and "is no file" in result.output
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs names of any bytes")
-def test_a_name_of_other_bytes_than_utf8_is_printed_as_json_can_hold_it(checkpoint, tmp_path):
+def test_names_of_other_bytes_than_utf8_are_printed_as_json_can_hold_them(checkpoint, tmp_path):
     Image.new("RGB", (50, 40)).save(os.fsencode(tmp_path) + b"/bad\xff.png")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/broken\xff.png")).write_bytes(b"broken")
     command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint)]
-    result = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert json.loads(result.stdout)["image"].endswith("bad\\udcff.png")
+    result = CliRunner().invoke(app, command)
+    bad, broken = map(json.loads, result.stdout.splitlines())
+    assert bad["image"].endswith("bad\\udcff.png") and "broken\\udcff.png" in broken["error"]
+    output = tmp_path / "answers.jsonl"
+    for _ in range(2):
+        assert len(explain_into(output, tmp_path, checkpoint=checkpoint)[1]) == 2
 
 
 def test_heic_files_are_read_where_their_plugin_is_installed(checkpoint, tmp_path):

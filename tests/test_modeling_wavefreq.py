@@ -329,6 +329,10 @@ def test_what_was_fitted_to_a_head_starts_anew_with_other_labels_alone(make_mode
         assert config.real_categories == [] and config.expert_depths is None
     assert load(num_labels=3, expert_depths=[1, 1, 1]).expert is not None
     assert load(id2label={0: "REAL", 1: "Fake"}).config.expert_depths == [1, 1, 1]
+    make_model(id2label={0: "human", 1: "ai"}, expert_depths=[1, 1, 1], temperature=2.0).save_pretrained(tmp_path)
+    config = load(id2label={0: "real", 1: "fake"}).config  # which they mean
+    assert config.expert_depths == [1, 1, 1] and config.temperature == 2.0
+    make_model(expert_depths=[1, 1, 1], **fitted).save_pretrained(tmp_path)
     assert load(num_labels=3, temperature=4.0).config.temperature == 4.0
     assert load(num_labels=2).config.temperature == 2.0
     load(num_labels=3, temperature=4.0).save_pretrained(tmp_path)
@@ -590,9 +594,12 @@ def test_onnx_export_agrees_for_any_batch_size(make_model, tmp_path, dynamo, fie
         np.testing.assert_allclose(logits, model(images).logits.detach(), atol=1e-4)
 
 
+@pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
 @pytest.mark.parametrize("average_flips", [False, True])
 @pytest.mark.filterwarnings("ignore")
-def test_an_exported_model_with_an_expert_agrees_on_small_and_larger_images(with_expert, tmp_path, average_flips):
+def test_an_exported_model_with_an_expert_agrees_on_small_and_larger_images(
+    with_expert, tmp_path, average_flips, dynamo
+):
     with_expert.config.average_flips = average_flips
     inputs = {"pixel_values": torch.randn(5, 3, 32, 32), "image_sizes": SIZES}
     batch = torch.export.Dim("batch")
@@ -600,12 +607,13 @@ def test_an_exported_model_with_an_expert_agrees_on_small_and_larger_images(with
         with_expert,
         (),
         tmp_path / "model.onnx",
-        kwargs=inputs,
+        kwargs=inputs | {"image_sizes": torch.full_like(SIZES, 32)},  # none for the expert
         input_names=list(inputs),
         output_names=["logits"],
-        dynamo=True,
+        dynamo=dynamo,
         opset_version=18,
-        dynamic_shapes={name: {0: batch} for name in inputs},
+        dynamic_shapes={name: {0: batch} for name in inputs} if dynamo else None,
+        dynamic_axes=None if dynamo else {name: {0: "batch"} for name in (*inputs, "logits")},
     )
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     for rows in (slice(5), slice(2), slice(1, 2)):
