@@ -100,9 +100,8 @@ class ArtifactExplanationPipeline(Pipeline):
     "uncertain" between its `config.verdict_thresholds`, if it has them, and for a plain image, more than half of which
     has one color, as a chart or a page of text: detectors learn from photographs and from what imitates them. The
     tagger, in `tagger/` beside the detector, names the artifacts and finds their places; it alone decides which there
-    are. The explainer, if there is one in
-    `explainer/` or given, writes one sentence for each. A localizer, if there is one in `localizer/` or given, finds
-    the places in large images, of which the tagger sees less.
+    are. The explainer, if there is one in `explainer/` or given, writes one sentence for each. A localizer, if there
+    is one in `localizer/` or given, finds the places in large images, of which the tagger sees less.
 
     Args:
         model ([`PreTrainedModel`]): The detector.

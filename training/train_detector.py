@@ -20,7 +20,6 @@ from torch import nn
 from transformers import (
     AutoImageProcessor,
     EvalPrediction,
-    Trainer,
     TrainerCallback,
     TrainingArguments,
     default_data_collator,
@@ -42,6 +41,7 @@ from tellsign.training.metrics import detection_scores
 from tellsign.training.prediction import check_finite, fake_probability, predict_logits
 from tellsign.training.sources import LABELS, UNKNOWN, content_of
 from tellsign.training.views import BalancedViews
+from tellsign.training.whole_validation import WholeValidationTrainer
 
 
 TrainingImages: TypeAlias = DecodedImages | BalancedViews | IterableDataset
@@ -188,7 +188,7 @@ def collate(batch: Any) -> Any:
     return default_data_collator(batch) if isinstance(batch, list) else batch
 
 
-class DetectorTrainer(Trainer):
+class DetectorTrainer(WholeValidationTrainer):
     """A Trainer that augments each batch on its device, right before its step, and may make it adversarial.
 
     The random numbers are then those of the step, whatever the loader fetched ahead, so that a resumed run draws the
@@ -231,14 +231,6 @@ class DetectorTrainer(Trainer):
             said = {"logits": expert_logits[rows]}
             loss = loss + self.label_smoother(said, labels[rows], num_items_in_batch=count)
         return (loss, outputs) if return_outputs else loss
-
-    def get_eval_dataloader(self, eval_dataset=None):
-        """Of all validation images, though `dataloader_drop_last` may leave out the rest of the training images."""
-        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
-        try:
-            return super().get_eval_dataloader(eval_dataset)
-        finally:
-            self.args.dataloader_drop_last = drop_last
 
     def create_model_card(self, *args, **kwargs) -> None:
         """Writes the card of what lies in the output folder, unless somebody wrote or changed one."""

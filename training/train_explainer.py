@@ -33,7 +33,6 @@ from transformers import (
     MistralConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    Trainer,
     TrainingArguments,
     set_seed,
 )
@@ -66,6 +65,7 @@ from tellsign.training.explanation_sentences import explanation_sentence
 from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.planted_datasets import fingerprint, planted_artifacts
 from tellsign.training.sources import LABELS, load_described, of_class
+from tellsign.training.whole_validation import WholeValidationTrainer
 
 
 # All linear layers but those of the vision tower and the head.
@@ -377,7 +377,7 @@ class GroupedSampler(torch.utils.data.Sampler[int]):
                 yield from batches[number].tolist()
 
 
-class ExplainerTrainer(Trainer):
+class ExplainerTrainer(WholeValidationTrainer):
     """A Trainer that puts images with equally many artifacts into one batch as far as possible."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupedSampler:

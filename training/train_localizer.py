@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from datasets import Dataset
-from transformers import AutoProcessor, ProcessorMixin, Trainer, TrainingArguments, set_seed
+from transformers import AutoProcessor, ProcessorMixin, TrainingArguments, set_seed
 
 from tellsign.hub_cards.model_card import write_card
 from tellsign.pipelines.localization import whole_image
@@ -30,6 +30,7 @@ from tellsign.training.arguments import (
 )
 from tellsign.training.planted_datasets import fingerprint, planted_artifacts
 from tellsign.training.sources import load_described, of_class
+from tellsign.training.whole_validation import WholeValidationTrainer
 
 
 # All linear layers but those of the vision tower and the head.
@@ -128,7 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
     with training_args.main_process_first(desc="planting"):
         planted = planted_artifacts(train, "training", cache, seed=training_args.seed, image_size=size)
         unknown = planted_artifacts(watched, "evaluation", cache, seed=training_args.seed, image_size=size)
-    trainer = Trainer(
+    trainer = WholeValidationTrainer(
         model=load_with_adapter(name, model_args, LORA_TARGETS, unquantized=UNQUANTIZED),
         args=training_args,
         train_dataset=BoxExamples(planted),

@@ -22,7 +22,6 @@ from transformers import (
     PreTrainedTokenizerFast,
     SiglipImageProcessor,
     SiglipProcessor,
-    Trainer,
     TrainingArguments,
     set_seed,
 )
@@ -55,6 +54,7 @@ from tellsign.training.planting import plantable
 from tellsign.training.sources import NO_CATEGORY, UNKNOWN, load_described
 from tellsign.training.tagger_calibration import calibrate, calibrate_objects, calibrate_places, validation_scores
 from tellsign.training.tagger_initialization import initialize_vision_tower
+from tellsign.training.whole_validation import WholeValidationTrainer
 
 
 TEMPLATES = ("{}", "a photo with {}", "a photo of {}", "This is a photo of {}.")
@@ -208,7 +208,7 @@ def spellings(category_names: Sequence[str]) -> list[list[str]]:
     return [[template.format(name) for template in TEMPLATES for name in spelling] for spelling in names]
 
 
-class TaggerTrainer(Trainer):
+class TaggerTrainer(WholeValidationTrainer):
     """A Trainer that mirrors half of the images of a batch, and compares them with texts: of all objects, and of a few
     artifacts that it draws.
 
