@@ -532,7 +532,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             category_logits = nn.functional.pad(self.category_classifier(outputs.pooler_output), (1, 0))
             logits = torch.cat([category_logits.logsumexp(1, keepdim=True), logits[:, 1:]], dim=1)
         logits = logits / self.config.temperature
-        expert_logits, said, rows = None, None, torch.arange(0)
+        expert_logits = said = rows = None
         if self.expert is not None and image_sizes is not None:
             if image_sizes.shape != (pixel_values.shape[0], 2):
                 raise ValueError(
@@ -560,9 +560,9 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
                     f"labels: expected indices, since one of two labels excludes the other, got {labels.dtype}"
                 )
             loss = self.loss_function(labels, logits, self.config, **kwargs)
-            if self.training and len(rows):
+            if self.training and said is not None:
                 # Of each image as much as the loss above, which is a mean, unless it is divided by a number given.
-                share = 1.0 if kwargs.get("num_items_in_batch") is not None else len(rows) / len(labels)
+                share = 1.0 if kwargs.get("num_items_in_batch") is not None else len(said) / len(labels)
                 loss = loss + share * self.loss_function(labels[rows], said, self.config, **kwargs)
         return WaveFreqImageClassifierOutput(
             loss=loss,

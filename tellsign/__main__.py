@@ -1,6 +1,5 @@
 """The command `tellsign`."""
 
-import json
 import os
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from transformers import pipeline
 from transformers.utils import logging
 
 from tellsign import DEFAULT_MODEL, __version__, annotate, load_image
-from tellsign.answer_file import AnswerFile, spelt
+from tellsign.answer_file import AnswerFile, answer_line
 from tellsign.hub_cards.export import build_space, push_space
 from tellsign.hub_cards.export import push as push_model
 from tellsign.image_files import count_by_extension, find_image_files
@@ -177,13 +176,16 @@ def explain(
     if save is not None:
         pictures = _pictures_of(files, save)
         files = list(pictures)
-    given = [*map(str, files), *unread]
-    names = {path: spelt(path if output is None else os.path.abspath(path)) for path in given}
-    if output is not None:
-        answer_file = _open_answers(output)
-        answered = answer_file.answered()
-        done = {file for file in files if names[str(file)] in answered and (save is None or pictures[file].exists())}
-        files = [file for file in files if file not in done]
+    answer_file = None if output is None else _open_answers(output)
+
+    def name_of(path: Path | str) -> str:
+        return str(path) if answer_file is None else os.path.abspath(path)
+
+    def is_done(file: Path) -> bool:
+        has_verdict = answer_file is not None and answer_file.has_verdict(name_of(file))
+        return has_verdict and (save is None or pictures[file].exists())
+
+    files = [file for file in files if not is_done(file)]
     explain_image = _load_pipeline(
         model,
         tagger=tagger,
@@ -198,21 +200,14 @@ def explain(
     failed = bool(unread)
     # On a terminal the answers show how far it is.
     options: dict[str, Any] = {"length": len(files), "file": sys.stderr}
-    options["hidden"] = output is None and sys.stdout.isatty()
-    if output is not None:
-        answer_file.drop({names[path] for path in (*map(str, files), *unread)})
+    options["hidden"] = answer_file is None and sys.stdout.isatty()
+    names = [*map(name_of, files), *map(name_of, unread)]
     with (
-        nullcontext(sys.stdout) if output is None else open(output, "a", encoding="utf-8") as lines,
+        nullcontext(sys.stdout) if answer_file is None else answer_file.reopen(names) as lines,
         typer.progressbar(answers, **options) as progress,
     ):
-
-        def write(image: str, answer: dict[str, Any]) -> None:
-            error = {"error": spelt(answer["error"])} if "error" in answer else {}
-            lines.write(json.dumps({"image": names[image]} | answer | error) + "\n")
-            lines.flush()
-
         for folder, reason in unread.items():
-            write(folder, {"error": f"{folder}: {reason}"})
+            typer.echo(answer_line(name_of(folder), {"error": f"{folder}: {reason}"}), file=lines)
         for file, source, answer in progress:
             failed |= "error" in answer
             if save is not None and "error" not in answer:
@@ -223,7 +218,7 @@ def explain(
                     typer.echo(f"{file}: its picture was not saved, {error}", err=True)
                 for artifact in answer["artifacts"]:
                     del artifact["heatmap"]
-            write(str(file), answer)
+            typer.echo(answer_line(name_of(file), answer), file=lines)
     if failed:
         raise typer.Exit(1)
 

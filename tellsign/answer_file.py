@@ -1,17 +1,23 @@
-"""A file of answers, one JSON object a line, to which a run that was stopped adds those that are missing."""
+"""Answers as lines of JSON, and a file of them to which a run that was stopped adds those that are missing."""
 
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 
-def spelt(text: str) -> str:
+def _spelt(text: str) -> str:
     """A name, or a message with one, as JSON can hold it: other bytes than UTF-8 are spelt out."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def answer_line(image: str, answer: dict[str, Any]) -> str:
+    """An answer, or the error in its place, as a line of JSON that begins with the name of its image."""
+    error = {"error": _spelt(answer["error"])} if "error" in answer else {}
+    return json.dumps({"image": _spelt(image)} | answer | error)
 
 
 class AnswerFile:
@@ -27,14 +33,12 @@ class AnswerFile:
 
     def __init__(self, path: Path):
         self.path = path.resolve()
-        self.lines: list[str] = []
-        self.answers: list[dict[str, Any]] = []
-        if not self.path.exists():
-            return
-        if not self.path.is_file():
+        if self.path.exists() and not self.path.is_file():
             raise ValueError("is no file")
+        self.content = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        self.answers: list[tuple[str, dict[str, Any]]] = []
         begin = '{"image": '
-        for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
+        for line in self.content.splitlines(keepends=True):
             try:
                 answer = json.loads(line)
                 is_answer = isinstance(answer, dict) and isinstance(answer.get("image"), str)
@@ -44,23 +48,24 @@ class AnswerFile:
                 is_answer = False
             if not is_answer:
                 raise ValueError(f"holds something else than answers: {line.strip()[:50]}")
-            self.lines.append(line.rstrip("\n") + "\n")
-            self.answers.append(answer)
+            self.answers.append((line.rstrip("\n") + "\n", answer))
+        self.with_verdict = {answer["image"] for _, answer in self.answers if "error" not in answer}
 
-    def answered(self) -> set[str]:
-        """The images that have a verdict."""
-        return {answer["image"] for answer in self.answers if "error" not in answer}
+    def has_verdict(self, image: str) -> bool:
+        """Whether there is an answer for an image of this name that is no error."""
+        return _spelt(image) in self.with_verdict
 
-    def drop(self, images: Collection[str]) -> None:
-        """Removes the answers of these images, and what was cut off. Nothing is lost if it is stopped meanwhile."""
-        pairs = zip(self.lines, self.answers, strict=True)
-        content = "".join(line for line, answer in pairs if answer["image"] not in images)
-        if not self.path.exists() or self.path.read_text(encoding="utf-8") == content:
-            return
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=self.path.parent, delete=False) as file:
-            file.write(content)
-        shutil.copymode(self.path, file.name)
-        os.replace(file.name, self.path)
+    def reopen(self, images: Iterable[str]) -> TextIO:
+        """Opens it for the answers of these images, after the others: without those that they had, and without what
+        was cut off. Nothing is lost if it is stopped meanwhile."""
+        anew = set(map(_spelt, images))
+        content = "".join(line for line, answer in self.answers if answer["image"] not in anew)
+        if content != self.content:
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=self.path.parent, delete=False) as file:
+                file.write(content)
+            shutil.copymode(self.path, file.name)
+            os.replace(file.name, self.path)
+        return open(self.path, "a", encoding="utf-8")
 
 
-__all__ = ["AnswerFile", "spelt"]
+__all__ = ["AnswerFile", "answer_line"]
