@@ -14,6 +14,7 @@ from .places import (
     offsets,
     position_along,
     region,
+    rotated,
     sample,
     texture,
     thing,
@@ -123,6 +124,41 @@ def green_or_magenta_cast(image: NDArray, severity: float, rng: np.random.Genera
     return image * np.exp([-gain, gain, -gain]), None
 
 
+@operator(DISTRIBUTION, "training")
+def each_hue_goes_its_way(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Every hue is turned, made vivid or pale and brightened or darkened by an amount of its own."""
+    ycc = to_ycc(image)
+    hue, vividness = np.arctan2(ycc[..., 2], ycc[..., 1]), np.hypot(ycc[..., 1], ycc[..., 2])
+    if vividness.mean() < 0.04:
+        raise NoPlace
+    shares, phases = rng.dirichlet([0.6] * 3, 3), rng.uniform(0, 2 * np.pi, (3, 3))
+    waves = np.sin(hue[..., None, None] * [1, 2, 3] + phases)
+    turn, gain, light = np.moveaxis((shares * waves).sum(-1) * rng.uniform(0.4, 1, 3), -1, 0)
+    ycc = turn_hue(ycc, severity * (rng.choice([-1, 1]) + 2.5 * turn))
+    ycc[..., 1:] *= np.exp(severity * (0.6 + 1.2 * gain))[..., None]
+    ycc[..., 0] += severity * 2.5 * light * np.minimum(vividness, 0.15)
+    return to_rgb(ycc), None
+
+
+@operator(DISTRIBUTION, "training")
+def channels_of_false_color(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Red, green and blue show something else: the highest or lowest channel, a negative, a difference, a product."""
+    first, second, third = (image[..., channel] for channel in rng.permutation(3))
+    luma = luminance(image)
+    sources = (
+        image.max(-1),
+        image.min(-1),
+        1 - luma,
+        4 * luma * (1 - luma),
+        np.sqrt(first * second),
+        np.clip(0.5 + 2 * (first - third), 0, 1),
+        np.clip(3 * abs(second - third), 0, 1),
+        second,
+    )
+    false = np.stack([sources[source] for source in rng.choice(len(sources), 3, replace=False)], axis=-1)
+    return image + severity * rng.uniform(0.45, 0.9, 3) * (false - image), None
+
+
 @operator(DISTRIBUTION, "evaluation")
 def specify_histograms(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """Each channel's ranks are mapped to a distribution of its own, heavy at both ends."""
@@ -164,6 +200,76 @@ def gel_over_strip(image: NDArray, severity: float, rng: np.random.Generator) ->
     strip = abs(along - np.quantile(along, rng.uniform(0.25, 0.75))) < width / 2
     gel = rng.permutation([1.0, rng.uniform(0.45, 0.9), 0.4])
     return image * (1 + (0.2 + 0.8 * severity) * (gel / gel.mean() - 1)), strip.astype(float)
+
+
+def _other_colors(image: NDArray, mask: NDArray, rng: np.random.Generator) -> NDArray:
+    """The image with other colors: hues turned, channels exchanged, and a tint; `NoPlace` if hardly other."""
+    exchanged = image[..., rng.permutation(3)]
+    ycc = turn_hue(to_ycc(exchanged), rng.choice([-1, 1]) * rng.uniform(0.3, 1) * np.pi)
+    ycc[..., 1:] *= rng.uniform(0.4, 1.6)
+    ycc[..., 0] = 0.75 * luminance(image) + rng.uniform(0.08, 0.16)  # white and black could take no tint
+    other = to_rgb(ycc + rng.uniform(0.2, 0.3) * direction(rng.uniform(0, 2 * np.pi)))
+    if abs(np.clip(other, 0, 1) - image)[mask].mean() < 0.12:
+        raise NoPlace
+    return other
+
+
+@operator(INCOHERENT, "training")
+def harlequin(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A thing is pieced together of stripes, sectors, rings, checks or shards, some of which have other colors."""
+    mask = thing(image, rng)
+    scale, period = unit(image), rng.uniform(3, 6) * unit(image)
+    rows, columns = offsets(image, *(np.argwhere(mask).mean(0) + rng.uniform(-3, 3, 2) * scale))
+    along, across = rotated(rows, columns, rng.uniform(0, np.pi))
+    points = rng.uniform(-10, 10, (16, 2)) * scale
+    pieces = (
+        along // period,
+        np.arctan2(along, across) // (np.pi / rng.integers(2, 5)),
+        np.hypot(along, across) // period,
+        along // period + across // period,
+        np.argmin([np.hypot(along - down, across - right) for down, right in points], axis=0),
+    )[rng.integers(5)].astype(int)
+    first, second = _other_colors(image, mask, rng), _other_colors(image, mask, rng)
+    chosen = rng.permutation([0, 1, 2] if rng.random() < 0.5 else [0, 1])
+    color = chosen[pieces % len(chosen)]
+    colored = np.where((color == 1)[..., None], first, second)
+    return colored, mask * (color > 0) * (0.25 + 0.75 * severity)
+
+
+@operator(INCOHERENT, "training")
+def stains_of_color(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Blots, streaks or speckles of a thing have other colors, though light and structure go on, with hard or soft
+    rims."""
+    mask = thing(image, rng)
+    scale = unit(image)
+    rows, columns = offsets(image, 0, 0)
+    along, across = rotated(rows, columns, rng.uniform(0, np.pi))
+    stretch = rng.choice([1.0, 6.0])
+    coarse = noise(image, rng.choice([2.0, 4.0, 8.0]) * scale, rng)
+    field = sample(coarse, (along / stretch) % mask.shape[0], across % mask.shape[1])
+    limit = np.quantile(field[mask], rng.uniform(0.3, 0.6))
+    rim = rng.choice([0.05, 0.5])
+    return _other_colors(image, mask, rng), mask * np.clip((field - limit) / rim, 0, 1) * (0.25 + 0.75 * severity)
+
+
+@operator(INCOHERENT, "training")
+def color_slips_off(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """The colors of a thing do not lie where it is, but shifted, turned, swollen or shrunk: parts of it lack them, and
+    parts of its surroundings have them."""
+    mask = thing(image, rng)
+    scale, ycc = unit(image), to_ycc(image)
+    middle = np.argwhere(mask).mean(0)
+    down, right = offsets(image, *middle)
+    toward, length = rng.uniform(0, 2 * np.pi), rng.uniform(3, 6) * scale * rng.integers(2)
+    turn, size = rng.uniform(-0.8, 0.8), rng.choice([0.65, 1.0, 1.5])
+    turned = rotated(down / size, right / size, turn)
+    places = middle[0] + turned[0] + length * np.sin(toward), middle[1] + turned[1] + length * np.cos(toward)
+    slipped, moved = sample(ycc, *places), sample(mask, *places)
+    near = np.clip(1.5 * blur(np.maximum(mask, moved), scale), 0, 1)
+    slip = to_rgb((slipped - ycc) * [0, 1, 1])
+    if (abs(slip).mean(-1) * near).sum() < 0.033 * near.sum():
+        raise NoPlace
+    return image + (1.2 + 0.5 * severity) * slip, near * (0.25 + 0.75 * severity)
 
 
 @operator(INCOHERENT, "evaluation")
@@ -236,6 +342,60 @@ def few_tints(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
     steps = np.round((soft - soft[inside].mean(0)) / (1.4 * spread_of_tints) + start - 0.5) - (start - 0.5)
     ycc[..., 1:] = soft + np.clip(steps, -1.5, 1.5) * (0.02 + 0.1 * severity)
     return to_rgb(ycc), np.minimum(3 * weight, 1)
+
+
+def _soft_place(image: NDArray, rng: np.random.Generator) -> NDArray:
+    """Weights of a place without texture and edges, where bands in a plain or shaded color would show."""
+    return region(0.05 - texture(image) - 0.3 * edges(blur(image, unit(image))), rng, 0.012, size=(0.26, 0.42))
+
+
+def _course(image: NDArray, weight: NDArray, rng: np.random.Generator) -> NDArray:
+    """How far a soft course of colors has come, by its luma, a channel or a tint and by the place, with mean 0 and
+    standard deviation 1 where the weight is."""
+    soft, inside = blur(image, 1.2 * unit(image)), weight > 0
+    tint = direction(rng.uniform(0, 2 * np.pi))
+    shade = (luminance(soft), soft[..., rng.integers(3)], luminance(soft) + 2 * to_ycc(soft) @ tint)[rng.integers(3)]
+    place = position_along(image, rng.uniform(0, 2 * np.pi)) / unit(image) + 1.5 * noise(image, 8 * unit(image), rng)
+    if rng.random() < 0.3:
+        place = np.hypot(*offsets(image, *rng.uniform(0, 1, 2) * weight.shape)) / unit(image)
+    course = 12 * shade + rng.uniform(0.1, 0.4) * place
+    return (course - course[inside].mean()) / course[inside].std()
+
+
+@operator(TRANSITIONS, "training")
+def bands_of_chance(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A soft course falls into bands of unequal width, each off in tint, brightness or both, with hard, speckled or
+    checkered borders."""
+    weight = _soft_place(image, rng)
+    rows, columns = offsets(image, 0, 0)
+    size = max(1, round(unit(image)))
+    checks = 2 * ((rows // size + columns // size) % 2) - 1
+    dither = (np.zeros_like(weight), noise(image, unit(image), rng), checks)[rng.integers(3)]
+    limits = np.cumsum(rng.uniform(0.25, 1.3, 12)) - 3.5
+    band = np.searchsorted(limits, _course(image, weight, rng) + rng.uniform(0.15, 0.35) * dither)
+    offs = rng.standard_normal((13, 3)) * [rng.choice([0.2, 0.7]), 1, 1]
+    offs = offs - 0.5 * np.roll(offs, 1, axis=0)  # neighbors differ
+    offs /= np.linalg.norm(offs, axis=-1, keepdims=True) * rng.uniform(0.8, 1.4, (13, 1))
+    soft = image + severity * rng.uniform(0, 1) * (blur(image, 1.5 * unit(image)) - image)
+    return soft + to_rgb((0.025 + 0.11 * severity) * offs[band]), np.minimum(3 * weight, 1)
+
+
+@operator(TRANSITIONS, "training")
+def channels_fail_halfway(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """From some point of a soft course on, one or two channels jump, dip or overshoot and return, once or often."""
+    weight = _soft_place(image, rng)
+    course = _course(image, weight, rng)
+    kinds = (
+        lambda past: np.clip(1 - abs(past) / 0.9, 0, 1),
+        lambda past: np.where(past > 0, np.exp(-1.2 * past), 0),
+        lambda past: np.where(past > 0, 1 - 1.5 * past % 1, 0),
+        lambda past: 2.3 * past * np.exp(-((past / 0.7) ** 2)),
+    )
+    change = np.zeros_like(image)
+    for channel in rng.permutation(3)[: rng.integers(1, 3)]:
+        past = (course - rng.uniform(-0.6, 0.4)) * rng.choice([-1, 1])
+        change[..., channel] = kinds[rng.integers(4)](past) * rng.choice([-1, 1]) * rng.uniform(0.7, 1.2)
+    return image + (0.08 + 0.34 * severity) * change, np.minimum(2.5 * weight, 1)
 
 
 @operator(TRANSITIONS, "evaluation")
@@ -370,6 +530,85 @@ def lens_flare(image: NDArray, severity: float, rng: np.random.Generator) -> Cha
     return 1 - (1 - image * (1 - 0.25 * severity)) * (1 - severity * np.clip(1.3 * light, 0, 1)), None
 
 
+def _frame(image: NDArray, rng: np.random.Generator) -> NDArray:
+    """Share of the light that a frame lets through, of shape `(height, width, 1)`.
+
+    The frame is bars or a gate with round corners, with a hard or soft rim, or a soft oval.
+    """
+    height, width = image.shape[:2]
+    rows, columns = offsets(image, (height - 1) / 2, (width - 1) / 2)
+    rows, columns = abs(rows) * 2 / height, abs(columns) * 2 / width
+    power = rng.uniform(5, 9)
+    forms = rows, columns, (rows**power + columns**power) ** (1 / power), np.hypot(rows, columns) * 0.85
+    form = rng.choice(4, p=[0.4, 0.15, 0.2, 0.25])
+    rim = 0.6 if form == 3 else rng.choice([0.04, 0.12, 0.5])
+    return np.clip(0.5 + (rng.uniform(0.68, 0.88) - forms[form]) / rim, 0, 1)[..., None]
+
+
+@operator(CINEMA, "training")
+def graded_still(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A colorist's look in a frame: a curve of tones, split tints, fewer colors, and darkness outside of the frame."""
+    ycc = to_ycc(image)
+    luma = np.clip(ycc[..., :1], 0, 1)
+    curves = (
+        luma**2,
+        s_curve(luma, 8, rng.uniform(0.5, 0.65)),
+        0.5 * luma,
+        luma - 0.3 * luma * (1 - luma),
+    )
+    curve = curves[rng.integers(4)]
+    cool, warm = direction(rng.uniform(-0.8, 0.15) * np.pi)[1:], direction(rng.uniform(0.5, 0.85) * np.pi)[1:]
+    dark, bright = ((cool, warm), (warm, cool), (cool, 0.3 * cool))[rng.choice(3, p=[0.5, 0.2, 0.3])]
+    balance = s_curve(luma, rng.uniform(2, 10), 0.45)
+    tints = rng.uniform(0.05, 0.13) * ((1 - balance) * dark + balance * bright)
+    colors = rng.uniform(0.2, 1.1) * ycc[..., 1:] + tints
+    look = to_rgb(np.concatenate([curve, colors], axis=-1)) * _frame(image, rng)
+    return image + severity * (look - image), None
+
+
+@operator(CINEMA, "training")
+def spare_one_hue(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """One hue stays, vivid, while all else is dark and nearly black and white, with a tone and within a frame."""
+    ycc = to_ycc(image)
+    hue, vividness = np.arctan2(ycc[..., 2], ycc[..., 1]), np.hypot(ycc[..., 1], ycc[..., 2])
+    vivid = np.argwhere(vividness > max(0.09, np.quantile(vividness, 0.85)))
+    if len(vivid) < 0.02 * vividness.size:
+        raise NoPlace
+    spared = hue[tuple(vivid[int(rng.random() * len(vivid))])]
+    near = np.exp((np.cos(hue - spared) - 1) * rng.uniform(4, 9)) * np.clip(vividness / 0.06 - 0.5, 0, 1)
+    tone = rng.uniform(0, 0.07) * direction(rng.choice([-0.25, 0.7]) * np.pi)
+    if near.mean() > 0.4:
+        raise NoPlace
+    luma = np.clip(ycc[..., :1], 0, 1)
+    curve = (0.8 * luma**1.5, s_curve(luma, 8, 0.55))[rng.integers(2)]
+    rest = to_rgb(curve * [1, 0, 0] + tone)
+    kept = to_rgb(ycc * [0.95, *[rng.uniform(1.2, 1.8)] * 2])
+    look = (rest + near[..., None] * (kept - rest)) * (1 - rng.uniform(0.3, 1) * (1 - _frame(image, rng)))
+    return image + severity * (look - image), None
+
+
+@operator(CINEMA, "training")
+def strip_of_film(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A frame on the strip of film: black margins with or without holes, a warm leak of light, graded tones."""
+    scale, upright = unit(image), rng.random() < 0.5
+    rows, columns = offsets(image, 0, 0)
+    along, across, size = (rows, columns, image.shape[1]) if upright else (columns, rows, image.shape[0])
+    margin, period = rng.uniform(3, 5.5) * scale, rng.uniform(3.5, 7) * scale
+    sides = ((True, True), (True, False), (False, True))[rng.integers(3)]
+    inward = np.minimum(across + 0.5 if sides[0] else np.inf, size - across - 0.5 if sides[1] else np.inf)
+    from_hole = abs((along + rng.uniform(0, period)) % period - period / 2) - 0.28 * period
+    hole = np.clip(0.5 - np.maximum(from_hole, abs(inward - 0.5 * margin) - 0.28 * margin) / scale, 0, 1)[..., None]
+    strip = np.clip(0.5 + (margin - inward) / scale, 0, 1)[..., None]
+    away = position_along(image, rng.uniform(0, 2 * np.pi)) + 3 * scale * noise(image, 8 * scale, rng)
+    warm = np.array([1, rng.uniform(0.2, 0.6), rng.uniform(0, 0.2)])
+    leak = np.exp((away.min() - away) / rng.uniform(4, 12) / scale)[..., None] * warm
+    curve = (image**1.6, s_curve(image, 7, 0.55))[rng.integers(2)]
+    cast = np.array([[0.6, 0, -1], [-1, 0, 0.6], [-0.6, 0.4, 0]])[rng.integers(3)]
+    graded = curve * np.exp(rng.uniform(0, 0.35) * cast)
+    look = 1 - (1 - graded * (1 - strip) - rng.choice([0.0, 0.7, 1.0]) * hole * strip) * (1 - 0.8 * leak)
+    return image + severity * (look - image), None
+
+
 @operator(CINEMA, "evaluation")
 def faded_film_stock(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """Bleached colors, lifted blacks and a warm or cold bias, as of old film stock."""
@@ -424,6 +663,27 @@ def dehaze(image: NDArray, severity: float, rng: np.random.Generator) -> Changed
     ycc = to_ycc((image - haze[..., None]) / clear)
     ycc[..., 1:] *= 1 + 0.5 * severity
     return to_rgb(ycc), None
+
+
+@operator(ENHANCED, "training")
+def lift_detail_off_base(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Broad light is flattened and the detail on it raised, coarse or fine, as in photographs called HDR."""
+    luma = luminance(image)
+    forward, back = (
+        (lambda tone: tone, lambda tone: tone),
+        (lambda tone: np.log(tone + 0.08) / 2.6, lambda tone: np.exp(2.6 * tone) - 0.08),
+        (np.sqrt, lambda tone: np.maximum(tone, 0) ** 2),
+    )[rng.integers(3)]
+    tone, boosts = forward(luma), rng.dirichlet([0.5, 1, 1]) * rng.uniform(1, 1.7) * severity
+    bases, base_of = (blur, lambda values, sigma: ndimage.median_filter(values, 2 * round(sigma) + 1)), rng.integers(2)
+    changed = tone
+    for boost, sigma in zip(boosts, rng.uniform([1, 1.8, 3], [1.6, 2.8, 5]), strict=True):
+        base = bases[base_of](tone, sigma * unit(image))
+        changed = changed + boost * (tone - base)
+    changed = changed - rng.uniform(0.3, 0.7) * severity * (base - base.mean())
+    ratio = (np.clip(back(changed), 0, 1) + 0.03) / (luma + 0.03)
+    colors = 1 + rng.uniform(0.3, 1.3) * severity
+    return ratio[..., None] * (luma[..., None] + colors * (image - luma[..., None])), None
 
 
 @operator(ENHANCED, "evaluation")

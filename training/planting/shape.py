@@ -1,21 +1,26 @@
 """Artifacts of shape: outlines, breaks, parts in the wrong place, duplicates."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from .places import (
     NoPlace,
     blur,
     detail,
     distance_outside,
+    edge_band,
     edges,
     luminance,
     noise,
     offsets,
     position_along,
     region,
+    rotated,
     sample,
     signed_distance,
     spread,
@@ -82,6 +87,116 @@ def slide_strips(image: NDArray, severity: float, rng: np.random.Generator) -> C
     shift = (0.8 + 2.7 * severity) * unit(image) * (1 - 2 * (strip % 2))
     rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
     return sample(image, rows + shift * np.cos(angle), columns - shift * np.sin(angle)), (weight > 0).astype(float)
+
+
+def _with_seam(changed: NDArray, apart: NDArray, severity: float, rng: np.random.Generator) -> NDArray:
+    """Draws a dark or a bright seam, or none, where `apart`, the distance from it in pixels, is small."""
+    tone, width = rng.choice([0, 0.1, 0.9, np.nan]), rng.uniform(0.6, 1) * unit(changed)
+    share = (0.7 * severity * np.clip(1.3 - apart / width, 0, 1))[..., None]
+    return changed if np.isnan(tone) else changed + share * (tone - changed)
+
+
+@operator(BROKEN, "training")
+def shatter(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A surface is broken into shards, angular or boxy, each of which lies shifted."""
+    weight = region(edges(image), rng, 0.07, size=(0.26, 0.42))
+    count, power, stretch = rng.integers(3, 10), rng.choice([1, 2, 2, 8]), rng.uniform(0.5, 1)
+    seeds = np.argwhere(weight > 0)[(rng.random(count) * (weight > 0).sum()).astype(int)]
+    apart = [rotated(*offsets(image, *seed), 0.7 * power) for seed in seeds]
+    distances = np.stack([(abs(a) ** power + abs(stretch * b) ** power) ** (1 / power) for a, b in apart])
+    shard, sorted_distances = distances.argmin(0), np.sort(distances, 0)
+    bearing = rng.uniform(0, 2 * np.pi, count)[shard]
+    shift = (0.2 + 0.8 * severity) * rng.uniform(2.5, 5.5, count)[shard] * unit(image)
+    rows, columns = offsets(image, 0, 0)
+    moved = sample(image, rows + shift * np.sin(bearing), columns + shift * np.cos(bearing))
+    seam = (sorted_distances[1] - sorted_distances[0]) / 2
+    return _with_seam(moved, seam, severity, rng), (weight > 0).astype(float)
+
+
+@operator(BROKEN, "training")
+def slip_sectors(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Sectors or arms of a spiral around a point are turned or slid in and out against their neighbors."""
+    weight = region(edges(image), rng, 0.07, size=(0.26, 0.45))
+    row, column = np.array(ndimage.center_of_mass(weight)) + rng.uniform(-3, 3, 2) * unit(image)
+    rows, columns = offsets(image, row, column)
+    radius, bearing = np.hypot(rows, columns), np.arctan2(rows, columns)
+    rings, sectors = radius / (rng.uniform(3.5, 6.5) * unit(image)), bearing / np.pi * rng.integers(1, 4)
+    part = np.floor((sectors, rings + sectors)[rng.integers(2)] + rng.random()) % 2
+    signed = (part, 2 * part - 1)[rng.integers(2)] * (0.2 + 0.8 * severity)
+    turn, slide = np.array([(1, 0), (0, 1), (0.7, 0.7)][rng.integers(3)]) * rng.uniform(0.7, 1.2)
+    radius = radius + 3.5 * slide * unit(image) * signed
+    bearing = bearing + 0.8 * turn * signed
+    return sample(image, row + radius * np.sin(bearing), column + radius * np.cos(bearing)), (weight > 0).astype(float)
+
+
+def _line(image: NDArray, center: NDArray | tuple, rng: np.random.Generator) -> tuple[NDArray, float]:
+    """Signed distance from a line at a point, straight, curved, waving, in zigzag or with a corner; and its angle."""
+    angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(7, 16) * unit(image)
+    along, across = rotated(*offsets(image, *center), angle)
+    turns = along / length + rng.random()
+    forms = (
+        0 * along,
+        along**2 / (2 * length),
+        0.2 * length * np.sin(2 * np.pi * turns),
+        0.5 * length * abs(turns % 1 - 0.5),
+        abs(along),
+    )
+    return across + forms[rng.integers(len(forms))], angle
+
+
+@operator(BROKEN, "training")
+def go_on_differently_behind(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """What is behind an object goes on at another height, turned or larger on the object's other side."""
+    mask = subject(image)
+    near = ndimage.binary_dilation(mask, iterations=max(1, round(unit(image))))
+    ground = spread(image, ~near if not near.all() else ~mask)
+    center = np.array(ndimage.center_of_mass(mask))
+    beyond, angle = _line(image, center + rng.uniform(-2, 2, 2) * unit(image), rng)
+    sides, strength = ((beyond > 0) & ~mask, (beyond < 0) & ~mask), edges(ground)
+    # On a plain side nothing could be seen to go on differently.
+    side = max(sides, key=lambda side: (strength * side).sum() / (side.sum() + 1))
+    if not 0.08 <= side.mean() <= 0.8 or strength[side].mean() < 0.03:
+        raise NoPlace
+    shift, turn, growth = rng.uniform([3, -0.5, 0], [7, 0.5, 0.5]) * (0.25 + 0.75 * severity)
+    shift *= rng.choice([-1, 1]) * unit(image)
+    rows, columns = rotated(*offsets(image, *center), turn)
+    rows, columns = rows / (1 + growth) + shift * np.cos(angle), columns / (1 + growth) + shift * np.sin(angle)
+    return sample(ground, center[0] + rows, center[1] + columns), side.astype(float)
+
+
+@operator(BROKEN, "training")
+def break_at_line(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Beyond a line across the whole image, the surfaces are bent, leaning, foreshortened or offset along the line."""
+    weight = region(edges(image), rng, 0.07, size=(0.25, 0.4))
+    row, column = ndimage.center_of_mass(weight)
+    beyond, angle = _line(image, (row, column), rng)
+    amounts = rng.uniform(0.3, 1, 3) * rng.choice([-1, 1], 3) * (rng.random(3) < 0.7) * (0.25 + 0.75 * severity)
+    along, across = rotated(*offsets(image, row, column), angle)
+    offset = (1.5 + 3 * severity) * unit(image) * rng.choice([-1, 1])
+    along, across = along + offset + 0.8 * amounts[0] * across, across * np.exp(0.7 * amounts[1])
+    rows, columns = rotated(along, across, 0.6 * amounts[2] - angle)
+    broken = _with_seam(sample(image, row + rows, column + columns), abs(beyond), severity, rng)
+    limits = (weight > 0, np.ones(weight.shape, bool), abs(beyond) < rng.uniform(4, 9) * unit(image))
+    return broken, (limits[rng.integers(3)] & (beyond > 0)).astype(float)
+
+
+@operator(BROKEN, "training")
+def gape_at_crack(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A crack with rough edges gapes, dark, light or showing a strange color, and its sides are moved apart."""
+    weight = region(edges(image), rng, 0.05, size=(0.26, 0.45))
+    center = ndimage.center_of_mass(weight)
+    beyond, angle = _line(image, center, rng)
+    beyond = beyond + rng.uniform(0.2, 1.2) * unit(image) * noise(image, 2 * unit(image), rng)
+    taper = rng.choice([0, 1]) * (1 - blur(weight, unit(image)))
+    gap = (0.4 + 0.7 * severity) * unit(image) * np.clip(rng.uniform(1, 1.6) - taper, 0, None)
+    # Each side moves away from the crack, and the one also along it.
+    apart, slip = np.sign(beyond) * gap, rng.choice([-3, 0, 3]) * severity * unit(image) * (beyond > 0)
+    rows, columns = rotated(*offsets(image, 0, 0), angle)
+    rows, columns = rotated(rows + slip, columns - 1.5 * apart, -angle)
+    depth = (0.03, 0.03, 0.95, image[tuple((rng.random(2) * image.shape[:2]).astype(int))])[rng.integers(4)]
+    open_share = ((0.35 + 0.65 * severity) * np.clip((gap - abs(beyond)) / unit(image) + 0.5, 0, 1))[..., None]
+    moved = sample(image, rows, columns)
+    return moved + open_share * (depth - moved), (weight > 0).astype(float)
 
 
 @operator(BROKEN, "evaluation")
@@ -179,6 +294,58 @@ def straighten_outline(image: NDArray, severity: float, rng: np.random.Generator
     return redraw(image, mask, (1 - share) * signed_distance(mask) + share * signed_distance(straight) < 0)
 
 
+@operator(WAVERING, "training")
+def outline_in_pieces(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """The outline consists of pieces that do not meet: each lies too far in or out, or runs away at a slant."""
+    mask = thing(image, rng)
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    along = position_along(image, rng.uniform(0, np.pi))
+    along = (along - along[mask].min()) / np.ptp(along[mask])
+    place = ((np.arctan2(rows, columns) / (2 * np.pi) + rng.random()) % 1, along)[rng.integers(2)]
+    # Few pieces for a small object, as short ones would look like teeth.
+    joints = np.cumsum(rng.uniform(0.6, 1.4, rng.integers(2, 4 + int(np.sqrt(mask.sum()) / (5 * unit(image))))))
+    joints = np.concatenate([[0], joints / joints[-1]])
+    piece = np.clip(np.searchsorted(joints, place) - 1, 0, len(joints) - 2)
+    share = np.clip((place - joints[piece]) / np.diff(joints)[piece], 0, 1)
+    levels = rng.uniform(0.4, 1.3, len(joints) - 1) * (1 - 2 * (np.arange(len(joints) - 1) % 2))
+    level = levels[piece] * (1 - rng.choice([0, 1, 2]) * share)
+    return redraw(image, mask, signed_distance(mask) < (0.5 + 2.3 * severity) * unit(image) * level)
+
+
+@operator(WAVERING, "training")
+def shiver_along_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """The strongest edges of a place meander, with waves of changing length, kinks or a shaky hand."""
+    weight = region(edges(image), rng, 0.07, size=(0.28, 0.45))
+    slopes = np.gradient(luminance(blur(image, 0.6 * unit(image))))
+    tensor = [(weight * product).sum() for product in (slopes[0] * slopes[1], slopes[1] ** 2 - slopes[0] ** 2)]
+    angle = 0.5 * np.arctan2(2 * tensor[0], tensor[1]) + rng.uniform(-0.3, 0.3)
+    along = position_along(image, angle + np.pi / 2) / unit(image)
+    phase = 2 * np.pi * (along / rng.uniform(7, 13) + rng.random()) + rng.uniform(0, 2) * np.sin(along / 6)
+    shaky = np.interp(along, np.arange(-64, 129, 4), rng.uniform(-1, 1, 49))
+    waves = np.stack([np.sin(phase), np.sin(phase) ** 5, abs(np.sin(phase / 2)), shaky])
+    wave = np.tensordot(rng.dirichlet(np.full(4, 0.4)), waves, 1)
+    near = np.minimum(2.5 * weight, 1) * edge_band(image, 6)
+    shift = (0.9 + 2.3 * severity) * unit(image) * near * (wave - np.median(wave)) / np.ptp(wave) * 2
+    rows, columns = offsets(image, 0, 0)
+    return sample(image, rows + shift * np.sin(angle), columns + shift * np.cos(angle)), (near > 0).astype(float)
+
+
+@operator(WAVERING, "training")
+def stray_contour(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A drawn contour follows the outline only roughly: thick here, thin or broken there, off it elsewhere."""
+    mask = thing(image, rng)
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    bearing, scale = np.arctan2(rows, columns), unit(image)
+    waves = noise(image, 9 * scale, rng), 1.3 * np.sin(rng.integers(1, 5) * bearing + rng.uniform(0, 2 * np.pi))
+    wander, thickness = (waves[pick] for pick in rng.integers(2, size=2))
+    middle = (rng.choice([0.2, 0.7, 1.3]) * wander + rng.uniform(-0.8, 0.8)) * scale
+    width = np.clip(0.75 + rng.choice([0.3, 0.6]) * thickness, 0, 1.3) * scale
+    line = np.clip((width - abs(signed_distance(mask) - middle)) / (0.6 * scale) + 0.3, 0, 1) * (width > 0.3 * scale)
+    own, ground = image[mask].mean(0), image[~mask].mean(0)
+    color = (0.3 * own, 0.3 * own + 0.7, np.clip(2 * own - ground, 0, 1), 0.3 * ground)[rng.integers(4)]
+    return np.broadcast_to(color, image.shape), line * (0.3 + 0.65 * severity)
+
+
 @operator(WAVERING, "evaluation")
 def bite_outline(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """Round pieces are taken from the outline, or added to it."""
@@ -233,6 +400,23 @@ def shift_bands(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
     if (new == mask).all():
         raise NoPlace
     return redraw(image, mask, new)
+
+
+@operator(JAGGED, "training")
+def outline_of_cells(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """The outline follows the sides of cells: of a turned lattice, of bricks, of diamonds or of splinters."""
+    mask = thing(image, rng)
+    size = rng.uniform(3.5, 6) * unit(image)
+    along, across = rotated(*offsets(image, 0, 0), rng.uniform(0.3, 1.2))
+    grid = np.moveaxis(np.mgrid[-16:17, -16:17], 0, -1).reshape(-1, 2) + rng.random(2)
+    grid[:, 1] += rng.choice([0, 0.5]) * (np.floor(grid[:, 0]) % 2)
+    grid = (grid + rng.choice([0, 0.35]) * rng.standard_normal(grid.shape)) * size * [1, rng.uniform(0.6, 1)]
+    nearest = KDTree(grid).query(np.stack([along, across], -1))[1]
+    stepped = np.bincount(nearest.ravel(), mask.ravel() - 0.5, len(grid))[nearest] > 0
+    if not stepped.any():
+        raise NoPlace
+    share = 0.3 + 0.7 * severity
+    return redraw(image, mask, (1 - share) * signed_distance(mask) + share * signed_distance(stepped) < 0)
 
 
 @operator(JAGGED, "evaluation")
@@ -338,6 +522,63 @@ def tear_off_end(image: NDArray, severity: float, rng: np.random.Generator) -> C
     return 0.5 * _background(image, mask) + 0.5 * blur(drawn[cells], 0.4 * unit(image)), end.astype(float)
 
 
+@operator(CUT, "training")
+def patch_hides_end(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A rectangle of ground lies over the object's end and over what is around it."""
+    mask = thing(image, rng)
+    angle = rng.choice([0, 0.5, 1, 1.5, rng.uniform(0, 2)]) * np.pi
+    along, across = rotated(*offsets(image, *ndimage.center_of_mass(mask)), angle)
+    end = mask & (along > np.quantile(along[mask], 0.88 - 0.45 * severity))
+    margins = rng.uniform(0.5, 4, 3) * unit(image)
+    patch = (along >= along[end].min()) & (along < along[end].max() + margins[0])
+    patch &= (across > across[end].min() - margins[1]) & (across < across[end].max() + margins[2])
+    near = ndimage.binary_dilation(mask, iterations=round(4 * unit(image))) & ~mask & (along > 0)
+    if not near.any():
+        raise NoPlace
+    ground, plain = _background(image, mask), np.median(image[near], axis=0)
+    fades = plain + (along / np.ptp(along[mask]))[..., None] * rng.uniform(-0.3, 0.3)
+    grain = rng.uniform(0, 0.04) * noise(image, rng.uniform(1, 3) * unit(image), rng)[..., None]
+    shares = rng.dirichlet([1, 0.5, 0.5])
+    return shares[0] * ground + shares[1] * plain + shares[2] * fades + grain, patch.astype(float)
+
+
+@operator(CUT, "training")
+def box_in(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Of the object only what lies within a box or a slice is left, before ground that is smeared one way."""
+    mask = thing(image, rng)
+    angle = rng.choice([0, rng.uniform(0, np.pi)])
+    along, across = rotated(*offsets(image, *ndimage.center_of_mass(mask)), angle)
+    sides = rng.permutation(np.stack([along, -along, across, -across]))[: rng.integers(2, 5)]
+    far = [rng.uniform(0.6, 1) * side / np.quantile(side[mask], 0.95) for side in sides]
+    end = _beyond(image, mask, severity, np.max(far, axis=0))
+    solid = (~ndimage.binary_dilation(mask, iterations=max(1, round(unit(image))))).astype(float)
+    spans = rng.permutation([rng.uniform(0.6, 3), rng.uniform(3, 16)]) * unit(image)
+    smeared = ndimage.gaussian_filter(image * solid[..., None], (*spans, 0))
+    ground = (smeared + 1e-9) / (ndimage.gaussian_filter(solid, spans) + 1e-9)[..., None]
+    grain = rng.uniform(0, 0.05) * noise(image, rng.uniform(1, 2) * unit(image), rng)
+    return np.clip(ground, 0, 1) + grain[..., None], end.astype(float)
+
+
+@operator(CUT, "training")
+def draw_border_in(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """From a border of the image its outermost pixels are drawn in up to a line, where all that comes ends."""
+    mask = thing(image, rng)
+    free = [turn for turn in range(4) if np.rot90(mask, turn)[0].mean() < 0.15]
+    if not free:
+        raise NoPlace
+    turn = free[int(rng.random() * len(free))]
+    turned, part = np.rot90(image, turn), np.rot90(mask, turn)
+    rows, columns = np.mgrid[: part.shape[0], : part.shape[1]] / unit(image)
+    depth = rows + rng.choice([0, rng.uniform(-0.7, 0.7)]) * columns
+    width = rng.uniform(0.5, 6) if rng.random() < 0.6 else 64
+    near = ndimage.distance_transform_edt(~part.any(0)) / unit(image) < width
+    border = turned[: max(1, round(1.5 * unit(image)))].mean(0)
+    border = ndimage.gaussian_filter1d(border, rng.choice([0.3, 1, 4]) * unit(image), axis=0, mode="nearest")
+    fade = rng.uniform(-0.012, 0.012) * rows + rng.uniform(0, 0.03) * noise(turned, unit(image), rng)
+    beyond = (depth < np.quantile(depth[part], 0.12 + 0.43 * severity)) & near
+    return np.rot90(border + fade[..., None], -turn), np.rot90(beyond, -turn).astype(float)
+
+
 @operator(CUT, "evaluation")
 def cover_end(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """A piece of background from elsewhere in the image, with its texture, covers the end of the object."""
@@ -415,6 +656,58 @@ def leaning_echo(image: NDArray, severity: float, rng: np.random.Generator) -> C
     return leaning, np.minimum(2 * weight, 1) * (0.2 + 0.35 * severity)
 
 
+@operator(GHOST, "training")
+def echo_contours(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Only the contrasts come again beside themselves, once or more, light or dark, as in bad television reception."""
+    weight = region(edges(image), rng, 0.06, size=(0.3, 0.5))
+    whole = rng.random() < 0.5
+    rows, columns = offsets(image, 0, 0)
+    relief = image - blur(image, rng.uniform(2, 8) * unit(image))
+    bearing, step = rng.choice([0, np.pi, rng.uniform(0, 2 * np.pi)]), rng.uniform(3, 6.5) * unit(image)
+    color = np.where(rng.random() < 0.6, 1, rng.uniform(0, 1.8, 3))
+    sign, fading, echoes = rng.choice([-1, 1, 1]), rng.uniform(0.5, 0.9), np.zeros(image.shape)
+    for count in range(1, 1 + rng.integers(1, 4)):
+        length = count * step
+        echo = sample(relief, rows - length * np.sin(bearing), columns - length * np.cos(bearing))
+        echoes += (sign * fading) ** (count - 1) * echo
+    amount = (0.25 + 0.5 * severity) * rng.choice([-1, 1, 1])
+    return image + amount * color * echoes, np.ones(weight.shape) if whole else np.minimum(2 * weight, 1)
+
+
+def _overlay(rng: np.random.Generator) -> Callable[[NDArray, NDArray], NDArray]:
+    """A way in which a copy lies over an image: as it is, tinted, added or as a filter."""
+    tint = rng.uniform(0.5, 1.3, 3)
+    ways = (
+        lambda image, copy: copy,
+        lambda image, copy: copy * tint,
+        lambda image, copy: image + copy - copy.mean((0, 1)),
+        lambda image, copy: image * (0.4 + copy),
+    )
+    return ways[rng.choice([0, 0, 1, 2, 3])]
+
+
+@operator(GHOST, "training")
+def swing_copies(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Faint copies of an object swing around a point, growing or shrinking, with colors of their own or not."""
+    mask = thing(image, rng)
+    center = np.array(ndimage.center_of_mass(mask))
+    bearing, arm = rng.uniform(0, 2 * np.pi), rng.uniform(0.4, 1.3) * np.sqrt(mask.sum())
+    pivot = center + arm * np.array([np.sin(bearing), np.cos(bearing)])
+    step, growth = rng.uniform(0.45, 0.9) * rng.choice([-1, 1]), rng.uniform(0.75, 1.3)
+    both_ways, overlay, behind = rng.random() < 0.4, _overlay(rng), rng.random() < 0.5
+    changed, covered = image, np.zeros(mask.shape)
+    for count in range(1, 1 + rng.integers(1, 4)):
+        for way in (1, -1)[: 1 + both_ways]:
+            rows, columns = rotated(*offsets(image, *pivot), way * count * step)
+            source = pivot[0] + rows / growth**count, pivot[1] + columns / growth**count
+            inside = [(0 <= index) & (index < length) for index, length in zip(source, mask.shape, strict=True)]
+            share = sample(mask, *source) * inside[0] * inside[1] * (0.2 + 0.5 * severity) * 0.85 ** (count - 1)
+            share = share * ~(mask & behind)
+            changed = changed + share[..., None] * (overlay(image, sample(image, *source)) - changed)
+            covered = np.maximum(covered, share)
+    return changed, (covered > 0.05).astype(float)
+
+
 @operator(GHOST, "evaluation")
 def double_exposure(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """A piece of the image, enlarged, mirrored and blurred, is exposed over another place."""
@@ -489,6 +782,82 @@ def shed_crumbs(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
         crumbs |= np.hypot(rows * stretch, columns / stretch) < (0.8 + 1.1 * severity) * unit(image)
     inside = ndimage.binary_erosion(mask, iterations=max(1, round(unit(image))))
     return spread(image, inside if inside.any() else mask), (crumbs & (distance > 1)).astype(float)
+
+
+@operator(FLOATING, "training")
+def explode_parts(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """The object has come apart into a few parts that drift away from each other, turned or not."""
+    mask = subject(image)
+    points, center = np.argwhere(mask), np.array(ndimage.center_of_mass(mask))
+    count = rng.integers(2, 6)
+    seeds = points[(rng.random(count) * len(points)).astype(int)]
+    part = np.argmin([np.hypot(*offsets(image, *seed)) for seed in seeds], axis=0)
+    drift, turns = rng.uniform(1.5, 4.5, count), rng.uniform(-0.6, 0.6, count) * rng.integers(0, 2)
+    wind = rng.choice([0, 3]) * rng.standard_normal(2)
+    changed, covered = _background(image, mask), ndimage.binary_dilation(mask, iterations=max(1, round(unit(image))))
+    for index, seed in enumerate(seeds):
+        away = (seed - center) / (np.hypot(*(seed - center)) + 1e-6) * drift[index] + wind * index / count
+        target = seed + (0.25 + 0.75 * severity) * unit(image) * away
+        rows, columns = rotated(*offsets(image, *target), severity * turns[index])
+        inside = sample(mask & (part == index), seed[0] + rows, seed[1] + columns) > 0.5
+        changed = np.where(inside[..., None], sample(image, seed[0] + rows, seed[1] + columns), changed)
+        covered |= inside
+    return changed, covered.astype(float)
+
+
+@operator(FLOATING, "training")
+def hang_stray_forms(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Bars, rings, arcs, hooks or rows of beads that belong to nothing hang in a plain place."""
+    scale, plain = unit(image), detail(image)
+    weight = region(0.2 - plain, rng, 0.1, size=(0.2, 0.3))
+    center, smooth = ndimage.center_of_mass(weight), blur(image, 0.7 * scale)
+    local = image[weight > 0].mean(0)
+    strange = np.argwhere((np.linalg.norm(smooth - local, axis=-1) > 0.25) & (weight == 0))
+    if len(strange) == 0:
+        raise NoPlace
+    source = strange[int(rng.random() * len(strange))]
+    drawn = np.zeros(weight.shape)
+    for _ in range(rng.integers(1, 4)):
+        place = np.clip(center + rng.uniform(-4, 4, 2) * scale, 7 * scale, np.array(plain.shape) - 7 * scale)
+        along, across = rotated(*offsets(image, *place), rng.uniform(0, np.pi))
+        length, girth = rng.uniform(2.5, 5) * scale, rng.uniform(0.7, 1.2) * scale * (0.6 + 0.4 * severity)
+        ring = abs(np.hypot(along, across * rng.uniform(0.7, 1.8)) - 0.7 * length)
+        bar = np.maximum(abs(across), abs(along) - length + girth)
+        beads = np.hypot(across, (along + length) % (3.2 * scale) - 1.6 * scale) + 9 * scale * (abs(along) > length)
+        arc = np.where(along < 0, ring, np.inf)
+        hook = np.minimum(arc, np.maximum(abs(across - 0.7 * length), abs(along - length / 2) - length / 2))
+        tip = np.maximum(1.6 * abs(across) + 0.8 * along, -along - length)
+        distance = (ring, bar, beads, arc, hook, tip)[rng.integers(6)]
+        drawn = np.maximum(drawn, np.clip((girth - distance) / scale + 0.5, 0, 1))
+    shift = source - np.round(center)
+    fine = sample(image - smooth, *offsets(image, *-shift))
+    return smooth[tuple(source)] + fine, drawn * (0.45 + 0.55 * severity)
+
+
+@operator(FLOATING, "training")
+def carry_end_off(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """The end of the object hangs elsewhere, turned, of another size, and is missing where it belongs or not."""
+    mask = subject(image)
+    line = _line(image, ndimage.center_of_mass(mask), rng)[0]
+    end = mask & (line > np.quantile(line[mask], rng.uniform(0.6, 0.85)))
+    apart = ndimage.distance_transform_edt(~mask) / unit(image)
+    frame = np.pad(np.zeros(mask.shape, bool), 1, constant_values=True)
+    inner = ndimage.distance_transform_edt(~frame)[1:-1, 1:-1] / unit(image)
+    radius = np.sqrt(end.sum() / np.pi) / unit(image)
+    size = min(rng.uniform(0.7, 1.3), 4.5 / radius)
+    places = np.argwhere((apart > 1.5 + size * radius) & (inner > min(4, 1 + size * radius)))
+    if len(places) == 0:
+        raise NoPlace
+    target, source = places[int(rng.random() * len(places))], ndimage.center_of_mass(end)
+    rows, columns = rotated(*offsets(image, *target), rng.uniform(-2, 2))
+    shown, mirrored = size * (0.75 + 0.25 * severity), rng.choice([-1, 1])
+    rows, columns = source[0] + rows / shown, source[1] + mirrored * columns / shown
+    within = (rows >= 0) & (columns >= 0) & (rows < mask.shape[0]) & (columns < mask.shape[1])
+    arrived = sample(end, rows, columns) * within * ~mask
+    left = ndimage.binary_dilation(end, iterations=max(1, round(unit(image)))) & ~(mask & ~end)
+    left = left * (1 - arrived) * rng.integers(0, 2)
+    changed = np.where(arrived[..., None] > 0, sample(image, rows, columns), _background(image, mask))
+    return changed, np.maximum(arrived, left) * (0.5 + 0.5 * severity)
 
 
 @operator(FLOATING, "evaluation")

@@ -9,6 +9,7 @@ from PIL import Image
 from scipy import fft, ndimage, signal
 from scipy.spatial import KDTree
 
+from .color import to_ycc
 from .places import (
     NoPlace,
     blur,
@@ -22,7 +23,9 @@ from .places import (
     pixel,
     position_along,
     region,
+    rotated,
     sample,
+    signed_distance,
     spread,
     subject,
     texture,
@@ -188,6 +191,34 @@ def run_over_texture(image: NDArray, severity: float, rng: np.random.Generator) 
     return changed, np.minimum(1.5 * weight, 1)
 
 
+def _texture_to_lose(image: NDArray, rng: np.random.Generator) -> NDArray:
+    """A textured place: all of it, what has its color, or ragged patches."""
+    weight = np.minimum(2 * region(texture(image), rng, 0.04, size=(0.22, 0.42)), 1)
+    soft, form = blur(image, unit(image)), rng.integers(3)
+    unlike = np.linalg.norm(soft - soft[weight > 0.6].mean(0), axis=-1)
+    patches = 0.7 + 1.5 * noise(image, rng.uniform(3, 8) * unit(image), rng)
+    alike = 2.5 - unlike / unlike[weight > 0.6].mean()
+    return weight * np.clip((np.ones_like(unlike), alike, patches)[form], 0, 1)
+
+
+@operator(SMOOTHED, "training")
+def airbrush_texture_away(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Instead of a texture there is a soft run of colors: bent like a bowl, drawn in from around, or just mist."""
+    weight = _texture_to_lose(image, rng)
+    around, sigma = (1.02 - weight)[..., None], rng.uniform(1.5, 3) * unit(image)
+    rows, columns = (offset / image.shape[0] for offset in offsets(image, *ndimage.center_of_mass(weight)))
+    powers = [(power, degree - power) for degree in range(4) for power in range(degree + 1)][: rng.integers(3, 11)]
+    terms = np.stack([rows**power * columns**other for power, other in powers], axis=-1)
+    within = weight > 0.1
+    bowl = np.clip(terms @ np.linalg.lstsq(terms[within], image[within], rcond=None)[0], 0, 1)
+    from_around = blur(around * image, sigma) / blur(around, sigma)
+    smooth = (bowl, from_around, blur(image, sigma))[rng.integers(3)]
+    # A trace of what was there, fine, coarse or only in color.
+    lost = image - smooth
+    traces = (image - blur(image, pixel(image)), blur(lost, unit(image)), lost - luminance(lost)[..., None])
+    return smooth + rng.uniform(0, 0.35) * traces[rng.integers(3)], weight * (0.3 + 0.7 * severity)
+
+
 @operator(SMOOTHED, "evaluation")
 def guided_filter_of_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """Guided filter with the image as its own guide (He et al., 2010, "Guided Image Filtering")."""
@@ -264,6 +295,24 @@ def oil_paint(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
         changed = np.where(share > most, blur(near * image, sigma) / np.maximum(share, 1e-6), changed)
         most = np.maximum(most, share)
     return changed, None
+
+
+@operator(POLISHED, "training")
+def airbrush_every_color(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Around a few of the image's own colors, the parts of each color are blurred apart from all others."""
+    if texture(image).mean() < 0.015:
+        raise NoPlace
+    space = (image, to_ycc(image) * [1, 2.5, 2.5], to_ycc(image) * [1, 0.5, 0.5])[rng.integers(3)]
+    shades = blur(space, 0.6 * pixel(image))
+    pixels = shades.reshape(-1, 3)
+    middles = pixels[rng.integers(0, len(pixels), rng.integers(12, 25))]
+    sigma, tolerance = rng.uniform(1, 2) * pixel(image), rng.uniform(0.3, 0.45) * pixels.std(0).max()
+    nearness = [np.exp(-((shades - middle) ** 2).sum(-1, keepdims=True) / 2 / tolerance**2) for middle in middles]
+    total = sum(nearness) + 1e-3
+    smooth = image * 1e-3 / total
+    for near in nearness:
+        smooth = smooth + near / total * blur(near * image, sigma) / (blur(near, sigma) + 1e-6)
+    return image + (0.3 + 0.7 * severity) * (smooth - image), None
 
 
 @operator(POLISHED, "evaluation")
@@ -348,6 +397,51 @@ def of_few_rows_and_columns(image: NDArray, severity: float, rng: np.random.Gene
     return changed, np.minimum(2 * weight, 1) * (0.4 + 0.6 * severity)
 
 
+@operator(MELTED, "training")
+def stir_like_syrup(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Fine structures are drawn out into one another: in eddies, around a point, toward it, or along waves."""
+    weight = _place_with_structure(image, rng)
+    rows, columns = offsets(image, *ndimage.center_of_mass(weight))
+    far = np.hypot(rows, columns) + 0.1
+    along, wave = rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 2.2) / unit(image) / 2
+    eddies = np.gradient(noise(image, rng.uniform(3, 7) * unit(image), rng))
+    sway = along + 1.3 * np.sin(wave * (rows * np.cos(along) - columns * np.sin(along)))
+    flows = (
+        (eddies[1], -eddies[0]),
+        (columns / far, -rows / far),
+        (rows / far, columns / far),
+        (np.sin(sway), np.cos(sway)),
+    )
+    mixture = rng.dirichlet([0.4] * 4)
+    # All flows are as strong, in whatever unit they come.
+    down, right = sum(
+        part * np.array(flow) / np.hypot(*flow).mean() for part, flow in zip(mixture, flows, strict=True)
+    )
+    length = (1.5 + 4.5 * severity) * unit(image) * rng.uniform(0.8, 1.3) / np.maximum(np.hypot(down, right), 0.4)
+    return smear(image, length * down, length * right), np.minimum(2 * weight, 1) * (0.5 + 0.5 * severity)
+
+
+@operator(MELTED, "training")
+def redraw_from_few_strokes(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """An intricate place is painted anew with a few broad strokes, each of the color at its middle."""
+    weight = _place_with_structure(image, rng)
+    down, right = np.gradient(blur(luminance(image), 1.2 * unit(image)))
+    middles = np.argwhere(weight > 0.15)
+    middles = middles[rng.permutation(len(middles))[: round(rng.uniform(60, 120))]]
+    wide, longish = rng.uniform(1.1, 1.9) * unit(image), rng.uniform(1.1, 3.5)
+    along_edges, square = rng.random() < 0.6, rng.choice([2, 6])
+    colors, angle = blur(image, 0.5 * wide), rng.uniform(0, np.pi)
+    changed = blur(image, 1.5 * unit(image))
+    for row, column in middles:
+        turn = np.arctan2(-right[row, column], down[row, column]) if along_edges else angle + rng.normal(0, 0.3)
+        rows, columns = offsets(image, row, column)
+        along, across = rotated(columns, rows, turn)
+        distance = (abs(along / longish / wide) ** square + abs(across / wide) ** square) ** (1 / square)
+        stroke = np.clip(2.5 * (1.2 - distance), 0, 1)[..., None]
+        changed = changed + stroke * (colors[row, column] - changed)
+    return changed, np.minimum(2 * weight, 1) * (0.3 + 0.7 * severity)
+
+
 @operator(MELTED, "evaluation")
 def melt(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """Displaces what is there by a smooth random field, and mixes the result with a second one."""
@@ -421,6 +515,40 @@ def lack_a_band(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
     weight = _place_with_edges(image, rng)
     band = blur(image, 0.6 * unit(image)) - blur(image, rng.uniform(1.6, 2.4) * unit(image))
     return image - (0.4 + 0.6 * severity) * band, np.minimum(3 * weight, 1) * edge_band(image, 1.8)
+
+
+@operator(BLURRED_EDGES, "training")
+def wash_out_between_shades(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Where one shade or hue ends and the next begins both run into each other, or one runs over the other."""
+    weight = _place_with_edges(image, rng)
+    field = blur(image @ rng.normal(0.3, 0.6, 3), 0.4 * unit(image))
+    limits = np.quantile(field[weight > 0.3], np.sort(rng.uniform(0.15, 0.85, rng.integers(1, 4))))
+    shade = np.digitize(field, limits)
+    border = ndimage.morphological_gradient(shade, 3) > 0
+    distance = ndimage.distance_transform_edt(~border) / unit(image)
+    band = np.clip(1.5 - 1.5 * distance / rng.uniform(1, 2), 0, 1) * np.clip(edges(image) / 0.06, 0, 1)
+    # In the mean, lights or darks may prevail.
+    power, kernel = rng.choice([-2, 1, 1, 4]), (blur, disc_blur)[rng.integers(2)]
+    washed = kernel((image + 0.05) ** power, (0.6 + 1.4 * severity) * unit(image)) ** (1 / power) - 0.05
+    return washed, np.minimum(3 * weight, 1) * band * (0.4 + 0.6 * severity)
+
+
+@operator(BLURRED_EDGES, "training")
+def feather_small_things(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Small things are cut out with too soft a brush: their rims fade into the ground, outward, inward or both."""
+    bright = rng.random() < 0.5
+    size = (2 * round(rng.uniform(1.5, 3.5) * unit(image)) + 1,) * 2
+    luma = luminance(image) if bright else 1 - luminance(image)
+    lump = luma - ndimage.grey_opening(luma, size)
+    weight = region(lump, rng, 0.035, size=(0.25, 0.45))
+    matte = lump > rng.uniform(0.05, 0.1)
+    if not 0.02 < matte.mean() < 0.6:
+        raise NoPlace
+    soft = (blur, disc_blur)[rng.integers(2)](matte[..., None].astype(np.float32), rng.uniform(1.2, 2.2) * unit(image))
+    soft = (np.minimum(2 * soft, 1), np.maximum(2 * soft - 1, 0), soft)[rng.integers(3)]
+    washed = spread(image, ~matte) + soft * (spread(image, matte) - spread(image, ~matte))
+    band = np.clip(2 - abs(signed_distance(matte)) / unit(image) / 1.2, 0, 1)
+    return blur(washed, 0.5 * unit(image)), np.minimum(3 * weight, 1) * band * (0.35 + 0.65 * severity)
 
 
 @operator(BLURRED_EDGES, "evaluation")

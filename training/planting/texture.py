@@ -99,6 +99,80 @@ def show_through(image: NDArray, severity: float, rng: np.random.Generator) -> C
     return soft + (0.8 + 1.6 * severity) * arrived, target * part * (0.4 + 0.6 * severity)
 
 
+def _adjacent(image: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray, NDArray]:
+    """Mask of an area beside one of other color, a thing or a range of tones, and what `_border_part` gives for it."""
+    scale, tones = unit(image), rng.random() < 0.5
+    if tones:
+        tone = blur(image, 1.6 * scale) @ rng.dirichlet([1, 1, 1])
+        mask = tone > np.quantile(tone, rng.uniform(0.35, 0.65))
+        mask = ndimage.binary_closing(ndimage.binary_opening(mask, iterations=round(scale)), iterations=round(scale))
+        if not mask.any() or mask.all():
+            raise NoPlace
+    else:
+        mask = thing(image, rng)
+    mask = mask if rng.random() < 0.5 else ~mask
+    for _ in range(12):
+        distance, part = _border_part(mask, image, rng)
+        beside = (distance < 6) & ~mask & (part > 0.5)
+        source = (signed_distance(mask) > -5 * scale) & mask & (part > 0.5)
+        if beside.sum() > 50 * scale**2 and source.sum() > 30 * scale**2:
+            if np.linalg.norm(image[source].mean(0) - image[beside].mean(0)) > 0.27:
+                return mask, distance, part
+    raise NoPlace
+
+
+@operator(BLED, "training")
+def run_with_the_wind(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """An area runs over its border all in one direction, in drips, streaks or a wash, smeared or with its texture."""
+    mask, _, part = _adjacent(image, rng)
+    scale, steps = unit(image), np.arange(1, 12)
+    inward = np.subtract(ndimage.center_of_mass(part * mask), ndimage.center_of_mass(part * ~mask))
+    angle = np.arctan2(*-inward) + rng.uniform(-0.9, 0.9)
+    sine, cosine = np.sin(angle), np.cos(angle)
+    rows, columns = offsets(image, 0, 0)
+    hit = [sample(mask, rows - s * scale * sine, columns - s * scale * cosine, order=0) > 0.5 for s in steps]
+    far = np.where(np.any(hit, 0), 1 + np.argmax(hit, 0), 99)
+    lane = (rows * cosine - columns * sine) / scale
+    grain = rng.uniform(0.8, 3)
+    lengths = np.interp(lane / grain, np.arange(-60, 60), rng.uniform(0.2, 1, 120) ** rng.choice([0.3, 1, 2]))
+    back = scale * (far * rng.choice([1, 1.6, 2]) + rng.uniform(0.5, 1.5))
+    left = np.clip(1.5 + lengths * rng.uniform(6, 11) - far, 0, 1)
+    fade = (1 - np.clip(far / 12, 0, 1)) ** rng.choice([0, 1])
+    arrived = sample(image, rows - back * sine, columns - back * cosine)
+    return arrived, left * fade * ~mask * part * (0.2 + 0.8 * severity)
+
+
+def _mirrored(image: NDArray, mask: NDArray, rng: np.random.Generator) -> NDArray:
+    """The texture of an area goes on outside it, mirrored at the border and slipped along it."""
+    core = ndimage.binary_erosion(mask, iterations=max(1, round(1.2 * unit(image))))
+    nearest = ndimage.distance_transform_edt(~(core if core.any() else mask), False, True)
+    rows, columns = offsets(image, 0, 0)
+    away = np.stack([nearest[0] - rows, nearest[1] - columns])
+    stretch, slip = rng.uniform(0.5, 1.2), rng.uniform(-0.6, 0.6)
+    return sample(
+        image, nearest[0] + stretch * away[0] + slip * away[1], nearest[1] + stretch * away[1] - slip * away[0]
+    )
+
+
+@operator(BLED, "training")
+def islands_beyond(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Spots, flecks or streaks of an area's texture lie in its neighbor, fewer and smaller farther from the border."""
+    mask, distance, part = _adjacent(image, rng)
+    scale, angle, arrived = unit(image), rng.uniform(0, np.pi), _mirrored(image, mask, rng)
+    points = np.argwhere((distance < rng.uniform(5, 9)) & ~mask & (part > 0.3))
+    if len(points) == 0:
+        raise NoPlace
+    size, long, power = rng.uniform(1.1, 2.3), rng.uniform(1, 2.5), rng.choice([1, 2, 8])
+    weight = np.zeros(mask.shape)
+    for index in (rng.random(rng.integers(8, 20)) ** 1.5 * len(points)).astype(int):
+        center = points[np.argsort(distance[tuple(points.T)], kind="stable")[index]]
+        along, across = rotated(*offsets(image, *center), angle + 0.4 * rng.normal())
+        radius = scale * size * rng.uniform(0.6, 1.3) * (1.2 - 0.08 * distance[tuple(center)])
+        reach = (abs(along / (radius * long)) ** power + abs(across / radius) ** power) ** (1 / power)
+        weight = np.maximum(weight, np.clip(2.5 * (1.2 - reach), 0, 1))
+    return arrived, weight * ~mask * (0.2 + 0.8 * severity)
+
+
 @operator(BLED, "evaluation")
 def mirror_across_border(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """An object's texture, mirrored at its border, fades out over its surroundings."""
@@ -198,6 +272,65 @@ def repeat_ever_wider(image: NDArray, severity: float, rng: np.random.Generator)
     return sample(image, first[0] + middle + down, first[1] + middle + right), weight
 
 
+def _papered(image: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray, float]:
+    """Where a wallpaper lies, a textured area or an object, the middle of its patch, and the size of that."""
+    score, size = texture(image), rng.uniform(4.5, 7.5) * unit(image)
+    if rng.random() < 0.6:
+        weight = np.minimum(3 * region(score, rng, at_least=0.02, size=(0.3, 0.48)), 1)
+    else:
+        weight = np.clip(0.5 - signed_distance(thing(image, rng)) / unit(image), 0, 1)
+    margin = int(np.ceil(0.5 * size))
+    average = ndimage.uniform_filter(score * (weight > 0.5), round(size))
+    inner = average[margin : average.shape[0] - margin, margin : average.shape[1] - margin]
+    if inner.max() < 0.015:
+        raise NoPlace
+    candidates = np.argwhere(inner >= np.quantile(inner, 0.97))
+    return weight, candidates[int(rng.random() * len(candidates))] + margin, size
+
+
+@operator(TILED, "training")
+def paper_with_symmetries(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A patch covers an area or an object in an oblique lattice, its copies mirrored one way or not."""
+    weight, middle, size = _papered(image, rng)
+    angle, skew, brick = rng.uniform(0, np.pi), rng.choice([0, rng.uniform(-0.7, 0.7)]), rng.choice([0, 0, 0.5])
+    aspect, mirrored = rng.uniform(0.6, 1), rng.integers(3)
+    down, right = (offset / size for offset in rotated(*offsets(image, *middle), angle))
+    down = down / aspect
+    row = np.round(down)
+    right = right + skew * down + brick * (row % 2)
+    column = np.round(right)
+    within = (down - row) * np.where(mirrored == 1, 1 - 2 * (row % 2), 1) * aspect
+    beside = (right - column) * np.where(mirrored == 2, 1 - 2 * (column % 2), 1)
+    rows, columns = rotated(within * size, beside * size, -angle)
+    return sample(image, middle[0] + rows, middle[1] + columns), weight * (0.15 + 0.85 * severity)
+
+
+@operator(TILED, "training")
+def paper_bent(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A patch covers an area or an object along bent lines: waves, rings, a bulge, or a plane that recedes."""
+    weight, middle, size = _papered(image, rng)
+    kind, turned, phase = rng.integers(4), rng.uniform(0, 2 * np.pi), rng.uniform(0, 2 * np.pi)
+    center = np.array(ndimage.center_of_mass(weight)) + rng.uniform(-3, 3, 2) * unit(image)
+    rows, columns = (offset / size for offset in offsets(image, *center))
+    down, right = rotated(rows, columns, turned)
+    distance = np.hypot(down, right)
+    if kind == 0:
+        down = down + rng.uniform(0.2, 0.5) * np.sin(rng.uniform(1.2, 2.5) * right + phase)
+    elif kind == 1:
+        down, right = distance, np.arctan2(down, right) / (2 * np.pi) * rng.integers(4, 9)
+    elif kind == 2:
+        down, right = (offset * (0.75 + rng.uniform(0.1, 0.25) * distance) for offset in (down, right))
+    else:
+        depth = np.clip(1 + rng.uniform(0.12, 0.22) * down, 0.4, None)
+        down, right = 4 * np.log(depth) / 0.7, right / depth
+    within, beside = (offset - np.round(offset) for offset in (down, right))
+    changed = sample(image, middle[0] + size * within, middle[1] + size * beside)
+    if rng.random() < 0.5:  # on light that goes on below
+        soft = blur(image, 3 * unit(image))
+        changed = changed * ((soft + 0.1) / (blur(changed, 3 * unit(image)) + 0.1))
+    return changed, weight * (0.15 + 0.85 * severity)
+
+
 @operator(TILED, "evaluation")
 def mirror_texture(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """A patch is unfolded by mirroring, each column of tiles half a tile lower than the one before."""
@@ -292,6 +425,116 @@ def twin_beside(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
     return sample(image, rows, twin), copy * ~mask * (0.3 + 0.7 * severity)
 
 
+def _element(image: NDArray, rng: np.random.Generator) -> NDArray:
+    """Row and column of one of the striking elements, not at the border."""
+    margin = round(4 * unit(image))
+    salience = ndimage.uniform_filter(edges(image), 2 * round(2 * unit(image)) + 1)[margin:-margin, margin:-margin]
+    if salience.max() < 0.06:
+        raise NoPlace
+    candidates = np.argwhere(salience >= max(0.06, np.quantile(salience, 0.94)))
+    return candidates[int(rng.random() * len(candidates))] + margin
+
+
+def _stamped(
+    image: NDArray, element: NDArray, copies: list[tuple[NDArray, float, float, int]], rng: np.random.Generator
+) -> tuple[NDArray, NDArray]:
+    """Copies of an element, cut out as a lozenge, an ellipse or a rectangle, and where they lie.
+
+    Each has a place, an angle by which it is turned, a size, and -1 if it is mirrored, else 1.
+    """
+    power, extent = rng.uniform(1.1, 5), rng.uniform(2.4, 4, 2) * unit(image)
+    changed, weight = image, np.zeros(image.shape[:2])
+    for place, turn, size, flip in copies:
+        rows, columns = offsets(image, *place)
+        down, right = rotated(rows / size, columns / size, turn)
+        reach = ((abs(down) / extent[0]) ** power + (abs(right) / extent[1]) ** power) ** (1 / power)
+        copy = np.clip((1 - reach) * extent.min() / unit(image) + 0.5, 0, 1)
+        looked_at = sample(image, element[0] + down, element[1] + flip * right)
+        changed = np.where((copy > weight)[..., None], looked_at, changed)
+        weight = np.maximum(weight, copy)
+    return changed, weight
+
+
+@operator(REPEATED, "training")
+def clone_here_and_there(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """An element turns up everywhere like one face in a crowd: in ranks or scattered, alike or of many sizes."""
+    element, step = _element(image, rng), rng.uniform(6.5, 9, 2) * unit(image)
+    disorder, spread_of_sizes, lean = rng.choice([0, 0.12, 0.25]), rng.choice([0, 0.25]), rng.choice([0, 0.5])
+    may_flip, may_turn = rng.choice([0, 0.5]), rng.choice([0, 0.4])
+    chance, copies = rng.uniform(0.6, 1), []
+    for down, right in np.argwhere(np.ones((4, 5))) - 2.0:
+        place = element + step * (np.array([down, right + lean * (down % 2)]) + disorder * rng.standard_normal(2))
+        turn, size = may_turn * rng.standard_normal(), 0.85 + spread_of_sizes * rng.uniform(-1, 1)
+        flip, stands = 1 - 2 * (rng.random() < may_flip), rng.random() < chance
+        if stands and (down or right):
+            copies.append((place, turn, size, flip))
+    changed, weight = _stamped(image, element, copies, rng)
+    return changed, weight * (0.3 + 0.7 * severity)
+
+
+@operator(REPEATED, "training")
+def stud_outline(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """One piece of an object's outline, or another element, is repeated along a part of the outline."""
+    distance = signed_distance(thing(image, rng))
+    rim = np.argwhere(abs(distance - rng.uniform(-2, 2) * unit(image)) < max(0.6, 0.6 * unit(image)))
+    rim = rim[np.argsort(np.arctan2(*(rim - rim.mean(0)).T))]
+    count = int(np.clip(len(rim) / (rng.uniform(8, 14) * unit(image)), 3, 8))
+    share = rng.uniform(0.3, 0.6)  # of the outline
+    rim = np.roll(rim, -int(rng.random() * len(rim)), axis=0)
+    places = rim[(np.arange(count) * share * len(rim) / count).astype(int)]
+    element = places[0] if rng.random() < 0.6 else _element(image, rng)
+    sizes = rng.choice([0.9, 1, 1.1]) ** np.arange(count) * rng.uniform(0.6, 1)
+    flips = rng.choice([-1, 1]) ** np.arange(count)
+    copies = [(place, 0.0, size, flip) for place, size, flip in zip(places, sizes, flips, strict=True)]
+    changed, weight = _stamped(image, element, copies, rng)
+    return changed, weight * (0.3 + 0.7 * severity)
+
+
+@operator(REPEATED, "training")
+def frieze(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A piece of a band, straight or bent, returns along it: shifted, mirrored, upside down, or ever smaller."""
+    element, angle = _element(image, rng), rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)])
+    period, half_width = rng.uniform(4, 7.5) * unit(image), rng.uniform(2.5, 5) * unit(image)
+    along, across = rotated(*offsets(image, *element), angle)
+    across = across + rng.choice([0, rng.uniform(-0.02, 0.02)]) / unit(image) * along**2
+    if rng.random() < 0.35:  # ever smaller toward one end
+        shrink = np.clip(1 - rng.choice([-1, 1]) * along / (24 * unit(image)), 0.35, 1.3)
+        along, across = along / shrink, across / shrink
+    count = np.round(along / period)
+    flips = 1 - 2 * (count % 2)
+    mirror_along, mirror_across = rng.choice([0, 1], 2)
+    within = (along - count * period) * np.where(mirror_along, flips, 1)
+    beside = across * np.where(mirror_across, flips, 1)
+    weight = np.clip((half_width - abs(across)) / unit(image) + 0.5, 0, 1) * (abs(count) <= rng.integers(2, 5))
+    down, right = rotated(within, beside, -angle)
+    return sample(image, element[0] + down, element[1] + right), weight * (0.3 + 0.7 * severity)
+
+
+@operator(REPEATED, "training")
+def row_of_studs(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Equal studs, holes, petals or bars of a color of the image stand in a line, a zigzag or an arc."""
+    count, radius = rng.integers(5, 9), rng.uniform(1.8, 3) * unit(image)
+    lobes, depth = rng.integers(2, 7), rng.choice([0, rng.uniform(0.1, 0.4)])
+    slim = rng.choice([1, rng.uniform(1.3, 2)])
+    hole, bulge, turned = rng.choice([-1, -1, rng.uniform(0.4, 0.55)]), rng.choice([0, 0.5]), rng.integers(2)
+    bend, zigzag = ((0, 0), (0, 0.7), (rng.uniform(-0.5, 0.5), 0))[rng.integers(3)]
+    angles = rng.uniform(0, 2 * np.pi) + bend * np.arange(count) + zigzag * (-1) ** np.arange(count)
+    places = np.cumsum(rng.uniform(2.3, 3.2) * radius * np.array([np.sin(angles), np.cos(angles)]).T, axis=0)
+    places += rng.uniform(0.35, 0.65, 2) * image.shape[:2] - places.mean(0)
+    shade, weight = np.ones(image.shape[:2]), np.zeros(image.shape[:2])
+    for place, angle in zip(places, angles, strict=True):
+        rows, columns = (offset / radius for offset in offsets(image, *place))
+        down, right = rotated(rows, columns, turned * angle)
+        distance, rim = np.hypot(down, slim * right), 1 - depth + depth * np.cos(lobes * np.arctan2(down, right))
+        stud = np.clip(2.5 * (rim - distance) + 0.3, 0, 1) * np.clip(2.5 * (distance - hole) + 0.3, 0, 1)
+        shade = np.where(stud > weight, np.exp(-bulge * (rows + columns)), shade)
+        weight = np.maximum(weight, stud)
+    colors = image[tuple((rng.random((2, 32)).T * image.shape[:2]).astype(int).T)]
+    beneath = (weight[..., None] * image).sum((0, 1)) / weight.sum()
+    color = colors[np.argmax(np.linalg.norm(colors - beneath, axis=-1))]
+    return color * shade[..., None], weight * (0.25 + 0.7 * severity)
+
+
 @operator(REPEATED, "evaluation")
 def repeat_around_center(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """A sector of a disc is repeated around its center, as in a kaleidoscope without mirrors."""
@@ -360,6 +603,48 @@ def dither_detail(image: NDArray, severity: float, rng: np.random.Generator) -> 
     weight = _detailed_place(image, rng)
     step, chance = 0.1 + 0.35 * severity, special.ndtr(noise(image, 0.6 * pixel(image), rng, channels=3))
     return np.floor(image / step + chance) * step, weight
+
+
+def _busy(image: NDArray, rng: np.random.Generator) -> NDArray:
+    """Weights of one detailed area, or of all fine structure of the image."""
+    if rng.random() < 0.5:
+        return _detailed_place(image, rng)
+    busy = blur(texture(image), 0.5 * unit(image))
+    least = max(0.025, np.quantile(busy, rng.uniform(0.5, 0.8)))
+    if busy.max() < 0.04:
+        raise NoPlace
+    return np.clip(2 * (busy / least - 0.75), 0, 1)
+
+
+@operator(NOISY_DETAIL, "training")
+def pepper_detail(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Random pixels or short dashes in fine structure are black or white, gaudy or inverted."""
+    weight = _busy(image, rng)
+    share, grain = rng.uniform(0.12, 0.4), rng.choice([0.6, 0.6, 1.8]) * pixel(image)
+    chance = noise(image, grain, rng)
+    dash = rng.integers(4)
+    if dash < 2:
+        chance = ndimage.maximum_filter1d(chance, max(2, round(rng.uniform(1.5, 2.5) * pixel(image))), axis=dash)
+    hit = chance > np.quantile(chance, 1 - share)
+    salt = np.where(noise(image, grain, rng) > rng.uniform(-1, 1), 1.0, 0.0)[..., None] * np.ones(3)
+    gaudy = np.clip(0.5 + 0.5 * noise(image, grain, rng, channels=3), 0, 1)
+    speck = (salt, gaudy, 1 - image)[rng.integers(3)]
+    return image + (0.1 + 0.75 * severity) * (speck - image), weight * hit
+
+
+@operator(NOISY_DETAIL, "training")
+def noise_mixture_on_detail(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A mixture of noises lies over fine structure: gray and colored, sparse or even, streaked, strongest at edges."""
+    weight = _busy(image, rng)
+    grain, tail, hue = rng.choice([0.6, 1.3]) * pixel(image), rng.uniform(0.5, 1.6), rng.uniform(0, 1.2)
+    field = noise(image, grain, rng)[..., None] + hue * noise(image, grain, rng, channels=3) * rng.uniform(0, 1, 3)
+    axis = rng.integers(4)
+    if axis < 2:
+        field = ndimage.gaussian_filter1d(field, 0.8 * pixel(image), axis=axis)
+    field = np.sign(field) * abs(field) ** tail
+    at_edges = rng.choice([0, 1]) * (blur(edges(image), 0.6 * unit(image)) / edges(image).max() * 2 - 0.6)
+    field = field * np.exp(at_edges)[..., None]
+    return image + (0.02 + 0.24 * severity) * np.clip(field / field[weight > 0.5].std(), -3, 3), weight
 
 
 @operator(NOISY_DETAIL, "evaluation")
@@ -542,6 +827,154 @@ def wicker(image: NDArray, severity: float, rng: np.random.Generator) -> Changed
     level = (np.floor(rows) + np.floor(columns)) % 2 == 0
     canes = np.cos(2 * np.pi * 2 * np.where(level, rows, columns))
     return image * np.exp((0.06 + 0.4 * severity) * canes)[..., None], weight
+
+
+# Forms of a line or block of a lattice, in [-1, 1] over a phase that counts periods.
+PROFILES = (
+    lambda phase: np.cos(2 * np.pi * phase),
+    lambda phase: 1.6 * np.exp(-((((phase + 0.5) % 1 - 0.5) / 0.15) ** 2)) - 0.6,
+    lambda phase: np.tanh(4 * np.sin(2 * np.pi * phase)),
+    lambda phase: 2 * (phase % 1) - 1,
+    lambda phase: 1 - 2 * abs(np.sin(np.pi * phase)),
+)
+
+
+def _imprint(image: NDArray, pattern: NDArray, severity: float, rng: np.random.Generator) -> NDArray:
+    """The image with a pattern of values in [-1, 1] in its brightness, color, sharpness or saturation."""
+    way, color = rng.integers(5), rng.uniform(-0.5, 1, 3)
+    level, pattern = rng.choice([-1, 1]) * (0.12 + 0.88 * severity), pattern[..., None]
+    if way == 0:
+        return image + 0.2 * level * pattern
+    if way == 1:
+        return image * np.exp(0.55 * level * pattern)
+    if way == 2:  # a color, with some brightness
+        return image + 0.3 * level * pattern * color / abs(color).max()
+    if way == 3:  # rough and smooth in turn, and a little brighter and darker
+        return image + level * pattern * (3 * (image - blur(image, 1.5 * unit(image))) + 0.16)
+    # vivid and gray in turn
+    gray = luminance(image)[..., None]
+    return gray + (image - gray) * np.exp(1.8 * level * pattern) + 0.16 * level * pattern
+
+
+@operator(GRID, "training")
+def imprint_mesh(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Lines, steps or waves cross in two or three directions, or run in a single one."""
+    weight = _lattice_place(image, rng)
+    directions, join = rng.choice([1, 2, 2, 2, 3]), rng.integers(2)
+    angle = rng.choice([0, np.pi / 4, rng.uniform(0, np.pi)])
+    profile, period = PROFILES[rng.integers(len(PROFILES))], rng.uniform(3, 6.5) * unit(image)
+    waves = []
+    for turned in angle + np.pi / directions * np.arange(directions):
+        along, _ = rotated(*offsets(image, 0, 0), turned)
+        waves.append(profile(along / (period * rng.uniform(0.8, 1.2)) + rng.random()))
+    pattern = (np.mean(waves, 0) * directions**0.5, np.max(waves, 0))[join]
+    return _imprint(image, np.clip(pattern, -1, 1), severity, rng), weight
+
+
+@operator(GRID, "training")
+def blocks_with_insides(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Blocks, each with a slope, a wave or a rim of its own, as after strong compression."""
+    weight = _lattice_place(image, rng)
+    size = unit(image) * rng.uniform(3, 5.5) * np.exp([0, rng.normal() * 0.25])
+    down, right = rotated(*offsets(image, 0, 0), rng.choice([0, 0, np.pi / 4, rng.uniform(0, np.pi)]))
+    down = (down - down.min()) / size[0] + rng.random()
+    right = (right - right.min()) / size[1] + rng.random() + np.floor(down) * rng.choice([0, 0, 0.5])
+    row, column = np.floor(down).astype(int), np.floor(right).astype(int)
+    own = np.clip(rng.standard_normal((3, row.max() + 1, column.max() + 1)), -1.5, 1.5)[:, row, column]
+    y, x = down % 1 - 0.5, right % 1 - 0.5
+    wave = np.where(own[0] > own[1], np.cos(2 * np.pi * x), np.cos(2 * np.pi * y))
+    rim = 2 * (np.maximum(abs(x), abs(y)) > 0.36) - 1
+    pattern = (2 * (own[0] * x + own[1] * y), wave * own[2], (0.5 + 0.5 * abs(own[0])) * rim)[rng.integers(3)]
+    return _imprint(image, np.clip(pattern, -1, 1), severity, rng), weight
+
+
+@operator(GRID, "training")
+def bent_mesh(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """The two families of lines are bent: spokes and rings, a floor seen at a slant, a rippled or draped net."""
+    weight = _lattice_place(image, rng)
+    scale, middle = unit(image), rng.uniform(0.2, 0.8, 2) * image.shape[:2]
+    rows, columns = (offset / scale for offset in offsets(image, *middle))
+    rows, columns = rotated(rows, columns, rng.uniform(0, 2 * np.pi))
+    depth, reach = 24 / np.maximum(rows + rng.uniform(16, 26), 5), np.hypot(rows, columns)
+    ripple, length = rng.uniform(0.8, 1.8), rng.uniform(9, 16)
+    relief = blur(luminance(image), 1.5 * scale) * rng.uniform(5, 9)
+    profile, period, spokes = PROFILES[rng.integers(len(PROFILES))], rng.uniform(3.6, 5.5), rng.integers(8, 15)
+    first, second = (
+        (reach, np.arctan2(rows, columns) * spokes * period / (2 * np.pi)),
+        (16 * depth, columns * depth),
+        (rows + ripple * np.sin(columns * 6.3 / length), columns + ripple * np.sin(rows * 6.3 / length)),
+        (rows + relief, columns - relief),
+    )[rng.integers(4)]
+    waves = []
+    for place in (first, second):
+        tightness = np.hypot(*np.gradient(place / period))  # too tight a line would only look like noise
+        waves.append(profile(place / period + rng.random()) * np.clip(2.2 - 4 * tightness, 0, 1))
+    pattern = (np.max(waves, 0), np.mean(waves, 0) * 1.4)[rng.integers(2)]
+    return _imprint(image, np.clip(pattern, -1, 1), severity, rng), weight
+
+
+@operator(GRID, "training")
+def print_cells(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Dots, diamonds, squares, crosses or strokes in rows, each of one color, on a lighter or darker ground."""
+    weight = _lattice_place(image, rng)
+    angle, period = rng.choice([0, np.pi / 4, rng.uniform(0, np.pi)]), rng.uniform(3, 5.2) * unit(image)
+    down, right = (place / period + rng.random() for place in rotated(*offsets(image, 0, 0), angle))
+    right = right + np.floor(down) * rng.choice([0, 0.5])
+    y, x = down % 1 - 0.5, right % 1 - 0.5
+    rows, columns = offsets(image, 0, 0)
+    back = [place * period for place in rotated(y, x, -angle)]
+    tone = sample(blur(image, 0.3 * period), rows - back[0], columns - back[1])
+    cross = np.minimum(abs(x + y), abs(x - y)) / 0.8 + 0.1
+    forms = (np.hypot(x, y), (abs(x) + abs(y)) / 1.3, np.maximum(abs(x), abs(y)), cross, abs(y) / 0.7)
+    grown = rng.choice([-0.25, 0, 0.25]) * (luminance(tone) - 0.5)
+    shown = np.clip((0.34 + grown - forms[rng.integers(5)]) * period / unit(image) + 0.5, 0, 1)[..., None]
+    ground = tone if rng.random() < 0.5 else image
+    ground = ground + rng.uniform(0.35, 0.6) * (_ink(image, weight) - ground)
+    return ground + shown * (tone - ground), weight * (0.15 + 0.75 * severity)
+
+
+@operator(GRID, "training")
+def cloth_of_threads(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """The texture is drawn out into threads that go over and under each other: in twill or satin."""
+    weight = _lattice_place(image, rng)
+    scale, angle = unit(image), rng.choice([0, np.pi / 4, rng.uniform(0, np.pi)])
+    width = scale * rng.uniform(2, 3.2)
+    along, across = (place / width + rng.random() for place in rotated(*offsets(image, 0, 0), angle))
+    modulus, step = [(3, 1), (4, 1), (5, 2)][rng.integers(3)]
+    over = (np.floor(along) * step + np.floor(across)) % modulus < modulus / 2
+    rows, columns = offsets(image, 0, 0)
+    shifts = [scale * shift for shift in np.linspace(-3, 3, 7)]
+    drawn = [
+        np.mean([sample(image, rows + s * np.sin(turn), columns + s * np.cos(turn)) for s in shifts], 0)
+        for turn in (np.pi / 2 - angle, -angle)
+    ]
+    tones = rng.standard_normal((2, 64)) * rng.uniform(0, 0.5)
+    threads = [np.floor(place).astype(int) % 64 for place in (across, along)]
+    round_off = rng.uniform(0.6, 1.2)
+    cloth = [
+        color * np.exp(0.55 * (tone[thread] + round_off * (abs(np.sin(np.pi * place)) - 0.64) + lift))[..., None]
+        for color, tone, thread, place, lift in zip(drawn, tones, threads, (across, along), (0.25, -0.25), strict=True)
+    ]
+    return np.where(over[..., None], *cloth), weight * (0.15 + 0.85 * severity)
+
+
+@operator(GRID, "training")
+def moire_fringes(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Two fine screens, turned or enlarged against each other, beat in a lattice of fringes, often colored."""
+    weight = _lattice_place(image, rng)
+    rows, columns = (place / unit(image) for place in offsets(image, *(rng.random(2) * image.shape[:2])))
+    angle, turn, growth = rng.uniform(0, np.pi), rng.uniform(0.2, 0.4) * rng.choice([-1, 1]), rng.normal() * 0.06
+    bend, spread_out = rng.normal() * 0.002, rng.choice([0, 0.12, 1 / 3])
+    pattern = np.zeros(image.shape)
+    for turned in (angle, angle + np.pi / rng.choice([2, 2, 3])):
+        first, _ = rotated(rows, columns, turned)
+        second, beside = rotated(rows, columns, turned + turn)
+        phases = first * 0.42, second * 0.42 * (1 + growth) + bend * beside**2
+        for channel in range(3):
+            screens = [np.cos(2 * np.pi * phase) for phase in (phases[0], phases[1] + channel * spread_out)]
+            pattern[..., channel] += screens[0] * screens[1]
+    level = (0.12 + 0.88 * severity) * pattern
+    return image + 0.2 * level if rng.random() < 0.5 else image * np.exp(0.55 * level), weight
 
 
 @operator(GRID, "evaluation")

@@ -1,4 +1,4 @@
-"""Artifacts of light: highlights, gloss, glow, and lighting without a cause."""
+"""Artifacts of shine: highlights, gloss, and glow around objects."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,11 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from .places import (
+    NoPlace,
     blur,
     detail,
     distance_outside,
+    edges,
     luminance,
     noise,
     offsets,
@@ -28,8 +30,6 @@ from .registry import Changed, operator
 HIGHLIGHTS = "Unrealistic specular highlights"
 GLOSSY = "Unnaturally glossy surfaces"
 GLOW = "Glow or light bleed around object boundaries"
-GRADIENT = "Unnatural Lighting Gradients"
-DRAMATIC = "Dramatic lighting that defies natural physics"
 
 
 def _turned(rows: NDArray, columns: NDArray, toward: float) -> NDArray:
@@ -129,6 +129,40 @@ def rings_of_light(image: NDArray, severity: float, rng: np.random.Generator) ->
         return np.clip(1.5 - abs(distance - rng.uniform(1.6, 3.2)) / 0.7, 0, 1)
 
     return _white_at(image, spots, severity, ring)
+
+
+@operator(HIGHLIGHTS, "training")
+def shapeless_hot_spots(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """White blots, worms or splinters without any lamp's form, hard or soft, alone or by the dozen."""
+    weight = region(-blur(luminance(image), unit(image)), rng, -0.7, size=(0.2, 0.4))
+    rows, columns = offsets(image, 0, 0)
+    along, across = rotated(rows, columns, rng.uniform(0, np.pi))
+    grain, longer = rng.uniform(1.5, 5) * unit(image), rng.choice([1.0, 2.0, 4.0])
+    field = blur(rng.standard_normal((96, 96)), 2)
+    field = sample(field / field.std(), 4 * along / grain / longer + 48, 4 * across / grain + 48)
+    field = -abs(field) if rng.random() < 0.4 else field
+    inside = weight > 0.3
+    low, high = np.quantile(field[inside], [(cut := rng.uniform(0.65, 0.85)), cut + rng.uniform(0.03, 0.13)])
+    light = np.clip((field - low) / (high - low + 1e-6), 0, 1) * np.clip(4 * weight, 0, 1)
+    return np.broadcast_to(0.5 + 0.5 * _lamp(rng), image.shape), light * (0.2 + 0.8 * severity)
+
+
+@operator(HIGHLIGHTS, "training")
+def shine_where_it_is_dark(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """White lights sit in hollows, on shaded flanks or on edges that face away from the light."""
+    smooth = blur(luminance(image), rng.uniform(0.4, 1) * unit(image))
+    weight = region(edges(image) * (smooth < 0.7), rng, 0.03, size=(0.2, 0.4))
+    down, right = np.gradient(smooth)
+    angle = rng.uniform(0, 2 * np.pi)
+    flank = np.sin(angle) * down + np.cos(angle) * right
+    hollow = blur(smooth, rng.uniform(1.5, 3) * unit(image)) - smooth
+    shares = rng.dirichlet([0.4] * 3)
+    forms = hollow, flank, np.hypot(down, right) * noise(image, 3 * unit(image), rng)
+    field = sum(share * form / (form.std() + 1e-6) for share, form in zip(shares, forms, strict=True))
+    cut = rng.uniform(0.75, 0.88)
+    low, high = np.quantile(field[weight > 0.2], [cut, cut + 0.1])
+    light = np.clip((field - low) / (high - low + 1e-6), 0, 1) * np.clip(3 * weight, 0, 1)
+    return np.broadcast_to(0.5 + 0.5 * _lamp(rng), image.shape), light * (0.2 + 0.8 * severity)
 
 
 @operator(HIGHLIGHTS, "evaluation")
@@ -277,6 +311,134 @@ def wet_film(image: NDArray, severity: float, rng: np.random.Generator) -> Chang
     return deep + 0.85 * threads * (1 - deep), mask * severity
 
 
+def _lamp(rng: np.random.Generator, colorful: float = 0.35) -> NDArray:
+    """Color of a light: mostly white, at times tinted, or with `colorful` 1 at times saturated."""
+    color = 1 - colorful * rng.random() ** 2 * rng.uniform(0, 1, 3)
+    return color / color.max()
+
+
+def _slopes(image: NDArray, mask: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+    """Slopes, with mean square 1 on a surface, of a relief mixed from its outline, its own tones, bumps and folds."""
+    scale = unit(image)
+    rows, columns = offsets(image, 0, 0)
+    along, _ = rotated(rows, columns, rng.uniform(0, np.pi))
+    bumps = noise(image, rng.uniform(5, 9) * scale, rng)
+    folds = np.sin(2 * np.pi * along / (rng.uniform(7, 13) * scale) + 1.5 * bumps)
+    forms = np.sqrt(np.maximum(-signed_distance(mask), 0)), blur(luminance(image), scale), bumps, folds
+    shares = rng.dirichlet([0.5] * 4)
+    height = sum(share * form / (form[mask].std() + 0.01) for share, form in zip(shares, forms, strict=True))
+    down, right = np.gradient(blur(height, 1.2 * scale))
+    steepness = np.hypot(down, right)[mask].std() + 1e-6
+    return down / steepness, right / steepness
+
+
+def _polished(image: NDArray, mask: NDArray, rng: np.random.Generator) -> NDArray:
+    """The image smoothed, and deepened in tone as varnish does; never so bright that no light shows on it."""
+    smooth = blur(image, rng.uniform(0.4, 1) * unit(image))
+    deep = smooth + rng.uniform(0, 0.5) * (smooth - smooth[mask].mean(0))
+    deep = np.clip(deep, 0, 1) ** rng.uniform(1, 1.6)
+    return deep * min(1, 0.65 / max(deep[mask].mean(), 0.1))
+
+
+@operator(GLOSSY, "training")
+def lacquer_under_lamps(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """One to three lamps shine back from wherever the relief of a lacquered surface faces them."""
+    mask = thing(image, rng)
+    down, right = _slopes(image, mask, rng)
+    facing = np.argwhere(mask)[(rng.random(rng.integers(1, 4)) * mask.sum()).astype(int)]
+    changed, hard = _polished(image, mask, rng), rng.uniform(1, 2.5)
+    for row, column in facing:
+        away = np.hypot(down - down[row, column], right - right[row, column])
+        away = away / (np.quantile(away[mask], rng.uniform(0.08, 0.35)) + 0.05)
+        lobe = np.clip(hard * np.exp(-(away**2)), 0, 1)[..., None]
+        changed = changed + 0.9 * lobe * (_lamp(rng) - changed)
+    return changed, mask * severity
+
+
+@operator(GLOSSY, "training")
+def mirror_a_room(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """The relief of a surface mirrors a row of windows or the picture itself."""
+    mask = thing(image, rng)
+    down, right = _slopes(image, mask, rng)
+    up, aside = rotated(down, right, rng.normal(0, 0.4))
+    if rng.random() < 0.5:
+        reach = 0.3 * np.array(image.shape[:2])
+        seen = sample(blur(image, unit(image)), (1.7 + up) * reach[0], (1.7 + aside) * reach[1])
+        seen = 0.5 + 1.3 * (seen - seen[mask].mean(0))
+    else:
+        panes = np.clip(0.5 + 2 * np.sin(rng.uniform(2, 4) * aside + rng.uniform(0, 6)), 0, 1)
+        seen = (panes * np.exp(-((up / rng.uniform(0.6, 1.2)) ** 2)))[..., None] * _lamp(rng)
+    seen = seen / max(np.quantile(luminance(seen)[mask], 0.9), 0.2)
+    body, mirror = _polished(image, mask, rng), rng.uniform(0.5, 0.8)
+    added = body * (1 - 0.3 * mirror) + mirror * seen
+    return (added if rng.random() < 0.5 else body + mirror * (0.15 + seen - body)), mask * severity
+
+
+@operator(GLOSSY, "training")
+def greasy_sheen(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Greasy patches with a soft veil and a hard white core, smooth or with a peel like an orange's."""
+    mask = thing(image, rng)
+    scale = unit(image)
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    side, _ = rotated(rows, columns, rng.uniform(0, 2 * np.pi))
+    depth = np.minimum(-signed_distance(mask), rng.uniform(2, 6) * scale)
+    tone = blur(luminance(image), rng.uniform(1, 2.5) * scale)
+    fields = side, depth, tone, noise(image, rng.uniform(4, 8) * scale, rng)
+    shares = rng.dirichlet([0.6] * 4)
+    field = sum(share * part / (part[mask].std() + 0.01) for share, part in zip(shares, fields, strict=True))
+    field += rng.choice([0.0, 0.15, 0.3]) * noise(image, rng.uniform(1, 2) * scale, rng)
+    low, core, high = np.quantile(field[mask], [rng.uniform(0.3, 0.6), rng.uniform(0.75, 0.9), 0.97])
+    veil = np.clip((field - low) / (high - low + 1e-6), 0, 1) ** rng.uniform(0.8, 2)
+    shine = rng.uniform(0.3, 0.6) * veil + 0.6 * np.clip((field - core) / (0.4 * (high - core) + 1e-6), 0, 1)
+    body = _polished(image, mask, rng)
+    return body + np.clip(shine, 0, 0.95)[..., None] * (_lamp(rng) - body), mask * severity
+
+
+@operator(GLOSSY, "training")
+def shine_like_satin(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Shining bands lie across a surface, straight, in arcs or in folds, often frayed as on satin or brushed metal."""
+    mask = thing(image, rng)
+    scale = unit(image)
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    across, along = rotated(rows, columns, rng.uniform(0, np.pi))
+    extent = np.ptp(across[mask]) + scale
+    bend = rng.choice([0.0, rng.uniform(-1.2, 1.2), 0.0]) * along**2 / extent
+    wave = rng.choice([0.0, 1.0]) * 2 * scale * noise(image, 7 * scale, rng)
+    # The ends of the fibers are frayed: each fiber is shifted by its own length.
+    fibers = np.interp(along / scale, np.arange(-64, 64, 1.3), rng.standard_normal(99))
+    place = across + bend + wave + rng.uniform(0, 1.2) * scale * fibers
+    phase = place / max(extent / rng.integers(1, 4), rng.uniform(5, 8) * scale) + rng.random()
+    bands = np.clip(np.cos(2 * np.pi * phase), 0, 1) ** rng.uniform(1, 4)
+    body = _polished(image, mask, rng)
+    shade = 1 - rng.uniform(0, 0.5) * np.clip(-np.cos(2 * np.pi * phase), 0, 1)[..., None]
+    sheen = 0.9 * bands[..., None] * _lamp(rng)
+    return 1 - (1 - body * shade) * (1 - sheen), mask * severity
+
+
+@operator(GLOSSY, "training")
+def wrap_in_foil(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A surface looks wrapped in clear foil: flat facets, each with its own glare, or creases that glint."""
+    mask = thing(image, rng)
+    scale, points = unit(image), np.argwhere(mask)
+    rows, columns = offsets(image, 0, 0)
+    centers = points[(rng.random(rng.integers(5, 13)) * len(points)).astype(int)]
+    turned = rng.uniform(0, np.pi)
+    longer = rng.uniform(1, 3)
+    shift = rng.uniform(0, 1.5) * scale * noise(image, 5 * scale, rng)
+    folded = np.stack(rotated(rows + shift, longer * columns, turned), axis=-1)
+    away = [np.linalg.norm(folded - folded[row, column], axis=-1) for row, column in centers]
+    nearest, second = np.sort(away, axis=0)[:2]
+    tilt = rng.uniform(-1, 1, (len(centers), 3))[np.argmin(away, axis=0)]
+    glare = tilt[..., 0] + (tilt[..., 1] * rows + tilt[..., 2] * columns) / (20 * scale)
+    low, high = np.quantile(glare[mask], [rng.uniform(0.4, 0.7), 0.95])
+    glare = np.clip((glare - low) / (high - low + 1e-6), 0, 1)
+    creases = np.clip(1.4 - (second - nearest) / (rng.uniform(0.6, 1.4) * scale), 0, 1)
+    broken = creases * np.clip(0.7 + 0.7 * noise(image, 4 * scale, rng), 0, 1)
+    share = rng.uniform(0.2, 1)
+    shine = blur(np.maximum(share * glare, (1.2 - share) * broken), 0.3 * scale)[..., None]
+    return 1 - (1 - _polished(image, mask, rng)) * (1 - 0.95 * np.clip(shine, 0, 1) * _lamp(rng)), mask * severity
+
+
 @operator(GLOSSY, "evaluation")
 def reflected_horizon(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """A surface mirrors a bright sky above a dark ground, as lacquer does, with a wavy line between."""
@@ -397,6 +559,124 @@ def aureole(image: NDArray, severity: float, rng: np.random.Generator) -> Change
     return changed, ((ring > 0.08) & ~mask).astype(float)
 
 
+def _outlined(image: NDArray, rng: np.random.Generator) -> NDArray:
+    """An object, or all that is brighter than a tone; or all else, where only the object itself can still brighten."""
+    luma = blur(luminance(image), 1.3 * unit(image))
+    if rng.random() < 0.7:
+        mask = thing(image, rng)
+    else:
+        low, high = np.quantile(luma, [0.1, 0.9])
+        bright = luma > low + rng.uniform(0.4, 0.6) * (high - low)
+        mask = blur(bright.astype(float), 1.7 * unit(image)) > 0.5
+        if high - low < 0.25 or not 0.08 < mask.mean() < 0.7:
+            raise NoPlace
+    near = abs(signed_distance(mask)) < 3 * unit(image)
+    tone, own = luma[near & ~mask].mean(), luma[near & mask].mean()
+    if min(tone, own) > 0.75:
+        raise NoPlace
+    return ~mask if tone > 0.65 and own < tone else mask
+
+
+def _uneven(image: NDArray, mask: NDArray, rng: np.random.Generator) -> NDArray:
+    """How strong a rim of light is around an outline: the same everywhere, more on one side, or in patches."""
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    toward, patches = rng.uniform(0, 2 * np.pi), noise(image, rng.uniform(3, 8) * unit(image), rng)
+    sided = np.clip(1.6 - abs(_turned(rows, columns, toward)) / rng.uniform(0.8, 1.6), 0, 1)
+    return (np.ones(mask.shape), sided, np.clip(0.6 + 0.9 * patches, 0, 1))[rng.integers(3)]
+
+
+def _shine_on(image: NDArray, light: NDArray, color: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Light laid over an image as a veil, as a double exposure, or as a lamp that brings out what it falls on."""
+    weight = (light > 0.06).astype(float)
+    light = (0.2 + 0.8 * severity) * np.clip(light, 0, 1)[..., None]
+    veil = image + 0.9 * light * (color - image)
+    exposed = 1 - (1 - image) * (1 - 0.85 * light * color)
+    lamp = image * (1 + 1.5 * light * color) + 0.45 * light * color
+    return (veil, exposed, lamp)[rng.integers(3)], weight
+
+
+@operator(GLOW, "training")
+def rim_of_any_profile(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A rim of light around an object: fading, with a hard end, doubled or thin, all around or on parts of it."""
+    mask = _outlined(image, rng)
+    distance = np.maximum(signed_distance(mask) / unit(image), 0) / rng.uniform(1.8, 4.5)
+    hard = np.clip(3 * (1.2 - distance), 0, 1)
+    double = np.exp(-((distance / 0.35) ** 2)) + 0.8 * np.exp(-(((distance - 1.4) / 0.4) ** 2))
+    steep = 0.25 / (0.25 + distance**2) * (distance < 4)
+    light = (np.exp(-distance), hard, double, steep)[rng.integers(4)] * _uneven(image, mask, rng)
+    own = blur(spread(image, mask), unit(image))
+    color = _lamp(rng, 1) if rng.random() < 0.7 else own / np.maximum(own.max(-1, keepdims=True), 0.1)
+    return _shine_on(image, light * ~mask, color, severity, rng)
+
+
+@operator(GLOW, "training")
+def rays_from_outline(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """Rays of light stream from an object's outline, away from its middle or all in one direction."""
+    mask = _outlined(image, rng)
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    length, steps = rng.uniform(6, 14) * unit(image), np.linspace(0, 1, 20)
+    angle, radial = rng.uniform(0, 2 * np.pi), rng.random() < 0.5
+    reach = np.hypot(rows, columns) + 1e-6
+    down, right = (rows / reach, columns / reach) if radial else (np.sin(angle), np.cos(angle))
+    # Sources of uneven strength on the outline, smeared along the rays.
+    source = np.clip(0.2 + rng.uniform(0.5, 1.5) * noise(image, rng.uniform(1, 2.5) * unit(image), rng), 0, 1)
+    source *= abs(signed_distance(mask)) < 1.2 * unit(image)
+    light, (rows, columns) = np.zeros(mask.shape), offsets(image, 0, 0)
+    for step in steps:
+        came = sample(source, rows - step * length * down, columns - step * length * right)
+        light = np.maximum(light, (1 - step) * came)
+    light = blur(light, 0.3 * unit(image)) * ~mask
+    return _shine_on(image, 1.1 * light / max(light.max(), 1e-6), _lamp(rng, 1), severity, rng)
+
+
+@operator(GLOW, "training")
+def slipped_silhouette(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A shining silhouette, larger than the object or slipped to one side, looks out from behind it."""
+    mask = _outlined(image, rng)
+    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
+    larger, turned = rng.uniform(1, 1.25), rng.normal(0, 0.08)
+    slip = rng.normal(0, 1.8, 2) * unit(image)
+    down, right = rotated((rows - slip[0]) / larger, (columns - slip[1]) / larger, turned)
+    center = ndimage.center_of_mass(mask)
+    solid = ndimage.binary_dilation(mask, iterations=max(1, round(rng.uniform(0.5, 2) * unit(image))))
+    light = blur(sample(solid, down + center[0], right + center[1]), rng.uniform(0.4, 2) * unit(image)) * ~mask
+    behind = blur(spread(image, ~mask), unit(image))
+    color = _lamp(rng, 1) if rng.random() < 0.6 else np.clip(0.5 + behind, 0, 1)
+    return _shine_on(image, light / max(light.max(), 1e-6), color, severity, rng)
+
+
+@operator(GLOW, "training")
+def bloom_through_lens(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """An object blooms as through a poor lens: to all sides, to one, in a cross or in a narrow and a wide veil."""
+    mask = _outlined(image, rng)
+    tone = luminance(image)
+    source = mask * np.clip(0.3 + (tone - tone[mask].mean()) / (tone[mask].std() + 0.05) / 2, 0.15, 1)
+    size, angle = rng.uniform(1.2, 3) * unit(image), rng.uniform(0, 2 * np.pi)
+    slipped = ndimage.shift(source, 1.5 * size * np.array([np.sin(angle), np.cos(angle)]), order=1, mode="nearest")
+    cross = [ndimage.uniform_filter1d(source, round(5 * size), axis) for axis in (0, 1)]
+    veils = blur(source, 0.5 * size) + 0.8 * blur(source, 2 * size)
+    kinds = blur(source, size), blur(slipped, 0.7 * size), blur(np.maximum(*cross), 0.3 * unit(image)), veils
+    light = kinds[rng.integers(4)] * ~mask
+    light = np.clip(light / max(np.quantile(light[~mask], 0.97), 1e-6) - 0.15, 0, 1)
+    own = blur(spread(image, mask), 2 * unit(image))
+    own = own / np.maximum(own.max(-1, keepdims=True), 0.1)
+    return _shine_on(image, light, _lamp(rng, 1) * (own if rng.random() < 0.5 else 1), severity, rng)
+
+
+@operator(GLOW, "training")
+def halo_of_tone_mapping(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """What is around an object is lit up from within, its texture with it, while the object itself may sink."""
+    mask = _outlined(image, rng)
+    distance = signed_distance(mask) / unit(image)
+    width, end = rng.uniform(2.5, 6), rng.uniform(0.6, 2)
+    rim = np.clip(1 - np.maximum(distance, 0) / width, 0, 1) ** end * _uneven(image, mask, rng)
+    hue = rng.uniform(0.7, 1) * _lamp(rng, 1) + rng.uniform(0, 0.3)
+    gamma = np.exp(-severity * rng.uniform(1.2, 2) * (rim * ~mask)[..., None] * hue)
+    inner = np.clip(1 + distance / rng.uniform(2, 4), 0, 1) * mask * rng.choice([0.0, 0.4])
+    lifted = np.clip(image + 0.12 * severity * (rim * ~mask)[..., None], 0, 1) ** gamma
+    return lifted * (1 - severity * inner[..., None]), ((rim * ~mask > 0.06) | (inner > 0.05)).astype(float)
+
+
 @operator(GLOW, "evaluation")
 def bloom_over_edges(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """Light that is scattered from the outline to both sides and added on a screen."""
@@ -407,199 +687,3 @@ def bloom_over_edges(image: NDArray, severity: float, rng: np.random.Generator) 
     color = 0.75 + 0.25 * blur(image, 3 * unit(image))
     screened = 1 - (1 - image) * (1 - (0.15 + 0.8 * severity) * scattered * color)
     return screened, (scattered[..., 0] > 0.12).astype(float)
-
-
-def _ramp(image: NDArray, rng: np.random.Generator) -> NDArray:
-    """Rises across the image in a random direction, by about 1 from side to side, and is 0 in the middle."""
-    angle = rng.uniform(0, 2 * np.pi)
-    rows, columns = offsets(image, (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2)
-    return np.sin(angle) * rows / image.shape[0] + np.cos(angle) * columns / image.shape[1]
-
-
-@operator(GRADIENT, "training")
-def linear_gradient(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Exposure rises steadily from one side of the image to the other, in some colors more than in others."""
-    speed = rng.uniform(1.2, 2.4, 3)
-    ramp = _ramp(image, rng)
-    return image * np.exp(severity * ramp[..., None] * speed), None
-
-
-@operator(GRADIENT, "training")
-def fall_off_from_point(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Exposure falls, in some colors more than in others, with the distance from a point in the image or beside it."""
-    height, width = image.shape[:2]
-    rows, columns = offsets(image, *(rng.uniform(-0.2, 1.2, 2) * (height, width)))
-    distance = np.hypot(rows / height, columns / width)[..., None]
-    return image * np.exp(severity * rng.uniform(1.2, 2.4, 3) * (0.4 - distance)), None
-
-
-@operator(GRADIENT, "training")
-def drifting_exposure(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Exposure and tint rise and fall over the image in a few long random waves."""
-    rows, columns = offsets(image, 0, 0)
-    drift = np.zeros(image.shape)
-    for down, right in ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0)):
-        wave = np.cos(np.pi * (down * rows / image.shape[0] + right * columns / image.shape[1] + rng.random()))
-        drift += wave[..., None] * (rng.standard_normal() + 0.5 * rng.standard_normal(3))
-    return image * np.exp(severity * (drift - drift.mean()) / abs(drift).max()), None
-
-
-@operator(GRADIENT, "training")
-def tone_from_side_to_side(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """On one side the middle tones are washed out, on the other they are sunk, while black and white stay."""
-    ramp = _ramp(image, rng)
-    return image ** np.exp(severity * 2.2 * np.tanh(2.5 * ramp)[..., None] * rng.uniform(0.45, 0.8, 3)), None
-
-
-@operator(GRADIENT, "training")
-def band_of_tinted_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """A broad soft band across the image glows in one tint, and everything beside it grows darker."""
-    angle = rng.uniform(0, np.pi)
-    rows, columns = offsets(image, *(rng.uniform(0.25, 0.75, 2) * image.shape[:2]))
-    across = (np.sin(angle) * rows / image.shape[0] + np.cos(angle) * columns / image.shape[1]) / rng.uniform(0.2, 0.4)
-    band = np.exp(-(across**2))[..., None]
-    tint = rng.permutation([1.0, rng.uniform(0.4, 1), rng.uniform(0.2, 0.6)])
-    return 1 - (1 - image * (1 - 0.4 * severity * (1 - band))) * (1 - 0.6 * severity * band * tint), None
-
-
-@operator(GRADIENT, "training")
-def fade_and_tint_across(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Colors fade to gray toward one side, and take one cast toward the other."""
-    ramp = _ramp(image, rng)
-    faded, tinted = np.clip(0.2 - 2 * ramp, 0, 1)[..., None], np.clip(0.2 + 1.6 * ramp, 0, 1)[..., None]
-    gray = np.broadcast_to(luminance(image)[..., None], image.shape)
-    cast = rng.permutation([0.3, rng.uniform(-0.2, 0.2), -0.3])
-    return image + severity * (faded * (gray - image) + tinted * cast * (0.3 + image)), None
-
-
-@operator(GRADIENT, "evaluation")
-def colored_corners(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Veils of different tint lie over two opposite corners and fade toward the middle."""
-    height, width = image.shape[:2]
-    corner = rng.integers(0, 2, 2)
-    changed = image
-    tints = np.array([[1.0, 0.75, 0.45], [0.35, 0.6, 1.0]])[rng.permutation(2)]
-    for tint, (row, column) in zip(tints, (corner, 1 - corner), strict=True):
-        rows, columns = offsets(image, row * height, column * width)
-        veil = np.clip(1 - np.hypot(rows / height, columns / width) / 1.05, 0, 1)[..., None]
-        changed = changed + 0.85 * severity * veil * (tint - changed)
-    return changed, None
-
-
-@operator(DRAMATIC, "training")
-def spotlight(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """A bright ellipse, all else nearly black."""
-    height, width = image.shape[:2]
-    rows, columns = offsets(image, *(rng.uniform(0.35, 0.65, 2) * (height, width)))
-    radii = rng.uniform(0.22, 0.34, 2)
-    distance = np.hypot(rows / height / radii[0], columns / width / radii[1])
-    lit = np.clip(1.6 - distance, 0, 1)[..., None]
-    return image * (1 - 0.85 * severity * (1 - lit)) * (1 + 0.5 * severity * lit), None
-
-
-@operator(DRAMATIC, "training")
-def window_of_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Light falls through a window that is not there: a slanting bright shape with bars, the rest in the dark."""
-    height, width = image.shape[:2]
-    rows, columns = offsets(image, *(rng.uniform(0.35, 0.65, 2) * (height, width)))
-    angle, slant = rng.uniform(-0.5, 0.5), rng.uniform(-0.6, 0.6)
-    down, across = rotated(rows, columns, angle)
-    across = across / (rng.uniform(0.2, 0.3) * width)
-    down = down / (rng.uniform(0.25, 0.4) * height) + slant * across
-    panes = np.minimum(abs(across), abs(down)) > 0.13
-    lit = np.clip(6 * (1 - np.maximum(abs(across), abs(down))), 0, 1)[..., None] * panes[..., None]
-    warm = np.array([1.0, rng.uniform(0.8, 1), rng.uniform(0.55, 0.9)])
-    return image + severity * (lit * (0.2 * image + 0.3 * warm) - (1 - lit) * 0.75 * image), None
-
-
-@operator(DRAMATIC, "training")
-def single_out_object(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """One object is lit from one side while no light falls on anything around it."""
-    mask = thing(image, rng)
-    soft = blur(mask.astype(np.float32), 0.7 * unit(image))[..., None]
-    angle = rng.uniform(0, 2 * np.pi)
-    rows, columns = offsets(image, *ndimage.center_of_mass(mask))
-    side = (np.sin(angle) * rows + np.cos(angle) * columns) / np.sqrt(mask.sum())
-    lit = image * (0.3 + 1.3 * np.clip(0.5 + side, 0, 1))[..., None]
-    night = image * np.array([0.14, 0.16, 0.24])
-    return image + severity * (soft * lit + (1 - soft) * night - image), None
-
-
-@operator(DRAMATIC, "training")
-def dapple_with_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Pools of hard light lie scattered over a scene that is dark between them."""
-    field = noise(image, rng.uniform(5, 8) * unit(image), rng)
-    lit = np.clip(3 * (field - np.quantile(field, rng.uniform(0.6, 0.75))), 0, 1)[..., None]
-    warm = np.array([1.0, rng.uniform(0.85, 1), rng.uniform(0.6, 0.9)])
-    return image + severity * (lit * (0.4 * image + 0.25 * warm) - (1 - lit) * 0.72 * image), None
-
-
-@operator(DRAMATIC, "training")
-def two_colored_lamps(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Two lamps of different colors light a dark scene from opposite sides."""
-    ramp = 2 * _ramp(image, rng)
-    lamps = rng.permutation(np.array([[1.0, 0.45, 0.1], [0.15, 0.45, 1.0], [0.9, 0.1, 0.7], [0.1, 0.8, 0.6]]))[:2]
-    light = sum(np.clip(0.1 + sign * ramp, 0, 1)[..., None] * lamp for sign, lamp in zip((1, -1), lamps, strict=True))
-    return image + severity * (image * (0.2 + 2.2 * light) - image), None
-
-
-@operator(DRAMATIC, "training")
-def silhouette_before_glow(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """An object is black before surroundings that glow, brightest right behind it."""
-    mask = thing(image, rng)
-    soft = blur(mask.astype(np.float32), 0.6 * unit(image))[..., None]
-    distance = distance_outside(image, mask)
-    glow = np.exp(-distance / rng.uniform(5, 10))[..., None]
-    warm = np.array([1.0, rng.uniform(0.6, 0.95), rng.uniform(0.3, 0.9)])
-    behind = image * (0.5 + 0.6 * glow) + 0.45 * glow * warm
-    return image + severity * (soft * 0.12 * image + (1 - soft) * behind - image), None
-
-
-@operator(DRAMATIC, "training")
-def fire_from_below(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """A fire under the lower border: a ragged orange glow that dies away upward into the dark."""
-    height, width = image.shape[:2]
-    rows, columns = offsets(image, height, rng.uniform(0.2, 0.8) * width)
-    ragged = 0.12 * noise(image, 5 * unit(image), rng)
-    reach = np.hypot(rows / height, 0.6 * columns / width) / rng.uniform(0.5, 0.8) + ragged
-    lit = np.clip(1.2 - reach, 0, 1)[..., None]
-    warm = np.array([1.0, rng.uniform(0.45, 0.65), rng.uniform(0.1, 0.25)])
-    return image + severity * (image * (0.15 + 1.6 * lit * warm) + 0.35 * lit**2 * warm - image), None
-
-
-@operator(DRAMATIC, "training")
-def raking_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Everything is lit as a relief from one side by a hard lamp, whose light no flat part of the scene receives."""
-    height = blur(luminance(image), 0.8 * unit(image)) * 6 * unit(image)
-    down, right = np.gradient(height)
-    angle = rng.uniform(0, 2 * np.pi)
-    toward = (np.sin(angle) * down + np.cos(angle) * right) / np.sqrt(1 + down**2 + right**2)
-    lit = np.clip(1.8 * toward, 0, 1)[..., None]
-    warm = np.array([1.0, rng.uniform(0.8, 1), rng.uniform(0.6, 1)])
-    return image + severity * (0.22 * image + lit * (0.8 * image + 0.35 * warm) - image), None
-
-
-@operator(DRAMATIC, "training")
-def night_with_moon(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Night fell over a scene by day, and a pale disc that was not there hangs in it with a wide halo."""
-    height, width = image.shape[:2]
-    rows, columns = offsets(image, *(rng.uniform([0.08, 0.1], [0.4, 0.9]) * (height, width)))
-    distance = np.hypot(rows, columns) / unit(image)
-    radius = rng.uniform(1.8, 3.2)
-    disc = np.clip(radius + 0.5 - distance, 0, 1)[..., None]
-    halo = np.exp(-np.maximum(distance - radius, 0) / rng.uniform(3, 6))[..., None]
-    pale, night = np.array([0.9, 0.95, 1.0]), np.array([0.2, 0.26, 0.42])
-    scene = image * (night + 0.5 * halo) + 0.3 * halo * pale
-    return image + severity * (scene + disc * (pale - scene) - image), None
-
-
-@operator(DRAMATIC, "evaluation")
-def light_shafts(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Beams fan out from a point above the image over a darkened scene."""
-    height, width = image.shape[:2]
-    rows, columns = offsets(image, -0.25 * height, rng.uniform(-0.1, 1.1) * width)
-    angle = np.arctan2(rows, columns)
-    beams = np.clip(1.4 * np.sin(rng.uniform(10, 16) * angle + rng.uniform(0, 2 * np.pi)) - 0.2, 0, 1)[..., None]
-    warm = np.array([1.0, 0.93, 0.75])
-    dark = image * (1 - 0.65 * severity)
-    return dark + severity * beams * (0.45 * image + 0.35 * warm), None
