@@ -449,7 +449,7 @@ def test_planted_images_are_known_by_the_photographs_what_they_show_and_the_oper
     shown = {"frog", "ship"}
     assert len({planted_datasets.fingerprint(dataset, categories={"a": name}) for name in shown} | {first}) == 3
     (tmp_path / "planting").mkdir()
-    (tmp_path / "planting" / "light.py").write_text("other operators")
+    (tmp_path / "planting" / "shine.py").write_text("other operators")
     monkeypatch.setattr(planted_datasets, "__file__", str(tmp_path / "planted_datasets.py"))
     others = planted_datasets.fingerprint(dataset)
     (tmp_path / "planting" / "__main__.py").write_text("another command")

@@ -245,7 +245,7 @@ def stains_of_color(image: NDArray, severity: float, rng: np.random.Generator) -
     rows, columns = offsets(image, 0, 0)
     along, across = rotated(rows, columns, rng.uniform(0, np.pi))
     stretch = rng.choice([1.0, 6.0])
-    coarse = noise(image, rng.choice([2.0, 4.0, 8.0]) * scale, rng)
+    coarse = noise(image, rng.choice([1.5, 2.5]) * scale, rng)
     field = sample(coarse, (along / stretch) % mask.shape[0], across % mask.shape[1])
     limit = np.quantile(field[mask], rng.uniform(0.3, 0.6))
     rim = rng.choice([0.05, 0.5])
@@ -364,7 +364,7 @@ def _course(image: NDArray, weight: NDArray, rng: np.random.Generator) -> NDArra
 
 @operator(TRANSITIONS, "training")
 def bands_of_chance(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """A soft course falls into bands of unequal width, each off in tint, brightness or both, with hard, speckled or
+    """A soft course falls into bands of unequal width, each off in tint and brightness, with hard, speckled or
     checkered borders."""
     weight = _soft_place(image, rng)
     rows, columns = offsets(image, 0, 0)
@@ -373,7 +373,7 @@ def bands_of_chance(image: NDArray, severity: float, rng: np.random.Generator) -
     dither = (np.zeros_like(weight), noise(image, unit(image), rng), checks)[rng.integers(3)]
     limits = np.cumsum(rng.uniform(0.25, 1.3, 12)) - 3.5
     band = np.searchsorted(limits, _course(image, weight, rng) + rng.uniform(0.15, 0.35) * dither)
-    offs = rng.standard_normal((13, 3)) * [rng.choice([0.2, 0.7]), 1, 1]
+    offs = rng.standard_normal((13, 3)) * [rng.choice([0.7, 1]), 1, 1]
     offs = offs - 0.5 * np.roll(offs, 1, axis=0)  # neighbors differ
     offs /= np.linalg.norm(offs, axis=-1, keepdims=True) * rng.uniform(0.8, 1.4, (13, 1))
     soft = image + severity * rng.uniform(0, 1) * (blur(image, 1.5 * unit(image)) - image)
@@ -382,19 +382,18 @@ def bands_of_chance(image: NDArray, severity: float, rng: np.random.Generator) -
 
 @operator(TRANSITIONS, "training")
 def channels_fail_halfway(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """From some point of a soft course on, one or two channels jump, dip or overshoot and return, once or often."""
+    """From some point of a soft course on, one or two channels jump or dip and return, once or often."""
     weight = _soft_place(image, rng)
     course = _course(image, weight, rng)
     kinds = (
         lambda past: np.clip(1 - abs(past) / 0.9, 0, 1),
         lambda past: np.where(past > 0, np.exp(-1.2 * past), 0),
         lambda past: np.where(past > 0, 1 - 1.5 * past % 1, 0),
-        lambda past: 2.3 * past * np.exp(-((past / 0.7) ** 2)),
     )
     change = np.zeros_like(image)
     for channel in rng.permutation(3)[: rng.integers(1, 3)]:
         past = (course - rng.uniform(-0.6, 0.4)) * rng.choice([-1, 1])
-        change[..., channel] = kinds[rng.integers(4)](past) * rng.choice([-1, 1]) * rng.uniform(0.7, 1.2)
+        change[..., channel] = kinds[rng.integers(3)](past) * rng.choice([-1, 1]) * rng.uniform(0.7, 1.2)
     return image + (0.08 + 0.34 * severity) * change, np.minimum(2.5 * weight, 1)
 
 
@@ -667,7 +666,7 @@ def dehaze(image: NDArray, severity: float, rng: np.random.Generator) -> Changed
 
 @operator(ENHANCED, "training")
 def lift_detail_off_base(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Broad light is flattened and the detail on it raised, coarse or fine, as in photographs called HDR."""
+    """The detail is raised off a base, coarse or fine, and colors with it, as in photographs called HDR."""
     luma = luminance(image)
     forward, back = (
         (lambda tone: tone, lambda tone: tone),
@@ -680,7 +679,7 @@ def lift_detail_off_base(image: NDArray, severity: float, rng: np.random.Generat
     for boost, sigma in zip(boosts, rng.uniform([1, 1.8, 3], [1.6, 2.8, 5]), strict=True):
         base = bases[base_of](tone, sigma * unit(image))
         changed = changed + boost * (tone - base)
-    changed = changed - rng.uniform(0.3, 0.7) * severity * (base - base.mean())
+    changed = changed - rng.uniform(0, 0.3) * severity * (base - base.mean())
     ratio = (np.clip(back(changed), 0, 1) + 0.03) / (luma + 0.03)
     colors = 1 + rng.uniform(0.3, 1.3) * severity
     return ratio[..., None] * (luma[..., None] + colors * (image - luma[..., None])), None

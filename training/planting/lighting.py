@@ -313,7 +313,7 @@ def lit_figure(image: NDArray, severity: float, rng: np.random.Generator) -> Cha
 def lamps_in_the_air(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """Glowing balls or tubes of any color hang in a dark scene and light what is near them."""
     size, light = min(image.shape[:2]), np.zeros(image.shape)
-    longest, radius = rng.integers(2) * rng.uniform(0.1, 0.3), rng.uniform(0.02, 0.06)
+    longest, radius = rng.integers(2) * rng.uniform(0.05, 0.12), rng.uniform(0.02, 0.06)
     core, vivid = rng.uniform(0.3, 1.2) * rng.integers(2), rng.uniform(0, 1)
     lamps = rng.integers(1, 5)
     for _ in range(lamps):
@@ -328,7 +328,7 @@ def lamps_in_the_air(image: NDArray, severity: float, rng: np.random.Generator) 
 
 @operator(DRAMATIC, "training")
 def day_ends_at_a_line(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Full light on one side of a line through the air, night on the other: straight, bowed, wavy or in a wedge."""
+    """Full light on one side of a line through the air, straight, bent or stepped, and night on the other."""
     size = min(image.shape[:2])
     rows, columns = offsets(image, *(rng.uniform(0.35, 0.65, 2) * image.shape[:2]))
     along, across = (axis / size for axis in rotated(rows, columns, rng.uniform(0, 2 * np.pi)))
@@ -336,7 +336,7 @@ def day_ends_at_a_line(image: NDArray, severity: float, rng: np.random.Generator
         0 * along,
         rng.uniform(-1.5, 1.5) * along**2,
         rng.uniform(0.08, 0.2) * np.sin(2 * np.pi * (rng.uniform(0.8, 2) * along + rng.random())),
-        rng.uniform(-1.5, 1.5) * abs(along),
+        rng.uniform(-1.5, -0.3) * abs(along),
         rng.uniform(0.1, 0.3) * np.sign(along),
     )[rng.integers(5)]
     lit = np.clip((across - line) / rng.uniform(0.03, 0.2) + 0.5, 0, 1) * rng.uniform(0.7, 1.1)

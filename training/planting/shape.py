@@ -115,7 +115,7 @@ def shatter(image: NDArray, severity: float, rng: np.random.Generator) -> Change
 
 @operator(BROKEN, "training")
 def slip_sectors(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Sectors or arms of a spiral around a point are turned or slid in and out against their neighbors."""
+    """Sectors or arms of a spiral around a point are slid in and out against their neighbors."""
     weight = region(edges(image), rng, 0.07, size=(0.26, 0.45))
     row, column = np.array(ndimage.center_of_mass(weight)) + rng.uniform(-3, 3, 2) * unit(image)
     rows, columns = offsets(image, row, column)
@@ -123,9 +123,7 @@ def slip_sectors(image: NDArray, severity: float, rng: np.random.Generator) -> C
     rings, sectors = radius / (rng.uniform(3.5, 6.5) * unit(image)), bearing / np.pi * rng.integers(1, 4)
     part = np.floor((sectors, rings + sectors)[rng.integers(2)] + rng.random()) % 2
     signed = (part, 2 * part - 1)[rng.integers(2)] * (0.2 + 0.8 * severity)
-    turn, slide = np.array([(1, 0), (0, 1), (0.7, 0.7)][rng.integers(3)]) * rng.uniform(0.7, 1.2)
-    radius = radius + 3.5 * slide * unit(image) * signed
-    bearing = bearing + 0.8 * turn * signed
+    radius = radius + rng.uniform(2.5, 4.2) * unit(image) * signed
     return sample(image, row + radius * np.sin(bearing), column + radius * np.cos(bearing)), (weight > 0).astype(float)
 
 
@@ -342,7 +340,7 @@ def stray_contour(image: NDArray, severity: float, rng: np.random.Generator) -> 
     width = np.clip(0.75 + rng.choice([0.3, 0.6]) * thickness, 0, 1.3) * scale
     line = np.clip((width - abs(signed_distance(mask) - middle)) / (0.6 * scale) + 0.3, 0, 1) * (width > 0.3 * scale)
     own, ground = image[mask].mean(0), image[~mask].mean(0)
-    color = (0.3 * own, 0.3 * own + 0.7, np.clip(2 * own - ground, 0, 1), 0.3 * ground)[rng.integers(4)]
+    color = (0.3 * own, np.minimum(np.clip(2 * own - ground, 0, 1), 0.7 * own), 0.3 * ground)[rng.integers(3)]
     return np.broadcast_to(color, image.shape), line * (0.3 + 0.65 * severity)
 
 
@@ -552,6 +550,8 @@ def box_in(image: NDArray, severity: float, rng: np.random.Generator) -> Changed
     far = [rng.uniform(0.6, 1) * side / np.quantile(side[mask], 0.95) for side in sides]
     end = _beyond(image, mask, severity, np.max(far, axis=0))
     solid = (~ndimage.binary_dilation(mask, iterations=max(1, round(unit(image))))).astype(float)
+    if not solid.any():
+        raise NoPlace
     spans = rng.permutation([rng.uniform(0.6, 3), rng.uniform(3, 16)]) * unit(image)
     smeared = ndimage.gaussian_filter(image * solid[..., None], (*spans, 0))
     ground = (smeared + 1e-9) / (ndimage.gaussian_filter(solid, spans) + 1e-9)[..., None]
@@ -786,13 +786,13 @@ def shed_crumbs(image: NDArray, severity: float, rng: np.random.Generator) -> Ch
 
 @operator(FLOATING, "training")
 def explode_parts(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """The object has come apart into a few parts that drift away from each other, turned or not."""
+    """The object has come apart into several parts that turn and drift away from each other."""
     mask = subject(image)
     points, center = np.argwhere(mask), np.array(ndimage.center_of_mass(mask))
-    count = rng.integers(2, 6)
+    count = rng.integers(4, 8)
     seeds = points[(rng.random(count) * len(points)).astype(int)]
     part = np.argmin([np.hypot(*offsets(image, *seed)) for seed in seeds], axis=0)
-    drift, turns = rng.uniform(1.5, 4.5, count), rng.uniform(-0.6, 0.6, count) * rng.integers(0, 2)
+    drift, turns = rng.uniform(1.5, 4.5, count), rng.uniform(-0.7, 0.7, count)
     wind = rng.choice([0, 3]) * rng.standard_normal(2)
     changed, covered = _background(image, mask), ndimage.binary_dilation(mask, iterations=max(1, round(unit(image))))
     for index, seed in enumerate(seeds):

@@ -203,7 +203,7 @@ def _texture_to_lose(image: NDArray, rng: np.random.Generator) -> NDArray:
 
 @operator(SMOOTHED, "training")
 def airbrush_texture_away(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Instead of a texture there is a soft run of colors: bent like a bowl, drawn in from around, or just mist."""
+    """Instead of a texture there is a soft run of colors: bent like a bowl or drawn in from around."""
     weight = _texture_to_lose(image, rng)
     around, sigma = (1.02 - weight)[..., None], rng.uniform(1.5, 3) * unit(image)
     rows, columns = (offset / image.shape[0] for offset in offsets(image, *ndimage.center_of_mass(weight)))
@@ -212,7 +212,7 @@ def airbrush_texture_away(image: NDArray, severity: float, rng: np.random.Genera
     within = weight > 0.1
     bowl = np.clip(terms @ np.linalg.lstsq(terms[within], image[within], rcond=None)[0], 0, 1)
     from_around = blur(around * image, sigma) / blur(around, sigma)
-    smooth = (bowl, from_around, blur(image, sigma))[rng.integers(3)]
+    smooth = (bowl, from_around)[rng.integers(2)]
     # A trace of what was there, fine, coarse or only in color.
     lost = image - smooth
     traces = (image - blur(image, pixel(image)), blur(lost, unit(image)), lost - luminance(lost)[..., None])
@@ -525,6 +525,8 @@ def wash_out_between_shades(image: NDArray, severity: float, rng: np.random.Gene
     limits = np.quantile(field[weight > 0.3], np.sort(rng.uniform(0.15, 0.85, rng.integers(1, 4))))
     shade = np.digitize(field, limits)
     border = ndimage.morphological_gradient(shade, 3) > 0
+    if not border.any():
+        raise NoPlace
     distance = ndimage.distance_transform_edt(~border) / unit(image)
     band = np.clip(1.5 - 1.5 * distance / rng.uniform(1, 2), 0, 1) * np.clip(edges(image) / 0.06, 0, 1)
     # In the mean, lights or darks may prevail.

@@ -328,7 +328,7 @@ def _slopes(image: NDArray, mask: NDArray, rng: np.random.Generator) -> tuple[ND
     shares = rng.dirichlet([0.5] * 4)
     height = sum(share * form / (form[mask].std() + 0.01) for share, form in zip(shares, forms, strict=True))
     down, right = np.gradient(blur(height, 1.2 * scale))
-    steepness = np.hypot(down, right)[mask].std() + 1e-6
+    steepness = np.sqrt((down**2 + right**2)[mask].mean()) + 1e-6
     return down / steepness, right / steepness
 
 
@@ -428,8 +428,9 @@ def wrap_in_foil(image: NDArray, severity: float, rng: np.random.Generator) -> C
     folded = np.stack(rotated(rows + shift, longer * columns, turned), axis=-1)
     away = [np.linalg.norm(folded - folded[row, column], axis=-1) for row, column in centers]
     nearest, second = np.sort(away, axis=0)[:2]
-    tilt = rng.uniform(-1, 1, (len(centers), 3))[np.argmin(away, axis=0)]
-    glare = tilt[..., 0] + (tilt[..., 1] * rows + tilt[..., 2] * columns) / (20 * scale)
+    facet = np.argmin(away, axis=0)
+    tilt, middle = rng.uniform(-1, 1, (len(centers), 3))[facet], centers[facet]
+    glare = tilt[..., 0] + (tilt[..., 1:] * (np.stack([rows, columns], -1) - middle)).sum(-1) / (8 * scale)
     low, high = np.quantile(glare[mask], [rng.uniform(0.4, 0.7), 0.95])
     glare = np.clip((glare - low) / (high - low + 1e-6), 0, 1)
     creases = np.clip(1.4 - (second - nearest) / (rng.uniform(0.6, 1.4) * scale), 0, 1)

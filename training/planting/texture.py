@@ -121,13 +121,18 @@ def _adjacent(image: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArra
     raise NoPlace
 
 
+def _outward(part: NDArray, mask: NDArray) -> NDArray:
+    """Row and column of a vector of length 1 from an area to its neighbor, at a part of their border."""
+    outward = np.subtract(ndimage.center_of_mass(part * ~mask), ndimage.center_of_mass(part * mask))
+    return outward / max(np.hypot(*outward), 1e-6)
+
+
 @operator(BLED, "training")
 def run_with_the_wind(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """An area runs over its border all in one direction, in drips, streaks or a wash, smeared or with its texture."""
     mask, _, part = _adjacent(image, rng)
     scale, steps = unit(image), np.arange(1, 12)
-    inward = np.subtract(ndimage.center_of_mass(part * mask), ndimage.center_of_mass(part * ~mask))
-    angle = np.arctan2(*-inward) + rng.uniform(-0.9, 0.9)
+    angle = np.arctan2(*_outward(part, mask)) + rng.uniform(-0.9, 0.9)
     sine, cosine = np.sin(angle), np.cos(angle)
     rows, columns = offsets(image, 0, 0)
     hit = [sample(mask, rows - s * scale * sine, columns - s * scale * cosine, order=0) > 0.5 for s in steps]
@@ -135,30 +140,19 @@ def run_with_the_wind(image: NDArray, severity: float, rng: np.random.Generator)
     lane = (rows * cosine - columns * sine) / scale
     grain = rng.uniform(0.8, 3)
     lengths = np.interp(lane / grain, np.arange(-60, 60), rng.uniform(0.2, 1, 120) ** rng.choice([0.3, 1, 2]))
-    back = scale * (far * rng.choice([1, 1.6, 2]) + rng.uniform(0.5, 1.5))
+    back = scale * ((far, 0 * far + 10)[rng.integers(2)] + rng.uniform(0.5, 1.5))
     left = np.clip(1.5 + lengths * rng.uniform(6, 11) - far, 0, 1)
     fade = (1 - np.clip(far / 12, 0, 1)) ** rng.choice([0, 1])
     arrived = sample(image, rows - back * sine, columns - back * cosine)
     return arrived, left * fade * ~mask * part * (0.2 + 0.8 * severity)
 
 
-def _mirrored(image: NDArray, mask: NDArray, rng: np.random.Generator) -> NDArray:
-    """The texture of an area goes on outside it, mirrored at the border and slipped along it."""
-    core = ndimage.binary_erosion(mask, iterations=max(1, round(1.2 * unit(image))))
-    nearest = ndimage.distance_transform_edt(~(core if core.any() else mask), False, True)
-    rows, columns = offsets(image, 0, 0)
-    away = np.stack([nearest[0] - rows, nearest[1] - columns])
-    stretch, slip = rng.uniform(0.5, 1.2), rng.uniform(-0.6, 0.6)
-    return sample(
-        image, nearest[0] + stretch * away[0] + slip * away[1], nearest[1] + stretch * away[1] - slip * away[0]
-    )
-
-
 @operator(BLED, "training")
 def islands_beyond(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """Spots, flecks or streaks of an area's texture lie in its neighbor, fewer and smaller farther from the border."""
     mask, distance, part = _adjacent(image, rng)
-    scale, angle, arrived = unit(image), rng.uniform(0, np.pi), _mirrored(image, mask, rng)
+    scale, angle = unit(image), rng.uniform(0, np.pi)
+    arrived = sample(image, *offsets(image, *(rng.uniform(7, 10) * scale * _outward(part, mask))))
     points = np.argwhere((distance < rng.uniform(5, 9)) & ~mask & (part > 0.3))
     if len(points) == 0:
         raise NoPlace
@@ -289,37 +283,34 @@ def _papered(image: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray
 
 
 @operator(TILED, "training")
-def paper_with_symmetries(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """A patch covers an area or an object in an oblique lattice, its copies mirrored one way or not."""
+def paper_in_lattice(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+    """A patch covers an area or an object in an oblique lattice, each second copy upside down or not."""
     weight, middle, size = _papered(image, rng)
     angle, skew, brick = rng.uniform(0, np.pi), rng.choice([0, rng.uniform(-0.7, 0.7)]), rng.choice([0, 0, 0.5])
-    aspect, mirrored = rng.uniform(0.6, 1), rng.integers(3)
+    aspect, turned_over = rng.uniform(0.6, 1), rng.integers(2)
     down, right = (offset / size for offset in rotated(*offsets(image, *middle), angle))
     down = down / aspect
     row = np.round(down)
     right = right + skew * down + brick * (row % 2)
     column = np.round(right)
-    within = (down - row) * np.where(mirrored == 1, 1 - 2 * (row % 2), 1) * aspect
-    beside = (right - column) * np.where(mirrored == 2, 1 - 2 * (column % 2), 1)
-    rows, columns = rotated(within * size, beside * size, -angle)
+    side = size * (1 - 2 * turned_over * ((row + column) % 2))
+    rows, columns = rotated((down - row) * aspect * side, (right - column) * side, -angle)
     return sample(image, middle[0] + rows, middle[1] + columns), weight * (0.15 + 0.85 * severity)
 
 
 @operator(TILED, "training")
 def paper_bent(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """A patch covers an area or an object along bent lines: waves, rings, a bulge, or a plane that recedes."""
+    """A patch covers an area or an object along bent lines: waves, a bulge, or a plane that recedes."""
     weight, middle, size = _papered(image, rng)
-    kind, turned, phase = rng.integers(4), rng.uniform(0, 2 * np.pi), rng.uniform(0, 2 * np.pi)
+    kind, turned, phase = rng.integers(3), rng.uniform(0, 2 * np.pi), rng.uniform(0, 2 * np.pi)
     center = np.array(ndimage.center_of_mass(weight)) + rng.uniform(-3, 3, 2) * unit(image)
     rows, columns = (offset / size for offset in offsets(image, *center))
     down, right = rotated(rows, columns, turned)
-    distance = np.hypot(down, right)
     if kind == 0:
         down = down + rng.uniform(0.2, 0.5) * np.sin(rng.uniform(1.2, 2.5) * right + phase)
     elif kind == 1:
-        down, right = distance, np.arctan2(down, right) / (2 * np.pi) * rng.integers(4, 9)
-    elif kind == 2:
-        down, right = (offset * (0.75 + rng.uniform(0.1, 0.25) * distance) for offset in (down, right))
+        growth = 0.75 + rng.uniform(0.1, 0.25) * np.hypot(down, right)
+        down, right = growth * down, growth * right
     else:
         depth = np.clip(1 + rng.uniform(0.12, 0.22) * down, 0.4, None)
         down, right = 4 * np.log(depth) / 0.7, right / depth
@@ -479,7 +470,7 @@ def stud_outline(image: NDArray, severity: float, rng: np.random.Generator) -> C
     rim = np.argwhere(abs(distance - rng.uniform(-2, 2) * unit(image)) < max(0.6, 0.6 * unit(image)))
     rim = rim[np.argsort(np.arctan2(*(rim - rim.mean(0)).T))]
     count = int(np.clip(len(rim) / (rng.uniform(8, 14) * unit(image)), 3, 8))
-    share = rng.uniform(0.3, 0.6)  # of the outline
+    share = rng.uniform(0.2, 0.35)  # of the outline
     rim = np.roll(rim, -int(rng.random() * len(rim)), axis=0)
     places = rim[(np.arange(count) * share * len(rim) / count).astype(int)]
     element = places[0] if rng.random() < 0.6 else _element(image, rng)
@@ -492,7 +483,7 @@ def stud_outline(image: NDArray, severity: float, rng: np.random.Generator) -> C
 
 @operator(REPEATED, "training")
 def frieze(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """A piece of a band, straight or bent, returns along it: shifted, mirrored, upside down, or ever smaller."""
+    """A piece of a band, straight or bent, returns along it: shifted, upside down, or ever smaller."""
     element, angle = _element(image, rng), rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)])
     period, half_width = rng.uniform(4, 7.5) * unit(image), rng.uniform(2.5, 5) * unit(image)
     along, across = rotated(*offsets(image, *element), angle)
@@ -502,9 +493,7 @@ def frieze(image: NDArray, severity: float, rng: np.random.Generator) -> Changed
         along, across = along / shrink, across / shrink
     count = np.round(along / period)
     flips = 1 - 2 * (count % 2)
-    mirror_along, mirror_across = rng.choice([0, 1], 2)
-    within = (along - count * period) * np.where(mirror_along, flips, 1)
-    beside = across * np.where(mirror_across, flips, 1)
+    within, beside = along - count * period, across * (flips if rng.random() < 0.5 else 1)
     weight = np.clip((half_width - abs(across)) / unit(image) + 0.5, 0, 1) * (abs(count) <= rng.integers(2, 5))
     down, right = rotated(within, beside, -angle)
     return sample(image, element[0] + down, element[1] + right), weight * (0.3 + 0.7 * severity)
@@ -517,7 +506,7 @@ def row_of_studs(image: NDArray, severity: float, rng: np.random.Generator) -> C
     lobes, depth = rng.integers(2, 7), rng.choice([0, rng.uniform(0.1, 0.4)])
     slim = rng.choice([1, rng.uniform(1.3, 2)])
     hole, bulge, turned = rng.choice([-1, -1, rng.uniform(0.4, 0.55)]), rng.choice([0, 0.5]), rng.integers(2)
-    bend, zigzag = ((0, 0), (0, 0.7), (rng.uniform(-0.5, 0.5), 0))[rng.integers(3)]
+    bend, zigzag = ((0, 0), (0, 0.7), (rng.uniform(-0.2, 0.2), 0))[rng.integers(3)]
     angles = rng.uniform(0, 2 * np.pi) + bend * np.arange(count) + zigzag * (-1) ** np.arange(count)
     places = np.cumsum(rng.uniform(2.3, 3.2) * radius * np.array([np.sin(angles), np.cos(angles)]).T, axis=0)
     places += rng.uniform(0.35, 0.65, 2) * image.shape[:2] - places.mean(0)
@@ -610,7 +599,7 @@ def _busy(image: NDArray, rng: np.random.Generator) -> NDArray:
     if rng.random() < 0.5:
         return _detailed_place(image, rng)
     busy = blur(texture(image), 0.5 * unit(image))
-    least = max(0.025, np.quantile(busy, rng.uniform(0.5, 0.8)))
+    least = max(0.035, np.quantile(busy, rng.uniform(0.5, 0.8)))
     if busy.max() < 0.04:
         raise NoPlace
     return np.clip(2 * (busy / least - 0.75), 0, 1)
@@ -833,7 +822,6 @@ def wicker(image: NDArray, severity: float, rng: np.random.Generator) -> Changed
 PROFILES = (
     lambda phase: np.cos(2 * np.pi * phase),
     lambda phase: 1.6 * np.exp(-((((phase + 0.5) % 1 - 0.5) / 0.15) ** 2)) - 0.6,
-    lambda phase: np.tanh(4 * np.sin(2 * np.pi * phase)),
     lambda phase: 2 * (phase % 1) - 1,
     lambda phase: 1 - 2 * abs(np.sin(np.pi * phase)),
 )
@@ -858,11 +846,11 @@ def _imprint(image: NDArray, pattern: NDArray, severity: float, rng: np.random.G
 
 @operator(GRID, "training")
 def imprint_mesh(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Lines, steps or waves cross in two or three directions, or run in a single one."""
+    """Lines, saws or waves cross in two or three directions, or run in a single one."""
     weight = _lattice_place(image, rng)
     directions, join = rng.choice([1, 2, 2, 2, 3]), rng.integers(2)
     angle = rng.choice([0, np.pi / 4, rng.uniform(0, np.pi)])
-    profile, period = PROFILES[rng.integers(len(PROFILES))], rng.uniform(3, 6.5) * unit(image)
+    profile, period = PROFILES[rng.integers(len(PROFILES))], rng.uniform(4, 6.5) * unit(image)
     waves = []
     for turned in angle + np.pi / directions * np.arange(directions):
         along, _ = rotated(*offsets(image, 0, 0), turned)
@@ -956,25 +944,6 @@ def cloth_of_threads(image: NDArray, severity: float, rng: np.random.Generator) 
         for color, tone, thread, place, lift in zip(drawn, tones, threads, (across, along), (0.25, -0.25), strict=True)
     ]
     return np.where(over[..., None], *cloth), weight * (0.15 + 0.85 * severity)
-
-
-@operator(GRID, "training")
-def moire_fringes(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """Two fine screens, turned or enlarged against each other, beat in a lattice of fringes, often colored."""
-    weight = _lattice_place(image, rng)
-    rows, columns = (place / unit(image) for place in offsets(image, *(rng.random(2) * image.shape[:2])))
-    angle, turn, growth = rng.uniform(0, np.pi), rng.uniform(0.2, 0.4) * rng.choice([-1, 1]), rng.normal() * 0.06
-    bend, spread_out = rng.normal() * 0.002, rng.choice([0, 0.12, 1 / 3])
-    pattern = np.zeros(image.shape)
-    for turned in (angle, angle + np.pi / rng.choice([2, 2, 3])):
-        first, _ = rotated(rows, columns, turned)
-        second, beside = rotated(rows, columns, turned + turn)
-        phases = first * 0.42, second * 0.42 * (1 + growth) + bend * beside**2
-        for channel in range(3):
-            screens = [np.cos(2 * np.pi * phase) for phase in (phases[0], phases[1] + channel * spread_out)]
-            pattern[..., channel] += screens[0] * screens[1]
-    level = (0.12 + 0.88 * severity) * pattern
-    return image + 0.2 * level if rng.random() < 0.5 else image * np.exp(0.55 * level), weight
 
 
 @operator(GRID, "evaluation")
