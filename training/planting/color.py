@@ -216,7 +216,7 @@ def _other_colors(image: NDArray, mask: NDArray, rng: np.random.Generator) -> ND
 
 @operator(INCOHERENT, "training")
 def harlequin(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """A thing is pieced together of stripes, sectors, rings, checks or shards, some of which have other colors."""
+    """A thing is pieced together of stripes, sectors, rings or shards, some of which have other colors."""
     mask = thing(image, rng)
     scale, period = unit(image), rng.uniform(3, 6) * unit(image)
     rows, columns = offsets(image, *(np.argwhere(mask).mean(0) + rng.uniform(-3, 3, 2) * scale))
@@ -226,9 +226,8 @@ def harlequin(image: NDArray, severity: float, rng: np.random.Generator) -> Chan
         along // period,
         np.arctan2(along, across) // (np.pi / rng.integers(2, 5)),
         np.hypot(along, across) // period,
-        along // period + across // period,
         np.argmin([np.hypot(along - down, across - right) for down, right in points], axis=0),
-    )[rng.integers(5)].astype(int)
+    )[rng.integers(4)].astype(int)
     first, second = _other_colors(image, mask, rng), _other_colors(image, mask, rng)
     chosen = rng.permutation([0, 1, 2] if rng.random() < 0.5 else [0, 1])
     color = chosen[pieces % len(chosen)]

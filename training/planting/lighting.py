@@ -119,13 +119,6 @@ def tint_runs_through_hues(image: NDArray, severity: float, rng: np.random.Gener
 
 
 @operator(GRADIENT, "training")
-def veil_thickens(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
-    """A flat pale or dark veil thickens from one place toward another until contrast is nearly gone."""
-    thick = np.clip(0.5 + 0.5 * _course(image, rng), 0, 1)[..., None] ** rng.uniform(0.8, 2)
-    return image + 0.85 * severity * thick * (rng.choice([0.12, 0.85]) - image), None
-
-
-@operator(GRADIENT, "training")
 def lights_and_shadows_drift_apart(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """Bright tones change along one course over the image, dark tones along another, in brightness and in tint."""
     bright = np.clip((luminance(image) - 0.2) / 0.6, 0, 1)[..., None] ** rng.uniform(0.6, 1.6)
