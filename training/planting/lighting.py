@@ -4,16 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .places import (
-    blur,
-    distance_outside,
-    luminance,
-    noise,
-    offsets,
-    rotated,
-    thing,
-    unit,
-)
+from .places import blur, distance_outside, luminance, noise, offsets, rotated, thing, unit
 from .registry import Changed, operator
 
 
