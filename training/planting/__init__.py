@@ -1,6 +1,18 @@
 """Artifacts put into real images, with known name, place and severity."""
 
-from . import color, lighting, shape, sharpness, shine, texture  # noqa: F401 - enter their operators
+from . import (  # noqa: F401 - enter their operators
+    color,
+    grading,
+    lattice,
+    lighting,
+    outline,
+    repetition,
+    shape,
+    sharpness,
+    shine,
+    smoothing,
+    texture,
+)
 from .planter import PLANTED_FEATURES, VISIBLE_LEVELS, PlantedArtifact, PlantedImage, plant, planted_images
 from .registry import OPERATORS, Operator, Use, operator, operators_of, plantable
 

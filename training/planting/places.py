@@ -1,4 +1,4 @@
-"""Where an artifact can be seen: textures, edges, plain surfaces, objects. Sizes are in pixels or in [`unit`]s."""
+"""Where an artifact can be seen: textures, edges, surfaces, objects, their ends. Sizes are in pixels or [`unit`]s."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,16 @@ def position_along(image: NDArray, angle: float) -> NDArray:
     return rows * np.sin(angle) + columns * np.cos(angle)
 
 
+def some_of(points: NDArray, rng: np.random.Generator, count: int | np.integer) -> NDArray:
+    """So many rows of an array, drawn with replacement: each by one random number, however many rows there are."""
+    return points[(rng.random(count) * len(points)).astype(int)]
+
+
+def one_of(points: NDArray, rng: np.random.Generator) -> NDArray:
+    """A row of an array, drawn as in [`some_of`]."""
+    return some_of(points, rng, 1)[0]
+
+
 def region(
     score: NDArray,
     rng: np.random.Generator,
@@ -117,7 +127,7 @@ def region(
     if average.max() < at_least:
         raise NoPlace
     candidates = np.argwhere(average >= max(at_least, np.quantile(average, 0.9)))
-    rows, columns = offsets(score, *(candidates[int(rng.random() * len(candidates))] + margin))
+    rows, columns = offsets(score, *(one_of(candidates, rng) + margin))
     along, across = rotated(rows, columns, angle)
     along, across = along / radii[0], across / radii[1]
     distance = np.hypot(along, across) + 0.15 * noise(score, min(score.shape) / 5, rng)
@@ -222,3 +232,31 @@ def sample(image: NDArray, rows: NDArray, columns: NDArray, order: int = 1) -> N
         return np.stack([sample(channel, rows, columns, order) for channel in np.moveaxis(image, -1, 0)], axis=-1)
     values = image.astype(float) if image.dtype == bool else image
     return ndimage.map_coordinates(values, [rows, columns], order=order, mode="mirror")
+
+
+def end_by(image: NDArray, mask: NDArray, severity: float, along: NDArray) -> NDArray:
+    """The part of an object where a map is highest, the larger the severer, with its soft border."""
+    end = mask & (along > np.quantile(along[mask], 0.9 - 0.45 * severity))
+    return ndimage.binary_dilation(end, iterations=max(1, round(2 * unit(image)))) & ~(mask & ~end)
+
+
+def end_beyond_line(image: NDArray, mask: NDArray, severity: float, angle: float) -> NDArray:
+    """What an object has beyond a straight line across it, with its soft border."""
+    return end_by(image, mask, severity, position_along(image, angle))
+
+
+def background(image: NDArray, mask: NDArray) -> NDArray:
+    """The image with the colors around an object in its place."""
+    around = ~ndimage.binary_dilation(mask, iterations=max(1, round(2 * unit(image))))
+    return blur(spread(image, around if around.any() else ~mask), 1.2 * unit(image))
+
+
+def is_inside(mask: NDArray, rows: NDArray, columns: NDArray) -> NDArray:
+    """Whether coordinates lie in an image, of which [`sample`] shows the reflection where they do not."""
+    return (rows >= 0) & (columns >= 0) & (rows < mask.shape[0]) & (columns < mask.shape[1])
+
+
+def moved_by(image: NDArray, mask: NDArray, length: float, angle: float) -> tuple[NDArray, NDArray]:
+    """The image moved by `length` pixels, and where in it a part of the image then is, as weights in [0, 1]."""
+    rows, columns = offsets(image, length * np.sin(angle), length * np.cos(angle))
+    return sample(image, rows, columns), sample(mask, rows, columns) * is_inside(mask, rows, columns)

@@ -16,10 +16,12 @@ from .places import (
     luminance,
     noise,
     offsets,
+    one_of,
     region,
     rotated,
     sample,
     signed_distance,
+    some_of,
     spread,
     thing,
     unit,
@@ -37,11 +39,17 @@ def _turned(rows: NDArray, columns: NDArray, toward: float) -> NDArray:
     return (np.arctan2(rows, columns) - toward + np.pi) % (2 * np.pi) - np.pi
 
 
+def _lamp(rng: np.random.Generator, colorful: float = 0.35) -> NDArray:
+    """Color of a light: mostly white, at times tinted, or with `colorful` 1 at times saturated."""
+    color = 1 - colorful * rng.random() ** 2 * rng.uniform(0, 1, 3)
+    return color / color.max()
+
+
 def _spots(image: NDArray, rng: np.random.Generator) -> NDArray:
     """Places for one to three highlights near each other, on what is not white already."""
     weight = region(-blur(luminance(image), unit(image)), rng, -0.7, size=(0.15, 0.25))
     points = np.argwhere(weight > 0)
-    return points[(rng.random(rng.integers(1, 4)) * len(points)).astype(int)]
+    return some_of(points, rng, rng.integers(1, 4))
 
 
 def _white_at(image: NDArray, spots: NDArray, severity: float, form: Callable[[NDArray, NDArray], NDArray]) -> Changed:
@@ -245,7 +253,7 @@ def mirror_window(image: NDArray, severity: float, rng: np.random.Generator) -> 
     mask = thing(image, rng)
     depth = ndimage.distance_transform_edt(mask)
     points = np.argwhere(depth >= 0.6 * depth.max())
-    rows, columns = offsets(image, *points[int(rng.random() * len(points))])
+    rows, columns = offsets(image, *one_of(points, rng))
     size = np.clip(0.9 * depth.max(), 2.2 * unit(image), 5 * unit(image)) * rng.uniform(0.8, 1.2, 2)
     bend = rng.uniform(-0.5, 0.5)
     down, right = rows / size[0], columns / size[1]
@@ -311,12 +319,6 @@ def wet_film(image: NDArray, severity: float, rng: np.random.Generator) -> Chang
     return deep + 0.85 * threads * (1 - deep), mask * severity
 
 
-def _lamp(rng: np.random.Generator, colorful: float = 0.35) -> NDArray:
-    """Color of a light: mostly white, at times tinted, or with `colorful` 1 at times saturated."""
-    color = 1 - colorful * rng.random() ** 2 * rng.uniform(0, 1, 3)
-    return color / color.max()
-
-
 def _slopes(image: NDArray, mask: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
     """Slopes, with mean square 1 on a surface, of a relief mixed from its outline, its own tones, bumps and folds."""
     scale = unit(image)
@@ -345,7 +347,7 @@ def lacquer_under_lamps(image: NDArray, severity: float, rng: np.random.Generato
     """One to three lamps shine back from wherever the relief of a lacquered surface faces them."""
     mask = thing(image, rng)
     down, right = _slopes(image, mask, rng)
-    facing = np.argwhere(mask)[(rng.random(rng.integers(1, 4)) * mask.sum()).astype(int)]
+    facing = some_of(np.argwhere(mask), rng, rng.integers(1, 4))
     changed, hard = _polished(image, mask, rng), rng.uniform(1, 2.5)
     for row, column in facing:
         away = np.hypot(down - down[row, column], right - right[row, column])
@@ -419,9 +421,9 @@ def shine_like_satin(image: NDArray, severity: float, rng: np.random.Generator) 
 def wrap_in_foil(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """A surface looks wrapped in clear foil: flat facets, each with its own glare, or creases that glint."""
     mask = thing(image, rng)
-    scale, points = unit(image), np.argwhere(mask)
+    scale = unit(image)
     rows, columns = offsets(image, 0, 0)
-    centers = points[(rng.random(rng.integers(5, 13)) * len(points)).astype(int)]
+    centers = some_of(np.argwhere(mask), rng, rng.integers(5, 13))
     turned = rng.uniform(0, np.pi)
     longer = rng.uniform(1, 3)
     shift = rng.uniform(0, 1.5) * scale * noise(image, 5 * scale, rng)
@@ -461,6 +463,12 @@ def _brighter_side(image: NDArray, mask: NDArray) -> NDArray:
     return mask if luma[mask].mean() > luma[~mask].mean() else ~mask
 
 
+def _own_light(image: NDArray, mask: NDArray, sigma: float) -> NDArray:
+    """Light of an object's own color, also around it, blurred by so many units, and as bright as may be."""
+    color = blur(spread(image, mask), sigma * unit(image))
+    return color / np.maximum(color.max(-1, keepdims=True), 0.1)
+
+
 @operator(GLOW, "training")
 def halo(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """A luminous rim that fades outward from an object."""
@@ -475,8 +483,7 @@ def halo(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
 def shed_own_light(image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
     """The object sheds light of its own color on what is behind it."""
     mask = thing(image, rng)
-    color = blur(spread(image, mask), 1.5 * unit(image))
-    color = color / np.maximum(color.max(-1, keepdims=True), 0.1)
+    color = _own_light(image, mask, 1.5)
     light = blur(mask.astype(float), rng.uniform(1.8, 3) * unit(image))
     light = light / max(light[~mask].max(), 1e-6)
     return image + (0.1 + 0.6 * severity) * light[..., None] * color, ((light > 0.06) & ~mask).astype(float)
@@ -605,8 +612,7 @@ def rim_of_any_profile(image: NDArray, severity: float, rng: np.random.Generator
     double = np.exp(-((distance / 0.35) ** 2)) + 0.8 * np.exp(-(((distance - 1.4) / 0.4) ** 2))
     steep = 0.25 / (0.25 + distance**2) * (distance < 4)
     light = (np.exp(-distance), hard, double, steep)[rng.integers(4)] * _uneven(image, mask, rng)
-    own = blur(spread(image, mask), unit(image))
-    color = _lamp(rng, 1) if rng.random() < 0.7 else own / np.maximum(own.max(-1, keepdims=True), 0.1)
+    color = _lamp(rng, 1) if rng.random() < 0.7 else _own_light(image, mask, 1)
     return _shine_on(image, light * ~mask, color, severity, rng)
 
 
@@ -659,8 +665,7 @@ def bloom_through_lens(image: NDArray, severity: float, rng: np.random.Generator
     kinds = blur(source, size), blur(slipped, 0.7 * size), blur(np.maximum(*cross), 0.3 * unit(image)), veils
     light = kinds[rng.integers(4)] * ~mask
     light = np.clip(light / max(np.quantile(light[~mask], 0.97), 1e-6) - 0.15, 0, 1)
-    own = blur(spread(image, mask), 2 * unit(image))
-    own = own / np.maximum(own.max(-1, keepdims=True), 0.1)
+    own = _own_light(image, mask, 2)
     return _shine_on(image, light, _lamp(rng, 1) * (own if rng.random() < 0.5 else 1), severity, rng)
 
 
