@@ -56,7 +56,10 @@ def redraw(image: NDArray, old: NDArray, new: NDArray) -> tuple[NDArray, NDArray
 
 
 def redraw_toward(image: NDArray, mask: NDArray, other: NDArray, share: float) -> Changed:
-    """Redraws an object with an outline that lies between its own, at 0, and that of another mask, at 1."""
+    """Redraws an object with an outline that lies between its own, at 0, and that of another mask, at 1; raises
+    `NoPlace` if that is empty."""
+    if not other.any():
+        raise NoPlace
     return redraw(image, mask, (1 - share) * signed_distance(mask) + share * signed_distance(other) < 0)
 
 
@@ -116,11 +119,7 @@ def straighten_outline(image: NDArray, severity: float, rng: np.random.Generator
         corners.append((columns[nearest] + center[1], rows[nearest] + center[0]))
     polygon = Image.new("1", mask.shape[::-1])
     ImageDraw.Draw(polygon).polygon(corners, fill=1)
-    straight = np.asarray(polygon)
-    if not straight.any():
-        raise NoPlace
-    share = 0.25 + 0.75 * severity
-    return redraw_toward(image, mask, straight, share)
+    return redraw_toward(image, mask, np.asarray(polygon), 0.25 + 0.75 * severity)
 
 
 @operator(WAVERING, "training")
@@ -242,10 +241,7 @@ def outline_of_cells(image: NDArray, severity: float, rng: np.random.Generator) 
     grid = (grid + rng.choice([0, 0.35]) * rng.standard_normal(grid.shape)) * size * [1, rng.uniform(0.6, 1)]
     nearest = KDTree(grid).query(np.stack([along, across], -1))[1]
     stepped = np.bincount(nearest.ravel(), mask.ravel() - 0.5, len(grid))[nearest] > 0
-    if not stepped.any():
-        raise NoPlace
-    share = 0.3 + 0.7 * severity
-    return redraw_toward(image, mask, stepped, share)
+    return redraw_toward(image, mask, stepped, 0.3 + 0.7 * severity)
 
 
 @operator(JAGGED, "evaluation")
