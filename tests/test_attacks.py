@@ -7,8 +7,7 @@ from scipy.optimize import linprog
 from torch import nn
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.training.adversarial import ProjectedGradientDescent
-from tellsign.training.attacks import (
+from tellsign.training.evaluation.attacks import (
     MarginLoss,
     PixelClassifier,
     RememberingClassifier,
@@ -16,6 +15,7 @@ from tellsign.training.attacks import (
     attack_ensemble,
     fast_adaptive_boundary,
 )
+from tellsign.training.trainer.adversarial import ProjectedGradientDescent
 
 
 class Linear(nn.Module):
@@ -150,7 +150,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(make_model, tmp_path
     arguments, settings = (make_model(), WaveFreqImageProcessor(), images, labels), {"iterations": 2, "queries": 2}
     whole = attack_ensemble(*arguments, (1, 4), **settings)
     attack_ensemble(*arguments, (1,), **settings, progress_dir=tmp_path)
-    monkeypatch.setattr("tellsign.training.attacks.fast_adaptive_boundary", None)  # not called again
+    monkeypatch.setattr("tellsign.training.evaluation.attacks.fast_adaptive_boundary", None)  # not called again
     resumed = attack_ensemble(*arguments, (1, 4), **settings, progress_dir=tmp_path)
     assert list(whole) == list(resumed) == ["none", "fab", "apgd-ce", "apgd-margin", "square"]
     assert all(np.array_equal(whole[name][e], resumed[name][e]) for name in whole for e in whole[name])
@@ -159,7 +159,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(make_model, tmp_path
 def test_results_are_kept_for_each_part_of_the_images_and_for_one_model_and_scaling_alone(
     make_model, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("tellsign.training.attacks.PART", 3)
+    monkeypatch.setattr("tellsign.training.evaluation.attacks.PART", 3)
     images, labels = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8), np.arange(8) % 2
     model, options = make_model(), {"iterations": 2, "queries": 2, "progress_dir": tmp_path}
     standing = attack_ensemble(model, WaveFreqImageProcessor(), images, labels, (1,), **options)

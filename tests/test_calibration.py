@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from transformers.utils import logging
 
-from tellsign.training.calibration import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
+from tellsign.training.calibration.detector import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
 
 
 def test_temperature_undoes_a_known_scaling_of_calibrated_logits():
@@ -16,7 +16,7 @@ def test_temperature_undoes_a_known_scaling_of_calibrated_logits():
 @pytest.fixture
 def warned(caplog):
     """What the module warns of, which the library's logger keeps from pytest."""
-    transformers_logger = logging.get_logger("tellsign.training.calibration")
+    transformers_logger = logging.get_logger("tellsign.training.calibration.detector")
     transformers_logger.addHandler(caplog.handler)
     yield caplog
     transformers_logger.removeHandler(caplog.handler)

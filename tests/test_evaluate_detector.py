@@ -10,10 +10,10 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Vi
 from typer.testing import CliRunner
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.training.data import DecodedImages
+from tellsign.training.data.images import DecodedImages
+from tellsign.training.data.sources import load_sources
 from tellsign.training.evaluate_detector import describe, format_agreement, main
-from tellsign.training.prediction import fake_probability, predict_logits
-from tellsign.training.sources import load_sources
+from tellsign.training.evaluation.prediction import fake_probability, predict_logits
 
 
 @pytest.fixture

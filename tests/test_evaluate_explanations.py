@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
 from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.training.data.sources import load_sources
 from tellsign.training.evaluate_explanations import (
     Answers,
     answer,
@@ -23,7 +24,6 @@ from tellsign.training.evaluate_explanations import (
     unseen_real_images,
 )
 from tellsign.training.planting import plantable, planted_images
-from tellsign.training.sources import load_sources
 from tests.test_explainer import make_idefics2
 from tests.test_localizer import make_localizer
 from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model

@@ -36,8 +36,8 @@ from tellsign.hub_cards.dataset_card import push_dataset
 from tellsign.hub_cards.export import build_space, push, push_space
 from tellsign.hub_cards.model_card import nobody_wrote
 from tellsign.training import train_detector
+from tellsign.training.data.sources import load_sources
 from tellsign.training.planting import PLANTED_FEATURES, planted_images
-from tellsign.training.sources import load_sources
 from tests.conftest import TINY, equal
 from tests.hub_server import Hub, validate_card
 from tests.test_explainer import make_idefics2
@@ -533,7 +533,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 from tellsign.hub_cards.dataset_card import push_dataset
 from tellsign.hub_cards.export import push
 from tellsign.training.planting import PLANTED_FEATURES, planted_images
-from tellsign.training.sources import load_sources
+from tellsign.training.data.sources import load_sources
 
 folder, photo = {str(folder)!r}, {str(PHOTO)!r}
 push(folder, "anna/plain")

@@ -5,7 +5,7 @@ from PIL import Image
 from transformers import AutoImageProcessor
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.training.data import decode_uniformly
+from tellsign.training.data.images import decode_uniformly
 from tests.conftest import encode
 
 

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from tellsign.hub_cards.card_tables import leave_out_tables
 from tellsign.training import leave_out, train_detector
-from tellsign.training.detector_data import DataArguments, load_groups
-from tellsign.training.generator_families import family_of
+from tellsign.training.data.families import family_of
+from tellsign.training.data.groups import DataArguments, load_groups
+from tellsign.training.data.sources import load_sources
 from tellsign.training.leave_out import assign_folds, check_start, generators_of_fakes, main, score_fold
-from tellsign.training.sources import load_sources
 from tests.conftest import TINY
 
 

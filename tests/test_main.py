@@ -18,8 +18,9 @@ from tellsign import DEFAULT_MODEL, ArtifactExplanationPipeline, __version__
 from tellsign.__main__ import app
 from tellsign.hub_cards import dataset_card, model_card
 from tellsign.training import leave_out, pseudo_fakes, train_generator
-from tellsign.training.arguments import SourceArguments, parse_recipe
+from tellsign.training.data.sources import SourceArguments
 from tellsign.training.planting.__main__ import make_data
+from tellsign.training.trainer.arguments import parse_recipe
 from tests.conftest import encode
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
 
-from tellsign.training.metrics import (
+from tellsign.training.evaluation.metrics import (
     Abstention,
     Calibration,
     Classification,

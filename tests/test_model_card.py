@@ -24,7 +24,7 @@ from tellsign.hub_cards.dataset_card import dataset_card
 from tellsign.hub_cards.export import exported_files
 from tellsign.hub_cards.model_card import adapter_card, card_of_folder, main, model_card, nobody_wrote, write_card
 from tellsign.training import evaluate_detector
-from tellsign.training.metrics import bootstrap_intervals
+from tellsign.training.evaluation.metrics import bootstrap_intervals
 from tellsign.training.planting import __main__ as planting
 from tests.hub_server import validate_card
 from tests.test_explainer import LORA, make_idefics2

@@ -9,10 +9,10 @@ import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
 from tellsign import DEFAULT_MODEL, load_image
-from tellsign.training.data import DecodedImages
-from tellsign.training.metrics import detection_scores
-from tellsign.training.prediction import fake_probability, predict_logits
-from tellsign.training.sources import load_sources
+from tellsign.training.data.images import DecodedImages
+from tellsign.training.data.sources import load_sources
+from tellsign.training.evaluation.metrics import detection_scores
+from tellsign.training.evaluation.prediction import fake_probability, predict_logits
 
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from tellsign.configuration.artifacts import find_artifact
 from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
-from tellsign.training.data import decode_uniformly
+from tellsign.training.data.images import decode_uniformly
+from tellsign.training.data.sources import load_sources
 from tellsign.training.planting import (
     OPERATORS,
     PLANTED_FEATURES,
@@ -23,7 +24,6 @@ from tellsign.training.planting import (
 )
 from tellsign.training.planting.__main__ import app, contact_sheet
 from tellsign.training.planting.planter import visible_change
-from tellsign.training.sources import load_sources
 from tests.conftest import encode
 
 

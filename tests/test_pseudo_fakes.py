@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from tellsign.training.data.sources import load_sources
 from tellsign.training.pseudo_fakes import METHODS, blend, displace_blocks, join_frequencies, main, shift_phases
-from tellsign.training.sources import load_sources
 
 
 @pytest.fixture

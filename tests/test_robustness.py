@@ -3,9 +3,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tellsign.training import robustness
-from tellsign.training.corruptions import corrupt, jpeg
-from tellsign.training.robustness import (
+from tellsign.training.evaluation import robustness
+from tellsign.training.evaluation.corruptions import corrupt, jpeg
+from tellsign.training.evaluation.robustness import (
     class_scores,
     draw_balanced,
     evaluate_attacks,

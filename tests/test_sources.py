@@ -6,8 +6,15 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from PIL import Image
 
-from tellsign.training import sources
-from tellsign.training.sources import categories_of, content_of, drop_duplicates, hold_out, leave_out, load_sources
+from tellsign.training.data import sources
+from tellsign.training.data.sources import (
+    categories_of,
+    content_of,
+    drop_duplicates,
+    hold_out,
+    leave_out,
+    load_sources,
+)
 from tests.conftest import encode, write_parquet
 
 
@@ -179,7 +186,7 @@ def test_categories_that_are_numbers_are_not_used_and_named_in_a_warning(tmp_pat
     table = {"image": synthetic_rows["image"][:2], "label": ["real"] * 2, "category": [0, 1]}
     path = str(tmp_path / "numbers.parquet")
     Dataset.from_dict(table).to_parquet(path)
-    monkeypatch.setattr("tellsign.training.sources.logger.warning", warn := Mock())
+    monkeypatch.setattr("tellsign.training.data.sources.logger.warning", warn := Mock())
     assert categories_of(load_sources(path, "train")) == {}
     assert "numbers.parquet: its column category is not used" in warn.call_args.args[0]
 

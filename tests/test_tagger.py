@@ -24,7 +24,7 @@ from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACT
 from tellsign.modeling.image_loading import resize_uniformly
 from tellsign.pipelines.localization import box_of
 from tellsign.pipelines.tagger import ORIGINAL_ARTIFACTS, ArtifactTagger
-from tellsign.training.data import decode_uniformly
+from tellsign.training.data.images import decode_uniformly
 from tellsign.training.train_tagger import train_tokenizer
 from tests.conftest import encode
 from tests.test_modeling_artifact_siglip import TINY_TOWER, make_processor, make_tagger_model

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tellsign.pipelines.localization import box_of
-from tellsign.training.tagger_calibration import fit_artifact_thresholds, fit_box_threshold, fit_temperatures
-from tellsign.training.tagging_metrics import jaccard
+from tellsign.training.calibration.tagger import fit_artifact_thresholds, fit_box_threshold, fit_temperatures
+from tellsign.training.evaluation.tagging import jaccard
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -21,12 +21,12 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Ev
 
 from tellsign import ArtifactSiglipConfig, WaveFreqImageProcessor
 from tellsign.training import train_detector
-from tellsign.training.arguments import as_shown, overrides_of, split_group
-from tellsign.training.averaging import WeightAveraging, refresh_statistics
-from tellsign.training.data import Augmentation, DecodedImages
-from tellsign.training.detector_data import DataArguments, load_images
-from tellsign.training.sources import load_sources
+from tellsign.training.data.groups import DataArguments, load_images
+from tellsign.training.data.images import Augmentation, DecodedImages
+from tellsign.training.data.sources import load_sources, split_group
 from tellsign.training.train_detector import DetectorTrainer, ModelArguments, create_model, main, parse_arguments
+from tellsign.training.trainer.arguments import as_shown, overrides_of
+from tellsign.training.trainer.averaging import WeightAveraging, refresh_statistics
 from tests.conftest import TINY, encode, run_until_killed, train_in_two_processes, write_parquet
 
 

@@ -19,16 +19,16 @@ from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.pipelines.explainer import ArtifactExplainer, answer_schema, answer_text, explanation_prompt
 from tellsign.pipelines.formats import place_of, to_synartifact
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.data import DecodedImages
-from tellsign.training.explanation_examples import (
+from tellsign.training.data.images import DecodedImages
+from tellsign.training.data.sources import load_sources
+from tellsign.training.explanations.examples import (
     AnnotatedImages,
     ExplanationCollator,
     WrittenExplanations,
     tagged_artifacts,
 )
-from tellsign.training.explanation_sentences import SEEN, stated_categories, stated_place
-from tellsign.training.planted_datasets import planted_artifacts
-from tellsign.training.sources import load_sources
+from tellsign.training.explanations.sentences import SEEN, stated_categories, stated_place
+from tellsign.training.planting.rows import planted_artifacts
 from tellsign.training.train_explainer import (
     DataArguments,
     GroupedSampler,

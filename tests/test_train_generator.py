@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from tellsign.training import train_generator
-from tellsign.training.data import decode_uniformly
-from tellsign.training.sources import load_sources
+from tellsign.training.data.images import decode_uniformly
+from tellsign.training.data.sources import load_sources
 from tellsign.training.train_generator import (
     LATENT_SIZE,
     Autoencoder,

@@ -23,11 +23,18 @@ from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, Trainin
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqForImageClassification
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training import planted_datasets, tagger_calibration
-from tellsign.training.caching import cached
-from tellsign.training.data import whole_batch
-from tellsign.training.optimizer import muon_with_adamw
-from tellsign.training.planted_batches import (
+from tellsign.training.calibration import tagger as tagger_calibration
+from tellsign.training.calibration.tagger import (
+    calibrate,
+    calibrate_places,
+    fit_object_threshold,
+    validation_scores,
+)
+from tellsign.training.data.images import whole_batch
+from tellsign.training.data.sources import LABELS, UNKNOWN, load_sources
+from tellsign.training.planting import plantable, planted_images
+from tellsign.training.planting import rows as planted_datasets
+from tellsign.training.planting.batches import (
     BOX_SIDES,
     NONE_SHOWN,
     NOTHING,
@@ -36,16 +43,10 @@ from tellsign.training.planted_batches import (
     plant_for_validation,
     untouched_images,
 )
-from tellsign.training.planting import plantable, planted_images
-from tellsign.training.sources import LABELS, UNKNOWN, load_sources
-from tellsign.training.tagger_calibration import (
-    calibrate,
-    calibrate_places,
-    fit_object_threshold,
-    validation_scores,
-)
-from tellsign.training.tagger_initialization import initialize_vision_tower
 from tellsign.training.train_tagger import main, parse_arguments, spellings, start_details, train_tokenizer
+from tellsign.training.trainer.caching import cached
+from tellsign.training.trainer.initialization import initialize_vision_tower
+from tellsign.training.trainer.optimizer import muon_with_adamw
 from tests.conftest import run_until_killed, train_in_two_processes
 from tests.test_modeling_artifact_siglip import TINY_DETAIL, TINY_TOWER, make_processor, make_tagger_model
 
@@ -161,7 +162,7 @@ def test_names_that_lack_what_can_be_planted_are_refused(textured, tmp_path):
 
 
 def test_more_names_in_the_column_category_than_images_show_are_refused(textured, tmp_path, monkeypatch):
-    monkeypatch.setattr("tellsign.training.sources.MOST_CATEGORIES", 1)
+    monkeypatch.setattr("tellsign.training.data.sources.MOST_CATEGORIES", 1)
     with pytest.raises(ValueError, match=r"images\.parquet: the column category has 2 names, expected at most 1"):
         main(options(textured, tmp_path))
 

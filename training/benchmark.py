@@ -27,7 +27,7 @@ from transformers import (
 
 from tellsign import DEFAULT_MODEL, WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, load_image
 from tellsign.hub_cards.card_tables import markdown_table
-from tellsign.training.timing import median_milliseconds
+from tellsign.training.evaluation.timing import median_milliseconds
 
 
 RIVAL = "ViT-B/16 at 224 px"

@@ -32,18 +32,22 @@ from tellsign.hub_cards.card_tables import (
     sets_and_generators,
 )
 from tellsign.modeling.verdicts import thresholds_of
-from tellsign.training.arguments import title_of, without_folders
-from tellsign.training.data import DecodedImages
-from tellsign.training.metrics import (
+from tellsign.training.data.images import DecodedImages
+from tellsign.training.data.sources import LABELS, load_sources, title_of, without, without_folders
+from tellsign.training.evaluation.metrics import (
     bootstrap_intervals,
     calibration_scores,
     detection_scores,
     risk_coverage,
     verdict_scores,
 )
-from tellsign.training.prediction import fake_probability, load_detector, predict_logits, temperature_of
-from tellsign.training.robustness import draw_balanced, evaluate_attacks, evaluate_corruptions, plot_robustness
-from tellsign.training.sources import LABELS, load_sources, without
+from tellsign.training.evaluation.prediction import fake_probability, load_detector, predict_logits, temperature_of
+from tellsign.training.evaluation.robustness import (
+    draw_balanced,
+    evaluate_attacks,
+    evaluate_corruptions,
+    plot_robustness,
+)
 
 
 def describe(model: PreTrainedModel, images: DecodedImages) -> dict[str, float]:

@@ -28,15 +28,22 @@ from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.localization import Box, whole_image
 from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger, TaggedArtifact
-from tellsign.training.arguments import title_of, without_folders
-from tellsign.training.data import decode
-from tellsign.training.explanation_scores import explanation_scores, mean_or_none
-from tellsign.training.metrics import interval_of
-from tellsign.training.planted_datasets import images_of, opened
+from tellsign.training.data.images import decode
+from tellsign.training.data.sources import (
+    categories_of,
+    drop_duplicates,
+    load_sources,
+    of_class,
+    title_of,
+    without,
+    without_folders,
+)
+from tellsign.training.evaluation.metrics import interval_of
+from tellsign.training.evaluation.tagging import average_precisions, box_overlap, jaccard
+from tellsign.training.evaluation.timing import median_milliseconds
+from tellsign.training.explanations.scores import explanation_scores, mean_or_none
 from tellsign.training.planting import Use, plantable, planted_images
-from tellsign.training.sources import categories_of, drop_duplicates, load_sources, of_class, without
-from tellsign.training.tagging_metrics import average_precisions, box_overlap, jaccard
-from tellsign.training.timing import median_milliseconds
+from tellsign.training.planting.rows import images_of, opened
 
 
 @dataclass

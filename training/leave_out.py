@@ -21,14 +21,14 @@ from transformers.utils import logging
 from tellsign.hub_cards.card_tables import leave_out_tables
 from tellsign.modeling.verdicts import thresholds_of, verdict_of_views
 from tellsign.training import train_detector
-from tellsign.training.arguments import as_shown, recipe_file, split_group, without_folders
-from tellsign.training.calibration import fit_decision_threshold
-from tellsign.training.data import DecodedImages
-from tellsign.training.detector_data import load_groups, split_groups
-from tellsign.training.generator_families import family_of
-from tellsign.training.metrics import bootstrap_intervals
-from tellsign.training.prediction import fake_probability, load_detector, predict_logits, temperature_of
-from tellsign.training.sources import LABELS, UNNAMED, drop_duplicates, load_sources
+from tellsign.training.calibration.detector import fit_decision_threshold
+from tellsign.training.data.families import family_of
+from tellsign.training.data.groups import load_groups, split_groups
+from tellsign.training.data.images import DecodedImages
+from tellsign.training.data.sources import LABELS, UNNAMED, drop_duplicates, load_sources, split_group, without_folders
+from tellsign.training.evaluation.metrics import bootstrap_intervals
+from tellsign.training.evaluation.prediction import fake_probability, load_detector, predict_logits, temperature_of
+from tellsign.training.trainer.arguments import as_shown, recipe_file
 
 
 logger = logging.get_logger(__name__)

@@ -30,18 +30,18 @@ from transformers.trainer_utils import HubStrategy
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.model_card import write_card
-from tellsign.training.adversarial import ProjectedGradientDescent
-from tellsign.training.arguments import checkpoint_to_resume, overrides_of, parse_recipe, recipe_of, record_run
-from tellsign.training.averaging import AVERAGE_NAME, WeightAveraging, refresh_statistics
-from tellsign.training.calibration import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
-from tellsign.training.data import Augmentation, DecodedImages
-from tellsign.training.detector_data import DataArguments, load_images, stream_images
-from tellsign.training.epochs import EpochCallback
-from tellsign.training.metrics import detection_scores
-from tellsign.training.prediction import check_finite, fake_probability, predict_logits
-from tellsign.training.sources import LABELS, UNKNOWN, content_of
-from tellsign.training.views import BalancedViews
-from tellsign.training.whole_validation import WholeValidationTrainer
+from tellsign.training.calibration.detector import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
+from tellsign.training.data.groups import DataArguments, load_images, stream_images
+from tellsign.training.data.images import Augmentation, DecodedImages
+from tellsign.training.data.sources import LABELS, UNKNOWN, content_of
+from tellsign.training.data.views import BalancedViews
+from tellsign.training.evaluation.metrics import detection_scores
+from tellsign.training.evaluation.prediction import check_finite, fake_probability, predict_logits
+from tellsign.training.trainer.adversarial import ProjectedGradientDescent
+from tellsign.training.trainer.arguments import checkpoint_to_resume, overrides_of, parse_recipe, recipe_of, record_run
+from tellsign.training.trainer.averaging import AVERAGE_NAME, WeightAveraging, refresh_statistics
+from tellsign.training.trainer.epochs import EpochCallback
+from tellsign.training.trainer.whole_validation import WholeValidationTrainer
 
 
 TrainingImages: TypeAlias = DecodedImages | BalancedViews | IterableDataset
@@ -177,7 +177,7 @@ def add_expert(
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """All scores of [`tellsign.training.metrics`] from logits and labels."""
+    """All scores of [`tellsign.training.evaluation.metrics`] from logits and labels."""
     logits = np.asarray(prediction.predictions, np.float64)
     check_finite(logits)
     return detection_scores(np.asarray(prediction.label_ids), fake_probability(logits, temperature=1.0))
@@ -371,7 +371,7 @@ def calibrate(
         real_called_fake (`float`): Largest share of the real images of each group that are to be called fake.
 
     Returns:
-        All scores of [`tellsign.training.metrics`] and `threshold_at_5_fpr`, see [`fit_decision_threshold`].
+        The scores of [`detection_scores`] and `threshold_at_5_fpr`, see [`fit_decision_threshold`].
 
     Raises:
         ValueError: If the logits are not finite, or tell nothing of the classes where that of fake is to be weighed.

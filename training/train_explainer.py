@@ -43,8 +43,17 @@ from tellsign.hub_cards.model_card import write_card
 from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT, answer_text
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.pipelines.vision_language import remove_adapter
-from tellsign.training.adapter import AdapterArguments, load_with_adapter
-from tellsign.training.arguments import (
+from tellsign.training.data.sources import LABELS, load_described, of_class
+from tellsign.training.explanations.examples import (
+    AnnotatedImages,
+    ExplanationCollator,
+    WrittenExplanations,
+    tagged_artifacts,
+)
+from tellsign.training.explanations.sentences import explanation_sentence
+from tellsign.training.planting.rows import fingerprint, planted_artifacts
+from tellsign.training.trainer.adapter import AdapterArguments, load_with_adapter
+from tellsign.training.trainer.arguments import (
     PlantedDataArguments,
     check_training_arguments,
     checkpoint_to_resume,
@@ -53,19 +62,10 @@ from tellsign.training.arguments import (
     recipe_of,
     record_run,
 )
-from tellsign.training.compress import half_precision
-from tellsign.training.epochs import EpochCallback
-from tellsign.training.explanation_examples import (
-    AnnotatedImages,
-    ExplanationCollator,
-    WrittenExplanations,
-    tagged_artifacts,
-)
-from tellsign.training.explanation_sentences import explanation_sentence
-from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
-from tellsign.training.planted_datasets import fingerprint, planted_artifacts
-from tellsign.training.sources import LABELS, load_described, of_class
-from tellsign.training.whole_validation import WholeValidationTrainer
+from tellsign.training.trainer.epochs import EpochCallback
+from tellsign.training.trainer.half_precision import half_precision
+from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
+from tellsign.training.trainer.whole_validation import WholeValidationTrainer
 
 
 # All linear layers but those of the vision tower and the head.

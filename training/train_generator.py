@@ -34,8 +34,8 @@ from tqdm.auto import tqdm
 from transformers import set_seed
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.training.data import FAKE_FEATURES, DecodedImages, fake_row, whole_batch
-from tellsign.training.sources import load_real_images
+from tellsign.training.data.images import FAKE_FEATURES, DecodedImages, fake_row, whole_batch
+from tellsign.training.data.sources import load_real_images
 
 
 LATENT_SIZE = 128

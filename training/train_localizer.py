@@ -19,8 +19,10 @@ from transformers import AutoProcessor, ProcessorMixin, TrainingArguments, set_s
 from tellsign.hub_cards.model_card import write_card
 from tellsign.pipelines.localization import whole_image
 from tellsign.pipelines.localizer import PROMPT, ArtifactLocalizer, location_of
-from tellsign.training.adapter import AdapterArguments, load_with_adapter
-from tellsign.training.arguments import (
+from tellsign.training.data.sources import load_described, of_class
+from tellsign.training.planting.rows import fingerprint, planted_artifacts
+from tellsign.training.trainer.adapter import AdapterArguments, load_with_adapter
+from tellsign.training.trainer.arguments import (
     PlantedDataArguments,
     check_training_arguments,
     checkpoint_to_resume,
@@ -28,9 +30,7 @@ from tellsign.training.arguments import (
     recipe_of,
     record_run,
 )
-from tellsign.training.planted_datasets import fingerprint, planted_artifacts
-from tellsign.training.sources import load_described, of_class
-from tellsign.training.whole_validation import WholeValidationTrainer
+from tellsign.training.trainer.whole_validation import WholeValidationTrainer
 
 
 # All linear layers but those of the vision tower and the head.

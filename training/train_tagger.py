@@ -29,8 +29,17 @@ from transformers import (
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.arguments import (
-    SourceArguments,
+from tellsign.training.calibration.tagger import calibrate, calibrate_objects, calibrate_places, validation_scores
+from tellsign.training.data.images import whole_batch
+from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN, SourceArguments, load_described
+from tellsign.training.planting import plantable
+from tellsign.training.planting.batches import (
+    PlantedBatches,
+    TrainingBatches,
+    validation_images,
+)
+from tellsign.training.planting.rows import fingerprint
+from tellsign.training.trainer.arguments import (
     check_training_arguments,
     checkpoint_to_resume,
     overrides_of,
@@ -38,23 +47,13 @@ from tellsign.training.arguments import (
     recipe_of,
     record_run,
 )
-from tellsign.training.averaging import AVERAGE_NAME, WeightAveraging, whole_batches
-from tellsign.training.caching import cached
-from tellsign.training.compress import half_precision
-from tellsign.training.data import whole_batch
-from tellsign.training.epochs import EpochCallback
-from tellsign.training.optimizer import muon_with_adamw, refuse_other_optimizers
-from tellsign.training.planted_batches import (
-    PlantedBatches,
-    TrainingBatches,
-    validation_images,
-)
-from tellsign.training.planted_datasets import fingerprint
-from tellsign.training.planting import plantable
-from tellsign.training.sources import NO_CATEGORY, UNKNOWN, load_described
-from tellsign.training.tagger_calibration import calibrate, calibrate_objects, calibrate_places, validation_scores
-from tellsign.training.tagger_initialization import initialize_vision_tower
-from tellsign.training.whole_validation import WholeValidationTrainer
+from tellsign.training.trainer.averaging import AVERAGE_NAME, WeightAveraging, whole_batches
+from tellsign.training.trainer.caching import cached
+from tellsign.training.trainer.epochs import EpochCallback
+from tellsign.training.trainer.half_precision import half_precision
+from tellsign.training.trainer.initialization import initialize_vision_tower
+from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
+from tellsign.training.trainer.whole_validation import WholeValidationTrainer
 
 
 TEMPLATES = ("{}", "a photo with {}", "a photo of {}", "This is a photo of {}.")

@@ -17,8 +17,7 @@ import typer
 from datasets import Dataset
 from PIL import Image, ImageDraw, ImageFont
 
-from tellsign.training.arguments import without_folders
-from tellsign.training.sources import load_real_images, of_class
+from tellsign.training.data.sources import load_real_images, of_class, without_folders
 
 from . import PLANTED_FEATURES, Operator, Use, operators_of, plantable, planted_images
 from .planter import encoded, readable

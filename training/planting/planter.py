@@ -13,8 +13,8 @@ from transformers.utils import logging
 
 from tellsign.modeling.image_loading import encode_uniformly, recode_uniformly
 from tellsign.pipelines.localization import Box, bounding_box
-from tellsign.training.data import decode_uniformly
-from tellsign.training.sources import content_of
+from tellsign.training.data.images import decode_uniformly
+from tellsign.training.data.sources import content_of
 
 from .registry import Use, operators_of, plantable
 

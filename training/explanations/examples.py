@@ -22,9 +22,10 @@ from tellsign.pipelines.explainer import answer_text, encode_prompts, explanatio
 from tellsign.pipelines.formats import ExplainedArtifact, from_synartifact, place_of
 from tellsign.pipelines.localization import Box
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.data import decode
-from tellsign.training.explanation_sentences import SEEN, as_sentence, explanation_sentence
-from tellsign.training.planted_datasets import artifact_dataset
+from tellsign.training.data.images import decode
+from tellsign.training.planting.rows import artifact_dataset
+
+from .sentences import SEEN, as_sentence, explanation_sentence
 
 
 logger = logging.get_logger(__name__)

@@ -14,8 +14,9 @@ from tellsign.pipelines.explainer import SENTENCE, ArtifactExplainer
 from tellsign.pipelines.formats import ExplainedArtifact, place_of
 from tellsign.pipelines.free_text import repair
 from tellsign.pipelines.localization import Box
-from tellsign.training.explanation_sentences import explanation_sentence, stated_categories, stated_place
-from tellsign.training.planted_datasets import images_of, opened
+from tellsign.training.planting.rows import images_of, opened
+
+from .sentences import explanation_sentence, stated_categories, stated_place
 
 
 # Phrasings of a reference; the most similar one counts.

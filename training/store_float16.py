@@ -1,6 +1,6 @@
 """Stores a checkpoint's weights in half precision, to be computed with in float32 all the same.
 
-python -m tellsign.training.compress MODEL OUTPUT_DIR
+python -m tellsign.training.store_float16 MODEL OUTPUT_DIR
 """
 
 from pathlib import Path
@@ -8,25 +8,11 @@ from typing import Annotated
 
 import torch
 import typer
-from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import tellsign  # noqa: F401 - registers WaveFreq
-from tellsign.training.arguments import recipe_file
-
-
-def half_precision(model: nn.Module) -> dict[str, torch.Tensor]:
-    """A model's state with its parameters in float16; batch statistics, whose range exceeds that, stay as they are.
-
-    Raises:
-        ValueError: If a parameter exceeds it or is none, say after a run that diverged.
-    """
-    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    state = {name: value.half() if name in parameters else value for name, value in model.state_dict().items()}
-    overflown = sorted(name for name in parameters if not torch.isfinite(state[name]).all())
-    if overflown:
-        raise ValueError(f"the weights {', '.join(overflown)} are no numbers, or exceed the range of float16")
-    return state
+from tellsign.training.trainer.arguments import recipe_file
+from tellsign.training.trainer.half_precision import half_precision
 
 
 def main(

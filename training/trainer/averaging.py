@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from tellsign.training.data import Augmentation, DecodedImages, model_inputs
-from tellsign.training.views import BalancedViews
+from tellsign.training.data.images import Augmentation, DecodedImages, model_inputs
+from tellsign.training.data.views import BalancedViews
 
 
 AVERAGE_NAME = "averaged_model.safetensors"

@@ -8,8 +8,9 @@ from datasets import Dataset, load_dataset
 from torch.utils.data import DataLoader
 
 from tellsign import WaveFreqConfig, WaveFreqImageProcessor
-from tellsign.training import detector_data, sources
-from tellsign.training.detector_data import DataArguments, load_images, stream_images
+from tellsign.training.data import groups as detector_data
+from tellsign.training.data import sources
+from tellsign.training.data.groups import DataArguments, load_images, stream_images
 
 
 def test_a_group_that_would_all_be_held_out_is_named(parquet):

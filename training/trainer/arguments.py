@@ -12,6 +12,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import cached_file
 
 from tellsign.hub_cards.model_card import hyperparameters
+from tellsign.training.data.sources import SourceArguments, split_group, without_folders
 
 
 MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight", "fake_logit_weight", "real_called_fake"}
@@ -25,14 +26,6 @@ LEAST = {
     "image_size": 32,
 }
 """The smallest number that an argument of this name may be."""
-
-
-@dataclass
-class SourceArguments:
-    """How data sets on the Hub are read."""
-
-    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
-    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
 
 
 @dataclass
@@ -147,22 +140,6 @@ def recipe_file(name: str) -> str | None:
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
     )
-
-
-def split_group(group: str) -> list[str]:
-    """The sources that `+` joins, unless it is in the name of a file or folder."""
-    return [group] if os.path.exists(group) else group.split("+")
-
-
-def title_of(model: str | Path) -> str:
-    """Last part of the name of a folder or repository, `.` and `..` resolved."""
-    return os.path.basename(os.path.abspath(model))
-
-
-def without_folders(source: str) -> str:
-    """A source, or several that `+` joins, of local files and folders the names alone, as a card may show them."""
-    # Where os.path says no, pathlib may raise: of JSON, say, that is too long for a name.
-    return "+".join(title_of(name) if os.path.exists(name) else name for name in split_group(source))
 
 
 def as_shown(argument: str) -> str:

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from tellsign.modeling.verdicts import real_and_fake
-from tellsign.training.data import DecodedImages, model_inputs
+from tellsign.training.data.images import DecodedImages, model_inputs
 
 
 def load_detector(name: str | Path) -> tuple[PreTrainedModel, Any]:

@@ -18,7 +18,8 @@ from transformers.utils import logging
 
 from tellsign.modeling.image_loading import encode_uniformly, load_image, recode_uniformly
 from tellsign.pipelines.multiview import view_boxes
-from tellsign.training.sources import LABELS, category_labels_of, content_of
+
+from .sources import LABELS, category_labels_of, content_of
 
 
 logger = logging.get_logger(__name__)

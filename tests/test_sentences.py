@@ -6,7 +6,7 @@ import pytest
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.pipelines.explainer import MAX_SENTENCE_WORDS, SENTENCE
 from tellsign.pipelines.free_text import repair
-from tellsign.training.explanation_sentences import (
+from tellsign.training.explanations.sentences import (
     SEEN,
     as_sentence,
     explanation_sentence,

@@ -8,9 +8,9 @@ from PIL import Image
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.pipelines.multiview import view_boxes
-from tellsign.training import data
-from tellsign.training.data import Augmentation, DecodedImages, decode_uniformly
-from tellsign.training.sources import load_sources
+from tellsign.training.data import images as data
+from tellsign.training.data.images import Augmentation, DecodedImages, decode_uniformly
+from tellsign.training.data.sources import load_sources
 from tests.conftest import encode, write_parquet
 
 

@@ -11,10 +11,11 @@ from transformers import PreTrainedModel
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.pipelines.annotation import COLORS
-from tellsign.training.arguments import as_shown
-from tellsign.training.attacks import PixelClassifier, attack_ensemble
-from tellsign.training.corruptions import STRENGTHS, corrupt, jpeg
-from tellsign.training.sources import LABELS
+from tellsign.training.data.sources import LABELS
+from tellsign.training.trainer.arguments import as_shown
+
+from .attacks import PixelClassifier, attack_ensemble
+from .corruptions import STRENGTHS, corrupt, jpeg
 
 
 JPEG_QUALITIES = (75, 50, 30)

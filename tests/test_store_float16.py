@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForImageClassification
 
-from tellsign.training.compress import main
+from tellsign.training.store_float16 import main
 
 
 def test_weights_are_stored_in_half_precision_and_loaded_as_float32_with_nearly_equal_logits(checkpoint, tmp_path):
@@ -20,7 +20,7 @@ def test_weights_are_stored_in_half_precision_and_loaded_as_float32_with_nearly_
     torch.testing.assert_close(after(images).logits, before(images).logits, atol=2e-2, rtol=0)
 
 
-def test_a_folder_can_be_compressed_in_place(checkpoint):
+def test_a_folder_can_be_stored_in_place(checkpoint):
     (checkpoint / "training.json").write_text('{"train_data": ["a.parquet"]}')
     main(str(checkpoint), checkpoint)
     stored = load_file(checkpoint / "model.safetensors")

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datasets import Dataset, IterableDataset, Value, concatenate_datasets
 
 from tellsign import WaveFreqConfig, WaveFreqImageProcessor
-from tellsign.training.arguments import SourceArguments, split_group
-from tellsign.training.data import DecodedImages
-from tellsign.training.sources import (
+
+from .images import DecodedImages
+from .sources import (
     UNKNOWN,
+    SourceArguments,
     add_category_labels,
     category_labels_of,
     classes_of,
@@ -19,10 +20,11 @@ from tellsign.training.sources import (
     hold_out,
     leave_out,
     load_sources,
+    split_group,
     stream_source,
     without,
 )
-from tellsign.training.views import BalancedViews, stream_views
+from .views import BalancedViews, stream_views
 
 
 WITHOUT_CATEGORIES = """'{"real_categories": []}'"""

@@ -3,7 +3,9 @@
 import glob
 import hashlib
 import operator
+import os
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,14 @@ UNNAMED = "unnamed"
 NO_CATEGORY = "none of them"
 """The category of images of which it is known that they show nothing that has one."""
 MOST_CATEGORIES = 1000
+
+
+@dataclass
+class SourceArguments:
+    """How data sets on the Hub are read."""
+
+    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
+    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
 
 
 def load_sources(sources: str | Sequence[str], split: str, revision: str | None = None) -> Dataset:
@@ -313,3 +323,19 @@ def load_described(
     except ValueError as error:
         raise ValueError(f"--validation_per_class: {error}") from None
     return train, validation, categories
+
+
+def split_group(group: str) -> list[str]:
+    """The sources that `+` joins, unless it is in the name of a file or folder."""
+    return [group] if os.path.exists(group) else group.split("+")
+
+
+def title_of(model: str | Path) -> str:
+    """Last part of the name of a folder or repository, `.` and `..` resolved."""
+    return os.path.basename(os.path.abspath(model))
+
+
+def without_folders(source: str) -> str:
+    """A source, or several that `+` joins, of local files and folders the names alone, as a card may show them."""
+    # Where os.path says no, pathlib may raise: of JSON, say, that is too long for a name.
+    return "+".join(title_of(name) if os.path.exists(name) else name for name in split_group(source))

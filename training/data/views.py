@@ -12,8 +12,9 @@ from transformers import BaseImageProcessor
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import load_image, recode_uniformly
-from tellsign.training.data import as_batch, make_uniform
-from tellsign.training.sources import LABELS, category_labels_of, content_of
+
+from .images import as_batch, make_uniform
+from .sources import LABELS, category_labels_of, content_of
 
 
 logger = logging.get_logger(__name__)

@@ -13,10 +13,12 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
 from tellsign.pipelines.localization import Box
-from tellsign.training.data import decode, whole_batch
-from tellsign.training.planted_datasets import opened
-from tellsign.training.planting import Use, plantable, planted_images
-from tellsign.training.sources import LABELS, NO_CATEGORY, UNKNOWN, of_class
+from tellsign.training.data.images import decode, whole_batch
+from tellsign.training.data.sources import LABELS, NO_CATEGORY, UNKNOWN, of_class
+
+from .planter import planted_images
+from .registry import Use, plantable
+from .rows import opened
 
 
 BOX_SIDES = tuple(Box.__annotations__)

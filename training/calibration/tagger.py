@@ -13,17 +13,18 @@ from tqdm.auto import tqdm
 from tellsign import ArtifactSiglipModel
 from tellsign.pipelines.localization import Box, box_of, heat_map, whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.calibration import fit_temperature
-from tellsign.training.planted_batches import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches
-from tellsign.training.planting import plantable
-from tellsign.training.prediction import check_finite
-from tellsign.training.sources import LABELS, UNKNOWN
-from tellsign.training.tagging_metrics import (
+from tellsign.training.data.sources import LABELS, UNKNOWN
+from tellsign.training.evaluation.prediction import check_finite
+from tellsign.training.evaluation.tagging import (
     auroc_intervals,
     average_precisions,
     box_overlap,
     jaccard,
 )
+from tellsign.training.planting import plantable
+from tellsign.training.planting.batches import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches
+
+from .detector import fit_temperature
 
 
 # An artifact counts as learned if its area under the ROC curve is above this with 95% confidence.

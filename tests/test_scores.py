@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from tellsign.pipelines.formats import place_of
-from tellsign.training.explanation_scores import area_of, explanation_scores, rouge_l
-from tellsign.training.explanation_sentences import explanation_sentence
+from tellsign.training.data.sources import load_sources
+from tellsign.training.explanations.scores import area_of, explanation_scores, rouge_l
+from tellsign.training.explanations.sentences import explanation_sentence
 from tellsign.training.planting import planted_images
-from tellsign.training.sources import load_sources
 
 
 SIDES = {"top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right"}

@@ -1,0 +1,1 @@
+"""What is fitted to the outputs of a trained model."""

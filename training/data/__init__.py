@@ -1,0 +1,1 @@
+"""Images to learn from: their sources, pixels, views and groups."""

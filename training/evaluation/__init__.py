@@ -1,0 +1,1 @@
+"""What the evaluating commands share: predictions, scores, attacks and corruptions."""

@@ -1,0 +1,1 @@
+"""Sentences about artifacts: written, made into examples, scored."""
