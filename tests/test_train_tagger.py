@@ -32,8 +32,7 @@ from tellsign.training.calibration.tagger import (
 )
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import LABELS, UNKNOWN, load_sources
-from tellsign.training.planting import plantable, planted_images
-from tellsign.training.planting import rows as planted_datasets
+from tellsign.training.planting import plantable, planted_images, rows
 from tellsign.training.planting.batches import (
     BOX_SIDES,
     NONE_SHOWN,
@@ -443,18 +442,14 @@ def test_batches_hold_labels_and_masks_in_the_models_columns_and_nothing_is_know
     assert batch["labels"].tolist() == [UNKNOWN, 0, 1] and batch["categories"].tolist() == [0, 1, UNKNOWN]
 
 
-def test_planted_images_are_known_by_the_photographs_what_they_show_and_the_operators(textured, tmp_path, monkeypatch):
+def test_planted_images_are_known_by_photographs_and_operators(textured, monkeypatch):
     dataset = load_sources(textured, "train")
-    first = planted_datasets.fingerprint(dataset)
-    assert planted_datasets.fingerprint(dataset) == first != planted_datasets.fingerprint(dataset.select(range(9)))
+    first = rows.fingerprint(dataset)
+    assert rows.fingerprint(dataset) == first != rows.fingerprint(dataset.select(range(9)))
     shown = {"frog", "ship"}
-    assert len({planted_datasets.fingerprint(dataset, categories={"a": name}) for name in shown} | {first}) == 3
-    (tmp_path / "planting").mkdir()
-    (tmp_path / "planting" / "shine.py").write_text("other operators")
-    monkeypatch.setattr(planted_datasets, "__file__", str(tmp_path / "planted_datasets.py"))
-    others = planted_datasets.fingerprint(dataset)
-    (tmp_path / "planting" / "__main__.py").write_text("another command")
-    assert planted_datasets.fingerprint(dataset) == others != first
+    assert len({rows.fingerprint(dataset, categories={"a": name}) for name in shown} | {first}) == 3
+    monkeypatch.setattr(rows, "OPERATORS_VERSION", "another")
+    assert rows.fingerprint(dataset) != first
 
 
 def test_tensors_are_made_once_for_the_same_settings(tmp_path):
