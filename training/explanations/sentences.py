@@ -295,7 +295,7 @@ def stated_categories(sentence: str, categories: list[str]) -> list[str]:
 
 
 def stated_artifacts(sentence: str) -> set[str]:
-    """The artifacts whose official names stand in a sentence, singular or plural; of a name its part before a colon."""
+    """The artifacts whose names stand in a sentence, in singular or plural: of a name the part before its colon."""
     words = _singular(sentence)
     return {artifact.name for artifact in ARTIFACTS if _singular(artifact.name.split(":")[0]) in words}
 
