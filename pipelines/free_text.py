@@ -1,4 +1,4 @@
-"""Explanations in the free text of a language model."""
+"""Explanations in what a language model wrote freely."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _SUMMARY = re.compile(
     r"the (?:image|picture|photo) (?:contains|shows|has) the following)\b",
     re.IGNORECASE,
 )
-# The first two match stems, before a name and after it; the last one matches headings.
+# Of stems, before a name and after it; and of what a heading says.
 _NEGATION = re.compile(
     r"\b(?:no(?! longer)|none of|neither|nor|without|free (?:of|from)|absence of|lack|cannot|not (?:show|see|seen)|"
     r"(?:do|doe|did|can|could) not|(?:don|doesn|didn|can|couldn) t|(?:isn|aren) t (?:show|see))\b"
@@ -36,19 +36,19 @@ _LONGEST_NAME = 1 + max(len(artifact.name.split()) for artifact in ARTIFACTS)
 
 
 def repair(output: str | Mapping[str, Any], names: Sequence[str] | None = None) -> dict[str, str]:
-    """Finds the explanations of artifacts in the free text of a language model.
+    """Finds in what a language model wrote freely which artifacts it explained, and how.
 
-    - JSON objects are read: fenced, nested, cut off, or split at periods and colons, with sentences as keys.
-    - Lists are read ("2. Aliasing: ..."), and prose that names artifacts ("The second artifact is ...").
-    - An explanation is the text after an artifact's heading, or the sentence that names it and those after it. It ends
-      at the next artifact, item or summary.
-    - Sentences that deny an artifact, and mere lists of names, explain nothing.
+    Read are JSON objects (fenced, nested, cut off in the middle, or taken apart at periods and colons, with sentences
+    as keys), lists ("2. Aliasing: ..."), and prose that names artifacts ("The second artifact is ...", "The picture
+    shows a bird with unnatural color transitions."). An artifact is explained by what follows its heading, or by the
+    sentence that names it and those after it, up to the next artifact, item or summary. Sentences that deny an
+    artifact, and mere lists of names, explain nothing.
 
     Args:
-        output (`str` or `Mapping`): The model's text, or a JSON object parsed from it.
+        output (`str` or `Mapping`): The model's text, or the JSON object that was made of it.
         names (`Sequence[str]`, *optional*):
-            The artifacts that the model was asked about, in any spelling that [`find_artifact`] knows; others are
-            dropped. Defaults to all.
+            The artifacts that the model was asked about, in any spelling that [`find_artifact`] knows. Explanations
+            of others are dropped. Defaults to all.
 
     Returns:
         `dict[str, str]`: Official names, in order of appearance, and their explanations of at most 50 words.
@@ -98,7 +98,7 @@ def _sentences(output: str | Mapping[str, Any]) -> Iterator[str | None]:
             elif value.strip() == key.strip():
                 yield from _sentences(key)
             else:
-                # A sentence that was split at its colon goes on with the section, any other key ends it.
+                # A sentence that was taken apart at its colon goes on with the section, any other key ends it.
                 if not _heading(f"{key}: {value}")[0]:
                     yield None
                     name, text = _heading(value)
@@ -122,7 +122,7 @@ def _sentences(output: str | Mapping[str, Any]) -> Iterator[str | None]:
 
 
 def _members(output: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Keys and values of an object. Each item of a list counts as a value."""
+    """Keys and values of an object, a value that is a list once for each of its items."""
     for key, value in output.items():
         for item in value if isinstance(value, list) else [value]:
             yield key, item
@@ -135,7 +135,7 @@ def _text_at(keys: Sequence[str], output: Mapping[str, Any]) -> str | None:
 
 
 def _json_objects(text: str) -> list[dict[str, Any]]:
-    """The JSON objects in a text, also broken ones."""
+    """The JSON objects in a text, as far as they go."""
     objects: list[Any] = []
     start = text.find("{")
     while start >= 0:
@@ -150,7 +150,7 @@ def _json_objects(text: str) -> list[dict[str, Any]]:
 
 
 def _broken_json(text: str) -> list[Any]:
-    """The readable part of JSON that is cut off or ill-formed; nothing if it is nested too deeply."""
+    """What can be read of JSON that is cut off or ill-formed; nothing if it is nested too deeply."""
     try:
         value: Any = json_repair.loads(text)
     except (RecursionError, ValueError):
@@ -159,7 +159,7 @@ def _broken_json(text: str) -> list[Any]:
 
 
 def _heading(sentence: str) -> tuple[str | None, str]:
-    """The artifact whose heading begins the sentence, if any, and the text that explains it."""
+    """The artifact whose heading begins the sentence, if one does, and the text that explains it."""
     ordinal = _ORDINAL.match(sentence)
     rest = sentence[ordinal.end() :] if ordinal else sentence
     ends = [len(rest), *(match.start() for match in reversed([*_SEPARATOR.finditer(rest)]))]
