@@ -65,22 +65,22 @@ class ModelArguments:
     start_weight: float = field(
         default=0.0,
         metadata={
-            "help": "Share of the checkpoint to fine-tune in the final weights, in [0, 1): it keeps more of what that "
-            "one could (Wortsman et al., 2022, arXiv 2109.01903)."
+            "help": "Share of the checkpoint to fine-tune in the final weights, in [0, 1), to keep more of its skills "
+            "(Wortsman et al., 2022, arXiv 2109.01903)."
         },
     )
     fake_logit_weight: float = field(
         default=1.0,
         metadata={
-            "help": "Factor on the logit of fake in the final weights, in (0, 1]: below 1, what a real image shows "
-            "(real_categories) counts more against the marks of the generators that training saw."
+            "help": "Factor on the logit of fake in the final weights, in (0, 1]. Below 1, real_categories count "
+            "more, and the marks of known generators less."
         },
     )
     real_called_fake: float = field(
         default=0.01,
         metadata={
-            "help": "Largest share of the real images of each group that are to be called fake, in (0, 0.5]; it is "
-            "more often that photographs of other sources are called so."
+            "help": "Largest share of the real validation images of each group to call fake, in (0, 0.5]. "
+            "Photographs of other sources exceed it."
         },
     )
     ema_decay: float = field(default=0.999, metadata={"help": "Decay of the average of the weights, in [0, 1)."})
