@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Wavelet and Fourier transforms of images."""
+
 """The part of WaveFreq that judges large pictures: frequencies, a frozen pretrained backbone, and a head on both."""
 
 import math

@@ -19,9 +19,7 @@ def encoded(image: Image.Image, form: str, quality: int) -> Image.Image:
     return Image.open(content).convert("RGB")
 
 
-def resized(
-    image: Image.Image, factor: float, resample: Image.Resampling = Image.Resampling.BICUBIC
-) -> Image.Image:
+def resized(image: Image.Image, factor: float, resample: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
     """An image with both sides multiplied by a factor."""
     return image.resize((max(1, round(factor * image.width)), max(1, round(factor * image.height))), resample)
 

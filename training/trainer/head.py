@@ -22,9 +22,7 @@ def source_weights(labels: NDArray, generators: NDArray) -> NDArray[np.float32]:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         generators (`np.ndarray` of shape `(n,)`): The source of each.
     """
-    _, source, counts = np.unique(
-        np.char.add(labels.astype(str), generators), return_inverse=True, return_counts=True
-    )
+    _, source, counts = np.unique(np.char.add(labels.astype(str), generators), return_inverse=True, return_counts=True)
     weights = 1 / np.sqrt(counts[source])
     for label in np.unique(labels):
         weights[labels == label] /= weights[labels == label].sum()
