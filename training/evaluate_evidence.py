@@ -99,7 +99,7 @@ def main(
     ),
     pictures_per_class: Annotated[int, typer.Option(min=1, help="Pictures of each class, drawn at random.")] = 100,
 ) -> None:
-    """Blurs the places that the evidence names, those of Grad-CAM and random ones, and prints how far the logit falls."""
+    """Blurs the places that evidence or Grad-CAM name, and random ones, and says how far the logit falls."""
     model = AutoModelForImageClassification.from_pretrained(model_name, dtype=torch.float32).eval()
     image_processor = AutoImageProcessor.from_pretrained(model_name)
     if getattr(model, "large", None) is None:
