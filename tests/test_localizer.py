@@ -136,7 +136,7 @@ def test_a_saved_localizer_gives_the_same_boxes(localizer, tmp_path):
 def test_a_model_that_says_no_places_is_refused_by_name_before_its_weights_are_loaded(tmp_path):
     make_processor().save_pretrained(tmp_path)
     ArtifactSiglipConfig().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=f"localizer {tmp_path} cannot be loaded: SiglipProcessor has no location tokens"):
+    with pytest.raises(ValueError, match=f"localizer {tmp_path} cannot be loaded: SiglipProcessor has no location"):
         ArtifactLocalizer.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match="has no location tokens <loc0000> to <loc1023>"):
         ArtifactLocalizer(make_tagger_model(), make_processor())

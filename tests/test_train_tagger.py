@@ -156,7 +156,7 @@ def test_a_tagger_is_trained_further_with_its_tokenizer_and_learns_new_objects(t
 
 def test_names_that_lack_what_can_be_planted_are_refused(textured, tmp_path):
     overrides = json.dumps({"artifact_labels": ArtifactSiglipConfig().artifact_labels[1:]})
-    with pytest.raises(ValueError, match="artifact_labels: lack Inconsistent object boundaries, expected all that can be planted"):
+    with pytest.raises(ValueError, match="artifact_labels: lack Inconsistent object boundaries, expected all"):
         main(options(textured, tmp_path, config_overrides=overrides))
 
 
