@@ -25,7 +25,7 @@ from transformers import (
 from tellsign import ArtifactExplanationPipeline
 from tellsign.hub_cards import export, remote_code
 from tellsign.hub_cards.export import build_space, exported_files
-from tellsign.hub_cards.model_card import card_of_folder
+from tellsign.hub_cards.model_card import GENERATED, card_of_folder
 from tellsign.hub_cards.model_card import main as write_card
 from tellsign.hub_cards.remote_code import flatten
 from tests.hub_server import validate_card
@@ -264,14 +264,14 @@ def test_a_model_from_a_self_contained_export_that_the_package_saves_names_no_co
 
 
 @pytest.mark.parametrize("name", [None, "someone/else"])
-def test_a_written_card_is_written_anew_for_the_repository_and_an_edited_one_is_taken_as_it_is(folder, name):
+def test_a_generated_card_is_written_anew_and_a_claimed_one_stays(folder, name):
     write_card(folder, name, ["someone/data"])
     card = ModelCard(content_of(exported_files(folder, "someone/detector"), "README.md"))
     assert card.data.model_name == "detector" and card.data.datasets == ["someone/data"]
     assert str(folder) not in str(card) and "someone/else" not in str(card)
-    with open(folder / "README.md", "a") as file:
-        file.write("My own words.\n")
-    assert content_of(exported_files(folder, "someone/detector"), "README.md").endswith("My own words.\n")
+    own = (folder / "README.md").read_text().replace(GENERATED, "My own words.")
+    (folder / "README.md").write_text(own)
+    assert content_of(exported_files(folder, "someone/detector"), "README.md") == own
 
 
 def test_a_card_that_was_written_before_the_model_was_measured_is_written_anew(folder, evaluation):

@@ -30,11 +30,16 @@ from transformers import pipeline
 from transformers.utils import hub as transformers_hub
 from typer.testing import CliRunner
 
-from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
+from tellsign import (
+    ArtifactExplanationPipeline,
+    WaveFreqConfig,
+    WaveFreqForImageClassification,
+    WaveFreqImageProcessor,
+)
 from tellsign.__main__ import app
 from tellsign.hub_cards.dataset_card import push_dataset
 from tellsign.hub_cards.export import build_space, push, push_space
-from tellsign.hub_cards.model_card import nobody_wrote
+from tellsign.hub_cards.model_card import GENERATED, is_generated
 from tellsign.training import train_detector
 from tellsign.training.data.sources import load_sources
 from tellsign.training.planting import PLANTED_FEATURES, planted_images
@@ -244,9 +249,8 @@ def test_a_pipeline_is_not_pushed_to_where_a_part_that_it_lacks_would_be_loaded_
     assert hub.repos["models", "anna/with-tagger"].refs == {"main": commit}
 
 
-def test_a_pipeline_is_not_pushed_to_where_an_adapter_would_be_loaded_in_place_of_a_part(
-    client, hub, folder, tmp_path
-):
+@pytest.mark.parametrize("send", [push, ArtifactExplanationPipeline.push_to_hub])
+def test_a_pipeline_replaces_an_adapter_by_its_part(client, hub, folder, tmp_path, send):
     make_localizer().save_pretrained(tmp_path / "localizer")
     explain = pipeline(
         "artifact-explanation", model=str(folder), localizer=str(tmp_path / "localizer"), explainer=False
@@ -254,12 +258,22 @@ def test_a_pipeline_is_not_pushed_to_where_an_adapter_would_be_loaded_in_place_o
     adapted = shutil.copytree(folder, tmp_path / "adapted")
     (adapted / "localizer").mkdir()
     (adapted / "localizer" / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/base"}')
-    push(adapted, "anna/adapted")
-    with pytest.raises(ValueError, match="anna/adapted: holds localizer/adapter_config.json, which would be loaded"):
-        explain.push_to_hub("anna/adapted")
-    push(explain, "anna/adapted")
-    files = hub.repos["models", "anna/adapted"].files()
+    push(adapted, f"anna/adapted-{send.__name__}")
+    send(explain, f"anna/adapted-{send.__name__}")
+    files = hub.repos["models", f"anna/adapted-{send.__name__}"].files()
     assert "localizer/model.safetensors" in files and "localizer/adapter_config.json" not in files
+
+
+def test_push_to_hub_of_a_pipeline_keeps_the_card_and_is_one_commit(client, hub, folder):
+    explain = pipeline("artifact-explanation", model=str(folder))
+    explain.push_to_hub("anna/own", tags=["mine"], commit_message="First")
+    repo = hub.repos["models", "anna/own"]
+    assert repo.history() == ["First", "initial commit"]
+    assert ModelCard(repo.files()["README.md"].content.decode()).data.tags == ["mine"]
+    client.upload_file(repo_id="anna/own", path_in_repo="README.md", path_or_fileobj=b"My own words.\n")
+    explain.model.classifier.bias.data.fill_(2.0)
+    explain.push_to_hub("anna/own")
+    assert repo.files()["README.md"].content == b"My own words.\n"
 
 
 def test_a_classifier_of_other_labels_is_not_pushed_and_gets_no_space(client, hub, make_model, tmp_path):
@@ -306,8 +320,7 @@ def test_a_card_on_the_hub_that_nobody_changed_follows_what_was_measured(client,
     assert "evaluation.json" not in files() and "evaluation.py" in files()
     data = ModelCard(files()["README.md"].content.decode()).data
     assert (data.license, data.datasets) == ("mit", ["anna/data"])  # which the Hub's card alone has said
-    (tmp_path / "README.md").write_bytes(files()["README.md"].content)
-    assert nobody_wrote(tmp_path / "README.md")
+    assert is_generated(files()["README.md"].content.decode())
 
 
 def test_weights_in_one_file_and_in_several_replace_each_other(client, hub, folder, tmp_path):
@@ -436,7 +449,7 @@ def test_a_space_of_somebodys_weights_does_not_keep_the_license_of_the_packaged_
         assert SpaceCard(card).data.get("license") == stated
 
 
-def test_the_card_of_a_data_set_follows_its_images_unless_somebody_changed_it(client, hub, parquet):
+def test_the_card_of_a_data_set_follows_its_images_unless_claimed(client, hub, parquet):
     real = load_sources([parquet], "train").filter(lambda row: row["label"] == 0)
     rows = list(planted_images(real, "evaluation"))
     made_with = {"data": ["images.parquet"], "use": "evaluation", "count": None, "image_size": 32}
@@ -454,7 +467,7 @@ def test_the_card_of_a_data_set_follows_its_images_unless_somebody_changed_it(cl
         repo_id="anna/followed-images",
         repo_type="dataset",
         path_in_repo="README.md",
-        path_or_fileobj=card.replace("Planted artifacts are not", "As is known, planted artifacts are not").encode(),
+        path_or_fileobj=card.replace(GENERATED, "As is known.").encode(),
     )
     assert "As is known" in (card := card_after(4)) and "num_examples: 4" in card and "3 real images" in card
 

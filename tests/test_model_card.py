@@ -22,7 +22,15 @@ from tellsign import DEFAULT_MODEL
 from tellsign.hub_cards.card_tables import EXPLANATION_SCORES, MAIN_SCORES, VERDICT_SCORES
 from tellsign.hub_cards.dataset_card import dataset_card
 from tellsign.hub_cards.export import exported_files
-from tellsign.hub_cards.model_card import adapter_card, card_of_folder, main, model_card, nobody_wrote, write_card
+from tellsign.hub_cards.model_card import (
+    GENERATED,
+    adapter_card,
+    card_of_folder,
+    is_generated,
+    main,
+    model_card,
+    write_card,
+)
 from tellsign.training import evaluate_detector
 from tellsign.training.evaluation.metrics import bootstrap_intervals
 from tellsign.training.planting import __main__ as planting
@@ -564,22 +572,21 @@ def test_command_writes_a_card_from_what_lies_in_the_folder(folder, parts):
     assert (folder / "README.md").read_text() == str(card_of_folder(folder, "someone/detector", ["someone/data"]))
 
 
-def test_a_training_writes_its_card_again_unless_somebody_changed_it(folder):
+def test_a_training_writes_its_card_again_unless_somebody_claimed_it(folder):
     write_card(folder)
     (folder / "training.json").write_text('{"learning_rate": 0.125}')
     write_card(folder)
     assert "| learning_rate | 0.125 |" in (folder / "README.md").read_text()
-    (folder / "README.md").write_text((folder / "README.md").read_text() + "My own words.\n")
+    own = (folder / "README.md").read_text().replace(GENERATED, "My own words.")
+    (folder / "README.md").write_text(own)
     write_card(folder)
-    assert (folder / "README.md").read_text().endswith("My own words.\n")
+    assert (folder / "README.md").read_text() == own
 
 
-def test_a_form_of_the_hub_counts_as_written_once_somebody_filled_in_a_line(tmp_path):
-    form = ModelCard.from_template(ModelCardData())
-    form.save(tmp_path / "README.md")
-    assert nobody_wrote(tmp_path / "README.md")
-    (tmp_path / "README.md").write_text(str(form).replace("[More Information Needed]", "My own words.", 1))
-    assert not nobody_wrote(tmp_path / "README.md")
+def test_a_form_of_the_hub_is_generated_until_a_line_is_filled_in():
+    form = str(ModelCard.from_template(ModelCardData()))
+    assert is_generated(form)
+    assert not is_generated(form.replace("[More Information Needed]", "My own words.", 1))
 
 
 def test_a_copy_of_what_was_sent_states_the_same_training_and_emissions(folder, parts):
@@ -595,18 +602,13 @@ def test_a_copy_of_what_was_sent_states_the_same_training_and_emissions(folder, 
     assert (folder / "README.md").read_text() == before
 
 
-def test_command_replaces_a_card_that_it_wrote_and_one_that_somebody_wrote_only_if_told_to(folder):
+def test_command_replaces_anothers_card_only_if_told_to(folder):
     main(folder, "someone/detector")
     main(folder, "someone/else")
     (folder / "README.md").write_text("---\ndatasets: someone/data\n---\nMy own words.\n")
-    with pytest.raises(ValueError, match="README.md: was written or changed by somebody"):
+    with pytest.raises(ValueError, match="README.md: was not generated"):
         main(folder, "someone/detector")
     assert "My own words." in (folder / "README.md").read_text()
-    main(folder, "someone/detector", overwrite_card=True)
-    with open(folder / "README.md", "a") as file:
-        file.write("My own words.\n")
-    with pytest.raises(ValueError, match="README.md: was written or changed by somebody"):
-        main(folder, "someone/detector")
     main(folder, "someone/detector", overwrite_card=True)
     assert ModelCard.load(folder / "README.md").data.datasets == ["someone/data"]
     (folder / "README.md").write_text("---\ndatasets: [\n---\n")
