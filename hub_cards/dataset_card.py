@@ -1,4 +1,4 @@
-"""The card of a data set of planted artifacts, and its way to the Hub.
+"""Writes the card of a data set of planted artifacts, and sends both to the Hub.
 
 python -m tellsign.hub_cards.dataset_card planted.parquet USER/REPO
 """
@@ -37,8 +37,8 @@ def dataset_card(
         images (`int`): Number of images.
         without_artifact (`int`): Number of those without an artifact.
         made_with (`Mapping[str, Any]`):
-            What `python -m tellsign.training.planting data` was given, as it writes it beside the images: `data`,
-            `use`, `count`, `image_size`, `untouched`, `most` and `seed`.
+            The arguments of `python -m tellsign.training.planting data`, which writes them beside the images:
+            `data`, `use`, `count`, `image_size`, `untouched`, `most` and `seed`.
 
     Returns:
         [`~huggingface_hub.DatasetCard`].
@@ -85,7 +85,7 @@ def push_dataset(
         [`~huggingface_hub.CommitInfo`].
 
     Raises:
-        ValueError: If the repository was to be private, and there is a public one.
+        ValueError: If a private repository was asked for, and there is a public one.
     """
     labels = [{artifact["label"] for artifact in artifacts} for artifacts in dataset["artifacts"]]
     api = HfApi(token=token)
@@ -115,7 +115,7 @@ def main(
     repo_id: Annotated[str, typer.Argument(help="USER/REPO on the Hub, made if there is none.")],
     private: Annotated[bool | None, typer.Option(help="Whether a new repository is private.")] = None,
 ) -> None:
-    """Sends images with planted artifacts to the Hub, with a card of what the JSON file beside them says.
+    """Sends images with planted artifacts to the Hub, with a card made of the JSON file beside them.
 
     \f
     Raises:

@@ -89,7 +89,7 @@ def model_card(
     license: str | None = None,
 ) -> ModelCard:
     r"""
-    The card of a detector and of what lies beside it. What was not measured is not stated. The same arguments give the
+    The card of a detector and of the models beside it. It states only what was measured. The same arguments give the
     same card, byte for byte.
 
     Args:
@@ -97,7 +97,7 @@ def model_card(
         model_id (`str`, *optional*):
             Repository or folder from which the card's snippets load the model. Defaults to the packaged model.
         training (`Mapping`, *optional*): The recipe, or `TrainingArguments.to_dict()`.
-        log_history (`Sequence[Mapping]`, *optional*): That of the trainer's state.
+        log_history (`Sequence[Mapping]`, *optional*): The log of the trainer's state.
         evaluation (`Mapping`, *optional*): The `evaluation.json` of `evaluate_detector`.
         leave_out (`Mapping`, *optional*): The `leave_out.json` of `leave_out`.
         tagger_config (`Mapping`, *optional*): The tagger's `config.json`.
@@ -110,7 +110,7 @@ def model_card(
         emissions (`Mapping`, *optional*):
             As the Hub wants `co2_eq_emissions`: `emissions` in grams, and `source`, `training_type`,
             `geographical_location` and `hardware_used` where known.
-        license (`str`, *optional*): That of the weights, by the Hub's name for it. Not stated if not given.
+        license (`str`, *optional*): Licence of the weights, by the Hub's name for it. Not stated if not given.
 
     Returns:
         [`~huggingface_hub.ModelCard`].
@@ -135,7 +135,7 @@ def model_card(
         model_name=name,
         eval_results=eval_results(evaluation) or None,
     )
-    # A group may be named twice, to be drawn as often.
+    # A group that is drawn twice as often is named twice.
     training_data = list(dict.fromkeys(training.get("train_data", ())))
     card = ModelCard.from_template(
         data,
@@ -188,7 +188,7 @@ def adapter_card(
     emissions: Mapping[str, Any] | None = None,
     license: str | None = None,
 ) -> ModelCard:
-    """The card of a LoRA adapter for an explainer or a localizer, pure as [`model_card`].
+    """The card of a LoRA adapter for an explainer or a localizer, a pure function as [`model_card`].
 
     Args:
         config (`Mapping`): The `adapter_config.json` of peft.
@@ -228,7 +228,7 @@ def adapter_card(
 
 
 def with_facts_of(card: str, before: str) -> str:
-    """A card of this module, with what the one before it states and it does not: licence, data sets, emissions."""
+    """A card that takes licence, data sets and emissions from the card before it, where it states none."""
     new, old = ModelCard(card), ModelCard(before).data
     for name in ("license", "datasets", "co2_eq_emissions"):
         if new.data.get(name) is None and old.get(name) is not None:
@@ -248,7 +248,7 @@ def somebody_wrote(card: Path) -> bool:
 
 
 def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings of a recipe that a card shows, where they say something."""
+    """The settings of a recipe that a card shows, where they say something."""
     if (training.get("max_steps") or -1) <= 0 and training.get("num_train_epochs") == 0:  # only calibrated
         applied = ("model_name_or_path", "expert", "fake_logit_weight", "real_called_fake", "num_train_epochs")
         return {key: training[key] for key in applied if training.get(key) is not None}
@@ -271,20 +271,20 @@ def card_of_folder(
     config: Mapping[str, Any] | None = None,
     license: str | None = None,
 ) -> ModelCard:
-    """The card of a saved model or adapter, from the files that lie in its folder.
+    """The card of a saved model or adapter, from the files in its folder.
 
     Args:
         folder (`Path`):
-            Has `config.json` or `adapter_config.json`, and may have `evaluation.json`, `leave_out.json`,
-            `training.json`, `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures, images in
-            `examples/`, and the folders `tagger/`, `explainer/` and `localizer/`.
-        model_id, datasets, license: As for [`model_card`]. For an adapter, the name defaults to the folder's; data
-            sets and license to those of the `README.md` in the folder, and so do the log of the training and its
-            emissions, where their files are not there, as in a copy of what is on the Hub.
-        config (`Mapping`, *optional*): To be taken instead of `config.json`.
+            Has `config.json` or `adapter_config.json`. May have `evaluation.json`, `leave_out.json`,
+            `training.json`, `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures and images in
+            `examples/`. May have the folders `tagger/`, `explainer/` and `localizer/`.
+        model_id, datasets, license: As for [`model_card`]. An adapter's name defaults to the folder's. Data sets
+            and license default to those of the folder's `README.md`. The log and the emissions do too, where their
+            files are missing, as in a copy from the Hub.
+        config (`Mapping`, *optional*): Taken in place of `config.json`.
 
     Raises:
-        ValueError: If there is neither configuration, or a file is not JSON.
+        ValueError: If there is no configuration, or a file is not JSON.
     """
 
     def read(*names: str) -> Any:
@@ -345,7 +345,7 @@ def write_card(folder: Path, model_id: str | None = None) -> None:
 
 
 def _emissions(file: Path) -> dict[str, Any] | None:
-    """What CodeCarbon measured, as the Hub wants it: it writes a row in kg for each part of a resumed run."""
+    """The emissions that CodeCarbon measured, for the Hub. CodeCarbon writes a row in kg for each part of a run."""
     if not file.is_file():
         return None
     with open(file, newline="", encoding="utf-8") as opened:
@@ -363,19 +363,19 @@ def _emissions(file: Path) -> dict[str, Any] | None:
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Folder of a saved model, with what was measured of it.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a saved model and its measurements.")],
     repo_id: Annotated[
         str | None, typer.Option(help="Repository that the card is for. Defaults to the folder.")
     ] = None,
     dataset: Annotated[
-        list[str], typer.Option(help="Data set on the Hub that it was trained on; may be given several times.")
+        list[str], typer.Option(help="Data set on the Hub that it was trained on; can be repeated.")
     ] = [],  # noqa: B006 - typer copies it
-    license: Annotated[str | None, typer.Option(help="Of the weights, by the Hub's name for it.")] = None,
+    license: Annotated[str | None, typer.Option(help="Licence of the weights, by the Hub's name for it.")] = None,
     overwrite_card: Annotated[
         bool, typer.Option("--overwrite-card", help="Replace a README.md that is not generated.")
     ] = False,
 ) -> None:
-    """Writes README.md into the folder, from the files that lie there.
+    """Writes README.md into the folder, from the files there.
 
     \f
     Raises:

@@ -219,9 +219,9 @@ def load_test_images(sources: Sequence[str], split: str, train_data: Sequence[st
 
 def main(
     models: Annotated[list[str], typer.Argument(help="Checkpoints: folders or repositories on the Hub.")],
-    data: Annotated[list[str], typer.Option(help="Test images of both classes; may be given several times.")],
+    data: Annotated[list[str], typer.Option(help="Test images of both classes; can be repeated.")],
     train_data: Annotated[
-        list[str], typer.Option(help="What the models were trained on: images that occur there are scored apart.")
+        list[str], typer.Option(help="Training data of the models. Images that occur there are scored apart.")
     ] = [],  # noqa: B006 - typer copies it
     other_fakes: Annotated[
         list[str],
@@ -239,7 +239,7 @@ def main(
         int, typer.Option(min=2, help="Test images, half of each class, that are corrupted or attacked.")
     ] = 1000,
     attack_images: Annotated[
-        int | None, typer.Option(min=2, help="How many to attack, which takes longer, if not as many.")
+        int | None, typer.Option(min=2, help="Number of images to attack, if other than --robustness-images.")
     ] = None,
     iterations: Annotated[int, typer.Option(min=1, help="Gradient steps of each attack.")] = 20,
     queries: Annotated[int, typer.Option(min=1, help="Queries of the attack without gradients.")] = 200,
