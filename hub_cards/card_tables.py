@@ -183,62 +183,6 @@ def robustness_tables(results: Mapping[str, Mapping[str, Any]], means: bool = Fa
     return tables
 
 
-def _leave_out_rows(
-    folds: Sequence[Mapping[str, Any]], kind: str, key: str, family_seen: bool = False
-) -> list[tuple[str, Mapping[str, Any]]]:
-    # Small generators are pooled, and each fold pools others.
-    rows = [
-        (as_text(f"{name}, fold {number}" if " others" in name else name), row)
-        for number, fold in enumerate(folds)
-        for name, row in fold[kind].items()
-        if row.get("family_seen", False) == family_seen
-    ]
-    return sorted(rows, key=lambda row: row[1][key]["value"])
-
-
-def leave_out_tables(folds: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Markdown tables of the results of `leave_out`, each with the means of its rows and of its images.
-
-    Generators come first, by AUROC, in two tables: unseen families, and families that training saw. Then come
-    collections, by false positives.
-    """
-    verdicts = {"called_fake": "called fake, %", "called_real": "called real, %"}
-    of_generators = {
-        "auroc": "AUROC, %",
-        "auroc_seen_collections": "AUROC, photographs of collections seen, %",
-        "balanced_accuracy_at_threshold": "balanced accuracy at the threshold, %",
-        "recall_at_5_fpr": "recall at 5% FPR, %",
-    }
-    of_collections = {"above_threshold": "above the threshold, %", "above_0.5": "above 0.5, %"}
-    tables, generators = [], []
-    for kind, title, family_seen, columns in (
-        ("generators", "generator, its family left out", False, of_generators | verdicts),
-        ("generators", "generator, of a family that training saw", True, of_generators | verdicts),
-        ("collections", "photographs, left out", False, of_collections | verdicts),
-    ):
-        rows = _leave_out_rows(folds, kind, next(iter(columns)), family_seen)
-        if not rows:
-            continue
-        columns = {key: title for key, title in columns.items() if all(key in row for _, row in rows)}
-        cells = [[name, f"{row['images']:,}", *(percent(row[key]) for key in columns)] for name, row in rows]
-        cells += _mean_cells("the", [row for _, row in rows], columns)
-        if kind == "generators":
-            generators += [row for _, row in rows]
-        if family_seen:
-            cells += _mean_cells("all the", generators, columns)
-        tables.append(markdown_table([title, "images", *columns.values()], cells))
-    return tables
-
-
-def _mean_cells(which: str, rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> list[list[str]]:
-    counts = [row["images"] for row in rows]
-    lines = []
-    for kind, weights in (("rows", [1] * len(rows)), ("images", counts)):
-        means = [_mean_of_rows([row[key]["value"] for row in rows], weights) for key in columns]
-        lines.append([f"mean of {which} {kind}", f"{sum(counts):,}", *means])
-    return lines
-
-
 def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
     """Validation loss and accuracy while training."""
     entries = [entry for entry in log_history if "eval_loss" in entry]
@@ -334,19 +278,13 @@ def failures(
     config: Mapping[str, Any],
     generators: Sequence[Mapping[str, Any]],
     robustness: Mapping[str, Any],
-    leave_out: Sequence[Mapping[str, Any]],
     tagger: Mapping[str, Any] | None,
 ) -> list[str]:
     """Where the measurements show that the model fails, one sentence each."""
     failures = []
-    if size := config.get("image_size"):
+    if (size := config.get("image_size")) and not config.get("large_backbone"):
         failures.append(
             f"Every image is brought to {size}x{size} pixels first. What only shows at a larger size is lost."
-        )
-    if config.get("expert_depths"):
-        failures.append(
-            "A large image that somebody brought to that size before does not count as large: the first network alone "
-            "judges it."
         )
     if poor := [result for result in generators if result["intervals"]["auroc"][0] < NEAR_CHANCE]:
         names = listed(result["name"].removeprefix("generator ") for result in poor)
@@ -357,17 +295,6 @@ def failures(
     if worse := [result for result in generators if result["intervals"]["auroc"][1] < 0.5]:
         names = listed(result["name"].removeprefix("generator ") for result in worse)
         failures.append(f"These fakes look more real to it than real images, with an AUROC below chance: {names}.")
-    if leave_out:
-        worst = _leave_out_rows(leave_out, "generators", "auroc")[:3]
-        names = ", ".join(f"{name} ({percent(row['auroc'])})" for name, row in worst)
-        if names:
-            failures.append(f"Among unseen generators, runs of its recipe do worst on {names} (AUROC, %).")
-        worst = _leave_out_rows(leave_out, "collections", "above_threshold")[:-4:-1]
-        names = ", ".join(f"{name} ({percent(row['above_threshold'])})" for name, row in worst)
-        if names:
-            failures.append(
-                f"Among unseen collections, most photographs are above the threshold in {names} (share, %)."
-            )
     for kind, by_strength in robustness.get("corruptions", {}).items():
         for strength, scores in by_strength.items():
             if kind != "none" and scores["balanced_accuracy"]["value"] < WEAK:

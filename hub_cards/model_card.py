@@ -22,7 +22,6 @@ from .card_tables import (
     eval_results,
     failures,
     generator_table,
-    leave_out_tables,
     listed,
     log_of_card,
     log_table,
@@ -31,6 +30,7 @@ from .card_tables import (
     sets_and_generators,
     tagger_facts,
 )
+from .left_out_tables import leave_out_tables, left_out_failures
 
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
@@ -116,7 +116,7 @@ def model_card(
         [`~huggingface_hub.ModelCard`].
     """
     name = model_id.rstrip("/").rsplit("/", 1)[-1] if model_id else "tellsign"
-    training, evaluation, folds = training or {}, evaluation or {}, leave_out["folds"] if leave_out else []
+    training, evaluation = training or {}, evaluation or {}
     sets, generators = sets_and_generators(evaluation)
     robustness = evaluation.get("robustness", {})
     low, high = config.get("verdict_thresholds", (0.5, 0.5))
@@ -154,8 +154,8 @@ def model_card(
         robustness=robustness,
         corruption_tables=robustness_tables(robustness.get("corruptions", {}), means=True),
         attack_tables=robustness_tables(robustness.get("attacks", {}).get("scores", {})),
-        leave_out_tables=leave_out_tables(folds),
-        leave_out=leave_out and {**leave_out, "training": shlex.join(leave_out["training"])},
+        leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
+        leave_out=leave_out,
         thresholds=[f"{low:.1%}", f"{high:.1%}"],
         never_real=low <= 0,
         never_fake=high >= 1,
@@ -164,7 +164,8 @@ def model_card(
         tagger=tagger,
         explainer=explainer_config,
         localizer=localizer_config,
-        failures=failures(config, generators, robustness, folds, tagger),
+        failures=failures(config, generators, robustness, tagger)
+        + (left_out_failures(leave_out) if leave_out else []),
         pictures=pictures,
         hyperparameters=hyperparameters(training),
         training_data=training_data,

@@ -11,11 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Wavelet and Fourier transforms of images."""
 
-"""The part of WaveFreq that judges large pictures: frequencies, a frozen pretrained backbone, and a head on both."""
+"""The part of WaveFreq that judges large pictures: a frozen pretrained backbone and a head on its feature maps."""
 
-import math
 from collections.abc import Sequence
 
 import timm
@@ -27,38 +25,6 @@ from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
 
 EPSILON = 1e-6
 PATH_STEPS = 32
-HAAR_LEVELS = 3
-BLOCK = 8
-NUM_FREQUENCIES = 9 * HAAR_LEVELS + BLOCK**2 - 1
-LOG_FLOOR = 2e-3
-"""What is added to amplitudes before their logarithm: about a quarter of a level of 255."""
-
-
-class WaveFreqAmplitudes(nn.Module):
-    """Amplitudes of a picture's frequencies: Haar details of three levels, and a cosine transform of 8x8 blocks.
-
-    Luma and two color differences have Haar details (LH, HL, HH); luma alone is transformed in blocks, without their
-    means, as JPEG does (ITU-T T.81, A.3.3).
-    """
-
-    def __init__(self):
-        super().__init__()
-        index = torch.arange(BLOCK, dtype=torch.float32)
-        basis = torch.cos(math.pi / BLOCK * index[:, None] * (index + 0.5)) * math.sqrt(2 / BLOCK)
-        basis[0] /= math.sqrt(2)
-        waves = torch.einsum("ux,vy->uvxy", basis, basis).reshape(-1, 1, BLOCK, BLOCK)[1:]
-        self.register_buffer("waves", waves)
-        self.register_buffer("colors", torch.tensor([[0.299, 0.587, 0.114], [1.0, -1.0, 0.0], [0.0, -1.0, 1.0]]))
-
-    def forward(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
-        """Maps of amplitudes, `(batch_size, 9, ...)` for each Haar level, then `(batch_size, 63, ...)`."""
-        low = torch.einsum("bchw,dc->bdhw", pixel_values, self.colors.to(pixel_values.dtype))
-        luma, maps = low[:, :1], []
-        for _ in range(HAAR_LEVELS):
-            (a, b), (c, d) = ((low[:, :, row::2, column::2] for column in (0, 1)) for row in (0, 1))
-            maps.append(torch.cat([a + b - c - d, a - b + c - d, a - b - c + d], dim=1).abs() / 2)
-            low = (a + b + c + d) / 2
-        return [*maps, nn.functional.conv2d(luma, self.waves.to(luma.dtype), stride=BLOCK).abs()]
 
 
 def moments_of(maps: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -84,7 +50,7 @@ class WaveFreqLargeHead(nn.Module):
 
     def __init__(self, config: WaveFreqConfig):
         super().__init__()
-        num_features = 2 * (NUM_FREQUENCIES + sum(config.large_hidden_sizes))
+        num_features = 2 * sum(config.large_hidden_sizes)
         self.register_buffer("baseline", torch.zeros(num_features))
         self.register_buffer("feature_mean", torch.zeros(num_features))
         self.register_buffer("feature_std", torch.ones(num_features))
@@ -94,12 +60,9 @@ class WaveFreqLargeHead(nn.Module):
 
     @staticmethod
     def features(moments: torch.Tensor) -> torch.Tensor:
-        """Means, then standard deviations, of moments as [`moments_of`] gives them; of amplitudes the logarithms."""
+        """Means, then standard deviations, of moments as [`moments_of`] gives them."""
         mean, square = moments.chunk(2, dim=-1)
-        std = (square - mean.square()).clamp(min=0).add(EPSILON).sqrt()
-        logs = [torch.log(values[..., :NUM_FREQUENCIES] + LOG_FLOOR) for values in (mean, std)]
-        rest = [values[..., NUM_FREQUENCIES:] for values in (mean, std)]
-        return torch.cat([logs[0], rest[0], logs[1], rest[1]], dim=-1)
+        return torch.cat([mean, (square - mean.square()).clamp(min=0).add(EPSILON).sqrt()], dim=-1)
 
     @torch.no_grad()
     def fit_normalization(self, moments: torch.Tensor) -> None:
@@ -117,14 +80,10 @@ class WaveFreqLargeHead(nn.Module):
 
     def gradient(self, moments: torch.Tensor) -> torch.Tensor:
         """Gradient of the logit with respect to the moments, of their shape, without dropout."""
-        features = (self.features(moments) - self.feature_mean) / self.feature_std
-        active = (self.hidden(features) > 0).to(features.dtype)
+        features = self.features(moments)
+        active = (self.hidden((features - self.feature_mean) / self.feature_std) > 0).to(features.dtype)
         by_mean, by_std = (active * self.classifier.weight[0] @ self.hidden.weight / self.feature_std).chunk(2, dim=-1)
-        mean, square = moments.chunk(2, dim=-1)
-        std = (square - mean.square()).clamp(min=0).add(EPSILON).sqrt()
-        is_amplitude = torch.arange(mean.shape[-1], device=mean.device) < NUM_FREQUENCIES
-        by_mean = torch.where(is_amplitude, by_mean / (mean + LOG_FLOOR), by_mean)
-        by_std = torch.where(is_amplitude, by_std / (std + LOG_FLOOR), by_std)
+        mean, std = features.chunk(2, dim=-1)
         return torch.cat([by_mean - by_std * mean / std, by_std / (2 * std)], dim=-1)
 
     def evidence(self, maps: Sequence[torch.Tensor], moments: torch.Tensor, size: int) -> torch.Tensor:
@@ -171,7 +130,6 @@ class WaveFreqLargeBranch(nn.Module):
         super().__init__()
         backbone = timm.create_model(config.large_backbone)
         self.kept_stages = config.large_stages
-        self.amplitudes = WaveFreqAmplitudes()
         self.stem = nn.Sequential(backbone.conv_stem, backbone.bn1)
         self.stages = backbone.blocks[: max(config.large_stages) + 1]
         self.head = WaveFreqLargeHead(config)
@@ -186,9 +144,8 @@ class WaveFreqLargeBranch(nn.Module):
         return self
 
     def feature_maps(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
-        """The maps of amplitudes, then those of the kept stages, of normalized pictures
-        `(batch_size, 3, height, width)`, whose sides are multiples of 32."""
-        hidden_states, maps = self.stem(pixel_values), self.amplitudes(pixel_values)
+        """The maps of the kept stages, the finest first, of normalized pictures `(batch_size, 3, height, width)`."""
+        hidden_states, maps = self.stem(pixel_values), []
         for index, stage in enumerate(self.stages):
             hidden_states = stage(hidden_states)
             if index in self.kept_stages:

@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
-from tellsign.hub_cards.card_tables import leave_out_tables
+from tellsign.hub_cards.left_out_tables import leave_out_tables
 from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.calibration.detector import fit_temperature
 from tellsign.training.calibration.large import fit_promised_thresholds

@@ -32,7 +32,7 @@ from tellsign.hub_cards.export import push
 from tellsign.hub_cards.model_card import write_card
 from tellsign.training.calibration.detector import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
 from tellsign.training.data.groups import DataArguments, load_images, stream_images
-from tellsign.training.data.images import Augmentation, DecodedImages
+from tellsign.training.data.images import Augmentation, DecodedImages, without_large
 from tellsign.training.data.sources import LABELS, UNKNOWN, content_of
 from tellsign.training.data.views import BalancedViews
 from tellsign.training.evaluation.metrics import detection_scores
@@ -173,7 +173,7 @@ class DetectorTrainer(WholeValidationTrainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The cross entropy of the labels; where categories are known, that of the joint choice of both."""
-        categories, labels = inputs.get("category_labels"), inputs.get("labels")
+        categories = inputs.get("category_labels")
         inputs = {name: values for name, values in inputs.items() if name != "category_labels"}
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         # What the losses beside it are divided by, as it is itself.
@@ -336,9 +336,10 @@ def main(arguments: list[str] | None = None) -> None:
     model.config.temperature = 1.0
     model.config.verdict_thresholds = [0.5, 0.5]
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
-    train_images, validation = make_images(data_args, training_args, image_processor, model.config)
+    of_small = without_large(image_processor)
+    train_images, validation = make_images(data_args, training_args, of_small, model.config)
     made_with = recipe_of(training_args, model_args, data_args) | {"validation_sha1": hash_of(validation)}
-    validation_images = DecodedImages(validation, image_processor, model.config.image_size)
+    validation_images = DecodedImages(validation, of_small, model.config.image_size)
     record_run(training_args, made_with, resumes=bool(checkpoint))
 
     trainer = create_trainer(
