@@ -355,8 +355,8 @@ class ArtifactExplanationPipeline(Pipeline):
                 self._localize(chosen_images, found)
             if self.explainer is not None:
                 verdicts = [answers[index]["label"] for index in chosen]
-                objects = self.tagger.name_objects(chosen_images) if any(found) else None
-                explained = self.explainer(chosen_images, verdicts, found, objects)
+                categories = self.tagger.name_categories(chosen_images) if any(found) else None
+                explained = self.explainer(chosen_images, verdicts, found, categories)
                 for artifacts, sentences in zip(found, explained, strict=True):
                     for artifact in artifacts:
                         artifact["explanation"] = sentences[artifact["label"]]
