@@ -460,14 +460,14 @@ def test_a_data_set_card_follows_its_images_unless_claimed(client, hub, parquet)
 
     for count in (5, 3):
         card = card_after(count)
-        assert f"{count} real images, of which" in card and f"num_examples: {count}" in card
+        assert f"{count} real images." in card and f"num_examples: {count}" in card
     client.upload_file(
         repo_id="anna/followed-images",
         repo_type="dataset",
         path_in_repo="README.md",
         path_or_fileobj=card.replace(GENERATED, "As is known.").encode(),
     )
-    assert "As is known" in (card := card_after(4)) and "num_examples: 4" in card and "3 real images" in card
+    assert "As is known" in (card := card_after(4)) and "num_examples: 4" in card and "3 real images." in card
 
 
 def test_what_is_hidden_in_the_folder_of_a_space_stays_there(client, hub, tmp_path):
