@@ -387,7 +387,7 @@ def test_what_cannot_be_sent_for_want_of_a_network_is_named_without_a_traceback(
     def refuse(*args, **kwargs):
         raise httpx.ConnectError("Connection refused")
 
-    monkeypatch.setattr("tellsign.hub_cards.export.make_repo", refuse)
+    monkeypatch.setattr("tellsign.pipelines.hub.make_repo", refuse)
     result = CliRunner().invoke(app, ["push", str(checkpoint), "someone/detector"], catch_exceptions=False)
     assert result.exit_code == 2 and "Connection refused" in result.output
 

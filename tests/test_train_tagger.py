@@ -27,7 +27,7 @@ from tellsign.training.calibration import tagger as tagger_calibration
 from tellsign.training.calibration.tagger import (
     calibrate,
     calibrate_places,
-    fit_object_threshold,
+    fit_category_threshold,
     validation_scores,
 )
 from tellsign.training.data.images import whole_batch
@@ -657,15 +657,15 @@ def test_boxes_that_are_the_whole_image_say_nothing_of_the_threshold(planted, st
 def test_objects_are_named_from_the_smallest_probability_on_that_keeps_four_in_five_right():
     probabilities = np.asarray([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.5], [0.1, 0.5], [0.4, 0.3]])
     right = np.asarray([0, 0, 1, 0, 0, 1])  # the last two are wrong
-    assert fit_object_threshold(probabilities, right) == 0.5
-    assert fit_object_threshold(probabilities, 1 - probabilities.argmax(1)) == 1.0
+    assert fit_category_threshold(probabilities, right) == 0.5
+    assert fit_category_threshold(probabilities, 1 - probabilities.argmax(1)) == 1.0
 
 
 def test_no_object_is_named_in_four_of_five_images_that_show_none():
     probabilities = np.asarray([[0.9, 0.1]] * 40 + [[0.1, value] for value in (0.2, 0.3, 0.4, 0.5, 0.95)])
     shown = np.repeat([0, NONE_SHOWN], [40, 5])
-    assert 0.5 < fit_object_threshold(probabilities, shown) < 0.51
-    assert fit_object_threshold(probabilities[:40], shown[:40]) == 0.9
+    assert 0.5 < fit_category_threshold(probabilities, shown) < 0.51
+    assert fit_category_threshold(probabilities[:40], shown[:40]) == 0.9
 
 
 def test_images_without_a_category_are_told_to_fit_no_object(textured, tmp_path, monkeypatch):
