@@ -26,14 +26,18 @@ def _local_extremes(image: NDArray, size: int) -> NDArray:
     return (ndimage.maximum_filter(image, (size, size, 1)) + ndimage.minimum_filter(image, (size, size, 1))) / 2
 
 
-def _smear(image: NDArray, length: float, angle: float) -> NDArray:
-    return px.smear(image, length * np.sin(angle), length * np.cos(angle))
+def _cast(rng: Rng) -> NDArray:
+    return px.direction(rng.uniform(0, 2 * np.pi))
 
 
 def _around(image: NDArray, share: float, turn: float) -> NDArray:
     """Smeared away from the middle, or around it."""
     rows, columns = px.offsets(image, image.shape[0] / 2, image.shape[1] / 2)
     return px.smear(image, *(share * offset for offset in px.rotated(rows, columns, turn)))
+
+
+def _sharper(image: NDArray, size: float, factor: float) -> NDArray:
+    return image + factor * (image - px.blur(image, size))
 
 
 def _even(image: NDArray, size: float) -> NDArray:
@@ -53,18 +57,16 @@ def _mosaic(image: NDArray, size: float, rng: Rng) -> NDArray:
 FILTERS: dict[str, Callable[[NDArray, float, Rng], NDArray]] = {
     "gaussian": lambda image, size, rng: px.blur(image, size),
     "disc": lambda image, size, rng: px.disc_blur(image, 1.5 * size),
-    "motion": lambda image, size, rng: _smear(image, 3 * size, rng.uniform(0, np.pi)),
+    "motion": lambda image, size, rng: px.smear(image, *(3 * size * _cast(rng)[1:])),
     "zoom": lambda image, size, rng: _around(image, size / unit(image) / 8, rng.choice([0, np.pi / 2])),
     "thumbnail": lambda image, size, rng: px.resized(image, 2 * size, BOX, BICUBIC),
     "halfway": lambda image, size, rng: px.blur(_local_extremes(image, 2 * round(size) + 1), 0.5 * unit(image)),
     "weak band": lambda image, size, rng: image - px.blur(image, size / 3) + px.blur(image, 1.3 * size),
     "blocks": lambda image, size, rng: px.resized(image, size, BOX, NEAREST),
     "mosaic": _mosaic,
-    "ringing": lambda image, size, rng: (
-        1.6 * (coarse := px.resized(image, size, BOX, BICUBIC)) - 0.6 * px.blur(coarse, size)
-    ),
+    "ringing": lambda image, size, rng: _sharper(px.resized(image, size, BOX, BICUBIC), size, 0.6),
     "points": lambda image, size, rng: px.resized(image, max(2, size), NEAREST, NEAREST),
-    "unsharp mask": lambda image, size, rng: 4 * image - 3 * px.blur(image, size),
+    "unsharp mask": lambda image, size, rng: _sharper(image, size, 3),
     "even contrast": lambda image, size, rng: _even(image, size),
 }
 
@@ -206,10 +208,6 @@ def run_through_hues(image: NDArray, place: NDArray, form: NDArray, amount: floa
     return image * np.exp(0.6 * amount * (tint - 0.7 * tint.mean((0, 1))))
 
 
-def _cast(rng: Rng) -> NDArray:
-    return px.direction(rng.uniform(0, 2 * np.pi))
-
-
 def _vivid(image: NDArray, factor: float) -> NDArray:
     gray = px.luminance(image)[..., None]
     return gray + factor * (image - gray)
@@ -344,17 +342,13 @@ def displace(image: NDArray, place: NDArray, form: NDArray, amount: float, rng: 
     return changed + rng.choice([0, 0, 0.8]) * seam * (rng.integers(2) - changed), (place > 0) * moved * 1.0
 
 
-def both_sides(image: NDArray, mask: NDArray, size: int) -> tuple[NDArray, NDArray]:
-    """The colors of an object and those around it, `size` pixels from its outline, each spread over the image."""
-    inside = ndimage.binary_erosion(mask, iterations=size) if mask.sum() > 20 else mask
-    outside = ndimage.binary_erosion(~mask, iterations=size)
-    return px.spread(image, inside if inside.any() else mask), px.spread(image, outside if outside.any() else ~mask)
-
-
 def redraw(image: NDArray, place: NDArray, form: NDArray, amount: float, rng: Rng) -> Changed:
     """Gives an object another outline, with colors from its inside and from around it."""
     size = max(1, round(0.7 * unit(image)))
-    inner, outer = both_sides(image, place, size)
+    inside = ndimage.binary_erosion(place, iterations=size) if place.sum() > 20 else place
+    outside = ndimage.binary_erosion(~place, iterations=size)
+    inner = px.spread(image, inside if inside.any() else place)
+    outer = px.spread(image, outside if outside.any() else ~place)
     # The border pixels of the old outline hold a mixture of both sides, so they are drawn anew.
     border = ndimage.binary_dilation(place, iterations=size) & ~ndimage.binary_erosion(place, iterations=size)
     near = ndimage.binary_dilation(place != form, np.ones((3, 3)), iterations=2 * size)

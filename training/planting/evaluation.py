@@ -59,8 +59,7 @@ def specks(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
 
 
 def periodic_gains(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
-    """Gains that repeat every few pixels, as a transposed convolution leaves them (Odena et al., 2016,
-    "Deconvolution and Checkerboard Artifacts"): replicas of the whole spectrum."""
+    """Gains that repeat every few pixels, as after a transposed convolution (Odena et al., 2016)."""
     gain = np.zeros(image.shape[:2])
     for offset, period in zip(px.offsets(image, 0, 0), rng.permutation([2, 3]), strict=True):
         gain += rng.permutation(np.linspace(-1, 1, period))[np.floor(offset / px.pixel(image)).astype(int) % period]
@@ -155,8 +154,7 @@ def fade_film(image: NDArray, place: NDArray, form: None, amount: float, rng: Rn
 
 
 def equalize_locally(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> NDArray:
-    """Every pixel's luma becomes its rank in its surroundings (adaptive histogram equalization, Pizer et al., 1987),
-    and pale colors are made vivid."""
+    """Luma becomes its rank in its surroundings (Pizer et al., 1987), and pale colors are made vivid."""
     ycc = px.to_ycc(image)
     luma, reach = ycc[..., 0].copy(), rng.uniform(4, 6) * unit(image)
     below = np.stack([px.blur((luma > level).astype(np.float32), reach) for level in np.linspace(0, 1, 17)])
@@ -276,19 +274,14 @@ def filter_guided(image: NDArray, place: NDArray, form: None, amount: float, rng
 
 
 def filter_kuwahara(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> NDArray:
-    """Every pixel becomes the mean of that of the four squares at its corners which varies least (Kuwahara et al.,
-    1976)."""
+    """Each pixel is the mean of that of four squares at its corners which varies least (Kuwahara et al., 1976)."""
     reach = max(1, round(px.pixel(image)))  # the squares have a side of 2 * reach + 1 and share the pixel
-    means, variances = [], []
+    size, means, variances = (2 * reach + 1, 2 * reach + 1, 1), [], []
     for row, column in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
-        square = partial(
-            ndimage.uniform_filter,
-            size=(2 * reach + 1, 2 * reach + 1, 1),
-            mode="nearest",
-            origin=(row * reach, column * reach, 0),
-        )
-        means.append(square(image))
-        variances.append((square(image**2) - means[-1] ** 2).sum(-1))
+        origin = (row * reach, column * reach, 0)
+        means.append(ndimage.uniform_filter(image, size, mode="nearest", origin=origin))
+        squares = ndimage.uniform_filter(image**2, size, mode="nearest", origin=origin)
+        variances.append((squares - means[-1] ** 2).sum(-1))
     best = np.argmin(variances, axis=0)
     smooth = np.take_along_axis(np.stack(means), best[None, ..., None], axis=0)[0]
     return image + amount * (smooth - image)

@@ -184,23 +184,6 @@ def thing(image: NDArray, rng: Rng) -> NDArray:
     return mask
 
 
-def lit_outline(image: NDArray, rng: Rng) -> NDArray:
-    """A thing or all that is bright; or all else, where only the thing itself can still brighten."""
-    luma = px.blur(px.luminance(image), 1.3 * unit(image))
-    if rng.random() < 0.75:
-        mask = thing(image, rng)
-    else:
-        low, high = np.quantile(luma, [0.1, 0.9])
-        mask = px.blur((luma > low + rng.uniform(0.4, 0.6) * (high - low)).astype(float), 1.7 * unit(image)) > 0.5
-        if high - low < 0.25 or not 0.08 < mask.mean() < 0.7:
-            raise NoPlace
-    near = abs(px.signed_distance(mask)) < 3 * unit(image)
-    around, own = luma[near & ~mask].mean(), luma[near & mask].mean()
-    if min(around, own) > 0.75:
-        raise NoPlace
-    return ~mask if around > 0.65 and own < around else mask
-
-
 def detailed_thing(image: NDArray, rng: Rng) -> NDArray:
     """A thing that has texture."""
     mask = thing(image, rng)

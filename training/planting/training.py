@@ -97,7 +97,7 @@ TRAINING = {
     ],
     "Unnatural color transitions": [
         Effect(at.SOFT, None, do.part_channels, gain=3),
-        Effect(at.SOFT, partial(by.side, soft=1), do.tint_sides, (0.03, 0.17), gain=3),
+        Effect(at.SOFT, partial(by.side, soft=1), do.tint_sides, (0.05, 0.2), gain=3),
         Effect(at.SOFT, None, do.quantize, (0.04, 0.18), gain=3),
         Effect(at.SMOOTH, partial(by.course, tone=1.5), do.band, (0.025, 0.11), gain=3),
         Effect(at.SMOOTH, partial(by.course, tone=1.5), do.jump, (0.08, 0.34), gain=3),
