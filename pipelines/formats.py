@@ -1,4 +1,4 @@
-"""What an explanation of an image is, and its way to and from the formats of others."""
+"""Explanations of images, and their conversion to and from other formats."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ MAX_WORDS = 50
 
 
 class ExplainedArtifact(TypedDict):
-    """An artifact, its place in the pixels of the image and, if a model wrote one, the sentence that explains it."""
+    """An artifact, its place in pixels of the image and, if a model wrote one, the sentence that explains it."""
 
     label: str
     score: NotRequired[float]
@@ -26,24 +26,31 @@ class ExplainedArtifact(TypedDict):
     heatmap: NotRequired[NDArray[np.float32]]
 
 
+class Evidence(TypedDict):
+    """A place that spoke for the verdict, and its share of all that did, in (0, 1]."""
+
+    box: Box
+    share: float
+
+
 class FailedImage(TypedDict):
-    """Why an image could not be opened, in place of an explanation."""
+    """The reason why an image could not be opened, in place of an explanation."""
 
     error: str
 
 
 class ImageExplanation(TypedDict):
-    """Verdict on an image, its size in pixels, and the artifacts found in it, by falling score.
-
-    `spread` is the standard deviation of `fake_probability` between views, if there were several.
-    """
+    """Verdict on an image, its size in pixels, the places that spoke for it, the artifacts by falling score, and one
+    or two sentences that sum this up. On request the map of what each place adds to the logit of fake."""
 
     label: str
     fake_probability: float
-    spread: NotRequired[float]
     width: int
     height: int
+    evidence: list[Evidence]
     artifacts: list[ExplainedArtifact]
+    summary: str
+    evidence_map: NotRequired[NDArray[np.float32]]
 
 
 def place_of(box: Box, width: int, height: int) -> str:
@@ -54,8 +61,8 @@ def place_of(box: Box, width: int, height: int) -> str:
         width, height (`int`): Size of the image in pixels.
 
     Returns:
-        `str`: The third of the image's height and width in which the center of the box lies, "top left" to "bottom
-        right", or "center". A direction in which the box covers more than two thirds of the image is not named; if
+        `str`: The thirds of the image's height and width that hold the center of the box, "top left" to "bottom
+        right", or "center". A direction in which the box covers more than two thirds of the image is left out; if
         that is both, "whole image".
 
     Raises:
@@ -75,7 +82,7 @@ def place_of(box: Box, width: int, height: int) -> str:
 
 
 def limit_words(text: str) -> str:
-    """The first sentences of a text, up to `MAX_WORDS`; of a first sentence that is longer, its beginning."""
+    """Cuts a text to its first sentences, up to `MAX_WORDS`. A longer first sentence is cut itself."""
     words = text.split()
     if len(words) <= MAX_WORDS:
         return " ".join(words)
@@ -88,7 +95,7 @@ def to_challenge(
     results: Iterable[ImageExplanation | FailedImage],
     indices: Iterable[int] | None = None,
 ) -> list[dict[str, Any]]:
-    """Writes explanations as the Adobe challenge of 2024 wants them.
+    """Writes explanations in the format of the Adobe challenge of 2024.
 
     Args:
         results (iterable of [`ImageExplanation`]):
@@ -142,15 +149,15 @@ def from_synartifact(annotation: Mapping[str, Any]) -> list[ExplainedArtifact]:
 
     Args:
         annotation (`Mapping`):
-            JSON. Classes are names in any spelling, or ids; rectangles may be drawn from any corner. The caption of
-            other artifacts, which have no class, is not read.
+            JSON. Classes are names in any spelling, or ids. Rectangles may start at any corner. The caption of other
+            artifacts, which have no class, is not read.
 
     Returns:
         `list` of [`ExplainedArtifact`] without scores; those without a caption have no explanation.
 
     Raises:
-        ValueError: If a key is missing, a class unknown or a rectangle empty, naming it, or something is of another
-            type.
+        ValueError: If a key is missing, a class unknown or a rectangle empty; the message names it. Also if a value
+            has another type.
     """
     artifacts = []
     try:

@@ -1,8 +1,10 @@
 """Scores of several artifacts at once."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
+from torchvision.ops import box_iou
 
 from tellsign.pipelines.localization import Box
 
@@ -61,8 +63,5 @@ def jaccard(present: NDArray, chosen: NDArray) -> NDArray:
 
 def box_overlap(first: Box, second: Box) -> float:
     """Intersection over union of two boxes of pixels with exclusive maxima."""
-    width = min(first["xmax"], second["xmax"]) - max(first["xmin"], second["xmin"])
-    height = min(first["ymax"], second["ymax"]) - max(first["ymin"], second["ymin"])
-    areas = [(box["xmax"] - box["xmin"]) * (box["ymax"] - box["ymin"]) for box in (first, second)]
-    intersection = max(0, width) * max(0, height)
-    return intersection / (sum(areas) - intersection)
+    sides = [torch.tensor([[box[side] for side in ("xmin", "ymin", "xmax", "ymax")]]) for box in (first, second)]
+    return float(box_iou(*sides))
