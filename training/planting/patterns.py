@@ -38,7 +38,12 @@ SHAPES: dict[str, Callable[[NDArray, NDArray, float, float], NDArray]] = {
 
 
 def mesh(
-    image: NDArray, place: NDArray, amount: float, rng: Rng, period: tuple[float, float] = (3.5, 6.5), scale=unit
+    image: NDArray,
+    place: NDArray,
+    amount: float,
+    rng: Rng,
+    period: tuple[float, float] = (3.5, 6.5),
+    scale: Callable[[NDArray], float] = unit,
 ) -> NDArray:
     """Lines of a profile in one to three directions, straight or rippled."""
     count, profile = rng.choice([1, 2, 2, 2, 3]), PROFILES[rng.choice(list(PROFILES))]

@@ -9,9 +9,11 @@ from . import places as at
 from .registry import Effect
 
 
-def through(place, kinds, *amounts, toward=0.0, **options):
-    """Seen through one of several filters."""
-    return Effect(place, None, partial(do.filtered, kinds=kinds, toward=toward), *amounts, **options)
+def through(
+    place: at.Place, kinds: str, amount: tuple[float, float], toward: float = 0, gain: float = 1, opacity=(1.0, 0.0)
+) -> Effect:
+    """Seen through one of several filters, see `changes.filtered`."""
+    return Effect(place, None, partial(do.filtered, kinds=kinds, toward=toward), amount, gain, opacity)
 
 
 HALF = (0.25, 0.75)
