@@ -15,6 +15,7 @@
 """The part of WaveFreq that judges large pictures: a frozen pretrained backbone and a head on its feature maps."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import timm
 import torch
@@ -47,6 +48,10 @@ class WaveFreqLargeHead(nn.Module):
     Its buffers are averages over the training pictures: of the moments, which evidence is measured against, and of
     the features made of them, which it normalizes.
     """
+
+    baseline: torch.Tensor
+    feature_mean: torch.Tensor
+    feature_std: torch.Tensor
 
     def __init__(self, config: WaveFreqConfig):
         super().__init__()
@@ -128,10 +133,10 @@ class WaveFreqLargeBranch(nn.Module):
 
     def __init__(self, config: WaveFreqConfig):
         super().__init__()
-        backbone = timm.create_model(config.large_backbone)
+        backbone: Any = timm.create_model(config.large_backbone)  # type: ignore[arg-type]
         self.kept_stages = config.large_stages
         self.stem = nn.Sequential(backbone.conv_stem, backbone.bn1)
-        self.stages = backbone.blocks[: max(config.large_stages) + 1]
+        self.stages: nn.Sequential = backbone.blocks[: max(config.large_stages) + 1]
         self.head = WaveFreqLargeHead(config)
         for part in (self.stem, self.stages):
             part.requires_grad_(False)

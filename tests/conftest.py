@@ -24,6 +24,13 @@ TINY = {
     "depths": [1, 1, 1],
     "frequency_hidden_sizes": [2, 4],
 }
+TINY_LARGE = {
+    "large_backbone": "tf_efficientnet_lite0",
+    "large_stages": [1, 2],
+    "large_hidden_sizes": [24, 40],
+    "large_hidden_size": 8,
+    "large_image_size": 64,
+}
 # The folder's copy of the package must run, whatever is installed.
 LAUNCH = """
 import runpy, sys
