@@ -135,6 +135,23 @@ def synthetic_rows() -> dict[str, list]:
 
 
 @pytest.fixture(scope="session")
+def large_sources(tmp_path_factory) -> str:
+    """64 pictures of 130 pixels and more from four collections and four generators; the generated ones are noisy."""
+    rng, rows = np.random.default_rng(0), []
+    real = {"zoo": "photo", "park": "photo", "street": "photo", "museum": "artwork"}
+    for number, name in enumerate([*real, "dream-1", "dream-2", "flux-dev", "stylegan2-cat"]):
+        for _ in range(8):
+            height, width = rng.integers(130, 150, 2)
+            pixels = np.linspace(0, 150, width)[:, None] * rng.uniform(0, 1, 3) + np.zeros((height, 1, 1))
+            pixels += rng.normal(0, 4 if name in real else 40, pixels.shape)
+            row = {"image": encode(pixels.clip(0, 255).astype(np.uint8)), "generator": name}
+            row |= {"label": "real" if name in real else "fake", "kind": real.get(name, "generated")}
+            rows.append(row | {"source": f"person {number}/set@abc:1"})
+    path = tmp_path_factory.mktemp("large") / "sources.parquet"
+    return write_parquet(path, **{name: [row[name] for row in rows] for name in rows[0]})
+
+
+@pytest.fixture(scope="session")
 def parquet(synthetic_rows, tmp_path_factory) -> str:
     """The synthetic images as a parquet file."""
     path = tmp_path_factory.mktemp("data") / "images.parquet"
