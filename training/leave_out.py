@@ -85,12 +85,14 @@ def assign_folds(columns: Mapping[str, NDArray], folds: int) -> NDArray:
 def runs(columns: Mapping[str, NDArray], assignment: NDArray) -> Iterator[tuple[NDArray, NDArray]]:
     """For each run the rows that it may see and those that it is scored on.
 
-    It sees no family or collection of those, and nothing by a person who made one of them.
+    It sees no family or collection of those, and nothing by a person who made one of them. Rows that no run is scored
+    on have the number -1.
     """
+    kin = np.char.add(columns["label"].astype(str), columns["family"])
     for fold in range(assignment.max() + 1):
         scored = assignment == fold
         people = set(columns["person"][scored]) - {""}
-        seen = ~scored & ~np.isin(columns["person"], sorted(people))
+        seen = ~np.isin(kin, kin[scored]) & ~np.isin(columns["person"], sorted(people))
         yield np.flatnonzero(seen), np.flatnonzero(scored)
 
 
@@ -102,6 +104,11 @@ def some_sources(columns: Mapping[str, NDArray], share: float) -> NDArray[np.boo
         names = np.unique(columns["generator"][columns["label"] == label])
         kept += rng.permutation(names)[: max(1, round(share * len(names)))].tolist()
     return np.isin(columns["generator"], kept)
+
+
+def stacked(*parts: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    """Columns of several data sets, one after the other."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def predict_left_out(
@@ -118,10 +125,11 @@ def predict_left_out(
         config ([`WaveFreqConfig`]): Of the head.
         columns, assignment: See [`columns_of`] and [`assign_folds`].
         copies (`torch.FloatTensor` of shape `(num_copies, n, num_features)`): The moments that heads learn from.
-        seen_as (`Sequence[torch.FloatTensor]`): The moments that they are scored on, each `(n, num_features)`.
+        seen_as (`Sequence[torch.FloatTensor]`):
+            The moments that they are scored on, each `(m, num_features)`: of the first rows, without those of -1.
         share (`float`, *optional*, defaults to 1): Share of the sources that training may see.
     """
-    logits = [np.zeros(len(assignment)) for _ in seen_as]
+    logits = [np.zeros(len(moments)) for moments in seen_as]
     allowed = some_sources(columns, share)
     for seen, scored in tqdm(list(runs(columns, assignment)), desc=f"Heads ({share:.0%} of the sources)"):
         rows = seen[allowed[seen]]
@@ -153,6 +161,7 @@ def load_pictures(data: Sequence[str], smallest_side: int) -> Dataset:
 def main(
     data: Annotated[list[str], typer.Argument(help="Parquet files, image folders or data sets of both classes.")],
     output_dir: Annotated[Path, typer.Option(help="Where leave_out.json and leave_out.png are written.")],
+    also_train: Annotated[list[str], typer.Option(help="Data to train on too, on which nothing is scored.")] = [],  # noqa: B006
     cache_dir: Annotated[Path | None, typer.Option(help="Where features are kept.")] = None,
     folds: Annotated[int, typer.Option(min=2, help="Runs, among which the sources are divided.")] = 8,
     copies: Annotated[int, typer.Option(min=1, help="Ways in which training sees each picture.")] = 3,
@@ -165,23 +174,26 @@ def main(
     """
     model, image_processor = large_detector(image_size)
     config, cache_dir = model.config, cache_dir or output_dir / "features"
-    pictures = load_pictures(data, config.smallest_large_side)
-    columns = columns_of(pictures)
+    sets = [load_pictures(group, config.smallest_large_side) for group in (data, also_train) if group]
+    columns, *others = map(columns_of, sets)
+    known = stacked(columns, *others)
     assignment = assign_folds(columns, folds)
+    extended = np.concatenate([assignment, np.full(len(known["label"]) - len(assignment), -1)])
 
-    def moments(history: str | int | None) -> torch.Tensor:
+    def moments(history: str | int | None, pictures: Dataset = sets[0]) -> torch.Tensor:
         return picture_moments(pictures, model.large, image_processor, history, cache_dir)
 
-    learned = torch.stack([moments(seed) for seed in range(copies)])
+    learned = torch.stack([torch.cat([moments(seed, pictures) for pictures in sets]) for seed in range(copies)])
     names = list(HISTORIES) if histories else []
     seen_as = [moments(None), *(moments(name) for name in names)]
-    logits, *changed = predict_left_out(config, columns, assignment, learned, seen_as)
+    logits, *changed = predict_left_out(config, known, extended, learned, seen_as)
     temperature = fit_temperature(np.stack([np.zeros(len(logits)), logits], axis=1), columns["label"])
     probabilities = 1 / (1 + np.exp(-logits / temperature))
     thresholds = fit_promised_thresholds(columns["label"], probabilities, columns["kind"])
     verdicts = np.asarray([verdict_of(probability, thresholds) for probability in probabilities])
     record: dict[str, Any] = {
         "data": [without_folders(source) for source in data],
+        "also_train": [without_folders(source) for source in also_train],
         "folds": folds,
         "copies": copies,
         "image_size": image_size,
@@ -201,7 +213,7 @@ def main(
             "share": share,
             "auroc": mean_scores(
                 generator_scores(
-                    columns, assignment, *predict_left_out(config, columns, assignment, learned, seen_as[:1], share)
+                    columns, assignment, *predict_left_out(config, known, extended, learned, seen_as[:1], share)
                 )
             )["all"]["auroc"]["value"],
         }

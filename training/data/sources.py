@@ -4,6 +4,7 @@ import glob
 import hashlib
 import operator
 import os
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,7 +51,7 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
             Each a `.parquet` file, a folder with one subfolder a class, or a data set on the Hub. They must have a
             column `image` (image files' bytes, or a `datasets.Image`) and a column `label` of `real` and `fake` in
             any case, and may have `generator`, its `family`, `category`, what an image shows, `kind` (photo, artwork,
-            ...) and `source` as `repository@...`; all but the first as strings or as a `ClassLabel`.
+            ...) and `source` as `repository:...`; all but the first as strings or as a `ClassLabel`.
         split (`str`): Split of a data set on the Hub. Files and folders are taken whole.
         revision (`str`, *optional*): Commit of a data set on the Hub.
 
@@ -153,7 +154,7 @@ def _load_source(source: str, split: str, revision: str | None) -> Dataset:
         column: _names(source, dataset, column, absent)
         for column, absent in (("generator", UNNAMED), ("family", ""), ("category", ""), ("kind", ""), ("source", ""))
     }
-    names["person"] = [name.partition("@")[0] if "@" in name else "" for name in names.pop("source")]
+    names["person"] = [re.split("[@:]", name)[0] if ":" in name else "" for name in names.pop("source")]
     names["family"] = [
         family or (family_of(generator) if label == LABELS.index("fake") else generator)
         for family, generator, label in zip(names["family"], names["generator"], labels, strict=True)
