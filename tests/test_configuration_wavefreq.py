@@ -43,10 +43,10 @@ def test_strides_of_the_published_network():
         ({"high_pass": "ideal"}, "high_pass='ideal'"),
         ({"frequency_convolution": "real"}, "frequency_convolution='real'"),
         ({"stem_kernel_size": 4}, "stem_kernel_size=4 must be odd"),
-        ({"real_categories": ["cat"], "num_labels": 3}, "need the labels 0 for real and 1 for fake"),
+        ({"real_categories": ["cat"], "num_labels": 3}, "real_categories needs the labels 0 for real and 1 for fake"),
         (
             {"real_categories": ["cat"], "id2label": {0: "fake", 1: "real"}},
-            "need the labels 0 for real and 1 for fake",
+            "real_categories needs the labels 0 for real and 1 for fake",
         ),
         ({"temperature": 0.0}, "temperature=0.0 must be positive"),
         ({"temperature": float("nan")}, "temperature=nan must be positive and finite"),

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from PIL import Image
 
 from tellsign import WaveFreqConfig
@@ -22,7 +23,7 @@ from tellsign.training.leave_out import (
     runs,
     some_sources,
 )
-from tests.conftest import TINY_LARGE, write_parquet
+from tests.conftest import TINY_LARGE, encode, write_parquet
 
 
 def columns(rows: list[tuple[int, str, str, str]]) -> dict[str, np.ndarray]:
@@ -150,6 +151,15 @@ def test_no_run_sees_a_family_or_person_that_it_scores():
     assert (scored_once == 1).all()
 
 
+def test_rows_that_are_not_scored_are_seen_but_by_runs_on_their_kin():
+    rows = [(label, f"{label} {number}", f"{label} {number}", "") for label in (0, 1) for number in range(2)]
+    rows += [(1, "another", "1 0", ""), (0, "other", "other", ""), (0, "1 0", "1 0", "")]
+    folds = np.asarray([0, 1, 0, 1, -1, -1, -1])
+    (first, of_first), (second, of_second) = runs(columns(rows), folds)
+    assert (of_first.tolist(), of_second.tolist()) == ([0, 2], [1, 3])
+    assert (first.tolist(), second.tolist()) == ([1, 3, 5, 6], [0, 2, 4, 5, 6])
+
+
 def test_runs_see_all_that_is_not_left_out():
     rows = [(label, f"{label} {number}", f"{label} {number}", "") for label in (0, 1) for number in range(4)]
     table = columns(rows)
@@ -218,7 +228,6 @@ def options(large_sources, tmp_path) -> dict:
     return {
         "data": [large_sources],
         "output_dir": tmp_path / "left out",
-        "cache_dir": None,
         "folds": 2,
         "copies": 1,
         "image_size": 64,
@@ -230,7 +239,8 @@ def test_leave_out_writes_scores_and_thresholds_and_resumes(options, capsys, mon
     main(**options)
     path = options["output_dir"] / "leave_out.json"
     record = json.loads(path.read_text())
-    assert record["data"] == ["sources.parquet"] and record["temperature"] > 0 and record["histories"] == {}
+    assert record["data"] == ["sources.parquet"] and record["also_train"] == []
+    assert record["temperature"] > 0 and record["histories"] == {}
     assert set(record["generators"]) == {"dream-1", "dream-2", "flux-dev", "stylegan2-cat"}
     assert record["means"]["all"]["generators"] == 4 and record["means"]["all"]["auroc"]["value"] > 0.8
     assert set(record["verdicts"]) == {"artwork", "generated", "photo"}
@@ -242,6 +252,18 @@ def test_leave_out_writes_scores_and_thresholds_and_resumes(options, capsys, mon
     path.unlink()
     main(**options)
     assert json.loads(path.read_text()) == record
+
+
+def test_leave_out_trains_on_more_than_it_scores(options, large_sources, tmp_path):
+    rows = Dataset.from_parquet(large_sources).select(range(4, 64, 8))
+    changed = [Image.open(io.BytesIO(content)).rotate(180) for content in rows["image"]]
+    contents = [encode(np.asarray(image)) for image in changed]
+    others = {"image": contents, "label": rows["label"][:], "generator": [f"{name} 2" for name in rows["generator"]]}
+    options["also_train"] = [write_parquet(tmp_path / "others.parquet", **others)]
+    main(**options)
+    record = json.loads((options["output_dir"] / "leave_out.json").read_text())
+    assert record["also_train"] == ["others.parquet"]
+    assert sum(row["pictures"] for row in record["verdicts"].values()) == 64
 
 
 def test_leave_out_measures_every_history(options):

@@ -26,6 +26,7 @@ from tellsign.hub_cards.model_card import adapter_card, card_of_folder, main, mo
 from tellsign.training import evaluate_detector
 from tellsign.training.evaluation.metrics import bootstrap_intervals
 from tellsign.training.planting import __main__ as planting
+from tests.conftest import TINY_LARGE
 from tests.hub_server import validate_card
 from tests.test_explainer import LORA, make_idefics2
 from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
@@ -214,18 +215,20 @@ def test_a_card_tells_from_which_start_and_how_adversarially_it_was_trained_and_
 
 
 def test_a_card_of_what_was_only_put_together_shows_no_settings_of_a_training(parts):
-    parts["training"] |= {"model_name_or_path": "start", "expert": "large", "num_train_epochs": 0.0, "max_steps": -1}
+    parts["training"] |= {"model_name_or_path": "start", "num_train_epochs": 0.0, "max_steps": -1}
     card = model_card(**parts).text
     settings = card.split("| setting | value |")[1].split("## How to")[0]
-    assert "| model_name_or_path | start |\n| expert | large |\n| num_train_epochs | 0.0 |" in settings
+    assert "| model_name_or_path | start |\n| num_train_epochs | 0.0 |" in settings
     assert "learning_rate |" not in settings.split("\n\n")[0]
 
 
-@pytest.mark.parametrize("has_expert", [False, True])
-def test_a_card_says_whether_a_second_network_judges_larger_images(parts, has_expert):
-    parts["config"] = dict(parts["config"]) | {"expert_depths": [1, 1, 1] if has_expert else None}
+@pytest.mark.parametrize("has_branch", [False, True])
+def test_a_card_says_whether_a_second_branch_judges_large_pictures(parts, has_branch):
+    fields = TINY_LARGE | {"smallest_large_side": 70} if has_branch else {"large_backbone": None}
+    parts["config"] = dict(parts["config"]) | fields
     card = model_card(**parts).text
-    assert ("It holds two such networks" in card) == ("the first network alone judges it" in card) == has_expert
+    side, network = "shorter side has at least 70 pixels", "frozen ImageNet features of `tf_efficientnet_lite0`"
+    assert (side in card) == (network in card) == ("at 64x64 pixels" in card) == has_branch
 
 
 def test_what_was_trained_on_one_data_set_is_called_a_benchmark_model(parts):
@@ -419,7 +422,15 @@ def test_every_python_snippet_of_a_card_runs(folder, monkeypatch, has_tagger, ha
     results = [{} for _ in snippets]
     for snippet, namespace in zip(snippets, results, strict=True):
         exec(snippet, namespace)
-    assert set(results[1]["result"]) == {"label", "fake_probability", "width", "height", "artifacts"}
+    assert set(results[1]["result"]) == {
+        "label",
+        "fake_probability",
+        "width",
+        "height",
+        "evidence",
+        "artifacts",
+        "summary",
+    }
     assert results[2]["verdicts"][0] in ("real", "fake", "uncertain")
     assert Image.open("annotated.png").width >= 480
 

@@ -109,12 +109,19 @@ def test_moments_are_computed_once(pictures, branch, processor, tmp_path, monkey
         assert len(calls) == len(changed[0])
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"broken", "row 1: .*not an image"), (encode(noise(63, 90)), "row 1: a picture of 63x90 pixels, expected")],
-)
-def test_a_picture_that_cannot_be_used_is_named(branch, processor, tmp_path, content, message):
-    contents = [encode(noise(64, 64)), content]
+@torch.no_grad()
+def test_a_part_may_be_smaller_than_a_picture_must_be(pictures, branch, processor):
+    moments = picture_moments(pictures, branch, processor, "half size", None)
+    resized = [HISTORIES["half size"](load_image(image["bytes"])) for image in pictures["image"]]
+    assert min(resized[0].size) == 32
+    seen = WaveFreqImageProcessor(large_size=processor.large_size, smallest_large_side=1)
+    inputs = seen(resized, return_tensors="pt")["large_pixel_values"]
+    torch.testing.assert_close(moments, moments_of(branch.feature_maps(inputs)), atol=1e-4, rtol=1e-4)
+    assert processor.smallest_large_side == 64
+
+
+def test_a_broken_picture_is_named(branch, processor, tmp_path):
+    contents = [encode(noise(64, 64)), b"broken"]
     path = write_parquet(tmp_path / "b.parquet", image=contents, label=["real", "fake"])
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match="row 1: .*not an image"):
         picture_moments(load_sources(path, "train"), branch, processor, None, None)

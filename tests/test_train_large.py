@@ -115,12 +115,12 @@ def trained(large_sources, checkpoint, tmp_path):
     """Folder of a tiny detector that got the branch for large pictures."""
     pytest.importorskip(backbone.PACKAGE)
     left_out, output_dir = tmp_path / "left out", tmp_path / "both"
-    leave_out.main([large_sources], left_out, None, folds=2, copies=2, image_size=64, histories=False)
+    leave_out.main(data=[large_sources], output_dir=left_out, folds=2, copies=2, image_size=64, histories=False)
     record = json.loads((left_out / "leave_out.json").read_text())
     record |= {"temperature": 1.75, "verdict_thresholds": [0.25, 0.875]}
     (left_out / "leave_out.json").write_text(json.dumps(record))
     (checkpoint / "training.json").write_text('{"train_data": ["small.parquet"]}')
-    main([large_sources], str(checkpoint), left_out, output_dir, None)
+    main(data=[large_sources], detector=str(checkpoint), left_out=left_out, output_dir=output_dir)
     return output_dir
 
 
