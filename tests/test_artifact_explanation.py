@@ -23,9 +23,10 @@ from typer.testing import CliRunner
 
 from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor, load_image
 from tellsign.__main__ import app
+from tellsign.pipelines.evidence import places_of, summary_of
 from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.tagger import ArtifactTagger
-from tests.conftest import encode, equal
+from tests.conftest import TINY_LARGE, encode, equal
 from tests.test_explainer import make_idefics2
 from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
 
@@ -140,6 +141,61 @@ def test_between_its_thresholds_the_verdict_is_uncertain_and_the_image_not_searc
     for probability, answer in zip(probabilities, answers, strict=True):
         assert answer["label"] == ("fake" if probability > high else "real" if probability < low else "uncertain")
         assert bool(answer["artifacts"]) == (answer["label"] == "fake")
+
+
+@pytest.fixture
+def explain_both(make_model, tagger) -> ArtifactExplanationPipeline:
+    """Of a detector with a branch for large pictures, which never decides about them."""
+    model = make_model(**TINY_LARGE, large_temperature=3.0, large_verdict_thresholds=[0.0, 1.0])
+    torch.nn.init.normal_(model.large.head.classifier.weight)
+    processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
+    return pipeline("artifact-explanation", model=model, image_processor=processor, tagger=tagger)
+
+
+@pytest.fixture
+def small_and_large(images) -> list[Image.Image]:
+    return [images[0], Image.fromarray(pixels(70, 90)), images[6], Image.fromarray(pixels(64, 64)), images[11]]
+
+
+def test_large_pictures_are_judged_by_their_branch_and_thresholds(explain_both, small_and_large):
+    answers = explain_both(small_and_large)
+    assert equal(answers, explain_both(small_and_large, batch_size=3))
+    for image, answer in zip(small_and_large, answers, strict=True):
+        inputs = explain_both.image_processor(image, return_tensors="pt")
+        with torch.no_grad():
+            expected = explain_both.model(**inputs).logits.softmax(1)[0, 1]
+        assert answer["fake_probability"] == pytest.approx(float(expected), abs=1e-5)
+        assert (answer["label"] == "uncertain") == (min(image.size) >= 64)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_evidence_is_that_of_the_detector_for_the_verdict(explain_both, small_and_large, number):
+    image = small_and_large[number]
+    answer = explain_both(image, explain="never", return_heatmap=True)
+    with torch.no_grad():
+        evidence = explain_both.model(**explain_both.image_processor(image, return_tensors="pt")).evidence[0].numpy()
+    np.testing.assert_allclose(answer["evidence_map"], evidence, atol=1e-5)
+    toward = evidence if answer["fake_probability"] > 0.5 else -evidence
+    assert answer["evidence"] == places_of(toward, image.height, image.width)
+    assert answer["summary"] == summary_of(answer["evidence"], 0, image.height, image.width)
+
+
+def test_the_map_of_evidence_comes_on_request_alone(explain, images):
+    assert "evidence_map" not in explain(images[0])
+    assert explain(images[0], return_heatmap=True)["evidence_map"].dtype == np.float32
+
+
+def test_the_summary_counts_the_artifacts_of_the_answer(explain, images):
+    for answer in explain(images, threshold=0.0):
+        count = len(LABELS) if answer["label"] == "fake" else 0
+        assert answer["summary"] == summary_of(answer["evidence"], count, answer["height"], answer["width"])
+
+
+def test_a_broken_image_beside_large_ones_is_reported(explain_both, small_and_large):
+    expected = explain_both(small_and_large, explain="never")
+    answers = explain_both([small_and_large[1], b"broken", *small_and_large[2:]], explain="never", batch_size=5)
+    assert list(answers[1]) == ["error"]
+    assert equal([answers[0], *answers[2:]], expected[1:])
 
 
 def test_the_artifacts_are_those_of_the_tagger(explain, tagger, images):

@@ -57,6 +57,40 @@ def test_a_broken_image_is_left_out_with_a_warning_that_names_it_and_the_rest_is
         DecodedImages(dataset.select([1]), WaveFreqImageProcessor())
 
 
+@pytest.fixture
+def of_both_sizes(tmp_path):
+    """A small image, a large one, and a broken one between them."""
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 70, 3), dtype=np.uint8)
+    contents = [encode(pixels[:32, :32]), b"broken", encode(pixels, "PNG")]
+    path = write_parquet(tmp_path / "sizes.parquet", image=contents, label=["real", "real", "fake"])
+    return load_sources(path, "train"), Image.fromarray(pixels)
+
+
+def test_batches_hold_large_pictures_as_the_second_branch_sees_them(of_both_sizes):
+    dataset, picture = of_both_sizes
+    processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
+    decoded = DecodedImages(dataset, processor, large=True)
+    assert decoded.rows.tolist() == [0, 2] and decoded.image_sizes.tolist() == [[32, 32], [80, 70]]
+    batch = decoded.__getitems__([0, 1])
+    assert batch["image_sizes"].tolist() == [[32, 32], [80, 70]] and not batch["large_pixel_values"][0].any()
+    expected = processor(picture, return_tensors="pt")["large_pixel_values"]
+    torch.testing.assert_close(batch["large_pixel_values"][1:], expected)
+    alone = DecodedImages(dataset, WaveFreqImageProcessor()).__getitems__([0, 1])
+    torch.testing.assert_close(batch["pixel_values"], alone["pixel_values"])
+
+
+def test_batches_hold_no_large_pictures_unless_asked_for(of_both_sizes, parquet):
+    dataset, _ = of_both_sizes
+    processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
+    for decoded in (
+        DecodedImages(dataset, processor),
+        DecodedImages(dataset, WaveFreqImageProcessor(), large=True),
+        DecodedImages(load_sources(parquet, "train"), processor, large=True),  # all are small
+    ):
+        assert "large_pixel_values" not in decoded.__getitems__([0])
+    assert processor.large_size is not None
+
+
 def test_batches_equal_what_the_image_processor_gives(parquet, synthetic_rows):
     processor = WaveFreqImageProcessor()
     batch = DecodedImages(load_sources(parquet, "train"), processor).__getitems__([0, 5])

