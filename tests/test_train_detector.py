@@ -26,7 +26,7 @@ from tellsign.training.data.sources import load_sources, split_group
 from tellsign.training.train_detector import DetectorTrainer, ModelArguments, create_model, main, parse_arguments
 from tellsign.training.trainer.arguments import as_shown, overrides_of
 from tellsign.training.trainer.averaging import WeightAveraging, refresh_statistics
-from tests.conftest import TINY, encode, run_until_killed, train_in_two_processes
+from tests.conftest import TINY, TINY_LARGE, encode, run_until_killed, train_in_two_processes
 
 
 def options(parquet: str, output_dir: Path, **changes) -> list[str]:
@@ -320,6 +320,35 @@ def test_average_follows_its_recursion():
         decay = min(0.5, (1 + step) / (10 + step))
         expected = value if expected is None else decay * expected + (1 - decay) * value
         assert averaging.average.module.weight.item() == pytest.approx(expected)
+
+
+def test_statistics_of_a_frozen_part_are_kept(make_model, parquet):
+    model = make_model(**TINY_LARGE)
+    for layer in model.large.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images = DecodedImages(load_sources(parquet, "train"), WaveFreqImageProcessor())
+    refresh_statistics(model, images, Augmentation(), 2, 16)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith("wavefreq.") and "running" in name for name in changed)
+
+
+def test_a_run_from_both_branches_leaves_that_for_large_pictures(make_model, parquet, tmp_path):
+    model = make_model(**TINY_LARGE, large_temperature=1.5, large_verdict_thresholds=[0.2, 0.9], temperature=7.0)
+    model.large.head.baseline.normal_()
+    model.save_pretrained(tmp_path / "start")
+    WaveFreqImageProcessor(large_size={"height": 64, "width": 64}).save_pretrained(tmp_path / "start")
+    main(options(parquet, tmp_path / "run", model_name_or_path=tmp_path / "start", config_overrides="{}", max_steps=2))
+    start, trained = weights(tmp_path / "start"), weights(tmp_path / "run")
+    for name, value in start.items():
+        if name.startswith("large."):
+            torch.testing.assert_close(trained[name].to(value.dtype), value, atol=1e-3, rtol=1e-3)
+    assert not torch.equal(trained["classifier.weight"], start["classifier.weight"])
+    config = AutoModelForImageClassification.from_pretrained(tmp_path / "run").config
+    assert (config.large_temperature, config.large_verdict_thresholds) == (1.5, [0.2, 0.9])
+    assert config.temperature != 7.0
+    assert AutoImageProcessor.from_pretrained(tmp_path / "run").large_size["height"] == 64
 
 
 def test_a_checkpoint_with_swapped_labels_is_not_fine_tuned(make_model, tmp_path):
