@@ -112,7 +112,7 @@ class WaveFreqLargeHead(nn.Module):
         base_mean, base_square = self.baseline.chunk(2)
         channels = [hidden_states.shape[1] for hidden_states in maps]
         parts = [values.split(channels, dim=-1) for values in (by_mean, by_square, base_mean, base_square)]
-        total = moments.new_zeros(len(moments), size, size)
+        total = moments.new_zeros(moments.shape[0], size, size)
         for hidden_states, slope, curve, mean, square in zip(maps, *parts, strict=True):
             places = torch.einsum("bchw,bc->bhw", hidden_states - mean[:, None, None], slope)
             places = places + torch.einsum("bchw,bc->bhw", hidden_states.square() - square[:, None, None], curve)
@@ -124,7 +124,9 @@ class WaveFreqLargeHead(nn.Module):
 
 def on_grid(places: torch.Tensor, size: int) -> torch.Tensor:
     """Means over the cells of a grid, `(batch_size, size, size)`, divided by their number: the sum is the mean."""
-    resized = nn.functional.interpolate(places[:, None], (size, size), mode="area")[:, 0]
+    # Of smaller maps both are the same, but ONNX has no "area" for them.
+    mode = "area" if places.shape[-1] >= size else "nearest"
+    resized = nn.functional.interpolate(places[:, None], (size, size), mode=mode)[:, 0]
     return resized / size**2
 
 

@@ -477,7 +477,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
 
     def _small_evidence(self, last_hidden_state: torch.Tensor) -> torch.Tensor:
         """Evidence of small images, of the size of the map: integrated gradients from no features to their mean."""
-        weight = self.classifier.weight[0].expand(len(last_hidden_state), -1)
+        weight = self.classifier.weight[0].expand(last_hidden_state.shape[0], -1)
         # CODEPATH: without categories the logit is linear, and its gradient the weight.
         if self.category_classifier is not None:
             steps = (torch.arange(PATH_STEPS, device=weight.device, dtype=weight.dtype) + 0.5) / PATH_STEPS
@@ -527,7 +527,9 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         in_graph: bool,
     ) -> None:
         """Puts what the second branch says of large pictures into an answer, in place of what the first said."""
-        rows = torch.arange(len(large), device=large.device) if in_graph else large.nonzero()[:, 0]
+        # Not len(), which a tracer takes for a constant.
+        count = large.shape[0]
+        rows = torch.arange(count, device=large.device) if in_graph else large.nonzero()[:, 0]
         maps = self.large.feature_maps(large_pixel_values[rows].to(self.dtype))
         moments = moments_of(maps)
         logits = nn.functional.pad(self.large.head(moments)[:, None], (1, 0)) / self.config.large_temperature
@@ -535,7 +537,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         if not self.training:
             size = self.config.large_image_size // 16
             evidence = self.large.head.evidence(maps, moments, size) / self.config.large_temperature
-            before = large_pixel_values.new_zeros(len(large), size, size)
+            before = large_pixel_values.new_zeros(count, size, size)
             if answer.evidence is not None:
                 before = on_grid(answer.evidence, size) * answer.evidence[0].numel()
             answer.evidence = _put(before, rows, evidence, large)

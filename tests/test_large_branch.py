@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import pipeline
 
 from tellsign import WaveFreqForImageClassification, WaveFreqImageProcessor
-from tellsign.modeling.large_branch import WaveFreqLargeHead, moments_of
+from tellsign.modeling.large_branch import WaveFreqLargeHead, moments_of, on_grid
 from tests.conftest import TINY_LARGE
 
 
@@ -174,6 +174,18 @@ def test_evidence_of_small_images_sums_to_their_logit(make_model, categories, av
     torch.testing.assert_close(outputs.evidence.sum((1, 2)), expected, **CLOSE)
 
 
+@pytest.mark.parametrize("side", [2, 4, 8, 16])
+def test_a_grid_holds_the_mean_of_its_cells(side):
+    places = torch.randn(3, side, side)
+    grid = on_grid(places, 4)
+    torch.testing.assert_close(grid.sum((1, 2)), places.mean((1, 2)))
+    row, column = (np.arange(4) * side // 4 for _ in range(2))
+    if side <= 4:
+        torch.testing.assert_close(grid, places[:, row][:, :, column] / 16)
+    else:
+        torch.testing.assert_close(grid, places.unflatten(1, (4, -1)).unflatten(3, (4, -1)).mean((2, 4)) / 16)
+
+
 @torch.no_grad()
 def test_a_batch_of_both_holds_the_evidence_of_each(make_large, inputs):
     model = make_large()
@@ -303,7 +315,9 @@ def test_an_exported_program_agrees_for_any_batch(make_large, inputs):
 @pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
 @pytest.mark.filterwarnings("ignore")
 def test_onnx_agrees_on_small_and_large_images(make_large, inputs, tmp_path, dynamo):
-    model, batch = make_large(average_flips=True), torch.export.Dim("batch")
+    # The last map has fewer cells than the evidence.
+    stages = {"large_stages": [2, 5], "large_hidden_sizes": [40, 192]}
+    model, batch = make_large(average_flips=True, **stages), torch.export.Dim("batch")
     names = ["logits", "evidence"]
     torch.onnx.export(
         model,
