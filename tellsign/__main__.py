@@ -145,9 +145,6 @@ def explain(
         str | None, typer.Option(help="Folder or repository of a PaliGemma that finds boxes.")
     ] = None,
     explain: Annotated[Literal["fake", "always", "never"], typer.Option(help="Which images to explain.")] = "fake",
-    views: Annotated[
-        int, typer.Option(min=1, help="Of how many views of a larger image to average the probability.")
-    ] = 1,
     threshold: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Probability from which to name an artifact; the tagger's own by default."),
@@ -196,7 +193,7 @@ def explain(
         device=device,
     )
     warnings.filterwarnings("ignore", module="PIL")  # what fails is in the answers
-    answers = _answers(explain_image, files, views=views, return_heatmap=save is not None)
+    answers = _answers(explain_image, files, return_heatmap=save is not None)
     failed = bool(unread)
     # On a terminal the answers show how far it is.
     options: dict[str, Any] = {"length": len(files), "file": sys.stderr}
