@@ -253,6 +253,21 @@ def test_a_card_says_what_the_start_was_trained_on_and_calls_that_no_benchmark_m
     assert "benchmark model" in card and "It started from" not in card
 
 
+def test_the_top_of_a_card_says_what_is_not_known_of_the_training_data_or_overlaps_with_it(parts):
+    above = model_card(**parts).text.split("Tells AI")[0]
+    assert "images that it was tested on are among its training data" in above
+    del parts["evaluation"]["results"][0]
+    assert ">" not in model_card(**parts).text.split("Tells AI")[0]
+    parts["evaluation"]["train_data"] = []
+    assert "Its training data were not named" in model_card(**parts).text.split("Tells AI")[0]
+
+
+def test_a_model_that_was_trained_on_from_one_on_the_hub_names_it(parts):
+    for start, base in (("someone/base", "someone/base"), ("folder", None), (None, None)):
+        parts["training"]["model_name_or_path"] = start
+        assert model_card(**parts).data.get("base_model") == base
+
+
 def test_every_score_of_the_evaluation_is_in_the_tables_with_its_interval(parts):
     card, results = model_card(**parts), parts["evaluation"]["results"]
     tables = re.findall(r"^\| % \|.*\n(?:^\|.*\n)+", card.text, flags=re.MULTILINE)
