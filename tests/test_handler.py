@@ -57,7 +57,7 @@ def test_an_image_in_any_form_is_answered_by_an_object(handler, expected):  # no
         assert equal(handler({"inputs": image}), expected)
 
 
-def test_a_list_is_answered_by_a_list_with_errors_in_their_places(handler):
+def test_a_list_gets_a_list_with_errors_in_their_places(handler):
     no_image = base64.b64encode(b"no image").decode()
     answers = handler({"inputs": [BASE64, no_image, str(PHOTO), 7, None, ""], "parameters": {"explain": "never"}})
     assert ["error" in answer for answer in answers] == [False, True, True, True, True, True]

@@ -391,7 +391,7 @@ def test_what_cannot_be_sent_for_want_of_a_network_is_named_without_a_traceback(
     def refuse(*args, **kwargs):
         raise httpx.ConnectError("Connection refused")
 
-    monkeypatch.setattr("tellsign.hub_cards.export.make_repo", refuse)
+    monkeypatch.setattr("tellsign.pipelines.hub.make_repo", refuse)
     result = CliRunner().invoke(app, ["push", str(checkpoint), "someone/detector"], catch_exceptions=False)
     assert result.exit_code == 2 and "Connection refused" in result.output
 
@@ -432,7 +432,7 @@ assert not {{"torch", "transformers", "huggingface_hub"}} & set(sys.modules)
         "from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline",
     ],
 )
-def test_whatever_is_imported_first_models_and_pipeline_are_registered(script):
+def test_models_are_registered_whatever_is_imported_first(script):
     script += """
 import tellsign
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, AutoProcessor
@@ -449,7 +449,7 @@ for name in tellsign.__all__:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_errors_are_on_stderr_though_the_answers_go_to_a_file_and_verdicts_are_counted(checkpoint, tmp_path):
+def test_errors_and_counts_are_on_stderr_beside_an_output_file(checkpoint, tmp_path):
     Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"broken")
     command = ["explain", str(tmp_path / "*.png"), "--explain", "never", "--model", str(checkpoint), "--output"]
@@ -461,7 +461,7 @@ def test_errors_are_on_stderr_though_the_answers_go_to_a_file_and_verdicts_are_c
 
 
 @pytest.mark.parametrize("change", ["file", "option", "model", "none"])
-def test_an_answer_is_kept_only_while_file_model_and_options_are_the_same(checkpoint, tmp_path, change):
+def test_an_answer_is_kept_while_file_model_and_options_are(checkpoint, tmp_path, change):
     Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
     output, options = tmp_path / "answers.jsonl", []
     explain_into(output, tmp_path / "a.png", checkpoint=checkpoint)
@@ -477,7 +477,7 @@ def test_an_answer_is_kept_only_while_file_model_and_options_are_the_same(checkp
     assert code == 0 and (answer["label"] == "kept") == (change == "none")
 
 
-def test_a_detector_without_a_tagger_gets_the_packaged_one_which_is_said(checkpoint, tmp_path, monkeypatch):
+def test_a_detector_without_a_tagger_gets_the_packaged_one(checkpoint, tmp_path, monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     monkeypatch.setattr("tellsign.loading.logger.warning", warn := Mock())
@@ -495,7 +495,7 @@ def test_without_a_network_the_hub_is_asked_once(tmp_path, monkeypatch):
     assert result.exit_code == 2 and "no route" in result.output
 
 
-def test_of_an_animation_it_is_said_that_the_first_frame_was_judged(checkpoint, tmp_path):
+def test_an_animation_is_said_to_be_judged_by_its_first_frame(checkpoint, tmp_path):
     frames = [Image.new("RGB", (50, 40), color) for color in ("red", "green")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "b.gif")

@@ -124,7 +124,7 @@ def test_a_picture_that_cannot_be_read_is_a_row_with_an_error(judge, tmp_path, m
     assert "decompression bomb" in rows[3]["error"] and "not an image, or" in str(summary) and not summary.is_clean
 
 
-def test_a_shard_that_cannot_be_read_is_reported_and_the_rest_is_done(judge, source, tmp_path):
+def test_a_broken_shard_is_reported_and_the_rest_is_done(judge, source, tmp_path):
     (source / "0.parquet").write_bytes(b"PAR1 broken")
     (source / "w.tar").write_bytes(b"broken")
     summary = scan(str(source), str(tmp_path / "out"), judge)
@@ -132,7 +132,7 @@ def test_a_shard_that_cannot_be_read_is_reported_and_the_rest_is_done(judge, sou
     assert f"not scanned: {source / '0.parquet'}: " in str(summary)
 
 
-def test_of_a_file_that_was_not_written_to_its_end_nothing_is_there(judge, source, tmp_path):
+def test_a_file_that_was_not_finished_is_not_there(judge, source, tmp_path):
     def stop_in_the_second(batch):
         if "1.parquet:4" in batch["id"]:
             raise KeyboardInterrupt
@@ -215,7 +215,7 @@ def test_a_new_image_changes_the_shard_that_it_belongs_to_alone(tmp_path, monkey
     assert len({shard.name for shard in changed}) == 1
 
 
-def test_a_column_that_is_not_there_is_named_before_anything_is_judged(judge, source, tmp_path):
+def test_a_missing_column_is_named_before_the_work(judge, source, tmp_path):
     for columns in ({"image_column": "picture"}, {"id_column": "key"}):
         (name,) = columns.values()
         with pytest.raises(ValueError, match=f"0.parquet: has no column {name}, only image"):

@@ -259,11 +259,11 @@ def explain(
     The first images with the most artifacts also tell how long an explanation takes on two threads.
     """
     images, scores = images_of(rows), {}
-    objects = [
-        name for start in range(0, len(images), 100) for name in tagger.name_objects(images[start : start + 100])
+    told = [
+        name for start in range(0, len(images), 100) for name in tagger.name_categories(images[start : start + 100])
     ]
     for name, found in {"planted": [row["artifacts"] for row in rows], "found": in_batches(tagger, images)}.items():
-        scores[name] = explanation_scores(explainer, rows, found, objects, categories, seed)
+        scores[name] = explanation_scores(explainer, rows, found, told, categories, seed)
         largest = max(range(len(rows)), key=lambda number: len(found[number]))
         scores[name]["most_artifacts"] = len(found[largest])
         most = partial(explainer, [images[largest]], ["fake"], [found[largest]])

@@ -29,7 +29,7 @@ from transformers import (
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.calibration.tagger import calibrate, calibrate_objects, calibrate_places, validation_scores
+from tellsign.training.calibration.tagger import calibrate, calibrate_categories, calibrate_places, validation_scores
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN, SourceArguments, load_described
 from tellsign.training.planting import plantable
@@ -210,7 +210,7 @@ def spellings(category_names: Sequence[str]) -> list[list[str]]:
 class TaggerTrainer(WholeValidationTrainer):
     """A Trainer that mirrors half of the images of a batch, and compares them with texts.
 
-    The texts are those of all objects and of a few artifacts, drawn anew in each step. The draws depend on the step
+    The texts are those of all categories and of a few artifacts, drawn anew in each step. The draws depend on the step
     alone, so that a resumed run repeats them.
 
     Args:
@@ -391,7 +391,7 @@ def main(arguments: list[str] | None = None) -> None:
     weights = half_precision(model)
     model.load_state_dict(weights)
     scores = calibrate(model, eval_images, trainer.columns) | calibrate_places(model, eval_images, trainer.columns)
-    scores |= calibrate_objects(ArtifactTagger(model, processor), eval_images)
+    scores |= calibrate_categories(ArtifactTagger(model, processor), eval_images)
     scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.save_metrics("eval", scores)
     artifacts = scores.pop("eval_artifacts")

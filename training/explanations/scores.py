@@ -69,7 +69,7 @@ def explanation_scores(
     explainer: ArtifactExplainer,
     rows: Sequence[Mapping[str, Any]],
     found: Sequence[Sequence[ExplainedArtifact]],
-    objects: Sequence[str | None],
+    told: Sequence[str | None],
     categories: Mapping[str, str],
     seed: int = 0,
     batch_size: int = 50,
@@ -80,7 +80,7 @@ def explanation_scores(
         explainer ([`ArtifactExplainer`]): The explainer.
         rows (`Sequence[Mapping]`): Images as [`planted_images`] yields them.
         found (sequence of sequences of [`ExplainedArtifact`]): For each image the artifacts to explain.
-        objects (`Sequence[str]`): For each image the object that the explainer is told, or `None`.
+        told (`Sequence[str]`): For each image the category that the explainer is told, or `None`.
         categories (`Mapping[str, str]`): Known categories by sha1.
         seed (`int`, *optional*, defaults to 0): Seed of references and of their swaps between images.
         batch_size (`int`, *optional*, defaults to 50): Images explained at once.
@@ -107,7 +107,7 @@ def explanation_scores(
     for start in tqdm(range(0, len(rows), batch_size), desc="Explaining", unit="batch", leave=False):
         part = slice(start, start + batch_size)
         images = images_of(rows[part])
-        answers += explainer(images, ["fake"] * len(images), found[part], objects[part])
+        answers += explainer(images, ["fake"] * len(images), found[part], told[part])
 
     rng, shown = np.random.default_rng(seed), sorted(set(categories.values()))
     valid, words, sentences, mentioned, naming, right, statements = [], [], [], [], [], [], []
