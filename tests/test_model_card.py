@@ -257,6 +257,21 @@ def test_a_card_says_what_the_start_was_trained_on(parts):
     assert "benchmark model" in card and "It started from" not in card
 
 
+def test_the_top_of_a_card_warns_of_training_data(parts):
+    above = model_card(**parts).text.split("Tells AI")[0]
+    assert "images that it was tested on are among its training data" in above
+    del parts["evaluation"]["results"][0]
+    assert ">" not in model_card(**parts).text.split("Tells AI")[0]
+    parts["evaluation"]["train_data"] = []
+    assert "Its training data were not named" in model_card(**parts).text.split("Tells AI")[0]
+
+
+def test_a_card_names_the_model_on_the_hub_that_was_the_start(parts):
+    for start, base in (("someone/base", "someone/base"), ("folder", None), (None, None)):
+        parts["training"]["model_name_or_path"] = start
+        assert model_card(**parts).data.get("base_model") == base
+
+
 def test_tables_have_every_score_with_its_interval(parts):
     card, results = model_card(**parts), parts["evaluation"]["results"]
     tables = re.findall(r"^\| % \|.*\n(?:^\|.*\n)+", card.text, flags=re.MULTILINE)
