@@ -10,6 +10,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from tellsign.modeling.image_loading import load_image
 
 from .formats import ExplainedArtifact, FailedImage, ImageExplanation, place_of
+from .provenance import in_words
 
 
 # Okabe and Ito's colors, which color-blind viewers can tell apart, without black and yellow.
@@ -18,7 +19,8 @@ MIN_SIDE, MAX_SIDE = 480, 1280
 
 
 def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Image.Image:
-    """Draws an answer of the pipeline: the verdict, the image with a numbered box for each artifact, and a legend.
+    """Draws an answer of the pipeline: what the file states, the verdict, the image with a numbered box for each
+    artifact, and a legend.
 
     Args:
         image (`PIL.Image.Image`): The image that was explained.
@@ -47,7 +49,8 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     width = max(picture.width, MIN_SIDE)
     font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(max(15, width // 45)))
     title = f"{result['label']} (probability of being generated: {result['fake_probability']:.1%})"
-    parts = [_row(width, font, title), picture]
+    stated = [f"The file states: {in_words(statement)}" for statement in result.get("provenance", ())]
+    parts = [_row(width, font, text) for text in [*stated, title]] + [picture]
     for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), artifacts), 1):
         heat = artifact.get("heatmap")
         thumbnail = None if heat is None else _heat_picture(image, heat, color, width // 5)

@@ -17,13 +17,14 @@ from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file, logging
 
-from tellsign.modeling.image_loading import load_image
+from tellsign.modeling.image_loading import load_image, read_source
 from tellsign.modeling.verdicts import real_and_fake, thresholds_of, verdict_of_views
 
 from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
 from .localizer import ArtifactLocalizer
 from .multiview import view_boxes
+from .provenance import Statement, provenance
 from .tagger import ArtifactTagger, TaggedArtifact
 
 
@@ -153,7 +154,7 @@ class ArtifactExplanationPipeline(Pipeline):
 
     >>> explain = pipeline("artifact-explanation", explain="never")
     >>> sorted(explain("examples/photo_cat.jpg"))
-    ['artifacts', 'fake_probability', 'height', 'label', 'width']
+    ['artifacts', 'fake_probability', 'height', 'label', 'provenance', 'width']
     ```
     """
 
@@ -309,7 +310,8 @@ class ArtifactExplanationPipeline(Pipeline):
             `"fake"` or `"uncertain"`; `fake_probability`, calibrated; with several views `spread`, the standard
             deviation of their probabilities; `width` and `height` of the image in pixels; and `artifacts`, by falling
             score, each with `label`, `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the pixels of the image), and
-            `explanation` if there is an explainer. Or `{"error": message}`.
+            `explanation` if there is an explainer; and `provenance`, what the file itself states, see
+            [`~tellsign.provenance`], which changes no probability. Or `{"error": message}`.
         """
         if hasattr(inputs, "read"):
             raise ValueError("the input is an open file: pass its path, or what read() gives")
@@ -330,9 +332,11 @@ class ArtifactExplanationPipeline(Pipeline):
     def preprocess(  # type: ignore[override]
         self, source: Any, views: int = 1, strict: bool = False, timeout: float | None = 5.0
     ) -> dict[str, Any]:
-        error = None
+        error, statements = None, list[Statement]()
         try:
-            image = load_image(source, timeout=timeout)
+            content, name = read_source(source, timeout=timeout)
+            image = load_image(content, name)
+            statements = provenance(content)
         except ValueError as reason:
             if strict:
                 raise
@@ -352,20 +356,24 @@ class ArtifactExplanationPipeline(Pipeline):
             "views": len(pixel_values),
             "image": image,
             "error": error,
+            "provenance": statements,
         }
 
     def _forward(  # type: ignore[override]
         self, model_inputs: dict[str, Any], explain: str = "fake", **tagging
     ) -> dict[str, Any]:
         images, errors, views = model_inputs["image"], model_inputs["error"], model_inputs["views"]
+        statements = model_inputs["provenance"]
         one = not isinstance(images, list)  # a batch of one is not collated
         if one:
-            images, errors, views = [images], [errors], [views]
+            images, errors, views, statements = [images], [errors], [views], [statements]
         inputs = {name: model_inputs[name] for name in ("pixel_values", "image_sizes") if name in model_inputs}
         probabilities = self.model(**inputs).logits.float().softmax(-1)[:, self.fake_index]
         answers: list[Any] = [
-            self._verdict(image, scores) if error is None else {"error": error}
-            for image, scores, error in zip(images, probabilities.split(views), errors, strict=True)
+            self._verdict(image, scores) | {"provenance": stated} if error is None else {"error": error}
+            for image, scores, error, stated in zip(
+                images, probabilities.split(views), errors, statements, strict=True
+            )
         ]
         chosen = [
             index

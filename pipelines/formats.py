@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tellsign.configuration.artifacts import find_artifact
 
 from .localization import Box
+from .provenance import Statement
 
 
 MAX_WORDS = 50
@@ -33,7 +34,7 @@ class FailedImage(TypedDict):
 
 
 class ImageExplanation(TypedDict):
-    """Verdict on an image, its size in pixels, and the artifacts found in it, by falling score.
+    """Verdict on an image, its size in pixels, the artifacts found in it, by falling score, and what its file states.
 
     `spread` is the standard deviation of `fake_probability` between views, if there were several.
     """
@@ -44,6 +45,7 @@ class ImageExplanation(TypedDict):
     width: int
     height: int
     artifacts: list[ExplainedArtifact]
+    provenance: list[Statement]
 
 
 def place_of(box: Box, width: int, height: int) -> str:

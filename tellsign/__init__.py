@@ -28,6 +28,7 @@ from tellsign.modeling.modeling_artifact_siglip import ArtifactSiglipModel
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification, WaveFreqModel
 from tellsign.pipelines.annotation import annotate
 from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
+from tellsign.pipelines.provenance import provenance
 from tellsign.pipelines.tagger import ArtifactTagger
 
 
@@ -72,4 +73,5 @@ __all__ = [
     "annotate",
     "find_artifact",
     "load_image",
+    "provenance",
 ]
