@@ -17,6 +17,11 @@ MAX_WORDS = 50
 """Most words that the challenge allows in the explanation of one artifact."""
 
 
+PLACES = {f"{row} {column}".strip() for row in ("top", "", "bottom") for column in ("left", "", "right")} - {""}
+PLACES |= {"center", "whole image"}
+"""What [`place_of`] may say."""
+
+
 class ExplainedArtifact(TypedDict):
     """An artifact, its place in the pixels of the image and, if a model wrote one, the sentence that explains it."""
 
@@ -76,6 +81,28 @@ def place_of(box: Box, width: int, height: int) -> str:
     return f"{row or ''} {column or ''}".strip() or "center"
 
 
+def box_of_place(place: str, width: int, height: int) -> Box:
+    """The part of an image, made of thirds, that a place from [`place_of`] names.
+
+    Args:
+        place (`str`): "top left", "center", "whole image", ...
+        width, height (`int`): Size of the image in pixels.
+
+    Returns:
+        [`Box`] in pixels.
+    """
+
+    def part(size: int, first: str, last: str) -> tuple[int, int]:
+        if first in place:
+            return 0, -(-size // 3)
+        if last in place:
+            return 2 * size // 3, size
+        return (size // 3, -(-2 * size // 3)) if place == "center" else (0, size)
+
+    (ymin, ymax), (xmin, xmax) = part(height, "top", "bottom"), part(width, "left", "right")
+    return Box(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
+
+
 def limit_words(text: str) -> str:
     """The first sentences of a text, up to `MAX_WORDS`; of a first sentence that is longer, its beginning."""
     words = text.split()
@@ -116,6 +143,38 @@ def to_challenge(
             explanation[artifact["label"]] = limit_words(sentence)
         entries.append({"index": index, "explanation": explanation})
     return entries
+
+
+def from_challenge(entry: Mapping[str, Any], width: int, height: int) -> list[ExplainedArtifact]:
+    """Reads an entry of the Adobe challenge of 2024, as [`to_challenge`] writes it.
+
+    Args:
+        entry (`Mapping`): JSON, with `explanation`: names, in any spelling, and their sentences.
+        width, height (`int`): Size of the image in pixels.
+
+    Returns:
+        `list` of [`ExplainedArtifact`] without scores. The box is the part of the image that the sentence begins with,
+        "Top left: ...", or else the whole image.
+
+    Raises:
+        ValueError: If there is no `explanation`, a name is unknown, or something is of another type.
+    """
+    explanation = entry.get("explanation") if isinstance(entry, Mapping) else None
+    if not isinstance(explanation, Mapping) or not all(isinstance(text, str) for text in explanation.values()):
+        raise ValueError('entry is not as expected: it has no "explanation" of names with a sentence each')
+    artifacts = []
+    for name, text in explanation.items():
+        place, colon, sentence = text.partition(":")
+        if (place := place.strip().casefold()) in PLACES:
+            sentence = sentence if colon else ""
+        else:
+            place, sentence = "whole image", text
+        box = box_of_place(place, width, height)
+        artifact = ExplainedArtifact(label=find_artifact(name.strip()).name, box=box)
+        if sentence := sentence.strip():
+            artifact["explanation"] = sentence
+        artifacts.append(artifact)
+    return artifacts
 
 
 def to_synartifact(artifacts: Iterable[ExplainedArtifact]) -> dict[str, Any]:
@@ -190,6 +249,8 @@ __all__ = [
     "ExplainedArtifact",
     "FailedImage",
     "ImageExplanation",
+    "box_of_place",
+    "from_challenge",
     "from_synartifact",
     "limit_words",
     "place_of",

@@ -108,4 +108,18 @@ def whole_image(height: int, width: int) -> Box:
     return {"xmin": 0, "ymin": 0, "xmax": width, "ymax": height}
 
 
-__all__ = ["Box", "bounding_box", "box_in", "box_of", "heat_map", "whole_image"]
+def pixels_of(box: Box) -> tuple[slice, slice]:
+    """Rows and columns of a box, to index an array of shape `(height, width)`."""
+    return slice(box["ymin"], box["ymax"]), slice(box["xmin"], box["xmax"])
+
+
+def box_overlap(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes of pixels with exclusive maxima."""
+    width = min(first["xmax"], second["xmax"]) - max(first["xmin"], second["xmin"])
+    height = min(first["ymax"], second["ymax"]) - max(first["ymin"], second["ymin"])
+    areas = [(box["xmax"] - box["xmin"]) * (box["ymax"] - box["ymin"]) for box in (first, second)]
+    intersection = max(0, width) * max(0, height)
+    return intersection / (sum(areas) - intersection)
+
+
+__all__ = ["Box", "bounding_box", "box_in", "box_of", "box_overlap", "heat_map", "pixels_of", "whole_image"]

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from tellsign.hub_cards.card_tables import tagger_tables
 from tellsign.pipelines.explainer import ArtifactExplainer
-from tellsign.pipelines.localization import Box, whole_image
+from tellsign.pipelines.localization import Box, box_overlap, whole_image
 from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger, TaggedArtifact
 from tellsign.training.data.images import decode
@@ -39,7 +39,7 @@ from tellsign.training.data.sources import (
     without_folders,
 )
 from tellsign.training.evaluation.metrics import interval_of
-from tellsign.training.evaluation.tagging import average_precisions, box_overlap, jaccard
+from tellsign.training.evaluation.tagging import average_precisions, jaccard
 from tellsign.training.evaluation.timing import median_milliseconds
 from tellsign.training.explanations.scores import explanation_scores, mean_or_none
 from tellsign.training.planting import Use, plantable, planted_images

@@ -4,8 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from tellsign.pipelines.localization import Box
-
 
 def average_precisions(present: NDArray, scores: NDArray) -> NDArray:
     """Average precision of each artifact.
@@ -57,12 +55,3 @@ def jaccard(present: NDArray, chosen: NDArray) -> NDArray:
     """
     either = (present | chosen).sum(1)
     return np.where(either, (present & chosen).sum(1) / np.maximum(either, 1), 1.0)
-
-
-def box_overlap(first: Box, second: Box) -> float:
-    """Intersection over union of two boxes of pixels with exclusive maxima."""
-    width = min(first["xmax"], second["xmax"]) - max(first["xmin"], second["xmin"])
-    height = min(first["ymax"], second["ymax"]) - max(first["ymin"], second["ymin"])
-    areas = [(box["xmax"] - box["xmin"]) * (box["ymax"] - box["ymin"]) for box in (first, second)]
-    intersection = max(0, width) * max(0, height)
-    return intersection / (sum(areas) - intersection)
