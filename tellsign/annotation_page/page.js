@@ -4,7 +4,7 @@ const show = (name) => find(`[data-show="${name}"]`);
 const field = (name) => find(`[data-field="${name}"]`);
 const COLORS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#b07a00", "#56b4e9"];
 const STEP = 0.01;
-let names = [], view = null, rows = [], selected = -1, history = [], zoom = 1, queue = Promise.resolve();
+let names = [], view = null, rows = [], selected = -1, history = [], zoom = 1, queue = Promise.resolve(), waiting = 0;
 // Where a new box waits for its name.
 let unnamed = null;
 
@@ -34,7 +34,7 @@ function percent(box) {
 
 function render() {
   rows = listRows();
-  selected = clamp(selected, rows.length ? 0 : -1, rows.length - 1);
+  selected = clamp(selected, -1, rows.length - 1);
   const { annotation, answer } = view;
   show("name").textContent = view.name;
   show("position").textContent = `${view.index + 1} of ${view.count}, ${view.done} annotated`;
@@ -88,7 +88,7 @@ function renderBox(row, number) {
   const tag = make("b", String(number + 1));
   tag.style.background = COLORS[number % COLORS.length];
   box.append(tag);
-  if (row.state === "accepted") box.append(make("i"));
+  if (row.state === "accepted" && number === selected) box.append(make("i"));
   box.dataset.number = number;
   return box;
 }
@@ -115,17 +115,19 @@ function save() {
   render();
   const target = view, annotation = copy(view.annotation);
   says("Saving …");
+  waiting += 1;
   queue = queue.then(async () => {
     for (;;) {
       try {
         const { index, version } = target;
         const answer = await server.save({ index, version, annotation });
+        waiting -= 1;
         if (answer.error) {
           if (target === view) await open(index);
           says(`Not saved: ${answer.error}`);
         } else {
           Object.assign(target, answer);
-          says("Saved");
+          if (!waiting) says("Saved");
           if (target === view) show("position").textContent = `${view.index + 1} of ${view.count}, ${view.done} annotated`;
         }
         return;
@@ -246,7 +248,7 @@ function resized(box, dx, dy) {
   box.ymax = clamp(box.ymax + dy, box.ymin + 1, view.height);
 }
 
-// The mouse draws a box, moves one, or pulls its corner.
+// The mouse draws a box, moves the selected one or pulls its corner, and selects where it does not move.
 function pixelAt(event) {
   const frame = find(".canvas img").getBoundingClientRect();
   const at = (value, start, size, most) => clamp(Math.round(((value - start) / size) * most), 0, most);
@@ -257,9 +259,9 @@ find(".canvas").addEventListener("pointerdown", (event) => {
   if (!view || view.refused || event.button) return;
   event.preventDefault();
   leaveFields();
-  const start = pixelAt(event), held = event.target.closest("[data-number]");
-  if (held) select(Number(held.dataset.number));
-  const row = rows[selected], box = held && row.state === "accepted" ? copy(row.box) : null;
+  const start = pixelAt(event), under = event.target.closest("[data-number]");
+  const row = rows[selected], grabs = under && Number(under.dataset.number) === selected && row.state === "accepted";
+  const box = grabs ? copy(row.box) : null;
   const pulls = event.target.tagName === "I";
   let current = null;
   const move = (next) => {
@@ -269,7 +271,7 @@ find(".canvas").addEventListener("pointerdown", (event) => {
       (pulls ? resized : moved)(current, x - start[0], y - start[1]);
       const drawn = element.querySelector(`[data-number="${selected}"]`);
       Object.assign(drawn.style, percent(current));
-    } else if (!held) {
+    } else {
       current = { xmin: Math.min(x, start[0]), ymin: Math.min(y, start[1]), xmax: Math.max(x, start[0]), ymax: Math.max(y, start[1]) };
       unnamed = current;
       render();
@@ -278,12 +280,10 @@ find(".canvas").addEventListener("pointerdown", (event) => {
   const end = () => {
     window.removeEventListener("pointermove", move);
     window.removeEventListener("pointerup", end);
-    if (box && current) changeBox((target) => Object.assign(target, current));
-    else if (!held) {
-      unnamed = null;
-      if (current && current.xmax > current.xmin && current.ymax > current.ymin) nameBox(current);
-      else render();
-    }
+    unnamed = null;
+    if (box) return current ? changeBox((target) => Object.assign(target, current)) : undefined;
+    if (current && current.xmax > current.xmin && current.ymax > current.ymin) return nameBox(current);
+    return under ? select(Number(under.dataset.number)) : render();
   };
   window.addEventListener("pointermove", move);
   window.addEventListener("pointerup", end);
@@ -341,7 +341,8 @@ document.addEventListener("keydown", (event) => {
   if (!view || event.altKey || event.metaKey) return;
   const writes = event.target.matches("input:not([type=checkbox]), textarea");
   if (event.key === "Escape") {
-    if (unnamed) [unnamed, field("name").value] = [null, ""];
+    if (!unnamed && !element.contains(document.activeElement)) selected = -1;
+    [unnamed, field("name").value] = [null, ""];
     leaveFields();
     renderMatches();
     return render();

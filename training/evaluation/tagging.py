@@ -1,8 +1,13 @@
 """Scores of several artifacts at once."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
+
+from tellsign.pipelines.tagger import ArtifactTagger
 
 
 def average_precisions(present: NDArray, scores: NDArray) -> NDArray:
@@ -55,3 +60,18 @@ def jaccard(present: NDArray, chosen: NDArray) -> NDArray:
     """
     either = (present | chosen).sum(1)
     return np.where(either, (present & chosen).sum(1) / np.maximum(either, 1), 1.0)
+
+
+@contextmanager
+def switched_on(tagger: ArtifactTagger, names: Sequence[str]) -> Iterator[None]:
+    """For a while an ArtifactSiglip gives scores for these artifacts, whether or not it abstains on them."""
+    config = tagger.model.config
+    usual = getattr(config, "trained_artifacts", None)
+    if usual is None:
+        yield
+        return
+    config.trained_artifacts = list(names)
+    try:
+        yield
+    finally:
+        config.trained_artifacts = usual
