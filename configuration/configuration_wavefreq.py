@@ -28,6 +28,7 @@ CHOICES = {
     "high_pass": ("centered", "corner"),
     "frequency_convolution": ("complex", "polar"),
 }
+FITTED = ("temperature", "large_temperature", "verdict_thresholds", "large_verdict_thresholds")
 
 
 def checked_arguments(model_type: str, config_dict: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -61,10 +62,11 @@ def checked_arguments(model_type: str, config_dict: dict[str, Any], given: dict[
 @auto_docstring(
     custom_intro="""
     Configuration of a [`WaveFreqModel`]: a residual network with wavelet attention beside its downsampling stages and
-    one frequency branch (FreqNet) on the image.
+    one frequency branch (FreqNet) on the image. A classifier may have a second network for large pictures,
+    see `large_backbone`.
 
-    The defaults are the layers of the packaged detector's first network, 2,666,528 parameters with two labels.
-    [`WaveFreqConfig.original`] gives the network of the first published version, 24,782,552 parameters.
+    The defaults are the layers of the packaged detector's network for small images, 2,666,528 parameters with two
+    labels. [`WaveFreqConfig.original`] gives the network of the first published version, 24,782,552 parameters.
     """
 )
 @strict
@@ -122,15 +124,31 @@ class WaveFreqConfig(PreTrainedConfig):
         What real images are known to show, say CIFAR's ten classes. Each gets an output of the head, and the logit of
         real becomes the log-sum-exp of these and of zero, which stands for anything else: an image that shows nothing
         the network can name is more likely taken for fake. Needs two labels.
-    expert_depths (`list[int]`, *optional*):
-        Number of residual layers of each stage of a second network, in all else like the first. Images both sides of
-        which were larger than `image_size` before they were resized are judged by the mean logits of both. It learns
-        from such images alone, the first one from all. `None` for no second network.
+    large_backbone (`str`, *optional*):
+        Name in timm of a convolutional network in the manner of EfficientNet. With it, the classifier has a second
+        branch, which judges large pictures by this network's feature maps; the network itself stays frozen. `None`
+        for no such branch.
+    large_stages (`list[int]`, *optional*, defaults to `[1, 2, 3, 4, 5]`):
+        Indices of the stages of `large_backbone` whose maps are used, rising.
+    large_hidden_sizes (`list[int]`, *optional*, defaults to `[24, 40, 80, 112, 192]`):
+        Number of channels of these stages.
+    large_hidden_size (`int`, *optional*, defaults to 512):
+        Number of hidden units of the head for large pictures.
+    large_dropout (`float`, *optional*, defaults to 0.5):
+        Share of that head's features, and of its hidden units, that are dropped in training.
+    large_image_size (`int`, *optional*, defaults to 256):
+        Side in pixels at which the branch sees large pictures.
+    smallest_large_side (`int`, *optional*, defaults to 64):
+        A picture is large if its shorter side has at least this many pixels before it is resized.
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
         The probability of fake below which an image is called real, and that above which it is called fake. The
         verdict between them is "uncertain", see [`WaveFreqForImageClassification.post_process_verdicts`].
+    large_temperature (`float`, *optional*, defaults to 1.0):
+        Divides the logits of large pictures.
+    large_verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
+        The same two probabilities for large pictures.
     initializer_range (`float`, *optional*, defaults to 0.02):
         Not used by the convolutions, which take He's initialization; for the library's generic layers.
 
@@ -149,7 +167,7 @@ class WaveFreqConfig(PreTrainedConfig):
     """
 
     model_type = "wavefreq"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["category_logits", "expert_logits"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["category_logits", "evidence"]
 
     num_channels: int = 3
     image_size: int = 32
@@ -174,17 +192,23 @@ class WaveFreqConfig(PreTrainedConfig):
     hidden_act: str = "relu"
     average_flips: bool = False
     real_categories: list[str] | tuple[str, ...] = ()
-    expert_depths: list[int] | tuple[int, ...] | None = None
+    large_backbone: str | None = None
+    large_stages: list[int] | tuple[int, ...] = (1, 2, 3, 4, 5)
+    large_hidden_sizes: list[int] | tuple[int, ...] = (24, 40, 80, 112, 192)
+    large_hidden_size: int = 512
+    large_dropout: float | int = 0.5
+    large_image_size: int = 256
+    smallest_large_side: int = 64
     temperature: float | int = 1.0
+    large_temperature: float | int = 1.0
     verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
+    large_verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
     initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs):
-        lists = ("hidden_sizes", "depths", "wavelet_stages", "frequency_hidden_sizes", "frequency_strides")
-        for field in (*lists, "real_categories", "verdict_thresholds"):
-            setattr(self, field, list(getattr(self, field)))
-        if self.expert_depths is not None:
-            self.expert_depths = list(self.expert_depths)
+        for field, value in vars(self).copy().items():
+            if isinstance(value, tuple) and field in type(self).__annotations__:
+                setattr(self, field, list(value))
         if self.id2label is None and kwargs.get("num_labels", 2) == 2:
             self.id2label = {0: "real", 1: "fake"}
             self.label2id = {"real": 0, "fake": 1}
@@ -214,16 +238,20 @@ class WaveFreqConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "WaveFreqConfig":
-        """As in the base class, but the configuration of another model raises a `ValueError`, as do the model's labels
-        in another order, which its head would not follow; and with other labels, what was fitted to the old ones
-        starts anew, and there are no `real_categories` and no expert, who would go on judging by these."""
+        """As in the base class, but checked.
+
+        New labels reset temperatures and thresholds, and drop `real_categories` and `large_backbone`.
+
+        Raises:
+            ValueError: If the configuration is of another model, or the labels come in another order than the head's.
+        """
         kwargs = checked_arguments(cls.model_type, config_dict, kwargs)
         own = {str(label).lower() for label in (config_dict.get("id2label") or {0: "real", 1: "fake"}).values()}
         wanted = {str(label).lower() for label in (kwargs.get("id2label") or {}).values()}
         count = len(wanted) if wanted else kwargs.get("num_labels", len(own))
         # Names of one's own may be brought back to real and fake, which they then mean.
         if count != len(own) or (wanted and wanted != own and own == {"real", "fake"}):
-            fitted = {"real_categories", "expert_depths", "temperature", "verdict_thresholds"}
+            fitted = {"real_categories", "large_backbone", *FITTED}
             if dropped := sorted(name for name in fitted & config_dict.keys() - kwargs.keys() if config_dict[name]):
                 logger.warning(f"With other labels than {', '.join(sorted(own))}, {', '.join(dropped)} start anew")
             config_dict = {name: value for name, value in config_dict.items() if name not in fitted}
@@ -257,21 +285,41 @@ class WaveFreqConfig(PreTrainedConfig):
                 raise ValueError(f"{field}={getattr(self, field)!r} is not one of {', '.join(choices)}")
 
     def validate_labels(self):
-        """Check that real images have categories only beside the labels of real and fake."""
+        """Check that what is fitted to real and fake stands only beside these labels."""
         titles = {int(index): str(label).lower() for index, label in (self.id2label or {}).items()}
-        if self.real_categories and titles != {0: "real", 1: "fake"}:
+        if titles == {0: "real", 1: "fake"}:
+            return
+        for field in ("real_categories", "large_backbone"):
+            if getattr(self, field):
+                raise ValueError(
+                    f"{field} needs the labels 0 for real and 1 for fake, not {self.id2label}; to train the model for "
+                    "these, pass id2label to from_pretrained"
+                )
+
+    def validate_large(self):
+        """Check the fields of the branch for large pictures."""
+        for field in ("large_hidden_size", "smallest_large_side"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field}={getattr(self, field)} must be at least 1")
+        if self.large_image_size < 32 or self.large_image_size % 32:
+            raise ValueError(f"large_image_size={self.large_image_size} must be a multiple of 32")
+        if not 0 <= self.large_dropout < 1:
+            raise ValueError(f"large_dropout={self.large_dropout} must be in [0, 1)")
+        stages = self.large_stages
+        if not stages or stages != sorted(set(stages)) or len(stages) != len(self.large_hidden_sizes):
             raise ValueError(
-                f"real_categories={self.real_categories} need the labels 0 for real and 1 for fake, "
-                f"not {self.id2label}; to train the model for these, pass id2label to from_pretrained"
+                f"large_stages={stages} must rise, and large_hidden_sizes={self.large_hidden_sizes} be of their number"
             )
 
     def validate_verdicts(self):
         """Check the fields that make verdicts of logits."""
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature={self.temperature} must be positive and finite")
-        thresholds = self.verdict_thresholds
-        if len(thresholds) != 2 or not 0 <= thresholds[0] <= thresholds[1] <= 1:
-            raise ValueError(f"verdict_thresholds={thresholds} must be two rising numbers in [0, 1]")
+        for field in ("temperature", "large_temperature"):
+            if not 0 < getattr(self, field) < math.inf:
+                raise ValueError(f"{field}={getattr(self, field)} must be positive and finite")
+        for field in ("verdict_thresholds", "large_verdict_thresholds"):
+            thresholds = getattr(self, field)
+            if len(thresholds) != 2 or not 0 <= thresholds[0] <= thresholds[1] <= 1:
+                raise ValueError(f"{field}={thresholds} must be two rising numbers in [0, 1]")
 
     def validate_stages(self):
         """Check the stem's kernel, that the stage lists fit together and that the strides divide `image_size`."""
@@ -287,10 +335,6 @@ class WaveFreqConfig(PreTrainedConfig):
             )
         if self.layer_type == "bottleneck" and any(size % 4 for size in self.hidden_sizes):
             raise ValueError(f"hidden_sizes={self.hidden_sizes} must be multiples of 4 in bottleneck layers")
-        if self.expert_depths is not None and (
-            len(self.expert_depths) != len(self.depths) or min(self.expert_depths) < 1
-        ):
-            raise ValueError(f"expert_depths={self.expert_depths} must hold {len(self.depths)} numbers, each >= 1")
         for stage in self.wavelet_stages:
             if not 0 <= stage < len(self.depths) or self.stage_strides[stage] != 2:
                 raise ValueError(f"wavelet_stages={self.wavelet_stages}: there is no stage {stage} that downsamples")

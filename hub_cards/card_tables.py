@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from huggingface_hub import EvalResult
+from numpy.typing import NDArray
+from scipy import stats
 
 
 MAIN_SCORES = {
@@ -90,9 +92,15 @@ def _mean_of_rows(values: Sequence[float], weights: Sequence[float] | None = Non
     rows, shares = np.asarray(values), np.ones(len(values)) if weights is None else np.asarray(weights)
     if len(rows) == 1:
         return percent(rows[0])
-    drawn = np.random.default_rng(0).integers(len(rows), size=(1000, len(rows)))
-    interval = np.percentile(np.average(rows[drawn], axis=1, weights=shares[drawn]), [2.5, 97.5])
-    return percent({"value": np.average(rows, weights=shares), "interval": interval})
+
+    def mean(rows: NDArray, shares: NDArray, axis: int) -> NDArray:
+        return np.average(rows, axis=axis, weights=shares)
+
+    generator = np.random.default_rng(0)
+    drawn = stats.bootstrap(
+        (rows, shares), mean, n_resamples=1000, paired=True, method="percentile", random_state=generator
+    )
+    return percent({"value": mean(rows, shares, -1), "interval": drawn.confidence_interval})
 
 
 def _score(result: Mapping[str, Any], key: str) -> dict[str, Any]:

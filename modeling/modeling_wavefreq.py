@@ -13,7 +13,6 @@
 # limitations under the License.
 """PyTorch WaveFreq model."""
 
-import copy
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +33,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
 
+from .large_branch import PATH_STEPS, WaveFreqLargeBranch, moments_of, on_grid
 from .transforms import (
     amplitude_and_phase,
     fourier_transform,
@@ -41,7 +41,7 @@ from .transforms import (
     high_pass_filter,
     inverse_fourier_transform,
 )
-from .verdicts import real_and_fake, verdict_of
+from .verdicts import is_large, real_and_fake, verdicts_of
 
 
 class WaveFreqConvLayer(nn.Module):
@@ -302,7 +302,7 @@ class WaveFreqPreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = "image"
     _can_record_outputs = {"hidden_states": WaveFreqStage}
-    _no_split_modules = ["WaveFreqEmbeddings", "WaveFreqStage", "WaveFreqFrequencyBranch"]
+    _no_split_modules = ["WaveFreqEmbeddings", "WaveFreqStage", "WaveFreqFrequencyBranch", "WaveFreqLargeBranch"]
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, revision: str = "main", **kwargs):
@@ -416,12 +416,20 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
         Of each label, divided by `config.temperature`.
     category_logits (`torch.FloatTensor` of shape `(batch_size, 1 + len(config.real_categories))`, *optional*):
         That the image is real and shows something else (always zero), or each of `config.real_categories`.
-    expert_logits (`torch.FloatTensor` of shape `(batch_size, config.num_labels)`, *optional*):
-        What the expert says of larger images, divided by `config.temperature`; NaN for all others.
+    evidence (`torch.FloatTensor` of shape `(batch_size, rows, columns)`, *optional*, returned in evaluation):
+        What each place of the image adds to its logit of fake, less that of real. The sum is that difference, less
+        what the branch that judged says of the average picture (large ones) or of no features at all (small ones).
+        Only of models with the labels real and fake.
     """
 
     category_logits: torch.Tensor | None = None
-    expert_logits: torch.Tensor | None = None
+    evidence: torch.Tensor | None = None
+
+
+def _put(all_values: torch.Tensor, rows: torch.Tensor, values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """`all_values` with `values`, which are of `rows`, in their place `where` that is true."""
+    put = all_values.index_copy(0, rows, values.to(all_values.dtype))
+    return torch.where(where.reshape(-1, *[1] * (values.ndim - 1)), put, all_values)
 
 
 @auto_docstring(
@@ -432,8 +440,8 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
     their softmax is `sigmoid(z)`, their cross entropy the binary one. With `config.real_categories`, the first of them
     is the log-sum-exp of zero and of the categories' logits.
 
-    With `config.expert_depths` there is a second network with such a head. While the model is trained, it does
-    not join the first, but adds its own loss; so each learns to tell alone what both are to tell together.
+    With `config.large_backbone` there is a second branch: a head on a frozen pretrained network. It judges the large
+    pictures of a batch, the first network the small ones, so each learns from its own.
     """
 )
 class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
@@ -447,44 +455,88 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             self.category_classifier = nn.Linear(config.hidden_sizes[-1], len(config.real_categories))
         num_outputs = 1 if config.num_labels == 2 else config.num_labels
         self.classifier = nn.Linear(config.hidden_sizes[-1], num_outputs)  # type: ignore[arg-type]
-        self.expert = self.expert_classifier = None
-        # CODEPATH: only detectors that learnt from larger images too have the second network.
-        if config.expert_depths is not None:
-            expert_config = copy.deepcopy(config)
-            expert_config.depths = config.expert_depths
-            self.expert = WaveFreqModel(expert_config)
-            self.expert_classifier = nn.Linear(config.hidden_sizes[-1], num_outputs)  # type: ignore[arg-type]
+        self.large = None
+        # CODEPATH: only detectors that learnt from large pictures too have the second branch.
+        if config.large_backbone is not None:
+            self.large = WaveFreqLargeBranch(config)
         self.post_init()
 
-    def _features(
-        self, network: WaveFreqModel, pixel_values: torch.Tensor, **kwargs
-    ) -> BaseModelOutputWithPoolingAndNoAttention:
-        """The output of a network; where flips are averaged, its features are the mean of both."""
+    def _maps(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPoolingAndNoAttention:
+        """The network's outputs for small images; where flips are averaged, map and features are means of both."""
         # CODEPATH: the packaged checkpoint averages flips at inference, the original network does not.
         if not self.config.average_flips or self.training:
-            return network(pixel_values, return_dict=True, **kwargs)
-        outputs = network(torch.cat([pixel_values, pixel_values.flip(-1)]), return_dict=True, **kwargs)
+            return self.wavefreq(pixel_values, return_dict=True, **kwargs)
+        outputs = self.wavefreq(torch.cat([pixel_values, pixel_values.flip(-1)]), return_dict=True, **kwargs)
+        image, mirrored = outputs.last_hidden_state.unflatten(0, (2, -1))
+        outputs.last_hidden_state = (image + mirrored.flip(-1)) / 2
         outputs.pooler_output = outputs.pooler_output.unflatten(0, (2, -1)).mean(0)
         if outputs.hidden_states is not None:
             outputs.hidden_states = tuple(state.unflatten(0, (2, -1))[0] for state in outputs.hidden_states)
         return outputs
 
-    def _logits(self, classifier: nn.Module | None, pooler_output: torch.Tensor | None) -> torch.Tensor:
-        """Of each label, before the temperature; of two labels the first has zero."""
-        logits = classifier(pooler_output)  # type: ignore[misc]
-        return nn.functional.pad(logits, (1, 0)) if self.config.num_labels == 2 else logits
+    def _small_evidence(self, last_hidden_state: torch.Tensor) -> torch.Tensor:
+        """Evidence of small images, of the size of the map: integrated gradients from no features to their mean."""
+        weight = self.classifier.weight[0].expand(len(last_hidden_state), -1)
+        # CODEPATH: without categories the logit is linear, and its gradient the weight.
+        if self.category_classifier is not None:
+            steps = (torch.arange(PATH_STEPS, device=weight.device, dtype=weight.dtype) + 0.5) / PATH_STEPS
+            pooled = last_hidden_state.mean((2, 3))
+            shares = nn.functional.pad(self.category_classifier(steps[:, None, None] * pooled), (1, 0)).softmax(-1)
+            weight = weight - shares.mean(0)[:, 1:] @ self.category_classifier.weight
+        places = torch.einsum("bchw,bc->bhw", last_hidden_state, weight)
+        return places / (places.shape[1] * places.shape[2])
 
-    def is_for_expert(self, image_sizes: torch.Tensor) -> torch.Tensor:
-        r"""
-        Tells which images the expert judges.
+    def _check_large(self, large_pixel_values: torch.Tensor, image_sizes: torch.Tensor | None, count: int) -> None:
+        size = self.config.large_image_size
+        expected = (count, self.config.num_channels, size, size)
+        if tuple(large_pixel_values.shape) != expected:
+            raise ValueError(
+                f"large_pixel_values: expected the shape {expected}, got {tuple(large_pixel_values.shape)}"
+            )
+        if image_sizes is None or tuple(image_sizes.shape) != (count, 2):
+            got = None if image_sizes is None else tuple(image_sizes.shape)
+            raise ValueError(f"image_sizes: expected height and width of {count} images, got the shape {got}")
 
-        Args:
-            image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`): Height and width in pixels.
+    def _judge_small(self, pixel_values: torch.Tensor, **kwargs) -> WaveFreqImageClassifierOutput:
+        """What the first network says of all images."""
+        outputs = self._maps(pixel_values, **kwargs)
+        logits, category_logits = self.classifier(outputs.pooler_output), None
+        if self.config.num_labels == 2:
+            logits = nn.functional.pad(logits, (1, 0))
+        # CODEPATH: only detectors whose training data say what the images show know categories.
+        if self.category_classifier is not None:
+            category_logits = nn.functional.pad(self.category_classifier(outputs.pooler_output), (1, 0))
+            logits = torch.cat([category_logits.logsumexp(1, keepdim=True), logits[:, 1:]], dim=1)
+        evidence = None
+        if self.config.num_labels == 2 and not self.training:
+            evidence = self._small_evidence(outputs.last_hidden_state) / self.config.temperature
+        return WaveFreqImageClassifierOutput(
+            logits=logits / self.config.temperature,
+            hidden_states=outputs.hidden_states,
+            category_logits=category_logits,
+            evidence=evidence,
+        )
 
-        Returns:
-            `torch.BoolTensor` of shape `(batch_size,)`: Whether both sides exceed `config.image_size`.
-        """
-        return image_sizes.amin(1) > self.config.image_size
+    def _judge_large(
+        self,
+        answer: WaveFreqImageClassifierOutput,
+        large_pixel_values: torch.Tensor,
+        large: torch.Tensor,
+        in_graph: bool,
+    ) -> None:
+        """Puts what the second branch says of large pictures into an answer, in place of what the first said."""
+        rows = torch.arange(len(large), device=large.device) if in_graph else large.nonzero()[:, 0]
+        maps = self.large.feature_maps(large_pixel_values[rows].to(self.dtype))
+        moments = moments_of(maps)
+        logits = nn.functional.pad(self.large.head(moments)[:, None], (1, 0)) / self.config.large_temperature
+        answer.logits = _put(answer.logits, rows, logits, large)
+        if not self.training:
+            size = self.config.large_image_size // 16
+            evidence = self.large.head.evidence(maps, moments, size) / self.config.large_temperature
+            before = large_pixel_values.new_zeros(len(large), size, size)
+            if answer.evidence is not None:
+                before = on_grid(answer.evidence, size) * answer.evidence[0].numel()
+            answer.evidence = _put(before, rows, evidence, large)
 
     @can_return_tuple
     @auto_docstring
@@ -492,6 +544,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         self,
         pixel_values: torch.Tensor,
         labels: torch.LongTensor | None = None,
+        large_pixel_values: torch.Tensor | None = None,
         image_sizes: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> WaveFreqImageClassifierOutput:
@@ -501,19 +554,20 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
             Indices in `[0, ..., config.num_labels - 1]`. The loss is the cross entropy, or what else
             `config.problem_type` says, for which labels are floats.
+        large_pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, large_image_size, large_image_size)`, *optional*):
+            The same images as the second branch sees them. Without them the first network judges all.
         image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`, *optional*):
-            Height and width of the images in pixels before they were resized, from [`WaveFreqImageProcessor`]; of a
-            part of an image, those of the whole. Without them no image counts as larger, and the expert is not asked.
+            Height and width of the images in pixels before they were resized: they tell which are large.
 
         Returns:
             [`WaveFreqImageClassifierOutput`] with `logits` of shape `(batch_size, config.num_labels)`, divided by
-            `config.temperature`, `loss` if labels were given, `category_logits` if the model knows categories, and
-            `expert_logits` if it has an expert and the images' sizes were given.
+            the temperature of the branch that judged, `loss` if labels were given, `category_logits` if the model
+            knows categories, and in evaluation `evidence`.
 
         Raises:
-            ValueError: If the images have another number of channels or a size that the strides do not divide,
-                `image_sizes` are not two numbers for each, or there are two labels, of which one excludes the other,
-                and those given are floats.
+            ValueError: If images have another number of channels or a size that does not fit, `image_sizes` are not
+                two numbers for each, or there are two labels, of which one excludes the other, and those given are
+                floats.
 
         Example:
 
@@ -526,68 +580,44 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         torch.Size([1, 2])
         ```
         """
-        outputs = self._features(self.wavefreq, pixel_values, **kwargs)
-        logits, category_logits = self._logits(self.classifier, outputs.pooler_output), None
-        if self.category_classifier is not None:
-            category_logits = nn.functional.pad(self.category_classifier(outputs.pooler_output), (1, 0))
-            logits = torch.cat([category_logits.logsumexp(1, keepdim=True), logits[:, 1:]], dim=1)
-        logits = logits / self.config.temperature
-        expert_logits = said = rows = None
-        if self.expert is not None and image_sizes is not None:
-            if image_sizes.shape != (pixel_values.shape[0], 2):
-                raise ValueError(
-                    f"image_sizes: expected height and width of {len(pixel_values)} images, got a tensor of shape "
-                    f"{tuple(image_sizes.shape)}"
-                )
-            is_larger = self.is_for_expert(image_sizes).to(logits.device)
-            # In a graph no shape may depend on a value: the expert judges all, and what is not for it is dropped.
-            in_graph = (torch.compiler.is_compiling() or torch.jit.is_tracing()) and not self.training
-            rows = torch.arange(logits.shape[0], device=logits.device) if in_graph else is_larger.nonzero()[:, 0]
-            expert_logits = torch.full_like(logits, torch.nan)
-            if rows.shape[0]:  # by len() the batch size would become a constant of the graph
-                features = self._features(self.expert, pixel_values[rows])
-                said = self._logits(self.expert_classifier, features.pooler_output) / self.config.temperature
-                expert_logits = expert_logits.index_copy(0, rows, said.to(logits.dtype))
-            if in_graph:
-                expert_logits = expert_logits.masked_fill(~is_larger[:, None], torch.nan)
-            if not self.training:
-                logits = torch.where(expert_logits.isnan(), logits, (logits + expert_logits) / 2)
-
-        loss = None
+        large = None
+        # CODEPATH: detectors without the second branch, and callers that give small images alone.
+        if self.large is not None and large_pixel_values is not None:
+            self._check_large(large_pixel_values, image_sizes, len(pixel_values))
+            large = is_large(self.config, image_sizes).to(pixel_values.device)
+        # In a graph no shape may depend on a value: both branches judge all images.
+        in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if large is None or in_graph or not large.all():
+            answer = self._judge_small(pixel_values, **kwargs)
+        else:
+            answer = WaveFreqImageClassifierOutput(logits=pixel_values.new_empty(len(pixel_values), 2))
+        if large is not None and (in_graph or large.any()):
+            self._judge_large(answer, large_pixel_values, large, in_graph)
         if labels is not None:
             if self.config.num_labels == 2 and labels.is_floating_point():
                 raise ValueError(
                     f"labels: expected indices, since one of two labels excludes the other, got {labels.dtype}"
                 )
-            loss = self.loss_function(labels, logits, self.config, **kwargs)
-            if self.training and said is not None:
-                # Of each image as much as the loss above, which is a mean, unless it is divided by a number given.
-                share = 1.0 if kwargs.get("num_items_in_batch") is not None else len(said) / len(labels)
-                loss = loss + share * self.loss_function(labels[rows], said, self.config, **kwargs)
-        return WaveFreqImageClassifierOutput(
-            loss=loss,
-            logits=logits,
-            hidden_states=outputs.hidden_states,
-            category_logits=category_logits,
-            expert_logits=expert_logits,
-        )
+            answer.loss = self.loss_function(labels, answer.logits, self.config, **kwargs)
+        return answer
 
-    def post_process_verdicts(self, logits: torch.Tensor) -> list[str]:
+    def post_process_verdicts(self, logits: torch.Tensor, image_sizes: torch.LongTensor | None = None) -> list[str]:
         r"""
-        What is said of each image, see [`verdict_of`].
+        What is said of each image, see [`verdicts_of`].
 
         Args:
             logits (`torch.FloatTensor` of shape `(batch_size, 2)`): As the model gives them.
+            image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`, *optional*):
+                As the model takes them: large pictures have thresholds of their own.
 
         Returns:
-            `list[str]`: `"real"`, `"fake"` or `"uncertain"` for each image, by `config.verdict_thresholds`.
+            `list[str]`: `"real"`, `"fake"` or `"uncertain"` for each image.
 
         Raises:
             ValueError: If the labels are not real and fake.
         """
         _, fake = real_and_fake(self.config)
-        probabilities = logits.float().softmax(-1)[:, fake].tolist()
-        return [verdict_of(probability, self.config.verdict_thresholds) for probability in probabilities]
+        return verdicts_of(self.config, logits.float().softmax(-1)[:, fake].tolist(), image_sizes)
 
 
 __all__ = ["WaveFreqForImageClassification", "WaveFreqModel", "WaveFreqPreTrainedModel"]

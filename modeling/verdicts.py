@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from transformers import PreTrainedConfig, PreTrainedModel
+import torch
+from transformers import PreTrainedConfig
 
 
 def real_and_fake(config: PreTrainedConfig) -> list[int]:
@@ -21,9 +22,42 @@ def real_and_fake(config: PreTrainedConfig) -> list[int]:
     return [index_of["real"], index_of["fake"]]
 
 
-def thresholds_of(model: PreTrainedModel) -> list[float]:
-    """The thresholds of the model's verdicts; 0.5 for models of other kinds."""
-    return list(getattr(model.config, "verdict_thresholds", [0.5, 0.5]))
+def is_large(config: PreTrainedConfig, image_sizes: torch.Tensor) -> torch.Tensor:
+    """Which images the branch for large pictures judges.
+
+    Args:
+        config (`PreTrainedConfig`): The detector's.
+        image_sizes (`torch.Tensor` of shape `(batch_size, 2)`): Height and width in pixels, before they were resized.
+
+    Returns:
+        `torch.BoolTensor` of shape `(batch_size,)`; all false where the detector has no such branch.
+    """
+    if getattr(config, "large_backbone", None) is None:
+        return torch.zeros(len(image_sizes), dtype=torch.bool, device=image_sizes.device)
+    return image_sizes.amin(1) >= config.smallest_large_side
+
+
+def verdicts_of(
+    config: PreTrainedConfig, fake_probabilities: Sequence[float], image_sizes: torch.Tensor | None = None
+) -> list[str]:
+    """What is said of images: the one rule of verdicts.
+
+    Args:
+        config (`PreTrainedConfig`): The detector's; those of other kinds than WaveFreq have the thresholds 0.5.
+        fake_probabilities (`Sequence[float]`): One for each image, in [0, 1].
+        image_sizes (`torch.Tensor` of shape `(batch_size, 2)`, *optional*):
+            Their heights and widths, see [`is_large`]. Without them all count as small.
+
+    Returns:
+        For each image `"real"`, `"fake"` or `"uncertain"`.
+    """
+    small = getattr(config, "verdict_thresholds", [0.5, 0.5])
+    large = getattr(config, "large_verdict_thresholds", small)
+    which = [False] * len(fake_probabilities) if image_sizes is None else is_large(config, image_sizes).tolist()
+    return [
+        verdict_of(probability, large if of_large else small)
+        for probability, of_large in zip(fake_probabilities, which, strict=True)
+    ]
 
 
 def verdict_of(fake_probability: float, thresholds: Sequence[float]) -> str:
@@ -39,12 +73,4 @@ def verdict_of(fake_probability: float, thresholds: Sequence[float]) -> str:
     return "fake" if fake_probability > high else "real" if fake_probability < low else "uncertain"
 
 
-def verdict_of_views(fake_probabilities: Sequence[float], thresholds: Sequence[float]) -> str:
-    """The verdict on the mean of several views' probabilities; "uncertain" if views would be called real and fake."""
-    each = {verdict_of(probability, thresholds) for probability in fake_probabilities}
-    if {"real", "fake"} <= each:
-        return "uncertain"
-    return verdict_of(sum(fake_probabilities) / len(fake_probabilities), thresholds)
-
-
-__all__ = ["real_and_fake", "thresholds_of", "verdict_of", "verdict_of_views"]
+__all__ = ["is_large", "real_and_fake", "verdict_of", "verdicts_of"]

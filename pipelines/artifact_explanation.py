@@ -18,12 +18,12 @@ from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file, logging
 
 from tellsign.modeling.image_loading import load_image, read_source
-from tellsign.modeling.verdicts import real_and_fake, thresholds_of, verdict_of_views
+from tellsign.modeling.verdicts import real_and_fake, verdicts_of
 
+from .evidence import places_of, summary_of
 from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
 from .localizer import ArtifactLocalizer
-from .multiview import view_boxes
 from .provenance import Statement, provenance
 from .tagger import ArtifactTagger, TaggedArtifact
 
@@ -77,15 +77,6 @@ def files_on_hub(repo_id: str, revision: str | None, token: str | bool | None, r
         return list_repo_files(repo_id, token=token, repo_type=repo_type)
 
 
-def is_plain(image: Image.Image) -> bool:
-    """Whether more than half of an RGB image has one color; of a large one, of 65,536 pixels drawn at random."""
-    pixels = np.asarray(image).reshape(-1, 3)
-    if len(pixels) > 1 << 16:
-        pixels = pixels[np.random.default_rng(0).integers(len(pixels), size=1 << 16)]
-    _, counts = np.unique(pixels @ [1 << 16, 1 << 8, 1], return_counts=True)
-    return bool(2 * counts.max() > len(pixels))
-
-
 def _listed(labels: Iterable[str] | None) -> Any:
     """Labels as a list, as they are read more than once; what is none of several labels as it is."""
     return list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else labels
@@ -96,10 +87,9 @@ class ArtifactExplanationPipeline(Pipeline):
     Tells whether an image is real or fake, which artifacts are in it, where, and explains each in a sentence.
 
     The verdict is that of the detector, any classifier of `pixel_values` with the labels real and fake; it is
-    "uncertain" between its `config.verdict_thresholds`, if it has them, and for a plain image, more than half of which
-    has one color, as a chart or a page of text: detectors learn from photographs and from what imitates them. The
-    tagger, in `tagger/` beside the detector, names the artifacts and finds their places; it alone decides which there
-    are. The explainer, if there is one in `explainer/` or given, writes one sentence for each. A localizer, if there
+    "uncertain" between its thresholds, if it has them, see [`WaveFreqConfig`]. The evidence says which places spoke for
+    it. The tagger, in `tagger/` beside the detector, names the artifacts and finds their places; it alone decides which
+    there are. The explainer, if there is one in `explainer/` or given, writes one sentence for each. A localizer, if there
     is one in `localizer/` or given, finds the places in large images, of which the tagger sees less.
 
     Args:
@@ -130,11 +120,9 @@ class ArtifactExplanationPipeline(Pipeline):
             The artifacts to look for, in any spelling that [`find_artifact`] knows. Defaults to all that the tagger
             names; others are never found, of which a warning tells.
         return_heatmap (`bool`, *optional*, defaults to `False`):
-            Whether each artifact comes with its `heatmap`, a float32 array of shape `(height, width)` in [0, 1].
-        views (`int`, *optional*, defaults to 1):
-            Of how many views to average the probability: the image, and parts of it at several places and scales. If
-            one view alone would be called fake and another real, the verdict is "uncertain". Images that are not
-            larger than what the detector sees have one view.
+            Whether each artifact comes with its `heatmap`, a float32 array of shape `(height, width)` in [0, 1], and
+            the answer with its `evidence_map`, a float32 array of shape `(rows, columns)`: what each place adds to the
+            logit of fake.
         strict (`bool`, *optional*, defaults to `False`):
             Whether an image that cannot be opened raises. Otherwise its answer is `{"error": message}`.
         timeout (`float`, *optional*, defaults to 5): As for [`~tellsign.load_image`].
@@ -154,7 +142,7 @@ class ArtifactExplanationPipeline(Pipeline):
 
     >>> explain = pipeline("artifact-explanation", explain="never")
     >>> sorted(explain("examples/photo_cat.jpg"))
-    ['artifacts', 'fake_probability', 'height', 'label', 'provenance', 'width']
+    ['artifacts', 'evidence', 'fake_probability', 'height', 'label', 'provenance', 'summary', 'width']
     ```
     """
 
@@ -273,7 +261,6 @@ class ArtifactExplanationPipeline(Pipeline):
         top_k: int | None = None,
         candidate_labels: list[str] | None = None,
         return_heatmap: bool | None = None,
-        views: int | None = None,
         strict: bool | None = None,
         timeout: float | None = None,
     ):
@@ -281,9 +268,8 @@ class ArtifactExplanationPipeline(Pipeline):
             raise ValueError(f"explain={explain!r}, expected one of {', '.join(EXPLAIN)}")
         if threshold is not None and not (isinstance(threshold, Real) and 0 <= threshold <= 1):
             raise ValueError(f"threshold={threshold!r}, expected a number from 0 to 1")
-        for name, number in (("top_k", top_k), ("views", views)):
-            if number is not None and not (isinstance(number, Real) and number >= 1 and number == int(number)):
-                raise ValueError(f"{name}={number!r}, expected a whole number from 1")
+        if top_k is not None and not (isinstance(top_k, Real) and top_k >= 1 and top_k == int(top_k)):
+            raise ValueError(f"top_k={top_k!r}, expected a whole number from 1")
         given = {
             "explain": explain,
             "threshold": threshold,
@@ -292,7 +278,7 @@ class ArtifactExplanationPipeline(Pipeline):
             "return_heatmap": return_heatmap,
         }
         forward_params = {name: value for name, value in given.items() if value is not None}
-        given_to_preprocess = {"views": views and int(views), "strict": strict, "timeout": timeout}
+        given_to_preprocess = {"strict": strict, "timeout": timeout}
         preprocess_params = {name: value for name, value in given_to_preprocess.items() if value is not None}
         return preprocess_params, forward_params, {}
 
@@ -307,11 +293,12 @@ class ArtifactExplanationPipeline(Pipeline):
 
         Returns:
             `dict` for an image, `list` of them for a list, an iterator for everything else: `label`, `"real"`,
-            `"fake"` or `"uncertain"`; `fake_probability`, calibrated; with several views `spread`, the standard
-            deviation of their probabilities; `width` and `height` of the image in pixels; and `artifacts`, by falling
-            score, each with `label`, `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the pixels of the image), and
-            `explanation` if there is an explainer; and `provenance`, what the file itself states, see
-            [`~tellsign.provenance`], which changes no probability. Or `{"error": message}`.
+            `"fake"` or `"uncertain"`; `fake_probability`, calibrated; `width` and `height` of the image in pixels;
+            `evidence`, the places that spoke most for the verdict (of "uncertain", for the likelier of both), each
+            with its `box` and its `share` of all that spoke for it; `artifacts`, by falling score, each with `label`,
+            `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the pixels of the image), and `explanation` if there is
+            an explainer; `provenance`, what the file itself states, see [`~tellsign.provenance`], which changes no
+            probability; and `summary`, a sentence or two. Or `{"error": message}`.
         """
         if hasattr(inputs, "read"):
             raise ValueError("the input is an open file: pass its path, or what read() gives")
@@ -330,7 +317,7 @@ class ArtifactExplanationPipeline(Pipeline):
         return super().__call__(inputs, **kwargs)
 
     def preprocess(  # type: ignore[override]
-        self, source: Any, views: int = 1, strict: bool = False, timeout: float | None = 5.0
+        self, source: Any, strict: bool = False, timeout: float | None = 5.0
     ) -> dict[str, Any]:
         error, statements = None, list[Statement]()
         try:
@@ -342,39 +329,38 @@ class ArtifactExplanationPipeline(Pipeline):
                 raise
             image, error = Image.new("RGB", (1, 1)), str(reason)  # fills its place in the batch
         features = self.image_processor(images=[image], return_tensors="pt")
-        pixel_values = features["pixel_values"]
-        if views > 1:
-            _, *boxes = view_boxes(*image.size, views, smallest=min(pixel_values.shape[-2:]))
-            if boxes:
-                parts = self.image_processor(images=[image.crop(box) for box in boxes], return_tensors="pt")
-                pixel_values = torch.cat([pixel_values, parts["pixel_values"]])
-        sizes = {}
-        if "image_sizes" in features:  # of parts of an image, that of the whole
-            sizes["image_sizes"] = features["image_sizes"].expand(len(pixel_values), -1)
-        return sizes | {
-            "pixel_values": pixel_values.to(self.dtype),
-            "views": len(pixel_values),
-            "image": image,
-            "error": error,
-            "provenance": statements,
-        }
+        inputs = {name: features[name] for name in self.image_processor.model_input_names if name in features}
+        for name in ("pixel_values", "large_pixel_values"):
+            if name in inputs:
+                inputs[name] = inputs[name].to(self.dtype)
+        return inputs | {"image": image, "error": error, "provenance": statements}
 
     def _forward(  # type: ignore[override]
-        self, model_inputs: dict[str, Any], explain: str = "fake", **tagging
+        self, model_inputs: dict[str, Any], explain: str = "fake", return_heatmap: bool = False, **tagging
     ) -> dict[str, Any]:
-        images, errors, views = model_inputs["image"], model_inputs["error"], model_inputs["views"]
-        statements = model_inputs["provenance"]
+        inputs = dict(model_inputs)
+        images, errors, stated = inputs.pop("image"), inputs.pop("error"), inputs.pop("provenance")
         one = not isinstance(images, list)  # a batch of one is not collated
         if one:
-            images, errors, views, statements = [images], [errors], [views], [statements]
-        inputs = {name: model_inputs[name] for name in ("pixel_values", "image_sizes") if name in model_inputs}
-        probabilities = self.model(**inputs).logits.float().softmax(-1)[:, self.fake_index]
-        answers: list[Any] = [
-            self._verdict(image, scores) | {"provenance": stated} if error is None else {"error": error}
-            for image, scores, error, stated in zip(
-                images, probabilities.split(views), errors, statements, strict=True
-            )
-        ]
+            images, errors, stated = [images], [errors], [stated]
+        outputs = self.model(**inputs)
+        probabilities = outputs.logits.float().softmax(-1)[:, self.fake_index].tolist()
+        verdicts = verdicts_of(self.model.config, probabilities, inputs.get("image_sizes"))
+        maps = outputs.get("evidence")
+        answers: list[Any] = []
+        for index, (image, error) in enumerate(zip(images, errors, strict=True)):
+            answer: dict[str, Any] = {"error": error}
+            if error is None:
+                answer = {"label": verdicts[index], "fake_probability": probabilities[index]}
+                answer |= {"width": image.width, "height": image.height, "evidence": [], "artifacts": []}
+                answer["provenance"] = stated[index]
+                if maps is not None:
+                    places = maps[index].float().cpu().numpy()
+                    toward_fake = places if probabilities[index] > 0.5 else -places
+                    answer["evidence"] = places_of(toward_fake, image.height, image.width)
+                    if return_heatmap:
+                        answer["evidence_map"] = places
+            answers.append(answer)
         chosen = [
             index
             for index, answer in enumerate(answers)
@@ -383,7 +369,7 @@ class ArtifactExplanationPipeline(Pipeline):
         if chosen:
             self._require_tagger()
             chosen_images = [images[index] for index in chosen]
-            found = self.tagger(chosen_images, **tagging)
+            found = self.tagger(chosen_images, return_heatmap=return_heatmap, **tagging)
             for index, artifacts in zip(chosen, found, strict=True):
                 answers[index]["artifacts"] = artifacts
             if self.localizer is not None:
@@ -395,6 +381,10 @@ class ArtifactExplanationPipeline(Pipeline):
                 for artifacts, sentences in zip(found, explained, strict=True):
                     for artifact in artifacts:
                         artifact["explanation"] = sentences[artifact["label"]]
+        for answer in answers:
+            if "error" not in answer:
+                size = answer["height"], answer["width"]
+                answer["summary"] = summary_of(answer["evidence"], len(answer["artifacts"]), *size)
         return {"answer": answers[0] if one else answers}
 
     def _localize(self, images: list[Image.Image], found: list[list[TaggedArtifact]]) -> None:
@@ -407,16 +397,6 @@ class ArtifactExplanationPipeline(Pipeline):
         for artifacts, image_boxes in zip(local, boxes, strict=True):
             for artifact in artifacts:
                 artifact["box"] = image_boxes.get(artifact["label"], artifact["box"])
-
-    def _verdict(self, image: Image.Image, probabilities: torch.Tensor) -> dict[str, Any]:
-        """What the probabilities of fake of an image's views say of it."""
-        label = verdict_of_views(probabilities.tolist(), thresholds_of(self.model))
-        if label != "uncertain" and is_plain(image):
-            label = "uncertain"
-        answer: dict[str, Any] = {"label": label, "fake_probability": probabilities.mean().item()}
-        if len(probabilities) > 1:
-            answer["spread"] = probabilities.std(correction=0).item()
-        return answer | {"width": image.width, "height": image.height, "artifacts": []}
 
     def postprocess(  # type: ignore[override]
         self, model_outputs: dict[str, Any]

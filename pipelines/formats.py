@@ -32,6 +32,13 @@ class ExplainedArtifact(TypedDict):
     heatmap: NotRequired[NDArray[np.float32]]
 
 
+class Evidence(TypedDict):
+    """A place that spoke for the verdict, and its share of all that did, in (0, 1]."""
+
+    box: Box
+    share: float
+
+
 class FailedImage(TypedDict):
     """Why an image could not be opened, in place of an explanation."""
 
@@ -39,18 +46,19 @@ class FailedImage(TypedDict):
 
 
 class ImageExplanation(TypedDict):
-    """Verdict on an image, its size in pixels, the artifacts found in it, by falling score, and what its file states.
-
-    `spread` is the standard deviation of `fake_probability` between views, if there were several.
-    """
+    """Verdict on an image, its size in pixels, the places that spoke for it, the artifacts by falling score, what the
+    file states, and one or two sentences that sum this up. On request the map of what each place adds to the logit of
+    fake."""
 
     label: str
     fake_probability: float
-    spread: NotRequired[float]
     width: int
     height: int
+    evidence: list[Evidence]
     artifacts: list[ExplainedArtifact]
     provenance: list[Statement]
+    summary: str
+    evidence_map: NotRequired[NDArray[np.float32]]
 
 
 def place_of(box: Box, width: int, height: int) -> str:

@@ -4,9 +4,11 @@ import math
 from typing import TypedDict
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy.ndimage import label as label_components
+from torchvision.ops import box_iou
 
 
 MOST_PIXELS = 512
@@ -115,11 +117,8 @@ def pixels_of(box: Box) -> tuple[slice, slice]:
 
 def box_overlap(first: Box, second: Box) -> float:
     """Intersection over union of two boxes of pixels with exclusive maxima."""
-    width = min(first["xmax"], second["xmax"]) - max(first["xmin"], second["xmin"])
-    height = min(first["ymax"], second["ymax"]) - max(first["ymin"], second["ymin"])
-    areas = [(box["xmax"] - box["xmin"]) * (box["ymax"] - box["ymin"]) for box in (first, second)]
-    intersection = max(0, width) * max(0, height)
-    return intersection / (sum(areas) - intersection)
+    sides = [torch.tensor([[box[side] for side in ("xmin", "ymin", "xmax", "ymax")]]) for box in (first, second)]
+    return float(box_iou(*sides))
 
 
 __all__ = ["Box", "bounding_box", "box_in", "box_of", "box_overlap", "heat_map", "pixels_of", "whole_image"]

@@ -50,7 +50,8 @@ def run_until_killed(command: str, arguments: list[str]) -> int:
     """Runs a training of [`tellsign.training`] that is killed after its seventh step; returns its exit status."""
     code = f"""
 import os, signal
-from tellsign.training import averaging, {command}
+from tellsign.training import {command}
+from tellsign.training.trainer import averaging
 class Kill(averaging.WeightAveraging):
     def on_step_end(self, args, state, control, **kwargs):
         super().on_step_end(args, state, control, **kwargs)

@@ -61,7 +61,7 @@ class Hiding:
     def find_spec(self, name, path=None, target=None):
         return None if name.split(".")[0] in HIDDEN else self.finder.find_spec(name, path, target)
 
-HIDDEN = {"tellsign", "accelerate", "datasets", "json_repair", "llguidance", "peft", "pytorch_wavelets"}
+HIDDEN = {"tellsign", "accelerate", "datasets", "llguidance", "peft", "pytorch_wavelets"}
 HIDDEN |= {"sklearn", "typer"}
 sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 """

@@ -8,8 +8,10 @@ from tellsign.training.evaluation.metrics import (
     Calibration,
     Classification,
     Ranking,
+    bootstrap,
     bootstrap_intervals,
     calibration_scores,
+    classification_scores,
     detection_scores,
     risk_coverage,
     verdict_scores,
@@ -95,6 +97,28 @@ def test_intervals_enclose_the_score_shrink_with_data_and_repeat():
     assert low <= detection_scores(*large)["accuracy"] <= high
     assert high - low < np.subtract(*intervals[100]["accuracy"][::-1])
     assert bootstrap_intervals(*small, resamples=100) == intervals[100]
+
+
+def test_intervals_are_the_percentiles_of_images_drawn_again():
+    labels, probabilities = draw(300)
+    generator, drawn = np.random.default_rng(1), []
+    for _ in range(4000):
+        real, fake = (generator.choice(np.flatnonzero(labels == label), (labels == label).sum()) for label in (0, 1))
+        wrong = np.abs((probabilities > 0.5) - labels)
+        drawn.append([1 - wrong[real].mean(), 1 - wrong[fake].mean(), 1 - np.mean([*wrong[real], *wrong[fake]])])
+    intervals = bootstrap_intervals(labels, probabilities, classification_scores, resamples=4000)
+    for name, values in zip(("accuracy_real", "accuracy_fake", "accuracy"), np.transpose(drawn), strict=True):
+        np.testing.assert_allclose(intervals[name], np.percentile(values, [2.5, 97.5]), atol=0.01)
+
+
+def test_bootstrap_leaves_out_scores_that_are_none():
+    values = np.asarray([0.0, 1.0, 1.0, 1.0])
+
+    def scores(first, second):
+        return {"mean": first.mean(), "never": None, "sometimes": first.min() if first.min() else None}
+
+    intervals = bootstrap([values, values[:1]], scores, resamples=50)
+    assert set(intervals) == {"mean", "sometimes"} and intervals["sometimes"] == (1, 1)
 
 
 def test_intervals_of_the_calibration_error_hold_the_true_one_though_resampling_raises_it():

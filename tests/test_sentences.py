@@ -5,12 +5,12 @@ import pytest
 
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.pipelines.explainer import MAX_SENTENCE_WORDS, SENTENCE
-from tellsign.pipelines.free_text import repair
 from tellsign.training.explanations.sentences import (
     SEEN,
     as_sentence,
     explanation_sentence,
     nouns,
+    stated_artifacts,
     stated_categories,
     stated_place,
 )
@@ -21,6 +21,7 @@ PLACES = [
     *("top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right"),
     "whole image",
 ]
+GHOSTING = "Ghosting effects: Semi-transparent duplicates of elements"
 CATEGORIES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
@@ -35,7 +36,7 @@ def test_every_sentence_has_the_form_of_the_grammar_and_states_the_place_and_the
         stated = stated_categories(sentence, CATEGORIES)
         assert category in stated, sentence
         assert stated == [category] or artifact.name not in SEEN, sentence  # a definition may use such a word
-        assert not set(repair(sentence)) - {artifact.name}, sentence
+        assert not stated_artifacts(sentence) - {artifact.name}, sentence
 
 
 def test_all_artifacts_that_can_be_planted_and_no_others_have_descriptions_of_their_own():
@@ -142,3 +143,20 @@ def test_any_category_becomes_words_that_a_sentence_can_hold(category, expected)
 def test_captions_are_brought_into_the_form_of_the_grammar_or_left_out(caption, sentence):
     assert as_sentence(caption) == sentence
     assert sentence is None or re.fullmatch(SENTENCE, sentence)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "names"),
+    [
+        ("The sky shows artificial smoothness and a ghosting effect.", {"Artificial smoothness", GHOSTING}),
+        ("Unnatural color transitions, at the top left.", {"Unnatural color transitions"}),
+        ("The artificial light gives smoothness to the fur.", set()),
+    ],
+)
+def test_artifacts_are_stated_by_name_in_either_number(sentence, names):
+    assert stated_artifacts(sentence) == names
+
+
+def test_every_official_name_is_stated_by_itself():
+    for artifact in ARTIFACTS:
+        assert artifact.name in stated_artifacts(f"There is {artifact.name.lower()} here.")

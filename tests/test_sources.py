@@ -75,7 +75,7 @@ def test_several_sources_with_different_columns_are_joined(parquet, synthetic_ro
     )
     dataset = load_sources([parquet, other], "train")
     assert len(dataset) == 51
-    assert set(dataset.column_names) == {"image", "label", "sha1", "generator", "category"}
+    assert set(dataset.column_names) == {"image", "label", "sha1", "generator", "family", "category"}
     assert set(dataset["generator"]) == {"camera", "noise", "unnamed"}
 
 
@@ -248,3 +248,11 @@ def test_what_is_left_out_is_in_no_group_under_another_name_either():
         Dataset.from_dict({"sha1": ["2", "1", "4"], "generator": ["d", "e", "f"]}),
     ]
     assert [group["generator"][:] for group in leave_out(groups, ["a"])] == [["b", "c"], ["d", "f"]]
+
+
+def test_a_family_is_that_of_the_data_or_of_the_name(synthetic_rows, tmp_path):
+    rows = synthetic_rows | {"generator": ["camera (SD card)", "sdxl-turbo"] * 24}
+    unnamed = write_parquet(tmp_path / "unnamed.parquet", **rows)
+    assert load_sources(unnamed, "train")["family"][:2] == ["camera (SD card)", "SDXL"]
+    named = write_parquet(tmp_path / "named.parquet", **rows, family=[None, "turbo"] * 24)
+    assert load_sources(named, "train")["family"][:2] == ["camera (SD card)", "turbo"]

@@ -14,7 +14,7 @@ from sklearn.model_selection import cross_val_predict
 from torch.utils.data import DataLoader
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.training import views as views_module
+from tellsign.training.data import views as views_module
 from tellsign.training.data.sources import LABELS, classes_of, load_sources, stream_source
 from tellsign.training.data.views import BalancedViews, random_view, stream_views
 from tests.conftest import encode

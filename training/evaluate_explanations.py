@@ -39,7 +39,7 @@ from tellsign.training.data.sources import (
     without,
     without_folders,
 )
-from tellsign.training.evaluation.metrics import interval_of
+from tellsign.training.evaluation.metrics import bootstrap
 from tellsign.training.evaluation.people import peoples_scores
 from tellsign.training.evaluation.tagging import average_precisions, jaccard, switched_on
 from tellsign.training.evaluation.timing import median_milliseconds
@@ -228,15 +228,12 @@ def report(evaluation: dict) -> str:
 
 
 def intervals_of(answers: Answers, silent: NDArray, resamples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """95% bootstrap intervals, resampling images; see [`interval_of`]."""
-    scores: Any = tagging_scores(answers) | silence_scores(silent)
-    generator, drawn = np.random.default_rng(seed), []
-    for _ in tqdm(range(resamples), desc="Bootstrap", leave=False):
-        rows = generator.integers(len(answers.present), size=len(answers.present))
-        silent_rows = generator.integers(len(silent), size=len(silent))
-        drawn.append(tagging_scores(answers.select(rows)) | silence_scores(silent[silent_rows]))
-    values = {name: [value for others in drawn if (value := others[name]) is not None] for name in drawn[0]}
-    return {name: interval_of(name, scores[name], some) for name, some in values.items() if some}
+    """[`bootstrap`] intervals, resampling images."""
+
+    def scores_of(rows: NDArray, silent: NDArray) -> dict[str, float | None]:
+        return tagging_scores(answers.select(rows)) | silence_scores(silent)
+
+    return bootstrap([np.arange(len(answers.present)), silent], scores_of, resamples, seed)
 
 
 def unseen_real_images(dataset: Dataset, train_data: Sequence[str], seed: int) -> Dataset:

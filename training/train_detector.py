@@ -62,13 +62,6 @@ class ModelArguments:
     config_overrides: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "Fields of WaveFreqConfig to change, as JSON."}
     )
-    expert: str | None = field(
-        default=None,
-        metadata={
-            "help": "Checkpoint like the one to fine-tune, but for its depths, without real_categories and trained on "
-            "images larger than image_size alone, that is to judge such images too (expert_depths)."
-        },
-    )
     start_weight: float = field(
         default=0.0,
         metadata={
@@ -131,9 +124,6 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
             field that is to be changed.
     """
     overrides = overrides_of(arguments.config_overrides, WaveFreqConfig)
-    expert = arguments.expert and WaveFreqForImageClassification.from_pretrained(arguments.expert, dtype=torch.float32)
-    if expert:
-        overrides["expert_depths"] = expert.config.depths  # whatever else was given
     if start := arguments.model_name_or_path:
         model = WaveFreqForImageClassification.from_pretrained(start, dtype=torch.float32, **overrides)
     else:
@@ -145,35 +135,7 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
     image_processor = (
         AutoImageProcessor.from_pretrained(start, size=size) if start else WaveFreqImageProcessor(size=size)
     )
-    if expert:
-        add_expert(model, image_processor, expert)
     return model, image_processor
-
-
-def add_expert(
-    model: WaveFreqForImageClassification,
-    image_processor: WaveFreqImageProcessor,
-    expert: WaveFreqForImageClassification,
-) -> None:
-    """Copies the weights of a detector into the expert of another one; what was fitted to its logits is dropped.
-
-    Raises:
-        ValueError: If more than its depths differs, or it has `real_categories` or an expert itself.
-    """
-    name = expert.config._name_or_path
-    if expert.config.real_categories or expert.config.expert_depths is not None:
-        raise ValueError(f"--expert={name}: has real_categories or an expert itself, expected a detector without")
-    may_differ = {"depths", "expert_depths", "real_categories", "average_flips", "temperature", "verdict_thresholds"}
-    pairs = {
-        field: (getattr(model.config, field), getattr(expert.config, field))
-        for field in {*WaveFreqConfig.__annotations__, "id2label"} - may_differ
-    }
-    other = AutoImageProcessor.from_pretrained(name)
-    pairs |= {field: (getattr(image_processor, field), getattr(other, field)) for field in ("image_mean", "image_std")}
-    if differing := sorted(field for field, (own, theirs) in pairs.items() if own != theirs):
-        raise ValueError(f"--expert={name}: has another {', '.join(differing)} than the detector")
-    model.expert.load_state_dict(expert.wavefreq.state_dict())  # type: ignore[union-attr]
-    model.expert_classifier.load_state_dict(expert.classifier.state_dict())  # type: ignore[union-attr]
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
@@ -224,12 +186,6 @@ class DetectorTrainer(WholeValidationTrainer):
             # What an image shows, given that it is real; output 0 is that of anything else.
             targets = torch.where(categories == UNKNOWN, UNKNOWN, categories + 1)
             loss = loss + nn.functional.cross_entropy(category_logits.float(), targets, reduction="sum") / count
-        expert_logits = outputs.get("expert_logits")
-        # Where labels are smoothed, the loss is not the model's, which has the expert's in it.
-        if expert_logits is not None and model.training and self.label_smoother is not None:
-            rows = ~expert_logits[:, 0].isnan()
-            said = {"logits": expert_logits[rows]}
-            loss = loss + self.label_smoother(said, labels[rows], num_items_in_batch=count)
         return (loss, outputs) if return_outputs else loss
 
     def create_model_card(self, *args, **kwargs) -> None:
@@ -283,24 +239,6 @@ def hash_of(images: Dataset) -> str:
     return contents.hexdigest()
 
 
-def check_expert(
-    model: WaveFreqForImageClassification, images: DecodedImages, data_args: DataArguments, model_args: ModelArguments
-) -> None:
-    """Raises a `ValueError` if an expert for larger images cannot be trained, or would learn a class from the size."""
-    if model_args.fake_logit_weight < 1:
-        raise ValueError("--fake_logit_weight: not with expert_depths, expected a start that has its weight already")
-    if data_args.adversarial_epsilon:
-        raise ValueError("--adversarial_epsilon: not with expert_depths, as the expert would not be attacked")
-    is_larger = model.is_for_expert(images.image_sizes).numpy()
-    real, fake = (is_larger[images.labels.numpy() == label].mean() for label in range(len(LABELS)))
-    if abs(real - fake) > 0.2 or not real + fake:
-        raise ValueError(
-            f"expert_depths: {real:.0%} of the real and {fake:.0%} of the fake validation images are larger "
-            f"than {model.config.image_size} pixels, expected some, and about as many of each class; to train without "
-            """the expert, --config_overrides '{"expert_depths": null}'"""
-        )
-
-
 def create_trainer(
     model: WaveFreqForImageClassification,
     image_processor: WaveFreqImageProcessor,
@@ -338,7 +276,7 @@ def create_trainer(
 def add_start(model: WaveFreqForImageClassification, arguments: ModelArguments) -> None:
     """Gives the weights that the run started from their share of the final ones."""
     # As they were saved: what the overrides add has no start.
-    start = dict(create_model(replace(arguments, config_overrides=None, expert=None))[0].named_parameters())
+    start = dict(create_model(replace(arguments, config_overrides=None))[0].named_parameters())
     for name, parameter in model.named_parameters():
         if name in start:
             parameter.lerp_(start[name].to(parameter.device), arguments.start_weight)
@@ -401,8 +339,6 @@ def main(arguments: list[str] | None = None) -> None:
     train_images, validation = make_images(data_args, training_args, image_processor, model.config)
     made_with = recipe_of(training_args, model_args, data_args) | {"validation_sha1": hash_of(validation)}
     validation_images = DecodedImages(validation, image_processor, model.config.image_size)
-    if model.expert is not None:
-        check_expert(model, validation_images, data_args, model_args)
     record_run(training_args, made_with, resumes=bool(checkpoint))
 
     trainer = create_trainer(

@@ -1,6 +1,7 @@
 """Which generators are relatives: versions, fine-tunes and distillations of one model, whose images look alike."""
 
 import re
+from functools import cache
 
 
 # In this order: the first pattern that occurs in a name, its spaces and underscores as hyphens, decides.
@@ -13,43 +14,32 @@ FAMILIES = {
     r"|tempestbyvlad|playground-v2",
     "Stable Diffusion 1": r"stable-diffusion|(?<![a-z])sd-?v?-?1|dreamshaper|\bv1-5|tiny-sd|segmoe-sd"
     r"|juggernaut-reborn|sdxs|simulacra|blipdiffusion|playground-v1|hypernetworks|2-pass-txt2img|area-composition"
-    r"|noisy-latent-composition|\blcm",
+    r"|noisy-latent-composition|\blcm|\bsd\b|streamdiffusion|prompt-to-prompt|plug-and-play",
     "FLUX.2": r"flux[-.]?2",
     "FLUX.1": r"flux|chroma|flex\.|shuttle|cenkre",
     "Qwen-Image": r"qwen|firered|vibe-image|joyai|unipic3",
-    "Hunyuan": r"hunyuan",
     "GPT image": r"\bgpt-",
-    "Gemini image": r"gemini|nano-banana",
-    "Muse": r"\bmuse",
-    "DALL-E": r"\bdall-?e(?!-?mini)",
+    "Gemini image": r"gemini|nano-banana|\bnbp\b|google-ai",
+    "DALL-E mini": r"dall-?e-?(mini|mega)",
     "Z-Image": r"z-?image|\bzit\b|-zit-|moodyrealmix",
     "Stable Cascade": r"cascade|wuerstchen",
     "Wan": r"\bwan|chronoedit",
-    "Sana": r"\bsana",
-    "Lumina": r"lumina",
-    "Kandinsky": r"kandinsky",
-    "HiDream": r"hidream",
-    "ERNIE-Image": r"ernie",
-    "Lens": r"\blens",
-    "Boogu-Image": r"boogu",
-    "Anima": r"\banima",
-    "Ideogram": r"ideogram",
-    "Krea 2": r"krea-?2",
-    "Cosmos": r"cosmos",
-    "OmniGen": r"omnigen",
     "BRIA": r"bria",
-    "Ovis-Image": r"ovis",
-    "LongCat-Image": r"longcat",
-    "CogView": r"cogview",
-    "amused": r"amused",
-    "score-sde": r"score-sde",
-    "F-Lite": r"\bf-lite",
-    "PRX": r"\bprx",
-    "Midjourney": r"midjourney",
     "Imagen": r"\bimagen(?!et)",
+    "pix2pix": r"(?<!instruct-)pix2pix",
+    "LDM": r"\bldm",
+} | {
+    # Those that every name of theirs begins with.
+    name: r"\b" + re.sub(r"[- ]", "-?", name.lower())
+    for name in (
+        *("amused", "Anima", "Boogu", "CogView", "Cosmos", "CycleGAN", "DALL-E", "DeepFloyd IF", "ERNIE-Image"),
+        *("F-Lite", "HiDream", "Hunyuan", "Ideogram", "Infinity", "Kandinsky", "Krea 2", "Lens", "LongCat", "Lumina"),
+        *("Midjourney", "Muse", "OmniGen", "Ovis", "PRX", "Sana", "score-sde", "StarGAN", "StyleGAN2"),
+    )
 }
 
 
+@cache
 def family_of(generator: str) -> str:
     """The family that a generator belongs to, by its name; of an unknown one the name without what is in brackets.
 

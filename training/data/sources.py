@@ -18,6 +18,8 @@ from datasets.utils.file_utils import xopen
 from numpy.typing import NDArray
 from transformers.utils import logging
 
+from .families import family_of
+
 
 logger = logging.get_logger(__name__)
 LABELS = ["real", "fake"]
@@ -47,14 +49,15 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
         sources (`str` or `list[str]`):
             Each a `.parquet` file, a folder with one subfolder a class, or a data set on the Hub. They must have a
             column `image` (image files' bytes, or a `datasets.Image`) and a column `label` of `real` and `fake` in
-            any case, and may have `generator` and `category`, what an image shows; all but the first as strings or as
-            a `ClassLabel`.
+            any case, and may have `generator`, its `family`, and `category`, what an image shows; all but the first
+            as strings or as a `ClassLabel`.
         split (`str`): Split of a data set on the Hub. Files and folders are taken whole.
         revision (`str`, *optional*): Commit of a data set on the Hub.
 
     Returns:
         `datasets.Dataset` with `image` (undecoded `datasets.Image`), `label` (`ClassLabel` of real, fake), `sha1` of
-        the images' bytes, `generator` (its name, or `"unnamed"`) and `category` (its name, or `""`).
+        the images' bytes, `generator` (its name, or `"unnamed"`), `family` (where the source has none, that of
+        [`family_of`] for a fake, the collection itself for a real image) and `category` (its name, or `""`).
 
     Raises:
         ValueError: If a source is missing or empty, lacks a column, has another label, or no images in the column.
@@ -147,8 +150,12 @@ def _load_source(source: str, split: str, revision: str | None) -> Dataset:
     dataset = dataset.cast_column("image", Image(decode=False))
     names = {
         column: _names(source, dataset, column, absent)
-        for column, absent in (("generator", UNNAMED), ("category", ""))
+        for column, absent in (("generator", UNNAMED), ("family", ""), ("category", ""))
     }
+    names["family"] = [
+        family or (family_of(generator) if label == LABELS.index("fake") else generator)
+        for family, generator, label in zip(names["family"], names["generator"], labels, strict=True)
+    ]
     hashes = [hashlib.sha1(content_of(image) or b"").hexdigest() for image in dataset["image"]]
     of_real, of_fake = ({sha1 for sha1, own in zip(hashes, labels, strict=True) if own == label} for label in (0, 1))
     if both := of_real & of_fake - {hashlib.sha1(b"").hexdigest()}:  # that of images which are missing

@@ -3,13 +3,14 @@
 Each takes the predicted probability of *fake* and the label (0 real, 1 fake). `evaluate.combine([...])` joins them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import datasets
 import evaluate
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import stats
 from sklearn.metrics import auc, average_precision_score, roc_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -113,13 +114,50 @@ def detection_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float
     )
 
 
-def interval_of(name: str, value: float, drawn: Sequence[float]) -> tuple[float, float]:
-    """95% bootstrap interval of a score: the percentiles of the resamples, or their distances from it turned around if
-    it is `SHIFTED` (the basic bootstrap interval of Davison and Hinkley, 1997)."""
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    if name in SHIFTED:
-        low, high = np.clip([2 * value - high, 2 * value - low], 0, 1)
-    return float(low), float(high)
+def bootstrap(
+    samples: Sequence[NDArray],
+    compute_scores: Callable[..., Mapping[str, float | None]],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """95% bootstrap intervals of scores, resampling the rows of each sample by themselves.
+
+    They are the percentiles of the resamples, or of a score that is `SHIFTED` their distances from it turned around
+    (the basic bootstrap interval of Davison and Hinkley, 1997).
+
+    Args:
+        samples (`Sequence[np.ndarray]`): Arrays of shape `(n, ...)`, each with an `n` of its own.
+        compute_scores (`Callable`): Gets as many arrays of the same shapes and gives named scores.
+        resamples (`int`, *optional*, defaults to 1000): Number of resamples.
+        seed (`int`, *optional*, defaults to 0): Seed of what is drawn.
+
+    Returns:
+        Lower and upper bound for each score. A score that is `None` in every resample has none.
+    """
+    scores = compute_scores(*samples)
+
+    def of_rows(*rows: NDArray, axis: int) -> NDArray:
+        drawn = [
+            compute_scores(*(sample[row[: len(sample)]] for sample, row in zip(samples, some, strict=True)))
+            for some in zip(*rows, strict=True)
+        ]
+        return np.asarray([[others[name] for others in drawn] for name in scores], dtype=float)
+
+    # scipy refuses a sample of one row.
+    rows = [np.resize(np.arange(len(sample)), max(2, len(sample))) for sample in samples]
+    generator = np.random.default_rng(seed)
+    drawn = stats.bootstrap(
+        rows, of_rows, n_resamples=resamples, batch=100, vectorized=True, method="percentile", random_state=generator
+    ).bootstrap_distribution
+    intervals = {}
+    for (name, value), values in zip(scores.items(), drawn, strict=True):
+        if not (known := values[~np.isnan(values)]).size:
+            continue
+        low, high = np.percentile(known, [2.5, 97.5])
+        if name in SHIFTED:
+            low, high = np.clip([2 * value - high, 2 * value - low], 0, 1)  # type: ignore[operator]
+        intervals[name] = (float(low), float(high))
+    return intervals
 
 
 def bootstrap_intervals(
@@ -128,7 +166,7 @@ def bootstrap_intervals(
     compute_scores: Callable[[NDArray, NDArray], dict[str, float]] = detection_scores,
     resamples: int = 1000,
 ) -> dict[str, tuple[float, float]]:
-    """95% bootstrap intervals, resampling images within each class; see [`interval_of`].
+    """[`bootstrap`] intervals, resampling images within each class.
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
@@ -139,14 +177,12 @@ def bootstrap_intervals(
     Returns:
         Lower and upper bound for each score.
     """
-    generator = np.random.default_rng(0)
-    classes = [np.flatnonzero(labels == label) for label in (0, 1)]
-    drawn = []
-    for _ in range(resamples):
-        index = np.concatenate([generator.choice(members, len(members)) for members in classes])
-        drawn.append(compute_scores(labels[index], probabilities[index]))
-    scores = compute_scores(labels, probabilities)
-    return {name: interval_of(name, value, [others[name] for others in drawn]) for name, value in scores.items()}
+
+    def of_images(*classes: NDArray) -> dict[str, float]:
+        rows = np.concatenate(classes)
+        return compute_scores(labels[rows], probabilities[rows])
+
+    return bootstrap([np.flatnonzero(labels == label) for label in (0, 1)], of_images, resamples)
 
 
 class _DetectionMetric(evaluate.Metric):

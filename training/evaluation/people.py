@@ -14,7 +14,7 @@ from tellsign.pipelines.localization import box_overlap, whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data.annotated import AnnotatedImage
 
-from .metrics import interval_of
+from .metrics import bootstrap
 from .tagging import switched_on
 
 
@@ -35,9 +35,6 @@ class PeoplesLabels:
     chosen: NDArray[np.bool_]
     pointed: NDArray[np.float64]
     overlap: NDArray[np.float64]
-
-    def select(self, rows: NDArray) -> "PeoplesLabels":
-        return PeoplesLabels(**{name: values[rows] for name, values in vars(self).items()})
 
     def measured(self) -> dict[str, float | None]:
         """Scores; `None` where there is nothing to measure.
@@ -111,15 +108,19 @@ def peoples_scores(
         something; `scores` from [`PeoplesLabels.measured`]; and `intervals` of those that are not `None`.
     """
     compared = compare(tagger, images, names)
-    scores, generator = compared.measured(), np.random.default_rng(seed)
-    drawn = [compared.select(generator.integers(len(images), size=len(images))).measured() for _ in range(resamples)]
-    intervals = {}
-    for name, score in scores.items():
-        values = [value for one in drawn if (value := one[name]) is not None]
-        if score is not None and values:
-            intervals[name] = interval_of(name, score, values)
-    judged = int((~np.isnan(compared.present)).sum())
-    return {"images": len(images), "judged": judged, "scores": scores, "intervals": intervals}
+    arrays = list(vars(compared).values())
+    return {
+        "images": len(images),
+        "judged": int((~np.isnan(compared.present)).sum()),
+        "scores": compared.measured(),
+        "intervals": bootstrap([np.stack(arrays, axis=-1)], _measured_of, resamples, seed),
+    }
+
+
+def _measured_of(stacked: NDArray) -> dict[str, float | None]:
+    """Scores of the arrays of [`PeoplesLabels`], stacked along a last axis."""
+    present, scores, chosen, pointed, overlap = np.moveaxis(stacked, -1, 0)
+    return PeoplesLabels(present, scores, chosen.astype(bool), pointed, overlap).measured()
 
 
 __all__ = ["PeoplesLabels", "compare", "peoples_scores"]

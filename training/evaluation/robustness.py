@@ -16,6 +16,7 @@ from tellsign.training.trainer.arguments import as_shown
 
 from .attacks import PixelClassifier, attack_ensemble
 from .corruptions import STRENGTHS, corrupt, jpeg
+from .metrics import bootstrap
 
 
 JPEG_QUALITIES = (75, 50, 30)
@@ -40,21 +41,21 @@ def class_scores(right: NDArray, labels: NDArray) -> dict:
         right (`np.ndarray` of shape `(n,)`): Whether each image is classified rightly.
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
     """
-    rng = np.random.default_rng(0)
-    members = [right[labels == label].astype(float) for label in range(len(LABELS))]
-    # That of the sample, and after it those of the resamples.
-    real, fake = (np.append(values.mean(), rng.choice(values, (1000, len(values))).mean(1)) for values in members)
-    accuracies = {
-        "balanced_accuracy": (real + fake) / 2,
-        # Not the worse one in each resample, whose interval would lie too low.
-        "worst_class_accuracy": min(real, fake, key=lambda accuracy: accuracy[0]),
-        "accuracy_real": real,
-        "accuracy_fake": fake,
-    }
-    return {
-        name: {"value": float(values[0]), "interval": np.percentile(values[1:], [2.5, 97.5]).tolist()}
-        for name, values in accuracies.items()
-    }
+    classes = [right[labels == label] for label in range(len(LABELS))]
+    # Not the worse one in each resample, whose interval would lie too low.
+    worse = int(np.argmin([right_of.mean() for right_of in classes]))
+
+    def accuracies(*classes: NDArray) -> dict[str, float]:
+        real, fake = (float(right_of.mean()) for right_of in classes)
+        return {
+            "balanced_accuracy": (real + fake) / 2,
+            "worst_class_accuracy": (real, fake)[worse],
+            "accuracy_real": real,
+            "accuracy_fake": fake,
+        }
+
+    intervals = bootstrap(classes, accuracies)
+    return {name: {"value": value, "interval": list(intervals[name])} for name, value in accuracies(*classes).items()}
 
 
 def evaluate_corruptions(

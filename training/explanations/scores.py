@@ -12,11 +12,10 @@ from tqdm.auto import tqdm
 
 from tellsign.pipelines.explainer import SENTENCE, ArtifactExplainer
 from tellsign.pipelines.formats import ExplainedArtifact, box_of_place, place_of
-from tellsign.pipelines.free_text import repair
 from tellsign.pipelines.localization import Box, pixels_of
 from tellsign.training.planting.rows import images_of, opened
 
-from .sentences import explanation_sentence, stated_categories, stated_place
+from .sentences import explanation_sentence, stated_artifacts, stated_categories, stated_place
 
 
 # Phrasings of a reference; the most similar one counts.
@@ -106,7 +105,7 @@ def explanation_scores(
                 continue
             sentences.append(sentence)
             words.append(len(f"{place_of(given[label]['box'], width, height)}: {sentence}".split()))
-            mentioned.append(bool(set(repair(sentence)) - set(given)))
+            mentioned.append(bool(stated_artifacts(sentence) - set(given)))
             if category is not None:
                 stated = stated_categories(sentence, shown)
                 naming.append(bool(stated))

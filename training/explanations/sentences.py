@@ -5,7 +5,7 @@ import unicodedata
 
 import numpy as np
 
-from tellsign.configuration.artifacts import find_artifact
+from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.explainer import MAX_SENTENCE_WORDS, MAX_WORD_CHARACTERS, SENTENCE
 
 
@@ -292,6 +292,18 @@ def stated_categories(sentence: str, categories: list[str]) -> list[str]:
     known = sorted({noun for category in categories for noun in nouns(category)}, key=len, reverse=True)
     stated = set(re.findall(rf"\b(?:{'|'.join(known)})\b", words))
     return [category for category in categories if stated.intersection(nouns(category))]
+
+
+def stated_artifacts(sentence: str) -> set[str]:
+    """The artifacts whose names stand in a sentence, in singular or plural: of a name the part before its colon."""
+    words = _singular(sentence)
+    return {artifact.name for artifact in ARTIFACTS if _singular(artifact.name.split(":")[0]) in words}
+
+
+def _singular(text: str) -> str:
+    """The words of a text without case, punctuation and plural, each between spaces."""
+    words = re.findall(r"\w+", text.casefold())
+    return f" {' '.join(re.sub('ies$', 'y', word).rstrip('s') for word in words)} "
 
 
 def as_sentence(text: str) -> str | None:

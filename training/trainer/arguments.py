@@ -164,9 +164,7 @@ def recipe_of(training_args: TrainingArguments, *others: Any) -> dict[str, Any]:
         others (dataclasses): The other arguments, all of them; among them `train_data`.
     """
     made_with = {name: value for arguments in others for name, value in asdict(arguments).items()}
-    starts = [
-        name for name in ("model_name_or_path", "expert", "detail_network", "vision_tower") if made_with.get(name)
-    ]
+    starts = [name for name in ("model_name_or_path", "detail_network", "vision_tower") if made_with.get(name)]
     made_with["start_train_data"] = sorted({source for name in starts for source in seen_by(made_with[name])})
     made_with |= {name: without_folders(made_with[name]) for name in starts}
     sources = (*made_with["train_data"], *made_with.pop("annotated_data", ()))

@@ -1,0 +1,57 @@
+"""What a verdict rests on: the places of an image that spoke for it."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import label as label_components
+
+from .formats import Evidence, place_of
+from .localization import Box, bounding_box
+
+
+MOST_PLACES = 3
+LEAST_SHARE = 0.05
+
+
+def places_of(evidence: NDArray, height: int, width: int) -> list[Evidence]:
+    """The places that speak most for a verdict.
+
+    A place is a connected part of the grid whose cells speak more than the mean of those that speak for the verdict.
+
+    Args:
+        evidence (`np.ndarray` of shape `(rows, columns)`): What each cell of a grid over the image adds to it.
+        height, width (`int`): Size of the image in pixels.
+
+    Returns:
+        Up to `MOST_PLACES` of them with at least `LEAST_SHARE`, by falling share; none if no cell speaks for it.
+    """
+    positive = np.maximum(evidence, 0)
+    total = float(positive.sum())
+    if not total > 0:
+        return []
+    components, count = label_components(positive >= positive[positive > 0].mean())
+    rows, columns = evidence.shape
+    places: list[Evidence] = []
+    for number in range(1, count + 1):
+        cells = components == number
+        cell_box = bounding_box(cells)
+        box: Box = {
+            "xmin": cell_box["xmin"] * width // columns,
+            "ymin": cell_box["ymin"] * height // rows,
+            "xmax": -(-cell_box["xmax"] * width // columns),
+            "ymax": -(-cell_box["ymax"] * height // rows),
+        }
+        places.append({"box": box, "share": round(float(positive[cells].sum()) / total, 3)})
+    places.sort(key=lambda place: -place["share"])
+    return [place for place in places[:MOST_PLACES] if place["share"] >= LEAST_SHARE]
+
+
+def summary_of(places: list[Evidence], artifacts: int, height: int, width: int) -> str:
+    """One or two sentences: how many artifacts were found, and on which place the verdict mostly rests."""
+    found = "No known artifact was found." if not artifacts else f"{artifacts} artifact{'s' * (artifacts > 1)} found."
+    if not places:
+        return found
+    place = place_of(places[0]["box"], width, height)
+    return f"{found} The verdict rests mostly on: {place}, {places[0]['share']:.0%}."
+
+
+__all__ = ["places_of", "summary_of"]
