@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 
 from tellsign.annotation_files import annotation_file
+from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.training.train_tagger import main as train_tagger
+from tests.test_modeling_artifact_siglip import make_tagger_model
 from tests.test_space_browser import CHROMIUM, browser, open_page, playwright  # noqa: F401 - a fixture
-from tests.test_train_tagger import options
+from tests.test_train_tagger import options as train_options
 
 
 pytest.importorskip("gradio")
@@ -105,6 +107,17 @@ def test_a_folder_that_nobody_may_write_into_is_refused_at_once(folder, monkeypa
         Annotator(folder, judge, "", in_order=True)
 
 
+@pytest.fixture
+def model(tiny_model, tmp_path_factory) -> Path:
+    """A tiny model whose tagger finds four of the 70 artifacts in every image."""
+    folder = tmp_path_factory.mktemp("model") / "model"
+    shutil.copytree(tiny_model, folder)
+    names = [artifact.name for artifact in ARTIFACTS[:4]]
+    options = {"artifact_labels": names, "trained_artifacts": names, "artifact_thresholds": [0.0] * 4}
+    make_tagger_model(**options).save_pretrained(folder / "tagger")
+    return folder
+
+
 @contextmanager
 def serving(folder: Path, model: Path, port: int, *options: str):
     """Runs `tellsign annotate`; gives its process."""
@@ -134,7 +147,7 @@ def serving(folder: Path, model: Path, port: int, *options: str):
 def test_three_pictures_are_annotated_by_mouse_and_keys_and_a_killed_server_loses_nothing(
     browser,  # noqa: F811
     folder,
-    tiny_model,
+    model,
     textured,
     tmp_path_factory,
 ):
@@ -148,7 +161,7 @@ def test_three_pictures_are_annotated_by_mouse_and_keys_and_a_killed_server_lose
     def saved(name: str) -> dict:
         return json.loads((folder / name).read_text())
 
-    with serving(folder, tiny_model, port) as server:
+    with serving(folder, model, port) as server:
         page = open_page(browser, url)
         page.on("dialog", lambda dialog: pytest.fail(f"the page ran what a file says: {dialog.message}"))
         status = expect(page.locator("[data-show=status]"))
@@ -207,7 +220,7 @@ def test_three_pictures_are_annotated_by_mouse_and_keys_and_a_killed_server_lose
             page.keyboard.press(key)
         status.to_contain_text("does not answer")
         assert not (folder / "c.json").exists()
-    with serving(folder, tiny_model, port):
+    with serving(folder, model, port):
         status.to_have_text("Saved", timeout=60_000)
         third = saved("c.json")
         (entry,) = third["Artifacts annotation"]
@@ -221,5 +234,5 @@ def test_three_pictures_are_annotated_by_mouse_and_keys_and_a_killed_server_lose
     assert annotation_file(folder / "a.png", "bert").read()[0].artifacts == []
 
     output = tmp_path_factory.mktemp("trained")
-    train_tagger(options(textured, output, annotated_data=folder, max_steps=2))
+    train_tagger(train_options(textured, output, annotated_data=folder, max_steps=2))
     assert (output / "model.safetensors").is_file()

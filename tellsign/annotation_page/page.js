@@ -121,6 +121,7 @@ function save() {
       try {
         const { index, version } = target;
         const answer = await server.save({ index, version, annotation });
+        if (!answer) throw new Error("no answer");
         waiting -= 1;
         if (answer.error) {
           if (target === view) await open(index);
