@@ -131,16 +131,18 @@ def serving(folder: Path, model: Path, port: int, *options: str):
         text=True,
     )
     printed = []
-    for line in process.stdout:
-        printed.append(line)
-        if "Running on local URL" in line:
-            break
-    else:
-        pytest.fail("".join(printed))
-    yield process
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    try:
+        for line in process.stdout:
+            printed.append(line)
+            if "Running on local URL" in line:
+                break
+        else:
+            pytest.fail("".join(printed))
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

@@ -108,7 +108,7 @@ class AnnotatedBatches(torch.utils.data.Dataset):
         pictures = []
         for row, image in enumerate(self.images[int(index)] for index in indices):
             picture = load_image(image.path)
-            pictures.append(np.asarray(resize_uniformly(picture, side)))
+            pictures.append(np.array(resize_uniformly(picture, side)))
             for name, is_there in image.artifacts.items():
                 if (column := self.column_of.get(name)) is not None:
                     labels[row, column] = float(is_there)
