@@ -1,4 +1,4 @@
-"""The 70 artifacts by which generated images are explained, and finding one by any spelling of its name."""
+"""The 70 artifacts of generated images, and a search by any spelling of their names."""
 
 import difflib
 import re
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Artifact:
-    """A kind of fault by which a generated image can be told.
+    """A kind of fault that gives a generated image away.
 
     Args:
         name (`str`): The official name.
-        id (`int`): Its number, 1 to 70, in annotations that state `artifacts_class` as a number.
+        id (`int`): Its number, 1 to 70, as `artifacts_class` of an annotation.
         family (`str`):
             What is wrong: `"shape"`, `"texture"`, `"material"`, `"anatomy"`, `"mechanics"`, `"light"`, `"space"`,
             `"sharpness"`, `"color"` or `"style"`.
@@ -519,13 +519,13 @@ ARTIFACTS: tuple[Artifact, ...] = (
 
 
 def _key(spelling: str) -> str:
-    """What is left when case and punctuation do not count."""
+    """A spelling without case and punctuation."""
     return re.sub(r"[\W_]+", " ", spelling.casefold()).strip()
 
 
 _BY_ID = {artifact.id: artifact for artifact in ARTIFACTS}
 _BY_KEY = {_key(spelling): artifact for artifact in ARTIFACTS for spelling in (artifact.name, *artifact.aliases)}
-# Half of the letters of a single word may belong to another word ("hosting"), so those must be spelled right.
+# A single word is close to other words ("hosting"), so it must be spelled right.
 _SEVERAL_WORDS = [key for key in _BY_KEY if " " in key]
 _CLOSE = 0.88
 
@@ -536,14 +536,15 @@ def find_artifact(query: str | int) -> Artifact:
     Args:
         query (`str` or `int`):
             A name, in any case and with any punctuation, or an id. A number in a string is not an id: language
-            models number their lists. A spelling is close if its similarity (`difflib`) is at least 0.88, which
-            allows for a few letters, British spelling and singulars, but not for a sentence around the name.
+            models number their lists. A spelling is close if its similarity (`difflib`) is at least 0.88. This allows
+            a few letters, British spelling and singulars, but no sentence around the name.
 
     Returns:
         [`Artifact`].
 
     Raises:
-        ValueError: If there is none, naming the three that come nearest, or if the query is neither text nor number.
+        ValueError: If there is none; the message names the three nearest. Also if the query is neither text nor
+            number.
     """
     if isinstance(query, int):
         if query not in _BY_ID:

@@ -37,13 +37,13 @@ GLOBAL_ARTIFACTS: tuple[str, ...] = (
     "Movie-poster like composition of ordinary scenes",
     "Dramatic lighting that defies natural physics",
 )
-"""Names of the artifacts that are a matter of the whole image, in the official order."""
+"""Names of the artifacts whose place is the whole image, in the official order."""
 
 
 @auto_docstring(
     custom_intro="""
-    Configuration of the text tower: SigLIP's, without its default tokens, which are not in its vocabulary, so that
-    transformers warns of them whenever it logs a configuration that holds one. The end of a text is also what pads it.
+    Configuration of the text tower. It is SigLIP's without the default tokens: these are not in the vocabulary, of
+    which transformers would warn. The token that ends a text also pads it.
     """
 )
 @strict
@@ -54,11 +54,11 @@ class ArtifactSiglipTextConfig(SiglipTextConfig):
 
 @auto_docstring(
     custom_intro="""
-    Configuration of an [`ArtifactSiglipModel`]: SigLIP's two towers for small images, a head for real and fake and one
-    for 70 artifacts and their places, perhaps with a WaveFreq that shows the heads fine detail.
+    Configuration of an [`ArtifactSiglipModel`]: SigLIP's two towers for small images, a head for real and fake, and
+    one for 70 artifacts and their places. A WaveFreq beside them may show the heads fine detail.
 
-    The defaults have 3,855,248 parameters. Fields that a dictionary given as `vision_config` or `text_config` leaves
-    out take these defaults, not those of SigLIP's base model.
+    The defaults have 3,855,248 parameters. Fields that a dictionary `vision_config` or `text_config` leaves out take
+    these defaults, not those of SigLIP's base model.
     """
 )
 @strict
@@ -70,28 +70,26 @@ class ArtifactSiglipConfig(SiglipConfig):
     vision_config (`SiglipVisionConfig` or `dict`, *optional*):
         The vision tower, by default 6 layers of 192 on 32x32 pixels in patches of 4.
     detail_config (`WaveFreqConfig` or `dict`, *optional*):
-        A WaveFreq beside the vision tower, whose `total_stride` is the `patch_size`. Without it there is none.
+        A WaveFreq beside the vision tower, whose `total_stride` is the `patch_size`. None by default.
     average_flips (`bool`, *optional*, defaults to `False`):
-        Whether the heads' scores are, outside of training, the mean of those of an image and of its mirror image.
+        Whether the heads' scores are the mean over an image and its mirror image, outside of training.
     artifact_labels (`list[str]`, *optional*):
         Names of the artifacts, in the order of the logits. The 70 official ones by default.
     trained_artifacts (`list[str]`, *optional*, defaults to `[]`):
-        Names of the artifacts that the weights were trained on and validated for. The model abstains on the others:
-        their probability is 0.
+        Names of the artifacts that the model may name. It abstains on the others: their probability is 0.
     global_artifacts (`list[str]`, *optional*):
         Names of the artifacts whose place is the whole image.
     artifact_temperatures (`list[float]`, *optional*):
-        For each artifact the temperature that divides its logit. 1 by default. Fitted on validation data (Guo et al.,
-        2017, arXiv 1706.04599).
+        Temperature that divides the logit of each artifact, fitted on validation data (Guo et al., 2017, arXiv
+        1706.04599). 1 by default.
     artifact_thresholds (`list[float]`, *optional*):
-        For each artifact the probability in [0, 1] from which on it counts as present. 0.5 by default.
+        Probability in [0, 1] from which on each artifact counts as present. 0.5 by default.
     box_threshold (`float`, *optional*, defaults to 0.5):
-        Share in (0, 1] of the highest probability of an artifact in an image's map from which on a pixel belongs to
-        its box.
+        A pixel belongs to an artifact's box from this share of its map's maximum on, in (0, 1].
     object_labels (`list[str]`, *optional*, defaults to `[]`):
-        What the model can say that an image shows, by comparison with the text "a photo of a <label>".
+        Objects that the model can recognize, by comparison with the text "a photo of a <label>".
     object_threshold (`float`, *optional*, defaults to 0.5):
-        The probability in [0, 1] from which on it says so.
+        Probability in [0, 1] from which on it names the object.
     logit_scale_init_value (`float`, *optional*, defaults to 2.3026):
         Initial logarithm of the factor on the cosine similarity of image and text (SigLIP, arXiv 2303.15343: log 10).
     logit_bias_init_value (`float`, *optional*, defaults to -10.0):
@@ -104,8 +102,8 @@ class ArtifactSiglipConfig(SiglipConfig):
         Weight of the loss on pairs of image and text.
 
     Raises:
-        huggingface_hub.errors.StrictDataclassClassValidationError: If fields contradict each other; the message names
-            the field.
+        huggingface_hub.errors.StrictDataclassClassValidationError: If fields contradict each other. The message
+            names the field.
 
     Example:
     ```python
@@ -186,10 +184,12 @@ class ArtifactSiglipConfig(SiglipConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "ArtifactSiglipConfig":
-        """As in the base class, but the configuration of another model raises a `ValueError`, as do the model's labels
-        of real and fake in another order, which its head would not follow, and with other
-        `artifact_labels`, whose heads are new ones if their number differs, what was fitted to the old ones starts
-        anew: none of them is among `trained_artifacts`."""
+        """As in the base class, with two more checks and one reset.
+
+        The configuration of another model raises a `ValueError`. So do real and fake in another order, which the head
+        would not follow. Other `artifact_labels` reset temperatures and thresholds, and none is trained: the heads do
+        not fit them.
+        """
         kwargs = checked_arguments(cls.model_type, config_dict, kwargs)
         labels = kwargs.get("artifact_labels")
         if labels is not None and list(labels) != config_dict.get("artifact_labels"):
@@ -223,7 +223,7 @@ class ArtifactSiglipConfig(SiglipConfig):
             )
 
     def validate_detail(self):
-        """Check that the network for fine detail takes the tower's images, and ends at its patches' resolution."""
+        """Check that the detail network takes the tower's images and ends at the resolution of its patches."""
         if self.detail_config is None:
             return
         for field, tower_field in (("num_channels", "num_channels"), ("total_stride", "patch_size")):
@@ -234,10 +234,10 @@ class ArtifactSiglipConfig(SiglipConfig):
                 )
 
     def validate_artifacts(self):
-        """Check the fields that speak of artifacts."""
+        """Check the fields on artifacts."""
         labels = self.artifact_labels
         if not labels or len(set(labels)) != len(labels):
-            raise ValueError("artifact_labels must be at least one name, and no name twice")
+            raise ValueError("artifact_labels must hold at least one name, and no name twice")
         for field in ("trained_artifacts", "global_artifacts"):
             if unknown := [name for name in getattr(self, field) if name not in labels]:
                 raise ValueError(f"{field}: {unknown[0]!r} is not one of artifact_labels")
@@ -252,7 +252,7 @@ class ArtifactSiglipConfig(SiglipConfig):
             raise ValueError(f"box_threshold={self.box_threshold} must be more than 0 and at most 1")
 
     def validate_objects(self):
-        """Check the fields that speak of objects."""
+        """Check the fields on objects."""
         if len(set(self.object_labels)) != len(self.object_labels):
             raise ValueError("object_labels: a name occurs twice")
         if not 0 <= self.object_threshold <= 1:

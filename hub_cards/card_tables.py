@@ -69,7 +69,7 @@ WEAK = 0.75
 
 
 def as_text(name: str) -> str:
-    """A name, which may be anything, as Markdown that shows it: in one line, without markup."""
+    """Escapes a name, which may be anything, so that Markdown shows it in one line, without markup."""
     return re.sub(r"([\\`*\[\]|]|<(?=[a-zA-Z/!?])|&(?=#?\w+;))", r"\\\1", " ".join(name.split()))
 
 
@@ -87,8 +87,10 @@ def percent(score: Mapping[str, Any] | float, digits: int = 1) -> str:
 
 
 def _mean_of_rows(values: Sequence[float], weights: Sequence[float] | None = None) -> str:
-    """A mean over sources. Its interval, 95% percentile bootstrap, resamples the sources and not their images, and so
-    says how far the mean depends on which sources there were; of a single one there is none."""
+    """A mean over sources, with a 95% percentile bootstrap interval, but for a single source.
+
+    It resamples sources, not their images: the interval says how far the mean depends on which sources there were.
+    """
     rows, shares = np.asarray(values), np.ones(len(values)) if weights is None else np.asarray(weights)
     if len(rows) == 1:
         return percent(rows[0])
@@ -109,7 +111,7 @@ def _score(result: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, all columns but the first to the right."""
+    """A Markdown table, whose columns but the first are aligned to the right."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
@@ -126,7 +128,7 @@ def score_table(sets: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) ->
 
 
 def sets_and_generators(evaluation: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The results of `evaluate_detector` on sets of test images, and those on other generators, the hardest first."""
+    """Results of `evaluate_detector` on sets of test images, and on other generators, the hardest first."""
     sets: list[dict[str, Any]] = []
     generators: list[dict[str, Any]] = []
     for result in evaluation.get("results", ()):
@@ -181,59 +183,6 @@ def robustness_tables(results: Mapping[str, Mapping[str, Any]], means: bool = Fa
     return tables
 
 
-def _leave_out_rows(
-    folds: Sequence[Mapping[str, Any]], kind: str, key: str, family_seen: bool = False
-) -> list[tuple[str, Mapping[str, Any]]]:
-    # Small generators are scored together, in each fold others.
-    rows = [
-        (as_text(f"{name}, fold {number}" if " others" in name else name), row)
-        for number, fold in enumerate(folds)
-        for name, row in fold[kind].items()
-        if row.get("family_seen", False) == family_seen
-    ]
-    return sorted(rows, key=lambda row: row[1][key]["value"])
-
-
-def leave_out_tables(folds: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Markdown tables of the results of `leave_out`: generators by AUROC, those of families that training saw apart,
-    then collections by false positives, each with the means of its rows and of its images."""
-    verdicts = {"called_fake": "called fake, %", "called_real": "called real, %"}
-    of_generators = {
-        "auroc": "AUROC, %",
-        "auroc_seen_collections": "AUROC, photographs of collections seen, %",
-        "balanced_accuracy_at_threshold": "balanced accuracy at the threshold, %",
-        "recall_at_5_fpr": "recall at 5% FPR, %",
-    }
-    of_collections = {"above_threshold": "above the threshold, %", "above_0.5": "above 0.5, %"}
-    tables, generators = [], []
-    for kind, title, family_seen, columns in (
-        ("generators", "generator, its family left out", False, of_generators | verdicts),
-        ("generators", "generator, of a family that training saw", True, of_generators | verdicts),
-        ("collections", "photographs, left out", False, of_collections | verdicts),
-    ):
-        rows = _leave_out_rows(folds, kind, next(iter(columns)), family_seen)
-        if not rows:
-            continue
-        columns = {key: title for key, title in columns.items() if all(key in row for _, row in rows)}
-        cells = [[name, f"{row['images']:,}", *(percent(row[key]) for key in columns)] for name, row in rows]
-        cells += _mean_cells("the", [row for _, row in rows], columns)
-        if kind == "generators":
-            generators += [row for _, row in rows]
-        if family_seen:
-            cells += _mean_cells("all the", generators, columns)
-        tables.append(markdown_table([title, "images", *columns.values()], cells))
-    return tables
-
-
-def _mean_cells(which: str, rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> list[list[str]]:
-    counts = [row["images"] for row in rows]
-    lines = []
-    for kind, weights in (("rows", [1] * len(rows)), ("images", counts)):
-        means = [_mean_of_rows([row[key]["value"] for row in rows], weights) for key in columns]
-        lines.append([f"mean of {which} {kind}", f"{sum(counts):,}", *means])
-    return lines
-
-
 def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
     """Validation loss and accuracy while training."""
     entries = [entry for entry in log_history if "eval_loss" in entry]
@@ -249,7 +198,7 @@ def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def log_of_card(text: str) -> list[dict[str, float]]:
-    """What a card says in its [`log_table`], as entries of a trainer's history."""
+    """The [`log_table`] of a card, as entries of a trainer's history."""
     table = re.search(r"^\| epoch \| step \|.*\n\|.*\n((?:\|.*\n?)+)", text, re.MULTILINE)
     if table is None:
         return []
@@ -267,7 +216,7 @@ def tagger_facts(config: Mapping[str, Any] | None, evaluation: Mapping[str, Any]
     names, given = config.get("artifact_labels"), config.get("trained_artifacts", ())
     facts: dict[str, Any] = {
         "model_type": config["model_type"],
-        # A CLIP or SigLIP has no names of its own: it compares the image with any text.
+        # A CLIP or SigLIP compares the image with any text, so it has no names of its own.
         "trained": None if names is None else [as_text(name) for name in names if name in given],
         "abstains": [as_text(name) for name in names or () if name not in given],
         "objects": [as_text(name) for name in config.get("object_labels", ())],
@@ -277,8 +226,8 @@ def tagger_facts(config: Mapping[str, Any] | None, evaluation: Mapping[str, Any]
 
 
 def tagger_tables(evaluation: Mapping[str, Any]) -> dict[str, str]:
-    """What `evaluate_explanations` measured, as Markdown: `score_table`, `artifact_table` and, if there was an
-    explainer, `explanation_table`."""
+    """Results of `evaluate_explanations` as Markdown: `score_table`, `artifact_table` and, for an explainer,
+    `explanation_table`."""
     scores, intervals = evaluation["scores"], evaluation["intervals"]
     rows = [
         [title, percent({"value": scores[key], "interval": intervals[key]} if key in intervals else scores[key])]
@@ -329,41 +278,23 @@ def failures(
     config: Mapping[str, Any],
     generators: Sequence[Mapping[str, Any]],
     robustness: Mapping[str, Any],
-    leave_out: Sequence[Mapping[str, Any]],
     tagger: Mapping[str, Any] | None,
 ) -> list[str]:
     """Where the measurements show that the model fails, one sentence each."""
     failures = []
-    if size := config.get("image_size"):
+    if (size := config.get("image_size")) and not config.get("large_backbone"):
         failures.append(
-            f"Every image is brought to {size}x{size} pixels first: what can only be seen at a larger size is lost."
-        )
-    if config.get("expert_depths"):
-        failures.append(
-            "A large image that somebody has brought to that size before is not known as one, and judged by the first "
-            "network alone."
+            f"Every image is brought to {size}x{size} pixels first. What only shows at a larger size is lost."
         )
     if poor := [result for result in generators if result["intervals"]["auroc"][0] < NEAR_CHANCE]:
         names = listed(result["name"].removeprefix("generator ") for result in poor)
         failures.append(
-            f"An AUROC of at least {NEAR_CHANCE:.0%} is not certain on fakes of {len(poor)} of the "
-            f"{len(generators)} other generators tried: {names}."
+            f"It may be near chance, with an AUROC below {NEAR_CHANCE:.0%}, on {len(poor)} of the {len(generators)} "
+            f"other generators tried: {names}."
         )
     if worse := [result for result in generators if result["intervals"]["auroc"][1] < 0.5]:
         names = listed(result["name"].removeprefix("generator ") for result in worse)
-        failures.append(f"Fakes that look more real to it than real images, with an AUROC below chance: {names}.")
-    if leave_out:
-        worst = _leave_out_rows(leave_out, "generators", "auroc")[:3]
-        names = ", ".join(f"{name} ({percent(row['auroc'])})" for name, row in worst)
-        if names:
-            failures.append(f"Of generators that they did not see, runs of its recipe do worst on {names}: AUROC, %.")
-        worst = _leave_out_rows(leave_out, "collections", "above_threshold")[:-4:-1]
-        names = ", ".join(f"{name} ({percent(row['above_threshold'])})" for name, row in worst)
-        if names:
-            failures.append(
-                f"Of photographs that they did not see, most are above the threshold of such runs in {names}: share, "
-                "%."
-            )
+        failures.append(f"These fakes look more real to it than real images, with an AUROC below chance: {names}.")
     for kind, by_strength in robustness.get("corruptions", {}).items():
         for strength, scores in by_strength.items():
             if kind != "none" and scores["balanced_accuracy"]["value"] < WEAK:
@@ -375,18 +306,18 @@ def failures(
         for epsilon, scores in attacks["scores"].get("square", {}).items():
             if float(epsilon) > 0 and scores["worst_class_accuracy"]["value"] < WEAK:
                 failures.append(
-                    f"Changes of at most {epsilon}/255 a pixel, computed to deceive it, leave an accuracy of "
+                    f"Changes made to deceive it, of at most {epsilon}/255 a pixel, leave an accuracy of "
                     f"{percent(scores['worst_class_accuracy'])}% on the worse class."
                 )
                 break
         if attacks.get("masked_gradients"):
             failures.append(
-                "Its gradients seem to be masked: attacks without them break images that the others left, so true "
+                "Its gradients seem to be masked: attacks without them break images that the others left. True "
                 "robustness is lower than the table says."
             )
     artifacts = tagger["evaluation"]["artifacts"] if tagger and tagger["evaluation"] else []
     if missed := [as_text(row["artifact"]) for row in artifacts if row["on"] and row["recall"] == 0]:
-        failures.append(f"In the test, these artifacts were planted and never rightly named: {'; '.join(missed)}.")
+        failures.append(f"These artifacts were planted and never rightly named: {'; '.join(missed)}.")
     if tagger and tagger["abstains"]:
         failures.append(
             f"{len(tagger['abstains'])} of the {len(tagger['abstains']) + len(tagger['trained'])} artifacts are never "
@@ -396,10 +327,10 @@ def failures(
 
 
 def eval_results(evaluation: Mapping[str, Any]) -> list[EvalResult]:
-    """The results as the Hub's index of models wants them, in percent."""
+    """The results in percent, for the Hub's index of models."""
 
     def type_of(sources: Sequence[str]) -> str:
-        # Local ones are stated by their names alone; of data on the Hub, the index wants the repository.
+        # The index wants the repository of data on the Hub. Local files are stated by name alone.
         if len(sources) == 1 and "/" in sources[0]:
             return sources[0]
         return "parquet" if all(name.endswith(".parquet") for name in sources) else "imagefolder"

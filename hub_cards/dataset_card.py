@@ -1,4 +1,4 @@
-"""The card of a data set of planted artifacts, and its way to the Hub.
+"""Writes the card of a data set of planted artifacts, and sends both to the Hub.
 
 python -m tellsign.hub_cards.dataset_card planted.parquet USER/REPO
 """
@@ -28,8 +28,8 @@ SPLITS = {"training": "train", "evaluation": "test"}
 def dataset_card(
     dataset_id: str, *, counts: Mapping[str, int], images: int, without_artifact: int, made_with: Mapping[str, Any]
 ) -> DatasetCard:
-    """The card of images with planted artifacts; the same arguments give the same card, byte for byte. Its last line
-    tells whether somebody has changed its words since.
+    """The card of images with planted artifacts. The same arguments give the same card, byte for byte. Its last line
+    tells whether somebody changed it later.
 
     Args:
         dataset_id (`str`): Repository from which the card's snippet loads the data set.
@@ -37,8 +37,8 @@ def dataset_card(
         images (`int`): Number of images.
         without_artifact (`int`): Number of those without an artifact.
         made_with (`Mapping[str, Any]`):
-            What `python -m tellsign.training.planting data` was given, as it writes it beside the images: `data`,
-            `use`, `count`, `image_size`, `untouched`, `most` and `seed`.
+            The arguments of `python -m tellsign.training.planting data`, which writes them beside the images:
+            `data`, `use`, `count`, `image_size`, `untouched`, `most` and `seed`.
 
     Returns:
         [`~huggingface_hub.DatasetCard`].
@@ -72,8 +72,9 @@ def push_dataset(
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> CommitInfo:
-    """Sends images with planted artifacts to the Hub, with their card. A card there that somebody wrote or changed
-    stays, and of the one of earlier images the metadata, but for what `datasets` adds.
+    """Sends images with planted artifacts to the Hub, with their card.
+
+    A card on the Hub that somebody wrote or changed stays. Any other is replaced, but for its metadata.
 
     Args:
         dataset (`datasets.Dataset`): As `python -m tellsign.training.planting data` makes it.
@@ -85,7 +86,7 @@ def push_dataset(
         [`~huggingface_hub.CommitInfo`].
 
     Raises:
-        ValueError: If the repository was to be private, and there is a public one.
+        ValueError: If a private repository was asked for, and there is a public one.
     """
     labels = [{artifact["label"] for artifact in artifacts} for artifacts in dataset["artifacts"]]
     api = HfApi(token=token)
@@ -115,7 +116,7 @@ def main(
     repo_id: Annotated[str, typer.Argument(help="USER/REPO on the Hub, made if there is none.")],
     private: Annotated[bool | None, typer.Option(help="Whether a new repository is private.")] = None,
 ) -> None:
-    """Sends images with planted artifacts to the Hub, with a card of what the JSON file beside them says.
+    """Sends images with planted artifacts to the Hub, with a card made of the JSON file beside them.
 
     \f
     Raises:

@@ -23,7 +23,6 @@ from .card_tables import (
     eval_results,
     failures,
     generator_table,
-    leave_out_tables,
     listed,
     log_of_card,
     log_table,
@@ -32,6 +31,7 @@ from .card_tables import (
     sets_and_generators,
     tagger_facts,
 )
+from .left_out_tables import leave_out_tables, left_out_failures
 
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
@@ -90,7 +90,7 @@ def model_card(
     license: str | None = None,
 ) -> ModelCard:
     r"""
-    The card of a detector and of what lies beside it. What was not measured is not stated. The same arguments give the
+    The card of a detector and of the models beside it. It states only what was measured. The same arguments give the
     same card, byte for byte.
 
     Args:
@@ -98,7 +98,7 @@ def model_card(
         model_id (`str`, *optional*):
             Repository or folder from which the card's snippets load the model. Defaults to the packaged model.
         training (`Mapping`, *optional*): The recipe, or `TrainingArguments.to_dict()`.
-        log_history (`Sequence[Mapping]`, *optional*): That of the trainer's state.
+        log_history (`Sequence[Mapping]`, *optional*): The log of the trainer's state.
         evaluation (`Mapping`, *optional*): The `evaluation.json` of `evaluate_detector`.
         leave_out (`Mapping`, *optional*): The `leave_out.json` of `leave_out`.
         tagger_config (`Mapping`, *optional*): The tagger's `config.json`.
@@ -111,13 +111,13 @@ def model_card(
         emissions (`Mapping`, *optional*):
             As the Hub wants `co2_eq_emissions`: `emissions` in grams, and `source`, `training_type`,
             `geographical_location` and `hardware_used` where known.
-        license (`str`, *optional*): That of the weights, by the Hub's name for it. Not stated if not given.
+        license (`str`, *optional*): Licence of the weights, by the Hub's name for it. Not stated if not given.
 
     Returns:
         [`~huggingface_hub.ModelCard`].
     """
     name = model_id.rstrip("/").rsplit("/", 1)[-1] if model_id else "tellsign"
-    training, evaluation, folds = training or {}, evaluation or {}, leave_out["folds"] if leave_out else []
+    training, evaluation = training or {}, evaluation or {}
     sets, generators = sets_and_generators(evaluation)
     robustness = evaluation.get("robustness", {})
     low, high = config.get("verdict_thresholds", (0.5, 0.5))
@@ -136,7 +136,7 @@ def model_card(
         model_name=name,
         eval_results=eval_results(evaluation) or None,
     )
-    # A group may be named twice, to be drawn as often.
+    # A group that is drawn twice as often is named twice.
     training_data = list(dict.fromkeys(training.get("train_data", ())))
     card = ModelCard.from_template(
         data,
@@ -155,8 +155,8 @@ def model_card(
         robustness=robustness,
         corruption_tables=robustness_tables(robustness.get("corruptions", {}), means=True),
         attack_tables=robustness_tables(robustness.get("attacks", {}).get("scores", {})),
-        leave_out_tables=leave_out_tables(folds),
-        leave_out=leave_out and {**leave_out, "training": shlex.join(leave_out["training"])},
+        leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
+        leave_out=leave_out,
         thresholds=[f"{low:.1%}", f"{high:.1%}"],
         never_real=low <= 0,
         never_fake=high >= 1,
@@ -165,7 +165,8 @@ def model_card(
         tagger=tagger,
         explainer=explainer_config,
         localizer=localizer_config,
-        failures=failures(config, generators, robustness, folds, tagger),
+        failures=failures(config, generators, robustness, tagger)
+        + (left_out_failures(leave_out) if leave_out else []),
         pictures=pictures,
         hyperparameters=hyperparameters(training),
         training_data=training_data,
@@ -188,7 +189,7 @@ def adapter_card(
     emissions: Mapping[str, Any] | None = None,
     license: str | None = None,
 ) -> ModelCard:
-    """The card of a LoRA adapter for an explainer or a localizer, pure as [`model_card`].
+    """The card of a LoRA adapter for an explainer or a localizer, a pure function as [`model_card`].
 
     Args:
         config (`Mapping`): The `adapter_config.json` of peft.
@@ -233,18 +234,18 @@ def _signed(card: ModelCard) -> ModelCard:
 
 
 def signature_of(text: str) -> str:
-    """What stands below a text that nobody has changed since it was written by this package."""
+    """The last line of a card, by which a later change of its text shows."""
     return SIGNATURE.format(hashlib.sha1(text.strip().encode()).hexdigest())
 
 
 def is_signed(text: str) -> bool:
-    """Whether [`signature_of`] stands below a text, and fits what stands above it."""
+    """Whether a text ends with its own [`signature_of`]."""
     above, _, signature = text.rstrip().rpartition("\n")
     return signature == signature_of(above)
 
 
 def with_facts_of(card: str, before: str) -> str:
-    """A card of this module, with what the one before it states and it does not: licence, data sets, emissions."""
+    """A card that takes licence, data sets and emissions from the card before it, where it states none."""
     new, old = ModelCard(card), ModelCard(before).data
     for name in ("license", "datasets", "co2_eq_emissions"):
         if new.data.get(name) is None and old.get(name) is not None:
@@ -254,15 +255,15 @@ def with_facts_of(card: str, before: str) -> str:
 
 
 def nobody_wrote(card: Path) -> bool:
-    """Whether a `README.md` is the Hub's empty form, as peft leaves it beside an adapter, or a card of this module
-    that nobody has changed since."""
+    """Whether a `README.md` is an unchanged card of this module, or the Hub's empty form, which peft leaves beside an
+    adapter."""
     text = card.read_text(encoding="utf-8")
     form = ModelCard.from_template(ModelCardData()).text.strip()
     return form in text or is_signed(text)
 
 
 def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings of a recipe that a card shows, where they say something."""
+    """The settings of a recipe that a card shows, where they say something."""
     if (training.get("max_steps") or -1) <= 0 and training.get("num_train_epochs") == 0:  # only calibrated
         applied = ("model_name_or_path", "expert", "fake_logit_weight", "real_called_fake", "num_train_epochs")
         return {key: training[key] for key in applied if training.get(key) is not None}
@@ -285,20 +286,20 @@ def card_of_folder(
     config: Mapping[str, Any] | None = None,
     license: str | None = None,
 ) -> ModelCard:
-    """The card of a saved model or adapter, from the files that lie in its folder.
+    """The card of a saved model or adapter, from the files in its folder.
 
     Args:
         folder (`Path`):
-            Has `config.json` or `adapter_config.json`, and may have `evaluation.json`, `leave_out.json`,
-            `training.json`, `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures, images in
-            `examples/`, and the folders `tagger/`, `explainer/` and `localizer/`.
-        model_id, datasets, license: As for [`model_card`]. For an adapter, the name defaults to the folder's; data
-            sets and license to those of the `README.md` in the folder, and so do the log of the training and its
-            emissions, where their files are not there, as in a copy of what is on the Hub.
-        config (`Mapping`, *optional*): To be taken instead of `config.json`.
+            Has `config.json` or `adapter_config.json`. May have `evaluation.json`, `leave_out.json`,
+            `training.json`, `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures and images in
+            `examples/`. May have the folders `tagger/`, `explainer/` and `localizer/`.
+        model_id, datasets, license: As for [`model_card`]. An adapter's name defaults to the folder's. Data sets
+            and license default to those of the folder's `README.md`. The log and the emissions do too, where their
+            files are missing, as in a copy from the Hub.
+        config (`Mapping`, *optional*): Taken in place of `config.json`.
 
     Raises:
-        ValueError: If there is neither configuration, or a file is not JSON.
+        ValueError: If there is no configuration, or a file is not JSON.
     """
 
     def read(*names: str) -> Any:
@@ -352,14 +353,14 @@ def card_of_folder(
 
 
 def write_card(folder: Path, model_id: str | None = None) -> None:
-    """Writes [`card_of_folder`] into the folder, unless there is one that somebody wrote or changed."""
+    """Writes [`card_of_folder`] into the folder, unless it has a card that somebody wrote or changed."""
     card = folder / "README.md"
     if not card.is_file() or nobody_wrote(card):
         card_of_folder(folder, model_id).save(card)
 
 
 def _emissions(file: Path) -> dict[str, Any] | None:
-    """What CodeCarbon measured, as the Hub wants it: it writes a row in kg for each part of a resumed run."""
+    """The emissions that CodeCarbon measured, for the Hub. CodeCarbon writes a row in kg for each part of a run."""
     if not file.is_file():
         return None
     with open(file, newline="", encoding="utf-8") as opened:
@@ -377,23 +378,23 @@ def _emissions(file: Path) -> dict[str, Any] | None:
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Folder of a saved model, with what was measured of it.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a saved model and its measurements.")],
     repo_id: Annotated[
         str | None, typer.Option(help="Repository that the card is for. Defaults to the folder.")
     ] = None,
     dataset: Annotated[
-        list[str], typer.Option(help="Data set on the Hub that it was trained on; may be given several times.")
+        list[str], typer.Option(help="Data set on the Hub that it was trained on; can be repeated.")
     ] = [],  # noqa: B006 - typer copies it
-    license: Annotated[str | None, typer.Option(help="Of the weights, by the Hub's name for it.")] = None,
+    license: Annotated[str | None, typer.Option(help="Licence of the weights, by the Hub's name for it.")] = None,
     overwrite_card: Annotated[
         bool, typer.Option("--overwrite-card", help="Replace a README.md that somebody wrote or changed.")
     ] = False,
 ) -> None:
-    """Writes README.md into the folder, from the files that lie there.
+    """Writes README.md into the folder, from the files there.
 
     \f
     Raises:
-        ValueError: If there is one that somebody wrote or changed, unless it may be replaced.
+        ValueError: If somebody wrote or changed the README.md, unless it may be replaced.
     """
     if not overwrite_card and (card := folder / "README.md").is_file() and not nobody_wrote(card):
         raise ValueError(f"{card}: was written or changed by somebody; --overwrite-card replaces it")

@@ -1,4 +1,4 @@
-"""The code that goes with a model to where this package is not installed: its modules, flattened into one folder."""
+"""The code that goes along with a model, for use without this package: modules flattened into one folder."""
 
 import ast
 import importlib.util
@@ -20,7 +20,7 @@ PACKAGE = tellsign.__name__
 
 
 def spec_of(module: str) -> ModuleSpec:
-    """Where a module lies.
+    """The specification of a module, which says where it lies.
 
     Raises:
         ValueError: If there is no such module.
@@ -32,9 +32,9 @@ def spec_of(module: str) -> ModuleSpec:
 
 
 def flatten(modules: Iterable[str]) -> dict[str, str]:
-    """Sources of modules of this package, and of all those of it that they import, so that they can lie in one folder.
+    """Sources of modules of this package, and of all its modules that they import, for one folder.
 
-    Imports of the package, absolute and relative, become imports from the same folder; nothing else changes.
+    Imports of the package, absolute and relative, become imports from the same folder. Nothing else changes.
 
     Args:
         modules (`Iterable[str]`): Names, such as `"tellsign.modeling.modeling_wavefreq"`.
@@ -43,8 +43,8 @@ def flatten(modules: Iterable[str]) -> dict[str, str]:
         Sources by file name.
 
     Raises:
-        ValueError: If two modules have the same name in different folders, or a module imports the package in a way
-            that has no counterpart in one folder: `import tellsign.x`, or names from a folder instead of a module.
+        ValueError: If two modules have the same name in different folders. Also if an import of the package has no
+            counterpart in one folder: `import tellsign.x`, or names from a folder instead of a module.
     """
     sources: dict[str, str] = {}
     origins: dict[str, str] = {}
@@ -67,10 +67,10 @@ def code_of(
     """The sources that run a saved model and its pipelines.
 
     Args:
-        config (`dict`): The detector's `config.json`. `auto_map` and `custom_pipelines` are added, which name classes
-            in the sources.
-        processor (`dict`, *optional*): The `preprocessor_config.json`. `auto_map` is added.
-        part_configs (`Sequence[dict]`): The `config.json` of the tagger and others that come along.
+        config (`dict`): The detector's `config.json`. Gets `auto_map` and `custom_pipelines`, which name classes in
+            the sources.
+        processor (`dict`, *optional*): The `preprocessor_config.json`. Gets `auto_map`.
+        part_configs (`Sequence[dict]`): The `config.json` of each part, such as the tagger.
 
     Returns:
         Contents by file name.
@@ -87,8 +87,8 @@ def code_of(
         for code in image_processors.values():
             if processor and processor.get("image_processor_type") == code.__name__ and _is_ours(code.__module__):
                 processor["auto_map"] = {"AutoImageProcessor": reference(code)}
-    # The Auto classes would look for the code of a subfolder's model, which comes without the flag of the first, in
-    # vain; so the pipeline makes it known to them, as importing the package does.
+    # The Auto classes do not find the code of a subfolder's model, which comes without the flag of the first. So the
+    # pipeline registers it, as importing the package does.
     parts = [_auto_classes(part["model_type"]) for part in part_configs]
     modules += [code.__module__ for part in parts for code in part.values()]
     config.setdefault("custom_pipelines", {})
@@ -102,7 +102,7 @@ def code_of(
     sources = flatten(modules)
     for file in pipelines:
         if processor and "auto_map" in processor:
-            # A pipeline that is saved takes along what its module imports; its processor may come from the package.
+            # A saved pipeline takes along what its module imports, but its processor may come from the package.
             module, name = processor["auto_map"]["AutoImageProcessor"].split(".")
             sources[file] += f"\nfrom .{module} import {name}  # noqa: E402, F401\n"
         sources[file] += "".join(_registration(part) for part in parts if part)

@@ -33,8 +33,8 @@ JPEG_QUALITY = 75
 MAX_DOWNLOAD = 256 * 2**20
 """Most bytes that are read from an address."""
 _TOO_LARGE = f"has more than the {MAX_DOWNLOAD >> 20} MiB that are read from an address"
-# Formats that Pillow tells, but cannot decode, and those that it gives to another program (Ghostscript) or to Windows,
-# which must not see what anybody may have sent.
+# Pillow recognizes some of these formats but cannot decode them. It gives others to Ghostscript or to Windows, which
+# must not see untrusted files.
 _NOT_READ = {"BUFR", "GRIB", "HDF5", "IPTC", "MPEG", "EPS", "WMF"}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 # PIL.ImageOps.exif_transpose also rewrites the EXIF block, and fails where one of its tags has a wrong type.
@@ -50,53 +50,52 @@ _TURNS = {
 
 
 def _formats() -> list[str]:
-    """The formats that are read, those of plugins that were registered among them."""
+    """The formats that are read, those of registered plugins among them."""
     Image.init()
     return [name for name in Image.ID if name not in _NOT_READ]
 
 
 def readable_extensions() -> set[str]:
-    """The extensions of the image files that can be read, in lower case and with their dot."""
+    """Extensions of the image files that can be read, in lower case and with their dot."""
     formats = set(_formats())
     return {extension for extension, name in Image.registered_extensions().items() if name in formats}
 
 
 def _shortened(text: str) -> str:
-    """A text as a message may show it: of what is too long for a name, such as bare base64, both ends."""
+    """A text for a message. Of one that is too long for a name, such as bare base64, only both ends remain."""
     return text if len(text) <= 400 else f"{text[:80]}…{text[-80:]}"
 
 
 def _reason(error: Exception) -> str:
-    """What an error says, without the name that it may repeat."""
+    """The message of an error, without the name that it may repeat."""
     return _shortened(getattr(error, "strerror", None) or str(error))
 
 
 def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0) -> Image.Image:
-    """Opens an image, wherever it comes from, as Pillow users expect it: upright, first frame, RGB.
+    """Opens an image from anywhere: upright, first frame, RGB.
 
-    EXIF orientation is applied; of an animation the first frame is taken; 16-bit greys (and 32-bit ones with values
-    above 255) are scaled to 8 bits, where Pillow's own conversion would clip them; palettes and CMYK go through
-    `Image.convert("RGB")`; what is transparent shows white, as in transformers; colors of another profile, such as
-    Display P3 or one for CMYK, become those of sRGB. What Pillow would have another program decode, such as EPS,
-    is not read.
+    - EXIF orientation is applied. Of an animation the first frame is taken.
+    - 16-bit greys, and 32-bit ones with values above 255, are scaled to 8 bits. Pillow itself would clip them.
+    - Palettes and CMYK go through `Image.convert("RGB")`. Colors of another profile, such as Display P3, become sRGB.
+    - Transparency shows white, as in transformers.
+    - Formats that Pillow gives to another program, such as EPS, are not read.
 
     Args:
         source (`str`, `os.PathLike`, `bytes` or alike, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or `dict`):
-            A path, an http(s) or `data:` address, the content of an image file, an image, an array of shape `(height,
-            width)`, `(height, width, channels)` or `(channels, height, width)` with values in 0..255 or, as floats, in
-            [0, 1]; or the `{"bytes", "path"}` of a `datasets.Image` that is not decoded. Files and images of floats
-            (mode F) are refused, since their range is unknown: pass an array.
-        name (`str`, *optional*): What to call the image in an error. Defaults to the path or address.
-        timeout (`float`, *optional*, defaults to 5): Seconds to wait at each step for an address.
+            A path, an http(s) or `data:` address, the content of an image file, an image, or an array. Arrays have
+            the shape `(height, width)`, `(height, width, channels)` or `(channels, height, width)`, with values in
+            0..255 or, as floats, in [0, 1]. Also the `{"bytes", "path"}` of a `datasets.Image` that is not decoded.
+            Files and images of floats (mode F) are refused, since their range is unknown: pass an array.
+        name (`str`, *optional*): Name of the image in an error. Defaults to the path or address.
+        timeout (`float`, *optional*, defaults to 5): Seconds to wait at each step of a download.
 
     Returns:
         `PIL.Image.Image` in mode RGB.
 
     Raises:
-        ValueError: If the source is of another type, missing, empty, truncated, not an image, an image of mode F, of
-            more than 256 MiB behind an address, or of more than twice `PIL.Image.MAX_IMAGE_PIXELS`, from where Pillow
-            takes it for a decompression bomb, or is the error that a data set raised for it. The message names the
-            file and the reason.
+        ValueError: If the source is of another type, missing, empty, truncated, not an image, or of mode F. Also for
+            downloads of more than 256 MiB, and for more than twice `PIL.Image.MAX_IMAGE_PIXELS`, a decompression bomb
+            to Pillow. Also if the source is an error that a data set raised. The message names file and reason.
     """
     return _decode(*read_source(source, name, timeout))
 
@@ -202,7 +201,7 @@ def _image_of_array(pixels: np.ndarray | torch.Tensor) -> Image.Image:
 
 
 def _refusal(source: Any) -> str:
-    """Why a source of another type is not read."""
+    """The reason why a source of another type is not read."""
     if hasattr(source, "read"):
         return "is an open file: pass its path, or what read() gives"
     kind = type(source).__name__
@@ -242,7 +241,7 @@ def _decode(source: bytes | Image.Image, name: str) -> Image.Image:
                 grey = grey // 257
             image = Image.fromarray(grey.astype(np.uint8))
         image = _in_srgb(image)
-        image.info = {}  # or who opens the result once more would turn it once more
+        image.info = {}  # or opening the result again would turn it again
         return image
     except Image.DecompressionBombError as error:
         raise ValueError(f"{name}: {error} The limit is twice PIL.Image.MAX_IMAGE_PIXELS.") from error
@@ -266,7 +265,7 @@ def _decode(source: bytes | Image.Image, name: str) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # what is damaged says nothing of the pixels
+    except Exception:  # a damaged block says nothing of the pixels
         return image
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
@@ -289,19 +288,19 @@ def _in_srgb(image: Image.Image) -> Image.Image:
 
 
 def encode_uniformly(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
-    """The image as JPEG with chroma subsampled 4:2:0; of quality 75 it is the encoding of CIFAKE."""
+    """Encodes an image as JPEG with chroma subsampled 4:2:0. At quality 75 this is the encoding of CIFAKE."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
     return buffer.getvalue()
 
 
 def recode_uniformly(image: Image.Image, quality: int = JPEG_QUALITY) -> Image.Image:
-    """How an RGB image looks after [`encode_uniformly`]."""
+    """An RGB image after [`encode_uniformly`]."""
     return Image.open(io.BytesIO(encode_uniformly(image, quality)))
 
 
 def resize_uniformly(image: Image.Image, size: int) -> Image.Image:
-    """An RGB image of `size` x `size` pixels as it is, any other resized (bicubic), encoded and decoded again."""
+    """Resizes an RGB image (bicubic), encodes and decodes it. One of `size` x `size` pixels stays as it is."""
     if image.size == (size, size):
         return image
     return recode_uniformly(image.resize((size, size), Image.Resampling.BICUBIC))

@@ -34,8 +34,8 @@ LARGEST_SHORT_SIDE = 272
     decodes again, since all images that the packaged detector learned from were so encoded at 32x32.
 
     With `large_size`, pictures whose shorter side has at least `smallest_large_side` pixels also come as the second
-    branch of [`WaveFreqForImageClassification`] sees them: brought to a shorter side of at most 272 pixels, encoded as
-    JPEG of quality 75, and then to `large_size`.
+    branch of [`WaveFreqForImageClassification`] sees them: brought to a shorter side of at most 272 pixels, then to
+    `large_size`, each time encoded as JPEG of quality 75.
 
     Takes what every image processor of transformers takes: PIL images, arrays or tensors with channels first or last,
     uint8 in 0..255 (or floats in the same range; pass `do_rescale=False` for floats in [0, 1]), grey (with a channel),
@@ -94,9 +94,9 @@ class WaveFreqImageProcessor(TorchvisionBackend):
         image = _levels(image, do_rescale).expand(3, -1, -1)
         factor = min(1.0, LARGEST_SHORT_SIDE / min(height, width))
         reduced = SizeDict(height=max(1, round(factor * height)), width=max(1, round(factor * width)))
-        image = jpeg(super().resize(image, reduced, self.resample).cpu(), JPEG_QUALITY)
-        image = super().resize(image, size, self.resample).to(torch.float32) / 255
-        return self.normalize(image, self.large_mean, self.large_std)
+        for target in (reduced, size):
+            image = jpeg(super().resize(image, target, self.resample).cpu(), JPEG_QUALITY)
+        return self.normalize(image.to(torch.float32) / 255, self.large_mean, self.large_std)
 
     def process_image(self, image, *args, **kwargs) -> torch.Tensor:
         processed = super().process_image(image, *args, **kwargs)

@@ -11,7 +11,6 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Wavelet and Fourier transforms of images."""
 
 """The part of WaveFreq that judges large pictures: a frozen pretrained backbone and a head on its feature maps."""
 
@@ -81,10 +80,10 @@ class WaveFreqLargeHead(nn.Module):
 
     def gradient(self, moments: torch.Tensor) -> torch.Tensor:
         """Gradient of the logit with respect to the moments, of their shape, without dropout."""
-        mean, std = self.features(moments).chunk(2, dim=-1)
-        features = (torch.cat([mean, std], dim=-1) - self.feature_mean) / self.feature_std
-        active = (self.hidden(features) > 0).to(features.dtype)
+        features = self.features(moments)
+        active = (self.hidden((features - self.feature_mean) / self.feature_std) > 0).to(features.dtype)
         by_mean, by_std = (active * self.classifier.weight[0] @ self.hidden.weight / self.feature_std).chunk(2, dim=-1)
+        mean, std = features.chunk(2, dim=-1)
         return torch.cat([by_mean - by_std * mean / std, by_std / (2 * std)], dim=-1)
 
     def evidence(self, maps: Sequence[torch.Tensor], moments: torch.Tensor, size: int) -> torch.Tensor:

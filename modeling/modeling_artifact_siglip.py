@@ -40,7 +40,7 @@ class ArtifactSiglipOutput(SiglipOutput):
     logits_per_image (`torch.FloatTensor` of shape `(batch_size, num_texts)`, *optional*, returned with `input_ids`):
         Scaled and shifted cosine similarity of images and texts. Its sigmoid is the probability that they match.
     logits_per_text (`torch.FloatTensor` of shape `(num_texts, batch_size)`, *optional*, returned with `input_ids`):
-        The same, transposed.
+        `logits_per_image`, transposed.
     text_embeds (`torch.FloatTensor` of shape `(num_texts, hidden_size)`, *optional*, returned with `input_ids`):
         Pooled outputs of the text tower, of unit length.
     image_embeds (`torch.FloatTensor` of shape `(batch_size, hidden_size)`):
@@ -52,16 +52,15 @@ class ArtifactSiglipOutput(SiglipOutput):
     logits (`torch.FloatTensor` of shape `(batch_size, config.num_labels)`):
         Scores of real and fake before softmax.
     artifact_logits (`torch.FloatTensor` of shape `(batch_size, num_artifacts)`):
-        Score of each artifact before sigmoid and before calibration. [`~ArtifactSiglipModel.post_process_artifacts`]
-        makes probabilities of them.
+        Score of each artifact before sigmoid and calibration. [`~ArtifactSiglipModel.post_process_artifacts`] turns
+        them into probabilities.
     patch_logits (`torch.FloatTensor` of shape `(batch_size, num_artifacts, rows, columns)`):
-        Score of each artifact in each patch before sigmoid. Like `logits` and `artifact_logits`, with
-        `config.average_flips` and outside of training, the mean of the image's and its mirror image's.
+        Score of each artifact in each patch before sigmoid. With `config.average_flips` and outside of training, all
+        scores are means over the image and its mirror image.
     map_logits (`torch.FloatTensor` of shape `(batch_size, num_artifacts, map_height, map_width)`):
-        The same at the resolution of the first stage of the network for fine detail, or of the patches without one.
+        Score of each artifact at the resolution of the detail network's first stage, or of the patches without one.
     loss_dict (`dict[str, torch.FloatTensor]`, *optional*, returned with `loss`):
-        The terms of the loss before they are weighted, by name: `"artifact"`, `"patch"`, `"map"`, `"label"`,
-        `"contrastive"`.
+        Unweighted terms of the loss by name: `"artifact"`, `"patch"`, `"map"`, `"label"`, `"contrastive"`.
     """
 
     logits: torch.Tensor | None = None
@@ -81,7 +80,7 @@ def _binary_cross_entropy(name: str, logits: torch.Tensor, targets: torch.Tensor
 
 
 def _shares(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Means of masks over the cells of a coarser grid of the given size, -100 where a part of a cell is not known."""
+    """Means of masks over the cells of a coarser grid, -100 where a part of a cell is not known."""
     if masks.shape[-2:] == size:
         return masks
     shares = nn.functional.adaptive_avg_pool2d(masks.float(), size)
@@ -89,38 +88,38 @@ def _shares(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _without_mirrored(values: Any) -> Any:
-    """The first half, that of the images themselves, of a tensor or of each in a tuple."""
+    """The first half of a tensor, or of each in a tuple: that of the images themselves."""
     return tuple(map(_without_mirrored, values)) if isinstance(values, tuple) else values.unflatten(0, (2, -1))[0]
 
 
 def _mean_with_mirrored(scores: torch.Tensor) -> torch.Tensor:
-    """Mean of the scores of each place in images and, in the second half, in their mirror images."""
+    """Mean score of each place over images, the first half, and their mirror images, the second."""
     first, mirrored = scores.unflatten(0, (2, -1)).unbind(0)
     return (first + mirrored.flip(-1)) / 2
 
 
 class DetailProjection(nn.Linear):
-    """What the details add to an image's embedding: nothing at first, so that it starts as SigLIP's."""
+    """Adds the details to an image's embedding. It starts at zero, so that the embedding starts as SigLIP's."""
 
 
 class SkipClassifier(nn.Conv2d):
-    """What the features of a finer stage add to the scores of coarser ones: nothing at first (Shelhamer et al., 2017,
-    arXiv 1605.06211)."""
+    """Adds a finer stage to coarser scores. It starts at zero (Shelhamer et al., 2017, arXiv 1605.06211)."""
 
 
 @auto_docstring(
     custom_intro="""
-    SigLIP (arXiv 2303.15343) for small images, with heads that tell real from fake, and which artifacts are in an
-    image and where.
+    SigLIP (arXiv 2303.15343) for small images, with heads that tell real from fake, name artifacts and place them.
 
-    A linear layer scores each artifact in each patch. Its score for the image is that of another linear layer on the
-    pooled output plus a smooth maximum of the patches' scores, the logarithm of their mean exponential (Pinheiro and
-    Collobert, 2015, arXiv 1411.6228). With `config.detail_config` these layers also see what a [`WaveFreqModel`] makes
-    of each patch, and its mean, which also joins what texts are compared with: artifacts change the finest detail,
-    which a small transformer on whole patches learns to see only after far more images. The scores of the patches are
-    then made finer stage by stage, up to the first: enlarged, and added to what a linear layer makes of each place in
-    that stage (a fully convolutional network with skips, arXiv 1605.06211). `vision_model` is a [`SiglipVisionModel`]
-    that saves on its own.
+    A linear layer scores each artifact in each patch. The score for the image adds two terms: a linear layer on the
+    pooled output, and a smooth maximum over the patches. The smooth maximum is the logarithm of the mean exponential
+    (Pinheiro and Collobert, 2015, arXiv 1411.6228).
+
+    With `config.detail_config` a [`WaveFreqModel`] adds its features of each patch, and their mean to the image's
+    embedding. Artifacts change the finest detail, which a small transformer learns to see only after far more images.
+    The scores of the patches then become finer stage by stage: they are enlarged, and a linear layer on that stage
+    adds to them (a fully convolutional network with skips, arXiv 1605.06211).
+
+    `vision_model` is a [`SiglipVisionModel`] that saves on its own.
     """
 )
 class ArtifactSiglipModel(SiglipModel):
@@ -130,14 +129,14 @@ class ArtifactSiglipModel(SiglipModel):
     accepts_loss_kwargs = False  # its losses are means over the batch, whatever the Trainer counts
 
     def __init__(self, config: ArtifactSiglipConfig):
-        config.validate()  # which what was set since it was made may contradict
+        config.validate()  # fields may have changed since it was made
         super().__init__(config)
         vision_config: Any = self.vision_model.config
         detail_config: Any = config.detail_config
         self.detail_network, hidden_size = None, vision_config.hidden_size
-        # CODEPATH: the packaged tagger has one; a plain SigLIP, which the default configuration describes, has none.
+        # CODEPATH: the packaged tagger has one; the default configuration, a plain SigLIP, has none.
         if detail_config is not None:
-            # It has no attention for which another implementation could be asked.
+            # It has no attention that could take another implementation.
             self.detail_network = WaveFreqModel._from_config(detail_config, attn_implementation="eager")
             detail_size = detail_config.hidden_sizes[-1]
             self.detail_projection = DetailProjection(detail_size, hidden_size)
@@ -174,8 +173,8 @@ class ArtifactSiglipModel(SiglipModel):
             Whether to take images of other sizes, by interpolated position embeddings.
 
         Returns:
-            The vision tower's output, with what texts are compared with in `pooler_output`, of shape `(batch_size,
-            vision_config.hidden_size)`: the tower's, plus a projection of the fine detail.
+            The vision tower's output. Its `pooler_output`, of shape `(batch_size, vision_config.hidden_size)`, is the
+            embedding for comparison with texts: the tower's, plus a projection of the fine detail.
         """
         outputs = self._vision_outputs(pixel_values, interpolate_pos_encoding, **kwargs)
         outputs.pooler_output = self._embedding_of(outputs.pooler_output, self.get_detail_features(pixel_values))
@@ -183,7 +182,7 @@ class ArtifactSiglipModel(SiglipModel):
 
     def get_detail_features(self, pixel_values: torch.Tensor) -> torch.Tensor | None:
         """
-        What the network for fine detail makes of each patch.
+        Features of each patch by the network for fine detail.
 
         Args:
             pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
@@ -201,7 +200,7 @@ class ArtifactSiglipModel(SiglipModel):
         )
 
     def _detail_stages(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The feature map of each stage of the network for fine detail, the finest first; none without one."""
+        """Feature maps of the detail network's stages, the finest first. Empty without such a network."""
         return () if self.detail_network is None else self.detail_network.feature_maps(pixel_values)
 
     @staticmethod
@@ -210,7 +209,7 @@ class ArtifactSiglipModel(SiglipModel):
         return stages[-1].flatten(2).transpose(1, 2) if stages else None
 
     def _embedding_of(self, pooled: torch.Tensor, details: torch.Tensor | None) -> torch.Tensor:
-        """What texts are compared with, before it is normalized."""
+        """The image's embedding for comparison with texts, not normalized."""
         return pooled if details is None else pooled + self.detail_projection(details.mean(1))
 
     @can_return_tuple
@@ -231,12 +230,12 @@ class ArtifactSiglipModel(SiglipModel):
     ) -> ArtifactSiglipOutput:
         r"""
         input_ids (`torch.LongTensor` of shape `(num_texts, sequence_length)`, *optional*):
-            Texts, each padded to `config.text_config.max_position_embeddings`. Left out, only the vision tower runs.
+            Texts, padded to `config.text_config.max_position_embeddings`. Without them only the vision tower runs.
         pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
             Normalized images from [`SiglipImageProcessor`], of `config.vision_config.image_size`.
         return_loss (`bool`, *optional*):
-            Whether the i-th text describes the i-th image and no other, and the loss on pairs is wanted. For any
-            other relation of images and texts pass `text_labels`.
+            Whether to return the loss on pairs, where the i-th text describes the i-th image and no other. For other
+            relations of images and texts pass `text_labels`.
         interpolate_pos_encoding (`bool`, *optional*, defaults to `False`):
             Whether to take images of other sizes, by interpolated position embeddings.
         labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
@@ -244,16 +243,14 @@ class ArtifactSiglipModel(SiglipModel):
         artifact_labels (`torch.Tensor` of shape `(batch_size, num_artifacts)`, *optional*):
             1 for the artifacts that are there, 0 for the others, -100 for not known. Binary cross entropy.
         artifact_masks (`torch.Tensor` of shape `(batch_size, num_artifacts, height, width)`, *optional*):
-            For each pixel how much of it shows the artifact, in [0, 1], or -100 for not known. Binary cross entropy
-            with the share of each patch, and of each place in `map_logits`, that shows it; an artifact whose label is
-            -100 does not count.
+            Share of each pixel that shows the artifact, in [0, 1], or -100 for not known. Binary cross entropy with
+            the share of each patch, and of each place in `map_logits`. An artifact whose label is -100 does not count.
         text_labels (`torch.Tensor` of shape `(batch_size, num_texts)`, *optional*):
-            1 where the text is true of the image, 0 where it is not, -100 for not known. SigLIP's loss, summed over
-            texts.
+            1 where the text fits the image, 0 where it does not, -100 for not known. SigLIP's loss, summed over texts.
 
         Raises:
-            ValueError: If images have another number of channels or another size than configured, or labels another
-                shape than what they are labels of.
+            ValueError: If images do not have the configured channels and size, or labels do not have the shape of
+                their logits.
 
         Example:
 
@@ -334,15 +331,15 @@ class ArtifactSiglipModel(SiglipModel):
 
     def post_process_artifacts(self, artifact_logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         r"""
-        Calibrated probabilities of the artifacts, and which of them are there.
+        Calibrated probabilities of the artifacts, and which of them count as present.
 
         Args:
             artifact_logits (`torch.FloatTensor` of shape `(batch_size, num_artifacts)`):
                 As [`ArtifactSiglipOutput`] has them.
 
         Returns:
-            `torch.FloatTensor` in [0, 1] and `torch.BoolTensor`, both of shape `(batch_size, num_artifacts)`: the
-            sigmoid of the logits divided by `config.artifact_temperatures`, and whether it reaches
+            Two tensors of shape `(batch_size, num_artifacts)`: a `torch.FloatTensor` in [0, 1], the sigmoid of the
+            logits divided by `config.artifact_temperatures`, and a `torch.BoolTensor`, whether that reaches
             `config.artifact_thresholds`. 0 and `False` for all but `config.trained_artifacts`.
         """
         config, device = self.config, artifact_logits.device
@@ -353,7 +350,7 @@ class ArtifactSiglipModel(SiglipModel):
         return probabilities, (probabilities >= thresholds) & trained
 
     def _grid_of(self, pixel_values: torch.Tensor | None, interpolate_pos_encoding: bool) -> tuple[int, int]:
-        """Number of rows and columns of patches, if the images can be taken."""
+        """Number of rows and columns of patches. Raises a `ValueError` for images of a wrong shape."""
         vision_config = self.vision_model.config
         if pixel_values is None:
             raise ValueError("pixel_values is missing")
@@ -381,7 +378,7 @@ class ArtifactSiglipModel(SiglipModel):
         text_labels: torch.Tensor | None,
         size: tuple[int, int],
     ) -> dict[str, torch.Tensor]:
-        """The terms of the loss for which there are labels, of images of the given height and width."""
+        """The terms of the loss for which there are labels. `size` is the height and width of the images."""
         losses = {}
         if labels is not None:
             loss = nn.functional.cross_entropy(outputs.logits.float(), labels, reduction="sum", ignore_index=-100)

@@ -554,8 +554,9 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
             Indices in `[0, ..., config.num_labels - 1]`. The loss is the cross entropy, or what else
             `config.problem_type` says, for which labels are floats.
-        large_pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, large_image_size, large_image_size)`, *optional*):
-            The same images as the second branch sees them. Without them the first network judges all.
+        large_pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`, *optional*):
+            The same images at `config.large_image_size`, as the second branch sees them. Without them the first
+            network judges all.
         image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`, *optional*):
             Height and width of the images in pixels before they were resized: they tell which are large.
 

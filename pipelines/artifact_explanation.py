@@ -86,11 +86,12 @@ class ArtifactExplanationPipeline(Pipeline):
     r"""
     Tells whether an image is real or fake, which artifacts are in it, where, and explains each in a sentence.
 
-    The verdict is that of the detector, any classifier of `pixel_values` with the labels real and fake; it is
-    "uncertain" between its thresholds, if it has them, see [`WaveFreqConfig`]. The evidence says which places spoke for
-    it. The tagger, in `tagger/` beside the detector, names the artifacts and finds their places; it alone decides which
-    there are. The explainer, if there is one in `explainer/` or given, writes one sentence for each. A localizer, if there
-    is one in `localizer/` or given, finds the places in large images, of which the tagger sees less.
+    The verdict is that of the detector, any classifier of `pixel_values` with the labels real and fake. It is
+    "uncertain" between its thresholds, if it has them, see [`WaveFreqConfig`]. The evidence says which places spoke
+    for it. The tagger, in `tagger/` beside the detector, names the artifacts and finds their places; it alone decides
+    which there are. The explainer, if there is one in `explainer/` or given, writes one sentence for each. A
+    localizer, if there is one in `localizer/` or given, finds the places in large images, of which the tagger sees
+    less.
 
     Args:
         model ([`PreTrainedModel`]): The detector.

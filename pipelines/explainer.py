@@ -1,4 +1,4 @@
-"""One sentence for each artifact, written by a vision-language model that a grammar binds to the given names."""
+"""One sentence for each artifact, by a vision-language model that a grammar binds to the given names."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from .vision_language import VisionLanguageModel
 
 
 MAX_SENTENCE_WORDS = 40
-"""Most words of a sentence, which leaves room for the place in the 50 that the challenge allows."""
+"""Most words of a sentence. With the place they stay within the challenge's 50."""
 MAX_WORD_CHARACTERS = 20
 """Most characters of a word, so that an answer ends after a known number of tokens."""
 _WORD = "[A-Za-z0-9'(),;:%/-]"
@@ -25,8 +25,8 @@ SENTENCE = (
 )
 
 MOST_ARTIFACTS = 3
-"""Most artifacts that one prompt asks about, as many as a planted image of the training has: of more at once, what the
-packaged model writes of one is about another."""
+"""Most artifacts in one prompt, as many as a planted image of the training has. With more, the packaged model mixes
+artifacts up."""
 VERDICT = "The verdict on this image is: {}. "
 OBJECT = "It shows: {}. "
 QUESTION = "Say in one sentence for each artifact what is seen of it, on which object and where.\n"
@@ -50,7 +50,7 @@ def explanation_prompt(
     artifacts: Sequence[ExplainedArtifact],
     shown: str | None = None,
 ) -> str:
-    """What a model is asked about an image, as the chat template puts it, up to where its answer begins.
+    """The prompt about an image, by the chat template, up to where the answer begins.
 
     Args:
         processor ([`ProcessorMixin`]): The model's processor, with a chat template.
@@ -60,7 +60,7 @@ def explanation_prompt(
         shown (`str`, *optional*): What the image shows, where it is known.
 
     Returns:
-        `str`: Of each artifact it has the name, the place in words and, of an official one, the definition.
+        `str`: The prompt, with the name of each artifact, its place in words and, of an official one, its definition.
     """
     lines = []
     for artifact in artifacts:
@@ -78,12 +78,12 @@ def explanation_prompt(
 def encode_prompts(
     processor: ProcessorMixin, images: Sequence[Image.Image], prompts: Sequence[str], **kwargs
 ) -> BatchFeature:
-    """Inputs of the model for images, each with what it is asked about it, see [`explanation_prompt`].
+    """The model's inputs for images and their prompts, see [`explanation_prompt`].
 
     Args:
         processor ([`ProcessorMixin`]): The model's processor.
         images (`Sequence[Image.Image]`): The images.
-        prompts (`Sequence[str]`): As many prompts.
+        prompts (`Sequence[str]`): One prompt for each image.
         kwargs: For the processor.
     """
     if (start := processor.tokenizer.bos_token) and prompts[0].startswith(start):
@@ -93,12 +93,12 @@ def encode_prompts(
 
 
 def answer_text(sentences: Mapping[str, str]) -> str:
-    """The answer in which these sentences explain the artifacts, letter for letter as the grammar has it."""
+    """The answer with these sentences, letter for letter as the grammar allows it."""
     return json.dumps(sentences, separators=(",", ":"))
 
 
 class GrammarLogitsProcessor(LogitsProcessor):
-    """Lets each sequence of a batch go on only as its own grammar allows.
+    """Restricts each sequence of a batch to its own grammar.
 
     Args:
         matchers (`Sequence[llguidance.LLMatcher]`): The state of the grammar of each sequence.
@@ -125,10 +125,10 @@ class ArtifactExplainer(VisionLanguageModel):
     r"""
     Explains the artifacts that a tagger found, in one sentence each.
 
-    The model is shown the image, the verdict, what the image shows if that is known, and of each artifact its name,
-    definition and place. A grammar (`llguidance`) binds its answer to a JSON object of exactly these names, each with
-    a sentence of 4 to 40 words: it can neither leave out nor add an artifact, nor fail to close. Of an image with more
-    than three artifacts, three at a time are asked about.
+    The model gets the image, the verdict and the object, if that is known. Of each artifact it gets the name, the
+    definition and the place. A grammar (`llguidance`) binds its answer to a JSON object of exactly these names, each
+    with a sentence of 4 to 40 words. So the answer is complete, and adds no artifact. One prompt asks about at most
+    three artifacts.
 
     Args:
         model ([`PreTrainedModel`]): A model for images and text, such as Idefics2.
@@ -142,7 +142,7 @@ class ArtifactExplainer(VisionLanguageModel):
     ROLE = "explainer"
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
-        try:  # the only import of it: transformers refuses code that imports a missing package outside of a try
+        try:  # transformers refuses code that imports a missing package outside of a try
             from llguidance import LLMatcher
             from llguidance.hf import from_tokenizer
         except ImportError as error:
@@ -166,7 +166,7 @@ class ArtifactExplainer(VisionLanguageModel):
             raise ValueError(f"{type(processor).__name__} has no chat template, in which to ask for explanations")
 
     def __reduce__(self) -> tuple:
-        return type(self), (self.model, self.processor)  # what llguidance makes cannot be pickled or copied
+        return type(self), (self.model, self.processor)  # llguidance's objects cannot be pickled or copied
 
     @torch.no_grad()
     def __call__(
@@ -182,7 +182,7 @@ class ArtifactExplainer(VisionLanguageModel):
             images (`Sequence[PIL.Image.Image]`): RGB.
             verdicts (`Sequence[str]`): "real", "fake" or "uncertain" for each image.
             artifacts (sequence of sequences of [`ExplainedArtifact`]): The artifacts of each image.
-            objects (`Sequence[str]`, *optional*): What each image shows, or `None` where that is not known.
+            objects (`Sequence[str]`, *optional*): The object that each image shows, or `None` where it is not known.
 
         Returns:
             `list[dict[str, str]]`: For each image, the sentence of each of its artifacts.

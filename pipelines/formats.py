@@ -1,4 +1,4 @@
-"""What an explanation of an image is, and its way to and from the formats of others."""
+"""Explanations of images, and their conversion to and from other formats."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ PLACES |= {"center", "whole image"}
 
 
 class ExplainedArtifact(TypedDict):
-    """An artifact, its place in the pixels of the image and, if a model wrote one, the sentence that explains it."""
+    """An artifact, its place in pixels of the image and, if a model wrote one, the sentence that explains it."""
 
     label: str
     score: NotRequired[float]
@@ -40,7 +40,7 @@ class Evidence(TypedDict):
 
 
 class FailedImage(TypedDict):
-    """Why an image could not be opened, in place of an explanation."""
+    """The reason why an image could not be opened, in place of an explanation."""
 
     error: str
 
@@ -69,8 +69,8 @@ def place_of(box: Box, width: int, height: int) -> str:
         width, height (`int`): Size of the image in pixels.
 
     Returns:
-        `str`: The third of the image's height and width in which the center of the box lies, "top left" to "bottom
-        right", or "center". A direction in which the box covers more than two thirds of the image is not named; if
+        `str`: The thirds of the image's height and width that hold the center of the box, "top left" to "bottom
+        right", or "center". A direction in which the box covers more than two thirds of the image is left out; if
         that is both, "whole image".
 
     Raises:
@@ -112,7 +112,7 @@ def box_of_place(place: str, width: int, height: int) -> Box:
 
 
 def limit_words(text: str) -> str:
-    """The first sentences of a text, up to `MAX_WORDS`; of a first sentence that is longer, its beginning."""
+    """Cuts a text to its first sentences, up to `MAX_WORDS`. A longer first sentence is cut itself."""
     words = text.split()
     if len(words) <= MAX_WORDS:
         return " ".join(words)
@@ -125,7 +125,7 @@ def to_challenge(
     results: Iterable[ImageExplanation | FailedImage],
     indices: Iterable[int] | None = None,
 ) -> list[dict[str, Any]]:
-    """Writes explanations as the Adobe challenge of 2024 wants them.
+    """Writes explanations in the format of the Adobe challenge of 2024.
 
     Args:
         results (iterable of [`ImageExplanation`]):
@@ -211,15 +211,15 @@ def from_synartifact(annotation: Mapping[str, Any]) -> list[ExplainedArtifact]:
 
     Args:
         annotation (`Mapping`):
-            JSON. Classes are names in any spelling, or ids; rectangles may be drawn from any corner. The caption of
-            other artifacts, which have no class, is not read.
+            JSON. Classes are names in any spelling, or ids. Rectangles may start at any corner. The caption of other
+            artifacts, which have no class, is not read.
 
     Returns:
         `list` of [`ExplainedArtifact`] without scores; those without a caption have no explanation.
 
     Raises:
-        ValueError: If a key is missing, a class unknown or a rectangle empty, naming it, or something is of another
-            type.
+        ValueError: If a key is missing, a class unknown or a rectangle empty; the message names it. Also if a value
+            has another type.
     """
     artifacts = []
     try:

@@ -1,4 +1,4 @@
-"""From an artifact's scores in patches to its place in the pixels of the image."""
+"""Places of artifacts in pixels, from their scores in patches."""
 
 import math
 from typing import TypedDict
@@ -24,16 +24,16 @@ class Box(TypedDict):
 
 
 def heat_map(patch_scores: ArrayLike, height: int, width: int) -> NDArray[np.float32]:
-    """Brings the scores of an artifact in a grid of patches, which together cover the image, to the image's size.
+    """Enlarges an artifact's scores in a grid of patches, which covers the image, to the image's size.
 
     Args:
         patch_scores (array of shape `(rows, columns)`): Scores in [0, 1].
         height, width (`int`): Size of the image, at least 1x1.
 
     Returns:
-        `np.ndarray` of shape `(height, width)`, float32, in [0, 1]: bilinear between the centers of the patches, and
-        constant from the outermost centers to the border. Where the image has fewer pixels than the grid has patches,
-        a pixel is the mean of the patches around it, weighted by a triangle.
+        `np.ndarray` of shape `(height, width)`, float32, in [0, 1]. It is bilinear between the centers of the patches,
+        and constant from the outermost centers to the border. An image with fewer pixels than patches gets means of
+        the patches around each pixel, weighted by a triangle.
 
     Raises:
         ValueError: If scores or size are not as described.
@@ -66,8 +66,8 @@ def box_of(heat: NDArray[np.floating], threshold: float = 0.5) -> Box:
     Args:
         heat (`np.ndarray` of shape `(height, width)`): Scores of at least 0.
         threshold (`float`, *optional*, defaults to 0.5):
-            Share of the maximum, in (0, 1], that a pixel must reach. Pixels are connected by their sides. Of equally
-            large parts the first from the top counts.
+            Share of the maximum, in (0, 1], that a pixel must reach. Pixels connect by their sides. Of equally large
+            parts the first from the top counts.
 
     Returns:
         [`Box`]. The whole image if the map is the same everywhere.
@@ -86,9 +86,9 @@ def box_of(heat: NDArray[np.floating], threshold: float = 0.5) -> Box:
 
 
 def box_in(patch_scores: ArrayLike, height: int, width: int, threshold: float = 0.5) -> Box:
-    """The box, in an image of any size, around the largest part of its [`heat_map`], see [`box_of`].
+    """The box around the largest part of the [`heat_map`] in an image of any size, see [`box_of`].
 
-    Of an image of more than `MOST_PIXELS` a side it is found in a smaller map, and holds all that the map's pixels do.
+    For an image of more than `MOST_PIXELS` a side it comes from a smaller map, and covers all of that map's pixels.
 
     Args:
         patch_scores, height, width: As for [`heat_map`].
@@ -106,7 +106,7 @@ def box_in(patch_scores: ArrayLike, height: int, width: int, threshold: float = 
 
 
 def whole_image(height: int, width: int) -> Box:
-    """The box of an artifact that is a matter of the whole image."""
+    """The box of an artifact whose place is the whole image."""
     return {"xmin": 0, "ymin": 0, "xmax": width, "ymax": height}
 
 

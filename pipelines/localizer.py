@@ -17,10 +17,10 @@ PROMPT = "<image>detect {}"
 
 class ArtifactLocalizer(VisionLanguageModel):
     r"""
-    Says where in an image an artifact is, at the resolution that the model sees.
+    Finds artifacts in an image, at the resolution that the model sees.
 
-    The model is asked to detect each artifact by its name, and its answer begins with the box, four location tokens
-    for top, left, bottom and right (Beyer et al., 2024, arXiv 2407.07726). Of several boxes the first counts.
+    The model is asked to detect each artifact by its name. Its answer begins with the box: four location tokens for
+    top, left, bottom and right (Beyer et al., 2024, arXiv 2407.07726). Of several boxes the first counts.
 
     Args:
         model ([`PreTrainedModel`]): A PaliGemma, fine-tuned or of several tasks ("mix").
@@ -42,8 +42,8 @@ class ArtifactLocalizer(VisionLanguageModel):
         tokenizer = getattr(processor, "tokenizer", None)
         if tokenizer is None or not tokenizer.get_vocab().keys() >= set(LOCATIONS):
             raise ValueError(
-                f"{type(processor).__name__} has no tokens {LOCATIONS[0]} to {LOCATIONS[-1]}, in which PaliGemma "
-                "says where something is"
+                f"{type(processor).__name__} has no location tokens {LOCATIONS[0]} to {LOCATIONS[-1]}, expected a "
+                "PaliGemma's"
             )
 
     @torch.no_grad()
@@ -55,10 +55,10 @@ class ArtifactLocalizer(VisionLanguageModel):
         Args:
             images (`Sequence[PIL.Image.Image]`): RGB.
             labels (`Sequence[Sequence[str]]`): The artifacts to look for in each image.
-            batch_size (`int`, *optional*, defaults to 8): How many artifacts are asked for at once.
+            batch_size (`int`, *optional*, defaults to 8): Number of artifacts asked for at once.
 
         Returns:
-            `list[dict[str, Box]]`: For each image the boxes, in its pixels, of those artifacts that were found in it.
+            `list[dict[str, Box]]`: For each image the boxes of the artifacts that were found, in its pixels.
         """
         boxes: list[dict[str, Box]] = [{} for _ in images]
         questions = [(row, label) for row, names in enumerate(labels) for label in names]
@@ -71,7 +71,7 @@ class ArtifactLocalizer(VisionLanguageModel):
                 padding_side="left",
                 return_tensors="pt",
             ).to(self.model.device, self.model.dtype)
-            inputs.pop("labels")  # those of training, which the processor always adds
+            inputs.pop("labels")  # the processor always adds those of training
             outputs = self.model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=4)
             answers = outputs[:, inputs["input_ids"].shape[1] :].tolist()
             for (row, label), answer in zip(asked, answers, strict=True):
@@ -88,7 +88,7 @@ def location_of(box: Box, width: int, height: int) -> str:
 
 
 def _box_of(bins: Sequence[int], width: int, height: int) -> Box | None:
-    """The box from top, left, bottom and right in 1024ths, of at least one pixel; `None` if they are no box."""
+    """The box from top, left, bottom and right in 1024ths, at least one pixel large; `None` if they are no box."""
     if len(bins) != 4:
         return None
     top, left, bottom, right = (bin / len(LOCATIONS) for bin in bins)

@@ -1,4 +1,4 @@
-"""Names artifacts in images and says where they are, by an ArtifactSiglip or any CLIP or SigLIP."""
+"""Names and places artifacts in images, by an ArtifactSiglip or any CLIP or SigLIP."""
 
 import difflib
 import math
@@ -25,14 +25,12 @@ from .vision_language import LOADING_ERRORS, reason_of
 logger = logging.get_logger(__name__)
 
 Mode = Literal["calibrated", "softmax", "independent"]
-# For each type of model the mode that it has unless another one is asked for.
 DEFAULT_MODES: dict[str, Mode] = {"artifact_siglip": "calibrated", "clip": "softmax", "siglip": "independent"}
 DEFAULT_THRESHOLDS = {"softmax": 0.05, "independent": 0.5}
 TEMPLATE = "a photo with {}"
 NEUTRAL_TEXT = "a photo"
 OBJECT_TEMPLATE = "a photo of a {}"
 
-# Those among which the first published system let CLIP choose.
 ORIGINAL_ARTIFACTS: tuple[str, ...] = (
     "Discontinuous surfaces",
     "Floating or disconnected components",
@@ -63,15 +61,15 @@ ORIGINAL_ARTIFACTS: tuple[str, ...] = (
     "Impossible foreshortening in animal bodies",
     "Scale inconsistencies within the same object class",
 )
-"""The names that this project's predecessor found in its 122 published images. It chose among 34, by a softmax over
-CLIP's similarities; the six names that it never found are not published."""
+"""The names that the first published system found in its 122 published images. It chose among 34, by a softmax over
+CLIP's similarities. The six names that it never found are not published."""
 
 
 class TaggedArtifact(TypedDict):
     """An artifact in an image.
 
-    `score` is its probability in [0, 1]; `box` is in pixels of the image; `heatmap`, if asked for, float32 of shape
-    `(height, width)` in [0, 1], is how strongly each pixel shows it.
+    `score` is its probability in [0, 1], and `box` is in pixels of the image. `heatmap`, if asked for, is how strongly
+    each pixel shows it: float32 of shape `(height, width)`, in [0, 1].
     """
 
     label: str
@@ -81,25 +79,28 @@ class TaggedArtifact(TypedDict):
 
 
 class ArtifactTagger:
-    """Names the artifacts in images and their places.
+    """Names and places the artifacts in images.
 
     Args:
         model (`PreTrainedModel`): An ArtifactSiglip, a CLIP or a SigLIP.
         processor (`ProcessorMixin`): Its image processor and tokenizer.
         candidate_labels (`list[str]`, *optional*):
-            Names to choose from. By default the trained artifacts of an ArtifactSiglip in its mode `"calibrated"`, and
-            otherwise `ORIGINAL_ARTIFACTS`. In the mode `"calibrated"` also other spellings, see [`find_artifact`].
+            Names to choose from. Default to the trained artifacts in the mode `"calibrated"`, and otherwise to
+            `ORIGINAL_ARTIFACTS`. In the mode `"calibrated"` other spellings work too, see [`find_artifact`].
         mode (`str`, *optional*):
-            What a score is. Default for ArtifactSiglip is `"calibrated"`: the probability by its own heads, the
-            thresholds are those of its configuration, and places are where its map shows the artifact. The other
-            modes compare the image with the text "a photo with <name>", and places are where patches resemble it.
-            Default for CLIP is `"softmax"`: relative to the other names, with the threshold 0.05. Default for SigLIP
-            is `"independent"`: the probability that the text fits, with the threshold 0.5; for CLIP, which has no such
-            probability, that it fits better than "a photo" does.
+            What a score is.
+
+            - `"calibrated"`, the default for ArtifactSiglip: the probability by its own heads, with the thresholds of
+              its configuration. Places are where its map shows the artifact.
+            - `"softmax"`, the default for CLIP: the share among the given names, with the threshold 0.05.
+            - `"independent"`, the default for SigLIP: the probability that the text fits, with the threshold 0.5.
+              CLIP has no such probability. Its score is the probability that the text fits better than "a photo".
+
+            The last two compare the image with the text "a photo with <name>". Places are where patches resemble it.
 
     Raises:
-        ValueError: If the model is of another type, the mode is unknown or not one of this model's, a name occurs
-            twice, or is none that the model was made for in the mode `"calibrated"`.
+        ValueError: If the model is of another type, the mode is unknown or does not fit the model, or a name occurs
+            twice. In the mode `"calibrated"` also if a name is not one of the model's artifacts.
     """
 
     def __init__(
@@ -149,8 +150,8 @@ class ArtifactTagger:
                 `local_files_only`, `trust_remote_code`.
 
         Raises:
-            ValueError: As for the class, or if it cannot be loaded, naming it and the reason. The type of the model is
-                checked before its weights are loaded.
+            ValueError: As for the class, or if it cannot be loaded; the message names it and the reason. The type of
+                the model is checked before its weights are loaded.
         """
         try:
             config = AutoConfig.from_pretrained(name, **kwargs)
@@ -163,7 +164,7 @@ class ArtifactTagger:
         return cls(model.to(device), processor, candidate_labels=candidate_labels, mode=mode)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Saves model and processor, for [`~ArtifactTagger.from_pretrained`]; mode and names are given there anew."""
+        """Saves model and processor for [`~ArtifactTagger.from_pretrained`], but neither mode nor names."""
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
@@ -181,15 +182,14 @@ class ArtifactTagger:
 
         Args:
             images (`list[PIL.Image.Image]`): RGB, of any sizes.
-            threshold (`float`, *optional*): Least score in [0, 1] of what is named, instead of the mode's.
+            threshold (`float`, *optional*): Least score in [0, 1] of a named artifact, in place of the mode's.
             top_k (`int`, *optional*): Largest number of artifacts of an image.
-            candidate_labels (`list[str]`, *optional*): Names to choose from, instead of the tagger's.
+            candidate_labels (`list[str]`, *optional*): Names to choose from, in place of the tagger's.
             return_heatmap (`bool`, *optional*, defaults to `False`): Whether each artifact comes with its `heatmap`.
 
         Returns:
             For each image its artifacts, the likeliest first; none if nothing was found. The place of one of the
-            `global_artifacts` is the whole image. Of an ArtifactSiglip in the mode `"calibrated"`, artifacts that it
-            was not trained on, or could not tell from chance, are never named.
+            `global_artifacts` is the whole image. The mode `"calibrated"` names only `config.trained_artifacts`.
 
         Raises:
             ValueError: If threshold or number are out of range, or images or names are not as described.
@@ -231,7 +231,7 @@ class ArtifactTagger:
 
     @torch.inference_mode()
     def object_probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """How likely each image shows each of `config.object_labels`.
+        """Probabilities that each image shows each of `config.object_labels`.
 
         Args:
             images (`list[PIL.Image.Image]`): RGB, of any sizes, at least one.
@@ -253,14 +253,14 @@ class ArtifactTagger:
         return logits.sigmoid().cpu().numpy()
 
     def name_objects(self, images: Sequence[Image.Image]) -> list[str | None]:
-        """Names what each image shows.
+        """Names the object that each image shows.
 
         Args:
             images (`list[PIL.Image.Image]`): RGB, of any sizes.
 
         Returns:
             For each image the likeliest of `config.object_labels`, or `None` if its probability is below
-            `config.object_threshold`. `None` for all images if the model has no such labels, as CLIP and SigLIP.
+            `config.object_threshold`. A model without such labels, as CLIP and SigLIP, gives `None` for all.
         """
         config = self.model.config
         if not images or not getattr(config, "object_labels", ()):
@@ -284,8 +284,9 @@ class ArtifactTagger:
         return inputs["pixel_values"].to(self.model.device, self.model.dtype)
 
     def checked_labels(self, labels: Sequence[str]) -> tuple[str, ...]:
-        """Names to choose from; in the mode `"calibrated"` in the model's spelling, with a warning of those that it
-        never names.
+        """Checks names to choose from. In the mode `"calibrated"` they get the model's spelling.
+
+        A warning tells which of these the model never names.
 
         Raises:
             ValueError: If they are not a list, one occurs twice or, in the mode `"calibrated"`, has no head.
@@ -302,7 +303,7 @@ class ArtifactTagger:
         return labels
 
     def _with_head(self, label: str) -> str:
-        """The artifact of the model that is called so."""
+        """The model's own spelling of an artifact."""
         known = self.model.config.artifact_labels
         if label in known:
             return label
@@ -320,7 +321,7 @@ class ArtifactTagger:
     def _scores_by_heads(
         self, pixel_values: torch.Tensor, labels: tuple[str, ...], threshold: float | None
     ) -> tuple[NDArray, NDArray, NDArray]:
-        """Scores and choices, of shape `(num_images, num_labels)`, and maps with rows and columns after that."""
+        """Scores and choices of shape `(num_images, num_labels)`, and maps with two more axes, rows and columns."""
         outputs, config = self.model(pixel_values=pixel_values), self.model.config
         columns = [config.artifact_labels.index(label) for label in labels]
         probabilities, present = self.model.post_process_artifacts(outputs.artifact_logits)
@@ -333,7 +334,7 @@ class ArtifactTagger:
     def _scores_by_texts(
         self, pixel_values: torch.Tensor, labels: tuple[str, ...], threshold: float | None
     ) -> tuple[NDArray, NDArray, NDArray]:
-        """The same by similarity with texts."""
+        """Scores, choices and maps by similarity with texts, see `_scores_by_heads`."""
         texts = self._embed((*(TEMPLATE.format(label) for label in labels), NEUTRAL_TEXT))
         outputs = self.model.get_image_features(pixel_values)
         images = nn.functional.normalize(outputs.pooler_output.float(), dim=-1)
@@ -355,7 +356,7 @@ class ArtifactTagger:
         return scores.cpu().numpy(), present.cpu().numpy(), maps.unflatten(-1, (side, side)).cpu().numpy()
 
     def _embed(self, texts: tuple[str, ...]) -> torch.Tensor:
-        """Embeddings of texts, of unit length, shape `(num_texts, hidden_size)`, float32; kept for the next call."""
+        """Embeddings of texts, of unit length, shape `(num_texts, hidden_size)`, float32, kept for the next call."""
         if texts in self._text_embeds:
             return self._text_embeds[texts].to(self.model.device)  # which may have moved
         # SigLIP pools its text at the last of all positions, and so needs texts of full length.
@@ -368,14 +369,14 @@ class ArtifactTagger:
             return_tensors="pt",
         ).to(self.model.device)
         embeds = nn.functional.normalize(self.model.get_text_features(**inputs).pooler_output.float(), dim=-1)
-        # Two sets of texts may be asked for in turn: artifacts and objects.
+        # Artifacts and objects may take turns, so two sets of texts are kept.
         self._text_embeds = dict([*self._text_embeds.items()][-1:]) | {texts: embeds}
         return embeds
 
     def _patch_embeds(self, pixel_values: torch.Tensor, last_hidden_state: torch.Tensor) -> torch.Tensor:
-        """What the model's own way from patches to an image's embedding makes of each patch alone.
+        """Embeds each patch alone, as the model embeds a whole image (MaskCLIP, Zhou et al., 2022, arXiv 2112.01071).
 
-        As in MaskCLIP (Zhou et al., 2022, arXiv 2112.01071). Shape `(num_images, num_patches, hidden_size)`.
+        Shape `(num_images, num_patches, hidden_size)`.
         """
         vision_model = self.model.vision_model
         if self.model_type == "clip":

@@ -1,4 +1,4 @@
-"""Models for images and text with their processors, which may be adapters of large ones."""
+"""Models for images and text with their processors. They may be adapters of large models."""
 
 import json
 import os
@@ -13,11 +13,11 @@ from transformers.utils import find_adapter_config_file
 
 
 LOADING_ERRORS = (OSError, RuntimeError, ValueError, SafetensorError, UnpicklingError)
-"""What `from_pretrained` raises where a model cannot be loaded."""
+"""Errors of `from_pretrained` where a model cannot be loaded."""
 
 
 def reason_of(error: Exception) -> str:
-    """Why a model cannot be loaded. Of pickled objects not what PyTorch advises, which is to run them."""
+    """The reason why a model cannot be loaded. For pickles it replaces PyTorch's advice, which is to run them."""
     if isinstance(error, UnpicklingError):
         return "its weights are pickled objects, which may run code: convert them to safetensors"
     return str(error)
@@ -32,11 +32,11 @@ class VisionLanguageModel:
         processor ([`ProcessorMixin`]): Its processor.
 
     Raises:
-        ValueError: If the processor is none of such a model.
+        ValueError: If the processor does not belong to such a model.
     """
 
     ROLE: ClassVar[str]
-    """What it is called in messages."""
+    """Its name in messages."""
 
     def __init__(self, model: PreTrainedModel, processor: ProcessorMixin):
         self.check(processor)
@@ -44,7 +44,7 @@ class VisionLanguageModel:
 
     @staticmethod
     def check(processor: ProcessorMixin) -> None:
-        """Raises a `ValueError` if a model with this processor cannot do what it is for."""
+        """Raises a `ValueError` if a model with this processor cannot do the task."""
 
     @classmethod
     def from_pretrained(
@@ -61,19 +61,19 @@ class VisionLanguageModel:
 
         Args:
             name (`str` or `os.PathLike`):
-                Folder or repository of any model that `AutoModelForImageTextToText` loads, or of an adapter with its
-                processor, which names the model that it belongs to.
+                Folder or repository of any model that `AutoModelForImageTextToText` loads. Or of an adapter with its
+                processor: the adapter names its base model.
             adapter (`str` or `os.PathLike`, *optional*): Folder or repository of a LoRA adapter for the model (peft).
-            device (`str` or `torch.device`, *optional*): Where to put it. Not together with `device_map`.
-            dtype (`str` or `torch.dtype`, *optional*, defaults to `"auto"`): Its dtype; as saved by default.
-            kwargs: Keyword arguments for the model's `from_pretrained`: `subfolder`, `revision`, `token`, ...; of
-                `quantization_config` note that Idefics2's vision tower must stay as it is on a CPU:
+            device (`str` or `torch.device`, *optional*): Device of the model. Not together with `device_map`.
+            dtype (`str` or `torch.dtype`, *optional*, defaults to `"auto"`): Its dtype, as saved by default.
+            kwargs: Keyword arguments for the model's `from_pretrained`: `subfolder`, `revision`, `token`, ... On a
+                CPU, `quantization_config` must leave out Idefics2's vision tower:
                 `BitsAndBytesConfig(load_in_4bit=True, llm_int8_skip_modules=["model.vision_model", "lm_head"])`.
 
         Raises:
-            ValueError: If it cannot be loaded, or its processor is none of such a model, naming it and the reason.
-                The processor is looked at before the weights are loaded.
-            ImportError: If a package is missing, naming it.
+            ValueError: If it cannot be loaded, or its processor does not fit; the message names it and the reason.
+                The processor is checked before the weights are loaded.
+            ImportError: If a package is missing; the message names it.
         """
         place = {
             key: kwargs[key]
@@ -96,7 +96,7 @@ class VisionLanguageModel:
                 kwargs = {key: value for key, value in kwargs.items() if key not in ("subfolder", "revision")}
             model: Any = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, **kwargs)
             if adapter is not None:
-                # Not model.load_adapter: transformers 5.24 cannot save what it loads so with peft before 0.22.
+                # Not model.load_adapter: with peft before 0.22, transformers 5.24 cannot save such a model.
                 from peft import PeftModel
 
                 model = PeftModel.from_pretrained(model, adapter, **adapter_place)
@@ -109,7 +109,7 @@ class VisionLanguageModel:
         return cls(model if device is None or "device_map" in kwargs else model.to(device), processor)
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Saves model and processor; of a model with an adapter, the adapter, which names the model it belongs to."""
+        """Saves model and processor. Of a model with an adapter only the adapter is saved; it names its base model."""
         self.model.save_pretrained(folder)
         if not hasattr(self.model, "peft_config"):
             remove_adapter(folder)
@@ -117,7 +117,7 @@ class VisionLanguageModel:
 
 
 def remove_adapter(folder: str | os.PathLike) -> None:
-    """Removes an adapter that was saved into a model's folder before, in place of which it would be loaded."""
+    """Removes an older adapter from a model's folder: it would be loaded in place of the model."""
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         (Path(folder) / name).unlink(missing_ok=True)
 

@@ -24,7 +24,7 @@ TINY = {
     "depths": [1, 1, 1],
     "frequency_hidden_sizes": [2, 4],
 }
-# So that the folder's copy of the package is what runs, whatever is installed.
+# The folder's copy of the package must run, whatever is installed.
 LAUNCH = """
 import runpy, sys
 sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
@@ -64,7 +64,7 @@ class Kill(averaging.WeightAveraging):
 
 
 def train_in_two_processes(*program: str | Path) -> None:
-    """Runs a training in two processes on the CPU: a script, or `--module` and its name, then its arguments."""
+    """Runs a training in two processes on the CPU, given as a script, or `--module` and its name, then arguments."""
     launch = ["--multi_gpu", "--num_processes=2", "--num_machines=1", "--main_process_port=0", "--mixed_precision=no"]
     launch += ["--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
     accelerate = [sys.executable, "-m", "accelerate.commands.launch"]
@@ -78,11 +78,11 @@ def _seed():
 
 @pytest.fixture
 def make_model():
-    """A function that makes a tiny model from configuration fields, with batch statistics that are not trivial."""
+    """A function that makes a tiny model from configuration fields, with real batch statistics."""
 
     def make(**fields) -> WaveFreqForImageClassification:
         model = WaveFreqForImageClassification(WaveFreqConfig(**(TINY | fields)))
-        torch.nn.init.normal_(model.classifier.weight)  # logits of order 1, which a tolerance can mean something for
+        torch.nn.init.normal_(model.classifier.weight)  # logits of order 1 give a tolerance meaning
         size = model.config.image_size
         with torch.no_grad():
             model.train()(torch.randn(8, model.config.num_channels, size, size))

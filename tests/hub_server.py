@@ -1,6 +1,6 @@
-"""A Hub on loopback: what huggingface_hub asks of the real one, over HTTP, with real bytes, commits and permissions.
+"""A Hub on loopback that answers huggingface_hub over HTTP, with real bytes, commits and permissions.
 
-It speaks the routes of repositories, commits, Git LFS uploads, downloads and metadata validation, and stores all in
+It has the routes of repositories, commits, Git LFS uploads, downloads and metadata validation. All is stored in
 memory. Clients need `HF_ENDPOINT` and `HF_HUB_DISABLE_XET=1`.
 """
 
@@ -35,7 +35,7 @@ class HubError(Exception):
 
 @dataclass(frozen=True)
 class File:
-    """A file of a commit; one in LFS is known by the hash of its content, another by that of its Git blob."""
+    """A file of a commit. Its hash is that of its content in LFS, and otherwise that of its Git blob."""
 
     content: bytes
     is_lfs: bool = False
@@ -126,7 +126,7 @@ class Hub:
         self.storage_url = f"http://localhost:{self.server.server_port}/lfs"
 
     def variables(self, home: Path, token: str | None) -> dict[str, str]:
-        """What to set in the environment of a process whose client is to talk to this Hub."""
+        """Environment variables of a process whose client talks to this Hub."""
         variables = {"HF_ENDPOINT": self.url, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "HF_HOME": str(home)}
         return variables | ({"HF_TOKEN": token} if token else {})
 
@@ -139,7 +139,7 @@ class Hub:
         self.server.server_close()
 
     def repo(self, kind: str, name: str, user: str | None, write: bool = False) -> Repo:
-        """A repository, if this user may see it, and if asked write to it."""
+        """A repository, if this user may see it, and write to it if `write` is set."""
         repo = self.repos.get((kind, name))
         owner = name.split("/")[0]
         if repo is None or (repo.private and user != owner):
@@ -150,7 +150,7 @@ class Hub:
 
 
 def validate_card(content: str, kind: str) -> list[str]:
-    """What the Hub finds wrong with the metadata of a README.md."""
+    """Errors that the Hub finds in the metadata of a README.md."""
     match = re.match(r"---\n(.*?)\n?---\n", content, flags=re.DOTALL)
     if not match:
         return []

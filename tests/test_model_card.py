@@ -232,7 +232,7 @@ def test_a_card_of_what_was_only_put_together_shows_no_settings_of_a_training(pa
 def test_a_card_says_whether_a_second_network_judges_larger_images(parts, has_expert):
     parts["config"] = dict(parts["config"]) | {"expert_depths": [1, 1, 1] if has_expert else None}
     card = model_card(**parts).text
-    assert ("It holds two such networks" in card) == ("judged by the first network alone" in card) == has_expert
+    assert ("It holds two such networks" in card) == ("the first network alone judges it" in card) == has_expert
 
 
 def test_what_was_trained_on_one_data_set_is_called_a_benchmark_model(parts):

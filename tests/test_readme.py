@@ -15,18 +15,19 @@ ROOT = Path(__file__).parents[1]
 TEXTS = {path: (ROOT / path).read_text(encoding="utf-8") for path in ("README.md", "training/README.md")}
 README = "\n".join(TEXTS.values())
 LINKS = [(path, target) for path, text in TEXTS.items() for target in sorted(set(re.findall(r"\]\(([^)]+)\)", text)))]
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SNIPPETS = re.findall(r"```python\n(.*?)```(?:\n\nprints\n\n```text\n(.*?)```)?", README, re.DOTALL)
 # Some pass what follows -- on to train_detector.
 LINES = re.sub(r" -- ", "\npython -m tellsign.training.train_detector ", README)
 COMMANDS = re.findall(r"^python -m (tellsign\.\S+)(.*)$", LINES, re.MULTILINE)
 COMMANDS += [(f"tellsign {name}", rest) for name, rest in re.findall(r"^tellsign (\w+)(.*)$", README, re.MULTILINE)]
 
 
-@pytest.mark.parametrize("number", range(len(SNIPPETS)))
-def test_a_snippet_runs_in_a_fresh_process_where_the_examples_lie(number, tmp_path):
+@pytest.mark.parametrize(("snippet", "printed"), SNIPPETS)
+def test_a_snippet_prints_what_stands_below_it(snippet, printed, tmp_path):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    ran = subprocess.run([sys.executable, "-c", SNIPPETS[number]], cwd=tmp_path, capture_output=True, text=True)
+    ran = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == printed
 
 
 def test_the_line_that_names_a_large_explainer_runs_with_a_small_one_in_its_place(tmp_path):

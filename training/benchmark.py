@@ -1,4 +1,4 @@
-"""Measures speed beside well-known networks, and that of whole answers, in one run on one machine.
+"""Measures the speed of the detector beside well-known networks, and of whole answers, in one run on one machine.
 
 python -m tellsign.training.benchmark
 """
@@ -34,7 +34,7 @@ RIVAL = "ViT-B/16 at 224 px"
 
 
 def candidates() -> dict[str, tuple[nn.Module, Any]]:
-    """Networks by name, each with the image processor that its users run; random weights but for the packaged one."""
+    """Networks by name, each with its image processor. All but the packaged one have random weights."""
     return {
         "WaveFreq, packaged": (
             AutoModelForImageClassification.from_pretrained(DEFAULT_MODEL),
@@ -66,13 +66,13 @@ def dtype_of(network: nn.Module) -> torch.dtype:
 
 
 def answer(network: nn.Module, processor: Any, content: bytes) -> None:
-    """What one image costs: decoding, processing, network."""
+    """Answers one image: decoding, processing, network."""
     pixel_values = processor(load_image(content), return_tensors="pt")["pixel_values"]
     network(pixel_values.to(dtype_of(network)))
 
 
 def pipelines() -> dict[str, Callable[[bytes], object]]:
-    """What the packaged pipeline answers about one image, from the verdict alone to sentences on three artifacts."""
+    """The packaged pipeline for one image, from the verdict alone to sentences on three artifacts."""
     options: dict[str, Any] = {"task": "artifact-explanation", "explain": "always", "threshold": 0.0, "top_k": 3}
     explain, without = pipeline(**options), pipeline(**options, explainer=False)
     return {
@@ -84,15 +84,16 @@ def pipelines() -> dict[str, Callable[[bytes], object]]:
 
 def main(
     batch_size: Annotated[int, typer.Option(help="Images at once for the throughput.")] = 256,
-    rounds: Annotated[int, typer.Option(help="Measurements of each network, of which the median counts.")] = 5,
+    rounds: Annotated[int, typer.Option(help="Measurements of each network. The median counts.")] = 5,
     latency_threads: Annotated[int, typer.Option(help="Threads for the latency of one image.")] = 1,
     throughput_threads: Annotated[int, typer.Option(help="Threads for the throughput.")] = torch.get_num_threads(),
     answer_threads: Annotated[int, typer.Option(help="Threads for a whole answer.")] = 2,
 ) -> None:
     """Prints the latency of one JPEG file of 32x32 pixels, decoding and processing included, and the throughput.
 
-    The networks take turns in every round, after one turn to warm up, in float32 where nothing else is said. The
-    packaged pipeline follows, on that file and on a larger one, which both of the detector's networks judge.
+    The networks take turns in every round, after one round to warm up. They run in float32 unless their name says
+    otherwise. The packaged pipeline follows, on that file and on a larger one, which both of the detector's networks
+    judge.
     """
     content, larger = jpeg_file(32, 32), jpeg_file(1024, 768)
     networks = candidates()

@@ -31,17 +31,16 @@ from tellsign.hub_cards.card_tables import (
     score_table,
     sets_and_generators,
 )
-from tellsign.modeling.verdicts import thresholds_of
 from tellsign.training.data.images import DecodedImages
 from tellsign.training.data.sources import LABELS, load_sources, title_of, without, without_folders
 from tellsign.training.evaluation.metrics import (
-    bootstrap_intervals,
+    bootstrap,
     calibration_scores,
     detection_scores,
     risk_coverage,
     verdict_scores,
 )
-from tellsign.training.evaluation.prediction import fake_probability, load_detector, predict_logits, temperature_of
+from tellsign.training.evaluation.prediction import Judged, judge, load_detector
 from tellsign.training.evaluation.robustness import (
     draw_balanced,
     evaluate_attacks,
@@ -53,29 +52,32 @@ from tellsign.training.evaluation.robustness import (
 def describe(model: PreTrainedModel, images: DecodedImages) -> dict[str, float]:
     """Parameters, and multiply-adds of one image in the convolutions and matrix products (not in the FFTs).
 
-    The image counts as one of the size that the model sees, of which an expert for larger ones is not asked.
+    The image counts as a small one.
     """
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model.eval()(images.__getitems__([0])["pixel_values"].to(model.device))
     return {"parameters": model.num_parameters(), "multiply_adds": counter.get_total_flops() // 2}
 
 
-def score(labels: NDArray, logits: NDArray, temperature: float, thresholds: Sequence[float], resamples: int) -> dict:
+def score(judged: Judged, resamples: int) -> dict:
     """All scores of a set of images with their intervals; calibration also before temperature scaling."""
 
-    def compute(truth: NDArray, probabilities: NDArray) -> dict[str, float]:
-        return detection_scores(truth, probabilities) | verdict_scores(truth, probabilities, thresholds)
+    def compute(*classes: NDArray) -> dict[str, float]:
+        some = judged[np.concatenate(classes)]
+        before = calibration_scores(some.labels, some.uncalibrated)
+        return (
+            detection_scores(some.labels, some.probabilities)
+            | verdict_scores(some.labels, some.verdicts)
+            | {f"{name}_before_calibration": value for name, value in before.items()}
+        )
 
-    after, before = fake_probability(logits, temperature), fake_probability(logits, 1.0)
-    scores = compute(labels, after)
-    intervals = bootstrap_intervals(labels, after, compute, resamples)
-    uncalibrated = calibration_scores(labels, before)
-    uncalibrated_intervals = bootstrap_intervals(labels, before, calibration_scores, resamples)
+    classes = [np.flatnonzero(judged.labels == label) for label in range(len(LABELS))]
+    real, fake = map(len, classes)
     return {
-        "real": int((labels == 0).sum()),
-        "fake": int((labels == 1).sum()),
-        "scores": scores | {f"{name}_before_calibration": value for name, value in uncalibrated.items()},
-        "intervals": intervals | {f"{name}_before_calibration": pair for name, pair in uncalibrated_intervals.items()},
+        "real": real,
+        "fake": fake,
+        "scores": compute(*classes),
+        "intervals": bootstrap(classes, compute, resamples),
     }
 
 
@@ -105,33 +107,23 @@ def plot(labels: NDArray, probabilities: NDArray, title: str) -> Figure:
 
 
 def score_sets(
-    logits: NDArray,
-    labels: NDArray,
-    untouched: NDArray | None,
-    other_logits: NDArray,
-    generators: NDArray,
-    temperature: float,
-    thresholds: Sequence[float],
-    resamples: int,
+    judged: Judged, untouched: NDArray | None, others: Judged | None, generators: NDArray, resamples: int
 ) -> list[dict]:
     """Scores of the images that are not in training data, if that is known, of all, and of each other generator.
 
     Args:
-        logits (`np.ndarray` of shape `(n, 2)`): Of the test images, at temperature 1.
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+        judged ([`Judged`]): The test images.
         untouched (`np.ndarray` of shape `(n,)`, *optional*): Whether each is not in training data.
-        other_logits (`np.ndarray` of shape `(m, 2)`): Of fakes, each generator's against the untouched real images.
-        generators (`np.ndarray` of shape `(m,)`): The fakes' generators.
-        temperature, thresholds, resamples: Of the model, and for the intervals.
+        others ([`Judged`], *optional*): Fakes, each generator's against the untouched real images.
+        generators (`np.ndarray` of shape `(m,)`): The generators of these fakes.
+        resamples (`int`): For the intervals.
     """
-    sets = {} if untouched is None else {"not in training data": (labels[untouched], logits[untouched])}
-    sets["all"] = (labels, logits)
-    real_logits = logits[(labels == 0) & (True if untouched is None else untouched)]
-    for generator in np.unique(generators):
-        fake_logits = other_logits[generators == generator]
-        truth = np.repeat([0, 1], [len(real_logits), len(fake_logits)])
-        sets[f"generator {generator}"] = (truth, np.concatenate([real_logits, fake_logits]))
-    return [{"name": name} | score(*images, temperature, thresholds, resamples) for name, images in sets.items()]
+    sets = {} if untouched is None else {"not in training data": judged[untouched]}
+    sets["all"] = judged
+    real = judged[(judged.labels == 0) & (True if untouched is None else untouched)]
+    if others is not None:
+        sets |= {f"generator {name}": real + others[generators == name] for name in np.unique(generators)}
+    return [{"name": name} | score(some, resamples) for name, some in sets.items()]
 
 
 def report(evaluation: dict) -> str:
@@ -219,9 +211,9 @@ def load_test_images(sources: Sequence[str], split: str, train_data: Sequence[st
 
 def main(
     models: Annotated[list[str], typer.Argument(help="Checkpoints: folders or repositories on the Hub.")],
-    data: Annotated[list[str], typer.Option(help="Test images of both classes; may be given several times.")],
+    data: Annotated[list[str], typer.Option(help="Test images of both classes; can be repeated.")],
     train_data: Annotated[
-        list[str], typer.Option(help="What the models were trained on: images that occur there are scored apart.")
+        list[str], typer.Option(help="Training data of the models. Images that occur there are scored apart.")
     ] = [],  # noqa: B006 - typer copies it
     other_fakes: Annotated[
         list[str],
@@ -239,7 +231,7 @@ def main(
         int, typer.Option(min=2, help="Test images, half of each class, that are corrupted or attacked.")
     ] = 1000,
     attack_images: Annotated[
-        int | None, typer.Option(min=2, help="How many to attack, which takes longer, if not as many.")
+        int | None, typer.Option(min=2, help="Number of images to attack, if other than --robustness-images.")
     ] = None,
     iterations: Annotated[int, typer.Option(min=1, help="Gradient steps of each attack.")] = 20,
     queries: Annotated[int, typer.Option(min=1, help="Queries of the attack without gradients.")] = 200,
@@ -272,35 +264,25 @@ def main(
         model, image_processor = load_detector(name)
         # Models of other kinds enlarge what they see: they are compared on the same images.
         image_size = model.config.image_size if isinstance(model.config, WaveFreqConfig) else 32
-        temperature, thresholds = temperature_of(model), thresholds_of(model)
-        images = DecodedImages(test, image_processor, image_size)
-        labels, logits = images.labels.numpy(), predict_logits(model, images)
+        images = DecodedImages(test, image_processor, image_size, large=True)
+        judged, others_judged, generators = judge(model, images), None, np.empty(0, str)
+        labels = judged.labels
         untouched = np.asarray([sha1 not in seen for sha1 in np.asarray(test["sha1"][:])[images.rows]])
-        other_logits, generators = np.empty((0, len(LABELS))), np.empty(0, str)
         if others is not None:
-            other_images = DecodedImages(others, image_processor, image_size)
-            other_logits = predict_logits(model, other_images)
+            other_images = DecodedImages(others, image_processor, image_size, large=True)
+            others_judged = judge(model, other_images)
             generators = np.asarray(others["generator"][:])[other_images.rows]
         evaluation: dict[str, Any] = {
             "model": title,
             "image_size": image_size,
             **describe(model, images),
-            "temperature": temperature,
-            "verdict_thresholds": thresholds,
+            "temperature": getattr(model.config, "temperature", 1.0),
+            "verdict_thresholds": getattr(model.config, "verdict_thresholds", [0.5, 0.5]),
             "data": [without_folders(source) for source in data],
             "split": split,
             "train_data": [without_folders(source) for source in train_data],
             "other_fakes": [without_folders(source) for source in other_fakes],
-            "results": score_sets(
-                logits,
-                labels,
-                untouched if seen else None,
-                other_logits,
-                generators,
-                temperature,
-                thresholds,
-                resamples,
-            ),
+            "results": score_sets(judged, untouched if seen else None, others_judged, generators, resamples),
         }
         evaluations.append(evaluation)
         folder = output_dir / title
@@ -323,7 +305,7 @@ def main(
             figure = plot_robustness(robustness, title)
             figure.savefig(folder / "robustness.png", dpi=100)
             (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
-        probabilities.append(fake_probability(logits, temperature)[candidates])
+        probabilities.append(judged.probabilities[candidates])
         figure = plot(labels[candidates], probabilities[-1], f"{title}, {len(candidates):,} images")
         figure.savefig(folder / "evaluation.png", dpi=100)
         typer.echo(f"{folder}/evaluation.json, {folder}/evaluation.png", err=True)

@@ -269,7 +269,7 @@ def main(
     model: Annotated[str, typer.Argument(help="An ArtifactSiglip, CLIP or SigLIP: a folder or repository.")],
     data: Annotated[list[str], typer.Option(help="Test images, of which the real ones are taken.")],
     train_data: Annotated[
-        list[str], typer.Option(help="What the model was trained on: images that occur there are left out.")
+        list[str], typer.Option(help="Training data of the model. Images that occur there are left out.")
     ] = [],  # noqa: B006 - typer copies it
     split: Annotated[str, typer.Option(help="Split of a --data on the Hub.")] = "test",
     images: Annotated[

@@ -1,9 +1,9 @@
-"""Makes fakes without a generator: photographs whose structure is broken, while most of their texture stays.
+"""Makes fakes without a generator: it breaks the structure of photographs, and keeps most of their texture.
 
     python -m tellsign.training.pseudo_fakes --data train.parquet --output pseudo.parquet
 
-A detector that learns from real images and generators alone learns the traces of these generators. Pseudo-fakes, as in
-Shiohara & Yamasaki (2022, arXiv 2204.08376), have none: what tells them is that things do not hold together.
+A detector that learns from generators alone learns their traces. Pseudo-fakes, as in Shiohara & Yamasaki (2022, arXiv
+2204.08376), have none. Only their broken structure tells them from photographs.
 """
 
 from collections.abc import Callable
@@ -33,14 +33,14 @@ def _frequencies(images: torch.Tensor) -> torch.Tensor:
 
 
 def shift_phases(images: torch.Tensor) -> torch.Tensor:
-    """Adds to the phase of each frequency but the lowest 20 to 80% of that of white noise."""
+    """Adds 20 to 80% of white noise's phase to each frequency but the lowest."""
     spectra, noise = torch.fft.rfft2(images), torch.fft.rfft2(torch.randn_like(images[:, :1]))
     shift = torch.angle(noise) * _uniform(0.2, 0.8) * (_frequencies(images) > 0.06)
     return torch.fft.irfft2(spectra * torch.exp(1j * shift), s=images.shape[-2:])
 
 
 def join_frequencies(images: torch.Tensor) -> torch.Tensor:
-    """The low frequencies of an image and the high ones of another, joined at 0.08 to 0.23 cycles a pixel."""
+    """Joins the low frequencies of an image and the high ones of another at 0.08 to 0.23 cycles a pixel."""
     cut = _uniform(0.08, 0.23)
     share = torch.sigmoid(60 * (_frequencies(images) - cut))
     spectra = torch.fft.rfft2(images)
@@ -48,7 +48,7 @@ def join_frequencies(images: torch.Tensor) -> torch.Tensor:
 
 
 def blend(images: torch.Tensor) -> torch.Tensor:
-    """An image that passes into another along soft, irregular borders."""
+    """Blends an image into another along soft, irregular borders."""
     cells = int(torch.randint(3, 9, ()))
     mask = interpolate(torch.randn(len(images), 1, cells, cells), images.shape[-2:], mode="bicubic")
     mask = torch.sigmoid(6 * mask)
@@ -72,16 +72,16 @@ METHODS: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
     blend,
     displace_blocks,
 )
-"""Each takes at least two images, shape `(n, 3, height, width)`, in [0, 1], and gives as many, a little beyond."""
+"""Each changes at least two images of shape `(n, 3, height, width)`, from [0, 1] to a little beyond."""
 
 
 def main(
-    data: Annotated[list[str], typer.Option(help="Images, of which the real ones are broken.")],
+    data: Annotated[list[str], typer.Option(help="Images, of which the real ones are changed.")],
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
     count: Annotated[int, typer.Option(min=1, help="Most images to write.")] = 16_000,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
 ) -> None:
-    """Breaks photographs brought to 32x32 pixels, as often by each method, and writes them as JPEG of quality 75.
+    """Breaks photographs of 32x32 pixels, equally many by each method, and writes them as JPEG of quality 75.
 
     \f
     Raises:

@@ -32,7 +32,7 @@ from tellsign.hub_cards.export import push
 from tellsign.hub_cards.model_card import write_card
 from tellsign.training.calibration.detector import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
 from tellsign.training.data.groups import DataArguments, load_images, stream_images
-from tellsign.training.data.images import Augmentation, DecodedImages
+from tellsign.training.data.images import Augmentation, DecodedImages, without_large
 from tellsign.training.data.sources import LABELS, UNKNOWN, content_of
 from tellsign.training.data.views import BalancedViews
 from tellsign.training.evaluation.metrics import detection_scores
@@ -65,22 +65,22 @@ class ModelArguments:
     start_weight: float = field(
         default=0.0,
         metadata={
-            "help": "Share of the checkpoint to fine-tune in the final weights, in [0, 1): it keeps more of what that "
-            "one could (Wortsman et al., 2022, arXiv 2109.01903)."
+            "help": "Share of the checkpoint to fine-tune in the final weights, in [0, 1), to keep more of its skills "
+            "(Wortsman et al., 2022, arXiv 2109.01903)."
         },
     )
     fake_logit_weight: float = field(
         default=1.0,
         metadata={
-            "help": "Factor on the logit of fake in the final weights, in (0, 1]: below 1, what a real image shows "
-            "(real_categories) counts more against the marks of the generators that training saw."
+            "help": "Factor on the logit of fake in the final weights, in (0, 1]. Below 1, real_categories count "
+            "more, and the marks of known generators less."
         },
     )
     real_called_fake: float = field(
         default=0.01,
         metadata={
-            "help": "Largest share of the real images of each group that are to be called fake, in (0, 0.5]; it is "
-            "more often that photographs of other sources are called so."
+            "help": "Largest share of the real validation images of each group to call fake, in (0, 0.5]. "
+            "Photographs of other sources exceed it."
         },
     )
     ema_decay: float = field(default=0.999, metadata={"help": "Decay of the average of the weights, in [0, 1)."})
@@ -173,7 +173,7 @@ class DetectorTrainer(WholeValidationTrainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The cross entropy of the labels; where categories are known, that of the joint choice of both."""
-        categories, labels = inputs.get("category_labels"), inputs.get("labels")
+        categories = inputs.get("category_labels")
         inputs = {name: values for name, values in inputs.items() if name != "category_labels"}
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         # What the losses beside it are divided by, as it is itself.
@@ -336,9 +336,10 @@ def main(arguments: list[str] | None = None) -> None:
     model.config.temperature = 1.0
     model.config.verdict_thresholds = [0.5, 0.5]
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
-    train_images, validation = make_images(data_args, training_args, image_processor, model.config)
+    of_small = without_large(image_processor)
+    train_images, validation = make_images(data_args, training_args, of_small, model.config)
     made_with = recipe_of(training_args, model_args, data_args) | {"validation_sha1": hash_of(validation)}
-    validation_images = DecodedImages(validation, image_processor, model.config.image_size)
+    validation_images = DecodedImages(validation, of_small, model.config.image_size)
     record_run(training_args, made_with, resumes=bool(checkpoint))
 
     trainer = create_trainer(

@@ -68,13 +68,13 @@ from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_op
 from tellsign.training.trainer.whole_validation import WholeValidationTrainer
 
 
-# All linear layers but those of the vision tower and the head.
+# All linear layers except in the vision tower and the head.
 LORA_TARGETS = (
     r".*(text_model|modality_projection|perceiver_resampler).*"
     r"(down_proj|gate_proj|up_proj|k_proj|q_proj|v_proj|o_proj)$"
 )
 VISION_TOWER, CONNECTOR, HEAD = "model.vision_model", "model.connector", "lm_head"
-# Of a new network.
+# These two configure a new network.
 TEXT_CONFIG = {
     "hidden_size": 192,
     "intermediate_size": 480,
@@ -102,11 +102,11 @@ CHAT_TEMPLATE = (
 @dataclass
 class ModelArguments(AdapterArguments):
     model_name_or_path: str | None = field(
-        default=None, metadata={"help": "An Idefics2 to train an adapter of. Without it a new small one is trained."}
+        default=None, metadata={"help": "Idefics2 to train an adapter for. Without it a new small one is trained."}
     )
     vision_tower: str | None = field(
         default=None,
-        metadata={"help": "A SigLIP or a tagger, whose vision tower the model gets. A new one needs it."},
+        metadata={"help": "SigLIP or tagger whose vision tower the model gets. A new model needs it."},
     )
     freeze_vision_tower: bool = field(default=True, metadata={"help": "Keep the vision tower of a new model."})
     config_overrides: dict[str, Any] | str | None = field(
@@ -122,10 +122,10 @@ class DataArguments(PlantedDataArguments):
     fake_images: int = field(
         default=0,
         metadata={
-            "help": "Largest number of fake images to search for artifacts with the tagger given as --vision_tower."
+            "help": "Most fake images in which to search for artifacts, with the tagger given as --vision_tower."
         },
     )
-    image_size: int = field(default=32, metadata={"help": "Height and width in which artifacts are planted."})
+    image_size: int = field(default=32, metadata={"help": "Height and width of planted images."})
     annotated_data: list[str] = field(
         default_factory=list, metadata={"help": "Folders of images, each with a SynArtifact JSON of the same name."}
     )
@@ -141,14 +141,14 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
     if not data_args.train_data and not data_args.annotated_data:
         raise ValueError("--train_data, --annotated_data: name at least one source of images")
     if not model_args.model_name_or_path and not model_args.vision_tower:
-        raise ValueError("--vision_tower: a new model needs one; or name a --model_name_or_path to adapt")
+        raise ValueError("--vision_tower: missing for a new model; or give --model_name_or_path to adapt one")
     if model_args.model_name_or_path and model_args.config_overrides:
-        raise ValueError("--config_overrides: only for a new model, not for an adapter of a --model_name_or_path")
+        raise ValueError("--config_overrides: only for a new model, without --model_name_or_path")
     if not model_args.model_name_or_path and model_args.load_in_4bit:
-        raise ValueError("--load_in_4bit: only for an adapter of a --model_name_or_path")
+        raise ValueError("--load_in_4bit: only for an adapter, with --model_name_or_path")
     if data_args.fake_images and not (data_args.train_data and model_args.vision_tower):
         raise ValueError(
-            "--fake_images: taken from --train_data, and labelled by the tagger that --vision_tower names"
+            "--fake_images: needs --train_data to take them from, and --vision_tower for the tagger that labels them"
         )
     check_training_arguments(training_args)
     if not model_args.model_name_or_path:
@@ -165,7 +165,7 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
 
 
 def load_vision_tower(name: str) -> tuple[PreTrainedModel, Idefics2VisionConfig, Idefics2ImageProcessor]:
-    """The vision model of a SigLIP, its configuration as Idefics2's, and an image processor that scales as its own."""
+    """A SigLIP's vision model, its configuration as Idefics2's, and an image processor that scales as SigLIP's."""
     model: Any = AutoModel.from_pretrained(name, dtype=torch.float32)
     tower = getattr(model, "vision_model", model)
     fields = tower.config.to_dict()
@@ -177,18 +177,18 @@ def load_vision_tower(name: str) -> tuple[PreTrainedModel, Idefics2VisionConfig,
 
 
 def set_vision_tower(model: Idefics2ForConditionalGeneration, tower: PreTrainedModel) -> None:
-    """Gives a model the weights of a SigLIP's vision model but its pooling head, which Idefics2 does not have."""
+    """Gives a model the weights of a SigLIP's vision model, without the pooling head, which Idefics2 does not have."""
     weights = {name.removeprefix("vision_model."): value for name, value in tower.state_dict().items()}
     weights = {name: value for name, value in weights.items() if not name.startswith("head.")}
     model.get_submodule(VISION_TOWER).load_state_dict(weights)
 
 
 def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer for any text, which has one token for whatever prompts have in common.
+    """Trains a byte-level BPE tokenizer, which takes any text, with one token for each common part of prompts.
 
     Args:
-        texts (`Sequence[str]`): What to learn frequent tokens from.
-        vocab_size (`int`): Number of tokens that are learned, bytes included.
+        texts (`Sequence[str]`): Texts to learn frequent tokens from.
+        vocab_size (`int`): Number of learned tokens, bytes included.
 
     Returns:
         `PreTrainedTokenizerFast`. Each artifact's name and definition, and the parts of the question, are one token.
@@ -206,7 +206,7 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenize
 
 
 def example_texts(categories: Sequence[str], seed: int, each: int = 100) -> list[str]:
-    """Answers about each artifact, and what stands in prompts beside names and definitions."""
+    """Answers about each artifact, and the parts of prompts beside names and definitions."""
     rng, texts = np.random.default_rng(seed), []
     places = [f"{row} {column}".strip() for row in ("top", "", "bottom") for column in ("left", "", "right")]
     places = ["whole image", *(place or "center" for place in places)]
@@ -221,10 +221,10 @@ def example_texts(categories: Sequence[str], seed: int, each: int = 100) -> list
 
 
 def configs_of_new_model(given: dict[str, Any] | str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fields of the text model and of the perceiver of a new network, with those that `--config_overrides` changes.
+    """Fields of a new network's text model and perceiver, after `--config_overrides`.
 
     Raises:
-        ValueError: If it is no JSON object, or names something else.
+        ValueError: If that is no JSON object, or names something else.
     """
     overrides = overrides_of(given, Idefics2Config)
     if others := sorted(set(overrides) - {"text_config", "perceiver_config"}):
@@ -263,8 +263,8 @@ def create_model(
     model = Idefics2ForConditionalGeneration(config)
     # Faster on a CPU than fused attention, for texts as short as these.
     model.set_attn_implementation("eager")
-    # They start as ones, and as long as all are the same each gets the same gradient. As small numbers they would
-    # vanish beside what all images have in common.
+    # Latents start as ones, and would all get the same gradient. Small numbers would vanish beside what all images
+    # have in common.
     connector: Any = model.get_submodule(CONNECTOR)
     nn.init.normal_(connector.perceiver_resampler.latents, std=1.0)
     set_vision_tower(model, tower)
@@ -273,7 +273,7 @@ def create_model(
 
 
 def replace_vision_tower(name: str, tower_name: str, folder: Path) -> None:
-    """Saves an Idefics2 with another vision tower. The connector's first layer, whose shape depends on it, is new."""
+    """Saves an Idefics2 with another vision tower. The connector's first layer depends on its shape, and is new."""
     tower, vision_config, image_processor = load_vision_tower(tower_name)
     config = Idefics2Config.from_pretrained(name)
     config.vision_config = vision_config
@@ -290,8 +290,8 @@ def replace_vision_tower(name: str, tower_name: str, folder: Path) -> None:
 def load_to_adapt(arguments: ModelArguments, output_dir: Path) -> tuple[Any, Any]:
     """An Idefics2 with a new adapter, and its processor.
 
-    With another vision tower it is the model in `base/` below the run's folder, from [`replace_vision_tower`], to
-    which the adapter then belongs, and all of the connector is trained.
+    With another vision tower, the adapter belongs to the model in `base/` below the run's folder, from
+    [`replace_vision_tower`]. All of the connector is trained then.
     """
     name = str(output_dir / "base") if arguments.vision_tower else str(arguments.model_name_or_path)
     kept = [CONNECTOR] if arguments.vision_tower else []
@@ -301,7 +301,7 @@ def load_to_adapt(arguments: ModelArguments, output_dir: Path) -> tuple[Any, Any
 
 
 def load_images(arguments: DataArguments, seed: int) -> tuple[dict[str, Dataset], dict[str, str]]:
-    """Real images to plant into, fakes and real images to watch the run by, and what each shows by sha1."""
+    """Real images to plant into, fakes, real images to watch the run by, and the category of each by sha1."""
     if not arguments.train_data:
         return {}, {}
     train, validation, categories = load_described(
@@ -342,16 +342,16 @@ def make_examples(
 
 
 class GroupedSampler(torch.utils.data.Sampler[int]):
-    """Draws every example once, in random order but for batches of like length; the same again in the same epoch.
+    """Draws every example once, in random order, with batches of similar length. Each epoch has its own fixed order.
 
     Args:
-        lengths (`Sequence[int]`): Of each example.
-        batch_size (`int`): Number of consecutive examples that should be of like length.
+        lengths (`Sequence[int]`): Length of each example.
+        batch_size (`int`): Number of consecutive examples of similar length.
         seed (`int`): Seed of the order.
     """
 
     POOL = 16
-    """Batches that are made out of the same examples."""
+    """Number of batches that are made out of one pool of examples."""
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
         self.lengths = torch.tensor(lengths)
@@ -372,7 +372,7 @@ class GroupedSampler(torch.utils.data.Sampler[int]):
 
 
 class ExplainerTrainer(WholeValidationTrainer):
-    """A Trainer that puts images with equally many artifacts into one batch as far as possible."""
+    """A Trainer whose batches hold images with equally many artifacts, as far as possible."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupedSampler:
         examples: Any = self.train_dataset
@@ -391,7 +391,7 @@ def main(arguments: list[str] | None = None) -> None:
     checkpoint = checkpoint_to_resume(training_args)
     images, categories = load_images(data_args, training_args.seed)
     made_with = recipe_of(training_args, model_args, data_args)
-    if images:  # annotated ones are not planted into, whose code the fingerprint is of too
+    if images:  # the fingerprint covers the code that plants, which annotated images do not need
         made_with["fingerprint"] = fingerprint(*images.values(), categories=categories)
     if data_args.annotated_data:
         made_with["annotated_sha1"] = sha1_of_files(data_args.annotated_data)
@@ -434,8 +434,8 @@ def main(arguments: list[str] | None = None) -> None:
         return
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     if is_new:
-        # In half precision, without the head, which is the embeddings. The configuration keeps dtype float32, which is
-        # what from_pretrained converts to.
+        # The head is tied to the embeddings, so it is left out. The configuration keeps dtype float32, to which
+        # from_pretrained converts.
         weights = {name: value for name, value in half_precision(model).items() if not name.startswith(HEAD)}
         model.save_pretrained(output_dir, state_dict=weights)
         remove_adapter(output_dir)
@@ -448,4 +448,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     main()
-    PartialState().destroy_process_group()  # whose threads may abort a process that ends with them
+    PartialState().destroy_process_group()  # or its threads may abort the process at its end

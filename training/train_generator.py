@@ -3,12 +3,15 @@
     python -m tellsign.training.train_generator gan --networks 6 --data train.parquet --output gan.parquet
     python -m tellsign.training.train_generator autoencoder --data train.parquet --output autoencoder.parquet
 
-Each network has a design of its own, drawn at random, and is trained against a discriminator with spectral
-normalization (Miyato et al., 2018, arXiv 1802.05957): a detector that knows the traces of one network only finds
-nothing in the images of another. What is written comes from the average of the generator's weights, at several times
-of its training. An autoencoder's fakes are aligned with their originals: the same picture, real and as a decoder draws
-it, which differ in nothing but what decoders do (Chen et al., 2025, arXiv 2505.14359). The detector learns from them
-beside the images that the generators were trained on: `--train_data train.parquet+gan.parquet`.
+Each network has its own random design, since a detector that knows the traces of one network finds nothing in the
+images of another. It is trained against a discriminator with spectral normalization (Miyato et al., 2018, arXiv
+1802.05957). The average of the generator's weights draws the fakes, at several times of its training.
+
+An autoencoder's fakes are aligned with their originals: both are the same picture, and differ by the decoder alone
+(Chen et al., 2025, arXiv 2505.14359).
+
+The detector learns from the fakes beside the images that the generators were trained on:
+`--train_data train.parquet+gan.parquet`.
 """
 
 import hashlib
@@ -39,7 +42,7 @@ from tellsign.training.data.sources import load_real_images
 
 
 LATENT_SIZE = 128
-# Of an autoencoder's mean absolute error, relative to the score of the discriminator.
+# Weight of an autoencoder's mean absolute error, relative to the discriminator's score.
 RECONSTRUCTION_WEIGHT = 20.0
 
 
@@ -86,12 +89,12 @@ class Loss(StrEnum):
 
 @dataclass(frozen=True)
 class Design:
-    """What distinguishes one network and its training from another.
+    """The design of a network and its training.
 
     Args:
-        upsampling ([`Upsampling`]): How its maps grow.
-        activation (`type[nn.Module]`): What follows each layer but the last.
-        loss ([`Loss`]): What it is trained with.
+        upsampling ([`Upsampling`]): Layers that enlarge its maps.
+        activation (`type[nn.Module]`): Activation after each layer but the last.
+        loss ([`Loss`]): Loss of its training.
         width (`int`): Channels of its largest maps.
     """
 
@@ -102,7 +105,7 @@ class Design:
 
     @classmethod
     def draw(cls, number: int, rng: np.random.Generator) -> "Design":
-        """Network `number`: the ways of growing take turns, the rest is random."""
+        """Draws the design of network `number`. Upsamplings take turns, the rest is random."""
         return cls(
             upsampling=list(Upsampling)[number % len(Upsampling)],
             activation=(nn.ReLU, nn.LeakyReLU, nn.SiLU)[rng.integers(3)],
@@ -114,7 +117,7 @@ class Design:
 class Generator(nn.Sequential):
     """Deep convolutional generator (Radford et al., 2015, arXiv 1511.06434).
 
-    Noise of shape `(batch_size, LATENT_SIZE, 1, 1)` to images of shape `(batch_size, 3, 32, 32)` in [-1, 1].
+    Noise has the shape `(batch_size, LATENT_SIZE, 1, 1)`, images `(batch_size, 3, 32, 32)` and values in [-1, 1].
     """
 
     def __init__(self, design: Design):
@@ -127,9 +130,9 @@ class Generator(nn.Sequential):
 
 
 class Autoencoder(nn.Sequential):
-    """Images of shape `(batch_size, 3, 32, 32)` in [-1, 1] to their reconstructions from 8x8 latents of 8 channels.
+    """Reconstructs images of shape `(batch_size, 3, 32, 32)` in [-1, 1] from 8x8 latents of 8 channels.
 
-    As in latent diffusion (Rombach et al., 2022, arXiv 2112.10752), without its noise.
+    It is that of latent diffusion (Rombach et al., 2022, arXiv 2112.10752), without noise.
     """
 
     def __init__(self, design: Design):
@@ -145,7 +148,7 @@ class Autoencoder(nn.Sequential):
 
 
 class Discriminator(nn.Sequential):
-    """Images of shape `(batch_size, 3, 32, 32)` to scores of shape `(batch_size, 1, 1, 1)`, high for real ones."""
+    """Scores images of shape `(batch_size, 3, 32, 32)`, high for real ones, in shape `(batch_size, 1, 1, 1)`."""
 
     def __init__(self, width: int):
         layers: list[nn.Module] = []
@@ -170,14 +173,14 @@ def train(
         images ([`DecodedImages`]): Real images, whose `pixel_values` are in [-1, 1].
         steps (`int`): Steps of the generator; the discriminator takes as many.
         batch_size (`int`): Images of each class in a step.
-        snapshots (`int`): How often to yield: after the last step, half as many, a quarter, and so on.
+        snapshots (`int`): Number of yields: after the last step, half as many, a quarter, and so on.
 
     Raises:
-        ValueError: If there are fewer images than in a step.
+        ValueError: If there are fewer images than a step needs.
     """
     if len(images) < batch_size:
         raise ValueError(
-            f"{len(images)} real images are too few for steps of {batch_size}: give more, or --batch-size"
+            f"{len(images)} real images are too few for steps of {batch_size}: give more, or a lower --batch-size"
         )
     loader = DataLoader(images, batch_size, shuffle=True, drop_last=True, collate_fn=whole_batch)
     generator = (Generator if kind is Kind.GAN else Autoencoder)(design)
@@ -223,14 +226,14 @@ def _inputs(kind: Kind, real: torch.Tensor) -> torch.Tensor:
 def fakes_of(
     kind: Kind, generator: nn.Module, name: str, images: DecodedImages, chosen: torch.Tensor
 ) -> Iterator[dict]:
-    """Rows of a data set: an image for each of the chosen real ones, batch by batch.
+    """Rows of a data set, with a fake for each of the chosen real images.
 
     Args:
         kind ([`Kind`]): GAN or autoencoder.
         generator (`nn.Module`): From [`train`].
-        name (`str`): What the fakes say they come from.
+        name (`str`): Name of the fakes' generator.
         images ([`DecodedImages`]): Real images, whose `pixel_values` are in [-1, 1].
-        chosen (`torch.Tensor` of shape `(n,)`): Which of them an autoencoder draws.
+        chosen (`torch.Tensor` of shape `(n,)`): Rows of the images that an autoencoder draws.
     """
     device = next(generator.parameters()).device
     for indices in chosen.split(250):
@@ -240,24 +243,24 @@ def fakes_of(
 
 
 def main(
-    kind: Annotated[Kind, typer.Argument(help="What to train.")],
-    data: Annotated[list[str], typer.Option(help="Images, of which the real ones are learnt from.")],
+    kind: Annotated[Kind, typer.Argument(help="Kind of network to train.")],
+    data: Annotated[list[str], typer.Option(help="Images, of which the real ones are learned from.")],
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    networks: Annotated[int, typer.Option(min=1, help="How many to train, one after the other.")] = 1,
+    networks: Annotated[int, typer.Option(min=1, help="Number of networks to train, one after the other.")] = 1,
     steps: Annotated[int, typer.Option(min=1, help="Steps of each generator.")] = 2000,
     batch_size: Annotated[int, typer.Option(min=1, help="Images of each class in a step.")] = 64,
-    snapshots: Annotated[int, typer.Option(min=1, help="At how many times of its training each draws images.")] = 3,
+    snapshots: Annotated[int, typer.Option(min=1, help="Number of times in training when each draws images.")] = 3,
     count: Annotated[int, typer.Option(min=1, help="Most images to write.")] = 16_000,
     seed: Annotated[int, typer.Option(help="Seed of designs, weights, order and samples.")] = 0,
 ) -> None:
-    """Trains generators on 32x32 images and writes what they draw, as JPEG of quality 75.
+    """Trains generators on 32x32 images and writes their fakes, as JPEG of quality 75.
 
-    Given again after it was stopped, the command goes on with the network at which it was.
+    Given again after it was stopped, the command goes on with the network where it stopped.
 
     \f
     Raises:
-        ValueError: If there are too few steps for so many snapshots, each at half of the steps of the next, or too few
-            images for each to draw one.
+        ValueError: If there are too few steps for so many snapshots, each at half of the steps of the next. Also if
+            there are too few images for each to draw one.
     """
     if not steps >> (snapshots - 1):
         raise ValueError(f"--steps {steps}: too few for --snapshots {snapshots}, give at least {1 << snapshots - 1}")

@@ -1,4 +1,4 @@
-"""Trains an adapter by which a PaliGemma knows where artifacts are.
+"""Trains an adapter with which a PaliGemma finds the places of artifacts.
 
 python -m tellsign.training.train_localizer --model_name_or_path google/paligemma2-3b-pt-448 --load_in_4bit \
     --train_data DATA --output_dir DIR
@@ -33,7 +33,7 @@ from tellsign.training.trainer.arguments import (
 from tellsign.training.trainer.whole_validation import WholeValidationTrainer
 
 
-# All linear layers but those of the vision tower and the head.
+# All linear layers except in the vision tower and the head.
 LORA_TARGETS = (
     r".*(language_model.*(down_proj|gate_proj|up_proj|k_proj|q_proj|v_proj|o_proj)|multi_modal_projector\.linear)$"
 )
@@ -42,12 +42,12 @@ UNQUANTIZED = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 
 @dataclass
 class ModelArguments(AdapterArguments):
-    model_name_or_path: str | None = field(default=None, metadata={"help": "The PaliGemma to train an adapter of."})
+    model_name_or_path: str | None = field(default=None, metadata={"help": "PaliGemma to train an adapter for."})
 
 
 @dataclass
 class DataArguments(PlantedDataArguments):
-    train_images: int = field(default=10000, metadata={"help": "Largest number of images to plant in."})
+    train_images: int = field(default=10000, metadata={"help": "Most images to plant in."})
 
 
 def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
@@ -58,7 +58,7 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
     """
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if not model_args.model_name_or_path:
-        raise ValueError("--model_name_or_path: name the PaliGemma to train an adapter of")
+        raise ValueError("--model_name_or_path: name the PaliGemma to train an adapter for")
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one source of images")
     check_training_arguments(training_args)
@@ -66,7 +66,7 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
 
 
 class BoxExamples(torch.utils.data.Dataset):
-    """Each place of an artifact in planted images, as question and answer; artifacts without a place are left out.
+    """Each place of an artifact in planted images, as question and answer. Global artifacts are left out.
 
     Args:
         dataset (`datasets.Dataset`): From [`planted_artifacts`].
@@ -74,7 +74,7 @@ class BoxExamples(torch.utils.data.Dataset):
 
     def __init__(self, dataset: Dataset):
         self.images = dataset.select_columns(["image"])
-        width, height = dataset[0]["image"].size  # of all of them
+        width, height = dataset[0]["image"].size  # all have the same size
         self.places = [
             (row, artifact["label"], artifact["box"])
             for row, artifacts in enumerate(dataset["artifacts"])
@@ -151,4 +151,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     main()
-    PartialState().destroy_process_group()  # whose threads may abort a process that ends with them
+    PartialState().destroy_process_group()  # or its threads may abort the process at its end

@@ -1,4 +1,4 @@
-"""Trains a tagger: which artifacts an image has, and where.
+"""Trains a tagger, which names and places the artifacts of an image.
 
 python -m tellsign.training.train_tagger RECIPE.json --train_data train.parquet --output_dir DIR
 python -m tellsign.training.train_tagger --help
@@ -71,7 +71,7 @@ class ModelArguments:
     )
     detail_network: str | None = field(
         default=None,
-        metadata={"help": "WaveFreq whose first layers a new network's detail network starts from, say a detector."},
+        metadata={"help": "WaveFreq, say a detector, whose first layers start a new network's detail network."},
     )
     muon_learning_rate: float = field(
         default=0.01, metadata={"help": "Learning rate of the matrices in the towers' layers."}
@@ -88,18 +88,18 @@ class DataArguments(SourceArguments):
     without_category: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "Generators and photograph collections, by the column generator, whose images show nothing that "
-            "the column category of others names."
+            "help": "Generators and photograph collections (column generator) whose images show none of the known "
+            "categories."
         },
     )
     validation_per_class: int = field(
-        default=3000, metadata={"help": "Images of each class held out, to watch the run and fit the thresholds."}
+        default=3000, metadata={"help": "Images of each class held out, to watch the run and fit thresholds."}
     )
     untouched: float = field(
         default=0.2, metadata={"help": "Share of the real images that get no artifact in an epoch."}
     )
-    most_artifacts: int = field(default=3, metadata={"help": "Largest number of artifacts of a planted image."})
-    fake_images: int = field(default=20000, metadata={"help": "Largest number of fake images to train on."})
+    most_artifacts: int = field(default=3, metadata={"help": "Most artifacts of a planted image."})
+    fake_images: int = field(default=20000, metadata={"help": "Most fake images to train on."})
     annotated_data: list[str] = field(
         default_factory=list,
         metadata={"help": "Folders that people annotated (`tellsign annotate`), to learn from beside planted images."},
@@ -117,11 +117,11 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
     if model_args.detail_network and model_args.model_name_or_path:
         raise ValueError(
-            f"--detail_network={model_args.detail_network}: only for a new network, not one from --model_name_or_path"
+            f"--detail_network={model_args.detail_network}: only for a new network, without --model_name_or_path"
         )
     if training_args.n_gpu > 1:
         raise ValueError(
-            f"{training_args.n_gpu} GPUs in one process: start one a GPU with accelerate launch, or choose one by "
+            f"{training_args.n_gpu} GPUs in one process, expected one: use accelerate launch, or choose one by "
             "CUDA_VISIBLE_DEVICES"
         )
     check_training_arguments(training_args)
@@ -130,12 +130,12 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: int = 64) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer for any text, whose tokens are those of given texts.
+    """Trains a byte-level BPE tokenizer, which takes any text, on given texts.
 
     Args:
-        texts (`Iterable[str]`): What to learn frequent tokens from.
-        vocab_size (`int`, *optional*, defaults to 2048): Largest number of tokens, of which 258 are always there.
-        max_length (`int`, *optional*, defaults to 64): Tokens of a text at most.
+        texts (`Iterable[str]`): Texts to learn frequent tokens from.
+        vocab_size (`int`, *optional*, defaults to 2048): Most tokens, of which 258 are always there.
+        max_length (`int`, *optional*, defaults to 64): Most tokens of a text.
 
     Returns:
         `PreTrainedTokenizerFast`. Case does not count. As in SigLIP's tokenizer, the token that ends a text also pads
@@ -159,7 +159,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: in
 def create_model(
     arguments: ModelArguments, category_names: list[str], texts: Sequence[Sequence[str]]
 ) -> tuple[ArtifactSiglipModel, SiglipProcessor]:
-    """The network to train further, or a new one with a tokenizer made for the texts and for what describes artifacts.
+    """The network to train further, or a new one with a tokenizer for the texts and for descriptions of artifacts.
 
     Raises:
         ValueError: If the network has no logit for an artifact that can be planted.
@@ -177,13 +177,13 @@ def create_model(
         )
         image_processor = SiglipImageProcessor(size={"height": image_size, "width": image_size})
         processor = SiglipProcessor(image_processor, tokenizer)
-        # Few patches show an artifact.
+        # Few patches show an artifact, so the scores start low.
         nn.init.constant_(model.patch_classifier.bias, -3.0)
         if arguments.detail_network:
             start_details(model, arguments.detail_network)
     model.config.object_labels = category_names
     if missing := sorted(set(plantable()) - set(model.config.artifact_labels)):
-        raise ValueError(f"artifact_labels: lack {', '.join(missing)}, which can be planted")
+        raise ValueError(f"artifact_labels: lack {', '.join(missing)}, expected all that can be planted")
     return model, processor
 
 
@@ -191,8 +191,8 @@ def start_details(model: ArtifactSiglipModel, name: str) -> None:
     """Gives a model's network for fine detail the weights of a WaveFreq, which may have more layers.
 
     Raises:
-        ValueError: If the model has no such network, or the WaveFreq does not have all of its layers.
-        RuntimeError: If these are of another size.
+        ValueError: If the model has no such network, or the WaveFreq lacks one of its layers.
+        RuntimeError: If a layer has another size.
     """
     if model.detail_network is None:
         raise ValueError(f"--detail_network={name}: the configuration has no detail_config")
@@ -205,7 +205,7 @@ def start_details(model: ArtifactSiglipModel, name: str) -> None:
 
 
 def spellings(category_names: Sequence[str]) -> list[list[str]]:
-    """All that each artifact that can be planted, and after them each category, may be called in a text."""
+    """All texts for each artifact that can be planted, then for each category."""
     artifacts = [find_artifact(name) for name in plantable()]
     names = [(artifact.name, *artifact.aliases) for artifact in artifacts]
     names += [(f"a {category}", category) for category in category_names]
@@ -213,14 +213,13 @@ def spellings(category_names: Sequence[str]) -> list[list[str]]:
 
 
 class TaggerTrainer(WholeValidationTrainer):
-    """A Trainer that mirrors half of the images of a batch, and compares them with texts: of all objects, and of a few
-    artifacts that it draws.
+    """A Trainer that mirrors half of the images of a batch, and compares them with texts.
 
-    The random numbers are those of the step, whatever the loader fetched ahead, so that a resumed run draws the same
-    ones.
+    The texts are those of all objects and of a few artifacts, drawn anew in each step. The draws depend on the step
+    alone, so that a resumed run repeats them.
 
     Args:
-        texts (`list[list[str]]`): All texts for each artifact that can be planted, then for each category.
+        texts (`list[list[str]]`): From [`spellings`].
         columns (`list[int]`): The index of each of these artifacts in the model's logits.
         processor ([`SiglipProcessor`]): Holds the texts' tokenizer, and is saved with the model.
     """
@@ -244,7 +243,7 @@ class TaggerTrainer(WholeValidationTrainer):
         shown = (categories[:, None] == known).long()
         shown = shown.masked_fill(categories[:, None] == UNKNOWN, UNKNOWN)
         text_labels = torch.cat([inputs["artifact_labels"][:, self.columns], shown], dim=1)
-        # Artifacts also have heads, while what is shown is learned from texts alone.
+        # Artifacts also have heads, while categories are learned from texts alone.
         artifacts = torch.randperm(len(self.columns))[:ARTIFACT_TEXTS_PER_STEP].tolist()
         drawn = [*artifacts, *range(len(self.columns), len(self.texts))]
         inputs["text_labels"] = text_labels[:, drawn]
@@ -277,7 +276,7 @@ def plant_images(
 
     Args:
         train, validation, categories: From [`load_described`].
-        images_fingerprint (`str`): Of these, see [`fingerprint`].
+        images_fingerprint (`str`): Their [`fingerprint`].
         model, processor: From [`create_model`].
         data_args, training_args: From [`parse_arguments`].
     """
@@ -317,7 +316,7 @@ def create_trainer(
     training_args: TrainingArguments,
     checkpoint: str | None,
 ) -> TaggerTrainer:
-    """The trainer of a run that starts anew or from a checkpoint, whose weights it averages."""
+    """The trainer of a run, new or resumed. It averages the weights."""
     columns = plantable_columns(model)
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
@@ -336,7 +335,7 @@ def create_trainer(
         eval_dataset=eval_images,
         data_collator=whole_batch,
         compute_metrics=compute_metrics,
-        # Of image embeddings, both kinds of logits and those of places, those that are scored.
+        # Only the two kinds of logits are scored, not image embeddings and places.
         preprocess_logits_for_metrics=lambda outputs, labels: outputs[1:3],
         callbacks=[WeightAveraging(model_args.ema_decay, checkpoint), EpochCallback(train_images)],
         optimizers=(muon_with_adamw(model, training_args, model_args.muon_learning_rate), None),
@@ -346,7 +345,7 @@ def create_trainer(
 def refresh_detail_statistics(
     model: ArtifactSiglipModel, images: TrainingBatches | JoinedBatches, rows: torch.Tensor, batch_size: int
 ) -> None:
-    """Computes batch statistics of averaged weights, if there is a detail network, on these rows of the images."""
+    """Computes the detail network's batch statistics for averaged weights, on these rows of the images."""
     if model.detail_network is not None:
         images.epoch = 0
         batches = map(images.pixel_values, whole_batches(rows, batch_size))
@@ -388,8 +387,8 @@ def main(arguments: list[str] | None = None) -> None:
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     if training_args.device.type == "cpu":
         for tower in (model.text_model, model.vision_model):
-            tower.set_attn_implementation("eager")  # for so few tokens torch's own takes longer to go backward
-    set_seed(training_args.seed)  # making the images draws random numbers, reading them does not
+            tower.set_attn_implementation("eager")  # for so few tokens, sdpa has a slower backward pass
+    set_seed(training_args.seed)  # again, since only making the images draws random numbers, not reading them
     first = torch.randperm(len(train_images))[:10_000]
     if not model_args.model_name_or_path:
         initialize_vision_tower(model, train_images.pixel_values(first))
@@ -398,7 +397,7 @@ def main(arguments: list[str] | None = None) -> None:
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
 
-    # The weights, averaged before, are saved in half precision; what is calibrated is what will be loaded.
+    # Calibration sees the averaged weights in half precision, as they will be loaded.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     refresh_detail_statistics(model, train_images, first, training_args.train_batch_size)
     weights = half_precision(model)
@@ -419,4 +418,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     main()
-    PartialState().destroy_process_group()  # whose threads may abort a process that ends with them
+    PartialState().destroy_process_group()  # or its threads may abort the process at its end

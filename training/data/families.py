@@ -38,6 +38,16 @@ FAMILIES = {
     )
 }
 
+BEFORE_2022 = re.compile(
+    r"stylegan|stargan|cyclegan|pix2pix|\bldm|dall-?e-?mini|vqgan|gaugan|diffusionclip|diffuseit|r3gan|unknown-gan",
+    re.IGNORECASE,
+)
+
+
+def is_before_2022(family: str) -> bool:
+    """Whether a family's models, or their kind, are older than Stable Diffusion."""
+    return BEFORE_2022.search(family) is not None
+
 
 @cache
 def family_of(generator: str) -> str:

@@ -1,5 +1,6 @@
 """From files to batches: one encoding for both classes, decoding, augmentation; and files of the fakes made here."""
 
+import copy
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,6 @@ from transformers import BaseImageProcessor
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import encode_uniformly, load_image, recode_uniformly
-from tellsign.pipelines.multiview import view_boxes
 
 from .sources import LABELS, category_labels_of, content_of
 
@@ -47,12 +47,7 @@ def decode_uniformly(content: bytes, image_size: int, name: str = "image") -> np
     Raises:
         ValueError: If the content is not a readable image, see [`~tellsign.load_image`].
     """
-    return _views_of(load_image(content, name), content, image_size, 1)[0]
-
-
-def _views_of(image: PILImage.Image, content: bytes, image_size: int, views: int) -> list[np.ndarray]:
-    boxes = view_boxes(*image.size, views, smallest=image_size)
-    return [np.asarray(make_uniform(image.crop(box), content, image_size)) for box in boxes]
+    return np.asarray(make_uniform(load_image(content, name), content, image_size))
 
 
 def make_uniform(image: PILImage.Image, content: bytes, image_size: int) -> PILImage.Image:
@@ -72,17 +67,16 @@ def _is_uniform(content: bytes, image_size: int) -> bool:
     )
 
 
-def decode(dataset: Dataset, image_size: int = 32, views: int = 1) -> tuple[torch.Tensor, NDArray, NDArray]:
+def decode(dataset: Dataset, image_size: int = 32) -> tuple[torch.Tensor, NDArray, NDArray]:
     """All images that can be read, each other one named in a warning.
 
     Args:
         dataset (`datasets.Dataset`): From [`load_sources`].
         image_size (`int`, *optional*, defaults to 32): Height and width that the images are brought to.
-        views (`int`, *optional*, defaults to 1): Most views of an image, see [`view_boxes`]. All follow each other.
 
     Returns:
-        All views, of shape `(n, 3, image_size, image_size)`, uint8; the row of `dataset` that each is of, of shape
-        `(n,)`, int64; and height and width of the image that it is of, of shape `(n, 2)`, int64.
+        The images, of shape `(n, 3, image_size, image_size)`, uint8; the row of `dataset` that each is of, of shape
+        `(n,)`, int64; and height and width of each as it came, of shape `(n, 2)`, int64.
 
     Raises:
         ValueError: If no image can be read.
@@ -97,10 +91,9 @@ def decode(dataset: Dataset, image_size: int = 32, views: int = 1) -> tuple[torc
             if content is None:
                 raise ValueError(f"{name}: there is no image")
             loaded = load_image(content, name)
-            of_image = _views_of(loaded, content, image_size, views)
-            decoded += of_image
-            rows += [row] * len(of_image)
-            sizes += [(loaded.height, loaded.width)] * len(of_image)
+            decoded.append(np.asarray(make_uniform(loaded, content, image_size)))
+            rows.append(row)
+            sizes.append((loaded.height, loaded.width))
         except ValueError as error:
             logger.warning(f"Left out: {error}")
     if not decoded:
@@ -113,30 +106,54 @@ class DecodedImages(torch.utils.data.Dataset):
     """A data set decoded once into memory (3 kB an image at 32 pixels), handed out in whole processed batches.
 
     Args:
-        dataset, image_size, views: As for [`decode`].
+        dataset, image_size: As for [`decode`].
         image_processor (`BaseImageProcessor`): Makes `pixel_values` of the decoded images.
+        large (`bool`, *optional*, defaults to `False`):
+            Whether batches also hold large pictures as the second branch sees them, if the image processor makes
+            these. They are read again for each batch.
 
     Attributes:
-        images (`torch.Tensor` of shape `(len(self), 3, image_size, image_size)`, uint8): All views.
+        images (`torch.Tensor` of shape `(len(self), 3, image_size, image_size)`, uint8): All images.
         labels (`torch.Tensor` of shape `(len(self),)`, int64): 0 for real, 1 for fake.
         categories (`torch.Tensor` of shape `(len(self),)`, int64): See [`add_category_labels`].
-        rows (`np.ndarray` of shape `(len(self),)`, int64): The row of `dataset` that each view is of.
-        image_sizes (`torch.Tensor` of shape `(len(self), 2)`, int64): Height and width of the image that it is of.
+        rows (`np.ndarray` of shape `(len(self),)`, int64): The row of `dataset` that each image is of.
+        image_sizes (`torch.Tensor` of shape `(len(self), 2)`, int64): Height and width of each as it came.
     """
 
-    def __init__(self, dataset: Dataset, image_processor: BaseImageProcessor, image_size: int = 32, views: int = 1):
-        self.images, self.rows, sizes = decode(dataset, image_size, views)
+    def __init__(
+        self, dataset: Dataset, image_processor: BaseImageProcessor, image_size: int = 32, large: bool = False
+    ):
+        self.images, self.rows, sizes = decode(dataset, image_size)
         self.image_sizes = torch.from_numpy(sizes)
         self.labels = torch.from_numpy(np.asarray(dataset["label"][:])[self.rows])
         self.categories = torch.from_numpy(category_labels_of(dataset)[self.rows])
-        self.image_processor = image_processor
+        self.image_processor = without_large(image_processor)
+        self.large_source = None
+        if large and getattr(image_processor, "large_size", None) is not None:
+            if (self.image_sizes.amin(1) >= image_processor.smallest_large_side).any():
+                self.large_source = (dataset, image_processor)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
         known = (self.image_sizes[indices], self.labels[indices], self.categories[indices])
-        return as_batch(self.image_processor, self.images[indices], *known)
+        batch = as_batch(self.image_processor, self.images[indices], *known)
+        if self.large_source is not None:
+            dataset, image_processor = self.large_source
+            contents = [dataset[int(row)]["image"] for row in self.rows[indices]]
+            inputs = image_processor([load_image(content) for content in contents], return_tensors="pt")
+            batch["large_pixel_values"] = inputs["large_pixel_values"]
+        return batch
+
+
+def without_large(image_processor: BaseImageProcessor) -> BaseImageProcessor:
+    """An image processor that makes no large pictures, which hold as much memory as 64 small ones."""
+    if getattr(image_processor, "large_size", None) is None:
+        return image_processor
+    image_processor = copy.copy(image_processor)
+    image_processor.large_size = None
+    return image_processor
 
 
 def as_batch(

@@ -4,6 +4,7 @@ import glob
 import hashlib
 import operator
 import os
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,15 +50,16 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
         sources (`str` or `list[str]`):
             Each a `.parquet` file, a folder with one subfolder a class, or a data set on the Hub. They must have a
             column `image` (image files' bytes, or a `datasets.Image`) and a column `label` of `real` and `fake` in
-            any case, and may have `generator`, its `family`, and `category`, what an image shows; all but the first
-            as strings or as a `ClassLabel`.
+            any case, and may have `generator`, its `family`, `category`, what an image shows, `kind` (photo, artwork,
+            ...) and `source` as `repository:...`; all but the first as strings or as a `ClassLabel`.
         split (`str`): Split of a data set on the Hub. Files and folders are taken whole.
         revision (`str`, *optional*): Commit of a data set on the Hub.
 
     Returns:
         `datasets.Dataset` with `image` (undecoded `datasets.Image`), `label` (`ClassLabel` of real, fake), `sha1` of
         the images' bytes, `generator` (its name, or `"unnamed"`), `family` (where the source has none, that of
-        [`family_of`] for a fake, the collection itself for a real image) and `category` (its name, or `""`).
+        [`family_of`] for a fake, the collection itself for a real image), `category`, `kind`, and `person`: the
+        repository of the source (each a name, or `""`).
 
     Raises:
         ValueError: If a source is missing or empty, lacks a column, has another label, or no images in the column.
@@ -150,8 +152,9 @@ def _load_source(source: str, split: str, revision: str | None) -> Dataset:
     dataset = dataset.cast_column("image", Image(decode=False))
     names = {
         column: _names(source, dataset, column, absent)
-        for column, absent in (("generator", UNNAMED), ("family", ""), ("category", ""))
+        for column, absent in (("generator", UNNAMED), ("family", ""), ("category", ""), ("kind", ""), ("source", ""))
     }
+    names["person"] = [re.split("[@:]", name)[0] if ":" in name else "" for name in names.pop("source")]
     names["family"] = [
         family or (family_of(generator) if label == LABELS.index("fake") else generator)
         for family, generator, label in zip(names["family"], names["generator"], labels, strict=True)

@@ -1,4 +1,4 @@
-"""Attacks in the L-infinity norm that measure what a detector withstands."""
+"""Attacks in the L-infinity norm, to measure what a detector withstands."""
 
 import hashlib
 import json
@@ -24,17 +24,17 @@ from tellsign.training.trainer.caching import cached
 
 
 PART = 100
-"""Images attacked at once."""
+"""Number of images attacked at once."""
 SEED = 0
-"""Of random starts and squares."""
+"""Seed of random starts and squares."""
 ATTACKS = ("fab", "apgd-ce", "apgd-margin", "square", "transfer")
-"""In the order in which they are tried."""
+"""Names of the attacks, in the order in which they are tried."""
 
 
 class PixelClassifier(nn.Module):
-    """A detector that takes pixels in [0, 1], shape `(batch_size, 3, height, width)`: logits of real and of fake.
+    """A detector from pixels in [0, 1], shape `(batch_size, 3, height, width)`, to the logits of real and fake.
 
-    The images count as of the size that they have, of which an expert for larger ones is not asked.
+    The images count as small, so an expert for larger ones is not used.
     """
 
     mean: torch.Tensor
@@ -58,7 +58,7 @@ class PixelClassifier(nn.Module):
 
 
 class RememberingClassifier(PyTorchClassifier):
-    """Asks the network once about each image: the toolbox's Square attack asks three times."""
+    """Runs the network once for each image, where the toolbox's Square attack asks three times."""
 
     def predict(self, x: NDArray, *args, **kwargs) -> NDArray:
         """Logits of shape `(n, 2)` for images of shape `(n, 3, height, width)`."""
@@ -71,12 +71,12 @@ class RememberingClassifier(PyTorchClassifier):
 
     @cached_property
     def answers(self) -> dict[bytes, NDArray]:
-        """What the network said of the images so far."""
+        """Logits of the images so far, by their hash."""
         return {}
 
 
 class MarginLoss(nn.Module):
-    """The largest other logit minus that of the label. It does not saturate where the cross entropy does."""
+    """The largest other logit minus the label's. It does not saturate where the cross entropy does."""
 
     def __init__(self):
         super().__init__()
@@ -92,9 +92,9 @@ class MarginLoss(nn.Module):
 def _project_onto_hyperplane(point: torch.Tensor, normal: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
     """Nearest point, in the L-infinity norm and within [0, 1], where `normal . point + offset` is zero.
 
-    Every coordinate moves by the same distance, or to its bound: the distance is found by bisection. Where the bounds
-    keep the hyperplane out of reach, the result is the corner nearest to it. All have the shape `(n, d)`, but
-    `offset`, which has `(n,)`.
+    Every coordinate moves by the same distance, found by bisection, or to its bound. Where the bounds keep the
+    hyperplane out of reach, the result is the corner nearest to it. `offset` has the shape `(n,)`, all others
+    `(n, d)`.
     """
     value = (normal * point).sum(1) + offset
     direction = -torch.sign(value)[:, None] * torch.sign(normal)
@@ -112,10 +112,10 @@ def fast_adaptive_boundary(
 ) -> NDArray:
     """Smallest L-infinity change found that flips a two-way classifier, after FAB (Croce & Hein, 2020, 1907.02044).
 
-    Each step projects the current point, and the original, onto the boundary of the classifier linearized at the
-    current point, and moves to a mean of the two that is biased towards the original, by 5% beyond the boundary. A
-    point whose label has flipped first steps back a tenth of the way to the original (their algorithm 1 and constants,
-    but for the gradient, which is that before the step back and saves a pass; no random restarts).
+    Each step linearizes the classifier at the current point, and projects that point and the original onto its
+    boundary. It moves to a mean of the two, biased towards the original, 5% beyond the boundary. A point whose label
+    has flipped first steps back a tenth of the way to the original. Algorithm 1 and its constants are theirs, but the
+    gradient is that before the step back, which saves a pass. There are no random restarts.
 
     Args:
         classifier (`nn.Module`): Pixels in [0, 1] to two logits.
@@ -124,7 +124,7 @@ def fast_adaptive_boundary(
         iterations (`int`, *optional*, defaults to 20): Gradient steps.
 
     Returns:
-        `np.ndarray` of shape `(n,)`: in [0, 1], zero for images that are misclassified as they are, infinite for those
+        `np.ndarray` of shape `(n,)`, in [0, 1]: zero for images that are wrong without a change, infinite for those
         that no step flipped.
     """
     origin = images.flatten(1)
@@ -164,7 +164,7 @@ class Ensemble:
     bf16: bool
 
     def boundary_distance(self, pixels: torch.Tensor, labels: NDArray) -> dict[str, torch.Tensor]:
-        """`distance` from [`fast_adaptive_boundary`]; arguments as those of [`standing`]."""
+        """`distance` from [`fast_adaptive_boundary`], with the arguments of [`standing`]."""
         truth = torch.from_numpy(labels).to(pixels.device).long()
         distance = fast_adaptive_boundary(self.attacked, pixels, truth, self.iterations)
         return {"distance": torch.from_numpy(distance)}
@@ -172,12 +172,12 @@ class Ensemble:
     def standing(
         self, pixels: torch.Tensor, labels: NDArray, right: NDArray, distance: NDArray, epsilon: int
     ) -> dict[str, torch.Tensor]:
-        """Whether each image is still classified rightly after each attack and those before it.
+        """Whether each image is still classified correctly after each attack and those before it.
 
         Args:
             pixels (`torch.Tensor` of shape `(n, 3, height, width)`): In [0, 1].
             labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-            right (`np.ndarray` of shape `(n,)`): Whether each is classified rightly as it is.
+            right (`np.ndarray` of shape `(n,)`): Whether each is classified correctly without a change.
             distance (`np.ndarray` of shape `(n,)`): From [`fast_adaptive_boundary`].
             epsilon (`int`): Largest change, in levels of 255.
         """
@@ -205,7 +205,7 @@ class Ensemble:
         return {name: torch.from_numpy(still) for name, still in standing.items()}
 
     def _withstood(self, attack: EvasionAttack, limit: float, pixels: torch.Tensor, labels: NDArray) -> NDArray:
-        """Whether each of these images is classified rightly after the attack."""
+        """Whether each of these images is classified correctly after the attack."""
         if not len(pixels):
             return np.ones(0, bool)
         torch.manual_seed(SEED)
@@ -217,7 +217,7 @@ class Ensemble:
 
 
 def wrap(classifier: PixelClassifier, loss: nn.Module, pixels: torch.Tensor) -> RememberingClassifier:
-    """The classifier as the toolbox wants it, for images of this shape and on this device."""
+    """Wraps the classifier for the toolbox, for images of this shape and on this device."""
     device_type = "gpu" if pixels.is_cuda else "cpu"
     return RememberingClassifier(
         classifier, loss, tuple(pixels.shape[1:]), 2, clip_values=(0.0, 1.0), device_type=device_type
@@ -236,33 +236,32 @@ def attack_ensemble(
     transfer_from: tuple[PreTrainedModel, WaveFreqImageProcessor] | None = None,
     progress_dir: Path | None = None,
 ) -> dict[str, dict[int, NDArray]]:
-    """Which images are still classified rightly after each attack: AutoAttack's ensemble, made for two classes.
+    """Which images are still classified correctly after each attack of AutoAttack's ensemble, made for two classes.
 
-    AutoAttack's loss needs three logits. In its place: [`fast_adaptive_boundary`], then, of the Adversarial Robustness
-    Toolbox, APGD on the cross entropy and on the margin (Croce & Hein, 2020, arXiv 2003.01690) and the black-box
-    Square attack (Andriushchenko et al., 2020, arXiv 1912.00049). Each attacks the images that those before it left
-    standing. The transfer attack, APGD against another model, is made for all images.
+    AutoAttack's loss needs three logits. So [`fast_adaptive_boundary`] comes first. Attacks of the Adversarial
+    Robustness Toolbox follow. APGD attacks the cross entropy and the margin (Croce & Hein, 2020, arXiv 2003.01690).
+    Square needs no gradients (Andriushchenko et al., 2020, arXiv 1912.00049). Each attacks the images that those
+    before it left standing. The transfer attack, APGD against another model, attacks all images.
 
     Args:
         model (`PreTrainedModel`): Gives logits of real and fake.
-        image_processor (`WaveFreqImageProcessor`): Its mean and standard deviation belong to the attacked model.
+        image_processor (`WaveFreqImageProcessor`): The attacked model's, for mean and standard deviation.
         images (`np.ndarray` of shape `(n, 3, height, width)`): uint8.
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         epsilons (`Sequence[int]`, *optional*, defaults to `(1, 2, 4, 8)`): Largest changes, in levels of 255.
         iterations (`int`, *optional*, defaults to 20): Gradient steps of APGD and FAB.
         queries (`int`, *optional*, defaults to 200): Queries of Square.
         bf16 (`bool`, *optional*, defaults to `False`):
-            Whether APGD and Square search in bfloat16. What they find is judged in single precision either way.
+            Whether APGD and Square search in bfloat16. Single precision judges what they find either way.
         transfer_from (`tuple`, *optional*): Another model and its image processor.
         progress_dir (`Path`, *optional*):
-            Folder where the result of each epsilon on each hundred images is kept, so that the same call goes on where
-            it was stopped.
+            Folder for the result of each epsilon on each hundred images. The same call then goes on where it stopped.
 
     Returns:
-        For each attack, by epsilon, a boolean `np.ndarray` of shape `(n,)`: right after this attack and those before
-        it. `"none"` has the images as they are, at epsilon 0. `"square"`, the last, is the worst case of each image.
+        For each attack, by epsilon, a boolean `np.ndarray` of shape `(n,)`: correct after this attack and those before
+        it. `"none"` has the unchanged images, at epsilon 0. `"square"` has the worst case of each image.
     """
-    # The toolbox moves a network to CUDA or to the CPU, and knows no other devices.
+    # The toolbox knows no other devices than CUDA and the CPU.
     device = model.device if model.device.type == "cuda" else torch.device("cpu")
     key = hashlib.sha1(json.dumps([iterations, queries, bf16, SEED]).encode())
     for network, processor in [(model, image_processor), *([transfer_from] if transfer_from else [])]:

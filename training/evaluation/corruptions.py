@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter
 from tellsign.modeling.image_loading import recode_uniformly
 
 
-# arXiv 1903.12261, the constants of its code for CIFAR-10; JPEG has qualities of its own besides, in robustness.py.
+# The constants are those of the paper's code for CIFAR-10 (arXiv 1903.12261).
 STRENGTHS: dict[str, tuple[float, ...]] = {
     "gaussian_noise": (0.04, 0.06, 0.08, 0.09, 0.10),  # standard deviation, of 1
     "gaussian_blur": (0.4, 0.6, 0.7, 0.8, 1.0),  # standard deviation, in pixels
@@ -19,7 +19,7 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
 
 
 def jpeg(image: NDArray, quality: int) -> NDArray:
-    """An image of shape `(height, width, 3)`, uint8, after JPEG compression with chroma subsampled 4:2:0."""
+    """Compresses an image of shape `(height, width, 3)`, uint8, as JPEG with chroma subsampled 4:2:0."""
     return np.asarray(recode_uniformly(Image.fromarray(image), quality))
 
 

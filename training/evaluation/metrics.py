@@ -83,16 +83,14 @@ def abstention_scores(labels: NDArray, probabilities: NDArray) -> dict[str, floa
     return {"risk_at_90_coverage": at[0.9], "risk_at_80_coverage": at[0.8], "aurc": float(risk.mean())}
 
 
-def verdict_scores(labels: NDArray, probabilities: NDArray, thresholds: Sequence[float]) -> dict[str, float]:
+def verdict_scores(labels: NDArray, verdicts: NDArray) -> dict[str, float]:
     """How often a verdict is given, and how often it is wrong, each in [0, 1].
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        probabilities (`np.ndarray` of shape `(n,)`): Predicted probability of fake.
-        thresholds (`Sequence[float]`): The `verdict_thresholds` of a model.
+        verdicts (`np.ndarray` of shape `(n,)`): "real", "fake" or "uncertain".
     """
-    low, high = thresholds
-    called_fake, called_real = probabilities > high, probabilities < low
+    called_fake, called_real = verdicts == "fake", verdicts == "real"
     answered, wrong = called_fake | called_real, np.where(labels == 1, called_real, called_fake)
     return {
         "answered": float(answered.mean()),

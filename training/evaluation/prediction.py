@@ -1,5 +1,6 @@
 """Logits and probabilities of whole data sets."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
-from tellsign.modeling.verdicts import real_and_fake
+from tellsign.modeling.verdicts import is_large, real_and_fake, verdicts_of
 from tellsign.training.data.images import DecodedImages, model_inputs
 
 
@@ -35,13 +36,13 @@ def predict_logits(model: PreTrainedModel, images: DecodedImages) -> NDArray:
     """
     columns = real_and_fake(model.config)
     model.eval()
-    batches = torch.arange(len(images)).split(500)
+    batches = torch.arange(len(images)).split(500 if images.large_source is None else 32)
     logits = []
     with torch.inference_mode():
         for rows in tqdm(batches, desc="Scoring", unit="batch", leave=False):
             outputs = model(**model_inputs(images.__getitems__(rows), model.device))
             logits.append(outputs.logits[:, columns].cpu().double())
-    return torch.cat(logits).numpy() * temperature_of(model)
+    return torch.cat(logits).numpy() * temperatures_of(model, images)[:, None]
 
 
 def check_finite(logits: NDArray) -> None:
@@ -52,11 +53,46 @@ def check_finite(logits: NDArray) -> None:
         )
 
 
-def temperature_of(model: PreTrainedModel) -> float:
-    """The temperature that the model divides its logits by; 1 for models of other kinds."""
-    return getattr(model.config, "temperature", 1.0)
+def temperatures_of(model: PreTrainedModel, images: DecodedImages) -> NDArray:
+    """What the model divides the logits of each image by, shape `(len(images),)`; 1 for models of other kinds."""
+    temperatures = np.full(len(images), getattr(model.config, "temperature", 1.0))
+    if images.large_source is not None:
+        temperatures[is_large(model.config, images.image_sizes).numpy()] = model.config.large_temperature
+    return temperatures
 
 
-def fake_probability(logits: NDArray, temperature: float) -> NDArray:
+def fake_probability(logits: NDArray, temperature: float | NDArray) -> NDArray:
     """Probability of fake, shape `(n,)`, from the logits of real and fake at temperature 1, shape `(n, 2)`."""
     return 1 / (1 + np.exp((logits[:, 0] - logits[:, 1]) / temperature))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a detector says of images.
+
+    Attributes:
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+        uncalibrated, probabilities (`np.ndarray` of shape `(n,)`): Of fake, at temperature 1 and as the model says.
+        verdicts (`np.ndarray` of shape `(n,)`): "real", "fake" or "uncertain".
+    """
+
+    labels: NDArray
+    uncalibrated: NDArray
+    probabilities: NDArray
+    verdicts: NDArray
+
+    def __getitem__(self, rows: NDArray) -> "Judged":
+        return Judged(*(values[rows] for values in vars(self).values()))
+
+    def __add__(self, other: "Judged") -> "Judged":
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Judged(*(np.concatenate(pair) for pair in pairs))
+
+
+def judge(model: PreTrainedModel, images: DecodedImages) -> Judged:
+    """What a detector says of images, each judged by its branch."""
+    logits = predict_logits(model, images)
+    probabilities = fake_probability(logits, temperatures_of(model, images))
+    sizes = None if images.large_source is None else images.image_sizes
+    verdicts = np.asarray(verdicts_of(model.config, probabilities.tolist(), sizes))
+    return Judged(images.labels.numpy(), fake_probability(logits, 1.0), probabilities, verdicts)

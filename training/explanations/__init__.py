@@ -1,1 +1,1 @@
-"""Sentences about artifacts: written, made into examples, scored."""
+"""Sentences about artifacts: how they are written, become examples and are scored."""

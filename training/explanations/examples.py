@@ -1,4 +1,4 @@
-"""What explainers learn from: images with artifacts that are explained, as the model's own prompts and answers."""
+"""Training examples of explainers: images with explained artifacts, as the model's own prompts and answers."""
 
 import json
 from collections import defaultdict
@@ -29,7 +29,7 @@ from .sentences import SEEN, as_sentence, explanation_sentence
 
 
 logger = logging.get_logger(__name__)
-# Share of images in which one more artifact is named, of those that cannot be planted: another tagger may find them.
+# Share of images with one more artifact, of those that cannot be planted: another tagger may find them.
 OTHERS = 0.15
 # Share of images whose category is withheld.
 WITHHELD = 0.2
@@ -37,7 +37,7 @@ VERDICTS = ("fake", "fake", "uncertain", "real")
 
 
 class ExplanationExample(TypedDict):
-    """An image, what it shows if that is known, the verdict, and its artifacts, each with an `explanation`."""
+    """An image, its category if known, the verdict, and its artifacts, each with an `explanation`."""
 
     image: Image.Image
     category: str | None
@@ -58,23 +58,23 @@ def _tagged(dataset: Dataset, tagger: ArtifactTagger, image_size: int) -> Iterat
 
 
 def tagged_artifacts(dataset: Dataset, tagger: ArtifactTagger, cache_dir: Path, *, image_size: int) -> Dataset:
-    """Images in which a tagger finds artifacts, with these; see [`planted_artifacts`]. Their severity is `None`.
+    """Images with the artifacts that a tagger finds, as of [`planted_artifacts`]. Their severity is `None`.
 
     Raises:
-        ValueError: If there are no such images.
+        ValueError: If it finds none in any image.
     """
     nothing = f"the tagger finds no artifact in any of the {len(dataset)} images"
     return artifact_dataset(_tagged, cache_dir, nothing, dataset=dataset, tagger=tagger, image_size=image_size)
 
 
 class WrittenExplanations(torch.utils.data.Dataset):
-    """Images whose artifacts are known, and a new sentence for each.
+    """Images whose artifacts are known, with a new sentence for each.
 
-    Of some images whose category is known it is withheld, as it will be where a tagger does not know it.
+    The category of some images is withheld, since a tagger will not always know it.
 
     Args:
         dataset (`datasets.Dataset`): From [`planted_artifacts`] or [`tagged_artifacts`].
-        categories (`Mapping[str, str]`): What is shown, by sha1 where it is known.
+        categories (`Mapping[str, str]`): Known categories by sha1.
         seed (`int`): Seed of the words.
 
     Attributes:
@@ -118,17 +118,17 @@ class AnnotatedImages(torch.utils.data.Dataset):
     """Generated images with SynArtifact annotations: `NAME.json`, or `NAME.ANNOTATOR.json` of each of several, beside
     `NAME.png` or any other image file.
 
-    Captions that [`as_sentence`] makes nothing of are counted in a warning and left out.
+    Captions that do not become a sentence by [`as_sentence`] are left out; a warning counts them.
 
     Args:
-        folders (`Sequence[str]`): Where to look, subfolders included.
+        folders (`Sequence[str]`): Folders to search, subfolders included.
 
     Attributes:
         lengths (`list[int]`): Number of artifacts of each image.
 
     Raises:
-        ValueError: If a folder is missing, a file cannot be read or has a box that is not inside its image, naming
-            it, or no image has an artifact with a caption of 4 words.
+        ValueError: If a folder is missing, a file cannot be read, or a box is not inside its image; the message names
+            it. Also if no image has an artifact with a caption of 4 words.
     """
 
     def __init__(self, folders: Sequence[str]):
@@ -139,7 +139,7 @@ class AnnotatedImages(torch.utils.data.Dataset):
                 annotated = from_synartifact(json.loads(path.read_text(encoding="utf-8")))
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from error
-            # Names are the keys of the answer: of several places of one artifact, the first counts.
+            # Names are the keys of the answer, so only the first place of each artifact counts.
             artifacts: dict[str, ExplainedArtifact] = {}
             for artifact in annotated:
                 if sentence := as_sentence(artifact.get("explanation", "")):
@@ -208,7 +208,7 @@ class ExplanationCollator:
             prompts.append(explanation_prompt(self.processor, image.size, example["verdict"], artifacts, shown))
             answers.append(answer_text({artifact["label"]: artifact["explanation"] for artifact in artifacts}))
         batch = dict(encode_prompts(self.processor, [example["image"] for example in examples], prompts))
-        # Apart from each other, as in generation, where no token reaches over the border.
+        # Prompt and answer are tokenized apart: in generation no token crosses their border.
         replies = self.processor.tokenizer(answers, add_special_tokens=False)["input_ids"]
         input_ids, labels = [], []
         for row, tokens in enumerate(replies):

@@ -1,4 +1,4 @@
-"""Scores explainers on planted artifacts: form, place, object, wording, and what they say without being asked."""
+"""Scores explainers on planted artifacts: form, place, object, wording, and mentions of other artifacts."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,14 +24,14 @@ REFERENCES = 8
 
 @dataclass
 class Statement:
-    """What was said of an artifact that is really there.
+    """A sentence on an artifact that is really there.
 
     Args:
         image (`int`): Number of the image.
-        sentence (`str`): What was said.
-        box (`Box`): Where the artifact is, in pixels.
-        mask (`np.ndarray` of shape `(height, width)`, bool): The same by pixels.
-        references (`list[str]`): What could have been said.
+        sentence (`str`): The sentence.
+        box (`Box`): Place of the artifact, in pixels.
+        mask (`np.ndarray` of shape `(height, width)`, bool): Pixels of the artifact.
+        references (`list[str]`): Sentences that would be right.
     """
 
     image: int
@@ -61,27 +61,34 @@ def explanation_scores(
     seed: int = 0,
     batch_size: int = 50,
 ) -> dict[str, float | int | None]:
-    """Lets an explainer explain artifacts and compares what it says with what was planted.
+    """Lets an explainer explain artifacts, and compares its sentences with what was planted.
 
     Args:
         explainer ([`ArtifactExplainer`]): The explainer.
         rows (`Sequence[Mapping]`): Images as [`planted_images`] yields them.
         found (sequence of sequences of [`ExplainedArtifact`]): For each image the artifacts to explain.
-        objects (`Sequence[str]`): For each image what the explainer is told that it shows, or `None`.
-        categories (`Mapping[str, str]`): What is shown, by sha1 where it is known.
-        seed (`int`, *optional*, defaults to 0): Seed of references and of whose are swapped.
+        objects (`Sequence[str]`): For each image the object that the explainer is told, or `None`.
+        categories (`Mapping[str, str]`): Known categories by sha1.
+        seed (`int`, *optional*, defaults to 0): Seed of references and of their swaps between images.
         batch_size (`int`, *optional*, defaults to 50): Images explained at once.
 
     Returns:
-        `images` and `sentences`, numbers of those that were explained; `schema_valid`, share of images whose answer
-        is the given names with a sentence each; `names_outside`, number of other names; `words_mean` and `words_most`
-        of a place with its sentence, as the challenge wants them; `distinct`, share of sentences that are not said
-        twice; `unflagged_mentioned`, share of sentences that mention an artifact that was not given;
-        where it is known what is shown, `object_stated`, share of sentences that name something that images show, and
-        `object_agreement`, share of these that name the right thing and nothing else. Of the artifacts that were
-        planted: `place_agreement`, share of sentences that state the place of the planted box in the same words;
-        `place_on_mask`, share whose place has a planted pixel; `rouge_l`, and `rouge_l_other`, with another image's
-        references.
+        Numbers and shares, `None` where there is nothing to count.
+
+        - `images`, `sentences`: numbers of those that were explained.
+        - `schema_valid`: share of images whose answer is the given names with a sentence each.
+        - `names_outside`: number of other names.
+        - `words_mean`, `words_most`: words of a place with its sentence, the challenge's form.
+        - `distinct`: number of different sentences, as a share of all.
+        - `unflagged_mentioned`: share of sentences that mention an artifact that was not given.
+        - `object_stated`: share of sentences that name a category, in images of known category.
+        - `object_agreement`: share of these that name the right one and no other.
+
+        Of sentences on planted artifacts, `planted_sentences` in number:
+
+        - `place_agreement`: share that state the place of the planted box in the same words.
+        - `place_on_mask`: share whose place has a planted pixel.
+        - `rouge_l`, `rouge_l_other`: against own references, and against another image's.
     """
     answers: list[dict[str, str]] = []
     for start in tqdm(range(0, len(rows), batch_size), desc="Explaining", unit="batch", leave=False):

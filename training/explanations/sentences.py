@@ -1,4 +1,4 @@
-"""Sentences that explain an artifact: what is seen, on which object, and where; and what such a sentence states."""
+"""Sentences that say what is seen of an artifact, on which object and where, and the statements read from them."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.explainer import MAX_SENTENCE_WORDS, MAX_WORD_CHARACTERS, SENTENCE
 
 
-# What is seen of each artifact that can be planted. `{how}` is how plainly, and is left out if that is not known.
+# `{how}` says how plain the artifact is, and is left out if that is not known.
 SEEN: dict[str, tuple[str, ...]] = {
     "Inconsistent object boundaries": (
         "the outline of {object} {how} wavers instead of running on",
@@ -211,7 +211,7 @@ SEEN: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# From which severity on, the lower ones first.
+# By the severity from which on they hold, the lowest first.
 HOW: dict[float, tuple[str, ...]] = {
     0.0: ("faintly", "slightly", "subtly"),
     0.55: ("clearly", "visibly", "plainly"),
@@ -220,20 +220,23 @@ HOW: dict[float, tuple[str, ...]] = {
 UNKNOWN_OBJECT = "subject"
 MAX_NOUN_WORDS = 4
 OBJECTS = {"airplane": ("airplane", "plane"), "automobile": ("car", "automobile"), "ship": ("ship", "boat")}
-"""What the categories are called whose name is not the only word for them."""
+"""Words for the categories that have more than one."""
 _WHERE = ("at the {}", "in the {} part of the image", "toward the {}")
 _EVERYWHERE = ("across the {}", "over the {}", "throughout the {}")
 _PLACE = re.compile(r"\b(whole image|(?:top|bottom) (?:left|right)|top|bottom|left|right|center)\b", re.IGNORECASE)
 
 
 def _in_ascii(text: str) -> str:
-    """The text with letters without accents and dashes that stand apart, and without what is no ASCII then."""
+    """Removes accents, sets dashes apart, and drops all that is still not ASCII."""
     return unicodedata.normalize("NFKD", re.sub(r"[–—―]", " - ", text)).encode("ascii", "ignore").decode()
 
 
 def nouns(category: str) -> tuple[str, ...]:
-    """The words for what a category shows, as sentences have them: of a name such as `"Tench, Tinca tinca"` the first
-    of its names, in lower case, at most four words of it and none for a place; of one that has no such word, none."""
+    """The nouns of a category in sentences; none if no word is left.
+
+    Of a name such as `"Tench, Tinca tinca"` the first part counts, in lower case. At most four words remain, and none
+    for a place.
+    """
     words = re.findall(r"[a-z0-9]+", _PLACE.sub("", _in_ascii(category.split(",")[0]).lower()))
     plain = " ".join(word[:MAX_WORD_CHARACTERS] for word in words[:MAX_NOUN_WORDS])
     return OBJECTS.get(plain, (plain,) if plain else ())
@@ -246,14 +249,14 @@ def explanation_sentence(
     category: str | None = None,
     severity: float | None = None,
 ) -> str:
-    """Says of an artifact what is seen, on which object, and where.
+    """Writes a sentence on what is seen of an artifact, on which object and where.
 
     Args:
-        label (`str`): The artifact, see [`find_artifact`]. Of one that is not in `SEEN` its definition is quoted.
-        place (`str`): In words, from [`place_of`].
+        label (`str`): The artifact, see [`find_artifact`]. One that is not in `SEEN` is quoted by its definition.
+        place (`str`): Place in words, from [`place_of`].
         rng (`np.random.Generator`): Chooses the words.
-        category (`str`, *optional*): What the image shows.
-        severity (`float`, *optional*): How plain it is, in [0, 1].
+        category (`str`, *optional*): Category of the image.
+        severity (`float`, *optional*): Severity in [0, 1].
 
     Returns:
         `str`: A sentence that matches [`tellsign.pipelines.explainer.SENTENCE`].
@@ -269,7 +272,7 @@ def explanation_sentence(
         seen = _pick(SEEN[artifact.name], rng).format(object=f"the {noun}", how=how).replace("  ", " ")
     else:
         seen = f"on the {noun}, {artifact.definition[0].lower()}{artifact.definition[1:-1]}"
-    # Definitions may have the words for places too, so the place comes before them.
+    # A definition may hold words for places, so the place comes before it.
     order = rng.integers(3 if artifact.name in SEEN else 2)
     text = (f"{where}, {seen}", f"{place}: {seen}", f"{seen}, {where}")[order]
     return f"{text[0].upper()}{text[1:]}."
@@ -280,15 +283,15 @@ def _pick(choices: tuple[str, ...], rng: np.random.Generator) -> str:
 
 
 def stated_place(sentence: str) -> str | None:
-    """The place that a sentence states, in the words of [`place_of`], or `None`."""
+    """The place that a sentence states, in the words of [`place_of`]. `None` if it states none."""
     found = _PLACE.search(sentence)
     return found[0].lower() if found else None
 
 
 def stated_categories(sentence: str, categories: list[str]) -> list[str]:
-    """Those of the categories that a sentence says are shown."""
+    """The categories that a sentence names."""
     words = " ".join(re.findall(r"\w+", sentence.lower()))
-    # Longer ones first, so that a hot dog is no dog.
+    # The longest come first, so that a hot dog is no dog.
     known = sorted({noun for category in categories for noun in nouns(category)}, key=len, reverse=True)
     stated = set(re.findall(rf"\b(?:{'|'.join(known)})\b", words))
     return [category for category in categories if stated.intersection(nouns(category))]
@@ -307,27 +310,27 @@ def _singular(text: str) -> str:
 
 
 def as_sentence(text: str) -> str | None:
-    """Brings a caption into the form of [`tellsign.pipelines.explainer.SENTENCE`].
+    """Turns a caption into a sentence that matches [`tellsign.pipelines.explainer.SENTENCE`].
 
     Args:
         text (`str`): Free text.
 
     Returns:
-        `str`: Its first sentence of at least 4 words, without characters that the form does not allow, and cut after
-        the most words that it does; `None` if there is none, or one of its words is too long.
+        `str`: Its first sentence of at least 4 words, cut to the allowed characters and number of words. `None` if
+        there is none, or one of its words is too long.
     """
     plain = re.sub(r"\.{2,}", " ", _in_ascii(text.replace("’", "'")))
     plain = re.sub(r"\bi\.e\.", "that is", re.sub(r"\be\.g\.", "such as", plain))
     for part in re.split(r"(?<=[.!?])\s", plain):
         part = re.sub(r"[^A-Za-z0-9'(),;:%/-]+", " ", part)
-        # Long compounds become words.
+        # Long compounds are split into words.
         words = [
             piece
             for word in part.split()
             for piece in ([word] if len(word) <= MAX_WORD_CHARACTERS else re.findall(r"[^/-]+", word))
         ]
         kept = " ".join(words[:MAX_SENTENCE_WORDS]).rstrip(",;:- ").lstrip("',;:%/- ")
-        if kept.startswith("("):  # as no sentence of the form does
+        if kept.startswith("("):  # not allowed by SENTENCE
             kept = kept[1:].replace(")", "", 1)
         sentence = f"{kept[:1].upper()}{kept[1:]}."
         if re.fullmatch(SENTENCE, sentence):

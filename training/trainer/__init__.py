@@ -1,1 +1,1 @@
-"""What the training commands share beside transformers' Trainer."""
+"""Parts that the training commands share beside transformers' Trainer."""

@@ -1,4 +1,4 @@
-"""LoRA adapters of large models, whose own weights may be kept in 4 bits."""
+"""LoRA adapters of large models, which may be kept in 4 bits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,9 +12,11 @@ from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 @dataclass
 class AdapterArguments:
     lora_r: int = field(default=8, metadata={"help": "Rank of the adapter."})
-    lora_alpha: int = field(default=8, metadata={"help": "The adapter's scale, times its rank."})
+    lora_alpha: int = field(default=8, metadata={"help": "Scale of the adapter, times its rank."})
     lora_dropout: float = field(default=0.1, metadata={"help": "Dropout before the adapter."})
-    use_dora: bool = field(default=False, metadata={"help": "Learn magnitude and direction of the weights apart."})
+    use_dora: bool = field(
+        default=False, metadata={"help": "Learn magnitude and direction of the weights apart (DoRA)."}
+    )
     load_in_4bit: bool = field(default=False, metadata={"help": "Keep the model's own weights in 4 bits (NF4)."})
 
 
@@ -30,10 +32,10 @@ def load_with_adapter(
 
     Args:
         name (`str`): Folder or repository of the model.
-        arguments ([`AdapterArguments`]): Of the adapter.
-        targets (`str`): Regular expression for the layers that get one.
+        arguments ([`AdapterArguments`]): Settings of the adapter.
+        targets (`str`): Regular expression for the layers that get an adapter.
         unquantized (`Sequence[str]`): Modules that are never in 4 bits.
-        trained (`Sequence[str]`, *optional*): Modules of which all weights are trained, and which go with the adapter.
+        trained (`Sequence[str]`, *optional*): Modules that are trained in full, and saved with the adapter.
     """
     quantization = None
     if arguments.load_in_4bit:

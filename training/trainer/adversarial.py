@@ -1,4 +1,4 @@
-"""Adversarial training: each batch is changed so as to mislead the network before it learns from it."""
+"""Adversarial training: each batch is changed to mislead the network before it learns from it."""
 
 import torch
 from torch import nn
@@ -7,13 +7,13 @@ from tellsign import WaveFreqImageProcessor
 
 
 class ProjectedGradientDescent:
-    """Moves training images to where the loss is larger, by at most `epsilon` in every pixel and channel.
+    """Moves training images to a larger loss, by at most `epsilon` in every pixel and channel.
 
-    Projected gradient descent from a random start (Madry et al., 2018, arXiv 1706.06083); with one step it is the fast
-    variant of Wong et al. (2020, arXiv 2001.03994), with their step of 1.25 epsilon.
+    This is projected gradient descent from a random start (Madry et al., 2018, arXiv 1706.06083). With one step it is
+    the fast variant of Wong et al. (2020, arXiv 2001.03994), whose step is 1.25 epsilon.
 
     Args:
-        image_processor (`WaveFreqImageProcessor`): Says how the images were normalized.
+        image_processor (`WaveFreqImageProcessor`): Holds the normalization of the images.
         epsilon (`float`): Largest change, in levels of 255.
         steps (`int`, *optional*, defaults to 1): Gradient steps.
     """
@@ -25,7 +25,7 @@ class ProjectedGradientDescent:
         self.steps = steps
 
     def __call__(self, model: nn.Module, pixel_values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The changed images; `pixel_values` are normalized, of shape `(batch_size, num_channels, height, width)`."""
+        """The changed images. All images are normalized, of shape `(batch_size, num_channels, height, width)`."""
         mean, std = self.mean.to(pixel_values), self.std.to(pixel_values)
         radius = self.epsilon / 255 / std
         step = radius * (1.25 if self.steps == 1 else 2.5 / self.steps)

@@ -1,4 +1,4 @@
-"""What the commands that train have in common: a recipe before the options, and a record of both."""
+"""Command lines of the training commands: a recipe before the options, and a record of both."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tellsign.training.data.sources import SourceArguments, split_group, without
 
 
 MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight", "fake_logit_weight", "real_called_fake"}
-"""Of a run that resumes: how long it trains, and what counts only when it has ended."""
+"""Arguments that a resumed run may change: its length, and settings that count only at its end."""
 LEAST = {
     "validation_per_class": 1,
     "train_images": 1,
@@ -25,51 +25,51 @@ LEAST = {
     "most_artifacts": 1,
     "image_size": 32,
 }
-"""The smallest number that an argument of this name may be."""
+"""The least value of an argument of this name."""
 
 
 @dataclass
 class PlantedDataArguments(SourceArguments):
-    """Of commands that plant artifacts into the real images of some sources."""
+    """Arguments of commands that plant artifacts into real images."""
 
     train_data: list[str] = field(
         default_factory=list,
-        metadata={"help": "Parquet files, image folders or data sets on the Hub, in whose real images to plant."},
+        metadata={"help": "Parquet files, image folders or data sets on the Hub. Their real images are planted."},
     )
     validation_per_class: int = field(
-        default=3000, metadata={"help": "Images of each class held out, the same as of the tagger."}
+        default=3000, metadata={"help": "Images of each class held out, the same number as for the tagger."}
     )
-    train_images: int = field(default=40000, metadata={"help": "Largest number of images to plant in."})
-    eval_images: int = field(default=500, metadata={"help": "Largest number of held-out images to watch the run."})
+    train_images: int = field(default=40000, metadata={"help": "Most images to plant in."})
+    eval_images: int = field(default=500, metadata={"help": "Most held-out images to watch the run by."})
 
 
 def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tuple[Any, ...]:
-    """Parses a command line. If it begins with a JSON file, that gives the defaults of what follows.
+    """Parses a command line. A JSON file at its beginning gives the defaults.
 
     Args:
-        argument_types (`tuple[type, ...]`): Dataclasses, to which [`TrainingArguments`] is added.
+        argument_types (`tuple[type, ...]`): Dataclasses. [`TrainingArguments`] is added.
         arguments (`list[str]`): The command line, without the program.
 
     Returns:
         An instance of each class.
 
     Raises:
-        ValueError: If the file has a field that no argument has or a value that it cannot have, a number is out of
-            its range, what is kept of checkpoints is too little to resume from after a run was killed while it wrote
-            one, or the best of them is wanted of a run that ends with an average.
+        ValueError: If the file has an unknown field or value, or a number is out of its range. Also if too little is
+            kept of checkpoints to resume safely. Also if the best one is to be loaded in a run that ends with an
+            average.
     """
     types: Any = (*argument_types, TrainingArguments)
     parser = HfArgumentParser(
         types,
         usage="%(prog)s [RECIPE.json] [options]",
-        description="A JSON file first gives the defaults of what follows.",
+        description="A JSON file before the options gives their defaults.",
     )
     if arguments and arguments[0].endswith(".json"):
         recipe = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
         unknown = set(recipe) - {action.dest for action in parser._actions}
         if unknown:
             raise ValueError(f"{arguments[0]}: no argument is called {', '.join(sorted(unknown))}")
-        # Defaults are not checked as the command line is.
+        # The parser checks the command line, but not defaults.
         for action in parser._actions:
             value = recipe.get(action.dest)
             if value is not None and action.choices and value not in action.choices:
@@ -80,11 +80,11 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
         arguments = arguments[1:]
     parsed = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
     if parsed[-1].save_total_limit == 1:
-        raise ValueError("--save_total_limit: a run can only resume safely if at least 2 checkpoints are kept")
+        raise ValueError("--save_total_limit=1: expected at least 2, or a killed run may not resume")
     if parsed[-1].save_only_model:
-        raise ValueError("--save_only_model: a run can only resume if its checkpoints have the optimizer's state")
+        raise ValueError("--save_only_model: a run cannot resume without the optimizer's state")
     if parsed[-1].dataloader_persistent_workers:
-        raise ValueError("--dataloader_persistent_workers: a run that resumes would draw other random numbers")
+        raise ValueError("--dataloader_persistent_workers: a resumed run would draw other random numbers")
     for group in parsed:
         for name, least in LEAST.items():
             if getattr(group, name, least) < least:
@@ -93,7 +93,7 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
             if not 0 <= getattr(group, name, 0) < 1:
                 raise ValueError(f"--{name}={getattr(group, name)}: expected a number in [0, 1)")
     if parsed[-1].load_best_model_at_end and any(hasattr(group, "ema_decay") for group in parsed):
-        raise ValueError("--load_best_model_at_end: the run ends with the average of its weights instead")
+        raise ValueError("--load_best_model_at_end: this run ends with the average of its weights instead")
     return parsed
 
 
@@ -101,7 +101,7 @@ def overrides_of(given: dict[str, Any] | str | None, config_class: type[PreTrain
     """Fields of a configuration to change, from a recipe or, as JSON, from the command line.
 
     Raises:
-        ValueError: If it is no JSON object, or the configuration, or one within it, has no field of a name.
+        ValueError: If it is no JSON object, or names a field that neither the configuration nor its parts have.
     """
     try:
         overrides = json.loads(given) if isinstance(given, str) else given or {}
@@ -124,16 +124,19 @@ def _check_fields(overrides: dict[str, Any], config_class: type) -> None:
 
 
 def check_training_arguments(training_args: TrainingArguments) -> None:
-    """Raises a `ValueError` if a Trainer is to push, which would send its checkpoints, pickles and all, or to smooth
-    labels, by a loss that it would take in place of the model's own."""
+    """Rejects `push_to_hub`, which would upload pickles, and label smoothing, which would replace the model's loss.
+
+    Raises:
+        ValueError: If one of them is set.
+    """
     if training_args.push_to_hub:
-        raise ValueError("--push_to_hub: load the folder that the run saves, and call push_to_hub of the model")
+        raise ValueError("--push_to_hub: load the folder that the run saves, and push the model from there")
     if training_args.label_smoothing_factor:
-        raise ValueError("--label_smoothing_factor: this model has a loss of its own, expected 0")
+        raise ValueError("--label_smoothing_factor: expected 0, this model has its own loss")
 
 
 def recipe_file(name: str) -> str | None:
-    """The `training.json` of a checkpoint, a folder or a repository on the Hub; `None` if it has none."""
+    """The `training.json` of a folder or a repository on the Hub; `None` if it has none."""
     return cached_file(
         name,
         "training.json",
@@ -143,12 +146,12 @@ def recipe_file(name: str) -> str | None:
 
 
 def as_shown(argument: str) -> str:
-    """An argument of a command as a card may show it: as it was given, of absolute paths the names alone."""
+    """An argument for a card: as it was given, but absolute paths are cut to their names."""
     return "+".join(Path(part).name if os.path.isabs(part) else part for part in split_group(argument))
 
 
 def seen_by(start: str) -> list[str]:
-    """The training data of a checkpoint, and of those that it started from, as far as its `training.json` tells."""
+    """The training data of a checkpoint and of its starts, as far as its `training.json` tells."""
     recipe = recipe_file(start)
     if not recipe:
         return []
@@ -157,11 +160,11 @@ def seen_by(start: str) -> list[str]:
 
 
 def recipe_of(training_args: TrainingArguments, *others: Any) -> dict[str, Any]:
-    """What a run is made with, as a card needs it: of local files the names alone.
+    """The settings of a run for its card, with local files cut to their names.
 
     Args:
-        training_args (`TrainingArguments`): Of these, what cards show.
-        others (dataclasses): The other arguments, all of them; among them `train_data`.
+        training_args (`TrainingArguments`): Only the settings that cards show are kept.
+        others (dataclasses): The other arguments, among them `train_data`. All are kept.
     """
     made_with = {name: value for arguments in others for name, value in asdict(arguments).items()}
     starts = [name for name in ("model_name_or_path", "detail_network", "vision_tower") if made_with.get(name)]
@@ -173,10 +176,10 @@ def recipe_of(training_args: TrainingArguments, *others: Any) -> dict[str, Any]:
 
 
 def record_run(training_args: TrainingArguments, made_with: dict[str, Any], resumes: bool) -> None:
-    """Writes what a run is made with into `training.json` in its folder, before it starts.
+    """Writes the settings of a run into `training.json` in its folder, before it starts.
 
     Raises:
-        ValueError: If it resumes a run that was begun with something else, other than `MAY_CHANGE`.
+        ValueError: If it resumes a run with other settings, `MAY_CHANGE` aside.
     """
     folder = Path(str(training_args.output_dir))
     path, content = folder / "training.json", json.dumps(made_with, indent=2) + "\n"
@@ -186,7 +189,7 @@ def record_run(training_args: TrainingArguments, made_with: dict[str, Any], resu
         changed = {name for name in names if begun_with.get(name) != goes_on_with.get(name)} - MAY_CHANGE
         if changed:
             raise ValueError(
-                f"{folder}: holds a run that was begun with other {', '.join(sorted(changed))}: give the same, or "
+                f"{folder}: holds a run that was begun with other {', '.join(sorted(changed))}. Give the same, or "
                 "another --output_dir"
             )
     if training_args.should_save:
@@ -197,11 +200,10 @@ def record_run(training_args: TrainingArguments, made_with: dict[str, Any], resu
 
 
 def checkpoint_to_resume(args: TrainingArguments, last_file: str = TRAINER_STATE_NAME) -> str | None:
-    """The checkpoint that a run is told to resume from, or else the newest one that was written to its end: it has the
-    file that is the last of each.
+    """The checkpoint to resume from: the one that is asked for, or else the newest that is complete.
 
-    That of the last step of a run is none, unless the run is to be longer now: `Trainer` would go on with one step
-    more than there are.
+    A complete one has `last_file`, which is written last. The checkpoint of a run's last step does not count, unless
+    the run is longer now: `Trainer` would add a step.
     """
     if args.resume_from_checkpoint:
         return args.resume_from_checkpoint
@@ -211,7 +213,7 @@ def checkpoint_to_resume(args: TrainingArguments, last_file: str = TRAINER_STATE
     def goes_on(state: TrainerState) -> bool:
         if args.max_steps > 0:
             return state.global_step < args.max_steps
-        return (state.epoch or 0) < args.num_train_epochs  # not max_steps, which may be of a longer run
+        return (state.epoch or 0) < args.num_train_epochs  # the state's max_steps may be of another length
 
     unfinished = [folder for folder, state in states.items() if goes_on(state)]
     return str(max(unfinished, key=lambda folder: states[folder].global_step)) if unfinished else None

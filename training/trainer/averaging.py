@@ -26,8 +26,8 @@ class WeightAveraging(TrainerCallback):
     """Averages the weights over the steps, and leaves the average in the model when training ends.
 
     The average of step `t` is `d * average + (1 - d) * weights` with `d = min(decay, (1 + t) / (10 + t))`, so that
-    short runs forget their initialization too. It is the last file that is written to a checkpoint. Where several
-    processes train, all get the first one's average in the end.
+    short runs forget their initialization too. Its file is the last one written to a checkpoint. With several
+    processes, all get the first one's average in the end.
 
     Args:
         decay (`float`): Weight of the past, in [0, 1).
@@ -64,12 +64,12 @@ class WeightAveraging(TrainerCallback):
 
 
 def whole_batches(rows: torch.Tensor, batch_size: int) -> tuple[torch.Tensor, ...]:
-    """Rows of images in batches without the rest, which would count as much as a whole one in batch statistics."""
+    """Splits rows of images into batches, without a rest, which would count as a whole batch in batch statistics."""
     return rows.split(batch_size)[: max(1, len(rows) // batch_size)]
 
 
 class _TakesDictionary(nn.Module):
-    """A model that takes its inputs as a dictionary, as `update_bn` passes on what it is given."""
+    """A model that takes its inputs as one dictionary, since `update_bn` passes on one argument."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -88,14 +88,14 @@ def refresh_statistics(
 ) -> None:
     """Computes the batch statistics of averaged weights, which are not the average of the statistics.
 
-    As after stochastic weight averaging (Izmailov et al., 2018, arXiv 1803.05407, section 3.2): on augmented training
-    images, always the same ones.
+    They are computed on augmented training images, always the same ones, as after stochastic weight averaging
+    (Izmailov et al., 2018, arXiv 1803.05407, section 3.2).
 
     Args:
         model (`nn.Module`): The model, whose batch normalizations are changed in place.
         images ([`DecodedImages`], [`BalancedViews`] or [`stream_views`]): The training images.
-        augmentation ([`Augmentation`]): As in training.
-        batches (`int`, *optional*, defaults to 100): At most so many batches are drawn.
+        augmentation ([`Augmentation`]): The augmentation of training.
+        batches (`int`, *optional*, defaults to 100): Most batches to draw.
         batch_size (`int`, *optional*, defaults to 256): Images in a batch.
     """
     device = next(model.parameters()).device

@@ -1,4 +1,4 @@
-"""Tensors that take long to make, kept in files."""
+"""Files for tensors that take long to make."""
 
 import json
 import os
@@ -14,12 +14,13 @@ from safetensors.torch import save_file
 def cached(
     path: Path | None, make: Callable[[], dict[str, torch.Tensor]], settings: Mapping[str, Any] | None = None
 ) -> dict[str, torch.Tensor]:
-    """The tensors in a file, if it was written with the same settings; otherwise those of `make`, which it writes.
+    """Reads tensors from a file with the same settings, or else makes them and writes the file.
 
     Args:
         path (`Path`, *optional*): The file. Without one nothing is kept.
         make (`Callable`): Makes the tensors, on the CPU.
-        settings (`Mapping`, *optional*): What they depend on, as JSON. Not needed where the file's name says it.
+        settings (`Mapping`, *optional*): Settings that the tensors depend on, as JSON. Not needed where the file's
+            name tells them.
     """
     metadata = {"settings": json.dumps(settings, sort_keys=True)} if settings else None
     if path is not None and path.is_file():

@@ -1,4 +1,4 @@
-"""What is drawn anew in each epoch, the same again in the same epoch, whatever process or resumed run it is."""
+"""Draws that are new in each epoch, and the same in all processes and in resumed runs."""
 
 from typing import Protocol
 
@@ -10,7 +10,7 @@ class HasEpoch(Protocol):
 
 
 class EpochCallback(TrainerCallback):
-    """Tells images or a sampler which epoch it is: in a resumed run of several processes nobody else does."""
+    """Tells images or a sampler the epoch: in a resumed run of several processes the Trainer does not."""
 
     def __init__(self, drawn: HasEpoch):
         self.drawn = drawn

@@ -1,4 +1,4 @@
-"""What a small vision transformer starts from, so that it learns soon to see fine detail and neighborhoods."""
+"""A start for small vision transformers that lets them see fine detail and neighborhoods soon."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import nn
 from tellsign.modeling.modeling_artifact_siglip import ArtifactSiglipModel
 
 
-# Difference of attention, before softmax, between the patch looked at and the one beside it.
+# Difference of attention, before softmax, between the attended patch and the one beside it.
 SHARPNESS = 2.5
 BESIDE = [(1, 0), (-1, 0), (0, 1), (0, -1)]
 DIAGONAL = [(1, 1), (-1, 1), (1, -1), (-1, -1)]
@@ -17,10 +17,10 @@ DIAGONAL = [(1, 1), (-1, 1), (1, -1), (-1, -1)]
 def initialize_vision_tower(model: ArtifactSiglipModel, pixel_values: torch.Tensor) -> None:
     """Starts the vision tower of a new model like a convolutional network on whitened patches.
 
-    The patch embedding is a random rotation of whitened patches: fine detail, which most artifacts change, has a
-    thousandth of the power of natural images, and a plain embedding would take long to see it (as for the first layer
-    in Jordan, 2024, arXiv 2404.00498). Each head of each layer looks at one neighbor of each patch, by sinusoidal
-    position embeddings and queries that shift them (after Zheng et al., 2024, arXiv 2404.01139).
+    The patch embedding is a random rotation of whitened patches (as the first layer in Jordan, 2024, arXiv
+    2404.00498). Most artifacts change fine detail, which has a thousandth of the power of natural images: a plain
+    embedding would take long to see it. Each head of each layer attends to one neighbor of each patch: queries
+    shift sinusoidal position embeddings (after Zheng et al., 2024, arXiv 2404.01139).
 
     Args:
         model ([`ArtifactSiglipModel`]): Its vision tower is changed in place.
@@ -40,7 +40,7 @@ def initialize_vision_tower(model: ArtifactSiglipModel, pixel_values: torch.Tens
         embedding = vision_model.embeddings.position_embedding.weight
         embedding.mul_(0.2)
         embedding[:, :size] = positions
-        # What layer normalization makes of positions of power 0.5 beside patches of power 0.25.
+        # The gain of layer normalization on positions of power 0.5 beside patches of power 0.25.
         gain = 1 / (0.25 + 0.25 * size / hidden_size)
         weight = (SHARPNESS * head_size**0.5 / gain / (1 - frequencies.cos()).sum()).sqrt()
         for number, layer in enumerate(vision_model.encoder.layers):
@@ -53,7 +53,7 @@ def initialize_vision_tower(model: ArtifactSiglipModel, pixel_values: torch.Tens
 
 
 def _embed_whitened(embedding: nn.Conv2d, pixel_values: torch.Tensor, first: int) -> None:
-    """Whitened patches of power 0.25 in all outputs from `first` on, and 0 before."""
+    """Sets an embedding to whitened patches of power 0.25 in the outputs from `first` on, and to 0 before."""
     kernel = embedding.kernel_size[0]
     patches = nn.functional.unfold(pixel_values, kernel, stride=kernel).transpose(1, 2).flatten(0, 1)
     mean = patches.mean(0)
@@ -68,7 +68,7 @@ def _embed_whitened(embedding: nn.Conv2d, pixel_values: torch.Tensor, first: int
 
 
 def _shift(frequencies: torch.Tensor, offset: tuple[int, int]) -> torch.Tensor:
-    """The matrix that makes the position embedding of a patch that of the patch at an offset of rows and columns."""
+    """The matrix that turns a patch's position embedding into that of the patch at an offset of rows and columns."""
     rotations = []
     for distance in offset:
         cosine, sine = (frequencies * distance).cos().diag(), (frequencies * distance).sin().diag()

@@ -4,7 +4,7 @@ from transformers import Trainer
 
 
 class WholeValidationTrainer(Trainer):
-    """A Trainer whose `dataloader_drop_last` leaves out the rest of the training images alone."""
+    """A Trainer whose `dataloader_drop_last` affects training images alone."""
 
     def get_eval_dataloader(self, eval_dataset=None):
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False

@@ -1,0 +1,76 @@
+"""Thresholds of the verdicts on large pictures, from sources that training did not see."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from transformers.utils import logging
+
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What verdicts on sources that training did not see keep, as shares in (0, 1).
+
+    Args:
+        photographs_accused (`float`): Most photographs that are called fake.
+        others_accused (`float`): Most other pictures made by people (artwork, screenshots, ...) that are called fake.
+        real_wrong (`float`): Most errors among the pictures called real, where half are fake.
+    """
+
+    photographs_accused: float = 0.02
+    others_accused: float = 0.05
+    real_wrong: float = 0.10
+
+
+def upper_bound(count: int, total: int) -> float:
+    """The upper end of the one-sided Clopper-Pearson interval of a share, at 95%; 1 if there is nothing to count."""
+    return float(binomtest(count, total, alternative="less").proportion_ci(0.95).high) if total else 1.0
+
+
+def lower_bound(count: int, total: int) -> float:
+    """The lower end of that interval; 0 if there is nothing to count."""
+    return float(binomtest(count, total, alternative="greater").proportion_ci(0.95).low) if total else 0.0
+
+
+def fit_promised_thresholds(
+    labels: NDArray, probabilities: NDArray, kinds: NDArray, promise: Promise = Promise()
+) -> tuple[float, float]:
+    """The probabilities of fake between which a verdict is withheld, so that a promise holds with its bounds.
+
+    Args:
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+        probabilities (`np.ndarray` of shape `(n,)`): Of fake, each from a run that did not see the picture's source.
+        kinds (`np.ndarray` of shape `(n,)`): "photo" for photographs.
+        promise ([`Promise`], *optional*): What is to hold.
+
+    Returns:
+        `tuple[float, float]`, in [0, 1] and rising: below the first a picture is called real, above the second fake.
+        0 or 1, with a warning, where no threshold keeps the promise.
+    """
+    photographs = probabilities[(labels == 0) & (kinds == "photo")]
+    others = probabilities[(labels == 0) & (kinds != "photo")]
+    real, fake = probabilities[labels == 0], probabilities[labels == 1]
+
+    def accuses_few(cut: float) -> bool:
+        accused = upper_bound(int((photographs > cut).sum()), len(photographs)) <= promise.photographs_accused
+        # Where there are no others, nothing is promised of them.
+        return accused and (
+            not len(others) or upper_bound(int((others > cut).sum()), len(others)) <= promise.others_accused
+        )
+
+    def clears_rightly(cut: float) -> bool:
+        wrong = upper_bound(int((fake < cut).sum()), len(fake))
+        right = lower_bound(int((real < cut).sum()), len(real))
+        return right > 0 and wrong / (wrong + right) <= promise.real_wrong
+
+    high = min((cut for cut in np.sort(probabilities) if cut >= 0.5 and accuses_few(cut)), default=1.0)
+    low = max((cut for cut in np.sort(probabilities) if cut <= 0.5 and clears_rightly(cut)), default=0.0)
+    if high == 1:
+        logger.warning("no threshold accuses as few as promised: no large picture will be called fake")
+    if low == 0:
+        logger.warning("no threshold clears as rightly as promised: no large picture will be called real")
+    return float(low), float(high)

@@ -1,0 +1,149 @@
+"""Measures whether the evidence map of large pictures is true of the verdict.
+
+python -m tellsign.training.evaluate_evidence tellsign/default --data real.parquet --data fake.parquet
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import nn
+from torchvision.transforms.v2.functional import gaussian_blur
+from tqdm.auto import tqdm
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from tellsign.hub_cards.card_tables import markdown_table
+from tellsign.modeling.image_loading import load_image
+from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
+from tellsign.training.data.sources import content_of, of_class
+from tellsign.training.evaluation.metrics import bootstrap
+from tellsign.training.leave_out import load_pictures
+
+
+SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+DRAWS = 4
+
+
+def logits_of(branch: WaveFreqLargeBranch, pictures: torch.Tensor) -> torch.Tensor:
+    """Logits of fake of normalized pictures `(n, 3, size, size)`, at temperature 1."""
+    return branch.head(moments_of(branch.feature_maps(pictures)))
+
+
+def integrated(branch: WaveFreqLargeBranch, picture: torch.Tensor, grid: int) -> NDArray:
+    """The evidence map that the detector gives, `(grid, grid)`."""
+    with torch.inference_mode():
+        maps = branch.feature_maps(picture)
+        return branch.head.evidence(maps, moments_of(maps), grid)[0].numpy()
+
+
+def grad_cam(branch: WaveFreqLargeBranch, picture: torch.Tensor, grid: int) -> NDArray:
+    """Grad-CAM of the last stage (Selvaraju et al., 2017, arXiv 1610.02391, equations 1 and 2), without its ReLU."""
+    maps = [hidden_states.detach().requires_grad_() for hidden_states in branch.feature_maps(picture)]
+    (gradient,) = torch.autograd.grad(branch.head(moments_of(maps)).sum(), maps[-1])
+    cam = (gradient.mean((2, 3), keepdim=True) * maps[-1]).sum(1, keepdim=True)
+    return nn.functional.interpolate(cam, (grid, grid), mode="bilinear")[0, 0].detach().numpy()
+
+
+def without(picture: torch.Tensor, order: NDArray, share: float, grid: int) -> torch.Tensor:
+    """A picture of which a share of the grid's cells is blurred, the first in an order of them."""
+    hidden = torch.zeros(grid * grid)
+    hidden[torch.from_numpy(order[: round(share * grid * grid)].copy())] = 1
+    mask = nn.functional.interpolate(hidden.reshape(1, 1, grid, grid), picture.shape[-2:], mode="nearest")
+    size = picture.shape[-1] // 8
+    return torch.lerp(picture, gaussian_blur(picture, [2 * size + 1] * 2, [size / 2] * 2), mask)
+
+
+def deletions(branch: WaveFreqLargeBranch, picture: torch.Tensor, grid: int, rng: np.random.Generator) -> NDArray:
+    """How far the logit falls, toward the other class, when cells are blurred.
+
+    Returns:
+        `np.ndarray` of shape `(3, len(SHARES))`: in the order of the evidence, of Grad-CAM, and at random (the mean of
+        `DRAWS`), strongest first.
+    """
+    with torch.inference_mode():
+        logit = logits_of(branch, picture)[0]
+    sign = 1.0 if logit > branch.head(branch.head.baseline[None])[0] else -1.0
+    maps: tuple[Callable, ...] = (integrated, grad_cam)
+    orders = [[np.argsort(-sign * of_map(branch, picture, grid).ravel(), kind="stable")] for of_map in maps]
+    orders.append([rng.permutation(grid * grid) for _ in range(DRAWS)])
+    with torch.inference_mode():
+        changed = [without(picture, order, share, grid) for kind in orders for order in kind for share in SHARES]
+        falls = sign * (logit - torch.cat([logits_of(branch, some) for some in torch.cat(changed).split(4)])).numpy()
+    falls = falls.reshape(-1, len(SHARES))
+    return np.stack([falls[0], falls[1], falls[2:].mean(0)])
+
+
+def plot(falls: NDArray) -> Figure:
+    """Mean fall of the logit against the share of the area that is blurred."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, values in zip(("evidence", "Grad-CAM", "at random"), falls.mean(0), strict=True):
+        axes.plot(SHARES, values, "o-", label=name)
+    axes.set(xlabel="share of the area that is blurred", ylabel="fall of the logit", title="Deletion")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def main(
+    model_name: Annotated[str, typer.Argument(help="Folder or repository of a detector with a branch for them.")],
+    data: Annotated[list[str], typer.Option(help="Pictures of both classes; can be repeated.")],
+    output_dir: Annotated[Path, typer.Option(help="Where evidence.json and evidence.png are written.")] = Path(
+        "evaluation"
+    ),
+    pictures_per_class: Annotated[int, typer.Option(min=1, help="Pictures of each class, drawn at random.")] = 100,
+) -> None:
+    """Blurs the places that evidence or Grad-CAM name, and random ones, and says how far the logit falls."""
+    model = AutoModelForImageClassification.from_pretrained(model_name, dtype=torch.float32).eval()
+    image_processor = AutoImageProcessor.from_pretrained(model_name)
+    if getattr(model, "large", None) is None:
+        raise ValueError(f"{model_name}: has no branch for large pictures")
+    model.requires_grad_(False)
+    grid = model.config.large_image_size // 16
+    pictures = load_pictures(data, model.config.smallest_large_side)
+    rng = np.random.default_rng(0)
+    falls = []
+    for label in ("real", "fake"):
+        chosen = of_class(pictures, label, pictures_per_class)
+        for image in tqdm(chosen["image"], desc=f"Blurring ({label})", unit="img", leave=False):
+            seen = image_processor(load_image(content_of(image) or b""), return_tensors="pt")["large_pixel_values"]
+            falls.append(deletions(model.large, seen, grid, rng))
+    values = np.stack(falls)
+
+    def compute(sample: NDArray) -> dict[str, float]:
+        means = sample.mean(0)
+        at = SHARES.index(0.2)
+        return {
+            "fall_of_evidence": float(means[0, at]),
+            "fall_of_grad_cam": float(means[1, at]),
+            "fall_at_random": float(means[2, at]),
+            "evidence_to_random": float(means[0, at] / means[2, at]),
+            "grad_cam_to_random": float(means[1, at] / means[2, at]),
+        }
+
+    scores, intervals = compute(values), bootstrap([values], compute)
+    record = {
+        "model": model_name,
+        "pictures": len(values),
+        "shares": list(SHARES),
+        "falls": dict(zip(("evidence", "grad_cam", "random"), values.mean(0).tolist(), strict=True)),
+        "scores": {name: {"value": value, "interval": list(intervals[name])} for name, value in scores.items()},
+    }
+    output_dir.mkdir(parents=True, exist_ok=True)
+    (output_dir / "evidence.json").write_text(json.dumps(record, indent=2) + "\n")
+    plot(values).savefig(output_dir / "evidence.png", dpi=100)
+    rows = [
+        [name.replace("_", " "), f"{row['value']:.2f} [{row['interval'][0]:.2f}, {row['interval'][1]:.2f}]"]
+        for name, row in record["scores"].items()
+    ]
+    typer.echo(markdown_table(["a fifth of the area blurred", "logit"], rows))
+
+
+if __name__ == "__main__":
+    typer.run(main)

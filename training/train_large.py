@@ -1,0 +1,67 @@
+"""Gives a detector the branch for large pictures.
+
+python -m tellsign.training.leave_out real.parquet fake.parquet --output-dir runs/large
+python -m tellsign.training.train_large real.parquet fake.parquet --detector runs/small --left-out runs/large \
+    --output-dir runs/both
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from transformers import AutoImageProcessor
+
+from tellsign import WaveFreqForImageClassification
+from tellsign.training.data.sources import without_folders
+from tellsign.training.leave_out import columns_of, large_detector, load_pictures, stacked
+from tellsign.training.trainer.arguments import recipe_file
+from tellsign.training.trainer.half_precision import half_precision
+from tellsign.training.trainer.head import fit_head
+from tellsign.training.trainer.moments import picture_moments
+
+
+def main(
+    data: Annotated[list[str], typer.Argument(help="Parquet files, image folders or data sets of both classes.")],
+    detector: Annotated[str, typer.Option(help="Folder or repository of the detector of small images.")],
+    left_out: Annotated[Path, typer.Option(help="Output of leave_out, whose thresholds and recipe are taken.")],
+    output_dir: Annotated[Path, typer.Option(help="Where the detector of both is written, in half precision.")],
+    also_train: Annotated[list[str], typer.Option(help="As it was given to leave_out.")] = [],  # noqa: B006
+    cache_dir: Annotated[Path | None, typer.Option(help="Where features are kept.")] = None,
+) -> None:
+    """Trains the head on all sources, and joins it and the frozen backbone to a detector of small images."""
+    measured = json.loads((left_out / "leave_out.json").read_text())
+    model, image_processor = large_detector(measured["image_size"])
+    sets = [load_pictures(group, model.config.smallest_large_side) for group in (data, also_train) if group]
+    known = stacked(*map(columns_of, sets))
+    cache_dir = cache_dir or left_out / "features"
+    copies = [
+        torch.cat([picture_moments(pictures, model.large, image_processor, seed, cache_dir) for pictures in sets])
+        for seed in range(measured["copies"])
+    ]
+    head = fit_head(model.config, torch.stack(copies), known["label"], known["generator"])
+    model.large.head.load_state_dict(head.state_dict())
+
+    fields = {name: value for name, value in model.config.to_dict().items() if "large" in name}
+    fields |= {
+        "large_temperature": measured["temperature"],
+        "large_verdict_thresholds": measured["verdict_thresholds"],
+    }
+    joined = WaveFreqForImageClassification.from_pretrained(detector, dtype=torch.float32, **fields)
+    joined.large.load_state_dict(model.large.state_dict())
+    joined.save_pretrained(output_dir, state_dict=half_precision(joined))
+    own = AutoImageProcessor.from_pretrained(detector)
+    own.large_size, own.smallest_large_side = image_processor.large_size, image_processor.smallest_large_side
+    own.save_pretrained(output_dir)
+    for name in ("leave_out.json", "leave_out.png"):
+        shutil.copy(left_out / name, output_dir)
+    recipe = recipe_file(detector)
+    made_with = json.loads(Path(recipe).read_text(encoding="utf-8")) if recipe else {}
+    made_with["large_train_data"] = [without_folders(source) for source in (*data, *also_train)]
+    (output_dir / "training.json").write_text(json.dumps(made_with, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
