@@ -180,6 +180,8 @@ def exported_files(
             model in a folder of this machine.
     """
     files, config = _without_card(folder, self_contained)
+    if config is not None:
+        files |= _endpoint_files(is_self_contained="custom_pipelines" in config)
     own_card = folder / "README.md"
     if somebody_wrote(own_card):
         if license or datasets:
@@ -188,6 +190,14 @@ def exported_files(
     else:
         files["README.md"] = str(card_of_folder(folder, repo_id, tuple(datasets), config, license)).encode()
     return files
+
+
+def _endpoint_files(is_self_contained: bool) -> dict[str, bytes | Path]:
+    """What Inference Endpoints needs to run the model, in an image that has transformers."""
+    requirements = (SPACE / "requirements.txt").read_text()
+    if not is_self_contained:
+        requirements += f"{PACKAGE}>={tellsign.__version__}\n"
+    return {"handler.py": Path(__file__).with_name("handler.py"), "requirements.txt": requirements.encode()}
 
 
 def _without_card(folder: Path, self_contained: bool | None) -> tuple[dict[str, bytes | Path], dict[str, Any] | None]:
@@ -276,7 +286,7 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
         raise ValueError(f"{home}: has an adapter alone, expected the folder of a saved detector")
     _copy_files(SPACE, folder)
     parts = {f"{PACKAGE}.{part}": "*.py" for part in ("configuration", "modeling", "pipelines")}
-    for name, pattern in {PACKAGE: "_version.py", **parts}.items():  # not the command, which needs more than the page
+    for name, pattern in {PACKAGE: "_[!_]*.py", **parts}.items():  # not the command, which needs more than the page
         source, target = Path(spec_of(name).origin or "").parent, folder / name.replace(".", "/")
         _copy_files(source, target, "__init__.py", pattern)
     if (home / "examples").is_dir():

@@ -121,6 +121,7 @@ def model_card(
     robustness = evaluation.get("robustness", {})
     low, high = config.get("verdict_thresholds", (0.5, 0.5))
     tagger = tagger_facts(tagger_config, tagger_evaluation)
+    base = training.get("model_name_or_path") or ""  # of folders only the names are recorded
     data = ModelCardData(
         license=license,
         library_name="transformers",
@@ -132,9 +133,11 @@ def model_card(
         metrics=["accuracy", "roc_auc"] if evaluation else None,
         widget=[{"src": path, "example_title": Path(path).stem.replace("_", " ")} for path in examples] or None,
         co2_eq_emissions=dict(emissions) if emissions else None,
+        base_model=base if "/" in base and "+" not in base else None,
         model_name=name,
         eval_results=eval_results(evaluation) or None,
     )
+    counts = {result["name"]: result["real"] + result["fake"] for result in evaluation.get("results", ())}
     # A group that is drawn twice as often is named twice.
     training_data = list(dict.fromkeys(training.get("train_data", ())))
     card = ModelCard.from_template(
@@ -148,6 +151,8 @@ def model_card(
         config=config,
         size=config.get("image_size"),
         evaluation=evaluation,
+        tested=counts.get("all", 0),
+        overlap=counts.get("all", 0) - counts.get("not in training data", counts.get("all", 0)),
         main_table=score_table(sets, MAIN_SCORES),
         verdict_table=score_table(sets, VERDICT_SCORES),
         generator_table=generator_table(generators),
@@ -251,7 +256,7 @@ def somebody_wrote(card: Path) -> bool:
 def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a recipe that a card shows, where they say something."""
     if (training.get("max_steps") or -1) <= 0 and training.get("num_train_epochs") == 0:  # only calibrated
-        applied = ("model_name_or_path", "expert", "fake_logit_weight", "real_called_fake", "num_train_epochs")
+        applied = ("model_name_or_path", "fake_logit_weight", "real_called_fake", "num_train_epochs")
         return {key: training[key] for key in applied if training.get(key) is not None}
     shown = {key: training.get(key) for key in HYPERPARAMETERS}
     if (shown["max_steps"] or -1) > 0:

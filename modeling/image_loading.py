@@ -90,7 +90,7 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
         timeout (`float`, *optional*, defaults to 5): Seconds to wait at each step of a download.
 
     Returns:
-        `PIL.Image.Image` in mode RGB.
+        `PIL.Image.Image` in mode RGB. Its `info` has `animated`, true, if there are more frames than this first one.
 
     Raises:
         ValueError: If the source is of another type, missing, empty, truncated, not an image, or of mode F. Also for
@@ -195,6 +195,8 @@ def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Ima
             if not content:
                 raise ValueError("the file is empty")
             image = Image.open(io.BytesIO(content), formats=_formats())
+        # Not an MPO, in which cameras put a smaller copy.
+        is_animated = image.format != "MPO" and getattr(image, "is_animated", False)
         image.load()  # of a TIFF, Pillow then turns it itself
         image = _upright(image)
         if image.mode == "F":
@@ -205,7 +207,8 @@ def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Ima
                 grey = grey // 257
             image = Image.fromarray(grey.astype(np.uint8))
         image = _in_srgb(image)
-        image.info = {}  # or opening the result again would turn it again
+        # Nothing else, or opening the result again would turn it again.
+        image.info = {"animated": True} if is_animated else {}
         return image
     except Image.DecompressionBombError as error:
         raise ValueError(f"{name}: {error} The limit is twice PIL.Image.MAX_IMAGE_PIXELS.") from error

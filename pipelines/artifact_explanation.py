@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import CommitInfo, ModelCard, ModelCardData, try_to_load_from_cache
+from huggingface_hub import (
+    CommitInfo,
+    ModelCard,
+    ModelCardData,
+    get_hf_file_metadata,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import EntryNotFoundError
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset
 from transformers import Pipeline
@@ -57,6 +65,17 @@ class _Column(Dataset):
             return self.images[index]
         except Exception as error:  # whatever the decoder raises
             return error
+
+
+def _is_missing(repo_id: str, file: str, revision: str | None) -> bool:
+    """Whether the Hub says that there is no such file, which the cache does not learn from every server."""
+    try:
+        get_hf_file_metadata(hf_hub_url(repo_id, file, revision=revision))
+    except EntryNotFoundError:
+        return True
+    except Exception:  # of a network that is not there
+        pass
+    return False
 
 
 def _listed(labels: Iterable[str] | None) -> Any:
@@ -202,13 +221,14 @@ class ArtifactExplanationPipeline(Pipeline):
                 "alone: log in by `hf auth login` or set HF_TOKEN"
             ) from error
         if not lies_there:
-            is_local = not home or os.path.isdir(home)
             file = f"{subfolder}/config.json"
-            if not is_local and try_to_load_from_cache(home, file, cache_dir=cache_dir, revision=revision) is None:
-                logger.warning(
-                    f"{home}: the Hub cannot be asked whether there is a folder {subfolder}/, and the cache has none: "
-                    "it is left out"
-                )
+            if home and not os.path.isdir(home):
+                is_known = try_to_load_from_cache(home, file, cache_dir=cache_dir, revision=revision) is not None
+                if not is_known and not _is_missing(home, file, revision):
+                    logger.warning(
+                        f"{home}: the Hub cannot be asked whether there is a folder {subfolder}/, and the cache has "
+                        "none: it is left out"
+                    )
             return None
         place = {"subfolder": subfolder, "revision": revision, "cache_dir": cache_dir, "device": self.device}
         return part_class.from_pretrained(home, **(place | kwargs))
@@ -276,7 +296,8 @@ class ArtifactExplanationPipeline(Pipeline):
 
         Returns:
             `dict` for an image, `list` of them for a list, an iterator for everything else: `label`, `"real"`,
-            `"fake"` or `"uncertain"`; `fake_probability`, calibrated; `width` and `height` of the image in pixels;
+            `"fake"` or `"uncertain"`; `fake_probability`, calibrated; `animated`, true, if the image has more
+            frames than the first, which was judged; `width` and `height` of the image in pixels;
             `evidence`, the places that spoke most for the verdict (of "uncertain", for the likelier of both), each
             with its `box` and its `share` of all that spoke for it; `artifacts`, by falling score, each with `label`,
             `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the pixels of the image), and `explanation` if there is
@@ -332,6 +353,8 @@ class ArtifactExplanationPipeline(Pipeline):
             answer: dict[str, Any] = {"error": error}
             if error is None:
                 answer = {"label": verdicts[index], "fake_probability": probabilities[index]}
+                if image.info.get("animated"):
+                    answer["animated"] = True
                 answer |= {"width": image.width, "height": image.height, "evidence": [], "artifacts": []}
                 if maps is not None:
                     places = maps[index].float().cpu().numpy()

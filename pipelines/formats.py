@@ -41,10 +41,12 @@ class FailedImage(TypedDict):
 
 class ImageExplanation(TypedDict):
     """Verdict on an image, its size in pixels, the places that spoke for it, the artifacts by falling score, and one
-    or two sentences that sum this up. On request the map of what each place adds to the logit of fake."""
+    or two sentences that sum this up. On request the map of what each place adds to the logit of fake. `animated` is
+    there, and true, if the image has more frames than the first, which was judged."""
 
     label: str
     fake_probability: float
+    animated: NotRequired[bool]
     width: int
     height: int
     evidence: list[Evidence]

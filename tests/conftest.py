@@ -24,6 +24,13 @@ TINY = {
     "depths": [1, 1, 1],
     "frequency_hidden_sizes": [2, 4],
 }
+TINY_LARGE = {
+    "large_backbone": "tf_efficientnet_lite0",
+    "large_stages": [1, 2],
+    "large_hidden_sizes": [24, 40],
+    "large_hidden_size": 8,
+    "large_image_size": 64,
+}
 # The folder's copy of the package must run, whatever is installed.
 LAUNCH = """
 import runpy, sys
@@ -125,6 +132,23 @@ def synthetic_rows() -> dict[str, list]:
         rows["label"].append("fake" if index % 2 else "real")
         rows["generator"].append("noise" if index % 2 else "camera")
     return rows
+
+
+@pytest.fixture(scope="session")
+def large_sources(tmp_path_factory) -> str:
+    """64 pictures of 130 pixels and more from four collections and four generators; the generated ones are noisy."""
+    rng, rows = np.random.default_rng(0), []
+    real = {"zoo": "photo", "park": "photo", "street": "photo", "museum": "artwork"}
+    for number, name in enumerate([*real, "dream-1", "dream-2", "flux-dev", "stylegan2-cat"]):
+        for _ in range(8):
+            height, width = rng.integers(130, 150, 2)
+            pixels = np.linspace(0, 150, width)[:, None] * rng.uniform(0, 1, 3) + np.zeros((height, 1, 1))
+            pixels += rng.normal(0, 4 if name in real else 40, pixels.shape)
+            row = {"image": encode(pixels.clip(0, 255).astype(np.uint8)), "generator": name}
+            row |= {"label": "real" if name in real else "fake", "kind": real.get(name, "generated")}
+            rows.append(row | {"source": f"person {number}/set@abc:1"})
+    path = tmp_path_factory.mktemp("large") / "sources.parquet"
+    return write_parquet(path, **{name: [row[name] for row in rows] for name in rows[0]})
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from datasets import config as datasets_config
 from huggingface_hub import (
     DatasetCard,
     HfApi,
+    HfFileSystem,
     ModelCard,
     SpaceCard,
     constants,
@@ -40,6 +41,7 @@ from tellsign.__main__ import app
 from tellsign.hub_cards.dataset_card import push_dataset
 from tellsign.hub_cards.export import build_space, push, push_space
 from tellsign.hub_cards.model_card import GENERATED, is_generated
+from tellsign.scan import Judge, scan
 from tellsign.training import train_detector
 from tellsign.training.data.sources import load_sources
 from tellsign.training.planting import PLANTED_FEATURES, planted_images
@@ -200,11 +202,25 @@ def test_push_is_one_commit_and_none_without_a_change(client, hub, folder):
     assert push(folder, "anna/one").oid == commit.oid
 
 
-def test_a_repository_without_explainer_gives_no_warning(client, hub, folder, monkeypatch):
+@pytest.mark.parametrize("names_commit", [True, False])
+def test_a_repository_without_explainer_gives_no_warning(client, hub, folder, monkeypatch, names_commit):
     push(folder, "anna/quiet")
+    monkeypatch.setattr(hub, "names_commit_of_missing", names_commit)
     monkeypatch.setattr("tellsign.pipelines.artifact_explanation.logger.warning", warn := Mock())
     explain = pipeline("artifact-explanation", model="anna/quiet")
     assert explain.tagger is not None and explain.explainer is None and not warn.called
+
+
+def test_a_push_without_a_token_names_the_command_that_logs_in(client, folder, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    result = CliRunner().invoke(app, ["push", str(folder), "anna/nobody"], catch_exceptions=False)
+    assert result.exit_code == 2 and "hf auth login" in result.output
+
+
+def test_a_push_without_a_network_names_the_address(client, folder, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    result = CliRunner().invoke(app, ["push", str(folder), "anna/nobody"], catch_exceptions=False)
+    assert result.exit_code == 2 and "cannot be reached at http://127.0.0.1:9" in " ".join(result.output.split())
 
 
 def test_a_name_without_a_user_goes_to_the_owner_of_the_token(client, hub, folder):
@@ -701,3 +717,20 @@ def test_a_self_contained_export_pushed_again_keeps_its_code(hub, without_packag
         original, copied = (json.loads(files[name].content) for files in (first, second))
         assert {key: copied[key] for key in keys} == {key: original[key] for key in keys}
     assert second["tagger/model.safetensors"].sha256 == first["tagger/model.safetensors"].sha256
+
+
+def test_a_data_set_on_the_hub_is_scanned(client, hub, folder, tmp_path):
+    HfFileSystem.clear_instance_cache()
+    client.create_repo("anna/pictures", repo_type="dataset")
+    Dataset.from_dict({"image": [PHOTO.read_bytes()] * 3}).to_parquet(tmp_path / "train.parquet")
+    client.upload_file(
+        repo_id="anna/pictures",
+        repo_type="dataset",
+        path_in_repo="data/train.parquet",
+        path_or_fileobj=tmp_path / "train.parquet",
+    )
+    for done_before in (0, 1):
+        summary = scan("anna/pictures", str(tmp_path / "out"), Judge(str(folder), explain="never"))
+        assert summary.done_before == done_before and summary.is_clean
+    (file,) = (tmp_path / "out").glob("*.parquet")
+    assert Dataset.from_parquet(str(file))["id"][:] == [f"data/train.parquet:{row}" for row in range(3)]

@@ -156,7 +156,7 @@ def test_a_tagger_is_trained_further_with_its_tokenizer_and_learns_new_objects(t
 
 def test_names_that_lack_what_can_be_planted_are_refused(textured, tmp_path):
     overrides = json.dumps({"artifact_labels": ArtifactSiglipConfig().artifact_labels[1:]})
-    with pytest.raises(ValueError, match="artifact_labels: lack Inconsistent object boundaries, which can be planted"):
+    with pytest.raises(ValueError, match="artifact_labels: lack Inconsistent object boundaries, expected all"):
         main(options(textured, tmp_path, config_overrides=overrides))
 
 
@@ -357,7 +357,7 @@ def test_the_packaged_recipe_parses_and_describes_a_model():
 
 def test_several_gpus_in_one_process_are_refused(monkeypatch):
     monkeypatch.setattr(TrainingArguments, "n_gpu", 2)
-    with pytest.raises(ValueError, match="2 GPUs in one process: start one a GPU with accelerate launch"):
+    with pytest.raises(ValueError, match="2 GPUs in one process, expected one: use accelerate launch"):
         parse_arguments(["--output_dir=x", "--train_data=a.parquet"])
 
 

@@ -144,7 +144,7 @@ def large_detector(size: int) -> tuple[WaveFreqForImageClassification, WaveFreqI
     """A detector with the pretrained backbone, nothing else of it trained, and its image processor."""
     model = WaveFreqForImageClassification(WaveFreqConfig(large_backbone=BACKBONE, large_image_size=size)).eval()
     load_pretrained(model.large)
-    return model, WaveFreqImageProcessor(large_size={"height": size, "width": size})
+    return model, WaveFreqImageProcessor(large_size={"height": size, "width": size})  # type: ignore[call-arg]
 
 
 def load_pictures(data: Sequence[str], smallest_side: int) -> Dataset:

@@ -141,7 +141,7 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
     if not data_args.train_data and not data_args.annotated_data:
         raise ValueError("--train_data, --annotated_data: name at least one source of images")
     if not model_args.model_name_or_path and not model_args.vision_tower:
-        raise ValueError("--vision_tower: missing for a new model; or give --model_name_or_path to adapt one")
+        raise ValueError("--vision_tower: a new model needs one; or give --model_name_or_path to adapt one")
     if model_args.model_name_or_path and model_args.config_overrides:
         raise ValueError("--config_overrides: only for a new model, without --model_name_or_path")
     if not model_args.model_name_or_path and model_args.load_in_4bit:
