@@ -28,7 +28,8 @@ CHOICES = {
     "high_pass": ("centered", "corner"),
     "frequency_convolution": ("complex", "polar"),
 }
-FITTED = ("temperature", "large_temperature", "verdict_thresholds", "large_verdict_thresholds")
+THRESHOLDS = ("verdict_thresholds", "large_verdict_thresholds", "large_balanced_thresholds")
+FITTED = ("temperature", "large_temperature", *THRESHOLDS)
 
 
 def checked_arguments(model_type: str, config_dict: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -149,6 +150,8 @@ class WaveFreqConfig(PreTrainedConfig):
         Divides the logits of large pictures.
     large_verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
         The same two probabilities for large pictures.
+    large_balanced_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
+        Those of the operating point "balanced", which says "uncertain" less often and errs more.
     initializer_range (`float`, *optional*, defaults to 0.02):
         Not used by the convolutions, which take He's initialization; for the library's generic layers.
 
@@ -203,6 +206,7 @@ class WaveFreqConfig(PreTrainedConfig):
     large_temperature: float | int = 1.0
     verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
     large_verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
+    large_balanced_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
     initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs):
@@ -316,7 +320,7 @@ class WaveFreqConfig(PreTrainedConfig):
         for field in ("temperature", "large_temperature"):
             if not 0 < getattr(self, field) < math.inf:
                 raise ValueError(f"{field}={getattr(self, field)} must be positive and finite")
-        for field in ("verdict_thresholds", "large_verdict_thresholds"):
+        for field in THRESHOLDS:
             thresholds = getattr(self, field)
             if len(thresholds) != 2 or not 0 <= thresholds[0] <= thresholds[1] <= 1:
                 raise ValueError(f"{field}={thresholds} must be two rising numbers in [0, 1]")

@@ -27,20 +27,18 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
                 for group, row in means.items()
             ],
         ),
-        markdown_table(
-            ["verdicts, %", "pictures", *VERDICTS],
-            [
-                [kind, f"{row['pictures']:,}", *(f"{100 * row[verdict]:.1f}" for verdict in VERDICTS)]
-                for kind, row in record["verdicts"].items()
-            ],
+        *(
+            markdown_table(
+                [f"verdicts, {name}, %", "pictures", *VERDICTS],
+                [
+                    [kind, f"{row['pictures']:,}", *(f"{100 * row[verdict]:.1f}" for verdict in VERDICTS)]
+                    for kind, row in said["kinds"].items()
+                ]
+                + [['"real" that are right, at equal shares', "", _or_none(said["real_right"]), "", ""]],
+            )
+            for name, said in record["verdicts"].items()
         ),
-        markdown_table(
-            ["on all of them", "%"],
-            [
-                ['"real" that are right, at equal shares', _or_none(record["real_right"])],
-                ["calibration error (ECE)", f"{100 * calibration['ece']:.1f}"],
-            ],
-        ),
+        f"The calibration error (ECE) is {100 * calibration['ece']:.1f}%.",
         markdown_table(
             ["shape and size", "photographs", "fakes", "AUROC, %"],
             [
@@ -89,7 +87,7 @@ def left_out_failures(record: Mapping[str, Any]) -> list[str]:
     """Where large pictures of unseen sources are judged badly, one sentence each."""
     worst = sorted(record["generators"].items(), key=lambda row: row[1]["auroc"])[:3]
     names = ", ".join(f"{as_text(name)} ({100 * row['auroc']:.1f})" for name, row in worst)
-    uncertain = {kind: row["uncertain"] for kind, row in record["verdicts"].items()}
+    uncertain = {kind: row["uncertain"] for kind, row in record["verdicts"]["cautious"]["kinds"].items()}
     failures = [f"Among unseen generators of large pictures, it does worst on {names} (AUROC, %)."]
     failures.append(
         'On large pictures of unseen sources it often says "uncertain": of '

@@ -606,7 +606,12 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             answer.loss = self.loss_function(labels, answer.logits, self.config, **kwargs)
         return answer
 
-    def post_process_verdicts(self, logits: torch.Tensor, image_sizes: torch.LongTensor | None = None) -> list[str]:
+    def post_process_verdicts(
+        self,
+        logits: torch.Tensor,
+        image_sizes: torch.LongTensor | None = None,
+        operating_point: str = "cautious",
+    ) -> list[str]:
         r"""
         What is said of each image, see [`verdicts_of`].
 
@@ -614,15 +619,17 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             logits (`torch.FloatTensor` of shape `(batch_size, 2)`): As the model gives them.
             image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`, *optional*):
                 As the model takes them: large pictures have thresholds of their own.
+            operating_point (`str`, *optional*, defaults to `"cautious"`): Or `"balanced"`, for large pictures.
 
         Returns:
             `list[str]`: `"real"`, `"fake"` or `"uncertain"` for each image.
 
         Raises:
-            ValueError: If the labels are not real and fake.
+            ValueError: If the labels are not real and fake, or there is no such operating point.
         """
         _, fake = real_and_fake(self.config)
-        return verdicts_of(self.config, logits.float().softmax(-1)[:, fake].tolist(), image_sizes)
+        probabilities = logits.float().softmax(-1)[:, fake].tolist()
+        return verdicts_of(self.config, probabilities, image_sizes, operating_point)
 
 
 __all__ = ["WaveFreqForImageClassification", "WaveFreqModel", "WaveFreqPreTrainedModel"]

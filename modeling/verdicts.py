@@ -6,6 +6,10 @@ import torch
 from transformers import PreTrainedConfig
 
 
+OPERATING_POINTS = {"cautious": "large_verdict_thresholds", "balanced": "large_balanced_thresholds"}
+"""The fields of the configuration that hold the thresholds of large pictures."""
+
+
 def real_and_fake(config: PreTrainedConfig) -> list[int]:
     """Indices of the labels real and fake, in any case and order.
 
@@ -38,7 +42,10 @@ def is_large(config: PreTrainedConfig, image_sizes: torch.Tensor) -> torch.Tenso
 
 
 def verdicts_of(
-    config: PreTrainedConfig, fake_probabilities: Sequence[float], image_sizes: torch.Tensor | None = None
+    config: PreTrainedConfig,
+    fake_probabilities: Sequence[float],
+    image_sizes: torch.Tensor | None = None,
+    operating_point: str = "cautious",
 ) -> list[str]:
     """What is said of images: the one rule of verdicts.
 
@@ -47,12 +54,19 @@ def verdicts_of(
         fake_probabilities (`Sequence[float]`): One for each image, in [0, 1].
         image_sizes (`torch.Tensor` of shape `(batch_size, 2)`, *optional*):
             Their heights and widths, see [`is_large`]. Without them all count as small.
+        operating_point (`str`, *optional*, defaults to `"cautious"`):
+            Which thresholds large pictures have: `"cautious"` errs less, `"balanced"` says "uncertain" less.
 
     Returns:
         For each image `"real"`, `"fake"` or `"uncertain"`.
+
+    Raises:
+        ValueError: If there is no such operating point.
     """
+    if operating_point not in OPERATING_POINTS:
+        raise ValueError(f"operating_point={operating_point!r}, expected one of {', '.join(OPERATING_POINTS)}")
     small = getattr(config, "verdict_thresholds", [0.5, 0.5])
-    large = getattr(config, "large_verdict_thresholds", small)
+    large = getattr(config, OPERATING_POINTS[operating_point], small)
     which = [False] * len(fake_probabilities) if image_sizes is None else is_large(config, image_sizes).tolist()
     return [
         verdict_of(probability, large if of_large else small)
@@ -73,4 +87,4 @@ def verdict_of(fake_probability: float, thresholds: Sequence[float]) -> str:
     return "fake" if fake_probability > high else "real" if fake_probability < low else "uncertain"
 
 
-__all__ = ["is_large", "real_and_fake", "verdict_of", "verdicts_of"]
+__all__ = ["OPERATING_POINTS", "is_large", "real_and_fake", "verdict_of", "verdicts_of"]

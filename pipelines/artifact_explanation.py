@@ -26,7 +26,7 @@ from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file, logging
 
 from tellsign.modeling.image_loading import load_image, read_source
-from tellsign.modeling.verdicts import real_and_fake, verdicts_of
+from tellsign.modeling.verdicts import OPERATING_POINTS, real_and_fake, verdicts_of
 
 from .evidence import places_of, summary_of
 from .explainer import ArtifactExplainer
@@ -116,6 +116,8 @@ class ArtifactExplanationPipeline(Pipeline):
         explain (`str`, *optional*, defaults to `"fake"`):
             Which images to search for artifacts: `"fake"` for those judged so, `"always"` for all, `"never"` for
             verdicts alone. Images that are not searched have no artifacts.
+        operating_point (`str`, *optional*, defaults to `"cautious"`):
+            `"balanced"` says "uncertain" of fewer large pictures, and errs more; the card says how much.
         threshold (`float`, *optional*):
             Probability from which an artifact is named. Defaults to the tagger's own, one for each.
         top_k (`int`, *optional*): How many artifacts to name at most. Defaults to all that reach the threshold.
@@ -261,6 +263,7 @@ class ArtifactExplanationPipeline(Pipeline):
     def _sanitize_parameters(  # type: ignore[override]
         self,
         explain: str | None = None,
+        operating_point: str | None = None,
         threshold: float | None = None,
         top_k: int | None = None,
         candidate_labels: list[str] | None = None,
@@ -270,12 +273,15 @@ class ArtifactExplanationPipeline(Pipeline):
     ):
         if explain is not None and explain not in EXPLAIN:
             raise ValueError(f"explain={explain!r}, expected one of {', '.join(EXPLAIN)}")
+        if operating_point is not None and operating_point not in OPERATING_POINTS:
+            raise ValueError(f"operating_point={operating_point!r}, expected one of {', '.join(OPERATING_POINTS)}")
         if threshold is not None and not (isinstance(threshold, Real) and 0 <= threshold <= 1):
             raise ValueError(f"threshold={threshold!r}, expected a number from 0 to 1")
         if top_k is not None and not (isinstance(top_k, Real) and top_k >= 1 and top_k == int(top_k)):
             raise ValueError(f"top_k={top_k!r}, expected a whole number from 1")
         given = {
             "explain": explain,
+            "operating_point": operating_point,
             "threshold": threshold,
             "top_k": top_k and int(top_k),
             "candidate_labels": _listed(candidate_labels),
@@ -341,7 +347,12 @@ class ArtifactExplanationPipeline(Pipeline):
         return inputs | {"image": image, "error": error, "provenance": statements}
 
     def _forward(  # type: ignore[override]
-        self, model_inputs: dict[str, Any], explain: str = "fake", return_heatmap: bool = False, **tagging
+        self,
+        model_inputs: dict[str, Any],
+        explain: str = "fake",
+        operating_point: str = "cautious",
+        return_heatmap: bool = False,
+        **tagging,
     ) -> dict[str, Any]:
         inputs = dict(model_inputs)
         images, errors, stated = inputs.pop("image"), inputs.pop("error"), inputs.pop("provenance")
@@ -350,7 +361,7 @@ class ArtifactExplanationPipeline(Pipeline):
             images, errors, stated = [images], [errors], [stated]
         outputs = self.model(**inputs)
         probabilities = outputs.logits.float().softmax(-1)[:, self.fake_index].tolist()
-        verdicts = verdicts_of(self.model.config, probabilities, inputs.get("image_sizes"))
+        verdicts = verdicts_of(self.model.config, probabilities, inputs.get("image_sizes"), operating_point)
         maps = outputs.get("evidence")
         answers: list[Any] = []
         for index, (image, error) in enumerate(zip(images, errors, strict=True)):

@@ -6,7 +6,7 @@ python -m tellsign.training.evaluate_evidence tellsign/default --data real.parqu
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -128,7 +128,7 @@ def main(
         }
 
     scores, intervals = compute(values), bootstrap([values], compute)
-    record = {
+    record: dict[str, Any] = {
         "model": model_name,
         "pictures": len(values),
         "shares": list(SHARES),

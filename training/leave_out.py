@@ -23,7 +23,7 @@ from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqIma
 from tellsign.hub_cards.left_out_tables import leave_out_tables
 from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.calibration.detector import fit_temperature
-from tellsign.training.calibration.large import fit_promised_thresholds
+from tellsign.training.calibration.large import OPERATING_POINTS, fit_promised_thresholds
 from tellsign.training.data.histories import HISTORIES
 from tellsign.training.data.sources import content_of, drop_duplicates, load_sources, without_folders
 from tellsign.training.evaluation.left_out import FAKE, REAL, generator_scores, mean_scores, plot, score_left_out
@@ -192,8 +192,14 @@ def main(
     logits, *changed = predict_left_out(config, known, extended, learned, seen_as)
     temperature = fit_temperature(np.stack([np.zeros(len(logits)), logits], axis=1), columns["label"])
     probabilities = 1 / (1 + np.exp(-logits / temperature))
-    thresholds = fit_promised_thresholds(columns["label"], probabilities, columns["kind"])
-    verdicts = np.asarray([verdict_of(probability, thresholds) for probability in probabilities])
+    thresholds = {
+        name: fit_promised_thresholds(columns["label"], probabilities, columns["kind"], promise)
+        for name, promise in OPERATING_POINTS.items()
+    }
+    verdicts = {
+        name: np.asarray([verdict_of(probability, pair) for probability in probabilities])
+        for name, pair in thresholds.items()
+    }
     record: dict[str, Any] = {
         "data": [without_folders(source) for source in data],
         "also_train": [without_folders(source) for source in also_train],
@@ -201,7 +207,7 @@ def main(
         "copies": copies,
         "image_size": image_size,
         "temperature": temperature,
-        "verdict_thresholds": list(thresholds),
+        "verdict_thresholds": {name: list(pair) for name, pair in thresholds.items()},
         **score_left_out(columns, assignment, logits, verdicts, temperature),
         "histories": {
             name: {

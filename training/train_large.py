@@ -47,7 +47,8 @@ def main(
     fields = {name: value for name, value in model.config.to_dict().items() if "large" in name}
     fields |= {
         "large_temperature": measured["temperature"],
-        "large_verdict_thresholds": measured["verdict_thresholds"],
+        "large_verdict_thresholds": measured["verdict_thresholds"]["cautious"],
+        "large_balanced_thresholds": measured["verdict_thresholds"]["balanced"],
     }
     joined = WaveFreqForImageClassification.from_pretrained(detector, dtype=torch.float32, **fields)
     joined.large.load_state_dict(model.large.state_dict())

@@ -16,9 +16,10 @@ class Promise:
     """What verdicts on sources that training did not see keep, as shares in (0, 1).
 
     Args:
-        photographs_accused (`float`): Most photographs that are called fake.
-        others_accused (`float`): Most other pictures made by people (artwork, screenshots, ...) that are called fake.
-        real_wrong (`float`): Most errors among the pictures called real, where half are fake.
+        photographs_accused (`float`): Most photographs that are called fake, by its Clopper-Pearson bound.
+        others_accused (`float`):
+            Most other pictures made by people (artwork, screenshots, ...) that are called fake, by its bound.
+        real_wrong (`float`): Most errors among the pictures called real, where half are fake, as it was measured.
     """
 
     photographs_accused: float = 0.02
@@ -31,9 +32,7 @@ def upper_bound(count: int, total: int) -> float:
     return float(binomtest(count, total, alternative="less").proportion_ci(0.95).high) if total else 1.0
 
 
-def lower_bound(count: int, total: int) -> float:
-    """The lower end of that interval; 0 if there is nothing to count."""
-    return float(binomtest(count, total, alternative="greater").proportion_ci(0.95).low) if total else 0.0
+OPERATING_POINTS = {"cautious": Promise(), "balanced": Promise(0.05, 0.15, 0.2)}
 
 
 def fit_promised_thresholds(
@@ -63,8 +62,7 @@ def fit_promised_thresholds(
         )
 
     def clears_rightly(cut: float) -> bool:
-        wrong = upper_bound(int((fake < cut).sum()), len(fake))
-        right = lower_bound(int((real < cut).sum()), len(real))
+        wrong, right = (fake < cut).mean(), (real < cut).mean()
         return right > 0 and wrong / (wrong + right) <= promise.real_wrong
 
     high = min((cut for cut in np.sort(probabilities) if cut >= 0.5 and accuses_few(cut)), default=1.0)

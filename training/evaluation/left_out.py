@@ -97,9 +97,16 @@ def real_right(verdicts: NDArray, labels: NDArray) -> float | None:
 
 
 def score_left_out(
-    columns: Mapping[str, NDArray], folds: NDArray, logits: NDArray, verdicts: NDArray, temperature: float
+    columns: Mapping[str, NDArray],
+    folds: NDArray,
+    logits: NDArray,
+    verdicts: Mapping[str, NDArray],
+    temperature: float,
 ) -> dict[str, Any]:
-    """All scores of pictures as they are; `columns` also has `square` and `short_side`, see [`generator_scores`]."""
+    """All scores of pictures as they are, see [`generator_scores`].
+
+    `columns` also has `square` and `short_side`; `verdicts` are those of each operating point.
+    """
     labels, generators = columns["label"], generator_scores(columns, folds, logits)
     photographs = (labels == REAL) & (columns["kind"] == "photo")
     parts = {
@@ -120,8 +127,10 @@ def score_left_out(
             for name, part in parts.items()
             if (photographs & part).any() and ((labels == FAKE) & part).any()
         },
-        "verdicts": verdict_shares(verdicts, columns),
-        "real_right": real_right(verdicts, labels),
+        "verdicts": {
+            name: {"kinds": verdict_shares(said, columns), "real_right": real_right(said, labels)}
+            for name, said in verdicts.items()
+        },
         "calibration": calibration_scores(labels, 1 / (1 + np.exp(-logits / temperature))),
     }
 
