@@ -140,14 +140,13 @@ class WaveFreqLargeBranch(nn.Module):
         self.stem = nn.Sequential(backbone.conv_stem, backbone.bn1)
         self.stages: nn.Sequential = backbone.blocks[: max(config.large_stages) + 1]
         self.head = WaveFreqLargeHead(config)
-        for part in (self.stem, self.stages):
-            part.requires_grad_(False)
+        self.train()
 
     def train(self, mode: bool = True) -> "WaveFreqLargeBranch":
-        """As in the base class, but the backbone stays as in evaluation: its batch statistics are frozen too."""
+        """As in the base class, but the backbone stays frozen, its batch statistics too."""
         super().train(mode)
-        self.stem.eval()
-        self.stages.eval()
+        for part in (self.stem, self.stages):
+            part.eval().requires_grad_(False)  # anew, since loading takes it back
         return self
 
     def feature_maps(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:

@@ -21,7 +21,7 @@ from tests.conftest import TINY_LARGE
 
 @pytest.fixture
 def head_config() -> WaveFreqConfig:
-    return WaveFreqConfig(**TINY_LARGE)
+    return WaveFreqConfig(**TINY_LARGE | {"large_hidden_size": 64})
 
 
 def test_sources_weigh_by_the_root_of_their_size_and_classes_alike():
@@ -39,7 +39,7 @@ def test_a_name_of_both_classes_is_two_sources():
     assert weights.tolist() == pytest.approx([0.625] * 4 + [2.5])
 
 
-def separable(count: int = 300) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+def separable(count: int = 3000) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
     """Two copies of moments that tell the class, labels, and sources."""
     labels = np.arange(count) % 2
     mean = torch.randn(2, count, 64) + torch.from_numpy(labels)[None, :, None]
