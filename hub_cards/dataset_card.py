@@ -15,9 +15,10 @@ from datasets import Dataset
 from huggingface_hub import CommitInfo, DatasetCard, DatasetCardData, HfApi
 from transformers.utils import logging
 
+from tellsign.pipelines.hub import make_repo
+
 from .card_tables import listed
-from .export import make_repo
-from .model_card import is_signed, signature_of
+from .model_card import GENERATED, is_generated
 
 
 logger = logging.get_logger(__name__)
@@ -28,8 +29,7 @@ SPLITS = {"training": "train", "evaluation": "test"}
 def dataset_card(
     dataset_id: str, *, counts: Mapping[str, int], images: int, without_artifact: int, made_with: Mapping[str, Any]
 ) -> DatasetCard:
-    """The card of images with planted artifacts. The same arguments give the same card, byte for byte. Its last line
-    tells whether somebody changed it later.
+    """The card of images with planted artifacts; the same arguments give the same card, byte for byte.
 
     Args:
         dataset_id (`str`): Repository from which the card's snippet loads the data set.
@@ -60,7 +60,7 @@ def dataset_card(
         quoted=shlex.quote,
         listed=listed,
     )
-    card.text = f"{card.text.rstrip()}\n\n{signature_of(card.text)}\n"
+    card.text = f"\n{GENERATED}\n\n{card.text.strip()}\n"
     return card
 
 
@@ -72,9 +72,8 @@ def push_dataset(
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> CommitInfo:
-    """Sends images with planted artifacts to the Hub, with their card.
-
-    A card on the Hub that somebody wrote or changed stays. Any other is replaced, but for its metadata.
+    """Sends images with planted artifacts to the Hub, with their card. A card there that is not generated
+    stays, and of the one of earlier images the metadata, but for what `datasets` adds.
 
     Args:
         dataset (`datasets.Dataset`): As `python -m tellsign.training.planting data` makes it.
@@ -102,8 +101,8 @@ def push_dataset(
     if api.file_exists(dataset_id, "README.md", repo_type="dataset"):
         before = DatasetCard.load(api.hf_hub_download(dataset_id, "README.md", repo_type="dataset"))
         card.data = before.data
-    if before is not None and not is_signed(before.text):
-        logger.warning(f"{dataset_id} keeps the README.md that it has, which somebody wrote or changed")
+    if before is not None and not is_generated(before.text):
+        logger.warning(f"{dataset_id} keeps the README.md that it has, which is not generated")
     else:
         api.upload_file(
             repo_id=dataset_id, repo_type="dataset", path_in_repo="README.md", path_or_fileobj=str(card).encode()

@@ -6,20 +6,19 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, SpaceCard
+from huggingface_hub import CommitInfo, SpaceCard
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers import Pipeline
 from transformers.utils import logging
 
 import tellsign
-from tellsign.pipelines.artifact_explanation import files_on_hub, refuse_parts
+from tellsign.pipelines.hub import WEIGHTS, push_folder, with_owner
 
-from .model_card import card_of_folder, nobody_wrote, with_facts_of
+from .model_card import card_of_folder, is_generated, somebody_wrote, with_facts_of
 from .remote_code import PACKAGE, code_of, spec_of
 
 
@@ -46,8 +45,7 @@ PATTERNS = (
     "*.png",
     "LICENSE",
 )
-# What belongs to one detector or adapter: left beside another, it would be loaded, or taken for measured of it.
-WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json", "adapter_model*.safetensors", "adapter_config.json")
+# What is left beside another model would be taken for measured of it.
 MEASURED = (
     "evaluation.json",
     "evaluation.png",
@@ -90,8 +88,8 @@ def push(
         self_contained (`bool`, *optional*):
             Whether to bring the code along. Defaults to whether the source came with code.
         overwrite_card (`bool`, *optional*, defaults to `False`):
-            Whether to replace a `README.md` that the repository has. One that this package wrote and nobody changed is
-            replaced anyway where a folder is sent.
+            Whether to replace a `README.md` that the repository has. Where a folder is sent, one that this package
+            generated is replaced anyway, unless its comment that says so was removed.
         datasets (`Iterable[str]`, *optional*): Data sets on the Hub that the model was trained on, for its card.
         license (`str`, *optional*): That of the weights, by the Hub's name for it, for the card.
         private (`bool`, *optional*): Whether a new repository is private. Defaults to what the account has set.
@@ -112,26 +110,49 @@ def push(
         huggingface_hub.errors.HfHubHTTPError:
             If the Hub refuses. The files of the repository are then as they were, since all come in one commit.
     """
-    repo_id = _with_owner(repo_id, token)
+    repo_id = with_owner(repo_id, token)
+    is_pipeline = isinstance(source, Pipeline)
+
+    def card_of(there: str | None) -> str | None:
+        if there is None or overwrite_card:
+            return new
+        if is_generated(there) and not is_pipeline:
+            return with_facts_of(new, there)
+        logger.warning(f"{repo_id} keeps the README.md that it has; overwrite_card=True replaces it")
+        return None
+
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+        saved, staged = Path(temporary, "saved"), Path(temporary, "staged")
         if isinstance(source, (str, os.PathLike)):
-            folder = Path(source)
+            saved = Path(source)
         else:
-            source.save_pretrained(temporary)
-        return _commit(
-            exported_files(folder, repo_id, self_contained=self_contained, datasets=datasets, license=license),
+            source.save_pretrained(saved)
+        files = exported_files(saved, repo_id, self_contained=self_contained, datasets=datasets, license=license)
+        _write_files(files, staged)
+        new = (staged / "README.md").read_text(encoding="utf-8")
+        return push_folder(
+            staged,
             repo_id,
-            "model",
-            lacking=getattr(source, "lacking_parts", ()),
-            knows_what_was_measured=not isinstance(source, Pipeline),
-            overwrite_card=overwrite_card,
+            card_of=card_of,
+            lacking_parts=getattr(source, "lacking_parts", ()),
+            delete_patterns=WEIGHTS if is_pipeline else WEIGHTS + MEASURED,
             private=private,
             token=token,
             revision=revision,
             commit_message=commit_message or "Upload model with tellsign",
             create_pr=create_pr,
         )
+
+
+def _write_files(files: Mapping[str, bytes | Path], folder: Path) -> None:
+    """Writes contents into a folder, of files as links to them, since weights may be large."""
+    for name, content in files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            target.write_bytes(content)
+        else:
+            target.symlink_to(content.resolve())
 
 
 def exported_files(
@@ -152,22 +173,31 @@ def exported_files(
 
     Returns:
         Contents, or the files that have them, by their paths in the repository. A `README.md` in the folder is taken
-        as it is, unless it is a draft of peft or what [`card_of_folder`] wrote and nobody changed: that one is written
-        anew, for the repository.
+        as it is, unless it is generated (see [`is_generated`]): then it is written anew, for the repository.
 
     Raises:
         ValueError: If the folder has no detector, its weights are not in safetensors files, or it has an adapter for a
             model in a folder of this machine.
     """
     files, config = _without_card(folder, self_contained)
+    if config is not None:
+        files |= _endpoint_files(is_self_contained="custom_pipelines" in config)
     own_card = folder / "README.md"
-    if own_card.is_file() and not nobody_wrote(own_card):
+    if somebody_wrote(own_card):
         if license or datasets:
             logger.warning(f"{own_card} is sent as somebody wrote it: license and data sets are to be stated there")
         files["README.md"] = own_card
     else:
         files["README.md"] = str(card_of_folder(folder, repo_id, tuple(datasets), config, license)).encode()
     return files
+
+
+def _endpoint_files(is_self_contained: bool) -> dict[str, bytes | Path]:
+    """What Inference Endpoints needs to run the model, in an image that has transformers."""
+    requirements = (SPACE / "requirements.txt").read_text()
+    if not is_self_contained:
+        requirements += f"{PACKAGE}>={tellsign.__version__}\n"
+    return {"handler.py": Path(__file__).with_name("handler.py"), "requirements.txt": requirements.encode()}
 
 
 def _without_card(folder: Path, self_contained: bool | None) -> tuple[dict[str, bytes | Path], dict[str, Any] | None]:
@@ -256,7 +286,7 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
         raise ValueError(f"{home}: has an adapter alone, expected the folder of a saved detector")
     _copy_files(SPACE, folder)
     parts = {f"{PACKAGE}.{part}": "*.py" for part in ("configuration", "modeling", "pipelines")}
-    for name, pattern in {PACKAGE: "_version.py", **parts}.items():  # not the command, which needs more than the page
+    for name, pattern in {PACKAGE: "_[!_]*.py", **parts}.items():  # not the command, which needs more than the page
         source, target = Path(spec_of(name).origin or "").parent, folder / name.replace(".", "/")
         _copy_files(source, target, "__init__.py", pattern)
     if (home / "examples").is_dir():
@@ -298,98 +328,24 @@ def push_space(
     Raises:
         ValueError: If the folder is not that of a Space.
     """
-    folder, repo_id = Path(folder), _with_owner(repo_id, token)
+    folder = Path(folder)
     for name in ("app.py", "README.md"):
         if not (folder / name).is_file():
             raise ValueError(f"{folder}: has no {name}, expected the folder of a Space")
-    files: dict[str, bytes | Path] = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in path.relative_to(folder).parts)
-    }
-    return _commit(
-        files,
-        repo_id,
-        "space",
-        overwrite_card=overwrite_card,
-        private=private,
-        token=token,
-        commit_message="Upload Space with tellsign",
-        create_pr=create_pr,
-    )
-
-
-def _with_owner(repo_id: str, token: str | bool | None) -> str:
-    """A repository's name with that of its owner, who is the user if none is named."""
-    return repo_id if "/" in repo_id else f"{HfApi(token=token).whoami()['name']}/{repo_id}"
-
-
-def _commit(
-    files: Mapping[str, bytes | Path],
-    repo_id: str,
-    repo_type: str,
-    *,
-    lacking: Sequence[str] = (),
-    knows_what_was_measured: bool = True,
-    overwrite_card: bool,
-    private: bool | None,
-    token: str | bool | None,
-    revision: str | None = None,
-    commit_message: str,
-    create_pr: bool,
-) -> CommitInfo:
-    api = HfApi(token=token)
-    # A new Space gets a README.md from the Hub, which nobody wrote.
-    there = [] if make_repo(api, repo_id, repo_type, private) else files_on_hub(repo_id, revision, token, repo_type)
-    refuse_parts(lacking, repo_id, {path.split("/")[0] for path in there})
-    if revision is not None and not create_pr and not revision.startswith("refs/"):
-        api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True)
-    if "README.md" in there and not overwrite_card:
-        card = Path(api.hf_hub_download(repo_id, "README.md", repo_type=repo_type, revision=revision))
-        if repo_type == "space":
-            files = {**files, "README.md": _with_settings(card, cast(Path, files["README.md"]))}
-        elif knows_what_was_measured and nobody_wrote(card):
-            new, old = files["README.md"], card.read_text(encoding="utf-8")
-            if isinstance(new, bytes):
-                files = {**files, "README.md": with_facts_of(new.decode(), old).encode()}
-        else:
-            logger.warning(f"{repo_id} keeps the README.md that it has; overwrite_card=True replaces it")
-            files = {path: content for path, content in files.items() if path != "README.md"}
-    operations: list[CommitOperationAdd | CommitOperationDelete] = [
-        CommitOperationAdd(path_in_repo=path, path_or_fileobj=content) for path, content in files.items()
-    ]
-    # A part replaces the one that is there: an adapter left beside a new explainer would be loaded in its place.
-    replaced = {path.split("/")[0] for path in files if "/" in path} & {*PARTS, "examples", PACKAGE}
-    of_another = (WEIGHTS + (MEASURED if knows_what_was_measured else ())) if repo_type == "model" else ()
-    operations += [
-        CommitOperationDelete(path_in_repo=path)
-        for path in there
-        if path not in files
-        and (path.split("/")[0] in replaced if "/" in path else any(fnmatch(path, name) for name in of_another))
-    ]
-    return api.create_commit(
-        repo_id,
-        operations,
-        repo_type=repo_type,
-        commit_message=commit_message,
-        revision=revision,
-        create_pr=create_pr,
-    )
-
-
-def make_repo(api: HfApi, repo_id: str, repo_type: str, private: bool | None) -> bool:
-    """Makes a repository if there is none, and says whether it did.
-
-    Raises:
-        ValueError: If it was to be private, and there is a public one.
-    """
-    if not api.repo_exists(repo_id, repo_type=repo_type):
-        sdk = "gradio" if repo_type == "space" else None
-        api.create_repo(repo_id, repo_type=repo_type, private=private, space_sdk=sdk)
-        return True
-    if private and not api.repo_info(repo_id, repo_type=repo_type).private:
-        raise ValueError(f"{repo_id}: is public, so what is sent there is not private; nothing was sent")
-    return False
+    with tempfile.TemporaryDirectory() as temporary:
+        staged = shutil.copytree(folder, Path(temporary, "space"), ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        new = (staged / "README.md").read_text(encoding="utf-8")
+        return push_folder(
+            staged,
+            repo_id,
+            card_of=lambda there: new if there is None or overwrite_card else _with_settings(there, new),
+            delete_patterns=(),
+            repo_type="space",
+            private=private,
+            token=token,
+            commit_message="Upload Space with tellsign",
+            create_pr=create_pr,
+        )
 
 
 def _is_our_class(name: Any) -> bool:
@@ -422,19 +378,19 @@ def _code_beside(folder: Path, configs: Sequence[Mapping[str, Any]]) -> dict[str
     return {path.name: path for path in sorted(folder.glob("*.py"))} if modules else {}
 
 
-def _with_settings(card: Path, of: Path) -> bytes:
+def _with_settings(card: str, of: str) -> str:
     """A Space's card with the settings of another.
 
     Where nobody changed its words, it does not keep the license of the packaged weights for others either.
     """
-    kept, settings, packaged = SpaceCard.load(card), SpaceCard.load(of).data, SpaceCard.load(SPACE / "README.md")
+    kept, settings, packaged = SpaceCard(card), SpaceCard(of).data, SpaceCard.load(SPACE / "README.md")
     if kept.text.strip() == packaged.text.strip() and kept.data.get("license") == packaged.data.get("license"):
         kept.data["license"] = settings.get("license")
     for name in SPACE_SETTINGS:
         kept.data.pop(name, None)
         if (value := settings.get(name)) is not None:
             kept.data[name] = value
-    return str(kept).encode()
+    return str(kept)
 
 
 def _read_json(path: Path) -> Any:
@@ -445,4 +401,4 @@ def _to_json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 
 
-__all__ = ["build_space", "exported_files", "make_repo", "push", "push_space"]
+__all__ = ["build_space", "exported_files", "push", "push_space"]

@@ -4,7 +4,6 @@ python -m tellsign.hub_cards.model_card FOLDER --repo-id USER/REPO
 """
 
 import csv
-import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -36,7 +35,7 @@ from .left_out_tables import leave_out_tables, left_out_failures
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 ADAPTER_TEMPLATE = Path(__file__).with_name("adapter_card_template.md")
-SIGNATURE = "<!-- Nobody has changed this card if {} is the SHA-1 of what stands above. -->"
+GENERATED = "<!-- tellsign generates this card anew at each push. To keep your changes, remove this comment. -->"
 WIDGET_EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp")
 HYPERPARAMETERS = (
     "model_name_or_path",
@@ -122,6 +121,7 @@ def model_card(
     robustness = evaluation.get("robustness", {})
     low, high = config.get("verdict_thresholds", (0.5, 0.5))
     tagger = tagger_facts(tagger_config, tagger_evaluation)
+    base = training.get("model_name_or_path") or ""  # of folders only the names are recorded
     data = ModelCardData(
         license=license,
         library_name="transformers",
@@ -133,9 +133,11 @@ def model_card(
         metrics=["accuracy", "roc_auc"] if evaluation else None,
         widget=[{"src": path, "example_title": Path(path).stem.replace("_", " ")} for path in examples] or None,
         co2_eq_emissions=dict(emissions) if emissions else None,
+        base_model=base if "/" in base and "+" not in base else None,
         model_name=name,
         eval_results=eval_results(evaluation) or None,
     )
+    counts = {result["name"]: result["real"] + result["fake"] for result in evaluation.get("results", ())}
     # A group that is drawn twice as often is named twice.
     training_data = list(dict.fromkeys(training.get("train_data", ())))
     card = ModelCard.from_template(
@@ -149,6 +151,8 @@ def model_card(
         config=config,
         size=config.get("image_size"),
         evaluation=evaluation,
+        tested=counts.get("all", 0),
+        overlap=counts.get("all", 0) - counts.get("not in training data", counts.get("all", 0)),
         main_table=score_table(sets, MAIN_SCORES),
         verdict_table=score_table(sets, VERDICT_SCORES),
         generator_table=generator_table(generators),
@@ -175,7 +179,8 @@ def model_card(
         emissions=emissions,
         uses_cifake="cifake" in json.dumps([*datasets, training, evaluation.get("data")], default=str).lower(),
     )
-    return _signed(card)
+    card.text = f"\n{GENERATED}\n\n{card.text.strip()}\n"
+    return card
 
 
 def adapter_card(
@@ -224,24 +229,8 @@ def adapter_card(
         training_data=training.get("train_data"),
         log_table=log_table(log_history),
     )
-    return _signed(card)
-
-
-def _signed(card: ModelCard) -> ModelCard:
-    card.text = card.text.rstrip() + "\n"
-    card.text += f"\n{signature_of(str(card))}\n"
+    card.text = f"\n{GENERATED}\n\n{card.text.strip()}\n"
     return card
-
-
-def signature_of(text: str) -> str:
-    """The last line of a card, by which a later change of its text shows."""
-    return SIGNATURE.format(hashlib.sha1(text.strip().encode()).hexdigest())
-
-
-def is_signed(text: str) -> bool:
-    """Whether a text ends with its own [`signature_of`]."""
-    above, _, signature = text.rstrip().rpartition("\n")
-    return signature == signature_of(above)
 
 
 def with_facts_of(card: str, before: str) -> str:
@@ -250,16 +239,18 @@ def with_facts_of(card: str, before: str) -> str:
     for name in ("license", "datasets", "co2_eq_emissions"):
         if new.data.get(name) is None and old.get(name) is not None:
             new.data[name] = old[name]
-    new.text = new.text.rstrip().rsplit("\n", 1)[0]  # the old signature
-    return str(_signed(new))
+    return str(new)
 
 
-def nobody_wrote(card: Path) -> bool:
-    """Whether a `README.md` is an unchanged card of this module, or the Hub's empty form, which peft leaves beside an
-    adapter."""
-    text = card.read_text(encoding="utf-8")
-    form = ModelCard.from_template(ModelCardData()).text.strip()
-    return form in text or is_signed(text)
+def is_generated(card: str) -> bool:
+    """Whether a card is the Hub's empty form, as peft leaves it beside an adapter, or has the comment by which this
+    module says that it wrote it."""
+    return ModelCard.from_template(ModelCardData()).text.strip() in card or GENERATED in card
+
+
+def somebody_wrote(card: Path) -> bool:
+    """Whether there is a `README.md` that is not generated."""
+    return card.is_file() and not is_generated(card.read_text(encoding="utf-8"))
 
 
 def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
@@ -353,9 +344,9 @@ def card_of_folder(
 
 
 def write_card(folder: Path, model_id: str | None = None) -> None:
-    """Writes [`card_of_folder`] into the folder, unless it has a card that somebody wrote or changed."""
+    """Writes [`card_of_folder`] into the folder, unless there is one that is not generated."""
     card = folder / "README.md"
-    if not card.is_file() or nobody_wrote(card):
+    if not somebody_wrote(card):
         card_of_folder(folder, model_id).save(card)
 
 
@@ -387,21 +378,22 @@ def main(
     ] = [],  # noqa: B006 - typer copies it
     license: Annotated[str | None, typer.Option(help="Licence of the weights, by the Hub's name for it.")] = None,
     overwrite_card: Annotated[
-        bool, typer.Option("--overwrite-card", help="Replace a README.md that somebody wrote or changed.")
+        bool, typer.Option("--overwrite-card", help="Replace a README.md that is not generated.")
     ] = False,
 ) -> None:
     """Writes README.md into the folder, from the files there.
 
     \f
     Raises:
-        ValueError: If somebody wrote or changed the README.md, unless it may be replaced.
+        ValueError: If there is one that is not generated, unless it may be replaced.
     """
-    if not overwrite_card and (card := folder / "README.md").is_file() and not nobody_wrote(card):
-        raise ValueError(f"{card}: was written or changed by somebody; --overwrite-card replaces it")
+    card = folder / "README.md"
+    if not overwrite_card and somebody_wrote(card):
+        raise ValueError(f"{card}: was not generated by tellsign; --overwrite-card replaces it")
     if repo_id is None and folder.resolve() != tellsign.DEFAULT_MODEL.resolve():
         repo_id = str(folder)
-    card_of_folder(folder, repo_id, dataset, license=license).save(folder / "README.md")
-    typer.echo(folder / "README.md")
+    card_of_folder(folder, repo_id, dataset, license=license).save(card)
+    typer.echo(card)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The pipeline that tells whether an image is generated, by which artifacts one sees it, where, and why."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from types import GeneratorType
@@ -9,21 +10,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import create_repo, list_repo_files, try_to_load_from_cache
-from huggingface_hub.errors import RevisionNotFoundError
+from huggingface_hub import (
+    CommitInfo,
+    ModelCard,
+    ModelCardData,
+    get_hf_file_metadata,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import EntryNotFoundError
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset
 from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file, logging
 
-from tellsign.modeling.image_loading import load_image
+from tellsign.modeling.image_loading import load_image, read_source
 from tellsign.modeling.verdicts import real_and_fake, verdicts_of
 
 from .evidence import places_of, summary_of
 from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
+from .hub import push_folder, refuse_parts
 from .localizer import ArtifactLocalizer
+from .provenance import Statement, provenance
 from .tagger import ArtifactTagger, TaggedArtifact
 
 
@@ -58,22 +68,15 @@ class _Column(Dataset):
             return error
 
 
-def refuse_parts(lacking: Collection[str], place: str | os.PathLike, names: Collection[str]) -> None:
-    """Raises a `ValueError` if one of the parts that a pipeline lacks is among the names in a folder or repository."""
-    for part in lacking:
-        if part in names:
-            raise ValueError(
-                f"{place}: holds {part}/, which this pipeline does not have and which would be loaded with it: remove "
-                "it, or choose another place"
-            )
-
-
-def files_on_hub(repo_id: str, revision: str | None, token: str | bool | None, repo_type: str = "model") -> list[str]:
-    """The files of a branch, or those that it would start with, if there is none of that name yet."""
+def _is_missing(repo_id: str, file: str, revision: str | None) -> bool:
+    """Whether the Hub says that there is no such file, which the cache does not learn from every server."""
     try:
-        return list_repo_files(repo_id, revision=revision, token=token, repo_type=repo_type)
-    except RevisionNotFoundError:
-        return list_repo_files(repo_id, token=token, repo_type=repo_type)
+        get_hf_file_metadata(hf_hub_url(repo_id, file, revision=revision))
+    except EntryNotFoundError:
+        return True
+    except Exception:  # of a network that is not there
+        pass
+    return False
 
 
 def _listed(labels: Iterable[str] | None) -> Any:
@@ -142,7 +145,7 @@ class ArtifactExplanationPipeline(Pipeline):
 
     >>> explain = pipeline("artifact-explanation", explain="never")
     >>> sorted(explain("examples/photo_cat.jpg"))
-    ['artifacts', 'evidence', 'fake_probability', 'height', 'label', 'summary', 'width']
+    ['artifacts', 'evidence', 'fake_probability', 'height', 'label', 'provenance', 'summary', 'width']
     ```
     """
 
@@ -219,13 +222,14 @@ class ArtifactExplanationPipeline(Pipeline):
                 "alone: log in by `hf auth login` or set HF_TOKEN"
             ) from error
         if not lies_there:
-            is_local = not home or os.path.isdir(home)
             file = f"{subfolder}/config.json"
-            if not is_local and try_to_load_from_cache(home, file, cache_dir=cache_dir, revision=revision) is None:
-                logger.warning(
-                    f"{home}: the Hub cannot be asked whether there is a folder {subfolder}/, and the cache has none: "
-                    "it is left out"
-                )
+            if home and not os.path.isdir(home):
+                is_known = try_to_load_from_cache(home, file, cache_dir=cache_dir, revision=revision) is not None
+                if not is_known and not _is_missing(home, file, revision):
+                    logger.warning(
+                        f"{home}: the Hub cannot be asked whether there is a folder {subfolder}/, and the cache has "
+                        "none: it is left out"
+                    )
             return None
         place = {"subfolder": subfolder, "revision": revision, "cache_dir": cache_dir, "device": self.device}
         return part_class.from_pretrained(home, **(place | kwargs))
@@ -293,11 +297,13 @@ class ArtifactExplanationPipeline(Pipeline):
 
         Returns:
             `dict` for an image, `list` of them for a list, an iterator for everything else: `label`, `"real"`,
-            `"fake"` or `"uncertain"`; `fake_probability`, calibrated; `width` and `height` of the image in pixels;
+            `"fake"` or `"uncertain"`; `fake_probability`, calibrated; `animated`, true, if the image has more
+            frames than the first, which was judged; `width` and `height` of the image in pixels;
             `evidence`, the places that spoke most for the verdict (of "uncertain", for the likelier of both), each
             with its `box` and its `share` of all that spoke for it; `artifacts`, by falling score, each with `label`,
             `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the pixels of the image), and `explanation` if there is
-            an explainer; and `summary`, a sentence or two. Or `{"error": message}`.
+            an explainer; `provenance`, what the file itself states, see [`~tellsign.provenance`], which changes no
+            probability; and `summary`, a sentence or two. Or `{"error": message}`.
         """
         if hasattr(inputs, "read"):
             raise ValueError("the input is an open file: pass its path, or what read() gives")
@@ -318,9 +324,11 @@ class ArtifactExplanationPipeline(Pipeline):
     def preprocess(  # type: ignore[override]
         self, source: Any, strict: bool = False, timeout: float | None = 5.0
     ) -> dict[str, Any]:
-        error = None
+        error, statements = None, list[Statement]()
         try:
-            image = load_image(source, timeout=timeout)
+            content, name = read_source(source, timeout=timeout)
+            image = load_image(content, name)
+            statements = provenance(content)
         except ValueError as reason:
             if strict:
                 raise
@@ -330,16 +338,16 @@ class ArtifactExplanationPipeline(Pipeline):
         for name in ("pixel_values", "large_pixel_values"):
             if name in inputs:
                 inputs[name] = inputs[name].to(self.dtype)
-        return inputs | {"image": image, "error": error}
+        return inputs | {"image": image, "error": error, "provenance": statements}
 
     def _forward(  # type: ignore[override]
         self, model_inputs: dict[str, Any], explain: str = "fake", return_heatmap: bool = False, **tagging
     ) -> dict[str, Any]:
         inputs = dict(model_inputs)
-        images, errors = inputs.pop("image"), inputs.pop("error")
+        images, errors, stated = inputs.pop("image"), inputs.pop("error"), inputs.pop("provenance")
         one = not isinstance(images, list)  # a batch of one is not collated
         if one:
-            images, errors = [images], [errors]
+            images, errors, stated = [images], [errors], [stated]
         outputs = self.model(**inputs)
         probabilities = outputs.logits.float().softmax(-1)[:, self.fake_index].tolist()
         verdicts = verdicts_of(self.model.config, probabilities, inputs.get("image_sizes"))
@@ -349,7 +357,10 @@ class ArtifactExplanationPipeline(Pipeline):
             answer: dict[str, Any] = {"error": error}
             if error is None:
                 answer = {"label": verdicts[index], "fake_probability": probabilities[index]}
+                if image.info.get("animated"):
+                    answer["animated"] = True
                 answer |= {"width": image.width, "height": image.height, "evidence": [], "artifacts": []}
+                answer["provenance"] = stated[index]
                 if maps is not None:
                     places = maps[index].float().cpu().numpy()
                     toward_fake = places if probabilities[index] > 0.5 else -places
@@ -372,8 +383,8 @@ class ArtifactExplanationPipeline(Pipeline):
                 self._localize(chosen_images, found)
             if self.explainer is not None:
                 verdicts = [answers[index]["label"] for index in chosen]
-                objects = self.tagger.name_objects(chosen_images) if any(found) else None
-                explained = self.explainer(chosen_images, verdicts, found, objects)
+                categories = self.tagger.name_categories(chosen_images) if any(found) else None
+                explained = self.explainer(chosen_images, verdicts, found, categories)
                 for artifacts, sentences in zip(found, explained, strict=True):
                     for artifact in artifacts:
                         artifact["explanation"] = sentences[artifact["label"]]
@@ -434,24 +445,34 @@ class ArtifactExplanationPipeline(Pipeline):
         if to_hub.pop("push_to_hub", False):
             self.push_to_hub(to_hub.pop("repo_id", Path(save_directory).name), **to_hub)
 
-    def push_to_hub(self, repo_id: str, **kwargs) -> str:  # type: ignore[override]
-        """Sends the detector with its tagger, explainer and localizer to a repository, as the base class does.
+    def push_to_hub(  # type: ignore[override]
+        self, repo_id: str, *, tags: list[str] | None = None, max_shard_size: int | str = "50GB", **kwargs
+    ) -> CommitInfo:
+        """Sends the detector with its tagger, explainer and localizer to a repository, as [`push_folder`] does.
+
+        A card on the Hub stays; where there is none, the Hub's form is sent. [`~tellsign.hub_cards.export.push`]
+        writes one.
+
+        Args:
+            repo_id (`str`): The repository, made if there is none.
+            tags (`list[str]`, *optional*): For the card of a new repository.
+            max_shard_size (`int` or `str`, *optional*, defaults to `"50GB"`): Of one file of weights.
+            kwargs: `private`, `token`, `revision`, `commit_message`, `commit_description` and `create_pr`.
 
         Raises:
-            ValueError: If the repository holds a part that this pipeline does not have, and that would be loaded with
-                it, or an adapter that would be loaded in place of a part.
+            ValueError: If the repository was to be private and is public, or holds a part that this pipeline does not
+                have, and that would be loaded with it.
         """
-        token, private = kwargs.get("token"), kwargs.get("private")
-        repo_id = create_repo(repo_id, token=token, private=private, exist_ok=True).repo_id
-        files = files_on_hub(repo_id, kwargs.get("revision"), token)
-        refuse_parts(self.lacking_parts, repo_id, {file.split("/")[0] for file in files})
-        for name, part in self.parts.items():
-            if part is not None and not hasattr(part.model, "peft_config") and f"{name}/adapter_config.json" in files:
-                raise ValueError(
-                    f"{repo_id}: holds {name}/adapter_config.json, which would be loaded in place of this pipeline's "
-                    f"{name}: `tellsign push` replaces it"
-                )
-        return super().push_to_hub(repo_id, **kwargs)
+        form = ModelCard.from_template(ModelCardData(library_name="transformers", tags=tags))
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, max_shard_size=max_shard_size)
+            return push_folder(
+                folder,
+                repo_id,
+                card_of=lambda there: str(form) if there is None else None,
+                lacking_parts=self.lacking_parts,
+                **{"commit_message": "Upload model"} | kwargs,
+            )
 
 
 __all__ = ["ArtifactExplanationPipeline"]

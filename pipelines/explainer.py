@@ -174,7 +174,7 @@ class ArtifactExplainer(VisionLanguageModel):
         images: Sequence[Image.Image],
         verdicts: Sequence[str],
         artifacts: Sequence[Sequence[ExplainedArtifact]],
-        objects: Sequence[str | None] | None = None,
+        categories: Sequence[str | None] | None = None,
     ) -> list[dict[str, str]]:
         """Explains the artifacts of a batch of images.
 
@@ -182,7 +182,7 @@ class ArtifactExplainer(VisionLanguageModel):
             images (`Sequence[PIL.Image.Image]`): RGB.
             verdicts (`Sequence[str]`): "real", "fake" or "uncertain" for each image.
             artifacts (sequence of sequences of [`ExplainedArtifact`]): The artifacts of each image.
-            objects (`Sequence[str]`, *optional*): The object that each image shows, or `None` where it is not known.
+            categories (`Sequence[str]`, *optional*): What each image shows, or `None` where it is not known.
 
         Returns:
             `list[dict[str, str]]`: For each image, the sentence of each of its artifacts.
@@ -195,9 +195,9 @@ class ArtifactExplainer(VisionLanguageModel):
         ]
         if not parts:
             return answers
-        objects = [None] * len(images) if objects is None else objects
+        categories = [None] * len(images) if categories is None else categories
         prompts = [
-            explanation_prompt(self.processor, images[row].size, verdicts[row], asked, objects[row])
+            explanation_prompt(self.processor, images[row].size, verdicts[row], asked, categories[row])
             for row, asked in parts
         ]
         names = [[artifact["label"] for artifact in asked] for _, asked in parts]

@@ -230,14 +230,14 @@ class ArtifactTagger:
         return getattr(self.model.config, "global_artifacts", GLOBAL_ARTIFACTS)
 
     @torch.inference_mode()
-    def object_probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+    def category_probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Probabilities that each image shows each of `config.object_labels`.
 
         Args:
             images (`list[PIL.Image.Image]`): RGB, of any sizes, at least one.
 
         Returns:
-            `np.ndarray` of shape `(num_images, num_objects)`, float32, in [0, 1]: the probability that the image fits
+            `np.ndarray` of shape `(num_images, num_categories)`, float32, in [0, 1]: how probably the image fits
             the text "a photo of a <label>". They need not sum to 1.
 
         Raises:
@@ -252,8 +252,8 @@ class ArtifactTagger:
         logits = similarities * self.model.logit_scale.float().exp() + self.model.logit_bias.float()
         return logits.sigmoid().cpu().numpy()
 
-    def name_objects(self, images: Sequence[Image.Image]) -> list[str | None]:
-        """Names the object that each image shows.
+    def name_categories(self, images: Sequence[Image.Image]) -> list[str | None]:
+        """Names what each image shows.
 
         Args:
             images (`list[PIL.Image.Image]`): RGB, of any sizes.
@@ -267,7 +267,7 @@ class ArtifactTagger:
             return [None] * len(images)
         return [
             config.object_labels[int(row.argmax())] if row.max() >= config.object_threshold else None
-            for row in self.object_probabilities(images)
+            for row in self.category_probabilities(images)
         ]
 
     def _pixel_values(self, images: Sequence[Image.Image]) -> torch.Tensor:
@@ -369,7 +369,7 @@ class ArtifactTagger:
             return_tensors="pt",
         ).to(self.model.device)
         embeds = nn.functional.normalize(self.model.get_text_features(**inputs).pooler_output.float(), dim=-1)
-        # Artifacts and objects may take turns, so two sets of texts are kept.
+        # Artifacts and categories may take turns, so two sets of texts are kept.
         self._text_embeds = dict([*self._text_embeds.items()][-1:]) | {texts: embeds}
         return embeds
 

@@ -1,62 +1,40 @@
 """tellsign: tell AI-generated images from real ones, and show why.
 
 Importing the package registers WaveFreq and ArtifactSiglip with the Auto classes of transformers, and the pipeline
-"artifact-explanation". It is the only import with an effect.
+"artifact-explanation". It is the only import with an effect. Where transformers is not loaded yet, this waits until it
+is: so the command answers at once.
 """
 
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModel,
-    AutoModelForImageClassification,
-    AutoModelForZeroShotImageClassification,
-    AutoProcessor,
-    SiglipImageProcessor,
-    SiglipProcessor,
-)
-from transformers.pipelines import PIPELINE_REGISTRY
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from tellsign._version import __version__
-from tellsign.configuration.artifacts import find_artifact
-from tellsign.configuration.configuration_artifact_siglip import ArtifactSiglipConfig
-from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
-from tellsign.modeling.image_loading import load_image
-from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
-from tellsign.modeling.modeling_artifact_siglip import ArtifactSiglipModel
-from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification, WaveFreqModel
-from tellsign.pipelines.annotation import annotate
-from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
-from tellsign.pipelines.tagger import ArtifactTagger
 
 
-AutoConfig.register(WaveFreqConfig.model_type, WaveFreqConfig, exist_ok=True)
-AutoModel.register(WaveFreqConfig, WaveFreqModel, exist_ok=True)
-AutoModelForImageClassification.register(WaveFreqConfig, WaveFreqForImageClassification, exist_ok=True)
-AutoImageProcessor.register(
-    WaveFreqConfig, image_processor_classes={"torchvision": WaveFreqImageProcessor}, exist_ok=True
-)
-
-AutoConfig.register(ArtifactSiglipConfig.model_type, ArtifactSiglipConfig, exist_ok=True)
-AutoModel.register(ArtifactSiglipConfig, ArtifactSiglipModel, exist_ok=True)
-AutoModelForZeroShotImageClassification.register(ArtifactSiglipConfig, ArtifactSiglipModel, exist_ok=True)
-AutoImageProcessor.register(
-    ArtifactSiglipConfig, image_processor_classes={"torchvision": SiglipImageProcessor}, exist_ok=True
-)
-AutoProcessor.register(ArtifactSiglipConfig, SiglipProcessor, exist_ok=True)
+if TYPE_CHECKING:
+    from tellsign._registration import (
+        ArtifactExplanationPipeline,
+        ArtifactSiglipConfig,
+        ArtifactSiglipModel,
+        ArtifactTagger,
+        WaveFreqConfig,
+        WaveFreqForImageClassification,
+        WaveFreqImageProcessor,
+        WaveFreqModel,
+        annotate,
+        find_artifact,
+        load_image,
+        provenance,
+    )
 
 DEFAULT_MODEL = Path(__file__).parent / "default"
 """Folder of the packaged detector, for `from_pretrained`."""
-
-if "artifact-explanation" not in PIPELINE_REGISTRY.get_supported_tasks():
-    PIPELINE_REGISTRY.register_pipeline(
-        "artifact-explanation",
-        pipeline_class=ArtifactExplanationPipeline,
-        pt_model=AutoModelForImageClassification,
-        default=(str(DEFAULT_MODEL), "main"),  # type: ignore[arg-type]
-        type="image",
-    )
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -72,4 +50,34 @@ __all__ = [
     "annotate",
     "find_artifact",
     "load_image",
+    "provenance",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'tellsign' has no attribute {name!r}")
+    return getattr(import_module("tellsign._registration"), name)
+
+
+class _AfterTransformers(MetaPathFinder):
+    """Registers as soon as transformers is loaded, when nothing of it is half loaded."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target) if name == "transformers" else None
+        if spec is None or spec.loader is None:
+            return None
+        load = spec.loader.exec_module
+
+        def load_and_register(module: ModuleType) -> None:
+            load(module)
+            import_module("tellsign._registration")
+
+        spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
+        return spec
+
+
+if "transformers" in sys.modules:
+    import_module("tellsign._registration")
+else:
+    sys.meta_path.insert(0, _AfterTransformers())

@@ -2,28 +2,24 @@
 
 import os
 import sys
-import tempfile
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from huggingface_hub.utils import httpx
-from transformers import pipeline
-from transformers.utils import logging
 
-from tellsign import DEFAULT_MODEL, __version__, annotate, load_image
-from tellsign.answer_file import AnswerFile, answer_line
-from tellsign.hub_cards.export import build_space, push_space
-from tellsign.hub_cards.export import push as push_model
-from tellsign.image_files import count_by_extension, find_image_files
-from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
-from tellsign.pipelines.vision_language import LOADING_ERRORS, reason_of
+from tellsign import DEFAULT_MODEL, __version__
 
 
+if TYPE_CHECKING:
+    from tellsign.answer_file import AnswerFile
+    from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
+
+# Each command imports what it needs, so that help and a wrong option are answered before PyTorch is loaded.
 # Local variables in a traceback would show the access token.
 app = typer.Typer(
     help="Tell AI-generated images from real ones.", no_args_is_help=True, pretty_exceptions_show_locals=False
@@ -33,12 +29,25 @@ CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request
 OverwriteCard = Annotated[
     bool, typer.Option("--overwrite-card", help="Replace the README.md even if somebody wrote or changed it.")
 ]
-PUSH_ERRORS = (OSError, RuntimeError, ValueError, httpx.HTTPError)
 
 
-def _refusal(error: Exception) -> str:
-    """Why nothing was sent. Of an upload that failed, a RuntimeError, only the cause says why."""
-    return f"{error} {error.__cause__ or ''}" if isinstance(error, RuntimeError) else str(error)
+@contextmanager
+def _sending() -> Iterator[None]:
+    """Says without a traceback why nothing was sent."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import httpx
+
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, httpx.HTTPError) as error:
+        # Of an upload that failed, a RuntimeError, only the cause says why.
+        reason = f"{error} {error.__cause__ or ''}" if isinstance(error, RuntimeError) else str(error)
+        if isinstance(error, HfHubHTTPError) and error.response.status_code == 401:
+            reason += "\nLog in by `hf auth login`, or set the environment variable HF_TOKEN."
+        elif isinstance(error, httpx.ConnectError):
+            reason = f"the Hub cannot be reached at {constants.ENDPOINT}: {error}"
+        raise typer.BadParameter(reason) from error
 
 
 def _print_version(is_asked: bool) -> None:
@@ -58,6 +67,8 @@ def main(
 
 def _find_files(patterns: list[str], save: Path | None) -> tuple[list[Path], dict[str, str]]:
     """The image files, but for those in the folder `save`, and the folders that cannot be read, with the reasons."""
+    from tellsign.image_files import count_by_extension, find_image_files
+
     try:
         files, unread, others = find_image_files(patterns, except_in=save)
     except ValueError as error:
@@ -67,36 +78,8 @@ def _find_files(patterns: list[str], save: Path | None) -> tuple[list[Path], dic
     return files, unread
 
 
-def _pictures_of(files: list[Path], save: Path) -> dict[Path, Path]:
-    """Where in the folder `save`, which is made, the picture of each file is saved: as the file lies in their common
-    parent. The pictures of others, where these lie beside them, are not among the files."""
-    paths = {file: Path(os.path.abspath(file)) for file in files}  # without "..", which would lead out of the folder
-    try:
-        parent = Path(os.path.commonpath([path.parent for path in paths.values()] or [Path()]))
-        save.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=save).close()  # to know before the work whether that can be
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"{save}: {error}", param_hint="--save") from error
-    pictures = {file: save / path.relative_to(parent).parent / f"{path.name}.png" for file, path in paths.items()}
-    places = {os.path.abspath(picture) for picture in pictures.values()}
-    return {file: picture for file, picture in pictures.items() if str(paths[file]) not in places}
-
-
-def _load_pipeline(model: str, **options: Any) -> ArtifactExplanationPipeline:
-    try:
-        # Without the class, a repository that brings its code along would have it run.
-        return pipeline(  # type: ignore[call-overload, misc]
-            "artifact-explanation", model=model, pipeline_class=ArtifactExplanationPipeline, **options
-        )
-    except (ImportError, *LOADING_ERRORS) as error:
-        reason = reason_of(error)
-        if isinstance(error, OSError) and not os.path.isdir(model):
-            reason = f"there is no such folder, and as a repository of the Hub it cannot be loaded: {reason}"
-        raise typer.BadParameter(f"{model}: {reason}") from error
-
-
 def _answers(
-    explain_image: ArtifactExplanationPipeline, files: list[Path], **options: Any
+    explain_image: "ArtifactExplanationPipeline", files: list[Path], **options: Any
 ) -> Iterator[tuple[Path, Any, Any]]:
     """Each file, what was read of it, and the answer to that."""
     judged: deque[Any] = deque()  # for the pictures: a file may have changed since, and a pipe is empty
@@ -113,24 +96,28 @@ def _answers(
         yield file, judged.popleft(), answer
 
 
-def _save_picture(picture: Path, source: Any, answer: Any) -> None:
-    """Draws an answer. Of a picture that cannot be written whole nothing remains."""
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    part = picture.with_suffix(".part")
-    try:
-        annotate(load_image(source), answer).save(part, "PNG")
-        os.replace(part, picture)
-    finally:
-        part.unlink(missing_ok=True)
+def _open_answers(output: Path) -> "AnswerFile":
+    from tellsign.answer_file import AnswerFile
 
-
-def _open_answers(output: Path) -> AnswerFile:
     try:
         answers = AnswerFile(output)
         open(output, "a").close()  # to know before the work whether that can be
         return answers
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{output}: {error}", param_hint="--output") from error
+
+
+def _state_of(file: Path | str) -> dict[str, Any]:
+    """What tells a file from an older one of its name."""
+    with suppress(OSError):
+        state = os.stat(file)
+        return {"bytes": state.st_size, "modified": state.st_mtime}
+    return {}
+
+
+def _counts(labels: Counter[str]) -> str:
+    pictures = f"{labels.total()} image{'s' * (labels.total() != 1)}"
+    return ": ".join([pictures, *([", ".join(f"{n} {label}" for label, n in labels.most_common())] if labels else [])])
 
 
 @app.command()
@@ -155,75 +142,181 @@ def explain(
         Path | None,
         typer.Option(
             help="File for the answers instead, with absolute paths. A run that was stopped goes on if the same "
-            "command is given again: what has a verdict there is not judged again, whatever the options are then."
+            "command is given again: what has a verdict there is judged again only if the file, the model or the "
+            "options have changed since."
         ),
     ] = None,
 ) -> None:
     """Prints one JSON object a line for each image: verdict, artifacts, places and sentences.
 
     A file or folder that cannot be read gets an error in place of a verdict. The exit code is 1 if a file could not be
-    read or a picture could not be saved.
+    read or a picture could not be saved. Counts of the verdicts, and with --output the errors, are on stderr.
     """
-    with suppress(ImportError):
-        from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
+    from transformers.utils import logging
 
-        register_heif_opener()
+    from tellsign.answer_file import answer_line
+    from tellsign.loading import load_pipeline, register_formats, revision_of
+    from tellsign.picture_files import pictures_of, save_picture
+
+    register_formats()
     logging.disable_progress_bar()
     files, unread = _find_files(images, save)
     if save is not None:
-        pictures = _pictures_of(files, save)
+        try:
+            pictures = pictures_of(files, save)
+        except (OSError, ValueError) as error:
+            raise typer.BadParameter(f"{save}: {error}", param_hint="--save") from error
         files = list(pictures)
     answer_file = None if output is None else _open_answers(output)
+    parts = {"tagger": tagger, "explainer": explainer, "localizer": localizer}
+    try:
+        explain_image = load_pipeline(model, explain=explain, threshold=threshold, device=device, **parts)
+        options = {"explain": explain, "threshold": threshold, **parts}
+        made_with = {"tellsign": __version__, "model": revision_of(model), **options}
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
     def name_of(path: Path | str) -> str:
         return str(path) if answer_file is None else os.path.abspath(path)
 
+    # Before they are read: one that changes later is judged again by the next run.
+    facts = {} if answer_file is None else {file: {"made_with": made_with | _state_of(file)} for file in files}
+
     def is_done(file: Path) -> bool:
-        has_verdict = answer_file is not None and answer_file.has_verdict(name_of(file))
+        has_verdict = answer_file is not None and answer_file.has_verdict(name_of(file), facts[file]["made_with"])
         return has_verdict and (save is None or pictures[file].exists())
 
-    files = [file for file in files if not is_done(file)]
-    explain_image = _load_pipeline(
-        model,
-        tagger=tagger,
-        explainer=explainer,
-        localizer=localizer,
-        explain=explain,
-        threshold=threshold,
-        device=device,
-    )
+    missing = [file for file in files if not is_done(file)]
     warnings.filterwarnings("ignore", module="PIL")  # what fails is in the answers
-    answers = _answers(explain_image, files, return_heatmap=save is not None)
-    failed = bool(unread)
+    answers = _answers(explain_image, missing, explain=explain, return_heatmap=save is not None)
+    labels: Counter[str] = Counter()
+    animated = 0
+    failures = [f"{folder}: {reason}" for folder, reason in unread.items()]
     # On a terminal the answers show how far it is.
-    options: dict[str, Any] = {"length": len(files), "file": sys.stderr}
-    options["hidden"] = answer_file is None and sys.stdout.isatty()
-    names = [*map(name_of, files), *map(name_of, unread)]
+    bar: dict[str, Any] = {"length": len(missing), "file": sys.stderr}
+    bar["hidden"] = answer_file is None and sys.stdout.isatty()
+    names = [*map(name_of, missing), *map(name_of, unread)]
     with (
         nullcontext(sys.stdout) if answer_file is None else answer_file.reopen(names) as lines,
-        typer.progressbar(answers, **options) as progress,
+        typer.progressbar(answers, **bar) as progress,
     ):
-        for folder, reason in unread.items():
-            typer.echo(answer_line(name_of(folder), {"error": f"{folder}: {reason}"}), file=lines)
+        for folder, failure in zip(unread, failures, strict=True):
+            typer.echo(answer_line(name_of(folder), {"error": failure}), file=lines)
         for file, source, answer in progress:
-            failed |= "error" in answer
-            if save is not None and "error" not in answer:
+            labels[answer.get("label", "not read")] += 1
+            animated += "animated" in answer
+            if "error" in answer:
+                failures.append(answer["error"])
+            elif save is not None:
                 try:
-                    _save_picture(pictures[file], source, answer)
+                    save_picture(pictures[file], source, answer)
                 except (OSError, ValueError) as error:
-                    failed = True
-                    typer.echo(f"{file}: its picture was not saved, {error}", err=True)
+                    failures.append(f"{file}: its picture was not saved, {error}")
+                answer.pop("evidence_map", None)
                 for artifact in answer["artifacts"]:
                     del artifact["heatmap"]
-            typer.echo(answer_line(name_of(file), answer), file=lines)
-    if failed:
+            typer.echo(answer_line(name_of(file), answer | facts.get(file, {})), file=lines)
+    for failure in failures:
+        if answer_file is not None or "its picture was not saved" in failure:
+            typer.echo(failure, err=True)
+    before = f"; {len(files) - len(missing)} judged before" if len(missing) < len(files) else ""
+    frames = f"; of {animated} animated the first frame was judged" if animated else ""
+    typer.echo(_counts(labels) + frames + before, err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def scan(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Folder, file or glob of images, parquet files or tar files (WebDataset), an address such as "
+            "s3://bucket/folder, or USER/NAME of a data set on the Hub."
+        ),
+    ],
+    output: Annotated[
+        str, typer.Argument(help="Folder for parquet files, one for each shard of the source, or its address.")
+    ],
+    model: Annotated[str, typer.Option(help="Folder or repository of a detector with its tagger.")] = str(
+        DEFAULT_MODEL
+    ),
+    explain: Annotated[Literal["fake", "always", "never"], typer.Option(help="Which pictures to explain.")] = "fake",
+    image_column: Annotated[
+        str | None, typer.Option(help="Column of a parquet file with contents, paths or addresses of pictures.")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Column with the ids; by default path and number of the row.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures that the model sees at once.")] = 16,
+    num_cpus: Annotated[
+        int, typer.Option(min=1, help="CPUs of each worker: one judges, the others read and decode.")
+    ] = 1,
+    num_gpus: Annotated[float, typer.Option(min=0, help="GPUs of each worker; 0.5 lets two share one.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what is there, also if source, model or options have changed since.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do anew what has changed since.")] = False,
+) -> None:
+    """Judges as many pictures as there are, on Ray: on this machine, or on the cluster that RAY_ADDRESS names.
+
+    Each shard of the source, a parquet or tar file or about a thousand images, gives one file, whole or not at all. A
+    run that was killed goes on if the same command is given again. A picture that cannot be read is a row with an
+    error; a shard that cannot be read is reported, and the rest is done. The exit code is 1 if there was either.
+    """
+    try:
+        from tellsign.scan import Judge, OutputError, Report
+        from tellsign.scan import scan as scan_shards
+        from tellsign.scan_ray import run_on_ray
+    except ImportError as error:
+        raise typer.BadParameter(f"{error}: pip install 'tellsign[scale]'") from error
+
+    done: Counter[str] = Counter()
+
+    def shown(report: Report | None) -> str:
+        if report is not None:
+            done["pictures"] += report.labels.total() + report.errors.total()
+        return f"{done['pictures']:,} pictures"
+
+    def progress(reports: Any, shards: int) -> Any:
+        return typer.progressbar(
+            reports, length=shards, label="shards", file=sys.stderr, show_pos=True, item_show_func=shown
+        )
+
+    judge = Judge(
+        os.path.abspath(model) if os.path.isdir(model) else model,
+        explain=explain,
+        batch_size=batch_size,
+        processes=num_cpus - 1,
+        device="cuda" if num_gpus else None,
+    )
+    try:
+        summary = scan_shards(
+            source,
+            output,
+            judge,
+            image_column=image_column,
+            id_column=id_column,
+            resume=resume,
+            overwrite=overwrite,
+            run=partial(run_on_ray, num_cpus=num_cpus, num_gpus=num_gpus),
+            progress=progress,
+            notice=partial(typer.echo, err=True),
+        )
+    except OutputError as error:
+        typer.echo(f"{error}. What was written is whole: the same command goes on from there.", err=True)
+        raise typer.Exit(1) from error
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(summary, err=True)
+    if not summary.is_clean:
         raise typer.Exit(1)
 
 
 @app.command()
 def push(
     folder: Annotated[Path, typer.Argument(help="Folder of a saved detector, or of an adapter for one of its parts.")],
-    repo_id: Annotated[str, typer.Argument(help="USER/REPO on the Hub, made if there is none.")],
+    repo_id: Annotated[str, typer.Argument(help="USER/REPO on the Hub, or REPO of your own, made if there is none.")],
     self_contained: Annotated[
         bool | None,
         typer.Option(
@@ -245,7 +338,9 @@ def push(
 
     The access token is that of `hf auth login`, or of the environment variable HF_TOKEN.
     """
-    try:
+    with _sending():
+        from tellsign.hub_cards.export import push as push_model
+
         commit = push_model(
             folder,
             repo_id,
@@ -257,8 +352,6 @@ def push(
             revision=revision,
             create_pr=create_pr,
         )
-    except PUSH_ERRORS as error:
-        raise typer.BadParameter(_refusal(error)) from error
     typer.echo(commit.pr_url or commit.commit_url)
 
 
@@ -269,7 +362,8 @@ def space(
         str | None, typer.Option(help="Repository that it loads, or folder that goes into it: the packaged model.")
     ] = None,
     repo: Annotated[
-        str | None, typer.Option(help="USER/REPO on the Hub to send it to, made if there is none.")
+        str | None,
+        typer.Option(help="USER/REPO on the Hub to send it to, or REPO of your own, made if there is none."),
     ] = None,
     private: Private = None,
     create_pr: CreatePr = False,
@@ -282,7 +376,9 @@ def space(
     is_built = (folder / "app.py").is_file()
     if is_built and repo is not None and model is not None:
         raise typer.BadParameter(f"{folder} was made before: send it without --model, or name another folder")
-    try:
+    with _sending():
+        from tellsign.hub_cards.export import build_space, push_space
+
         if repo is None or not is_built:
             build_space(folder, model)
         if repo is None:
@@ -290,8 +386,56 @@ def space(
         else:
             commit = push_space(folder, repo, overwrite_card=overwrite_card, private=private, create_pr=create_pr)
             typer.echo(commit.pr_url or commit.commit_url)
-    except PUSH_ERRORS as error:
-        raise typer.BadParameter(_refusal(error)) from error
+
+
+@app.command(name="annotate")
+def annotate_images(
+    folder: Annotated[Path, typer.Argument(help="Folder of images, with annotations beside them or without.")],
+    annotator: Annotated[
+        str, typer.Option(help="Your name, if there are several of you: then NAME.ANNOTATOR.json is written.")
+    ] = "",
+    model: Annotated[str, typer.Option(help="Folder or repository of a detector with its tagger.")] = str(
+        DEFAULT_MODEL
+    ),
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Next is the next file, not that of which the model is least sure.")
+    ] = False,
+    port: Annotated[int | None, typer.Option(help="Port on this machine; the first free one from 7860.")] = None,
+    browser: Annotated[bool, typer.Option(help="Whether to open the page in the browser.")] = True,
+) -> None:
+    """Opens a page on which to annotate images: verdict, artifacts, places and sentences, by mouse or keyboard.
+
+    What you say is saved at once in NAME.json beside each image, as the SynArtifact data set has it. Fields of a file
+    that are not known stay. `python -m tellsign.training.train_tagger --annotated_data FOLDER` learns from it.
+    """
+    try:
+        from tellsign.annotation_app import annotate_folder
+    except ImportError as error:
+        raise typer.BadParameter(f"{error}: the page needs `pip install tellsign[hub]`") from error
+    explain_image = _load_pipeline(model, explain="never")
+    which = "always" if explain_image.tagger else "never"
+    try:
+        annotate_folder(
+            folder, lambda image: explain_image(str(image), explain=which), annotator, in_order, port, browser
+        )
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@app.command(name="agreement")
+def print_agreement(
+    folder: Annotated[Path, typer.Argument(help="Folder that several people annotated, each with --annotator.")],
+) -> None:
+    """Prints how far annotators agree: Cohen's kappa on the verdict and each artifact, and the overlap of boxes.
+
+    A name counts where both say something of it: it is among the artifacts or rejected, or the annotation is complete.
+    """
+    from tellsign.agreement import agreement, agreement_table
+
+    try:
+        typer.echo(agreement_table(agreement(folder)))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 
-def _spelt(text: str) -> str:
-    """A name, or a message with one, as JSON can hold it: other bytes than UTF-8 are spelt out."""
+def spelt(text: str) -> str:
+    """A name, or a message with one, as JSON and parquet can hold it: other bytes than UTF-8 are spelt out."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def answer_line(image: str, answer: dict[str, Any]) -> str:
     """An answer, or the error in its place, as a line of JSON that begins with the name of its image."""
-    error = {"error": _spelt(answer["error"])} if "error" in answer else {}
-    return json.dumps({"image": _spelt(image)} | answer | error)
+    error = {"error": spelt(answer["error"])} if "error" in answer else {}
+    return json.dumps({"image": spelt(image)} | answer | error)
 
 
 class AnswerFile:
@@ -49,16 +49,18 @@ class AnswerFile:
             if not is_answer:
                 raise ValueError(f"holds something else than answers: {line.strip()[:50]}")
             self.answers.append((line.rstrip("\n") + "\n", answer))
-        self.with_verdict = {answer["image"] for _, answer in self.answers if "error" not in answer}
+        self.made_with = {
+            answer["image"]: answer.get("made_with") for _, answer in self.answers if "error" not in answer
+        }
 
-    def has_verdict(self, image: str) -> bool:
-        """Whether there is an answer for an image of this name that is no error."""
-        return _spelt(image) in self.with_verdict
+    def has_verdict(self, image: str, made_with: dict[str, Any]) -> bool:
+        """Whether there is an answer for an image of this name that is no error, and was made with the same."""
+        return self.made_with.get(spelt(image)) == made_with
 
     def reopen(self, images: Iterable[str]) -> TextIO:
         """Opens it for the answers of these images, after the others: without those that they had, and without what
         was cut off. Nothing is lost if it is stopped meanwhile."""
-        anew = set(map(_spelt, images))
+        anew = set(map(spelt, images))
         content = "".join(line for line, answer in self.answers if answer["image"] not in anew)
         if content != self.content:
             with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=self.path.parent, delete=False) as file:
@@ -68,4 +70,4 @@ class AnswerFile:
         return open(self.path, "a", encoding="utf-8")
 
 
-__all__ = ["AnswerFile", "answer_line"]
+__all__ = ["AnswerFile", "answer_line", "spelt"]

@@ -237,15 +237,15 @@ def serve(space: Path, **variables: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def space_url(tmp_path_factory):
-    """Address of the Space of a tiny detector, which calls everything fake, and a tagger that finds four artifacts."""
+def tiny_model(tmp_path_factory) -> Path:
+    """Folder of a tiny detector, which calls everything fake, and of a tagger that finds four artifacts in it."""
     from tests.test_modeling_artifact_siglip import (
         LABELS,
         make_processor,
         make_tagger_model,
     )  # which imports this file
 
-    home = tmp_path_factory.mktemp("space")
+    home = tmp_path_factory.mktemp("tiny")
     model = WaveFreqForImageClassification(WaveFreqConfig(**TINY, verdict_thresholds=[0.2, 0.9])).eval()
     model.classifier.bias.data.fill_(5.0)
     model.save_pretrained(home / "model")
@@ -255,7 +255,13 @@ def space_url(tmp_path_factory):
     )
     make_processor().save_pretrained(home / "model" / "tagger")
     shutil.copytree(Path(__file__).parents[1] / "examples", home / "model" / "examples")
-    build_space(home / "space", home / "model")
+    return home / "model"
 
+
+@pytest.fixture(scope="session")
+def space_url(tiny_model, tmp_path_factory):
+    """Address of the Space of a tiny model."""
+    home = tmp_path_factory.mktemp("space")
+    build_space(home / "space", tiny_model)
     with serve(home / "space") as url:
         yield url

@@ -110,6 +110,7 @@ class Hub:
         refused: Hashes of LFS files whose upload is refused.
         cut: Number of bytes after which the connection breaks, once, by the hash of the LFS file that is downloaded.
         requests: Method and path of every request, in order.
+        names_commit_of_missing: Whether the answer for a file that is not there names the commit, which caches keep.
     """
 
     def __init__(self, tokens: dict[str, str]):
@@ -119,6 +120,7 @@ class Hub:
         self.refused: set[str] = set()
         self.cut: dict[str, int] = {}
         self.requests: list[str] = []
+        self.names_commit_of_missing = True
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -433,7 +435,8 @@ class _Handler(BaseHTTPRequestHandler):
         oid = repo.resolve(revision)
         file = repo.commits[oid].files.get(path)
         if file is None:
-            raise HubError(404, "Entry not found", "EntryNotFound", **{"X-Repo-Commit": oid})
+            commit = {"X-Repo-Commit": oid} if self.hub.names_commit_of_missing else {}
+            raise HubError(404, "Entry not found", "EntryNotFound", **commit)
         headers = {"X-Repo-Commit": oid, "ETag": f'"{file.etag}"'}
         if file.is_lfs:
             headers |= {

@@ -95,7 +95,8 @@ def test_answers_hold_verdict_artifacts_boxes_and_sentences_and_are_json(explain
     answers = explain(images)
     assert {answer["label"] for answer in answers} == {"real", "fake"}
     for image, answer in zip(images, json.loads(json.dumps(answers)), strict=True):
-        assert list(answer) == ["label", "fake_probability", "width", "height", "evidence", "artifacts", "summary"]
+        keys = ["label", "fake_probability", "width", "height", "evidence", "artifacts", "provenance", "summary"]
+        assert list(answer) == keys
         assert (answer["width"], answer["height"]) == image.size
         assert answer["label"] == ("fake" if answer["fake_probability"] > 0.5 else "real")
         scores = [artifact["score"] for artifact in answer["artifacts"]]

@@ -67,7 +67,7 @@ def test_configuration_of_another_model_raises():
         ({"vision_config": {"image_size": 30}}, "image_size=30 must be a multiple of patch_size=4"),
         ({"vision_config": {"vision_use_head": False}}, "vision_use_head=False"),
         ({"text_config": {"projection_size": 7}}, "projection_size=7 must equal the hidden_size"),
-        ({"artifact_labels": []}, "artifact_labels must be at least one name"),
+        ({"artifact_labels": []}, "artifact_labels must hold at least one name"),
         ({"artifact_labels": ["a", "a"]}, "no name twice"),
         ({"trained_artifacts": ["hats"]}, "trained_artifacts: 'hats' is not one of artifact_labels"),
         ({"global_artifacts": ["hats"]}, "global_artifacts: 'hats' is not one of artifact_labels"),

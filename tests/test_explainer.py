@@ -333,7 +333,7 @@ def test_the_pipeline_tells_the_explainer_what_the_tagger_says_is_shown(options,
     )
     images = make_batch()[0]
     explain(images, batch_size=3)
-    shown = options["tagger"].name_objects(images)
+    shown = options["tagger"].name_categories(images)
     assert len(told) == 4 and set(shown) <= {"frog", "ship"}
     assert all(f"It shows: {name}. " in text for name, text in zip(shown, told, strict=True))
 

@@ -25,7 +25,7 @@ from transformers import (
 from tellsign import ArtifactExplanationPipeline
 from tellsign.hub_cards import export, remote_code
 from tellsign.hub_cards.export import build_space, exported_files
-from tellsign.hub_cards.model_card import card_of_folder
+from tellsign.hub_cards.model_card import GENERATED, card_of_folder
 from tellsign.hub_cards.model_card import main as write_card
 from tellsign.hub_cards.remote_code import flatten
 from tests.hub_server import validate_card
@@ -74,7 +74,7 @@ def run_with_remote_code(script: str, folder: Path) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def test_flattened_modules_import_each_other_from_one_folder_and_are_otherwise_unchanged():
+def test_flattening_changes_imports_alone():
     module = "tellsign.pipelines.artifact_explanation"
     sources = flatten([module, "tellsign.modeling.modeling_wavefreq"])
     assert {"artifact_explanation.py", "modeling_wavefreq.py", "configuration_wavefreq.py", "artifacts.py"} <= set(
@@ -135,7 +135,7 @@ def test_imports_without_a_counterpart_in_one_folder_raise(made_up, source, reas
         flatten(["tellsign.a.one"])
 
 
-def test_a_plain_export_has_the_models_and_a_card_and_nothing_that_training_left(folder):
+def test_a_plain_export_has_models_and_card_alone(folder):
     for name in ("training_args.bin", "optimizer.pt", "trainer_state.json", "planted_validation.safetensors"):
         (folder / name).write_text("{}")
     (folder / "checkpoint-5").mkdir()
@@ -153,7 +153,7 @@ def test_a_plain_export_has_the_models_and_a_card_and_nothing_that_training_left
     assert validate_card(content_of(files, "README.md"), "model") == []
 
 
-def test_a_self_contained_export_names_classes_that_are_in_its_files(folder):
+def test_a_self_contained_export_has_the_classes_it_names(folder):
     files = exported_files(folder, "someone/detector", self_contained=True)
     config = json.loads(content_of(files, "config.json"))
     processor = json.loads(content_of(files, "preprocessor_config.json"))
@@ -167,7 +167,7 @@ def test_a_self_contained_export_names_classes_that_are_in_its_files(folder):
     assert "Apache License" in content_of(files, "LICENSE")  # of the code
 
 
-def test_exporting_an_export_keeps_its_code_unless_asked_otherwise(folder, tmp_path):
+def test_an_export_of_an_export_keeps_its_code(folder, tmp_path):
     first = exported_files(folder, "someone/detector", self_contained=True)
     write_files(first, tmp_path / "export")
     for options, expected in (
@@ -180,7 +180,7 @@ def test_exporting_an_export_keeps_its_code_unless_asked_otherwise(folder, tmp_p
             assert content_of(again, name) == content_of(expected, name)
 
 
-def test_a_self_contained_export_of_another_classifier_can_be_saved_again(tmp_path):
+def test_another_classifiers_export_can_be_saved_again(tmp_path):
     size = {"height": 16, "width": 16}
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     labels = {"id2label": {0: "real", 1: "fake"}, "label2id": {"real": 0, "fake": 1}}
@@ -196,7 +196,7 @@ def test_a_self_contained_export_of_another_classifier_can_be_saved_again(tmp_pa
     run_with_remote_code(script, tmp_path)
 
 
-def test_checkpoints_of_a_run_are_no_parts_of_a_self_contained_export(folder):
+def test_checkpoints_are_no_parts_of_an_export(folder):
     expected = exported_files(folder, "someone/detector", self_contained=True)
     shutil.copytree(folder, folder.parent / "copy")
     (folder.parent / "copy").rename(folder / "checkpoint-5")
@@ -209,7 +209,7 @@ def test_checkpoints_of_a_run_are_no_parts_of_a_self_contained_export(folder):
 
 
 @pytest.mark.parametrize("place", ["", "someone/net--"])
-def test_the_code_of_somebody_elses_detector_stays_with_it(folder, place):
+def test_code_of_anothers_detector_stays_with_it(folder, place):
     config = json.loads((folder / "config.json").read_text()) | {"model_type": "net"}
     config["auto_map"] = {"AutoConfig": f"{place}configuration_net.NetConfig"}
     (folder / "config.json").write_text(json.dumps(config))
@@ -229,7 +229,7 @@ def test_the_code_of_somebody_elses_detector_stays_with_it(folder, place):
     assert set(json.loads(content_of(files, "config.json"))["custom_pipelines"]) == {"heat", "artifact-explanation"}
 
 
-def test_the_code_of_somebody_elses_image_processor_stays_with_it(folder):
+def test_code_of_anothers_image_processor_stays_with_it(folder):
     processor = json.loads((folder / "preprocessor_config.json").read_text())
     processor["auto_map"] = {"AutoImageProcessor": "my_processing.MyProcessor", "AutoTokenizer": ["a.B", None]}
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
@@ -239,7 +239,7 @@ def test_the_code_of_somebody_elses_image_processor_stays_with_it(folder):
     assert json.loads(content_of(files, "preprocessor_config.json"))["auto_map"] == processor["auto_map"]
 
 
-def test_a_self_contained_export_that_is_saved_where_the_package_is_has_all_of_its_code(folder, tmp_path):
+def test_an_export_saved_where_the_package_is_keeps_its_code(folder, tmp_path):
     write_files(exported_files(folder, "someone/detector", self_contained=True), tmp_path / "export")
     script = (
         "import tellsign\n"
@@ -252,7 +252,7 @@ def test_a_self_contained_export_that_is_saved_where_the_package_is_has_all_of_i
     assert {path.name for path in (tmp_path / "again").glob("*.py")} == code
 
 
-def test_a_model_from_a_self_contained_export_that_the_package_saves_names_no_code(folder, tmp_path):
+def test_an_export_saved_by_the_package_names_no_code(folder, tmp_path):
     write_files(exported_files(folder, "someone/detector", self_contained=True), tmp_path / "export")
     assert "custom_pipelines" in json.loads((tmp_path / "export" / "config.json").read_text())
     AutoModelForImageClassification.from_pretrained(tmp_path / "export").save_pretrained(tmp_path / "model")
@@ -264,17 +264,17 @@ def test_a_model_from_a_self_contained_export_that_the_package_saves_names_no_co
 
 
 @pytest.mark.parametrize("name", [None, "someone/else"])
-def test_a_written_card_is_written_anew_for_the_repository_and_an_edited_one_is_taken_as_it_is(folder, name):
+def test_a_generated_card_is_anew_and_a_claimed_one_stays(folder, name):
     write_card(folder, name, ["someone/data"])
     card = ModelCard(content_of(exported_files(folder, "someone/detector"), "README.md"))
     assert card.data.model_name == "detector" and card.data.datasets == ["someone/data"]
     assert str(folder) not in str(card) and "someone/else" not in str(card)
-    with open(folder / "README.md", "a") as file:
-        file.write("My own words.\n")
-    assert content_of(exported_files(folder, "someone/detector"), "README.md").endswith("My own words.\n")
+    own = (folder / "README.md").read_text().replace(GENERATED, "My own words.")
+    (folder / "README.md").write_text(own)
+    assert content_of(exported_files(folder, "someone/detector"), "README.md") == own
 
 
-def test_a_card_that_was_written_before_the_model_was_measured_is_written_anew(folder, evaluation):
+def test_a_card_from_before_the_measurement_is_written_anew(folder, evaluation):
     write_card(folder)
     assert "has not been evaluated yet" in (folder / "README.md").read_text()
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
@@ -301,7 +301,7 @@ def adapter(tmp_path) -> Path:
     return tmp_path / "adapter"
 
 
-def test_an_adapter_is_exported_with_a_card_in_place_of_the_draft_of_peft(adapter):
+def test_an_adapters_card_replaces_the_draft_of_peft(adapter):
     assert "[More Information Needed]" in (adapter / "README.md").read_text()
     files = exported_files(adapter, "someone/adapter")
     assert set(files) == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
@@ -334,13 +334,13 @@ def test_examples_are_the_visible_files_in_their_folder(folder):
     assert [name for name in files if name.startswith("examples")] == ["examples/a.jpg"]
 
 
-def test_a_card_of_ones_own_is_sent_as_it_is_with_a_warning_of_what_it_is_not_told(folder, caplog):
+def test_an_own_card_is_sent_as_it_is_with_a_warning(folder, caplog):
     (folder / "README.md").write_text("My own words.\n")
     assert content_of(exported_files(folder, "someone/detector", license="mit"), "README.md") == "My own words.\n"
     assert "license and data sets are to be stated there" in caplog.text
 
 
-def test_nothing_that_is_exported_names_the_folders_of_this_machine(folder):
+def test_exports_name_no_folders_of_this_machine(folder):
     for content in exported_files(folder, "someone/detector", self_contained=True).values():
         content = content if isinstance(content, bytes) else content.read_bytes()
         assert str(folder.parent).encode() not in content
@@ -354,7 +354,7 @@ def test_folders_without_a_model_raise(folder, tmp_path):
         exported_files(folder, "someone/detector")
 
 
-def test_a_space_has_the_page_the_package_and_the_model_of_a_folder(folder, tmp_path):
+def test_a_space_has_page_package_and_model(folder, tmp_path):
     build_space(tmp_path / "space", folder)
     files = {path.relative_to(tmp_path / "space").as_posix() for path in (tmp_path / "space").rglob("*")}
     assert {"README.md", "app.py", "requirements.txt", "tellsign/__init__.py"} <= files
@@ -369,7 +369,7 @@ def test_a_space_has_the_page_the_package_and_the_model_of_a_folder(folder, tmp_
     assert validate_card(str(card), "space") == [] and card.data.get("license") is None  # nobody said that of it
 
 
-def test_a_space_made_from_a_package_that_nobody_may_change_can_be_changed(tmp_path, monkeypatch):
+def test_a_space_of_a_read_only_package_can_be_changed(tmp_path, monkeypatch):
     read_only = shutil.copytree(export.SPACE, tmp_path / "package")
     for path in (*read_only.iterdir(), read_only):
         path.chmod(path.stat().st_mode & ~0o222)
@@ -378,7 +378,7 @@ def test_a_space_made_from_a_package_that_nobody_may_change_can_be_changed(tmp_p
     assert all(path.stat().st_mode & 0o200 for path in (tmp_path / "space", tmp_path / "space" / "app.py"))
 
 
-def test_a_space_for_a_repository_names_it_and_brings_no_weights(tmp_path):
+def test_a_space_for_a_repository_has_its_name_alone(tmp_path):
     build_space(tmp_path / "space", "someone/detector")
     card = SpaceCard.load(tmp_path / "space" / "README.md")
     assert card.data.models == ["someone/detector"] and validate_card(str(card), "space") == []
@@ -386,13 +386,13 @@ def test_a_space_for_a_repository_names_it_and_brings_no_weights(tmp_path):
     assert list((tmp_path / "space" / "examples").glob("*.jpg"))
 
 
-def test_a_space_for_what_is_neither_a_folder_nor_a_repository_raises_and_leaves_nothing(tmp_path):
+def test_a_space_for_no_folder_or_repository_raises(tmp_path):
     with pytest.raises(ValueError, match="mistyped: neither a folder nor a repository"):
         build_space(tmp_path / "space", tmp_path / "mistyped")
     assert not (tmp_path / "space").exists()
 
 
-def test_a_space_for_an_adapter_alone_raises_and_leaves_nothing(tmp_path):
+def test_a_space_for_an_adapter_alone_raises(tmp_path):
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/model"}')
     (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"")
@@ -407,11 +407,11 @@ def test_a_space_is_not_built_over_other_files(tmp_path):
         build_space(tmp_path)
 
 
-def test_a_space_installs_what_the_package_needs_and_the_gradio_that_it_was_tested_with(tmp_path):
+def test_a_space_installs_what_the_package_needs(tmp_path):
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    needed = setup["options"]["install_requires"].split()
     extras = setup["options.extras_require"]
+    needed = [*setup["options"]["install_requires"].split(), *extras["provenance"].split()]
     build_space(tmp_path / "space", "someone/detector")
     installed = (tmp_path / "space" / "requirements.txt").read_text().split()
     assert {*needed, *extras["explain"].split()} - set(installed) == {

@@ -18,6 +18,7 @@ from datasets import config as datasets_config
 from huggingface_hub import (
     DatasetCard,
     HfApi,
+    HfFileSystem,
     ModelCard,
     SpaceCard,
     constants,
@@ -26,15 +27,24 @@ from huggingface_hub import (
     snapshot_download,
 )
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from PIL import Image
 from transformers import pipeline
 from transformers.utils import hub as transformers_hub
 from typer.testing import CliRunner
 
-from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
+from tellsign import (
+    ArtifactExplanationPipeline,
+    WaveFreqConfig,
+    WaveFreqForImageClassification,
+    WaveFreqImageProcessor,
+)
 from tellsign.__main__ import app
+from tellsign.annotation_files import Annotation, annotation_file
+from tellsign.hub_cards.annotated_dataset import push_annotated
 from tellsign.hub_cards.dataset_card import push_dataset
 from tellsign.hub_cards.export import build_space, push, push_space
-from tellsign.hub_cards.model_card import nobody_wrote
+from tellsign.hub_cards.model_card import GENERATED, is_generated
+from tellsign.scan import Judge, scan
 from tellsign.training import train_detector
 from tellsign.training.data.sources import load_sources
 from tellsign.training.planting import PLANTED_FEATURES, planted_images
@@ -162,7 +172,7 @@ def test_a_download_that_breaks_off_is_resumed(client, hub, monkeypatch):
     assert not hub.cut and hub.requests[before:].count(f"GET /lfs/{oid}") == 2
 
 
-def test_strangers_neither_see_private_repositories_nor_write_to_public_ones(client):
+def test_strangers_see_nothing_private_and_write_nowhere(client):
     client.create_repo("anna/hidden", private=True)
     client.create_repo("anna/shown")
     for token in (False, "hf_loopbackSecretOfBert"):
@@ -185,7 +195,7 @@ def test_a_card_whose_metadata_break_the_rules_is_refused(client):
 # Pushing.
 
 
-def test_push_sends_all_in_one_commit_and_nothing_where_nothing_has_changed(client, hub, folder):
+def test_push_is_one_commit_and_none_without_a_change(client, hub, folder):
     commit = push(folder, "anna/one", commit_message="First")
     repo = hub.repos["models", "anna/one"]
     assert repo.history() == ["First", "initial commit"] and commit.oid == repo.refs["main"]
@@ -195,11 +205,25 @@ def test_push_sends_all_in_one_commit_and_nothing_where_nothing_has_changed(clie
     assert push(folder, "anna/one").oid == commit.oid
 
 
-def test_where_the_hub_says_that_there_is_no_explainer_nobody_is_warned(client, hub, folder, monkeypatch):
+@pytest.mark.parametrize("names_commit", [True, False])
+def test_a_repository_without_explainer_gives_no_warning(client, hub, folder, monkeypatch, names_commit):
     push(folder, "anna/quiet")
+    monkeypatch.setattr(hub, "names_commit_of_missing", names_commit)
     monkeypatch.setattr("tellsign.pipelines.artifact_explanation.logger.warning", warn := Mock())
     explain = pipeline("artifact-explanation", model="anna/quiet")
     assert explain.tagger is not None and explain.explainer is None and not warn.called
+
+
+def test_a_push_without_a_token_names_the_command_that_logs_in(client, folder, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    result = CliRunner().invoke(app, ["push", str(folder), "anna/nobody"], catch_exceptions=False)
+    assert result.exit_code == 2 and "hf auth login" in result.output
+
+
+def test_a_push_without_a_network_names_the_address(client, folder, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    result = CliRunner().invoke(app, ["push", str(folder), "anna/nobody"], catch_exceptions=False)
+    assert result.exit_code == 2 and "cannot be reached at http://127.0.0.1:9" in " ".join(result.output.split())
 
 
 def test_a_name_without_a_user_goes_to_the_owner_of_the_token(client, hub, folder):
@@ -218,7 +242,7 @@ def test_examples_that_are_no_longer_there_are_removed(client, hub, folder, tmp_
         assert [path for path in files if path.startswith("examples/")] == [f"examples/{name}"]
 
 
-def test_a_part_replaces_the_one_on_the_hub_and_the_other_part_stays(client, hub, folder, tmp_path):
+def test_a_part_replaces_its_own_kind_alone(client, hub, folder, tmp_path):
     explainer = shutil.copytree(folder, tmp_path / "detector") / "explainer"
     explainer.mkdir()
     (tmp_path / "detector" / "tagger" / "spiece.model").write_bytes(b"a SigLIP's vocabulary")
@@ -232,7 +256,7 @@ def test_a_part_replaces_the_one_on_the_hub_and_the_other_part_stays(client, hub
     assert {"tagger/model.safetensors", "tagger/spiece.model"} <= set(files)
 
 
-def test_a_pipeline_is_not_pushed_to_where_a_part_that_it_lacks_would_be_loaded_with_it(client, hub, folder):
+def test_a_pipeline_is_not_pushed_beside_a_part_that_it_lacks(client, hub, folder):
     push(folder, "anna/with-tagger")
     commit = hub.repos["models", "anna/with-tagger"].refs["main"]
     explain = pipeline("artifact-explanation", model=str(folder), tagger=False, explain="never")
@@ -244,9 +268,8 @@ def test_a_pipeline_is_not_pushed_to_where_a_part_that_it_lacks_would_be_loaded_
     assert hub.repos["models", "anna/with-tagger"].refs == {"main": commit}
 
 
-def test_a_pipeline_is_not_pushed_to_where_an_adapter_would_be_loaded_in_place_of_a_part(
-    client, hub, folder, tmp_path
-):
+@pytest.mark.parametrize("send", [push, ArtifactExplanationPipeline.push_to_hub])
+def test_a_pipeline_replaces_an_adapter_by_its_part(client, hub, folder, tmp_path, send):
     make_localizer().save_pretrained(tmp_path / "localizer")
     explain = pipeline(
         "artifact-explanation", model=str(folder), localizer=str(tmp_path / "localizer"), explainer=False
@@ -254,15 +277,25 @@ def test_a_pipeline_is_not_pushed_to_where_an_adapter_would_be_loaded_in_place_o
     adapted = shutil.copytree(folder, tmp_path / "adapted")
     (adapted / "localizer").mkdir()
     (adapted / "localizer" / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/base"}')
-    push(adapted, "anna/adapted")
-    with pytest.raises(ValueError, match="anna/adapted: holds localizer/adapter_config.json, which would be loaded"):
-        explain.push_to_hub("anna/adapted")
-    push(explain, "anna/adapted")
-    files = hub.repos["models", "anna/adapted"].files()
+    push(adapted, f"anna/adapted-{send.__name__}")
+    send(explain, f"anna/adapted-{send.__name__}")
+    files = hub.repos["models", f"anna/adapted-{send.__name__}"].files()
     assert "localizer/model.safetensors" in files and "localizer/adapter_config.json" not in files
 
 
-def test_a_classifier_of_other_labels_is_not_pushed_and_gets_no_space(client, hub, make_model, tmp_path):
+def test_push_to_hub_keeps_the_card_and_is_one_commit(client, hub, folder):
+    explain = pipeline("artifact-explanation", model=str(folder))
+    explain.push_to_hub("anna/own", tags=["mine"], commit_message="First")
+    repo = hub.repos["models", "anna/own"]
+    assert repo.history() == ["First", "initial commit"]
+    assert ModelCard(repo.files()["README.md"].content.decode()).data.tags == ["mine"]
+    client.upload_file(repo_id="anna/own", path_in_repo="README.md", path_or_fileobj=b"My own words.\n")
+    explain.model.classifier.bias.data.fill_(2.0)
+    explain.push_to_hub("anna/own")
+    assert repo.files()["README.md"].content == b"My own words.\n"
+
+
+def test_a_classifier_of_other_labels_is_refused(client, hub, make_model, tmp_path):
     make_model(num_labels=3, id2label={0: "photo", 1: "gan", 2: "sd"}).save_pretrained(tmp_path / "other")
     for send in (
         lambda: push(tmp_path / "other", "anna/other"),
@@ -290,7 +323,7 @@ def test_a_card_on_the_hub_is_kept_unless_asked_otherwise(client, hub, folder, c
     assert b"# edited" in files()["README.md"].content
 
 
-def test_a_card_on_the_hub_that_nobody_changed_follows_what_was_measured(client, hub, folder, evaluation, tmp_path):
+def test_a_generated_card_follows_what_was_measured(client, hub, folder, evaluation, tmp_path):
     measured = shutil.copytree(folder, tmp_path / "measured")
     (measured / "evaluation.json").write_text(json.dumps(evaluation))
     push(folder, "anna/followed", license="mit", datasets=["anna/data"])
@@ -306,8 +339,7 @@ def test_a_card_on_the_hub_that_nobody_changed_follows_what_was_measured(client,
     assert "evaluation.json" not in files() and "evaluation.py" in files()
     data = ModelCard(files()["README.md"].content.decode()).data
     assert (data.license, data.datasets) == ("mit", ["anna/data"])  # which the Hub's card alone has said
-    (tmp_path / "README.md").write_bytes(files()["README.md"].content)
-    assert nobody_wrote(tmp_path / "README.md")
+    assert is_generated(files()["README.md"].content.decode())
 
 
 def test_weights_in_one_file_and_in_several_replace_each_other(client, hub, folder, tmp_path):
@@ -348,7 +380,7 @@ def test_pull_requests_and_branches_leave_main_alone(client, hub, folder):
     assert repo.refs["main"] == commit
 
 
-def test_anyone_may_open_a_pull_request_to_a_public_repository_and_nobody_else_write_to_it(client, hub, folder):
+def test_strangers_may_open_pull_requests_alone(client, hub, folder):
     push(folder, "anna/public")
     commit = hub.repos["models", "anna/public"].refs["main"]
     with pytest.raises(HfHubHTTPError):
@@ -357,7 +389,7 @@ def test_anyone_may_open_a_pull_request_to_a_public_repository_and_nobody_else_w
     assert request.pr_url.endswith("/discussions/1") and hub.repos["models", "anna/public"].refs["main"] == commit
 
 
-def test_what_was_to_be_private_is_not_sent_to_a_public_repository(client, hub, folder):
+def test_private_weights_are_not_sent_to_a_public_place(client, hub, folder):
     push(folder, "anna/public")
     before = hub.repos["models", "anna/public"].history()
     with pytest.raises(ValueError, match="anna/public: is public"):
@@ -383,7 +415,7 @@ def test_a_token_is_in_no_message(client, folder, capfd, caplog):
         assert "Secret" not in text
 
 
-def test_the_command_pushes_a_model_and_a_space_for_it_which_may_be_changed_in_between(client, hub, folder, tmp_path):
+def test_command_pushes_a_model_and_a_changed_space(client, hub, folder, tmp_path):
     def call(*arguments: str) -> str:
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
@@ -406,9 +438,7 @@ def test_the_command_pushes_a_model_and_a_space_for_it_which_may_be_changed_in_b
     assert b"- anna/command" in files["README.md"].content and b"sdk_version" in files["README.md"].content
 
 
-def test_a_space_that_is_pushed_again_runs_its_new_model_and_keeps_the_words_of_its_card(
-    client, hub, folder, tmp_path
-):
+def test_a_space_pushed_again_has_a_new_model_and_its_old_words(client, hub, folder, tmp_path):
     alone = shutil.copytree(folder, tmp_path / "alone", ignore=shutil.ignore_patterns("tagger"))
     for name, model in (("first", folder), ("second", "anna/model"), ("third", alone)):
         build_space(tmp_path / name, model)
@@ -428,7 +458,7 @@ def test_a_space_that_is_pushed_again_runs_its_new_model_and_keeps_the_words_of_
     assert not any(name.startswith("tellsign/default/tagger") for name in files())
 
 
-def test_a_space_of_somebodys_weights_does_not_keep_the_license_of_the_packaged_ones(client, hub, folder, tmp_path):
+def test_a_space_of_other_weights_states_no_license_of_ours(client, hub, folder, tmp_path):
     for name, model, stated in (("packaged", None, "apache-2.0"), ("own", folder, None)):
         build_space(tmp_path / name, model)
         push_space(tmp_path / name, "anna/licensed")
@@ -436,7 +466,7 @@ def test_a_space_of_somebodys_weights_does_not_keep_the_license_of_the_packaged_
         assert SpaceCard(card).data.get("license") == stated
 
 
-def test_the_card_of_a_data_set_follows_its_images_unless_somebody_changed_it(client, hub, parquet):
+def test_a_data_set_card_follows_its_images_unless_claimed(client, hub, parquet):
     real = load_sources([parquet], "train").filter(lambda row: row["label"] == 0)
     rows = list(planted_images(real, "evaluation"))
     made_with = {"data": ["images.parquet"], "use": "evaluation", "count": None, "image_size": 32}
@@ -449,14 +479,30 @@ def test_the_card_of_a_data_set_follows_its_images_unless_somebody_changed_it(cl
 
     for count in (5, 3):
         card = card_after(count)
-        assert f"{count} real images, of which" in card and f"num_examples: {count}" in card
+        assert f"{count} real images." in card and f"num_examples: {count}" in card
     client.upload_file(
         repo_id="anna/followed-images",
         repo_type="dataset",
         path_in_repo="README.md",
-        path_or_fileobj=card.replace("Planted artifacts are not", "As is known, planted artifacts are not").encode(),
+        path_or_fileobj=card.replace(GENERATED, "As is known.").encode(),
     )
-    assert "As is known" in (card := card_after(4)) and "num_examples: 4" in card and "3 real images" in card
+    assert "As is known" in (card := card_after(4)) and "num_examples: 4" in card and "3 real images." in card
+
+
+def test_an_annotated_folder_is_sent_with_its_card_unless_somebody_wrote_one(client, hub, tmp_path):
+    Image.open(PHOTO).save(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("not to be sent")
+    file = annotation_file(tmp_path / "a.png")
+    file.write(Annotation(verdict="real"), file.read()[1])
+    push_annotated(tmp_path, "anna/people", license="cc0-1.0")
+    files = hub.repos["datasets", "anna/people"].files()
+    assert files.keys() - {".gitattributes"} == {"README.md", "a.png", "metadata.jsonl"}
+    assert validate_card(files["README.md"].content.decode(), "dataset") == []
+    client.upload_file(
+        repo_id="anna/people", repo_type="dataset", path_in_repo="README.md", path_or_fileobj=b"# My card"
+    )
+    push_annotated(tmp_path, "anna/people")
+    assert hub.repos["datasets", "anna/people"].files()["README.md"].content == b"# My card"
 
 
 def test_what_is_hidden_in_the_folder_of_a_space_stays_there(client, hub, tmp_path):
@@ -490,7 +536,7 @@ def test_a_folder_that_is_no_space_is_not_pushed_as_one(client, folder):
         push_space(folder, "anna/space")
 
 
-def test_a_training_run_pushes_its_model_with_a_card_in_one_commit(client, hub, parquet, tmp_path):
+def test_a_training_pushes_model_and_card_in_one_commit(client, hub, parquet, tmp_path):
     overrides = json.dumps(TINY)
     repo_id = "anna/trained"
     train_detector.main(
@@ -576,7 +622,7 @@ print(json.dumps({{
     return run(hub, tmp_path_factory.mktemp("pusher"), script)
 
 
-def test_saving_a_pipeline_with_push_to_hub_sends_all_of_its_parts(hub, pushed):
+def test_saving_with_push_to_hub_sends_all_parts(hub, pushed):
     parts = {"model.safetensors", "preprocessor_config.json", "tagger/model.safetensors"}
     assert parts <= set(hub.repos["models", "anna/saved"].files())
 
@@ -585,7 +631,7 @@ def test_pushing_prints_no_token(pushed):
     assert TOKEN not in pushed[1]
 
 
-def test_a_fresh_process_with_the_package_loads_every_plain_export(hub, pushed, expected, tmp_path):
+def test_plain_exports_load_where_the_package_is(hub, pushed, expected, tmp_path):
     script = f"""
 import json, tellsign
 from transformers import AutoModelForImageClassification, pipeline
@@ -669,9 +715,7 @@ print("\\n" + json.dumps(answers))  # the question whether to trust the code doe
     return run(hub, tmp_path_factory.mktemp("stranger"), script, token=None)
 
 
-def test_a_fresh_process_without_the_package_runs_a_self_contained_export_but_not_a_private_one(
-    without_package, expected
-):
+def test_self_contained_exports_run_without_the_package(without_package, expected):
     answers, printed = without_package
     assert equal(answers["explained"], expected)
     assert answers["scores"]["fake"] == pytest.approx(expected["fake_probability"], abs=1e-5)
@@ -681,7 +725,7 @@ def test_a_fresh_process_without_the_package_runs_a_self_contained_export_but_no
     assert "anna/private" in answers["private"] and "Secret" not in printed
 
 
-def test_a_self_contained_export_that_is_pushed_again_keeps_its_code_and_needs_the_first_no_more(hub, without_package):
+def test_a_self_contained_export_pushed_again_keeps_its_code(hub, without_package):
     first, second = (hub.repos["models", f"anna/{name}"].files() for name in ("code", "copy"))
     sources = {name for name in first if name.endswith(".py")}
     assert sources and all(second[name].content == first[name].content for name in sources)
@@ -692,3 +736,20 @@ def test_a_self_contained_export_that_is_pushed_again_keeps_its_code_and_needs_t
         original, copied = (json.loads(files[name].content) for files in (first, second))
         assert {key: copied[key] for key in keys} == {key: original[key] for key in keys}
     assert second["tagger/model.safetensors"].sha256 == first["tagger/model.safetensors"].sha256
+
+
+def test_a_data_set_on_the_hub_is_scanned(client, hub, folder, tmp_path):
+    HfFileSystem.clear_instance_cache()
+    client.create_repo("anna/pictures", repo_type="dataset")
+    Dataset.from_dict({"image": [PHOTO.read_bytes()] * 3}).to_parquet(tmp_path / "train.parquet")
+    client.upload_file(
+        repo_id="anna/pictures",
+        repo_type="dataset",
+        path_in_repo="data/train.parquet",
+        path_or_fileobj=tmp_path / "train.parquet",
+    )
+    for done_before in (0, 1):
+        summary = scan("anna/pictures", str(tmp_path / "out"), Judge(str(folder), explain="never"))
+        assert summary.done_before == done_before and summary.is_clean
+    (file,) = (tmp_path / "out").glob("*.parquet")
+    assert Dataset.from_parquet(str(file))["id"][:] == [f"data/train.parquet:{row}" for row in range(3)]

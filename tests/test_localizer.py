@@ -136,9 +136,9 @@ def test_a_saved_localizer_gives_the_same_boxes(localizer, tmp_path):
 def test_a_model_that_says_no_places_is_refused_by_name_before_its_weights_are_loaded(tmp_path):
     make_processor().save_pretrained(tmp_path)
     ArtifactSiglipConfig().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=f"localizer {tmp_path} cannot be loaded: SiglipProcessor has no tokens"):
+    with pytest.raises(ValueError, match=f"localizer {tmp_path} cannot be loaded: SiglipProcessor has no location"):
         ArtifactLocalizer.from_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="has no tokens <loc0000> to <loc1023>"):
+    with pytest.raises(ValueError, match="has no location tokens <loc0000> to <loc1023>"):
         ArtifactLocalizer(make_tagger_model(), make_processor())
 
 
@@ -188,12 +188,12 @@ def test_it_is_saved_beside_the_detector_and_loaded_with_it(explain, tmp_path):
 
 def test_the_card_of_a_detector_says_that_it_has_one(explain, tmp_path):
     explain.save_pretrained(tmp_path)
-    assert "In `localizer/` lies a model of the type `paligemma`" in card_of_folder(tmp_path).text
+    assert "`localizer/` holds a model of the type `paligemma`" in card_of_folder(tmp_path).text
     adapted = LoraConfig(r=2, target_modules=r".*language_model.*q_proj")
     (tmp_path / "localizer" / "adapter_config.json").write_text(
         json.dumps(adapted.to_dict() | {"base_model_name_or_path": "someone/base"}, default=list)
     )
-    assert "In `localizer/` lies an adapter for `someone/base`" in card_of_folder(tmp_path).text
+    assert "`localizer/` holds an adapter for `someone/base`" in card_of_folder(tmp_path).text
 
 
 def test_the_command_takes_one_by_its_folder(explain, localizer, tmp_path):

@@ -6,17 +6,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 import typer
 from huggingface_hub.utils import httpx
 from PIL import Image
 from typer.testing import CliRunner
 
-from tellsign import DEFAULT_MODEL, ArtifactExplanationPipeline, __version__
+from tellsign import DEFAULT_MODEL, __version__
 from tellsign.__main__ import app
 from tellsign.hub_cards import dataset_card, model_card
+from tellsign.pipelines import artifact_explanation
 from tellsign.training import leave_out, pseudo_fakes, train_generator
 from tellsign.training.data.sources import SourceArguments
 from tellsign.training.planting.__main__ import make_data
@@ -127,7 +130,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(checkpoint, tmp_path, cut):
     code, answers = explain_into(output, tmp_path, checkpoint=checkpoint)
     assert code == 1 and [Path(answer["image"]).name for answer in answers] == ["a.png", "b.png", "c.png", "d.png"]
     lines = output.read_text().splitlines(keepends=True)
-    output.write_text(lines[0].replace("real", "kept").replace("uncertain", "kept") + lines[3] + lines[1][:cut])
+    output.write_text(re.sub('"label": "[a-z]+"', '"label": "kept"', lines[0]) + lines[3] + lines[1][:cut])
     Image.new("RGB", (50, 40)).save(tmp_path / "d.png")
     code, again = explain_into(output, tmp_path, checkpoint=checkpoint)
     kept = [answer["label"] == "kept" for answer in again]
@@ -242,7 +245,8 @@ def test_an_address_and_a_folder_for_pictures_that_cannot_be_made_are_refused_be
         ([str(tmp_path / "a.png"), "--save", "/proc"], "/proc"),  # where nobody can write
     ):
         result = CliRunner().invoke(app, ["explain", *arguments], catch_exceptions=False)
-        assert result.exit_code == 2 and reason in result.output and "fake_probability" not in result.output
+        said = " ".join(result.output.replace("│", " ").split())
+        assert result.exit_code == 2 and reason in said and "fake_probability" not in said
         assert ("--save" in result.output) == ("--save" in arguments) and str(DEFAULT_MODEL)[-20:] not in result.output
 
 
@@ -307,15 +311,15 @@ def test_the_picture_is_of_what_was_judged_even_if_the_file_has_changed_or_gone_
     changed, gone = tmp_path / "changed.png", tmp_path / "gone.png"
     for file in (changed, gone):
         file.write_bytes(first)
-    verdict = ArtifactExplanationPipeline._verdict
+    verdicts_of = artifact_explanation.verdicts_of
 
     def change_files(*args):
         if changed.read_bytes() == second:
             gone.unlink()
         changed.write_bytes(second)
-        return verdict(*args)
+        return verdicts_of(*args)
 
-    monkeypatch.setattr(ArtifactExplanationPipeline, "_verdict", change_files)
+    monkeypatch.setattr(artifact_explanation, "verdicts_of", change_files)
     options = ["--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path / "out")]
     result = CliRunner().invoke(app, ["explain", str(changed), str(gone), *options], catch_exceptions=False)
     assert result.exit_code == 0 and not gone.exists()
@@ -328,7 +332,7 @@ def test_the_command_holds_no_more_than_the_image_that_it_judges(checkpoint, tmp
         Image.new("RGB", (50, 40)).save(tmp_path / f"{number}.png")
     read, answered = [], []
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or path.open("rb").read())
-    monkeypatch.setattr("tellsign.__main__.annotate", lambda image, answer: answered.append(len(read)) or image)
+    monkeypatch.setattr("tellsign.picture_files.annotate", lambda image, answer: answered.append(len(read)) or image)
     options = ["--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path / "out")]
     CliRunner().invoke(app, ["explain", str(tmp_path / "*.png"), *options], catch_exceptions=False)
     assert answered == list(range(1, 9))
@@ -387,7 +391,7 @@ def test_what_cannot_be_sent_for_want_of_a_network_is_named_without_a_traceback(
     def refuse(*args, **kwargs):
         raise httpx.ConnectError("Connection refused")
 
-    monkeypatch.setattr("tellsign.hub_cards.export.make_repo", refuse)
+    monkeypatch.setattr("tellsign.pipelines.hub.make_repo", refuse)
     result = CliRunner().invoke(app, ["push", str(checkpoint), "someone/detector"], catch_exceptions=False)
     assert result.exit_code == 2 and "Connection refused" in result.output
 
@@ -404,6 +408,107 @@ def test_a_space_made_before_is_not_sent_with_another_model(tmp_path):
     assert CliRunner().invoke(app, ["space", folder], catch_exceptions=False).exit_code == 0
     result = CliRunner().invoke(app, ["space", folder, "--model", "a/b", "--repo", "a/c"], catch_exceptions=False)
     assert result.exit_code == 2 and "another folder" in result.output
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["explain", "--nonsense"], ["scan", "--help"]])
+def test_help_and_a_wrong_option_need_no_torch(arguments):
+    script = f"""
+import runpy, sys
+sys.argv[1:] = {arguments!r}
+try:
+    runpy.run_module("tellsign", run_name="__main__")
+except SystemExit as end:
+    assert end.code == (2 if "--nonsense" in sys.argv else 0)
+assert not {{"torch", "transformers", "huggingface_hub"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "import tellsign; from transformers import pipeline",
+        "from transformers import AutoModel, pipeline; import tellsign",
+        "from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline",
+    ],
+)
+def test_models_are_registered_whatever_is_imported_first(script):
+    script += """
+import tellsign
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, AutoProcessor
+from transformers.pipelines import PIPELINE_REGISTRY
+assert isinstance(AutoConfig.from_pretrained(tellsign.DEFAULT_MODEL), tellsign.WaveFreqConfig)
+model = AutoModelForImageClassification.from_pretrained(tellsign.DEFAULT_MODEL)
+assert isinstance(model, tellsign.WaveFreqForImageClassification)
+assert isinstance(AutoImageProcessor.from_pretrained(tellsign.DEFAULT_MODEL), tellsign.WaveFreqImageProcessor)
+assert AutoProcessor.from_pretrained(tellsign.DEFAULT_MODEL / "tagger")
+assert PIPELINE_REGISTRY.check_task("artifact-explanation")[1]["impl"] is tellsign.ArtifactExplanationPipeline
+for name in tellsign.__all__:
+    getattr(tellsign, name)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_errors_and_counts_are_on_stderr_beside_an_output_file(checkpoint, tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"broken")
+    command = ["explain", str(tmp_path / "*.png"), "--explain", "never", "--model", str(checkpoint), "--output"]
+    result = CliRunner().invoke(app, [*command, str(tmp_path / "answers.jsonl")], catch_exceptions=False)
+    assert f"{tmp_path / 'b.png'}: not an image, or of a format that is not read" in result.stderr
+    assert re.search("2 images: 1 [a-z]+, 1 not read", result.stderr) and result.exit_code == 1
+    result = CliRunner().invoke(app, [*command, str(tmp_path / "answers.jsonl")], catch_exceptions=False)
+    assert "1 image: 1 not read; 1 judged before" in result.stderr
+
+
+@pytest.mark.parametrize("change", ["file", "option", "model", "none"])
+def test_an_answer_is_kept_while_file_model_and_options_are(checkpoint, tmp_path, change):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    output, options = tmp_path / "answers.jsonl", []
+    explain_into(output, tmp_path / "a.png", checkpoint=checkpoint)
+    output.write_text(re.sub('"label": "[a-z]+"', '"label": "kept"', output.read_text()))
+    if change == "file":
+        Image.new("RGB", (50, 41)).save(tmp_path / "a.png")
+    elif change == "option":
+        options = ["--threshold", "0.7"]
+    elif change == "model":
+        config = json.loads((checkpoint / "config.json").read_text())
+        (checkpoint / "config.json").write_text(json.dumps(config | {"temperature": 2.0}))
+    code, (answer,) = explain_into(output, tmp_path / "a.png", *options, checkpoint=checkpoint)
+    assert code == 0 and (answer["label"] == "kept") == (change == "none")
+
+
+def test_a_detector_without_a_tagger_gets_the_packaged_one(checkpoint, tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    monkeypatch.setattr("tellsign.loading.logger.warning", warn := Mock())
+    command = ["explain", str(tmp_path / "a.png"), "--explain", "always", "--threshold", "0"]
+    result = CliRunner().invoke(app, [*command, "--model", str(checkpoint)], catch_exceptions=False)
+    (artifact, *_) = json.loads(result.stdout)["artifacts"]
+    assert artifact["explanation"] and "no tagger lies beside the detector" in warn.call_args.args[0]
+
+
+def test_without_a_network_the_hub_is_asked_once(tmp_path, monkeypatch):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    monkeypatch.setattr("tellsign.loading.HfApi.model_info", Mock(side_effect=httpx.ConnectError("no route")))
+    monkeypatch.setattr("tellsign.loading.pipeline", pytest.fail)
+    result = CliRunner().invoke(app, ["explain", str(tmp_path / "a.png"), "--model", "no/such"])
+    assert result.exit_code == 2 and "no route" in result.output
+
+
+def test_an_animation_is_said_to_be_judged_by_its_first_frame(checkpoint, tmp_path):
+    frames = [Image.new("RGB", (50, 40), color) for color in ("red", "green")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "b.gif")
+    command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert ["animated" in json.loads(line) for line in result.stdout.splitlines()] == [True, False]
+    assert "of 1 animated the first frame was judged" in result.stderr
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="needs a machine without a GPU")
+def test_a_training_in_half_precision_starts_without_a_gpu(tmp_path):
+    (arguments,) = parse_recipe((), ["--output_dir", str(tmp_path), "--bf16"])
+    assert arguments.device.type == "cpu"
 
 
 def test_explain_uses_the_packaged_models_in_a_fresh_process(tmp_path):

@@ -34,7 +34,7 @@ def test_classification_of_a_case_worked_by_hand():
     }
 
 
-def test_a_constant_prediction_has_half_balanced_accuracy_and_half_auroc():
+def test_a_constant_prediction_scores_half():
     labels = [0] * 90 + [1] * 10
     metrics = evaluate.combine([Classification(), Ranking()])
     scores = metrics.compute(predictions=[0.3] * 100, references=labels)
@@ -44,7 +44,7 @@ def test_a_constant_prediction_has_half_balanced_accuracy_and_half_auroc():
     assert scores["tpr_at_1_fpr"] == 0.0
 
 
-def test_true_positive_rate_is_the_best_threshold_that_keeps_the_false_positive_rate():
+def test_true_positive_rate_is_that_of_the_best_threshold():
     labels, probabilities = draw()
     scores = Ranking().compute(predictions=probabilities, references=labels)
     for name, limit in (("tpr_at_1_fpr", 0.01), ("tpr_at_0.1_fpr", 0.001)):
@@ -65,7 +65,7 @@ def test_calibration_error_equals_its_definition():
     assert scores["brier"] == pytest.approx(brier_score_loss(labels, probabilities))
 
 
-def test_certain_predictions_share_the_bin_of_nearly_certain_ones():
+def test_certain_predictions_share_the_last_bin():
     probabilities, labels = np.repeat([1.0, 0.95, 0.0], [50, 50, 10]), np.repeat([1, 0, 1, 0], [40, 10, 50, 10])
     scores = Calibration().compute(predictions=probabilities, references=labels)
     assert scores["ece"] == pytest.approx(abs((50 * 1 + 50 * 0.95 + 10 * 1) - 100) / 110, abs=1e-5)
@@ -80,7 +80,7 @@ def test_risk_counts_errors_among_the_most_confident():
     assert scores["aurc"] == pytest.approx((1 / 3 + 0.5) / 4)
 
 
-def test_risk_does_not_depend_on_the_order_of_equally_confident_images():
+def test_risk_ignores_the_order_of_equal_confidences():
     for labels in ([1, 1, 0, 0], [0, 0, 1, 1]):
         _, risk = risk_coverage(np.asarray(labels), np.full(4, 0.5))
         assert risk.tolist() == [0.5] * 4
@@ -88,7 +88,7 @@ def test_risk_does_not_depend_on_the_order_of_equally_confident_images():
         np.testing.assert_allclose(risk, [0, 0.25, 1 / 3, 0.375, 0.4])
 
 
-def test_intervals_enclose_the_score_shrink_with_data_and_repeat():
+def test_intervals_hold_the_score_shrink_and_repeat():
     small, large = draw(100), draw(2000)
     intervals = {
         size: bootstrap_intervals(*sample, resamples=100) for size, sample in {100: small, 2000: large}.items()
@@ -121,7 +121,7 @@ def test_bootstrap_leaves_out_scores_that_are_none():
     assert set(intervals) == {"mean", "sometimes"} and intervals["sometimes"] == (1, 1)
 
 
-def test_intervals_of_the_calibration_error_hold_the_true_one_though_resampling_raises_it():
+def test_intervals_of_calibration_error_hold_the_true_one():
     generator, held = np.random.default_rng(0), 0
     for _ in range(20):
         probabilities = generator.random(2000)

@@ -21,7 +21,15 @@ from tellsign import DEFAULT_MODEL
 from tellsign.hub_cards.card_tables import EXPLANATION_SCORES, MAIN_SCORES, VERDICT_SCORES
 from tellsign.hub_cards.dataset_card import dataset_card
 from tellsign.hub_cards.export import exported_files
-from tellsign.hub_cards.model_card import adapter_card, card_of_folder, main, model_card, nobody_wrote, write_card
+from tellsign.hub_cards.model_card import (
+    GENERATED,
+    adapter_card,
+    card_of_folder,
+    is_generated,
+    main,
+    model_card,
+    write_card,
+)
 from tellsign.training import evaluate_detector
 from tellsign.training.evaluation.metrics import bootstrap
 from tellsign.training.planting import __main__ as planting
@@ -175,7 +183,7 @@ def test_same_inputs_give_the_same_bytes_and_are_left_alone(parts):
     assert ModelCard(first).content == first
 
 
-def test_metadata_pass_the_rules_of_the_hub_and_name_what_was_measured(parts):
+def test_metadata_pass_the_hub_and_name_what_was_measured(parts):
     card = model_card(**parts)
     assert validate_card(str(card), "model") == []
     data = card.data
@@ -203,7 +211,7 @@ def test_a_card_shows_settings_of_zero_but_none_that_are_off(parts):
     assert not any(f"| {name} |" in card for name in ("max_steps", "bf16", "lr_scheduler_type"))
 
 
-def test_a_card_tells_from_which_start_and_how_adversarially_it_was_trained_and_no_epochs_beside_steps(parts):
+def test_a_card_tells_start_attack_and_steps_of_a_training(parts):
     parts["training"] |= {"model_name_or_path": "start", "adversarial_epsilon": 0.0, "adversarial_steps": 1}
     card = model_card(**parts).text
     assert "| model_name_or_path | start |" in card and "adversarial_" not in card
@@ -213,7 +221,7 @@ def test_a_card_tells_from_which_start_and_how_adversarially_it_was_trained_and_
     assert "| max_steps | 5000 |" in card and "| num_train_epochs |" not in card
 
 
-def test_a_card_of_what_was_only_put_together_shows_no_settings_of_a_training(parts):
+def test_a_card_of_what_was_not_trained_shows_no_settings(parts):
     parts["training"] |= {"model_name_or_path": "start", "num_train_epochs": 0.0, "max_steps": -1}
     card = model_card(**parts).text
     settings = card.split("| setting | value |")[1].split("## How to")[0]
@@ -222,7 +230,7 @@ def test_a_card_of_what_was_only_put_together_shows_no_settings_of_a_training(pa
 
 
 @pytest.mark.parametrize("has_branch", [False, True])
-def test_a_card_says_whether_a_second_branch_judges_large_pictures(parts, has_branch):
+def test_a_card_names_a_second_branch(parts, has_branch):
     fields = TINY_LARGE | {"smallest_large_side": 70} if has_branch else {"large_backbone": None}
     parts["config"] = dict(parts["config"]) | fields
     card = model_card(**parts).text
@@ -230,7 +238,7 @@ def test_a_card_says_whether_a_second_branch_judges_large_pictures(parts, has_br
     assert (side in card) == (network in card) == ("at 64x64 pixels" in card) == has_branch
 
 
-def test_what_was_trained_on_one_data_set_is_called_a_benchmark_model(parts):
+def test_a_model_of_one_data_set_is_a_benchmark_model(parts):
     introduction, _ = model_card(**parts).text.split("## What it is for")
     assert "It is a benchmark model: one data set cannot teach" in introduction
     for several in (["a.parquet", "b.parquet"], ["a.parquet+b.parquet"]):
@@ -238,7 +246,7 @@ def test_what_was_trained_on_one_data_set_is_called_a_benchmark_model(parts):
         assert "benchmark model" not in model_card(**parts).text
 
 
-def test_a_card_says_what_the_start_was_trained_on_and_calls_that_no_benchmark_model_either(parts):
+def test_a_card_says_what_the_start_was_trained_on(parts):
     parts["training"] |= {"train_data": ["mine.parquet"], "start_train_data": ["cifake_train.parquet"]}
     card = model_card(**parts).text
     assert "Trained on mine.parquet. It started from a model trained on cifake_train.parquet." in card
@@ -248,7 +256,22 @@ def test_a_card_says_what_the_start_was_trained_on_and_calls_that_no_benchmark_m
     assert "benchmark model" in card and "It started from" not in card
 
 
-def test_every_score_of_the_evaluation_is_in_the_tables_with_its_interval(parts):
+def test_the_top_of_a_card_warns_of_training_data(parts):
+    above = model_card(**parts).text.split("Tells AI")[0]
+    assert "images that it was tested on are among its training data" in above
+    del parts["evaluation"]["results"][0]
+    assert ">" not in model_card(**parts).text.split("Tells AI")[0]
+    parts["evaluation"]["train_data"] = []
+    assert "Its training data were not named" in model_card(**parts).text.split("Tells AI")[0]
+
+
+def test_a_card_names_the_model_on_the_hub_that_was_the_start(parts):
+    for start, base in (("someone/base", "someone/base"), ("folder", None), (None, None)):
+        parts["training"]["model_name_or_path"] = start
+        assert model_card(**parts).data.get("base_model") == base
+
+
+def test_tables_have_every_score_with_its_interval(parts):
     card, results = model_card(**parts), parts["evaluation"]["results"]
     tables = re.findall(r"^\| % \|.*\n(?:^\|.*\n)+", card.text, flags=re.MULTILINE)
     assert len(tables) == 2  # results, and verdicts
@@ -270,7 +293,7 @@ def test_every_score_of_the_evaluation_is_in_the_tables_with_its_interval(parts)
     assert mean[0] == "mean of 2 generators" and float(mean[2].split()[0]) == pytest.approx(np.mean(values), abs=0.11)
 
 
-def test_a_card_has_the_scores_of_sentences_and_names_artifacts_that_were_never_rightly_named(parts):
+def test_a_card_has_scores_of_sentences_and_artifacts(parts):
     scores = dict.fromkeys(EXPLANATION_SCORES, 0.25) | {"images": 1200, "sentences": 2345, "object_stated": None}
     parts["tagger_evaluation"] |= {"explanations": {"planted": scores, "found": scores | {"images": 900}}}
     parts["tagger_evaluation"]["explained_images"] = 2000
@@ -283,7 +306,7 @@ def test_a_card_has_the_scores_of_sentences_and_names_artifacts_that_were_never_
     assert "--train-data cifake_train.parquet --images 4100 --explainer explainer --explained-images 2000" in card.text
 
 
-def test_names_of_data_and_generators_are_text_wherever_they_stand(parts):
+def test_names_of_data_and_generators_are_text(parts):
     name = "a | b\n\n# A heading <img src=x> ![p](http://x/p.png) `c`"
     shown = r"a \| b # A heading \<img src=x> !\[p\](http://x/p.png) \`c\`"
     results = [*parts["evaluation"]["results"], scored(f"generator {name}", 10, 0.5)]
@@ -294,7 +317,7 @@ def test_names_of_data_and_generators_are_text_wherever_they_stand(parts):
     assert said.count("A heading") == said.count(shown)
 
 
-def test_a_model_that_was_not_evaluated_has_no_table_and_says_so(parts):
+def test_a_card_without_evaluation_says_so(parts):
     card = model_card(parts["config"] | {"verdict_thresholds": [0.5, 0.5]}, model_id="someone/detector")
     assert validate_card(str(card), "model") == []
     assert "has not been evaluated yet" in card.text and "No verdict is withheld" in card.text
@@ -313,7 +336,7 @@ def test_any_part_may_be_missing(parts, left_out):
     assert not re.search(r"\bNone\b|\n\n\n|Undefined", card.text)
 
 
-def test_card_gives_balanced_and_worst_class_accuracy_after_each_attack(parts):
+def test_a_card_has_both_accuracies_after_each_attack(parts):
     attacks = parts["evaluation"]["robustness"]["attacks"]["scores"]
     for score in (attacks["square"]["1"], attacks["square"]["2"]):
         score["balanced_accuracy"] = {"value": 0.777, "interval": [0.7, 0.8]}
@@ -326,7 +349,7 @@ def test_card_gives_balanced_and_worst_class_accuracy_after_each_attack(parts):
     assert "| square | 31.4 [29.4, 33.4] | 5.0 [3.0, 7.0] |" in worst
 
 
-def test_card_says_when_a_verdict_is_uncertain_and_on_which_artifacts_it_abstains(parts):
+def test_a_card_says_when_the_model_abstains(parts):
     text = model_card(**parts).text
     assert "below 20.0% an image is called real, above 93.0% it is called fake" in text
     assert "It never names these, whatever an image shows: Melted hands." in text
@@ -341,7 +364,7 @@ def test_card_says_which_objects_the_explainer_is_told_of(parts):
     assert "It is told" not in model_card(**without).text
 
 
-def test_failures_that_were_measured_are_named_and_others_are_not(parts):
+def test_failures_are_those_that_were_measured(parts):
     failures = model_card(**parts).text.split("## Known failures")[1].split("\n## ")[0]
     assert "weak-one" in failures and "strong-one" not in failures
     assert "Under gaussian noise of severity 2, balanced accuracy is 70.0 [68.0, 72.0]%." in failures
@@ -375,7 +398,7 @@ def test_card_without_sources_left_out_says_nothing_of_them(parts):
     assert "that training did not see" not in text and "leave_out" not in text
 
 
-def test_failures_name_fakes_that_look_more_real_than_real_images_and_attacks_only_from_where_they_succeed(parts):
+def test_failures_name_realistic_fakes_and_successful_attacks(parts):
     parts["evaluation"]["results"].append(scored("generator inverted-one", 100, 0.4))
     parts["evaluation"]["robustness"]["attacks"]["scores"]["square"]["1"] = scores(0.9)
     failures = model_card(**parts).text.split("## Known failures")[1].split("\n## ")[0]
@@ -434,7 +457,7 @@ def test_every_python_snippet_of_a_card_runs(folder, monkeypatch, has_tagger, ha
     assert Image.open("annotated.png").width >= 480
 
 
-def test_card_of_the_packaged_model_passes_the_rules_of_the_hub_and_loads_it_without_a_name():
+def test_the_packaged_card_passes_the_hub_and_needs_no_name():
     card = card_of_folder(DEFAULT_MODEL)
     assert validate_card(str(card), "model") == []
     assert "model=str(tellsign.DEFAULT_MODEL)" in card.text and "evaluate_detector tellsign/default" in card.text
@@ -444,7 +467,7 @@ def test_card_of_the_packaged_model_passes_the_rules_of_the_hub_and_loads_it_wit
 
 
 @pytest.mark.parametrize("folder", [DEFAULT_MODEL, *sorted(CHECKPOINTS.glob("*/"))], ids=lambda folder: folder.name)
-def test_a_card_that_ships_is_what_its_folder_gives_so_that_a_push_writes_it_for_its_own_name(folder):
+def test_a_card_that_ships_is_what_its_folder_gives(folder):
     name = None if folder == DEFAULT_MODEL else f"checkpoints/{folder.name}"
     assert (folder / "README.md").read_text() == str(card_of_folder(folder, name))
     card = exported_files(folder, "someone/detector")["README.md"]
@@ -489,7 +512,7 @@ def test_the_command_of_a_card_gives_the_figures_of_the_card(
     assert str(card_of_folder(checkpoint, "checkpoint")) == str(card)
 
 
-def test_the_other_commands_of_a_card_are_such_as_the_modules_take(parts):
+def test_commands_of_a_card_are_such_as_modules_take(parts):
     commands = bash_snippets(model_card(**parts))
     assert [words[2].rsplit(".")[-1] for words in commands] == [
         "evaluate_detector",
@@ -501,7 +524,7 @@ def test_the_other_commands_of_a_card_are_such_as_the_modules_take(parts):
         typer.main.get_command(command).make_context(words[2], arguments)
 
 
-def test_emissions_that_codecarbon_measured_are_summed_over_the_parts_of_a_run(checkpoint):
+def test_emissions_are_summed_over_the_parts_of_a_run(checkpoint):
     (checkpoint / "emissions.csv").write_text(
         "run_id,emissions,country_name,cpu_model,gpu_model\n1,0.002,Sweden,Xeon,\n2,0.0105,Sweden,Xeon,\n"
     )
@@ -516,12 +539,12 @@ def test_emissions_that_codecarbon_measured_are_summed_over_the_parts_of_a_run(c
     }
 
 
-def test_emissions_of_which_nothing_was_measured_yet_are_left_out(checkpoint):
+def test_emissions_not_yet_measured_are_left_out(checkpoint):
     (checkpoint / "emissions.csv").write_text("run_id,emissions,country_name,cpu_model,gpu_model\n")
     assert "co2_eq_emissions" not in card_of_folder(checkpoint, "someone/detector").data.to_dict()
 
 
-def test_card_of_an_adapter_says_what_it_is_for_and_its_snippet_runs(folder, tmp_path, monkeypatch):
+def test_an_adapters_card_has_a_snippet_that_runs(folder, tmp_path, monkeypatch):
     explainer, processor = make_idefics2()
     explainer.save_pretrained(tmp_path / "explainer")
     processor.save_pretrained(tmp_path / "explainer")
@@ -552,7 +575,7 @@ def test_card_of_an_adapter_says_what_it_is_for_and_its_snippet_runs(folder, tmp
     ]
 
 
-def test_card_of_a_data_set_counts_what_is_in_it_and_its_command_makes_it(parquet, tmp_path, monkeypatch):
+def test_a_data_set_card_counts_images_and_has_its_command(parquet, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(parquet, "real.parquet")
     options = "--image-size 48 --untouched 0.5 --most 1 --seed 3"
@@ -585,25 +608,24 @@ def test_command_writes_a_card_from_what_lies_in_the_folder(folder, parts):
     assert (folder / "README.md").read_text() == str(card_of_folder(folder, "someone/detector", ["someone/data"]))
 
 
-def test_a_training_writes_its_card_again_unless_somebody_changed_it(folder):
+def test_a_training_writes_its_card_again_unless_claimed(folder):
     write_card(folder)
     (folder / "training.json").write_text('{"learning_rate": 0.125}')
     write_card(folder)
     assert "| learning_rate | 0.125 |" in (folder / "README.md").read_text()
-    (folder / "README.md").write_text((folder / "README.md").read_text() + "My own words.\n")
+    own = (folder / "README.md").read_text().replace(GENERATED, "My own words.")
+    (folder / "README.md").write_text(own)
     write_card(folder)
-    assert (folder / "README.md").read_text().endswith("My own words.\n")
+    assert (folder / "README.md").read_text() == own
 
 
-def test_a_form_of_the_hub_counts_as_written_once_somebody_filled_in_a_line(tmp_path):
-    form = ModelCard.from_template(ModelCardData())
-    form.save(tmp_path / "README.md")
-    assert nobody_wrote(tmp_path / "README.md")
-    (tmp_path / "README.md").write_text(str(form).replace("[More Information Needed]", "My own words.", 1))
-    assert not nobody_wrote(tmp_path / "README.md")
+def test_a_form_of_the_hub_is_generated_until_a_line_is_filled_in():
+    form = str(ModelCard.from_template(ModelCardData()))
+    assert is_generated(form)
+    assert not is_generated(form.replace("[More Information Needed]", "My own words.", 1))
 
 
-def test_a_copy_of_what_was_sent_states_the_same_training_and_emissions(folder, parts):
+def test_a_copy_states_the_same_training_and_emissions(folder, parts):
     history = [{"epoch": 0.5, "step": 10, "eval_loss": 0.25, "eval_accuracy": 0.75, "eval_auroc": 0.5}]
     (folder / "trainer_state.json").write_text(json.dumps({"log_history": history}))
     (folder / "emissions.csv").write_text("emissions,country_name,gpu_model,cpu_model\n0.5,Austria,,a CPU\n")
@@ -616,18 +638,13 @@ def test_a_copy_of_what_was_sent_states_the_same_training_and_emissions(folder, 
     assert (folder / "README.md").read_text() == before
 
 
-def test_command_replaces_a_card_that_it_wrote_and_one_that_somebody_wrote_only_if_told_to(folder):
+def test_command_replaces_anothers_card_only_if_told_to(folder):
     main(folder, "someone/detector")
     main(folder, "someone/else")
     (folder / "README.md").write_text("---\ndatasets: someone/data\n---\nMy own words.\n")
-    with pytest.raises(ValueError, match="README.md: was written or changed by somebody"):
+    with pytest.raises(ValueError, match="README.md: was not generated"):
         main(folder, "someone/detector")
     assert "My own words." in (folder / "README.md").read_text()
-    main(folder, "someone/detector", overwrite_card=True)
-    with open(folder / "README.md", "a") as file:
-        file.write("My own words.\n")
-    with pytest.raises(ValueError, match="README.md: was written or changed by somebody"):
-        main(folder, "someone/detector")
     main(folder, "someone/detector", overwrite_card=True)
     assert ModelCard.load(folder / "README.md").data.datasets == ["someone/data"]
     (folder / "README.md").write_text("---\ndatasets: [\n---\n")
@@ -643,12 +660,12 @@ def test_folders_without_a_model_or_with_broken_files_raise(tmp_path):
         card_of_folder(tmp_path)
 
 
-def test_a_detector_that_is_weak_on_unchanged_images_is_not_said_to_be_weak_under_none(parts):
+def test_no_corruption_is_no_weakness(parts):
     parts["evaluation"]["robustness"]["corruptions"]["none"] = {"": scores(0.6)}
     assert "Under none" not in model_card(**parts).text
 
 
-def test_the_split_that_was_scored_is_in_the_metadata_and_in_the_command(parts):
+def test_the_scored_split_is_in_metadata_and_command(parts):
     assert "--split" not in model_card(**parts).text
     parts["evaluation"]["split"] = "validation"
     card = model_card(**parts)

@@ -13,7 +13,7 @@ from tellsign.training.evaluation.robustness import (
 )
 
 
-def test_drawn_images_are_balanced_and_at_most_those_of_the_smaller_class():
+def test_drawn_images_are_balanced():
     labels = np.asarray([0] * 50 + [1] * 8)
     assert np.bincount(labels[draw_balanced(labels, 10)]).tolist() == [5, 5]
     rows = draw_balanced(labels, 40)
@@ -25,7 +25,7 @@ def test_a_smaller_draw_is_the_start_of_a_larger_one():
     assert draw_balanced(labels, 40)[:10].tolist() == draw_balanced(labels, 10).tolist()
 
 
-def test_a_constant_answer_has_a_balanced_accuracy_of_half_and_a_worst_class_of_zero():
+def test_a_constant_answer_has_a_worst_class_of_zero():
     labels = np.asarray([0] * 30 + [1] * 10)
     scores = class_scores(labels == 1, labels)
     assert scores["balanced_accuracy"]["value"] == 0.5
@@ -33,14 +33,14 @@ def test_a_constant_answer_has_a_balanced_accuracy_of_half_and_a_worst_class_of_
     assert (scores["accuracy_real"]["value"], scores["accuracy_fake"]["value"]) == (0, 1)
 
 
-def test_the_interval_of_the_worst_class_is_that_of_the_class_that_is_worse_in_the_sample():
+def test_the_worst_class_is_that_of_the_sample():
     labels = np.repeat([0, 1], 20)
     scores = class_scores(np.isin(np.arange(40), [*range(11), *range(20, 30)]), labels)
     assert scores["worst_class_accuracy"] == scores["accuracy_fake"] and scores["accuracy_fake"]["value"] == 0.5
     assert scores["accuracy_real"]["value"] == 0.55
 
 
-def test_intervals_hold_the_value_and_shrink_with_the_number_of_images():
+def test_intervals_shrink_with_the_number_of_images():
     rng = np.random.default_rng(0)
     widths = []
     for count in (100, 10_000):
@@ -51,7 +51,7 @@ def test_intervals_hold_the_value_and_shrink_with_the_number_of_images():
     assert widths[1] < widths[0] / 5
 
 
-def test_each_corruption_and_severity_is_scored_on_images_that_have_it(monkeypatch):
+def test_each_corruption_is_scored_on_its_own_images(monkeypatch):
     class Recorder(SimpleNamespace):
         def to(self, device):
             return self
@@ -78,9 +78,7 @@ def test_each_corruption_and_severity_is_scored_on_images_that_have_it(monkeypat
 @pytest.mark.parametrize(
     ("standing", "broken", "masked"), [(200, 0, False), (200, 1, False), (200, 3, True), (50, 1, True)]
 )
-def test_gradients_count_as_masked_where_an_attack_without_them_breaks_a_hundredth_of_what_they_left(
-    monkeypatch, standing, broken, masked
-):
+def test_gradients_are_masked_where_others_break_a_hundredth(monkeypatch, standing, broken, masked):
     right = np.arange(200) < standing
     after = right.copy()
     after[:broken] = False

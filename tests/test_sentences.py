@@ -26,7 +26,7 @@ CATEGORIES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "h
 
 
 @pytest.mark.parametrize("artifact", ARTIFACTS, ids=lambda artifact: str(artifact.id))
-def test_every_sentence_has_the_form_of_the_grammar_and_states_the_place_and_the_object(artifact):
+def test_every_sentence_has_form_place_and_category(artifact):
     rng = np.random.default_rng(artifact.id)
     for _ in range(60):
         place, category = PLACES[rng.integers(len(PLACES))], CATEGORIES[rng.integers(len(CATEGORIES))]
@@ -39,7 +39,7 @@ def test_every_sentence_has_the_form_of_the_grammar_and_states_the_place_and_the
         assert not stated_artifacts(sentence) - {artifact.name}, sentence
 
 
-def test_all_artifacts_that_can_be_planted_and_no_others_have_descriptions_of_their_own():
+def test_plantable_artifacts_alone_have_descriptions():
     assert list(SEEN) == plantable()
     descriptions = [text for texts in SEEN.values() for text in texts]
     assert len(set(descriptions)) == len(descriptions)
@@ -75,7 +75,7 @@ def test_severity_chooses_the_adverb():
     assert {"strongly", "heavily", "markedly"} <= strong and not faint & {"clearly", "strongly"}
 
 
-def test_the_same_seed_gives_the_same_words_and_other_seeds_others():
+def test_words_depend_on_the_seed_alone():
     def sentences(seed: int) -> list[str]:
         rng = np.random.default_rng(seed)
         return [explanation_sentence(name, "center", rng, "ship", 0.5) for name in SEEN]
@@ -140,7 +140,7 @@ def test_any_category_becomes_words_that_a_sentence_can_hold(category, expected)
         ("word " * 60, "Word" + " word" * (MAX_SENTENCE_WORDS - 1) + "."),
     ],
 )
-def test_captions_are_brought_into_the_form_of_the_grammar_or_left_out(caption, sentence):
+def test_captions_get_the_form_of_the_grammar_or_go(caption, sentence):
     assert as_sentence(caption) == sentence
     assert sentence is None or re.fullmatch(SENTENCE, sentence)
 

@@ -26,7 +26,7 @@ def test_parquet_gives_labels_hashes_and_bytes(parquet, synthetic_rows):
     assert len(set(dataset["sha1"])) == 48
 
 
-def test_imagefolder_with_alphabetical_labels_gives_real_0_and_fake_1(tmp_path):
+def test_imagefolder_gives_real_0_and_fake_1(tmp_path):
     for name in ("FAKE", "REAL"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (32, 32), "red" if name == "FAKE" else "blue").save(tmp_path / name / "a.png")
@@ -54,7 +54,7 @@ def test_a_class_of_an_imagefolder_may_be_a_link_to_a_folder(tmp_path):
     assert sorted(load_sources(str(tmp_path / "data"), "train")["label"]) == [0, 0, 0, 1, 1, 1]
 
 
-def test_files_of_an_imagefolder_that_are_left_out_are_told_and_a_folder_without_images_raises(tmp_path, monkeypatch):
+def test_left_out_files_are_told_and_no_images_raise(tmp_path, monkeypatch):
     warned = Mock()
     monkeypatch.setattr(sources.logger, "warning", warned)
     for name in ("real", "fake"):
@@ -107,7 +107,7 @@ def test_unusable_data_raise_naming_source_and_fault(tmp_path, synthetic_rows):
         load_sources(str(tmp_path / "e.parquet"), "train")
 
 
-def test_a_parquet_file_is_one_in_upper_case_too_and_a_folder_is_none_whatever_its_name(synthetic_rows, tmp_path):
+def test_parquet_is_known_by_extension_in_any_case(synthetic_rows, tmp_path):
     write_parquet(tmp_path / "A.PARQUET", image=synthetic_rows["image"][:2], label=["real", "fake"])
     assert load_sources(str(tmp_path / "A.PARQUET"), "train")["label"][:] == [0, 1]
     for name in ("real", "fake", ".ipynb_checkpoints", "__pycache__"):
@@ -130,7 +130,7 @@ def test_images_with_both_labels_are_told(synthetic_rows, tmp_path, monkeypatch)
     assert not warning.called
 
 
-def test_images_in_deeper_folders_raise_since_the_innermost_would_name_the_class(tmp_path):
+def test_images_in_deeper_folders_raise(tmp_path):
     for name in ("real/a.png", "fake/a.png", "real/2020/b.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / name)
@@ -141,7 +141,7 @@ def test_images_in_deeper_folders_raise_since_the_innermost_would_name_the_class
     assert load_sources(str(tmp_path), "train")["label"][:] == [1, 0]
 
 
-def test_a_folder_with_other_subfolders_or_none_and_a_name_that_is_nothing_raise(tmp_path):
+def test_folders_of_other_classes_and_no_source_raise(tmp_path):
     with pytest.raises(ValueError, match="has no subfolders real and fake"):
         load_sources(str(tmp_path), "train")
     (tmp_path / "train" / "real").mkdir(parents=True)
@@ -182,7 +182,7 @@ def test_generators_may_be_numbers_and_unnamed(tmp_path, synthetic_rows):
     assert dataset["generator"][:] == ["unnamed", "0", "7"]
 
 
-def test_categories_that_are_numbers_are_not_used_and_named_in_a_warning(tmp_path, synthetic_rows, monkeypatch):
+def test_numbers_are_no_categories_and_warn(tmp_path, synthetic_rows, monkeypatch):
     table = {"image": synthetic_rows["image"][:2], "label": ["real"] * 2, "category": [0, 1]}
     path = str(tmp_path / "numbers.parquet")
     Dataset.from_dict(table).to_parquet(path)
@@ -198,7 +198,7 @@ def test_duplicates_are_dropped_and_the_first_kept(tmp_path, synthetic_rows):
     assert dataset["label"][:] == [0, 1]
 
 
-def test_validation_is_balanced_disjoint_and_independent_of_row_order(parquet):
+def test_validation_is_balanced_disjoint_and_fixed(parquet):
     dataset = load_sources(parquet, "train")
     train, validation = hold_out(dataset, per_class=5)
     assert sorted(validation["label"]) == [0] * 5 + [1] * 5
@@ -228,7 +228,7 @@ def test_holding_out_a_whole_class_raises(parquet):
         hold_out(load_sources(parquet, "train"), per_class=24)
 
 
-def test_content_is_read_from_files_and_from_archives_that_a_streamed_data_set_names(tmp_path):
+def test_content_is_read_from_files_and_archives(tmp_path):
     content = encode(np.zeros((8, 8, 3), np.uint8))
     (tmp_path / "a.png").write_bytes(content)
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
@@ -242,7 +242,7 @@ def test_an_image_without_a_file_has_no_content(path):
     assert content_of({"bytes": None, "path": path}) is None
 
 
-def test_what_is_left_out_is_in_no_group_under_another_name_either():
+def test_left_out_images_are_in_no_group():
     groups = [
         Dataset.from_dict({"sha1": ["1", "2", "3"], "generator": ["a", "b", "c"]}),
         Dataset.from_dict({"sha1": ["2", "1", "4"], "generator": ["d", "e", "f"]}),

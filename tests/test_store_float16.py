@@ -6,7 +6,7 @@ from transformers import AutoModelForImageClassification
 from tellsign.training.store_float16 import main
 
 
-def test_weights_are_stored_in_half_precision_and_loaded_as_float32_with_nearly_equal_logits(checkpoint, tmp_path):
+def test_float16_weights_give_nearly_equal_logits(checkpoint, tmp_path):
     (checkpoint / "training.json").write_text('{"train_data": ["a.parquet"]}')
     main(str(checkpoint), tmp_path / "small")
     assert (tmp_path / "small" / "training.json").read_text() == '{"train_data": ["a.parquet"]}'

@@ -172,21 +172,21 @@ def test_what_is_shown_is_the_object_whose_text_fits_best_if_it_is_likely_enough
         best, index = logits.max(1)
         shift = best.sort().values[:2].mean() + np.log(3)  # one image then shows nothing that is known
         model.logit_bias -= shift
-    np.testing.assert_allclose(tagger.object_probabilities(images), (logits - shift).sigmoid(), atol=1e-5)
+    np.testing.assert_allclose(tagger.category_probabilities(images), (logits - shift).sigmoid(), atol=1e-5)
     expected = [objects[number] for number in index]
     expected[best.argmin()] = None
-    assert tagger.name_objects(images) == expected
-    assert tagger.name_objects([]) == []
+    assert tagger.name_categories(images) == expected
+    assert tagger.name_categories([]) == []
     model.config.object_labels = ["dog"]
-    assert tagger.object_probabilities(images).shape == (3, 1)
+    assert tagger.category_probabilities(images).shape == (3, 1)
 
 
 @pytest.mark.parametrize("kind", ["artifact_siglip", "clip", "siglip"])
 def test_a_model_without_objects_says_of_no_image_what_it_shows(kind, images, request):
     tagger = request.getfixturevalue(kind)
-    assert tagger.name_objects(images) == [None] * 3
+    assert tagger.name_categories(images) == [None] * 3
     with pytest.raises(ValueError, match="has no object_labels"):
-        tagger.object_probabilities(images)
+        tagger.category_probabilities(images)
 
 
 @pytest.mark.parametrize("kind", ["artifact_siglip", "clip", "siglip"])

@@ -534,7 +534,7 @@ def test_an_adapter_of_a_model_with_another_tower_trains_the_connector(idefics2,
         (["--train_data=a.parquet", "--vision_tower=t", "--optim=sgd"], "--optim=sgd: the optimizer is Muon"),
         (
             ["--annotated_data=a", "--model_name_or_path=b", "--fake_images=5"],
-            "--fake_images: taken from --train_data",
+            "--fake_images: needs --train_data",
         ),
     ],
 )

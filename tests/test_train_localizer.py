@@ -126,6 +126,6 @@ def test_arguments_that_make_no_sense_raise(arguments, message):
 def test_a_model_that_says_no_places_is_refused_before_anything_is_planted(options, tmp_path):
     make_processor().save_pretrained(tmp_path / "other")
     ArtifactSiglipConfig().save_pretrained(tmp_path / "other")
-    with pytest.raises(ValueError, match="SiglipProcessor has no tokens"):
+    with pytest.raises(ValueError, match="SiglipProcessor has no location tokens"):
         main([*options, f"--model_name_or_path={tmp_path / 'other'}"])
     assert not (tmp_path / "run" / "artifacts").exists()

@@ -27,7 +27,7 @@ from tellsign.training.calibration import tagger as tagger_calibration
 from tellsign.training.calibration.tagger import (
     calibrate,
     calibrate_places,
-    fit_object_threshold,
+    fit_category_threshold,
     validation_scores,
 )
 from tellsign.training.data.images import whole_batch
@@ -156,7 +156,7 @@ def test_a_tagger_is_trained_further_with_its_tokenizer_and_learns_new_objects(t
 
 def test_names_that_lack_what_can_be_planted_are_refused(textured, tmp_path):
     overrides = json.dumps({"artifact_labels": ArtifactSiglipConfig().artifact_labels[1:]})
-    with pytest.raises(ValueError, match="artifact_labels: lack Inconsistent object boundaries, which can be planted"):
+    with pytest.raises(ValueError, match="artifact_labels: lack Inconsistent object boundaries, expected all"):
         main(options(textured, tmp_path, config_overrides=overrides))
 
 
@@ -357,7 +357,7 @@ def test_the_packaged_recipe_parses_and_describes_a_model():
 
 def test_several_gpus_in_one_process_are_refused(monkeypatch):
     monkeypatch.setattr(TrainingArguments, "n_gpu", 2)
-    with pytest.raises(ValueError, match="2 GPUs in one process: start one a GPU with accelerate launch"):
+    with pytest.raises(ValueError, match="2 GPUs in one process, expected one: use accelerate launch"):
         parse_arguments(["--output_dir=x", "--train_data=a.parquet"])
 
 
@@ -657,15 +657,15 @@ def test_boxes_that_are_the_whole_image_say_nothing_of_the_threshold(planted, st
 def test_objects_are_named_from_the_smallest_probability_on_that_keeps_four_in_five_right():
     probabilities = np.asarray([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.5], [0.1, 0.5], [0.4, 0.3]])
     right = np.asarray([0, 0, 1, 0, 0, 1])  # the last two are wrong
-    assert fit_object_threshold(probabilities, right) == 0.5
-    assert fit_object_threshold(probabilities, 1 - probabilities.argmax(1)) == 1.0
+    assert fit_category_threshold(probabilities, right) == 0.5
+    assert fit_category_threshold(probabilities, 1 - probabilities.argmax(1)) == 1.0
 
 
 def test_no_object_is_named_in_four_of_five_images_that_show_none():
     probabilities = np.asarray([[0.9, 0.1]] * 40 + [[0.1, value] for value in (0.2, 0.3, 0.4, 0.5, 0.95)])
     shown = np.repeat([0, NONE_SHOWN], [40, 5])
-    assert 0.5 < fit_object_threshold(probabilities, shown) < 0.51
-    assert fit_object_threshold(probabilities[:40], shown[:40]) == 0.9
+    assert 0.5 < fit_category_threshold(probabilities, shown) < 0.51
+    assert fit_category_threshold(probabilities[:40], shown[:40]) == 0.9
 
 
 def test_images_without_a_category_are_told_to_fit_no_object(textured, tmp_path, monkeypatch):

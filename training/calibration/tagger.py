@@ -11,16 +11,11 @@ from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
 
 from tellsign import ArtifactSiglipModel
-from tellsign.pipelines.localization import Box, box_of, heat_map, whole_image
+from tellsign.pipelines.localization import Box, box_of, box_overlap, heat_map, whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data.sources import LABELS, UNKNOWN
 from tellsign.training.evaluation.prediction import check_finite
-from tellsign.training.evaluation.tagging import (
-    auroc_intervals,
-    average_precisions,
-    box_overlap,
-    jaccard,
-)
+from tellsign.training.evaluation.tagging import auroc_intervals, average_precisions, jaccard
 from tellsign.training.planting import plantable
 from tellsign.training.planting.batches import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches
 
@@ -31,7 +26,7 @@ from .detector import fit_temperature
 LEAST_AUROC = 0.6
 # Validation images in which an artifact must be rightly named for it to be named at all.
 LEAST_HITS = 5
-# Share of the objects named that are to be right, and of the images without any in which none is to be named.
+# Share of the categories named that are to be right, and of the images without any in which none is to be named.
 OBJECTS_RIGHT = 0.8
 
 
@@ -159,14 +154,14 @@ def fit_box_threshold(heat_maps: NDArray, boxes: Sequence[Box]) -> tuple[float, 
     return float(thresholds[best]), float(overlaps[best])
 
 
-def fit_object_threshold(probabilities: NDArray, categories: NDArray) -> float:
-    """The smallest probability from which on naming the likeliest object is right in the share that is wanted.
+def fit_category_threshold(probabilities: NDArray, categories: NDArray) -> float:
+    """The smallest probability from which on naming the likeliest category is right in the share that is wanted.
 
     That is of the images in which one is named, and of the images that show none, in which none should be.
 
     Args:
-        probabilities (`np.ndarray` of shape `(n, num_objects)`): That the image shows the object.
-        categories (`np.ndarray` of shape `(n,)`): Index of the object that it shows, or `NONE_SHOWN`.
+        probabilities (`np.ndarray` of shape `(n, num_categories)`): That the image shows the category.
+        categories (`np.ndarray` of shape `(n,)`): Index of what it shows, or `NONE_SHOWN`.
 
     Returns:
         `float` in [0, 1]; 1 if there is none.
@@ -182,14 +177,14 @@ def fit_object_threshold(probabilities: NDArray, categories: NDArray) -> float:
     return min(least, 1.0)
 
 
-def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches) -> dict[str, float]:
+def calibrate_categories(tagger: ArtifactTagger, validation: PlantedBatches) -> dict[str, float]:
     """Fits the threshold from which on an object is named, on planted and untouched real images of which is known
     whether they show one, and which.
 
     Returns:
         `objects_named`, the share of these images in which one is named, `objects_right`, the share of those in which
         it is the right one, and `objects_named_in_vain`, the share of the images without any in which one is named.
-        Nothing if there are no such images: no object is named then.
+        Nothing if there are no such images: no category is named then.
     """
     labels, categories = validation.images["labels"], validation.images["categories"]
     rows = torch.nonzero((labels != LABELS.index("fake")) & (categories != UNKNOWN))[:, 0]
@@ -198,9 +193,9 @@ def calibrate_objects(tagger: ArtifactTagger, validation: PlantedBatches) -> dic
         return {}
     images = [to_pil_image(image) for image in validation.images["images"][rows]]
     batches = [images[start : start + 500] for start in range(0, len(images), 500)]
-    probabilities = np.concatenate([tagger.object_probabilities(batch) for batch in batches])
+    probabilities = np.concatenate([tagger.category_probabilities(batch) for batch in batches])
     truth = categories[rows].numpy()
-    threshold = fit_object_threshold(probabilities, truth)
+    threshold = fit_category_threshold(probabilities, truth)
     tagger.model.config.object_threshold = threshold
     named, right = probabilities.max(1) >= threshold, probabilities.argmax(1) == truth
     scores = {"objects_named": named.mean(), "objects_right": right[named].mean() if named.any() else 0.0}

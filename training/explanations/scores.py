@@ -11,8 +11,8 @@ from torchmetrics.text.rouge import ROUGEScore
 from tqdm.auto import tqdm
 
 from tellsign.pipelines.explainer import SENTENCE, ArtifactExplainer
-from tellsign.pipelines.formats import ExplainedArtifact, place_of
-from tellsign.pipelines.localization import Box
+from tellsign.pipelines.formats import ExplainedArtifact, box_of_place, place_of
+from tellsign.pipelines.localization import Box, pixels_of
 from tellsign.training.planting.rows import images_of, opened
 
 from .sentences import explanation_sentence, stated_artifacts, stated_categories, stated_place
@@ -45,19 +45,6 @@ def mean_or_none(values: Sequence[float] | NDArray) -> float | None:
     return float(np.mean(values)) if len(values) else None
 
 
-def area_of(place: str, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of the thirds of an image that a place from [`place_of`] names."""
-
-    def part(size: int, first: str, last: str) -> slice:
-        if first in place:
-            return slice(0, -(-size // 3))
-        if last in place:
-            return slice(2 * size // 3, size)
-        return slice(size // 3, -(-2 * size // 3)) if place == "center" else slice(0, size)
-
-    return part(height, "top", "bottom"), part(width, "left", "right")
-
-
 def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """ROUGE-L (Lin, 2004), F-measure, with the most similar one of several references."""
     metric = ROUGEScore(accumulate="best", rouge_keys="rougeL")
@@ -69,7 +56,7 @@ def explanation_scores(
     explainer: ArtifactExplainer,
     rows: Sequence[Mapping[str, Any]],
     found: Sequence[Sequence[ExplainedArtifact]],
-    objects: Sequence[str | None],
+    told: Sequence[str | None],
     categories: Mapping[str, str],
     seed: int = 0,
     batch_size: int = 50,
@@ -80,7 +67,7 @@ def explanation_scores(
         explainer ([`ArtifactExplainer`]): The explainer.
         rows (`Sequence[Mapping]`): Images as [`planted_images`] yields them.
         found (sequence of sequences of [`ExplainedArtifact`]): For each image the artifacts to explain.
-        objects (`Sequence[str]`): For each image the object that the explainer is told, or `None`.
+        told (`Sequence[str]`): For each image the category that the explainer is told, or `None`.
         categories (`Mapping[str, str]`): Known categories by sha1.
         seed (`int`, *optional*, defaults to 0): Seed of references and of their swaps between images.
         batch_size (`int`, *optional*, defaults to 50): Images explained at once.
@@ -107,7 +94,7 @@ def explanation_scores(
     for start in tqdm(range(0, len(rows), batch_size), desc="Explaining", unit="batch", leave=False):
         part = slice(start, start + batch_size)
         images = images_of(rows[part])
-        answers += explainer(images, ["fake"] * len(images), found[part], objects[part])
+        answers += explainer(images, ["fake"] * len(images), found[part], told[part])
 
     rng, shown = np.random.default_rng(seed), sorted(set(categories.values()))
     valid, words, sentences, mentioned, naming, right, statements = [], [], [], [], [], [], []
@@ -159,7 +146,7 @@ def _statement_scores(statements: Sequence[Statement], rng: np.random.Generator)
         height, width = statement.mask.shape
         place = stated_place(statement.sentence)
         agreed.append(place == place_of(statement.box, width, height))
-        on_mask.append(place is not None and bool(statement.mask[area_of(place, height, width)].any()))
+        on_mask.append(place is not None and statement.mask[pixels_of(box_of_place(place, width, height))].any())
     sentences = [statement.sentence for statement in statements]
     others: list[list[str]] = []
     for statement in statements:

@@ -1,31 +1,25 @@
 """Artifacts put into real images, with known name, place and severity."""
 
-from . import (  # noqa: F401 - enter their operators
-    color,
-    grading,
-    lattice,
-    lighting,
-    outline,
-    repetition,
-    shape,
-    sharpness,
-    shine,
-    smoothing,
-    texture,
-)
-from .planter import PLANTED_FEATURES, VISIBLE_LEVELS, PlantedArtifact, PlantedImage, plant, planted_images
-from .registry import OPERATORS, Operator, Use, operator, operators_of, plantable
+from tellsign.configuration.artifacts import find_artifact
 
+from .evaluation import EVALUATION
+from .planter import PLANTED_FEATURES, VISIBLE_LEVELS, PlantedArtifact, PlantedImage, plant, planted_images
+from .registry import OPERATORS, Effect, Operator, Use, operators_of, plantable
+from .training import TRAINING
+
+
+OPERATORS += [Operator(find_artifact(name).name, "evaluation", effect) for name, effect in EVALUATION.items()]
+OPERATORS += [Operator(find_artifact(name).name, "training", effect) for name in TRAINING for effect in TRAINING[name]]
 
 __all__ = [
     "OPERATORS",
     "PLANTED_FEATURES",
     "VISIBLE_LEVELS",
+    "Effect",
     "Operator",
     "PlantedArtifact",
     "PlantedImage",
     "Use",
-    "operator",
     "operators_of",
     "plant",
     "plantable",

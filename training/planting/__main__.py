@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tellsign.training.data.sources import load_real_images, of_class, without_folders
 
-from . import PLANTED_FEATURES, Operator, Use, operators_of, plantable, planted_images
+from . import OPERATORS, PLANTED_FEATURES, Operator, Use, plantable, planted_images
 from .planter import encoded, readable
 
 
@@ -86,10 +86,11 @@ def contact_sheet(images: list[np.ndarray], seed: int, tile: int = 64) -> Image.
     Returns:
         `PIL.Image.Image` in mode RGB, one row for each pair of operators.
     """
+    by_use = [[entry for entry in OPERATORS if entry.use == use] for use in get_args(Use)]
     rows = [
         (name, pair)
         for name in plantable()
-        for pair in itertools.zip_longest(*(operators_of(name, use) for use in get_args(Use)))
+        for pair in itertools.zip_longest(*([entry for entry in some if entry.artifact == name] for some in by_use))
     ]
     text, gap, headings = 270, 4, ["original", *(f"{severity:.0%}" for severity in SEVERITIES), "mask"]
     half = len(headings) * (tile + gap) + 3 * gap
@@ -102,7 +103,7 @@ def contact_sheet(images: list[np.ndarray], seed: int, tile: int = 64) -> Image.
     order = np.random.default_rng(seed).permutation(len(images))
     for row, (name, pair) in enumerate(rows):
         top = 44 + row * (tile + gap)
-        lines = [*textwrap.wrap(name, 38), *(entry.change.__name__ for entry in pair if entry)]
+        lines = [*textwrap.wrap(name, 38), *(entry.effect.__name__ for entry in pair if entry)]
         draw.multiline_text((4, top), "\n".join(lines), "black", font, spacing=2)
         for side, entry in enumerate(pair):
             if entry is None:

@@ -213,7 +213,7 @@ def planted_images(
             "expected image_size of at least 32, untouched in [0, 1] and most of at least 1, "
             f"got {image_size}, {untouched} and {most}"
         )
-    names = plantable()
+    names = plantable(use)
     for sha1, pixels in readable(dataset, image_size):
         rng = np.random.default_rng([seed, int(sha1, 16)])
         count = 0 if rng.random() < untouched else int(rng.integers(1, most + 1))

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from functools import partial
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,47 @@ from .places import NoPlace
 Use = Literal["training", "evaluation"]
 # The changed image, and the weight in [0, 1] with which it replaces the old one at each pixel (`None`: everywhere).
 Changed = tuple[NDArray, NDArray | None]
-Change = Callable[[NDArray, float, np.random.Generator], Changed]
+
+
+def name_of(part: Callable | None) -> str:
+    """What a place, pattern or change is called, whatever ranges a table gives it."""
+    return "" if part is None else (part.func if isinstance(part, partial) else part).__name__
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What an operator does, put together of a place, a pattern and a change.
+
+    Args:
+        place (`Callable`): Takes image and generator, and returns weights in [0, 1] or a mask, or raises [`NoPlace`].
+        pattern (`Callable` or `None`):
+            Takes image, place, amount and generator, and returns a map, or coordinates, that the change works by.
+        change (`Callable`):
+            Takes image, place, the pattern's map, amount and generator. It returns the changed image, or that and
+            weights of its own.
+        amount (`tuple[float, float]`, *optional*): What patterns and changes get: first + second * severity.
+        gain (`float`, *optional*, defaults to 1): Factor of the place's weights, up to 1.
+        opacity (`tuple[float, float]`, *optional*): Factor of all weights: first + second * severity.
+    """
+
+    place: Callable[[NDArray, np.random.Generator], NDArray]
+    pattern: Callable[..., NDArray] | None
+    change: Callable[..., Any]
+    amount: tuple[float, float] = (0, 1)
+    gain: float = 1
+    opacity: tuple[float, float] = (1, 0)
+
+    @property
+    def __name__(self) -> str:
+        return " ".join(filter(None, (name_of(self.pattern), name_of(self.change))))
+
+    def __call__(self, image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
+        place = self.place(image, rng)
+        amount, opacity = (start + growth * severity for start, growth in (self.amount, self.opacity))
+        form = None if self.pattern is None else self.pattern(image, place, amount, rng)
+        changed = self.change(image, place, form, amount, rng)
+        changed, weight = changed if isinstance(changed, tuple) else (changed, np.minimum(self.gain * place, 1))
+        return changed, weight * opacity
 
 
 @dataclass(frozen=True)
@@ -25,13 +66,12 @@ class Operator:
     Args:
         artifact (`str`): The artifact's official name.
         use (`str`): Whether it is for `"training"` or for `"evaluation"`.
-        change (`Callable`):
-            What it does: takes image, severity and generator, and returns `Changed`, or raises [`NoPlace`].
+        effect (`Callable`): What it does, as an [`Effect`].
     """
 
     artifact: str
     use: Use
-    change: Change
+    effect: Callable[[NDArray, float, np.random.Generator], Changed]
 
     def __call__(
         self, image: NDArray, severity: float, rng: np.random.Generator
@@ -60,7 +100,7 @@ class Operator:
         if not 0 < severity <= 1:
             raise ValueError(f"severity: expected more than 0 and at most 1, got {severity}")
         try:
-            changed, weight = self.change(image, severity, rng)
+            changed, weight = self.effect(image, severity, rng)
         except NoPlace:
             return None
         if weight is None:
@@ -73,25 +113,9 @@ class Operator:
 OPERATORS: list[Operator] = []
 
 
-def operator(artifact: str, use: Use) -> Callable[[Change], Change]:
-    """Decorator that enters a function into [`OPERATORS`].
-
-    Args:
-        artifact (`str`): Official name of what the function puts into images.
-        use (`str`): `"training"` or `"evaluation"`. The operators of an artifact for one use and for the other must
-            differ in how they work.
-    """
-
-    def enter(change: Change) -> Change:
-        OPERATORS.append(Operator(find_artifact(artifact).name, use, change))
-        return change
-
-    return enter
-
-
-def plantable() -> list[str]:
-    """Names of the artifacts that can be planted, in the official order."""
-    names = {entry.artifact for entry in OPERATORS}
+def plantable(use: Use | None = None) -> list[str]:
+    """Names of the artifacts that can be planted, for a use or at all, in the official order."""
+    names = {entry.artifact for entry in OPERATORS if use in (None, entry.use)}
     return [artifact.name for artifact in ARTIFACTS if artifact.name in names]
 
 
@@ -103,12 +127,12 @@ def operators_of(name: str, use: Use) -> list[Operator]:
         use (`str`): `"training"` or `"evaluation"`.
 
     Raises:
-        ValueError: If there is no such artifact or use, or the artifact cannot be planted.
+        ValueError: If there is no such artifact or use, or the artifact cannot be planted for that use.
     """
     if use not in get_args(Use):
         raise ValueError(f"use: expected training or evaluation, got {use!r}")
     artifact = find_artifact(name).name
     found = [entry for entry in OPERATORS if entry.artifact == artifact and entry.use == use]
     if not found:
-        raise ValueError(f"{artifact!r} cannot be planted, only: {'; '.join(plantable())}")
+        raise ValueError(f"{artifact!r} cannot be planted for {use}, only: {'; '.join(plantable(use))}")
     return found

@@ -16,7 +16,7 @@ from .planter import PLANTED_FEATURES, planted_images
 from .registry import Use
 
 
-OPERATORS_VERSION = "1"
+OPERATORS_VERSION = "2"
 """To be raised when the operators plant anything else than before: what was planted is then planted anew."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import HfArgumentParser, PreTrainedConfig, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -64,6 +65,8 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
         usage="%(prog)s [RECIPE.json] [options]",
         description="A JSON file before the options gives their defaults.",
     )
+    # Or it would refuse the half precision of a recipe, which a CPU computes too.
+    parser.set_defaults(use_cpu=not torch.accelerator.is_available())
     if arguments and arguments[0].endswith(".json"):
         recipe = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
         unknown = set(recipe) - {action.dest for action in parser._actions}

@@ -1,0 +1,69 @@
+"""Registers the models with the Auto classes of transformers, and the pipeline "artifact-explanation".
+
+It holds the public names of the package, which looks them up here.
+"""
+
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForImageClassification,
+    AutoModelForZeroShotImageClassification,
+    AutoProcessor,
+    SiglipImageProcessor,
+    SiglipProcessor,
+)
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from tellsign import DEFAULT_MODEL
+from tellsign.configuration.artifacts import find_artifact
+from tellsign.configuration.configuration_artifact_siglip import ArtifactSiglipConfig
+from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
+from tellsign.modeling.image_loading import load_image
+from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
+from tellsign.modeling.modeling_artifact_siglip import ArtifactSiglipModel
+from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification, WaveFreqModel
+from tellsign.pipelines.annotation import annotate
+from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
+from tellsign.pipelines.provenance import provenance
+from tellsign.pipelines.tagger import ArtifactTagger
+
+
+AutoConfig.register(WaveFreqConfig.model_type, WaveFreqConfig, exist_ok=True)
+AutoModel.register(WaveFreqConfig, WaveFreqModel, exist_ok=True)
+AutoModelForImageClassification.register(WaveFreqConfig, WaveFreqForImageClassification, exist_ok=True)
+AutoImageProcessor.register(
+    WaveFreqConfig, image_processor_classes={"torchvision": WaveFreqImageProcessor}, exist_ok=True
+)
+
+AutoConfig.register(ArtifactSiglipConfig.model_type, ArtifactSiglipConfig, exist_ok=True)
+AutoModel.register(ArtifactSiglipConfig, ArtifactSiglipModel, exist_ok=True)
+AutoModelForZeroShotImageClassification.register(ArtifactSiglipConfig, ArtifactSiglipModel, exist_ok=True)
+AutoImageProcessor.register(
+    ArtifactSiglipConfig, image_processor_classes={"torchvision": SiglipImageProcessor}, exist_ok=True
+)
+AutoProcessor.register(ArtifactSiglipConfig, SiglipProcessor, exist_ok=True)
+
+if "artifact-explanation" not in PIPELINE_REGISTRY.get_supported_tasks():
+    PIPELINE_REGISTRY.register_pipeline(
+        "artifact-explanation",
+        pipeline_class=ArtifactExplanationPipeline,
+        pt_model=AutoModelForImageClassification,
+        default=(str(DEFAULT_MODEL), "main"),  # type: ignore[arg-type]
+        type="image",
+    )
+
+__all__ = [
+    "ArtifactExplanationPipeline",
+    "ArtifactSiglipConfig",
+    "ArtifactSiglipModel",
+    "ArtifactTagger",
+    "WaveFreqConfig",
+    "WaveFreqForImageClassification",
+    "WaveFreqImageProcessor",
+    "WaveFreqModel",
+    "annotate",
+    "find_artifact",
+    "load_image",
+    "provenance",
+]

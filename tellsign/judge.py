@@ -1,0 +1,100 @@
+"""Judges batches of pictures, as a scan and `datasets.Dataset.map` give them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from tellsign import DEFAULT_MODEL, __version__
+from tellsign.loading import load_pipeline, revision_of
+
+from .answer_file import spelt
+from .shards import SCHEMA
+
+
+class WorkerError(ValueError):
+    """A worker cannot judge."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges batches of pictures. The model is loaded once in each process.
+
+    Args:
+        model (`str`, *optional*): Folder or repository of a detector. Defaults to the packaged one.
+        revision (`str`, *optional*): Commit of the repository. Defaults to the newest.
+        explain (`str`, *optional*, defaults to `"fake"`): Which pictures to explain, as for the pipeline.
+        batch_size (`int`, *optional*, defaults to 16): Pictures that the model sees at once.
+        processes (`int`, *optional*, defaults to 0): That decode, beside the one that judges.
+        device (`str`, *optional*): Where to compute.
+
+    Example:
+
+    ```python
+    >>> from datasets import Features, Image, load_dataset
+    >>> from tellsign.scan import SCHEMA, Judge
+
+    >>> pictures = load_dataset("imagefolder", data_dir="examples", split="train")
+    >>> pictures = pictures.cast_column("image", Image(decode=False))
+    >>> pictures = pictures.add_column("id", [str(number) for number in range(len(pictures))])
+    >>> answers = pictures.map(
+    ...     Judge(), batched=True, batch_size=16, remove_columns=["image"], features=Features.from_arrow_schema(SCHEMA)
+    ... )
+    ```
+    """
+
+    model: str = str(DEFAULT_MODEL)
+    revision: str | None = None
+    explain: str = "fake"
+    batch_size: int = 16
+    processes: int = 0
+    device: str | None = None
+
+    def model_revision(self) -> str:
+        """What [`~tellsign.loading.revision_of`] gave in this process when it was first asked."""
+        return self.revision or _revision_of(self.model)
+
+    def load(self) -> Any:
+        """The pipeline, which is loaded once in each process.
+
+        Raises:
+            ValueError: If it cannot be loaded.
+        """
+        return _pipeline(self.model, self.revision, self.explain, self.device)
+
+    def __call__(self, batch: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        """Judges a batch.
+
+        Args:
+            batch (`Mapping`): Lists of one length: `id`, strings, and `image`, each as [`~tellsign.load_image`] takes
+                it.
+
+        Returns:
+            `dict` of lists of that length, by the names of `SCHEMA`.
+        """
+        answers = self.load()(
+            list(batch["image"]), explain=self.explain, batch_size=self.batch_size, num_workers=self.processes
+        )
+        lists = ("artifacts", "evidence", "provenance")
+        for answer in answers:
+            if "error" in answer:
+                answer["error"] = spelt(answer["error"])
+        columns = {
+            name: [answer.get(name, [] if name in lists else None) for answer in answers] for name in SCHEMA.names
+        }
+        return columns | {
+            "id": list(map(spelt, batch["id"])),
+            "model_revision": [self.model_revision()] * len(answers),
+            "tellsign_version": [__version__] * len(answers),
+        }
+
+
+_revision_of = cache(revision_of)
+
+
+@cache
+def _pipeline(model: str, revision: str | None, explain: str, device: str | None) -> Any:
+    return load_pipeline(model, explain=explain, device=device, **({"revision": revision} if revision else {}))
+
+
+__all__ = ["Judge", "WorkerError"]

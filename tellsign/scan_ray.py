@@ -1,0 +1,92 @@
+"""Scans shards on Ray, on this machine or on the cluster of `RAY_ADDRESS`.
+
+A shard is one task, from reading to its whole file. So nothing has to be exchanged between processes, no pool can
+starve another, and what a killed worker or node was at is done again from its start. Ray Data would cut and merge the
+shards into blocks of its own.
+"""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from .scan import Job, OutputError, Report, Shard, WorkerError, scan_shard
+
+
+MOST_PENDING = 1000
+"""Most tasks that Ray is given at once."""
+MOST_RETRIES = 3
+"""How often a shard is tried again whose process has died: one may do so of its pictures, each time."""
+
+
+def _scan_shard(job: Job, shard: Shard, threads: int) -> Report:
+    import torch
+
+    torch.set_num_threads(threads)
+    return scan_shard(job, shard)
+
+
+def run_on_ray(job: Job, shards: list[Shard], *, num_cpus: float = 1, num_gpus: float = 0) -> Iterator[Report]:
+    """Scans shards on Ray.
+
+    Args:
+        job ([`~tellsign.scan.Job`]): What is done with each.
+        shards (`list` of [`~tellsign.shards.Shard`]): The shards.
+        num_cpus, num_gpus (`float`, *optional*): What each task takes. The model is loaded once in each process.
+
+    Returns:
+        Iterator of [`~tellsign.scan.Report`], in the order in which they are done.
+
+    Raises:
+        ValueError: If no machine has so many CPUs and GPUs.
+        OutputError: If the output cannot be written. No other shard is begun then.
+        WorkerError: If a worker cannot load the model.
+    """
+    if not shards:
+        return
+    address = os.environ.get("RAY_ADDRESS", "local")
+    options: dict[str, Any] = {}
+    if address == "local":
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or Ray would tell its makers over the network
+        options = {"include_dashboard": False, "object_store_memory": 100 * 2**20}
+    is_started = ray.is_initialized()
+    if not is_started:
+        ray.init(address, log_to_driver=False, logging_level="ERROR", **options)
+    try:
+        wanted = {"CPU": num_cpus, "GPU": num_gpus}
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(all(machine.get(kind, 0) >= number for kind, number in wanted.items()) for machine in machines):
+            raise ValueError(
+                f"no machine of the Ray cluster has {num_cpus:g} CPUs and {num_gpus:g} GPUs, as asked for"
+            )
+        # As a rule Ray ends the process of a task that had a GPU, and with it the model.
+        task = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, max_calls=0, max_retries=MOST_RETRIES)(_scan_shard)
+        job_ref = ray.put(job)
+        rest = iter(shards)
+        waiting: dict[Any, Shard] = {}
+        while True:
+            for shard in islice(rest, MOST_PENDING - len(waiting)):
+                waiting[task.remote(job_ref, shard, max(1, int(num_cpus)))] = shard
+            if not waiting:
+                break
+            (done, *_), _ = ray.wait(list(waiting))
+            shard = waiting.pop(done)
+            try:
+                report = ray.get(done)
+            except (OutputError, WorkerError):
+                raise
+            except RayError as error:
+                reason = str(error).splitlines()[0]
+                report = Report(
+                    shard.name, failure=f"{shard.name}: its process died {MOST_RETRIES + 1} times, {reason}"
+                )
+            yield report
+    finally:
+        if not is_started:
+            ray.shutdown()
+
+
+__all__ = ["run_on_ray"]

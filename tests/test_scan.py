@@ -1,0 +1,300 @@
+import errno
+import io
+import os
+import sys
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset, Features
+from filelock import FileLock
+from fsspec.implementations.local import LocalFileSystem
+from PIL import Image
+
+from tellsign.scan import SCHEMA, Judge, run_here, scan
+from tellsign.shards import OutputError, list_shards
+from tests.conftest import TINY, encode
+
+
+def picture(seed: int) -> bytes:
+    return encode(np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8))
+
+
+def write_table(path: Path, images: list, **columns) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"image": images, **columns}), path)
+    return path
+
+
+def rows_in(output: Path | str) -> dict[str, dict]:
+    """The rows of all files by their ids, which must not occur twice."""
+    fs, folder = fsspec.core.url_to_fs(str(output))
+    rows = []
+    for path in sorted(fs.glob(f"{folder}/*.parquet")):
+        with fs.open(path, "rb") as file:
+            rows += pq.read_table(file).to_pylist()
+    assert len({row["id"] for row in rows}) == len(rows)
+    return {row["id"]: row for row in rows}
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory) -> Judge:
+    from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
+
+    folder = tmp_path_factory.mktemp("model")
+    WaveFreqForImageClassification(WaveFreqConfig(**TINY)).eval().save_pretrained(folder)
+    WaveFreqImageProcessor().save_pretrained(folder)
+    return Judge(str(folder), explain="never", batch_size=4)
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    """Three parquet files of five pictures each."""
+    for number in range(3):
+        write_table(tmp_path / "in" / f"{number}.parquet", [picture(10 * number + index) for index in range(5)])
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("kind", ["folder", "glob", "bytes", "image", "paths", "tar"])
+def test_every_kind_of_source_gives_a_row_for_each_picture(judge, tmp_path, kind):
+    pictures, folder = {f"{index}.jpg": picture(index) for index in range(6)}, tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    ids, given = {f"t.parquet:{index}" for index in range(6)}, folder
+    if kind in ("folder", "glob", "paths"):
+        for name, content in pictures.items():
+            (folder / "sub" / name).write_bytes(content)
+        ids = {f"sub/{name}" for name in pictures}
+    if kind == "glob":
+        given, ids = folder / "*" / "[0-3].jpg", {f"sub/{index}.jpg" for index in range(4)}
+    elif kind == "paths":
+        given = write_table(folder / "t.parquet", [f"sub/{name}" for name in pictures])
+        ids = {f"t.parquet:{index}" for index in range(6)}
+    elif kind == "bytes":
+        write_table(folder / "t.parquet", list(pictures.values()))
+    elif kind == "image":
+        write_table(folder / "t.parquet", [{"bytes": content, "path": name} for name, content in pictures.items()])
+    elif kind == "tar":
+        with tarfile.open(folder / "t.tar", "w") as archive:
+            for name, content in [*pictures.items(), ("0.json", b"{}")]:
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        ids = {f"t.tar/{name}" for name in pictures}
+    summary = scan(str(given), str(tmp_path / "out"), judge)
+    rows = rows_in(tmp_path / "out")
+    assert set(rows) == ids and summary.is_clean and summary.labels.total() == len(ids)
+    assert all(row["label"] in ("real", "fake", "uncertain") and row["width"] == 24 for row in rows.values())
+
+
+def test_datasets_map_gives_the_same_rows(judge, source, tmp_path):
+    scan(str(source), str(tmp_path / "out"), judge)
+    table = pq.read_table(source / "1.parquet").to_pydict()
+    dataset = Dataset.from_dict({"id": [f"1.parquet:{row}" for row in range(5)], **table})
+    options = {"batched": True, "batch_size": 4, "remove_columns": ["image"]}
+    mapped = dataset.map(judge, features=Features.from_arrow_schema(SCHEMA), **options)
+    rows = rows_in(tmp_path / "out")
+    assert mapped[:]["id"] == [name for name in rows if name.startswith("1.")]
+    assert all(row == rows[row["id"]] for row in mapped)
+
+
+def test_what_is_found_is_in_lists_of_structs(judge, source, tmp_path, monkeypatch):
+    box = {"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}
+    found = {"label": "x", "score": 0.5, "box": box, "explanation": "Seen."}
+    answer = {"label": "fake", "fake_probability": 0.9, "width": 24, "height": 24, "artifacts": [found]}
+    answer["evidence"] = [{"box": box, "share": 0.4}]
+    monkeypatch.setattr("tellsign.judge._pipeline", lambda *given: lambda images, **options: [answer] * len(images))
+    scan(str(source), str(tmp_path / "out"), judge)
+    row = rows_in(tmp_path / "out")["0.parquet:0"]
+    assert {name: row[name] for name in answer} == answer and row["provenance"] == []
+
+
+def test_a_picture_that_cannot_be_read_is_a_row_with_an_error(judge, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    bomb = encode(np.zeros((100, 100, 3), np.uint8))
+    write_table(tmp_path / "in" / "t.parquet", [picture(0), b"broken", None, bomb])
+    summary = scan(str(tmp_path / "in"), str(tmp_path / "out"), judge)
+    rows = list(rows_in(tmp_path / "out").values())
+    assert [row["label"] is None for row in rows] == [row["error"] is not None for row in rows]
+    assert [row["label"] is None for row in rows] == [False, True, True, True]
+    assert "decompression bomb" in rows[3]["error"] and "not an image, or" in str(summary) and not summary.is_clean
+
+
+def test_a_broken_shard_is_reported_and_the_rest_is_done(judge, source, tmp_path):
+    (source / "0.parquet").write_bytes(b"PAR1 broken")
+    (source / "w.tar").write_bytes(b"broken")
+    summary = scan(str(source), str(tmp_path / "out"), judge)
+    assert len(summary.failures) == 2 and len(rows_in(tmp_path / "out")) == 10
+    assert f"not scanned: {source / '0.parquet'}: " in str(summary)
+
+
+def test_a_file_that_was_not_finished_is_not_there(judge, source, tmp_path):
+    def stop_in_the_second(batch):
+        if "1.parquet:4" in batch["id"]:
+            raise KeyboardInterrupt
+        return judge(batch)
+
+    def run(job, shards):
+        return run_here(replace(job, judge=_Stand(judge, stop_in_the_second)), shards)
+
+    with pytest.raises(KeyboardInterrupt):
+        scan(str(source), str(tmp_path / "out"), judge, run=run)
+    assert [name[0] for name in rows_in(tmp_path / "out")] == ["0"] * 5
+    summary = scan(str(source), str(tmp_path / "out"), judge)
+    assert summary.done_before == 1 and len(rows_in(tmp_path / "out")) == 15
+
+
+class _Stand:
+    """Stands for a judge, and calls another function."""
+
+    def __init__(self, judge, call):
+        self.judge, self.call = judge, call
+
+    def __getattr__(self, name):
+        return getattr(self.judge, name)
+
+    def __call__(self, batch):
+        return self.call(batch)
+
+
+def test_what_is_done_is_not_done_again(judge, source, tmp_path):
+    scan(str(source), str(tmp_path / "out"), judge)
+    given = []
+    summary = scan(str(source), str(tmp_path / "out"), judge, run=lambda job, shards: given.extend(shards) or [])
+    assert given == [] and summary.done_before == 3
+
+
+@pytest.mark.parametrize("change", ["source", "model", "option", "gone"])
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_change_is_said_and_kept_or_done_anew_as_asked(judge, source, tmp_path, change, options):
+    scan(str(source), str(tmp_path / "out"), judge)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").glob("*.parquet")}
+    other, said = judge, []
+    if change == "source":
+        write_table(source / "1.parquet", [picture(index) for index in range(7)])
+    elif change == "gone":
+        (source / "1.parquet").unlink()
+    elif change == "option":
+        other = replace(judge, explain="fake")
+    else:
+        other = replace(judge, model=str(tmp_path / "other"))
+        for path in Path(judge.model).iterdir():
+            (tmp_path / "other").mkdir(exist_ok=True)
+            (tmp_path / "other" / path.name).write_bytes(path.read_bytes().replace(b"0.5", b"0.6"))
+    if not options:
+        with pytest.raises(ValueError, match="--resume keeps them, --overwrite does them anew"):
+            scan(str(source), str(tmp_path / "out"), other)
+        assert {path: path.read_bytes() for path in before} == before
+        return
+
+    def count(job, shards):
+        done.extend(shards)
+        return run_here(job, shards) if change in ("source", "gone") else []
+
+    done: list = []
+    scan(str(source), str(tmp_path / "out"), other, run=count, notice=said.append, **options)
+    assert len(said) == 1 and ("are kept" in said[0]) == ("resume" in options)
+    expected = {"source": 1, "model": 3, "option": 3, "gone": 0}[change] if "overwrite" in options else 0
+    assert len(done) == expected
+    rows = {"source": 17, "gone": 10}.get(change, 15) if "overwrite" in options else 15
+    assert len(rows_in(tmp_path / "out")) == rows
+
+
+def test_a_new_image_changes_the_shard_that_it_belongs_to_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("tellsign.shards.PICTURES_OF_A_SHARD", 4)
+    for index in range(30):
+        (tmp_path / f"{index}.jpg").write_bytes(b"")
+    shards, groups = list_shards(str(tmp_path))
+    assert groups == 8 and sum(len(shard.ids) for shard in shards) == 30
+    (tmp_path / "new.jpg").write_bytes(b"")
+    changed = set(shards) ^ set(list_shards(str(tmp_path), groups=groups)[0])
+    assert len({shard.name for shard in changed}) == 1
+
+
+def test_a_missing_column_is_named_before_the_work(judge, source, tmp_path):
+    for columns in ({"image_column": "picture"}, {"id_column": "key"}):
+        (name,) = columns.values()
+        with pytest.raises(ValueError, match=f"0.parquet: has no column {name}, only image"):
+            scan(str(source), str(tmp_path / "out"), judge, run=pytest.fail, **columns)
+
+
+def test_ids_that_repeat_are_reported(judge, tmp_path):
+    for name, ids in (("a", ["1", "1"]), ("b", ["2", "3"]), ("c", ["3", "4"])):
+        write_table(tmp_path / "in" / f"{name}.parquet", [picture(0), picture(1)], key=ids)
+    summary = scan(str(tmp_path / "in"), str(tmp_path / "out"), judge, id_column="key")
+    assert ["the id '1' occurs twice" in failure for failure in summary.failures.values()] == [True]
+    assert summary.repeated_ids == ["3"] and not summary.is_clean
+
+
+def test_a_second_scan_into_a_folder_is_refused(judge, source, tmp_path):
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / "_lock"), pytest.raises(ValueError, match="another scan writes into it now"):
+        scan(str(source), str(tmp_path / "out"), judge)
+
+
+def test_a_folder_that_holds_something_else_is_refused(judge, source, tmp_path):
+    write_table(tmp_path / "mine" / "a.parquet", [picture(0)])
+    with pytest.raises(ValueError, match="a.parquet: was not written by a scan"):
+        scan(str(source), str(tmp_path / "mine"), judge)
+    scan(str(source), str(tmp_path / "out"), judge)
+    with pytest.raises(ValueError, match="holds the scan of"):
+        scan(str(source / "0.parquet"), str(tmp_path / "out"), judge)
+
+
+def test_a_full_disk_ends_the_scan_and_loses_nothing(judge, source, tmp_path, monkeypatch):
+    put, calls = LocalFileSystem.put_file, []
+
+    def fill(fs, local, remote, **options):
+        calls.append(remote)
+        if len(calls) == 2:
+            Path(remote).write_bytes(b"begun")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return put(fs, local, remote, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "put_file", fill)
+    with pytest.raises(OutputError, match="No space left on device"):
+        scan(str(source), str(tmp_path / "out"), judge)
+    assert not list((tmp_path / "out").glob("*.part")) and len(rows_in(tmp_path / "out")) == 5
+    assert scan(str(source), str(tmp_path / "out"), judge).done_before == 1
+
+
+def test_a_source_that_may_not_be_read_or_has_nothing_is_named(judge, tmp_path, monkeypatch):
+    for place in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(FileNotFoundError, match=str(place)):
+            scan(str(place), str(tmp_path / "out"), judge)
+
+    def refuse(*given, **options):
+        raise PermissionError("Access Denied: bucket")
+
+    monkeypatch.setattr(LocalFileSystem, "find", refuse)
+    with pytest.raises(PermissionError, match="Access Denied"):
+        scan(str(tmp_path), str(tmp_path / "out"), judge)
+
+
+def test_source_and_output_may_lie_on_any_file_system(judge, source):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(source), "/bucket/in", recursive=True)
+    (name,) = [memory.unstrip_protocol(path) for path in memory.find("/bucket/in") if path.endswith("0.parquet")]
+    for _ in range(2):
+        summary = scan(name, "memory://bucket/out", judge)
+    assert len(rows_in("memory://bucket/out")) == 5 and summary.done_before == 1
+
+
+def test_the_output_may_lie_in_the_source(judge, source):
+    for _ in range(2):
+        scan(str(source), str(source / "out"), judge)
+    assert len(rows_in(source / "out")) == 15
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names of any bytes")
+def test_names_of_other_bytes_than_utf8_are_spelt_out(judge, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, content in ((b"bad\xff.jpg", picture(0)), (b"broken\xff.jpg", b"broken")):
+        Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/" + name)).write_bytes(content)
+    scan(str(tmp_path / "in"), str(tmp_path / "out"), judge)
+    rows = rows_in(tmp_path / "out")
+    assert set(rows) == {"bad\\udcff.jpg", "broken\\udcff.jpg"} and rows["broken\\udcff.jpg"]["error"]

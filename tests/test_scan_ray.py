@@ -1,0 +1,127 @@
+"""Scans on a real cluster of two machines, played by processes on loopback, of which some are killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from tellsign.__main__ import app
+from tellsign.scan import Judge, scan
+from tests.test_scan import judge, picture, rows_in, write_table  # noqa: F401 - judge is a fixture
+
+
+SHARDS, PICTURES = 16, 40
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head that works at nothing, and two nodes of one CPU."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray would run what scans behind everything else on the machine.
+    head = NODE | {"num_cpus": 0, "include_dashboard": False, "_system_config": {"worker_niceness": 0}}
+    running = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(2):
+        running.add_node(**NODE)
+    yield running
+    running.shutdown()
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("in")
+    for number in range(SHARDS):
+        images = [picture(PICTURES * number + index) for index in range(PICTURES)]
+        write_table(folder / f"{number:02}.parquet", [*images, b"broken"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(judge, source, tmp_path_factory) -> dict[str, dict]:  # noqa: F811
+    """The rows of a scan that nobody interrupts, without Ray."""
+    output = tmp_path_factory.mktemp("expected")
+    scan(str(source), str(output), replace(judge, batch_size=16))
+    return rows_in(output)
+
+
+def start(source: Path, output: Path, judge: Judge, cluster) -> subprocess.Popen:  # noqa: F811
+    command = [sys.executable, "-m", "tellsign", "scan", str(source), str(output), "--model", judge.model]
+    environment = os.environ | {"RAY_ADDRESS": cluster.address}
+    return subprocess.Popen([*command, "--explain", "never"], env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def workers_of(cluster) -> list[psutil.Process]:
+    """The processes of the cluster that scan."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "_scan_shard" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:  # it has just ended
+            continue
+    return found
+
+
+def kill_worker(cluster, driver: subprocess.Popen) -> None:
+    wait_for(lambda: workers_of(cluster))
+    workers_of(cluster)[0].kill()
+
+
+def kill_node(cluster, driver: subprocess.Popen) -> None:
+    (worker,) = workers_of(cluster)[:1] or [None]
+    nodes = [node for node in cluster.worker_nodes if worker is None or _is_under(worker, node)]
+    cluster.remove_node(nodes[0], allow_graceful=False)  # by SIGKILL
+    cluster.add_node(**NODE)
+
+
+def _is_under(process: psutil.Process, node) -> bool:
+    raylets = [info.process.pid for info in node.all_processes["raylet"]]
+    return any(parent.pid in raylets for parent in process.parents())
+
+
+def kill_driver(cluster, driver: subprocess.Popen) -> None:
+    driver.send_signal(signal.SIGKILL)
+
+
+def wait_for(is_there: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 300
+    while not is_there():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("kill", [kill_worker, kill_node, kill_driver])
+def test_a_scan_of_which_something_is_killed_has_every_row_once(kill, judge, source, expected, cluster, tmp_path):  # noqa: F811
+    output = tmp_path / "out"
+    driver = start(source, output, judge, cluster)
+    wait_for(lambda: driver.poll() is not None or len(list(output.glob("*.parquet"))) > 1)
+    assert driver.poll() is None
+    kill(cluster, driver)
+    assert len(list(output.glob("*.parquet"))) < SHARDS  # in the middle
+    _, said = driver.communicate()
+    if kill is kill_driver:
+        _, said = start(source, output, judge, cluster).communicate()
+        assert "shards had been done before" in said
+    assert f"{SHARDS:,} times: not an image, or of a format that is not read" in said or kill is kill_driver
+    assert "not scanned" not in said
+    rows = rows_in(output)
+    assert rows.keys() == expected.keys() and not list(output.glob("*.part"))
+    for name, row in rows.items():
+        assert row == expected[name] | {"fake_probability": pytest.approx(expected[name]["fake_probability"])}
+
+
+def test_what_no_machine_has_is_said_at_the_start(judge, source, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    command = ["scan", str(source), str(tmp_path / "out"), "--model", judge.model, "--explain", "never"]
+    result = CliRunner().invoke(app, [*command, "--num-cpus", "999"], catch_exceptions=False)
+    assert result.exit_code == 2 and "no machine of the Ray cluster has 999 CPUs" in " ".join(result.output.split())

@@ -1,0 +1,184 @@
+"""Measures `tellsign scan`: its speed beside a plain loop and beside decoding alone, its memory, and what 100 million
+pictures would take.
+
+python -m tellsign.training.benchmark_scan
+"""
+
+import io
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+import typer
+
+from tellsign import DEFAULT_MODEL, load_image
+from tellsign.hub_cards.card_tables import markdown_table
+from tellsign.scan import Judge, Report, scan
+from tellsign.scan_ray import run_on_ray
+
+
+PICTURES_OF_A_SHARD = 500
+HUNDRED_MILLION = 100_000_000
+
+
+def write_source(folder: Path, pictures: int, width: int, height: int) -> None:
+    """Parquet files of JPEG pictures: random parts of the bundled ones, of which no two are alike."""
+    bundled = [load_image(path) for path in sorted((DEFAULT_MODEL / "examples").glob("photo_*.jpg"))]
+    generator = np.random.default_rng(0)
+    folder.mkdir()
+    for start in range(0, pictures, PICTURES_OF_A_SHARD):
+        contents = []
+        for index in range(start, min(pictures, start + PICTURES_OF_A_SHARD)):
+            image = bundled[index % len(bundled)]
+            left, top = generator.integers(0, image.width // 2), generator.integers(0, image.height // 2)
+            part = image.crop((left, top, left + image.width // 2, top + image.height // 2)).resize((width, height))
+            buffer = io.BytesIO()
+            part.save(buffer, "JPEG", quality=int(generator.integers(70, 96)))
+            contents.append(buffer.getvalue())
+        pq.write_table(pa.table({"image": contents}), folder / f"{start:09}.parquet")
+
+
+def contents_of(folder: Path) -> Iterator[bytes]:
+    for path in sorted(folder.glob("*.parquet")):
+        yield from pq.read_table(path).column("image").to_pylist()
+
+
+class Arrivals:
+    """Notes when the reports of a scan come, so that the start of the processes can be left out."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.counts: list[int] = []
+
+    @contextmanager
+    def __call__(self, reports: Iterable[Report], shards: int) -> Iterator[Iterable[Report]]:
+        def noted() -> Iterator[Report]:
+            for report in reports:
+                self.times.append(time.perf_counter())
+                self.counts.append(report.labels.total() + report.errors.total())
+                typer.echo(f"\rshard {len(self.times)} of {shards}", err=True, nl=len(self.times) == shards)
+                yield report
+
+        yield noted()
+
+    def rate(self, workers: int) -> float:
+        """Pictures a second from the first report of each worker on."""
+        return sum(self.counts[workers:]) / (self.times[-1] - self.times[workers - 1])
+
+
+@contextmanager
+def peak_memory() -> Iterator[dict[str, float]]:
+    """Largest resident memory, in MiB, of this process and of any that scans, looked at four times a second."""
+    peaks, is_over = {"command": 0.0, "worker": 0.0}, threading.Event()
+
+    def watch() -> None:
+        this = psutil.Process()
+        while not is_over.wait(0.25):
+            peaks["command"] = max(peaks["command"], this.memory_info().rss / 2**20)
+            for process in this.children(recursive=True):
+                try:
+                    if "_scan_shard" in "".join(process.cmdline()):
+                        peaks["worker"] = max(peaks["worker"], process.memory_info().rss / 2**20)
+                except psutil.Error:
+                    continue
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield peaks
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def scan_with(source: Path, output: Path, workers: int, judge: Judge) -> Arrivals:
+    """Scans on a Ray of its own with so many CPUs, and so many workers."""
+    arrivals = Arrivals()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as the loops have
+    options: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 100 * 2**20, "log_to_driver": False}
+    ray.init("local", num_cpus=workers, logging_level="ERROR", **options)
+    try:
+        scan(str(source), str(output), judge, run=partial(run_on_ray, num_cpus=1), progress=arrivals)
+    finally:
+        ray.shutdown()
+    return arrivals
+
+
+def rate_of(calls: Iterable[object], count: int) -> float:
+    """Calls a second, of which the first, that warms up, does not count."""
+    calls = iter(calls)
+    next(calls)
+    begin = time.perf_counter()
+    for _ in calls:
+        pass
+    return (count - 1) / (time.perf_counter() - begin)
+
+
+def main(
+    pictures: Annotated[int, typer.Option(min=1000, help="How many for the speed.")] = 3000,
+    width: Annotated[int, typer.Option(help="Of these, in pixels.")] = 512,
+    height: Annotated[int, typer.Option(help="Of these, in pixels.")] = 384,
+    rows: Annotated[list[int], typer.Option(help="How many of 32x32 pixels for the memory.")] = [10_000, 100_000],  # noqa: B006
+    explain: Annotated[str, typer.Option(help="Which pictures to explain, as for the command.")] = "fake",
+    cores: Annotated[int, typer.Option(help="Of a machine, for the estimate.")] = 64,
+    machines: Annotated[int, typer.Option(help="For the estimate.")] = 16,
+    price: Annotated[float, typer.Option(help="Of a core for an hour, in dollars, for the estimate.")] = 0.04,
+) -> None:
+    """Prints three tables. The pictures are JPEG files in parquet files, each thread computes alone."""
+    import torch
+
+    torch.set_num_threads(1)
+    judge = Judge(explain=explain)
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(temporary) / "pictures"
+        write_source(source, pictures, width, height)
+        some = [content for content, _ in zip(contents_of(source), range(500), strict=False)]
+        batches = [some[start : start + judge.batch_size] for start in range(0, len(some), judge.batch_size)]
+        names = list(map(str, range(judge.batch_size)))
+        rates = {
+            "decoding alone": rate_of(map(load_image, some), len(some)),
+            "a loop over the pipeline, picture by picture": rate_of(
+                (judge.load()(content, explain=explain) for content in some[:100]), 100
+            ),
+            f"a loop over the pipeline, {judge.batch_size} at once": judge.batch_size
+            * rate_of((judge({"id": names[: len(batch)], "image": batch}) for batch in batches), len(batches)),
+        }
+        for workers in (1, 2):
+            arrivals = scan_with(source, Path(temporary) / f"out{workers}", workers, judge)
+            rates[f"scan, {workers} worker{'s' * (workers > 1)}"] = arrivals.rate(workers)
+        header = [f"pictures of {width}x{height} pixels, explained: {explain}", "a second"]
+        typer.echo(markdown_table(header, [[name, f"{rate:.0f}"] for name, rate in rates.items()]) + "\n")
+
+        lines = []
+        for count in rows:
+            small = Path(temporary) / f"small{count}"
+            write_source(small, count, 32, 32)
+            with peak_memory() as peaks:
+                arrivals = scan_with(small, Path(temporary) / f"small{count}out", 1, Judge(explain="never"))
+            lines.append([f"{count:,}", *(f"{peak:.0f}" for peak in peaks.values()), f"{arrivals.rate(1):.0f}"])
+        header = ["rows, pictures of 32x32 pixels", "command, MiB", "worker, MiB", "a second"]
+        typer.echo(markdown_table(header, lines) + "\n")
+
+    core_hours = HUNDRED_MILLION / rates["scan, 1 worker"] / 3600
+    estimate = [
+        ["core hours", f"{core_hours:,.0f}"],
+        [f"hours on {machines} machines of {cores} cores", f"{core_hours / machines / cores:.1f}"],
+        [f"dollars at {price:g} for a core and hour", f"{price * core_hours:,.0f}"],
+    ]
+    typer.echo(markdown_table([f"{HUNDRED_MILLION:,} pictures at the rate of one worker", ""], estimate))
+
+
+if __name__ == "__main__":
+    typer.run(main)
