@@ -412,7 +412,9 @@ def annotate_images(
         from tellsign.annotation_app import annotate_folder
     except ImportError as error:
         raise typer.BadParameter(f"{error}: the page needs `pip install tellsign[hub]`") from error
-    explain_image = _load_pipeline(model, explain="never")
+    from tellsign.loading import load_pipeline
+
+    explain_image = load_pipeline(model, explain="never")
     which = "always" if explain_image.tagger else "never"
     try:
         annotate_folder(

@@ -330,7 +330,9 @@ def test_arrays_and_tensors_may_have_their_channels_first_or_last(channels):
 def test_another_classifier_may_have_an_image_processor_without_a_size(explain, images):
     expected = explain(images[0], explain="never")
     processor = explain.image_processor
-    explain.image_processor = lambda **inputs: processor(**inputs)
+    explain.image_processor = Mock(
+        spec=["model_input_names"], side_effect=processor, model_input_names=["pixel_values"]
+    )
     assert equal(explain(images[0], explain="never"), expected)
 
 
