@@ -523,13 +523,13 @@ def test_whatever_can_be_read_is_an_open_file_alone_and_in_a_list(explain, image
 
 
 def test_options_that_make_no_sense_raise(explain):
-    for options in ({"views": 2.5}, {"views": "two"}, {"top_k": 1.5}, {"top_k": "3"}, {"top_k": 0}):
+    for options in ({"top_k": 1.5}, {"top_k": "3"}, {"top_k": 0}):
         with pytest.raises(ValueError, match="expected a whole number from 1"):
             explain("photo.jpg", **options)
     for labels in ("noise", 3):
         with pytest.raises(ValueError, match=f"candidate_labels={labels!r}, expected a list of names"):
             explain(Image.new("RGB", (32, 32)), candidate_labels=labels, explain="always")
-    assert equal(explain(pixels(90, 80), views=2.0, top_k=1.0), explain(pixels(90, 80), views=2, top_k=1))
+    assert equal(explain(pixels(90, 80), top_k=1.0), explain(pixels(90, 80), top_k=1))
     for part, given in {"explainer": True, "tagger": explain.tagger.model}.items():
         expected = rf"{part}: expected a folder, a repository, .* got {type(given).__name__}"
         with pytest.raises(ValueError, match=expected):
@@ -633,14 +633,6 @@ def test_the_command_answers_every_image_of_a_folder_or_glob_and_draws_it(saved,
         (line,) = [line for line in lines if line["image"] == str(tmp_path / "in" / folder / f"{index}.png")]
         assert equal({key: value for key, value in line.items() if key != "image"}, answer)
         assert Image.open(tmp_path / "out" / folder / f"{index}.png.png").width >= 480
-
-
-def test_the_command_averages_over_as_many_views_as_it_is_told(saved, tmp_path):
-    _, (line,) = run_explain(tmp_path / "in" / "deep" / "3.png", "--model", saved[0], "--views", 3)
-    explain = pipeline("artifact-explanation", model=saved[0])
-    assert equal({key: value for key, value in line.items() if key != "image"}, explain(line["image"], views=3))
-    assert line["spread"] > 0
-    assert run_explain(tmp_path / "in", "--model", saved[0], "--views", 0)[0].exit_code == 2
 
 
 def test_the_command_names_a_broken_file_and_exits_with_1(saved, tmp_path):
