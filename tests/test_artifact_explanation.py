@@ -158,7 +158,7 @@ def small_and_large(images) -> list[Image.Image]:
     return [images[0], Image.fromarray(pixels(70, 90)), images[6], Image.fromarray(pixels(64, 64)), images[11]]
 
 
-def test_large_pictures_are_judged_by_their_branch_and_thresholds(explain_both, small_and_large):
+def test_large_pictures_have_their_branch_and_thresholds(explain_both, small_and_large):
     answers = explain_both(small_and_large)
     batched = explain_both(small_and_large, batch_size=3, return_heatmap=True)
     for alone, answer in zip(explain_both(small_and_large, return_heatmap=True), batched, strict=True):

@@ -24,7 +24,7 @@ def head_config() -> WaveFreqConfig:
     return WaveFreqConfig(**TINY_LARGE | {"large_hidden_size": 64})
 
 
-def test_sources_weigh_by_the_root_of_their_size_and_classes_alike():
+def test_sources_weigh_by_the_root_of_their_size():
     labels = np.asarray([0] * 16 + [0] * 4 + [1] * 9)
     generators = np.asarray(["zoo"] * 16 + ["park"] * 4 + ["dream"] * 9)
     weights = source_weights(labels, generators)
@@ -57,7 +57,7 @@ def test_a_head_learns_what_its_moments_tell(head_config):
     assert right.mean() > 0.95
 
 
-def test_a_head_is_the_same_again_and_leaves_random_numbers_alone(head_config):
+def test_a_head_is_the_same_again_and_seeds_nothing_else(head_config):
     copies, labels, generators = separable(60)
     state = torch.get_rng_state()
     first, again = (fit_head(head_config, copies, labels, generators).state_dict() for _ in range(2))
