@@ -39,7 +39,6 @@ GENERATED = "<!-- tellsign generates this card anew at each push. To keep your c
 WIDGET_EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp")
 HYPERPARAMETERS = (
     "model_name_or_path",
-    "expert",
     "start_weight",
     "fake_logit_weight",
     "views",

@@ -80,14 +80,15 @@ class WaveFreqLargeHead(nn.Module):
     def forward(self, moments: torch.Tensor) -> torch.Tensor:
         """Logits of fake, `(batch_size,)`, of moments `(batch_size, num_features)`."""
         features = (self.features(moments) - self.feature_mean) / self.feature_std
-        hidden_states = nn.functional.relu(self.hidden(self.dropout(features)))
-        return self.classifier(self.dropout(hidden_states))[:, 0]
+        hidden_states = nn.functional.relu(_linear(self.hidden, self.dropout(features)))
+        return _linear(self.classifier, self.dropout(hidden_states))[:, 0]
 
     def gradient(self, moments: torch.Tensor) -> torch.Tensor:
         """Gradient of the logit with respect to the moments, of their shape, without dropout."""
         features = self.features(moments)
-        active = (self.hidden((features - self.feature_mean) / self.feature_std) > 0).to(features.dtype)
-        by_mean, by_std = (active * self.classifier.weight[0] @ self.hidden.weight / self.feature_std).chunk(2, dim=-1)
+        active = _linear(self.hidden, (features - self.feature_mean) / self.feature_std) > 0
+        classifier, hidden = (layer.weight.to(features.dtype) for layer in (self.classifier, self.hidden))
+        by_mean, by_std = (active * classifier[0] @ hidden / self.feature_std).chunk(2, dim=-1)
         mean, std = features.chunk(2, dim=-1)
         return torch.cat([by_mean - by_std * mean / std, by_std / (2 * std)], dim=-1)
 
@@ -118,8 +119,13 @@ class WaveFreqLargeHead(nn.Module):
             places = places + torch.einsum("bchw,bc->bhw", hidden_states.square() - square[:, None, None], curve)
             total = total + on_grid(places, size)
         # What the steps along the path leave out is spread evenly.
-        rest = self(moments) - self(self.baseline[None]) - total.sum((1, 2))
+        rest = self(moments) - self(self.baseline[None].to(moments.dtype)) - total.sum((1, 2))
         return total + rest[:, None, None] / size**2
+
+
+def _linear(layer: nn.Linear, features: torch.Tensor) -> torch.Tensor:
+    """A layer in the precision of its input: half precision holds neither squares nor slopes of small deviations."""
+    return nn.functional.linear(features, layer.weight.to(features.dtype), layer.bias.to(features.dtype))
 
 
 def on_grid(places: torch.Tensor, size: int) -> torch.Tensor:
@@ -140,21 +146,21 @@ class WaveFreqLargeBranch(nn.Module):
         self.stem = nn.Sequential(backbone.conv_stem, backbone.bn1)
         self.stages: nn.Sequential = backbone.blocks[: max(config.large_stages) + 1]
         self.head = WaveFreqLargeHead(config)
-        for part in (self.stem, self.stages):
-            part.requires_grad_(False)
+        self.train()
 
     def train(self, mode: bool = True) -> "WaveFreqLargeBranch":
-        """As in the base class, but the backbone stays as in evaluation: its batch statistics are frozen too."""
+        """As in the base class, but the backbone stays frozen, its batch statistics too."""
         super().train(mode)
-        self.stem.eval()
-        self.stages.eval()
+        for part in (self.stem, self.stages):
+            part.eval().requires_grad_(False)  # anew, since loading takes it back
         return self
 
     def feature_maps(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
-        """The maps of the kept stages, the finest first, of normalized pictures `(batch_size, 3, height, width)`."""
+        """The maps of the kept stages, the finest first, of normalized pictures `(batch_size, 3, height, width)`, in
+        float32."""
         hidden_states, maps = self.stem(pixel_values), []
         for index, stage in enumerate(self.stages):
             hidden_states = stage(hidden_states)
             if index in self.kept_stages:
-                maps.append(hidden_states)
+                maps.append(hidden_states.float())
         return maps

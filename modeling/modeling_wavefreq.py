@@ -512,6 +512,9 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         if self.config.num_labels == 2 and not self.training:
             evidence = self._small_evidence(outputs.last_hidden_state)  # type: ignore[arg-type]
             evidence = evidence / self.config.temperature
+            # CODEPATH: with a second branch both give maps of one size, whatever else is in the batch.
+            if self.large is not None:
+                evidence = on_grid(evidence, self.config.large_image_size // 16) * evidence[0].numel()
         return WaveFreqImageClassifierOutput(
             logits=logits / self.config.temperature,
             hidden_states=outputs.hidden_states,
@@ -537,9 +540,9 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         if not self.training:
             size = self.config.large_image_size // 16
             evidence = self.large.head.evidence(maps, moments, size) / self.config.large_temperature
-            before = large_pixel_values.new_zeros(count, size, size)
-            if answer.evidence is not None:
-                before = on_grid(answer.evidence, size) * answer.evidence[0].numel()
+            before = answer.evidence
+            if before is None:
+                before = large_pixel_values.new_zeros(count, size, size)
             answer.evidence = _put(before, rows, evidence, large)
 
     @can_return_tuple

@@ -4,7 +4,7 @@ import pytest
 from tellsign.pipelines.evidence import places_of, summary_of
 
 
-def test_a_place_is_a_connected_part_that_speaks_more_than_the_mean():
+def test_a_place_is_a_connected_part_above_the_mean():
     evidence = np.zeros((4, 8))
     evidence[0, 0:2], evidence[3, 6] = [6, 2], 4  # of a mean of 4
     places = places_of(evidence, height=40, width=160)
@@ -14,7 +14,7 @@ def test_a_place_is_a_connected_part_that_speaks_more_than_the_mean():
     ]
 
 
-def test_boxes_cover_their_cells_in_an_image_the_grid_does_not_divide():
+def test_boxes_cover_cells_that_do_not_divide_the_image():
     evidence = np.zeros((3, 3))
     evidence[1, 1] = 1
     (place,) = places_of(evidence, height=10, width=11)

@@ -64,7 +64,7 @@ def test_the_middle_is_cut_out_as_it_is(image):
     )
 
 
-def test_the_same_seed_gives_the_same_history_and_another_another(image):
+def test_the_same_seed_gives_the_same_history(image):
     first, again, other = (np.asarray(random_history(image, np.random.default_rng(seed))) for seed in (1, 1, 2))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 

@@ -66,7 +66,7 @@ def of_both_sizes(tmp_path):
     return load_sources(path, "train"), Image.fromarray(pixels)
 
 
-def test_batches_hold_large_pictures_as_the_second_branch_sees_them(of_both_sizes):
+def test_batches_hold_large_pictures_for_the_second_branch(of_both_sizes):
     dataset, picture = of_both_sizes
     processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
     decoded = DecodedImages(dataset, processor, large=True)

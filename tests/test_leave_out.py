@@ -82,7 +82,7 @@ def many() -> dict[str, np.ndarray]:
         ("u-vit (ImageNet-256)", "u-vit"),
     ],
 )
-def test_versions_and_fine_tunes_belong_to_the_family_of_their_model(name, family):
+def test_versions_and_fine_tunes_belong_to_their_model(name, family):
     assert family_of(name) == family
 
 
@@ -151,7 +151,7 @@ def test_no_run_sees_a_family_or_person_that_it_scores():
     assert (scored_once == 1).all()
 
 
-def test_rows_that_are_not_scored_are_seen_but_by_runs_on_their_kin():
+def test_only_runs_on_their_kin_do_not_see_unscored_rows():
     rows = [(label, f"{label} {number}", f"{label} {number}", "") for label in (0, 1) for number in range(2)]
     rows += [(1, "another", "1 0", ""), (0, "other", "other", ""), (0, "1 0", "1 0", "")]
     folds = np.asarray([0, 1, 0, 1, -1, -1, -1])

@@ -1,5 +1,4 @@
 import copy
-import functools
 import importlib
 import json
 import re
@@ -32,7 +31,7 @@ from tellsign.hub_cards.model_card import (
     write_card,
 )
 from tellsign.training import evaluate_detector
-from tellsign.training.evaluation.metrics import bootstrap_intervals
+from tellsign.training.evaluation.metrics import bootstrap
 from tellsign.training.planting import __main__ as planting
 from tests.conftest import TINY_LARGE
 from tests.hub_server import validate_card
@@ -492,8 +491,7 @@ def test_the_command_of_a_card_gives_the_figures_of_the_card(
     checkpoint, parquet, synthetic_rows, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    few = functools.partial(bootstrap_intervals, resamples=10)
-    monkeypatch.setattr(evaluate_detector, "bootstrap_intervals", lambda *arguments: few(*arguments[:3]))
+    monkeypatch.setattr(evaluate_detector, "bootstrap", lambda samples, compute, _: bootstrap(samples, compute, 10))
     shutil.copy(parquet, "test.parquet")
     Dataset.from_dict({name: values[:10] for name, values in synthetic_rows.items()}).to_parquet("train.parquet")
     fakes = [row for row, label in enumerate(synthetic_rows["label"]) if label == "fake"]

@@ -54,7 +54,7 @@ def test_the_same_seed_cuts_every_shape_to_the_same_ratio():
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (64, 2000)])
-def test_a_part_is_the_largest_of_its_ratio_anywhere_in_the_picture(shape):
+def test_a_part_is_the_largest_of_its_ratio_anywhere(shape):
     columns, rows = np.meshgrid(np.arange(shape[0], dtype=np.int32), np.arange(shape[1], dtype=np.int32))
     places = Image.fromarray(10_000 * rows + columns)
     corners = set()
