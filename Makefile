@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo test test-oldest quality style clean
+.PHONY: help demo test quality style clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,13 +19,6 @@ demo: $(VENV)/.installed  ## Set everything up, explain the example pictures and
 
 test: $(VENV)/.installed  ## Set everything up and run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
-
-test-oldest:  ## Run the tests of models, pipelines and training on the oldest versions that setup.cfg allows
-	$(PYTHON) -m venv build/oldest
-	build/oldest/bin/pip install --quiet --no-compile --constraint tests/oldest.txt --editable '.[explain,train,wavelets]' pytest pytest-xdist
-	OMP_NUM_THREADS=1 build/oldest/bin/python -m pytest --numprocesses auto --dist loadfile \
-		tests/test_modeling*.py tests/test_configuration*.py tests/test_image*.py tests/test_artifact_explanation.py \
-		tests/test_tagger.py tests/test_explainer.py tests/test_train*.py tests/test_evaluate*.py tests/test_hub.py tests/test_main.py
 
 quality: $(VENV)/.installed  ## Check style, model conventions and types
 	$(BIN)/ruff format --check .

@@ -256,7 +256,7 @@ def somebody_wrote(card: Path) -> bool:
 def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a recipe that a card shows, where they say something."""
     if (training.get("max_steps") or -1) <= 0 and training.get("num_train_epochs") == 0:  # only calibrated
-        applied = ("model_name_or_path", "expert", "fake_logit_weight", "real_called_fake", "num_train_epochs")
+        applied = ("model_name_or_path", "fake_logit_weight", "real_called_fake", "num_train_epochs")
         return {key: training[key] for key in applied if training.get(key) is not None}
     shown = {key: training.get(key) for key in HYPERPARAMETERS}
     if (shown["max_steps"] or -1) > 0:

@@ -97,24 +97,51 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
             downloads of more than 256 MiB, and for more than twice `PIL.Image.MAX_IMAGE_PIXELS`, a decompression bomb
             to Pillow. Also if the source is an error that a data set raised. The message names file and reason.
     """
+    return _decode(*read_source(source, name, timeout))
+
+
+def read_source(source: Any, name: str | None = None, timeout: float | None = 5.0) -> tuple[bytes | Image.Image, str]:
+    """The content of the image file that a source of [`load_image`] stands for, and what to call it in an error.
+
+    Args:
+        source, name, timeout: As for [`load_image`].
+
+    Returns:
+        `bytes`, or of an image, array or tensor, which is no file, `PIL.Image.Image`; and a `str`.
+
+    Raises:
+        ValueError: If the source is of another type, cannot be read or is an error, as for [`load_image`].
+    """
     if isinstance(source, Mapping) and (source.get("bytes") is not None or source.get("path")):
-        return _from_data_set(source, name)
+        return _of_data_set(source, name)
     scheme = source[:11].lower() if isinstance(source, str) else ""
     if scheme.startswith(("http://", "https://")):
-        return _from_web_address(source, name, timeout)
+        return _of_web_address(source, name, timeout)
     if scheme == "data:image/":
-        return _from_data_address(source, name)
+        return _of_data_address(source, name)
     if isinstance(source, (np.ndarray, torch.Tensor)):
-        return _from_array(source, name)
-    if isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)):
-        return _read(source, name)
+        return _image_of_array(source), name or "image"
+    if isinstance(source, (str, os.PathLike)):
+        return _of_path(source, name)
+    if isinstance(source, Image.Image):
+        return source, name or "image"
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source), name or "image"
     if isinstance(source, Exception):
         raise ValueError(f"image: {source}") from source
     raise ValueError(f"image: {_refusal(source)}")
 
 
-def _from_data_set(row: Mapping, name: str | None) -> Image.Image:
-    """The image of the `{"bytes", "path"}` of a `datasets.Image`."""
+def _of_path(path: str | os.PathLike, name: str | None) -> tuple[bytes, str]:
+    name = name or _shortened(os.fspath(path))
+    try:
+        return Path(path).read_bytes(), name
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name}: {_reason(error)}") from error
+
+
+def _of_data_set(row: Mapping, name: str | None) -> tuple[bytes, str]:
+    """The image file of the `{"bytes", "path"}` of a `datasets.Image`."""
     content, path = row.get("bytes"), str(row.get("path") or "")
     if content is None and "://" in path:  # of a streamed data set, it may lie on the Hub or in an archive
         try:
@@ -124,10 +151,12 @@ def _from_data_set(row: Mapping, name: str | None) -> Image.Image:
                 raise ValueError(_TOO_LARGE)
         except Exception as error:  # whatever the file system raises
             raise ValueError(f"{_shortened(path)}: {_reason(error)}") from error
-    return _read(path if content is None else content, name or _shortened(path) or None)
+    if content is None:
+        return _of_path(path, name)
+    return bytes(content), name or _shortened(path) or "image"
 
 
-def _from_web_address(address: str, name: str | None, timeout: float | None) -> Image.Image:
+def _of_web_address(address: str, name: str | None, timeout: float | None) -> tuple[bytes, str]:
     name = name or _shortened(address)
     content = bytearray()
     try:
@@ -141,20 +170,19 @@ def _from_web_address(address: str, name: str | None, timeout: float | None) -> 
         raise ValueError(f"{name}: {error.response.status_code} {error.response.reason_phrase}") from error
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise ValueError(f"{name}: {_reason(error)}") from error
-    return _read(content, name)
+    return bytes(content), name
 
 
-def _from_data_address(address: str, name: str | None) -> Image.Image:
+def _of_data_address(address: str, name: str | None) -> tuple[bytes, str]:
     head, _, encoded = address.partition(",")
     name = name or _shortened(head)
     try:
-        content = base64.b64decode(encoded, validate=True)
+        return base64.b64decode(encoded, validate=True), name
     except binascii.Error as error:
         raise ValueError(f"{name}: {error}") from error
-    return _read(content, name)
 
 
-def _from_array(pixels: np.ndarray | torch.Tensor, name: str | None) -> Image.Image:
+def _image_of_array(pixels: np.ndarray | torch.Tensor) -> Image.Image:
     if isinstance(pixels, torch.Tensor):
         pixels = (pixels.float() if pixels.is_floating_point() else pixels).detach().cpu().numpy()
     if pixels.dtype == bool:
@@ -169,7 +197,7 @@ def _from_array(pixels: np.ndarray | torch.Tensor, name: str | None) -> Image.Im
     if np.issubdtype(pixels.dtype, np.floating) and pixels.min() >= 0 and pixels.max() <= 1:
         pixels = np.rint(255 * pixels)  # to_pil_image would round down
     data_format = "channels_last" if last in (1, 3, 4) else "channels_first"
-    return _read(to_pil_image(pixels, input_data_format=data_format), name)
+    return to_pil_image(pixels, input_data_format=data_format)
 
 
 def _refusal(source: Any) -> str:
@@ -182,19 +210,27 @@ def _refusal(source: Any) -> str:
     return f"expected a path, an address, bytes, a PIL image, an array or a tensor, got {kind}"
 
 
-def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Image, name: str | None) -> Image.Image:
-    """The image in a file, or a Pillow image, upright and in RGB."""
-    name = name or (_shortened(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else "image")
+def open_image(content: bytes) -> Image.Image:
+    """The image in the content of a file, by the plugins of Pillow that are trusted; its pixels are not read yet.
+
+    Raises:
+        ValueError: If there is no content.
+        Exception: Whatever Pillow raises on what is no image, or a damaged one.
+    """
+    if not content:
+        raise ValueError("the file is empty")
+    return Image.open(io.BytesIO(content), formats=_formats())
+
+
+def _decode(source: bytes | Image.Image, name: str) -> Image.Image:
+    """The image in the content of a file, or a Pillow image, upright and in RGB."""
     try:
         if isinstance(source, Image.Image):
             image = source
             if 0 in image.size:
                 raise ValueError(f"has {image.width}x{image.height} pixels, expected at least one")
         else:
-            content = Path(source).read_bytes() if isinstance(source, (str, os.PathLike)) else bytes(source)
-            if not content:
-                raise ValueError("the file is empty")
-            image = Image.open(io.BytesIO(content), formats=_formats())
+            image = open_image(source)
         # Not an MPO, in which cameras put a smaller copy.
         is_animated = image.format != "MPO" and getattr(image, "is_animated", False)
         image.load()  # of a TIFF, Pillow then turns it itself
@@ -214,7 +250,12 @@ def _read(source: str | os.PathLike | bytes | bytearray | memoryview | Image.Ima
         raise ValueError(f"{name}: {error} The limit is twice PIL.Image.MAX_IMAGE_PIXELS.") from error
     except Image.UnidentifiedImageError as error:
         reason = "not an image, or of a format that is not read"
-        if content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS and "HEIF" not in Image.OPEN:
+        if (
+            isinstance(source, bytes)
+            and source[4:8] == b"ftyp"
+            and source[8:12] in _HEIF_BRANDS
+            and "HEIF" not in Image.OPEN
+        ):
             reason += (
                 ". It seems to be HEIC: `pip install pillow-heif`, and in Python call "
                 "`pillow_heif.register_heif_opener()` before"
@@ -272,6 +313,8 @@ __all__ = [
     "JPEG_QUALITY",
     "encode_uniformly",
     "load_image",
+    "open_image",
+    "read_source",
     "readable_extensions",
     "recode_uniformly",
     "resize_uniformly",

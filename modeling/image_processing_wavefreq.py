@@ -13,6 +13,8 @@
 # limitations under the License.
 """Image processor class for WaveFreq."""
 
+from typing import Any
+
 import torch
 from torchvision.transforms.v2.functional import jpeg
 from transformers.feature_extraction_utils import BatchFeature
@@ -88,7 +90,7 @@ class WaveFreqImageProcessor(TorchvisionBackend):
     def _large(self, image: torch.Tensor, do_rescale: bool) -> torch.Tensor:
         """An image as the second branch sees it, or zeros if it is small."""
         height, width = image.shape[-2:]
-        size = SizeDict(**self.large_size)  # type: ignore[arg-type]
+        size: Any = SizeDict(**self.large_size)  # type: ignore[arg-type]
         if min(height, width) < self.smallest_large_side:
             return torch.zeros(3, size.height, size.width)
         image = _levels(image, do_rescale).expand(3, -1, -1)

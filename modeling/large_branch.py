@@ -15,6 +15,7 @@
 """The part of WaveFreq that judges large pictures: a frozen pretrained backbone and a head on its feature maps."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import timm
 import torch
@@ -47,6 +48,10 @@ class WaveFreqLargeHead(nn.Module):
     Its buffers are averages over the training pictures: of the moments, which evidence is measured against, and of
     the features made of them, which it normalizes.
     """
+
+    baseline: torch.Tensor
+    feature_mean: torch.Tensor
+    feature_std: torch.Tensor
 
     def __init__(self, config: WaveFreqConfig):
         super().__init__()
@@ -107,7 +112,7 @@ class WaveFreqLargeHead(nn.Module):
         base_mean, base_square = self.baseline.chunk(2)
         channels = [hidden_states.shape[1] for hidden_states in maps]
         parts = [values.split(channels, dim=-1) for values in (by_mean, by_square, base_mean, base_square)]
-        total = moments.new_zeros(len(moments), size, size)
+        total = moments.new_zeros(moments.shape[0], size, size)
         for hidden_states, slope, curve, mean, square in zip(maps, *parts, strict=True):
             places = torch.einsum("bchw,bc->bhw", hidden_states - mean[:, None, None], slope)
             places = places + torch.einsum("bchw,bc->bhw", hidden_states.square() - square[:, None, None], curve)
@@ -119,7 +124,9 @@ class WaveFreqLargeHead(nn.Module):
 
 def on_grid(places: torch.Tensor, size: int) -> torch.Tensor:
     """Means over the cells of a grid, `(batch_size, size, size)`, divided by their number: the sum is the mean."""
-    resized = nn.functional.interpolate(places[:, None], (size, size), mode="area")[:, 0]
+    # Of smaller maps both are the same, but ONNX has no "area" for them.
+    mode = "area" if places.shape[-1] >= size else "nearest"
+    resized = nn.functional.interpolate(places[:, None], (size, size), mode=mode)[:, 0]
     return resized / size**2
 
 
@@ -128,10 +135,10 @@ class WaveFreqLargeBranch(nn.Module):
 
     def __init__(self, config: WaveFreqConfig):
         super().__init__()
-        backbone = timm.create_model(config.large_backbone)
+        backbone: Any = timm.create_model(config.large_backbone)  # type: ignore[arg-type]
         self.kept_stages = config.large_stages
         self.stem = nn.Sequential(backbone.conv_stem, backbone.bn1)
-        self.stages = backbone.blocks[: max(config.large_stages) + 1]
+        self.stages: nn.Sequential = backbone.blocks[: max(config.large_stages) + 1]
         self.head = WaveFreqLargeHead(config)
         for part in (self.stem, self.stages):
             part.requires_grad_(False)

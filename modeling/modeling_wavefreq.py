@@ -16,6 +16,7 @@
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -455,7 +456,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             self.category_classifier = nn.Linear(config.hidden_sizes[-1], len(config.real_categories))
         num_outputs = 1 if config.num_labels == 2 else config.num_labels
         self.classifier = nn.Linear(config.hidden_sizes[-1], num_outputs)  # type: ignore[arg-type]
-        self.large = None
+        self.large: Any = None
         # CODEPATH: only detectors that learnt from large pictures too have the second branch.
         if config.large_backbone is not None:
             self.large = WaveFreqLargeBranch(config)
@@ -476,7 +477,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
 
     def _small_evidence(self, last_hidden_state: torch.Tensor) -> torch.Tensor:
         """Evidence of small images, of the size of the map: integrated gradients from no features to their mean."""
-        weight = self.classifier.weight[0].expand(len(last_hidden_state), -1)
+        weight = self.classifier.weight[0].expand(last_hidden_state.shape[0], -1)
         # CODEPATH: without categories the logit is linear, and its gradient the weight.
         if self.category_classifier is not None:
             steps = (torch.arange(PATH_STEPS, device=weight.device, dtype=weight.dtype) + 0.5) / PATH_STEPS
@@ -509,7 +510,8 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             logits = torch.cat([category_logits.logsumexp(1, keepdim=True), logits[:, 1:]], dim=1)
         evidence = None
         if self.config.num_labels == 2 and not self.training:
-            evidence = self._small_evidence(outputs.last_hidden_state) / self.config.temperature
+            evidence = self._small_evidence(outputs.last_hidden_state)  # type: ignore[arg-type]
+            evidence = evidence / self.config.temperature
         return WaveFreqImageClassifierOutput(
             logits=logits / self.config.temperature,
             hidden_states=outputs.hidden_states,
@@ -525,15 +527,17 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         in_graph: bool,
     ) -> None:
         """Puts what the second branch says of large pictures into an answer, in place of what the first said."""
-        rows = torch.arange(len(large), device=large.device) if in_graph else large.nonzero()[:, 0]
+        # Not len(), which a tracer takes for a constant.
+        count = large.shape[0]
+        rows = torch.arange(count, device=large.device) if in_graph else large.nonzero()[:, 0]
         maps = self.large.feature_maps(large_pixel_values[rows].to(self.dtype))
         moments = moments_of(maps)
         logits = nn.functional.pad(self.large.head(moments)[:, None], (1, 0)) / self.config.large_temperature
-        answer.logits = _put(answer.logits, rows, logits, large)
+        answer.logits = _put(answer.logits, rows, logits, large)  # type: ignore[arg-type]
         if not self.training:
             size = self.config.large_image_size // 16
             evidence = self.large.head.evidence(maps, moments, size) / self.config.large_temperature
-            before = large_pixel_values.new_zeros(len(large), size, size)
+            before = large_pixel_values.new_zeros(count, size, size)
             if answer.evidence is not None:
                 before = on_grid(answer.evidence, size) * answer.evidence[0].numel()
             answer.evidence = _put(before, rows, evidence, large)
@@ -585,7 +589,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         # CODEPATH: detectors without the second branch, and callers that give small images alone.
         if self.large is not None and large_pixel_values is not None:
             self._check_large(large_pixel_values, image_sizes, len(pixel_values))
-            large = is_large(self.config, image_sizes).to(pixel_values.device)
+            large = is_large(self.config, image_sizes).to(pixel_values.device)  # type: ignore[arg-type]
         # In a graph no shape may depend on a value: both branches judge all images.
         in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
         if large is None or in_graph or not large.all():
@@ -593,7 +597,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         else:
             answer = WaveFreqImageClassifierOutput(logits=pixel_values.new_empty(len(pixel_values), 2))
         if large is not None and (in_graph or large.any()):
-            self._judge_large(answer, large_pixel_values, large, in_graph)
+            self._judge_large(answer, large_pixel_values, large, in_graph)  # type: ignore[arg-type]
         if labels is not None:
             if self.config.num_labels == 2 and labels.is_floating_point():
                 raise ValueError(

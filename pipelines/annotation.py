@@ -10,15 +10,19 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from tellsign.modeling.image_loading import load_image
 
 from .formats import ExplainedArtifact, FailedImage, ImageExplanation, place_of
+from .localization import Box
+from .provenance import in_words
 
 
 # Okabe and Ito's colors, which color-blind viewers can tell apart, without black and yellow.
 COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+EVIDENCE_COLOR = "#f0e442"  # their yellow
 MIN_SIDE, MAX_SIDE = 480, 1280
 
 
 def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Image.Image:
-    """Draws an answer of the pipeline: the verdict, the image with a numbered box for each artifact, and a legend.
+    """Draws an answer of the pipeline: what the file states, the verdict, the image with a numbered box for each
+    artifact, and a legend.
 
     Args:
         image (`PIL.Image.Image`): The image that was explained.
@@ -33,28 +37,19 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     Raises:
         ValueError: If the result is an error entry, or was made for an image of another size.
     """
-    if "error" in result:
-        raise ValueError(f"the result is an error, there is nothing to draw: {cast(FailedImage, result)['error']}")
-    result = cast(ImageExplanation, result)
-    image = load_image(image)  # upright, as it was explained
-    size = result["width"], result["height"]
-    if image.size != size:
-        raise ValueError(f"the result is for an image of {size[0]}x{size[1]} pixels, got {image.width}x{image.height}")
-    artifacts = result["artifacts"]
-    for artifact in artifacts:
-        place_of(artifact["box"], *size)  # raises if the box is not inside
-    picture = _at_drawn_size(image)
+    picture = mark_places(image, result)
+    image, result = load_image(image), cast(ImageExplanation, result)
     width = max(picture.width, MIN_SIDE)
-    font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(max(15, width // 45)))
+    font = _font(width)
     title = f"{result['label']} (probability of being generated: {result['fake_probability']:.1%})"
-    parts = [_row(width, font, title), picture]
-    for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), artifacts), 1):
+    stated = [f"The file states: {in_words(statement)}" for statement in result.get("provenance", ())]
+    parts = [_row(width, font, text) for text in [*stated, title]] + [picture]
+    for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):
         heat = artifact.get("heatmap")
         thumbnail = None if heat is None else _heat_picture(image, heat, color, width // 5)
         score = f" ({artifact['score']:.0%})" if "score" in artifact else ""
         text = artifact["label"] + score + "\n" + artifact.get("explanation", "")
         parts.append(_row(width, font, text, _tag(number, color, font), thumbnail))
-    _draw_boxes(picture, image.size, artifacts, font)
 
     canvas = Image.new("RGB", (width, sum(part.height for part in parts)), "white")
     top = 0
@@ -62,6 +57,51 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
         canvas.paste(part, ((width - part.width) // 2, top))
         top += part.height
     return canvas
+
+
+def mark_places(image: Image.Image, result: ImageExplanation | FailedImage) -> Image.Image:
+    """Draws the places of an answer alone, without words: a numbered box for each artifact, and yellow frames around
+    the places that the verdict rests on.
+
+    Args:
+        image, result: As for [`annotate`].
+
+    Returns:
+        `PIL.Image.Image` in mode RGB, enlarged or reduced as by [`annotate`].
+
+    Raises:
+        ValueError: As for [`annotate`].
+    """
+    if "error" in result:
+        raise ValueError(f"the result is an error, there is nothing to draw: {cast(FailedImage, result)['error']}")
+    result = cast(ImageExplanation, result)
+    image = load_image(image)  # upright, as it was explained
+    size = result["width"], result["height"]
+    if image.size != size:
+        raise ValueError(f"the result is for an image of {size[0]}x{size[1]} pixels, got {image.width}x{image.height}")
+    for found in [*result["artifacts"], *result.get("evidence", [])]:
+        place_of(found["box"], *size)  # raises if the box is not inside
+    picture = _at_drawn_size(image)
+    font = _font(max(picture.width, MIN_SIDE))
+    draw, thickness = ImageDraw.Draw(picture), max(2, round(font.size / 7))
+    for place in result.get("evidence", []):
+        sides = _drawn_box(place["box"], picture, size)
+        draw.rectangle(sides, outline="black", width=thickness + 2)
+        draw.rectangle(sides, outline=EVIDENCE_COLOR, width=thickness)
+    _draw_boxes(picture, size, result["artifacts"], font)
+    return picture
+
+
+def _font(width: int) -> ImageFont.FreeTypeFont:
+    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(max(15, width // 45)))
+
+
+def _drawn_box(box: Box, picture: Image.Image, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom, in the picture, of a box in an image of `size`."""
+    scale_x, scale_y = picture.width / size[0], picture.height / size[1]
+    left, top = round(scale_x * box["xmin"]), round(scale_y * box["ymin"])
+    right = max(left + 1, round(scale_x * box["xmax"])) - 1
+    return left, top, right, max(top + 1, round(scale_y * box["ymax"])) - 1
 
 
 def _at_drawn_size(image: Image.Image) -> Image.Image:
@@ -79,17 +119,13 @@ def _draw_boxes(
 ) -> None:
     """Draws boxes given in pixels of an image of `size`, the first on top; tags never hide each other."""
     draw = ImageDraw.Draw(picture)
-    scale_x, scale_y = picture.width / size[0], picture.height / size[1]
     thickness = max(2, round(font.size / 7))
     corners = []
     for color, artifact in reversed([*zip(itertools.cycle(COLORS), artifacts)]):
-        box = artifact["box"]
-        left, top = round(scale_x * box["xmin"]), round(scale_y * box["ymin"])
-        right = max(left + 1, round(scale_x * box["xmax"])) - 1
-        bottom = max(top + 1, round(scale_y * box["ymax"])) - 1
-        draw.rectangle((left, top, right, bottom), outline="white", width=thickness + 2)
-        draw.rectangle((left, top, right, bottom), outline=color, width=thickness)
-        corners.append((left, top))
+        sides = _drawn_box(artifact["box"], picture, size)
+        draw.rectangle(sides, outline="white", width=thickness + 2)
+        draw.rectangle(sides, outline=color, width=thickness)
+        corners.append(sides[:2])
     taken: list[tuple[int, int]] = []
     for number, (color, (left, top)) in enumerate(zip(itertools.cycle(COLORS), reversed(corners)), 1):
         tag = _tag(number, color, font)
@@ -159,4 +195,4 @@ def _row(
     return row
 
 
-__all__ = ["annotate"]
+__all__ = ["COLORS", "annotate", "mark_places"]

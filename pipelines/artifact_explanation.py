@@ -25,7 +25,7 @@ from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file, logging
 
-from tellsign.modeling.image_loading import load_image
+from tellsign.modeling.image_loading import load_image, read_source
 from tellsign.modeling.verdicts import real_and_fake, verdicts_of
 
 from .evidence import places_of, summary_of
@@ -33,6 +33,7 @@ from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
 from .hub import push_folder, refuse_parts
 from .localizer import ArtifactLocalizer
+from .provenance import Statement, provenance
 from .tagger import ArtifactTagger, TaggedArtifact
 
 
@@ -144,7 +145,7 @@ class ArtifactExplanationPipeline(Pipeline):
 
     >>> explain = pipeline("artifact-explanation", explain="never")
     >>> sorted(explain("examples/photo_cat.jpg"))
-    ['artifacts', 'evidence', 'fake_probability', 'height', 'label', 'summary', 'width']
+    ['artifacts', 'evidence', 'fake_probability', 'height', 'label', 'provenance', 'summary', 'width']
     ```
     """
 
@@ -301,7 +302,8 @@ class ArtifactExplanationPipeline(Pipeline):
             `evidence`, the places that spoke most for the verdict (of "uncertain", for the likelier of both), each
             with its `box` and its `share` of all that spoke for it; `artifacts`, by falling score, each with `label`,
             `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the pixels of the image), and `explanation` if there is
-            an explainer; and `summary`, a sentence or two. Or `{"error": message}`.
+            an explainer; `provenance`, what the file itself states, see [`~tellsign.provenance`], which changes no
+            probability; and `summary`, a sentence or two. Or `{"error": message}`.
         """
         if hasattr(inputs, "read"):
             raise ValueError("the input is an open file: pass its path, or what read() gives")
@@ -322,9 +324,11 @@ class ArtifactExplanationPipeline(Pipeline):
     def preprocess(  # type: ignore[override]
         self, source: Any, strict: bool = False, timeout: float | None = 5.0
     ) -> dict[str, Any]:
-        error = None
+        error, statements = None, list[Statement]()
         try:
-            image = load_image(source, timeout=timeout)
+            content, name = read_source(source, timeout=timeout)
+            image = load_image(content, name)
+            statements = provenance(content)
         except ValueError as reason:
             if strict:
                 raise
@@ -334,16 +338,16 @@ class ArtifactExplanationPipeline(Pipeline):
         for name in ("pixel_values", "large_pixel_values"):
             if name in inputs:
                 inputs[name] = inputs[name].to(self.dtype)
-        return inputs | {"image": image, "error": error}
+        return inputs | {"image": image, "error": error, "provenance": statements}
 
     def _forward(  # type: ignore[override]
         self, model_inputs: dict[str, Any], explain: str = "fake", return_heatmap: bool = False, **tagging
     ) -> dict[str, Any]:
         inputs = dict(model_inputs)
-        images, errors = inputs.pop("image"), inputs.pop("error")
+        images, errors, stated = inputs.pop("image"), inputs.pop("error"), inputs.pop("provenance")
         one = not isinstance(images, list)  # a batch of one is not collated
         if one:
-            images, errors = [images], [errors]
+            images, errors, stated = [images], [errors], [stated]
         outputs = self.model(**inputs)
         probabilities = outputs.logits.float().softmax(-1)[:, self.fake_index].tolist()
         verdicts = verdicts_of(self.model.config, probabilities, inputs.get("image_sizes"))
@@ -356,6 +360,7 @@ class ArtifactExplanationPipeline(Pipeline):
                 if image.info.get("animated"):
                     answer["animated"] = True
                 answer |= {"width": image.width, "height": image.height, "evidence": [], "artifacts": []}
+                answer["provenance"] = stated[index]
                 if maps is not None:
                     places = maps[index].float().cpu().numpy()
                     toward_fake = places if probabilities[index] > 0.5 else -places

@@ -10,10 +10,16 @@ from numpy.typing import NDArray
 from tellsign.configuration.artifacts import find_artifact
 
 from .localization import Box
+from .provenance import Statement
 
 
 MAX_WORDS = 50
 """Most words that the challenge allows in the explanation of one artifact."""
+
+
+PLACES = {f"{row} {column}".strip() for row in ("top", "", "bottom") for column in ("left", "", "right")} - {""}
+PLACES |= {"center", "whole image"}
+"""What [`place_of`] may say."""
 
 
 class ExplainedArtifact(TypedDict):
@@ -40,9 +46,9 @@ class FailedImage(TypedDict):
 
 
 class ImageExplanation(TypedDict):
-    """Verdict on an image, its size in pixels, the places that spoke for it, the artifacts by falling score, and one
-    or two sentences that sum this up. On request the map of what each place adds to the logit of fake. `animated` is
-    there, and true, if the image has more frames than the first, which was judged."""
+    """Verdict on an image, its size in pixels, the places that spoke for it, the artifacts by falling score, what the
+    file states, and one or two sentences that sum this up. On request the map of what each place adds to the logit of
+    fake. `animated` is there, and true, if the image has more frames than the first, which was judged."""
 
     label: str
     fake_probability: float
@@ -51,6 +57,7 @@ class ImageExplanation(TypedDict):
     height: int
     evidence: list[Evidence]
     artifacts: list[ExplainedArtifact]
+    provenance: list[Statement]
     summary: str
     evidence_map: NotRequired[NDArray[np.float32]]
 
@@ -81,6 +88,28 @@ def place_of(box: Box, width: int, height: int) -> str:
     if row is None and column is None:
         return "whole image"
     return f"{row or ''} {column or ''}".strip() or "center"
+
+
+def box_of_place(place: str, width: int, height: int) -> Box:
+    """The part of an image, made of thirds, that a place from [`place_of`] names.
+
+    Args:
+        place (`str`): "top left", "center", "whole image", ...
+        width, height (`int`): Size of the image in pixels.
+
+    Returns:
+        [`Box`] in pixels.
+    """
+
+    def part(size: int, first: str, last: str) -> tuple[int, int]:
+        if first in place:
+            return 0, -(-size // 3)
+        if last in place:
+            return 2 * size // 3, size
+        return (size // 3, -(-2 * size // 3)) if place == "center" else (0, size)
+
+    (ymin, ymax), (xmin, xmax) = part(height, "top", "bottom"), part(width, "left", "right")
+    return Box(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
 
 
 def limit_words(text: str) -> str:
@@ -123,6 +152,38 @@ def to_challenge(
             explanation[artifact["label"]] = limit_words(sentence)
         entries.append({"index": index, "explanation": explanation})
     return entries
+
+
+def from_challenge(entry: Mapping[str, Any], width: int, height: int) -> list[ExplainedArtifact]:
+    """Reads an entry of the Adobe challenge of 2024, as [`to_challenge`] writes it.
+
+    Args:
+        entry (`Mapping`): JSON, with `explanation`: names, in any spelling, and their sentences.
+        width, height (`int`): Size of the image in pixels.
+
+    Returns:
+        `list` of [`ExplainedArtifact`] without scores. The box is the part of the image that the sentence begins with,
+        "Top left: ...", or else the whole image.
+
+    Raises:
+        ValueError: If there is no `explanation`, a name is unknown, or something is of another type.
+    """
+    explanation = entry.get("explanation") if isinstance(entry, Mapping) else None
+    if not isinstance(explanation, Mapping) or not all(isinstance(text, str) for text in explanation.values()):
+        raise ValueError('entry is not as expected: it has no "explanation" of names with a sentence each')
+    artifacts = []
+    for name, text in explanation.items():
+        place, colon, sentence = text.partition(":")
+        if (place := place.strip().casefold()) in PLACES:
+            sentence = sentence if colon else ""
+        else:
+            place, sentence = "whole image", text
+        box = box_of_place(place, width, height)
+        artifact = ExplainedArtifact(label=find_artifact(name.strip()).name, box=box)
+        if sentence := sentence.strip():
+            artifact["explanation"] = sentence
+        artifacts.append(artifact)
+    return artifacts
 
 
 def to_synartifact(artifacts: Iterable[ExplainedArtifact]) -> dict[str, Any]:
@@ -197,6 +258,8 @@ __all__ = [
     "ExplainedArtifact",
     "FailedImage",
     "ImageExplanation",
+    "box_of_place",
+    "from_challenge",
     "from_synartifact",
     "limit_words",
     "place_of",

@@ -4,9 +4,11 @@ import math
 from typing import TypedDict
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy.ndimage import label as label_components
+from torchvision.ops import box_iou
 
 
 MOST_PIXELS = 512
@@ -108,4 +110,15 @@ def whole_image(height: int, width: int) -> Box:
     return {"xmin": 0, "ymin": 0, "xmax": width, "ymax": height}
 
 
-__all__ = ["Box", "bounding_box", "box_in", "box_of", "heat_map", "whole_image"]
+def pixels_of(box: Box) -> tuple[slice, slice]:
+    """Rows and columns of a box, to index an array of shape `(height, width)`."""
+    return slice(box["ymin"], box["ymax"]), slice(box["xmin"], box["xmax"])
+
+
+def box_overlap(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes of pixels with exclusive maxima."""
+    sides = [torch.tensor([[box[side] for side in ("xmin", "ymin", "xmax", "ymax")]]) for box in (first, second)]
+    return float(box_iou(*sides))
+
+
+__all__ = ["Box", "bounding_box", "box_in", "box_of", "box_overlap", "heat_map", "pixels_of", "whole_image"]

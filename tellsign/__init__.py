@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         annotate,
         find_artifact,
         load_image,
+        provenance,
     )
 
 DEFAULT_MODEL = Path(__file__).parent / "default"
@@ -49,6 +50,7 @@ __all__ = [
     "annotate",
     "find_artifact",
     "load_image",
+    "provenance",
 ]
 
 

@@ -388,5 +388,55 @@ def space(
             typer.echo(commit.pr_url or commit.commit_url)
 
 
+@app.command(name="annotate")
+def annotate_images(
+    folder: Annotated[Path, typer.Argument(help="Folder of images, with annotations beside them or without.")],
+    annotator: Annotated[
+        str, typer.Option(help="Your name, if there are several of you: then NAME.ANNOTATOR.json is written.")
+    ] = "",
+    model: Annotated[str, typer.Option(help="Folder or repository of a detector with its tagger.")] = str(
+        DEFAULT_MODEL
+    ),
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Next is the next file, not that of which the model is least sure.")
+    ] = False,
+    port: Annotated[int | None, typer.Option(help="Port on this machine; the first free one from 7860.")] = None,
+    browser: Annotated[bool, typer.Option(help="Whether to open the page in the browser.")] = True,
+) -> None:
+    """Opens a page on which to annotate images: verdict, artifacts, places and sentences, by mouse or keyboard.
+
+    What you say is saved at once in NAME.json beside each image, as the SynArtifact data set has it. Fields of a file
+    that are not known stay. `python -m tellsign.training.train_tagger --annotated_data FOLDER` learns from it.
+    """
+    try:
+        from tellsign.annotation_app import annotate_folder
+    except ImportError as error:
+        raise typer.BadParameter(f"{error}: the page needs `pip install tellsign[hub]`") from error
+    explain_image = _load_pipeline(model, explain="never")
+    which = "always" if explain_image.tagger else "never"
+    try:
+        annotate_folder(
+            folder, lambda image: explain_image(str(image), explain=which), annotator, in_order, port, browser
+        )
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@app.command(name="agreement")
+def print_agreement(
+    folder: Annotated[Path, typer.Argument(help="Folder that several people annotated, each with --annotator.")],
+) -> None:
+    """Prints how far annotators agree: Cohen's kappa on the verdict and each artifact, and the overlap of boxes.
+
+    A name counts where both say something of it: it is among the artifacts or rejected, or the annotation is complete.
+    """
+    from tellsign.agreement import agreement, agreement_table
+
+    try:
+        typer.echo(agreement_table(agreement(folder)))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 if __name__ == "__main__":
     app()

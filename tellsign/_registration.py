@@ -25,6 +25,7 @@ from tellsign.modeling.modeling_artifact_siglip import ArtifactSiglipModel
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification, WaveFreqModel
 from tellsign.pipelines.annotation import annotate
 from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
+from tellsign.pipelines.provenance import provenance
 from tellsign.pipelines.tagger import ArtifactTagger
 
 
@@ -64,4 +65,5 @@ __all__ = [
     "annotate",
     "find_artifact",
     "load_image",
+    "provenance",
 ]

@@ -24,6 +24,13 @@ TINY = {
     "depths": [1, 1, 1],
     "frequency_hidden_sizes": [2, 4],
 }
+TINY_LARGE = {
+    "large_backbone": "tf_efficientnet_lite0",
+    "large_stages": [1, 2],
+    "large_hidden_sizes": [24, 40],
+    "large_hidden_size": 8,
+    "large_image_size": 64,
+}
 # The folder's copy of the package must run, whatever is installed.
 LAUNCH = """
 import runpy, sys
@@ -128,6 +135,23 @@ def synthetic_rows() -> dict[str, list]:
 
 
 @pytest.fixture(scope="session")
+def large_sources(tmp_path_factory) -> str:
+    """64 pictures of 130 pixels and more from four collections and four generators; the generated ones are noisy."""
+    rng, rows = np.random.default_rng(0), []
+    real = {"zoo": "photo", "park": "photo", "street": "photo", "museum": "artwork"}
+    for number, name in enumerate([*real, "dream-1", "dream-2", "flux-dev", "stylegan2-cat"]):
+        for _ in range(8):
+            height, width = rng.integers(130, 150, 2)
+            pixels = np.linspace(0, 150, width)[:, None] * rng.uniform(0, 1, 3) + np.zeros((height, 1, 1))
+            pixels += rng.normal(0, 4 if name in real else 40, pixels.shape)
+            row = {"image": encode(pixels.clip(0, 255).astype(np.uint8)), "generator": name}
+            row |= {"label": "real" if name in real else "fake", "kind": real.get(name, "generated")}
+            rows.append(row | {"source": f"person {number}/set@abc:1"})
+    path = tmp_path_factory.mktemp("large") / "sources.parquet"
+    return write_parquet(path, **{name: [row[name] for row in rows] for name in rows[0]})
+
+
+@pytest.fixture(scope="session")
 def parquet(synthetic_rows, tmp_path_factory) -> str:
     """The synthetic images as a parquet file."""
     path = tmp_path_factory.mktemp("data") / "images.parquet"
@@ -213,15 +237,15 @@ def serve(space: Path, **variables: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def space_url(tmp_path_factory):
-    """Address of the Space of a tiny detector, which calls everything fake, and a tagger that finds four artifacts."""
+def tiny_model(tmp_path_factory) -> Path:
+    """Folder of a tiny detector, which calls everything fake, and of a tagger that finds four artifacts in it."""
     from tests.test_modeling_artifact_siglip import (
         LABELS,
         make_processor,
         make_tagger_model,
     )  # which imports this file
 
-    home = tmp_path_factory.mktemp("space")
+    home = tmp_path_factory.mktemp("tiny")
     model = WaveFreqForImageClassification(WaveFreqConfig(**TINY, verdict_thresholds=[0.2, 0.9])).eval()
     model.classifier.bias.data.fill_(5.0)
     model.save_pretrained(home / "model")
@@ -231,7 +255,13 @@ def space_url(tmp_path_factory):
     )
     make_processor().save_pretrained(home / "model" / "tagger")
     shutil.copytree(Path(__file__).parents[1] / "examples", home / "model" / "examples")
-    build_space(home / "space", home / "model")
+    return home / "model"
 
+
+@pytest.fixture(scope="session")
+def space_url(tiny_model, tmp_path_factory):
+    """Address of the Space of a tiny model."""
+    home = tmp_path_factory.mktemp("space")
+    build_space(home / "space", tiny_model)
     with serve(home / "space") as url:
         yield url

@@ -131,3 +131,12 @@ def test_results_that_do_not_belong_to_the_image_raise():
         annotate(picture(32, 32), answer((0, 0, 8, 8), heatmap=np.ones((16, 16), np.float32)))
     with pytest.raises(ValueError, match="nothing to draw: a.jpg: the file is empty"):
         annotate(picture(32, 32), {"error": "a.jpg: the file is empty"})
+
+
+def test_what_the_file_states_stands_above_the_verdict():
+    image, result = picture(32, 32), answer()
+    statement = {"source": "exif", "claim": "generator", "generator": "Painter", "version": "", "signature": ""}
+    plain = annotate(image, result)
+    drawn = annotate(image, result | {"provenance": [statement | {"signer": "", "hash": "", "text": ""}]})
+    added = drawn.height - plain.height
+    assert added > 15 and np.array_equal(np.asarray(drawn)[added:], np.asarray(plain))

@@ -23,10 +23,10 @@ from typer.testing import CliRunner
 
 from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor, load_image
 from tellsign.__main__ import app
+from tellsign.pipelines.evidence import places_of, summary_of
 from tellsign.pipelines.explainer import ArtifactExplainer
-from tellsign.pipelines.multiview import view_boxes
 from tellsign.pipelines.tagger import ArtifactTagger
-from tests.conftest import encode, equal
+from tests.conftest import TINY_LARGE, encode, equal
 from tests.test_explainer import make_idefics2
 from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
 
@@ -95,7 +95,8 @@ def test_answers_hold_verdict_artifacts_boxes_and_sentences_and_are_json(explain
     answers = explain(images)
     assert {answer["label"] for answer in answers} == {"real", "fake"}
     for image, answer in zip(images, json.loads(json.dumps(answers)), strict=True):
-        assert list(answer) == ["label", "fake_probability", "width", "height", "artifacts"]
+        keys = ["label", "fake_probability", "width", "height", "evidence", "artifacts", "provenance", "summary"]
+        assert list(answer) == keys
         assert (answer["width"], answer["height"]) == image.size
         assert answer["label"] == ("fake" if answer["fake_probability"] > 0.5 else "real")
         scores = [artifact["score"] for artifact in answer["artifacts"]]
@@ -143,81 +144,59 @@ def test_between_its_thresholds_the_verdict_is_uncertain_and_the_image_not_searc
         assert bool(answer["artifacts"]) == (answer["label"] == "fake")
 
 
-@pytest.mark.parametrize("size", [(40, 30), (1200, 700)])
-def test_an_image_more_than_half_of_one_color_is_uncertain_and_searched_only_if_all_are(explain, detector, size):
-    detector.config.verdict_thresholds = [0.0, 0.0]  # of which everything else is fake
-    images = [Image.effect_noise(size, 60).convert("RGB") for _ in range(3)]
-    for image, tenths in zip(images, (10, 6, 4), strict=True):
-        image.paste("blue", (0, 0, size[0] * tenths // 10, size[1]))
-    for options in ({}, {"batch_size": 2}, {"views": 3}):
-        blank, chart, other = explain(images, threshold=0.0, **options)
-        assert [answer["label"] for answer in (blank, chart, other)] == ["uncertain", "uncertain", "fake"]
-        assert blank["artifacts"] == [] and len(other["artifacts"]) == len(LABELS)
-    assert len(explain(images[0], explain="always", threshold=0.0)["artifacts"]) == len(LABELS)
-    assert explain(Image.new("RGB", (1, 1)))["label"] == "uncertain"
+@pytest.fixture
+def explain_both(make_model, tagger) -> ArtifactExplanationPipeline:
+    """Of a detector with a branch for large pictures, which never decides about them."""
+    model = make_model(**TINY_LARGE, large_temperature=3.0, large_verdict_thresholds=[0.0, 1.0])
+    torch.nn.init.normal_(model.large.head.classifier.weight)
+    processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
+    return pipeline("artifact-explanation", model=model, image_processor=processor, tagger=tagger)
 
 
-def test_pixels_of_one_color_at_regular_distances_do_not_make_an_image_plain(explain, detector):
-    detector.config.verdict_thresholds = [0.0, 0.0]
-    pixels = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
-    for start in range(4):
-        lattice = pixels.copy()
-        lattice[start::4, start::4] = 0
-        assert explain(Image.fromarray(lattice))["label"] == "fake"
+@pytest.fixture
+def small_and_large(images) -> list[Image.Image]:
+    return [images[0], Image.fromarray(pixels(70, 90)), images[6], Image.fromarray(pixels(64, 64)), images[11]]
 
 
-def test_several_views_give_the_mean_of_their_probabilities_and_its_spread(explain, images):
-    image = images[6]
-    answer = explain(image, views=4, explain="never")
-    boxes = view_boxes(*image.size, 4, smallest=32)
-    each = [explain(image.crop(box), explain="never")["fake_probability"] for box in boxes]
-    assert answer["fake_probability"] == pytest.approx(np.mean(each), abs=1e-5)
-    assert answer["spread"] == pytest.approx(np.std(each), abs=1e-5) and answer["spread"] > 0
-    assert (answer["width"], answer["height"]) == image.size
-    batched = explain(images, views=4, explain="never", batch_size=3)
-    assert equal(batched, [explain(image, views=4, explain="never") for image in images])
-
-
-def test_an_image_that_is_no_larger_than_the_detector_sees_has_one_view(explain, images):
-    small = images[0].resize((32, 40))
-    assert explain(small, views=5) == explain(small)
-
-
-def test_an_expert_judges_images_that_are_larger_and_all_their_views(make_model, images):
-    model = make_model(expert_depths=[1, 2, 1])
-    torch.nn.init.normal_(model.expert_classifier.weight)
-    processor = WaveFreqImageProcessor()
-    explain = pipeline("artifact-explanation", model=model, image_processor=processor, tagger=False, explain="never")
-    answers = explain([*images, Image.fromarray(pixels(32, 32))])
-    asked = 0
-    for image, answer in zip(images, answers, strict=False):
-        inputs = processor(image, return_tensors="pt")
+def test_large_pictures_are_judged_by_their_branch_and_thresholds(explain_both, small_and_large):
+    answers = explain_both(small_and_large)
+    assert equal(answers, explain_both(small_and_large, batch_size=3))
+    for image, answer in zip(small_and_large, answers, strict=True):
+        inputs = explain_both.image_processor(image, return_tensors="pt")
         with torch.no_grad():
-            probability = model(**inputs).logits.softmax(1)[0, 1]
-            first = model(inputs["pixel_values"]).logits.softmax(1)[0, 1]
-        assert answer["fake_probability"] == pytest.approx(float(probability), abs=1e-6)
-        asked += abs(probability - first) > 1e-4
-        assert (abs(probability - first) > 1e-4) == (min(image.size) > 32)
-    assert 0 < asked < len(images)
-    large = max(images, key=lambda image: min(image.size))
-    boxes = view_boxes(*large.size, 4, smallest=32)
-    parts = processor([large.crop(box) for box in boxes], return_tensors="pt")
-    sizes = torch.tensor([large.size[::-1]] * 4)  # of a part too that is no larger than 32 pixels
+            expected = explain_both.model(**inputs).logits.softmax(1)[0, 1]
+        assert answer["fake_probability"] == pytest.approx(float(expected), abs=1e-5)
+        assert (answer["label"] == "uncertain") == (min(image.size) >= 64)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_evidence_is_that_of_the_detector_for_the_verdict(explain_both, small_and_large, number):
+    image = small_and_large[number]
+    answer = explain_both(image, explain="never", return_heatmap=True)
     with torch.no_grad():
-        probabilities = model(parts["pixel_values"], image_sizes=sizes).logits.softmax(1)[:, 1]
-    assert explain(large, views=4)["fake_probability"] == pytest.approx(float(probabilities.mean()), abs=1e-6)
-    assert equal(explain(images, views=4, batch_size=3), [explain(image, views=4) for image in images])
+        evidence = explain_both.model(**explain_both.image_processor(image, return_tensors="pt")).evidence[0].numpy()
+    np.testing.assert_allclose(answer["evidence_map"], evidence, atol=1e-5)
+    toward = evidence if answer["fake_probability"] > 0.5 else -evidence
+    assert answer["evidence"] == places_of(toward, image.height, image.width)
+    assert answer["summary"] == summary_of(answer["evidence"], 0, image.height, image.width)
 
 
-def test_views_that_contradict_each_other_leave_the_verdict_uncertain(explain, detector, images):
-    image = images[6]
-    boxes = view_boxes(*image.size, 4, smallest=32)
-    each = [explain(image.crop(box), explain="never")["fake_probability"] for box in boxes]
-    between = (min(each) + np.mean(each)) / 2
-    detector.config.verdict_thresholds = [between, between]
-    assert explain(image, views=4, explain="never")["label"] == "uncertain"
-    detector.config.verdict_thresholds = [min(each) - 1e-3] * 2
-    assert explain(image, views=4, explain="never")["label"] == "fake"
+def test_the_map_of_evidence_comes_on_request_alone(explain, images):
+    assert "evidence_map" not in explain(images[0])
+    assert explain(images[0], return_heatmap=True)["evidence_map"].dtype == np.float32
+
+
+def test_the_summary_counts_the_artifacts_of_the_answer(explain, images):
+    for answer in explain(images, threshold=0.0):
+        count = len(LABELS) if answer["label"] == "fake" else 0
+        assert answer["summary"] == summary_of(answer["evidence"], count, answer["height"], answer["width"])
+
+
+def test_a_broken_image_beside_large_ones_is_reported(explain_both, small_and_large):
+    expected = explain_both(small_and_large, explain="never")
+    answers = explain_both([small_and_large[1], b"broken", *small_and_large[2:]], explain="never", batch_size=5)
+    assert list(answers[1]) == ["error"]
+    assert equal([answers[0], *answers[2:]], expected[1:])
 
 
 def test_the_artifacts_are_those_of_the_tagger(explain, tagger, images):

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from scipy.stats import beta
 from transformers.utils import logging
 
 from tellsign.training.calibration.detector import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
+from tellsign.training.calibration.large import Promise, fit_promised_thresholds, lower_bound, upper_bound
 
 
 def test_temperature_undoes_a_known_scaling_of_calibrated_logits():
@@ -132,3 +134,89 @@ def test_a_group_with_too_few_real_images_is_named_and_no_image_is_called_fake(w
     assert fit_thresholds(labels, probabilities)[1] == 0.5
     assert fit_thresholds(labels, probabilities, groups)[1] == 1.0
     assert f"group 7 has {(labels[3900:] == 0).sum()} real validation images" in warned.text
+
+
+def by_hand(count: int, total: int, upper: bool) -> float:
+    """An end of the one-sided 95% Clopper-Pearson interval, by the beta distribution."""
+    if upper:
+        return 1.0 if count == total else float(beta.ppf(0.95, count + 1, total - count))
+    return 0.0 if count == 0 else float(beta.ppf(0.05, count, total - count + 1))
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 10), (1, 10), (5, 10), (10, 10), (3, 900), (0, 1)])
+def test_bounds_of_shares_are_those_of_clopper_and_pearson(count, total):
+    assert upper_bound(count, total) == pytest.approx(by_hand(count, total, True), rel=1e-4)
+    assert lower_bound(count, total) == pytest.approx(by_hand(count, total, False), rel=1e-4)
+
+
+def test_of_nothing_nothing_is_known():
+    assert (upper_bound(0, 0), lower_bound(0, 0)) == (1.0, 0.0)
+
+
+@pytest.fixture
+def left_out() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, probabilities and kinds of 3000 pictures; artwork looks more fake than photographs."""
+    rng = np.random.default_rng(0)
+    kinds = np.asarray(["photo"] * 1200 + ["artwork"] * 300 + [""] * 1500)
+    labels = (kinds == "").astype(int)
+    logits = rng.normal(size=3000) + np.where(kinds == "photo", -1.5, np.where(kinds == "", 2.0, -0.5))
+    return labels, 1 / (1 + np.exp(-logits)), kinds
+
+
+def keeps(labels, probabilities, kinds, high: float) -> bool:
+    accused = probabilities > high
+    photographs, others = kinds == "photo", kinds == "artwork"
+    return (
+        by_hand(accused[photographs].sum(), photographs.sum(), True) <= 0.02
+        and by_hand(accused[others].sum(), others.sum(), True) <= 0.05
+    )
+
+
+def is_right(labels, probabilities, low: float) -> bool:
+    cleared = probabilities < low
+    wrong = by_hand(cleared[labels == 1].sum(), (labels == 1).sum(), True)
+    right = by_hand(cleared[labels == 0].sum(), (labels == 0).sum(), False)
+    return right > 0 and wrong / (wrong + right) <= 0.1
+
+
+def test_thresholds_keep_the_promise_and_withhold_no_more(left_out):
+    labels, probabilities, kinds = left_out
+    low, high = fit_promised_thresholds(labels, probabilities, kinds)
+    assert 0 < low <= 0.5 <= high < 1
+    assert keeps(labels, probabilities, kinds, high) and is_right(labels, probabilities, low)
+    below = max(cut for cut in probabilities if cut < high)
+    above = min(cut for cut in probabilities if cut > low)
+    assert below < 0.5 or not keeps(labels, probabilities, kinds, below)
+    assert above > 0.5 or not is_right(labels, probabilities, above)
+
+
+def test_few_others_accused_move_the_threshold_up(left_out):
+    labels, probabilities, kinds = left_out
+    _, strict = fit_promised_thresholds(labels, probabilities, kinds)
+    _, loose = fit_promised_thresholds(labels, probabilities, kinds, Promise(others_accused=0.5))
+    assert loose < strict
+    photographs = kinds != "artwork"  # of others, of which there are none, nothing is promised
+    _, alone = fit_promised_thresholds(labels[photographs], probabilities[photographs], kinds[photographs])
+    assert alone == pytest.approx(loose, abs=0.02)
+
+
+def test_pictures_told_apart_perfectly_are_called_at_one_half():
+    labels = np.repeat([0, 1], 500)
+    probabilities = np.concatenate([np.linspace(0, 0.49, 500), np.linspace(0.51, 1, 500)])
+    low, high = fit_promised_thresholds(labels, probabilities, np.where(labels, "", "photo"))
+    assert low == pytest.approx(0.49) and high == pytest.approx(0.51)
+
+
+@pytest.mark.parametrize("count", [20, 400])
+def test_where_no_promise_can_be_kept_no_verdict_is_given(caplog, count):
+    transformers_logger = logging.get_logger("tellsign.training.calibration.large")
+    transformers_logger.addHandler(caplog.handler)
+    rng = np.random.default_rng(0)
+    labels, probabilities = np.repeat([0, 1], count), rng.uniform(0.45, 0.55, 2 * count)
+    probabilities[0] = 1.0  # a photograph that looks most fake
+    thresholds = fit_promised_thresholds(labels[::-1], probabilities, np.full(2 * count, "photo"))
+    transformers_logger.removeHandler(caplog.handler)
+    assert thresholds[0] == 0.0
+    assert "no large picture will be called real" in caplog.text
+    if count == 20:  # too few to promise anything
+        assert thresholds[1] == 1.0 and "no large picture will be called fake" in caplog.text

@@ -3,10 +3,11 @@ from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import AutoConfig
 
 from tellsign import WaveFreqConfig
+from tests.conftest import TINY_LARGE
 
 
 def test_round_trip_through_a_saved_folder_keeps_every_field(tmp_path):
-    config = WaveFreqConfig.original(wavelet="db2", temperature=1.5, real_categories=["cat"])
+    config = WaveFreqConfig.original(wavelet="db2", temperature=1.5, real_categories=["cat"], **TINY_LARGE)
     config.save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(loaded, WaveFreqConfig)
@@ -42,13 +43,22 @@ def test_strides_of_the_published_network():
         ({"high_pass": "ideal"}, "high_pass='ideal'"),
         ({"frequency_convolution": "real"}, "frequency_convolution='real'"),
         ({"stem_kernel_size": 4}, "stem_kernel_size=4 must be odd"),
-        ({"real_categories": ["cat"], "num_labels": 3}, "need the labels 0 for real and 1 for fake"),
+        ({"real_categories": ["cat"], "num_labels": 3}, "real_categories needs the labels 0 for real and 1 for fake"),
         (
             {"real_categories": ["cat"], "id2label": {0: "fake", 1: "real"}},
-            "need the labels 0 for real and 1 for fake",
+            "real_categories needs the labels 0 for real and 1 for fake",
         ),
         ({"temperature": 0.0}, "temperature=0.0 must be positive"),
         ({"temperature": float("nan")}, "temperature=nan must be positive and finite"),
+        ({"large_temperature": float("inf")}, "large_temperature=inf must be positive and finite"),
+        ({"large_verdict_thresholds": [0.5]}, "large_verdict_thresholds=[0.5] must be two rising numbers"),
+        ({"large_image_size": 100}, "large_image_size=100 must be a multiple of 32"),
+        ({"large_hidden_size": 0}, "large_hidden_size=0 must be at least 1"),
+        ({"smallest_large_side": 0}, "smallest_large_side=0 must be at least 1"),
+        ({"large_dropout": 1.0}, "large_dropout=1.0 must be in"),
+        ({"large_stages": [2, 1], "large_hidden_sizes": [40, 24]}, "large_stages=[2, 1] must rise"),
+        ({"large_stages": [1, 2]}, "large_hidden_sizes=[24, 40, 80, 112, 192] be of their number"),
+        ({"large_backbone": "tf_efficientnet_lite0", "num_labels": 3}, "large_backbone needs the labels 0 for real"),
         ({"verdict_thresholds": [0.6, 0.4]}, "verdict_thresholds=[0.6, 0.4] must be two rising numbers"),
         ({"depths": [1, 2]}, "must be of equal length"),
         ({"depths": [1, 0, 2]}, "each depth >= 1"),

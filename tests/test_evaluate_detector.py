@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 import typer
 from datasets import Dataset
 from sklearn.metrics import roc_auc_score
@@ -10,10 +11,11 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Vi
 from typer.testing import CliRunner
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.training.data.images import DecodedImages
+from tellsign.training.data.images import DecodedImages, model_inputs
 from tellsign.training.data.sources import load_sources
 from tellsign.training.evaluate_detector import describe, format_agreement, main
-from tellsign.training.evaluation.prediction import fake_probability, predict_logits
+from tellsign.training.evaluation.prediction import fake_probability, judge, predict_logits
+from tests.conftest import TINY_LARGE, write_parquet
 
 
 @pytest.fixture
@@ -169,6 +171,27 @@ def test_logits_are_given_at_temperature_1(checkpoint, parquet):
     np.testing.assert_allclose(predict_logits(model, images), plain, atol=1e-5)
     softmax = np.exp(plain / 3) / np.exp(plain / 3).sum(1, keepdims=True)
     np.testing.assert_allclose(fake_probability(plain, 3.0), softmax[:, 1], atol=1e-6)
+
+
+def test_each_image_is_judged_by_its_branch(make_model, synthetic_rows, large_sources, tmp_path):
+    model = make_model(**TINY_LARGE, temperature=2.0, large_temperature=0.5, large_verdict_thresholds=[0.0, 1.0])
+    torch.nn.init.normal_(model.large.head.classifier.weight)
+    processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
+    small = write_parquet(tmp_path / "small.parquet", **synthetic_rows)
+    images = DecodedImages(load_sources([small, large_sources], "train"), processor, large=True)
+    judged = judge(model, images)
+    large = images.image_sizes.amin(1).numpy() >= 64
+    assert large.sum() == 64 and len(judged.verdicts) == 112
+    batch = images.__getitems__(torch.arange(40, 60))
+    with torch.no_grad():
+        expected = model(**model_inputs(batch, model.device)).logits.softmax(1)[:, 1]
+    np.testing.assert_allclose(judged.probabilities[40:60], expected, atol=1e-4)
+    logit = np.log(judged.probabilities / (1 - judged.probabilities))
+    uncalibrated = 1 / (1 + np.exp(-logit * np.where(large, 0.5, 2.0)))
+    np.testing.assert_allclose(judged.uncalibrated, uncalibrated, atol=1e-4)
+    assert set(judged.verdicts[large]) == {"uncertain"} and "uncertain" not in judged.verdicts[~large]
+    some = judged[large] + judged[~large]
+    assert np.array_equal(some.labels, np.concatenate([judged.labels[large], judged.labels[~large]]))
 
 
 def test_multiply_adds_of_a_plain_network_equal_the_count_by_hand(make_model, parquet):

@@ -5,12 +5,16 @@ import pytest
 
 from tellsign.configuration.artifacts import find_artifact
 from tellsign.pipelines.formats import (
+    PLACES,
+    box_of_place,
+    from_challenge,
     from_synartifact,
     limit_words,
     place_of,
     to_challenge,
     to_synartifact,
 )
+from tellsign.pipelines.localization import pixels_of
 
 
 def box(xmin, ymin, xmax, ymax):
@@ -138,3 +142,47 @@ def test_a_synartifact_annotation_without_a_key_raises_naming_it(missing):
         from_synartifact({})
     with pytest.raises(ValueError, match="annotation is not as expected: .*NoneType"):
         from_synartifact({"Artifacts annotation": None})
+
+
+@pytest.mark.parametrize("size", [(32, 32), (50, 41)])
+def test_the_parts_of_an_image_cover_it_and_contain_the_middle_of_each_box_whose_place_they_are(size):
+    height, width = size
+    covered = np.zeros(size, int)
+    for place in PLACES - {"whole image"}:
+        covered[pixels_of(box_of_place(place, width, height))] += 1
+    assert covered.min() >= 1
+    assert box_of_place("whole image", width, height) == box(0, 0, width, height)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        (left, right), (top, bottom) = (
+            np.sort(rng.choice(length + 1, 2, replace=False)) for length in (width, height)
+        )
+        where = box(int(left), int(top), int(right), int(bottom))
+        middle = np.zeros(size, bool)
+        middle[
+            (top + bottom - 1) // 2 : (top + bottom) // 2 + 1, (left + right - 1) // 2 : (left + right) // 2 + 1
+        ] = True
+        assert middle[pixels_of(box_of_place(place_of(where, width, height), width, height))].any()
+
+
+def test_an_entry_of_the_challenge_comes_back_with_the_parts_of_the_image_as_boxes():
+    size = {"width": 90, "height": 60}
+    found = [
+        artifact(where=(0, 0, 30, 20), explanation="Fur is smooth."),
+        artifact("Ghosting effects", (0, 0, 90, 60)),
+    ]
+    (entry,) = to_challenge([{"label": "fake", "fake_probability": 1.0, "artifacts": found, **size}])
+    assert entry["explanation"] == {
+        "Artificial smoothness": "Top left: Fur is smooth.",
+        "Ghosting effects": "Whole image",
+    }
+    first, second = from_challenge(entry, **size)
+    assert first == {"label": "Artificial smoothness", "box": box(0, 0, 30, 20), "explanation": "Fur is smooth."}
+    assert second["label"].startswith("Ghosting effects") and second["box"] == box(0, 0, 90, 60)
+    assert "explanation" not in second
+
+
+@pytest.mark.parametrize("entry", [{}, {"explanation": "x"}, {"explanation": {"Artificial smoothness": 1}}, []])
+def test_what_is_no_entry_of_the_challenge_raises(entry):
+    with pytest.raises(ValueError, match="explanation"):
+        from_challenge(entry, 9, 9)

@@ -27,6 +27,7 @@ from huggingface_hub import (
     snapshot_download,
 )
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from PIL import Image
 from transformers import pipeline
 from transformers.utils import hub as transformers_hub
 from typer.testing import CliRunner
@@ -38,6 +39,8 @@ from tellsign import (
     WaveFreqImageProcessor,
 )
 from tellsign.__main__ import app
+from tellsign.annotation_files import Annotation, annotation_file
+from tellsign.hub_cards.annotated_dataset import push_annotated
 from tellsign.hub_cards.dataset_card import push_dataset
 from tellsign.hub_cards.export import build_space, push, push_space
 from tellsign.hub_cards.model_card import GENERATED, is_generated
@@ -484,6 +487,22 @@ def test_a_data_set_card_follows_its_images_unless_claimed(client, hub, parquet)
         path_or_fileobj=card.replace(GENERATED, "As is known.").encode(),
     )
     assert "As is known" in (card := card_after(4)) and "num_examples: 4" in card and "3 real images." in card
+
+
+def test_an_annotated_folder_is_sent_with_its_card_unless_somebody_wrote_one(client, hub, tmp_path):
+    Image.open(PHOTO).save(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("not to be sent")
+    file = annotation_file(tmp_path / "a.png")
+    file.write(Annotation(verdict="real"), file.read()[1])
+    push_annotated(tmp_path, "anna/people", license="cc0-1.0")
+    files = hub.repos["datasets", "anna/people"].files()
+    assert files.keys() - {".gitattributes"} == {"README.md", "a.png", "metadata.jsonl"}
+    assert validate_card(files["README.md"].content.decode(), "dataset") == []
+    client.upload_file(
+        repo_id="anna/people", repo_type="dataset", path_in_repo="README.md", path_or_fileobj=b"# My card"
+    )
+    push_annotated(tmp_path, "anna/people")
+    assert hub.repos["datasets", "anna/people"].files()["README.md"].content == b"# My card"
 
 
 def test_what_is_hidden_in_the_folder_of_a_space_stays_there(client, hub, tmp_path):

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
 from transformers import AutoImageProcessor
 
 from tellsign import WaveFreqImageProcessor
@@ -97,3 +99,89 @@ def test_round_trip_through_a_saved_folder(tmp_path):
     loaded = AutoImageProcessor.from_pretrained(tmp_path)
     assert isinstance(loaded, WaveFreqImageProcessor)
     assert loaded.size["height"] == 64
+
+
+LARGE = {"large_size": {"height": 64, "width": 96}}
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    """Smooth colors and some noise, RGB."""
+    rows, columns = np.mgrid[:height, :width] / max(height, width)
+    noise = np.random.default_rng(0).normal(0, 0.05, (height, width, 3))
+    return ((np.stack([rows, columns, 1 - columns], -1) + noise).clip(0, 1) * 255).astype(np.uint8)
+
+
+def large_by_hand(pixels: np.ndarray) -> torch.Tensor:
+    """A picture as the second branch sees it: to a short side of 272, as JPEG, to 64x96, as JPEG, normalized."""
+    image, (height, width) = torch.from_numpy(pixels).permute(2, 0, 1), pixels.shape[:2]
+    factor = min(1, 272 / min(height, width))
+    for size in ([round(factor * height), round(factor * width)], [64, 96]):
+        if list(image.shape[1:]) != size:
+            image = functional.resize(image, size, InterpolationMode.BICUBIC, antialias=True)
+        image = functional.jpeg(image, 75)
+    return (image - 127) / 128
+
+
+@pytest.mark.parametrize("size", [(64, 100), (200, 90), (272, 300), (500, 700)])
+def test_large_pictures_are_resized_and_encoded_twice(size):
+    pixels = picture(*size)
+    processor = WaveFreqImageProcessor(**LARGE)
+    for image in (Image.fromarray(pixels), pixels):
+        values = processor(image, return_tensors="pt")["large_pixel_values"]
+        assert values.shape == (1, 3, 64, 96) and values.dtype == torch.float32
+        torch.testing.assert_close(values[0], large_by_hand(pixels), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (63, 500), (20000, 10), (10, 20000)])
+def test_small_images_are_zeros_for_the_second_branch(size):
+    features = WaveFreqImageProcessor(**LARGE)(np.full((*size, 3), 200, np.uint8), return_tensors="pt")
+    assert features["large_pixel_values"].shape == (1, 3, 64, 96) and not features["large_pixel_values"].any()
+    assert features["image_sizes"].tolist() == [list(size)]
+
+
+def test_the_smallest_large_side_may_be_another():
+    images = [Image.new("RGB", (side, 90), "red") for side in (79, 80)]
+    values = WaveFreqImageProcessor(**LARGE, smallest_large_side=80)(images, return_tensors="pt")["large_pixel_values"]
+    assert [bool(image.any()) for image in values] == [False, True]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "LA"])
+def test_large_pictures_of_any_mode_are_seen_in_color(mode):
+    image = Image.fromarray(picture(100, 120)).convert(mode)
+    processor = WaveFreqImageProcessor(**LARGE)
+    values = processor(image, return_tensors="pt")["large_pixel_values"]
+    torch.testing.assert_close(values[0], large_by_hand(np.asarray(image.convert("RGB"))), atol=1e-5, rtol=0)
+
+
+def test_a_grey_array_is_seen_as_grey_colors():
+    grey = picture(100, 120)[:, :, :1]
+    values = WaveFreqImageProcessor(**LARGE)(grey, return_tensors="pt")["large_pixel_values"]
+    torch.testing.assert_close(values[0], large_by_hand(grey.repeat(3, 2)), atol=1e-5, rtol=0)
+
+
+def test_a_large_picture_gives_the_same_pixels_whatever_its_dtype():
+    pixels, processor = picture(100, 120), WaveFreqImageProcessor(**LARGE)
+    expected = processor(pixels, return_tensors="pt")["large_pixel_values"]
+    for dtype in (np.float16, np.float32, np.float64):
+        values = processor(pixels.astype(dtype), return_tensors="pt")["large_pixel_values"]
+        torch.testing.assert_close(values, expected)
+    unit = processor(pixels.astype(np.float32) / 255, do_rescale=False, return_tensors="pt")["large_pixel_values"]
+    torch.testing.assert_close(unit, expected)
+
+
+def test_a_batch_of_large_and_small_images_keeps_their_order():
+    pictures = [picture(80, 90), picture(20, 30), picture(300, 280)]
+    features = WaveFreqImageProcessor(**LARGE)(pictures, return_tensors="pt")
+    assert features["image_sizes"].tolist() == [[80, 90], [20, 30], [300, 280]]
+    expected = torch.stack([large_by_hand(pictures[0]), torch.zeros(3, 64, 96), large_by_hand(pictures[2])])
+    torch.testing.assert_close(features["large_pixel_values"], expected, atol=1e-5, rtol=0)
+    assert "large_pixel_values" not in WaveFreqImageProcessor()(pictures, return_tensors="pt")
+
+
+def test_the_size_of_large_pictures_is_saved(tmp_path):
+    WaveFreqImageProcessor(**LARGE, smallest_large_side=70).save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "wavefreq"}')
+    loaded = AutoImageProcessor.from_pretrained(tmp_path)
+    assert (loaded.large_size["height"], loaded.large_size["width"], loaded.smallest_large_side) == (64, 96, 70)
+    values = loaded(picture(80, 90), return_tensors="pt")["large_pixel_values"]
+    torch.testing.assert_close(values[0], large_by_hand(picture(80, 90)), atol=1e-5, rtol=0)

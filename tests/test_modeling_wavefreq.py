@@ -1,7 +1,6 @@
 import subprocess
 import sys
 from functools import partial
-from unittest.mock import Mock
 
 import numpy as np
 import onnxruntime
@@ -10,11 +9,10 @@ import pytorch_wavelets
 import pywt
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
-from PIL import Image
 from scipy.signal import correlate2d
-from transformers import AutoModel, AutoModelForImageClassification, pipeline
+from transformers import AutoModel, AutoModelForImageClassification
 
-from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, WaveFreqModel
+from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqModel
 from tellsign.modeling.modeling_wavefreq import WaveFreqFrequencyConvolution, WaveFreqWaveletAttention
 from tellsign.modeling.transforms import (
     fourier_transform,
@@ -22,6 +20,7 @@ from tellsign.modeling.transforms import (
     high_pass_filter,
     inverse_fourier_transform,
 )
+from tests.conftest import TINY_LARGE
 
 
 # Independent references in NumPy, written from the definitions.
@@ -321,18 +320,20 @@ def test_a_configuration_that_was_changed_into_a_contradiction_makes_no_model(ma
 
 def test_what_was_fitted_to_a_head_starts_anew_with_other_labels_alone(make_model, tmp_path):
     fitted = {"temperature": 2.0, "verdict_thresholds": [0.1, 0.9], "real_categories": ["cat"]}
-    make_model(expert_depths=[1, 1, 1], **fitted).save_pretrained(tmp_path)
+    fitted |= {"large_temperature": 3.0, "large_verdict_thresholds": [0.2, 0.8]}
+    make_model(**TINY_LARGE, **fitted).save_pretrained(tmp_path)
     load = partial(AutoModelForImageClassification.from_pretrained, tmp_path, ignore_mismatched_sizes=True)
     for labels in ({"num_labels": 3}, {"id2label": {0: "ai", 1: "photo"}}, {"label2id": {"photo": 0, "drawing": 1}}):
         config = load(**labels).config
         assert config.temperature == 1.0 and config.verdict_thresholds == [0.5, 0.5]
-        assert config.real_categories == [] and config.expert_depths is None
-    assert load(num_labels=3, expert_depths=[1, 1, 1]).expert is not None
-    assert load(id2label={0: "REAL", 1: "Fake"}).config.expert_depths == [1, 1, 1]
-    make_model(id2label={0: "human", 1: "ai"}, expert_depths=[1, 1, 1], temperature=2.0).save_pretrained(tmp_path)
+        assert config.real_categories == [] and config.large_backbone is None
+        assert config.large_temperature == 1.0 and config.large_verdict_thresholds == [0.5, 0.5]
+    assert load(num_labels=3).large is None
+    assert load(id2label={0: "REAL", 1: "Fake"}).large is not None
+    make_model(id2label={0: "human", 1: "ai"}, temperature=2.0).save_pretrained(tmp_path)
     config = load(id2label={0: "real", 1: "fake"}).config  # which they mean
-    assert config.expert_depths == [1, 1, 1] and config.temperature == 2.0
-    make_model(expert_depths=[1, 1, 1], **fitted).save_pretrained(tmp_path)
+    assert config.temperature == 2.0
+    make_model(**TINY_LARGE, **fitted).save_pretrained(tmp_path)
     assert load(num_labels=3, temperature=4.0).config.temperature == 4.0
     assert load(num_labels=2).config.temperature == 2.0
     load(num_labels=3, temperature=4.0).save_pretrained(tmp_path)
@@ -360,95 +361,7 @@ def test_flip_averaging_is_the_mean_over_the_image_and_its_mirror_and_only_at_in
     assert calls == [2]
 
 
-@pytest.fixture
-def with_expert(make_model) -> WaveFreqForImageClassification:
-    model = make_model(expert_depths=[1, 1, 1], real_categories=["cat"], temperature=2.0)
-    for head in (model.classifier, model.category_classifier, model.expert_classifier):
-        torch.nn.init.normal_(head.weight)
-    return model
-
-
-SIZES = torch.tensor([[64, 48], [32, 32], [33, 200], [32, 64], [20, 90]])
 """Of these the first and the third are larger than 32 pixels on both sides."""
-
-
-@pytest.mark.parametrize("average_flips", [False, True])
-def test_larger_images_get_the_mean_logits_of_both_networks_and_others_those_of_the_first(with_expert, average_flips):
-    with_expert.config.average_flips = average_flips
-    images = torch.randn(5, 3, 32, 32)
-    both = [images, images.flip(-1)] if average_flips else [images]
-    features = [with_expert.expert(view).pooler_output for view in both]
-    fake = np.mean([with_expert.expert_classifier(feature).detach().numpy() for feature in features], axis=0)
-    expected = with_expert(images).logits.detach().numpy()
-    said = np.pad(fake, ((0, 0), (1, 0)))[[0, 2]] / 2  # by the expert, of two labels the first has zero
-    expected[[0, 2]] = (expected[[0, 2]] + said) / 2
-    outputs = with_expert(images, image_sizes=SIZES)
-    np.testing.assert_allclose(outputs.logits.detach().numpy(), expected, atol=1e-5)
-    np.testing.assert_allclose(outputs.expert_logits.detach().numpy()[[0, 2]], said, atol=1e-5)
-    assert outputs.expert_logits.isnan().all(1).tolist() == [False, True, False, True, True]
-    assert outputs.category_logits.shape == (5, 2)
-
-
-def test_without_larger_images_or_their_sizes_the_expert_is_not_asked(with_expert):
-    images = torch.randn(2, 3, 32, 32)
-    with_expert.expert.register_forward_pre_hook(Mock(side_effect=AssertionError("was asked")))
-    assert with_expert(images).expert_logits is None
-    assert with_expert(images, image_sizes=SIZES[[1, 3]]).expert_logits.isnan().all()
-    with pytest.raises(AssertionError, match="was asked"):
-        with_expert(images, image_sizes=SIZES[:2])
-
-
-def test_each_network_learns_alone_the_expert_from_larger_images(with_expert):
-    images, labels = torch.randn(5, 3, 32, 32), torch.tensor([0, 1, 1, 0, 1])
-    with_expert.train()
-    torch.nn.init.zeros_(with_expert.expert_classifier.bias)
-
-    def gradients(**inputs) -> dict[str, torch.Tensor]:
-        with_expert.zero_grad()
-        with_expert(images, labels=labels, **inputs).loss.backward()
-        return {name: p.grad for name, p in with_expert.named_parameters() if p.grad is not None}
-
-    alone, joint = gradients(), gradients(image_sizes=SIZES)
-    assert not any(name.startswith("expert") for name in alone)
-    for name, gradient in alone.items():
-        torch.testing.assert_close(joint.pop(name), gradient)
-    assert {name.split(".")[0] for name in joint} == {"expert", "expert_classifier"}
-    features = with_expert.expert(images[[0, 2]]).pooler_output
-    logits = torch.nn.functional.pad(with_expert.expert_classifier(features), (1, 0)) / 2
-    with_expert.zero_grad()
-    (torch.nn.functional.cross_entropy(logits, labels[[0, 2]], reduction="sum") / 5).backward()
-    torch.testing.assert_close(with_expert.expert_classifier.weight.grad, joint["expert_classifier.weight"])
-    counted = gradients(image_sizes=SIZES, num_items_in_batch=torch.tensor(10))  # of two such batches
-    torch.testing.assert_close(2 * counted["expert_classifier.weight"], joint["expert_classifier.weight"])
-
-
-@pytest.mark.parametrize("num_labels", [1, 3])
-def test_an_expert_has_as_many_labels_as_the_model(make_model, num_labels):
-    model = make_model(expert_depths=[1, 2, 1], num_labels=num_labels)
-    outputs = model(torch.randn(5, 3, 32, 32), image_sizes=SIZES)
-    assert outputs.logits.shape == outputs.expert_logits.shape == (5, num_labels)
-
-
-@pytest.mark.parametrize("sizes", [SIZES[:1], SIZES[0], SIZES.repeat(2, 1)], ids=["one", "flat", "more"])
-def test_sizes_that_are_not_two_numbers_for_each_image_raise(with_expert, sizes):
-    with pytest.raises(ValueError, match="image_sizes: expected height and width of 5 images"):
-        with_expert(torch.randn(5, 3, 32, 32), image_sizes=sizes)
-
-
-def test_the_image_classification_pipeline_takes_larger_and_small_images_in_one_batch(with_expert):
-    classify = pipeline("image-classification", model=with_expert, image_processor=WaveFreqImageProcessor())
-    images = [Image.effect_noise((side, side), 50).convert("RGB") for side in (64, 32, 32, 48)]
-    for one, batched in zip([classify(image) for image in images], classify(images, batch_size=3), strict=True):
-        assert {item["label"]: pytest.approx(item["score"], abs=1e-5) for item in one} == {
-            item["label"]: item["score"] for item in batched
-        }
-
-
-def test_an_expert_is_saved_with_the_model_and_loads_through_the_auto_classes(with_expert, tmp_path):
-    images = torch.randn(5, 3, 32, 32)
-    with_expert.save_pretrained(tmp_path)
-    again = AutoModelForImageClassification.from_pretrained(tmp_path).eval()
-    torch.testing.assert_close(again(images, image_sizes=SIZES).logits, with_expert(images, image_sizes=SIZES).logits)
 
 
 def test_outputs_have_the_documented_shapes_and_tuples_are_returned_on_request(make_model):
@@ -592,42 +505,6 @@ def test_onnx_export_agrees_for_any_batch_size(make_model, tmp_path, dynamo, fie
         images = torch.randn(batch_size, 3, 32, 32)
         (logits,) = session.run(["logits"], {"pixel_values": images.numpy()})
         np.testing.assert_allclose(logits, model(images).logits.detach(), atol=1e-4)
-
-
-@pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
-@pytest.mark.parametrize("average_flips", [False, True])
-@pytest.mark.filterwarnings("ignore")
-def test_an_exported_model_with_an_expert_agrees_on_small_and_larger_images(
-    with_expert, tmp_path, average_flips, dynamo
-):
-    with_expert.config.average_flips = average_flips
-    inputs = {"pixel_values": torch.randn(5, 3, 32, 32), "image_sizes": SIZES}
-    batch = torch.export.Dim("batch")
-    torch.onnx.export(
-        with_expert,
-        (),
-        tmp_path / "model.onnx",
-        kwargs=inputs | {"image_sizes": torch.full_like(SIZES, 32)},  # none for the expert
-        input_names=list(inputs),
-        output_names=["logits"],
-        dynamo=dynamo,
-        opset_version=18,
-        dynamic_shapes={name: {0: batch} for name in inputs} if dynamo else None,
-        dynamic_axes=None if dynamo else {name: {0: "batch"} for name in (*inputs, "logits")},
-    )
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    for rows in (slice(5), slice(2), slice(1, 2)):
-        some = {name: values[rows] for name, values in inputs.items()}
-        (logits,) = session.run(["logits"], {name: values.numpy() for name, values in some.items()})
-        np.testing.assert_allclose(logits, with_expert(**some).logits.detach(), atol=1e-4)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_compiled_model_with_an_expert_is_one_graph_and_agrees(with_expert):
-    inputs = {"pixel_values": torch.randn(5, 3, 32, 32), "image_sizes": SIZES}
-    with torch.no_grad():
-        compiled = torch.compile(with_expert, fullgraph=True, backend="eager")(**inputs).logits
-        torch.testing.assert_close(compiled, with_expert(**inputs).logits, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")

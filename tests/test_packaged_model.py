@@ -21,9 +21,9 @@ CIFAKE_TRAIN = CIFAKE_TEST.with_name("cifake_train.parquet")
 
 
 def test_weights_are_small_and_load_as_float32():
-    assert (DEFAULT_MODEL / "model.safetensors").stat().st_size < 8_000_000
+    assert (DEFAULT_MODEL / "model.safetensors").stat().st_size < 16_000_000
     model = AutoModelForImageClassification.from_pretrained(DEFAULT_MODEL)
-    assert model.num_parameters() < 4_000_000
+    assert model.num_parameters() < 8_000_000
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 

@@ -6,12 +6,9 @@ from PIL import Image
 
 from tellsign.pipelines.formats import place_of
 from tellsign.training.data.sources import load_sources
-from tellsign.training.explanations.scores import area_of, explanation_scores, rouge_l
+from tellsign.training.explanations.scores import explanation_scores, rouge_l
 from tellsign.training.explanations.sentences import explanation_sentence
 from tellsign.training.planting import planted_images
-
-
-SIDES = {"top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right"}
 
 
 class Speaker:
@@ -123,27 +120,6 @@ def test_of_artifacts_that_were_not_planted_only_the_form_and_the_object_count(r
     assert scores["images"] == scores["sentences"] == len(rows) - 1
     assert scores["object_stated"] == 1 and scores["object_agreement"] == pytest.approx(0.5, abs=0.03)
     assert scores["planted_sentences"] == 0 and scores["place_agreement"] is scores["rouge_l"] is None
-
-
-@pytest.mark.parametrize("size", [(32, 32), (50, 41)])
-def test_the_parts_of_an_image_cover_it_and_contain_the_middle_of_each_box_whose_place_they_are(size):
-    height, width = size
-    covered = np.zeros(size, int)
-    for place in SIDES:
-        covered[area_of(place, *size)] += 1
-    assert covered.min() >= 1
-    assert area_of("whole image", *size) == (slice(0, height), slice(0, width))
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        (left, right), (top, bottom) = (
-            np.sort(rng.choice(length + 1, 2, replace=False)) for length in (width, height)
-        )
-        box = {"xmin": int(left), "ymin": int(top), "xmax": int(right), "ymax": int(bottom)}
-        middle = np.zeros(size, bool)
-        middle[
-            (top + bottom - 1) // 2 : (top + bottom) // 2 + 1, (left + right - 1) // 2 : (left + right) // 2 + 1
-        ] = True
-        assert middle[area_of(place_of(box, width, height), *size)].any()
 
 
 def test_rouge_l_is_the_f_measure_of_the_longest_common_subsequence_with_the_best_reference():

@@ -75,7 +75,7 @@ def test_several_sources_with_different_columns_are_joined(parquet, synthetic_ro
     )
     dataset = load_sources([parquet, other], "train")
     assert len(dataset) == 51
-    assert set(dataset.column_names) == {"image", "label", "sha1", "generator", "family", "category"}
+    assert set(dataset.column_names) == {"image", "label", "sha1", "generator", "family", "category", "kind", "person"}
     assert set(dataset["generator"]) == {"camera", "noise", "unnamed"}
 
 

@@ -1,10 +1,12 @@
 """The page of the Space, served by a fresh process from a folder that was built for it."""
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.test_modeling_artifact_siglip import LABELS
 
@@ -24,13 +26,24 @@ def upload(path: Path):
     return gradio_client.handle_file(str(path))
 
 
-def test_an_image_gets_a_verdict_a_picture_a_table_and_json(page):
-    verdict, picture, table, answer = page.predict(upload(EXAMPLES / "photo_cat.jpg"), api_name="/judge")
-    assert "## Fake (generated)" in verdict and f"{answer['fake_probability']:.1%}" in verdict
+def test_an_image_gets_what_its_file_states_what_the_pixels_say_where_and_what_is_seen(page):
+    stated, verdict, picture, seen, answer = page.predict(upload(EXAMPLES / "photo_cat.jpg"), api_name="/judge")
+    assert "Nothing. That proves nothing" in stated
+    assert "Fake (generated)" in verdict and f"{answer['fake_probability']:.1%}" in verdict
     assert Image.open(picture if isinstance(picture, str) else picture["path"]).width >= 480
     assert answer["label"] == "fake" and {artifact["label"] for artifact in answer["artifacts"]} == set(LABELS)
-    assert [row[0] for row in table["data"]] == [artifact["label"] for artifact in answer["artifacts"]]
-    assert all(row[1].endswith("%") and row[2] for row in table["data"])
+    places = [seen.index(f"<b>{artifact['label']}</b>") for artifact in answer["artifacts"]]
+    assert places == sorted(places)
+
+
+def test_what_a_file_says_is_text_on_the_page_and_never_html(page, tmp_path):
+    info = PngInfo()
+    info.add_text("parameters", "x\nSteps: 4, Version: <img src=x onerror=alert(1)>")
+    Image.open(EXAMPLES / "photo_cat.jpg").save(tmp_path / "made.png", pnginfo=info)
+    stated, *_ = page.predict(upload(tmp_path / "made.png"), api_name="/judge")
+    assert "AUTOMATIC1111 &lt;img src=x onerror=alert(1)&gt; (PNG text)" in stated and "<img" not in stated
+    table, _ = page.predict([upload(tmp_path / "made.png")], api_name="/judge_many")
+    assert "&lt;img" in table and "<img" not in table
 
 
 def test_others_may_call_the_functions_of_the_two_buttons_alone(page):
@@ -53,19 +66,18 @@ def test_many_images_give_a_table_and_the_same_as_csv_and_a_broken_one_costs_onl
     (tmp_path / "empty.png").write_bytes(b"")
     paths = [EXAMPLES / "photo_cat.jpg", tmp_path / "empty.png", EXAMPLES / "gan_00.jpg"]
     table, download = page.predict([upload(path) for path in paths], api_name="/judge_many")
-    rows = table["data"]
+    with open(download, newline="", encoding="utf-8") as file:
+        columns, *rows = csv.reader(file)
     assert [row[0] for row in rows] == [path.name for path in paths]
     assert [row[1] for row in rows] == ["fake", "", "fake"]
-    assert rows[1][4] == "empty.png: the file is empty" and rows[0][2] > 0.9
-    with open(download, newline="", encoding="utf-8") as file:
-        written = list(csv.reader(file))
-    assert written[0] == table["headers"]
-    assert [row[:2] for row in written[1:]] == [row[:2] for row in rows]
+    assert rows[1][-1] == "empty.png: the file is empty" and float(rows[0][2]) > 0.9
+    assert columns == re.findall("<th>(.*?)</th>", table)
+    assert [cell for row in rows for cell in row] == re.findall("<td.*?>(.*?)</td>", table)
 
 
 def test_a_file_name_that_a_spreadsheet_would_compute_is_text_in_the_csv_file(page, tmp_path):
     (tmp_path / "-1.jpg").write_bytes((EXAMPLES / "gan_00.jpg").read_bytes())
     table, download = page.predict([upload(tmp_path / "-1.jpg")], api_name="/judge_many")
-    assert table["data"][0][0] == "-1.jpg"
+    assert ">-1.jpg</td>" in table
     with open(download, newline="", encoding="utf-8") as file:
         assert list(csv.reader(file))[1][0] == "'-1.jpg"

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tellsign.training.evaluation.tagging import auroc_intervals, average_precisions, box_overlap, jaccard
+from tellsign.pipelines.localization import box_overlap
+from tellsign.training.evaluation.tagging import auroc_intervals, average_precisions, jaccard
 
 
 def test_average_precision_is_the_mean_precision_at_each_hit_and_nan_without_one():

@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -27,7 +26,7 @@ from tellsign.training.data.sources import load_sources, split_group
 from tellsign.training.train_detector import DetectorTrainer, ModelArguments, create_model, main, parse_arguments
 from tellsign.training.trainer.arguments import as_shown, overrides_of
 from tellsign.training.trainer.averaging import WeightAveraging, refresh_statistics
-from tests.conftest import TINY, encode, run_until_killed, train_in_two_processes, write_parquet
+from tests.conftest import TINY, TINY_LARGE, encode, run_until_killed, train_in_two_processes
 
 
 def options(parquet: str, output_dir: Path, **changes) -> list[str]:
@@ -323,6 +322,35 @@ def test_average_follows_its_recursion():
         assert averaging.average.module.weight.item() == pytest.approx(expected)
 
 
+def test_statistics_of_a_frozen_part_are_kept(make_model, parquet):
+    model = make_model(**TINY_LARGE)
+    for layer in model.large.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    images = DecodedImages(load_sources(parquet, "train"), WaveFreqImageProcessor())
+    refresh_statistics(model, images, Augmentation(), 2, 16)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith("wavefreq.") and "running" in name for name in changed)
+
+
+def test_a_run_from_both_branches_leaves_that_for_large_pictures(make_model, parquet, tmp_path):
+    model = make_model(**TINY_LARGE, large_temperature=1.5, large_verdict_thresholds=[0.2, 0.9], temperature=7.0)
+    model.large.head.baseline.normal_()
+    model.save_pretrained(tmp_path / "start")
+    WaveFreqImageProcessor(large_size={"height": 64, "width": 64}).save_pretrained(tmp_path / "start")
+    main(options(parquet, tmp_path / "run", model_name_or_path=tmp_path / "start", config_overrides="{}", max_steps=2))
+    start, trained = weights(tmp_path / "start"), weights(tmp_path / "run")
+    for name, value in start.items():
+        if name.startswith("large."):
+            torch.testing.assert_close(trained[name].to(value.dtype), value, atol=1e-3, rtol=1e-3)
+    assert not torch.equal(trained["classifier.weight"], start["classifier.weight"])
+    config = AutoModelForImageClassification.from_pretrained(tmp_path / "run").config
+    assert (config.large_temperature, config.large_verdict_thresholds) == (1.5, [0.2, 0.9])
+    assert config.temperature != 7.0
+    assert AutoImageProcessor.from_pretrained(tmp_path / "run").large_size["height"] == 64
+
+
 def test_a_checkpoint_with_swapped_labels_is_not_fine_tuned(make_model, tmp_path):
     make_model(id2label={0: "fake", 1: "real"}).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"has the labels \{0: 'fake', 1: 'real'\}"):
@@ -354,123 +382,6 @@ def test_the_start_has_its_share_in_the_final_weights_and_the_statistics_are_tho
         main(options(parquet, tmp_path / "other", start_weight=0.25))
     with pytest.raises(ValueError, match=r"--start_weight=1.0: expected a share in \[0, 1\)"):
         main([*further, "--start_weight=1"])
-
-
-def larger_and_small(path: Path, classes: Sequence[str] = ("real", "fake")) -> str:
-    """32 images of 32 pixels, and as many of 48 to 70, of these classes alone."""
-    rng, rows = np.random.default_rng(0), {"image": [], "label": []}
-    for index in range(64):
-        side = 32 if index % 2 else int(rng.integers(48, 71))
-        label = ("real", "fake")[index // 2 % 2]
-        if side == 32 or label in classes:
-            pixels = rng.integers(0, 128 + 127 * (label == "fake"), (side, side + 5 * (side > 32), 3), dtype=np.uint8)
-            rows["image"].append(encode(pixels, "PNG"))
-            rows["label"].append(label)
-    return write_parquet(path, **rows)
-
-
-@pytest.fixture
-def with_expert(tmp_path) -> list[str]:
-    """Options of a run that starts from `start/`, with `large/` as its expert."""
-    data = larger_and_small(tmp_path / "sizes.parquet")
-    main(options(data, tmp_path / "start"))
-    main(options(data, tmp_path / "large", seed=1, config_overrides=json.dumps(TINY | {"depths": [1, 2, 1]})))
-    starts = {"model_name_or_path": tmp_path / "start", "expert": tmp_path / "large"}
-    return options(data, tmp_path / "run", **starts, config_overrides="{}", max_steps=3)
-
-
-def test_a_detector_gets_another_as_expert_and_without_a_step_both_stay_as_they_are(with_expert, tmp_path):
-    main([*with_expert, "--max_steps=-1", "--num_train_epochs=0"])
-    first, large, both = (weights(tmp_path / name) for name in ("start", "large", "run"))
-    for name, value in first.items():
-        assert torch.equal(both.pop(name), value)
-    assert both.keys() == {
-        name.replace("wavefreq", "expert").replace("classifier", "expert_classifier") for name in large
-    }
-    for name, value in large.items():
-        of_expert = name.replace("wavefreq", "expert").replace("classifier", "expert_classifier")
-        assert torch.equal(both[of_expert], value)
-    config = AutoModelForImageClassification.from_pretrained(tmp_path / "run").config
-    assert config.expert_depths == [1, 2, 1] and config.temperature != 1.0
-    made_with = json.loads((tmp_path / "run" / "training.json").read_text())
-    assert (made_with["expert"], made_with["start_train_data"]) == ("large", ["sizes.parquet"])
-    card = (tmp_path / "run" / "README.md").read_text()
-    assert "| expert | large |" in card and "| learning_rate |" not in card
-
-
-def test_the_start_has_its_share_beside_an_expert_too(with_expert, tmp_path):
-    main([*with_expert, "--start_weight=0.5"])
-    start, large, both = (weights(tmp_path / name) for name in ("start", "large", "run"))
-    assert not torch.equal(both["classifier.weight"], start["classifier.weight"])
-    assert not torch.equal(both["expert_classifier.weight"], large["classifier.weight"])
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"real_categories": ["cat"]}, "--expert=.*large: has real_categories or an expert itself"),
-        ({"expert_depths": [1, 1, 1]}, "--expert=.*large: has real_categories or an expert itself"),
-        ({"hidden_sizes": [4, 8, 12], "hidden_act": "gelu"}, "--expert=.*large: has another hidden_act, hidden_sizes"),
-        ({"id2label": {0: "fake", 1: "real"}}, "--expert=.*large: has another id2label than the detector"),
-    ],
-)
-def test_an_expert_that_does_not_fit_is_refused(make_model, tmp_path, fields, message):
-    for name, changes in (("start", {}), ("large", fields)):
-        make_model(**changes).save_pretrained(tmp_path / name)
-        WaveFreqImageProcessor().save_pretrained(tmp_path / name)
-    with pytest.raises(ValueError, match=message):
-        create_model(ModelArguments(str(tmp_path / "start"), expert=str(tmp_path / "large")))
-
-
-def test_statistics_of_an_expert_are_those_of_larger_images(make_model, tmp_path):
-    model = make_model(expert_depths=[1, 1, 1])
-    images = DecodedImages(
-        load_sources(larger_and_small(tmp_path / "sizes.parquet"), "train"), WaveFreqImageProcessor()
-    )
-    refresh_statistics(model, images, Augmentation(flip=False, shift=0), batch_size=len(images))
-    batch = images.__getitems__(list(range(len(images))))
-    larger = batch["pixel_values"][model.is_for_expert(batch["image_sizes"])]
-    assert len(larger) == 32
-    for network, seen in ((model.wavefreq, batch["pixel_values"]), (model.expert, larger)):
-        layer = network.embedder.layer
-        torch.testing.assert_close(layer.normalization.running_mean, layer.convolution(seen).mean((0, 2, 3)))
-
-
-@pytest.mark.parametrize("accumulated", [1, 4])
-def test_labels_are_smoothed_for_the_expert_too_and_its_loss_divided_by_as_many(with_expert, accumulated):
-    model_args, data_args, training_args = parse_arguments([*with_expert, "--label_smoothing_factor=0.2"])
-    training_args.remove_unused_columns = False
-    model, image_processor = create_model(model_args)
-    trainer = DetectorTrainer(Augmentation(), model=model, args=training_args)
-    images = DecodedImages(load_sources(data_args.train_data, "train"), image_processor)
-    batch = images.__getitems__(list(range(8)))
-    count = None if accumulated == 1 else torch.tensor(8 * accumulated)
-    loss, outputs = trainer.compute_loss(model.train(), batch, True, num_items_in_batch=count)
-    rows = model.is_for_expert(batch["image_sizes"]).nonzero()[:, 0]
-    assert 0 < len(rows) < 8
-    expected = nn.functional.cross_entropy(outputs["logits"], batch["labels"], label_smoothing=0.2)
-    said = outputs["expert_logits"][rows]
-    expected += len(rows) / 8 * nn.functional.cross_entropy(said, batch["labels"][rows], label_smoothing=0.2)
-    torch.testing.assert_close(loss, expected / accumulated)
-
-
-@pytest.mark.parametrize(
-    ("classes", "option", "message"),
-    [
-        (["fake"], "--flip=True", r"0% of the real and \d+% of the fake validation images are larger than 32 pixels"),
-        ([], "--flip=True", "0% of the real and 0% of the fake"),
-        (["real", "fake"], "--adversarial_epsilon=4", "--adversarial_epsilon: not with expert_depths"),
-        (["real", "fake"], "--fake_logit_weight=0.5", "--fake_logit_weight: not with expert_depths"),
-    ],
-)
-def test_an_expert_that_would_learn_a_class_from_the_size_or_is_not_attacked_is_refused(
-    tmp_path, classes, option, message
-):
-    overrides = json.dumps(TINY | {"expert_depths": [1, 1, 1]})
-    data = larger_and_small(tmp_path / "sizes.parquet", classes)
-    with pytest.raises(ValueError, match=message):
-        main([*options(data, tmp_path / "run", config_overrides=overrides), option])
-    assert not (tmp_path / "run" / "training.json").exists()
 
 
 def test_a_weight_of_the_logit_of_fake_scales_it_but_for_a_shift_and_leaves_categories(with_categories, tmp_path):

@@ -6,8 +6,7 @@ python -m tellsign.training.evaluate_explanations MODEL --data test.parquet --ex
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,11 +22,13 @@ from sklearn.metrics import f1_score
 from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
 
+from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.hub_cards.card_tables import tagger_tables
 from tellsign.pipelines.explainer import ArtifactExplainer
-from tellsign.pipelines.localization import Box, whole_image
+from tellsign.pipelines.localization import Box, box_overlap, whole_image
 from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger, TaggedArtifact
+from tellsign.training.data.annotated import load_annotated
 from tellsign.training.data.images import decode
 from tellsign.training.data.sources import (
     categories_of,
@@ -39,7 +40,8 @@ from tellsign.training.data.sources import (
     without_folders,
 )
 from tellsign.training.evaluation.metrics import bootstrap
-from tellsign.training.evaluation.tagging import average_precisions, box_overlap, jaccard
+from tellsign.training.evaluation.people import peoples_scores
+from tellsign.training.evaluation.tagging import average_precisions, jaccard, switched_on
 from tellsign.training.evaluation.timing import median_milliseconds
 from tellsign.training.explanations.scores import explanation_scores, mean_or_none
 from tellsign.training.planting import Use, plantable, planted_images
@@ -70,21 +72,6 @@ class Answers:
 
     def select(self, rows: NDArray) -> "Answers":
         return Answers(**{name: values[rows] for name, values in vars(self).items()})
-
-
-@contextmanager
-def switched_on(tagger: ArtifactTagger, names: Sequence[str]) -> Iterator[None]:
-    """For a while an ArtifactSiglip gives scores for these artifacts, whether or not it abstains on them."""
-    config = tagger.model.config
-    usual = getattr(config, "trained_artifacts", None)
-    if usual is None:
-        yield
-        return
-    config.trained_artifacts = list(names)
-    try:
-        yield
-    finally:
-        config.trained_artifacts = usual
 
 
 def in_batches(tagger: ArtifactTagger, images: Sequence[Image.Image], **options) -> list[list[TaggedArtifact]]:
@@ -223,6 +210,13 @@ def report(evaluation: dict) -> str:
     for kind, scores in evaluation.get("explanations", {}).items():
         of_most = f"{scores['milliseconds_for_most']:.0f} ms for {scores['most_artifacts']} artifacts"
         speed += f"; sentences on what was {kind}: {of_most}"
+    if people := evaluation.get("people"):
+        measured = (
+            f"{name} {people['scores'][name]:.3f} ({low:.3f} to {high:.3f})"
+            for name, (low, high) in people["intervals"].items()
+        )
+        of = f"{people['images']} images that people annotated, {people['judged']} labels"
+        speed += f"\n\nAgainst {of}: {'; '.join(measured) or 'nothing to measure'}"
     off = [row["artifact"] for row in evaluation["artifacts"] if not row["on"]]
     parts = [
         f"{counts} of {', '.join(evaluation['data'])}",
@@ -285,6 +279,9 @@ def main(
     explainer: Annotated[str | None, typer.Option(help="Explainer to score as well: a folder or repository.")] = None,
     explained_images: Annotated[int, typer.Option(min=1, help="Planted images to explain.")] = 500,
     localizer: Annotated[str | None, typer.Option(help="Localizer to score as well: a folder or repository.")] = None,
+    annotated_data: Annotated[
+        list[str], typer.Option("--annotated_data", help="Folders that people annotated, to be compared with them.")
+    ] = [],  # noqa: B006 - typer copies it
     resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples for the intervals.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of everything that is drawn.")] = 0,
 ) -> None:
@@ -300,6 +297,7 @@ def main(
     explain_with = None if explainer is None else ArtifactExplainer.from_pretrained(explainer, device=device)
     locate_with = None if localizer is None else ArtifactLocalizer.from_pretrained(localizer, device=device)
     names = plantable()
+    annotated = load_annotated(annotated_data) if annotated_data else []
     loaded = load_sources(data, split)
     dataset = unseen_real_images(loaded, train_data, seed)
     count = min(images, len(dataset) // 2)
@@ -348,6 +346,9 @@ def main(
         "intervals": intervals,
         "artifacts": artifact_scores(answers, trained, names, on),
     }
+    if annotated:
+        all_names = getattr(tagger.model.config, "artifact_labels", [artifact.name for artifact in ARTIFACTS])
+        evaluation["people"] = peoples_scores(tagger, annotated, all_names, resamples, seed)
     if localizer is not None:
         evaluation["localizer"] = title_of(localizer)
     if explain_with is not None:

@@ -144,11 +144,14 @@ def large_detector(size: int) -> tuple[WaveFreqForImageClassification, WaveFreqI
     """A detector with the pretrained backbone, nothing else of it trained, and its image processor."""
     model = WaveFreqForImageClassification(WaveFreqConfig(large_backbone=BACKBONE, large_image_size=size)).eval()
     load_pretrained(model.large)
-    return model, WaveFreqImageProcessor(large_size={"height": size, "width": size})
+    return model, WaveFreqImageProcessor(large_size={"height": size, "width": size})  # type: ignore[call-arg]
 
 
 def load_pictures(data: Sequence[str], smallest_side: int) -> Dataset:
-    """The pictures of several sources, once each, without those that are too small for the branch."""
+    """The pictures of several sources, once each, without those whose shorter side is smaller.
+
+    Training and scoring take those of half the side at which pictures are seen: others would be mostly enlarged.
+    """
     pictures = drop_duplicates(load_sources(list(data), "train"))
     large = [
         row
@@ -174,7 +177,7 @@ def main(
     """
     model, image_processor = large_detector(image_size)
     config, cache_dir = model.config, cache_dir or output_dir / "features"
-    sets = [load_pictures(group, config.smallest_large_side) for group in (data, also_train) if group]
+    sets = [load_pictures(group, image_size // 2) for group in (data, also_train) if group]
     columns, *others = map(columns_of, sets)
     known = stacked(columns, *others)
     assignment = assign_folds(columns, folds)

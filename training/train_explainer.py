@@ -6,7 +6,6 @@ python -m tellsign.training.train_explainer --model_name_or_path HuggingFaceM4/i
 python -m tellsign.training.train_explainer --help
 """
 
-import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +42,7 @@ from tellsign.hub_cards.model_card import write_card
 from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT, answer_text
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.pipelines.vision_language import remove_adapter
+from tellsign.training.data.annotated import sha1_of_files
 from tellsign.training.data.sources import LABELS, load_described, of_class
 from tellsign.training.explanations.examples import (
     AnnotatedImages,
@@ -339,12 +339,6 @@ def make_examples(
     examples += [WrittenExplanations(dataset, categories, seed=seed) for dataset in known]
     planted = planted_artifacts(images["watched"], "evaluation", cache, seed=seed, image_size=size)
     return ConcatDataset(examples), WrittenExplanations(planted, categories, seed=seed)
-
-
-def sha1_of_files(folders: Sequence[str]) -> str:
-    """The SHA-1 of the contents of all files in folders and their subfolders."""
-    paths = (path for folder in folders for path in sorted(Path(folder).rglob("*")) if path.is_file())
-    return hashlib.sha1(b"".join(hashlib.sha1(path.read_bytes()).digest() for path in paths)).hexdigest()
 
 
 class GroupedSampler(torch.utils.data.Sampler[int]):

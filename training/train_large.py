@@ -34,7 +34,7 @@ def main(
     """Trains the head on all sources, and joins it and the frozen backbone to a detector of small images."""
     measured = json.loads((left_out / "leave_out.json").read_text())
     model, image_processor = large_detector(measured["image_size"])
-    sets = [load_pictures(group, model.config.smallest_large_side) for group in (data, also_train) if group]
+    sets = [load_pictures(group, measured["image_size"] // 2) for group in (data, also_train) if group]
     known = stacked(*map(columns_of, sets))
     cache_dir = cache_dir or left_out / "features"
     copies = [

@@ -30,6 +30,7 @@ from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.calibration.tagger import calibrate, calibrate_categories, calibrate_places, validation_scores
+from tellsign.training.data.annotated import AnnotatedBatches, JoinedBatches, load_annotated, sha1_of_files
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN, SourceArguments, load_described
 from tellsign.training.planting import plantable
@@ -99,6 +100,10 @@ class DataArguments(SourceArguments):
     )
     most_artifacts: int = field(default=3, metadata={"help": "Most artifacts of a planted image."})
     fake_images: int = field(default=20000, metadata={"help": "Most fake images to train on."})
+    annotated_data: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Folders that people annotated (`tellsign annotate`), to learn from beside planted images."},
+    )
 
 
 def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
@@ -305,7 +310,7 @@ def create_trainer(
     model: ArtifactSiglipModel,
     processor: SiglipProcessor,
     texts: list[list[str]],
-    train_images: TrainingBatches,
+    train_images: TrainingBatches | JoinedBatches,
     eval_images: PlantedBatches,
     model_args: ModelArguments,
     training_args: TrainingArguments,
@@ -338,7 +343,7 @@ def create_trainer(
 
 
 def refresh_detail_statistics(
-    model: ArtifactSiglipModel, images: TrainingBatches, rows: torch.Tensor, batch_size: int
+    model: ArtifactSiglipModel, images: TrainingBatches | JoinedBatches, rows: torch.Tensor, batch_size: int
 ) -> None:
     """Computes the detail network's batch statistics for averaged weights, on these rows of the images."""
     if model.detail_network is not None:
@@ -367,10 +372,17 @@ def main(arguments: list[str] | None = None) -> None:
     images_fingerprint = fingerprint(train, validation, categories=categories)
     checkpoint = checkpoint_to_resume(training_args, AVERAGE_NAME)
     made_with = recipe_of(training_args, model_args, data_args) | {"fingerprint": images_fingerprint}
+    if data_args.annotated_data:
+        made_with["annotated_sha1"] = sha1_of_files(data_args.annotated_data)
+        annotated = load_annotated(data_args.annotated_data)  # to know before the work whether they can be read
     record_run(training_args, made_with, resumes=bool(checkpoint))
+    train_images: TrainingBatches | JoinedBatches
     train_images, eval_images = plant_images(
         train, validation, categories, images_fingerprint, model, processor, data_args, training_args
     )
+    if data_args.annotated_data:
+        names, size = model.config.artifact_labels, model.vision_model.config.image_size
+        train_images = JoinedBatches(train_images, AnnotatedBatches(annotated, processor.image_processor, names, size))
 
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     if training_args.device.type == "cpu":

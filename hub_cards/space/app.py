@@ -1,6 +1,8 @@
-"""A page that says of images whether they are generated, how probably, and by which artifacts one sees it."""
+"""A page that says of images what their files state, whether they are generated, how probably, and how one sees it."""
 
 import csv
+import html
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -20,13 +22,34 @@ from transformers import pipeline
 
 import tellsign
 from tellsign.modeling.image_loading import readable_extensions
+from tellsign.pipelines.annotation import COLORS, mark_places
 from tellsign.pipelines.formats import place_of
+from tellsign.pipelines.provenance import in_words
 
 
 MOST_IMAGES = 200
 TITLES = {"real": "Real", "fake": "Fake (generated)", "uncertain": "Uncertain"}
-ARTIFACT_COLUMNS = ["artifact", "score", "place", "why"]
-BATCH_COLUMNS = ["file", "verdict", "fake probability", "artifacts", "error"]
+BATCH_COLUMNS = ["file", "verdict", "fake probability", "the file states", "rests mostly on", "artifacts", "error"]
+CSS = """
+.verdict { font-size: 1.5rem; font-weight: bold; padding: 4px 10px; border-left: 8px solid #e69f00; }
+.verdict.real { border-color: #009e73; }
+.verdict.fake { border-color: #d55e00; }
+ol.seen { list-style: decimal; padding-left: 0; list-style-position: inside; }
+ol.seen li { border-left: 8px solid; padding: 4px 10px; margin-bottom: 8px; overflow-wrap: anywhere; }
+.stated p { overflow-wrap: anywhere; }
+.examples .grid-wrap { height: auto !important; min-height: 0 !important; }
+.examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)) !important; }
+table.many { width: 100%; border-collapse: collapse; }
+table.many th, table.many td { text-align: left; vertical-align: top; padding: 6px 8px; overflow-wrap: anywhere;
+  border-bottom: 1px solid #8884; }
+@media (max-width: 700px) {
+  table.many thead { display: none; }
+  table.many tr { display: block; border: 1px solid #8884; border-radius: 8px; margin-bottom: 8px; padding: 4px; }
+  table.many td { display: block; border: 0; padding: 2px 6px; }
+  table.many td:empty { display: none; }
+  table.many td::before { content: attr(data-column) ": "; opacity: 0.7; }
+}
+"""
 CARD = Path(__file__).with_name("README.md")
 register_heif_opener()  # the photographs of telephones
 
@@ -56,8 +79,8 @@ if spaces is not None:
     explain = spaces.GPU(explain)
 
 
-def judge(path: str | None) -> tuple[str, Image.Image, list[list[Any]], dict[str, Any]]:
-    """Verdict, picture, table and JSON of an image."""
+def judge(path: str | None) -> tuple[str, str, Image.Image, str, dict[str, Any]]:
+    """What the file of an image states, what its pixels say, where that is, what is seen there, and the answer."""
     if path is None:
         raise gr.Error("Choose an image first.", print_exception=False)
     (answer,) = explain([path], return_heatmap=True)
@@ -65,22 +88,58 @@ def judge(path: str | None) -> tuple[str, Image.Image, list[list[Any]], dict[str
         raise gr.Error(answer["error"].replace(path, Path(path).name), print_exception=False)
     image = tellsign.load_image(path)
     artifacts = [{key: value for key, value in found.items() if key != "heatmap"} for found in answer["artifacts"]]
-    rows = [
-        [found["label"], f"{found['score']:.0%}", place_of(found["box"], *image.size), found.get("explanation", "")]
-        for found in artifacts
+    answer = {key: value for key, value in answer.items() if key != "evidence_map"} | {"artifacts": artifacts}
+    return stated_html(answer), verdict_html(answer), mark_places(image, answer), seen_html(answer), answer
+
+
+def stated_html(answer: dict[str, Any]) -> str:
+    """What the file says of itself. Its words are anybody's: they are escaped."""
+    statements = answer.get("provenance", [])
+    if not statements:
+        return "<p>Nothing. That proves nothing: most programs drop such marks.</p>"
+    return "".join(f"<p>The file states: <b>{html.escape(in_words(statement))}</b>.</p>" for statement in statements)
+
+
+def verdict_html(answer: dict[str, Any]) -> str:
+    """Verdict and probability, and on which place they rest."""
+    label = answer["label"]
+    lines = [
+        f'<p class="verdict {label}">{TITLES[label]}</p>',
+        f"<p>Probability of being generated: <b>{answer['fake_probability']:.1%}</b></p>",
     ]
-    lines = [f"## {TITLES[answer['label']]}", f"Probability of being generated: **{answer['fake_probability']:.1%}**"]
-    if answer["label"] == "uncertain":
-        lines.append("The model cannot tell: a verdict here would be wrong too often.")
+    if label == "uncertain":
+        lines.append("<p>The model cannot tell: a verdict here would be wrong too often.</p>")
+    if rests := rests_on(answer):
+        lines.append(f"<p>The verdict rests mostly on: {rests}. Yellow frames show where.</p>")
+    return "".join(lines)
+
+
+def rests_on(answer: dict[str, Any]) -> str:
+    """The place that spoke most for the verdict, in words, with its share."""
+    for place in answer.get("evidence", []):
+        return f"{place_of(place['box'], answer['width'], answer['height'])}, {place['share']:.0%}"
+    return ""
+
+
+def seen_html(answer: dict[str, Any]) -> str:
+    """The artifacts, numbered as in the picture."""
     if not EXPLAIN.tagger:
-        lines.append("This model gives verdicts alone; it does not look for artifacts.")
-    elif not artifacts and answer["label"] == "fake":
-        lines.append("No known artifact was found.")
-    picture = tellsign.annotate(image, answer)  # type: ignore[arg-type]
-    return "\n\n".join(lines), picture, rows, answer | {"artifacts": artifacts}
+        return "<p>This model gives verdicts alone; it does not look for artifacts.</p>"
+    if not answer["artifacts"]:
+        looked = answer["label"] == "fake"
+        return f"<p>{'No known artifact was found.' if looked else 'Artifacts are looked for in fakes only.'}</p>"
+    rows = []
+    for color, found in zip(itertools.cycle(COLORS), answer["artifacts"]):
+        place = place_of(found["box"], answer["width"], answer["height"])
+        why = html.escape(found.get("explanation", ""))
+        rows.append(
+            f'<li style="border-color: {color}"><b>{html.escape(found["label"])}</b> '
+            f"<small>{found['score']:.0%}, {place}</small><br>{why}</li>"
+        )
+    return f'<ol class="seen">{"".join(rows)}</ol>'
 
 
-def judge_many(paths: list[str] | None) -> tuple[list[list[Any]], str]:
+def judge_many(paths: list[str] | None) -> tuple[str, str]:
     """A table of many images, and a CSV file of it; a file that cannot be judged has an error in its row."""
     if not paths:
         raise gr.Error("Choose some images first.", print_exception=False)
@@ -91,25 +150,46 @@ def judge_many(paths: list[str] | None) -> tuple[list[list[Any]], str]:
     for path, answer in zip(paths, explain(paths), strict=True):
         name = Path(path).name
         if "error" in answer:
-            rows.append([name, "", None, "", answer["error"].replace(path, name)])
+            rows.append([name, "", None, "", "", "", answer["error"].replace(path, name)])
         else:
+            stated = "; ".join(map(in_words, answer.get("provenance", [])))
             found = "; ".join(artifact["label"] for artifact in answer["artifacts"])
-            rows.append([name, answer["label"], round(answer["fake_probability"], 4), found, ""])
+            probability = round(answer["fake_probability"], 4)
+            rows.append([name, answer["label"], probability, stated, rests_on(answer), found, ""])
     # Beside an upload, so that it is deleted with the uploads.
     handle, table = tempfile.mkstemp(prefix="verdicts-", suffix=".csv", dir=Path(paths[0]).parent)
     with open(handle, "w", newline="", encoding="utf-8") as file:
-        # A name that begins as a formula would be computed by a spreadsheet.
-        safe = [["'" + row[0] if row[0].startswith(("=", "+", "-", "@")) else row[0], *row[1:]] for row in rows]
-        csv.writer(file).writerows([BATCH_COLUMNS, *safe])
-    return rows, table
+        csv.writer(file).writerows([BATCH_COLUMNS, *([_as_text(cell) for cell in row] for row in rows)])
+    return table_html(rows), table
+
+
+def table_html(rows: list[list[Any]]) -> str:
+    """The table of many images, whose rows are cards on a narrow screen. What files say is escaped."""
+    head = "".join(f"<th>{column}</th>" for column in BATCH_COLUMNS)
+    lines = []
+    for row in rows:
+        cells = (
+            f'<td data-column="{column}">{html.escape("" if cell is None else str(cell))}</td>'
+            for column, cell in zip(BATCH_COLUMNS, row, strict=True)
+        )
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return f'<table class="many"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+
+
+def _as_text(cell: Any) -> Any:
+    """A cell that a spreadsheet does not compute, whatever it begins with."""
+    return "'" + cell if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) else cell
 
 
 def page() -> gr.Blocks:
     """The page, with a tab for one image and one for many."""
     extensions = readable_extensions()
-    examples = [
-        str(path) for path in sorted((CARD.parent / "examples").glob("*")) if path.suffix.lower() in extensions
-    ]
+    found = (path for path in (CARD.parent / "examples").glob("*") if path.suffix.lower() in extensions)
+    examples = [str(path) for path in sorted(found, key=lambda path: -path.stat().st_size)]  # the larger ones first
+
+    def choose(event: gr.SelectData) -> str:
+        return examples[event.index]
+
     size_note, side = "", getattr(EXPLAIN.model.config, "image_size", None)
     if isinstance(side, int):
         size_note = f" It judges images at {side}x{side} pixels, so that small details of large pictures are lost."
@@ -122,36 +202,40 @@ def page() -> gr.Blocks:
             with gr.Row():
                 inputs = gr.Column()
                 with gr.Column():
-                    verdict = gr.Markdown()
-                    # Without label and buttons, which would hide what is written at the top of the picture.
-                    picture = gr.Image(label="What was found", show_label=False, buttons=[], interactive=False)
-                    # In pixels, so that on a narrow screen the table scrolls and does not break words.
-                    table = gr.Dataframe(
-                        headers=ARTIFACT_COLUMNS,
-                        column_widths=["180px", "70px", "100px", "240px"],
-                        label="Artifacts",
-                        wrap=True,
-                    )
+                    gr.Markdown("### What the file states")
+                    stated = gr.HTML(elem_classes="stated")
+                    gr.Markdown("### What the pixels say")
+                    verdict = gr.HTML()
+                    picture = gr.Image(label="Where", show_label=False, buttons=["fullscreen"], interactive=False)
+                    gr.Markdown("### What is seen")
+                    seen = gr.HTML()
                     with gr.Accordion("JSON", open=False):
                         answer = gr.JSON()
-                results = [verdict, picture, table, answer]
+                results = [stated, verdict, picture, seen, answer]
                 with inputs:
                     # A file, not gr.Image, so that a broken one reaches our own message.
-                    source = gr.File(label="Image", type="filepath", file_types=["image"])
+                    source = gr.File(label="Image", type="filepath", file_types=["image"], height=140)
                     button = gr.Button("Judge", variant="primary")
-                    # Before the examples, whose hidden function would take the name.
                     button.click(judge, source, results, show_progress_on=verdict, api_name="judge")
                     if examples:
-                        gr.Examples(examples, source, results, judge, run_on_click=True, cache_examples=False)
+                        # gr.Examples would show the names of files alone.
+                        gallery = gr.Gallery(
+                            examples,
+                            label="Examples",
+                            columns=4,
+                            elem_classes="examples",
+                            object_fit="cover",
+                            allow_preview=False,
+                            interactive=False,
+                            buttons=[],
+                        )
+                        gallery.select(choose, None, source, api_visibility="private").then(
+                            judge, source, results, show_progress_on=verdict, api_visibility="private"
+                        )
         with gr.Tab("Many images"):
             sources = gr.File(label="Images", type="filepath", file_types=["image"], file_count="multiple")
             batch_button = gr.Button("Judge all", variant="primary")
-            batch_table = gr.Dataframe(
-                headers=BATCH_COLUMNS,
-                column_widths=["220px", "110px", "130px", "380px", "360px"],
-                label="Verdicts",
-                wrap=True,
-            )
+            batch_table = gr.HTML()
             download = gr.File(label="As CSV", interactive=False)
         if not os.path.isdir(MODEL):
             gr.Markdown(f"Model: [{MODEL}](https://huggingface.co/{MODEL})")
@@ -166,4 +250,4 @@ def page() -> gr.Blocks:
 demo = page()
 
 if __name__ == "__main__":
-    demo.launch()
+    demo.launch(css=CSS)

@@ -11,16 +11,11 @@ from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
 
 from tellsign import ArtifactSiglipModel
-from tellsign.pipelines.localization import Box, box_of, heat_map, whole_image
+from tellsign.pipelines.localization import Box, box_of, box_overlap, heat_map, whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data.sources import LABELS, UNKNOWN
 from tellsign.training.evaluation.prediction import check_finite
-from tellsign.training.evaluation.tagging import (
-    auroc_intervals,
-    average_precisions,
-    box_overlap,
-    jaccard,
-)
+from tellsign.training.evaluation.tagging import auroc_intervals, average_precisions, jaccard
 from tellsign.training.planting import plantable
 from tellsign.training.planting.batches import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches
 

@@ -1,12 +1,13 @@
 """Scores of several artifacts at once."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
-from torchvision.ops import box_iou
 
-from tellsign.pipelines.localization import Box
+from tellsign.pipelines.tagger import ArtifactTagger
 
 
 def average_precisions(present: NDArray, scores: NDArray) -> NDArray:
@@ -61,7 +62,16 @@ def jaccard(present: NDArray, chosen: NDArray) -> NDArray:
     return np.where(either, (present & chosen).sum(1) / np.maximum(either, 1), 1.0)
 
 
-def box_overlap(first: Box, second: Box) -> float:
-    """Intersection over union of two boxes of pixels with exclusive maxima."""
-    sides = [torch.tensor([[box[side] for side in ("xmin", "ymin", "xmax", "ymax")]]) for box in (first, second)]
-    return float(box_iou(*sides))
+@contextmanager
+def switched_on(tagger: ArtifactTagger, names: Sequence[str]) -> Iterator[None]:
+    """For a while an ArtifactSiglip gives scores for these artifacts, whether or not it abstains on them."""
+    config = tagger.model.config
+    usual = getattr(config, "trained_artifacts", None)
+    if usual is None:
+        yield
+        return
+    config.trained_artifacts = list(names)
+    try:
+        yield
+    finally:
+        config.trained_artifacts = usual

@@ -115,7 +115,8 @@ def _other(size: tuple[int, int], rng: np.random.Generator, known: Sequence[str]
 
 
 class AnnotatedImages(torch.utils.data.Dataset):
-    """Generated images with SynArtifact annotations: `NAME.json` beside `NAME.png` or any other image file.
+    """Generated images with SynArtifact annotations: `NAME.json`, or `NAME.ANNOTATOR.json` of each of several, beside
+    `NAME.png` or any other image file.
 
     Captions that do not become a sentence by [`as_sentence`] are left out; a warning counts them.
 
@@ -172,7 +173,8 @@ class AnnotatedImages(torch.utils.data.Dataset):
 
 
 def _annotations(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """The JSON files in a folder and its subfolders, each with the images of the same name beside it."""
+    """The JSON files in a folder and its subfolders, each with the images beside it of the same name, or of the name
+    before that of its annotator."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
     paths, extensions = sorted(folder.rglob("*")), readable_extensions()
@@ -182,7 +184,8 @@ def _annotations(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
             images[path.with_suffix("")].append(path)
     for path in paths:
         if path.suffix == ".json":
-            yield path, images[path.with_suffix("")]
+            name = path.with_suffix("")
+            yield path, images[name] or images[name.with_suffix("")]
 
 
 class ExplanationCollator:

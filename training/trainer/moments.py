@@ -30,7 +30,7 @@ def random_part(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """
     ratio = 1.0 if rng.random() < 0.4 else float(np.exp(rng.uniform(-1, 1) * np.log(MOST_STRETCHED)))
     width, height = min(image.width, round(image.height * ratio)), min(image.height, round(image.width / ratio))
-    left, top = rng.integers(image.width - width + 1), rng.integers(image.height - height + 1)
+    left, top = int(rng.integers(image.width - width + 1)), int(rng.integers(image.height - height + 1))
     return image.crop((left, top, left + width, top + height))
 
 

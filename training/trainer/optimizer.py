@@ -43,7 +43,7 @@ def muon_with_adamw(model: nn.Module, args: TrainingArguments, muon_learning_rat
         "use_fallback": True,
     }
     return Muon(
-        [
+        [  # type: ignore[arg-type]
             {"params": layers} | of_muon,
             {"params": decayed, "weight_decay": args.weight_decay} | of_adamw,
             {"params": vectors, "weight_decay": 0.0} | of_adamw,

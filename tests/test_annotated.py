@@ -1,0 +1,140 @@
+"""What people annotated, as what taggers learn from, are measured by, and as a data set."""
+
+import numpy as np
+import pytest
+import torch
+from datasets import load_dataset
+from PIL import Image
+from transformers import SiglipImageProcessor
+
+from tellsign.annotation_files import Annotation, annotation_file
+from tellsign.configuration.artifacts import ARTIFACTS
+from tellsign.hub_cards.annotated_dataset import annotated_card, write_imagefolder
+from tellsign.modeling.image_loading import load_image, resize_uniformly
+from tellsign.training.data.annotated import AnnotatedBatches, JoinedBatches, load_annotated
+from tellsign.training.evaluation.people import peoples_scores
+from tests.test_annotation_files import box, seen
+
+
+NAMES = [artifact.name for artifact in ARTIFACTS[:3]]
+FIRST, SECOND, THIRD = NAMES
+
+
+def say(folder, image: str, annotator: str = "", artifacts=(), **fields) -> None:
+    file = annotation_file(folder / image, annotator)
+    file.write(Annotation(list(artifacts), annotator=annotator, **fields), file.read()[1])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number, name in enumerate(("a.png", "b.png", "c.png")):
+        pixels = np.random.default_rng(number).integers(0, 255, (20, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    say(tmp_path, "a.png", artifacts=[seen(FIRST, (0, 0, 20, 10))], rejected=[SECOND], verdict="fake")
+    say(tmp_path, "b.png", "anna", [seen(FIRST, (0, 0, 40, 20)), seen(SECOND)], verdict="real", complete=True)
+    say(tmp_path, "b.png", "bert", [seen(FIRST, (20, 0, 40, 20))], verdict="fake", rejected=[SECOND])
+    return tmp_path
+
+
+def test_annotators_who_contradict_each_other_make_a_label_unknown(folder):
+    first, second = load_annotated([str(folder)])
+    assert first.artifacts == {FIRST: True, SECOND: False} and first.verdict == "fake"
+    assert second.artifacts[FIRST] and SECOND not in second.artifacts and second.verdict == ""
+    assert second.artifacts[THIRD] is False and len(second.artifacts) == 69
+    assert second.boxes == {FIRST: [box(0, 0, 40, 20), box(20, 0, 40, 20)]}
+
+
+def test_folders_in_which_nobody_says_anything_are_refused(folder, tmp_path_factory):
+    empty = tmp_path_factory.mktemp("empty")
+    Image.new("RGB", (4, 4)).save(empty / "a.png")
+    with pytest.raises(ValueError, match="no image has an annotation"):
+        load_annotated([str(empty)])
+    (folder / "a.json").write_text("{cut off")
+    with pytest.raises(ValueError, match=r"a\.json"):
+        load_annotated([str(folder)])
+
+
+def test_batches_hold_labels_and_places_and_of_the_rest_nothing_is_known(folder):
+    images = load_annotated([str(folder)])
+    processor = SiglipImageProcessor(size={"height": 8, "width": 8})
+    batch = AnnotatedBatches(images, processor, [*NAMES, "other"], 8).__getitems__([1, 0])
+    assert batch["artifact_labels"].tolist() == [[1, -100, 0, -100], [1, 0, -100, -100]]
+    assert batch["labels"].tolist() == [-100, 1] and batch["categories"].tolist() == [-100, -100]
+    expected = torch.zeros(8, 8)
+    expected[:4, :4] = 1  # the upper left quarter, whatever the picture's own proportions
+    assert torch.equal(batch["artifact_masks"][1, 0], expected) and batch["artifact_masks"][0, 0].all()
+    own = processor(resize_uniformly(load_image(images[0].path), 8), return_tensors="pt")["pixel_values"]
+    assert torch.equal(batch["pixel_values"][1:], own)
+
+
+class Numbers:
+    epoch = 0
+
+    def __len__(self):
+        return 3
+
+    def __getitems__(self, indices):
+        return {"pixel_values": torch.tensor(indices)}
+
+    def pixel_values(self, indices):
+        return torch.tensor(indices)
+
+
+def test_joined_batches_take_from_both_and_pass_the_epoch_on():
+    first, second = Numbers(), Numbers()
+    joined = JoinedBatches(first, second)
+    joined.epoch = 5
+    assert first.epoch == joined.epoch == 5 and len(joined) == 6
+    assert joined.__getitems__([4, 0, 2])["pixel_values"].tolist() == [0, 2, 1]
+    assert joined.__getitems__([1])["pixel_values"].tolist() == joined.pixel_values(torch.tensor([1])).tolist() == [1]
+
+
+class Seer:
+    """A tagger that names the first artifact in every image, in the upper left quarter, and doubts the others."""
+
+    class model:  # noqa: N801
+        class config:  # noqa: N801
+            pass
+
+    def __call__(self, images, *, candidate_labels, threshold=None, return_heatmap=False):
+        answers = []
+        for image in images:
+            heat = np.zeros((image.height, image.width), np.float32)
+            heat[1, 1] = 1
+            place = box(0, 0, image.width // 2, image.height // 2)
+            answers.append(
+                [
+                    {"label": label, "score": 0.9 if label == FIRST else 0.2, "box": place, "heatmap": heat}
+                    for label in candidate_labels
+                    if label == FIRST or threshold == 0
+                ]
+            )
+        return answers
+
+
+def test_a_tagger_is_measured_by_what_people_say_alone(folder):
+    say(folder, "c.png", artifacts=[seen(SECOND, (30, 10, 40, 20))], rejected=[FIRST])
+    found = peoples_scores(Seer(), load_annotated([str(folder)]), NAMES, resamples=20)
+    # Known are FIRST: there, there, not; SECOND: not, unknown, there; THIRD: not in b alone.
+    assert (found["images"], found["judged"]) == (3, 6)
+    scores = found["scores"]
+    # All scores of an artifact are the same: its precision is the share of images that have it, 2/3 and 1/2.
+    assert scores["macro_average_precision"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    # Of FIRST in a and SECOND in c, the places with less than the whole image, one is met, exactly.
+    assert scores["pointing_game"] == scores["box_iou"] == 0.5
+    # People say yes to 3 of 6, the tagger to 3, both to 2, neither to 2: (4/6 - 1/2) / (1/2).
+    assert scores["kappa"] == pytest.approx(1 / 3)
+    low, high = found["intervals"]["pointing_game"]
+    assert 0 <= low <= 0.5 <= high <= 1
+
+
+def test_an_annotated_folder_becomes_a_data_set_that_load_dataset_opens_with_a_card(folder, tmp_path_factory):
+    output = tmp_path_factory.mktemp("output") / "data"
+    rows = write_imagefolder(folder, output)
+    loaded = load_dataset("imagefolder", data_dir=str(output), split="train", cache_dir=str(output.parent / "cache"))
+    assert len(loaded) == 2 and loaded[0]["image"].size == (40, 20)
+    said = {one["annotator"]: one for row in loaded for one in row["annotations"]}
+    assert said[""]["artifacts"] == [{"label": FIRST, **box(0, 0, 20, 10), "explanation": ""}]
+    assert said["anna"]["complete"] and said["bert"]["rejected"] == [SECOND]
+    text = str(annotated_card("anna/people", rows, "cc0-1.0"))
+    assert f"| {FIRST} | 2 |" in text and "| fake | 2 |" in text and "license: cc0-1.0" in text

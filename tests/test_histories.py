@@ -1,0 +1,90 @@
+import io
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tellsign.training.data import histories
+from tellsign.training.data.histories import HISTORIES, LEAST_SIDE, encoded, random_history, resized
+
+
+@pytest.fixture
+def image() -> Image.Image:
+    rng = np.random.default_rng(0)
+    return Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize((200, 150), Image.Resampling.BOX)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP"])
+def test_encoding_is_that_of_the_format_at_its_quality(image, form):
+    content = io.BytesIO()
+    image.save(content, form, quality=60)
+    expected = np.asarray(Image.open(content).convert("RGB"))
+    np.testing.assert_array_equal(np.asarray(encoded(image, form, 60)), expected)
+    assert not np.array_equal(expected, np.asarray(image))
+
+
+def test_resizing_multiplies_both_sides(image):
+    assert resized(image, 0.5).size == (100, 75) and resized(image, 0.001).size == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("reposted", (160, 120)),
+        ("JPEG quality 60", (200, 150)),
+        ("WebP quality 60", (200, 150)),
+        ("half size", (100, 75)),
+        ("middle four fifths", (160, 120)),
+        ("screenshot rescaled", (200, 149)),
+        ("grey", (200, 150)),
+        ("border of a tenth", (230, 180)),
+    ],
+)
+def test_each_history_changes_a_picture_as_its_name_says(image, name, size):
+    changed = HISTORIES[name](image)
+    assert changed.mode == "RGB" and abs(np.subtract(changed.size, size)).max() <= 1
+    assert changed.size != image.size or not np.array_equal(np.asarray(changed), np.asarray(image))
+
+
+def test_every_history_is_tested():
+    assert len(HISTORIES) == 8
+
+
+def test_grey_has_one_level_for_all_colors_and_a_border_is_white(image):
+    grey, bordered = (np.asarray(HISTORIES[name](image)) for name in ("grey", "border of a tenth"))
+    assert (grey == grey[:, :, :1]).all()
+    assert (bordered[:15] == 255).all() and (bordered[:, :15] == 255).all()
+    np.testing.assert_array_equal(bordered[15:-15, 15:-15], np.asarray(image))
+
+
+def test_the_middle_is_cut_out_as_it_is(image):
+    np.testing.assert_array_equal(
+        np.asarray(HISTORIES["middle four fifths"](image)), np.asarray(image)[15:135, 20:180]
+    )
+
+
+def test_the_same_seed_gives_the_same_history_and_another_another(image):
+    first, again, other = (np.asarray(random_history(image, np.random.default_rng(seed))) for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_random_histories_do_not_make_a_picture_small():
+    images = [Image.new("RGB", size) for size in ((64, 64), (70, 300), (200, 90))]
+    sizes = [random_history(image, np.random.default_rng(seed)).size for image in images for seed in range(60)]
+    assert min(map(min, sizes)) >= LEAST_SIDE and len(set(sizes)) > 30
+
+
+def test_random_histories_encode_one_to_three_times_as_described(image, monkeypatch):
+    calls = Mock(side_effect=lambda image, form, quality: image)
+    monkeypatch.setattr(histories, "encoded", calls)
+    counts = []
+    for seed in range(300):
+        before = calls.call_count
+        random_history(image, np.random.default_rng(seed))
+        counts.append(calls.call_count - before)
+    assert set(counts) == {0, 1, 2, 3}  # none where all were screenshots
+    forms = [call.args[1] for call in calls.call_args_list]
+    qualities = [call.args[2] for call in calls.call_args_list]
+    assert np.mean([form == "JPEG" for form in forms]) == pytest.approx(7 / 9, abs=0.05)
+    assert set(forms) == {"JPEG", "WEBP"} and (min(qualities), max(qualities)) == (50, 95)

@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+
+from tellsign.training.evaluation.left_out import (
+    LEAST_PICTURES,
+    auroc,
+    generator_scores,
+    mean_scores,
+    plot,
+    real_right,
+    score_left_out,
+    verdict_shares,
+)
+
+
+@pytest.fixture
+def columns() -> dict[str, np.ndarray]:
+    """Photographs and artwork of two runs, and three generators, of which one has few pictures."""
+    real = [("real", "zoo", "photo", 0)] * 20 + [("real", "park", "photo", 1)] * 30
+    real += [("real", "museum", "artwork", 0)] * 10
+    fake = [("Dream", "dream-1", "", 0)] * 12 + [("StyleGAN2", "stylegan2-cat", "", 1)] * 8
+    fake += [("Sleep", "sleep", "", 1)] * 7
+    rows = real + fake
+    return {
+        "label": np.asarray([0] * len(real) + [1] * len(fake)),
+        "family": np.asarray([row[0] for row in rows]),
+        "generator": np.asarray([row[1] for row in rows]),
+        "kind": np.asarray([row[2] for row in rows]),
+        "folds": np.asarray([row[3] for row in rows]),
+        "square": np.arange(len(rows)) % 2 == 0,
+        "short_side": np.where(np.arange(len(rows)) % 3, 272, 200),
+    }
+
+
+@pytest.fixture
+def logits(columns) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=len(columns["label"])) + 1.5 * columns["label"] + 2.0 * columns["folds"]
+
+
+def auroc_by_hand(real: np.ndarray, fake: np.ndarray) -> float:
+    """The share of pairs in the right order; of ties one half."""
+    return float(np.mean((fake[:, None] > real) + 0.5 * (fake[:, None] == real)))
+
+
+def test_auroc_is_the_share_of_pairs_in_order():
+    rng = np.random.default_rng(0)
+    real, fake = rng.integers(0, 5, 40).astype(float), rng.integers(1, 7, 30).astype(float)
+    assert auroc(real, fake) == pytest.approx(auroc_by_hand(real, fake))
+
+
+def test_generators_stand_against_photographs_of_their_run(columns, logits):
+    scores = generator_scores(columns, columns["folds"], logits)
+    assert scores["dream-1"]["auroc"] == pytest.approx(auroc_by_hand(logits[:20], logits[60:72]))
+    assert scores["stylegan2-cat"]["auroc"] == pytest.approx(auroc_by_hand(logits[20:50], logits[72:80]))
+    assert scores["dream-1"]["family"] == "Dream" and scores["dream-1"]["pictures"] == 12
+
+
+def test_recall_is_at_a_share_of_all_photographs(columns, logits):
+    scores = generator_scores(columns, columns["folds"], logits)
+    for percent in (1, 2):
+        cut = np.quantile(logits[:50], 1 - percent / 100)
+        assert scores["stylegan2-cat"][f"recall_at_{percent}"] == np.mean(logits[72:80] > cut)
+    assert 0 < scores["stylegan2-cat"]["recall_at_2"]
+
+
+def test_generators_with_few_pictures_have_no_row(columns, logits):
+    assert LEAST_PICTURES == 8
+    assert set(generator_scores(columns, columns["folds"], logits)) == {"dream-1", "stylegan2-cat"}
+
+
+def test_fakes_alone_stand_against_photographs_as_they_were(columns, logits):
+    changed = generator_scores(columns, columns["folds"], logits - 1, logits)
+    assert changed["dream-1"]["auroc"] == pytest.approx(auroc_by_hand(logits[:20], logits[60:72] - 1))
+    both = generator_scores(columns, columns["folds"], logits - 1)
+    assert both == generator_scores(columns, columns["folds"], logits)
+
+
+def row(family: str, auroc: float) -> dict:
+    return {"family": family, "auroc": auroc, "recall_at_1": auroc / 2, "recall_at_2": auroc / 4}
+
+
+def test_means_are_over_generators_of_their_time():
+    generators = {"a": row("FLUX.1", 0.9), "b": row("SDXL", 0.7), "c": row("StyleGAN2", 0.4)}
+    means = mean_scores(generators)
+    assert [means[group]["generators"] for group in ("all", "since 2022", "before 2022")] == [3, 2, 1]
+    assert means["all"]["auroc"]["value"] == pytest.approx(2 / 3) and means["all"]["worst_auroc"] == 0.4
+    assert means["since 2022"]["auroc"]["value"] == pytest.approx(0.8)
+    assert means["since 2022"]["recall_at_1"]["value"] == pytest.approx(0.4)
+    assert means["since 2022"]["recall_at_2"]["value"] == pytest.approx(0.2)
+    low, high = means["since 2022"]["auroc"]["interval"]
+    assert low == pytest.approx(0.7) and high == pytest.approx(0.9)  # of two generators
+
+
+def test_a_time_without_generators_has_no_mean():
+    assert set(mean_scores({"a": row("FLUX.1", 0.9)})) == {"all", "since 2022"}
+
+
+def test_verdicts_are_counted_by_kind(columns):
+    verdicts = np.where(np.arange(87) % 2, "real", "uncertain")
+    verdicts[60:66] = "fake"
+    shares = verdict_shares(verdicts, columns)
+    assert {kind: values["pictures"] for kind, values in shares.items()} == {
+        "photo": 50,
+        "artwork": 10,
+        "generated": 27,
+    }
+    assert shares["photo"] == {"pictures": 50, "real": 0.5, "uncertain": 0.5, "fake": 0.0}
+    assert shares["generated"]["fake"] == pytest.approx(6 / 27)
+
+
+def test_right_reals_are_counted_as_if_half_were_fake():
+    labels = np.asarray([0] * 8 + [1] * 2)
+    verdicts = np.asarray(["real"] * 4 + ["uncertain"] * 4 + ["real", "fake"])
+    assert real_right(verdicts, labels) == 0.5  # half of each class
+    assert real_right(np.asarray(["fake"] * 10), labels) is None
+
+
+def test_all_scores_are_of_the_pictures_they_name(columns, logits):
+    verdicts = np.where(logits > 2, "fake", "real")
+    scores = score_left_out(columns, columns["folds"], logits, verdicts, temperature=2.0)
+    square = columns["square"]
+    assert scores["parts"]["square"] == {
+        "photographs": 25,
+        "fakes": int(square[60:].sum()),
+        "auroc": pytest.approx(auroc_by_hand(logits[:50][square[:50]], logits[60:][square[60:]])),
+    }
+    assert set(scores["parts"]) == {"square", "not square", "short side below 272", "short side of 272"}
+    brier = np.mean((1 / (1 + np.exp(-logits / 2)) - columns["label"]) ** 2)
+    assert scores["calibration"]["brier"] == pytest.approx(brier)
+    assert scores["verdicts"] == verdict_shares(verdicts, columns)
+    assert scores["real_right"] == real_right(verdicts, columns["label"])
+
+
+def test_parts_without_a_class_are_left_away(columns, logits):
+    columns["square"][:] = True
+    scores = score_left_out(columns, columns["folds"], logits, np.full(87, "real"), 1.0)
+    assert "square" in scores["parts"] and "not square" not in scores["parts"]
+
+
+def test_the_picture_shows_every_generator_and_the_curve(columns, logits):
+    generators = generator_scores(columns, columns["folds"], logits)
+    figure = plot(generators, [{"share": 0.5, "auroc": 0.7}, {"share": 1.0, "auroc": 0.8}])
+    left, right = figure.axes
+    assert {label.get_text() for label in left.get_yticklabels()} == {"dream-1", "stylegan2-cat"}
+    assert {text.get_text() for text in left.get_legend().get_texts()} >= {"before 2022", "since 2022"}
+    assert right.lines[0].get_ydata().tolist() == [0.7, 0.8]

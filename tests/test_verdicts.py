@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from tellsign import WaveFreqConfig
+from tellsign.modeling.verdicts import is_large, real_and_fake, verdict_of, verdicts_of
+from tests.conftest import TINY_LARGE
+
+
+SIZES = torch.tensor([[64, 64], [63, 900], [900, 63], [64, 900]])
+
+
+def test_pictures_are_large_from_their_shorter_side():
+    assert is_large(WaveFreqConfig(**TINY_LARGE), SIZES).tolist() == [True, False, False, True]
+    assert is_large(WaveFreqConfig(**TINY_LARGE, smallest_large_side=63), SIZES).all()
+
+
+def test_without_a_second_branch_no_picture_is_large():
+    assert not is_large(WaveFreqConfig(), SIZES).any()
+
+
+@pytest.mark.parametrize(
+    ("probability", "verdict"),
+    [(0.0, "real"), (0.19, "real"), (0.2, "uncertain"), (0.9, "uncertain"), (0.91, "fake"), (1.0, "fake")],
+)
+def test_between_two_thresholds_the_verdict_is_uncertain(probability, verdict):
+    assert verdict_of(probability, [0.2, 0.9]) == verdict
+
+
+def test_thresholds_at_the_ends_withhold_a_verdict():
+    assert verdict_of(0.0, [0, 1]) == verdict_of(1.0, [0, 1]) == "uncertain"
+
+
+def test_large_pictures_have_thresholds_of_their_own():
+    config = WaveFreqConfig(**TINY_LARGE, verdict_thresholds=[0.4, 0.6], large_verdict_thresholds=[0.1, 0.9])
+    assert verdicts_of(config, [0.7] * 4, SIZES) == ["uncertain", "fake", "fake", "uncertain"]
+    assert verdicts_of(config, [0.7] * 4) == ["fake"] * 4
+
+
+def test_a_detector_of_another_kind_decides_at_one_half():
+    from transformers import ViTConfig
+
+    assert verdicts_of(ViTConfig(), [0.49, 0.5, 0.51], SIZES[:3]) == ["real", "uncertain", "fake"]
+
+
+def test_each_image_needs_a_size():
+    with pytest.raises(ValueError, match="zip"):
+        verdicts_of(WaveFreqConfig(**TINY_LARGE), [0.5], SIZES)
+
+
+def test_real_and_fake_are_found_in_any_order_and_case():
+    assert real_and_fake(WaveFreqConfig(id2label={0: "FAKE", 1: "Real"})) == [1, 0]
+    with pytest.raises(ValueError, match="has the labels photo, render, expected real and fake"):
+        real_and_fake(WaveFreqConfig(id2label={0: "photo", 1: "render"}))

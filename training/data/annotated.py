@@ -1,0 +1,183 @@
+"""Images that people annotated, as [`tellsign.annotation_files`] keeps them, to learn from and to be measured by."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import BaseImageProcessor
+from transformers.utils import logging
+
+from tellsign.annotation_files import AnnotationFile, annotation_files
+from tellsign.modeling.image_loading import load_image, resize_uniformly
+from tellsign.pipelines.localization import Box, pixels_of
+
+from .sources import LABELS, UNKNOWN
+
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass
+class AnnotatedImage:
+    """What all annotators of an image agree on.
+
+    Args:
+        path (`Path`): The image.
+        verdict (`str`): `"real"`, `"fake"`, or empty if nobody says so, or not all who do say the same.
+        artifacts (`dict[str, bool]`): Which are there and which are not. Others are unknown: nobody says anything of
+            them, or one says that they are there and another that they are not.
+        boxes (`dict[str, list[Box]]`): The places, in pixels, of those that are there.
+    """
+
+    path: Path
+    verdict: str = ""
+    artifacts: dict[str, bool] = field(default_factory=dict)
+    boxes: dict[str, list[Box]] = field(default_factory=dict)
+
+
+def load_annotated(folders: Sequence[str]) -> list[AnnotatedImage]:
+    """The annotated images of folders and their subfolders.
+
+    Raises:
+        ValueError: If a file cannot be read or was made for another picture, naming it, or nobody says anything of any
+            image.
+    """
+    images = [_agreed(files) for folder in folders for files in annotation_files(Path(folder))]
+    images = [image for image in images if image.verdict or image.artifacts]
+    if not images:
+        raise ValueError(f"{', '.join(folders)}: no image has an annotation with a verdict or an artifact")
+    return images
+
+
+def _agreed(files: Sequence[AnnotationFile]) -> AnnotatedImage:
+    annotations = []
+    for file in files:
+        annotation, _ = file.read()
+        annotations.append(annotation)
+        for entry in annotation.unread:
+            logger.warning(f"{file.path}: left out an entry: {entry['reason']}")
+    verdicts = {annotation.verdict for annotation in annotations} - {"", "unsure"}
+    known = [annotation.known_labels() for annotation in annotations]
+    says = {name: {labels[name] for labels in known if name in labels} for labels in known for name in labels}
+    image = AnnotatedImage(files[0].image, verdicts.pop() if len(verdicts) == 1 else "")
+    image.artifacts = {name: True in values for name, values in says.items() if len(values) == 1}
+    for artifact in (artifact for annotation in annotations for artifact in annotation.artifacts):
+        if image.artifacts.get(artifact["label"]):
+            image.boxes.setdefault(artifact["label"], []).append(artifact["box"])
+    return image
+
+
+def sha1_of_files(folders: Sequence[str]) -> str:
+    """Of the contents of all files in folders and their subfolders."""
+    paths = (path for folder in folders for path in sorted(Path(folder).rglob("*")) if path.is_file())
+    return hashlib.sha1(b"".join(hashlib.sha1(path.read_bytes()).digest() for path in paths)).hexdigest()
+
+
+class AnnotatedBatches(torch.utils.data.Dataset):
+    """Annotated images, handed out in whole processed batches with all their labels, as [`PlantedBatches`] does.
+
+    Args:
+        images (`Sequence[AnnotatedImage]`): From [`load_annotated`].
+        image_processor (`BaseImageProcessor`): Makes `pixel_values` of them.
+        artifact_labels (`Sequence[str]`): The artifacts of the model's logits. Nothing is known of those that nobody
+            mentions.
+        image_size (`int`): Height and width that the images are brought to, as the tagger does it.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[AnnotatedImage],
+        image_processor: BaseImageProcessor,
+        artifact_labels: Sequence[str],
+        image_size: int,
+    ):
+        self.images, self.image_processor, self.image_size = images, image_processor, image_size
+        self.column_of = {name: column for column, name in enumerate(artifact_labels)}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        side, columns = self.image_size, len(self.column_of)
+        labels = torch.full((len(indices), columns), float(UNKNOWN))
+        masks = torch.zeros(len(indices), columns, side, side)
+        pictures = []
+        for row, image in enumerate(self.images[int(index)] for index in indices):
+            picture = load_image(image.path)
+            pictures.append(np.array(resize_uniformly(picture, side)))
+            for name, is_there in image.artifacts.items():
+                if (column := self.column_of.get(name)) is not None:
+                    labels[row, column] = float(is_there)
+                    for box in image.boxes.get(name, ()):
+                        masks[row, column][pixels_of(_scaled(box, picture.size, side))] = 1
+        verdicts = [self.images[int(index)].verdict for index in indices]
+        return {
+            "pixel_values": self.image_processor(pictures, return_tensors="pt")["pixel_values"],
+            "labels": torch.tensor([LABELS.index(verdict) if verdict else UNKNOWN for verdict in verdicts]),
+            "categories": torch.full((len(indices),), UNKNOWN),
+            "artifact_labels": labels,
+            "artifact_masks": masks,
+        }
+
+    def pixel_values(self, indices: Sequence[int]) -> torch.Tensor:
+        """The processed images alone."""
+        return self.__getitems__(indices)["pixel_values"]
+
+
+def _scaled(box: Box, size: tuple[int, int], side: int) -> Box:
+    """A box in an image of `size` brought to `side` x `side` pixels, with all the pixels that it touches."""
+    width, height = size
+    return Box(
+        xmin=box["xmin"] * side // width,
+        ymin=box["ymin"] * side // height,
+        xmax=-(-box["xmax"] * side // width),
+        ymax=-(-box["ymax"] * side // height),
+    )
+
+
+class JoinedBatches(torch.utils.data.Dataset):
+    """Two data sets of whole batches as one: the images of the second follow those of the first.
+
+    Args:
+        first ([`TrainingBatches`]): Which are made anew in each epoch.
+        second ([`AnnotatedBatches`]): Which are not.
+    """
+
+    def __init__(self, first: Any, second: AnnotatedBatches):
+        self.first, self.second = first, second
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose images are handed out, see [`EpochCallback`]."""
+        return self.first.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self.first.epoch = epoch
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        parts: list[Mapping[str, torch.Tensor]] = [
+            part.__getitems__(chosen) for part, chosen in self._split(indices) if chosen
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def pixel_values(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """The processed images alone."""
+        return torch.cat([part.pixel_values(chosen) for part, chosen in self._split(indices) if chosen])
+
+    def _split(self, indices: Sequence[int] | torch.Tensor) -> list[tuple[Any, list[int]]]:
+        numbers, start = [int(index) for index in indices], len(self.first)
+        return [
+            (self.first, [number for number in numbers if number < start]),
+            (self.second, [number - start for number in numbers if number >= start]),
+        ]
+
+
+__all__ = ["AnnotatedBatches", "AnnotatedImage", "JoinedBatches", "load_annotated", "sha1_of_files"]
