@@ -412,9 +412,11 @@ def annotate_images(
         from tellsign.annotation_app import annotate_folder
     except ImportError as error:
         raise typer.BadParameter(f"{error}: the page needs `pip install tellsign[hub]`") from error
-    explain_image = _load_pipeline(model, explain="never")
-    which = "always" if explain_image.tagger else "never"
+    from tellsign.loading import load_pipeline
+
     try:
+        explain_image = load_pipeline(model, explain="never")
+        which = "always" if explain_image.tagger else "never"
         annotate_folder(
             folder, lambda image: explain_image(str(image), explain=which), annotator, in_order, port, browser
         )
