@@ -414,9 +414,9 @@ def annotate_images(
         raise typer.BadParameter(f"{error}: the page needs `pip install tellsign[hub]`") from error
     from tellsign.loading import load_pipeline
 
-    explain_image = load_pipeline(model, explain="never")
-    which = "always" if explain_image.tagger else "never"
     try:
+        explain_image = load_pipeline(model, explain="never")
+        which = "always" if explain_image.tagger else "never"
         annotate_folder(
             folder, lambda image: explain_image(str(image), explain=which), annotator, in_order, port, browser
         )

@@ -121,7 +121,8 @@ def scan_shard(job: Job, shard: Shard) -> Report:
     except OutputError:
         raise
     except Exception as error:  # whatever a file system raises
-        return Report(shard.name, failure=f"{shard.files[0] if len(shard.files) == 1 else shard.name}: {error}")
+        place = shard.files[0] if len(shard.files) == 1 else shard.name
+        return Report(shard.name, failure=f"{place}: {str(error).removeprefix(f'{place}: ')}")
     return report
 
 

@@ -260,7 +260,7 @@ def test_the_top_of_a_card_warns_of_training_data(parts):
     above = model_card(**parts).text.split("Tells AI")[0]
     assert "images that it was tested on are among its training data" in above
     del parts["evaluation"]["results"][0]
-    assert ">" not in model_card(**parts).text.split("Tells AI")[0]
+    assert "\n> " not in model_card(**parts).text.split("Tells AI")[0]
     parts["evaluation"]["train_data"] = []
     assert "Its training data were not named" in model_card(**parts).text.split("Tells AI")[0]
 
