@@ -21,8 +21,8 @@ MIN_SIDE, MAX_SIDE = 480, 1280
 
 
 def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Image.Image:
-    """Draws an answer of the pipeline: what the file states, the verdict, the image with a numbered box for each
-    artifact, and a legend.
+    """Draws an answer of the pipeline: what the file states, the verdict with its summary, the image with a numbered
+    box for each artifact and frames around what the verdict rests on, and a legend.
 
     Args:
         image (`PIL.Image.Image`): The image that was explained.
@@ -43,7 +43,8 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     font = _font(width)
     title = f"{result['label']} (probability of being generated: {result['fake_probability']:.1%})"
     stated = [f"The file states: {in_words(statement)}" for statement in result.get("provenance", ())]
-    parts = [_row(width, font, text) for text in [*stated, title]] + [picture]
+    texts = [*stated, title, *filter(None, [result.get("summary")])]
+    parts = [_row(width, font, text) for text in texts] + [picture]
     for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):
         heat = artifact.get("heatmap")
         thumbnail = None if heat is None else _heat_picture(image, heat, color, width // 5)

@@ -6,7 +6,9 @@ import os
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from tellsign.__main__ import app
 from tellsign.agreement import agreement, agreement_table, boxes_overlap, cohen_kappa
 from tellsign.annotation_files import (
     Annotation,
@@ -253,3 +255,12 @@ def test_agreement_needs_two_annotators_of_an_image(folder):
     write(annotation_file(folder / "a.png"))
     with pytest.raises(ValueError, match="two people"):
         agreement(folder)
+
+
+def test_the_command_prints_the_table_or_why_there_is_none(folder):
+    file = write(annotation_file(folder / "a.png", "anna"), verdict="fake")
+    refused = CliRunner().invoke(app, ["agreement", str(folder)])
+    assert refused.exit_code == 2 and "two people" in refused.output
+    (folder / "a.bert.json").write_text(file.path.read_text())
+    printed = CliRunner().invoke(app, ["agreement", str(folder)])
+    assert printed.exit_code == 0 and printed.output.splitlines()[1].split() == ["Verdict", "1", "0", "–", "–"]

@@ -416,6 +416,7 @@ def test_a_space_installs_what_the_package_needs(tmp_path):
     installed = (tmp_path / "space" / "requirements.txt").read_text().split()
     assert {*needed, *extras["explain"].split()} - set(installed) == {
         "bitsandbytes>=0.50",
+        "filelock>=4",
         "pyyaml>=6",
         "typer>=0.29",
     }

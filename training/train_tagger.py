@@ -1,6 +1,7 @@
 """Trains a tagger, which names and places the artifacts of an image.
 
 python -m tellsign.training.train_tagger RECIPE.json --train_data train.parquet --output_dir DIR
+python -m tellsign.training.train_tagger RECIPE.json --train_data DATA --annotated_data FOLDER --output_dir DIR
 python -m tellsign.training.train_tagger --help
 """
 
