@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from huggingface_hub import CommitInfo, DatasetCard, DatasetCardData, HfApi
+from huggingface_hub import CommitInfo, DatasetCard, DatasetCardData
 
 from tellsign.annotation_files import AnnotationFile, annotation_files
+from tellsign.pipelines.hub import push_folder
 
-from .export import make_repo
-from .model_card import is_signed, signature_of
+from .model_card import GENERATED, is_generated
 
 
 TEMPLATE = Path(__file__).with_name("annotated_card_template.md")
@@ -65,7 +65,7 @@ def _row_of(file: AnnotationFile) -> dict[str, Any]:
 
 
 def annotated_card(dataset_id: str, rows: list[dict[str, Any]], license: str | None = None) -> DatasetCard:
-    """The card of annotated images; its last line tells whether somebody has changed its words since.
+    """The card of annotated images; a comment in it says that it is generated.
 
     Args:
         dataset_id (`str`): Repository from which the card's snippet loads the data set.
@@ -91,7 +91,7 @@ def annotated_card(dataset_id: str, rows: list[dict[str, Any]], license: str | N
         verdicts=dict(Counter(said["verdict"] for row in rows for said in row["annotations"]).most_common()),
         counts=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
     )
-    card.text = f"{card.text.rstrip()}\n\n{signature_of(card.text)}\n"
+    card.text = f"\n{GENERATED}\n\n{card.text.strip()}\n"
     return card
 
 
@@ -118,17 +118,22 @@ def push_annotated(
     Raises:
         ValueError: As for [`write_imagefolder`], or if the repository was to be private, and there is a public one.
     """
-    api = HfApi(token=token)
     with tempfile.TemporaryDirectory() as output:
         rows = write_imagefolder(folder, Path(output))
-        make_repo(api, dataset_id, "dataset", private)
-        card = annotated_card(dataset_id, rows, license)
-        has_card = api.file_exists(dataset_id, "README.md", repo_type="dataset")
-        if not has_card or is_signed(
-            DatasetCard.load(api.hf_hub_download(dataset_id, "README.md", repo_type="dataset")).text
-        ):
-            card.save(Path(output, "README.md"))
-        return api.upload_folder(repo_id=dataset_id, repo_type="dataset", folder_path=output)
+
+        def card_of(there: str | None) -> str | None:
+            is_ours = there is None or is_generated(there)
+            return str(annotated_card(dataset_id, rows, license)) if is_ours else None
+
+        return push_folder(
+            output,
+            dataset_id,
+            card_of=card_of,
+            delete_patterns=(),
+            repo_type="dataset",
+            private=private,
+            token=token,
+        )
 
 
 def main(

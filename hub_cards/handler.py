@@ -29,7 +29,8 @@ class EndpointHandler:
     """
 
     def __init__(self, path: str = "."):
-        self.explain_image: Any = pipeline("artifact-explanation", model=path, explain="never", **CODE)
+        make: Any = pipeline  # which is typed for the tasks of transformers alone
+        self.explain_image = make("artifact-explanation", model=path, explain="never", **CODE)
         self.allows_urls = os.environ.get(URLS) == "1"
 
     def __call__(self, data: dict[str, Any]) -> Any:

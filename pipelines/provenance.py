@@ -244,12 +244,12 @@ def _metadata(image: Image.Image) -> Iterator[Statement]:
         yield from _xmp(xmp if isinstance(xmp, bytes) else str(xmp).encode())
     yield from _exif(image)
     if image.format == "PNG":
-        yield from _texts("png_text", info)
+        yield from _texts("png_text", {name: value for name, value in info.items() if isinstance(name, str)})
 
 
 def _iptc(image: Image.Image) -> Iterator[Statement]:
     try:
-        fields = IptcImagePlugin.getiptcinfo(image) or {}
+        fields = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type] # any image with its `info`
         credit = fields.get((2, 110), b"")  # its name in IPTC's Information Interchange Model is Credit
         text = _short(credit if isinstance(credit, bytes) else b" ".join(credit))
     except Exception as error:  # Pillow checks little

@@ -5,6 +5,7 @@ starve another, and what a killed worker or node was at is done again from its s
 shards into blocks of its own.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from itertools import islice
@@ -54,7 +55,7 @@ def run_on_ray(job: Job, shards: list[Shard], *, num_cpus: float = 1, num_gpus: 
         options = {"include_dashboard": False, "object_store_memory": 100 * 2**20}
     is_started = ray.is_initialized()
     if not is_started:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", **options)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
     try:
         wanted = {"CPU": num_cpus, "GPU": num_gpus}
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]

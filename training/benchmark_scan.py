@@ -5,6 +5,7 @@ python -m tellsign.training.benchmark_scan
 """
 
 import io
+import logging
 import os
 import tempfile
 import threading
@@ -41,7 +42,7 @@ def write_source(folder: Path, pictures: int, width: int, height: int) -> None:
         contents = []
         for index in range(start, min(pictures, start + PICTURES_OF_A_SHARD)):
             image = bundled[index % len(bundled)]
-            left, top = generator.integers(0, image.width // 2), generator.integers(0, image.height // 2)
+            left, top = (int(generator.integers(0, side // 2)) for side in image.size)
             part = image.crop((left, top, left + image.width // 2, top + image.height // 2)).resize((width, height))
             buffer = io.BytesIO()
             part.save(buffer, "JPEG", quality=int(generator.integers(70, 96)))
@@ -108,7 +109,7 @@ def scan_with(source: Path, output: Path, workers: int, judge: Judge) -> Arrival
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # as the loops have
     options: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 100 * 2**20, "log_to_driver": False}
-    ray.init("local", num_cpus=workers, logging_level="ERROR", **options)
+    ray.init("local", num_cpus=workers, logging_level=logging.ERROR, **options)
     try:
         scan(str(source), str(output), judge, run=partial(run_on_ray, num_cpus=1), progress=arrivals)
     finally:

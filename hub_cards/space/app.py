@@ -88,8 +88,8 @@ def judge(path: str | None) -> tuple[str, str, Image.Image, str, dict[str, Any]]
         raise gr.Error(answer["error"].replace(path, Path(path).name), print_exception=False)
     image = tellsign.load_image(path)
     artifacts = [{key: value for key, value in found.items() if key != "heatmap"} for found in answer["artifacts"]]
-    answer = {key: value for key, value in answer.items() if key != "evidence_map"} | {"artifacts": artifacts}
-    return stated_html(answer), verdict_html(answer), mark_places(image, answer), seen_html(answer), answer
+    said: Any = {key: value for key, value in answer.items() if key != "evidence_map"} | {"artifacts": artifacts}
+    return stated_html(said), verdict_html(said), mark_places(image, said), seen_html(said), said
 
 
 def stated_html(answer: dict[str, Any]) -> str:

@@ -382,7 +382,7 @@ def carry_off(image: NDArray, place: NDArray, form: None, amount: float, rng: Rn
     if not free.any():
         raise NoPlace
     target, source = px.one_of(np.argwhere(free), rng), ndimage.center_of_mass(end)
-    rows, columns = px.rotated(*px.offsets(image, *target), rng.uniform(-2, 2)) / np.float64(size * amount)
+    rows, columns = np.asarray(px.rotated(*px.offsets(image, *target), rng.uniform(-2, 2))) / (size * amount)
     arrived = px.sample(end, source[0] + rows, source[1] + columns)
     arrived *= (np.hypot(rows, columns) < 4 * radius * unit(image)) & ~place
     left = ndimage.binary_dilation(end, iterations=max(1, round(unit(image)))) & ~(place & ~end) & (rng.random() < 0.5)

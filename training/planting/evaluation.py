@@ -27,7 +27,7 @@ def bites(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
 
 def spikes(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
     """Triangles stand out from the outline, or are cut into it, at random points: a mask."""
-    scale, chosen = unit(image), []
+    scale, chosen = unit(image), list[NDArray]()
     normals = np.stack(np.gradient(px.blur(px.signed_distance(place), scale)), axis=-1)
     for point in rng.permutation(np.argwhere(place & ~ndimage.binary_erosion(place))):
         if all(np.hypot(*(point - other)) >= 2.8 * scale for other in chosen):
