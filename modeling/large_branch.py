@@ -130,10 +130,12 @@ def _linear(layer: nn.Linear, features: torch.Tensor) -> torch.Tensor:
 
 def on_grid(places: torch.Tensor, size: int) -> torch.Tensor:
     """Means over the cells of a grid, `(batch_size, size, size)`, divided by their number: the sum is the mean."""
-    # Of smaller maps both are the same, but ONNX has no "area" for them.
-    mode = "area" if places.shape[-1] >= size else "nearest"
-    resized = nn.functional.interpolate(places[:, None], (size, size), mode=mode)[:, 0]
-    return resized / size**2
+    side = int(places.shape[-1])
+    if side % size:
+        resized = nn.functional.interpolate(places[:, None], (size, size), mode="nearest")
+    else:  # exporters know no interpolation by area
+        resized = nn.functional.avg_pool2d(places[:, None], side // size)
+    return resized[:, 0] / size**2
 
 
 class WaveFreqLargeBranch(nn.Module):

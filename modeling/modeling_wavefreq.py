@@ -591,7 +591,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         large = None
         # CODEPATH: detectors without the second branch, and callers that give small images alone.
         if self.large is not None and large_pixel_values is not None:
-            self._check_large(large_pixel_values, image_sizes, len(pixel_values))
+            self._check_large(large_pixel_values, image_sizes, pixel_values.shape[0])
             large = is_large(self.config, image_sizes).to(pixel_values.device)  # type: ignore[arg-type]
         # In a graph no shape may depend on a value: both branches judge all images.
         in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()

@@ -451,6 +451,7 @@ def test_every_python_snippet_of_a_card_runs(folder, monkeypatch, has_tagger, ha
         "height",
         "evidence",
         "artifacts",
+        "provenance",
         "summary",
     }
     assert results[2]["verdicts"][0] in ("real", "fake", "uncertain")
