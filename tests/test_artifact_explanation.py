@@ -173,6 +173,15 @@ def test_large_pictures_have_their_branch_and_thresholds(explain_both, small_and
         assert (answer["label"] == "uncertain") == (min(image.size) >= 64)
 
 
+def test_the_operating_point_is_that_of_large_pictures(explain_both, small_and_large):
+    explain_both.model.config.large_balanced_thresholds = [0.0, 0.0]  # by which all are fake
+    cautious, balanced = (explain_both(small_and_large, operating_point=name) for name in ("cautious", "balanced"))
+    for image, before, after in zip(small_and_large, cautious, balanced, strict=True):
+        assert after["label"] == ("fake" if min(image.size) >= 64 else before["label"])
+    with pytest.raises(ValueError, match="operating_point='brave', expected one of cautious, balanced"):
+        explain_both(small_and_large, operating_point="brave")
+
+
 @pytest.mark.parametrize("number", range(5))
 def test_evidence_is_that_of_the_detector_for_the_verdict(explain_both, small_and_large, number):
     image = small_and_large[number]

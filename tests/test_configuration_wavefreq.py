@@ -52,6 +52,7 @@ def test_strides_of_the_published_network():
         ({"temperature": float("nan")}, "temperature=nan must be positive and finite"),
         ({"large_temperature": float("inf")}, "large_temperature=inf must be positive and finite"),
         ({"large_verdict_thresholds": [0.5]}, "large_verdict_thresholds=[0.5] must be two rising numbers"),
+        ({"large_balanced_thresholds": [0.6, 0.5]}, "large_balanced_thresholds=[0.6, 0.5] must be two rising numbers"),
         ({"large_image_size": 100}, "large_image_size=100 must be a multiple of 32"),
         ({"large_hidden_size": 0}, "large_hidden_size=0 must be at least 1"),
         ({"smallest_large_side": 0}, "smallest_large_side=0 must be at least 1"),

@@ -243,8 +243,9 @@ def test_leave_out_writes_scores_and_thresholds_and_resumes(options, capsys, mon
     assert record["temperature"] > 0 and record["histories"] == {}
     assert set(record["generators"]) == {"dream-1", "dream-2", "flux-dev", "stylegan2-cat"}
     assert record["means"]["all"]["generators"] == 4 and record["means"]["all"]["auroc"]["value"] > 0.8
-    assert set(record["verdicts"]) == {"artwork", "generated", "photo"}
-    assert len(record["verdict_thresholds"]) == 2 and [point["share"] for point in record["curve"]] == [0.25, 0.5, 1]
+    assert set(record["verdicts"]["balanced"]["kinds"]) == {"artwork", "generated", "photo"}
+    assert set(record["verdict_thresholds"]) == {"cautious", "balanced"}
+    assert [point["share"] for point in record["curve"]] == [0.25, 0.5, 1]
     assert "| stylegan2-cat | StyleGAN2 | 8 |" in capsys.readouterr().out
     with Image.open(path.with_suffix(".png")) as image:
         assert image.format == "PNG"
@@ -263,7 +264,7 @@ def test_leave_out_trains_on_more_than_it_scores(options, large_sources, tmp_pat
     main(**options)
     record = json.loads((options["output_dir"] / "leave_out.json").read_text())
     assert record["also_train"] == ["others.parquet"]
-    assert sum(row["pictures"] for row in record["verdicts"].values()) == 64
+    assert sum(row["pictures"] for row in record["verdicts"]["cautious"]["kinds"].values()) == 64
 
 
 def test_leave_out_measures_every_history(options):

@@ -117,7 +117,7 @@ def test_right_reals_are_counted_as_if_half_were_fake():
 
 
 def test_all_scores_are_of_the_pictures_they_name(columns, logits):
-    verdicts = np.where(logits > 2, "fake", "real")
+    verdicts = {name: np.where(logits > cut, "fake", "real") for name, cut in (("cautious", 2), ("balanced", 1))}
     scores = score_left_out(columns, columns["folds"], logits, verdicts, temperature=2.0)
     square = columns["square"]
     assert scores["parts"]["square"] == {
@@ -128,13 +128,14 @@ def test_all_scores_are_of_the_pictures_they_name(columns, logits):
     assert set(scores["parts"]) == {"square", "not square", "short side below 272", "short side of 272"}
     brier = np.mean((1 / (1 + np.exp(-logits / 2)) - columns["label"]) ** 2)
     assert scores["calibration"]["brier"] == pytest.approx(brier)
-    assert scores["verdicts"] == verdict_shares(verdicts, columns)
-    assert scores["real_right"] == real_right(verdicts, columns["label"])
+    for name, said in verdicts.items():
+        right = real_right(said, columns["label"])
+        assert scores["verdicts"][name] == {"kinds": verdict_shares(said, columns), "real_right": right}
 
 
 def test_parts_without_a_class_are_left_away(columns, logits):
     columns["square"][:] = True
-    scores = score_left_out(columns, columns["folds"], logits, np.full(87, "real"), 1.0)
+    scores = score_left_out(columns, columns["folds"], logits, {"cautious": np.full(87, "real")}, 1.0)
     assert "square" in scores["parts"] and "not square" not in scores["parts"]
 
 

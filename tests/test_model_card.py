@@ -67,7 +67,7 @@ def left_out_record() -> dict:
         "copies": 2,
         "image_size": 224,
         "temperature": 1.3,
-        "verdict_thresholds": [0.2, 0.9],
+        "verdict_thresholds": {"cautious": [0.2, 0.9], "balanced": [0.4, 0.7]},
         "generators": {
             "dream-1": generator("Dream", 0.61),
             "dream-2": generator("Dream", 0.91),
@@ -77,10 +77,18 @@ def left_out_record() -> dict:
         "means": {"all": means(4, 0.8475), "since 2022": means(3, 0.8133), "before 2022": means(1, 0.95)},
         "parts": {"square": {"photographs": 30, "fakes": 40, "auroc": 0.777}},
         "verdicts": {
-            "generated": {"pictures": 1048, "real": 0.1, "uncertain": 0.35, "fake": 0.55},
-            "photo": {"pictures": 900, "real": 0.6, "uncertain": 0.385, "fake": 0.015},
+            "cautious": {
+                "kinds": {
+                    "generated": {"pictures": 1048, "real": 0.1, "uncertain": 0.35, "fake": 0.55},
+                    "photo": {"pictures": 900, "real": 0.6, "uncertain": 0.385, "fake": 0.015},
+                },
+                "real_right": 0.857,
+            },
+            "balanced": {
+                "kinds": {"generated": {"pictures": 1048, "real": 0.2, "uncertain": 0.111, "fake": 0.689}},
+                "real_right": None,
+            },
         },
-        "real_right": 0.857,
         "calibration": {"ece": 0.034, "brier": 0.1},
         "histories": {"half size": {"both": {"all": means(4, 0.8111)}, "fakes alone": {"all": means(4, 0.7222)}}},
         "curve": [{"share": 0.25, "auroc": 0.7}, {"share": 1.0, "auroc": 0.8475}],
@@ -379,18 +387,15 @@ def test_card_shows_what_was_measured_on_sources_left_out(parts):
     text = model_card(**parts).text
     assert "| since 2022 | 3 | 81.3 [78.3, 84.3] | 61.0 | 40.0 [37.0, 43.0] | 50.0 [47.0, 53.0] |" in text
     assert "| generated | 1,048 | 10.0 | 35.0 | 55.0 |" in text and "| photo | 900 | 60.0 | 38.5 | 1.5 |" in text
-    assert '| "real" that are right, at equal shares | 85.7 |' in text and "| calibration error (ECE) | 3.4 |" in text
+    assert "| generated | 1,048 | 20.0 | 11.1 | 68.9 |" in text and "| verdicts, balanced, % |" in text
+    assert '| "real" that are right, at equal shares |  | 85.7 |' in text and "error (ECE) is 3.4%" in text
+    assert '| "real" that are right, at equal shares |  | none is called real |' in text
     assert "| square | 30 | 40 | 77.7 |" in text and "| 25% | 70.0 |" in text
     nothing = "84.8 [81.8, 87.8]"
     assert f"| nothing | {nothing} | {nothing} |" in text
     assert "| half size | 81.1 [78.1, 84.1] | 72.2 [69.2, 75.2] |" in text
     rows = [text.index(f"| {name} | ") for name in ("dream-1", "dream-2", "pipe\\|dream", "sleep-1")]
     assert rows == sorted(rows) and "| dream-1 | Dream | 12 | 61.0 | 25 |" in text
-
-
-def test_card_says_so_where_nothing_is_called_real(parts):
-    parts["leave_out"]["real_right"] = None
-    assert '| "real" that are right, at equal shares | none is called real |' in model_card(**parts).text
 
 
 def test_card_without_sources_left_out_says_nothing_of_them(parts):

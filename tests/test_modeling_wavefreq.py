@@ -320,14 +320,19 @@ def test_a_configuration_that_was_changed_into_a_contradiction_makes_no_model(ma
 
 def test_what_was_fitted_to_a_head_starts_anew_with_other_labels_alone(make_model, tmp_path):
     fitted = {"temperature": 2.0, "verdict_thresholds": [0.1, 0.9], "real_categories": ["cat"]}
-    fitted |= {"large_temperature": 3.0, "large_verdict_thresholds": [0.2, 0.8]}
+    fitted |= {
+        "large_temperature": 3.0,
+        "large_verdict_thresholds": [0.2, 0.8],
+        "large_balanced_thresholds": [0.3, 0.7],
+    }
     make_model(**TINY_LARGE, **fitted).save_pretrained(tmp_path)
     load = partial(AutoModelForImageClassification.from_pretrained, tmp_path, ignore_mismatched_sizes=True)
     for labels in ({"num_labels": 3}, {"id2label": {0: "ai", 1: "photo"}}, {"label2id": {"photo": 0, "drawing": 1}}):
         config = load(**labels).config
         assert config.temperature == 1.0 and config.verdict_thresholds == [0.5, 0.5]
         assert config.real_categories == [] and config.large_backbone is None
-        assert config.large_temperature == 1.0 and config.large_verdict_thresholds == [0.5, 0.5]
+        assert config.large_temperature == 1.0
+        assert config.large_verdict_thresholds == config.large_balanced_thresholds == [0.5, 0.5]
     assert load(num_labels=3).large is None
     assert load(id2label={0: "REAL", 1: "Fake"}).large is not None
     make_model(id2label={0: "human", 1: "ai"}, temperature=2.0).save_pretrained(tmp_path)

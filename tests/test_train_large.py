@@ -117,7 +117,7 @@ def trained(large_sources, checkpoint, tmp_path):
     left_out, output_dir = tmp_path / "left out", tmp_path / "both"
     leave_out.main(data=[large_sources], output_dir=left_out, folds=2, copies=2, image_size=64, histories=False)
     record = json.loads((left_out / "leave_out.json").read_text())
-    record |= {"temperature": 1.75, "verdict_thresholds": [0.25, 0.875]}
+    record |= {"temperature": 1.75, "verdict_thresholds": {"cautious": [0.25, 0.875], "balanced": [0.4, 0.75]}}
     (left_out / "leave_out.json").write_text(json.dumps(record))
     (checkpoint / "training.json").write_text('{"train_data": ["small.parquet"]}')
     main(data=[large_sources], detector=str(checkpoint), left_out=left_out, output_dir=output_dir)
@@ -129,6 +129,7 @@ def test_a_detector_gets_the_branch_for_large_pictures(trained, checkpoint, larg
     model = AutoModelForImageClassification.from_pretrained(trained)
     config = model.config
     assert (config.large_temperature, config.large_verdict_thresholds) == (1.75, [0.25, 0.875])
+    assert config.large_balanced_thresholds == [0.4, 0.75]
     assert (config.large_backbone, config.large_image_size) == (backbone.BACKBONE, 64)
     processor = AutoImageProcessor.from_pretrained(trained)
     assert (processor.large_size["height"], processor.smallest_large_side) == (64, config.smallest_large_side)

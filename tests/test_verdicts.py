@@ -36,6 +36,14 @@ def test_large_pictures_have_thresholds_of_their_own():
     assert verdicts_of(config, [0.7] * 4) == ["fake"] * 4
 
 
+def test_the_balanced_point_has_thresholds_of_its_own():
+    fields = {"large_verdict_thresholds": [0.1, 0.9], "large_balanced_thresholds": [0.2, 0.6]}
+    config = WaveFreqConfig(**TINY_LARGE, verdict_thresholds=[0.4, 0.8], **fields)
+    assert verdicts_of(config, [0.7] * 4, SIZES, "balanced") == ["fake", "uncertain", "uncertain", "fake"]
+    with pytest.raises(ValueError, match="operating_point='brave', expected one of cautious, balanced"):
+        verdicts_of(config, [0.7], SIZES[:1], "brave")
+
+
 def test_a_detector_of_another_kind_decides_at_one_half():
     from transformers import ViTConfig
 
