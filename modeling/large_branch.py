@@ -113,11 +113,12 @@ class WaveFreqLargeHead(nn.Module):
         base_mean, base_square = self.baseline.chunk(2)
         channels = [hidden_states.shape[1] for hidden_states in maps]
         parts = [values.split(channels, dim=-1) for values in (by_mean, by_square, base_mean, base_square)]
-        total = moments.new_zeros(moments.shape[0], size, size)
+        grids = []
         for hidden_states, slope, curve, mean, square in zip(maps, *parts, strict=True):
             places = torch.einsum("bchw,bc->bhw", hidden_states - mean[:, None, None], slope)
             places = places + torch.einsum("bchw,bc->bhw", hidden_states.square() - square[:, None, None], curve)
-            total = total + on_grid(places, size)
+            grids.append(on_grid(places, size))
+        total = torch.stack(grids).sum(0)
         # What the steps along the path leave out is spread evenly.
         rest = self(moments) - self(self.baseline[None].to(moments.dtype)) - total.sum((1, 2))
         return total + rest[:, None, None] / size**2

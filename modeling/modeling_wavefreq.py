@@ -427,10 +427,12 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
     evidence: torch.Tensor | None = None
 
 
-def _put(all_values: torch.Tensor, rows: torch.Tensor, values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """`all_values` with `values`, which are of `rows`, in their place `where` that is true."""
-    put = all_values.index_copy(0, rows, values.to(all_values.dtype))
-    return torch.where(where.reshape(-1, *[1] * (values.ndim - 1)), put, all_values)
+def _put(all_values: torch.Tensor, values: torch.Tensor, where: torch.Tensor, in_graph: bool) -> torch.Tensor:
+    """`all_values` with others where that is true: `values` are of these rows alone, or in a graph of all."""
+    values = values.to(all_values.dtype)
+    if not in_graph:
+        values = all_values.index_copy(0, where.nonzero()[:, 0], values)
+    return torch.where(where.reshape(-1, *[1] * (values.ndim - 1)), values, all_values)
 
 
 @auto_docstring(
@@ -477,14 +479,14 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
 
     def _small_evidence(self, last_hidden_state: torch.Tensor) -> torch.Tensor:
         """Evidence of small images, of the size of the map: integrated gradients from no features to their mean."""
-        weight = self.classifier.weight[0].expand(last_hidden_state.shape[0], -1)
+        weight = self.classifier.weight[0]
         # CODEPATH: without categories the logit is linear, and its gradient the weight.
         if self.category_classifier is not None:
             steps = (torch.arange(PATH_STEPS, device=weight.device, dtype=weight.dtype) + 0.5) / PATH_STEPS
             pooled = last_hidden_state.mean((2, 3))
             shares = nn.functional.pad(self.category_classifier(steps[:, None, None] * pooled), (1, 0)).softmax(-1)
             weight = weight - shares.mean(0)[:, 1:] @ self.category_classifier.weight
-        places = torch.einsum("bchw,bc->bhw", last_hidden_state, weight)
+        places = (last_hidden_state * weight[..., None, None]).sum(1)
         return places / (places.shape[1] * places.shape[2])
 
     def _check_large(self, large_pixel_values: torch.Tensor, image_sizes: torch.Tensor | None, count: int) -> None:
@@ -530,20 +532,18 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         in_graph: bool,
     ) -> None:
         """Puts what the second branch says of large pictures into an answer, in place of what the first said."""
-        # Not len(), which a tracer takes for a constant.
-        count = large.shape[0]
-        rows = torch.arange(count, device=large.device) if in_graph else large.nonzero()[:, 0]
-        maps = self.large.feature_maps(large_pixel_values[rows].to(self.dtype))
+        pictures = large_pixel_values if in_graph else large_pixel_values[large]
+        maps = self.large.feature_maps(pictures.to(self.dtype))
         moments = moments_of(maps)
         logits = nn.functional.pad(self.large.head(moments)[:, None], (1, 0)) / self.config.large_temperature
-        answer.logits = _put(answer.logits, rows, logits, large)  # type: ignore[arg-type]
+        answer.logits = _put(answer.logits, logits, large, in_graph)  # type: ignore[arg-type]
         if not self.training:
             size = self.config.large_image_size // 16
             evidence = self.large.head.evidence(maps, moments, size) / self.config.large_temperature
             before = answer.evidence
             if before is None:
-                before = large_pixel_values.new_zeros(count, size, size)
-            answer.evidence = _put(before, rows, evidence, large)
+                before = large_pixel_values.new_zeros(len(large), size, size)
+            answer.evidence = _put(before, evidence, large, in_graph)
 
     @can_return_tuple
     @auto_docstring
