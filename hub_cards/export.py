@@ -73,8 +73,8 @@ def push(
     create_pr: bool = False,
 ) -> CommitInfo:
     r"""
-    Sends a model to the Hub, in one commit: the detector, the tagger, explainer and localizer beside it, what was
-    measured, and a model card. Or an adapter for an explainer or a localizer.
+    Sends a model to the Hub, in one commit: the detector, the tagger, explainer and localizer beside it, its
+    `onnx/`, what was measured, and a model card. Or an adapter for an explainer or a localizer.
 
     What the repository has of another model's weights is removed, and where a folder is sent, so is what was measured
     of them. A pipeline does not know what was measured.
@@ -213,9 +213,10 @@ def _without_card(folder: Path, self_contained: bool | None) -> tuple[dict[str, 
                 raise ValueError(f"{adapter}: does not name the model that it is for, in base_model_name_or_path")
             if os.path.isdir(base):
                 raise ValueError(f"{adapter}: is for the model in the folder {base}, which nobody else has; push that")
-    for path in sorted(folder.glob("examples/[!.]*")):
-        if path.is_file():
-            files[f"examples/{path.name}"] = path
+    for name in ("examples", "onnx"):
+        for path in sorted(folder.glob(f"{name}/[!.]*")):
+            if path.is_file():
+                files[f"{name}/{path.name}"] = path
     config = None
     if "adapter_config.json" not in files:
         if "config.json" not in files:
@@ -292,7 +293,7 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
     if (home / "examples").is_dir():
         _copy_files(home / "examples", folder / "examples")
     for name, content in saved.items():
-        if name.startswith("examples/"):
+        if name.startswith(("examples/", "onnx/")):
             continue
         target = folder / PACKAGE / tellsign.DEFAULT_MODEL.name / name
         target.parent.mkdir(parents=True, exist_ok=True)

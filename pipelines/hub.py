@@ -13,7 +13,13 @@ from huggingface_hub.errors import RevisionNotFoundError
 
 
 # What belongs to one detector or adapter: left beside another, it would be loaded in its place.
-WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json", "adapter_model*.safetensors", "adapter_config.json")
+WEIGHTS = (
+    "model*.safetensors",
+    "model*.safetensors.index.json",
+    "adapter_model*.safetensors",
+    "adapter_config.json",
+    "onnx/*",
+)
 # A folder of one of these names replaces the one that is there, with an adapter that would be loaded in its place.
 REPLACED = ("tagger", "explainer", "localizer", "examples", "tellsign")
 

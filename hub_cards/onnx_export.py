@@ -1,0 +1,199 @@
+"""Writes a detector as ONNX, with the script that judges images by it where neither PyTorch nor tellsign is."""
+
+import json
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import nn
+from transformers import AutoImageProcessor
+from transformers.image_utils import PILImageResampling
+from transformers.utils import logging
+
+from tellsign.modeling.image_loading import load_image
+from tellsign.modeling.image_processing_wavefreq import LARGEST_SHORT_SIDE, WaveFreqImageProcessor
+from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
+from tellsign.modeling.verdicts import real_and_fake
+from tellsign.shards import address_of, list_shards, read_pictures
+
+
+logger = logging.get_logger(__name__)
+OPSET = 18
+BATCH_SIZE = 16
+
+
+class _LogitsAndEvidence(nn.Module):
+    """The outputs that are exported, in float32."""
+
+    def __init__(self, model: WaveFreqForImageClassification):
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        large_pixel_values: torch.Tensor | None = None,
+        image_sizes: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        outputs = self.model(pixel_values, large_pixel_values=large_pixel_values, image_sizes=image_sizes)
+        return outputs.logits.float(), outputs.evidence.float()
+
+
+def export(
+    model: str | Path, output: str | Path, *, calibration_data: Sequence[str] = (), calibration_size: int = 128
+) -> list[Path]:
+    """Writes `onnx/` into a folder: `model.onnx` (float32), `model_fp16.onnx`, `model_int8.onnx` and `judge.py`.
+
+    The models take `pixel_values`, and where there is a branch for large pictures `large_pixel_values` and
+    `image_sizes`, of any batch size, all as [`WaveFreqForImageClassification`] does. They give its `logits` and
+    `evidence`. Their metadata hold thresholds and preprocessing.
+
+    In float16 the weights and feature maps are halves; spectra, moments and the head on them stay in float32. In int8
+    the convolutions are quantized: statically, weights by channel.
+
+    Args:
+        model (`str` or `Path`): Folder or repository of a WaveFreq detector with its image processor.
+        output (`str` or `Path`): Folder, made if it does not exist. What an earlier export wrote there is replaced.
+        calibration_data (`Sequence[str]`, *optional*):
+            Folders, files or globs of images, parquet or tar files, like those to be judged: the ranges of activations
+            in int8 are theirs. Without them there is no `model_int8.onnx`.
+        calibration_size (`int`, *optional*, defaults to 128): How many pictures to draw from each of these.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        ValueError: If the model is no WaveFreq detector of real and fake, its image processor does what `judge.py`
+            does not, or none of the calibration pictures can be read.
+        OSError: If there is no such model or data, or the folder cannot be written.
+    """
+    processor = AutoImageProcessor.from_pretrained(model)
+    pictures = [picture for source in calibration_data for picture in _draw(source, calibration_size)]
+    with tempfile.TemporaryDirectory() as temporary:
+        written = Path(temporary)
+        for name, dtype in (("model.onnx", torch.float32), ("model_fp16.onnx", torch.float16)):
+            network = WaveFreqForImageClassification.from_pretrained(model, dtype=dtype).eval()
+            _write_graph(network, _settings_of(network, processor), written / name)
+        if pictures:
+            inputs = [value.name for value in onnx.load(written / "model.onnx").graph.input]
+            _quantize(written / "model.onnx", written / "model_int8.onnx", _Calibration(pictures, processor, inputs))
+        shutil.copyfile(Path(__file__).with_name("judge.py"), written / "judge.py")
+        folder = Path(output, "onnx")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model_int8.onnx").unlink(missing_ok=True)  # one of other weights must not stay
+        return [Path(shutil.copyfile(path, folder / path.name)) for path in sorted(written.iterdir())]
+
+
+def _settings_of(model: WaveFreqForImageClassification, processor: Any) -> dict[str, Any]:
+    """What `judge.py` needs to know beside the graph."""
+    config = model.config
+    _, fake = real_and_fake(config)
+    size = {"height": config.image_size, "width": config.image_size}
+    does_as_judge = (
+        isinstance(processor, WaveFreqImageProcessor)
+        and processor.do_resize
+        and processor.do_rescale
+        and processor.do_normalize
+        and processor.resample == PILImageResampling.BICUBIC
+        and dict(processor.size) == size
+    )
+    if not does_as_judge:
+        raise ValueError(
+            f"{config._name_or_path}: expected a WaveFreqImageProcessor that resizes (bicubic) to {size}, rescales "
+            f"and normalizes, got {processor}"
+        )
+    return {
+        "fake": fake,
+        "thresholds": config.verdict_thresholds,
+        "large_thresholds": config.large_verdict_thresholds,
+        "size": config.image_size,
+        "mean": processor.image_mean,
+        "std": processor.image_std,
+        "large_size": config.large_image_size if config.large_backbone else None,
+        "large_mean": processor.large_mean,
+        "large_std": processor.large_std,
+        "smallest_large_side": config.smallest_large_side,
+        "largest_short_side": LARGEST_SHORT_SIDE,
+    }
+
+
+@torch.no_grad()
+def _write_graph(model: WaveFreqForImageClassification, settings: dict[str, Any], path: Path) -> None:
+    size = settings["size"]
+    inputs = {"pixel_values": torch.zeros(2, 3, size, size)}
+    if large := settings["large_size"]:
+        inputs["large_pixel_values"] = torch.zeros(2, 3, large, large)
+        inputs["image_sizes"] = torch.tensor([[size, size], [large, large]])
+    torch.onnx.export(
+        _LogitsAndEvidence(model).eval(),
+        (),
+        path,
+        kwargs=inputs,
+        input_names=list(inputs),
+        output_names=["logits", "evidence"],
+        dynamic_shapes={name: {0: torch.export.Dim("batch")} for name in inputs},
+        dynamo=True,
+        external_data=False,
+        opset_version=OPSET,
+        verbose=False,
+    )
+    graph = onnx.load(path)
+    onnx.helper.set_model_props(graph, {"tellsign": json.dumps(settings)})
+    onnx.save(graph, path)
+
+
+def _draw(source: str, count: int) -> list[Any]:
+    """Some of the pictures of a source, undecoded, each with the same chance (reservoir sampling, Vitter, 1985)."""
+    drawn: list[Any] = []
+    generator = random.Random(0)
+    batches = (batch for shard in list_shards(address_of(source))[0] for batch in read_pictures(shard, BATCH_SIZE))
+    for number, picture in enumerate(picture for batch in batches for picture in batch["image"]):
+        if number < count:
+            drawn.append(picture)
+        elif (place := generator.randrange(number + 1)) < count:
+            drawn[place] = picture
+    return drawn
+
+
+class _Calibration(CalibrationDataReader):
+    """Batches of pictures, each one that cannot be read named in a warning."""
+
+    def __init__(self, pictures: list[Any], processor: WaveFreqImageProcessor, names: list[str]):
+        self.batches, self.count = self._make(pictures, processor, names), 0
+
+    def _make(self, pictures: list[Any], processor: Any, names: list[str]) -> Iterator[dict[str, np.ndarray]]:
+        for start in range(0, len(pictures), BATCH_SIZE):
+            images = []
+            for picture in pictures[start : start + BATCH_SIZE]:
+                try:
+                    images.append(load_image(picture))
+                except ValueError as error:
+                    logger.warning(f"Left out of the calibration: {error}")
+            if images:
+                self.count += len(images)
+                inputs = processor(images, return_tensors="np")
+                yield {name: np.asarray(inputs[name]) for name in names}
+        if not self.count:
+            raise ValueError(f"none of the {len(pictures)} pictures for the calibration can be read")
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self.batches, None)
+
+
+def _quantize(source: Path, target: Path, calibration: _Calibration) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        prepared = Path(temporary, "prepared.onnx")
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        # Products of matrices are the spectra and the head, whose small differences decide.
+        quantize_static(prepared, target, calibration, op_types_to_quantize=["Conv"], per_channel=True)
+
+
+__all__ = ["export"]

@@ -1,0 +1,220 @@
+"""Detectors as ONNX, and the script that judges images by them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from huggingface_hub import HfApi
+from PIL import Image
+from typer.testing import CliRunner
+
+from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, load_image
+from tellsign.__main__ import app
+from tellsign.hub_cards.export import push
+from tellsign.hub_cards.judge import Judge, preprocess
+from tellsign.hub_cards.judge import load_image as load_by_script
+from tellsign.hub_cards.onnx_export import export
+from tellsign.training import evaluate_onnx
+from tests.conftest import TINY, TINY_LARGE, encode, write_parquet
+from tests.test_hub import client, hub  # noqa: F401 - fixtures
+
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SIZES = torch.tensor([[64, 80], [63, 200], [300, 64], [32, 32]])
+# A process in which these packages are not installed, that runs a script.
+ALONE = """
+import importlib.abc, runpy, sys, time
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "torchvision", "transformers", "tellsign", "onnx", "scipy", "timm"}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Refuse())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def save_detector(folder: Path, **fields) -> Path:
+    """A tiny detector with its image processor, whose logits are of order 1."""
+    torch.manual_seed(0)
+    model = WaveFreqForImageClassification(WaveFreqConfig(**(TINY | fields)))
+    torch.nn.init.normal_(model.classifier.weight)
+    with torch.no_grad():
+        model.train()(torch.randn(8, 3, 32, 32))
+    if model.large is not None:
+        torch.nn.init.normal_(model.large.head.classifier.weight)
+    model.save_pretrained(folder)
+    large_size = {"height": 64, "width": 64} if model.large is not None else None
+    WaveFreqImageProcessor(large_size=large_size).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory) -> Path:
+    """Folder of a detector with both branches, and of its ONNX models in all precisions."""
+    folder = save_detector(tmp_path_factory.mktemp("detector"), **TINY_LARGE, verdict_thresholds=[0.3, 0.6])
+    export(folder, folder, calibration_data=[str(EXAMPLES)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small_detector(tmp_path_factory) -> Path:
+    """Folder of a detector without the branch for large pictures."""
+    return save_detector(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture
+def files(tmp_path) -> list[Path]:
+    """A large photo, a turned one, one with transparency, grey of 16 bits, and one of 32x32 pixels."""
+    photo = Image.open(EXAMPLES / "photo_cat.jpg").convert("RGB").resize((150, 110))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    grey = np.linspace(0, 65535, 70 * 90).reshape(70, 90).astype(np.uint16)
+    veil = photo.copy()
+    veil.putalpha(Image.linear_gradient("L").resize(photo.size))
+    photo.save(tmp_path / "photo.jpg")
+    photo.save(tmp_path / "turned.jpg", exif=exif)
+    veil.save(tmp_path / "veil.png")
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    photo.resize((32, 32)).save(tmp_path / "small.png")
+    return sorted(tmp_path.iterdir())
+
+
+def of_pytorch(folder: Path, image: Image.Image) -> tuple[float, str, np.ndarray]:
+    """Probability of fake, verdict and evidence, by the detector itself."""
+    model = WaveFreqForImageClassification.from_pretrained(folder).eval()
+    inputs = WaveFreqImageProcessor.from_pretrained(folder)(image, return_tensors="pt")
+    if model.large is None:
+        inputs = {"pixel_values": inputs["pixel_values"], "image_sizes": inputs["image_sizes"]}
+    with torch.no_grad():
+        outputs = model(**inputs)
+    (verdict,) = model.post_process_verdicts(outputs.logits, inputs["image_sizes"])
+    return float(outputs.logits.softmax(-1)[0, 1]), verdict, outputs.evidence[0].numpy()
+
+
+def run_alone(script: Path, *arguments: Path) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", ALONE, script, *arguments], capture_output=True, text=True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "tolerance"), [("model.onnx", 1e-3), ("model_fp16.onnx", 0.02), ("model_int8.onnx", 0.5)]
+)
+def test_onnx_gives_logits_and_evidence_of_any_batch(detector, name, tolerance):
+    model = WaveFreqForImageClassification.from_pretrained(detector).eval()
+    session = onnxruntime.InferenceSession(detector / "onnx" / name)
+    inputs = {
+        "pixel_values": torch.randn(4, 3, 32, 32),
+        "large_pixel_values": torch.randn(4, 3, 64, 64),
+        "image_sizes": SIZES,
+    }
+    for rows in (slice(4), slice(1), slice(1, 4)):
+        some = {name: values[rows] for name, values in inputs.items()}
+        said = session.run(["logits", "evidence"], {name: values.numpy() for name, values in some.items()})
+        expected = model(**some)
+        for values, wanted in zip(said, (expected.logits, expected.evidence), strict=True):
+            assert values.dtype == np.float32 and values.shape == tuple(wanted.shape)
+            assert np.abs(values - wanted.numpy()).max() < tolerance * wanted.abs().max()
+
+
+def test_int8_has_int8_weights_by_channel(detector):
+    import onnx
+
+    graph = onnx.load(detector / "onnx" / "model_int8.onnx").graph
+    weights = [value for value in graph.initializer if value.name.endswith("_quantized")]
+    assert sum(value.data_type == onnx.TensorProto.INT8 for value in weights) > 10
+    scales = {value.name: value.dims for value in graph.initializer if value.name.endswith("_scale")}
+    assert any(dims and dims[0] > 1 for dims in scales.values())
+
+
+def test_judge_answers_as_the_detector_without_pytorch(detector, files, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no image")
+    ran = run_alone(detector / "onnx" / "judge.py", *files, broken)
+    answers = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert ran.returncode == 1 and len(answers) == len(files) + 1, ran.stderr
+    for file, answer in zip(files, answers, strict=False):
+        probability, verdict, evidence = of_pytorch(detector, load_image(file))
+        assert answer["file"] == str(file) and answer["verdict"] == verdict
+        assert answer["fake_probability"] == pytest.approx(probability, abs=0.01)
+        np.testing.assert_allclose(answer["evidence"], evidence, atol=0.05 * np.abs(evidence).max())
+    assert "broken.jpg: cannot identify" in answers[-1]["error"]
+
+
+def test_a_detector_of_small_images_alone_is_judged_too(small_detector, files, tmp_path):
+    ran = CliRunner().invoke(app, ["export", str(small_detector), str(tmp_path / "out")])
+    assert ran.exit_code == 0, ran.output
+    ran = run_alone(tmp_path / "out" / "onnx" / "judge.py", *files)
+    assert ran.returncode == 0, ran.stderr
+    for file, line in zip(files, ran.stdout.splitlines(), strict=True):
+        probability, verdict, _ = of_pytorch(small_detector, load_image(file))
+        answer = json.loads(line)
+        assert answer["fake_probability"] == pytest.approx(probability, abs=0.01) and answer["verdict"] == verdict
+
+
+def test_without_calibration_data_no_int8_stays(small_detector, tmp_path):
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "model_int8.onnx").write_bytes(b"of other weights")
+    ran = CliRunner().invoke(app, ["export", str(small_detector), str(tmp_path)])
+    assert ran.exit_code == 0 and "no int8" in ran.stderr
+    assert {path.name for path in (tmp_path / "onnx").iterdir()} == {"model.onnx", "model_fp16.onnx", "judge.py"}
+
+
+def test_judge_reads_files_as_the_package(files):
+    for file in files:
+        np.testing.assert_array_equal(load_by_script(file.read_bytes()), load_image(file))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (150, 110), (600, 410), (63, 200)])
+def test_judge_makes_the_pixels_of_the_processor(detector, size):
+    image = Image.open(EXAMPLES / "photo_cat.jpg").convert("RGB").resize(size)
+    processor = WaveFreqImageProcessor.from_pretrained(detector)
+    expected = processor(image, return_tensors="np")
+    made = preprocess(image, Judge(detector / "onnx" / "model.onnx").settings)
+    assert made.keys() == expected.keys()
+    np.testing.assert_array_equal(made["image_sizes"], expected["image_sizes"])
+    for name in ("pixel_values", "large_pixel_values"):
+        assert made[name].dtype == expected[name].dtype and made[name].shape == expected[name].shape
+        difference = np.abs(made[name] - expected[name])
+        # Pillow's resizing rounds a few pixels to the next level, which JPEG spreads over a block.
+        is_resized = image.size != made[name].shape[:1:-1]
+        assert difference.max() < (0.25 if is_resized else 1e-3) and difference.mean() < 0.01
+
+
+def test_a_processor_that_judge_does_not_follow_is_named(small_detector, tmp_path):
+    shutil.copytree(small_detector, tmp_path / "model")
+    WaveFreqImageProcessor(do_normalize=False).save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match="rescales and normalizes"):
+        export(tmp_path / "model", tmp_path)
+
+
+def test_calibration_data_without_pictures_are_named(small_detector, tmp_path):
+    data = write_parquet(tmp_path / "broken.parquet", image=[b"no image", b""])
+    ran = CliRunner().invoke(app, ["export", str(small_detector), str(tmp_path), "--calibration-data", data])
+    assert ran.exit_code == 2 and "none of the 2 pictures" in " ".join(ran.output.split())
+    assert not (tmp_path / "onnx").exists()
+
+
+def test_push_sends_onnx_and_removes_that_of_other_weights(client, detector, small_detector):  # noqa: F811
+    push(detector, "anna/onnx")
+    names = {"onnx/model.onnx", "onnx/model_fp16.onnx", "onnx/model_int8.onnx", "onnx/judge.py"}
+    assert names <= set(HfApi().list_repo_files("anna/onnx"))
+    push(small_detector, "anna/onnx")
+    assert not any(name.startswith("onnx/") for name in HfApi().list_repo_files("anna/onnx"))
+
+
+def test_the_comparison_has_a_row_for_each_model(detector, tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (6, 80, 90, 3), dtype=np.uint8)
+    data = write_parquet(tmp_path / "data.parquet", image=list(map(encode, noise)), label=3 * ["real", "fake"])
+    evaluate_onnx.main(str(detector), detector / "onnx", [data], limit=4)
+    printed = capsys.readouterr().out
+    row = next(line for line in printed.splitlines() if line.startswith("| model.onnx"))
+    assert "4 pictures" in printed and row.split("|")[2].strip() == "100.00%"
+    assert float(row.split("|")[3]) < 1e-3 and "model_int8.onnx" in printed
