@@ -1,4 +1,4 @@
-"""Judges image files by the ONNX model beside this script. It needs numpy, onnxruntime and Pillow alone.
+"""Judges image files by the ONNX model beside this script. It needs numpy, onnxruntime and Pillow (11.3) alone.
 
 python judge.py FILE...
 """
@@ -15,7 +15,7 @@ import onnxruntime
 from PIL import Image, ImageCms, ImageOps
 
 
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")  # none goes to another program
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # none goes to another program
 
 
 def load_image(content: bytes) -> Image.Image:

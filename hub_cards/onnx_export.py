@@ -14,7 +14,7 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
-from transformers import AutoImageProcessor
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 from transformers.image_utils import PILImageResampling
 from transformers.utils import logging
 
@@ -79,12 +79,10 @@ def export(
     pictures = [picture for source in calibration_data for picture in _draw(source, calibration_size)]
     with tempfile.TemporaryDirectory() as temporary:
         written = Path(temporary)
-        for name, dtype in (("model.onnx", torch.float32), ("model_fp16.onnx", torch.float16)):
-            network = WaveFreqForImageClassification.from_pretrained(model, dtype=dtype).eval()
-            _write_graph(network, _settings_of(network, processor), written / name)
+        _write_graph(model, processor, torch.float32, written / "model.onnx")
         if pictures:
-            inputs = [value.name for value in onnx.load(written / "model.onnx").graph.input]
-            _quantize(written / "model.onnx", written / "model_int8.onnx", _Calibration(pictures, processor, inputs))
+            _quantize(written / "model.onnx", written / "model_int8.onnx", pictures, processor)
+        _write_graph(model, processor, torch.float16, written / "model_fp16.onnx")
         shutil.copyfile(Path(__file__).with_name("judge.py"), written / "judge.py")
         folder = Path(output, "onnx")
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,22 +90,25 @@ def export(
         return [Path(shutil.copyfile(path, folder / path.name)) for path in sorted(written.iterdir())]
 
 
-def _settings_of(model: WaveFreqForImageClassification, processor: Any) -> dict[str, Any]:
+def _settings_of(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
     """What `judge.py` needs to know beside the graph."""
     config = model.config
     _, fake = real_and_fake(config)
-    size = {"height": config.image_size, "width": config.image_size}
+    if not isinstance(model, WaveFreqForImageClassification):
+        raise ValueError(f"{config._name_or_path}: is of the type {config.model_type}, expected wavefreq")
+    large_size = config.large_image_size if config.large_backbone else None
+    sizes = [side and {"height": side, "width": side} for side in (config.image_size, large_size)]
     does_as_judge = (
         isinstance(processor, WaveFreqImageProcessor)
         and processor.do_resize
         and processor.do_rescale
         and processor.do_normalize
         and processor.resample == PILImageResampling.BICUBIC
-        and dict(processor.size) == size
+        and [dict(processor.size), large_size and dict(processor.large_size or {})] == sizes
     )
     if not does_as_judge:
         raise ValueError(
-            f"{config._name_or_path}: expected a WaveFreqImageProcessor that resizes (bicubic) to {size}, rescales "
+            f"{config._name_or_path}: expected a WaveFreqImageProcessor that resizes (bicubic) to {sizes}, rescales "
             f"and normalizes, got {processor}"
         )
     return {
@@ -117,7 +118,7 @@ def _settings_of(model: WaveFreqForImageClassification, processor: Any) -> dict[
         "size": config.image_size,
         "mean": processor.image_mean,
         "std": processor.image_std,
-        "large_size": config.large_image_size if config.large_backbone else None,
+        "large_size": large_size,
         "large_mean": processor.large_mean,
         "large_std": processor.large_std,
         "smallest_large_side": config.smallest_large_side,
@@ -126,7 +127,9 @@ def _settings_of(model: WaveFreqForImageClassification, processor: Any) -> dict[
 
 
 @torch.no_grad()
-def _write_graph(model: WaveFreqForImageClassification, settings: dict[str, Any], path: Path) -> None:
+def _write_graph(name: str | Path, processor: Any, dtype: torch.dtype, path: Path) -> None:
+    model = AutoModelForImageClassification.from_pretrained(name, dtype=dtype)
+    settings = _settings_of(model, processor)
     size = settings["size"]
     inputs = {"pixel_values": torch.zeros(2, 3, size, size)}
     if large := settings["large_size"]:
@@ -166,10 +169,11 @@ def _draw(source: str, count: int) -> list[Any]:
 class _Calibration(CalibrationDataReader):
     """Batches of pictures, each one that cannot be read named in a warning."""
 
-    def __init__(self, pictures: list[Any], processor: WaveFreqImageProcessor, names: list[str]):
-        self.batches, self.count = self._make(pictures, processor, names), 0
+    def __init__(self, pictures: list[Any], processor: Any, names: list[str]):
+        self.batches = self._make(pictures, processor, names)
 
     def _make(self, pictures: list[Any], processor: Any, names: list[str]) -> Iterator[dict[str, np.ndarray]]:
+        count = 0
         for start in range(0, len(pictures), BATCH_SIZE):
             images = []
             for picture in pictures[start : start + BATCH_SIZE]:
@@ -178,20 +182,22 @@ class _Calibration(CalibrationDataReader):
                 except ValueError as error:
                     logger.warning(f"Left out of the calibration: {error}")
             if images:
-                self.count += len(images)
+                count += len(images)
                 inputs = processor(images, return_tensors="np")
                 yield {name: np.asarray(inputs[name]) for name in names}
-        if not self.count:
+        if not count:
             raise ValueError(f"none of the {len(pictures)} pictures for the calibration can be read")
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self.batches, None)
 
 
-def _quantize(source: Path, target: Path, calibration: _Calibration) -> None:
+def _quantize(source: Path, target: Path, pictures: list[Any], processor: Any) -> None:
+    names = [value.name for value in onnx.load(source).graph.input]
     with tempfile.TemporaryDirectory() as temporary:
         prepared = Path(temporary, "prepared.onnx")
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        calibration = _Calibration(pictures, processor, names)
         # Products of matrices are the spectra and the head, whose small differences decide.
         quantize_static(prepared, target, calibration, op_types_to_quantize=["Conv"], per_channel=True)
 

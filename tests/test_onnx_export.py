@@ -20,7 +20,7 @@ from tellsign.hub_cards.export import push
 from tellsign.hub_cards.judge import Judge, preprocess
 from tellsign.hub_cards.judge import load_image as load_by_script
 from tellsign.hub_cards.onnx_export import export
-from tellsign.training import evaluate_onnx
+from tellsign.training.evaluation import onnx_parity
 from tests.conftest import TINY, TINY_LARGE, encode, write_parquet
 from tests.test_hub import client, hub  # noqa: F401 - fixtures
 
@@ -149,22 +149,17 @@ def test_judge_answers_as_the_detector_without_pytorch(detector, files, tmp_path
 
 
 def test_a_detector_of_small_images_alone_is_judged_too(small_detector, files, tmp_path):
-    ran = CliRunner().invoke(app, ["export", str(small_detector), str(tmp_path / "out")])
-    assert ran.exit_code == 0, ran.output
-    ran = run_alone(tmp_path / "out" / "onnx" / "judge.py", *files)
-    assert ran.returncode == 0, ran.stderr
-    for file, line in zip(files, ran.stdout.splitlines(), strict=True):
-        probability, verdict, _ = of_pytorch(small_detector, load_image(file))
-        answer = json.loads(line)
-        assert answer["fake_probability"] == pytest.approx(probability, abs=0.01) and answer["verdict"] == verdict
-
-
-def test_without_calibration_data_no_int8_stays(small_detector, tmp_path):
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx" / "model_int8.onnx").write_bytes(b"of other weights")
     ran = CliRunner().invoke(app, ["export", str(small_detector), str(tmp_path)])
     assert ran.exit_code == 0 and "no int8" in ran.stderr
     assert {path.name for path in (tmp_path / "onnx").iterdir()} == {"model.onnx", "model_fp16.onnx", "judge.py"}
+    ran = run_alone(tmp_path / "onnx" / "judge.py", *files)
+    assert ran.returncode == 0, ran.stderr
+    for file, line in zip(files, ran.stdout.splitlines(), strict=True):
+        probability, verdict, _ = of_pytorch(small_detector, load_image(file))
+        answer = json.loads(line)
+        assert answer["fake_probability"] == pytest.approx(probability, abs=0.01) and answer["verdict"] == verdict
 
 
 def test_judge_reads_files_as_the_package(files):
@@ -213,7 +208,7 @@ def test_push_sends_onnx_and_removes_that_of_other_weights(client, detector, sma
 def test_the_comparison_has_a_row_for_each_model(detector, tmp_path, capsys):
     noise = np.random.default_rng(0).integers(0, 256, (6, 80, 90, 3), dtype=np.uint8)
     data = write_parquet(tmp_path / "data.parquet", image=list(map(encode, noise)), label=3 * ["real", "fake"])
-    evaluate_onnx.main(str(detector), detector / "onnx", [data], limit=4)
+    onnx_parity.main(str(detector), detector / "onnx", [data], limit=4)
     printed = capsys.readouterr().out
     row = next(line for line in printed.splitlines() if line.startswith("| model.onnx"))
     assert "4 pictures" in printed and row.split("|")[2].strip() == "100.00%"

@@ -1,6 +1,6 @@
 """Compares the ONNX models of a detector with the detector itself: verdicts, AUROC, time and size.
 
-python -m tellsign.training.evaluate_onnx MODEL FOLDER/onnx --data test.parquet
+python -m tellsign.training.evaluation.onnx_parity MODEL FOLDER/onnx --data test.parquet
 """
 
 import time
