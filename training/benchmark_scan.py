@@ -25,8 +25,8 @@ import typer
 
 from tellsign import DEFAULT_MODEL, load_image
 from tellsign.hub_cards.card_tables import markdown_table
-from tellsign.scan import Judge, Report, scan
-from tellsign.scan_ray import run_on_ray
+from tellsign.scanning.on_ray import run_on_ray
+from tellsign.scanning.scan import Judge, Report, scan
 
 
 PICTURES_OF_A_SHARD = 500
