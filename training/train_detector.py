@@ -83,6 +83,10 @@ class ModelArguments:
             "Photographs of other sources exceed it."
         },
     )
+    wrong: float = field(
+        default=0.05,
+        metadata={"help": "Largest share of errors among the images called real, and among those called fake."},
+    )
     ema_decay: float = field(default=0.999, metadata={"help": "Decay of the average of the weights, in [0, 1)."})
 
 
@@ -100,6 +104,8 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
         raise ValueError("--start_weight: there is no start, expected --model_name_or_path")
     if not 0 < model_args.fake_logit_weight <= 1:
         raise ValueError(f"--fake_logit_weight={model_args.fake_logit_weight}: expected a factor in (0, 1]")
+    if not 0 < model_args.wrong <= 0.5:
+        raise ValueError(f"--wrong={model_args.wrong}: expected a share in (0, 0.5]")
     if not 0 < model_args.real_called_fake <= 0.5:
         raise ValueError(f"--real_called_fake={model_args.real_called_fake}: expected a share in (0, 0.5]")
     if model_args.model_name_or_path and model_args.architecture != "default":
@@ -298,6 +304,7 @@ def calibrate(
     groups: NDArray,
     fake_logit_weight: float,
     real_called_fake: float,
+    wrong: float,
 ) -> dict[str, float]:
     """Fits the logit of fake, the temperature and the thresholds of a model to validation images.
 
@@ -307,6 +314,7 @@ def calibrate(
         groups (`np.ndarray` of shape `(len(images),)`): The group of each.
         fake_logit_weight (`float`): Factor on the logit of fake.
         real_called_fake (`float`): Largest share of the real images of each group that are to be called fake.
+        wrong (`float`): Largest share of errors among the images of each verdict.
 
     Returns:
         The scores of [`detection_scores`] and `threshold_at_5_fpr`, see [`fit_decision_threshold`].
@@ -320,7 +328,7 @@ def calibrate(
         weigh_fake_logit(model, logits, labels, fake_logit_weight)
     model.config.temperature = fit_temperature(logits, labels)
     probabilities = fake_probability(logits, model.config.temperature)
-    model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups, real_called_fake))
+    model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups, real_called_fake, wrong))
     scores = detection_scores(labels, probabilities)
     return scores | {"threshold_at_5_fpr": fit_decision_threshold(labels, probabilities, groups)}
 
@@ -357,7 +365,14 @@ def main(arguments: list[str] | None = None) -> None:
         batches = min(100, trainer.state.max_steps)
         refresh_statistics(model, train_images, trainer.augmentation, batches, training_args.train_batch_size)
     groups = np.asarray(validation["group"][:])[validation_images.rows]
-    scores = calibrate(model, validation_images, groups, model_args.fake_logit_weight, model_args.real_called_fake)
+    scores = calibrate(
+        model,
+        validation_images,
+        groups,
+        model_args.fake_logit_weight,
+        model_args.real_called_fake,
+        model_args.wrong,
+    )
     scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.log_metrics("eval", scores)
     trainer.save_state()

@@ -69,12 +69,13 @@ def fit_thresholds(
     probabilities: np.ndarray,
     groups: np.ndarray | None = None,
     real_called_fake: float = 0.01,
+    wrong: float = WRONG,
 ) -> tuple[float, float]:
     """The probabilities of fake between which a verdict is withheld, so that errors are as rare as promised.
 
     An image is called fake above the smallest probability, but at least 0.5, that keeps a new real image from being
     called fake with more than the promised probability in any group of images (split conformal prediction for one
-    class of each group, Vovk, 2012, arXiv 1209.2673) and errors among the images called fake within `WRONG`, counted
+    class of each group, Vovk, 2012, arXiv 1209.2673) and errors among the images called fake within `wrong`, counted
     with one error more. It is called real below the largest probability, but at most 0.5, that keeps errors
     among the images called real within it too. All of it holds in each group. The share of real images called fake is
     guaranteed on average; the two shares of errors are aimed at, since they do not rise steadily with the cut: on
@@ -85,6 +86,7 @@ def fit_thresholds(
         probabilities (`np.ndarray` of shape `(n,)`): Calibrated probabilities of fake.
         groups (`np.ndarray` of shape `(n,)`, *optional*): Which images belong together. By default all do.
         real_called_fake (`float`, *optional*, defaults to 0.01): Largest share of real images to be called fake.
+        wrong (`float`, *optional*, defaults to 0.05): Largest share of errors among each of the two verdicts.
 
     Returns:
         `tuple[float, float]`, in [0, 1] and rising: below the first an image is called real, above the second fake.
@@ -101,8 +103,8 @@ def fit_thresholds(
                 f"{100 * real_called_fake:g}% are called fake: no image will be"
             )
             least = 1.0
-        low = min(low, _largest_cut(fake, real, 0.5))
-        high = max(high, -_largest_cut(-real, -fake, -max(0.5, least)))
+        low = min(low, _largest_cut(fake, real, 0.5, wrong))
+        high = max(high, -_largest_cut(-real, -fake, -max(0.5, least), wrong))
     return max(0.0, float(low)), min(1.0, float(high))
 
 
@@ -131,10 +133,10 @@ def _conformal_cut(probabilities: np.ndarray, share: float) -> float | None:
     return float(np.sort(probabilities)[-1 - allowed]) if allowed >= 0 else None
 
 
-def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float) -> float:
+def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float, wrong: float) -> float:
     """The largest number up to `most` below which the share of errors is small; minus infinity if there is none."""
     cuts = np.append(np.sort(errors[errors < most]), most)
     errors_below = np.arange(len(cuts))
     below = errors_below + np.searchsorted(np.sort(right), cuts)
-    fits = (errors_below + 1) / (below + 1) <= WRONG
+    fits = (errors_below + 1) / (below + 1) <= wrong
     return float(cuts[fits].max(initial=-np.inf))

@@ -16,7 +16,7 @@ from tellsign.hub_cards.model_card import hyperparameters
 from tellsign.training.data.sources import SourceArguments, split_group, without_folders
 
 
-MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight", "fake_logit_weight", "real_called_fake"}
+MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight", "fake_logit_weight", "real_called_fake", "wrong"}
 """Arguments that a resumed run may change: its length, and settings that count only at its end."""
 LEAST = {
     "validation_per_class": 1,
