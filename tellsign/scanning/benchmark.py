@@ -1,7 +1,7 @@
 """Measures `tellsign scan`: its speed beside a plain loop and beside decoding alone, its memory, and what 100 million
 pictures would take.
 
-python -m tellsign.training.benchmark_scan
+python -m tellsign.scanning.benchmark
 """
 
 import io
