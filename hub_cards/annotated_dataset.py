@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from huggingface_hub import CommitInfo, DatasetCard, DatasetCardData
 
-from tellsign.annotation_files import AnnotationFile, annotation_files
+from tellsign.annotating.files import AnnotationFile, annotation_files
 from tellsign.pipelines.hub import push_folder
 
 from .model_card import GENERATED, is_generated
@@ -26,7 +26,7 @@ def write_imagefolder(folder: Path, output: Path) -> list[dict[str, Any]]:
     """Copies the annotated images of a folder, and writes what is said of them into a `metadata.jsonl` beside them.
 
     Args:
-        folder (`Path`): Images with the files of [`tellsign.annotation_files`]. Images without any stay behind, and so
+        folder (`Path`): Images with the files of [`tellsign.annotating.files`]. Images without any stay behind, and so
             do entries and fields that are not known.
         output (`Path`): Folder to make, for `load_dataset("imagefolder", data_dir=...)`.
 

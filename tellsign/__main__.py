@@ -265,9 +265,9 @@ def scan(
     error; a shard that cannot be read is reported, and the rest is done. The exit code is 1 if there was either.
     """
     try:
-        from tellsign.scan import Judge, OutputError, Report
-        from tellsign.scan import scan as scan_shards
-        from tellsign.scan_ray import run_on_ray
+        from tellsign.scanning.on_ray import run_on_ray
+        from tellsign.scanning.scan import Judge, OutputError, Report
+        from tellsign.scanning.scan import scan as scan_shards
     except ImportError as error:
         raise typer.BadParameter(f"{error}: pip install 'tellsign[scale]'") from error
 
@@ -443,7 +443,7 @@ def annotate_images(
     that are not known stay. `python -m tellsign.training.train_tagger --annotated_data FOLDER` learns from it.
     """
     try:
-        from tellsign.annotation_app import annotate_folder
+        from tellsign.annotating.app import annotate_folder
     except ImportError as error:
         raise typer.BadParameter(f"{error}: the page needs `pip install tellsign[hub]`") from error
     from tellsign.loading import load_pipeline
@@ -466,7 +466,7 @@ def print_agreement(
 
     A name counts where both say something of it: it is among the artifacts or rejected, or the annotation is complete.
     """
-    from tellsign.agreement import agreement, agreement_table
+    from tellsign.annotating.agreement import agreement, agreement_table
 
     try:
         typer.echo(agreement_table(agreement(folder)))

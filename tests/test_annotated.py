@@ -7,7 +7,7 @@ from datasets import load_dataset
 from PIL import Image
 from transformers import SiglipImageProcessor
 
-from tellsign.annotation_files import Annotation, annotation_file
+from tellsign.annotating.files import Annotation, annotation_file
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.hub_cards.annotated_dataset import annotated_card, write_imagefolder
 from tellsign.modeling.image_loading import load_image, resize_uniformly

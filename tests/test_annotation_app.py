@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellsign.annotation_files import annotation_file
+from tellsign.annotating.files import annotation_file
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.training.train_tagger import main as train_tagger
 from tests.test_modeling_artifact_siglip import make_tagger_model
@@ -22,7 +22,7 @@ from tests.test_train_tagger import options as train_options
 
 
 pytest.importorskip("gradio")
-from tellsign.annotation_app import Annotator  # noqa: E402 - needs gradio
+from tellsign.annotating.app import Annotator  # noqa: E402 - needs gradio
 
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -9,8 +9,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tellsign.__main__ import app
-from tellsign.agreement import agreement, agreement_table, boxes_overlap, cohen_kappa
-from tellsign.annotation_files import (
+from tellsign.annotating.agreement import agreement, agreement_table, boxes_overlap, cohen_kappa
+from tellsign.annotating.files import (
     Annotation,
     ChangedMeanwhile,
     annotation_file,

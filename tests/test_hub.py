@@ -39,12 +39,12 @@ from tellsign import (
     WaveFreqImageProcessor,
 )
 from tellsign.__main__ import app
-from tellsign.annotation_files import Annotation, annotation_file
+from tellsign.annotating.files import Annotation, annotation_file
 from tellsign.hub_cards.annotated_dataset import push_annotated
 from tellsign.hub_cards.dataset_card import push_dataset
 from tellsign.hub_cards.export import build_space, push, push_space
 from tellsign.hub_cards.model_card import GENERATED, is_generated
-from tellsign.scan import Judge, scan
+from tellsign.scanning.scan import Judge, scan
 from tellsign.training import train_detector
 from tellsign.training.data.sources import load_sources
 from tellsign.training.planting import PLANTED_FEATURES, planted_images

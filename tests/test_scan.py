@@ -16,8 +16,8 @@ from filelock import FileLock
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
-from tellsign.scan import SCHEMA, Judge, run_here, scan
-from tellsign.shards import OutputError, list_shards
+from tellsign.scanning.scan import SCHEMA, Judge, run_here, scan
+from tellsign.scanning.shards import OutputError, list_shards
 from tests.conftest import TINY, encode
 
 
@@ -107,7 +107,8 @@ def test_what_is_found_is_in_lists_of_structs(judge, source, tmp_path, monkeypat
     found = {"label": "x", "score": 0.5, "box": box, "explanation": "Seen."}
     answer = {"label": "fake", "fake_probability": 0.9, "width": 24, "height": 24, "artifacts": [found]}
     answer["evidence"] = [{"box": box, "share": 0.4}]
-    monkeypatch.setattr("tellsign.judge._pipeline", lambda *given: lambda images, **options: [answer] * len(images))
+    answers = lambda images, **options: [answer] * len(images)  # noqa: E731
+    monkeypatch.setattr("tellsign.scanning.judge._pipeline", lambda *given: answers)
     scan(str(source), str(tmp_path / "out"), judge)
     row = rows_in(tmp_path / "out")["0.parquet:0"]
     assert {name: row[name] for name in answer} == answer and row["provenance"] == []
@@ -205,7 +206,7 @@ def test_a_change_is_said_and_kept_or_done_anew_as_asked(judge, source, tmp_path
 
 
 def test_a_new_image_changes_the_shard_that_it_belongs_to_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("tellsign.shards.PICTURES_OF_A_SHARD", 4)
+    monkeypatch.setattr("tellsign.scanning.shards.PICTURES_OF_A_SHARD", 4)
     for index in range(30):
         (tmp_path / f"{index}.jpg").write_bytes(b"")
     shards, groups = list_shards(str(tmp_path))

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tellsign.__main__ import app
-from tellsign.scan import Judge, scan
+from tellsign.scanning.scan import Judge, scan
 from tests.test_scan import judge, picture, rows_in, write_table  # noqa: F401 - judge is a fixture
 
 

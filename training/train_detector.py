@@ -40,8 +40,7 @@ from tellsign.training.evaluation.prediction import check_finite, fake_probabili
 from tellsign.training.trainer.adversarial import ProjectedGradientDescent
 from tellsign.training.trainer.arguments import checkpoint_to_resume, overrides_of, parse_recipe, recipe_of, record_run
 from tellsign.training.trainer.averaging import AVERAGE_NAME, WeightAveraging, refresh_statistics
-from tellsign.training.trainer.epochs import EpochCallback
-from tellsign.training.trainer.whole_validation import WholeValidationTrainer
+from tellsign.training.trainer.passes import EpochCallback, WholeValidationTrainer
 
 
 TrainingImages: TypeAlias = DecodedImages | BalancedViews | IterableDataset

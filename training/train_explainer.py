@@ -62,10 +62,9 @@ from tellsign.training.trainer.arguments import (
     recipe_of,
     record_run,
 )
-from tellsign.training.trainer.epochs import EpochCallback
 from tellsign.training.trainer.half_precision import half_precision
 from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
-from tellsign.training.trainer.whole_validation import WholeValidationTrainer
+from tellsign.training.trainer.passes import EpochCallback, WholeValidationTrainer
 
 
 # All linear layers except in the vision tower and the head.

@@ -30,7 +30,7 @@ from tellsign.training.trainer.arguments import (
     recipe_of,
     record_run,
 )
-from tellsign.training.trainer.whole_validation import WholeValidationTrainer
+from tellsign.training.trainer.passes import WholeValidationTrainer
 
 
 # All linear layers except in the vision tower and the head.

@@ -51,11 +51,10 @@ from tellsign.training.trainer.arguments import (
 )
 from tellsign.training.trainer.averaging import AVERAGE_NAME, WeightAveraging, whole_batches
 from tellsign.training.trainer.caching import cached
-from tellsign.training.trainer.epochs import EpochCallback
 from tellsign.training.trainer.half_precision import half_precision
 from tellsign.training.trainer.initialization import initialize_vision_tower
 from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
-from tellsign.training.trainer.whole_validation import WholeValidationTrainer
+from tellsign.training.trainer.passes import EpochCallback, WholeValidationTrainer
 
 
 TEMPLATES = ("{}", "a photo with {}", "a photo of {}", "This is a photo of {}.")

@@ -1,4 +1,4 @@
-"""Images that people annotated, as [`tellsign.annotation_files`] keeps them, to learn from and to be measured by."""
+"""Images that people annotated, as [`tellsign.annotating.files`] keeps them, to learn from and to be measured by."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import torch
 from transformers import BaseImageProcessor
 from transformers.utils import logging
 
-from tellsign.annotation_files import AnnotationFile, annotation_files
+from tellsign.annotating.files import AnnotationFile, annotation_files
 from tellsign.modeling.image_loading import load_image, resize_uniformly
 from tellsign.pipelines.localization import Box, pixels_of
 

@@ -47,6 +47,8 @@ def generator_scores(
     for name in names[counts >= LEAST_PICTURES]:
         rows = np.flatnonzero((columns["label"] == FAKE) & (columns["generator"] == name))
         same_run = photographs & (folds == folds[rows[0]])
+        if not same_run.any():  # there is nothing to tell them from
+            continue
         scores[str(name)] = {
             "pictures": len(rows),
             "family": str(columns["family"][rows[0]]),

@@ -1,7 +1,19 @@
-"""Weights stored in half precision."""
+"""Stores a checkpoint's weights in half precision, to be computed with in float32 all the same.
+
+python -m tellsign.training.trainer.half_precision MODEL OUTPUT_DIR
+"""
+
+from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 from torch import nn
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+import tellsign  # noqa: F401 - registers WaveFreq
+
+from .arguments import recipe_file
 
 
 def half_precision(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -16,3 +28,20 @@ def half_precision(model: nn.Module) -> dict[str, torch.Tensor]:
     if overflown:
         raise ValueError(f"the weights {', '.join(overflown)} are not finite in float16")
     return state
+
+
+def main(
+    model_name: Annotated[str, typer.Argument(help="Folder or repository of a detector.")],
+    output_dir: Annotated[Path, typer.Argument(help="Where the smaller one is written.")],
+) -> None:
+    """Halves the size of a checkpoint."""
+    model = AutoModelForImageClassification.from_pretrained(model_name, dtype=torch.float32)
+    # The configuration keeps dtype float32, which is what from_pretrained converts to.
+    model.save_pretrained(output_dir, state_dict=half_precision(model))
+    AutoImageProcessor.from_pretrained(model_name).save_pretrained(output_dir)
+    if recipe := recipe_file(model_name):  # for the card, and for what asks which data the weights have seen
+        (output_dir / Path(recipe).name).write_bytes(Path(recipe).read_bytes())
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,7 +1,7 @@
 """Measures `tellsign scan`: its speed beside a plain loop and beside decoding alone, its memory, and what 100 million
 pictures would take.
 
-python -m tellsign.training.benchmark_scan
+python -m tellsign.scanning.benchmark
 """
 
 import io
@@ -25,8 +25,8 @@ import typer
 
 from tellsign import DEFAULT_MODEL, load_image
 from tellsign.hub_cards.card_tables import markdown_table
-from tellsign.scan import Judge, Report, scan
-from tellsign.scan_ray import run_on_ray
+from tellsign.scanning.on_ray import run_on_ray
+from tellsign.scanning.scan import Judge, Report, scan
 
 
 PICTURES_OF_A_SHARD = 500

@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any
 
 from tellsign import DEFAULT_MODEL, __version__
+from tellsign.answer_file import spelt
 from tellsign.loading import load_pipeline, revision_of
 
-from .answer_file import spelt
 from .shards import SCHEMA
 
 
@@ -32,7 +32,7 @@ class Judge:
 
     ```python
     >>> from datasets import Features, Image, load_dataset
-    >>> from tellsign.scan import SCHEMA, Judge
+    >>> from tellsign.scanning.scan import SCHEMA, Judge
 
     >>> pictures = load_dataset("imagefolder", data_dir="examples", split="train")
     >>> pictures = pictures.cast_column("image", Image(decode=False))

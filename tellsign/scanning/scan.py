@@ -51,7 +51,7 @@ class Job:
         output (`str`): Folder, as an address.
         judge ([`Judge`]): Judges the pictures.
         model_revision (`str`): As [`~tellsign.loading.revision_of`] gives it where the scan was started.
-        image_column, id_column (`str`, *optional*): As for [`~tellsign.shards.read_pictures`].
+        image_column, id_column (`str`, *optional*): As for [`~tellsign.scanning.shards.read_pictures`].
     """
 
     output: str
@@ -199,10 +199,10 @@ def scan(
     A run that was killed goes on where it was if it is started again: what is there is whole, and not done again.
 
     Args:
-        source (`str`): As for [`~tellsign.shards.list_shards`], or a data set on the Hub, `USER/NAME`.
+        source (`str`): As for [`~tellsign.scanning.shards.list_shards`], or a data set on the Hub, `USER/NAME`.
         output (`str`): The folder, on this machine or as an address of fsspec, made if it does not exist.
         judge ([`Judge`], *optional*): Defaults to the packaged models.
-        image_column, id_column (`str`, *optional*): As for [`~tellsign.shards.read_pictures`].
+        image_column, id_column (`str`, *optional*): As for [`~tellsign.scanning.shards.read_pictures`].
         resume (`bool`, *optional*, defaults to `False`):
             Whether to keep files whose source, model or options have changed since.
         overwrite (`bool`, *optional*, defaults to `False`):

@@ -16,10 +16,10 @@ from tellsign.modeling.image_loading import load_image
 from tellsign.pipelines.formats import from_challenge
 from tellsign.pipelines.provenance import in_words
 
-from .annotation_files import Annotation, AnnotationFile, annotation_file, challenge_entries, find_pictures
+from .files import Annotation, AnnotationFile, annotation_file, challenge_entries, find_pictures
 
 
-PAGE = Path(__file__).parent / "annotation_page"
+PAGE = Path(__file__).parent / "page"
 # Above this a picture goes to the browser as JPEG, which is smaller than PNG.
 MOST_PNG_PIXELS = 1 << 20
 

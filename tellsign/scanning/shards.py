@@ -173,7 +173,7 @@ def _file_name(path: str) -> str:
 def read_pictures(
     shard: Shard, size: int, image_column: str | None = None, id_column: str | None = None
 ) -> Iterator[dict[str, list[Any]]]:
-    """The pictures of a shard, as [`~tellsign.judge.Judge`] takes them.
+    """The pictures of a shard, as [`~tellsign.scanning.judge.Judge`] takes them.
 
     Args:
         shard ([`Shard`]): What to read.

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 
 from tellsign.pipelines.localization import Box, box_overlap
 
-from .annotation_files import Annotation, annotation_files
+from .files import Annotation, annotation_files
 
 
 class Agreement(TypedDict):
@@ -61,7 +61,7 @@ def agreement(folder: Path) -> dict[str, Agreement]:
     """How far the annotators of a folder agree.
 
     Args:
-        folder (`Path`): Images with the files of [`tellsign.annotation_files`].
+        folder (`Path`): Images with the files of [`tellsign.annotating.files`].
 
     Returns:
         [`Agreement`] on the `"verdict"`, on all names together (`"artifacts"`, where kappa and overlap are means over

@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForImageClassification
 
-from tellsign.training.store_float16 import main
+from tellsign.training.trainer.half_precision import main
 
 
 def test_float16_weights_give_nearly_equal_logits(checkpoint, tmp_path):

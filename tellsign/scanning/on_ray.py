@@ -34,12 +34,12 @@ def run_on_ray(job: Job, shards: list[Shard], *, num_cpus: float = 1, num_gpus: 
     """Scans shards on Ray.
 
     Args:
-        job ([`~tellsign.scan.Job`]): What is done with each.
-        shards (`list` of [`~tellsign.shards.Shard`]): The shards.
+        job ([`~tellsign.scanning.scan.Job`]): What is done with each.
+        shards (`list` of [`~tellsign.scanning.shards.Shard`]): The shards.
         num_cpus, num_gpus (`float`, *optional*): What each task takes. The model is loaded once in each process.
 
     Returns:
-        Iterator of [`~tellsign.scan.Report`], in the order in which they are done.
+        Iterator of [`~tellsign.scanning.scan.Report`], in the order in which they are done.
 
     Raises:
         ValueError: If no machine has so many CPUs and GPUs.
