@@ -22,7 +22,7 @@ from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.image_processing_wavefreq import LARGEST_SHORT_SIDE, WaveFreqImageProcessor
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
 from tellsign.modeling.verdicts import real_and_fake
-from tellsign.shards import address_of, list_shards, read_pictures
+from tellsign.scanning.shards import address_of, list_shards, read_pictures
 
 
 logger = logging.get_logger(__name__)
