@@ -20,7 +20,7 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # none g
 
 def load_image(content: bytes) -> Image.Image:
     """The image in the content of a file: first frame, upright, RGB in sRGB, on white where it is transparent."""
-    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
     image.load()
     with suppress(Exception):  # a damaged EXIF block says nothing of the pixels
         image = ImageOps.exif_transpose(image)
@@ -58,7 +58,7 @@ def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.nda
         return Image.open(file)
 
     def normalized(image: Image.Image, mean: list[float], std: list[float]) -> np.ndarray:
-        pixels = (np.asarray(image, np.float32) / 255 - np.float32(mean)) / np.float32(std)
+        pixels = (np.asarray(image, np.float32) / 255 - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
         return pixels.transpose(2, 0, 1)[None]
 
     size, large_size, (width, height) = settings["size"], settings["large_size"], image.size
@@ -88,8 +88,8 @@ class Judge:
     def __call__(self, content: bytes) -> dict[str, Any]:
         """Verdict, probability of fake and evidence: what each place of a grid adds to the logit of fake."""
         inputs = preprocess(load_image(content), self.settings)
-        outputs = self.session.run(["logits", "evidence"], {name: inputs[name] for name in self.inputs})
-        return self.answer(*(values[0] for values in outputs), inputs["image_sizes"][0])
+        logits, evidence = self.session.run(["logits", "evidence"], {name: inputs[name] for name in self.inputs})
+        return self.answer(logits[0], evidence[0], inputs["image_sizes"][0])
 
     def answer(self, logits: np.ndarray, evidence: np.ndarray, image_size: np.ndarray) -> dict[str, Any]:
         """The answer to one image, of what the model gives."""

@@ -10,7 +10,6 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
@@ -28,10 +27,10 @@ def main(
     data: Annotated[list[str], typer.Option(help="Parquet file, folder or data set; may be given several times.")],
     limit: Annotated[int, typer.Option(min=2, help="How many pictures to draw.")] = 2000,
 ) -> None:
-    """Prints a table with a row for the detector and one for each model, picture by picture.
+    """Prints a table of the detector and its ONNX models, picture by picture.
 
-    "Same pixels" are those of the detector's image processor; `judge.py` makes its own, by Pillow. Times are of the
-    network alone, median of all pictures, on the threads that OMP_NUM_THREADS allows.
+    Each model judges the pixels that the detector's image processor makes, and those that `judge.py` makes by Pillow.
+    Times are medians, on the threads that OMP_NUM_THREADS allows: of the network alone, or of a whole answer.
     """
     detector, processor = load_detector(model)
     detector.eval()
@@ -39,58 +38,45 @@ def main(
     dataset = load_sources(data, "train").shuffle(seed=0)
     dataset = dataset.select(range(min(limit, len(dataset))))
     _, fake = real_and_fake(detector.config)
-    probabilities: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     verdicts: dict[str, list[str]] = {}
     times: dict[str, list[float]] = {}
 
-    def note(name: str, probability: float, verdict: str) -> None:
-        probabilities.setdefault(name, []).append(probability)
+    def note(name: str, start: float, probability: float, verdict: str) -> None:
+        times.setdefault(name, []).append(1000 * (time.perf_counter() - start))
+        scores.setdefault(name, []).append(probability)
         verdicts.setdefault(name, []).append(verdict)
 
     for row in tqdm(dataset, desc="Judging", unit="img"):
-        content = content_of(row["image"])
+        content = content_of(row["image"]) or b""
         inputs = processor(load_image(content), return_tensors="pt")
+        arrays = {name: values.numpy() for name, values in inputs.items()}
         start = time.perf_counter()
         with torch.inference_mode():
-            logits = detector(**inputs.to(detector.device)).logits
-        times.setdefault("PyTorch", []).append(time.perf_counter() - start)
-        probability = float(logits.softmax(-1)[0, fake])
-        note("PyTorch", probability, *verdicts_of(detector.config, [probability], inputs["image_sizes"].cpu()))
-        arrays = {key: values.cpu().numpy() for key, values in inputs.items()}
+            probability = float(detector(**inputs.to(detector.device)).logits.softmax(-1)[0, fake])
+        (verdict,) = verdicts_of(detector.config, [probability], torch.from_numpy(arrays["image_sizes"]))
+        note("PyTorch", start, probability, verdict)
         for name, judge in judges.items():
             start = time.perf_counter()
-            outputs = judge.session.run(["logits", "evidence"], {key: arrays[key] for key in judge.inputs})
-            times.setdefault(name, []).append(time.perf_counter() - start)
-            answer = judge.answer(*(values[0] for values in outputs), arrays["image_sizes"][0])
-            note(name, answer["fake_probability"], answer["verdict"])
+            logits, evidence = judge.session.run(["logits", "evidence"], {key: arrays[key] for key in judge.inputs})
+            answer = judge.answer(logits[0], evidence[0], arrays["image_sizes"][0])
+            note(name, start, answer["fake_probability"], answer["verdict"])
+            start = time.perf_counter()
             answer = judge(content)
-            note(f"{name} by judge.py", answer["fake_probability"], answer["verdict"])
+            note(f"{name}, by judge.py", start, answer["fake_probability"], answer["verdict"])
 
-    labels, scores = (
-        np.asarray(dataset["label"][:]),
-        {name: np.asarray(values) for name, values in probabilities.items()},
-    )
-    reference = 100 * roc_auc_score(labels, scores["PyTorch"])
-
-    def compared(name: str) -> list[str]:
-        """Equal verdicts, largest difference of probabilities, difference of AUROC."""
-        equal: NDArray = np.asarray(verdicts[name]) == np.asarray(verdicts["PyTorch"])
-        largest = np.abs(scores[name] - scores["PyTorch"]).max()
-        auroc = 100 * roc_auc_score(labels, scores[name]) - reference
-        return [f"{100 * equal.mean():.2f}%", f"{largest:.4f}", f"{auroc:+.2f}"]
-
-    rows = [["PyTorch", *(["", "", f"{reference:.2f}"]), "", "", "", _milliseconds(times["PyTorch"]), ""]]
-    for name in judges:
-        megabytes = f"{(folder / name).stat().st_size / 1e6:.1f}"
-        rows.append([name, *compared(name), *compared(f"{name} by judge.py"), _milliseconds(times[name]), megabytes])
-    columns = ["equal verdicts", "largest difference of probability", "AUROC, points"]
-    by_script = [f"{column}, by judge.py" for column in columns]
-    typer.echo(f"{len(dataset)} pictures of {', '.join(data)}\n")
-    typer.echo(markdown_table(["", *columns, *by_script, "ms a picture", "MB"], rows))
-
-
-def _milliseconds(seconds: list[float]) -> str:
-    return f"{1000 * float(np.median(seconds)):.1f}"
+    reference = 100 * roc_auc_score(dataset["label"][:], scores["PyTorch"])
+    rows = []
+    for name in scores:
+        equal = np.mean(np.asarray(verdicts[name]) == np.asarray(verdicts["PyTorch"]))
+        largest = np.abs(np.subtract(scores[name], scores["PyTorch"])).max()
+        difference = 100 * roc_auc_score(dataset["label"][:], scores[name]) - reference
+        size = f"{(folder / name).stat().st_size / 1e6:.1f}" if name in judges else ""
+        row = [f"{100 * equal:.2f}%", f"{largest:.4f}", f"{difference:+.2f}", f"{np.median(times[name]):.0f}", size]
+        rows.append([name, *row])
+    columns = ["model", "equal verdicts", "largest difference of probability", "AUROC, points", "ms a picture", "MB"]
+    typer.echo(f"{len(dataset)} pictures of {', '.join(data)}; AUROC of PyTorch {reference:.2f}\n")
+    typer.echo(markdown_table(columns, rows))
 
 
 if __name__ == "__main__":
