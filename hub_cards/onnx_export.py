@@ -198,8 +198,10 @@ def _quantize(source: Path, target: Path, pictures: list[Any], processor: Any) -
         prepared = Path(temporary, "prepared.onnx")
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
         calibration = _Calibration(pictures, processor, names)
-        # Products of matrices are the spectra and the head, whose small differences decide.
-        quantize_static(prepared, target, calibration, op_types_to_quantize=["Conv"], per_channel=True)
+        # Activations too, or what they cut off would widen the ranges. Not products of matrices: these are the spectra
+        # and the head, whose small differences decide.
+        kinds = ["Conv", "Clip", "Relu"]
+        quantize_static(prepared, target, calibration, op_types_to_quantize=kinds, per_channel=True)
 
 
 __all__ = ["export"]
