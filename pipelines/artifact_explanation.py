@@ -399,10 +399,10 @@ class ArtifactExplanationPipeline(Pipeline):
                 for artifacts, sentences in zip(found, explained, strict=True):
                     for artifact in artifacts:
                         artifact["explanation"] = sentences[artifact["label"]]
-        for answer in answers:
+        for index, answer in enumerate(answers):
             if "error" not in answer:
-                size = answer["height"], answer["width"]
-                answer["summary"] = summary_of(answer["evidence"], len(answer["artifacts"]), *size)
+                found = len(answer["artifacts"]) if index in chosen else None
+                answer["summary"] = summary_of(answer["evidence"], found, answer["height"], answer["width"])
         return {"answer": answers[0] if one else answers}
 
     def _localize(self, images: list[Image.Image], found: list[list[TaggedArtifact]]) -> None:

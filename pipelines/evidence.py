@@ -45,13 +45,22 @@ def places_of(evidence: NDArray, height: int, width: int) -> list[Evidence]:
     return [place for place in places[:MOST_PLACES] if place["share"] >= LEAST_SHARE]
 
 
-def summary_of(places: list[Evidence], artifacts: int, height: int, width: int) -> str:
-    """One or two sentences: how many artifacts were found, and on which place the verdict mostly rests."""
-    found = "No known artifact was found." if not artifacts else f"{artifacts} artifact{'s' * (artifacts > 1)} found."
-    if not places:
-        return found
-    place = place_of(places[0]["box"], width, height)
-    return f"{found} The verdict rests mostly on: {place}, {places[0]['share']:.0%}."
+def summary_of(places: list[Evidence], artifacts: int | None, height: int, width: int) -> str:
+    """One or two sentences: how many artifacts were found, and on which place the verdict mostly rests.
+
+    Args:
+        places (`list[Evidence]`): From [`places_of`].
+        artifacts (`int`, *optional*): How many were found; `None` if the image was not searched.
+        height, width (`int`): Size of the image in pixels.
+    """
+    sentences = []
+    if artifacts is not None:
+        found = f"{artifacts} artifact{'s' * (artifacts > 1)} found." if artifacts else "No known artifact was found."
+        sentences.append(found)
+    if places:
+        place = place_of(places[0]["box"], width, height)
+        sentences.append(f"The verdict rests mostly on: {place}, {places[0]['share']:.0%}.")
+    return " ".join(sentences)
 
 
 __all__ = ["places_of", "summary_of"]
