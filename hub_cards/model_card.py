@@ -138,7 +138,7 @@ def model_card(
     )
     counts = {result["name"]: result["real"] + result["fake"] for result in evaluation.get("results", ())}
     # A group that is drawn twice as often is named twice.
-    training_data = list(dict.fromkeys(training.get("train_data", ())))
+    training_data = list(dict.fromkeys([*training.get("train_data", ()), *training.get("large_train_data", ())]))
     card = ModelCard.from_template(
         data,
         template_str=TEMPLATE.read_text(encoding="utf-8"),

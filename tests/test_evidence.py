@@ -52,7 +52,8 @@ def test_what_speaks_against_the_verdict_is_no_place():
 
 
 @pytest.mark.parametrize(
-    ("count", "words"), [(None, ""), (0, "No known artifact was found."), (1, "1 artifact found."), (3, "3 artifacts found.")]
+    ("count", "words"),
+    [(None, ""), (0, "No known artifact was found."), (1, "1 artifact found."), (3, "3 artifacts found.")],
 )
 def test_the_summary_counts_artifacts(count, words):
     assert summary_of([], count, 8, 8) == words
