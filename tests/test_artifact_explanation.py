@@ -655,12 +655,10 @@ def test_the_command_names_a_broken_file_and_exits_with_1(saved, tmp_path):
     assert "b.png: not an image" in lines[1]["error"] and "none.png" in lines[3]["error"]
 
 
-def test_the_command_refuses_what_matches_no_image_and_a_model_without_a_tagger(checkpoint, saved, tmp_path):
+def test_the_command_refuses_what_matches_no_image(checkpoint, saved, tmp_path):
     (tmp_path / "empty").mkdir()
     for pattern in ("empty", "*.gif"):
         result, lines = run_explain(tmp_path / pattern, "--model", saved[0])
         assert result.exit_code == 2 and not lines and "there is no image" in unframed(result.output)
-    result, lines = run_explain(tmp_path / "in", "--model", checkpoint)
-    assert result.exit_code == 2 and not lines and "has no tagger/" in unframed(result.output)
     result, lines = run_explain(tmp_path / "in", "--model", checkpoint, "--explain", "never")
     assert result.exit_code == 0 and all(line["artifacts"] == [] for line in lines)

@@ -360,7 +360,7 @@ def test_help_says_that_a_recipe_may_come_first(capsys):
     with pytest.raises(SystemExit):
         parse_recipe((SourceArguments,), ["--help"])
     said = capsys.readouterr().out
-    assert "[RECIPE.json] [options]" in said and "A JSON file first gives the defaults of what follows." in said
+    assert "[RECIPE.json] [options]" in said and "A JSON file before the options gives their defaults." in said
 
 
 def test_the_command_tells_its_version():

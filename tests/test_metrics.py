@@ -142,8 +142,9 @@ def test_labels_or_probabilities_out_of_range_raise():
 
 
 def test_verdict_scores_count_answers_and_errors():
-    labels, probabilities = np.asarray([0, 0, 0, 0, 1, 1]), np.asarray([0.1, 0.3, 0.5, 0.81, 0.15, 0.81])
-    assert verdict_scores(labels, probabilities, (0.2, 0.8)) == {
+    labels = np.asarray([0, 0, 0, 0, 1, 1])
+    verdicts = np.asarray(["real", "uncertain", "uncertain", "fake", "real", "fake"])
+    assert verdict_scores(labels, verdicts) == {
         "answered": 4 / 6,
         "wrong_of_answered": 2 / 4,
         "real_called_fake": 1 / 4,

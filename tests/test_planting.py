@@ -201,7 +201,7 @@ def test_training_operators_work_in_eight_orientations(monkeypatch):
 def test_what_cannot_be_seen_is_not_planted():
     plain = np.full((32, 32, 3), 120, np.uint8)
     for image, names, severity in [
-        (SCENES[0], ["Artificial smoothness", "Unnatural Lighting Gradients"], 0.001),
+        (SCENES[0], ["Unnatural Lighting Gradients"], 0.001),
         (plain, ["Blurred boundaries in fine details", "Aliasing along high-contrast edges"], 1.0),
         (plain, ["Over-sharpening artifacts"], 1.0),
     ]:

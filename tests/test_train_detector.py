@@ -507,8 +507,8 @@ def test_thresholds_are_fitted_with_the_group_of_each_validation_image(parquet, 
     monkeypatch.setattr(train_detector, "fit_thresholds", lambda *args: given.append(args) or fit(*args))
     arguments = options(parquet, tmp_path / "run", max_steps=1, save_strategy="no", validation_per_class=5)
     main([*arguments, "--train_data", parquet, str(tmp_path / "other.parquet"), "--real_called_fake", "0.2"])
-    ((labels, probabilities, groups, real_called_fake),) = given
-    assert real_called_fake == 0.2
+    ((labels, probabilities, groups, real_called_fake, wrong),) = given
+    assert (real_called_fake, wrong) == (0.2, 0.05)
     assert len(probabilities) == 20
     pairs = sorted(zip(groups.tolist(), labels.tolist(), strict=True))
     assert pairs == sorted(5 * [(0, 0), (0, 1), (1, 0), (1, 1)])

@@ -116,7 +116,7 @@ def refresh_statistics(
             for batch in tqdm(drawn, total=batches, desc="Batch statistics", unit="batch", leave=False)
         )
         augmented = (values | {"pixel_values": augmentation(values["pixel_values"])} for values in inputs)
-        layers = [layer for layer in model.train().modules() if isinstance(layer, nn.BatchNorm2d)]
+        layers = [layer for layer in model.train().modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
         # It resets those of a frozen part too, which stays in evaluation and would not get new ones.
         frozen = {layer: copy.deepcopy(layer.state_dict()) for layer in layers if not layer.training}
         update_bn(augmented, _TakesDictionary(model))
