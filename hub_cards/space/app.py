@@ -190,7 +190,10 @@ def page() -> gr.Blocks:
     def choose(event: gr.SelectData) -> str:
         return examples[event.index]
 
-    size_note, side = "", getattr(EXPLAIN.model.config, "image_size", None)
+    config = EXPLAIN.model.config
+    # Where a branch for large pictures judges, the side is its own.
+    side = getattr(config, "large_image_size" if getattr(config, "large_backbone", None) else "image_size", None)
+    size_note = ""
     if isinstance(side, int):
         size_note = f" It judges images at {side}x{side} pixels, so that small details of large pictures are lost."
     with gr.Blocks(title="tellsign", delete_cache=(3600, 3600)) as blocks:
