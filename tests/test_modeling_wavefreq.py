@@ -366,9 +366,6 @@ def test_flip_averaging_is_the_mean_over_the_image_and_its_mirror_and_only_at_in
     assert calls == [2]
 
 
-"""Of these the first and the third are larger than 32 pixels on both sides."""
-
-
 def test_outputs_have_the_documented_shapes_and_tuples_are_returned_on_request(make_model):
     model, images = make_model().wavefreq, torch.randn(2, 3, 32, 48)
     output = model(images, output_hidden_states=True)
