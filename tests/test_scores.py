@@ -48,7 +48,7 @@ def test_sentences_that_are_right_in_all_have_perfect_scores_and_say_less_of_oth
     rng = np.random.default_rng(1)
 
     def say(label, box, image):
-        return explanation_sentence(label, place_of(box, *image.size), rng, shown[image.tobytes()], 0.5)
+        return explanation_sentence(label, place_of(box, *image.size), rng, shown[image.tobytes()])
 
     scores = explanation_scores(Speaker(say), rows, found_in(rows), [None] * len(rows), categories, batch_size=7)
     assert scores["images"] == len(rows)

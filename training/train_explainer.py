@@ -213,7 +213,7 @@ def example_texts(categories: Sequence[str], seed: int, each: int = 100) -> list
     for artifact in ARTIFACTS:
         for _ in range(each):
             place, category = places[rng.integers(len(places))], shown[rng.integers(len(shown))]
-            sentence = explanation_sentence(artifact.name, place, rng, category, rng.random())
+            sentence = explanation_sentence(artifact.name, place, rng, category)
             known = f"fake. real. uncertain. {category or ''}. "
             texts += [answer_text({"": sentence, " ": sentence}), f"{known}\n- ({place}): "]
     return texts

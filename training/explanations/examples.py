@@ -95,23 +95,23 @@ class WrittenExplanations(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> ExplanationExample:
         row, rng = self.dataset[index], np.random.default_rng([self.seed, index])
         image = row["image"].convert("RGB")
-        known = [(artifact["label"], artifact["box"], artifact["severity"]) for artifact in row["artifacts"]]
+        known = [(artifact["label"], artifact["box"]) for artifact in row["artifacts"]]
         if self.has_other[index]:
-            known.append(_other(image.size, rng, [find_artifact(label).name for label, _, _ in known]))
+            known.append(_other(image.size, rng, [find_artifact(label).name for label, _ in known]))
         category = self.categories.get(row["sha1"]) if rng.random() > WITHHELD else None
         artifacts = []
         for number in rng.permutation(len(known)):
-            label, box, severity = known[number]
-            sentence = explanation_sentence(label, place_of(box, *image.size), rng, category, severity)
+            label, box = known[number]
+            sentence = explanation_sentence(label, place_of(box, *image.size), rng, category)
             artifacts.append(ExplainedArtifact(label=label, box=box, explanation=sentence))
         verdict = VERDICTS[rng.integers(len(VERDICTS))]
         return {"image": image, "category": category, "verdict": verdict, "artifacts": artifacts}
 
 
-def _other(size: tuple[int, int], rng: np.random.Generator, known: Sequence[str]) -> tuple[str, Box, None]:
+def _other(size: tuple[int, int], rng: np.random.Generator, known: Sequence[str]) -> tuple[str, Box]:
     names = [artifact.name for artifact in ARTIFACTS if artifact.name not in SEEN and artifact.name not in known]
     (xmin, xmax), (ymin, ymax) = (np.sort(rng.choice(length + 1, 2, replace=False)).tolist() for length in size)
-    return names[rng.integers(len(names))], Box(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax), None
+    return names[rng.integers(len(names))], Box(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
 
 
 class AnnotatedImages(torch.utils.data.Dataset):

@@ -121,9 +121,7 @@ def explanation_scores(
             if label in planted:
                 truth = planted[label]
                 place = place_of(truth["box"], width, height)
-                references = [
-                    explanation_sentence(label, place, rng, category, truth["severity"]) for _ in range(REFERENCES)
-                ]
+                references = [explanation_sentence(label, place, rng, category) for _ in range(REFERENCES)]
                 mask = np.asarray(opened(truth["mask"]["bytes"]))
                 statements.append(Statement(number, sentence, truth["box"], mask, references))
     return {
