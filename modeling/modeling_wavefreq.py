@@ -34,7 +34,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
 
-from .large_branch import PATH_STEPS, WaveFreqLargeBranch, moments_of, on_grid
+from .large_branch import CELL, PATH_STEPS, WaveFreqLargeBranch, moments_of, on_grid, place_features
 from .transforms import (
     amplitude_and_phase,
     fourier_transform,
@@ -421,10 +421,17 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
         What each place of the image adds to its logit of fake, less that of real. The sum is that difference, less
         what the branch that judged says of the average picture (large ones) or of no features at all (small ones).
         Only of models with the labels real and fake.
+    artifact_logits (`torch.FloatTensor` of shape `(batch_size, len(config.large_artifact_labels))`, *optional*):
+        That a large picture shows each artifact: from 0 on it is named. Zeros for small images. Returned in
+        evaluation.
+    artifact_map_logits (`torch.FloatTensor` of shape `(batch_size, len(config.large_artifact_labels), rows,
+        columns)`, *optional*): That each place shows it.
     """
 
     category_logits: torch.Tensor | None = None
     evidence: torch.Tensor | None = None
+    artifact_logits: torch.Tensor | None = None
+    artifact_map_logits: torch.Tensor | None = None
 
 
 def _put(all_values: torch.Tensor, values: torch.Tensor, where: torch.Tensor, in_graph: bool) -> torch.Tensor:
@@ -516,7 +523,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             evidence = evidence / self.config.temperature
             # CODEPATH: with a second branch both give maps of one size, whatever else is in the batch.
             if self.large is not None:
-                evidence = on_grid(evidence, self.config.large_image_size // 16) * evidence[0].numel()
+                evidence = on_grid(evidence, self.config.large_image_size // CELL) * evidence[0].numel()
         return WaveFreqImageClassifierOutput(
             logits=logits / self.config.temperature,
             hidden_states=outputs.hidden_states,
@@ -538,12 +545,18 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         logits = nn.functional.pad(self.large.head(moments)[:, None], (1, 0)) / self.config.large_temperature
         answer.logits = _put(answer.logits, logits, large, in_graph)  # type: ignore[arg-type]
         if not self.training:
-            size = self.config.large_image_size // 16
+            size = self.config.large_image_size // CELL
             evidence = self.large.head.evidence(maps, moments, size) / self.config.large_temperature
             before = answer.evidence
             if before is None:
                 before = large_pixel_values.new_zeros(len(large), size, size)
             answer.evidence = _put(before, evidence, large, in_graph)
+            # CODEPATH: only detectors whose artifact head was calibrated name artifacts of large pictures.
+            if self.large.artifact_head is not None:
+                found = self.large.artifact_head(place_features(maps, size))
+                answer.artifact_logits, answer.artifact_map_logits = (
+                    _put(values.new_zeros(len(large), *values.shape[1:]), values, large, in_graph) for values in found
+                )
 
     @can_return_tuple
     @auto_docstring

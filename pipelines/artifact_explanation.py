@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from types import GeneratorType
@@ -10,34 +11,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import (
-    CommitInfo,
-    ModelCard,
-    ModelCardData,
-    get_hf_file_metadata,
-    hf_hub_url,
-    try_to_load_from_cache,
-)
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub import CommitInfo, ModelCard, ModelCardData
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset
 from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
-from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file, logging
+from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
 from tellsign.modeling.image_loading import load_image, read_source
-from tellsign.modeling.verdicts import OPERATING_POINTS, real_and_fake, verdicts_of
+from tellsign.modeling.verdicts import OPERATING_POINTS, is_large, real_and_fake, verdicts_of
 
 from .evidence import places_of, summary_of
 from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
 from .hub import push_folder, refuse_parts
 from .localizer import ArtifactLocalizer
+from .parts import load_part
 from .provenance import Statement, provenance
-from .tagger import ArtifactTagger, TaggedArtifact
+from .tagged import TaggedArtifact, tagged_in_large
+from .tagger import ArtifactTagger
 
 
-logger = logging.get_logger(__name__)
 EXPLAIN = ("fake", "always", "never")
 HUB_OPTIONS = {
     "push_to_hub",
@@ -66,17 +60,6 @@ class _Column(Dataset):
             return self.images[index]
         except Exception as error:  # whatever the decoder raises
             return error
-
-
-def _is_missing(repo_id: str, file: str, revision: str | None) -> bool:
-    """Whether the Hub says that there is no such file, which the cache does not learn from every server."""
-    try:
-        get_hf_file_metadata(hf_hub_url(repo_id, file, revision=revision))
-    except EntryNotFoundError:
-        return True
-    except Exception:  # of a network that is not there
-        pass
-    return False
 
 
 def _listed(labels: Iterable[str] | None) -> Any:
@@ -178,63 +161,18 @@ class ArtifactExplanationPipeline(Pipeline):
         super().__init__(*args, **kwargs)
         self.model.eval()  # one that was just trained would judge by, and change, the statistics of its batches
         _, self.fake_index = real_and_fake(self.model.config)
-        self.tagger = self._load_part(ArtifactTagger, tagger, "tagger", dtype=self.dtype)
+        load = partial(load_part, self.model, self.device)
+        self.tagger = load(ArtifactTagger, tagger, "tagger", dtype=self.dtype)
         self._is_without_tagger = tagger is False
-        self.explainer = self._load_part(
+        self.explainer = load(
             ArtifactExplainer, explainer, "explainer", **({"dtype": dtype} | (explainer_kwargs or {}))
         )
         if explainer_kwargs and (self.explainer is None or self.explainer is explainer):
             raise ValueError(f"explainer_kwargs={explainer_kwargs}: there is no explainer to load with them")
-        self.localizer = self._load_part(ArtifactLocalizer, localizer, "localizer", dtype=dtype)
+        self.localizer = load(ArtifactLocalizer, localizer, "localizer", dtype=dtype)
         if self._forward_params.get("explain") != "never":
             self._require_tagger()
         self._check_labels(self._forward_params.get("candidate_labels"))
-
-    def _load_part(self, part_class: Any, given: Any, subfolder: str, **kwargs) -> Any:
-        """Tagger, explainer or localizer: what was given, or what lies beside the detector, or `None`."""
-        if given is False:
-            return None
-        if isinstance(given, (str, os.PathLike)):
-            return part_class.from_pretrained(given, **({"device": self.device} | kwargs))
-        if isinstance(given, part_class):
-            return given
-        if given is not None:
-            raise ValueError(
-                f"{subfolder}: expected a folder, a repository, an object of {part_class.__name__}, or False for "
-                f"none, got {type(given).__name__}"
-            )
-        home, revision = self.model.config._name_or_path, getattr(self.model.config, "_commit_hash", None)
-        cache_dir = getattr(self.model, "cache_dir", None)
-        try:
-            lies_there = home and any(
-                cached_file(
-                    home,
-                    file,
-                    subfolder=subfolder,
-                    revision=revision,
-                    cache_dir=cache_dir,
-                    _raise_exceptions_for_missing_entries=False,
-                    _raise_exceptions_for_connection_errors=False,
-                )
-                for file in ("config.json", "adapter_config.json")
-            )
-        except OSError as error:
-            raise ValueError(
-                f"{home}: there is no access to its {subfolder}/. A token given to pipeline() reaches the detector "
-                "alone: log in by `hf auth login` or set HF_TOKEN"
-            ) from error
-        if not lies_there:
-            file = f"{subfolder}/config.json"
-            if home and not os.path.isdir(home):
-                is_known = try_to_load_from_cache(home, file, cache_dir=cache_dir, revision=revision) is not None
-                if not is_known and not _is_missing(home, file, revision):
-                    logger.warning(
-                        f"{home}: the Hub cannot be asked whether there is a folder {subfolder}/, and the cache has "
-                        "none: it is left out"
-                    )
-            return None
-        place = {"subfolder": subfolder, "revision": revision, "cache_dir": cache_dir, "device": self.device}
-        return part_class.from_pretrained(home, **(place | kwargs))
 
     @property
     def parts(self) -> dict[str, ArtifactTagger | ArtifactExplainer | ArtifactLocalizer | None]:
@@ -385,25 +323,60 @@ class ArtifactExplanationPipeline(Pipeline):
             if "error" not in answer and (explain == "always" or explain == answer["label"])
         ]
         if chosen:
-            self._require_tagger()
-            chosen_images = [images[index] for index in chosen]
-            found = self.tagger(chosen_images, return_heatmap=return_heatmap, **tagging)
-            for index, artifacts in zip(chosen, found, strict=True):
-                answers[index]["artifacts"] = artifacts
-            if self.localizer is not None:
-                self._localize(chosen_images, found)
-            if self.explainer is not None:
-                verdicts = [answers[index]["label"] for index in chosen]
-                categories = self.tagger.name_categories(chosen_images) if any(found) else None
-                explained = self.explainer(chosen_images, verdicts, found, categories)
-                for artifacts, sentences in zip(found, explained, strict=True):
-                    for artifact in artifacts:
-                        artifact["explanation"] = sentences[artifact["label"]]
+            by_detector = self._named_by_detector(outputs, inputs, len(answers))
+            by_tagger = [index for index in chosen if not by_detector[index]]
+            if by_tagger:
+                self._require_tagger()
+                tagged = self.tagger([images[index] for index in by_tagger], return_heatmap=return_heatmap, **tagging)
+                for index, artifacts in zip(by_tagger, tagged, strict=True):
+                    answers[index]["artifacts"] = artifacts
+            if len(by_tagger) < len(chosen):
+                labels = self.tagger and self.tagger.checked_labels(tagging.pop("candidate_labels", None) or [])
+                for index in chosen:
+                    if by_detector[index]:
+                        answers[index]["artifacts"] = tagged_in_large(
+                            self.model.config,
+                            outputs.artifact_logits[index],
+                            outputs.artifact_map_logits[index],
+                            images[index].height,
+                            images[index].width,
+                            candidate_labels=labels or None,
+                            return_heatmap=return_heatmap,
+                            **tagging,
+                        )
+            self._explain(answers, images, chosen, by_tagger)
         for index, answer in enumerate(answers):
             if "error" not in answer:
                 found = len(answer["artifacts"]) if index in chosen else None
                 answer["summary"] = summary_of(answer["evidence"], found, answer["height"], answer["width"])
         return {"answer": answers[0] if one else answers}
+
+    def _named_by_detector(self, outputs: Any, inputs: Mapping[str, Any], count: int) -> list[bool]:
+        """Of which images the detector itself names the artifacts: large ones, unless the tagger compares texts."""
+        if outputs.get("artifact_logits") is None or (self.tagger is not None and self.tagger.mode != "calibrated"):
+            return [False] * count
+        return is_large(self.model.config, inputs["image_sizes"]).tolist()
+
+    def _explain(self, answers: list[Any], images: list[Image.Image], chosen: list[int], by_tagger: list[int]) -> None:
+        """Lets localizer and explainer go on with the artifacts of the chosen images."""
+        found = [answers[index]["artifacts"] for index in chosen]
+        chosen_images = [images[index] for index in chosen]
+        if self.localizer is not None:
+            self._localize(chosen_images, found)
+        if self.explainer is None or not any(found):
+            return
+        # What a large picture shows nobody here knows: the tagger tells small objects alone.
+        categories: list[str | None] = [None] * len(chosen)
+        named = [index for index in by_tagger if answers[index]["artifacts"]]
+        for index, category in zip(
+            named, self.tagger.name_categories([images[index] for index in named]), strict=True
+        ):
+            categories[chosen.index(index)] = category
+        verdicts = [answers[index]["label"] for index in chosen]
+        explained = self.explainer(chosen_images, verdicts, found, categories)
+        for artifacts, sentences in zip(found, explained, strict=True):
+            for artifact in artifacts:
+                artifact["explanation"] = sentences[artifact["label"]]
 
     def _localize(self, images: list[Image.Image], found: list[list[TaggedArtifact]]) -> None:
         """Puts the localizer's boxes in the place of the tagger's."""

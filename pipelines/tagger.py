@@ -4,7 +4,7 @@ import difflib
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from tellsign.configuration.artifacts import find_artifact
 from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
 from tellsign.modeling.image_loading import resize_uniformly
 
-from .localization import Box, box_in, heat_map, whole_image
+from .tagged import TaggedArtifact, tagged_artifacts
 from .vision_language import LOADING_ERRORS, reason_of
 
 
@@ -63,19 +63,6 @@ ORIGINAL_ARTIFACTS: tuple[str, ...] = (
 )
 """The names that the first published system found in its 122 published images. It chose among 34, by a softmax over
 CLIP's similarities. The six names that it never found are not published."""
-
-
-class TaggedArtifact(TypedDict):
-    """An artifact in an image.
-
-    `score` is its probability in [0, 1], and `box` is in pixels of the image. `heatmap`, if asked for, is how strongly
-    each pixel shows it: float32 of shape `(height, width)`, in [0, 1].
-    """
-
-    label: str
-    score: float
-    box: Box
-    heatmap: NotRequired[NDArray[np.float32]]
 
 
 class ArtifactTagger:
@@ -205,24 +192,21 @@ class ArtifactTagger:
         scores, chosen, maps = score(self._pixel_values(images), labels, threshold)
 
         box_threshold = self.model.config.box_threshold if self.mode == "calibrated" else 0.5
-        answers = []
-        for image, image_scores, image_chosen, image_maps in zip(images, scores, chosen, maps, strict=True):
-            artifacts: list[TaggedArtifact] = []
-            for index in np.argsort(-image_scores, kind="stable"):
-                if not image_chosen[index] or len(artifacts) == top_k:
-                    continue
-                size = (image.height, image.width)
-                is_global = labels[index] in self.global_artifacts
-                artifact: TaggedArtifact = {
-                    "label": labels[index],
-                    "score": float(image_scores[index]),
-                    "box": whole_image(*size) if is_global else box_in(image_maps[index], *size, box_threshold),
-                }
-                if return_heatmap:
-                    artifact["heatmap"] = heat_map(image_maps[index], *size)
-                artifacts.append(artifact)
-            answers.append(artifacts)
-        return answers
+        return [
+            tagged_artifacts(
+                labels,
+                image_scores,
+                image_chosen,
+                image_maps,
+                image.height,
+                image.width,
+                top_k=top_k,
+                return_heatmap=return_heatmap,
+                global_artifacts=self.global_artifacts,
+                box_threshold=box_threshold,
+            )
+            for image, image_scores, image_chosen, image_maps in zip(images, scores, chosen, maps, strict=True)
+        ]
 
     @property
     def global_artifacts(self) -> Sequence[str]:
@@ -388,4 +372,4 @@ class ArtifactTagger:
         return embeds
 
 
-__all__ = ["ORIGINAL_ARTIFACTS", "ArtifactTagger", "TaggedArtifact"]
+__all__ = ["ORIGINAL_ARTIFACTS", "ArtifactTagger"]

@@ -4,7 +4,7 @@ from scipy.stats import beta
 from transformers.utils import logging
 
 from tellsign.training.calibration.detector import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
-from tellsign.training.calibration.large import OPERATING_POINTS, Promise, fit_promised_thresholds, upper_bound
+from tellsign.training.large.verdict_thresholds import OPERATING_POINTS, Promise, fit_promised_thresholds, upper_bound
 
 
 def test_temperature_undoes_a_known_scaling_of_calibrated_logits():
@@ -216,7 +216,7 @@ def test_pictures_told_apart_perfectly_are_called_at_one_half():
 
 @pytest.mark.parametrize("count", [20, 400])
 def test_where_no_promise_can_be_kept_no_verdict_is_given(caplog, count):
-    transformers_logger = logging.get_logger("tellsign.training.calibration.large")
+    transformers_logger = logging.get_logger("tellsign.training.large.verdict_thresholds")
     transformers_logger.addHandler(caplog.handler)
     rng = np.random.default_rng(0)
     labels, probabilities = np.repeat([0, 1], count), rng.uniform(0.45, 0.55, 2 * count)

@@ -13,9 +13,9 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, pi
 from tellsign import WaveFreqConfig
 from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
 from tellsign.training import leave_out
+from tellsign.training.large.head import fit_head, source_weights
 from tellsign.training.train_large import main
 from tellsign.training.trainer import backbone
-from tellsign.training.trainer.head import fit_head, source_weights
 from tests.conftest import TINY_LARGE
 
 

@@ -23,13 +23,13 @@ from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqIma
 from tellsign.hub_cards.left_out_tables import leave_out_tables
 from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.calibration.detector import fit_temperature
-from tellsign.training.calibration.large import OPERATING_POINTS, fit_promised_thresholds
 from tellsign.training.data.histories import HISTORIES
 from tellsign.training.data.sources import content_of, drop_duplicates, load_sources, without_folders
 from tellsign.training.evaluation.left_out import FAKE, REAL, generator_scores, mean_scores, plot, score_left_out
-from tellsign.training.trainer.backbone import BACKBONE, load_pretrained
-from tellsign.training.trainer.head import fit_head
-from tellsign.training.trainer.moments import picture_moments
+from tellsign.training.large.backbone import BACKBONE, load_pretrained
+from tellsign.training.large.head import fit_head
+from tellsign.training.large.moments import picture_moments
+from tellsign.training.large.verdict_thresholds import OPERATING_POINTS, fit_promised_thresholds
 
 
 def columns_of(pictures: Dataset) -> dict[str, NDArray]:

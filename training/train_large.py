@@ -16,11 +16,11 @@ from transformers import AutoImageProcessor
 
 from tellsign import WaveFreqForImageClassification
 from tellsign.training.data.sources import without_folders
+from tellsign.training.large.head import fit_head
+from tellsign.training.large.moments import picture_moments
 from tellsign.training.leave_out import columns_of, large_detector, load_pictures, stacked
 from tellsign.training.trainer.arguments import recipe_file
 from tellsign.training.trainer.half_precision import half_precision
-from tellsign.training.trainer.head import fit_head
-from tellsign.training.trainer.moments import picture_moments
 
 
 def main(

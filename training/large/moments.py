@@ -15,8 +15,7 @@ from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
 from tellsign.training.data.histories import HISTORIES, random_history
 from tellsign.training.data.sources import content_of
-
-from .caching import cached
+from tellsign.training.trainer.caching import cached
 
 
 MOST_STRETCHED = 1.5

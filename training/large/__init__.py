@@ -1,0 +1,1 @@
+"""Training of the branch for large pictures: its frozen features, and the heads on them."""
