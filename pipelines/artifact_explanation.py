@@ -2,69 +2,31 @@
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from numbers import Real
 from pathlib import Path
-from types import GeneratorType
 from typing import Any
 
-import numpy as np
 import torch
 from huggingface_hub import CommitInfo, ModelCard, ModelCardData
 from PIL import Image
-from torch.utils.data import Dataset, IterableDataset
 from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
 from tellsign.modeling.image_loading import load_image, read_source
-from tellsign.modeling.verdicts import OPERATING_POINTS, is_large, real_and_fake, verdicts_of
+from tellsign.modeling.verdicts import is_large, real_and_fake, verdicts_of
 
 from .evidence import places_of, summary_of
 from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
-from .hub import push_folder, refuse_parts
+from .hub import HUB_OPTIONS, push_folder, refuse_parts
+from .inputs import as_inputs, checked_options, listed
 from .localizer import ArtifactLocalizer
 from .parts import load_part
 from .provenance import Statement, provenance
 from .tagged import TaggedArtifact, tagged_in_large
 from .tagger import ArtifactTagger
-
-
-EXPLAIN = ("fake", "always", "never")
-HUB_OPTIONS = {
-    "push_to_hub",
-    "repo_id",
-    "commit_message",
-    "commit_description",
-    "private",
-    "token",
-    "revision",
-    "create_pr",
-    "tags",
-}
-
-
-class _Column(Dataset):
-    """Images of which one that cannot be decoded is the error."""
-
-    def __init__(self, images: Any):
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Any:
-        try:
-            return self.images[index]
-        except Exception as error:  # whatever the decoder raises
-            return error
-
-
-def _listed(labels: Iterable[str] | None) -> Any:
-    """Labels as a list, as they are read more than once; what is none of several labels as it is."""
-    return list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else labels
 
 
 class ArtifactExplanationPipeline(Pipeline):
@@ -209,22 +171,8 @@ class ArtifactExplanationPipeline(Pipeline):
         strict: bool | None = None,
         timeout: float | None = None,
     ):
-        if explain is not None and explain not in EXPLAIN:
-            raise ValueError(f"explain={explain!r}, expected one of {', '.join(EXPLAIN)}")
-        if operating_point is not None and operating_point not in OPERATING_POINTS:
-            raise ValueError(f"operating_point={operating_point!r}, expected one of {', '.join(OPERATING_POINTS)}")
-        if threshold is not None and not (isinstance(threshold, Real) and 0 <= threshold <= 1):
-            raise ValueError(f"threshold={threshold!r}, expected a number from 0 to 1")
-        if top_k is not None and not (isinstance(top_k, Real) and top_k >= 1 and top_k == int(top_k)):
-            raise ValueError(f"top_k={top_k!r}, expected a whole number from 1")
-        given = {
-            "explain": explain,
-            "operating_point": operating_point,
-            "threshold": threshold,
-            "top_k": top_k and int(top_k),
-            "candidate_labels": _listed(candidate_labels),
-            "return_heatmap": return_heatmap,
-        }
+        given = checked_options(explain, operating_point, threshold, top_k)
+        given |= {"candidate_labels": listed(candidate_labels), "return_heatmap": return_heatmap}
         forward_params = {name: value for name, value in given.items() if value is not None}
         given_to_preprocess = {"strict": strict, "timeout": timeout}
         preprocess_params = {name: value for name, value in given_to_preprocess.items() if value is not None}
@@ -249,20 +197,12 @@ class ArtifactExplanationPipeline(Pipeline):
             an explainer; `provenance`, what the file itself states, see [`~tellsign.provenance`], which changes no
             probability; and `summary`, a sentence or two. Or `{"error": message}`.
         """
-        if hasattr(inputs, "read"):
-            raise ValueError("the input is an open file: pass its path, or what read() gives")
         if "candidate_labels" in kwargs:
-            kwargs["candidate_labels"] = _listed(kwargs["candidate_labels"])
+            kwargs["candidate_labels"] = listed(kwargs["candidate_labels"])
             self._check_labels(kwargs["candidate_labels"])
-        if isinstance(inputs, tuple):
-            inputs = list(inputs)
+        inputs = as_inputs(inputs)
         if isinstance(inputs, list) and not inputs:
             return []
-        one = (list, str, bytes, bytearray, memoryview, Mapping, np.ndarray, torch.Tensor, Image.Image)
-        if isinstance(inputs, (Sequence, Dataset)) and not isinstance(inputs, (*one, IterableDataset)):
-            inputs = _Column(inputs)  # of a `datasets` column, or a torch data set
-        elif isinstance(inputs, Iterable) and not isinstance(inputs, (*one, IterableDataset, GeneratorType)):
-            inputs = (image for image in inputs)
         return super().__call__(inputs, **kwargs)
 
     def preprocess(  # type: ignore[override]
@@ -294,8 +234,7 @@ class ArtifactExplanationPipeline(Pipeline):
     ) -> dict[str, Any]:
         inputs = dict(model_inputs)
         images, errors, stated = inputs.pop("image"), inputs.pop("error"), inputs.pop("provenance")
-        one = not isinstance(images, list)  # a batch of one is not collated
-        if one:
+        if one := not isinstance(images, list):  # a batch of one is not collated
             images, errors, stated = [images], [errors], [stated]
         outputs = self.model(**inputs)
         probabilities = outputs.logits.float().softmax(-1)[:, self.fake_index].tolist()
@@ -331,7 +270,9 @@ class ArtifactExplanationPipeline(Pipeline):
                 for index, artifacts in zip(by_tagger, tagged, strict=True):
                     answers[index]["artifacts"] = artifacts
             if len(by_tagger) < len(chosen):
-                labels = self.tagger and self.tagger.checked_labels(tagging.pop("candidate_labels", None) or [])
+                labels = tagging.pop("candidate_labels", None)
+                if labels is not None and self.tagger is not None:
+                    labels = self.tagger.checked_labels(labels)
                 for index in chosen:
                     if by_detector[index]:
                         answers[index]["artifacts"] = tagged_in_large(
@@ -340,7 +281,7 @@ class ArtifactExplanationPipeline(Pipeline):
                             outputs.artifact_map_logits[index],
                             images[index].height,
                             images[index].width,
-                            candidate_labels=labels or None,
+                            candidate_labels=labels,
                             return_heatmap=return_heatmap,
                             **tagging,
                         )
@@ -365,13 +306,10 @@ class ArtifactExplanationPipeline(Pipeline):
             self._localize(chosen_images, found)
         if self.explainer is None or not any(found):
             return
-        # What a large picture shows nobody here knows: the tagger tells small objects alone.
-        categories: list[str | None] = [None] * len(chosen)
+        # The tagger knows what small images show; of large ones nobody here does.
         named = [index for index in by_tagger if answers[index]["artifacts"]]
-        for index, category in zip(
-            named, self.tagger.name_categories([images[index] for index in named]), strict=True
-        ):
-            categories[chosen.index(index)] = category
+        shown = dict(zip(named, self.tagger.name_categories([images[i] for i in named]) if named else [], strict=True))
+        categories = [shown.get(index) for index in chosen]
         verdicts = [answers[index]["label"] for index in chosen]
         explained = self.explainer(chosen_images, verdicts, found, categories)
         for artifacts, sentences in zip(found, explained, strict=True):

@@ -22,6 +22,18 @@ WEIGHTS = (
 )
 # A folder of one of these names replaces the one that is there, with an adapter that would be loaded in its place.
 REPLACED = ("tagger", "explainer", "localizer", "examples", "tellsign")
+# The arguments of `save_pretrained` that are for `push_to_hub`.
+HUB_OPTIONS = {
+    "push_to_hub",
+    "repo_id",
+    "commit_message",
+    "commit_description",
+    "private",
+    "token",
+    "revision",
+    "create_pr",
+    "tags",
+}
 
 
 def push_folder(

@@ -1,0 +1,79 @@
+"""What a pipeline of images may be given, and the options of its calls, checked."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+from types import GeneratorType
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset
+
+from tellsign.modeling.verdicts import OPERATING_POINTS
+
+
+EXPLAIN = ("fake", "always", "never")
+ONE_OR_LIST = (list, str, bytes, bytearray, memoryview, Mapping, np.ndarray, torch.Tensor, Image.Image)
+
+
+class _Column(Dataset):
+    """Images of which one that cannot be decoded is the error."""
+
+    def __init__(self, images: Any):
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.images[index]
+        except Exception as error:  # whatever the decoder raises
+            return error
+
+
+def as_inputs(inputs: Any) -> Any:
+    """Images in a form that [`Pipeline`] knows: an image, a list, a torch data set or a generator.
+
+    Raises:
+        ValueError: If it is an open file.
+    """
+    if hasattr(inputs, "read"):
+        raise ValueError("the input is an open file: pass its path, or what read() gives")
+    if isinstance(inputs, tuple):
+        return list(inputs)
+    if isinstance(inputs, (Sequence, Dataset)) and not isinstance(inputs, (*ONE_OR_LIST, IterableDataset)):
+        return _Column(inputs)  # of a `datasets` column, or a torch data set
+    if isinstance(inputs, Iterable) and not isinstance(inputs, (*ONE_OR_LIST, IterableDataset, GeneratorType)):
+        return (image for image in inputs)
+    return inputs
+
+
+def listed(labels: Iterable[str] | None) -> Any:
+    """Labels as a list, as they are read more than once; what is none of several labels as it is."""
+    return list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else labels
+
+
+def checked_options(
+    explain: str | None, operating_point: str | None, threshold: float | None, top_k: int | None
+) -> dict[str, Any]:
+    """Those options of a call that were given.
+
+    Raises:
+        ValueError: If one is not as [`ArtifactExplanationPipeline`] describes it.
+    """
+    if explain is not None and explain not in EXPLAIN:
+        raise ValueError(f"explain={explain!r}, expected one of {', '.join(EXPLAIN)}")
+    if operating_point is not None and operating_point not in OPERATING_POINTS:
+        raise ValueError(f"operating_point={operating_point!r}, expected one of {', '.join(OPERATING_POINTS)}")
+    if threshold is not None and not (isinstance(threshold, Real) and 0 <= threshold <= 1):
+        raise ValueError(f"threshold={threshold!r}, expected a number from 0 to 1")
+    if top_k is not None and not (isinstance(top_k, Real) and top_k >= 1 and top_k == int(top_k)):
+        raise ValueError(f"top_k={top_k!r}, expected a whole number from 1")
+    return {
+        "explain": explain,
+        "operating_point": operating_point,
+        "threshold": threshold,
+        "top_k": top_k and int(top_k),
+    }
