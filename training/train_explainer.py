@@ -7,12 +7,11 @@ python -m tellsign.training.train_explainer --help
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import PartialState
 from datasets import Dataset
@@ -39,7 +38,7 @@ from transformers.models.idefics2.configuration_idefics2 import Idefics2Perceive
 
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.hub_cards.model_card import write_card
-from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT, answer_text
+from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.pipelines.vision_language import remove_adapter
 from tellsign.training.data.annotated import sha1_of_files
@@ -50,8 +49,8 @@ from tellsign.training.explanations.examples import (
     WrittenExplanations,
     tagged_artifacts,
 )
-from tellsign.training.explanations.sentences import explanation_sentence
-from tellsign.training.planting.rows import fingerprint, planted_artifacts
+from tellsign.training.explanations.sentences import example_texts
+from tellsign.training.planting.rows import fingerprint
 from tellsign.training.trainer.adapter import AdapterArguments, load_with_adapter
 from tellsign.training.trainer.arguments import (
     PlantedDataArguments,
@@ -64,7 +63,8 @@ from tellsign.training.trainer.arguments import (
 )
 from tellsign.training.trainer.half_precision import half_precision
 from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
-from tellsign.training.trainer.passes import EpochCallback, WholeValidationTrainer
+from tellsign.training.trainer.passes import EpochCallback, GroupedSampler, WholeValidationTrainer
+from tellsign.training.trainer.planted import planted_artifacts
 
 
 # All linear layers except in the vision tower and the head.
@@ -195,28 +195,10 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenize
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(texts, vocab_size, min_frequency=0, show_progress=False, special_tokens=["<pad>"])
     tokenizer = Tokenizer.from_str(bpe.to_str())
-    phrases = [
-        QUESTION,
-        *(question.split("{}")[0] for question in (VERDICT, OBJECT)),
-        *(text for artifact in ARTIFACTS for text in (artifact.name, artifact.definition)),
-    ]
+    phrases = [QUESTION, *(question.split("{}")[0] for question in (VERDICT, OBJECT))]
+    phrases += [text for artifact in ARTIFACTS for text in (artifact.name, artifact.definition)]
     tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end_of_utterance>")
-
-
-def example_texts(categories: Sequence[str], seed: int, each: int = 100) -> list[str]:
-    """Answers about each artifact, and the parts of prompts beside names and definitions."""
-    rng, texts = np.random.default_rng(seed), []
-    places = [f"{row} {column}".strip() for row in ("top", "", "bottom") for column in ("left", "", "right")]
-    places = ["whole image", *(place or "center" for place in places)]
-    shown = [*categories, None]
-    for artifact in ARTIFACTS:
-        for _ in range(each):
-            place, category = places[rng.integers(len(places))], shown[rng.integers(len(shown))]
-            sentence = explanation_sentence(artifact.name, place, rng, category)
-            known = f"fake. real. uncertain. {category or ''}. "
-            texts += [answer_text({"": sentence, " ": sentence}), f"{known}\n- ({place}): "]
-    return texts
 
 
 def configs_of_new_model(given: dict[str, Any] | str | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -240,21 +222,18 @@ def create_model(
     """A new network around a vision tower, with a tokenizer made for the texts."""
     text_config, perceiver_config = configs_of_new_model(arguments.config_overrides)
     tower, vision_config, image_processor = load_vision_tower(str(arguments.vision_tower))
+    tokenizer = train_tokenizer(texts, VOCABULARY_SIZE)
     processor = Idefics2Processor(
         image_processor,
-        train_tokenizer(texts, VOCABULARY_SIZE),
+        tokenizer,
         image_seq_len=perceiver_config["resampler_n_latents"],
         chat_template=CHAT_TEMPLATE,
     )
-    tokens = {
-        "pad_token_id": processor.tokenizer.pad_token_id,
-        "bos_token_id": None,
-        "eos_token_id": processor.tokenizer.eos_token_id,
-    }
+    tokens = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
     config = Idefics2Config(
         vision_config=vision_config.to_dict(),
         perceiver_config=perceiver_config | {"hidden_size": text_config["hidden_size"], "rms_norm_eps": 1e-5},
-        text_config={"model_type": "mistral", "vocab_size": len(processor.tokenizer)} | text_config | tokens,
+        text_config={"model_type": "mistral", "vocab_size": len(tokenizer)} | text_config | tokens,
         image_token_id=processor.image_token_id,
         tie_word_embeddings=True,
         **tokens,
@@ -338,36 +317,6 @@ def make_examples(
     examples += [WrittenExplanations(dataset, categories, seed=seed) for dataset in known]
     planted = planted_artifacts(images["watched"], "evaluation", cache, seed=seed, image_size=size)
     return ConcatDataset(examples), WrittenExplanations(planted, categories, seed=seed)
-
-
-class GroupedSampler(torch.utils.data.Sampler[int]):
-    """Draws every example once, in random order, with batches of similar length. Each epoch has its own fixed order.
-
-    Args:
-        lengths (`Sequence[int]`): Length of each example.
-        batch_size (`int`): Number of consecutive examples of similar length.
-        seed (`int`): Seed of the order.
-    """
-
-    POOL = 16
-    """Number of batches that are made out of one pool of examples."""
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
-        self.lengths = torch.tensor(lengths)
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        for pool in torch.randperm(len(self), generator=generator).split(self.POOL * self.batch_size):
-            batches = pool[self.lengths[pool].argsort(stable=True)].split(self.batch_size)
-            full = len(batches) - (len(batches[-1]) < self.batch_size)
-            for number in [*torch.randperm(full, generator=generator).tolist(), *range(full, len(batches))]:
-                yield from batches[number].tolist()
 
 
 class ExplainerTrainer(WholeValidationTrainer):

@@ -27,7 +27,7 @@ from transformers import (
     set_seed,
 )
 
-from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqModel
+from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.calibration.tagger import calibrate, calibrate_categories, calibrate_places, validation_scores
@@ -35,11 +35,6 @@ from tellsign.training.data.annotated import AnnotatedBatches, JoinedBatches, lo
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN, SourceArguments, load_described
 from tellsign.training.planting import plantable
-from tellsign.training.planting.batches import (
-    PlantedBatches,
-    TrainingBatches,
-    validation_images,
-)
 from tellsign.training.planting.rows import fingerprint
 from tellsign.training.trainer.arguments import (
     check_training_arguments,
@@ -52,9 +47,10 @@ from tellsign.training.trainer.arguments import (
 from tellsign.training.trainer.averaging import AVERAGE_NAME, WeightAveraging, whole_batches
 from tellsign.training.trainer.caching import cached
 from tellsign.training.trainer.half_precision import half_precision
-from tellsign.training.trainer.initialization import initialize_vision_tower
+from tellsign.training.trainer.initialization import initialize_vision_tower, start_details
 from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.trainer.passes import EpochCallback, WholeValidationTrainer
+from tellsign.training.trainer.planted import PlantedBatches, TrainingBatches, validation_images
 
 
 TEMPLATES = ("{}", "a photo with {}", "a photo of {}", "This is a photo of {}.")
@@ -185,23 +181,6 @@ def create_model(
     if missing := sorted(set(plantable()) - set(model.config.artifact_labels)):
         raise ValueError(f"artifact_labels: lack {', '.join(missing)}, expected all that can be planted")
     return model, processor
-
-
-def start_details(model: ArtifactSiglipModel, name: str) -> None:
-    """Gives a model's network for fine detail the weights of a WaveFreq, which may have more layers.
-
-    Raises:
-        ValueError: If the model has no such network, or the WaveFreq lacks one of its layers.
-        RuntimeError: If a layer has another size.
-    """
-    if model.detail_network is None:
-        raise ValueError(f"--detail_network={name}: the configuration has no detail_config")
-    start, loading_info = WaveFreqModel.from_pretrained(
-        name, config=model.detail_network.config, dtype=torch.float32, output_loading_info=True
-    )
-    if missing := sorted(loading_info["missing_keys"]):
-        raise ValueError(f"--detail_network={name}: it has no {missing[0]}")
-    model.detail_network.load_state_dict(start.state_dict())
 
 
 def spellings(category_names: Sequence[str]) -> list[list[str]]:

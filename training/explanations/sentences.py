@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
-from tellsign.pipelines.explainer import MAX_SENTENCE_WORDS, MAX_WORD_CHARACTERS, SENTENCE
+from tellsign.pipelines.explainer import MAX_SENTENCE_WORDS, MAX_WORD_CHARACTERS, SENTENCE, answer_text
 
 
 SEEN: dict[str, dict[str, list[str]]] = json.loads((Path(__file__).parent / "seen.json").read_text(encoding="utf-8"))
@@ -130,3 +130,18 @@ def as_sentence(text: str) -> str | None:
         if re.fullmatch(SENTENCE, sentence):
             return sentence
     return None
+
+
+def example_texts(categories: Sequence[str], seed: int, each: int = 100) -> list[str]:
+    """Answers about each artifact, and the parts of prompts beside names and definitions."""
+    rng, texts = np.random.default_rng(seed), []
+    places = [f"{row} {column}".strip() for row in ("top", "", "bottom") for column in ("left", "", "right")]
+    places = ["whole image", *(place or "center" for place in places)]
+    shown = [*categories, None]
+    for artifact in ARTIFACTS:
+        for _ in range(each):
+            place, category = places[rng.integers(len(places))], shown[rng.integers(len(shown))]
+            sentence = explanation_sentence(artifact.name, place, rng, category)
+            known = f"fake. real. uncertain. {category or ''}. "
+            texts += [answer_text({"": sentence, " ": sentence}), f"{known}\n- ({place}): "]
+    return texts

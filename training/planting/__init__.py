@@ -3,8 +3,9 @@
 from tellsign.configuration.artifacts import find_artifact
 
 from .evaluation import EVALUATION
-from .planter import PLANTED_FEATURES, VISIBLE_LEVELS, PlantedArtifact, PlantedImage, plant, planted_images
+from .planter import VISIBLE_LEVELS, PlantedArtifact, PlantedImage, plant
 from .registry import OPERATORS, Effect, Operator, Use, operators_of, plantable
+from .rows import PLANTED_FEATURES, planted_images
 from .training import TRAINING
 
 

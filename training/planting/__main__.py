@@ -4,13 +4,12 @@ python -m tellsign.training.planting data --data real.parquet --output planted.p
 python -m tellsign.training.planting contact-sheet --data real.parquet --output sheet.png
 """
 
-import itertools
 import json
 import tempfile
 import textwrap
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -20,7 +19,8 @@ from PIL import Image, ImageDraw, ImageFont
 from tellsign.training.data.sources import load_real_images, of_class, without_folders
 
 from . import OPERATORS, PLANTED_FEATURES, Operator, Use, plantable, planted_images
-from .planter import encoded, readable
+from .planter import encoded
+from .rows import readable
 
 
 app = typer.Typer(help=__doc__, add_completion=False)
@@ -58,11 +58,9 @@ def make_data(
         raise ValueError(f"--output {output}: expected a name that ends in .parquet")
     options = {"use": use, "seed": seed, "image_size": image_size, "untouched": untouched, "most": most}
     with tempfile.TemporaryDirectory() as cache:
+        planting = {"dataset": load_real(data, count, seed)} | options
         planted = Dataset.from_generator(
-            planted_images,
-            features=PLANTED_FEATURES,
-            cache_dir=cache,
-            gen_kwargs={"dataset": load_real(data, count, seed)} | options,
+            planted_images, features=PLANTED_FEATURES, cache_dir=cache, gen_kwargs=planting
         )
         planted.to_parquet(output)
         made_with = {"data": [without_folders(source) for source in data], "count": count} | options
@@ -75,8 +73,7 @@ def make_data(
 
 
 def contact_sheet(images: list[np.ndarray], seed: int, tile: int = 64) -> Image.Image:
-    """Every artifact with its operators for training on the left and those for evaluation on the right: an untouched
-    image, the planted image at three severities, and the mask at the last.
+    """Every operator in a row: an untouched image, the planted image at three severities, and the mask at the last.
 
     Args:
         images (`list[np.ndarray]`): Real images of shape `(height, width, 3)`, uint8, to be tried in turn.
@@ -84,37 +81,22 @@ def contact_sheet(images: list[np.ndarray], seed: int, tile: int = 64) -> Image.
         tile (`int`, *optional*, defaults to 64): Side of a picture on the sheet, in pixels.
 
     Returns:
-        `PIL.Image.Image` in mode RGB, one row for each pair of operators.
+        `PIL.Image.Image` in mode RGB. The operators are in the order of [`plantable`], those of evaluation first.
     """
-    by_use = [[entry for entry in OPERATORS if entry.use == use] for use in get_args(Use)]
-    rows = [
-        (name, pair)
-        for name in plantable()
-        for pair in itertools.zip_longest(*([entry for entry in some if entry.artifact == name] for some in by_use))
-    ]
-    text, gap, headings = 270, 4, ["original", *(f"{severity:.0%}" for severity in SEVERITIES), "mask"]
-    half = len(headings) * (tile + gap) + 3 * gap
-    sheet = Image.new("RGB", (text + 2 * half, 44 + len(rows) * (tile + gap)), "gainsboro")
+    operators = sorted(OPERATORS, key=lambda entry: (plantable().index(entry.artifact), entry.use))
+    text, step = 300, tile + 4
+    sheet = Image.new("RGB", (text + (len(SEVERITIES) + 2) * step, len(operators) * step), "gainsboro")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for side, use in enumerate(get_args(Use)):
-        draw.text((text + side * half, 4), f"{use}, severity:", "black", font)
-        for column, heading in enumerate(headings):
-            draw.text((text + side * half + column * (tile + gap), 24), heading, "black", font)
     order = np.random.default_rng(seed).permutation(len(images))
-    for row, (name, pair) in enumerate(rows):
-        top = 44 + row * (tile + gap)
-        lines = [*textwrap.wrap(name, 38), *(entry.effect.__name__ for entry in pair if entry)]
-        draw.multiline_text((4, top), "\n".join(lines), "black", font, spacing=2)
-        for side, entry in enumerate(pair):
-            if entry is None:
-                continue
-            left = text + side * half
-            pictures = _example(entry, [images[index] for index in np.roll(order, -row)], [seed, row])
-            if not pictures:
-                draw.text((left, top), "no place for it in these images", "black", font)
-            for column, picture in enumerate(pictures):
-                enlarged = Image.fromarray(picture).resize((tile, tile), Image.Resampling.NEAREST)
-                sheet.paste(enlarged, (left + column * (tile + gap), top))
+    for row, entry in enumerate(operators):
+        lines = [*textwrap.wrap(entry.artifact, 42), f"{entry.use}: {entry.effect.__name__}"]
+        draw.multiline_text((4, row * step), "\n".join(lines), "black", font, spacing=2)
+        pictures = _example(entry, [images[index] for index in np.roll(order, -row)], [seed, row])
+        if not pictures:
+            draw.text((text, row * step), "no place for it in these images", "black", font)
+        for column, picture in enumerate(pictures):
+            enlarged = Image.fromarray(picture).resize((tile, tile), Image.Resampling.NEAREST)
+            sheet.paste(enlarged, (text + column * step, row * step))
     return sheet
 
 
@@ -122,7 +104,7 @@ def _example(entry: Operator, images: list[np.ndarray], seed: list[int]) -> list
     """The first image that has a place for an artifact, planted at all severities, with the mask at the last one."""
     for image in images:
         answers = [entry(image / np.float32(255), severity, np.random.default_rng(seed)) for severity in SEVERITIES]
-        planted = [answer for answer in answers if answer]
+        planted = [answer for answer in answers if answer is not None]
         if len(planted) == len(SEVERITIES):
             pictures = [encoded((changed * 255).round().astype(np.uint8)) for changed, _ in planted]
             return [image, *pictures, planted[-1][1].astype(np.uint8) * 255]

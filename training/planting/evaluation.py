@@ -1,5 +1,6 @@
 """The operators of evaluation, one for each artifact. Hashes hold their output, so that figures stay comparable."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -58,53 +59,52 @@ def specks(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
     return (cells < 0.15).astype(np.float32) - (cells > 0.85)
 
 
-def periodic_gains(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
+def multiply_periodically(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> NDArray:
     """Gains that repeat every few pixels, as after a transposed convolution (Odena et al., 2016)."""
     gain = np.zeros(image.shape[:2])
     for offset, period in zip(px.offsets(image, 0, 0), rng.permutation([2, 3]), strict=True):
         gain += rng.permutation(np.linspace(-1, 1, period))[np.floor(offset / px.pixel(image)).astype(int) % period]
-    return gain
-
-
-def four_rays(scale: float, rows: NDArray, columns: NDArray, rng: Rng) -> NDArray:
-    """A glint with four tapering rays."""
-    length, angle = rng.uniform(3, 5) * scale, rng.uniform(-0.4, 0.4)
-    along, across = (abs(offset) / scale for offset in px.rotated(rows, columns, angle))
-    rays = []
-    for far, near in ((along, across), (across, along)):
-        ray = np.clip(1 - far * scale / length, 0, 1)
-        rays.append(ray * np.clip(1.2 - near / (0.3 + ray), 0, 1))
-    return np.minimum(1.4 * np.maximum(*rays), 1)
+    return image * (1 + amount * gain[..., None])
 
 
 def glints(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
-    return by.at_spots(image, place, rng, partial(four_rays, unit(image)))
+    """Glints with four tapering rays."""
+
+    def four_rays(rows: NDArray, columns: NDArray, rng: Rng) -> NDArray:
+        length, rays = rng.uniform(3, 5), []
+        along, across = (abs(offset) / unit(image) for offset in px.rotated(rows, columns, rng.uniform(-0.4, 0.4)))
+        for far, near in ((along, across), (across, along)):
+            ray = np.clip(1 - far / length, 0, 1)
+            rays.append(ray * np.clip(1.2 - near / (0.3 + ray), 0, 1))
+        return np.minimum(1.4 * np.maximum(*rays), 1)
+
+    return by.at_spots(image, place, rng, four_rays)
 
 
-def horizon(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
-    """What a surface mirrors: a bright sky above a dark ground, as lacquer does, with a wavy line between."""
+def mirror_horizon(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> NDArray:
+    """A surface mirrors a bright sky above a dark ground, as lacquer does, with a wavy line between."""
     rows = np.nonzero(place)[0]
     low, high = rows.min(), rows.max() + 1
     level = (px.offsets(image, low, 0)[0] + px.noise(image, 6 * unit(image), rng) * 0.8 * unit(image)) / (high - low)
     line = rng.uniform(0.35, 0.6)
     sky, ground = np.clip(level / line, 0, 1) ** 2, np.clip((level - line) / (1 - line), 0, 1)
-    return np.where(level < line, 0.45 + 0.55 * sky, 0.1 + 0.4 * ground)
+    mirrored = np.where(level < line, 0.45 + 0.55 * sky, 0.1 + 0.4 * ground)[..., None]
+    return np.clip(px.blur(image, 0.8 * unit(image)) + 1.1 * (mirrored - 0.5), 0, 1)
 
 
-def scattered_outline(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
-    """Light that is scattered from the outline to both sides."""
+def scatter_outline(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> Changed:
+    """Light as of a second exposure is scattered from the outline to both sides, tinted by what is around."""
     line = (ndimage.binary_dilation(place) & ~ndimage.binary_erosion(place)).astype(float)
     scattered = px.blur(line, rng.uniform(1.0, 1.8) * unit(image))
-    return np.clip(scattered / scattered.max(), 0, 1)
+    light, color = np.clip(scattered / scattered.max(), 0, 1), 0.75 + 0.25 * px.blur(image, 3 * unit(image))
+    return 1 - (1 - image) * (1 - amount * light[..., None] * color), (light > 0.12).astype(float)
 
 
 def turned(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
     """Coordinates that turn a place around its middle, by so many degrees."""
-    row, column = ndimage.center_of_mass(place)
-    rows, columns = px.offsets(image, row, column)
-    angle = np.radians(amount) * (1 if rng.random() < 0.5 else -1)
-    cosine, sine = np.cos(angle), np.sin(angle)
-    return np.stack([row + rows * cosine - columns * sine, column + rows * sine + columns * cosine])
+    center = np.array(ndimage.center_of_mass(place))
+    angle = np.radians(amount) * (-1 if rng.random() < 0.5 else 1)
+    return np.stack(px.rotated(*px.offsets(image, *center), angle)) + center[:, None, None]
 
 
 def unfolded(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
@@ -129,7 +129,7 @@ def make_hue_foreign(image: NDArray, place: NDArray, form: None, amount: float, 
     ycc = px.to_ycc(image)
     saturation = np.linalg.norm(ycc[..., 1:], axis=-1, keepdims=True)
     wanted = np.maximum(saturation, 0.06 + 0.14 * amount)
-    gray = px.direction(rng.uniform(0, 2 * np.pi))[1:]  # what is gray has no hue to turn
+    gray = px.random_tint(rng)[1:]  # what is gray has no hue to turn
     ycc[..., 1:] = np.where(saturation > 0.02, ycc[..., 1:] / np.maximum(saturation, 0.02), gray) * wanted
     return px.to_rgb(px.turn_hue(ycc, (0.5 + 0.5 * amount) * rng.uniform(0.6, 1) * np.pi))
 
@@ -192,15 +192,11 @@ def cover_end(image: NDArray, place: NDArray, form: None, amount: float, rng: Rn
     rows, columns = np.nonzero(at.end_of(image, place, 1, angle))
     best, free = image, 0.7
     for shift in rng.integers(-np.array(place.shape), place.shape, (200, 2)):
-        from_rows, from_columns = rows + shift[0], columns + shift[1]
-        if min(from_rows.min(), from_columns.min()) < 0:
-            continue
-        if from_rows.max() >= place.shape[0] or from_columns.max() >= place.shape[1]:
-            continue
-        share = 1 - place[from_rows, from_columns].mean()
-        if share > free:
+        source = rows + shift[0], columns + shift[1]
+        is_inside = all(0 <= axis.min() and axis.max() < side for axis, side in zip(source, place.shape, strict=True))
+        if is_inside and (share := 1 - place[source].mean()) > free:
             best, free = image.copy(), share
-            best[rows, columns] = image[from_rows, from_columns]
+            best[rows, columns] = image[source]
     if best is image:
         raise NoPlace
     return best, at.end_of(image, place, amount, angle).astype(float)
@@ -224,43 +220,40 @@ def expose_twice(image: NDArray, place: NDArray, form: None, amount: float, rng:
 
 def repeat_around(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> Changed:
     """A sector of a disc is repeated around its center, as in a kaleidoscope without mirrors."""
-    center = ndimage.center_of_mass(place)
+    center, sector = np.array(ndimage.center_of_mass(place)), 2 * np.pi / rng.integers(4, 7)
     rows, columns = px.offsets(image, *center)
-    sector = 2 * np.pi / rng.integers(4, 7)
     angle = (np.arctan2(rows, columns) + rng.uniform(0, 2 * np.pi)) % (2 * np.pi)
-    back = np.arctan2(rows, columns) - angle // sector * sector
-    radius = np.hypot(rows, columns)
-    repeated = px.sample(image, center[0] + radius * np.sin(back), center[1] + radius * np.cos(back))
-    return repeated, np.minimum(3 * place, 1) * (angle >= sector)
+    source = np.stack(px.rotated(rows, columns, -(angle // sector) * sector)) + center[:, None, None]
+    return px.sample(image, *source), np.minimum(3 * place, 1) * (angle >= sector)
 
 
 def mirror_across_border(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> Changed:
-    """An object's texture, mirrored at its border, fades out over its surroundings."""
-    distance, part = at.part_of_border(place, image, rng)
-    nearest = ndimage.distance_transform_edt(~place, return_distances=False, return_indices=True)
-    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
-    mirrored = px.sample(image, 2.0 * nearest[0] - rows, 2.0 * nearest[1] - columns)
-    fade = np.clip(1.3 - distance / (2.5 + 4 * amount), 0, 1)
+    """An object's texture, mirrored at a part of its border, fades out over its surroundings."""
+    border, strength = ndimage.binary_dilation(place) & ~place, px.edges(image)
+    middle = px.one_of(np.argwhere(border & (strength >= np.median(strength[border]))), rng)
+    part = np.clip(3 - np.hypot(*px.offsets(image, *middle)) / (3.5 * unit(image)), 0, 1)
+    distance, nearest = ndimage.distance_transform_edt(~place, return_indices=True)
+    mirrored = px.sample(image, *(2.0 * nearest - px.offsets(image, 0, 0)))
+    fade = np.clip(1.3 - distance / unit(image) / (2.5 + 4 * amount), 0, 1)
     return mirrored, np.minimum(fade, 0.4 + 0.6 * amount) * ~place * part
 
 
 def melt(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> NDArray:
     """Displaces what is there by a smooth random field, and mixes the result with a second one."""
-    scale, (rows, columns) = unit(image), np.mgrid[: image.shape[0], : image.shape[1]].astype(float)
     melted = np.zeros_like(image)
     for _ in range(4):
-        shift = px.blur(rng.standard_normal((*image.shape[:2], 2)), 1.2 * scale)
-        shift *= amount * scale / shift.std()
-        melted += px.sample(image, rows + shift[..., 0], columns + shift[..., 1]) / 4
+        shift = px.blur(rng.standard_normal((*image.shape[:2], 2)), 1.2 * unit(image))
+        shift *= amount * unit(image) / shift.std()
+        melted += px.sample(image, *(px.offsets(image, 0, 0) + np.moveaxis(shift, -1, 0))) / 4
     return melted
 
 
 def scramble(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> NDArray:
     """Takes pixels from somewhere near them."""
-    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(float)
     shift = (1 + 1.5 * amount) * px.pixel(image) * rng.standard_normal((2, *image.shape[:2]))
-    shift = shift * (rng.random(image.shape[:2]) < 0.1 + 0.9 * amount)
-    return px.sample(image, rows + shift[0], columns + shift[1], order=0)
+    shift *= rng.random(image.shape[:2]) < 0.1 + 0.9 * amount
+    rows, columns = px.offsets(image, 0, 0) + shift
+    return px.sample(image, rows, columns, order=0)
 
 
 def filter_guided(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> NDArray:
@@ -287,10 +280,14 @@ def filter_kuwahara(image: NDArray, place: NDArray, form: None, amount: float, r
     return image + amount * (smooth - image)
 
 
+def weighted(blur: Callable[..., NDArray], image: NDArray, weight: NDArray, size: float) -> NDArray:
+    """A blur in which every pixel has its own weight."""
+    return blur(image * weight[..., None], size) / blur(weight[..., None], size)
+
+
 def interpolate_edges(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> NDArray:
     """Takes the edges out and fills the gap by normalized convolution (Knutsson & Westin, 1993)."""
-    known = (1 - px.edge_band(image, 1.5))[..., None] + 1e-3
-    return px.blur(image * known, 1.5 * unit(image)) / px.blur(known, 1.5 * unit(image))
+    return weighted(px.blur, image, 1 - px.edge_band(image, 1.5) + 1e-3, 1.5 * unit(image))
 
 
 def deconvolve(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> NDArray:
@@ -315,10 +312,8 @@ def filter_by_shocks(image: NDArray, place: NDArray, form: None, amount: float, 
 
 def rasterize(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> NDArray:
     """Edges as drawn without anti-aliasing: each cell of a lattice has the color of the bright or of the dark side."""
-    luma, sides = px.luminance(image), []
-    for sign in (1, -1):
-        share = np.exp(sign * 14 * (luma - 0.5))[..., None]
-        sides.append(px.blur(image * share, 1.2 * unit(image)) / px.blur(share, 1.2 * unit(image)))
+    luma = px.luminance(image)
+    sides = [weighted(px.blur, image, np.exp(sign * 14 * (luma - 0.5)), 1.2 * unit(image)) for sign in (1, -1)]
     size = max(2, round(2 * px.pixel(image)))
     above = ndimage.uniform_filter(luma - (px.luminance(sides[0]) + px.luminance(sides[1])) / 2, size)
     rows, columns = (np.minimum(np.arange(side) // size * size + size // 2, side - 1) for side in luma.shape)
@@ -333,8 +328,7 @@ def enlarge(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng)
 def defocus_outside_circle(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> Changed:
     """Blur by a disc that favors bright points, everywhere but in a circle in no relation to the objects."""
     distance = np.hypot(*px.offsets(image, *(rng.uniform(0.25, 0.75, 2) * image.shape[:2]))) / min(image.shape[:2])
-    bright, radius = np.exp(3 * px.luminance(image))[..., None], amount * unit(image)
-    changed = px.disc_blur(image * bright, radius) / px.disc_blur(bright, radius)
+    changed = weighted(px.disc_blur, image, np.exp(3 * px.luminance(image)), amount * unit(image))
     return changed, np.clip((distance - rng.uniform(0.2, 0.28)) / 0.12, 0, 1)
 
 
@@ -372,7 +366,7 @@ EVALUATION = {
     "Regular grid-like artifacts in textures": Effect(at.TEXTURED, steps, do.brighten, (0.02, 0.1), gain=3),
     "Repeated element patterns": Effect(at.area(px.edges, 0.06, (0.3, 0.45)), None, repeat_around, opacity=(0.3, 0.7)),
     "Systematic color distribution anomalies": Effect(at.everywhere, None, specify_histograms),
-    "Frequency domain signatures": Effect(at.everywhere, periodic_gains, do.multiply, (0.02, 0.13)),
+    "Frequency domain signatures": Effect(at.everywhere, None, multiply_periodically, (0.02, 0.13)),
     "Color coherence breaks": Effect(
         at.area(lambda image: -px.edges(image), -0.08), None, make_hue_foreign, gain=4, opacity=(0.25, 0.75)
     ),
@@ -383,18 +377,18 @@ EVALUATION = {
     "Unnatural Lighting Gradients": Effect(at.everywhere, None, veil_corners),
     "Fake depth of field": Effect(at.SHARP, None, defocus_outside_circle, (0.8, 2)),
     "Abruptly cut off objects": Effect(at.subject, None, cover_end),
-    "Glow or light bleed around object boundaries": Effect(at.thing, scattered_outline, do.mix_screen, (0.15, 0.8)),
+    "Glow or light bleed around object boundaries": Effect(at.thing, None, scatter_outline, (0.15, 0.8)),
     "Ghosting effects: Semi-transparent duplicates of elements": Effect(
         at.area(px.edges, 0.05, (0.26, 0.4)), None, expose_twice, gain=2, opacity=(0.2, 0.45)
     ),
     "Cinematization Effects": Effect(at.everywhere, None, fade_film),
     "Excessive sharpness in certain image regions": Effect(
-        at.area(px.detail, 0.05), None, filter_by_shocks, gain=2, opacity=(0.25, 0.75)
+        at.BUSY, None, filter_by_shocks, gain=2, opacity=(0.25, 0.75)
     ),
     "Artificial smoothness": Effect(at.GRAINY, None, filter_kuwahara, (0.2, 0.8)),
     "Dramatic lighting that defies natural physics": Effect(at.everywhere, None, fan_beams),
     "Artificial depth of field in object presentation": Effect(
         at.behind_subject, None, defocus_by_distance, (0.4, 0.6)
     ),
-    "Unnaturally glossy surfaces": Effect(at.thing, horizon, do.mirror, opacity=(0.15, 0.75)),
+    "Unnaturally glossy surfaces": Effect(at.thing, None, mirror_horizon, opacity=(0.15, 0.75)),
 }

@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from . import pixels as px
-from .pixels import Rng, unit
+from .pixels import Range, Rng, unit
 
 
 # Forms of a line of a lattice, in about [-1, 1] over a phase that counts periods.
@@ -21,37 +21,26 @@ PROFILES: dict[str, Callable[[NDArray], NDArray]] = {
     "line": lambda phase: 1.6 * np.exp(-((((phase + 0.5) % 1 - 0.5) / 0.15) ** 2)) - 0.6,
     "saw": lambda phase: 2 * (phase % 1) - 1,
     "pad": lambda phase: 2 * abs(np.sin(np.pi * phase)) - 1,
-    "groove": lambda phase: 8 * (phase % 1 - 0.5) * np.exp(0.5 - 32 * (phase % 1 - 0.5) ** 2),
 }
 # Forms of a spot, in [0, 1], by the units down and to the right from its middle and two random sizes.
 SHAPES: dict[str, Callable[[NDArray, NDArray, float, float], NDArray]] = {
     "ellipse": lambda down, right, a, b: np.clip(1.5 - np.hypot(down / a, right / b) / 1.3, 0, 1),
     "ring": lambda down, right, a, b: np.clip(1.5 - abs(np.hypot(down, right) - 1 - a) / 0.7, 0, 1),
     "arc": lambda down, right, a, b: np.clip(1.5 - abs(np.hypot(down, right) - 2 * a) / 0.7, 0, 1) * (down > 0),
-    "bars": lambda down, right, a, b: (
-        (abs(down % 2 - 1) < 0.6) * (abs(down) < 2.8) * np.clip(3 * a - abs(right), 0, 1)
-    ),
-    "dots": lambda down, right, a, b: (
-        np.clip(1 + np.sin(3 * down / a) + np.sin(3 * right / b), 0, 1) * (np.hypot(down, right) < 4)
-    ),
 }
 
 
 def mesh(
-    image: NDArray,
-    place: NDArray,
-    amount: float,
-    rng: Rng,
-    period: tuple[float, float] = (3.5, 6.5),
-    scale: Callable[[NDArray], float] = unit,
+    image: NDArray, place: NDArray, amount: float, rng: Rng, period: Range = (3.5, 6.5), fine: bool = False
 ) -> NDArray:
-    """Lines of a profile in one to three directions, straight or rippled."""
+    """Lines of a profile in one to three directions, straight or rippled; if fine, periods are in pixels."""
+    size = px.pixel(image) if fine else unit(image)
     count, profile = rng.choice([1, 2, 2, 2, 3]), PROFILES[rng.choice(list(PROFILES))]
     angle, waves = rng.choice([0, np.pi / 4, rng.uniform(0, np.pi)]), []
-    ripple = rng.choice([0, 0, rng.uniform(1, 3)]) * scale(image) * px.noise(image, 12 * unit(image), rng)
+    ripple = rng.choice([0, 0, rng.uniform(1, 3)]) * size * px.noise(image, 12 * unit(image), rng)
     for turned in angle + np.pi / count * np.arange(count):
         along = px.position_along(image, turned) + ripple
-        waves.append(profile(along / (scale(image) * rng.uniform(*period)) + rng.random()))
+        waves.append(profile(along / (size * rng.uniform(*period)) + rng.random()))
     return np.clip((np.mean(waves, 0) * count**0.5, np.max(waves, 0))[rng.integers(2)], -1, 1)
 
 
@@ -70,11 +59,6 @@ def cells(image: NDArray, size: float, rng: Rng) -> tuple[NDArray, NDArray]:
     return numbers.reshape(image.shape[:2]), np.diff(distances)[..., 0] / 2
 
 
-def walls(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
-    """Joints of bricks, or walls of honeycomb or of crazed glaze."""
-    return np.clip(1.2 - cells(image, rng.uniform(3.8, 6) * unit(image), rng)[1] / unit(image), 0, 1)
-
-
 def pieces(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
     """A half of the cells of a lattice."""
     cell = cells(image, rng.uniform(3, 7) * unit(image), rng)[0]
@@ -82,15 +66,14 @@ def pieces(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
 
 
 def blocks(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
-    """Cells, each with a slope, a wave or a rim of its own, as after strong compression."""
+    """Cells, each with a slope or a rim of its own, as after strong compression."""
     cell, depth = cells(image, rng.uniform(3.5, 5.5) * unit(image), rng)
     rows, columns = px.offsets(image, 0, 0)
     tilt = rng.standard_normal((2, cell.max() + 1))[:, cell]
     slope = (tilt[0] * rows + tilt[1] * columns) / (2 * unit(image))
     slope -= ndimage.mean(slope, cell, np.arange(cell.max() + 1))[cell]
-    rim = 1 - 2 * (depth > 0.8 * unit(image))
-    forms = slope, np.sin(2.5 * slope) * tilt[0], (0.5 + 0.5 * abs(tilt[0])) * rim
-    return np.clip(forms[rng.integers(3)], -1, 1)
+    rim = (0.5 + 0.5 * abs(tilt[0])) * (1 - 2 * (depth > 0.8 * unit(image)))
+    return np.clip((slope, rim)[rng.integers(2)], -1, 1)
 
 
 def grain(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
@@ -113,7 +96,7 @@ def residue(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
 
 
 def blots(
-    image: NDArray, place: NDArray, amount: float, rng: Rng, share: tuple[float, float] = (0.3, 0.6), size: float = 3
+    image: NDArray, place: NDArray, amount: float, rng: Rng, share: Range = (0.3, 0.6), size: float = 3
 ) -> NDArray:
     """Blots or streaks that cover a share of a place, with hard or soft rims."""
     scale, stretch = rng.uniform(0.6, 1.6) * size * unit(image), rng.choice([1.0, 1.0, 4.0])
@@ -124,19 +107,19 @@ def blots(
     return np.clip((field - low) / rng.choice([0.05, 0.2, 0.8]) + 0.5, 0, 1)
 
 
-def beyond_line(image: NDArray, place: NDArray, rng: Rng) -> tuple[NDArray, float]:
-    """Distance from a line through a place, straight, curved, waving, in zigzag or cornered, and its angle."""
+def beyond_line(image: NDArray, place: NDArray, rng: Rng) -> NDArray:
+    """Distance in pixels from a line through a place: straight, curved, waving, in zigzag or cornered."""
     center = np.array(ndimage.center_of_mass(place)) + rng.uniform(-2, 2, 2) * unit(image)
-    angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(7, 16) * unit(image)
-    along, across = px.rotated(*px.offsets(image, *center), angle)
+    along, across = px.rotated(*px.offsets(image, *center), rng.uniform(0, 2 * np.pi))
+    length = rng.uniform(7, 16) * unit(image)
     wave, zigzag = np.sin(2 * np.pi * along / length), abs(along / length % 1 - 0.5)
     bends = 0, along**2 / (2 * length), 0.2 * length * wave, 0.5 * length * zigzag, abs(along)
-    return across + bends[rng.integers(5)], angle
+    return across + bends[rng.integers(5)]
 
 
 def side(image: NDArray, place: NDArray, amount: float, rng: Rng, soft: float = 0) -> NDArray:
     """0 on one side of a line, 1 on the other, with a border up to so many units wide."""
-    beyond = beyond_line(image, place, rng)[0] / unit(image)
+    beyond = beyond_line(image, place, rng) / unit(image)
     return np.clip(0.5 + beyond / (0.5 + soft * rng.random()), 0, 1)
 
 
@@ -157,16 +140,6 @@ def course(image: NDArray, place: NDArray, amount: float, rng: Rng, tone: float 
     return np.tanh((field - np.median(field[place > 0])) / field[place > 0].std())
 
 
-def relief(image: NDArray, place: NDArray, amount: float, rng: Rng, share: float = 0.2) -> NDArray:
-    """What stands out from its surroundings, lies in hollows, or faces one side, on about a share of a place."""
-    smooth = px.luminance(px.blur(image, rng.uniform(0.4, 1) * unit(image)))
-    raised, (down, right) = smooth - px.blur(smooth, rng.uniform(1.5, 3) * unit(image)), np.gradient(smooth)
-    angle = rng.uniform(0, 2 * np.pi)
-    field = (raised, -raised, np.sin(angle) * down + np.cos(angle) * right)[rng.integers(3)]
-    low, high = np.quantile(field[place > 0], [1 - 1.3 * share, 1 - 0.5 * share])
-    return np.clip((field - low) / (high - low + 1e-3), 0, 1) * np.minimum(3 * place, 1)
-
-
 def rim(image: NDArray, place: NDArray, amount: float, rng: Rng, inside: bool = False) -> NDArray:
     """A rim around an outline, or within: fading, with a hard end, doubled or apart, all around or in patches."""
     mask = ~place if inside else place
@@ -179,15 +152,6 @@ def rim(image: NDArray, place: NDArray, amount: float, rng: Rng, inside: bool = 
     )
     patches = np.clip(0.6 + 0.9 * px.noise(image, rng.uniform(3, 12) * unit(image), rng), 0, 1)
     return forms[rng.integers(4)] * (1, patches)[rng.integers(2)] * ~mask
-
-
-def bloom(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
-    """What a thing sheds around it: to all sides, slipped to one, in a cross or in a wide veil."""
-    source, size = place * np.clip(2 * px.luminance(image), 0.3, 1), rng.uniform(1.2, 3) * unit(image)
-    slipped = ndimage.shift(source, rng.uniform(-2.5, 2.5, 2) * size, order=1, mode="nearest")
-    cross = np.maximum(*(ndimage.uniform_filter1d(source, round(5 * size), axis) for axis in (0, 1)))
-    light = (px.blur(source, size), px.blur(slipped, 0.7 * size), cross, px.blur(source, 2 * size))[rng.integers(4)]
-    return np.clip(light * ~place / max(np.quantile(light[~place], 0.97), 1e-6) - 0.15, 0, 1)
 
 
 def at_spots(image: NDArray, place: NDArray, rng: Rng, shape: Callable[..., NDArray]) -> NDArray:
@@ -217,16 +181,13 @@ def shards(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
 
 
 def fault(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
-    """Coordinates by which all beyond a line, or each second strip, is shifted by `amount` units, turned and grown."""
-    (beyond, angle), center = beyond_line(image, place, rng), np.array(ndimage.center_of_mass(place))
+    """Coordinates by which all beyond a line, or each second strip, is shifted by `amount` units and turned."""
+    beyond, center = beyond_line(image, place, rng), np.array(ndimage.center_of_mass(place))
     strips = np.floor(beyond / (rng.uniform(3, 5) * unit(image))) % 2
-    part = (beyond > 0, beyond > 0, strips > 0)[rng.integers(3)]
-    turned = angle + rng.choice([0, 0.5]) * np.pi + rng.uniform(-0.4, 0.4)
-    rows, columns = px.rotated(*px.offsets(image, *center), rng.choice([0, 0.1]) * amount * rng.uniform(-1, 1))
-    growth = 1 + rng.choice([0, 0.1]) * amount * rng.random()
-    shift = amount * unit(image) * np.array([np.cos(turned), np.sin(turned)]) + center
-    elsewhere = np.stack([rows, columns]) / growth + shift[:, None, None]
-    return np.where(part, elsewhere, np.stack(px.offsets(image, 0, 0)))
+    angle, turn = rng.uniform(0, 2 * np.pi), rng.choice([0, 0.1]) * amount * rng.uniform(-1, 1)
+    shift = amount * unit(image) * np.array([np.sin(angle), np.cos(angle)]) + center
+    elsewhere = np.stack(px.rotated(*px.offsets(image, *center), turn)) + shift[:, None, None]
+    return np.where((beyond, strips)[rng.integers(2)] > 0, elsewhere, px.offsets(image, 0, 0))
 
 
 def tile_of(image: NDArray, place: NDArray, rng: Rng) -> tuple[int, NDArray, NDArray, NDArray]:

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 
 Rng = np.random.Generator
+Range = tuple[float, float]
 # Luma and the two color differences (ITU-R BT.601, full range) of red, green and blue.
 _TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], dtype=np.float32)
 _TO_RGB = np.linalg.inv(_TO_YCC)
@@ -39,12 +40,12 @@ def to_rgb(ycc: NDArray) -> NDArray:
 def turn_hue(ycc: NDArray, angle: float | NDArray) -> NDArray:
     """Turns the color differences by an angle in radians."""
     luma, blue, red = np.moveaxis(ycc, -1, 0)
-    cosine, sine = np.cos(angle), np.sin(angle)
-    return np.stack([luma, cosine * blue - sine * red, sine * blue + cosine * red], axis=-1)
+    return np.stack([luma, *rotated(blue, red, -angle)], axis=-1)
 
 
-def direction(angle: float) -> NDArray:
+def random_tint(rng: Rng) -> NDArray:
     """A color difference of length 1 without luma."""
+    angle = rng.uniform(0, 2 * np.pi)
     return np.array([0, np.cos(angle), np.sin(angle)])
 
 
@@ -99,7 +100,7 @@ def offsets(image: NDArray, row: float, column: float) -> tuple[NDArray, NDArray
     return rows - row, columns - column
 
 
-def rotated(first: NDArray, second: NDArray, angle: float) -> tuple[NDArray, NDArray]:
+def rotated(first: NDArray, second: NDArray, angle: float | NDArray) -> tuple[NDArray, NDArray]:
     """Two coordinates turned by an angle: that along a direction, at 0 the first one's, and that across it."""
     return np.cos(angle) * first + np.sin(angle) * second, np.cos(angle) * second - np.sin(angle) * first
 
@@ -137,17 +138,6 @@ def sample(image: NDArray, rows: NDArray, columns: NDArray, order: int = 1) -> N
         return np.stack([sample(channel, rows, columns, order) for channel in np.moveaxis(image, -1, 0)], axis=-1)
     values = image.astype(float) if image.dtype == bool else image
     return ndimage.map_coordinates(values, [rows, columns], order=order, mode="mirror")
-
-
-def smear(image: NDArray, down: NDArray | float, right: NDArray | float) -> NDArray:
-    """Mean over a path through every pixel, which leads so many pixels down and to the right."""
-    rows, columns = offsets(image, 0, 0)
-    # Every halving of the path doubles the points that the mean is over, until they are neighbors.
-    halvings = max(2, int(np.ceil(np.log2(np.hypot(down, right).max() / 0.6))) - 1)
-    for share in 0.5 ** np.arange(2, 2 + halvings):
-        ends = [sample(image, rows + sign * share * down, columns + sign * share * right) for sign in (-1, 1)]
-        image = (ends[0] + ends[1]) / 2
-    return image
 
 
 def disc_blur(image: NDArray, radius: float) -> NDArray:

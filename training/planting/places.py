@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 
 from . import pixels as px
-from .pixels import Rng, unit
+from .pixels import Range, Rng, unit
 
 
 Place = Callable[[NDArray, Rng], NDArray]
@@ -26,11 +26,6 @@ class NoPlace(Exception):
 def softness(image: NDArray) -> NDArray:
     """How much brightness changes softly, without texture."""
     return np.minimum(px.detail(px.blur(image, 1.5 * unit(image))), 0.06) - px.texture(image)
-
-
-def shadiness(image: NDArray) -> NDArray:
-    """How little texture and edges there are, where bands in a plain or shaded color would show."""
-    return 0.05 - px.texture(image) - 0.3 * px.edges(px.blur(image, unit(image)))
 
 
 def everywhere(image: NDArray, rng: Rng) -> NDArray:
@@ -49,9 +44,7 @@ def where(score: Score, at_least: float) -> Place:
     return all_of
 
 
-def area(
-    score: Score, at_least: float, size: tuple[float, float] = (0.2, 0.32), square: bool = False, solid: bool = False
-) -> Place:
+def area(score: Score, at_least: float, size: Range = (0.2, 0.32), square: bool = False, solid: bool = False) -> Place:
     """A roundish area of irregular outline, or an upright rectangle, where a score is high.
 
     Args:
@@ -94,26 +87,14 @@ def along_edges(at_least: float, width: float) -> Place:
     return lambda image, rng: np.minimum(3 * place(image, rng), 1) * px.edge_band(image, width)
 
 
-# A large and a smaller textured area, a detailed one, one with edges, a dark, a plain and two soft ones; and images
+# A large and a smaller textured area, a detailed one, one with edges, a plain, a dark and a soft one; and images
 # that have detail or texture.
 TEXTURED, DETAILED = area(px.texture, 0.025, (0.3, 0.48)), area(px.texture, 0.03, (0.22, 0.36))
 BUSY, STRUCTURED = area(px.detail, 0.05), area(px.edges, 0.07, (0.24, 0.4))
 PLAIN = area(lambda image: -px.detail(image), -0.04, (0.16, 0.3))
 DARK = area(lambda image: -px.blur(px.luminance(image), unit(image)), -0.7, (0.15, 0.25))
 SOFT = area(softness, 0.014, (0.26, 0.42))
-SMOOTH = area(shadiness, 0.012, (0.26, 0.42))
 SHARP, GRAINY = where(px.detail, 0.04), where(px.texture, 0.015)
-
-
-def fine_structure(image: NDArray, rng: Rng) -> NDArray:
-    """A textured area, or all fine structure of the image."""
-    if rng.random() < 0.5:
-        return np.minimum(2 * DETAILED(image, rng), 1)
-    busy = px.blur(px.texture(image), 0.5 * unit(image))
-    least = max(0.035, np.quantile(busy, rng.uniform(0.5, 0.8)))
-    if busy.max() < 0.04:
-        raise NoPlace
-    return np.clip(2 * (busy / least - 0.75), 0, 1)
 
 
 def _largest_part(mask: NDArray) -> NDArray:
@@ -184,14 +165,6 @@ def thing(image: NDArray, rng: Rng) -> NDArray:
     return mask
 
 
-def detailed_thing(image: NDArray, rng: Rng) -> NDArray:
-    """A thing that has texture."""
-    mask = thing(image, rng)
-    if px.detail(image)[mask].mean() < 0.04:
-        raise NoPlace
-    return mask
-
-
 def behind_subject(image: NDArray, rng: Rng) -> NDArray:
     """What is around a subject, if it has texture, as a mask."""
     mask = subject(image)
@@ -211,13 +184,3 @@ def background(image: NDArray, mask: NDArray) -> NDArray:
     """The image with the colors around an object in its place."""
     around = ~ndimage.binary_dilation(mask, iterations=max(1, round(2 * unit(image))))
     return px.blur(px.spread(image, around if around.any() else ~mask), 1.2 * unit(image))
-
-
-def part_of_border(mask: NDArray, image: NDArray, rng: Rng) -> tuple[NDArray, NDArray]:
-    """Distance in units outside an object, and weights that pick a part of its border."""
-    border = ndimage.binary_dilation(mask) & ~mask
-    strength = px.edges(image)
-    points = np.argwhere(border & (strength >= np.median(strength[border])))
-    rows, columns = px.offsets(image, *px.one_of(points, rng))
-    part = np.clip(3 - np.hypot(rows, columns) / (3.5 * unit(image)), 0, 1)
-    return ndimage.distance_transform_edt(~mask) / unit(image), part

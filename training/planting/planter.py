@@ -1,25 +1,19 @@
-"""Planting several artifacts into an image, and making a data set of planted images."""
+"""Planting several artifacts into an image."""
 
-import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from datasets import Dataset, Features, Image, List, Value
 from numpy.typing import NDArray
-from PIL import Image as PILImage
-from transformers.utils import logging
+from PIL import Image
 
-from tellsign.modeling.image_loading import encode_uniformly, recode_uniformly
+from tellsign.modeling.image_loading import recode_uniformly
 from tellsign.pipelines.localization import Box, bounding_box
-from tellsign.training.data.images import decode_uniformly
-from tellsign.training.data.sources import content_of
 
-from .registry import Use, operators_of, plantable
+from .registry import Use, operators_of
 
 
-logger = logging.get_logger(__name__)
 # Mean change within the mask, of the channel that changes most and in levels of 255, that counts as visible.
 VISIBLE_LEVELS = 3.0
 LEAST_SEVERITY = 0.33
@@ -57,7 +51,7 @@ class PlantedImage:
 
 def encoded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """How an image of shape `(height, width, 3)`, uint8, looks after the common encoding."""
-    return np.asarray(recode_uniformly(PILImage.fromarray(image)))
+    return np.asarray(recode_uniformly(Image.fromarray(image)))
 
 
 def visible_change(before: NDArray, after: NDArray, final: NDArray, mask: NDArray[np.bool_]) -> float:
@@ -79,15 +73,10 @@ def visible_change(before: NDArray, after: NDArray, final: NDArray, mask: NDArra
     return float(share * abs(change).max(axis=-1).mean())
 
 
-def _turned(picture: NDArray, turn: int) -> NDArray:
-    """One of the eight orientations of a picture, by number."""
-    rotated = np.rot90(picture, turn % 4)
-    return np.ascontiguousarray(rotated[:, ::-1] if turn >= 4 else rotated)
-
-
-def _turned_back(picture: NDArray, turn: int) -> NDArray:
-    rotated = picture[:, ::-1] if turn >= 4 else picture
-    return np.ascontiguousarray(np.rot90(rotated, -(turn % 4)))
+def _turned(picture: NDArray, turn: int, back: bool = False) -> NDArray:
+    """A picture in one of the eight orientations, by number, or turned back from it."""
+    flip = slice(None, None, -1 if turn >= 4 else 1)
+    return np.ascontiguousarray(np.rot90(picture[:, flip], -turn) if back else np.rot90(picture, turn)[:, flip])
 
 
 def plant(
@@ -134,7 +123,7 @@ def plant(
         answer = operator(_turned(current, turn) / np.float32(255), strength, rng)
         if answer is None:
             continue
-        changed, mask = (_turned_back(picture, turn) for picture in answer)
+        changed, mask = (_turned(picture, turn, back=True) for picture in answer)
         pixels = (changed * 255).round().astype(np.uint8)
         after = encoded(pixels)
         if visible_change(encodings[-1], after, after, mask) >= VISIBLE_LEVELS:
@@ -147,87 +136,3 @@ def plant(
         if visible_change(before, after, encodings[-1], artifact.mask) >= VISIBLE_LEVELS
     ]
     return PlantedImage(current, in_the_end)
-
-
-PLANTED_FEATURES = Features(
-    {
-        "image": Image(),
-        "artifacts": List(
-            {
-                "label": Value("string"),
-                "severity": Value("float32"),
-                "box": {side: Value("int32") for side in Box.__annotations__},
-                # PNG file of one bit a pixel
-                "mask": Image(),
-            }
-        ),
-        "sha1": Value("string"),
-    }
-)
-
-
-def _mask_file(mask: NDArray[np.bool_]) -> bytes:
-    buffer = io.BytesIO()
-    PILImage.fromarray(mask).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def readable(dataset: Dataset, image_size: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Hashes and pixels, `(image_size, image_size, 3)`, of the images that can be read; warns of each other one."""
-    for image, sha1 in zip(dataset["image"], dataset["sha1"], strict=True):
-        try:
-            yield sha1, decode_uniformly(content_of(image) or b"", image_size, f"image {sha1}")
-        except ValueError as error:
-            logger.warning(f"Left out: {error}")
-
-
-def planted_images(
-    dataset: Dataset,
-    use: Use,
-    seed: int = 0,
-    image_size: int = 32,
-    untouched: float = 0.2,
-    most: int = 3,
-) -> Iterator[dict]:
-    """Makes a data set of images with known artifacts.
-
-    Each row depends on the seed and on the bytes of its own image only, whatever the other rows.
-
-    Args:
-        dataset (`datasets.Dataset`): Real images with `image` and `sha1`, from [`load_sources`].
-        use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
-        seed (`int`, *optional*, defaults to 0): Seed of everything that is drawn.
-        image_size (`int`, *optional*, defaults to 32): Height and width that the images are brought to.
-        untouched (`float`, *optional*, defaults to 0.2): Share of the images that get no artifact.
-        most (`int`, *optional*, defaults to 3): Largest number of artifacts in an image; one to so many are tried.
-
-    Yields:
-        A row as in `PLANTED_FEATURES`: the image as JPEG of quality 75, 4:2:0, its artifacts (none if it was left
-        untouched) and the `sha1` of the real image. An image that cannot be read is left out with a warning.
-
-    Raises:
-        ValueError: If `image_size`, `untouched` or `most` are out of range.
-    """
-    if image_size < 32 or not 0 <= untouched <= 1 or most < 1:
-        raise ValueError(
-            "expected image_size of at least 32, untouched in [0, 1] and most of at least 1, "
-            f"got {image_size}, {untouched} and {most}"
-        )
-    names = plantable(use)
-    for sha1, pixels in readable(dataset, image_size):
-        rng = np.random.default_rng([seed, int(sha1, 16)])
-        count = 0 if rng.random() < untouched else int(rng.integers(1, most + 1))
-        planted = plant(pixels, rng.permutation(names).tolist(), rng, use, count=count)
-        yield {
-            "image": {"bytes": encode_uniformly(PILImage.fromarray(planted.image)), "path": None},
-            "artifacts": [
-                {
-                    "label": artifact.label,
-                    "severity": artifact.severity,
-                    "box": artifact.box,
-                    "mask": {"bytes": _mask_file(artifact.mask), "path": None},
-                }
-                for artifact in planted.artifacts
-            ],
-            "sha1": sha1,
-        }

@@ -14,8 +14,8 @@ from .places import NoPlace
 
 
 Use = Literal["training", "evaluation"]
-# The changed image, and the weight in [0, 1] with which it replaces the old one at each pixel (`None`: everywhere).
-Changed = tuple[NDArray, NDArray | None]
+# The changed image, and the weight in [0, 1] with which it replaces the old one at each pixel.
+Changed = tuple[NDArray, NDArray]
 
 
 def name_of(part: Callable | None) -> str:
@@ -103,8 +103,6 @@ class Operator:
             changed, weight = self.effect(image, severity, rng)
         except NoPlace:
             return None
-        if weight is None:
-            weight = np.ones(image.shape[:2])
         mask = weight > 0.05
         mixed = np.clip(image + weight[..., None] * (changed - image), 0, 1).astype(np.float32)
         return (np.where(mask[..., None], mixed, image), mask) if mask.any() else None

@@ -1,22 +1,31 @@
-"""Planted images as rows, and data sets of them on disk, for explainers and localizers."""
+"""Planted images as rows of data sets."""
 
 import hashlib
 import io
 import json
-import math
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from datasets import Dataset
+import numpy as np
+from datasets import Dataset, Features, List, Value
+from datasets import Image as ImageFeature
+from numpy.typing import NDArray
 from PIL import Image
+from transformers.utils import logging
 
-from .planter import PLANTED_FEATURES, planted_images
-from .registry import Use
+from tellsign.modeling.image_loading import encode_uniformly
+from tellsign.pipelines.localization import Box
+from tellsign.training.data.images import decode_uniformly
+from tellsign.training.data.sources import content_of
+
+from .planter import plant
+from .registry import Use, plantable
 
 
-OPERATORS_VERSION = "2"
+logger = logging.get_logger(__name__)
+
+
+OPERATORS_VERSION = "3"
 """To be raised when the operators plant anything else than before: what was planted is then planted anew."""
 
 
@@ -29,63 +38,83 @@ def images_of(rows: Sequence[Mapping[str, Any]]) -> list[Image.Image]:
     return [opened(row["image"]["bytes"]).convert("RGB") for row in rows]
 
 
+PLANTED_FEATURES = Features(
+    {
+        "image": ImageFeature(),
+        "artifacts": List(
+            {
+                "label": Value("string"),
+                "severity": Value("float32"),
+                "box": {side: Value("int32") for side in Box.__annotations__},
+                # PNG file of one bit a pixel
+                "mask": ImageFeature(),
+            }
+        ),
+        "sha1": Value("string"),
+    }
+)
+
+
+def _mask_file(mask: NDArray[np.bool_]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(mask).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def readable(dataset: Dataset, image_size: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Hashes and pixels, `(image_size, image_size, 3)`, of the images that can be read; warns of each other one."""
+    for image, sha1 in zip(dataset["image"], dataset["sha1"], strict=True):
+        try:
+            yield sha1, decode_uniformly(content_of(image) or b"", image_size, f"image {sha1}")
+        except ValueError as error:
+            logger.warning(f"Left out: {error}")
+
+
+def planted_images(
+    dataset: Dataset, use: Use, seed: int = 0, image_size: int = 32, untouched: float = 0.2, most: int = 3
+) -> Iterator[dict]:
+    """Makes a data set of images with known artifacts.
+
+    Each row depends on the seed and on the bytes of its own image only, whatever the other rows.
+
+    Args:
+        dataset (`datasets.Dataset`): Real images with `image` and `sha1`, from [`load_sources`].
+        use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
+        seed (`int`, *optional*, defaults to 0): Seed of everything that is drawn.
+        image_size (`int`, *optional*, defaults to 32): Height and width that the images are brought to.
+        untouched (`float`, *optional*, defaults to 0.2): Share of the images that get no artifact.
+        most (`int`, *optional*, defaults to 3): Largest number of artifacts in an image; one to so many are tried.
+
+    Yields:
+        A row as in `PLANTED_FEATURES`: the image as JPEG of quality 75, 4:2:0, its artifacts (none if it was left
+        untouched) and the `sha1` of the real image. An image that cannot be read is left out with a warning.
+
+    Raises:
+        ValueError: If `image_size`, `untouched` or `most` are out of range.
+    """
+    if image_size < 32 or not 0 <= untouched <= 1 or most < 1:
+        raise ValueError(
+            "expected image_size of at least 32, untouched in [0, 1] and most of at least 1, "
+            f"got {image_size}, {untouched} and {most}"
+        )
+    names = plantable(use)
+    for sha1, pixels in readable(dataset, image_size):
+        rng = np.random.default_rng([seed, int(sha1, 16)])
+        count = 0 if rng.random() < untouched else int(rng.integers(1, most + 1))
+        planted = plant(pixels, rng.permutation(names).tolist(), rng, use, count=count)
+        yield {
+            "image": {"bytes": encode_uniformly(Image.fromarray(planted.image)), "path": None},
+            "artifacts": [
+                vars(artifact) | {"mask": {"bytes": _mask_file(artifact.mask), "path": None}}
+                for artifact in planted.artifacts
+            ],
+            "sha1": sha1,
+        }
+
+
 def fingerprint(*datasets: Dataset, categories: Mapping[str, str] | None = None) -> str:
     """Of the images in data sets from [`load_sources`], of what they show, and of the version of the operators."""
     digest = hashlib.sha1("".join(sha1 for dataset in datasets for sha1 in dataset["sha1"][:]).encode())
     digest.update(json.dumps(categories, sort_keys=True).encode())
     digest.update(OPERATORS_VERSION.encode())
     return digest.hexdigest()
-
-
-def artifact_dataset(
-    rows: Callable[..., Iterator[dict]], cache_dir: Path, nothing: str, processes: int = 1, **kwargs
-) -> Dataset:
-    """The rows as a data set, or an error that says `nothing` if there are none."""
-    features = PLANTED_FEATURES.copy()
-    features["artifacts"].feature.pop("mask")
-    try:
-        return Dataset.from_generator(
-            rows,
-            features=features,
-            cache_dir=str(cache_dir),
-            gen_kwargs=kwargs,
-            num_proc=processes,
-        )
-    except ValueError as error:
-        if "no data" not in str(error):
-            raise
-        raise ValueError(nothing) from error
-
-
-def _planted(datasets: list[Dataset], use: Use, seed: int, image_size: int) -> Iterator[dict]:
-    for dataset in datasets:
-        for row in planted_images(dataset, use, seed, image_size, untouched=0.0):
-            for artifact in row["artifacts"]:
-                del artifact["mask"]
-            if row["artifacts"]:
-                yield row
-
-
-def planted_artifacts(dataset: Dataset, use: Use, cache_dir: Path, *, seed: int, image_size: int) -> Dataset:
-    """Plants artifacts into images, of which those that got any are kept, with as many processes as there are cores.
-
-    Args:
-        dataset (`datasets.Dataset`): Real images with `image` and `sha1`, from [`load_sources`].
-        use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
-        cache_dir (`Path`): Where to keep the result.
-        seed (`int`): Seed of what is planted.
-        image_size (`int`): Height and width that the images are brought to.
-
-    Returns:
-        `datasets.Dataset` with `image`, `sha1` and `artifacts`: `label`, `box` and `severity` of each.
-
-    Raises:
-        ValueError: If there are no such images.
-    """
-    cache_dir, count = cache_dir / fingerprint(dataset), len(dataset)
-    nothing = f"no artifact could be planted into any of the {count} images"
-    processes = min(os.cpu_count() or 1, math.ceil(count / 64))
-    datasets = [dataset.shard(processes, index) for index in range(processes)]
-    return artifact_dataset(
-        _planted, cache_dir, nothing, processes, datasets=datasets, use=use, seed=seed, image_size=image_size
-    )

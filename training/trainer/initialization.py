@@ -1,10 +1,11 @@
-"""A start for small vision transformers that lets them see fine detail and neighborhoods soon."""
+"""What networks start from: whitened patches for small vision transformers, weights of others for the rest."""
 
 import math
 
 import torch
 from torch import nn
 
+from tellsign import WaveFreqModel
 from tellsign.modeling.modeling_artifact_siglip import ArtifactSiglipModel
 
 
@@ -74,3 +75,20 @@ def _shift(frequencies: torch.Tensor, offset: tuple[int, int]) -> torch.Tensor:
         cosine, sine = (frequencies * distance).cos().diag(), (frequencies * distance).sin().diag()
         rotations.append(torch.cat([torch.cat([cosine, -sine], 1), torch.cat([sine, cosine], 1)], 0))
     return torch.block_diag(*rotations)
+
+
+def start_details(model: ArtifactSiglipModel, name: str) -> None:
+    """Gives a model's network for fine detail the weights of a WaveFreq, which may have more layers.
+
+    Raises:
+        ValueError: If the model has no such network, or the WaveFreq lacks one of its layers.
+        RuntimeError: If a layer has another size.
+    """
+    if model.detail_network is None:
+        raise ValueError(f"--detail_network={name}: the configuration has no detail_config")
+    start, loading_info = WaveFreqModel.from_pretrained(
+        name, config=model.detail_network.config, dtype=torch.float32, output_loading_info=True
+    )
+    if missing := sorted(loading_info["missing_keys"]):
+        raise ValueError(f"--detail_network={name}: it has no {missing[0]}")
+    model.detail_network.load_state_dict(start.state_dict())

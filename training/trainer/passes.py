@@ -1,7 +1,9 @@
 """Small changes to how transformers' Trainer goes through data."""
 
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+import torch
 from transformers import Trainer, TrainerCallback
 
 
@@ -28,3 +30,33 @@ class WholeValidationTrainer(Trainer):
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.args.dataloader_drop_last = drop_last
+
+
+class GroupedSampler(torch.utils.data.Sampler[int]):
+    """Draws every example once, in random order, with batches of similar length. Each epoch has its own fixed order.
+
+    Args:
+        lengths (`Sequence[int]`): Length of each example.
+        batch_size (`int`): Number of consecutive examples of similar length.
+        seed (`int`): Seed of the order.
+    """
+
+    POOL = 16
+    """Number of batches that are made out of one pool of examples."""
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
+        self.lengths = torch.tensor(lengths)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        for pool in torch.randperm(len(self), generator=generator).split(self.POOL * self.batch_size):
+            batches = pool[self.lengths[pool].argsort(stable=True)].split(self.batch_size)
+            full = len(batches) - (len(batches[-1]) < self.batch_size)
+            for number in [*torch.randperm(full, generator=generator).tolist(), *range(full, len(batches))]:
+                yield from batches[number].tolist()

@@ -1,8 +1,10 @@
-"""Planted images as tensors in whole batches, for taggers: kept in a file, or made anew in each epoch."""
+"""Planted images to train on: whole batches for taggers, data sets on disk for explainers and localizers."""
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,8 @@ from transformers import BaseImageProcessor
 from tellsign.pipelines.localization import Box
 from tellsign.training.data.images import decode, whole_batch
 from tellsign.training.data.sources import LABELS, NO_CATEGORY, UNKNOWN, of_class
-
-from .planter import planted_images
-from .registry import Use, plantable
-from .rows import opened
+from tellsign.training.planting import PLANTED_FEATURES, Use, plantable, planted_images
+from tellsign.training.planting.rows import fingerprint, opened
 
 
 BOX_SIDES = tuple(Box.__annotations__)
@@ -267,3 +267,53 @@ class TrainingBatches(torch.utils.data.Dataset):
         """The processed images alone."""
         batch = self.planted(indices)
         return batch.pixel_values(list(range(len(batch))))
+
+
+def artifact_dataset(
+    rows: Callable[..., Iterator[dict]], cache_dir: Path, nothing: str, processes: int = 1, **kwargs
+) -> Dataset:
+    """The rows as a data set, or an error that says `nothing` if there are none."""
+    features = PLANTED_FEATURES.copy()
+    features["artifacts"].feature.pop("mask")
+    try:
+        return Dataset.from_generator(
+            rows, features=features, cache_dir=str(cache_dir), gen_kwargs=kwargs, num_proc=processes
+        )
+    except ValueError as error:
+        if "no data" not in str(error):
+            raise
+        raise ValueError(nothing) from error
+
+
+def _planted(datasets: list[Dataset], use: Use, seed: int, image_size: int) -> Iterator[dict]:
+    for dataset in datasets:
+        for row in planted_images(dataset, use, seed, image_size, untouched=0.0):
+            for artifact in row["artifacts"]:
+                del artifact["mask"]
+            if row["artifacts"]:
+                yield row
+
+
+def planted_artifacts(dataset: Dataset, use: Use, cache_dir: Path, *, seed: int, image_size: int) -> Dataset:
+    """Plants artifacts into images, of which those that got any are kept, with as many processes as there are cores.
+
+    Args:
+        dataset (`datasets.Dataset`): Real images with `image` and `sha1`, from [`load_sources`].
+        use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
+        cache_dir (`Path`): Where to keep the result.
+        seed (`int`): Seed of what is planted.
+        image_size (`int`): Height and width that the images are brought to.
+
+    Returns:
+        `datasets.Dataset` with `image`, `sha1` and `artifacts`: `label`, `box` and `severity` of each.
+
+    Raises:
+        ValueError: If there are no such images.
+    """
+    cache_dir, count = cache_dir / fingerprint(dataset), len(dataset)
+    nothing = f"no artifact could be planted into any of the {count} images"
+    processes = min(os.cpu_count() or 1, math.ceil(count / 64))
+    datasets = [dataset.shard(processes, index) for index in range(processes)]
+    return artifact_dataset(
+        _planted, cache_dir, nothing, processes, datasets=datasets, use=use, seed=seed, image_size=image_size
+    )
