@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -50,19 +51,16 @@ def test_the_line_that_names_a_large_explainer_runs_with_a_small_one_in_its_plac
     assert ran.returncode == 0 and ran.stdout.strip(), ran.stderr
 
 
-@pytest.mark.parametrize("module", sorted({module for module, _ in COMMANDS}))
-def test_the_options_of_a_command_exist(module):
-    ran = subprocess.run(
-        [sys.executable, "-m", *module.split(), "--help"],
-        capture_output=True,
-        text=True,
-        env={"COLUMNS": "400", "HF_HUB_OFFLINE": "1"},
-    )
-    assert ran.returncode == 0, ran.stderr
-    options = {
-        option for name, arguments in COMMANDS if name == module for option in re.findall(r"--[\w-]+", arguments)
-    }
-    assert options <= set(re.findall(r"--[\w-]+", ran.stdout))
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # commands that other tests imported
+@pytest.mark.parametrize("command", sorted({command for command, _ in COMMANDS}))
+def test_the_options_of_a_command_exist(command, monkeypatch, capsys):
+    module, *arguments = command.split()
+    monkeypatch.setattr(sys, "argv", [module, *arguments, "--help"])
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit, match="^0$"):
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    options = {option for name, rest in COMMANDS if name == command for option in re.findall(r"--[\w-]+", rest)}
+    assert options <= set(re.findall(r"--[\w-]+", capsys.readouterr().out))
 
 
 @pytest.mark.parametrize(("path", "target"), LINKS)

@@ -2,8 +2,6 @@ import io
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from unittest.mock import patch
 
@@ -143,7 +141,7 @@ def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(
     main(options(imagefolder, tmp_path / "whole", **changes))
     killed = options(imagefolder, tmp_path / "killed", **changes)
     # 4 steps are an epoch: the kill comes within the second, after a checkpoint at step 4 or 6.
-    assert run_until_killed("train_detector", killed) == -signal.SIGKILL
+    assert run_until_killed(main, killed) == -signal.SIGKILL
     assert not (tmp_path / "killed" / "model.safetensors").exists()
     main(killed)
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
@@ -202,7 +200,7 @@ def test_a_file_with_a_plus_in_its_name_is_one_source(parquet, tmp_path):
 def test_a_run_with_other_data_is_not_resumed(parquet, tmp_path):
     data = shutil.copy(parquet, tmp_path / "data.parquet")
     run = options(str(data), tmp_path)
-    assert run_until_killed("train_detector", run) == -signal.SIGKILL
+    assert run_until_killed(main, run) == -signal.SIGKILL
     with pytest.raises(ValueError, match="holds a run that was begun with other adversarial_epsilon, shift"):
         main([*run, "--shift", "0", "--adversarial_epsilon", "4"])
     with pytest.raises(ValueError, match="holds a run that was begun with other learning_rate"):
@@ -288,22 +286,19 @@ def test_no_images_to_hold_out_raise(count):
         parse_arguments(["--train_data=a.parquet", "--output_dir=out", f"--validation_per_class={count}"])
 
 
+def train_without_batch_statistics(arguments: list[str]) -> None:
+    with patch.object(nn, "BatchNorm2d", lambda channels: nn.GroupNorm(1, channels)):
+        main(arguments)
+
+
 def test_two_processes_match_one_on_the_same_global_batch(parquet, tmp_path):
     # Batch statistics are those of each process, so a normalization without them stands in, to show that nothing else
     # differs: the images of each step, the loss, the gradients, the average.
-    script = tmp_path / "train.py"
-    script.write_text(
-        "import sys\n"
-        "from torch import nn\n"
-        "from tellsign.modeling import modeling_wavefreq\n"
-        "from tellsign.training.train_detector import main\n"
-        "modeling_wavefreq.nn.BatchNorm2d = lambda channels: nn.GroupNorm(1, channels)\n"
-        "main(sys.argv[1:])\n"
-    )
     common = {"flip": False, "shift": 0, "max_steps": 6, "save_strategy": "no", "optim": "sgd", "learning_rate": 0.1}
-    one = options(parquet, tmp_path / "one", per_device_train_batch_size=16, **common)
-    subprocess.run([sys.executable, script, *one], check=True)
-    train_in_two_processes(script, *options(parquet, tmp_path / "two", per_device_train_batch_size=8, **common))
+    train_without_batch_statistics(options(parquet, tmp_path / "one", per_device_train_batch_size=16, **common))
+    two = options(parquet, tmp_path / "two", per_device_train_batch_size=8, **common)
+    train_in_two_processes(train_without_batch_statistics, two)
+    assert json.loads((tmp_path / "two" / "training.json").read_text())["processes"] == 2
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-4)

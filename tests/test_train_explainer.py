@@ -374,7 +374,7 @@ def test_a_run_writes_a_small_explainer_in_half_precision_that_answers_in_the_fo
 
 def test_two_processes_end_in_one_explainer(textured, tower, tmp_path):
     arguments = new_model_options(textured, tower, tmp_path, max_steps=2)
-    train_in_two_processes("--module", "tellsign.training.train_explainer", *arguments)
+    train_in_two_processes(main, arguments)
     assert json.loads((tmp_path / "trainer_state.json").read_text())["global_step"] == 2
     assert json.loads((tmp_path / "training.json").read_text())["processes"] == 2
     images, verdicts, found = make_batch()

@@ -200,7 +200,7 @@ def test_details_cannot_start_from_a_detector_that_lacks_layers_or_without_a_net
 def test_a_run_with_other_data_or_another_recipe_is_not_resumed(textured, tmp_path):
     data = shutil.copy(textured, tmp_path / "data.parquet")
     run = options(str(data), tmp_path / "run")
-    assert run_until_killed("train_tagger", run) == -signal.SIGKILL
+    assert run_until_killed(main, run) == -signal.SIGKILL
     with pytest.raises(ValueError, match="holds a run that was begun with other learning_rate, untouched"):
         main([*run, "--learning_rate=0.2", "--untouched=0.9"])
     pq.write_table(pq.read_table(textured).slice(6), data)
@@ -327,7 +327,7 @@ def test_training_lowers_every_loss(textured, tmp_path, monkeypatch):
 
 def test_two_processes_end_in_one_tagger_that_has_seen_the_images_of_both(textured, tmp_path):
     arguments = options(textured, tmp_path / "run", max_steps=4)
-    train_in_two_processes("--module", "tellsign.training.train_tagger", *arguments)
+    train_in_two_processes(main, arguments)
     (answer,) = ArtifactTagger.from_pretrained(tmp_path / "run")([Image.new("RGB", (32, 32))], threshold=0.0)
     state = json.loads((tmp_path / "run" / "trainer_state.json").read_text())
     assert state["global_step"] == 4 and state["train_batch_size"] == 8
@@ -337,7 +337,7 @@ def test_two_processes_end_in_one_tagger_that_has_seen_the_images_of_both(textur
 def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(textured, tmp_path):
     main(options(textured, tmp_path / "whole"))
     killed = options(textured, tmp_path / "killed")
-    assert run_until_killed("train_tagger", killed) == -signal.SIGKILL
+    assert run_until_killed(main, killed) == -signal.SIGKILL
     assert not (tmp_path / "killed" / "model.safetensors").exists()
     main(killed)
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
