@@ -152,11 +152,11 @@ def test_of_nothing_nothing_is_known():
 
 @pytest.fixture
 def left_out() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, probabilities and kinds of 3000 pictures; artwork looks more fake than photographs."""
+    """Labels, probabilities and kinds of 1000 pictures; artwork looks more fake than photographs."""
     rng = np.random.default_rng(0)
-    kinds = np.asarray(["photo"] * 1200 + ["artwork"] * 300 + [""] * 1500)
+    kinds = np.asarray(["photo"] * 400 + ["artwork"] * 100 + [""] * 500)
     labels = (kinds == "").astype(int)
-    logits = rng.normal(size=3000) + np.where(kinds == "photo", -1.5, np.where(kinds == "", 2.0, -0.5))
+    logits = rng.normal(size=1000) + np.where(kinds == "photo", -1.5, np.where(kinds == "", 2.0, -0.5))
     return labels, 1 / (1 + np.exp(-logits)), kinds
 
 
