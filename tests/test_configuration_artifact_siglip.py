@@ -32,7 +32,7 @@ def test_loading_it_logs_no_warning_in_a_fresh_process(tmp_path):
     assert result.stderr == ""
 
 
-def test_defaults_are_all_artifacts_none_of_them_trained_on_a_grid_of_8x8():
+def test_defaults_are_all_artifacts_none_of_them_trained():
     config = ArtifactSiglipConfig()
     assert config.artifact_labels == [artifact.name for artifact in ARTIFACTS] and len(config.artifact_labels) == 70
     assert config.trained_artifacts == []
@@ -47,7 +47,7 @@ def test_global_artifacts_are_those_of_the_given_labels():
     assert config.global_artifacts == ["Artificial smoothness"]
 
 
-def test_fields_that_a_tower_leaves_out_are_those_of_the_small_model_not_of_siglip():
+def test_fields_that_a_tower_leaves_out_are_not_siglips():
     config = ArtifactSiglipConfig(vision_config={"num_hidden_layers": 1}, text_config={"vocab_size": 99})
     assert config.vision_config.num_hidden_layers == 1 and config.text_config.vocab_size == 99
     assert config.vision_config.hidden_size == ArtifactSiglipConfig().vision_config.hidden_size

@@ -34,7 +34,7 @@ def test_the_packaged_tagger_and_explainer_are_small():
     assert sizes["tagger"] < 8_000_000 and sizes["explainer"] < 16_000_000
 
 
-def test_the_one_liner_answers_every_example_with_explained_artifacts_inside_it():
+def test_the_one_liner_explains_artifacts_inside_every_example():
     explain = pipeline("artifact-explanation", explain="always")
     answers = explain([str(path) for path in sorted(EXAMPLES.glob("*.jpg"))], threshold=0.3)
     assert any(answer["artifacts"] for answer in answers)
@@ -47,7 +47,7 @@ def test_the_one_liner_answers_every_example_with_explained_artifacts_inside_it(
             assert 4 <= len(artifact["explanation"].split()) <= 40
 
 
-def test_pipeline_gives_probabilities_of_real_and_fake_for_every_example():
+def test_the_pipeline_gives_probabilities_for_every_example():
     classifier = pipeline("image-classification", model=str(DEFAULT_MODEL))
     examples = sorted(EXAMPLES.glob("*.jpg"))
     assert len(examples) >= 4

@@ -39,7 +39,7 @@ def test_a_snippet_prints_what_stands_below_it(snippet, printed, tmp_path):
     assert not printed or ran.stdout == printed
 
 
-def test_the_line_that_names_a_large_explainer_runs_with_a_small_one_in_its_place(tmp_path):
+def test_the_line_with_a_large_explainer_runs_with_a_small_one(tmp_path):
     name = "HuggingFaceM4/idefics2-8b"
     (line,) = re.findall(f"^pipeline.*{name}.*$", README, re.MULTILINE)
     for part in make_idefics2():
