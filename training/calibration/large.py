@@ -47,7 +47,7 @@ def fit_promised_thresholds(
         promise ([`Promise`], *optional*): What is to hold.
 
     Returns:
-        `tuple[float, float]`, in [0, 1] and rising: below the first a picture is called real, above the second fake.
+        `tuple[float, float]`, in [0, 1] and rising. Below the first a picture is called real, above the second fake.
         0 or 1, with a warning, where no threshold keeps the promise.
     """
     photographs = probabilities[(labels == 0) & (kinds == "photo")]

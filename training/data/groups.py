@@ -130,8 +130,8 @@ def stream_images(
     """Training images, and validation images, drawn from the first of each class of each group, with its number.
 
     Raises:
-        ValueError: If a class has too few images, or there are none in the shards that one worker of the data loader
-            reads, which would wait for them for ever.
+        ValueError: If a class has too few images, or the shards that one worker of the data loader reads have none of
+            it: it would wait for ever.
     """
     if arguments.leave_out:
         raise ValueError("--leave_out: not with --streaming, where nothing is known of an image before it is read")
