@@ -1,7 +1,6 @@
 """Folders of images with annotations of people."""
 
 import json
-import multiprocessing
 import os
 
 import pytest
@@ -18,6 +17,7 @@ from tellsign.annotating.files import (
     challenge_entries,
     find_pictures,
 )
+from tests.conftest import FRESH
 
 
 SMOOTH, GHOST = "Artificial smoothness", "Texture repetition patterns"
@@ -139,8 +139,7 @@ def save_all(folder, number):
 
 
 def test_two_processes_at_once_lose_nothing(folder):
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=save_all, args=(folder, number)) for number in range(2)]
+    processes = [FRESH.Process(target=save_all, args=(folder, number)) for number in range(2)]
     for process in processes:
         process.start()
     for process in processes:

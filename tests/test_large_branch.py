@@ -1,5 +1,4 @@
-import subprocess
-import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -7,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import pipeline
+from transformers import AutoModelForImageClassification, pipeline
 
 from tellsign import WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.modeling.large_branch import WaveFreqLargeHead, moments_of, on_grid
-from tests.conftest import TINY_LARGE
+from tests.conftest import TINY_LARGE, run_fresh
 
 
 CLOSE = {"atol": 1e-3, "rtol": 1e-3}
@@ -261,20 +260,17 @@ def test_sizes_of_another_shape_are_named(make_large, inputs, sizes):
 
 
 @torch.no_grad()
+def judge_saved(folder: Path) -> None:
+    outputs = AutoModelForImageClassification.from_pretrained(folder)(**load_file(folder / "inputs.safetensors"))
+    save_file({"logits": outputs.logits, "evidence": outputs.evidence}, folder / "outputs.safetensors")
+
+
+@torch.no_grad()
 def test_a_saved_model_says_the_same_in_a_fresh_process(make_large, inputs, tmp_path):
     model = make_large()
     model.save_pretrained(tmp_path)
     save_file(inputs, tmp_path / "inputs.safetensors")
-    code = f"""
-import torch, tellsign
-from safetensors.torch import load_file, save_file
-from transformers import AutoModelForImageClassification
-model = AutoModelForImageClassification.from_pretrained({str(tmp_path)!r})
-with torch.no_grad():
-    outputs = model(**load_file({str(tmp_path / "inputs.safetensors")!r}))
-save_file({{"logits": outputs.logits, "evidence": outputs.evidence}}, {str(tmp_path / "outputs.safetensors")!r})
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert run_fresh(judge_saved, tmp_path) == [0]
     said, expected = load_file(tmp_path / "outputs.safetensors"), model(**inputs)
     torch.testing.assert_close(said["logits"], expected.logits, **CLOSE)
     torch.testing.assert_close(said["evidence"], expected.evidence, **CLOSE)
