@@ -189,8 +189,11 @@ def test_answers_are_not_written_over_a_device(checkpoint, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs names of any bytes")
 def test_names_that_are_not_utf8_are_printed_as_json(checkpoint, tmp_path):
-    Image.new("RGB", (50, 40)).save(os.fsencode(tmp_path) + b"/bad\xff.png")
-    Path(os.fsdecode(os.fsencode(tmp_path) + b"/broken\xff.png")).write_bytes(b"broken")
+    for name, content in (
+        (b"bad\xff.png", encode(np.zeros((40, 50, 3), np.uint8), "PNG")),
+        (b"broken\xff.png", b"broken"),
+    ):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(content)
     command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint)]
     result = CliRunner().invoke(app, command)
     bad, broken = map(json.loads, result.stdout.splitlines())
@@ -426,7 +429,12 @@ assert not {{"torch", "transformers", "huggingface_hub"}} & set(sys.modules)
     ],
 )
 def test_models_are_registered_whatever_is_imported_first(script):
-    script += """
+    script = f"""
+import socket
+def refuse(*args, **kwargs):
+    raise OSError("network access")
+socket.socket.connect = socket.getaddrinfo = refuse
+{script}
 import tellsign
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -439,7 +447,7 @@ assert PIPELINE_REGISTRY.check_task("artifact-explanation")[1]["impl"] is tellsi
 for name in tellsign.__all__:
     getattr(tellsign, name)
 """
-    subprocess.run([sys.executable, "-c", script], check=True)
+    subprocess.run([sys.executable, "-W", "error::FutureWarning", "-c", script], check=True)
 
 
 def test_errors_and_counts_are_on_stderr_beside_an_output_file(checkpoint, tmp_path):

@@ -95,4 +95,4 @@ def test_reconstructions_come_nearer_to_training_images(parquet, tmp_path):
         drawn = np.stack([decode_uniformly(row["image"]["bytes"], 32) for row in rows]).astype(float)
         return float(np.mean(np.min(((drawn[:, None] - real) ** 2).mean((2, 3, 4)), axis=1)))
 
-    assert error(200) < 0.7 * error(2)
+    assert error(140) < 0.7 * error(2)
