@@ -74,8 +74,10 @@ def teach(localizer: ArtifactLocalizer, lessons: list[tuple[Image.Image, str, st
 
 @pytest.fixture(scope="module")
 def localizer():
-    """Knows where the first artifact is in each of two images, in the second one two of them, and of the second
-    artifact that it is in neither."""
+    """Knows where the first artifact is in each of two images: in the second one there are two of it.
+
+    Of the second artifact it knows that it is in neither.
+    """
     torch.manual_seed(0)
     localizer = make_localizer()
     lessons = [

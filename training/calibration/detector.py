@@ -74,8 +74,8 @@ def fit_thresholds(
     """The probabilities of fake between which a verdict is withheld, so that errors are as rare as promised.
 
     An image is called fake above the smallest probability, but at least 0.5, that keeps two promises in each group.
-    A new real image is called fake with at most the promised probability: split conformal prediction for one class
-    of each group (Vovk, 2012, arXiv 1209.2673). Errors among the images called fake, counted with one more, are
+    A new real image is called fake with at most the promised probability. That is split conformal prediction for one
+    class of each group (Vovk, 2012, arXiv 1209.2673). Errors among the images called fake, counted with one more, are
     within `wrong`. An image is called real below the largest probability, but at most 0.5, that keeps errors among
     the images called real within it too.
 

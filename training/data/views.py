@@ -224,7 +224,7 @@ def stream_views(
 
     Returns:
         `datasets.IterableDataset` without end, of `pixel_values` (NumPy, float32), `image_sizes` (height and width of
-        the view's image) and `labels`; each worker of a data loader draws views of its own. In each pass the images of
+        the view's image) and `labels`. Each worker of a data loader draws views of its own. In each pass the images of
         a stream come in the same order, and their views are others. Images that cannot be read are named in a warning
         and left out.
     """

@@ -103,8 +103,8 @@ def evaluate_attacks(
 ) -> dict:
     """[`class_scores`] after each attack of [`attack_ensemble`], and a check for masked gradients.
 
-    Gradients are masked where an attack without gradients (Square, or the transfer from another model) breaks more
-    than a hundredth of the images that the others left standing. The figures of these mean little then.
+    Gradients are masked where an attack without them breaks more than a hundredth of the images that the others left
+    standing. Such attacks are Square and the transfer from another model. The figures of the others mean little then.
 
     Args:
         model, image_processor, images, labels, iterations, queries, bf16, transfer_from, progress_dir: As for
