@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo test quality style clean
+.PHONY: help demo test test-oldest quality style clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,7 +18,13 @@ demo: $(VENV)/.installed  ## Set everything up, explain the example pictures and
 	$(BIN)/tellsign explain examples/*.jpg --explain always --save build/demo
 
 test: $(VENV)/.installed  ## Set everything up and run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+test-oldest:  ## Run the tests on the oldest versions that setup.cfg allows
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/pip install --quiet uv
+	build/oldest/bin/uv pip install --python build/oldest/bin/python --resolution lowest-direct --editable '.[dev]'
+	OMP_NUM_THREADS=1 build/oldest/bin/python -m pytest --numprocesses auto --dist worksteal
 
 quality: $(VENV)/.installed  ## Check style, model conventions and types
 	$(BIN)/ruff format --check .

@@ -39,8 +39,8 @@ class EndpointHandler:
         Args:
             data (`dict`):
                 `inputs`, an image or a list of them, each as base64, as a `data:` address, as bytes or as a Pillow
-                image, and, if the endpoint allows that, as an http(s) address. `parameters`, options of the pipeline:
-                `explain`, `threshold`, `top_k` and `candidate_labels`.
+                image. If the endpoint allows that, it may be an http(s) address. `parameters`, options of the
+                pipeline: `explain`, `threshold`, `top_k` and `candidate_labels`.
 
         Returns:
             `dict` for an image, `list` of them for a list: the pipeline's answer, or `{"error": message}`.

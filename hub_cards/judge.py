@@ -48,8 +48,8 @@ def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.nda
     sees a large picture after two such steps: to a shorter side of at most 272 pixels, then to its own size.
 
     Returns:
-        `pixel_values` and `large_pixel_values` of shape `(1, 3, height, width)`, float32, the latter zeros for a small
-        image, and `image_sizes` of shape `(1, 2)`, int64: its height and width.
+        `pixel_values` and `large_pixel_values` of shape `(1, 3, height, width)`, float32. The latter are zeros for a
+        small image. `image_sizes` of shape `(1, 2)`, int64, is its height and width.
     """
 
     def resized(image: Image.Image, width: int, height: int) -> Image.Image:

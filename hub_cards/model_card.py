@@ -242,8 +242,7 @@ def with_facts_of(card: str, before: str) -> str:
 
 
 def is_generated(card: str) -> bool:
-    """Whether a card is the Hub's empty form, as peft leaves it beside an adapter, or has the comment by which this
-    module says that it wrote it."""
+    """Whether nobody wrote a card: it is the Hub's empty form, as peft leaves it, or says that this module made it."""
     return ModelCard.from_template(ModelCardData()).text.strip() in card or GENERATED in card
 
 

@@ -19,8 +19,9 @@ def find_image_files(
         except_in (`Path`, *optional*): Where this folder lies in one of `patterns`, its files are left out.
 
     Returns:
-        The files, each once, in the order of `patterns` and of a folder or glob in that of the alphabet; the reasons
-        why folders cannot be read, by their paths; and the files of folders that are no images by their extension.
+        The files, each once, in the order of `patterns`, those of a folder or glob in that of the alphabet. Then the
+        reasons why folders cannot be read, by their paths. Then the files of folders that are no images by their
+        extension.
 
     Raises:
         ValueError: If a pattern is an address, or stands for no image, although every folder could be read.

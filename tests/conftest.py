@@ -1,23 +1,32 @@
+import gc
 import io
+import multiprocessing
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, config
 from PIL import Image
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.hub_cards.export import build_space
+from tellsign.training.trainer.averaging import WeightAveraging
 
 
+# After a stream, datasets waits 5 seconds for Arrow's threads: https://github.com/apache/arrow/issues/45214
+config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
+# Fresh processes that need not import anew what takes seconds.
+FRESH = multiprocessing.get_context("forkserver")
+FRESH.set_forkserver_preload([f"tellsign.training.train_{part}" for part in ("detector", "tagger", "explainer")])
 TINY = {
     "embedding_size": 4,
     "hidden_sizes": [4, 8, 8],
@@ -53,29 +62,51 @@ def equal(first, second) -> bool:
     return first == second
 
 
-def run_until_killed(command: str, arguments: list[str]) -> int:
-    """Runs a training of [`tellsign.training`] that is killed after its seventh step; returns its exit status."""
-    code = f"""
-import os, signal
-from tellsign.training import {command}
-from tellsign.training.trainer import averaging
-class Kill(averaging.WeightAveraging):
-    def on_step_end(self, args, state, control, **kwargs):
-        super().on_step_end(args, state, control, **kwargs)
+def run_fresh(target: Callable, *arguments, variables: Sequence[dict[str, str]] = ({},)) -> list[int]:
+    """Calls a function in a fresh process for each set of environment variables; returns their exit statuses."""
+    processes = [FRESH.Process(target=_run, args=(os.getcwd(), each, target, *arguments)) for each in variables]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+def _run(folder: str, variables: dict[str, str], target: Callable, *arguments) -> None:
+    os.chdir(folder)
+    os.environ.update(variables)
+    target(*arguments)
+
+
+def run_until_killed(train: Callable, arguments: list[str]) -> int:
+    """Runs a training that is killed after its seventh step; returns its exit status."""
+    (status,) = run_fresh(_train_until_killed, train, arguments)
+    return status
+
+
+def _train_until_killed(train: Callable, arguments: list[str]) -> None:
+    on_step_end = WeightAveraging.on_step_end
+
+    def kill(self, args, state, control, **kwargs):
+        on_step_end(self, args, state, control, **kwargs)
         if state.global_step == 7:
             os.kill(os.getpid(), signal.SIGKILL)
-{command}.WeightAveraging = Kill
-{command}.main({arguments!r})
-"""
-    return subprocess.run([sys.executable, "-c", code]).returncode
+
+    WeightAveraging.on_step_end = kill
+    train(arguments)
 
 
-def train_in_two_processes(*program: str | Path) -> None:
-    """Runs a training in two processes on the CPU, given as a script, or `--module` and its name, then arguments."""
-    launch = ["--multi_gpu", "--num_processes=2", "--num_machines=1", "--main_process_port=0", "--mixed_precision=no"]
-    launch += ["--dynamo_backend=no", "--num_cpu_threads_per_process=1"]
-    accelerate = [sys.executable, "-m", "accelerate.commands.launch"]
-    subprocess.run([*accelerate, *launch, *program, "--ddp_backend=gloo"], check=True)
+def train_in_two_processes(train: Callable, arguments: list[str]) -> None:
+    """Runs a training in two processes on the CPU, with the variables that `accelerate launch` and torchrun set."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        both = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    variables = [both | {"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+    assert run_fresh(train, [*arguments, "--ddp_backend=gloo"], variables=variables) == [0, 0]
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what is imported is not looked through again and again
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_annotators_who_contradict_each_other_make_a_label_unknown(folder):
+def test_annotators_who_disagree_make_a_label_unknown(folder):
     first, second = load_annotated([str(folder)])
     assert first.artifacts == {FIRST: True, SECOND: False} and first.verdict == "fake"
     assert second.artifacts[FIRST] and SECOND not in second.artifacts and second.verdict == ""
@@ -54,7 +54,7 @@ def test_folders_in_which_nobody_says_anything_are_refused(folder, tmp_path_fact
         load_annotated([str(folder)])
 
 
-def test_batches_hold_labels_and_places_and_of_the_rest_nothing_is_known(folder):
+def test_what_is_not_annotated_is_unknown_in_batches(folder):
     images = load_annotated([str(folder)])
     processor = SiglipImageProcessor(size={"height": 8, "width": 8})
     batch = AnnotatedBatches(images, processor, [*NAMES, "other"], 8).__getitems__([1, 0])
@@ -128,7 +128,7 @@ def test_a_tagger_is_measured_by_what_people_say_alone(folder):
     assert 0 <= low <= 0.5 <= high <= 1
 
 
-def test_an_annotated_folder_becomes_a_data_set_that_load_dataset_opens_with_a_card(folder, tmp_path_factory):
+def test_an_annotated_folder_becomes_a_data_set_with_a_card(folder, tmp_path_factory):
     output = tmp_path_factory.mktemp("output") / "data"
     rows = write_imagefolder(folder, output)
     loaded = load_dataset("imagefolder", data_dir=str(output), split="train", cache_dir=str(output.parent / "cache"))

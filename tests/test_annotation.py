@@ -33,7 +33,7 @@ def extent(pixels: np.ndarray, color: str) -> tuple[int, int, int, int]:
     return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
 
 
-def test_an_image_without_artifacts_is_enlarged_by_a_whole_factor_below_its_verdict():
+def test_an_image_without_artifacts_is_enlarged_whole_times():
     image = picture(32, 24)
     drawn = annotate(image, {"label": "real", "fake_probability": 0.02, "width": 32, "height": 24, "artifacts": []})
     assert drawn.mode == "RGB" and drawn.width == 480
@@ -44,7 +44,7 @@ def test_an_image_without_artifacts_is_enlarged_by_a_whole_factor_below_its_verd
 
 
 @pytest.mark.parametrize("size", [(1, 1), (32, 32), (7, 300), (640, 480), (3000, 2000), (4000, 3)])
-def test_images_of_any_size_give_a_picture_that_a_screen_can_show(size):
+def test_images_of_any_size_give_a_picture_that_fits_a_screen(size):
     drawn = annotate(picture(*size), answer((0, 0, *size), size=size))
     assert 480 <= drawn.width <= 1280 and drawn.height <= 1500
 
@@ -60,7 +60,7 @@ def test_boxes_are_drawn_at_the_place_of_their_pixels():
         assert abs(found - 15 * expected) <= 3
 
 
-def test_each_artifact_has_a_tag_of_its_color_in_the_picture_and_in_the_legend():
+def test_each_artifact_has_a_color_in_picture_and_legend():
     drawn = np.asarray(annotate(picture(32, 32), answer(*[(0, 0, 32, 32)] * 6)))
     for color in COLORS:
         wanted = [int(color[at : at + 2], 16) for at in (1, 3, 5)]

@@ -47,7 +47,7 @@ def work(folder):
     return Annotator(folder, judge, "", in_order=False)
 
 
-def test_next_is_the_image_that_waits_and_of_which_the_model_is_least_sure(work):
+def test_next_is_the_image_of_which_the_model_is_least_sure(work):
     assert work.start()["index"] == 0  # as long as nothing is judged
     work.judge_all()
     assert work.next({"index": 0})["index"] in (1, 2)
@@ -61,7 +61,7 @@ def test_next_is_the_image_that_waits_and_of_which_the_model_is_least_sure(work)
     assert work.next({"index": 0})["index"] == 1
 
 
-def test_what_is_annotated_already_is_known_when_the_server_starts_again(work, folder):
+def test_a_server_that_starts_again_knows_what_is_annotated(work, folder):
     work.save(work.open({"index": 1}))
     assert Annotator(folder, judge, "", in_order=True).done == {1}
 
@@ -146,7 +146,7 @@ def serving(folder: Path, model: Path, port: int, *options: str):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_three_pictures_are_annotated_by_mouse_and_keys_and_a_killed_server_loses_nothing(
+def test_a_killed_server_loses_nothing_of_three_annotations(
     browser,  # noqa: F811
     folder,
     model,

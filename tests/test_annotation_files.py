@@ -1,7 +1,6 @@
 """Folders of images with annotations of people."""
 
 import json
-import multiprocessing
 import os
 
 import pytest
@@ -18,6 +17,7 @@ from tellsign.annotating.files import (
     challenge_entries,
     find_pictures,
 )
+from tests.conftest import FRESH
 
 
 SMOOTH, GHOST = "Artificial smoothness", "Texture repetition patterns"
@@ -52,7 +52,7 @@ def write(file, **fields):
     return file
 
 
-def test_what_is_written_is_read_again_and_says_by_whom_and_for_which_picture(folder):
+def test_what_is_written_is_read_with_its_author_and_picture(folder):
     file = annotation_file(folder / "a.png", "anna")
     empty, version = file.read()
     assert empty == Annotation(annotator="anna")
@@ -64,7 +64,7 @@ def test_what_is_written_is_read_again_and_says_by_whom_and_for_which_picture(fo
     assert fields["annotator"] == "anna" and fields["time"] and fields["tellsign_version"] and fields["image_sha256"]
 
 
-def test_fields_that_are_not_known_and_entries_that_cannot_be_read_are_kept(folder):
+def test_unknown_fields_and_unreadable_entries_are_kept(folder):
     entries = [
         item(confidence=3),
         item("Sixth finger"),
@@ -102,7 +102,7 @@ def test_a_file_of_something_else_raises_and_stays(folder, content, reason):
     assert str(file.path) in str(error.value) and file.path.read_text() == content
 
 
-def test_an_entry_of_the_challenge_beside_an_image_is_read_and_kept(folder):
+def test_a_challenge_entry_beside_an_image_is_read_and_kept(folder):
     file = annotation_file(folder / "a.png")
     entry = {"index": 7, "explanation": {SMOOTH: "Top left: Fur is smooth."}}
     file.path.write_text(json.dumps(entry))
@@ -139,8 +139,7 @@ def save_all(folder, number):
 
 
 def test_two_processes_at_once_lose_nothing(folder):
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=save_all, args=(folder, number)) for number in range(2)]
+    processes = [FRESH.Process(target=save_all, args=(folder, number)) for number in range(2)]
     for process in processes:
         process.start()
     for process in processes:
@@ -178,7 +177,7 @@ def test_what_is_not_as_described_is_not_written(folder, annotation, reason):
     assert not file.path.exists()
 
 
-def test_names_that_are_not_mentioned_are_unknown_unless_the_annotation_is_complete():
+def test_unmentioned_names_are_unknown_unless_it_is_complete():
     annotation = Annotation([seen()], rejected=[GHOST])
     assert annotation.known_labels() == {SMOOTH: True, GHOST: False}
     annotation.complete = True
@@ -197,7 +196,7 @@ def test_files_belong_to_the_image_whose_name_they_begin_with(folder):
     ]
 
 
-def test_folders_without_images_and_images_that_share_a_name_are_refused(folder, tmp_path):
+def test_folders_without_images_and_shared_names_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="no such folder"):
         find_pictures(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
@@ -218,14 +217,14 @@ def test_kappa_is_cohens():
     assert cohen_kappa([], []) is cohen_kappa([1, 1], [1, 1]) is None
 
 
-def test_boxes_are_matched_for_the_largest_overlap_and_the_rest_counts_nothing():
+def test_boxes_are_matched_for_the_largest_overlap():
     one, other, far = box(0, 0, 10, 10), box(0, 0, 10, 5), box(20, 20, 30, 30)
     assert boxes_overlap([one], [other]) == 0.5
     assert boxes_overlap([one, far], [far, other]) == 0.75
     assert boxes_overlap([one, far], [other]) == 0.25
 
 
-def test_agreement_of_two_annotators_is_that_of_a_hand_made_case(folder):
+def test_agreement_of_two_annotators_is_that_by_hand(folder):
     # Smoothness: both, both, only Bert; repetition: nobody, Anna alone, not known to Bert.
     said = {
         "a": ([seen(where=(0, 0, 10, 10))], [seen(where=(0, 0, 10, 5))], True, True, "fake", "fake"),

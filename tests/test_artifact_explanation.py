@@ -92,7 +92,7 @@ def explain(parts) -> ArtifactExplanationPipeline:
     )
 
 
-def test_answers_hold_verdict_artifacts_boxes_and_sentences_and_are_json(explain, images):
+def test_answers_are_json_of_verdict_artifacts_boxes_sentences(explain, images):
     answers = explain(images)
     assert {answer["label"] for answer in answers} == {"real", "fake"}
     for image, answer in zip(images, json.loads(json.dumps(answers)), strict=True):
@@ -119,7 +119,7 @@ def test_the_verdict_is_the_calibrated_one_of_the_detector(explain, detector, im
         assert answer["label"] == max(scores, key=scores.get)
 
 
-def test_a_detector_in_training_mode_judges_as_in_evaluation_and_stays_as_it_is(detector, images):
+def test_a_detector_in_training_mode_judges_as_in_evaluation(detector, images):
     answers = []
     for mode in (False, True):
         before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
@@ -134,7 +134,7 @@ def test_a_detector_in_training_mode_judges_as_in_evaluation_and_stays_as_it_is(
     assert answers[0] == answers[1]
 
 
-def test_between_its_thresholds_the_verdict_is_uncertain_and_the_image_not_searched(explain, detector, images):
+def test_an_uncertain_image_is_not_searched(explain, detector, images):
     probabilities = [answer["fake_probability"] for answer in explain(images)]
     low, high = np.quantile(probabilities, [0.3, 0.7])
     detector.config.verdict_thresholds = [float(low), float(high)]
@@ -316,7 +316,7 @@ def test_candidate_labels_may_come_one_by_one(parts, images):
     assert equal(explain(images, candidate_labels=map(str.strip, "ghosts, blur".split(","))), expected)
 
 
-def test_threshold_top_k_and_candidate_labels_restrict_the_artifacts(explain, images):
+def test_threshold_top_k_and_labels_restrict_the_artifacts(explain, images):
     everything = explain(images, explain="always", threshold=0.0)
     first = explain(images, explain="always", threshold=0.0, top_k=1)
     some = explain(images, explain="always", threshold=0.0, candidate_labels=["ghosts", "blur"])
@@ -402,7 +402,7 @@ def test_grey_arrays_are_images_too(shape):
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_arrays_and_tensors_may_have_their_channels_first_or_last(channels):
+def test_arrays_may_have_their_channels_first_or_last(channels):
     image = np.dstack([pixels(40, 30), np.full((30, 40), 255, np.uint8)])[:, :, :channels]
     first = np.ascontiguousarray(image.transpose(2, 0, 1))
     for source in (image, first, torch.from_numpy(first), torch.from_numpy(first / 255.0).to(torch.float32)):
@@ -411,7 +411,7 @@ def test_arrays_and_tensors_may_have_their_channels_first_or_last(channels):
     np.testing.assert_allclose(load_image(halves), image[:, :, :3], atol=1)
 
 
-def test_another_classifier_may_have_an_image_processor_without_a_size(explain, images):
+def test_another_classifiers_processor_may_have_no_size(explain, images):
     expected = explain(images[0], explain="never")
     processor = explain.image_processor
     explain.image_processor = Mock(
@@ -420,7 +420,7 @@ def test_another_classifier_may_have_an_image_processor_without_a_size(explain, 
     assert equal(explain(images[0], explain="never"), expected)
 
 
-def test_keywords_for_an_explainer_that_is_not_loaded_are_refused(parts):
+def test_keywords_without_an_explainer_are_refused(parts):
     for explainer in (None, False, ArtifactExplainer(*make_idefics2())):
         with pytest.raises(ValueError, match="explainer_kwargs=.*there is no explainer to load with them"):
             pipeline(
@@ -431,7 +431,7 @@ def test_keywords_for_an_explainer_that_is_not_loaded_are_refused(parts):
             )
 
 
-def test_keywords_for_the_explainer_may_say_where_it_is_computed(parts, tmp_path):
+def test_keywords_may_say_where_the_explainer_is_computed(parts, tmp_path):
     for part in make_idefics2():
         part.save_pretrained(tmp_path)
     explain = pipeline(
@@ -467,7 +467,7 @@ def test_a_generator_is_read_as_the_answers_are_asked_for(explain, images):
     assert len(read) < 4
 
 
-def test_a_broken_image_of_a_data_set_is_an_error_in_its_place_as_a_column_or_by_its_key(explain):
+def test_a_broken_image_of_a_data_set_is_an_error_in_its_place(explain):
     whole = encode(pixels(40, 30))
     files = [{"bytes": content, "path": None} for content in (whole, whole[: len(whole) // 2], whole)]
     dataset = Dataset.from_dict({"image": files}).cast_column("image", ImageFeature())
@@ -495,7 +495,7 @@ def test_a_broken_image_is_answered_by_an_error_in_its_place(explain, images, tm
             explain([images[0], source], strict=True)
 
 
-def test_a_saved_folder_gives_the_same_answers_and_leaves_the_detector_usable_alone(explain, images, tmp_path):
+def test_a_saved_folder_gives_the_same_answers(explain, images, tmp_path):
     explain.explainer = None
     expected = explain(images)
     explain.save_pretrained(tmp_path / "saved")
@@ -508,7 +508,7 @@ def test_a_saved_folder_gives_the_same_answers_and_leaves_the_detector_usable_al
     assert "custom_pipelines" not in json.loads((tmp_path / "saved" / "config.json").read_text())
 
 
-def test_a_folder_with_a_part_that_the_pipeline_lacks_is_not_overwritten(explain, tmp_path):
+def test_a_folder_with_other_parts_is_not_overwritten(explain, tmp_path):
     (tmp_path / "explainer").mkdir()
     explain.explainer = None
     with pytest.raises(ValueError, match="holds explainer/, which this pipeline does not have"):
@@ -557,7 +557,7 @@ def test_without_a_tagger_only_verdicts_can_be_had(checkpoint, images):
         explain(images, explain="always")
 
 
-def test_a_pipeline_that_was_to_have_no_tagger_does_not_blame_the_detector(explain, images, tmp_path):
+def test_a_pipeline_made_without_a_tagger_blames_no_detector(explain, images, tmp_path):
     explain.explainer = None
     explain.save_pretrained(tmp_path / "saved")
     for options in ({}, {"explain": "never"}):
@@ -574,7 +574,7 @@ def test_the_task_without_a_model_takes_the_packaged_one():
     assert "artifact-explanation" in PIPELINE_REGISTRY.get_supported_tasks()
 
 
-def test_images_of_a_streamed_archive_are_answered_without_being_decoded_by_the_data_set(explain, tmp_path):
+def test_images_of_a_streamed_archive_are_answered_undecoded(explain, tmp_path):
     array = pixels(40, 40)
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         archive.writestr("a.png", encode(array, "PNG"))
@@ -587,7 +587,7 @@ def test_images_of_a_streamed_archive_are_answered_without_being_decoded_by_the_
     assert "c.png" in missing["error"]
 
 
-def test_a_part_that_the_hub_cannot_be_asked_for_is_named_in_a_warning(detector, tagger, monkeypatch):
+def test_a_part_that_the_hub_cannot_give_is_named_in_a_warning(detector, tagger, monkeypatch):
     monkeypatch.setattr("tellsign.pipelines.parts.logger.warning", warn := Mock())
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     detector.config._name_or_path = "someone/never-loaded"
@@ -597,7 +597,7 @@ def test_a_part_that_the_hub_cannot_be_asked_for_is_named_in_a_warning(detector,
         assert f"whether there is a folder {part}/" in call.args[0]
 
 
-def test_whatever_can_be_read_is_an_open_file_alone_and_in_a_list(explain, images):
+def test_whatever_can_be_read_is_an_open_file(explain, images):
     with tempfile.NamedTemporaryFile() as file:
         for source in (io.BytesIO(b""), file, Mock(spec=["read", "__iter__"])):
             with pytest.raises(ValueError, match=r"is an open file: pass its path, or what read\(\) gives"):
@@ -656,7 +656,7 @@ def test_an_option_out_of_range_raises_naming_it(explain, images, option):
         explain(images[0], **option)
 
 
-def test_a_name_that_the_tagger_does_not_know_raises_before_any_image_is_read(explain, parts):
+def test_an_unknown_name_raises_before_any_image_is_read(explain, parts):
     with pytest.raises(ValueError, match="'nonsense' is not an artifact"):
         explain(["no such file"], candidate_labels=["nonsense"])
     with pytest.raises(ValueError, match="'nonsense' is not an artifact"):
@@ -708,7 +708,7 @@ def unframed(output: str) -> str:
 
 
 @pytest.mark.parametrize("pattern", [".", "**/*.png"])
-def test_the_command_answers_every_image_of_a_folder_or_glob_and_draws_it(saved, tmp_path, pattern):
+def test_the_command_answers_and_draws_every_image_of_a_folder(saved, tmp_path, pattern):
     model, answers = saved
     result, lines = run_explain(tmp_path / "in" / pattern, "--model", model, "--save", tmp_path / "out")
     assert result.exit_code == 0 and len(lines) == 4

@@ -29,7 +29,7 @@ class Linear(nn.Module):
         return nn.functional.pad((pixels.flatten(1) @ self.weight + self.bias)[:, None], (1, 0))
 
 
-def test_projection_is_the_nearest_point_of_the_hyperplane_in_the_box():
+def test_projection_is_the_nearest_point_in_the_box():
     rng = np.random.default_rng(0)
     for _ in range(20):
         point, normal = rng.uniform(size=6), rng.normal(size=6)
@@ -52,7 +52,7 @@ def test_projection_is_the_nearest_point_of_the_hyperplane_in_the_box():
         assert (moved >= 0).all() and (moved <= 1).all()
 
 
-def test_boundary_distance_of_a_linear_classifier_is_its_margin_over_the_norm_of_its_weights():
+def test_boundary_distance_of_a_linear_classifier_is_exact():
     weight = torch.randn(3 * 8 * 8)
     images = 0.4 + 0.2 * torch.rand(10, 3, 8, 8)
     classifier = Linear(weight, 0.3)
@@ -63,14 +63,14 @@ def test_boundary_distance_of_a_linear_classifier_is_its_margin_over_the_norm_of
     np.testing.assert_allclose(distance, expected.numpy(), rtol=0.02, atol=1e-5)
 
 
-def test_boundary_distance_is_zero_for_wrong_images_and_infinite_for_a_constant_classifier():
+def test_boundary_distance_is_zero_or_infinite_where_it_must_be():
     images = torch.rand(4, 3, 8, 8)
     always_fake = Linear(torch.zeros(3 * 8 * 8), 1.0)
     distance = fast_adaptive_boundary(always_fake, images, torch.tensor([0, 1, 0, 1]), iterations=3)
     assert distance.tolist() == [0, np.inf, 0, np.inf]
 
 
-def test_margin_loss_is_the_difference_of_the_logits_for_class_indices_and_one_hot_labels():
+def test_margin_loss_is_the_difference_of_the_logits():
     logits = torch.tensor([[1.0, 3.0], [2.0, -1.0]])
     loss = MarginLoss()
     loss.reduction = "none"
@@ -106,7 +106,7 @@ def test_pixel_classifier_gives_the_logits_of_processed_images(make_model):
     torch.testing.assert_close(PixelClassifier(model, processor)(images.float() / 255), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_each_attack_leaves_fewer_standing_and_a_larger_epsilon_too(make_model):
+def test_more_attacks_and_a_larger_epsilon_leave_fewer(make_model):
     rng = np.random.default_rng(0)
     images, model = rng.integers(0, 256, (24, 3, 32, 32), dtype=np.uint8), make_model()
     with torch.no_grad():
@@ -156,9 +156,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(make_model, tmp_path
     assert all(np.array_equal(whole[name][e], resumed[name][e]) for name in whole for e in whole[name])
 
 
-def test_results_are_kept_for_each_part_of_the_images_and_for_one_model_and_scaling_alone(
-    make_model, tmp_path, monkeypatch
-):
+def test_results_are_kept_for_one_model_scaling_and_part(make_model, tmp_path, monkeypatch):
     monkeypatch.setattr("tellsign.training.evaluation.attacks.PART", 3)
     images, labels = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8), np.arange(8) % 2
     model, options = make_model(), {"iterations": 2, "queries": 2, "progress_dir": tmp_path}
@@ -180,7 +178,7 @@ def test_results_are_kept_for_each_part_of_the_images_and_for_one_model_and_scal
     assert len(list(tmp_path.iterdir())) == 30
 
 
-def test_transfer_from_the_model_itself_breaks_what_a_direct_attack_breaks(make_model):
+def test_transfer_from_the_model_itself_is_a_direct_attack(make_model):
     model, processor = make_model(), WaveFreqImageProcessor()
     images = np.random.default_rng(0).integers(0, 256, (12, 3, 32, 32), dtype=np.uint8)
     labels = PixelClassifier(model, processor).predict(torch.from_numpy(images).float() / 255)
@@ -191,7 +189,7 @@ def test_transfer_from_the_model_itself_breaks_what_a_direct_attack_breaks(make_
 
 
 @pytest.mark.parametrize("steps", [1, 5])
-def test_training_perturbation_raises_the_loss_within_epsilon_and_the_range_of_pixels(make_model, steps):
+def test_training_perturbation_raises_the_loss_within_epsilon(make_model, steps):
     model, processor = make_model(), WaveFreqImageProcessor()
     images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
     images[0], images[1] = 0, 255

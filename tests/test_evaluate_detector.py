@@ -48,7 +48,7 @@ def test_scores_are_those_of_the_model_on_the_data(run, checkpoint, parquet):
     assert f"{100 * result['scores']['auroc']:.2f} [" in table
 
 
-def test_calibration_and_verdicts_are_those_of_the_configuration(checkpoint, parquet, synthetic_rows, tmp_path):
+def test_calibration_and_verdicts_are_the_configurations(checkpoint, parquet, synthetic_rows, tmp_path):
     model = AutoModelForImageClassification.from_pretrained(checkpoint)
     image_processor = AutoImageProcessor.from_pretrained(checkpoint)
     images = DecodedImages(load_sources(parquet, "train"), image_processor)
@@ -72,7 +72,7 @@ def test_calibration_and_verdicts_are_those_of_the_configuration(checkpoint, par
     assert gan["scores"]["auroc"] == pytest.approx(roc_auc_score([0] * 24 + [1] * 7, both))
 
 
-def test_images_that_occur_in_the_training_data_are_scored_apart(run, synthetic_rows, tmp_path):
+def test_images_of_the_training_data_are_scored_apart(run, synthetic_rows, tmp_path):
     seen = {name: values[:10] for name, values in synthetic_rows.items()}
     Dataset.from_dict(seen).to_parquet(tmp_path / "train.parquet")
     _, evaluation = run("--train-data", str(tmp_path / "train.parquet"))
@@ -81,7 +81,7 @@ def test_images_that_occur_in_the_training_data_are_scored_apart(run, synthetic_
     assert (everything["name"], everything["real"], everything["fake"]) == ("all", 24, 24)
 
 
-def test_training_data_that_hold_no_test_image_are_said_to_hold_none(run, synthetic_rows, tmp_path):
+def test_training_data_may_hold_no_test_image(run, synthetic_rows, tmp_path):
     other = {"image": [synthetic_rows["image"][0] + b"\0"], "label": ["real"], "generator": ["camera"]}
     Dataset.from_dict(other).to_parquet(tmp_path / "train.parquet")
     _, evaluation = run("--train-data", str(tmp_path / "train.parquet"))
@@ -99,7 +99,7 @@ def test_each_other_generator_is_scored_against_the_real_images(run, synthetic_r
     assert f"| mean of 2 generators |  | {100 * mean:.1f} [" in printed
 
 
-def test_other_fakes_that_occur_in_the_training_data_are_left_out(run, synthetic_rows, tmp_path):
+def test_other_fakes_of_the_training_data_are_left_out(run, synthetic_rows, tmp_path):
     fakes = {"image": synthetic_rows["image"][1:14:2], "label": ["fake"] * 7, "generator": ["gan"] * 3 + ["flow"] * 4}
     Dataset.from_dict(fakes).to_parquet(tmp_path / "fakes.parquet")
     Dataset.from_dict({name: values[2:6] for name, values in fakes.items()}).to_parquet(tmp_path / "train.parquet")
@@ -110,7 +110,7 @@ def test_other_fakes_that_occur_in_the_training_data_are_left_out(run, synthetic
     assert counts == {"generator flow": 1, "generator gan": 2}
 
 
-def test_real_images_that_occur_in_the_training_data_are_left_out_beside_other_fakes(run, synthetic_rows, tmp_path):
+def test_real_images_of_the_training_data_are_left_out(run, synthetic_rows, tmp_path):
     fakes = {"image": synthetic_rows["image"][1:14:2], "label": ["fake"] * 7, "generator": ["gan"] * 7}
     Dataset.from_dict(fakes).to_parquet(tmp_path / "fakes.parquet")
     Dataset.from_dict({name: values[20:30] for name, values in synthetic_rows.items()}).to_parquet(
@@ -139,7 +139,7 @@ def test_a_model_in_the_current_folder_has_its_name(checkpoint, parquet, tmp_pat
     assert json.loads((tmp_path / "checkpoint" / "evaluation.json").read_text())["model"] == "checkpoint"
 
 
-def test_robustness_is_scored_on_as_many_images_of_each_class_and_drawn(run, tmp_path, checkpoint):
+def test_robustness_is_scored_on_equal_classes_and_drawn(run, tmp_path, checkpoint):
     options = ["--robustness-images", "10", "--attack-images", "6", "--iterations", "2", "--queries", "2"]
     table, evaluation = run("--attack", "--corruptions", "--transfer-from", str(checkpoint), *options)
     robustness = evaluation["robustness"]
@@ -194,14 +194,14 @@ def test_each_image_is_judged_by_its_branch(make_model, synthetic_rows, large_so
     assert np.array_equal(some.labels, np.concatenate([judged.labels[large], judged.labels[~large]]))
 
 
-def test_multiply_adds_of_a_plain_network_equal_the_count_by_hand(make_model, parquet):
+def test_multiply_adds_equal_the_count_by_hand(make_model, parquet):
     model = make_model(hidden_sizes=[4], depths=[1], wavelet_stages=[], frequency_stage=None)
     described = describe(model, DecodedImages(load_sources(parquet, "train"), WaveFreqImageProcessor()))
     assert described["multiply_adds"] == 32 * 32 * 9 * (3 * 4 + 4 * 4 + 4 * 4) + 4
     assert described["parameters"] == 9 * (3 * 4 + 2 * 4 * 4) + 3 * 2 * 4 + 4 + 1
 
 
-def test_labels_in_another_order_are_mapped_and_other_labels_raise(checkpoint, parquet):
+def test_other_orders_of_labels_are_mapped_other_labels_raise(checkpoint, parquet):
     images = DecodedImages(load_sources(parquet, "train"), AutoImageProcessor.from_pretrained(checkpoint))
     model = AutoModelForImageClassification.from_pretrained(checkpoint)
     expected = predict_logits(model, images)
@@ -228,7 +228,7 @@ def test_unsuitable_test_data_raise_naming_them(run, synthetic_rows, tmp_path, p
         main(models=["a/x", "b/x"], data=[parquet])
 
 
-def test_models_of_other_kinds_are_refused_for_attacks_before_anything_is_scored(checkpoint, parquet, tmp_path):
+def test_models_of_other_kinds_are_refused_for_attacks(checkpoint, parquet, tmp_path):
     ViTConfig().save_pretrained(tmp_path / "vit")
     with pytest.raises(ValueError, match="vit: is a model of type vit; --corruptions and --attack are for WaveFreq"):
         main([str(checkpoint)], [parquet], output_dir=tmp_path, attack=True, transfer_from=str(tmp_path / "vit"))

@@ -85,7 +85,7 @@ def test_a_tagger_that_knows_the_truth_has_perfect_scores(rows):
     assert scores == {name: 1.0 for name in scores}
 
 
-def test_a_tagger_that_names_nothing_scores_nothing_but_its_places_count(rows):
+def test_a_tagger_that_names_nothing_has_its_places_scored(rows):
     scores = tagging_scores(answer(Oracle(rows, []), rows, plantable()))
     assert scores["jaccard"] == scores["micro_f1"] == scores["macro_f1"] == 0
     assert scores["pointing_game"] == 1 and scores["pointing_game_of_named"] is None
@@ -113,7 +113,7 @@ def test_a_count_of_nothing_is_refused_before_anything_is_made(option):
     assert result.exit_code == 2 and option in result.output
 
 
-def test_a_localizer_is_scored_by_its_boxes_and_where_it_finds_none_by_those_of_the_tagger(rows):
+def test_a_localizer_without_a_box_is_scored_by_the_taggers(rows):
     whole = {"xmin": 0, "ymin": 0, "xmax": 32, "ymax": 32}
 
     def first_everywhere(images, labels):
@@ -130,7 +130,7 @@ def test_a_localizer_is_scored_by_its_boxes_and_where_it_finds_none_by_those_of_
     assert scores["whole_image_iou"] < scores["localizer_box_iou"] < scores["box_iou"]
 
 
-def test_artifacts_on_which_the_model_abstains_have_scores_but_are_never_named(rows):
+def test_artifacts_on_which_it_abstains_are_never_named(rows):
     names = plantable()
     model = make_tagger_model(
         artifact_labels=names, trained_artifacts=names[:2], artifact_thresholds=[0.0] * len(names)
@@ -155,7 +155,7 @@ def test_scores_are_those_of_sets(random_answers):
     assert scores["pointing_game_of_named"] == pytest.approx(random_answers.pointed[both].mean())
 
 
-def test_intervals_contain_the_scores_and_narrow_with_more_images(random_answers):
+def test_intervals_hold_the_scores_and_narrow_with_more_images(random_answers):
     silent = np.random.default_rng(0).random((300, 5)) < 0.05
     intervals = intervals_of(random_answers, silent, resamples=60)
     scores = tagging_scores(random_answers) | silence_scores(silent)
@@ -173,7 +173,7 @@ def test_silence_is_the_share_of_images_without_a_name():
     assert silence_scores(chosen) == {"untouched_with_artifacts": 0.5, "artifacts_per_untouched": 0.75}
 
 
-def test_only_distinct_real_images_that_training_did_not_see_are_scored(parquet, synthetic_rows, tmp_path):
+def test_only_distinct_unseen_real_images_are_scored(parquet, synthetic_rows, tmp_path):
     seen = {name: values[:10] for name, values in synthetic_rows.items()}
     twice = {name: values * 2 for name, values in synthetic_rows.items()}
     Dataset.from_dict(seen).to_parquet(tmp_path / "seen.parquet")
@@ -204,9 +204,7 @@ def test_command_prints_tables_and_writes_the_same_as_json(parquet, tmp_path):
     assert f"Switched off: {'; '.join(plantable()[3:])}" in result.stdout
 
 
-def test_command_scores_a_localizer_and_an_explainer_on_what_was_planted_and_on_what_was_found(
-    textured, tmp_path, monkeypatch
-):
+def test_command_scores_a_localizer_and_an_explainer(textured, tmp_path, monkeypatch):
     model = make_tagger_model(
         artifact_labels=plantable(), trained_artifacts=plantable()[:2], artifact_thresholds=[0.0] * len(plantable())
     )

@@ -154,13 +154,13 @@ def assert_valid(answers: list[dict], found: list[list[dict]]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_any_weights_give_one_sentence_for_each_given_name_and_no_other(seed):
+def test_any_weights_give_one_sentence_for_each_given_name(seed):
     torch.manual_seed(seed)
     images, verdicts, found = make_batch()
     assert_valid(ArtifactExplainer(*make_idefics2())(images, verdicts, found), found)
 
 
-def test_a_model_that_wants_to_stop_at_once_still_answers_in_full(explainer):
+def test_a_model_that_would_stop_at_once_answers_in_full(explainer):
     with torch.no_grad():
         explainer.model.lm_head.weight.zero_()  # all tokens are equally likely, the first allowed one is taken
     images, verdicts, found = make_batch()
@@ -196,7 +196,7 @@ def test_the_answer_depends_on_the_image_and_on_what_is_asked(explainer):
     assert first != second
 
 
-def test_the_prompt_has_image_verdict_names_definitions_and_places(explainer):
+def test_the_prompt_has_verdict_names_definitions_and_places(explainer):
     images, verdicts, found = make_batch()
     prompt = explanation_prompt(explainer.processor, images[0].size, "fake", found[0])
     assert prompt.count("<image>") == 1 and "fake" in prompt and prompt.endswith("Assistant:")
@@ -205,7 +205,7 @@ def test_the_prompt_has_image_verdict_names_definitions_and_places(explainer):
     assert "- noise (whole image):" in explanation_prompt(explainer.processor, images[3].size, "fake", found[3])
 
 
-def test_the_prompt_says_what_the_image_shows_where_that_is_known(explainer):
+def test_the_prompt_says_what_the_image_shows_if_known(explainer):
     images, _, found = make_batch()
     prompts = [explanation_prompt(explainer.processor, (32, 32), "fake", found[0], shown) for shown in ("frog", None)]
     assert "It shows: frog. " in prompts[0] and prompts[0].replace("It shows: frog. ", "") == prompts[1]
@@ -215,7 +215,7 @@ def test_the_prompt_says_what_the_image_shows_where_that_is_known(explainer):
     assert explainer(*asked) == explainer(*asked, [None, None])
 
 
-def test_a_start_that_the_chat_template_writes_is_not_added_once_more(explainer):
+def test_the_start_of_the_chat_template_is_not_added_twice(explainer):
     images, verdicts, found = make_batch()
     prompt = explanation_prompt(explainer.processor, images[0].size, verdicts[0], found[0])
     tokenizer = explainer.processor.tokenizer
@@ -264,7 +264,7 @@ def test_an_adapter_acts_as_if_it_were_merged_into_the_weights(explainer, folder
     assert expected != explainer(images, verdicts, found)
 
 
-def test_a_saved_explainer_with_an_adapter_is_the_adapter_and_finds_its_model(folder, adapter, tmp_path):
+def test_a_saved_adapter_finds_its_model(folder, adapter, tmp_path):
     images, verdicts, found = make_batch()
     adapted = ArtifactExplainer.from_pretrained(folder, adapter=adapter)
     adapted.save_pretrained(tmp_path / "adapted")
@@ -273,7 +273,7 @@ def test_a_saved_explainer_with_an_adapter_is_the_adapter_and_finds_its_model(fo
     assert again(images, verdicts, found) == adapted(images, verdicts, found)
 
 
-def test_a_model_that_is_saved_where_an_adapter_was_is_what_is_loaded(explainer, folder, adapter, tmp_path):
+def test_a_model_saved_over_an_adapter_is_what_is_loaded(explainer, folder, adapter, tmp_path):
     images, verdicts, found = make_batch()
     ArtifactExplainer.from_pretrained(folder, adapter=adapter).save_pretrained(tmp_path / "saved")
     explainer.save_pretrained(tmp_path / "saved")
@@ -296,7 +296,7 @@ def options(make_model) -> dict:
     }
 
 
-def test_the_pipeline_adds_the_sentences_and_saves_the_explainer(options, folder, tmp_path):
+def test_the_pipeline_adds_sentences_and_saves_the_explainer(options, folder, tmp_path):
     images = make_batch()[0]
     explain = pipeline("artifact-explanation", explainer=folder, **options)
     answers = explain(images, batch_size=3)
@@ -322,7 +322,7 @@ def test_a_pipeline_can_be_copied_and_pickled(options, folder, duplicate):
     assert other(image) == explain(image)
 
 
-def test_the_pipeline_tells_the_explainer_what_the_tagger_says_is_shown(options, folder):
+def test_the_explainer_hears_what_the_tagger_says_is_shown(options, folder):
     model = options["tagger"].model
     model.config.object_labels = ["frog", "ship"]
     torch.nn.init.constant_(model.logit_bias, 20)
@@ -338,7 +338,7 @@ def test_the_pipeline_tells_the_explainer_what_the_tagger_says_is_shown(options,
     assert all(f"It shows: {name}. " in text for name, text in zip(shown, told, strict=True))
 
 
-def test_four_bits_and_an_adapter_give_valid_answers_through_the_same_call(options, folder, adapter):
+def test_four_bits_and_an_adapter_give_valid_answers(options, folder, adapter):
     explain = pipeline(
         "artifact-explanation",
         explainer=folder,
@@ -368,7 +368,7 @@ def test_an_adapter_that_names_no_base_is_refused(folder, config):
         ArtifactExplainer.from_pretrained(folder)
 
 
-def test_weights_that_are_pickled_objects_are_refused_without_the_advice_to_run_them(folder):
+def test_pickled_weights_are_refused_without_advice_to_run_them(folder):
     Path(folder, "model.safetensors").unlink()
     torch.save({"lm_head.weight": Mock}, Path(folder, "pytorch_model.bin"))
     with pytest.raises(ValueError, match="pickled objects, which may run code: convert them to safetensors$"):
@@ -388,7 +388,7 @@ def test_a_processor_without_a_chat_template_is_refused():
         ArtifactExplainer(model, processor)
 
 
-def test_where_and_how_a_model_is_loaded_holds_for_its_processor_too(tmp_path, monkeypatch):
+def test_options_of_loading_hold_for_the_processor_too(tmp_path, monkeypatch):
     ArtifactExplainer(*make_idefics2()).save_pretrained(tmp_path)
     load = Mock(side_effect=AutoProcessor.from_pretrained)
     monkeypatch.setattr(AutoProcessor, "from_pretrained", load)

@@ -25,7 +25,7 @@ def artifact(label="Artificial smoothness", where=(0, 0, 8, 8), **fields):
     return {"label": label, "score": 0.5, "box": box(*where)} | fields
 
 
-def test_a_text_is_cut_between_sentences_and_inside_the_first_one_only():
+def test_a_text_is_cut_between_sentences_or_in_the_first():
     sentence = "One two three four five."
     assert limit_words(" ".join([sentence] * 12)) == " ".join([sentence] * 10)
     assert limit_words("a " * 51) == "a " * 49 + "a…"
@@ -68,7 +68,7 @@ def test_a_box_outside_the_image_has_no_place(where):
         place_of(box(*where), 32, 32)
 
 
-def test_the_challenge_gets_fakes_only_with_places_and_at_most_50_words():
+def test_the_challenge_gets_placed_fakes_of_at_most_50_words():
     long = "word " * 30 + "end. " + "word " * 30 + "end."
     size = {"width": 32, "height": 32}
     results = [
@@ -85,14 +85,14 @@ def test_the_challenge_gets_fakes_only_with_places_and_at_most_50_words():
     json.dumps([first, second])
 
 
-def test_the_challenge_gets_a_place_once_where_the_sentence_begins_with_it():
+def test_the_challenge_gets_a_place_once():
     explained = artifact(explanation="Top left: the fur is smooth.")
     result = {"label": "fake", "fake_probability": 0.9, "width": 32, "height": 32, "artifacts": [explained]}
     (entry,) = to_challenge([result])
     assert entry["explanation"] == {"Artificial smoothness": "Top left: the fur is smooth."}
 
 
-def test_artifacts_come_back_from_synartifact_json_without_their_scores():
+def test_artifacts_come_back_from_synartifact_json():
     artifacts = [
         artifact(explanation="The sky is plain."),
         artifact("Unnatural pose artifacts", (3, 4, 30, 31), heatmap=np.zeros((32, 32), np.float32)),
@@ -108,7 +108,7 @@ def test_artifacts_come_back_from_synartifact_json_without_their_scores():
 @pytest.mark.parametrize(
     "name", [53, "53", "ghosting effects", "Ghosting effects: Semi-transparent duplicates of elements"]
 )
-def test_synartifact_classes_are_ids_or_names_and_rectangles_may_start_at_any_corner(name):
+def test_synartifact_rectangles_may_start_at_any_corner(name):
     item = {"rect_start": [20.5, 3], "rect_end": [4, 9.2], "artifacts_caption": "", "artifacts_class": name}
     (read,) = from_synartifact({"Artifacts annotation": [item], "Other artifacts caption": "None"})
     assert read == {"label": find_artifact(53).name, "box": box(4, 3, 21, 10)}
@@ -133,7 +133,7 @@ def test_a_synartifact_annotation_with_a_fault_raises_naming_it(change, message)
 
 
 @pytest.mark.parametrize("missing", ["rect_start", "rect_end", "artifacts_class"])
-def test_a_synartifact_annotation_without_a_key_raises_naming_it(missing):
+def test_a_synartifact_entry_without_a_key_raises_naming_it(missing):
     item = {"rect_start": [1, 1], "rect_end": [9, 9], "artifacts_class": 1}
     del item[missing]
     with pytest.raises(ValueError, match=f"lacks the key '{missing}'"):
@@ -145,7 +145,7 @@ def test_a_synartifact_annotation_without_a_key_raises_naming_it(missing):
 
 
 @pytest.mark.parametrize("size", [(32, 32), (50, 41)])
-def test_the_parts_of_an_image_cover_it_and_contain_the_middle_of_each_box_whose_place_they_are(size):
+def test_parts_cover_the_image_and_hold_the_middles_of_boxes(size):
     height, width = size
     covered = np.zeros(size, int)
     for place in PLACES - {"whole image"}:
@@ -165,7 +165,7 @@ def test_the_parts_of_an_image_cover_it_and_contain_the_middle_of_each_box_whose
         assert middle[pixels_of(box_of_place(place_of(where, width, height), width, height))].any()
 
 
-def test_an_entry_of_the_challenge_comes_back_with_the_parts_of_the_image_as_boxes():
+def test_a_challenge_entry_comes_back_with_parts_as_boxes():
     size = {"width": 90, "height": 60}
     found = [
         artifact(where=(0, 0, 30, 20), explanation="Fur is smooth."),

@@ -21,7 +21,7 @@ def test_a_group_that_would_all_be_held_out_is_named(parquet):
         load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
 
 
-def test_generators_left_out_and_copies_of_validation_images_are_in_no_group(parquet, synthetic_rows, tmp_path):
+def test_what_is_left_out_or_held_out_is_in_no_group(parquet, synthetic_rows, tmp_path):
     rows = {name: values[:16] for name, values in synthetic_rows.items()}
     rows["generator"] = [f"{name} again" for name in rows["generator"]]
     Dataset.from_dict(rows).to_parquet(tmp_path / "again.parquet")
@@ -48,7 +48,7 @@ def test_leaving_out_a_generator_that_is_not_there_raises(parquet):
 
 
 @pytest.mark.parametrize("views", [False, True])
-def test_batches_say_what_the_real_images_show_where_it_is_known(with_categories, parquet, views):
+def test_batches_say_what_real_images_show_if_known(with_categories, parquet, views):
     other = DataArguments(train_data=[with_categories, parquet], validation_per_class=6, views=views)
     config = WaveFreqConfig(real_categories=["slope", "ramp"])
     images, _ = load_images(other, WaveFreqImageProcessor(), config, seed=0)
@@ -69,7 +69,7 @@ def test_categories_that_no_image_shows_are_refused(parquet):
         stream_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(real_categories=["cat"]), seed=0, workers=0)
 
 
-def test_streamed_training_data_have_nothing_that_is_held_out_in_any_worker(parquet, tmp_path, monkeypatch):
+def test_no_worker_streams_what_is_held_out(parquet, tmp_path, monkeypatch):
     table = pq.read_table(parquet)
     for name, rows in (("a", table.slice(0, 24)), ("b", table.slice(24))):
         pq.write_table(rows, tmp_path / f"{name}.parquet")
@@ -88,7 +88,7 @@ def test_streamed_training_data_have_nothing_that_is_held_out_in_any_worker(parq
     assert set(seen) | held_out == set(table["image"].to_pylist())
 
 
-def test_workers_are_refused_where_one_would_read_no_image_of_a_class(parquet, tmp_path, monkeypatch):
+def test_workers_are_refused_where_one_would_lack_a_class(parquet, tmp_path, monkeypatch):
     table = pq.read_table(parquet)
     real = pc.equal(table["label"], "real")
     parts = {"by class": (table.filter(real), table.filter(pc.invert(real))), "mixed": (table, table)}
@@ -109,7 +109,7 @@ def test_workers_are_refused_where_one_would_read_no_image_of_a_class(parquet, t
 
 
 @pytest.mark.parametrize("per_class", [24, 30])
-def test_streamed_training_data_that_would_all_be_held_out_raise(parquet, per_class):
+def test_streams_that_would_all_be_held_out_raise(parquet, per_class):
     arguments = DataArguments(train_data=[parquet], streaming=True, validation_per_class=per_class)
     with pytest.raises(ValueError, match=f"cannot hold out {per_class} images of each class, where one has 24"):
         stream_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0, workers=0)

@@ -51,7 +51,7 @@ def test_every_history_is_tested():
     assert len(HISTORIES) == 8
 
 
-def test_grey_has_one_level_for_all_colors_and_a_border_is_white(image):
+def test_grey_has_one_level_and_a_border_is_white(image):
     grey, bordered = (np.asarray(HISTORIES[name](image)) for name in ("grey", "border of a tenth"))
     assert (grey == grey[:, :, :1]).all()
     assert (bordered[:15] == 255).all() and (bordered[:, :15] == 255).all()
@@ -75,7 +75,7 @@ def test_random_histories_do_not_make_a_picture_small():
     assert min(map(min, sizes)) >= LEAST_SIDE and len(set(sizes)) > 30
 
 
-def test_random_histories_encode_one_to_three_times_as_described(image, monkeypatch):
+def test_random_histories_encode_one_to_three_times(image, monkeypatch):
     calls = Mock(side_effect=lambda image, form, quality: image)
     monkeypatch.setattr(histories, "encoded", calls)
     counts = []

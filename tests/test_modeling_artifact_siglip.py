@@ -88,7 +88,7 @@ def inputs() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("has_detail", [True, False])
-def test_an_artifacts_score_is_that_of_the_whole_plus_the_log_mean_exponential_of_the_patches(inputs, has_detail):
+def test_scores_add_the_whole_and_the_patches_log_mean_exp(inputs, has_detail):
     model = make_tagger_model() if has_detail else make_tagger_model(detail_config=None)
     outputs = model(pixel_values=inputs["pixel_values"])
     vision = model.vision_model(inputs["pixel_values"])
@@ -106,7 +106,7 @@ def test_an_artifacts_score_is_that_of_the_whole_plus_the_log_mean_exponential_o
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 40)])
-def test_a_map_is_the_patches_scores_enlarged_and_added_to_what_each_finer_stage_makes_of_its_places(size):
+def test_a_map_adds_patch_scores_and_those_of_finer_stages(size):
     model, images = make_tagger_model(), torch.randn(2, 3, *size)
     outputs = model(pixel_values=images, interpolate_pos_encoding=True)
     enlarged = outputs.patch_logits
@@ -135,12 +135,12 @@ def test_a_model_that_was_used_can_be_pickled():
     torch.testing.assert_close(pickle.loads(pickle.dumps(model))(pixel_values=images).map_logits, expected)
 
 
-def test_without_a_network_for_detail_the_map_is_that_of_the_patches():
+def test_without_details_the_map_is_that_of_the_patches():
     outputs = make_tagger_model(detail_config=None)(pixel_values=torch.randn(2, 3, 32, 32))
     assert torch.equal(outputs.map_logits, outputs.patch_logits)
 
 
-def test_an_images_embedding_is_that_of_the_tower_and_a_projection_of_the_details_which_is_nothing_at_first(inputs):
+def test_details_add_a_projection_that_starts_at_zero(inputs):
     model, images = make_tagger_model(), inputs["pixel_values"]
     pooled = model.vision_model(images).pooler_output
     assert torch.equal(model.get_image_features(images).pooler_output, pooled)
@@ -153,7 +153,7 @@ def test_an_images_embedding_is_that_of_the_tower_and_a_projection_of_the_detail
     np.testing.assert_allclose(model(pixel_values=images).image_embeds.detach().numpy(), unit, atol=1e-5)
 
 
-def test_details_of_a_patch_are_what_a_wavefreq_makes_of_that_place(inputs):
+def test_details_of_a_patch_are_those_of_a_wavefreq(inputs):
     model = make_tagger_model()
     network = WaveFreqModel(WaveFreqConfig(**TINY_DETAIL)).eval()
     network.load_state_dict(model.detail_network.state_dict())
@@ -164,7 +164,7 @@ def test_details_of_a_patch_are_what_a_wavefreq_makes_of_that_place(inputs):
     assert make_tagger_model(detail_config=None).get_detail_features(inputs["pixel_values"]) is None
 
 
-def test_scores_are_the_mean_of_those_of_an_image_and_of_its_mirror_image_but_not_in_training(inputs):
+def test_scores_average_an_image_and_its_mirror_image(inputs):
     model, images = make_tagger_model(), inputs["pixel_values"]
     torch.nn.init.normal_(model.skip_classifiers[1].weight)
     with torch.no_grad():
@@ -183,7 +183,7 @@ def test_scores_are_the_mean_of_those_of_an_image_and_of_its_mirror_image_but_no
     torch.testing.assert_close(in_training.artifact_logits, without.artifact_logits)
 
 
-def test_exported_with_any_number_of_images_the_scores_over_mirror_images_stay_the_same():
+def test_exported_scores_hold_for_any_number_of_images():
     model = make_tagger_model(average_flips=True)
     dynamic = {"pixel_values": {0: torch.export.Dim("images", min=2, max=64)}}
     program = torch.export.export(
@@ -195,14 +195,14 @@ def test_exported_with_any_number_of_images_the_scores_over_mirror_images_stay_t
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8])
-def test_masks_without_a_value_for_what_is_unknown_give_the_same_loss(inputs, dtype):
+def test_masks_without_unknown_values_give_the_same_loss(inputs, dtype):
     model = make_tagger_model()
     masks = inputs.pop("artifact_masks") > 0.5
     losses = [model(**inputs, artifact_masks=masks.to(kind)).loss for kind in (dtype, torch.float32)]
     assert torch.equal(*losses)
 
 
-def test_each_loss_equals_its_definition_and_their_weighted_sum_is_the_loss(inputs):
+def test_the_loss_is_the_weighted_sum_of_defined_losses(inputs):
     model = make_tagger_model(
         patch_loss_coefficient=2.0, label_loss_coefficient=0.5, contrastive_loss_coefficient=0.25
     )
@@ -228,7 +228,7 @@ def test_each_loss_equals_its_definition_and_their_weighted_sum_is_the_loss(inpu
     assert outputs.loss.item() == pytest.approx(total, rel=1e-5)
 
 
-def test_images_of_which_nothing_is_known_give_no_loss_and_no_gradient(inputs):
+def test_images_of_which_nothing_is_known_give_no_loss(inputs):
     model = make_tagger_model()
     unknown = {
         name: torch.full_like(inputs[name], -100)
@@ -247,7 +247,7 @@ def test_losses_are_only_those_of_the_labels_that_are_given(inputs):
     assert list(outputs.loss_dict) == ["artifact"] and outputs.logits_per_image is None
 
 
-def test_with_the_weights_of_a_siglip_pairs_of_image_and_text_have_its_logits_and_its_loss(inputs):
+def test_with_siglips_weights_pairs_have_its_logits_and_loss(inputs):
     model = make_tagger_model()
     siglip = SiglipModel(model.config).eval()
     missing, unexpected = siglip.load_state_dict(model.state_dict(), strict=False)
@@ -258,12 +258,12 @@ def test_with_the_weights_of_a_siglip_pairs_of_image_and_text_have_its_logits_an
     torch.testing.assert_close(ours.loss, theirs.loss)
 
 
-def test_a_new_model_starts_with_the_scale_and_bias_of_siglips_paper():
+def test_a_new_model_starts_with_siglips_scale_and_bias():
     model = make_tagger_model()
     assert model.logit_scale.exp().item() == pytest.approx(10) and model.logit_bias.item() == -10
 
 
-def test_calibration_divides_by_temperatures_and_abstains_on_artifacts_that_were_not_trained():
+def test_calibration_abstains_on_untrained_artifacts():
     model = make_tagger_model(
         trained_artifacts=["noise", "ghosts"],
         artifact_temperatures=[2.0, 1.0, 0.5, 1.0],
@@ -283,7 +283,7 @@ def test_images_of_other_sizes_have_larger_maps_if_asked_for():
     assert outputs.patch_logits.shape == (2, 4, 16, 10) and outputs.artifact_logits.shape == (2, 4)
 
 
-def test_round_trip_through_a_saved_folder_by_the_auto_classes_keeps_every_output(inputs, tmp_path):
+def test_a_saved_folder_keeps_every_output_by_the_auto_classes(inputs, tmp_path):
     model = make_tagger_model(trained_artifacts=["blur"])
     model.save_pretrained(tmp_path)
     for auto_class in (AutoModel, AutoModelForZeroShotImageClassification):
@@ -301,7 +301,7 @@ def test_a_configuration_may_ask_for_tuples(inputs):
     torch.testing.assert_close(model(**inputs)[0], loss)
 
 
-def test_processor_is_found_by_the_auto_class_and_loads_what_it_was_saved_with(tmp_path):
+def test_the_auto_class_loads_the_processor_as_it_was_saved(tmp_path):
     model, processor = make_tagger_model(), make_processor()
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
@@ -311,7 +311,7 @@ def test_processor_is_found_by_the_auto_class_and_loads_what_it_was_saved_with(t
     assert loaded.tokenizer(text)["input_ids"] == processor.tokenizer(text)["input_ids"]
 
 
-def test_vision_tower_saved_alone_is_idefics2s_vision_tower_with_the_same_outputs(inputs, tmp_path):
+def test_the_vision_tower_saved_alone_is_idefics2s(inputs, tmp_path):
     model = make_tagger_model()
     model.vision_model.save_pretrained(tmp_path)
     expected = model.vision_model(inputs["pixel_values"]).last_hidden_state
@@ -330,7 +330,7 @@ def test_vision_tower_saved_alone_is_idefics2s_vision_tower_with_the_same_output
     assert (outputs.last_hidden_state - expected).abs().max() == 0
 
 
-def test_a_model_loaded_for_other_artifacts_has_nothing_that_was_fitted_to_the_old_ones_and_can_be_saved(tmp_path):
+def test_a_model_loaded_for_other_artifacts_is_not_calibrated(tmp_path):
     labels = ArtifactSiglipConfig().artifact_labels
     fitted = {"trained_artifacts": labels[:3], "artifact_thresholds": [0.9] * 70, "artifact_temperatures": [2.0] * 70}
     make_tagger_model(artifact_labels=labels, **fitted).save_pretrained(tmp_path / "old")
@@ -348,7 +348,7 @@ def test_a_model_loaded_for_other_artifacts_has_nothing_that_was_fitted_to_the_o
         ArtifactSiglipConfig.from_pretrained(tmp_path / "old", artifact_labels=["a"], trained_artifacts=["dust"])
 
 
-def test_zero_shot_pipeline_scores_any_candidate_labels_by_the_text_tower(tmp_path):
+def test_the_zero_shot_pipeline_scores_any_candidate_labels(tmp_path):
     model, processor = make_tagger_model(), make_processor()
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
@@ -385,7 +385,7 @@ def test_inputs_that_do_not_fit_raise(inputs, change, message):
         make_tagger_model()(**(inputs | change))
 
 
-def test_the_stock_trainer_has_the_same_loss_with_and_without_gradient_accumulation(tmp_path):
+def test_the_loss_does_not_depend_on_gradient_accumulation(tmp_path):
     rows = [{"pixel_values": torch.randn(3, 32, 32), "labels": torch.tensor(index % 2)} for index in range(16)]
     # Without a detail network, whose statistics are those of each batch.
     model, losses = make_tagger_model(detail_config=None), []

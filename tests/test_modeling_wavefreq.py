@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -93,7 +91,7 @@ def test_haar_transform_equals_the_bands_computed_by_hand(size, keep_high_high):
 
 
 @pytest.mark.parametrize("keep_high_high", [False, True])
-def test_haar_transform_equals_pytorch_wavelets_in_value_and_gradient(keep_high_high):
+def test_haar_transform_equals_pytorch_wavelets(keep_high_high):
     image = torch.randn(2, 4, 16, 16, requires_grad=True)
     weights = torch.randn(2, 2, 4, 8, 8)
     low, (high,) = pytorch_wavelets.DWTForward(J=1, wave="haar", mode="periodization")(image)
@@ -148,7 +146,7 @@ def test_high_pass_equals_an_explicit_dft_matrix(kind, size):
     np.testing.assert_allclose(high_pass_filter(image, kind), expected, atol=1e-5)
 
 
-def test_centered_high_pass_removes_slow_waves_and_keeps_fast_ones():
+def test_centered_high_pass_keeps_fast_waves_alone():
     rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     slow = torch.cos(2 * torch.pi * (3 * rows + 2 * columns) / 32)
     fast = torch.cos(2 * torch.pi * (13 * rows + 11 * columns) / 32)
@@ -163,7 +161,7 @@ def test_corner_filter_has_the_gains_of_the_published_version(frequency, gain):
 
 
 @pytest.mark.parametrize("exporting", [False, True])
-def test_fourier_transform_equals_numpy_and_its_inverse_undoes_it(exporting, monkeypatch):
+def test_fourier_transform_is_numpys_and_its_inverse_undoes_it(exporting, monkeypatch):
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: exporting)
     image = torch.randn(2, 3, 12, 32)
     real, imaginary = fourier_transform(image)
@@ -197,7 +195,7 @@ def test_frequency_convolution_equals_numpy(kind):
     np.testing.assert_allclose(layer(image)[0], expected, atol=1e-4)
 
 
-def test_polar_convolution_has_finite_gradients_on_a_blank_image():
+def test_polar_convolution_of_a_blank_has_finite_gradients():
     layer = WaveFreqFrequencyConvolution(WaveFreqConfig(frequency_convolution="polar"), 3, 4, stride=1)
     image = torch.zeros(2, 3, 8, 8, requires_grad=True)
     layer(image).sum().backward()
@@ -211,7 +209,7 @@ def test_published_network_has_its_number_of_parameters():
     assert model.num_parameters() == 24_782_552
 
 
-def test_two_labels_share_one_output_and_temperature_divides_the_logits(make_model):
+def test_two_labels_share_one_output_divided_by_temperature(make_model):
     model, images = make_model(), torch.randn(3, 3, 32, 32)
     logits = model(images).logits
     assert model.classifier.out_features == 1
@@ -238,7 +236,7 @@ def test_a_verdict_is_withheld_between_the_thresholds(make_model):
         make_model(num_labels=3).post_process_verdicts(logits)
 
 
-def test_verdicts_of_logits_in_half_precision_are_those_of_their_values(make_model):
+def test_verdicts_of_logits_hold_in_half_precision(make_model):
     model = make_model()
     model.config.verdict_thresholds = [0.2, 0.94083]
     logits = torch.tensor([[0.0, 2.75]], dtype=torch.bfloat16)  # 0.93991, which bfloat16 rounds to 0.94141
@@ -259,13 +257,13 @@ def test_loss_is_the_cross_entropy_of_the_logits(make_model):
     torch.testing.assert_close(output.loss, torch.nn.functional.cross_entropy(output.logits, labels))
 
 
-def test_floats_as_labels_of_two_classes_raise_since_one_excludes_the_other(make_model):
+def test_floats_as_labels_of_two_classes_raise(make_model):
     with pytest.raises(ValueError, match="labels: expected indices"):
         make_model()(torch.randn(2, 3, 32, 32), labels=torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
 
 
 @pytest.mark.parametrize("average_flips", [False, True])
-def test_logit_of_real_is_the_log_sum_exp_over_what_a_real_image_may_show(make_model, average_flips):
+def test_logit_of_real_is_the_log_sum_exp_of_its_categories(make_model, average_flips):
     model = make_model(real_categories=["cat", "dog"], average_flips=average_flips, temperature=2.0)
     torch.nn.init.normal_(model.category_classifier.weight)
     images = torch.randn(3, 3, 32, 32)
@@ -281,7 +279,7 @@ def test_logit_of_real_is_the_log_sum_exp_over_what_a_real_image_may_show(make_m
     np.testing.assert_allclose(outputs.category_logits.detach().numpy(), np.pad(shown, ((0, 0), (1, 0))), atol=1e-5)
 
 
-def test_categories_can_be_added_to_a_trained_model_and_are_saved_with_it(make_model, tmp_path):
+def test_categories_can_be_added_to_a_trained_model(make_model, tmp_path):
     images, model = torch.randn(2, 3, 32, 32), make_model()
     model.save_pretrained(tmp_path / "before")
     grown = WaveFreqForImageClassification.from_pretrained(tmp_path / "before", real_categories=["cat"]).eval()
@@ -294,7 +292,7 @@ def test_categories_can_be_added_to_a_trained_model_and_are_saved_with_it(make_m
 
 
 @pytest.mark.parametrize("real_categories", [[], ["cat"]])
-def test_labels_in_another_order_than_those_of_the_head_are_refused(make_model, tmp_path, real_categories):
+def test_labels_in_another_order_than_the_heads_are_refused(make_model, tmp_path, real_categories):
     make_model(real_categories=real_categories).save_pretrained(tmp_path)
     for labels in ({0: "fake", 1: "real"}, {"0": "Fake", "1": "Real"}):
         with pytest.raises(ValueError, match="has real, fake in this order and would keep it.*align_labels_with"):
@@ -310,7 +308,7 @@ def test_labels_may_have_numbers_as_text(make_model, tmp_path):
     assert config.id2label == {0: "real", 1: "fake"} and config.label2id == {"real": 0, "fake": 1}
 
 
-def test_a_configuration_that_was_changed_into_a_contradiction_makes_no_model(make_model, tmp_path):
+def test_a_contradictory_configuration_makes_no_model(make_model, tmp_path):
     make_model(real_categories=["cat"]).save_pretrained(tmp_path)
     config = WaveFreqConfig.from_pretrained(tmp_path)
     config.num_labels = 3
@@ -318,7 +316,7 @@ def test_a_configuration_that_was_changed_into_a_contradiction_makes_no_model(ma
         WaveFreqForImageClassification.from_pretrained(tmp_path, config=config, ignore_mismatched_sizes=True)
 
 
-def test_what_was_fitted_to_a_head_starts_anew_with_other_labels_alone(make_model, tmp_path):
+def test_only_other_labels_drop_what_was_fitted_to_a_head(make_model, tmp_path):
     fitted = {"temperature": 2.0, "verdict_thresholds": [0.1, 0.9], "real_categories": ["cat"]}
     fitted |= {
         "large_temperature": 3.0,
@@ -345,7 +343,7 @@ def test_what_was_fitted_to_a_head_starts_anew_with_other_labels_alone(make_mode
     assert load().config.temperature == load(num_labels=3).config.temperature == 4.0
 
 
-def test_a_model_with_categories_can_be_tuned_to_other_labels_as_any_model(make_model, tmp_path):
+def test_a_model_with_categories_can_be_tuned_to_other_labels(make_model, tmp_path):
     make_model(real_categories=["cat"]).save_pretrained(tmp_path)
     load = partial(AutoModelForImageClassification.from_pretrained, tmp_path, ignore_mismatched_sizes=True)
     names = {0: "real", 1: "gan", 2: "diffusion"}
@@ -354,7 +352,7 @@ def test_a_model_with_categories_can_be_tuned_to_other_labels_as_any_model(make_
     assert load(id2label={0: "REAL", 1: "FAKE"}).config.real_categories == ["cat"]
 
 
-def test_flip_averaging_is_the_mean_over_the_image_and_its_mirror_and_only_at_inference(make_model):
+def test_flip_averaging_is_the_mean_at_inference_alone(make_model):
     model, images = make_model(), torch.randn(2, 3, 32, 32)
     expected = (model(images).logits + model(images.flip(-1)).logits) / 2
     model.config.average_flips = True
@@ -366,7 +364,7 @@ def test_flip_averaging_is_the_mean_over_the_image_and_its_mirror_and_only_at_in
     assert calls == [2]
 
 
-def test_outputs_have_the_documented_shapes_and_tuples_are_returned_on_request(make_model):
+def test_outputs_have_the_documented_shapes_also_as_tuples(make_model):
     model, images = make_model().wavefreq, torch.randn(2, 3, 32, 48)
     output = model(images, output_hidden_states=True)
     assert output.last_hidden_state.shape == (2, 8, 8, 12)
@@ -403,7 +401,7 @@ def test_a_configuration_may_ask_for_tuples(make_model):
         {"num_channels": 1, "hidden_act": "gelu"},
     ],
 )
-def test_every_variant_trains_one_step_with_finite_gradients_for_all_parameters(make_model, fields):
+def test_every_variant_trains_one_step_with_finite_gradients(make_model, fields):
     model = make_model(**fields).train()
     size = model.config.image_size
     model(torch.randn(4, model.config.num_channels, size, size), labels=torch.tensor([0, 1, 0, 1])).loss.backward()
@@ -421,7 +419,7 @@ def test_images_that_do_not_fit_raise_naming_the_size(make_model, shape):
     "fields",
     [{}, {"wavelet": "db2"}, {"frequency_convolution": "polar", "high_pass": "corner"}, {"layer_type": "bottleneck"}],
 )
-def test_bf16_agrees_with_float32_in_order_and_to_a_twentieth_of_the_logits(make_model, fields):
+def test_bf16_agrees_with_float32_to_a_twentieth_of_the_logits(make_model, fields):
     model, images = make_model(**fields), torch.randn(16, 3, 32, 32)
     expected = model(images).logits[:, 1]
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -440,7 +438,7 @@ def test_channels_last_agrees_with_the_default_layout(make_model):
     torch.testing.assert_close(model(images.contiguous(memory_format=torch.channels_last)).logits, expected)
 
 
-def test_no_convolution_is_of_the_kind_whose_gradient_breaks_memory_on_a_cpu(make_model):
+def test_no_convolution_has_a_gradient_that_breaks_memory(make_model):
     for fields in ({}, {"layer_type": "bottleneck"}):
         convolutions = [module for module in make_model(**fields).modules() if isinstance(module, torch.nn.Conv2d)]
         assert {layer.stride for layer in convolutions} == {(1, 1), (2, 2)}
@@ -448,7 +446,7 @@ def test_no_convolution_is_of_the_kind_whose_gradient_breaks_memory_on_a_cpu(mak
 
 
 @pytest.mark.parametrize("wavelet", ["haar", "db2"])
-def test_saved_model_loads_through_the_auto_classes_with_equal_logits(make_model, tmp_path, wavelet):
+def test_a_saved_model_loads_by_the_auto_classes_unchanged(make_model, tmp_path, wavelet):
     model, images = make_model(wavelet=wavelet), torch.randn(2, 3, 32, 32)
     model.save_pretrained(tmp_path)
     assert (tmp_path / "model.safetensors").is_file()
@@ -470,7 +468,7 @@ def test_checkpoint_of_another_model_is_refused(tmp_path):
         WaveFreqForImageClassification.from_pretrained(tmp_path)
 
 
-def test_another_wavelet_than_the_checkpoints_gets_its_own_filters(make_model, tmp_path):
+def test_a_wavelet_other_than_the_saved_gets_its_own_filters(make_model, tmp_path):
     make_model(wavelet="haar").save_pretrained(tmp_path)
     loaded = AutoModelForImageClassification.from_pretrained(tmp_path, wavelet="db2")
     expected = pytorch_wavelets.DWTForward(J=1, wave="db2", mode="periodization")
@@ -479,13 +477,10 @@ def test_another_wavelet_than_the_checkpoints_gets_its_own_filters(make_model, t
 
 
 @pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])
-@pytest.mark.parametrize(
-    "fields",
-    [{"average_flips": True, "real_categories": ["cat"]}, {"frequency_convolution": "polar", "high_pass": "corner"}],
-)
 @pytest.mark.filterwarnings("ignore")
-def test_onnx_export_agrees_for_any_batch_size(make_model, tmp_path, dynamo, fields):
-    model = make_model(**fields)
+def test_onnx_export_agrees_for_any_batch_size(make_model, tmp_path, dynamo):
+    fields = {"average_flips": True, "real_categories": ["cat"], "frequency_convolution": "polar"}
+    model = make_model(**fields, high_pass="corner")
     dynamic = (
         {"dynamic_shapes": {"pixel_values": {0: torch.export.Dim("batch")}}}
         if dynamo
@@ -514,19 +509,3 @@ def test_compiled_model_agrees(make_model):
     model, images = make_model(), torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(torch.compile(model)(images).logits, model(images).logits, atol=1e-4, rtol=1e-4)
-
-
-def test_import_registers_the_model_without_network_in_a_fresh_process(checkpoint):
-    code = f"""
-import socket
-def refuse(*args, **kwargs):
-    raise OSError("network access")
-socket.socket.connect = socket.getaddrinfo = refuse
-import tellsign
-from PIL import Image
-from transformers import pipeline
-answer = pipeline("image-classification", model={str(checkpoint)!r})(Image.new("RGB", (40, 30), "red"))
-assert {{item["label"] for item in answer}} == {{"real", "fake"}}, answer
-assert abs(sum(item["score"] for item in answer) - 1) < 1e-6, answer
-"""
-    subprocess.run([sys.executable, "-W", "error::FutureWarning", "-c", code], check=True)

@@ -67,7 +67,7 @@ def test_a_part_is_the_largest_of_its_ratio_anywhere(shape):
     assert len(corners) > 20
 
 
-def test_a_picture_is_seen_as_it_is_after_a_history_or_as_a_part():
+def test_a_picture_is_seen_whole_after_a_history_or_in_part():
     content = encode(noise(120, 90))
     image = load_image(content)
     assert np.array_equal(np.asarray(as_seen(content, None, 0)), np.asarray(image))

@@ -214,7 +214,7 @@ def test_xmp_tells_the_system_and_its_version():
         b"<x>" + b" " * (1 << 20) + b"</x>",
     ],
 )
-def test_xmp_that_is_broken_defines_entities_or_is_too_long_is_unreadable(packet):
+def test_broken_or_hostile_or_long_xmp_is_unreadable(packet):
     image = picture()
     image.info["xmp"] = packet
     assert only(image)["claim"] == "unreadable"
@@ -280,7 +280,7 @@ def test_exif_holds_parameters_in_the_user_comment(image_format, code):
     assert (statement["source"], statement["generator"], statement["version"]) == ("exif", "AUTOMATIC1111", "v1.9.3")
 
 
-def test_exif_names_a_generator_but_a_camera_or_an_editor_states_nothing():
+def test_exif_names_a_generator_while_a_camera_states_nothing():
     assert only(encoded(exif=exif_of(Make="Ideogram AI")))["generator"] == "Ideogram AI"
     assert tellsign.provenance(encoded(exif=exif_of(Make="NIKON", Software="Picasa", Artist="A. Imagen"))) == []
 
@@ -339,7 +339,7 @@ def test_real_files_are_read_as_their_readme_says(name):
     assert [tuple(found[key] for key in keys) for found in tellsign.provenance(FILES / name)] == STATED[name]
 
 
-def test_answers_of_the_pipeline_hold_what_each_file_states_whatever_way_it_comes(checkpoint, tmp_path):
+def test_answers_hold_what_a_file_states_in_whatever_form(checkpoint, tmp_path):
     content = png(parameters=A1111)
     (tmp_path / "made.png").write_bytes(content)
     sources = [str(tmp_path / "made.png"), content, {"bytes": content, "path": None}, Image.open(io.BytesIO(content))]

@@ -19,14 +19,14 @@ def test_a_broken_image_has_the_same_shape_and_other_pixels(method, images):
     assert ((broken - images).abs().amax((1, 2, 3)) > 0.05).all()
 
 
-def test_shifted_phases_keep_the_strength_of_each_frequency_and_the_color(images):
+def test_shifted_phases_keep_strengths_and_the_color(images):
     before, after = (np.abs(np.fft.fft2(array.numpy())) for array in (images, shift_phases(images)))
     kept = np.ones((32, 24), bool)
     kept[[16, 0, 16], [0, 12, 12]] = False  # real for every real image, and so without a phase to shift
     np.testing.assert_allclose(after[..., kept], before[..., kept], atol=1e-3)
 
 
-def test_joined_frequencies_are_the_low_ones_of_one_image_and_the_high_ones_of_another(images):
+def test_joined_frequencies_are_low_of_one_and_high_of_another(images):
     before, after = (np.fft.fft2(array.numpy()) for array in (images, join_frequencies(images)))
     np.testing.assert_allclose(after[..., 0, 0], before[..., 0, 0], rtol=0.02)
     high = after[:, :, 16, 12]
@@ -48,7 +48,7 @@ def test_displaced_blocks_show_pixels_of_the_same_image():
     torch.testing.assert_close(displace_blocks(shades), shades)
 
 
-def test_the_command_writes_as_many_of_each_method_and_repeats_with_the_seed(parquet, tmp_path):
+def test_the_command_repeats_with_the_seed_in_equal_shares(parquet, tmp_path):
     for name in ("a", "b"):
         main([parquet], tmp_path / f"{name}.parquet", count=8, seed=3)
     rows = list(load_sources(str(tmp_path / "a.parquet"), "train"))

@@ -1,14 +1,16 @@
 """The snippets of the README, and of the one on training, run as they stand."""
 
-import os
 import re
+import runpy
 import shutil
-import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
+import datasets
 import pytest
 
+from tests.conftest import run_fresh
 from tests.test_explainer import make_idefics2
 
 
@@ -23,22 +25,25 @@ COMMANDS = re.findall(r"^python -m (tellsign\.\S+)(.*)$", LINES, re.MULTILINE)
 COMMANDS += [(f"tellsign {name}", rest) for name, rest in re.findall(r"^tellsign (\w+)(.*)$", README, re.MULTILINE)]
 
 
+def run_snippet(snippet: str, output: Path) -> None:
+    datasets.config.HF_DATASETS_CACHE = output.parent / "cache"
+    with output.open("w") as file, redirect_stdout(file):
+        exec(snippet, {"__name__": "__main__"})
+
+
 @pytest.mark.parametrize(("snippet", "printed"), SNIPPETS)
-def test_a_snippet_prints_what_stands_below_it(snippet, printed, tmp_path):
+def test_a_snippet_prints_what_stands_below_it(snippet, printed, tmp_path, monkeypatch):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     for label, pattern in (("real", "photo_*"), ("fake", "gan_*")):
         (tmp_path / "images" / label).mkdir(parents=True)
         for image in (ROOT / "examples").glob(pattern):
             shutil.copy(image, tmp_path / "images" / label)
-    environment = os.environ | {"HF_DATASETS_CACHE": str(tmp_path / "cache")}
-    ran = subprocess.run(
-        [sys.executable, "-c", snippet], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert not printed or ran.stdout == printed
+    monkeypatch.chdir(tmp_path)
+    assert run_fresh(run_snippet, snippet, tmp_path / "printed") == [0]
+    assert not printed or (tmp_path / "printed").read_text() == printed
 
 
-def test_the_line_that_names_a_large_explainer_runs_with_a_small_one_in_its_place(tmp_path):
+def test_the_line_with_a_large_explainer_runs_with_a_small_one(tmp_path, monkeypatch):
     name = "HuggingFaceM4/idefics2-8b"
     (line,) = re.findall(f"^pipeline.*{name}.*$", README, re.MULTILINE)
     for part in make_idefics2():
@@ -46,23 +51,21 @@ def test_the_line_that_names_a_large_explainer_runs_with_a_small_one_in_its_plac
     script = "import tellsign\nfrom transformers import BitsAndBytesConfig, pipeline\n"
     script += f"explain = {line.replace(name, str(tmp_path))}\n"
     script += "print(explain('examples/gan_03.jpg')['artifacts'][0]['explanation'])"
-    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
-    assert ran.returncode == 0 and ran.stdout.strip(), ran.stderr
+    monkeypatch.chdir(ROOT)
+    assert run_fresh(run_snippet, script, tmp_path / "printed") == [0]
+    assert (tmp_path / "printed").read_text().strip()
 
 
-@pytest.mark.parametrize("module", sorted({module for module, _ in COMMANDS}))
-def test_the_options_of_a_command_exist(module):
-    ran = subprocess.run(
-        [sys.executable, "-m", *module.split(), "--help"],
-        capture_output=True,
-        text=True,
-        env={"COLUMNS": "400", "HF_HUB_OFFLINE": "1"},
-    )
-    assert ran.returncode == 0, ran.stderr
-    options = {
-        option for name, arguments in COMMANDS if name == module for option in re.findall(r"--[\w-]+", arguments)
-    }
-    assert options <= set(re.findall(r"--[\w-]+", ran.stdout))
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # commands that other tests imported
+@pytest.mark.parametrize("command", sorted({command for command, _ in COMMANDS}))
+def test_the_options_of_a_command_exist(command, monkeypatch, capsys):
+    module, *arguments = command.split()
+    monkeypatch.setattr(sys, "argv", [module, *arguments, "--help"])
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit, match="^0$"):
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    options = {option for name, rest in COMMANDS if name == command for option in re.findall(r"--[\w-]+", rest)}
+    assert options <= set(re.findall(r"--[\w-]+", capsys.readouterr().out))
 
 
 @pytest.mark.parametrize(("path", "target"), LINKS)

@@ -43,7 +43,7 @@ def pixels(content: bytes) -> bytes:
     return Image.open(io.BytesIO(content)).convert("RGB").tobytes()
 
 
-def test_sentences_that_are_right_in_all_have_perfect_scores_and_say_less_of_other_images(rows, categories):
+def test_right_sentences_score_best_and_fit_no_other_image(rows, categories):
     shown = {pixels(row["image"]["bytes"]): categories[row["sha1"]] for row in rows}
     rng = np.random.default_rng(1)
 
@@ -74,7 +74,7 @@ def test_the_explainer_is_told_what_each_image_shows(rows, categories):
     assert told == objects
 
 
-def test_one_sentence_for_everything_has_no_more_likeness_to_its_own_references_than_to_others(rows, categories):
+def test_one_sentence_for_everything_is_like_any_reference(rows, categories):
     say = Speaker(lambda label, box, image: "The frog and the ship look odd at the top left.")
     scores = explanation_scores(say, rows, found_in(rows), [None] * len(rows), categories)
     assert scores["schema_valid"] == 1 and scores["object_agreement"] == 0
@@ -84,7 +84,7 @@ def test_one_sentence_for_everything_has_no_more_likeness_to_its_own_references_
     assert scores["place_agreement"] == np.mean([place_of(box, 32, 32) == "top left" for box in boxes])
 
 
-def test_sentences_without_an_object_count_as_silent_not_as_wrong(rows, categories):
+def test_sentences_without_an_object_are_silent_not_wrong(rows, categories):
     sentences = iter(["The frog looks odd at the top left."] + ["Something looks odd at the top left."] * 1000)
     scores = explanation_scores(
         Speaker(lambda label, box, image: next(sentences)), rows, found_in(rows), [None] * len(rows), categories
@@ -95,7 +95,7 @@ def test_sentences_without_an_object_count_as_silent_not_as_wrong(rows, categori
     assert explanation_scores(silent, rows, found_in(rows), [None] * len(rows), categories)["object_agreement"] is None
 
 
-def test_answers_that_break_the_form_or_name_other_artifacts_are_counted(rows, categories):
+def test_answers_of_a_wrong_form_or_artifact_are_counted(rows, categories):
     class Careless(Speaker):
         def __call__(self, images, verdicts, found, objects):
             answers = super().__call__(images, verdicts, found, objects)
@@ -112,7 +112,7 @@ def test_answers_that_break_the_form_or_name_other_artifacts_are_counted(rows, c
     assert scores["place_agreement"] < 0.1
 
 
-def test_of_artifacts_that_were_not_planted_only_the_form_and_the_object_count(rows, categories):
+def test_without_planted_artifacts_only_form_and_object_count(rows, categories):
     found = [[{"label": "Dental anomalies in mammals", "box": row["artifacts"][0]["box"]}] for row in rows]
     found[0] = []
     say = Speaker(lambda label, box, image: "The frog shows teeth at the top.")
@@ -122,7 +122,7 @@ def test_of_artifacts_that_were_not_planted_only_the_form_and_the_object_count(r
     assert scores["planted_sentences"] == 0 and scores["place_agreement"] is scores["rouge_l"] is None
 
 
-def test_rouge_l_is_the_f_measure_of_the_longest_common_subsequence_with_the_best_reference():
+def test_rouge_l_is_the_f_measure_of_the_best_reference():
     # "a c d" of 4 predicted and 5 wanted words
     assert rouge_l(["a b c d"], [["x y", "a x c z d"]]) == pytest.approx(2 * 3 / 9)
     assert rouge_l(["a b", "c d"], [["a b"], ["e f"]]) == 0.5

@@ -26,7 +26,7 @@ def upload(path: Path):
     return gradio_client.handle_file(str(path))
 
 
-def test_an_image_gets_what_its_file_states_what_the_pixels_say_where_and_what_is_seen(page):
+def test_an_image_gets_what_file_and_pixels_say(page):
     stated, verdict, picture, seen, answer = page.predict(upload(EXAMPLES / "photo_cat.jpg"), api_name="/judge")
     assert "Nothing. That proves nothing" in stated
     assert "Fake (generated)" in verdict and f"{answer['fake_probability']:.1%}" in verdict
@@ -50,7 +50,7 @@ def test_others_may_call_the_functions_of_the_two_buttons_alone(page):
     assert set(page.view_api(return_format="dict")["named_endpoints"]) == {"/judge", "/judge_many"}
 
 
-def test_a_broken_file_gets_an_error_that_says_why_without_paths_of_the_server(page, tmp_path):
+def test_a_broken_file_gets_an_error_without_the_servers_paths(page, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"not an image")
     with pytest.raises(gradio_client.exceptions.AppError, match="broken.jpg: not an image") as error:
         page.predict(upload(tmp_path / "broken.jpg"), api_name="/judge")
@@ -62,7 +62,7 @@ def test_no_file_gets_an_error(page):
         page.predict(None, api_name="/judge")
 
 
-def test_many_images_give_a_table_and_the_same_as_csv_and_a_broken_one_costs_only_its_row(page, tmp_path):
+def test_many_images_give_a_table_and_csv_though_one_is_broken(page, tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     paths = [EXAMPLES / "photo_cat.jpg", tmp_path / "empty.png", EXAMPLES / "gan_00.jpg"]
     table, download = page.predict([upload(path) for path in paths], api_name="/judge_many")
@@ -75,7 +75,7 @@ def test_many_images_give_a_table_and_the_same_as_csv_and_a_broken_one_costs_onl
     assert [cell for row in rows for cell in row] == re.findall("<td.*?>(.*?)</td>", table)
 
 
-def test_a_file_name_that_a_spreadsheet_would_compute_is_text_in_the_csv_file(page, tmp_path):
+def test_a_formula_as_file_name_is_text_in_the_csv_file(page, tmp_path):
     (tmp_path / "-1.jpg").write_bytes((EXAMPLES / "gan_00.jpg").read_bytes())
     table, download = page.predict([upload(tmp_path / "-1.jpg")], api_name="/judge_many")
     assert ">-1.jpg</td>" in table

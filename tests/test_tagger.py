@@ -105,7 +105,7 @@ def logits_by_the_model(tagger: ArtifactTagger, image: Image.Image, names: list[
         return tagger.model(**square, **text_inputs).logits_per_image[0]
 
 
-def test_artifact_siglip_names_what_reaches_its_threshold_among_the_trained_sorted_by_score(artifact_siglip, images):
+def test_artifact_siglip_names_what_reaches_its_threshold(artifact_siglip, images):
     answers, model = artifact_siglip(images), artifact_siglip.model
     assert any(answers)
     for image, answer in zip(images, answers, strict=True):
@@ -150,7 +150,7 @@ def test_places_are_in_the_pixels_of_each_image(kind, images, request):
                 assert box == box_of(heat, 0.25 if kind == "artifact_siglip" else 0.5)
 
 
-def test_artifact_siglip_sees_a_larger_image_as_training_would_have_it(artifact_siglip):
+def test_artifact_siglip_sees_a_larger_image_as_in_training(artifact_siglip):
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
     as_in_training = Image.fromarray(decode_uniformly(encode(pixels, "PNG"), 32))
     found, expected = artifact_siglip([Image.fromarray(pixels), as_in_training], threshold=0.0)
@@ -159,7 +159,7 @@ def test_artifact_siglip_sees_a_larger_image_as_training_would_have_it(artifact_
     ]
 
 
-def test_what_is_shown_is_the_object_whose_text_fits_best_if_it_is_likely_enough(images):
+def test_what_is_shown_is_the_object_whose_text_fits_best(images):
     objects = ["frog", "ship", "cat"]
     model = make_tagger_model(object_labels=objects, object_threshold=0.25)
     torch.nn.init.normal_(model.detail_projection.weight)
@@ -202,7 +202,7 @@ def test_round_trip_through_a_saved_folder_keeps_every_answer(kind, images, requ
             assert np.array_equal(first["heatmap"], second["heatmap"])
 
 
-def test_clip_in_the_original_mode_is_a_softmax_over_its_names_at_a_threshold_of_5_percent(clip, images):
+def test_clip_in_the_original_mode_is_a_softmax_over_its_names(clip, images):
     assert clip.mode == "softmax" and clip.candidate_labels == ORIGINAL_ARTIFACTS
     (answer,) = clip(images[:1], threshold=0.0)
     expected = logits_by_the_model(clip, images[0], list(ORIGINAL_ARTIFACTS))[:-1].softmax(0).tolist()
@@ -212,7 +212,7 @@ def test_clip_in_the_original_mode_is_a_softmax_over_its_names_at_a_threshold_of
     }
 
 
-def test_clip_with_independent_scores_asks_whether_a_text_fits_better_than_just_a_photo(clip, images):
+def test_clip_with_independent_scores_compares_with_a_photo(clip, images):
     tagger = ArtifactTagger(clip.model, clip.processor, candidate_labels=["noise", "blur"], mode="independent")
     logits = logits_by_the_model(clip, images[0], ["noise", "blur"]).numpy()
     expected = dict(zip(["noise", "blur"], 1 / (1 + np.exp(logits[2] - logits[:2])), strict=True))
@@ -235,7 +235,7 @@ def test_what_is_no_list_of_rgb_images_raises(artifact_siglip, wrong):
         artifact_siglip(wrong)
 
 
-def test_artifact_siglip_takes_any_names_in_the_modes_that_compare_texts(artifact_siglip, images):
+def test_artifact_siglip_compares_any_names_by_their_texts(artifact_siglip, images):
     tagger = ArtifactTagger(artifact_siglip.model, artifact_siglip.processor, mode="independent")
     (answer,) = tagger(images[:1], threshold=0.0, candidate_labels=["a frog"])
     expected = logits_by_the_model(tagger, images[0], ["a frog"])[0].sigmoid().item()
@@ -243,7 +243,7 @@ def test_artifact_siglip_takes_any_names_in_the_modes_that_compare_texts(artifac
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
-def test_the_place_of_a_text_is_where_patches_alone_resemble_it_most(kind, images, request):
+def test_the_place_of_a_text_is_where_patches_resemble_it_most(kind, images, request):
     tagger = request.getfixturevalue(kind)
     (answer,) = tagger(images[:1], threshold=0.0, candidate_labels=["noise"], return_heatmap=True)
     model, image = tagger.model, images[0]
@@ -263,7 +263,7 @@ def test_the_place_of_a_text_is_where_patches_alone_resemble_it_most(kind, image
     assert (y // 8, x // 8) == (row, column)
 
 
-def test_the_place_of_a_text_for_an_artifact_siglip_is_also_where_the_details_resemble_it(images):
+def test_the_place_of_a_text_is_also_where_details_resemble_it(images):
     tagger = ArtifactTagger(make_tagger_model(), make_processor(), candidate_labels=["noise"], mode="independent")
     model = tagger.model
     torch.nn.init.normal_(model.detail_projection.weight, std=10)  # beside which the vision tower vanishes
@@ -282,7 +282,7 @@ def test_the_names_of_the_original_system_are_official_ones():
     assert all(find_artifact(name).name == name for name in ORIGINAL_ARTIFACTS)
 
 
-def test_artifacts_may_be_called_by_other_spellings_and_those_never_named_are_warned_of(images, caplog):
+def test_other_spellings_are_found_and_the_untrained_warned_of(images, caplog):
     names = ["Ghosting effects: Semi-transparent duplicates of elements", "Artificial smoothness"]
     model = make_tagger_model(artifact_labels=names, trained_artifacts=names[:1])
     tagger = ArtifactTagger(model, make_processor())
@@ -298,7 +298,7 @@ def test_no_images_or_no_trained_artifacts_give_empty_answers(artifact_siglip, i
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
-def test_a_folder_with_a_clip_or_siglip_is_the_tagger_of_a_pipeline(kind, images, make_model, tmp_path, request):
+def test_a_clip_or_siglip_can_be_the_tagger_of_a_pipeline(kind, images, make_model, tmp_path, request):
     tagger = request.getfixturevalue(kind)
     tagger.save_pretrained(tmp_path / "other")
     explain = pipeline(

@@ -29,7 +29,7 @@ def test_temperatures_undo_a_scaling_of_calibrated_logits():
 
 
 @pytest.mark.parametrize("false_share", [0.01, 0.04, 0.3])
-def test_thresholds_keep_untouched_images_silent_and_hit_more_the_more_they_are_allowed(planted, false_share):
+def test_thresholds_hit_more_the_more_they_are_allowed(planted, false_share):
     present, logits, untouched = planted
     probabilities, untouched_probabilities = sigmoid(logits), sigmoid(untouched)
     thresholds = fit_artifact_thresholds(present, probabilities, untouched_probabilities, false_share)
@@ -49,7 +49,7 @@ def test_thresholds_keep_untouched_images_silent_and_hit_more_the_more_they_are_
     assert score(thresholds) >= score(np.full(4, common)) - 0.005
 
 
-def test_thresholds_use_artifacts_that_are_told_apart_and_never_name_what_is_only_noise(planted):
+def test_thresholds_never_name_what_is_only_noise(planted):
     present, logits, untouched = planted
     thresholds = fit_artifact_thresholds(present, sigmoid(logits), sigmoid(untouched), 0.04)
     named = (sigmoid(logits) >= thresholds).mean(0)
@@ -66,7 +66,7 @@ def test_artifacts_that_scores_separate_are_named_without_error():
     assert not (untouched >= thresholds).any()
 
 
-def test_an_artifact_that_is_told_apart_in_fewer_than_five_images_is_never_named():
+def test_an_artifact_of_fewer_than_five_images_is_never_named():
     generator = np.random.default_rng(0)
     present = np.zeros((500, 2), bool)
     present[:90] = True
@@ -77,7 +77,7 @@ def test_an_artifact_that_is_told_apart_in_fewer_than_five_images_is_never_named
     assert thresholds[0] == 1 and 0.5 <= thresholds[1] < 0.98
 
 
-def test_the_threshold_of_boxes_is_the_one_at_which_they_overlap_most_with_the_true_ones():
+def test_the_threshold_of_boxes_gives_the_largest_overlap():
     heats, boxes = np.full((3, 32, 32), 0.02), []
     for number, heat in enumerate(heats):
         heat[8 - number : 24, 8:28] = 0.3  # 0.375 of the maximum, and the place

@@ -5,13 +5,13 @@ from tellsign.pipelines.localization import box_overlap
 from tellsign.training.evaluation.tagging import auroc_intervals, average_precisions, jaccard
 
 
-def test_average_precision_is_the_mean_precision_at_each_hit_and_nan_without_one():
+def test_average_precision_is_the_mean_precision_at_each_hit():
     present = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0]], dtype=bool)
     scores = np.array([[0.9, 0.9, 0.1], [0.5, 0.2, 0.1], [0.1, 0.4, 0.1]])
     np.testing.assert_allclose(average_precisions(present, scores), [(1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 2, np.nan])
 
 
-def test_area_under_the_roc_curve_is_the_share_of_ordered_pairs_and_its_interval_that_of_resampling():
+def test_auroc_is_the_share_of_ordered_pairs_with_an_interval():
     generator = np.random.default_rng(0)
     present = generator.random((400, 4)) < 0.3
     logits = generator.normal(-2, 1, (400, 4)) + present * np.array([4.0, 2.0, 1.0, 0.0])
@@ -33,7 +33,7 @@ def test_area_under_the_roc_curve_is_the_share_of_ordered_pairs_and_its_interval
         assert area(positive, negative) > 0.9 or high - low < 2.6 * 1.96 * np.std(resampled)
 
 
-def test_nothing_is_known_of_an_artifact_that_no_image_or_every_image_has():
+def test_nothing_is_known_of_artifacts_of_no_or_every_image():
     present = np.array([[True, False], [True, False]])
     np.testing.assert_equal(auroc_intervals(present, np.ones((2, 2))), [[0, np.nan, 1], [0, np.nan, 1]])
 

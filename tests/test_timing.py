@@ -11,7 +11,7 @@ def test_time_is_the_median_of_the_calls_after_two_to_warm_up(monkeypatch):
     assert median_milliseconds(lambda: None, threads=1, repeats=3) == pytest.approx(200)
 
 
-def test_calls_have_the_given_threads_and_the_others_come_back_even_after_an_error():
+def test_threads_are_as_before_even_after_an_error():
     before, seen = torch.get_num_threads(), []
 
     def call():

@@ -2,8 +2,6 @@ import io
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from unittest.mock import patch
 
@@ -51,7 +49,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def test_a_run_writes_a_loadable_calibrated_checkpoint_with_its_scores(parquet, tmp_path):
+def test_a_run_writes_a_calibrated_checkpoint_with_its_scores(parquet, tmp_path):
     main(options(parquet, tmp_path, max_steps=30, bf16=True, label_smoothing_factor=0.1))
     model = AutoModelForImageClassification.from_pretrained(tmp_path)
     assert model.config.temperature != 1.0
@@ -61,7 +59,7 @@ def test_a_run_writes_a_loadable_calibrated_checkpoint_with_its_scores(parquet, 
     assert scores["eval_auroc"] > 0.9
 
 
-def test_saved_weights_are_the_average_over_the_steps_not_the_last(parquet, tmp_path):
+def test_saved_weights_are_the_average_over_the_steps(parquet, tmp_path):
     main(options(parquet, tmp_path, max_steps=4, save_steps=4))
     checkpoint = tmp_path / "checkpoint-4"
     average = load_file(checkpoint / "averaged_model.safetensors")
@@ -86,7 +84,7 @@ def test_refreshed_statistics_are_those_of_the_training_images(make_model, parqu
     torch.testing.assert_close(first.running_var, seen[0].var((0, 2, 3)), atol=1e-4, rtol=1e-2)
 
 
-def test_a_batch_that_is_not_whole_has_no_part_in_refreshed_statistics(make_model, parquet):
+def test_a_partial_batch_has_no_part_in_refreshed_statistics(make_model, parquet):
     statistics = []
     for dataset in (load_sources(parquet, "train"), load_sources(parquet, "train").select(range(32))):
         torch.manual_seed(0)
@@ -98,7 +96,7 @@ def test_a_batch_that_is_not_whole_has_no_part_in_refreshed_statistics(make_mode
     assert torch.equal(*statistics)
 
 
-def test_logits_that_are_no_numbers_are_called_a_diverged_training():
+def test_nan_logits_are_called_a_diverged_training():
     with pytest.raises(ValueError, match="the logits are not finite, training diverged"):
         train_detector.compute_metrics(EvalPrediction(np.full((4, 2), np.nan), np.asarray([0, 1, 0, 1])))
 
@@ -134,16 +132,14 @@ def test_logits_that_are_no_numbers_are_called_a_diverged_training():
         "adversarial, from a checkpoint",
     ],
 )
-def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(
-    imagefolder, make_model, tmp_path, monkeypatch, changes
-):
+def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(imagefolder, make_model, tmp_path, monkeypatch, changes):
     monkeypatch.chdir(tmp_path)
     make_model().save_pretrained("start")
     WaveFreqImageProcessor().save_pretrained("start")
     main(options(imagefolder, tmp_path / "whole", **changes))
     killed = options(imagefolder, tmp_path / "killed", **changes)
     # 4 steps are an epoch: the kill comes within the second, after a checkpoint at step 4 or 6.
-    assert run_until_killed("train_detector", killed) == -signal.SIGKILL
+    assert run_until_killed(main, killed) == -signal.SIGKILL
     assert not (tmp_path / "killed" / "model.safetensors").exists()
     main(killed)
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
@@ -151,7 +147,7 @@ def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(
         assert torch.equal(whole[name], resumed[name]), name
 
 
-def test_a_run_killed_after_its_last_step_ends_with_the_weights_of_one_that_was_not(parquet, tmp_path):
+def test_a_run_killed_after_its_last_step_can_be_finished(parquet, tmp_path):
     run = options(parquet, tmp_path, max_steps=6, lr_scheduler_type="constant")  # 4 steps are an epoch
     main(run)
     whole = weights(tmp_path)
@@ -161,7 +157,7 @@ def test_a_run_killed_after_its_last_step_ends_with_the_weights_of_one_that_was_
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_a_finished_run_that_is_made_longer_goes_on_from_its_end(parquet, tmp_path, steps):
+def test_a_finished_run_made_longer_goes_on_from_its_end(parquet, tmp_path, steps):
     main(options(parquet, tmp_path, max_steps=4))
     main(options(parquet, tmp_path, max_steps=6))
     assert steps == [1, 2, 3, 4, 5, 6]
@@ -170,13 +166,13 @@ def test_a_finished_run_that_is_made_longer_goes_on_from_its_end(parquet, tmp_pa
     assert steps[6:] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_a_run_by_epochs_that_is_made_shorter_does_not_go_on_beyond_its_end(parquet, tmp_path, steps):
+def test_a_run_by_epochs_can_be_made_shorter(parquet, tmp_path, steps):
     main(options(parquet, tmp_path, max_steps=-1, num_train_epochs=2, save_strategy="epoch"))
     main(options(parquet, tmp_path, max_steps=-1, num_train_epochs=1, save_strategy="epoch"))
     assert steps == [1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4]
 
 
-def test_without_an_epoch_a_detector_is_calibrated_and_its_weights_stay(parquet, tmp_path, make_model):
+def test_without_an_epoch_weights_stay_and_are_calibrated(parquet, tmp_path, make_model):
     make_model(temperature=3.0).save_pretrained(tmp_path / "start")
     WaveFreqImageProcessor().save_pretrained(tmp_path / "start")
     start = {"model_name_or_path": tmp_path / "start", "config_overrides": "{}"}
@@ -186,7 +182,7 @@ def test_without_an_epoch_a_detector_is_calibrated_and_its_weights_stay(parquet,
     assert AutoModelForImageClassification.from_pretrained(tmp_path / "out").config.temperature != 3.0
 
 
-def test_a_start_in_half_precision_is_trained_in_single_precision(make_model, tmp_path):
+def test_a_start_in_half_precision_is_trained_in_float32(make_model, tmp_path):
     make_model().bfloat16().save_pretrained(tmp_path)
     WaveFreqImageProcessor().save_pretrained(tmp_path)
     model, _ = create_model(ModelArguments(model_name_or_path=str(tmp_path)))
@@ -202,7 +198,7 @@ def test_a_file_with_a_plus_in_its_name_is_one_source(parquet, tmp_path):
 def test_a_run_with_other_data_is_not_resumed(parquet, tmp_path):
     data = shutil.copy(parquet, tmp_path / "data.parquet")
     run = options(str(data), tmp_path)
-    assert run_until_killed("train_detector", run) == -signal.SIGKILL
+    assert run_until_killed(main, run) == -signal.SIGKILL
     with pytest.raises(ValueError, match="holds a run that was begun with other adversarial_epsilon, shift"):
         main([*run, "--shift", "0", "--adversarial_epsilon", "4"])
     with pytest.raises(ValueError, match="holds a run that was begun with other learning_rate"):
@@ -213,7 +209,7 @@ def test_a_run_with_other_data_is_not_resumed(parquet, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"flip": False}, {"shift": 0}, {"adversarial_epsilon": 4}], ids=str)
-def test_training_sees_images_that_are_mirrored_shifted_and_adversarial(parquet, tmp_path, change):
+def test_training_sees_mirrored_shifted_adversarial_images(parquet, tmp_path, change):
     once = {"max_steps": 1, "save_strategy": "no"}
     main(options(parquet, tmp_path / "a", **once))
     main(options(parquet, tmp_path / "b", **once | change))
@@ -288,22 +284,19 @@ def test_no_images_to_hold_out_raise(count):
         parse_arguments(["--train_data=a.parquet", "--output_dir=out", f"--validation_per_class={count}"])
 
 
+def train_without_batch_statistics(arguments: list[str]) -> None:
+    with patch.object(nn, "BatchNorm2d", lambda channels: nn.GroupNorm(1, channels)):
+        main(arguments)
+
+
 def test_two_processes_match_one_on_the_same_global_batch(parquet, tmp_path):
     # Batch statistics are those of each process, so a normalization without them stands in, to show that nothing else
     # differs: the images of each step, the loss, the gradients, the average.
-    script = tmp_path / "train.py"
-    script.write_text(
-        "import sys\n"
-        "from torch import nn\n"
-        "from tellsign.modeling import modeling_wavefreq\n"
-        "from tellsign.training.train_detector import main\n"
-        "modeling_wavefreq.nn.BatchNorm2d = lambda channels: nn.GroupNorm(1, channels)\n"
-        "main(sys.argv[1:])\n"
-    )
     common = {"flip": False, "shift": 0, "max_steps": 6, "save_strategy": "no", "optim": "sgd", "learning_rate": 0.1}
-    one = options(parquet, tmp_path / "one", per_device_train_batch_size=16, **common)
-    subprocess.run([sys.executable, script, *one], check=True)
-    train_in_two_processes(script, *options(parquet, tmp_path / "two", per_device_train_batch_size=8, **common))
+    train_without_batch_statistics(options(parquet, tmp_path / "one", per_device_train_batch_size=16, **common))
+    two = options(parquet, tmp_path / "two", per_device_train_batch_size=8, **common)
+    train_in_two_processes(train_without_batch_statistics, two)
+    assert json.loads((tmp_path / "two" / "training.json").read_text())["processes"] == 2
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-4)
@@ -334,7 +327,7 @@ def test_statistics_of_a_frozen_part_are_kept(make_model, parquet):
     assert changed and all(name.startswith("wavefreq.") and ".normalization." in name for name in changed)
 
 
-def test_a_run_from_both_branches_leaves_that_for_large_pictures(make_model, parquet, tmp_path):
+def test_a_run_from_both_branches_leaves_the_large_one(make_model, parquet, tmp_path):
     model = make_model(**TINY_LARGE, large_temperature=1.5, large_verdict_thresholds=[0.2, 0.9], temperature=7.0)
     model.large.head.baseline.normal_()
     model.save_pretrained(tmp_path / "start")
@@ -357,9 +350,7 @@ def test_a_checkpoint_with_swapped_labels_is_not_fine_tuned(make_model, tmp_path
         create_model(ModelArguments(model_name_or_path=str(tmp_path)))
 
 
-def test_the_start_has_its_share_in_the_final_weights_and_the_statistics_are_those_of_the_mixture(
-    parquet, with_categories, tmp_path
-):
+def test_the_start_has_its_share_in_the_final_weights(parquet, with_categories, tmp_path):
     main(options(parquet, tmp_path / "start"))
     further = options(parquet, tmp_path / "run", model_name_or_path=tmp_path / "start", max_steps=4)
     main(further)
@@ -384,7 +375,7 @@ def test_the_start_has_its_share_in_the_final_weights_and_the_statistics_are_tho
         main([*further, "--start_weight=1"])
 
 
-def test_a_weight_of_the_logit_of_fake_scales_it_but_for_a_shift_and_leaves_categories(with_categories, tmp_path):
+def test_a_weight_of_the_logit_of_fake_leaves_categories(with_categories, tmp_path):
     overrides = json.dumps(TINY | {"real_categories": ["ramp"]})
     run = options(with_categories, tmp_path, config_overrides=overrides)
     data = DataArguments(train_data=[with_categories], validation_per_class=8)
@@ -409,7 +400,7 @@ def test_a_weight_of_the_logit_of_fake_scales_it_but_for_a_shift_and_leaves_cate
             main([*run, f"--fake_logit_weight={weight}"])
 
 
-def test_fields_of_a_checkpoint_that_is_trained_further_can_be_changed(tmp_path):
+def test_fields_of_a_start_can_be_changed(tmp_path):
     arguments = ModelArguments(config_overrides=json.dumps(TINY))
     create_model(arguments)[0].save_pretrained(tmp_path)
     create_model(arguments)[1].save_pretrained(tmp_path)
@@ -419,7 +410,7 @@ def test_fields_of_a_checkpoint_that_is_trained_further_can_be_changed(tmp_path)
 
 
 @pytest.mark.parametrize("option", ["load_best_model_at_end", "save_total_limit"])
-def test_options_that_would_undo_averaging_or_resuming_are_refused(tmp_path, option):
+def test_options_that_undo_averaging_or_resuming_are_refused(tmp_path, option):
     command = ["--train_data", "a", "--output_dir", str(tmp_path), "--use_cpu"]
     command += ["--eval_strategy", "steps", "--eval_steps", "500", f"--{option}", "1"]
     with pytest.raises(ValueError, match=option):
@@ -447,17 +438,17 @@ def test_an_architecture_beside_a_start_is_refused():
         ('{"id2label": {"0": "fake", "1": "real"}}', "has the labels"),
     ],
 )
-def test_fields_that_a_new_network_does_not_have_and_swapped_labels_raise(overrides, message):
+def test_unknown_fields_and_swapped_labels_raise(overrides, message):
     with pytest.raises(ValueError, match=message):
         train_detector.create_model(train_detector.ModelArguments(config_overrides=overrides))
 
 
-def test_a_field_that_a_part_of_a_configuration_does_not_have_raises():
+def test_an_unknown_field_of_a_part_raises():
     with pytest.raises(ValueError, match="WaveFreqConfig has no field depth"):
         overrides_of({"average_flips": True, "detail_config": {"depth": [1, 2, 1]}}, ArtifactSiglipConfig)
 
 
-def test_a_recipe_gives_defaults_that_the_command_line_overrides(tmp_path):
+def test_the_command_line_overrides_a_recipe(tmp_path):
     recipe = tmp_path / "recipe.json"
     fields = {"learning_rate": 0.3, "shift": 1, "config_overrides": {"depths": [1, 1, 1]}, "flip": False}
     recipe.write_text(json.dumps(fields))
@@ -468,7 +459,7 @@ def test_a_recipe_gives_defaults_that_the_command_line_overrides(tmp_path):
     assert data_args.train_data == ["a", "b"]
 
 
-def test_a_recipe_may_name_one_source_and_raises_on_a_value_that_is_no_choice(tmp_path):
+def test_a_recipe_raises_on_a_value_that_is_no_choice(tmp_path):
     recipe = tmp_path / "recipe.json"
     recipe.write_text('{"train_data": "a.parquet"}')
     assert parse_arguments([str(recipe), "--output_dir=x"])[1].train_data == ["a.parquet"]
@@ -477,7 +468,7 @@ def test_a_recipe_may_name_one_source_and_raises_on_a_value_that_is_no_choice(tm
         parse_arguments([str(recipe), "--output_dir=x"])
 
 
-def test_a_recipe_with_an_unknown_field_and_a_run_without_data_raise(tmp_path):
+def test_unknown_recipe_fields_and_missing_data_raise(tmp_path):
     recipe = tmp_path / "recipe.json"
     recipe.write_text('{"learning_rat": 1}')
     with pytest.raises(ValueError, match="recipe.json: no argument is called learning_rat"):
@@ -492,14 +483,14 @@ def test_shipped_recipes_parse(name):
     parse_arguments([str(recipe), "--train_data", "a", "--output_dir", "b", "--use_cpu"])
 
 
-def test_all_validation_images_count_where_the_rest_of_the_training_images_is_left_out(parquet, tmp_path):
+def test_all_validation_images_count_with_rest_left_out(parquet, tmp_path):
     arguments = options(parquet, tmp_path, max_steps=1, save_strategy="no", eval_strategy="steps", eval_steps=1)
     main([*arguments, "--dataloader_drop_last", "true", "--per_device_eval_batch_size", "500"])
     history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
     assert "eval_loss" in history[-2] | history[-1]
 
 
-def test_thresholds_are_fitted_with_the_group_of_each_validation_image(parquet, synthetic_rows, tmp_path, monkeypatch):
+def test_thresholds_are_fitted_with_the_groups_of_images(parquet, synthetic_rows, tmp_path, monkeypatch):
     pixels = [np.asarray(Image.open(io.BytesIO(image)).convert("RGB")) for image in synthetic_rows["image"]]
     other = synthetic_rows | {"image": [encode(image[:, ::-1], "PNG") for image in pixels]}
     Dataset.from_dict(other).to_parquet(tmp_path / "other.parquet")
@@ -518,7 +509,7 @@ def test_thresholds_are_fitted_with_the_group_of_each_validation_image(parquet, 
             main([*arguments, f"--real_called_fake={share}"])
 
 
-def test_loss_is_the_cross_entropy_of_the_joint_choice_of_fake_and_what_is_shown(make_model, parquet, tmp_path):
+def test_loss_is_the_cross_entropy_of_class_and_category(make_model, parquet, tmp_path):
     model = make_model(real_categories=["slope", "ramp"])
     arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
     trainer = DetectorTrainer(Augmentation(), model=model, args=arguments, processing_class=WaveFreqImageProcessor())
@@ -533,9 +524,7 @@ def test_loss_is_the_cross_entropy_of_the_joint_choice_of_fake_and_what_is_shown
 
 
 @pytest.mark.parametrize("gathered", [True, False])
-def test_losses_of_a_process_count_alike_whether_or_not_items_are_counted_over_all(
-    make_model, tmp_path, monkeypatch, gathered
-):
+def test_losses_of_processes_count_alike(make_model, tmp_path, monkeypatch, gathered):
     model = make_model(real_categories=["slope", "ramp"])
     arguments = TrainingArguments(
         str(tmp_path), use_cpu=True, report_to="none", average_tokens_across_devices=gathered

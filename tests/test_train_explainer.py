@@ -135,7 +135,7 @@ def new_model_options(textured: str, tower: str, output_dir: Path, **changes) ->
 # What is learned from.
 
 
-def test_planted_examples_explain_each_artifact_at_its_place_on_what_is_shown(planted):
+def test_planted_examples_explain_each_artifact_at_its_place(planted):
     others = withheld = 0
     for index in range(len(planted)):
         example = planted[index]
@@ -154,7 +154,7 @@ def test_planted_examples_explain_each_artifact_at_its_place_on_what_is_shown(pl
     assert all(planted[index] == planted[index] for index in range(3))
 
 
-def test_every_answer_to_be_learned_is_accepted_by_the_grammar_and_ends_where_it_may(planted, small):
+def test_the_grammar_accepts_every_answer_to_be_learned(planted, small):
     explainer = ArtifactExplainer(*small)
     for index in range(len(planted)):
         artifacts = planted[index]["artifacts"]
@@ -167,7 +167,7 @@ def test_every_answer_to_be_learned_is_accepted_by_the_grammar_and_ends_where_it
         assert explainer.processor.tokenizer.decode(tokens) == answer
 
 
-def test_annotations_give_captions_as_sentences_with_their_boxes_and_drop_those_that_are_none(annotated):
+def test_annotations_give_captions_as_sentences_with_boxes(annotated):
     examples = AnnotatedImages([annotated])
     assert len(examples) == 5 and sum(examples.lengths) == 7
     sentences = {artifact["explanation"] for index in range(5) for artifact in examples[index]["artifacts"]}
@@ -186,7 +186,7 @@ def test_annotations_give_captions_as_sentences_with_their_boxes_and_drop_those_
         ('{"Artifacts annotation": []}', "no annotation has an artifact with a caption"),
     ],
 )
-def test_annotations_that_cannot_be_used_raise_naming_file_or_folder(tmp_path, content, message):
+def test_unusable_annotations_raise_naming_file_or_folder(tmp_path, content, message):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(ValueError, match=message):
         AnnotatedImages([str(tmp_path)])
@@ -209,7 +209,7 @@ def test_a_box_before_its_image_raises_naming_the_file(tmp_path):
         AnnotatedImages([str(tmp_path)])
 
 
-def test_captions_that_make_no_sentence_are_counted_and_a_missing_folder_is_named(annotated, caplog, tmp_path):
+def test_captions_that_make_no_sentence_are_counted(annotated, caplog, tmp_path):
     logging.getLogger("transformers").propagate = True
     AnnotatedImages([annotated])
     assert "left out 5 captions" in caplog.text
@@ -237,7 +237,7 @@ def test_several_processes_plant_what_one_does(textured, tmp_path, monkeypatch):
     assert planted[1] == 2 * planted[0]
 
 
-def test_photographs_alone_are_enough_where_no_fakes_are_asked_for(textured, tmp_path):
+def test_photographs_are_enough_where_no_fakes_are_asked_for(textured, tmp_path):
     table = pq.read_table(textured)
     real = str(tmp_path / "real.parquet")
     pq.write_table(table.filter([label.as_py() == "real" for label in table["label"]]), real)
@@ -261,7 +261,7 @@ def test_an_annotation_without_its_image_raises(annotated, tmp_path):
         AnnotatedImages([str(tmp_path)])
 
 
-def test_fakes_are_explained_by_what_the_tagger_finds_in_them_and_those_with_nothing_are_left_out(textured, tmp_path):
+def test_fakes_are_explained_by_what_the_tagger_finds_in_them(textured, tmp_path):
     dataset = load_sources(textured, "train")
     broken = {"bytes": b"GIF89a", "path": "broken.gif"}
     rows = [row | {"image": broken} if number == 3 else row for number, row in enumerate(dataset)]
@@ -282,7 +282,7 @@ def test_fakes_are_explained_by_what_the_tagger_finds_in_them_and_those_with_not
         tagged_artifacts(dataset, ArtifactTagger(tagger.model, tagger.processor), tmp_path, image_size=32)
 
 
-def test_a_run_learns_from_planted_images_and_from_fakes_with_the_artifacts_that_the_tagger_names(textured, tmp_path):
+def test_a_run_learns_from_planted_images_and_tagged_fakes(textured, tmp_path):
     names = ArtifactSiglipConfig().artifact_labels
     model = make_tagger_model(artifact_labels=names, trained_artifacts=names[:3], artifact_thresholds=[0.0] * 70)
     ArtifactTagger(model, make_processor()).save_pretrained(tmp_path / "tower")
@@ -293,7 +293,7 @@ def test_a_run_learns_from_planted_images_and_from_fakes_with_the_artifacts_that
     assert real < steps <= real + 5
 
 
-def test_only_the_answer_and_its_end_count_for_the_loss_and_the_rest_is_what_generation_starts_from(planted, small):
+def test_only_the_answer_and_its_end_count_for_the_loss(planted, small):
     _, processor = small
     examples = [planted[index] for index in range(6)]
     end = processor.tokenizer.eos_token_id
@@ -314,7 +314,7 @@ def test_only_the_answer_and_its_end_count_for_the_loss_and_the_rest_is_what_gen
         assert torch.equal(batch["pixel_values"][row], start["pixel_values"][0])
 
 
-def test_batches_have_like_lengths_in_an_order_that_depends_on_seed_and_epoch_alone():
+def test_batches_have_like_lengths_in_an_order_of_the_seed():
     lengths = np.random.default_rng(0).integers(1, 5, 1003).tolist()
     sampler = GroupedSampler(lengths, 8, seed=3)
     order = list(sampler)
@@ -331,7 +331,7 @@ def test_batches_have_like_lengths_in_an_order_that_depends_on_seed_and_epoch_al
 # The new model.
 
 
-def test_a_new_model_sees_with_the_taggers_tower_on_images_scaled_as_the_tagger_scales_them(small, tower):
+def test_a_new_model_sees_as_the_tagger_does(small, tower):
     model, processor = small
     tagger = ArtifactTagger.from_pretrained(tower)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 71, 3), dtype=np.uint8))
@@ -346,7 +346,7 @@ def test_a_new_model_sees_with_the_taggers_tower_on_images_scaled_as_the_tagger_
     assert len(latents.unique(dim=0)) == 3  # or all would stay the same
 
 
-def test_names_definitions_and_question_are_single_tokens_and_any_text_can_be_written(small):
+def test_names_and_definitions_are_single_tokens(small):
     tokenizer = small[1].tokenizer
     for artifact in ARTIFACTS:
         assert len(tokenizer(artifact.name)["input_ids"]) == len(tokenizer(artifact.definition)["input_ids"]) == 1
@@ -356,7 +356,7 @@ def test_names_definitions_and_question_are_single_tokens_and_any_text_can_be_wr
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
-def test_a_run_writes_a_small_explainer_in_half_precision_that_answers_in_the_form(textured, tower, tmp_path):
+def test_a_run_writes_an_explainer_that_answers_in_the_form(textured, tower, tmp_path):
     main(new_model_options(textured, tower, tmp_path, bf16=True, eval_strategy="steps", eval_steps=2))
     weights = load_file(tmp_path / "model.safetensors")
     assert all(tensor.dtype == torch.float16 for tensor in weights.values())
@@ -373,14 +373,14 @@ def test_a_run_writes_a_small_explainer_in_half_precision_that_answers_in_the_fo
 
 def test_two_processes_end_in_one_explainer(textured, tower, tmp_path):
     arguments = new_model_options(textured, tower, tmp_path, max_steps=2)
-    train_in_two_processes("--module", "tellsign.training.train_explainer", *arguments)
+    train_in_two_processes(main, arguments)
     assert json.loads((tmp_path / "trainer_state.json").read_text())["global_step"] == 2
     assert json.loads((tmp_path / "training.json").read_text())["processes"] == 2
     images, verdicts, found = make_batch()
     assert_valid(ArtifactExplainer.from_pretrained(tmp_path)(images, verdicts, found), found)
 
 
-def test_training_lowers_the_loss_and_leaves_a_frozen_tower_as_it_was(textured, tower, tmp_path):
+def test_training_lowers_the_loss_and_leaves_a_frozen_tower(textured, tower, tmp_path):
     main(new_model_options(textured, tower, tmp_path, max_steps=40, save_strategy="no"))
     history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
     losses = [entry["loss"] for entry in history if "loss" in entry]
@@ -397,7 +397,7 @@ def test_a_tower_that_is_not_frozen_is_trained(textured, tower, tmp_path):
     assert any(not torch.equal(weight, kept[name].half().float()) for name, weight in trained.items())
 
 
-def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_cut_off(textured, tower, tmp_path):
+def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(textured, tower, tmp_path):
     arguments = new_model_options(textured, tower, tmp_path)
     main(arguments)
     whole = load_file(tmp_path / "model.safetensors")
@@ -411,7 +411,7 @@ def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_cut_off(texture
         assert torch.equal(tensor, resumed[name]), name
 
 
-def test_a_run_with_other_images_of_the_same_name_is_not_resumed(textured, tower, tmp_path):
+def test_a_run_with_other_images_is_not_resumed(textured, tower, tmp_path):
     data = shutil.copy(textured, tmp_path / "data.parquet")
     arguments = new_model_options(str(data), tower, tmp_path / "run")
     main(arguments)
@@ -424,7 +424,7 @@ def test_a_run_with_other_images_of_the_same_name_is_not_resumed(textured, tower
             main(arguments)
 
 
-def test_the_packaged_recipe_describes_a_model_that_fits_its_size(tower, tmp_path):
+def test_the_packaged_recipe_gives_a_model_of_its_size(tower, tmp_path):
     recipe = Path(__file__).parent.parent / "training" / "recipes" / "explainer.json"
     model_args, _, training_args = parse_arguments(
         [str(recipe), "--train_data=a.parquet", "--output_dir=out", "--use_cpu", f"--vision_tower={tower}"]
@@ -440,7 +440,7 @@ def test_the_packaged_recipe_describes_a_model_that_fits_its_size(tower, tmp_pat
 
 
 @pytest.mark.parametrize("changes", [{}, {"use_dora": True}, {"load_in_4bit": True}])
-def test_an_adapter_is_learned_from_annotations_and_saved_with_its_card(idefics2, annotated, tmp_path, changes):
+def test_an_adapter_of_annotations_is_saved_with_its_card(idefics2, annotated, tmp_path, changes):
     output = tmp_path / "adapter"
     arguments = options(
         output, model_name_or_path=idefics2, annotated_data=annotated, lora_r=4, lora_alpha=6, **changes
@@ -461,9 +461,7 @@ def test_an_adapter_is_learned_from_annotations_and_saved_with_its_card(idefics2
     assert_valid(ArtifactExplainer.from_pretrained(output)(images, verdicts, found), found)
 
 
-def test_a_run_on_annotated_images_alone_is_tied_to_these_and_not_to_the_code_of_planting(
-    idefics2, annotated, tmp_path
-):
+def test_a_run_on_annotations_is_not_tied_to_planting(idefics2, annotated, tmp_path):
     folder = shutil.copytree(annotated, tmp_path / "annotated")
     arguments = options(tmp_path / "run", model_name_or_path=idefics2, annotated_data=folder)
     arguments += ["--max_steps=2", "--save_steps=1"]
@@ -484,7 +482,7 @@ def test_an_adapter_scales_images_as_its_model_does(idefics2, annotated, tmp_pat
     assert torch.equal(*seen)
 
 
-def test_an_adapter_of_a_model_with_another_tower_trains_the_connector(idefics2, annotated, tower, tmp_path):
+def test_an_adapter_for_another_tower_trains_the_connector(idefics2, annotated, tower, tmp_path):
     output = tmp_path / "adapter"
     arguments = options(output, model_name_or_path=idefics2, annotated_data=annotated, vision_tower=tower)
     ArtifactTagger(make_tagger_model(), make_processor()).save_pretrained(tmp_path / "other")

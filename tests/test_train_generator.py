@@ -28,7 +28,7 @@ def test_generators_and_discriminator_fit_together_at_32_pixels(network, size, u
 
 
 @pytest.mark.parametrize("loss", list(Loss))
-def test_each_side_of_a_loss_falls_where_its_scores_become_right(loss):
+def test_each_side_of_a_loss_falls_with_right_scores(loss):
     low, high = torch.full((2,), -0.5), torch.full((2,), 0.5)
     assert loss.of_discriminator(real=high, fake=low) < loss.of_discriminator(real=low, fake=high)
     assert loss.of_generator(high) < loss.of_generator(low)
@@ -49,21 +49,21 @@ def run(kind: Kind, parquet: str, output, steps: int = 4, networks: int = 1) -> 
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_a_short_run_writes_fakes_of_each_network_that_repeat_with_the_seed(kind, parquet, tmp_path):
+def test_a_run_writes_fakes_that_repeat_with_the_seed(kind, parquet, tmp_path):
     rows = run(kind, parquet, tmp_path / "a.parquet", networks=2)
     assert rows == run(kind, parquet, tmp_path / "b.parquet", networks=2)
     assert {row["label"] for row in rows} == {1}
     assert [row["generator"] for row in rows] == 4 * [f"tellsign-{kind}-0"] + 4 * [f"tellsign-{kind}-1"]
 
 
-def test_too_few_steps_or_images_for_the_snapshots_are_refused_before_training(parquet, tmp_path):
+def test_too_few_steps_or_images_are_refused_before_training(parquet, tmp_path):
     with pytest.raises(ValueError, match="--steps 1: too few for --snapshots 2, give at least 2"):
         run(Kind.GAN, parquet, tmp_path / "a.parquet", steps=1)
     with pytest.raises(ValueError, match="8 images are too few for 5 networks that draw 2 times each"):
         run(Kind.GAN, parquet, tmp_path / "a.parquet", networks=5)
 
 
-def test_a_run_that_was_stopped_goes_on_with_the_network_at_which_it_was(parquet, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_with_the_network_it_was_at(parquet, tmp_path, monkeypatch):
     whole = run(Kind.GAN, parquet, tmp_path / "whole.parquet", networks=2)
     trained = train_generator.train
 
@@ -86,7 +86,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_network_at_which_it_was(parquet
     assert not [*tmp_path.glob("*.part"), *tmp_path.glob("*.writing")]
 
 
-def test_reconstructions_come_nearer_to_an_image_of_the_training_set(parquet, tmp_path):
+def test_reconstructions_come_nearer_to_training_images(parquet, tmp_path):
     originals = [row["image"]["bytes"] for row in load_sources(parquet, "train") if row["label"] == 0]
     real = np.stack([decode_uniformly(content, 32) for content in originals]).astype(float)
 
@@ -95,4 +95,4 @@ def test_reconstructions_come_nearer_to_an_image_of_the_training_set(parquet, tm
         drawn = np.stack([decode_uniformly(row["image"]["bytes"], 32) for row in rows]).astype(float)
         return float(np.mean(np.min(((drawn[:, None] - real) ** 2).mean((2, 3, 4)), axis=1)))
 
-    assert error(200) < 0.7 * error(2)
+    assert error(140) < 0.7 * error(2)

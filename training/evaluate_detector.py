@@ -241,8 +241,8 @@ def main(
 ) -> None:
     """Prints accuracy, ranking, calibration and abstention with 95% intervals; writes JSON and a picture.
 
-    Every image that is not yet a JPEG file of quality 75, 4:2:0, at 32x32 pixels is brought to that encoding first, so
-    that neither format nor size tells the class.
+    Every image that is not yet a JPEG file of quality 75, 4:2:0, at 32x32 pixels is brought to that encoding first.
+    So neither format nor size tells the class.
     """
     titles = [title_of(name) for name in models]
     if len(set(titles)) < len(titles):

@@ -141,8 +141,8 @@ def tagging_scores(answers: Answers, seed: int = 0) -> dict[str, float | None]:
     Returns:
         Means over artifacts (`macro_…`), over pairs of image and artifact (`micro_f1`) and over images (`jaccard`;
         `shuffled_jaccard`, with what was planted in another image). `pointing_game` and `box_iou` are means over
-        planted artifacts that have a place, which are all whose box is not the whole image, `…_of_named` over those
-        of them that were named, and `whole_image_iou` is what the whole image would get as their box.
+        planted artifacts that have a place, which are all whose box is not the whole image. `…_of_named` are means
+        over those of them that were named. `whole_image_iou` is what the whole image would get as their box.
         `localizer_box_iou` is there if a localizer was asked.
     """
     present, chosen = answers.present, answers.chosen

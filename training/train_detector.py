@@ -94,7 +94,7 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
 
     Raises:
         ValueError: If the file has a field that no argument has, no training data are given, or arguments are out of
-            their range or exclude each other.
+            range or exclude each other.
     """
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if not 0 <= model_args.start_weight < 1:
@@ -125,8 +125,8 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
     """A new network, or the checkpoint that the arguments name, with its image processor.
 
     Raises:
-        ValueError: If the checkpoint is of another model, the labels are not 0 for real and 1 for fake, or there is no
-            field that is to be changed.
+        ValueError: If the checkpoint is of another model, its labels are not real and fake in this order, or a field
+            to be changed does not exist.
     """
     overrides = overrides_of(arguments.config_overrides, WaveFreqConfig)
     if start := arguments.model_name_or_path:

@@ -17,9 +17,9 @@ from .files import Annotation, annotation_files
 class Agreement(TypedDict):
     """How far pairs of annotators agree on one thing.
 
-    `judged` is the number of pairs of annotations in which both say something of it, `both` of those in which both say
-    that it is there; `kappa` is Cohen's, `None` where it is not defined; `box_iou` is the mean over `both`, `None` if
-    there are none.
+    `judged` is the number of pairs of annotations in which both say something of it. `both` is the number of those in
+    which both say that it is there. `kappa` is Cohen's, `None` where it is not defined. `box_iou` is the mean over
+    `both`, `None` if there are none.
     """
 
     judged: int
@@ -64,10 +64,10 @@ def agreement(folder: Path) -> dict[str, Agreement]:
         folder (`Path`): Images with the files of [`tellsign.annotating.files`].
 
     Returns:
-        [`Agreement`] on the `"verdict"`, on all names together (`"artifacts"`, where kappa and overlap are means over
-        the names that have one), and on each name of which any two annotators say something. Kappa is the mean over
-        pairs of annotators (Light, 1971). Of a name somebody says something if it is among the artifacts or those
-        rejected, or if the annotation is complete.
+        [`Agreement`] on the `"verdict"`, on all names together (`"artifacts"`), and on each name of which any two
+        annotators say something. On all names, kappa and overlap are means over the names that have one. Kappa is the
+        mean over pairs of annotators (Light, 1971). Of a name somebody says something if it is among the artifacts or
+        those rejected, or if the annotation is complete.
 
     Raises:
         ValueError: If a file cannot be read, naming it, or no image has two annotators.

@@ -68,8 +68,10 @@ class Annotator:
         return {"names": names, "annotator": self.annotator, "index": self.next({"index": -1})["index"]}
 
     def next(self, request: dict[str, int]) -> dict[str, Any]:
-        """The image after one: among those that nobody has annotated yet, that of which the model is least sure; if it
-        has judged none of these, or if that was asked for, the next one in order."""
+        """The image after one: of those that nobody has annotated yet, the one of which the model is least sure.
+
+        If it has judged none of these, or if that was asked for, it is the next one in order.
+        """
         count, current = len(self.pictures), int(request["index"])
         order = [(current + step) % count for step in range(1, count + 1)]
         waiting = [index for index in order if index not in self.done and index != current] or order

@@ -1,7 +1,7 @@
 """Folders of images with annotations of people beside them: `NAME.json`, or `NAME.ANNOTATOR.json` for each of several.
 
-An annotation is one of the SynArtifact data set (Cao et al., 2024, arXiv 2402.18068) with more fields: `verdict`,
-`rejected`, `note`, `complete`, `annotator`, `time`, `tellsign_version` and `image_sha256`.
+An annotation is one of the SynArtifact data set (Cao et al., 2024, arXiv 2402.18068) with more fields. These are
+`verdict`, `rejected`, `note`, `complete`, `annotator`, `time`, `tellsign_version` and `image_sha256`.
 """
 
 import hashlib
@@ -34,8 +34,10 @@ _ITEM_FIELDS = to_synartifact([{"label": "", "box": Box(xmin=0, ymin=0, xmax=1, 
 
 
 class AnnotatedArtifact(TypedDict):
-    """What a person says of an artifact: its name, its box in pixels, a sentence, which may be empty, and the fields
-    of its entry that are not known here."""
+    """What a person says of an artifact: its name, its box in pixels and a sentence, which may be empty.
+
+    `others` are the fields of its entry that are not known here.
+    """
 
     label: str
     box: Box

@@ -73,13 +73,14 @@ def fit_thresholds(
 ) -> tuple[float, float]:
     """The probabilities of fake between which a verdict is withheld, so that errors are as rare as promised.
 
-    An image is called fake above the smallest probability, but at least 0.5, that keeps a new real image from being
-    called fake with more than the promised probability in any group of images (split conformal prediction for one
-    class of each group, Vovk, 2012, arXiv 1209.2673) and errors among the images called fake within `wrong`, counted
-    with one error more. It is called real below the largest probability, but at most 0.5, that keeps errors
-    among the images called real within it too. All of it holds in each group. The share of real images called fake is
-    guaranteed on average; the two shares of errors are aimed at, since they do not rise steadily with the cut: on
-    images that are hard to tell apart, or few, new ones have more.
+    An image is called fake above the smallest probability, but at least 0.5, that keeps two promises in each group.
+    A new real image is called fake with at most the promised probability. That is split conformal prediction for one
+    class of each group (Vovk, 2012, arXiv 1209.2673). Errors among the images called fake, counted with one more, are
+    within `wrong`. An image is called real below the largest probability, but at most 0.5, that keeps errors among
+    the images called real within it too.
+
+    The share of real images called fake is guaranteed on average. The two shares of errors are aimed at, since they
+    do not rise steadily with the cut. On images that are hard to tell apart, or few, new ones have more.
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
@@ -89,7 +90,7 @@ def fit_thresholds(
         wrong (`float`, *optional*, defaults to 0.05): Largest share of errors among each of the two verdicts.
 
     Returns:
-        `tuple[float, float]`, in [0, 1] and rising: below the first an image is called real, above the second fake.
+        `tuple[float, float]`, in [0, 1] and rising. Below the first an image is called real, above the second fake.
         0 and 1 where there are too few images to promise anything: fewer than 99 real ones in a group at 1%.
     """
     groups = np.zeros(len(labels)) if groups is None else groups
@@ -111,8 +112,8 @@ def fit_thresholds(
 def fit_decision_threshold(labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None = None) -> float:
     """The probability of fake above which an image is called fake where every image must be called one or the other.
 
-    It is the smallest above which a new real image lies with a probability of at most `FALSE_POSITIVES` in any group,
-    as in [`fit_thresholds`], which withholds verdicts to promise more.
+    It is the smallest above which a new real image lies with a probability of at most `FALSE_POSITIVES` in any group.
+    [`fit_thresholds`] finds it alike, and withholds verdicts to promise more.
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.

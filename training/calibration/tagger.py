@@ -86,10 +86,10 @@ def fit_artifact_thresholds(
     """The thresholds at which the names chosen fit best, while untouched images rarely get any.
 
     Each artifact's threshold maximizes `(1 - cost) * hits - cost * false alarms - penalty * false alarms on untouched
-    images`, so that without a penalty it is the probability `cost` where probabilities are calibrated. The
-    penalty is the smallest that keeps the share of untouched images with any artifact within its bound (bisection),
-    and the cost is that of a grid from 0.05 to 0.6 which gives the highest mean Jaccard index. A threshold above which
-    an artifact has fewer than `LEAST_HITS` hits is none: a few lucky images say nothing of others.
+    images`. Without a penalty it is the probability `cost` where probabilities are calibrated. The penalty is the
+    smallest that keeps the share of untouched images with any artifact within its bound (bisection). The cost is that
+    of a grid from 0.05 to 0.6 which gives the highest mean Jaccard index. A threshold above which an artifact has
+    fewer than `LEAST_HITS` hits is none: a few lucky images say nothing of others.
 
     Args:
         present (`np.ndarray` of shape `(num_images, num_artifacts)`, bool): What is in the images.
@@ -178,12 +178,13 @@ def fit_category_threshold(probabilities: NDArray, categories: NDArray) -> float
 
 
 def calibrate_categories(tagger: ArtifactTagger, validation: PlantedBatches) -> dict[str, float]:
-    """Fits the threshold from which on an object is named, on planted and untouched real images of which is known
-    whether they show one, and which.
+    """Fits the threshold from which on an object is named.
+
+    It takes planted and untouched real images of which is known whether they show an object, and which.
 
     Returns:
-        `objects_named`, the share of these images in which one is named, `objects_right`, the share of those in which
-        it is the right one, and `objects_named_in_vain`, the share of the images without any in which one is named.
+        `objects_named`, the share of these images in which one is named. `objects_right`, the share of those in which
+        it is the right one. `objects_named_in_vain`, the share of the images without any in which one is named.
         Nothing if there are no such images: no category is named then.
     """
     labels, categories = validation.images["labels"], validation.images["categories"]
@@ -250,8 +251,8 @@ def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: l
         columns (`list[int]`): The indices of the artifacts that can be planted in the model's logits.
 
     Returns:
-        Scores, those by thresholds of the images that they are fitted to, and for each artifact its number of images,
-        average precision, area under the ROC curve with its 95% interval, temperature and threshold, and whether it
+        Scores, those by thresholds of the images that they are fitted to. For each artifact its number of images,
+        average precision, area under the ROC curve with its 95% interval, temperature and threshold. Also whether it
         is switched on.
     """
     artifact_logits, logits = predict(model, validation)

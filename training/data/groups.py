@@ -85,7 +85,7 @@ def split_groups(
     Images that share their bytes are on one side.
 
     Raises:
-        ValueError: If a group has too few images, the data have no generator that is to be left out, or no image has
+        ValueError: If a group has too few images, the data lack a generator that is to be left out, or no image has
             one of the categories.
     """
     groups = [add_category_labels(group, real_categories) for group in groups]
@@ -130,8 +130,8 @@ def stream_images(
     """Training images, and validation images, drawn from the first of each class of each group, with its number.
 
     Raises:
-        ValueError: If a class has too few images, or there are none in the shards that one worker of the data loader
-            reads, which would wait for them for ever.
+        ValueError: If a class has too few images, or one worker of the data loader reads only shards without any of
+            it, and would wait for ever.
     """
     if arguments.leave_out:
         raise ValueError("--leave_out: not with --streaming, where nothing is known of an image before it is read")

@@ -25,9 +25,9 @@ def resized(image: Image.Image, factor: float, resample: Image.Resampling = Imag
 
 
 def random_history(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """A picture after one to three stations: each may resize it (0.63 to 1) and encodes it (JPEG or WebP, quality 50
-    to 95) or, as a screenshot, keeps its pixels.
+    """A picture after one to three stations.
 
+    Each may resize it (0.63 to 1). Then it encodes it (JPEG or WebP, quality 50 to 95) or, as a screenshot, keeps it.
     Repeated encodings, drawn alike for both classes, keep the codec from telling the class (AI-GenBench,
     arXiv 2504.20865).
     """

@@ -33,8 +33,8 @@ _QUANTIZATION = JpegImagePlugin.JpegImageFile(io.BytesIO(encode_uniformly(PILIma
 def decode_uniformly(content: bytes, image_size: int, name: str = "image") -> np.ndarray:
     """Decodes an image such that neither its format nor its size tells its class.
 
-    An image that is not yet a JPEG of quality 75, 4:2:0, at the wanted size is resized (bicubic, aspect ratio not
-    kept) and encoded as one before it is decoded.
+    An image that is not yet a JPEG of quality 75, 4:2:0, at the wanted size is made one before it is decoded. It is
+    resized (bicubic, aspect ratio not kept) and encoded.
 
     Args:
         content (`bytes`): An image file's content.
@@ -75,8 +75,8 @@ def decode(dataset: Dataset, image_size: int = 32) -> tuple[torch.Tensor, NDArra
         image_size (`int`, *optional*, defaults to 32): Height and width that the images are brought to.
 
     Returns:
-        The images, of shape `(n, 3, image_size, image_size)`, uint8; the row of `dataset` that each is of, of shape
-        `(n,)`, int64; and height and width of each as it came, of shape `(n, 2)`, int64.
+        The images, of shape `(n, 3, image_size, image_size)`, uint8. The row of `dataset` that each is of, of shape
+        `(n,)`, int64. Height and width of each as it came, of shape `(n, 2)`, int64.
 
     Raises:
         ValueError: If no image can be read.
@@ -163,7 +163,7 @@ def as_batch(
 ) -> dict[str, torch.Tensor]:
     """What a detector learns from: images of shape `(batch_size, 3, height, width)`, uint8, with what is known.
 
-    The sizes of shape `(batch_size, 2)` are those before the images were brought to one; they are left away if the
+    The sizes of shape `(batch_size, 2)` are those before the images were brought to one. They are left away if the
     image processor is that of a model that does not take them.
     """
     inputs = dict(image_processor(images, return_tensors="pt"))

@@ -50,16 +50,16 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
         sources (`str` or `list[str]`):
             Each a `.parquet` file, a folder with one subfolder a class, or a data set on the Hub. They must have a
             column `image` (image files' bytes, or a `datasets.Image`) and a column `label` of `real` and `fake` in
-            any case, and may have `generator`, its `family`, `category`, what an image shows, `kind` (photo, artwork,
-            ...) and `source` as `repository:...`; all but the first as strings or as a `ClassLabel`.
+            any case. They may have `generator`, its `family`, `category` (what an image shows), `kind` (photo,
+            artwork, ...) and `source` as `repository:...`. All but the first are strings or a `ClassLabel`.
         split (`str`): Split of a data set on the Hub. Files and folders are taken whole.
         revision (`str`, *optional*): Commit of a data set on the Hub.
 
     Returns:
         `datasets.Dataset` with `image` (undecoded `datasets.Image`), `label` (`ClassLabel` of real, fake), `sha1` of
-        the images' bytes, `generator` (its name, or `"unnamed"`), `family` (where the source has none, that of
-        [`family_of`] for a fake, the collection itself for a real image), `category`, `kind`, and `person`: the
-        repository of the source (each a name, or `""`).
+        the images' bytes, and `generator` (its name, or `"unnamed"`). Where the source has no `family`, it is that of
+        [`family_of`] for a fake, the collection itself for a real image. `category`, `kind` and `person`, the
+        repository of the source, are each a name, or `""`.
 
     Raises:
         ValueError: If a source is missing or empty, lacks a column, has another label, or no images in the column.
@@ -266,7 +266,7 @@ def hold_out(dataset: Dataset, per_class: int, classes: Sequence[str] = LABELS) 
     Args:
         dataset (`datasets.Dataset`): From [`load_sources`].
         per_class (`int`):
-            Number of distinct images of each class to hold out, always the same ones, whatever the order of the rows;
+            Number of distinct images of each class to hold out. They are the same ones whatever the order of the rows;
             fewer of a class are a part of more.
         classes (`Sequence[str]`, *optional*): Those of which images are held out. Defaults to both.
 

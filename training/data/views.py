@@ -53,15 +53,15 @@ def _disturb(image: PILImage.Image, rng: np.random.Generator) -> PILImage.Image:
 def random_view(image: PILImage.Image, image_size: int, rng: np.random.Generator) -> np.ndarray:
     """Cuts a random part out of an image and brings it to a square by a random way of storing and resizing.
 
-    Half of the views hold as much of the image as a random aspect ratio between 3:4 and 4:3 allows, the others a part
-    whose side is drawn log-uniformly. Then, in random order, the part is resized by a random resampler (perhaps over
-    a size in between) and perhaps stored as JPEG or WebP of a random quality. A quarter of the views get another
+    Half of the views hold as much of the image as a random aspect ratio between 3:4 and 4:3 allows. The others hold a
+    part whose side is drawn log-uniformly. The part is resized by a random resampler, perhaps over a size in between.
+    Before or after that, it is perhaps stored as JPEG or WebP of a random quality. A quarter of the views get another
     brightness, contrast or saturation, or noise. Half of the views end as JPEG of quality 75, 4:2:0, a quarter as they
     are, a quarter in another random encoding. An image that has the wanted size already is in three of four cases
     neither cut nor resized.
 
-    Nothing of it depends on the class. Images are first brought to at most five times the wanted size, so that the
-    original's size shows in the views as little as can be.
+    Nothing of it depends on the class. Images are first brought to at most five times the wanted size: the original's
+    size shows in the views as little as can be.
 
     Args:
         image (`PIL.Image.Image`): RGB, of any size.
@@ -119,11 +119,11 @@ def _random_box(size: tuple[int, int], image_size: int, rng: np.random.Generator
 class BalancedViews(torch.utils.data.Dataset):
     """Random views of several groups of images, without end, cut into epochs.
 
-    Each view is of a group drawn uniformly, in it of a class drawn uniformly, in it of a generator (or collection of
-    photographs) drawn with the square root of its number of images, in it of any image. So whatever tells one group
-    from another tells nothing about the class, and a large source does not drown the small ones.
+    Each view is of a group drawn uniformly, and in it of a class drawn uniformly. In the class a generator (or
+    collection of photographs) is drawn with the square root of its number of images, in it any image. So
+    whatever tells one group from another tells nothing about the class, and a large source does not drown small ones.
 
-    View `i` of epoch `e` is drawn from a random generator seeded with `(seed, e, i)`: it is the same in whichever
+    View `i` of epoch `e` is drawn from a random generator seeded with `(seed, e, i)`. It is the same in whichever
     process and order it is asked for, and in a run that was resumed.
 
     Args:
@@ -224,7 +224,7 @@ def stream_views(
 
     Returns:
         `datasets.IterableDataset` without end, of `pixel_values` (NumPy, float32), `image_sizes` (height and width of
-        the view's image) and `labels`; each worker of a data loader draws views of its own. In each pass the images of
+        the view's image) and `labels`. Each worker of a data loader draws views of its own. In each pass the images of
         a stream come in the same order, and their views are others. Images that cannot be read are named in a warning
         and left out.
     """

@@ -36,8 +36,9 @@ def generator_scores(
         photograph_logits (`np.ndarray` of shape `(n,)`, *optional*): What to take for photographs instead.
 
     Returns:
-        For each generator with at least `LEAST_PICTURES` `pictures`, `family`, `auroc`, and `recall_at_1` and
-        `recall_at_2` percent of photographs of all runs called fake, each in [0, 1].
+        For each generator with at least `LEAST_PICTURES`: `pictures`, `family`, `auroc`, `recall_at_1` and
+        `recall_at_2`. A recall is that at so many percent of the photographs of all runs called fake. All are in
+        [0, 1].
     """
     of_real = logits if photograph_logits is None else photograph_logits
     photographs = (columns["label"] == REAL) & (columns["kind"] == "photo")

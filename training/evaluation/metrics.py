@@ -120,8 +120,8 @@ def bootstrap(
 ) -> dict[str, tuple[float, float]]:
     """95% bootstrap intervals of scores, resampling the rows of each sample by themselves.
 
-    They are the percentiles of the resamples, or of a score that is `SHIFTED` their distances from it turned around
-    (the basic bootstrap interval of Davison and Hinkley, 1997).
+    They are the percentiles of the resamples. Of a score that is `SHIFTED` they are their distances from it turned
+    around (the basic bootstrap interval of Davison and Hinkley, 1997).
 
     Args:
         samples (`Sequence[np.ndarray]`): Arrays of shape `(n, ...)`, each with an `n` of its own.

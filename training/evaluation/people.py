@@ -40,8 +40,8 @@ class PeoplesLabels:
         """Scores; `None` where there is nothing to measure.
 
         Returns:
-            `macro_average_precision`, the mean over artifacts that people see in some images and not in others;
-            `pointing_game` and `box_iou`, means over artifacts with boxes of less than the whole image; `kappa`,
+            `macro_average_precision`, the mean over artifacts that people see in some images and not in others.
+            `pointing_game` and `box_iou`, means over artifacts with boxes of less than the whole image. `kappa`,
             Cohen's, of the tagger and people, over all that people say.
         """
         precisions = []
@@ -105,7 +105,7 @@ def peoples_scores(
 
     Returns:
         `dict`: `images` and `judged`, the number of images and of pairs of image and artifact of which people say
-        something; `scores` from [`PeoplesLabels.measured`]; and `intervals` of those that are not `None`.
+        something. `scores` from [`PeoplesLabels.measured`], and `intervals` of those that are not `None`.
     """
     compared = compare(tagger, images, names)
     arrays = list(vars(compared).values())

@@ -103,17 +103,17 @@ def evaluate_attacks(
 ) -> dict:
     """[`class_scores`] after each attack of [`attack_ensemble`], and a check for masked gradients.
 
-    Gradients are masked, and the figures of the attacks that use them mean little, where an attack without gradients
-    breaks more than a hundredth of the images that those left standing: Square, or the transfer from another model.
+    Gradients are masked where an attack without them breaks more than a hundredth of the images that the others left
+    standing. Such attacks are Square and the transfer from another model. The figures of the others mean little then.
 
     Args:
         model, image_processor, images, labels, iterations, queries, bf16, transfer_from, progress_dir: As for
             [`attack_ensemble`].
 
     Returns:
-        `images`, their number; `iterations`, `queries` and `bf16`, as given; `transfer_from`, the name of that model;
-        `scores`, by attack and by the largest change in levels of 255; `broken_without_gradients`, the share by each
-        attack without gradients and each change; and `masked_gradients`, whether one exceeds a hundredth.
+        `images`, their number; `iterations`, `queries` and `bf16`, as given; `transfer_from`, the name of that model.
+        `scores`, by attack and by the largest change in levels of 255. `broken_without_gradients`, the share by each
+        attack without gradients and each change, and `masked_gradients`, whether one exceeds a hundredth.
     """
     standing = attack_ensemble(
         model,

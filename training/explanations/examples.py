@@ -173,8 +173,10 @@ class AnnotatedImages(torch.utils.data.Dataset):
 
 
 def _annotations(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """The JSON files in a folder and its subfolders, each with the images beside it of the same name, or of the name
-    before that of its annotator."""
+    """The JSON files in a folder and its subfolders, each with its images.
+
+    These lie beside it, and have its name, or the part of it before that of its annotator.
+    """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
     paths, extensions = sorted(folder.rglob("*")), readable_extensions()

@@ -47,7 +47,7 @@ def fit_promised_thresholds(
         promise ([`Promise`], *optional*): What is to hold.
 
     Returns:
-        `tuple[float, float]`, in [0, 1] and rising: below the first a picture is called real, above the second fake.
+        `tuple[float, float]`, in [0, 1] and rising. Below the first a picture is called real, above the second fake.
         0 or 1, with a warning, where no threshold keeps the promise.
     """
     photographs = probabilities[(labels == 0) & (kinds == "photo")]
@@ -65,8 +65,9 @@ def fit_promised_thresholds(
         wrong, right = (fake < cut).mean(), (real < cut).mean()
         return right > 0 and wrong / (wrong + right) <= promise.real_wrong
 
-    high = min((cut for cut in np.sort(probabilities) if cut >= 0.5 and accuses_few(cut)), default=1.0)
-    low = max((cut for cut in np.sort(probabilities) if cut <= 0.5 and clears_rightly(cut)), default=0.0)
+    cuts = np.sort(probabilities)
+    high = next((cut for cut in cuts if cut >= 0.5 and accuses_few(cut)), 1.0)
+    low = next((cut for cut in cuts[::-1] if cut <= 0.5 and clears_rightly(cut)), 0.0)
     if high == 1:
         logger.warning("no threshold accuses as few as promised: no large picture will be called fake")
     if low == 0:

@@ -26,8 +26,8 @@ AVERAGE_NAME = "averaged_model.safetensors"
 class WeightAveraging(TrainerCallback):
     """Averages the weights over the steps, and leaves the average in the model when training ends.
 
-    The average of step `t` is `d * average + (1 - d) * weights` with `d = min(decay, (1 + t) / (10 + t))`, so that
-    short runs forget their initialization too. Its file is the last one written to a checkpoint. With several
+    The average of step `t` is `d * average + (1 - d) * weights` with `d = min(decay, (1 + t) / (10 + t))`. So short
+    runs forget their initialization too. Its file is the last one written to a checkpoint. With several
     processes, all get the first one's average in the end.
 
     Args:
