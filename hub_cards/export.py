@@ -194,7 +194,8 @@ def exported_files(
 
 def _endpoint_files(is_self_contained: bool) -> dict[str, bytes | Path]:
     """What Inference Endpoints needs to run the model, in an image that has transformers."""
-    requirements = (SPACE / "requirements.txt").read_text()
+    needed = (SPACE / "requirements.txt").read_text().splitlines(keepends=True)
+    requirements = "".join(line for line in needed if not line.startswith("gradio"))  # no page is shown there
     if not is_self_contained:
         requirements += f"{PACKAGE}>={tellsign.__version__}\n"
     return {"handler.py": Path(__file__).with_name("handler.py"), "requirements.txt": requirements.encode()}
