@@ -56,8 +56,8 @@ def export(
     `image_sizes`, of any batch size, all as [`WaveFreqForImageClassification`] does. They give its `logits` and
     `evidence`. Their metadata hold thresholds and preprocessing.
 
-    In float16 the weights and feature maps are halves; spectra, moments and the head on them stay in float32. In int8
-    the convolutions are quantized: statically, weights by channel.
+    In float16 are weights alone, which are turned to float32 where they are used: feature maps in half precision move
+    one verdict in two hundred. In int8 the convolutions are quantized: statically, weights by channel.
 
     Args:
         model (`str` or `Path`): Folder or repository of a WaveFreq detector with its image processor.
@@ -79,10 +79,10 @@ def export(
     pictures = [picture for source in calibration_data for picture in _draw(source, calibration_size)]
     with tempfile.TemporaryDirectory() as temporary:
         written = Path(temporary)
-        _write_graph(model, processor, torch.float32, written / "model.onnx")
+        _write_graph(model, processor, written / "model.onnx")
         if pictures:
             _quantize(written / "model.onnx", written / "model_int8.onnx", pictures, processor)
-        _write_graph(model, processor, torch.float16, written / "model_fp16.onnx")
+        _halve_weights(written / "model.onnx", written / "model_fp16.onnx")
         shutil.copyfile(Path(__file__).with_name("judge.py"), written / "judge.py")
         folder = Path(output, "onnx")
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,8 +127,8 @@ def _settings_of(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _write_graph(name: str | Path, processor: Any, dtype: torch.dtype, path: Path) -> None:
-    model = AutoModelForImageClassification.from_pretrained(name, dtype=dtype)
+def _write_graph(name: str | Path, processor: Any, path: Path) -> None:
+    model = AutoModelForImageClassification.from_pretrained(name, dtype=torch.float32)
     settings = _settings_of(model, processor)
     size = settings["size"]
     inputs = {"pixel_values": torch.zeros(2, 3, size, size)}
@@ -151,6 +151,20 @@ def _write_graph(name: str | Path, processor: Any, dtype: torch.dtype, path: Pat
     graph = onnx.load(path)
     onnx.helper.set_model_props(graph, {"tellsign": json.dumps(settings)})
     onnx.save(graph, path)
+
+
+def _halve_weights(source: Path, target: Path) -> None:
+    model = onnx.load(source)
+    casts = []
+    for weight in model.graph.initializer:
+        if weight.data_type == onnx.TensorProto.FLOAT:
+            name, values = weight.name, onnx.numpy_helper.to_array(weight)
+            weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+            casts.append(onnx.helper.make_node("Cast", [weight.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, target)
 
 
 def _draw(source: str, count: int) -> list[Any]:

@@ -173,9 +173,7 @@ def measure(config: Idefics2Config, folder: Path) -> tuple[list[list[str]], dict
     seconds = json.loads((adapter / "train_results.json").read_text())["train_runtime"]
     stage.rows.append(["of these the two steps", f"{seconds:.0f}", ""])
     with stage("load the pipeline with 4 bits and adapter"):
-        explain = pipeline(
-            "artifact-explanation", explainer=str(adapter), explain="always", threshold=0.0, top_k=1
-        )
+        explain = pipeline("artifact-explanation", explainer=str(adapter), explain="always", threshold=0.0, top_k=1)
     picture = sorted((DEFAULT_MODEL / "examples").glob("photo_*.jpg"))[2]
     for name in ("answer a picture, weights repacked", "answer it again"):
         with stage(name):
