@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -63,13 +64,16 @@ def idefics2_8b() -> Idefics2Config:
 def write_random_model(config: Idefics2Config, folder: Path) -> int:
     """Writes an Idefics2 of random weights in bfloat16, a file at a time, with the packaged explainer's tokenizer.
 
+    Its image processor scales as that of [`idefics2_8b`], but takes a picture whole, not in five parts.
+
     Returns:
         `int`: Number of parameters.
     """
+    resampler: Any = config.perceiver_config
     processor = Idefics2Processor(
         Idefics2ImageProcessor(do_image_splitting=False),
         AutoTokenizer.from_pretrained(DEFAULT_MODEL / "explainer"),
-        image_seq_len=config.perceiver_config.resampler_n_latents,
+        image_seq_len=resampler.resampler_n_latents,
         chat_template=train_explainer.CHAT_TEMPLATE,
     )
     config.image_token_id = processor.image_token_id
@@ -173,7 +177,8 @@ def measure(config: Idefics2Config, folder: Path) -> tuple[list[list[str]], dict
     seconds = json.loads((adapter / "train_results.json").read_text())["train_runtime"]
     stage.rows.append(["of these the two steps", f"{seconds:.0f}", ""])
     with stage("load the pipeline with 4 bits and adapter"):
-        explain = pipeline("artifact-explanation", explainer=str(adapter), explain="always", threshold=0.0, top_k=1)
+        options: dict[str, Any] = {"explain": "always", "threshold": 0.0, "top_k": 1}
+        explain = pipeline("artifact-explanation", explainer=str(adapter), **options)  # type: ignore[call-overload]
     picture = sorted((DEFAULT_MODEL / "examples").glob("photo_*.jpg"))[2]
     for name in ("answer a picture, weights repacked", "answer it again"):
         with stage(name):

@@ -100,7 +100,7 @@ def judge(path: str | None) -> dict[str, Any]:
 
 def show(path: str | None) -> tuple[str, str, Image.Image, str, dict[str, Any]]:
     """What the file of an image states, what its pixels say, where that is, what is seen there, and the answer."""
-    answer = judge(path)
+    answer: Any = judge(path)
     image = mark_places(tellsign.load_image(path), answer)
     return stated_html(answer), verdict_html(answer), image, seen_html(answer), answer
 
