@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import tellsign
 from tellsign.pipelines.hub import WEIGHTS, push_folder, with_owner
 
 from .model_card import card_of_folder, is_generated, somebody_wrote, with_facts_of
-from .remote_code import PACKAGE, code_of, spec_of
+from .remote_code import PACKAGE, code_beside, code_of, is_our_class, spec_of, without_code
 
 
 logger = logging.get_logger(__name__)
@@ -194,7 +194,8 @@ def exported_files(
 
 def _endpoint_files(is_self_contained: bool) -> dict[str, bytes | Path]:
     """What Inference Endpoints needs to run the model, in an image that has transformers."""
-    requirements = (SPACE / "requirements.txt").read_text()
+    needed = (SPACE / "requirements.txt").read_text().splitlines(keepends=True)
+    requirements = "".join(line for line in needed if not line.startswith("gradio"))  # no page is shown there
     if not is_self_contained:
         requirements += f"{PACKAGE}>={tellsign.__version__}\n"
     return {"handler.py": Path(__file__).with_name("handler.py"), "requirements.txt": requirements.encode()}
@@ -236,13 +237,13 @@ def _without_card(folder: Path, self_contained: bool | None) -> tuple[dict[str, 
             )
         if self_contained is None:
             self_contained = any(
-                _is_our_class(pipeline["impl"]) for pipeline in config.get("custom_pipelines", {}).values()
+                is_our_class(pipeline["impl"]) for pipeline in config.get("custom_pipelines", {}).values()
             )
-        config = _without_code(config)
+        config = without_code(config)
         processor = None
         if "preprocessor_config.json" in files:
-            processor = _without_code(_read_json(folder / "preprocessor_config.json"))
-        files |= _code_beside(folder, [config, processor or {}])
+            processor = without_code(_read_json(folder / "preprocessor_config.json"))
+        files |= code_beside(folder, [config, processor or {}])
         if self_contained:
             configs = [folder / part / "config.json" for part in PARTS[1:]]
             files |= code_of(config, processor, [_read_json(path) for path in configs if path.is_file()])
@@ -347,36 +348,6 @@ def push_space(
             commit_message="Upload Space with tellsign",
             create_pr=create_pr,
         )
-
-
-def _is_our_class(name: Any) -> bool:
-    """Whether a class that a configuration names as its code, `"repository--module.Class"`, is this package's."""
-    return str(name).rsplit(".", 1)[-1] in tellsign.__all__
-
-
-def _without_code(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration that does not name code of this package, as that of a self-contained export does."""
-    code = {
-        "auto_map": {auto: name for auto, name in config.get("auto_map", {}).items() if not _is_our_class(name)},
-        "custom_pipelines": {
-            task: pipeline
-            for task, pipeline in config.get("custom_pipelines", {}).items()
-            if not _is_our_class(pipeline["impl"])
-        },
-    }
-    return {key: value for key, value in config.items() if key not in code} | {
-        key: value for key, value in code.items() if value
-    }
-
-
-def _code_beside(folder: Path, configs: Sequence[Mapping[str, Any]]) -> dict[str, bytes | Path]:
-    """The modules of somebody else's model, if its configurations say that they lie beside it."""
-    names = [name for config in configs for name in config.get("auto_map", {}).values()]
-    names += [pipeline["impl"] for config in configs for pipeline in config.get("custom_pipelines", {}).values()]
-    modules = {name.split(".")[0] for name in names if isinstance(name, str) and "--" not in name}
-    if missing := [name for name in sorted(modules) if not (folder / f"{name}.py").is_file()]:
-        raise ValueError(f"{folder}: its configuration names the code {missing[0]}.py, which is not there")
-    return {path.name: path for path in sorted(folder.glob("*.py"))} if modules else {}
 
 
 def _with_settings(card: str, of: str) -> str:

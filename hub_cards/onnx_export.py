@@ -13,6 +13,7 @@ import onnx
 import torch
 from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 from transformers.image_utils import PILImageResampling
@@ -56,8 +57,9 @@ def export(
     `image_sizes`, of any batch size, all as [`WaveFreqForImageClassification`] does. They give its `logits` and
     `evidence`. Their metadata hold thresholds and preprocessing.
 
-    In float16 the weights and feature maps are halves; spectra, moments and the head on them stay in float32. In int8
-    the convolutions are quantized: statically, weights by channel.
+    In float16 are matrices and kernels, of which a model that was saved in it loses nothing. They are cast where they
+    are used, since feature maps in float16 move verdicts. In int8 the convolutions are quantized: statically, weights
+    by channel.
 
     Args:
         model (`str` or `Path`): Folder or repository of a WaveFreq detector with its image processor.
@@ -79,10 +81,10 @@ def export(
     pictures = [picture for source in calibration_data for picture in _draw(source, calibration_size)]
     with tempfile.TemporaryDirectory() as temporary:
         written = Path(temporary)
-        _write_graph(model, processor, torch.float32, written / "model.onnx")
+        _write_graph(model, processor, written / "model.onnx")
         if pictures:
             _quantize(written / "model.onnx", written / "model_int8.onnx", pictures, processor)
-        _write_graph(model, processor, torch.float16, written / "model_fp16.onnx")
+        _halve_weights(written / "model.onnx", written / "model_fp16.onnx")
         shutil.copyfile(Path(__file__).with_name("judge.py"), written / "judge.py")
         folder = Path(output, "onnx")
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,30 +129,47 @@ def _settings_of(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _write_graph(name: str | Path, processor: Any, dtype: torch.dtype, path: Path) -> None:
-    model = AutoModelForImageClassification.from_pretrained(name, dtype=dtype)
+def _write_graph(name: str | Path, processor: Any, path: Path) -> None:
+    model = AutoModelForImageClassification.from_pretrained(name, dtype=torch.float32)
     settings = _settings_of(model, processor)
     size = settings["size"]
     inputs = {"pixel_values": torch.zeros(2, 3, size, size)}
     if large := settings["large_size"]:
         inputs["large_pixel_values"] = torch.zeros(2, 3, large, large)
         inputs["image_sizes"] = torch.tensor([[size, size], [large, large]])
-    torch.onnx.export(
+    program: Any = torch.onnx.export(
         _LogitsAndEvidence(model).eval(),
         (),
-        path,
         kwargs=inputs,
         input_names=list(inputs),
         output_names=["logits", "evidence"],
         dynamic_shapes={name: {0: torch.export.Dim("batch")} for name in inputs},
         dynamo=True,
-        external_data=False,
         opset_version=OPSET,
+        optimize=False,  # or batch normalization would be multiplied into weights, which halves do not hold exactly
         verbose=False,
     )
-    graph = onnx.load(path)
+    fold_constants(program.model)
+    remove_unused_nodes(program.model)
+    graph = program.model_proto
     onnx.helper.set_model_props(graph, {"tellsign": json.dumps(settings)})
     onnx.save(graph, path)
+
+
+def _halve_weights(source: Path, target: Path) -> None:
+    """Stores matrices and kernels as halves, which are cast where they are used."""
+    model = onnx.load(source)
+    casts = []
+    for weight in model.graph.initializer:
+        name = weight.name
+        if name.endswith("weight") and len(weight.dims) > 1:
+            halves = onnx.numpy_helper.to_array(weight).astype(np.float16)
+            weight.CopyFrom(onnx.numpy_helper.from_array(halves, f"{name}_half"))
+            casts.append(onnx.helper.make_node("Cast", [weight.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, target)
 
 
 def _draw(source: str, count: int) -> list[Any]:

@@ -3,7 +3,7 @@
 import ast
 import importlib.util
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,36 @@ def code_of(
     return {file: source.encode() for file, source in sources.items()}
 
 
+def is_our_class(name: Any) -> bool:
+    """Whether a class that a configuration names as its code, `"repository--module.Class"`, is this package's."""
+    return str(name).rsplit(".", 1)[-1] in tellsign.__all__
+
+
+def without_code(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration that does not name code of this package, as that of a self-contained export does."""
+    code = {
+        "auto_map": {auto: name for auto, name in config.get("auto_map", {}).items() if not is_our_class(name)},
+        "custom_pipelines": {
+            task: pipeline
+            for task, pipeline in config.get("custom_pipelines", {}).items()
+            if not is_our_class(pipeline["impl"])
+        },
+    }
+    return {key: value for key, value in config.items() if key not in code} | {
+        key: value for key, value in code.items() if value
+    }
+
+
+def code_beside(folder: Path, configs: Sequence[Mapping[str, Any]]) -> dict[str, bytes | Path]:
+    """The modules of somebody else's model, if its configurations say that they lie beside it."""
+    names = [name for config in configs for name in config.get("auto_map", {}).values()]
+    names += [pipeline["impl"] for config in configs for pipeline in config.get("custom_pipelines", {}).values()]
+    modules = {name.split(".")[0] for name in names if isinstance(name, str) and "--" not in name}
+    if missing := [name for name in sorted(modules) if not (folder / f"{name}.py").is_file()]:
+        raise ValueError(f"{folder}: its configuration names the code {missing[0]}.py, which is not there")
+    return {path.name: path for path in sorted(folder.glob("*.py"))} if modules else {}
+
+
 def _with_flat_imports(source: str, module: str) -> tuple[str, list[str]]:
     """A module's source with imports from one folder, and the modules of this package that it imports."""
     lines = source.splitlines(keepends=True)
@@ -170,4 +200,4 @@ def _is_ours(module: str) -> bool:
     return module.split(".")[0] == PACKAGE
 
 
-__all__ = ["PACKAGE", "code_of", "flatten", "spec_of"]
+__all__ = ["PACKAGE", "code_beside", "code_of", "flatten", "is_our_class", "spec_of", "without_code"]

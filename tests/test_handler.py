@@ -41,6 +41,7 @@ def test_a_pushed_repository_answers_as_an_endpoint(client, folder, expected, tm
     snapshot = snapshot_download("anna/endpoint", local_dir=tmp_path / "repository")
     requirements = (Path(snapshot) / "requirements.txt").read_text().splitlines()
     assert any(line.startswith("torch>=") for line in requirements)
+    assert not any(line.startswith("gradio") for line in requirements)
     assert any(line.startswith("tellsign") for line in requirements) != self_contained
     script = HIDE + LOAD if self_contained else LOAD
     request = json.dumps({"inputs": [BASE64, "broken"]})

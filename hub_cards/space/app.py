@@ -28,6 +28,7 @@ from tellsign.pipelines.provenance import in_words
 
 
 MOST_IMAGES = 200
+MOST_WAITING = 100
 TITLES = {"real": "Real", "fake": "Fake (generated)", "uncertain": "Uncertain"}
 BATCH_COLUMNS = ["file", "verdict", "fake probability", "the file states", "rests mostly on", "artifacts", "error"]
 CSS = """
@@ -70,26 +71,38 @@ EXPLAIN = pipeline(  # type: ignore[call-overload]
 )
 
 
-def explain(sources: list[str], **options) -> list[dict[str, Any]]:
+def explain(sources: list[str]) -> list[dict[str, Any]]:
     """The pipeline's answers; without a tagger beside the detector, they are verdicts alone."""
-    return EXPLAIN(sources, batch_size=8, explain="fake" if EXPLAIN.tagger else "never", **options)
+    return EXPLAIN(sources, batch_size=8, explain="fake" if EXPLAIN.tagger else "never")
 
 
 if spaces is not None:
     explain = spaces.GPU(explain)
 
 
-def judge(path: str | None) -> tuple[str, str, Image.Image, str, dict[str, Any]]:
-    """What the file of an image states, what its pixels say, where that is, what is seen there, and the answer."""
+def judge(path: str | None) -> dict[str, Any]:
+    """Judges whether an image is AI-generated, and says how one sees it. A probability is not proof.
+
+    Args:
+        path: The file of the image, such as a JPEG or PNG.
+
+    Returns:
+        The label (real, fake or uncertain) and the fake_probability; as evidence, the boxes on which these rest; the
+        artifacts, with names, boxes and sentences; and as provenance, what the file itself states.
+    """
     if path is None:
         raise gr.Error("Choose an image first.", print_exception=False)
-    (answer,) = explain([path], return_heatmap=True)
+    (answer,) = explain([path])
     if "error" in answer:
         raise gr.Error(answer["error"].replace(path, Path(path).name), print_exception=False)
-    image = tellsign.load_image(path)
-    artifacts = [{key: value for key, value in found.items() if key != "heatmap"} for found in answer["artifacts"]]
-    said: Any = {key: value for key, value in answer.items() if key != "evidence_map"} | {"artifacts": artifacts}
-    return stated_html(said), verdict_html(said), mark_places(image, said), seen_html(said), said
+    return answer
+
+
+def show(path: str | None) -> tuple[str, str, Image.Image, str, dict[str, Any]]:
+    """What the file of an image states, what its pixels say, where that is, what is seen there, and the answer."""
+    answer: Any = judge(path)
+    image = mark_places(tellsign.load_image(path), answer)
+    return stated_html(answer), verdict_html(answer), image, seen_html(answer), answer
 
 
 def stated_html(answer: dict[str, Any]) -> str:
@@ -139,7 +152,7 @@ def seen_html(answer: dict[str, Any]) -> str:
     return f'<ol class="seen">{"".join(rows)}</ol>'
 
 
-def judge_many(paths: list[str] | None) -> tuple[str, str]:
+def show_many(paths: list[str] | None) -> tuple[str, str]:
     """A table of many images, and a CSV file of it; a file that cannot be judged has an error in its row."""
     if not paths:
         raise gr.Error("Choose some images first.", print_exception=False)
@@ -219,7 +232,9 @@ def page() -> gr.Blocks:
                     # A file, not gr.Image, so that a broken one reaches our own message.
                     source = gr.File(label="Image", type="filepath", file_types=["image"], height=140)
                     button = gr.Button("Judge", variant="primary")
-                    button.click(judge, source, results, show_progress_on=verdict, api_name="judge")
+                    button.click(show, source, results, show_progress_on=verdict, api_visibility="undocumented")
+                    # For programs, and the tool of assistants.
+                    gr.on([], judge, source, answer)
                     if examples:
                         # gr.Examples would show the names of files alone.
                         gallery = gr.Gallery(
@@ -233,7 +248,7 @@ def page() -> gr.Blocks:
                             buttons=[],
                         )
                         gallery.select(choose, None, source, api_visibility="private").then(
-                            judge, source, results, show_progress_on=verdict, api_visibility="private"
+                            show, source, results, show_progress_on=verdict, api_visibility="private"
                         )
         with gr.Tab("Many images"):
             sources = gr.File(label="Images", type="filepath", file_types=["image"], file_count="multiple")
@@ -242,15 +257,15 @@ def page() -> gr.Blocks:
             download = gr.File(label="As CSV", interactive=False)
         if not os.path.isdir(MODEL):
             gr.Markdown(f"Model: [{MODEL}](https://huggingface.co/{MODEL})")
-        source.upload(judge, source, results, show_progress_on=verdict, api_visibility="private")
+        source.upload(show, source, results, show_progress_on=verdict, api_visibility="private")
         # So that the verdict on a file does not stand beside the next one, which may fail.
         source.clear(lambda: [None] * len(results), None, results, api_visibility="private")
         sources.change(lambda: [None, None], None, [batch_table, download], api_visibility="private")
-        batch_button.click(judge_many, sources, [batch_table, download], api_name="judge_many")
+        batch_button.click(show_many, sources, [batch_table, download], api_visibility="undocumented")
     return blocks
 
 
 demo = page()
 
 if __name__ == "__main__":
-    demo.launch(css=CSS)
+    demo.queue(max_size=MOST_WAITING).launch(css=CSS, mcp_server=True)

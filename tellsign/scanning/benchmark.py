@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count, cycle, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,36 +24,43 @@ import pyarrow.parquet as pq
 import ray
 import typer
 
-from tellsign import DEFAULT_MODEL, load_image
+from tellsign import DEFAULT_MODEL, WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, load_image
 from tellsign.hub_cards.card_tables import markdown_table
 from tellsign.scanning.on_ray import run_on_ray
 from tellsign.scanning.scan import Judge, Report, scan
 
 
-PICTURES_OF_A_SHARD = 500
+PICTURES_OF_A_SHARD = 100
 HUNDRED_MILLION = 100_000_000
 
 
-def write_source(folder: Path, pictures: int, width: int, height: int) -> None:
-    """Parquet files of JPEG pictures: random parts of the bundled ones, of which no two are alike."""
+def random_parts(number: int, width: int, height: int) -> Iterator[bytes]:
+    """JPEG files: random parts of the bundled photographs, of which no two are alike."""
     bundled = [load_image(path) for path in sorted((DEFAULT_MODEL / "examples").glob("photo_*.jpg"))]
     generator = np.random.default_rng(0)
+    for image in islice(cycle(bundled), number):
+        left, top = (int(generator.integers(0, side // 2)) for side in image.size)
+        part = image.crop((left, top, left + image.width // 2, top + image.height // 2)).resize((width, height))
+        buffer = io.BytesIO()
+        part.save(buffer, "JPEG", quality=int(generator.integers(70, 96)))
+        yield buffer.getvalue()
+
+
+def write_source(folder: Path, contents: Iterable[bytes]) -> None:
+    """Writes parquet files of pictures."""
     folder.mkdir()
-    for start in range(0, pictures, PICTURES_OF_A_SHARD):
-        contents = []
-        for index in range(start, min(pictures, start + PICTURES_OF_A_SHARD)):
-            image = bundled[index % len(bundled)]
-            left, top = (int(generator.integers(0, side // 2)) for side in image.size)
-            part = image.crop((left, top, left + image.width // 2, top + image.height // 2)).resize((width, height))
-            buffer = io.BytesIO()
-            part.save(buffer, "JPEG", quality=int(generator.integers(70, 96)))
-            contents.append(buffer.getvalue())
-        pq.write_table(pa.table({"image": contents}), folder / f"{start:09}.parquet")
+    contents = iter(contents)
+    for number in count():
+        if not (images := list(islice(contents, PICTURES_OF_A_SHARD))):
+            break
+        pq.write_table(pa.table({"image": images}), folder / f"{number:06}.parquet")
 
 
-def contents_of(folder: Path) -> Iterator[bytes]:
-    for path in sorted(folder.glob("*.parquet")):
-        yield from pq.read_table(path).column("image").to_pylist()
+def write_small_detector(folder: Path) -> None:
+    """A network of random weights that costs next to nothing, where only the rows count."""
+    config = WaveFreqConfig(embedding_size=4, hidden_sizes=[4, 8, 8], depths=[1, 1, 1], frequency_hidden_sizes=[2, 4])
+    WaveFreqForImageClassification(config).save_pretrained(folder)
+    WaveFreqImageProcessor().save_pretrained(folder)
 
 
 class Arrivals:
@@ -128,24 +136,27 @@ def rate_of(calls: Iterable[object], count: int) -> float:
 
 
 def main(
-    pictures: Annotated[int, typer.Option(min=1000, help="How many for the speed.")] = 3000,
+    pictures: Annotated[int, typer.Option(min=1000, help="How many for the speed.")] = 2000,
     width: Annotated[int, typer.Option(help="Of these, in pixels.")] = 512,
     height: Annotated[int, typer.Option(help="Of these, in pixels.")] = 384,
-    rows: Annotated[list[int], typer.Option(help="How many of 32x32 pixels for the memory.")] = [10_000, 100_000],  # noqa: B006
+    rows: Annotated[list[int], typer.Option(help="How many small pictures for the memory.")] = [10_000, 100_000],  # noqa: B006
     explain: Annotated[str, typer.Option(help="Which pictures to explain, as for the command.")] = "fake",
     cores: Annotated[int, typer.Option(help="Of a machine, for the estimate.")] = 64,
     machines: Annotated[int, typer.Option(help="For the estimate.")] = 16,
     price: Annotated[float, typer.Option(help="Of a core for an hour, in dollars, for the estimate.")] = 0.04,
 ) -> None:
-    """Prints three tables. The pictures are JPEG files in parquet files, each thread computes alone."""
+    """Prints three tables. The pictures are JPEG files in parquet files, each thread computes alone.
+
+    For the memory a small network of random weights judges, so that 100,000 rows take minutes.
+    """
     import torch
 
     torch.set_num_threads(1)
     judge = Judge(explain=explain)
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / "pictures"
-        write_source(source, pictures, width, height)
-        some = [content for content, _ in zip(contents_of(source), range(500), strict=False)]
+        write_source(source, random_parts(pictures, width, height))
+        some = list(random_parts(500, width, height))
         batches = [some[start : start + judge.batch_size] for start in range(0, len(some), judge.batch_size)]
         names = list(map(str, range(judge.batch_size)))
         rates = {
@@ -163,13 +174,16 @@ def main(
         typer.echo(markdown_table(header, [[name, f"{rate:.0f}"] for name, rate in rates.items()]) + "\n")
 
         lines = []
-        for count in rows:
-            small = Path(temporary) / f"small{count}"
-            write_source(small, count, 32, 32)
+        write_small_detector(Path(temporary) / "detector")
+        small_judge = Judge(f"{temporary}/detector", explain="never")
+        small_pictures = [path.read_bytes() for path in sorted((DEFAULT_MODEL / "examples").glob("gan_*.jpg"))]
+        for number in rows:
+            small = Path(temporary) / f"small{number}"
+            write_source(small, islice(cycle(small_pictures), number))
             with peak_memory() as peaks:
-                arrivals = scan_with(small, Path(temporary) / f"small{count}out", 1, Judge(explain="never"))
-            lines.append([f"{count:,}", *(f"{peak:.0f}" for peak in peaks.values()), f"{arrivals.rate(1):.0f}"])
-        header = ["rows, pictures of 32x32 pixels", "command, MiB", "worker, MiB", "a second"]
+                arrivals = scan_with(small, Path(temporary) / f"small{number}out", 2, small_judge)
+            lines.append([f"{number:,}", *(f"{peak:.0f}" for peak in peaks.values()), f"{arrivals.rate(2):.0f}"])
+        header = ["rows, two workers, a small network", "command, MiB", "a worker, MiB", "a second"]
         typer.echo(markdown_table(header, lines) + "\n")
 
     core_hours = HUNDRED_MILLION / rates["scan, 1 worker"] / 3600

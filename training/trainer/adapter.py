@@ -20,6 +20,16 @@ class AdapterArguments:
     load_in_4bit: bool = field(default=False, metadata={"help": "Keep the model's own weights in 4 bits (NF4)."})
 
 
+def nf4(unquantized: Sequence[str]) -> BitsAndBytesConfig:
+    """Weights in 4 bits (NF4, [QLoRA](https://arxiv.org/abs/2305.14314)), but for these modules."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=list(unquantized),
+    )
+
+
 def load_with_adapter(
     name: str,
     arguments: AdapterArguments,
@@ -37,14 +47,7 @@ def load_with_adapter(
         unquantized (`Sequence[str]`): Modules that are never in 4 bits.
         trained (`Sequence[str]`, *optional*): Modules that are trained in full, and saved with the adapter.
     """
-    quantization = None
-    if arguments.load_in_4bit:
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_compute_dtype=torch.bfloat16,
-            llm_int8_skip_modules=[*unquantized, *trained],
-        )
+    quantization = nf4([*unquantized, *trained]) if arguments.load_in_4bit else None
     model: Any = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", quantization_config=quantization)
     if arguments.load_in_4bit:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)

@@ -1,0 +1,143 @@
+"""The commands that bring a model to the Hub, to a Space, or to a machine without PyTorch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+Private = Annotated[bool | None, typer.Option(help="Whether a new repository is private.")]
+CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead.")]
+OverwriteCard = Annotated[
+    bool, typer.Option("--overwrite-card", help="Replace the README.md even if somebody wrote or changed it.")
+]
+
+
+@contextmanager
+def _sending() -> Iterator[None]:
+    """Says without a traceback why nothing was sent."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.utils import httpx
+
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, httpx.HTTPError) as error:
+        # Of an upload that failed, a RuntimeError, only the cause says why.
+        reason = f"{error} {error.__cause__ or ''}" if isinstance(error, RuntimeError) else str(error)
+        if isinstance(error, HfHubHTTPError) and error.response.status_code == 401:
+            reason += "\nLog in by `hf auth login`, or set the environment variable HF_TOKEN."
+        elif isinstance(error, httpx.ConnectError):
+            reason = f"the Hub cannot be reached at {constants.ENDPOINT}: {error}"
+        raise typer.BadParameter(reason) from error
+
+
+def push(
+    folder: Annotated[Path, typer.Argument(help="Folder of a saved detector, or of an adapter for one of its parts.")],
+    repo_id: Annotated[str, typer.Argument(help="USER/REPO on the Hub, or REPO of your own, made if there is none.")],
+    self_contained: Annotated[
+        bool | None,
+        typer.Option(
+            "--self-contained/--plain",
+            help="Send the code along, so that the model loads without tellsign (--self-contained), or the weights "
+            "alone (--plain). Default: as the folder is.",
+        ),
+    ] = None,
+    dataset: Annotated[
+        list[str], typer.Option(help="Data set on the Hub that it was trained on; may be given several times.")
+    ] = [],  # noqa: B006 - typer copies it
+    license: Annotated[str | None, typer.Option(help="Of the weights, by the Hub's name for it.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, made if there is none.")] = None,
+    private: Private = None,
+    create_pr: CreatePr = False,
+    overwrite_card: OverwriteCard = False,
+) -> None:
+    """Sends a model to the Hub in one commit, with a card of what was measured.
+
+    The access token is that of `hf auth login`, or of the environment variable HF_TOKEN.
+    """
+    with _sending():
+        from tellsign.hub_cards.export import push as push_model
+
+        commit = push_model(
+            folder,
+            repo_id,
+            self_contained=self_contained,
+            overwrite_card=overwrite_card,
+            datasets=dataset,
+            license=license,
+            private=private,
+            revision=revision,
+            create_pr=create_pr,
+        )
+    typer.echo(commit.pr_url or commit.commit_url)
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="Folder or repository of a detector.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for onnx/; that of the detector, for `push` to send it too.")],
+    calibration_data: Annotated[
+        list[str],
+        typer.Option(
+            help="Folder, glob, parquet or tar file of pictures like those to be judged, from which the ranges of "
+            "int8 come; may be given several times. Without any there is no int8."
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    calibration_size: Annotated[int, typer.Option(min=1, help="How many pictures to draw from each of these.")] = 128,
+) -> None:
+    """Writes a detector as ONNX in float32, float16 and int8, with judge.py, which needs neither PyTorch nor tellsign.
+
+    `python onnx/judge.py FILE...` then prints verdict, probability and evidence as lines of JSON.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        from tellsign.hub_cards.onnx_export import export as export_model
+
+        written = export_model(model, folder, calibration_data=calibration_data, calibration_size=calibration_size)
+    except ImportError as error:
+        raise typer.BadParameter(f"{error}: pip install 'tellsign[onnx]'") from error
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    for path in written:
+        typer.echo(path)
+    if not calibration_data:
+        typer.echo("no int8, which needs pictures: name some by --calibration-data", err=True)
+
+
+def space(
+    folder: Annotated[Path, typer.Argument(help="Folder to make, or one made before, which may have been changed.")],
+    model: Annotated[
+        str | None, typer.Option(help="Repository that it loads, or folder that goes into it: the packaged model.")
+    ] = None,
+    repo: Annotated[
+        str | None,
+        typer.Option(help="USER/REPO on the Hub to send it to, or REPO of your own, made if there is none."),
+    ] = None,
+    private: Private = None,
+    create_pr: CreatePr = False,
+    overwrite_card: OverwriteCard = False,
+) -> None:
+    """Makes the folder of a Space, a page that judges images in the browser, and sends it to the Hub if asked to.
+
+    `python app.py` in the folder shows the page on this machine; it needs gradio.
+    """
+    is_built = (folder / "app.py").is_file()
+    if is_built and repo is not None and model is not None:
+        raise typer.BadParameter(f"{folder} was made before: send it without --model, or name another folder")
+    with _sending():
+        from tellsign.hub_cards.export import build_space, push_space
+
+        if repo is None or not is_built:
+            build_space(folder, model)
+        if repo is None:
+            typer.echo(folder)
+        else:
+            commit = push_space(folder, repo, overwrite_card=overwrite_card, private=private, create_pr=create_pr)
+            typer.echo(commit.pr_url or commit.commit_url)
+
+
+__all__ = ["export", "push", "space"]
