@@ -17,15 +17,13 @@ from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
 from tellsign.modeling.image_loading import load_image, read_source
 from tellsign.modeling.verdicts import is_large, real_and_fake, verdicts_of
 
-from .evidence import places_of, summary_of
+from .evidence import TaggedArtifact, places_of, summary_of, tagged_in_large
 from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
-from .hub import HUB_OPTIONS, push_folder, refuse_parts
+from .hub import HUB_OPTIONS, load_part, push_folder, refuse_parts
 from .inputs import as_inputs, checked_options, listed
 from .localizer import ArtifactLocalizer
-from .parts import load_part
 from .provenance import Statement, provenance
-from .tagged import TaggedArtifact, tagged_in_large
 from .tagger import ArtifactTagger
 
 

@@ -18,7 +18,7 @@ from tellsign.configuration.artifacts import find_artifact
 from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
 from tellsign.modeling.image_loading import resize_uniformly
 
-from .tagged import TaggedArtifact, tagged_artifacts
+from .evidence import TaggedArtifact, tagged_artifacts
 from .vision_language import LOADING_ERRORS, reason_of
 
 

@@ -23,9 +23,8 @@ from typer.testing import CliRunner
 
 from tellsign import ArtifactExplanationPipeline, WaveFreqConfig, WaveFreqImageProcessor, load_image
 from tellsign.__main__ import app
-from tellsign.pipelines.evidence import places_of, summary_of
+from tellsign.pipelines.evidence import places_of, summary_of, tagged_in_large
 from tellsign.pipelines.explainer import ArtifactExplainer
-from tellsign.pipelines.tagged import tagged_in_large
 from tellsign.pipelines.tagger import ArtifactTagger
 from tests.conftest import TINY_LARGE, encode, equal
 from tests.test_explainer import make_idefics2
@@ -248,7 +247,7 @@ def test_what_concerns_a_whole_large_picture_has_its_box():
     assert blurred["box"]["xmin"] >= 45 and blurred["box"]["ymax"] <= 50
 
 
-def test_a_tagger_that_compares_texts_names_artifacts_of_any_size(explain_named, small_and_large):
+def test_a_tagger_of_texts_names_artifacts_of_any_size(explain_named, small_and_large):
     explain_named.tagger.mode = "independent"  # as of a SigLIP
     for answer in explain_named(small_and_large, threshold=0.0):
         assert {artifact["label"] for artifact in answer["artifacts"]} == set(LABELS)
@@ -588,7 +587,7 @@ def test_images_of_a_streamed_archive_are_answered_undecoded(explain, tmp_path):
 
 
 def test_a_part_that_the_hub_cannot_give_is_named_in_a_warning(detector, tagger, monkeypatch):
-    monkeypatch.setattr("tellsign.pipelines.parts.logger.warning", warn := Mock())
+    monkeypatch.setattr("tellsign.pipelines.hub.logger.warning", warn := Mock())
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     detector.config._name_or_path = "someone/never-loaded"
     explain = pipeline("artifact-explanation", model=detector, image_processor=WaveFreqImageProcessor(), tagger=tagger)

@@ -7,7 +7,7 @@ from safetensors import safe_open
 from transformers import Idefics2Config, Idefics2ForConditionalGeneration
 
 from tellsign.pipelines.explainer import SENTENCE
-from tellsign.training.benchmark_explainer import idefics2_8b, measure, write_random_model
+from tellsign.training.benchmark.explainer import idefics2_8b, measure, write_random_model
 
 
 def tiny() -> Idefics2Config:

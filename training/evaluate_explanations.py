@@ -24,10 +24,11 @@ from tqdm.auto import tqdm
 
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.hub_cards.card_tables import tagger_tables
+from tellsign.pipelines.evidence import TaggedArtifact
 from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.localization import Box, box_overlap, whole_image
 from tellsign.pipelines.localizer import ArtifactLocalizer
-from tellsign.pipelines.tagger import ArtifactTagger, TaggedArtifact
+from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data.annotated import load_annotated
 from tellsign.training.data.images import decode
 from tellsign.training.data.sources import (

@@ -1,7 +1,7 @@
 """Measures the way of users who have the weights of Idefics2-8b, with random weights of the same shapes: 4 bits, an
 adapter, an answer of the whole pipeline.
 
-python -m tellsign.training.benchmark_explainer
+python -m tellsign.training.benchmark.explainer
 """
 
 import gc

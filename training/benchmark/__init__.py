@@ -1,0 +1,1 @@
+"""What speed and memory the models take on this machine."""
