@@ -225,7 +225,9 @@ def scan(
     id_column: Annotated[
         str | None, typer.Option(help="Column with the ids; by default path and number of the row.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures that the model sees at once.")] = 16,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Pictures that the model sees at once; a GPU wants more.")
+    ] = 4,
     num_cpus: Annotated[
         int, typer.Option(min=1, help="CPUs of each worker: one judges, the others read and decode.")
     ] = 1,

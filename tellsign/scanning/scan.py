@@ -35,6 +35,8 @@ from .shards import (
 )
 
 
+ROWS = 16
+"""Rows that are read, and written as a group of a parquet file, at once, unless the model sees more."""
 READERS = 64
 """Batches that are given to the processes that decode at once: these are started anew each time."""
 NAMED = 3
@@ -107,7 +109,7 @@ def scan_shard(job: Job, shard: Shard) -> Report:
     report = Report(shard.name)
 
     def batches() -> Iterator[dict[str, list[Any]]]:
-        size = job.judge.batch_size * (READERS if job.judge.processes else 1)
+        size = max(ROWS, job.judge.batch_size) * (READERS if job.judge.processes else 1)
         for pictures in read_pictures(shard, size, job.image_column, job.id_column):
             rows = job.judge(pictures)
             report.labels.update(label for label in rows["label"] if label)
