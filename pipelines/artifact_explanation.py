@@ -33,8 +33,9 @@ class ArtifactExplanationPipeline(Pipeline):
 
     The verdict is that of the detector, any classifier of `pixel_values` with the labels real and fake. It is
     "uncertain" between its thresholds, if it has them, see [`WaveFreqConfig`]. The evidence says which places spoke
-    for it. The tagger, in `tagger/` beside the detector, names the artifacts and finds their places; it alone decides
-    which there are. The explainer, if there is one in `explainer/` or given, writes one sentence for each. A
+    for it. The tagger, in `tagger/` beside the detector, names the artifacts of small images and finds their places.
+    Those of large pictures the detector names itself, if it has `large_artifact_labels`; a CLIP or SigLIP as tagger
+    names those of all. The explainer, if there is one in `explainer/` or given, writes one sentence for each. A
     localizer, if there is one in `localizer/` or given, finds the places in large images, of which the tagger sees
     less.
 
@@ -260,29 +261,28 @@ class ArtifactExplanationPipeline(Pipeline):
             if "error" not in answer and (explain == "always" or explain == answer["label"])
         ]
         if chosen:
-            by_detector = self._named_by_detector(outputs, inputs, len(answers))
+            by_detector = self._named_by_detector(inputs, len(answers))
             by_tagger = [index for index in chosen if not by_detector[index]]
             if by_tagger:
                 self._require_tagger()
                 tagged = self.tagger([images[index] for index in by_tagger], return_heatmap=return_heatmap, **tagging)
                 for index, artifacts in zip(by_tagger, tagged, strict=True):
                     answers[index]["artifacts"] = artifacts
-            if len(by_tagger) < len(chosen):
+            if len(by_tagger) < len(chosen) and outputs.get("artifact_logits") is not None:
                 labels = tagging.pop("candidate_labels", None)
                 if labels is not None and self.tagger is not None:
                     labels = self.tagger.checked_labels(labels)
-                for index in chosen:
-                    if by_detector[index]:
-                        answers[index]["artifacts"] = tagged_in_large(
-                            self.model.config,
-                            outputs.artifact_logits[index],
-                            outputs.artifact_map_logits[index],
-                            images[index].height,
-                            images[index].width,
-                            candidate_labels=labels,
-                            return_heatmap=return_heatmap,
-                            **tagging,
-                        )
+                for index in (index for index in chosen if by_detector[index]):
+                    answers[index]["artifacts"] = tagged_in_large(
+                        self.model.config,
+                        outputs.artifact_logits[index],
+                        outputs.artifact_map_logits[index],
+                        images[index].height,
+                        images[index].width,
+                        candidate_labels=labels,
+                        return_heatmap=return_heatmap,
+                        **tagging,
+                    )
             self._explain(answers, images, chosen, by_tagger)
         for index, answer in enumerate(answers):
             if "error" not in answer:
@@ -290,9 +290,9 @@ class ArtifactExplanationPipeline(Pipeline):
                 answer["summary"] = summary_of(answer["evidence"], found, answer["height"], answer["width"])
         return {"answer": answers[0] if one else answers}
 
-    def _named_by_detector(self, outputs: Any, inputs: Mapping[str, Any], count: int) -> list[bool]:
+    def _named_by_detector(self, inputs: Mapping[str, Any], count: int) -> list[bool]:
         """Of which images the detector itself names the artifacts: large ones, unless the tagger compares texts."""
-        if outputs.get("artifact_logits") is None or (self.tagger is not None and self.tagger.mode != "calibrated"):
+        if "image_sizes" not in inputs or (self.tagger is not None and self.tagger.mode != "calibrated"):
             return [False] * count
         return is_large(self.model.config, inputs["image_sizes"]).tolist()
 

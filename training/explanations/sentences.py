@@ -73,7 +73,7 @@ def explanation_sentence(
 
 
 def _pick(choices: Sequence[str], rng: np.random.Generator) -> str:
-    return choices[rng.integers(len(choices))]
+    return choices[int(rng.integers(len(choices)))]
 
 
 def stated_place(sentence: str) -> str | None:
