@@ -231,7 +231,8 @@ class WaveFreqLargeBranch(nn.Module):
     def num_place_features(self, config: WaveFreqConfig) -> int:
         """How many features [`place_features`] gives of each place: two of a channel whose map is finer than the
         grid."""
-        stride, sizes, num_features = self.stem[0].stride[0], iter(config.large_hidden_sizes), 0
+        convolution: Any = self.stem[0]
+        stride, sizes, num_features = convolution.stride[0], iter(config.large_hidden_sizes), 0
         for index, stage in enumerate(self.stages):
             stride *= math.prod(layer.stride[0] for layer in stage.modules() if isinstance(layer, nn.Conv2d))
             if index in self.kept_stages:

@@ -263,12 +263,14 @@ class ArtifactExplanationPipeline(Pipeline):
         if chosen:
             by_detector = self._named_by_detector(inputs, len(answers))
             by_tagger = [index for index in chosen if not by_detector[index]]
+            if outputs.get("artifact_logits") is None:  # large pictures are not searched
+                chosen = by_tagger
             if by_tagger:
                 self._require_tagger()
                 tagged = self.tagger([images[index] for index in by_tagger], return_heatmap=return_heatmap, **tagging)
                 for index, artifacts in zip(by_tagger, tagged, strict=True):
                     answers[index]["artifacts"] = artifacts
-            if len(by_tagger) < len(chosen) and outputs.get("artifact_logits") is not None:
+            if len(by_tagger) < len(chosen):
                 labels = tagging.pop("candidate_labels", None)
                 if labels is not None and self.tagger is not None:
                     labels = self.tagger.checked_labels(labels)
