@@ -21,7 +21,6 @@ from tellsign.hub_cards.judge import Judge, preprocess
 from tellsign.hub_cards.judge import load_image as load_by_script
 from tellsign.hub_cards.onnx_export import export
 from tellsign.training.evaluation import onnx_parity
-from tellsign.training.trainer.half_precision import main as save_halves
 from tests.conftest import TINY, TINY_LARGE, encode, write_parquet
 from tests.test_hub import client, hub  # noqa: F401 - fixtures
 
@@ -43,7 +42,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def save_detector(folder: Path, **fields) -> Path:
-    """A tiny detector with its image processor, whose logits are of order 1."""
+    """A tiny detector with its image processor, whose logits are of order 1, and whose weights halves hold exactly."""
     torch.manual_seed(0)
     model = WaveFreqForImageClassification(WaveFreqConfig(**(TINY | fields)))
     torch.nn.init.normal_(model.classifier.weight)
@@ -51,6 +50,8 @@ def save_detector(folder: Path, **fields) -> Path:
         model.train()(torch.randn(8, 3, 32, 32))
     if model.large is not None:
         torch.nn.init.normal_(model.large.head.classifier.weight)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.half().float()
     model.save_pretrained(folder)
     large_size = {"height": 64, "width": 64} if model.large is not None else None
     WaveFreqImageProcessor(large_size=large_size).save_pretrained(folder)
@@ -106,7 +107,7 @@ def run_alone(script: Path, *arguments: Path) -> subprocess.CompletedProcess:
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("name", "tolerance"), [("model.onnx", 1e-3), ("model_fp16.onnx", 0.01), ("model_int8.onnx", 0.5)]
+    ("name", "tolerance"), [("model.onnx", 1e-3), ("model_fp16.onnx", 1e-3), ("model_int8.onnx", 0.5)]
 )
 def test_onnx_gives_logits_and_evidence_of_any_batch(detector, name, tolerance):
     model = WaveFreqForImageClassification.from_pretrained(detector).eval()
@@ -125,17 +126,13 @@ def test_onnx_gives_logits_and_evidence_of_any_batch(detector, name, tolerance):
             assert np.abs(values - wanted.numpy()).max() < tolerance * wanted.abs().max()
 
 
-def test_float16_of_a_model_saved_in_it_loses_nothing(detector, tmp_path):
-    save_halves(str(detector), tmp_path / "half")
-    export(tmp_path / "half", tmp_path)
-    inputs = {"pixel_values": torch.randn(2, 3, 32, 32), "large_pixel_values": torch.randn(2, 3, 64, 64)}
-    given = {name: values.numpy() for name, values in (inputs | {"image_sizes": SIZES[:2]}).items()}
-    whole, half = (
-        onnxruntime.InferenceSession(tmp_path / "onnx" / name).run(["logits", "evidence"], given)
-        for name in ("model.onnx", "model_fp16.onnx")
-    )
-    for values, wanted in zip(half, whole, strict=True):
-        np.testing.assert_allclose(values, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+def test_float16_has_kernels_and_matrices_in_halves(detector):
+    import onnx
+
+    weights = onnx.load(detector / "onnx" / "model_fp16.onnx").graph.initializer
+    halves = {value.name for value in weights if value.data_type == onnx.TensorProto.FLOAT16}
+    left = [value for value in weights if value.name.endswith("weight") and len(value.dims) > 1]
+    assert len(halves) > 20 and not left
 
 
 def test_int8_has_int8_weights_by_channel(detector):
