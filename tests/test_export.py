@@ -418,9 +418,9 @@ def test_a_space_installs_what_the_package_needs(tmp_path):
     installed = (tmp_path / "space" / "requirements.txt").read_text().split()
     assert {*needed, *extras["explain"].split()} - set(installed) == {
         "bitsandbytes>=0.50",
-        "filelock>=4",
+        "filelock>=3.16",
         "pyyaml>=6",
-        "typer>=0.12",
+        "typer>=0.19",
     }
     page = extras["hub"].split()
     assert set(installed) <= {*needed, *extras["explain"].split(), *page} and set(page) <= set(installed)
