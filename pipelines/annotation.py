@@ -10,7 +10,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from tellsign.modeling.image_loading import load_image
 
 from .formats import ExplainedArtifact, FailedImage, ImageExplanation, place_of
-from .localization import Box
+from .localization import Box, heat_map
 from .provenance import in_words
 
 
@@ -27,8 +27,8 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     Args:
         image (`PIL.Image.Image`): The image that was explained.
         result ([`ImageExplanation`]):
-            The answer for it. With `return_heatmap=True` the legend has the heat map of each artifact, scaled to its
-            maximum and laid over the image in grey.
+            The answer for it. With `return_heatmap=True` the legend has the map of the evidence and the heat map of
+            each artifact, scaled to their maxima and laid over the image in grey.
 
     Returns:
         `PIL.Image.Image` in mode RGB. The image in it is enlarged by a whole factor, without smoothing, until its
@@ -45,6 +45,12 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     stated = [f"The file states: {in_words(statement)}" for statement in result.get("provenance", ())]
     texts = [*stated, title, *filter(None, [result.get("summary")])]
     parts = [_row(width, font, text) for text in texts] + [picture]
+    if (evidence := result.get("evidence_map")) is not None:
+        is_fake = result["fake_probability"] > 0.5
+        toward = np.maximum(evidence if is_fake else -evidence, 0)
+        heat = heat_map(toward / max(float(toward.max()), 1e-6), image.height, image.width)
+        text = f"Yellow: what speaks for {'fake' if is_fake else 'real'}."
+        parts.append(_row(width, font, text, None, _heat_picture(image, heat, EVIDENCE_COLOR, width // 2)))
     for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):
         heat = artifact.get("heatmap")
         thumbnail = None if heat is None else _heat_picture(image, heat, color, width // 5)
@@ -94,7 +100,7 @@ def mark_places(image: Image.Image, result: ImageExplanation | FailedImage) -> I
 
 
 def _font(width: int) -> ImageFont.FreeTypeFont:
-    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(max(15, width // 45)))
+    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(max(15, width // 32)))
 
 
 def _drawn_box(box: Box, picture: Image.Image, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -279,8 +279,7 @@ class ArtifactExplanationPipeline(Pipeline):
                         self.model.config,
                         outputs.artifact_logits[index],
                         outputs.artifact_map_logits[index],
-                        images[index].height,
-                        images[index].width,
+                        *images[index].size[::-1],
                         candidate_labels=labels,
                         return_heatmap=return_heatmap,
                         **tagging,
@@ -289,7 +288,8 @@ class ArtifactExplanationPipeline(Pipeline):
         for index, answer in enumerate(answers):
             if "error" not in answer:
                 found = len(answer["artifacts"]) if index in chosen else None
-                answer["summary"] = summary_of(answer["evidence"], found, answer["height"], answer["width"])
+                leaning = ("real", "fake")[probabilities[index] > 0.5] if answer["label"] == "uncertain" else None
+                answer["summary"] = summary_of(answer["evidence"], found, *images[index].size[::-1], leaning)
         return {"answer": answers[0] if one else answers}
 
     def _named_by_detector(self, inputs: Mapping[str, Any], count: int) -> list[bool]:

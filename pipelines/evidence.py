@@ -52,13 +52,16 @@ def places_of(evidence: NDArray, height: int, width: int) -> list[Evidence]:
     return [place for place in places[:MOST_PLACES] if place["share"] >= LEAST_SHARE]
 
 
-def summary_of(places: list[Evidence], artifacts: int | None, height: int, width: int) -> str:
+def summary_of(
+    places: list[Evidence], artifacts: int | None, height: int, width: int, leaning: str | None = None
+) -> str:
     """One or two sentences: how many artifacts were found, and on which place the verdict mostly rests.
 
     Args:
         places (`list[Evidence]`): From [`places_of`].
         artifacts (`int`, *optional*): How many were found; `None` if the image was not searched.
         height, width (`int`): Size of the image in pixels.
+        leaning (`str`, *optional*): Of an uncertain verdict the likelier one, for which the places speak.
     """
     sentences = []
     if artifacts is not None:
@@ -66,7 +69,8 @@ def summary_of(places: list[Evidence], artifacts: int | None, height: int, width
         sentences.append(found)
     if places:
         place = place_of(places[0]["box"], width, height)
-        sentences.append(f"The verdict rests mostly on: {place}, {places[0]['share']:.0%}.")
+        rests = f'It leans to "{leaning}", mostly by' if leaning else "The verdict rests mostly on"
+        sentences.append(f"{rests}: {place}, {places[0]['share']:.0%}.")
     return " ".join(sentences)
 
 

@@ -152,7 +152,7 @@ def _is_missing(repo_id: str, file: str, revision: str | None) -> bool:
 
 
 def load_part(
-    detector: PreTrainedModel, device: torch.device, part_class: Any, given: Any, subfolder: str, **kwargs
+    detector: PreTrainedModel, device: torch.device, part_class: Any, given: Any, subfolder: str, /, **kwargs
 ) -> Any:
     """Loads a part of a pipeline.
 

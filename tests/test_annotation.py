@@ -92,6 +92,19 @@ def test_sentences_and_heat_maps_make_the_legend_taller():
     assert bare.height < sentence.height and bare.height < heat.height
 
 
+@pytest.mark.parametrize(("probability", "half"), [(0.9, "left"), (0.2, "right")])
+def test_a_map_shows_what_speaks_for_the_likelier_verdict(probability, half):
+    image, given = Image.new("RGB", (32, 32), "white"), answer()
+    evidence = np.ones((8, 8), np.float32)
+    evidence[:, 4:] = -1
+    given |= {"fake_probability": probability, "evidence_map": evidence}
+    drawn = np.asarray(annotate(image, given)).astype(int)
+    yellow = np.nonzero(drawn[..., 0] - drawn[..., 2] > 100)[1]
+    side = drawn.shape[1] // 2  # of the map, in the left half of the picture
+    assert len(yellow) > 1000
+    assert np.median(yellow) < side / 2 + 10 if half == "left" else np.median(yellow) > side / 2
+
+
 def test_a_heat_map_colors_the_image_where_it_is_high():
     image = Image.new("RGB", (32, 32), "white")
     heat = np.zeros((32, 32), np.float32)

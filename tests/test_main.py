@@ -365,7 +365,7 @@ def test_the_command_tells_its_version():
 
 
 def test_threshold_and_device_reach_the_pipeline(tmp_path):
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / "a.png")
     command = ["explain", str(tmp_path / "a.png"), "--explain", "always", "--device"]
     few, many = (
         CliRunner().invoke(app, [*command, "cpu", "--threshold", value], catch_exceptions=False) for value in "10"

@@ -123,7 +123,9 @@ def verdict_html(answer: dict[str, Any]) -> str:
     if label == "uncertain":
         lines.append("<p>The model cannot tell: a verdict here would be wrong too often.</p>")
     if rests := rests_on(answer):
-        lines.append(f"<p>The verdict rests mostly on: {rests}. Yellow frames show where.</p>")
+        likelier = "fake" if answer["fake_probability"] > 0.5 else "real"
+        leans = f"It leans to {likelier}, mostly by" if label == "uncertain" else "The verdict rests mostly on"
+        lines.append(f"<p>{leans}: {rests}. Yellow frames show where.</p>")
     return "".join(lines)
 
 
@@ -139,8 +141,8 @@ def seen_html(answer: dict[str, Any]) -> str:
     if not EXPLAIN.tagger:
         return "<p>This model gives verdicts alone; it does not look for artifacts.</p>"
     if not answer["artifacts"]:
-        looked = answer["label"] == "fake"
-        return f"<p>{'No known artifact was found.' if looked else 'Artifacts are looked for in fakes only.'}</p>"
+        looked = answer["summary"].startswith("No known artifact")
+        return f"<p>{'No known artifact was found.' if looked else 'Artifacts were not looked for.'}</p>"
     rows = []
     for color, found in zip(itertools.cycle(COLORS), answer["artifacts"]):
         place = place_of(found["box"], answer["width"], answer["height"])
