@@ -230,7 +230,7 @@ def test_the_detector_names_artifacts_of_large_pictures(explain_named, small_and
             )
 
 
-def test_without_names_of_its_own_none_are_named_in_large_pictures(explain_both, small_and_large):
+def test_without_names_of_its_own_large_pictures_get_none(explain_both, small_and_large):
     answers = explain_both(small_and_large, explain="always", threshold=0.0)
     for image, answer in zip(small_and_large, answers, strict=True):
         searched = min(image.size) < 64
