@@ -48,9 +48,9 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     if (evidence := result.get("evidence_map")) is not None:
         is_fake = result["fake_probability"] > 0.5
         toward = np.maximum(evidence if is_fake else -evidence, 0)
-        heat = heat_map(toward / max(float(toward.max()), 1e-6), image.height, image.width)
+        shown = heat_map(toward / max(float(toward.max()), 1e-6), image.height, image.width)
         text = f"Yellow: what speaks for {'fake' if is_fake else 'real'}."
-        parts.append(_row(width, font, text, None, _heat_picture(image, heat, EVIDENCE_COLOR, width // 2)))
+        parts.append(_row(width, font, text, None, _heat_picture(image, shown, EVIDENCE_COLOR, width // 2)))
     for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):
         heat = artifact.get("heatmap")
         thumbnail = None if heat is None else _heat_picture(image, heat, color, width // 5)

@@ -285,11 +285,11 @@ class ArtifactExplanationPipeline(Pipeline):
                         **tagging,
                     )
             self._explain(answers, images, chosen, by_tagger)
-        for index, answer in enumerate(answers):
+        for index, (answer, image) in enumerate(zip(answers, images, strict=True)):
             if "error" not in answer:
                 found = len(answer["artifacts"]) if index in chosen else None
                 leaning = ("real", "fake")[probabilities[index] > 0.5] if answer["label"] == "uncertain" else None
-                answer["summary"] = summary_of(answer["evidence"], found, *images[index].size[::-1], leaning)
+                answer["summary"] = summary_of(answer["evidence"], found, image.height, image.width, leaning)
         return {"answer": answers[0] if one else answers}
 
     def _named_by_detector(self, inputs: Mapping[str, Any], count: int) -> list[bool]:
