@@ -128,6 +128,8 @@ def test_places_are_of_planted_pictures_and_kept(both, large_sources, tmp_path):
     assert all(torch.equal(value, again[name]) for name, value in planted.items())
     assert len(list(tmp_path.glob("places-*.safetensors"))) == 2
     assert not torch.equal(of("evaluation", 1)["features"], planted["features"])
+    torch.nn.init.normal_(next(model.large.stages.parameters()))  # another backbone has other features
+    assert not torch.equal(of(None)["features"], untouched["features"])
 
 
 def test_a_detector_learns_to_name_artifacts(both, large_sources, tmp_path, monkeypatch):
@@ -137,7 +139,8 @@ def test_a_detector_learns_to_name_artifacts(both, large_sources, tmp_path, monk
         "tellsign.training.train_large_tagger.fit_large_thresholds",
         lambda *halves: (
             np.where(np.arange(len(names)) < 2, -50.0, np.inf),
-            named_shares(halves[0], np.full(len(names), np.inf)) | {"lifts": [1.0] * len(names)},
+            named_shares(halves[0], np.full(len(names), np.inf))
+            | {"lifts": [1.0] * len(names), "precisions": [(0.1, 0.2, 0.3)] * len(names)},
         ),
     )
     output_dir = tmp_path / "named"

@@ -20,9 +20,9 @@ from tellsign.hub_cards.left_out_tables import artifact_tables
 from tellsign.modeling.large_branch import WaveFreqArtifactHead
 from tellsign.training.data.sources import without_folders
 from tellsign.training.evaluation.left_out import FAKE, REAL
-from tellsign.training.large.artifact_thresholds import Scored, fit_large_thresholds, precision_with_interval
+from tellsign.training.large.artifact_thresholds import Scored, fit_large_thresholds
 from tellsign.training.large.places import fit_artifact_head, picture_places
-from tellsign.training.leave_out import columns_of, joined, load_pictures
+from tellsign.training.leave_out import columns_of, joined, load_pictures, spread
 from tellsign.training.planting import plantable
 from tellsign.training.trainer.half_precision import half_precision
 
@@ -41,13 +41,9 @@ def parts_of(columns: Mapping[str, NDArray]) -> NDArray:
         rows = np.flatnonzero(columns["label"] == label)
         groups = joined(columns["family"][rows], columns["person"][rows])
         _, groups, counts = np.unique(groups, return_inverse=True, return_counts=True)
-        wanted = len(rows) * np.asarray(list(shares.values()))
-        filled, part_of = np.zeros(len(shares)), np.zeros(len(counts), int)
-        for group in sorted(rng.permutation(len(counts)), key=lambda group: -counts[group]):
-            chosen = np.argmax((wanted - filled) / np.maximum(wanted, 1))
-            part_of[group] = list(shares)[chosen]
-            filled[chosen] += counts[group]
-        parts[rows] = part_of[groups]
+        order = sorted(rng.permutation(len(counts)), key=lambda group: -counts[group])
+        part_of = spread(counts, np.asarray(list(shares.values())), order)
+        parts[rows] = np.asarray(list(shares))[part_of][groups]
     return parts
 
 
@@ -127,8 +123,7 @@ def main(
 
     halves = scored(FIRST), scored(SECOND)
     thresholds, measured = fit_large_thresholds(*halves)
-    intervals = [precision_with_interval(*pair) for pair in zip(present.T, logits["planted"].T, strict=True)]
-    lifts = measured.pop("lifts")
+    lifts, intervals = measured.pop("lifts"), measured.pop("precisions")
     record: dict[str, Any] = {
         "data": [without_folders(source) for source in data],
         "training_pictures": len(rows["training"]),

@@ -72,7 +72,7 @@ def fit_large_thresholds(first: Scored, second: Scored) -> tuple[NDArray[np.floa
 
     Returns:
         Thresholds of shape `(num_artifacts,)`, fitted to both halves, and what was measured with those of the other
-        half: see [`named_shares`], and `lifts`, of each artifact.
+        half: see [`named_shares`]. Of each artifact also `lifts`, and `precisions` by [`precision_with_interval`].
     """
     together = first + second
     intervals = [precision_with_interval(*pair) for pair in zip(together.present.T, together.planted.T, strict=True)]
@@ -90,7 +90,11 @@ def fit_large_thresholds(first: Scored, second: Scored) -> tuple[NDArray[np.floa
             break
     else:
         on = np.zeros_like(on)
-    return np.where(on, together.cuts(rate), np.inf), measured | {"rate": rate, "lifts": lifts.tolist()}
+    return np.where(on, together.cuts(rate), np.inf), measured | {
+        "rate": rate,
+        "lifts": lifts.tolist(),
+        "precisions": intervals,
+    }
 
 
 def _lifts(fitted: Scored, held_out: Scored, rate: float) -> NDArray:

@@ -2,7 +2,9 @@
 
 import copy
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +46,36 @@ def as_seen(content: bytes, history: str | int | None, row_seed: int) -> Image.I
     return random_history(random_part(image, rng), rng)
 
 
+def cached_features(
+    cache_dir: Path | None,
+    make: Callable[[], dict[str, torch.Tensor]],
+    sha1: Sequence[str],
+    branch: WaveFreqLargeBranch,
+    image_processor: WaveFreqImageProcessor,
+    seen_as: Mapping[str, Any],
+    prefix: str = "",
+) -> dict[str, torch.Tensor]:
+    """Features of pictures as they were kept, or made and kept now.
+
+    Args:
+        cache_dir (`Path`, *optional*): Where. Without it nothing is kept.
+        make (`Callable`): Makes them.
+        sha1 (`Sequence[str]`): The hashes of the pictures, in order.
+        branch ([`WaveFreqLargeBranch`]): Whose frozen weights they are of.
+        image_processor ([`WaveFreqImageProcessor`]): With a `large_size`.
+        seen_as (`Mapping`): What else they depend on, as JSON.
+        prefix (`str`, *optional*): How the file's name begins.
+    """
+    settings = {
+        "pictures": hashlib.sha1("".join(sha1).encode()).hexdigest(),
+        "weights": hashlib.sha1(next(branch.stages.parameters()).detach().numpy().tobytes()).hexdigest(),
+        "size": image_processor.large_size,
+        **seen_as,
+    }
+    name = hashlib.sha1(repr(sorted(settings.items(), key=str)).encode()).hexdigest()[:16]
+    return cached(cache_dir / f"{prefix}{name}.safetensors" if cache_dir else None, make, settings)
+
+
 @torch.inference_mode()
 def picture_moments(
     pictures: Dataset,
@@ -70,13 +102,6 @@ def picture_moments(
     # A part of a picture may be smaller than a picture must be.
     image_processor = copy.copy(image_processor)
     image_processor.smallest_large_side = 1
-    weights = hashlib.sha1(next(branch.stages.parameters()).detach().numpy().tobytes())
-    settings = {
-        "pictures": hashlib.sha1("".join(pictures["sha1"][:]).encode()).hexdigest(),
-        "weights": weights.hexdigest(),
-        "size": image_processor.large_size,
-        "history": history,
-    }
 
     def make() -> dict[str, torch.Tensor]:
         moments = []
@@ -89,6 +114,5 @@ def picture_moments(
             moments.append(moments_of(branch.feature_maps(inputs["large_pixel_values"]))[0])
         return {"moments": torch.stack(moments)}
 
-    name = hashlib.sha1(repr(sorted(settings.items(), key=str)).encode()).hexdigest()[:16]
-    path = cache_dir / f"{name}.safetensors" if cache_dir else None
-    return cached(path, make, settings)["moments"]
+    rows = pictures["sha1"][:]
+    return cached_features(cache_dir, make, rows, branch, image_processor, {"history": history})["moments"]

@@ -1,9 +1,7 @@
 """Features of places in planted and untouched large pictures, and the training of the head that names artifacts."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +20,9 @@ from tellsign.training.planting import plant, plantable
 from tellsign.training.planting.planter import encoded
 from tellsign.training.planting.registry import Use
 from tellsign.training.planting.rows import OPERATORS_VERSION
-from tellsign.training.trainer.caching import cached
+
+from .head import train_in_cycle
+from .moments import cached_features
 
 
 UNTOUCHED = 0.25
@@ -91,14 +91,6 @@ def picture_places(
         ValueError: If a picture cannot be read; the message names its row.
     """
     grid = image_processor.large_size["height"] // CELL  # type: ignore[index]
-    sha1 = pictures["sha1"][:]
-    settings: dict[str, Any] = {
-        "pictures": hashlib.sha1("".join(sha1[row] for row in rows).encode()).hexdigest(),
-        "use": use,
-        "operators": use and OPERATORS_VERSION,
-        "seed": seed,
-        "grid": grid,
-    }
 
     def make() -> dict[str, torch.Tensor]:
         features, present, masks = [], [], []
@@ -118,8 +110,10 @@ def picture_places(
         tensors = {"features": torch.stack(features)}
         return tensors if use is None else tensors | {"present": torch.stack(present), "masks": torch.stack(masks)}
 
-    name = hashlib.sha1(repr(sorted(settings.items(), key=str)).encode()).hexdigest()[:16]
-    return cached(cache_dir / f"places-{name}.safetensors", make, settings)
+    sha1 = pictures["sha1"][:]
+    seen_as = {"use": use, "operators": use and OPERATORS_VERSION, "seed": seed}
+    chosen = [sha1[row] for row in rows]
+    return cached_features(cache_dir, make, chosen, branch, image_processor, seen_as, prefix="places-")
 
 
 def fit_artifact_head(
@@ -139,25 +133,18 @@ def fit_artifact_head(
         head.feature_mean.copy_(sample.mean((0, 2, 3)))
         head.feature_std.copy_(sample.std((0, 2, 3)) + 1e-4)
         nn.init.constant_(head.classifier.bias, -2.0)  # few pictures show any one artifact
-        optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        size = min(BATCH_SIZE, len(features))
-        steps = EPOCHS * (len(features) // size)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
         loss_of = nn.functional.binary_cross_entropy_with_logits
-        head.train()
-        for _ in tqdm(range(EPOCHS), desc="Artifact head", unit="epoch"):
-            for rows in torch.randperm(len(features)).split(size):
-                if len(rows) < size:
-                    continue
-                places, truth, where = features[rows].float(), present[rows].float(), masks[rows].float()
-                for axes in ([2], [3]):
-                    if torch.rand(()) < 0.5:
-                        places, where = places.flip(axes), where.flip(axes)
-                logits, map_logits = head(places)
-                weights = 1 + (PRESENT_WEIGHT - 1) * truth
-                map_losses = loss_of(map_logits, where, reduction="none").mean((2, 3))
-                optimizer.zero_grad()
-                (loss_of(logits, truth) + (weights * map_losses).sum() / weights.sum()).backward()
-                optimizer.step()
-                schedule.step()
+
+        def losses(rows: torch.Tensor) -> torch.Tensor:
+            places, truth, where = features[rows].float(), present[rows].float(), masks[rows].float()
+            for axes in ([2], [3]):
+                if torch.rand(()) < 0.5:
+                    places, where = places.flip(axes), where.flip(axes)
+            logits, map_logits = head(places)
+            weights = 1 + (PRESENT_WEIGHT - 1) * truth
+            map_losses = loss_of(map_logits, where, reduction="none").mean((2, 3))
+            return loss_of(logits, truth) + (weights * map_losses).sum() / weights.sum()
+
+        epochs = tqdm(range(EPOCHS), desc="Artifact head", unit="epoch")
+        train_in_cycle(head, losses, len(features), epochs, BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY)
     return head.eval()
