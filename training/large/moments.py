@@ -116,3 +116,23 @@ def picture_moments(
 
     rows = pictures["sha1"][:]
     return cached_features(cache_dir, make, rows, branch, image_processor, {"history": history})["moments"]
+
+
+def training_copies(
+    sets: Sequence[Dataset],
+    branch: WaveFreqLargeBranch,
+    image_processor: WaveFreqImageProcessor,
+    copies: int,
+    cache_dir: Path | None,
+) -> torch.Tensor:
+    """The moments that heads learn from: of all pictures of several sets, each seen in several ways.
+
+    Returns:
+        `torch.FloatTensor` of shape `(copies, n, num_features)`, see [`picture_moments`].
+    """
+    return torch.stack(
+        [
+            torch.cat([picture_moments(pictures, branch, image_processor, seed, cache_dir) for pictures in sets])
+            for seed in range(copies)
+        ]
+    )
