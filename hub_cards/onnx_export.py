@@ -73,8 +73,8 @@ def export(
         The files that were written.
 
     Raises:
-        ValueError: If the model is no WaveFreq detector of real and fake, its image processor does what `judge.py`
-            does not, or none of the calibration pictures can be read.
+        ValueError: If the model is no WaveFreq detector of real and fake, or its image processor does what `judge.py`
+            does not. Also if none of the calibration pictures can be read.
         OSError: If there is no such model or data, or the folder cannot be written.
     """
     processor = AutoImageProcessor.from_pretrained(model)

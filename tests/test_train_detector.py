@@ -290,7 +290,7 @@ def train_without_batch_statistics(arguments: list[str]) -> None:
 
 
 def test_two_processes_match_one_on_the_same_global_batch(parquet, tmp_path):
-    # Batch statistics are those of each process, so a normalization without them stands in, to show that nothing else
+    # Batch statistics are those of each process, so a normalization without them stands in. It shows that nothing else
     # differs: the images of each step, the loss, the gradients, the average.
     common = {"flip": False, "shift": 0, "max_steps": 6, "save_strategy": "no", "optim": "sgd", "learning_rate": 0.1}
     train_without_batch_statistics(options(parquet, tmp_path / "one", per_device_train_batch_size=16, **common))
