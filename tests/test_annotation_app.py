@@ -1,11 +1,8 @@
 """The page on which people annotate images: what it asks of the server, and in a browser."""
 
 import json
-import os
 import shutil
 import socket
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from PIL import Image
 from tellsign.annotating.files import annotation_file
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.training.train_tagger import main as train_tagger
+from tests.conftest import start_command, wait_for_address
 from tests.test_modeling_artifact_siglip import make_tagger_model
 from tests.test_space_browser import CHROMIUM, browser, open_page, playwright  # noqa: F401 - a fixture
 from tests.test_train_tagger import options as train_options
@@ -119,30 +117,17 @@ def model(tiny_model, tmp_path_factory) -> Path:
 
 
 @contextmanager
-def serving(folder: Path, model: Path, port: int, *options: str):
+def serving(folder: Path, model: Path, port: int):
     """Runs `tellsign annotate`; gives its process."""
-    command = [sys.executable, "-m", "tellsign", "annotate", str(folder), "--model", str(model), "--port", str(port)]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
-    process = subprocess.Popen(
-        [*command, "--in-order", "--no-browser", *options],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    printed = []
+    command = ["annotate", str(folder), "--model", str(model), "--port", str(port), "--in-order", "--no-browser"]
+    process, printed = start_command(command, GRADIO_ANALYTICS_ENABLED="False")
     try:
-        for line in process.stdout:
-            printed.append(line)
-            if "Running on local URL" in line:
-                break
-        else:
-            pytest.fail("".join(printed))
+        wait_for_address(printed)
         yield process
     finally:
         process.kill()
-        process.wait()
-        process.stdout.close()
+        process.join()
+        printed.close()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -217,7 +202,7 @@ def test_a_killed_server_loses_nothing_of_three_annotations(
         page.keyboard.press("n")
         expect(page.get_by_text("3 of 3, 2 annotated")).to_be_visible()
         server.kill()
-        server.wait()
+        server.join()
         for key in ("b", "g", "h", "o", "s", "t", "Enter", "ArrowRight", "Shift+ArrowUp", "c", "1"):
             page.keyboard.press(key)
         status.to_contain_text("does not answer")
