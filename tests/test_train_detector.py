@@ -208,12 +208,18 @@ def test_a_run_with_other_data_is_not_resumed(parquet, tmp_path):
         main(run)
 
 
+@pytest.fixture(scope="module")
+def one_step(parquet, tmp_path_factory) -> dict[str, torch.Tensor]:
+    """The weights after a step."""
+    folder = tmp_path_factory.mktemp("step")
+    main(options(parquet, folder, max_steps=1, save_strategy="no"))
+    return weights(folder)
+
+
 @pytest.mark.parametrize("change", [{"flip": False}, {"shift": 0}, {"adversarial_epsilon": 4}], ids=str)
-def test_training_sees_mirrored_shifted_adversarial_images(parquet, tmp_path, change):
-    once = {"max_steps": 1, "save_strategy": "no"}
-    main(options(parquet, tmp_path / "a", **once))
-    main(options(parquet, tmp_path / "b", **once | change))
-    one, other = weights(tmp_path / "a"), weights(tmp_path / "b")
+def test_training_sees_mirrored_shifted_adversarial_images(one_step, parquet, tmp_path, change):
+    main(options(parquet, tmp_path, max_steps=1, save_strategy="no", **change))
+    one, other = one_step, weights(tmp_path)
     assert any(not torch.equal(one[name], other[name]) for name in one if name.endswith("convolution.weight"))
 
 
