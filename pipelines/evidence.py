@@ -55,7 +55,7 @@ def places_of(evidence: NDArray, height: int, width: int) -> list[Evidence]:
 def summary_of(
     places: list[Evidence], artifacts: int | None, height: int, width: int, leaning: str | None = None
 ) -> str:
-    """One or two sentences: how many artifacts were found, and on which place the verdict mostly rests.
+    """A few short sentences: how many artifacts were found, and which place speaks most for the verdict.
 
     Args:
         places (`list[Evidence]`): From [`places_of`].
@@ -68,9 +68,10 @@ def summary_of(
         found = f"{artifacts} artifact{'s' * (artifacts > 1)} found." if artifacts else "No known artifact was found."
         sentences.append(found)
     if places:
+        if leaning:
+            sentences.append(f'It leans to "{leaning}".')
         place = place_of(places[0]["box"], width, height)
-        rests = f'It leans to "{leaning}", mostly by' if leaning else "The verdict rests mostly on"
-        sentences.append(f"{rests}: {place}, {places[0]['share']:.0%}.")
+        sentences.append(f"Strongest evidence: {place}, {places[0]['share']:.0%}.")
     return " ".join(sentences)
 
 

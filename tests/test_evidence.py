@@ -61,5 +61,5 @@ def test_the_summary_counts_artifacts(count, words):
 
 def test_the_summary_names_the_place_that_speaks_most():
     places = places_of(np.eye(3)[::-1] * [3, 1, 1], 90, 90)
-    assert summary_of(places, 0, 90, 90).endswith("The verdict rests mostly on: bottom left, 60%.")
-    assert summary_of(places, None, 90, 90, "real") == 'It leans to "real", mostly by: bottom left, 60%.'
+    assert summary_of(places, 0, 90, 90).endswith("Strongest evidence: bottom left, 60%.")
+    assert summary_of(places, None, 90, 90, "real") == 'It leans to "real". Strongest evidence: bottom left, 60%.'

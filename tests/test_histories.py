@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tellsign.training.data import histories
-from tellsign.training.data.histories import HISTORIES, LEAST_SIDE, encoded, random_history, resized
+from tellsign.training.data.histories import HISTORIES, LEAST_SIDE, encoded, random_history, random_look, resized
 
 
 @pytest.fixture
@@ -88,3 +88,22 @@ def test_random_histories_encode_one_to_three_times(image, monkeypatch):
     qualities = [call.args[2] for call in calls.call_args_list]
     assert np.mean([form == "JPEG" for form in forms]) == pytest.approx(7 / 9, abs=0.05)
     assert set(forms) == {"JPEG", "WEBP"} and (min(qualities), max(qualities)) == (50, 95)
+
+
+def test_some_pictures_lose_their_color_and_some_get_a_border(image):
+    looks = [np.asarray(random_look(image, np.random.default_rng(seed))) for seed in range(600)]
+    grey = np.mean([(look == look[:, :, :1]).all() for look in looks])
+    bordered = [look.shape for look in looks if look.shape != (150, 200, 3)]
+    assert abs(grey - 1 / 8) < 0.04 and abs(len(bordered) / 600 - 1 / 6) < 0.04
+    sides = {(height > 150, width > 200) for height, width, _ in bordered}
+    assert sides == {(True, True), (True, False), (False, True)}
+    assert max(height for height, _, _ in bordered) <= 150 + 2 * 23  # at most 0.15 of the shorter side
+
+
+def test_a_border_leaves_the_picture_as_it_is(image):
+    pixels = np.asarray(image)
+    for seed in range(100):
+        look = np.asarray(random_look(image, np.random.default_rng(seed)))
+        top, left = (look.shape[0] - 150) // 2, (look.shape[1] - 200) // 2
+        inside = look[top : top + 150, left : left + 200]
+        assert np.array_equal(inside, pixels) or (inside == inside[:, :, :1]).all()

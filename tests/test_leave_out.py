@@ -9,20 +9,13 @@ from PIL import Image
 
 from tellsign import WaveFreqConfig
 from tellsign.modeling.large_branch import WaveFreqLargeBranch
-from tellsign.training import leave_out
 from tellsign.training.data.families import family_of, is_before_2022
 from tellsign.training.data.histories import HISTORIES
 from tellsign.training.data.sources import load_sources
-from tellsign.training.leave_out import (
-    assign_folds,
-    columns_of,
-    joined,
-    load_pictures,
-    main,
-    predict_left_out,
-    runs,
-    some_sources,
-)
+from tellsign.training.large import folds as folds_module
+from tellsign.training.large.folds import assign_folds, joined, predict_left_out, runs, some_sources
+from tellsign.training.large.pictures import columns_of, load_pictures
+from tellsign.training.leave_out import main
 from tests.conftest import TINY_LARGE, encode, write_parquet
 
 
@@ -177,14 +170,14 @@ def test_a_share_of_the_sources_is_kept_whole_for_each_class(many):
 
 
 def test_heads_learn_from_the_sources_that_they_may_see(many, monkeypatch):
-    seen_generators, fit_head = [], leave_out.fit_head
+    seen_generators, fit_head = [], folds_module.fit_head
 
     def spy(config, copies, labels, generators):
         assert copies.shape == (2, len(labels), 128)
         seen_generators.append(set(generators))
         return fit_head(config, copies, labels, generators)
 
-    monkeypatch.setattr(leave_out, "fit_head", spy)
+    monkeypatch.setattr(folds_module, "fit_head", spy)
     config, folds = WaveFreqConfig(**TINY_LARGE), assign_folds(many, 3)
     moments = torch.rand(2, 600, 128)
     logits, changed = predict_left_out(config, many, folds, moments, [moments[0], moments[1]])

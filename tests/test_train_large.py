@@ -15,6 +15,7 @@ from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
 from tellsign.training import leave_out
 from tellsign.training.large import backbone
 from tellsign.training.large.head import fit_head, source_weights
+from tellsign.training.large.pictures import load_pictures
 from tellsign.training.train_large import main
 from tests.conftest import TINY_LARGE
 
@@ -163,7 +164,7 @@ def test_a_detector_gets_the_branch_for_large_pictures(trained, small, large_sou
     wanted = moments_of(pretrained.feature_maps(picture))
     assert (moments - wanted).abs().max() < 0.01 * wanted.abs().max()
 
-    pictures = leave_out.load_pictures([large_sources], 64)
+    pictures = load_pictures([large_sources], 64)
     classify = pipeline("image-classification", model=model, image_processor=processor)
     images = [Image.open(io.BytesIO(row["bytes"])) for row in pictures["image"]]
     fake = [max(answer, key=lambda item: item["score"])["label"] == "fake" for answer in classify(images)]

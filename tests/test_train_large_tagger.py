@@ -10,8 +10,8 @@ from tellsign import WaveFreqConfig, WaveFreqImageProcessor
 from tellsign.modeling.large_branch import WaveFreqArtifactHead
 from tellsign.training.large import places
 from tellsign.training.large.artifact_thresholds import Scored, fit_large_thresholds, named_shares
+from tellsign.training.large.pictures import columns_of, load_pictures
 from tellsign.training.large.places import fit_artifact_head, picture_places
-from tellsign.training.leave_out import columns_of, load_pictures
 from tellsign.training.planting import plantable
 from tellsign.training.train_large_tagger import FIRST, SECOND, TRAINING, main, parts_of, with_thresholds
 from tests.conftest import TINY_LARGE

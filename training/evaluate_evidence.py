@@ -23,7 +23,7 @@ from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
 from tellsign.training.data.sources import content_of, of_class
 from tellsign.training.evaluation.metrics import bootstrap
-from tellsign.training.leave_out import load_pictures
+from tellsign.training.large.pictures import load_pictures
 
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)

@@ -16,9 +16,10 @@ from transformers import AutoImageProcessor
 
 from tellsign import WaveFreqForImageClassification
 from tellsign.training.data.sources import without_folders
+from tellsign.training.large.backbone import large_detector
 from tellsign.training.large.head import fit_head
-from tellsign.training.large.moments import picture_moments
-from tellsign.training.leave_out import columns_of, large_detector, load_pictures, stacked
+from tellsign.training.large.moments import training_copies
+from tellsign.training.large.pictures import columns_of, load_pictures, stacked
 from tellsign.training.trainer.arguments import recipe_file
 from tellsign.training.trainer.half_precision import half_precision
 
@@ -37,11 +38,8 @@ def main(
     sets = [load_pictures(group, measured["image_size"] // 2) for group in (data, also_train) if group]
     known = stacked(*map(columns_of, sets))
     cache_dir = cache_dir or left_out / "features"
-    copies = [
-        torch.cat([picture_moments(pictures, model.large, image_processor, seed, cache_dir) for pictures in sets])
-        for seed in range(measured["copies"])
-    ]
-    head = fit_head(model.config, torch.stack(copies), known["label"], known["generator"])
+    copies = training_copies(sets, model.large, image_processor, measured["copies"], cache_dir)
+    head = fit_head(model.config, copies, known["label"], known["generator"])
     model.large.head.load_state_dict(head.state_dict())
 
     fields = {name: value for name, value in model.config.to_dict().items() if "large" in name}

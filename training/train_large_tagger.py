@@ -21,8 +21,9 @@ from tellsign.modeling.large_branch import WaveFreqArtifactHead
 from tellsign.training.data.sources import without_folders
 from tellsign.training.evaluation.left_out import FAKE, REAL
 from tellsign.training.large.artifact_thresholds import Scored, fit_large_thresholds
+from tellsign.training.large.folds import joined, spread
+from tellsign.training.large.pictures import columns_of, load_pictures
 from tellsign.training.large.places import fit_artifact_head, picture_places
-from tellsign.training.leave_out import columns_of, joined, load_pictures, spread
 from tellsign.training.planting import plantable
 from tellsign.training.trainer.half_precision import half_precision
 

@@ -30,7 +30,7 @@ from tellsign.pipelines.provenance import in_words
 MOST_IMAGES = 200
 MOST_WAITING = 100
 TITLES = {"real": "Real", "fake": "Fake (generated)", "uncertain": "Uncertain"}
-BATCH_COLUMNS = ["file", "verdict", "fake probability", "the file states", "rests mostly on", "artifacts", "error"]
+BATCH_COLUMNS = ["file", "verdict", "fake probability", "the file states", "strongest evidence", "artifacts", "error"]
 CSS = """
 .verdict { font-size: 1.5rem; font-weight: bold; padding: 4px 10px; border-left: 8px solid #e69f00; }
 .verdict.real { border-color: #009e73; }
@@ -114,7 +114,7 @@ def stated_html(answer: dict[str, Any]) -> str:
 
 
 def verdict_html(answer: dict[str, Any]) -> str:
-    """Verdict and probability, and on which place they rest."""
+    """Verdict and probability, and which place speaks most for it."""
     label = answer["label"]
     lines = [
         f'<p class="verdict {label}">{TITLES[label]}</p>',
@@ -122,14 +122,13 @@ def verdict_html(answer: dict[str, Any]) -> str:
     ]
     if label == "uncertain":
         lines.append("<p>The model cannot tell: a verdict here would be wrong too often.</p>")
-    if rests := rests_on(answer):
-        likelier = "fake" if answer["fake_probability"] > 0.5 else "real"
-        leans = f"It leans to {likelier}, mostly by" if label == "uncertain" else "The verdict rests mostly on"
-        lines.append(f"<p>{leans}: {rests}. Yellow frames show where.</p>")
+        lines.append(f"<p>It leans to {'fake' if answer['fake_probability'] > 0.5 else 'real'}.</p>")
+    if strongest := strongest_evidence(answer):
+        lines.append(f"<p>Strongest evidence: {strongest}. Yellow frames show where.</p>")
     return "".join(lines)
 
 
-def rests_on(answer: dict[str, Any]) -> str:
+def strongest_evidence(answer: dict[str, Any]) -> str:
     """The place that spoke most for the verdict, in words, with its share."""
     for place in answer.get("evidence", []):
         return f"{place_of(place['box'], answer['width'], answer['height'])}, {place['share']:.0%}"
@@ -170,7 +169,7 @@ def show_many(paths: list[str] | None) -> tuple[str, str]:
             stated = "; ".join(map(in_words, answer.get("provenance", [])))
             found = "; ".join(artifact["label"] for artifact in answer["artifacts"])
             probability = round(answer["fake_probability"], 4)
-            rows.append([name, answer["label"], probability, stated, rests_on(answer), found, ""])
+            rows.append([name, answer["label"], probability, stated, strongest_evidence(answer), found, ""])
     # Beside an upload, so that it is deleted with the uploads.
     handle, table = tempfile.mkstemp(prefix="verdicts-", suffix=".csv", dir=Path(paths[0]).parent)
     with open(handle, "w", newline="", encoding="utf-8") as file:

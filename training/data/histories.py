@@ -42,6 +42,26 @@ def random_history(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image
 
 
+def random_look(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """A picture that has lost its color in one of eight cases, and got a border in one of six.
+
+    The border is white, black or of one color. It is on all sides or on two, and up to 0.15 of the shorter side wide.
+    Drawn alike for both classes, neither tells the class.
+    """
+    if rng.random() < 1 / 8:
+        image = _grey(image)
+    if rng.random() < 1 / 6:
+        width = max(1, round(rng.uniform(0.01, 0.15) * min(image.size)))
+        color = [(255, 255, 255), (0, 0, 0), tuple(rng.integers(0, 256, 3).tolist())][rng.integers(3)]
+        horizontal, vertical = [(width, width), (width, 0), (0, width)][rng.integers(3)]
+        image = ImageOps.expand(image, (horizontal, vertical), color)
+    return image
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    return ImageOps.grayscale(image).convert("RGB")
+
+
 def _reposted(image: Image.Image) -> Image.Image:
     return encoded(resized(encoded(image, "JPEG", 60), 0.8), "JPEG", 70)
 
@@ -62,7 +82,7 @@ HISTORIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "half size": lambda image: resized(image, 0.5),
     "middle four fifths": _cropped,
     "screenshot rescaled": _rescaled,
-    "grey": lambda image: ImageOps.grayscale(image).convert("RGB"),
+    "grey": _grey,
     "border of a tenth": lambda image: ImageOps.expand(image, round(0.1 * min(image.size)), "white"),
 }
 """By which robustness is measured. "reposted": JPEG of quality 60, both sides times 0.8, JPEG of quality 70."""

@@ -7,6 +7,7 @@ from typing import Any
 import timm
 import torch
 
+from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.modeling.large_branch import WaveFreqLargeBranch
 
 
@@ -56,3 +57,10 @@ def load_pretrained(branch: WaveFreqLargeBranch) -> None:
     branch.stem[0].load_state_dict(network.conv_stem.state_dict())
     branch.stem[1].load_state_dict(network.bn1.state_dict())
     branch.stages.load_state_dict(network.blocks[: len(branch.stages)].state_dict())
+
+
+def large_detector(size: int) -> tuple[WaveFreqForImageClassification, WaveFreqImageProcessor]:
+    """A detector with the pretrained backbone, nothing else of it trained, and its image processor."""
+    model = WaveFreqForImageClassification(WaveFreqConfig(large_backbone=BACKBONE, large_image_size=size)).eval()
+    load_pretrained(model.large)
+    return model, WaveFreqImageProcessor(large_size={"height": size, "width": size})  # type: ignore[call-arg]

@@ -15,12 +15,14 @@ from tqdm.auto import tqdm
 from tellsign import WaveFreqImageProcessor
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
-from tellsign.training.data.histories import HISTORIES, random_history
+from tellsign.training.data.histories import HISTORIES, random_history, random_look
 from tellsign.training.data.sources import content_of
 from tellsign.training.trainer.caching import cached
 
 
 MOST_STRETCHED = 1.5
+COPIES_VERSION = "2"
+"""Change it with what training copies look like, or features that were kept before would be taken for theirs."""
 
 
 def random_part(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -36,14 +38,15 @@ def random_part(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def as_seen(content: bytes, history: str | int | None, row_seed: int) -> Image.Image:
-    """A picture after a history: none, one of `HISTORIES` by name, or a part of it after a random one, by its seed."""
+    """A picture after a history: none, one of `HISTORIES` by name, or a part of it, changed at random, by
+    its seed."""
     image = load_image(content)
     if history is None:
         return image
     if isinstance(history, str):
         return HISTORIES[history](image)
     rng = np.random.default_rng([history, row_seed])
-    return random_history(random_part(image, rng), rng)
+    return random_history(random_look(random_part(image, rng), rng), rng)
 
 
 def cached_features(
@@ -114,5 +117,25 @@ def picture_moments(
             moments.append(moments_of(branch.feature_maps(inputs["large_pixel_values"]))[0])
         return {"moments": torch.stack(moments)}
 
-    rows = pictures["sha1"][:]
-    return cached_features(cache_dir, make, rows, branch, image_processor, {"history": history})["moments"]
+    seen_as = {"history": history} | ({"copies": COPIES_VERSION} if isinstance(history, int) else {})
+    return cached_features(cache_dir, make, pictures["sha1"][:], branch, image_processor, seen_as)["moments"]
+
+
+def training_copies(
+    sets: Sequence[Dataset],
+    branch: WaveFreqLargeBranch,
+    image_processor: WaveFreqImageProcessor,
+    copies: int,
+    cache_dir: Path | None,
+) -> torch.Tensor:
+    """The moments that heads learn from: of all pictures of several sets, each seen in several ways.
+
+    Returns:
+        `torch.FloatTensor` of shape `(copies, n, num_features)`, see [`picture_moments`].
+    """
+    return torch.stack(
+        [
+            torch.cat([picture_moments(pictures, branch, image_processor, seed, cache_dir) for pictures in sets])
+            for seed in range(copies)
+        ]
+    )
