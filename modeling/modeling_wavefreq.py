@@ -232,7 +232,7 @@ class WaveFreqResidualLayer(nn.Module):
         self.activation = ACT2FN[config.hidden_act]
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        # Not by a convolution with a stride: its backward pass on a CPU, of fewer than 16 channels, channels last,
+        # Not by a convolution with a stride. With fewer than 16 channels, channels last, its backward pass on a CPU
         # writes where it must not (https://github.com/uxlfoundation/oneDNN/issues/6035).
         residual = self.shortcut(hidden_states[:, :, :: self.stride, :: self.stride])
         for layer in self.layers:
