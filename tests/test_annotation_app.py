@@ -19,10 +19,6 @@ from tests.test_space_browser import CHROMIUM, browser, open_page, playwright  #
 from tests.test_train_tagger import options as train_options
 
 
-pytest.importorskip("gradio")
-from tellsign.annotating.app import Annotator  # noqa: E402 - needs gradio
-
-
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SURE = {"a.png": 0.99, "b.png": 0.4, "c.png": 0.6}
 ARTIFACT = {"label": "Artificial smoothness", "score": 0.8, "box": {"xmin": 0, "ymin": 0, "xmax": 9, "ymax": 9}}
@@ -41,7 +37,15 @@ def judge(image: Path) -> dict:
 
 
 @pytest.fixture
-def work(folder):
+def Annotator():
+    pytest.importorskip("gradio")
+    from tellsign.annotating.app import Annotator  # not where tests are collected: gradio takes seconds
+
+    return Annotator
+
+
+@pytest.fixture
+def work(Annotator, folder):
     return Annotator(folder, judge, "", in_order=False)
 
 
@@ -59,7 +63,7 @@ def test_next_is_the_image_of_which_the_model_is_least_sure(work):
     assert work.next({"index": 0})["index"] == 1
 
 
-def test_a_server_that_starts_again_knows_what_is_annotated(work, folder):
+def test_a_server_that_starts_again_knows_what_is_annotated(Annotator, work, folder):
     work.save(work.open({"index": 1}))
     assert Annotator(folder, judge, "", in_order=True).done == {1}
 
@@ -88,7 +92,7 @@ def test_a_request_that_is_not_as_described_changes_nothing(work, folder, annota
     assert work.save(request)["error"] and not (folder / "a.json").exists()
 
 
-def test_a_number_in_a_challenges_file_is_that_of_the_image(folder):
+def test_a_number_in_a_challenges_file_is_that_of_the_image(Annotator, folder):
     shutil.copy(folder / "a.png", folder / "7.png")
     entry = {"index": 7, "explanation": {"Artificial smoothness": "Top left: Fur is smooth."}}
     (folder / "answers.json").write_text(json.dumps([entry]))
@@ -96,7 +100,7 @@ def test_a_number_in_a_challenges_file_is_that_of_the_image(folder):
     assert artifact["explanation"] == "Fur is smooth." and artifact["box"]["xmax"] == 27
 
 
-def test_a_folder_that_nobody_may_write_into_is_refused_at_once(folder, monkeypatch):
+def test_a_folder_that_nobody_may_write_into_is_refused_at_once(Annotator, folder, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied", str(folder))
 
@@ -133,6 +137,7 @@ def serving(folder: Path, model: Path, port: int):
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_a_killed_server_loses_nothing_of_three_annotations(
     browser,  # noqa: F811
+    Annotator,
     folder,
     model,
     textured,

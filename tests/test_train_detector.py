@@ -209,6 +209,14 @@ def test_a_run_with_other_data_is_not_resumed(parquet, tmp_path):
 
 
 @pytest.fixture(scope="module")
+def whole_run(parquet, tmp_path_factory) -> Path:
+    """Folder of a run of eight steps, with a checkpoint after every second one."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    main(options(parquet, folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
 def one_step(parquet, tmp_path_factory) -> dict[str, torch.Tensor]:
     """The weights after a step."""
     folder = tmp_path_factory.mktemp("step")
@@ -248,19 +256,18 @@ def steps(monkeypatch) -> list[int]:
     return made
 
 
-def test_a_run_resumes_from_a_checkpoint_of_another_folder(parquet, tmp_path, steps):
-    main(options(parquet, tmp_path / "whole"))
-    main(options(parquet, tmp_path / "other", resume_from_checkpoint=tmp_path / "whole" / "checkpoint-4"))
-    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "other")
+def test_a_run_resumes_from_a_checkpoint_of_another_folder(whole_run, parquet, tmp_path, steps):
+    main(options(parquet, tmp_path, resume_from_checkpoint=whole_run / "checkpoint-4"))
+    whole, resumed = weights(whole_run), weights(tmp_path)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert steps[8:] == [5, 6, 7, 8]
+    assert steps == [5, 6, 7, 8]
 
 
-def test_a_checkpoint_without_its_last_file_is_not_resumed_from(parquet, tmp_path, steps):
-    main(options(parquet, tmp_path))
-    (tmp_path / "checkpoint-6" / "averaged_model.safetensors").unlink()
-    main(options(parquet, tmp_path))
-    assert steps[8:] == [5, 6, 7, 8]
+def test_a_checkpoint_without_its_last_file_is_not_resumed_from(whole_run, parquet, tmp_path, steps):
+    run = shutil.copytree(whole_run, tmp_path / "run")
+    (run / "checkpoint-6" / "averaged_model.safetensors").unlink()
+    main(options(parquet, run))
+    assert steps == [5, 6, 7, 8]
 
 
 def test_what_a_start_was_trained_on_is_recorded(parquet, tmp_path):
@@ -356,11 +363,10 @@ def test_a_checkpoint_with_swapped_labels_is_not_fine_tuned(make_model, tmp_path
         create_model(ModelArguments(model_name_or_path=str(tmp_path)))
 
 
-def test_the_start_has_its_share_in_the_final_weights(parquet, with_categories, tmp_path):
-    main(options(parquet, tmp_path / "start"))
-    further = options(parquet, tmp_path / "run", model_name_or_path=tmp_path / "start", max_steps=4)
+def test_the_start_has_its_share_in_the_final_weights(whole_run, parquet, with_categories, tmp_path):
+    further = options(parquet, tmp_path / "run", model_name_or_path=whole_run, max_steps=2)
     main(further)
-    start, trained = weights(tmp_path / "start"), weights(tmp_path / "run")
+    start, trained = weights(whole_run), weights(tmp_path / "run")
     main([*further, "--start_weight=0.25"])  # resumes, at its end
     mixed = weights(tmp_path / "run")
     names = [name for name, _ in AutoModelForImageClassification.from_pretrained(tmp_path / "run").named_parameters()]
