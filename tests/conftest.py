@@ -25,8 +25,7 @@ import tellsign
 gc.disable()  # until all tests are imported
 # Fresh processes that need not import anew what takes seconds.
 FRESH = multiprocessing.get_context("forkserver")
-PRELOADED = ["tests.conftest", *(f"tellsign.training.train_{part}" for part in ("detector", "tagger", "explainer"))]
-FRESH.set_forkserver_preload(PRELOADED)
+FRESH.set_forkserver_preload([f"tellsign.training.train_{part}" for part in ("detector", "tagger", "explainer")])
 TINY = {
     "embedding_size": 4,
     "hidden_sizes": [4, 8, 8],
