@@ -112,8 +112,8 @@ class WaveFreqConfig(PreTrainedConfig):
         at `frequency_stage` follows in convolutions at the branch's end.
     high_pass (`str`, *optional*, defaults to `"centered"`):
         `"centered"` zeroes the central `height / 2` x `width / 2` of the shifted spectrum (FreqNet).
-        `"corner"` zeroes rows `0..height / 4` and columns `0..width / 4` of the unshifted one, which is not a
-        high-pass; it is there to reproduce the first published version.
+        `"corner"` zeroes rows `0..height / 4` and columns `0..width / 4` of the unshifted one. That is not a
+        high-pass, but reproduces the first published version.
     frequency_convolution (`str`, *optional*, defaults to `"complex"`):
         `"complex"` convolves real and imaginary parts (1x1, FreqNet); `"polar"` convolves amplitude and phase
         (3x3, the first published version).
@@ -122,8 +122,8 @@ class WaveFreqConfig(PreTrainedConfig):
     average_flips (`bool`, *optional*, defaults to `False`):
         Whether inference averages the logits of the image and of its mirror image.
     real_categories (`list[str]`, *optional*, defaults to `[]`):
-        What real images are known to show, say CIFAR's ten classes. Each gets an output of the head, and the logit of
-        real becomes the log-sum-exp of these and of zero, which stands for anything else: an image that shows nothing
+        What real images are known to show, say CIFAR's ten classes. Each gets an output of the head. The logit of real
+        becomes the log-sum-exp of these and of zero, which stands for anything else. So an image that shows nothing
         the network can name is more likely taken for fake. Needs two labels.
     large_backbone (`str`, *optional*):
         Name in timm of a convolutional network in the manner of EfficientNet. With it, the classifier has a second

@@ -73,8 +73,8 @@ def push(
     create_pr: bool = False,
 ) -> CommitInfo:
     r"""
-    Sends a model to the Hub, in one commit: the detector, the tagger, explainer and localizer beside it, its
-    `onnx/`, what was measured, and a model card. Or an adapter for an explainer or a localizer.
+    Sends a model to the Hub, in one commit, or an adapter for an explainer or a localizer. A model is the detector,
+    tagger, explainer and localizer beside it, its `onnx/`, what was measured, and a model card.
 
     What the repository has of another model's weights is removed, and where a folder is sent, so is what was measured
     of them. A pipeline does not know what was measured.
@@ -103,10 +103,10 @@ def push(
         [`~huggingface_hub.CommitInfo`]. Where nothing has changed, that of the last commit.
 
     Raises:
-        ValueError: If the folder has no detector, its weights are not in safetensors files, it has an adapter for a
-            model in a folder of this machine, the repository was to be private and there is a public one, or it has
-            a tagger, explainer or localizer and the pipeline does not, which would be loaded with it, or code of its
-            own that the folder has not. Nothing is sent then.
+        ValueError: If the folder has no detector, or its weights are not in safetensors files. If it has an adapter
+            for a model in a folder of this machine. If the repository was to be private and there is a public one. If
+            the repository has a tagger, explainer or localizer that the pipeline does not have, which would be loaded
+            with it. If it has code of its own that the folder has not. Nothing is sent then.
         huggingface_hub.errors.HfHubHTTPError:
             If the Hub refuses. The files of the repository are then as they were, since all come in one commit.
     """
@@ -168,7 +168,7 @@ def exported_files(
     Args:
         folder (`Path`):
             Has the detector, and may have a tagger in `tagger/`, an explainer in `explainer/` and a localizer in
-            `localizer/`; or has an adapter.
+            `localizer/`. Or has an adapter.
         repo_id, self_contained, datasets, license: As for [`push`].
 
     Returns:
@@ -176,8 +176,8 @@ def exported_files(
         as it is, unless it is generated (see [`is_generated`]): then it is written anew, for the repository.
 
     Raises:
-        ValueError: If the folder has no detector, its weights are not in safetensors files, or it has an adapter for a
-            model in a folder of this machine.
+        ValueError: If the folder has no detector, or its weights are not in safetensors files. Also if it has an
+            adapter for a model in a folder of this machine.
     """
     files, config = _without_card(folder, self_contained)
     if config is not None:

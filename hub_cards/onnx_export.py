@@ -4,7 +4,7 @@ import json
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +73,20 @@ def export(
         The files that were written.
 
     Raises:
-        ValueError: If the model is no WaveFreq detector of real and fake, its image processor does what `judge.py`
-            does not, or none of the calibration pictures can be read.
+        ValueError: If the model is no WaveFreq detector of real and fake, or its image processor does what `judge.py`
+            does not. Also if none of the calibration pictures can be read.
         OSError: If there is no such model or data, or the folder cannot be written.
     """
     processor = AutoImageProcessor.from_pretrained(model)
+    detector = AutoModelForImageClassification.from_pretrained(model, dtype=torch.float32)
+    settings = _settings_of(detector, processor)
     pictures = [picture for source in calibration_data for picture in _draw(source, calibration_size)]
+    batches = _read(pictures, processor) if pictures else []
     with tempfile.TemporaryDirectory() as temporary:
         written = Path(temporary)
-        _write_graph(model, processor, written / "model.onnx")
-        if pictures:
-            _quantize(written / "model.onnx", written / "model_int8.onnx", pictures, processor)
+        _write_graph(detector, settings, written / "model.onnx")
+        if batches:
+            _quantize(written / "model.onnx", written / "model_int8.onnx", batches)
         _halve_weights(written / "model.onnx", written / "model_fp16.onnx")
         shutil.copyfile(Path(__file__).with_name("judge.py"), written / "judge.py")
         folder = Path(output, "onnx")
@@ -129,9 +132,7 @@ def _settings_of(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _write_graph(name: str | Path, processor: Any, path: Path) -> None:
-    model = AutoModelForImageClassification.from_pretrained(name, dtype=torch.float32)
-    settings = _settings_of(model, processor)
+def _write_graph(model: WaveFreqForImageClassification, settings: dict[str, Any], path: Path) -> None:
     size = settings["size"]
     inputs = {"pixel_values": torch.zeros(2, 3, size, size)}
     if large := settings["large_size"]:
@@ -185,42 +186,43 @@ def _draw(source: str, count: int) -> list[Any]:
     return drawn
 
 
+def _read(pictures: list[Any], processor: Any) -> list[dict[str, np.ndarray]]:
+    """Batches of what the model sees of pictures, without those that cannot be read, each named in a warning."""
+    batches = []
+    for start in range(0, len(pictures), BATCH_SIZE):
+        images = []
+        for picture in pictures[start : start + BATCH_SIZE]:
+            try:
+                images.append(load_image(picture))
+            except ValueError as error:
+                logger.warning(f"Left out of the calibration: {error}")
+        if images:
+            inputs = processor(images, return_tensors="np")
+            batches.append({name: np.asarray(values) for name, values in inputs.items()})
+    if not batches:
+        raise ValueError(f"none of the {len(pictures)} pictures for the calibration can be read")
+    return batches
+
+
 class _Calibration(CalibrationDataReader):
-    """Batches of pictures, each one that cannot be read named in a warning."""
+    """The inputs of a graph in batches."""
 
-    def __init__(self, pictures: list[Any], processor: Any, names: list[str]):
-        self.batches = self._make(pictures, processor, names)
-
-    def _make(self, pictures: list[Any], processor: Any, names: list[str]) -> Iterator[dict[str, np.ndarray]]:
-        count = 0
-        for start in range(0, len(pictures), BATCH_SIZE):
-            images = []
-            for picture in pictures[start : start + BATCH_SIZE]:
-                try:
-                    images.append(load_image(picture))
-                except ValueError as error:
-                    logger.warning(f"Left out of the calibration: {error}")
-            if images:
-                count += len(images)
-                inputs = processor(images, return_tensors="np")
-                yield {name: np.asarray(inputs[name]) for name in names}
-        if not count:
-            raise ValueError(f"none of the {len(pictures)} pictures for the calibration can be read")
+    def __init__(self, batches: list[dict[str, np.ndarray]], names: list[str]):
+        self.batches = iter([{name: batch[name] for name in names} for batch in batches])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self.batches, None)
 
 
-def _quantize(source: Path, target: Path, pictures: list[Any], processor: Any) -> None:
+def _quantize(source: Path, target: Path, batches: list[dict[str, np.ndarray]]) -> None:
     names = [value.name for value in onnx.load(source).graph.input]
     with tempfile.TemporaryDirectory() as temporary:
         prepared = Path(temporary, "prepared.onnx")
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        calibration = _Calibration(pictures, processor, names)
         # Activations too, or what they cut off would widen the ranges. Not products of matrices: these are the spectra
         # and the head, whose small differences decide.
         kinds = ["Conv", "Clip", "Relu"]
-        quantize_static(prepared, target, calibration, op_types_to_quantize=kinds, per_channel=True)
+        quantize_static(prepared, target, _Calibration(batches, names), op_types_to_quantize=kinds, per_channel=True)
 
 
 __all__ = ["export"]

@@ -31,22 +31,24 @@ LARGEST_SHORT_SIDE = 272
 
 @auto_docstring(
     custom_intro="""
-    Brings images to `size` (32x32) without keeping the aspect ratio, scales them to [0, 1] and normalizes them by
+    Brings images to `size` (32x32) without keeping the aspect ratio, and scales them to [0, 1]. It normalizes them by
     `image_mean` and `image_std`, which are near those of CIFAKE. What it resizes it encodes as JPEG of quality 75 and
-    decodes again, since all images that the packaged detector learned from were so encoded at 32x32.
+    decodes again. All images that the packaged detector learned from were so encoded at 32x32.
 
-    With `large_size`, pictures whose shorter side has at least `smallest_large_side` pixels also come as the second
-    branch of [`WaveFreqForImageClassification`] sees them: brought to a shorter side of at most 272 pixels, then to
-    `large_size`, each time encoded as JPEG of quality 75.
+    With `large_size`, large pictures also come as the second branch of [`WaveFreqForImageClassification`] sees them.
+    These are pictures whose shorter side has at least `smallest_large_side` pixels. They are brought to a shorter side
+    of at most 272 pixels, then to `large_size`, each time encoded as JPEG of quality 75.
 
-    Takes what every image processor of transformers takes: PIL images, arrays or tensors with channels first or last,
-    uint8 in 0..255 (or floats in the same range; pass `do_rescale=False` for floats in [0, 1]), grey (with a channel),
-    RGB or RGBA, single or in lists. Floats that it resizes it first rounds to the levels of uint8, so that the same
-    picture gives the same pixels whatever its dtype, and no gradient passes; images of `size` stay as they are. Gives
-    `pixel_values` of shape `(batch_size, 3, size["height"], size["width"])`, float32, `image_sizes` of shape
-    `(batch_size, 2)`, int64: height and width of the images as they came, and with `large_size` `large_pixel_values`
-    of shape `(batch_size, 3, large_size["height"], large_size["width"])`, float32, zeros for small images. Raises a
-    `ValueError` if an image holds NaN or infinite pixels.
+    Takes what every image processor of transformers takes: PIL images, arrays or tensors, single or in lists. These
+    are grey (with a channel), RGB or RGBA, with channels first or last. Pixels are uint8 in 0..255 or floats in the
+    same range; pass `do_rescale=False` for floats in [0, 1]. Floats that it resizes it first rounds to the levels of
+    uint8. So the same picture gives the same pixels whatever its dtype, and no gradient passes. Images of `size` stay
+    as they are.
+
+    Gives `pixel_values` of shape `(batch_size, 3, size["height"], size["width"])`, float32. Gives `image_sizes` of
+    shape `(batch_size, 2)`, int64: height and width of the images as they came. With `large_size` gives
+    `large_pixel_values` of shape `(batch_size, 3, large_size["height"], large_size["width"])`, float32, zeros for
+    small images. Raises a `ValueError` if an image holds NaN or infinite pixels.
     """
 )
 class WaveFreqImageProcessor(TorchvisionBackend):

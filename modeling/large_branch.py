@@ -49,8 +49,8 @@ def moments_of(maps: Sequence[torch.Tensor]) -> torch.Tensor:
 class WaveFreqLargeHead(nn.Module):
     """Means and standard deviations of feature maps to the logit of fake, by one hidden layer.
 
-    Its buffers are averages over the training pictures: of the moments, which evidence is measured against, and of
-    the features made of them, which it normalizes.
+    Its buffers are averages over the training pictures. Evidence is measured against those of the moments. Those of
+    the features, which are made of the moments, normalize them.
     """
 
     baseline: torch.Tensor
@@ -99,8 +99,8 @@ class WaveFreqLargeHead(nn.Module):
     def evidence(self, maps: Sequence[torch.Tensor], moments: torch.Tensor, size: int) -> torch.Tensor:
         """What each place adds to the logit of fake, against the average training picture.
 
-        The moments are sums over places, so integrated gradients (Sundararajan et al., 2017, arXiv 1703.01365,
-        equation 1) from the average moments to the picture's split the logit's difference among places.
+        These are integrated gradients (Sundararajan et al., 2017, arXiv 1703.01365, equation 1), from the average
+        moments to the picture's. Moments are sums over places, so the logit's difference splits among places.
 
         Args:
             maps (`Sequence[torch.Tensor]`): The picture's feature maps, as for [`moments_of`].

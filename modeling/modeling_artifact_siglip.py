@@ -117,7 +117,7 @@ class SkipClassifier(nn.Conv2d):
     With `config.detail_config` a [`WaveFreqModel`] adds its features of each patch, and their mean to the image's
     embedding. Artifacts change the finest detail, which a small transformer learns to see only after far more images.
     The scores of the patches then become finer stage by stage: they are enlarged, and a linear layer on that stage
-    adds to them (a fully convolutional network with skips, arXiv 1605.06211).
+    adds to them. This is a fully convolutional network with skips (arXiv 1605.06211).
 
     `vision_model` is a [`SiglipVisionModel`] that saves on its own.
     """
@@ -338,9 +338,9 @@ class ArtifactSiglipModel(SiglipModel):
                 As [`ArtifactSiglipOutput`] has them.
 
         Returns:
-            Two tensors of shape `(batch_size, num_artifacts)`: a `torch.FloatTensor` in [0, 1], the sigmoid of the
-            logits divided by `config.artifact_temperatures`, and a `torch.BoolTensor`, whether that reaches
-            `config.artifact_thresholds`. 0 and `False` for all but `config.trained_artifacts`.
+            Two tensors of shape `(batch_size, num_artifacts)`. The first, a `torch.FloatTensor` in [0, 1], is the
+            sigmoid of the logits divided by `config.artifact_temperatures`. The second, a `torch.BoolTensor`, is
+            whether that reaches `config.artifact_thresholds`. 0 and `False` for all but `config.trained_artifacts`.
         """
         config, device = self.config, artifact_logits.device
         temperatures = torch.tensor(config.artifact_temperatures, device=device)

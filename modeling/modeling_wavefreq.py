@@ -232,7 +232,7 @@ class WaveFreqResidualLayer(nn.Module):
         self.activation = ACT2FN[config.hidden_act]
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        # Not by a convolution with a stride: of fewer than 16 channels, channels last, its backward pass on a CPU
+        # Not by a convolution with a stride. With fewer than 16 channels, channels last, its backward pass on a CPU
         # writes where it must not (https://github.com/uxlfoundation/oneDNN/issues/6035).
         residual = self.shortcut(hidden_states[:, :, :: self.stride, :: self.stride])
         for layer in self.layers:
@@ -346,7 +346,7 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
 
     def feature_maps(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
         r"""
-        The feature map of each stage, as `hidden_states` holds them on request; that needs hooks, which leave a model
+        The feature map of each stage, as `hidden_states` holds them on request. That needs hooks, which leave a model
         that can be neither copied nor pickled.
 
         Args:
@@ -394,9 +394,9 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
             Normalized images from [`WaveFreqImageProcessor`]; `config.total_stride` divides height and width.
 
         Returns:
-            [`BaseModelOutputWithPoolingAndNoAttention`] with `last_hidden_state` of shape `(batch_size,
-            hidden_sizes[-1], height / total_stride, width / total_stride)`, `pooler_output` of shape `(batch_size,
-            hidden_sizes[-1])` and, on request, `hidden_states`: the stem's output, then each stage's.
+            [`BaseModelOutputWithPoolingAndNoAttention`]. Its `last_hidden_state` has the shape `(batch_size,
+            hidden_sizes[-1], height / total_stride, width / total_stride)`, its `pooler_output` `(batch_size,
+            hidden_sizes[-1])`. On request it has `hidden_states`: the stem's output, then each stage's.
 
         Raises:
             ValueError: If the images have another number of channels or a size that the strides do not divide.
@@ -419,8 +419,8 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
         That the image is real and shows something else (always zero), or each of `config.real_categories`.
     evidence (`torch.FloatTensor` of shape `(batch_size, rows, columns)`, *optional*, returned in evaluation):
         What each place of the image adds to its logit of fake, less that of real. The sum is that difference, less
-        what the branch that judged says of the average picture (large ones) or of no features at all (small ones).
-        Only of models with the labels real and fake.
+        a baseline by the branch that judged. For large pictures it is that of the average picture, for small ones
+        that of no features at all. Only of models with the labels real and fake.
     artifact_logits (`torch.FloatTensor` of shape `(batch_size, len(config.large_artifact_labels))`, *optional*):
         That a large picture shows each artifact: from 0 on it is named. Zeros for small images. Returned in
         evaluation.
@@ -446,9 +446,9 @@ def _put(all_values: torch.Tensor, values: torch.Tensor, where: torch.Tensor, in
     custom_intro="""
     WaveFreq with a linear head: real (0) or fake (1), or any other set of labels.
 
-    Two labels have one degree of freedom, so the head then has a single output `z` and the logits are `(0, z)`:
-    their softmax is `sigmoid(z)`, their cross entropy the binary one. With `config.real_categories`, the first of them
-    is the log-sum-exp of zero and of the categories' logits.
+    Two labels have one degree of freedom, so the head then has a single output `z` and the logits are `(0, z)`. The
+    softmax is `sigmoid(z)`, the cross entropy the binary one. With `config.real_categories`, the first logit is the
+    log-sum-exp of zero and of the categories' logits.
 
     With `config.large_backbone` there is a second branch: a head on a frozen pretrained network. It judges the large
     pictures of a batch, the first network the small ones, so each learns from its own.
@@ -582,13 +582,13 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
 
         Returns:
             [`WaveFreqImageClassifierOutput`] with `logits` of shape `(batch_size, config.num_labels)`, divided by
-            the temperature of the branch that judged, `loss` if labels were given, `category_logits` if the model
-            knows categories, and in evaluation `evidence`.
+            the temperature of the branch that judged. It has a `loss` if labels were given, `category_logits` if the
+            model knows categories, and in evaluation `evidence`.
 
         Raises:
-            ValueError: If images have another number of channels or a size that does not fit, `image_sizes` are not
-                two numbers for each, or there are two labels, of which one excludes the other, and those given are
-                floats.
+            ValueError: If images have another number of channels or a size that does not fit, or `image_sizes` are not
+                two numbers for each. Also if there are two labels, of which one excludes the other, and those given
+                are floats.
 
         Example:
 

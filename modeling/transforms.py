@@ -26,8 +26,8 @@ def haar_transform(image: torch.Tensor, keep_high_high: bool = False) -> tuple[t
         keep_high_high (`bool`, *optional*, defaults to `False`): Whether HH counts among the details.
 
     Returns:
-        LL and LH + HL (+ HH), each of shape `(batch_size, num_channels, height / 2, width / 2)`. For the 2x2 block
-        `[[a, b], [c, d]]`, LL is `(a + b + c + d) / 2`, LH + HL is `a - d` and HH is `(a - b - c + d) / 2`.
+        LL and LH + HL (+ HH), each of shape `(batch_size, num_channels, height / 2, width / 2)`. Of the 2x2 block
+        `[[a, b], [c, d]]`, LL is `(a + b + c + d) / 2` and LH + HL is `a - d`. HH is `(a - b - c + d) / 2`.
     """
     channels, height, width = image.shape[1:]
     # With the channels last, and unbound rather than sliced: the gradient then keeps the memory format of the image.
@@ -49,8 +49,8 @@ def _fourier_basis(size: int, device: torch.device) -> tuple[torch.Tensor, torch
 def fourier_transform(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Orthonormal 2D DFT.
 
-    For ONNX it is written as matrix products: not every exporter has a DFT, and with that of ONNX Runtime the packaged
-    network takes more than twice as long.
+    For ONNX it is written as matrix products, since not every exporter has a DFT. With that of ONNX Runtime the
+    packaged network takes more than twice as long.
 
     Args:
         image (`torch.Tensor` of shape `(..., height, width)`): Real, float32.
@@ -98,8 +98,8 @@ def high_pass_filter(image: torch.Tensor, kind: str = "centered") -> torch.Tenso
     Args:
         image (`torch.Tensor` of shape `(..., height, width)`): Real, float32.
         kind (`str`, *optional*, defaults to `"centered"`):
-            `"centered"` zeroes where row and column are in the central half of the shifted spectrum, rows
-            `h // 4 .. h // 4 * 3` and columns `w // 4 .. w // 4 * 3` (FreqNet, arXiv 2403.07240, section 3.2).
+            `"centered"` zeroes the center of the shifted spectrum: rows `h // 4 .. h // 4 * 3`, columns
+            `w // 4 .. w // 4 * 3` (FreqNet, arXiv 2403.07240, section 3.2).
             `"corner"` zeroes rows `0 .. h // 4` and columns `0 .. w // 4` of the unshifted spectrum.
 
     Returns:

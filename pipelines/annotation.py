@@ -21,14 +21,15 @@ MIN_SIDE, MAX_SIDE = 480, 1280
 
 
 def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Image.Image:
-    """Draws an answer of the pipeline: what the file states, the verdict with its summary, the image with a numbered
-    box for each artifact and frames around what the verdict rests on, and a legend.
+    """Draws an answer of the pipeline: what the file states, the verdict with its summary, the image, and a legend.
+
+    In the image each artifact has a numbered box, and what the verdict rests on has frames.
 
     Args:
         image (`PIL.Image.Image`): The image that was explained.
         result ([`ImageExplanation`]):
             The answer for it. With `return_heatmap=True` the legend has the map of the evidence and the heat map of
-            each artifact, scaled to their maxima and laid over the image in grey.
+            each artifact. They are scaled to their maxima and laid over the image in grey.
 
     Returns:
         `PIL.Image.Image` in mode RGB. The image in it is enlarged by a whole factor, without smoothing, until its
@@ -67,8 +68,9 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
 
 
 def mark_places(image: Image.Image, result: ImageExplanation | FailedImage) -> Image.Image:
-    """Draws the places of an answer alone, without words: a numbered box for each artifact, and yellow frames around
-    the places that the verdict rests on.
+    """Draws the places of an answer alone, without words.
+
+    Each artifact has a numbered box, and each place that the verdict rests on a yellow frame.
 
     Args:
         image, result: As for [`annotate`].

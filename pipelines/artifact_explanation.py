@@ -44,9 +44,9 @@ class ArtifactExplanationPipeline(Pipeline):
         image_processor ([`BaseImageProcessor`]): The detector's image processor.
         tagger (`str`, `os.PathLike`, [`ArtifactTagger`] or `False`, *optional*):
             Another tagger than the one beside the detector: a folder, a repository or an object. `False` for none:
-            there are verdicts alone. If a detector of another kind than WaveFreq is loaded from a branch or commit,
-            load its tagger from there and pass it as an object: transformers does not tell the pipeline which revision
-            was used.
+            there are verdicts alone. If a detector of another kind than WaveFreq comes from a branch or commit, load
+            its tagger from there and pass it as an object. Of such a detector, transformers does not tell the pipeline
+            which revision was used.
         explainer (`str`, `os.PathLike`, [`ArtifactExplainer`] or `False`, *optional*):
             Another explainer than the one beside the detector: any checkpoint that `AutoModelForImageTextToText`
             loads, or an object. `False` for none: the artifacts then have no explanations.
@@ -54,9 +54,9 @@ class ArtifactExplanationPipeline(Pipeline):
             Keyword arguments for [`ArtifactExplainer.from_pretrained`], such as `adapter` and `quantization_config`.
         localizer (`str`, `os.PathLike`, [`ArtifactLocalizer`] or `False`, *optional*):
             What finds the boxes, instead of the tagger: a folder or repository of a PaliGemma or of an adapter for
-            one, or an object, as of `ArtifactLocalizer.from_pretrained(..., quantization_config=...)`. Where it finds
-            none, and of artifacts that are a matter of the whole image, the box is the tagger's, and so are all heat
-            maps. `False` for none.
+            one. Or an object, as of `ArtifactLocalizer.from_pretrained(..., quantization_config=...)`. Where it finds
+            none, and of artifacts of the whole image, the box is the tagger's. All heat maps are the tagger's.
+            `False` for none.
         explain (`str`, *optional*, defaults to `"fake"`):
             Which images to search for artifacts: `"fake"` for those judged so, `"always"` for all, `"never"` for
             verdicts alone. Images that are not searched have no artifacts.
@@ -69,9 +69,9 @@ class ArtifactExplanationPipeline(Pipeline):
             The artifacts to look for, in any spelling that [`find_artifact`] knows. Defaults to all that the tagger
             names; others are never found, of which a warning tells.
         return_heatmap (`bool`, *optional*, defaults to `False`):
-            Whether each artifact comes with its `heatmap`, a float32 array of shape `(height, width)` in [0, 1], and
-            the answer with its `evidence_map`, a float32 array of shape `(rows, columns)`: what each place adds to the
-            logit of fake.
+            Whether each artifact comes with its `heatmap`, a float32 array of shape `(height, width)` in [0, 1]. The
+            answer then also has an `evidence_map`, a float32 array of shape `(rows, columns)`: what each place adds to
+            the logit of fake.
         strict (`bool`, *optional*, defaults to `False`):
             Whether an image that cannot be opened raises. Otherwise its answer is `{"error": message}`.
         timeout (`float`, *optional*, defaults to 5): As for [`~tellsign.load_image`].
@@ -80,8 +80,8 @@ class ArtifactExplanationPipeline(Pipeline):
     The options from `explain` on may also be given at the call.
 
     Raises:
-        ValueError: If the model has other labels than real and fake, there is no tagger and `explain` is not
-            `"never"`, the machine lacks the `device`, or an option is not as described.
+        ValueError: If the model has other labels than real and fake, or the machine lacks the `device`. Also if there
+            is no tagger and `explain` is not `"never"`, or an option is not as described.
 
     Example:
 
@@ -187,14 +187,19 @@ class ArtifactExplanationPipeline(Pipeline):
             kwargs: The options of the class from `explain` on, `batch_size` and `num_workers`.
 
         Returns:
-            `dict` for an image, `list` of them for a list, an iterator for everything else: `label`, `"real"`,
-            `"fake"` or `"uncertain"`; `fake_probability`, calibrated; `animated`, true, if the image has more
-            frames than the first, which was judged; `width` and `height` of the image in pixels;
-            `evidence`, the places that spoke most for the verdict (of "uncertain", for the likelier of both), each
-            with its `box` and its `share` of all that spoke for it; `artifacts`, by falling score, each with `label`,
-            `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the pixels of the image), and `explanation` if there is
-            an explainer; `provenance`, what the file itself states, see [`~tellsign.provenance`], which changes no
-            probability; and `summary`, a sentence or two. Or `{"error": message}`.
+            `dict` for an image, `list` of them for a list, an iterator for everything else. It is
+            `{"error": message}`, or has:
+
+            - `label`: `"real"`, `"fake"` or `"uncertain"`.
+            - `fake_probability`, calibrated.
+            - `animated`: true, if the image has more frames than the first, which was judged.
+            - `width` and `height` of the image in pixels.
+            - `evidence`: the places that spoke most for the verdict (of "uncertain", for the likelier of both). Each
+              has its `box` and its `share` of all that spoke for it.
+            - `artifacts`, by falling score. Each has `label`, `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the
+              pixels of the image), and `explanation` if there is an explainer.
+            - `provenance`: what the file itself states, see [`~tellsign.provenance`]. It changes no probability.
+            - `summary`: a sentence or two.
         """
         if "candidate_labels" in kwargs:
             kwargs["candidate_labels"] = listed(kwargs["candidate_labels"])
@@ -348,8 +353,8 @@ class ArtifactExplanationPipeline(Pipeline):
         names = os.listdir(save_directory) if os.path.isdir(save_directory) else []
         refuse_parts(self.lacking_parts, save_directory, names)
         to_hub = {name: kwargs.pop(name) for name in HUB_OPTIONS & kwargs.keys()}
-        # Unlike in the base class, config.json does not name the pipeline, unless its code came from a repository: a
-        # model that does so asks for trust_remote_code even where this package has registered the task.
+        # Unlike in the base class, config.json does not name the pipeline, unless its code came from a repository. A
+        # model that names one asks for trust_remote_code even where this package has registered the task.
         config: Any = self.model.config
         if self.__module__.startswith(f"{TRANSFORMERS_DYNAMIC_MODULE_NAME}."):
             # As "repository--module.Class"; only a model of this package brings its own code, and so has an auto_map.
@@ -382,8 +387,8 @@ class ArtifactExplanationPipeline(Pipeline):
             kwargs: `private`, `token`, `revision`, `commit_message`, `commit_description` and `create_pr`.
 
         Raises:
-            ValueError: If the repository was to be private and is public, or holds a part that this pipeline does not
-                have, and that would be loaded with it.
+            ValueError: If the repository was to be private and is public. Also if it holds a part that this pipeline
+                does not have, and that would be loaded with it.
         """
         form = ModelCard.from_template(ModelCardData(library_name="transformers", tags=tags))
         with tempfile.TemporaryDirectory() as folder:

@@ -64,8 +64,8 @@ def push_folder(
         folder (`str` or `os.PathLike`): Sent as it is, with the `README.md` that `card_of` gives.
         repo_id (`str`): The repository, made if there is none.
         card_of (`Callable`):
-            Gets the text of the `README.md` on the Hub, or `None`, and gives that of the one to send, or `None` to
-            keep what is there.
+            Gets the text of the `README.md` on the Hub, or `None`. Gives that of the one to send, or `None` to keep
+            what is there.
         lacking_parts (`Collection[str]`, *optional*): Folders that the repository must not have.
         delete_patterns (`Sequence[str]`, *optional*): Files of the repository that go, unless the folder has them.
         repo_type (`str`, *optional*, defaults to `"model"`): Or `"space"`.

@@ -58,8 +58,8 @@ class Statement(TypedDict):
         source (`str`): Where it says so: `"c2pa"`, `"iptc"`, `"xmp"`, `"exif"` or `"png_text"`.
         claim (`str`):
             IPTC's digital source type, such as `"trainedAlgorithmicMedia"`, `"compositeWithTrainedAlgorithmicMedia"`
-            or `"digitalCapture"`; `"parameters"`, of a generator; `"generator"`, if it names one and says no more;
-            `"unreadable"`, if it is damaged, too long or lies elsewhere, where `text` says why; or empty, of a
+            or `"digitalCapture"`. Or `"parameters"`, of a generator. Or `"generator"`, if it names one and says no
+            more. Or `"unreadable"`, if it is damaged, too long or lies elsewhere: `text` says why. Empty, of a
             manifest that states no source type.
         generator, version (`str`): What made it.
         signer (`str`): Whom the certificate of a C2PA manifest names. Nobody vouches for it: no list of trusted

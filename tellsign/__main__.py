@@ -119,7 +119,7 @@ def explain(
         Path | None,
         typer.Option(
             help="File for the answers instead, with absolute paths. A run that was stopped goes on if the same "
-            "command is given again: what has a verdict there is judged again only if the file, the model or the "
+            "command is given again. What has a verdict there is judged again only if the file, the model or the "
             "options have changed since."
         ),
     ] = None,
@@ -208,7 +208,7 @@ def scan(
     source: Annotated[
         str,
         typer.Argument(
-            help="Folder, file or glob of images, parquet files or tar files (WebDataset), an address such as "
+            help="Folder, file or glob of images, parquet files or tar files (WebDataset). Or an address such as "
             "s3://bucket/folder, or USER/NAME of a data set on the Hub."
         ),
     ],

@@ -8,22 +8,21 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pytest
-import torch
-from datasets import Dataset, config
 from PIL import Image
 
-from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
-from tellsign.hub_cards.export import build_space
-from tellsign.training.trainer.averaging import WeightAveraging
+import tellsign
 
 
-# After a stream, datasets waits 5 seconds for Arrow's threads: https://github.com/apache/arrow/issues/45214
-config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
+# The process that only hands out the tests reads this file too. What takes seconds is imported where it is needed.
+gc.disable()  # until all tests are imported
 # Fresh processes that need not import anew what takes seconds.
 FRESH = multiprocessing.get_context("forkserver")
 FRESH.set_forkserver_preload([f"tellsign.training.train_{part}" for part in ("detector", "tagger", "explainer")])
@@ -73,9 +72,46 @@ def run_fresh(target: Callable, *arguments, variables: Sequence[dict[str, str]] 
 
 
 def _run(folder: str, variables: dict[str, str], target: Callable, *arguments) -> None:
+    gc.enable()
     os.chdir(folder)
     os.environ.update(variables)
     target(*arguments)
+
+
+def run_script(script: str, output: Path, *arguments: str, given: str = "") -> int:
+    """Runs a script in a fresh process that has loaded the package; returns its exit status.
+
+    What it prints goes into a file, and `given` is its standard input.
+    """
+    (status,) = run_fresh(_run_script, script, output, arguments, given)
+    return status
+
+
+def _run_script(script: str, output: Path, arguments: Sequence[str], given: str) -> None:
+    sys.argv[1:], sys.stdin = arguments, io.StringIO(given)
+    with output.open("w") as file, redirect_stdout(file):
+        exec(script, {"__name__": "__main__"})
+
+
+def start_command(arguments: Sequence[str], **variables: str) -> tuple[BaseProcess, TextIO]:
+    """Starts a command of tellsign in a fresh process that has loaded the package; also gives what it prints."""
+    reader, writer = FRESH.Pipe(duplex=False)
+    process = FRESH.Process(target=_run, args=(os.getcwd(), variables, _run_command, arguments, writer))
+    process.start()
+    writer.close()
+    printed = os.fdopen(os.dup(reader.fileno()))
+    reader.close()
+    return process, printed
+
+
+def _run_command(arguments: Sequence[str], writer: Connection) -> None:
+    from tellsign.__main__ import app
+
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(writer.fileno(), stream.fileno())
+    sys.stdout.reconfigure(line_buffering=True)
+    writer.close()
+    app(arguments)
 
 
 def run_until_killed(train: Callable, arguments: list[str]) -> int:
@@ -85,6 +121,8 @@ def run_until_killed(train: Callable, arguments: list[str]) -> int:
 
 
 def _train_until_killed(train: Callable, arguments: list[str]) -> None:
+    from tellsign.training.trainer.averaging import WeightAveraging
+
     on_step_end = WeightAveraging.on_step_end
 
     def kill(self, args, state, control, **kwargs):
@@ -107,19 +145,31 @@ def train_in_two_processes(train: Callable, arguments: list[str]) -> None:
 
 def pytest_collection_finish():
     gc.freeze()  # what is imported is not looked through again and again
+    gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_wait():
+    from datasets import config
+
+    # After a stream, datasets waits 5 seconds for Arrow's threads: https://github.com/apache/arrow/issues/45214
+    config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
 
 
 @pytest.fixture(autouse=True)
 def _seed():
+    import torch
+
     torch.manual_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_model():
     """A function that makes a tiny model from configuration fields, with real batch statistics."""
+    import torch
 
-    def make(**fields) -> WaveFreqForImageClassification:
-        model = WaveFreqForImageClassification(WaveFreqConfig(**(TINY | fields)))
+    def make(**fields) -> tellsign.WaveFreqForImageClassification:
+        model = tellsign.WaveFreqForImageClassification(tellsign.WaveFreqConfig(**(TINY | fields)))
         torch.nn.init.normal_(model.classifier.weight)  # logits of order 1 give a tolerance meaning
         size = model.config.image_size
         with torch.no_grad():
@@ -133,7 +183,7 @@ def make_model():
 def checkpoint(make_model, tmp_path):
     """Folder of a saved tiny model with its image processor."""
     make_model().save_pretrained(tmp_path / "checkpoint")
-    WaveFreqImageProcessor().save_pretrained(tmp_path / "checkpoint")
+    tellsign.WaveFreqImageProcessor().save_pretrained(tmp_path / "checkpoint")
     return tmp_path / "checkpoint"
 
 
@@ -146,6 +196,8 @@ def encode(pixels: np.ndarray, image_format: str = "JPEG", **options) -> bytes:
 
 
 def write_parquet(path: Path, **columns) -> str:
+    from datasets import Dataset
+
     Dataset.from_dict(columns).to_parquet(path)
     return str(path)
 
@@ -185,9 +237,7 @@ def large_sources(tmp_path_factory) -> str:
 @pytest.fixture(scope="session")
 def parquet(synthetic_rows, tmp_path_factory) -> str:
     """The synthetic images as a parquet file."""
-    path = tmp_path_factory.mktemp("data") / "images.parquet"
-    Dataset.from_dict(synthetic_rows).to_parquet(path)
-    return str(path)
+    return write_parquet(tmp_path_factory.mktemp("data") / "images.parquet", **synthetic_rows)
 
 
 @pytest.fixture
@@ -211,9 +261,7 @@ def textured(tmp_path_factory) -> str:
         table["image"].append(encode(pixels.clip(0, 255).astype(np.uint8)))
         table["label"].append("fake" if index % 2 else "real")
         table["category"].append("disc" if index % 3 else "ball")
-    path = tmp_path_factory.mktemp("textured") / "images.parquet"
-    Dataset.from_dict(table).to_parquet(path)
-    return str(path)
+    return write_parquet(tmp_path_factory.mktemp("textured") / "images.parquet", **table)
 
 
 @pytest.fixture
@@ -231,6 +279,16 @@ def imagefolder(synthetic_rows, tmp_path_factory) -> str:
         (folder / label).mkdir(exist_ok=True)
         (folder / label / f"{index}.jpg").write_bytes(image)
     return str(folder)
+
+
+def wait_for_address(printed: TextIO) -> None:
+    """Reads what a server prints until it answers."""
+    lines = []
+    for line in printed:
+        lines.append(line)
+        if "Running on local URL" in line:
+            return
+    pytest.fail("".join(lines))
 
 
 @contextmanager
@@ -256,13 +314,7 @@ def serve(space: Path, **variables: str) -> Iterator[str]:
         stderr=subprocess.STDOUT,
         text=True,
     ) as server:
-        printed = []
-        for line in server.stdout:
-            printed.append(line)
-            if "Running on local URL" in line:
-                break
-        else:
-            pytest.fail("".join(printed))
+        wait_for_address(server.stdout)
         yield f"http://127.0.0.1:{port}"
         server.terminate()
 
@@ -277,10 +329,11 @@ def tiny_model(tmp_path_factory) -> Path:
     )  # which imports this file
 
     home = tmp_path_factory.mktemp("tiny")
-    model = WaveFreqForImageClassification(WaveFreqConfig(**TINY, verdict_thresholds=[0.2, 0.9])).eval()
+    config = tellsign.WaveFreqConfig(**TINY, verdict_thresholds=[0.2, 0.9])
+    model = tellsign.WaveFreqForImageClassification(config).eval()
     model.classifier.bias.data.fill_(5.0)
     model.save_pretrained(home / "model")
-    WaveFreqImageProcessor().save_pretrained(home / "model")
+    tellsign.WaveFreqImageProcessor().save_pretrained(home / "model")
     make_tagger_model(trained_artifacts=LABELS, artifact_thresholds=[0.0] * 4).save_pretrained(
         home / "model" / "tagger"
     )
@@ -292,6 +345,8 @@ def tiny_model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def space_url(tiny_model, tmp_path_factory):
     """Address of the Space of a tiny model."""
+    from tellsign.hub_cards.export import build_space
+
     home = tmp_path_factory.mktemp("space")
     build_space(home / "space", tiny_model)
     with serve(home / "space") as url:

@@ -1,11 +1,8 @@
 """The page on which people annotate images: what it asks of the server, and in a browser."""
 
 import json
-import os
 import shutil
 import socket
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,13 +13,10 @@ from PIL import Image
 from tellsign.annotating.files import annotation_file
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.training.train_tagger import main as train_tagger
+from tests.conftest import start_command, wait_for_address
 from tests.test_modeling_artifact_siglip import make_tagger_model
 from tests.test_space_browser import CHROMIUM, browser, open_page, playwright  # noqa: F401 - a fixture
 from tests.test_train_tagger import options as train_options
-
-
-pytest.importorskip("gradio")
-from tellsign.annotating.app import Annotator  # noqa: E402 - needs gradio
 
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -43,7 +37,15 @@ def judge(image: Path) -> dict:
 
 
 @pytest.fixture
-def work(folder):
+def Annotator():
+    pytest.importorskip("gradio")
+    from tellsign.annotating.app import Annotator  # not where tests are collected: gradio takes seconds
+
+    return Annotator
+
+
+@pytest.fixture
+def work(Annotator, folder):
     return Annotator(folder, judge, "", in_order=False)
 
 
@@ -61,7 +63,7 @@ def test_next_is_the_image_of_which_the_model_is_least_sure(work):
     assert work.next({"index": 0})["index"] == 1
 
 
-def test_a_server_that_starts_again_knows_what_is_annotated(work, folder):
+def test_a_server_that_starts_again_knows_what_is_annotated(Annotator, work, folder):
     work.save(work.open({"index": 1}))
     assert Annotator(folder, judge, "", in_order=True).done == {1}
 
@@ -90,7 +92,7 @@ def test_a_request_that_is_not_as_described_changes_nothing(work, folder, annota
     assert work.save(request)["error"] and not (folder / "a.json").exists()
 
 
-def test_a_number_in_a_challenges_file_is_that_of_the_image(folder):
+def test_a_number_in_a_challenges_file_is_that_of_the_image(Annotator, folder):
     shutil.copy(folder / "a.png", folder / "7.png")
     entry = {"index": 7, "explanation": {"Artificial smoothness": "Top left: Fur is smooth."}}
     (folder / "answers.json").write_text(json.dumps([entry]))
@@ -98,7 +100,7 @@ def test_a_number_in_a_challenges_file_is_that_of_the_image(folder):
     assert artifact["explanation"] == "Fur is smooth." and artifact["box"]["xmax"] == 27
 
 
-def test_a_folder_that_nobody_may_write_into_is_refused_at_once(folder, monkeypatch):
+def test_a_folder_that_nobody_may_write_into_is_refused_at_once(Annotator, folder, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied", str(folder))
 
@@ -119,35 +121,23 @@ def model(tiny_model, tmp_path_factory) -> Path:
 
 
 @contextmanager
-def serving(folder: Path, model: Path, port: int, *options: str):
+def serving(folder: Path, model: Path, port: int):
     """Runs `tellsign annotate`; gives its process."""
-    command = [sys.executable, "-m", "tellsign", "annotate", str(folder), "--model", str(model), "--port", str(port)]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
-    process = subprocess.Popen(
-        [*command, "--in-order", "--no-browser", *options],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    printed = []
+    command = ["annotate", str(folder), "--model", str(model), "--port", str(port), "--in-order", "--no-browser"]
+    process, printed = start_command(command, GRADIO_ANALYTICS_ENABLED="False")
     try:
-        for line in process.stdout:
-            printed.append(line)
-            if "Running on local URL" in line:
-                break
-        else:
-            pytest.fail("".join(printed))
+        wait_for_address(printed)
         yield process
     finally:
         process.kill()
-        process.wait()
-        process.stdout.close()
+        process.join()
+        printed.close()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_a_killed_server_loses_nothing_of_three_annotations(
     browser,  # noqa: F811
+    Annotator,
     folder,
     model,
     textured,
@@ -217,7 +207,7 @@ def test_a_killed_server_loses_nothing_of_three_annotations(
         page.keyboard.press("n")
         expect(page.get_by_text("3 of 3, 2 annotated")).to_be_visible()
         server.kill()
-        server.wait()
+        server.join()
         for key in ("b", "g", "h", "o", "s", "t", "Enter", "ArrowRight", "Shift+ArrowUp", "c", "1"):
             page.keyboard.press(key)
         status.to_contain_text("does not answer")

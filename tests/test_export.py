@@ -22,7 +22,7 @@ from transformers import (
     pipeline,
 )
 
-from tellsign import ArtifactExplanationPipeline
+from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor
 from tellsign.hub_cards import export, remote_code
 from tellsign.hub_cards.export import build_space, exported_files
 from tellsign.hub_cards.model_card import GENERATED, card_of_folder
@@ -67,11 +67,35 @@ def write_files(files: dict[str, bytes | Path], folder: Path) -> None:
         path.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
 
 
-def run_with_remote_code(script: str, folder: Path) -> None:
-    """Runs a script in a fresh process that has no code of repositories yet."""
-    environment = os.environ | {"HF_MODULES_CACHE": str(folder / "modules")}
-    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def saved_again(make_model, tmp_path_factory) -> Path:
+    """Exports `vit` and `detector`, and what a fresh process saved of them, without this package and with it."""
+    home = tmp_path_factory.mktemp("exports")
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    labels = {"id2label": {0: "real", 1: "fake"}, "label2id": {"real": 0, "fake": 1}}
+    vit = ViTForImageClassification(ViTConfig(image_size=16, patch_size=8, **sizes, **labels))
+    processor = ViTImageProcessor(size={"height": 16, "width": 16})
+    parts = {"vit": [vit, processor], "detector": [make_model(), WaveFreqImageProcessor()]}
+    parts["detector/tagger"] = [make_tagger_model(trained_artifacts=["noise"]), make_processor()]
+    for name, saved in parts.items():
+        for part in saved:
+            part.save_pretrained(home / "saved" / name)
+    for name in ("vit", "detector"):
+        write_files(exported_files(home / "saved" / name, f"someone/{name}", self_contained=True), home / name)
+    script = """
+from transformers import pipeline
+
+options = {"trust_remote_code": True, "explain": "never"}
+pipeline("artifact-explanation", model="vit", **options).save_pretrained("vit again")
+pipeline("artifact-explanation", model="vit again", **options)
+import tellsign
+
+pipeline("artifact-explanation", model="detector", trust_remote_code=True).save_pretrained("detector again")
+"""
+    environment = os.environ | {"HF_MODULES_CACHE": str(home / "modules")}
+    ran = subprocess.run([sys.executable, "-c", script], cwd=home, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
+    return home
 
 
 def test_flattening_changes_imports_alone():
@@ -182,20 +206,8 @@ def test_an_export_of_an_export_keeps_its_code(folder, tmp_path):
             assert content_of(again, name) == content_of(expected, name)
 
 
-def test_another_classifiers_export_can_be_saved_again(tmp_path):
-    size = {"height": 16, "width": 16}
-    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-    labels = {"id2label": {0: "real", 1: "fake"}, "label2id": {"real": 0, "fake": 1}}
-    ViTForImageClassification(ViTConfig(image_size=16, patch_size=8, **sizes, **labels)).save_pretrained(tmp_path)
-    ViTImageProcessor(size=size).save_pretrained(tmp_path)
-    write_files(exported_files(tmp_path, "someone/vit", self_contained=True), tmp_path / "export")
-    script = (
-        "from transformers import pipeline\n"
-        "options = {'model': 'export', 'trust_remote_code': True, 'explain': 'never'}\n"
-        "pipeline('artifact-explanation', **options).save_pretrained('again')\n"
-        "pipeline('artifact-explanation', **options | {'model': 'again'})\n"
-    )
-    run_with_remote_code(script, tmp_path)
+def test_another_classifiers_export_can_be_saved_again(saved_again):
+    assert (saved_again / "vit again" / "model.safetensors").is_file()
 
 
 def test_checkpoints_are_no_parts_of_an_export(folder):
@@ -241,17 +253,9 @@ def test_code_of_anothers_image_processor_stays_with_it(folder):
     assert json.loads(content_of(files, "preprocessor_config.json"))["auto_map"] == processor["auto_map"]
 
 
-def test_an_export_saved_where_the_package_is_keeps_its_code(folder, tmp_path):
-    write_files(exported_files(folder, "someone/detector", self_contained=True), tmp_path / "export")
-    script = (
-        "import tellsign\n"
-        "from transformers import pipeline\n"
-        "options = {'model': 'export', 'trust_remote_code': True}\n"
-        "pipeline('artifact-explanation', **options).save_pretrained('again')\n"
-    )
-    run_with_remote_code(script, tmp_path)
-    code = {path.name for path in (tmp_path / "export").glob("*.py")}
-    assert {path.name for path in (tmp_path / "again").glob("*.py")} == code - {"handler.py"}
+def test_an_export_saved_where_the_package_is_keeps_its_code(saved_again):
+    code = {path.name for path in (saved_again / "detector").glob("*.py")}
+    assert {path.name for path in (saved_again / "detector again").glob("*.py")} == code - {"handler.py"}
 
 
 def test_an_export_saved_by_the_package_names_no_code(folder, tmp_path):

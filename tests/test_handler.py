@@ -12,7 +12,7 @@ from PIL import Image
 
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.handler import URLS, EndpointHandler
-from tests.conftest import equal
+from tests.conftest import equal, run_script
 from tests.test_hub import HIDE, PHOTO, client, expected, folder, hub  # noqa: F401 - fixtures
 
 
@@ -43,13 +43,16 @@ def test_a_pushed_repository_answers_as_an_endpoint(client, folder, expected, tm
     assert any(line.startswith("torch>=") for line in requirements)
     assert not any(line.startswith("gradio") for line in requirements)
     assert any(line.startswith("tellsign") for line in requirements) != self_contained
-    script = HIDE + LOAD if self_contained else LOAD
     request = json.dumps({"inputs": [BASE64, "broken"]})
-    ran = subprocess.run(
-        [sys.executable, "-c", script, snapshot], input=request, capture_output=True, text=True, cwd=tmp_path
-    )
-    assert ran.returncode == 0, ran.stderr
-    answer, error = json.loads(ran.stdout.splitlines()[-1])
+    if self_contained:
+        command = [sys.executable, "-c", HIDE + LOAD, snapshot]
+        ran = subprocess.run(command, input=request, capture_output=True, text=True, cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        printed = ran.stdout
+    else:
+        assert run_script(LOAD, tmp_path / "printed", snapshot, given=request) == 0
+        printed = (tmp_path / "printed").read_text()
+    answer, error = json.loads(printed.splitlines()[-1])
     assert equal(answer, expected) and "base64" in error["error"]
 
 

@@ -24,7 +24,7 @@ from tellsign.training import leave_out, pseudo_fakes, train_generator
 from tellsign.training.data.sources import SourceArguments
 from tellsign.training.planting.__main__ import make_data
 from tellsign.training.trainer.arguments import parse_recipe
-from tests.conftest import encode, run_fresh
+from tests.conftest import encode, run_fresh, start_command
 
 
 def test_pictures_stay_in_the_folder_they_are_saved_to(checkpoint, tmp_path):
@@ -420,21 +420,17 @@ assert not {{"torch", "transformers", "huggingface_hub"}} & set(sys.modules)
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "import tellsign; from transformers import pipeline",
-        "from transformers import AutoModel, pipeline; import tellsign",
-        "from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline",
-    ],
-)
-def test_models_are_registered_whatever_is_imported_first(script):
-    script = f"""
-import socket
-def refuse(*args, **kwargs):
-    raise OSError("network access")
-socket.socket.connect = socket.getaddrinfo = refuse
-{script}
+IMPORTS = [
+    "import tellsign; from transformers import pipeline",
+    "from transformers import AutoModel, pipeline; import tellsign",
+    "from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline",
+]
+
+
+@pytest.fixture(scope="module")
+def imported() -> dict[str, int]:
+    """How each order of imports ended, all in copies of one process that has loaded torchvision alone."""
+    check = """
 import tellsign
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, AutoProcessor
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -447,7 +443,35 @@ assert PIPELINE_REGISTRY.check_task("artifact-explanation")[1]["impl"] is tellsi
 for name in tellsign.__all__:
     getattr(tellsign, name)
 """
-    subprocess.run([sys.executable, "-W", "error::FutureWarning", "-c", script], check=True)
+    script = f"""
+import json, os, socket, sys, traceback
+import torchvision
+
+def refuse(*args, **kwargs):
+    raise OSError("network access")
+
+socket.socket.connect = socket.getaddrinfo = refuse
+ended = {{}}
+for order in {IMPORTS!r}:
+    assert not {{"transformers", "tellsign"}} & set(sys.modules)
+    if child := os.fork():
+        ended[order] = os.waitpid(child, 0)[1]
+        continue
+    try:
+        exec(order + {check!r})
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+print(json.dumps(ended))
+"""
+    command = [sys.executable, "-W", "error::FutureWarning", "-c", script]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+@pytest.mark.parametrize("order", IMPORTS)
+def test_models_are_registered_whatever_is_imported_first(imported, order):
+    assert imported[order] == 0
 
 
 def test_errors_and_counts_are_on_stderr_beside_an_output_file(checkpoint, tmp_path):
@@ -514,9 +538,10 @@ def test_a_training_in_half_precision_starts_without_a_gpu(tmp_path):
 
 def test_explain_uses_the_packaged_models_in_a_fresh_process(tmp_path):
     Image.new("RGB", (64, 64), "green").save(tmp_path / "a.png")
-    command = [sys.executable, "-m", "tellsign", "explain", str(tmp_path / "a.png"), "--explain", "always"]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    answer = json.loads(result.stdout)
+    process, printed = start_command(["explain", str(tmp_path / "a.png"), "--explain", "always"])
+    answer = json.loads(next(line for line in printed if line.startswith("{")))
+    process.join()
+    assert process.exitcode == 0
     assert answer["label"] in ("real", "fake", "uncertain") and 0 <= answer["fake_probability"] <= 1
     assert (answer["width"], answer["height"]) == (64, 64)
 

@@ -68,8 +68,14 @@ def detector(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def small_detector(tmp_path_factory) -> Path:
-    """Folder of a detector without the branch for large pictures."""
-    return save_detector(tmp_path_factory.mktemp("small"))
+    """Folder of a detector of another kind without the branch for large pictures, and of its ONNX models."""
+    fields = {"average_flips": True, "real_categories": ["cat"], "frequency_convolution": "polar"}
+    folder = save_detector(tmp_path_factory.mktemp("small"), **fields, high_pass="corner")
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model_int8.onnx").write_bytes(b"of other weights")
+    ran = CliRunner().invoke(app, ["export", str(folder), str(folder)])
+    assert ran.exit_code == 0 and "no int8" in ran.stderr
+    return folder
 
 
 @pytest.fixture
@@ -106,17 +112,10 @@ def run_alone(script: Path, *arguments: Path) -> subprocess.CompletedProcess:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(
-    ("name", "tolerance"), [("model.onnx", 1e-3), ("model_fp16.onnx", 1e-3), ("model_int8.onnx", 0.5)]
-)
-def test_onnx_gives_logits_and_evidence_of_any_batch(detector, name, tolerance):
-    model = WaveFreqForImageClassification.from_pretrained(detector).eval()
-    session = onnxruntime.InferenceSession(detector / "onnx" / name)
-    inputs = {
-        "pixel_values": torch.randn(4, 3, 32, 32),
-        "large_pixel_values": torch.randn(4, 3, 64, 64),
-        "image_sizes": SIZES,
-    }
+def check_onnx(folder: Path, name: str, tolerance: float, **inputs: torch.Tensor) -> None:
+    """Holds a graph against the detector, on batches of four, of one, and of three."""
+    model = WaveFreqForImageClassification.from_pretrained(folder).eval()
+    session = onnxruntime.InferenceSession(folder / "onnx" / name)
     for rows in (slice(4), slice(1), slice(1, 4)):
         some = {name: values[rows] for name, values in inputs.items()}
         said = session.run(["logits", "evidence"], {name: values.numpy() for name, values in some.items()})
@@ -124,6 +123,18 @@ def test_onnx_gives_logits_and_evidence_of_any_batch(detector, name, tolerance):
         for values, wanted in zip(said, (expected.logits, expected.evidence), strict=True):
             assert values.dtype == np.float32 and values.shape == tuple(wanted.shape)
             assert np.abs(values - wanted.numpy()).max() < tolerance * wanted.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"), [("model.onnx", 1e-3), ("model_fp16.onnx", 1e-3), ("model_int8.onnx", 0.5)]
+)
+def test_onnx_gives_logits_and_evidence_of_any_batch(detector, name, tolerance):
+    small, large = torch.randn(4, 3, 32, 32), torch.randn(4, 3, 64, 64)
+    check_onnx(detector, name, tolerance, pixel_values=small, large_pixel_values=large, image_sizes=SIZES)
+
+
+def test_onnx_of_small_images_alone_needs_no_other_input(small_detector):
+    check_onnx(small_detector, "model.onnx", 1e-3, pixel_values=torch.randn(4, 3, 32, 32))
 
 
 def test_float16_has_kernels_and_matrices_in_halves(detector):
@@ -159,13 +170,13 @@ def test_judge_answers_as_the_detector_without_pytorch(detector, files, tmp_path
     assert "broken.jpg: cannot identify" in answers[-1]["error"]
 
 
-def test_a_detector_of_small_images_alone_is_judged_too(small_detector, files, tmp_path):
-    (tmp_path / "onnx").mkdir()
-    (tmp_path / "onnx" / "model_int8.onnx").write_bytes(b"of other weights")
-    ran = CliRunner().invoke(app, ["export", str(small_detector), str(tmp_path)])
-    assert ran.exit_code == 0 and "no int8" in ran.stderr
-    assert {path.name for path in (tmp_path / "onnx").iterdir()} == {"model.onnx", "model_fp16.onnx", "judge.py"}
-    ran = run_alone(tmp_path / "onnx" / "judge.py", *files)
+def test_an_export_without_calibration_leaves_no_int8(small_detector):
+    names = {path.name for path in (small_detector / "onnx").iterdir()}
+    assert names == {"model.onnx", "model_fp16.onnx", "judge.py"}
+
+
+def test_a_detector_of_small_images_alone_is_judged_too(small_detector, files):
+    ran = run_alone(small_detector / "onnx" / "judge.py", *files)
     assert ran.returncode == 0, ran.stderr
     for file, line in zip(files, ran.stdout.splitlines(), strict=True):
         probability, verdict, _ = of_pytorch(small_detector, load_image(file))
@@ -201,18 +212,20 @@ def test_a_processor_that_judge_does_not_follow_is_named(small_detector, tmp_pat
         export(tmp_path / "model", tmp_path)
 
 
-def test_calibration_data_without_pictures_are_named(small_detector, tmp_path):
+def test_calibration_data_without_pictures_are_named(small_detector, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.onnx, "export", pytest.fail)  # it takes seconds, so what it needs is read first
     data = write_parquet(tmp_path / "broken.parquet", image=[b"no image", b""])
     ran = CliRunner().invoke(app, ["export", str(small_detector), str(tmp_path), "--calibration-data", data])
     assert ran.exit_code == 2 and "none of the 2 pictures" in " ".join(ran.output.split())
     assert not (tmp_path / "onnx").exists()
 
 
-def test_push_sends_onnx_and_removes_that_of_other_weights(client, detector, small_detector):  # noqa: F811
+def test_push_sends_onnx_and_removes_that_of_other_weights(client, detector, small_detector, tmp_path):  # noqa: F811
     push(detector, "anna/onnx")
     names = {"onnx/model.onnx", "onnx/model_fp16.onnx", "onnx/model_int8.onnx", "onnx/judge.py"}
     assert names <= set(HfApi().list_repo_files("anna/onnx"))
-    push(small_detector, "anna/onnx")
+    without = shutil.copytree(small_detector, tmp_path / "without", ignore=shutil.ignore_patterns("onnx"))
+    push(without, "anna/onnx")
     assert not any(name.startswith("onnx/") for name in HfApi().list_repo_files("anna/onnx"))
 
 

@@ -4,13 +4,11 @@ import re
 import runpy
 import shutil
 import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 
-import datasets
 import pytest
 
-from tests.conftest import run_fresh
+from tests.conftest import run_script
 from tests.test_explainer import make_idefics2
 
 
@@ -25,12 +23,6 @@ COMMANDS = re.findall(r"^python -m (tellsign\.\S+)(.*)$", LINES, re.MULTILINE)
 COMMANDS += [(f"tellsign {name}", rest) for name, rest in re.findall(r"^tellsign (\w+)(.*)$", README, re.MULTILINE)]
 
 
-def run_snippet(snippet: str, output: Path) -> None:
-    datasets.config.HF_DATASETS_CACHE = output.parent / "cache"
-    with output.open("w") as file, redirect_stdout(file):
-        exec(snippet, {"__name__": "__main__"})
-
-
 @pytest.mark.parametrize(("snippet", "printed"), SNIPPETS)
 def test_a_snippet_prints_what_stands_below_it(snippet, printed, tmp_path, monkeypatch):
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
@@ -39,7 +31,8 @@ def test_a_snippet_prints_what_stands_below_it(snippet, printed, tmp_path, monke
         for image in (ROOT / "examples").glob(pattern):
             shutil.copy(image, tmp_path / "images" / label)
     monkeypatch.chdir(tmp_path)
-    assert run_fresh(run_snippet, snippet, tmp_path / "printed") == [0]
+    script = f"import datasets\ndatasets.config.HF_DATASETS_CACHE = {str(tmp_path / 'cache')!r}\n{snippet}"
+    assert run_script(script, tmp_path / "printed") == 0
     assert not printed or (tmp_path / "printed").read_text() == printed
 
 
@@ -52,7 +45,7 @@ def test_the_line_with_a_large_explainer_runs_with_a_small_one(tmp_path, monkeyp
     script += f"explain = {line.replace(name, str(tmp_path))}\n"
     script += "print(explain('examples/gan_03.jpg')['artifacts'][0]['explanation'])"
     monkeypatch.chdir(ROOT)
-    assert run_fresh(run_snippet, script, tmp_path / "printed") == [0]
+    assert run_script(script, tmp_path / "printed") == 0
     assert (tmp_path / "printed").read_text().strip()
 
 

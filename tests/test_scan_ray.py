@@ -1,14 +1,12 @@
 """Scans on a real cluster of two machines, played by processes on loopback, of which some are killed."""
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 import pytest
@@ -16,6 +14,7 @@ from typer.testing import CliRunner
 
 from tellsign.__main__ import app
 from tellsign.scanning.scan import Judge, scan
+from tests.conftest import start_command
 from tests.test_scan import judge, picture, rows_in, write_table  # noqa: F401 - judge is a fixture
 
 
@@ -55,10 +54,9 @@ def expected(judge, source, tmp_path_factory) -> dict[str, dict]:  # noqa: F811
     return rows_in(output)
 
 
-def start(source: Path, output: Path, judge: Judge, cluster) -> subprocess.Popen:  # noqa: F811
-    command = [sys.executable, "-m", "tellsign", "scan", str(source), str(output), "--model", judge.model]
-    environment = os.environ | {"RAY_ADDRESS": cluster.address}
-    return subprocess.Popen([*command, "--explain", "never"], env=environment, stderr=subprocess.PIPE, text=True)
+def start(source: Path, output: Path, judge: Judge, cluster) -> tuple[BaseProcess, TextIO]:  # noqa: F811
+    command = ["scan", str(source), str(output), "--model", judge.model, "--explain", "never"]
+    return start_command(command, RAY_ADDRESS=cluster.address)
 
 
 def workers_of(cluster) -> list[psutil.Process]:
@@ -73,11 +71,11 @@ def workers_of(cluster) -> list[psutil.Process]:
     return found
 
 
-def kill_worker(cluster, driver: subprocess.Popen) -> None:
+def kill_worker(cluster, driver: BaseProcess) -> None:
     wait_for(lambda: workers_of(cluster))[0].kill()
 
 
-def kill_node(cluster, driver: subprocess.Popen) -> None:
+def kill_node(cluster, driver: BaseProcess) -> None:
     (worker,) = workers_of(cluster)[:1] or [None]
     nodes = [node for node in cluster.worker_nodes if worker is None or _is_under(worker, node)]
     cluster.remove_node(nodes[0], allow_graceful=False)  # by SIGKILL
@@ -89,8 +87,8 @@ def _is_under(process: psutil.Process, node) -> bool:
     return any(parent.pid in raylets for parent in process.parents())
 
 
-def kill_driver(cluster, driver: subprocess.Popen) -> None:
-    driver.send_signal(signal.SIGKILL)
+def kill_driver(cluster, driver: BaseProcess) -> None:
+    driver.kill()
 
 
 def wait_for(find: Callable[[], Any]) -> Any:
@@ -101,17 +99,19 @@ def wait_for(find: Callable[[], Any]) -> Any:
     return found
 
 
-@pytest.mark.parametrize("kill", [kill_worker, kill_node, kill_driver])
-def test_a_scan_of_which_something_is_killed_has_every_row_once(kill, judge, source, expected, cluster, tmp_path):  # noqa: F811
+@pytest.mark.parametrize("kills", [(kill_worker, kill_node), (kill_driver,)], ids=["worker, node", "driver"])
+def test_a_scan_of_which_something_is_killed_has_every_row_once(kills, judge, source, expected, cluster, tmp_path):  # noqa: F811
     output = tmp_path / "out"
-    driver = start(source, output, judge, cluster)
-    wait_for(lambda: driver.poll() is not None or len(list(output.glob("*.parquet"))) > 1)
-    assert driver.poll() is None
-    assert len(list(output.glob("*.parquet"))) < SHARDS  # in the middle; a new node takes as long as the rest
-    kill(cluster, driver)
-    _, said = driver.communicate()
+    driver, printed = start(source, output, judge, cluster)
+    for least, kill in zip((2, 4), kills, strict=False):
+        wait_for(lambda least=least: not driver.is_alive() or len(list(output.glob("*.parquet"))) >= least)
+        assert driver.is_alive()
+        assert len(list(output.glob("*.parquet"))) < SHARDS  # in the middle; a new node takes as long as the rest
+        kill(cluster, driver)
+    said = printed.read()
     if kill is kill_driver:
-        _, said = start(source, output, judge, cluster).communicate()
+        _, printed = start(source, output, judge, cluster)
+        said = printed.read()
         assert "shards had been done before" in said
     assert f"{SHARDS:,} times: not an image, or of a format that is not read" in said or kill is kill_driver
     assert "not scanned" not in said

@@ -16,7 +16,6 @@ from tests.test_modeling_artifact_siglip import LABELS
 
 
 gradio_client = pytest.importorskip("gradio_client")
-pytest.importorskip("gradio")
 mcp = pytest.importorskip("mcp")
 streamable_http = pytest.importorskip("mcp.client.streamable_http")
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,12 @@ from tests.test_hub import TOKEN, client, hub  # noqa: F401 - fixtures
 from tests.test_modeling_artifact_siglip import LABELS
 
 
-pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+    pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed"),
+]
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photo_cat.jpg"
 FLAGS = """

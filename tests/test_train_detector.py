@@ -208,12 +208,26 @@ def test_a_run_with_other_data_is_not_resumed(parquet, tmp_path):
         main(run)
 
 
+@pytest.fixture(scope="module")
+def whole_run(parquet, tmp_path_factory) -> Path:
+    """Folder of a run of eight steps, with a checkpoint after every second one."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    main(options(parquet, folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one_step(parquet, tmp_path_factory) -> dict[str, torch.Tensor]:
+    """The weights after a step."""
+    folder = tmp_path_factory.mktemp("step")
+    main(options(parquet, folder, max_steps=1, save_strategy="no"))
+    return weights(folder)
+
+
 @pytest.mark.parametrize("change", [{"flip": False}, {"shift": 0}, {"adversarial_epsilon": 4}], ids=str)
-def test_training_sees_mirrored_shifted_adversarial_images(parquet, tmp_path, change):
-    once = {"max_steps": 1, "save_strategy": "no"}
-    main(options(parquet, tmp_path / "a", **once))
-    main(options(parquet, tmp_path / "b", **once | change))
-    one, other = weights(tmp_path / "a"), weights(tmp_path / "b")
+def test_training_sees_mirrored_shifted_adversarial_images(one_step, parquet, tmp_path, change):
+    main(options(parquet, tmp_path, max_steps=1, save_strategy="no", **change))
+    one, other = one_step, weights(tmp_path)
     assert any(not torch.equal(one[name], other[name]) for name in one if name.endswith("convolution.weight"))
 
 
@@ -242,19 +256,18 @@ def steps(monkeypatch) -> list[int]:
     return made
 
 
-def test_a_run_resumes_from_a_checkpoint_of_another_folder(parquet, tmp_path, steps):
-    main(options(parquet, tmp_path / "whole"))
-    main(options(parquet, tmp_path / "other", resume_from_checkpoint=tmp_path / "whole" / "checkpoint-4"))
-    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "other")
+def test_a_run_resumes_from_a_checkpoint_of_another_folder(whole_run, parquet, tmp_path, steps):
+    main(options(parquet, tmp_path, resume_from_checkpoint=whole_run / "checkpoint-4"))
+    whole, resumed = weights(whole_run), weights(tmp_path)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    assert steps[8:] == [5, 6, 7, 8]
+    assert steps == [5, 6, 7, 8]
 
 
-def test_a_checkpoint_without_its_last_file_is_not_resumed_from(parquet, tmp_path, steps):
-    main(options(parquet, tmp_path))
-    (tmp_path / "checkpoint-6" / "averaged_model.safetensors").unlink()
-    main(options(parquet, tmp_path))
-    assert steps[8:] == [5, 6, 7, 8]
+def test_a_checkpoint_without_its_last_file_is_not_resumed_from(whole_run, parquet, tmp_path, steps):
+    run = shutil.copytree(whole_run, tmp_path / "run")
+    (run / "checkpoint-6" / "averaged_model.safetensors").unlink()
+    main(options(parquet, run))
+    assert steps == [5, 6, 7, 8]
 
 
 def test_what_a_start_was_trained_on_is_recorded(parquet, tmp_path):
@@ -290,7 +303,7 @@ def train_without_batch_statistics(arguments: list[str]) -> None:
 
 
 def test_two_processes_match_one_on_the_same_global_batch(parquet, tmp_path):
-    # Batch statistics are those of each process, so a normalization without them stands in, to show that nothing else
+    # Batch statistics are those of each process, so a normalization without them stands in. It shows that nothing else
     # differs: the images of each step, the loss, the gradients, the average.
     common = {"flip": False, "shift": 0, "max_steps": 6, "save_strategy": "no", "optim": "sgd", "learning_rate": 0.1}
     train_without_batch_statistics(options(parquet, tmp_path / "one", per_device_train_batch_size=16, **common))
@@ -350,11 +363,10 @@ def test_a_checkpoint_with_swapped_labels_is_not_fine_tuned(make_model, tmp_path
         create_model(ModelArguments(model_name_or_path=str(tmp_path)))
 
 
-def test_the_start_has_its_share_in_the_final_weights(parquet, with_categories, tmp_path):
-    main(options(parquet, tmp_path / "start"))
-    further = options(parquet, tmp_path / "run", model_name_or_path=tmp_path / "start", max_steps=4)
+def test_the_start_has_its_share_in_the_final_weights(whole_run, parquet, with_categories, tmp_path):
+    further = options(parquet, tmp_path / "run", model_name_or_path=whole_run, max_steps=2)
     main(further)
-    start, trained = weights(tmp_path / "start"), weights(tmp_path / "run")
+    start, trained = weights(whole_run), weights(tmp_path / "run")
     main([*further, "--start_weight=0.25"])  # resumes, at its end
     mixed = weights(tmp_path / "run")
     names = [name for name, _ in AutoModelForImageClassification.from_pretrained(tmp_path / "run").named_parameters()]

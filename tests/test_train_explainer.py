@@ -381,10 +381,10 @@ def test_two_processes_end_in_one_explainer(textured, tower, tmp_path):
 
 
 def test_training_lowers_the_loss_and_leaves_a_frozen_tower(textured, tower, tmp_path):
-    main(new_model_options(textured, tower, tmp_path, max_steps=40, save_strategy="no"))
+    main(new_model_options(textured, tower, tmp_path, max_steps=20, save_strategy="no"))
     history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
     losses = [entry["loss"] for entry in history if "loss" in entry]
-    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
     trained = AutoModelForImageTextToText.from_pretrained(tmp_path).model.vision_model.state_dict()
     kept = load_vision_tower(tower)[0].state_dict()
     assert all(torch.equal(weight, kept[name].half().float()) for name, weight in trained.items())
@@ -445,10 +445,10 @@ def test_an_adapter_of_annotations_is_saved_with_its_card(idefics2, annotated, t
     arguments = options(
         output, model_name_or_path=idefics2, annotated_data=annotated, lora_r=4, lora_alpha=6, **changes
     )
-    main([*arguments, "--max_steps=30", "--save_strategy=no", "--lora_dropout=0"])
+    main([*arguments, "--max_steps=12", "--save_strategy=no", "--lora_dropout=0"])
     history = json.loads((output / "trainer_state.json").read_text())["log_history"]
     losses = [entry["loss"] for entry in history if "loss" in entry]
-    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
     config = json.loads((output / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == idefics2
     assert (config["r"], config["lora_alpha"], config["use_dora"]) == (4, 6, changes.get("use_dora", False))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +43,13 @@ def test_networks_grow_in_turn_by_each_way_and_differ_otherwise():
     assert len({(design.activation, design.loss, design.width) for design in designs}) > 4
 
 
+@pytest.fixture
+def narrow(monkeypatch):
+    """Networks of sixteen channels, which train in less time."""
+    draw = Design.draw
+    monkeypatch.setattr(Design, "draw", lambda *arguments: replace(draw(*arguments), width=16))
+
+
 def run(kind: Kind, parquet: str, output, steps: int = 4, networks: int = 1) -> list[dict]:
     main(
         kind, data=[parquet], output=output, networks=networks, steps=steps, batch_size=4, snapshots=2, count=8, seed=1
@@ -49,7 +58,7 @@ def run(kind: Kind, parquet: str, output, steps: int = 4, networks: int = 1) -> 
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_a_run_writes_fakes_that_repeat_with_the_seed(kind, parquet, tmp_path):
+def test_a_run_writes_fakes_that_repeat_with_the_seed(narrow, kind, parquet, tmp_path):
     rows = run(kind, parquet, tmp_path / "a.parquet", networks=2)
     assert rows == run(kind, parquet, tmp_path / "b.parquet", networks=2)
     assert {row["label"] for row in rows} == {1}
@@ -63,7 +72,7 @@ def test_too_few_steps_or_images_are_refused_before_training(parquet, tmp_path):
         run(Kind.GAN, parquet, tmp_path / "a.parquet", networks=5)
 
 
-def test_a_stopped_run_goes_on_with_the_network_it_was_at(parquet, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_with_the_network_it_was_at(narrow, parquet, tmp_path, monkeypatch):
     whole = run(Kind.GAN, parquet, tmp_path / "whole.parquet", networks=2)
     trained = train_generator.train
 
@@ -86,7 +95,7 @@ def test_a_stopped_run_goes_on_with_the_network_it_was_at(parquet, tmp_path, mon
     assert not [*tmp_path.glob("*.part"), *tmp_path.glob("*.writing")]
 
 
-def test_reconstructions_come_nearer_to_training_images(parquet, tmp_path):
+def test_reconstructions_come_nearer_to_training_images(narrow, parquet, tmp_path):
     originals = [row["image"]["bytes"] for row in load_sources(parquet, "train") if row["label"] == 0]
     real = np.stack([decode_uniformly(content, 32) for content in originals]).astype(float)
 
@@ -95,4 +104,4 @@ def test_reconstructions_come_nearer_to_training_images(parquet, tmp_path):
         drawn = np.stack([decode_uniformly(row["image"]["bytes"], 32) for row in rows]).astype(float)
         return float(np.mean(np.min(((drawn[:, None] - real) ** 2).mean((2, 3, 4)), axis=1)))
 
-    assert error(140) < 0.7 * error(2)
+    assert error(200) < 0.7 * error(2)

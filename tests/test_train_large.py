@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors import safe_open
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
-from tellsign import WaveFreqConfig
+from tellsign import WaveFreqConfig, WaveFreqImageProcessor
 from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
 from tellsign.training import leave_out
 from tellsign.training.large import backbone
@@ -111,22 +111,33 @@ def test_missing_weights_are_named(monkeypatch):
         backbone.load_pretrained(WaveFreqLargeBranch(WaveFreqConfig(**TINY_LARGE)))
 
 
-@pytest.fixture
-def trained(large_sources, checkpoint, tmp_path):
-    """Folder of a tiny detector that got the branch for large pictures."""
+@pytest.fixture(scope="module")
+def small(make_model, tmp_path_factory):
+    """Folder of a tiny detector of small images."""
+    folder = tmp_path_factory.mktemp("small")
+    torch.manual_seed(0)
+    make_model().save_pretrained(folder)
+    WaveFreqImageProcessor().save_pretrained(folder)
+    (folder / "training.json").write_text('{"train_data": ["small.parquet"]}')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(large_sources, small, tmp_path_factory):
+    """Folder of that detector with a branch for large pictures."""
     pytest.importorskip(backbone.PACKAGE)
-    left_out, output_dir = tmp_path / "left out", tmp_path / "both"
+    home = tmp_path_factory.mktemp("large")
+    left_out, output_dir = home / "left out", home / "both"
     leave_out.main(data=[large_sources], output_dir=left_out, folds=2, copies=2, image_size=64, histories=False)
     record = json.loads((left_out / "leave_out.json").read_text())
     record |= {"temperature": 1.75, "verdict_thresholds": {"cautious": [0.25, 0.875], "balanced": [0.4, 0.75]}}
     (left_out / "leave_out.json").write_text(json.dumps(record))
-    (checkpoint / "training.json").write_text('{"train_data": ["small.parquet"]}')
-    main(data=[large_sources], detector=str(checkpoint), left_out=left_out, output_dir=output_dir)
+    main(data=[large_sources], detector=str(small), left_out=left_out, output_dir=output_dir)
     return output_dir
 
 
 @torch.no_grad()
-def test_a_detector_gets_the_branch_for_large_pictures(trained, checkpoint, large_sources):
+def test_a_detector_gets_the_branch_for_large_pictures(trained, small, large_sources):
     model = AutoModelForImageClassification.from_pretrained(trained)
     config = model.config
     assert (config.large_temperature, config.large_verdict_thresholds) == (1.75, [0.25, 0.875])
@@ -143,9 +154,9 @@ def test_a_detector_gets_the_branch_for_large_pictures(trained, checkpoint, larg
         kinds = {file.get_tensor(name).dtype for name in file.keys()}
     assert torch.float16 in kinds
 
-    small = torch.randn(3, 3, 32, 32)
-    expected = AutoModelForImageClassification.from_pretrained(checkpoint)(small).logits
-    torch.testing.assert_close(model(small).logits, expected, atol=0.01, rtol=0.01)
+    images = torch.randn(3, 3, 32, 32)
+    expected = AutoModelForImageClassification.from_pretrained(small)(images).logits
+    torch.testing.assert_close(model(images).logits, expected, atol=0.01, rtol=0.01)
     pretrained = WaveFreqLargeBranch(config).eval()
     backbone.load_pretrained(pretrained)
     picture = torch.rand(2, 3, 64, 64) * 2 - 1

@@ -74,11 +74,11 @@ def test_only_the_answers_count_for_the_loss(textured, tmp_path):
 
 @pytest.mark.parametrize("changes", [[], ["--load_in_4bit", "--gradient_checkpointing", "--bf16"]])
 def test_an_adapter_of_planted_places_is_saved_with_its_card(options, paligemma, tmp_path, changes):
-    main([*options, "--max_steps=30", "--lora_dropout=0", "--lora_alpha=32", "--save_strategy=no", *changes])
+    main([*options, "--max_steps=12", "--lora_dropout=0", "--lora_alpha=32", "--save_strategy=no", *changes])
     output = tmp_path / "run"
     history = json.loads((output / "trainer_state.json").read_text())["log_history"]
     losses = [entry["loss"] for entry in history if "loss" in entry]
-    assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:5])
+    assert np.mean(losses[-3:]) < 0.95 * np.mean(losses[:3])
     weights = load_file(output / "adapter_model.safetensors")
     assert weights and not any("vision_tower" in name or "lm_head" in name for name in weights)
     card = ModelCard.load(output / "README.md")

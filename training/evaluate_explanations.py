@@ -289,9 +289,8 @@ def main(
     """Prints tables and writes them as JSON.
 
     Artifacts are planted by the evaluation operators, one to three an image at all severities. All artifacts that can
-    be planted count, those that the model abstains on too: their scores are taken for the average precision, but they
-    are never named. With a localizer they are planted at the size that it sees; the tagger makes them
-    smaller itself.
+    be planted count. Those that the model abstains on count by their scores in the average precision, but are never
+    named. With a localizer they are planted at the size that it sees; the tagger makes them smaller itself.
     """
     device = torch.accelerator.current_accelerator(check_available=True)
     tagger = ArtifactTagger.from_pretrained(model, device=device)

@@ -125,8 +125,8 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
     """A new network, or the checkpoint that the arguments name, with its image processor.
 
     Raises:
-        ValueError: If the checkpoint is of another model, its labels are not real and fake in this order, or a field
-            to be changed does not exist.
+        ValueError: If the checkpoint is of another model, or its labels are not real and fake in this order. Also if a
+            field to be changed does not exist.
     """
     overrides = overrides_of(arguments.config_overrides, WaveFreqConfig)
     if start := arguments.model_name_or_path:

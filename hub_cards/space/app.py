@@ -87,8 +87,8 @@ def judge(path: str | None) -> dict[str, Any]:
         path: The file of the image, such as a JPEG or PNG.
 
     Returns:
-        The label (real, fake or uncertain) and the fake_probability; as evidence, the boxes on which these rest; the
-        artifacts, with names, boxes and sentences; and as provenance, what the file itself states.
+        The label (real, fake or uncertain) and the fake_probability. As evidence, the boxes on which these rest. The
+        artifacts, with names, boxes and sentences. As provenance, what the file itself states.
     """
     if path is None:
         raise gr.Error("Choose an image first.", print_exception=False)

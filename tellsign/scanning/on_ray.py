@@ -1,7 +1,7 @@
 """Scans shards on Ray, on this machine or on the cluster of `RAY_ADDRESS`.
 
-A shard is one task, from reading to its whole file. So nothing has to be exchanged between processes, no pool can
-starve another, and what a killed worker or node was at is done again from its start. Ray Data would cut and merge the
+A shard is one task, from reading to its whole file. So nothing has to be exchanged between processes, and no pool can
+starve another. What a killed worker or node was at is done again from its start. Ray Data would cut and merge the
 shards into blocks of its own.
 """
 

@@ -217,8 +217,8 @@ def scan(
         [`Summary`].
 
     Raises:
-        ValueError: If the folder holds something else, or files whose source, model or options have changed and
-            neither `resume` nor `overwrite` is given, if it is in use, or if the model cannot be loaded
+        ValueError: If the folder is in use or holds something else. If it holds files whose source, model or options
+            have changed, and neither `resume` nor `overwrite` is given. If the model cannot be loaded
             ([`WorkerError`] where a worker cannot).
         FileNotFoundError: If the source has nothing to scan.
         OutputError: If the folder cannot be written.

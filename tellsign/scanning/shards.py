@@ -179,7 +179,7 @@ def read_pictures(
         shard ([`Shard`]): What to read.
         size (`int`): Most pictures at once.
         image_column (`str`, *optional*):
-            The column of a parquet file with the contents of image files, as such or as a `datasets.Image`, or with
+            The column of a parquet file with the contents of image files, as such or as a `datasets.Image`. Or with
             their paths or addresses; relative paths start at the parquet file. Defaults to `image`, or else to the
             only one with contents.
         id_column (`str`, *optional*):

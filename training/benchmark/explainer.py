@@ -1,5 +1,6 @@
-"""Measures the way of users who have the weights of Idefics2-8b, with random weights of the same shapes: 4 bits, an
-adapter, an answer of the whole pipeline.
+"""Measures the way of users who have the weights of Idefics2-8b: 4 bits, an adapter, an answer of the whole pipeline.
+
+The weights are random ones of the same shapes.
 
 python -m tellsign.training.benchmark.explainer
 """

@@ -42,7 +42,7 @@ class DataArguments(SourceArguments):
     validation_per_class: int = field(
         default=5000,
         metadata={
-            "help": "Images of each class of each group held out, to watch the run and calibrate the verdicts; with "
+            "help": "Images of each class of each group held out, to watch the run and calibrate the verdicts. With "
             "fewer than 99 of a group no image will be called fake."
         },
     )
@@ -85,8 +85,8 @@ def split_groups(
     Images that share their bytes are on one side.
 
     Raises:
-        ValueError: If a group has too few images, the data lack a generator that is to be left out, or no image has
-            one of the categories.
+        ValueError: If a group has too few images, or the data lack a generator that is to be left out. Also if no
+            image has one of the categories.
     """
     groups = [add_category_labels(group, real_categories) for group in groups]
     if real_categories and all((category_labels_of(group) == UNKNOWN).all() for group in groups):
@@ -130,8 +130,8 @@ def stream_images(
     """Training images, and validation images, drawn from the first of each class of each group, with its number.
 
     Raises:
-        ValueError: If a class has too few images, or one worker of the data loader reads only shards without any of
-            it, and would wait for ever.
+        ValueError: If a class has too few images. Also if one worker of the data loader reads only shards without any
+            of it, and would wait for ever.
     """
     if arguments.leave_out:
         raise ValueError("--leave_out: not with --streaming, where nothing is known of an image before it is read")

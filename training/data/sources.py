@@ -311,8 +311,8 @@ def load_described(
         classes (`Sequence[str]`, *optional*): As for [`hold_out`].
 
     Raises:
-        ValueError: If the data have no such generator, or no image has a category and one should have none, or there
-            are more categories than names of what images show, or a class has too few images.
+        ValueError: If the data have no such generator, or a class has too few images. If no image has a category and
+            one should have none. If there are more categories than names of what images show.
     """
     images = load_sources(sources, split, revision)
     categories, names = categories_of(images), set(images["generator"][:])

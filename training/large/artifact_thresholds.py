@@ -67,8 +67,8 @@ def fit_large_thresholds(first: Scored, second: Scored) -> tuple[NDArray[np.floa
 
     One is named if it passes two tests. Its average precision on planted pictures is well above chance. And it is
     named `LEAST_LIFT` times as often in generated pictures as in photographs, and as in other pictures made by
-    people: with a threshold from one half of the sources, measured on the other, in turn. All get the same rate, the
-    largest of `RATES` at which no more than `PHOTOGRAPHS_NAMED` of the photographs get any name.
+    people. The threshold comes from one half of the sources, the measure from the other, in turn. All get the same
+    rate, the largest of `RATES` at which no more than `PHOTOGRAPHS_NAMED` of the photographs get any name.
 
     Returns:
         Thresholds of shape `(num_artifacts,)`, fitted to both halves, and what was measured with those of the other
@@ -104,8 +104,10 @@ def _lifts(fitted: Scored, held_out: Scored, rate: float) -> NDArray:
 
 
 def named_shares(scored: Scored, thresholds: NDArray) -> dict[str, float]:
-    """Shares of photographs, of others and of generated pictures in which any artifact is named; of the names in
-    planted pictures, the share that is there; and of what was planted, the share that is named."""
+    """Shares of photographs, of others and of generated pictures in which any artifact is named.
+
+    Of the names in planted pictures, the share that is there. Of what was planted, the share that is named.
+    """
     shares = {
         kind: float((getattr(scored, kind) > thresholds).any(1).mean()) if len(getattr(scored, kind)) else 0.0
         for kind in ("photographs", "others", "generated")

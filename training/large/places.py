@@ -78,14 +78,14 @@ def picture_places(
         image_processor ([`WaveFreqImageProcessor`]): With a `large_size`.
         use (`str`, *optional*):
             `"training"` plants up to `MOST` artifacts by the training operators, leaves some pictures untouched, and
-            gives half of all a [`random_history`]; `"evaluation"` plants by the others; `None` plants nothing.
+            gives half of all a [`random_history`]. `"evaluation"` plants by the others. `None` plants nothing.
         seed (`int`): Of what is planted, with the picture's row.
         cache_dir (`Path`): Where to keep the result.
 
     Returns:
-        `features` of shape `(n, num_features, size, size)`, float16, see [`place_features`]; `present` of shape `(n,
-        num_plantable)`, bool, in the order of [`plantable`]; `masks` of shape `(n, num_plantable, size, size)`,
-        float16, the share of each cell that an artifact takes.
+        - `features` of shape `(n, num_features, size, size)`, float16, see [`place_features`].
+        - `present` of shape `(n, num_plantable)`, bool, in the order of [`plantable`].
+        - `masks` of shape `(n, num_plantable, size, size)`, float16, the share of each cell that an artifact takes.
 
     Raises:
         ValueError: If a picture cannot be read; the message names its row.

@@ -103,7 +103,7 @@ def place_scores(evidence: NDArray, generated: NDArray) -> tuple[float, float, f
         generated (`np.ndarray` of shape `(size, size)`): Booleans, true and false somewhere.
 
     Returns:
-        `tuple[float, float, float]`: AUROC of the cells, 1 or 0 for the peak inside or outside (pointing game), and
+        Three figures. AUROC of the cells. 1 or 0 for the peak inside or outside (pointing game). And the
         intersection over union at the map's best threshold.
     """
     truth, values = generated.ravel(), evidence.ravel()

@@ -124,8 +124,10 @@ def side(image: NDArray, place: NDArray, amount: float, rng: Rng, soft: float = 
 
 
 def course(image: NDArray, place: NDArray, amount: float, rng: Rng, tone: float = 0) -> NDArray:
-    """A soft course around 0: straight, bowed, around a point, as a saddle or drifting, turning or not; the
-    more along with the image's own shades, the higher `tone` is."""
+    """A soft course around 0: straight, bowed, around a point, as a saddle or drifting, turning or not.
+
+    The higher `tone` is, the more it goes along with the image's own shades.
+    """
     rows, columns = px.offsets(image, *(rng.uniform(0.1, 0.9, 2) * image.shape[:2]))
     along, across = px.rotated(rows / image.shape[0], columns / image.shape[1], rng.uniform(0, 2 * np.pi))
     bowed, around = along + rng.uniform(-1.2, 1.2) * across**2, np.hypot(along, rng.uniform(0.5, 1) * across)

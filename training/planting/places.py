@@ -87,7 +87,7 @@ def along_edges(at_least: float, width: float) -> Place:
     return lambda image, rng: np.minimum(3 * place(image, rng), 1) * px.edge_band(image, width)
 
 
-# A large and a smaller textured area, a detailed one, one with edges, a plain, a dark and a soft one; and images
+# A large and a smaller textured area, a detailed one, one with edges, a plain, a dark and a soft one. And images
 # that have detail or texture.
 TEXTURED, DETAILED = area(px.texture, 0.025, (0.3, 0.48)), area(px.texture, 0.03, (0.22, 0.36))
 BUSY, STRUCTURED = area(px.detail, 0.05), area(px.edges, 0.07, (0.24, 0.4))

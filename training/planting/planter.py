@@ -63,8 +63,8 @@ def visible_change(before: NDArray, after: NDArray, final: NDArray, mask: NDArra
         mask (`np.ndarray` of shape `(height, width)`, bool): Where to look.
 
     Returns:
-        Mean absolute change within the mask, of the channel that changes most, times the share of the change, 0 to 1,
-        that later changes left: the projection of all changes since onto this one.
+        Mean absolute change within the mask, of the channel that changes most, times the share of it that later
+        changes left. The share, 0 to 1, is the projection of all changes since onto this one.
     """
     start, planted, end = (picture[mask].astype(np.float64) for picture in (before, after, final))
     change, since = planted - start, end - start
@@ -92,8 +92,8 @@ def plant(
     Args:
         image (`np.ndarray` of shape `(height, width, 3)`, uint8): A real image, both sides at least 32 pixels.
         names (`list[str]`):
-            The artifacts. Those that have no suitable place in this image are left out, and so are those that in the
-            end change the encoded image by less than `VISIBLE_LEVELS` within their place, see [`visible_change`].
+            The artifacts. Those that have no suitable place in this image are left out. So are those that in the end
+            change the encoded image by less than `VISIBLE_LEVELS` within their place, see [`visible_change`].
         rng (`np.random.Generator`): Chooses operators, places and forms.
         use (`str`):
             Whether to take the operators for `"training"`, each in any of the eight orientations of the image, or

@@ -86,8 +86,8 @@ def planted_images(
         most (`int`, *optional*, defaults to 3): Largest number of artifacts in an image; one to so many are tried.
 
     Yields:
-        A row as in `PLANTED_FEATURES`: the image as JPEG of quality 75, 4:2:0, its artifacts (none if it was left
-        untouched) and the `sha1` of the real image. An image that cannot be read is left out with a warning.
+        A row as in `PLANTED_FEATURES`: the image as JPEG of quality 75, 4:2:0, its artifacts, and the `sha1` of the
+        real image. An untouched image has no artifacts. An image that cannot be read is left out with a warning.
 
     Raises:
         ValueError: If `image_size`, `untouched` or `most` are out of range.

@@ -68,10 +68,13 @@ def plant_for_validation(dataset: Dataset, *, seed: int, most: int, image_size: 
         seed, most, image_size: As for [`planted_images`].
 
     Returns:
-        `images` of shape `(n, 3, image_size, image_size)`, `artifacts` of shape `(n, most)`, which are indices in
-        [`plantable`] or `NOTHING` (both uint8), `masks` of shape `(n, most, image_size, image_size)`, bool, the pixels
-        that show it, `boxes` of shape `(n, most, 4)`, int16, their `BOX_SIDES` in pixels, and `rows` of shape `(n,)`,
-        int64, the images' rows in the data set. Images that cannot be read are left out.
+        Without the images that cannot be read:
+
+        - `images` of shape `(n, 3, image_size, image_size)`, uint8.
+        - `artifacts` of shape `(n, most)`, uint8, indices in [`plantable`] or `NOTHING`.
+        - `masks` of shape `(n, most, image_size, image_size)`, bool, the pixels that show it.
+        - `boxes` of shape `(n, most, 4)`, int16, their `BOX_SIDES` in pixels.
+        - `rows` of shape `(n,)`, int64, the images' rows in the data set.
     """
     planting = _Planting(dataset, "evaluation", seed=seed, untouched=0.0, most=most, image_size=image_size)
     loader = DataLoader(
@@ -147,9 +150,9 @@ class PlantedBatches(torch.utils.data.Dataset):
 
     Args:
         images (`dict[str, torch.Tensor]`):
-            `images`, `artifacts`, `masks` and `boxes` as from [`plant_for_validation`], and of shape `(n,)`, int64:
-            `labels`, 0 for real, 1 for fake, `UNKNOWN` for planted images, and `categories`, which objects they show,
-            `NONE_SHOWN` or `UNKNOWN`.
+            `images`, `artifacts`, `masks` and `boxes` as from [`plant_for_validation`], and two of shape `(n,)`,
+            int64. `labels` are 0 for real, 1 for fake, `UNKNOWN` for planted images. `categories` are the objects that
+            they show, `NONE_SHOWN` or `UNKNOWN`.
         image_processor (`BaseImageProcessor`): Makes `pixel_values` of the images.
         columns (`list[int]`): For each index in `artifacts` the index of the artifact in the model's logits.
         num_artifacts (`int`): Number of artifacts in the model's logits. Of those without a column, and of all
