@@ -14,10 +14,11 @@ from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
+from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
 from tellsign.modeling.image_loading import load_image, read_source
 from tellsign.modeling.verdicts import is_large, real_and_fake, verdicts_of
 
-from .evidence import TaggedArtifact, places_of, summary_of, tagged_in_large
+from .evidence import places_of, summary_of, tagged_in_large
 from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
 from .hub import HUB_OPTIONS, load_part, push_folder, refuse_parts
@@ -308,7 +309,8 @@ class ArtifactExplanationPipeline(Pipeline):
         found = [answers[index]["artifacts"] for index in chosen]
         chosen_images = [images[index] for index in chosen]
         if self.localizer is not None:
-            self._localize(chosen_images, found)
+            whole = GLOBAL_ARTIFACTS if self.tagger is None else self.tagger.global_artifacts
+            self.localizer.relocate(chosen_images, found, whole)
         if self.explainer is None or not any(found):
             return
         # The tagger knows what small images show; of large ones nobody here does.
@@ -320,17 +322,6 @@ class ArtifactExplanationPipeline(Pipeline):
         for artifacts, sentences in zip(found, explained, strict=True):
             for artifact in artifacts:
                 artifact["explanation"] = sentences[artifact["label"]]
-
-    def _localize(self, images: list[Image.Image], found: list[list[TaggedArtifact]]) -> None:
-        """Puts the localizer's boxes in the place of the tagger's."""
-        local = [
-            [tagged for tagged in artifacts if tagged["label"] not in self.tagger.global_artifacts]
-            for artifacts in found
-        ]
-        boxes = self.localizer(images, [[artifact["label"] for artifact in artifacts] for artifacts in local])
-        for artifacts, image_boxes in zip(local, boxes, strict=True):
-            for artifact in artifacts:
-                artifact["box"] = image_boxes.get(artifact["label"], artifact["box"])
 
     def postprocess(  # type: ignore[override]
         self, model_outputs: dict[str, Any]

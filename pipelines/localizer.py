@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
+from .evidence import TaggedArtifact
 from .localization import Box
 from .vision_language import VisionLanguageModel
 
@@ -79,6 +80,25 @@ class ArtifactLocalizer(VisionLanguageModel):
                 if box is not None:
                     boxes[row][label] = box
         return boxes
+
+    def relocate(
+        self,
+        images: Sequence[Image.Image],
+        found: Sequence[Sequence[TaggedArtifact]],
+        global_artifacts: Sequence[str],
+    ) -> None:
+        """Puts its boxes in the place of those that artifacts have, where it finds any.
+
+        Args:
+            images (`Sequence[PIL.Image.Image]`): RGB.
+            found (`Sequence[Sequence[TaggedArtifact]]`): The artifacts of each image; their `box` is changed.
+            global_artifacts (`Sequence[str]`): Those whose place is the whole image. They keep it.
+        """
+        local = [[artifact for artifact in some if artifact["label"] not in global_artifacts] for some in found]
+        boxes = self(images, [[artifact["label"] for artifact in some] for some in local])
+        for some, image_boxes in zip(local, boxes, strict=True):
+            for artifact in some:
+                artifact["box"] = image_boxes.get(artifact["label"], artifact["box"])
 
 
 def location_of(box: Box, width: int, height: int) -> str:

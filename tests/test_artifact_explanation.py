@@ -25,6 +25,7 @@ from tellsign import ArtifactExplanationPipeline, WaveFreqConfig, WaveFreqImageP
 from tellsign.__main__ import app
 from tellsign.pipelines.evidence import places_of, summary_of, tagged_in_large
 from tellsign.pipelines.explainer import ArtifactExplainer
+from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger
 from tests.conftest import TINY_LARGE, encode, equal
 from tests.test_explainer import make_idefics2
@@ -236,6 +237,22 @@ def test_without_names_of_its_own_large_pictures_get_none(explain_both, small_an
         searched = min(image.size) < 64
         assert len(answer["artifacts"]) == (len(LABELS) if searched else 0)
         assert ("found" in answer["summary"]) == searched
+
+
+class CornerLocalizer(ArtifactLocalizer):
+    """Finds everything in the first pixel."""
+
+    def __init__(self):
+        pass
+
+    def __call__(self, images, labels, batch_size=8):
+        return [{label: {"xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1} for label in some} for some in labels]
+
+
+def test_large_pictures_need_no_tagger_for_a_localizer(explain_named, small_and_large):
+    explain_named.tagger, explain_named.localizer = None, CornerLocalizer()
+    artifacts = explain_named(small_and_large[1])["artifacts"]
+    assert [artifact["box"]["xmax"] for artifact in artifacts] == [1] * len(LARGE_LABELS)
 
 
 def test_options_choose_among_the_artifacts_of_large_pictures(explain_named, small_and_large):
