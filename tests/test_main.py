@@ -24,7 +24,7 @@ from tellsign.training import leave_out, pseudo_fakes, train_generator
 from tellsign.training.data.sources import SourceArguments
 from tellsign.training.planting.__main__ import make_data
 from tellsign.training.trainer.arguments import parse_recipe
-from tests.conftest import encode, run_fresh, start_command
+from tests.conftest import encode, run_fresh
 
 
 def test_pictures_stay_in_the_folder_they_are_saved_to(checkpoint, tmp_path):
@@ -538,10 +538,9 @@ def test_a_training_in_half_precision_starts_without_a_gpu(tmp_path):
 
 def test_explain_uses_the_packaged_models_in_a_fresh_process(tmp_path):
     Image.new("RGB", (64, 64), "green").save(tmp_path / "a.png")
-    process, printed = start_command(["explain", str(tmp_path / "a.png"), "--explain", "always"])
-    answer = json.loads(next(line for line in printed if line.startswith("{")))
-    process.join()
-    assert process.exitcode == 0
+    command = [sys.executable, "-m", "tellsign", "explain", str(tmp_path / "a.png"), "--explain", "always"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    answer = json.loads(result.stdout)
     assert answer["label"] in ("real", "fake", "uncertain") and 0 <= answer["fake_probability"] <= 1
     assert (answer["width"], answer["height"]) == (64, 64)
 
