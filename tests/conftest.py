@@ -143,11 +143,6 @@ def train_in_two_processes(train: Callable, arguments: list[str]) -> None:
     assert run_fresh(train, [*arguments, "--ddp_backend=gloo"], variables=variables) == [0, 0]
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: some tests wait for servers, and for Ray."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_collection_finish():
     gc.freeze()  # what is imported is not looked through again and again
     gc.enable()
