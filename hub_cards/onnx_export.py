@@ -144,7 +144,8 @@ def _write_graph(model: WaveFreqForImageClassification, settings: dict[str, Any]
         kwargs=inputs,
         input_names=list(inputs),
         output_names=["logits", "evidence"],
-        dynamic_shapes={name: {0: torch.export.Dim("batch")} for name in inputs},
+        # torch 2.9 traces batches of two and more alone; the graph takes one image too.
+        dynamic_shapes={name: {0: torch.export.Dim("batch", min=2)} for name in inputs},
         dynamo=True,
         opset_version=OPSET,
         optimize=False,  # or batch normalization would be multiplied into weights, which halves do not hold exactly
