@@ -200,7 +200,7 @@ class ArtifactExplanationPipeline(Pipeline):
             - `artifacts`, by falling score. Each has `label`, `score`, `box` (`xmin`, `ymin`, `xmax`, `ymax` in the
               pixels of the image), and `explanation` if there is an explainer.
             - `provenance`: what the file itself states, see [`~tellsign.provenance`]. It changes no probability.
-            - `summary`: a sentence or two.
+            - `summary`: a few short sentences.
         """
         if "candidate_labels" in kwargs:
             kwargs["candidate_labels"] = listed(kwargs["candidate_labels"])

@@ -48,7 +48,7 @@ class FailedImage(TypedDict):
 class ImageExplanation(TypedDict):
     """Verdict on an image, its size in pixels, the places that spoke for it, and the artifacts by falling score.
 
-    What the file states, and one or two sentences that sum this up. On request the map of what each place adds to the
+    What the file states, and a few short sentences that sum this up. On request the map of what each place adds to the
     logit of fake. `animated` is there, and true, if the image has more frames than the first, which was judged.
     """
 
