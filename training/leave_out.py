@@ -47,12 +47,11 @@ def main(
     columns, *others = map(columns_of, sets)
     known = stacked(columns, *others)
     assignment = assign_folds(columns, folds)
-    extended = np.concatenate([assignment, np.full(len(known["label"]) - len(assignment), -1)])
 
     learned = training_copies(sets, model.large, image_processor, copies, cache_dir)
     names = list(HISTORIES) if histories else []
     seen_as = [picture_moments(sets[0], model.large, image_processor, name, cache_dir) for name in (None, *names)]
-    logits, *changed = predict_left_out(config, known, extended, learned, seen_as)
+    logits, *changed = predict_left_out(config, known, assignment, learned, seen_as)
     temperature = fit_temperature(np.stack([np.zeros(len(logits)), logits], axis=1), columns["label"])
     probabilities = 1 / (1 + np.exp(-logits / temperature))
     thresholds = {
@@ -85,7 +84,7 @@ def main(
             "share": share,
             "auroc": mean_scores(
                 generator_scores(
-                    columns, assignment, *predict_left_out(config, known, extended, learned, seen_as[:1], share)
+                    columns, assignment, *predict_left_out(config, known, assignment, learned, seen_as[:1], share)
                 )
             )["all"]["auroc"]["value"],
         }

@@ -72,10 +72,11 @@ def spread(counts: NDArray, shares: NDArray, order: Sequence[int] | NDArray) -> 
 def runs(columns: Mapping[str, NDArray], assignment: NDArray) -> Iterator[tuple[NDArray, NDArray]]:
     """For each run the rows that it may see and those that it is scored on.
 
-    It sees no family or collection of those, and nothing by a person who made one of them. Rows that no run is scored
-    on have the number -1.
+    It sees no family or collection of those, and nothing by a person who made one of them. Rows beyond those of the
+    assignment are scored in none.
     """
     kin = np.char.add(columns["label"].astype(str), columns["family"])
+    assignment = np.pad(assignment, (0, len(kin) - len(assignment)), constant_values=-1)
     for fold in range(assignment.max() + 1):
         scored = assignment == fold
         people = set(columns["person"][scored]) - {""}
@@ -127,7 +128,7 @@ def predict_left_out(
     Args:
         config, columns, assignment, copies, share: See [`heads_left_out`].
         seen_as (`Sequence[torch.FloatTensor]`):
-            The moments that heads are scored on, each `(m, num_features)`: of the first rows, without those of -1.
+            The moments that heads are scored on, each `(m, num_features)`: of the rows of the assignment.
     """
     logits = [np.zeros(len(moments)) for moments in seen_as]
     for head, scored in heads_left_out(config, columns, assignment, copies, share):

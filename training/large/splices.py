@@ -135,14 +135,13 @@ def main(
     columns, *others = map(columns_of, sets)
     known = stacked(columns, *others)
     assignment = assign_folds(columns, measured["folds"])
-    extended = np.concatenate([assignment, np.full(len(known["label"]) - len(assignment), -1)])
     cache_dir = cache_dir or left_out / "features"
     learned = training_copies(sets, branch, image_processor, measured["copies"], cache_dir)
     rng = np.random.default_rng(0)
     placed: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in KINDS}
     logits: dict[float, list[float]] = {share: [] for share in SHARES}
 
-    def asked(head: WaveFreqLargeHead, rows: tuple[int, int], share: float) -> tuple[float, NDArray, NDArray]:
+    def asked(head: WaveFreqLargeHead, share: float, *rows: int) -> tuple[float, NDArray, NDArray]:
         """Logit of fake of one spliced picture, its evidence, and the cells that are mostly the part."""
         background, part = (load_image(content_of(sets[0][row]["image"]) or b"") for row in rows)
         mask = random_mask(share, size, rng)
@@ -152,7 +151,7 @@ def main(
         cells = nn.functional.avg_pool2d(torch.from_numpy(mask)[None, None], CELL)[0, 0].numpy() > 0.5
         return float(head(moments)[0]), head.evidence(maps, moments, size // CELL)[0].numpy(), cells
 
-    for head, scored in heads_left_out(model.config, known, extended, learned):
+    for head, scored in heads_left_out(model.config, known, assignment, learned):
         of_label = {
             REAL: scored[(columns["label"][scored] == REAL) & (columns["kind"][scored] == "photo")],
             FAKE: scored[columns["label"][scored] == FAKE],
@@ -160,15 +159,15 @@ def main(
         with torch.inference_mode():
             for kind, labels in KINDS.items():
                 for _ in range(pictures):
-                    rows = tuple(int(rng.choice(of_label[label])) for label in labels)
+                    rows = [int(rng.choice(of_label[label])) for label in labels]
                     share = float(np.exp(rng.uniform(*np.log(PLACED_SHARES))))
-                    _, evidence, cells = asked(head, rows, share)  # type: ignore[arg-type]
+                    _, evidence, cells = asked(head, share, *rows)
                     if 0 < cells.sum() < cells.size:
                         placed[kind].append(place_scores(evidence, ~cells if labels == (FAKE, REAL) else cells))
             for share in SHARES:
                 for _ in range(pictures):
-                    rows = tuple(int(rng.choice(of_label[label])) for label in (REAL, FAKE))
-                    logits[share].append(asked(head, rows, share)[0])  # type: ignore[arg-type]
+                    rows = [int(rng.choice(of_label[label])) for label in (REAL, FAKE)]
+                    logits[share].append(asked(head, share, *rows)[0])
 
     record: dict[str, Any] = {"data": measured["data"], "places": {}, "shares": {}}
     for kind, values in placed.items():
