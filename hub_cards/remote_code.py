@@ -8,7 +8,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
-import transformers
+from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -183,10 +183,8 @@ def _auto_classes(model_type: str) -> dict[str, type]:
     if model_type not in CONFIG_MAPPING or not _is_ours(CONFIG_MAPPING[model_type].__module__):
         return {}
     classes = {"AutoConfig": CONFIG_MAPPING[model_type]}
-    for name in dir(transformers):
-        mapping = (
-            getattr(getattr(transformers, name), "_model_mapping", None) if name.startswith("AutoModel") else None
-        )
+    for name, auto in vars(modeling_auto).items():  # dir(transformers) takes a fifth of a second
+        mapping = getattr(auto, "_model_mapping", None) if name.startswith("AutoModel") else None
         if mapping is not None and classes["AutoConfig"] in mapping:
             classes[name] = mapping[classes["AutoConfig"]]
     return classes
