@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from scipy.special import expit
 
 from tellsign.hub_cards.left_out_tables import leave_out_tables
 from tellsign.modeling.verdicts import verdict_of
@@ -53,7 +54,7 @@ def main(
     seen_as = [picture_moments(sets[0], model.large, image_processor, name, cache_dir) for name in (None, *names)]
     logits, *changed = predict_left_out(config, known, assignment, learned, seen_as)
     temperature = fit_temperature(np.stack([np.zeros(len(logits)), logits], axis=1), columns["label"])
-    probabilities = 1 / (1 + np.exp(-logits / temperature))
+    probabilities = expit(logits / temperature)
     thresholds = {
         name: fit_promised_thresholds(columns["label"], probabilities, columns["kind"], promise)
         for name, promise in OPERATING_POINTS.items()

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
 
@@ -263,7 +264,7 @@ def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: l
     present = artifact_labels == 1
 
     temperatures = fit_temperatures(present[is_known], artifact_logits[is_known])
-    probabilities = 1 / (1 + np.exp(-artifact_logits / temperatures))
+    probabilities = expit(artifact_logits / temperatures)
     intervals = auroc_intervals(present[is_known], artifact_logits[is_known])
     learned = np.flatnonzero(intervals[:, 0] > LEAST_AUROC)
     thresholds = np.ones(len(columns))

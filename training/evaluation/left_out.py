@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from tellsign.training.data.families import is_before_2022
@@ -134,7 +135,7 @@ def score_left_out(
             name: {"kinds": verdict_shares(said, columns), "real_right": real_right(said, labels)}
             for name, said in verdicts.items()
         },
-        "calibration": calibration_scores(labels, 1 / (1 + np.exp(-logits / temperature))),
+        "calibration": calibration_scores(labels, expit(logits / temperature)),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from tqdm.auto import tqdm
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
@@ -63,7 +64,7 @@ def temperatures_of(model: PreTrainedModel, images: DecodedImages) -> NDArray:
 
 def fake_probability(logits: NDArray, temperature: float | NDArray) -> NDArray:
     """Probability of fake, shape `(n,)`, from the logits of real and fake at temperature 1, shape `(n, 2)`."""
-    return 1 / (1 + np.exp((logits[:, 0] - logits[:, 1]) / temperature))
+    return expit((logits[:, 1] - logits[:, 0]) / temperature)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
+from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
@@ -174,7 +175,7 @@ def main(
         record["places"][kind] = {"pictures": len(values), **_means(np.asarray(values))}
     thresholds = measured["verdict_thresholds"]["cautious"]
     for share, of_share in logits.items():
-        probabilities = 1 / (1 + np.exp(-np.asarray(of_share) / measured["temperature"]))
+        probabilities = expit(np.asarray(of_share) / measured["temperature"])
         said = np.asarray([verdict_of(probability, thresholds) for probability in probabilities])
         verdicts = {verdict: float((said == verdict).mean()) for verdict in ("real", "uncertain", "fake")}
         record["shares"][str(share)] = {"fake_probability": float(probabilities.mean()), **verdicts}
