@@ -67,9 +67,9 @@ def summary_of(
     if artifacts is not None:
         found = f"{artifacts} artifact{'s' * (artifacts > 1)} found." if artifacts else "No known artifact was found."
         sentences.append(found)
+    if leaning:
+        sentences.append(f'It leans to "{leaning}".')
     if places:
-        if leaning:
-            sentences.append(f'It leans to "{leaning}".')
         place = place_of(places[0]["box"], width, height)
         sentences.append(f"Strongest evidence: {place}, {places[0]['share']:.0%}.")
     return " ".join(sentences)

@@ -63,3 +63,7 @@ def test_the_summary_names_the_place_that_speaks_most():
     places = places_of(np.eye(3)[::-1] * [3, 1, 1], 90, 90)
     assert summary_of(places, 0, 90, 90).endswith("Strongest evidence: bottom left, 60%.")
     assert summary_of(places, None, 90, 90, "real") == 'It leans to "real". Strongest evidence: bottom left, 60%.'
+
+
+def test_the_summary_says_to_what_an_uncertain_verdict_leans():
+    assert summary_of([], 0, 8, 8, "fake") == 'No known artifact was found. It leans to "fake".'

@@ -30,7 +30,7 @@ from tellsign.pipelines.provenance import in_words
 MOST_IMAGES = 200
 MOST_WAITING = 100
 TITLES = {"real": "Real", "fake": "Fake (generated)", "uncertain": "Uncertain"}
-BATCH_COLUMNS = ["file", "verdict", "fake probability", "the file states", "strongest evidence", "artifacts", "error"]
+BATCH_COLUMNS = ["file", "verdict", "fake probability", "the file states", "summary", "artifacts", "error"]
 CSS = """
 .verdict { font-size: 1.5rem; font-weight: bold; padding: 4px 10px; border-left: 8px solid #e69f00; }
 .verdict.real { border-color: #009e73; }
@@ -114,7 +114,7 @@ def stated_html(answer: dict[str, Any]) -> str:
 
 
 def verdict_html(answer: dict[str, Any]) -> str:
-    """Verdict and probability, and which place speaks most for it."""
+    """Verdict and probability, and the summary of what speaks for it."""
     label = answer["label"]
     lines = [
         f'<p class="verdict {label}">{TITLES[label]}</p>',
@@ -122,17 +122,10 @@ def verdict_html(answer: dict[str, Any]) -> str:
     ]
     if label == "uncertain":
         lines.append("<p>The model cannot tell: a verdict here would be wrong too often.</p>")
-        lines.append(f"<p>It leans to {'fake' if answer['fake_probability'] > 0.5 else 'real'}.</p>")
-    if strongest := strongest_evidence(answer):
-        lines.append(f"<p>Strongest evidence: {strongest}. Yellow frames show where.</p>")
+    if answer["summary"]:
+        where = " Yellow frames show where." if answer["evidence"] else ""
+        lines.append(f"<p>{answer['summary']}{where}</p>")
     return "".join(lines)
-
-
-def strongest_evidence(answer: dict[str, Any]) -> str:
-    """The place that spoke most for the verdict, in words, with its share."""
-    for place in answer.get("evidence", []):
-        return f"{place_of(place['box'], answer['width'], answer['height'])}, {place['share']:.0%}"
-    return ""
 
 
 def seen_html(answer: dict[str, Any]) -> str:
@@ -140,8 +133,7 @@ def seen_html(answer: dict[str, Any]) -> str:
     if not EXPLAIN.tagger:
         return "<p>This model gives verdicts alone; it does not look for artifacts.</p>"
     if not answer["artifacts"]:
-        looked = answer["summary"].startswith("No known artifact")
-        return f"<p>{'No known artifact was found.' if looked else 'Artifacts were not looked for.'}</p>"
+        return "<p>No artifact is named.</p>"
     rows = []
     for color, found in zip(itertools.cycle(COLORS), answer["artifacts"]):
         place = place_of(found["box"], answer["width"], answer["height"])
@@ -169,7 +161,7 @@ def show_many(paths: list[str] | None) -> tuple[str, str]:
             stated = "; ".join(map(in_words, answer.get("provenance", [])))
             found = "; ".join(artifact["label"] for artifact in answer["artifacts"])
             probability = round(answer["fake_probability"], 4)
-            rows.append([name, answer["label"], probability, stated, strongest_evidence(answer), found, ""])
+            rows.append([name, answer["label"], probability, stated, answer["summary"], found, ""])
     # Beside an upload, so that it is deleted with the uploads.
     handle, table = tempfile.mkstemp(prefix="verdicts-", suffix=".csv", dir=Path(paths[0]).parent)
     with open(handle, "w", newline="", encoding="utf-8") as file:
