@@ -21,6 +21,7 @@ from PIL import Image
 import tellsign
 
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported, which tellsign leaves for later
 # The process that only hands out the tests reads this file too. What takes seconds is imported where it is needed.
 gc.disable()  # until all tests are imported
 # Fresh processes that need not import anew what takes seconds.
@@ -72,6 +73,8 @@ def run_fresh(target: Callable, *arguments, variables: Sequence[dict[str, str]] 
 
 
 def _run(folder: str, variables: dict[str, str], target: Callable, *arguments) -> None:
+    multiprocessing.set_start_method(None, force=True)  # or processes of this one would wait for another fork server
+    gc.freeze()  # what is imported is not looked through again and again
     gc.enable()
     os.chdir(folder)
     os.environ.update(variables)

@@ -1,6 +1,8 @@
 """Everything that goes to the Hub and comes from it, against the unmodified client, over HTTP."""
 
+import base64
 import hashlib
+import inspect
 import json
 import logging
 import os
@@ -8,11 +10,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+import torch
 from datasets import Dataset
 from datasets import config as datasets_config
 from huggingface_hub import (
@@ -27,8 +32,9 @@ from huggingface_hub import (
     snapshot_download,
 )
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from peft import LoraConfig, get_peft_model
 from PIL import Image
-from transformers import pipeline
+from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
 from transformers.utils import hub as transformers_hub
 from typer.testing import CliRunner
 
@@ -56,6 +62,7 @@ from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tag
 
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photo_cat.jpg"
+BASE64 = base64.b64encode(PHOTO.read_bytes()).decode()
 TOKEN = "hf_loopbackSecretOfAnna"
 # Hides this package and all that it does not need from a process, as if they were not installed.
 HIDE = """
@@ -83,23 +90,30 @@ def hub():
         yield running
 
 
+@contextmanager
+def connected(hub: Hub, cache: Path) -> Iterator[None]:
+    """This process, which otherwise is offline, talks to the Hub as anna."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "ENDPOINT": hub.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_XET": True,
+            "HF_HUB_CACHE": str(cache),
+        }.items():
+            patch.setattr(constants, name, value)
+        patch.setattr(datasets_config, "HF_ENDPOINT", hub.url)
+        # Those of create_repo and the like, and of transformers, which were made with the endpoint that there was.
+        for api in (hf_api.api, transformers_hub.hf_api()):
+            patch.setattr(api, "endpoint", hub.url)
+        patch.setenv("HF_TOKEN", TOKEN)
+        yield
+
+
 @pytest.fixture
-def client(hub, monkeypatch, tmp_path) -> HfApi:
-    """The client in this process, which otherwise is offline, as anna."""
-    for name, value in {
-        "ENDPOINT": hub.url,
-        "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
-        "HF_HUB_OFFLINE": False,
-        "HF_HUB_DISABLE_XET": True,
-        "HF_HUB_CACHE": str(tmp_path / "cache"),
-    }.items():
-        monkeypatch.setattr(constants, name, value)
-    monkeypatch.setattr(datasets_config, "HF_ENDPOINT", hub.url)
-    # Those of create_repo and the like, and of transformers, which were made with the endpoint that there was.
-    for api in (hf_api.api, transformers_hub.hf_api()):
-        monkeypatch.setattr(api, "endpoint", hub.url)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    return HfApi()
+def client(hub, tmp_path) -> Iterator[HfApi]:
+    with connected(hub, tmp_path / "cache"):
+        yield HfApi()
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +142,19 @@ def explainer(tmp_path_factory) -> Path:
 def expected(folder) -> dict:
     """What the models say of the photo when they are loaded from the folder."""
     return pipeline("artifact-explanation", model=str(folder))(str(PHOTO))
+
+
+def load_handler(folder):
+    """The handler of a repository, as huggingface-inference-toolkit loads it."""
+    import importlib.util
+    import sys
+
+    spec = importlib.util.spec_from_file_location("handler.EndpointHandler", folder + "/handler.py")
+    sys.path.insert(0, folder)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["handler.EndpointHandler"] = module
+    spec.loader.exec_module(module)
+    return module.EndpointHandler(folder)
 
 
 def run(hub: Hub, home: Path, script: str, token: str | None = TOKEN) -> tuple[dict, str]:
@@ -195,7 +222,7 @@ def test_a_card_whose_metadata_break_the_rules_is_refused(client):
 # Pushing.
 
 
-def test_push_is_one_commit_and_none_without_a_change(client, hub, folder):
+def test_push_is_one_commit_and_none_without_a_change(client, hub, folder, capfd):
     commit = push(folder, "anna/one", commit_message="First")
     repo = hub.repos["models", "anna/one"]
     assert repo.history() == ["First", "initial commit"] and commit.oid == repo.refs["main"]
@@ -203,6 +230,7 @@ def test_push_is_one_commit_and_none_without_a_change(client, hub, folder):
     assert repo.files()["model.safetensors"].is_lfs and not repo.private
     assert b'model="anna/one"' in repo.files()["README.md"].content
     assert push(folder, "anna/one").oid == commit.oid
+    assert TOKEN not in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("names_commit", [True, False])
@@ -565,72 +593,55 @@ def test_a_training_pushes_model_and_card_in_one_commit(client, hub, parquet, tm
     assert pipeline("image-classification", model=repo_id)(str(PHOTO))[0]["label"] in ("real", "fake")
 
 
-# Fresh processes: one that pushes, one with the package and one without it that load.
+# What is pushed in each way, and fresh processes that load it: one with the package and one without it.
 
 
 @pytest.fixture(scope="module")
-def pushed(hub, folder, explainer, parquet, tmp_path_factory) -> tuple[dict, str]:
-    """What a fresh process answered and printed that has pushed everything in each way."""
-    detector = tmp_path_factory.mktemp("saved") / "detector"
-    shutil.copytree(folder, detector, ignore=shutil.ignore_patterns("tagger"))
-    script = f"""
-import json, shutil, tellsign, torch
-from datasets import Dataset
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
-from tellsign.hub_cards.dataset_card import push_dataset
-from tellsign.hub_cards.export import push
-from tellsign.training.planting import PLANTED_FEATURES, planted_images
-from tellsign.training.data.sources import load_sources
+def pushed(hub, folder, explainer, parquet, tmp_path_factory) -> dict:
+    """What the pipelines answer, and what is planted, after everything was pushed in each way."""
+    home = tmp_path_factory.mktemp("pushed")
+    shutil.copytree(folder, home / "detector", ignore=shutil.ignore_patterns("tagger"))
+    with connected(hub, home / "cache"):
+        push(folder, "anna/plain")
+        push(folder, "anna/private", private=True)
+        push(home / "detector", "anna/branch")
+        push(folder, "anna/branch", revision="other")
+        explain = pipeline("artifact-explanation", model=str(folder))
+        push(explain, "anna/code", self_contained=True)
+        explain.push_to_hub("anna/stock")
+        explain.save_pretrained(home / "saved", push_to_hub=True, repo_id="anna/saved")
+        explain.model.push_to_hub("anna/detector")
+        explain.image_processor.push_to_hub("anna/detector")
 
-folder, photo = {str(folder)!r}, {str(PHOTO)!r}
-push(folder, "anna/plain")
-push(folder, "anna/private", private=True)
-push({str(detector)!r}, "anna/branch")
-push(folder, "anna/branch", revision="other")
-explain = pipeline("artifact-explanation", model=folder)
-push(explain, "anna/code", self_contained=True)
-explain.push_to_hub("anna/stock")
-explain.save_pretrained("saved", push_to_hub=True, repo_id="anna/saved")
-explain.model.push_to_hub("anna/detector")
-explain.image_processor.push_to_hub("anna/detector")
+        AutoModelForImageTextToText.from_pretrained(explainer).push_to_hub("anna/idefics2")
+        AutoProcessor.from_pretrained(explainer).push_to_hub("anna/idefics2")
+        torch.manual_seed(0)
+        base = AutoModelForImageTextToText.from_pretrained("anna/idefics2")
+        adapter = get_peft_model(base, LoraConfig(r=4, target_modules=["lm_head"], init_lora_weights=False))
+        adapter.push_to_hub("anna/stock-adapter")
+        adapter.save_pretrained(home / "adapter")
+        push(home / "adapter", "anna/adapter")
+        options = {"explainer": "anna/idefics2", "explainer_kwargs": {"adapter": str(home / "adapter")}}
+        explain = pipeline("artifact-explanation", model=str(folder), top_k=1, **options)
+        push(explain, "anna/explained")
+        without = pipeline("artifact-explanation", model=str(folder), explainer=str(explainer), top_k=1)
 
-AutoModelForImageTextToText.from_pretrained({str(explainer)!r}).push_to_hub("anna/idefics2")
-AutoProcessor.from_pretrained({str(explainer)!r}).push_to_hub("anna/idefics2")
-torch.manual_seed(0)
-base = AutoModelForImageTextToText.from_pretrained("anna/idefics2")
-adapter = get_peft_model(base, LoraConfig(r=4, target_modules=["lm_head"], init_lora_weights=False))
-adapter.push_to_hub("anna/stock-adapter")
-adapter.save_pretrained("adapter")
-push("adapter", "anna/adapter")
-explain = pipeline(
-    "artifact-explanation", model=folder, explainer="anna/idefics2", explainer_kwargs={{"adapter": "adapter"}}, top_k=1
-)
-push(explain, "anna/explained")
-
-real = load_sources([{parquet!r}], "train").filter(lambda row: row["label"] == 0)
-rows = list(planted_images(real, "evaluation"))
-planted = Dataset.from_list(rows, features=PLANTED_FEATURES)
-made_with = {{"data": ["images.parquet"], "use": "evaluation", "count": None, "image_size": 32}}
-made_with |= {{"untouched": 0.2, "most": 3, "seed": 0}}
-push_dataset(planted, "anna/planted", made_with=made_with, private=True)
-without = pipeline("artifact-explanation", model=folder, explainer={str(explainer)!r}, top_k=1)
-print(json.dumps({{
-    "explained": explain(photo),
-    "without the adapter": without(photo),
-    "labels": [[artifact["label"] for artifact in row["artifacts"]] for row in rows],
-}}))
-"""
-    return run(hub, tmp_path_factory.mktemp("pusher"), script)
+        real = load_sources([parquet], "train").filter(lambda row: row["label"] == 0)
+        rows = list(planted_images(real, "evaluation"))
+        planted = Dataset.from_list(rows, features=PLANTED_FEATURES)
+        made_with = {"data": ["images.parquet"], "use": "evaluation", "count": None, "image_size": 32}
+        made_with |= {"untouched": 0.2, "most": 3, "seed": 0}
+        push_dataset(planted, "anna/planted", made_with=made_with, private=True)
+        return {
+            "explained": explain(str(PHOTO)),
+            "without the adapter": without(str(PHOTO)),
+            "labels": [[artifact["label"] for artifact in row["artifacts"]] for row in rows],
+        }
 
 
 def test_saving_with_push_to_hub_sends_all_parts(hub, pushed):
     parts = {"model.safetensors", "preprocessor_config.json", "tagger/model.safetensors"}
     assert parts <= set(hub.repos["models", "anna/saved"].files())
-
-
-def test_pushing_prints_no_token(pushed):
-    assert TOKEN not in pushed[1]
 
 
 def test_plain_exports_load_where_the_package_is(hub, pushed, expected, tmp_path):
@@ -657,9 +668,9 @@ print(json.dumps(answers))
         assert equal(answers[name], expected)
     assert answers["scores"]["fake"] == pytest.approx(expected["fake_probability"], abs=1e-5)
     assert answers["class"] == "tellsign.modeling.modeling_wavefreq"  # without a flag, although the code is there
-    assert pushed[0]["explained"] != pushed[0]["without the adapter"]
+    assert pushed["explained"] != pushed["without the adapter"]
     for name in ("explained", "adapter", "stock-adapter"):
-        assert equal(answers[name], pushed[0]["explained"])
+        assert equal(answers[name], pushed["explained"])
 
 
 def test_an_adapter_gets_a_card_and_its_base_model_is_named(hub, pushed):
@@ -682,7 +693,7 @@ assert first["image"].size == (32, 32) and images.features["artifacts"].feature[
 print(json.dumps([[artifact["label"] for artifact in artifacts] for artifacts in images["artifacts"]]))
 """
     answers, _ = run(hub, tmp_path, script)
-    assert answers == pushed[0]["labels"] and any(answers)
+    assert answers == pushed["labels"] and any(answers)
     for label in {label for labels in answers for label in labels}:
         assert f"| {label} | {sum(label in labels for labels in answers)} |" in card.text
 
@@ -712,6 +723,9 @@ for name in ("code", "private"):
     except Exception as error:
         answers[name] = str(error)
 explain.push_to_hub("anna/copy", token={TOKEN!r})
+{inspect.getsource(load_handler)}
+from huggingface_hub import snapshot_download
+answers["endpoint"] = load_handler(snapshot_download("anna/code", local_dir="code"))({{"inputs": {BASE64!r}}})
 print("\\n" + json.dumps(answers))  # the question whether to trust the code does not end its line
 """
     return run(hub, tmp_path_factory.mktemp("stranger"), script, token=None)
@@ -725,6 +739,13 @@ def test_self_contained_exports_run_without_the_package(without_package, expecte
     assert answers["processor"] == "WaveFreqImageProcessor"
     assert "trust_remote_code=True" in answers["code"]
     assert "anna/private" in answers["private"] and "Secret" not in printed
+
+
+def test_a_self_contained_export_answers_as_an_endpoint(hub, without_package, expected):
+    assert equal(without_package[0]["endpoint"], expected)
+    requirements = hub.repos["models", "anna/code"].files()["requirements.txt"].content.decode().splitlines()
+    assert [name for name in requirements if name.startswith("torch>=")]
+    assert not [name for name in requirements if name.startswith(("tellsign", "gradio"))]
 
 
 def test_a_self_contained_export_pushed_again_keeps_its_code(hub, without_package):
