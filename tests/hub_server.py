@@ -201,6 +201,7 @@ def validate_card(content: str, kind: str) -> list[str]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each content would wait 40 ms for the receipt of its headers
     hub: Hub
     routes: list[tuple[str, str, str]] = [
         ("GET", r"/api/whoami-v2", "whoami"),
