@@ -133,7 +133,7 @@ class Hub:
         return variables | ({"HF_TOKEN": token} if token else {})
 
     def __enter__(self) -> "Hub":
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *exception) -> None:

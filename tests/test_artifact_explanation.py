@@ -391,7 +391,7 @@ def test_every_way_to_give_an_image_gives_the_same_answer(explain, tmp_path):
     expected = explain(Image.fromarray(array), explain="always")
     handler = partial(QuietHandler, directory=tmp_path)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         sources = [
             str(path),

@@ -29,8 +29,9 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Ray would run what scans behind everything else on the machine.
-    head = NODE | {"num_cpus": 0, "include_dashboard": False, "_system_config": {"worker_niceness": 0}}
+    # Ray would run what scans behind everything else on the machine, and see after 15 seconds that a node is dead.
+    config = {"worker_niceness": 0, "health_check_period_ms": 200}
+    head = NODE | {"num_cpus": 0, "include_dashboard": False, "_system_config": config}
     running = Cluster(initialize_head=True, head_node_args=head)
     running.add_node(**NODE)
     yield running
