@@ -34,7 +34,7 @@ from huggingface_hub import (
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from peft import LoraConfig, get_peft_model
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
+from transformers import AutoModelForImageClassification, AutoModelForImageTextToText, AutoProcessor, pipeline
 from transformers.utils import hub as transformers_hub
 from typer.testing import CliRunner
 
@@ -54,7 +54,7 @@ from tellsign.scanning.scan import Judge, scan
 from tellsign.training import train_detector
 from tellsign.training.data.sources import load_sources
 from tellsign.training.planting import PLANTED_FEATURES, planted_images
-from tests.conftest import TINY, equal
+from tests.conftest import TINY, equal, run_fresh
 from tests.hub_server import Hub, validate_card
 from tests.test_explainer import make_idefics2
 from tests.test_localizer import make_localizer
@@ -91,28 +91,29 @@ def hub():
 
 
 @contextmanager
-def connected(hub: Hub, cache: Path) -> Iterator[None]:
-    """This process, which otherwise is offline, talks to the Hub as anna."""
+def connected(url: str, cache: Path) -> Iterator[None]:
+    """This process, which otherwise is offline, talks to the Hub at an address as anna."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
-            "ENDPOINT": hub.url,
-            "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
+            "ENDPOINT": url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": url + "/{repo_id}/resolve/{revision}/{filename}",
             "HF_HUB_OFFLINE": False,
             "HF_HUB_DISABLE_XET": True,
             "HF_HUB_CACHE": str(cache),
         }.items():
             patch.setattr(constants, name, value)
-        patch.setattr(datasets_config, "HF_ENDPOINT", hub.url)
+        for name, value in {"HF_ENDPOINT": url, "HF_HUB_OFFLINE": False, "HF_DATASETS_CACHE": cache}.items():
+            patch.setattr(datasets_config, name, value)
         # Those of create_repo and the like, and of transformers, which were made with the endpoint that there was.
         for api in (hf_api.api, transformers_hub.hf_api()):
-            patch.setattr(api, "endpoint", hub.url)
+            patch.setattr(api, "endpoint", url)
         patch.setenv("HF_TOKEN", TOKEN)
         yield
 
 
 @pytest.fixture
 def client(hub, tmp_path) -> Iterator[HfApi]:
-    with connected(hub, tmp_path / "cache"):
+    with connected(hub.url, tmp_path / "cache"):
         yield HfApi()
 
 
@@ -155,21 +156,6 @@ def load_handler(folder):
     sys.modules["handler.EndpointHandler"] = module
     spec.loader.exec_module(module)
     return module.EndpointHandler(folder)
-
-
-def run(hub: Hub, home: Path, script: str, token: str | None = TOKEN) -> tuple[dict, str]:
-    """Runs a script in a fresh process that talks to the Hub; its last line is JSON. Also all that it has printed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-    ran = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=home,
-        env=environment | hub.variables(home, token),
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout.splitlines()[-1]), ran.stdout + ran.stderr
 
 
 # The server itself, by a client that knows nothing of this package.
@@ -601,7 +587,7 @@ def pushed(hub, folder, explainer, parquet, tmp_path_factory) -> dict:
     """What the pipelines answer, and what is planted, after everything was pushed in each way."""
     home = tmp_path_factory.mktemp("pushed")
     shutil.copytree(folder, home / "detector", ignore=shutil.ignore_patterns("tagger"))
-    with connected(hub, home / "cache"):
+    with connected(hub.url, home / "cache"):
         push(folder, "anna/plain")
         push(folder, "anna/private", private=True)
         push(home / "detector", "anna/branch")
@@ -644,26 +630,25 @@ def test_saving_with_push_to_hub_sends_all_parts(hub, pushed):
     assert parts <= set(hub.repos["models", "anna/saved"].files())
 
 
-def test_plain_exports_load_where_the_package_is(hub, pushed, expected, tmp_path):
-    script = f"""
-import json, tellsign
-from transformers import AutoModelForImageClassification, pipeline
+def load_plain(url: str, home: Path) -> None:
+    photo, answers = str(PHOTO), {}
+    with connected(url, home / "cache"):
+        for name in ("plain", "private", "stock"):
+            answers[name] = pipeline("artifact-explanation", model=f"anna/{name}")(photo)
+        answers["branch"] = pipeline("artifact-explanation", model="anna/branch", revision="other")(photo)
+        scores = pipeline("image-classification", model="anna/detector")(photo)
+        answers["scores"] = {score["label"]: score["score"] for score in scores}
+        answers["class"] = type(AutoModelForImageClassification.from_pretrained("anna/code")).__module__
+        answers["explained"] = pipeline("artifact-explanation", model="anna/explained", top_k=1)(photo)
+        for name in ("adapter", "stock-adapter"):
+            options = {"explainer": "anna/idefics2", "explainer_kwargs": {"adapter": f"anna/{name}"}}
+            answers[name] = pipeline("artifact-explanation", model="anna/plain", top_k=1, **options)(photo)
+    (home / "answers.json").write_text(json.dumps(answers))
 
-photo = {str(PHOTO)!r}
-answers = {{}}
-for name in ("plain", "private", "stock"):
-    answers[name] = pipeline("artifact-explanation", model=f"anna/{{name}}")(photo)
-answers["branch"] = pipeline("artifact-explanation", model="anna/branch", revision="other")(photo)
-scores = pipeline("image-classification", model="anna/detector")(photo)
-answers["scores"] = {{score["label"]: score["score"] for score in scores}}
-answers["class"] = type(AutoModelForImageClassification.from_pretrained("anna/code")).__module__
-answers["explained"] = pipeline("artifact-explanation", model="anna/explained", top_k=1)(photo)
-for name in ("adapter", "stock-adapter"):
-    options = {{"explainer": "anna/idefics2", "explainer_kwargs": {{"adapter": f"anna/{{name}}"}}}}
-    answers[name] = pipeline("artifact-explanation", model="anna/plain", top_k=1, **options)(photo)
-print(json.dumps(answers))
-"""
-    answers, _ = run(hub, tmp_path, script)
+
+def test_plain_exports_load_where_the_package_is(hub, pushed, expected, tmp_path):
+    assert run_fresh(load_plain, hub.url, tmp_path) == [0]
+    answers = json.loads((tmp_path / "answers.json").read_text())
     for name in ("plain", "private", "stock", "branch"):
         assert equal(answers[name], expected)
     assert answers["scores"]["fake"] == pytest.approx(expected["fake_probability"], abs=1e-5)
@@ -681,18 +666,23 @@ def test_an_adapter_gets_a_card_and_its_base_model_is_named(hub, pushed):
     assert "explainer/adapter_model.safetensors" in files and "explainer/model.safetensors" not in files
 
 
+def load_planted(url: str, home: Path, snippet: str) -> None:
+    with connected(url, home / "cache"):
+        exec(snippet, loaded := {})
+    images = loaded["images"]
+    assert loaded["first"]["image"].size == (32, 32)
+    assert images.features["artifacts"].feature["mask"].dtype == "PIL.Image.Image"
+    labels = [[artifact["label"] for artifact in artifacts] for artifacts in images["artifacts"]]
+    (home / "labels.json").write_text(json.dumps(labels))
+
+
 def test_a_data_set_is_loaded_by_the_snippet_of_its_card(hub, pushed, tmp_path):
     repo = hub.repos["datasets", "anna/planted"]
     card = DatasetCard(repo.files()["README.md"].content.decode())
     assert repo.private and card.data.pretty_name and validate_card(str(card), "dataset") == []
     (snippet,) = re.findall(r"```python\n(.*?)```", card.text, flags=re.DOTALL)
-    script = f"""
-import json
-{snippet}
-assert first["image"].size == (32, 32) and images.features["artifacts"].feature["mask"].dtype == "PIL.Image.Image"
-print(json.dumps([[artifact["label"] for artifact in artifacts] for artifacts in images["artifacts"]]))
-"""
-    answers, _ = run(hub, tmp_path, script)
+    assert run_fresh(load_planted, hub.url, tmp_path, snippet) == [0]
+    answers = json.loads((tmp_path / "labels.json").read_text())
     assert answers == pushed["labels"] and any(answers)
     for label in {label for labels in answers for label in labels}:
         assert f"| {label} | {sum(label in labels for labels in answers)} |" in card.text
@@ -728,7 +718,18 @@ from huggingface_hub import snapshot_download
 answers["endpoint"] = load_handler(snapshot_download("anna/code", local_dir="code"))({{"inputs": {BASE64!r}}})
 print("\\n" + json.dumps(answers))  # the question whether to trust the code does not end its line
 """
-    return run(hub, tmp_path_factory.mktemp("stranger"), script, token=None)
+    home = tmp_path_factory.mktemp("stranger")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=home,
+        env=environment | hub.variables(home, token=None),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1]), ran.stdout + ran.stderr
 
 
 def test_self_contained_exports_run_without_the_package(without_package, expected):

@@ -429,7 +429,7 @@ IMPORTS = [
 
 @pytest.fixture(scope="module")
 def imported() -> dict[str, int]:
-    """How each order of imports ended, all in copies of one process that has loaded torchvision alone."""
+    """How each order of imports ended, all in copies of one process that has loaded what both stand on."""
     check = """
 import tellsign
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, AutoProcessor
@@ -445,7 +445,7 @@ for name in tellsign.__all__:
 """
     script = f"""
 import json, os, socket, sys, traceback
-import torchvision
+import accelerate, scipy.ndimage, timm, torchvision
 
 def refuse(*args, **kwargs):
     raise OSError("network access")
