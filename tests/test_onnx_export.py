@@ -70,7 +70,8 @@ def detector(tmp_path_factory) -> Path:
 def small_detector(tmp_path_factory) -> Path:
     """Folder of a detector of another kind without the branch for large pictures, and of its ONNX models."""
     fields = {"average_flips": True, "real_categories": ["cat"], "frequency_convolution": "polar"}
-    folder = save_detector(tmp_path_factory.mktemp("small"), **fields, high_pass="corner")
+    fields |= {"high_pass": "corner", "hidden_sizes": [4, 8], "depths": [1, 1], "wavelet_stages": [1]}
+    folder = save_detector(tmp_path_factory.mktemp("small"), **fields)
     (folder / "onnx").mkdir()
     (folder / "onnx" / "model_int8.onnx").write_bytes(b"of other weights")
     ran = CliRunner().invoke(app, ["export", str(folder), str(folder)])
