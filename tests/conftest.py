@@ -81,17 +81,16 @@ def _run(folder: str, variables: dict[str, str], target: Callable, *arguments) -
     target(*arguments)
 
 
-def run_script(script: str, output: Path, *arguments: str, given: str = "") -> int:
+def run_script(script: str, output: Path) -> int:
     """Runs a script in a fresh process that has loaded the package; returns its exit status.
 
-    What it prints goes into a file, and `given` is its standard input.
+    What it prints goes into a file.
     """
-    (status,) = run_fresh(_run_script, script, output, arguments, given)
+    (status,) = run_fresh(_run_script, script, output)
     return status
 
 
-def _run_script(script: str, output: Path, arguments: Sequence[str], given: str) -> None:
-    sys.argv[1:], sys.stdin = arguments, io.StringIO(given)
+def _run_script(script: str, output: Path) -> None:
     with output.open("w") as file, redirect_stdout(file):
         exec(script, {"__name__": "__main__"})
 
