@@ -43,6 +43,7 @@ ol.seen li { border-left: 8px solid; padding: 4px 10px; margin-bottom: 8px; over
 table.many { width: 100%; border-collapse: collapse; }
 table.many th, table.many td { text-align: left; vertical-align: top; padding: 6px 8px; overflow-wrap: anywhere;
   border-bottom: 1px solid #8884; }
+table.many th, table.many td[data-column=verdict] { overflow-wrap: normal; }
 @media (max-width: 700px) {
   table.many thead { display: none; }
   table.many tr { display: block; border: 1px solid #8884; border-radius: 8px; margin-bottom: 8px; padding: 4px; }
