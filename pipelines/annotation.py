@@ -46,12 +46,15 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     stated = [f"The file states: {in_words(statement)}" for statement in result.get("provenance", ())]
     texts = [*stated, title, *filter(None, [result.get("summary")])]
     parts = [_row(width, font, text) for text in texts] + [picture]
-    if (evidence := result.get("evidence_map")) is not None:
+    evidence, thumbnail = result.get("evidence_map"), None
+    if evidence is not None or result.get("evidence"):
         is_fake = result["fake_probability"] > 0.5
-        toward = np.maximum(evidence if is_fake else -evidence, 0)
-        shown = heat_map(toward / max(float(toward.max()), 1e-6), image.height, image.width)
+        if evidence is not None:
+            toward = np.maximum(evidence if is_fake else -evidence, 0)
+            shown = heat_map(toward / max(float(toward.max()), 1e-6), image.height, image.width)
+            thumbnail = _heat_picture(image, shown, EVIDENCE_COLOR, width // 2)
         text = f"Yellow: what speaks for {'fake' if is_fake else 'real'}."
-        parts.append(_row(width, font, text, None, _heat_picture(image, shown, EVIDENCE_COLOR, width // 2)))
+        parts.append(_row(width, font, text, None, thumbnail))
     for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):
         heat = artifact.get("heatmap")
         thumbnail = None if heat is None else _heat_picture(image, heat, color, width // 5)

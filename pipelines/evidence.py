@@ -57,6 +57,8 @@ def summary_of(
 ) -> str:
     """A few short sentences: how many artifacts were found, and which place speaks most for the verdict.
 
+    A place that takes most of the image is not named.
+
     Args:
         places (`list[Evidence]`): From [`places_of`].
         artifacts (`int`, *optional*): How many were found; `None` if the image was not searched.
@@ -69,8 +71,8 @@ def summary_of(
         sentences.append(found)
     if leaning:
         sentences.append(f'It leans to "{leaning}".')
-    if places:
-        place = place_of(places[0]["box"], width, height)
+    place = place_of(places[0]["box"], width, height) if places else "whole image"
+    if place != "whole image":
         sentences.append(f"Strongest evidence: {place}, {places[0]['share']:.0%}.")
     return " ".join(sentences)
 

@@ -105,6 +105,15 @@ def test_a_map_shows_what_speaks_for_the_likelier_verdict(probability, half):
     assert np.median(yellow) < side / 2 + 10 if half == "left" else np.median(yellow) > side / 2
 
 
+def test_a_yellow_frame_is_explained_below_the_image():
+    given = answer()
+    bare = annotate(picture(32, 32), given)
+    box = {"xmin": 0, "ymin": 0, "xmax": 8, "ymax": 8}
+    framed = np.asarray(annotate(picture(32, 32), given | {"evidence": [{"box": box, "share": 0.4}]}))
+    legend = framed[bare.height :]
+    assert len(legend) > 15 and legend.min() == 0 and (legend[..., 0] == legend[..., 2]).all()  # black letters
+
+
 def test_a_heat_map_colors_the_image_where_it_is_high():
     image = Image.new("RGB", (32, 32), "white")
     heat = np.zeros((32, 32), np.float32)

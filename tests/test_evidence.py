@@ -67,3 +67,8 @@ def test_the_summary_names_the_place_that_speaks_most():
 
 def test_the_summary_says_to_what_an_uncertain_verdict_leans():
     assert summary_of([], 0, 8, 8, "fake") == 'No known artifact was found. It leans to "fake".'
+
+
+def test_a_place_that_takes_most_of_the_image_is_not_named():
+    (place,) = places_of(np.pad(np.ones((3, 3)), ((1, 0), (1, 0))), 8, 8)
+    assert place["box"]["xmin"] == 2 and summary_of([place], 2, 8, 8) == "2 artifacts found."

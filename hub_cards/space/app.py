@@ -124,7 +124,7 @@ def verdict_html(answer: dict[str, Any]) -> str:
     if label == "uncertain":
         lines.append("<p>The model cannot tell: a verdict here would be wrong too often.</p>")
     if answer["summary"]:
-        where = " Yellow frames show where." if answer["evidence"] else ""
+        where = " Yellow frames mark the evidence." if answer["evidence"] else ""
         lines.append(f"<p>{answer['summary']}{where}</p>")
     return "".join(lines)
 
