@@ -71,8 +71,7 @@ def summary_of(
         sentences.append(found)
     if leaning:
         sentences.append(f'It leans to "{leaning}".')
-    place = place_of(places[0]["box"], width, height) if places else "whole image"
-    if place != "whole image":
+    if places and (place := place_of(places[0]["box"], width, height)) != "whole image":
         sentences.append(f"Strongest evidence: {place}, {places[0]['share']:.0%}.")
     return " ".join(sentences)
 
