@@ -7,8 +7,7 @@ import torch
 from datasets import Dataset
 from PIL import Image
 
-from tellsign import WaveFreqConfig
-from tellsign.modeling.large_branch import WaveFreqLargeBranch
+from tellsign import LargePictureConfig
 from tellsign.training.data.families import family_of, is_before_2022
 from tellsign.training.data.histories import HISTORIES
 from tellsign.training.data.sources import load_sources
@@ -178,7 +177,7 @@ def test_heads_learn_from_the_sources_that_they_may_see(many, monkeypatch):
         return fit_head(config, copies, labels, generators)
 
     monkeypatch.setattr(folds_module, "fit_head", spy)
-    config, folds = WaveFreqConfig(**TINY_LARGE), assign_folds(many, 3)
+    config, folds = LargePictureConfig(**TINY_LARGE), assign_folds(many, 3)
     moments = torch.rand(2, 600, 128)
     logits, changed = predict_left_out(config, many, folds, moments, [moments[0], moments[1]])
     assert len(seen_generators) == 3 and logits.shape == changed.shape == (600,)
@@ -249,7 +248,7 @@ def test_leave_out_measures_every_history(record, options):
 
 
 def test_leave_out_resumes_from_its_features(record, options, capsys, monkeypatch):
-    monkeypatch.setattr(WaveFreqLargeBranch, "feature_maps", lambda *args: pytest.fail("computed again"))
+    monkeypatch.setattr("tellsign.training.large.moments.moments_of", lambda *args: pytest.fail("computed again"))
     path = options["output_dir"] / "leave_out.json"
     path.unlink()
     main(**options, histories=False)

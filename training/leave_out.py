@@ -1,4 +1,4 @@
-"""Measures the branch for large pictures on generators, collections and people that training did not see.
+"""Measures the network for large pictures on generators, collections and people that training did not see.
 
 python -m tellsign.training.leave_out real.parquet fake.parquet --output-dir runs/large
 """
@@ -49,9 +49,9 @@ def main(
     known = stacked(columns, *others)
     assignment = assign_folds(columns, folds)
 
-    learned = training_copies(sets, model.large, image_processor, copies, cache_dir)
+    learned = training_copies(sets, model, image_processor, copies, cache_dir)
     names = list(HISTORIES) if histories else []
-    seen_as = [picture_moments(sets[0], model.large, image_processor, name, cache_dir) for name in (None, *names)]
+    seen_as = [picture_moments(sets[0], model, image_processor, name, cache_dir) for name in (None, *names)]
     logits, *changed = predict_left_out(config, known, assignment, learned, seen_as)
     temperature = fit_temperature(np.stack([np.zeros(len(logits)), logits], axis=1), columns["label"])
     probabilities = expit(logits / temperature)

@@ -9,15 +9,15 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
 
-from tellsign import WaveFreqConfig
-from tellsign.modeling.large_branch import WaveFreqLargeHead
+from tellsign import LargePictureConfig
+from tellsign.modeling.modeling_large_picture import LargePictureHead
 from tellsign.training.evaluation.left_out import FAKE, REAL
 
 from .head import fit_head
 
 
 def joined(*names: NDArray) -> NDArray:
-    """Numbers of the groups in which rows are together that share a name in any of the arrays; "" is no name."""
+    """Group index per row; rows that share a name in any of the arrays share a group. "" is no name."""
     count = len(names[0])
     rows, values = [], []
     offset = count
@@ -82,16 +82,16 @@ def some_sources(columns: Mapping[str, NDArray], share: float) -> NDArray[np.boo
 
 
 def heads_left_out(
-    config: WaveFreqConfig,
+    config: LargePictureConfig,
     columns: Mapping[str, NDArray],
     assignment: NDArray,
     copies: torch.Tensor,
     share: float = 1.0,
-) -> Iterator[tuple[WaveFreqLargeHead, NDArray]]:
+) -> Iterator[tuple[LargePictureHead, NDArray]]:
     """A head for each fold, and the rows whose sources it did not see.
 
     Args:
-        config ([`WaveFreqConfig`]): Of the head.
+        config ([`LargePictureConfig`]): Of the head.
         columns, assignment: See [`columns_of`] and [`assign_folds`].
         copies (`torch.FloatTensor` of shape `(num_copies, n, num_features)`): The moments that heads learn from.
         share (`float`, *optional*, defaults to 1): Share of the sources that training may see.
@@ -103,7 +103,7 @@ def heads_left_out(
 
 
 def predict_left_out(
-    config: WaveFreqConfig,
+    config: LargePictureConfig,
     columns: Mapping[str, NDArray],
     assignment: NDArray,
     copies: torch.Tensor,

@@ -19,7 +19,7 @@ from torch import nn
 
 from tellsign.hub_cards.card_tables import markdown_table, percent
 from tellsign.modeling.image_loading import load_image
-from tellsign.modeling.large_branch import CELL, WaveFreqLargeBranch, WaveFreqLargeHead, moments_of
+from tellsign.modeling.modeling_large_picture import LargePictureHead, moments_of
 from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.data.histories import encoded
 from tellsign.training.data.sources import content_of
@@ -131,26 +131,26 @@ def main(
     measured = json.loads((left_out / "leave_out.json").read_text())
     model, image_processor = large_detector(measured["image_size"])
     size: int = measured["image_size"]
-    branch: WaveFreqLargeBranch = model.large
     sets = [load_pictures(group, size // 2) for group in (data, also_train) if group]
     columns, *others = map(columns_of, sets)
     known = stacked(columns, *others)
     assignment = assign_folds(columns, measured["folds"])
     cache_dir = cache_dir or left_out / "features"
-    learned = training_copies(sets, branch, image_processor, measured["copies"], cache_dir)
+    learned = training_copies(sets, model, image_processor, measured["copies"], cache_dir)
     rng = np.random.default_rng(0)
     placed: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in KINDS}
     logits: dict[float, list[float]] = {share: [] for share in SHARES}
 
-    def asked(head: WaveFreqLargeHead, share: float, *rows: int) -> tuple[float, NDArray, NDArray]:
+    def asked(head: LargePictureHead, share: float, *rows: int) -> tuple[float, NDArray, NDArray]:
         """Logit of fake of one spliced picture, its evidence, and the cells that are mostly the part."""
         background, part = (load_image(content_of(sets[0][row]["image"]) or b"") for row in rows)
         mask = random_mask(share, size, rng)
-        seen = image_processor(splice(background, part, mask, rng), return_tensors="pt")["large_pixel_values"]
-        maps = branch.feature_maps(seen)
+        seen = image_processor(splice(background, part, mask, rng), return_tensors="pt")["pixel_values"]
+        maps = model.feature_maps(seen)
         moments = moments_of(maps)
-        cells = nn.functional.avg_pool2d(torch.from_numpy(mask)[None, None], CELL)[0, 0].numpy() > 0.5
-        return float(head(moments)[0]), head.evidence(maps, moments, size // CELL)[0].numpy(), cells
+        grid = model.config.grid_size
+        cells = nn.functional.avg_pool2d(torch.from_numpy(mask)[None, None], size // grid)[0, 0].numpy() > 0.5
+        return float(head(moments)[0]), head.evidence(maps, moments, grid)[0].numpy(), cells
 
     for head, scored in heads_left_out(model.config, known, assignment, learned):
         of_label = {
