@@ -13,10 +13,9 @@ from PIL import Image
 from tellsign.annotating.files import annotation_file
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.training.train_tagger import main as train_tagger
-from tests.conftest import start_command, wait_for_address
-from tests.test_modeling_artifact_siglip import make_tagger_model
-from tests.test_space_browser import CHROMIUM, browser, open_page, playwright  # noqa: F401 - a fixture
-from tests.test_train_tagger import options as train_options
+from tests.conftest import open_page
+from tests.models import make_tagger_model, tagger_options
+from tests.processes import start_command, wait_for_address
 
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -134,9 +133,8 @@ def serving(folder: Path, model: Path, port: int):
         printed.close()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_a_killed_server_loses_nothing_of_three_annotations(
-    browser,  # noqa: F811
+    browser,
     Annotator,
     folder,
     model,
@@ -148,7 +146,7 @@ def test_a_killed_server_loses_nothing_of_three_annotations(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    expect = playwright.expect
+    expect = pytest.importorskip("playwright.sync_api").expect
 
     def saved(name: str) -> dict:
         return json.loads((folder / name).read_text())
@@ -226,5 +224,5 @@ def test_a_killed_server_loses_nothing_of_three_annotations(
     assert annotation_file(folder / "a.png", "bert").read()[0].artifacts == []
 
     output = tmp_path_factory.mktemp("trained")
-    train_tagger(train_options(textured, output, annotated_data=folder, max_steps=2))
+    train_tagger(tagger_options(textured, output, annotated_data=folder, max_steps=2))
     assert (output / "model.safetensors").is_file()

@@ -27,9 +27,8 @@ from tellsign.pipelines.evidence import places_of, summary_of, tagged_in_large
 from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger
-from tests.conftest import TINY_LARGE, encode, equal
-from tests.test_explainer import make_idefics2
-from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
+from tests.conftest import encode, equal
+from tests.models import LABELS, TINY_LARGE, make_idefics2, make_processor, make_tagger_model
 
 
 class PlainExplainer(ArtifactExplainer):

@@ -10,7 +10,8 @@ from transformers import AutoModelForImageClassification, pipeline
 
 from tellsign import WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.modeling.large_branch import WaveFreqLargeHead, moments_of, on_grid, place_features
-from tests.conftest import TINY_LARGE, run_fresh
+from tests.models import TINY_LARGE
+from tests.processes import run_fresh
 
 
 CLOSE = {"atol": 1e-3, "rtol": 1e-3}

@@ -18,7 +18,7 @@ from tellsign.modeling.transforms import (
     high_pass_filter,
     inverse_fourier_transform,
 )
-from tests.conftest import TINY_LARGE
+from tests.models import TINY_LARGE
 
 
 # Independent references in NumPy, written from the definitions.

@@ -24,7 +24,9 @@ from tellsign.training.data.sources import load_sources, split_group
 from tellsign.training.train_detector import DetectorTrainer, ModelArguments, create_model, main, parse_arguments
 from tellsign.training.trainer.arguments import as_shown, overrides_of
 from tellsign.training.trainer.averaging import WeightAveraging, refresh_statistics
-from tests.conftest import TINY, TINY_LARGE, encode, run_until_killed, train_in_two_processes
+from tests.conftest import encode
+from tests.models import TINY, TINY_LARGE
+from tests.processes import run_until_killed, train_in_two_processes
 
 
 def options(parquet: str, output_dir: Path, **changes) -> list[str]:

@@ -14,7 +14,7 @@ from tellsign.training.large.pictures import columns_of, load_pictures
 from tellsign.training.large.places import fit_artifact_head, picture_places
 from tellsign.training.planting import plantable
 from tellsign.training.train_large_tagger import FIRST, SECOND, TRAINING, main, parts_of, with_thresholds
-from tests.conftest import TINY_LARGE
+from tests.models import TINY_LARGE
 
 
 def test_no_source_is_in_two_parts_and_no_fake_is_learned():
