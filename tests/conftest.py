@@ -178,12 +178,13 @@ def imagefolder(synthetic_rows, tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="module")
-def judge(make_model, tmp_path_factory):
+def judge(tmp_path_factory):
     """What scans ask of each picture: a tiny detector."""
     from tellsign.scanning.scan import Judge
+    from tests.models import TINY
 
     folder = tmp_path_factory.mktemp("judge")
-    make_model().save_pretrained(folder)
+    tellsign.WaveFreqForImageClassification(tellsign.WaveFreqConfig(**TINY)).eval().save_pretrained(folder)
     tellsign.WaveFreqImageProcessor().save_pretrained(folder)
     return Judge(str(folder), explain="never", batch_size=4)
 

@@ -33,7 +33,7 @@ from tellsign.hub_cards.model_card import (
 from tellsign.training import evaluate_detector
 from tellsign.training.evaluation.metrics import bootstrap
 from tellsign.training.planting import __main__ as planting
-from tests.hub_server import validate_card
+from tests.card_rules import validate_card
 from tests.models import LORA, TINY_LARGE, make_idefics2, make_processor, make_tagger_model
 
 
