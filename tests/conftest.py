@@ -1,51 +1,27 @@
 import gc
 import io
-import multiprocessing
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import tellsign
+from tests.processes import serve
 
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported, which tellsign leaves for later
 # The process that only hands out the tests reads this file too. What takes seconds is imported where it is needed.
 gc.disable()  # until all tests are imported
-# Fresh processes that need not import anew what takes seconds.
-FRESH = multiprocessing.get_context("forkserver")
-FRESH.set_forkserver_preload([f"tellsign.training.train_{part}" for part in ("detector", "tagger", "explainer")])
-TINY = {
-    "embedding_size": 4,
-    "hidden_sizes": [4, 8, 8],
-    "depths": [1, 1, 1],
-    "frequency_hidden_sizes": [2, 4],
-}
-TINY_LARGE = {"backbone": "tf_efficientnet_lite0", "out_indices": [2, 3], "hidden_size": 8, "image_size": 64}
-"""Of the network for large pictures."""
-TINY_BOTH = {"large_picture_config": TINY_LARGE}
-LARGE_PROCESSOR = {"large_picture_processor": {"size": {"height": 64, "width": 64}, "smallest_side": 64}}
-# The folder's copy of the package must run, whatever is installed.
-LAUNCH = """
-import runpy, sys
-sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
-sys.path.insert(0, ".")
-import tellsign
-assert tellsign.__file__.startswith(sys.argv[1]), tellsign.__file__
-runpy.run_path("app.py", run_name="__main__")
-"""
+TOKEN = "hf_loopbackSecretOfAnna"
+FLAGS = """
+    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+    --disable-component-update --disable-sync
+""".split()
 
 
 def equal(first, second) -> bool:
@@ -57,89 +33,6 @@ def equal(first, second) -> bool:
     if isinstance(first, list):
         return len(first) == len(second) and all(map(equal, first, second))
     return first == second
-
-
-def run_fresh(target: Callable, *arguments, variables: Sequence[dict[str, str]] = ({},)) -> list[int]:
-    """Calls a function in a fresh process for each set of environment variables; returns their exit statuses."""
-    processes = [FRESH.Process(target=_run, args=(os.getcwd(), each, target, *arguments)) for each in variables]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    return [process.exitcode for process in processes]
-
-
-def _run(folder: str, variables: dict[str, str], target: Callable, *arguments) -> None:
-    multiprocessing.set_start_method(None, force=True)  # or processes of this one would wait for another fork server
-    gc.freeze()  # what is imported is not looked through again and again
-    gc.enable()
-    os.chdir(folder)
-    os.environ.update(variables)
-    target(*arguments)
-
-
-def run_script(script: str, output: Path) -> int:
-    """Runs a script in a fresh process that has loaded the package; returns its exit status.
-
-    What it prints goes into a file.
-    """
-    (status,) = run_fresh(_run_script, script, output)
-    return status
-
-
-def _run_script(script: str, output: Path) -> None:
-    with output.open("w") as file, redirect_stdout(file):
-        exec(script, {"__name__": "__main__"})
-
-
-def start_command(arguments: Sequence[str], **variables: str) -> tuple[BaseProcess, TextIO]:
-    """Starts a command of tellsign in a fresh process that has loaded the package; also gives what it prints."""
-    reader, writer = FRESH.Pipe(duplex=False)
-    process = FRESH.Process(target=_run, args=(os.getcwd(), variables, _run_command, arguments, writer))
-    process.start()
-    writer.close()
-    printed = os.fdopen(os.dup(reader.fileno()))
-    reader.close()
-    return process, printed
-
-
-def _run_command(arguments: Sequence[str], writer: Connection) -> None:
-    from tellsign.__main__ import app
-
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(writer.fileno(), stream.fileno())
-    sys.stdout.reconfigure(line_buffering=True)
-    writer.close()
-    app(arguments)
-
-
-def run_until_killed(train: Callable, arguments: list[str]) -> int:
-    """Runs a training that is killed after its seventh step; returns its exit status."""
-    (status,) = run_fresh(_train_until_killed, train, arguments)
-    return status
-
-
-def _train_until_killed(train: Callable, arguments: list[str]) -> None:
-    from tellsign.training.trainer.averaging import WeightAveraging
-
-    on_step_end = WeightAveraging.on_step_end
-
-    def kill(self, args, state, control, **kwargs):
-        on_step_end(self, args, state, control, **kwargs)
-        if state.global_step == 7:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    WeightAveraging.on_step_end = kill
-    train(arguments)
-
-
-def train_in_two_processes(train: Callable, arguments: list[str]) -> None:
-    """Runs a training in two processes on the CPU, with the variables that `accelerate launch` and torchrun set."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        both = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    variables = [both | {"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
-    assert run_fresh(train, [*arguments, "--ddp_backend=gloo"], variables=variables) == [0, 0]
 
 
 def pytest_collection_finish():
@@ -166,6 +59,8 @@ def _seed():
 def make_model():
     """A function that makes a tiny model from configuration fields, with real batch statistics."""
     import torch
+
+    from tests.models import TINY
 
     def make(**fields) -> tellsign.WaveFreqForImageClassification:
         model = tellsign.WaveFreqForImageClassification(tellsign.WaveFreqConfig(**(TINY | fields)))
@@ -195,9 +90,11 @@ def encode(pixels: np.ndarray, image_format: str = "JPEG", **options) -> bytes:
 
 
 def write_parquet(path: Path, **columns) -> str:
-    from datasets import Dataset
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    Dataset.from_dict(columns).to_parquet(path)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
     return str(path)
 
 
@@ -280,65 +177,91 @@ def imagefolder(synthetic_rows, tmp_path_factory) -> str:
     return str(folder)
 
 
-def wait_for_address(printed: TextIO) -> None:
-    """Reads what a server prints until it answers."""
-    lines = []
-    for line in printed:
-        lines.append(line)
-        if "Running on local URL" in line:
-            return
-    pytest.fail("".join(lines))
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory):
+    """What scans ask of each picture: a tiny detector."""
+    from tellsign.scanning.scan import Judge
+    from tests.models import TINY
+
+    folder = tmp_path_factory.mktemp("judge")
+    tellsign.WaveFreqForImageClassification(tellsign.WaveFreqConfig(**TINY)).eval().save_pretrained(folder)
+    tellsign.WaveFreqImageProcessor().save_pretrained(folder)
+    return Judge(str(folder), explain="never", batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def hub():
+    """A Hub on loopback with two users."""
+    from tests.hub_server import Hub
+
+    with Hub({TOKEN: "anna", "hf_loopbackSecretOfBert": "bert"}) as running:
+        yield running
 
 
 @contextmanager
-def serve(space: Path, **variables: str) -> Iterator[str]:
-    """Runs a Space in a process of its own; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = os.environ | {
-        "GRADIO_SERVER_PORT": port,
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_TEMP_DIR": str(space.parent / "uploads"),
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
-    environment.pop("TELLSIGN_MODEL", None)
-    command = [sys.executable, "-c", LAUNCH, str(space)]
-    with subprocess.Popen(
-        command,
-        cwd=space,
-        env=environment | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as server:
-        wait_for_address(server.stdout)
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
+def connected(url: str, cache: Path) -> Iterator[None]:
+    """This process, which otherwise is offline, talks to the Hub at an address as anna."""
+    from datasets import config as datasets_config
+    from huggingface_hub import constants, hf_api
+    from transformers.utils import hub as transformers_hub
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "ENDPOINT": url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": url + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_XET": True,
+            "HF_HUB_CACHE": str(cache),
+        }.items():
+            patch.setattr(constants, name, value)
+        for name, value in {"HF_ENDPOINT": url, "HF_HUB_OFFLINE": False, "HF_DATASETS_CACHE": cache}.items():
+            patch.setattr(datasets_config, name, value)
+        # Those of create_repo and the like, and of transformers, which were made with the endpoint that there was.
+        for api in (hf_api.api, transformers_hub.hf_api()):
+            patch.setattr(api, "endpoint", url)
+        patch.setenv("HF_TOKEN", TOKEN)
+        yield
+
+
+@pytest.fixture
+def client(hub, tmp_path):
+    """The unmodified client of that Hub."""
+    from huggingface_hub import HfApi
+
+    with connected(hub.url, tmp_path / "cache"):
+        yield HfApi()
+
+
+@pytest.fixture(scope="module")  # as its event loop, while it runs, is in the way of others
+def browser():
+    """Chromium without a window."""
+    playwright, executable = pytest.importorskip("playwright.sync_api"), shutil.which("chromium")
+    if executable is None:
+        pytest.skip("chromium is not installed")
+    playwright.expect.set_options(timeout=30_000)
+    with playwright.sync_playwright() as session:
+        chromium = session.chromium.launch(executable_path=executable, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def open_page(browser, url: str):
+    """The page, opened in a desktop's window; of other hosts, as of those of fonts, it gets nothing."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.route(lambda address: not address.startswith(url), lambda route: route.abort())
+    page.goto(url)
+    return page
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
-    """Folder of a tiny detector, which calls everything fake, and of a tagger that finds four artifacts in it."""
-    from tests.test_modeling_artifact_siglip import (
-        LABELS,
-        make_processor,
-        make_tagger_model,
-    )  # which imports this file
+    """Folder of a tiny detector, of a tagger, and of the example pictures."""
+    from tests.models import save_detector
 
-    home = tmp_path_factory.mktemp("tiny")
-    config = tellsign.WaveFreqConfig(**TINY, verdict_thresholds=[0.2, 0.9])
-    model = tellsign.WaveFreqForImageClassification(config).eval()
-    model.classifier.bias.data.fill_(5.0)
-    model.save_pretrained(home / "model")
-    tellsign.WaveFreqImageProcessor().save_pretrained(home / "model")
-    make_tagger_model(trained_artifacts=LABELS, artifact_thresholds=[0.0] * 4).save_pretrained(
-        home / "model" / "tagger"
-    )
-    make_processor().save_pretrained(home / "model" / "tagger")
-    shutil.copytree(Path(__file__).parents[1] / "examples", home / "model" / "examples")
-    return home / "model"
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    save_detector(folder, verdict_thresholds=[0.2, 0.9])
+    shutil.copytree(Path(__file__).parents[1] / "examples", folder / "examples")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from tellsign.hub_cards.annotated_dataset import annotated_card, write_imagefold
 from tellsign.modeling.image_loading import load_image, resize_uniformly
 from tellsign.training.data.annotated import AnnotatedBatches, JoinedBatches, load_annotated
 from tellsign.training.evaluation.people import peoples_scores
-from tests.test_annotation_files import box, seen
+from tests.samples import box, seen
 
 
 NAMES = [artifact.name for artifact in ARTIFACTS[:3]]

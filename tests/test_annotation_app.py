@@ -13,14 +13,15 @@ from PIL import Image
 from tellsign.annotating.files import annotation_file
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.training.train_tagger import main as train_tagger
-from tests.conftest import start_command, wait_for_address
-from tests.test_modeling_artifact_siglip import make_tagger_model
-from tests.test_space_browser import CHROMIUM, browser, open_page, playwright  # noqa: F401 - a fixture
-from tests.test_train_tagger import options as train_options
+from tests.conftest import open_page
+from tests.models import make_tagger_model, tagger_options
+from tests.processes import start_command, wait_for_address
+from tests.samples import seen
 
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SURE = {"a.png": 0.99, "b.png": 0.4, "c.png": 0.6}
+NAMES = [artifact.name for artifact in ARTIFACTS[:4]]
 ARTIFACT = {"label": "Artificial smoothness", "score": 0.8, "box": {"xmin": 0, "ymin": 0, "xmax": 9, "ymax": 9}}
 
 
@@ -109,13 +110,130 @@ def test_a_folder_that_nobody_may_write_into_is_refused_at_once(Annotator, folde
         Annotator(folder, judge, "", in_order=True)
 
 
+def test_what_was_saved_has_one_author_and_teaches_a_tagger(work, folder, textured, tmp_path_factory):
+    view = work.open({"index": 0})
+    view["annotation"] |= {"artifacts": [seen()]}
+    assert "error" not in work.save(view)
+    assert annotation_file(folder / "a.png", "").read()[0].artifacts
+    assert annotation_file(folder / "a.png", "bert").read()[0].artifacts == []
+    output = tmp_path_factory.mktemp("trained")
+    train_tagger(tagger_options(textured, output, annotated_data=folder, max_steps=2))
+    assert (output / "model.safetensors").is_file()
+
+
+# In a browser.
+
+
+def saved(image: Path) -> dict:
+    return json.loads(image.with_suffix(".json").read_text())
+
+
+def status_of(page):
+    from playwright.sync_api import expect
+
+    return expect(page.locator("[data-show=status]"))
+
+
+def expect_text(page, text: str) -> None:
+    from playwright.sync_api import expect
+
+    expect(page.get_by_text(text)).to_be_visible()
+
+
+def drag(page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """From one place of the picture to another, in shares of its width and height."""
+    frame = page.locator(".canvas img").bounding_box()
+    (left, top), (right, bottom) = (
+        (frame["x"] + 1 + x * (frame["width"] - 2), frame["y"] + 1 + y * (frame["height"] - 2))
+        for x, y in (start, end)
+    )
+    page.mouse.move(left, top)
+    page.mouse.down()
+    page.mouse.move(right, bottom, steps=3)
+    page.mouse.up()
+
+
+@pytest.fixture
+def page(browser, Annotator, folder, monkeypatch):
+    """The page in a browser; the model proposes four artifacts for each picture."""
+    from tellsign.annotating import app
+
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    answer = judge(folder / "a.png") | {"artifacts": [ARTIFACT | {"label": name} for name in NAMES]}
+    server = app.page(Annotator(folder, lambda image: answer, "", in_order=True))
+    _, url, _ = server.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False)
+    page = open_page(browser, url)
+    expect_text(page, "1 of 3, 0 annotated")
+    yield page
+    page.close()
+    server.close()
+
+
+def test_a_picture_opens_with_what_the_model_says(page):
+    expect_text(page, "The model says fake")
+    assert page.locator(".artifacts li.proposed span").all_text_contents()[: len(NAMES)] == NAMES
+
+
+def test_an_artifact_is_drawn_named_and_explained_by_mouse(page, folder):
+    drag(page, (0, 0), (0.5, 0.5))
+    page.get_by_label("Name of the artifact").fill("polished like wax")
+    page.get_by_text("Artificial smoothness").first.click()
+    page.get_by_label("Sentence").fill("The skin looks like wax.")
+    page.get_by_role("button", name="Fake").click()
+    status_of(page).to_have_text("Saved")
+    (entry,) = saved(folder / "a.png")["Artifacts annotation"]
+    assert entry["artifacts_class"] == "Artificial smoothness"
+    assert entry["artifacts_caption"] == "The skin looks like wax."
+    assert entry["rect_start"] == [0, 0] and np.allclose(entry["rect_end"], [40, 30], atol=1)
+    assert saved(folder / "a.png")["verdict"] == "fake"
+
+
+def test_a_box_is_pulled_by_its_corner_and_that_is_undone(page, folder):
+    drag(page, (0, 0), (0.5, 0.5))
+    page.get_by_label("Name of the artifact").fill("Artificial smoothness")
+    page.get_by_text("Artificial smoothness").first.click()
+    status_of(page).to_have_text("Saved")
+    before = saved(folder / "a.png")["Artifacts annotation"]
+    drag(page, (0.5, 0.5), (1, 1))
+    status_of(page).to_have_text("Saved")
+    (entry,) = saved(folder / "a.png")["Artifacts annotation"]
+    assert np.allclose(entry["rect_end"], [80, 60], atol=1)
+    page.get_by_role("button", name="Undo").click()
+    status_of(page).to_have_text("Saved")
+    assert saved(folder / "a.png")["Artifacts annotation"] == before
+
+
+def test_proposals_are_accepted_and_rejected_by_keys(page, folder):
+    for key in ("a", "j", "x", "3", "m"):
+        page.keyboard.press(key)
+    page.keyboard.type("not easy")
+    page.keyboard.press("Escape")
+    status_of(page).to_have_text("Saved")
+    annotation = saved(folder / "a.png")
+    assert [found["artifacts_class"] for found in annotation["Artifacts annotation"]] == NAMES[:1]
+    assert (annotation["rejected"], annotation["verdict"], annotation["note"]) == (NAMES[1:2], "unsure", "not easy")
+    page.keyboard.press("n")
+    expect_text(page, "2 of 3, 1 annotated")
+
+
+def test_what_a_file_says_is_kept_and_not_run(page, folder):
+    page.on("dialog", lambda dialog: pytest.fail(f"the page ran what a file says: {dialog.message}"))
+    script = "<img src=x onerror=alert(1)>"
+    entry = {"rect_start": [0, 0], "rect_end": [9, 9], "artifacts_class": script, "artifacts_caption": script}
+    (folder / "a.json").write_text(json.dumps({"Artifacts annotation": [entry], "by": script, "note": script}))
+    page.reload()
+    expect_text(page, "1 of 3, 0 annotated")
+    page.keyboard.press("2")
+    status_of(page).to_have_text("Saved")
+    assert saved(folder / "a.png")["by"] == script and saved(folder / "a.png")["verdict"] == "fake"
+
+
 @pytest.fixture
 def model(tiny_model, tmp_path_factory) -> Path:
     """A tiny model whose tagger finds four of the 70 artifacts in every image."""
     folder = tmp_path_factory.mktemp("model") / "model"
     shutil.copytree(tiny_model, folder)
-    names = [artifact.name for artifact in ARTIFACTS[:4]]
-    options = {"artifact_labels": names, "trained_artifacts": names, "artifact_thresholds": [0.0] * 4}
+    options = {"artifact_labels": NAMES, "trained_artifacts": NAMES, "artifact_thresholds": [0.0] * 4}
     make_tagger_model(**options).save_pretrained(folder / "tagger")
     return folder
 
@@ -134,97 +252,31 @@ def serving(folder: Path, model: Path, port: int):
         printed.close()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_killed_server_loses_nothing_of_three_annotations(
-    browser,  # noqa: F811
-    Annotator,
-    folder,
-    model,
-    textured,
-    tmp_path_factory,
-):
-    (folder / "a.json").write_text(json.dumps({"Artifacts annotation": [], "by": "<img src=x onerror=alert(1)>"}))
+def test_what_is_done_while_the_server_is_killed_is_saved(browser, Annotator, folder, model):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    expect = playwright.expect
-
-    def saved(name: str) -> dict:
-        return json.loads((folder / name).read_text())
-
     with serving(folder, model, port) as server:
-        page = open_page(browser, url)
-        page.on("dialog", lambda dialog: pytest.fail(f"the page ran what a file says: {dialog.message}"))
-        status = expect(page.locator("[data-show=status]"))
-        expect(page.get_by_text("1 of 3, 0 annotated")).to_be_visible()
-        expect(page.get_by_text("The model says fake")).to_be_visible()
-        expect(page.locator(".artifacts li.proposed")).to_have_count(4)
-
-        # By mouse: a box of a quarter of the picture, a name by its definition, a sentence, the verdict.
-        frame = page.locator(".canvas img").bounding_box()
-        corner = frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2
-        page.mouse.move(frame["x"] + 1, frame["y"] + 1)
-        page.mouse.down()
-        page.mouse.move(*corner, steps=3)
-        page.mouse.up()
-        page.get_by_label("Name of the artifact").fill("polished like wax")
-        page.get_by_text("Artificial smoothness").first.click()
-        page.get_by_label("Sentence").fill("The skin looks like wax.")
-        page.get_by_role("button", name="Fake").click()
-        status.to_have_text("Saved")
-        (entry,) = saved("a.json")["Artifacts annotation"]
-        assert entry["artifacts_class"] == "Artificial smoothness"
-        assert entry["artifacts_caption"] == "The skin looks like wax."
-        assert entry["rect_start"] == [0, 0] and np.allclose(entry["rect_end"], [40, 30], atol=1)
-        assert saved("a.json")["verdict"] == "fake" and saved("a.json")["by"].startswith("<img")
-
-        # The box is pulled by its corner, and that is undone.
-        page.mouse.move(*corner)
-        page.mouse.down()
-        page.mouse.move(frame["x"] + frame["width"] - 2, frame["y"] + frame["height"] - 2, steps=3)
-        page.mouse.up()
-        status.to_have_text("Saved")
-        assert np.allclose(saved("a.json")["Artifacts annotation"][0]["rect_end"], [80, 60], atol=1)
-        page.get_by_role("button", name="Undo").click()
-        status.to_have_text("Saved")
-        assert saved("a.json")["Artifacts annotation"] == [entry]
-
-        # By keys: a proposal is accepted, one rejected, a note written.
+        page = open_page(browser, f"http://127.0.0.1:{port}")
+        expect_text(page, "1 of 3, 0 annotated")
+        expect_text(page, "The model says fake")
+        page.keyboard.press("2")
+        status_of(page).to_have_text("Saved")
         page.keyboard.press("n")
-        expect(page.get_by_text("2 of 3, 1 annotated")).to_be_visible()
-        names = page.locator(".artifacts li span").all_text_contents()
-        for key in ("a", "j", "x", "3", "m"):
-            page.keyboard.press(key)
-        page.keyboard.type("not easy")
-        page.keyboard.press("Escape")
-        status.to_have_text("Saved")
-        second = saved("b.json")
-        assert [found["artifacts_class"] for found in second["Artifacts annotation"]] == names[:1]
-        assert (second["rejected"], second["verdict"], second["note"]) == (names[1:2], "unsure", "not easy")
-
-        # The server is killed; what is done meanwhile waits, and goes to the one that is started again.
-        page.keyboard.press("n")
-        expect(page.get_by_text("3 of 3, 2 annotated")).to_be_visible()
+        expect_text(page, "2 of 3, 1 annotated")
         server.kill()
         server.join()
         for key in ("b", "g", "h", "o", "s", "t", "Enter", "ArrowRight", "Shift+ArrowUp", "c", "1"):
             page.keyboard.press(key)
-        status.to_contain_text("does not answer")
-        assert not (folder / "c.json").exists()
+        status_of(page).to_contain_text("does not answer")
+        assert not (folder / "b.json").exists()
     with serving(folder, model, port):
-        status.to_have_text("Saved", timeout=60_000)
-        third = saved("c.json")
-        (entry,) = third["Artifacts annotation"]
-        assert entry["artifacts_class"].startswith("Ghosting") and third["verdict"] == "real" and third["complete"]
+        status_of(page).to_have_text("Saved", timeout=60_000)
+        assert saved(folder / "a.png")["verdict"] == "fake"
+        second = saved(folder / "b.png")
+        (entry,) = second["Artifacts annotation"]
+        assert entry["artifacts_class"].startswith("Ghosting") and second["verdict"] == "real" and second["complete"]
         assert (entry["rect_start"], entry["rect_end"]) == ([21, 15], [61, 44])
         page.reload()
-        expect(page.get_by_text("1 of 3, 3 annotated")).to_be_visible()
+        expect_text(page, "3 of 3, 2 annotated")
         page.close()
-
-    # Somebody else's name, whose files are apart.
-    assert annotation_file(folder / "a.png", "bert").read()[0].artifacts == []
-
-    output = tmp_path_factory.mktemp("trained")
-    train_tagger(train_options(textured, output, annotated_data=folder, max_steps=2))
-    assert (output / "model.safetensors").is_file()

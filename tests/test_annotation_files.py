@@ -17,18 +17,11 @@ from tellsign.annotating.files import (
     challenge_entries,
     find_pictures,
 )
-from tests.conftest import FRESH
+from tests.processes import FRESH
+from tests.samples import box, seen
 
 
 SMOOTH, GHOST = "Artificial smoothness", "Texture repetition patterns"
-
-
-def box(*sides):
-    return dict(zip(("xmin", "ymin", "xmax", "ymax"), sides, strict=True))
-
-
-def seen(label=SMOOTH, where=(0, 0, 10, 10), explanation="", **others):
-    return {"label": label, "box": box(*where), "explanation": explanation, "others": others}
 
 
 @pytest.fixture

@@ -26,9 +26,8 @@ from tellsign.__main__ import app
 from tellsign.pipelines.evidence import places_of, summary_of
 from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.tagger import ArtifactTagger
-from tests.conftest import LARGE_PROCESSOR, TINY_LARGE, encode, equal
-from tests.test_explainer import make_idefics2
-from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
+from tests.conftest import encode, equal
+from tests.models import LABELS, LARGE_PROCESSOR, TINY_LARGE, make_idefics2, make_processor, make_tagger_model
 
 
 class PlainExplainer(ArtifactExplainer):

@@ -8,7 +8,7 @@ from transformers import AutoConfig, SiglipConfig
 
 from tellsign import ArtifactSiglipConfig
 from tellsign.configuration.artifacts import ARTIFACTS
-from tests.conftest import run_fresh
+from tests.processes import run_fresh
 
 
 def test_round_trip_through_a_saved_folder_keeps_every_field(tmp_path):

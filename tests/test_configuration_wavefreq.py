@@ -5,7 +5,7 @@ from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import AutoConfig
 
 from tellsign import LargePictureConfig, WaveFreqConfig
-from tests.conftest import TINY_BOTH, TINY_LARGE
+from tests.models import TINY_BOTH, TINY_LARGE
 
 
 def test_round_trip_through_a_saved_folder_keeps_every_field(tmp_path):

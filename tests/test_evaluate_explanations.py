@@ -24,9 +24,7 @@ from tellsign.training.evaluate_explanations import (
     unseen_real_images,
 )
 from tellsign.training.planting import plantable, planted_images
-from tests.test_explainer import make_idefics2
-from tests.test_localizer import make_localizer
-from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
+from tests.models import make_idefics2, make_localizer, make_processor, make_tagger_model
 
 
 def decoded(content: bytes) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tellsign.training.planting import operators_of, plantable
-from tests.test_planting import scene
+from tests.samples import scene
 
 
 HASHES = Path(__file__).with_name("evaluation_operators.json")

@@ -1,27 +1,18 @@
 import copy
 import json
 import pickle
-import re
 import sys
 from pathlib import Path
 from unittest.mock import Mock
 
-import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from PIL import Image
-from tokenizers import ByteLevelBPETokenizer, Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
     BitsAndBytesConfig,
-    Idefics2Config,
-    Idefics2ForConditionalGeneration,
-    Idefics2ImageProcessor,
-    Idefics2Processor,
-    PreTrainedTokenizerFast,
     pipeline,
 )
 
@@ -29,80 +20,22 @@ from tellsign import WaveFreqImageProcessor
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.pipelines.explainer import (
     MAX_SENTENCE_WORDS,
-    MAX_WORD_CHARACTERS,
     SENTENCE,
     ArtifactExplainer,
     encode_prompts,
     explanation_prompt,
 )
 from tellsign.pipelines.tagger import ArtifactTagger
-from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
+from tests.models import LABELS, LORA, make_idefics2, make_processor, make_tagger_model
+from tests.samples import artifact, assert_valid, make_batch
 
 
-TEMPLATE = (
-    "{% for message in messages %}{{ message['role'].capitalize() }}:{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}<end_of_utterance>\n"
-    "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
-)
-LORA = (
-    r".*(text_model|modality_projection|perceiver_resampler).*"
-    r"(down_proj|gate_proj|up_proj|k_proj|q_proj|v_proj|o_proj).*$"
-)
 NF4 = BitsAndBytesConfig(
     load_in_4bit=True,
     bnb_4bit_quant_type="nf4",
     bnb_4bit_compute_dtype=torch.float32,
     llm_int8_skip_modules=["model.vision_model", "lm_head"],
 )
-
-
-def make_idefics2() -> tuple[Idefics2ForConditionalGeneration, Idefics2Processor]:
-    """A tiny Idefics2 of random weights with a byte-level tokenizer of its own."""
-    definitions = [artifact.definition for artifact in ARTIFACTS]
-    special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
-    bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(definitions, 600, show_progress=False, special_tokens=list(special.values()))
-    processor = Idefics2Processor(
-        Idefics2ImageProcessor(do_image_splitting=False, size={"shortest_edge": 32, "longest_edge": 32}),
-        PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(bpe.to_str()), **special),
-        image_seq_len=4,
-        chat_template=TEMPLATE,
-    )
-    config = Idefics2Config(
-        vision_config={
-            "hidden_size": 64,
-            "intermediate_size": 64,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "image_size": 32,
-            "patch_size": 8,
-        },
-        perceiver_config={
-            "hidden_size": 64,
-            "resampler_n_latents": 4,
-            "resampler_depth": 1,
-            "resampler_n_heads": 2,
-            "resampler_head_dim": 32,
-            "num_key_value_heads": 1,
-        },
-        text_config={
-            "model_type": "mistral",
-            "vocab_size": len(processor.tokenizer),
-            "hidden_size": 64,
-            "intermediate_size": 64,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "initializer_range": 0.2,
-            "pad_token_id": 0,
-            "bos_token_id": 1,
-            "eos_token_id": 2,
-        },
-        image_token_id=processor.image_token_id,
-        eos_token_id=2,
-        pad_token_id=0,
-    )
-    return Idefics2ForConditionalGeneration(config).eval(), processor
 
 
 @pytest.fixture(autouse=True)
@@ -126,43 +59,6 @@ def explainer() -> ArtifactExplainer:
 def folder(explainer, tmp_path) -> str:
     explainer.save_pretrained(tmp_path / "explainer")
     return str(tmp_path / "explainer")
-
-
-def artifact(label, *where) -> dict:
-    return {"label": label, "score": 0.5, "box": dict(zip(("xmin", "ymin", "xmax", "ymax"), where, strict=True))}
-
-
-def make_batch() -> tuple[list[Image.Image], list[str], list[list[dict]]]:
-    """Four images of different sizes, with one to three artifacts, or none."""
-    generator = np.random.default_rng(0)
-    images = [
-        Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        for height, width in [(32, 32), (50, 40), (32, 32), (20, 60)]
-    ]
-    found = [
-        [
-            artifact("Aliasing along high-contrast edges", 0, 16, 16, 32),
-            artifact("Artificial smoothness", 0, 0, 32, 32),
-        ],
-        [artifact("Ghosting effects: Semi-transparent duplicates of elements", 20, 0, 40, 25)],
-        [],
-        [
-            artifact('a "quoted" name, with 100 % ünicode', 0, 0, 20, 10),
-            artifact("Discontinuous surfaces", 20, 5, 40, 15),
-            artifact("noise", 0, 0, 60, 20),
-        ],
-    ]
-    return images, ["fake", "real", "fake", "uncertain"], found
-
-
-def assert_valid(answers: list[dict], found: list[list[dict]]) -> None:
-    assert len(answers) == len(found)
-    for sentences, artifacts in zip(answers, found, strict=True):
-        assert list(sentences) == [artifact["label"] for artifact in artifacts]
-        for sentence in sentences.values():
-            assert re.fullmatch(r"[A-Z0-9][!-~ ]*\.", sentence) and "  " not in sentence
-            assert 4 <= len(sentence.split()) <= MAX_SENTENCE_WORDS
-            assert max(map(len, sentence[:-1].split())) <= MAX_WORD_CHARACTERS
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -314,8 +210,8 @@ def test_the_pipeline_adds_sentences_and_saves_the_explainer(options, folder, tm
     answers = explain(images, batch_size=3)
     for answer in json.loads(json.dumps(answers)):
         assert len(answer["artifacts"]) == 2
-        for artifact in answer["artifacts"]:
-            assert list(artifact) == ["label", "score", "box", "explanation"] and artifact["explanation"].endswith(".")
+        for named in answer["artifacts"]:
+            assert list(named) == ["label", "score", "box", "explanation"] and named["explanation"].endswith(".")
     explain.save_pretrained(tmp_path / "saved")
     call = {"explain": "always", "threshold": 0.0, "top_k": 2, "batch_size": 3}
     saved = pipeline("artifact-explanation", model=str(tmp_path / "saved"))(images, **call)

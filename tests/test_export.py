@@ -28,8 +28,8 @@ from tellsign.hub_cards.export import build_space, exported_files
 from tellsign.hub_cards.model_card import GENERATED, card_of_folder
 from tellsign.hub_cards.model_card import main as write_card
 from tellsign.hub_cards.remote_code import flatten
-from tests.hub_server import validate_card
-from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
+from tests.card_rules import validate_card
+from tests.models import make_processor, make_tagger_model
 
 
 ROOT = Path(__file__).parents[1]

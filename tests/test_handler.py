@@ -7,24 +7,36 @@ from pathlib import Path
 import pytest
 from huggingface_hub import snapshot_download
 from PIL import Image
+from transformers import pipeline
 
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.handler import URLS, EndpointHandler
-from tests.conftest import equal, run_fresh
-from tests.test_hub import BASE64, PHOTO, client, expected, folder, hub, load_handler  # noqa: F401 - fixtures
+from tests.conftest import equal
+from tests.models import load_handler
+from tests.processes import run_fresh
+
+
+PHOTO = Path(__file__).parents[1] / "examples" / "photo_cat.jpg"
+BASE64 = base64.b64encode(PHOTO.read_bytes()).decode()
 
 
 @pytest.fixture(scope="module")
-def handler(folder) -> EndpointHandler:  # noqa: F811
-    return EndpointHandler(str(folder))
+def expected(tiny_model) -> dict:
+    """What the models say of the photo when they are loaded from the folder."""
+    return pipeline("artifact-explanation", model=str(tiny_model))(str(PHOTO))
+
+
+@pytest.fixture(scope="module")
+def handler(tiny_model) -> EndpointHandler:
+    return EndpointHandler(str(tiny_model))
 
 
 def answer(repository: str, output: Path) -> None:
     output.write_text(json.dumps(load_handler(repository)({"inputs": [BASE64, "broken"]})))
 
 
-def test_a_pushed_repository_answers_as_an_endpoint(client, folder, expected, tmp_path):  # noqa: F811
-    push(folder, "anna/endpoint")
+def test_a_pushed_repository_answers_as_an_endpoint(client, tiny_model, expected, tmp_path):
+    push(tiny_model, "anna/endpoint")
     snapshot = snapshot_download("anna/endpoint", local_dir=tmp_path / "repository")
     requirements = (Path(snapshot) / "requirements.txt").read_text().splitlines()
     for name, is_needed in {"torch>=": True, "tellsign": True, "gradio": False}.items():
@@ -34,7 +46,7 @@ def test_a_pushed_repository_answers_as_an_endpoint(client, folder, expected, tm
     assert equal(answered, expected) and "base64" in error["error"]
 
 
-def test_an_image_in_any_form_is_answered_by_an_object(handler, expected):  # noqa: F811
+def test_an_image_in_any_form_is_answered_by_an_object(handler, expected):
     for image in (BASE64, f"data:image/jpeg;base64,{BASE64}", PHOTO.read_bytes(), Image.open(PHOTO)):
         assert equal(handler({"inputs": image}), expected)
 
@@ -58,8 +70,8 @@ def test_parameters_reach_the_pipeline_and_wrong_ones_are_named(handler):
             handler(request)
 
 
-def test_addresses_are_fetched_only_if_the_endpoint_allows_it(folder, handler, monkeypatch):  # noqa: F811
+def test_addresses_are_fetched_only_if_the_endpoint_allows_it(tiny_model, handler, monkeypatch):
     address = "http://127.0.0.1:9/photo.jpg"
     assert "fetches no addresses" in handler({"inputs": address})["error"]
     monkeypatch.setenv(URLS, "1")
-    assert "Connection refused" in EndpointHandler(str(folder))({"inputs": address})["error"]
+    assert "Connection refused" in EndpointHandler(str(tiny_model))({"inputs": address})["error"]

@@ -10,7 +10,8 @@ from tellsign import WaveFreqImageProcessor
 from tellsign.training.data import images as data
 from tellsign.training.data.images import Augmentation, DecodedImages, decode_uniformly
 from tellsign.training.data.sources import load_sources
-from tests.conftest import LARGE_PROCESSOR, encode, write_parquet
+from tests.conftest import encode, write_parquet
+from tests.models import LARGE_PROCESSOR
 
 
 def test_missing_images_are_left_out(tmp_path, synthetic_rows):

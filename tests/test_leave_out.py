@@ -15,7 +15,8 @@ from tellsign.training.large import folds as folds_module
 from tellsign.training.large.folds import assign_folds, joined, predict_left_out, runs, some_sources
 from tellsign.training.large.pictures import columns_of, load_pictures
 from tellsign.training.leave_out import main
-from tests.conftest import TINY_LARGE, encode, write_parquet
+from tests.conftest import encode, write_parquet
+from tests.models import TINY_LARGE
 
 
 def columns(rows: list[tuple[int, str, str, str]]) -> dict[str, np.ndarray]:

@@ -6,13 +6,7 @@ import pytest
 import torch
 from peft import LoraConfig
 from PIL import Image
-from tokenizers import ByteLevelBPETokenizer, Tokenizer
 from transformers import (
-    PaliGemmaConfig,
-    PaliGemmaForConditionalGeneration,
-    PaliGemmaProcessor,
-    PreTrainedTokenizerFast,
-    SiglipImageProcessor,
     pipeline,
 )
 from typer.testing import CliRunner
@@ -24,35 +18,10 @@ from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.pipelines.localizer import LOCATIONS, ArtifactLocalizer, _box_of, location_of
 from tellsign.pipelines.tagger import ArtifactTagger
 from tests.conftest import equal
-from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
+from tests.models import LABELS, make_localizer, make_processor, make_tagger_model
 
 
 RED, BLUE = Image.new("RGB", (40, 20), (220, 0, 0)), Image.new("RGB", (1000, 600), (0, 0, 220))
-
-
-def make_localizer(image_size: int = 16) -> ArtifactLocalizer:
-    """A tiny PaliGemma of random weights with a byte-level tokenizer of its own."""
-    special = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
-    bpe = ByteLevelBPETokenizer(add_prefix_space=True)
-    bpe.train_from_iterator(
-        [label.lower() for label in LABELS], 300, show_progress=False, special_tokens=list(special.values())
-    )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(bpe.to_str()), **special)
-    image_processor = SiglipImageProcessor(size={"height": image_size, "width": image_size})
-    image_processor.image_seq_length = 4
-    processor = PaliGemmaProcessor(image_processor, tokenizer)
-    width = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    vision = {"model_type": "siglip_vision_model", "image_size": image_size, "patch_size": image_size // 2, **width}
-    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    heads = {"num_key_value_heads": 2, "head_dim": 32}
-    config = PaliGemmaConfig(
-        vision_config=vision | {"projection_dim": 64},
-        text_config={"model_type": "gemma", "vocab_size": len(tokenizer), **width, **heads, **ends},
-        image_token_index=processor.image_token_id,
-        projection_dim=64,
-        **ends,
-    )
-    return ArtifactLocalizer(PaliGemmaForConditionalGeneration(config), processor)
 
 
 def teach(localizer: ArtifactLocalizer, lessons: list[tuple[Image.Image, str, str]]) -> None:

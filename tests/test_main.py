@@ -24,7 +24,8 @@ from tellsign.training import leave_out, pseudo_fakes, train_generator
 from tellsign.training.data.sources import SourceArguments
 from tellsign.training.planting.__main__ import make_data
 from tellsign.training.trainer.arguments import parse_recipe
-from tests.conftest import encode, run_fresh
+from tests.conftest import encode
+from tests.processes import run_fresh
 
 
 def test_pictures_stay_in_the_folder_they_are_saved_to(checkpoint, tmp_path):

@@ -33,10 +33,8 @@ from tellsign.hub_cards.model_card import (
 from tellsign.training import evaluate_detector
 from tellsign.training.evaluation.metrics import bootstrap
 from tellsign.training.planting import __main__ as planting
-from tests.conftest import TINY_LARGE
-from tests.hub_server import validate_card
-from tests.test_explainer import LORA, make_idefics2
-from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
+from tests.card_rules import validate_card
+from tests.models import LORA, TINY_LARGE, make_idefics2, make_processor, make_tagger_model
 
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -11,7 +11,6 @@ from transformers import (
     AutoModelForZeroShotImageClassification,
     AutoProcessor,
     Idefics2VisionConfig,
-    SiglipImageProcessor,
     SiglipModel,
     SiglipProcessor,
     SiglipVisionModel,
@@ -22,30 +21,7 @@ from transformers import (
 from transformers.models.idefics2.modeling_idefics2 import Idefics2VisionTransformer
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqModel
-from tellsign.training.train_tagger import train_tokenizer
-
-
-TINY_TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-TINY_DETAIL = {"embedding_size": 4, "hidden_sizes": [4, 4, 8], "depths": [1, 1, 1], "frequency_hidden_sizes": [4, 4]}
-LABELS = ["noise", "blur", "ghosts", "grading"]
-
-
-def make_tagger_model(**fields) -> ArtifactSiglipModel:
-    """A tiny model of four artifacts, with logits of order 1, which a tolerance can mean something for."""
-    config = ArtifactSiglipConfig(
-        vision_config=TINY_TOWER,
-        text_config=TINY_TOWER | {"projection_size": 16},
-        **({"artifact_labels": LABELS, "detail_config": TINY_DETAIL} | fields),
-    )
-    model = ArtifactSiglipModel(config)
-    for layer in (model.classifier, model.artifact_classifier, model.patch_classifier):
-        torch.nn.init.normal_(layer.weight, std=0.1)
-    return model.eval()
-
-
-def make_processor() -> SiglipProcessor:
-    tokenizer = train_tokenizer(["a photo with noise", "a photo with blurred ghosts", "a frog"], vocab_size=300)
-    return SiglipProcessor(SiglipImageProcessor(size={"height": 32, "width": 32}), tokenizer)
+from tests.models import TINY_DETAIL, make_processor, make_tagger_model
 
 
 # Independent references in NumPy, written from the definitions.

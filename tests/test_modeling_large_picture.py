@@ -21,7 +21,8 @@ from tellsign import (
     WaveFreqImageProcessor,
 )
 from tellsign.modeling.modeling_large_picture import LargePictureHead, moments_of, on_grid
-from tests.conftest import LARGE_PROCESSOR, TINY_LARGE, run_fresh
+from tests.models import LARGE_PROCESSOR, TINY_LARGE
+from tests.processes import run_fresh
 
 
 CLOSE = {"atol": 1e-3, "rtol": 1e-3}

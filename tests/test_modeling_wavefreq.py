@@ -11,14 +11,9 @@ from scipy.signal import correlate2d
 from transformers import AutoModel, AutoModelForImageClassification
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqModel
-from tellsign.modeling.transforms import (
-    fourier_transform,
-    haar_transform,
-    high_pass_filter,
-    inverse_fourier_transform,
-)
+from tellsign.modeling.transforms import fourier_transform, haar_transform, high_pass_filter, inverse_fourier_transform
 from tellsign.modeling.wavefreq_layers import WaveFreqFrequencyConvolution, WaveFreqWaveletAttention
-from tests.conftest import TINY_LARGE
+from tests.models import TINY_LARGE
 
 
 # Independent references in NumPy, written from the definitions.

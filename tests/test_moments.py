@@ -10,7 +10,8 @@ from tellsign.modeling.modeling_large_picture import moments_of
 from tellsign.training.data.histories import HISTORIES
 from tellsign.training.data.sources import load_sources
 from tellsign.training.large.moments import as_seen, picture_moments, random_part
-from tests.conftest import TINY_LARGE, encode, write_parquet
+from tests.conftest import encode, write_parquet
+from tests.models import TINY_LARGE
 
 
 SHAPES = [(272, 272), (600, 272), (272, 480)]

@@ -21,8 +21,8 @@ from tellsign.hub_cards.judge import Judge, preprocess
 from tellsign.hub_cards.judge import load_image as load_by_script
 from tellsign.hub_cards.onnx_export import export
 from tellsign.training.evaluation import onnx_parity
-from tests.conftest import LARGE_PROCESSOR, TINY, TINY_BOTH, encode, write_parquet
-from tests.test_hub import client, hub  # noqa: F401 - fixtures
+from tests.conftest import encode, write_parquet
+from tests.models import LARGE_PROCESSOR, TINY, TINY_BOTH
 
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -25,31 +25,7 @@ from tellsign.training.planting.__main__ import app, contact_sheet
 from tellsign.training.planting.planter import visible_change
 from tellsign.training.planting.registry import name_of
 from tests.conftest import encode
-
-
-def scene(index: int, height: int = 32, width: int = 32) -> np.ndarray:
-    """A plain sky, a ground with texture, and a striped ellipse before them; every fourth one is a soft wave only."""
-    rng = np.random.default_rng(index)
-    rows, columns = np.mgrid[:height, :width] / min(height, width)
-    if index % 4 == 3:
-        wave = np.sin(2 * np.pi * (0.9 * rows + 0.4 * columns + rng.random()))
-        return (255 * (0.5 + 0.35 * wave[..., None] * rng.uniform(0.7, 1, 3))).astype(np.uint8)
-    sky, ground, body = rng.permutation([[0.75, 0.8, 0.95], [0.25, 0.45, 0.2], [0.75, 0.2, 0.15]])
-    soft = rng.normal(0, 1, (4, 4)).astype(np.float32)
-    fine = rng.normal(0, 1, (14, 14)).astype(np.float32)
-    relief = [
-        np.asarray(Image.fromarray(field).resize((width, height), Image.Resampling.BICUBIC)) for field in (soft, fine)
-    ]
-    image = sky - 0.25 * rows[..., None] + np.zeros(3)
-    line = 0.55 + 0.04 * relief[0]
-    image = np.where((rows > line)[..., None], ground + 0.09 * relief[1][..., None], image)
-    angle, center = rng.uniform(0, np.pi), rng.uniform(0.42, 0.58, 2)
-    along = np.cos(angle) * (rows - center[0]) + np.sin(angle) * (columns - center[1])
-    across = np.cos(angle) * (columns - center[1]) - np.sin(angle) * (rows - center[0])
-    inside = np.hypot(along / 0.33, across / 0.2) < 1
-    stripes = 0.15 * np.sin(2 * np.pi * 7 * along + 2 * np.pi * rng.random())
-    image = np.where(inside[..., None], body + (stripes + 0.3 * across)[..., None], image)
-    return (255 * image).clip(0, 255).astype(np.uint8)
+from tests.samples import scene
 
 
 SCENES = [scene(index) for index in range(12)]

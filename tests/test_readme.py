@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_script
-from tests.test_explainer import make_idefics2
+from tests.models import make_idefics2
+from tests.processes import run_script
 
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, Features
@@ -16,47 +15,19 @@ from filelock import FileLock
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
-from tellsign.scanning.scan import SCHEMA, Judge, run_here, scan
+from tellsign.scanning.scan import SCHEMA, run_here, scan
 from tellsign.scanning.shards import OutputError, list_shards
-from tests.conftest import TINY, encode
-
-
-def picture(seed: int) -> bytes:
-    return encode(np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8))
-
-
-def write_table(path: Path, images: list, **columns) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({"image": images, **columns}), path)
-    return path
-
-
-def rows_in(output: Path | str) -> dict[str, dict]:
-    """The rows of all files by their ids, which must not occur twice."""
-    fs, folder = fsspec.core.url_to_fs(str(output))
-    rows = []
-    for path in sorted(fs.glob(f"{folder}/*.parquet")):
-        with fs.open(path, "rb") as file:
-            rows += pq.read_table(file).to_pylist()
-    assert len({row["id"] for row in rows}) == len(rows)
-    return {row["id"]: row for row in rows}
-
-
-@pytest.fixture(scope="module")
-def judge(tmp_path_factory) -> Judge:
-    from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
-
-    folder = tmp_path_factory.mktemp("model")
-    WaveFreqForImageClassification(WaveFreqConfig(**TINY)).eval().save_pretrained(folder)
-    WaveFreqImageProcessor().save_pretrained(folder)
-    return Judge(str(folder), explain="never", batch_size=4)
+from tests.conftest import encode, write_parquet
+from tests.samples import picture, rows_in
 
 
 @pytest.fixture
 def source(tmp_path) -> Path:
     """Three parquet files of five pictures each."""
     for number in range(3):
-        write_table(tmp_path / "in" / f"{number}.parquet", [picture(10 * number + index) for index in range(5)])
+        write_parquet(
+            tmp_path / "in" / f"{number}.parquet", image=[picture(10 * number + index) for index in range(5)]
+        )
     return tmp_path / "in"
 
 
@@ -72,12 +43,14 @@ def test_every_kind_of_source_gives_a_row_for_each_picture(judge, tmp_path, kind
     if kind == "glob":
         given, ids = folder / "*" / "[0-3].jpg", {f"sub/{index}.jpg" for index in range(4)}
     elif kind == "paths":
-        given = write_table(folder / "t.parquet", [f"sub/{name}" for name in pictures])
+        given = write_parquet(folder / "t.parquet", image=[f"sub/{name}" for name in pictures])
         ids = {f"t.parquet:{index}" for index in range(6)}
     elif kind == "bytes":
-        write_table(folder / "t.parquet", list(pictures.values()))
+        write_parquet(folder / "t.parquet", image=list(pictures.values()))
     elif kind == "image":
-        write_table(folder / "t.parquet", [{"bytes": content, "path": name} for name, content in pictures.items()])
+        write_parquet(
+            folder / "t.parquet", image=[{"bytes": content, "path": name} for name, content in pictures.items()]
+        )
     elif kind == "tar":
         with tarfile.open(folder / "t.tar", "w") as archive:
             for name, content in [*pictures.items(), ("0.json", b"{}")]:
@@ -117,7 +90,7 @@ def test_what_is_found_is_in_lists_of_structs(judge, source, tmp_path, monkeypat
 def test_a_picture_that_cannot_be_read_is_a_row_with_an_error(judge, tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     bomb = encode(np.zeros((100, 100, 3), np.uint8))
-    write_table(tmp_path / "in" / "t.parquet", [picture(0), b"broken", None, bomb])
+    write_parquet(tmp_path / "in" / "t.parquet", image=[picture(0), b"broken", None, bomb])
     summary = scan(str(tmp_path / "in"), str(tmp_path / "out"), judge)
     rows = list(rows_in(tmp_path / "out").values())
     assert [row["label"] is None for row in rows] == [row["error"] is not None for row in rows]
@@ -176,7 +149,7 @@ def test_a_change_is_said_and_kept_or_done_anew_as_asked(judge, source, tmp_path
     before = {path: path.read_bytes() for path in (tmp_path / "out").glob("*.parquet")}
     other, said = judge, []
     if change == "source":
-        write_table(source / "1.parquet", [picture(index) for index in range(7)])
+        write_parquet(source / "1.parquet", image=[picture(index) for index in range(7)])
     elif change == "gone":
         (source / "1.parquet").unlink()
     elif change == "option":
@@ -225,7 +198,7 @@ def test_a_missing_column_is_named_before_the_work(judge, source, tmp_path):
 
 def test_ids_that_repeat_are_reported(judge, tmp_path):
     for name, ids in (("a", ["1", "1"]), ("b", ["2", "3"]), ("c", ["3", "4"])):
-        write_table(tmp_path / "in" / f"{name}.parquet", [picture(0), picture(1)], key=ids)
+        write_parquet(tmp_path / "in" / f"{name}.parquet", image=[picture(0), picture(1)], key=ids)
     summary = scan(str(tmp_path / "in"), str(tmp_path / "out"), judge, id_column="key")
     assert ["the id '1' occurs twice" in failure for failure in summary.failures.values()] == [True]
     assert summary.repeated_ids == ["3"] and not summary.is_clean
@@ -238,7 +211,7 @@ def test_a_second_scan_into_a_folder_is_refused(judge, source, tmp_path):
 
 
 def test_a_folder_that_holds_something_else_is_refused(judge, source, tmp_path):
-    write_table(tmp_path / "mine" / "a.parquet", [picture(0)])
+    write_parquet(tmp_path / "mine" / "a.parquet", image=[picture(0)])
     with pytest.raises(ValueError, match="a.parquet: was not written by a scan"):
         scan(str(source), str(tmp_path / "mine"), judge)
     scan(str(source), str(tmp_path / "out"), judge)

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 from tellsign.__main__ import app
 from tellsign.scanning.scan import Judge, scan
-from tests.conftest import start_command
-from tests.test_scan import judge, picture, rows_in, write_table  # noqa: F401 - judge is a fixture
+from tests.conftest import write_parquet
+from tests.processes import start_command
+from tests.samples import picture, rows_in
 
 
 SHARDS, PICTURES = 16, 40
@@ -44,19 +45,19 @@ def source(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("in")
     for number in range(SHARDS):
         images = [picture(PICTURES * number + index) for index in range(PICTURES)]
-        write_table(folder / f"{number:02}.parquet", [*images, b"broken"])
+        write_parquet(folder / f"{number:02}.parquet", image=[*images, b"broken"])
     return folder
 
 
 @pytest.fixture(scope="module")
-def expected(judge, source, tmp_path_factory) -> dict[str, dict]:  # noqa: F811
+def expected(judge, source, tmp_path_factory) -> dict[str, dict]:
     """The rows of a scan that nobody interrupts, without Ray."""
     output = tmp_path_factory.mktemp("expected")
     scan(str(source), str(output), replace(judge, batch_size=16))
     return rows_in(output)
 
 
-def start(source: Path, output: Path, judge: Judge, cluster) -> tuple[BaseProcess, TextIO]:  # noqa: F811
+def start(source: Path, output: Path, judge: Judge, cluster) -> tuple[BaseProcess, TextIO]:
     command = ["scan", str(source), str(output), "--model", judge.model, "--explain", "never"]
     return start_command(command, RAY_ADDRESS=cluster.address)
 
@@ -105,7 +106,7 @@ def has_written(output: Path, driver: BaseProcess, least: int) -> bool:
     return not driver.is_alive() or len(list(output.glob("*.parquet"))) >= least
 
 
-def test_a_scan_of_which_all_is_killed_has_every_row_once(judge, source, expected, cluster, tmp_path):  # noqa: F811
+def test_a_scan_of_which_all_is_killed_has_every_row_once(judge, source, expected, cluster, tmp_path):
     output = tmp_path / "out"
     driver, printed = start(source, output, judge, cluster)
     for least, kill in ((2, kill_driver), (5, kill_worker), (7, kill_node)):
@@ -127,7 +128,7 @@ def test_a_scan_of_which_all_is_killed_has_every_row_once(judge, source, expecte
         assert row == expected[name] | {"fake_probability": pytest.approx(expected[name]["fake_probability"])}
 
 
-def test_what_no_machine_has_is_said_at_the_start(judge, source, tmp_path, monkeypatch):  # noqa: F811
+def test_what_no_machine_has_is_said_at_the_start(judge, source, tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     command = ["scan", str(source), str(tmp_path / "out"), "--model", judge.model, "--explain", "never"]
     result = CliRunner().invoke(app, [*command, "--num-cpus", "999"], catch_exceptions=False)

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from tests.conftest import equal
-from tests.test_modeling_artifact_siglip import LABELS
+from tests.models import LABELS
 
 
 gradio_client = pytest.importorskip("gradio_client")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,23 +10,17 @@ from transformers import pipeline
 
 from tellsign.hub_cards.export import build_space
 from tellsign.training import train_detector
-from tests.conftest import TINY, serve
-from tests.test_hub import TOKEN, client, hub  # noqa: F401 - fixtures
-from tests.test_modeling_artifact_siglip import LABELS
+from tests.conftest import TOKEN, open_page
+from tests.models import LABELS, TINY
+from tests.processes import serve
 
 
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
     pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed"),
 ]
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photo_cat.jpg"
-FLAGS = """
-    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-    --disable-component-update --disable-sync
-""".split()
 PROBABILITY = re.compile(r"^Probability of being generated: \d+\.\d%$")
 # Elements that reach beyond the window, but for those inside of an element that scrolls.
 OVERFLOWING = """() => {
@@ -38,23 +31,6 @@ OVERFLOWING = """() => {
         .filter(e => e.checkVisibility() && reaches(e.getBoundingClientRect()) && !inside(e))
         .map(e => e.outerHTML.slice(0, 200));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright.expect.set_options(timeout=30_000)
-    with playwright.sync_playwright() as session:
-        chromium = session.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-def open_page(browser, url: str):
-    """The page, opened in a desktop's window; of other hosts, as of those of fonts, it gets nothing."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.route(lambda address: not address.startswith(url), lambda route: route.abort())
-    page.goto(url)
-    return page
 
 
 @pytest.fixture
@@ -135,7 +111,7 @@ def test_nothing_overflows_the_window_of_a_phone(page):
     fits(page)
 
 
-def test_a_pushed_detector_answers_one_liners_and_in_its_space(client, hub, browser, parquet, tmp_path):  # noqa: F811
+def test_a_pushed_detector_answers_one_liners_and_in_its_space(client, hub, browser, parquet, tmp_path):
     command = ["--train_data", parquet, "--validation_per_class", "4", "--config_overrides", json.dumps(TINY)]
     command += ["--max_steps", "2", "--use_cpu", "--report_to", "none", "--output_dir", str(tmp_path / "run")]
     train_detector.main([*command, "--push_to_hub", "--hub_model_id", "anna/detector", "--hub_token", TOKEN])

@@ -27,7 +27,7 @@ from tellsign.pipelines.tagger import ORIGINAL_ARTIFACTS, ArtifactTagger
 from tellsign.training.data.images import decode_uniformly
 from tellsign.training.train_tagger import train_tokenizer
 from tests.conftest import encode
-from tests.test_modeling_artifact_siglip import TINY_TOWER, make_processor, make_tagger_model
+from tests.models import TINY_TOWER, make_processor, make_tagger_model
 
 
 @pytest.fixture

@@ -40,9 +40,9 @@ from tellsign.training.train_explainer import (
 )
 from tellsign.training.trainer.passes import GroupedSampler
 from tellsign.training.trainer.planted import planted_artifacts
-from tests.conftest import train_in_two_processes
-from tests.test_explainer import assert_valid, make_batch, make_idefics2
-from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model
+from tests.models import make_idefics2, make_processor, make_tagger_model
+from tests.processes import train_in_two_processes
+from tests.samples import assert_valid, make_batch
 
 
 TINY_TEXT = {

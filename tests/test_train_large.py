@@ -17,7 +17,7 @@ from tellsign.training.large import backbone
 from tellsign.training.large.head import fit_head, source_weights
 from tellsign.training.large.pictures import load_pictures
 from tellsign.training.train_large import main
-from tests.conftest import TINY_LARGE
+from tests.models import TINY_LARGE
 
 
 @pytest.fixture

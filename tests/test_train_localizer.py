@@ -15,8 +15,7 @@ from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.training.data.sources import load_sources
 from tellsign.training.train_localizer import BoxCollator, BoxExamples, main, parse_arguments
 from tellsign.training.trainer.planted import planted_artifacts
-from tests.test_localizer import make_localizer
-from tests.test_modeling_artifact_siglip import make_processor
+from tests.models import make_localizer, make_processor
 
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "gan_03.jpg"

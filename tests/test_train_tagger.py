@@ -24,12 +24,7 @@ from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, Trainin
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqForImageClassification
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.calibration import tagger as tagger_calibration
-from tellsign.training.calibration.tagger import (
-    calibrate,
-    calibrate_places,
-    fit_category_threshold,
-    validation_scores,
-)
+from tellsign.training.calibration.tagger import calibrate, calibrate_places, fit_category_threshold, validation_scores
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import LABELS, UNKNOWN, load_sources
 from tellsign.training.planting import plantable, planted_images, rows
@@ -46,28 +41,9 @@ from tellsign.training.trainer.planted import (
     plant_for_validation,
     untouched_images,
 )
-from tests.conftest import run_until_killed, train_in_two_processes
-from tests.test_modeling_artifact_siglip import TINY_DETAIL, TINY_TOWER, make_processor, make_tagger_model
-
-
-def options(data: str, output_dir: Path, **changes) -> list[str]:
-    config = {"vision_config": TINY_TOWER, "text_config": TINY_TOWER | {"projection_size": 16}}
-    config["detail_config"] = TINY_DETAIL
-    values = {
-        "train_data": data,
-        "output_dir": output_dir,
-        "validation_per_class": 8,
-        "config_overrides": json.dumps(config),
-        "per_device_train_batch_size": 8,
-        "max_steps": 8,
-        "learning_rate": 0.01,
-        "logging_steps": 1,
-        "save_steps": 2,
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-    }
-    return [f"--{name}={value}" for name, value in (values | changes).items()]
+from tests.models import TINY_DETAIL, TINY_TOWER, make_processor, make_tagger_model
+from tests.models import tagger_options as options
+from tests.processes import run_until_killed, train_in_two_processes
 
 
 def training_batches(dataset: Dataset, **changes) -> TrainingBatches:

@@ -3,7 +3,7 @@ import torch
 
 from tellsign import LargePictureConfig, WaveFreqConfig
 from tellsign.modeling.verdicts import is_large, real_and_fake, verdict_of, verdicts_of
-from tests.conftest import TINY_BOTH, TINY_LARGE
+from tests.models import TINY_BOTH, TINY_LARGE
 
 
 SIZES = torch.tensor([[64, 64], [63, 900], [900, 63], [64, 900]])

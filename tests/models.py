@@ -1,0 +1,188 @@
+"""Tiny models of random weights, and how they are saved, loaded and trained."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import torch
+from tokenizers import ByteLevelBPETokenizer, Tokenizer
+from transformers import (
+    Idefics2Config,
+    Idefics2ForConditionalGeneration,
+    Idefics2ImageProcessor,
+    Idefics2Processor,
+    PaliGemmaConfig,
+    PaliGemmaForConditionalGeneration,
+    PaliGemmaProcessor,
+    PreTrainedTokenizerFast,
+    SiglipImageProcessor,
+    SiglipProcessor,
+)
+
+from tellsign import (
+    ArtifactSiglipConfig,
+    ArtifactSiglipModel,
+    WaveFreqConfig,
+    WaveFreqForImageClassification,
+    WaveFreqImageProcessor,
+)
+from tellsign.configuration.artifacts import ARTIFACTS
+from tellsign.pipelines.localizer import ArtifactLocalizer
+from tellsign.training.train_tagger import train_tokenizer
+
+
+TINY = {
+    "embedding_size": 4,
+    "hidden_sizes": [4, 8, 8],
+    "depths": [1, 1, 1],
+    "frequency_hidden_sizes": [2, 4],
+}
+TINY_LARGE = {"backbone": "tf_efficientnet_lite0", "out_indices": [2, 3], "hidden_size": 8, "image_size": 64}
+"""Of the network for large pictures."""
+TINY_BOTH = {"large_picture_config": TINY_LARGE}
+LARGE_PROCESSOR = {"large_picture_processor": {"size": {"height": 64, "width": 64}, "smallest_side": 64}}
+TINY_TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+TINY_DETAIL = {"embedding_size": 4, "hidden_sizes": [4, 4, 8], "depths": [1, 1, 1], "frequency_hidden_sizes": [4, 4]}
+LABELS = ["noise", "blur", "ghosts", "grading"]
+TEMPLATE = (
+    "{% for message in messages %}{{ message['role'].capitalize() }}:{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}<end_of_utterance>\n"
+    "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+LORA = (
+    r".*(text_model|modality_projection|perceiver_resampler).*"
+    r"(down_proj|gate_proj|up_proj|k_proj|q_proj|v_proj|o_proj).*$"
+)
+
+
+def make_tagger_model(**fields) -> ArtifactSiglipModel:
+    """A tiny model of four artifacts, with logits of order 1, which a tolerance can mean something for."""
+    config = ArtifactSiglipConfig(
+        vision_config=TINY_TOWER,
+        text_config=TINY_TOWER | {"projection_size": 16},
+        **({"artifact_labels": LABELS, "detail_config": TINY_DETAIL} | fields),
+    )
+    model = ArtifactSiglipModel(config)
+    for layer in (model.classifier, model.artifact_classifier, model.patch_classifier):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    return model.eval()
+
+
+def make_processor() -> SiglipProcessor:
+    tokenizer = train_tokenizer(["a photo with noise", "a photo with blurred ghosts", "a frog"], vocab_size=300)
+    return SiglipProcessor(SiglipImageProcessor(size={"height": 32, "width": 32}), tokenizer)
+
+
+def make_idefics2() -> tuple[Idefics2ForConditionalGeneration, Idefics2Processor]:
+    """A tiny Idefics2 of random weights with a byte-level tokenizer of its own."""
+    definitions = [artifact.definition for artifact in ARTIFACTS]
+    special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(definitions, 600, show_progress=False, special_tokens=list(special.values()))
+    processor = Idefics2Processor(
+        Idefics2ImageProcessor(do_image_splitting=False, size={"shortest_edge": 32, "longest_edge": 32}),
+        PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(bpe.to_str()), **special),
+        image_seq_len=4,
+        chat_template=TEMPLATE,
+    )
+    config = Idefics2Config(
+        vision_config={
+            "hidden_size": 64,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        perceiver_config={
+            "hidden_size": 64,
+            "resampler_n_latents": 4,
+            "resampler_depth": 1,
+            "resampler_n_heads": 2,
+            "resampler_head_dim": 32,
+            "num_key_value_heads": 1,
+        },
+        text_config={
+            "model_type": "mistral",
+            "vocab_size": len(processor.tokenizer),
+            "hidden_size": 64,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "initializer_range": 0.2,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        },
+        image_token_id=processor.image_token_id,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    return Idefics2ForConditionalGeneration(config).eval(), processor
+
+
+def make_localizer(image_size: int = 16) -> ArtifactLocalizer:
+    """A tiny PaliGemma of random weights with a byte-level tokenizer of its own."""
+    special = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
+    bpe = ByteLevelBPETokenizer(add_prefix_space=True)
+    bpe.train_from_iterator(
+        [label.lower() for label in LABELS], 300, show_progress=False, special_tokens=list(special.values())
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(bpe.to_str()), **special)
+    image_processor = SiglipImageProcessor(size={"height": image_size, "width": image_size})
+    image_processor.image_seq_length = 4
+    processor = PaliGemmaProcessor(image_processor, tokenizer)
+    width = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {"model_type": "siglip_vision_model", "image_size": image_size, "patch_size": image_size // 2, **width}
+    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    heads = {"num_key_value_heads": 2, "head_dim": 32}
+    config = PaliGemmaConfig(
+        vision_config=vision | {"projection_dim": 64},
+        text_config={"model_type": "gemma", "vocab_size": len(tokenizer), **width, **heads, **ends},
+        image_token_index=processor.image_token_id,
+        projection_dim=64,
+        **ends,
+    )
+    return ArtifactLocalizer(PaliGemmaForConditionalGeneration(config), processor)
+
+
+def save_detector(folder: Path, **fields) -> None:
+    """Saves a tiny detector, which calls everything fake, with a tagger that names four artifacts in everything."""
+    model = WaveFreqForImageClassification(WaveFreqConfig(**TINY, **fields)).eval()
+    model.classifier.bias.data.fill_(5.0)
+    model.save_pretrained(folder)
+    WaveFreqImageProcessor().save_pretrained(folder)
+    make_tagger_model(trained_artifacts=LABELS, artifact_thresholds=[0.0] * 4).save_pretrained(folder / "tagger")
+    make_processor().save_pretrained(folder / "tagger")
+
+
+def load_handler(folder):
+    """The handler of a repository, as huggingface-inference-toolkit loads it."""
+    spec = importlib.util.spec_from_file_location("handler.EndpointHandler", folder + "/handler.py")
+    sys.path.insert(0, folder)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["handler.EndpointHandler"] = module
+    spec.loader.exec_module(module)
+    return module.EndpointHandler(folder)
+
+
+def tagger_options(data: str, output_dir: Path, **changes) -> list[str]:
+    config = {"vision_config": TINY_TOWER, "text_config": TINY_TOWER | {"projection_size": 16}}
+    config["detail_config"] = TINY_DETAIL
+    values = {
+        "train_data": data,
+        "output_dir": output_dir,
+        "validation_per_class": 8,
+        "config_overrides": json.dumps(config),
+        "per_device_train_batch_size": 8,
+        "max_steps": 8,
+        "learning_rate": 0.01,
+        "logging_steps": 1,
+        "save_steps": 2,
+        "report_to": "none",
+        "use_cpu": True,
+        "disable_tqdm": True,
+    }
+    return [f"--{name}={value}" for name, value in (values | changes).items()]

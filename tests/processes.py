@@ -1,0 +1,152 @@
+"""Fresh processes: functions, commands, trainings and Spaces that run in processes of their own."""
+
+import gc
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+
+# Fresh processes that need not import anew what takes seconds.
+FRESH = multiprocessing.get_context("forkserver")
+FRESH.set_forkserver_preload([f"tellsign.training.train_{part}" for part in ("detector", "tagger", "explainer")])
+# The folder's copy of the package must run, whatever is installed.
+LAUNCH = """
+import runpy, sys
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
+sys.path.insert(0, ".")
+import tellsign
+assert tellsign.__file__.startswith(sys.argv[1]), tellsign.__file__
+runpy.run_path("app.py", run_name="__main__")
+"""
+
+
+def run_fresh(target: Callable, *arguments, variables: Sequence[dict[str, str]] = ({},)) -> list[int]:
+    """Calls a function in a fresh process for each set of environment variables; returns their exit statuses."""
+    processes = [FRESH.Process(target=_run, args=(os.getcwd(), each, target, *arguments)) for each in variables]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+def _run(folder: str, variables: dict[str, str], target: Callable, *arguments) -> None:
+    multiprocessing.set_start_method(None, force=True)  # or processes of this one would wait for another fork server
+    gc.freeze()  # what is imported is not looked through again and again
+    gc.enable()
+    os.chdir(folder)
+    os.environ.update(variables)
+    target(*arguments)
+
+
+def run_script(script: str, output: Path) -> int:
+    """Runs a script in a fresh process that has loaded the package; returns its exit status.
+
+    What it prints goes into a file.
+    """
+    (status,) = run_fresh(_run_script, script, output)
+    return status
+
+
+def _run_script(script: str, output: Path) -> None:
+    with output.open("w") as file, redirect_stdout(file):
+        exec(script, {"__name__": "__main__"})
+
+
+def start_command(arguments: Sequence[str], **variables: str) -> tuple[BaseProcess, TextIO]:
+    """Starts a command of tellsign in a fresh process that has loaded the package; also gives what it prints."""
+    reader, writer = FRESH.Pipe(duplex=False)
+    process = FRESH.Process(target=_run, args=(os.getcwd(), variables, _run_command, arguments, writer))
+    process.start()
+    writer.close()
+    printed = os.fdopen(os.dup(reader.fileno()))
+    reader.close()
+    return process, printed
+
+
+def _run_command(arguments: Sequence[str], writer: Connection) -> None:
+    from tellsign.__main__ import app
+
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(writer.fileno(), stream.fileno())
+    sys.stdout.reconfigure(line_buffering=True)
+    writer.close()
+    app(arguments)
+
+
+def run_until_killed(train: Callable, arguments: list[str]) -> int:
+    """Runs a training that is killed after its seventh step; returns its exit status."""
+    (status,) = run_fresh(_train_until_killed, train, arguments)
+    return status
+
+
+def _train_until_killed(train: Callable, arguments: list[str]) -> None:
+    from tellsign.training.trainer.averaging import WeightAveraging
+
+    on_step_end = WeightAveraging.on_step_end
+
+    def kill(self, args, state, control, **kwargs):
+        on_step_end(self, args, state, control, **kwargs)
+        if state.global_step == 7:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    WeightAveraging.on_step_end = kill
+    train(arguments)
+
+
+def train_in_two_processes(train: Callable, arguments: list[str]) -> None:
+    """Runs a training in two processes on the CPU, with the variables that `accelerate launch` and torchrun set."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        both = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    variables = [both | {"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+    assert run_fresh(train, [*arguments, "--ddp_backend=gloo"], variables=variables) == [0, 0]
+
+
+def wait_for_address(printed: TextIO) -> None:
+    """Reads what a server prints until it answers."""
+    lines = []
+    for line in printed:
+        lines.append(line)
+        if "Running on local URL" in line:
+            return
+    pytest.fail("".join(lines))
+
+
+@contextmanager
+def serve(space: Path, **variables: str) -> Iterator[str]:
+    """Runs a Space in a process of its own; gives its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = os.environ | {
+        "GRADIO_SERVER_PORT": port,
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_TEMP_DIR": str(space.parent / "uploads"),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    environment.pop("TELLSIGN_MODEL", None)
+    command = [sys.executable, "-c", LAUNCH, str(space)]
+    with subprocess.Popen(
+        command,
+        cwd=space,
+        env=environment | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as server:
+        wait_for_address(server.stdout)
+        yield f"http://127.0.0.1:{port}"
+        server.terminate()

@@ -1,0 +1,97 @@
+"""Pictures and annotations that several test modules use, and checks of what is said of them."""
+
+import re
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+from tellsign.pipelines.explainer import MAX_SENTENCE_WORDS, MAX_WORD_CHARACTERS
+from tests.conftest import encode
+
+
+def picture(seed: int) -> bytes:
+    return encode(np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8))
+
+
+def scene(index: int, height: int = 32, width: int = 32) -> np.ndarray:
+    """A plain sky, a ground with texture, and a striped ellipse before them; every fourth one is a soft wave only."""
+    rng = np.random.default_rng(index)
+    rows, columns = np.mgrid[:height, :width] / min(height, width)
+    if index % 4 == 3:
+        wave = np.sin(2 * np.pi * (0.9 * rows + 0.4 * columns + rng.random()))
+        return (255 * (0.5 + 0.35 * wave[..., None] * rng.uniform(0.7, 1, 3))).astype(np.uint8)
+    sky, ground, body = rng.permutation([[0.75, 0.8, 0.95], [0.25, 0.45, 0.2], [0.75, 0.2, 0.15]])
+    soft = rng.normal(0, 1, (4, 4)).astype(np.float32)
+    fine = rng.normal(0, 1, (14, 14)).astype(np.float32)
+    relief = [
+        np.asarray(Image.fromarray(field).resize((width, height), Image.Resampling.BICUBIC)) for field in (soft, fine)
+    ]
+    image = sky - 0.25 * rows[..., None] + np.zeros(3)
+    line = 0.55 + 0.04 * relief[0]
+    image = np.where((rows > line)[..., None], ground + 0.09 * relief[1][..., None], image)
+    angle, center = rng.uniform(0, np.pi), rng.uniform(0.42, 0.58, 2)
+    along = np.cos(angle) * (rows - center[0]) + np.sin(angle) * (columns - center[1])
+    across = np.cos(angle) * (columns - center[1]) - np.sin(angle) * (rows - center[0])
+    inside = np.hypot(along / 0.33, across / 0.2) < 1
+    stripes = 0.15 * np.sin(2 * np.pi * 7 * along + 2 * np.pi * rng.random())
+    image = np.where(inside[..., None], body + (stripes + 0.3 * across)[..., None], image)
+    return (255 * image).clip(0, 255).astype(np.uint8)
+
+
+def box(*sides) -> dict:
+    return dict(zip(("xmin", "ymin", "xmax", "ymax"), sides, strict=True))
+
+
+def seen(label="Artificial smoothness", where=(0, 0, 10, 10), explanation="", **others):
+    return {"label": label, "box": box(*where), "explanation": explanation, "others": others}
+
+
+def artifact(label, *where) -> dict:
+    return {"label": label, "score": 0.5, "box": box(*where)}
+
+
+def make_batch() -> tuple[list[Image.Image], list[str], list[list[dict]]]:
+    """Four images of different sizes, with one to three artifacts, or none."""
+    generator = np.random.default_rng(0)
+    images = [
+        Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        for height, width in [(32, 32), (50, 40), (32, 32), (20, 60)]
+    ]
+    found = [
+        [
+            artifact("Aliasing along high-contrast edges", 0, 16, 16, 32),
+            artifact("Artificial smoothness", 0, 0, 32, 32),
+        ],
+        [artifact("Ghosting effects: Semi-transparent duplicates of elements", 20, 0, 40, 25)],
+        [],
+        [
+            artifact('a "quoted" name, with 100 % ünicode', 0, 0, 20, 10),
+            artifact("Discontinuous surfaces", 20, 5, 40, 15),
+            artifact("noise", 0, 0, 60, 20),
+        ],
+    ]
+    return images, ["fake", "real", "fake", "uncertain"], found
+
+
+def assert_valid(answers: list[dict], found: list[list[dict]]) -> None:
+    assert len(answers) == len(found)
+    for sentences, artifacts in zip(answers, found, strict=True):
+        assert list(sentences) == [artifact["label"] for artifact in artifacts]
+        for sentence in sentences.values():
+            assert re.fullmatch(r"[A-Z0-9][!-~ ]*\.", sentence) and "  " not in sentence
+            assert 4 <= len(sentence.split()) <= MAX_SENTENCE_WORDS
+            assert max(map(len, sentence[:-1].split())) <= MAX_WORD_CHARACTERS
+
+
+def rows_in(output: Path | str) -> dict[str, dict]:
+    """The rows of all files by their ids, which must not occur twice."""
+    fs, folder = fsspec.core.url_to_fs(str(output))
+    rows = []
+    for path in sorted(fs.glob(f"{folder}/*.parquet")):
+        with fs.open(path, "rb") as file:
+            rows += pq.read_table(file).to_pylist()
+    assert len({row["id"] for row in rows}) == len(rows)
+    return {row["id"]: row for row in rows}
