@@ -28,6 +28,7 @@ from tellsign.training.explanations.examples import (
     tagged_artifacts,
 )
 from tellsign.training.explanations.sentences import SEEN, example_texts, stated_categories, stated_place
+from tellsign.training.planting.batches import planted_artifacts
 from tellsign.training.train_explainer import (
     DataArguments,
     ModelArguments,
@@ -39,7 +40,6 @@ from tellsign.training.train_explainer import (
     replace_vision_tower,
 )
 from tellsign.training.trainer.passes import GroupedSampler
-from tellsign.training.trainer.planted import planted_artifacts
 from tests.conftest import train_in_two_processes
 from tests.test_explainer import assert_valid, make_batch, make_idefics2
 from tests.test_modeling_artifact_siglip import make_processor, make_tagger_model

@@ -33,11 +33,7 @@ from tellsign.training.calibration.tagger import (
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import LABELS, UNKNOWN, load_sources
 from tellsign.training.planting import plantable, planted_images, rows
-from tellsign.training.train_tagger import main, parse_arguments, spellings, start_details, train_tokenizer
-from tellsign.training.trainer.caching import cached
-from tellsign.training.trainer.initialization import initialize_vision_tower
-from tellsign.training.trainer.optimizer import muon_with_adamw
-from tellsign.training.trainer.planted import (
+from tellsign.training.planting.batches import (
     BOX_SIDES,
     NONE_SHOWN,
     NOTHING,
@@ -46,6 +42,10 @@ from tellsign.training.trainer.planted import (
     plant_for_validation,
     untouched_images,
 )
+from tellsign.training.train_tagger import main, parse_arguments, spellings, start_details, train_tokenizer
+from tellsign.training.trainer.caching import cached
+from tellsign.training.trainer.initialization import initialize_vision_tower
+from tellsign.training.trainer.optimizer import muon_with_adamw
 from tests.conftest import run_until_killed, train_in_two_processes
 from tests.test_modeling_artifact_siglip import TINY_DETAIL, TINY_TOWER, make_processor, make_tagger_model
 

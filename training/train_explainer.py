@@ -50,6 +50,7 @@ from tellsign.training.explanations.examples import (
     tagged_artifacts,
 )
 from tellsign.training.explanations.sentences import example_texts
+from tellsign.training.planting.batches import planted_artifacts
 from tellsign.training.planting.rows import fingerprint
 from tellsign.training.trainer.adapter import AdapterArguments, load_with_adapter
 from tellsign.training.trainer.arguments import (
@@ -64,7 +65,6 @@ from tellsign.training.trainer.arguments import (
 from tellsign.training.trainer.half_precision import half_precision
 from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.trainer.passes import EpochCallback, GroupedSampler, WholeValidationTrainer
-from tellsign.training.trainer.planted import planted_artifacts
 
 
 # All linear layers except in the vision tower and the head.

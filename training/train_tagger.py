@@ -35,6 +35,7 @@ from tellsign.training.data.annotated import AnnotatedBatches, JoinedBatches, lo
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN, SourceArguments, load_described
 from tellsign.training.planting import plantable
+from tellsign.training.planting.batches import PlantedBatches, TrainingBatches, validation_images
 from tellsign.training.planting.rows import fingerprint
 from tellsign.training.trainer.arguments import (
     check_training_arguments,
@@ -50,7 +51,6 @@ from tellsign.training.trainer.half_precision import half_precision
 from tellsign.training.trainer.initialization import initialize_vision_tower, start_details
 from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.trainer.passes import EpochCallback, WholeValidationTrainer
-from tellsign.training.trainer.planted import PlantedBatches, TrainingBatches, validation_images
 
 
 TEMPLATES = ("{}", "a photo with {}", "a photo of {}", "This is a photo of {}.")

@@ -18,7 +18,7 @@ from tellsign.training.data.sources import LABELS, UNKNOWN
 from tellsign.training.evaluation.prediction import check_finite
 from tellsign.training.evaluation.tagging import auroc_intervals, average_precisions, jaccard
 from tellsign.training.planting import plantable
-from tellsign.training.trainer.planted import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches
+from tellsign.training.planting.batches import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches
 
 from .detector import fit_temperature
 
