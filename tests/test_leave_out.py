@@ -9,8 +9,8 @@ from PIL import Image
 
 from tellsign import WaveFreqConfig
 from tellsign.modeling.large_branch import WaveFreqLargeBranch
+from tellsign.training.data.degradations import HISTORIES
 from tellsign.training.data.families import family_of, is_before_2022
-from tellsign.training.data.histories import HISTORIES
 from tellsign.training.data.sources import load_sources
 from tellsign.training.large import folds as folds_module
 from tellsign.training.large.folds import assign_folds, joined, predict_left_out, runs, some_sources

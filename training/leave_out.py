@@ -14,7 +14,7 @@ from scipy.special import expit
 from tellsign.hub_cards.left_out_tables import leave_out_tables
 from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.calibration.detector import fit_temperature
-from tellsign.training.data.histories import HISTORIES
+from tellsign.training.data.degradations import HISTORIES
 from tellsign.training.data.sources import without_folders
 from tellsign.training.evaluation.left_out import generator_scores, mean_scores, plot, score_left_out
 from tellsign.training.large.backbone import large_detector

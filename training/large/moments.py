@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from tellsign import WaveFreqImageProcessor
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
-from tellsign.training.data.histories import HISTORIES, random_history, random_look
+from tellsign.training.data.degradations import HISTORIES, random_history, random_look
 from tellsign.training.data.sources import content_of
 from tellsign.training.trainer.caching import cached
 

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from tellsign import WaveFreqConfig, WaveFreqImageProcessor
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.large_branch import CELL, WaveFreqArtifactHead, WaveFreqLargeBranch, place_features
-from tellsign.training.data.histories import random_history
+from tellsign.training.data.degradations import random_history
 from tellsign.training.data.sources import content_of
 from tellsign.training.planting import plant, plantable
 from tellsign.training.planting.planter import encoded

@@ -21,7 +21,7 @@ from tellsign.hub_cards.card_tables import markdown_table, percent
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.large_branch import CELL, WaveFreqLargeBranch, WaveFreqLargeHead, moments_of
 from tellsign.modeling.verdicts import verdict_of
-from tellsign.training.data.histories import encoded
+from tellsign.training.data.degradations import encode
 from tellsign.training.data.sources import content_of
 from tellsign.training.evaluation.left_out import FAKE, REAL
 from tellsign.training.evaluation.metrics import bootstrap
@@ -93,7 +93,7 @@ def splice(background: Image.Image, part: Image.Image, mask: NDArray, rng: np.ra
         mean, deviation = ((one + other) / 2 for one, other in zip(of_part, of_below, strict=True))
         above = (above - of_part[0]) / of_part[1] * deviation + mean
     mixed = below + mask[..., None] * (above - below)
-    return encoded(Image.fromarray(mixed.clip(0, 255).round().astype(np.uint8)), "JPEG", 75)
+    return encode(Image.fromarray(mixed.clip(0, 255).round().astype(np.uint8)), "JPEG", 75)
 
 
 def place_scores(evidence: NDArray, generated: NDArray) -> tuple[float, float, float]:
