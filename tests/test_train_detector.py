@@ -293,7 +293,7 @@ def test_images_have_the_size_that_a_start_is_changed_to(make_model, tmp_path):
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_no_images_to_hold_out_raise(count):
-    with pytest.raises(ValueError, match=f"--validation_per_class={count}: expected at least 1"):
+    with pytest.raises(ValueError, match=f"--validation_per_class={count}: expected a number in"):
         parse_arguments(["--train_data=a.parquet", "--output_dir=out", f"--validation_per_class={count}"])
 
 
@@ -383,7 +383,7 @@ def test_the_start_has_its_share_in_the_final_weights(whole_run, parquet, with_c
     assert torch.equal(weights(tmp_path / "heads")[name], alone[name]) and alone[name].any()
     with pytest.raises(ValueError, match="there is no start"):
         main(options(parquet, tmp_path / "other", start_weight=0.25))
-    with pytest.raises(ValueError, match=r"--start_weight=1.0: expected a share in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"--start_weight=1.0: expected a number in \[0, 1\)"):
         main([*further, "--start_weight=1"])
 
 
@@ -408,7 +408,7 @@ def test_a_weight_of_the_logit_of_fake_leaves_categories(with_categories, tmp_pa
     torch.testing.assert_close(scaled - scaled.mean(), (fake - fake.mean()) / 2)
     torch.testing.assert_close(same_categories, categories)
     for weight in (0, 1.5):
-        with pytest.raises(ValueError, match=rf"--fake_logit_weight={weight:.1f}: expected a factor in \(0, 1\]"):
+        with pytest.raises(ValueError, match=rf"--fake_logit_weight={weight:.1f}: expected a number in \(0, 1\]"):
             main([*run, f"--fake_logit_weight={weight}"])
 
 
@@ -517,7 +517,7 @@ def test_thresholds_are_fitted_with_the_groups_of_images(parquet, synthetic_rows
     assert pairs == sorted(5 * [(0, 0), (0, 1), (1, 0), (1, 1)])
     assert "at most 20% of the real images are called fake" in (tmp_path / "run" / "README.md").read_text()
     for share in (0, 0.6):
-        with pytest.raises(ValueError, match=rf"--real_called_fake={share:.1f}: expected a share in \(0, 0.5\]"):
+        with pytest.raises(ValueError, match=rf"--real_called_fake={share:.1f}: expected a number in \(0, 0.5\]"):
             main([*arguments, f"--real_called_fake={share}"])
 
 

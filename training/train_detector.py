@@ -31,6 +31,7 @@ from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqIma
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.model_card import write_card
 from tellsign.training.calibration.detector import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
+from tellsign.training.data.arguments import CheckedArguments
 from tellsign.training.data.groups import DataArguments, load_images, stream_images
 from tellsign.training.data.images import Augmentation, DecodedImages, without_large
 from tellsign.training.data.sources import LABELS, UNKNOWN, content_of
@@ -47,7 +48,15 @@ TrainingImages: TypeAlias = DecodedImages | BalancedViews | IterableDataset
 
 
 @dataclass
-class ModelArguments:
+class ModelArguments(CheckedArguments):
+    RANGES = {
+        "start_weight": "[0, 1)",
+        "fake_logit_weight": "(0, 1]",
+        "real_called_fake": "(0, 0.5]",
+        "wrong": "(0, 0.5]",
+        "ema_decay": "[0, 1)",
+    }
+
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "Checkpoint to fine-tune. Without it a new network is trained."}
     )
@@ -97,24 +106,11 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
             range or exclude each other.
     """
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
-    if not 0 <= model_args.start_weight < 1:
-        raise ValueError(f"--start_weight={model_args.start_weight}: expected a share in [0, 1)")
     if model_args.start_weight and not model_args.model_name_or_path:
         raise ValueError("--start_weight: there is no start, expected --model_name_or_path")
-    if not 0 < model_args.fake_logit_weight <= 1:
-        raise ValueError(f"--fake_logit_weight={model_args.fake_logit_weight}: expected a factor in (0, 1]")
-    if not 0 < model_args.wrong <= 0.5:
-        raise ValueError(f"--wrong={model_args.wrong}: expected a share in (0, 0.5]")
-    if not 0 < model_args.real_called_fake <= 0.5:
-        raise ValueError(f"--real_called_fake={model_args.real_called_fake}: expected a share in (0, 0.5]")
     if model_args.model_name_or_path and model_args.architecture != "default":
         raise ValueError(
             f"--architecture={model_args.architecture}: only for a new network, not one from --model_name_or_path"
-        )
-    if data_args.shift < 0 or data_args.adversarial_epsilon < 0 or data_args.adversarial_steps < 1:
-        raise ValueError(
-            f"--shift={data_args.shift} --adversarial_epsilon={data_args.adversarial_epsilon} --adversarial_steps="
-            f"{data_args.adversarial_steps}: expected a shift and an epsilon of at least 0, and at least one step"
         )
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")

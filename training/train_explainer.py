@@ -42,6 +42,7 @@ from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.pipelines.vision_language import remove_adapter
 from tellsign.training.data.annotated import sha1_of_files
+from tellsign.training.data.arguments import PlantedDataArguments
 from tellsign.training.data.sources import LABELS, load_described, of_class
 from tellsign.training.explanations.examples import (
     AnnotatedImages,
@@ -54,7 +55,6 @@ from tellsign.training.planting.batches import planted_artifacts
 from tellsign.training.planting.rows import fingerprint
 from tellsign.training.trainer.adapter import AdapterArguments, load_with_adapter
 from tellsign.training.trainer.arguments import (
-    PlantedDataArguments,
     check_training_arguments,
     checkpoint_to_resume,
     overrides_of,
@@ -118,6 +118,8 @@ class ModelArguments(AdapterArguments):
 
 @dataclass
 class DataArguments(PlantedDataArguments):
+    RANGES = PlantedDataArguments.RANGES | {"fake_images": "[0, inf)", "image_size": "[32, inf)"}
+
     fake_images: int = field(
         default=0,
         metadata={

@@ -32,8 +32,9 @@ from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.calibration.tagger import calibrate, calibrate_categories, calibrate_places, validation_scores
 from tellsign.training.data.annotated import AnnotatedBatches, JoinedBatches, load_annotated, sha1_of_files
+from tellsign.training.data.arguments import CheckedArguments, SourceArguments
 from tellsign.training.data.images import whole_batch
-from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN, SourceArguments, load_described
+from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN, load_described
 from tellsign.training.planting import plantable
 from tellsign.training.planting.batches import PlantedBatches, TrainingBatches, validation_images
 from tellsign.training.planting.rows import fingerprint
@@ -58,7 +59,9 @@ ARTIFACT_TEXTS_PER_STEP = 6
 
 
 @dataclass
-class ModelArguments:
+class ModelArguments(CheckedArguments):
+    RANGES = {"ema_decay": "[0, 1)"}
+
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "Tagger to train further. Without it a new network is trained."}
     )
@@ -77,6 +80,13 @@ class ModelArguments:
 
 @dataclass
 class DataArguments(SourceArguments):
+    RANGES = {
+        "validation_per_class": "[1, inf)",
+        "untouched": "[0, 1)",
+        "most_artifacts": "[1, inf)",
+        "fake_images": "[0, inf)",
+    }
+
     train_data: list[str] = field(
         default_factory=list,
         metadata={"help": "Parquet files, image folders or data sets on the Hub, with real and fake images."},

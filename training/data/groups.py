@@ -8,10 +8,10 @@ from datasets import Dataset, IterableDataset, Value, concatenate_datasets
 
 from tellsign import WaveFreqConfig, WaveFreqImageProcessor
 
+from .arguments import SourceArguments
 from .images import DecodedImages
 from .sources import (
     UNKNOWN,
-    SourceArguments,
     add_category_labels,
     category_labels_of,
     classes_of,
@@ -32,6 +32,13 @@ WITHOUT_CATEGORIES = """'{"real_categories": []}'"""
 
 @dataclass
 class DataArguments(SourceArguments):
+    RANGES = {
+        "validation_per_class": "[1, inf)",
+        "shift": "[0, inf)",
+        "adversarial_epsilon": "[0, inf)",
+        "adversarial_steps": "[1, inf)",
+    }
+
     train_data: list[str] = field(
         default_factory=list,
         metadata={

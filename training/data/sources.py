@@ -6,7 +6,6 @@ import operator
 import os
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,14 +32,6 @@ UNNAMED = "unnamed"
 NO_CATEGORY = "none of them"
 """The category of images of which it is known that they show nothing that has one."""
 MOST_CATEGORIES = 1000
-
-
-@dataclass
-class SourceArguments:
-    """How data sets on the Hub are read."""
-
-    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
-    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
 
 
 def load_sources(sources: str | Sequence[str], split: str, revision: str | None = None) -> Dataset:
