@@ -11,10 +11,10 @@ from tellsign import WaveFreqConfig
 from tellsign.modeling.large_branch import WaveFreqLargeBranch
 from tellsign.training.data.degradations import HISTORIES
 from tellsign.training.data.families import family_of, is_before_2022
+from tellsign.training.data.large_pictures import columns_of, load_pictures
 from tellsign.training.data.sources import load_sources
-from tellsign.training.large import folds as folds_module
-from tellsign.training.large.folds import assign_folds, joined, predict_left_out, runs, some_sources
-from tellsign.training.large.pictures import columns_of, load_pictures
+from tellsign.training.evaluation import folds as folds_module
+from tellsign.training.evaluation.folds import assign_folds, groups_by_names, predict_left_out, runs, some_sources
 from tellsign.training.leave_out import main
 from tests.conftest import TINY_LARGE, encode, write_parquet
 
@@ -88,12 +88,12 @@ def test_families_older_than_stable_diffusion_are_told(family, before):
 
 
 def test_what_shares_a_name_is_joined_through_others_too():
-    groups = joined(np.asarray(["a", "a", "b", "c", "d"]), np.asarray(["", "x", "x", "", ""]))
+    groups = groups_by_names(np.asarray(["a", "a", "b", "c", "d"]), np.asarray(["", "x", "x", "", ""]))
     assert groups[0] == groups[1] == groups[2] and len({groups[0], groups[3], groups[4]}) == 3
 
 
 def test_no_name_joins_nothing():
-    assert len(set(joined(np.asarray(["a", "b"]), np.asarray(["", ""])))) == 2
+    assert len(set(groups_by_names(np.asarray(["a", "b"]), np.asarray(["", ""])))) == 2
 
 
 def test_each_source_is_left_out_once_and_folds_are_alike():

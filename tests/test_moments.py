@@ -6,9 +6,9 @@ from scipy.stats import kstest
 
 from tellsign import WaveFreqConfig, WaveFreqImageProcessor, load_image
 from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
-from tellsign.training.data.degradations import HISTORIES
+from tellsign.training.data.degradations import HISTORIES, as_seen, random_part
+from tellsign.training.data.moments import picture_moments
 from tellsign.training.data.sources import load_sources
-from tellsign.training.large.moments import as_seen, picture_moments, random_part
 from tests.conftest import TINY_LARGE, encode, write_parquet
 
 

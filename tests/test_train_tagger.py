@@ -30,6 +30,7 @@ from tellsign.training.calibration.tagger import (
     fit_category_threshold,
     validation_scores,
 )
+from tellsign.training.data.caching import cached
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import LABELS, UNKNOWN, load_sources
 from tellsign.training.planting import plantable, planted_images, rows
@@ -43,7 +44,6 @@ from tellsign.training.planting.batches import (
     untouched_images,
 )
 from tellsign.training.train_tagger import main, parse_arguments, spellings, start_details, train_tokenizer
-from tellsign.training.trainer.caching import cached
 from tellsign.training.trainer.initialization import initialize_vision_tower
 from tellsign.training.trainer.optimizer import muon_with_adamw
 from tests.conftest import run_until_killed, train_in_two_processes

@@ -21,9 +21,9 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from tellsign.hub_cards.card_tables import markdown_table
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
+from tellsign.training.data.large_pictures import load_pictures
 from tellsign.training.data.sources import content_of, of_class
 from tellsign.training.evaluation.metrics import bootstrap
-from tellsign.training.large.pictures import load_pictures
 
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)

@@ -14,14 +14,14 @@ from scipy.special import expit
 from tellsign.hub_cards.left_out_tables import leave_out_tables
 from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.calibration.detector import fit_temperature
+from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
 from tellsign.training.data.degradations import HISTORIES
+from tellsign.training.data.large_pictures import columns_of, load_pictures, stacked
+from tellsign.training.data.moments import picture_moments, training_copies
 from tellsign.training.data.sources import without_folders
+from tellsign.training.evaluation.folds import assign_folds, predict_left_out
 from tellsign.training.evaluation.left_out import generator_scores, mean_scores, plot, score_left_out
-from tellsign.training.large.backbone import large_detector
-from tellsign.training.large.folds import assign_folds, predict_left_out
-from tellsign.training.large.moments import picture_moments, training_copies
-from tellsign.training.large.pictures import columns_of, load_pictures, stacked
-from tellsign.training.large.verdict_thresholds import OPERATING_POINTS, fit_promised_thresholds
+from tellsign.training.trainer.backbone import large_detector
 
 
 def main(
@@ -57,7 +57,7 @@ def main(
     probabilities = expit(logits / temperature)
     thresholds = {
         name: fit_promised_thresholds(columns["label"], probabilities, columns["kind"], promise)
-        for name, promise in OPERATING_POINTS.items()
+        for name, promise in PROMISES.items()
     }
     verdicts = {
         name: np.asarray([verdict_of(probability, pair) for probability in probabilities])

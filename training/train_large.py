@@ -15,13 +15,13 @@ import typer
 from transformers import AutoImageProcessor
 
 from tellsign import WaveFreqForImageClassification
+from tellsign.training.data.large_pictures import columns_of, load_pictures, stacked
+from tellsign.training.data.moments import training_copies
 from tellsign.training.data.sources import without_folders
-from tellsign.training.large.backbone import large_detector
-from tellsign.training.large.head import fit_head
-from tellsign.training.large.moments import training_copies
-from tellsign.training.large.pictures import columns_of, load_pictures, stacked
 from tellsign.training.trainer.arguments import recipe_file
+from tellsign.training.trainer.backbone import large_detector
 from tellsign.training.trainer.half_precision import half_precision
+from tellsign.training.trainer.head import fit_head
 
 
 def main(

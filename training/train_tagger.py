@@ -33,6 +33,7 @@ from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.calibration.tagger import calibrate, calibrate_categories, calibrate_places, validation_scores
 from tellsign.training.data.annotated import AnnotatedBatches, JoinedBatches, load_annotated, sha1_of_files
 from tellsign.training.data.arguments import CheckedArguments, SourceArguments
+from tellsign.training.data.caching import cached
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN, load_described
 from tellsign.training.planting import plantable
@@ -47,7 +48,6 @@ from tellsign.training.trainer.arguments import (
     record_run,
 )
 from tellsign.training.trainer.averaging import AVERAGE_NAME, WeightAveraging, whole_batches
-from tellsign.training.trainer.caching import cached
 from tellsign.training.trainer.half_precision import half_precision
 from tellsign.training.trainer.initialization import initialize_vision_tower, start_details
 from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.modeling.verdicts import real_and_fake
-from tellsign.training.trainer.caching import cached
+from tellsign.training.data.caching import cached
 
 
 PART = 100

@@ -8,7 +8,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
 
-from tellsign.training.data.sources import content_of, drop_duplicates, load_sources
+from .sources import content_of, drop_duplicates, load_sources
 
 
 def load_pictures(data: Sequence[str], smallest_side: int) -> Dataset:

@@ -1,4 +1,4 @@
-"""Thresholds of the verdicts on large pictures, from sources that training did not see."""
+"""Thresholds of the verdicts on large pictures, from sources that training did not see, and what they promise."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ def upper_bound(count: int, total: int) -> float:
     return float(binomtest(count, total, alternative="less").proportion_ci(0.95).high) if total else 1.0
 
 
-OPERATING_POINTS = {"cautious": Promise(), "balanced": Promise(0.05, 0.15, 0.2)}
+PROMISES = {"cautious": Promise(), "balanced": Promise(0.05, 0.15, 0.2)}
 
 
 def fit_promised_thresholds(

@@ -11,13 +11,13 @@ from tqdm.auto import tqdm
 
 from tellsign import WaveFreqConfig
 from tellsign.modeling.large_branch import WaveFreqLargeHead
-from tellsign.training.evaluation.left_out import FAKE, REAL
+from tellsign.training.trainer.head import fit_head
 
-from .head import fit_head
+from .left_out import FAKE, REAL
 
 
-def joined(*names: NDArray) -> NDArray:
-    """Numbers of the groups in which rows are together that share a name in any of the arrays; "" is no name."""
+def groups_by_names(*names: NDArray) -> NDArray:
+    """Group index per row; rows that share a name in any of the arrays share a group. "" is no name."""
     count = len(names[0])
     rows, values = [], []
     offset = count
@@ -45,7 +45,7 @@ def assign_folds(columns: Mapping[str, NDArray], folds: int) -> NDArray:
     for label, title in ((REAL, "real"), (FAKE, "fake")):
         rows = np.flatnonzero(columns["label"] == label)
         keys = (columns["family"][rows],) if label == FAKE else (columns["family"][rows], columns["person"][rows])
-        groups, counts = np.unique(joined(*keys), return_inverse=True, return_counts=True)[1:]
+        groups, counts = np.unique(groups_by_names(*keys), return_inverse=True, return_counts=True)[1:]
         if len(counts) < folds:
             raise ValueError(f"{len(counts)} sources of {title} pictures cannot be left out in {folds} folds")
         fold_of, filled = np.zeros(len(counts), int), np.zeros(folds, int)

@@ -1,6 +1,6 @@
 """Measures verdicts and evidence on pictures of which only a part is generated.
 
-python -m tellsign.training.large.splices real.parquet fake.parquet --left-out runs/large --output-dir evaluation
+python -m tellsign.training.evaluation.splices real.parquet fake.parquet --left-out runs/large --output-dir evaluation
 """
 
 import json
@@ -22,14 +22,14 @@ from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.large_branch import CELL, WaveFreqLargeBranch, WaveFreqLargeHead, moments_of
 from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.data.degradations import encode
+from tellsign.training.data.large_pictures import columns_of, load_pictures, stacked
+from tellsign.training.data.moments import training_copies
 from tellsign.training.data.sources import content_of
-from tellsign.training.evaluation.left_out import FAKE, REAL
-from tellsign.training.evaluation.metrics import bootstrap
+from tellsign.training.trainer.backbone import large_detector
 
-from .backbone import large_detector
 from .folds import assign_folds, heads_left_out
-from .moments import training_copies
-from .pictures import columns_of, load_pictures, stacked
+from .left_out import FAKE, REAL
+from .metrics import bootstrap
 
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
