@@ -36,7 +36,7 @@ from tellsign.training.data.groups import DataArguments, load_images, stream_ima
 from tellsign.training.data.images import Augmentation, DecodedImages, without_large
 from tellsign.training.data.sources import LABELS, UNKNOWN, content_of
 from tellsign.training.data.views import BalancedViews
-from tellsign.training.evaluation.metrics import detection_scores
+from tellsign.training.evaluation.metrics import DetectionMetric, detection_scores
 from tellsign.training.evaluation.prediction import check_finite, fake_probability, predict_logits
 from tellsign.training.trainer.adversarial import ProjectedGradientDescent
 from tellsign.training.trainer.arguments import checkpoint_to_resume, overrides_of, parse_recipe, recipe_of, record_run
@@ -140,10 +140,13 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """All scores of [`tellsign.training.evaluation.metrics`] from logits and labels."""
+    """The scores of [`DetectionMetric`] from logits and labels."""
     logits = np.asarray(prediction.predictions, np.float64)
     check_finite(logits)
-    return detection_scores(np.asarray(prediction.label_ids), fake_probability(logits, temperature=1.0))
+    probabilities = fake_probability(logits, temperature=1.0)
+    # In memory, since several runs would wait for each other's file.
+    metric = DetectionMetric(keep_in_memory=True)
+    return metric.compute(predictions=probabilities, references=np.asarray(prediction.label_ids))
 
 
 def collate(batch: Any) -> Any:

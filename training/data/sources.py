@@ -240,17 +240,6 @@ def without(dataset: Dataset, contents: Collection[str]) -> Dataset:
     return dataset.select(np.flatnonzero(~np.isin(np.asarray(dataset["sha1"][:]), list(contents))))
 
 
-def leave_out(groups: Sequence[Dataset], generators: Sequence[str]) -> list[Dataset]:
-    """The images that are of none of these generators or photograph collections, nor the same as one that is."""
-    unseen = {
-        sha1
-        for group in groups
-        for sha1, generator in zip(group["sha1"][:], group["generator"][:], strict=True)
-        if generator in generators
-    }
-    return [without(group, unseen) for group in groups]
-
-
 def hold_out(dataset: Dataset, per_class: int, classes: Sequence[str] = LABELS) -> tuple[Dataset, Dataset]:
     """Splits off a balanced validation set; images that share their bytes stay on one side.
 
