@@ -105,9 +105,8 @@ class ModelArguments(AdapterArguments):
     )
     vision_tower: str | None = field(
         default=None,
-        metadata={"help": "SigLIP or tagger whose vision tower the model gets. A new model needs it."},
+        metadata={"help": "SigLIP or tagger whose vision tower the model gets. A new model needs it, and keeps it."},
     )
-    freeze_vision_tower: bool = field(default=True, metadata={"help": "Keep the vision tower of a new model."})
     config_overrides: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "text_config and perceiver_config of a new model, as JSON."}
     )
@@ -248,7 +247,7 @@ def create_model(
     connector: Any = model.get_submodule(CONNECTOR)
     nn.init.normal_(connector.perceiver_resampler.latents, std=1.0)
     set_vision_tower(model, tower)
-    model.get_submodule(VISION_TOWER).requires_grad_(not arguments.freeze_vision_tower)
+    model.get_submodule(VISION_TOWER).requires_grad_(False)
     return model, processor
 
 

@@ -87,18 +87,7 @@ class Operator:
         Returns:
             The changed image, and a mask of shape `(height, width)`, bool, outside which it is the same as before. Or
             `None` if the image has no place where the artifact could be seen.
-
-        Raises:
-            ValueError: If image or severity are not as described.
         """
-        if image.dtype != np.float32 or image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 32:
-            raise ValueError(
-                f"image: expected float32 (height, width, 3) from 32 pixels, got {image.dtype} {image.shape}"
-            )
-        if not (image.min() >= 0 and image.max() <= 1):
-            raise ValueError(f"image: expected values in [0, 1], got {image.min():.3g} to {image.max():.3g}")
-        if not 0 < severity <= 1:
-            raise ValueError(f"severity: expected more than 0 and at most 1, got {severity}")
         try:
             changed, weight = self.effect(image, severity, rng)
         except NoPlace:

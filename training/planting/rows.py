@@ -88,15 +88,7 @@ def planted_images(
     Yields:
         A row as in `PLANTED_FEATURES`: the image as JPEG of quality 75, 4:2:0, its artifacts, and the `sha1` of the
         real image. An untouched image has no artifacts. An image that cannot be read is left out with a warning.
-
-    Raises:
-        ValueError: If `image_size`, `untouched` or `most` are out of range.
     """
-    if image_size < 32 or not 0 <= untouched <= 1 or most < 1:
-        raise ValueError(
-            "expected image_size of at least 32, untouched in [0, 1] and most of at least 1, "
-            f"got {image_size}, {untouched} and {most}"
-        )
     names = plantable(use)
     for sha1, pixels in readable(dataset, image_size):
         rng = np.random.default_rng([seed, int(sha1, 16)])
