@@ -4,11 +4,14 @@ import json
 import numpy as np
 import pytest
 import torch
+import typer
 from datasets import Dataset
 from PIL import Image
+from typer.testing import CliRunner
 
 from tellsign import WaveFreqConfig
 from tellsign.modeling.large_branch import WaveFreqLargeBranch
+from tellsign.training import train_large
 from tellsign.training.data.degradations import HISTORIES
 from tellsign.training.data.families import family_of, is_before_2022
 from tellsign.training.data.large_pictures import columns_of, load_pictures
@@ -16,6 +19,8 @@ from tellsign.training.data.sources import load_sources
 from tellsign.training.evaluation import folds as folds_module
 from tellsign.training.evaluation.folds import assign_folds, groups_by_names, predict_left_out, runs, some_sources
 from tellsign.training.leave_out import main
+from tellsign.training.trainer.arguments import run
+from tellsign.training.trainer.backbone import PACKAGE
 from tests.conftest import TINY_LARGE, encode, write_parquet
 
 
@@ -267,3 +272,44 @@ def test_leave_out_trains_on_more_than_it_scores(options, large_sources, tmp_pat
     record = json.loads((tmp_path / "leave_out.json").read_text())
     assert record["also_train"] == ["others.parquet"]
     assert sum(row["pictures"] for row in record["verdicts"]["cautious"]["kinds"].values()) == 64
+
+
+def write_own_pictures(folder, count: int) -> str:
+    """A folder of large pictures of both classes of which no source is known."""
+    for number, (name, size) in enumerate(zip(["real", "fake"] * count, [(90, 70), (64, 64)] * count, strict=True)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return str(folder)
+
+
+def test_pictures_without_sources_are_left_out_one_by_one(tmp_path):
+    pytest.importorskip(PACKAGE)
+    own = write_own_pictures(tmp_path / "own", count=10)
+    main(data=[own], output_dir=tmp_path, folds=2, copies=1, image_size=64, histories=False)
+    record = json.loads((tmp_path / "leave_out.json").read_text())
+    assert record["generators"]["unnamed"]["pictures"] == 10
+    assert record["verdicts"]["cautious"]["kinds"]["photo"]["pictures"] == 10
+
+
+def test_too_few_sources_are_said_in_a_line(tmp_path, monkeypatch):
+    own = write_own_pictures(tmp_path / "own", count=3)
+    command = ["leave_out", own, "--folds", "4", "--image-size", "64", "--output-dir", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit, match="error: 3 sources of real pictures cannot be left out in 4 folds"):
+        run(main)
+
+
+def test_a_group_without_large_pictures_is_named(tmp_path):
+    own = write_own_pictures(tmp_path / "own", count=1)
+    with pytest.raises(ValueError, match="own: no picture has a short side of 128 pixels"):
+        load_pictures([own], 128)
+
+
+@pytest.mark.parametrize("command", [main, train_large.main])
+def test_help_names_the_columns(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    commands = typer.Typer()
+    commands.command()(command)
+    said = CliRunner().invoke(commands, ["--help"], catch_exceptions=False).output
+    assert all(column in said for column in ("label", "source", "family", "kind"))

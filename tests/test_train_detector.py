@@ -1,5 +1,6 @@
 import io
 import json
+import shlex
 import shutil
 import signal
 from pathlib import Path
@@ -18,10 +19,18 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Ev
 
 from tellsign import ArtifactSiglipConfig, WaveFreqImageProcessor
 from tellsign.training import train_detector
+from tellsign.training.calibration import detector as calibration
 from tellsign.training.data.groups import DataArguments, load_images
 from tellsign.training.data.images import Augmentation, DecodedImages
 from tellsign.training.data.sources import load_sources, split_group
-from tellsign.training.train_detector import DetectorTrainer, ModelArguments, create_model, main, parse_arguments
+from tellsign.training.train_detector import (
+    DetectorTrainer,
+    ModelArguments,
+    create_model,
+    main,
+    parse_arguments,
+    what_is_trained,
+)
 from tellsign.training.trainer.arguments import as_shown, overrides_of
 from tellsign.training.trainer.averaging import WeightAveraging, refresh_statistics
 from tests.conftest import TINY, TINY_LARGE, encode, run_until_killed, train_in_two_processes
@@ -357,6 +366,23 @@ def test_a_run_from_both_branches_leaves_the_large_one(make_model, parquet, tmp_
     assert AutoImageProcessor.from_pretrained(tmp_path / "run").large_size["height"] == 64
 
 
+def test_a_run_says_what_it_trains_and_what_stays(make_model):
+    assert what_is_trained(make_model()) == "Training the network for small images, at 32x32 pixels."
+    of_both = what_is_trained(make_model(**TINY_LARGE))
+    assert "a short side of 64 pixels or more" in of_both and "stays as it is" in of_both
+
+
+def test_the_option_that_the_error_on_categories_names_works(make_model, parquet, tmp_path):
+    make_model(real_categories=["cat"]).save_pretrained(tmp_path / "start")
+    WaveFreqImageProcessor().save_pretrained(tmp_path / "start")
+    further = {"model_name_or_path": tmp_path / "start", "max_steps": 1, "save_strategy": "no"}
+    command = [one for one in options(parquet, tmp_path / "run", **further) if "config_overrides" not in one]
+    with pytest.raises(ValueError, match="no real image has one of the categories cat") as error:
+        main(command)
+    main([*command, *shlex.split(str(error.value).split("to train without them, ")[1])])
+    assert AutoModelForImageClassification.from_pretrained(tmp_path / "run").config.real_categories == []
+
+
 def test_a_checkpoint_with_swapped_labels_is_not_fine_tuned(make_model, tmp_path):
     make_model(id2label={0: "fake", 1: "real"}).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"has the labels \{0: 'fake', 1: 'real'\}"):
@@ -506,8 +532,8 @@ def test_thresholds_are_fitted_with_the_groups_of_images(parquet, synthetic_rows
     pixels = [np.asarray(Image.open(io.BytesIO(image)).convert("RGB")) for image in synthetic_rows["image"]]
     other = synthetic_rows | {"image": [encode(image[:, ::-1], "PNG") for image in pixels]}
     Dataset.from_dict(other).to_parquet(tmp_path / "other.parquet")
-    given, fit = [], train_detector.fit_thresholds
-    monkeypatch.setattr(train_detector, "fit_thresholds", lambda *args: given.append(args) or fit(*args))
+    given, fit = [], calibration.fit_thresholds
+    monkeypatch.setattr(calibration, "fit_thresholds", lambda *args: given.append(args) or fit(*args))
     arguments = options(parquet, tmp_path / "run", max_steps=1, save_strategy="no", validation_per_class=5)
     main([*arguments, "--train_data", parquet, str(tmp_path / "other.parquet"), "--real_called_fake", "0.2"])
     ((labels, probabilities, groups, real_called_fake, wrong),) = given

@@ -25,7 +25,7 @@ from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, 
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.calibration import tagger as tagger_calibration
 from tellsign.training.calibration.tagger import (
-    calibrate,
+    calibrate_artifacts,
     calibrate_places,
     fit_category_threshold,
     validation_scores,
@@ -610,7 +610,7 @@ def test_artifacts_at_chance_are_switched_off(planted, stub, monkeypatch):
     logits[:, learned] += 6 * (truth[:, learned] == 1)
     real_and_fake = np.random.default_rng(1).normal(size=(len(truth), 2))
     monkeypatch.setattr(tagger_calibration, "predict", lambda *arguments: (logits, real_and_fake))
-    scores = calibrate(stub, planted, COLUMNS)
+    scores = calibrate_artifacts(stub, planted, COLUMNS)
     assert sorted(stub.config.trained_artifacts) == sorted(stub.config.artifact_labels[column] for column in learned)
     on = {name for name, row in scores["artifacts"].items() if row["on"]}
     assert on == set(stub.config.trained_artifacts) and scores["untouched_with_artifacts"] <= 0.05
@@ -622,7 +622,7 @@ def test_scores_of_an_unseen_artifact_are_null_in_valid_json(planted, stub, monk
     fewer = PlantedBatches(images, planted.image_processor, COLUMNS, len(plantable()) + 1)
     noise = np.random.default_rng(0).normal(size=(len(images["rows"]), len(plantable()) + 1))
     monkeypatch.setattr(tagger_calibration, "predict", lambda *arguments: (noise, noise[:, :2]))
-    scores = calibrate(stub, fewer, COLUMNS)
+    scores = calibrate_artifacts(stub, fewer, COLUMNS)
     row = scores["artifacts"][plantable()[3]]
     assert row["images"] == 0 and row["average_precision"] is None and row["auroc_interval"] == [0.0, None, 1.0]
     json.dumps(scores, allow_nan=False)

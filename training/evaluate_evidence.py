@@ -50,7 +50,7 @@ def grad_cam(branch: WaveFreqLargeBranch, picture: torch.Tensor, grid: int) -> N
     return nn.functional.interpolate(cam, (grid, grid), mode="bilinear")[0, 0].detach().numpy()
 
 
-def without(picture: torch.Tensor, order: NDArray, share: float, grid: int) -> torch.Tensor:
+def with_blurred(picture: torch.Tensor, order: NDArray, share: float, grid: int) -> torch.Tensor:
     """A picture of which a share of the grid's cells is blurred, the first in an order of them."""
     hidden = torch.zeros(grid * grid)
     hidden[torch.from_numpy(order[: round(share * grid * grid)].copy())] = 1
@@ -73,13 +73,13 @@ def deletions(branch: WaveFreqLargeBranch, picture: torch.Tensor, grid: int, rng
     orders = [[np.argsort(-sign * of_map(branch, picture, grid).ravel(), kind="stable")] for of_map in maps]
     orders.append([rng.permutation(grid * grid) for _ in range(DRAWS)])
     with torch.inference_mode():
-        changed = [without(picture, order, share, grid) for kind in orders for order in kind for share in SHARES]
+        changed = [with_blurred(picture, order, share, grid) for kind in orders for order in kind for share in SHARES]
         falls = sign * (logit - torch.cat([logits_of(branch, some) for some in torch.cat(changed).split(4)])).numpy()
     falls = falls.reshape(-1, len(SHARES))
     return np.stack([falls[0], falls[1], falls[2:].mean(0)])
 
 
-def plot(falls: NDArray) -> Figure:
+def plot_deletions(falls: NDArray) -> Figure:
     """Mean fall of the logit against the share of the area that is blurred."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
@@ -137,7 +137,7 @@ def main(
     }
     output_dir.mkdir(parents=True, exist_ok=True)
     (output_dir / "evidence.json").write_text(json.dumps(record, indent=2) + "\n")
-    plot(values).savefig(output_dir / "evidence.png", dpi=100)
+    plot_deletions(values).savefig(output_dir / "evidence.png", dpi=100)
     rows = [
         [name.replace("_", " "), f"{row['value']:.2f} [{row['interval'][0]:.2f}, {row['interval'][1]:.2f}]"]
         for name, row in record["scores"].items()

@@ -331,6 +331,21 @@ class ExplainerTrainer(WholeValidationTrainer):
         return sampler
 
 
+def save(model: Any, processor: Any, is_new: bool, output_dir: Path, repository: str | None) -> None:
+    """Saves a new model in half precision, or an adapter with its card."""
+    if is_new:
+        # The head is tied to the embeddings, so it is left out. The configuration keeps dtype float32, to which
+        # from_pretrained converts.
+        weights = {name: value for name, value in half_precision(model).items() if not name.startswith(HEAD)}
+        model.save_pretrained(output_dir, state_dict=weights)
+        remove_adapter(output_dir)
+    else:
+        model.save_pretrained(output_dir)
+    processor.save_pretrained(output_dir)
+    if not is_new:
+        write_card(output_dir, repository)
+
+
 def main(arguments: list[str] | None = None) -> None:
     model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     training_args.remove_unused_columns = False  # the collator needs them
@@ -379,20 +394,9 @@ def main(arguments: list[str] | None = None) -> None:
         trainer.log_metrics("eval", scores)
         trainer.save_metrics("eval", scores)
     trainer.save_state()
-    if not trainer.is_world_process_zero():
-        return
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    if is_new:
-        # The head is tied to the embeddings, so it is left out. The configuration keeps dtype float32, to which
-        # from_pretrained converts.
-        weights = {name: value for name, value in half_precision(model).items() if not name.startswith(HEAD)}
-        model.save_pretrained(output_dir, state_dict=weights)
-        remove_adapter(output_dir)
-    else:
-        model.save_pretrained(output_dir)
-    processor.save_pretrained(output_dir)
-    if not is_new:
-        write_card(output_dir, training_args.hub_model_id)
+    if trainer.is_world_process_zero():
+        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+        save(model, processor, is_new, output_dir, training_args.hub_model_id)
 
 
 if __name__ == "__main__":

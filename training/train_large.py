@@ -15,17 +15,17 @@ import typer
 from transformers import AutoImageProcessor
 
 from tellsign import WaveFreqForImageClassification
-from tellsign.training.data.large_pictures import columns_of, load_pictures, stacked
+from tellsign.training.data.large_pictures import DATA_HELP, columns_of, load_pictures, stacked
 from tellsign.training.data.moments import training_copies
 from tellsign.training.data.sources import without_folders
-from tellsign.training.trainer.arguments import recipe_file
+from tellsign.training.trainer.arguments import recipe_file, run
 from tellsign.training.trainer.backbone import large_detector
 from tellsign.training.trainer.half_precision import half_precision
 from tellsign.training.trainer.head import fit_head
 
 
 def main(
-    data: Annotated[list[str], typer.Argument(help="Parquet files, image folders or data sets of both classes.")],
+    data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
     detector: Annotated[str, typer.Option(help="Folder or repository of the detector of small images.")],
     left_out: Annotated[Path, typer.Option(help="Output of leave_out, whose thresholds and recipe are taken.")],
     output_dir: Annotated[Path, typer.Option(help="Where the detector of both is written, in half precision.")],
@@ -63,4 +63,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -3,9 +3,16 @@
 import math
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from transformers.utils import logging
+
+from tellsign import WaveFreqForImageClassification
+from tellsign.training.data.images import DecodedImages
+from tellsign.training.evaluation.metrics import detection_scores
+from tellsign.training.evaluation.prediction import check_finite, fake_probability, predict_logits
 
 
 logger = logging.get_logger(__name__)
@@ -141,3 +148,48 @@ def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float, wrong: floa
     below = errors_below + np.searchsorted(np.sort(right), cuts)
     fits = (errors_below + 1) / (below + 1) <= wrong
     return float(cuts[fits].max(initial=-np.inf))
+
+
+@torch.no_grad()
+def weigh_fake_logit(model: WaveFreqForImageClassification, logits: NDArray, labels: NDArray, weight: float) -> None:
+    """Multiplies the logit of fake by a factor and shifts it to fit the labels, in the model and in given logits."""
+    logits[:, 1] *= weight
+    shift = fit_shift(logits, labels)
+    logits[:, 1] += shift
+    model.classifier.weight.mul_(weight)
+    model.classifier.bias.mul_(weight).add_(shift)
+
+
+def calibrate_detector(
+    model: WaveFreqForImageClassification,
+    images: DecodedImages,
+    groups: NDArray,
+    fake_logit_weight: float,
+    real_called_fake: float,
+    wrong: float,
+) -> dict[str, float]:
+    """Fits the logit of fake, the temperature and the thresholds of a model to validation images.
+
+    Args:
+        model ([`WaveFreqForImageClassification`]): Changed in place.
+        images ([`DecodedImages`]): The validation images.
+        groups (`np.ndarray` of shape `(len(images),)`): The group of each.
+        fake_logit_weight (`float`): Factor on the logit of fake.
+        real_called_fake (`float`): Largest share of the real images of each group that are to be called fake.
+        wrong (`float`): Largest share of errors among the images of each verdict.
+
+    Returns:
+        The scores of [`detection_scores`] and `threshold_at_5_fpr`, see [`fit_decision_threshold`].
+
+    Raises:
+        ValueError: If the logits are not finite, or tell nothing of the classes where that of fake is to be weighed.
+    """
+    logits, labels = predict_logits(model, images), images.labels.numpy()
+    check_finite(logits)
+    if fake_logit_weight < 1:
+        weigh_fake_logit(model, logits, labels, fake_logit_weight)
+    model.config.temperature = fit_temperature(logits, labels)
+    probabilities = fake_probability(logits, model.config.temperature)
+    model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups, real_called_fake, wrong))
+    scores = detection_scores(labels, probabilities)
+    return scores | {"threshold_at_5_fpr": fit_decision_threshold(labels, probabilities, groups)}

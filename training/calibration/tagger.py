@@ -243,7 +243,7 @@ def calibrate_places(model: ArtifactSiglipModel, validation: PlantedBatches, col
     return {"box_iou": overlap}
 
 
-def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int]) -> dict[str, Any]:
+def calibrate_artifacts(model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int]) -> dict[str, Any]:
     """Fits temperatures and thresholds, and switches off artifacts that cannot be told from chance.
 
     Args:

@@ -8,12 +8,17 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
+from transformers.utils import logging
 
 from tellsign import WaveFreqConfig
 from tellsign.modeling.large_branch import WaveFreqLargeHead
+from tellsign.training.data.sources import UNNAMED
 from tellsign.training.trainer.head import fit_head
 
 from .left_out import FAKE, REAL
+
+
+logger = logging.get_logger(__name__)
 
 
 def groups_by_names(*names: NDArray) -> NDArray:
@@ -32,22 +37,35 @@ def groups_by_names(*names: NDArray) -> NDArray:
     return connected_components(graph, directed=False)[1][:count]
 
 
+def _kin(columns: Mapping[str, NDArray]) -> NDArray:
+    """Class and family of each picture. One whose source has no name is its own family, since nothing tells more."""
+    alone = np.char.add("picture ", np.arange(len(columns["label"])).astype(str))
+    families = np.where(columns["family"] == UNNAMED, alone, columns["family"])
+    return np.char.add(columns["label"].astype(str), families)
+
+
 def assign_folds(columns: Mapping[str, NDArray], folds: int) -> NDArray:
     """The run in which each picture is left out.
 
-    Fakes are left out by family, real pictures by collection and person together. The largest group comes first and
-    goes to the fold that has the fewest pictures of its class so far.
+    Fakes are left out by family, real pictures by collection and person together. Pictures without named sources are
+    left out one by one, with a warning: others of their source are seen then, which flatters. The largest group comes
+    first and goes to the fold that has the fewest pictures of its class so far.
 
     Raises:
         ValueError: If a class has fewer groups than there are folds.
     """
-    assignment = np.zeros(len(columns["label"]), int)
+    assignment, kin = np.zeros(len(columns["label"]), int), _kin(columns)
+    if (columns["family"] == UNNAMED).any():
+        logger.warning("pictures without a column generator or family are left out one by one: the scores flatter")
     for label, title in ((REAL, "real"), (FAKE, "fake")):
         rows = np.flatnonzero(columns["label"] == label)
-        keys = (columns["family"][rows],) if label == FAKE else (columns["family"][rows], columns["person"][rows])
+        keys = (kin[rows],) if label == FAKE else (kin[rows], columns["person"][rows])
         groups, counts = np.unique(groups_by_names(*keys), return_inverse=True, return_counts=True)[1:]
         if len(counts) < folds:
-            raise ValueError(f"{len(counts)} sources of {title} pictures cannot be left out in {folds} folds")
+            raise ValueError(
+                f"{len(counts)} sources of {title} pictures cannot be left out in {folds} folds: give fewer folds or "
+                "pictures of more sources"
+            )
         fold_of, filled = np.zeros(len(counts), int), np.zeros(folds, int)
         for group in np.argsort(-counts, kind="stable"):
             fold_of[group] = filled.argmin()
@@ -62,7 +80,7 @@ def runs(columns: Mapping[str, NDArray], assignment: NDArray) -> Iterator[tuple[
     It sees no family or collection of those, and nothing by a person who made one of them. Rows beyond those of the
     assignment are scored in none.
     """
-    kin = np.char.add(columns["label"].astype(str), columns["family"])
+    kin = _kin(columns)
     assignment = np.pad(assignment, (0, len(kin) - len(assignment)), constant_values=-1)
     for fold in range(assignment.max() + 1):
         scored = assignment == fold

@@ -4,12 +4,14 @@ python -m tellsign.training.evaluation.splices real.parquet fake.parquet --left-
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
@@ -17,6 +19,7 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from tellsign import WaveFreqImageProcessor
 from tellsign.hub_cards.card_tables import markdown_table, percent
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.large_branch import CELL, WaveFreqLargeBranch, WaveFreqLargeHead, moments_of
@@ -114,6 +117,34 @@ def place_scores(evidence: NDArray, generated: NDArray) -> tuple[float, float, f
     return float(roc_auc_score(truth, values)), float(truth[order[0]]), float(overlap.max())
 
 
+class Splicing:
+    """Splices pictures of a data set, and asks a head what they are and where.
+
+    Args:
+        pictures (`datasets.Dataset`): From [`load_pictures`].
+        image_processor ([`WaveFreqImageProcessor`]): With a `large_size`.
+        branch ([`WaveFreqLargeBranch`]): Its head is not used.
+        size (`int`): Side of a spliced picture, in pixels.
+    """
+
+    def __init__(
+        self, pictures: Dataset, image_processor: WaveFreqImageProcessor, branch: WaveFreqLargeBranch, size: int
+    ):
+        self.pictures, self.image_processor, self.branch, self.size = pictures, image_processor, branch, size
+        self.rng = np.random.default_rng(0)
+
+    @torch.inference_mode()
+    def __call__(self, head: WaveFreqLargeHead, share: float, *rows: int) -> tuple[float, NDArray, NDArray]:
+        """Logit of fake of one spliced picture, its evidence, and the cells that are mostly the part."""
+        background, part = (load_image(content_of(self.pictures[row]["image"]) or b"") for row in rows)
+        mask = random_mask(share, self.size, self.rng)
+        spliced = splice(background, part, mask, self.rng)
+        maps = self.branch.feature_maps(self.image_processor(spliced, return_tensors="pt")["large_pixel_values"])
+        moments = moments_of(maps)
+        cells = nn.functional.avg_pool2d(torch.from_numpy(mask)[None, None], CELL)[0, 0].numpy() > 0.5
+        return float(head(moments)[0]), head.evidence(maps, moments, self.size // CELL)[0].numpy(), cells
+
+
 def main(
     data: Annotated[list[str], typer.Argument(help="As they were given to leave_out.")],
     left_out: Annotated[Path, typer.Option(help="Output of leave_out, whose folds and thresholds are taken.")],
@@ -138,38 +169,33 @@ def main(
     assignment = assign_folds(columns, measured["folds"])
     cache_dir = cache_dir or left_out / "features"
     learned = training_copies(sets, branch, image_processor, measured["copies"], cache_dir)
-    rng = np.random.default_rng(0)
+    asked = Splicing(sets[0], image_processor, branch, size)
     placed: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in KINDS}
     logits: dict[float, list[float]] = {share: [] for share in SHARES}
-
-    def asked(head: WaveFreqLargeHead, share: float, *rows: int) -> tuple[float, NDArray, NDArray]:
-        """Logit of fake of one spliced picture, its evidence, and the cells that are mostly the part."""
-        background, part = (load_image(content_of(sets[0][row]["image"]) or b"") for row in rows)
-        mask = random_mask(share, size, rng)
-        seen = image_processor(splice(background, part, mask, rng), return_tensors="pt")["large_pixel_values"]
-        maps = branch.feature_maps(seen)
-        moments = moments_of(maps)
-        cells = nn.functional.avg_pool2d(torch.from_numpy(mask)[None, None], CELL)[0, 0].numpy() > 0.5
-        return float(head(moments)[0]), head.evidence(maps, moments, size // CELL)[0].numpy(), cells
-
     for head, scored in heads_left_out(model.config, known, assignment, learned):
         of_label = {
             REAL: scored[(columns["label"][scored] == REAL) & (columns["kind"][scored] == "photo")],
             FAKE: scored[columns["label"][scored] == FAKE],
         }
-        with torch.inference_mode():
-            for kind, labels in KINDS.items():
-                for _ in range(pictures):
-                    rows = [int(rng.choice(of_label[label])) for label in labels]
-                    share = float(np.exp(rng.uniform(*np.log(PLACED_SHARES))))
-                    _, evidence, cells = asked(head, share, *rows)
-                    if 0 < cells.sum() < cells.size:
-                        placed[kind].append(place_scores(evidence, ~cells if labels == (FAKE, REAL) else cells))
-            for share in SHARES:
-                for _ in range(pictures):
-                    rows = [int(rng.choice(of_label[label])) for label in (REAL, FAKE)]
-                    logits[share].append(asked(head, share, *rows)[0])
+        for kind, labels in KINDS.items():
+            for _ in range(pictures):
+                rows = [int(asked.rng.choice(of_label[label])) for label in labels]
+                share = float(np.exp(asked.rng.uniform(*np.log(PLACED_SHARES))))
+                _, evidence, cells = asked(head, share, *rows)
+                if 0 < cells.sum() < cells.size:
+                    placed[kind].append(place_scores(evidence, ~cells if labels == (FAKE, REAL) else cells))
+        for share in SHARES:
+            for _ in range(pictures):
+                rows = [int(asked.rng.choice(of_label[label])) for label in (REAL, FAKE)]
+                logits[share].append(asked(head, share, *rows)[0])
+    record = _record(measured, placed, logits)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    (output_dir / "splices.json").write_text(json.dumps(record, indent=2) + "\n")
+    typer.echo("\n\n".join(_tables(record)))
 
+
+def _record(measured: Mapping[str, Any], placed: Mapping[str, list], logits: Mapping[float, list]) -> dict[str, Any]:
+    """What is written, from the output of `leave_out`, the scores of places and the logits by share."""
     record: dict[str, Any] = {"data": measured["data"], "places": {}, "shares": {}}
     for kind, values in placed.items():
         record["places"][kind] = {"pictures": len(values), **_means(np.asarray(values))}
@@ -179,9 +205,7 @@ def main(
         said = np.asarray([verdict_of(probability, thresholds) for probability in probabilities])
         verdicts = {verdict: float((said == verdict).mean()) for verdict in ("real", "uncertain", "fake")}
         record["shares"][str(share)] = {"fake_probability": float(probabilities.mean()), **verdicts}
-    output_dir.mkdir(parents=True, exist_ok=True)
-    (output_dir / "splices.json").write_text(json.dumps(record, indent=2) + "\n")
-    typer.echo("\n\n".join(_tables(record)))
+    return record
 
 
 def _means(values: NDArray) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 import json
 import os
+import sys
+from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import typer
 from transformers import HfArgumentParser, PreTrainedConfig, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -18,6 +21,14 @@ from tellsign.training.data.sources import split_group, without_folders
 
 MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight", "fake_logit_weight", "real_called_fake", "wrong"}
 """Arguments that a resumed run may change: its length, and settings that count only at its end."""
+
+
+def run(command: Callable[..., None]) -> None:
+    """Runs a command with the command line's arguments. What is wrong with these is said in one line."""
+    try:
+        typer.run(command)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
 
 
 def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tuple[Any, ...]:
