@@ -104,7 +104,7 @@ def plot_scores(labels: NDArray, probabilities: NDArray, title: str) -> Figure:
 def score_sets(
     judged: Judged, untouched: NDArray | None, others: Judged | None, generators: NDArray, resamples: int
 ) -> list[dict]:
-    """Scores of the images that are not in training data, if that is known, of all, and of each other generator.
+    """Scores of all images, of those that are not in training data, and of each other generator.
 
     Args:
         judged ([`Judged`]): The test images.
@@ -122,7 +122,7 @@ def score_sets(
 
 
 def detector_report(evaluation: dict) -> str:
-    """What is printed of a model: the tables of its card, as Markdown."""
+    """The tables of a model's card, as Markdown."""
     sets, generators = sets_and_generators(evaluation)
     robustness = evaluation.get("robustness", {})
     attacks = robustness.get("attacks", {})
@@ -141,7 +141,7 @@ def detector_report(evaluation: dict) -> str:
 
 
 def format_agreement(titles: Sequence[str], labels: NDArray, probabilities: Sequence[NDArray]) -> str:
-    """A Markdown table with a row for each two models: how often they agree at probability 0.5, and what that tells.
+    """A Markdown table of how often each two models agree at probability 0.5, and are right then.
 
     Args:
         titles (`Sequence[str]`): Names of the models.
@@ -174,7 +174,7 @@ def refuse_other_kinds(models: Sequence[str]) -> None:
 
 
 def load_other_fakes(sources: Sequence[str], split: str, train_data: Sequence[str], seen: Collection[str]) -> Dataset:
-    """Fakes without those whose sha1 is seen in the training data.
+    """Fakes of other generators that do not occur in the training data.
 
     Raises:
         ValueError: If none is left, or there are real images.

@@ -1,4 +1,4 @@
-"""Measures whether the evidence map of large pictures is true of the verdict.
+"""Measures whether the evidence map of large pictures shows what moves the verdict.
 
 python -m tellsign.training.evaluate_evidence tellsign/default --data real.parquet --data fake.parquet
 """
@@ -51,7 +51,7 @@ def grad_cam(branch: WaveFreqLargeBranch, picture: torch.Tensor, grid: int) -> N
 
 
 def with_blurred(picture: torch.Tensor, order: NDArray, share: float, grid: int) -> torch.Tensor:
-    """A picture of which a share of the grid's cells is blurred, the first in an order of them."""
+    """A picture with a share of the grid's cells blurred, the first ones of an order."""
     hidden = torch.zeros(grid * grid)
     hidden[torch.from_numpy(order[: round(share * grid * grid)].copy())] = 1
     mask = nn.functional.interpolate(hidden.reshape(1, 1, grid, grid), picture.shape[-2:], mode="nearest")
@@ -99,7 +99,7 @@ def main(
     ),
     pictures_per_class: Annotated[int, typer.Option(min=1, help="Pictures of each class, drawn at random.")] = 100,
 ) -> None:
-    """Blurs the places that evidence or Grad-CAM name, and random ones, and says how far the logit falls."""
+    """Blurs the strongest places by evidence and by Grad-CAM, and random ones, and prints how far the logit falls."""
     model = AutoModelForImageClassification.from_pretrained(model_name, dtype=torch.float32).eval()
     image_processor = AutoImageProcessor.from_pretrained(model_name)
     if getattr(model, "large", None) is None:

@@ -1,4 +1,4 @@
-"""Scores taggers on real images with planted artifacts: which ones are named, where, and how often for nothing.
+"""Scores taggers on real images with planted artifacts: names, places and false alarms.
 
 With an explainer it also scores what is said of them, with a localizer its boxes.
 
@@ -51,7 +51,7 @@ from tellsign.training.planting.rows import images_of, opened
 
 @dataclass
 class Answers:
-    """What is in images and what a tagger says of them, arrays of shape `(num_images, num_artifacts)`.
+    """Planted artifacts and a tagger's answers, arrays of shape `(num_images, num_artifacts)`.
 
     Args:
         present (`np.ndarray`, bool): Whether the artifact was planted.
@@ -76,7 +76,7 @@ class Answers:
 
 
 def in_batches(tagger: ArtifactTagger, images: Sequence[Image.Image], **options) -> list[list[TaggedArtifact]]:
-    """What a tagger says of each image."""
+    """The artifacts that a tagger names in each image."""
     starts = tqdm(range(0, len(images), 100), desc="Tagging", unit="batch", leave=False)
     return [found for start in starts for found in tagger(images[start : start + 100], **options)]
 
@@ -177,7 +177,7 @@ def silence_scores(chosen: NDArray) -> dict[str, float | None]:
 
 
 def artifact_scores(answers: Answers, trained: Answers, names: Sequence[str], on: Sequence[str]) -> list[dict]:
-    """For each artifact its scores with the evaluation operators, and the average precision with the others."""
+    """Scores of each artifact by the evaluation operators, and its average precision by the training operators."""
     precisions = average_precisions(answers.present, answers.scores)
     training_precisions = average_precisions(trained.present, trained.scores)
     rows = []
@@ -205,7 +205,7 @@ def artifact_scores(answers: Answers, trained: Answers, names: Sequence[str], on
 
 
 def tagger_report(evaluation: dict) -> str:
-    """What is printed: the tables of the card, as Markdown, and how long the model takes."""
+    """The tables of the card, as Markdown, and how long the model takes."""
     counts = f"{evaluation['planted_images']:,} planted and {evaluation['untouched_images']:,} untouched real images"
     speed = f"One image with three names, boxes and maps: {evaluation['scores']['milliseconds_per_image']:.1f} ms"
     for kind, scores in evaluation.get("explanations", {}).items():
@@ -249,7 +249,7 @@ def unseen_real_images(dataset: Dataset, train_data: Sequence[str], seed: int) -
 def explain(
     explainer: ArtifactExplainer, tagger: ArtifactTagger, rows: Sequence[dict], categories: dict[str, str], seed: int
 ) -> dict[str, dict[str, float | int | None]]:
-    """Scores of explanations of what was planted, where it was planted, and of what the tagger finds.
+    """Scores of explanations of planted artifacts, and of those that the tagger finds.
 
     The first images with the most artifacts also tell how long an explanation takes on two threads.
     """
@@ -277,8 +277,7 @@ def size_of(tagger: ArtifactTagger, localizer: ArtifactLocalizer | None) -> int:
 def make_images(
     dataset: Dataset, count: int, image_size: int, seed: int
 ) -> tuple[list[dict], list[dict], list[Image.Image]]:
-    """Images planted by the operators of evaluation and of training, without those that got no artifact, and as many
-    others untouched."""
+    """Images planted by the operators of evaluation, by those of training, and as many others untouched."""
 
     def planted_for(use: Use) -> list[dict]:
         rows = planted_images(dataset.select(range(count)), use, seed, image_size, untouched=0.0)

@@ -1,4 +1,4 @@
-"""Measures the branch for large pictures on generators, collections and people that training did not see.
+"""Measures detection in large pictures on generators, collections and people that training did not see.
 
 python -m tellsign.training.leave_out real.parquet fake.parquet --output-dir runs/large
 """

@@ -149,7 +149,7 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
 
 
 def collate(batch: Any) -> Any:
-    """A stream yields its images one by one, while other batches come ready, those of validation always."""
+    """Collates the single images of a stream. Other batches come ready."""
     return default_data_collator(batch) if isinstance(batch, list) else batch
 
 
@@ -277,7 +277,7 @@ def create_trainer(
 
 @torch.no_grad()
 def add_start(model: WaveFreqForImageClassification, arguments: ModelArguments) -> None:
-    """Gives the weights that the run started from their share of the final ones."""
+    """Mixes the weights that the run started from into the final ones."""
     # As they were saved: what the overrides add has no start.
     start = dict(create_model(replace(arguments, config_overrides=None))[0].named_parameters())
     for name, parameter in model.named_parameters():

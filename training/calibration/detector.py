@@ -49,7 +49,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def fit_shift(logits: np.ndarray, labels: np.ndarray) -> float:
-    """What to add to the logit of fake so that, at the best temperature, the cross entropy is least (Platt, 1999).
+    """The shift of the logit of fake that minimizes the cross entropy at the best temperature (Platt, 1999).
 
     Args:
         logits (`np.ndarray` of shape `(n, 2)`): Logits of real and fake at temperature 1.
@@ -117,7 +117,7 @@ def fit_thresholds(
 
 
 def fit_decision_threshold(labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None = None) -> float:
-    """The probability of fake above which an image is called fake where every image must be called one or the other.
+    """The probability of fake above which an image is called fake, where no verdict may be withheld.
 
     It is the smallest above which a new real image lies with a probability of at most `FALSE_POSITIVES` in any group.
     [`fit_thresholds`] finds it alike, and withholds verdicts to promise more.

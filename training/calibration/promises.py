@@ -13,7 +13,7 @@ logger = logging.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Promise:
-    """What verdicts on sources that training did not see keep, as shares in (0, 1).
+    """Bounds that verdicts keep on sources that training did not see, as shares in (0, 1).
 
     Args:
         photographs_accused (`float`): Most photographs that are called fake, by its Clopper-Pearson bound.

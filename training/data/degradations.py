@@ -45,7 +45,7 @@ def _quality(kind: str, rng: np.random.Generator) -> int:
 
 
 def random_history(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """A picture after one to three stations.
+    """A picture after one to three steps of sharing.
 
     Each may resize it (0.63 to 1). Then it encodes it (JPEG or WebP, quality 50 to 95) or, as a screenshot, keeps it.
     Repeated encodings, drawn alike for both classes, keep the codec from telling the class (AI-GenBench,
@@ -122,8 +122,7 @@ HISTORIES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def as_seen(content: bytes, history: str | int | None, row_seed: int) -> Image.Image:
-    """A picture after a history: none, one of `HISTORIES` by name, or a part of it, changed at random, by
-    its seed."""
+    """A picture after a history: none, one of `HISTORIES` by name, or a random one by its seed."""
     image = load_image(content)
     if history is None:
         return image

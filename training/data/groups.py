@@ -1,4 +1,4 @@
-"""Training and validation images of a detector, as the arguments of its training describe them."""
+"""Training and validation images of a detector, by the arguments of its command."""
 
 import itertools
 from collections.abc import Sequence
@@ -125,7 +125,7 @@ def load_images(
 def stream_images(
     arguments: DataArguments, image_processor: WaveFreqImageProcessor, config: WaveFreqConfig, seed: int, workers: int
 ) -> tuple[IterableDataset, Dataset]:
-    """Training images, and validation images, drawn from the first of each class of each group, with its number.
+    """Streamed training images, and validation images from the beginning of each class of each group.
 
     Raises:
         ValueError: If a class has too few images. Also if one worker of the data loader reads only shards without any

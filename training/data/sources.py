@@ -60,7 +60,7 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
 
 
 def stream_source(source: str, split: str, revision: str | None = None) -> IterableDataset:
-    """As [`load_sources`], but reads the images of one source while they are used; see [`stream_views`].
+    """Opens one source without reading its images, which are read while they are used; see [`stream_views`].
 
     Returns:
         `datasets.IterableDataset` with `image` (undecoded `datasets.Image`) and `label` (0 real, 1 fake). A label of
@@ -165,7 +165,7 @@ def _load_source(source: str, split: str, revision: str | None) -> Dataset:
 
 
 def _names(source: str, dataset: Dataset, column: str, absent: str) -> list[str]:
-    """What a column of names holds, or for each image what stands for nothing."""
+    """The names in a column; `absent` where there is none."""
     feature = (dataset.features or {}).get(column)
     if feature is None:
         return [absent] * len(dataset)
@@ -192,12 +192,12 @@ def content_of(image: dict | None) -> bytes | None:
 
 
 def categories_of(dataset: Dataset) -> dict[str, str]:
-    """What the images from [`load_sources`] show, by sha1, where that is known."""
+    """Known categories of images from [`load_sources`], by sha1."""
     return {sha1: name for sha1, name in zip(dataset["sha1"][:], dataset["category"][:], strict=True) if name}
 
 
 def add_category_labels(dataset: Dataset, names: Sequence[str]) -> Dataset:
-    """The data set with a column `category_label`: of real images the index of what they show, -100 for all others.
+    """Adds a column `category_label`: the category's index for real images, -100 for all others.
 
     Args:
         dataset (`datasets.Dataset`): From [`load_sources`].
@@ -219,7 +219,7 @@ def category_labels_of(dataset: Dataset) -> NDArray:
 
 
 def of_class(dataset: Dataset, label: str, count: int | None = None, seed: int = 0) -> Dataset:
-    """The images of a class, so many of them drawn at random or all."""
+    """The images of a class: all, or `count` of them drawn at random."""
     rows = np.flatnonzero(np.asarray(dataset["label"][:]) == LABELS.index(label))
     return dataset.select(np.sort(np.random.default_rng(seed).permutation(rows)[:count]))
 
@@ -281,7 +281,7 @@ def load_described(
     without_category: Collection[str] = (),
     classes: Sequence[str] = LABELS,
 ) -> tuple[Dataset, Dataset, dict[str, str]]:
-    """Training and validation images, and the category of each image of which it is known by sha1.
+    """Training images, validation images, and known categories by sha1.
 
     Args:
         sources, split, revision: As for [`load_sources`].
@@ -316,7 +316,7 @@ def load_described(
 
 
 def split_group(group: str) -> list[str]:
-    """The sources that `+` joins, unless it is in the name of a file or folder."""
+    """The sources that `+` joins. A `+` in the name of an existing file or folder joins nothing."""
     return [group] if os.path.exists(group) else group.split("+")
 
 
@@ -326,6 +326,6 @@ def title_of(model: str | Path) -> str:
 
 
 def without_folders(source: str) -> str:
-    """A source, or several that `+` joins, of local files and folders the names alone, as a card may show them."""
+    """A source, or several joined by `+`, with local paths cut to their names, as a card may show them."""
     # Where os.path says no, pathlib may raise: of JSON, say, that is too long for a name.
     return "+".join(title_of(name) if os.path.exists(name) else name for name in split_group(source))

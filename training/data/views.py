@@ -1,4 +1,4 @@
-"""Data sets of random views, see [`random_view`]: drawn of loaded images, or of a stream."""
+"""Data sets of random views of loaded or streamed images, see [`random_view`]."""
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ logger = logging.get_logger(__name__)
 
 
 def _load(entry: dict | None, place: str, image_size: int) -> PILImage.Image:
-    """An image as it is, unless it has the wanted size: its views may keep its pixels, and so what its format did."""
+    """Loads an image. One of the wanted size is encoded uniformly, since its views may keep its pixels."""
     content = content_of(entry) or b""
     image = load_image(content, (entry or {}).get("path") or place)
     return make_uniform(image, content, image_size) if image.size == (image_size, image_size) else image
@@ -99,7 +99,7 @@ class BalancedViews(torch.utils.data.Dataset):
 
 
 def _sources_of(group: Dataset) -> list[tuple[list[np.ndarray], np.ndarray]]:
-    """For each class the rows of each of its generators, and the probabilities with which generators are drawn."""
+    """Rows of each generator of each class, and the probabilities with which generators are drawn."""
     labels, generators = np.asarray(group["label"][:]), np.asarray(group["generator"][:])
     sources = []
     for label, title in enumerate(LABELS):

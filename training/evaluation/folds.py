@@ -1,4 +1,4 @@
-"""Which sources are left out together, and heads that did not see them."""
+"""Folds of sources, and heads that did not see them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -45,7 +45,7 @@ def _kin(columns: Mapping[str, NDArray]) -> NDArray:
 
 
 def assign_folds(columns: Mapping[str, NDArray], folds: int) -> NDArray:
-    """The run in which each picture is left out.
+    """Assigns each picture to the fold in which it is left out.
 
     Fakes are left out by family, real pictures by collection and person together. Pictures without named sources are
     left out one by one, with a warning: others of their source are seen then, which flatters. The largest group comes
@@ -75,7 +75,7 @@ def assign_folds(columns: Mapping[str, NDArray], folds: int) -> NDArray:
 
 
 def runs(columns: Mapping[str, NDArray], assignment: NDArray) -> Iterator[tuple[NDArray, NDArray]]:
-    """For each run the rows that it may see and those that it is scored on.
+    """Yields the rows that each run may see, and those that it is scored on.
 
     It sees no family or collection of those, and nothing by a person who made one of them. Rows beyond those of the
     assignment are scored in none.
@@ -128,7 +128,7 @@ def predict_left_out(
     seen_as: Sequence[torch.Tensor],
     share: float = 1.0,
 ) -> list[NDArray]:
-    """Logits of fake of all pictures, each by a head that did not see its source, for each way of seeing them.
+    """Logits of fake by heads that did not see the picture's source, for each way of seeing the pictures.
 
     Args:
         config, columns, assignment, copies, share: See [`heads_left_out`].

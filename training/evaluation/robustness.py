@@ -1,4 +1,4 @@
-"""What a detector withstands: corruptions and attacks, scored for each class, since a constant answer scores 50%."""
+"""Accuracy of a detector under corruptions and attacks, by class, since a constant answer scores 50% in all."""
 
 from dataclasses import dataclass
 from pathlib import Path

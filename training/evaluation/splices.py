@@ -1,4 +1,4 @@
-"""Measures verdicts and evidence on pictures of which only a part is generated.
+"""Measures verdicts and evidence on partly generated pictures.
 
 python -m tellsign.training.evaluation.splices real.parquet fake.parquet --left-out runs/large --output-dir evaluation
 """
@@ -195,7 +195,7 @@ def main(
 
 
 def _record(measured: Mapping[str, Any], placed: Mapping[str, list], logits: Mapping[float, list]) -> dict[str, Any]:
-    """What is written, from the output of `leave_out`, the scores of places and the logits by share."""
+    """The record to write, from the output of `leave_out`, the scores of places and the logits by share."""
     record: dict[str, Any] = {"data": measured["data"], "places": {}, "shares": {}}
     for kind, values in placed.items():
         record["places"][kind] = {"pictures": len(values), **_means(np.asarray(values))}

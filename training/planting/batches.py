@@ -250,7 +250,7 @@ class TrainingBatches(torch.utils.data.Dataset):
         return sum(len(images) for images, _, _ in self.parts)
 
     def planted(self, indices: Sequence[int] | torch.Tensor) -> PlantedBatches:
-        """These images as they are in this epoch; real ones first."""
+        """The images as planted in this epoch; real ones first."""
         pools, start = [], 0
         options = {"seed": 1000 * self.seed + self.epoch, **self.shape}
         for images, descriptions, untouched in self.parts:

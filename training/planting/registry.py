@@ -19,13 +19,13 @@ Changed = tuple[NDArray, NDArray]
 
 
 def name_of(part: Callable | None) -> str:
-    """What a place, pattern or change is called, whatever ranges a table gives it."""
+    """Name of a place, pattern or change, without the ranges of a table."""
     return "" if part is None else (part.func if isinstance(part, partial) else part).__name__
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What an operator does, put together of a place, a pattern and a change.
+    """The work of an operator: a change, in a pattern, at a place.
 
     Args:
         place (`Callable`): Takes image and generator, and returns weights in [0, 1] or a mask, or raises [`NoPlace`].

@@ -34,7 +34,7 @@ def opened(content: bytes) -> Image.Image:
 
 
 def images_of(rows: Sequence[Mapping[str, Any]]) -> list[Image.Image]:
-    """Those of rows as [`planted_images`] yields them."""
+    """The images of rows from [`planted_images`]."""
     return [opened(row["image"]["bytes"]).convert("RGB") for row in rows]
 
 
@@ -105,7 +105,7 @@ def planted_images(
 
 
 def fingerprint(*datasets: Dataset, categories: Mapping[str, str] | None = None) -> str:
-    """Of the images in data sets from [`load_sources`], of what they show, and of the version of the operators."""
+    """Hash of the images in data sets from [`load_sources`], their categories, and the operators' version."""
     digest = hashlib.sha1("".join(sha1 for dataset in datasets for sha1 in dataset["sha1"][:]).encode())
     digest.update(json.dumps(categories, sort_keys=True).encode())
     digest.update(OPERATORS_VERSION.encode())

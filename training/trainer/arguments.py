@@ -24,7 +24,7 @@ MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight", "fake_logit_weigh
 
 
 def run(command: Callable[..., None]) -> None:
-    """Runs a command with the command line's arguments. What is wrong with these is said in one line."""
+    """Runs a command of the command line. An error in its arguments or data is printed in one line."""
     try:
         typer.run(command)
     except ValueError as error:
@@ -138,7 +138,7 @@ def as_shown(argument: str) -> str:
 
 
 def seen_by(start: str) -> list[str]:
-    """The training data of a checkpoint and of its starts, as far as its `training.json` tells."""
+    """The training data of a checkpoint and its starts, by its `training.json`."""
     recipe = recipe_file(start)
     if not recipe:
         return []
@@ -187,7 +187,7 @@ def record_run(training_args: TrainingArguments, made_with: dict[str, Any], resu
 
 
 def checkpoint_to_resume(args: TrainingArguments, last_file: str = TRAINER_STATE_NAME) -> str | None:
-    """The checkpoint to resume from: the one that is asked for, or else the newest that is complete.
+    """The checkpoint to resume from: the given one, or else the newest complete one.
 
     A complete one has `last_file`, which is written last. The checkpoint of a run's last step does not count, unless
     the run is longer now: `Trainer` would add a step.
