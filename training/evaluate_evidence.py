@@ -27,7 +27,7 @@ from tellsign.training.evaluation.metrics import bootstrap
 
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
-DRAWS = 4
+DRAWS = 4  # one random order differs much from the next
 
 
 def logits_of(branch: WaveFreqLargeBranch, pictures: torch.Tensor) -> torch.Tensor:

@@ -175,6 +175,7 @@ def train(
         optimizers[1].step()
         optimizers[1].zero_grad()
 
+        # Its gradients by this loss would be thrown away.
         discriminator.requires_grad_(False)
         with autocast():
             score = discriminator(fakes)
@@ -224,6 +225,7 @@ def main(
     if len(drawn) < networks * snapshots:
         raise ValueError(f"{len(drawn)} images are too few for {networks} networks that draw {snapshots} times each")
     sizes = [len(part) for part in drawn.tensor_split(networks * snapshots)]
+    # Apart from torch's numbers, so that a stopped run draws the same designs again.
     rng = np.random.default_rng(seed)
     designs = [Design.draw(number, rng) for number in range(networks)]
     run = hashlib.sha1(

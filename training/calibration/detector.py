@@ -38,6 +38,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         normalizer = np.logaddexp.reduce(scaled, axis=1)
         return float(np.mean(normalizer - scaled[np.arange(len(labels)), labels]))
 
+    # In logarithms, where half and double the temperature are equally far.
     lowest, highest = np.log([0.05, 20.0])
     best = minimize_scalar(cross_entropy, bounds=(lowest, highest), method="bounded").x
     # It comes near the bounds and never reaches them.
@@ -137,12 +138,14 @@ def fit_decision_threshold(labels: np.ndarray, probabilities: np.ndarray, groups
 
 def _conformal_cut(probabilities: np.ndarray, share: float) -> float | None:
     """The smallest number above which a new image lies with at most this probability; `None` if there are too few."""
+    # A new one of exchangeable scores exceeds the k-th largest of n with a probability of k / (n + 1).
     allowed = math.floor(share * (len(probabilities) + 1)) - 1
     return float(np.sort(probabilities)[-1 - allowed]) if allowed >= 0 else None
 
 
 def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float, wrong: float) -> float:
     """The largest number up to `most` below which the share of errors is small; minus infinity if there is none."""
+    # The share is lowest right below an error, so no other cut need be tried.
     cuts = np.append(np.sort(errors[errors < most]), most)
     errors_below = np.arange(len(cuts))
     below = errors_below + np.searchsorted(np.sort(right), cuts)

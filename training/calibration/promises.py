@@ -65,6 +65,7 @@ def fit_promised_thresholds(
         wrong, right = (fake < cut).mean(), (real < cut).mean()
         return right > 0 and wrong / (wrong + right) <= promise.real_wrong
 
+    # Between two of the probabilities nothing changes.
     cuts = np.sort(probabilities)
     high = next((cut for cut in cuts if cut >= 0.5 and accuses_few(cut)), 1.0)
     low = next((cut for cut in cuts[::-1] if cut <= 0.5 and clears_rightly(cut)), 0.0)

@@ -181,6 +181,7 @@ def random_view(image: Image.Image, image_size: int, rng: np.random.Generator) -
         `np.ndarray` of shape `(image_size, image_size, 3)`, uint8.
     """
     target = (image_size, image_size)
+    # Images of the wanted size keep their pixels in most views, since resizing blurs the finest traces.
     if image.size != target or rng.random() < 0.25:
         shrink = min(image.size) / (5 * image_size)
         if shrink > 1:

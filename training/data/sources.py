@@ -150,6 +150,7 @@ def _load_source(source: str, split: str, revision: str | None) -> Dataset:
         family or (family_of(generator) if label == LABELS.index("fake") else generator)
         for family, generator, label in zip(names["family"], names["generator"], labels, strict=True)
     ]
+    # The same image under two names would be learned and tested.
     hashes = [hashlib.sha1(content_of(image) or b"").hexdigest() for image in dataset["image"]]
     of_real, of_fake = ({sha1 for sha1, own in zip(hashes, labels, strict=True) if own == label} for label in (0, 1))
     if both := of_real & of_fake - {hashlib.sha1(b"").hexdigest()}:  # that of images which are missing
@@ -260,6 +261,7 @@ def hold_out(dataset: Dataset, per_class: int, classes: Sequence[str] = LABELS) 
     generator = np.random.default_rng(0)
     held_out: list[str] = []
     for name in classes:
+        # Sorted, so that the order of the rows does not matter.
         distinct = np.unique(sha1[labels == LABELS.index(name)])
         if len(distinct) <= per_class:
             raise ValueError(f"cannot hold out {per_class} images of class {name}: there are {len(distinct)}")

@@ -81,6 +81,7 @@ class BalancedViews(torch.utils.data.Dataset):
 
         An image that cannot be read is named in a warning, and another one chosen in its place.
         """
+        # Of its own, so that a broken file changes no other view.
         rng = np.random.default_rng((self.seed, self.epoch, index))
         for _ in range(100):
             group, label, row = self.choose(rng)

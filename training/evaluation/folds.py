@@ -91,6 +91,7 @@ def runs(columns: Mapping[str, NDArray], assignment: NDArray) -> Iterator[tuple[
 
 def some_sources(columns: Mapping[str, NDArray], share: float) -> NDArray[np.bool_]:
     """The pictures of a share of the generators and collections, drawn at random."""
+    # Always in one order, so that fewer sources are a part of more.
     rng = np.random.default_rng(0)
     kept: list[str] = []
     for label in (REAL, FAKE):

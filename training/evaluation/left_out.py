@@ -48,6 +48,7 @@ def generator_scores(
     scores = {}
     for name in names[counts >= LEAST_PICTURES]:
         rows = np.flatnonzero((columns["label"] == FAKE) & (columns["generator"] == name))
+        # Heads of different runs do not share a scale.
         same_run = photographs & np.isin(folds, folds[rows])
         if not same_run.any():  # there is nothing to tell them from
             continue
@@ -72,6 +73,7 @@ def mean_scores(generators: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[s
         if not rows:
             continue
         keys = ("auroc", "recall_at_1", "recall_at_2")
+        # Generators are resampled, not pictures: the mean is to hold for generators that nobody has seen.
         values = np.asarray([[row[key] for key in keys] for row in rows])
 
         def compute(sample: NDArray, keys=keys) -> dict[str, float]:

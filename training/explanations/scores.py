@@ -171,6 +171,7 @@ def _statement_scores(statements: Sequence[Statement], rng: np.random.Generator)
         place = stated_place(statement.sentence)
         agreed.append(place == place_of(statement.box, width, height))
         on_mask.append(place is not None and bool(statement.mask[pixels_of(box_of_place(place, width, height))].any()))
+    # Against another image's references: what the wording alone would score.
     sentences = [statement.sentence for statement in statements]
     others: list[list[str]] = []
     for statement in statements:

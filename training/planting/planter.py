@@ -125,6 +125,7 @@ def plant(
             continue
         changed, mask = (_turned(picture, turn, back=True) for picture in answer)
         pixels = (changed * 255).round().astype(np.uint8)
+        # After encoding, which may wipe a faint change out.
         after = encoded(pixels)
         if visible_change(encodings[-1], after, after, mask) >= VISIBLE_LEVELS:
             planted.append(PlantedArtifact(operator.artifact, strength, mask, bounding_box(mask)))

@@ -91,6 +91,7 @@ def planted_images(
     """
     names = plantable(use)
     for sha1, pixels in readable(dataset, image_size):
+        # By its content, so that an image gets the same artifacts in any data set.
         rng = np.random.default_rng([seed, int(sha1, 16)])
         count = 0 if rng.random() < untouched else int(rng.integers(1, most + 1))
         planted = plant(pixels, rng.permutation(names).tolist(), rng, use, count=count)

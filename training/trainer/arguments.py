@@ -181,6 +181,7 @@ def record_run(training_args: TrainingArguments, made_with: dict[str, Any], resu
             )
     if training_args.should_save:
         folder.mkdir(parents=True, exist_ok=True)
+        # Renamed when whole, or a killed run would leave half a file.
         part = path.with_suffix(".part")
         part.write_text(content)
         os.replace(part, path)
