@@ -338,7 +338,7 @@ def main(arguments: list[str] | None = None) -> None:
     trainer.save_state()
     trainer.save_model()
     trainer.create_model_card()
-    trainer.save_metrics("eval", scores)  # last: by them leave_out knows that a run is complete
+    trainer.save_metrics("eval", scores)  # last: they tell that a run is complete
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ from tellsign.training.evaluation.prediction import check_finite, fake_probabili
 logger = logging.get_logger(__name__)
 WRONG = 0.05
 """Share of errors wanted at most among the images called fake, and among those called real."""
-FALSE_POSITIVES = 0.05
-"""Share of real images that may be called fake where every image must be called one or the other."""
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -117,25 +115,6 @@ def fit_thresholds(
     return max(0.0, float(low)), min(1.0, float(high))
 
 
-def fit_decision_threshold(labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None = None) -> float:
-    """The probability of fake above which an image is called fake, where no verdict may be withheld.
-
-    It is the smallest above which a new real image lies with a probability of at most `FALSE_POSITIVES` in any group.
-    [`fit_thresholds`] finds it alike, and withholds verdicts to promise more.
-
-    Args:
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        probabilities (`np.ndarray` of shape `(n,)`): Calibrated probabilities of fake.
-        groups (`np.ndarray` of shape `(n,)`, *optional*): Which images belong together. By default all do.
-
-    Returns:
-        `float` in [0, 1]. 1 where a group has too few images to promise anything: fewer than 19 real ones at 5%.
-    """
-    groups = np.zeros(len(labels)) if groups is None else groups
-    cuts = [_conformal_cut(probabilities[(groups == group) & (labels == 0)], FALSE_POSITIVES) for group in set(groups)]
-    return max(1.0 if cut is None else cut for cut in cuts)
-
-
 def _conformal_cut(probabilities: np.ndarray, share: float) -> float | None:
     """The smallest number above which a new image lies with at most this probability; `None` if there are too few."""
     # A new one of exchangeable scores exceeds the k-th largest of n with a probability of k / (n + 1).
@@ -182,7 +161,7 @@ def calibrate_detector(
         wrong (`float`): Largest share of errors among the images of each verdict.
 
     Returns:
-        The scores of [`detection_scores`] and `threshold_at_5_fpr`, see [`fit_decision_threshold`].
+        The scores of [`detection_scores`].
 
     Raises:
         ValueError: If the logits are not finite, or tell nothing of the classes where that of fake is to be weighed.
@@ -194,5 +173,4 @@ def calibrate_detector(
     model.config.temperature = fit_temperature(logits, labels)
     probabilities = fake_probability(logits, model.config.temperature)
     model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups, real_called_fake, wrong))
-    scores = detection_scores(labels, probabilities)
-    return scores | {"threshold_at_5_fpr": fit_decision_threshold(labels, probabilities, groups)}
+    return detection_scores(labels, probabilities)
