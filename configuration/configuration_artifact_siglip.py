@@ -22,7 +22,8 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import auto_docstring, logging
 
 from .artifacts import ARTIFACTS
-from .configuration_wavefreq import WaveFreqConfig, checked_arguments
+from .checks import checked_arguments
+from .configuration_wavefreq import WaveFreqConfig
 
 
 logger = logging.get_logger(__name__)
@@ -226,12 +227,11 @@ class ArtifactSiglipConfig(SiglipConfig):
         """Check that the detail network takes the tower's images and ends at the resolution of its patches."""
         if self.detail_config is None:
             return
-        for field, tower_field in (("num_channels", "num_channels"), ("total_stride", "patch_size")):
-            value, expected = getattr(self.detail_config, field), getattr(self.vision_config, tower_field)
-            if value != expected:
-                raise ValueError(
-                    f"detail_config: {field}={value} must equal the {tower_field}={expected} of vision_config"
-                )
+        stride, patch_size = self.detail_config.total_stride, self.vision_config.patch_size
+        if stride != patch_size:
+            raise ValueError(
+                f"detail_config: total_stride={stride} must equal the patch_size={patch_size} of vision_config"
+            )
 
     def validate_artifacts(self):
         """Check the fields on artifacts."""

@@ -18,7 +18,11 @@ from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import auto_docstring, logging
+
+from .checks import check_labels, check_verdicts, checked_arguments
+from .configuration_large_picture import LargePictureConfig
 
 
 logger = logging.get_logger(__name__)
@@ -28,43 +32,13 @@ CHOICES = {
     "high_pass": ("centered", "corner"),
     "frequency_convolution": ("complex", "polar"),
 }
-THRESHOLDS = ("verdict_thresholds", "large_verdict_thresholds", "large_balanced_thresholds")
-FITTED = ("temperature", "large_temperature", *THRESHOLDS)
-
-
-def checked_arguments(model_type: str, config_dict: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with which a configuration of real and fake is loaded, with whole numbers for the labels.
-
-    Raises:
-        ValueError: If the configuration is of another type of model, or the arguments have its labels in another
-            order, which its head would not follow.
-    """
-    if (found := config_dict.get("model_type", model_type)) != model_type:
-        raise ValueError(f"the checkpoint is a model of type {found}, expected {model_type}")
-    given = dict(given)
-    label2id = {label: int(index) for label, index in (given.get("label2id") or {}).items()}
-    id2label = {int(index): label for index, label in (given.get("id2label") or {}).items()}
-    id2label = id2label or {index: label for label, index in label2id.items()}
-
-    def in_order(labels: dict) -> list[str]:
-        return [str(labels[index]).lower() for index in sorted(labels, key=int)]
-
-    own, wanted = in_order(config_dict.get("id2label") or {0: "real", 1: "fake"}), in_order(id2label)
-    if own != wanted and sorted(own) == sorted(wanted):
-        raise ValueError(
-            f"id2label={id2label}: the model has {', '.join(own)} in this order and would keep it; bring the data's "
-            'labels into it, dataset.align_labels_with_mapping(model.config.label2id, "label")'
-        )
-    if id2label:
-        given |= {"id2label": id2label, "label2id": label2id or {label: index for index, label in id2label.items()}}
-    return given
 
 
 @auto_docstring(
     custom_intro="""
     Configuration of a [`WaveFreqModel`]: a residual network with wavelet attention beside its downsampling stages and
-    one frequency branch (FreqNet) on the image. A classifier may have a second network for large pictures,
-    see `large_backbone`.
+    one frequency branch (FreqNet) on the image. A classifier may hand large pictures on to a second network,
+    see `large_picture_config`.
 
     The defaults are the layers of the packaged detector's network for small images, 2,666,528 parameters with two
     labels. [`WaveFreqConfig.original`] gives the network of the first published version, 24,782,552 parameters.
@@ -73,8 +47,6 @@ def checked_arguments(model_type: str, config_dict: dict[str, Any], given: dict[
 @strict
 class WaveFreqConfig(PreTrainedConfig):
     r"""
-    num_channels (`int`, *optional*, defaults to 3):
-        Number of channels of the image.
     image_size (`int`, *optional*, defaults to 32):
         Side of the training images in pixels. Other sizes work at the call if `total_stride` divides them.
     embedding_size (`int`, *optional*, defaults to 32):
@@ -91,14 +63,10 @@ class WaveFreqConfig(PreTrainedConfig):
         Number of residual layers of each stage.
     layer_type (`str`, *optional*, defaults to `"basic"`):
         Residual layer: `"basic"` (two 3x3 convolutions) or `"bottleneck"` (1x1, 3x3, 1x1, as in ResNet-50).
-    downsample_in_first_stage (`bool`, *optional*, defaults to `False`):
-        Whether the first stage halves its input. Every later stage does.
     convolution_bias (`bool`, *optional*, defaults to `False`):
         Whether the backbone's convolutions have a bias although a batch normalization follows.
     wavelet (`str`, *optional*, defaults to `"haar"`):
         Wavelet of the attention, by its PyWavelets name. All but `"haar"` need `pytorch-wavelets`.
-    keep_high_high (`bool`, *optional*, defaults to `False`):
-        Whether the diagonal detail (HH) joins LH and HL in the attention. WA-CNN drops it.
     wavelet_stages (`list[int]`, *optional*, defaults to `[1, 2]`):
         Indices of the stages that carry wavelet attention beside their residual layers. They must downsample.
     wavelet_normalization (`bool`, *optional*, defaults to `True`):
@@ -117,41 +85,20 @@ class WaveFreqConfig(PreTrainedConfig):
     frequency_convolution (`str`, *optional*, defaults to `"complex"`):
         `"complex"` convolves real and imaginary parts (1x1, FreqNet); `"polar"` convolves amplitude and phase
         (3x3, the first published version).
-    hidden_act (`str`, *optional*, defaults to `"relu"`):
-        Activation of all layers.
     average_flips (`bool`, *optional*, defaults to `False`):
         Whether inference averages the logits of the image and of its mirror image.
     real_categories (`list[str]`, *optional*, defaults to `[]`):
         What real images are known to show, say CIFAR's ten classes. Each gets an output of the head. The logit of real
         becomes the log-sum-exp of these and of zero, which stands for anything else. So an image that shows nothing
         the network can name is more likely taken for fake. Needs two labels.
-    large_backbone (`str`, *optional*):
-        Name in timm of a convolutional network in the manner of EfficientNet. With it, the classifier has a second
-        branch, which judges large pictures by this network's feature maps; the network itself stays frozen. `None`
-        for no such branch.
-    large_stages (`list[int]`, *optional*, defaults to `[1, 2, 3, 4, 5]`):
-        Indices of the stages of `large_backbone` whose maps are used, rising.
-    large_hidden_sizes (`list[int]`, *optional*, defaults to `[24, 40, 80, 112, 192]`):
-        Number of channels of these stages.
-    large_hidden_size (`int`, *optional*, defaults to 512):
-        Number of hidden units of the head for large pictures.
-    large_dropout (`float`, *optional*, defaults to 0.5):
-        Share of that head's features, and of its hidden units, that are dropped in training.
-    large_image_size (`int`, *optional*, defaults to 256):
-        Side in pixels at which the branch sees large pictures.
-    smallest_large_side (`int`, *optional*, defaults to 64):
-        A picture is large if its shorter side has at least this many pixels before it is resized.
+    large_picture_config (`LargePictureConfig` or `dict`, *optional*):
+        The network that judges large pictures, with a temperature and thresholds of its own. None by default: then
+        this one judges all. Needs the labels real and fake.
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
         The probability of fake below which an image is called real, and that above which it is called fake. The
         verdict between them is "uncertain", see [`WaveFreqForImageClassification.post_process_verdicts`].
-    large_temperature (`float`, *optional*, defaults to 1.0):
-        Divides the logits of large pictures.
-    large_verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
-        The same two probabilities for large pictures.
-    large_balanced_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
-        Those of the operating point "balanced", which says "uncertain" less often and errs more.
     initializer_range (`float`, *optional*, defaults to 0.02):
         Not used by the convolutions, which take He's initialization; for the library's generic layers.
 
@@ -170,9 +117,9 @@ class WaveFreqConfig(PreTrainedConfig):
     """
 
     model_type = "wavefreq"
+    sub_configs_defaults = {"large_picture_config": SubConfigSpec(LargePictureConfig, optional=True)}
     keys_to_ignore_at_inference: ClassVar[list[str]] = ["category_logits", "evidence"]
 
-    num_channels: int = 3
     image_size: int = 32
     embedding_size: int = 32
     stem_kernel_size: int = 3
@@ -181,10 +128,8 @@ class WaveFreqConfig(PreTrainedConfig):
     hidden_sizes: list[int] | tuple[int, ...] = (32, 128, 256)
     depths: list[int] | tuple[int, ...] = (1, 2, 2)
     layer_type: str = "basic"
-    downsample_in_first_stage: bool = False
     convolution_bias: bool = False
     wavelet: str = "haar"
-    keep_high_high: bool = False
     wavelet_stages: list[int] | tuple[int, ...] = (1, 2)
     wavelet_normalization: bool = True
     frequency_stage: int | None = 1
@@ -192,21 +137,11 @@ class WaveFreqConfig(PreTrainedConfig):
     frequency_strides: list[int] | tuple[int, ...] = (2, 1)
     high_pass: str = "centered"
     frequency_convolution: str = "complex"
-    hidden_act: str = "relu"
     average_flips: bool = False
     real_categories: list[str] | tuple[str, ...] = ()
-    large_backbone: str | None = None
-    large_stages: list[int] | tuple[int, ...] = (1, 2, 3, 4, 5)
-    large_hidden_sizes: list[int] | tuple[int, ...] = (24, 40, 80, 112, 192)
-    large_hidden_size: int = 512
-    large_dropout: float | int = 0.5
-    large_image_size: int = 256
-    smallest_large_side: int = 64
+    large_picture_config: dict | PreTrainedConfig | None = None
     temperature: float | int = 1.0
-    large_temperature: float | int = 1.0
     verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
-    large_verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
-    large_balanced_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
     initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs):
@@ -244,7 +179,7 @@ class WaveFreqConfig(PreTrainedConfig):
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "WaveFreqConfig":
         """As in the base class, but checked.
 
-        New labels reset temperatures and thresholds, and drop `real_categories` and `large_backbone`.
+        New labels reset temperature and thresholds, and drop `real_categories` and `large_picture_config`.
 
         Raises:
             ValueError: If the configuration is of another model, or the labels come in another order than the head's.
@@ -253,9 +188,9 @@ class WaveFreqConfig(PreTrainedConfig):
         own = {str(label).lower() for label in (config_dict.get("id2label") or {0: "real", 1: "fake"}).values()}
         wanted = {str(label).lower() for label in (kwargs.get("id2label") or {}).values()}
         count = len(wanted) if wanted else kwargs.get("num_labels", len(own))
-        # Names of one's own may be brought back to real and fake, which they then mean.
+        # Custom names may be reset to real and fake.
         if count != len(own) or (wanted and wanted != own and own == {"real", "fake"}):
-            fitted = {"real_categories", "large_backbone", *FITTED}
+            fitted = {"real_categories", "large_picture_config", "temperature", "verdict_thresholds"}
             if dropped := sorted(name for name in fitted & config_dict.keys() - kwargs.keys() if config_dict[name]):
                 logger.warning(f"With other labels than {', '.join(sorted(own))}, {', '.join(dropped)} start anew")
             config_dict = {name: value for name, value in config_dict.items() if name not in fitted}
@@ -271,7 +206,7 @@ class WaveFreqConfig(PreTrainedConfig):
     @property
     def stage_strides(self) -> list[int]:
         """Factor by which each stage reduces height and width, 1 or 2."""
-        return [2 if index or self.downsample_in_first_stage else 1 for index in range(len(self.depths))]
+        return [1] + [2] * (len(self.depths) - 1)
 
     def stride_after(self, stage: int) -> int:
         """Factor by which height and width are reduced at the output of the given stage."""
@@ -290,40 +225,13 @@ class WaveFreqConfig(PreTrainedConfig):
 
     def validate_labels(self):
         """Check that what is fitted to real and fake stands only beside these labels."""
-        titles = {int(index): str(label).lower() for index, label in (self.id2label or {}).items()}
-        if titles == {0: "real", 1: "fake"}:
-            return
-        for field in ("real_categories", "large_backbone"):
+        for field in ("real_categories", "large_picture_config"):
             if getattr(self, field):
-                raise ValueError(
-                    f"{field} needs the labels 0 for real and 1 for fake, not {self.id2label}; to train the model for "
-                    "these, pass id2label to from_pretrained"
-                )
-
-    def validate_large(self):
-        """Check the fields of the branch for large pictures."""
-        for field in ("large_hidden_size", "smallest_large_side"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field}={getattr(self, field)} must be at least 1")
-        if self.large_image_size < 32 or self.large_image_size % 32:
-            raise ValueError(f"large_image_size={self.large_image_size} must be a multiple of 32")
-        if not 0 <= self.large_dropout < 1:
-            raise ValueError(f"large_dropout={self.large_dropout} must be in [0, 1)")
-        stages = self.large_stages
-        if not stages or stages != sorted(set(stages)) or len(stages) != len(self.large_hidden_sizes):
-            raise ValueError(
-                f"large_stages={stages} must rise, and large_hidden_sizes={self.large_hidden_sizes} be of their number"
-            )
+                check_labels(self, field)
 
     def validate_verdicts(self):
         """Check the fields that make verdicts of logits."""
-        for field in ("temperature", "large_temperature"):
-            if not 0 < getattr(self, field) < math.inf:
-                raise ValueError(f"{field}={getattr(self, field)} must be positive and finite")
-        for field in THRESHOLDS:
-            thresholds = getattr(self, field)
-            if len(thresholds) != 2 or not 0 <= thresholds[0] <= thresholds[1] <= 1:
-                raise ValueError(f"{field}={thresholds} must be two rising numbers in [0, 1]")
+        check_verdicts(self, "verdict_thresholds")
 
     def validate_stages(self):
         """Check the stem's kernel, that the stage lists fit together and that the strides divide `image_size`."""

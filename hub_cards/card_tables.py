@@ -282,7 +282,7 @@ def failures(
 ) -> list[str]:
     """Where the measurements show that the model fails, one sentence each."""
     failures = []
-    if (size := config.get("image_size")) and not config.get("large_backbone"):
+    if (size := config.get("image_size")) and not config.get("large_picture_config"):
         failures.append(
             f"Every image is brought to {size}x{size} pixels first. What only shows at a larger size is lost."
         )

@@ -44,7 +44,7 @@ def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.nda
     """What the model takes, of one RGB image.
 
     It is resized (bicubic, aspect ratio not kept), encoded as JPEG of quality 75 with chroma 4:2:0, decoded, scaled to
-    [0, 1] and normalized. An image that has the small size already is only scaled and normalized. The second branch
+    [0, 1] and normalized. An image that has the small size already is only scaled and normalized. The second network
     sees a large picture after two such steps: to a shorter side of at most 272 pixels, then to its own size.
 
     Returns:
@@ -61,19 +61,19 @@ def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.nda
         pixels = (np.asarray(image, np.float32) / 255 - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
         return pixels.transpose(2, 0, 1)[None]
 
-    size, large_size, (width, height) = settings["size"], settings["large_size"], image.size
+    size, large, (width, height) = settings["size"], settings["large"], image.size
     small = image if image.size == (size, size) else resized(image, size, size)
     inputs = {
         "pixel_values": normalized(small, settings["mean"], settings["std"]),
         "image_sizes": np.array([[height, width]]),
     }
-    if large_size:
-        inputs["large_pixel_values"] = np.zeros((1, 3, large_size, large_size), np.float32)
-        if min(width, height) >= settings["smallest_large_side"]:
-            factor = min(1, settings["largest_short_side"] / min(width, height))
+    if large:
+        inputs["large_pixel_values"] = np.zeros((1, 3, large["size"], large["size"]), np.float32)
+        if min(width, height) >= large["smallest_side"]:
+            factor = min(1, large["largest_short_side"] / min(width, height))
             reduced = resized(image, max(1, round(factor * width)), max(1, round(factor * height)))
-            large = resized(reduced, large_size, large_size)
-            inputs["large_pixel_values"] = normalized(large, settings["large_mean"], settings["large_std"])
+            seen = resized(reduced, large["size"], large["size"])
+            inputs["large_pixel_values"] = normalized(seen, large["mean"], large["std"])
     return inputs
 
 
@@ -95,8 +95,8 @@ class Judge:
         """The answer to one image, of what the model gives."""
         fake = self.settings["fake"]
         probability = float(1 / (1 + np.exp(np.float64(logits[1 - fake]) - logits[fake])))
-        is_large = self.settings["large_size"] and min(image_size) >= self.settings["smallest_large_side"]
-        low, high = self.settings["large_thresholds" if is_large else "thresholds"]
+        large = self.settings["large"]
+        low, high = (large if large and min(image_size) >= large["smallest_side"] else self.settings)["thresholds"]
         verdict = "fake" if probability > high else "real" if probability < low else "uncertain"
         return {"verdict": verdict, "fake_probability": probability, "evidence": evidence.astype(float).tolist()}
 

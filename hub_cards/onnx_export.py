@@ -15,12 +15,13 @@ from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
 from torch import nn
-from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 from transformers.image_utils import PILImageResampling
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import load_image
-from tellsign.modeling.image_processing_wavefreq import LARGEST_SHORT_SIDE, WaveFreqImageProcessor
+from tellsign.modeling.image_processing_large_picture import LARGEST_SHORT_SIDE, LargePictureImageProcessor
+from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
 from tellsign.modeling.verdicts import real_and_fake
 from tellsign.scanning.shards import address_of, list_shards, read_pictures
@@ -53,7 +54,7 @@ def export(
 ) -> list[Path]:
     """Writes `onnx/` into a folder: `model.onnx` (float32), `model_fp16.onnx`, `model_int8.onnx` and `judge.py`.
 
-    The models take `pixel_values`, and where there is a branch for large pictures `large_pixel_values` and
+    The models take `pixel_values`, and where there is a network for large pictures `large_pixel_values` and
     `image_sizes`, of any batch size, all as [`WaveFreqForImageClassification`] does. They give its `logits` and
     `evidence`. Their metadata hold thresholds and preprocessing.
 
@@ -101,33 +102,35 @@ def _settings_of(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
     _, fake = real_and_fake(config)
     if not isinstance(model, WaveFreqForImageClassification):
         raise ValueError(f"{config._name_or_path}: is of the type {config.model_type}, expected wavefreq")
-    large_size = config.large_image_size if config.large_backbone else None
-    sizes = [side and {"height": side, "width": side} for side in (config.image_size, large_size)]
+    settings = _settings_of_network(config, processor, WaveFreqImageProcessor) | {"fake": fake, "large": None}
+    if (large := config.large_picture_config) is not None:
+        sees = processor.large_picture_processor and LargePictureImageProcessor(**processor.large_picture_processor)
+        settings["large"] = _settings_of_network(large, sees, LargePictureImageProcessor)
+        settings["large"] |= {"smallest_side": large.smallest_side, "largest_short_side": LARGEST_SHORT_SIDE}
+    return settings
+
+
+def _settings_of_network(config: PreTrainedConfig, processor: Any, expected: type) -> dict[str, Any]:
+    """Thresholds and preprocessing of one network."""
+    size = {"height": config.image_size, "width": config.image_size}
     does_as_judge = (
-        isinstance(processor, WaveFreqImageProcessor)
+        isinstance(processor, expected)
         and processor.do_resize
         and processor.do_rescale
         and processor.do_normalize
         and processor.resample == PILImageResampling.BICUBIC
-        and [dict(processor.size), large_size and dict(processor.large_size or {})] == sizes
+        and dict(processor.size) == size
     )
     if not does_as_judge:
         raise ValueError(
-            f"{config._name_or_path}: expected a WaveFreqImageProcessor that resizes (bicubic) to {sizes}, rescales "
+            f"{config._name_or_path}: expected a {expected.__name__} that resizes (bicubic) to {size}, rescales "
             f"and normalizes, got {processor}"
         )
     return {
-        "fake": fake,
         "thresholds": config.verdict_thresholds,
-        "large_thresholds": config.large_verdict_thresholds,
         "size": config.image_size,
         "mean": processor.image_mean,
         "std": processor.image_std,
-        "large_size": large_size,
-        "large_mean": processor.large_mean,
-        "large_std": processor.large_std,
-        "smallest_large_side": config.smallest_large_side,
-        "largest_short_side": LARGEST_SHORT_SIDE,
     }
 
 
@@ -135,9 +138,10 @@ def _settings_of(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
 def _write_graph(model: WaveFreqForImageClassification, settings: dict[str, Any], path: Path) -> None:
     size = settings["size"]
     inputs = {"pixel_values": torch.zeros(2, 3, size, size)}
-    if large := settings["large_size"]:
-        inputs["large_pixel_values"] = torch.zeros(2, 3, large, large)
-        inputs["image_sizes"] = torch.tensor([[size, size], [large, large]])
+    if settings["large"]:
+        side = settings["large"]["size"]
+        inputs["large_pixel_values"] = torch.zeros(2, 3, side, side)
+        inputs["image_sizes"] = torch.tensor([[size, size], [side, side]])
     program: Any = torch.onnx.export(
         _LogitsAndEvidence(model).eval(),
         (),

@@ -13,20 +13,15 @@
 # limitations under the License.
 """Image processor class for WaveFreq."""
 
-from typing import Any
-
 import torch
 from torchvision.transforms.v2.functional import jpeg
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_processing_backends import TorchvisionBackend
-from transformers.image_utils import PILImageResampling, SizeDict
+from transformers.image_utils import PILImageResampling
 from transformers.utils import auto_docstring
 
-from tellsign.modeling.image_loading import JPEG_QUALITY
-
-
-LARGEST_SHORT_SIDE = 272
-"""That of the pictures that the packaged detector learned from, in pixels."""
+from .image_loading import JPEG_QUALITY
+from .image_processing_large_picture import LargePictureImageProcessor, as_levels, finite
 
 
 @auto_docstring(
@@ -35,9 +30,8 @@ LARGEST_SHORT_SIDE = 272
     `image_mean` and `image_std`, which are near those of CIFAKE. What it resizes it encodes as JPEG of quality 75 and
     decodes again. All images that the packaged detector learned from were so encoded at 32x32.
 
-    With `large_size`, large pictures also come as the second branch of [`WaveFreqForImageClassification`] sees them.
-    These are pictures whose shorter side has at least `smallest_large_side` pixels. They are brought to a shorter side
-    of at most 272 pixels, then to `large_size`, each time encoded as JPEG of quality 75.
+    With `large_picture_processor`, the settings of a [`LargePictureImageProcessor`], large pictures also come as that
+    one sees them, for the second network of [`WaveFreqForImageClassification`].
 
     Takes what every image processor of transformers takes: PIL images, arrays or tensors, single or in lists. These
     are grey (with a channel), RGB or RGBA, with channels first or last. Pixels are uint8 in 0..255 or floats in the
@@ -46,9 +40,9 @@ LARGEST_SHORT_SIDE = 272
     as they are.
 
     Gives `pixel_values` of shape `(batch_size, 3, size["height"], size["width"])`, float32. Gives `image_sizes` of
-    shape `(batch_size, 2)`, int64: height and width of the images as they came. With `large_size` gives
-    `large_pixel_values` of shape `(batch_size, 3, large_size["height"], large_size["width"])`, float32, zeros for
-    small images. Raises a `ValueError` if an image holds NaN or infinite pixels.
+    shape `(batch_size, 2)`, int64: height and width of the images as they came. With `large_picture_processor` gives
+    `large_pixel_values` of shape `(batch_size, 3, height, width)` of its size, float32, zeros for small images. Raises
+    a `ValueError` if an image holds NaN or infinite pixels.
     """
 )
 class WaveFreqImageProcessor(TorchvisionBackend):
@@ -56,10 +50,7 @@ class WaveFreqImageProcessor(TorchvisionBackend):
     image_mean = [0.4852, 0.4745, 0.4325]
     image_std = [0.2380, 0.2355, 0.2588]
     size = {"height": 32, "width": 32}
-    large_size: dict | None = None
-    large_mean = [127 / 255] * 3
-    large_std = [128 / 255] * 3
-    smallest_large_side = 64
+    large_picture_processor: dict | None = None
     do_resize = True
     do_rescale = True
     do_normalize = True
@@ -77,45 +68,27 @@ class WaveFreqImageProcessor(TorchvisionBackend):
     ) -> BatchFeature:
         images = list(images)
         extra: dict = {"image_sizes": [tuple(image.shape[-2:]) for image in images]}
-        if self.large_size is not None:
-            extra["large_pixel_values"] = torch.stack([self._large(image, do_rescale) for image in images])
+        if self.large_picture_processor is not None:
+            large = LargePictureImageProcessor(**self.large_picture_processor)
+            none = torch.zeros(3, large.size.height, large.size.width)
+            extra["large_pixel_values"] = torch.stack(
+                [
+                    large.see(image, do_rescale) if min(image.shape[-2:]) >= large.smallest_side else none
+                    for image in images
+                ]
+            )
         for index, image in enumerate(images):
             if do_resize and image.is_floating_point():
                 scale = 1 if do_rescale else 255
-                resized = self.resize(_levels(image, do_rescale), kwargs["size"], kwargs["resample"])
+                resized = self.resize(as_levels(image, do_rescale), kwargs["size"], kwargs["resample"])
                 if resized.shape != image.shape:
                     images[index] = resized.to(torch.float32) / scale
         features = super()._preprocess(images, do_resize=do_resize, do_rescale=do_rescale, **kwargs)
         features.update(BatchFeature(extra, tensor_type=kwargs.get("return_tensors")))
         return features
 
-    def _large(self, image: torch.Tensor, do_rescale: bool) -> torch.Tensor:
-        """An image as the second branch sees it, or zeros if it is small."""
-        height, width = image.shape[-2:]
-        size: Any = SizeDict(**self.large_size)  # type: ignore[arg-type]
-        if min(height, width) < self.smallest_large_side:
-            return torch.zeros(3, size.height, size.width)
-        image = _levels(image, do_rescale).expand(3, -1, -1)
-        factor = min(1.0, LARGEST_SHORT_SIDE / min(height, width))
-        reduced = SizeDict(height=max(1, round(factor * height)), width=max(1, round(factor * width)))
-        for target in (reduced, size):
-            image = jpeg(super().resize(image, target, self.resample).cpu(), JPEG_QUALITY)
-        return self.normalize(image.to(torch.float32) / 255, self.large_mean, self.large_std)
-
     def process_image(self, image, *args, **kwargs) -> torch.Tensor:
-        processed = super().process_image(image, *args, **kwargs)
-        if processed.is_floating_point() and not torch.isfinite(processed).all():
-            raise ValueError(
-                f"image of shape {tuple(processed.shape)} has NaN or infinite pixels, expected finite ones"
-            )
-        return processed
-
-
-def _levels(image: torch.Tensor, do_rescale: bool) -> torch.Tensor:
-    """An image in the levels of uint8; floats are in 0..255, or in [0, 1] if they are not to be rescaled."""
-    if not image.is_floating_point():
-        return image
-    return ((1 if do_rescale else 255) * image.detach()).round().clamp(0, 255).to(torch.uint8)
+        return finite(super().process_image(image, *args, **kwargs))
 
 
 __all__ = ["WaveFreqImageProcessor"]

@@ -16,13 +16,11 @@
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.activations import ACT2FN
 from transformers.modeling_outputs import (
     BaseModelOutputWithPoolingAndNoAttention,
     ImageClassifierOutputWithNoAttention,
@@ -34,7 +32,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
 
-from .large_branch import CELL, PATH_STEPS, WaveFreqLargeBranch, moments_of, on_grid
+from .modeling_large_picture import PATH_STEPS, LargePictureForImageClassification, on_grid
 from .transforms import (
     amplitude_and_phase,
     fourier_transform,
@@ -43,6 +41,15 @@ from .transforms import (
     inverse_fourier_transform,
 )
 from .verdicts import is_large, real_and_fake, verdicts_of
+
+
+OLD_NAMES = {
+    r"^large\.stem\.0\.": "large_picture.backbone.conv_stem.",
+    r"^large\.stem\.1\.": "large_picture.backbone.bn1.",
+    r"^large\.stages\.": "large_picture.backbone.blocks.",
+    r"^large\.head\.": "large_picture.head.",
+}
+"""Names in the packaged weights, until there are new ones."""
 
 
 class WaveFreqConvLayer(nn.Module):
@@ -63,7 +70,7 @@ class WaveFreqConvLayer(nn.Module):
             in_channels, out_channels, kernel_size, stride=stride, padding=kernel_size // 2, bias=bias
         )
         self.normalization = nn.BatchNorm2d(out_channels)
-        self.activation = ACT2FN[config.hidden_act] if activate else nn.Identity()
+        self.activation = nn.ReLU() if activate else nn.Identity()
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.activation(self.normalization(self.convolution(hidden_states)))
@@ -77,7 +84,6 @@ class WaveFreqWaveletAttention(nn.Module):
 
     def __init__(self, config: WaveFreqConfig, in_channels: int, out_channels: int):
         super().__init__()
-        self.keep_high_high = config.keep_high_high
         self.transform = None
         # CODEPATH: both the packaged and the original network use "haar"; researchers' may use any other wavelet.
         if config.wavelet != "haar":
@@ -95,9 +101,9 @@ class WaveFreqWaveletAttention(nn.Module):
         self.normalization = nn.BatchNorm2d(out_channels) if config.wavelet_normalization else nn.Identity()
 
     def bands(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """LL and the sum of the details, each `(batch_size, num_channels, height / 2, width / 2)`."""
+        """LL and the sum of the details, each `(batch_size, channels, height / 2, width / 2)`."""
         if self.transform is None:
-            return haar_transform(hidden_states, self.keep_high_high)
+            return haar_transform(hidden_states)
         length, (height, width) = self.transform.h0_col.numel(), hidden_states.shape[-2:]
         if length > min(height, width):
             raise ValueError(
@@ -107,7 +113,7 @@ class WaveFreqWaveletAttention(nn.Module):
         # pytorch-wavelets mixes dtypes under autocast.
         with maybe_autocast(device_type=hidden_states.device.type, enabled=False):
             low, (high,) = self.transform(hidden_states.to(self.transform.h0_col.dtype))
-        detail = high[:, :, : 3 if self.keep_high_high else 2].sum(2)
+        detail = high[:, :, :2].sum(2)
         return low.to(hidden_states.dtype), detail.to(hidden_states.dtype)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -181,8 +187,8 @@ class WaveFreqFrequencyBranch(nn.Module):
         self.high_pass = WaveFreqHighPass(config)
         first_size, second_size = config.frequency_hidden_sizes
         first_stride, second_stride = config.frequency_strides
-        self.high_frequency_in = WaveFreqHighFrequencyLayer(config, config.num_channels)
-        self.frequency_in = WaveFreqFrequencyConvolution(config, config.num_channels, first_size, first_stride)
+        self.high_frequency_in = WaveFreqHighFrequencyLayer(config, 3)
+        self.frequency_in = WaveFreqFrequencyConvolution(config, 3, first_size, first_stride)
         self.high_frequency_out = WaveFreqHighFrequencyLayer(config, first_size)
         self.frequency_out = WaveFreqFrequencyConvolution(config, first_size, second_size, second_stride)
         remaining_stride = config.stride_after(stage) // (first_stride * second_stride)
@@ -229,7 +235,7 @@ class WaveFreqResidualLayer(nn.Module):
                     layer(out_channels, out_channels, 3, activate=False),
                 ]
             )
-        self.activation = ACT2FN[config.hidden_act]
+        self.activation = nn.ReLU()
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         # Not by a convolution with a stride. With fewer than 16 channels, channels last, its backward pass on a CPU
@@ -279,7 +285,7 @@ class WaveFreqEmbeddings(nn.Module):
         size = config.embedding_size
         self.layer = WaveFreqConvLayer(
             config,
-            config.num_channels,
+            3,
             size,
             config.stem_kernel_size,
             config.stem_stride,
@@ -303,17 +309,19 @@ class WaveFreqPreTrainedModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = "image"
     _can_record_outputs = {"hidden_states": WaveFreqStage}
-    _no_split_modules = ["WaveFreqEmbeddings", "WaveFreqStage", "WaveFreqFrequencyBranch", "WaveFreqLargeBranch"]
+    _no_split_modules = ["WaveFreqEmbeddings", "WaveFreqStage", "WaveFreqFrequencyBranch"]
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, revision: str = "main", **kwargs):
+        kwargs.setdefault("key_mapping", OLD_NAMES)
         loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, revision=revision, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
+        vars(model).pop("_weight_conversions", None)  # by which a copy would be saved under old names
         # transformers does not keep them, and a pipeline loads from there what lies beside the model.
         model.config._commit_hash = revision
         model.cache_dir = kwargs.get("cache_dir")
         if not kwargs.get("trust_remote_code"):
-            # The code of a repository that has it is not what runs, and not saved with a copy, which must not name it.
+            # The installed code runs, so saved copies must not name the repository's.
             for name in ("auto_map", "custom_pipelines"):
                 vars(model.config).pop(name, None)
         return loaded
@@ -350,7 +358,7 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
         that can be neither copied nor pickled.
 
         Args:
-            pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+            pixel_values (`torch.FloatTensor` of shape `(batch_size, 3, height, width)`):
                 Normalized images from [`WaveFreqImageProcessor`].
 
         Returns:
@@ -360,10 +368,9 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
         Raises:
             ValueError: If the images have another number of channels or a size that the strides do not divide.
         """
-        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != 3:
             raise ValueError(
-                f"pixel_values holds images of shape {tuple(pixel_values.shape[1:])}, expected "
-                f"({self.config.num_channels}, height, width)"
+                f"pixel_values holds images of shape {tuple(pixel_values.shape[1:])}, expected (3, height, width)"
             )
         height, width = pixel_values.shape[-2:]
         if height % self.config.total_stride or width % self.config.total_stride or min(height, width) < 4:
@@ -390,7 +397,7 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
         self, pixel_values: torch.Tensor, **kwargs: Unpack[TransformersKwargs]
     ) -> BaseModelOutputWithPoolingAndNoAttention:
         r"""
-        pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+        pixel_values (`torch.FloatTensor` of shape `(batch_size, 3, height, width)`):
             Normalized images from [`WaveFreqImageProcessor`]; `config.total_stride` divides height and width.
 
         Returns:
@@ -419,20 +426,12 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
         That the image is real and shows something else (always zero), or each of `config.real_categories`.
     evidence (`torch.FloatTensor` of shape `(batch_size, rows, columns)`, *optional*, returned in evaluation):
         What each place of the image adds to its logit of fake, less that of real. The sum is that difference, less
-        a baseline by the branch that judged. For large pictures it is that of the average picture, for small ones
+        a baseline of the network that judged. For large pictures it is that of the average picture, for small ones
         that of no features at all. Only of models with the labels real and fake.
     """
 
     category_logits: torch.Tensor | None = None
     evidence: torch.Tensor | None = None
-
-
-def _put(all_values: torch.Tensor, values: torch.Tensor, where: torch.Tensor, in_graph: bool) -> torch.Tensor:
-    """`all_values` with others where that is true: `values` are of these rows alone, or in a graph of all."""
-    values = values.to(all_values.dtype)
-    if not in_graph:
-        values = all_values.index_copy(0, where.nonzero()[:, 0], values)
-    return torch.where(where.reshape(-1, *[1] * (values.ndim - 1)), values, all_values)
 
 
 @auto_docstring(
@@ -443,13 +442,13 @@ def _put(all_values: torch.Tensor, values: torch.Tensor, where: torch.Tensor, in
     softmax is `sigmoid(z)`, the cross entropy the binary one. With `config.real_categories`, the first logit is the
     log-sum-exp of zero and of the categories' logits.
 
-    With `config.large_backbone` there is a second branch: a head on a frozen pretrained network. It judges the large
-    pictures of a batch, the first network the small ones, so each learns from its own.
+    With `config.large_picture_config` there is a [`LargePictureForImageClassification`] beside it. It judges the large
+    pictures of a batch, this network the small ones, so each learns from its own.
     """
 )
 class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
     def __init__(self, config: WaveFreqConfig):
-        config.validate()  # which what was set since it was made may contradict
+        config.validate()  # fields may have changed since creation
         super().__init__(config)
         self.wavefreq = WaveFreqModel(config)
         self.category_classifier = None
@@ -458,10 +457,10 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             self.category_classifier = nn.Linear(config.hidden_sizes[-1], len(config.real_categories))
         num_outputs = 1 if config.num_labels == 2 else config.num_labels
         self.classifier = nn.Linear(config.hidden_sizes[-1], num_outputs)  # type: ignore[arg-type]
-        self.large: Any = None
-        # CODEPATH: only detectors that learnt from large pictures too have the second branch.
-        if config.large_backbone is not None:
-            self.large = WaveFreqLargeBranch(config)
+        self.large_picture = None
+        # CODEPATH: only detectors that learnt from large pictures too have a network for them.
+        if config.large_picture_config is not None:
+            self.large_picture = LargePictureForImageClassification(config.large_picture_config)
         self.post_init()
 
     def _maps(self, pixel_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPoolingAndNoAttention:
@@ -489,19 +488,8 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         places = (last_hidden_state * weight[..., None, None]).sum(1)
         return places / (places.shape[1] * places.shape[2])
 
-    def _check_large(self, large_pixel_values: torch.Tensor, image_sizes: torch.Tensor | None, count: int) -> None:
-        size = self.config.large_image_size
-        expected = (count, self.config.num_channels, size, size)
-        if tuple(large_pixel_values.shape) != expected:
-            raise ValueError(
-                f"large_pixel_values: expected the shape {expected}, got {tuple(large_pixel_values.shape)}"
-            )
-        if image_sizes is None or tuple(image_sizes.shape) != (count, 2):
-            got = None if image_sizes is None else tuple(image_sizes.shape)
-            raise ValueError(f"image_sizes: expected height and width of {count} images, got the shape {got}")
-
     def _judge_small(self, pixel_values: torch.Tensor, **kwargs) -> WaveFreqImageClassifierOutput:
-        """What the first network says of all images."""
+        """What the network for small images says."""
         outputs = self._maps(pixel_values, **kwargs)
         logits, category_logits = self.classifier(outputs.pooler_output), None
         if self.config.num_labels == 2:
@@ -514,9 +502,9 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         if self.config.num_labels == 2 and not self.training:
             evidence = self._small_evidence(outputs.last_hidden_state)  # type: ignore[arg-type]
             evidence = evidence / self.config.temperature
-            # CODEPATH: with a second branch both give maps of one size, whatever else is in the batch.
-            if self.large is not None:
-                evidence = on_grid(evidence, self.config.large_image_size // CELL) * evidence[0].numel()
+            # CODEPATH: with a second network both give maps of one size, whatever else is in the batch.
+            if self.large_picture is not None:
+                evidence = on_grid(evidence, self.config.large_picture_config.grid_size) * evidence[0].numel()
         return WaveFreqImageClassifierOutput(
             logits=logits / self.config.temperature,
             hidden_states=outputs.hidden_states,
@@ -524,26 +512,25 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             evidence=evidence,
         )
 
-    def _judge_large(
-        self,
-        answer: WaveFreqImageClassifierOutput,
-        large_pixel_values: torch.Tensor,
-        large: torch.Tensor,
-        in_graph: bool,
-    ) -> None:
-        """Puts what the second branch says of large pictures into an answer, in place of what the first said."""
-        pictures = large_pixel_values if in_graph else large_pixel_values[large]
-        maps = self.large.feature_maps(pictures.to(self.dtype))
-        moments = moments_of(maps)
-        logits = nn.functional.pad(self.large.head(moments)[:, None], (1, 0)) / self.config.large_temperature
-        answer.logits = _put(answer.logits, logits, large, in_graph)  # type: ignore[arg-type]
-        if not self.training:
-            size = self.config.large_image_size // CELL
-            evidence = self.large.head.evidence(maps, moments, size) / self.config.large_temperature
-            before = answer.evidence
-            if before is None:
-                before = large_pixel_values.new_zeros(len(large), size, size)
-            answer.evidence = _put(before, evidence, large, in_graph)
+    def _judge_each(
+        self, pixel_values: torch.Tensor, large_pixel_values: torch.Tensor, large: torch.Tensor, **kwargs
+    ) -> WaveFreqImageClassifierOutput:
+        """What its own network says of each image: `large` of shape `(batch_size,)` tells which ones are large."""
+        names = ["logits"] if self.training else ["logits", "evidence"]
+        # In a graph no shape may depend on a value: both networks judge all images.
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            small, of_large = self._judge_small(pixel_values, **kwargs), self.large_picture(large_pixel_values)
+            where = {"logits": large[:, None], "evidence": large[:, None, None]}
+            chosen = {name: torch.where(where[name], of_large[name], small[name]) for name in names}
+            return WaveFreqImageClassifierOutput(**{**small, **chosen})
+        if not large.any():
+            return self._judge_small(pixel_values, **kwargs)
+        of_large = self.large_picture(large_pixel_values[large])
+        if large.all():
+            return WaveFreqImageClassifierOutput(**of_large)
+        small, rows = self._judge_small(pixel_values, **kwargs), large.nonzero()[:, 0]
+        chosen = {name: small[name].index_copy(0, rows, of_large[name].to(small[name].dtype)) for name in names}
+        return WaveFreqImageClassifierOutput(**{**small, **chosen})
 
     @can_return_tuple
     @auto_docstring
@@ -556,21 +543,20 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         **kwargs: Unpack[TransformersKwargs],
     ) -> WaveFreqImageClassifierOutput:
         r"""
-        pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
+        pixel_values (`torch.FloatTensor` of shape `(batch_size, 3, height, width)`):
             Normalized images from [`WaveFreqImageProcessor`]; `config.total_stride` divides height and width.
         labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
             Indices in `[0, ..., config.num_labels - 1]`. The loss is the cross entropy, or what else
             `config.problem_type` says, for which labels are floats.
-        large_pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`, *optional*):
-            The same images at `config.large_image_size`, as the second branch sees them. Without them the first
-            network judges all.
+        large_pixel_values (`torch.FloatTensor` of shape `(batch_size, 3, height, width)`, *optional*):
+            The same images as the network for large pictures sees them. Without them this one judges all.
         image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`, *optional*):
             Height and width of the images in pixels before they were resized: they tell which are large.
 
         Returns:
             [`WaveFreqImageClassifierOutput`] with `logits` of shape `(batch_size, config.num_labels)`, divided by
-            the temperature of the branch that judged. It has a `loss` if labels were given, `category_logits` if the
-            model knows categories, and in evaluation `evidence`.
+            the temperature of the network that judged. It has a `loss` if labels were given, and in evaluation
+            `evidence`. Where not all images are large it has `category_logits` if the model knows categories.
 
         Raises:
             ValueError: If images have another number of channels or a size that does not fit, or `image_sizes` are not
@@ -588,19 +574,19 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         torch.Size([1, 2])
         ```
         """
-        large = None
-        # CODEPATH: detectors without the second branch, and callers that give small images alone.
-        if self.large is not None and large_pixel_values is not None:
-            self._check_large(large_pixel_values, image_sizes, pixel_values.shape[0])
-            large = is_large(self.config, image_sizes).to(pixel_values.device)  # type: ignore[arg-type]
-        # In a graph no shape may depend on a value: both branches judge all images.
-        in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        if large is None or in_graph or not large.all():
+        # CODEPATH: detectors without a network for large pictures, and callers that give small images alone.
+        if self.large_picture is None or large_pixel_values is None:
             answer = self._judge_small(pixel_values, **kwargs)
         else:
-            answer = WaveFreqImageClassifierOutput(logits=pixel_values.new_empty(len(pixel_values), 2))
-        if large is not None and (in_graph or large.any()):
-            self._judge_large(answer, large_pixel_values, large, in_graph)  # type: ignore[arg-type]
+            count = pixel_values.shape[0]
+            if large_pixel_values.shape[0] != count or image_sizes is None or tuple(image_sizes.shape) != (count, 2):
+                got = [None if given is None else tuple(given.shape) for given in (large_pixel_values, image_sizes)]
+                raise ValueError(
+                    f"expected large_pixel_values and image_sizes (height and width) of {count} images, "
+                    f"got the shapes {got[0]} and {got[1]}"
+                )
+            large = is_large(self.config, image_sizes).to(pixel_values.device)
+            answer = self._judge_each(pixel_values, large_pixel_values, large, **kwargs)
         if labels is not None:
             if self.config.num_labels == 2 and labels.is_floating_point():
                 raise ValueError(
@@ -621,15 +607,21 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         Args:
             logits (`torch.FloatTensor` of shape `(batch_size, 2)`): As the model gives them.
             image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`, *optional*):
-                As the model takes them: large pictures have thresholds of their own.
+                As the model takes them: large pictures have thresholds of their own. Needed where the model has a
+                network for them.
             operating_point (`str`, *optional*, defaults to `"cautious"`): Or `"balanced"`, for large pictures.
 
         Returns:
             `list[str]`: `"real"`, `"fake"` or `"uncertain"` for each image.
 
         Raises:
-            ValueError: If the labels are not real and fake, or there is no such operating point.
+            ValueError: If the labels are not real and fake, the sizes are missing, or there is no such operating
+                point.
         """
+        if self.config.large_picture_config is not None and image_sizes is None:
+            raise ValueError(
+                "image_sizes: large pictures have thresholds of their own; pass what the image processor gives"
+            )
         _, fake = real_and_fake(self.config)
         probabilities = logits.float().softmax(-1)[:, fake].tolist()
         return verdicts_of(self.config, probabilities, image_sizes, operating_point)

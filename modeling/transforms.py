@@ -18,24 +18,21 @@ import math
 import torch
 
 
-def haar_transform(image: torch.Tensor, keep_high_high: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+def haar_transform(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Low band and sum of the details of one level of the orthonormal 2D Haar transform.
 
     Args:
         image (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`): Even height and width.
-        keep_high_high (`bool`, *optional*, defaults to `False`): Whether HH counts among the details.
 
     Returns:
-        LL and LH + HL (+ HH), each of shape `(batch_size, num_channels, height / 2, width / 2)`. Of the 2x2 block
-        `[[a, b], [c, d]]`, LL is `(a + b + c + d) / 2` and LH + HL is `a - d`. HH is `(a - b - c + d) / 2`.
+        LL and LH + HL, each of shape `(batch_size, num_channels, height / 2, width / 2)`. Of the 2x2 block
+        `[[a, b], [c, d]]`, LL is `(a + b + c + d) / 2` and LH + HL is `a - d`.
     """
     channels, height, width = image.shape[1:]
     # With the channels last, and unbound rather than sliced: the gradient then keeps the memory format of the image.
     blocks = image.permute(0, 2, 3, 1).reshape(-1, height // 2, 2, width // 2, 2, channels)
     (a, b), (c, d) = (row.unbind(3) for row in blocks.unbind(2))
     low, detail = (a + b + c + d) / 2, a - d
-    if keep_high_high:
-        detail = detail + (a - b - c + d) / 2
     return low.permute(0, 3, 1, 2), detail.permute(0, 3, 1, 2)
 
 

@@ -6,8 +6,8 @@ import torch
 from transformers import PreTrainedConfig
 
 
-OPERATING_POINTS = {"cautious": "large_verdict_thresholds", "balanced": "large_balanced_thresholds"}
-"""The fields of the configuration that hold the thresholds of large pictures."""
+OPERATING_POINTS = {"cautious": "verdict_thresholds", "balanced": "balanced_verdict_thresholds"}
+"""The fields of a configuration that hold the thresholds."""
 
 
 def real_and_fake(config: PreTrainedConfig) -> list[int]:
@@ -27,18 +27,17 @@ def real_and_fake(config: PreTrainedConfig) -> list[int]:
 
 
 def is_large(config: PreTrainedConfig, image_sizes: torch.Tensor) -> torch.Tensor:
-    """Which images the branch for large pictures judges.
+    """Which images the network for large pictures judges.
 
     Args:
         config (`PreTrainedConfig`): The detector's.
         image_sizes (`torch.Tensor` of shape `(batch_size, 2)`): Height and width in pixels, before they were resized.
 
     Returns:
-        `torch.BoolTensor` of shape `(batch_size,)`; all false where the detector has no such branch.
+        `torch.BoolTensor` of shape `(batch_size,)`; all false where the detector has no such network.
     """
-    if getattr(config, "large_backbone", None) is None:
-        return torch.zeros(len(image_sizes), dtype=torch.bool, device=image_sizes.device)
-    return image_sizes.amin(1) >= config.smallest_large_side
+    large_config = getattr(config, "large_picture_config", None)
+    return image_sizes.amin(1) >= (float("inf") if large_config is None else large_config.smallest_side)
 
 
 def verdicts_of(
@@ -50,12 +49,13 @@ def verdicts_of(
     """What is said of images: the one rule of verdicts.
 
     Args:
-        config (`PreTrainedConfig`): The detector's; those of other kinds than WaveFreq have the thresholds 0.5.
+        config (`PreTrainedConfig`): The detector's. One that has no thresholds of an operating point has its
+            `verdict_thresholds` instead, and one of another kind 0.5.
         fake_probabilities (`Sequence[float]`): One for each image, in [0, 1].
         image_sizes (`torch.Tensor` of shape `(batch_size, 2)`, *optional*):
-            Their heights and widths, see [`is_large`]. Without them all count as small.
+            Their heights and widths, see [`is_large`]. Without them the network for small images judged all.
         operating_point (`str`, *optional*, defaults to `"cautious"`):
-            Which thresholds large pictures have: `"cautious"` errs less, `"balanced"` says "uncertain" less.
+            Which thresholds to take: `"cautious"` errs less, `"balanced"` says "uncertain" less.
 
     Returns:
         For each image `"real"`, `"fake"` or `"uncertain"`.
@@ -65,13 +65,13 @@ def verdicts_of(
     """
     if operating_point not in OPERATING_POINTS:
         raise ValueError(f"operating_point={operating_point!r}, expected one of {', '.join(OPERATING_POINTS)}")
-    small = getattr(config, "verdict_thresholds", [0.5, 0.5])
-    large = getattr(config, OPERATING_POINTS[operating_point], small)
-    which = [False] * len(fake_probabilities) if image_sizes is None else is_large(config, image_sizes).tolist()
-    return [
-        verdict_of(probability, large if of_large else small)
-        for probability, of_large in zip(fake_probabilities, which, strict=True)
-    ]
+    large = [False] * len(fake_probabilities) if image_sizes is None else is_large(config, image_sizes).tolist()
+    verdicts = []
+    for probability, of_large in zip(fake_probabilities, large, strict=True):
+        judge = config.large_picture_config if of_large else config
+        default = getattr(judge, "verdict_thresholds", [0.5, 0.5])
+        verdicts.append(verdict_of(probability, getattr(judge, OPERATING_POINTS[operating_point], default)))
+    return verdicts
 
 
 def verdict_of(fake_probability: float, thresholds: Sequence[float]) -> str:

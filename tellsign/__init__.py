@@ -1,8 +1,8 @@
 """tellsign: tell AI-generated images from real ones, and show why.
 
-Importing the package registers WaveFreq and ArtifactSiglip with the Auto classes of transformers, and the pipeline
-"artifact-explanation". It is the only import with an effect. Where transformers is not loaded yet, this waits until it
-is: so the command answers at once.
+Importing the package registers WaveFreq, LargePicture and ArtifactSiglip with the Auto classes of transformers, and
+the pipeline "artifact-explanation". It is the only import with an effect. Where transformers is not loaded yet, this
+waits until it is: so the command answers at once.
 """
 
 import sys
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
         ArtifactSiglipConfig,
         ArtifactSiglipModel,
         ArtifactTagger,
+        LargePictureConfig,
+        LargePictureForImageClassification,
+        LargePictureImageProcessor,
         WaveFreqConfig,
         WaveFreqForImageClassification,
         WaveFreqImageProcessor,
@@ -42,6 +45,9 @@ __all__ = [
     "ArtifactSiglipConfig",
     "ArtifactSiglipModel",
     "ArtifactTagger",
+    "LargePictureConfig",
+    "LargePictureForImageClassification",
+    "LargePictureImageProcessor",
     "WaveFreqConfig",
     "WaveFreqForImageClassification",
     "WaveFreqImageProcessor",

@@ -18,10 +18,13 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from tellsign import DEFAULT_MODEL
 from tellsign.configuration.artifacts import find_artifact
 from tellsign.configuration.configuration_artifact_siglip import ArtifactSiglipConfig
+from tellsign.configuration.configuration_large_picture import LargePictureConfig
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
 from tellsign.modeling.image_loading import load_image
+from tellsign.modeling.image_processing_large_picture import LargePictureImageProcessor
 from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
 from tellsign.modeling.modeling_artifact_siglip import ArtifactSiglipModel
+from tellsign.modeling.modeling_large_picture import LargePictureForImageClassification
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification, WaveFreqModel
 from tellsign.pipelines.annotation import annotate
 from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
@@ -34,6 +37,12 @@ AutoModel.register(WaveFreqConfig, WaveFreqModel, exist_ok=True)
 AutoModelForImageClassification.register(WaveFreqConfig, WaveFreqForImageClassification, exist_ok=True)
 AutoImageProcessor.register(
     WaveFreqConfig, image_processor_classes={"torchvision": WaveFreqImageProcessor}, exist_ok=True
+)
+
+AutoConfig.register(LargePictureConfig.model_type, LargePictureConfig, exist_ok=True)
+AutoModelForImageClassification.register(LargePictureConfig, LargePictureForImageClassification, exist_ok=True)
+AutoImageProcessor.register(
+    LargePictureConfig, image_processor_classes={"torchvision": LargePictureImageProcessor}, exist_ok=True
 )
 
 AutoConfig.register(ArtifactSiglipConfig.model_type, ArtifactSiglipConfig, exist_ok=True)
@@ -58,6 +67,9 @@ __all__ = [
     "ArtifactSiglipConfig",
     "ArtifactSiglipModel",
     "ArtifactTagger",
+    "LargePictureConfig",
+    "LargePictureForImageClassification",
+    "LargePictureImageProcessor",
     "WaveFreqConfig",
     "WaveFreqForImageClassification",
     "WaveFreqImageProcessor",

@@ -33,13 +33,10 @@ TINY = {
     "depths": [1, 1, 1],
     "frequency_hidden_sizes": [2, 4],
 }
-TINY_LARGE = {
-    "large_backbone": "tf_efficientnet_lite0",
-    "large_stages": [1, 2],
-    "large_hidden_sizes": [24, 40],
-    "large_hidden_size": 8,
-    "large_image_size": 64,
-}
+TINY_LARGE = {"backbone": "tf_efficientnet_lite0", "out_indices": [2, 3], "hidden_size": 8, "image_size": 64}
+"""Of the network for large pictures."""
+TINY_BOTH = {"large_picture_config": TINY_LARGE}
+LARGE_PROCESSOR = {"large_picture_processor": {"size": {"height": 64, "width": 64}, "smallest_side": 64}}
 # The folder's copy of the package must run, whatever is installed.
 LAUNCH = """
 import runpy, sys
@@ -175,7 +172,7 @@ def make_model():
         torch.nn.init.normal_(model.classifier.weight)  # logits of order 1 give a tolerance meaning
         size = model.config.image_size
         with torch.no_grad():
-            model.train()(torch.randn(8, model.config.num_channels, size, size))
+            model.train()(torch.randn(8, 3, size, size))
         return model.eval()
 
     return make

@@ -26,7 +26,7 @@ from tellsign.__main__ import app
 from tellsign.pipelines.evidence import places_of, summary_of
 from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.tagger import ArtifactTagger
-from tests.conftest import TINY_LARGE, encode, equal
+from tests.conftest import LARGE_PROCESSOR, TINY_LARGE, encode, equal
 from tests.test_explainer import make_idefics2
 from tests.test_modeling_artifact_siglip import LABELS, make_processor, make_tagger_model
 
@@ -146,10 +146,10 @@ def test_an_uncertain_image_is_not_searched(explain, detector, images):
 
 @pytest.fixture
 def explain_both(make_model, tagger) -> ArtifactExplanationPipeline:
-    """Of a detector with a branch for large pictures, which never decides about them."""
-    model = make_model(**TINY_LARGE, large_temperature=3.0, large_verdict_thresholds=[0.0, 1.0])
-    torch.nn.init.normal_(model.large.head.classifier.weight)
-    processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
+    """Of a detector with a network for large pictures, which never decides about them."""
+    model = make_model(large_picture_config=TINY_LARGE | {"temperature": 3.0, "verdict_thresholds": [0.0, 1.0]})
+    torch.nn.init.normal_(model.large_picture.head.classifier.weight)
+    processor = WaveFreqImageProcessor(**LARGE_PROCESSOR)
     return pipeline("artifact-explanation", model=model, image_processor=processor, tagger=tagger)
 
 
@@ -174,7 +174,7 @@ def test_large_pictures_have_their_branch_and_thresholds(explain_both, small_and
 
 
 def test_the_operating_point_is_that_of_large_pictures(explain_both, small_and_large):
-    explain_both.model.config.large_balanced_thresholds = [0.0, 0.0]  # by which all are fake
+    explain_both.model.config.large_picture_config.balanced_verdict_thresholds = [0.0, 0.0]  # by which all are fake
     cautious, balanced = (explain_both(small_and_large, operating_point=name) for name in ("cautious", "balanced"))
     for image, before, after in zip(small_and_large, cautious, balanced, strict=True):
         assert after["label"] == ("fake" if min(image.size) >= 64 else before["label"])

@@ -69,7 +69,6 @@ def test_configuration_of_another_model_raises():
     ("fields", "message"),
     [
         ({"detail_config": {}, "vision_config": {"patch_size": 8}}, "total_stride=4 must equal the patch_size=8"),
-        ({"detail_config": {"num_channels": 1}}, "num_channels=1 must equal the num_channels=3 of vision_config"),
         ({"vision_config": {"image_size": 30}}, "image_size=30 must be a multiple of patch_size=4"),
         ({"vision_config": {"vision_use_head": False}}, "vision_use_head=False"),
         ({"text_config": {"projection_size": 7}}, "projection_size=7 must equal the hidden_size"),

@@ -1,13 +1,15 @@
+import re
+
 import pytest
 from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import AutoConfig
 
-from tellsign import WaveFreqConfig
-from tests.conftest import TINY_LARGE
+from tellsign import LargePictureConfig, WaveFreqConfig
+from tests.conftest import TINY_BOTH, TINY_LARGE
 
 
 def test_round_trip_through_a_saved_folder_keeps_every_field(tmp_path):
-    config = WaveFreqConfig.original(wavelet="db2", temperature=1.5, real_categories=["cat"], **TINY_LARGE)
+    config = WaveFreqConfig.original(wavelet="db2", temperature=1.5, real_categories=["cat"], **TINY_BOTH)
     config.save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(loaded, WaveFreqConfig)
@@ -50,16 +52,7 @@ def test_strides_of_the_published_network():
         ),
         ({"temperature": 0.0}, "temperature=0.0 must be positive"),
         ({"temperature": float("nan")}, "temperature=nan must be positive and finite"),
-        ({"large_temperature": float("inf")}, "large_temperature=inf must be positive and finite"),
-        ({"large_verdict_thresholds": [0.5]}, "large_verdict_thresholds=[0.5] must be two rising numbers"),
-        ({"large_balanced_thresholds": [0.6, 0.5]}, "large_balanced_thresholds=[0.6, 0.5] must be two rising numbers"),
-        ({"large_image_size": 100}, "large_image_size=100 must be a multiple of 32"),
-        ({"large_hidden_size": 0}, "large_hidden_size=0 must be at least 1"),
-        ({"smallest_large_side": 0}, "smallest_large_side=0 must be at least 1"),
-        ({"large_dropout": 1.0}, "large_dropout=1.0 must be in"),
-        ({"large_stages": [2, 1], "large_hidden_sizes": [40, 24]}, "large_stages=[2, 1] must rise"),
-        ({"large_stages": [1, 2]}, "large_hidden_sizes=[24, 40, 80, 112, 192] be of their number"),
-        ({"large_backbone": "tf_efficientnet_lite0", "num_labels": 3}, "large_backbone needs the labels 0 for real"),
+        ({"large_picture_config": TINY_LARGE, "num_labels": 3}, "large_picture_config needs the labels 0 for real"),
         ({"verdict_thresholds": [0.6, 0.4]}, "verdict_thresholds=[0.6, 0.4] must be two rising numbers"),
         ({"depths": [1, 2]}, "must be of equal length"),
         ({"depths": [1, 0, 2]}, "each depth >= 1"),
@@ -77,3 +70,33 @@ def test_strides_of_the_published_network():
 def test_contradictory_fields_raise_naming_the_field(fields, message):
     with pytest.raises(StrictDataclassClassValidationError, match="(?s)" + message.replace("[", r"\[")):
         WaveFreqConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"temperature": float("inf")}, "temperature=inf must be positive and finite"),
+        ({"verdict_thresholds": [0.5]}, "verdict_thresholds=[0.5] must be two rising numbers"),
+        ({"balanced_verdict_thresholds": [0.6, 0.5]}, "balanced_verdict_thresholds=[0.6, 0.5] must be two rising"),
+        ({"image_size": 16}, "image_size=16 must be at least 32"),
+        ({"hidden_size": 0}, "hidden_size=0 must be at least 1"),
+        ({"smallest_side": 0}, "smallest_side=0 must be at least 1"),
+        ({"dropout": 1.0}, "dropout=1.0 must be in"),
+        ({"out_indices": [2, 1]}, "out_indices=[2, 1] must hold at least one index, and rise"),
+        ({"out_indices": []}, "out_indices=[] must hold at least one index, and rise"),
+        ({"num_labels": 3}, "needs the labels 0 for real"),
+    ],
+)
+def test_fields_of_large_pictures_out_of_range_are_named(fields, message):
+    with pytest.raises(StrictDataclassClassValidationError, match=re.escape(message)):
+        LargePictureConfig(**fields)
+
+
+def test_a_configuration_of_large_pictures_comes_back_alone_and_within(tmp_path):
+    config = LargePictureConfig(**TINY_LARGE, temperature=1.5)
+    config.save_pretrained(tmp_path)
+    assert AutoConfig.from_pretrained(tmp_path).to_diff_dict() == config.to_diff_dict()
+    WaveFreqConfig(large_picture_config=config).save_pretrained(tmp_path)
+    within = AutoConfig.from_pretrained(tmp_path).large_picture_config
+    assert isinstance(within, LargePictureConfig) and within.temperature == 1.5
+    assert LargePictureConfig.from_pretrained(tmp_path).temperature == 1.5

@@ -15,7 +15,7 @@ from tellsign.training.data.images import DecodedImages, model_inputs
 from tellsign.training.data.sources import load_sources
 from tellsign.training.evaluate_detector import describe, format_agreement, main
 from tellsign.training.evaluation.prediction import fake_probability, judge, predict_logits
-from tests.conftest import TINY_LARGE, write_parquet
+from tests.conftest import LARGE_PROCESSOR, TINY_LARGE, write_parquet
 
 
 @pytest.fixture
@@ -173,10 +173,12 @@ def test_logits_are_given_at_temperature_1(checkpoint, parquet):
     np.testing.assert_allclose(fake_probability(plain, 3.0), softmax[:, 1], atol=1e-6)
 
 
-def test_each_image_is_judged_by_its_branch(make_model, synthetic_rows, large_sources, tmp_path):
-    model = make_model(**TINY_LARGE, temperature=2.0, large_temperature=0.5, large_verdict_thresholds=[0.0, 1.0])
-    torch.nn.init.normal_(model.large.head.classifier.weight)
-    processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
+def test_each_image_is_judged_by_its_network(make_model, synthetic_rows, large_sources, tmp_path):
+    model = make_model(
+        temperature=2.0, large_picture_config=TINY_LARGE | {"temperature": 0.5, "verdict_thresholds": [0.0, 1.0]}
+    )
+    torch.nn.init.normal_(model.large_picture.head.classifier.weight)
+    processor = WaveFreqImageProcessor(**LARGE_PROCESSOR)
     small = write_parquet(tmp_path / "small.parquet", **synthetic_rows)
     images = DecodedImages(load_sources([small, large_sources], "train"), processor, large=True)
     judged = judge(model, images)

@@ -6,7 +6,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 from transformers import AutoImageProcessor
 
-from tellsign import WaveFreqImageProcessor
+from tellsign import LargePictureImageProcessor, WaveFreqImageProcessor
 from tellsign.training.data.images import decode_uniformly
 from tests.conftest import encode
 
@@ -101,7 +101,7 @@ def test_round_trip_through_a_saved_folder(tmp_path):
     assert loaded.size["height"] == 64
 
 
-LARGE = {"large_size": {"height": 64, "width": 96}}
+LARGE = {"large_picture_processor": {"size": {"height": 64, "width": 96}, "smallest_side": 70}}
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -122,7 +122,7 @@ def large_by_hand(pixels: np.ndarray) -> torch.Tensor:
     return (image.float() - 127) / 128
 
 
-@pytest.mark.parametrize("size", [(64, 100), (200, 90), (272, 300), (500, 700)])
+@pytest.mark.parametrize("size", [(70, 100), (200, 90), (272, 300), (500, 700)])
 def test_large_pictures_are_resized_and_encoded_twice(size):
     pixels = picture(*size)
     processor = WaveFreqImageProcessor(**LARGE)
@@ -132,16 +132,16 @@ def test_large_pictures_are_resized_and_encoded_twice(size):
         torch.testing.assert_close(values[0], large_by_hand(pixels), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (63, 500), (20000, 10), (10, 20000)])
-def test_small_images_are_zeros_for_the_second_branch(size):
+@pytest.mark.parametrize("size", [(1, 1), (69, 500), (20000, 10), (10, 20000)])
+def test_small_images_are_zeros_for_the_second_network(size):
     features = WaveFreqImageProcessor(**LARGE)(Image.new("RGB", size[::-1], "red"), return_tensors="pt")
     assert features["large_pixel_values"].shape == (1, 3, 64, 96) and not features["large_pixel_values"].any()
     assert features["image_sizes"].tolist() == [list(size)]
 
 
-def test_the_smallest_large_side_may_be_another():
-    images = [Image.new("RGB", (side, 90), "red") for side in (79, 80)]
-    values = WaveFreqImageProcessor(**LARGE, smallest_large_side=80)(images, return_tensors="pt")["large_pixel_values"]
+def test_pictures_are_large_from_the_smallest_side_on():
+    images = [Image.new("RGB", (side, 90), "red") for side in (69, 70)]
+    values = WaveFreqImageProcessor(**LARGE)(images, return_tensors="pt")["large_pixel_values"]
     assert [bool(image.any()) for image in values] == [False, True]
 
 
@@ -169,6 +169,16 @@ def test_a_large_picture_is_the_same_whatever_its_dtype():
     torch.testing.assert_close(unit, expected)
 
 
+def test_the_processor_of_large_pictures_alone_sees_the_same():
+    pixels = picture(100, 120)
+    alone = LargePictureImageProcessor(size={"height": 64, "width": 96})
+    values = alone([pixels, picture(40, 30)], return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(values[0], large_by_hand(pixels), atol=1e-5, rtol=0)
+    torch.testing.assert_close(values[1], large_by_hand(picture(40, 30)), atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="NaN"):
+        alone(np.full((70, 70, 3), np.nan, np.float32))
+
+
 def test_a_batch_of_large_and_small_images_keeps_their_order():
     pictures = [picture(80, 90), picture(20, 30), picture(300, 280)]
     features = WaveFreqImageProcessor(**LARGE)(pictures, return_tensors="pt")
@@ -179,9 +189,9 @@ def test_a_batch_of_large_and_small_images_keeps_their_order():
 
 
 def test_the_size_of_large_pictures_is_saved(tmp_path):
-    WaveFreqImageProcessor(**LARGE, smallest_large_side=70).save_pretrained(tmp_path)
+    WaveFreqImageProcessor(**LARGE).save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "wavefreq"}')
     loaded = AutoImageProcessor.from_pretrained(tmp_path)
-    assert (loaded.large_size["height"], loaded.large_size["width"], loaded.smallest_large_side) == (64, 96, 70)
+    assert loaded.large_picture_processor == LARGE["large_picture_processor"]
     values = loaded(picture(80, 90), return_tensors="pt")["large_pixel_values"]
     torch.testing.assert_close(values[0], large_by_hand(picture(80, 90)), atol=1e-5, rtol=0)

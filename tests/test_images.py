@@ -10,7 +10,7 @@ from tellsign import WaveFreqImageProcessor
 from tellsign.training.data import images as data
 from tellsign.training.data.images import Augmentation, DecodedImages, decode_uniformly
 from tellsign.training.data.sources import load_sources
-from tests.conftest import encode, write_parquet
+from tests.conftest import LARGE_PROCESSOR, encode, write_parquet
 
 
 def test_missing_images_are_left_out(tmp_path, synthetic_rows):
@@ -64,9 +64,9 @@ def of_both_sizes(tmp_path):
     return load_sources(path, "train"), Image.fromarray(pixels)
 
 
-def test_batches_hold_large_pictures_for_the_second_branch(of_both_sizes):
+def test_batches_hold_large_pictures_for_the_second_network(of_both_sizes):
     dataset, picture = of_both_sizes
-    processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
+    processor = WaveFreqImageProcessor(**LARGE_PROCESSOR)
     decoded = DecodedImages(dataset, processor, large=True)
     assert decoded.rows.tolist() == [0, 2] and decoded.image_sizes.tolist() == [[32, 32], [80, 70]]
     batch = decoded.__getitems__([0, 1])
@@ -79,14 +79,14 @@ def test_batches_hold_large_pictures_for_the_second_branch(of_both_sizes):
 
 def test_batches_hold_no_large_pictures_unless_asked_for(of_both_sizes, parquet):
     dataset, _ = of_both_sizes
-    processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
+    processor = WaveFreqImageProcessor(**LARGE_PROCESSOR)
     for decoded in (
         DecodedImages(dataset, processor),
         DecodedImages(dataset, WaveFreqImageProcessor(), large=True),
         DecodedImages(load_sources(parquet, "train"), processor, large=True),  # all are small
     ):
         assert "large_pixel_values" not in decoded.__getitems__([0])
-    assert processor.large_size is not None
+    assert processor.large_picture_processor is not None
 
 
 def test_batches_equal_what_the_image_processor_gives(parquet, synthetic_rows):

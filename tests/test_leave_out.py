@@ -9,15 +9,21 @@ from datasets import Dataset
 from PIL import Image
 from typer.testing import CliRunner
 
-from tellsign import WaveFreqConfig
-from tellsign.modeling.large_branch import WaveFreqLargeBranch
+from tellsign import LargePictureConfig
 from tellsign.training import train_large
 from tellsign.training.data.degradations import HISTORIES
 from tellsign.training.data.families import family_of, is_before_2022
 from tellsign.training.data.large_pictures import columns_of, load_pictures
 from tellsign.training.data.sources import load_sources
 from tellsign.training.evaluation import folds as folds_module
-from tellsign.training.evaluation.folds import assign_folds, groups_by_names, predict_left_out, runs, some_sources
+from tellsign.training.evaluation.folds import (
+    assign_folds,
+    groups_by_names,
+    predict_left_out,
+    runs,
+    some_sources,
+    training_runs,
+)
 from tellsign.training.leave_out import main
 from tellsign.training.trainer.arguments import run
 from tellsign.training.trainer.backbone import PACKAGE
@@ -95,6 +101,12 @@ def test_families_older_than_stable_diffusion_are_told(family, before):
 def test_what_shares_a_name_is_joined_through_others_too():
     groups = groups_by_names(np.asarray(["a", "a", "b", "c", "d"]), np.asarray(["", "x", "x", "", ""]))
     assert groups[0] == groups[1] == groups[2] and len({groups[0], groups[3], groups[4]}) == 3
+
+
+def test_a_run_that_may_learn_from_one_class_alone_is_named():
+    table = columns([(0, "a", "a", ""), (0, "b", "b", ""), (1, "p", "p", "someone"), (1, "q", "q", "someone")])
+    with pytest.raises(ValueError, match="fold 0 leaves one class alone to learn from"):
+        list(training_runs(table, assign_folds(table, 2)))
 
 
 def test_no_name_joins_nothing():
@@ -183,7 +195,7 @@ def test_heads_learn_from_the_sources_that_they_may_see(many, monkeypatch):
         return fit_head(config, copies, labels, generators)
 
     monkeypatch.setattr(folds_module, "fit_head", spy)
-    config, folds = WaveFreqConfig(**TINY_LARGE), assign_folds(many, 3)
+    config, folds = LargePictureConfig(**TINY_LARGE), assign_folds(many, 3)
     moments = torch.rand(2, 600, 128)
     logits, changed = predict_left_out(config, many, folds, moments, [moments[0], moments[1]])
     assert len(seen_generators) == 3 and logits.shape == changed.shape == (600,)
@@ -241,7 +253,7 @@ def test_leave_out_writes_scores_and_thresholds(record, options):
     assert record["means"]["all"]["generators"] == 4 and record["means"]["all"]["auroc"]["value"] > 0.8
     assert set(record["verdicts"]["balanced"]["kinds"]) == {"artwork", "generated", "photo"}
     assert set(record["verdict_thresholds"]) == {"cautious", "balanced"}
-    assert [point["share"] for point in record["curve"]] == [0.25, 0.5, 1]
+    assert [point["share"] for point in record["curve"]] == [0.5, 1]  # a quarter of these sources is one alone
     with Image.open(options["output_dir"] / "leave_out.png") as image:
         assert image.format == "PNG"
 
@@ -254,7 +266,7 @@ def test_leave_out_measures_every_history(record, options):
 
 
 def test_leave_out_resumes_from_its_features(record, options, capsys, monkeypatch):
-    monkeypatch.setattr(WaveFreqLargeBranch, "feature_maps", lambda *args: pytest.fail("computed again"))
+    monkeypatch.setattr("tellsign.training.data.moments.moments_of", lambda *args: pytest.fail("computed again"))
     path = options["output_dir"] / "leave_out.json"
     path.unlink()
     main(**options, histories=False)

@@ -237,13 +237,13 @@ def test_a_card_of_what_was_not_trained_shows_no_settings(parts):
     assert "learning_rate |" not in settings.split("\n\n")[0]
 
 
-@pytest.mark.parametrize("has_branch", [False, True])
-def test_a_card_names_a_second_branch(parts, has_branch):
-    fields = TINY_LARGE | {"smallest_large_side": 70} if has_branch else {"large_backbone": None}
-    parts["config"] = dict(parts["config"]) | fields
+@pytest.mark.parametrize("has_network", [False, True])
+def test_a_card_names_a_second_network(parts, has_network):
+    large = TINY_LARGE | {"smallest_side": 70} if has_network else None
+    parts["config"] = dict(parts["config"]) | {"large_picture_config": large}
     card = model_card(**parts).text
     side, network = "shorter side has at least 70 pixels", "frozen ImageNet features of `tf_efficientnet_lite0`"
-    assert (side in card) == (network in card) == ("at 64x64 pixels" in card) == has_branch
+    assert (side in card) == (network in card) == ("at 64x64 pixels" in card) == has_network
 
 
 def test_a_model_of_one_data_set_is_a_benchmark_model(parts):

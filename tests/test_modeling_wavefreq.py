@@ -80,37 +80,34 @@ def randomize_normalization(module: torch.nn.Module) -> None:
             layer.running_var.uniform_(0.5, 1.5)
 
 
-@pytest.mark.parametrize("keep_high_high", [False, True])
 @pytest.mark.parametrize("size", [(2, 2), (8, 6), (32, 32)])
-def test_haar_transform_equals_the_bands_computed_by_hand(size, keep_high_high):
+def test_haar_transform_equals_the_bands_computed_by_hand(size):
     image = torch.randn(2, 3, *size)
-    low, detail = haar_transform(image, keep_high_high)
+    low, detail = haar_transform(image)
     bands = haar_by_hand(image.numpy())
     np.testing.assert_allclose(low, bands["LL"], atol=1e-5)
-    np.testing.assert_allclose(detail, bands["LH"] + bands["HL"] + keep_high_high * bands["HH"], atol=1e-5)
+    np.testing.assert_allclose(detail, bands["LH"] + bands["HL"], atol=1e-5)
 
 
-@pytest.mark.parametrize("keep_high_high", [False, True])
-def test_haar_transform_equals_pytorch_wavelets(keep_high_high):
+def test_haar_transform_equals_pytorch_wavelets():
     image = torch.randn(2, 4, 16, 16, requires_grad=True)
     weights = torch.randn(2, 2, 4, 8, 8)
     low, (high,) = pytorch_wavelets.DWTForward(J=1, wave="haar", mode="periodization")(image)
-    detail = high[:, :, 0] + high[:, :, 1] + (high[:, :, 2] if keep_high_high else 0)
+    detail = high[:, :, 0] + high[:, :, 1]
     expected = torch.stack([low, detail])
-    actual = torch.stack(haar_transform(image, keep_high_high))
+    actual = torch.stack(haar_transform(image))
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
     (expected_gradient,) = torch.autograd.grad((expected * weights).sum(), image)
     (gradient,) = torch.autograd.grad((actual * weights).sum(), image)
     torch.testing.assert_close(gradient, expected_gradient, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("keep_high_high", [False, True])
-def test_wavelet_attention_equals_its_formula(keep_high_high):
-    config = WaveFreqConfig(keep_high_high=keep_high_high, wavelet_normalization=False)
+def test_wavelet_attention_equals_its_formula():
+    config = WaveFreqConfig(wavelet_normalization=False)
     attention = WaveFreqWaveletAttention(config, 5, 7)
     image = torch.randn(2, 5, 8, 8)
     bands = haar_by_hand(image.numpy())
-    detail = bands["LH"] + bands["HL"] + (bands["HH"] if keep_high_high else 0)
+    detail = bands["LH"] + bands["HL"]
     weights = np.exp(detail) / np.exp(detail).sum(axis=1, keepdims=True)
     weighted = bands["LL"] + bands["LL"] * weights
     projection = attention.projection.weight.detach().numpy()[:, :, 0, 0]
@@ -120,15 +117,14 @@ def test_wavelet_attention_equals_its_formula(keep_high_high):
     np.testing.assert_allclose(attention(image).detach(), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("keep_high_high", [False, True])
 @pytest.mark.parametrize(("wavelet", "size"), [("db2", 16), ("bior2.2", 8), ("db4", 8)])
-def test_other_wavelets_equal_pywavelets(wavelet, size, keep_high_high):
-    attention = WaveFreqWaveletAttention(WaveFreqConfig(wavelet=wavelet, keep_high_high=keep_high_high), 3, 3)
+def test_other_wavelets_equal_pywavelets(wavelet, size):
+    attention = WaveFreqWaveletAttention(WaveFreqConfig(wavelet=wavelet), 3, 3)
     image = torch.randn(1, 3, size, size)
     expected_low, (row, column, diagonal) = pywt.dwt2(image.numpy(), wavelet, mode="periodization", axes=(-2, -1))
     low, detail = attention.bands(image)
     np.testing.assert_allclose(low, expected_low, atol=1e-5)
-    np.testing.assert_allclose(detail, row + column + (diagonal if keep_high_high else 0), atol=1e-5)
+    np.testing.assert_allclose(detail, row + column, atol=1e-5)
     assert attention(image).shape == (1, 3, size // 2, size // 2)
 
 
@@ -318,25 +314,19 @@ def test_a_contradictory_configuration_makes_no_model(make_model, tmp_path):
 
 def test_only_other_labels_drop_what_was_fitted_to_a_head(make_model, tmp_path):
     fitted = {"temperature": 2.0, "verdict_thresholds": [0.1, 0.9], "real_categories": ["cat"]}
-    fitted |= {
-        "large_temperature": 3.0,
-        "large_verdict_thresholds": [0.2, 0.8],
-        "large_balanced_thresholds": [0.3, 0.7],
-    }
-    make_model(**TINY_LARGE, **fitted).save_pretrained(tmp_path)
+    fitted["large_picture_config"] = TINY_LARGE | {"temperature": 3.0}
+    make_model(**fitted).save_pretrained(tmp_path)
     load = partial(AutoModelForImageClassification.from_pretrained, tmp_path, ignore_mismatched_sizes=True)
     for labels in ({"num_labels": 3}, {"id2label": {0: "ai", 1: "photo"}}, {"label2id": {"photo": 0, "drawing": 1}}):
         config = load(**labels).config
         assert config.temperature == 1.0 and config.verdict_thresholds == [0.5, 0.5]
-        assert config.real_categories == [] and config.large_backbone is None
-        assert config.large_temperature == 1.0
-        assert config.large_verdict_thresholds == config.large_balanced_thresholds == [0.5, 0.5]
-    assert load(num_labels=3).large is None
-    assert load(id2label={0: "REAL", 1: "Fake"}).large is not None
+        assert config.real_categories == [] and config.large_picture_config is None
+    assert load(num_labels=3).large_picture is None
+    assert load(id2label={0: "REAL", 1: "Fake"}).large_picture.config.temperature == 3.0
     make_model(id2label={0: "human", 1: "ai"}, temperature=2.0).save_pretrained(tmp_path)
     config = load(id2label={0: "real", 1: "fake"}).config  # which they mean
     assert config.temperature == 2.0
-    make_model(**TINY_LARGE, **fitted).save_pretrained(tmp_path)
+    make_model(**fitted).save_pretrained(tmp_path)
     assert load(num_labels=3, temperature=4.0).config.temperature == 4.0
     assert load(num_labels=2).config.temperature == 2.0
     load(num_labels=3, temperature=4.0).save_pretrained(tmp_path)
@@ -397,14 +387,13 @@ def test_a_configuration_may_ask_for_tuples(make_model):
         {"wavelet_stages": []},
         {"frequency_stage": 2, "high_pass": "corner", "frequency_convolution": "polar", "frequency_strides": [1, 1]},
         {"stem_stride": 2, "stem_kernel_size": 7, "stem_wavelet_attention": True, "image_size": 64},
-        {"wavelet": "bior2.2", "keep_high_high": True},
-        {"num_channels": 1, "hidden_act": "gelu"},
+        {"wavelet": "bior2.2"},
     ],
 )
 def test_every_variant_trains_one_step_with_finite_gradients(make_model, fields):
     model = make_model(**fields).train()
     size = model.config.image_size
-    model(torch.randn(4, model.config.num_channels, size, size), labels=torch.tensor([0, 1, 0, 1])).loss.backward()
+    model(torch.randn(4, 3, size, size), labels=torch.tensor([0, 1, 0, 1])).loss.backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
 

@@ -4,8 +4,13 @@ import torch
 from PIL import Image
 from scipy.stats import kstest
 
-from tellsign import WaveFreqConfig, WaveFreqImageProcessor, load_image
-from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
+from tellsign import (
+    LargePictureConfig,
+    LargePictureForImageClassification,
+    LargePictureImageProcessor,
+    load_image,
+)
+from tellsign.modeling.modeling_large_picture import moments_of
 from tellsign.training.data.degradations import HISTORIES, as_seen, random_part
 from tellsign.training.data.moments import picture_moments
 from tellsign.training.data.sources import load_sources
@@ -20,13 +25,13 @@ def noise(width: int, height: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture
-def branch() -> WaveFreqLargeBranch:
-    return WaveFreqLargeBranch(WaveFreqConfig(**TINY_LARGE)).eval()
+def model() -> LargePictureForImageClassification:
+    return LargePictureForImageClassification(LargePictureConfig(**TINY_LARGE)).eval()
 
 
 @pytest.fixture
-def processor() -> WaveFreqImageProcessor:
-    return WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
+def processor() -> LargePictureImageProcessor:
+    return LargePictureImageProcessor(size={"height": 64, "width": 64})
 
 
 @pytest.fixture
@@ -79,29 +84,29 @@ def test_a_picture_is_seen_whole_after_a_history_or_in_part():
 
 
 @torch.no_grad()
-def test_moments_are_those_of_the_maps_of_each_picture(pictures, branch, processor):
-    moments = picture_moments(pictures, branch, processor, None, None)
+def test_moments_are_those_of_the_maps_of_each_picture(pictures, model, processor):
+    moments = picture_moments(pictures, model, processor, None, None)
     images = [load_image(image["bytes"]) for image in pictures["image"]]
-    inputs = processor(images, return_tensors="pt")["large_pixel_values"]
-    torch.testing.assert_close(moments, moments_of(branch.feature_maps(inputs)), atol=1e-4, rtol=1e-4)
+    inputs = processor(images, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(moments, moments_of(model.feature_maps(inputs)), atol=1e-4, rtol=1e-4)
 
 
-def test_moments_are_computed_once(pictures, branch, processor, tmp_path, monkeypatch):
-    calls, feature_maps = [], WaveFreqLargeBranch.feature_maps
+def test_moments_are_computed_once(pictures, model, processor, tmp_path, monkeypatch):
+    calls, feature_maps = [], LargePictureForImageClassification.feature_maps
 
     def counted(self, values):
         calls.append(len(values))
         return feature_maps(self, values)
 
-    monkeypatch.setattr(WaveFreqLargeBranch, "feature_maps", counted)
-    first = picture_moments(pictures, branch, processor, 0, tmp_path / "cache")
+    monkeypatch.setattr(LargePictureForImageClassification, "feature_maps", counted)
+    first = picture_moments(pictures, model, processor, 0, tmp_path / "cache")
     assert len(calls) == 3
-    assert torch.equal(picture_moments(pictures, branch, processor, 0, tmp_path / "cache"), first) and len(calls) == 3
+    assert torch.equal(picture_moments(pictures, model, processor, 0, tmp_path / "cache"), first) and len(calls) == 3
     changes = [
-        (pictures, branch, processor, 1),  # another copy
-        (pictures.select([0, 1]), branch, processor, 0),
-        (pictures, WaveFreqLargeBranch(WaveFreqConfig(**TINY_LARGE)).eval(), processor, 0),
-        (pictures, branch, WaveFreqImageProcessor(large_size={"height": 96, "width": 96}), 0),
+        (pictures, model, processor, 1),  # another copy
+        (pictures.select([0, 1]), model, processor, 0),
+        (pictures, LargePictureForImageClassification(LargePictureConfig(**TINY_LARGE)).eval(), processor, 0),
+        (pictures, model, LargePictureImageProcessor(size={"height": 96, "width": 96}), 0),
     ]
     for changed in changes:
         calls.clear()
@@ -110,18 +115,16 @@ def test_moments_are_computed_once(pictures, branch, processor, tmp_path, monkey
 
 
 @torch.no_grad()
-def test_a_part_may_be_smaller_than_a_picture_must_be(pictures, branch, processor):
-    moments = picture_moments(pictures, branch, processor, "half size", None)
+def test_a_part_may_be_smaller_than_a_picture_must_be(pictures, model, processor):
+    moments = picture_moments(pictures, model, processor, "half size", None)
     resized = [HISTORIES["half size"](load_image(image["bytes"])) for image in pictures["image"]]
     assert min(resized[0].size) == 32
-    seen = WaveFreqImageProcessor(large_size=processor.large_size, smallest_large_side=1)
-    inputs = seen(resized, return_tensors="pt")["large_pixel_values"]
-    torch.testing.assert_close(moments, moments_of(branch.feature_maps(inputs)), atol=1e-4, rtol=1e-4)
-    assert processor.smallest_large_side == 64
+    inputs = processor(resized, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(moments, moments_of(model.feature_maps(inputs)), atol=1e-4, rtol=1e-4)
 
 
-def test_a_broken_picture_is_named(branch, processor, tmp_path):
+def test_a_broken_picture_is_named(model, processor, tmp_path):
     contents = [encode(noise(64, 64)), b"broken"]
     path = write_parquet(tmp_path / "b.parquet", image=contents, label=["real", "fake"])
     with pytest.raises(ValueError, match="row 1: .*not an image"):
-        picture_moments(load_sources(path, "train"), branch, processor, None, None)
+        picture_moments(load_sources(path, "train"), model, processor, None, None)

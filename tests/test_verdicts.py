@@ -1,17 +1,17 @@
 import pytest
 import torch
 
-from tellsign import WaveFreqConfig
+from tellsign import LargePictureConfig, WaveFreqConfig
 from tellsign.modeling.verdicts import is_large, real_and_fake, verdict_of, verdicts_of
-from tests.conftest import TINY_LARGE
+from tests.conftest import TINY_BOTH, TINY_LARGE
 
 
 SIZES = torch.tensor([[64, 64], [63, 900], [900, 63], [64, 900]])
 
 
 def test_pictures_are_large_from_their_shorter_side():
-    assert is_large(WaveFreqConfig(**TINY_LARGE), SIZES).tolist() == [True, False, False, True]
-    assert is_large(WaveFreqConfig(**TINY_LARGE, smallest_large_side=63), SIZES).all()
+    assert is_large(WaveFreqConfig(**TINY_BOTH), SIZES).tolist() == [True, False, False, True]
+    assert is_large(WaveFreqConfig(large_picture_config=TINY_LARGE | {"smallest_side": 63}), SIZES).all()
 
 
 def test_without_a_second_branch_no_picture_is_large():
@@ -31,17 +31,25 @@ def test_thresholds_at_the_ends_withhold_a_verdict():
 
 
 def test_large_pictures_have_thresholds_of_their_own():
-    config = WaveFreqConfig(**TINY_LARGE, verdict_thresholds=[0.4, 0.6], large_verdict_thresholds=[0.1, 0.9])
+    config = WaveFreqConfig(
+        verdict_thresholds=[0.4, 0.6], large_picture_config=TINY_LARGE | {"verdict_thresholds": [0.1, 0.9]}
+    )
     assert verdicts_of(config, [0.7] * 4, SIZES) == ["uncertain", "fake", "fake", "uncertain"]
     assert verdicts_of(config, [0.7] * 4) == ["fake"] * 4
 
 
 def test_the_balanced_point_has_thresholds_of_its_own():
-    fields = {"large_verdict_thresholds": [0.1, 0.9], "large_balanced_thresholds": [0.2, 0.6]}
-    config = WaveFreqConfig(**TINY_LARGE, verdict_thresholds=[0.4, 0.8], **fields)
+    fields = {"verdict_thresholds": [0.1, 0.9], "balanced_verdict_thresholds": [0.2, 0.6]}
+    config = WaveFreqConfig(verdict_thresholds=[0.4, 0.8], large_picture_config=TINY_LARGE | fields)
     assert verdicts_of(config, [0.7] * 4, SIZES, "balanced") == ["fake", "uncertain", "uncertain", "fake"]
     with pytest.raises(ValueError, match="operating_point='brave', expected one of cautious, balanced"):
         verdicts_of(config, [0.7], SIZES[:1], "brave")
+
+
+def test_a_detector_of_large_pictures_alone_has_one_pair_a_point():
+    config = LargePictureConfig(verdict_thresholds=[0.1, 0.9], balanced_verdict_thresholds=[0.2, 0.6])
+    assert verdicts_of(config, [0.7] * 4, SIZES) == ["uncertain"] * 4
+    assert verdicts_of(config, [0.7] * 4, SIZES, "balanced") == ["fake"] * 4
 
 
 def test_a_detector_of_another_kind_decides_at_one_half():
@@ -52,7 +60,7 @@ def test_a_detector_of_another_kind_decides_at_one_half():
 
 def test_each_image_needs_a_size():
     with pytest.raises(ValueError, match="zip"):
-        verdicts_of(WaveFreqConfig(**TINY_LARGE), [0.5], SIZES)
+        verdicts_of(WaveFreqConfig(**TINY_BOTH), [0.5], SIZES)
 
 
 def test_real_and_fake_are_found_in_any_order_and_case():

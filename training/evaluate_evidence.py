@@ -20,7 +20,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from tellsign.hub_cards.card_tables import markdown_table
 from tellsign.modeling.image_loading import load_image
-from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
+from tellsign.modeling.modeling_large_picture import LargePictureForImageClassification, moments_of
 from tellsign.training.data.large_pictures import load_pictures
 from tellsign.training.data.sources import content_of, of_class
 from tellsign.training.evaluation.metrics import bootstrap
@@ -30,22 +30,22 @@ SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 DRAWS = 4  # one random order differs much from the next
 
 
-def logits_of(branch: WaveFreqLargeBranch, pictures: torch.Tensor) -> torch.Tensor:
+def logits_of(model: LargePictureForImageClassification, pictures: torch.Tensor) -> torch.Tensor:
     """Logits of fake of normalized pictures `(n, 3, size, size)`, at temperature 1."""
-    return branch.head(moments_of(branch.feature_maps(pictures)))
+    return model.head(moments_of(model.feature_maps(pictures)))
 
 
-def integrated(branch: WaveFreqLargeBranch, picture: torch.Tensor, grid: int) -> NDArray:
+def integrated(model: LargePictureForImageClassification, picture: torch.Tensor, grid: int) -> NDArray:
     """The evidence map that the detector gives, `(grid, grid)`."""
     with torch.inference_mode():
-        maps = branch.feature_maps(picture)
-        return branch.head.evidence(maps, moments_of(maps), grid)[0].numpy()
+        maps = model.feature_maps(picture)
+        return model.head.evidence(maps, moments_of(maps), grid)[0].numpy()
 
 
-def grad_cam(branch: WaveFreqLargeBranch, picture: torch.Tensor, grid: int) -> NDArray:
+def grad_cam(model: LargePictureForImageClassification, picture: torch.Tensor, grid: int) -> NDArray:
     """Grad-CAM of the last stage (Selvaraju et al., 2017, arXiv 1610.02391, equations 1 and 2), without its ReLU."""
-    maps = [hidden_states.detach().requires_grad_() for hidden_states in branch.feature_maps(picture)]
-    (gradient,) = torch.autograd.grad(branch.head(moments_of(maps)).sum(), maps[-1])
+    maps = [hidden_states.detach().requires_grad_() for hidden_states in model.feature_maps(picture)]
+    (gradient,) = torch.autograd.grad(model.head(moments_of(maps)).sum(), maps[-1])
     cam = (gradient.mean((2, 3), keepdim=True) * maps[-1]).sum(1, keepdim=True)
     return nn.functional.interpolate(cam, (grid, grid), mode="bilinear")[0, 0].detach().numpy()
 
@@ -59,7 +59,9 @@ def with_blurred(picture: torch.Tensor, order: NDArray, share: float, grid: int)
     return torch.lerp(picture, gaussian_blur(picture, [2 * size + 1] * 2, [size / 2] * 2), mask)
 
 
-def deletions(branch: WaveFreqLargeBranch, picture: torch.Tensor, grid: int, rng: np.random.Generator) -> NDArray:
+def deletions(
+    model: LargePictureForImageClassification, picture: torch.Tensor, grid: int, rng: np.random.Generator
+) -> NDArray:
     """How far the logit falls, toward the other class, when cells are blurred.
 
     Returns:
@@ -67,14 +69,14 @@ def deletions(branch: WaveFreqLargeBranch, picture: torch.Tensor, grid: int, rng
         `DRAWS`), strongest first.
     """
     with torch.inference_mode():
-        logit = logits_of(branch, picture)[0]
-    sign = 1.0 if logit > branch.head(branch.head.baseline[None])[0] else -1.0
+        logit = logits_of(model, picture)[0]
+    sign = 1.0 if logit > model.head(model.head.baseline[None])[0] else -1.0
     maps: tuple[Callable, ...] = (integrated, grad_cam)
-    orders = [[np.argsort(-sign * of_map(branch, picture, grid).ravel(), kind="stable")] for of_map in maps]
+    orders = [[np.argsort(-sign * of_map(model, picture, grid).ravel(), kind="stable")] for of_map in maps]
     orders.append([rng.permutation(grid * grid) for _ in range(DRAWS)])
     with torch.inference_mode():
         changed = [with_blurred(picture, order, share, grid) for kind in orders for order in kind for share in SHARES]
-        falls = sign * (logit - torch.cat([logits_of(branch, some) for some in torch.cat(changed).split(4)])).numpy()
+        falls = sign * (logit - torch.cat([logits_of(model, some) for some in torch.cat(changed).split(4)])).numpy()
     falls = falls.reshape(-1, len(SHARES))
     return np.stack([falls[0], falls[1], falls[2:].mean(0)])
 
@@ -92,7 +94,7 @@ def plot_deletions(falls: NDArray) -> Figure:
 
 
 def main(
-    model_name: Annotated[str, typer.Argument(help="Folder or repository of a detector with a branch for them.")],
+    model_name: Annotated[str, typer.Argument(help="Folder or repository of a detector with a network for them.")],
     data: Annotated[list[str], typer.Option(help="Pictures of both classes; can be repeated.")],
     output_dir: Annotated[Path, typer.Option(help="Where evidence.json and evidence.png are written.")] = Path(
         "evaluation"
@@ -100,20 +102,21 @@ def main(
     pictures_per_class: Annotated[int, typer.Option(min=1, help="Pictures of each class, drawn at random.")] = 100,
 ) -> None:
     """Blurs the strongest places by evidence and by Grad-CAM, and random ones, and prints how far the logit falls."""
-    model = AutoModelForImageClassification.from_pretrained(model_name, dtype=torch.float32).eval()
+    detector = AutoModelForImageClassification.from_pretrained(model_name, dtype=torch.float32).eval()
     image_processor = AutoImageProcessor.from_pretrained(model_name)
-    if getattr(model, "large", None) is None:
-        raise ValueError(f"{model_name}: has no branch for large pictures")
+    model = getattr(detector, "large_picture", None)
+    if model is None:
+        raise ValueError(f"{model_name}: has no network for large pictures")
     model.requires_grad_(False)
-    grid = model.config.large_image_size // 16
-    pictures = load_pictures(data, model.config.smallest_large_side)
+    grid = model.config.grid_size
+    pictures = load_pictures(data, model.config.smallest_side)
     rng = np.random.default_rng(0)
     falls = []
     for label in ("real", "fake"):
         chosen = of_class(pictures, label, pictures_per_class)
         for image in tqdm(chosen["image"], desc=f"Blurring ({label})", unit="img", leave=False):
             seen = image_processor(load_image(content_of(image) or b""), return_tensors="pt")["large_pixel_values"]
-            falls.append(deletions(model.large, seen, grid, rng))
+            falls.append(deletions(model, seen, grid, rng))
     values = np.stack(falls)
 
     def compute(sample: NDArray) -> dict[str, float]:

@@ -289,10 +289,10 @@ def what_is_trained(model: WaveFreqForImageClassification) -> str:
     """A sentence on the network that a run trains, and one on what it leaves as it is."""
     size = model.config.image_size
     text = f"Training the network for small images, at {size}x{size} pixels."
-    if model.large is not None:
+    if model.large_picture is not None:
         text += (
-            f" Pictures with a short side of {model.config.smallest_large_side} pixels or more are judged by another "
-            "one, which stays as it is with its temperature and thresholds: train_large trains it."
+            f" Pictures with a short side of {model.large_picture.config.smallest_side} pixels or more are judged by "
+            "another one, which stays as it is with its temperature and thresholds: train_large trains it."
         )
     return text
 

@@ -1,4 +1,4 @@
-"""Gives a detector the branch for large pictures.
+"""Gives a detector the network for large pictures.
 
 python -m tellsign.training.leave_out real.parquet fake.parquet --output-dir runs/large
 python -m tellsign.training.train_large real.parquet fake.parquet --detector runs/small --left-out runs/large \
@@ -38,21 +38,21 @@ def main(
     sets = [load_pictures(group, measured["image_size"] // 2) for group in (data, also_train) if group]
     known = stacked(*map(columns_of, sets))
     cache_dir = cache_dir or left_out / "features"
-    copies = training_copies(sets, model.large, image_processor, measured["copies"], cache_dir)
+    copies = training_copies(sets, model, image_processor, measured["copies"], cache_dir)
     head = fit_head(model.config, copies, known["label"], known["generator"])
-    model.large.head.load_state_dict(head.state_dict())
+    model.head.load_state_dict(head.state_dict())
 
-    fields = {name: value for name, value in model.config.to_dict().items() if "large" in name}
-    fields |= {
-        "large_temperature": measured["temperature"],
-        "large_verdict_thresholds": measured["verdict_thresholds"]["cautious"],
-        "large_balanced_thresholds": measured["verdict_thresholds"]["balanced"],
-    }
-    joined = WaveFreqForImageClassification.from_pretrained(detector, dtype=torch.float32, **fields)
-    joined.large.load_state_dict(model.large.state_dict())
-    joined.save_pretrained(output_dir, state_dict=half_precision(joined))
+    model.config.temperature = measured["temperature"]
+    model.config.verdict_thresholds = measured["verdict_thresholds"]["cautious"]
+    model.config.balanced_verdict_thresholds = measured["verdict_thresholds"]["balanced"]
+    both = WaveFreqForImageClassification.from_pretrained(
+        detector, dtype=torch.float32, large_picture_config=model.config
+    )
+    both.large_picture.load_state_dict(model.state_dict())
+    both.save_pretrained(output_dir, state_dict=half_precision(both))
     own = AutoImageProcessor.from_pretrained(detector)
-    own.large_size, own.smallest_large_side = image_processor.large_size, image_processor.smallest_large_side
+    size, smallest_side = dict(image_processor.size), model.config.smallest_side
+    own.large_picture_processor = {"size": size, "smallest_side": smallest_side}
     own.save_pretrained(output_dir)
     for name in ("leave_out.json", "leave_out.png"):
         shutil.copy(left_out / name, output_dir)

@@ -198,8 +198,8 @@ def page() -> gr.Blocks:
         return examples[event.index]
 
     config = EXPLAIN.model.config
-    # Where a branch for large pictures judges, the side is its own.
-    side = getattr(config, "large_image_size" if getattr(config, "large_backbone", None) else "image_size", None)
+    # Where a network for large pictures judges, the side is its own.
+    side = getattr(getattr(config, "large_picture_config", None) or config, "image_size", None)
     size_note = ""
     if isinstance(side, int):
         size_note = f" It judges images at {side}x{side} pixels, so that small details of large pictures are lost."

@@ -96,7 +96,7 @@ def main(
     """Prints the latency of one JPEG file of 32x32 pixels, decoding and processing included, and the throughput.
 
     The networks take turns in every round, after one round to warm up. They run in float32 unless their name says
-    otherwise. The packaged pipeline follows, on that file and on one of a megapixel, which the second branch judges.
+    otherwise. The packaged pipeline follows, on that file and on one of a megapixel, which the second network judges.
     """
     content, larger = jpeg_file(32, 32), jpeg_file(1152, 864)
     networks = candidates()

@@ -109,7 +109,7 @@ class DecodedImages(torch.utils.data.Dataset):
         dataset, image_size: As for [`decode`].
         image_processor (`BaseImageProcessor`): Makes `pixel_values` of the decoded images.
         large (`bool`, *optional*, defaults to `False`):
-            Whether batches also hold large pictures as the second branch sees them, if the image processor makes
+            Whether batches also hold large pictures as the second network sees them, if the image processor makes
             these. They are read again for each batch.
 
     Attributes:
@@ -127,9 +127,9 @@ class DecodedImages(torch.utils.data.Dataset):
         self.categories = torch.from_numpy(category_labels_of(dataset)[self.rows])
         self.image_processor = without_large(image_processor)
         self.large_source = None
-        if large and getattr(image_processor, "large_size", None) is not None:
-            if (self.image_sizes.amin(1) >= image_processor.smallest_large_side).any():
-                self.large_source = (dataset, image_processor)
+        of_large = getattr(image_processor, "large_picture_processor", None)
+        if large and of_large is not None and (self.image_sizes.amin(1) >= of_large["smallest_side"]).any():
+            self.large_source = (dataset, image_processor)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -147,10 +147,10 @@ class DecodedImages(torch.utils.data.Dataset):
 
 def without_large(image_processor: Any) -> Any:
     """An image processor that makes no large pictures, which hold as much memory as 64 small ones."""
-    if getattr(image_processor, "large_size", None) is None:
+    if getattr(image_processor, "large_picture_processor", None) is None:
         return image_processor
     image_processor = copy.copy(image_processor)
-    image_processor.large_size = None
+    image_processor.large_picture_processor = None
     return image_processor
 
 

@@ -1,4 +1,4 @@
-"""Pictures that the branch for large ones learns from, and what is known of them."""
+"""Pictures that the network for large ones learns from, and what is known of them."""
 
 import io
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,5 @@
-"""What the frozen part of the branch for large pictures gives, computed once and kept."""
+"""What the frozen part of the network for large pictures gives, computed once and kept."""
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +8,8 @@ import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from tellsign import WaveFreqImageProcessor
-from tellsign.modeling.large_branch import WaveFreqLargeBranch, moments_of
+from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
+from tellsign.modeling.modeling_large_picture import moments_of
 
 from .caching import cached
 from .degradations import as_seen
@@ -24,17 +23,17 @@ COPIES_VERSION = "2"
 @torch.inference_mode()
 def picture_moments(
     pictures: Dataset,
-    branch: WaveFreqLargeBranch,
-    image_processor: WaveFreqImageProcessor,
+    model: LargePictureForImageClassification,
+    image_processor: LargePictureImageProcessor,
     history: str | int | None,
     cache_dir: Path | None,
 ) -> torch.Tensor:
     """The moments of all pictures' feature maps, see [`moments_of`].
 
     Args:
-        pictures (`datasets.Dataset`): From [`load_sources`], all large enough for the branch.
-        branch ([`WaveFreqLargeBranch`]): Its head is not used.
-        image_processor ([`WaveFreqImageProcessor`]): With a `large_size`.
+        pictures (`datasets.Dataset`): From [`load_sources`], all large enough for the model.
+        model ([`LargePictureForImageClassification`]): Its head is not used.
+        image_processor ([`LargePictureImageProcessor`]): Its own.
         history (`str` or `int`, *optional*): See [`as_seen`]; a number is the seed of a training copy.
         cache_dir (`Path`, *optional*): Where to keep the result.
 
@@ -44,9 +43,6 @@ def picture_moments(
     Raises:
         ValueError: If a picture cannot be read; the message names its row.
     """
-    # A part of a picture may be smaller than a picture must be.
-    image_processor = copy.copy(image_processor)
-    image_processor.smallest_large_side = 1
 
     def make() -> dict[str, torch.Tensor]:
         moments = []
@@ -56,13 +52,13 @@ def picture_moments(
                 inputs = image_processor(seen, return_tensors="pt")
             except ValueError as error:
                 raise ValueError(f"row {row}: {error}") from error
-            moments.append(moments_of(branch.feature_maps(inputs["large_pixel_values"]))[0])
+            moments.append(moments_of(model.feature_maps(inputs["pixel_values"]))[0])
         return {"moments": torch.stack(moments)}
 
     settings = {
         "pictures": hashlib.sha1("".join(pictures["sha1"][:]).encode()).hexdigest(),
-        "weights": hashlib.sha1(next(branch.stages.parameters()).detach().numpy().tobytes()).hexdigest(),
-        "size": image_processor.large_size,
+        "weights": hashlib.sha1(next(model.backbone.parameters()).detach().numpy().tobytes()).hexdigest(),
+        "size": dict(image_processor.size),
         "history": history,
     } | ({"copies": COPIES_VERSION} if isinstance(history, int) else {})
     name = hashlib.sha1(repr(sorted(settings.items(), key=str)).encode()).hexdigest()[:16]
@@ -71,8 +67,8 @@ def picture_moments(
 
 def training_copies(
     sets: Sequence[Dataset],
-    branch: WaveFreqLargeBranch,
-    image_processor: WaveFreqImageProcessor,
+    model: LargePictureForImageClassification,
+    image_processor: LargePictureImageProcessor,
     copies: int,
     cache_dir: Path | None,
 ) -> torch.Tensor:
@@ -83,7 +79,7 @@ def training_copies(
     """
     return torch.stack(
         [
-            torch.cat([picture_moments(pictures, branch, image_processor, seed, cache_dir) for pictures in sets])
+            torch.cat([picture_moments(pictures, model, image_processor, seed, cache_dir) for pictures in sets])
             for seed in range(copies)
         ]
     )

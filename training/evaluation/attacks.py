@@ -35,7 +35,7 @@ ATTACKS = ("fab", "apgd-ce", "apgd-margin", "square", "transfer")
 class PixelClassifier(nn.Module):
     """A detector from pixels in [0, 1], shape `(batch_size, 3, height, width)`, to the logits of real and fake.
 
-    The images count as small: the branch for large pictures is not asked.
+    The images count as small: the network for large pictures is not asked.
     """
 
     mean: torch.Tensor

@@ -10,8 +10,8 @@ from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from tellsign import WaveFreqConfig
-from tellsign.modeling.large_branch import WaveFreqLargeHead
+from tellsign import LargePictureConfig
+from tellsign.modeling.modeling_large_picture import LargePictureHead
 from tellsign.training.data.sources import UNNAMED
 from tellsign.training.trainer.head import fit_head
 
@@ -100,29 +100,48 @@ def some_sources(columns: Mapping[str, NDArray], share: float) -> NDArray[np.boo
     return np.isin(columns["generator"], kept)
 
 
+def training_runs(
+    columns: Mapping[str, NDArray], assignment: NDArray, share: float = 1.0
+) -> Iterator[tuple[NDArray, NDArray]]:
+    """As [`runs`], with a share of the sources to learn from.
+
+    Raises:
+        ValueError: If a run may learn from one class alone.
+    """
+    allowed = some_sources(columns, share)
+    for fold, (seen, scored) in enumerate(runs(columns, assignment)):
+        rows = seen[allowed[seen]]
+        if len(set(columns["label"][rows])) < 2:
+            raise ValueError(
+                f"fold {fold} leaves one class alone to learn from: its families or people made all others. "
+                "Give pictures of more sources, or other --folds"
+            )
+        yield rows, scored
+
+
 def heads_left_out(
-    config: WaveFreqConfig,
+    config: LargePictureConfig,
     columns: Mapping[str, NDArray],
     assignment: NDArray,
     copies: torch.Tensor,
     share: float = 1.0,
-) -> Iterator[tuple[WaveFreqLargeHead, NDArray]]:
+) -> Iterator[tuple[LargePictureHead, NDArray]]:
     """A head for each fold, and the rows whose sources it did not see.
 
     Args:
-        config ([`WaveFreqConfig`]): Of the head.
+        config ([`LargePictureConfig`]): Of the head.
         columns, assignment: See [`columns_of`] and [`assign_folds`].
         copies (`torch.FloatTensor` of shape `(num_copies, n, num_features)`): The moments that heads learn from.
         share (`float`, *optional*, defaults to 1): Share of the sources that training may see.
     """
-    allowed = some_sources(columns, share)
-    for seen, scored in tqdm(list(runs(columns, assignment)), desc=f"Heads ({share:.0%} of the sources)"):
-        rows = seen[allowed[seen]]
+    for rows, scored in tqdm(
+        list(training_runs(columns, assignment, share)), desc=f"Heads ({share:.0%} of the sources)"
+    ):
         yield fit_head(config, copies[:, rows], columns["label"][rows], columns["generator"][rows]), scored
 
 
 def predict_left_out(
-    config: WaveFreqConfig,
+    config: LargePictureConfig,
     columns: Mapping[str, NDArray],
     assignment: NDArray,
     copies: torch.Tensor,

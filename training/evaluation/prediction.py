@@ -58,7 +58,9 @@ def temperatures_of(model: PreTrainedModel, images: DecodedImages) -> NDArray:
     """What the model divides the logits of each image by, shape `(len(images),)`; 1 for models of other kinds."""
     temperatures = np.full(len(images), getattr(model.config, "temperature", 1.0))
     if images.large_source is not None:
-        temperatures[is_large(model.config, images.image_sizes).numpy()] = model.config.large_temperature
+        temperatures[is_large(model.config, images.image_sizes).numpy()] = (
+            model.config.large_picture_config.temperature
+        )
     return temperatures
 
 
@@ -91,7 +93,7 @@ class Judged:
 
 
 def judge(model: PreTrainedModel, images: DecodedImages) -> Judged:
-    """What a detector says of images, each judged by its branch."""
+    """What a detector says of images, each judged by its network."""
     logits = predict_logits(model, images)
     probabilities = fake_probability(logits, temperatures_of(model, images))
     sizes = None if images.large_source is None else images.image_sizes

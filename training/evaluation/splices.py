@@ -19,10 +19,10 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from tellsign import WaveFreqImageProcessor
+from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
 from tellsign.hub_cards.card_tables import markdown_table, percent
 from tellsign.modeling.image_loading import load_image
-from tellsign.modeling.large_branch import CELL, WaveFreqLargeBranch, WaveFreqLargeHead, moments_of
+from tellsign.modeling.modeling_large_picture import LargePictureHead, moments_of
 from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.data.degradations import encode
 from tellsign.training.data.large_pictures import columns_of, load_pictures, stacked
@@ -122,27 +122,31 @@ class Splicing:
 
     Args:
         pictures (`datasets.Dataset`): From [`load_pictures`].
-        image_processor ([`WaveFreqImageProcessor`]): With a `large_size`.
-        branch ([`WaveFreqLargeBranch`]): Its head is not used.
+        image_processor ([`LargePictureImageProcessor`]): Makes `pixel_values`.
+        model ([`LargePictureForImageClassification`]): Its head is not used.
         size (`int`): Side of a spliced picture, in pixels.
     """
 
     def __init__(
-        self, pictures: Dataset, image_processor: WaveFreqImageProcessor, branch: WaveFreqLargeBranch, size: int
+        self,
+        pictures: Dataset,
+        image_processor: LargePictureImageProcessor,
+        model: LargePictureForImageClassification,
+        size: int,
     ):
-        self.pictures, self.image_processor, self.branch, self.size = pictures, image_processor, branch, size
+        self.pictures, self.image_processor, self.model, self.size = pictures, image_processor, model, size
         self.rng = np.random.default_rng(0)
 
     @torch.inference_mode()
-    def __call__(self, head: WaveFreqLargeHead, share: float, *rows: int) -> tuple[float, NDArray, NDArray]:
+    def __call__(self, head: LargePictureHead, share: float, *rows: int) -> tuple[float, NDArray, NDArray]:
         """Logit of fake of one spliced picture, its evidence, and the cells that are mostly the part."""
         background, part = (load_image(content_of(self.pictures[row]["image"]) or b"") for row in rows)
         mask = random_mask(share, self.size, self.rng)
         spliced = splice(background, part, mask, self.rng)
-        maps = self.branch.feature_maps(self.image_processor(spliced, return_tensors="pt")["large_pixel_values"])
-        moments = moments_of(maps)
-        cells = nn.functional.avg_pool2d(torch.from_numpy(mask)[None, None], CELL)[0, 0].numpy() > 0.5
-        return float(head(moments)[0]), head.evidence(maps, moments, self.size // CELL)[0].numpy(), cells
+        maps = self.model.feature_maps(self.image_processor(spliced, return_tensors="pt")["pixel_values"])
+        moments, grid = moments_of(maps), self.model.config.grid_size
+        cells = nn.functional.avg_pool2d(torch.from_numpy(mask)[None, None], self.size // grid)[0, 0].numpy() > 0.5
+        return float(head(moments)[0]), head.evidence(maps, moments, grid)[0].numpy(), cells
 
 
 def main(
@@ -162,14 +166,13 @@ def main(
     measured = json.loads((left_out / "leave_out.json").read_text())
     model, image_processor = large_detector(measured["image_size"])
     size: int = measured["image_size"]
-    branch: WaveFreqLargeBranch = model.large
     sets = [load_pictures(group, size // 2) for group in (data, also_train) if group]
     columns, *others = map(columns_of, sets)
     known = stacked(columns, *others)
     assignment = assign_folds(columns, measured["folds"])
     cache_dir = cache_dir or left_out / "features"
-    learned = training_copies(sets, branch, image_processor, measured["copies"], cache_dir)
-    asked = Splicing(sets[0], image_processor, branch, size)
+    learned = training_copies(sets, model, image_processor, measured["copies"], cache_dir)
+    asked = Splicing(sets[0], image_processor, model, size)
     placed: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in KINDS}
     logits: dict[float, list[float]] = {share: [] for share in SHARES}
     for head, scored in heads_left_out(model.config, known, assignment, learned):

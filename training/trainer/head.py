@@ -5,8 +5,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tellsign import WaveFreqConfig
-from tellsign.modeling.large_branch import WaveFreqLargeHead
+from tellsign import LargePictureConfig
+from tellsign.modeling.modeling_large_picture import LargePictureHead
 
 
 EPOCHS = 12
@@ -30,12 +30,12 @@ def source_weights(labels: NDArray, generators: NDArray) -> NDArray[np.float32]:
 
 
 def fit_head(
-    config: WaveFreqConfig, copies: torch.Tensor, labels: NDArray, generators: NDArray, seed: int = 0
-) -> WaveFreqLargeHead:
+    config: LargePictureConfig, copies: torch.Tensor, labels: NDArray, generators: NDArray, seed: int = 0
+) -> LargePictureHead:
     """A head for real and fake, by AdamW in one cycle of rates (Smith & Topin, 2019, arXiv 1708.07120).
 
     Args:
-        config ([`WaveFreqConfig`]): Its fields of the branch for large pictures.
+        config ([`LargePictureConfig`]): Its fields of the head.
         copies (`torch.FloatTensor` of shape `(num_copies, n, num_features)`):
             Moments of the pictures, each seen in several ways; an epoch takes every copy once.
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
@@ -44,7 +44,7 @@ def fit_head(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = WaveFreqLargeHead(config)
+        head = LargePictureHead(config, copies.shape[-1])
         moments = copies.flatten(0, 1)
         head.fit_normalization(moments)
         targets = torch.from_numpy(np.tile(labels, len(copies))).float()

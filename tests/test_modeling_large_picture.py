@@ -6,11 +6,22 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForImageClassification, pipeline
+from transformers import (
+    AutoModelForImageClassification,
+    Dinov2Config,
+    ResNetConfig,
+    SiglipVisionConfig,
+    pipeline,
+)
 
-from tellsign import WaveFreqForImageClassification, WaveFreqImageProcessor
-from tellsign.modeling.large_branch import WaveFreqLargeHead, moments_of, on_grid
-from tests.conftest import TINY_LARGE, run_fresh
+from tellsign import (
+    LargePictureForImageClassification,
+    LargePictureImageProcessor,
+    WaveFreqForImageClassification,
+    WaveFreqImageProcessor,
+)
+from tellsign.modeling.modeling_large_picture import LargePictureHead, moments_of, on_grid
+from tests.conftest import LARGE_PROCESSOR, TINY_LARGE, run_fresh
 
 
 CLOSE = {"atol": 1e-3, "rtol": 1e-3}
@@ -20,15 +31,16 @@ SIZES = torch.tensor([[64, 80], [63, 200], [300, 64], [32, 32]])
 
 @pytest.fixture
 def make_large(make_model):
-    """A function that makes a tiny model with both branches, whose head is normalized as after training."""
+    """A function that makes a tiny model with both networks, whose head is normalized as after training."""
 
-    def make(**fields) -> WaveFreqForImageClassification:
-        model = make_model(**(TINY_LARGE | {"temperature": 2.0, "large_temperature": 0.5} | fields))
-        head = model.large.head
+    def make(large: dict | None = None, **fields) -> WaveFreqForImageClassification:
+        config = TINY_LARGE | {"temperature": 0.5} | (large or {})
+        model = make_model(**{"temperature": 2.0, "large_picture_config": config} | fields)
+        head = model.large_picture.head
         torch.nn.init.normal_(head.classifier.weight)
         with torch.no_grad():
             pictures = torch.randn(6, 3, 64, 64) * torch.linspace(0.2, 2, 6)[:, None, None, None]
-            head.fit_normalization(moments_of(model.large.feature_maps(pictures)))
+            head.fit_normalization(moments_of(model.large_picture.feature_maps(pictures)))
         return model.eval()
 
     return make
@@ -46,12 +58,13 @@ def some(inputs: dict[str, torch.Tensor], rows) -> dict[str, torch.Tensor]:
 
 
 def large_logits(model: WaveFreqForImageClassification, pictures: torch.Tensor) -> torch.Tensor:
-    """What the second branch says of pictures, from its parts."""
-    fake = model.large.head(moments_of(model.large.feature_maps(pictures))) / model.config.large_temperature
+    """What the second network says of pictures, from its parts."""
+    network = model.large_picture
+    fake = network.head(moments_of(network.feature_maps(pictures))) / network.config.temperature
     return torch.stack([torch.zeros_like(fake), fake], dim=1)
 
 
-def head_by_hand(head: WaveFreqLargeHead, moments: np.ndarray) -> np.ndarray:
+def head_by_hand(head: LargePictureHead, moments: np.ndarray) -> np.ndarray:
     """Logits of fake, in NumPy."""
     values = {name: value.double().numpy() for name, value in head.state_dict().items()}
     mean, square = np.split(moments, 2, axis=1)
@@ -63,21 +76,21 @@ def head_by_hand(head: WaveFreqLargeHead, moments: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 @pytest.mark.parametrize("categories", [[], ["cat"]])
-def test_each_image_gets_the_logits_of_its_branch(make_large, inputs, categories):
+def test_each_image_gets_the_logits_of_its_network(make_large, inputs, categories):
     model = make_large(real_categories=categories)
     expected = model(inputs["pixel_values"]).logits.clone()
     expected[[0, 2]] = large_logits(model, inputs["large_pixel_values"])[[0, 2]]
     assert (expected[:, 1].diff().abs() > 1e-3).all()
     torch.testing.assert_close(model(**inputs).logits, expected, **CLOSE)
-    for rows in ([0], [1], [0, 2], [1, 3], [3, 2]):  # alone, and in batches of one branch
+    for rows in ([0], [1], [0, 2], [1, 3], [3, 2]):  # alone, and in batches of one network
         torch.testing.assert_close(model(**some(inputs, rows)).logits, expected[rows], **CLOSE)
 
 
 @torch.no_grad()
-def test_each_branch_has_its_own_temperature(make_large, inputs):
+def test_each_network_has_its_own_temperature(make_large, inputs):
     model = make_large()
     before = model(**inputs).logits
-    model.config.large_temperature *= 4
+    model.config.large_picture_config.temperature *= 4
     after = model(**inputs).logits
     torch.testing.assert_close(after[[0, 2]], before[[0, 2]] / 4, **CLOSE)
     assert torch.equal(after[[1, 3]], before[[1, 3]])
@@ -86,9 +99,9 @@ def test_each_branch_has_its_own_temperature(make_large, inputs):
 
 
 @torch.no_grad()
-def test_without_large_pictures_the_first_branch_judges_all(make_large, inputs):
+def test_without_large_pictures_the_first_network_judges_all(make_large, inputs):
     model = make_large()
-    model.large.register_forward_pre_hook(lambda *args: pytest.fail("was asked"))
+    model.large_picture.register_forward_pre_hook(lambda *args: pytest.fail("was asked"))
     small = model(inputs["pixel_values"]).logits
     torch.testing.assert_close(model(inputs["pixel_values"], image_sizes=SIZES).logits, small, **CLOSE)
 
@@ -102,13 +115,13 @@ def test_moments_are_means_and_mean_squares_over_space():
 
 @torch.no_grad()
 def test_the_head_is_its_formula(make_large, inputs):
-    head = make_large().large.head
+    head = make_large().large_picture.head
     moments = torch.rand(5, 128) + 0.1
     np.testing.assert_allclose(head(moments), head_by_hand(head, moments.double().numpy()), rtol=1e-4, atol=1e-4)
 
 
 def test_normalization_is_that_of_the_features_it_was_fitted_to(make_large):
-    head, moments = make_large().large.head, torch.rand(50, 128)
+    head, moments = make_large().large_picture.head, torch.rand(50, 128)
     head.fit_normalization(moments)
     normalized = (head.features(moments) - head.feature_mean) / head.feature_std
     torch.testing.assert_close(normalized.mean(0), torch.zeros(128), atol=1e-4, rtol=0)
@@ -117,7 +130,7 @@ def test_normalization_is_that_of_the_features_it_was_fitted_to(make_large):
 
 
 def test_the_gradient_of_the_head_is_that_of_autograd(make_large):
-    head = make_large().large.head.double()
+    head = make_large().large_picture.head.double()
     mean = torch.randn(7, 64, dtype=torch.float64)
     moments = torch.cat([mean, mean.square() + torch.rand(7, 64)], dim=1).requires_grad_()
     (expected,) = torch.autograd.grad(head(moments).sum(), moments)
@@ -128,15 +141,15 @@ def test_the_gradient_of_the_head_is_that_of_autograd(make_large):
 def test_evidence_of_large_pictures_sums_to_their_logit(make_large, inputs):
     model = make_large()
     outputs = model(**some(inputs, [0, 2]))
-    baseline = model.large.head(model.large.head.baseline[None]) / 0.5
+    baseline = model.large_picture.head(model.large_picture.head.baseline[None]) / 0.5
     assert outputs.evidence.shape == (2, 4, 4)
     torch.testing.assert_close(outputs.evidence.sum((1, 2)), outputs.logits[:, 1] - baseline, **CLOSE)
 
 
 def test_evidence_of_large_pictures_is_integrated_gradients(make_large, inputs):
     model = make_large()
-    head, pictures = model.large.head, inputs["large_pixel_values"][[0, 2]]
-    maps = [values.detach() for values in model.large.feature_maps(pictures)]
+    head, pictures = model.large_picture.head, inputs["large_pixel_values"][[0, 2]]
+    maps = [values.detach() for values in model.large_picture.feature_maps(pictures)]
     steps = (torch.arange(2000) + 0.5) / 2000
     path = head.baseline + steps[:, None, None] * (moments_of(maps) - head.baseline)
     path.requires_grad_()
@@ -191,7 +204,7 @@ def test_a_batch_of_both_holds_the_evidence_of_each(make_large, inputs):
     both = model(**inputs).evidence
     torch.testing.assert_close(both[[0, 2]], model(**some(inputs, [0, 2])).evidence, **CLOSE)
     torch.testing.assert_close(both[[1, 3]], model(inputs["pixel_values"]).evidence[[1, 3]], **CLOSE)
-    model.large = None
+    model.large_picture = None
     small = model(inputs["pixel_values"]).evidence
     assert small.shape == (4, 8, 8)
     cells = small.unflatten(1, (4, -1)).unflatten(3, (4, -1)).sum((2, 4))
@@ -223,14 +236,14 @@ def test_a_local_change_moves_the_evidence_there(make_large, corner):
 
 def test_the_backbone_is_frozen_and_the_head_learns(make_large, inputs):
     model = make_large().train()
-    backbone = [*model.large.stem.modules(), *model.large.stages.modules()]
-    assert not any(module.training for module in backbone) and model.large.head.training and model.training
-    before = {name: value.clone() for name, value in model.large.state_dict().items()}
+    assert not any(module.training for module in model.large_picture.backbone.modules())
+    assert model.large_picture.head.training and model.training
+    before = {name: value.clone() for name, value in model.large_picture.state_dict().items()}
     model(**inputs, labels=torch.tensor([0, 1, 1, 0])).loss.backward()
     learning = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
-    frozen = {name for name, _ in model.named_parameters() if name.startswith(("large.stem.", "large.stages."))}
+    frozen = {name for name, _ in model.named_parameters() if name.startswith("large_picture.backbone.")}
     assert learning == dict(model.named_parameters()).keys() - frozen and frozen
-    assert all(torch.equal(before[name], value) for name, value in model.large.state_dict().items())
+    assert all(torch.equal(before[name], value) for name, value in model.large_picture.state_dict().items())
 
 
 def test_in_training_there_is_no_evidence(make_large, inputs):
@@ -240,23 +253,84 @@ def test_in_training_there_is_no_evidence(make_large, inputs):
 def test_a_loaded_backbone_is_frozen_too(make_large, tmp_path):
     make_large().save_pretrained(tmp_path)
     loaded = WaveFreqForImageClassification.from_pretrained(tmp_path)
-    assert not any(parameter.requires_grad for parameter in loaded.large.stages.parameters())
-    assert all(parameter.requires_grad for parameter in loaded.large.head.parameters())
+    assert not any(parameter.requires_grad for parameter in loaded.large_picture.backbone.parameters())
+    assert all(parameter.requires_grad for parameter in loaded.large_picture.head.parameters())
 
 
-@pytest.mark.parametrize(
-    "shape", [(4, 3, 32, 32), (3, 3, 64, 64), (4, 1, 64, 64), (4, 64, 64)], ids=["size", "count", "grey", "flat"]
-)
+@pytest.mark.parametrize("shape", [(4, 3, 32, 32), (4, 1, 64, 64), (4, 64, 64)], ids=["size", "grey", "flat"])
 def test_large_pictures_of_another_shape_are_named(make_large, inputs, shape):
     inputs["large_pixel_values"] = torch.zeros(shape)
-    with pytest.raises(ValueError, match=r"large_pixel_values: expected the shape \(4, 3, 64, 64\), got"):
+    with pytest.raises(ValueError, match=r"large pictures: expected the shape \(batch_size, 3, 64, 64\), got"):
         make_large()(**inputs)
 
 
 @pytest.mark.parametrize("sizes", [None, SIZES[:1], SIZES[0], SIZES.repeat(2, 1)], ids=["none", "1", "flat", "more"])
 def test_sizes_of_another_shape_are_named(make_large, inputs, sizes):
-    with pytest.raises(ValueError, match="image_sizes: expected height and width of 4 images"):
+    with pytest.raises(ValueError, match=r"expected large_pixel_values and image_sizes \(height and width\) of 4"):
         make_large()(**inputs | {"image_sizes": sizes})
+
+
+def test_too_few_large_pictures_are_named(make_large, inputs):
+    with pytest.raises(ValueError, match="of 4 images, got the shapes"):
+        make_large()(**inputs | {"large_pixel_values": torch.zeros(3, 3, 64, 64)})
+
+
+def test_a_network_of_large_pictures_judges_alone(make_large, inputs, tmp_path):
+    model = make_large()
+    model.large_picture.save_pretrained(tmp_path)
+    LargePictureImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
+    classify = pipeline("image-classification", str(tmp_path))
+    assert isinstance(classify.model, LargePictureForImageClassification)
+    with torch.no_grad():
+        outputs = classify.model(inputs["large_pixel_values"], labels=torch.tensor([0, 1, 1, 0]))
+    expected = model(**inputs)
+    torch.testing.assert_close(outputs.logits[[0, 2]], expected.logits[[0, 2]], **CLOSE)
+    torch.testing.assert_close(outputs.evidence[[0, 2]], expected.evidence[[0, 2]], **CLOSE)
+    assert outputs.loss > 0
+    (answer,) = classify([Image.new("RGB", (90, 80))], top_k=1)
+    assert answer[0]["label"] in ("real", "fake")
+
+
+VIT = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16, "image_size": 64}
+DINO, SIGLIP = Dinov2Config(**VIT, patch_size=8), SiglipVisionConfig(**VIT, patch_size=16)
+RESNET = ResNetConfig(hidden_sizes=[8, 16], depths=[1, 1], embedding_size=4)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("fields", "shapes"),
+    [
+        ({"backbone": "test_convnext", "out_indices": [0, 2]}, [(24, 16), (48, 4)]),
+        ({"backbone": "test_vit", "out_indices": [0, 3]}, [(64, 4), (64, 4)]),
+        ({"backbone_config": DINO, "out_indices": [0, 2]}, [(8, 8), (8, 8)]),
+        ({"backbone_config": SIGLIP, "out_indices": [1]}, [(8, 4)]),
+        ({"backbone_config": RESNET, "out_indices": [1, 2]}, [(8, 16), (16, 8)]),
+    ],
+    ids=["timm convnext", "timm vit", "dinov2", "siglip", "resnet"],
+)
+def test_any_backbone_of_timm_or_transformers_stands_there(make_large, inputs, tmp_path, fields, shapes):
+    model = make_large(large=fields)
+    maps = model.large_picture.feature_maps(inputs["large_pixel_values"])
+    assert [tuple(values.shape) for values in maps] == [(4, channels, side, side) for channels, side in shapes]
+    outputs = model(**inputs)
+    assert outputs.logits[[0, 2], 1].diff().abs() > 1e-4
+    head = model.large_picture.head
+    baseline = head(head.baseline[None]) / 0.5
+    torch.testing.assert_close(outputs.evidence[[0, 2]].sum((1, 2)), outputs.logits[[0, 2], 1] - baseline, **CLOSE)
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForImageClassification.from_pretrained(tmp_path)
+    torch.testing.assert_close(loaded(**inputs).logits, outputs.logits, **CLOSE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("row", range(4))
+def test_a_map_of_tokens_has_patches_at_their_places(make_large, row):
+    model = make_large(large={"backbone_config": SIGLIP, "out_indices": [0]}).large_picture
+    picture, changed = torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)
+    changed[:, :, 16 * row : 16 * row + 16, 32:48] = 1.0
+    (before,), (after,) = model.feature_maps(picture), model.feature_maps(changed)
+    assert (after - before).abs().sum((0, 1)).nonzero().tolist() == [[row, 2]]
 
 
 @torch.no_grad()
@@ -313,8 +387,7 @@ def test_an_exported_program_agrees_for_any_batch(make_large, inputs):
 @pytest.mark.filterwarnings("ignore")
 def test_torchscript_agrees_as_onnx_on_small_and_large_images(make_large, inputs, tmp_path):
     # The last map has fewer cells than the evidence.
-    stages = {"large_stages": [2, 5], "large_hidden_sizes": [40, 192]}
-    model = make_large(average_flips=True, **stages)
+    model = make_large(average_flips=True, large={"out_indices": [3, 6]})
     names = ["logits", "evidence"]
     torch.onnx.export(
         model,
@@ -338,9 +411,9 @@ def test_torchscript_agrees_as_onnx_on_small_and_large_images(make_large, inputs
 
 
 @torch.no_grad()
-def test_image_classification_judges_each_by_its_branch(make_large):
+def test_image_classification_judges_each_by_its_network(make_large):
     model = make_large()
-    processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
+    processor = WaveFreqImageProcessor(**LARGE_PROCESSOR)
     images = [Image.effect_noise((side, side + 9), 60).convert("RGB") for side in (80, 32, 63, 64)]
     classify = pipeline("image-classification", model=model, image_processor=processor)
     for batch_size in (1, 3):
@@ -355,8 +428,9 @@ def test_image_classification_judges_each_by_its_branch(make_large):
 
 @torch.no_grad()
 def test_verdicts_of_large_pictures_have_their_thresholds(make_large):
-    model = make_large(verdict_thresholds=[0.3, 0.6], large_verdict_thresholds=[0.1, 0.9])
+    model = make_large(verdict_thresholds=[0.3, 0.6], large={"verdict_thresholds": [0.1, 0.9]})
     logits = torch.tensor([[0.0, -1.5], [0.0, 1.5]]).repeat_interleave(2, 0)  # probabilities 0.18 and 0.82
     sizes = torch.tensor([[64, 64], [63, 64]]).repeat(2, 1)
     assert model.post_process_verdicts(logits, sizes) == ["uncertain", "real", "uncertain", "fake"]
-    assert model.post_process_verdicts(logits) == ["real", "real", "fake", "fake"]
+    with pytest.raises(ValueError, match="image_sizes: large pictures have thresholds of their own"):
+        model.post_process_verdicts(logits)

@@ -1,0 +1,78 @@
+# Copyright 2026 The tellsign authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Checks that the configurations of detectors share."""
+
+import math
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+
+def checked_arguments(model_type: str, config_dict: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with which a configuration of real and fake is loaded, with whole numbers for the labels.
+
+    Raises:
+        ValueError: If the configuration is of another type of model, or the arguments have its labels in another
+            order, which its head would not follow.
+    """
+    if (found := config_dict.get("model_type", model_type)) != model_type:
+        raise ValueError(f"the checkpoint is a model of type {found}, expected {model_type}")
+    given = dict(given)
+    label2id = {label: int(index) for label, index in (given.get("label2id") or {}).items()}
+    id2label = {int(index): label for index, label in (given.get("id2label") or {}).items()}
+    id2label = id2label or {index: label for label, index in label2id.items()}
+
+    def in_order(labels: dict) -> list[str]:
+        return [str(labels[index]).lower() for index in sorted(labels, key=int)]
+
+    own, wanted = in_order(config_dict.get("id2label") or {0: "real", 1: "fake"}), in_order(id2label)
+    if own != wanted and sorted(own) == sorted(wanted):
+        raise ValueError(
+            f"id2label={id2label}: the model has {', '.join(own)} in this order and would keep it; bring the data's "
+            'labels into it, dataset.align_labels_with_mapping(model.config.label2id, "label")'
+        )
+    if id2label:
+        given |= {"id2label": id2label, "label2id": label2id or {label: index for index, label in id2label.items()}}
+    return given
+
+
+def check_labels(config: PreTrainedConfig, field: str) -> None:
+    """Checks that the labels are real and fake, which a field needs.
+
+    Raises:
+        ValueError: If they are others.
+    """
+    titles = {int(index): str(label).lower() for index, label in (config.id2label or {}).items()}
+    if titles != {0: "real", 1: "fake"}:
+        raise ValueError(
+            f"{field} needs the labels 0 for real and 1 for fake, not {config.id2label}; to train the model for "
+            "these, pass id2label to from_pretrained"
+        )
+
+
+def check_verdicts(config: PreTrainedConfig, *thresholds: str) -> None:
+    """Checks the temperature, and the fields that hold two thresholds.
+
+    Raises:
+        ValueError: If the temperature is not positive and finite, or thresholds are not two rising numbers in [0, 1].
+    """
+    if not 0 < config.temperature < math.inf:
+        raise ValueError(f"temperature={config.temperature} must be positive and finite")
+    for field in thresholds:
+        values = getattr(config, field)
+        if len(values) != 2 or not 0 <= values[0] <= values[1] <= 1:
+            raise ValueError(f"{field}={values} must be two rising numbers in [0, 1]")
+
+
+__all__ = ["check_labels", "check_verdicts", "checked_arguments"]

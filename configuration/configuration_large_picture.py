@@ -1,0 +1,132 @@
+# Copyright 2026 The tellsign authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""LargePicture model configuration."""
+
+from typing import Any, ClassVar
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+from transformers.utils import auto_docstring
+
+from .checks import check_labels, check_verdicts, checked_arguments
+
+
+@auto_docstring(
+    custom_intro="""
+    Configuration of a [`LargePictureForImageClassification`]: a frozen pretrained backbone and a small head on means
+    and deviations of its feature maps. The backbone is one of timm, by its name, or one of transformers, by its
+    configuration.
+    """
+)
+@strict
+class LargePictureConfig(PreTrainedConfig):
+    r"""
+    backbone (`str`, *optional*, defaults to `"tf_efficientnet_lite0"`):
+        Name of a network in timm. Only its architecture is taken: weights are the model's own.
+    backbone_config (`PreTrainedConfig` or `dict`, *optional*):
+        A vision model of transformers in its place. Its `hidden_states` are maps, or tokens of patches of
+        `patch_size` pixels.
+    out_indices (`list[int]`, *optional*, defaults to `[2, 3, 4, 5, 6]`):
+        Which maps the head reads, rising, as timm's `forward_intermediates` or `hidden_states` number them. Of
+        EfficientNet and its kin 0 is the stem, 1 the first stage.
+    image_size (`int`, *optional*, defaults to 256):
+        Side in pixels at which pictures are seen, at least 32.
+    smallest_side (`int`, *optional*, defaults to 64):
+        A picture is large if its shorter side has at least this many pixels before it is resized.
+    hidden_size (`int`, *optional*, defaults to 512):
+        Number of hidden units of the head.
+    dropout (`float`, *optional*, defaults to 0.5):
+        Share of the head's features, and of its hidden units, that are dropped in training, in [0, 1).
+    temperature (`float`, *optional*, defaults to 1.0):
+        Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
+    verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
+        The probability of fake below which a picture is called real, and that above which it is called fake. The
+        verdict between them is "uncertain".
+    balanced_verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
+        Those of the operating point "balanced", which says "uncertain" less often and errs more.
+
+    Raises:
+        huggingface_hub.errors.StrictDataclassClassValidationError: If a field is out of its range. The message names
+            the field.
+
+    Example:
+    ```python
+    >>> from tellsign import LargePictureConfig, LargePictureForImageClassification
+
+    >>> configuration = LargePictureConfig()
+    >>> model = LargePictureForImageClassification(configuration)
+    >>> configuration = model.config
+    ```
+    """
+
+    model_type = "large_picture"
+    sub_configs_defaults = {"backbone_config": SubConfigSpec(AutoConfig, model_type="timm_backbone", optional=True)}
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["evidence"]
+
+    backbone: str = "tf_efficientnet_lite0"
+    backbone_config: dict | PreTrainedConfig | None = None
+    out_indices: list[int] | tuple[int, ...] = (2, 3, 4, 5, 6)
+    image_size: int = 256
+    smallest_side: int = 64
+    hidden_size: int = 512
+    dropout: float | int = 0.5
+    temperature: float | int = 1.0
+    verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
+    balanced_verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
+
+    def __post_init__(self, **kwargs):
+        for field, value in vars(self).copy().items():
+            if isinstance(value, tuple) and field in type(self).__annotations__:
+                setattr(self, field, list(value))
+        if self.id2label is None and kwargs.get("num_labels", 2) == 2:
+            self.id2label = {0: "real", 1: "fake"}
+            self.label2id = {"real": 0, "fake": 1}
+        super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "LargePictureConfig":
+        """As in the base class, but checked.
+
+        Raises:
+            ValueError: If the configuration is of another model, or the labels come in another order than the head's.
+        """
+        answer = super().from_dict(config_dict, **checked_arguments(cls.model_type, config_dict, kwargs))
+        (answer[0] if isinstance(answer, tuple) else answer).validate()  # what the arguments changed
+        return answer
+
+    @property
+    def grid_size(self) -> int:
+        """Number of cells along each side of the evidence map: one for 16 pixels."""
+        return self.image_size // 16
+
+    def validate_head(self):
+        """Check the fields of the head, and what it reads."""
+        for field in ("hidden_size", "smallest_side"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field}={getattr(self, field)} must be at least 1")
+        if self.image_size < 32:
+            raise ValueError(f"image_size={self.image_size} must be at least 32")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
+        if not self.out_indices or self.out_indices != sorted(set(self.out_indices)):
+            raise ValueError(f"out_indices={self.out_indices} must hold at least one index, and rise")
+
+    def validate_verdicts(self):
+        """Check the fields that make verdicts of logits."""
+        check_labels(self, "a detector of large pictures")
+        check_verdicts(self, "verdict_thresholds", "balanced_verdict_thresholds")
+
+
+__all__ = ["LargePictureConfig"]
