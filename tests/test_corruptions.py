@@ -42,9 +42,3 @@ def test_contrast_scales_the_distance_to_the_mean(image):
     corrupted = corrupt(image, "contrast", 2, np.random.default_rng(0)).astype(float)
     mean = image.mean((0, 1))
     np.testing.assert_allclose(corrupted - mean, 0.5 * (image - mean), atol=0.6)
-
-
-@pytest.mark.parametrize(("name", "severity", "message"), [("fog", 1, "corruption 'fog'"), ("jpeg", 6, "severity 6")])
-def test_unknown_names_and_severities_raise(image, name, severity, message):
-    with pytest.raises(ValueError, match=message):
-        corrupt(image, name, severity, np.random.default_rng(0))

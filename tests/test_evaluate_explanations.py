@@ -18,8 +18,8 @@ from tellsign.training.evaluate_explanations import (
     answer,
     intervals_of,
     main,
-    report,
     silence_scores,
+    tagger_report,
     tagging_scores,
     unseen_real_images,
 )
@@ -198,7 +198,7 @@ def test_command_prints_tables_and_writes_the_same_as_json(parquet, tmp_path):
     assert [row["artifact"] for row in evaluation["artifacts"] if row["on"]] == plantable()[:3]
     assert all((row["f1"] is not None) == row["on"] for row in evaluation["artifacts"])
     assert evaluation["scores"]["milliseconds_per_image"] > 0
-    assert result.stdout.strip().endswith(report(evaluation))
+    assert result.stdout.strip().endswith(tagger_report(evaluation))
     assert f"Switched off: {'; '.join(plantable()[3:])}" in result.stdout
 
 

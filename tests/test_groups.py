@@ -21,14 +21,12 @@ def test_a_group_that_would_all_be_held_out_is_named(parquet):
         load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
 
 
-def test_what_is_left_out_or_held_out_is_in_no_group(parquet, synthetic_rows, tmp_path):
+def test_what_is_held_out_is_in_no_group(parquet, synthetic_rows, tmp_path):
     rows = {name: values[:16] for name, values in synthetic_rows.items()}
-    rows["generator"] = [f"{name} again" for name in rows["generator"]]
     Dataset.from_dict(rows).to_parquet(tmp_path / "again.parquet")
     arguments = DataArguments(
         train_data=[parquet, f"{tmp_path / 'again.parquet'}+{parquet}"],
         validation_per_class=8,
-        leave_out=["noise again"],
         views=True,
     )
     views, validation = load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
@@ -38,13 +36,6 @@ def test_what_is_left_out_or_held_out_is_in_no_group(parquet, synthetic_rows, tm
     assert pairs == {(group, label): 8 for group in (0, 1) for label in (0, 1)}
     for group in views.groups:
         assert not set(group["sha1"]) & set(validation["sha1"])
-        assert "noise again" not in group["generator"][:]
-
-
-def test_leaving_out_a_generator_that_is_not_there_raises(parquet):
-    arguments = DataArguments(train_data=[parquet], validation_per_class=8, leave_out=["nois"])
-    with pytest.raises(ValueError, match="--leave_out: the data have no generator nois"):
-        load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
 
 
 @pytest.mark.parametrize("views", [False, True])

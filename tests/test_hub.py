@@ -33,10 +33,7 @@ from PIL import Image
 from transformers import AutoModelForImageClassification, AutoModelForImageTextToText, AutoProcessor, pipeline
 from typer.testing import CliRunner
 
-from tellsign import (
-    ArtifactExplanationPipeline,
-    WaveFreqForImageClassification,
-)
+from tellsign import ArtifactExplanationPipeline, WaveFreqForImageClassification
 from tellsign.__main__ import app
 from tellsign.annotating.files import Annotation, annotation_file
 from tellsign.hub_cards.annotated_dataset import push_annotated

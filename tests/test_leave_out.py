@@ -4,17 +4,29 @@ import json
 import numpy as np
 import pytest
 import torch
+import typer
 from datasets import Dataset
 from PIL import Image
+from typer.testing import CliRunner
 
 from tellsign import LargePictureConfig
+from tellsign.training import train_large
+from tellsign.training.data.degradations import HISTORIES
 from tellsign.training.data.families import family_of, is_before_2022
-from tellsign.training.data.histories import HISTORIES
+from tellsign.training.data.large_pictures import columns_of, load_pictures
 from tellsign.training.data.sources import load_sources
-from tellsign.training.large import folds as folds_module
-from tellsign.training.large.folds import assign_folds, joined, predict_left_out, runs, some_sources
-from tellsign.training.large.pictures import columns_of, load_pictures
+from tellsign.training.evaluation import folds as folds_module
+from tellsign.training.evaluation.folds import (
+    assign_folds,
+    groups_by_names,
+    predict_left_out,
+    runs,
+    some_sources,
+    training_runs,
+)
 from tellsign.training.leave_out import main
+from tellsign.training.trainer.arguments import run
+from tellsign.training.trainer.backbone import PACKAGE
 from tests.conftest import encode, write_parquet
 from tests.models import TINY_LARGE
 
@@ -88,12 +100,18 @@ def test_families_older_than_stable_diffusion_are_told(family, before):
 
 
 def test_what_shares_a_name_is_joined_through_others_too():
-    groups = joined(np.asarray(["a", "a", "b", "c", "d"]), np.asarray(["", "x", "x", "", ""]))
+    groups = groups_by_names(np.asarray(["a", "a", "b", "c", "d"]), np.asarray(["", "x", "x", "", ""]))
     assert groups[0] == groups[1] == groups[2] and len({groups[0], groups[3], groups[4]}) == 3
 
 
+def test_a_run_that_may_learn_from_one_class_alone_is_named():
+    table = columns([(0, "a", "a", ""), (0, "b", "b", ""), (1, "p", "p", "someone"), (1, "q", "q", "someone")])
+    with pytest.raises(ValueError, match="fold 0 leaves one class alone to learn from"):
+        list(training_runs(table, assign_folds(table, 2)))
+
+
 def test_no_name_joins_nothing():
-    assert len(set(joined(np.asarray(["a", "b"]), np.asarray(["", ""])))) == 2
+    assert len(set(groups_by_names(np.asarray(["a", "b"]), np.asarray(["", ""])))) == 2
 
 
 def test_each_source_is_left_out_once_and_folds_are_alike():
@@ -236,7 +254,7 @@ def test_leave_out_writes_scores_and_thresholds(record, options):
     assert record["means"]["all"]["generators"] == 4 and record["means"]["all"]["auroc"]["value"] > 0.8
     assert set(record["verdicts"]["balanced"]["kinds"]) == {"artwork", "generated", "photo"}
     assert set(record["verdict_thresholds"]) == {"cautious", "balanced"}
-    assert [point["share"] for point in record["curve"]] == [0.25, 0.5, 1]
+    assert [point["share"] for point in record["curve"]] == [0.5, 1]  # a quarter of these sources is one alone
     with Image.open(options["output_dir"] / "leave_out.png") as image:
         assert image.format == "PNG"
 
@@ -249,7 +267,7 @@ def test_leave_out_measures_every_history(record, options):
 
 
 def test_leave_out_resumes_from_its_features(record, options, capsys, monkeypatch):
-    monkeypatch.setattr("tellsign.training.large.moments.moments_of", lambda *args: pytest.fail("computed again"))
+    monkeypatch.setattr("tellsign.training.data.moments.moments_of", lambda *args: pytest.fail("computed again"))
     path = options["output_dir"] / "leave_out.json"
     path.unlink()
     main(**options, histories=False)
@@ -267,3 +285,44 @@ def test_leave_out_trains_on_more_than_it_scores(options, large_sources, tmp_pat
     record = json.loads((tmp_path / "leave_out.json").read_text())
     assert record["also_train"] == ["others.parquet"]
     assert sum(row["pictures"] for row in record["verdicts"]["cautious"]["kinds"].values()) == 64
+
+
+def write_own_pictures(folder, count: int) -> str:
+    """A folder of large pictures of both classes of which no source is known."""
+    for number, (name, size) in enumerate(zip(["real", "fake"] * count, [(90, 70), (64, 64)] * count, strict=True)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return str(folder)
+
+
+def test_pictures_without_sources_are_left_out_one_by_one(tmp_path):
+    pytest.importorskip(PACKAGE)
+    own = write_own_pictures(tmp_path / "own", count=10)
+    main(data=[own], output_dir=tmp_path, folds=2, copies=1, image_size=64, histories=False)
+    record = json.loads((tmp_path / "leave_out.json").read_text())
+    assert record["generators"]["unnamed"]["pictures"] == 10
+    assert record["verdicts"]["cautious"]["kinds"]["photo"]["pictures"] == 10
+
+
+def test_too_few_sources_are_said_in_a_line(tmp_path, monkeypatch):
+    own = write_own_pictures(tmp_path / "own", count=3)
+    command = ["leave_out", own, "--folds", "4", "--image-size", "64", "--output-dir", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit, match="error: 3 sources of real pictures cannot be left out in 4 folds"):
+        run(main)
+
+
+def test_a_group_without_large_pictures_is_named(tmp_path):
+    own = write_own_pictures(tmp_path / "own", count=1)
+    with pytest.raises(ValueError, match="own: no picture has a short side of 128 pixels"):
+        load_pictures([own], 128)
+
+
+@pytest.mark.parametrize("command", [main, train_large.main])
+def test_help_names_the_columns(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    commands = typer.Typer()
+    commands.command()(command)
+    said = CliRunner().invoke(commands, ["--help"], catch_exceptions=False).output
+    assert all(column in said for column in ("label", "source", "family", "kind"))

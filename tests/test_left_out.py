@@ -6,7 +6,7 @@ from tellsign.training.evaluation.left_out import (
     auroc,
     generator_scores,
     mean_scores,
-    plot,
+    plot_left_out,
     real_right,
     score_left_out,
     verdict_shares,
@@ -141,7 +141,7 @@ def test_parts_without_a_class_are_left_away(columns, logits):
 
 def test_the_picture_shows_every_generator_and_the_curve(columns, logits):
     generators = generator_scores(columns, columns["folds"], logits)
-    figure = plot(generators, [{"share": 0.5, "auroc": 0.7}, {"share": 1.0, "auroc": 0.8}])
+    figure = plot_left_out(generators, [{"share": 0.5, "auroc": 0.7}, {"share": 1.0, "auroc": 0.8}])
     left, right = figure.axes
     assert {label.get_text() for label in left.get_yticklabels()} == {"dream-1", "stylegan2-cat"}
     assert {text.get_text() for text in left.get_legend().get_texts()} >= {"before 2022", "since 2022"}

@@ -21,7 +21,7 @@ from tellsign.__main__ import app
 from tellsign.hub_cards import dataset_card, model_card
 from tellsign.pipelines import artifact_explanation
 from tellsign.training import leave_out, pseudo_fakes, train_generator
-from tellsign.training.data.sources import SourceArguments
+from tellsign.training.data.arguments import SourceArguments
 from tellsign.training.planting.__main__ import make_data
 from tellsign.training.trainer.arguments import parse_recipe
 from tests.conftest import encode

@@ -1,18 +1,15 @@
-import evaluate
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
 
 from tellsign.training.evaluation.metrics import (
-    Abstention,
-    Calibration,
-    Classification,
-    Ranking,
+    DetectionMetric,
+    abstention_scores,
     bootstrap,
-    bootstrap_intervals,
     calibration_scores,
     classification_scores,
     detection_scores,
+    ranking_scores,
     risk_coverage,
     verdict_scores,
 )
@@ -25,7 +22,7 @@ def draw(count: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_classification_of_a_case_worked_by_hand():
-    scores = Classification().compute(predictions=[0.1, 0.2, 0.6, 0.9], references=[0, 0, 0, 1])
+    scores = classification_scores(np.array([0, 0, 0, 1]), np.array([0.1, 0.2, 0.6, 0.9]))
     assert scores == {
         "accuracy": 0.75,
         "balanced_accuracy": pytest.approx(5 / 6),
@@ -35,9 +32,7 @@ def test_classification_of_a_case_worked_by_hand():
 
 
 def test_a_constant_prediction_scores_half():
-    labels = [0] * 90 + [1] * 10
-    metrics = evaluate.combine([Classification(), Ranking()])
-    scores = metrics.compute(predictions=[0.3] * 100, references=labels)
+    scores = detection_scores(np.repeat([0, 1], [90, 10]), np.full(100, 0.3))
     assert scores["accuracy"] == 0.9
     assert scores["balanced_accuracy"] == 0.5
     assert scores["auroc"] == 0.5
@@ -46,7 +41,7 @@ def test_a_constant_prediction_scores_half():
 
 def test_true_positive_rate_is_that_of_the_best_threshold():
     labels, probabilities = draw()
-    scores = Ranking().compute(predictions=probabilities, references=labels)
+    scores = ranking_scores(labels, probabilities)
     for name, limit in (("tpr_at_1_fpr", 0.01), ("tpr_at_0.1_fpr", 0.001)):
         thresholds = [t for t in [*probabilities, 2] if np.mean(probabilities[labels == 0] >= t) <= limit]
         expected = max(np.mean(probabilities[labels == 1] >= t) for t in thresholds)
@@ -60,14 +55,14 @@ def test_calibration_error_equals_its_definition():
     expected = sum(
         np.mean(bins == b) * abs(confidence[bins == b].mean() - correct[bins == b].mean()) for b in np.unique(bins)
     )
-    scores = Calibration().compute(predictions=probabilities, references=labels)
+    scores = calibration_scores(labels, probabilities)
     assert scores["ece"] == pytest.approx(expected, abs=1e-6)
     assert scores["brier"] == pytest.approx(brier_score_loss(labels, probabilities))
 
 
 def test_certain_predictions_share_the_last_bin():
     probabilities, labels = np.repeat([1.0, 0.95, 0.0], [50, 50, 10]), np.repeat([1, 0, 1, 0], [40, 10, 50, 10])
-    scores = Calibration().compute(predictions=probabilities, references=labels)
+    scores = calibration_scores(labels, probabilities)
     assert scores["ece"] == pytest.approx(abs((50 * 1 + 50 * 0.95 + 10 * 1) - 100) / 110, abs=1e-5)
 
 
@@ -76,7 +71,7 @@ def test_risk_counts_errors_among_the_most_confident():
     coverage, risk = risk_coverage(labels, probabilities)
     np.testing.assert_allclose(coverage, [0.25, 0.5, 0.75, 1.0])
     np.testing.assert_allclose(risk, [0, 0, 1 / 3, 0.5])
-    scores = Abstention().compute(predictions=probabilities, references=labels)
+    scores = abstention_scores(labels, probabilities)
     assert scores["aurc"] == pytest.approx((1 / 3 + 0.5) / 4)
 
 
@@ -88,15 +83,30 @@ def test_risk_ignores_the_order_of_equal_confidences():
         np.testing.assert_allclose(risk, [0, 0.25, 1 / 3, 0.375, 0.4])
 
 
+def test_the_metric_gives_the_scores():
+    labels, probabilities = draw()
+    scores = DetectionMetric(keep_in_memory=True).compute(predictions=probabilities, references=labels)
+    assert scores == detection_scores(labels, probabilities)
+
+
+def intervals_of(labels, probabilities, compute_scores=detection_scores, resamples=100) -> dict[str, tuple]:
+    """Intervals by images drawn within each class."""
+    classes = [np.flatnonzero(labels == label) for label in (0, 1)]
+
+    def scores(*drawn):
+        rows = np.concatenate(drawn)
+        return compute_scores(labels[rows], probabilities[rows])
+
+    return bootstrap(classes, scores, resamples)
+
+
 def test_intervals_hold_the_score_shrink_and_repeat():
     small, large = draw(100), draw(2000)
-    intervals = {
-        size: bootstrap_intervals(*sample, resamples=100) for size, sample in {100: small, 2000: large}.items()
-    }
+    intervals = {size: intervals_of(*sample, resamples=100) for size, sample in {100: small, 2000: large}.items()}
     low, high = intervals[2000]["accuracy"]
     assert low <= detection_scores(*large)["accuracy"] <= high
     assert high - low < np.subtract(*intervals[100]["accuracy"][::-1])
-    assert bootstrap_intervals(*small, resamples=100) == intervals[100]
+    assert intervals_of(*small, resamples=100) == intervals[100]
 
 
 def test_intervals_are_the_percentiles_of_images_drawn_again():
@@ -106,7 +116,7 @@ def test_intervals_are_the_percentiles_of_images_drawn_again():
         real, fake = (generator.choice(np.flatnonzero(labels == label), (labels == label).sum()) for label in (0, 1))
         wrong = np.abs((probabilities > 0.5) - labels)
         drawn.append([1 - wrong[real].mean(), 1 - wrong[fake].mean(), 1 - np.mean([*wrong[real], *wrong[fake]])])
-    intervals = bootstrap_intervals(labels, probabilities, classification_scores, resamples=4000)
+    intervals = intervals_of(labels, probabilities, classification_scores, resamples=4000)
     for name, values in zip(("accuracy_real", "accuracy_fake", "accuracy"), np.transpose(drawn), strict=True):
         np.testing.assert_allclose(intervals[name], np.percentile(values, [2.5, 97.5]), atol=0.01)
 
@@ -126,19 +136,18 @@ def test_intervals_of_calibration_error_hold_the_true_one():
     for _ in range(20):
         probabilities = generator.random(2000)
         labels = (generator.random(2000) < 0.5 + 0.97 * (probabilities - 0.5)).astype(int)
-        low, high = bootstrap_intervals(labels, probabilities, calibration_scores, resamples=50)["ece"]
+        low, high = intervals_of(labels, probabilities, calibration_scores, resamples=50)["ece"]
         held += low <= 0.03 / 4 <= high  # the mean of 0.03 * |p - 0.5|; by percentiles never
     assert held >= 12
 
 
 def test_labels_or_probabilities_out_of_range_raise():
-    # With names of their own, or each would wait a second for the one before it.
     for labels in ([0, 0, 0], [0, 1, 2]):
         with pytest.raises(ValueError, match="expected 0 and 1"):
-            Ranking(experiment_id=str(labels)).compute(predictions=[0.1, 0.2, 0.3], references=labels)
+            DetectionMetric(keep_in_memory=True).compute(predictions=[0.1, 0.2, 0.3], references=labels)
     for value in (1.2, float("nan")):
         with pytest.raises(ValueError, match="between 0 and 1"):
-            Calibration(experiment_id=str(value)).compute(predictions=[0.1, value], references=[0, 1])
+            DetectionMetric(keep_in_memory=True).compute(predictions=[0.1, value], references=[0, 1])
 
 
 def test_verdict_scores_count_answers_and_errors():

@@ -4,12 +4,11 @@ import torch
 from PIL import Image
 from scipy.stats import kstest
 
-from tellsign import LargePictureConfig, LargePictureForImageClassification, LargePictureImageProcessor
-from tellsign.modeling.image_loading import load_image
+from tellsign import LargePictureConfig, LargePictureForImageClassification, LargePictureImageProcessor, load_image
 from tellsign.modeling.modeling_large_picture import moments_of
-from tellsign.training.data.histories import HISTORIES
+from tellsign.training.data.degradations import HISTORIES, as_seen, random_part
+from tellsign.training.data.moments import picture_moments
 from tellsign.training.data.sources import load_sources
-from tellsign.training.large.moments import as_seen, picture_moments, random_part
 from tests.conftest import encode, write_parquet
 from tests.models import TINY_LARGE
 

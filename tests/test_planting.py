@@ -321,23 +321,6 @@ def test_the_contact_sheet_command_passes_over_a_broken_image(real_images, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("image", "severity", "message"),
-    [
-        (np.zeros((32, 32, 3), np.float64), 1.0, "image: expected float32"),
-        (np.zeros((32, 32), np.float32), 1.0, "image: expected float32"),
-        (np.zeros((31, 64, 3), np.float32), 1.0, "image: expected float32 .* from 32 pixels"),
-        (np.full((32, 32, 3), 1.5, np.float32), 1.0, r"image: expected values in \[0, 1\], got 1.5"),
-        (np.full((32, 32, 3), np.nan, np.float32), 1.0, r"image: expected values in \[0, 1\]"),
-        (np.zeros((32, 32, 3), np.float32), 0.0, "severity: expected more than 0"),
-        (np.zeros((32, 32, 3), np.float32), 1.1, "severity: .* at most 1, got 1.1"),
-    ],
-)
-def test_an_operator_refuses_what_is_not_an_image_or_a_severity(image, severity, message):
-    with pytest.raises(ValueError, match=message):
-        OPERATORS[0](image, severity, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize(
     "image", [SCENES[0] / 255, SCENES[0][..., 0], np.zeros((32, 32, 4), np.uint8), SCENES[0][:20]]
 )
 def test_planting_refuses_what_is_not_an_image(image):
@@ -359,12 +342,6 @@ def test_planting_refuses_unknown_names_and_uses():
         plant(SCENES[0], ["Nonsense"], rng, "training")
     with pytest.raises(ValueError, match="use: expected training or evaluation, got 'test'"):
         plant(SCENES[0], plantable(), rng, "test")
-
-
-@pytest.mark.parametrize("options", [{"untouched": 1.5}, {"most": 0}, {"image_size": 16}])
-def test_a_data_set_refuses_options_out_of_range(real_images, options):
-    with pytest.raises(ValueError, match="expected image_size of at least 32, untouched in"):
-        rows_of(real_images, **options)
 
 
 def test_planted_data_go_to_a_parquet_file(real_images, tmp_path):

@@ -7,14 +7,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 from PIL import Image
 
 from tellsign.training.data import sources
-from tellsign.training.data.sources import (
-    categories_of,
-    content_of,
-    drop_duplicates,
-    hold_out,
-    leave_out,
-    load_sources,
-)
+from tellsign.training.data.sources import categories_of, content_of, drop_duplicates, hold_out, load_sources
 from tests.conftest import encode, write_parquet
 
 
@@ -240,14 +233,6 @@ def test_content_is_read_from_files_and_archives(tmp_path):
 @pytest.mark.parametrize("path", [None, "absent.png"])
 def test_an_image_without_a_file_has_no_content(path):
     assert content_of({"bytes": None, "path": path}) is None
-
-
-def test_left_out_images_are_in_no_group():
-    groups = [
-        Dataset.from_dict({"sha1": ["1", "2", "3"], "generator": ["a", "b", "c"]}),
-        Dataset.from_dict({"sha1": ["2", "1", "4"], "generator": ["d", "e", "f"]}),
-    ]
-    assert [group["generator"][:] for group in leave_out(groups, ["a"])] == [["b", "c"], ["d", "f"]]
 
 
 def test_a_family_is_that_of_the_data_or_of_the_name(synthetic_rows, tmp_path):

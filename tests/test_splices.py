@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellsign.training.large.splices import main, place_scores, random_mask, splice
+from tellsign.training.evaluation.splices import main, place_scores, random_mask, splice
 
 
 @pytest.mark.parametrize("share", [0.05, 0.25, 0.6])

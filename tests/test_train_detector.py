@@ -1,5 +1,6 @@
 import io
 import json
+import shlex
 import shutil
 import signal
 from collections import ChainMap
@@ -19,10 +20,18 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Ev
 
 from tellsign import ArtifactSiglipConfig, WaveFreqImageProcessor
 from tellsign.training import train_detector
+from tellsign.training.calibration import detector as calibration
 from tellsign.training.data.groups import DataArguments, load_images
 from tellsign.training.data.images import Augmentation, DecodedImages
 from tellsign.training.data.sources import load_sources, split_group
-from tellsign.training.train_detector import DetectorTrainer, ModelArguments, create_model, main, parse_arguments
+from tellsign.training.train_detector import (
+    DetectorTrainer,
+    ModelArguments,
+    create_model,
+    main,
+    parse_arguments,
+    what_is_trained,
+)
 from tellsign.training.trainer.arguments import as_shown, overrides_of
 from tellsign.training.trainer.averaging import WeightAveraging, refresh_statistics
 from tests.conftest import encode
@@ -296,7 +305,7 @@ def test_images_have_the_size_that_a_start_is_changed_to(make_model, tmp_path):
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_no_images_to_hold_out_raise(count):
-    with pytest.raises(ValueError, match=f"--validation_per_class={count}: expected at least 1"):
+    with pytest.raises(ValueError, match=f"--validation_per_class={count}: expected a number in"):
         parse_arguments(["--train_data=a.parquet", "--output_dir=out", f"--validation_per_class={count}"])
 
 
@@ -363,6 +372,23 @@ def test_a_run_from_both_networks_leaves_the_large_one(make_model, parquet, tmp_
     assert processor.large_picture_processor == LARGE_PROCESSOR["large_picture_processor"]
 
 
+def test_a_run_says_what_it_trains_and_what_stays(make_model):
+    assert what_is_trained(make_model()) == "Training the network for small images, at 32x32 pixels."
+    of_both = what_is_trained(make_model(large_picture_config=TINY_LARGE))
+    assert "a short side of 64 pixels or more" in of_both and "stays as it is" in of_both
+
+
+def test_the_option_that_the_error_on_categories_names_works(make_model, parquet, tmp_path):
+    make_model(real_categories=["cat"]).save_pretrained(tmp_path / "start")
+    WaveFreqImageProcessor().save_pretrained(tmp_path / "start")
+    further = {"model_name_or_path": tmp_path / "start", "max_steps": 1, "save_strategy": "no"}
+    command = [one for one in options(parquet, tmp_path / "run", **further) if "config_overrides" not in one]
+    with pytest.raises(ValueError, match="no real image has one of the categories cat") as error:
+        main(command)
+    main([*command, *shlex.split(str(error.value).split("to train without them, ")[1])])
+    assert AutoModelForImageClassification.from_pretrained(tmp_path / "run").config.real_categories == []
+
+
 def test_a_checkpoint_with_swapped_labels_is_not_fine_tuned(make_model, tmp_path):
     make_model(id2label={0: "fake", 1: "real"}).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"has the labels \{0: 'fake', 1: 'real'\}"):
@@ -389,7 +415,7 @@ def test_the_start_has_its_share_in_the_final_weights(whole_run, parquet, with_c
     assert torch.equal(weights(tmp_path / "heads")[name], alone[name]) and alone[name].any()
     with pytest.raises(ValueError, match="there is no start"):
         main(options(parquet, tmp_path / "other", start_weight=0.25))
-    with pytest.raises(ValueError, match=r"--start_weight=1.0: expected a share in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"--start_weight=1.0: expected a number in \[0, 1\)"):
         main([*further, "--start_weight=1"])
 
 
@@ -414,7 +440,7 @@ def test_a_weight_of_the_logit_of_fake_leaves_categories(with_categories, tmp_pa
     torch.testing.assert_close(scaled - scaled.mean(), (fake - fake.mean()) / 2)
     torch.testing.assert_close(same_categories, categories)
     for weight in (0, 1.5):
-        with pytest.raises(ValueError, match=rf"--fake_logit_weight={weight:.1f}: expected a factor in \(0, 1\]"):
+        with pytest.raises(ValueError, match=rf"--fake_logit_weight={weight:.1f}: expected a number in \(0, 1\]"):
             main([*run, f"--fake_logit_weight={weight}"])
 
 
@@ -521,8 +547,8 @@ def test_thresholds_are_fitted_with_the_groups_of_images(parquet, synthetic_rows
     pixels = [np.asarray(Image.open(io.BytesIO(image)).convert("RGB")) for image in synthetic_rows["image"]]
     other = synthetic_rows | {"image": [encode(image[:, ::-1], "PNG") for image in pixels]}
     Dataset.from_dict(other).to_parquet(tmp_path / "other.parquet")
-    given, fit = [], train_detector.fit_thresholds
-    monkeypatch.setattr(train_detector, "fit_thresholds", lambda *args: given.append(args) or fit(*args))
+    given, fit = [], calibration.fit_thresholds
+    monkeypatch.setattr(calibration, "fit_thresholds", lambda *args: given.append(args) or fit(*args))
     arguments = options(parquet, tmp_path / "run", max_steps=1, save_strategy="no", validation_per_class=5)
     main([*arguments, "--train_data", parquet, str(tmp_path / "other.parquet"), "--real_called_fake", "0.2"])
     ((labels, probabilities, groups, real_called_fake, wrong),) = given
@@ -532,7 +558,7 @@ def test_thresholds_are_fitted_with_the_groups_of_images(parquet, synthetic_rows
     assert pairs == sorted(5 * [(0, 0), (0, 1), (1, 0), (1, 1)])
     assert "at most 20% of the real images are called fake" in (tmp_path / "run" / "README.md").read_text()
     for share in (0, 0.6):
-        with pytest.raises(ValueError, match=rf"--real_called_fake={share:.1f}: expected a share in \(0, 0.5\]"):
+        with pytest.raises(ValueError, match=rf"--real_called_fake={share:.1f}: expected a number in \(0, 0.5\]"):
             main([*arguments, f"--real_called_fake={share}"])
 
 

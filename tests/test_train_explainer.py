@@ -28,6 +28,7 @@ from tellsign.training.explanations.examples import (
     tagged_artifacts,
 )
 from tellsign.training.explanations.sentences import SEEN, example_texts, stated_categories, stated_place
+from tellsign.training.planting.batches import planted_artifacts
 from tellsign.training.train_explainer import (
     DataArguments,
     ModelArguments,
@@ -39,7 +40,6 @@ from tellsign.training.train_explainer import (
     replace_vision_tower,
 )
 from tellsign.training.trainer.passes import GroupedSampler
-from tellsign.training.trainer.planted import planted_artifacts
 from tests.models import make_idefics2, make_processor, make_tagger_model
 from tests.processes import train_in_two_processes
 from tests.samples import assert_valid, make_batch
@@ -388,13 +388,6 @@ def test_training_lowers_the_loss_and_leaves_a_frozen_tower(textured, tower, tmp
     trained = AutoModelForImageTextToText.from_pretrained(tmp_path).model.vision_model.state_dict()
     kept = load_vision_tower(tower)[0].state_dict()
     assert all(torch.equal(weight, kept[name].half().float()) for name, weight in trained.items())
-
-
-def test_a_tower_that_is_not_frozen_is_trained(textured, tower, tmp_path):
-    main(new_model_options(textured, tower, tmp_path, freeze_vision_tower=False, max_steps=1, save_strategy="no"))
-    trained = AutoModelForImageTextToText.from_pretrained(tmp_path).model.vision_model.state_dict()
-    kept = load_vision_tower(tower)[0].state_dict()
-    assert any(not torch.equal(weight, kept[name].half().float()) for name, weight in trained.items())
 
 
 def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(textured, tower, tmp_path):

@@ -13,10 +13,10 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, pi
 from tellsign import LargePictureConfig, LargePictureForImageClassification, WaveFreqImageProcessor
 from tellsign.modeling.modeling_large_picture import moments_of
 from tellsign.training import leave_out
-from tellsign.training.large import backbone
-from tellsign.training.large.head import fit_head, source_weights
-from tellsign.training.large.pictures import load_pictures
+from tellsign.training.data.large_pictures import load_pictures
 from tellsign.training.train_large import main
+from tellsign.training.trainer import backbone
+from tellsign.training.trainer.head import fit_head, source_weights
 from tests.models import TINY_LARGE
 
 

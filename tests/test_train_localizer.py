@@ -13,8 +13,8 @@ from tellsign import ArtifactSiglipConfig
 from tellsign.hub_cards.export import exported_files
 from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.training.data.sources import load_sources
+from tellsign.training.planting.batches import planted_artifacts
 from tellsign.training.train_localizer import BoxCollator, BoxExamples, main, parse_arguments
-from tellsign.training.trainer.planted import planted_artifacts
 from tests.models import make_localizer, make_processor
 
 

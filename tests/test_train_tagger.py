@@ -24,15 +24,17 @@ from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, Trainin
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqForImageClassification
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.calibration import tagger as tagger_calibration
-from tellsign.training.calibration.tagger import calibrate, calibrate_places, fit_category_threshold, validation_scores
+from tellsign.training.calibration.tagger import (
+    calibrate_artifacts,
+    calibrate_places,
+    fit_category_threshold,
+    validation_scores,
+)
+from tellsign.training.data.caching import cached
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import LABELS, UNKNOWN, load_sources
 from tellsign.training.planting import plantable, planted_images, rows
-from tellsign.training.train_tagger import main, parse_arguments, spellings, start_details, train_tokenizer
-from tellsign.training.trainer.caching import cached
-from tellsign.training.trainer.initialization import initialize_vision_tower
-from tellsign.training.trainer.optimizer import muon_with_adamw
-from tellsign.training.trainer.planted import (
+from tellsign.training.planting.batches import (
     BOX_SIDES,
     NONE_SHOWN,
     NOTHING,
@@ -41,6 +43,9 @@ from tellsign.training.trainer.planted import (
     plant_for_validation,
     untouched_images,
 )
+from tellsign.training.train_tagger import main, parse_arguments, spellings, start_details, train_tokenizer
+from tellsign.training.trainer.initialization import initialize_vision_tower
+from tellsign.training.trainer.optimizer import muon_with_adamw
 from tests.models import TINY_DETAIL, TINY_TOWER, make_processor, make_tagger_model
 from tests.models import tagger_options as options
 from tests.processes import run_until_killed, train_in_two_processes
@@ -586,7 +591,7 @@ def test_artifacts_at_chance_are_switched_off(planted, stub, monkeypatch):
     logits[:, learned] += 6 * (truth[:, learned] == 1)
     real_and_fake = np.random.default_rng(1).normal(size=(len(truth), 2))
     monkeypatch.setattr(tagger_calibration, "predict", lambda *arguments: (logits, real_and_fake))
-    scores = calibrate(stub, planted, COLUMNS)
+    scores = calibrate_artifacts(stub, planted, COLUMNS)
     assert sorted(stub.config.trained_artifacts) == sorted(stub.config.artifact_labels[column] for column in learned)
     on = {name for name, row in scores["artifacts"].items() if row["on"]}
     assert on == set(stub.config.trained_artifacts) and scores["untouched_with_artifacts"] <= 0.05
@@ -598,7 +603,7 @@ def test_scores_of_an_unseen_artifact_are_null_in_valid_json(planted, stub, monk
     fewer = PlantedBatches(images, planted.image_processor, COLUMNS, len(plantable()) + 1)
     noise = np.random.default_rng(0).normal(size=(len(images["rows"]), len(plantable()) + 1))
     monkeypatch.setattr(tagger_calibration, "predict", lambda *arguments: (noise, noise[:, :2]))
-    scores = calibrate(stub, fewer, COLUMNS)
+    scores = calibrate_artifacts(stub, fewer, COLUMNS)
     row = scores["artifacts"][plantable()[3]]
     assert row["images"] == 0 and row["average_precision"] is None and row["auroc_interval"] == [0.0, None, 1.0]
     json.dumps(scores, allow_nan=False)

@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.training.data import views as views_module
+from tellsign.training.data.degradations import random_view
 from tellsign.training.data.sources import LABELS, classes_of, load_sources, stream_source
-from tellsign.training.data.views import BalancedViews, random_view, stream_views
+from tellsign.training.data.views import BalancedViews, stream_views
 from tests.conftest import encode
 
 

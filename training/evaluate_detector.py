@@ -5,7 +5,7 @@ python -m tellsign.training.evaluate_detector MODEL --data test.parquet --train-
 
 import itertools
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,12 +41,7 @@ from tellsign.training.evaluation.metrics import (
     verdict_scores,
 )
 from tellsign.training.evaluation.prediction import Judged, judge, load_detector
-from tellsign.training.evaluation.robustness import (
-    draw_balanced,
-    evaluate_attacks,
-    evaluate_corruptions,
-    plot_robustness,
-)
+from tellsign.training.evaluation.robustness import RobustnessTest, plot_robustness
 
 
 def describe(model: PreTrainedModel, images: DecodedImages) -> dict[str, float]:
@@ -81,7 +76,7 @@ def score(judged: Judged, resamples: int) -> dict:
     }
 
 
-def plot(labels: NDArray, probabilities: NDArray, title: str) -> Figure:
+def plot_scores(labels: NDArray, probabilities: NDArray, title: str) -> Figure:
     """ROC curve, reliability diagram and risk against coverage, side by side."""
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     figure.suptitle(title)
@@ -109,7 +104,7 @@ def plot(labels: NDArray, probabilities: NDArray, title: str) -> Figure:
 def score_sets(
     judged: Judged, untouched: NDArray | None, others: Judged | None, generators: NDArray, resamples: int
 ) -> list[dict]:
-    """Scores of the images that are not in training data, if that is known, of all, and of each other generator.
+    """Scores of all images, of those that are not in training data, and of each other generator.
 
     Args:
         judged ([`Judged`]): The test images.
@@ -126,8 +121,8 @@ def score_sets(
     return [{"name": name} | score(some, resamples) for name, some in sets.items()]
 
 
-def report(evaluation: dict) -> str:
-    """What is printed of a model: the tables of its card, as Markdown."""
+def detector_report(evaluation: dict) -> str:
+    """The tables of a model's card, as Markdown."""
     sets, generators = sets_and_generators(evaluation)
     robustness = evaluation.get("robustness", {})
     attacks = robustness.get("attacks", {})
@@ -146,7 +141,7 @@ def report(evaluation: dict) -> str:
 
 
 def format_agreement(titles: Sequence[str], labels: NDArray, probabilities: Sequence[NDArray]) -> str:
-    """A Markdown table with a row for each two models: how often they agree at probability 0.5, and what that tells.
+    """A Markdown table of how often each two models agree at probability 0.5, and are right then.
 
     Args:
         titles (`Sequence[str]`): Names of the models.
@@ -179,7 +174,7 @@ def refuse_other_kinds(models: Sequence[str]) -> None:
 
 
 def load_other_fakes(sources: Sequence[str], split: str, train_data: Sequence[str], seen: Collection[str]) -> Dataset:
-    """Fakes without those whose sha1 is seen in the training data.
+    """Fakes of other generators that do not occur in the training data.
 
     Raises:
         ValueError: If none is left, or there are real images.
@@ -207,6 +202,76 @@ def load_test_images(sources: Sequence[str], split: str, train_data: Sequence[st
         if label not in untouched:
             raise ValueError(f"{', '.join(sources)}: all images of a class occur in {', '.join(train_data)}")
     return images
+
+
+def check_folders(titles: Sequence[str], output_dir: Path, corruptions: bool, attack: bool) -> None:
+    """Raises a `ValueError` if two models would write to one folder, or one would lose scores that took long."""
+    if len(set(titles)) < len(titles):
+        raise ValueError(f"the models are called {', '.join(titles)}: their folders must have different names")
+    for title in titles:
+        before = output_dir / title / "evaluation.json"
+        scored = json.loads(before.read_text()).get("robustness", {}) if before.is_file() else {}
+        if ("corruptions" in scored and not corruptions) or ("attacks" in scored and not attack):
+            raise ValueError(f"{before}: has scores of corrupted or attacked images, name another --output-dir")
+
+
+def evaluate_model(
+    name: str,
+    test: Dataset,
+    others: Dataset | None,
+    seen: Collection[str],
+    described: Mapping[str, Any],
+    resamples: int,
+    robustness: RobustnessTest,
+    folder: Path,
+) -> tuple[dict[str, Any], Judged]:
+    """Scores a model, and writes `evaluation.json`, `evaluation.png` and `robustness.png` into its folder.
+
+    Args:
+        name (`str`): Folder or repository.
+        test (`datasets.Dataset`): Images of both classes.
+        others (`datasets.Dataset`, *optional*): Fakes of other generators.
+        seen (`Collection[str]`): The sha1 of training images.
+        described (`dict`): What the evaluation says of the data.
+        resamples (`int`): For the intervals.
+        robustness ([`RobustnessTest`]): What else the model is shown.
+        folder (`Path`): Its name is the model's title.
+
+    Returns:
+        The evaluation, and what the model says of the test images that are not in training data.
+    """
+    model, image_processor = load_detector(name)
+    # Models of other kinds enlarge what they see: they are compared on the same images.
+    image_size = model.config.image_size if isinstance(model.config, WaveFreqConfig) else 32
+    images = DecodedImages(test, image_processor, image_size, large=True)
+    judged, others_judged, generators = judge(model, images), None, np.empty(0, str)
+    untouched = np.asarray([sha1 not in seen for sha1 in np.asarray(test["sha1"][:])[images.rows]])
+    if others is not None:
+        other_images = DecodedImages(others, image_processor, image_size, large=True)
+        others_judged = judge(model, other_images)
+        generators = np.asarray(others["generator"][:])[other_images.rows]
+    evaluation: dict[str, Any] = {
+        "model": folder.name,
+        "image_size": image_size,
+        **describe(model, images),
+        "temperature": getattr(model.config, "temperature", 1.0),
+        "verdict_thresholds": getattr(model.config, "verdict_thresholds", [0.5, 0.5]),
+        **described,
+        "results": score_sets(judged, untouched if seen else None, others_judged, generators, resamples),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    # Before what takes long, and again after it.
+    (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
+    if robustness.corruptions or robustness.attack:
+        pixels, labels = images.images[untouched].numpy(), judged.labels[untouched]
+        evaluation["robustness"] = robustness.measure(model, image_processor, pixels, labels, folder / "attacks")
+        plot_robustness(evaluation["robustness"], folder.name).savefig(folder / "robustness.png", dpi=100)
+        (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
+    judged = judged[untouched]
+    figure = plot_scores(judged.labels, judged.probabilities, f"{folder.name}, {len(judged.labels):,} images")
+    figure.savefig(folder / "evaluation.png", dpi=100)
+    typer.echo(f"{folder}/evaluation.json, {folder}/evaluation.png", err=True)
+    return evaluation, judged
 
 
 def main(
@@ -245,74 +310,26 @@ def main(
     So neither format nor size tells the class.
     """
     titles = [title_of(name) for name in models]
-    if len(set(titles)) < len(titles):
-        raise ValueError(f"the models are called {', '.join(titles)}: their folders must have different names")
-    for title in titles:
-        before = output_dir / title / "evaluation.json"
-        scored = json.loads(before.read_text()).get("robustness", {}) if before.is_file() else {}
-        if ("corruptions" in scored and not corruptions) or ("attacks" in scored and not attack):
-            raise ValueError(f"{before}: has scores of corrupted or attacked images, name another --output-dir")
+    check_folders(titles, output_dir, corruptions, attack)
     if corruptions or attack:
         refuse_other_kinds([*models, *([transfer_from] if transfer_from else [])])
     seen = set(load_sources(train_data, "train")["sha1"][:]) if train_data else set()
     others = load_other_fakes(other_fakes, split, train_data, seen) if other_fakes else None
     test = load_test_images(data, split, train_data, seen)
     other_model = load_detector(transfer_from) if transfer_from is not None else None
-
-    evaluations, probabilities = [], []
-    for title, name in zip(titles, models, strict=True):
-        model, image_processor = load_detector(name)
-        # Models of other kinds enlarge what they see: they are compared on the same images.
-        image_size = model.config.image_size if isinstance(model.config, WaveFreqConfig) else 32
-        images = DecodedImages(test, image_processor, image_size, large=True)
-        judged, others_judged, generators = judge(model, images), None, np.empty(0, str)
-        labels = judged.labels
-        untouched = np.asarray([sha1 not in seen for sha1 in np.asarray(test["sha1"][:])[images.rows]])
-        if others is not None:
-            other_images = DecodedImages(others, image_processor, image_size, large=True)
-            others_judged = judge(model, other_images)
-            generators = np.asarray(others["generator"][:])[other_images.rows]
-        evaluation: dict[str, Any] = {
-            "model": title,
-            "image_size": image_size,
-            **describe(model, images),
-            "temperature": getattr(model.config, "temperature", 1.0),
-            "verdict_thresholds": getattr(model.config, "verdict_thresholds", [0.5, 0.5]),
-            "data": [without_folders(source) for source in data],
-            "split": split,
-            "train_data": [without_folders(source) for source in train_data],
-            "other_fakes": [without_folders(source) for source in other_fakes],
-            "results": score_sets(judged, untouched if seen else None, others_judged, generators, resamples),
-        }
-        evaluations.append(evaluation)
-        folder = output_dir / title
-        folder.mkdir(parents=True, exist_ok=True)
-        # Before what takes long, and again after it.
-        (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
-        candidates = np.flatnonzero(untouched)
-        if corruptions or attack:
-            robustness = evaluation["robustness"] = {}
-            if corruptions:
-                rows = candidates[draw_balanced(labels[candidates], robustness_images)]
-                scores = evaluate_corruptions(model, image_processor, images.images[rows].numpy(), labels[rows])
-                robustness |= {"images": len(rows), "corruptions": scores}
-            if attack:
-                rows = candidates[draw_balanced(labels[candidates], attack_images or robustness_images)]
-                subset = (model, image_processor, images.images[rows].numpy(), labels[rows])
-                robustness["attacks"] = evaluate_attacks(
-                    *subset, iterations, queries, bf16, other_model, progress_dir=folder / "attacks"
-                )
-            figure = plot_robustness(robustness, title)
-            figure.savefig(folder / "robustness.png", dpi=100)
-            (folder / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
-        probabilities.append(judged.probabilities[candidates])
-        figure = plot(labels[candidates], probabilities[-1], f"{title}, {len(candidates):,} images")
-        figure.savefig(folder / "evaluation.png", dpi=100)
-        typer.echo(f"{folder}/evaluation.json, {folder}/evaluation.png", err=True)
-    for evaluation in evaluations:
-        typer.echo(report(evaluation))
+    counts = (robustness_images, attack_images or robustness_images)
+    robustness = RobustnessTest(corruptions, attack, *counts, iterations, queries, bf16, other_model)
+    of_test, of_training, of_others = ([*map(without_folders, some)] for some in (data, train_data, other_fakes))
+    described = {"data": of_test, "split": split, "train_data": of_training, "other_fakes": of_others}
+    evaluated = [
+        evaluate_model(name, test, others, seen, described, resamples, robustness, output_dir / title)
+        for name, title in zip(models, titles, strict=True)
+    ]
+    for evaluation, _ in evaluated:
+        typer.echo(detector_report(evaluation))
     if len(models) > 1:
-        typer.echo(format_agreement(titles, labels[candidates], probabilities))
+        judged = [some for _, some in evaluated]
+        typer.echo(format_agreement(titles, judged[0].labels, [some.probabilities for some in judged]))
 
 
 if __name__ == "__main__":

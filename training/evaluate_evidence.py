@@ -1,4 +1,4 @@
-"""Measures whether the evidence map of large pictures is true of the verdict.
+"""Measures whether the evidence map of large pictures shows what moves the verdict.
 
 python -m tellsign.training.evaluate_evidence tellsign/default --data real.parquet --data fake.parquet
 """
@@ -21,13 +21,13 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from tellsign.hub_cards.card_tables import markdown_table
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.modeling_large_picture import LargePictureForImageClassification, moments_of
+from tellsign.training.data.large_pictures import load_pictures
 from tellsign.training.data.sources import content_of, of_class
 from tellsign.training.evaluation.metrics import bootstrap
-from tellsign.training.large.pictures import load_pictures
 
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
-DRAWS = 4
+DRAWS = 4  # one random order differs much from the next
 
 
 def logits_of(model: LargePictureForImageClassification, pictures: torch.Tensor) -> torch.Tensor:
@@ -50,8 +50,8 @@ def grad_cam(model: LargePictureForImageClassification, picture: torch.Tensor, g
     return nn.functional.interpolate(cam, (grid, grid), mode="bilinear")[0, 0].detach().numpy()
 
 
-def without(picture: torch.Tensor, order: NDArray, share: float, grid: int) -> torch.Tensor:
-    """A picture of which a share of the grid's cells is blurred, the first in an order of them."""
+def with_blurred(picture: torch.Tensor, order: NDArray, share: float, grid: int) -> torch.Tensor:
+    """A picture with a share of the grid's cells blurred, the first ones of an order."""
     hidden = torch.zeros(grid * grid)
     hidden[torch.from_numpy(order[: round(share * grid * grid)].copy())] = 1
     mask = nn.functional.interpolate(hidden.reshape(1, 1, grid, grid), picture.shape[-2:], mode="nearest")
@@ -75,13 +75,13 @@ def deletions(
     orders = [[np.argsort(-sign * of_map(model, picture, grid).ravel(), kind="stable")] for of_map in maps]
     orders.append([rng.permutation(grid * grid) for _ in range(DRAWS)])
     with torch.inference_mode():
-        changed = [without(picture, order, share, grid) for kind in orders for order in kind for share in SHARES]
+        changed = [with_blurred(picture, order, share, grid) for kind in orders for order in kind for share in SHARES]
         falls = sign * (logit - torch.cat([logits_of(model, some) for some in torch.cat(changed).split(4)])).numpy()
     falls = falls.reshape(-1, len(SHARES))
     return np.stack([falls[0], falls[1], falls[2:].mean(0)])
 
 
-def plot(falls: NDArray) -> Figure:
+def plot_deletions(falls: NDArray) -> Figure:
     """Mean fall of the logit against the share of the area that is blurred."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
@@ -101,7 +101,7 @@ def main(
     ),
     pictures_per_class: Annotated[int, typer.Option(min=1, help="Pictures of each class, drawn at random.")] = 100,
 ) -> None:
-    """Blurs the places that evidence or Grad-CAM name, and random ones, and says how far the logit falls."""
+    """Blurs the strongest places by evidence and by Grad-CAM, and random ones, and prints how far the logit falls."""
     detector = AutoModelForImageClassification.from_pretrained(model_name, dtype=torch.float32).eval()
     image_processor = AutoImageProcessor.from_pretrained(model_name)
     model = getattr(detector, "large_picture", None)
@@ -140,7 +140,7 @@ def main(
     }
     output_dir.mkdir(parents=True, exist_ok=True)
     (output_dir / "evidence.json").write_text(json.dumps(record, indent=2) + "\n")
-    plot(values).savefig(output_dir / "evidence.png", dpi=100)
+    plot_deletions(values).savefig(output_dir / "evidence.png", dpi=100)
     rows = [
         [name.replace("_", " "), f"{row['value']:.2f} [{row['interval'][0]:.2f}, {row['interval'][1]:.2f}]"]
         for name, row in record["scores"].items()

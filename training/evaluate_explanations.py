@@ -1,4 +1,4 @@
-"""Scores taggers on real images with planted artifacts: which ones are named, where, and how often for nothing.
+"""Scores taggers on real images with planted artifacts: names, places and false alarms.
 
 With an explainer it also scores what is said of them, with a localizer its boxes.
 
@@ -51,7 +51,7 @@ from tellsign.training.planting.rows import images_of, opened
 
 @dataclass
 class Answers:
-    """What is in images and what a tagger says of them, arrays of shape `(num_images, num_artifacts)`.
+    """Planted artifacts and a tagger's answers, arrays of shape `(num_images, num_artifacts)`.
 
     Args:
         present (`np.ndarray`, bool): Whether the artifact was planted.
@@ -76,7 +76,7 @@ class Answers:
 
 
 def in_batches(tagger: ArtifactTagger, images: Sequence[Image.Image], **options) -> list[list[TaggedArtifact]]:
-    """What a tagger says of each image."""
+    """The artifacts that a tagger names in each image."""
     starts = tqdm(range(0, len(images), 100), desc="Tagging", unit="batch", leave=False)
     return [found for start in starts for found in tagger(images[start : start + 100], **options)]
 
@@ -177,7 +177,7 @@ def silence_scores(chosen: NDArray) -> dict[str, float | None]:
 
 
 def artifact_scores(answers: Answers, trained: Answers, names: Sequence[str], on: Sequence[str]) -> list[dict]:
-    """For each artifact its scores with the evaluation operators, and the average precision with the others."""
+    """Scores of each artifact by the evaluation operators, and its average precision by the training operators."""
     precisions = average_precisions(answers.present, answers.scores)
     training_precisions = average_precisions(trained.present, trained.scores)
     rows = []
@@ -204,8 +204,8 @@ def artifact_scores(answers: Answers, trained: Answers, names: Sequence[str], on
     return rows
 
 
-def report(evaluation: dict) -> str:
-    """What is printed: the tables of the card, as Markdown, and how long the model takes."""
+def tagger_report(evaluation: dict) -> str:
+    """The tables of the card, as Markdown, and how long the model takes."""
     counts = f"{evaluation['planted_images']:,} planted and {evaluation['untouched_images']:,} untouched real images"
     speed = f"One image with three names, boxes and maps: {evaluation['scores']['milliseconds_per_image']:.1f} ms"
     for kind, scores in evaluation.get("explanations", {}).items():
@@ -249,7 +249,7 @@ def unseen_real_images(dataset: Dataset, train_data: Sequence[str], seed: int) -
 def explain(
     explainer: ArtifactExplainer, tagger: ArtifactTagger, rows: Sequence[dict], categories: dict[str, str], seed: int
 ) -> dict[str, dict[str, float | int | None]]:
-    """Scores of explanations of what was planted, where it was planted, and of what the tagger finds.
+    """Scores of explanations of planted artifacts, and of those that the tagger finds.
 
     The first images with the most artifacts also tell how long an explanation takes on two threads.
     """
@@ -264,6 +264,57 @@ def explain(
         most = partial(explainer, [images[largest]], ["fake"], [found[largest]])
         scores[name]["milliseconds_for_most"] = median_milliseconds(most, threads=2, repeats=10)
     return scores
+
+
+def size_of(tagger: ArtifactTagger, localizer: ArtifactLocalizer | None) -> int:
+    """Height and width at which artifacts are planted."""
+    if localizer is not None:
+        return localizer.processor.image_processor.size["height"]
+    # What was made for a size is scored at it; CLIP and SigLIP are shown images as small as CIFAKE's.
+    return tagger.model.config.vision_config.image_size if tagger.model_type == "artifact_siglip" else 32
+
+
+def make_images(
+    dataset: Dataset, count: int, image_size: int, seed: int
+) -> tuple[list[dict], list[dict], list[Image.Image]]:
+    """Images planted by the operators of evaluation, by those of training, and as many others untouched."""
+
+    def planted_for(use: Use) -> list[dict]:
+        rows = planted_images(dataset.select(range(count)), use, seed, image_size, untouched=0.0)
+        return [row for row in tqdm(rows, total=count, desc="Planting", unit="img", leave=False) if row["artifacts"]]
+
+    planted, trained = planted_for("evaluation"), planted_for("training")
+    untouched, *_ = decode(dataset.select(range(count, 2 * count)), image_size)
+    return planted, trained, [to_pil_image(image) for image in untouched]
+
+
+def score_tagger(
+    tagger: ArtifactTagger,
+    planted: Sequence[dict],
+    planted_as_trained: Sequence[dict],
+    untouched: Sequence[Image.Image],
+    localizer: ArtifactLocalizer | None,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Scores of a tagger as they are written, on images from [`make_images`]."""
+    names = plantable()
+    answers, trained = answer(tagger, planted, names, localizer), answer(tagger, planted_as_trained, names)
+    found = in_batches(tagger, untouched, candidate_labels=names)
+    silent = np.asarray([[name in {artifact["label"] for artifact in some} for name in names] for some in found])
+    scores = tagging_scores(answers, seed) | silence_scores(silent)
+    intervals = intervals_of(answers, silent, resamples, seed)
+    scores["macro_average_precision_training_operators"] = tagging_scores(trained)["macro_average_precision"]
+    first = partial(tagger, untouched[:1], threshold=0.0, top_k=3, return_heatmap=True)
+    scores["milliseconds_per_image"] = median_milliseconds(first, threads=1, repeats=20)
+    on = getattr(tagger.model.config, "trained_artifacts", names)
+    return {
+        "planted_images": len(answers.present),
+        "untouched_images": len(silent),
+        "scores": scores,
+        "intervals": intervals,
+        "artifacts": artifact_scores(answers, trained, names, on),
+    }
 
 
 def main(
@@ -296,55 +347,19 @@ def main(
     tagger = ArtifactTagger.from_pretrained(model, device=device)
     explain_with = None if explainer is None else ArtifactExplainer.from_pretrained(explainer, device=device)
     locate_with = None if localizer is None else ArtifactLocalizer.from_pretrained(localizer, device=device)
-    names = plantable()
     annotated = load_annotated(annotated_data) if annotated_data else []
     loaded = load_sources(data, split)
     dataset = unseen_real_images(loaded, train_data, seed)
-    count = min(images, len(dataset) // 2)
-    # What was made for a size is scored at it; CLIP and SigLIP are shown images as small as CIFAKE's.
-    image_size = tagger.model.config.vision_config.image_size if tagger.model_type == "artifact_siglip" else 32
-    if locate_with is not None:
-        image_size = locate_with.processor.image_processor.size["height"]
-    uses: tuple[Use, ...] = ("evaluation", "training")
-    planted = [
-        [
-            row
-            for row in tqdm(
-                planted_images(dataset.select(range(count)), use, seed, image_size, untouched=0.0),
-                total=count,
-                desc="Planting",
-                unit="img",
-                leave=False,
-            )
-            if row["artifacts"]
-        ]
-        for use in uses
-    ]
-    untouched, *_ = decode(dataset.select(range(count, 2 * count)), image_size)
-    untouched_images = [to_pil_image(image) for image in untouched]
-
-    answers, trained = answer(tagger, planted[0], names, locate_with), answer(tagger, planted[1], names)
-    found = in_batches(tagger, untouched_images, candidate_labels=names)
-    silent = np.asarray([[name in {artifact["label"] for artifact in some} for name in names] for some in found])
-    scores = tagging_scores(answers, seed) | silence_scores(silent)
-    intervals = intervals_of(answers, silent, resamples, seed)
-    scores["macro_average_precision_training_operators"] = tagging_scores(trained)["macro_average_precision"]
-    first = partial(tagger, untouched_images[:1], threshold=0.0, top_k=3, return_heatmap=True)
-    scores["milliseconds_per_image"] = median_milliseconds(first, threads=1, repeats=20)
-    on = getattr(tagger.model.config, "trained_artifacts", names)
-    sources = [without_folders(source) for source in data]
+    image_size = size_of(tagger, locate_with)
+    planted, trained, untouched = make_images(dataset, min(images, len(dataset) // 2), image_size, seed)
     evaluation: dict[str, Any] = {
         "model": title_of(model),
-        "data": sources,
+        "data": [without_folders(source) for source in data],
         "train_data": [without_folders(source) for source in train_data],
         "split": split,
         "seed": seed,
         "image_size": image_size,
-        "planted_images": len(answers.present),
-        "untouched_images": len(silent),
-        "scores": scores,
-        "intervals": intervals,
-        "artifacts": artifact_scores(answers, trained, names, on),
+        **score_tagger(tagger, planted, trained, untouched, locate_with, resamples, seed),
     }
     if annotated:
         all_names = getattr(tagger.model.config, "artifact_labels", [artifact.name for artifact in ARTIFACTS])
@@ -355,11 +370,11 @@ def main(
         evaluation["explainer"] = title_of(str(explainer))
         evaluation["explained_images"] = explained_images
         evaluation["explanations"] = explain(
-            explain_with, tagger, planted[0][:explained_images], categories_of(loaded), seed
+            explain_with, tagger, planted[:explained_images], categories_of(loaded), seed
         )
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(evaluation, indent=2) + "\n")
-    typer.echo(report(evaluation))
+    typer.echo(tagger_report(evaluation))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import torch
 from accelerate import PartialState
 from datasets import Dataset, IterableDataset
 from huggingface_hub import CommitInfo
-from numpy.typing import NDArray
 from torch import nn
 from transformers import (
     AutoImageProcessor,
@@ -30,13 +29,14 @@ from transformers.trainer_utils import HubStrategy
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.model_card import write_card
-from tellsign.training.calibration.detector import fit_decision_threshold, fit_shift, fit_temperature, fit_thresholds
+from tellsign.training.calibration.detector import calibrate_detector
+from tellsign.training.data.arguments import CheckedArguments
 from tellsign.training.data.groups import DataArguments, load_images, stream_images
 from tellsign.training.data.images import Augmentation, DecodedImages, without_large
 from tellsign.training.data.sources import LABELS, UNKNOWN, content_of
 from tellsign.training.data.views import BalancedViews
-from tellsign.training.evaluation.metrics import detection_scores
-from tellsign.training.evaluation.prediction import check_finite, fake_probability, predict_logits
+from tellsign.training.evaluation.metrics import DetectionMetric
+from tellsign.training.evaluation.prediction import check_finite, fake_probability
 from tellsign.training.trainer.adversarial import ProjectedGradientDescent
 from tellsign.training.trainer.arguments import checkpoint_to_resume, overrides_of, parse_recipe, recipe_of, record_run
 from tellsign.training.trainer.averaging import AVERAGE_NAME, WeightAveraging, refresh_statistics
@@ -47,7 +47,15 @@ TrainingImages: TypeAlias = DecodedImages | BalancedViews | IterableDataset
 
 
 @dataclass
-class ModelArguments:
+class ModelArguments(CheckedArguments):
+    RANGES = {
+        "start_weight": "[0, 1)",
+        "fake_logit_weight": "(0, 1]",
+        "real_called_fake": "(0, 0.5]",
+        "wrong": "(0, 0.5]",
+        "ema_decay": "[0, 1)",
+    }
+
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "Checkpoint to fine-tune. Without it a new network is trained."}
     )
@@ -97,24 +105,11 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
             range or exclude each other.
     """
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
-    if not 0 <= model_args.start_weight < 1:
-        raise ValueError(f"--start_weight={model_args.start_weight}: expected a share in [0, 1)")
     if model_args.start_weight and not model_args.model_name_or_path:
         raise ValueError("--start_weight: there is no start, expected --model_name_or_path")
-    if not 0 < model_args.fake_logit_weight <= 1:
-        raise ValueError(f"--fake_logit_weight={model_args.fake_logit_weight}: expected a factor in (0, 1]")
-    if not 0 < model_args.wrong <= 0.5:
-        raise ValueError(f"--wrong={model_args.wrong}: expected a share in (0, 0.5]")
-    if not 0 < model_args.real_called_fake <= 0.5:
-        raise ValueError(f"--real_called_fake={model_args.real_called_fake}: expected a share in (0, 0.5]")
     if model_args.model_name_or_path and model_args.architecture != "default":
         raise ValueError(
             f"--architecture={model_args.architecture}: only for a new network, not one from --model_name_or_path"
-        )
-    if data_args.shift < 0 or data_args.adversarial_epsilon < 0 or data_args.adversarial_steps < 1:
-        raise ValueError(
-            f"--shift={data_args.shift} --adversarial_epsilon={data_args.adversarial_epsilon} --adversarial_steps="
-            f"{data_args.adversarial_steps}: expected a shift and an epsilon of at least 0, and at least one step"
         )
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
@@ -144,14 +139,17 @@ def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassificat
 
 
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    """All scores of [`tellsign.training.evaluation.metrics`] from logits and labels."""
+    """The scores of [`DetectionMetric`] from logits and labels."""
     logits = np.asarray(prediction.predictions, np.float64)
     check_finite(logits)
-    return detection_scores(np.asarray(prediction.label_ids), fake_probability(logits, temperature=1.0))
+    probabilities = fake_probability(logits, temperature=1.0)
+    # In memory, since several runs would wait for each other's file.
+    metric = DetectionMetric(keep_in_memory=True)
+    return metric.compute(predictions=probabilities, references=np.asarray(prediction.label_ids))
 
 
 def collate(batch: Any) -> Any:
-    """A stream yields its images one by one, while other batches come ready, those of validation always."""
+    """Collates the single images of a stream. Other batches come ready."""
     return default_data_collator(batch) if isinstance(batch, list) else batch
 
 
@@ -279,7 +277,7 @@ def create_trainer(
 
 @torch.no_grad()
 def add_start(model: WaveFreqForImageClassification, arguments: ModelArguments) -> None:
-    """Gives the weights that the run started from their share of the final ones."""
+    """Mixes the weights that the run started from into the final ones."""
     # As they were saved: what the overrides add has no start.
     start = dict(create_model(replace(arguments, config_overrides=None))[0].named_parameters())
     for name, parameter in model.named_parameters():
@@ -287,49 +285,16 @@ def add_start(model: WaveFreqForImageClassification, arguments: ModelArguments) 
             parameter.lerp_(start[name].to(parameter.device), arguments.start_weight)
 
 
-@torch.no_grad()
-def weigh_fake_logit(model: WaveFreqForImageClassification, logits: NDArray, labels: NDArray, weight: float) -> None:
-    """Multiplies the logit of fake by a factor and shifts it to fit the labels, in the model and in given logits."""
-    logits[:, 1] *= weight
-    shift = fit_shift(logits, labels)
-    logits[:, 1] += shift
-    model.classifier.weight.mul_(weight)
-    model.classifier.bias.mul_(weight).add_(shift)
-
-
-def calibrate(
-    model: WaveFreqForImageClassification,
-    images: DecodedImages,
-    groups: NDArray,
-    fake_logit_weight: float,
-    real_called_fake: float,
-    wrong: float,
-) -> dict[str, float]:
-    """Fits the logit of fake, the temperature and the thresholds of a model to validation images.
-
-    Args:
-        model ([`WaveFreqForImageClassification`]): Changed in place.
-        images ([`DecodedImages`]): The validation images.
-        groups (`np.ndarray` of shape `(len(images),)`): The group of each.
-        fake_logit_weight (`float`): Factor on the logit of fake.
-        real_called_fake (`float`): Largest share of the real images of each group that are to be called fake.
-        wrong (`float`): Largest share of errors among the images of each verdict.
-
-    Returns:
-        The scores of [`detection_scores`] and `threshold_at_5_fpr`, see [`fit_decision_threshold`].
-
-    Raises:
-        ValueError: If the logits are not finite, or tell nothing of the classes where that of fake is to be weighed.
-    """
-    logits, labels = predict_logits(model, images), images.labels.numpy()
-    check_finite(logits)
-    if fake_logit_weight < 1:
-        weigh_fake_logit(model, logits, labels, fake_logit_weight)
-    model.config.temperature = fit_temperature(logits, labels)
-    probabilities = fake_probability(logits, model.config.temperature)
-    model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups, real_called_fake, wrong))
-    scores = detection_scores(labels, probabilities)
-    return scores | {"threshold_at_5_fpr": fit_decision_threshold(labels, probabilities, groups)}
+def what_is_trained(model: WaveFreqForImageClassification) -> str:
+    """A sentence on the network that a run trains, and one on what it leaves as it is."""
+    size = model.config.image_size
+    text = f"Training the network for small images, at {size}x{size} pixels."
+    if model.large_picture is not None:
+        text += (
+            f" Pictures with a short side of {model.large_picture.config.smallest_side} pixels or more are judged by "
+            "another one, which stays as it is with its temperature and thresholds: train_large trains it."
+        )
+    return text
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -348,6 +313,8 @@ def main(arguments: list[str] | None = None) -> None:
     made_with = recipe_of(training_args, model_args, data_args) | {"validation_sha1": hash_of(validation)}
     validation_images = DecodedImages(validation, of_small, model.config.image_size)
     record_run(training_args, made_with, resumes=bool(checkpoint))
+    if training_args.process_index == 0:
+        print(what_is_trained(model))
 
     trainer = create_trainer(
         model, image_processor, train_images, validation_images, model_args, data_args, training_args, checkpoint
@@ -364,20 +331,14 @@ def main(arguments: list[str] | None = None) -> None:
         batches = min(100, trainer.state.max_steps)
         refresh_statistics(model, train_images, trainer.augmentation, batches, training_args.train_batch_size)
     groups = np.asarray(validation["group"][:])[validation_images.rows]
-    scores = calibrate(
-        model,
-        validation_images,
-        groups,
-        model_args.fake_logit_weight,
-        model_args.real_called_fake,
-        model_args.wrong,
-    )
+    settings = (model_args.fake_logit_weight, model_args.real_called_fake, model_args.wrong)
+    scores = calibrate_detector(model, validation_images, groups, *settings)
     scores = {f"eval_{name}": value for name, value in scores.items()}
     trainer.log_metrics("eval", scores)
     trainer.save_state()
     trainer.save_model()
     trainer.create_model_card()
-    trainer.save_metrics("eval", scores)  # last: by them leave_out knows that a run is complete
+    trainer.save_metrics("eval", scores)  # last: they tell that a run is complete
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.pipelines.vision_language import remove_adapter
 from tellsign.training.data.annotated import sha1_of_files
+from tellsign.training.data.arguments import PlantedDataArguments
 from tellsign.training.data.sources import LABELS, load_described, of_class
 from tellsign.training.explanations.examples import (
     AnnotatedImages,
@@ -50,10 +51,10 @@ from tellsign.training.explanations.examples import (
     tagged_artifacts,
 )
 from tellsign.training.explanations.sentences import example_texts
+from tellsign.training.planting.batches import planted_artifacts
 from tellsign.training.planting.rows import fingerprint
 from tellsign.training.trainer.adapter import AdapterArguments, load_with_adapter
 from tellsign.training.trainer.arguments import (
-    PlantedDataArguments,
     check_training_arguments,
     checkpoint_to_resume,
     overrides_of,
@@ -64,7 +65,6 @@ from tellsign.training.trainer.arguments import (
 from tellsign.training.trainer.half_precision import half_precision
 from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.trainer.passes import EpochCallback, GroupedSampler, WholeValidationTrainer
-from tellsign.training.trainer.planted import planted_artifacts
 
 
 # All linear layers except in the vision tower and the head.
@@ -105,9 +105,8 @@ class ModelArguments(AdapterArguments):
     )
     vision_tower: str | None = field(
         default=None,
-        metadata={"help": "SigLIP or tagger whose vision tower the model gets. A new model needs it."},
+        metadata={"help": "SigLIP or tagger whose vision tower the model gets. A new model needs it, and keeps it."},
     )
-    freeze_vision_tower: bool = field(default=True, metadata={"help": "Keep the vision tower of a new model."})
     config_overrides: dict[str, Any] | str | None = field(
         default=None, metadata={"help": "text_config and perceiver_config of a new model, as JSON."}
     )
@@ -118,6 +117,8 @@ class ModelArguments(AdapterArguments):
 
 @dataclass
 class DataArguments(PlantedDataArguments):
+    RANGES = PlantedDataArguments.RANGES | {"fake_images": "[0, inf)", "image_size": "[32, inf)"}
+
     fake_images: int = field(
         default=0,
         metadata={
@@ -246,7 +247,7 @@ def create_model(
     connector: Any = model.get_submodule(CONNECTOR)
     nn.init.normal_(connector.perceiver_resampler.latents, std=1.0)
     set_vision_tower(model, tower)
-    model.get_submodule(VISION_TOWER).requires_grad_(not arguments.freeze_vision_tower)
+    model.get_submodule(VISION_TOWER).requires_grad_(False)
     return model, processor
 
 
@@ -330,6 +331,21 @@ class ExplainerTrainer(WholeValidationTrainer):
         return sampler
 
 
+def save(model: Any, processor: Any, is_new: bool, output_dir: Path, repository: str | None) -> None:
+    """Saves a new model in half precision, or an adapter with its card."""
+    if is_new:
+        # The head is tied to the embeddings, so it is left out. The configuration keeps dtype float32, to which
+        # from_pretrained converts.
+        weights = {name: value for name, value in half_precision(model).items() if not name.startswith(HEAD)}
+        model.save_pretrained(output_dir, state_dict=weights)
+        remove_adapter(output_dir)
+    else:
+        model.save_pretrained(output_dir)
+    processor.save_pretrained(output_dir)
+    if not is_new:
+        write_card(output_dir, repository)
+
+
 def main(arguments: list[str] | None = None) -> None:
     model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     training_args.remove_unused_columns = False  # the collator needs them
@@ -378,20 +394,9 @@ def main(arguments: list[str] | None = None) -> None:
         trainer.log_metrics("eval", scores)
         trainer.save_metrics("eval", scores)
     trainer.save_state()
-    if not trainer.is_world_process_zero():
-        return
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    if is_new:
-        # The head is tied to the embeddings, so it is left out. The configuration keeps dtype float32, to which
-        # from_pretrained converts.
-        weights = {name: value for name, value in half_precision(model).items() if not name.startswith(HEAD)}
-        model.save_pretrained(output_dir, state_dict=weights)
-        remove_adapter(output_dir)
-    else:
-        model.save_pretrained(output_dir)
-    processor.save_pretrained(output_dir)
-    if not is_new:
-        write_card(output_dir, training_args.hub_model_id)
+    if trainer.is_world_process_zero():
+        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+        save(model, processor, is_new, output_dir, training_args.hub_model_id)
 
 
 if __name__ == "__main__":

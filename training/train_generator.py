@@ -1,14 +1,10 @@
-"""Trains small generators on real images, and writes fakes of our own.
+"""Trains small GANs on real images, and writes fakes of our own.
 
-    python -m tellsign.training.train_generator gan --networks 6 --data train.parquet --output gan.parquet
-    python -m tellsign.training.train_generator autoencoder --data train.parquet --output autoencoder.parquet
+    python -m tellsign.training.train_generator --networks 6 --data train.parquet --output gan.parquet
 
 Each network has its own random design, since a detector that knows the traces of one network finds nothing in the
 images of another. It is trained against a discriminator with spectral normalization (Miyato et al., 2018, arXiv
 1802.05957). The average of the generator's weights draws the fakes, at several times of its training.
-
-An autoencoder's fakes are aligned with their originals: both are the same picture, and differ by the decoder alone
-(Chen et al., 2025, arXiv 2505.14359).
 
 The detector learns from the fakes beside the images that the generators were trained on:
 `--train_data train.parquet+gan.parquet`.
@@ -42,13 +38,6 @@ from tellsign.training.data.sources import load_real_images
 
 
 LATENT_SIZE = 128
-# Weight of an autoencoder's mean absolute error, relative to the discriminator's score.
-RECONSTRUCTION_WEIGHT = 20.0
-
-
-class Kind(StrEnum):
-    GAN = "gan"
-    AUTOENCODER = "autoencoder"
 
 
 class Upsampling(StrEnum):
@@ -129,24 +118,6 @@ class Generator(nn.Sequential):
         super().__init__(*layers, nn.Tanh())
 
 
-class Autoencoder(nn.Sequential):
-    """Reconstructs images of shape `(batch_size, 3, 32, 32)` in [-1, 1] from 8x8 latents of 8 channels.
-
-    It is that of latent diffusion (Rombach et al., 2022, arXiv 2112.10752), without noise.
-    """
-
-    def __init__(self, design: Design):
-        width = design.width
-        layers: list[nn.Module] = [nn.Conv2d(3, width, 3, 1, 1), design.activation()]
-        for channels in (width, 2 * width):
-            layers += [nn.Conv2d(channels, 2 * channels, 4, 2, 1), design.activation()]
-        layers += [nn.Conv2d(4 * width, 8, 1), nn.Conv2d(8, 4 * width, 3, 1, 1), design.activation()]
-        for channels in (4 * width, 2 * width):
-            layers += [*design.upsampling.layers(channels, channels // 2), design.activation()]
-            layers += [nn.Conv2d(channels // 2, channels // 2, 3, 1, 1), design.activation()]
-        super().__init__(*layers, nn.Conv2d(width, 3, 3, 1, 1), nn.Tanh())
-
-
 class Discriminator(nn.Sequential):
     """Scores images of shape `(batch_size, 3, 32, 32)`, high for real ones, in shape `(batch_size, 1, 1, 1)`."""
 
@@ -157,8 +128,11 @@ class Discriminator(nn.Sequential):
         super().__init__(*layers, spectral_norm(nn.Conv2d(4 * width, 1, 4)))
 
 
+def _noise(count: int, device: torch.device) -> torch.Tensor:
+    return torch.randn(count, LATENT_SIZE, 1, 1, device=device)
+
+
 def train(
-    kind: Kind,
     design: Design,
     images: DecodedImages,
     steps: int,
@@ -168,7 +142,6 @@ def train(
     """Trains a generator, and yields the average of its weights, in evaluation mode, several times.
 
     Args:
-        kind ([`Kind`]): GAN or autoencoder.
         design ([`Design`]): Its layers and its loss.
         images ([`DecodedImages`]): Real images, whose `pixel_values` are in [-1, 1].
         steps (`int`): Steps of the generator; the discriminator takes as many.
@@ -183,8 +156,7 @@ def train(
             f"{len(images)} real images are too few for steps of {batch_size}: give more, or a lower --batch-size"
         )
     loader = DataLoader(images, batch_size, shuffle=True, drop_last=True, collate_fn=whole_batch)
-    generator = (Generator if kind is Kind.GAN else Autoencoder)(design)
-    discriminator = Discriminator(design.width)
+    generator, discriminator = Generator(design), Discriminator(design.width)
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     autocast = partial(torch.autocast, device.type, torch.bfloat16)
     for network in (generator, discriminator):
@@ -197,19 +169,17 @@ def train(
     for step in tqdm(range(1, steps + 1), desc=f"{design.upsampling}, {design.loss}", unit="step"):
         real = next(batches)["pixel_values"].to(device)
         with autocast():
-            fakes = generator(_inputs(kind, real))
+            fakes = generator(_noise(len(real), device))
             scores = discriminator(torch.cat([real, fakes.detach()]))
         design.loss.of_discriminator(*scores.float().split(batch_size)).backward()
         optimizers[1].step()
         optimizers[1].zero_grad()
 
+        # Its gradients by this loss would be thrown away.
         discriminator.requires_grad_(False)
         with autocast():
             score = discriminator(fakes)
-        loss = design.loss.of_generator(score.float())
-        if kind is Kind.AUTOENCODER:
-            loss = loss + RECONSTRUCTION_WEIGHT * (fakes.float() - real).abs().mean()
-        loss.backward()
+        design.loss.of_generator(score.float()).backward()
         optimizers[0].step()
         optimizers[0].zero_grad()
         discriminator.requires_grad_(True)
@@ -218,32 +188,16 @@ def train(
             yield average
 
 
-def _inputs(kind: Kind, real: torch.Tensor) -> torch.Tensor:
-    return torch.randn(len(real), LATENT_SIZE, 1, 1, device=real.device) if kind is Kind.GAN else real
-
-
 @torch.no_grad()
-def fakes_of(
-    kind: Kind, generator: nn.Module, name: str, images: DecodedImages, chosen: torch.Tensor
-) -> Iterator[dict]:
-    """Rows of a data set, with a fake for each of the chosen real images.
-
-    Args:
-        kind ([`Kind`]): GAN or autoencoder.
-        generator (`nn.Module`): From [`train`].
-        name (`str`): Name of the fakes' generator.
-        images ([`DecodedImages`]): Real images, whose `pixel_values` are in [-1, 1].
-        chosen (`torch.Tensor` of shape `(n,)`): Rows of the images that an autoencoder draws.
-    """
+def fakes_of(generator: nn.Module, name: str, count: int) -> Iterator[dict]:
+    """Rows of a data set, with fakes of a generator from [`train`] under its name."""
     device = next(generator.parameters()).device
-    for indices in chosen.split(250):
-        real = images.__getitems__(indices)["pixel_values"].to(device)
-        for picture in generator(_inputs(kind, real)).cpu() / 2 + 0.5:
+    for part in torch.arange(count).split(250):
+        for picture in generator(_noise(len(part), device)).cpu() / 2 + 0.5:
             yield fake_row(picture, name)
 
 
 def main(
-    kind: Annotated[Kind, typer.Argument(help="Kind of network to train.")],
     data: Annotated[list[str], typer.Option(help="Images, of which the real ones are learned from.")],
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
     networks: Annotated[int, typer.Option(min=1, help="Number of networks to train, one after the other.")] = 1,
@@ -270,11 +224,12 @@ def main(
     drawn = torch.randperm(len(images))[:count]
     if len(drawn) < networks * snapshots:
         raise ValueError(f"{len(drawn)} images are too few for {networks} networks that draw {snapshots} times each")
-    chosen = drawn.tensor_split(networks * snapshots)
+    sizes = [len(part) for part in drawn.tensor_split(networks * snapshots)]
+    # Apart from torch's numbers, so that a stopped run draws the same designs again.
     rng = np.random.default_rng(seed)
     designs = [Design.draw(number, rng) for number in range(networks)]
     run = hashlib.sha1(
-        repr((kind, real["sha1"][:], networks, steps, batch_size, snapshots, count, seed)).encode()
+        repr((real["sha1"][:], networks, steps, batch_size, snapshots, count, seed)).encode()
     ).hexdigest()
     output.parent.mkdir(parents=True, exist_ok=True)
     parts = [output.with_name(f"{output.stem}-{run[:8]}-{number}.part") for number in range(networks)]
@@ -283,9 +238,9 @@ def main(
             continue
         set_seed(seed + number)
         rows: list[dict] = []
-        pieces = iter(chosen[number * snapshots :])
-        for generator in train(kind, design, images, steps, batch_size, snapshots):
-            rows += fakes_of(kind, generator, f"tellsign-{kind}-{number}", images, next(pieces))
+        of_snapshot = iter(sizes[number * snapshots :])
+        for generator in train(design, images, steps, batch_size, snapshots):
+            rows += fakes_of(generator, f"tellsign-gan-{number}", next(of_snapshot))
         written = part.with_suffix(".writing")
         Dataset.from_list(rows, features=FAKE_FEATURES).to_parquet(written)
         os.replace(written, part)

@@ -15,17 +15,17 @@ import typer
 from transformers import AutoImageProcessor
 
 from tellsign import WaveFreqForImageClassification
+from tellsign.training.data.large_pictures import DATA_HELP, columns_of, load_pictures, stacked
+from tellsign.training.data.moments import training_copies
 from tellsign.training.data.sources import without_folders
-from tellsign.training.large.backbone import large_detector
-from tellsign.training.large.head import fit_head
-from tellsign.training.large.moments import training_copies
-from tellsign.training.large.pictures import columns_of, load_pictures, stacked
-from tellsign.training.trainer.arguments import recipe_file
+from tellsign.training.trainer.arguments import recipe_file, run
+from tellsign.training.trainer.backbone import large_detector
 from tellsign.training.trainer.half_precision import half_precision
+from tellsign.training.trainer.head import fit_head
 
 
 def main(
-    data: Annotated[list[str], typer.Argument(help="Parquet files, image folders or data sets of both classes.")],
+    data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
     detector: Annotated[str, typer.Option(help="Folder or repository of the detector of small images.")],
     left_out: Annotated[Path, typer.Option(help="Output of leave_out, whose thresholds and recipe are taken.")],
     output_dir: Annotated[Path, typer.Option(help="Where the detector of both is written, in half precision.")],
@@ -45,11 +45,11 @@ def main(
     model.config.temperature = measured["temperature"]
     model.config.verdict_thresholds = measured["verdict_thresholds"]["cautious"]
     model.config.balanced_verdict_thresholds = measured["verdict_thresholds"]["balanced"]
-    joined = WaveFreqForImageClassification.from_pretrained(
+    both = WaveFreqForImageClassification.from_pretrained(
         detector, dtype=torch.float32, large_picture_config=model.config
     )
-    joined.large_picture.load_state_dict(model.state_dict())
-    joined.save_pretrained(output_dir, state_dict=half_precision(joined))
+    both.large_picture.load_state_dict(model.state_dict())
+    both.save_pretrained(output_dir, state_dict=half_precision(both))
     own = AutoImageProcessor.from_pretrained(detector)
     size, smallest_side = dict(image_processor.size), model.config.smallest_side
     own.large_picture_processor = {"size": size, "smallest_side": smallest_side}
@@ -63,4 +63,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

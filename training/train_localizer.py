@@ -19,11 +19,12 @@ from transformers import AutoProcessor, ProcessorMixin, TrainingArguments, set_s
 from tellsign.hub_cards.model_card import write_card
 from tellsign.pipelines.localization import whole_image
 from tellsign.pipelines.localizer import PROMPT, ArtifactLocalizer, location_of
+from tellsign.training.data.arguments import PlantedDataArguments
 from tellsign.training.data.sources import load_described, of_class
+from tellsign.training.planting.batches import planted_artifacts
 from tellsign.training.planting.rows import fingerprint
 from tellsign.training.trainer.adapter import AdapterArguments, load_with_adapter
 from tellsign.training.trainer.arguments import (
-    PlantedDataArguments,
     check_training_arguments,
     checkpoint_to_resume,
     parse_recipe,
@@ -31,7 +32,6 @@ from tellsign.training.trainer.arguments import (
     record_run,
 )
 from tellsign.training.trainer.passes import WholeValidationTrainer
-from tellsign.training.trainer.planted import planted_artifacts
 
 
 # All linear layers except in the vision tower and the head.

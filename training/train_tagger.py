@@ -30,11 +30,19 @@ from transformers import (
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.pipelines.tagger import ArtifactTagger
-from tellsign.training.calibration.tagger import calibrate, calibrate_categories, calibrate_places, validation_scores
+from tellsign.training.calibration.tagger import (
+    calibrate_artifacts,
+    calibrate_categories,
+    calibrate_places,
+    validation_scores,
+)
 from tellsign.training.data.annotated import AnnotatedBatches, JoinedBatches, load_annotated, sha1_of_files
+from tellsign.training.data.arguments import CheckedArguments, SourceArguments
+from tellsign.training.data.caching import cached
 from tellsign.training.data.images import whole_batch
-from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN, SourceArguments, load_described
+from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN, load_described
 from tellsign.training.planting import plantable
+from tellsign.training.planting.batches import PlantedBatches, TrainingBatches, validation_images
 from tellsign.training.planting.rows import fingerprint
 from tellsign.training.trainer.arguments import (
     check_training_arguments,
@@ -45,12 +53,10 @@ from tellsign.training.trainer.arguments import (
     record_run,
 )
 from tellsign.training.trainer.averaging import AVERAGE_NAME, WeightAveraging, whole_batches
-from tellsign.training.trainer.caching import cached
 from tellsign.training.trainer.half_precision import half_precision
 from tellsign.training.trainer.initialization import initialize_vision_tower, start_details
 from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.trainer.passes import EpochCallback, WholeValidationTrainer
-from tellsign.training.trainer.planted import PlantedBatches, TrainingBatches, validation_images
 
 
 TEMPLATES = ("{}", "a photo with {}", "a photo of {}", "This is a photo of {}.")
@@ -58,7 +64,9 @@ ARTIFACT_TEXTS_PER_STEP = 6
 
 
 @dataclass
-class ModelArguments:
+class ModelArguments(CheckedArguments):
+    RANGES = {"ema_decay": "[0, 1)"}
+
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "Tagger to train further. Without it a new network is trained."}
     )
@@ -77,6 +85,13 @@ class ModelArguments:
 
 @dataclass
 class DataArguments(SourceArguments):
+    RANGES = {
+        "validation_per_class": "[1, inf)",
+        "untouched": "[0, 1)",
+        "most_artifacts": "[1, inf)",
+        "fake_images": "[0, inf)",
+    }
+
     train_data: list[str] = field(
         default_factory=list,
         metadata={"help": "Parquet files, image folders or data sets on the Hub, with real and fake images."},
@@ -331,6 +346,31 @@ def refresh_detail_statistics(
         update_bn(batches, model.detail_network, model.device)
 
 
+def finish(
+    trainer: TaggerTrainer,
+    model: ArtifactSiglipModel,
+    processor: SiglipProcessor,
+    eval_images: PlantedBatches,
+    output_dir: Path,
+) -> None:
+    """Calibrates and saves a trained model in half precision, as it will be loaded."""
+    weights = half_precision(model)
+    model.load_state_dict(weights)
+    scores = calibrate_artifacts(model, eval_images, trainer.columns)
+    scores |= calibrate_places(model, eval_images, trainer.columns)
+    scores |= calibrate_categories(ArtifactTagger(model, processor), eval_images)
+    scores = {f"eval_{name}": value for name, value in scores.items()}
+    trainer.save_metrics("eval", scores)
+    artifacts = scores.pop("eval_artifacts")
+    trainer.log_metrics("eval", scores)
+    trainer.save_state()
+    if trainer.is_world_process_zero():
+        print("Switched off:", "; ".join(name for name, entry in artifacts.items() if not entry["on"]) or "none")
+        # The configuration keeps dtype float32, which is what from_pretrained converts to.
+        model.save_pretrained(output_dir, state_dict=weights)
+        processor.save_pretrained(output_dir)
+
+
 def main(arguments: list[str] | None = None) -> None:
     model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     training_args.remove_unused_columns = False  # the batches come ready
@@ -376,23 +416,9 @@ def main(arguments: list[str] | None = None) -> None:
     trainer.log_metrics("train", result.metrics)
     trainer.save_metrics("train", result.metrics)
 
-    # Calibration sees the averaged weights in half precision, as they will be loaded.
     model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     refresh_detail_statistics(model, train_images, first, training_args.train_batch_size)
-    weights = half_precision(model)
-    model.load_state_dict(weights)
-    scores = calibrate(model, eval_images, trainer.columns) | calibrate_places(model, eval_images, trainer.columns)
-    scores |= calibrate_categories(ArtifactTagger(model, processor), eval_images)
-    scores = {f"eval_{name}": value for name, value in scores.items()}
-    trainer.save_metrics("eval", scores)
-    artifacts = scores.pop("eval_artifacts")
-    trainer.log_metrics("eval", scores)
-    trainer.save_state()
-    if trainer.is_world_process_zero():
-        print("Switched off:", "; ".join(name for name, entry in artifacts.items() if not entry["on"]) or "none")
-        # The configuration keeps dtype float32, which is what from_pretrained converts to.
-        model.save_pretrained(output_dir, state_dict=weights)
-        processor.save_pretrained(output_dir)
+    finish(trainer, model, processor, eval_images, output_dir)
 
 
 if __name__ == "__main__":

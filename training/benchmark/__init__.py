@@ -1,1 +1,1 @@
-"""What speed and memory the models take on this machine."""
+"""Speed and memory of the models on this machine."""

@@ -103,6 +103,7 @@ def main(
     latency: dict[str, list[float]] = {name: [] for name in networks}
     duration: dict[str, list[float]] = {name: [] for name in networks}
     with torch.inference_mode():
+        # In turns, so that a slow minute of the machine hits all networks alike.
         for turn in tqdm(range(rounds + 1), desc="Measuring", unit="round"):
             for name, (network, processor) in networks.items():
                 network.eval()

@@ -1,4 +1,4 @@
-"""Measures the way of users who have the weights of Idefics2-8b: 4 bits, an adapter, an answer of the whole pipeline.
+"""Measures Idefics2-8b at its real size: loading in 4 bits, training an adapter, answers of the whole pipeline.
 
 The weights are random ones of the same shapes.
 

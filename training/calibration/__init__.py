@@ -1,1 +1,1 @@
-"""What is fitted to the outputs of a trained model."""
+"""Temperatures and thresholds, fitted to the outputs of trained models."""

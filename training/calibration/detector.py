@@ -3,16 +3,21 @@
 import math
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from transformers.utils import logging
+
+from tellsign import WaveFreqForImageClassification
+from tellsign.training.data.images import DecodedImages
+from tellsign.training.evaluation.metrics import detection_scores
+from tellsign.training.evaluation.prediction import check_finite, fake_probability, predict_logits
 
 
 logger = logging.get_logger(__name__)
 WRONG = 0.05
 """Share of errors wanted at most among the images called fake, and among those called real."""
-FALSE_POSITIVES = 0.05
-"""Share of real images that may be called fake where every image must be called one or the other."""
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -31,6 +36,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         normalizer = np.logaddexp.reduce(scaled, axis=1)
         return float(np.mean(normalizer - scaled[np.arange(len(labels)), labels]))
 
+    # In logarithms, where half and double the temperature are equally far.
     lowest, highest = np.log([0.05, 20.0])
     best = minimize_scalar(cross_entropy, bounds=(lowest, highest), method="bounded").x
     # It comes near the bounds and never reaches them.
@@ -42,7 +48,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def fit_shift(logits: np.ndarray, labels: np.ndarray) -> float:
-    """What to add to the logit of fake so that, at the best temperature, the cross entropy is least (Platt, 1999).
+    """The shift of the logit of fake that minimizes the cross entropy at the best temperature (Platt, 1999).
 
     Args:
         logits (`np.ndarray` of shape `(n, 2)`): Logits of real and fake at temperature 1.
@@ -109,35 +115,62 @@ def fit_thresholds(
     return max(0.0, float(low)), min(1.0, float(high))
 
 
-def fit_decision_threshold(labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None = None) -> float:
-    """The probability of fake above which an image is called fake where every image must be called one or the other.
-
-    It is the smallest above which a new real image lies with a probability of at most `FALSE_POSITIVES` in any group.
-    [`fit_thresholds`] finds it alike, and withholds verdicts to promise more.
-
-    Args:
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        probabilities (`np.ndarray` of shape `(n,)`): Calibrated probabilities of fake.
-        groups (`np.ndarray` of shape `(n,)`, *optional*): Which images belong together. By default all do.
-
-    Returns:
-        `float` in [0, 1]. 1 where a group has too few images to promise anything: fewer than 19 real ones at 5%.
-    """
-    groups = np.zeros(len(labels)) if groups is None else groups
-    cuts = [_conformal_cut(probabilities[(groups == group) & (labels == 0)], FALSE_POSITIVES) for group in set(groups)]
-    return max(1.0 if cut is None else cut for cut in cuts)
-
-
 def _conformal_cut(probabilities: np.ndarray, share: float) -> float | None:
     """The smallest number above which a new image lies with at most this probability; `None` if there are too few."""
+    # A new one of exchangeable scores exceeds the k-th largest of n with a probability of k / (n + 1).
     allowed = math.floor(share * (len(probabilities) + 1)) - 1
     return float(np.sort(probabilities)[-1 - allowed]) if allowed >= 0 else None
 
 
 def _largest_cut(errors: np.ndarray, right: np.ndarray, most: float, wrong: float) -> float:
     """The largest number up to `most` below which the share of errors is small; minus infinity if there is none."""
+    # The share is lowest right below an error, so no other cut need be tried.
     cuts = np.append(np.sort(errors[errors < most]), most)
     errors_below = np.arange(len(cuts))
     below = errors_below + np.searchsorted(np.sort(right), cuts)
     fits = (errors_below + 1) / (below + 1) <= wrong
     return float(cuts[fits].max(initial=-np.inf))
+
+
+@torch.no_grad()
+def weigh_fake_logit(model: WaveFreqForImageClassification, logits: NDArray, labels: NDArray, weight: float) -> None:
+    """Multiplies the logit of fake by a factor and shifts it to fit the labels, in the model and in given logits."""
+    logits[:, 1] *= weight
+    shift = fit_shift(logits, labels)
+    logits[:, 1] += shift
+    model.classifier.weight.mul_(weight)
+    model.classifier.bias.mul_(weight).add_(shift)
+
+
+def calibrate_detector(
+    model: WaveFreqForImageClassification,
+    images: DecodedImages,
+    groups: NDArray,
+    fake_logit_weight: float,
+    real_called_fake: float,
+    wrong: float,
+) -> dict[str, float]:
+    """Fits the logit of fake, the temperature and the thresholds of a model to validation images.
+
+    Args:
+        model ([`WaveFreqForImageClassification`]): Changed in place.
+        images ([`DecodedImages`]): The validation images.
+        groups (`np.ndarray` of shape `(len(images),)`): The group of each.
+        fake_logit_weight (`float`): Factor on the logit of fake.
+        real_called_fake (`float`): Largest share of the real images of each group that are to be called fake.
+        wrong (`float`): Largest share of errors among the images of each verdict.
+
+    Returns:
+        The scores of [`detection_scores`].
+
+    Raises:
+        ValueError: If the logits are not finite, or tell nothing of the classes where that of fake is to be weighed.
+    """
+    logits, labels = predict_logits(model, images), images.labels.numpy()
+    check_finite(logits)
+    if fake_logit_weight < 1:
+        weigh_fake_logit(model, logits, labels, fake_logit_weight)
+    model.config.temperature = fit_temperature(logits, labels)
+    probabilities = fake_probability(logits, model.config.temperature)
+    model.config.verdict_thresholds = list(fit_thresholds(labels, probabilities, groups, real_called_fake, wrong))
+    return detection_scores(labels, probabilities)

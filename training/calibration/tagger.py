@@ -1,4 +1,4 @@
-"""What a tagger's probabilities mean, and from which on it speaks: fitted on validation images."""
+"""Calibration of a tagger's probabilities, and the thresholds above which it names something."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from tellsign.training.data.sources import LABELS, UNKNOWN
 from tellsign.training.evaluation.prediction import check_finite
 from tellsign.training.evaluation.tagging import auroc_intervals, average_precisions, jaccard
 from tellsign.training.planting import plantable
-from tellsign.training.trainer.planted import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches
+from tellsign.training.planting.batches import BOX_SIDES, NONE_SHOWN, NOTHING, PlantedBatches
 
 from .detector import fit_temperature
 
@@ -34,8 +34,7 @@ OBJECTS_RIGHT = 0.8
 def validation_scores(
     present: NDArray, artifact_logits: NDArray, labels: NDArray, logits: NDArray
 ) -> dict[str, float]:
-    """Average precision of each artifact and their mean over planted images, where any has it, and accuracy on real
-    and fake.
+    """Average precision of each artifact that is planted, their mean, and accuracy on real and fake.
 
     Raises:
         ValueError: If training diverged.
@@ -65,7 +64,7 @@ def predict(model: ArtifactSiglipModel, images: PlantedBatches) -> tuple[NDArray
 
 
 def fit_temperatures(present: NDArray, logits: NDArray) -> NDArray:
-    """For each artifact the temperature that makes its probability fit best, see [`fit_temperature`].
+    """The temperature of each artifact, see [`fit_temperature`].
 
     Args:
         present, logits: As for [`average_precisions`].
@@ -156,9 +155,9 @@ def fit_box_threshold(heat_maps: NDArray, boxes: Sequence[Box]) -> tuple[float, 
 
 
 def fit_category_threshold(probabilities: NDArray, categories: NDArray) -> float:
-    """The smallest probability from which on naming the likeliest category is right in the share that is wanted.
+    """The smallest probability above which the likeliest category is right in `OBJECTS_RIGHT` of the images.
 
-    That is of the images in which one is named, and of the images that show none, in which none should be.
+    The share is that of the images in which one is named. As many of the images that show none must get none.
 
     Args:
         probabilities (`np.ndarray` of shape `(n, num_categories)`): That the image shows the category.
@@ -179,7 +178,7 @@ def fit_category_threshold(probabilities: NDArray, categories: NDArray) -> float
 
 
 def calibrate_categories(tagger: ArtifactTagger, validation: PlantedBatches) -> dict[str, float]:
-    """Fits the threshold from which on an object is named.
+    """Fits the threshold above which an object is named.
 
     It takes planted and untouched real images of which is known whether they show an object, and which.
 
@@ -243,7 +242,7 @@ def calibrate_places(model: ArtifactSiglipModel, validation: PlantedBatches, col
     return {"box_iou": overlap}
 
 
-def calibrate(model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int]) -> dict[str, Any]:
+def calibrate_artifacts(model: ArtifactSiglipModel, validation: PlantedBatches, columns: list[int]) -> dict[str, Any]:
     """Fits temperatures and thresholds, and switches off artifacts that cannot be told from chance.
 
     Args:

@@ -1,4 +1,4 @@
-"""Images that people annotated, as [`tellsign.annotating.files`] keeps them, to learn from and to be measured by."""
+"""Images that people annotated, for training and for evaluation; see [`tellsign.annotating.files`]."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ logger = logging.get_logger(__name__)
 
 @dataclass
 class AnnotatedImage:
-    """What all annotators of an image agree on.
+    """The labels that all annotators of an image agree on.
 
     Args:
         path (`Path`): The image.
@@ -72,7 +72,7 @@ def _agreed(files: Sequence[AnnotationFile]) -> AnnotatedImage:
 
 
 def sha1_of_files(folders: Sequence[str]) -> str:
-    """Of the contents of all files in folders and their subfolders."""
+    """Hash of the contents of all files in folders and their subfolders."""
     paths = (path for folder in folders for path in sorted(Path(folder).rglob("*")) if path.is_file())
     return hashlib.sha1(b"".join(hashlib.sha1(path.read_bytes()).digest() for path in paths)).hexdigest()
 

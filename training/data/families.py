@@ -1,4 +1,4 @@
-"""Which generators are relatives: versions, fine-tunes and distillations of one model, whose images look alike."""
+"""Families of generators: versions, fine-tunes and distillations of one model, whose images look alike."""
 
 import re
 from functools import cache
@@ -51,7 +51,7 @@ def is_before_2022(family: str) -> bool:
 
 @cache
 def family_of(generator: str) -> str:
-    """The family that a generator belongs to, by its name; of an unknown one the name without what is in brackets.
+    """The family of a generator by its name. An unknown one is its own, without a part in brackets.
 
     Args:
         generator (`str`): As in a column `generator`, in any case.

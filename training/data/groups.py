@@ -1,4 +1,4 @@
-"""Training and validation images of a detector, as the arguments of its training describe them."""
+"""Training and validation images of a detector, by the arguments of its command."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,17 +8,16 @@ from datasets import Dataset, IterableDataset, Value, concatenate_datasets
 
 from tellsign import WaveFreqConfig, WaveFreqImageProcessor
 
+from .arguments import SourceArguments
 from .images import DecodedImages
 from .sources import (
     UNKNOWN,
-    SourceArguments,
     add_category_labels,
     category_labels_of,
     classes_of,
     content_of,
     drop_duplicates,
     hold_out,
-    leave_out,
     load_sources,
     split_group,
     stream_source,
@@ -32,6 +31,13 @@ WITHOUT_CATEGORIES = """'{"real_categories": []}'"""
 
 @dataclass
 class DataArguments(SourceArguments):
+    RANGES = {
+        "validation_per_class": "[1, inf)",
+        "shift": "[0, inf)",
+        "adversarial_epsilon": "[0, inf)",
+        "adversarial_steps": "[1, inf)",
+    }
+
     train_data: list[str] = field(
         default_factory=list,
         metadata={
@@ -45,10 +51,6 @@ class DataArguments(SourceArguments):
             "help": "Images of each class of each group held out, to watch the run and calibrate the verdicts. With "
             "fewer than 99 of a group no image will be called fake."
         },
-    )
-    leave_out: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Generators and photograph collections, by the column generator, that are not to be seen."},
     )
     views: bool = field(
         default=False,
@@ -85,8 +87,7 @@ def split_groups(
     Images that share their bytes are on one side.
 
     Raises:
-        ValueError: If a group has too few images, or the data lack a generator that is to be left out. Also if no
-            image has one of the categories.
+        ValueError: If a group has too few images, or no image has one of the categories.
     """
     groups = [add_category_labels(group, real_categories) for group in groups]
     if real_categories and all((category_labels_of(group) == UNKNOWN).all() for group in groups):
@@ -95,10 +96,7 @@ def split_groups(
             f"{', '.join(real_categories)} in the column category; to train without them, --config_overrides "
             f"{WITHOUT_CATEGORIES}"
         )
-    absent = sorted(set(arguments.leave_out).difference(*(group["generator"][:] for group in groups)))
-    if absent:
-        raise ValueError(f"--leave_out: the data have no generator {', '.join(absent)}")
-    groups = [drop_duplicates(group) for group in leave_out(groups, arguments.leave_out)]
+    groups = [drop_duplicates(group) for group in groups]
     held_out_of: list[Dataset] = []
     for name, group in zip(arguments.train_data, groups, strict=True):
         try:
@@ -127,14 +125,12 @@ def load_images(
 def stream_images(
     arguments: DataArguments, image_processor: WaveFreqImageProcessor, config: WaveFreqConfig, seed: int, workers: int
 ) -> tuple[IterableDataset, Dataset]:
-    """Training images, and validation images, drawn from the first of each class of each group, with its number.
+    """Streamed training images, and validation images from the beginning of each class of each group.
 
     Raises:
         ValueError: If a class has too few images. Also if one worker of the data loader reads only shards without any
             of it, and would wait for ever.
     """
-    if arguments.leave_out:
-        raise ValueError("--leave_out: not with --streaming, where nothing is known of an image before it is read")
     if config.real_categories:
         raise ValueError(
             "real_categories: not with --streaming, which reads images and labels alone; to train without them, "

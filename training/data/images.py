@@ -1,4 +1,4 @@
-"""From files to batches: one encoding for both classes, decoding, augmentation; and files of the fakes made here."""
+"""Decoding of files into batches, with one encoding for both classes, and augmentation."""
 
 import copy
 import io
@@ -68,7 +68,7 @@ def _is_uniform(content: bytes, image_size: int) -> bool:
 
 
 def decode(dataset: Dataset, image_size: int = 32) -> tuple[torch.Tensor, NDArray, NDArray]:
-    """All images that can be read, each other one named in a warning.
+    """Decodes all images that can be read; a warning names each other one.
 
     Args:
         dataset (`datasets.Dataset`): From [`load_sources`].
@@ -174,7 +174,7 @@ def as_batch(
 
 
 def model_inputs(batch: Mapping[str, Any], device: torch.device) -> dict[str, torch.Tensor]:
-    """Of a batch what a detector judges, without what it learns."""
+    """The inputs of a detector in a batch, without labels."""
     learned = ("labels", "category_labels")
     return {name: torch.as_tensor(values).to(device) for name, values in batch.items() if name not in learned}
 
@@ -214,6 +214,6 @@ class Augmentation:
 
 
 def fake_row(picture: torch.Tensor, generator: str) -> dict:
-    """Row with the columns `FAKE_FEATURES`: an image of shape `(3, height, width)`, in [0, 1], and whose it is."""
+    """A row of `FAKE_FEATURES` from an image of shape `(3, height, width)`, in [0, 1], and its generator."""
     content = encode_uniformly(to_pil_image((255 * picture).round().clamp(0, 255).byte()))
     return {"image": {"bytes": content, "path": None}, "label": LABELS.index("fake"), "generator": generator}

@@ -6,7 +6,6 @@ import operator
 import os
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,14 +34,6 @@ NO_CATEGORY = "none of them"
 MOST_CATEGORIES = 1000
 
 
-@dataclass
-class SourceArguments:
-    """How data sets on the Hub are read."""
-
-    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
-    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
-
-
 def load_sources(sources: str | Sequence[str], split: str, revision: str | None = None) -> Dataset:
     """Loads one or several data sets of real and fake images.
 
@@ -69,7 +60,7 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
 
 
 def stream_source(source: str, split: str, revision: str | None = None) -> IterableDataset:
-    """As [`load_sources`], but reads the images of one source while they are used; see [`stream_views`].
+    """Opens one source without reading its images, which are read while they are used; see [`stream_views`].
 
     Returns:
         `datasets.IterableDataset` with `image` (undecoded `datasets.Image`) and `label` (0 real, 1 fake). A label of
@@ -159,6 +150,7 @@ def _load_source(source: str, split: str, revision: str | None) -> Dataset:
         family or (family_of(generator) if label == LABELS.index("fake") else generator)
         for family, generator, label in zip(names["family"], names["generator"], labels, strict=True)
     ]
+    # The same image under two names would be learned and tested.
     hashes = [hashlib.sha1(content_of(image) or b"").hexdigest() for image in dataset["image"]]
     of_real, of_fake = ({sha1 for sha1, own in zip(hashes, labels, strict=True) if own == label} for label in (0, 1))
     if both := of_real & of_fake - {hashlib.sha1(b"").hexdigest()}:  # that of images which are missing
@@ -174,7 +166,7 @@ def _load_source(source: str, split: str, revision: str | None) -> Dataset:
 
 
 def _names(source: str, dataset: Dataset, column: str, absent: str) -> list[str]:
-    """What a column of names holds, or for each image what stands for nothing."""
+    """The names in a column; `absent` where there is none."""
     feature = (dataset.features or {}).get(column)
     if feature is None:
         return [absent] * len(dataset)
@@ -201,12 +193,12 @@ def content_of(image: dict | None) -> bytes | None:
 
 
 def categories_of(dataset: Dataset) -> dict[str, str]:
-    """What the images from [`load_sources`] show, by sha1, where that is known."""
+    """Known categories of images from [`load_sources`], by sha1."""
     return {sha1: name for sha1, name in zip(dataset["sha1"][:], dataset["category"][:], strict=True) if name}
 
 
 def add_category_labels(dataset: Dataset, names: Sequence[str]) -> Dataset:
-    """The data set with a column `category_label`: of real images the index of what they show, -100 for all others.
+    """Adds a column `category_label`: the category's index for real images, -100 for all others.
 
     Args:
         dataset (`datasets.Dataset`): From [`load_sources`].
@@ -228,7 +220,7 @@ def category_labels_of(dataset: Dataset) -> NDArray:
 
 
 def of_class(dataset: Dataset, label: str, count: int | None = None, seed: int = 0) -> Dataset:
-    """The images of a class, so many of them drawn at random or all."""
+    """The images of a class: all, or `count` of them drawn at random."""
     rows = np.flatnonzero(np.asarray(dataset["label"][:]) == LABELS.index(label))
     return dataset.select(np.sort(np.random.default_rng(seed).permutation(rows)[:count]))
 
@@ -247,17 +239,6 @@ def drop_duplicates(dataset: Dataset) -> Dataset:
 def without(dataset: Dataset, contents: Collection[str]) -> Dataset:
     """The images whose sha1 is none of these."""
     return dataset.select(np.flatnonzero(~np.isin(np.asarray(dataset["sha1"][:]), list(contents))))
-
-
-def leave_out(groups: Sequence[Dataset], generators: Sequence[str]) -> list[Dataset]:
-    """The images that are of none of these generators or photograph collections, nor the same as one that is."""
-    unseen = {
-        sha1
-        for group in groups
-        for sha1, generator in zip(group["sha1"][:], group["generator"][:], strict=True)
-        if generator in generators
-    }
-    return [without(group, unseen) for group in groups]
 
 
 def hold_out(dataset: Dataset, per_class: int, classes: Sequence[str] = LABELS) -> tuple[Dataset, Dataset]:
@@ -280,6 +261,7 @@ def hold_out(dataset: Dataset, per_class: int, classes: Sequence[str] = LABELS) 
     generator = np.random.default_rng(0)
     held_out: list[str] = []
     for name in classes:
+        # Sorted, so that the order of the rows does not matter.
         distinct = np.unique(sha1[labels == LABELS.index(name)])
         if len(distinct) <= per_class:
             raise ValueError(f"cannot hold out {per_class} images of class {name}: there are {len(distinct)}")
@@ -301,7 +283,7 @@ def load_described(
     without_category: Collection[str] = (),
     classes: Sequence[str] = LABELS,
 ) -> tuple[Dataset, Dataset, dict[str, str]]:
-    """Training and validation images, and the category of each image of which it is known by sha1.
+    """Training images, validation images, and known categories by sha1.
 
     Args:
         sources, split, revision: As for [`load_sources`].
@@ -336,7 +318,7 @@ def load_described(
 
 
 def split_group(group: str) -> list[str]:
-    """The sources that `+` joins, unless it is in the name of a file or folder."""
+    """The sources that `+` joins. A `+` in the name of an existing file or folder joins nothing."""
     return [group] if os.path.exists(group) else group.split("+")
 
 
@@ -346,6 +328,6 @@ def title_of(model: str | Path) -> str:
 
 
 def without_folders(source: str) -> str:
-    """A source, or several that `+` joins, of local files and folders the names alone, as a card may show them."""
+    """A source, or several joined by `+`, with local paths cut to their names, as a card may show them."""
     # Where os.path says no, pathlib may raise: of JSON, say, that is too long for a name.
     return "+".join(title_of(name) if os.path.exists(name) else name for name in split_group(source))

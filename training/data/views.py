@@ -1,119 +1,28 @@
-"""Random views: images of any size, origin and format become training images of one size and one distribution."""
-
-import io
+"""Data sets of random views of loaded or streamed images, see [`random_view`]."""
 
 import numpy as np
 import torch
 from datasets import Array3D, Dataset, Features, IterableDataset, Sequence, Value, interleave_datasets
 from PIL import Image as PILImage
-from PIL import ImageEnhance, ImageFilter
 from torch.utils.data import get_worker_info
 from transformers import BaseImageProcessor
 from transformers.utils import logging
 
-from tellsign.modeling.image_loading import load_image, recode_uniformly
+from tellsign.modeling.image_loading import load_image
 
+from .degradations import random_view
 from .images import as_batch, make_uniform
 from .sources import LABELS, category_labels_of, content_of
 
 
 logger = logging.get_logger(__name__)
-RESAMPLERS = [*PILImage.Resampling]
-
-
-def _recode(image: PILImage.Image, rng: np.random.Generator) -> PILImage.Image:
-    """The image after a pass through JPEG or WebP of a random quality."""
-    buffer = io.BytesIO()
-    quality = int(rng.integers(40, 96))
-    if rng.random() < 0.8:
-        image.save(buffer, "JPEG", quality=quality, subsampling=int(rng.integers(0, 3)))
-    else:
-        image.save(buffer, "WEBP", quality=quality)
-    return PILImage.open(buffer).convert("RGB")
-
-
-def _resize(image: PILImage.Image, size: tuple[int, int], rng: np.random.Generator) -> PILImage.Image:
-    """The image at another size, by a random resampler."""
-    resampler = RESAMPLERS[rng.integers(len(RESAMPLERS))]
-    if resampler == PILImage.Resampling.NEAREST:  # alone it would alias as no camera or program does
-        image = image.filter(ImageFilter.GaussianBlur(0.4 * max(image.size) / max(size)))
-    return image.resize(size, resampler)
-
-
-def _disturb(image: PILImage.Image, rng: np.random.Generator) -> PILImage.Image:
-    """The image with another brightness, contrast or saturation, or with noise."""
-    enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
-    choice = int(rng.integers(len(enhancers) + 1))
-    if choice < len(enhancers):
-        return enhancers[choice](image).enhance(rng.uniform(0.3, 1.7))
-    pixels = np.asarray(image) + rng.normal(0, rng.uniform(2, 20), (image.height, image.width, 3))
-    return PILImage.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
-
-
-def random_view(image: PILImage.Image, image_size: int, rng: np.random.Generator) -> np.ndarray:
-    """Cuts a random part out of an image and brings it to a square by a random way of storing and resizing.
-
-    Half of the views hold as much of the image as a random aspect ratio between 3:4 and 4:3 allows. The others hold a
-    part whose side is drawn log-uniformly. The part is resized by a random resampler, perhaps over a size in between.
-    Before or after that, it is perhaps stored as JPEG or WebP of a random quality. A quarter of the views get another
-    brightness, contrast or saturation, or noise. Half of the views end as JPEG of quality 75, 4:2:0, a quarter as they
-    are, a quarter in another random encoding. An image that has the wanted size already is in three of four cases
-    neither cut nor resized.
-
-    Nothing of it depends on the class. Images are first brought to at most five times the wanted size: the original's
-    size shows in the views as little as can be.
-
-    Args:
-        image (`PIL.Image.Image`): RGB, of any size.
-        image_size (`int`): Height and width of the view in pixels.
-        rng (`np.random.Generator`): Draws the view.
-
-    Returns:
-        `np.ndarray` of shape `(image_size, image_size, 3)`, uint8.
-    """
-    target = (image_size, image_size)
-    if image.size != target or rng.random() < 0.25:
-        shrink = min(image.size) / (5 * image_size)
-        if shrink > 1:
-            image = image.resize([max(1, round(side / shrink)) for side in image.size], PILImage.Resampling.LANCZOS)
-        image = image.crop(_random_box(image.size, image_size, rng))
-        stored_first = rng.random() < 0.5
-        if stored_first and rng.random() < 0.5:
-            image = _recode(image, rng)
-        if rng.random() < 0.25:
-            between = np.exp(rng.uniform(np.log(image_size), np.log(max(*image.size, image_size + 1))))
-            image = _resize(image, (round(between), round(between)), rng)
-        image = _resize(image, target, rng)
-        if not stored_first and rng.random() < 0.5:
-            image = _recode(image, rng)
-    if rng.random() < 0.25:
-        image = _disturb(image, rng)
-    ending = rng.random()
-    if ending < 0.5:
-        image = recode_uniformly(image)
-    elif ending < 0.75:
-        image = _recode(image, rng)
-    return np.array(image)
 
 
 def _load(entry: dict | None, place: str, image_size: int) -> PILImage.Image:
-    """An image as it is, unless it has the wanted size: its views may keep its pixels, and so what its format did."""
+    """Loads an image. One of the wanted size is encoded uniformly, since its views may keep its pixels."""
     content = content_of(entry) or b""
     image = load_image(content, (entry or {}).get("path") or place)
     return make_uniform(image, content, image_size) if image.size == (image_size, image_size) else image
-
-
-def _random_box(size: tuple[int, int], image_size: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of a random part, at least `image_size` wide and high where the image is."""
-    width, height = size
-    aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-    largest = min(width / np.sqrt(aspect), height * np.sqrt(aspect))
-    smallest = min(largest, image_size * np.sqrt(max(aspect, 1 / aspect)))
-    side = largest if rng.random() < 0.5 else np.exp(rng.uniform(np.log(smallest), np.log(largest)))
-    box_width = min(width, max(1, round(side * np.sqrt(aspect))))
-    box_height = min(height, max(1, round(side / np.sqrt(aspect))))
-    left, top = rng.integers(0, width - box_width + 1), rng.integers(0, height - box_height + 1)
-    return int(left), int(top), int(left + box_width), int(top + box_height)
 
 
 class BalancedViews(torch.utils.data.Dataset):
@@ -172,6 +81,7 @@ class BalancedViews(torch.utils.data.Dataset):
 
         An image that cannot be read is named in a warning, and another one chosen in its place.
         """
+        # Of its own, so that a broken file changes no other view.
         rng = np.random.default_rng((self.seed, self.epoch, index))
         for _ in range(100):
             group, label, row = self.choose(rng)
@@ -190,7 +100,7 @@ class BalancedViews(torch.utils.data.Dataset):
 
 
 def _sources_of(group: Dataset) -> list[tuple[list[np.ndarray], np.ndarray]]:
-    """For each class the rows of each of its generators, and the probabilities with which generators are drawn."""
+    """Rows of each generator of each class, and the probabilities with which generators are drawn."""
     labels, generators = np.asarray(group["label"][:]), np.asarray(group["generator"][:])
     sources = []
     for label, title in enumerate(LABELS):

@@ -1,1 +1,1 @@
-"""What the evaluating commands share: predictions, scores, attacks and corruptions."""
+"""Predictions, scores, attacks, corruptions and sources left out, for the evaluating commands."""

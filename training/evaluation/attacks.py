@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from transformers import PreTrainedModel
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.modeling.verdicts import real_and_fake
-from tellsign.training.trainer.caching import cached
+from tellsign.training.data.caching import cached
 
 
 PART = 100
@@ -224,6 +225,22 @@ def wrap(classifier: PixelClassifier, loss: nn.Module, pixels: torch.Tensor) -> 
     )
 
 
+def _key_of(pairs: Sequence[tuple[PreTrainedModel, WaveFreqImageProcessor]], settings: list) -> Any:
+    """A hash of what an attack's result depends on beside the images."""
+    key = hashlib.sha1(json.dumps(settings).encode())
+    for network, processor in pairs:
+        key.update((network.config.to_json_string() + processor.to_json_string()).encode())
+        for tensor in network.state_dict().values():
+            key.update(tensor.float().cpu().numpy().tobytes())
+    return key
+
+
+def _with_images(key: Any, images: NDArray, labels: NDArray) -> str:
+    whole = key.copy()
+    whole.update(images.tobytes() + labels.tobytes())
+    return whole.hexdigest()
+
+
 def attack_ensemble(
     model: PreTrainedModel,
     image_processor: WaveFreqImageProcessor,
@@ -238,24 +255,19 @@ def attack_ensemble(
 ) -> dict[str, dict[int, NDArray]]:
     """Which images are still classified correctly after each attack of AutoAttack's ensemble, made for two classes.
 
-    AutoAttack's loss needs three logits. So [`fast_adaptive_boundary`] comes first. Attacks of the Adversarial
-    Robustness Toolbox follow. APGD attacks the cross entropy and the margin (Croce & Hein, 2020, arXiv 2003.01690).
-    Square needs no gradients (Andriushchenko et al., 2020, arXiv 1912.00049). Each attacks the images that those
-    before it left standing. The transfer attack, APGD against another model, attacks all images.
+    [`fast_adaptive_boundary`] comes first, since AutoAttack's own loss needs three logits. APGD attacks the cross
+    entropy and the margin (Croce & Hein, 2020, arXiv 2003.01690). Square needs no gradients (Andriushchenko et al.,
+    2020, arXiv 1912.00049). Each attacks what those before it left standing; the transfer attack, all images.
 
     Args:
-        model (`PreTrainedModel`): Gives logits of real and fake.
-        image_processor (`WaveFreqImageProcessor`): The attacked model's, for mean and standard deviation.
+        model, image_processor: Of a detector of real and fake.
         images (`np.ndarray` of shape `(n, 3, height, width)`): uint8.
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        epsilons (`Sequence[int]`, *optional*, defaults to `(1, 2, 4, 8)`): Largest changes, in levels of 255.
-        iterations (`int`, *optional*, defaults to 20): Gradient steps of APGD and FAB.
-        queries (`int`, *optional*, defaults to 200): Queries of Square.
-        bf16 (`bool`, *optional*, defaults to `False`):
-            Whether APGD and Square search in bfloat16. Single precision judges what they find either way.
+        epsilons (`Sequence[int]`): Largest changes, in levels of 255.
+        iterations, queries (`int`): Gradient steps of APGD and FAB, and queries of Square.
+        bf16 (`bool`): Whether APGD and Square search in bfloat16. Single precision judges what they find either way.
         transfer_from (`tuple`, *optional*): Another model and its image processor.
-        progress_dir (`Path`, *optional*):
-            Folder for the result of each epsilon on each hundred images. The same call then goes on where it stopped.
+        progress_dir (`Path`, *optional*): Keeps the results of each hundred images, so that a call goes on later.
 
     Returns:
         For each attack, by epsilon, a boolean `np.ndarray` of shape `(n,)`: correct after this attack and those before
@@ -263,31 +275,24 @@ def attack_ensemble(
     """
     # The toolbox knows no other devices than CUDA and the CPU.
     device = model.device if model.device.type == "cuda" else torch.device("cpu")
-    key = hashlib.sha1(json.dumps([iterations, queries, bf16, SEED]).encode())
-    for network, processor in [(model, image_processor), *([transfer_from] if transfer_from else [])]:
-        key.update((network.config.to_json_string() + processor.to_json_string()).encode())
-        for tensor in network.state_dict().values():
-            key.update(tensor.float().cpu().numpy().tobytes())
-    attacked = PixelClassifier(model, image_processor).to(device)
-    other = PixelClassifier(*transfer_from).to(device) if transfer_from else None
-    ensemble = Ensemble(attacked, other, iterations, queries, bf16)
-
+    pairs = [(model, image_processor), *([transfer_from] if transfer_from else [])]
+    key = _key_of(pairs, [iterations, queries, bf16, SEED])
+    attacked, *others = (PixelClassifier(*pair).to(device) for pair in pairs)
+    ensemble = Ensemble(attacked, others[0] if others else None, iterations, queries, bf16)
     found: defaultdict[str, defaultdict[int, list[NDArray]]] = defaultdict(lambda: defaultdict(list))
     for start in tqdm(range(0, len(images), PART), desc="Attacking", unit="hundred"):
         part = slice(start, start + PART)
         pixels = torch.from_numpy(images[part]).to(device).float() / 255
         right = attacked.predict(pixels) == labels[part]
         found["none"][0].append(right)
-        part_key = key.copy()
-        part_key.update(images[part].tobytes() + labels[part].tobytes())
-        name = part_key.hexdigest()
+        kept = progress_dir and progress_dir / _with_images(key, images[part], labels[part])
         distance = cached(
-            progress_dir and progress_dir / f"{name}-fab.safetensors",
+            kept and kept.with_name(f"{kept.name}-fab.safetensors"),
             partial(ensemble.boundary_distance, pixels, labels[part]),
         )["distance"].numpy()
         for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon", leave=False):
             standing = cached(
-                progress_dir and progress_dir / f"{name}-{epsilon}.safetensors",
+                kept and kept.with_name(f"{kept.name}-{epsilon}.safetensors"),
                 partial(ensemble.standing, pixels, labels[part], right, distance, epsilon),
             )
             for attack in sorted(standing, key=ATTACKS.index):  # a file has them by the alphabet

@@ -34,14 +34,7 @@ def corrupt(image: NDArray, name: str, severity: int, rng: np.random.Generator) 
 
     Returns:
         `np.ndarray` of the same shape, uint8.
-
-    Raises:
-        ValueError: If the name or the severity is unknown.
     """
-    if name not in STRENGTHS:
-        raise ValueError(f"corruption {name!r} is not one of {', '.join(STRENGTHS)}")
-    if not 1 <= severity <= 5:
-        raise ValueError(f"severity {severity} is not between 1 and 5")
     strength = STRENGTHS[name][severity - 1]
     if name == "jpeg":
         return jpeg(image, int(strength))

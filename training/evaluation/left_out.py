@@ -48,7 +48,8 @@ def generator_scores(
     scores = {}
     for name in names[counts >= LEAST_PICTURES]:
         rows = np.flatnonzero((columns["label"] == FAKE) & (columns["generator"] == name))
-        same_run = photographs & (folds == folds[rows[0]])
+        # Heads of different runs do not share a scale.
+        same_run = photographs & np.isin(folds, folds[rows])
         if not same_run.any():  # there is nothing to tell them from
             continue
         scores[str(name)] = {
@@ -72,6 +73,7 @@ def mean_scores(generators: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[s
         if not rows:
             continue
         keys = ("auroc", "recall_at_1", "recall_at_2")
+        # Generators are resampled, not pictures: the mean is to hold for generators that nobody has seen.
         values = np.asarray([[row[key] for key in keys] for row in rows])
 
         def compute(sample: NDArray, keys=keys) -> dict[str, float]:
@@ -139,7 +141,7 @@ def score_left_out(
     }
 
 
-def plot(generators: Mapping[str, Mapping[str, Any]], curve: list[dict[str, Any]]) -> Figure:
+def plot_left_out(generators: Mapping[str, Mapping[str, Any]], curve: list[dict[str, Any]]) -> Figure:
     """AUROC of each generator, and its mean against the share of sources that training saw."""
     figure = Figure(figsize=(12, max(4, 0.16 * len(generators))), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[2, 1])

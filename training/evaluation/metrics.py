@@ -1,7 +1,4 @@
-"""Metrics of a detector, as `evaluate` modules that load without the Hub.
-
-Each takes the predicted probability of *fake* and the label (0 real, 1 fake). `evaluate.combine([...])` joins them.
-"""
+"""Scores of a detector, from the label (0 real, 1 fake) and the predicted probability of fake."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,7 +13,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 
 SHIFTED = ("ece", "macro_average_precision")
-"""Scores in [0, 1] that resampling raises: average precision since images drawn twice rank beside each other."""
+"""Scores in [0, 1] that resampling raises: images drawn twice rank beside each other."""
 
 _DESCRIPTION = "Metrics for telling generated images from real ones, from the predicted probability of fake."
 _INPUTS = """
@@ -103,7 +100,7 @@ def verdict_scores(labels: NDArray, verdicts: NDArray) -> dict[str, float]:
 
 
 def detection_scores(labels: NDArray, probabilities: NDArray) -> dict[str, float]:
-    """All scores of this module."""
+    """All scores above."""
     return (
         classification_scores(labels, probabilities)
         | ranking_scores(labels, probabilities)
@@ -158,35 +155,8 @@ def bootstrap(
     return intervals
 
 
-def bootstrap_intervals(
-    labels: NDArray,
-    probabilities: NDArray,
-    compute_scores: Callable[[NDArray, NDArray], dict[str, float]] = detection_scores,
-    resamples: int = 1000,
-) -> dict[str, tuple[float, float]]:
-    """[`bootstrap`] intervals, resampling images within each class.
-
-    Args:
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        probabilities (`np.ndarray` of shape `(n,)`): Predicted probability of fake.
-        compute_scores (`Callable`, *optional*, defaults to [`detection_scores`]): Gives the scores of a resample.
-        resamples (`int`, *optional*, defaults to 1000): Number of resamples.
-
-    Returns:
-        Lower and upper bound for each score.
-    """
-
-    def of_images(*classes: NDArray) -> dict[str, float]:
-        rows = np.concatenate(classes)
-        return compute_scores(labels[rows], probabilities[rows])
-
-    return bootstrap([np.flatnonzero(labels == label) for label in (0, 1)], of_images, resamples)
-
-
-class _DetectionMetric(evaluate.Metric):
-    """A metric that hands checked arrays to one of the functions above."""
-
-    compute_scores: Callable[[NDArray, NDArray], dict[str, float]]
+class DetectionMetric(evaluate.Metric):
+    """The scores of [`detection_scores`], as a metric of `evaluate` that loads without the Hub."""
 
     def _info(self) -> evaluate.MetricInfo:
         features = datasets.Features({"predictions": datasets.Value("float64"), "references": datasets.Value("int64")})
@@ -200,28 +170,4 @@ class _DetectionMetric(evaluate.Metric):
             raise ValueError(f"references hold the labels {np.unique(labels).tolist()}, expected 0 and 1")
         if not ((probabilities >= 0) & (probabilities <= 1)).all():
             raise ValueError("predictions must be probabilities of fake between 0 and 1")
-        return type(self).compute_scores(labels, probabilities)
-
-
-class Classification(_DetectionMetric):
-    """Accuracy, balanced accuracy, accuracy of each class."""
-
-    compute_scores = staticmethod(classification_scores)
-
-
-class Ranking(_DetectionMetric):
-    """AUROC, average precision, true positive rate at 1% and 0.1% false positives."""
-
-    compute_scores = staticmethod(ranking_scores)
-
-
-class Calibration(_DetectionMetric):
-    """Expected calibration error and Brier score."""
-
-    compute_scores = staticmethod(calibration_scores)
-
-
-class Abstention(_DetectionMetric):
-    """Risk at 90% and 80% coverage, area under the risk-coverage curve."""
-
-    compute_scores = staticmethod(abstention_scores)
+        return detection_scores(labels, probabilities)

@@ -1,4 +1,4 @@
-"""How well a tagger agrees with people who annotated images."""
+"""Agreement of a tagger with people who annotated images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from .tagging import switched_on
 
 @dataclass
 class PeoplesLabels:
-    """What people and a tagger say of images, arrays of shape `(num_images, num_artifacts)`.
+    """Labels by people and by a tagger, arrays of shape `(num_images, num_artifacts)`.
 
     Args:
         present (`np.ndarray`): 1 if people say that the artifact is there, 0 if that it is not, NaN if nothing.
@@ -96,7 +96,7 @@ def compare(tagger: ArtifactTagger, images: Sequence[AnnotatedImage], names: Seq
 def peoples_scores(
     tagger: ArtifactTagger, images: Sequence[AnnotatedImage], names: Sequence[str], resamples: int, seed: int = 0
 ) -> dict:
-    """How well a tagger agrees with people, with 95% bootstrap intervals, resampling images.
+    """Agreement of a tagger with people, with 95% bootstrap intervals by resampled images.
 
     Args:
         tagger, images, names: As for [`compare`].

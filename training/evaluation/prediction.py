@@ -71,7 +71,7 @@ def fake_probability(logits: NDArray, temperature: float | NDArray) -> NDArray:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a detector says of images.
+    """The answers of a detector.
 
     Attributes:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.

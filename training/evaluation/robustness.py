@@ -1,5 +1,6 @@
-"""What a detector withstands: corruptions and attacks, scored for each class, since a constant answer scores 50%."""
+"""Accuracy of a detector under corruptions and attacks, by class, since a constant answer scores 50% in all."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,47 @@ def evaluate_attacks(
         "broken_without_gradients": broken,
         "masked_gradients": any(share > MASKING for shares in broken.values() for share in shares.values()),
     }
+
+
+@dataclass(frozen=True)
+class RobustnessTest:
+    """Whether a model is shown corrupted and attacked images, how many, and how they are attacked.
+
+    Args:
+        corruptions, attack (`bool`): Which of the two are measured.
+        images, attack_images (`int`): Numbers of images for each.
+        iterations, queries, bf16, transfer_from: As for [`evaluate_attacks`].
+    """
+
+    corruptions: bool
+    attack: bool
+    images: int
+    attack_images: int
+    iterations: int
+    queries: int
+    bf16: bool
+    transfer_from: tuple[PreTrainedModel, WaveFreqImageProcessor] | None
+
+    def measure(
+        self,
+        model: PreTrainedModel,
+        image_processor: WaveFreqImageProcessor,
+        images: NDArray,
+        labels: NDArray,
+        progress_dir: Path,
+    ) -> dict:
+        """Scores on images of shape `(n, 3, height, width)`, uint8; see [`evaluate_corruptions`] and
+        [`evaluate_attacks`]."""
+        result: dict = {}
+        if self.corruptions:
+            rows = draw_balanced(labels, self.images)
+            scores = evaluate_corruptions(model, image_processor, images[rows], labels[rows])
+            result |= {"images": len(rows), "corruptions": scores}
+        if self.attack:
+            rows = draw_balanced(labels, self.attack_images)
+            how = (self.iterations, self.queries, self.bf16, self.transfer_from, progress_dir)
+            result["attacks"] = evaluate_attacks(model, image_processor, images[rows], labels[rows], *how)
+        return result
 
 
 def plot_robustness(robustness: dict, title: str) -> Figure:

@@ -50,7 +50,7 @@ def auroc_intervals(present: NDArray, scores: NDArray) -> NDArray:
 
 
 def jaccard(present: NDArray, chosen: NDArray) -> NDArray:
-    """Share of what is there or chosen that is both, for each image.
+    """Jaccard index of present and chosen artifacts, for each image.
 
     Args:
         present, chosen (`np.ndarray` of shape `(num_images, num_artifacts)`, bool): What is there and what was named.
@@ -64,7 +64,7 @@ def jaccard(present: NDArray, chosen: NDArray) -> NDArray:
 
 @contextmanager
 def switched_on(tagger: ArtifactTagger, names: Sequence[str]) -> Iterator[None]:
-    """For a while an ArtifactSiglip gives scores for these artifacts, whether or not it abstains on them."""
+    """Lets an ArtifactSiglip give scores for these artifacts, whether or not it abstains on them."""
     config = tagger.model.config
     usual = getattr(config, "trained_artifacts", None)
     if usual is None:

@@ -1,1 +1,1 @@
-"""Sentences about artifacts: how they are written, become examples and are scored."""
+"""Sentences about artifacts: writing, training examples, scores."""

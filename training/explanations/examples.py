@@ -23,7 +23,7 @@ from tellsign.pipelines.formats import ExplainedArtifact, from_synartifact, plac
 from tellsign.pipelines.localization import Box
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data.images import decode
-from tellsign.training.trainer.planted import artifact_dataset
+from tellsign.training.planting.batches import artifact_dataset
 
 from .sentences import SEEN, as_sentence, explanation_sentence
 

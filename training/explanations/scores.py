@@ -96,46 +96,72 @@ def explanation_scores(
         images = images_of(rows[part])
         answers += explainer(images, ["fake"] * len(images), found[part], told[part])
 
-    rng, shown = np.random.default_rng(seed), sorted(set(categories.values()))
-    valid, words, sentences, mentioned, naming, right, statements = [], [], [], [], [], [], []
-    names_outside = 0
+    said = _Said(np.random.default_rng(seed), categories)
     for number, (row, artifacts, answer) in enumerate(zip(rows, found, answers, strict=True)):
-        if not artifacts:
-            continue
-        category, planted = categories.get(row["sha1"]), {artifact["label"]: artifact for artifact in row["artifacts"]}
+        if artifacts:
+            said.add(number, row, artifacts, answer)
+    return said.scores()
+
+
+class _Said:
+    """What an explainer said of artifacts, counted image by image."""
+
+    def __init__(self, rng: np.random.Generator, categories: Mapping[str, str]):
+        self.rng, self.categories = rng, categories
+        self.shown = sorted(set(categories.values()))
+        self.valid: list[bool] = []
+        self.words: list[int] = []
+        self.sentences: list[str] = []
+        self.mentioned: list[bool] = []
+        self.naming: list[bool] = []
+        self.right: list[bool] = []
+        self.statements: list[Statement] = []
+        self.names_outside = 0
+
+    def add(
+        self, number: int, row: Mapping[str, Any], artifacts: Sequence[ExplainedArtifact], answer: Mapping[str, str]
+    ) -> None:
+        """Counts the answer to an image; for the arguments see [`explanation_scores`]."""
+        category, planted = self.categories.get(row["sha1"]), {one["label"]: one for one in row["artifacts"]}
         given = {artifact["label"]: artifact for artifact in artifacts}
-        names_outside += len(set(answer) - set(given))
-        valid.append(list(answer) == list(given) and all(re.fullmatch(SENTENCE, text) for text in answer.values()))
+        self.names_outside += len(set(answer) - set(given))
+        self.valid.append(
+            list(answer) == list(given) and all(re.fullmatch(SENTENCE, text) for text in answer.values())
+        )
         width, height = opened(row["image"]["bytes"]).size
         for label, sentence in answer.items():
             if label not in given:
                 continue
-            sentences.append(sentence)
-            words.append(len(f"{place_of(given[label]['box'], width, height)}: {sentence}".split()))
-            mentioned.append(bool(stated_artifacts(sentence) - set(given)))
+            self.sentences.append(sentence)
+            self.words.append(len(f"{place_of(given[label]['box'], width, height)}: {sentence}".split()))
+            self.mentioned.append(bool(stated_artifacts(sentence) - set(given)))
             if category is not None:
-                stated = stated_categories(sentence, shown)
-                naming.append(bool(stated))
+                stated = stated_categories(sentence, self.shown)
+                self.naming.append(bool(stated))
                 if stated:
-                    right.append(stated == [category])
+                    self.right.append(stated == [category])
             if label in planted:
                 truth = planted[label]
                 place = place_of(truth["box"], width, height)
-                references = [explanation_sentence(label, place, rng, category) for _ in range(REFERENCES)]
+                references = [explanation_sentence(label, place, self.rng, category) for _ in range(REFERENCES)]
                 mask = np.asarray(opened(truth["mask"]["bytes"]))
-                statements.append(Statement(number, sentence, truth["box"], mask, references))
-    return {
-        "images": len(valid),
-        "sentences": len(sentences),
-        "schema_valid": mean_or_none(valid),
-        "names_outside": names_outside,
-        "words_mean": mean_or_none(words),
-        "words_most": max(words, default=None),
-        "distinct": len(set(sentences)) / len(sentences) if sentences else None,
-        "unflagged_mentioned": mean_or_none(mentioned),
-        "object_stated": mean_or_none(naming),
-        "object_agreement": mean_or_none(right),
-    } | _statement_scores(statements, rng)
+                self.statements.append(Statement(number, sentence, truth["box"], mask, references))
+
+    def scores(self) -> dict[str, float | int | None]:
+        """See [`explanation_scores`]."""
+        count = len(self.sentences)
+        return {
+            "images": len(self.valid),
+            "sentences": count,
+            "schema_valid": mean_or_none(self.valid),
+            "names_outside": self.names_outside,
+            "words_mean": mean_or_none(self.words),
+            "words_most": max(self.words, default=None),
+            "distinct": len(set(self.sentences)) / count if count else None,
+            "unflagged_mentioned": mean_or_none(self.mentioned),
+            "object_stated": mean_or_none(self.naming),
+            "object_agreement": mean_or_none(self.right),
+        } | _statement_scores(self.statements, self.rng)
 
 
 def _statement_scores(statements: Sequence[Statement], rng: np.random.Generator) -> dict[str, float | None]:
@@ -145,6 +171,7 @@ def _statement_scores(statements: Sequence[Statement], rng: np.random.Generator)
         place = stated_place(statement.sentence)
         agreed.append(place == place_of(statement.box, width, height))
         on_mask.append(place is not None and bool(statement.mask[pixels_of(box_of_place(place, width, height))].any()))
+    # Against another image's references: what the wording alone would score.
     sentences = [statement.sentence for statement in statements]
     others: list[list[str]] = []
     for statement in statements:

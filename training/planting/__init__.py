@@ -2,11 +2,11 @@
 
 from tellsign.configuration.artifacts import find_artifact
 
-from .evaluation import EVALUATION
+from .operators_evaluation import EVALUATION
+from .operators_training import TRAINING
 from .planter import VISIBLE_LEVELS, PlantedArtifact, PlantedImage, plant
 from .registry import OPERATORS, Effect, Operator, Use, operators_of, plantable
 from .rows import PLANTED_FEATURES, planted_images
-from .training import TRAINING
 
 
 OPERATORS += [Operator(find_artifact(name).name, "evaluation", effect) for name, effect in EVALUATION.items()]

@@ -1,4 +1,4 @@
-"""What is done to an image: ink and light, color, displacement, filters, outlines, parts carried off.
+"""Changes of an image: ink and light, color, displacement, filters, outlines, parts carried off.
 
 A change takes an image, a place, the map of a pattern (`form`), an amount and a generator. It returns the changed
 image, and may return weights of its own with it.
@@ -39,7 +39,7 @@ FILTERS: dict[str, Callable[[NDArray, float], NDArray]] = {
 
 
 def filtered(image: NDArray, place: NDArray, form: NDArray | None, amount: float, rng: Rng, kinds: str) -> Changed:
-    """Through one of several filters, of `amount` units, everywhere or by how far a map is above 0."""
+    """Filters an image by `amount` units, everywhere or where a map is above 0."""
     source = px.spread(image, place) if place.dtype == bool else image
     weight = place if form is None else place * np.clip(2 * form, 0, 1)
     return FILTERS[rng.choice(kinds.split(", "))](source, amount * unit(image)), weight
@@ -121,7 +121,7 @@ COLORS: dict[str, Callable[[NDArray, Rng], NDArray]] = {
 
 
 def recast(image: NDArray, place: NDArray, form: NDArray | None, amount: float, rng: Rng, kinds: str) -> Changed:
-    """Toward one of several versions with other colors, everywhere or where a map says so."""
+    """Mixes an image with a version in other colors, everywhere or where a map says so."""
     return COLORS[rng.choice(kinds.split(", "))](image, rng), place * amount * (1 if form is None else form)
 
 
@@ -135,12 +135,12 @@ def band(image: NDArray, place: NDArray, form: NDArray, amount: float, rng: Rng)
 
 
 def resample(image: NDArray, place: NDArray, form: NDArray, amount: float, rng: Rng) -> NDArray:
-    """What is at other coordinates."""
+    """The image at other coordinates."""
     return px.sample(image, *form)
 
 
 def displace(image: NDArray, place: NDArray, form: NDArray, amount: float, rng: Rng) -> Changed:
-    """What is at other coordinates, where these are others, with a dark or bright seam or none."""
+    """Moves what other coordinates say, with a dark or bright seam or none."""
     moved = np.hypot(*(form - px.offsets(image, 0, 0))) > 0.3
     seam = px.blur(ndimage.morphological_gradient(moved.astype(float), 3), 0.5 * unit(image))[..., None]
     changed = px.sample(px.spread(image, place) if place.dtype == bool else image, *form)

@@ -1,4 +1,4 @@
-"""What shape a change takes: lattices, grain, blots, courses, lines, rims, spots, and coordinates to look at instead.
+"""Shapes of a change: lattices, grain, blots, courses, lines, rims, spots, and coordinates to look at instead.
 
 A pattern takes an image, a place, an amount and a generator. It returns a map of shape `(height, width)`, mostly in
 [-1, 1] or [0, 1], or coordinates of shape `(2, height, width)`.

@@ -1,4 +1,4 @@
-"""What operators read off images: brightness, color, contrast, coordinates. Sizes are in pixels or [`unit`]s."""
+"""Measures of images for operators: brightness, color, contrast, coordinates. Sizes are in pixels or [`unit`]s."""
 
 import numpy as np
 from numpy.typing import NDArray

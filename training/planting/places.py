@@ -1,4 +1,4 @@
-"""Where an operator works: everywhere, areas, edges, things, what is behind a subject.
+"""Places of an operator: everywhere, areas, edges, things, the background of a subject.
 
 A place takes an image and a generator. It returns weights in [0, 1] or a mask, of shape `(height, width)`, or raises
 [`NoPlace`].
@@ -105,7 +105,7 @@ def _largest_part(mask: NDArray) -> NDArray:
 
 
 def subject(image: NDArray, rng: Rng | None = None) -> NDArray:
-    """What stands out from the colors at the border of the image, favoring its middle, as a mask.
+    """The part that differs from the colors at the image's border, favoring its middle, as a mask.
 
     Raises:
         NoPlace: If nothing stands out that covers 6% to 55% of the image.
@@ -174,7 +174,7 @@ def behind_subject(image: NDArray, rng: Rng) -> NDArray:
 
 
 def end_of(image: NDArray, mask: NDArray, severity: float, angle: float) -> NDArray:
-    """What an object has beyond a straight line across it, the more the severer, with its soft border."""
+    """The end of an object beyond a straight line, larger for a higher severity, with its soft border."""
     along = px.position_along(image, angle)
     end = mask & (along > np.quantile(along[mask], 0.9 - 0.45 * severity))
     return ndimage.binary_dilation(end, iterations=max(1, round(2 * unit(image)))) & ~(mask & ~end)

@@ -50,12 +50,12 @@ class PlantedImage:
 
 
 def encoded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """How an image of shape `(height, width, 3)`, uint8, looks after the common encoding."""
+    """An image of shape `(height, width, 3)`, uint8, after the common encoding."""
     return np.asarray(recode_uniformly(Image.fromarray(image)))
 
 
 def visible_change(before: NDArray, after: NDArray, final: NDArray, mask: NDArray[np.bool_]) -> float:
-    """What is left of a change in the end.
+    """The part of a change that later changes left.
 
     Args:
         before, after, final (`np.ndarray` of shape `(height, width, 3)`):
@@ -125,6 +125,7 @@ def plant(
             continue
         changed, mask = (_turned(picture, turn, back=True) for picture in answer)
         pixels = (changed * 255).round().astype(np.uint8)
+        # After encoding, which may wipe a faint change out.
         after = encoded(pixels)
         if visible_change(encodings[-1], after, after, mask) >= VISIBLE_LEVELS:
             planted.append(PlantedArtifact(operator.artifact, strength, mask, bounding_box(mask)))

@@ -19,13 +19,13 @@ Changed = tuple[NDArray, NDArray]
 
 
 def name_of(part: Callable | None) -> str:
-    """What a place, pattern or change is called, whatever ranges a table gives it."""
+    """Name of a place, pattern or change, without the ranges of a table."""
     return "" if part is None else (part.func if isinstance(part, partial) else part).__name__
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What an operator does, put together of a place, a pattern and a change.
+    """The work of an operator: a change, in a pattern, at a place.
 
     Args:
         place (`Callable`): Takes image and generator, and returns weights in [0, 1] or a mask, or raises [`NoPlace`].
@@ -87,18 +87,7 @@ class Operator:
         Returns:
             The changed image, and a mask of shape `(height, width)`, bool, outside which it is the same as before. Or
             `None` if the image has no place where the artifact could be seen.
-
-        Raises:
-            ValueError: If image or severity are not as described.
         """
-        if image.dtype != np.float32 or image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 32:
-            raise ValueError(
-                f"image: expected float32 (height, width, 3) from 32 pixels, got {image.dtype} {image.shape}"
-            )
-        if not (image.min() >= 0 and image.max() <= 1):
-            raise ValueError(f"image: expected values in [0, 1], got {image.min():.3g} to {image.max():.3g}")
-        if not 0 < severity <= 1:
-            raise ValueError(f"severity: expected more than 0 and at most 1, got {severity}")
         try:
             changed, weight = self.effect(image, severity, rng)
         except NoPlace:

@@ -34,7 +34,7 @@ def opened(content: bytes) -> Image.Image:
 
 
 def images_of(rows: Sequence[Mapping[str, Any]]) -> list[Image.Image]:
-    """Those of rows as [`planted_images`] yields them."""
+    """The images of rows from [`planted_images`]."""
     return [opened(row["image"]["bytes"]).convert("RGB") for row in rows]
 
 
@@ -88,17 +88,10 @@ def planted_images(
     Yields:
         A row as in `PLANTED_FEATURES`: the image as JPEG of quality 75, 4:2:0, its artifacts, and the `sha1` of the
         real image. An untouched image has no artifacts. An image that cannot be read is left out with a warning.
-
-    Raises:
-        ValueError: If `image_size`, `untouched` or `most` are out of range.
     """
-    if image_size < 32 or not 0 <= untouched <= 1 or most < 1:
-        raise ValueError(
-            "expected image_size of at least 32, untouched in [0, 1] and most of at least 1, "
-            f"got {image_size}, {untouched} and {most}"
-        )
     names = plantable(use)
     for sha1, pixels in readable(dataset, image_size):
+        # By its content, so that an image gets the same artifacts in any data set.
         rng = np.random.default_rng([seed, int(sha1, 16)])
         count = 0 if rng.random() < untouched else int(rng.integers(1, most + 1))
         planted = plant(pixels, rng.permutation(names).tolist(), rng, use, count=count)
@@ -113,7 +106,7 @@ def planted_images(
 
 
 def fingerprint(*datasets: Dataset, categories: Mapping[str, str] | None = None) -> str:
-    """Of the images in data sets from [`load_sources`], of what they show, and of the version of the operators."""
+    """Hash of the images in data sets from [`load_sources`], their categories, and the operators' version."""
     digest = hashlib.sha1("".join(sha1 for dataset in datasets for sha1 in dataset["sha1"][:]).encode())
     digest.update(json.dumps(categories, sort_keys=True).encode())
     digest.update(OPERATORS_VERSION.encode())

@@ -31,6 +31,7 @@ class ProjectedGradientDescent:
         step = radius * (1.25 if self.steps == 1 else 2.5 / self.steps)
         lower = torch.maximum(pixel_values - radius, -mean / std)
         upper = torch.minimum(pixel_values + radius, (1 - mean) / std)
+        # A random start, without which training by single steps fails (Wong et al., 2020).
         changed = pixel_values + radius * (2 * torch.rand_like(pixel_values) - 1)
         for _ in range(self.steps):
             changed = torch.clamp(changed, lower, upper).detach().requires_grad_()

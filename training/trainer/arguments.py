@@ -2,46 +2,33 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import typer
 from transformers import HfArgumentParser, PreTrainedConfig, TrainerState, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import cached_file
 
 from tellsign.hub_cards.model_card import hyperparameters
-from tellsign.training.data.sources import SourceArguments, split_group, without_folders
+from tellsign.training.data.sources import split_group, without_folders
 
 
 MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight", "fake_logit_weight", "real_called_fake", "wrong"}
 """Arguments that a resumed run may change: its length, and settings that count only at its end."""
-LEAST = {
-    "validation_per_class": 1,
-    "train_images": 1,
-    "eval_images": 1,
-    "fake_images": 0,
-    "most_artifacts": 1,
-    "image_size": 32,
-}
-"""The least value of an argument of this name."""
 
 
-@dataclass
-class PlantedDataArguments(SourceArguments):
-    """Arguments of commands that plant artifacts into real images."""
-
-    train_data: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Parquet files, image folders or data sets on the Hub. Their real images are planted."},
-    )
-    validation_per_class: int = field(
-        default=3000, metadata={"help": "Images of each class held out, the same number as for the tagger."}
-    )
-    train_images: int = field(default=40000, metadata={"help": "Most images to plant in."})
-    eval_images: int = field(default=500, metadata={"help": "Most held-out images to watch the run by."})
+def run(command: Callable[..., None]) -> None:
+    """Runs a command of the command line. An error in its arguments or data is printed in one line."""
+    try:
+        typer.run(command)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
 
 
 def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tuple[Any, ...]:
@@ -68,18 +55,7 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
     # Or it would refuse the half precision of a recipe, which a CPU computes too.
     parser.set_defaults(use_cpu=not torch.accelerator.is_available())
     if arguments and arguments[0].endswith(".json"):
-        recipe = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-        unknown = set(recipe) - {action.dest for action in parser._actions}
-        if unknown:
-            raise ValueError(f"{arguments[0]}: no argument is called {', '.join(sorted(unknown))}")
-        # The parser checks the command line, but not defaults.
-        for action in parser._actions:
-            value = recipe.get(action.dest)
-            if value is not None and action.choices and value not in action.choices:
-                raise ValueError(f"{arguments[0]}: {action.dest} is {value!r}, expected {', '.join(action.choices)}")
-            if action.nargs in ("+", "*") and isinstance(value, str):
-                recipe[action.dest] = [value]
-        parser.set_defaults(**recipe)
+        parser.set_defaults(**_read_recipe(arguments[0], parser))
         arguments = arguments[1:]
     parsed = parser.parse_args_into_dataclasses(arguments, look_for_args_file=False)
     if parsed[-1].save_total_limit == 1:
@@ -88,16 +64,24 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
         raise ValueError("--save_only_model: a run cannot resume without the optimizer's state")
     if parsed[-1].dataloader_persistent_workers:
         raise ValueError("--dataloader_persistent_workers: a resumed run would draw other random numbers")
-    for group in parsed:
-        for name, least in LEAST.items():
-            if getattr(group, name, least) < least:
-                raise ValueError(f"--{name}={getattr(group, name)}: expected at least {least}")
-        for name in ("ema_decay", "untouched"):
-            if not 0 <= getattr(group, name, 0) < 1:
-                raise ValueError(f"--{name}={getattr(group, name)}: expected a number in [0, 1)")
     if parsed[-1].load_best_model_at_end and any(hasattr(group, "ema_decay") for group in parsed):
         raise ValueError("--load_best_model_at_end: this run ends with the average of its weights instead")
     return parsed
+
+
+def _read_recipe(path: str, parser: HfArgumentParser) -> dict[str, Any]:
+    recipe = json.loads(Path(path).read_text(encoding="utf-8"))
+    unknown = set(recipe) - {action.dest for action in parser._actions}
+    if unknown:
+        raise ValueError(f"{path}: no argument is called {', '.join(sorted(unknown))}")
+    # The parser checks the command line, but not defaults.
+    for action in parser._actions:
+        value = recipe.get(action.dest)
+        if value is not None and action.choices and value not in action.choices:
+            raise ValueError(f"{path}: {action.dest} is {value!r}, expected {', '.join(action.choices)}")
+        if action.nargs in ("+", "*") and isinstance(value, str):
+            recipe[action.dest] = [value]
+    return recipe
 
 
 def overrides_of(given: dict[str, Any] | str | None, config_class: type[PreTrainedConfig]) -> dict[str, Any]:
@@ -154,7 +138,7 @@ def as_shown(argument: str) -> str:
 
 
 def seen_by(start: str) -> list[str]:
-    """The training data of a checkpoint and of its starts, as far as its `training.json` tells."""
+    """The training data of a checkpoint and its starts, by its `training.json`."""
     recipe = recipe_file(start)
     if not recipe:
         return []
@@ -197,13 +181,14 @@ def record_run(training_args: TrainingArguments, made_with: dict[str, Any], resu
             )
     if training_args.should_save:
         folder.mkdir(parents=True, exist_ok=True)
+        # Renamed when whole, or a killed run would leave half a file.
         part = path.with_suffix(".part")
         part.write_text(content)
         os.replace(part, path)
 
 
 def checkpoint_to_resume(args: TrainingArguments, last_file: str = TRAINER_STATE_NAME) -> str | None:
-    """The checkpoint to resume from: the one that is asked for, or else the newest that is complete.
+    """The checkpoint to resume from: the given one, or else the newest complete one.
 
     A complete one has `last_file`, which is written last. The checkpoint of a run's last step does not count, unless
     the run is longer now: `Trainer` would add a step.

@@ -1,4 +1,4 @@
-"""What networks start from: whitened patches for small vision transformers, weights of others for the rest."""
+"""Initial weights: whitened patches for small vision transformers, a detector's weights for fine detail."""
 
 import math
 

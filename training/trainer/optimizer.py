@@ -7,7 +7,7 @@ from transformers.training_args import OptimizerNames
 
 
 def refuse_other_optimizers(training_args: TrainingArguments) -> None:
-    """Raises a `ValueError` if a Trainer is to take another optimizer, which it would not."""
+    """Rejects `--optim`, which would be ignored."""
     asked = OptimizerNames(training_args.optim)
     if asked != OptimizerNames(TrainingArguments.optim):
         raise ValueError(f"--optim={asked.value}: the optimizer is Muon for the matrices and AdamW for the rest")

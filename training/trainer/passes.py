@@ -57,6 +57,7 @@ class GroupedSampler(torch.utils.data.Sampler[int]):
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         for pool in torch.randperm(len(self), generator=generator).split(self.POOL * self.batch_size):
             batches = pool[self.lengths[pool].argsort(stable=True)].split(self.batch_size)
+            # A short batch comes last in its pool: the loader counts examples, and would cut those after it apart.
             full = len(batches) - (len(batches[-1]) < self.batch_size)
             for number in [*torch.randperm(full, generator=generator).tolist(), *range(full, len(batches))]:
                 yield from batches[number].tolist()

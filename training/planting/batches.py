@@ -1,4 +1,4 @@
-"""Planted images to train on: whole batches for taggers, data sets on disk for explainers and localizers."""
+"""Planted images in whole batches for taggers, and as data sets on disk for explainers and localizers."""
 
 import math
 import os
@@ -17,8 +17,9 @@ from transformers import BaseImageProcessor
 from tellsign.pipelines.localization import Box
 from tellsign.training.data.images import decode, whole_batch
 from tellsign.training.data.sources import LABELS, NO_CATEGORY, UNKNOWN, of_class
-from tellsign.training.planting import PLANTED_FEATURES, Use, plantable, planted_images
-from tellsign.training.planting.rows import fingerprint, opened
+
+from .registry import Use, plantable
+from .rows import PLANTED_FEATURES, fingerprint, opened, planted_images
 
 
 BOX_SIDES = tuple(Box.__annotations__)
@@ -126,7 +127,7 @@ class Descriptions:
         return images | {"labels": labels, "categories": self.shown[images["rows"]]}
 
 
-def joined(parts: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+def concatenated(parts: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -137,7 +138,7 @@ def validation_images(
     real = of_class(dataset, "real")
     planted = plant_for_validation(real, seed=seed, **shape)
     untouched = untouched_images(dataset, **shape)
-    return joined(
+    return concatenated(
         [
             Descriptions(part, categories, names).add_to(images)
             for part, images in ((real, planted), (dataset, untouched))
@@ -249,7 +250,7 @@ class TrainingBatches(torch.utils.data.Dataset):
         return sum(len(images) for images, _, _ in self.parts)
 
     def planted(self, indices: Sequence[int] | torch.Tensor) -> PlantedBatches:
-        """These images as they are in this epoch; real ones first."""
+        """The images as planted in this epoch; real ones first."""
         pools, start = [], 0
         options = {"seed": 1000 * self.seed + self.epoch, **self.shape}
         for images, descriptions, untouched in self.parts:
@@ -260,7 +261,7 @@ class TrainingBatches(torch.utils.data.Dataset):
                 pools.append(descriptions.add_to(_stacked(planted)))
         if not pools:
             raise ValueError(f"none of {len(indices)} training images can be read")
-        return self.as_batches(joined(pools))
+        return self.as_batches(concatenated(pools))
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
         batch = self.planted(indices)

@@ -1,4 +1,4 @@
-"""Which sources are left out together, and heads that did not see them."""
+"""Folds of sources, and heads that did not see them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -8,15 +8,20 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
+from transformers.utils import logging
 
 from tellsign import LargePictureConfig
 from tellsign.modeling.modeling_large_picture import LargePictureHead
-from tellsign.training.evaluation.left_out import FAKE, REAL
+from tellsign.training.data.sources import UNNAMED
+from tellsign.training.trainer.head import fit_head
 
-from .head import fit_head
+from .left_out import FAKE, REAL
 
 
-def joined(*names: NDArray) -> NDArray:
+logger = logging.get_logger(__name__)
+
+
+def groups_by_names(*names: NDArray) -> NDArray:
     """Group index per row; rows that share a name in any of the arrays share a group. "" is no name."""
     count = len(names[0])
     rows, values = [], []
@@ -32,22 +37,35 @@ def joined(*names: NDArray) -> NDArray:
     return connected_components(graph, directed=False)[1][:count]
 
 
-def assign_folds(columns: Mapping[str, NDArray], folds: int) -> NDArray:
-    """The run in which each picture is left out.
+def _kin(columns: Mapping[str, NDArray]) -> NDArray:
+    """Class and family of each picture. One whose source has no name is its own family, since nothing tells more."""
+    alone = np.char.add("picture ", np.arange(len(columns["label"])).astype(str))
+    families = np.where(columns["family"] == UNNAMED, alone, columns["family"])
+    return np.char.add(columns["label"].astype(str), families)
 
-    Fakes are left out by family, real pictures by collection and person together. The largest group comes first and
-    goes to the fold that has the fewest pictures of its class so far.
+
+def assign_folds(columns: Mapping[str, NDArray], folds: int) -> NDArray:
+    """Assigns each picture to the fold in which it is left out.
+
+    Fakes are left out by family, real pictures by collection and person together. Pictures without named sources are
+    left out one by one, with a warning: others of their source are seen then, which flatters. The largest group comes
+    first and goes to the fold that has the fewest pictures of its class so far.
 
     Raises:
         ValueError: If a class has fewer groups than there are folds.
     """
-    assignment = np.zeros(len(columns["label"]), int)
+    assignment, kin = np.zeros(len(columns["label"]), int), _kin(columns)
+    if (columns["family"] == UNNAMED).any():
+        logger.warning("pictures without a column generator or family are left out one by one: the scores flatter")
     for label, title in ((REAL, "real"), (FAKE, "fake")):
         rows = np.flatnonzero(columns["label"] == label)
-        keys = (columns["family"][rows],) if label == FAKE else (columns["family"][rows], columns["person"][rows])
-        groups, counts = np.unique(joined(*keys), return_inverse=True, return_counts=True)[1:]
+        keys = (kin[rows],) if label == FAKE else (kin[rows], columns["person"][rows])
+        groups, counts = np.unique(groups_by_names(*keys), return_inverse=True, return_counts=True)[1:]
         if len(counts) < folds:
-            raise ValueError(f"{len(counts)} sources of {title} pictures cannot be left out in {folds} folds")
+            raise ValueError(
+                f"{len(counts)} sources of {title} pictures cannot be left out in {folds} folds: give fewer folds or "
+                "pictures of more sources"
+            )
         fold_of, filled = np.zeros(len(counts), int), np.zeros(folds, int)
         for group in np.argsort(-counts, kind="stable"):
             fold_of[group] = filled.argmin()
@@ -57,12 +75,12 @@ def assign_folds(columns: Mapping[str, NDArray], folds: int) -> NDArray:
 
 
 def runs(columns: Mapping[str, NDArray], assignment: NDArray) -> Iterator[tuple[NDArray, NDArray]]:
-    """For each run the rows that it may see and those that it is scored on.
+    """Yields the rows that each run may see, and those that it is scored on.
 
     It sees no family or collection of those, and nothing by a person who made one of them. Rows beyond those of the
     assignment are scored in none.
     """
-    kin = np.char.add(columns["label"].astype(str), columns["family"])
+    kin = _kin(columns)
     assignment = np.pad(assignment, (0, len(kin) - len(assignment)), constant_values=-1)
     for fold in range(assignment.max() + 1):
         scored = assignment == fold
@@ -73,12 +91,32 @@ def runs(columns: Mapping[str, NDArray], assignment: NDArray) -> Iterator[tuple[
 
 def some_sources(columns: Mapping[str, NDArray], share: float) -> NDArray[np.bool_]:
     """The pictures of a share of the generators and collections, drawn at random."""
+    # Always in one order, so that fewer sources are a part of more.
     rng = np.random.default_rng(0)
     kept: list[str] = []
     for label in (REAL, FAKE):
         names = np.unique(columns["generator"][columns["label"] == label])
         kept += rng.permutation(names)[: max(1, round(share * len(names)))].tolist()
     return np.isin(columns["generator"], kept)
+
+
+def training_runs(
+    columns: Mapping[str, NDArray], assignment: NDArray, share: float = 1.0
+) -> Iterator[tuple[NDArray, NDArray]]:
+    """As [`runs`], with a share of the sources to learn from.
+
+    Raises:
+        ValueError: If a run may learn from one class alone.
+    """
+    allowed = some_sources(columns, share)
+    for fold, (seen, scored) in enumerate(runs(columns, assignment)):
+        rows = seen[allowed[seen]]
+        if len(set(columns["label"][rows])) < 2:
+            raise ValueError(
+                f"fold {fold} leaves one class alone to learn from: its families or people made all others. "
+                "Give pictures of more sources, or other --folds"
+            )
+        yield rows, scored
 
 
 def heads_left_out(
@@ -96,9 +134,9 @@ def heads_left_out(
         copies (`torch.FloatTensor` of shape `(num_copies, n, num_features)`): The moments that heads learn from.
         share (`float`, *optional*, defaults to 1): Share of the sources that training may see.
     """
-    allowed = some_sources(columns, share)
-    for seen, scored in tqdm(list(runs(columns, assignment)), desc=f"Heads ({share:.0%} of the sources)"):
-        rows = seen[allowed[seen]]
+    for rows, scored in tqdm(
+        list(training_runs(columns, assignment, share)), desc=f"Heads ({share:.0%} of the sources)"
+    ):
         yield fit_head(config, copies[:, rows], columns["label"][rows], columns["generator"][rows]), scored
 
 
@@ -110,7 +148,7 @@ def predict_left_out(
     seen_as: Sequence[torch.Tensor],
     share: float = 1.0,
 ) -> list[NDArray]:
-    """Logits of fake of all pictures, each by a head that did not see its source, for each way of seeing them.
+    """Logits of fake by heads that did not see the picture's source, for each way of seeing the pictures.
 
     Args:
         config, columns, assignment, copies, share: See [`heads_left_out`].

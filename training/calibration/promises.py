@@ -1,4 +1,4 @@
-"""Thresholds of the verdicts on large pictures, from sources that training did not see."""
+"""Thresholds of the verdicts on large pictures, from sources that training did not see, and what they promise."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ logger = logging.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Promise:
-    """What verdicts on sources that training did not see keep, as shares in (0, 1).
+    """Bounds that verdicts keep on sources that training did not see, as shares in (0, 1).
 
     Args:
         photographs_accused (`float`): Most photographs that are called fake, by its Clopper-Pearson bound.
@@ -32,7 +32,7 @@ def upper_bound(count: int, total: int) -> float:
     return float(binomtest(count, total, alternative="less").proportion_ci(0.95).high) if total else 1.0
 
 
-OPERATING_POINTS = {"cautious": Promise(), "balanced": Promise(0.05, 0.15, 0.2)}
+PROMISES = {"cautious": Promise(), "balanced": Promise(0.05, 0.15, 0.2)}
 
 
 def fit_promised_thresholds(
@@ -65,6 +65,7 @@ def fit_promised_thresholds(
         wrong, right = (fake < cut).mean(), (real < cut).mean()
         return right > 0 and wrong / (wrong + right) <= promise.real_wrong
 
+    # Between two of the probabilities nothing changes.
     cuts = np.sort(probabilities)
     high = next((cut for cut in cuts if cut >= 0.5 and accuses_few(cut)), 1.0)
     low = next((cut for cut in cuts[::-1] if cut <= 0.5 and clears_rightly(cut)), 0.0)

@@ -30,6 +30,7 @@ def cached(
     tensors = make()
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Renamed when whole, or half a file would be read later.
         part = path.with_suffix(".part")
         save_file(tensors, part, metadata=metadata)
         os.replace(part, path)

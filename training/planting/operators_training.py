@@ -1,4 +1,4 @@
-"""The operators of training: for each artifact in several forms, none of which works as that of evaluation does."""
+"""The operators of training: several forms of each artifact, none of which works as its operator of evaluation."""
 
 from functools import partial
 from typing import Any

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellsign.training.data import histories
-from tellsign.training.data.histories import HISTORIES, LEAST_SIDE, encoded, random_history, random_look, resized
+from tellsign.training.data import degradations
+from tellsign.training.data.degradations import HISTORIES, LEAST_SIDE, encode, random_history, random_look, rescale
 
 
 @pytest.fixture
@@ -20,12 +20,12 @@ def test_encoding_is_that_of_the_format_at_its_quality(image, form):
     content = io.BytesIO()
     image.save(content, form, quality=60)
     expected = np.asarray(Image.open(content).convert("RGB"))
-    np.testing.assert_array_equal(np.asarray(encoded(image, form, 60)), expected)
+    np.testing.assert_array_equal(np.asarray(encode(image, form, 60)), expected)
     assert not np.array_equal(expected, np.asarray(image))
 
 
 def test_resizing_multiplies_both_sides(image):
-    assert resized(image, 0.5).size == (100, 75) and resized(image, 0.001).size == (1, 1)
+    assert rescale(image, 0.5).size == (100, 75) and rescale(image, 0.001).size == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_random_histories_do_not_make_a_picture_small():
 
 def test_random_histories_encode_one_to_three_times(image, monkeypatch):
     calls = Mock(side_effect=lambda image, form, quality: image)
-    monkeypatch.setattr(histories, "encoded", calls)
+    monkeypatch.setattr(degradations, "encode", calls)
     counts = []
     for seed in range(300):
         before = calls.call_count

@@ -1,15 +1,17 @@
-"""Measures verdicts and evidence on pictures of which only a part is generated.
+"""Measures verdicts and evidence on partly generated pictures.
 
-python -m tellsign.training.large.splices real.parquet fake.parquet --left-out runs/large --output-dir evaluation
+python -m tellsign.training.evaluation.splices real.parquet fake.parquet --left-out runs/large --output-dir evaluation
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
@@ -17,19 +19,20 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
 from tellsign.hub_cards.card_tables import markdown_table, percent
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.modeling_large_picture import LargePictureHead, moments_of
 from tellsign.modeling.verdicts import verdict_of
-from tellsign.training.data.histories import encoded
+from tellsign.training.data.degradations import encode
+from tellsign.training.data.large_pictures import columns_of, load_pictures, stacked
+from tellsign.training.data.moments import training_copies
 from tellsign.training.data.sources import content_of
-from tellsign.training.evaluation.left_out import FAKE, REAL
-from tellsign.training.evaluation.metrics import bootstrap
+from tellsign.training.trainer.backbone import large_detector
 
-from .backbone import large_detector
 from .folds import assign_folds, heads_left_out
-from .moments import training_copies
-from .pictures import columns_of, load_pictures, stacked
+from .left_out import FAKE, REAL
+from .metrics import bootstrap
 
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
@@ -93,7 +96,7 @@ def splice(background: Image.Image, part: Image.Image, mask: NDArray, rng: np.ra
         mean, deviation = ((one + other) / 2 for one, other in zip(of_part, of_below, strict=True))
         above = (above - of_part[0]) / of_part[1] * deviation + mean
     mixed = below + mask[..., None] * (above - below)
-    return encoded(Image.fromarray(mixed.clip(0, 255).round().astype(np.uint8)), "JPEG", 75)
+    return encode(Image.fromarray(mixed.clip(0, 255).round().astype(np.uint8)), "JPEG", 75)
 
 
 def place_scores(evidence: NDArray, generated: NDArray) -> tuple[float, float, float]:
@@ -112,6 +115,38 @@ def place_scores(evidence: NDArray, generated: NDArray) -> tuple[float, float, f
     inside = np.cumsum(truth[order])
     overlap = inside / (truth.sum() + np.arange(1, len(truth) + 1) - inside)
     return float(roc_auc_score(truth, values)), float(truth[order[0]]), float(overlap.max())
+
+
+class Splicing:
+    """Splices pictures of a data set, and asks a head what they are and where.
+
+    Args:
+        pictures (`datasets.Dataset`): From [`load_pictures`].
+        image_processor ([`LargePictureImageProcessor`]): Makes `pixel_values`.
+        model ([`LargePictureForImageClassification`]): Its head is not used.
+        size (`int`): Side of a spliced picture, in pixels.
+    """
+
+    def __init__(
+        self,
+        pictures: Dataset,
+        image_processor: LargePictureImageProcessor,
+        model: LargePictureForImageClassification,
+        size: int,
+    ):
+        self.pictures, self.image_processor, self.model, self.size = pictures, image_processor, model, size
+        self.rng = np.random.default_rng(0)
+
+    @torch.inference_mode()
+    def __call__(self, head: LargePictureHead, share: float, *rows: int) -> tuple[float, NDArray, NDArray]:
+        """Logit of fake of one spliced picture, its evidence, and the cells that are mostly the part."""
+        background, part = (load_image(content_of(self.pictures[row]["image"]) or b"") for row in rows)
+        mask = random_mask(share, self.size, self.rng)
+        spliced = splice(background, part, mask, self.rng)
+        maps = self.model.feature_maps(self.image_processor(spliced, return_tensors="pt")["pixel_values"])
+        moments, grid = moments_of(maps), self.model.config.grid_size
+        cells = nn.functional.avg_pool2d(torch.from_numpy(mask)[None, None], self.size // grid)[0, 0].numpy() > 0.5
+        return float(head(moments)[0]), head.evidence(maps, moments, grid)[0].numpy(), cells
 
 
 def main(
@@ -137,39 +172,33 @@ def main(
     assignment = assign_folds(columns, measured["folds"])
     cache_dir = cache_dir or left_out / "features"
     learned = training_copies(sets, model, image_processor, measured["copies"], cache_dir)
-    rng = np.random.default_rng(0)
+    asked = Splicing(sets[0], image_processor, model, size)
     placed: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in KINDS}
     logits: dict[float, list[float]] = {share: [] for share in SHARES}
-
-    def asked(head: LargePictureHead, share: float, *rows: int) -> tuple[float, NDArray, NDArray]:
-        """Logit of fake of one spliced picture, its evidence, and the cells that are mostly the part."""
-        background, part = (load_image(content_of(sets[0][row]["image"]) or b"") for row in rows)
-        mask = random_mask(share, size, rng)
-        seen = image_processor(splice(background, part, mask, rng), return_tensors="pt")["pixel_values"]
-        maps = model.feature_maps(seen)
-        moments = moments_of(maps)
-        grid = model.config.grid_size
-        cells = nn.functional.avg_pool2d(torch.from_numpy(mask)[None, None], size // grid)[0, 0].numpy() > 0.5
-        return float(head(moments)[0]), head.evidence(maps, moments, grid)[0].numpy(), cells
-
     for head, scored in heads_left_out(model.config, known, assignment, learned):
         of_label = {
             REAL: scored[(columns["label"][scored] == REAL) & (columns["kind"][scored] == "photo")],
             FAKE: scored[columns["label"][scored] == FAKE],
         }
-        with torch.inference_mode():
-            for kind, labels in KINDS.items():
-                for _ in range(pictures):
-                    rows = [int(rng.choice(of_label[label])) for label in labels]
-                    share = float(np.exp(rng.uniform(*np.log(PLACED_SHARES))))
-                    _, evidence, cells = asked(head, share, *rows)
-                    if 0 < cells.sum() < cells.size:
-                        placed[kind].append(place_scores(evidence, ~cells if labels == (FAKE, REAL) else cells))
-            for share in SHARES:
-                for _ in range(pictures):
-                    rows = [int(rng.choice(of_label[label])) for label in (REAL, FAKE)]
-                    logits[share].append(asked(head, share, *rows)[0])
+        for kind, labels in KINDS.items():
+            for _ in range(pictures):
+                rows = [int(asked.rng.choice(of_label[label])) for label in labels]
+                share = float(np.exp(asked.rng.uniform(*np.log(PLACED_SHARES))))
+                _, evidence, cells = asked(head, share, *rows)
+                if 0 < cells.sum() < cells.size:
+                    placed[kind].append(place_scores(evidence, ~cells if labels == (FAKE, REAL) else cells))
+        for share in SHARES:
+            for _ in range(pictures):
+                rows = [int(asked.rng.choice(of_label[label])) for label in (REAL, FAKE)]
+                logits[share].append(asked(head, share, *rows)[0])
+    record = _record(measured, placed, logits)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    (output_dir / "splices.json").write_text(json.dumps(record, indent=2) + "\n")
+    typer.echo("\n\n".join(_tables(record)))
 
+
+def _record(measured: Mapping[str, Any], placed: Mapping[str, list], logits: Mapping[float, list]) -> dict[str, Any]:
+    """The record to write, from the output of `leave_out`, the scores of places and the logits by share."""
     record: dict[str, Any] = {"data": measured["data"], "places": {}, "shares": {}}
     for kind, values in placed.items():
         record["places"][kind] = {"pictures": len(values), **_means(np.asarray(values))}
@@ -179,9 +208,7 @@ def main(
         said = np.asarray([verdict_of(probability, thresholds) for probability in probabilities])
         verdicts = {verdict: float((said == verdict).mean()) for verdict in ("real", "uncertain", "fake")}
         record["shares"][str(share)] = {"fake_probability": float(probabilities.mean()), **verdicts}
-    output_dir.mkdir(parents=True, exist_ok=True)
-    (output_dir / "splices.json").write_text(json.dumps(record, indent=2) + "\n")
-    typer.echo("\n\n".join(_tables(record)))
+    return record
 
 
 def _means(values: NDArray) -> dict[str, Any]:

@@ -4,47 +4,20 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from datasets import Dataset
-from PIL import Image
 from tqdm.auto import tqdm
 
 from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
-from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.modeling_large_picture import moments_of
-from tellsign.training.data.histories import HISTORIES, random_history, random_look
-from tellsign.training.data.sources import content_of
-from tellsign.training.trainer.caching import cached
+
+from .caching import cached
+from .degradations import as_seen
+from .sources import content_of
 
 
-MOST_STRETCHED = 1.5
 COPIES_VERSION = "2"
 """Change it with what training copies look like, or features that were kept before would be taken for theirs."""
-
-
-def random_part(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The largest part of a picture with a random aspect ratio, at a random place.
-
-    The ratio is 1 in two of five cases and otherwise between 2:3 and 3:2, uniform in its logarithm. Most generators
-    draw squares and most cameras do not: so the shape of a training picture does not tell its class.
-    """
-    ratio = 1.0 if rng.random() < 0.4 else float(np.exp(rng.uniform(-1, 1) * np.log(MOST_STRETCHED)))
-    width, height = min(image.width, round(image.height * ratio)), min(image.height, round(image.width / ratio))
-    left, top = int(rng.integers(image.width - width + 1)), int(rng.integers(image.height - height + 1))
-    return image.crop((left, top, left + width, top + height))
-
-
-def as_seen(content: bytes, history: str | int | None, row_seed: int) -> Image.Image:
-    """A picture after a history: none, one of `HISTORIES` by name, or a part of it, changed at random, by
-    its seed."""
-    image = load_image(content)
-    if history is None:
-        return image
-    if isinstance(history, str):
-        return HISTORIES[history](image)
-    rng = np.random.default_rng([history, row_seed])
-    return random_history(random_look(random_part(image, rng), rng), rng)
 
 
 @torch.inference_mode()

@@ -8,13 +8,24 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
 
-from tellsign.training.data.sources import content_of, drop_duplicates, load_sources
+from .sources import content_of, drop_duplicates, load_sources
+
+
+DATA_HELP = (
+    "Parquet files, image folders or data sets of both classes. Columns: image; label, real or fake. Better also: "
+    "generator, the model or the collection; family, models whose images look alike; kind, photo or another such as "
+    "artwork; source, REPOSITORY:FILE, by which a person's pictures are known."
+)
+"""Help of the commands that read large pictures."""
 
 
 def load_pictures(data: Sequence[str], smallest_side: int) -> Dataset:
     """The pictures of several sources, once each, without those whose shorter side is smaller.
 
     Training and scoring take those of half the side at which pictures are seen: others would be mostly enlarged.
+
+    Raises:
+        ValueError: If none is large enough.
     """
     pictures = drop_duplicates(load_sources(list(data), "train"))
     large = [
@@ -22,6 +33,8 @@ def load_pictures(data: Sequence[str], smallest_side: int) -> Dataset:
         for row, image in enumerate(pictures["image"])
         if min(Image.open(io.BytesIO(content_of(image) or b"")).size) >= smallest_side
     ]
+    if not large:
+        raise ValueError(f"{', '.join(data)}: no picture has a short side of {smallest_side} pixels")
     return pictures.select(large)
 
 

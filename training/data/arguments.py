@@ -1,0 +1,49 @@
+"""Arguments that the training commands share, each within its range."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+
+@dataclass
+class CheckedArguments:
+    """Arguments of a command line, with a range for each number in `RANGES`, as `"[0, 1)"`.
+
+    Raises:
+        ValueError: If one is out of its range; the message names it.
+    """
+
+    RANGES: ClassVar[dict[str, str]] = {}
+
+    def __post_init__(self):
+        for name, interval in self.RANGES.items():
+            value = getattr(self, name)
+            low, high = map(float, interval[1:-1].split(","))
+            fits_low = low < value if interval[0] == "(" else low <= value
+            fits_high = value < high if interval[-1] == ")" else value <= high
+            if not (fits_low and fits_high):
+                raise ValueError(f"--{name}={value}: expected a number in {interval}")
+
+
+@dataclass
+class SourceArguments(CheckedArguments):
+    """How data sets on the Hub are read."""
+
+    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
+    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
+
+
+@dataclass
+class PlantedDataArguments(SourceArguments):
+    """Arguments of commands that plant artifacts into real images."""
+
+    RANGES = {"validation_per_class": "[1, inf)", "train_images": "[1, inf)", "eval_images": "[1, inf)"}
+
+    train_data: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Parquet files, image folders or data sets on the Hub. Their real images are planted."},
+    )
+    validation_per_class: int = field(
+        default=3000, metadata={"help": "Images of each class held out, the same number as for the tagger."}
+    )
+    train_images: int = field(default=40000, metadata={"help": "Most images to plant in."})
+    eval_images: int = field(default=500, metadata={"help": "Most held-out images to watch the run by."})
