@@ -1,7 +1,7 @@
 """What a card says of measurements: tables, known failures, and results for the Hub's index."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -9,6 +9,8 @@ import numpy as np
 from huggingface_hub import EvalResult
 from numpy.typing import NDArray
 from scipy import stats
+
+from tellsign.tables import as_text, listed, markdown_table, percent
 
 
 MAIN_SCORES = {
@@ -68,24 +70,6 @@ NEAR_CHANCE = 0.6
 WEAK = 0.75
 
 
-def as_text(name: str) -> str:
-    """Escapes a name, which may be anything, so that Markdown shows it in one line, without markup."""
-    return re.sub(r"([\\`*\[\]|]|<(?=[a-zA-Z/!?])|&(?=#?\w+;))", r"\\\1", " ".join(name.split()))
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names as [`as_text`], by commas."""
-    return ", ".join(map(as_text, names))
-
-
-def percent(score: Mapping[str, Any] | float, digits: int = 1) -> str:
-    """A score, and its interval if there is one, both given in [0, 1]."""
-    if not isinstance(score, Mapping):
-        return f"{100 * score:.{digits}f}"
-    low, high = score["interval"]
-    return f"{100 * score['value']:.{digits}f} [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
-
-
 def _mean_of_rows(values: Sequence[float], weights: Sequence[float] | None = None) -> str:
     """A mean over sources, with a 95% percentile bootstrap interval, but for a single source.
 
@@ -108,12 +92,6 @@ def _mean_of_rows(values: Sequence[float], weights: Sequence[float] | None = Non
 def _score(result: Mapping[str, Any], key: str) -> dict[str, Any]:
     """A score of `evaluate_detector` with its interval."""
     return {"value": result["scores"][key], "interval": result["intervals"][key]}
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, whose columns but the first are aligned to the right."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def score_table(sets: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str | None:

@@ -16,8 +16,8 @@ from huggingface_hub import CommitInfo, DatasetCard, DatasetCardData, HfApi
 from transformers.utils import logging
 
 from tellsign.pipelines.hub import make_repo
+from tellsign.tables import listed
 
-from .card_tables import listed
 from .model_card import GENERATED, is_generated
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .card_tables import as_text, markdown_table, percent
+from tellsign.tables import as_text, markdown_table, percent
 
 
 VERDICTS = ("real", "uncertain", "fake")

@@ -15,6 +15,7 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
 import tellsign
+from tellsign.tables import listed
 
 from .card_tables import (
     MAIN_SCORES,
@@ -22,7 +23,6 @@ from .card_tables import (
     eval_results,
     failures,
     generator_table,
-    listed,
     log_of_card,
     log_table,
     robustness_tables,

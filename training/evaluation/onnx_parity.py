@@ -13,10 +13,10 @@ import typer
 from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
-from tellsign.hub_cards.card_tables import markdown_table
 from tellsign.hub_cards.judge import Judge
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.verdicts import real_and_fake, verdicts_of
+from tellsign.tables import markdown_table
 from tellsign.training.data.sources import content_of, load_sources
 from tellsign.training.evaluation.prediction import load_detector
 

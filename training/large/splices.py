@@ -17,10 +17,10 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from tellsign.hub_cards.card_tables import markdown_table, percent
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.large_branch import CELL, WaveFreqLargeBranch, WaveFreqLargeHead, moments_of
 from tellsign.modeling.verdicts import verdict_of
+from tellsign.tables import markdown_table, percent
 from tellsign.training.data.histories import encoded
 from tellsign.training.data.sources import content_of
 from tellsign.training.evaluation.left_out import FAKE, REAL
