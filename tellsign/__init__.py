@@ -71,6 +71,8 @@ class _AfterTransformers(MetaPathFinder):
 
         def load_and_register(module: ModuleType) -> None:
             load(module)
+            if self in sys.meta_path:  # nothing is left to wait for
+                sys.meta_path.remove(self)
             import_module("tellsign._registration")
 
         spec.loader.exec_module = load_and_register  # type: ignore[method-assign]

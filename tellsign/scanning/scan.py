@@ -73,6 +73,7 @@ class Job:
                 name: value
                 for name, value in (
                     ("explain", self.judge.explain),
+                    ("operating_point", self.judge.operating_point),
                     ("image_column", self.image_column),
                     ("id_column", self.id_column),
                 )
