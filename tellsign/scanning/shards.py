@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tarfile
 import tempfile
 import uuid
@@ -108,15 +109,7 @@ def list_shards(source: str, *, groups: int | None = None, except_in: str | None
         OSError: If it may not be read.
     """
     fs, root = url_to_fs(source)
-    if fs.isdir(root):
-        found, base = fs.find(root, detail=True), root
-    elif any(letter in root for letter in "*?[") and not fs.exists(root):
-        found = {path: info for path, info in fs.glob(root, detail=True).items() if info["type"] == "file"}
-        base = os.path.dirname(root.split("*")[0].split("?")[0].split("[")[0])
-    elif fs.exists(root):
-        found, base = {root: fs.info(root)}, os.path.dirname(root)
-    else:
-        raise FileNotFoundError(f"{source}: there is no such file, folder or glob")
+    found, base = _files_of(fs, root, source)
     left_out = None if except_in is None else url_to_fs(except_in)[1].rstrip("/") + "/"
     many: list[tuple[str, str]] = []
     single: list[tuple[str, str]] = []
@@ -151,6 +144,18 @@ def list_shards(source: str, *, groups: int | None = None, except_in: str | None
     shards = [shard(_file_name(name), [(name, path)]) for name, path in many]
     shards += [shard(f"images-{number:05}-of-{groups:05}", members) for number, members in sorted(grouped.items())]
     return shards, groups
+
+
+def _files_of(fs: AbstractFileSystem, root: str, source: str) -> tuple[dict[str, dict[str, Any]], str]:
+    """What a file system says of each file of a source, by its path, and the folder from which names are counted."""
+    if fs.isdir(root):
+        return fs.find(root, detail=True), root
+    if any(letter in root for letter in "*?[") and not fs.exists(root):
+        found = {path: info for path, info in fs.glob(root, detail=True).items() if info["type"] == "file"}
+        return found, os.path.dirname(re.split(r"[*?\[]", root)[0])
+    if fs.exists(root):
+        return {root: fs.info(root)}, os.path.dirname(root)
+    raise FileNotFoundError(f"{source}: there is no such file, folder or glob")
 
 
 def _version_of(info: dict[str, Any]) -> str:
