@@ -139,10 +139,6 @@ class WaveFreqConfig(PreTrainedConfig):
         Share of that head's features, and of its hidden units, that are dropped in training.
     large_image_size (`int`, *optional*, defaults to 256):
         Side in pixels at which the branch sees large pictures.
-    large_artifact_labels (`list[str]`, *optional*, defaults to `[]`):
-        Names of the artifacts that the branch finds in large pictures.
-    large_artifact_hidden_size (`int`, *optional*, defaults to 128):
-        Number of hidden units of each place in the head for these.
     smallest_large_side (`int`, *optional*, defaults to 64):
         A picture is large if its shorter side has at least this many pixels before it is resized.
     temperature (`float`, *optional*, defaults to 1.0):
@@ -205,8 +201,6 @@ class WaveFreqConfig(PreTrainedConfig):
     large_hidden_size: int = 512
     large_dropout: float | int = 0.5
     large_image_size: int = 256
-    large_artifact_labels: list[str] | tuple[str, ...] = ()
-    large_artifact_hidden_size: int = 128
     smallest_large_side: int = 64
     temperature: float | int = 1.0
     large_temperature: float | int = 1.0
@@ -308,7 +302,7 @@ class WaveFreqConfig(PreTrainedConfig):
 
     def validate_large(self):
         """Check the fields of the branch for large pictures."""
-        for field in ("large_hidden_size", "large_artifact_hidden_size", "smallest_large_side"):
+        for field in ("large_hidden_size", "smallest_large_side"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field}={getattr(self, field)} must be at least 1")
         if self.large_image_size < 32 or self.large_image_size % 32:

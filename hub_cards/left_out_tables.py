@@ -80,7 +80,7 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
             ],
         )
     )
-    return tables + (artifact_tables(record["artifacts"]) if "artifacts" in record else [])
+    return tables
 
 
 def left_out_failures(record: Mapping[str, Any]) -> list[str]:
@@ -99,27 +99,3 @@ def left_out_failures(record: Mapping[str, Any]) -> list[str]:
 
 def _or_none(share: float | None) -> str:
     return "none is called real" if share is None else f"{100 * share:.1f}"
-
-
-def artifact_tables(record: Mapping[str, Any]) -> list[str]:
-    """Markdown tables of the `artifacts` in a `leave_out.json`, by `train_large_tagger`: how often they are named, and
-    which ones."""
-    left_out = record["left_out"]
-    shares = [
-        ["photographs in which any is named", left_out["photographs"]],
-        ["other pictures made by people", left_out["others"]],
-        ["generated pictures", left_out["generated"]],
-        ["planted by operators that training did not see: named that are there", left_out["right_in_planted"]],
-        ["the same: found, of the names that are on", left_out["found_in_planted"]],
-        ["mean average precision of all, on or off", record["mean_average_precision"]],
-    ]
-    rows = []
-    for name, row in sorted(record["artifacts"].items(), key=lambda item: not item[1]["on"]):
-        interval = row["average_precision"]
-        precision = "" if interval is None else "{1:.1f} [{0:.1f}, {2:.1f}]".format(*(100 * end for end in interval))
-        rows.append([name, precision, f"{row['lift']:.1f}", "on" if row["on"] else "off"])
-    percent = [[name, f"{100 * share:.1f}"] for name, share in shares]
-    return [
-        markdown_table(["large pictures of sources left out", "%"], percent),
-        markdown_table(["artifact", "average precision, %", "times as often in generated pictures", ""], rows),
-    ]

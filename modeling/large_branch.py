@@ -14,7 +14,6 @@
 
 """The part of WaveFreq that judges large pictures: a frozen pretrained backbone and a head on its feature maps."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,8 +27,7 @@ from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
 EPSILON = 1e-6
 PATH_STEPS = 32
 CELL = 16
-"""Side in pixels of the cells of the grid on which evidence and artifacts are placed."""
-ARTIFACT_DROPOUT = 0.3
+"""Side in pixels of the cells of the grid on which evidence is placed."""
 
 
 def moments_of(maps: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -143,77 +141,8 @@ def on_grid(places: torch.Tensor, size: int) -> torch.Tensor:
     return resized[:, 0] / size**2
 
 
-def place_features(maps: Sequence[torch.Tensor], size: int) -> torch.Tensor:
-    """What feature maps say of each place.
-
-    Args:
-        maps (`Sequence[torch.Tensor]`): Feature maps, each `(batch_size, channels, height, width)`.
-        size (`int`): Side of the grid of places.
-
-    Returns:
-        `torch.Tensor` of shape `(batch_size, num_features, size, size)`: of maps finer than the grid mean and standard
-        deviation within each cell, of others their values, interpolated.
-    """
-    features = []
-    for hidden_states in maps:
-        scale = hidden_states.shape[-1] // size
-        if scale > 1:
-            mean = nn.functional.avg_pool2d(hidden_states, scale)
-            square = nn.functional.avg_pool2d(hidden_states.square(), scale)
-            features += [mean, (square - mean.square()).clamp(min=0).add(EPSILON).sqrt()]
-        elif scale == 1:
-            features.append(hidden_states)
-        else:
-            features.append(nn.functional.interpolate(hidden_states, (size, size), mode="bilinear"))
-    return torch.cat(features, dim=1)
-
-
-class WaveFreqArtifactHead(nn.Module):
-    """Features of places to the logits of artifacts, and a map of where each one shows.
-
-    An artifact's logit is the mean of the sixteenth of its map that shows it most, and what the whole picture adds.
-    Its buffers normalize the features.
-
-    Args:
-        config ([`WaveFreqConfig`]): Its `large_artifact_labels` and `large_artifact_hidden_size`.
-        num_features (`int`): Number of features of each place, see [`place_features`].
-    """
-
-    feature_mean: torch.Tensor
-    feature_std: torch.Tensor
-
-    def __init__(self, config: WaveFreqConfig, num_features: int):
-        super().__init__()
-        size, num_labels = config.large_artifact_hidden_size, len(config.large_artifact_labels)
-        self.register_buffer("feature_mean", torch.zeros(num_features))
-        self.register_buffer("feature_std", torch.ones(num_features))
-        self.projection = nn.Linear(num_features, size)
-        self.context = nn.Conv2d(size, size, kernel_size=3, padding=1, groups=size)
-        self.dropout = nn.Dropout(ARTIFACT_DROPOUT)
-        self.map_classifier = nn.Conv2d(size, num_labels, kernel_size=1)
-        self.classifier = nn.Linear(2 * size, num_labels)
-
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits `(batch_size, num_labels)` and their maps `(batch_size, num_labels, size, size)`, in float32, of
-        features `(batch_size, num_features, size, size)`."""
-        places = (features.movedim(1, -1) - self.feature_mean) / self.feature_std
-        hidden_states = nn.functional.relu(_linear(self.projection, places)).movedim(-1, 1)
-        hidden_states = self.dropout(hidden_states)
-        hidden_states = hidden_states + nn.functional.relu(_convolution(self.context, hidden_states))
-        map_logits = _convolution(self.map_classifier, hidden_states)
-        places_shown = map_logits.flatten(2)
-        strongest = places_shown.topk(max(1, places_shown.shape[-1] // 16), dim=-1).values.mean(-1)
-        whole = torch.cat([hidden_states.mean((2, 3)), hidden_states.amax((2, 3))], dim=1)
-        return strongest + _linear(self.classifier, self.dropout(whole)), map_logits
-
-
-def _convolution(layer: nn.Conv2d, hidden_states: torch.Tensor) -> torch.Tensor:
-    weight, bias = layer.weight.to(hidden_states.dtype), layer.bias.to(hidden_states.dtype)  # type: ignore[union-attr]
-    return nn.functional.conv2d(hidden_states, weight, bias, padding=layer.padding, groups=layer.groups)
-
-
 class WaveFreqLargeBranch(nn.Module):
-    """Stages of a pretrained convolutional network of timm (EfficientNet and its kin), frozen, and heads on them."""
+    """Stages of a pretrained convolutional network of timm (EfficientNet and its kin), frozen, and a head on them."""
 
     def __init__(self, config: WaveFreqConfig):
         super().__init__()
@@ -222,22 +151,7 @@ class WaveFreqLargeBranch(nn.Module):
         self.stem = nn.Sequential(backbone.conv_stem, backbone.bn1)
         self.stages: nn.Sequential = backbone.blocks[: max(config.large_stages) + 1]
         self.head = WaveFreqLargeHead(config)
-        self.artifact_head = None
-        # CODEPATH: only detectors whose artifact head was calibrated name artifacts of large pictures.
-        if config.large_artifact_labels:
-            self.artifact_head = WaveFreqArtifactHead(config, self.num_place_features(config))
         self.train()
-
-    def num_place_features(self, config: WaveFreqConfig) -> int:
-        """How many features [`place_features`] gives of each place: two of a channel whose map is finer than the
-        grid."""
-        convolution: Any = self.stem[0]
-        stride, sizes, num_features = convolution.stride[0], iter(config.large_hidden_sizes), 0
-        for index, stage in enumerate(self.stages):
-            stride *= math.prod(layer.stride[0] for layer in stage.modules() if isinstance(layer, nn.Conv2d))
-            if index in self.kept_stages:
-                num_features += next(sizes) * (2 if stride < CELL else 1)
-        return num_features
 
     def train(self, mode: bool = True) -> "WaveFreqLargeBranch":
         """As in the base class, but the backbone stays frozen, its batch statistics too."""

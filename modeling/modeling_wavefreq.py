@@ -34,7 +34,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
 
-from .large_branch import CELL, PATH_STEPS, WaveFreqLargeBranch, moments_of, on_grid, place_features
+from .large_branch import CELL, PATH_STEPS, WaveFreqLargeBranch, moments_of, on_grid
 from .transforms import (
     amplitude_and_phase,
     fourier_transform,
@@ -421,17 +421,10 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
         What each place of the image adds to its logit of fake, less that of real. The sum is that difference, less
         a baseline by the branch that judged. For large pictures it is that of the average picture, for small ones
         that of no features at all. Only of models with the labels real and fake.
-    artifact_logits (`torch.FloatTensor` of shape `(batch_size, len(config.large_artifact_labels))`, *optional*):
-        That a large picture shows each artifact: from 0 on it is named. Zeros for small images. Returned in
-        evaluation.
-    artifact_map_logits (`torch.FloatTensor` of shape `(batch_size, len(config.large_artifact_labels), rows,
-        columns)`, *optional*): That each place shows it.
     """
 
     category_logits: torch.Tensor | None = None
     evidence: torch.Tensor | None = None
-    artifact_logits: torch.Tensor | None = None
-    artifact_map_logits: torch.Tensor | None = None
 
 
 def _put(all_values: torch.Tensor, values: torch.Tensor, where: torch.Tensor, in_graph: bool) -> torch.Tensor:
@@ -551,12 +544,6 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             if before is None:
                 before = large_pixel_values.new_zeros(len(large), size, size)
             answer.evidence = _put(before, evidence, large, in_graph)
-            # CODEPATH: only detectors whose artifact head was calibrated name artifacts of large pictures.
-            if self.large.artifact_head is not None:
-                found = self.large.artifact_head(place_features(maps, size))
-                answer.artifact_logits, answer.artifact_map_logits = (
-                    _put(values.new_zeros(len(large), *values.shape[1:]), values, large, in_graph) for values in found
-                )
 
     @can_return_tuple
     @auto_docstring

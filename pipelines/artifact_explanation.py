@@ -14,11 +14,10 @@ from transformers import Pipeline
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME
 
-from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
 from tellsign.modeling.image_loading import load_image, read_source
 from tellsign.modeling.verdicts import is_large, real_and_fake, verdicts_of
 
-from .evidence import places_of, summary_of, tagged_in_large
+from .evidence import places_of, summary_of
 from .explainer import ArtifactExplainer
 from .formats import FailedImage, ImageExplanation
 from .hub import HUB_OPTIONS, load_part, push_folder, refuse_parts
@@ -35,10 +34,9 @@ class ArtifactExplanationPipeline(Pipeline):
     The verdict is that of the detector, any classifier of `pixel_values` with the labels real and fake. It is
     "uncertain" between its thresholds, if it has them, see [`WaveFreqConfig`]. The evidence says which places spoke
     for it. The tagger, in `tagger/` beside the detector, names the artifacts of small images and finds their places.
-    Those of large pictures the detector names itself, if it has `large_artifact_labels`; a CLIP or SigLIP as tagger
-    names those of all. The explainer, if there is one in `explainer/` or given, writes one sentence for each. A
-    localizer, if there is one in `localizer/` or given, finds the places in large images, of which the tagger sees
-    less.
+    A CLIP or SigLIP as tagger names those of large pictures too. The explainer, if there is one in `explainer/` or
+    given, writes one sentence for each. A localizer, if there is one in `localizer/` or given, finds the places in
+    large images, of which the tagger sees less.
 
     Args:
         model ([`PreTrainedModel`]): The detector.
@@ -267,30 +265,14 @@ class ArtifactExplanationPipeline(Pipeline):
             if "error" not in answer and (explain == "always" or explain == answer["label"])
         ]
         if chosen:
-            by_detector = self._named_by_detector(inputs, len(answers))
-            by_tagger = [index for index in chosen if not by_detector[index]]
-            if outputs.get("artifact_logits") is None:  # large pictures are not searched
-                chosen = by_tagger
-            if by_tagger:
-                self._require_tagger()
-                tagged = self.tagger([images[index] for index in by_tagger], return_heatmap=return_heatmap, **tagging)
-                for index, artifacts in zip(by_tagger, tagged, strict=True):
-                    answers[index]["artifacts"] = artifacts
-            if len(by_tagger) < len(chosen):
-                labels = tagging.pop("candidate_labels", None)
-                if labels is not None and self.tagger is not None:
-                    labels = self.tagger.checked_labels(labels)
-                for index in (index for index in chosen if by_detector[index]):
-                    answers[index]["artifacts"] = tagged_in_large(
-                        self.model.config,
-                        outputs.artifact_logits[index],
-                        outputs.artifact_map_logits[index],
-                        *images[index].size[::-1],
-                        candidate_labels=labels,
-                        return_heatmap=return_heatmap,
-                        **tagging,
-                    )
-            self._explain(answers, images, chosen, by_tagger)
+            searched = self._searched(inputs, len(answers))
+            chosen = [index for index in chosen if searched[index]]
+        if chosen:
+            self._require_tagger()
+            tagged = self.tagger([images[index] for index in chosen], return_heatmap=return_heatmap, **tagging)
+            for index, artifacts in zip(chosen, tagged, strict=True):
+                answers[index]["artifacts"] = artifacts
+            self._explain(answers, images, chosen)
         for index, (answer, image) in enumerate(zip(answers, images, strict=True)):
             if "error" not in answer:
                 found = len(answer["artifacts"]) if index in chosen else None
@@ -298,23 +280,21 @@ class ArtifactExplanationPipeline(Pipeline):
                 answer["summary"] = summary_of(answer["evidence"], found, image.height, image.width, leaning)
         return {"answer": answers[0] if one else answers}
 
-    def _named_by_detector(self, inputs: Mapping[str, Any], count: int) -> list[bool]:
-        """Of which images the detector itself names the artifacts: large ones, unless the tagger compares texts."""
+    def _searched(self, inputs: Mapping[str, Any], count: int) -> list[bool]:
+        """Which images are searched for artifacts: small ones, and all if the tagger compares texts."""
         if "image_sizes" not in inputs or (self.tagger is not None and self.tagger.mode != "calibrated"):
-            return [False] * count
-        return is_large(self.model.config, inputs["image_sizes"]).tolist()
+            return [True] * count
+        return (~is_large(self.model.config, inputs["image_sizes"])).tolist()
 
-    def _explain(self, answers: list[Any], images: list[Image.Image], chosen: list[int], by_tagger: list[int]) -> None:
+    def _explain(self, answers: list[Any], images: list[Image.Image], chosen: list[int]) -> None:
         """Lets localizer and explainer go on with the artifacts of the chosen images."""
         found = [answers[index]["artifacts"] for index in chosen]
         chosen_images = [images[index] for index in chosen]
         if self.localizer is not None:
-            whole = GLOBAL_ARTIFACTS if self.tagger is None else self.tagger.global_artifacts
-            self.localizer.relocate(chosen_images, found, whole)
+            self.localizer.relocate(chosen_images, found, self.tagger.global_artifacts)
         if self.explainer is None or not any(found):
             return
-        # The tagger knows what small images show; of large ones nobody here does.
-        named = [index for index in by_tagger if answers[index]["artifacts"]]
+        named = [index for index in chosen if answers[index]["artifacts"]]
         shown = dict(zip(named, self.tagger.name_categories([images[i] for i in named]) if named else [], strict=True))
         categories = [shown.get(index) for index in chosen]
         verdicts = [answers[index]["label"] for index in chosen]

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import label as label_components
-from transformers import PreTrainedConfig
 
 from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
 
@@ -130,35 +128,4 @@ def tagged_artifacts(
     return artifacts
 
 
-def tagged_in_large(
-    config: PreTrainedConfig,
-    logits: torch.Tensor,
-    map_logits: torch.Tensor,
-    height: int,
-    width: int,
-    *,
-    threshold: float | None = None,
-    top_k: int | None = None,
-    candidate_labels: Sequence[str] | None = None,
-    return_heatmap: bool = False,
-) -> list[TaggedArtifact]:
-    """The artifacts that a detector names in a large picture.
-
-    Args:
-        config (`PreTrainedConfig`): The detector's, with `large_artifact_labels`.
-        logits (`torch.FloatTensor` of shape `(num_labels,)`): Its `artifact_logits` of the picture.
-        map_logits (`torch.FloatTensor` of shape `(num_labels, rows, columns)`): Its `artifact_map_logits`.
-        height, width (`int`): Size of the picture in pixels.
-        threshold (`float`, *optional*, defaults to 0.5): Least score in [0, 1] of a named artifact.
-        candidate_labels (`Sequence[str]`, *optional*): Names to choose from, in the detector's spelling.
-        top_k, return_heatmap: As for [`tagged_artifacts`].
-    """
-    labels = list(config.large_artifact_labels)
-    scores = logits.float().sigmoid().cpu().numpy()
-    is_candidate = np.asarray([candidate_labels is None or label in candidate_labels for label in labels])
-    chosen = is_candidate & (scores >= (0.5 if threshold is None else threshold))
-    maps = map_logits.float().sigmoid().cpu().numpy()
-    return tagged_artifacts(labels, scores, chosen, maps, height, width, top_k=top_k, return_heatmap=return_heatmap)
-
-
-__all__ = ["TaggedArtifact", "places_of", "summary_of", "tagged_artifacts", "tagged_in_large"]
+__all__ = ["TaggedArtifact", "places_of", "summary_of", "tagged_artifacts"]

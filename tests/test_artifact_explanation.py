@@ -21,11 +21,10 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.pt_utils import KeyDataset
 from typer.testing import CliRunner
 
-from tellsign import ArtifactExplanationPipeline, WaveFreqConfig, WaveFreqImageProcessor, load_image
+from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor, load_image
 from tellsign.__main__ import app
-from tellsign.pipelines.evidence import places_of, summary_of, tagged_in_large
+from tellsign.pipelines.evidence import places_of, summary_of
 from tellsign.pipelines.explainer import ArtifactExplainer
-from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger
 from tests.conftest import TINY_LARGE, encode, equal
 from tests.test_explainer import make_idefics2
@@ -198,40 +197,7 @@ def test_evidence_is_that_of_the_detector_for_the_verdict(explain_both, small_an
     assert answer["summary"] == summary_of(answer["evidence"], searched, image.height, image.width, leaning)
 
 
-LARGE_LABELS = [LABELS[1], LABELS[2]]
-
-
-@pytest.fixture
-def explain_named(make_model, tagger) -> ArtifactExplanationPipeline:
-    """Of a detector that names artifacts in large pictures itself."""
-    model = make_model(**TINY_LARGE, large_artifact_labels=LARGE_LABELS)
-    torch.nn.init.ones_(model.large.artifact_head.classifier.bias)
-    processor = WaveFreqImageProcessor(large_size={"height": 64, "width": 64})
-    parts = {"model": model, "image_processor": processor, "tagger": tagger, "explainer": PlainExplainer()}
-    return pipeline("artifact-explanation", **parts, explain="always")
-
-
-def test_the_detector_names_artifacts_of_large_pictures(explain_named, small_and_large):
-    for batch_size in (1, 5):
-        answers = explain_named(small_and_large, batch_size=batch_size, return_heatmap=True)
-        for image, answer in zip(small_and_large, answers, strict=True):
-            labels = {artifact["label"] for artifact in answer["artifacts"]}
-            if min(image.size) < 64:
-                assert labels <= set(LABELS)
-                continue
-            assert labels == set(LARGE_LABELS)
-            for artifact in answer["artifacts"]:
-                assert artifact["explanation"].startswith(artifact["label"])
-                assert artifact["heatmap"].shape == (image.height, image.width)
-            with torch.no_grad():
-                outputs = explain_named.model(**explain_named.image_processor(image, return_tensors="pt"))
-            scores = sorted((artifact["score"] for artifact in answer["artifacts"]), reverse=True)
-            assert scores == pytest.approx(
-                sorted(outputs.artifact_logits[0].sigmoid().tolist(), reverse=True), abs=1e-4
-            )
-
-
-def test_without_names_of_its_own_large_pictures_get_none(explain_both, small_and_large):
+def test_large_pictures_get_no_names(explain_both, small_and_large):
     answers = explain_both(small_and_large, explain="always", threshold=0.0)
     for image, answer in zip(small_and_large, answers, strict=True):
         searched = min(image.size) < 64
@@ -239,60 +205,10 @@ def test_without_names_of_its_own_large_pictures_get_none(explain_both, small_an
         assert ("found" in answer["summary"]) == searched
 
 
-class CornerLocalizer(ArtifactLocalizer):
-    """Finds everything in the first pixel."""
-
-    def __init__(self):
-        pass
-
-    def __call__(self, images, labels, batch_size=8):
-        return [{label: {"xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1} for label in some} for some in labels]
-
-
-def test_large_pictures_need_no_tagger_for_a_localizer(explain_named, small_and_large):
-    explain_named.tagger, explain_named.localizer = None, CornerLocalizer()
-    artifacts = explain_named(small_and_large[1])["artifacts"]
-    assert [artifact["box"]["xmax"] for artifact in artifacts] == [1] * len(LARGE_LABELS)
-
-
-def test_options_choose_among_the_artifacts_of_large_pictures(explain_named, small_and_large):
-    def named(**options) -> list[str]:
-        return [artifact["label"] for artifact in explain_named(small_and_large[1], **options)["artifacts"]]
-
-    assert named(top_k=1) == named()[:1]
-    assert named(threshold=1.0) == []
-    assert named(candidate_labels=[LARGE_LABELS[1]]) == [LARGE_LABELS[1]]
-    assert named(candidate_labels=[LABELS[0]]) == []
-
-
-def test_what_concerns_a_whole_large_picture_has_its_box():
-    config = WaveFreqConfig(large_artifact_labels=["Artificial smoothness", "Fake depth of field"])
-    maps = torch.full((2, 4, 4), -5.0)
-    maps[:, :2, 2:] = 5.0
-    smooth, blurred = tagged_in_large(config, torch.tensor([3.0, 2.0]), maps, 80, 120)
-    assert smooth["box"] == {"xmin": 0, "ymin": 0, "xmax": 120, "ymax": 80}
-    assert blurred["box"]["xmin"] >= 45 and blurred["box"]["ymax"] <= 50
-
-
-def test_a_tagger_of_texts_names_artifacts_of_any_size(explain_named, small_and_large):
-    explain_named.tagger.mode = "independent"  # as of a SigLIP
-    for answer in explain_named(small_and_large, threshold=0.0):
+def test_a_tagger_of_texts_names_artifacts_of_any_size(explain_both, small_and_large):
+    explain_both.tagger.mode = "independent"  # as of a SigLIP
+    for answer in explain_both(small_and_large, explain="always", threshold=0.0):
         assert {artifact["label"] for artifact in answer["artifacts"]} == set(LABELS)
-
-
-def test_nothing_is_said_to_be_shown_by_large_pictures(explain_named, small_and_large, monkeypatch):
-    told = []
-    monkeypatch.setattr(explain_named.tagger, "name_categories", lambda images: ["cat"] * len(images))
-    explainer = explain_named.explainer
-
-    def explained(images, verdicts, artifacts, categories):
-        told.extend(zip([image.size for image in images], categories, strict=True))
-        return [{artifact["label"]: "A sentence." for artifact in found} for found in artifacts]
-
-    monkeypatch.setattr(type(explainer), "__call__", staticmethod(explained))
-    explain_named(small_and_large, threshold=0.0)
-    assert len(told) == 5
-    assert all(category == ("cat" if min(size) < 64 else None) for size, category in told)
 
 
 def test_the_map_of_evidence_comes_on_request_alone(explain, images):

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageClassification, pipeline
 
 from tellsign import WaveFreqForImageClassification, WaveFreqImageProcessor
-from tellsign.modeling.large_branch import WaveFreqLargeHead, moments_of, on_grid, place_features
+from tellsign.modeling.large_branch import WaveFreqLargeHead, moments_of, on_grid
 from tests.conftest import TINY_LARGE, run_fresh
 
 
@@ -360,39 +360,3 @@ def test_verdicts_of_large_pictures_have_their_thresholds(make_large):
     sizes = torch.tensor([[64, 64], [63, 64]]).repeat(2, 1)
     assert model.post_process_verdicts(logits, sizes) == ["uncertain", "real", "uncertain", "fake"]
     assert model.post_process_verdicts(logits) == ["real", "real", "fake", "fake"]
-
-
-@torch.no_grad()
-def test_places_have_means_and_deviations_of_finer_maps():
-    fine, same, coarse = torch.randn(2, 3, 8, 8), torch.randn(2, 5, 4, 4), torch.randn(2, 6, 2, 2)
-    features = place_features([fine, same, coarse], 4).numpy()
-    cells = fine.numpy().reshape(2, 3, 4, 2, 4, 2).transpose(0, 1, 2, 4, 3, 5).reshape(2, 3, 4, 4, 4)
-    np.testing.assert_allclose(features[:, :3], cells.mean(-1), atol=1e-5)
-    np.testing.assert_allclose(features[:, 3:6], cells.std(-1), atol=1e-2)
-    np.testing.assert_array_equal(features[:, 6:11], same.numpy())
-    # between the centers of its cells the coarse map is linear
-    middle = coarse.numpy()[:, :, 0] @ np.asarray([[1, 0.75, 0.25, 0], [0, 0.25, 0.75, 1]], np.float32)
-    np.testing.assert_allclose(features[:, 11:, 0], middle, atol=1e-5)
-
-
-@torch.no_grad()
-def test_artifacts_are_found_in_large_pictures_alone(make_large, inputs):
-    model = make_large(large_artifact_labels=["Artificial smoothness", "Fake depth of field"])
-    outputs = model(**inputs)
-    features = place_features(model.large.feature_maps(inputs["large_pixel_values"]), 4)
-    logits, map_logits = model.large.artifact_head(features)
-    for values, expected in ((outputs.artifact_logits, logits), (outputs.artifact_map_logits, map_logits)):
-        torch.testing.assert_close(values[[0, 2]], expected[[0, 2]], **CLOSE)
-        assert not values[[1, 3]].any()
-    assert outputs.artifact_map_logits.shape == (4, 2, 4, 4)
-    assert make_large()(**inputs).artifact_logits is None
-    assert model.train()(**inputs).artifact_logits is None
-
-
-@torch.no_grad()
-def test_an_artifact_is_what_its_strongest_places_say(make_large, inputs):
-    head = make_large(large_artifact_labels=["Artificial smoothness"]).large.artifact_head
-    torch.nn.init.zeros_(head.classifier.weight)
-    logits, map_logits = head(torch.randn(2, len(head.feature_mean), 8, 8))
-    strongest = np.sort(map_logits.numpy().reshape(2, 64))[:, -4:].mean(1)
-    np.testing.assert_allclose(logits[:, 0], strongest + head.classifier.bias.numpy(), atol=1e-5)

@@ -1,1 +1,1 @@
-"""Training of the branch for large pictures: its frozen features, and the heads on them."""
+"""Training of the branch for large pictures: its frozen features, and the head on them."""

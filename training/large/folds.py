@@ -48,25 +48,12 @@ def assign_folds(columns: Mapping[str, NDArray], folds: int) -> NDArray:
         groups, counts = np.unique(joined(*keys), return_inverse=True, return_counts=True)[1:]
         if len(counts) < folds:
             raise ValueError(f"{len(counts)} sources of {title} pictures cannot be left out in {folds} folds")
-        order = np.argsort(-counts, kind="stable")
-        assignment[rows] = spread(counts, np.full(folds, 1 / folds), order)[groups]
+        fold_of, filled = np.zeros(len(counts), int), np.zeros(folds, int)
+        for group in np.argsort(-counts, kind="stable"):
+            fold_of[group] = filled.argmin()
+            filled[fold_of[group]] += counts[group]
+        assignment[rows] = fold_of[groups]
     return assignment
-
-
-def spread(counts: NDArray, shares: NDArray, order: Sequence[int] | NDArray) -> NDArray[np.int_]:
-    """For each group the part that it goes to: that which lacks the largest share of what it is to have, in order.
-
-    Args:
-        counts (`np.ndarray` of shape `(num_groups,)`): Pictures in each group.
-        shares (`np.ndarray` of shape `(num_parts,)`): What each part is to have of all pictures.
-        order (`Sequence[int]`): The order in which the groups are taken.
-    """
-    wanted = counts.sum() * np.asarray(shares)
-    filled, part_of = np.zeros(len(wanted)), np.zeros(len(counts), int)
-    for group in order:
-        part_of[group] = np.argmax((wanted - filled) / np.maximum(wanted, 1))
-        filled[part_of[group]] += counts[group]
-    return part_of
 
 
 def runs(columns: Mapping[str, NDArray], assignment: NDArray) -> Iterator[tuple[NDArray, NDArray]]:

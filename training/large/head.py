@@ -1,8 +1,5 @@
 """Training of the head for large pictures on features that were computed before."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -32,44 +29,10 @@ def source_weights(labels: NDArray, generators: NDArray) -> NDArray[np.float32]:
     return (weights * len(labels) / len(np.unique(labels))).astype(np.float32)
 
 
-def train_in_cycle(
-    head: nn.Module,
-    loss_of: Callable[[torch.Tensor], torch.Tensor],
-    count: int,
-    epochs: Any,
-    batch_size: int,
-    learning_rate: float,
-    weight_decay: float,
-) -> None:
-    """Trains a head by AdamW, in one cycle of rates (Smith & Topin, 2019, arXiv 1708.07120).
-
-    Args:
-        head (`nn.Module`): Its parameters are trained.
-        loss_of (`Callable`): Gives the loss of some rows, by their numbers.
-        count (`int`): Number of rows. Each epoch takes them in a new order, and leaves out those that fill no batch.
-        epochs (`range` or `tqdm`): Goes once around for each epoch.
-        batch_size, learning_rate, weight_decay: As usual. A batch has at most `count` rows.
-    """
-    size = min(batch_size, count)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    steps = len(epochs) * (count // size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps)
-    head.train()
-    for _ in epochs:
-        for rows in torch.randperm(count).split(size):
-            if len(rows) < size:
-                continue
-            loss = loss_of(rows)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-
-
 def fit_head(
     config: WaveFreqConfig, copies: torch.Tensor, labels: NDArray, generators: NDArray, seed: int = 0
 ) -> WaveFreqLargeHead:
-    """A head for real and fake, see [`train_in_cycle`].
+    """A head for real and fake, by AdamW in one cycle of rates (Smith & Topin, 2019, arXiv 1708.07120).
 
     Args:
         config ([`WaveFreqConfig`]): Its fields of the branch for large pictures.
@@ -87,11 +50,20 @@ def fit_head(
         targets = torch.from_numpy(np.tile(labels, len(copies))).float()
         weights = torch.from_numpy(np.tile(source_weights(labels, generators), len(copies)))
 
-        def loss(rows: torch.Tensor) -> torch.Tensor:
-            losses = nn.functional.binary_cross_entropy_with_logits(
-                head(moments[rows]), targets[rows], reduction="none"
-            )
-            return (weights[rows] * losses).mean()
-
-        train_in_cycle(head, loss, len(moments), range(EPOCHS), BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY)
+        size = min(BATCH_SIZE, len(moments))
+        optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, LEARNING_RATE, total_steps=EPOCHS * (len(moments) // size)
+        )
+        for _ in range(EPOCHS):
+            for rows in torch.randperm(len(moments)).split(size):
+                if len(rows) < size:
+                    continue
+                losses = nn.functional.binary_cross_entropy_with_logits(
+                    head(moments[rows]), targets[rows], reduction="none"
+                )
+                optimizer.zero_grad()
+                (weights[rows] * losses).mean().backward()
+                optimizer.step()
+                schedule.step()
     return head.eval()

@@ -2,9 +2,8 @@
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -49,36 +48,6 @@ def as_seen(content: bytes, history: str | int | None, row_seed: int) -> Image.I
     return random_history(random_look(random_part(image, rng), rng), rng)
 
 
-def cached_features(
-    cache_dir: Path | None,
-    make: Callable[[], dict[str, torch.Tensor]],
-    sha1: Sequence[str],
-    branch: WaveFreqLargeBranch,
-    image_processor: WaveFreqImageProcessor,
-    seen_as: Mapping[str, Any],
-    prefix: str = "",
-) -> dict[str, torch.Tensor]:
-    """Features of pictures as they were kept, or made and kept now.
-
-    Args:
-        cache_dir (`Path`, *optional*): Where. Without it nothing is kept.
-        make (`Callable`): Makes them.
-        sha1 (`Sequence[str]`): The hashes of the pictures, in order.
-        branch ([`WaveFreqLargeBranch`]): Whose frozen weights they are of.
-        image_processor ([`WaveFreqImageProcessor`]): With a `large_size`.
-        seen_as (`Mapping`): What else they depend on, as JSON.
-        prefix (`str`, *optional*): How the file's name begins.
-    """
-    settings = {
-        "pictures": hashlib.sha1("".join(sha1).encode()).hexdigest(),
-        "weights": hashlib.sha1(next(branch.stages.parameters()).detach().numpy().tobytes()).hexdigest(),
-        "size": image_processor.large_size,
-        **seen_as,
-    }
-    name = hashlib.sha1(repr(sorted(settings.items(), key=str)).encode()).hexdigest()[:16]
-    return cached(cache_dir / f"{prefix}{name}.safetensors" if cache_dir else None, make, settings)
-
-
 @torch.inference_mode()
 def picture_moments(
     pictures: Dataset,
@@ -117,8 +86,14 @@ def picture_moments(
             moments.append(moments_of(branch.feature_maps(inputs["large_pixel_values"]))[0])
         return {"moments": torch.stack(moments)}
 
-    seen_as = {"history": history} | ({"copies": COPIES_VERSION} if isinstance(history, int) else {})
-    return cached_features(cache_dir, make, pictures["sha1"][:], branch, image_processor, seen_as)["moments"]
+    settings = {
+        "pictures": hashlib.sha1("".join(pictures["sha1"][:]).encode()).hexdigest(),
+        "weights": hashlib.sha1(next(branch.stages.parameters()).detach().numpy().tobytes()).hexdigest(),
+        "size": image_processor.large_size,
+        "history": history,
+    } | ({"copies": COPIES_VERSION} if isinstance(history, int) else {})
+    name = hashlib.sha1(repr(sorted(settings.items(), key=str)).encode()).hexdigest()[:16]
+    return cached(cache_dir / f"{name}.safetensors" if cache_dir else None, make, settings)["moments"]
 
 
 def training_copies(
