@@ -252,6 +252,25 @@ def _explanation_table(explanations: Mapping[str, Mapping[str, Any]]) -> str:
     return markdown_table(["sentences", *titles.values()], rows)
 
 
+def threshold_table(config: Mapping[str, Any]) -> str | None:
+    """Below and above which probabilities there is a verdict, by kinds of images; `None` if none is withheld."""
+    fields = {"images": "verdict_thresholds"}
+    if config.get("large_backbone"):
+        fields = {
+            "small images": "verdict_thresholds",
+            "large pictures": "large_verdict_thresholds",
+            'large pictures, `operating_point="balanced"`': "large_balanced_thresholds",
+        }
+    thresholds = {kind: config.get(field, (0.5, 0.5)) for kind, field in fields.items()}
+    if all(low >= high for low, high in thresholds.values()):
+        return None
+    rows = [
+        [kind, "never" if low <= 0 else f"{low:.1%}", "never" if high >= 1 else f"{high:.1%}"]
+        for kind, (low, high) in thresholds.items()
+    ]
+    return markdown_table(["probability of being fake", "real below", "fake above"], rows)
+
+
 def failures(
     config: Mapping[str, Any],
     generators: Sequence[Mapping[str, Any]],
@@ -273,6 +292,21 @@ def failures(
     if worse := [result for result in generators if result["intervals"]["auroc"][1] < 0.5]:
         names = listed(result["name"].removeprefix("generator ") for result in worse)
         failures.append(f"These fakes look more real to it than real images, with an AUROC below chance: {names}.")
+    failures += _robustness_failures(robustness)
+    artifacts = tagger["evaluation"]["artifacts"] if tagger and tagger["evaluation"] else []
+    if missed := [as_text(row["artifact"]) for row in artifacts if row["on"] and row["recall"] == 0]:
+        failures.append(f"These artifacts were planted and never rightly named: {'; '.join(missed)}.")
+    if tagger and tagger["abstains"]:
+        failures.append(
+            f"{len(tagger['abstains'])} of the {len(tagger['abstains']) + len(tagger['trained'])} artifacts are never "
+            "named, though they may be there."
+        )
+    return failures
+
+
+def _robustness_failures(robustness: Mapping[str, Any]) -> list[str]:
+    """The weakest corruption of each kind, and the weakest attack, that it does not withstand."""
+    failures = []
     for kind, by_strength in robustness.get("corruptions", {}).items():
         for strength, scores in by_strength.items():
             if kind != "none" and scores["balanced_accuracy"]["value"] < WEAK:
@@ -293,14 +327,6 @@ def failures(
                 "Its gradients seem to be masked: attacks without them break images that the others left. True "
                 "robustness is lower than the table says."
             )
-    artifacts = tagger["evaluation"]["artifacts"] if tagger and tagger["evaluation"] else []
-    if missed := [as_text(row["artifact"]) for row in artifacts if row["on"] and row["recall"] == 0]:
-        failures.append(f"These artifacts were planted and never rightly named: {'; '.join(missed)}.")
-    if tagger and tagger["abstains"]:
-        failures.append(
-            f"{len(tagger['abstains'])} of the {len(tagger['abstains']) + len(tagger['trained'])} artifacts are never "
-            "named, though they may be there."
-        )
     return failures
 
 

@@ -368,7 +368,7 @@ def test_a_space_has_page_package_and_model(folder, tmp_path):
     assert not any(name.startswith("examples") for name in files)
     assert not any(name.startswith("tellsign/training") for name in files)
     modules = {path.name for path in (tmp_path / "space" / "tellsign").glob("*.py")}
-    assert modules == {"__init__.py", "_registration.py", "_version.py"}  # not those of the command
+    assert modules == {"__init__.py", "_registration.py", "_version.py", "threads.py"}  # not those of the command
     saved = (tmp_path / "space" / "tellsign" / "default" / "model.safetensors").read_bytes()
     assert saved == (folder / "model.safetensors").read_bytes()
     card = SpaceCard.load(tmp_path / "space" / "README.md")
