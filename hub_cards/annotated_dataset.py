@@ -102,8 +102,9 @@ def push_annotated(
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> CommitInfo:
-    """Sends an annotated folder to the Hub in one commit, with its card. A card there that somebody wrote or changed
-    stays.
+    """Sends an annotated folder to the Hub in one commit, with its card.
+
+    A card there that somebody wrote or changed stays.
 
     Args:
         folder (`Path`): As for [`write_imagefolder`].

@@ -49,7 +49,7 @@ TAGGER_SCORES = {
     "untouched_with_artifacts": "Untouched photographs in which an artifact is named",
     "artifacts_per_untouched": "Artifacts named in a hundred of them",
 }
-# Those from "planted_sentences" on are of the artifacts that were really planted.
+# From "planted_sentences" on, scores are of the artifacts that were really planted.
 EXPLANATION_SCORES = {
     "images": "images",
     "sentences": "sentences",
@@ -71,7 +71,7 @@ WEAK = 0.75
 
 
 def _mean_of_rows(values: Sequence[float], weights: Sequence[float] | None = None) -> str:
-    """A mean over sources, with a 95% percentile bootstrap interval, but for a single source.
+    """A mean over sources. Unless there is a single one, it has a 95% percentile bootstrap interval.
 
     It resamples sources, not their images: the interval says how far the mean depends on which sources there were.
     """

@@ -67,8 +67,9 @@ def push_dataset(
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> CommitInfo:
-    """Sends images with planted artifacts to the Hub, with their card. A card there that is not generated
-    stays, and of the one of earlier images the metadata, but for what `datasets` adds.
+    """Sends images with planted artifacts to the Hub, with their card.
+
+    A card there that is not generated stays. A generated one keeps its metadata, to which `datasets` adds.
 
     Args:
         dataset (`datasets.Dataset`): As `python -m tellsign.training.planting data` makes it.

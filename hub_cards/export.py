@@ -45,7 +45,7 @@ PATTERNS = (
     "*.png",
     "LICENSE",
 )
-# What is left beside another model would be taken for measured of it.
+# Left beside another model, these would be taken for its measurements.
 MEASURED = (
     "evaluation.json",
     "evaluation.png",
@@ -76,8 +76,8 @@ def push(
     Sends a model to the Hub, in one commit, or an adapter for an explainer or a localizer. A model is the detector,
     tagger, explainer and localizer beside it, its `onnx/`, what was measured, and a model card.
 
-    What the repository has of another model's weights is removed, and where a folder is sent, so is what was measured
-    of them. A pipeline does not know what was measured.
+    Other weights in the repository are removed. If a folder is sent, what was measured of these is removed too. A
+    pipeline does not know what was measured.
 
     A *plain* export needs this package where it is loaded, and then no flag. A *self-contained* one brings the code
     along: `pipeline(..., trust_remote_code=True)` runs it where the package is not installed.
@@ -145,7 +145,7 @@ def push(
 
 
 def _write_files(files: Mapping[str, bytes | Path], folder: Path) -> None:
-    """Writes contents into a folder, of files as links to them, since weights may be large."""
+    """Writes contents into a folder. Files become links, since weights may be large."""
     for name, content in files.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ def _endpoint_files(is_self_contained: bool) -> dict[str, bytes | Path]:
 
 
 def _without_card(folder: Path, self_contained: bool | None) -> tuple[dict[str, bytes | Path], dict[str, Any] | None]:
-    """What [`exported_files`] returns but for the card, and the detector's configuration, `None` of an adapter."""
+    """What [`exported_files`] returns but for the card, and the detector's configuration, `None` for an adapter."""
     files = _saved_files(folder)
     config = None
     if "adapter_config.json" not in files:
@@ -327,7 +327,7 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
 
 
 def _copy_files(source: Path, target: Path, *patterns: str) -> None:
-    """Copies what files hold, and not who may change them."""
+    """Copies files without their permissions: those of an installed package may be read-only."""
     target.mkdir(parents=True, exist_ok=True)
     for path in {path for pattern in patterns or ["[!.]*"] for path in source.glob(pattern) if path.is_file()}:
         shutil.copyfile(path, target / path.name)
@@ -372,7 +372,7 @@ def push_space(
 def _with_settings(card: str, of: str) -> str:
     """A Space's card with the settings of another.
 
-    Where nobody changed its words, it does not keep the license of the packaged weights for others either.
+    If nobody changed its words, it does not keep the license of the packaged weights either.
     """
     kept, settings, packaged = SpaceCard(card), SpaceCard(of).data, SpaceCard.load(SPACE / "README.md")
     if kept.text.strip() == packaged.text.strip() and kept.data.get("license") == packaged.data.get("license"):

@@ -57,9 +57,8 @@ def export(
     `image_sizes`, of any batch size, all as [`WaveFreqForImageClassification`] does. They give its `logits` and
     `evidence`. Their metadata hold thresholds and preprocessing.
 
-    In float16 are matrices and kernels, of which a model that was saved in it loses nothing. They are cast where they
-    are used, since feature maps in float16 move verdicts. In int8 the convolutions are quantized: statically, weights
-    by channel.
+    In `model_fp16.onnx` matrices and kernels are in float16. They are cast where they are used, since feature maps in
+    float16 move verdicts. In `model_int8.onnx` the convolutions are quantized: statically, weights by channel.
 
     Args:
         model (`str` or `Path`): Folder or repository of a WaveFreq detector with its image processor.

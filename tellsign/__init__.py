@@ -1,8 +1,8 @@
 """tellsign: tell AI-generated images from real ones, and show why.
 
 Importing the package registers WaveFreq and ArtifactSiglip with the Auto classes of transformers, and the pipeline
-"artifact-explanation". It is the only import with an effect. Where transformers is not loaded yet, this waits until it
-is: so the command answers at once.
+"artifact-explanation". No other import has an effect. If transformers is not loaded yet, registration waits for it, so
+that the command answers at once.
 """
 
 import sys

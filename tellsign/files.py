@@ -63,7 +63,7 @@ def find_sources(
 
 
 def count_by_extension(files: Iterable[Path]) -> str:
-    """How many files there are of the extensions that most have, as a message says it."""
+    """Counts of the most frequent extensions, as a message says them."""
     counts = Counter(file.suffix.lower() or "without an extension" for file in sorted(files))
     return ", ".join(f"{count} {name}" for name, count in counts.most_common(8)) + ", …" * (len(counts) > 8)
 
@@ -101,7 +101,7 @@ def _images_in(folder: Path, except_in: Path | None) -> tuple[list[Path], dict[s
 
 
 def _files_in(folder: Path) -> tuple[list[Path], dict[str, str]]:
-    """Files in a folder and its subfolders, linked ones too, and which of these cannot be read for what reasons."""
+    """Files in a folder and its subfolders, linked ones too. Also why folders cannot be read, by their paths."""
     places: set[str] = set()
     found: list[Path] = []
     errors: list[OSError] = []
@@ -115,9 +115,9 @@ def _files_in(folder: Path) -> tuple[list[Path], dict[str, str]]:
 
 
 def read(source: str) -> Any:
-    """What the pipeline takes of a source: its content, since a file may change and a pipe is read once.
+    """The content of a source, as the pipeline takes it. A file may change later, and a pipe is read once.
 
-    Of one that cannot be read it is the source itself: the pipeline then answers with the reason.
+    If it cannot be read, the source itself is returned, and the pipeline answers with the reason.
     """
     if source == STANDARD_INPUT:
         return {"bytes": sys.stdin.buffer.read(), "path": source}
@@ -129,7 +129,7 @@ def read(source: str) -> Any:
 
 
 def state_of(source: str) -> dict[str, Any]:
-    """What tells a file from an older one of its name."""
+    """Size and time of a file, which tell whether it has changed; empty for other sources."""
     with suppress(OSError):
         state = os.stat(source)
         return {"bytes": state.st_size, "modified": state.st_mtime}
@@ -144,7 +144,7 @@ def spelt(text: str) -> str:
 def answer_line(image: str, answer: dict[str, Any], **facts: Any) -> str:
     """A line of JSON: the name of the image, its answer or error, and facts.
 
-    Of the numbers in an answer four digits after the point are meaningful, and the others are left out.
+    Numbers of the answer are rounded to four digits after the point. More digits would mean nothing.
     """
     error = {"error": spelt(answer["error"])} if "error" in answer else {}
     return json.dumps({"image": spelt(image)} | _rounded(answer) | error | facts)
@@ -194,7 +194,7 @@ class AnswerFile:
         }
 
     def has_verdict(self, image: str, made_with: dict[str, Any]) -> bool:
-        """Whether there is an answer for an image of this name that is no error, and was made with the same."""
+        """Whether an image of this name has a verdict that was made with the same model, options and file."""
         return self.made_with.get(spelt(image)) == made_with
 
     def reopen(self, images: Iterable[str]) -> TextIO:
@@ -235,7 +235,7 @@ def pictures_of(sources: Iterable[str], save: Path) -> dict[str, Path]:
 
 
 def save_picture(picture: Path, source: Any, answer: Any) -> None:
-    """Draws an answer. Of a picture that cannot be written whole nothing remains."""
+    """Draws an answer into a file. A picture that cannot be written whole is removed."""
     picture.parent.mkdir(parents=True, exist_ok=True)
     part = picture.with_suffix(".part")
     try:

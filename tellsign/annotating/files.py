@@ -68,7 +68,7 @@ class Annotation:
     others: dict[str, Any] = field(default_factory=dict)
 
     def known_labels(self) -> dict[str, bool]:
-        """Of which artifacts it is known whether they are there, by their official names."""
+        """Whether artifacts are there, by their official names. Those of which nothing is known are left out."""
         known = {artifact.name: False for artifact in ARTIFACTS} if self.complete else {}
         for name in self.rejected:
             known[find_artifact(name).name] = False

@@ -11,7 +11,7 @@ def agreement(
 ) -> None:
     """Prints how far annotators agree: Cohen's kappa on the verdict and each artifact, and the overlap of boxes.
 
-    A name counts where both say something of it: it is among the artifacts or rejected, or the annotation is complete.
+    A name counts if both say something of it: it is among the artifacts or rejected, or the annotation is complete.
     """
     from tellsign.annotating.agreement import agreement, agreement_table
 

@@ -15,15 +15,16 @@ def annotate(
     ] = "",
     model: Model = PACKAGED,
     in_order: Annotated[
-        bool, typer.Option("--in-order", help="Next is the next file, not that of which the model is least sure.")
+        bool,
+        typer.Option("--in-order", help="Show files in order, not by how unsure the model is."),
     ] = False,
     port: Annotated[int | None, typer.Option(help="Port on this machine; the first free one from 7860.")] = None,
     browser: Annotated[bool, typer.Option(help="Whether to open the page in the browser.")] = True,
 ) -> None:
     """Opens a page on which to annotate images: verdict, artifacts, places and sentences, by mouse or keyboard.
 
-    What you say is saved at once in NAME.json beside each image, as the SynArtifact data set has it. Fields of a file
-    that are not known stay. `python -m tellsign.training.train_tagger --annotated_data FOLDER` learns from it.
+    What you say is saved at once in NAME.json beside each image, in the form of the SynArtifact data set. Unknown
+    fields of a file stay. `python -m tellsign.training.train_tagger --annotated_data FOLDER` learns from it.
     """
     try:
         from tellsign.annotating.app import annotate_folder

@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -56,10 +56,10 @@ def explain(
     use_free_threads()
     logging.disable_progress_bar()
     work = _work(images, save, output)
-    options = {"explain": explain, "operating_point": operating_point, "threshold": threshold}
+    options: dict[str, Any] = {"explain": explain, "operating_point": operating_point, "threshold": threshold}
     options |= {"tagger": tagger, "explainer": explainer, "localizer": localizer}
     try:
-        explain_image = load_pipeline(model, device=device, **options)  # type: ignore[arg-type]
+        explain_image = load_pipeline(model, device=device, **options)
         work.note({"tellsign": __version__, "model": revision_of(model), **options})
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error

@@ -17,7 +17,7 @@ OverwriteCard = Annotated[
 
 @contextmanager
 def _sending() -> Iterator[None]:
-    """Says without a traceback why nothing was sent."""
+    """Turns an error into a message that says why nothing was sent."""
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import httpx
@@ -25,7 +25,7 @@ def _sending() -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError, httpx.HTTPError) as error:
-        # Of an upload that failed, a RuntimeError, only the cause says why.
+        # A failed upload is a RuntimeError, and only its cause says why.
         reason = f"{error} {error.__cause__ or ''}" if isinstance(error, RuntimeError) else str(error)
         if isinstance(error, HfHubHTTPError) and error.response.status_code == 401:
             reason += "\nLog in by `hf auth login`, or set the environment variable HF_TOKEN."
@@ -48,7 +48,7 @@ def push(
     dataset: Annotated[
         list[str], typer.Option(help="Data set on the Hub that it was trained on; may be given several times.")
     ] = [],  # noqa: B006 - typer copies it
-    license: Annotated[str | None, typer.Option(help="Of the weights, by the Hub's name for it.")] = None,
+    license: Annotated[str | None, typer.Option(help="License of the weights, by the Hub's name for it.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, made if there is none.")] = None,
     private: Private = None,
     create_pr: CreatePr = False,

@@ -26,8 +26,8 @@ class Judge:
         explain (`str`, *optional*, defaults to `"fake"`): Which pictures to explain, as for the pipeline.
         operating_point (`str`, *optional*, defaults to `"cautious"`): As for the pipeline.
         batch_size (`int`, *optional*, defaults to 4):
-            Pictures that the model sees at once. With 16 a CPU takes twice as long for each, a GPU wants more.
-        processes (`int`, *optional*, defaults to 0): That decode, beside the one that judges.
+            Pictures that the model sees at once. With 16, a CPU takes twice as long for each. A GPU wants more.
+        processes (`int`, *optional*, defaults to 0): Processes that decode, beside the one that judges.
         device (`str`, *optional*): Where to compute.
 
     Example:
@@ -54,7 +54,7 @@ class Judge:
     device: str | None = None
 
     def model_revision(self) -> str:
-        """What [`~tellsign.loading.revision_of`] gave in this process when it was first asked."""
+        """What [`~tellsign.loading.revision_of`] gives, looked up once in each process."""
         return self.revision or _revision_of(self.model)
 
     def load(self) -> Any:
