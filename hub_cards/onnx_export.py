@@ -118,7 +118,10 @@ def _settings_of(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
     return {
         "fake": fake,
         "thresholds": config.verdict_thresholds,
-        "large_thresholds": config.large_verdict_thresholds,
+        "large_thresholds": {
+            "cautious": config.large_verdict_thresholds,
+            "balanced": config.large_balanced_thresholds,
+        },
         "size": config.image_size,
         "mean": processor.image_mean,
         "std": processor.image_std,

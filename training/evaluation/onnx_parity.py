@@ -60,10 +60,10 @@ def main(
             start = time.perf_counter()
             logits, evidence = judge.session.run(["logits", "evidence"], {key: arrays[key] for key in judge.inputs})
             answer = judge.answer(logits[0], evidence[0], arrays["image_sizes"][0])
-            note(name, start, answer["fake_probability"], answer["verdict"])
+            note(name, start, answer["fake_probability"], answer["label"])
             start = time.perf_counter()
             answer = judge(content)
-            note(f"{name}, by judge.py", start, answer["fake_probability"], answer["verdict"])
+            note(f"{name}, by judge.py", start, answer["fake_probability"], answer["label"])
 
     reference = 100 * roc_auc_score(dataset["label"][:], scores["PyTorch"])
     rows = []
