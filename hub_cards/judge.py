@@ -83,7 +83,8 @@ def places_of(evidence: np.ndarray, height: int, width: int) -> list[dict[str, A
 
     Each has its `box` in pixels of the image and its `share` of all that is positive, at least 0.05.
     """
-    positive, (rows, columns), places = np.maximum(evidence, 0), evidence.shape, []
+    positive, (rows, columns) = np.maximum(evidence, 0), evidence.shape
+    places: list[dict[str, Any]] = []
     left = set(zip(*np.nonzero(positive >= positive[positive > 0].mean()), strict=True)) if positive.any() else set()
     for start in sorted(left):
         waiting, cells = [start] if start in left else [], []
