@@ -16,7 +16,7 @@ from huggingface_hub import CommitInfo, DatasetCard, DatasetCardData
 from tellsign.annotating.files import AnnotationFile, annotation_files
 from tellsign.pipelines.hub import push_folder
 
-from .model_card import GENERATED, is_generated
+from .model_card import generated_card, is_generated
 
 
 TEMPLATE = Path(__file__).with_name("annotated_card_template.md")
@@ -77,22 +77,21 @@ def annotated_card(dataset_id: str, rows: list[dict[str, Any]], license: str | N
     """
     labels = [{artifact["label"] for said in row["annotations"] for artifact in said["artifacts"]} for row in rows]
     counts = Counter(label for some in labels for label in some)
-    card = DatasetCard.from_template(
+    return generated_card(
+        DatasetCard,
+        TEMPLATE,
         DatasetCardData(
             task_categories=["object-detection", "image-classification"],
             tags=["ai-generated-image-detection", "artifact-explanation", "tellsign"],
             pretty_name="Images with artifacts that people annotated",
             license=license,
         ),
-        template_str=TEMPLATE.read_text(encoding="utf-8"),
         name=dataset_id.rsplit("/", 1)[-1],
         dataset=json.dumps(dataset_id),
         images=len(rows),
         verdicts=dict(Counter(said["verdict"] for row in rows for said in row["annotations"]).most_common()),
         counts=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
     )
-    card.text = f"\n{GENERATED}\n\n{card.text.strip()}\n"
-    return card
 
 
 def push_annotated(
@@ -103,8 +102,9 @@ def push_annotated(
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> CommitInfo:
-    """Sends an annotated folder to the Hub in one commit, with its card. A card there that somebody wrote or changed
-    stays.
+    """Sends an annotated folder to the Hub in one commit, with its card.
+
+    A card there that somebody wrote or changed stays.
 
     Args:
         folder (`Path`): As for [`write_imagefolder`].

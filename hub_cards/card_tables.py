@@ -1,7 +1,7 @@
 """What a card says of measurements: tables, known failures, and results for the Hub's index."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -9,6 +9,8 @@ import numpy as np
 from huggingface_hub import EvalResult
 from numpy.typing import NDArray
 from scipy import stats
+
+from tellsign.tables import as_text, listed, markdown_table, percent
 
 
 MAIN_SCORES = {
@@ -47,7 +49,7 @@ TAGGER_SCORES = {
     "untouched_with_artifacts": "Untouched photographs in which an artifact is named",
     "artifacts_per_untouched": "Artifacts named in a hundred of them",
 }
-# Those from "planted_sentences" on are of the artifacts that were really planted.
+# From "planted_sentences" on, scores are of the artifacts that were really planted.
 EXPLANATION_SCORES = {
     "images": "images",
     "sentences": "sentences",
@@ -68,26 +70,8 @@ NEAR_CHANCE = 0.6
 WEAK = 0.75
 
 
-def as_text(name: str) -> str:
-    """Escapes a name, which may be anything, so that Markdown shows it in one line, without markup."""
-    return re.sub(r"([\\`*\[\]|]|<(?=[a-zA-Z/!?])|&(?=#?\w+;))", r"\\\1", " ".join(name.split()))
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names as [`as_text`], by commas."""
-    return ", ".join(map(as_text, names))
-
-
-def percent(score: Mapping[str, Any] | float, digits: int = 1) -> str:
-    """A score, and its interval if there is one, both given in [0, 1]."""
-    if not isinstance(score, Mapping):
-        return f"{100 * score:.{digits}f}"
-    low, high = score["interval"]
-    return f"{100 * score['value']:.{digits}f} [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
-
-
 def _mean_of_rows(values: Sequence[float], weights: Sequence[float] | None = None) -> str:
-    """A mean over sources, with a 95% percentile bootstrap interval, but for a single source.
+    """A mean over sources. Unless there is a single one, it has a 95% percentile bootstrap interval.
 
     It resamples sources, not their images: the interval says how far the mean depends on which sources there were.
     """
@@ -108,12 +92,6 @@ def _mean_of_rows(values: Sequence[float], weights: Sequence[float] | None = Non
 def _score(result: Mapping[str, Any], key: str) -> dict[str, Any]:
     """A score of `evaluate_detector` with its interval."""
     return {"value": result["scores"][key], "interval": result["intervals"][key]}
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, whose columns but the first are aligned to the right."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def score_table(sets: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> str | None:
@@ -274,6 +252,25 @@ def _explanation_table(explanations: Mapping[str, Mapping[str, Any]]) -> str:
     return markdown_table(["sentences", *titles.values()], rows)
 
 
+def threshold_table(config: Mapping[str, Any]) -> str | None:
+    """Below and above which probabilities there is a verdict, by kinds of images; `None` if none is withheld."""
+    half = (0.5, 0.5)
+    thresholds = {"images": config.get("verdict_thresholds", half)}
+    if large := config.get("large_picture_config"):
+        thresholds = {
+            "small images": thresholds["images"],
+            "large pictures": large.get("verdict_thresholds", half),
+            'large pictures, `operating_point="balanced"`': large.get("balanced_verdict_thresholds", half),
+        }
+    if all(low >= high for low, high in thresholds.values()):
+        return None
+    rows = [
+        [kind, "never" if low <= 0 else f"{low:.1%}", "never" if high >= 1 else f"{high:.1%}"]
+        for kind, (low, high) in thresholds.items()
+    ]
+    return markdown_table(["probability of being fake", "real below", "fake above"], rows)
+
+
 def failures(
     config: Mapping[str, Any],
     generators: Sequence[Mapping[str, Any]],
@@ -295,6 +292,21 @@ def failures(
     if worse := [result for result in generators if result["intervals"]["auroc"][1] < 0.5]:
         names = listed(result["name"].removeprefix("generator ") for result in worse)
         failures.append(f"These fakes look more real to it than real images, with an AUROC below chance: {names}.")
+    failures += _robustness_failures(robustness)
+    artifacts = tagger["evaluation"]["artifacts"] if tagger and tagger["evaluation"] else []
+    if missed := [as_text(row["artifact"]) for row in artifacts if row["on"] and row["recall"] == 0]:
+        failures.append(f"These artifacts were planted and never rightly named: {'; '.join(missed)}.")
+    if tagger and tagger["abstains"]:
+        failures.append(
+            f"{len(tagger['abstains'])} of the {len(tagger['abstains']) + len(tagger['trained'])} artifacts are never "
+            "named, though they may be there."
+        )
+    return failures
+
+
+def _robustness_failures(robustness: Mapping[str, Any]) -> list[str]:
+    """The weakest corruption of each kind, and the weakest attack, that it does not withstand."""
+    failures = []
     for kind, by_strength in robustness.get("corruptions", {}).items():
         for strength, scores in by_strength.items():
             if kind != "none" and scores["balanced_accuracy"]["value"] < WEAK:
@@ -315,14 +327,6 @@ def failures(
                 "Its gradients seem to be masked: attacks without them break images that the others left. True "
                 "robustness is lower than the table says."
             )
-    artifacts = tagger["evaluation"]["artifacts"] if tagger and tagger["evaluation"] else []
-    if missed := [as_text(row["artifact"]) for row in artifacts if row["on"] and row["recall"] == 0]:
-        failures.append(f"These artifacts were planted and never rightly named: {'; '.join(missed)}.")
-    if tagger and tagger["abstains"]:
-        failures.append(
-            f"{len(tagger['abstains'])} of the {len(tagger['abstains']) + len(tagger['trained'])} artifacts are never "
-            "named, though they may be there."
-        )
     return failures
 
 

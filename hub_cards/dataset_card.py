@@ -4,7 +4,6 @@ python -m tellsign.hub_cards.dataset_card planted.parquet USER/REPO
 """
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +16,7 @@ from transformers.utils import logging
 
 from tellsign.pipelines.hub import make_repo
 
-from .card_tables import listed
-from .model_card import GENERATED, is_generated
+from .model_card import generated_card, is_generated
 
 
 logger = logging.get_logger(__name__)
@@ -43,13 +41,14 @@ def dataset_card(
     Returns:
         [`~huggingface_hub.DatasetCard`].
     """
-    card = DatasetCard.from_template(
+    return generated_card(
+        DatasetCard,
+        TEMPLATE,
         DatasetCardData(
             task_categories=["object-detection", "image-classification"],
             tags=["ai-generated-image-detection", "artifact-explanation", "tellsign"],
             pretty_name=f"Planted artifacts, for {made_with['use']}",
         ),
-        template_str=TEMPLATE.read_text(encoding="utf-8"),
         name=dataset_id.rsplit("/", 1)[-1],
         dataset=json.dumps(dataset_id),
         split=json.dumps(SPLITS[made_with["use"]]),
@@ -57,11 +56,7 @@ def dataset_card(
         without_artifact=without_artifact,
         counts=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         made_with=made_with,
-        quoted=shlex.quote,
-        listed=listed,
     )
-    card.text = f"\n{GENERATED}\n\n{card.text.strip()}\n"
-    return card
 
 
 def push_dataset(
@@ -72,8 +67,9 @@ def push_dataset(
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> CommitInfo:
-    """Sends images with planted artifacts to the Hub, with their card. A card there that is not generated
-    stays, and of the one of earlier images the metadata, but for what `datasets` adds.
+    """Sends images with planted artifacts to the Hub, with their card.
+
+    A card there that is not generated stays. A generated one keeps its metadata, to which `datasets` adds.
 
     Args:
         dataset (`datasets.Dataset`): As `python -m tellsign.training.planting data` makes it.

@@ -45,7 +45,7 @@ PATTERNS = (
     "*.png",
     "LICENSE",
 )
-# What is left beside another model would be taken for measured of it.
+# Left beside another model, these would be taken for its measurements.
 MEASURED = (
     "evaluation.json",
     "evaluation.png",
@@ -76,8 +76,8 @@ def push(
     Sends a model to the Hub, in one commit, or an adapter for an explainer or a localizer. A model is the detector,
     tagger, explainer and localizer beside it, its `onnx/`, what was measured, and a model card.
 
-    What the repository has of another model's weights is removed, and where a folder is sent, so is what was measured
-    of them. A pipeline does not know what was measured.
+    Other weights in the repository are removed. If a folder is sent, what was measured of these is removed too. A
+    pipeline does not know what was measured.
 
     A *plain* export needs this package where it is loaded, and then no flag. A *self-contained* one brings the code
     along: `pipeline(..., trust_remote_code=True)` runs it where the package is not installed.
@@ -145,7 +145,7 @@ def push(
 
 
 def _write_files(files: Mapping[str, bytes | Path], folder: Path) -> None:
-    """Writes contents into a folder, of files as links to them, since weights may be large."""
+    """Writes contents into a folder. Files become links, since weights may be large."""
     for name, content in files.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,23 @@ def _endpoint_files(is_self_contained: bool) -> dict[str, bytes | Path]:
 
 
 def _without_card(folder: Path, self_contained: bool | None) -> tuple[dict[str, bytes | Path], dict[str, Any] | None]:
-    """What [`exported_files`] returns but for the card, and the detector's configuration, `None` of an adapter."""
+    """What [`exported_files`] returns but for the card, and the detector's configuration, `None` for an adapter."""
+    files = _saved_files(folder)
+    config = None
+    if "adapter_config.json" not in files:
+        config = _detector_config(folder)
+        if self_contained is None:
+            pipelines = config.get("custom_pipelines", {}).values()
+            self_contained = any(is_our_class(pipeline["impl"]) for pipeline in pipelines)
+        config = without_code(config)
+        files |= _with_code(folder, config, self_contained, with_processor="preprocessor_config.json" in files)
+    if not any(Path(name).match("*model*.safetensors") for name in files if "/" not in name):
+        raise ValueError(f"{folder}: has no weights in safetensors files; those of other formats are not sent")
+    return files, config
+
+
+def _saved_files(folder: Path) -> dict[str, bytes | Path]:
+    """The files of a saved model that are sent, by their paths in the repository."""
     files: dict[str, bytes | Path] = {}
     for part in PARTS:
         for pattern in PATTERNS:
@@ -215,47 +231,49 @@ def _without_card(folder: Path, self_contained: bool | None) -> tuple[dict[str, 
             if os.path.isdir(base):
                 raise ValueError(f"{adapter}: is for the model in the folder {base}, which nobody else has; push that")
     for name in ("examples", "onnx"):
-        for path in sorted(folder.glob(f"{name}/[!.]*")):
-            if path.is_file():
-                files[f"{name}/{path.name}"] = path
-    config = None
-    if "adapter_config.json" not in files:
-        if "config.json" not in files:
-            raise ValueError(f"{folder}: has no config.json, expected the folder of a saved model")
-        config = _read_json(folder / "config.json")
-        if not any(name.endswith("ForImageClassification") for name in config.get("architectures") or ()):
-            raise ValueError(
-                f"{folder}: is no detector; a tagger belongs in the folder tagger/ of a detector, an explainer in its "
-                "explainer/, a localizer in its localizer/"
-            )
-        id2label = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-        labels = sorted(str(label).lower() for label in id2label.values())
-        if labels != ["fake", "real"]:
-            raise ValueError(
-                f"{folder}: is a classifier of {', '.join(labels)}, of which card and page say nothing, expected fake "
-                "and real; push_to_hub of the model sends any"
-            )
-        if self_contained is None:
-            self_contained = any(
-                is_our_class(pipeline["impl"]) for pipeline in config.get("custom_pipelines", {}).values()
-            )
-        config = without_code(config)
-        processor = None
-        if "preprocessor_config.json" in files:
-            processor = without_code(_read_json(folder / "preprocessor_config.json"))
-        files |= code_beside(folder, [config, processor or {}])
-        if self_contained:
-            configs = [folder / part / "config.json" for part in PARTS[1:]]
-            files |= code_of(config, processor, [_read_json(path) for path in configs if path.is_file()])
-            for distribution in importlib.metadata.distributions(name=PACKAGE):
-                if license_text := distribution.read_text("licenses/LICENSE"):  # of the code
-                    files.setdefault("LICENSE", license_text.encode())
-        files["config.json"] = _to_json(config)
-        if processor is not None:
-            files["preprocessor_config.json"] = _to_json(processor)
-    if not any(Path(name).match("*model*.safetensors") for name in files if "/" not in name):
-        raise ValueError(f"{folder}: has no weights in safetensors files; those of other formats are not sent")
-    return files, config
+        files |= {f"{name}/{path.name}": path for path in sorted(folder.glob(f"{name}/[!.]*")) if path.is_file()}
+    return files
+
+
+def _detector_config(folder: Path) -> dict[str, Any]:
+    """The configuration of the detector in a folder.
+
+    Raises:
+        ValueError: If there is no detector of real and fake.
+    """
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder}: has no config.json, expected the folder of a saved model")
+    config = _read_json(folder / "config.json")
+    if not any(name.endswith("ForImageClassification") for name in config.get("architectures") or ()):
+        raise ValueError(
+            f"{folder}: is no detector; a tagger belongs in the folder tagger/ of a detector, an explainer in its "
+            "explainer/, a localizer in its localizer/"
+        )
+    labels = sorted(str(label).lower() for label in (config.get("id2label") or {0: "LABEL_0", 1: "LABEL_1"}).values())
+    if labels != ["fake", "real"]:
+        raise ValueError(
+            f"{folder}: is a classifier of {', '.join(labels)}, of which card and page say nothing, expected fake "
+            "and real; push_to_hub of the model sends any"
+        )
+    return config
+
+
+def _with_code(
+    folder: Path, config: dict[str, Any], self_contained: bool, with_processor: bool
+) -> dict[str, bytes | Path]:
+    """The configurations of detector and image processor, and the code that they name."""
+    processor = without_code(_read_json(folder / "preprocessor_config.json")) if with_processor else None
+    files = code_beside(folder, [config, processor or {}])
+    if self_contained:
+        parts = [folder / part / "config.json" for part in PARTS[1:]]
+        files |= code_of(config, processor, [_read_json(path) for path in parts if path.is_file()])
+        for distribution in importlib.metadata.distributions(name=PACKAGE):
+            if (license_text := distribution.read_text("licenses/LICENSE")) and not (folder / "LICENSE").is_file():
+                files["LICENSE"] = license_text.encode()  # of the code
+    files["config.json"] = _to_json(config)
+    if processor is not None:
+        files["preprocessor_config.json"] = _to_json(processor)
+    return files
 
 
 def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = None) -> None:
@@ -287,10 +305,11 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
     if is_folder and "config.json" not in saved:
         raise ValueError(f"{home}: has an adapter alone, expected the folder of a saved detector")
     _copy_files(SPACE, folder)
-    parts = {f"{PACKAGE}.{part}": "*.py" for part in ("configuration", "modeling", "pipelines")}
-    for name, pattern in {PACKAGE: "_[!_]*.py", **parts}.items():  # not the command, which needs more than the page
+    parts = {f"{PACKAGE}.{part}": ["*.py"] for part in ("configuration", "modeling", "pipelines")}
+    # Not the commands, which need more than the page.
+    for name, patterns in {PACKAGE: ["_[!_]*.py", "threads.py"], **parts}.items():
         source, target = Path(spec_of(name).origin or "").parent, folder / name.replace(".", "/")
-        _copy_files(source, target, "__init__.py", pattern)
+        _copy_files(source, target, "__init__.py", *patterns)
     if (home / "examples").is_dir():
         _copy_files(home / "examples", folder / "examples")
     for name, content in saved.items():
@@ -308,7 +327,7 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
 
 
 def _copy_files(source: Path, target: Path, *patterns: str) -> None:
-    """Copies what files hold, and not who may change them."""
+    """Copies files without their permissions: those of an installed package may be read-only."""
     target.mkdir(parents=True, exist_ok=True)
     for path in {path for pattern in patterns or ["[!.]*"] for path in source.glob(pattern) if path.is_file()}:
         shutil.copyfile(path, target / path.name)
@@ -353,7 +372,7 @@ def push_space(
 def _with_settings(card: str, of: str) -> str:
     """A Space's card with the settings of another.
 
-    Where nobody changed its words, it does not keep the license of the packaged weights for others either.
+    If nobody changed its words, it does not keep the license of the packaged weights either.
     """
     kept, settings, packaged = SpaceCard(card), SpaceCard(of).data, SpaceCard.load(SPACE / "README.md")
     if kept.text.strip() == packaged.text.strip() and kept.data.get("license") == packaged.data.get("license"):

@@ -16,7 +16,7 @@ try:
 except ImportError:
     CODE = {"trust_remote_code": True}  # of this repository, which brings it along
 
-OPTIONS = ("explain", "threshold", "top_k", "candidate_labels")
+OPTIONS = ("explain", "operating_point", "threshold", "top_k", "candidate_labels")
 URLS = "TELLSIGN_ALLOW_URLS"
 """Environment variable of the endpoint: with `1` it fetches addresses, of its own network too."""
 
@@ -40,7 +40,7 @@ class EndpointHandler:
             data (`dict`):
                 `inputs`, an image or a list of them, each as base64, as a `data:` address, as bytes or as a Pillow
                 image. If the endpoint allows that, it may be an http(s) address. `parameters`, options of the
-                pipeline: `explain`, `threshold`, `top_k` and `candidate_labels`.
+                pipeline: `explain`, `operating_point`, `threshold`, `top_k` and `candidate_labels`.
 
         Returns:
             `dict` for an image, `list` of them for a list: the pipeline's answer, or `{"error": message}`.

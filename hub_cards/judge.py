@@ -6,6 +6,7 @@ python judge.py FILE...
 import argparse
 import io
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -77,43 +78,82 @@ def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.nda
     return inputs
 
 
+def places_of(evidence: np.ndarray, height: int, width: int) -> list[dict[str, Any]]:
+    """Up to three connected places of a grid whose cells add more than the mean of the positive ones.
+
+    Each has its `box` in pixels of the image and its `share` of all that is positive, at least 0.05.
+    """
+    positive, (rows, columns) = np.maximum(evidence, 0), evidence.shape
+    places: list[dict[str, Any]] = []
+    left = set(zip(*np.nonzero(positive >= positive[positive > 0].mean()), strict=True)) if positive.any() else set()
+    for start in sorted(left):
+        waiting, cells = [start] if start in left else [], []
+        left.discard(start)
+        while waiting:
+            y, x = waiting.pop()
+            cells.append((int(y), int(x)))
+            near = left.intersection([(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)])
+            left -= near
+            waiting += near
+        if cells:
+            (top, left_side), (bottom, right) = np.min(cells, 0).tolist(), (np.max(cells, 0) + 1).tolist()
+            box = {"xmin": left_side * width // columns, "ymin": top * height // rows}
+            box |= {"xmax": -(-right * width // columns), "ymax": -(-bottom * height // rows)}
+            share = float(sum(positive[cell] for cell in cells) / positive.sum())
+            places.append({"box": box, "share": round(share, 3)})
+    return [place for place in sorted(places, key=lambda place: -place["share"])[:3] if place["share"] >= 0.05]
+
+
 class Judge:
     """Answers images by an ONNX model, whose metadata hold thresholds and preprocessing."""
 
-    def __init__(self, model: Path):
+    def __init__(self, model: Path, operating_point: str = "cautious"):
         self.session = onnxruntime.InferenceSession(model)
         self.settings = json.loads(self.session.get_modelmeta().custom_metadata_map["tellsign"])
         self.inputs = [value.name for value in self.session.get_inputs()]
+        self.operating_point = operating_point
 
     def __call__(self, content: bytes) -> dict[str, Any]:
-        """Verdict, probability of fake and evidence: what each place of a grid adds to the logit of fake."""
+        """The answer to the content of an image file, with the names that `tellsign explain` uses."""
         inputs = preprocess(load_image(content), self.settings)
         logits, evidence = self.session.run(["logits", "evidence"], {name: inputs[name] for name in self.inputs})
         return self.answer(logits[0], evidence[0], inputs["image_sizes"][0])
 
     def answer(self, logits: np.ndarray, evidence: np.ndarray, image_size: np.ndarray) -> dict[str, Any]:
         """The answer to one image, of what the model gives."""
-        fake = self.settings["fake"]
+        fake, (height, width) = self.settings["fake"], map(int, image_size)
         probability = float(1 / (1 + np.exp(np.float64(logits[1 - fake]) - logits[fake])))
         large = self.settings["large"]
-        low, high = (large if large and min(image_size) >= large["smallest_side"] else self.settings)["thresholds"]
-        verdict = "fake" if probability > high else "real" if probability < low else "uncertain"
-        return {"verdict": verdict, "fake_probability": probability, "evidence": evidence.astype(float).tolist()}
+        judged_by = large if large and min(height, width) >= large["smallest_side"] else self.settings
+        low, high = judged_by["thresholds"][self.operating_point]
+        label = "fake" if probability > high else "real" if probability < low else "uncertain"
+        answer = {"label": label, "fake_probability": probability, "width": width, "height": height}
+        return answer | {"evidence": places_of(evidence if probability > 0.5 else -evidence, height, width)}
+
+
+def files_of(paths: list[Path]) -> Iterator[Path]:
+    """The files, and of folders those that have the extension of an image."""
+    extensions = {extension for extension, name in Image.registered_extensions().items() if name in FORMATS}
+    for path in paths:
+        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in extensions)
+        yield from inside if path.is_dir() else [path]
 
 
 def main() -> int:
     """Prints a line of JSON for each file; one that cannot be read has an error, and the exit code is then 1."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="file or folder")
     parser.add_argument("--model", type=Path, default=Path(__file__).with_name("model.onnx"))
+    parser.add_argument("--operating-point", choices=["cautious", "balanced"], default="cautious")
     arguments, failed = parser.parse_args(), False
-    judge = Judge(arguments.model)
-    for file in arguments.files:
+    judge = Judge(arguments.model, arguments.operating_point)
+    for file in files_of(arguments.files):
         try:
             answer = judge(file.read_bytes())
+            answer["fake_probability"] = round(answer["fake_probability"], 4)
         except Exception as error:  # Pillow's decoders raise all sorts on damaged files
             failed, answer = True, {"error": f"{file}: {error}"}
-        print(json.dumps({"file": str(file)} | answer), flush=True)
+        print(json.dumps({"image": str(file)} | answer), flush=True)
     return int(failed)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .card_tables import as_text, markdown_table, percent
+from tellsign.tables import as_text, markdown_table, percent
 
 
 VERDICTS = ("real", "uncertain", "fake")
@@ -11,76 +11,68 @@ VERDICTS = ("real", "uncertain", "fake")
 
 def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
     """Markdown tables of a `leave_out.json`: means, verdicts, parts, histories, number of sources, generators."""
-    means, calibration = record["means"], record["calibration"]
-    tables = [
-        markdown_table(
-            ["generators, left out", "number", "AUROC, %", "worst", "recall at 1%, %", "recall at 2%, %"],
-            [
-                [
-                    group,
-                    str(row["generators"]),
-                    percent(row["auroc"]),
-                    f"{100 * row['worst_auroc']:.1f}",
-                    percent(row["recall_at_1"]),
-                    percent(row["recall_at_2"]),
-                ]
-                for group, row in means.items()
-            ],
-        ),
-        *(
-            markdown_table(
-                [f"verdicts, {name}, %", "pictures", *VERDICTS],
-                [
-                    [kind, f"{row['pictures']:,}", *(f"{100 * row[verdict]:.1f}" for verdict in VERDICTS)]
-                    for kind, row in said["kinds"].items()
-                ]
-                + [['"real" that are right, at equal shares', "", _or_none(said["real_right"]), "", ""]],
-            )
-            for name, said in record["verdicts"].items()
-        ),
-        f"The calibration error (ECE) is {100 * calibration['ece']:.1f}%.",
-        markdown_table(
-            ["shape and size", "photographs", "fakes", "AUROC, %"],
-            [
-                [name, str(row["photographs"]), str(row["fakes"]), f"{100 * row['auroc']:.1f}"]
-                for name, row in record["parts"].items()
-            ],
-        ),
+    parts = [
+        [name, str(row["photographs"]), str(row["fakes"]), percent(row["auroc"])]
+        for name, row in record["parts"].items()
     ]
-    if record["histories"]:
-        tables.append(
-            markdown_table(
-                ["what happened to the pictures", "to both: AUROC, %", "to fakes alone: AUROC, %"],
-                [["nothing", *[percent(means["all"]["auroc"])] * 2]]
-                + [
-                    [name, *(percent(row[to]["all"]["auroc"]) for to in ("both", "fakes alone"))]
-                    for name, row in record["histories"].items()
-                ],
-            )
-        )
-    tables.append(
-        markdown_table(
-            ["share of the sources in training", "AUROC, %"],
-            [[f"{point['share']:.0%}", f"{100 * point['auroc']:.1f}"] for point in record["curve"]],
-        )
-    )
-    generators = sorted(record["generators"].items(), key=lambda row: row[1]["auroc"])
-    tables.append(
-        markdown_table(
-            ["generator", "family", "pictures", "AUROC, %", "recall at 2%, %"],
-            [
-                [
-                    as_text(name),
-                    as_text(row["family"]),
-                    str(row["pictures"]),
-                    f"{100 * row['auroc']:.1f}",
-                    f"{100 * row['recall_at_2']:.0f}",
-                ]
-                for name, row in generators
-            ],
-        )
-    )
-    return tables
+    curve = [[f"{point['share']:.0%}", percent(point["auroc"])] for point in record["curve"]]
+    return [
+        _means_table(record["means"]),
+        *(_verdict_table(name, said) for name, said in record["verdicts"].items()),
+        f"The calibration error (ECE) is {percent(record['calibration']['ece'])}%.",
+        markdown_table(["shape and size", "photographs", "fakes", "AUROC, %"], parts),
+        *([_history_table(record)] if record["histories"] else []),
+        markdown_table(["share of the sources in training", "AUROC, %"], curve),
+        _generator_table(record["generators"]),
+    ]
+
+
+def _means_table(means: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            group,
+            str(row["generators"]),
+            percent(row["auroc"]),
+            percent(row["worst_auroc"]),
+            percent(row["recall_at_1"]),
+            percent(row["recall_at_2"]),
+        ]
+        for group, row in means.items()
+    ]
+    header = ["generators, left out", "number", "AUROC, %", "worst", "recall at 1%, %", "recall at 2%, %"]
+    return markdown_table(header, rows)
+
+
+def _verdict_table(name: str, said: Mapping[str, Any]) -> str:
+    rows = [
+        [kind, f"{row['pictures']:,}", *(percent(row[verdict]) for verdict in VERDICTS)]
+        for kind, row in said["kinds"].items()
+    ]
+    right = "none is called real" if said["real_right"] is None else percent(said["real_right"])
+    rows.append(['"real" that are right, at equal shares', "", right, "", ""])
+    return markdown_table([f"verdicts, {name}, %", "pictures", *VERDICTS], rows)
+
+
+def _history_table(record: Mapping[str, Any]) -> str:
+    rows = [["nothing", *[percent(record["means"]["all"]["auroc"])] * 2]]
+    for name, row in record["histories"].items():
+        rows.append([name, *(percent(row[to]["all"]["auroc"]) for to in ("both", "fakes alone"))])
+    header = ["what happened to the pictures", "to both: AUROC, %", "to fakes alone: AUROC, %"]
+    return markdown_table(header, rows)
+
+
+def _generator_table(generators: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            as_text(name),
+            as_text(row["family"]),
+            str(row["pictures"]),
+            percent(row["auroc"]),
+            percent(row["recall_at_2"], 0),
+        ]
+        for name, row in sorted(generators.items(), key=lambda row: row[1]["auroc"])
+    ]
+    return markdown_table(["generator", "family", "pictures", "AUROC, %", "recall at 2%, %"], rows)
 
 
 def left_out_failures(record: Mapping[str, Any]) -> list[str]:
@@ -95,7 +87,3 @@ def left_out_failures(record: Mapping[str, Any]) -> list[str]:
         + "."
     )
     return failures
-
-
-def _or_none(share: float | None) -> str:
-    return "none is called real" if share is None else f"{100 * share:.1f}"

@@ -8,13 +8,14 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 import yaml
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import CardData, ModelCard, ModelCardData, RepoCard
 
 import tellsign
+from tellsign.tables import listed
 
 from .card_tables import (
     MAIN_SCORES,
@@ -22,13 +23,13 @@ from .card_tables import (
     eval_results,
     failures,
     generator_table,
-    listed,
     log_of_card,
     log_table,
     robustness_tables,
     score_table,
     sets_and_generators,
     tagger_facts,
+    threshold_table,
 )
 from .left_out_tables import leave_out_tables, left_out_failures
 
@@ -67,6 +68,17 @@ HYPERPARAMETERS = (
     "processes",
     "seed",
 )
+
+
+AnyCard = TypeVar("AnyCard", bound=RepoCard)
+
+
+def generated_card(kind: type[AnyCard], template: Path, data: CardData, **facts: Any) -> AnyCard:
+    """A card of a template and its facts. A comment in it says that it is generated."""
+    text = template.read_text(encoding="utf-8")
+    card = kind.from_template(data, template_str=text, listed=listed, quoted=shlex.quote, **facts)
+    card.text = f"\n{GENERATED}\n\n{card.text.strip()}\n"
+    return card
 
 
 def model_card(
@@ -118,7 +130,6 @@ def model_card(
     training, evaluation = training or {}, evaluation or {}
     sets, generators = sets_and_generators(evaluation)
     robustness = evaluation.get("robustness", {})
-    low, high = config.get("verdict_thresholds", (0.5, 0.5))
     tagger = tagger_facts(tagger_config, tagger_evaluation)
     base = training.get("model_name_or_path") or ""  # of folders only the names are recorded
     data = ModelCardData(
@@ -139,14 +150,13 @@ def model_card(
     counts = {result["name"]: result["real"] + result["fake"] for result in evaluation.get("results", ())}
     # A group that is drawn twice as often is named twice.
     training_data = list(dict.fromkeys([*training.get("train_data", ()), *training.get("large_train_data", ())]))
-    card = ModelCard.from_template(
+    return generated_card(
+        ModelCard,
+        TEMPLATE,
         data,
-        template_str=TEMPLATE.read_text(encoding="utf-8"),
         name=name,
         model=json.dumps(model_id) if model_id else "str(tellsign.DEFAULT_MODEL)",
         source=model_id or "tellsign/default",
-        quoted=shlex.quote,
-        listed=listed,
         config=config,
         size=config.get("image_size"),
         evaluation=evaluation,
@@ -160,11 +170,8 @@ def model_card(
         attack_tables=robustness_tables(robustness.get("attacks", {}).get("scores", {})),
         leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
         leave_out=leave_out,
-        thresholds=[f"{low:.1%}", f"{high:.1%}"],
-        never_real=low <= 0,
-        never_fake=high >= 1,
-        withholds=low < high,
-        real_called_fake=100 * training.get("real_called_fake", 0.01),
+        threshold_table=threshold_table(config),
+        training=training,
         tagger=tagger,
         explainer=explainer_config,
         localizer=localizer_config,
@@ -178,8 +185,6 @@ def model_card(
         emissions=emissions,
         uses_cifake="cifake" in json.dumps([*datasets, training, evaluation.get("data")], default=str).lower(),
     )
-    card.text = f"\n{GENERATED}\n\n{card.text.strip()}\n"
-    return card
 
 
 def adapter_card(
@@ -214,22 +219,20 @@ def adapter_card(
         datasets=list(datasets) or None,
         co2_eq_emissions=dict(emissions) if emissions else None,
     )
-    card = ModelCard.from_template(
+    return generated_card(
+        ModelCard,
+        ADAPTER_TEMPLATE,
         data,
-        template_str=ADAPTER_TEMPLATE.read_text(encoding="utf-8"),
         name=name,
         config=config,
         model=json.dumps(model_id),
         base=json.dumps(base),
-        listed=listed,
         localizes=localizes,
         in_4bit=training.get("load_in_4bit"),
         hyperparameters=hyperparameters(training),
         training_data=training.get("train_data"),
         log_table=log_table(log_history),
     )
-    card.text = f"\n{GENERATED}\n\n{card.text.strip()}\n"
-    return card
 
 
 def with_facts_of(card: str, before: str) -> str:

@@ -23,7 +23,7 @@ from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.image_processing_large_picture import LARGEST_SHORT_SIDE, LargePictureImageProcessor
 from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
-from tellsign.modeling.verdicts import real_and_fake
+from tellsign.modeling.verdicts import OPERATING_POINTS, real_and_fake
 from tellsign.scanning.shards import address_of, list_shards, read_pictures
 
 
@@ -58,9 +58,8 @@ def export(
     `image_sizes`, of any batch size, all as [`WaveFreqForImageClassification`] does. They give its `logits` and
     `evidence`. Their metadata hold thresholds and preprocessing.
 
-    In float16 are matrices and kernels, of which a model that was saved in it loses nothing. They are cast where they
-    are used, since feature maps in float16 move verdicts. In int8 the convolutions are quantized: statically, weights
-    by channel.
+    In `model_fp16.onnx` matrices and kernels are in float16. They are cast where they are used, since feature maps in
+    float16 move verdicts. In `model_int8.onnx` the convolutions are quantized: statically, weights by channel.
 
     Args:
         model (`str` or `Path`): Folder or repository of a WaveFreq detector with its image processor.
@@ -127,7 +126,9 @@ def _settings_of_network(config: PreTrainedConfig, processor: Any, expected: Any
             f"and normalizes, got {processor}"
         )
     return {
-        "thresholds": config.verdict_thresholds,
+        "thresholds": {
+            point: getattr(config, field, config.verdict_thresholds) for point, field in OPERATING_POINTS.items()
+        },
         "size": config.image_size,
         "mean": processor.image_mean,
         "std": processor.image_std,

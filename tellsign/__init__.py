@@ -1,8 +1,8 @@
 """tellsign: tell AI-generated images from real ones, and show why.
 
 Importing the package registers WaveFreq, LargePicture and ArtifactSiglip with the Auto classes of transformers, and
-the pipeline "artifact-explanation". It is the only import with an effect. Where transformers is not loaded yet, this
-waits until it is: so the command answers at once.
+the pipeline "artifact-explanation". No other import has an effect. If transformers is not loaded yet, registration
+waits for it, so that the command answers at once.
 """
 
 import sys
@@ -77,6 +77,8 @@ class _AfterTransformers(MetaPathFinder):
 
         def load_and_register(module: ModuleType) -> None:
             load(module)
+            if self in sys.meta_path:  # nothing is left to wait for
+                sys.meta_path.remove(self)
             import_module("tellsign._registration")
 
         spec.loader.exec_module = load_and_register  # type: ignore[method-assign]

@@ -3,6 +3,8 @@
 It holds the public names of the package, which looks them up here.
 """
 
+from pathlib import Path
+
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -15,7 +17,6 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from tellsign import DEFAULT_MODEL
 from tellsign.configuration.artifacts import find_artifact
 from tellsign.configuration.configuration_artifact_siglip import ArtifactSiglipConfig
 from tellsign.configuration.configuration_large_picture import LargePictureConfig
@@ -58,7 +59,7 @@ if "artifact-explanation" not in PIPELINE_REGISTRY.get_supported_tasks():
         "artifact-explanation",
         pipeline_class=ArtifactExplanationPipeline,
         pt_model=AutoModelForImageClassification,
-        default=(str(DEFAULT_MODEL), "main"),  # type: ignore[arg-type]
+        default=(str(Path(__file__).with_name("default")), "main"),  # type: ignore[arg-type]
         type="image",
     )
 

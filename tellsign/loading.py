@@ -22,7 +22,7 @@ logger = logging.get_logger(__name__)
 
 
 def register_formats() -> None:
-    """Has Pillow read HEIC, where its plugin is installed."""
+    """Lets Pillow read HEIC if its plugin is installed."""
     with suppress(ImportError):
         from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
 
@@ -30,11 +30,11 @@ def register_formats() -> None:
 
 
 def load_pipeline(model: str, *, explain: str = "fake", **options: Any) -> ArtifactExplanationPipeline:
-    """The pipeline of a detector; where no tagger lies beside it, with the packaged tagger and explainer.
+    """Loads the pipeline of a detector. If no tagger lies beside it, the packaged tagger and explainer are used.
 
     Args:
         model (`str`): Folder or repository.
-        explain (`str`): What its calls will be given; for `"never"` it needs no tagger.
+        explain (`str`): Which images its calls will explain; `"never"` needs no tagger.
         options: Those of the pipeline.
 
     Raises:
@@ -44,7 +44,7 @@ def load_pipeline(model: str, *, explain: str = "fake", **options: Any) -> Artif
     try:
         if not os.path.isdir(model) and try_to_load_from_cache(model, "config.json") is None:
             HfApi().model_info(model, timeout=10)  # asks once, where from_pretrained would go on for a minute
-        # Without the class, a repository that brings its code along would have it run.
+        # Naming the class keeps the code of a repository from running.
         explain_image: ArtifactExplanationPipeline = pipeline(  # type: ignore[call-overload]
             "artifact-explanation",
             model=model,
@@ -67,7 +67,7 @@ def load_pipeline(model: str, *, explain: str = "fake", **options: Any) -> Artif
 
 
 def revision_of(model: str) -> str:
-    """What tells the weights from others: of a repository its commit, of a folder a hash of what is loaded from it.
+    """Identifies the weights: by the commit of a repository, or by a hash of what is loaded from a folder.
 
     Raises:
         ValueError: If there is no such model.

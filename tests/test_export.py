@@ -368,7 +368,7 @@ def test_a_space_has_page_package_and_model(folder, tmp_path):
     assert not any(name.startswith("examples") for name in files)
     assert not any(name.startswith("tellsign/training") for name in files)
     modules = {path.name for path in (tmp_path / "space" / "tellsign").glob("*.py")}
-    assert modules == {"__init__.py", "_registration.py", "_version.py"}  # not those of the command
+    assert modules == {"__init__.py", "_registration.py", "_version.py", "threads.py"}  # not those of the command
     saved = (tmp_path / "space" / "tellsign" / "default" / "model.safetensors").read_bytes()
     assert saved == (folder / "model.safetensors").read_bytes()
     card = SpaceCard.load(tmp_path / "space" / "README.md")
@@ -422,11 +422,10 @@ def test_a_space_installs_what_the_package_needs(tmp_path):
     installed = (tmp_path / "space" / "requirements.txt").read_text().split()
     assert {*needed, *extras["explain"].split()} - set(installed) == {
         "bitsandbytes>=0.50",
-        "filelock>=3.16",
         "pyyaml>=6",
         "typer>=0.19",
     }
-    page = extras["hub"].split()
+    page = [line for line in extras["hub"].split() if not line.startswith("filelock")]  # to annotate
     assert set(installed) <= {*needed, *extras["explain"].split(), *page} and set(page) <= set(installed)
     gradio = Requirement(page[0])
     assert gradio.specifier.contains(SpaceCard.load(tmp_path / "space" / "README.md").data.sdk_version)

@@ -64,6 +64,7 @@ def test_parameters_reach_the_pipeline_and_wrong_ones_are_named(handler):
     for request, reason in (
         ({"inputs": BASE64, "parameters": {"timeout": 1}}, "no timeout"),
         ({"inputs": BASE64, "parameters": {"explain": "maybe"}}, "explain='maybe'"),
+        ({"inputs": BASE64, "parameters": {"operating_point": "bold"}}, "operating_point='bold'"),
         ({"image": BASE64}, "has no inputs"),
     ):
         with pytest.raises(ValueError, match=reason):

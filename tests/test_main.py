@@ -1,10 +1,13 @@
 import errno
+import http.server
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -16,7 +19,7 @@ from huggingface_hub.utils import httpx
 from PIL import Image
 from typer.testing import CliRunner
 
-from tellsign import DEFAULT_MODEL, __version__
+from tellsign import DEFAULT_MODEL, WaveFreqImageProcessor, __version__
 from tellsign.__main__ import app
 from tellsign.hub_cards import dataset_card, model_card
 from tellsign.pipelines import artifact_explanation
@@ -25,6 +28,7 @@ from tellsign.training.data.arguments import SourceArguments
 from tellsign.training.planting.__main__ import make_data
 from tellsign.training.trainer.arguments import parse_recipe
 from tests.conftest import encode
+from tests.models import LARGE_PROCESSOR, TINY_LARGE
 from tests.processes import run_fresh
 
 
@@ -204,6 +208,80 @@ def test_names_that_are_not_utf8_are_printed_as_json(checkpoint, tmp_path):
         assert len(explain_into(output, tmp_path, checkpoint=checkpoint)[1]) == 2
 
 
+def test_the_standard_input_is_judged_and_drawn(checkpoint, tmp_path):
+    command = ["explain", "-", "--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path)]
+    picture = encode(np.zeros((40, 50, 3), np.uint8))
+    result = CliRunner().invoke(app, command, input=picture, catch_exceptions=False)
+    answer = json.loads(result.stdout)
+    assert (answer["image"], answer["width"], answer["height"]) == ("-", 50, 40)
+    assert [path.name for path in tmp_path.glob("*.png")] == ["-.png"]
+
+
+def test_the_standard_input_is_judged_anew_each_time(checkpoint, tmp_path):
+    output = tmp_path / "answers.jsonl"
+    for side in (40, 50):
+        command = ["explain", "-", "--explain", "never", "--model", str(checkpoint), "--output", str(output)]
+        CliRunner().invoke(app, command, input=encode(np.zeros((side, 60, 3), np.uint8)), catch_exceptions=False)
+        (line,) = output.read_text().splitlines()
+        assert json.loads(line)["height"] == side
+
+
+def test_an_address_is_fetched_once_judged_and_drawn(checkpoint, tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    fetched = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            fetched.append(self.path)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/a.png"
+        command = ["explain", address, "--explain", "never", "--model", str(checkpoint)]
+        result = CliRunner().invoke(app, [*command, "--save", str(tmp_path / "out")], catch_exceptions=False)
+        server.shutdown()
+    assert json.loads(result.stdout)["image"] == address and fetched == ["/a.png"]
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_probabilities_have_four_digits(checkpoint, tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(checkpoint)]
+    answer = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
+    assert answer["fake_probability"] == round(answer["fake_probability"], 4)
+
+
+def test_the_operating_point_reaches_the_verdict(make_model, tmp_path):
+    large = TINY_LARGE | {"verdict_thresholds": [0.0, 1.0], "balanced_verdict_thresholds": [0.0, 0.0]}
+    make_model(large_picture_config=large).save_pretrained(tmp_path / "model")
+    WaveFreqImageProcessor(**LARGE_PROCESSOR).save_pretrained(tmp_path / "model")
+    Image.new("RGB", (90, 80)).save(tmp_path / "a.png")
+    command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(tmp_path / "model")]
+    for point, label in (("cautious", "uncertain"), ("balanced", "fake")):
+        result = CliRunner().invoke(app, [*command, "--operating-point", point], catch_exceptions=False)
+        assert json.loads(result.stdout)["label"] == label
+
+
+def test_no_bars_of_loaded_weights_are_shown(checkpoint, tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(checkpoint)]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert "Loading weights" not in result.output
+
+
+@pytest.mark.parametrize("given", [None, "7"])
+def test_explain_takes_free_threads_unless_told_how_many(checkpoint, tmp_path, monkeypatch, given):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    monkeypatch.setattr(torch, "set_num_threads", set_threads := Mock())
+    monkeypatch.setattr("tellsign.threads.free_threads", lambda: 3)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(checkpoint)]
+    CliRunner().invoke(app, command, catch_exceptions=False)
+    assert [call.args for call in set_threads.call_args_list] == ([] if given else [(3,)])
+
+
 def explain_heic(folder: Path, checkpoint: Path) -> None:
     import pillow_heif  # in a process of its own, since it stays registered
 
@@ -240,10 +318,11 @@ def test_broken_weights_are_named_without_a_traceback(checkpoint, tmp_path):
 def test_what_cannot_be_written_is_refused_before_judging(tmp_path):
     Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
     for arguments, reason in (
-        (["http://127.0.0.1:9/a.jpg"], "is an address"),
+        (["ftp://127.0.0.1/a.jpg"], "is an address"),
         ([str(tmp_path / "a.png"), "--save", str(tmp_path / "a.png")], "exists"),
         ([str(tmp_path / "a.png"), "--save", str(tmp_path / "a.png" / "b")], "Not a directory"),
         ([str(tmp_path / "a.png"), "--save", "/proc"], "/proc"),  # where nobody can write
+        ([str(tmp_path / "a.png"), "--output", str(tmp_path / "a.csv")], "ends in .jsonl or .json"),
     ):
         result = CliRunner().invoke(app, ["explain", *arguments], catch_exceptions=False)
         said = " ".join(result.output.replace("│", " ").split())
@@ -329,7 +408,7 @@ def test_the_command_holds_one_image_at_a_time(checkpoint, tmp_path, monkeypatch
         Image.new("RGB", (50, 40)).save(tmp_path / f"{number}.png")
     read, answered = [], []
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or path.open("rb").read())
-    monkeypatch.setattr("tellsign.picture_files.annotate", lambda image, answer: answered.append(len(read)) or image)
+    monkeypatch.setattr("tellsign.files.annotate", lambda image, answer: answered.append(len(read)) or image)
     options = ["--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path / "out")]
     CliRunner().invoke(app, ["explain", str(tmp_path / "*.png"), *options], catch_exceptions=False)
     assert answered == list(range(1, 9))
@@ -468,6 +547,18 @@ print(json.dumps(ended))
 """
     command = [sys.executable, "-W", "error::FutureWarning", "-c", script]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def test_what_waits_for_transformers_leaves_when_it_is_there():
+    script = """
+import importlib.util, sys, tellsign
+importlib.util.find_spec("transformers")
+assert any(isinstance(finder, tellsign._AfterTransformers) for finder in sys.meta_path)
+import transformers
+assert "tellsign._registration" in sys.modules
+assert not any(isinstance(finder, tellsign._AfterTransformers) for finder in sys.meta_path)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.parametrize("order", IMPORTS)

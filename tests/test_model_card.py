@@ -324,7 +324,8 @@ def test_names_of_data_and_generators_are_text(parts):
 
 
 def test_a_card_without_evaluation_says_so(parts):
-    card = model_card(parts["config"] | {"verdict_thresholds": [0.5, 0.5]}, model_id="someone/detector")
+    config = parts["config"] | {"verdict_thresholds": [0.5, 0.5], "large_picture_config": None}
+    card = model_card(config, model_id="someone/detector")
     assert validate_card(str(card), "model") == []
     assert "has not been evaluated yet" in card.text and "No verdict is withheld" in card.text
     assert "|" not in card.text and "None" not in card.text
@@ -357,7 +358,7 @@ def test_a_card_has_both_accuracies_after_each_attack(parts):
 
 def test_a_card_says_when_the_model_abstains(parts):
     text = model_card(**parts).text
-    assert "below 20.0% an image is called real, above 93.0% it is called fake" in text
+    assert "| small images | 20.0% | 93.0% |" in text
     assert "It never names these, whatever an image shows: Melted hands." in text
     assert "names 2 of 3 artifacts" in text and "45.7 [44.0, 47.0]" in text
     assert "| Ghosts | yes | 50 | 50.0 | 75.0 | 40.0 |  | 25.0 |" in text and "| Melted hands | never |" in text
@@ -412,14 +413,30 @@ def test_failures_name_realistic_fakes_and_successful_attacks(parts):
 @pytest.mark.parametrize(
     ("thresholds", "said"),
     [
-        ([0.2, 0.93], "below 20.0% an image is called real, above 93.0% it is called fake, and otherwise"),
-        ([0.2, 1.0], "below 20.0% an image is called real, none is called fake, and otherwise"),
-        ([0.0, 1.0], "No image is called real, none is called fake, and otherwise"),
+        ([0.2, 0.93], "| small images | 20.0% | 93.0% |"),
+        ([0.2, 1.0], "| small images | 20.0% | never |"),
+        ([0.0, 1.0], "| small images | never | never |"),
     ],
 )
 def test_a_card_says_which_verdicts_are_never_given(parts, thresholds, said):
     text = model_card(**parts | {"config": parts["config"] | {"verdict_thresholds": thresholds}}).text
     assert said in text and ("never given" in text) == (thresholds[1] == 1)
+
+
+def test_a_card_has_the_thresholds_of_large_pictures_too(parts):
+    large = {"verdict_thresholds": [0.25, 0.8], "balanced_verdict_thresholds": [0.3, 0.7]}
+    text = model_card(**parts | {"config": parts["config"] | {"large_picture_config": large}}).text
+    assert "| large pictures | 25.0% | 80.0% |" in text
+    assert '| large pictures, `operating_point="balanced"` | 30.0% | 70.0% |' in text
+
+
+def test_a_card_says_only_recorded_rates_of_wrong_verdicts(parts):
+    rates = {"real_called_fake": 0.03, "wrong": 0.02}
+    recorded = model_card(**parts | {"training": parts["training"] | rates}).text
+    assert "at most 3% of the real images of each group" in recorded and "At most 2% of the verdicts" in recorded
+    unknown = {name: value for name, value in parts["training"].items() if name not in rates}
+    text = model_card(**parts | {"training": unknown}).text
+    assert "of the real images of each group" not in text and "of the verdicts of each kind" not in text
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 import torch
 from huggingface_hub import HfApi
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, load_image
@@ -19,7 +20,9 @@ from tellsign.__main__ import app
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.judge import Judge, preprocess
 from tellsign.hub_cards.judge import load_image as load_by_script
+from tellsign.hub_cards.judge import places_of as places_by_script
 from tellsign.hub_cards.onnx_export import export
+from tellsign.pipelines.evidence import places_of
 from tellsign.training.evaluation import onnx_parity
 from tests.conftest import encode, write_parquet
 from tests.models import LARGE_PROCESSOR, TINY, TINY_BOTH
@@ -163,11 +166,45 @@ def test_judge_answers_as_the_detector_without_pytorch(detector, files, tmp_path
     answers = [json.loads(line) for line in ran.stdout.splitlines()]
     assert ran.returncode == 1 and len(answers) == len(files) + 1, ran.stderr
     for file, answer in zip(files, answers, strict=False):
-        probability, verdict, evidence = of_pytorch(detector, load_image(file))
-        assert answer["file"] == str(file) and answer["verdict"] == verdict
+        probability, verdict, _ = of_pytorch(detector, load_image(file))
+        assert answer["image"] == str(file) and answer["label"] == verdict
         assert answer["fake_probability"] == pytest.approx(probability, abs=0.01)
-        np.testing.assert_allclose(answer["evidence"], evidence, atol=0.05 * np.abs(evidence).max())
     assert "broken.jpg: cannot identify" in answers[-1]["error"]
+
+
+def test_judge_gives_the_keys_and_kinds_of_explain(detector, files):
+    script = json.loads(run_alone(detector / "onnx" / "judge.py", files[0]).stdout)
+    command = ["explain", str(files[0]), "--explain", "never", "--model", str(detector)]
+    answer = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
+    assert list(script) == ["image", "label", "fake_probability", "width", "height", "evidence"]
+    assert {name: script[name] for name in ("image", "label", "width", "height")}.items() <= answer.items()
+    assert all(place.keys() == {"box", "share"} for place in script["evidence"])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_judge_frames_the_places_of_the_pipeline(seed):
+    generator = np.random.default_rng(seed)
+    evidence = gaussian_filter(generator.normal(size=(9, 11)), seed % 4 / 2) if seed else np.zeros((9, 11))
+    evidence = evidence.astype(np.float32)
+    assert places_by_script(evidence, 70, 130) == places_of(evidence, 70, 130)
+
+
+def test_judge_takes_folders(detector, files):
+    (files[0].parent / "notes.txt").touch()
+    ran = run_alone(detector / "onnx" / "judge.py", files[0].parent)
+    assert [json.loads(line)["image"] for line in ran.stdout.splitlines()] == list(map(str, files)), ran.stderr
+
+
+def test_judge_has_both_operating_points(tmp_path, detector):
+    shutil.copytree(detector, tmp_path / "model", ignore=shutil.ignore_patterns("onnx"))
+    config = json.loads((detector / "config.json").read_text())
+    points = {"verdict_thresholds": [0.0, 1.0], "balanced_verdict_thresholds": [0.0, 0.0]}
+    config["large_picture_config"] |= points
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    export(tmp_path / "model", tmp_path)
+    content = encode(np.zeros((80, 90, 3), np.uint8))
+    for point, label in (("cautious", "uncertain"), ("balanced", "fake")):
+        assert Judge(tmp_path / "onnx" / "model.onnx", point)(content)["label"] == label
 
 
 def test_an_export_without_calibration_leaves_no_int8(small_detector):
@@ -181,7 +218,7 @@ def test_a_detector_of_small_images_alone_is_judged_too(small_detector, files):
     for file, line in zip(files, ran.stdout.splitlines(), strict=True):
         probability, verdict, _ = of_pytorch(small_detector, load_image(file))
         answer = json.loads(line)
-        assert answer["fake_probability"] == pytest.approx(probability, abs=0.01) and answer["verdict"] == verdict
+        assert answer["fake_probability"] == pytest.approx(probability, abs=0.01) and answer["label"] == verdict
 
 
 def test_judge_reads_files_as_the_package(files):

@@ -75,6 +75,15 @@ def test_datasets_map_gives_the_same_rows(judge, source, tmp_path):
     assert all(row == rows[row["id"]] for row in mapped)
 
 
+def test_the_operating_point_reaches_the_pipeline(judge, monkeypatch):
+    given = {}
+    monkeypatch.setattr(
+        "tellsign.scanning.judge._pipeline", lambda *_: lambda images, **options: given.update(options) or []
+    )
+    replace(judge, operating_point="balanced")({"id": [], "image": []})
+    assert given["operating_point"] == "balanced"
+
+
 def test_what_is_found_is_in_lists_of_structs(judge, source, tmp_path, monkeypatch):
     box = {"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}
     found = {"label": "x", "score": 0.5, "box": box, "explanation": "Seen."}

@@ -25,12 +25,11 @@ from tellsign.hub_cards.card_tables import (
     MAIN_SCORES,
     VERDICT_SCORES,
     generator_table,
-    markdown_table,
-    percent,
     robustness_tables,
     score_table,
     sets_and_generators,
 )
+from tellsign.tables import markdown_table, percent
 from tellsign.training.data.images import DecodedImages
 from tellsign.training.data.sources import LABELS, load_sources, title_of, without, without_folders
 from tellsign.training.evaluation.metrics import (

@@ -18,9 +18,9 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from tqdm.auto import tqdm
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from tellsign.hub_cards.card_tables import markdown_table
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.modeling_large_picture import LargePictureForImageClassification, moments_of
+from tellsign.tables import markdown_table
 from tellsign.training.data.large_pictures import load_pictures
 from tellsign.training.data.sources import content_of, of_class
 from tellsign.training.evaluation.metrics import bootstrap

@@ -25,6 +25,7 @@ from tellsign.modeling.image_loading import readable_extensions
 from tellsign.pipelines.annotation import COLORS, mark_places
 from tellsign.pipelines.formats import place_of
 from tellsign.pipelines.provenance import in_words
+from tellsign.threads import use_free_threads
 
 
 MOST_IMAGES = 200
@@ -54,6 +55,7 @@ table.many th, table.many td[data-column=verdict] { overflow-wrap: normal; }
 """
 CARD = Path(__file__).with_name("README.md")
 register_heif_opener()  # the photographs of telephones
+use_free_threads()
 
 
 def model_name() -> str:
@@ -190,13 +192,6 @@ def _as_text(cell: Any) -> Any:
 
 def page() -> gr.Blocks:
     """The page, with a tab for one image and one for many."""
-    extensions = readable_extensions()
-    found = (path for path in (CARD.parent / "examples").glob("*") if path.suffix.lower() in extensions)
-    examples = [str(path) for path in sorted(found, key=lambda path: -path.stat().st_size)]  # the larger ones first
-
-    def choose(event: gr.SelectData) -> str:
-        return examples[event.index]
-
     config = EXPLAIN.model.config
     # Where a network for large pictures judges, the side is its own.
     side = getattr(getattr(config, "large_picture_config", None) or config, "image_size", None)
@@ -208,55 +203,75 @@ def page() -> gr.Blocks:
             "# tellsign\nIs this image AI-generated, and how can one tell? A probability is not proof: this model "
             f"errs, above all on images unlike those it was trained on.{size_note}"
         )
-        with gr.Tab("One image"):
-            with gr.Row():
-                inputs = gr.Column()
-                with gr.Column():
-                    gr.Markdown("### What the file states")
-                    stated = gr.HTML(elem_classes="stated")
-                    gr.Markdown("### What the pixels say")
-                    verdict = gr.HTML()
-                    picture = gr.Image(label="Where", show_label=False, buttons=["fullscreen"], interactive=False)
-                    gr.Markdown("### What is seen")
-                    seen = gr.HTML()
-                    with gr.Accordion("JSON", open=False):
-                        answer = gr.JSON()
-                results = [stated, verdict, picture, seen, answer]
-                with inputs:
-                    # A file, not gr.Image, so that a broken one reaches our own message.
-                    source = gr.File(label="Image", type="filepath", file_types=["image"], height=140)
-                    button = gr.Button("Judge", variant="primary")
-                    button.click(show, source, results, show_progress_on=verdict, api_visibility="undocumented")
-                    # For programs, and the tool of assistants.
-                    gr.on([], judge, source, answer)
-                    if examples:
-                        # gr.Examples would show the names of files alone.
-                        gallery = gr.Gallery(
-                            examples,
-                            label="Examples",
-                            columns=4,
-                            elem_classes="examples",
-                            object_fit="cover",
-                            allow_preview=False,
-                            interactive=False,
-                            buttons=[],
-                        )
-                        gallery.select(choose, None, source, api_visibility="private").then(
-                            show, source, results, show_progress_on=verdict, api_visibility="private"
-                        )
+        with gr.Tab("One image"), gr.Row():
+            one_image()
         with gr.Tab("Many images"):
-            sources = gr.File(label="Images", type="filepath", file_types=["image"], file_count="multiple")
-            batch_button = gr.Button("Judge all", variant="primary")
-            batch_table = gr.HTML()
-            download = gr.File(label="As CSV", interactive=False)
+            many_images()
         if not os.path.isdir(MODEL):
             gr.Markdown(f"Model: [{MODEL}](https://huggingface.co/{MODEL})")
-        source.upload(show, source, results, show_progress_on=verdict, api_visibility="private")
-        # So that the verdict on a file does not stand beside the next one, which may fail.
-        source.clear(lambda: [None] * len(results), None, results, api_visibility="private")
-        sources.change(lambda: [None, None], None, [batch_table, download], api_visibility="private")
-        batch_button.click(show_many, sources, [batch_table, download], api_visibility="undocumented")
     return blocks
+
+
+def one_image() -> None:
+    """The parts of the page for one image: what is given on the left, the answer on the right."""
+    inputs = gr.Column()
+    with gr.Column():
+        gr.Markdown("### What the file states")
+        stated = gr.HTML(elem_classes="stated")
+        gr.Markdown("### What the pixels say")
+        verdict = gr.HTML()
+        picture = gr.Image(label="Where", show_label=False, buttons=["fullscreen"], interactive=False)
+        gr.Markdown("### What is seen")
+        seen = gr.HTML()
+        with gr.Accordion("JSON", open=False):
+            answer = gr.JSON()
+    results = [stated, verdict, picture, seen, answer]
+    with inputs:
+        # A file, not gr.Image, so that a broken one reaches our own message.
+        source = gr.File(label="Image", type="filepath", file_types=["image"], height=140)
+        button = gr.Button("Judge", variant="primary")
+        button.click(show, source, results, show_progress_on=verdict, api_visibility="undocumented")
+        # For programs, and the tool of assistants.
+        gr.on([], judge, source, answer)
+        if examples := example_images():
+            # gr.Examples would show the names of files alone.
+            gallery = gr.Gallery(
+                examples,
+                label="Examples",
+                columns=4,
+                elem_classes="examples",
+                object_fit="cover",
+                allow_preview=False,
+                interactive=False,
+                buttons=[],
+            )
+
+            def choose(event: gr.SelectData) -> str:
+                return examples[event.index]
+
+            gallery.select(choose, None, source, api_visibility="private").then(
+                show, source, results, show_progress_on=verdict, api_visibility="private"
+            )
+    source.upload(show, source, results, show_progress_on=verdict, api_visibility="private")
+    # So that the verdict on a file does not stand beside the next one, which may fail.
+    source.clear(lambda: [None] * len(results), None, results, api_visibility="private")
+
+
+def example_images() -> list[str]:
+    """The pictures in `examples/`, the larger ones first."""
+    extensions = readable_extensions()
+    found = (path for path in (CARD.parent / "examples").glob("*") if path.suffix.lower() in extensions)
+    return [str(path) for path in sorted(found, key=lambda path: -path.stat().st_size)]
+
+
+def many_images() -> None:
+    """The parts of the page for many images."""
+    sources = gr.File(label="Images", type="filepath", file_types=["image"], file_count="multiple")
+    button = gr.Button("Judge all", variant="primary")
+    table = gr.HTML()
+    download = gr.File(label="As CSV", interactive=False)
+    sources.change(lambda: [None, None], None, [table, download], api_visibility="private")
+    button.click(show_many, sources, [table, download], api_visibility="undocumented")
 
 
 demo = page()

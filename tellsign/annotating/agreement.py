@@ -66,8 +66,8 @@ def agreement(folder: Path) -> dict[str, Agreement]:
     Returns:
         [`Agreement`] on the `"verdict"`, on all names together (`"artifacts"`), and on each name of which any two
         annotators say something. On all names, kappa and overlap are means over the names that have one. Kappa is the
-        mean over pairs of annotators (Light, 1971). Of a name somebody says something if it is among the artifacts or
-        those rejected, or if the annotation is complete.
+        mean over pairs of annotators (Light, 1971). An annotation says something of a name if it is among the
+        artifacts or those rejected, or if the annotation is complete.
 
     Raises:
         ValueError: If a file cannot be read, naming it, or no image has two annotators.
@@ -125,7 +125,7 @@ def _mean(values) -> float | None:
 
 
 def agreement_table(found: dict[str, Agreement]) -> str:
-    """The same as lines of text; of names that nobody sees the number alone."""
+    """The same as lines of text. Names that nobody sees are only counted."""
 
     def line(name: str, one: Agreement) -> str:
         numbers = ["–" if value is None else f"{value:.2f}" for value in (one["kappa"], one["box_iou"])]

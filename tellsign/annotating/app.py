@@ -51,7 +51,7 @@ class Annotator:
         self.lock = threading.Lock()  # of the model
 
     def judge_all(self) -> None:
-        """Judges all images, so that it is known of which the model is least sure."""
+        """Judges all images, to find those of which the model is least sure."""
         for index in range(len(self.pictures)):
             self.answer(index)
 
@@ -68,9 +68,9 @@ class Annotator:
         return {"names": names, "annotator": self.annotator, "index": self.next({"index": -1})["index"]}
 
     def next(self, request: dict[str, int]) -> dict[str, Any]:
-        """The image after one: of those that nobody has annotated yet, the one of which the model is least sure.
+        """The image after one. Among those without annotation, it is the one of which the model is least sure.
 
-        If it has judged none of these, or if that was asked for, it is the next one in order.
+        If the model has judged none of these, or with `in_order`, it is the next one in order.
         """
         count, current = len(self.pictures), int(request["index"])
         order = [(current + step) % count for step in range(1, count + 1)]
@@ -82,7 +82,7 @@ class Annotator:
         return {"index": min(judged, key=lambda index: abs(judged[index]["fake_probability"] - 0.5))}
 
     def open(self, request: dict[str, int]) -> dict[str, Any]:
-        """All that the page shows of an image. Where `refused` says why, nothing may be saved."""
+        """All that the page shows of an image. If `refused` gives a reason, nothing may be saved."""
         index = int(request["index"]) % len(self.pictures)
         picture, file = self.pictures[index], self.files[index]
         view = {"index": index, "count": len(self.pictures), "done": len(self.done), "name": picture.name}

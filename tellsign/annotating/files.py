@@ -18,8 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
-from filelock import FileLock
-
 from tellsign._version import __version__
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.modeling.image_loading import load_image, readable_extensions
@@ -70,7 +68,7 @@ class Annotation:
     others: dict[str, Any] = field(default_factory=dict)
 
     def known_labels(self) -> dict[str, bool]:
-        """Of which artifacts it is known whether they are there, by their official names."""
+        """Whether artifacts are there, by their official names. Those of which nothing is known are left out."""
         known = {artifact.name: False for artifact in ARTIFACTS} if self.complete else {}
         for name in self.rejected:
             known[find_artifact(name).name] = False
@@ -168,6 +166,8 @@ class AnnotationFile:
             ChangedMeanwhile: If the file is another one than was read: what it holds now stays.
             OSError: If it cannot be written.
         """
+        from filelock import FileLock  # of the extra, which reading does not need
+
         size = load_image(self.image).size
         items = []
         for artifact in annotation.artifacts:

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from tellsign import DEFAULT_MODEL, __version__
-from tellsign.answer_file import spelt
+from tellsign.files import spelt
 from tellsign.loading import load_pipeline, revision_of
 
 from .shards import SCHEMA
@@ -24,9 +24,10 @@ class Judge:
         model (`str`, *optional*): Folder or repository of a detector. Defaults to the packaged one.
         revision (`str`, *optional*): Commit of the repository. Defaults to the newest.
         explain (`str`, *optional*, defaults to `"fake"`): Which pictures to explain, as for the pipeline.
+        operating_point (`str`, *optional*, defaults to `"cautious"`): As for the pipeline.
         batch_size (`int`, *optional*, defaults to 4):
-            Pictures that the model sees at once. With 16 a CPU takes twice as long for each, a GPU wants more.
-        processes (`int`, *optional*, defaults to 0): That decode, beside the one that judges.
+            Pictures that the model sees at once. With 16, a CPU takes twice as long for each. A GPU wants more.
+        processes (`int`, *optional*, defaults to 0): Processes that decode, beside the one that judges.
         device (`str`, *optional*): Where to compute.
 
     Example:
@@ -47,12 +48,13 @@ class Judge:
     model: str = str(DEFAULT_MODEL)
     revision: str | None = None
     explain: str = "fake"
+    operating_point: str = "cautious"
     batch_size: int = 4
     processes: int = 0
     device: str | None = None
 
     def model_revision(self) -> str:
-        """What [`~tellsign.loading.revision_of`] gave in this process when it was first asked."""
+        """What [`~tellsign.loading.revision_of`] gives, looked up once in each process."""
         return self.revision or _revision_of(self.model)
 
     def load(self) -> Any:
@@ -74,7 +76,11 @@ class Judge:
             `dict` of lists of that length, by the names of `SCHEMA`.
         """
         answers = self.load()(
-            list(batch["image"]), explain=self.explain, batch_size=self.batch_size, num_workers=self.processes
+            list(batch["image"]),
+            explain=self.explain,
+            operating_point=self.operating_point,
+            batch_size=self.batch_size,
+            num_workers=self.processes,
         )
         lists = ("artifacts", "evidence", "provenance")
         for answer in answers:

@@ -1,7 +1,7 @@
 """Scans shards on Ray, on this machine or on the cluster of `RAY_ADDRESS`.
 
 A shard is one task, from reading to its whole file. So nothing has to be exchanged between processes, and no pool can
-starve another. What a killed worker or node was at is done again from its start. Ray Data would cut and merge the
+starve another. The shard of a killed worker or node is done again from its start. Ray Data would cut and merge the
 shards into blocks of its own.
 """
 
@@ -20,7 +20,7 @@ from .scan import Job, OutputError, Report, Shard, WorkerError, scan_shard
 MOST_PENDING = 1000
 """Most tasks that Ray is given at once."""
 MOST_RETRIES = 3
-"""How often a shard is tried again whose process has died: one may do so of its pictures, each time."""
+"""How often a shard is tried again after its process died. One of its pictures may be the cause each time."""
 
 
 def _scan_shard(job: Job, shard: Shard, threads: int) -> Report:

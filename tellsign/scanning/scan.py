@@ -38,7 +38,7 @@ from .shards import (
 ROWS = 16
 """Rows that are read, and written as a group of a parquet file, at once, unless the model sees more."""
 READERS = 64
-"""Batches that are given to the processes that decode at once: these are started anew each time."""
+"""Batches that the decoding processes are given at once, since they are started anew each time."""
 NAMED = 3
 """How many names a message lists at most."""
 MOST_LINES = 8
@@ -64,7 +64,7 @@ class Job:
     tellsign_version: str = __version__
 
     def made_of(self, shard: Shard) -> dict[str, Any]:
-        """What tells the output for a shard from another one."""
+        """What the output of a shard depends on."""
         return {
             "source file": shard.fingerprint,
             "model revision": self.model_revision,
@@ -73,6 +73,7 @@ class Job:
                 name: value
                 for name, value in (
                     ("explain", self.judge.explain),
+                    ("operating_point", self.judge.operating_point),
                     ("image_column", self.image_column),
                     ("id_column", self.id_column),
                 )
@@ -83,7 +84,7 @@ class Job:
 
 @dataclass
 class Report:
-    """What came of a shard: how many pictures have each label, how many each error, or why there is no file of it."""
+    """Result of a shard: pictures by label, errors by reason, or why there is no file of it."""
 
     shard: str
     labels: Counter[str] = field(default_factory=Counter)
@@ -144,7 +145,7 @@ def run_here(job: Job, shards: Iterable[Shard]) -> Iterator[Report]:
 
 @dataclass
 class Summary:
-    """What came of a scan.
+    """Result of a scan.
 
     Args:
         labels (`Counter`): Pictures by verdict, of this run.
@@ -152,7 +153,7 @@ class Summary:
         failures (`dict[str, str]`): Why shards have no file, by their names.
         done_before (`int`): Shards that an earlier run had done.
         seconds (`float`): From the first shard to the last.
-        repeated_ids (`list[str]`): Of an `id_column`, some that several files have.
+        repeated_ids (`list[str]`): Some ids of an `id_column` that several files have.
     """
 
     labels: Counter[str] = field(default_factory=Counter)
@@ -269,7 +270,7 @@ def _locked(fs: Any, folder: str, output: str) -> Any:
 
 
 def _read_plan(fs: Any, folder: str, source: str) -> int | None:
-    """In how many shards single files lie, if a scan into the folder was begun before."""
+    """Number of shards of single files in an earlier scan into the folder; `None` if there was none."""
     path = f"{folder}/_scan.json"
     if not fs.exists(path):
         return None
@@ -319,7 +320,7 @@ def _missing(
 
 
 def _repeated_ids(fs: Any, folder: str) -> list[str]:
-    """Some ids that more than one file has, told by 64 bits of them."""
+    """Some ids that more than one file has, compared by hashes of 64 bits."""
     files = sorted(fs.glob(f"{folder}/*.parquet"))
 
     def ids_in(path: str) -> list[str]:

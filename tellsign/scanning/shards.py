@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tarfile
 import tempfile
 import uuid
@@ -25,7 +26,7 @@ PARQUET, TAR = (".parquet", ".pq"), (".tar", ".tar.gz", ".tgz")
 PICTURES_OF_A_SHARD = 1000
 """Most single image files of a shard in the mean, when a folder is scanned for the first time."""
 METADATA = b"tellsign"
-"""Key of what a file of the output was made of, in its metadata."""
+"""Key in the metadata of an output file. Its value says what the file was made of."""
 _VERSIONS = ("ETag", "etag", "blob_id", "lfs", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified")
 
 _BOX = pa.struct([(side, pa.int32()) for side in ("xmin", "ymin", "xmax", "ymax")])
@@ -53,7 +54,7 @@ SCHEMA = pa.schema(
         ("tellsign_version", pa.string()),
     ]
 )
-"""The columns of a scan's output; of a picture with an `error`, `label` and what follows are null and the lists empty.
+"""The columns of a scan's output. A picture with an `error` has no label, numbers or summary, and empty lists.
 
 Lists hold structs, which readers of parquet take apart without parsing text.
 """
@@ -81,7 +82,7 @@ class Shard:
 
 
 def address_of(place: str) -> str:
-    """The address of a source or output: that of a Hub data set, if it is `USER/NAME` and no path on this machine."""
+    """The address of a source or output. `USER/NAME` is a data set on the Hub, unless this machine has such a path."""
     if "://" in place or "::" in place:
         return place
     parts = place.split("/")
@@ -96,8 +97,8 @@ def list_shards(source: str, *, groups: int | None = None, except_in: str | None
     Args:
         source (`str`): File, folder or glob, on this machine or of any file system of fsspec, as an address.
         groups (`int`, *optional*):
-            In how many shards single image files lie, which depends on their paths alone. Defaults to a power of two
-            of which each has at most about 1,000.
+            Number of shards of single image files, which are assigned by their paths alone. Defaults to the smallest
+            power of two that gives each at most about 1,000.
         except_in (`str`, *optional*): Folder, as an address, whose files are left out.
 
     Returns:
@@ -108,15 +109,7 @@ def list_shards(source: str, *, groups: int | None = None, except_in: str | None
         OSError: If it may not be read.
     """
     fs, root = url_to_fs(source)
-    if fs.isdir(root):
-        found, base = fs.find(root, detail=True), root
-    elif any(letter in root for letter in "*?[") and not fs.exists(root):
-        found = {path: info for path, info in fs.glob(root, detail=True).items() if info["type"] == "file"}
-        base = os.path.dirname(root.split("*")[0].split("?")[0].split("[")[0])
-    elif fs.exists(root):
-        found, base = {root: fs.info(root)}, os.path.dirname(root)
-    else:
-        raise FileNotFoundError(f"{source}: there is no such file, folder or glob")
+    found, base = _files_of(fs, root, source)
     left_out = None if except_in is None else url_to_fs(except_in)[1].rstrip("/") + "/"
     many: list[tuple[str, str]] = []
     single: list[tuple[str, str]] = []
@@ -151,6 +144,18 @@ def list_shards(source: str, *, groups: int | None = None, except_in: str | None
     shards = [shard(_file_name(name), [(name, path)]) for name, path in many]
     shards += [shard(f"images-{number:05}-of-{groups:05}", members) for number, members in sorted(grouped.items())]
     return shards, groups
+
+
+def _files_of(fs: AbstractFileSystem, root: str, source: str) -> tuple[dict[str, dict[str, Any]], str]:
+    """What a file system says of each file of a source, by its path, and the folder from which names are counted."""
+    if fs.isdir(root):
+        return fs.find(root, detail=True), root
+    if any(letter in root for letter in "*?[") and not fs.exists(root):
+        found = {path: info for path, info in fs.glob(root, detail=True).items() if info["type"] == "file"}
+        return found, os.path.dirname(re.split(r"[*?\[]", root)[0])
+    if fs.exists(root):
+        return {root: fs.info(root)}, os.path.dirname(root)
+    raise FileNotFoundError(f"{source}: there is no such file, folder or glob")
 
 
 def _version_of(info: dict[str, Any]) -> str:
@@ -231,7 +236,7 @@ def image_column_of(schema: pa.Schema, given: str | None = None) -> str:
 
 
 def check_columns(shards: Iterable[Shard], image_column: str | None, id_column: str | None) -> None:
-    """Looks at the first parquet file that can be read, so that a wrong name does not fail shard by shard.
+    """Checks the first parquet file that can be read, so that a wrong name does not fail shard by shard.
 
     Raises:
         ValueError: If it has no such column.
@@ -284,7 +289,7 @@ def _in_parquet(
 
 
 def _source_of(image: Any, identity: str, folder: str) -> Any:
-    """What `load_image` takes, of a value in a table: contents, a path, an address, or a `datasets.Image`."""
+    """Turns contents, a path, an address or a `datasets.Image` of a table into what `load_image` takes."""
     if isinstance(image, dict):
         content, path = image.get("bytes"), image.get("path")
     else:
@@ -335,8 +340,8 @@ def write_table(output: str, name: str, batches: Iterable[dict[str, list[Any]]],
                     writer.write_table(table)
                 except OSError as error:
                     raise OutputError(f"{temporary}: {error}") from error
-        # Under a name that readers of the folder pass over, and of its own: an attempt that was believed dead may
-        # still write.
+        # Readers of the folder pass over this name. It is unique, since an attempt that was believed dead may still
+        # write.
         part = f"{folder}/_{name}.{uuid.uuid4().hex}.part"
         try:
             fs.put_file(local, part)

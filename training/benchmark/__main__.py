@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from tellsign import DEFAULT_MODEL, WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, load_image
-from tellsign.hub_cards.card_tables import markdown_table
+from tellsign.tables import markdown_table
 from tellsign.training.evaluation.timing import median_milliseconds
 
 

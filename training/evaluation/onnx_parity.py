@@ -13,10 +13,10 @@ import typer
 from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
-from tellsign.hub_cards.card_tables import markdown_table
 from tellsign.hub_cards.judge import Judge
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.verdicts import real_and_fake, verdicts_of
+from tellsign.tables import markdown_table
 from tellsign.training.data.sources import content_of, load_sources
 from tellsign.training.evaluation.prediction import load_detector
 
@@ -60,10 +60,10 @@ def main(
             start = time.perf_counter()
             logits, evidence = judge.session.run(["logits", "evidence"], {key: arrays[key] for key in judge.inputs})
             answer = judge.answer(logits[0], evidence[0], arrays["image_sizes"][0])
-            note(name, start, answer["fake_probability"], answer["verdict"])
+            note(name, start, answer["fake_probability"], answer["label"])
             start = time.perf_counter()
             answer = judge(content)
-            note(f"{name}, by judge.py", start, answer["fake_probability"], answer["verdict"])
+            note(f"{name}, by judge.py", start, answer["fake_probability"], answer["label"])
 
     reference = 100 * roc_auc_score(dataset["label"][:], scores["PyTorch"])
     rows = []

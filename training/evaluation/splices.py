@@ -20,10 +20,10 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
-from tellsign.hub_cards.card_tables import markdown_table, percent
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.modeling_large_picture import LargePictureHead, moments_of
 from tellsign.modeling.verdicts import verdict_of
+from tellsign.tables import markdown_table, percent
 from tellsign.training.data.degradations import encode
 from tellsign.training.data.large_pictures import columns_of, load_pictures, stacked
 from tellsign.training.data.moments import training_copies

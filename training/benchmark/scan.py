@@ -1,7 +1,7 @@
 """Measures `tellsign scan`: its speed beside a plain loop and beside decoding alone, its memory, and what 100 million
 pictures would take.
 
-python -m tellsign.scanning.benchmark
+python -m tellsign.training.benchmark.scan
 """
 
 import io
@@ -25,9 +25,9 @@ import ray
 import typer
 
 from tellsign import DEFAULT_MODEL, WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, load_image
-from tellsign.hub_cards.card_tables import markdown_table
 from tellsign.scanning.on_ray import run_on_ray
 from tellsign.scanning.scan import Judge, Report, scan
+from tellsign.tables import markdown_table
 
 
 PICTURES_OF_A_SHARD = 100

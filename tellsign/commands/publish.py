@@ -1,4 +1,4 @@
-"""The commands that bring a model to the Hub, to a Space, or to a machine without PyTorch."""
+"""`tellsign push` and `tellsign space`: send a model, or a page that runs one, to the Hub."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ OverwriteCard = Annotated[
 
 @contextmanager
 def _sending() -> Iterator[None]:
-    """Says without a traceback why nothing was sent."""
+    """Turns an error into a message that says why nothing was sent."""
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import httpx
@@ -25,7 +25,7 @@ def _sending() -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError, httpx.HTTPError) as error:
-        # Of an upload that failed, a RuntimeError, only the cause says why.
+        # A failed upload is a RuntimeError, and only its cause says why.
         reason = f"{error} {error.__cause__ or ''}" if isinstance(error, RuntimeError) else str(error)
         if isinstance(error, HfHubHTTPError) and error.response.status_code == 401:
             reason += "\nLog in by `hf auth login`, or set the environment variable HF_TOKEN."
@@ -48,7 +48,7 @@ def push(
     dataset: Annotated[
         list[str], typer.Option(help="Data set on the Hub that it was trained on; may be given several times.")
     ] = [],  # noqa: B006 - typer copies it
-    license: Annotated[str | None, typer.Option(help="Of the weights, by the Hub's name for it.")] = None,
+    license: Annotated[str | None, typer.Option(help="License of the weights, by the Hub's name for it.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, made if there is none.")] = None,
     private: Private = None,
     create_pr: CreatePr = False,
@@ -73,39 +73,6 @@ def push(
             create_pr=create_pr,
         )
     typer.echo(commit.pr_url or commit.commit_url)
-
-
-def export(
-    model: Annotated[str, typer.Argument(help="Folder or repository of a detector.")],
-    folder: Annotated[Path, typer.Argument(help="Folder for onnx/; that of the detector, for `push` to send it too.")],
-    calibration_data: Annotated[
-        list[str],
-        typer.Option(
-            help="Folder, glob, parquet or tar file of pictures like those to be judged, from which the ranges of "
-            "int8 come; may be given several times. Without any there is no int8."
-        ),
-    ] = [],  # noqa: B006 - typer copies it
-    calibration_size: Annotated[int, typer.Option(min=1, help="How many pictures to draw from each of these.")] = 128,
-) -> None:
-    """Writes a detector as ONNX in float32, float16 and int8, with judge.py, which needs neither PyTorch nor tellsign.
-
-    `python onnx/judge.py FILE...` then prints verdict, probability and evidence as lines of JSON.
-    """
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    try:
-        from tellsign.hub_cards.onnx_export import export as export_model
-
-        written = export_model(model, folder, calibration_data=calibration_data, calibration_size=calibration_size)
-    except ImportError as error:
-        raise typer.BadParameter(f"{error}: pip install 'tellsign[onnx]'") from error
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
-    for path in written:
-        typer.echo(path)
-    if not calibration_data:
-        typer.echo("no int8, which needs pictures: name some by --calibration-data", err=True)
 
 
 def space(
@@ -140,4 +107,4 @@ def space(
             typer.echo(commit.pr_url or commit.commit_url)
 
 
-__all__ = ["export", "push", "space"]
+__all__ = ["push", "space"]

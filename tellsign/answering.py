@@ -1,0 +1,128 @@
+"""Answers the images that a command line stands for, one line of JSON each."""
+
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
+
+from .files import AnswerFile, answer_line, is_file, read, save_picture, state_of
+
+
+@dataclass
+class Report:
+    """How many images got which answer, and what failed."""
+
+    labels: Counter[str] = field(default_factory=Counter)
+    animated: int = 0
+    judged_before: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        said = f"{self.labels.total()} image{'s' * (self.labels.total() != 1)}"
+        if self.labels:
+            said += ": " + ", ".join(f"{count} {label}" for label, count in self.labels.most_common())
+        if self.animated:
+            said += f"; of {self.animated} animated the first frame was judged"
+        return said + (f"; {self.judged_before} judged before" if self.judged_before else "")
+
+
+@dataclass
+class Work:
+    """What one call of the command has to answer.
+
+    Args:
+        sources (`list[str]`): Files, addresses and `-`.
+        unread (`dict[str, str]`): Why folders cannot be read, by their paths.
+        pictures (`dict[str, Path]`): Where to save the picture of each source; empty if that was not asked for.
+        answers (`AnswerFile`, *optional*): Where to write the answers. Defaults to the standard output.
+    """
+
+    sources: list[str]
+    unread: dict[str, str]
+    pictures: dict[str, Path]
+    answers: AnswerFile | None
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def note(self, made_with: dict[str, Any]) -> None:
+        """Notes for a file of answers what each is made with.
+
+        A source that changes after this, before it is read, is judged again by the next run.
+        """
+        if self.answers is not None:
+            self.facts = {source: {"made_with": made_with | state_of(source)} for source in self.sources}
+
+    def name_of(self, source: str) -> str:
+        """What an answer calls its image. A file of answers has absolute paths, since it may be read from anywhere."""
+        return os.path.abspath(source) if self.answers is not None and is_file(source) else source
+
+    def is_done(self, source: str) -> bool:
+        """Whether an earlier run has answered. The standard input is always another one."""
+        if self.answers is None or source == "-":
+            return False
+        has_verdict = self.answers.has_verdict(self.name_of(source), self.facts[source]["made_with"])
+        return has_verdict and (not self.pictures or self.pictures[source].exists())
+
+    def answer(self, explain_image: ArtifactExplanationPipeline, **options: Any) -> Report:
+        """Answers what was not answered before, line by line."""
+        missing = [source for source in self.sources if not self.is_done(source)]
+        report = Report(judged_before=len(self.sources) - len(missing))
+        names = [*map(self.name_of, missing), *map(self.name_of, self.unread)]
+        with (
+            nullcontext(sys.stdout) if self.answers is None else self.answers.reopen(names) as lines,
+            typer.progressbar(
+                _answered(explain_image, missing, **options),
+                length=len(missing),
+                file=sys.stderr,
+                hidden=self.answers is None and sys.stdout.isatty(),  # there the answers show how far it is
+            ) as progress,
+        ):
+            for folder, reason in self.unread.items():
+                report.failures.append(f"{folder}: {reason}")
+                typer.echo(answer_line(self.name_of(folder), {"error": report.failures[-1]}), file=lines)
+            for source, content, answer in progress:
+                report.labels[answer.get("label", "not read")] += 1
+                report.animated += "animated" in answer
+                if "error" in answer:
+                    report.failures.append(answer["error"])
+                elif self.pictures:
+                    report.failures += self.draw(source, content, answer)
+                typer.echo(answer_line(self.name_of(source), answer, **self.facts.get(source, {})), file=lines)
+        return report
+
+    def draw(self, source: str, content: Any, answer: dict[str, Any]) -> list[str]:
+        """Saves the picture of an answer, and removes the maps from it. Says why, if that failed."""
+        failures = []
+        try:
+            save_picture(self.pictures[source], content, answer)
+        except (OSError, ValueError) as error:
+            failures.append(f"{source}: its picture was not saved, {error}")
+        answer.pop("evidence_map", None)
+        for artifact in answer["artifacts"]:
+            del artifact["heatmap"]
+        return failures
+
+
+def _answered(
+    explain_image: ArtifactExplanationPipeline, sources: list[str], **options: Any
+) -> Iterator[tuple[str, Any, Any]]:
+    """Each source, what was read of it, and the answer to that."""
+    contents: deque[Any] = deque()
+
+    def read_each() -> Iterator[Any]:
+        for source in sources:
+            contents.append(read(source))
+            yield contents[-1]
+
+    for source, answer in zip(sources, explain_image(read_each(), **options), strict=True):
+        yield source, contents.popleft(), answer
+
+
+__all__ = ["Report", "Work"]

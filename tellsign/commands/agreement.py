@@ -1,0 +1,24 @@
+"""`tellsign agreement`: how far annotators agree."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def agreement(
+    folder: Annotated[Path, typer.Argument(help="Folder that several people annotated, each with --annotator.")],
+) -> None:
+    """Prints how far annotators agree: Cohen's kappa on the verdict and each artifact, and the overlap of boxes.
+
+    A name counts if both say something of it: it is among the artifacts or rejected, or the annotation is complete.
+    """
+    from tellsign.annotating.agreement import agreement, agreement_table
+
+    try:
+        typer.echo(agreement_table(agreement(folder)))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+__all__ = ["agreement"]

@@ -1,0 +1,50 @@
+"""`tellsign annotate`: a page on which people say what is wrong in images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import PACKAGED, Model
+
+
+def annotate(
+    folder: Annotated[Path, typer.Argument(help="Folder of images, with annotations beside them or without.")],
+    annotator: Annotated[
+        str, typer.Option(help="Your name, if there are several of you: then NAME.ANNOTATOR.json is written.")
+    ] = "",
+    model: Model = PACKAGED,
+    in_order: Annotated[
+        bool,
+        typer.Option("--in-order", help="Show files in order, not by how unsure the model is."),
+    ] = False,
+    port: Annotated[int | None, typer.Option(help="Port on this machine; the first free one from 7860.")] = None,
+    browser: Annotated[bool, typer.Option(help="Whether to open the page in the browser.")] = True,
+) -> None:
+    """Opens a page on which to annotate images: verdict, artifacts, places and sentences, by mouse or keyboard.
+
+    What you say is saved at once in NAME.json beside each image, in the form of the SynArtifact data set. Unknown
+    fields of a file stay. `python -m tellsign.training.train_tagger --annotated_data FOLDER` learns from it.
+    """
+    try:
+        from tellsign.annotating.app import annotate_folder
+    except ImportError as error:
+        raise typer.BadParameter(f"{error}: the page needs `pip install tellsign[hub]`") from error
+    from transformers.utils import logging
+
+    from tellsign.loading import load_pipeline
+    from tellsign.threads import use_free_threads
+
+    use_free_threads()
+    logging.disable_progress_bar()
+    try:
+        explain_image = load_pipeline(model, explain="never")
+        which = "always" if explain_image.tagger else "never"
+        annotate_folder(
+            folder, lambda image: explain_image(str(image), explain=which), annotator, in_order, port, browser
+        )
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+__all__ = ["annotate"]

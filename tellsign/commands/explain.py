@@ -1,0 +1,104 @@
+"""`tellsign explain`: says of each image what the pipeline answers."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tellsign import __version__
+
+from .options import PACKAGED, Explain, Model, OperatingPoint
+
+
+if TYPE_CHECKING:
+    from tellsign.answering import Work
+
+
+def explain(
+    images: Annotated[
+        list[str], typer.Argument(help="Image files, folders, globs and http(s) addresses; - is the standard input.")
+    ],
+    model: Model = PACKAGED,
+    tagger: Annotated[str | None, typer.Option(help="Folder or repository of another tagger.")] = None,
+    explainer: Annotated[str | None, typer.Option(help="Folder or repository of another explainer.")] = None,
+    localizer: Annotated[
+        str | None, typer.Option(help="Folder or repository of a PaliGemma that finds boxes.")
+    ] = None,
+    explain: Explain = "fake",
+    operating_point: OperatingPoint = "cautious",
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Probability from which to name an artifact; the tagger's own by default."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps, ...")] = None,
+    save: Annotated[Path | None, typer.Option(help="Folder for a picture of each answer.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for the answers instead (.jsonl), with absolute paths. A run that was stopped goes on if the "
+            "same command is given again. What has a verdict there is judged again only if the file, the model or "
+            "the options have changed since."
+        ),
+    ] = None,
+) -> None:
+    """Prints one JSON object a line for each image: verdict, artifacts, places and sentences.
+
+    A file or folder that cannot be read gets an error in place of a verdict. The exit code is 1 if a file could not be
+    read or a picture could not be saved. Counts of the verdicts, and with --output the errors, are on stderr.
+    """
+    from transformers.utils import logging
+
+    from tellsign.loading import load_pipeline, register_formats, revision_of
+    from tellsign.threads import use_free_threads
+
+    register_formats()
+    use_free_threads()
+    logging.disable_progress_bar()
+    work = _work(images, save, output)
+    options: dict[str, Any] = {"explain": explain, "operating_point": operating_point, "threshold": threshold}
+    options |= {"tagger": tagger, "explainer": explainer, "localizer": localizer}
+    try:
+        explain_image = load_pipeline(model, device=device, **options)
+        work.note({"tellsign": __version__, "model": revision_of(model), **options})
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    warnings.filterwarnings("ignore", module="PIL")  # what fails is in the answers
+    report = work.answer(explain_image, explain=explain, return_heatmap=save is not None)
+    for failure in report.failures:
+        if output is not None or "its picture was not saved" in failure:
+            typer.echo(failure, err=True)
+    typer.echo(report, err=True)
+    if report.failures:
+        raise typer.Exit(1)
+
+
+def _work(images: list[str], save: Path | None, output: Path | None) -> "Work":
+    """Finds what to do, and whether it can be written, before any model is loaded."""
+    from tellsign.answering import Work
+    from tellsign.files import AnswerFile, count_by_extension, find_sources, pictures_of
+
+    try:
+        sources, unread, others = find_sources(images, except_in=save)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if others:
+        typer.echo(f"left out as no images by their extension: {count_by_extension(others)}", err=True)
+    pictures: dict[str, Path] = {}
+    if save is not None:
+        try:
+            pictures = pictures_of(sources, save)
+        except (OSError, ValueError) as error:
+            raise typer.BadParameter(f"{save}: {error}", param_hint="--save") from error
+        sources = list(pictures)
+    answers = None
+    if output is not None:
+        try:
+            answers = AnswerFile(output)
+            open(output, "a").close()
+        except (OSError, ValueError) as error:
+            raise typer.BadParameter(f"{output}: {error}", param_hint="--output") from error
+    return Work(sources, unread, pictures, answers)
+
+
+__all__ = ["explain"]

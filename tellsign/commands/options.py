@@ -1,0 +1,18 @@
+"""Options that several commands have."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from tellsign import DEFAULT_MODEL
+
+
+PACKAGED = str(DEFAULT_MODEL)
+Model = Annotated[str, typer.Option(help="Folder or repository of a detector with its tagger.")]
+Explain = Annotated[Literal["fake", "always", "never"], typer.Option(help="Which images to explain.")]
+OperatingPoint = Annotated[
+    Literal["cautious", "balanced"],
+    typer.Option(help='"balanced" says "uncertain" of fewer large pictures, and errs more.'),
+]
+
+__all__ = ["PACKAGED", "Explain", "Model", "OperatingPoint"]

@@ -1,0 +1,106 @@
+"""`tellsign scan`: judges as many pictures as there are."""
+
+import os
+import sys
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import PACKAGED, Explain, Model, OperatingPoint
+
+
+if TYPE_CHECKING:
+    from tellsign.scanning.scan import Report
+
+
+def scan(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Folder, file or glob of images, parquet files or tar files (WebDataset). Or an address such as "
+            "s3://bucket/folder, or USER/NAME of a data set on the Hub."
+        ),
+    ],
+    output: Annotated[
+        str, typer.Argument(help="Folder for parquet files, one for each shard of the source, or its address.")
+    ],
+    model: Model = PACKAGED,
+    explain: Explain = "fake",
+    operating_point: OperatingPoint = "cautious",
+    image_column: Annotated[
+        str | None, typer.Option(help="Column of a parquet file with contents, paths or addresses of pictures.")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option(help="Column with the ids; by default path and number of the row.")
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Pictures that the model sees at once; a GPU wants more.")
+    ] = 4,
+    num_cpus: Annotated[
+        int, typer.Option(min=1, help="CPUs of each worker: one judges, the others read and decode.")
+    ] = 1,
+    num_gpus: Annotated[float, typer.Option(min=0, help="GPUs of each worker; 0.5 lets two share one.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what is there, also if source, model or options have changed since.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do anew what has changed since.")] = False,
+) -> None:
+    """Judges as many pictures as there are, on Ray: on this machine, or on the cluster that RAY_ADDRESS names.
+
+    Each shard of the source, a parquet or tar file or about a thousand images, gives one file, whole or not at all. A
+    run that was killed goes on if the same command is given again. A picture that cannot be read is a row with an
+    error; a shard that cannot be read is reported, and the rest is done. The exit code is 1 if there was either.
+    """
+    try:
+        from tellsign.scanning.on_ray import run_on_ray
+        from tellsign.scanning.scan import Judge, OutputError
+        from tellsign.scanning.scan import scan as scan_shards
+    except ImportError as error:
+        raise typer.BadParameter(f"{error}: pip install 'tellsign[scale]'") from error
+
+    done: Counter[str] = Counter()
+
+    def shown(report: "Report | None") -> str:
+        if report is not None:
+            done["pictures"] += report.labels.total() + report.errors.total()
+        return f"{done['pictures']:,} pictures"
+
+    def progress(reports: Any, shards: int) -> Any:
+        return typer.progressbar(
+            reports, length=shards, label="shards", file=sys.stderr, show_pos=True, item_show_func=shown
+        )
+
+    judge = Judge(
+        os.path.abspath(model) if os.path.isdir(model) else model,
+        explain=explain,
+        operating_point=operating_point,
+        batch_size=batch_size,
+        processes=num_cpus - 1,
+        device="cuda" if num_gpus else None,
+    )
+    try:
+        summary = scan_shards(
+            source,
+            output,
+            judge,
+            image_column=image_column,
+            id_column=id_column,
+            resume=resume,
+            overwrite=overwrite,
+            run=partial(run_on_ray, num_cpus=num_cpus, num_gpus=num_gpus),
+            progress=progress,
+            notice=partial(typer.echo, err=True),
+        )
+    except OutputError as error:
+        typer.echo(f"{error}. What was written is whole: the same command goes on from there.", err=True)
+        raise typer.Exit(1) from error
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(summary, err=True)
+    if not summary.is_clean:
+        raise typer.Exit(1)
+
+
+__all__ = ["scan"]

@@ -1,0 +1,87 @@
+"""The order of the house: who imports whom, what is installed, and how long a function may be."""
+
+import ast
+import configparser
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from importlib.util import resolve_name
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parents[1]
+FLOORS = ("configuration", "modeling", "pipelines", "tellsign", "training")
+FOLDERS = (*FLOORS, "hub_cards")
+MOST_LINES = 60
+LONG = {
+    "modeling/modeling_artifact_siglip.py: forward",
+    "training/evaluate_detector.py: main",
+    "training/evaluate_explanations.py: main",
+    "training/train_explainer.py: main",
+    "training/train_large_tagger.py: main",
+    "training/train_tagger.py: main",
+}
+"""Functions that are still to be split."""
+
+
+def sources() -> dict[str, Path]:
+    """The file of each module of the package, by its name; that of a folder ends in `.__init__`."""
+    folders = ((ROOT / top, () if top == "tellsign" else ("tellsign",)) for top in FOLDERS)
+    paths = [(path, head) for folder, head in folders for path in folder.rglob("*.py")]
+    return {".".join([*head, *path.relative_to(ROOT).with_suffix("").parts]): path for path, head in paths}
+
+
+SOURCES = {name: path for name, path in sources().items() if ".space." not in name}
+
+
+def imports(module: str) -> Iterator[str]:
+    """The modules of the package that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(SOURCES[module].read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+        if isinstance(node, ast.ImportFrom):
+            source = resolve_name("." * node.level + (node.module or ""), module.rpartition(".")[0])
+            names = [f"{source}.{name}" if f"{source}.{name}" in SOURCES else source for name in names]
+        for name in names:
+            if name.split(".")[0] == "tellsign":
+                yield name if name in SOURCES else f"{name}.__init__"
+
+
+def room_of(module: str) -> str:
+    """The folder of a module. The command line is above all that it calls, and so has a room of its own."""
+    return module if module == "tellsign.__main__" else module.rpartition(".")[0]
+
+
+def floor_of(module: str) -> int:
+    return FLOORS.index(folder if (folder := module.split(".")[1]) in FLOORS else "tellsign")
+
+
+def test_no_module_imports_from_a_higher_floor():
+    arrows = [(module, name) for module in SOURCES for name in imports(module)]
+    assert len(arrows) > 300 and [arrow for arrow in arrows if floor_of(arrow[1]) > floor_of(arrow[0])] == []
+
+
+def test_no_folders_import_each_other_in_a_circle():
+    rooms: dict[str, set[str]] = {}
+    for module in SOURCES:
+        rooms.setdefault(room_of(module), set()).update(map(room_of, imports(module)))
+    list(TopologicalSorter({room: others - {room} for room, others in rooms.items()}).static_order())
+
+
+def test_every_folder_of_the_package_is_installed():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    folders = {module.removesuffix(".__init__") for module in SOURCES if module.endswith(".__init__")}
+    assert set(setup["options"]["packages"].split()) == folders == {module.rpartition(".")[0] for module in SOURCES}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_function_is_longer_than_sixty_lines(folder):
+    long = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[ast.get_docstring(node) is not None :] or node.body
+                if node.end_lineno - body[0].lineno >= MOST_LINES:
+                    long.add(f"{path.relative_to(ROOT).as_posix()}: {node.name}")
+    assert long <= LONG
