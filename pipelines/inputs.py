@@ -51,7 +51,7 @@ def as_inputs(inputs: Any) -> Any:
 
 
 def listed(labels: Iterable[str] | None) -> Any:
-    """Labels as a list, as they are read more than once; what is none of several labels as it is."""
+    """Several labels as a list, since they are read more than once. Other values are returned unchanged."""
     return list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else labels
 
 

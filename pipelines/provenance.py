@@ -4,21 +4,20 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, TypedDict
+from typing import Any
 from xml.parsers import expat
 
 from PIL import ExifTags, Image, IptcImagePlugin
-from transformers.utils import logging
 
 from tellsign.modeling.image_loading import open_image, read_source
 
+from .answer import NOT_READ, UNREADABLE, Statement
 
-logger = logging.get_logger(__name__)
+
 MAX_BYTES = 1 << 20
 """Longest text, XMP packet or C2PA report that is read."""
 MAX_CHARACTERS = 200
 """Most characters of a text that a statement repeats."""
-NOT_READ = "unreadable"
 # Names that stand for generators of images and nothing else.
 _GENERATORS = re.compile(
     r"\b(Ideogram AI|Midjourney|NovelAI|DALL[·-]?E(?: ?\d)?|Adobe Firefly|Stable Diffusion|Google AI|InvokeAI)\b"
@@ -37,53 +36,14 @@ _XMP_NAMES = {
 _RDF_RESOURCE = "http://www.w3.org/1999/02/22-rdf-syntax-ns# resource"
 _INVOKEAI = ("invokeai_metadata", "sd-metadata", "Dream")  # the newest first
 _C2PA_SETTINGS = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
-# From IPTC's vocabulary, https://cv.iptc.org/newscodes/digitalsourcetype/.
-CLAIMS = {
-    "trainedAlgorithmicMedia": "made by a generative model",
-    "compositeWithTrainedAlgorithmicMedia": "partly made by a generative model",
-    "compositeSynthetic": "composed of parts, generated ones among them",
-    "algorithmicMedia": "made by an algorithm that did not learn from data",
-    "digitalCapture": "taken by a camera",
-    "computationalCapture": "taken by a camera and computed from several shots",
-    "parameters": "has the parameters of a generator",
-    "generator": "names a generator",
-    "": "says nothing of how it was made",
-}
-
-
-class Statement(TypedDict):
-    """One thing that a file states of its making; what it does not say is an empty string.
-
-    Args:
-        source (`str`): Where it says so: `"c2pa"`, `"iptc"`, `"xmp"`, `"exif"` or `"png_text"`.
-        claim (`str`):
-            IPTC's digital source type, such as `"trainedAlgorithmicMedia"`, `"compositeWithTrainedAlgorithmicMedia"`
-            or `"digitalCapture"`. Or `"parameters"`, of a generator. Or `"generator"`, if it names one and says no
-            more. Or `"unreadable"`, if it is damaged, too long or lies elsewhere: `text` says why. Empty, of a
-            manifest that states no source type.
-        generator, version (`str`): What made it.
-        signer (`str`): Whom the certificate of a C2PA manifest names. Nobody vouches for it: no list of trusted
-            certificates is asked.
-        signature (`str`): `"valid"` or `"invalid"`, of a C2PA manifest: whether the certificate signed these words.
-        hash (`str`): `"fits"` or `"differs"`, of a C2PA manifest: whether the file is what was signed.
-        text (`str`): The file's own words that the statement rests on, at most 200 characters.
-    """
-
-    source: str
-    claim: str
-    generator: str
-    version: str
-    signer: str
-    signature: str
-    hash: str
-    text: str
 
 
 def provenance(image: Any, timeout: float | None = 5.0) -> list[Statement]:
     """Reads what an image file states of its making. That it states nothing proves nothing: most programs drop it.
 
-    C2PA needs the package `c2pa-python` (extra `provenance`); without it manifests are left out. Nothing is fetched:
-    no manifests that lie elsewhere, no lists of certificates. What is read is bounded in size.
+    C2PA needs the package `c2pa-python` (extra `provenance`). Without it the claim of a file with a manifest is "not
+    read". Nothing is fetched: no manifests that lie elsewhere, no lists of certificates. What is read is bounded in
+    size.
 
     Args:
         image (`str`, `os.PathLike`, `bytes`, `PIL.Image.Image`, `dict`, ...): As [`~tellsign.load_image`] takes it. Of
@@ -117,23 +77,6 @@ def provenance(image: Any, timeout: float | None = 5.0) -> list[Statement]:
     return [*_c2pa(content, opened), *_metadata(opened)]
 
 
-def in_words(statement: Statement) -> str:
-    """A statement as a sentence without its end, such as "made by a generative model, GPT-4o (C2PA, signature valid,
-    signed as OpenAI)". The names in it are those of the file: escape them where that matters."""
-    source = statement["source"].replace("_", " ").upper().replace("TEXT", "text")
-    if statement["claim"] == NOT_READ:
-        return f"its {source} cannot be read"
-    details = [source]
-    if statement["signature"]:
-        signer = f", signed as {statement['signer']}" if statement["signer"] else ""
-        details.append(f"signature {statement['signature']}{signer}")
-    if statement["hash"] == "differs":
-        details.append("but the file was changed after that")
-    maker = f"{statement['generator']} {statement['version']}".strip()
-    claim = CLAIMS.get(statement["claim"], statement["claim"])
-    return f"{claim}{maker and ', '}{maker} ({', '.join(details)})"
-
-
 def _short(text: Any) -> str:
     """A text, or the one in bytes, without control characters and cut to what a statement repeats."""
     if isinstance(text, bytes):
@@ -165,13 +108,13 @@ def _has_text_behind_pixels(content: bytes) -> bool:
 
 
 def _c2pa(content: bytes, image: Image.Image) -> Iterator[Statement]:
-    # The label of every manifest store, and what says that one lies elsewhere.
-    if b"c2pa" not in content and b"dcterms:provenance" not in content:
+    # The beginning of every manifest store, and what says that one lies elsewhere.
+    if b"jumdc2pa" not in content and b"dcterms:provenance" not in content:
         return
     try:
         import c2pa
     except ImportError:
-        logger.warning_once("a C2PA manifest is left out: `pip install tellsign[provenance]` reads it")
+        yield _statement("c2pa", NOT_READ, text="pip install tellsign[provenance]")
         return
     mime = "image/jpeg" if image.format == "MPO" else Image.MIME.get(image.format or "", "")
     try:
@@ -186,7 +129,7 @@ def _c2pa(content: bytes, image: Image.Image) -> Iterator[Statement]:
     except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported):
         return
     except Exception as error:  # what is damaged may fail anywhere
-        yield _statement("c2pa", NOT_READ, text=error)
+        yield _statement("c2pa", UNREADABLE, text=error)
 
 
 def _manifest_statements(report: dict[str, Any]) -> Iterator[Statement]:
@@ -253,7 +196,7 @@ def _iptc(image: Image.Image) -> Iterator[Statement]:
         credit = fields.get((2, 110), b"")  # its name in IPTC's Information Interchange Model is Credit
         text = _short(credit if isinstance(credit, bytes) else b" ".join(credit))
     except Exception as error:  # Pillow checks little
-        yield _statement("iptc", NOT_READ, text=error)
+        yield _statement("iptc", UNREADABLE, text=error)
         return
     if match := _GENERATORS.search(text):
         yield _statement("iptc", "generator", match[1], text=text)
@@ -263,7 +206,7 @@ def _xmp(packet: bytes) -> Iterator[Statement]:
     try:
         found = _xmp_properties(packet)
     except (expat.ExpatError, ValueError) as error:
-        yield _statement("xmp", NOT_READ, text=error)
+        yield _statement("xmp", UNREADABLE, text=error)
         return
     named = [found.get(key, "") for key in ("system", "credit", "tool")]
     match = next(filter(None, map(_GENERATORS.search, named)), None)
@@ -322,7 +265,7 @@ def _exif(image: Image.Image) -> Iterator[Statement]:
         comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
         comment = _user_comment(comment) if isinstance(comment, bytes) else str(comment)
     except Exception as error:  # what is damaged may fail anywhere
-        yield _statement("exif", NOT_READ, text=error)
+        yield _statement("exif", UNREADABLE, text=error)
         return
     texts = {"parameters": comment}
     for name in ("Make", "Model", "ImageDescription"):
@@ -367,7 +310,7 @@ def _texts(source: str, texts: Mapping[str, Any]) -> Iterator[Statement]:
 
     for name in ("parameters", "prompt", "workflow", *_INVOKEAI):
         if len(str(texts.get(name, ""))) > MAX_BYTES:
-            yield _statement(source, NOT_READ, text=f"{name}: longer than {MAX_BYTES} characters")
+            yield _statement(source, UNREADABLE, text=f"{name}: longer than {MAX_BYTES} characters")
     parameters = text_of("parameters")
     if re.search(r"\bSteps: \d+, ", parameters):
         match = re.search(r"\bVersion: ([^,\n]+)", parameters)
@@ -387,4 +330,4 @@ def _texts(source: str, texts: Mapping[str, Any]) -> Iterator[Statement]:
         yield _statement(source, "parameters", "NovelAI", text_of("Source"), text_of("Description"))
 
 
-__all__ = ["CLAIMS", "Statement", "in_words", "provenance"]
+__all__ = ["provenance"]

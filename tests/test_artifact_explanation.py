@@ -23,7 +23,8 @@ from typer.testing import CliRunner
 
 from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor, load_image
 from tellsign.__main__ import app
-from tellsign.pipelines.evidence import places_of, summary_of
+from tellsign.pipelines.answer import summary_of
+from tellsign.pipelines.evidence import places_of
 from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.tagger import ArtifactTagger
 from tests.conftest import LARGE_PROCESSOR, TINY_LARGE, encode, equal

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tellsign.pipelines.evidence import places_of, summary_of
+from tellsign.pipelines.answer import summary_of
+from tellsign.pipelines.evidence import places_of
 
 
 def test_a_place_is_a_connected_part_above_the_mean():

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from tellsign.configuration.artifacts import find_artifact
+from tellsign.pipelines.answer import box_of_place, place_of
 from tellsign.pipelines.formats import (
     PLACES,
-    box_of_place,
     from_challenge,
     from_synartifact,
     limit_words,
-    place_of,
     to_challenge,
     to_synartifact,
 )

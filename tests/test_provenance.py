@@ -13,7 +13,7 @@ from transformers import pipeline
 
 import tellsign
 from tellsign.pipelines import provenance as module
-from tellsign.pipelines.provenance import in_words
+from tellsign.pipelines.answer import in_words
 
 
 FILES = Path(__file__).parents[2] / "shared" / "data" / "provenance"

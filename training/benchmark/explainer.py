@@ -31,9 +31,9 @@ from transformers import (
 
 from tellsign import DEFAULT_MODEL, load_image
 from tellsign.hub_cards.card_tables import markdown_table
+from tellsign.pipelines.answer import Box, ExplainedArtifact
 from tellsign.pipelines.explainer import ArtifactExplainer
-from tellsign.pipelines.formats import ExplainedArtifact, to_synartifact
-from tellsign.pipelines.localization import Box
+from tellsign.pipelines.formats import to_synartifact
 from tellsign.training import train_explainer
 from tellsign.training.trainer.adapter import nf4
 
