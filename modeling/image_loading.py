@@ -84,8 +84,8 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
         source (`str`, `os.PathLike`, `bytes` or alike, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or `dict`):
             A path, an http(s) or `data:` address, the content of an image file, also in base64, an image, or an array.
             Arrays have the shape `(height, width)`, `(height, width, channels)` or `(channels, height, width)`, with
-            values in 0..255 or, as floats, in [0, 1]. Also the `{"bytes", "path"}` of a `datasets.Image` that is not decoded.
-            Files and images of floats (mode F) are refused, since their range is unknown: pass an array.
+            values in 0..255 or, as floats, in [0, 1]. Also the `{"bytes", "path"}` of a `datasets.Image` that is not
+            decoded. Files and images of floats (mode F) are refused, since their range is unknown: pass an array.
         name (`str`, *optional*): Name of the image in an error. Defaults to the path or address.
         timeout (`float`, *optional*, defaults to 5): Seconds to wait at each step of a download.
 
