@@ -15,6 +15,7 @@
 
 import base64
 import binascii
+import errno
 import io
 import os
 from collections.abc import Mapping
@@ -139,7 +140,9 @@ def _of_path(path: str | os.PathLike, name: str | None) -> tuple[bytes, str]:
     except (OSError, ValueError) as error:
         if isinstance(path, str) and (content := _image_in_base64(path)):
             return content, name
-        raise ValueError(f"{name}: {_reason(error)}") from error
+        is_too_long = getattr(error, "errno", None) == errno.ENAMETOOLONG
+        reason = "is neither the name of a file nor an image in base64" if is_too_long else _reason(error)
+        raise ValueError(f"{name}: {reason}") from error
 
 
 def _image_in_base64(text: str) -> bytes | None:

@@ -112,7 +112,7 @@ def _font(width: int) -> ImageFont.FreeTypeFont:
 
 
 def _drawn_box(box: Box, picture: Image.Image, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom, in the picture, of a box in an image of `size`."""
+    """A box of an image of `size`, in pixels of the picture: left, top, right, bottom."""
     scale_x, scale_y = picture.width / size[0], picture.height / size[1]
     left, top = round(scale_x * box["xmin"]), round(scale_y * box["ymin"])
     right = max(left + 1, round(scale_x * box["xmax"])) - 1

@@ -20,7 +20,7 @@ from .provenance import provenance
 LEAST_SIDE = 16
 """Pixels of the shorter side below which a verdict means nothing: half of what the packaged detector looks at."""
 SMALL_SIDE = 64
-"""Pixels of the shorter side up to which an image is small, and a detector that sees fewer is made for small ones."""
+"""Pixels of the shorter side from which an image is not small. A detector that sees fewer is made for small ones."""
 
 
 @dataclass
@@ -103,7 +103,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         top_k (`int`, *optional*): How many artifacts to name at most. Defaults to all that reach the threshold.
         candidate_labels (`list[str]`, *optional*):
             The artifacts to look for, in any spelling that [`find_artifact`] knows. Defaults to all that the tagger
-            names; others are never found, of which a warning tells.
+            names. A warning lists those that it never names.
         return_heatmap (`bool`, *optional*, defaults to `False`):
             Whether each artifact comes with its `heatmap`, a float32 array of shape `(height, width)` in [0, 1]. The
             answer then also has an `evidence_map`, a float32 array of shape `(rows, columns)`: what each place adds to
@@ -127,7 +127,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
 
     >>> explain = pipeline("artifact-explanation", explain="never")
     >>> explain("examples/photo_cat.jpg")["summary"]
-    'SUMMARY'
+    'It leans to "real". Artifacts are not looked for in pictures of this size.'
     ```
     """
 
@@ -136,7 +136,6 @@ class ArtifactExplanationPipeline(PipelineOfParts):
     _load_feature_extractor = False  # type: ignore[assignment]
     _load_video_processor = False  # type: ignore[assignment]
     _load_tokenizer = False  # type: ignore[assignment]
-    image_processor: Any
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -200,9 +199,9 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             picture = Picture(Image.new("RGB", (1, 1)), error=str(reason))  # fills its place in the batch
         features = self.image_processor(images=[picture.image], return_tensors="pt")
         inputs = {name: features[name] for name in self.image_processor.model_input_names if name in features}
-        for name in ("pixel_values", "large_pixel_values"):
-            if name in inputs:
-                inputs[name] = inputs[name].to(self.dtype)
+        for name, values in inputs.items():
+            if values.is_floating_point():
+                inputs[name] = values.to(self.dtype)
         return inputs | {"picture": picture}
 
     def _forward(  # type: ignore[override]
@@ -256,7 +255,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
 
     def _choose(self, pictures: list[Picture], explain: str) -> list[Picture]:
         """The pictures to search for artifacts; the others get a note that says why not."""
-        # The packaged tagger never learned from large pictures. One that compares texts knows all sizes.
+        # A calibrated tagger learned from small images alone. One that compares texts knows all sizes.
         knows_large = self.tagger is not None and self.tagger.mode != "calibrated"
         for picture in pictures:
             if picture.is_large and not knows_large:

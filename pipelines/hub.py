@@ -12,7 +12,7 @@ from huggingface_hub import CommitInfo, HfApi
 from huggingface_hub.errors import RevisionNotFoundError
 
 
-# What belongs to one detector or adapter: left beside another, it would be loaded in its place.
+# These files belong to one detector or adapter. Left beside another, they would be loaded in its place.
 WEIGHTS = (
     "model*.safetensors",
     "model*.safetensors.index.json",
@@ -20,9 +20,9 @@ WEIGHTS = (
     "adapter_config.json",
     "onnx/*",
 )
-# A folder of one of these names replaces the one that is there, with an adapter that would be loaded in its place.
+# A folder of one of these names replaces the one on the Hub: an adapter left in that would be loaded.
 REPLACED = ("tagger", "explainer", "localizer", "examples", "tellsign")
-# The arguments of `save_pretrained` that are for `push_to_hub`.
+# Arguments of `save_pretrained` that go to `push_to_hub`.
 HUB_OPTIONS = {
     "push_to_hub",
     "repo_id",
@@ -133,4 +133,4 @@ def _files_on_hub(api: HfApi, repo_id: str, revision: str | None, repo_type: str
         return api.list_repo_files(repo_id, repo_type=repo_type)
 
 
-__all__ = ["HUB_OPTIONS", "REPLACED", "WEIGHTS", "make_repo", "push_folder", "refuse_parts", "with_owner"]
+__all__ = ["HUB_OPTIONS", "WEIGHTS", "make_repo", "push_folder", "refuse_parts", "with_owner"]

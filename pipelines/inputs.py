@@ -18,7 +18,7 @@ ONE_OR_LIST = (list, str, bytes, bytearray, memoryview, Mapping, np.ndarray, tor
 
 
 class _Column(Dataset):
-    """Images of which one that cannot be decoded is the error."""
+    """Images of a data set. An error stands in place of one that cannot be decoded."""
 
     def __init__(self, images: Any):
         self.images = images
@@ -58,7 +58,7 @@ def listed(labels: Iterable[str] | None) -> Any:
 def checked_options(
     explain: str | None, operating_point: str | None, threshold: float | None, top_k: int | None
 ) -> dict[str, Any]:
-    """Those options of a call that were given.
+    """Checks the options of a call; `None` is one that was not given.
 
     Raises:
         ValueError: If one is not as [`ArtifactExplanationPipeline`] describes it.

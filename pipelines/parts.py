@@ -39,6 +39,8 @@ class PipelineOfParts(Pipeline):
         kwargs: As for any [`Pipeline`].
     """
 
+    image_processor: Any
+
     def __init__(
         self,
         *args,
@@ -186,7 +188,11 @@ def load_part(
             f"got {type(given).__name__}"
         )
     home, revision = detector.config._name_or_path, getattr(detector.config, "_commit_hash", None)
-    place = {"subfolder": subfolder, "revision": revision, "cache_dir": getattr(detector, "cache_dir", None)}
+    place: dict[str, Any] = {
+        "subfolder": subfolder,
+        "revision": revision,
+        "cache_dir": getattr(detector, "cache_dir", None),
+    }
     if not home or not _lies_beside(home, **place):
         return None
     return part_class.from_pretrained(home, **({"device": device} | place | kwargs))
@@ -216,12 +222,12 @@ def _lies_beside(home: str, subfolder: str, revision: str | None, cache_dir: Any
 
 
 def _is_missing(repo_id: str, file: str, revision: str | None) -> bool:
-    """Whether the Hub says that there is no such file, which the cache does not learn from every server."""
+    """Asks the Hub whether it lacks a file. The cache does not learn that from every server."""
     try:
         get_hf_file_metadata(hf_hub_url(repo_id, file, revision=revision))
     except EntryNotFoundError:
         return True
-    except Exception:  # of a network that is not there
+    except Exception:  # there may be no network
         pass
     return False
 

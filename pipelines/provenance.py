@@ -39,7 +39,7 @@ _C2PA_SETTINGS = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False
 
 
 def provenance(image: Any, timeout: float | None = 5.0) -> list[Statement]:
-    """Reads what an image file states of its making. That it states nothing proves nothing: most programs drop it.
+    """Reads what an image file states of its making. A file that states nothing proves nothing: most programs drop it.
 
     C2PA needs the package `c2pa-python` (extra `provenance`). Without it the claim of a file with a manifest is "not
     read". Nothing is fetched: no manifests that lie elsewhere, no lists of certificates. What is read is bounded in
@@ -133,9 +133,8 @@ def _c2pa(content: bytes, image: Image.Image) -> Iterator[Statement]:
 
 
 def _manifest_statements(report: dict[str, Any]) -> Iterator[Statement]:
-    """What the active manifest, and those of the images that it was made out of, one out of the other, state."""
-    manifests, label = report["manifests"], report["active_manifest"]
-    active = manifests[label]
+    """What the active manifest and its [`_lineage`] state."""
+    active = report["manifests"][report["active_manifest"]]
     codes = report["validation_results"]["activeManifest"]
     fine, wrong = ([entry["code"] for entry in codes.get(key, ())] for key in ("success", "failure"))
     # Failures of the certificate, such as its age, are no mismatch of what it signed.
@@ -147,28 +146,33 @@ def _manifest_statements(report: dict[str, Any]) -> Iterator[Statement]:
         "hash": "differs" if differs else "fits" if any(code.endswith("Hash.match") for code in fine) else "",
     }
     seen: list[tuple[str, str]] = []
-    visited = set()
-    while label in manifests and label not in visited:
-        visited.add(label)
-        manifest = manifests[label]
-        for assertion in manifest.get("assertions", ()):
-            if assertion["label"].startswith("c2pa.actions"):
-                for action in assertion["data"].get("actions", ()):
-                    if match := _SOURCE_TYPE.fullmatch(action.get("digitalSourceType", "")):
-                        agent = action.get("softwareAgent") or {}
-                        agent = agent if isinstance(agent, dict) else {"name": agent}
-                        found = (match[1], agent.get("name", ""))
-                        if found not in seen:
-                            seen.append(found)
-                            name, version = found[1], agent.get("version", "")
-                            if not name:
-                                name, version = _claim_generator(manifest)
-                            text = action.get("description", "")
-                            yield _statement("c2pa", found[0], name, version, text, **signed)
-        parents = (part for part in manifest.get("ingredients", ()) if part.get("relationship") == "parentOf")
-        label = next((part.get("active_manifest") for part in parents), None)
+    for manifest in _lineage(report):
+        for action in _actions(manifest):
+            agent = action.get("softwareAgent") or {}
+            agent = agent if isinstance(agent, dict) else {"name": agent}
+            match = _SOURCE_TYPE.fullmatch(action.get("digitalSourceType", ""))
+            if match and (found := (match[1], agent.get("name", ""))) not in seen:
+                seen.append(found)
+                name, version = (found[1], agent.get("version", "")) if found[1] else _claim_generator(manifest)
+                yield _statement("c2pa", found[0], name, version, action.get("description", ""), **signed)
     if not seen:
         yield _statement("c2pa", "", *_claim_generator(active), **signed)
+
+
+def _lineage(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The active manifest, then those of the images that it was made out of, one out of the other."""
+    manifests, label, visited = report["manifests"], report["active_manifest"], set()
+    while label in manifests and label not in visited:
+        visited.add(label)
+        yield manifests[label]
+        parents = (part for part in manifests[label].get("ingredients", ()) if part.get("relationship") == "parentOf")
+        label = next((part.get("active_manifest") for part in parents), None)
+
+
+def _actions(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for assertion in manifest.get("assertions", ()):
+        if assertion["label"].startswith("c2pa.actions"):
+            yield from assertion["data"].get("actions", ())
 
 
 def _claim_generator(manifest: dict[str, Any]) -> tuple[str, str]:
@@ -180,7 +184,7 @@ def _claim_generator(manifest: dict[str, Any]) -> tuple[str, str]:
 
 
 def _metadata(image: Image.Image) -> Iterator[Statement]:
-    """What the metadata that Pillow reads state."""
+    """The statements in the metadata that Pillow reads."""
     info = image.info
     yield from _iptc(image)
     if xmp := info.get("xmp") or info.get("XML:com.adobe.xmp"):
@@ -295,7 +299,7 @@ def _user_comment(comment: bytes) -> str:
 
 
 def _texts(source: str, texts: Mapping[str, Any]) -> Iterator[Statement]:
-    """What generators write of the parameters with which they made an image, as text under names of their own."""
+    """Parameters of generators. Each writes them as text under names of its own."""
 
     def text_of(name: str) -> str:
         text = texts.get(name)

@@ -191,10 +191,10 @@ class ArtifactTagger:
             return [[] for _ in images]
         score = self._scores_by_heads if self.mode == "calibrated" else self._scores_by_texts
         scores, chosen, maps = score(self._pixel_values(images), labels, threshold)
-        found = []
-        for image, *of_image in zip(images, scores, chosen, maps, strict=True):
-            found.append(self._artifacts_of(image, labels, *of_image, top_k, return_heatmap))
-        return found
+        return [
+            self._artifacts_of(image, labels, scores[row], chosen[row], maps[row], top_k, return_heatmap)
+            for row, image in enumerate(images)
+        ]
 
     def _artifacts_of(
         self,

@@ -113,7 +113,7 @@ def stated_html(answer: dict[str, Any]) -> str:
     return "".join(f"<p>The file states: <b>{html.escape(in_words(statement))}</b>.</p>" for statement in statements)
 
 
-def verdict_html(answer: dict[str, Any]) -> str:
+def verdict_html(answer: Any) -> str:
     """Verdict and probability, and what speaks for it."""
     label = answer["label"]
     lines = [
