@@ -18,8 +18,8 @@ _OF_GENERATORS = {
     "trainedAlgorithmicMedia": "made by a generative model",
     "compositeWithTrainedAlgorithmicMedia": "partly made by a generative model",
     "compositeSynthetic": "composed of parts, generated ones among them",
-    "parameters": "has the parameters of a generator",
-    "generator": "names a generator",
+    "parameters": "a generator's parameters",
+    "generator": "a generator's name",
 }
 _OF_CAMERAS = {
     "digitalCapture": "taken by a camera",
@@ -27,7 +27,7 @@ _OF_CAMERAS = {
 }
 _OF_NEITHER = {
     "algorithmicMedia": "made by an algorithm that did not learn from data",
-    "": "says nothing of how it was made",
+    "": "nothing of how it was made",
 }
 CLAIMS = _OF_GENERATORS | _OF_CAMERAS | _OF_NEITHER
 """What a statement may claim, in words. It may also be another source type of IPTC."""
@@ -183,9 +183,9 @@ def in_words(statement: Statement) -> str:
     signed as OpenAI)". The names in it are those of the file: escape them where that matters."""
     source = statement["source"].replace("_", " ").upper().replace("TEXT", "text")
     if statement["claim"] == UNREADABLE:
-        return f"something in its {source} that cannot be read"
+        return f"something in its {source} data that cannot be read"
     if statement["claim"] == NOT_READ:
-        return f"something in its {source} that was not read ({statement['text']})"
+        return f"something in its {source} data that was not read ({statement['text']})"
     details = [source]
     if statement["signature"]:
         signer = f", signed as {statement['signer']}" if statement["signer"] else ""

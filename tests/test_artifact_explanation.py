@@ -246,8 +246,7 @@ def test_what_a_file_states_changes_no_probability_but_the_summary(explain):
     Image.fromarray(pixels(40, 40)).save(stated, "PNG", pnginfo=info)
     one, other = explain([stated.getvalue(), silent])
     assert (
-        one["summary"]
-        == f"The file states: has the parameters of a generator, AUTOMATIC1111 v1 (PNG text). {other['summary']}"
+        one["summary"] == f"The file states: a generator's parameters, AUTOMATIC1111 v1 (PNG text). {other['summary']}"
     )
     assert equal(one | {"provenance": [], "summary": ""}, other | {"summary": ""})
 
