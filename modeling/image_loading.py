@@ -15,6 +15,7 @@
 
 import base64
 import binascii
+import errno
 import io
 import os
 from collections.abc import Mapping
@@ -82,10 +83,10 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
 
     Args:
         source (`str`, `os.PathLike`, `bytes` or alike, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or `dict`):
-            A path, an http(s) or `data:` address, the content of an image file, an image, or an array. Arrays have
-            the shape `(height, width)`, `(height, width, channels)` or `(channels, height, width)`, with values in
-            0..255 or, as floats, in [0, 1]. Also the `{"bytes", "path"}` of a `datasets.Image` that is not decoded.
-            Files and images of floats (mode F) are refused, since their range is unknown: pass an array.
+            A path, an http(s) or `data:` address, the content of an image file, also in base64, an image, or an array.
+            Arrays have the shape `(height, width)`, `(height, width, channels)` or `(channels, height, width)`, with
+            values in 0..255 or, as floats, in [0, 1]. Also the `{"bytes", "path"}` of a `datasets.Image` that is not
+            decoded. Files and images of floats (mode F) are refused, since their range is unknown: pass an array.
         name (`str`, *optional*): Name of the image in an error. Defaults to the path or address.
         timeout (`float`, *optional*, defaults to 5): Seconds to wait at each step of a download.
 
@@ -137,7 +138,21 @@ def _of_path(path: str | os.PathLike, name: str | None) -> tuple[bytes, str]:
     try:
         return Path(path).read_bytes(), name
     except (OSError, ValueError) as error:
-        raise ValueError(f"{name}: {_reason(error)}") from error
+        if isinstance(path, str) and (content := _image_in_base64(path)):
+            return content, name
+        is_too_long = getattr(error, "errno", None) == errno.ENAMETOOLONG
+        reason = "is neither the name of a file nor an image in base64" if is_too_long else _reason(error)
+        raise ValueError(f"{name}: {reason}") from error
+
+
+def _image_in_base64(text: str) -> bytes | None:
+    """The content of an image file in base64, or `None` if the text is anything else, such as a missing path."""
+    try:
+        content = base64.b64decode("".join(text.split()), validate=True)
+        open_image(content)
+    except Exception:  # Pillow's decoders raise all sorts
+        return None
+    return content
 
 
 def _of_data_set(row: Mapping, name: str | None) -> tuple[bytes, str]:

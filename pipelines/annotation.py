@@ -9,9 +9,8 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from tellsign.modeling.image_loading import load_image
 
-from .formats import ExplainedArtifact, FailedImage, ImageExplanation, place_of
-from .localization import Box, heat_map
-from .provenance import in_words
+from .answer import Box, ExplainedArtifact, FailedImage, ImageExplanation, findings_of, in_words, place_of
+from .localization import heat_map
 
 
 # Okabe and Ito's colors, which color-blind viewers can tell apart, without black and yellow.
@@ -21,7 +20,7 @@ MIN_SIDE, MAX_SIDE = 480, 1280
 
 
 def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Image.Image:
-    """Draws an answer of the pipeline: what the file states, the verdict with its summary, the image, and a legend.
+    """Draws an answer of the pipeline: what the file states, the verdict and its reasons, the image, and a legend.
 
     In the image each artifact has a numbered box, and what the verdict rests on has frames.
 
@@ -44,17 +43,9 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     font = _font(width)
     title = f"{result['label']} (probability of being generated: {result['fake_probability']:.1%})"
     stated = [f"The file states: {in_words(statement)}" for statement in result.get("provenance", ())]
-    texts = [*stated, title, *filter(None, [result.get("summary")])]
-    parts = [_row(width, font, text) for text in texts] + [picture]
-    evidence, thumbnail = result.get("evidence_map"), None
-    if evidence is not None or result.get("evidence"):
-        is_fake = result["fake_probability"] > 0.5
-        if evidence is not None:
-            toward = np.maximum(evidence if is_fake else -evidence, 0)
-            shown = heat_map(toward / max(float(toward.max()), 1e-6), image.height, image.width)
-            thumbnail = _heat_picture(image, shown, EVIDENCE_COLOR, width // 2)
-        text = f"Yellow: what speaks for {'fake' if is_fake else 'real'}."
-        parts.append(_row(width, font, text, None, thumbnail))
+    parts = [_row(width, font, text) for text in (*stated, title, " ".join(findings_of(result)))] + [picture]
+    if "evidence_map" in result or result.get("evidence"):
+        parts.append(_evidence_row(image, result, width, font))
     for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):
         heat = artifact.get("heatmap")
         thumbnail = None if heat is None else _heat_picture(image, heat, color, width // 5)
@@ -104,12 +95,24 @@ def mark_places(image: Image.Image, result: ImageExplanation | FailedImage) -> I
     return picture
 
 
+def _evidence_row(
+    image: Image.Image, result: ImageExplanation, width: int, font: ImageFont.FreeTypeFont
+) -> Image.Image:
+    """What the yellow frames mean and, if there is a map, where the image speaks for the likelier verdict."""
+    is_fake, thumbnail = result["fake_probability"] > 0.5, None
+    if (evidence := result.get("evidence_map")) is not None:
+        toward = np.maximum(evidence if is_fake else -evidence, 0)
+        shown = heat_map(toward / max(float(toward.max()), 1e-6), image.height, image.width)
+        thumbnail = _heat_picture(image, shown, EVIDENCE_COLOR, width // 2)
+    return _row(width, font, f"Yellow: what speaks for {'fake' if is_fake else 'real'}.", None, thumbnail)
+
+
 def _font(width: int) -> ImageFont.FreeTypeFont:
     return cast(ImageFont.FreeTypeFont, ImageFont.load_default(max(15, width // 32)))
 
 
 def _drawn_box(box: Box, picture: Image.Image, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom, in the picture, of a box in an image of `size`."""
+    """A box of an image of `size`, in pixels of the picture: left, top, right, bottom."""
     scale_x, scale_y = picture.width / size[0], picture.height / size[1]
     left, top = round(scale_x * box["xmin"]), round(scale_y * box["ymin"])
     right = max(left + 1, round(scale_x * box["xmax"])) - 1

@@ -10,7 +10,7 @@ from transformers import BatchFeature, LogitsProcessor, LogitsProcessorList, Pre
 
 from tellsign.configuration.artifacts import find_artifact
 
-from .formats import ExplainedArtifact, place_of
+from .answer import ExplainedArtifact, place_of
 from .vision_language import VisionLanguageModel
 
 

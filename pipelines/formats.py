@@ -1,117 +1,16 @@
-"""Explanations of images, and their conversion to and from other formats."""
+"""Answers in the formats of the Adobe challenge of 2024 and of SynArtifact, written and read."""
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NotRequired, TypedDict
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from tellsign.configuration.artifacts import find_artifact
 
-from .localization import Box
-from .provenance import Statement
+from .answer import PLACES, Box, ExplainedArtifact, FailedImage, ImageExplanation, box_of_place, place_of
 
 
 MAX_WORDS = 50
 """Most words that the challenge allows in the explanation of one artifact."""
-
-
-PLACES = {f"{row} {column}".strip() for row in ("top", "", "bottom") for column in ("left", "", "right")} - {""}
-PLACES |= {"center", "whole image"}
-"""What [`place_of`] may say."""
-
-
-class ExplainedArtifact(TypedDict):
-    """An artifact, its place in pixels of the image and, if a model wrote one, the sentence that explains it."""
-
-    label: str
-    score: NotRequired[float]
-    box: Box
-    explanation: NotRequired[str]
-    heatmap: NotRequired[NDArray[np.float32]]
-
-
-class Evidence(TypedDict):
-    """A place that spoke for the verdict, and its share of all that did, in (0, 1]."""
-
-    box: Box
-    share: float
-
-
-class FailedImage(TypedDict):
-    """The reason why an image could not be opened, in place of an explanation."""
-
-    error: str
-
-
-class ImageExplanation(TypedDict):
-    """Verdict on an image, its size in pixels, the places that spoke for it, and the artifacts by falling score.
-
-    What the file states, and a few short sentences that sum this up. On request the map of what each place adds to the
-    logit of fake. `animated` is there, and true, if the image has more frames than the first, which was judged.
-    """
-
-    label: str
-    fake_probability: float
-    animated: NotRequired[bool]
-    width: int
-    height: int
-    evidence: list[Evidence]
-    artifacts: list[ExplainedArtifact]
-    provenance: list[Statement]
-    summary: str
-    evidence_map: NotRequired[NDArray[np.float32]]
-
-
-def place_of(box: Box, width: int, height: int) -> str:
-    """Says in words where in an image a box is.
-
-    Args:
-        box ([`Box`]): In pixels.
-        width, height (`int`): Size of the image in pixels.
-
-    Returns:
-        `str`: The thirds of the image's height and width that hold the center of the box, "top left" to "bottom
-        right", or "center". A direction in which the box covers more than two thirds of the image is left out; if
-        that is both, "whole image".
-
-    Raises:
-        ValueError: If the box is empty or reaches beyond the image.
-    """
-    if not (0 <= box["xmin"] < box["xmax"] <= width and 0 <= box["ymin"] < box["ymax"] <= height):
-        raise ValueError(f"box {dict(box)} is not inside an image of {width}x{height} pixels")
-
-    def third(low: int, high: int, size: int, names: tuple[str, str, str]) -> str | None:
-        return None if 3 * (high - low) > 2 * size else names[3 * (low + high) // (2 * size)]
-
-    row = third(box["ymin"], box["ymax"], height, ("top", "", "bottom"))
-    column = third(box["xmin"], box["xmax"], width, ("left", "", "right"))
-    if row is None and column is None:
-        return "whole image"
-    return f"{row or ''} {column or ''}".strip() or "center"
-
-
-def box_of_place(place: str, width: int, height: int) -> Box:
-    """The part of an image, made of thirds, that a place from [`place_of`] names.
-
-    Args:
-        place (`str`): "top left", "center", "whole image", ...
-        width, height (`int`): Size of the image in pixels.
-
-    Returns:
-        [`Box`] in pixels.
-    """
-
-    def part(size: int, first: str, last: str) -> tuple[int, int]:
-        if first in place:
-            return 0, -(-size // 3)
-        if last in place:
-            return 2 * size // 3, size
-        return (size // 3, -(-2 * size // 3)) if place == "center" else (0, size)
-
-    (ymin, ymax), (xmin, xmax) = part(height, "top", "bottom"), part(width, "left", "right")
-    return Box(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
 
 
 def limit_words(text: str) -> str:
@@ -255,16 +154,4 @@ def from_synartifact(annotation: Mapping[str, Any]) -> list[ExplainedArtifact]:
     return artifacts
 
 
-__all__ = [
-    "MAX_WORDS",
-    "ExplainedArtifact",
-    "FailedImage",
-    "ImageExplanation",
-    "box_of_place",
-    "from_challenge",
-    "from_synartifact",
-    "limit_words",
-    "place_of",
-    "to_challenge",
-    "to_synartifact",
-]
+__all__ = ["MAX_WORDS", "from_challenge", "from_synartifact", "limit_words", "to_challenge", "to_synartifact"]

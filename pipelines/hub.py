@@ -1,5 +1,4 @@
-"""The one way to the Hub, of the pipeline's `push_to_hub`, the trainer's and `tellsign push`, and what the pipeline
-loads from there beside a detector.
+"""The one way to the Hub: that of the pipeline's `push_to_hub`, the trainer's and `tellsign push`.
 
 It lies beside the pipeline, not in `hub_cards`: a pipeline whose code came from a repository sends itself where this
 package is not installed.
@@ -8,18 +7,12 @@ package is not installed.
 import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from huggingface_hub import CommitInfo, HfApi, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
-from transformers import PreTrainedModel
-from transformers.utils import cached_file, logging
+from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub.errors import RevisionNotFoundError
 
 
-logger = logging.get_logger(__name__)
-
-# What belongs to one detector or adapter: left beside another, it would be loaded in its place.
+# These files belong to one detector or adapter. Left beside another, they would be loaded in its place.
 WEIGHTS = (
     "model*.safetensors",
     "model*.safetensors.index.json",
@@ -27,9 +20,9 @@ WEIGHTS = (
     "adapter_config.json",
     "onnx/*",
 )
-# A folder of one of these names replaces the one that is there, with an adapter that would be loaded in its place.
+# A folder of one of these names replaces the one on the Hub: an adapter left in that would be loaded.
 REPLACED = ("tagger", "explainer", "localizer", "examples", "tellsign")
-# The arguments of `save_pretrained` that are for `push_to_hub`.
+# Arguments of `save_pretrained` that go to `push_to_hub`.
 HUB_OPTIONS = {
     "push_to_hub",
     "repo_id",
@@ -140,78 +133,4 @@ def _files_on_hub(api: HfApi, repo_id: str, revision: str | None, repo_type: str
         return api.list_repo_files(repo_id, repo_type=repo_type)
 
 
-def _is_missing(repo_id: str, file: str, revision: str | None) -> bool:
-    """Whether the Hub says that there is no such file, which the cache does not learn from every server."""
-    try:
-        get_hf_file_metadata(hf_hub_url(repo_id, file, revision=revision))
-    except EntryNotFoundError:
-        return True
-    except Exception:  # of a network that is not there
-        pass
-    return False
-
-
-def load_part(
-    detector: PreTrainedModel, device: torch.device, part_class: Any, given: Any, subfolder: str, /, **kwargs
-) -> Any:
-    """Loads a part of a pipeline.
-
-    Args:
-        detector (`PreTrainedModel`): Beside which it is looked for, at its revision and in its cache.
-        device (`torch.device`): Where the part is to compute.
-        part_class (`type`): Its class.
-        given (`str`, `os.PathLike`, an object of `part_class`, `False` or `None`):
-            What the user gave: a folder, a repository or an object; `False` for none, `None` for that beside the
-            detector.
-        subfolder (`str`): Where it lies beside the detector.
-        kwargs: For its `from_pretrained`.
-
-    Returns:
-        An object of `part_class`, or `None` if there is none.
-
-    Raises:
-        ValueError: If something else was given, or there is no access to the detector's repository.
-    """
-    if given is False:
-        return None
-    if isinstance(given, (str, os.PathLike)):
-        return part_class.from_pretrained(given, **({"device": device} | kwargs))
-    if isinstance(given, part_class):
-        return given
-    if given is not None:
-        raise ValueError(
-            f"{subfolder}: expected a folder, a repository, an object of {part_class.__name__}, or False for none, "
-            f"got {type(given).__name__}"
-        )
-    home, revision = detector.config._name_or_path, getattr(detector.config, "_commit_hash", None)
-    cache_dir: Any = getattr(detector, "cache_dir", None)
-    try:
-        lies_there = home and any(
-            cached_file(
-                home,
-                file,
-                subfolder=subfolder,
-                revision=revision,
-                cache_dir=cache_dir,
-                _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_connection_errors=False,
-            )
-            for file in ("config.json", "adapter_config.json")
-        )
-    except OSError as error:
-        raise ValueError(
-            f"{home}: there is no access to its {subfolder}/. A token given to pipeline() reaches the detector "
-            "alone: log in by `hf auth login` or set HF_TOKEN"
-        ) from error
-    if not lies_there:
-        file = f"{subfolder}/config.json"
-        if home and not os.path.isdir(home):
-            is_known = try_to_load_from_cache(home, file, cache_dir=cache_dir, revision=revision) is not None
-            if not is_known and not _is_missing(home, file, revision):
-                logger.warning(
-                    f"{home}: the Hub cannot be asked whether there is a folder {subfolder}/, and the cache has none: "
-                    "it is left out"
-                )
-        return None
-    place = {"subfolder": subfolder, "revision": revision, "cache_dir": cache_dir, "device": device}
-    return part_class.from_pretrained(home, **(place | kwargs))
+__all__ = ["HUB_OPTIONS", "WEIGHTS", "make_repo", "push_folder", "refuse_parts", "with_owner"]

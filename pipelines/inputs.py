@@ -18,7 +18,7 @@ ONE_OR_LIST = (list, str, bytes, bytearray, memoryview, Mapping, np.ndarray, tor
 
 
 class _Column(Dataset):
-    """Images of which one that cannot be decoded is the error."""
+    """Images of a data set. An error stands in place of one that cannot be decoded."""
 
     def __init__(self, images: Any):
         self.images = images
@@ -51,14 +51,14 @@ def as_inputs(inputs: Any) -> Any:
 
 
 def listed(labels: Iterable[str] | None) -> Any:
-    """Labels as a list, as they are read more than once; what is none of several labels as it is."""
+    """Several labels as a list, since they are read more than once. Other values are returned unchanged."""
     return list(labels) if isinstance(labels, Iterable) and not isinstance(labels, str) else labels
 
 
 def checked_options(
     explain: str | None, operating_point: str | None, threshold: float | None, top_k: int | None
 ) -> dict[str, Any]:
-    """Those options of a call that were given.
+    """Checks the options of a call; `None` is one that was not given.
 
     Raises:
         ValueError: If one is not as [`ArtifactExplanationPipeline`] describes it.

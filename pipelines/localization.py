@@ -1,7 +1,6 @@
 """Places of artifacts in pixels, from their scores in patches."""
 
 import math
-from typing import TypedDict
 
 import numpy as np
 import torch
@@ -10,17 +9,10 @@ from PIL import Image
 from scipy.ndimage import label as label_components
 from torchvision.ops import box_iou
 
+from .answer import Box
+
 
 MOST_PIXELS = 512
-
-
-class Box(TypedDict):
-    """A rectangle in pixels, with exclusive maxima."""
-
-    xmin: int
-    ymin: int
-    xmax: int
-    ymax: int
 
 
 def heat_map(patch_scores: ArrayLike, height: int, width: int) -> NDArray[np.float32]:
@@ -121,4 +113,4 @@ def box_overlap(first: Box, second: Box) -> float:
     return float(box_iou(*sides))
 
 
-__all__ = ["Box", "bounding_box", "box_in", "box_of", "box_overlap", "heat_map", "pixels_of", "whole_image"]
+__all__ = ["bounding_box", "box_in", "box_of", "box_overlap", "heat_map", "pixels_of", "whole_image"]

@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
-from .evidence import TaggedArtifact
-from .localization import Box
+from .answer import Box, ExplainedArtifact
 from .vision_language import VisionLanguageModel
 
 
@@ -84,14 +83,14 @@ class ArtifactLocalizer(VisionLanguageModel):
     def relocate(
         self,
         images: Sequence[Image.Image],
-        found: Sequence[Sequence[TaggedArtifact]],
+        found: Sequence[Sequence[ExplainedArtifact]],
         global_artifacts: Sequence[str],
     ) -> None:
         """Puts its boxes in the place of those that artifacts have, where it finds any.
 
         Args:
             images (`Sequence[PIL.Image.Image]`): RGB.
-            found (`Sequence[Sequence[TaggedArtifact]]`): The artifacts of each image; their `box` is changed.
+            found (`Sequence[Sequence[ExplainedArtifact]]`): The artifacts of each image; their `box` is changed.
             global_artifacts (`Sequence[str]`): Those whose place is the whole image. They keep it.
         """
         local = [[artifact for artifact in some if artifact["label"] not in global_artifacts] for some in found]

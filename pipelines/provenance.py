@@ -4,21 +4,20 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, TypedDict
+from typing import Any
 from xml.parsers import expat
 
 from PIL import ExifTags, Image, IptcImagePlugin
-from transformers.utils import logging
 
 from tellsign.modeling.image_loading import open_image, read_source
 
+from .answer import NOT_READ, UNREADABLE, Statement
 
-logger = logging.get_logger(__name__)
+
 MAX_BYTES = 1 << 20
 """Longest text, XMP packet or C2PA report that is read."""
 MAX_CHARACTERS = 200
 """Most characters of a text that a statement repeats."""
-NOT_READ = "unreadable"
 # Names that stand for generators of images and nothing else.
 _GENERATORS = re.compile(
     r"\b(Ideogram AI|Midjourney|NovelAI|DALL[·-]?E(?: ?\d)?|Adobe Firefly|Stable Diffusion|Google AI|InvokeAI)\b"
@@ -37,53 +36,14 @@ _XMP_NAMES = {
 _RDF_RESOURCE = "http://www.w3.org/1999/02/22-rdf-syntax-ns# resource"
 _INVOKEAI = ("invokeai_metadata", "sd-metadata", "Dream")  # the newest first
 _C2PA_SETTINGS = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
-# From IPTC's vocabulary, https://cv.iptc.org/newscodes/digitalsourcetype/.
-CLAIMS = {
-    "trainedAlgorithmicMedia": "made by a generative model",
-    "compositeWithTrainedAlgorithmicMedia": "partly made by a generative model",
-    "compositeSynthetic": "composed of parts, generated ones among them",
-    "algorithmicMedia": "made by an algorithm that did not learn from data",
-    "digitalCapture": "taken by a camera",
-    "computationalCapture": "taken by a camera and computed from several shots",
-    "parameters": "has the parameters of a generator",
-    "generator": "names a generator",
-    "": "says nothing of how it was made",
-}
-
-
-class Statement(TypedDict):
-    """One thing that a file states of its making; what it does not say is an empty string.
-
-    Args:
-        source (`str`): Where it says so: `"c2pa"`, `"iptc"`, `"xmp"`, `"exif"` or `"png_text"`.
-        claim (`str`):
-            IPTC's digital source type, such as `"trainedAlgorithmicMedia"`, `"compositeWithTrainedAlgorithmicMedia"`
-            or `"digitalCapture"`. Or `"parameters"`, of a generator. Or `"generator"`, if it names one and says no
-            more. Or `"unreadable"`, if it is damaged, too long or lies elsewhere: `text` says why. Empty, of a
-            manifest that states no source type.
-        generator, version (`str`): What made it.
-        signer (`str`): Whom the certificate of a C2PA manifest names. Nobody vouches for it: no list of trusted
-            certificates is asked.
-        signature (`str`): `"valid"` or `"invalid"`, of a C2PA manifest: whether the certificate signed these words.
-        hash (`str`): `"fits"` or `"differs"`, of a C2PA manifest: whether the file is what was signed.
-        text (`str`): The file's own words that the statement rests on, at most 200 characters.
-    """
-
-    source: str
-    claim: str
-    generator: str
-    version: str
-    signer: str
-    signature: str
-    hash: str
-    text: str
 
 
 def provenance(image: Any, timeout: float | None = 5.0) -> list[Statement]:
-    """Reads what an image file states of its making. That it states nothing proves nothing: most programs drop it.
+    """Reads what an image file states of its making. A file that states nothing proves nothing: most programs drop it.
 
-    C2PA needs the package `c2pa-python` (extra `provenance`); without it manifests are left out. Nothing is fetched:
-    no manifests that lie elsewhere, no lists of certificates. What is read is bounded in size.
+    C2PA needs the package `c2pa-python` (extra `provenance`). Without it the claim of a file with a manifest is "not
+    read". Nothing is fetched: no manifests that lie elsewhere, no lists of certificates. What is read is bounded in
+    size.
 
     Args:
         image (`str`, `os.PathLike`, `bytes`, `PIL.Image.Image`, `dict`, ...): As [`~tellsign.load_image`] takes it. Of
@@ -117,23 +77,6 @@ def provenance(image: Any, timeout: float | None = 5.0) -> list[Statement]:
     return [*_c2pa(content, opened), *_metadata(opened)]
 
 
-def in_words(statement: Statement) -> str:
-    """A statement as a sentence without its end, such as "made by a generative model, GPT-4o (C2PA, signature valid,
-    signed as OpenAI)". The names in it are those of the file: escape them where that matters."""
-    source = statement["source"].replace("_", " ").upper().replace("TEXT", "text")
-    if statement["claim"] == NOT_READ:
-        return f"its {source} cannot be read"
-    details = [source]
-    if statement["signature"]:
-        signer = f", signed as {statement['signer']}" if statement["signer"] else ""
-        details.append(f"signature {statement['signature']}{signer}")
-    if statement["hash"] == "differs":
-        details.append("but the file was changed after that")
-    maker = f"{statement['generator']} {statement['version']}".strip()
-    claim = CLAIMS.get(statement["claim"], statement["claim"])
-    return f"{claim}{maker and ', '}{maker} ({', '.join(details)})"
-
-
 def _short(text: Any) -> str:
     """A text, or the one in bytes, without control characters and cut to what a statement repeats."""
     if isinstance(text, bytes):
@@ -165,13 +108,13 @@ def _has_text_behind_pixels(content: bytes) -> bool:
 
 
 def _c2pa(content: bytes, image: Image.Image) -> Iterator[Statement]:
-    # The label of every manifest store, and what says that one lies elsewhere.
-    if b"c2pa" not in content and b"dcterms:provenance" not in content:
+    # The beginning of every manifest store, and what says that one lies elsewhere.
+    if b"jumdc2pa" not in content and b"dcterms:provenance" not in content:
         return
     try:
         import c2pa
     except ImportError:
-        logger.warning_once("a C2PA manifest is left out: `pip install tellsign[provenance]` reads it")
+        yield _statement("c2pa", NOT_READ, text="pip install tellsign[provenance]")
         return
     mime = "image/jpeg" if image.format == "MPO" else Image.MIME.get(image.format or "", "")
     try:
@@ -186,13 +129,12 @@ def _c2pa(content: bytes, image: Image.Image) -> Iterator[Statement]:
     except (c2pa.C2paError.ManifestNotFound, c2pa.C2paError.NotSupported):
         return
     except Exception as error:  # what is damaged may fail anywhere
-        yield _statement("c2pa", NOT_READ, text=error)
+        yield _statement("c2pa", UNREADABLE, text=error)
 
 
 def _manifest_statements(report: dict[str, Any]) -> Iterator[Statement]:
-    """What the active manifest, and those of the images that it was made out of, one out of the other, state."""
-    manifests, label = report["manifests"], report["active_manifest"]
-    active = manifests[label]
+    """What the active manifest and its [`_lineage`] state."""
+    active = report["manifests"][report["active_manifest"]]
     codes = report["validation_results"]["activeManifest"]
     fine, wrong = ([entry["code"] for entry in codes.get(key, ())] for key in ("success", "failure"))
     # Failures of the certificate, such as its age, are no mismatch of what it signed.
@@ -204,28 +146,33 @@ def _manifest_statements(report: dict[str, Any]) -> Iterator[Statement]:
         "hash": "differs" if differs else "fits" if any(code.endswith("Hash.match") for code in fine) else "",
     }
     seen: list[tuple[str, str]] = []
-    visited = set()
-    while label in manifests and label not in visited:
-        visited.add(label)
-        manifest = manifests[label]
-        for assertion in manifest.get("assertions", ()):
-            if assertion["label"].startswith("c2pa.actions"):
-                for action in assertion["data"].get("actions", ()):
-                    if match := _SOURCE_TYPE.fullmatch(action.get("digitalSourceType", "")):
-                        agent = action.get("softwareAgent") or {}
-                        agent = agent if isinstance(agent, dict) else {"name": agent}
-                        found = (match[1], agent.get("name", ""))
-                        if found not in seen:
-                            seen.append(found)
-                            name, version = found[1], agent.get("version", "")
-                            if not name:
-                                name, version = _claim_generator(manifest)
-                            text = action.get("description", "")
-                            yield _statement("c2pa", found[0], name, version, text, **signed)
-        parents = (part for part in manifest.get("ingredients", ()) if part.get("relationship") == "parentOf")
-        label = next((part.get("active_manifest") for part in parents), None)
+    for manifest in _lineage(report):
+        for action in _actions(manifest):
+            agent = action.get("softwareAgent") or {}
+            agent = agent if isinstance(agent, dict) else {"name": agent}
+            match = _SOURCE_TYPE.fullmatch(action.get("digitalSourceType", ""))
+            if match and (found := (match[1], agent.get("name", ""))) not in seen:
+                seen.append(found)
+                name, version = (found[1], agent.get("version", "")) if found[1] else _claim_generator(manifest)
+                yield _statement("c2pa", found[0], name, version, action.get("description", ""), **signed)
     if not seen:
         yield _statement("c2pa", "", *_claim_generator(active), **signed)
+
+
+def _lineage(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The active manifest, then those of the images that it was made out of, one out of the other."""
+    manifests, label, visited = report["manifests"], report["active_manifest"], set()
+    while label in manifests and label not in visited:
+        visited.add(label)
+        yield manifests[label]
+        parents = (part for part in manifests[label].get("ingredients", ()) if part.get("relationship") == "parentOf")
+        label = next((part.get("active_manifest") for part in parents), None)
+
+
+def _actions(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for assertion in manifest.get("assertions", ()):
+        if assertion["label"].startswith("c2pa.actions"):
+            yield from assertion["data"].get("actions", ())
 
 
 def _claim_generator(manifest: dict[str, Any]) -> tuple[str, str]:
@@ -237,7 +184,7 @@ def _claim_generator(manifest: dict[str, Any]) -> tuple[str, str]:
 
 
 def _metadata(image: Image.Image) -> Iterator[Statement]:
-    """What the metadata that Pillow reads state."""
+    """The statements in the metadata that Pillow reads."""
     info = image.info
     yield from _iptc(image)
     if xmp := info.get("xmp") or info.get("XML:com.adobe.xmp"):
@@ -253,7 +200,7 @@ def _iptc(image: Image.Image) -> Iterator[Statement]:
         credit = fields.get((2, 110), b"")  # its name in IPTC's Information Interchange Model is Credit
         text = _short(credit if isinstance(credit, bytes) else b" ".join(credit))
     except Exception as error:  # Pillow checks little
-        yield _statement("iptc", NOT_READ, text=error)
+        yield _statement("iptc", UNREADABLE, text=error)
         return
     if match := _GENERATORS.search(text):
         yield _statement("iptc", "generator", match[1], text=text)
@@ -263,7 +210,7 @@ def _xmp(packet: bytes) -> Iterator[Statement]:
     try:
         found = _xmp_properties(packet)
     except (expat.ExpatError, ValueError) as error:
-        yield _statement("xmp", NOT_READ, text=error)
+        yield _statement("xmp", UNREADABLE, text=error)
         return
     named = [found.get(key, "") for key in ("system", "credit", "tool")]
     match = next(filter(None, map(_GENERATORS.search, named)), None)
@@ -322,7 +269,7 @@ def _exif(image: Image.Image) -> Iterator[Statement]:
         comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
         comment = _user_comment(comment) if isinstance(comment, bytes) else str(comment)
     except Exception as error:  # what is damaged may fail anywhere
-        yield _statement("exif", NOT_READ, text=error)
+        yield _statement("exif", UNREADABLE, text=error)
         return
     texts = {"parameters": comment}
     for name in ("Make", "Model", "ImageDescription"):
@@ -352,7 +299,7 @@ def _user_comment(comment: bytes) -> str:
 
 
 def _texts(source: str, texts: Mapping[str, Any]) -> Iterator[Statement]:
-    """What generators write of the parameters with which they made an image, as text under names of their own."""
+    """Parameters of generators. Each writes them as text under names of its own."""
 
     def text_of(name: str) -> str:
         text = texts.get(name)
@@ -367,7 +314,7 @@ def _texts(source: str, texts: Mapping[str, Any]) -> Iterator[Statement]:
 
     for name in ("parameters", "prompt", "workflow", *_INVOKEAI):
         if len(str(texts.get(name, ""))) > MAX_BYTES:
-            yield _statement(source, NOT_READ, text=f"{name}: longer than {MAX_BYTES} characters")
+            yield _statement(source, UNREADABLE, text=f"{name}: longer than {MAX_BYTES} characters")
     parameters = text_of("parameters")
     if re.search(r"\bSteps: \d+, ", parameters):
         match = re.search(r"\bVersion: ([^,\n]+)", parameters)
@@ -387,4 +334,4 @@ def _texts(source: str, texts: Mapping[str, Any]) -> Iterator[Statement]:
         yield _statement(source, "parameters", "NovelAI", text_of("Source"), text_of("Description"))
 
 
-__all__ = ["CLAIMS", "Statement", "in_words", "provenance"]
+__all__ = ["provenance"]

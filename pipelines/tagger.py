@@ -18,7 +18,8 @@ from tellsign.configuration.artifacts import find_artifact
 from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
 from tellsign.modeling.image_loading import resize_uniformly
 
-from .evidence import TaggedArtifact, tagged_artifacts
+from .answer import ExplainedArtifact
+from .localization import box_in, heat_map, whole_image
 from .vision_language import LOADING_ERRORS, reason_of
 
 
@@ -164,7 +165,7 @@ class ArtifactTagger:
         top_k: int | None = None,
         candidate_labels: Sequence[str] | None = None,
         return_heatmap: bool = False,
-    ) -> list[list[TaggedArtifact]]:
+    ) -> list[list[ExplainedArtifact]]:
         """Names the artifacts of each image.
 
         Args:
@@ -190,23 +191,36 @@ class ArtifactTagger:
             return [[] for _ in images]
         score = self._scores_by_heads if self.mode == "calibrated" else self._scores_by_texts
         scores, chosen, maps = score(self._pixel_values(images), labels, threshold)
-
-        box_threshold = self.model.config.box_threshold if self.mode == "calibrated" else 0.5
         return [
-            tagged_artifacts(
-                labels,
-                image_scores,
-                image_chosen,
-                image_maps,
-                image.height,
-                image.width,
-                top_k=top_k,
-                return_heatmap=return_heatmap,
-                global_artifacts=self.global_artifacts,
-                box_threshold=box_threshold,
-            )
-            for image, image_scores, image_chosen, image_maps in zip(images, scores, chosen, maps, strict=True)
+            self._artifacts_of(image, labels, scores[row], chosen[row], maps[row], top_k, return_heatmap)
+            for row, image in enumerate(images)
         ]
+
+    def _artifacts_of(
+        self,
+        image: Image.Image,
+        labels: tuple[str, ...],
+        scores: NDArray,
+        chosen: NDArray,
+        maps: NDArray,
+        top_k: int | None,
+        return_heatmap: bool,
+    ) -> list[ExplainedArtifact]:
+        """The artifacts of one image, the likeliest first. Scores, choices and maps are those of its labels."""
+        height, width = image.height, image.width
+        box_threshold = self.model.config.box_threshold if self.mode == "calibrated" else 0.5
+        artifacts: list[ExplainedArtifact] = []
+        for index in [index for index in np.argsort(-scores, kind="stable") if chosen[index]][:top_k]:
+            is_global = labels[index] in self.global_artifacts
+            artifact: ExplainedArtifact = {
+                "label": labels[index],
+                "score": float(scores[index]),
+                "box": whole_image(height, width) if is_global else box_in(maps[index], height, width, box_threshold),
+            }
+            if return_heatmap:
+                artifact["heatmap"] = heat_map(maps[index], height, width)
+            artifacts.append(artifact)
+        return artifacts
 
     @property
     def global_artifacts(self) -> Sequence[str]:

@@ -16,6 +16,7 @@ import torch
 from datasets import Dataset, load_dataset
 from datasets import Image as ImageFeature
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.pt_utils import KeyDataset
@@ -23,11 +24,16 @@ from typer.testing import CliRunner
 
 from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor, load_image
 from tellsign.__main__ import app
-from tellsign.pipelines.evidence import places_of, summary_of
+from tellsign.pipelines.answer import summary_of
+from tellsign.pipelines.evidence import places_of
 from tellsign.pipelines.explainer import ArtifactExplainer
 from tellsign.pipelines.tagger import ArtifactTagger
 from tests.conftest import encode, equal
 from tests.models import LABELS, LARGE_PROCESSOR, TINY_LARGE, make_idefics2, make_processor, make_tagger_model
+
+
+KEYS = ["label", "fake_probability", "verdict_note", "width", "height", "evidence", "artifacts", "artifacts_note"]
+KEYS += ["provenance", "summary"]
 
 
 class PlainExplainer(ArtifactExplainer):
@@ -94,8 +100,7 @@ def test_answers_are_json_of_verdict_artifacts_boxes_sentences(explain, images):
     answers = explain(images)
     assert {answer["label"] for answer in answers} == {"real", "fake"}
     for image, answer in zip(images, json.loads(json.dumps(answers)), strict=True):
-        keys = ["label", "fake_probability", "width", "height", "evidence", "artifacts", "provenance", "summary"]
-        assert list(answer) == keys
+        assert list(answer) == KEYS
         assert (answer["width"], answer["height"]) == image.size
         assert answer["label"] == ("fake" if answer["fake_probability"] > 0.5 else "real")
         scores = [artifact["score"] for artifact in answer["artifacts"]]
@@ -190,17 +195,17 @@ def test_evidence_is_that_of_the_detector_for_the_verdict(explain_both, small_an
     np.testing.assert_allclose(answer["evidence_map"], evidence, atol=1e-5)
     toward = evidence if answer["fake_probability"] > 0.5 else -evidence
     assert answer["evidence"] == places_of(toward, image.height, image.width)
-    likelier = "fake" if answer["fake_probability"] > 0.5 else "real"
-    leaning = likelier if answer["label"] == "uncertain" else None
-    assert answer["summary"] == summary_of(answer["evidence"], None, image.height, image.width, leaning)
+    assert answer["summary"] == summary_of(answer)
 
 
-def test_large_pictures_get_no_names(explain_both, small_and_large):
-    answers = explain_both(small_and_large, explain="always", threshold=0.0)
+@pytest.mark.parametrize("options", [{"threshold": 0.0}, {"threshold": 0.0, "candidate_labels": LABELS[:2]}])
+def test_large_pictures_get_no_names_and_the_answer_says_so(explain_both, small_and_large, options):
+    answers = explain_both(small_and_large, explain="always", **options)
     for image, answer in zip(small_and_large, answers, strict=True):
-        searched = min(image.size) < 64
-        assert len(answer["artifacts"]) == (len(LABELS) if searched else 0)
-        assert ("found" in answer["summary"]) == searched
+        is_searched = min(image.size) < 64
+        assert len(answer["artifacts"]) == (len(options.get("candidate_labels", LABELS)) if is_searched else 0)
+        note = "" if is_searched else "Artifacts are not looked for in pictures of this size."
+        assert answer["artifacts_note"] == note and answer["summary"].endswith(note or "artifacts found.")
 
 
 def test_a_tagger_of_texts_names_artifacts_of_any_size(explain_both, small_and_large):
@@ -215,9 +220,34 @@ def test_the_map_of_evidence_comes_on_request_alone(explain, images):
 
 
 def test_the_summary_counts_the_artifacts_of_the_answer(explain, images):
-    for answer in explain(images, threshold=0.0):
-        count = len(LABELS) if answer["label"] == "fake" else None  # others are not searched
-        assert answer["summary"] == summary_of(answer["evidence"], count, answer["height"], answer["width"])
+    for answer in explain(images, explain="always", threshold=0.0):
+        assert answer["summary"].endswith(f"{len(LABELS)} artifacts found.")
+
+
+@pytest.mark.parametrize(
+    ("size", "has_note"), [((63, 200), False), ((64, 200), True), ((15, 99), True), ((16, 16), False)]
+)
+def test_an_answer_says_that_an_image_is_not_of_the_detectors_size(explain, size, has_note):
+    answer = explain(pixels(*size), explain="never")
+    note = answer["verdict_note"]
+    assert bool(note) == has_note and answer["summary"].startswith(note)
+    assert ("made for small images" in note) == (size[0] == 64) and ("too few pixels" in note) == (size[0] == 15)
+
+
+def test_a_network_for_large_pictures_is_not_made_for_small_images(explain_both, small_and_large):
+    assert {answer["verdict_note"] for answer in explain_both(small_and_large, explain="never")} == {""}
+
+
+def test_what_a_file_states_changes_no_probability_but_the_summary(explain):
+    info = PngInfo()
+    info.add_text("parameters", "a moose\nSteps: 40, Sampler: Euler a, Version: v1")
+    stated, silent = io.BytesIO(), encode(pixels(40, 40), "PNG")
+    Image.fromarray(pixels(40, 40)).save(stated, "PNG", pnginfo=info)
+    one, other = explain([stated.getvalue(), silent])
+    assert (
+        one["summary"] == f"The file states: a generator's parameters, AUTOMATIC1111 v1 (PNG text). {other['summary']}"
+    )
+    assert equal(one | {"provenance": [], "summary": ""}, other | {"summary": ""})
 
 
 def test_a_broken_image_beside_large_ones_is_reported(explain_both, small_and_large):
@@ -244,6 +274,10 @@ def test_explain_chooses_which_images_are_searched(explain, images):
         assert len(answer["artifacts"]) == (len(LABELS) if answer["label"] == "fake" else 0)
     assert all(len(answer["artifacts"]) == len(LABELS) for answer in always)
     assert all(answer["artifacts"] == [] for answer in never)
+    for answers, reason in ((fake, "Artifacts are looked for only in images judged fake."), (always, "")):
+        notes = {answer["label"]: answer["artifacts_note"] for answer in answers}
+        assert notes == {"real": reason, "fake": ""}
+    assert {answer["artifacts_note"] for answer in never} == {"Artifacts were not looked for."}
     assert equal([answer["fake_probability"] for answer in fake], [answer["fake_probability"] for answer in never])
 
 
@@ -325,6 +359,8 @@ def test_every_way_to_give_an_image_gives_the_same_answer(explain, tmp_path):
             torch.tensor(array / 255, dtype=torch.float32),
             f"http://127.0.0.1:{server.server_port}/a.png",
             f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}",
+            base64.b64encode(path.read_bytes()).decode(),
+            base64.encodebytes(path.read_bytes()).decode(),
         ]
         answers = explain(sources, explain="always")
         missing = explain(f"http://127.0.0.1:{server.server_port}/b.png")
@@ -488,9 +524,20 @@ def test_a_tagger_is_taken_from_another_folder(detector, tagger, images, tmp_pat
         assert [a["label"] for a in answer["artifacts"]] == [a["label"] for a in tagger([image])[0]]
 
 
-def test_without_a_tagger_only_verdicts_can_be_had(checkpoint, images):
-    with pytest.raises(ValueError, match=f'{checkpoint} has no tagger/ .* explain="never"'):
-        pipeline("artifact-explanation", model=str(checkpoint))
+def test_a_detector_without_a_tagger_gets_the_packaged_one(checkpoint, monkeypatch):
+    monkeypatch.setattr("tellsign.pipelines.parts.logger.warning", warn := Mock())
+    explain = pipeline("artifact-explanation", model=str(checkpoint))
+    assert "no tagger lies beside the detector" in warn.call_args.args[0]
+    (artifact, *_) = explain(pixels(64, 64), explain="always", threshold=0.0, top_k=1)["artifacts"]
+    assert artifact["explanation"]
+    assert pipeline("artifact-explanation", model=str(checkpoint), explainer=False).explainer is None
+
+
+def test_a_detector_with_a_given_tagger_gets_no_packaged_explainer(checkpoint, tagger):
+    assert pipeline("artifact-explanation", model=str(checkpoint), tagger=tagger).explainer is None
+
+
+def test_a_pipeline_of_verdicts_alone_loads_no_tagger(checkpoint, images):
     explain = pipeline("artifact-explanation", model=str(checkpoint), explain="never")
     assert [answer["artifacts"] for answer in explain(images)] == [[]] * len(images)
     with pytest.raises(ValueError, match="has no tagger/"):
@@ -528,7 +575,7 @@ def test_images_of_a_streamed_archive_are_answered_undecoded(explain, tmp_path):
 
 
 def test_a_part_that_the_hub_cannot_give_is_named_in_a_warning(detector, tagger, monkeypatch):
-    monkeypatch.setattr("tellsign.pipelines.hub.logger.warning", warn := Mock())
+    monkeypatch.setattr("tellsign.pipelines.parts.logger.warning", warn := Mock())
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     detector.config._name_or_path = "someone/never-loaded"
     explain = pipeline("artifact-explanation", model=detector, image_processor=WaveFreqImageProcessor(), tagger=tagger)

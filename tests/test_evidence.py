@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tellsign.pipelines.evidence import places_of, summary_of
+from tellsign.pipelines.evidence import places_of
 
 
 def test_a_place_is_a_connected_part_above_the_mean():
@@ -49,26 +49,3 @@ def test_what_speaks_against_the_verdict_is_no_place():
     evidence[2, 3] = 0.1
     (place,) = places_of(evidence, 4, 4)
     assert place == {"box": {"xmin": 3, "ymin": 2, "xmax": 4, "ymax": 3}, "share": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("count", "words"),
-    [(None, ""), (0, "No known artifact was found."), (1, "1 artifact found."), (3, "3 artifacts found.")],
-)
-def test_the_summary_counts_artifacts(count, words):
-    assert summary_of([], count, 8, 8) == words
-
-
-def test_the_summary_names_the_place_that_speaks_most():
-    places = places_of(np.eye(3)[::-1] * [3, 1, 1], 90, 90)
-    assert summary_of(places, 0, 90, 90).endswith("Strongest evidence: bottom left, 60%.")
-    assert summary_of(places, None, 90, 90, "real") == 'It leans to "real". Strongest evidence: bottom left, 60%.'
-
-
-def test_the_summary_says_to_what_an_uncertain_verdict_leans():
-    assert summary_of([], 0, 8, 8, "fake") == 'No known artifact was found. It leans to "fake".'
-
-
-def test_a_place_that_takes_most_of_the_image_is_not_named():
-    (place,) = places_of(np.pad(np.ones((3, 3)), ((1, 0), (1, 0))), 8, 8)
-    assert place["box"]["xmin"] == 2 and summary_of([place], 2, 8, 8) == "2 artifacts found."

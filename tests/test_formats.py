@@ -5,16 +5,12 @@ import pytest
 
 from tellsign.configuration.artifacts import find_artifact
 from tellsign.pipelines.formats import (
-    PLACES,
-    box_of_place,
     from_challenge,
     from_synartifact,
     limit_words,
-    place_of,
     to_challenge,
     to_synartifact,
 )
-from tellsign.pipelines.localization import pixels_of
 
 
 def box(xmin, ymin, xmax, ymax):
@@ -30,42 +26,6 @@ def test_a_text_is_cut_between_sentences_or_in_the_first():
     assert limit_words(" ".join([sentence] * 12)) == " ".join([sentence] * 10)
     assert limit_words("a " * 51) == "a " * 49 + "a…"
     assert limit_words("  A \n b. ") == "A b."
-
-
-@pytest.mark.parametrize(
-    ("where", "place"),
-    [
-        ((0, 0, 30, 20), "top left"),
-        ((30, 0, 60, 20), "top"),
-        ((60, 40, 90, 60), "bottom right"),
-        ((0, 20, 30, 40), "left"),
-        ((30, 20, 60, 40), "center"),
-        ((0, 0, 90, 20), "top"),
-        ((60, 0, 90, 60), "right"),
-        ((0, 0, 90, 60), "whole image"),
-        ((10, 5, 80, 55), "whole image"),
-    ],
-)
-def test_a_place_in_words_is_the_third_in_which_the_center_lies(where, place):
-    assert place_of(box(*where), 90, 60) == place
-
-
-def test_the_place_of_a_mirrored_box_is_mirrored():
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        width, height = rng.integers(2, 300, 2)
-        (x1, x2), (y1, y2) = (sorted(rng.choice(size + 1, 2, replace=False)) for size in (width, height))
-        if 2 * width in (3 * (x1 + x2) / 2, 3 * (x1 + x2)):
-            continue  # a center on the border of two thirds
-        words = place_of(box(x1, y1, x2, y2), width, height).split()
-        swapped = [{"left": "right", "right": "left"}.get(word, word) for word in words]
-        assert place_of(box(width - x2, y1, width - x1, y2), width, height).split() == swapped
-
-
-@pytest.mark.parametrize("where", [(0, 0, 0, 5), (0, 0, 33, 5), (-1, 0, 5, 5), (6, 0, 5, 5), (0, 30, 5, 33)])
-def test_a_box_outside_the_image_has_no_place(where):
-    with pytest.raises(ValueError, match="not inside an image of 32x32 pixels"):
-        place_of(box(*where), 32, 32)
 
 
 def test_the_challenge_gets_placed_fakes_of_at_most_50_words():
@@ -142,27 +102,6 @@ def test_a_synartifact_entry_without_a_key_raises_naming_it(missing):
         from_synartifact({})
     with pytest.raises(ValueError, match="annotation is not as expected: .*NoneType"):
         from_synartifact({"Artifacts annotation": None})
-
-
-@pytest.mark.parametrize("size", [(32, 32), (50, 41)])
-def test_parts_cover_the_image_and_hold_the_middles_of_boxes(size):
-    height, width = size
-    covered = np.zeros(size, int)
-    for place in PLACES - {"whole image"}:
-        covered[pixels_of(box_of_place(place, width, height))] += 1
-    assert covered.min() >= 1
-    assert box_of_place("whole image", width, height) == box(0, 0, width, height)
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        (left, right), (top, bottom) = (
-            np.sort(rng.choice(length + 1, 2, replace=False)) for length in (width, height)
-        )
-        where = box(int(left), int(top), int(right), int(bottom))
-        middle = np.zeros(size, bool)
-        middle[
-            (top + bottom - 1) // 2 : (top + bottom) // 2 + 1, (left + right - 1) // 2 : (left + right) // 2 + 1
-        ] = True
-        assert middle[pixels_of(box_of_place(place_of(where, width, height), width, height))].any()
 
 
 def test_a_challenge_entry_comes_back_with_parts_as_boxes():

@@ -159,7 +159,7 @@ def test_push_is_one_commit_and_none_without_a_change(client, hub, folder):
 def test_a_repository_without_explainer_gives_no_warning(client, hub, folder, monkeypatch, names_commit):
     push(folder, "anna/quiet")
     monkeypatch.setattr(hub, "names_commit_of_missing", names_commit)
-    monkeypatch.setattr("tellsign.pipelines.hub.logger.warning", warn := Mock())
+    monkeypatch.setattr("tellsign.pipelines.parts.logger.warning", warn := Mock())
     explain = pipeline("artifact-explanation", model="anna/quiet")
     assert explain.tagger is not None and explain.explainer is None and not warn.called
 

@@ -285,6 +285,22 @@ def test_an_error_repeats_no_string_too_long_for_a_name(start):
         assert len(str(error.value)) < 600 and str(error.value).startswith(content[:20])
 
 
+def test_an_image_in_base64_is_opened():
+    text = base64.b64encode(encode(PIXELS, "PNG")).decode()
+    for source in (text, f"{text[:76]}\n{text[76:]}"):
+        np.testing.assert_array_equal(np.asarray(load_image(source)), PIXELS)
+
+
+def test_a_missing_file_is_not_taken_for_base64():
+    with pytest.raises(ValueError, match="^cats: No such file"):  # which base64 could be
+        load_image("cats")
+
+
+def test_a_long_string_that_is_no_image_is_said_to_be_no_base64_either():
+    with pytest.raises(ValueError, match="is neither the name of a file nor an image in base64"):
+        load_image(base64.b64encode(bytes(9000)).decode())
+
+
 def test_a_name_is_not_repeated_in_the_reason(tmp_path):
     with pytest.raises(ValueError) as error:
         load_image(tmp_path / "missing.png")

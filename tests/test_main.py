@@ -597,7 +597,7 @@ def test_an_answer_is_kept_while_file_model_and_options_are(checkpoint, tmp_path
 def test_a_detector_without_a_tagger_gets_the_packaged_one(checkpoint, tmp_path, monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    monkeypatch.setattr("tellsign.loading.logger.warning", warn := Mock())
+    monkeypatch.setattr("tellsign.pipelines.parts.logger.warning", warn := Mock())
     command = ["explain", str(tmp_path / "a.png"), "--explain", "always", "--threshold", "0"]
     result = CliRunner().invoke(app, [*command, "--model", str(checkpoint)], catch_exceptions=False)
     (artifact, *_) = json.loads(result.stdout)["artifacts"]

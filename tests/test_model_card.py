@@ -467,10 +467,12 @@ def test_every_python_snippet_of_a_card_runs(folder, monkeypatch, has_tagger, ha
     assert set(results[1]["result"]) == {
         "label",
         "fake_probability",
+        "verdict_note",
         "width",
         "height",
         "evidence",
         "artifacts",
+        "artifacts_note",
         "provenance",
         "summary",
     }

@@ -13,7 +13,7 @@ from transformers import pipeline
 
 import tellsign
 from tellsign.pipelines import provenance as module
-from tellsign.pipelines.provenance import in_words
+from tellsign.pipelines.answer import in_words
 
 
 FILES = Path(__file__).parents[2] / "shared" / "data" / "provenance"
@@ -171,9 +171,14 @@ def test_a_manifest_that_lies_elsewhere_is_not_fetched():
     assert statement["claim"] == "unreadable" and place in statement["text"]
 
 
-def test_without_the_package_manifests_are_left_out(signed, monkeypatch):
+def test_without_the_package_a_manifest_is_said_to_be_unread(signed, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "c2pa", None)
-    assert tellsign.provenance(signed) == []
+    assert only(signed) == {"source": "c2pa", "claim": "not read", "text": "pip install tellsign[provenance]"}
+
+
+def test_the_letters_c2pa_alone_are_no_manifest(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "c2pa", None)
+    assert tellsign.provenance(encoded() + b"c2pa") == []
 
 
 @pytest.mark.parametrize(
@@ -347,3 +352,15 @@ def test_answers_hold_what_a_file_states_in_whatever_form(checkpoint, tmp_path):
     stated = [answer["provenance"] for answer in judge([*sources, encoded()], batch_size=5)]
     assert stated == [*[[only(content) | dict.fromkeys(("signer", "signature", "hash"), "")]] * 4, []]
     assert judge(sources[0])["provenance"] == stated[0]
+
+
+@needs_files
+@pytest.mark.parametrize("name", [name for name, found in STATED.items() if found])
+def test_what_real_files_state_leads_the_summary_and_is_not_contradicted(name):
+    pytest.importorskip("c2pa")
+    summary = pipeline("artifact-explanation", explain="never")(FILES / name)["summary"]
+    assert summary.startswith("The file states: ")
+    if name == "tampered_c2pa.jpg":
+        assert "but the file was changed after that" in summary
+    else:
+        assert 'leans to "real"' not in summary

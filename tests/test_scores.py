@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellsign.pipelines.formats import place_of
+from tellsign.pipelines.answer import place_of
 from tellsign.training.data.sources import load_sources
 from tellsign.training.explanations.scores import explanation_scores, rouge_l
 from tellsign.training.explanations.sentences import explanation_sentence

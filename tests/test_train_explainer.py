@@ -16,8 +16,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, Idefics2For
 
 from tellsign import DEFAULT_MODEL, ArtifactSiglipConfig
 from tellsign.configuration.artifacts import ARTIFACTS
+from tellsign.pipelines.answer import place_of
 from tellsign.pipelines.explainer import ArtifactExplainer, answer_schema, answer_text, explanation_prompt
-from tellsign.pipelines.formats import place_of, to_synartifact
+from tellsign.pipelines.formats import to_synartifact
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data.images import DecodedImages
 from tellsign.training.data.sources import load_sources

@@ -24,9 +24,9 @@ from tqdm.auto import tqdm
 
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.hub_cards.card_tables import tagger_tables
-from tellsign.pipelines.evidence import TaggedArtifact
+from tellsign.pipelines.answer import Box, ExplainedArtifact
 from tellsign.pipelines.explainer import ArtifactExplainer
-from tellsign.pipelines.localization import Box, box_overlap, whole_image
+from tellsign.pipelines.localization import box_overlap, whole_image
 from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data.annotated import load_annotated
@@ -75,7 +75,7 @@ class Answers:
         return Answers(**{name: values[rows] for name, values in vars(self).items()})
 
 
-def in_batches(tagger: ArtifactTagger, images: Sequence[Image.Image], **options) -> list[list[TaggedArtifact]]:
+def in_batches(tagger: ArtifactTagger, images: Sequence[Image.Image], **options) -> list[list[ExplainedArtifact]]:
     """The artifacts that a tagger names in each image."""
     starts = tqdm(range(0, len(images), 100), desc="Tagging", unit="batch", leave=False)
     return [found for start in starts for found in tagger(images[start : start + 100], **options)]

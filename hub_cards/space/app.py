@@ -23,8 +23,7 @@ from transformers import pipeline
 import tellsign
 from tellsign.modeling.image_loading import readable_extensions
 from tellsign.pipelines.annotation import COLORS, mark_places
-from tellsign.pipelines.formats import place_of
-from tellsign.pipelines.provenance import in_words
+from tellsign.pipelines.answer import findings_of, in_words, place_of
 from tellsign.threads import use_free_threads
 
 
@@ -116,8 +115,8 @@ def stated_html(answer: dict[str, Any]) -> str:
     return "".join(f"<p>The file states: <b>{html.escape(in_words(statement))}</b>.</p>" for statement in statements)
 
 
-def verdict_html(answer: dict[str, Any]) -> str:
-    """Verdict and probability, and the summary of what speaks for it."""
+def verdict_html(answer: Any) -> str:
+    """Verdict and probability, and what speaks for it."""
     label = answer["label"]
     lines = [
         f'<p class="verdict {label}">{TITLES[label]}</p>',
@@ -125,9 +124,8 @@ def verdict_html(answer: dict[str, Any]) -> str:
     ]
     if label == "uncertain":
         lines.append("<p>The model cannot tell: a verdict here would be wrong too often.</p>")
-    if answer["summary"]:
-        where = " Yellow frames mark the evidence." if answer["evidence"] else ""
-        lines.append(f"<p>{answer['summary']}{where}</p>")
+    where = ["Yellow frames mark the evidence."] if answer["evidence"] else []
+    lines.append(f"<p>{' '.join(findings_of(answer) + where)}</p>")
     return "".join(lines)
 
 
@@ -136,7 +134,7 @@ def seen_html(answer: dict[str, Any]) -> str:
     if not EXPLAIN.tagger:
         return "<p>This model gives verdicts alone; it does not look for artifacts.</p>"
     if not answer["artifacts"]:
-        return "<p>No artifact is named.</p>"
+        return f"<p>{answer['artifacts_note'] or 'No known artifact was found.'}</p>"
     rows = []
     for color, found in zip(itertools.cycle(COLORS), answer["artifacts"]):
         place = place_of(found["box"], answer["width"], answer["height"])

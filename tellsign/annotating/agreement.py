@@ -9,7 +9,8 @@ from typing import TypedDict
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from tellsign.pipelines.localization import Box, box_overlap
+from tellsign.pipelines.answer import Box
+from tellsign.pipelines.localization import box_overlap
 
 from .files import Annotation, annotation_files
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.modeling.image_loading import load_image
+from tellsign.pipelines.answer import in_words
 from tellsign.pipelines.formats import from_challenge
-from tellsign.pipelines.provenance import in_words
 
 from .files import Annotation, AnnotationFile, annotation_file, challenge_entries, find_pictures
 

@@ -30,9 +30,9 @@ from transformers import (
 )
 
 from tellsign import DEFAULT_MODEL, load_image
+from tellsign.pipelines.answer import Box, ExplainedArtifact
 from tellsign.pipelines.explainer import ArtifactExplainer
-from tellsign.pipelines.formats import ExplainedArtifact, to_synartifact
-from tellsign.pipelines.localization import Box
+from tellsign.pipelines.formats import to_synartifact
 from tellsign.tables import markdown_table
 from tellsign.training import train_explainer
 from tellsign.training.trainer.adapter import nf4

@@ -12,7 +12,8 @@ from torchvision.transforms.v2.functional import to_pil_image
 from tqdm.auto import tqdm
 
 from tellsign import ArtifactSiglipModel
-from tellsign.pipelines.localization import Box, box_of, box_overlap, heat_map, whole_image
+from tellsign.pipelines.answer import Box
+from tellsign.pipelines.localization import box_of, box_overlap, heat_map, whole_image
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data.sources import LABELS, UNKNOWN
 from tellsign.training.evaluation.prediction import check_finite

@@ -13,7 +13,8 @@ from transformers.utils import logging
 
 from tellsign.annotating.files import AnnotationFile, annotation_files
 from tellsign.modeling.image_loading import load_image, resize_uniformly
-from tellsign.pipelines.localization import Box, pixels_of
+from tellsign.pipelines.answer import Box
+from tellsign.pipelines.localization import pixels_of
 
 from .sources import LABELS, UNKNOWN
 

@@ -18,9 +18,9 @@ from transformers.utils import logging
 
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.modeling.image_loading import load_image, readable_extensions
+from tellsign.pipelines.answer import Box, ExplainedArtifact, place_of
 from tellsign.pipelines.explainer import answer_text, encode_prompts, explanation_prompt
-from tellsign.pipelines.formats import ExplainedArtifact, from_synartifact, place_of
-from tellsign.pipelines.localization import Box
+from tellsign.pipelines.formats import from_synartifact
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data.images import decode
 from tellsign.training.planting.batches import artifact_dataset

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torchmetrics.text.rouge import ROUGEScore
 from tqdm.auto import tqdm
 
+from tellsign.pipelines.answer import Box, ExplainedArtifact, box_of_place, place_of
 from tellsign.pipelines.explainer import SENTENCE, ArtifactExplainer
-from tellsign.pipelines.formats import ExplainedArtifact, box_of_place, place_of
-from tellsign.pipelines.localization import Box, pixels_of
+from tellsign.pipelines.localization import pixels_of
 from tellsign.training.planting.rows import images_of, opened
 
 from .sentences import explanation_sentence, stated_artifacts, stated_categories, stated_place

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 
-from tellsign.pipelines.localization import Box
+from tellsign.pipelines.answer import Box
 from tellsign.training.data.images import decode, whole_batch
 from tellsign.training.data.sources import LABELS, NO_CATEGORY, UNKNOWN, of_class
 

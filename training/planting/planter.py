@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tellsign.modeling.image_loading import recode_uniformly
-from tellsign.pipelines.localization import Box, bounding_box
+from tellsign.pipelines.answer import Box
+from tellsign.pipelines.localization import bounding_box
 
 from .registry import Use, operators_of
 

@@ -14,7 +14,7 @@ from PIL import Image
 from transformers.utils import logging
 
 from tellsign.modeling.image_loading import encode_uniformly
-from tellsign.pipelines.localization import Box
+from tellsign.pipelines.answer import Box
 from tellsign.training.data.images import decode_uniformly
 from tellsign.training.data.sources import content_of
 

@@ -1,0 +1,272 @@
+"""The pipeline's answer: its types, and the same in words."""
+
+from collections.abc import Iterable
+from typing import NotRequired, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+PLACES = {f"{row} {column}".strip() for row in ("top", "", "bottom") for column in ("left", "", "right")} - {""}
+PLACES |= {"center", "whole image"}
+"""What [`place_of`] may say."""
+NO_LEAN = (0.35, 0.65)
+"""Between these probabilities an uncertain image leans to neither verdict: a lean would be wrong too often."""
+UNREADABLE, NOT_READ = "unreadable", "not read"
+# From IPTC's vocabulary, https://cv.iptc.org/newscodes/digitalsourcetype/. The strongest come first.
+_OF_GENERATORS = {
+    "trainedAlgorithmicMedia": "made by a generative model",
+    "compositeWithTrainedAlgorithmicMedia": "partly made by a generative model",
+    "compositeSynthetic": "composed of parts, generated ones among them",
+    "parameters": "a generator's parameters",
+    "generator": "a generator's name",
+}
+_OF_CAMERAS = {
+    "digitalCapture": "taken by a camera",
+    "computationalCapture": "taken by a camera and computed from several shots",
+}
+_OF_NEITHER = {
+    "algorithmicMedia": "made by an algorithm that did not learn from data",
+    "": "nothing of how it was made",
+}
+CLAIMS = _OF_GENERATORS | _OF_CAMERAS | _OF_NEITHER
+"""What a statement may claim, in words. It may also be another source type of IPTC."""
+
+
+class Box(TypedDict):
+    """A rectangle in pixels, with exclusive maxima."""
+
+    xmin: int
+    ymin: int
+    xmax: int
+    ymax: int
+
+
+class Evidence(TypedDict):
+    """A place that spoke for the verdict, and its share of all that did, in (0, 1]."""
+
+    box: Box
+    share: float
+
+
+class ExplainedArtifact(TypedDict):
+    """An artifact and its place in pixels of the image.
+
+    A tagger gives its `score`, a probability in [0, 1], and an explainer the sentence that explains it. On request
+    there is a `heatmap`: how strongly each pixel shows it, float32 of shape `(height, width)`, in [0, 1].
+    """
+
+    label: str
+    score: NotRequired[float]
+    box: Box
+    explanation: NotRequired[str]
+    heatmap: NotRequired[NDArray[np.float32]]
+
+
+class Statement(TypedDict):
+    """One thing that a file states of its making; what it does not say is an empty string.
+
+    Args:
+        source (`str`): Where it says so: `"c2pa"`, `"iptc"`, `"xmp"`, `"exif"` or `"png_text"`.
+        claim (`str`):
+            IPTC's digital source type, such as `"trainedAlgorithmicMedia"`, `"compositeWithTrainedAlgorithmicMedia"`
+            or `"digitalCapture"`. Or `"parameters"`, of a generator. Or `"generator"`, if it names one and says no
+            more. Or `"unreadable"`, if it is damaged, too long or lies elsewhere: `text` says why. Or `"not read"`,
+            if a package is missing: `text` says which. Empty, of a manifest that states no source type.
+        generator, version (`str`): What made it.
+        signer (`str`): Whom the certificate of a C2PA manifest names. Nobody vouches for it: no list of trusted
+            certificates is asked.
+        signature (`str`): `"valid"` or `"invalid"`, of a C2PA manifest: whether the certificate signed these words.
+        hash (`str`): `"fits"` or `"differs"`, of a C2PA manifest: whether the file is what was signed.
+        text (`str`): The file's own words that the statement rests on, at most 200 characters.
+    """
+
+    source: str
+    claim: str
+    generator: str
+    version: str
+    signer: str
+    signature: str
+    hash: str
+    text: str
+
+
+class FailedImage(TypedDict):
+    """The reason why an image could not be opened, in place of an explanation."""
+
+    error: str
+
+
+class ImageExplanation(TypedDict):
+    """The answer to one image.
+
+    Args:
+        label (`str`): `"real"`, `"fake"` or `"uncertain"`.
+        fake_probability (`float`): Calibrated, in [0, 1].
+        verdict_note (`str`): The reason why label and probability mean little; usually empty.
+        animated (`bool`): True, and there, if the image has more frames than the first, which was judged.
+        width, height (`int`): Of the image in pixels.
+        evidence (`list` of [`Evidence`]): The places that spoke most for the likelier verdict.
+        artifacts (`list` of [`ExplainedArtifact`]): By falling score.
+        artifacts_note (`str`): The reason why the image was not searched for artifacts; empty if it was.
+        provenance (`list` of [`Statement`]): What the file states.
+        evidence_map (`np.ndarray` of shape `(rows, columns)`): On request, what each place adds to the logit of fake.
+        summary (`str`): A few short sentences that sum this up.
+    """
+
+    label: str
+    fake_probability: float
+    verdict_note: str
+    animated: NotRequired[bool]
+    width: int
+    height: int
+    evidence: list[Evidence]
+    artifacts: list[ExplainedArtifact]
+    artifacts_note: str
+    provenance: list[Statement]
+    evidence_map: NotRequired[NDArray[np.float32]]
+    summary: str
+
+
+def place_of(box: Box, width: int, height: int) -> str:
+    """Says in words where in an image a box is.
+
+    Args:
+        box ([`Box`]): In pixels.
+        width, height (`int`): Size of the image in pixels.
+
+    Returns:
+        `str`: The thirds of the image's height and width that hold the center of the box, "top left" to "bottom
+        right", or "center". A direction in which the box covers more than two thirds of the image is left out; if
+        that is both, "whole image".
+
+    Raises:
+        ValueError: If the box is empty or reaches beyond the image.
+    """
+    if not (0 <= box["xmin"] < box["xmax"] <= width and 0 <= box["ymin"] < box["ymax"] <= height):
+        raise ValueError(f"box {dict(box)} is not inside an image of {width}x{height} pixels")
+
+    def third(low: int, high: int, size: int, names: tuple[str, str, str]) -> str | None:
+        return None if 3 * (high - low) > 2 * size else names[3 * (low + high) // (2 * size)]
+
+    row = third(box["ymin"], box["ymax"], height, ("top", "", "bottom"))
+    column = third(box["xmin"], box["xmax"], width, ("left", "", "right"))
+    if row is None and column is None:
+        return "whole image"
+    return f"{row or ''} {column or ''}".strip() or "center"
+
+
+def box_of_place(place: str, width: int, height: int) -> Box:
+    """The part of an image, made of thirds, that a place from [`place_of`] names.
+
+    Args:
+        place (`str`): "top left", "center", "whole image", ...
+        width, height (`int`): Size of the image in pixels.
+
+    Returns:
+        [`Box`] in pixels.
+    """
+
+    def part(size: int, first: str, last: str) -> tuple[int, int]:
+        if first in place:
+            return 0, -(-size // 3)
+        if last in place:
+            return 2 * size // 3, size
+        return (size // 3, -(-2 * size // 3)) if place == "center" else (0, size)
+
+    (ymin, ymax), (xmin, xmax) = part(height, "top", "bottom"), part(width, "left", "right")
+    return Box(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
+
+
+def in_words(statement: Statement) -> str:
+    """A statement as a sentence without its end, such as "made by a generative model, GPT-4o (C2PA, signature valid,
+    signed as OpenAI)". The names in it are those of the file: escape them where that matters."""
+    source = statement["source"].replace("_", " ").upper().replace("TEXT", "text")
+    if statement["claim"] == UNREADABLE:
+        return f"something in its {source} data that cannot be read"
+    if statement["claim"] == NOT_READ:
+        return f"something in its {source} data that was not read ({statement['text']})"
+    details = [source]
+    if statement["signature"]:
+        signer = f", signed as {statement['signer']}" if statement["signer"] else ""
+        details.append(f"signature {statement['signature']}{signer}")
+    if statement["hash"] == "differs":
+        details.append("but the file was changed after that")
+    maker = f"{statement['generator']} {statement['version']}".strip()
+    claim = CLAIMS.get(statement["claim"], statement["claim"])
+    return f"{claim}{maker and ', '}{maker} ({', '.join(details)})"
+
+
+def leading_statement(statements: Iterable[Statement]) -> Statement | None:
+    """The statement with which a summary begins: one with a valid signature, then the one that claims most."""
+    order = [*CLAIMS, UNREADABLE, NOT_READ]
+
+    def rank(statement: Statement) -> tuple[bool, int]:
+        claim = statement["claim"]
+        return not _is_signed(statement), order.index(claim if claim in order else "algorithmicMedia")
+
+    return min((statement for statement in statements if statement["claim"]), key=rank, default=None)
+
+
+def summary_of(answer: ImageExplanation) -> str:
+    """A few short sentences: what the file states, then [`findings_of`] its pixels.
+
+    The names in it are those of the file: escape them where that matters.
+    """
+    stated = leading_statement(answer["provenance"])
+    return " ".join(([f"The file states: {in_words(stated)}."] if stated else []) + findings_of(answer))
+
+
+def findings_of(answer: ImageExplanation) -> list[str]:
+    """What the pixels say, in sentences: to what an uncertain image leans, the strongest evidence, and how many
+    artifacts were found or why they were not looked for."""
+    note, count = answer.get("verdict_note"), len(answer["artifacts"])
+    found = f"{count} artifact{'s' * (count > 1)} found." if count else "No known artifact was found."
+    return ([note] if note else _reasons(answer)) + [answer.get("artifacts_note") or found]
+
+
+def _reasons(answer: ImageExplanation) -> list[str]:
+    """The lean of an uncertain image, and the strongest evidence for the verdict or for that lean."""
+    probability, sentences = answer["fake_probability"], []
+    likelier = "fake" if probability > 0.5 else "real"
+    if answer["label"] == "uncertain":
+        if NO_LEAN[0] <= probability <= NO_LEAN[1]:
+            return ['It leans to neither "real" nor "fake".']
+        if any(_contradicts(statement, likelier) for statement in answer.get("provenance", ())):
+            return []
+        sentences.append(f'It leans to "{likelier}".')
+    for strongest in answer.get("evidence", [])[:1]:
+        place = place_of(strongest["box"], answer["width"], answer["height"])
+        if place != "whole image":  # which says nothing
+            sentences.append(f'Strongest evidence for "{likelier}": {place}, {strongest["share"]:.0%} of the total.')
+    return sentences
+
+
+def _is_signed(statement: Statement) -> bool:
+    return statement["signature"] == "valid" and statement["hash"] != "differs"
+
+
+def _contradicts(statement: Statement, verdict: str) -> bool:
+    """Whether a statement that its own signature does not refute speaks against a verdict."""
+    holds = not statement["signature"] or _is_signed(statement)
+    return holds and statement["claim"] in (_OF_GENERATORS if verdict == "real" else _OF_CAMERAS)
+
+
+__all__ = [
+    "CLAIMS",
+    "NOT_READ",
+    "PLACES",
+    "UNREADABLE",
+    "Box",
+    "Evidence",
+    "ExplainedArtifact",
+    "FailedImage",
+    "ImageExplanation",
+    "Statement",
+    "box_of_place",
+    "findings_of",
+    "in_words",
+    "leading_statement",
+    "place_of",
+    "summary_of",
+]
