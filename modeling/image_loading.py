@@ -18,7 +18,8 @@ import binascii
 import errno
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
             downloads of more than 256 MiB, and for more than twice `PIL.Image.MAX_IMAGE_PIXELS`, a decompression bomb
             to Pillow. Also if the source is an error that a data set raised. The message names file and reason.
     """
-    return _decode(*read_source(source, name, timeout))
+    source, name = read_source(source, name, timeout)
+    return _in_rgb(stored_image(source, name), name)
 
 
 def read_source(source: Any, name: str | None = None, timeout: float | None = 5.0) -> tuple[bytes | Image.Image, str]:
@@ -237,30 +239,11 @@ def open_image(content: bytes) -> Image.Image:
     return Image.open(io.BytesIO(content), formats=_formats())
 
 
-def _decode(source: bytes | Image.Image, name: str) -> Image.Image:
-    """The image in the content of a file, or a Pillow image, upright and in RGB."""
+@contextmanager
+def _errors_named(source: bytes | Image.Image, name: str) -> Iterator[None]:
+    """Whatever Pillow raises becomes a `ValueError` with the name of the image and the reason."""
     try:
-        if isinstance(source, Image.Image):
-            image = source
-            if 0 in image.size:
-                raise ValueError(f"has {image.width}x{image.height} pixels, expected at least one")
-        else:
-            image = open_image(source)
-        # Not an MPO, in which cameras put a smaller copy.
-        is_animated = image.format != "MPO" and getattr(image, "is_animated", False)
-        image.load()  # of a TIFF, Pillow then turns it itself
-        image = _upright(image)
-        if image.mode == "F":
-            raise ValueError("has floating-point pixels, whose range is unknown")
-        if image.mode.startswith("I"):
-            grey = np.asarray(image, dtype=np.int64).clip(0, 65535)
-            if image.mode != "I" or grey.max() > 255:
-                grey = grey // 257
-            image = Image.fromarray(grey.astype(np.uint8))
-        image = _in_srgb(image)
-        # Nothing else, or opening the result again would turn it again.
-        image.info = {"animated": True} if is_animated else {}
-        return image
+        yield
     except Image.DecompressionBombError as error:
         raise ValueError(f"{name}: {error} The limit is twice PIL.Image.MAX_IMAGE_PIXELS.") from error
     except Image.UnidentifiedImageError as error:
@@ -278,6 +261,39 @@ def _decode(source: bytes | Image.Image, name: str) -> Image.Image:
         raise ValueError(f"{name}: {reason}") from error
     except Exception as error:  # Pillow's decoders raise all sorts on damaged files
         raise ValueError(f"{name}: {_reason(error)}") from error
+
+
+def stored_image(source: bytes | Image.Image, name: str) -> Image.Image:
+    """The image as its file holds it: its first frame in its own mode, neither turned nor converted.
+
+    Raises:
+        ValueError: As for [`load_image`].
+    """
+    with _errors_named(source, name):
+        image = source if isinstance(source, Image.Image) else open_image(source)
+        if 0 in image.size:
+            raise ValueError(f"has {image.width}x{image.height} pixels, expected at least one")
+        image.load()  # of a TIFF, Pillow then turns it itself
+        return image
+
+
+def _in_rgb(stored: Image.Image, name: str) -> Image.Image:
+    """A [`stored_image`], upright and in RGB."""
+    with _errors_named(stored, name):
+        # Not an MPO, in which cameras put a smaller copy.
+        is_animated = stored.format != "MPO" and getattr(stored, "is_animated", False)
+        image = _upright(stored)
+        if image.mode == "F":
+            raise ValueError("has floating-point pixels, whose range is unknown")
+        if image.mode.startswith("I"):
+            grey = np.asarray(image, dtype=np.int64).clip(0, 65535)
+            if image.mode != "I" or grey.max() > 255:
+                grey = grey // 257
+            image = Image.fromarray(grey.astype(np.uint8))
+        image = _in_srgb(image)
+        # Nothing else, or opening the result again would turn it again.
+        image.info = {"animated": True} if is_animated else {}
+        return image
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -333,4 +349,5 @@ __all__ = [
     "readable_extensions",
     "recode_uniformly",
     "resize_uniformly",
+    "stored_image",
 ]

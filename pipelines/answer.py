@@ -91,6 +91,26 @@ class Statement(TypedDict):
     text: str
 
 
+class Trace(TypedDict):
+    """Something in a file's own pixels that anyone can check.
+
+    Args:
+        name (`str`): What it is called.
+        toward (`str`): For which verdict it speaks, `"fake"` or `"real"`.
+        strength (`float`): How far it stands out, in deviations.
+        lift (`float`): How many times as often generated pictures show it as photographs, in such files.
+        box ([`Box`], *optional*): Where it is; `None` if it runs through the whole picture.
+        text (`str`): What it is and how often it is found, in two sentences.
+    """
+
+    name: str
+    toward: str
+    strength: float
+    lift: float
+    box: Box | None
+    text: str
+
+
 class FailedImage(TypedDict):
     """The reason why an image could not be opened, in place of an explanation."""
 
@@ -109,6 +129,8 @@ class ImageExplanation(TypedDict):
         evidence (`list` of [`Evidence`]): The places that spoke most for the likelier verdict.
         artifacts (`list` of [`ExplainedArtifact`]): By falling score.
         artifacts_note (`str`): The reason why the image was not searched for artifacts; empty if it was.
+        traces (`list` of [`Trace`]): By falling lift. They change no probability.
+        traces_note (`str`): The reason why traces were not measured; empty if they were.
         provenance (`list` of [`Statement`]): What the file states.
         evidence_map (`np.ndarray` of shape `(rows, columns)`): On request, what each place adds to the logit of fake.
         summary (`str`): A few short sentences that sum this up.
@@ -123,6 +145,8 @@ class ImageExplanation(TypedDict):
     evidence: list[Evidence]
     artifacts: list[ExplainedArtifact]
     artifacts_note: str
+    traces: list[Trace]
+    traces_note: str
     provenance: list[Statement]
     evidence_map: NotRequired[NDArray[np.float32]]
     summary: str
@@ -218,28 +242,47 @@ def summary_of(answer: ImageExplanation) -> str:
 
 
 def findings_of(answer: ImageExplanation) -> list[str]:
-    """What the pixels say, in sentences: to what an uncertain image leans, the strongest evidence, and how many
-    artifacts were found or why they were not looked for."""
-    note, count = answer.get("verdict_note"), len(answer["artifacts"])
+    """What the pixels say, in sentences.
+
+    To what an uncertain image leans, the traces, the strongest evidence, and how many artifacts were found or why they
+    were not looked for.
+    """
+    count = len(answer["artifacts"])
     found = f"{count} artifact{'s' * (count > 1)} found." if count else "No known artifact was found."
-    return ([note] if note else _reasons(answer)) + [answer.get("artifacts_note") or found]
+    traces = [trace["text"] for trace in answer.get("traces", [])]
+    if note := answer.get("verdict_note"):
+        return [note, *traces, answer.get("artifacts_note") or found]
+    return [*_lean(answer), *traces, *_strongest(answer), answer.get("artifacts_note") or found]
 
 
-def _reasons(answer: ImageExplanation) -> list[str]:
-    """The lean of an uncertain image, and the strongest evidence for the verdict or for that lean."""
-    probability, sentences = answer["fake_probability"], []
-    likelier = "fake" if probability > 0.5 else "real"
-    if answer["label"] == "uncertain":
-        if NO_LEAN[0] <= probability <= NO_LEAN[1]:
-            return ['It leans to neither "real" nor "fake".']
-        if any(_contradicts(statement, likelier) for statement in answer.get("provenance", ())):
-            return []
-        sentences.append(f'It leans to "{likelier}".')
+def _lean(answer: ImageExplanation) -> list[str]:
+    """To which verdict an uncertain image leans, unless the file's own statement speaks against that."""
+    if answer["label"] != "uncertain":
+        return []
+    if NO_LEAN[0] <= answer["fake_probability"] <= NO_LEAN[1]:
+        return ['It leans to neither "real" nor "fake".']
+    return [] if _is_contradicted(answer) else [f'It leans to "{_likelier(answer)}".']
+
+
+def _strongest(answer: ImageExplanation) -> list[str]:
+    """The strongest evidence for the verdict, or for that to which the image leans."""
+    if answer["label"] == "uncertain" and (
+        NO_LEAN[0] <= answer["fake_probability"] <= NO_LEAN[1] or _is_contradicted(answer)
+    ):
+        return []
     for strongest in answer.get("evidence", [])[:1]:
         place = place_of(strongest["box"], answer["width"], answer["height"])
         if place != "whole image":  # which says nothing
-            sentences.append(f'Strongest evidence for "{likelier}": {place}, {strongest["share"]:.0%} of the total.')
-    return sentences
+            return [f'Strongest evidence for "{_likelier(answer)}": {place}, {strongest["share"]:.0%} of the total.']
+    return []
+
+
+def _likelier(answer: ImageExplanation) -> str:
+    return "fake" if answer["fake_probability"] > 0.5 else "real"
+
+
+def _is_contradicted(answer: ImageExplanation) -> bool:
+    return any(_contradicts(statement, _likelier(answer)) for statement in answer.get("provenance", ()))
 
 
 def _is_signed(statement: Statement) -> bool:
@@ -263,6 +306,7 @@ __all__ = [
     "FailedImage",
     "ImageExplanation",
     "Statement",
+    "Trace",
     "box_of_place",
     "findings_of",
     "in_words",

@@ -7,14 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tellsign.modeling.image_loading import load_image, read_source
+from tellsign.modeling.image_loading import load_image, read_source, stored_image
 from tellsign.modeling.verdicts import is_large, real_and_fake, verdicts_of
 
-from .answer import Evidence, ExplainedArtifact, FailedImage, ImageExplanation, Statement, summary_of
+from .answer import Evidence, ExplainedArtifact, FailedImage, ImageExplanation, Statement, Trace, summary_of
 from .evidence import places_of
 from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
 from .provenance import provenance
+from .traces.find import find_traces
 
 
 LEAST_SIDE = 16
@@ -29,6 +30,8 @@ class Picture:
 
     image: Image.Image
     provenance: list[Statement] = field(default_factory=list)
+    traces: list[Trace] = field(default_factory=list)
+    traces_note: str = ""
     error: str = ""
     label: str = ""
     fake_probability: float = 0.5
@@ -52,6 +55,8 @@ class Picture:
             "evidence": self.evidence,
             "artifacts": self.artifacts,
             "artifacts_note": self.artifacts_note,
+            "traces": self.traces,
+            "traces_note": self.traces_note,
             "provenance": self.provenance,
             "summary": "",
         }
@@ -192,7 +197,8 @@ class ArtifactExplanationPipeline(PipelineOfParts):
     ) -> dict[str, Any]:
         try:
             content, name = read_source(source, timeout=timeout)
-            picture = Picture(load_image(content, name), provenance(content))
+            stored = stored_image(content, name)
+            picture = Picture(load_image(stored, name), provenance(content), *find_traces(stored))
         except ValueError as reason:
             if strict:
                 raise
