@@ -110,8 +110,8 @@ def _settings_of(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
     return settings
 
 
-def _settings_of_network(config: PreTrainedConfig, processor: Any, expected: type) -> dict[str, Any]:
-    """Thresholds and preprocessing of one network."""
+def _settings_of_network(config: PreTrainedConfig, processor: Any, expected: Any) -> dict[str, Any]:
+    """Thresholds and preprocessing of one network, whose processor is to be of the expected class."""
     size = {"height": config.image_size, "width": config.image_size}
     does_as_judge = (
         isinstance(processor, expected)

@@ -56,28 +56,30 @@ class LargePictureImageProcessor(TorchvisionBackend):
         return finite(super().process_image(image, *args, **kwargs))
 
     def _preprocess(  # type: ignore[override]
-        self, images: list[torch.Tensor], *, do_rescale: bool, **kwargs
+        self,
+        images: list[torch.Tensor],
+        *,
+        do_resize: bool,
+        do_rescale: bool,
+        do_normalize: bool,
+        size: SizeDict,
+        resample: PILImageResampling,
+        image_mean: list[float],
+        image_std: list[float],
+        **kwargs,
     ) -> BatchFeature:
-        pictures = torch.stack([self.see(image, do_rescale) for image in images])
+        pictures = []
+        for image in images:
+            picture = as_levels(image, do_rescale).expand(3, -1, -1)
+            if do_resize:
+                height, width = picture.shape[-2:]
+                factor = min(1.0, LARGEST_SHORT_SIDE / min(height, width))
+                reduced = SizeDict(height=max(1, round(factor * height)), width=max(1, round(factor * width)))
+                for target in (reduced, size):
+                    picture = jpeg(self.resize(picture, target, resample).cpu(), JPEG_QUALITY)
+            picture = picture.to(torch.float32) / 255
+            pictures.append(self.normalize(picture, image_mean, image_std) if do_normalize else picture)
         return BatchFeature({"pixel_values": pictures}, tensor_type=kwargs.get("return_tensors"))
-
-    def see(self, image: torch.Tensor, do_rescale: bool = True) -> torch.Tensor:
-        """A picture as the network sees it.
-
-        Args:
-            image (`torch.Tensor` of shape `(channels, height, width)`): Grey or RGB, uint8 or floats.
-            do_rescale (`bool`, *optional*, defaults to `True`): Whether floats are in 0..255 rather than in [0, 1].
-
-        Returns:
-            `torch.FloatTensor` of shape `(3, size["height"], size["width"])`.
-        """
-        image = as_levels(image, do_rescale).expand(3, -1, -1)
-        height, width = image.shape[-2:]
-        factor = min(1.0, LARGEST_SHORT_SIDE / min(height, width))
-        reduced = SizeDict(height=max(1, round(factor * height)), width=max(1, round(factor * width)))
-        for size in (reduced, self.size):
-            image = jpeg(self.resize(image, size, self.resample).cpu(), JPEG_QUALITY)
-        return self.normalize(image.to(torch.float32) / 255, self.image_mean, self.image_std)
 
 
 def finite(image: torch.Tensor) -> torch.Tensor:

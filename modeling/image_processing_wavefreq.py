@@ -13,6 +13,9 @@
 # limitations under the License.
 """Image processor class for WaveFreq."""
 
+from functools import partial
+from typing import Any
+
 import torch
 from torchvision.transforms.v2.functional import jpeg
 from transformers.feature_extraction_utils import BatchFeature
@@ -69,14 +72,7 @@ class WaveFreqImageProcessor(TorchvisionBackend):
         images = list(images)
         extra: dict = {"image_sizes": [tuple(image.shape[-2:]) for image in images]}
         if self.large_picture_processor is not None:
-            large = LargePictureImageProcessor(**self.large_picture_processor)
-            none = torch.zeros(3, large.size.height, large.size.width)
-            extra["large_pixel_values"] = torch.stack(
-                [
-                    large.see(image, do_rescale) if min(image.shape[-2:]) >= large.smallest_side else none
-                    for image in images
-                ]
-            )
+            extra["large_pixel_values"] = self._large_pictures(images, do_rescale)
         for index, image in enumerate(images):
             if do_resize and image.is_floating_point():
                 scale = 1 if do_rescale else 255
@@ -86,6 +82,17 @@ class WaveFreqImageProcessor(TorchvisionBackend):
         features = super()._preprocess(images, do_resize=do_resize, do_rescale=do_rescale, **kwargs)
         features.update(BatchFeature(extra, tensor_type=kwargs.get("return_tensors")))
         return features
+
+    def _large_pictures(self, images: list[torch.Tensor], do_rescale: bool) -> torch.Tensor:
+        """Images as [`LargePictureImageProcessor`] sees them, zeros where they are small."""
+        processor = LargePictureImageProcessor(**self.large_picture_processor)  # type: ignore[arg-type]
+        see = partial(processor, do_rescale=do_rescale, input_data_format="channels_first", return_tensors="pt")
+        size: Any = processor.size
+        pictures = torch.zeros(len(images), 3, size.height, size.width)
+        for picture, image in zip(pictures, images, strict=True):
+            if min(image.shape[-2:]) >= processor.smallest_side:
+                picture.copy_(see(image)["pixel_values"][0])
+        return pictures
 
     def process_image(self, image, *args, **kwargs) -> torch.Tensor:
         return finite(super().process_image(image, *args, **kwargs))

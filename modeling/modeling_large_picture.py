@@ -60,15 +60,11 @@ class LargePictureHead(nn.Module):
         num_features (`int`): Number of moments, see [`moments_of`]: two for each channel.
     """
 
-    baseline: torch.Tensor
-    feature_mean: torch.Tensor
-    feature_std: torch.Tensor
-
     def __init__(self, config: LargePictureConfig, num_features: int):
         super().__init__()
-        self.register_buffer("baseline", torch.zeros(num_features))
-        self.register_buffer("feature_mean", torch.zeros(num_features))
-        self.register_buffer("feature_std", torch.ones(num_features))
+        self.baseline = nn.Buffer(torch.zeros(num_features))
+        self.feature_mean = nn.Buffer(torch.zeros(num_features))
+        self.feature_std = nn.Buffer(torch.ones(num_features))
         self.dropout = nn.Dropout(config.dropout)
         self.hidden = nn.Linear(num_features, config.hidden_size)
         self.classifier = nn.Linear(config.hidden_size, 1)
@@ -240,7 +236,8 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         """Hidden states as a map: tokens `(batch_size, num_tokens, channels)` are of patches, after all others."""
         if hidden_states.ndim == 4:
             return hidden_states
-        height, width = (side // self.config.backbone_config.patch_size for side in pixel_values.shape[-2:])
+        patch_size = self.backbone.config.patch_size
+        height, width = (side // patch_size for side in pixel_values.shape[-2:])
         return hidden_states[:, -height * width :].transpose(1, 2).unflatten(2, (height, width))
 
     @can_return_tuple

@@ -112,7 +112,7 @@ def picture(height: int, width: int) -> np.ndarray:
 
 
 def large_by_hand(pixels: np.ndarray) -> torch.Tensor:
-    """A picture as the second branch sees it: to a short side of 272, as JPEG, to 64x96, as JPEG, normalized."""
+    """A picture as the second network sees it: to a short side of 272, as JPEG, to 64x96, as JPEG, normalized."""
     image, (height, width) = torch.from_numpy(pixels.copy()).permute(2, 0, 1), pixels.shape[:2]
     factor = min(1, 272 / min(height, width))
     for size in ([round(factor * height), round(factor * width)], [64, 96]):

@@ -11,13 +11,13 @@ from scipy.signal import correlate2d
 from transformers import AutoModel, AutoModelForImageClassification
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqModel
-from tellsign.modeling.modeling_wavefreq import WaveFreqFrequencyConvolution, WaveFreqWaveletAttention
 from tellsign.modeling.transforms import (
     fourier_transform,
     haar_transform,
     high_pass_filter,
     inverse_fourier_transform,
 )
+from tellsign.modeling.wavefreq_layers import WaveFreqFrequencyConvolution, WaveFreqWaveletAttention
 from tests.conftest import TINY_LARGE
 
 

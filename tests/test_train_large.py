@@ -172,7 +172,7 @@ def test_a_detector_gets_the_network_for_large_pictures(trained, small, large_so
     assert np.mean(np.asarray(fake) == np.asarray(pictures["label"][:])) > 0.9
 
 
-def test_the_card_of_both_branches_shows_what_was_left_out(trained):
+def test_the_card_of_both_networks_shows_what_was_left_out(trained):
     from tellsign.hub_cards.model_card import card_of_folder
 
     text = card_of_folder(trained, "someone/both").text
