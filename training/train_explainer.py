@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from datasets import Dataset
-from tokenizers import AddedToken, ByteLevelBPETokenizer, Tokenizer
 from torch import nn
 from torch.utils.data import ConcatDataset
 from transformers import (
@@ -30,15 +29,12 @@ from transformers import (
     Idefics2VisionConfig,
     MistralConfig,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
     TrainingArguments,
     set_seed,
 )
 from transformers.models.idefics2.configuration_idefics2 import Idefics2PerceiverConfig
 
-from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.hub_cards.model_card import write_card
-from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.pipelines.vision_language import remove_adapter
 from tellsign.training.data.annotated import sha1_of_files
@@ -65,6 +61,7 @@ from tellsign.training.trainer.arguments import (
 from tellsign.training.trainer.half_precision import half_precision
 from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.trainer.passes import EpochCallback, GroupedSampler, WholeValidationTrainer
+from tellsign.training.trainer.tokenizers import train_prompt_tokenizer
 
 
 # All linear layers except in the vision tower and the head.
@@ -183,25 +180,6 @@ def set_vision_tower(model: Idefics2ForConditionalGeneration, tower: PreTrainedM
     model.get_submodule(VISION_TOWER).load_state_dict(weights)
 
 
-def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Trains a byte-level BPE tokenizer, which takes any text, with one token for each common part of prompts.
-
-    Args:
-        texts (`Sequence[str]`): Texts to learn frequent tokens from.
-        vocab_size (`int`): Number of learned tokens, bytes included.
-
-    Returns:
-        `PreTrainedTokenizerFast`. Each artifact's name and definition, and the parts of the question, are one token.
-    """
-    bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(texts, vocab_size, min_frequency=0, show_progress=False, special_tokens=["<pad>"])
-    tokenizer = Tokenizer.from_str(bpe.to_str())
-    phrases = [QUESTION, *(question.split("{}")[0] for question in (VERDICT, OBJECT))]
-    phrases += [text for artifact in ARTIFACTS for text in (artifact.name, artifact.definition)]
-    tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases])
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end_of_utterance>")
-
-
 def configs_of_new_model(given: dict[str, Any] | str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fields of a new network's text model and perceiver, after `--config_overrides`.
 
@@ -223,7 +201,7 @@ def create_model(
     """A new network around a vision tower, with a tokenizer made for the texts."""
     text_config, perceiver_config = configs_of_new_model(arguments.config_overrides)
     tower, vision_config, image_processor = load_vision_tower(str(arguments.vision_tower))
-    tokenizer = train_tokenizer(texts, VOCABULARY_SIZE)
+    tokenizer = train_prompt_tokenizer(texts, VOCABULARY_SIZE)
     processor = Idefics2Processor(
         image_processor,
         tokenizer,

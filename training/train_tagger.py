@@ -6,7 +6,7 @@ python -m tellsign.training.train_tagger --help
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -15,12 +15,10 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from datasets import Dataset
-from tokenizers import ByteLevelBPETokenizer, Tokenizer, processors
 from torch import nn
 from torch.optim.swa_utils import update_bn
 from transformers import (
     EvalPrediction,
-    PreTrainedTokenizerFast,
     SiglipImageProcessor,
     SiglipProcessor,
     TrainingArguments,
@@ -57,6 +55,7 @@ from tellsign.training.trainer.half_precision import half_precision
 from tellsign.training.trainer.initialization import initialize_vision_tower, start_details
 from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.trainer.passes import EpochCallback, WholeValidationTrainer
+from tellsign.training.trainer.tokenizers import train_tokenizer
 
 
 TEMPLATES = ("{}", "a photo with {}", "a photo of {}", "This is a photo of {}.")
@@ -138,33 +137,6 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
     check_training_arguments(training_args)
     refuse_other_optimizers(training_args)
     return model_args, data_args, training_args
-
-
-def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: int = 64) -> PreTrainedTokenizerFast:
-    """Trains a byte-level BPE tokenizer, which takes any text, on given texts.
-
-    Args:
-        texts (`Iterable[str]`): Texts to learn frequent tokens from.
-        vocab_size (`int`, *optional*, defaults to 2048): Most tokens, of which 258 are always there.
-        max_length (`int`, *optional*, defaults to 64): Most tokens of a text.
-
-    Returns:
-        `PreTrainedTokenizerFast`. Case does not count. As in SigLIP's tokenizer, the token that ends a text also pads
-        it, and there is no attention mask.
-    """
-    bpe = ByteLevelBPETokenizer(add_prefix_space=True, lowercase=True, unicode_normalizer="nfkc")
-    bpe.train_from_iterator(texts, vocab_size, min_frequency=0, show_progress=False, special_tokens=["<unk>", "</s>"])
-    tokenizer = Tokenizer.from_str(bpe.to_str())
-    end = tokenizer.token_to_id("</s>")
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", end)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="<unk>",
-        eos_token="</s>",
-        pad_token="</s>",
-        model_max_length=max_length,
-        model_input_names=["input_ids"],
-    )
 
 
 def create_model(

@@ -1,0 +1,55 @@
+"""Tokenizers of small models, trained on the texts that these will see."""
+
+from collections.abc import Iterable, Sequence
+
+from tokenizers import AddedToken, ByteLevelBPETokenizer, Tokenizer, processors
+from transformers import PreTrainedTokenizerFast
+
+from tellsign.configuration.artifacts import ARTIFACTS
+from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: int = 64) -> PreTrainedTokenizerFast:
+    """Trains a byte-level BPE tokenizer, which takes any text, on given texts.
+
+    Args:
+        texts (`Iterable[str]`): Texts to learn frequent tokens from.
+        vocab_size (`int`, *optional*, defaults to 2048): Most tokens, of which 258 are always there.
+        max_length (`int`, *optional*, defaults to 64): Most tokens of a text.
+
+    Returns:
+        `PreTrainedTokenizerFast`. Case does not count. As in SigLIP's tokenizer, the token that ends a text also pads
+        it, and there is no attention mask.
+    """
+    bpe = ByteLevelBPETokenizer(add_prefix_space=True, lowercase=True, unicode_normalizer="nfkc")
+    bpe.train_from_iterator(texts, vocab_size, min_frequency=0, show_progress=False, special_tokens=["<unk>", "</s>"])
+    tokenizer = Tokenizer.from_str(bpe.to_str())
+    end = tokenizer.token_to_id("</s>")
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", end)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        eos_token="</s>",
+        pad_token="</s>",
+        model_max_length=max_length,
+        model_input_names=["input_ids"],
+    )
+
+
+def train_prompt_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Trains a byte-level BPE tokenizer, which takes any text, with one token for each common part of prompts.
+
+    Args:
+        texts (`Sequence[str]`): Texts to learn frequent tokens from.
+        vocab_size (`int`): Number of learned tokens, bytes included.
+
+    Returns:
+        `PreTrainedTokenizerFast`. Each artifact's name and definition, and the parts of the question, are one token.
+    """
+    bpe = ByteLevelBPETokenizer()
+    bpe.train_from_iterator(texts, vocab_size, min_frequency=0, show_progress=False, special_tokens=["<pad>"])
+    tokenizer = Tokenizer.from_str(bpe.to_str())
+    phrases = [QUESTION, *(question.split("{}")[0] for question in (VERDICT, OBJECT))]
+    phrases += [text for artifact in ARTIFACTS for text in (artifact.name, artifact.definition)]
+    tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end_of_utterance>")
