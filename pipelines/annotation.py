@@ -9,8 +9,9 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from tellsign.modeling.image_loading import load_image
 
-from .answer import Box, ExplainedArtifact, FailedImage, ImageExplanation, findings_of, in_words, place_of
+from .answer import Box, ExplainedArtifact, FailedImage, ImageExplanation, findings_of, in_words, leaning, place_of
 from .localization import heat_map
+from .traces.picture import spectrum_picture
 
 
 # Okabe and Ito's colors, which color-blind viewers can tell apart, without black and yellow.
@@ -31,8 +32,8 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
             each artifact. They are scaled to their maxima and laid over the image in grey.
 
     Returns:
-        `PIL.Image.Image` in mode RGB. The image in it is enlarged by a whole factor, without smoothing, until its
-        longer side has at least 480 pixels, or reduced to 1280.
+        `PIL.Image.Image` in mode RGB. A trace has the spectrum beside it. The image in it is enlarged by a whole
+        factor, without smoothing, until its longer side has at least 480 pixels, or reduced to 1280.
 
     Raises:
         ValueError: If the result is an error entry, or was made for an image of another size.
@@ -44,7 +45,13 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     title = f"{result['label']} (probability of being generated: {result['fake_probability']:.1%})"
     stated = [f"The file states: {in_words(statement)}" for statement in result.get("provenance", ())]
     parts = [_row(width, font, text) for text in (*stated, title, " ".join(findings_of(result)))] + [picture]
-    if "evidence_map" in result or result.get("evidence"):
+    for trace in result.get("traces", ()):
+        spectrum = spectrum_picture(image, trace["name"])
+        side = max(spectrum.width, width // 3)
+        thumbnail = spectrum.resize((side, side), Image.Resampling.NEAREST)
+        text = f"{trace['text']}\nThe picture beside shows how strong each frequency is; rings mark the grid's."
+        parts.append(_row(width, font, text, None, thumbnail))
+    if leaning(result) and ("evidence_map" in result or result.get("evidence")):
         parts.append(_evidence_row(image, result, width, font))
     for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):
         heat = artifact.get("heatmap")
@@ -87,7 +94,7 @@ def mark_places(image: Image.Image, result: ImageExplanation | FailedImage) -> I
     picture = _at_drawn_size(image)
     font = _font(max(picture.width, MIN_SIDE))
     draw, thickness = ImageDraw.Draw(picture), max(2, round(font.size / 7))
-    for place in result.get("evidence", []):
+    for place in result.get("evidence", []) if leaning(result) else ():
         sides = _drawn_box(place["box"], picture, size)
         draw.rectangle(sides, outline="black", width=thickness + 2)
         draw.rectangle(sides, outline=EVIDENCE_COLOR, width=thickness)
@@ -99,12 +106,13 @@ def _evidence_row(
     image: Image.Image, result: ImageExplanation, width: int, font: ImageFont.FreeTypeFont
 ) -> Image.Image:
     """What the yellow frames mean and, if there is a map, where the image speaks for the likelier verdict."""
-    is_fake, thumbnail = result["fake_probability"] > 0.5, None
+    lean, thumbnail = leaning(result), None
     if (evidence := result.get("evidence_map")) is not None:
-        toward = np.maximum(evidence if is_fake else -evidence, 0)
+        toward = np.maximum(evidence if lean == "fake" else -evidence, 0)
         shown = heat_map(toward / max(float(toward.max()), 1e-6), image.height, image.width)
         thumbnail = _heat_picture(image, shown, EVIDENCE_COLOR, width // 2)
-    return _row(width, font, f"Yellow: what speaks for {'fake' if is_fake else 'real'}.", None, thumbnail)
+    text = f"Yellow: what speaks for {lean}. Percentages are shares of all that does."
+    return _row(width, font, text, None, thumbnail)
 
 
 def _font(width: int) -> ImageFont.FreeTypeFont:

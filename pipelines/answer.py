@@ -255,34 +255,39 @@ def findings_of(answer: ImageExplanation) -> list[str]:
     return [*_lean(answer), *traces, *_strongest(answer), answer.get("artifacts_note") or found]
 
 
+def leaning(answer: ImageExplanation) -> str | None:
+    """The verdict for which an answer's evidence speaks; `None` if that would mislead.
+
+    Of an uncertain image it is the likelier one. It is none near the middle, or if the file's own statement speaks
+    against it.
+    """
+    probability = answer["fake_probability"]
+    likelier = "fake" if probability > 0.5 else "real"
+    if answer["label"] != "uncertain":
+        return likelier
+    if NO_LEAN[0] <= probability <= NO_LEAN[1]:
+        return None
+    is_contradicted = any(_contradicts(statement, likelier) for statement in answer.get("provenance", ()))
+    return None if is_contradicted else likelier
+
+
 def _lean(answer: ImageExplanation) -> list[str]:
-    """To which verdict an uncertain image leans, unless the file's own statement speaks against that."""
+    """To which verdict an uncertain image leans."""
     if answer["label"] != "uncertain":
         return []
     if NO_LEAN[0] <= answer["fake_probability"] <= NO_LEAN[1]:
         return ['It leans to neither "real" nor "fake".']
-    return [] if _is_contradicted(answer) else [f'It leans to "{_likelier(answer)}".']
+    return [f'It leans to "{lean}".' for lean in [leaning(answer)] if lean]
 
 
 def _strongest(answer: ImageExplanation) -> list[str]:
     """The strongest evidence for the verdict, or for that to which the image leans."""
-    if answer["label"] == "uncertain" and (
-        NO_LEAN[0] <= answer["fake_probability"] <= NO_LEAN[1] or _is_contradicted(answer)
-    ):
-        return []
-    for strongest in answer.get("evidence", [])[:1]:
-        place = place_of(strongest["box"], answer["width"], answer["height"])
-        if place != "whole image":  # which says nothing
-            return [f'Strongest evidence for "{_likelier(answer)}": {place}, {strongest["share"]:.0%} of the total.']
+    if lean := leaning(answer):
+        for strongest in answer.get("evidence", [])[:1]:
+            place = place_of(strongest["box"], answer["width"], answer["height"])
+            if place != "whole image":  # which says nothing
+                return [f'Strongest evidence for "{lean}": {place}, {strongest["share"]:.0%} of the total.']
     return []
-
-
-def _likelier(answer: ImageExplanation) -> str:
-    return "fake" if answer["fake_probability"] > 0.5 else "real"
-
-
-def _is_contradicted(answer: ImageExplanation) -> bool:
-    return any(_contradicts(statement, _likelier(answer)) for statement in answer.get("provenance", ()))
 
 
 def _is_signed(statement: Statement) -> bool:
@@ -311,6 +316,7 @@ __all__ = [
     "findings_of",
     "in_words",
     "leading_statement",
+    "leaning",
     "place_of",
     "summary_of",
 ]

@@ -82,7 +82,7 @@ class Judge:
             batch_size=self.batch_size,
             num_workers=self.processes,
         )
-        lists = ("artifacts", "evidence", "provenance")
+        lists = ("artifacts", "evidence", "traces", "provenance")
         for answer in answers:
             if "error" in answer:
                 answer["error"] = spelt(answer["error"])

@@ -32,6 +32,14 @@ _VERSIONS = ("ETag", "etag", "blob_id", "lfs", "md5Hash", "content_md5", "mtime"
 _BOX = pa.struct([(side, pa.int32()) for side in ("xmin", "ymin", "xmax", "ymax")])
 _ARTIFACT = pa.struct([("label", pa.string()), ("score", pa.float64()), ("box", _BOX), ("explanation", pa.string())])
 _EVIDENCE = pa.struct([("box", _BOX), ("share", pa.float64())])
+_TRACE = pa.struct(
+    [
+        *((name, pa.string()) for name in ("name", "toward")),
+        *((name, pa.float64()) for name in ("strength", "lift")),
+        ("box", _BOX),
+        ("text", pa.string()),
+    ]
+)
 _STATEMENT = pa.struct(
     [
         (name, pa.string())
@@ -49,6 +57,8 @@ SCHEMA = pa.schema(
         ("artifacts", pa.list_(_ARTIFACT)),
         ("artifacts_note", pa.string()),
         ("evidence", pa.list_(_EVIDENCE)),
+        ("traces", pa.list_(_TRACE)),
+        ("traces_note", pa.string()),
         ("provenance", pa.list_(_STATEMENT)),
         ("summary", pa.string()),
         ("error", pa.string()),

@@ -1,0 +1,168 @@
+"""Traces in a file's own pixels."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from transformers import pipeline
+
+import tellsign
+from tellsign.pipelines.traces.find import find_traces
+from tellsign.pipelines.traces.grids import GRIDS, measured_spectrum, strength_of
+from tellsign.pipelines.traces.picture import spectrum_picture
+from tellsign.pipelines.traces.spectrum import middle_of, residual_spectrum
+from tellsign.pipelines.traces.table import SHOWN
+
+
+SPECTRA = Path(__file__).parents[2] / "shared" / "data" / "spectra.parquet"
+PHOTO = Path(__file__).parents[1] / "examples" / "photo_astronaut.jpg"
+WAVES = {
+    "grid of 4 pixels": (1 / 4, 1 / 4),
+    "grid of 8 pixels": (3 / 8, 3 / 8),
+    "checkerboard of 2 pixels": (1 / 2, 1 / 2),
+}
+
+
+def photo(size: int = 512) -> np.ndarray:
+    """A photograph without its file's own grids."""
+    image = Image.open(PHOTO).convert("L").resize((size, size), Image.Resampling.LANCZOS)
+    noise = np.random.default_rng(0).normal(0, 2, (size, size))
+    return np.asarray(image) + noise
+
+
+def as_file(pixels: np.ndarray, form: str = "PNG", **options) -> Image.Image:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8)).save(buffer, form, **options)
+    return Image.open(buffer)
+
+
+def with_wave(pixels: np.ndarray, frequency: tuple[float, float], strength: float = 4) -> np.ndarray:
+    rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
+    return pixels + strength * np.cos(2 * np.pi * (frequency[0] * rows + frequency[1] * columns))
+
+
+def test_the_spectrum_equals_its_definition():
+    grey = photo(200).round().clip(0, 255).astype(np.uint8)
+    detail = grey.astype(float) - gaussian_filter(grey.astype(float), 1)
+    window = np.outer(np.hanning(64), np.hanning(64))
+    powers = []
+    for top in (0, 64, 128):
+        for left in (0, 64, 128):
+            block = detail[top : top + 64, left : left + 64]
+            power = np.abs(np.fft.rfft2((block - block.mean()) * window)) ** 2
+            powers.append(power / power.mean())
+    spectrum, blocks = residual_spectrum(grey)
+    assert blocks == 9
+    np.testing.assert_allclose(spectrum, np.log(np.mean(powers, axis=0)), atol=2e-3)
+
+
+def test_blocks_of_one_color_do_not_count():
+    grey = np.full((128, 192), 99, np.uint8)
+    grey[8:56, 8:56] = np.random.default_rng(0).integers(0, 256, (48, 48))
+    assert residual_spectrum(grey)[1] == 1
+    assert residual_spectrum(np.full((500, 400), 99, np.uint8))[1] == 0
+
+
+def test_only_the_middle_of_a_huge_picture_is_measured():
+    huge = np.zeros((3000, 20000), np.uint8)
+    huge[1500, 10000] = 1
+    part = middle_of(huge)
+    assert part.shape == (2000, 2000) and part[1000, 1000] == 1
+
+
+@pytest.mark.parametrize("name", WAVES)
+def test_a_planted_grid_is_found_under_its_name(name):
+    plain, waved = photo(), with_wave(photo(), WAVES[name])
+    assert find_traces(as_file(plain)) == ([], "")
+    traces, note = find_traces(as_file(waved))
+    assert note == "" and name in [trace["name"] for trace in traces]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_grid_is_as_strong_after_a_turn(mirrored):
+    grid, pixels = GRIDS[0], with_wave(photo(), (1 / 4, 1 / 4))
+    turned = pixels[:, ::-1] if mirrored else pixels.T
+    strengths = [
+        strength_of(grid, residual_spectrum(each.round().clip(0, 255).astype(np.uint8))[0])
+        for each in (pixels, turned)
+    ]
+    assert strengths[1] == pytest.approx(strengths[0], rel=0.2)
+
+
+def test_a_lossy_file_is_saved_once_more_before_it_is_measured():
+    image = as_file(photo(), "JPEG", quality=95)
+    saved = io.BytesIO()
+    image.convert("RGB").save(saved, "JPEG", quality=85)
+    expected, _ = residual_spectrum(np.asarray(Image.open(saved).convert("L")))
+    np.testing.assert_allclose(measured_spectrum(image)[0], expected)
+
+
+def test_traces_are_looked_for_by_kind_of_file():
+    waved = with_wave(photo(), WAVES["checkerboard of 2 pixels"])
+    assert find_traces(as_file(waved))[0]
+    assert ("checkerboard of 2 pixels", False) not in {(worth.grid.name, worth.is_lossless) for worth in SHOWN}
+    assert find_traces(as_file(waved, "JPEG", quality=98))[0] == []
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (Image.new("RGB", (500, 500)), "files alone"),
+        (as_file(photo(200)), "below 384 pixels"),
+        (as_file(np.full((500, 400), 99.0)), "too little detail"),
+        (as_file(np.zeros((1, 500))), "below 384 pixels"),
+    ],
+)
+def test_what_cannot_be_measured_is_said(image, said):
+    traces, note = find_traces(image)
+    assert traces == [] and said in note
+
+
+def test_sixteen_bits_are_not_measured():
+    buffer = io.BytesIO()
+    Image.fromarray((256 * photo()).clip(0, 65535).astype(np.uint16)).save(buffer, "PNG")
+    assert "8 bits" in find_traces(Image.open(buffer))[1]
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "P", "1", "RGBA"])
+def test_pictures_of_any_mode_get_an_answer(mode):
+    buffer = io.BytesIO()
+    Image.open(PHOTO).resize((400, 400)).convert(mode).save(buffer, "TIFF" if mode == "CMYK" else "PNG")
+    assert find_traces(Image.open(buffer))[1] == ""
+
+
+def test_an_answer_holds_traces_and_says_them(tmp_path):
+    as_file(with_wave(photo(), (1 / 4, 1 / 4))).convert("RGB").save(tmp_path / "grid.png")
+    explain = pipeline("artifact-explanation", explain="never", tagger=False, explainer=False)
+    answer, small = explain([str(tmp_path / "grid.png"), Image.new("RGB", (40, 40))])
+    (trace,) = [trace for trace in answer["traces"] if trace["name"] == "grid of 4 pixels"]
+    assert trace["toward"] == "fake" and trace["box"] is None and trace["text"] in answer["summary"]
+    assert answer["traces_note"] == "" and small["traces"] == [] and small["traces_note"]
+    drawn = tellsign.annotate(tellsign.load_image(tmp_path / "grid.png"), answer)
+    without = tellsign.annotate(tellsign.load_image(tmp_path / "grid.png"), answer | {"traces": []})
+    assert drawn.height > without.height
+
+
+def test_rings_lie_on_the_peaks_of_the_picture():
+    picture = np.asarray(spectrum_picture(as_file(with_wave(photo(), (1 / 4, 1 / 4), 20)), "grid of 4 pixels"))
+    assert (picture[48 * 4 + 1, 48 * 4 + 1] == 255).all()  # a quarter beyond the middle, down and right
+    ring = (picture == (0xD5, 0x5E, 0)).all(-1)
+    assert ring[48 * 4 - 14 : 48 * 4 + 18, 48 * 4 - 14 : 48 * 4 + 18].any()
+
+
+@pytest.mark.skipif(not SPECTRA.exists(), reason="needs the spectra of whole files in ../shared/data")
+def test_the_table_says_what_the_spectra_show(capsys):
+    from tellsign.training.evaluate_traces import main
+
+    main(SPECTRA)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    measured = {
+        (row[0], row[1] == "lossless"): row[2:6] for row in rows if row[1:2] and row[1] in ("lossless", "compressed")
+    }
+    for worth in SHOWN:
+        shares = (worth.generated, worth.photographs, worth.other_pictures)
+        said = [f"{worth.threshold:.2f}", *(f"{100 * share:.1f}" for share in shares)]
+        assert measured[worth.grid.name, worth.is_lossless] == said
