@@ -85,7 +85,8 @@ def places_of(evidence: np.ndarray, height: int, width: int) -> list[dict[str, A
     """
     positive, (rows, columns) = np.maximum(evidence, 0), evidence.shape
     places: list[dict[str, Any]] = []
-    left = set(zip(*np.nonzero(positive >= positive[positive > 0].mean()), strict=True)) if positive.any() else set()
+    strongest = (positive >= np.quantile(positive, 0.9)) & (positive > 0)
+    left = set(zip(*np.nonzero(strongest), strict=True))
     for start in sorted(left):
         waiting, cells = [start] if start in left else [], []
         left.discard(start)
