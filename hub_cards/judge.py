@@ -79,7 +79,7 @@ def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.nda
 
 
 def places_of(evidence: np.ndarray, height: int, width: int) -> list[dict[str, Any]]:
-    """Up to three connected places of a grid whose cells add more than the mean of the positive ones.
+    """Up to three connected places of a grid, of the tenth of its cells that add most.
 
     Each has its `box` in pixels of the image and its `share` of all that is positive, at least 0.05.
     """

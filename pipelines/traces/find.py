@@ -17,10 +17,10 @@ def find_traces(image: Image.Image) -> tuple[list[Trace], str]:
     Returns:
         The traces by falling lift, and a reason if they could not be measured, else an empty string.
     """
-    if image.format is None:
-        return [], "Traces are measured in files alone, not in arrays or changed images."
     if min(image.size) < LEAST_SIDE:
         return [], f"Traces are not measured in pictures with a side below {LEAST_SIDE} pixels."
+    if image.format is None:
+        return [], "Traces are measured in files alone, not in arrays or changed images."
     if image.mode.startswith(("I", "F")):
         return [], "Traces are not measured in pictures of more than 8 bits a channel."
     spectrum, blocks = measured_spectrum(image)
