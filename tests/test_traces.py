@@ -146,6 +146,18 @@ def test_an_answer_holds_traces_and_says_them(tmp_path):
     assert drawn.height > without.height
 
 
+def test_a_grid_is_named_as_an_artifact_where_one_looks_for_any(tmp_path):
+    as_file(with_wave(photo(), (1 / 4, 1 / 4))).convert("RGB").save(tmp_path / "grid.png")
+    explain = pipeline("artifact-explanation")
+    always, never = (explain(str(tmp_path / "grid.png"), explain=when) for when in ("always", "never"))
+    (artifact,) = always["artifacts"]
+    assert artifact["label"] == "Frequency domain signatures" and 0.9 < artifact["score"] < 1
+    assert artifact["box"] == {"xmin": 0, "ymin": 0, "xmax": 512, "ymax": 512}
+    assert artifact["explanation"] == always["traces"][0]["text"] and len(artifact["explanation"].split()) <= 50
+    assert "1 artifact found. Other artifacts are not looked for" in always["summary"]
+    assert never["artifacts"] == [] and never["traces"] == always["traces"]
+
+
 def test_rings_lie_on_the_peaks_of_the_picture():
     picture = np.asarray(spectrum_picture(as_file(with_wave(photo(), (1 / 4, 1 / 4), 20)), "grid of 4 pixels"))
     assert (picture[48 * 4 + 1, 48 * 4 + 1] == 255).all()  # a quarter beyond the middle, down and right
