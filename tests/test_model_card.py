@@ -609,11 +609,12 @@ def test_a_data_set_card_counts_images_and_has_its_command(parquet, tmp_path, mo
         for count, name in re.findall(r"^ +(\d+) (.+)$", result.stdout, flags=re.MULTILINE)
         if int(count)
     }
-    facts = {"counts": counts, "images": 8, "without_artifact": int(re.search(r"(\d+) without", result.stdout)[1])}
-    facts["made_with"] = json.loads(Path("planted.json").read_text())
-    card = dataset_card("someone/planted", **facts)
+    images, made_with = Dataset.from_parquet("planted.parquet"), json.loads(Path("planted.json").read_text())
+    card = dataset_card("someone/planted", images, made_with)
     assert validate_card(str(card), "dataset") == []
-    assert str(card) == str(dataset_card("someone/planted", **facts))
+    assert str(card) == str(dataset_card("someone/planted", images, made_with))
+    without = re.search(r"(\d+) without", result.stdout)[1]
+    assert "8 real images." in card.text and f"{without} are untouched" in card.text
     for name, count in counts.items():
         assert f"| {name} | {count} |" in card.text
     (made,) = bash_snippets(card)
