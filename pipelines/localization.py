@@ -111,6 +111,3 @@ def box_overlap(first: Box, second: Box) -> float:
     """Intersection over union of two boxes of pixels with exclusive maxima."""
     sides = [torch.tensor([[box[side] for side in ("xmin", "ymin", "xmax", "ymax")]]) for box in (first, second)]
     return float(box_iou(*sides))
-
-
-__all__ = ["bounding_box", "box_in", "box_of", "box_overlap", "heat_map", "pixels_of", "whole_image"]
