@@ -19,6 +19,3 @@ def agreement(
         typer.echo(agreement_table(agreement(folder)))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-
-
-__all__ = ["agreement"]
