@@ -36,6 +36,3 @@ def spectrum_picture(image: Image.Image, trace: str) -> Image.Image:
         y, x = (SCALE * ((part + BLOCK // 2) % BLOCK) + SCALE / 2 for part in (row, column))
         draw.circle((x, y), 3 * SCALE, outline=RING_COLOR, width=2)
     return picture
-
-
-__all__ = ["spectrum_picture"]
