@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 PLACES = {f"{row} {column}".strip() for row in ("top", "", "bottom") for column in ("left", "", "right")} - {""}
 PLACES |= {"center", "whole image"}
 """What [`place_of`] may say."""
-NO_LEAN = (0.35, 0.65)
-"""Between these probabilities an uncertain image leans to neither verdict: a lean would be wrong too often."""
+NO_LEAN = (0.25, 0.75)
+"""Between these probabilities an uncertain image leans to neither verdict: of sources that training did not see, more
+than a quarter would be wrong, see `leave_out`."""
 UNREADABLE, NOT_READ = "unreadable", "not read"
 # From IPTC's vocabulary, https://cv.iptc.org/newscodes/digitalsourcetype/. The strongest come first.
 _OF_GENERATORS = {
