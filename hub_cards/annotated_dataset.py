@@ -60,6 +60,7 @@ def _row_of(file: AnnotationFile) -> dict[str, Any]:
         ],
         "rejected": annotation.rejected,
         "complete": annotation.complete,
+        "opinion_seen": annotation.opinion_seen,
         "note": annotation.note,
     }
 

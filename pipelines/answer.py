@@ -250,17 +250,18 @@ def findings_of(answer: ImageExplanation) -> list[str]:
     count = len(answer["artifacts"])
     found = f"{count} artifact{'s' * (count > 1)} found." if count else "No known artifact was found."
     traces = [trace["text"] for trace in answer.get("traces", [])]
-    if note := answer.get("verdict_note"):
-        return [note, *traces, answer.get("artifacts_note") or found]
-    return [*_lean(answer), *traces, *_strongest(answer), answer.get("artifacts_note") or found]
+    note = answer.get("verdict_note")
+    return [*([note] if note else _lean(answer)), *traces, *_strongest(answer), answer.get("artifacts_note") or found]
 
 
 def leaning(answer: ImageExplanation) -> str | None:
     """The verdict for which an answer's evidence speaks; `None` if that would mislead.
 
-    Of an uncertain image it is the likelier one. It is none near the middle, or if the file's own statement speaks
-    against it.
+    Of an uncertain image it is the likelier one. It is none near the middle, if the file's own statement speaks
+    against it, or if a note says that the verdict means little.
     """
+    if answer.get("verdict_note"):
+        return None
     probability = answer["fake_probability"]
     likelier = "fake" if probability > 0.5 else "real"
     if answer["label"] != "uncertain":
