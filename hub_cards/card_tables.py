@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult
 from numpy.typing import NDArray
 from scipy import stats
 
+from tellsign.pipelines.traces.table import SHOWN
 from tellsign.tables import as_text, listed, markdown_table, percent
 
 
@@ -269,6 +270,28 @@ def threshold_table(config: Mapping[str, Any]) -> str | None:
         for kind, (low, high) in thresholds.items()
     ]
     return markdown_table(["probability of being fake", "real below", "fake above"], rows)
+
+
+def trace_table() -> str:
+    """What each trace is worth, by kind of file."""
+    rows = [
+        [
+            worth.grid.name,
+            "lossless" if worth.is_lossless else "compressed",
+            *(percent(share) for share in (worth.generated, worth.photographs, worth.other_pictures)),
+            f"{worth.lift:.1f}",
+        ]
+        for worth in SHOWN
+    ]
+    heads = [
+        "trace",
+        "files",
+        "generated, %",
+        "photographs, %",
+        "other pictures by people, %",
+        "lift over photographs",
+    ]
+    return markdown_table(heads, rows)
 
 
 def failures(

@@ -79,13 +79,14 @@ def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.nda
 
 
 def places_of(evidence: np.ndarray, height: int, width: int) -> list[dict[str, Any]]:
-    """Up to three connected places of a grid whose cells add more than the mean of the positive ones.
+    """Up to three connected places of a grid, of the tenth of its cells that add most.
 
     Each has its `box` in pixels of the image and its `share` of all that is positive, at least 0.05.
     """
     positive, (rows, columns) = np.maximum(evidence, 0), evidence.shape
     places: list[dict[str, Any]] = []
-    left = set(zip(*np.nonzero(positive >= positive[positive > 0].mean()), strict=True)) if positive.any() else set()
+    strongest = (positive >= np.quantile(positive, 0.9)) & (positive > 0)
+    left = set(zip(*np.nonzero(strongest), strict=True))
     for start in sorted(left):
         waiting, cells = [start] if start in left else [], []
         left.discard(start)

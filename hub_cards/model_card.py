@@ -30,6 +30,7 @@ from .card_tables import (
     sets_and_generators,
     tagger_facts,
     threshold_table,
+    trace_table,
 )
 from .left_out_tables import leave_out_tables, left_out_failures
 
@@ -171,6 +172,7 @@ def model_card(
         leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
         leave_out=leave_out,
         threshold_table=threshold_table(config),
+        trace_table=trace_table() if config.get("large_picture_config") else None,
         training=training,
         tagger=tagger,
         explainer=explainer_config,

@@ -247,11 +247,12 @@ def findings_of(answer: ImageExplanation) -> list[str]:
     To what an uncertain image leans, the traces, the strongest evidence, and how many artifacts were found or why they
     were not looked for.
     """
-    count = len(answer["artifacts"])
-    found = f"{count} artifact{'s' * (count > 1)} found." if count else "No known artifact was found."
+    count, note = len(answer["artifacts"]), answer.get("artifacts_note")
+    found = [f"{count} artifact{'s' * (count > 1)} found."] if count else []
+    found += [note] if note else [] if count else ["No known artifact was found."]
     traces = [trace["text"] for trace in answer.get("traces", [])]
-    note = answer.get("verdict_note")
-    return [*([note] if note else _lean(answer)), *traces, *_strongest(answer), answer.get("artifacts_note") or found]
+    doubt = answer.get("verdict_note")
+    return [*([doubt] if doubt else _lean(answer)), *traces, *_strongest(answer), *found]
 
 
 def leaning(answer: ImageExplanation) -> str | None:

@@ -15,7 +15,7 @@ from .evidence import places_of
 from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
 from .provenance import provenance
-from .traces.find import find_traces
+from .tracing import find_traces, signatures_of
 
 
 LEAST_SIDE = 16
@@ -265,7 +265,10 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         knows_large = self.tagger is not None and self.tagger.mode != "calibrated"
         for picture in pictures:
             if picture.is_large and not knows_large:
-                picture.artifacts_note = "Artifacts are not looked for in pictures of this size."
+                if explain in ("always", picture.label):
+                    picture.artifacts = signatures_of(picture.traces, picture.image.height, picture.image.width)
+                others = "Other artifacts" if picture.artifacts else "Artifacts"
+                picture.artifacts_note = f"{others} are not looked for in pictures of this size."
             elif explain == "never":
                 picture.artifacts_note = "Artifacts were not looked for."
             elif explain == "fake" and picture.label != "fake":

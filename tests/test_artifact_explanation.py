@@ -33,7 +33,7 @@ from tests.models import LABELS, LARGE_PROCESSOR, TINY_LARGE, make_idefics2, mak
 
 
 KEYS = ["label", "fake_probability", "verdict_note", "width", "height", "evidence", "artifacts", "artifacts_note"]
-KEYS += ["provenance", "summary"]
+KEYS += ["traces", "traces_note", "provenance", "summary"]
 
 
 class PlainExplainer(ArtifactExplainer):

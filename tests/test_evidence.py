@@ -4,13 +4,13 @@ import pytest
 from tellsign.pipelines.evidence import places_of
 
 
-def test_a_place_is_a_connected_part_above_the_mean():
-    evidence = np.zeros((4, 8))
-    evidence[0, 0:2], evidence[3, 6] = [6, 2], 4  # of a mean of 4
+def test_a_place_is_a_connected_part_of_the_strongest_tenth():
+    evidence = np.full((4, 8), 0.1)
+    evidence[0, 0:2], evidence[3, 6] = [6, 2], 4  # the strongest of 32
     places = places_of(evidence, height=40, width=160)
     assert places == [
-        {"box": {"xmin": 0, "ymin": 0, "xmax": 20, "ymax": 10}, "share": 0.5},
-        {"box": {"xmin": 120, "ymin": 30, "xmax": 140, "ymax": 40}, "share": 0.333},
+        {"box": {"xmin": 0, "ymin": 0, "xmax": 40, "ymax": 10}, "share": 0.537},
+        {"box": {"xmin": 120, "ymin": 30, "xmax": 140, "ymax": 40}, "share": 0.268},
     ]
 
 
@@ -32,7 +32,7 @@ def test_places_lie_inside_an_image_of_any_size(size):
 
 
 def test_at_most_three_places_come_by_falling_share():
-    evidence = np.zeros((1, 9))
+    evidence = np.zeros((7, 9))
     evidence[0, ::2] = [5, 9, 6, 8, 7]
     assert [place["share"] for place in places_of(evidence, 9, 9)] == [round(9 / 35, 3), round(8 / 35, 3), 0.2]
 

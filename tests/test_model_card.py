@@ -473,6 +473,8 @@ def test_every_python_snippet_of_a_card_runs(folder, monkeypatch, has_tagger, ha
         "evidence",
         "artifacts",
         "artifacts_note",
+        "traces",
+        "traces_note",
         "provenance",
         "summary",
     }

@@ -10,11 +10,11 @@ from scipy.ndimage import gaussian_filter
 from transformers import pipeline
 
 import tellsign
-from tellsign.pipelines.traces.find import find_traces
 from tellsign.pipelines.traces.grids import GRIDS, measured_spectrum, strength_of
 from tellsign.pipelines.traces.picture import spectrum_picture
 from tellsign.pipelines.traces.spectrum import middle_of, residual_spectrum
 from tellsign.pipelines.traces.table import SHOWN
+from tellsign.pipelines.tracing import find_traces
 
 
 SPECTRA = Path(__file__).parents[2] / "shared" / "data" / "spectra.parquet"
@@ -144,6 +144,18 @@ def test_an_answer_holds_traces_and_says_them(tmp_path):
     drawn = tellsign.annotate(tellsign.load_image(tmp_path / "grid.png"), answer)
     without = tellsign.annotate(tellsign.load_image(tmp_path / "grid.png"), answer | {"traces": []})
     assert drawn.height > without.height
+
+
+def test_a_grid_is_named_as_an_artifact_where_one_looks_for_any(tmp_path):
+    as_file(with_wave(photo(), (1 / 4, 1 / 4))).convert("RGB").save(tmp_path / "grid.png")
+    explain = pipeline("artifact-explanation")
+    always, never = (explain(str(tmp_path / "grid.png"), explain=when) for when in ("always", "never"))
+    (artifact,) = always["artifacts"]
+    assert artifact["label"] == "Frequency domain signatures" and 0.9 < artifact["score"] < 1
+    assert artifact["box"] == {"xmin": 0, "ymin": 0, "xmax": 512, "ymax": 512}
+    assert artifact["explanation"] == always["traces"][0]["text"] and len(artifact["explanation"].split()) <= 50
+    assert "1 artifact found. Other artifacts are not looked for" in always["summary"]
+    assert never["artifacts"] == [] and never["traces"] == always["traces"]
 
 
 def test_rings_lie_on_the_peaks_of_the_picture():

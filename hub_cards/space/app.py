@@ -207,17 +207,17 @@ def evidence_html(image: Image.Image, answer: Any) -> str:
 
 def seen_html(answer: dict[str, Any]) -> str:
     """The artifacts, numbered as in the picture."""
-    if not answer["artifacts"]:
-        return f"<p>{answer['artifacts_note'] or 'No known artifact was found.'}</p>"
-    rows = []
+    rows, told = [], {trace["text"] for trace in answer["traces"]}
     for color, found in zip(itertools.cycle(COLORS), answer["artifacts"]):
         place = place_of(found["box"], answer["width"], answer["height"])
-        why = html.escape(found.get("explanation", ""))
+        why = found.get("explanation", "")
+        why = "See the traces." if why in told else html.escape(why)
         rows.append(
             f'<li style="border-color: {color}"><b>{html.escape(found["label"])}</b> '
             f"<small>{found['score']:.0%}, {place}</small><br>{why}</li>"
         )
-    return f'<ol class="seen">{"".join(rows)}</ol>'
+    note = answer["artifacts_note"] or ("" if rows else "No known artifact was found.")
+    return f'<ol class="seen">{"".join(rows)}</ol><p>{note}</p>'
 
 
 def show_many(paths: list[str] | None, operating_point: OperatingPoint) -> tuple[str, str]:

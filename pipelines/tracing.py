@@ -1,11 +1,18 @@
 """Traces in a picture, in words."""
 
+from collections.abc import Sequence
+
 from PIL import Image
 
-from tellsign.pipelines.answer import Trace
+from tellsign.configuration.artifacts import find_artifact
 
-from .grids import LEAST_BLOCKS, LEAST_SIDE, is_lossless, measured_spectrum, strength_of
-from .table import SHOWN, Worth
+from .answer import ExplainedArtifact, Trace
+from .localization import whole_image
+from .traces.grids import LEAST_BLOCKS, LEAST_SIDE, is_lossless, measured_spectrum, strength_of
+from .traces.table import SHOWN, Worth
+
+
+SIGNATURES = find_artifact("Frequency domain signatures").name
 
 
 def find_traces(image: Image.Image) -> tuple[list[Trace], str]:
@@ -17,10 +24,10 @@ def find_traces(image: Image.Image) -> tuple[list[Trace], str]:
     Returns:
         The traces by falling lift, and a reason if they could not be measured, else an empty string.
     """
-    if image.format is None:
-        return [], "Traces are measured in files alone, not in arrays or changed images."
     if min(image.size) < LEAST_SIDE:
         return [], f"Traces are not measured in pictures with a side below {LEAST_SIDE} pixels."
+    if image.format is None:
+        return [], "Traces are measured in files alone, not in arrays or changed images."
     if image.mode.startswith(("I", "F")):
         return [], "Traces are not measured in pictures of more than 8 bits a channel."
     spectrum, blocks = measured_spectrum(image)
@@ -43,6 +50,24 @@ def find_traces(image: Image.Image) -> tuple[list[Trace], str]:
     return sorted(found, key=lambda trace: -trace["lift"]), ""
 
 
+def signatures_of(traces: Sequence[Trace], height: int, width: int) -> list[ExplainedArtifact]:
+    """The artifact that traces of generators are, if there are any.
+
+    Its score is the share of photographs that do not show the rarest of them. The strongest explains it.
+
+    Args:
+        traces (`Sequence[Trace]`): From [`find_traces`].
+        height, width (`int`): Size of the image in pixels.
+    """
+    shares = {(worth.grid.name, round(worth.lift, 1)): worth.photographs for worth in SHOWN}
+    found = [trace for trace in traces if trace["toward"] == "fake"]
+    if not found:
+        return []
+    rarest = min(shares[trace["name"], trace["lift"]] for trace in found)
+    box = whole_image(height, width)
+    return [{"label": SIGNATURES, "score": 1 - rarest, "box": box, "explanation": found[0]["text"]}]
+
+
 def _how_often(worth: Worth) -> str:
     photographs, others, generated = (
         f"1 of {round(1 / share)}" if share >= 0.005 else "fewer than 1 of 200"
@@ -55,4 +80,4 @@ def _how_often(worth: Worth) -> str:
     )
 
 
-__all__ = ["find_traces"]
+__all__ = ["find_traces", "signatures_of"]
