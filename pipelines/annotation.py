@@ -48,13 +48,13 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     for trace in result.get("traces", ()):
         spectrum = spectrum_picture(image, trace["name"])
         side = max(spectrum.width, width // 3)
-        thumbnail = spectrum.resize((side, side), Image.Resampling.NEAREST)
+        spectrum = spectrum.resize((side, side), Image.Resampling.NEAREST)
         text = f"{trace['text']}\nThe picture beside shows how strong each frequency is; rings mark the grid's."
-        parts.append(_row(width, font, text, None, thumbnail))
+        parts.append(_row(width, font, text, None, spectrum))
     if leaning(result) and ("evidence_map" in result or result.get("evidence")):
         text = f"Yellow: what speaks for {leaning(result)}. Percentages are shares of all that does."
-        thumbnail = evidence_picture(image, result, width // 2) if "evidence_map" in result else None
-        parts.append(_row(width, font, text, None, thumbnail))
+        shown = evidence_picture(image, result, width // 2) if "evidence_map" in result else None
+        parts.append(_row(width, font, text, None, shown))
     for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):
         heat = artifact.get("heatmap")
         thumbnail = None if heat is None else _heat_picture(image, heat, color, width // 5)

@@ -89,7 +89,7 @@ EXPLAIN = pipeline(  # type: ignore[call-overload]
 )
 
 
-def explain(sources: list[str], operating_point: OperatingPoint, return_heatmap: bool = False) -> list[dict[str, Any]]:
+def explain(sources: list[str], operating_point: OperatingPoint, return_heatmap: bool = False) -> list[Any]:
     """The pipeline's answers; without a tagger beside the detector, they are verdicts alone."""
     which = "fake" if EXPLAIN.tagger else "never"
     options = {"operating_point": operating_point, "return_heatmap": return_heatmap}

@@ -27,8 +27,8 @@ from tellsign.pipelines.formats import from_challenge, from_synartifact, to_syna
 
 VERDICTS = ("real", "fake", "unsure")
 LIST = "Artifacts annotation"
-OWN_FIELDS = (LIST, "verdict", "rejected", "note", "complete", "opinion_seen", "annotator")
-OWN_FIELDS += ("time", "tellsign_version", "image_sha256")
+_SAID = ("verdict", "rejected", "note", "complete", "opinion_seen", "annotator")
+OWN_FIELDS = (LIST, *_SAID, "time", "tellsign_version", "image_sha256")
 _ITEM_FIELDS = to_synartifact([{"label": "", "box": Box(xmin=0, ymin=0, xmax=1, ymax=1)}])[LIST][0].keys()
 
 
