@@ -250,28 +250,32 @@ class WaveFreqConfig(PreTrainedConfig):
         for stage in self.wavelet_stages:
             if not 0 <= stage < len(self.depths) or self.stage_strides[stage] != 2:
                 raise ValueError(f"wavelet_stages={self.wavelet_stages}: there is no stage {stage} that downsamples")
-        if self.frequency_stage is not None:
-            if not 0 <= self.frequency_stage < len(self.depths):
-                raise ValueError(f"frequency_stage={self.frequency_stage}: there are {len(self.depths)} stages")
-            if len(self.frequency_hidden_sizes) != 2 or len(self.frequency_strides) != 2:
-                raise ValueError(
-                    f"frequency_hidden_sizes={self.frequency_hidden_sizes} and "
-                    f"frequency_strides={self.frequency_strides} must hold two numbers each"
-                )
-            if not set(self.frequency_strides) <= {1, 2}:
-                raise ValueError(f"frequency_strides={self.frequency_strides} must be 1 or 2")
-            if self.stem_stride & (self.stem_stride - 1):
-                raise ValueError(f"stem_stride={self.stem_stride} must be a power of 2 beside a frequency branch")
-            stride = self.stride_after(self.frequency_stage)
-            if stride % math.prod(self.frequency_strides):
-                raise ValueError(
-                    f"frequency_strides={self.frequency_strides} exceed the stride {stride} of stage "
-                    f"{self.frequency_stage}, which the branch joins"
-                )
         if self.image_size < 4 or self.image_size % self.total_stride:
             raise ValueError(
                 f"image_size={self.image_size} must be a multiple of the network's stride {self.total_stride}, "
                 "and at least 4"
+            )
+
+    def validate_frequency_branch(self):
+        """Check that the frequency branch joins a stage, and that its strides fit there."""
+        if self.frequency_stage is None:
+            return
+        if not 0 <= self.frequency_stage < len(self.depths):
+            raise ValueError(f"frequency_stage={self.frequency_stage}: there are {len(self.depths)} stages")
+        if len(self.frequency_hidden_sizes) != 2 or len(self.frequency_strides) != 2:
+            raise ValueError(
+                f"frequency_hidden_sizes={self.frequency_hidden_sizes} and "
+                f"frequency_strides={self.frequency_strides} must hold two numbers each"
+            )
+        if not set(self.frequency_strides) <= {1, 2}:
+            raise ValueError(f"frequency_strides={self.frequency_strides} must be 1 or 2")
+        if self.stem_stride & (self.stem_stride - 1):
+            raise ValueError(f"stem_stride={self.stem_stride} must be a power of 2 beside a frequency branch")
+        stride = self.stride_after(self.frequency_stage)
+        if stride % math.prod(self.frequency_strides):
+            raise ValueError(
+                f"frequency_strides={self.frequency_strides} exceed the stride {stride} of stage "
+                f"{self.frequency_stage}, which the branch joins"
             )
 
 

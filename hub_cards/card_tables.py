@@ -354,33 +354,25 @@ def _robustness_failures(robustness: Mapping[str, Any]) -> list[str]:
 
 
 def eval_results(evaluation: Mapping[str, Any]) -> list[EvalResult]:
-    """The results in percent, for the Hub's index of models."""
+    """The main results in percent, for the Hub's index of models.
 
-    def type_of(sources: Sequence[str]) -> str:
-        # The index wants the repository of data on the Hub. Local files are stated by name alone.
-        if len(sources) == 1 and "/" in sources[0]:
-            return sources[0]
-        return "parquet" if all(name.endswith(".parquet") for name in sources) else "imagefolder"
-
-    def sources_of(result: Mapping[str, Any]) -> list[str]:
-        others = evaluation.get("other_fakes", []) if result["name"].startswith("generator ") else []
-        return [*evaluation["data"], *others]
-
+    They are of the images that are not in the training data, where these were named.
+    """
+    if not evaluation:
+        return []
+    result, names = evaluation["results"][0], evaluation["data"]
+    kind = "parquet" if all(name.endswith(".parquet") for name in names) else "imagefolder"
     return [
         EvalResult(
             task_type="image-classification",
-            dataset_type=type_of(sources_of(result)),
-            dataset_name=", ".join(sources_of(result)),
+            # The index wants the repository of data on the Hub. Local files are stated by name alone.
+            dataset_type=names[0] if len(names) == 1 and "/" in names[0] else kind,
+            dataset_name=", ".join(names),
             dataset_config=result["name"],
             dataset_split=evaluation.get("split", "test"),
             metric_type=metric,
             metric_name=title,
             metric_value=round(100 * result["scores"][key], 2),
         )
-        for result in evaluation.get("results", ())
-        for key, metric, title in (
-            ("accuracy", "accuracy", "Accuracy, %"),
-            ("auroc", "roc_auc", "AUROC, %"),
-        )
-        if key != "accuracy" or not result["name"].startswith("generator ")
+        for key, metric, title in (("accuracy", "accuracy", "Accuracy, %"), ("auroc", "roc_auc", "AUROC, %"))
     ]

@@ -1,6 +1,7 @@
-"""Writes the card of a data set of planted artifacts, and sends both to the Hub.
+"""Sends images with artifacts, planted or annotated by people, to the Hub as a data set with a card.
 
 python -m tellsign.hub_cards.dataset_card planted.parquet USER/REPO
+python -m tellsign.hub_cards.dataset_card FOLDER USER/REPO
 """
 
 import json
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from datasets import Dataset
+from datasets import Dataset, Features, Image, List, Value
 from huggingface_hub import CommitInfo, DatasetCard, DatasetCardData, HfApi
 from transformers.utils import logging
 
+from tellsign.annotating.files import annotation_files
+from tellsign.pipelines.answer import Box
 from tellsign.pipelines.hub import make_repo
 
 from .model_card import generated_card, is_generated
@@ -22,58 +25,123 @@ from .model_card import generated_card, is_generated
 logger = logging.get_logger(__name__)
 TEMPLATE = Path(__file__).with_name("dataset_card_template.md")
 SPLITS = {"training": "train", "evaluation": "test"}
+ANNOTATED_FEATURES = Features(
+    {
+        "image": Image(),
+        "file_name": Value("string"),
+        "annotations": List(
+            {
+                "annotator": Value("string"),
+                "verdict": Value("string"),
+                "artifacts": List(
+                    {
+                        "label": Value("string"),
+                        "box": {side: Value("int32") for side in Box.__annotations__},
+                        "explanation": Value("string"),
+                    }
+                ),
+                "rejected": List(Value("string")),
+                "complete": Value("bool"),
+                "opinion_seen": Value("bool"),
+                "note": Value("string"),
+            }
+        ),
+    }
+)
+
+
+def annotated_dataset(folder: Path) -> Dataset:
+    """The annotated images of a folder as a data set.
+
+    Args:
+        folder (`Path`): Images with the files of [`tellsign.annotating.files`]. Images without any stay behind, and so
+            do entries and fields that are not known.
+
+    Returns:
+        `datasets.Dataset` with the columns of `ANNOTATED_FEATURES`.
+
+    Raises:
+        ValueError: If a file cannot be read, naming it, or there is none.
+    """
+    rows = [
+        {
+            "image": str(files[0].image),
+            "file_name": files[0].image.relative_to(folder).as_posix(),
+            "annotations": [vars(file.read()[0]) for file in files],
+        }
+        for files in annotation_files(folder)
+    ]
+    if not rows:
+        raise ValueError(f"{folder}: no image has an annotation")
+    return Dataset.from_list(rows, features=ANNOTATED_FEATURES)
 
 
 def dataset_card(
-    dataset_id: str, *, counts: Mapping[str, int], images: int, without_artifact: int, made_with: Mapping[str, Any]
+    dataset_id: str, dataset: Dataset, made_with: Mapping[str, Any] | None = None, license: str | None = None
 ) -> DatasetCard:
-    """The card of images with planted artifacts; the same arguments give the same card, byte for byte.
+    """The card of images with artifacts; the same arguments give the same card, byte for byte.
 
     Args:
         dataset_id (`str`): Repository from which the card's snippet loads the data set.
-        counts (`Mapping[str, int]`): Number of images that have each artifact.
-        images (`int`): Number of images.
-        without_artifact (`int`): Number of those without an artifact.
-        made_with (`Mapping[str, Any]`):
-            The arguments of `python -m tellsign.training.planting data`, which writes them beside the images:
-            `data`, `use`, `count`, `image_size`, `untouched`, `most` and `seed`.
+        dataset (`datasets.Dataset`): Planted images, or those of [`annotated_dataset`].
+        made_with (`Mapping[str, Any]`, *optional*):
+            Of planted images the arguments of `python -m tellsign.training.planting data`, which writes them beside
+            the images: `data`, `use`, `count`, `image_size`, `untouched`, `most` and `seed`.
+        license (`str`, *optional*): Of images and annotations, by the Hub's name for it.
 
     Returns:
         [`~huggingface_hub.DatasetCard`].
     """
+    said = [] if made_with else dataset["annotations"][:]
+    artifacts = (
+        dataset["artifacts"][:] if made_with else [[one for each in row for one in each["artifacts"]] for row in said]
+    )
+    labels = [{artifact["label"] for artifact in of_image} for of_image in artifacts]
+    counts = Counter(label for of_image in labels for label in of_image)
+    verdicts = Counter(each["verdict"] for row in said for each in row)
+    title = (
+        f"Planted artifacts, for {made_with['use']}" if made_with else "Images with artifacts that people annotated"
+    )
     return generated_card(
         DatasetCard,
         TEMPLATE,
         DatasetCardData(
             task_categories=["object-detection", "image-classification"],
             tags=["ai-generated-image-detection", "artifact-explanation", "tellsign"],
-            pretty_name=f"Planted artifacts, for {made_with['use']}",
+            pretty_name=title,
+            license=license,
         ),
         name=dataset_id.rsplit("/", 1)[-1],
         dataset=json.dumps(dataset_id),
-        split=json.dumps(SPLITS[made_with["use"]]),
-        images=images,
-        without_artifact=without_artifact,
+        split=json.dumps(split_of(made_with)),
+        images=len(labels),
+        without_artifact=sum(not of_image for of_image in labels),
+        verdicts=dict(verdicts.most_common()),
         counts=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         made_with=made_with,
     )
+
+
+def split_of(made_with: Mapping[str, Any] | None) -> str:
+    """The split as which images are sent: people's annotations and the operators of training are to learn from."""
+    return SPLITS[made_with["use"]] if made_with else "train"
 
 
 def push_dataset(
     dataset: Dataset,
     dataset_id: str,
     *,
-    made_with: Mapping[str, Any],
+    made_with: Mapping[str, Any] | None = None,
+    license: str | None = None,
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> CommitInfo:
-    """Sends images with planted artifacts to the Hub, with their card.
+    """Sends images with artifacts to the Hub, with their card.
 
     A card there that is not generated stays. A generated one keeps its metadata, to which `datasets` adds.
 
     Args:
-        dataset (`datasets.Dataset`): As `python -m tellsign.training.planting data` makes it.
-        dataset_id, made_with: As for [`dataset_card`].
+        dataset, dataset_id, made_with, license: As for [`dataset_card`].
         private (`bool`, *optional*): Whether a new repository is private. Defaults to what the account has set.
         token (`str` or `bool`, *optional*): Defaults to that of `HF_TOKEN` or of `hf auth login`.
 
@@ -83,19 +151,12 @@ def push_dataset(
     Raises:
         ValueError: If a private repository was asked for, and there is a public one.
     """
-    labels = [{artifact["label"] for artifact in artifacts} for artifacts in dataset["artifacts"]]
     api = HfApi(token=token)
     make_repo(api, dataset_id, "dataset", private)
-    card = dataset_card(
-        dataset_id,
-        counts=Counter(label for image in labels for label in image),
-        images=len(labels),
-        without_artifact=sum(not image for image in labels),
-        made_with=made_with,
-    )
-    before = None
+    card, before = dataset_card(dataset_id, dataset, made_with, license), None
     if api.file_exists(dataset_id, "README.md", repo_type="dataset"):
         before = DatasetCard.load(api.hf_hub_download(dataset_id, "README.md", repo_type="dataset"))
+        before.data.license = license or before.data.get("license")
         card.data = before.data
     if before is not None and not is_generated(before.text):
         logger.warning(f"{dataset_id} keeps the README.md that it has, which is not generated")
@@ -103,22 +164,34 @@ def push_dataset(
         api.upload_file(
             repo_id=dataset_id, repo_type="dataset", path_in_repo="README.md", path_or_fileobj=str(card).encode()
         )
-    return dataset.push_to_hub(dataset_id, split=SPLITS[made_with["use"]], token=token)
+    return dataset.push_to_hub(dataset_id, split=split_of(made_with), token=token)
 
 
 def main(
-    planted: Annotated[Path, typer.Argument(help="Parquet file of `python -m tellsign.training.planting data`.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Parquet file of `python -m tellsign.training.planting data`, or folder that people annotated by "
+            "`tellsign annotate`."
+        ),
+    ],
     repo_id: Annotated[str, typer.Argument(help="USER/REPO on the Hub, made if there is none.")],
+    license: Annotated[str | None, typer.Option(help="Of images and annotations, by the Hub's name for it.")] = None,
     private: Annotated[bool | None, typer.Option(help="Whether a new repository is private.")] = None,
 ) -> None:
-    """Sends images with planted artifacts to the Hub, with a card made of the JSON file beside them.
+    """Sends images with artifacts to the Hub. The card of planted ones is made of the JSON file beside them.
 
     \f
     Raises:
-        FileNotFoundError: If one of the two files is missing.
+        FileNotFoundError: If the JSON file is missing.
     """
-    made_with = json.loads(planted.with_suffix(".json").read_text(encoding="utf-8"))
-    typer.echo(push_dataset(Dataset.from_parquet(str(planted)), repo_id, made_with=made_with, private=private))
+    made_with = None
+    if source.is_dir():
+        dataset = annotated_dataset(source)
+    else:
+        made_with = json.loads(source.with_suffix(".json").read_text(encoding="utf-8"))
+        dataset = Dataset.from_parquet(str(source))
+    typer.echo(push_dataset(dataset, repo_id, made_with=made_with, license=license, private=private))
 
 
 if __name__ == "__main__":

@@ -390,6 +390,3 @@ def _read_json(path: Path) -> Any:
 
 def _to_json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
-
-
-__all__ = ["build_space", "exported_files", "push", "push_space"]

@@ -196,6 +196,3 @@ def _file_of(module: str) -> str:
 
 def _is_ours(module: str) -> bool:
     return module.split(".")[0] == PACKAGE
-
-
-__all__ = ["PACKAGE", "code_beside", "code_of", "flatten", "is_our_class", "spec_of", "without_code"]

@@ -317,16 +317,8 @@ class ArtifactSiglipModel(SiglipModel):
         )
         size = (images.shape[-2], images.shape[-1])
         loss_dict = self._losses(outputs, labels, artifact_labels, artifact_masks, text_labels, size)
-        if loss_dict:
-            coefficients = {
-                "artifact": 1.0,
-                "patch": self.config.patch_loss_coefficient,
-                "map": self.config.patch_loss_coefficient,
-                "label": self.config.label_loss_coefficient,
-                "contrastive": self.config.contrastive_loss_coefficient,
-            }
-            loss = torch.stack([coefficients[name] * value for name, value in loss_dict.items()]).sum()
-            outputs = ArtifactSiglipOutput(loss=loss, loss_dict=loss_dict, **outputs)  # anew, for the loss comes first
+        if loss_dict:  # anew, for the loss comes first
+            outputs = ArtifactSiglipOutput(loss=self._weighted_sum(loss_dict), loss_dict=loss_dict, **outputs)
         return outputs
 
     def post_process_artifacts(self, artifact_logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -402,6 +394,17 @@ class ArtifactSiglipModel(SiglipModel):
             # SigLIP's is a sum over texts.
             losses["contrastive"] = loss * outputs.logits_per_image.shape[1]
         return losses
+
+    def _weighted_sum(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The loss, of its terms by name."""
+        coefficients = {
+            "artifact": 1.0,
+            "patch": self.config.patch_loss_coefficient,
+            "map": self.config.patch_loss_coefficient,
+            "label": self.config.label_loss_coefficient,
+            "contrastive": self.config.contrastive_loss_coefficient,
+        }
+        return torch.stack([coefficients[name] * value for name, value in losses.items()]).sum()
 
 
 __all__ = ["ArtifactSiglipModel", "ArtifactSiglipOutput"]

@@ -222,6 +222,3 @@ def _row(
         (left, margin), "\n".join(lines), fill="black", font=font, spacing=line_height - font.size
     )
     return row
-
-
-__all__ = ["COLORS", "annotate", "evidence_picture", "mark_places"]

@@ -46,6 +46,3 @@ def places_of(evidence: NDArray, height: int, width: int) -> list[Evidence]:
         places.append({"box": box, "share": round(float(positive[cells].sum()) / total, 3)})
     places.sort(key=lambda place: -place["share"])
     return [place for place in places[:MOST_PLACES] if place["share"] >= LEAST_SHARE]
-
-
-__all__ = ["places_of"]

@@ -233,13 +233,3 @@ class ArtifactExplainer(VisionLanguageModel):
         """Bytes of the longest answer that the grammar allows, and one for the end."""
         sentence = "x" * (MAX_SENTENCE_WORDS * (MAX_WORD_CHARACTERS + 1))
         return len(json.dumps(dict.fromkeys(names, sentence)).encode()) + 1
-
-
-__all__ = [
-    "ArtifactExplainer",
-    "GrammarLogitsProcessor",
-    "answer_schema",
-    "answer_text",
-    "encode_prompts",
-    "explanation_prompt",
-]

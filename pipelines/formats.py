@@ -152,6 +152,3 @@ def from_synartifact(annotation: Mapping[str, Any]) -> list[ExplainedArtifact]:
     except (TypeError, AttributeError) as error:
         raise ValueError(f"SynArtifact annotation is not as expected: {error}") from error
     return artifacts
-
-
-__all__ = ["MAX_WORDS", "from_challenge", "from_synartifact", "limit_words", "to_challenge", "to_synartifact"]

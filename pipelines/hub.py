@@ -131,6 +131,3 @@ def _files_on_hub(api: HfApi, repo_id: str, revision: str | None, repo_type: str
         return api.list_repo_files(repo_id, revision=revision, repo_type=repo_type)
     except RevisionNotFoundError:
         return api.list_repo_files(repo_id, repo_type=repo_type)
-
-
-__all__ = ["HUB_OPTIONS", "WEIGHTS", "make_repo", "push_folder", "refuse_parts", "with_owner"]

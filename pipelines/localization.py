@@ -26,17 +26,8 @@ def heat_map(patch_scores: ArrayLike, height: int, width: int) -> NDArray[np.flo
         `np.ndarray` of shape `(height, width)`, float32, in [0, 1]. It is bilinear between the centers of the patches,
         and constant from the outermost centers to the border. An image with fewer pixels than patches gets means of
         the patches around each pixel, weighted by a triangle.
-
-    Raises:
-        ValueError: If scores or size are not as described.
     """
     scores = np.asarray(patch_scores, dtype=np.float32)
-    if scores.ndim != 2 or not scores.size:
-        raise ValueError(f"patch_scores has shape {scores.shape}, expected (rows, columns)")
-    if not (scores.min() >= 0 and scores.max() <= 1):
-        raise ValueError(f"patch_scores are from {scores.min():.3g} to {scores.max():.3g}, expected [0, 1]")
-    if height < 1 or width < 1:
-        raise ValueError(f"image size {height}x{width}: height and width must be at least 1")
     resized = Image.fromarray(scores).resize((width, height), Image.Resampling.BILINEAR)
     return np.clip(np.asarray(resized), 0, 1)
 
@@ -63,14 +54,7 @@ def box_of(heat: NDArray[np.floating], threshold: float = 0.5) -> Box:
 
     Returns:
         [`Box`]. The whole image if the map is the same everywhere.
-
-    Raises:
-        ValueError: If map or threshold are not as described.
     """
-    if heat.ndim != 2 or not heat.size or not heat.min() >= 0:
-        raise ValueError(f"heat: expected (height, width) of numbers of at least 0, got shape {heat.shape}")
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold={threshold} must be more than 0 and at most 1")
     components, _ = label_components(heat >= threshold * heat.max())
     sizes = np.bincount(components.ravel())
     sizes[0] = 0
@@ -111,6 +95,3 @@ def box_overlap(first: Box, second: Box) -> float:
     """Intersection over union of two boxes of pixels with exclusive maxima."""
     sides = [torch.tensor([[box[side] for side in ("xmin", "ymin", "xmax", "ymax")]]) for box in (first, second)]
     return float(box_iou(*sides))
-
-
-__all__ = ["bounding_box", "box_in", "box_of", "box_overlap", "heat_map", "pixels_of", "whole_image"]

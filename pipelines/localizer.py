@@ -120,6 +120,3 @@ def _box_of(bins: Sequence[int], width: int, height: int) -> Box | None:
         "xmax": max(round(right * width), xmin + 1),
         "ymax": max(round(bottom * height), ymin + 1),
     }
-
-
-__all__ = ["ArtifactLocalizer", "location_of"]

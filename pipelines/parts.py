@@ -248,6 +248,3 @@ def _check_device(device: Any) -> None:
         is_there = device is None or torch.device(device).type in ("cpu", accelerator and accelerator.type)
     if not is_there:
         raise ValueError(f"device={device}: this machine has no such device, expected {accelerator or 'cpu'}")
-
-
-__all__ = ["PipelineOfParts", "load_part"]

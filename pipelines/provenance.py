@@ -332,6 +332,3 @@ def _texts(source: str, texts: Mapping[str, Any]) -> Iterator[Statement]:
         yield _statement(source, "parameters", "InvokeAI", object_of(name).get("app_version", ""), text_of(name))
     if text_of("Software") == "NovelAI":
         yield _statement(source, "parameters", "NovelAI", text_of("Source"), text_of("Description"))
-
-
-__all__ = ["provenance"]

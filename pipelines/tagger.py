@@ -384,6 +384,3 @@ class ArtifactTagger:
         if self.model_type == "artifact_siglip" and self.model.detail_network is not None:
             embeds = embeds + self.model.detail_projection(self.model.get_detail_features(pixel_values))
         return embeds
-
-
-__all__ = ["ORIGINAL_ARTIFACTS", "ArtifactTagger"]

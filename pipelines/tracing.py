@@ -78,6 +78,3 @@ def _how_often(worth: Worth) -> str:
         f"In {kind} files, {generated} generated pictures shows it, {photographs} photographs, and {others} other "
         "pictures by people."
     )
-
-
-__all__ = ["find_traces", "signatures_of"]

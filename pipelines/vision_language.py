@@ -120,6 +120,3 @@ def remove_adapter(folder: str | os.PathLike) -> None:
     """Removes an older adapter from a model's folder: it would be loaded in place of the model."""
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         (Path(folder) / name).unlink(missing_ok=True)
-
-
-__all__ = ["LOADING_ERRORS", "VisionLanguageModel", "reason_of", "remove_adapter"]

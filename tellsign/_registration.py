@@ -17,20 +17,20 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from tellsign.configuration.artifacts import find_artifact
+from tellsign.configuration.artifacts import find_artifact as find_artifact
 from tellsign.configuration.configuration_artifact_siglip import ArtifactSiglipConfig
 from tellsign.configuration.configuration_large_picture import LargePictureConfig
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
-from tellsign.modeling.image_loading import load_image
+from tellsign.modeling.image_loading import load_image as load_image
 from tellsign.modeling.image_processing_large_picture import LargePictureImageProcessor
 from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
 from tellsign.modeling.modeling_artifact_siglip import ArtifactSiglipModel
 from tellsign.modeling.modeling_large_picture import LargePictureForImageClassification
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification, WaveFreqModel
-from tellsign.pipelines.annotation import annotate
+from tellsign.pipelines.annotation import annotate as annotate
 from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
-from tellsign.pipelines.provenance import provenance
-from tellsign.pipelines.tagger import ArtifactTagger
+from tellsign.pipelines.provenance import provenance as provenance
+from tellsign.pipelines.tagger import ArtifactTagger as ArtifactTagger
 
 
 AutoConfig.register(WaveFreqConfig.model_type, WaveFreqConfig, exist_ok=True)
@@ -62,21 +62,3 @@ if "artifact-explanation" not in PIPELINE_REGISTRY.get_supported_tasks():
         default=(str(Path(__file__).with_name("default")), "main"),  # type: ignore[arg-type]
         type="image",
     )
-
-__all__ = [
-    "ArtifactExplanationPipeline",
-    "ArtifactSiglipConfig",
-    "ArtifactSiglipModel",
-    "ArtifactTagger",
-    "LargePictureConfig",
-    "LargePictureForImageClassification",
-    "LargePictureImageProcessor",
-    "WaveFreqConfig",
-    "WaveFreqForImageClassification",
-    "WaveFreqImageProcessor",
-    "WaveFreqModel",
-    "annotate",
-    "find_artifact",
-    "load_image",
-    "provenance",
-]

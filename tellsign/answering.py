@@ -123,6 +123,3 @@ def _answered(
 
     for source, answer in zip(sources, explain_image(read_each(), **options), strict=True):
         yield source, contents.popleft(), answer
-
-
-__all__ = ["Report", "Work"]

@@ -243,17 +243,3 @@ def save_picture(picture: Path, source: Any, answer: Any) -> None:
         os.replace(part, picture)
     finally:
         part.unlink(missing_ok=True)
-
-
-__all__ = [
-    "AnswerFile",
-    "answer_line",
-    "count_by_extension",
-    "find_sources",
-    "is_file",
-    "pictures_of",
-    "read",
-    "save_picture",
-    "spelt",
-    "state_of",
-]

@@ -67,6 +67,3 @@ def revision_of(model: str) -> str:
                     with open(path, "rb") as file:
                         digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:40]
-
-
-__all__ = ["load_pipeline", "register_formats", "revision_of"]

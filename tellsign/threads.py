@@ -38,6 +38,3 @@ def use_free_threads() -> None:
         import torch
 
         torch.set_num_threads(free_threads())
-
-
-__all__ = ["free_threads", "use_free_threads"]

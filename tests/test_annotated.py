@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from datasets import load_dataset
 from PIL import Image
 from transformers import SiglipImageProcessor
 
 from tellsign.annotating.files import Annotation, annotation_file
 from tellsign.configuration.artifacts import ARTIFACTS
-from tellsign.hub_cards.annotated_dataset import annotated_card, write_imagefolder
+from tellsign.hub_cards.dataset_card import annotated_dataset, dataset_card
 from tellsign.modeling.image_loading import load_image, resize_uniformly
 from tellsign.training.data.annotated import AnnotatedBatches, JoinedBatches, load_annotated
 from tellsign.training.evaluation.people import peoples_scores
@@ -128,13 +127,11 @@ def test_a_tagger_is_measured_by_what_people_say_alone(folder):
     assert 0 <= low <= 0.5 <= high <= 1
 
 
-def test_an_annotated_folder_becomes_a_data_set_with_a_card(folder, tmp_path_factory):
-    output = tmp_path_factory.mktemp("output") / "data"
-    rows = write_imagefolder(folder, output)
-    loaded = load_dataset("imagefolder", data_dir=str(output), split="train", cache_dir=str(output.parent / "cache"))
-    assert len(loaded) == 2 and loaded[0]["image"].size == (40, 20)
-    said = {one["annotator"]: one for row in loaded for one in row["annotations"]}
-    assert said[""]["artifacts"] == [{"label": FIRST, **box(0, 0, 20, 10), "explanation": ""}]
-    assert said["anna"]["complete"] and said["bert"]["rejected"] == [SECOND]
-    text = str(annotated_card("anna/people", rows, "cc0-1.0"))
+def test_an_annotated_folder_becomes_a_data_set_with_a_card(folder):
+    images = annotated_dataset(folder)
+    assert len(images) == 2 and images["file_name"][:] == ["a.png", "b.png"] and images[0]["image"].size == (40, 20)
+    said = {one["annotator"]: one for row in images for one in row["annotations"]}
+    assert said[""]["artifacts"] == [{"label": FIRST, "box": box(0, 0, 20, 10), "explanation": ""}]
+    assert said["anna"]["complete"] and not said["anna"]["opinion_seen"] and said["bert"]["rejected"] == [SECOND]
+    text = str(dataset_card("anna/people", images, license="cc0-1.0"))
     assert f"| {FIRST} | 2 |" in text and "| fake | 2 |" in text and "license: cc0-1.0" in text

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import inspect
+import io
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
@@ -29,15 +31,13 @@ from huggingface_hub import (
 )
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from peft import LoraConfig, get_peft_model
-from PIL import Image
 from transformers import AutoModelForImageClassification, AutoModelForImageTextToText, AutoProcessor, pipeline
 from typer.testing import CliRunner
 
 from tellsign import ArtifactExplanationPipeline, WaveFreqForImageClassification
 from tellsign.__main__ import app
 from tellsign.annotating.files import Annotation, annotation_file
-from tellsign.hub_cards.annotated_dataset import push_annotated
-from tellsign.hub_cards.dataset_card import push_dataset
+from tellsign.hub_cards.dataset_card import annotated_dataset, push_dataset
 from tellsign.hub_cards.export import build_space, push, push_space
 from tellsign.hub_cards.model_card import GENERATED, is_generated
 from tellsign.scanning.scan import Judge, scan
@@ -440,19 +440,21 @@ def test_a_data_set_card_follows_its_images_unless_claimed(client, hub, parquet)
 
 
 def test_an_annotated_folder_is_sent_with_its_card(client, hub, tmp_path):
-    Image.open(PHOTO).save(tmp_path / "a.png")
+    shutil.copy(PHOTO, tmp_path / "a.jpg")
     (tmp_path / "notes.txt").write_text("not to be sent")
-    file = annotation_file(tmp_path / "a.png")
+    file = annotation_file(tmp_path / "a.jpg")
     file.write(Annotation(verdict="real"), file.read()[1])
-    push_annotated(tmp_path, "anna/people", license="cc0-1.0")
+    push_dataset(annotated_dataset(tmp_path), "anna/people", license="cc0-1.0")
     files = hub.repos["datasets", "anna/people"].files()
-    assert files.keys() - {".gitattributes"} == {"README.md", "a.png", "metadata.jsonl"}
+    assert files.keys() - {".gitattributes"} == {"README.md", "data/train-00000-of-00001.parquet"}
+    (row,) = pq.read_table(io.BytesIO(files["data/train-00000-of-00001.parquet"].content)).to_pylist()
+    assert row["image"]["bytes"] == PHOTO.read_bytes() and row["annotations"][0]["verdict"] == "real"
     assert validate_card(files["README.md"].content.decode(), "dataset") == []
     client.upload_file(
         repo_id="anna/people", repo_type="dataset", path_in_repo="README.md", path_or_fileobj=b"# My card"
     )
-    push_annotated(tmp_path, "anna/people")
-    assert hub.repos["datasets", "anna/people"].files()["README.md"].content == b"# My card"
+    push_dataset(annotated_dataset(tmp_path), "anna/people")
+    assert b"# My card" in hub.repos["datasets", "anna/people"].files()["README.md"].content
 
 
 def test_what_is_hidden_in_the_folder_of_a_space_stays_there(client, hub, tmp_path):

@@ -114,26 +114,3 @@ def test_box_in_a_larger_image_is_its_heat_maps_to_a_pixel(size):
 
 def test_box_is_of_plain_integers():
     assert all(type(value) is int for value in box_of(heat_map(np.eye(8), 31, 33)).values())
-
-
-@pytest.mark.parametrize(
-    ("scores", "size", "message"),
-    [
-        (np.zeros(8), (4, 4), r"shape \(8,\)"),
-        (np.zeros((0, 8)), (4, 4), r"shape \(0, 8\)"),
-        (np.full((2, 2), 1.5), (4, 4), r"from 1.5 to 1.5, expected \[0, 1\]"),
-        (np.full((2, 2), np.nan), (4, 4), "from nan to nan"),
-        (np.zeros((2, 2)), (0, 4), "image size 0x4"),
-    ],
-)
-def test_scores_and_sizes_that_make_no_map_raise(scores, size, message):
-    with pytest.raises(ValueError, match=message):
-        heat_map(scores, *size)
-
-
-def test_maps_and_thresholds_that_make_no_box_raise():
-    with pytest.raises(ValueError, match="threshold=0 must be more than 0"):
-        box_of(np.ones((2, 2)), threshold=0)
-    for heat in (np.ones(4), np.full((2, 2), -1.0), np.full((2, 2), np.nan)):
-        with pytest.raises(ValueError, match="heat: expected"):
-            box_of(heat)

@@ -15,8 +15,8 @@ from filelock import FileLock
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
-from tellsign.scanning.scan import SCHEMA, run_here, scan
-from tellsign.scanning.shards import OutputError, list_shards
+from tellsign.scanning.scan import run_here, scan
+from tellsign.scanning.shards import SCHEMA, OutputError, list_shards
 from tests.conftest import encode, write_parquet
 from tests.samples import picture, rows_in
 

@@ -178,3 +178,10 @@ def test_the_table_says_what_the_spectra_show(capsys):
         shares = (worth.generated, worth.photographs, worth.other_pictures)
         said = [f"{worth.threshold:.2f}", *(f"{100 * share:.1f}" for share in shares)]
         assert measured[worth.grid.name, worth.is_lossless] == said
+
+
+def test_a_picture_that_a_decoder_draws_shows_its_grid(tmp_path):
+    from tellsign.training.redraw import main
+
+    main(PHOTO, tmp_path / "drawn.png", steps=2)
+    assert find_traces(Image.open(tmp_path / "drawn.png"))[0]

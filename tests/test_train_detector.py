@@ -132,7 +132,6 @@ def test_nan_logits_are_called_a_diverged_training():
             "metric_for_best_model": "loss",
         },
         {"views": True},
-        {"streaming": True, "eval_strategy": "steps", "eval_steps": 2},
         {"adversarial_epsilon": 2, "adversarial_steps": 2, "model_name_or_path": "start", "eval_strategy": "epoch"},
     ],
     ids=[
@@ -140,7 +139,6 @@ def test_nan_logits_are_called_a_diverged_training():
         "after an epoch, bf16, SGD",
         "after an epoch, plateau",
         "views",
-        "streamed views",
         "adversarial, from a checkpoint",
     ],
 )

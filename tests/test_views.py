@@ -1,8 +1,6 @@
 import io
-import itertools
 from unittest.mock import Mock
 
-import datasets
 import numpy as np
 import pytest
 import torch
@@ -11,13 +9,12 @@ from PIL import Image
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
-from torch.utils.data import DataLoader
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.training.data import views as views_module
 from tellsign.training.data.degradations import random_view
-from tellsign.training.data.sources import LABELS, classes_of, load_sources, stream_source
-from tellsign.training.data.views import BalancedViews, stream_views
+from tellsign.training.data.sources import LABELS, load_sources
+from tellsign.training.data.views import BalancedViews
 from tests.conftest import encode
 
 
@@ -170,63 +167,3 @@ def test_broken_images_are_passed_over_with_a_warning(tmp_path, monkeypatch):
     )
     with pytest.raises(ValueError, match="100 images in succession could not be read"):
         views.__getitems__([0])
-
-
-def test_streamed_views_are_balanced_and_start_again(groups):
-    streams = [stream for group in groups for stream in classes_of(stream_source(group, "train"))]
-    views = list(stream_views(streams, WaveFreqImageProcessor(), 32, buffer_size=10).take(200))
-    assert {tuple(view["image_sizes"]) for view in views} == {(48, 40)}
-    assert views[0]["pixel_values"].shape == (3, 32, 32) and views[0]["pixel_values"].dtype == np.float32
-    assert np.mean([view["labels"] for view in views]) == pytest.approx(0.5, abs=0.12)
-
-
-def test_each_stream_is_drawn_from_equally_often(tmp_path):
-    names = [("red", "real"), ("lime", "fake"), ("blue", "real")]
-    for color, label in names:
-        folder = tmp_path / color / label
-        folder.mkdir(parents=True)
-        Image.new("RGB", (40, 40), color).save(folder / "a.png")
-    streams = [
-        classes_of(stream_source(str(tmp_path / color), "train"))[LABELS.index(label)] for color, label in names
-    ]
-    views = list(stream_views(streams, WaveFreqImageProcessor(), 32, buffer_size=4).take(120))
-    strongest = [int(view["pixel_values"].mean((1, 2)).argmax()) for view in views]
-    assert np.bincount(strongest) == pytest.approx(np.full(3, 40), abs=15)
-
-
-def test_streamed_views_are_the_same_again(groups):
-    def first():
-        streams = classes_of(stream_source(groups[0], "train"))
-        return list(stream_views(streams, WaveFreqImageProcessor(), 32, buffer_size=10, seed=1).take(5))
-
-    for one, two in zip(first(), first(), strict=True):
-        assert np.array_equal(one["pixel_values"], two["pixel_values"]) and one["labels"] == two["labels"]
-
-
-def test_two_workers_that_stream_draw_views_of_their_own():
-    alike = [encode(np.asarray(picture(0, (90, 80))))] * 16
-    images = Dataset.from_dict({"image": alike, "label": [0, 1] * 8}).cast_column(
-        "image", datasets.Image(decode=False)
-    )
-    streams = classes_of(images.to_iterable_dataset(num_shards=2))
-    loader = DataLoader(stream_views(streams, WaveFreqImageProcessor(), 32), batch_size=None, num_workers=2)
-    views = [view["pixel_values"] for _, view in zip(range(40), loader, strict=False)]
-    assert not any(np.array_equal(one, two) for one, two in itertools.combinations(views, 2))
-
-
-def test_a_streamed_folder_leaves_broken_files_out(tmp_path):
-    for name in LABELS:
-        (tmp_path / name).mkdir()
-        Image.new("RGB", (40, 40), "red" if name == "fake" else "blue").save(tmp_path / name / "a.png")
-        (tmp_path / name / "b.png").write_bytes(b"broken")
-    views = stream_views(classes_of(stream_source(str(tmp_path), "train")), WaveFreqImageProcessor(), 32)
-    for view in views.take(20):
-        red, _, blue = view["pixel_values"].mean((1, 2))
-        assert (red > blue) == bool(view["labels"])
-
-
-def test_a_stream_with_another_label_raises_naming_it(tmp_path):
-    good = encode(np.asarray(picture(0, (40, 40))))
-    path = write(tmp_path / "a.parquet", [(good, "real", "a"), (good, "maybe", "b")])
-    with pytest.raises(ValueError, match="a.parquet: has the labels maybe, expected real and fake"):
-        list(stream_source(path, "train"))

@@ -3,15 +3,12 @@
 python -m tellsign.training.evaluate_evidence tellsign/default --data real.parquet --data fake.parquet
 """
 
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 import typer
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 from torchvision.transforms.v2.functional import gaussian_blur
@@ -26,7 +23,7 @@ from tellsign.training.data.sources import content_of, of_class
 from tellsign.training.evaluation.metrics import bootstrap
 
 
-SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+SHARE = 0.2
 DRAWS = 4  # one random order differs much from the next
 
 
@@ -50,10 +47,10 @@ def grad_cam(model: LargePictureForImageClassification, picture: torch.Tensor, g
     return nn.functional.interpolate(cam, (grid, grid), mode="bilinear")[0, 0].detach().numpy()
 
 
-def with_blurred(picture: torch.Tensor, order: NDArray, share: float, grid: int) -> torch.Tensor:
-    """A picture with a share of the grid's cells blurred, the first ones of an order."""
+def with_blurred(picture: torch.Tensor, order: NDArray, grid: int) -> torch.Tensor:
+    """A picture with `SHARE` of the grid's cells blurred, the first ones of an order."""
     hidden = torch.zeros(grid * grid)
-    hidden[torch.from_numpy(order[: round(share * grid * grid)].copy())] = 1
+    hidden[torch.from_numpy(order[: round(SHARE * grid * grid)].copy())] = 1
     mask = nn.functional.interpolate(hidden.reshape(1, 1, grid, grid), picture.shape[-2:], mode="nearest")
     size = picture.shape[-1] // 8
     return torch.lerp(picture, gaussian_blur(picture, [2 * size + 1] * 2, [size / 2] * 2), mask)
@@ -65,40 +62,24 @@ def deletions(
     """How far the logit falls, toward the other class, when cells are blurred.
 
     Returns:
-        `np.ndarray` of shape `(3, len(SHARES))`: in the order of the evidence, of Grad-CAM, and at random (the mean of
-        `DRAWS`), strongest first.
+        `np.ndarray` of shape `(3,)`: by the evidence, by Grad-CAM, and at random (the mean of `DRAWS`), strongest
+        cells first.
     """
     with torch.inference_mode():
         logit = logits_of(model, picture)[0]
     sign = 1.0 if logit > model.head(model.head.baseline[None])[0] else -1.0
     maps: tuple[Callable, ...] = (integrated, grad_cam)
-    orders = [[np.argsort(-sign * of_map(model, picture, grid).ravel(), kind="stable")] for of_map in maps]
-    orders.append([rng.permutation(grid * grid) for _ in range(DRAWS)])
+    orders = [np.argsort(-sign * of_map(model, picture, grid).ravel(), kind="stable") for of_map in maps]
+    orders += [rng.permutation(grid * grid) for _ in range(DRAWS)]
     with torch.inference_mode():
-        changed = [with_blurred(picture, order, share, grid) for kind in orders for order in kind for share in SHARES]
-        falls = sign * (logit - torch.cat([logits_of(model, some) for some in torch.cat(changed).split(4)])).numpy()
-    falls = falls.reshape(-1, len(SHARES))
-    return np.stack([falls[0], falls[1], falls[2:].mean(0)])
-
-
-def plot_deletions(falls: NDArray) -> Figure:
-    """Mean fall of the logit against the share of the area that is blurred."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    for name, values in zip(("evidence", "Grad-CAM", "at random"), falls.mean(0), strict=True):
-        axes.plot(SHARES, values, "o-", label=name)
-    axes.set(xlabel="share of the area that is blurred", ylabel="fall of the logit", title="Deletion")
-    axes.legend()
-    axes.grid(alpha=0.3)
-    return figure
+        changed = torch.cat([with_blurred(picture, order, grid) for order in orders])
+        falls = sign * (logit - torch.cat([logits_of(model, some) for some in changed.split(4)])).numpy()
+    return np.array([falls[0], falls[1], falls[2:].mean()])
 
 
 def main(
     model_name: Annotated[str, typer.Argument(help="Folder or repository of a detector with a network for them.")],
     data: Annotated[list[str], typer.Option(help="Pictures of both classes; can be repeated.")],
-    output_dir: Annotated[Path, typer.Option(help="Where evidence.json and evidence.png are written.")] = Path(
-        "evaluation"
-    ),
     pictures_per_class: Annotated[int, typer.Option(min=1, help="Pictures of each class, drawn at random.")] = 100,
 ) -> None:
     """Blurs the strongest places by evidence and by Grad-CAM, and random ones, and prints how far the logit falls."""
@@ -120,30 +101,18 @@ def main(
     values = np.stack(falls)
 
     def compute(sample: NDArray) -> dict[str, float]:
-        means = sample.mean(0)
-        at = SHARES.index(0.2)
+        evidence, cam, random = map(float, sample.mean(0))
         return {
-            "fall_of_evidence": float(means[0, at]),
-            "fall_of_grad_cam": float(means[1, at]),
-            "fall_at_random": float(means[2, at]),
-            "evidence_to_random": float(means[0, at] / means[2, at]),
-            "grad_cam_to_random": float(means[1, at] / means[2, at]),
+            "fall of evidence": evidence,
+            "fall of Grad-CAM": cam,
+            "fall at random": random,
+            "evidence to random": evidence / random,
+            "Grad-CAM to random": cam / random,
         }
 
     scores, intervals = compute(values), bootstrap([values], compute)
-    record: dict[str, Any] = {
-        "model": model_name,
-        "pictures": len(values),
-        "shares": list(SHARES),
-        "falls": dict(zip(("evidence", "grad_cam", "random"), values.mean(0).tolist(), strict=True)),
-        "scores": {name: {"value": value, "interval": list(intervals[name])} for name, value in scores.items()},
-    }
-    output_dir.mkdir(parents=True, exist_ok=True)
-    (output_dir / "evidence.json").write_text(json.dumps(record, indent=2) + "\n")
-    plot_deletions(values).savefig(output_dir / "evidence.png", dpi=100)
     rows = [
-        [name.replace("_", " "), f"{row['value']:.2f} [{row['interval'][0]:.2f}, {row['interval'][1]:.2f}]"]
-        for name, row in record["scores"].items()
+        [name, f"{value:.2f} [{intervals[name][0]:.2f}, {intervals[name][1]:.2f}]"] for name, value in scores.items()
     ]
     typer.echo(markdown_table(["a fifth of the area blurred", "logit"], rows))
 

@@ -8,12 +8,12 @@ import hashlib
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import PartialState
-from datasets import Dataset, IterableDataset
+from datasets import Dataset
 from huggingface_hub import CommitInfo
 from torch import nn
 from transformers import (
@@ -21,7 +21,6 @@ from transformers import (
     EvalPrediction,
     TrainerCallback,
     TrainingArguments,
-    default_data_collator,
     set_seed,
 )
 from transformers.trainer_utils import HubStrategy
@@ -31,8 +30,8 @@ from tellsign.hub_cards.export import push
 from tellsign.hub_cards.model_card import write_card
 from tellsign.training.calibration.detector import calibrate_detector
 from tellsign.training.data.arguments import CheckedArguments
-from tellsign.training.data.groups import DataArguments, load_images, stream_images
-from tellsign.training.data.images import Augmentation, DecodedImages, without_large
+from tellsign.training.data.groups import DataArguments, load_images
+from tellsign.training.data.images import Augmentation, DecodedImages, whole_batch, without_large
 from tellsign.training.data.sources import LABELS, UNKNOWN, content_of
 from tellsign.training.data.views import BalancedViews
 from tellsign.training.evaluation.metrics import DetectionMetric
@@ -41,9 +40,6 @@ from tellsign.training.trainer.adversarial import ProjectedGradientDescent
 from tellsign.training.trainer.arguments import checkpoint_to_resume, overrides_of, parse_recipe, recipe_of, record_run
 from tellsign.training.trainer.averaging import AVERAGE_NAME, WeightAveraging, refresh_statistics
 from tellsign.training.trainer.passes import EpochCallback, WholeValidationTrainer
-
-
-TrainingImages: TypeAlias = DecodedImages | BalancedViews | IterableDataset
 
 
 @dataclass
@@ -148,11 +144,6 @@ def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     return metric.compute(predictions=probabilities, references=np.asarray(prediction.label_ids))
 
 
-def collate(batch: Any) -> Any:
-    """Collates the single images of a stream. Other batches come ready."""
-    return default_data_collator(batch) if isinstance(batch, list) else batch
-
-
 class DetectorTrainer(WholeValidationTrainer):
     """A Trainer that augments each batch on its device, right before its step, and may make it adversarial.
 
@@ -220,20 +211,6 @@ class DetectorTrainer(WholeValidationTrainer):
         )
 
 
-def make_images(
-    data_args: DataArguments,
-    training_args: TrainingArguments,
-    image_processor: WaveFreqImageProcessor,
-    config: WaveFreqConfig,
-) -> tuple[TrainingImages, Dataset]:
-    """Training images, loaded or streamed as the arguments say, and validation images."""
-    with training_args.main_process_first(desc="loading the data"):
-        if data_args.streaming:
-            workers = training_args.dataloader_num_workers
-            return stream_images(data_args, image_processor, config, training_args.seed, workers)
-        return load_images(data_args, image_processor, config, training_args.seed)
-
-
 def hash_of(images: Dataset) -> str:
     """The sha1 of the bytes of all images: others may have the same names."""
     contents = hashlib.sha1()
@@ -245,7 +222,7 @@ def hash_of(images: Dataset) -> str:
 def create_trainer(
     model: WaveFreqForImageClassification,
     image_processor: WaveFreqImageProcessor,
-    train_images: TrainingImages,
+    train_images: DecodedImages | BalancedViews,
     validation_images: DecodedImages,
     model_args: ModelArguments,
     data_args: DataArguments,
@@ -268,7 +245,7 @@ def create_trainer(
         args=training_args,
         train_dataset=train_images,
         eval_dataset=validation_images,
-        data_collator=collate,
+        data_collator=whole_batch,
         processing_class=image_processor,
         compute_metrics=compute_metrics,
         callbacks=callbacks,
@@ -309,7 +286,8 @@ def main(arguments: list[str] | None = None) -> None:
     model.config.verdict_thresholds = [0.5, 0.5]
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     of_small = without_large(image_processor)
-    train_images, validation = make_images(data_args, training_args, of_small, model.config)
+    with training_args.main_process_first(desc="loading the data"):
+        train_images, validation = load_images(data_args, of_small, model.config, training_args.seed)
     made_with = recipe_of(training_args, model_args, data_args) | {"validation_sha1": hash_of(validation)}
     validation_images = DecodedImages(validation, of_small, model.config.image_size)
     record_run(training_args, made_with, resumes=bool(checkpoint))

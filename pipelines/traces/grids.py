@@ -90,6 +90,3 @@ def measured_spectrum(image: Image.Image) -> tuple[NDArray[np.float64], int]:
     saved = io.BytesIO()
     Image.fromarray(middle_of(np.asarray(image.convert("RGB")))).save(saved, "JPEG", quality=SAVE_QUALITY)
     return residual_spectrum(np.asarray(Image.open(saved).convert("L")))
-
-
-__all__ = ["GRIDS", "Grid", "is_lossless", "measured_spectrum", "peak", "strength_of"]

@@ -39,6 +39,3 @@ def spectrum_picture(image: Image.Image, trace: str) -> Image.Image:
         for left, top in itertools.product((0, side), repeat=2):  # the highest frequency is at both ends
             draw.circle((x + left, y + top), 3 * SCALE, outline=RING_COLOR, width=2)
     return picture
-
-
-__all__ = ["spectrum_picture"]

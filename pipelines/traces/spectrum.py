@@ -60,6 +60,3 @@ def residual_spectrum(grey: NDArray[np.uint8]) -> tuple[NDArray[np.float64], int
         total += (power / power.mean(axis=(1, 2), keepdims=True)).sum(0)
         count += len(detail)
     return (np.log(total / count) if count else total), count
-
-
-__all__ = ["BLOCK", "middle_of", "residual_spectrum"]

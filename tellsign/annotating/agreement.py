@@ -154,6 +154,3 @@ def agreement_table(found: dict[str, Agreement]) -> str:
     if left_out := len(found) - len(rows):
         lines.append(f"{left_out} names that no two annotators see in the same image are left out")
     return "\n".join(lines)
-
-
-__all__ = ["Agreement", "agreement", "agreement_table", "boxes_overlap", "cohen_kappa", "opinions_seen"]

@@ -178,6 +178,3 @@ def annotate_folder(
     if not in_order:
         threading.Thread(target=work.judge_all, daemon=True).start()
     page(work).launch(server_name="127.0.0.1", server_port=port, inbrowser=open_browser, share=False, footer_links=[])
-
-
-__all__ = ["Annotator", "annotate_folder", "page"]

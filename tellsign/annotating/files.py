@@ -308,16 +308,3 @@ def challenge_entries(folder: Path) -> dict[int, Mapping[str, Any]]:
             if isinstance(row, Mapping) and isinstance(row.get("index"), int) and "explanation" in row:
                 entries[row["index"]] = row
     return entries
-
-
-__all__ = [
-    "VERDICTS",
-    "AnnotatedArtifact",
-    "Annotation",
-    "AnnotationFile",
-    "ChangedMeanwhile",
-    "annotation_file",
-    "annotation_files",
-    "challenge_entries",
-    "find_pictures",
-]

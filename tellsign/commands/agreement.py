@@ -20,6 +20,3 @@ def agreement(
         typer.echo(opinions_seen(folder))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-
-
-__all__ = ["agreement"]

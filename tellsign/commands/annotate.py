@@ -46,6 +46,3 @@ def annotate(
         )
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-
-
-__all__ = ["annotate"]

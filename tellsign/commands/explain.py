@@ -99,6 +99,3 @@ def _work(images: list[str], save: Path | None, output: Path | None) -> "Work":
         except (OSError, ValueError) as error:
             raise typer.BadParameter(f"{output}: {error}", param_hint="--output") from error
     return Work(sources, unread, pictures, answers)
-
-
-__all__ = ["explain"]

@@ -37,6 +37,3 @@ def export(
         typer.echo(path)
     if not calibration_data:
         typer.echo("no int8, which needs pictures: name some by --calibration-data", err=True)
-
-
-__all__ = ["export"]

@@ -14,5 +14,3 @@ OperatingPoint = Annotated[
     Literal["cautious", "balanced"],
     typer.Option(help='"balanced" says "uncertain" of fewer large pictures, and errs more.'),
 ]
-
-__all__ = ["PACKAGED", "Explain", "Model", "OperatingPoint"]

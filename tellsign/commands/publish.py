@@ -105,6 +105,3 @@ def space(
         else:
             commit = push_space(folder, repo, overwrite_card=overwrite_card, private=private, create_pr=create_pr)
             typer.echo(commit.pr_url or commit.commit_url)
-
-
-__all__ = ["push", "space"]

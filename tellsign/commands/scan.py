@@ -101,6 +101,3 @@ def scan(
     typer.echo(summary, err=True)
     if not summary.is_clean:
         raise typer.Exit(1)
-
-
-__all__ = ["scan"]

@@ -34,7 +34,7 @@ class Judge:
 
     ```python
     >>> from datasets import Features, Image, load_dataset
-    >>> from tellsign.scanning.scan import SCHEMA, Judge
+    >>> from tellsign.scanning.judge import SCHEMA, Judge
 
     >>> pictures = load_dataset("imagefolder", data_dir="examples", split="train")
     >>> pictures = pictures.cast_column("image", Image(decode=False))
@@ -102,6 +102,3 @@ _revision_of = cache(revision_of)
 @cache
 def _pipeline(model: str, revision: str | None, explain: str, device: str | None) -> Any:
     return load_pipeline(model, explain=explain, device=device, **({"revision": revision} if revision else {}))
-
-
-__all__ = ["Judge", "WorkerError"]

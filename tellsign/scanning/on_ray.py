@@ -88,6 +88,3 @@ def run_on_ray(job: Job, shards: list[Shard], *, num_cpus: float = 1, num_gpus: 
     finally:
         if not is_started:
             ray.shutdown()
-
-
-__all__ = ["run_on_ray"]

@@ -23,7 +23,6 @@ from tellsign.loading import register_formats, revision_of
 
 from .judge import Judge, WorkerError
 from .shards import (
-    SCHEMA,
     OutputError,
     Shard,
     address_of,
@@ -334,17 +333,3 @@ def _repeated_ids(fs: Any, folder: str) -> list[str]:
     values, counts = np.unique(np.concatenate([np.empty(0, np.uint64), *hashes]), return_counts=True)
     twice = set(values[counts > 1][:NAMED].tolist())
     return sorted({identity for path in files if twice for identity in ids_in(path) if hash_of(identity) in twice})
-
-
-__all__ = [
-    "SCHEMA",
-    "Job",
-    "Judge",
-    "OutputError",
-    "Report",
-    "Summary",
-    "WorkerError",
-    "run_here",
-    "scan",
-    "scan_shard",
-]

@@ -378,17 +378,3 @@ def made_of(output: str, name: str) -> dict[str, Any]:
         return json.loads(metadata[METADATA])
     except (pa.ArrowException, KeyError, ValueError) as error:
         raise ValueError(f"{output}/{name}.parquet: was not written by a scan, choose another folder") from error
-
-
-__all__ = [
-    "SCHEMA",
-    "OutputError",
-    "Shard",
-    "address_of",
-    "check_columns",
-    "image_column_of",
-    "list_shards",
-    "made_of",
-    "read_pictures",
-    "write_table",
-]

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count, cycle, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import psutil
@@ -31,16 +31,20 @@ from tellsign.tables import markdown_table
 
 
 PICTURES_OF_A_SHARD = 100
+PICTURES, WIDTH, HEIGHT = 2000, 512, 384
+"""How many pictures for the speed, and their size in pixels."""
+ROWS = (10_000, 100_000)
+"""How many small pictures for the memory."""
 HUNDRED_MILLION = 100_000_000
 
 
-def random_parts(number: int, width: int, height: int) -> Iterator[bytes]:
+def random_parts(number: int) -> Iterator[bytes]:
     """JPEG files: random parts of the bundled photographs, of which no two are alike."""
     bundled = [load_image(path) for path in sorted((DEFAULT_MODEL / "examples").glob("photo_*.jpg"))]
     generator = np.random.default_rng(0)
     for image in islice(cycle(bundled), number):
         left, top = (int(generator.integers(0, side // 2)) for side in image.size)
-        part = image.crop((left, top, left + image.width // 2, top + image.height // 2)).resize((width, height))
+        part = image.crop((left, top, left + image.width // 2, top + image.height // 2)).resize((WIDTH, HEIGHT))
         buffer = io.BytesIO()
         part.save(buffer, "JPEG", quality=int(generator.integers(70, 96)))
         yield buffer.getvalue()
@@ -135,34 +139,25 @@ def rate_of(calls: Iterable[object], count: int) -> float:
     return (count - 1) / (time.perf_counter() - begin)
 
 
-def main(
-    pictures: Annotated[int, typer.Option(min=1000, help="How many for the speed.")] = 2000,
-    width: Annotated[int, typer.Option(help="Of these, in pixels.")] = 512,
-    height: Annotated[int, typer.Option(help="Of these, in pixels.")] = 384,
-    rows: Annotated[list[int], typer.Option(help="How many small pictures for the memory.")] = [10_000, 100_000],  # noqa: B006
-    explain: Annotated[str, typer.Option(help="Which pictures to explain, as for the command.")] = "fake",
-    cores: Annotated[int, typer.Option(help="Of a machine, for the estimate.")] = 64,
-    machines: Annotated[int, typer.Option(help="For the estimate.")] = 16,
-    price: Annotated[float, typer.Option(help="Of a core for an hour, in dollars, for the estimate.")] = 0.04,
-) -> None:
-    """Prints three tables. The pictures are JPEG files in parquet files, each thread computes alone.
+def main() -> None:
+    """Prints two tables and an estimate. The pictures are JPEG files in parquet files, each thread computes alone.
 
     For the memory a small network of random weights judges, so that 100,000 rows take minutes.
     """
     import torch
 
     torch.set_num_threads(1)
-    judge = Judge(explain=explain)
+    judge = Judge()
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / "pictures"
-        write_source(source, random_parts(pictures, width, height))
-        some = list(random_parts(500, width, height))
+        write_source(source, random_parts(PICTURES))
+        some = list(random_parts(500))
         batches = [some[start : start + judge.batch_size] for start in range(0, len(some), judge.batch_size)]
         names = list(map(str, range(judge.batch_size)))
         rates = {
             "decoding alone": rate_of(map(load_image, some), len(some)),
             "a loop over the pipeline, picture by picture": rate_of(
-                (judge.load()(content, explain=explain) for content in some[:100]), 100
+                (judge.load()(content, explain=judge.explain) for content in some[:100]), 100
             ),
             f"a loop over the pipeline, {judge.batch_size} at once": judge.batch_size
             * rate_of((judge({"id": names[: len(batch)], "image": batch}) for batch in batches), len(batches)),
@@ -170,14 +165,14 @@ def main(
         for workers in (1, 2):
             arrivals = scan_with(source, Path(temporary) / f"out{workers}", workers, judge)
             rates[f"scan, {workers} worker{'s' * (workers > 1)}"] = arrivals.rate(workers)
-        header = [f"pictures of {width}x{height} pixels, explained: {explain}", "a second"]
+        header = [f"pictures of {WIDTH}x{HEIGHT} pixels, explained: {judge.explain}", "a second"]
         typer.echo(markdown_table(header, [[name, f"{rate:.0f}"] for name, rate in rates.items()]) + "\n")
 
         lines = []
         write_small_detector(Path(temporary) / "detector")
         small_judge = Judge(f"{temporary}/detector", explain="never")
         small_pictures = [path.read_bytes() for path in sorted((DEFAULT_MODEL / "examples").glob("gan_*.jpg"))]
-        for number in rows:
+        for number in ROWS:
             small = Path(temporary) / f"small{number}"
             write_source(small, islice(cycle(small_pictures), number))
             with peak_memory() as peaks:
@@ -187,12 +182,7 @@ def main(
         typer.echo(markdown_table(header, lines) + "\n")
 
     core_hours = HUNDRED_MILLION / rates["scan, 1 worker"] / 3600
-    estimate = [
-        ["core hours", f"{core_hours:,.0f}"],
-        [f"hours on {machines} machines of {cores} cores", f"{core_hours / machines / cores:.1f}"],
-        [f"dollars at {price:g} for a core and hour", f"{price * core_hours:,.0f}"],
-    ]
-    typer.echo(markdown_table([f"{HUNDRED_MILLION:,} pictures at the rate of one worker", ""], estimate))
+    typer.echo(f"{HUNDRED_MILLION:,} pictures at the rate of one worker: {core_hours:,.0f} core hours")
 
 
 if __name__ == "__main__":

@@ -179,6 +179,3 @@ class JoinedBatches(torch.utils.data.Dataset):
             (self.first, [number for number in numbers if number < start]),
             (self.second, [number - start for number in numbers if number >= start]),
         ]
-
-
-__all__ = ["AnnotatedBatches", "AnnotatedImage", "JoinedBatches", "load_annotated", "sha1_of_files"]

@@ -1,10 +1,9 @@
 """Training and validation images of a detector, by the arguments of its command."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from datasets import Dataset, IterableDataset, Value, concatenate_datasets
+from datasets import Dataset, Value, concatenate_datasets
 
 from tellsign import WaveFreqConfig, WaveFreqImageProcessor
 
@@ -14,19 +13,13 @@ from .sources import (
     UNKNOWN,
     add_category_labels,
     category_labels_of,
-    classes_of,
-    content_of,
     drop_duplicates,
     hold_out,
     load_sources,
     split_group,
-    stream_source,
     without,
 )
-from .views import BalancedViews, stream_views
-
-
-WITHOUT_CATEGORIES = """'{"real_categories": []}'"""
+from .views import BalancedViews
 
 
 @dataclass
@@ -59,10 +52,6 @@ class DataArguments(SourceArguments):
             "instead of on each image once an epoch."
         },
     )
-    streaming: bool = field(
-        default=False,
-        metadata={"help": "Train on random views of images that are read while they are used. Needs --max_steps."},
-    )
     flip: bool = field(default=True, metadata={"help": "Mirror half of the images."})
     shift: int = field(default=2, metadata={"help": "Largest shift along each axis, in pixels."})
     adversarial_epsilon: float = field(
@@ -94,7 +83,7 @@ def split_groups(
         raise ValueError(
             f"{', '.join(arguments.train_data)}: no real image has one of the categories "
             f"{', '.join(real_categories)} in the column category; to train without them, --config_overrides "
-            f"{WITHOUT_CATEGORIES}"
+            "'{\"real_categories\": []}'"
         )
     groups = [drop_duplicates(group) for group in groups]
     held_out_of: list[Dataset] = []
@@ -120,56 +109,6 @@ def load_images(
     if not arguments.views:
         return DecodedImages(train, image_processor, config.image_size), validation
     return BalancedViews(groups, image_processor, config.image_size, len(train), seed), validation
-
-
-def stream_images(
-    arguments: DataArguments, image_processor: WaveFreqImageProcessor, config: WaveFreqConfig, seed: int, workers: int
-) -> tuple[IterableDataset, Dataset]:
-    """Streamed training images, and validation images from the beginning of each class of each group.
-
-    Raises:
-        ValueError: If a class has too few images. Also if one worker of the data loader reads only shards without any
-            of it, and would wait for ever.
-    """
-    if config.real_categories:
-        raise ValueError(
-            "real_categories: not with --streaming, which reads images and labels alone; to train without them, "
-            f"--config_overrides {WITHOUT_CATEGORIES}"
-        )
-    groups: list[list[IterableDataset]] = []
-    validation: list[Dataset] = []
-    contents: set[bytes | None] = set()
-    for group in arguments.train_data:
-        names = split_group(group)
-        sources = [stream_source(name, arguments.data_split, arguments.data_revision) for name in names]
-        classes = classes_of(concatenate_datasets(sources))
-        groups.append(classes)
-        held_out: list[dict] = []
-        for images in classes:
-            shuffled = images.shuffle(seed=seed, buffer_size=max(1000, 2 * arguments.validation_per_class))
-            rows = list(shuffled.take(arguments.validation_per_class + 1))
-            if len(rows) <= arguments.validation_per_class:
-                raise ValueError(
-                    f"{group}: cannot hold out {arguments.validation_per_class} images of each class, where one has "
-                    f"{len(rows)}"
-                )
-            held_out += rows[:-1]
-        contents |= {content_of(row["image"]) for row in held_out}
-        features = classes[0].features
-        columns = {name: [row[name] for row in held_out] for name in features}
-        validation.append(Dataset.from_dict(columns, features=features))
-    # Not images.skip, which in a data loader with workers skips less in each.
-    rest = [
-        images.filter(lambda row: content_of(row["image"]) not in contents) for classes in groups for images in classes
-    ]
-    workers = min(workers, *(images.num_shards for images in rest))  # datasets stops the others
-    for index, images in itertools.product(range(workers if workers > 1 else 0), rest):
-        if not any(True for _ in images.shard(workers, index, contiguous=False).take(1)):
-            raise ValueError(
-                "--streaming: there are shards without images of a class, expected both classes in each, or "
-                "--dataloader_num_workers 0"
-            )
-    return stream_views(rest, image_processor, config.image_size, seed=seed), _numbered(validation)
 
 
 def _numbered(groups: list[Dataset]) -> Dataset:

@@ -2,17 +2,15 @@
 
 import glob
 import hashlib
-import operator
 import os
 import re
 from collections.abc import Collection, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from datasets import ClassLabel, Dataset, Features, Image, IterableDataset, Value, concatenate_datasets, load_dataset
+from datasets import ClassLabel, Dataset, Features, Image, Value, concatenate_datasets, load_dataset
 from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 from datasets.utils.file_utils import xopen
 from numpy.typing import NDArray
@@ -59,24 +57,7 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
     return concatenate_datasets([_load_source(source, split, revision) for source in names])
 
 
-def stream_source(source: str, split: str, revision: str | None = None) -> IterableDataset:
-    """Opens one source without reading its images, which are read while they are used; see [`stream_views`].
-
-    Returns:
-        `datasets.IterableDataset` with `image` (undecoded `datasets.Image`) and `label` (0 real, 1 fake). A label of
-        another name raises a `ValueError` when it is read.
-    """
-    dataset = _open_source(source, split, revision, streaming=True)
-    feature = _check_columns(source, dataset)["label"]
-
-    def index(row: dict) -> dict:
-        return {"label": _label_indices(source, feature, [row["label"]])[0]}
-
-    dataset = dataset.cast_column("image", Image(decode=False)).select_columns(["image", "label"])
-    return dataset.map(index, features=Features({"image": Image(decode=False), "label": Value("int64")}))
-
-
-def _open_source(source: str, split: str, revision: str | None, streaming: bool = False) -> Any:
+def _open_source(source: str, split: str, revision: str | None) -> Any:
     if Path(source).is_dir():
         # Hidden ones are those of file managers and notebooks.
         entries = sorted(path for path in Path(source).iterdir() if not path.name.startswith((".", "__")))
@@ -101,20 +82,20 @@ def _open_source(source: str, split: str, revision: str | None, streaming: bool 
                 raise ValueError(f"{path}: expected all images right in {source}/real and {source}/fake")
         names = [glob.escape(str(path)) for path in paths]
         # Without drop_labels=False the labels are dropped where there is only one.
-        return load_dataset("imagefolder", data_files=names, split="train", streaming=streaming, drop_labels=False)
+        return load_dataset("imagefolder", data_files=names, split="train", drop_labels=False)
     if source.lower().endswith(".parquet"):
         if not Path(source).is_file():
             raise ValueError(f"{source}: no such file")
         if pq.read_metadata(source).num_rows == 0:
             raise ValueError(f"{source}: is empty")
-        return Dataset.from_parquet(source, streaming=streaming)
+        return Dataset.from_parquet(source)
     try:
-        return load_dataset(source, split=split, revision=revision, streaming=streaming)
+        return load_dataset(source, split=split, revision=revision)
     except (FileNotFoundError, ConnectionError) as error:
         raise ValueError(f"{source}: no such file or folder, and the Hub does not give it: {error}") from error
 
 
-def _check_columns(source: str, dataset: Dataset | IterableDataset) -> Features:
+def _check_columns(source: str, dataset: Dataset) -> Features:
     features = dataset.features or {}
     missing = {"image", "label"} - set(features)
     if missing:
@@ -186,7 +167,7 @@ def content_of(image: dict | None) -> bytes | None:
     if image["bytes"] is not None or image["path"] is None:
         return image["bytes"]
     try:
-        with xopen(image["path"], "rb") as file:  # of a streamed data set, it may lie on the Hub or in an archive
+        with xopen(image["path"], "rb") as file:  # it may be an address, or lie in an archive
             return file.read()
     except (FileNotFoundError, IsADirectoryError):
         return None
@@ -223,11 +204,6 @@ def of_class(dataset: Dataset, label: str, count: int | None = None, seed: int =
     """The images of a class: all, or `count` of them drawn at random."""
     rows = np.flatnonzero(np.asarray(dataset["label"][:]) == LABELS.index(label))
     return dataset.select(np.sort(np.random.default_rng(seed).permutation(rows)[:count]))
-
-
-def classes_of(images: IterableDataset) -> list[IterableDataset]:
-    """The images of each class in a stream from [`stream_source`]."""
-    return [images.filter(partial(operator.eq, label), input_columns="label") for label in range(len(LABELS))]
 
 
 def drop_duplicates(dataset: Dataset) -> Dataset:

@@ -1,10 +1,9 @@
-"""Data sets of random views of loaded or streamed images, see [`random_view`]."""
+"""Data sets of random views of images, see [`random_view`]."""
 
 import numpy as np
 import torch
-from datasets import Array3D, Dataset, Features, IterableDataset, Sequence, Value, interleave_datasets
+from datasets import Dataset
 from PIL import Image as PILImage
-from torch.utils.data import get_worker_info
 from transformers import BaseImageProcessor
 from transformers.utils import logging
 
@@ -112,58 +111,3 @@ def _sources_of(group: Dataset) -> list[tuple[list[np.ndarray], np.ndarray]]:
         weights = np.sqrt([len(members) for members in rows])
         sources.append((rows, weights / weights.sum()))
     return sources
-
-
-def stream_views(
-    streams: list[IterableDataset],
-    image_processor: BaseImageProcessor,
-    image_size: int,
-    buffer_size: int = 1000,
-    seed: int = 0,
-) -> IterableDataset:
-    """Random views of images that are too many to load: read while they are used, shuffled in a buffer.
-
-    Each view is of a stream drawn uniformly; a stream that ends starts again.
-
-    Args:
-        streams (`list[IterableDataset]`): From [`classes_of`], of each group of images.
-        image_processor (`BaseImageProcessor`): Makes `pixel_values` of the views.
-        image_size (`int`): Height and width of the views.
-        buffer_size (`int`, *optional*, defaults to 1000): Number of images among which the next one is drawn.
-        seed (`int`, *optional*, defaults to 0): Seed of all draws.
-
-    Returns:
-        `datasets.IterableDataset` without end, of `pixel_values` (NumPy, float32), `image_sizes` (height and width of
-        the view's image) and `labels`. Each worker of a data loader draws views of its own. In each pass the images of
-        a stream come in the same order, and their views are others. Images that cannot be read are named in a warning
-        and left out.
-    """
-
-    def views(rows: dict[str, list], indices: list[int]) -> dict[str, list]:
-        kept: dict[str, list] = {"pixel_values": [], "image_sizes": [], "labels": []}
-        worker = get_worker_info()  # each counts its own images
-        for index, entry, label in zip(indices, rows["image"], rows["label"], strict=True):
-            try:
-                image = _load(entry, f"image {index} of the stream", image_size)
-            except ValueError as error:
-                logger.warning_once(f"Left out: {error}")
-                continue
-            rng = np.random.default_rng((seed, worker.id if worker else 0, index))
-            view = torch.from_numpy(random_view(image, image_size, rng))
-            kept["pixel_values"].append(image_processor(view.permute(2, 0, 1), return_tensors="np")["pixel_values"][0])
-            kept["image_sizes"].append((image.height, image.width))
-            kept["labels"].append(label)
-        return kept
-
-    streams = [stream.shuffle(seed=seed, buffer_size=buffer_size).repeat(None) for stream in streams]
-    mixed = interleave_datasets(streams, probabilities=[1 / len(streams)] * len(streams), seed=seed)
-    features = Features(
-        {
-            "pixel_values": Array3D((3, image_size, image_size), "float32"),
-            "image_sizes": Sequence(Value("int64"), length=2),
-            "labels": Value("int64"),
-        }
-    )
-    columns = ["image", "label"]
-    mixed = mixed.map(views, with_indices=True, batched=True, batch_size=16, features=features, remove_columns=columns)
-    return mixed.with_format("numpy")

@@ -121,6 +121,3 @@ def _measured_of(stacked: NDArray) -> dict[str, float | None]:
     """Scores of the arrays of [`PeoplesLabels`], stacked along a last axis."""
     present, scores, chosen, pointed, overlap = np.moveaxis(stacked, -1, 0)
     return PeoplesLabels(present, scores, chosen.astype(bool), pointed, overlap).measured()
-
-
-__all__ = ["PeoplesLabels", "compare", "peoples_scores"]

@@ -91,42 +91,20 @@ def evaluate_corruptions(
     return results
 
 
-def evaluate_attacks(
-    model: PreTrainedModel,
-    image_processor: WaveFreqImageProcessor,
-    images: NDArray,
-    labels: NDArray,
-    iterations: int = 20,
-    queries: int = 200,
-    bf16: bool = False,
-    transfer_from: tuple[PreTrainedModel, WaveFreqImageProcessor] | None = None,
-    progress_dir: Path | None = None,
-) -> dict:
-    """[`class_scores`] after each attack of [`attack_ensemble`], and a check for masked gradients.
+def attack_scores(standing: dict[str, dict[int, NDArray]], labels: NDArray) -> dict:
+    """[`class_scores`] after each attack, and a check for masked gradients.
 
     Gradients are masked where an attack without them breaks more than a hundredth of the images that the others left
     standing. Such attacks are Square and the transfer from another model. The figures of the others mean little then.
 
     Args:
-        model, image_processor, images, labels, iterations, queries, bf16, transfer_from, progress_dir: As for
-            [`attack_ensemble`].
+        standing (`dict`): From [`attack_ensemble`].
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
 
     Returns:
-        `images`, their number; `iterations`, `queries` and `bf16`, as given; `transfer_from`, the name of that model.
         `scores`, by attack and by the largest change in levels of 255. `broken_without_gradients`, the share by each
         attack without gradients and each change, and `masked_gradients`, whether one exceeds a hundredth.
     """
-    standing = attack_ensemble(
-        model,
-        image_processor,
-        images,
-        labels,
-        iterations=iterations,
-        queries=queries,
-        bf16=bf16,
-        transfer_from=transfer_from,
-        progress_dir=progress_dir,
-    )
     broken = {}
     for name in ("square", "transfer"):
         if name in standing:
@@ -135,11 +113,6 @@ def evaluate_attacks(
                 for epsilon, left in standing["apgd-margin"].items()
             }
     return {
-        "images": len(labels),
-        "iterations": iterations,
-        "queries": queries,
-        "bf16": bf16,
-        "transfer_from": as_shown(str(transfer_from[0].name_or_path)) if transfer_from else None,
         "scores": {
             name: {str(epsilon): class_scores(still, labels) for epsilon, still in by_epsilon.items()}
             for name, by_epsilon in standing.items()
@@ -156,7 +129,7 @@ class RobustnessTest:
     Args:
         corruptions, attack (`bool`): Which of the two are measured.
         images, attack_images (`int`): Numbers of images for each.
-        iterations, queries, bf16, transfer_from: As for [`evaluate_attacks`].
+        iterations, queries, bf16, transfer_from: As for [`attack_ensemble`].
     """
 
     corruptions: bool
@@ -177,7 +150,7 @@ class RobustnessTest:
         progress_dir: Path,
     ) -> dict:
         """Scores on images of shape `(n, 3, height, width)`, uint8; see [`evaluate_corruptions`] and
-        [`evaluate_attacks`]."""
+        [`attack_scores`]."""
         result: dict = {}
         if self.corruptions:
             rows = draw_balanced(labels, self.images)
@@ -185,8 +158,12 @@ class RobustnessTest:
             result |= {"images": len(rows), "corruptions": scores}
         if self.attack:
             rows = draw_balanced(labels, self.attack_images)
-            how = (self.iterations, self.queries, self.bf16, self.transfer_from, progress_dir)
-            result["attacks"] = evaluate_attacks(model, image_processor, images[rows], labels[rows], *how)
+            how: dict = {"iterations": self.iterations, "queries": self.queries, "bf16": self.bf16}
+            more: dict = {"transfer_from": self.transfer_from, "progress_dir": progress_dir}
+            standing = attack_ensemble(model, image_processor, images[rows], labels[rows], **how, **more)
+            other = as_shown(str(self.transfer_from[0].name_or_path)) if self.transfer_from else None
+            scores = attack_scores(standing, labels[rows])
+            result["attacks"] = {"images": len(rows), **how, "transfer_from": other, **scores}
         return result
 
 

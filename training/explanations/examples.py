@@ -1,7 +1,5 @@
 """Training examples of explainers: images with explained artifacts, as the model's own prompts and answers."""
 
-import json
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -16,11 +14,11 @@ from tqdm.auto import tqdm
 from transformers import ProcessorMixin
 from transformers.utils import logging
 
+from tellsign.annotating.files import annotation_files
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
-from tellsign.modeling.image_loading import load_image, readable_extensions
+from tellsign.modeling.image_loading import load_image
 from tellsign.pipelines.answer import Box, ExplainedArtifact, place_of
 from tellsign.pipelines.explainer import answer_text, encode_prompts, explanation_prompt
-from tellsign.pipelines.formats import from_synartifact
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data.images import decode
 from tellsign.training.planting.batches import artifact_dataset
@@ -115,8 +113,7 @@ def _other(size: tuple[int, int], rng: np.random.Generator, known: Sequence[str]
 
 
 class AnnotatedImages(torch.utils.data.Dataset):
-    """Generated images with SynArtifact annotations: `NAME.json`, or `NAME.ANNOTATOR.json` of each of several, beside
-    `NAME.png` or any other image file.
+    """Generated images with the annotations beside them, see [`tellsign.annotating.files`].
 
     Captions that do not become a sentence by [`as_sentence`] are left out; a warning counts them.
 
@@ -127,35 +124,27 @@ class AnnotatedImages(torch.utils.data.Dataset):
         lengths (`list[int]`): Number of artifacts of each image.
 
     Raises:
-        ValueError: If a folder is missing, a file cannot be read, or a box is not inside its image; the message names
-            it. Also if no image has an artifact with a caption of 4 words.
+        ValueError: If a folder or its images are missing, a file cannot be read, or a box is not inside its image; the
+            message names it. Also if no image has an artifact with a caption of 4 words.
     """
 
     def __init__(self, folders: Sequence[str]):
         self.rows: list[tuple[Path, list[ExplainedArtifact]]] = []
         left_out = 0
-        for path, images in (found for folder in folders for found in _annotations(Path(folder))):
-            try:
-                annotated = from_synartifact(json.loads(path.read_text(encoding="utf-8")))
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
+        for file in (file for folder in folders for files in annotation_files(Path(folder)) for file in files):
+            annotation, _ = file.read()
+            if annotation.unread:
+                raise ValueError(f"{file.path}: {annotation.unread[0]['reason']}")
             # Names are the keys of the answer, so only the first place of each artifact counts.
             artifacts: dict[str, ExplainedArtifact] = {}
-            for artifact in annotated:
-                if sentence := as_sentence(artifact.get("explanation", "")):
-                    artifacts.setdefault(artifact["label"], artifact | {"explanation": sentence})
+            for artifact in annotation.artifacts:
+                if sentence := as_sentence(artifact["explanation"]):
+                    known = ExplainedArtifact(label=artifact["label"], box=artifact["box"], explanation=sentence)
+                    artifacts.setdefault(artifact["label"], known)
                 else:
                     left_out += 1
             if artifacts:
-                if not images:
-                    raise ValueError(f"{path}: no image of the same name lies beside it")
-                size = load_image(images[0]).size
-                for artifact in artifacts.values():
-                    try:
-                        place_of(artifact["box"], *size)
-                    except ValueError as error:
-                        raise ValueError(f"{path}: {error}") from error
-                self.rows.append((images[0], list(artifacts.values())))
+                self.rows.append((file.image, list(artifacts.values())))
         if not self.rows:
             raise ValueError(f"{', '.join(folders)}: no annotation has an artifact with a caption of at least 4 words")
         if left_out:
@@ -170,24 +159,6 @@ class AnnotatedImages(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> ExplanationExample:
         path, artifacts = self.rows[index]
         return {"image": load_image(path), "category": None, "verdict": "fake", "artifacts": artifacts}
-
-
-def _annotations(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """The JSON files in a folder and its subfolders, each with its images.
-
-    These lie beside it, and have its name, or the part of it before that of its annotator.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
-    paths, extensions = sorted(folder.rglob("*")), readable_extensions()
-    images = defaultdict(list)
-    for path in paths:
-        if path.suffix.lower() in extensions:
-            images[path.with_suffix("")].append(path)
-    for path in paths:
-        if path.suffix == ".json":
-            name = path.with_suffix("")
-            yield path, images[name] or images[name.with_suffix("")]
 
 
 class ExplanationCollator:

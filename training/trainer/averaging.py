@@ -2,13 +2,11 @@
 
 import copy
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import broadcast
-from datasets import IterableDataset
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
@@ -82,7 +80,7 @@ class _TakesDictionary(nn.Module):
 
 def refresh_statistics(
     model: nn.Module,
-    images: DecodedImages | BalancedViews | IterableDataset,
+    images: DecodedImages | BalancedViews,
     augmentation: Augmentation,
     batches: int = 100,
     batch_size: int = 256,
@@ -95,7 +93,7 @@ def refresh_statistics(
     Args:
         model (`nn.Module`):
             The model, whose batch normalizations are changed in place, but for those that stay in evaluation.
-        images ([`DecodedImages`], [`BalancedViews`] or [`stream_views`]): The training images.
+        images ([`DecodedImages`] or [`BalancedViews`]): The training images.
         augmentation ([`Augmentation`]): The augmentation of training.
         batches (`int`, *optional*, defaults to 100): Most batches to draw.
         batch_size (`int`, *optional*, defaults to 256): Images in a batch.
@@ -103,17 +101,12 @@ def refresh_statistics(
     device = next(model.parameters()).device
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        drawn: Iterable
         if isinstance(images, BalancedViews):
             images.epoch = 0
-        if isinstance(images, IterableDataset):
-            drawn = images.take(batches * batch_size).batch(batch_size)
-        else:
-            rows: Any = whole_batches(torch.randperm(len(images)), batch_size)[:batches]
-            batches, drawn = len(rows), map(images.__getitems__, rows)
+        rows: Any = whole_batches(torch.randperm(len(images)), batch_size)[:batches]
         inputs = (
-            model_inputs(batch, device)
-            for batch in tqdm(drawn, total=batches, desc="Batch statistics", unit="batch", leave=False)
+            model_inputs(images.__getitems__(batch), device)
+            for batch in tqdm(rows, desc="Batch statistics", unit="batch", leave=False)
         )
         augmented = (values | {"pixel_values": augmentation(values["pixel_values"])} for values in inputs)
         layers = [layer for layer in model.train().modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
