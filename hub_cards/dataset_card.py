@@ -42,6 +42,7 @@ ANNOTATED_FEATURES = Features(
                 ),
                 "rejected": List(Value("string")),
                 "complete": Value("bool"),
+                "opinion_seen": Value("bool"),
                 "note": Value("string"),
             }
         ),

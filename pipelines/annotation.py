@@ -48,11 +48,13 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     for trace in result.get("traces", ()):
         spectrum = spectrum_picture(image, trace["name"])
         side = max(spectrum.width, width // 3)
-        thumbnail = spectrum.resize((side, side), Image.Resampling.NEAREST)
+        spectrum = spectrum.resize((side, side), Image.Resampling.NEAREST)
         text = f"{trace['text']}\nThe picture beside shows how strong each frequency is; rings mark the grid's."
-        parts.append(_row(width, font, text, None, thumbnail))
+        parts.append(_row(width, font, text, None, spectrum))
     if leaning(result) and ("evidence_map" in result or result.get("evidence")):
-        parts.append(_evidence_row(image, result, width, font))
+        text = f"Yellow: what speaks for {leaning(result)}. Percentages are shares of all that does."
+        shown = evidence_picture(image, result, width // 2) if "evidence_map" in result else None
+        parts.append(_row(width, font, text, None, shown))
     for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):
         heat = artifact.get("heatmap")
         thumbnail = None if heat is None else _heat_picture(image, heat, color, width // 5)
@@ -102,17 +104,21 @@ def mark_places(image: Image.Image, result: ImageExplanation | FailedImage) -> I
     return picture
 
 
-def _evidence_row(
-    image: Image.Image, result: ImageExplanation, width: int, font: ImageFont.FreeTypeFont
-) -> Image.Image:
-    """What the yellow frames mean and, if there is a map, where the image speaks for the likelier verdict."""
-    lean, thumbnail = leaning(result), None
-    if (evidence := result.get("evidence_map")) is not None:
-        toward = np.maximum(evidence if lean == "fake" else -evidence, 0)
-        shown = heat_map(toward / max(float(toward.max()), 1e-6), image.height, image.width)
-        thumbnail = _heat_picture(image, shown, EVIDENCE_COLOR, width // 2)
-    text = f"Yellow: what speaks for {lean}. Percentages are shares of all that does."
-    return _row(width, font, text, None, thumbnail)
+def evidence_picture(image: Image.Image, result: ImageExplanation, side: int = MIN_SIDE) -> Image.Image:
+    """Draws where an image speaks for the verdict to which it leans.
+
+    Args:
+        image (`PIL.Image.Image`): The image that was explained.
+        result ([`ImageExplanation`]): The answer for it, with an `evidence_map` and a lean.
+        side (`int`, *optional*, defaults to 480): The longer side in pixels.
+
+    Returns:
+        `PIL.Image.Image` in mode RGB: the image in grey, yellow where that is.
+    """
+    image, evidence = load_image(image), result["evidence_map"]
+    toward = np.maximum(evidence if leaning(result) == "fake" else -evidence, 0)
+    shown = heat_map(toward / max(float(toward.max()), 1e-6), image.height, image.width)
+    return _heat_picture(image, shown, EVIDENCE_COLOR, side)
 
 
 def _font(width: int) -> ImageFont.FreeTypeFont:

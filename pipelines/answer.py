@@ -252,17 +252,18 @@ def findings_of(answer: ImageExplanation) -> list[str]:
     found = [f"{count} artifact{'s' * (count > 1)} found."] if count else []
     found += [note] if note else [] if count else ["No known artifact was found."]
     traces = [trace["text"] for trace in answer.get("traces", [])]
-    if doubt := answer.get("verdict_note"):
-        return [doubt, *traces, *found]
-    return [*_lean(answer), *traces, *_strongest(answer), *found]
+    doubt = answer.get("verdict_note")
+    return [*([doubt] if doubt else _lean(answer)), *traces, *_strongest(answer), *found]
 
 
 def leaning(answer: ImageExplanation) -> str | None:
     """The verdict for which an answer's evidence speaks; `None` if that would mislead.
 
-    Of an uncertain image it is the likelier one. It is none near the middle, or if the file's own statement speaks
-    against it.
+    Of an uncertain image it is the likelier one. It is none near the middle, if the file's own statement speaks
+    against it, or if a note says that the verdict means little.
     """
+    if answer.get("verdict_note"):
+        return None
     probability = answer["fake_probability"]
     likelier = "fake" if probability > 0.5 else "real"
     if answer["label"] != "uncertain":

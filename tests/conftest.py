@@ -256,10 +256,13 @@ def open_page(browser, url: str):
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
     """Folder of a tiny detector, of a tagger, and of the example pictures."""
+    import torch
+
     from tests.models import save_detector
 
+    torch.manual_seed(0)  # what it says should not depend on which test comes first
     folder = tmp_path_factory.mktemp("tiny") / "model"
-    save_detector(folder, verdict_thresholds=[0.2, 0.9])
+    save_detector(folder, verdict_thresholds=[0.2, 0.9], balanced_verdict_thresholds=[0.2, 1.0])
     shutil.copytree(Path(__file__).parents[1] / "examples", folder / "examples")
     return folder
 

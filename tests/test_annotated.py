@@ -132,6 +132,6 @@ def test_an_annotated_folder_becomes_a_data_set_with_a_card(folder):
     assert len(images) == 2 and images["file_name"][:] == ["a.png", "b.png"] and images[0]["image"].size == (40, 20)
     said = {one["annotator"]: one for row in images for one in row["annotations"]}
     assert said[""]["artifacts"] == [{"label": FIRST, "box": box(0, 0, 20, 10), "explanation": ""}]
-    assert said["anna"]["complete"] and said["bert"]["rejected"] == [SECOND]
+    assert said["anna"]["complete"] and not said["anna"]["opinion_seen"] and said["bert"]["rejected"] == [SECOND]
     text = str(dataset_card("anna/people", images, license="cc0-1.0"))
     assert f"| {FIRST} | 2 |" in text and "| fake | 2 |" in text and "license: cc0-1.0" in text

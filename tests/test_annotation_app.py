@@ -75,6 +75,13 @@ def test_a_view_has_the_picture_upright_and_what_the_model_says(work, folder):
     assert view["src"].startswith("data:image/png;base64,") and view["answer"]["artifacts"] == [ARTIFACT]
 
 
+def test_evidence_is_framed_only_where_there_is_a_lean(work):
+    evidence = [{"box": ARTIFACT["box"], "share": 0.5}]
+    for probability, framed in ((0.5, []), (0.8, evidence)):
+        work.answers[0] = {"label": "uncertain", "fake_probability": probability, "evidence": evidence}
+        assert work.open({"index": 0})["answer"]["evidence"] == framed
+
+
 def test_a_file_that_cannot_be_read_is_refused_and_stays(work, folder):
     (folder / "a.json").write_text("{cut off")
     view = work.open({"index": 0})
@@ -160,6 +167,7 @@ def page(browser, Annotator, folder, monkeypatch):
 
     monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
     answer = judge(folder / "a.png") | {"artifacts": [ARTIFACT | {"label": name} for name in NAMES]}
+    answer["evidence"] = [{"box": ARTIFACT["box"], "share": 0.5}]
     server = app.page(Annotator(folder, lambda image: answer, "", in_order=True))
     _, url, _ = server.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False)
     page = open_page(browser, url)
@@ -169,9 +177,36 @@ def page(browser, Annotator, folder, monkeypatch):
     server.close()
 
 
-def test_a_picture_opens_with_what_the_model_says(page):
+def proposals(page) -> list[str]:
+    return page.locator(".artifacts li.proposed span").all_text_contents()
+
+
+def test_what_the_model_says_is_hidden_until_a_verdict(page, folder):
+    expect_text(page, "The model's opinion is hidden")
+    assert proposals(page) == [] and page.locator(".box").count() == 0
+    page.get_by_role("button", name="Real").click()
     expect_text(page, "The model says fake")
-    assert page.locator(".artifacts li.proposed span").all_text_contents()[: len(NAMES)] == NAMES
+    expect_text(page, "Dotted frames")
+    assert proposals(page) == NAMES and page.locator(".box.evidence").count() == 1
+    status_of(page).to_have_text("Saved")
+    assert saved(folder / "a.png")["opinion_seen"] is False
+
+
+def test_what_is_seen_before_deciding_is_recorded(page, folder):
+    page.keyboard.press("o")
+    expect_text(page, "The model says fake")
+    for key in ("1", "u"):
+        page.keyboard.press(key)
+    status_of(page).to_have_text("Saved")
+    assert saved(folder / "a.png")["opinion_seen"] is True
+
+
+@pytest.mark.parametrize("keys", ["12", "1u", "c1", "cc"])
+def test_deciding_again_in_sight_of_the_opinion_is_recorded(page, folder, keys):
+    for key in keys:
+        page.keyboard.press(key)
+    status_of(page).to_have_text("Saved")
+    assert saved(folder / "a.png")["opinion_seen"] is True
 
 
 def test_an_artifact_is_drawn_named_and_explained_by_mouse(page, folder):
@@ -204,7 +239,7 @@ def test_a_box_is_pulled_by_its_corner_and_that_is_undone(page, folder):
 
 
 def test_proposals_are_accepted_and_rejected_by_keys(page, folder):
-    for key in ("a", "j", "x", "3", "m"):
+    for key in ("3", "a", "j", "x", "m"):
         page.keyboard.press(key)
     page.keyboard.type("not easy")
     page.keyboard.press("Escape")
@@ -259,8 +294,8 @@ def test_what_is_done_while_the_server_is_killed_is_saved(browser, Annotator, fo
     with serving(folder, model, port) as server:
         page = open_page(browser, f"http://127.0.0.1:{port}")
         expect_text(page, "1 of 3, 0 annotated")
-        expect_text(page, "The model says fake")
         page.keyboard.press("2")
+        expect_text(page, "The model says fake")
         status_of(page).to_have_text("Saved")
         page.keyboard.press("n")
         expect_text(page, "2 of 3, 1 annotated")

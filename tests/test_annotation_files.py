@@ -49,12 +49,26 @@ def test_what_is_written_is_read_with_its_author_and_picture(folder):
     file = annotation_file(folder / "a.png", "anna")
     empty, version = file.read()
     assert empty == Annotation(annotator="anna")
-    said = Annotation([seen(explanation="The fur is smooth.")], [GHOST], "fake", "a note", True, "anna")
+    said = Annotation([seen(explanation="The fur is smooth.")], [GHOST], "fake", "a note", True, "anna", True)
     assert file.write(said, version) == file.read()[1]
     assert file.read()[0] == Annotation(**(vars(said) | {"others": {"Other artifacts caption": "None"}}))
     fields = json.loads((folder / "a.anna.json").read_text())
     assert fields["Artifacts annotation"][0]["rect_end"] == [10, 10]
-    assert fields["annotator"] == "anna" and fields["time"] and fields["tellsign_version"] and fields["image_sha256"]
+    assert (
+        fields["annotator"] == "anna"
+        and fields["opinion_seen"] is True
+        and fields["time"]
+        and fields["tellsign_version"]
+        and fields["image_sha256"]
+    )
+
+
+def test_files_of_versions_that_showed_the_opinion_say_that_it_was_seen(folder):
+    file = write(annotation_file(folder / "a.png"), tellsign_version="0.1.0")
+    assert file.read()[0].opinion_seen
+    file.write(Annotation(), file.read()[1])
+    assert not file.read()[0].opinion_seen and json.loads(file.path.read_text())["opinion_seen"] is False
+    assert not write(annotation_file(folder / "b.png")).read()[0].opinion_seen
 
 
 def test_unknown_fields_and_unreadable_entries_are_kept(folder):
@@ -241,6 +255,15 @@ def test_agreement_of_two_annotators_is_that_by_hand(folder):
     assert found["artifacts"]["judged"] == 3 + 2 + 68 * 2 and found["artifacts"]["both"] == 2
     table = agreement_table(found)
     assert SMOOTH in table and "0.75" in table and "68 names" in table
+
+
+def test_verdicts_in_sight_of_the_opinion_are_counted_and_do_not_agree(folder):
+    for name, verdict, was_seen in (("a", "real", False), ("b", "fake", True)):
+        for who in ("anna", "bert"):
+            file = annotation_file(folder / f"{name}.png", who)
+            file.write(Annotation(verdict=verdict, opinion_seen=was_seen and who == "bert"), file.read()[1])
+    assert agreement(folder)["verdict"]["judged"] == 1
+    assert "in 1 of 4 annotations" in CliRunner().invoke(app, ["agreement", str(folder)]).output
 
 
 def test_agreement_needs_two_annotators_of_an_image(folder):

@@ -5,9 +5,11 @@ import asyncio
 import csv
 import html
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -21,7 +23,7 @@ mcp = pytest.importorskip("mcp")
 streamable_http = pytest.importorskip("mcp.client.streamable_http")
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-PHOTO = EXAMPLES / "photo_cat.jpg"
+PHOTO, SMALL = EXAMPLES / "photo_cat.jpg", EXAMPLES / "gan_00.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -33,30 +35,63 @@ def upload(path: Path):
     return gradio_client.handle_file(str(path))
 
 
-def test_an_image_gets_what_file_and_pixels_say(page):
-    stated, verdict, picture, seen, answer = page.predict(upload(PHOTO), api_name="/show")
-    assert "Nothing. That proves nothing" in stated
-    assert "Fake (generated)" in verdict and f"{answer['fake_probability']:.1%}" in verdict
-    assert Image.open(picture if isinstance(picture, str) else picture["path"]).width >= 480
+def pictures_of(shown: str) -> dict[str, tuple[int, int]]:
+    """The sizes of the pictures in what is shown, by what they are."""
+    found = re.findall('<img alt="(.*?)" src="data:image/jpeg;base64,(.*?)">', shown)
+    return {words: Image.open(BytesIO(b64decode(content))).size for words, content in found}
+
+
+def test_an_image_gets_what_file_and_pixels_say_in_order(page):
+    shown, answer = page.predict(upload(SMALL), "cautious", api_name="/show")
     assert answer["label"] == "fake" and {artifact["label"] for artifact in answer["artifacts"]} == set(LABELS)
-    places = [seen.index(f"<b>{artifact['label']}</b>") for artifact in answer["artifacts"]]
-    assert places == sorted(places)
+    said = ["Nothing. That proves nothing", "Fake (generated)", f"{answer['fake_probability']:.1%}"]
+    said += [answer["traces_note"], 'what speaks most for "fake"', f"{answer['evidence'][0]['share']:.0%}"]
+    said += [f"<b>{artifact['label']}</b>" for artifact in answer["artifacts"]]
+    places = [shown.index(words) for words in said]
+    assert places == sorted(places) and shown.count(answer["traces_note"]) == 1
+    assert list(pictures_of(shown)) == ["The image", "The image with frames", "Map of the evidence"]
+    assert pictures_of(shown)["The image with frames"][0] >= 480
+
+
+def test_a_trace_is_told_beside_the_spectrum_that_shows_it(page, tmp_path):
+    pixels = np.random.default_rng(0).normal(120, 20, (512, 512))
+    pixels[::4, ::4] += 60
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / "grid.png")
+    shown, answer = page.predict(upload(tmp_path / "grid.png"), "cautious", api_name="/show")
+    assert answer["traces"] and all(shown.count(trace["text"]) == 1 for trace in answer["traces"])
+    assert pictures_of(shown)["Spectrum"] == (256, 256)
+
+
+def test_of_a_doubtful_verdict_the_doubt_is_told_once(page, tmp_path):
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "tiny.png")
+    shown, answer = page.predict(upload(tmp_path / "tiny.png"), "cautious", api_name="/show")
+    assert answer["verdict_note"] and shown.count(answer["verdict_note"]) == 1 and "leans" not in shown
+    table, _ = page.predict([upload(tmp_path / "tiny.png")], "cautious", api_name="/show_many")
+    assert table.count(answer["verdict_note"]) == 1
+
+
+def test_the_operating_point_holds_for_one_and_many_images(page):
+    for operating_point, label in (("cautious", "fake"), ("balanced", "uncertain")):
+        answer = page.predict(upload(SMALL), operating_point=operating_point, api_name="/judge")
+        shown, _ = page.predict(upload(SMALL), operating_point, api_name="/show")
+        table, _ = page.predict([upload(SMALL)], operating_point, api_name="/show_many")
+        assert answer["label"] == label and label in shown.lower() and f">{label}</td>" in table
 
 
 def test_what_a_file_says_is_text_on_the_page_and_never_html(page, tmp_path):
     info = PngInfo()
     info.add_text("parameters", "x\nSteps: 4, Version: <img src=x onerror=alert(1)>")
     Image.open(PHOTO).save(tmp_path / "made.png", pnginfo=info)
-    stated, *_ = page.predict(upload(tmp_path / "made.png"), api_name="/show")
-    assert "AUTOMATIC1111 &lt;img src=x onerror=alert(1)&gt; (PNG text)" in stated and "<img" not in stated
-    table, _ = page.predict([upload(tmp_path / "made.png")], api_name="/show_many")
+    shown, _ = page.predict(upload(tmp_path / "made.png"), "cautious", api_name="/show")
+    assert "AUTOMATIC1111 &lt;img src=x onerror=alert(1)&gt; (PNG text)" in shown and "<img src" not in shown
+    table, _ = page.predict([upload(tmp_path / "made.png")], "cautious", api_name="/show_many")
     assert "&lt;img" in table and "<img" not in table
 
 
 def test_programs_get_the_answer_as_json(page):
     assert set(page.view_api(return_format="dict")["named_endpoints"]) == {"/judge"}
     answer = page.predict(upload(PHOTO), api_name="/judge")
-    assert equal(answer, page.predict(upload(PHOTO), api_name="/show")[-1]) and answer["label"] == "fake"
+    assert equal(answer, page.predict(upload(PHOTO), "cautious", api_name="/show")[-1]) and answer["label"] == "fake"
 
 
 def test_a_broken_file_gets_an_error_without_the_servers_paths(page, tmp_path):
@@ -74,7 +109,7 @@ def test_no_file_gets_an_error(page):
 def test_many_images_give_a_table_and_csv_though_one_is_broken(page, tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     paths = [PHOTO, tmp_path / "empty.png", EXAMPLES / "gan_00.jpg"]
-    table, download = page.predict([upload(path) for path in paths], api_name="/show_many")
+    table, download = page.predict([upload(path) for path in paths], "cautious", api_name="/show_many")
     with open(download, newline="", encoding="utf-8") as file:
         columns, *rows = csv.reader(file)
     assert [row[0] for row in rows] == [path.name for path in paths]
@@ -88,7 +123,7 @@ def test_many_images_give_a_table_and_csv_though_one_is_broken(page, tmp_path):
 
 def test_a_formula_as_file_name_is_text_in_the_csv_file(page, tmp_path):
     (tmp_path / "-1.jpg").write_bytes((EXAMPLES / "gan_00.jpg").read_bytes())
-    table, download = page.predict([upload(tmp_path / "-1.jpg")], api_name="/show_many")
+    table, download = page.predict([upload(tmp_path / "-1.jpg")], "cautious", api_name="/show_many")
     assert ">-1.jpg</td>" in table
     with open(download, newline="", encoding="utf-8") as file:
         assert list(csv.reader(file))[1][0] == "'-1.jpg"
@@ -107,9 +142,10 @@ def test_an_assistant_gets_a_tool_that_says_what_it_takes(space_url):
     tools, _ = asyncio.run(ask_tools(space_url))
     assert set(tools) == {"judge"} and "whether an image is AI-generated" in tools["judge"].description
     assert "fake_probability" in tools["judge"].description
-    (parameter,) = tools["judge"].inputSchema["properties"].items()
-    assert parameter[0] == "path" and parameter[1]["type"] == "string"
-    assert parameter[1]["description"].startswith("The file of the image")
+    parameters = tools["judge"].inputSchema["properties"]
+    assert list(parameters) == ["path", "operating_point"] and parameters["path"]["type"] == "string"
+    assert parameters["path"]["description"].startswith("The file of the image")
+    assert parameters["operating_point"]["enum"] == ["cautious", "balanced"]
 
 
 def test_an_assistant_gets_the_answer_or_an_error(page, space_url):

@@ -1,12 +1,14 @@
 """A page that says of images what their files state, whether they are generated, how probably, and how one sees it."""
 
+import base64
 import csv
 import html
+import io
 import itertools
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -22,32 +24,46 @@ from transformers import pipeline
 
 import tellsign
 from tellsign.modeling.image_loading import readable_extensions
-from tellsign.pipelines.annotation import COLORS, mark_places
-from tellsign.pipelines.answer import findings_of, in_words, place_of
+from tellsign.pipelines.annotation import COLORS, evidence_picture, mark_places
+from tellsign.pipelines.answer import findings_of, in_words, leaning, place_of
+from tellsign.pipelines.traces.picture import spectrum_picture
 from tellsign.threads import use_free_threads
 
 
 MOST_IMAGES = 200
 MOST_WAITING = 100
 TITLES = {"real": "Real", "fake": "Fake (generated)", "uncertain": "Uncertain"}
-BATCH_COLUMNS = ["file", "verdict", "fake probability", "the file states", "summary", "artifacts", "error"]
+BATCH_COLUMNS = ["file", "verdict", "fake probability", "the file states", "the pixels say", "artifacts", "error"]
+OperatingPoint = Literal["cautious", "balanced"]
+NO_ANSWER = "<p>The answer appears here.</p>"
 CSS = """
+.answer { overflow-wrap: anywhere; }
+.answer h3 { margin: 12px 0 4px; }
+.answer img { margin: 0; max-width: 100%; }
+.answer .beside { display: flex; gap: 12px; align-items: flex-start; margin-bottom: 8px; }
+.answer .beside > img { width: 35%; max-width: 200px; }
+.answer .pictures { display: grid; gap: 8px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr)); }
+.answer .pictures img { width: 100%; }
 .verdict { font-size: 1.5rem; font-weight: bold; padding: 4px 10px; border-left: 8px solid #e69f00; }
 .verdict.real { border-color: #009e73; }
 .verdict.fake { border-color: #d55e00; }
 ol.seen { list-style: decimal; padding-left: 0; list-style-position: inside; }
-ol.seen li { border-left: 8px solid; padding: 4px 10px; margin-bottom: 8px; overflow-wrap: anywhere; }
-.stated p { overflow-wrap: anywhere; }
+ol.seen li { border-left: 8px solid; padding: 4px 10px; margin-bottom: 8px; }
+@media (min-width: 701px) {
+  .one-image { display: grid !important; grid-template: auto 1fr / minmax(0, 2fr) minmax(0, 3fr); }
+  .one-image > :nth-child(2) { grid-area: 1 / 2 / span 2; }
+}
 .examples .grid-wrap { height: auto !important; min-height: 0 !important; }
 .examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)) !important; }
-table.many { width: 100%; border-collapse: collapse; }
-table.many th, table.many td { text-align: left; vertical-align: top; padding: 6px 8px; overflow-wrap: anywhere;
-  border-bottom: 1px solid #8884; }
-table.many th, table.many td[data-column=verdict] { overflow-wrap: normal; }
-@media (max-width: 700px) {
+table.many { width: 100%; border: 0 !important; border-collapse: collapse; }
+table.many th, table.many td { text-align: left; vertical-align: top; padding: 6px 8px; border: 0 !important;
+  border-bottom: 1px solid #8884 !important; }
+table.many td { overflow-wrap: anywhere; min-width: 9rem; }
+table.many td:is([data-column=verdict], [data-column="fake probability"]) { overflow-wrap: normal; min-width: 0; }
+@media (max-width: 1000px) {
   table.many thead { display: none; }
   table.many tr { display: block; border: 1px solid #8884; border-radius: 8px; margin-bottom: 8px; padding: 4px; }
-  table.many td { display: block; border: 0; padding: 2px 6px; }
+  table.many td { display: block; border: 0 !important; padding: 2px 6px; }
   table.many td:empty { display: none; }
   table.many td::before { content: attr(data-column) ": "; opacity: 0.7; }
 }
@@ -73,38 +89,65 @@ EXPLAIN = pipeline(  # type: ignore[call-overload]
 )
 
 
-def explain(sources: list[str]) -> list[dict[str, Any]]:
+def explain(sources: list[str], operating_point: OperatingPoint, return_heatmap: bool = False) -> list[Any]:
     """The pipeline's answers; without a tagger beside the detector, they are verdicts alone."""
-    return EXPLAIN(sources, batch_size=8, explain="fake" if EXPLAIN.tagger else "never")
+    which = "fake" if EXPLAIN.tagger else "never"
+    options = {"operating_point": operating_point, "return_heatmap": return_heatmap}
+    return EXPLAIN(sources, batch_size=8, explain=which, **options)
 
 
 if spaces is not None:
     explain = spaces.GPU(explain)
 
 
-def judge(path: str | None) -> dict[str, Any]:
+def judge(path: str | None, operating_point: OperatingPoint = "cautious") -> dict[str, Any]:
     """Judges whether an image is AI-generated, and says how one sees it. A probability is not proof.
 
     Args:
         path: The file of the image, such as a JPEG or PNG.
+        operating_point: "cautious", or "balanced", which says "uncertain" of fewer large pictures and errs more.
 
     Returns:
-        The label (real, fake or uncertain) and the fake_probability. As evidence, the boxes on which these rest. The
-        artifacts, with names, boxes and sentences. As provenance, what the file itself states.
+        The label (real, fake or uncertain) and the fake_probability. As traces, what anyone can check in the pixels.
+        As evidence, the boxes on which the label rests, each with its share of all that speaks for it. The artifacts,
+        with names, boxes and sentences. As provenance, what the file itself states. A note says what was not measured.
     """
+    return _answer(path, operating_point)
+
+
+def _answer(path: str | None, operating_point: OperatingPoint, **options: Any) -> Any:
     if path is None:
         raise gr.Error("Choose an image first.", print_exception=False)
-    (answer,) = explain([path])
+    (answer,) = explain([path], operating_point, **options)
     if "error" in answer:
         raise gr.Error(answer["error"].replace(path, Path(path).name), print_exception=False)
     return answer
 
 
-def show(path: str | None) -> tuple[str, str, Image.Image, str, dict[str, Any]]:
-    """What the file of an image states, what its pixels say, where that is, what is seen there, and the answer."""
-    answer: Any = judge(path)
-    image = mark_places(tellsign.load_image(path), answer)
-    return stated_html(answer), verdict_html(answer), image, seen_html(answer), answer
+def show(path: str | None, operating_point: OperatingPoint) -> tuple[str, dict[str, Any] | None]:
+    """The answer for people, and for programs: first what the file states, then what its pixels say."""
+    if path is None:
+        return NO_ANSWER, None
+    answer = _answer(path, operating_point, return_heatmap=True)
+    image = tellsign.load_image(path)
+    parts = {
+        "What the file states": stated_html(answer),
+        "What the pixels say": verdict_html(image, answer),
+        "Traces": traces_html(image, answer),
+        "Evidence": evidence_html(image, answer),
+        "What is seen": seen_html(answer),
+    }
+    for found in (answer, *answer["artifacts"]):  # arrays are no JSON
+        found.pop("evidence_map", None), found.pop("heatmap", None)
+    return "".join(f"<h3>{title}</h3>{part}" for title, part in parts.items()), answer
+
+
+def picture_html(picture: Image.Image, words: str, side: int = 1280) -> str:
+    """A picture inside the page's text."""
+    picture = picture.copy()
+    picture.thumbnail((side, side))
+    picture.save(buffer := io.BytesIO(), "JPEG", quality=90, subsampling="4:4:4")
+    return f'<img alt="{words}" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
 
 def stated_html(answer: dict[str, Any]) -> str:
@@ -115,54 +158,85 @@ def stated_html(answer: dict[str, Any]) -> str:
     return "".join(f"<p>The file states: <b>{html.escape(in_words(statement))}</b>.</p>" for statement in statements)
 
 
-def verdict_html(answer: Any) -> str:
-    """Verdict and probability, and what speaks for it."""
+def verdict_html(image: Image.Image, answer: Any) -> str:
+    """A preview beside verdict and probability, and what to think of them."""
     label = answer["label"]
-    lines = [
-        f'<p class="verdict {label}">{TITLES[label]}</p>',
-        f"<p>Probability of being generated: <b>{answer['fake_probability']:.1%}</b></p>",
-    ]
-    if label == "uncertain":
-        lines.append("<p>The model cannot tell: a verdict here would be wrong too often.</p>")
-    where = ["Yellow frames mark the evidence."] if answer["evidence"] else []
-    lines.append(f"<p>{' '.join(findings_of(answer) + where)}</p>")
-    return "".join(lines)
+    lines = [f"Probability of being generated: <b>{answer['fake_probability']:.1%}</b>"]
+    if answer["verdict_note"]:
+        lines.append(answer["verdict_note"])
+    elif label == "uncertain":
+        lean = leaning(answer)
+        cannot = "The model cannot tell: a verdict here would be wrong too often."
+        lines.append(f'{cannot} It leans to "{lean}".' if lean else cannot)
+    if answer.get("animated"):
+        lines.append("Only the first frame was judged.")
+    words = f'<p class="verdict {label}">{TITLES[label]}</p>' + "".join(f"<p>{line}</p>" for line in lines)
+    return f'<div class="beside">{picture_html(image, "The image", 400)}<div>{words}</div></div>'
+
+
+def traces_html(image: Image.Image, answer: dict[str, Any]) -> str:
+    """What anyone can check, each with the spectrum that shows it."""
+    if not answer["traces"]:
+        return f"<p>{answer['traces_note'] or 'No known trace was found. Many generators leave none.'}</p>"
+    how = "The picture shows how strong each frequency is; rings mark the grid's."
+    return "".join(
+        f'<div class="beside">{picture_html(spectrum_picture(image, trace["name"]), "Spectrum")}'
+        f"<p>{html.escape(trace['text'])}<br><small>{how}</small></p></div>"
+        for trace in answer["traces"]
+    )
+
+
+def evidence_html(image: Image.Image, answer: Any) -> str:
+    """The places that speak for the verdict and their shares, with the map of all that does."""
+    lean, places = leaning(answer), answer["evidence"]
+    pictures = [picture_html(mark_places(image, answer), "The image with frames")]
+    if lean and places:
+        size = answer["width"], answer["height"]
+        shares = ", ".join(f"{place_of(place['box'], *size)} {place['share']:.0%}" for place in places)
+        words = (
+            f'Yellow frames mark what speaks most for "{lean}": {shares}. The percentages are shares of all that '
+            "speaks for it, which is yellow in the map."
+        )
+        pictures.append(picture_html(evidence_picture(image, answer), "Map of the evidence"))
+    else:
+        words = "No place stands out." if lean else "Places are marked only for a verdict or a lean."
+    if not (lean and places or answer["artifacts"]):
+        pictures = []
+    return f'<p>{words}</p><div class="pictures">{"".join(pictures)}</div>'
 
 
 def seen_html(answer: dict[str, Any]) -> str:
     """The artifacts, numbered as in the picture."""
-    if not EXPLAIN.tagger:
-        return "<p>This model gives verdicts alone; it does not look for artifacts.</p>"
-    if not answer["artifacts"]:
-        return f"<p>{answer['artifacts_note'] or 'No known artifact was found.'}</p>"
-    rows = []
+    rows, told = [], {trace["text"] for trace in answer["traces"]}
     for color, found in zip(itertools.cycle(COLORS), answer["artifacts"]):
         place = place_of(found["box"], answer["width"], answer["height"])
-        why = html.escape(found.get("explanation", ""))
+        why = found.get("explanation", "")
+        why = "See the traces." if why in told else html.escape(why)
         rows.append(
             f'<li style="border-color: {color}"><b>{html.escape(found["label"])}</b> '
             f"<small>{found['score']:.0%}, {place}</small><br>{why}</li>"
         )
-    return f'<ol class="seen">{"".join(rows)}</ol>'
+    note = answer["artifacts_note"] or ("" if rows else "No known artifact was found.")
+    return f'<ol class="seen">{"".join(rows)}</ol><p>{note}</p>'
 
 
-def show_many(paths: list[str] | None) -> tuple[str, str]:
+def show_many(paths: list[str] | None, operating_point: OperatingPoint) -> tuple[str, str]:
     """A table of many images, and a CSV file of it; a file that cannot be judged has an error in its row."""
     if not paths:
         raise gr.Error("Choose some images first.", print_exception=False)
     if len(paths) > MOST_IMAGES:
         message = f"These are {len(paths)} files, at most {MOST_IMAGES} are judged at once."
         raise gr.Error(message, print_exception=False)
-    rows: list[list[Any]] = []
-    for path, answer in zip(paths, explain(paths), strict=True):
+    rows: list[list[str]] = []
+    for path, answer in zip(paths, explain(paths, operating_point), strict=True):
         name = Path(path).name
         if "error" in answer:
-            rows.append([name, "", None, "", "", "", answer["error"].replace(path, name)])
+            rows.append([name, "", "", "", "", "", answer["error"].replace(path, name)])
         else:
             stated = "; ".join(map(in_words, answer.get("provenance", [])))
             found = "; ".join(artifact["label"] for artifact in answer["artifacts"])
-            probability = round(answer["fake_probability"], 4)
-            rows.append([name, answer["label"], probability, stated, answer["summary"], found, ""])
+            said = " ".join([*findings_of(answer), answer["traces_note"]]).strip()
+            rows.append([name, answer["label"], f"{answer['fake_probability']:.4f}", stated, said, found, ""])
     # Beside an upload, so that it is deleted with the uploads.
     handle, table = tempfile.mkstemp(prefix="verdicts-", suffix=".csv", dir=Path(paths[0]).parent)
     with open(handle, "w", newline="", encoding="utf-8") as file:
@@ -170,22 +244,22 @@ def show_many(paths: list[str] | None) -> tuple[str, str]:
     return table_html(rows), table
 
 
-def table_html(rows: list[list[Any]]) -> str:
+def table_html(rows: list[list[str]]) -> str:
     """The table of many images, whose rows are cards on a narrow screen. What files say is escaped."""
     head = "".join(f"<th>{column}</th>" for column in BATCH_COLUMNS)
     lines = []
     for row in rows:
         cells = (
-            f'<td data-column="{column}">{html.escape("" if cell is None else str(cell))}</td>'
+            f'<td data-column="{column}">{html.escape(cell)}</td>'
             for column, cell in zip(BATCH_COLUMNS, row, strict=True)
         )
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return f'<table class="many"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
 
 
-def _as_text(cell: Any) -> Any:
+def _as_text(cell: str) -> str:
     """A cell that a spreadsheet does not compute, whatever it begins with."""
-    return "'" + cell if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) else cell
+    return "'" + cell if cell.startswith(("=", "+", "-", "@")) else cell
 
 
 def page() -> gr.Blocks:
@@ -197,45 +271,44 @@ def page() -> gr.Blocks:
     if isinstance(side, int):
         size_note = f" It judges images at {side}x{side} pixels, so that small details of large pictures are lost."
     with gr.Blocks(title="tellsign", delete_cache=(3600, 3600)) as blocks:
-        gr.Markdown(
-            "# tellsign\nIs this image AI-generated, and how can one tell? A probability is not proof: this model "
-            f"errs, above all on images unlike those it was trained on.{size_note}"
+        gr.Markdown("# tellsign\nIs this image AI-generated, and how can one tell? A probability is not proof.")
+        operating_point = gr.Radio(
+            ["cautious", "balanced"],
+            value="cautious",
+            label="Verdicts",
+            info='"Balanced" says "uncertain" of fewer large pictures, and errs more.',
         )
-        with gr.Tab("One image"), gr.Row():
-            one_image()
+        with gr.Tab("One image"), gr.Row(elem_classes="one-image"):
+            one_image(operating_point)
         with gr.Tab("Many images"):
-            many_images()
-        if not os.path.isdir(MODEL):
-            gr.Markdown(f"Model: [{MODEL}](https://huggingface.co/{MODEL})")
+            many_images(operating_point)
+        name = "This model" if os.path.isdir(MODEL) else f"The model [{MODEL}](https://huggingface.co/{MODEL})"
+        gr.Markdown(f"{name} errs, above all on images unlike those it was trained on.{size_note}")
     return blocks
 
 
-def one_image() -> None:
-    """The parts of the page for one image: what is given on the left, the answer on the right."""
-    inputs = gr.Column()
+def one_image(operating_point: gr.Radio) -> None:
+    """The parts of the page for one image: what is given, the answer, and examples."""
     with gr.Column():
-        gr.Markdown("### What the file states")
-        stated = gr.HTML(elem_classes="stated")
-        gr.Markdown("### What the pixels say")
-        verdict = gr.HTML()
-        picture = gr.Image(label="Where", show_label=False, buttons=["fullscreen"], interactive=False)
-        gr.Markdown("### What is seen")
-        seen = gr.HTML()
-        with gr.Accordion("JSON", open=False):
-            answer = gr.JSON()
-    results = [stated, verdict, picture, seen, answer]
-    with inputs:
         # A file, not gr.Image, so that a broken one reaches our own message.
         source = gr.File(label="Image", type="filepath", file_types=["image"], height=140)
-        button = gr.Button("Judge", variant="primary")
-        button.click(show, source, results, show_progress_on=verdict, api_visibility="undocumented")
-        # For programs, and the tool of assistants.
-        gr.on([], judge, source, answer)
-        if examples := example_images():
+    with gr.Column():
+        shown = gr.HTML(NO_ANSWER, elem_classes="answer")
+        with gr.Accordion("JSON", open=False):
+            answer = gr.JSON()
+    changes = [source.change, operating_point.change]
+    gr.on(changes, show, [source, operating_point], [shown, answer], api_name="show", api_visibility="undocumented")
+    # So that the verdict on a file does not stand beside the next one, which may fail.
+    source.clear(lambda: (NO_ANSWER, None), None, [shown, answer], queue=False, api_visibility="private")
+    # For programs, and the tool of assistants.
+    gr.on([], judge, [source, operating_point], answer)
+    if examples := example_images():
+        with gr.Column():
+            gr.Markdown("### Examples")
             # gr.Examples would show the names of files alone.
             gallery = gr.Gallery(
                 examples,
-                label="Examples",
+                show_label=False,
                 columns=4,
                 elem_classes="examples",
                 object_fit="cover",
@@ -244,15 +317,12 @@ def one_image() -> None:
                 buttons=[],
             )
 
-            def choose(event: gr.SelectData) -> str:
-                return examples[event.index]
+        def choose(event: gr.SelectData) -> str:
+            return examples[event.index]
 
-            gallery.select(choose, None, source, api_visibility="private").then(
-                show, source, results, show_progress_on=verdict, api_visibility="private"
-            )
-    source.upload(show, source, results, show_progress_on=verdict, api_visibility="private")
-    # So that the verdict on a file does not stand beside the next one, which may fail.
-    source.clear(lambda: [None] * len(results), None, results, api_visibility="private")
+        # On a phone the answer would be out of sight above them.
+        to_answer = "() => document.querySelector('.one-image').scrollIntoView()"
+        gallery.select(choose, None, source, api_visibility="private").then(None, js=to_answer)
 
 
 def example_images() -> list[str]:
@@ -262,14 +332,15 @@ def example_images() -> list[str]:
     return [str(path) for path in sorted(found, key=lambda path: -path.stat().st_size)]
 
 
-def many_images() -> None:
+def many_images(operating_point: gr.Radio) -> None:
     """The parts of the page for many images."""
-    sources = gr.File(label="Images", type="filepath", file_types=["image"], file_count="multiple")
+    sources = gr.File(label="Images", type="filepath", file_types=["image"], file_count="multiple", height=200)
     button = gr.Button("Judge all", variant="primary")
     table = gr.HTML()
     download = gr.File(label="As CSV", interactive=False)
-    sources.change(lambda: [None, None], None, [table, download], api_visibility="private")
-    button.click(show_many, sources, [table, download], api_visibility="undocumented")
+    results = [table, download]
+    gr.on([sources.change, operating_point.change], lambda: [None, None], None, results, api_visibility="private")
+    button.click(show_many, [sources, operating_point], results, api_visibility="undocumented")
 
 
 demo = page()

@@ -1,5 +1,7 @@
 """The spectrum of a picture, as a picture."""
 
+import itertools
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -34,5 +36,6 @@ def spectrum_picture(image: Image.Image, trace: str) -> Image.Image:
     (grid,) = (grid for grid in GRIDS if grid.name == trace)
     for row, column in {(sign * row, sign * column) for row, column in grid.frequencies for sign in (1, -1)}:
         y, x = (SCALE * ((part + BLOCK // 2) % BLOCK) + SCALE / 2 for part in (row, column))
-        draw.circle((x, y), 3 * SCALE, outline=RING_COLOR, width=2)
+        for left, top in itertools.product((0, side), repeat=2):  # the highest frequency is at both ends
+            draw.circle((x + left, y + top), 3 * SCALE, outline=RING_COLOR, width=2)
     return picture

@@ -66,9 +66,10 @@ def agreement(folder: Path) -> dict[str, Agreement]:
 
     Returns:
         [`Agreement`] on the `"verdict"`, on all names together (`"artifacts"`), and on each name of which any two
-        annotators say something. On all names, kappa and overlap are means over the names that have one. Kappa is the
-        mean over pairs of annotators (Light, 1971). An annotation says something of a name if it is among the
-        artifacts or those rejected, or if the annotation is complete.
+        annotators say something. Verdicts that were given after the model's opinion was seen do not count. On all
+        names, kappa and overlap are means over the names that have one. Kappa is the mean over pairs of annotators
+        (Light, 1971). An annotation says something of a name if it is among the artifacts or those rejected, or if the
+        annotation is complete.
 
     Raises:
         ValueError: If a file cannot be read, naming it, or no image has two annotators.
@@ -81,7 +82,7 @@ def agreement(folder: Path) -> dict[str, Agreement]:
     if not pairs:
         raise ValueError(f"{folder}: no image has annotations of two people, NAME.ANNOTATOR.json of each")
     verdicts = [
-        [(one.verdict, other.verdict) for one, other in some if one.verdict and other.verdict]
+        [(one.verdict, other.verdict) for one, other in some if _is_own(one) and _is_own(other)]
         for some in pairs.values()
     ]
     found = {"verdict": Agreement(judged=sum(map(len, verdicts)), both=0, kappa=_light_kappa(verdicts), box_iou=None)}
@@ -114,6 +115,16 @@ def agreement(folder: Path) -> dict[str, Agreement]:
         box_iou=_mean(one["box_iou"] for one in by_name.values()),
     )
     return found | by_name
+
+
+def opinions_seen(folder: Path) -> str:
+    """Says of how many annotations the model's opinion was seen before the verdict was given."""
+    seen = [file.read()[0].opinion_seen for files in annotation_files(folder) for file in files]
+    return f"The model's opinion was seen first in {sum(seen)} of {len(seen)} annotations: their verdicts do not count"
+
+
+def _is_own(annotation: Annotation) -> bool:
+    return bool(annotation.verdict) and not annotation.opinion_seen
 
 
 def _light_kappa(labels) -> float | None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.modeling.image_loading import load_image
-from tellsign.pipelines.answer import in_words
+from tellsign.pipelines.answer import in_words, leaning
 from tellsign.pipelines.formats import from_challenge
 
 from .files import Annotation, AnnotationFile, annotation_file, challenge_entries, find_pictures
@@ -101,6 +101,8 @@ class Annotator:
         except (OSError, ValueError) as error:
             view["refused"] = str(error)
         answer = self.answer(index)
+        if "error" not in answer and not leaning(answer):  # type: ignore[arg-type]
+            answer = answer | {"evidence": []}
         stated = [in_words(statement) for statement in answer.get("provenance", [])]
         return view | {"answer": answer, "stated": stated}
 

@@ -1,7 +1,7 @@
 """Folders of images with annotations of people beside them: `NAME.json`, or `NAME.ANNOTATOR.json` for each of several.
 
 An annotation is one of the SynArtifact data set (Cao et al., 2024, arXiv 2402.18068) with more fields. These are
-`verdict`, `rejected`, `note`, `complete`, `annotator`, `time`, `tellsign_version` and `image_sha256`.
+`verdict`, `rejected`, `note`, `complete`, `opinion_seen`, `annotator`, `time`, `tellsign_version` and `image_sha256`.
 """
 
 import hashlib
@@ -27,7 +27,8 @@ from tellsign.pipelines.formats import from_challenge, from_synartifact, to_syna
 
 VERDICTS = ("real", "fake", "unsure")
 LIST = "Artifacts annotation"
-OWN_FIELDS = (LIST, "verdict", "rejected", "note", "complete", "annotator", "time", "tellsign_version", "image_sha256")
+_SAID = ("verdict", "rejected", "note", "complete", "opinion_seen", "annotator")
+OWN_FIELDS = (LIST, *_SAID, "time", "tellsign_version", "image_sha256")
 _ITEM_FIELDS = to_synartifact([{"label": "", "box": Box(xmin=0, ymin=0, xmax=1, ymax=1)}])[LIST][0].keys()
 
 
@@ -54,6 +55,7 @@ class Annotation:
         note (`str`): Whatever else there is to say.
         complete (`bool`): Whether all other artifacts are not there either; otherwise nothing is known of them.
         annotator (`str`): Who says so; empty if nobody is named.
+        opinion_seen (`bool`): Whether the model's opinion was seen before the verdict was given.
         unread (`list[dict]`): Entries that cannot be read, each with the `reason`. They are written as they were.
         others (`dict`): Fields of the file that are not known here. They are written as they were.
     """
@@ -64,6 +66,7 @@ class Annotation:
     note: str = ""
     complete: bool = False
     annotator: str = ""
+    opinion_seen: bool = False
     unread: list[dict[str, Any]] = field(default_factory=list)
     others: dict[str, Any] = field(default_factory=dict)
 
@@ -129,7 +132,14 @@ class AnnotationFile:
             return Annotation(artifacts, annotator=self.annotator, others=dict(fields))
         if not isinstance(fields, Mapping) or not isinstance(fields.get(LIST), list):
             raise ValueError(f'is no annotation of an image: it has no list "{LIST}"')
-        kinds = {"rejected": list, "verdict": str, "note": str, "complete": bool, "annotator": str}
+        kinds = {
+            "rejected": list,
+            "verdict": str,
+            "note": str,
+            "complete": bool,
+            "annotator": str,
+            "opinion_seen": bool,
+        }
         for key, kind in kinds.items():
             if not isinstance(fields.get(key, kind()), kind):
                 raise ValueError(f'"{key}" is {fields[key]!r}, expected a {kind.__name__}')
@@ -138,6 +148,8 @@ class AnnotationFile:
             note=fields.get("note", ""),
             complete=fields.get("complete", False),
             annotator=fields.get("annotator", "") or self.annotator,
+            # The page of versions that did not write it showed the opinion at once.
+            opinion_seen=fields.get("opinion_seen", "tellsign_version" in fields),
             rejected=[find_artifact(name).name for name in fields.get("rejected", [])],
             others={key: value for key, value in fields.items() if key not in OWN_FIELDS},
         )
@@ -186,6 +198,7 @@ class AnnotationFile:
             "rejected": annotation.rejected,
             "note": annotation.note,
             "complete": annotation.complete,
+            "opinion_seen": annotation.opinion_seen,
             "annotator": annotation.annotator,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "tellsign_version": __version__,

@@ -13,9 +13,10 @@ def agreement(
 
     A name counts if both say something of it: it is among the artifacts or rejected, or the annotation is complete.
     """
-    from tellsign.annotating.agreement import agreement, agreement_table
+    from tellsign.annotating.agreement import agreement, agreement_table, opinions_seen
 
     try:
         typer.echo(agreement_table(agreement(folder)))
+        typer.echo(opinions_seen(folder))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error

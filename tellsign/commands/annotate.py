@@ -23,8 +23,9 @@ def annotate(
 ) -> None:
     """Opens a page on which to annotate images: verdict, artifacts, places and sentences, by mouse or keyboard.
 
-    What you say is saved at once in NAME.json beside each image, in the form of the SynArtifact data set. Unknown
-    fields of a file stay. `python -m tellsign.training.train_tagger --annotated_data FOLDER` learns from it.
+    What the model says is hidden until you decide; a key shows it. What you say is saved at once in NAME.json beside
+    each image, in the form of the SynArtifact data set. Unknown fields of a file stay. `python -m
+    tellsign.training.train_tagger --annotated_data FOLDER` learns from it.
     """
     try:
         from tellsign.annotating.app import annotate_folder

@@ -13,11 +13,14 @@ const copy = (value) => JSON.parse(JSON.stringify(value));
 const says = (text) => { show("status").textContent = text; };
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
+// The model's opinion is hidden until the person has decided, or asks for it.
+const isShown = () => ["verdict", "complete", "opinion_seen"].some((name) => view.annotation[name]);
+
 // Rows of the list: what the person says is there, what the model proposes besides, and what the person rejected.
 function listRows() {
   const { artifacts, rejected } = view.annotation;
   const mentioned = new Set([...artifacts.map((one) => one.label), ...rejected]);
-  const proposals = (view.answer.artifacts || []).filter((one) => !mentioned.has(one.label));
+  const proposals = (isShown() ? view.answer.artifacts || [] : []).filter((one) => !mentioned.has(one.label));
   return [
     ...artifacts.map((one, index) => ({ state: "accepted", index, ...one })),
     ...proposals.map((one) => ({ state: "proposed", ...one })),
@@ -34,22 +37,28 @@ function percent(box) {
 
 function render() {
   rows = listRows();
-  selected = clamp(selected, -1, rows.length - 1);
-  const { annotation, answer } = view;
+  selected = rows.length ? clamp(selected, -1, rows.length - 1) : 0;
+  const { annotation, answer } = view, evidence = (isShown() && answer.evidence) || [];
   show("name").textContent = view.name;
   show("position").textContent = `${view.index + 1} of ${view.count}, ${view.done} annotated`;
   show("refused").hidden = !view.refused;
   show("refused").textContent = view.refused && `Nothing is saved for this picture: ${view.refused}`;
   show("stated").replaceChildren(...(view.stated || []).map((text) => make("li", `The file states: ${text}`)));
-  show("model").textContent = answer.error || `The model says ${answer.label}: ${(100 * answer.fake_probability).toFixed(1)}% fake.`;
+  show("model").textContent = answer.error || (isShown() ? opinion(answer) : "The model's opinion is hidden until you decide.");
+  find("[data-do=opinion]").hidden = Boolean(answer.error) || isShown();
   show("unread").replaceChildren(...annotation.unread.map((one) => make("li", `Kept as it is: ${one.reason}`)));
   for (const button of element.querySelectorAll("[data-verdict]"))
     button.setAttribute("aria-pressed", button.dataset.verdict === annotation.verdict);
   find(".empty").hidden = rows.length > 0;
   find(".artifacts").replaceChildren(...rows.map(renderRow));
-  const boxes = (answer.evidence || []).map(({ box }) => Object.assign(make("div"), { className: "box evidence", place: box }));
+  const boxes = evidence.map(({ box }) => Object.assign(make("div"), { className: "box evidence", place: box }));
   rows.forEach((row, number) => row.box && boxes.push(renderBox(row, number)));
   if (unnamed) boxes.push(Object.assign(make("div"), { className: "box selected", place: unnamed }));
+  const proposed = rows.some((row) => row.state === "proposed");
+  show("legend").textContent = [
+    evidence.length ? "Dotted frames: what speaks most for the model's verdict or lean." : "",
+    proposed ? "Dashed: artifacts that it proposes." : "",
+  ].join(" ");
   for (const box of boxes) Object.assign(box.style, percent(box.place));
   find(".canvas").replaceChildren(find(".canvas img"), ...boxes);
   find(".canvas").style.width = `${100 * zoom}%`;
@@ -57,6 +66,12 @@ function render() {
   setField("sentence", row && row.state === "accepted" ? row.explanation : "", !row || row.state !== "accepted");
   setField("note", annotation.note, false);
   field("complete").checked = annotation.complete;
+}
+
+function opinion(answer) {
+  const says = `The model says ${answer.label}: ${(100 * answer.fake_probability).toFixed(1)}% fake.`;
+  const traces = (answer.traces || []).map((trace) => trace.text);
+  return [says, answer.verdict_note, ...traces, answer.artifacts_note].filter(Boolean).join(" ");
 }
 
 function setField(name, text, disabled) {
@@ -107,8 +122,23 @@ function leaveFields() {
 function commit(change) {
   if (view.refused) return;
   history.push(copy(view.annotation));
-  change(view.annotation);
+  alter(() => change(view.annotation));
+}
+
+// What is decided in sight of the model's opinion is decided after seeing it.
+function alter(change) {
+  const before = copy(view.annotation), wasShown = isShown();
+  change();
+  const { annotation } = view;
+  annotation.opinion_seen = before.opinion_seen || (wasShown && (annotation.verdict !== before.verdict || !isShown()));
   save();
+}
+
+function showOpinion() {
+  if (isShown()) return;
+  view.annotation.opinion_seen = true;
+  if (view.refused) render();
+  else save();
 }
 
 function save() {
@@ -185,8 +215,7 @@ function reject() {
 
 function undo() {
   if (!history.length || view.refused) return;
-  view.annotation = history.pop();
-  save();
+  alter(() => { view.annotation = history.pop(); });
 }
 
 function matches() {
@@ -317,7 +346,7 @@ for (const button of element.querySelectorAll("[data-verdict]"))
   button.addEventListener("click", () => commit((annotation) => { annotation.verdict = button.dataset.verdict; }));
 
 const actions = {
-  next: () => go(1), previous: () => go(-1), undo,
+  next: () => go(1), previous: () => go(-1), undo, opinion: showOpinion,
   zoomIn: () => zoomTo(zoom * 1.5), zoomOut: () => zoomTo(zoom / 1.5), zoomFit: () => zoomTo(1),
 };
 for (const button of element.querySelectorAll("[data-do]")) button.addEventListener("click", actions[button.dataset.do]);
@@ -327,7 +356,7 @@ const middle = () => {
   return { xmin: Math.floor(width / 4), ymin: Math.floor(height / 4), xmax: Math.ceil(0.75 * width), ymax: Math.ceil(0.75 * height) };
 };
 const keys = {
-  n: actions.next, p: actions.previous, u: undo, a: accept, x: reject, Delete: reject,
+  n: actions.next, p: actions.previous, u: undo, o: showOpinion, a: accept, x: reject, Delete: reject,
   j: () => select(Math.min(selected + 1, rows.length - 1)), k: () => select(Math.max(selected - 1, 0)),
   e: () => field("name").focus(), s: () => field("sentence").focus(), m: () => field("note").focus(),
   b: () => view.refused || nameBox(middle()), c: () => field("complete").click(),
