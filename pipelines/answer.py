@@ -259,8 +259,8 @@ def findings_of(answer: ImageExplanation) -> list[str]:
 def leaning(answer: ImageExplanation) -> str | None:
     """The verdict for which an answer's evidence speaks; `None` if that would mislead.
 
-    Of an uncertain image it is the likelier one. It is none near the middle, if the file's own statement speaks
-    against it, or if a note says that the verdict means little.
+    Of an uncertain image it is the likelier one. It is none near the middle, if a trace or the file's own statement
+    speaks against it, or if a note says that the verdict means little.
     """
     if answer.get("verdict_note"):
         return None
@@ -270,8 +270,9 @@ def leaning(answer: ImageExplanation) -> str | None:
         return likelier
     if NO_LEAN[0] <= probability <= NO_LEAN[1]:
         return None
-    is_contradicted = any(_contradicts(statement, likelier) for statement in answer.get("provenance", ()))
-    return None if is_contradicted else likelier
+    against = [_contradicts(statement, likelier) for statement in answer.get("provenance", ())]
+    against += [trace["toward"] != likelier for trace in answer.get("traces", ())]
+    return None if any(against) else likelier
 
 
 def _lean(answer: ImageExplanation) -> list[str]:

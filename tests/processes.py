@@ -147,6 +147,8 @@ def serve(space: Path, **variables: str) -> Iterator[str]:
         stderr=subprocess.STDOUT,
         text=True,
     ) as server:
-        wait_for_address(server.stdout)
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
+        try:
+            wait_for_address(server.stdout)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()  # or leaving the block would wait for it for ever

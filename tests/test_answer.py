@@ -161,6 +161,12 @@ def test_a_lean_is_said_beside_what_does_not_contradict_it(probability, claim):
     assert "leans to" in uncertain(probability, claim)
 
 
+def test_no_lean_is_said_against_a_trace():
+    trace = {"name": "grid", "toward": "fake", "strength": 3.0, "lift": 6.0, "box": None, "text": "There is a grid."}
+    assert summary_of(answer("uncertain", 0.2, traces=[trace])) == "There is a grid. No known artifact was found."
+    assert summary_of(answer("uncertain", 0.8, traces=[trace])).startswith('It leans to "fake". There is a grid.')
+
+
 def test_a_doubtful_verdict_has_no_lean_but_the_doubt():
     places = [{"box": box(0, 60, 30, 90), "share": 0.6}]
     doubtful = answer("uncertain", 0.1, evidence=places, verdict_note="It is tiny.")
