@@ -47,37 +47,17 @@ def encoded(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(file)
 
 
-def corners_of_cuts(pixels: np.ndarray, size: int, count: int) -> list[tuple[int, int]]:
-    """Top and left of the cuts of a picture `(height, width, 3)`: the middle, then where there is the most texture.
-
-    The latter are cells of a grid of up to 8 x 8, as many as fit side by side, spread evenly from edge to edge. Texture
-    is the sum of the differences between neighbors in a row (of red, green and blue together), in every fourth row. Of
-    equal cells the first counts. Corners are multiples of 16. Where there are fewer cells than cuts, they repeat.
-    """
-
-    def places(side: int) -> tuple[int, list[int]]:
-        free, last = side - size, min(8, side // size) - 1
-        middle = int(free / 2 // 16) * 16
-        return middle, [int(number * free / last // 16) * 16 for number in range(last + 1)] if last else [middle]
-
-    def texture(corner: tuple[int, int]) -> int:
-        top, left = corner
-        return int(np.abs(np.diff(pixels[top : top + size : 4, left : left + size].sum(2, dtype=np.int32))).sum())
-
-    (middle_top, tops), (middle_left, lefts) = places(pixels.shape[0]), places(pixels.shape[1])
-    cells = sorted([(top, left) for top in tops for left in lefts], key=texture, reverse=True)
-    corners = [(middle_top, middle_left), *cells]
-    return [corners[number % len(corners)] for number in range(count)]
-
-
 def cuts_of(image: Image.Image, size: int, count: int) -> tuple[list[Image.Image], np.ndarray]:
     """Cuts of a picture at its own pixels, each stored as JPEG of quality 90, and their boxes in sides of the picture.
 
-    A picture with a side shorter than a cut is mirrored at its right and lower edge.
+    They lie at equal distances along the diagonal, with corners that are multiples of 16. A picture with a shorter side
+    below 288 is cut in the middle alone, and that cut repeats. One with a side shorter than a cut is mirrored at its
+    right and lower edge.
     """
     missing = [(0, max(0, size - side)) for side in (image.height, image.width)]
     pixels = np.pad(np.asarray(image), [*missing, (0, 0)], mode="symmetric")
-    corners = corners_of_cuts(pixels, size, count)
+    places = [0.5 if min(pixels.shape[:2]) < 288 else number / (count + 1) for number in range(1, count + 1)]
+    corners = [[int(place * (side - size) / 16) * 16 for side in pixels.shape[:2]] for place in places]
     cuts = [encoded(Image.fromarray(pixels[top : top + size, left : left + size]), 90) for top, left in corners]
     boxes = np.array([[left, top, left + size, top + size] for top, left in corners], np.float32)
     return cuts, boxes / np.array([*image.size, *image.size], np.float32)

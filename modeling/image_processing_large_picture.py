@@ -29,10 +29,8 @@ CUT_QUALITY = 90
 """That of the JPEG in which every cut is saved once, whatever file it comes from."""
 CUT_GRID = 16
 """Corners of cuts are multiples of it: the blocks of a JPEG file stay whole, those of its halved colors too."""
-MOST_CELLS = 8
-"""Cells along a side, at most, among which cuts are chosen."""
-ROW_STEP = 4
-"""Of a cell's rows one in so many is looked at."""
+CUT_ONCE = 288
+"""A picture with a shorter side below this has room for one cut, in pixels."""
 
 
 @auto_docstring(
@@ -105,51 +103,31 @@ class LargePictureImageProcessor(TorchvisionBackend):
         sides = torch.tensor(2 * [picture.shape[2], picture.shape[1]])
         picture = _mirrored(picture.cpu(), self.cut_size)
         cuts, boxes = [], []
-        for top, left in corners_of_cuts(picture, self.cut_size, self.num_cuts):
+        for top, left in corners_of_cuts(*picture.shape[1:], self.cut_size, self.num_cuts):
             cut = picture[:, top : top + self.cut_size, left : left + self.cut_size]
             cuts.append(jpeg(cut.contiguous(), CUT_QUALITY))
             boxes.append([left, top, left + self.cut_size, top + self.cut_size])
         return torch.stack(cuts), torch.tensor(boxes, dtype=torch.float32) / sides
 
 
-def corners_of_cuts(picture: torch.Tensor, cut_size: int, num_cuts: int) -> list[tuple[int, int]]:
-    """Where a picture is cut: in the middle, and where it has the most texture.
+def corners_of_cuts(height: int, width: int, cut_size: int, num_cuts: int) -> list[tuple[int, int]]:
+    """Where a picture is cut: at equal distances along its diagonal. Corners are multiples of 16 pixels.
 
-    The latter are cells of a grid of up to 8 x 8, as many as fit side by side, spread evenly from edge to edge. Texture
-    is the sum of the differences between neighbors in a row (of red, green and blue together), in every fourth row. Of
-    equal cells the first counts. Corners are multiples of 16 pixels. Where there are fewer cells than cuts, they repeat.
+    A picture with a shorter side below 288 pixels is cut in the middle alone, and that cut repeats.
 
     Args:
-        picture (`torch.Tensor` of shape `(3, height, width)`): Levels of uint8, no side shorter than a cut.
+        height, width (`int`): Of the picture in pixels, no less than a cut's.
         cut_size (`int`): Side of a cut in pixels.
         num_cuts (`int`): Number of cuts.
 
     Returns:
         `list[tuple[int, int]]`: Top and left of each cut in pixels.
     """
-    height, width = picture.shape[-2:]
-    rows, columns = _cells(height, cut_size), _cells(width, cut_size)
-
-    def texture(corner: tuple[int, int]) -> int:
-        top, left = corner
-        cell = picture[:, top : top + cut_size : ROW_STEP, left : left + cut_size].sum(0, dtype=torch.int32)
-        return int(cell.diff(dim=1).abs().sum())
-
-    cells = sorted([(top, left) for top in rows for left in columns], key=texture, reverse=True)  # stable
-    corners = [(_aligned((height - cut_size) / 2), _aligned((width - cut_size) / 2)), *cells]
-    return [corners[number % len(corners)] for number in range(num_cuts)]
-
-
-def _aligned(place: float) -> int:
-    return int(place // CUT_GRID) * CUT_GRID
-
-
-def _cells(side: int, cut_size: int) -> list[int]:
-    """Where the cells of a grid begin along a side."""
-    count = min(MOST_CELLS, side // cut_size)
-    if count == 1:
-        return [_aligned((side - cut_size) / 2)]
-    return [_aligned(number * (side - cut_size) / (count - 1)) for number in range(count)]
+    corners = []
+    for number in range(1, num_cuts + 1):
+        place = 0.5 if min(height, width) < CUT_ONCE else number / (num_cuts + 1)
+        corners.append(tuple(int(place * (side - cut_size) / CUT_GRID) * CUT_GRID for side in (height, width)))
+    return corners
 
 
 def _mirrored(picture: torch.Tensor, side: int) -> torch.Tensor:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tellsign.training.data import degradations
-from tellsign.training.data.degradations import HISTORIES, LEAST_SIDE, encode, random_history, random_look, rescale
+from tellsign.training.data.degradations import VERSIONS, LEAST_SIDE, encode, random_history, random_look, rescale
 
 
 @pytest.fixture
@@ -42,17 +42,17 @@ def test_resizing_multiplies_both_sides(image):
     ],
 )
 def test_each_history_changes_a_picture_as_its_name_says(image, name, size):
-    changed = HISTORIES[name](image)
+    changed = VERSIONS[name](image)
     assert changed.mode == "RGB" and abs(np.subtract(changed.size, size)).max() <= 1
     assert changed.size != image.size or not np.array_equal(np.asarray(changed), np.asarray(image))
 
 
 def test_every_history_is_tested():
-    assert len(HISTORIES) == 8
+    assert len(VERSIONS) == 8
 
 
 def test_grey_has_one_level_and_a_border_is_white(image):
-    grey, bordered = (np.asarray(HISTORIES[name](image)) for name in ("grey", "border of a tenth"))
+    grey, bordered = (np.asarray(VERSIONS[name](image)) for name in ("grey", "border of a tenth"))
     assert (grey == grey[:, :, :1]).all()
     assert (bordered[:15] == 255).all() and (bordered[:, :15] == 255).all()
     np.testing.assert_array_equal(bordered[15:-15, 15:-15], np.asarray(image))
@@ -60,7 +60,7 @@ def test_grey_has_one_level_and_a_border_is_white(image):
 
 def test_the_middle_is_cut_out_as_it_is(image):
     np.testing.assert_array_equal(
-        np.asarray(HISTORIES["middle four fifths"](image)), np.asarray(image)[15:135, 20:180]
+        np.asarray(VERSIONS["middle four fifths"](image)), np.asarray(image)[15:135, 20:180]
     )
 
 

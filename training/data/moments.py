@@ -53,7 +53,7 @@ def view_moments(
         if view == "whole":
             return image_processor(whole_as_seen(content, history, row), return_tensors="pt")["pixel_values"]
         seen = cut_as_seen(content, history, row, image_processor.cut_size)
-        return image_processor(seen, return_tensors="pt")["cuts"][:, 0]
+        return image_processor(seen, return_tensors="pt")["cuts"][:, image_processor.num_cuts // 2]
 
     def make() -> dict[str, torch.Tensor]:
         moments = []

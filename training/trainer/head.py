@@ -17,6 +17,8 @@ SMOOTHING = 0.02
 """How far targets are from 0 and 1."""
 DROPOUT = (0.4, 0.5)
 """Of the features and of the hidden units."""
+OTHERS_WEIGHT = 2
+"""That of human-made pictures that are no photographs, which are few and look generated most."""
 MEMBERS = 3
 """Networks that are trained side by side, and averaged: their hidden units are those of one layer."""
 
@@ -47,7 +49,12 @@ def balanced(weights: NDArray, labels: NDArray, views: NDArray) -> NDArray[np.fl
 
 
 def fit_head(
-    config: LargePictureConfig, copies: torch.Tensor, labels: NDArray, generators: NDArray, seed: int = 0
+    config: LargePictureConfig,
+    copies: torch.Tensor,
+    labels: NDArray,
+    generators: NDArray,
+    kinds: NDArray,
+    seed: int = 0,
 ) -> LargePictureHead:
     """A head for real and fake, by AdamW in one cycle of rates (Smith & Topin, 2019, arXiv 1708.07120).
 
@@ -58,6 +65,7 @@ def fit_head(
             and then counts as the average one.
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         generators (`np.ndarray` of shape `(n,)`): The source of each, see [`source_weights`].
+        kinds (`np.ndarray` of shape `(n,)`): "photo" for photographs.
         seed (`int`, *optional*, defaults to 0): Of the weights, the order and the dropout.
     """
     with torch.random.fork_rng(devices=[]):
@@ -67,7 +75,9 @@ def fit_head(
         head.fit_normalization(moments)
         features = head.normalized(moments).nan_to_num(0).flatten(1)
         views = (~copies[0, :, :, 0].isnan()).numpy() @ [1, 2]
-        of_picture = balanced(source_weights(labels, generators), labels, views)
+        of_picture = source_weights(labels, generators)
+        of_picture[(labels == 0) & (kinds != "photo")] *= OTHERS_WEIGHT
+        of_picture = balanced(of_picture, labels, views)
         weights = torch.from_numpy(np.tile(of_picture, len(copies)))
         targets = torch.from_numpy(np.tile(labels, len(copies))).float() * (1 - 2 * SMOOTHING) + SMOOTHING
 
