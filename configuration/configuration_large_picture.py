@@ -25,9 +25,9 @@ from .checks import check_labels, check_verdicts, checked_arguments
 
 @auto_docstring(
     custom_intro="""
-    Configuration of a [`LargePictureForImageClassification`]: a frozen pretrained backbone, which sees the whole picture
-    reduced and some cuts of it as they are, and a small head on means and deviations of its feature maps. The backbone
-    is one of timm, by its name, or one of transformers, by its configuration.
+    Configuration of a [`LargePictureForImageClassification`]: a frozen pretrained backbone and a small head on means
+    and deviations of its feature maps, of the whole picture, reduced, and of cuts at its own pixels. The backbone is
+    one of timm, by its name, or one of transformers, by its configuration.
     """
 )
 @strict

@@ -50,9 +50,9 @@ def encoded(image: Image.Image, quality: int) -> Image.Image:
 def cuts_of(image: Image.Image, size: int, count: int) -> tuple[list[Image.Image], np.ndarray]:
     """Cuts of a picture at its own pixels, each stored as JPEG of quality 90, and their boxes in sides of the picture.
 
-    They lie at equal distances along the diagonal, with corners that are multiples of 16. A picture with a shorter side
-    below 288 is cut in the middle alone, and that cut repeats. One with a side shorter than a cut is mirrored at its
-    right and lower edge.
+    They lie at equal distances along the diagonal, with corners that are multiples of 16. A picture with a shorter
+    side below 288 is cut in the middle alone, and that cut repeats. One with a side shorter than a cut is mirrored at
+    its right and lower edge.
     """
     missing = [(0, max(0, size - side)) for side in (image.height, image.width)]
     pixels = np.pad(np.asarray(image), [*missing, (0, 0)], mode="symmetric")

@@ -43,12 +43,22 @@ def _right_table(verdicts: Mapping[str, Any]) -> str:
         [
             name,
             f"{float(share):.0%}",
-            *("never said" if row[key] is None else percent(row[key]) for key in ("answered", "right", "fake", "real")),
+            *(
+                "never said" if row[key] is None else percent(row[key])
+                for key in ("answered", "right", "fake", "real")
+            ),
         ]
         for name, said in verdicts.items()
         for share, row in said["right"].items()
     ]
-    header = ["verdicts", "of the pictures fake", "answered, %", "of these right, %", '"fake" right, %', '"real" right, %']
+    header = [
+        "verdicts",
+        "of the pictures fake",
+        "answered, %",
+        "of these right, %",
+        '"fake" right, %',
+        '"real" right, %',
+    ]
     return markdown_table(header, rows)
 
 
@@ -85,8 +95,15 @@ def _version_table(versions: Mapping[str, Any]) -> str:
         ]
         for name, row in versions.items()
     ]
-    header = ["version of the pictures", "of both: AUROC, %", "of fakes alone: AUROC, %", "median change of probability, %"]
-    header += [f"{point}: {how}, %" for point in ("cautious", "balanced") for how in ("real to fake or back", "changed")]
+    header = [
+        "version of the pictures",
+        "of both: AUROC, %",
+        "of fakes alone: AUROC, %",
+        "median change of probability, %",
+    ]
+    header += [
+        f"{point}: {how}, %" for point in ("cautious", "balanced") for how in ("real to fake or back", "changed")
+    ]
     return markdown_table(header, rows)
 
 

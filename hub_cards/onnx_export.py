@@ -57,8 +57,8 @@ def export(
     """Writes `onnx/` into a folder: `model.onnx` (float32), `model_fp16.onnx`, `model_int8.onnx` and `judge.py`.
 
     The models take `pixel_values`, and where there is a network for large pictures `large_pixel_values`, `cuts`,
-    `cut_boxes` and `image_sizes`, of any batch size, all as [`WaveFreqForImageClassification`] does. They give its `logits` and
-    `evidence`. Their metadata hold thresholds and preprocessing.
+    `cut_boxes` and `image_sizes`, of any batch size, all as [`WaveFreqForImageClassification`] does. They give its
+    `logits` and `evidence`. Their metadata hold thresholds and preprocessing.
 
     In `model_fp16.onnx` matrices and kernels are in float16. They are cast where they are used, since feature maps in
     float16 move verdicts. In `model_int8.onnx` the convolutions are quantized: statically, weights by channel.

@@ -44,9 +44,9 @@ from .image_processing_large_picture import LargePictureImageProcessor, as_level
 
     Gives `pixel_values` of shape `(batch_size, 3, size["height"], size["width"])`, float32. Gives `image_sizes` of
     shape `(batch_size, 2)`, int64: height and width of the images as they came. With `large_picture_processor` gives
-    `large_pixel_values` of shape `(batch_size, 3, height, width)` of its size, float32, with its `cuts` and `cut_boxes`.
-    For small images they are zeros, and the boxes the whole. Raises a `ValueError` if an image holds NaN or infinite
-    pixels.
+    `large_pixel_values` of shape `(batch_size, 3, height, width)` of its size, float32, with its `cuts` and
+    `cut_boxes`. For small images they are zeros, and the boxes the whole. Raises a `ValueError` if an image holds NaN
+    or infinite pixels.
     """
 )
 class WaveFreqImageProcessor(TorchvisionBackend):

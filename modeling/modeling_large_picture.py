@@ -176,7 +176,8 @@ def _places(
     channels = [hidden_states.shape[1] for hidden_states in maps]
     halves = [*slopes.chunk(2, dim=-1), *baseline.chunk(2, dim=-1)]
     grids = []
-    for hidden_states, slope, curve, mean, square in zip(maps, *(half.split(channels, -1) for half in halves)):
+    parts = (half.split(channels, dim=-1) for half in halves)
+    for hidden_states, slope, curve, mean, square in zip(maps, *parts, strict=True):
         places = torch.einsum("bchw,bc->bhw", hidden_states - mean[:, None, None], slope)
         places = places + torch.einsum("bchw,bc->bhw", hidden_states.square() - square[:, None, None], curve)
         grids.append(spread(places, boxes, size))
@@ -248,8 +249,8 @@ class LargePicturePreTrainedModel(PreTrainedModel):
     custom_intro="""
     Large pictures as real (0) or fake (1), by a head on the feature maps of a backbone of timm or transformers.
 
-    The backbone sees the whole picture, reduced, and cuts of it at its own pixels, whose traces a reduction removes. It
-    stays frozen, its batch statistics too.
+    The backbone sees the whole picture, reduced, and cuts of it at its own pixels, whose traces a reduction removes.
+    It stays frozen, its batch statistics too.
     """
 )
 class LargePictureForImageClassification(LargePicturePreTrainedModel):
@@ -324,11 +325,13 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         Raises:
             ValueError: If the pictures or cuts have another shape.
         """
-        for values, size, name, dims in ((pixel_values, self.config.image_size, "", 4), (cuts, self.config.cut_size, "num_cuts, ", 5)):
+        for values, size, name, dims in (
+            (pixel_values, self.config.image_size, "", 4),
+            (cuts, self.config.cut_size, "num_cuts, ", 5),
+        ):
             if values.ndim != dims or tuple(values.shape[-3:]) != (3, size, size):
-                raise ValueError(
-                    f"large pictures: expected the shape (batch_size, {name}3, {size}, {size}), got {tuple(values.shape)}"
-                )
+                wanted = f"(batch_size, {name}3, {size}, {size})"
+                raise ValueError(f"large pictures: expected the shape {wanted}, got {tuple(values.shape)}")
         maps, cut_maps = self.feature_maps(pixel_values), self.feature_maps(cuts.flatten(0, 1))
         of_cuts = moments_of(cut_maps).unflatten(0, (-1, cuts.shape[1]))
         return torch.cat([moments_of(maps)[:, None], of_cuts], dim=1), maps, cut_maps

@@ -327,8 +327,8 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             sizes = image_sizes if image_sizes is None else tuple(image_sizes.shape)
             if any(not shape or shape[0] != count for shape in shapes.values()) or sizes != (count, 2):
                 raise ValueError(
-                    f"expected large_pixel_values, cuts, cut_boxes and image_sizes (height and width) of {count} images, "
-                    f"got the shapes {', '.join(map(str, (*shapes.values(), sizes)))}"
+                    f"expected large_pixel_values, cuts, cut_boxes and image_sizes (height and width) of {count} "
+                    f"images, got the shapes {', '.join(map(str, (*shapes.values(), sizes)))}"
                 )
             large = is_large(self.config, image_sizes).to(pixel_values.device)
             answer = self._judge_each(pixel_values, views, large, **kwargs)

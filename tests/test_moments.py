@@ -97,7 +97,9 @@ def test_a_cut_is_taken_at_random_places_and_after_histories():
     every = {pixels[top : top + 64, left : left + 64].tobytes() for top in range(27) for left in range(57)}
     assert len(places) > 15 and places <= every
     assert cut_as_seen(content, 1, 0, 64).size <= (64, 64) and cut_as_seen(content, 1, 0, 64).tobytes() not in every
-    assert np.array_equal(np.asarray(cut_as_seen(content, "grey", 0, 64)), np.asarray(VERSIONS["grey"](load_image(content))))
+    assert np.array_equal(
+        np.asarray(cut_as_seen(content, "grey", 0, 64)), np.asarray(VERSIONS["grey"](load_image(content)))
+    )
 
 
 @torch.no_grad()
@@ -105,7 +107,9 @@ def test_a_cut_is_taken_at_random_places_and_after_histories():
 def test_moments_are_those_of_the_maps_of_each_view(pictures, model, processor, view):
     moments = view_moments(pictures, view, model, processor, None, None)
     images = [load_image(image["bytes"]) for image in pictures["image"]]
-    squares = [image.crop(((image.width - 64) // 2, 0, (image.width + 64) // 2, 64)) for image in images if image.height == 64]
+    squares = [
+        image.crop(((image.width - 64) // 2, 0, (image.width + 64) // 2, 64)) for image in images if image.height == 64
+    ]
     assert len(squares) == 1
     seen = processor(squares, return_tensors="pt")["pixel_values"]
     if view == "cut":

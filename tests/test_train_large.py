@@ -10,7 +10,12 @@ from PIL import Image
 from safetensors import safe_open
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
-from tellsign import LargePictureConfig, LargePictureForImageClassification, LargePictureImageProcessor, WaveFreqImageProcessor
+from tellsign import (
+    LargePictureConfig,
+    LargePictureForImageClassification,
+    LargePictureImageProcessor,
+    WaveFreqImageProcessor,
+)
 from tellsign.modeling.modeling_large_picture import moments_of
 from tellsign.training import leave_out
 from tellsign.training.data.large_pictures import load_pictures
@@ -84,7 +89,9 @@ def test_among_pictures_that_lack_a_view_classes_weigh_alike():
 def test_a_head_is_the_same_again_and_seeds_nothing_else(head_config):
     copies, labels, generators = separable(60)
     state = torch.get_rng_state()
-    first, again = (fit_head(head_config, copies, labels, generators, KINDS[: len(labels)]).state_dict() for _ in range(2))
+    first, again = (
+        fit_head(head_config, copies, labels, generators, KINDS[: len(labels)]).state_dict() for _ in range(2)
+    )
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, again[name]) for name, value in first.items())
     other = fit_head(head_config, copies, labels, generators, KINDS[: len(labels)], seed=1).state_dict()

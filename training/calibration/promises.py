@@ -27,7 +27,7 @@ class Promise:
 
 
 def conformal_share(accused: NDArray) -> float:
-    """The share that is expected of the next picture of the same sort (Vovk et al., 2005): no less than was measured."""
+    """The share that is expected of the next picture of the same sort (conformal prediction, Vovk et al., 2005)."""
     return float((accused.sum() + 1) / (len(accused) + 1))
 
 

@@ -113,8 +113,8 @@ VERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "screenshot": lambda image: rescale(image, 0.85, Resampling.BILINEAR),
     "reposted": _reposted,
 }
-"""Of one picture, by which it is measured whether the verdict stays. "screenshot": as the screen showed it, kept without
-loss. "reposted": JPEG of quality 60, both sides times 0.8, JPEG of quality 70. A copy as PNG gives the same pixels."""
+"""Of one picture, by which it is measured whether the verdict stays. "screenshot": as the screen showed it, kept
+without loss. "reposted": JPEG of quality 60, both sides times 0.8, JPEG of quality 70. A PNG has the same pixels."""
 
 
 def whole_as_seen(content: bytes, history: str | int | None, row_seed: int) -> Image.Image:

@@ -96,7 +96,10 @@ class Moments:
         self.image_processor = image_processor
 
     def __call__(
-        self, whole_history: str | int | None = None, cut_history: str | int | None = None, rows: Iterable | None = None
+        self,
+        whole_history: str | int | None = None,
+        cut_history: str | int | None = None,
+        rows: Iterable | None = None,
     ) -> torch.Tensor:
         """Moments after a history of each view, NaN for a view that is missing.
 
@@ -124,6 +127,6 @@ class Moments:
         return torch.stack(views, dim=1)
 
     def training_copies(self, copies: int) -> torch.Tensor:
-        """What heads learn from, `(copies, n, 2, num_moments)`: the pictures as they are, then after random histories."""
+        """What heads learn from, `(copies, n, 2, num_moments)`: pictures as they are, then after random histories."""
         plain = self(None, 0)
         return torch.stack([plain, *(self(seed, seed) for seed in range(1, copies))])

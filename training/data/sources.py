@@ -143,7 +143,14 @@ def _load_source(source: str, split: str, revision: str | None) -> Dataset:
     dataset = dataset.cast_column("image", Image(decode=False))
     names = {
         column: _names(source, dataset, column, absent)
-        for column, absent in (("generator", UNNAMED), ("family", ""), ("category", ""), ("kind", ""), ("source", ""), ("whole", ""))
+        for column, absent in (
+            ("generator", UNNAMED),
+            ("family", ""),
+            ("category", ""),
+            ("kind", ""),
+            ("source", ""),
+            ("whole", ""),
+        )
     }
     names["person"] = [re.split("[@:]", name)[0] if ":" in name else "" for name in names.pop("source")]
     names["family"] = [

@@ -29,7 +29,7 @@ def auroc(real: NDArray, fake: NDArray) -> float:
 
 
 def pooled_scores(columns: Mapping[str, NDArray], logits: NDArray) -> dict[str, dict[str, Any]]:
-    """AUROC of all fakes, and of those since 2022, against all photographs, and recall at 2% of photographs called fake.
+    """AUROC of all fakes, and of those since 2022, against all photographs, and recall at 2% of these called fake.
 
     The 95% intervals resample generators and collections.
     """
@@ -45,7 +45,9 @@ def pooled_scores(columns: Mapping[str, NDArray], logits: NDArray) -> dict[str, 
         ]
 
         def compute(real: NDArray, fake: NDArray, sources=sources) -> dict[str, float]:
-            real, fake = (np.concatenate([of[i] for i in some]) for of, some in zip(sources, (real, fake), strict=True))
+            real, fake = (
+                np.concatenate([of[i] for i in some]) for of, some in zip(sources, (real, fake), strict=True)
+            )
             recall = float((fake > np.quantile(real, 0.98)).mean())
             return {"auroc": auroc(real, fake), "recall_at_2": recall}
 
