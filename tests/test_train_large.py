@@ -82,6 +82,19 @@ def test_that_a_view_is_missing_does_not_tell_the_class(head_config):
     assert abs(logits[lacking].mean() - logits[~lacking].mean()) < 0.5  # log 16 if it told
 
 
+def test_a_head_knows_drawings_by_people(head_config):
+    copies, labels, generators = separable()
+    kinds = np.where(np.arange(3000) // 2 % 4 == 0, "artwork", "photo")
+    copies[:, kinds == "artwork", 0, :10] += 3
+    copies[..., 64:] = copies[..., :64].square() + 1
+    head = fit_head(head_config, copies, labels, generators, kinds)
+    with torch.no_grad():
+        drawn = head.drawn(head.normalized(copies[0])[:, 0])[:, 0].numpy()
+    assert ((drawn > 0) == (kinds == "artwork"))[labels == 0].mean() > 0.9
+    alone = fit_head(head_config, copies, labels, generators, KINDS)
+    assert alone.drawn.bias.item() == -20 and not alone.drawn.weight.any()
+
+
 def test_among_pictures_that_lack_a_view_classes_weigh_alike():
     labels, views = np.asarray([0, 0, 0, 1, 1, 0]), np.asarray([1, 1, 1, 1, 3, 3])
     weights = balanced(np.ones(6, np.float32), labels, views)

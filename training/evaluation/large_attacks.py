@@ -88,7 +88,7 @@ def main(
     detector = AutoModelForImageClassification.from_pretrained(model_name, dtype=torch.float32).eval()
     model: Any = detector.large_picture
     model.requires_grad_(False)
-    see = LargePictureImageProcessor(**AutoImageProcessor.from_pretrained(model_name).large_picture_processor)
+    see: Any = LargePictureImageProcessor(**AutoImageProcessor.from_pretrained(model_name).large_picture_processor)
     chosen = load_pictures(data, model.config.smallest_side)
     names = [*CHANGES, *(f"attack by {epsilon} of 255" for epsilon in (2, 4, 8))]
     logits: dict[str, list[list[float]]] = {name: [[], []] for name in names}
