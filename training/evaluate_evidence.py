@@ -4,19 +4,22 @@ python -m tellsign.training.evaluate_evidence tellsign/default --data real.parqu
 """
 
 from collections.abc import Callable
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 from torch import nn
-from torchvision.transforms.v2.functional import gaussian_blur
 from tqdm.auto import tqdm
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from tellsign import LargePictureImageProcessor
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.modeling_large_picture import LargePictureForImageClassification, moments_of
+from tellsign.pipelines.evidence import places_of
 from tellsign.tables import markdown_table
 from tellsign.training.data.large_pictures import load_pictures
 from tellsign.training.data.sources import content_of, of_class
@@ -27,54 +30,81 @@ SHARE = 0.2
 DRAWS = 4  # one random order differs much from the next
 
 
-def logits_of(model: LargePictureForImageClassification, pictures: torch.Tensor) -> torch.Tensor:
-    """Logits of fake of normalized pictures `(n, 3, size, size)`, at temperature 1."""
-    return model.head(moments_of(model.feature_maps(pictures)))
-
-
-def integrated(model: LargePictureForImageClassification, picture: torch.Tensor, grid: int) -> NDArray:
+def integrated(model: LargePictureForImageClassification, views: dict[str, torch.Tensor], grid: int) -> NDArray:
     """The evidence map that the detector gives, `(grid, grid)`."""
     with torch.inference_mode():
-        maps = model.feature_maps(picture)
-        return model.head.evidence(maps, moments_of(maps), grid)[0].numpy()
+        return model(**views).evidence[0].numpy()
 
 
-def grad_cam(model: LargePictureForImageClassification, picture: torch.Tensor, grid: int) -> NDArray:
-    """Grad-CAM of the last stage (Selvaraju et al., 2017, arXiv 1610.02391, equations 1 and 2), without its ReLU."""
-    maps = [hidden_states.detach().requires_grad_() for hidden_states in model.feature_maps(picture)]
-    (gradient,) = torch.autograd.grad(model.head(moments_of(maps)).sum(), maps[-1])
+def grad_cam(model: LargePictureForImageClassification, views: dict[str, torch.Tensor], grid: int) -> NDArray:
+    """Grad-CAM of the whole's last stage (Selvaraju et al., 2017, arXiv 1610.02391, eq. 1 and 2), without its ReLU."""
+    moments, maps, _ = model.moments_and_maps(views["pixel_values"], views["cuts"])
+    maps = [hidden_states.detach().requires_grad_() for hidden_states in maps]
+    moments = torch.cat([moments_of(maps)[:, None], moments[:, 1:].detach()], dim=1)
+    (gradient,) = torch.autograd.grad(model.head(moments).sum(), maps[-1])
     cam = (gradient.mean((2, 3), keepdim=True) * maps[-1]).sum(1, keepdim=True)
     return nn.functional.interpolate(cam, (grid, grid), mode="bilinear")[0, 0].detach().numpy()
 
 
-def with_blurred(picture: torch.Tensor, order: NDArray, grid: int) -> torch.Tensor:
-    """A picture with `SHARE` of the grid's cells blurred, the first ones of an order."""
-    hidden = torch.zeros(grid * grid)
-    hidden[torch.from_numpy(order[: round(SHARE * grid * grid)].copy())] = 1
-    mask = nn.functional.interpolate(hidden.reshape(1, 1, grid, grid), picture.shape[-2:], mode="nearest")
-    size = picture.shape[-1] // 8
-    return torch.lerp(picture, gaussian_blur(picture, [2 * size + 1] * 2, [size / 2] * 2), mask)
+def with_blurred(image: Image.Image, hidden: NDArray[np.bool_]) -> Image.Image:
+    """A picture with some cells of a grid over it blurred."""
+    mask = Image.fromarray(np.where(hidden, 255, 0).astype(np.uint8)).resize(image.size, Image.Resampling.NEAREST)
+    return Image.composite(image.filter(ImageFilter.GaussianBlur(min(image.size) / 16)), image, mask)
+
+
+def strongest(values: NDArray) -> NDArray[np.bool_]:
+    """The `SHARE` of the cells with the highest values."""
+    hidden = np.zeros(values.size, bool)
+    hidden[np.argsort(-values.ravel(), kind="stable")[: round(SHARE * values.size)]] = True
+    return hidden.reshape(values.shape)
+
+
+def framed(toward: NDArray, rng: np.random.Generator) -> list[NDArray[np.bool_]]:
+    """The cells of the first frame of an answer, and `DRAWS` frames of its size elsewhere."""
+    grid = toward.shape[0]
+    box = places_of(toward, grid, grid)[0]["box"]
+    height, width = box["ymax"] - box["ymin"], box["xmax"] - box["xmin"]
+    corners = [(box["ymin"], box["xmin"])]
+    corners += [(rng.integers(grid - height + 1), rng.integers(grid - width + 1)) for _ in range(DRAWS)]
+    frames = np.zeros((len(corners), grid, grid), bool)
+    for frame, (top, left) in zip(frames, corners, strict=True):
+        frame[top : top + height, left : left + width] = True
+    return list(frames)
 
 
 def deletions(
-    model: LargePictureForImageClassification, picture: torch.Tensor, grid: int, rng: np.random.Generator
+    model: LargePictureForImageClassification,
+    see: Callable[[Image.Image], dict[str, torch.Tensor]],
+    image: Image.Image,
+    rng: np.random.Generator,
 ) -> NDArray:
     """How far the logit falls, toward the other class, when cells are blurred.
 
+    Args:
+        model ([`LargePictureForImageClassification`]): Judges.
+        see (`Callable`): Gives what it takes of an image.
+        image (`PIL.Image.Image`): RGB.
+        rng (`np.random.Generator`): Draws the random cells.
+
     Returns:
-        `np.ndarray` of shape `(3,)`: by the evidence, by Grad-CAM, and at random (the mean of `DRAWS`), strongest
-        cells first.
+        `np.ndarray` of shape `(5,)`: of the strongest cells by the evidence, by Grad-CAM, and random ones; of the
+        first frame of an answer, and of frames of its size elsewhere. Random ones are means of `DRAWS`.
     """
-    with torch.inference_mode():
-        logit = logits_of(model, picture)[0]
-    sign = 1.0 if logit > model.head(model.head.baseline[None])[0] else -1.0
-    maps: tuple[Callable, ...] = (integrated, grad_cam)
-    orders = [np.argsort(-sign * of_map(model, picture, grid).ravel(), kind="stable") for of_map in maps]
-    orders += [rng.permutation(grid * grid) for _ in range(DRAWS)]
-    with torch.inference_mode():
-        changed = torch.cat([with_blurred(picture, order, grid) for order in orders])
-        falls = sign * (logit - torch.cat([logits_of(model, some) for some in changed.split(4)])).numpy()
-    return np.array([falls[0], falls[1], falls[2:].mean()])
+
+    @torch.inference_mode()
+    def logit_of(picture: Image.Image) -> float:
+        views = see(picture)
+        return float(model.head(model.moments_and_maps(views["pixel_values"], views["cuts"])[0])[0])
+
+    grid, logit, views = model.config.grid_size, logit_of(image), see(image)
+    sign = 1.0 if logit > float(model.head(model.head.baseline)) else -1.0
+    evidence, cam = (sign * of_map(model, views, grid) for of_map in (integrated, grad_cam))
+    hidden = [strongest(evidence), strongest(cam)]
+    hidden += [strongest(rng.permutation(grid * grid).reshape(grid, grid)) for _ in range(DRAWS)]
+    hidden += framed(evidence, rng)
+    falls = np.asarray([sign * (logit - logit_of(with_blurred(image, cells))) for cells in hidden])
+    drawn, frame, frames = falls[2 : 2 + DRAWS], falls[2 + DRAWS], falls[3 + DRAWS :]
+    return np.array([falls[0], falls[1], drawn.mean(), frame, frames.mean()])
 
 
 def main(
@@ -89,32 +119,35 @@ def main(
     if model is None:
         raise ValueError(f"{model_name}: has no network for large pictures")
     model.requires_grad_(False)
-    grid = model.config.grid_size
+    see: Any = LargePictureImageProcessor(**image_processor.large_picture_processor)
     pictures = load_pictures(data, model.config.smallest_side)
     rng = np.random.default_rng(0)
     falls = []
     for label in ("real", "fake"):
         chosen = of_class(pictures, label, pictures_per_class)
         for image in tqdm(chosen["image"], desc=f"Blurring ({label})", unit="img", leave=False):
-            seen = image_processor(load_image(content_of(image) or b""), return_tensors="pt")["large_pixel_values"]
-            falls.append(deletions(model, seen, grid, rng))
+            picture = load_image(content_of(image) or b"")
+            falls.append(deletions(model, partial(see, return_tensors="pt"), picture, rng))
     values = np.stack(falls)
 
     def compute(sample: NDArray) -> dict[str, float]:
-        evidence, cam, random = map(float, sample.mean(0))
+        evidence, cam, random, frame, elsewhere = map(float, sample.mean(0))
         return {
-            "fall of evidence": evidence,
-            "fall of Grad-CAM": cam,
-            "fall at random": random,
-            "evidence to random": evidence / random,
-            "Grad-CAM to random": cam / random,
+            "a fifth of the area, by evidence": evidence,
+            "by Grad-CAM": cam,
+            "at random": random,
+            "by evidence, times as far as at random": evidence / random,
+            "by Grad-CAM, times as far as at random": cam / random,
+            "the first frame": frame,
+            "frames of its size elsewhere": elsewhere,
+            "the first frame, times as far as elsewhere": frame / elsewhere,
         }
 
     scores, intervals = compute(values), bootstrap([values], compute)
     rows = [
         [name, f"{value:.2f} [{intervals[name][0]:.2f}, {intervals[name][1]:.2f}]"] for name, value in scores.items()
     ]
-    typer.echo(markdown_table(["a fifth of the area blurred", "logit"], rows))
+    typer.echo(markdown_table(["what is blurred", "fall of the logit"], rows))
 
 
 if __name__ == "__main__":
