@@ -259,16 +259,14 @@ def findings_of(answer: ImageExplanation) -> list[str]:
 def leaning(answer: ImageExplanation) -> str | None:
     """The verdict for which an answer's evidence speaks; `None` if that would mislead.
 
-    Of an uncertain image it is the likelier one. It is none near the middle, if a trace or the file's own statement
-    speaks against it, or if a note says that the verdict means little.
+    It is the likelier one. There is none if a trace or the file's own statement speaks against it, if a note says that
+    the verdict means little, or if the image is uncertain and its probability near the middle.
     """
     if answer.get("verdict_note"):
         return None
     probability = answer["fake_probability"]
     likelier = "fake" if probability > 0.5 else "real"
-    if answer["label"] != "uncertain":
-        return likelier
-    if NO_LEAN[0] <= probability <= NO_LEAN[1]:
+    if answer["label"] == "uncertain" and NO_LEAN[0] <= probability <= NO_LEAN[1]:
         return None
     against = [_contradicts(statement, likelier) for statement in answer.get("provenance", ())]
     against += [trace["toward"] != likelier for trace in answer.get("traces", ())]

@@ -10,6 +10,7 @@ from tellsign.pipelines.answer import (
     findings_of,
     in_words,
     leading_statement,
+    leaning,
     place_of,
     summary_of,
 )
@@ -165,6 +166,14 @@ def test_no_lean_is_said_against_a_trace():
     trace = {"name": "grid", "toward": "fake", "strength": 3.0, "lift": 6.0, "box": None, "text": "There is a grid."}
     assert summary_of(answer("uncertain", 0.2, traces=[trace])) == "There is a grid. No known artifact was found."
     assert summary_of(answer("uncertain", 0.8, traces=[trace])).startswith('It leans to "fake". There is a grid.')
+
+
+def test_no_evidence_is_shown_for_what_a_trace_contradicts():
+    trace = {"name": "grid", "toward": "fake", "strength": 3.0, "lift": 6.0, "box": None, "text": "There is a grid."}
+    places = [{"box": box(0, 60, 30, 90), "share": 0.6}]
+    real, fake = (answer(label, p, traces=[trace], evidence=places) for label, p in (("real", 0.1), ("fake", 0.9)))
+    assert leaning(real) is None and "evidence" not in summary_of(real)
+    assert leaning(fake) == "fake" and "Strongest evidence" in summary_of(fake)
 
 
 def test_a_doubtful_verdict_has_no_lean_but_the_doubt():
