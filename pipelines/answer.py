@@ -245,13 +245,16 @@ def summary_of(answer: ImageExplanation) -> str:
 def findings_of(answer: ImageExplanation) -> list[str]:
     """What the pixels say, in sentences.
 
-    To what an uncertain image leans, the traces, the strongest evidence, and how many artifacts were found or why they
-    were not looked for.
+    To what an uncertain image leans, the strongest trace and the names of others, the strongest evidence, and how many
+    artifacts were found or why they were not looked for.
     """
     count, note = len(answer["artifacts"]), answer.get("artifacts_note")
     found = [f"{count} artifact{'s' * (count > 1)} found."] if count else []
     found += [note] if note else [] if count else ["No known artifact was found."]
-    traces = [trace["text"] for trace in answer.get("traces", [])]
+    shown = answer.get("traces", [])
+    traces = [trace["text"] for trace in shown[:1]]
+    if len(shown) > 1:
+        traces.append(f"Also found: {', '.join(trace['name'] for trace in shown[1:])}.")
     doubt = answer.get("verdict_note")
     return [*([doubt] if doubt else _lean(answer)), *traces, *_strongest(answer), *found]
 
