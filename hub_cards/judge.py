@@ -111,8 +111,8 @@ def places_of(evidence: np.ndarray, height: int, width: int) -> list[dict[str, A
     """
     positive, (rows, columns) = np.maximum(evidence, 0), evidence.shape
     places: list[dict[str, Any]] = []
-    strongest = (positive >= np.quantile(positive, 0.9)) & (positive > 0)
-    left = set(zip(*np.nonzero(strongest), strict=True))
+    strongest = np.argsort(-positive, axis=None, kind="stable")[: max(1, round(0.1 * positive.size))]
+    left = {divmod(int(cell), columns) for cell in strongest if positive.flat[cell] > 0}
     for start in sorted(left):
         waiting, cells = [start] if start in left else [], []
         left.discard(start)

@@ -31,7 +31,9 @@ def places_of(evidence: NDArray, height: int, width: int) -> list[Evidence]:
     total = float(positive.sum())
     if not total > 0:
         return []
-    components, count = label_components((positive >= np.quantile(positive, 1 - STRONGEST)) & (positive > 0))
+    strongest = np.zeros(positive.size, bool)
+    strongest[np.argsort(-positive, axis=None, kind="stable")[: max(1, round(STRONGEST * positive.size))]] = True
+    components, count = label_components(strongest.reshape(positive.shape) & (positive > 0))
     rows, columns = evidence.shape
     places: list[Evidence] = []
     for number in range(1, count + 1):
