@@ -117,7 +117,7 @@ class LargePictureHead(nn.Module):
     def _trust(self, logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """What a logit counts: 1, and if it says fake, down to 1/2 for drawings."""
         drawn = _linear(self.drawn, features[..., 0, :])[..., 0].sigmoid()
-        return torch.where(logits > 0, 1 / (1 + drawn), torch.ones_like(drawn))
+        return 1 - (logits > 0).to(drawn.dtype) * drawn / (1 + drawn)
 
     def gradient(self, moments: torch.Tensor) -> torch.Tensor:
         """Gradient of the logit before it is trusted or not, of the moments' shape, without dropout."""
