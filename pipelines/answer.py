@@ -11,8 +11,8 @@ PLACES = {f"{row} {column}".strip() for row in ("top", "", "bottom") for column 
 PLACES |= {"center", "whole image"}
 """What [`place_of`] may say."""
 NO_LEAN = (0.25, 0.75)
-"""Between these probabilities an uncertain image leans to neither verdict: of sources that training did not see, more
-than a quarter would be wrong, see `leave_out`."""
+"""Between these probabilities an uncertain image leans to neither verdict. Probabilities are calibrated, so more than
+a quarter of such leans would be wrong; `leave_out` prints the calibration error."""
 UNREADABLE, NOT_READ = "unreadable", "not read"
 # From IPTC's vocabulary, https://cv.iptc.org/newscodes/digitalsourcetype/. The strongest come first.
 _OF_GENERATORS = {
