@@ -11,7 +11,7 @@ from tellsign import LargePictureConfig
 from tellsign.modeling.modeling_large_picture import LargePictureHead
 
 
-EPOCHS = 10
+EPOCHS = 15
 BATCH_SIZE = 256
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.3
