@@ -502,7 +502,8 @@ def test_the_packaged_card_passes_the_hub_and_needs_no_name():
     card = card_of_folder(DEFAULT_MODEL)
     assert validate_card(str(card), "model") == []
     assert "model=str(tellsign.DEFAULT_MODEL)" in card.text and "evaluate_detector tellsign/default" in card.text
-    assert {item["src"] for item in card.data.widget} == {f"examples/{path.name}" for path in EXAMPLES.glob("*.jpg")}
+    pictures = [path.name for path in EXAMPLES.iterdir() if path.suffix in (".jpg", ".png")]
+    assert {item["src"] for item in card.data.widget} == {f"examples/{name}" for name in pictures}
     result = json.loads((DEFAULT_MODEL / "evaluation.json").read_text())["results"][0]
     assert f"{100 * result['scores']['accuracy']:.2f} [" in card.text
 
