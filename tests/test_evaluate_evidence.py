@@ -28,3 +28,7 @@ def test_frames_elsewhere_have_the_size_of_the_answers_first():
     box = places_of(evidence, 16, 16)[0]["box"]
     assert first[box["ymin"] : box["ymax"], box["xmin"] : box["xmax"]].all() and first.sum() == 6
     assert [other.sum() for other in others] == [6] * 4 and any((other != first).any() for other in others)
+
+
+def test_without_a_frame_nothing_is_blurred():
+    assert not np.any(framed(np.zeros((16, 16)), np.random.default_rng(0))[0])

@@ -62,11 +62,13 @@ def strongest(values: NDArray) -> NDArray[np.bool_]:
 def framed(toward: NDArray, rng: np.random.Generator) -> list[NDArray[np.bool_]]:
     """The cells of the first frame of an answer, and `DRAWS` frames of its size elsewhere."""
     grid = toward.shape[0]
-    box = places_of(toward, grid, grid)[0]["box"]
+    frames = np.zeros((1 + DRAWS, grid, grid), bool)
+    if not (places := places_of(toward, grid, grid)):  # nothing is framed, and nothing blurred
+        return list(frames)
+    box = places[0]["box"]
     height, width = box["ymax"] - box["ymin"], box["xmax"] - box["xmin"]
     corners = [(box["ymin"], box["xmin"])]
     corners += [(rng.integers(grid - height + 1), rng.integers(grid - width + 1)) for _ in range(DRAWS)]
-    frames = np.zeros((len(corners), grid, grid), bool)
     for frame, (top, left) in zip(frames, corners, strict=True):
         frame[top : top + height, left : left + width] = True
     return list(frames)
