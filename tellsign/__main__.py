@@ -7,6 +7,7 @@ import typer
 from tellsign import __version__
 from tellsign.commands.agreement import agreement
 from tellsign.commands.annotate import annotate
+from tellsign.commands.audit import audit
 from tellsign.commands.explain import explain
 from tellsign.commands.export import export
 from tellsign.commands.publish import push, space
@@ -34,7 +35,7 @@ def main(
     """Tell AI-generated images from real ones."""
 
 
-for command in (explain, scan, annotate, agreement, export, push, space):
+for command in (explain, scan, annotate, agreement, audit, export, push, space):
     app.command()(command)
 
 
