@@ -305,7 +305,7 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
     if is_folder and "config.json" not in saved:
         raise ValueError(f"{home}: has an adapter alone, expected the folder of a saved detector")
     _copy_files(SPACE, folder)
-    parts = {f"{PACKAGE}.{part}": ["*.py"] for part in ("configuration", "modeling", "pipelines")}
+    parts = {f"{PACKAGE}.{part}": ["*.py"] for part in ("configuration", "modeling", "pipelines", "pipelines.traces")}
     # Not the commands, which need more than the page.
     for name, patterns in {PACKAGE: ["_[!_]*.py", "threads.py"], **parts}.items():
         source, target = Path(spec_of(name).origin or "").parent, folder / name.replace(".", "/")

@@ -15,7 +15,7 @@ from .evidence import places_of
 from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
 from .provenance import provenance
-from .traces.find import find_traces
+from .tracing import find_traces
 
 
 LEAST_SIDE = 16

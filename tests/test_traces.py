@@ -10,11 +10,11 @@ from scipy.ndimage import gaussian_filter
 from transformers import pipeline
 
 import tellsign
-from tellsign.pipelines.traces.find import find_traces
 from tellsign.pipelines.traces.grids import GRIDS, measured_spectrum, strength_of
 from tellsign.pipelines.traces.picture import spectrum_picture
 from tellsign.pipelines.traces.spectrum import middle_of, residual_spectrum
 from tellsign.pipelines.traces.table import SHOWN
+from tellsign.pipelines.tracing import find_traces
 
 
 SPECTRA = Path(__file__).parents[2] / "shared" / "data" / "spectra.parquet"

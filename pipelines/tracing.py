@@ -2,10 +2,9 @@
 
 from PIL import Image
 
-from tellsign.pipelines.answer import Trace
-
-from .grids import LEAST_BLOCKS, LEAST_SIDE, is_lossless, measured_spectrum, strength_of
-from .table import SHOWN, Worth
+from .answer import Trace
+from .traces.grids import LEAST_BLOCKS, LEAST_SIDE, is_lossless, measured_spectrum, strength_of
+from .traces.table import SHOWN, Worth
 
 
 def find_traces(image: Image.Image) -> tuple[list[Trace], str]:
