@@ -73,8 +73,9 @@ def test_copies_are_found_within_and_across_classes(tmp_path):
     first = next((tmp_path / "real").rglob("*.jpg"))
     Image.open(first).save(tmp_path / "fake" / "again.png")
     Image.open(first).resize((240, 240)).save(tmp_path / "real" / "larger.jpg", quality=40)
-    (across,) = audit(load_pictures(tmp_path)).copies_across
-    assert sorted(Path(name).name for name in across) == sorted([first.name, "again.png", "larger.jpg"])
+    groups = [{Path(name).name for name in group} for group in audit(load_pictures(tmp_path)).copies_across]
+    (again,) = [group for group in groups if "again.png" in group]
+    assert {first.name, "larger.jpg"} <= again
 
 
 def test_groups_of_near_copies_are_transitive():
@@ -117,7 +118,7 @@ def test_a_marked_folder_gives_pictures_with_a_verdict(tmp_path):
 
 def test_a_folder_without_classes_is_refused(tmp_path):
     result = CliRunner().invoke(app, ["audit", str(tmp_path)])
-    assert result.exit_code == 2 and "real" in result.output
+    assert result.exit_code == 2 and "neither" in result.output
 
 
 def test_the_command_prints_draws_and_fails_above_a_limit(tmp_path):

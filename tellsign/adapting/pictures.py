@@ -40,11 +40,12 @@ def load_pictures(data: str | Path) -> Dataset:
         kept = loaded.select_columns(["image", "label"]).add_column("source", source, feature=Value("string"))
         return kept.cast(FEATURES)
     classes = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name.lower() in LABELS]
-    rows = [row for path in classes for row in _of_class(path)] if classes else _marked(folder)
+    try:
+        rows = [row for path in classes for row in _of_class(path)] if classes else _marked(folder)
+    except ValueError as error:
+        raise ValueError(f"{folder}: has neither the folders real and fake nor verdicts of people: {error}") from error
     if not rows:
-        raise ValueError(
-            f"{folder}: expected pictures in {folder / 'real'} and {folder / 'fake'}, or beside verdicts of people"
-        )
+        raise ValueError(f"{folder}: its folders real and fake hold no pictures")
     columns = {name: [row[index] for row in rows] for index, name in enumerate(("image", "label", "source"))}
     return Dataset.from_dict(columns, features=FEATURES)
 
