@@ -26,8 +26,8 @@ from .checks import check_labels, check_verdicts, checked_arguments
 @auto_docstring(
     custom_intro="""
     Configuration of a [`LargePictureForImageClassification`]: a frozen pretrained backbone and a small head on means
-    and deviations of its feature maps. The backbone is one of timm, by its name, or one of transformers, by its
-    configuration.
+    and deviations of its feature maps, of the whole picture, reduced, and of cuts at its own pixels. The backbone is
+    one of timm, by its name, or one of transformers, by its configuration.
     """
 )
 @strict
@@ -42,10 +42,13 @@ class LargePictureConfig(PreTrainedConfig):
         Which maps the head reads, rising, as timm's `forward_intermediates` or `hidden_states` number them. Of
         EfficientNet and its kin 0 is the stem, 1 the first stage.
     image_size (`int`, *optional*, defaults to 256):
-        Side in pixels at which pictures are seen, at least 32.
+        Side in pixels at which whole pictures are seen, at least 32.
+    cut_size (`int`, *optional*, defaults to 224):
+        Side in pixels of the cuts, at least 32. A backbone of one size alone, such as a vision transformer, needs that
+        of `image_size`.
     smallest_side (`int`, *optional*, defaults to 64):
         A picture is large if its shorter side has at least this many pixels before it is resized.
-    hidden_size (`int`, *optional*, defaults to 512):
+    hidden_size (`int`, *optional*, defaults to 384):
         Number of hidden units of the head.
     dropout (`float`, *optional*, defaults to 0.5):
         Share of the head's features, and of its hidden units, that are dropped in training, in [0, 1).
@@ -79,8 +82,9 @@ class LargePictureConfig(PreTrainedConfig):
     backbone_config: dict | PreTrainedConfig | None = None
     out_indices: list[int] | tuple[int, ...] = (2, 3, 4, 5, 6)
     image_size: int = 256
+    cut_size: int = 224
     smallest_side: int = 64
-    hidden_size: int = 512
+    hidden_size: int = 384
     dropout: float | int = 0.5
     temperature: float | int = 1.0
     verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
@@ -116,8 +120,9 @@ class LargePictureConfig(PreTrainedConfig):
         for field in ("hidden_size", "smallest_side"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field}={getattr(self, field)} must be at least 1")
-        if self.image_size < 32:
-            raise ValueError(f"image_size={self.image_size} must be at least 32")
+        for field in ("image_size", "cut_size"):
+            if getattr(self, field) < 32:
+                raise ValueError(f"{field}={getattr(self, field)} must be at least 32")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
         if not self.out_indices or self.out_indices != sorted(set(self.out_indices)):

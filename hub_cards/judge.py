@@ -41,40 +41,66 @@ def load_image(content: bytes) -> Image.Image:
     return rgb
 
 
+def encoded(image: Image.Image, quality: int) -> Image.Image:
+    """The image after it was stored as JPEG with chroma 4:2:0."""
+    image.save(file := io.BytesIO(), "JPEG", quality=quality, subsampling="4:2:0")
+    return Image.open(file)
+
+
+def cuts_of(image: Image.Image, size: int, count: int) -> tuple[list[Image.Image], np.ndarray]:
+    """Cuts of a picture at its own pixels, each stored as JPEG of quality 90, and their boxes in sides of the picture.
+
+    They lie at equal distances along the diagonal, with corners that are multiples of 16. A picture with a shorter
+    side below 288 is cut in the middle alone, and that cut repeats. One with a side shorter than a cut is mirrored at
+    its right and lower edge.
+    """
+    missing = [(0, max(0, size - side)) for side in (image.height, image.width)]
+    pixels = np.pad(np.asarray(image), [*missing, (0, 0)], mode="symmetric")
+    places = [0.5 if min(pixels.shape[:2]) < 288 else number / (count + 1) for number in range(1, count + 1)]
+    corners = [[int(place * (side - size) / 16) * 16 for side in pixels.shape[:2]] for place in places]
+    cuts = [encoded(Image.fromarray(pixels[top : top + size, left : left + size]), 90) for top, left in corners]
+    boxes = np.array([[left, top, left + size, top + size] for top, left in corners], np.float32)
+    return cuts, boxes / np.array([*image.size, *image.size], np.float32)
+
+
 def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.ndarray]:
     """What the model takes, of one RGB image.
 
     It is resized (bicubic, aspect ratio not kept), encoded as JPEG of quality 75 with chroma 4:2:0, decoded, scaled to
     [0, 1] and normalized. An image that has the small size already is only scaled and normalized. The second network
-    sees a large picture after two such steps: to a shorter side of at most 272 pixels, then to its own size.
+    sees a large picture after two such steps: to a shorter side of at most 272 pixels, then to its own size. It also
+    sees cuts of it, see [`cuts_of`].
 
     Returns:
-        `pixel_values` and `large_pixel_values` of shape `(1, 3, height, width)`, float32. The latter are zeros for a
-        small image. `image_sizes` of shape `(1, 2)`, int64, is its height and width.
+        `pixel_values` and `large_pixel_values` of shape `(1, 3, height, width)`, float32. `cuts` of shape
+        `(1, num_cuts, 3, cut_size, cut_size)` and `cut_boxes` of shape `(1, num_cuts, 4)`, float32. For a small image
+        the second network's pixels are zeros. `image_sizes` of shape `(1, 2)`, int64, is the height and width.
     """
 
     def resized(image: Image.Image, width: int, height: int) -> Image.Image:
-        file = io.BytesIO()
-        image.resize((width, height), Image.Resampling.BICUBIC).save(file, "JPEG", quality=75, subsampling="4:2:0")
-        return Image.open(file)
+        return encoded(image.resize((width, height), Image.Resampling.BICUBIC), 75)
 
     def normalized(image: Image.Image, mean: list[float], std: list[float]) -> np.ndarray:
         pixels = (np.asarray(image, np.float32) / 255 - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-        return pixels.transpose(2, 0, 1)[None]
+        return pixels.transpose(2, 0, 1)
 
     size, large, (width, height) = settings["size"], settings["large"], image.size
     small = image if image.size == (size, size) else resized(image, size, size)
     inputs = {
-        "pixel_values": normalized(small, settings["mean"], settings["std"]),
+        "pixel_values": normalized(small, settings["mean"], settings["std"])[None],
         "image_sizes": np.array([[height, width]]),
     }
     if large:
-        inputs["large_pixel_values"] = np.zeros((1, 3, large["size"], large["size"]), np.float32)
+        side, cut_size, num_cuts = large["size"], large["cut_size"], large["num_cuts"]
+        views, boxes = np.zeros((1, 3, side, side), np.float32), np.array([[0, 0, 1, 1]] * num_cuts, np.float32)
+        pixels = np.zeros((num_cuts, 3, cut_size, cut_size), np.float32)
         if min(width, height) >= large["smallest_side"]:
             factor = min(1, large["largest_short_side"] / min(width, height))
             reduced = resized(image, max(1, round(factor * width)), max(1, round(factor * height)))
-            seen = resized(reduced, large["size"], large["size"])
-            inputs["large_pixel_values"] = normalized(seen, large["mean"], large["std"])
+            views = normalized(resized(reduced, side, side), large["mean"], large["std"])[None]
+            cuts, boxes = cuts_of(image, cut_size, num_cuts)
+            pixels = np.stack([normalized(cut, large["mean"], large["std"]) for cut in cuts])
+        inputs |= {"large_pixel_values": views, "cuts": pixels[None], "cut_boxes": boxes[None]}
     return inputs
 
 

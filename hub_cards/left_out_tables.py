@@ -10,21 +10,56 @@ VERDICTS = ("real", "uncertain", "fake")
 
 
 def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
-    """Markdown tables of a `leave_out.json`: means, verdicts, parts, histories, number of sources, generators."""
-    parts = [
-        [name, str(row["photographs"]), str(row["fakes"]), percent(row["auroc"])]
-        for name, row in record["parts"].items()
-    ]
+    """Markdown tables of a `leave_out.json`: what a user gets, scores, verdicts, versions, rules, generators."""
     curve = [[f"{point['share']:.0%}", percent(point["auroc"])] for point in record["curve"]]
+    answered = [[f"{point['answered']:.0%}", percent(point["right"])] for point in record["answered"]]
     return [
+        _pooled_table(record),
         _means_table(record["means"]),
+        _right_table(record["verdicts"]),
         *(_verdict_table(name, said) for name, said in record["verdicts"].items()),
         f"The calibration error (ECE) is {percent(record['calibration']['ece'])}%.",
-        markdown_table(["shape and size", "photographs", "fakes", "AUROC, %"], parts),
-        *([_history_table(record)] if record["histories"] else []),
+        markdown_table(["answered, the surest first", "right, %"], answered),
+        *([_version_table(record["versions"])] if record["versions"] else []),
+        _rule_table(record["rules"]),
         markdown_table(["share of the sources in training", "AUROC, %"], curve),
         _generator_table(record["generators"]),
     ]
+
+
+def _pooled_table(record: Mapping[str, Any]) -> str:
+    seen = {"both": record["pooled"]} | {f"the {view} alone": of for view, of in record["views"].items()}
+    rows = [
+        [f"{group}, {view}", str(row["fakes"]), *(percent(row[name]) for name in ("auroc", "recall_at_2"))]
+        for view, groups in seen.items()
+        for group, row in groups.items()
+    ]
+    return markdown_table(["fakes, and what is seen", "pictures", "AUROC, %", "recall at 2%, %"], rows)
+
+
+def _right_table(verdicts: Mapping[str, Any]) -> str:
+    """What a user gets: how many pictures are answered, and how many of the answers are right."""
+    rows = [
+        [
+            name,
+            f"{float(share):.0%}",
+            *(
+                "never said" if row[key] is None else percent(row[key])
+                for key in ("answered", "right", "fake", "real")
+            ),
+        ]
+        for name, said in verdicts.items()
+        for share, row in said["right"].items()
+    ]
+    header = [
+        "verdicts",
+        "of the pictures fake",
+        "answered, %",
+        "of these right, %",
+        '"fake" right, %',
+        '"real" right, %',
+    ]
+    return markdown_table(header, rows)
 
 
 def _means_table(means: Mapping[str, Any]) -> str:
@@ -48,17 +83,34 @@ def _verdict_table(name: str, said: Mapping[str, Any]) -> str:
         [kind, f"{row['pictures']:,}", *(percent(row[verdict]) for verdict in VERDICTS)]
         for kind, row in said["kinds"].items()
     ]
-    right = "none is called real" if said["real_right"] is None else percent(said["real_right"])
-    rows.append(['"real" that are right, at equal shares', "", right, "", ""])
     return markdown_table([f"verdicts, {name}, %", "pictures", *VERDICTS], rows)
 
 
-def _history_table(record: Mapping[str, Any]) -> str:
-    rows = [["nothing", *[percent(record["means"]["all"]["auroc"])] * 2]]
-    for name, row in record["histories"].items():
-        rows.append([name, *(percent(row[to]["all"]["auroc"]) for to in ("both", "fakes alone"))])
-    header = ["what happened to the pictures", "to both: AUROC, %", "to fakes alone: AUROC, %"]
+def _version_table(versions: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            *(percent(row[to]) for to in ("both", "fakes alone", "median_change")),
+            *(percent(row[point][how]) for point in ("cautious", "balanced") for how in ("turned", "changed")),
+        ]
+        for name, row in versions.items()
+    ]
+    header = [
+        "version of the pictures",
+        "of both: AUROC, %",
+        "of fakes alone: AUROC, %",
+        "median change of probability, %",
+    ]
+    header += [
+        f"{point}: {how}, %" for point in ("cautious", "balanced") for how in ("real to fake or back", "changed")
+    ]
     return markdown_table(header, rows)
+
+
+def _rule_table(rules: Mapping[str, Any]) -> str:
+    names = next(iter(rules.values()))
+    rows = [[name, *(percent(of_view[name]) for of_view in rules.values())] for name in names]
+    return markdown_table(["rules that see nothing else", *(f"{view}: AUROC, %" for view in rules)], rows)
 
 
 def _generator_table(generators: Mapping[str, Any]) -> str:

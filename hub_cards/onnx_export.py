@@ -43,9 +43,11 @@ class _LogitsAndEvidence(nn.Module):
         self,
         pixel_values: torch.Tensor,
         large_pixel_values: torch.Tensor | None = None,
+        cuts: torch.Tensor | None = None,
+        cut_boxes: torch.Tensor | None = None,
         image_sizes: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        outputs = self.model(pixel_values, large_pixel_values=large_pixel_values, image_sizes=image_sizes)
+        outputs = self.model(pixel_values, None, large_pixel_values, cuts, cut_boxes, image_sizes)
         return outputs.logits.float(), outputs.evidence.float()
 
 
@@ -54,9 +56,9 @@ def export(
 ) -> list[Path]:
     """Writes `onnx/` into a folder: `model.onnx` (float32), `model_fp16.onnx`, `model_int8.onnx` and `judge.py`.
 
-    The models take `pixel_values`, and where there is a network for large pictures `large_pixel_values` and
-    `image_sizes`, of any batch size, all as [`WaveFreqForImageClassification`] does. They give its `logits` and
-    `evidence`. Their metadata hold thresholds and preprocessing.
+    The models take `pixel_values`, and where there is a network for large pictures `large_pixel_values`, `cuts`,
+    `cut_boxes` and `image_sizes`, of any batch size, all as [`WaveFreqForImageClassification`] does. They give its
+    `logits` and `evidence`. Their metadata hold thresholds and preprocessing.
 
     In `model_fp16.onnx` matrices and kernels are in float16. They are cast where they are used, since feature maps in
     float16 move verdicts. In `model_int8.onnx` the convolutions are quantized: statically, weights by channel.
@@ -106,6 +108,7 @@ def _settings_of(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
         sees = processor.large_picture_processor and LargePictureImageProcessor(**processor.large_picture_processor)
         settings["large"] = _settings_of_network(large, sees, LargePictureImageProcessor)
         settings["large"] |= {"smallest_side": large.smallest_side, "largest_short_side": LARGEST_SHORT_SIDE}
+        settings["large"] |= {"cut_size": large.cut_size, "num_cuts": sees.num_cuts}
     return settings
 
 
@@ -141,7 +144,10 @@ def _write_graph(model: WaveFreqForImageClassification, settings: dict[str, Any]
     inputs = {"pixel_values": torch.zeros(2, 3, size, size)}
     if settings["large"]:
         side = settings["large"]["size"]
+        cuts, cut_size = settings["large"]["num_cuts"], settings["large"]["cut_size"]
         inputs["large_pixel_values"] = torch.zeros(2, 3, side, side)
+        inputs["cuts"] = torch.zeros(2, cuts, 3, cut_size, cut_size)
+        inputs["cut_boxes"] = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(2, cuts, 1)
         inputs["image_sizes"] = torch.tensor([[size, size], [side, side]])
     program: Any = torch.onnx.export(
         _LogitsAndEvidence(model).eval(),

@@ -25,19 +25,28 @@ from .image_loading import JPEG_QUALITY
 
 LARGEST_SHORT_SIDE = 272
 """That of the pictures that the packaged detector learned from, in pixels."""
+CUT_QUALITY = 90
+"""That of the JPEG in which every cut is saved once, whatever file it comes from."""
+CUT_GRID = 16
+"""Corners of cuts are multiples of it: the blocks of a JPEG file stay whole, those of its halved colors too."""
+CUT_ONCE = 288
+"""A picture with a shorter side below this has room for one cut, in pixels."""
 
 
 @auto_docstring(
     custom_intro="""
     Brings pictures to a shorter side of at most 272 pixels, then to `size` (256x256) without keeping the aspect ratio,
-    each time encoded as JPEG of quality 75 and decoded again. Scales them to [0, 1], and normalizes them by
-    `image_mean` and `image_std`.
+    each time encoded as JPEG of quality 75 and decoded again. Also takes `num_cuts` (3) squares of `cut_size` (224)
+    pixels a side out of them as they are, see [`corners_of_cuts`], each once encoded as JPEG of quality 90. Scales all
+    to [0, 1], and normalizes them by `image_mean` and `image_std`.
 
     Takes what every image processor of transformers takes, see [`WaveFreqImageProcessor`]. `smallest_side` says from
     which shorter side on a picture is large; this processor takes smaller ones too.
 
-    Gives `pixel_values` of shape `(batch_size, 3, size["height"], size["width"])`, float32. Raises a `ValueError` if
-    a picture holds NaN or infinite pixels.
+    Gives `pixel_values` of shape `(batch_size, 3, size["height"], size["width"])`, float32. Gives `cuts` of shape
+    `(batch_size, num_cuts, 3, cut_size, cut_size)`, float32. Gives `cut_boxes` of shape `(batch_size, num_cuts, 4)`,
+    float32: left, top, right and bottom in sides of the picture, beyond 1 where it was mirrored. Raises a `ValueError`
+    if a picture holds NaN or infinite pixels.
     """
 )
 class LargePictureImageProcessor(TorchvisionBackend):
@@ -45,12 +54,14 @@ class LargePictureImageProcessor(TorchvisionBackend):
     image_mean = [127 / 255] * 3
     image_std = [128 / 255] * 3
     size = {"height": 256, "width": 256}
+    cut_size = 224
+    num_cuts = 3
     smallest_side = 64
     do_resize = True
     do_rescale = True
     do_normalize = True
     do_convert_rgb = True
-    model_input_names = ["pixel_values"]
+    model_input_names = ["pixel_values", "cuts", "cut_boxes"]
 
     def process_image(self, image, *args, **kwargs) -> torch.Tensor:
         return finite(super().process_image(image, *args, **kwargs))
@@ -68,18 +79,64 @@ class LargePictureImageProcessor(TorchvisionBackend):
         image_std: list[float],
         **kwargs,
     ) -> BatchFeature:
-        pictures = []
+        seen: dict[str, list[torch.Tensor]] = {name: [] for name in self.model_input_names}
+
+        def normalized(levels: torch.Tensor) -> torch.Tensor:
+            pixels = levels.to(torch.float32) / 255
+            return self.normalize(pixels, image_mean, image_std) if do_normalize else pixels
+
         for image in images:
             picture = as_levels(image, do_rescale).expand(3, -1, -1)
+            cuts, boxes = self._cuts(picture)
             if do_resize:
                 height, width = picture.shape[-2:]
                 factor = min(1.0, LARGEST_SHORT_SIDE / min(height, width))
                 reduced = SizeDict(height=max(1, round(factor * height)), width=max(1, round(factor * width)))
                 for target in (reduced, size):
                     picture = jpeg(self.resize(picture, target, resample).cpu(), JPEG_QUALITY)
-            picture = picture.to(torch.float32) / 255
-            pictures.append(self.normalize(picture, image_mean, image_std) if do_normalize else picture)
-        return BatchFeature({"pixel_values": pictures}, tensor_type=kwargs.get("return_tensors"))
+            for name, values in zip(seen, (normalized(picture), normalized(cuts), boxes), strict=True):
+                seen[name].append(values)
+        return BatchFeature(seen, tensor_type=kwargs.get("return_tensors"))
+
+    def _cuts(self, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cuts of a picture in levels of uint8, and their boxes."""
+        sides = torch.tensor(2 * [picture.shape[2], picture.shape[1]])
+        picture = _mirrored(picture.cpu(), self.cut_size)
+        cuts, boxes = [], []
+        for top, left in corners_of_cuts(*picture.shape[1:], self.cut_size, self.num_cuts):
+            cut = picture[:, top : top + self.cut_size, left : left + self.cut_size]
+            cuts.append(jpeg(cut.contiguous(), CUT_QUALITY))
+            boxes.append([left, top, left + self.cut_size, top + self.cut_size])
+        return torch.stack(cuts), torch.tensor(boxes, dtype=torch.float32) / sides
+
+
+def corners_of_cuts(height: int, width: int, cut_size: int, num_cuts: int) -> list[tuple[int, int]]:
+    """Where a picture is cut: at equal distances along its diagonal. Corners are multiples of 16 pixels.
+
+    A picture with a shorter side below 288 pixels is cut in the middle alone, and that cut repeats.
+
+    Args:
+        height, width (`int`): Of the picture in pixels, no less than a cut's.
+        cut_size (`int`): Side of a cut in pixels.
+        num_cuts (`int`): Number of cuts.
+
+    Returns:
+        `list[tuple[int, int]]`: Top and left of each cut in pixels.
+    """
+    corners = []
+    for number in range(1, num_cuts + 1):
+        place = 0.5 if min(height, width) < CUT_ONCE else number / (num_cuts + 1)
+        corners.append(tuple(int(place * (side - cut_size) / CUT_GRID) * CUT_GRID for side in (height, width)))
+    return corners
+
+
+def _mirrored(picture: torch.Tensor, side: int) -> torch.Tensor:
+    """A picture mirrored at its right and lower edge as often as it takes to have a side."""
+    for dim in (1, 2):
+        if (count := picture.shape[dim]) < side:
+            places = torch.arange(side) % (2 * count)
+            picture = picture.index_select(dim, torch.minimum(places, 2 * count - 1 - places))
+    return picture
 
 
 def finite(image: torch.Tensor) -> torch.Tensor:
@@ -100,4 +157,4 @@ def as_levels(image: torch.Tensor, do_rescale: bool) -> torch.Tensor:
     return ((1 if do_rescale else 255) * image.detach()).round().clamp(0, 255).to(torch.uint8)
 
 
-__all__ = ["LargePictureImageProcessor"]
+__all__ = ["LargePictureImageProcessor", "corners_of_cuts"]

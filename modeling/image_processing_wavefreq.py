@@ -44,8 +44,9 @@ from .image_processing_large_picture import LargePictureImageProcessor, as_level
 
     Gives `pixel_values` of shape `(batch_size, 3, size["height"], size["width"])`, float32. Gives `image_sizes` of
     shape `(batch_size, 2)`, int64: height and width of the images as they came. With `large_picture_processor` gives
-    `large_pixel_values` of shape `(batch_size, 3, height, width)` of its size, float32, zeros for small images. Raises
-    a `ValueError` if an image holds NaN or infinite pixels.
+    `large_pixel_values` of shape `(batch_size, 3, height, width)` of its size, float32, with its `cuts` and
+    `cut_boxes`. For small images they are zeros, and the boxes the whole. Raises a `ValueError` if an image holds NaN
+    or infinite pixels.
     """
 )
 class WaveFreqImageProcessor(TorchvisionBackend):
@@ -58,7 +59,7 @@ class WaveFreqImageProcessor(TorchvisionBackend):
     do_rescale = True
     do_normalize = True
     do_convert_rgb = True
-    model_input_names = ["pixel_values", "large_pixel_values", "image_sizes"]
+    model_input_names = ["pixel_values", "large_pixel_values", "cuts", "cut_boxes", "image_sizes"]
 
     def resize(self, image: torch.Tensor, *args, **kwargs) -> torch.Tensor:
         resized = super().resize(image, *args, **kwargs)
@@ -72,7 +73,7 @@ class WaveFreqImageProcessor(TorchvisionBackend):
         images = list(images)
         extra: dict = {"image_sizes": [tuple(image.shape[-2:]) for image in images]}
         if self.large_picture_processor is not None:
-            extra["large_pixel_values"] = self._large_pictures(images, do_rescale)
+            extra |= self._large_pictures(images, do_rescale)
         for index, image in enumerate(images):
             if do_resize and image.is_floating_point():
                 scale = 1 if do_rescale else 255
@@ -83,15 +84,21 @@ class WaveFreqImageProcessor(TorchvisionBackend):
         features.update(BatchFeature(extra, tensor_type=kwargs.get("return_tensors")))
         return features
 
-    def _large_pictures(self, images: list[torch.Tensor], do_rescale: bool) -> torch.Tensor:
+    def _large_pictures(self, images: list[torch.Tensor], do_rescale: bool) -> dict[str, torch.Tensor]:
         """Images as [`LargePictureImageProcessor`] sees them, zeros where they are small."""
         processor = LargePictureImageProcessor(**self.large_picture_processor)  # type: ignore[arg-type]
         see = partial(processor, do_rescale=do_rescale, input_data_format="channels_first", return_tensors="pt")
         size: Any = processor.size
-        pictures = torch.zeros(len(images), 3, size.height, size.width)
-        for picture, image in zip(pictures, images, strict=True):
+        shape = (len(images), processor.num_cuts)
+        pictures = {
+            "large_pixel_values": torch.zeros(len(images), 3, size.height, size.width),
+            "cuts": torch.zeros(*shape, 3, processor.cut_size, processor.cut_size),
+            "cut_boxes": torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(*shape, 1),
+        }
+        for row, image in enumerate(images):
             if min(image.shape[-2:]) >= processor.smallest_side:
-                picture.copy_(see(image)["pixel_values"][0])
+                for values, seen in zip(pictures.values(), see(image).values(), strict=True):
+                    values[row] = seen[0]
         return pictures
 
     def process_image(self, image, *args, **kwargs) -> torch.Tensor:

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""PyTorch LargePicture model: a frozen pretrained backbone and a head on its feature maps."""
+"""PyTorch LargePicture model: a frozen pretrained backbone, and a head on its maps of the whole and of cuts."""
 
 import inspect
 from collections.abc import Sequence
@@ -32,7 +32,13 @@ from tellsign.configuration.configuration_large_picture import LargePictureConfi
 
 
 EPSILON = 1e-6
+CLIP = 6.0
+"""Most deviations from the average training picture that a feature counts."""
 PATH_STEPS = 32
+MIRRORS = 4
+"""How often a side of a picture fits into a cut at most; the evidence of smaller pictures is spread evenly."""
+WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+"""The box of the whole picture."""
 
 
 def moments_of(maps: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -52,82 +58,110 @@ def moments_of(maps: Sequence[torch.Tensor]) -> torch.Tensor:
 class LargePictureHead(nn.Module):
     """Means and standard deviations of feature maps to the logit of fake, by one hidden layer.
 
-    Its buffers are averages over the training pictures. Evidence is measured against those of the moments. Those of
-    the features, which are made of the moments, normalize them.
+    It reads those of the whole picture, and the averages of those of its cuts. Its buffers are averages over the
+    training pictures. Evidence is measured against those of the moments. Those of the features normalize them.
 
     Args:
         config ([`LargePictureConfig`]): Its `hidden_size` and `dropout`.
-        num_features (`int`): Number of moments, see [`moments_of`]: two for each channel.
+        num_moments (`int`): Number of moments of a view, see [`moments_of`]: two for each channel.
     """
 
-    def __init__(self, config: LargePictureConfig, num_features: int):
+    def __init__(self, config: LargePictureConfig, num_moments: int):
         super().__init__()
-        self.baseline = nn.Buffer(torch.zeros(num_features))
-        self.feature_mean = nn.Buffer(torch.zeros(num_features))
-        self.feature_std = nn.Buffer(torch.ones(num_features))
+        self.baseline = nn.Buffer(torch.zeros(2, num_moments))
+        self.feature_mean = nn.Buffer(torch.zeros(2, num_moments))
+        self.feature_std = nn.Buffer(torch.ones(2, num_moments))
         self.dropout = nn.Dropout(config.dropout)
-        self.hidden = nn.Linear(num_features, config.hidden_size)
+        self.hidden = nn.Linear(2 * num_moments, config.hidden_size)
         self.classifier = nn.Linear(config.hidden_size, 1)
 
     @staticmethod
     def features(moments: torch.Tensor) -> torch.Tensor:
-        """Means, then standard deviations, of moments as [`moments_of`] gives them."""
-        mean, square = moments.chunk(2, dim=-1)
-        return torch.cat([mean, (square - mean.square()).clamp(min=0).add(EPSILON).sqrt()], dim=-1)
+        """Means, then standard deviations, of moments as [`moments_of`] gives them.
+
+        Args:
+            moments (`torch.Tensor` of shape `(..., 1 + num_cuts, num_moments)`): Of the whole picture and its cuts.
+
+        Returns:
+            `torch.Tensor` of shape `(..., 2, num_moments)`: of the whole, and averages over the cuts.
+        """
+        features = torch.cat([moments.chunk(2, dim=-1)[0], _deviations(moments)], dim=-1)
+        return torch.cat([features[..., :1, :], features[..., 1:, :].mean(-2, keepdim=True)], dim=-2)
 
     @torch.no_grad()
     def fit_normalization(self, moments: torch.Tensor) -> None:
-        """Sets the buffers to the averages over the rows of `moments`."""
+        """Sets the buffers to averages over `moments` of shape `(n, 2, num_moments)`; a view may be missing, NaN."""
         features = self.features(moments)
-        self.baseline.copy_(moments.mean(0))
-        self.feature_mean.copy_(features.mean(0))
-        self.feature_std.copy_(features.std(0) + EPSILON)
+        self.baseline.copy_(moments.nanmean(0))
+        self.feature_mean.copy_(features.nanmean(0))
+        self.feature_std.copy_((features - self.feature_mean).square().nanmean(0).sqrt() + EPSILON)
+
+    def normalized(self, moments: torch.Tensor) -> torch.Tensor:
+        """Features in their deviations from the average training picture, `(..., 2, num_moments)`, at most `CLIP`."""
+        return ((self.features(moments) - self.feature_mean) / self.feature_std).clamp(-CLIP, CLIP)
 
     def forward(self, moments: torch.Tensor) -> torch.Tensor:
-        """Logits of fake, `(batch_size,)`, of moments `(batch_size, num_features)`."""
-        features = (self.features(moments) - self.feature_mean) / self.feature_std
-        hidden_states = nn.functional.relu(_linear(self.hidden, self.dropout(features)))
-        return _linear(self.classifier, self.dropout(hidden_states))[:, 0]
+        """Logits of fake, `(batch_size,)`, of moments `(batch_size, 1 + num_cuts, num_moments)`."""
+        return self.score(self.normalized(moments))
+
+    def score(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits of fake of normalized features."""
+        hidden_states = nn.functional.relu(_linear(self.hidden, self.dropout(features.flatten(-2))))
+        return _linear(self.classifier, self.dropout(hidden_states))[..., 0]
 
     def gradient(self, moments: torch.Tensor) -> torch.Tensor:
         """Gradient of the logit with respect to the moments, of their shape, without dropout."""
-        features = self.features(moments)
-        active = _linear(self.hidden, (features - self.feature_mean) / self.feature_std) > 0
-        classifier, hidden = (layer.weight.to(features.dtype) for layer in (self.classifier, self.hidden))
-        by_mean, by_std = (active * classifier[0] @ hidden / self.feature_std).chunk(2, dim=-1)
-        mean, std = features.chunk(2, dim=-1)
-        return torch.cat([by_mean - by_std * mean / std, by_std / (2 * std)], dim=-1)
+        normalized, num_cuts = self.normalized(moments), moments.shape[-2] - 1
+        active = _linear(self.hidden, normalized.flatten(-2)) > 0
+        classifier, hidden = (layer.weight.to(moments.dtype) for layer in (self.classifier, self.hidden))
+        slopes = (active * classifier[0] @ hidden).unflatten(-1, (2, -1)) / self.feature_std
+        slopes = slopes * (normalized.abs() < CLIP)
+        of_cut = (slopes[..., 1:, :] / num_cuts).expand(*slopes.shape[:-2], num_cuts, -1)
+        by_mean, by_std = torch.cat([slopes[..., :1, :], of_cut], dim=-2).chunk(2, dim=-1)
+        by_square = by_std / (2 * _deviations(moments))
+        return torch.cat([by_mean - 2 * by_square * moments.chunk(2, dim=-1)[0], by_square], dim=-1)
 
-    def evidence(self, maps: Sequence[torch.Tensor], moments: torch.Tensor, size: int) -> torch.Tensor:
+    def evidence(
+        self,
+        maps: Sequence[torch.Tensor],
+        cut_maps: Sequence[torch.Tensor],
+        moments: torch.Tensor,
+        cut_boxes: torch.Tensor,
+        size: int,
+    ) -> torch.Tensor:
         """What each place adds to the logit of fake, against the average training picture.
 
         These are integrated gradients (Sundararajan et al., 2017, arXiv 1703.01365, equation 1), from the average
         moments to the picture's. Moments are sums over places, so the logit's difference splits among places.
 
         Args:
-            maps (`Sequence[torch.Tensor]`): The picture's feature maps, as for [`moments_of`].
-            moments (`torch.Tensor` of shape `(batch_size, num_features)`): Their moments.
+            maps (`Sequence[torch.Tensor]`): The whole picture's feature maps, as for [`moments_of`].
+            cut_maps (`Sequence[torch.Tensor]`): Those of its cuts, each `(batch_size * num_cuts, ...)`.
+            moments (`torch.Tensor` of shape `(batch_size, 1 + num_cuts, num_moments)`): Their moments.
+            cut_boxes (`torch.Tensor` of shape `(batch_size, num_cuts, 4)`): See [`spread`].
             size (`int`): Side of the grid of places.
 
         Returns:
             `torch.Tensor` of shape `(batch_size, size, size)`. Its sum is the logit less that of the baseline, where
             no dropout is at work.
         """
+        num_cuts = cut_boxes.shape[1]
+        baseline = torch.cat([self.baseline[:1], self.baseline[1:].expand(num_cuts, -1)]).to(moments.dtype)
         steps = (torch.arange(PATH_STEPS, device=moments.device, dtype=moments.dtype) + 0.5) / PATH_STEPS
-        path = self.baseline + steps[:, None, None] * (moments - self.baseline)
-        by_mean, by_square = self.gradient(path).mean(0).chunk(2, dim=-1)
-        base_mean, base_square = self.baseline.chunk(2)
-        channels = [hidden_states.shape[1] for hidden_states in maps]
-        parts = [values.split(channels, dim=-1) for values in (by_mean, by_square, base_mean, base_square)]
-        grids = []
-        for hidden_states, slope, curve, mean, square in zip(maps, *parts, strict=True):
-            places = torch.einsum("bchw,bc->bhw", hidden_states - mean[:, None, None], slope)
-            places = places + torch.einsum("bchw,bc->bhw", hidden_states.square() - square[:, None, None], curve)
-            grids.append(on_grid(places, size))
-        total = torch.stack(grids).sum(0)
+        path = baseline + steps[:, None, None, None] * (moments - baseline)
+        slopes = self.gradient(path).mean(0)
+        of_cuts = _places(cut_maps, slopes[:, 1:].flatten(0, 1), self.baseline[1], cut_boxes.flatten(0, 1), size)
+        total = _places(maps, slopes[:, 0], self.baseline[0], WHOLE.to(moments), size)
+        total = total + of_cuts.unflatten(0, (-1, num_cuts)).sum(1)
         # What the steps along the path leave out is spread evenly.
-        rest = self(moments) - self(self.baseline[None].to(moments.dtype)) - total.sum((1, 2))
+        rest = self(moments) - self(self.baseline.to(moments.dtype)) - total.sum((1, 2))
         return total + rest[:, None, None] / size**2
+
+
+def _deviations(moments: torch.Tensor) -> torch.Tensor:
+    """Standard deviations by moments."""
+    mean, square = moments.chunk(2, dim=-1)
+    return (square - mean.square()).clamp(min=0).add(EPSILON).sqrt()
 
 
 def _linear(layer: nn.Linear, features: torch.Tensor) -> torch.Tensor:
@@ -135,14 +169,47 @@ def _linear(layer: nn.Linear, features: torch.Tensor) -> torch.Tensor:
     return nn.functional.linear(features, layer.weight.to(features.dtype), layer.bias.to(features.dtype))
 
 
-def on_grid(places: torch.Tensor, size: int) -> torch.Tensor:
-    """Means over the cells of a grid, `(batch_size, size, size)`, divided by their number: the sum is the mean."""
-    side = int(places.shape[-1])
-    if side % size:
-        resized = nn.functional.interpolate(places[:, None], (size, size), mode="nearest")
-    else:  # exporters know no interpolation by area
-        resized = nn.functional.avg_pool2d(places[:, None], side // size)
-    return resized[:, 0] / size**2
+def _places(
+    maps: Sequence[torch.Tensor], slopes: torch.Tensor, baseline: torch.Tensor, boxes: torch.Tensor, size: int
+) -> torch.Tensor:
+    """What each place of some views adds to the logit, by the slopes of their moments, on the picture's grid."""
+    channels = [hidden_states.shape[1] for hidden_states in maps]
+    halves = [*slopes.chunk(2, dim=-1), *baseline.chunk(2, dim=-1)]
+    grids = []
+    parts = (half.split(channels, dim=-1) for half in halves)
+    for hidden_states, slope, curve, mean, square in zip(maps, *parts, strict=True):
+        places = torch.einsum("bchw,bc->bhw", hidden_states - mean[:, None, None], slope)
+        places = places + torch.einsum("bchw,bc->bhw", hidden_states.square() - square[:, None, None], curve)
+        grids.append(spread(places, boxes, size))
+    return torch.stack(grids).sum(0)
+
+
+def spread(places: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
+    """Places of views on a grid over the whole picture, each split among the cells that it covers.
+
+    Args:
+        places (`torch.Tensor` of shape `(n, rows, columns)`): What each place of each view adds.
+        boxes (`torch.Tensor` of shape `(n, 4)` or `(1, 4)`):
+            Left, top, right and bottom of each view, in sides of the picture. What is beyond 1 mirrors the picture.
+        size (`int`): Number of cells along each side of the grid.
+
+    Returns:
+        `torch.Tensor` of shape `(n, size, size)`. Its sum is the mean over the places.
+    """
+    height, width = places.shape[-2:]
+    rows, columns = (_overlaps(boxes[:, side], boxes[:, side + 2], at, size) for side, at in ((1, height), (0, width)))
+    return rows.transpose(1, 2) @ places @ columns / (height * width)
+
+
+def _overlaps(start: torch.Tensor, end: torch.Tensor, count: int, size: int) -> torch.Tensor:
+    """Share of each of `count` equal parts, between a start and an end, in each cell of a side: `(n, count, size)`."""
+    parts = torch.arange(count + 1, device=start.device, dtype=start.dtype) / count
+    edges = start[:, None] + (end - start)[:, None] * parts
+    first, last = edges[:, :-1, None], edges[:, 1:, None]
+    cells = torch.arange(MIRRORS * size + 1, device=start.device, dtype=start.dtype) / size
+    shares = (torch.minimum(last, cells[1:]) - torch.maximum(first, cells[:-1])).clamp(min=0) / (last - first)
+    shares = shares.unflatten(-1, (MIRRORS // 2, 2, size))
+    return (shares[..., 0, :] + shares[..., 1, :].flip(-1)).sum(-2)
 
 
 @auto_docstring(custom_intro="Output of [`LargePictureForImageClassification`].")
@@ -182,7 +249,8 @@ class LargePicturePreTrainedModel(PreTrainedModel):
     custom_intro="""
     Large pictures as real (0) or fake (1), by a head on the feature maps of a backbone of timm or transformers.
 
-    The backbone stays frozen, its batch statistics too.
+    The backbone sees the whole picture, reduced, and cuts of it at its own pixels, whose traces a reduction removes.
+    It stays frozen, its batch statistics too.
     """
 )
 class LargePictureForImageClassification(LargePicturePreTrainedModel):
@@ -219,9 +287,15 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         """The backbone's maps at `config.out_indices`, each `(batch_size, channels, height, width)`, in float32.
 
         Args:
-            pixel_values (`torch.FloatTensor` of shape `(batch_size, 3, image_size, image_size)`): Normalized pictures.
+            pixel_values (`torch.FloatTensor` of shape `(batch_size, 3, height, width)`): Normalized pictures or cuts.
         """
-        pixel_values = pixel_values.to(self.dtype)
+        # On a CPU one picture at a time is faster, since its maps fit into the cache.
+        if pixel_values.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return self._maps(pixel_values)
+        return [torch.cat(maps) for maps in zip(*map(self._maps, pixel_values.split(1)), strict=True)]
+
+    def _maps(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
+        pixel_values = pixel_values.to(self.dtype).contiguous(memory_format=torch.channels_last)  # the fastest order
         # CODEPATH: the packaged network is timm's; users may bring a vision model of transformers.
         if self.config.backbone_config is None:
             maps = self.backbone.forward_intermediates(
@@ -240,14 +314,45 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         height, width = (side // patch_size for side in pixel_values.shape[-2:])
         return hidden_states[:, -height * width :].transpose(1, 2).unflatten(2, (height, width))
 
+    def moments_and_maps(
+        self, pixel_values: torch.Tensor, cuts: torch.Tensor
+    ) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
+        """What the head reads of pictures, `(batch_size, 1 + num_cuts, num_moments)`, and the maps of both views.
+
+        Args:
+            pixel_values, cuts: As for `forward`.
+
+        Raises:
+            ValueError: If the pictures or cuts have another shape.
+        """
+        for values, size, name, dims in (
+            (pixel_values, self.config.image_size, "", 4),
+            (cuts, self.config.cut_size, "num_cuts, ", 5),
+        ):
+            if values.ndim != dims or tuple(values.shape[-3:]) != (3, size, size):
+                wanted = f"(batch_size, {name}3, {size}, {size})"
+                raise ValueError(f"large pictures: expected the shape {wanted}, got {tuple(values.shape)}")
+        maps, cut_maps = self.feature_maps(pixel_values), self.feature_maps(cuts.flatten(0, 1))
+        of_cuts = moments_of(cut_maps).unflatten(0, (-1, cuts.shape[1]))
+        return torch.cat([moments_of(maps)[:, None], of_cuts], dim=1), maps, cut_maps
+
     @can_return_tuple
     @auto_docstring
     def forward(
-        self, pixel_values: torch.Tensor, labels: torch.LongTensor | None = None, **kwargs: Unpack[TransformersKwargs]
+        self,
+        pixel_values: torch.Tensor,
+        cuts: torch.Tensor,
+        cut_boxes: torch.Tensor,
+        labels: torch.LongTensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> LargePictureImageClassifierOutput:
         r"""
         pixel_values (`torch.FloatTensor` of shape `(batch_size, 3, image_size, image_size)`):
             Normalized pictures from [`LargePictureImageProcessor`].
+        cuts (`torch.FloatTensor` of shape `(batch_size, num_cuts, 3, cut_size, cut_size)`):
+            Cuts of the pictures at their own pixels, normalized alike. There may be any number.
+        cut_boxes (`torch.FloatTensor` of shape `(batch_size, num_cuts, 4)`):
+            Where they are: left, top, right and bottom, in sides of the picture. What is beyond 1 mirrors it.
         labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
             0 for real, 1 for fake. The loss is the cross entropy.
 
@@ -255,7 +360,7 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
             [`LargePictureImageClassifierOutput`]
 
         Raises:
-            ValueError: If the pictures have another shape.
+            ValueError: If the pictures or cuts have another shape.
 
         Example:
 
@@ -264,22 +369,17 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         >>> from tellsign import LargePictureConfig, LargePictureForImageClassification
 
         >>> model = LargePictureForImageClassification(LargePictureConfig()).eval()
-        >>> model(torch.zeros(1, 3, 256, 256)).logits.softmax(-1).shape
+        >>> middle = torch.tensor([[[0.1, 0.1, 0.9, 0.9]]])
+        >>> model(torch.zeros(1, 3, 256, 256), torch.zeros(1, 1, 3, 224, 224), middle).logits.softmax(-1).shape
         torch.Size([1, 2])
         ```
         """
-        size = self.config.image_size
-        if tuple(pixel_values.shape[1:]) != (3, size, size):
-            raise ValueError(
-                f"large pictures: expected the shape (batch_size, 3, {size}, {size}), got {tuple(pixel_values.shape)}"
-            )
-        maps = self.feature_maps(pixel_values)
-        moments = moments_of(maps)
+        moments, maps, cut_maps = self.moments_and_maps(pixel_values, cuts)
         logits = nn.functional.pad(self.head(moments)[:, None], (1, 0)) / self.config.temperature
         evidence = None
         if not self.training:
-            evidence = self.head.evidence(maps, moments, self.config.grid_size) / self.config.temperature
-            evidence = evidence.to(self.dtype)
+            evidence = self.head.evidence(maps, cut_maps, moments, cut_boxes.to(moments), self.config.grid_size)
+            evidence = (evidence / self.config.temperature).to(self.dtype)
         logits = logits.to(self.dtype)
         loss = None if labels is None else self.loss_function(labels, logits, self.config, **kwargs)
         return LargePictureImageClassifierOutput(loss=loss, logits=logits, evidence=evidence)

@@ -31,18 +31,9 @@ from transformers.utils.output_capturing import capture_outputs
 
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
 
-from .modeling_large_picture import PATH_STEPS, LargePictureForImageClassification, on_grid
+from .modeling_large_picture import PATH_STEPS, WHOLE, LargePictureForImageClassification, spread
 from .verdicts import is_large, real_and_fake, verdicts_of
 from .wavefreq_layers import WaveFreqEmbeddings, WaveFreqFrequencyBranch, WaveFreqStage
-
-
-OLD_NAMES = {
-    r"^large\.stem\.0\.": "large_picture.backbone.conv_stem.",
-    r"^large\.stem\.1\.": "large_picture.backbone.bn1.",
-    r"^large\.stages\.": "large_picture.backbone.blocks.",
-    r"^large\.head\.": "large_picture.head.",
-}
-"""Names in the packaged weights, until there are new ones."""
 
 
 @auto_docstring
@@ -57,10 +48,8 @@ class WaveFreqPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, revision: str = "main", **kwargs):
-        kwargs.setdefault("key_mapping", OLD_NAMES)
         loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, revision=revision, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        vars(model).pop("_weight_conversions", None)  # by which a copy would be saved under old names
         # transformers does not keep them, and a pipeline loads from there what lies beside the model.
         model.config._commit_hash = revision
         model.cache_dir = kwargs.get("cache_dir")
@@ -248,7 +237,8 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             evidence = evidence / self.config.temperature
             # CODEPATH: with a second network both give maps of one size, whatever else is in the batch.
             if self.large_picture is not None:
-                evidence = on_grid(evidence, self.large_picture.config.grid_size) * evidence[0].numel()
+                cells = spread(evidence, WHOLE.to(evidence), self.large_picture.config.grid_size)
+                evidence = cells * evidence[0].numel()
         return WaveFreqImageClassifierOutput(
             logits=logits / self.config.temperature,
             hidden_states=outputs.hidden_states,
@@ -257,19 +247,22 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         )
 
     def _judge_each(
-        self, pixel_values: torch.Tensor, large_pixel_values: torch.Tensor, large: torch.Tensor, **kwargs
+        self, pixel_values: torch.Tensor, views: dict[str, torch.Tensor], large: torch.Tensor, **kwargs
     ) -> WaveFreqImageClassifierOutput:
-        """What its own network says of each image: `large` of shape `(batch_size,)` tells which ones are large."""
+        """What its own network says of each image: `large` of shape `(batch_size,)` tells which ones are large.
+
+        `views` is what the network for large pictures takes.
+        """
         names = ["logits"] if self.training else ["logits", "evidence"]
         # In a graph no shape may depend on a value: both networks judge all images.
         if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            small, of_large = self._judge_small(pixel_values, **kwargs), self.large_picture(large_pixel_values)
+            small, of_large = self._judge_small(pixel_values, **kwargs), self.large_picture(**views)
             where = {"logits": large[:, None], "evidence": large[:, None, None]}
             chosen = {name: torch.where(where[name], of_large[name], small[name]) for name in names}
             return WaveFreqImageClassifierOutput(**{**small, **chosen})
         if not large.any():
             return self._judge_small(pixel_values, **kwargs)
-        of_large = self.large_picture(large_pixel_values[large])
+        of_large = self.large_picture(**{name: values[large] for name, values in views.items()})
         if large.all():
             return WaveFreqImageClassifierOutput(**of_large)
         small, rows = self._judge_small(pixel_values, **kwargs), large.nonzero()[:, 0]
@@ -283,6 +276,8 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         pixel_values: torch.Tensor,
         labels: torch.LongTensor | None = None,
         large_pixel_values: torch.Tensor | None = None,
+        cuts: torch.Tensor | None = None,
+        cut_boxes: torch.Tensor | None = None,
         image_sizes: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> WaveFreqImageClassifierOutput:
@@ -294,6 +289,10 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             `config.problem_type` says, for which labels are floats.
         large_pixel_values (`torch.FloatTensor` of shape `(batch_size, 3, height, width)`, *optional*):
             The same images as the network for large pictures sees them. Without them this one judges all.
+        cuts (`torch.FloatTensor` of shape `(batch_size, num_cuts, 3, cut_size, cut_size)`, *optional*):
+            Cuts of them at their own pixels, which that network sees too.
+        cut_boxes (`torch.FloatTensor` of shape `(batch_size, num_cuts, 4)`, *optional*):
+            Where the cuts are, see [`LargePictureForImageClassification`].
         image_sizes (`torch.LongTensor` of shape `(batch_size, 2)`, *optional*):
             Height and width of the images in pixels before they were resized: they tell which are large.
 
@@ -323,14 +322,16 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             answer = self._judge_small(pixel_values, **kwargs)
         else:
             count = pixel_values.shape[0]
-            if large_pixel_values.shape[0] != count or image_sizes is None or tuple(image_sizes.shape) != (count, 2):
-                got = [None if given is None else tuple(given.shape) for given in (large_pixel_values, image_sizes)]
+            views = {"pixel_values": large_pixel_values, "cuts": cuts, "cut_boxes": cut_boxes}
+            shapes = {name: given if given is None else tuple(given.shape) for name, given in views.items()}
+            sizes = image_sizes if image_sizes is None else tuple(image_sizes.shape)
+            if any(not shape or shape[0] != count for shape in shapes.values()) or sizes != (count, 2):
                 raise ValueError(
-                    f"expected large_pixel_values and image_sizes (height and width) of {count} images, "
-                    f"got the shapes {got[0]} and {got[1]}"
+                    f"expected large_pixel_values, cuts, cut_boxes and image_sizes (height and width) of {count} "
+                    f"images, got the shapes {', '.join(map(str, (*shapes.values(), sizes)))}"
                 )
             large = is_large(self.config, image_sizes).to(pixel_values.device)
-            answer = self._judge_each(pixel_values, large_pixel_values, large, **kwargs)
+            answer = self._judge_each(pixel_values, views, large, **kwargs)
         if labels is not None:
             if self.config.num_labels == 2 and labels.is_floating_point():
                 raise ValueError(

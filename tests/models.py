@@ -38,10 +38,17 @@ TINY = {
     "depths": [1, 1, 1],
     "frequency_hidden_sizes": [2, 4],
 }
-TINY_LARGE = {"backbone": "tf_efficientnet_lite0", "out_indices": [2, 3], "hidden_size": 8, "image_size": 64}
+TINY_LARGE = {
+    "backbone": "tf_efficientnet_lite0",
+    "out_indices": [2, 3],
+    "hidden_size": 6,
+    "image_size": 64,
+    "cut_size": 64,
+}
 """Of the network for large pictures."""
 TINY_BOTH = {"large_picture_config": TINY_LARGE}
-LARGE_PROCESSOR = {"large_picture_processor": {"size": {"height": 64, "width": 64}, "smallest_side": 64}}
+LARGE_PROCESSOR = {"large_picture_processor": {"size": {"height": 64, "width": 64}, "cut_size": 64, "num_cuts": 2}}
+"""Of a detector with both networks."""
 TINY_TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 TINY_DETAIL = {"embedding_size": 4, "hidden_sizes": [4, 4, 8], "depths": [1, 1, 1], "frequency_hidden_sizes": [4, 4]}
 LABELS = ["noise", "blur", "ghosts", "grading"]
@@ -54,6 +61,16 @@ LORA = (
     r".*(text_model|modality_projection|perceiver_resampler).*"
     r"(down_proj|gate_proj|up_proj|k_proj|q_proj|v_proj|o_proj).*$"
 )
+
+
+def large_inputs(count: int, size: int = 64, num_cuts: int = 2) -> dict[str, torch.Tensor]:
+    """What a tiny network for large pictures takes, besides small images, of random pictures."""
+    corners = torch.rand(count, num_cuts, 2) * 0.6
+    return {
+        "large_pixel_values": torch.randn(count, 3, size, size),
+        "cuts": torch.randn(count, num_cuts, 3, size, size),
+        "cut_boxes": torch.cat([corners, corners + torch.rand(count, num_cuts, 2) * 0.3 + 0.1], dim=-1),
+    }
 
 
 def make_tagger_model(**fields) -> ArtifactSiglipModel:

@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torchvision.transforms.v2 import functional
 from transformers import AutoImageProcessor
 
 from tellsign import LargePictureImageProcessor, WaveFreqImageProcessor
+from tellsign.modeling.image_processing_large_picture import corners_of_cuts
 from tellsign.training.data.images import decode_uniformly
 from tests.conftest import encode
 
@@ -185,7 +188,7 @@ def test_a_batch_of_large_and_small_images_keeps_their_order():
     assert features["image_sizes"].tolist() == [[80, 90], [20, 30], [300, 280]]
     expected = torch.stack([large_by_hand(pictures[0]), torch.zeros(3, 64, 96), large_by_hand(pictures[2])])
     torch.testing.assert_close(features["large_pixel_values"], expected, atol=1e-5, rtol=0)
-    assert "large_pixel_values" not in WaveFreqImageProcessor()(pictures, return_tensors="pt")
+    assert not {"large_pixel_values", "cuts"} & WaveFreqImageProcessor()(pictures, return_tensors="pt").keys()
 
 
 def test_the_size_of_large_pictures_is_saved(tmp_path):
@@ -195,3 +198,47 @@ def test_the_size_of_large_pictures_is_saved(tmp_path):
     assert loaded.large_picture_processor == LARGE["large_picture_processor"]
     values = loaded(picture(80, 90), return_tensors="pt")["large_pixel_values"]
     torch.testing.assert_close(values[0], large_by_hand(picture(80, 90)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("size", "corners"),
+    [
+        ((224, 224), [(0, 0)] * 3),
+        ((287, 1000), [(16, 384)] * 3),
+        ((288, 288), [(16, 16), (32, 32), (48, 48)]),
+        ((864, 1152), [(160, 224), (320, 464), (480, 688)]),
+    ],
+)
+def test_cuts_lie_on_the_diagonal_of_pictures_with_room(size, corners):
+    assert corners_of_cuts(*size, 224, 3) == corners
+    assert corners_of_cuts(*size, 224, 1) == corners[1:2]
+
+
+@pytest.mark.parametrize("size", [(200, 300), (64, 64), (1, 500), (40, 130), (20, 20)])
+def test_cuts_have_the_pixels_of_the_picture_saved_once(size):
+    pixels = picture(*size)
+    processor = LargePictureImageProcessor(cut_size=64, num_cuts=3, do_normalize=False)
+    inputs = processor(Image.fromarray(pixels), return_tensors="pt")
+    assert inputs["cuts"].shape == (1, 3, 3, 64, 64) and inputs["cut_boxes"].shape == (1, 3, 4)
+    height, width = (max(64, side) for side in size)
+    mirrored = np.pad(pixels, ((0, height - size[0]), (0, width - size[1]), (0, 0)), mode="symmetric")
+    for cut, box in zip(inputs["cuts"][0], inputs["cut_boxes"][0], strict=True):
+        left, top, right, bottom = (box * torch.tensor([*size[::-1], *size[::-1]])).round().int().tolist()
+        assert (right - left, bottom - top) == (64, 64) and left % 16 == top % 16 == 0
+        saved = decode_image(encode(np.ascontiguousarray(mirrored[top:bottom, left:right]), quality=90))
+        np.testing.assert_allclose(cut.permute(1, 2, 0) * 255, saved, atol=1e-3)
+
+
+def test_a_copy_without_loss_gives_the_same_views(tmp_path):
+    Image.fromarray(picture(300, 420)).save(tmp_path / "photo.jpg", quality=80)
+    decoded = Image.open(tmp_path / "photo.jpg").convert("RGB")
+    decoded.save(tmp_path / "photo.png")
+    processor = WaveFreqImageProcessor(**LARGE)
+    first, second = (
+        processor(Image.open(tmp_path / name), return_tensors="pt") for name in ("photo.jpg", "photo.png")
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def decode_image(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)))

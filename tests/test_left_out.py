@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from tellsign.training.evaluation.left_out import (
     LEAST_PICTURES,
@@ -7,10 +8,13 @@ from tellsign.training.evaluation.left_out import (
     generator_scores,
     mean_scores,
     plot_left_out,
-    real_right,
+    pooled_scores,
+    right_shares,
     score_left_out,
     verdict_shares,
+    version_scores,
 )
+from tellsign.training.evaluation.rules import rule_scores
 
 
 @pytest.fixture
@@ -27,8 +31,6 @@ def columns() -> dict[str, np.ndarray]:
         "generator": np.asarray([row[1] for row in rows]),
         "kind": np.asarray([row[2] for row in rows]),
         "folds": np.asarray([row[3] for row in rows]),
-        "square": np.arange(len(rows)) % 2 == 0,
-        "short_side": np.where(np.arange(len(rows)) % 3, 272, 200),
     }
 
 
@@ -109,40 +111,70 @@ def test_verdicts_are_counted_by_kind(columns):
     assert shares["generated"]["fake"] == pytest.approx(6 / 27)
 
 
-def test_right_reals_are_counted_as_if_half_were_fake():
+def test_right_verdicts_are_counted_at_a_share_of_fakes():
     labels = np.asarray([0] * 8 + [1] * 2)
-    verdicts = np.asarray(["real"] * 4 + ["uncertain"] * 4 + ["real", "fake"])
-    assert real_right(verdicts, labels) == 0.5  # half of each class
-    assert real_right(np.asarray(["fake"] * 10), labels) is None
+    verdicts = np.asarray(["real"] * 4 + ["fake"] + ["uncertain"] * 3 + ["real", "fake"])
+    assert right_shares(verdicts, labels, 0.5) == pytest.approx(
+        {"real": 0.5, "fake": 0.5 / (0.5 + 0.125), "answered": 0.5 * 5 / 8 + 0.5, "right": 0.5 / 0.8125}
+    )
+    rare = right_shares(verdicts, labels, 0.1)
+    assert rare["real"] == pytest.approx(0.9 * 0.5 / (0.9 * 0.5 + 0.1 * 0.5))
+    assert rare["fake"] == pytest.approx(0.1 * 0.5 / (0.1 * 0.5 + 0.9 / 8))
+    assert right_shares(np.asarray(["fake"] * 10), labels, 0.5)["real"] is None
+
+
+def test_pooled_scores_are_of_all_photographs_and_fakes(columns, logits):
+    scores = pooled_scores(columns, logits)
+    assert scores["all"]["photographs"] == 50 and scores["all"]["fakes"] == 27
+    assert scores["all"]["auroc"]["value"] == pytest.approx(auroc_by_hand(logits[:50], logits[60:]))
+    recall = np.mean(logits[60:] > np.quantile(logits[:50], 0.98))
+    assert scores["all"]["recall_at_2"]["value"] == pytest.approx(recall)
+    since = scores["since 2022"]
+    assert since["fakes"] == 19  # without StyleGAN2
+    low, high = scores["all"]["auroc"]["interval"]
+    assert low < scores["all"]["auroc"]["value"] < high
+
+
+def test_versions_tell_what_turned_and_what_changed(columns, logits):
+    after = logits.copy()
+    thresholds = {"cautious": [0.3, 0.7]}
+    same = version_scores(columns, logits, after, 1.0, thresholds)
+    assert same["cautious"] == {"turned": 0, "changed": 0} and same["median_change"] == 0
+    assert same["both"] == same["fakes alone"] == pytest.approx(auroc_by_hand(logits[:50], logits[60:]))
+    logits[:4], after[:4] = [-2, 2, 0, -2], [2, -2, 2, -3]
+    changed = version_scores(columns, logits, after, 1.0, thresholds)
+    assert changed["cautious"] == pytest.approx({"turned": 2 / 87, "changed": 3 / 87})
 
 
 def test_all_scores_are_of_the_pictures_they_name(columns, logits):
     verdicts = {name: np.where(logits > cut, "fake", "real") for name, cut in (("cautious", 2), ("balanced", 1))}
     scores = score_left_out(columns, columns["folds"], logits, verdicts, temperature=2.0)
-    square = columns["square"]
-    assert scores["parts"]["square"] == {
-        "photographs": 25,
-        "fakes": int(square[60:].sum()),
-        "auroc": pytest.approx(auroc_by_hand(logits[:50][square[:50]], logits[60:][square[60:]])),
-    }
-    assert set(scores["parts"]) == {"square", "not square", "short side below 272", "short side of 272"}
     brier = np.mean((1 / (1 + np.exp(-logits / 2)) - columns["label"]) ** 2)
     assert scores["calibration"]["brier"] == pytest.approx(brier)
     for name, said in verdicts.items():
-        right = real_right(said, columns["label"])
-        assert scores["verdicts"][name] == {"kinds": verdict_shares(said, columns), "real_right": right}
+        assert scores["verdicts"][name]["kinds"] == verdict_shares(said, columns)
+        assert scores["verdicts"][name]["right"]["0.1"] == right_shares(said, columns["label"], 0.1)
+    right = ((logits > 0) == columns["label"]).mean()
+    assert scores["answered"][-1] == {"answered": 1.0, "right": pytest.approx(right)}
+    assert len(scores["answered"]) == 10
 
 
-def test_parts_without_a_class_are_left_away(columns, logits):
-    columns["square"][:] = True
-    scores = score_left_out(columns, columns["folds"], logits, {"cautious": np.full(87, "real")}, 1.0)
-    assert "square" in scores["parts"] and "not square" not in scores["parts"]
-
-
-def test_the_picture_shows_every_generator_and_the_curve(columns, logits):
-    generators = generator_scores(columns, columns["folds"], logits)
-    figure = plot_left_out(generators, [{"share": 0.5, "auroc": 0.7}, {"share": 1.0, "auroc": 0.8}])
-    left, right = figure.axes
+def test_the_picture_shows_every_generator_and_both_curves(columns, logits):
+    record = {
+        "generators": generator_scores(columns, columns["folds"], logits),
+        "answered": [{"answered": 0.1, "right": 0.9}, {"answered": 1.0, "right": 0.6}],
+        "curve": [{"share": 0.5, "auroc": 0.7}, {"share": 1.0, "auroc": 0.8}],
+    }
+    axes = {axis.get_title(): axis for axis in plot_left_out(record).axes}
+    left = axes["Generators left out"]
     assert {label.get_text() for label in left.get_yticklabels()} == {"dream-1", "stylegan2-cat"}
     assert {text.get_text() for text in left.get_legend().get_texts()} >= {"before 2022", "since 2022"}
-    assert right.lines[0].get_ydata().tolist() == [0.7, 0.8]
+    assert axes["What more sources in training give"].lines[0].get_ydata().tolist() == [0.7, 0.8]
+    assert axes["If the least sure pictures are not answered"].lines[0].get_ydata().tolist() == [0.9, 0.6]
+
+
+def test_a_rule_that_tells_the_classes_is_found():
+    images = [Image.new("RGB", (20, 20), (level, level, level)) for level in range(40, 60)]
+    fakes = np.arange(20) >= 10
+    scores = rule_scores(images, ~fakes, fakes)
+    assert scores["brightness"] == 1 and scores["contrast"] == 0.5

@@ -20,8 +20,8 @@ from tellsign import (
     WaveFreqForImageClassification,
     WaveFreqImageProcessor,
 )
-from tellsign.modeling.modeling_large_picture import LargePictureHead, moments_of, on_grid
-from tests.models import LARGE_PROCESSOR, TINY_LARGE
+from tellsign.modeling.modeling_large_picture import CLIP, LargePictureHead, moments_of, spread
+from tests.models import LARGE_PROCESSOR, TINY_LARGE, large_inputs
 from tests.processes import run_fresh
 
 
@@ -39,9 +39,13 @@ def make_large(make_model):
         model = make_model(**{"temperature": 2.0, "large_picture_config": config} | fields)
         head = model.large_picture.head
         torch.nn.init.normal_(head.classifier.weight)
+        views = large_inputs(8, num_cuts=1)
+        strength = torch.linspace(0.2, 2, 8)[:, None, None, None]
         with torch.no_grad():
-            pictures = torch.randn(6, 3, 64, 64) * torch.linspace(0.2, 2, 6)[:, None, None, None]
-            head.fit_normalization(moments_of(model.large_picture.feature_maps(pictures)))
+            moments, *_ = model.large_picture.moments_and_maps(
+                views["large_pixel_values"] * strength, views["cuts"] * strength[:, None]
+            )
+            head.fit_normalization(moments)
         return model.eval()
 
     return make
@@ -50,27 +54,39 @@ def make_large(make_model):
 @pytest.fixture
 def inputs() -> dict[str, torch.Tensor]:
     """Two large and two small images."""
-    large = torch.randn(4, 3, 64, 64) * torch.tensor([0.5, 1.0, 2.0, 1.0])[:, None, None, None]
-    return {"pixel_values": torch.randn(4, 3, 32, 32), "large_pixel_values": large, "image_sizes": SIZES}
+    strength = torch.tensor([0.5, 1.0, 2.0, 1.0])
+    views = large_inputs(4)
+    views["large_pixel_values"] *= strength[:, None, None, None]
+    views["cuts"] *= strength[:, None, None, None, None]
+    return {"pixel_values": torch.randn(4, 3, 32, 32)} | views | {"image_sizes": SIZES}
+
+
+def views_of(inputs: dict[str, torch.Tensor], rows=slice(None)) -> dict[str, torch.Tensor]:
+    """What the network for large pictures takes."""
+    names = {"pixel_values": "large_pixel_values", "cuts": "cuts", "cut_boxes": "cut_boxes"}
+    return {name: inputs[given][rows] for name, given in names.items()}
 
 
 def some(inputs: dict[str, torch.Tensor], rows) -> dict[str, torch.Tensor]:
     return {name: values[rows] for name, values in inputs.items()}
 
 
-def large_logits(model: WaveFreqForImageClassification, pictures: torch.Tensor) -> torch.Tensor:
+def large_logits(model: WaveFreqForImageClassification, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """What the second network says of pictures, from its parts."""
     network = model.large_picture
-    fake = network.head(moments_of(network.feature_maps(pictures))) / network.config.temperature
+    moments = [moments_of(network.feature_maps(inputs["large_pixel_values"]))]
+    moments += [moments_of(network.feature_maps(cuts)) for cuts in inputs["cuts"].unbind(1)]
+    fake = network.head(torch.stack(moments, dim=1)) / network.config.temperature
     return torch.stack([torch.zeros_like(fake), fake], dim=1)
 
 
 def head_by_hand(head: LargePictureHead, moments: np.ndarray) -> np.ndarray:
-    """Logits of fake, in NumPy."""
+    """Logits of fake of moments `(n, 1 + num_cuts, num_moments)`, in NumPy."""
     values = {name: value.double().numpy() for name, value in head.state_dict().items()}
-    mean, square = np.split(moments, 2, axis=1)
-    features = np.concatenate([mean, np.sqrt(np.maximum(square - mean**2, 0) + 1e-6)], axis=1)
-    normalized = (features - values["feature_mean"]) / values["feature_std"]
+    mean, square = np.split(moments, 2, axis=2)
+    features = np.concatenate([mean, np.sqrt(np.maximum(square - mean**2, 0) + 1e-6)], axis=2)
+    features = np.stack([features[:, 0], features[:, 1:].mean(1)], axis=1)
+    normalized = np.clip((features - values["feature_mean"]) / values["feature_std"], -6, 6).reshape(len(moments), -1)
     hidden = np.maximum(normalized @ values["hidden.weight"].T + values["hidden.bias"], 0)
     return (hidden @ values["classifier.weight"].T + values["classifier.bias"])[:, 0]
 
@@ -80,7 +96,7 @@ def head_by_hand(head: LargePictureHead, moments: np.ndarray) -> np.ndarray:
 def test_each_image_gets_the_logits_of_its_network(make_large, inputs, categories):
     model = make_large(real_categories=categories)
     expected = model(inputs["pixel_values"]).logits.clone()
-    expected[[0, 2]] = large_logits(model, inputs["large_pixel_values"])[[0, 2]]
+    expected[[0, 2]] = large_logits(model, inputs)[[0, 2]]
     assert (expected[:, 1].diff().abs() > 1e-3).all()
     torch.testing.assert_close(model(**inputs).logits, expected, **CLOSE)
     for rows in ([0], [1], [0, 2], [1, 3], [3, 2]):  # alone, and in batches of one network
@@ -114,26 +130,45 @@ def test_moments_are_means_and_mean_squares_over_space():
     np.testing.assert_allclose(moments_of(maps), np.concatenate(expected, axis=1), atol=1e-6)
 
 
+def random_moments(count: int, views: int = 3) -> torch.Tensor:
+    mean = torch.randn(count, views, 64)
+    return torch.cat([mean, mean.square() + torch.rand(count, views, 64)], dim=2)
+
+
 @torch.no_grad()
-def test_the_head_is_its_formula(make_large, inputs):
-    head = make_large().large_picture.head
-    moments = torch.rand(5, 128) + 0.1
+def test_the_head_is_its_formula(make_large):
+    head, moments = make_large().large_picture.head, random_moments(5)
+    assert (head.features(moments) - head.feature_mean).abs().amax() > CLIP * head.feature_std.amin()
     np.testing.assert_allclose(head(moments), head_by_hand(head, moments.double().numpy()), rtol=1e-4, atol=1e-4)
 
 
+def test_cuts_that_repeat_count_as_one(make_large):
+    head, moments = make_large().large_picture.head, random_moments(5, views=2)
+    torch.testing.assert_close(head(moments[:, [0, 1, 1, 1]]), head(moments))
+
+
 def test_normalization_is_that_of_the_features_it_was_fitted_to(make_large):
-    head, moments = make_large().large_picture.head, torch.rand(50, 128)
+    head, moments = make_large().large_picture.head, random_moments(50, views=2)
     head.fit_normalization(moments)
     normalized = (head.features(moments) - head.feature_mean) / head.feature_std
-    torch.testing.assert_close(normalized.mean(0), torch.zeros(128), atol=1e-4, rtol=0)
-    torch.testing.assert_close(normalized.std(0), torch.ones(128), atol=1e-3, rtol=0)
+    torch.testing.assert_close(normalized.mean(0), torch.zeros(2, 128), atol=1e-4, rtol=0)
+    torch.testing.assert_close(normalized.square().mean(0), torch.ones(2, 128), atol=1e-2, rtol=0)
     torch.testing.assert_close(head.baseline, moments.mean(0))
 
 
-def test_the_gradient_of_the_head_is_that_of_autograd(make_large):
+def test_a_missing_view_does_not_count_in_the_normalization(make_large):
+    head, moments = make_large().large_picture.head, random_moments(50, views=2)
+    moments[:20, 0] = torch.nan
+    head.fit_normalization(moments)
+    torch.testing.assert_close(head.baseline[0], moments[20:, 0].mean(0))
+    torch.testing.assert_close(head.feature_mean[1], head.features(moments)[:, 1].mean(0))
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0], ids=["none clipped", "some clipped"])
+def test_the_gradient_of_the_head_is_that_of_autograd(make_large, scale):
     head = make_large().large_picture.head.double()
-    mean = torch.randn(7, 64, dtype=torch.float64)
-    moments = torch.cat([mean, mean.square() + torch.rand(7, 64)], dim=1).requires_grad_()
+    moments = random_moments(7).double()
+    moments = (head.baseline[[0, 1, 1]] + scale * (moments - head.baseline[[0, 1, 1]])).requires_grad_()
     (expected,) = torch.autograd.grad(head(moments).sum(), moments)
     torch.testing.assert_close(head.gradient(moments), expected)
 
@@ -147,26 +182,53 @@ def test_evidence_of_large_pictures_sums_to_their_logit(make_large, inputs):
     torch.testing.assert_close(outputs.evidence.sum((1, 2)), outputs.logits[:, 1] - baseline, **CLOSE)
 
 
+def spread_by_hand(places: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
+    """Means of places on a grid, by 40 x 40 samples in each place, mirrored at the picture's edges."""
+    grid, (height, width) = np.zeros((size, size)), places.shape
+    left, top, right, bottom = box
+    samples = []
+    for start, end, count in ((top, bottom, height), (left, right, width)):
+        at = start + (end - start) * (np.arange(40 * count) + 0.5) / (40 * count)
+        at = np.where(at % 2 < 1, at % 2, 2 - at % 2)
+        samples.append(np.minimum((at * size).astype(int), size - 1))
+    np.add.at(grid, np.ix_(*samples), np.kron(places, np.ones((40, 40))))
+    return grid / (1600 * height * width)
+
+
+@pytest.mark.parametrize(
+    "box", [[0, 0, 1, 1], [0.25, 0.5, 0.75, 1], [0.13, 0.21, 0.37, 0.44], [0, 0, 1.4, 1.1], [0, 0, 3.5, 0.6]]
+)
+def test_places_of_a_view_go_where_it_lies(box):
+    places = torch.randn(3, 6, 8)
+    grids = spread(places, torch.tensor([box], dtype=torch.float32), 4)
+    for grid, of_view in zip(grids.numpy(), places.numpy(), strict=True):
+        np.testing.assert_allclose(grid, spread_by_hand(of_view, np.asarray(box), 4), atol=2e-3)
+    torch.testing.assert_close(grids.sum((1, 2)), places.mean((1, 2)))
+
+
 def test_evidence_of_large_pictures_is_integrated_gradients(make_large, inputs):
     model = make_large()
-    head, pictures = model.large_picture.head, inputs["large_pixel_values"][[0, 2]]
-    maps = [values.detach() for values in model.large_picture.feature_maps(pictures)]
-    steps = (torch.arange(2000) + 0.5) / 2000
-    path = head.baseline + steps[:, None, None] * (moments_of(maps) - head.baseline)
+    network, head, views = model.large_picture, model.large_picture.head, views_of(inputs, [0, 2])
+    moments, maps, cut_maps = network.moments_and_maps(views["pixel_values"], views["cuts"])
+    baseline = head.baseline[[0, 1, 1]]
+    path = baseline + ((torch.arange(2000) + 0.5) / 2000)[:, None, None, None] * (moments.detach() - baseline)
     path.requires_grad_()
-    (gradient,) = torch.autograd.grad(head(path.flatten(0, 1)).sum(), path)
-    by_mean, by_square = gradient.mean(0).chunk(2, dim=1)
-    mean, square = head.baseline.chunk(2)
-    expected, start = np.zeros((2, 4, 4)), 0
-    for values in maps:
-        rows = slice(start, start := start + values.shape[1])
-        of_mean = (values - mean[rows, None, None]) * by_mean[:, rows, None, None]
-        of_square = (values**2 - square[rows, None, None]) * by_square[:, rows, None, None]
-        places = (of_mean + of_square).sum(1).numpy()
-        cells = places.reshape(2, 4, places.shape[1] // 4, 4, places.shape[2] // 4).sum((2, 4))
-        expected += cells / (places.shape[1] * places.shape[2])
-    evidence = head.evidence(maps, moments_of(maps), 4).detach().numpy()
-    np.testing.assert_allclose(evidence, expected, atol=0.03 * np.abs(expected).max())
+    (gradient,) = torch.autograd.grad(head(path).sum(), path)
+    by_mean, by_square = gradient.mean(0).chunk(2, dim=2)
+    mean, square = baseline.chunk(2, dim=1)
+    expected = np.zeros((2, 4, 4))
+    for picture in range(2):
+        boxes = [[0, 0, 1, 1], *views["cut_boxes"][picture].tolist()]
+        for view, box in enumerate(boxes):
+            own = maps if view == 0 else cut_maps
+            row, start = picture if view == 0 else 2 * picture + view - 1, 0
+            for values in (hidden_states[row].detach() for hidden_states in own):
+                rows = slice(start, start := start + len(values))
+                of_mean = (values - mean[view, rows, None, None]) * by_mean[picture, view, rows, None, None]
+                of_square = (values**2 - square[view, rows, None, None]) * by_square[picture, view, rows, None, None]
+                expected[picture] += spread_by_hand((of_mean + of_square).sum(0).numpy(), np.asarray(box), 4)
+    evidence = head.evidence(maps, cut_maps, moments, views["cut_boxes"], 4).detach().numpy()
+    np.testing.assert_allclose(evidence, expected, atol=0.05 * np.abs(expected).max())
 
 
 @torch.no_grad()
@@ -185,18 +247,6 @@ def test_evidence_of_small_images_sums_to_their_logit(make_model, categories, av
     expected = outputs.logits[:, 1] - outputs.logits[:, 0] - of_nothing / 2
     assert expected.abs().min() > 1e-3
     torch.testing.assert_close(outputs.evidence.sum((1, 2)), expected, **CLOSE)
-
-
-@pytest.mark.parametrize("side", [2, 4, 8, 16])
-def test_a_grid_holds_the_mean_of_its_cells(side):
-    places = torch.randn(3, side, side)
-    grid = on_grid(places, 4)
-    torch.testing.assert_close(grid.sum((1, 2)), places.mean((1, 2)))
-    row, column = (np.arange(4) * side // 4 for _ in range(2))
-    if side <= 4:
-        torch.testing.assert_close(grid, places[:, row][:, :, column] / 16)
-    else:
-        torch.testing.assert_close(grid, places.unflatten(1, (4, -1)).unflatten(3, (4, -1)).mean((2, 4)) / 16)
 
 
 @torch.no_grad()
@@ -228,10 +278,20 @@ def test_a_local_change_moves_the_evidence_there(make_large, corner):
     changed_large[:, :, 32 * row :, 32 * column :][:, :, 8:24, 8:24] += 2 * torch.randn(16, 16)
     moved = model(changed_small).evidence - model(small).evidence
     assert quadrants(moved[0]).argmax() == corner
-    sizes = torch.tensor([[64, 64]])
-    before, after = (
-        model(small, large_pixel_values=pictures, image_sizes=sizes).evidence for pictures in (large, changed_large)
-    )
+    cuts, boxes = 0.1 * torch.randn(1, 1, 3, 64, 64), torch.tensor([[[0.0, 0.0, 1.0, 1.0]]])
+    rest = {"cuts": cuts, "cut_boxes": boxes, "image_sizes": torch.tensor([[64, 64]])}
+    before, after = (model(small, large_pixel_values=pictures, **rest).evidence for pictures in (large, changed_large))
+    assert quadrants((after - before)[0]).argmax() == corner
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("corner", range(4))
+def test_a_cut_moves_the_evidence_where_it_lies(make_large, corner):
+    network = make_large().large_picture
+    row, column = divmod(corner, 2)
+    box = torch.tensor([[[0.5 * column, 0.5 * row, 0.5 * column + 0.5, 0.5 * row + 0.5]]])
+    picture, cut = 0.1 * torch.randn(1, 3, 64, 64), 0.1 * torch.randn(1, 1, 3, 64, 64)
+    before, after = (network(picture, cuts, box).evidence for cuts in (cut, 2 * torch.randn(1, 1, 3, 64, 64)))
     assert quadrants((after - before)[0]).argmax() == corner
 
 
@@ -265,25 +325,33 @@ def test_large_pictures_of_another_shape_are_named(make_large, inputs, shape):
         make_large()(**inputs)
 
 
+def test_cuts_of_another_shape_are_named(make_large, inputs):
+    inputs["cuts"] = torch.zeros(4, 3, 64, 64)
+    with pytest.raises(ValueError, match=r"expected the shape \(batch_size, num_cuts, 3, 64, 64\), got"):
+        make_large()(**inputs)
+
+
 @pytest.mark.parametrize("sizes", [None, SIZES[:1], SIZES[0], SIZES.repeat(2, 1)], ids=["none", "1", "flat", "more"])
 def test_sizes_of_another_shape_are_named(make_large, inputs, sizes):
-    with pytest.raises(ValueError, match=r"expected large_pixel_values and image_sizes \(height and width\) of 4"):
+    with pytest.raises(ValueError, match=r"cut_boxes and image_sizes \(height and width\) of 4"):
         make_large()(**inputs | {"image_sizes": sizes})
 
 
-def test_too_few_large_pictures_are_named(make_large, inputs):
-    with pytest.raises(ValueError, match="of 4 images, got the shapes"):
-        make_large()(**inputs | {"large_pixel_values": torch.zeros(3, 3, 64, 64)})
+@pytest.mark.parametrize("name", ["large_pixel_values", "cuts", "cut_boxes"])
+def test_too_few_large_pictures_are_named(make_large, inputs, name):
+    for given in (inputs[name][:3], *([None] if name != "large_pixel_values" else [])):
+        with pytest.raises(ValueError, match="of 4 images, got the shapes"):
+            make_large()(**inputs | {name: given})
 
 
 def test_a_network_of_large_pictures_judges_alone(make_large, inputs, tmp_path):
     model = make_large()
     model.large_picture.save_pretrained(tmp_path)
-    LargePictureImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
+    LargePictureImageProcessor(**LARGE_PROCESSOR["large_picture_processor"]).save_pretrained(tmp_path)
     classify = pipeline("image-classification", str(tmp_path))
     assert isinstance(classify.model, LargePictureForImageClassification)
     with torch.no_grad():
-        outputs = classify.model(inputs["large_pixel_values"], labels=torch.tensor([0, 1, 1, 0]))
+        outputs = classify.model(**views_of(inputs), labels=torch.tensor([0, 1, 1, 0]))
     expected = model(**inputs)
     torch.testing.assert_close(outputs.logits[[0, 2]], expected.logits[[0, 2]], **CLOSE)
     torch.testing.assert_close(outputs.evidence[[0, 2]], expected.evidence[[0, 2]], **CLOSE)
@@ -422,7 +490,7 @@ def test_image_classification_judges_each_by_its_network(make_large):
             inputs = processor(image, return_tensors="pt")
             expected = model(inputs["pixel_values"]).logits
             if min(image.size) >= 64:
-                expected = large_logits(model, inputs["large_pixel_values"])
+                expected = large_logits(model, inputs)
             scores = {item["label"]: item["score"] for item in answer}
             assert scores["fake"] == pytest.approx(float(expected.softmax(1)[0, 1]), abs=1e-3)
 

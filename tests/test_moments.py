@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -6,11 +8,12 @@ from scipy.stats import kstest
 
 from tellsign import LargePictureConfig, LargePictureForImageClassification, LargePictureImageProcessor, load_image
 from tellsign.modeling.modeling_large_picture import moments_of
-from tellsign.training.data.degradations import HISTORIES, as_seen, random_part
-from tellsign.training.data.moments import picture_moments
+from tellsign.training.data.degradations import VERSIONS, cut_as_seen, random_part, whole_as_seen
+from tellsign.training.data.large_pictures import load_large_pictures
+from tellsign.training.data.moments import Moments, view_moments
 from tellsign.training.data.sources import load_sources
 from tests.conftest import encode, write_parquet
-from tests.models import TINY_LARGE
+from tests.models import LARGE_PROCESSOR, TINY_LARGE
 
 
 SHAPES = [(272, 272), (600, 272), (272, 480)]
@@ -27,12 +30,12 @@ def model() -> LargePictureForImageClassification:
 
 @pytest.fixture
 def processor() -> LargePictureImageProcessor:
-    return LargePictureImageProcessor(size={"height": 64, "width": 64})
+    return LargePictureImageProcessor(**LARGE_PROCESSOR["large_picture_processor"])
 
 
 @pytest.fixture
 def pictures(tmp_path):
-    contents = [encode(noise(*size)) for size in ((64, 70), (90, 80), (130, 64))]
+    contents = [encode(noise(*size)) for size in ((65, 70), (90, 80), (130, 64))]
     return load_sources(write_parquet(tmp_path / "a.parquet", image=contents, label=["real", "fake", "real"]), "train")
 
 
@@ -68,23 +71,52 @@ def test_a_part_is_the_largest_of_its_ratio_anywhere(shape):
     assert len(corners) > 20
 
 
-def test_a_picture_is_seen_whole_after_a_history_or_in_part():
+def test_a_whole_is_its_middle_square_or_a_random_part():
     content = encode(noise(120, 90))
     image = load_image(content)
-    assert np.array_equal(np.asarray(as_seen(content, None, 0)), np.asarray(image))
-    assert as_seen(content, "half size", 0).size == HISTORIES["half size"](image).size == (60, 45)
-    first, again = (np.asarray(as_seen(content, 3, 5)) for _ in range(2))
+    middle = np.asarray(image)[:, 15:105]
+    assert np.array_equal(np.asarray(whole_as_seen(content, None, 0)), middle)
+    first, again = (np.asarray(whole_as_seen(content, 3, 5)) for _ in range(2))
     assert np.array_equal(first, again)
-    others = [np.asarray(as_seen(content, *seeds)) for seeds in ((4, 5), (3, 6))]
+    others = [np.asarray(whole_as_seen(content, *seeds)) for seeds in ((4, 5), (3, 6))]
     assert not any(np.array_equal(first, other) for other in others)
 
 
+def test_a_version_of_a_reduced_whole_is_made_of_a_larger_one():
+    content = encode(noise(120, 90))
+    assert whole_as_seen(content, "as it is", 0).size == (180, 180)
+    assert whole_as_seen(content, "three quarters of the size", 0).size == (135, 135)
+    assert whole_as_seen(encode(noise(700, 600)), "as it is", 0).size == (600, 600)
+
+
+def test_a_cut_is_taken_at_random_places_and_after_histories():
+    content = encode(noise(120, 90))
+    pixels = np.asarray(load_image(content))
+    assert np.array_equal(np.asarray(cut_as_seen(content, None, 0, 64)), pixels)
+    places = {cut_as_seen(content, 0, row, 64).tobytes() for row in range(20)}
+    every = {pixels[top : top + 64, left : left + 64].tobytes() for top in range(27) for left in range(57)}
+    assert len(places) > 15 and places <= every
+    assert cut_as_seen(content, 1, 0, 64).size <= (64, 64) and cut_as_seen(content, 1, 0, 64).tobytes() not in every
+    assert np.array_equal(
+        np.asarray(cut_as_seen(content, "grey", 0, 64)), np.asarray(VERSIONS["grey"](load_image(content)))
+    )
+
+
 @torch.no_grad()
-def test_moments_are_those_of_the_maps_of_each_picture(pictures, model, processor):
-    moments = picture_moments(pictures, model, processor, None, None)
+@pytest.mark.parametrize("view", ["whole", "cut"])
+def test_moments_are_those_of_the_maps_of_each_view(pictures, model, processor, view):
+    moments = view_moments(pictures, view, model, processor, None, None)
     images = [load_image(image["bytes"]) for image in pictures["image"]]
-    inputs = processor(images, return_tensors="pt")["pixel_values"]
-    torch.testing.assert_close(moments, moments_of(model.feature_maps(inputs)), atol=1e-4, rtol=1e-4)
+    squares = [
+        image.crop(((image.width - 64) // 2, 0, (image.width + 64) // 2, 64)) for image in images if image.height == 64
+    ]
+    assert len(squares) == 1
+    seen = processor(squares, return_tensors="pt")["pixel_values"]
+    if view == "cut":
+        seen = processor(images, return_tensors="pt")["cuts"][:, 1]
+        torch.testing.assert_close(moments, moments_of(model.feature_maps(seen)), atol=1e-4, rtol=1e-4)
+    else:
+        torch.testing.assert_close(moments[2:], moments_of(model.feature_maps(seen)), atol=1e-4, rtol=1e-4)
 
 
 def test_moments_are_computed_once(pictures, model, processor, tmp_path, monkeypatch):
@@ -95,32 +127,58 @@ def test_moments_are_computed_once(pictures, model, processor, tmp_path, monkeyp
         return feature_maps(self, values)
 
     monkeypatch.setattr(LargePictureForImageClassification, "feature_maps", counted)
-    first = picture_moments(pictures, model, processor, 0, tmp_path / "cache")
+    first = view_moments(pictures, "whole", model, processor, 1, tmp_path / "cache")
     assert len(calls) == 3
-    assert torch.equal(picture_moments(pictures, model, processor, 0, tmp_path / "cache"), first) and len(calls) == 3
+    again = view_moments(pictures, "whole", model, processor, 1, tmp_path / "cache")
+    assert torch.equal(again, first) and len(calls) == 3
     changes = [
-        (pictures, model, processor, 1),  # another copy
-        (pictures.select([0, 1]), model, processor, 0),
-        (pictures, LargePictureForImageClassification(LargePictureConfig(**TINY_LARGE)).eval(), processor, 0),
-        (pictures, model, LargePictureImageProcessor(size={"height": 96, "width": 96}), 0),
+        (pictures, "whole", model, processor, 2),  # another copy
+        (pictures, "cut", model, processor, 1),
+        (pictures.select([0, 1]), "whole", model, processor, 1),
+        (pictures, "whole", LargePictureForImageClassification(LargePictureConfig(**TINY_LARGE)).eval(), processor, 1),
+        (pictures, "whole", model, LargePictureImageProcessor(size={"height": 96, "width": 96}), 1),
     ]
     for changed in changes:
         calls.clear()
-        picture_moments(*changed, tmp_path / "cache")
+        view_moments(*changed, tmp_path / "cache")
         assert len(calls) == len(changed[0])
-
-
-@torch.no_grad()
-def test_a_part_may_be_smaller_than_a_picture_must_be(pictures, model, processor):
-    moments = picture_moments(pictures, model, processor, "half size", None)
-    resized = [HISTORIES["half size"](load_image(image["bytes"])) for image in pictures["image"]]
-    assert min(resized[0].size) == 32
-    inputs = processor(resized, return_tensors="pt")["pixel_values"]
-    torch.testing.assert_close(moments, moments_of(model.feature_maps(inputs)), atol=1e-4, rtol=1e-4)
 
 
 def test_a_broken_picture_is_named(model, processor, tmp_path):
     contents = [encode(noise(64, 64)), b"broken"]
     path = write_parquet(tmp_path / "b.parquet", image=contents, label=["real", "fake"])
     with pytest.raises(ValueError, match="row 1: .*not an image"):
-        picture_moments(load_sources(path, "train"), model, processor, None, None)
+        view_moments(load_sources(path, "train"), "whole", model, processor, None, None)
+
+
+@pytest.fixture
+def joined(tmp_path):
+    """Three wholes, of which the second has a cut, and a cut without a whole."""
+    contents = [encode(noise(90, 90, seed)) for seed in range(3)]
+    known = {"label": ["real", "fake", "real"], "generator": ["zoo", "dream", "park"]}
+    wholes = write_parquet(tmp_path / "wholes.parquet", image=contents, **known)
+    cuts = {"image": [encode(noise(80, 80, seed)) for seed in (3, 4)], "label": ["fake", "fake"]}
+    cuts |= {"generator": ["dream", "sleep"], "whole": [hashlib.sha1(contents[1]).hexdigest(), ""]}
+    return load_large_pictures([wholes], [write_parquet(tmp_path / "cuts.parquet", **cuts)], 64)
+
+
+def test_a_picture_and_its_cut_are_joined(joined):
+    assert joined.columns["generator"].tolist() == ["dream", "sleep", "zoo", "park"]
+    assert joined.columns["label"].tolist() == [1, 1, 0, 0]
+    assert joined.whole_rows.tolist() == [1, -1, 0, 2] and joined.cut_rows.tolist() == [0, 1, -1, -1]
+    assert joined.complete.tolist() == [0]
+
+
+def test_without_cuts_the_pictures_are_cut(large_sources):
+    pictures = load_large_pictures([large_sources], [], 64)
+    assert pictures.cuts is pictures.wholes and len(pictures.complete) == len(pictures.wholes) == 64
+
+
+def test_a_view_that_is_missing_has_no_moments(joined, model, processor):
+    moments = Moments(joined, model, processor, None)
+    seen, some = moments(), moments(rows=[0, 3])
+    assert seen.shape == (4, 2, 128)
+    assert seen.isnan().all(2).tolist() == [[False, False], [True, False], [False, True], [False, True]]
+    assert some.isnan().all(2).tolist() == [[False, False], [True, True], [True, True], [False, True]]
+    torch.testing.assert_close(some[[0, 3]], seen[[0, 3]], equal_nan=True)
+    assert moments.training_copies(2).shape == (2, 4, 2, 128)

@@ -25,7 +25,7 @@ from tellsign.hub_cards.onnx_export import export
 from tellsign.pipelines.evidence import places_of
 from tellsign.training.evaluation import onnx_parity
 from tests.conftest import encode, write_parquet
-from tests.models import LARGE_PROCESSOR, TINY, TINY_BOTH
+from tests.models import LARGE_PROCESSOR, TINY, TINY_BOTH, large_inputs
 
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -132,8 +132,8 @@ def check_onnx(folder: Path, name: str, tolerance: float, **inputs: torch.Tensor
     ("name", "tolerance"), [("model.onnx", 1e-3), ("model_fp16.onnx", 1e-3), ("model_int8.onnx", 0.5)]
 )
 def test_onnx_gives_logits_and_evidence_of_any_batch(detector, name, tolerance):
-    small, large = torch.randn(4, 3, 32, 32), torch.randn(4, 3, 64, 64)
-    check_onnx(detector, name, tolerance, pixel_values=small, large_pixel_values=large, image_sizes=SIZES)
+    inputs = {"pixel_values": torch.randn(4, 3, 32, 32)} | large_inputs(4) | {"image_sizes": SIZES}
+    check_onnx(detector, name, tolerance, **inputs)
 
 
 def test_onnx_of_small_images_alone_needs_no_other_input(small_detector):
@@ -226,7 +226,7 @@ def test_judge_reads_files_as_the_package(files):
         np.testing.assert_array_equal(load_by_script(file.read_bytes()), load_image(file))
 
 
-@pytest.mark.parametrize("size", [(32, 32), (64, 64), (150, 110), (600, 410), (63, 200)])
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (150, 110), (600, 410), (63, 200), (90, 700)])
 def test_judge_makes_the_pixels_of_the_processor(detector, size):
     image = Image.open(EXAMPLES / "photo_cat.jpg").convert("RGB").resize(size)
     processor = WaveFreqImageProcessor.from_pretrained(detector)
@@ -234,6 +234,8 @@ def test_judge_makes_the_pixels_of_the_processor(detector, size):
     made = preprocess(image, Judge(detector / "onnx" / "model.onnx").settings)
     assert made.keys() == expected.keys()
     np.testing.assert_array_equal(made["image_sizes"], expected["image_sizes"])
+    np.testing.assert_allclose(made["cut_boxes"], expected["cut_boxes"], atol=1e-6)
+    np.testing.assert_allclose(made["cuts"], expected["cuts"], atol=1e-3)  # nothing is resized
     for name in ("pixel_values", "large_pixel_values"):
         assert made[name].dtype == expected[name].dtype and made[name].shape == expected[name].shape
         difference = np.abs(made[name] - expected[name])

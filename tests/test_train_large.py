@@ -10,19 +10,27 @@ from PIL import Image
 from safetensors import safe_open
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
-from tellsign import LargePictureConfig, LargePictureForImageClassification, WaveFreqImageProcessor
+from tellsign import (
+    LargePictureConfig,
+    LargePictureForImageClassification,
+    LargePictureImageProcessor,
+    WaveFreqImageProcessor,
+)
 from tellsign.modeling.modeling_large_picture import moments_of
 from tellsign.training import leave_out
 from tellsign.training.data.large_pictures import load_pictures
 from tellsign.training.train_large import main
 from tellsign.training.trainer import backbone
-from tellsign.training.trainer.head import fit_head, source_weights
+from tellsign.training.trainer.head import balanced, fit_head, source_weights
 from tests.models import TINY_LARGE
+
+
+KINDS = np.full(3000, "photo")
 
 
 @pytest.fixture
 def head_config() -> LargePictureConfig:
-    return LargePictureConfig(**TINY_LARGE | {"hidden_size": 64})
+    return LargePictureConfig(**TINY_LARGE | {"hidden_size": 66})
 
 
 def test_sources_weigh_by_the_root_of_their_size():
@@ -41,30 +49,52 @@ def test_a_name_of_both_classes_is_two_sources():
 
 
 def separable(count: int = 3000) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-    """Two copies of moments that tell the class, labels, and sources."""
+    """Two copies of moments of two views that tell the class, labels, and sources."""
     labels = np.arange(count) % 2
-    mean = torch.randn(2, count, 64) + torch.from_numpy(labels)[None, :, None]
-    square = mean.square() + torch.rand(2, count, 64)
-    return torch.cat([mean, square], dim=2), labels, np.where(labels, "dream", "zoo")
+    mean = torch.randn(2, count, 2, 64) + torch.from_numpy(labels)[None, :, None, None]
+    square = mean.square() + torch.rand(2, count, 2, 64)
+    return torch.cat([mean, square], dim=3), labels, np.where(labels, "dream", "zoo")
 
 
-@torch.no_grad()
-def test_a_head_learns_what_its_moments_tell(head_config):
+@pytest.mark.parametrize("view", [0, 1])
+def test_a_head_learns_what_either_view_tells(head_config, view):
     copies, labels, generators = separable()
-    with torch.enable_grad():
-        head = fit_head(head_config, copies, labels, generators)
+    copies[:, :, 1 - view] = separable()[0][:, torch.randperm(3000), 1 - view]
+    head = fit_head(head_config, copies, labels, generators, KINDS[: len(labels)])
     assert not head.training
-    right = (head(separable()[0][0]) > 0).numpy() == labels
-    assert right.mean() > 0.95
+    new = separable()[0][0]
+    new[:, 1 - view] = new[torch.randperm(3000), 1 - view]
+    with torch.no_grad():
+        right = (head(new) > 0).numpy() == labels
+    assert right.mean() > 0.9
+
+
+def test_that_a_view_is_missing_does_not_tell_the_class(head_config):
+    copies, labels, generators = separable()
+    copies = copies[:, torch.randperm(3000)]  # they tell nothing
+    copies[:, (labels == 1) | (np.arange(3000) % 10 == 0), 1] = torch.nan
+    head = fit_head(head_config, copies, labels, generators, KINDS[: len(labels)])
+    with torch.no_grad():
+        logits = head.score(head.normalized(copies[0]).nan_to_num(0)).numpy()
+    lacking = np.isnan(copies[0, :, 1, 0].numpy())
+    assert abs(logits[lacking].mean()) < 0.3
+
+
+def test_among_pictures_that_lack_a_view_classes_weigh_alike():
+    labels, views = np.asarray([0, 0, 0, 1, 1, 0]), np.asarray([1, 1, 1, 1, 3, 3])
+    weights = balanced(np.ones(6, np.float32), labels, views)
+    assert weights[:3].sum() == weights[3] == 2 and weights[4:].tolist() == [1, 1]
 
 
 def test_a_head_is_the_same_again_and_seeds_nothing_else(head_config):
     copies, labels, generators = separable(60)
     state = torch.get_rng_state()
-    first, again = (fit_head(head_config, copies, labels, generators).state_dict() for _ in range(2))
+    first, again = (
+        fit_head(head_config, copies, labels, generators, KINDS[: len(labels)]).state_dict() for _ in range(2)
+    )
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, again[name]) for name, value in first.items())
-    other = fit_head(head_config, copies, labels, generators, seed=1).state_dict()
+    other = fit_head(head_config, copies, labels, generators, KINDS[: len(labels)], seed=1).state_dict()
     assert not torch.equal(other["hidden.weight"], first["hidden.weight"])
 
 
@@ -128,7 +158,7 @@ def trained(large_sources, small, tmp_path_factory):
     pytest.importorskip(backbone.PACKAGE)
     home = tmp_path_factory.mktemp("large")
     left_out, output_dir = home / "left out", home / "both"
-    leave_out.main(data=[large_sources], output_dir=left_out, folds=2, copies=2, image_size=64, histories=False)
+    leave_out.main(data=[large_sources], output_dir=left_out, folds=2, copies=2, image_size=64, versions=0)
     record = json.loads((left_out / "leave_out.json").read_text())
     record |= {"temperature": 1.75, "verdict_thresholds": {"cautious": [0.25, 0.875], "balanced": [0.4, 0.75]}}
     (left_out / "leave_out.json").write_text(json.dumps(record))
@@ -146,6 +176,7 @@ def test_a_detector_gets_the_network_for_large_pictures(trained, small, large_so
     processor = AutoImageProcessor.from_pretrained(trained)
     size = {"height": 64, "width": 64}
     assert processor.large_picture_processor == {"size": size, "smallest_side": config.smallest_side}
+    assert LargePictureImageProcessor(**processor.large_picture_processor).cut_size == config.cut_size
     assert json.loads((trained / "training.json").read_text()) == {
         "train_data": ["small.parquet"],
         "large_train_data": ["sources.parquet"],

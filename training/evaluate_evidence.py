@@ -5,6 +5,7 @@ python -m tellsign.training.evaluate_evidence tellsign/default --data real.parqu
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +14,12 @@ import torch
 import typer
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 from torch import nn
-from torchvision.transforms.v2.functional import gaussian_blur
 from tqdm.auto import tqdm
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from tellsign import LargePictureImageProcessor
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.modeling_large_picture import LargePictureForImageClassification, moments_of
 from tellsign.tables import markdown_table
@@ -30,54 +32,62 @@ SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 DRAWS = 4  # one random order differs much from the next
 
 
-def logits_of(model: LargePictureForImageClassification, pictures: torch.Tensor) -> torch.Tensor:
-    """Logits of fake of normalized pictures `(n, 3, size, size)`, at temperature 1."""
-    return model.head(moments_of(model.feature_maps(pictures)))
-
-
-def integrated(model: LargePictureForImageClassification, picture: torch.Tensor, grid: int) -> NDArray:
+def integrated(model: LargePictureForImageClassification, views: dict[str, torch.Tensor], grid: int) -> NDArray:
     """The evidence map that the detector gives, `(grid, grid)`."""
     with torch.inference_mode():
-        maps = model.feature_maps(picture)
-        return model.head.evidence(maps, moments_of(maps), grid)[0].numpy()
+        return model(**views).evidence[0].numpy()
 
 
-def grad_cam(model: LargePictureForImageClassification, picture: torch.Tensor, grid: int) -> NDArray:
-    """Grad-CAM of the last stage (Selvaraju et al., 2017, arXiv 1610.02391, equations 1 and 2), without its ReLU."""
-    maps = [hidden_states.detach().requires_grad_() for hidden_states in model.feature_maps(picture)]
-    (gradient,) = torch.autograd.grad(model.head(moments_of(maps)).sum(), maps[-1])
+def grad_cam(model: LargePictureForImageClassification, views: dict[str, torch.Tensor], grid: int) -> NDArray:
+    """Grad-CAM of the whole's last stage (Selvaraju et al., 2017, arXiv 1610.02391, eq. 1 and 2), without its ReLU."""
+    moments, maps, _ = model.moments_and_maps(views["pixel_values"], views["cuts"])
+    maps = [hidden_states.detach().requires_grad_() for hidden_states in maps]
+    moments = torch.cat([moments_of(maps)[:, None], moments[:, 1:].detach()], dim=1)
+    (gradient,) = torch.autograd.grad(model.head(moments).sum(), maps[-1])
     cam = (gradient.mean((2, 3), keepdim=True) * maps[-1]).sum(1, keepdim=True)
     return nn.functional.interpolate(cam, (grid, grid), mode="bilinear")[0, 0].detach().numpy()
 
 
-def with_blurred(picture: torch.Tensor, order: NDArray, share: float, grid: int) -> torch.Tensor:
+def with_blurred(image: Image.Image, order: NDArray, share: float, grid: int) -> Image.Image:
     """A picture with a share of the grid's cells blurred, the first ones of an order."""
-    hidden = torch.zeros(grid * grid)
-    hidden[torch.from_numpy(order[: round(share * grid * grid)].copy())] = 1
-    mask = nn.functional.interpolate(hidden.reshape(1, 1, grid, grid), picture.shape[-2:], mode="nearest")
-    size = picture.shape[-1] // 8
-    return torch.lerp(picture, gaussian_blur(picture, [2 * size + 1] * 2, [size / 2] * 2), mask)
+    hidden = np.zeros(grid * grid, np.uint8)
+    hidden[order[: round(share * grid * grid)]] = 255
+    mask = Image.fromarray(hidden.reshape(grid, grid)).resize(image.size, Image.Resampling.NEAREST)
+    return Image.composite(image.filter(ImageFilter.GaussianBlur(min(image.size) / 16)), image, mask)
 
 
 def deletions(
-    model: LargePictureForImageClassification, picture: torch.Tensor, grid: int, rng: np.random.Generator
+    model: LargePictureForImageClassification,
+    see: Callable[[Image.Image], dict[str, torch.Tensor]],
+    image: Image.Image,
+    rng: np.random.Generator,
 ) -> NDArray:
     """How far the logit falls, toward the other class, when cells are blurred.
+
+    Args:
+        model ([`LargePictureForImageClassification`]): Judges.
+        see (`Callable`): Gives what it takes of an image.
+        image (`PIL.Image.Image`): RGB.
+        rng (`np.random.Generator`): Draws the random orders.
 
     Returns:
         `np.ndarray` of shape `(3, len(SHARES))`: in the order of the evidence, of Grad-CAM, and at random (the mean of
         `DRAWS`), strongest first.
     """
-    with torch.inference_mode():
-        logit = logits_of(model, picture)[0]
-    sign = 1.0 if logit > model.head(model.head.baseline[None])[0] else -1.0
+
+    @torch.inference_mode()
+    def logit_of(picture: Image.Image) -> float:
+        views = see(picture)
+        return float(model.head(model.moments_and_maps(views["pixel_values"], views["cuts"])[0])[0])
+
+    grid, logit, views = model.config.grid_size, logit_of(image), see(image)
+    sign = 1.0 if logit > float(model.head(model.head.baseline)) else -1.0
     maps: tuple[Callable, ...] = (integrated, grad_cam)
-    orders = [[np.argsort(-sign * of_map(model, picture, grid).ravel(), kind="stable")] for of_map in maps]
-    orders.append([rng.permutation(grid * grid) for _ in range(DRAWS)])
-    with torch.inference_mode():
-        changed = [with_blurred(picture, order, share, grid) for kind in orders for order in kind for share in SHARES]
-        falls = sign * (logit - torch.cat([logits_of(model, some) for some in torch.cat(changed).split(4)])).numpy()
-    falls = falls.reshape(-1, len(SHARES))
+    orders = [np.argsort(-sign * of_map(model, views, grid).ravel(), kind="stable") for of_map in maps]
+    orders += [rng.permutation(grid * grid) for _ in range(DRAWS)]
+    falls = np.asarray(
+        [[sign * (logit - logit_of(with_blurred(image, order, share, grid))) for share in SHARES] for order in orders]
+    )
     return np.stack([falls[0], falls[1], falls[2:].mean(0)])
 
 
@@ -108,15 +118,15 @@ def main(
     if model is None:
         raise ValueError(f"{model_name}: has no network for large pictures")
     model.requires_grad_(False)
-    grid = model.config.grid_size
+    see = LargePictureImageProcessor(**image_processor.large_picture_processor)
     pictures = load_pictures(data, model.config.smallest_side)
     rng = np.random.default_rng(0)
     falls = []
     for label in ("real", "fake"):
         chosen = of_class(pictures, label, pictures_per_class)
         for image in tqdm(chosen["image"], desc=f"Blurring ({label})", unit="img", leave=False):
-            seen = image_processor(load_image(content_of(image) or b""), return_tensors="pt")["large_pixel_values"]
-            falls.append(deletions(model, seen, grid, rng))
+            picture = load_image(content_of(image) or b"")
+            falls.append(deletions(model, partial(see, return_tensors="pt"), picture, rng))
     values = np.stack(falls)
 
     def compute(sample: NDArray) -> dict[str, float]:

@@ -15,8 +15,8 @@ import typer
 from transformers import AutoImageProcessor
 
 from tellsign import WaveFreqForImageClassification
-from tellsign.training.data.large_pictures import DATA_HELP, columns_of, load_pictures, stacked
-from tellsign.training.data.moments import training_copies
+from tellsign.training.data.large_pictures import DATA_HELP, load_large_pictures
+from tellsign.training.data.moments import Moments
 from tellsign.training.data.sources import without_folders
 from tellsign.training.trainer.arguments import recipe_file, run
 from tellsign.training.trainer.backbone import large_detector
@@ -29,17 +29,16 @@ def main(
     detector: Annotated[str, typer.Option(help="Folder or repository of the detector of small images.")],
     left_out: Annotated[Path, typer.Option(help="Output of leave_out, whose thresholds and recipe are taken.")],
     output_dir: Annotated[Path, typer.Option(help="Where the detector of both is written, in half precision.")],
-    also_train: Annotated[list[str], typer.Option(help="As it was given to leave_out.")] = [],  # noqa: B006
+    cuts: Annotated[list[str], typer.Option(help="As they were given to leave_out.")] = [],  # noqa: B006
     cache_dir: Annotated[Path | None, typer.Option(help="Where features are kept.")] = None,
 ) -> None:
     """Trains the head on all sources, and joins it and the frozen backbone to a detector of small images."""
     measured = json.loads((left_out / "leave_out.json").read_text())
     model, image_processor = large_detector(measured["image_size"])
-    sets = [load_pictures(group, measured["image_size"] // 2) for group in (data, also_train) if group]
-    known = stacked(*map(columns_of, sets))
-    cache_dir = cache_dir or left_out / "features"
-    copies = training_copies(sets, model, image_processor, measured["copies"], cache_dir)
-    head = fit_head(model.config, copies, known["label"], known["generator"])
+    pictures = load_large_pictures(data, cuts, measured["image_size"] // 2)
+    moments = Moments(pictures, model, image_processor, cache_dir or left_out / "features")
+    known = (pictures.columns[name] for name in ("label", "generator", "kind"))
+    head = fit_head(model.config, moments.training_copies(measured["copies"]), *known)
     model.head.load_state_dict(head.state_dict())
 
     model.config.temperature = measured["temperature"]
@@ -58,7 +57,7 @@ def main(
         shutil.copy(left_out / name, output_dir)
     recipe = recipe_file(detector)
     made_with = json.loads(Path(recipe).read_text(encoding="utf-8")) if recipe else {}
-    made_with["large_train_data"] = [without_folders(source) for source in (*data, *also_train)]
+    made_with["large_train_data"] = [without_folders(source) for source in (*data, *cuts)]
     (output_dir / "training.json").write_text(json.dumps(made_with, indent=2) + "\n")
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 from transformers.utils import logging
 
 
@@ -16,29 +15,29 @@ class Promise:
     """Bounds that verdicts keep on sources that training did not see, as shares in (0, 1).
 
     Args:
-        photographs_accused (`float`): Most photographs that are called fake, by its Clopper-Pearson bound.
+        photographs_accused (`float`): Most photographs that are called fake, see [`conformal_share`].
         others_accused (`float`):
-            Most other pictures made by people (artwork, screenshots, ...) that are called fake, by its bound.
+            Most other pictures made by people (artwork, screenshots, ...) that are called fake, see the same.
         real_wrong (`float`): Most errors among the pictures called real, where half are fake, as it was measured.
     """
 
     photographs_accused: float = 0.02
-    others_accused: float = 0.05
+    others_accused: float = 0.03
     real_wrong: float = 0.10
 
 
-def upper_bound(count: int, total: int) -> float:
-    """The upper end of the one-sided Clopper-Pearson interval of a share, at 95%; 1 if there is nothing to count."""
-    return float(binomtest(count, total, alternative="less").proportion_ci(0.95).high) if total else 1.0
+def conformal_share(accused: NDArray) -> float:
+    """The share that is expected of the next picture of the same sort (conformal prediction, Vovk et al., 2005)."""
+    return float((accused.sum() + 1) / (len(accused) + 1))
 
 
-PROMISES = {"cautious": Promise(), "balanced": Promise(0.05, 0.15, 0.2)}
+PROMISES = {"cautious": Promise(), "balanced": Promise(0.05, 0.10, 0.20)}
 
 
 def fit_promised_thresholds(
     labels: NDArray, probabilities: NDArray, kinds: NDArray, promise: Promise = Promise()
 ) -> tuple[float, float]:
-    """The probabilities of fake between which a verdict is withheld, so that a promise holds with its bounds.
+    """The probabilities of fake between which a verdict is withheld, so that a promise holds.
 
     Args:
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
@@ -55,11 +54,9 @@ def fit_promised_thresholds(
     real, fake = probabilities[labels == 0], probabilities[labels == 1]
 
     def accuses_few(cut: float) -> bool:
-        accused = upper_bound(int((photographs > cut).sum()), len(photographs)) <= promise.photographs_accused
+        accused = conformal_share(photographs > cut) <= promise.photographs_accused
         # Where there are no others, nothing is promised of them.
-        return accused and (
-            not len(others) or upper_bound(int((others > cut).sum()), len(others)) <= promise.others_accused
-        )
+        return accused and (not len(others) or conformal_share(others > cut) <= promise.others_accused)
 
     def clears_rightly(cut: float) -> bool:
         wrong, right = (fake < cut).mean(), (real < cut).mean()

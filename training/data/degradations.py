@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from tellsign.modeling.image_loading import load_image, recode_uniformly
+from tellsign.modeling.image_processing_large_picture import LARGEST_SHORT_SIDE
 
 
 Resampling = Image.Resampling
@@ -100,36 +101,54 @@ def _reposted(image: Image.Image) -> Image.Image:
 
 
 def _cropped(image: Image.Image) -> Image.Image:
-    width, height = image.size
-    return image.crop((width // 10, height // 10, width - width // 10, height - height // 10))
+    return image.crop((image.width // 10, image.height // 10, *image.size))
 
 
-def _rescaled(image: Image.Image) -> Image.Image:
-    return rescale(rescale(image, 0.75, Resampling.BILINEAR), 4 / 3, Resampling.BILINEAR)
-
-
-HISTORIES: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "reposted": _reposted,
-    "JPEG quality 60": lambda image: encode(image, "JPEG", 60),
-    "WebP quality 60": lambda image: encode(image, "WEBP", 60),
-    "half size": lambda image: rescale(image, 0.5),
-    "middle four fifths": _cropped,
-    "screenshot rescaled": _rescaled,
+VERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "as it is": lambda image: image,
+    "JPEG quality 70": lambda image: encode(image, "JPEG", 70),
+    "three quarters of the size": lambda image: rescale(image, 0.75),
+    "a tenth cut off": _cropped,
     "grey": _grey,
-    "border of a tenth": lambda image: ImageOps.expand(image, round(0.1 * min(image.size)), "white"),
+    "screenshot": lambda image: rescale(image, 0.85, Resampling.BILINEAR),
+    "reposted": _reposted,
 }
-"""By which robustness is measured. "reposted": JPEG of quality 60, both sides times 0.8, JPEG of quality 70."""
+"""Of one picture, by which it is measured whether the verdict stays. "screenshot": as the screen showed it, kept
+without loss. "reposted": JPEG of quality 60, both sides times 0.8, JPEG of quality 70. A PNG has the same pixels."""
 
 
-def as_seen(content: bytes, history: str | int | None, row_seed: int) -> Image.Image:
-    """A picture after a history: none, one of `HISTORIES` by name, or a random one by its seed."""
+def whole_as_seen(content: bytes, history: str | int | None, row_seed: int) -> Image.Image:
+    """The whole of a picture: its middle square, one of its `VERSIONS`, or by a number a random part and history.
+
+    The middle square, since the shape tells the class. A picture that was reduced for the data is first enlarged:
+    versions are made of files.
+    """
+    image = load_image(content)
+    if isinstance(history, int):
+        rng = np.random.default_rng([history, row_seed])
+        return random_history(random_look(random_part(image, rng), rng), rng)
+    if history is not None:
+        image = VERSIONS[history](rescale(image, 2) if min(image.size) < 2 * LARGEST_SHORT_SIDE else image)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+def cut_as_seen(content: bytes, history: str | int | None, row_seed: int, cut_size: int) -> Image.Image:
+    """What a cut is taken from: the picture, one of its `VERSIONS`, or by a number a place of it at random.
+
+    From 1 on the number also draws a history.
+    """
     image = load_image(content)
     if history is None:
         return image
     if isinstance(history, str):
-        return HISTORIES[history](image)
+        return VERSIONS[history](image)
     rng = np.random.default_rng([history, row_seed])
-    return random_history(random_look(random_part(image, rng), rng), rng)
+    if history:
+        image = random_history(random_look(image, rng), rng)
+    left, top = (int(rng.integers(max(0, side - cut_size) + 1)) for side in image.size)
+    return image.crop((left, top, min(left + cut_size, image.width), min(top + cut_size, image.height)))
 
 
 def _recode(image: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -141,7 +141,7 @@ class DecodedImages(torch.utils.data.Dataset):
             dataset, image_processor = self.large_source
             contents = [dataset[int(row)]["image"] for row in self.rows[indices]]
             inputs = image_processor([load_image(content) for content in contents], return_tensors="pt")
-            batch["large_pixel_values"] = inputs["large_pixel_values"]
+            batch |= {name: inputs[name] for name in ("large_pixel_values", "cuts", "cut_boxes")}
         return batch
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from datasets import Dataset
@@ -17,6 +18,61 @@ DATA_HELP = (
     "artwork; source, REPOSITORY:FILE, by which a person's pictures are known."
 )
 """Help of the commands that read large pictures."""
+CUTS_HELP = (
+    "Cuts at native pixels, with the same columns and whole, the sha1 of the picture's file among the data. Without "
+    "them the data are taken for original files, and cut."
+)
+KNOWN = ("label", "generator", "family", "kind", "person")
+
+
+@dataclass(frozen=True)
+class LargePictures:
+    """Pictures of which there is the whole, a cut at native pixels, or both.
+
+    Args:
+        wholes (`datasets.Dataset`): From [`load_pictures`], as `cuts`.
+        cuts (`datasets.Dataset`): At native pixels.
+        whole_rows (`np.ndarray` of shape `(n,)`): The row of each picture in `wholes`, -1 where there is none.
+        cut_rows (`np.ndarray` of shape `(n,)`): That in `cuts`.
+        columns (`Mapping`): What is known of each picture, as arrays.
+    """
+
+    wholes: Dataset
+    cuts: Dataset
+    whole_rows: NDArray
+    cut_rows: NDArray
+    columns: Mapping[str, NDArray]
+
+    @property
+    def complete(self) -> NDArray:
+        """The pictures of which both are there: on them a detector is measured."""
+        return np.flatnonzero((self.whole_rows >= 0) & (self.cut_rows >= 0))
+
+
+def load_large_pictures(data: Sequence[str], cuts: Sequence[str], smallest_side: int) -> LargePictures:
+    """Pictures with their cuts, first those that have one.
+
+    Args:
+        data (`Sequence[str]`): Sources of whole pictures, see [`load_pictures`].
+        cuts (`Sequence[str]`): Sources of cuts. Without them cuts are taken from the pictures themselves.
+        smallest_side (`int`): Shortest side of the wholes in pixels.
+    """
+    wholes = load_pictures(data, smallest_side)
+    if not cuts:
+        rows = np.arange(len(wholes))
+        return LargePictures(wholes, wholes, rows, rows, _columns_of(wholes))
+    native = drop_duplicates(load_sources(list(cuts), "train"))
+    row_of = {sha1: row for row, sha1 in enumerate(wholes["sha1"][:])}
+    joined = np.asarray([row_of.get(sha1, -1) for sha1 in native["whole"][:]])
+    alone = np.setdiff1d(np.arange(len(wholes)), joined)
+    of_cuts, of_wholes = _columns_of(native), _columns_of(wholes)
+    return LargePictures(
+        wholes,
+        native,
+        np.concatenate([joined, alone]),
+        np.concatenate([np.arange(len(native)), np.full(len(alone), -1)]),
+        {name: np.concatenate([of_cuts[name], of_wholes[name][alone]]) for name in KNOWN},
+    )
 
 
 def load_pictures(data: Sequence[str], smallest_side: int) -> Dataset:
@@ -38,16 +94,8 @@ def load_pictures(data: Sequence[str], smallest_side: int) -> Dataset:
     return pictures.select(large)
 
 
-def columns_of(pictures: Dataset) -> dict[str, NDArray]:
+def _columns_of(pictures: Dataset) -> dict[str, NDArray]:
     """What is known of each picture, as arrays; without a column `kind` real ones count as photographs."""
-    columns = {name: np.asarray(pictures[name][:]) for name in ("label", "generator", "family", "kind", "person")}
+    columns = {name: np.asarray(pictures[name][:]) for name in KNOWN}
     columns["kind"] = np.where(columns["kind"] == "", "photo", columns["kind"])
-    sizes = [Image.open(io.BytesIO(content_of(image) or b"")).size for image in pictures["image"]]
-    columns["square"] = np.asarray([abs(width / height - 1) < 0.02 for width, height in sizes])
-    columns["short_side"] = np.asarray([min(size) for size in sizes])
     return columns
-
-
-def stacked(*parts: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    """Columns of several data sets, one after the other."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

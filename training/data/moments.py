@@ -1,9 +1,10 @@
 """What the frozen part of the network for large pictures gives, computed once and kept."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
@@ -12,74 +13,120 @@ from tellsign import LargePictureForImageClassification, LargePictureImageProces
 from tellsign.modeling.modeling_large_picture import moments_of
 
 from .caching import cached
-from .degradations import as_seen
+from .degradations import cut_as_seen, whole_as_seen
+from .large_pictures import LargePictures
 from .sources import content_of
 
 
-COPIES_VERSION = "2"
-"""Change it with what training copies look like, or features that were kept before would be taken for theirs."""
+COPIES_VERSION = "3"
+"""Change it with what pictures are seen as, or features that were kept before would be taken for theirs."""
+VIEWS = ("whole", "cut")
 
 
 @torch.inference_mode()
-def picture_moments(
+def view_moments(
     pictures: Dataset,
+    view: str,
     model: LargePictureForImageClassification,
     image_processor: LargePictureImageProcessor,
     history: str | int | None,
     cache_dir: Path | None,
 ) -> torch.Tensor:
-    """The moments of all pictures' feature maps, see [`moments_of`].
+    """The moments of one view of pictures, see [`moments_of`].
 
     Args:
-        pictures (`datasets.Dataset`): From [`load_sources`], all large enough for the model.
+        pictures (`datasets.Dataset`): Wholes or cuts, see [`LargePictures`].
+        view (`str`): "whole", or "cut" for the middle cut.
         model ([`LargePictureForImageClassification`]): Its head is not used.
         image_processor ([`LargePictureImageProcessor`]): Its own.
-        history (`str` or `int`, *optional*): See [`as_seen`]; a number is the seed of a training copy.
+        history (`str` or `int`, *optional*): See [`whole_as_seen`] and [`cut_as_seen`].
         cache_dir (`Path`, *optional*): Where to keep the result.
 
     Returns:
-        `torch.FloatTensor` of shape `(len(pictures), num_features)`.
+        `torch.FloatTensor` of shape `(len(pictures), num_moments)`.
 
     Raises:
         ValueError: If a picture cannot be read; the message names its row.
     """
 
+    def see(content: bytes, row: int) -> torch.Tensor:
+        if view == "whole":
+            return image_processor(whole_as_seen(content, history, row), return_tensors="pt")["pixel_values"]
+        seen = cut_as_seen(content, history, row, image_processor.cut_size)
+        return image_processor(seen, return_tensors="pt")["cuts"][:, image_processor.num_cuts // 2]
+
     def make() -> dict[str, torch.Tensor]:
         moments = []
-        for row, image in enumerate(tqdm(pictures["image"], desc=f"Features ({history})", unit="img")):
+        for row, image in enumerate(tqdm(pictures["image"], desc=f"Features ({view}, {history})", unit="img")):
             try:
-                seen = as_seen(content_of(image) or b"", history, row)
-                inputs = image_processor(seen, return_tensors="pt")
+                seen = see(content_of(image) or b"", row)
             except ValueError as error:
                 raise ValueError(f"row {row}: {error}") from error
-            moments.append(moments_of(model.feature_maps(inputs["pixel_values"]))[0])
+            moments.append(moments_of(model.feature_maps(seen))[0])
         return {"moments": torch.stack(moments)}
 
     settings = {
         "pictures": hashlib.sha1("".join(pictures["sha1"][:]).encode()).hexdigest(),
         "weights": hashlib.sha1(next(model.backbone.parameters()).detach().numpy().tobytes()).hexdigest(),
-        "size": dict(image_processor.size),
+        "view": view,
+        "size": dict(image_processor.size) if view == "whole" else image_processor.cut_size,
         "history": history,
-    } | ({"copies": COPIES_VERSION} if isinstance(history, int) else {})
+        "copies": COPIES_VERSION,
+    }
     name = hashlib.sha1(repr(sorted(settings.items(), key=str)).encode()).hexdigest()[:16]
     return cached(cache_dir / f"{name}.safetensors" if cache_dir else None, make, settings)["moments"]
 
 
-def training_copies(
-    sets: Sequence[Dataset],
-    model: LargePictureForImageClassification,
-    image_processor: LargePictureImageProcessor,
-    copies: int,
-    cache_dir: Path | None,
-) -> torch.Tensor:
-    """The moments that heads learn from: of all pictures of several sets, each seen in several ways.
+class Moments:
+    """The moments of pictures, of both views.
 
-    Returns:
-        `torch.FloatTensor` of shape `(copies, n, num_features)`, see [`picture_moments`].
+    Args:
+        pictures ([`LargePictures`]): Of them.
+        model, image_processor, cache_dir: As for [`view_moments`].
     """
-    return torch.stack(
-        [
-            torch.cat([picture_moments(pictures, model, image_processor, seed, cache_dir) for pictures in sets])
-            for seed in range(copies)
-        ]
-    )
+
+    def __init__(
+        self,
+        pictures: LargePictures,
+        model: LargePictureForImageClassification,
+        image_processor: LargePictureImageProcessor,
+        cache_dir: Path | None,
+    ):
+        self.pictures, self.model, self.cache_dir = pictures, model, cache_dir
+        self.image_processor = image_processor
+
+    def __call__(
+        self,
+        whole_history: str | int | None = None,
+        cut_history: str | int | None = None,
+        rows: Iterable | None = None,
+    ) -> torch.Tensor:
+        """Moments after a history of each view, NaN for a view that is missing.
+
+        Args:
+            whole_history, cut_history (`str` or `int`, *optional*): See [`whole_as_seen`] and [`cut_as_seen`].
+            rows (`Iterable`, *optional*): The pictures to look at. Defaults to all; others are NaN.
+
+        Returns:
+            `torch.FloatTensor` of shape `(n, 2, num_moments)`.
+        """
+        looked_at = np.zeros(len(self.pictures.whole_rows), bool)
+        looked_at[slice(None) if rows is None else rows] = True
+        sides = (
+            (self.pictures.wholes, self.pictures.whole_rows, whole_history),
+            (self.pictures.cuts, self.pictures.cut_rows, cut_history),
+        )
+        views = []
+        for view, (pictures, rows_of, history) in zip(VIEWS, sides, strict=True):
+            there = np.flatnonzero(looked_at & (rows_of >= 0))
+            seen = pictures if rows is None else pictures.select(rows_of[there])
+            moments = view_moments(seen, view, self.model, self.image_processor, history, self.cache_dir)
+            of_all = torch.full((len(looked_at), moments.shape[1]), torch.nan)
+            of_all[there] = moments[rows_of[there]] if rows is None else moments
+            views.append(of_all)
+        return torch.stack(views, dim=1)
+
+    def training_copies(self, copies: int) -> torch.Tensor:
+        """What heads learn from, `(copies, n, 2, num_moments)`: pictures as they are, then after random histories."""
+        plain = self(None, 0)
+        return torch.stack([plain, *(self(seed, seed) for seed in range(1, copies))])

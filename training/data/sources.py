@@ -49,8 +49,8 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
     Returns:
         `datasets.Dataset` with `image` (undecoded `datasets.Image`), `label` (`ClassLabel` of real, fake), `sha1` of
         the images' bytes, and `generator` (its name, or `"unnamed"`). Where the source has no `family`, it is that of
-        [`family_of`] for a fake, the collection itself for a real image. `category`, `kind` and `person`, the
-        repository of the source, are each a name, or `""`.
+        [`family_of`] for a fake, the collection itself for a real image. `category`, `kind`, `whole` and `person`,
+        the repository of the source, are each a name, or `""`.
 
     Raises:
         ValueError: If a source is missing or empty, lacks a column, has another label, or no images in the column.
@@ -143,7 +143,14 @@ def _load_source(source: str, split: str, revision: str | None) -> Dataset:
     dataset = dataset.cast_column("image", Image(decode=False))
     names = {
         column: _names(source, dataset, column, absent)
-        for column, absent in (("generator", UNNAMED), ("family", ""), ("category", ""), ("kind", ""), ("source", ""))
+        for column, absent in (
+            ("generator", UNNAMED),
+            ("family", ""),
+            ("category", ""),
+            ("kind", ""),
+            ("source", ""),
+            ("whole", ""),
+        )
     }
     names["person"] = [re.split("[@:]", name)[0] if ":" in name else "" for name in names.pop("source")]
     names["family"] = [

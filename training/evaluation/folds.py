@@ -77,11 +77,9 @@ def assign_folds(columns: Mapping[str, NDArray], folds: int) -> NDArray:
 def runs(columns: Mapping[str, NDArray], assignment: NDArray) -> Iterator[tuple[NDArray, NDArray]]:
     """Yields the rows that each run may see, and those that it is scored on.
 
-    It sees no family or collection of those, and nothing by a person who made one of them. Rows beyond those of the
-    assignment are scored in none.
+    It sees no family or collection of those, and nothing by a person who made one of them.
     """
     kin = _kin(columns)
-    assignment = np.pad(assignment, (0, len(kin) - len(assignment)), constant_values=-1)
     for fold in range(assignment.max() + 1):
         scored = assignment == fold
         people = set(columns["person"][scored]) - {""}
@@ -131,13 +129,14 @@ def heads_left_out(
     Args:
         config ([`LargePictureConfig`]): Of the head.
         columns, assignment: See [`columns_of`] and [`assign_folds`].
-        copies (`torch.FloatTensor` of shape `(num_copies, n, num_features)`): The moments that heads learn from.
+        copies (`torch.FloatTensor` of shape `(num_copies, n, 2, num_moments)`): The moments that heads learn from.
         share (`float`, *optional*, defaults to 1): Share of the sources that training may see.
     """
     for rows, scored in tqdm(
         list(training_runs(columns, assignment, share)), desc=f"Heads ({share:.0%} of the sources)"
     ):
-        yield fit_head(config, copies[:, rows], columns["label"][rows], columns["generator"][rows]), scored
+        known = (columns[name][rows] for name in ("label", "generator", "kind"))
+        yield fit_head(config, copies[:, rows], *known), scored
 
 
 def predict_left_out(
@@ -153,11 +152,12 @@ def predict_left_out(
     Args:
         config, columns, assignment, copies, share: See [`heads_left_out`].
         seen_as (`Sequence[torch.FloatTensor]`):
-            The moments that heads are scored on, each `(m, num_features)`: of the rows of the assignment.
+            The moments that heads are scored on, each `(n, 2, num_moments)`. A missing view, NaN, counts as the
+            average one.
     """
     logits = [np.zeros(len(moments)) for moments in seen_as]
     for head, scored in heads_left_out(config, columns, assignment, copies, share):
         for of_history, moments in zip(logits, seen_as, strict=True):
             with torch.inference_mode():
-                of_history[scored] = head(moments[scored]).numpy()
+                of_history[scored] = head.score(head.normalized(moments[scored]).nan_to_num(0)).numpy()
     return logits

@@ -1,6 +1,6 @@
 """Scores of large pictures whose sources training did not see."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,20 +9,54 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
+from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.data.families import is_before_2022
 from tellsign.training.data.sources import LABELS
 
-from .metrics import bootstrap, calibration_scores
+from .metrics import bootstrap, calibration_scores, risk_coverage
 
 
 LEAST_PICTURES = 8
 """Generators with fewer pictures have no row of their own."""
 REAL, FAKE = range(len(LABELS))
+FAKE_SHARES = (0.5, 0.1, 0.01)
+"""Shares of fakes among a user's pictures, at which it is said how often verdicts are right."""
 
 
 def auroc(real: NDArray, fake: NDArray) -> float:
     """Area under the ROC curve of the scores of real and fake pictures."""
     return float(roc_auc_score(np.repeat([REAL, FAKE], [len(real), len(fake)]), np.concatenate([real, fake])))
+
+
+def pooled_scores(columns: Mapping[str, NDArray], logits: NDArray) -> dict[str, dict[str, Any]]:
+    """AUROC of all fakes, and of those since 2022, against all photographs, and recall at 2% of these called fake.
+
+    The 95% intervals resample generators and collections.
+    """
+    photographs = (columns["label"] == REAL) & (columns["kind"] == "photo")
+    since = np.asarray([not is_before_2022(family) for family in columns["family"]])
+    result: dict[str, dict[str, Any]] = {}
+    for group, fakes in (("all", columns["label"] == FAKE), ("since 2022", (columns["label"] == FAKE) & since)):
+        if not fakes.any():
+            continue
+        sources = [
+            [logits[rows & (columns["generator"] == name)] for name in np.unique(columns["generator"][rows])]
+            for rows in (photographs, fakes)
+        ]
+
+        def compute(real: NDArray, fake: NDArray, sources=sources) -> dict[str, float]:
+            real, fake = (
+                np.concatenate([of[i] for i in some]) for of, some in zip(sources, (real, fake), strict=True)
+            )
+            recall = float((fake > np.quantile(real, 0.98)).mean())
+            return {"auroc": auroc(real, fake), "recall_at_2": recall}
+
+        samples = [np.arange(len(of)) for of in sources]
+        values, intervals = compute(*samples), bootstrap(samples, compute)
+        result[group] = {"photographs": int(photographs.sum()), "fakes": int(fakes.sum())} | {
+            name: {"value": value, "interval": list(intervals[name])} for name, value in values.items()
+        }
+    return result
 
 
 def generator_scores(
@@ -96,10 +130,24 @@ def verdict_shares(verdicts: NDArray, columns: Mapping[str, NDArray]) -> dict[st
     }
 
 
-def real_right(verdicts: NDArray, labels: NDArray) -> float | None:
-    """The share of "real" verdicts that are right where half of the pictures are fake; `None` if there are none."""
-    right, wrong = ((verdicts[labels == label] == "real").mean() for label in (REAL, FAKE))
-    return float(right / (right + wrong)) if right + wrong else None
+def right_shares(verdicts: NDArray, labels: NDArray, fake_share: float) -> dict[str, float | None]:
+    """How often "real" and "fake" are right, and how many pictures are answered, if a share of them is fake.
+
+    Returns:
+        `real` and `fake`, `None` where it is never said, `answered`, and `right`, of what is answered. In [0, 1].
+    """
+    said = {
+        verdict: [float((verdicts[labels == label] == verdict).mean()) for label in (REAL, FAKE)]
+        for verdict in ("real", "fake")
+    }
+    shares = (1 - fake_share, fake_share)
+    right = {"real": shares[REAL] * said["real"][REAL], "fake": shares[FAKE] * said["fake"][FAKE]}
+    given = {verdict: sum(np.multiply(shares, of_class)) for verdict, of_class in said.items()}
+    answered = float(sum(given.values()))
+    return {verdict: float(right[verdict] / given[verdict]) if given[verdict] else None for verdict in said} | {
+        "answered": answered,
+        "right": float(sum(right.values()) / answered) if answered else None,
+    }
 
 
 def score_left_out(
@@ -109,43 +157,65 @@ def score_left_out(
     verdicts: Mapping[str, NDArray],
     temperature: float,
 ) -> dict[str, Any]:
-    """All scores of pictures as they are, see [`generator_scores`].
-
-    `columns` also has `square` and `short_side`; `verdicts` are those of each operating point.
-    """
+    """All scores of pictures as they are, see [`generator_scores`]; `verdicts` are those of each operating point."""
     labels, generators = columns["label"], generator_scores(columns, folds, logits)
-    photographs = (labels == REAL) & (columns["kind"] == "photo")
-    parts = {
-        "square": columns["square"],
-        "not square": ~columns["square"],
-        "short side below 272": columns["short_side"] < 272,
-        "short side of 272": columns["short_side"] == 272,
-    }
+    probabilities = expit(logits / temperature)
+    coverage, risk = risk_coverage(labels, probabilities)
+    answered = [int(np.searchsorted(coverage, share)) for share in np.arange(0.1, 1.05, 0.1).round(1)]
     return {
+        "pooled": pooled_scores(columns, logits),
         "generators": generators,
         "means": mean_scores(generators),
-        "parts": {
-            name: {
-                "photographs": int((photographs & part).sum()),
-                "fakes": int(((labels == FAKE) & part).sum()),
-                "auroc": auroc(logits[photographs & part], logits[(labels == FAKE) & part]),
-            }
-            for name, part in parts.items()
-            if (photographs & part).any() and ((labels == FAKE) & part).any()
-        },
         "verdicts": {
-            name: {"kinds": verdict_shares(said, columns), "real_right": real_right(said, labels)}
+            name: {
+                "kinds": verdict_shares(said, columns),
+                "right": {str(share): right_shares(said, labels, share) for share in FAKE_SHARES},
+            }
             for name, said in verdicts.items()
         },
-        "calibration": calibration_scores(labels, expit(logits / temperature)),
+        "answered": [{"answered": float(coverage[at]), "right": float(1 - risk[at])} for at in answered],
+        "calibration": calibration_scores(labels, probabilities),
     }
 
 
-def plot_left_out(generators: Mapping[str, Mapping[str, Any]], curve: list[dict[str, Any]]) -> Figure:
-    """AUROC of each generator, and its mean against the share of sources that training saw."""
-    figure = Figure(figsize=(12, max(4, 0.16 * len(generators))), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=[2, 1])
-    rows = sorted(generators.items(), key=lambda row: row[1]["auroc"])
+def version_scores(
+    columns: Mapping[str, NDArray],
+    before: NDArray,
+    after: NDArray,
+    temperature: float,
+    thresholds: Mapping[str, Sequence[float]],
+) -> dict[str, Any]:
+    """What another version of the same pictures changes.
+
+    Args:
+        columns (`Mapping`): `label` and `kind` of each picture.
+        before, after (`np.ndarray` of shape `(n,)`): Logits of fake.
+        temperature, thresholds: Of the verdicts at each operating point.
+
+    Returns:
+        AUROC against photographs where `both` classes came in that version, and where `fakes alone` did. The median
+        change of the probability. For each operating point the shares of verdicts that `turned` from real to fake or
+        back, and that `changed` at all.
+    """
+    photographs, fakes = (columns["label"] == REAL) & (columns["kind"] == "photo"), columns["label"] == FAKE
+    first, second = expit(before / temperature), expit(after / temperature)
+    scores: dict[str, Any] = {
+        "both": auroc(after[photographs], after[fakes]),
+        "fakes alone": auroc(before[photographs], after[fakes]),
+        "median_change": float(np.median(np.abs(second - first))),
+    }
+    for point, pair in thresholds.items():
+        said, said_then = (np.asarray([verdict_of(value, pair) for value in values]) for values in (first, second))
+        turned = (said != said_then) & (said != "uncertain") & (said_then != "uncertain")
+        scores[point] = {"turned": float(turned.mean()), "changed": float((said != said_then).mean())}
+    return scores
+
+
+def plot_left_out(record: Mapping[str, Any]) -> Figure:
+    """AUROC of each generator; answered against right; mean AUROC against the share of sources that training saw."""
+    figure = Figure(figsize=(12, max(6, 0.16 * len(record["generators"]))), layout="constrained")
+    figures = figure.subplot_mosaic([["generators", "answered"], ["generators", "sources"]], width_ratios=[2, 1])
+    left, rows = figures["generators"], sorted(record["generators"].items(), key=lambda row: row[1]["auroc"])
     for before, color in ((True, "C1"), (False, "C0")):
         points = [(row["auroc"], at) for at, (_, row) in enumerate(rows) if is_before_2022(row["family"]) == before]
         if points:
@@ -154,9 +224,12 @@ def plot_left_out(generators: Mapping[str, Mapping[str, Any]], curve: list[dict[
     left.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=7)
     left.set(title="Generators left out", xlabel="AUROC against photographs left out", xlim=(0, 1))
     left.legend(loc="upper left")
-    left.grid(alpha=0.3)
-    shares = [point["share"] for point in curve]
-    right.plot(shares, [point["auroc"] for point in curve], "o-", color="C0")
-    right.set(title="What more sources give", xlabel="share of the sources in training", ylabel="mean AUROC")
-    right.grid(alpha=0.3)
+    for name, points, x, y, title in (
+        ("answered", record["answered"], "answered", "right", "If the least sure pictures are not answered"),
+        ("sources", record["curve"], "share", "auroc", "What more sources in training give"),
+    ):
+        figures[name].plot([point[x] for point in points], [point[y] for point in points], "o-", color="C0")
+        figures[name].set(title=title, xlabel="share", ylabel=y)
+    for axes in figures.values():
+        axes.grid(alpha=0.3)
     return figure

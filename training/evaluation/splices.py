@@ -1,4 +1,4 @@
-"""Measures verdicts and evidence on partly generated pictures.
+"""Measures verdicts and evidence on partly generated pictures, at native size.
 
 python -m tellsign.training.evaluation.splices real.parquet fake.parquet --left-out runs/large --output-dir evaluation
 """
@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
@@ -21,12 +20,12 @@ from torch import nn
 
 from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
 from tellsign.modeling.image_loading import load_image
-from tellsign.modeling.modeling_large_picture import LargePictureHead, moments_of
+from tellsign.modeling.modeling_large_picture import LargePictureHead
 from tellsign.modeling.verdicts import verdict_of
 from tellsign.tables import markdown_table, percent
 from tellsign.training.data.degradations import encode
-from tellsign.training.data.large_pictures import columns_of, load_pictures, stacked
-from tellsign.training.data.moments import training_copies
+from tellsign.training.data.large_pictures import LargePictures, load_large_pictures
+from tellsign.training.data.moments import Moments
 from tellsign.training.data.sources import content_of
 from tellsign.training.trainer.backbone import large_detector
 
@@ -118,18 +117,18 @@ def place_scores(evidence: NDArray, generated: NDArray) -> tuple[float, float, f
 
 
 class Splicing:
-    """Splices pictures of a data set, and asks a head what they are and where.
+    """Splices pictures at their own pixels, and asks a head what they are and where.
 
     Args:
-        pictures (`datasets.Dataset`): From [`load_pictures`].
-        image_processor ([`LargePictureImageProcessor`]): Makes `pixel_values`.
+        pictures ([`LargePictures`]): Those that have a cut.
+        image_processor ([`LargePictureImageProcessor`]): Makes both views.
         model ([`LargePictureForImageClassification`]): Its head is not used.
         size (`int`): Side of a spliced picture, in pixels.
     """
 
     def __init__(
         self,
-        pictures: Dataset,
+        pictures: LargePictures,
         image_processor: LargePictureImageProcessor,
         model: LargePictureForImageClassification,
         size: int,
@@ -140,20 +139,23 @@ class Splicing:
     @torch.inference_mode()
     def __call__(self, head: LargePictureHead, share: float, *rows: int) -> tuple[float, NDArray, NDArray]:
         """Logit of fake of one spliced picture, its evidence, and the cells that are mostly the part."""
-        background, part = (load_image(content_of(self.pictures[row]["image"]) or b"") for row in rows)
+        cuts = (self.pictures.cuts[int(self.pictures.cut_rows[row])]["image"] for row in rows)
+        background, part = (load_image(content_of(image) or b"") for image in cuts)
         mask = random_mask(share, self.size, self.rng)
         spliced = splice(background, part, mask, self.rng)
-        maps = self.model.feature_maps(self.image_processor(spliced, return_tensors="pt")["pixel_values"])
-        moments, grid = moments_of(maps), self.model.config.grid_size
+        inputs = self.image_processor(spliced, return_tensors="pt")
+        moments, *maps = self.model.moments_and_maps(inputs["pixel_values"], inputs["cuts"])
+        grid = self.model.config.grid_size
+        evidence = head.evidence(*maps, moments, inputs["cut_boxes"], grid)[0].numpy()
         cells = nn.functional.avg_pool2d(torch.from_numpy(mask)[None, None], self.size // grid)[0, 0].numpy() > 0.5
-        return float(head(moments)[0]), head.evidence(maps, moments, grid)[0].numpy(), cells
+        return float(head(moments)[0]), evidence, cells
 
 
 def main(
     data: Annotated[list[str], typer.Argument(help="As they were given to leave_out.")],
     left_out: Annotated[Path, typer.Option(help="Output of leave_out, whose folds and thresholds are taken.")],
     output_dir: Annotated[Path, typer.Option(help="Where splices.json is written.")],
-    also_train: Annotated[list[str], typer.Option(help="As it was given to leave_out.")] = [],  # noqa: B006
+    cuts: Annotated[list[str], typer.Option(help="As they were given to leave_out.")] = [],  # noqa: B006
     cache_dir: Annotated[Path | None, typer.Option(help="Where features are kept.")] = None,
     pictures: Annotated[int, typer.Option(min=1, help="Pictures of each kind and each share, in each fold.")] = 40,
 ) -> None:
@@ -166,16 +168,16 @@ def main(
     measured = json.loads((left_out / "leave_out.json").read_text())
     model, image_processor = large_detector(measured["image_size"])
     size: int = measured["image_size"]
-    sets = [load_pictures(group, size // 2) for group in (data, also_train) if group]
-    columns, *others = map(columns_of, sets)
-    known = stacked(columns, *others)
+    joined = load_large_pictures(data, cuts, size // 2)
+    columns = joined.columns
     assignment = assign_folds(columns, measured["folds"])
-    cache_dir = cache_dir or left_out / "features"
-    learned = training_copies(sets, model, image_processor, measured["copies"], cache_dir)
-    asked = Splicing(sets[0], image_processor, model, size)
+    moments = Moments(joined, model, image_processor, cache_dir or left_out / "features")
+    learned = moments.training_copies(measured["copies"])
+    asked = Splicing(joined, image_processor, model, size)
     placed: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in KINDS}
     logits: dict[float, list[float]] = {share: [] for share in SHARES}
-    for head, scored in heads_left_out(model.config, known, assignment, learned):
+    for head, scored in heads_left_out(model.config, columns, assignment, learned):
+        scored = scored[joined.cut_rows[scored] >= 0]
         of_label = {
             REAL: scored[(columns["label"][scored] == REAL) & (columns["kind"][scored] == "photo")],
             FAKE: scored[columns["label"][scored] == FAKE],

@@ -9,10 +9,18 @@ from tellsign import LargePictureConfig
 from tellsign.modeling.modeling_large_picture import LargePictureHead
 
 
-EPOCHS = 12
+EPOCHS = 10
 BATCH_SIZE = 256
 LEARNING_RATE = 1e-3
 WEIGHT_DECAY = 0.3
+SMOOTHING = 0.02
+"""How far targets are from 0 and 1."""
+DROPOUT = (0.4, 0.5)
+"""Of the features and of the hidden units."""
+OTHERS_WEIGHT = 2
+"""That of human-made pictures that are no photographs, which are few and look generated most."""
+MEMBERS = 3
+"""Networks that are trained side by side, and averaged: their hidden units are those of one layer."""
 
 
 def source_weights(labels: NDArray, generators: NDArray) -> NDArray[np.float32]:
@@ -29,17 +37,35 @@ def source_weights(labels: NDArray, generators: NDArray) -> NDArray[np.float32]:
     return (weights * len(labels) / len(np.unique(labels))).astype(np.float32)
 
 
+def balanced(weights: NDArray, labels: NDArray, views: NDArray) -> NDArray[np.float32]:
+    """Weights so that among the pictures that lack the same view both classes count alike: that must not tell them."""
+    weights = weights.copy()
+    for pattern in np.unique(views):
+        total = weights[views == pattern].sum()
+        of_class = [(views == pattern) & (labels == label) for label in np.unique(labels[views == pattern])]
+        for rows in of_class:
+            weights[rows] *= total / len(of_class) / weights[rows].sum()
+    return weights
+
+
 def fit_head(
-    config: LargePictureConfig, copies: torch.Tensor, labels: NDArray, generators: NDArray, seed: int = 0
+    config: LargePictureConfig,
+    copies: torch.Tensor,
+    labels: NDArray,
+    generators: NDArray,
+    kinds: NDArray,
+    seed: int = 0,
 ) -> LargePictureHead:
     """A head for real and fake, by AdamW in one cycle of rates (Smith & Topin, 2019, arXiv 1708.07120).
 
     Args:
-        config ([`LargePictureConfig`]): Its fields of the head.
-        copies (`torch.FloatTensor` of shape `(num_copies, n, num_features)`):
-            Moments of the pictures, each seen in several ways; an epoch takes every copy once.
+        config ([`LargePictureConfig`]): Its fields of the head; `MEMBERS` divides its `hidden_size`.
+        copies (`torch.FloatTensor` of shape `(num_copies, n, 2, num_moments)`):
+            Moments of the pictures, each seen in several ways; an epoch takes every copy once. A missing view is NaN,
+            and then counts as the average one.
         labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         generators (`np.ndarray` of shape `(n,)`): The source of each, see [`source_weights`].
+        kinds (`np.ndarray` of shape `(n,)`): "photo" for photographs.
         seed (`int`, *optional*, defaults to 0): Of the weights, the order and the dropout.
     """
     with torch.random.fork_rng(devices=[]):
@@ -47,23 +73,35 @@ def fit_head(
         head = LargePictureHead(config, copies.shape[-1])
         moments = copies.flatten(0, 1)
         head.fit_normalization(moments)
-        targets = torch.from_numpy(np.tile(labels, len(copies))).float()
-        weights = torch.from_numpy(np.tile(source_weights(labels, generators), len(copies)))
+        features = head.normalized(moments).nan_to_num(0).flatten(1)
+        views = (~copies[0, :, :, 0].isnan()).numpy() @ [1, 2]
+        of_picture = source_weights(labels, generators)
+        of_picture[(labels == 0) & (kinds != "photo")] *= OTHERS_WEIGHT
+        of_picture = balanced(of_picture, labels, views)
+        weights = torch.from_numpy(np.tile(of_picture, len(copies)))
+        targets = torch.from_numpy(np.tile(labels, len(copies))).float() * (1 - 2 * SMOOTHING) + SMOOTHING
 
-        size = min(BATCH_SIZE, len(moments))
-        optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        size = config.hidden_size // MEMBERS
+        tops = nn.ModuleList(nn.Linear(size, 1) for _ in range(MEMBERS))
+        trained = nn.ModuleList([head.hidden, tops])
+        count = min(BATCH_SIZE, len(features))
+        optimizer = torch.optim.AdamW(trained.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, LEARNING_RATE, total_steps=EPOCHS * (len(moments) // size)
+            optimizer, LEARNING_RATE, total_steps=EPOCHS * (len(features) // count)
         )
         for _ in range(EPOCHS):
-            for rows in torch.randperm(len(moments)).split(size):
-                if len(rows) < size:
-                    continue
+            for rows in torch.randperm(len(features))[: len(features) // count * count].split(count):
+                hidden = nn.functional.relu(head.hidden(nn.functional.dropout(features[rows], DROPOUT[0])))
+                parts = nn.functional.dropout(hidden, DROPOUT[1]).split(size, dim=1)
+                logits = torch.cat([top(part) for top, part in zip(tops, parts, strict=True)], dim=1)
                 losses = nn.functional.binary_cross_entropy_with_logits(
-                    head(moments[rows]), targets[rows], reduction="none"
+                    logits, targets[rows, None].expand_as(logits), reduction="none"
                 )
                 optimizer.zero_grad()
-                (weights[rows] * losses).mean().backward()
+                (weights[rows, None] * losses).mean(0).sum().backward()
                 optimizer.step()
                 schedule.step()
+        with torch.no_grad():
+            head.classifier.weight.copy_(torch.cat([top.weight for top in tops], dim=1) / MEMBERS)
+            head.classifier.bias.copy_(torch.stack([top.bias for top in tops]).mean(0))
     return head.eval()
