@@ -18,13 +18,13 @@ FEATURES = Features(
 )
 
 
-def load_pictures(data: str | Path) -> Dataset:
+def load_pictures(data: str | Path | Dataset) -> Dataset:
     """Pictures with their classes and sources.
 
     Args:
-        data (`str` or `Path`): A folder with `real/`, `fake/` or both, whose deeper folders are sources. Or a folder
-            that `tellsign annotate` marked: pictures with a verdict count. Or a parquet file or data set on the Hub
-            with `image`, `label` and, where known, `source` (as `repository:...`) or `generator`.
+        data (`str`, `Path` or `datasets.Dataset`): A folder with `real/`, `fake/` or both, whose deeper folders are sources. Or a folder
+            that `tellsign annotate` marked: pictures with a verdict count. Or a parquet file or data set, loaded or on
+            the Hub, with `image`, `label` and, where known, `source` (as `repository:...`) or `generator`.
 
     Returns:
         `datasets.Dataset` with `image` (undecoded), `label` (0 real, 1 fake) and `source`, `""` where none is known.
@@ -32,13 +32,13 @@ def load_pictures(data: str | Path) -> Dataset:
     Raises:
         ValueError: If there are no such pictures.
     """
-    folder = Path(data)
-    if not folder.is_dir():
-        loaded = load_sources(str(data), "train")
+    if isinstance(data, Dataset) or not Path(data).is_dir():
+        loaded = load_sources([data if isinstance(data, Dataset) else str(data)], "train")
         names = zip(loaded["person"][:], loaded["generator"][:], strict=True)
         source = [person or (name if name != UNNAMED else "") for person, name in names]
         kept = loaded.select_columns(["image", "label"]).add_column("source", source, feature=Value("string"))
         return kept.cast(FEATURES)
+    folder = Path(data)
     classes = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name.lower() in LABELS]
     try:
         rows = [row for path in classes for row in _of_class(path)] if classes else _marked(folder)
