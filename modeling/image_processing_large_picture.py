@@ -103,7 +103,7 @@ class LargePictureImageProcessor(TorchvisionBackend):
         sides = torch.tensor(2 * [picture.shape[2], picture.shape[1]])
         picture = _mirrored(picture.cpu(), self.cut_size)
         cuts, boxes = [], []
-        for top, left in corners_of_cuts(*picture.shape[1:], self.cut_size, self.num_cuts):
+        for top, left in corners_of_cuts(picture.shape[1], picture.shape[2], self.cut_size, self.num_cuts):
             cut = picture[:, top : top + self.cut_size, left : left + self.cut_size]
             cuts.append(jpeg(cut.contiguous(), CUT_QUALITY))
             boxes.append([left, top, left + self.cut_size, top + self.cut_size])
@@ -126,7 +126,8 @@ def corners_of_cuts(height: int, width: int, cut_size: int, num_cuts: int) -> li
     corners = []
     for number in range(1, num_cuts + 1):
         place = 0.5 if min(height, width) < CUT_ONCE else number / (num_cuts + 1)
-        corners.append(tuple(int(place * (side - cut_size) / CUT_GRID) * CUT_GRID for side in (height, width)))
+        top, left = (int(place * (side - cut_size) / CUT_GRID) * CUT_GRID for side in (height, width))
+        corners.append((top, left))
     return corners
 
 

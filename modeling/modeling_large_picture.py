@@ -61,6 +61,9 @@ class LargePictureHead(nn.Module):
     It reads those of the whole picture, and the averages of those of its cuts. Its buffers are averages over the
     training pictures. Evidence is measured against those of the moments. Those of the features normalize them.
 
+    Drawings by people look most like fakes. So a linear layer tells how much the whole looks like a drawing, or
+    anything else than a photograph. The logit of what would be fake counts half if it surely does.
+
     Args:
         config ([`LargePictureConfig`]): Its `hidden_size` and `dropout`.
         num_moments (`int`): Number of moments of a view, see [`moments_of`]: two for each channel.
@@ -74,6 +77,7 @@ class LargePictureHead(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.hidden = nn.Linear(2 * num_moments, config.hidden_size)
         self.classifier = nn.Linear(config.hidden_size, 1)
+        self.drawn = nn.Linear(num_moments, 1)
 
     @staticmethod
     def features(moments: torch.Tensor) -> torch.Tensor:
@@ -107,10 +111,16 @@ class LargePictureHead(nn.Module):
     def score(self, features: torch.Tensor) -> torch.Tensor:
         """Logits of fake of normalized features."""
         hidden_states = nn.functional.relu(_linear(self.hidden, self.dropout(features.flatten(-2))))
-        return _linear(self.classifier, self.dropout(hidden_states))[..., 0]
+        logits = _linear(self.classifier, self.dropout(hidden_states))[..., 0]
+        return logits * self._trust(logits, features)
+
+    def _trust(self, logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """What a logit counts: 1, and if it says fake, down to 1/2 for drawings."""
+        drawn = _linear(self.drawn, features[..., 0, :])[..., 0].sigmoid()
+        return torch.where(logits > 0, 1 / (1 + drawn), torch.ones_like(drawn))
 
     def gradient(self, moments: torch.Tensor) -> torch.Tensor:
-        """Gradient of the logit with respect to the moments, of their shape, without dropout."""
+        """Gradient of the logit before it is trusted or not, of the moments' shape, without dropout."""
         normalized, num_cuts = self.normalized(moments), moments.shape[-2] - 1
         active = _linear(self.hidden, normalized.flatten(-2)) > 0
         classifier, hidden = (layer.weight.to(moments.dtype) for layer in (self.classifier, self.hidden))
@@ -153,8 +163,10 @@ class LargePictureHead(nn.Module):
         of_cuts = _places(cut_maps, slopes[:, 1:].flatten(0, 1), self.baseline[1], cut_boxes.flatten(0, 1), size)
         total = _places(maps, slopes[:, 0], self.baseline[0], WHOLE.to(moments), size)
         total = total + of_cuts.unflatten(0, (-1, num_cuts)).sum(1)
+        logits = self(moments)
+        total = total * self._trust(logits, self.normalized(moments))[:, None, None]
         # What the steps along the path leave out is spread evenly.
-        rest = self(moments) - self(self.baseline.to(moments.dtype)) - total.sum((1, 2))
+        rest = logits - self(self.baseline.to(moments.dtype)) - total.sum((1, 2))
         return total + rest[:, None, None] / size**2
 
 

@@ -322,13 +322,13 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             answer = self._judge_small(pixel_values, **kwargs)
         else:
             count = pixel_values.shape[0]
-            views = {"pixel_values": large_pixel_values, "cuts": cuts, "cut_boxes": cut_boxes}
-            shapes = {name: given if given is None else tuple(given.shape) for name, given in views.items()}
-            sizes = image_sizes if image_sizes is None else tuple(image_sizes.shape)
-            if any(not shape or shape[0] != count for shape in shapes.values()) or sizes != (count, 2):
+            views: dict[str, Any] = {"pixel_values": large_pixel_values, "cuts": cuts, "cut_boxes": cut_boxes}
+            shapes = [None if given is None else tuple(given.shape) for given in (*views.values(), image_sizes)]
+            fit = all(shape and shape[0] == count for shape in shapes) and shapes[-1] == (count, 2)
+            if image_sizes is None or not fit:
                 raise ValueError(
                     f"expected large_pixel_values, cuts, cut_boxes and image_sizes (height and width) of {count} "
-                    f"images, got the shapes {', '.join(map(str, (*shapes.values(), sizes)))}"
+                    f"images, got the shapes {', '.join(map(str, shapes))}"
                 )
             large = is_large(self.config, image_sizes).to(pixel_values.device)
             answer = self._judge_each(pixel_values, views, large, **kwargs)

@@ -47,7 +47,14 @@ TINY_LARGE = {
 }
 """Of the network for large pictures."""
 TINY_BOTH = {"large_picture_config": TINY_LARGE}
-LARGE_PROCESSOR = {"large_picture_processor": {"size": {"height": 64, "width": 64}, "cut_size": 64, "num_cuts": 2}}
+LARGE_PROCESSOR = {
+    "large_picture_processor": {
+        "size": {"height": 64, "width": 64},
+        "cut_size": 64,
+        "num_cuts": 2,
+        "smallest_side": 64,
+    }
+}
 """Of a detector with both networks."""
 TINY_TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 TINY_DETAIL = {"embedding_size": 4, "hidden_sizes": [4, 4, 8], "depths": [1, 1, 1], "frequency_hidden_sizes": [4, 4]}

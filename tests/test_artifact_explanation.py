@@ -208,6 +208,43 @@ def test_large_pictures_get_no_names_and_the_answer_says_so(explain_both, small_
         assert answer["artifacts_note"] == note and answer["summary"].endswith(note or "artifacts found.")
 
 
+def encoded(image: Image.Image, image_format: str, **options) -> bytes:
+    image.save(buffer := io.BytesIO(), image_format, **options)
+    return buffer.getvalue()
+
+
+PHOTO = Image.fromarray(pixels(300, 310))
+ODD = {
+    "64x64": encoded(PHOTO.resize((64, 64)), "PNG"),
+    "65x200": encoded(PHOTO.resize((65, 200)), "JPEG"),
+    "255x255": encoded(PHOTO.resize((255, 255)), "JPEG"),
+    "1x500": encoded(PHOTO.resize((1, 500)), "PNG"),
+    "64x20000": encoded(PHOTO.resize((64, 20000)), "PNG"),
+    "CMYK": encoded(PHOTO.convert("CMYK"), "JPEG"),
+    "16 bits": encoded(Image.fromarray(np.arange(300 * 310, dtype=np.uint16).reshape(310, 300)), "PNG"),
+    "palette": encoded(PHOTO.convert("P"), "PNG"),
+    "animated": encoded(PHOTO, "GIF", save_all=True, append_images=[PHOTO.rotate(90)]),
+}
+
+
+@pytest.mark.parametrize("name", list(ODD))
+def test_odd_pictures_are_answered(explain_both, name):
+    answer = explain_both(ODD[name], explain="never", return_heatmap=True)
+    assert "error" not in answer and np.isfinite(answer["evidence_map"]).all()
+    assert answer.get("animated", False) == (name == "animated")
+
+
+def test_a_jpeg_that_is_cut_off_is_an_error(explain_both):
+    content = encoded(PHOTO, "JPEG")
+    assert "truncated" in explain_both(content[: len(content) // 2], explain="never")["error"]
+
+
+def test_a_copy_without_loss_has_the_same_verdict(explain_both):
+    content = encoded(PHOTO, "JPEG", quality=80)
+    first, second = (explain_both(copy, explain="never") for copy in (content, encoded(load_image(content), "PNG")))
+    assert first == second
+
+
 def test_a_tagger_of_texts_names_artifacts_of_any_size(explain_both, small_and_large):
     explain_both.tagger.mode = "independent"  # as of a SigLIP
     for answer in explain_both(small_and_large, explain="always", threshold=0.0):

@@ -61,6 +61,7 @@ def left_out_record() -> dict:
 
     return {
         "data": ["world real.parquet", "fake.parquet"],
+        "cuts": ["native.parquet"],
         "folds": 4,
         "copies": 2,
         "image_size": 224,
@@ -73,22 +74,38 @@ def left_out_record() -> dict:
             "sleep-1": generator("StyleGAN2", 0.95),
         },
         "means": {"all": means(4, 0.8475), "since 2022": means(3, 0.8133), "before 2022": means(1, 0.95)},
-        "parts": {"square": {"photographs": 30, "fakes": 40, "auroc": 0.777}},
+        "pooled": {
+            "all": {"photographs": 900, "fakes": 1048, "auroc": interval(0.812), "recall_at_2": interval(0.37)}
+        },
+        "views": {
+            "cut": {"all": {"photographs": 900, "fakes": 1048, "auroc": interval(0.731), "recall_at_2": interval(0.2)}}
+        },
         "verdicts": {
             "cautious": {
                 "kinds": {
                     "generated": {"pictures": 1048, "real": 0.1, "uncertain": 0.35, "fake": 0.55},
                     "photo": {"pictures": 900, "real": 0.6, "uncertain": 0.385, "fake": 0.015},
                 },
-                "real_right": 0.857,
+                "right": {"0.5": {"real": 0.857, "fake": 0.976, "answered": 0.632, "right": 0.911}},
             },
             "balanced": {
                 "kinds": {"generated": {"pictures": 1048, "real": 0.2, "uncertain": 0.111, "fake": 0.689}},
-                "real_right": None,
+                "right": {"0.1": {"real": None, "fake": 0.83, "answered": 0.7, "right": 0.844}},
             },
         },
+        "answered": [{"answered": 0.1, "right": 0.988}, {"answered": 1.0, "right": 0.744}],
         "calibration": {"ece": 0.034, "brier": 0.1},
-        "histories": {"half size": {"both": {"all": means(4, 0.8111)}, "fakes alone": {"all": means(4, 0.7222)}}},
+        "versions": {
+            "grey": {
+                "pictures": 600,
+                "both": 0.8111,
+                "fakes alone": 0.7222,
+                "median_change": 0.031,
+                "cautious": {"turned": 0.0, "changed": 0.063},
+                "balanced": {"turned": 0.004, "changed": 0.127},
+            }
+        },
+        "rules": {"whole": {"brightness": 0.561}, "cut": {"brightness": 0.582}},
         "curve": [{"share": 0.25, "auroc": 0.7}, {"share": 1.0, "auroc": 0.8475}],
     }
 
@@ -387,12 +404,13 @@ def test_card_shows_what_was_measured_on_sources_left_out(parts):
     assert "| since 2022 | 3 | 81.3 [78.3, 84.3] | 61.0 | 40.0 [37.0, 43.0] | 50.0 [47.0, 53.0] |" in text
     assert "| generated | 1,048 | 10.0 | 35.0 | 55.0 |" in text and "| photo | 900 | 60.0 | 38.5 | 1.5 |" in text
     assert "| generated | 1,048 | 20.0 | 11.1 | 68.9 |" in text and "| verdicts, balanced, % |" in text
-    assert '| "real" that are right, at equal shares |  | 85.7 |' in text and "error (ECE) is 3.4%" in text
-    assert '| "real" that are right, at equal shares |  | none is called real |' in text
-    assert "| square | 30 | 40 | 77.7 |" in text and "| 25% | 70.0 |" in text
-    nothing = "84.8 [81.8, 87.8]"
-    assert f"| nothing | {nothing} | {nothing} |" in text
-    assert "| half size | 81.1 [78.1, 84.1] | 72.2 [69.2, 75.2] |" in text
+    assert "| cautious | 50% | 63.2 | 91.1 | 97.6 | 85.7 |" in text and "error (ECE) is 3.4%" in text
+    assert "| balanced | 10% | 70.0 | 84.4 | 83.0 | never said |" in text
+    assert "| all, both | 1048 | 81.2 [78.2, 84.2] | 37.0 [34.0, 40.0] |" in text
+    assert "| all, the cut alone | 1048 | 73.1 [70.1, 76.1] | 20.0 [17.0, 23.0] |" in text
+    assert "| 10% | 98.8 |" in text and "| 25% | 70.0 |" in text
+    assert "| grey | 81.1 | 72.2 | 3.1 | 0.0 | 6.3 | 0.4 | 12.7 |" in text
+    assert "| brightness | 56.1 | 58.2 |" in text and "--cuts native.parquet" in text
     rows = [text.index(f"| {name} | ") for name in ("dream-1", "dream-2", "pipe\\|dream", "sleep-1")]
     assert rows == sorted(rows) and "| dream-1 | Dream | 12 | 61.0 | 25 |" in text
 

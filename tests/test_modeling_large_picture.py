@@ -88,7 +88,10 @@ def head_by_hand(head: LargePictureHead, moments: np.ndarray) -> np.ndarray:
     features = np.stack([features[:, 0], features[:, 1:].mean(1)], axis=1)
     normalized = np.clip((features - values["feature_mean"]) / values["feature_std"], -6, 6).reshape(len(moments), -1)
     hidden = np.maximum(normalized @ values["hidden.weight"].T + values["hidden.bias"], 0)
-    return (hidden @ values["classifier.weight"].T + values["classifier.bias"])[:, 0]
+    logits = (hidden @ values["classifier.weight"].T + values["classifier.bias"])[:, 0]
+    whole = normalized[:, : moments.shape[2]]
+    drawn = 1 / (1 + np.exp(-(whole @ values["drawn.weight"].T + values["drawn.bias"])[:, 0]))
+    return np.where(logits > 0, logits / (1 + drawn), logits)
 
 
 @torch.no_grad()
@@ -164,9 +167,23 @@ def test_a_missing_view_does_not_count_in_the_normalization(make_large):
     torch.testing.assert_close(head.feature_mean[1], head.features(moments)[:, 1].mean(0))
 
 
+def test_only_what_would_be_fake_is_less_so_for_a_drawing(make_large):
+    head, moments = make_large().large_picture.head, random_moments(40)
+    torch.nn.init.zeros_(head.drawn.weight)
+    torch.nn.init.constant_(head.drawn.bias, -40)
+    head.classifier.bias.data -= head(moments).detach().median()
+    photograph = head(moments).detach()
+    torch.nn.init.constant_(head.drawn.bias, 40)
+    drawing = head(moments).detach()
+    assert (photograph > 0).any() and (photograph < 0).any()
+    torch.testing.assert_close(drawing, torch.where(photograph > 0, photograph / 2, photograph))
+
+
 @pytest.mark.parametrize("scale", [0.1, 1.0], ids=["none clipped", "some clipped"])
 def test_the_gradient_of_the_head_is_that_of_autograd(make_large, scale):
     head = make_large().large_picture.head.double()
+    torch.nn.init.zeros_(head.drawn.weight)
+    torch.nn.init.constant_(head.drawn.bias, -40)  # nothing looks drawn
     moments = random_moments(7).double()
     moments = (head.baseline[[0, 1, 1]] + scale * (moments - head.baseline[[0, 1, 1]])).requires_grad_()
     (expected,) = torch.autograd.grad(head(moments).sum(), moments)
@@ -210,6 +227,8 @@ def test_evidence_of_large_pictures_is_integrated_gradients(make_large, inputs):
     model = make_large()
     network, head, views = model.large_picture, model.large_picture.head, views_of(inputs, [0, 2])
     moments, maps, cut_maps = network.moments_and_maps(views["pixel_values"], views["cuts"])
+    torch.nn.init.zeros_(head.drawn.weight)
+    torch.nn.init.constant_(head.drawn.bias, -20)  # nothing looks drawn
     baseline = head.baseline[[0, 1, 1]]
     path = baseline + ((torch.arange(2000) + 0.5) / 2000)[:, None, None, None] * (moments.detach() - baseline)
     path.requires_grad_()

@@ -176,7 +176,7 @@ def test_without_cuts_the_pictures_are_cut(large_sources):
 
 def test_a_view_that_is_missing_has_no_moments(joined, model, processor):
     moments = Moments(joined, model, processor, None)
-    seen, some = moments(), moments(rows=[0, 3])
+    seen, some = moments(), moments(rows=np.asarray([0, 3]))
     assert seen.shape == (4, 2, 128)
     assert seen.isnan().all(2).tolist() == [[False, False], [True, False], [False, True], [False, True]]
     assert some.isnan().all(2).tolist() == [[False, False], [True, True], [True, True], [False, True]]

@@ -72,12 +72,27 @@ def test_a_head_learns_what_either_view_tells(head_config, view):
 def test_that_a_view_is_missing_does_not_tell_the_class(head_config):
     copies, labels, generators = separable()
     copies = copies[:, torch.randperm(3000)]  # they tell nothing
-    copies[:, (labels == 1) | (np.arange(3000) % 10 == 0), 1] = torch.nan
-    head = fit_head(head_config, copies, labels, generators, KINDS[: len(labels)])
+    lacking = np.arange(3000) // 2 % 5 < np.where(labels, 4, 1)
+    copies[:, lacking, 1] = torch.nan
+    head = fit_head(head_config, copies, labels, generators, KINDS)
+    new = separable()[0][0]
+    new[lacking, 1] = torch.nan
     with torch.no_grad():
-        logits = head.score(head.normalized(copies[0]).nan_to_num(0)).numpy()
-    lacking = np.isnan(copies[0, :, 1, 0].numpy())
-    assert abs(logits[lacking].mean()) < 0.3
+        logits = head.score(head.normalized(new).nan_to_num(0)).numpy()
+    assert abs(logits[lacking].mean() - logits[~lacking].mean()) < 0.5  # log 16 if it told
+
+
+def test_a_head_knows_drawings_by_people(head_config):
+    copies, labels, generators = separable()
+    kinds = np.where(np.arange(3000) // 2 % 4 == 0, "artwork", "photo")
+    copies[:, kinds == "artwork", 0, :10] += 3
+    copies[..., 64:] = copies[..., :64].square() + 1
+    head = fit_head(head_config, copies, labels, generators, kinds)
+    with torch.no_grad():
+        drawn = head.drawn(head.normalized(copies[0])[:, 0])[:, 0].numpy()
+    assert ((drawn > 0) == (kinds == "artwork"))[labels == 0].mean() > 0.9
+    alone = fit_head(head_config, copies, labels, generators, KINDS)
+    assert alone.drawn.bias.item() == -20 and not alone.drawn.weight.any()
 
 
 def test_among_pictures_that_lack_a_view_classes_weigh_alike():

@@ -118,7 +118,7 @@ def main(
     if model is None:
         raise ValueError(f"{model_name}: has no network for large pictures")
     model.requires_grad_(False)
-    see = LargePictureImageProcessor(**image_processor.large_picture_processor)
+    see: Any = LargePictureImageProcessor(**image_processor.large_picture_processor)
     pictures = load_pictures(data, model.config.smallest_side)
     rng = np.random.default_rng(0)
     falls = []

@@ -37,8 +37,8 @@ def main(
     model, image_processor = large_detector(measured["image_size"])
     pictures = load_large_pictures(data, cuts, measured["image_size"] // 2)
     moments = Moments(pictures, model, image_processor, cache_dir or left_out / "features")
-    known = (pictures.columns[name] for name in ("label", "generator", "kind"))
-    head = fit_head(model.config, moments.training_copies(measured["copies"]), *known)
+    labels, generators, kinds = (pictures.columns[name] for name in ("label", "generator", "kind"))
+    head = fit_head(model.config, moments.training_copies(measured["copies"]), labels, generators, kinds)
     model.head.load_state_dict(head.state_dict())
 
     model.config.temperature = measured["temperature"]

@@ -191,10 +191,9 @@ def _as_text(cell: Any) -> Any:
 def page() -> gr.Blocks:
     """The page, with a tab for one image and one for many."""
     config = EXPLAIN.model.config
-    # Where a network for large pictures judges, the side is its own.
-    side = getattr(getattr(config, "large_picture_config", None) or config, "image_size", None)
-    size_note = ""
-    if isinstance(side, int):
+    side, size_note = getattr(config, "image_size", None), ""
+    # A network for large pictures also sees cuts at their own pixels.
+    if isinstance(side, int) and getattr(config, "large_picture_config", None) is None:
         size_note = f" It judges images at {side}x{side} pixels, so that small details of large pictures are lost."
     with gr.Blocks(title="tellsign", delete_cache=(3600, 3600)) as blocks:
         gr.Markdown(

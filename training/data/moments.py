@@ -1,12 +1,12 @@
 """What the frozen part of the network for large pictures gives, computed once and kept."""
 
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from datasets import Dataset
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
@@ -99,19 +99,19 @@ class Moments:
         self,
         whole_history: str | int | None = None,
         cut_history: str | int | None = None,
-        rows: Iterable | None = None,
+        rows: NDArray | None = None,
     ) -> torch.Tensor:
         """Moments after a history of each view, NaN for a view that is missing.
 
         Args:
             whole_history, cut_history (`str` or `int`, *optional*): See [`whole_as_seen`] and [`cut_as_seen`].
-            rows (`Iterable`, *optional*): The pictures to look at. Defaults to all; others are NaN.
+            rows (`np.ndarray`, *optional*): The pictures to look at. Defaults to all; others are NaN.
 
         Returns:
             `torch.FloatTensor` of shape `(n, 2, num_moments)`.
         """
         looked_at = np.zeros(len(self.pictures.whole_rows), bool)
-        looked_at[slice(None) if rows is None else rows] = True
+        looked_at[rows if rows is not None else slice(None)] = True
         sides = (
             (self.pictures.wholes, self.pictures.whole_rows, whole_history),
             (self.pictures.cuts, self.pictures.cut_rows, cut_history),

@@ -135,8 +135,8 @@ def heads_left_out(
     for rows, scored in tqdm(
         list(training_runs(columns, assignment, share)), desc=f"Heads ({share:.0%} of the sources)"
     ):
-        known = (columns[name][rows] for name in ("label", "generator", "kind"))
-        yield fit_head(config, copies[:, rows], *known), scored
+        labels, generators, kinds = (columns[name][rows] for name in ("label", "generator", "kind"))
+        yield fit_head(config, copies[:, rows], labels, generators, kinds), scored
 
 
 def predict_left_out(

@@ -144,9 +144,9 @@ class Splicing:
         mask = random_mask(share, self.size, self.rng)
         spliced = splice(background, part, mask, self.rng)
         inputs = self.image_processor(spliced, return_tensors="pt")
-        moments, *maps = self.model.moments_and_maps(inputs["pixel_values"], inputs["cuts"])
+        moments, maps, cut_maps = self.model.moments_and_maps(inputs["pixel_values"], inputs["cuts"])
         grid = self.model.config.grid_size
-        evidence = head.evidence(*maps, moments, inputs["cut_boxes"], grid)[0].numpy()
+        evidence = head.evidence(maps, cut_maps, moments, inputs["cut_boxes"], grid)[0].numpy()
         cells = nn.functional.avg_pool2d(torch.from_numpy(mask)[None, None], self.size // grid)[0, 0].numpy() > 0.5
         return float(head(moments)[0]), evidence, cells
 

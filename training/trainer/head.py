@@ -1,5 +1,7 @@
 """Training of the head for large pictures on features that were computed before."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,8 +19,6 @@ SMOOTHING = 0.02
 """How far targets are from 0 and 1."""
 DROPOUT = (0.4, 0.5)
 """Of the features and of the hidden units."""
-OTHERS_WEIGHT = 2
-"""That of human-made pictures that are no photographs, which are few and look generated most."""
 MEMBERS = 3
 """Networks that are trained side by side, and averaged: their hidden units are those of one layer."""
 
@@ -75,33 +75,57 @@ def fit_head(
         head.fit_normalization(moments)
         features = head.normalized(moments).nan_to_num(0).flatten(1)
         views = (~copies[0, :, :, 0].isnan()).numpy() @ [1, 2]
-        of_picture = source_weights(labels, generators)
-        of_picture[(labels == 0) & (kinds != "photo")] *= OTHERS_WEIGHT
-        of_picture = balanced(of_picture, labels, views)
+        of_picture = balanced(source_weights(labels, generators), labels, views)
         weights = torch.from_numpy(np.tile(of_picture, len(copies)))
         targets = torch.from_numpy(np.tile(labels, len(copies))).float() * (1 - 2 * SMOOTHING) + SMOOTHING
 
         size = config.hidden_size // MEMBERS
-        tops = nn.ModuleList(nn.Linear(size, 1) for _ in range(MEMBERS))
-        trained = nn.ModuleList([head.hidden, tops])
-        count = min(BATCH_SIZE, len(features))
-        optimizer = torch.optim.AdamW(trained.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, LEARNING_RATE, total_steps=EPOCHS * (len(features) // count)
-        )
-        for _ in range(EPOCHS):
-            for rows in torch.randperm(len(features))[: len(features) // count * count].split(count):
-                hidden = nn.functional.relu(head.hidden(nn.functional.dropout(features[rows], DROPOUT[0])))
-                parts = nn.functional.dropout(hidden, DROPOUT[1]).split(size, dim=1)
-                logits = torch.cat([top(part) for top, part in zip(tops, parts, strict=True)], dim=1)
-                losses = nn.functional.binary_cross_entropy_with_logits(
-                    logits, targets[rows, None].expand_as(logits), reduction="none"
-                )
-                optimizer.zero_grad()
-                (weights[rows, None] * losses).mean(0).sum().backward()
-                optimizer.step()
-                schedule.step()
+        tops = [nn.Linear(size, 1) for _ in range(MEMBERS)]
+
+        def members(seen: torch.Tensor) -> torch.Tensor:
+            parts = nn.functional.dropout(nn.functional.relu(head.hidden(seen)), DROPOUT[1]).split(size, dim=1)
+            return torch.cat([top(part) for top, part in zip(tops, parts, strict=True)], dim=1)
+
+        _fit(members, [head.hidden, *tops], features, targets, weights)
         with torch.no_grad():
             head.classifier.weight.copy_(torch.cat([top.weight for top in tops], dim=1) / MEMBERS)
             head.classifier.bias.copy_(torch.stack([top.bias for top in tops]).mean(0))
+        _fit_drawn(head, copies[:, labels == 0], generators[labels == 0], kinds[labels == 0])
     return head.eval()
+
+
+def _fit_drawn(head: LargePictureHead, copies: torch.Tensor, generators: NDArray, kinds: NDArray) -> None:
+    """The layer that tells other pictures by people from photographs, by the wholes of both."""
+    there = (~copies[0, :, 0, 0].isnan()).numpy()
+    others = (kinds[there] != "photo").astype(int)
+    if len(set(others)) < 2:  # nothing counts as drawn
+        nn.init.zeros_(head.drawn.weight)
+        nn.init.constant_(head.drawn.bias, -20)
+        return
+    features = head.normalized(copies[:, there].flatten(0, 1))[:, 0]
+    weights = torch.from_numpy(np.tile(source_weights(others, generators[there]), len(copies)))
+    _fit(head.drawn, [head.drawn], features, torch.from_numpy(np.tile(others, len(copies))).float(), weights)
+
+
+def _fit(
+    network: Callable[[torch.Tensor], torch.Tensor],
+    layers: list[nn.Module],
+    features: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor,
+) -> None:
+    """Trains layers of a network whose every output is a logit of the same targets."""
+    count = min(BATCH_SIZE, len(features))
+    parameters = nn.ModuleList(layers).parameters()
+    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    steps = EPOCHS * (len(features) // count)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(features))[: len(features) // count * count].split(count):
+            logits = network(nn.functional.dropout(features[rows], DROPOUT[0]))
+            wanted = targets[rows, None].expand_as(logits)
+            losses = nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+            optimizer.zero_grad()
+            (weights[rows, None] * losses).mean(0).sum().backward()
+            optimizer.step()
+            schedule.step()
