@@ -27,7 +27,7 @@ from tellsign.training.evaluation.left_out import FAKE, REAL, auroc
 from tellsign.training.evaluation.metrics import bootstrap
 from tellsign.training.trainer.arguments import run
 from tellsign.training.trainer.backbone import large_detector
-from tellsign.training.trainer.tuning import score, tune_head
+from tellsign.training.trainer.tuning import HISTORIES, score, tune_head
 
 
 SCENARIOS = {
@@ -35,13 +35,13 @@ SCENARIOS = {
     "series": "pictures of one series and 100 photographs; judged: more of it, and photographs of others",
     "generator": "a generator by some people and 100 photographs; judged: the same by others, photographs of others",
 }
-PARTS = 4
+PARTS = 3
 """Of the pictures of a collection or series one part is judged in turn, and the others are given."""
 LEAST_SERIES = 20
 LEAST_COLLECTION = 18
 PAIRS = 2
 """Of collections in each fold."""
-SERIES = 4
+SERIES = 3
 """In each fold, at most."""
 PHOTOGRAPHS = 100
 """That are given beside generated pictures."""
@@ -258,16 +258,17 @@ def main(
     cuts: Annotated[list[str], typer.Option(help=CUTS_HELP)] = [],  # noqa: B006
     cache_dir: Annotated[Path | None, typer.Option(help="Where features are kept.")] = None,
     folds: Annotated[int, typer.Option(min=2, help="As it was given to leave_out.")] = 8,
-    copies: Annotated[int, typer.Option(min=1, help="As it was given to leave_out.")] = 3,
+    copies: Annotated[int, typer.Option(min=1, help="As it was given to leave_out.")] = 2,
     table_alone: Annotated[bool, typer.Option("--table-alone", help="Measure nothing.")] = False,
 ) -> None:
-    """Trains a head for each fold as leave_out does, writes the table, and adapts each to pictures that it has not seen."""
+    """Trains heads as leave_out does, writes the table, and adapts each head to pictures that it has not seen."""
     packaged = AutoModelForImageClassification.from_pretrained(detector, dtype=torch.float32).large_picture.eval()
     size = packaged.config.image_size
     model, image_processor = large_detector(size)
     pictures = load_large_pictures(data, cuts, size // 2)
     moments = Moments(pictures, model, image_processor, cache_dir or output_dir / "features")
     learned, plain = moments.training_copies(copies), moments()
+    seen_as = [plain, *(moments(seed, seed) for seed in HISTORIES)]
     assignment, columns = assign_folds(pictures.columns, folds), pictures.columns
     heads = _heads(packaged, pictures, assignment, learned, output_dir)
 
@@ -287,7 +288,7 @@ def main(
         known = np.intersect1d(seen, pictures.complete)
         head = heads[number]
         with torch.inference_mode():
-            features = torch.stack([head.normalized(of[rows]).nan_to_num(0) for of in (plain, *learned[1:])])
+            features = torch.stack([head.normalized(of[rows]).nan_to_num(0) for of in seen_as])
         table = table_of(head, plain, columns, known, assignment, logits)
         fold = Fold(rows, head, table, features)
         for name, cases_of in CASES.items():

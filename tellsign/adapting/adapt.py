@@ -46,6 +46,7 @@ LEAST_FAKE = 5
 MOST_TELLING = 0.8
 """Highest AUROC of a property that adapting cannot take away."""
 RECORD = "adaptation.json"
+PACKAGED = "the packaged detector"
 # Of the head that was, or of no use beside another one.
 NOT_COPIED = ("README.md", "leave_out.*", "annotated.png", FILE, "examples", "onnx", RECORD, ".*")
 
@@ -87,13 +88,14 @@ def adapt(
     Args:
         data (`str`, `Path` or `datasets.Dataset`): See [`load_pictures`]. Real pictures alone are enough.
         out (`str` or `Path`): The folder of the new model.
-        model (`str` or `Path`, *optional*): Folder or repository of a detector with a table of features, as the packaged one has.
+        model (`str` or `Path`, *optional*): Folder or repository of a detector with a table of features,
+            as the packaged one has.
         test (`str`, `Path` or `datasets.Dataset`, *optional*): Other pictures, on which to measure too.
         overwrite (`bool`, *optional*, defaults to `False`): Whether to replace an adapted model at `out`.
         cache_dir (`str` or `Path`, *optional*): Where features are kept. Defaults to that of Hugging Face's assets.
 
     Returns:
-        `dict`, what `adaptation.json` in the folder holds. [`adaptation_report`] makes text of it.
+        `dict`, what `adaptation.json` in the folder holds. `adaptation_report` makes text of it.
 
     Raises:
         ValueError: If there are too few pictures, a property tells the classes that cannot be taken away, or pictures
@@ -117,7 +119,7 @@ def adapt(
         head = tune_head(network.head, table, np.arange(len(table.label)), own.features, own.labels)
         record: dict[str, Any] = {
             "version": __version__,
-            "base_model": without_folders(str(model)),
+            "base_model": PACKAGED if Path(model) == DEFAULT_MODEL else without_folders(str(model)),
             "data": "a data set" if isinstance(data, Dataset) else without_folders(str(data)),
             "pictures": {LABELS[label]: int((own.labels == label).sum()) for label in groups.by_source},
             "sources": {

@@ -14,10 +14,7 @@ from tellsign.training.data.caching import cached
 from tellsign.training.data.degradations import cut_as_seen, whole_as_seen
 from tellsign.training.data.moments import COPIES_VERSION
 from tellsign.training.data.sources import content_of
-
-
-LAUNDERED = (1, 2)
-"""Random histories after which a picture is seen too, see [`whole_as_seen`]."""
+from tellsign.training.trainer.tuning import HISTORIES
 
 
 def weights_of(model: LargePictureForImageClassification, image_processor: LargePictureImageProcessor) -> str:
@@ -25,7 +22,7 @@ def weights_of(model: LargePictureForImageClassification, image_processor: Large
     digest = hashlib.sha1(COPIES_VERSION.encode())
     for name, value in sorted(model.backbone.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)} {value.double().sum():.6e}".encode())
-    settings = image_processor.size, image_processor.cut_size, image_processor.num_cuts, LAUNDERED
+    settings = image_processor.size, image_processor.cut_size, image_processor.num_cuts, HISTORIES
     digest.update(repr(settings).encode())
     return digest.hexdigest()[:16]
 
@@ -63,7 +60,7 @@ class OwnFeatures:
                 features.append(self._of(content_of(pictures[row]["image"]) or b""))
             except ValueError as error:
                 unreadable[row] = str(error)
-        size = (1 + len(LAUNDERED), 0, *self.model.head.feature_mean.shape)
+        size = (1 + len(HISTORIES), 0, *self.model.head.feature_mean.shape)
         return torch.stack(features, dim=1) if features else torch.zeros(size), unreadable
 
     @torch.inference_mode()
@@ -87,4 +84,4 @@ class OwnFeatures:
             cuts = cuts if history is None else cuts[self.image_processor.num_cuts // 2, None]
             return torch.cat([moments_of(self.model.feature_maps(views)) for views in (pixels, cuts)])
 
-        return {"plain": see(None), "laundered": torch.stack([see(history) for history in LAUNDERED])}
+        return {"plain": see(None), "laundered": torch.stack([see(history) for history in HISTORIES])}

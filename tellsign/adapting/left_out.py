@@ -27,6 +27,8 @@ ENOUGH_REAL = 50
 GROUPS = ("real", "fake", "strange real", "strange fake")
 """The user's pictures, and of the table photographs and generated pictures of sources that nobody told it of."""
 RESAMPLES = 200
+STRANGE_FOLDS = 4
+"""Into which the table's are joined."""
 
 
 @dataclass(frozen=True)
@@ -94,31 +96,42 @@ class LeftOut:
 def leave_out(
     head: LargePictureHead, table: FeatureTable, copies: torch.Tensor, labels: NDArray, groups: Groups
 ) -> LeftOut:
-    """Tunes a head for each fold, without some of the user's pictures and some of the table's sources.
-
-    The head that starts the tuning has seen the table. So what tuning changes is added to what heads said that had
-    not.
+    """Tunes heads without some of the user's pictures, and heads without some of the table's sources.
 
     Args:
         head, table, copies, labels: As for [`tune_head`].
         groups ([`Groups`]): Of the user's pictures.
     """
-    fold = folds_of(labels, groups.group)
-    folds = fold.max() + 1
-    own, change = np.zeros(len(labels)), np.zeros(len(table.label))
-    before = score(head, table.features)
-    for number in tqdm(range(folds), desc="Left out", unit="head"):
-        left, strange = fold == number, table.fold % folds == number
-        tuned = tune_head(head, table, np.flatnonzero(~strange), copies[:, ~left], labels[~left])
-        own[left] = score(tuned, copies[0, left])
-        change[strange] = (score(tuned, table.features) - before)[strange]
+    fold, everything = folds_of(labels, groups.group), np.arange(len(table.label))
+    own = np.zeros(len(labels))
+    for number in tqdm(range(fold.max() + 1), desc="Without some of yours", unit="head"):
+        left = fold == number
+        own[left] = score(tune_head(head, table, everything, copies[:, ~left], labels[~left]), copies[0, left])
     return LeftOut(
         labels,
         groups.group,
         table,
         {"before": score(head, copies[0]), "after": own},
-        {"before": table.logit, "after": table.logit + change},
+        {"before": table.logit, "after": table.logit + change_of_strangers(head, table, copies, labels)},
     )
+
+
+def change_of_strangers(
+    head: LargePictureHead, table: FeatureTable, copies: torch.Tensor, labels: NDArray
+) -> NDArray[np.float64]:
+    """What the user's pictures change in the logits of the table's, by heads that were tuned without their sources.
+
+    The head that starts knows them by heart. It forgets that in tuning, whatever the user brings. So a head that is
+    tuned with the user's pictures is compared with one that is tuned without.
+    """
+    change, nothing = np.zeros(len(table.label)), np.zeros(0, int)
+    for number in tqdm(range(STRANGE_FOLDS), desc="Without some strangers", unit="head"):
+        strange = table.fold % STRANGE_FOLDS == number
+        seen = np.flatnonzero(~strange)
+        with_own = tune_head(head, table, seen, copies, labels)
+        without = tune_head(head, table, seen, copies[:, nothing], labels[nothing])
+        change[strange] = score(with_own, table.features[strange]) - score(without, table.features[strange])
+    return change
 
 
 def fit_verdicts(found: LeftOut) -> tuple[float, dict[str, list[float]]]:

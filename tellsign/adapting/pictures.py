@@ -22,9 +22,10 @@ def load_pictures(data: str | Path | Dataset) -> Dataset:
     """Pictures with their classes and sources.
 
     Args:
-        data (`str`, `Path` or `datasets.Dataset`): A folder with `real/`, `fake/` or both, whose deeper folders are sources. Or a folder
-            that `tellsign annotate` marked: pictures with a verdict count. Or a parquet file or data set, loaded or on
-            the Hub, with `image`, `label` and, where known, `source` (as `repository:...`) or `generator`.
+        data (`str`, `Path` or `datasets.Dataset`): A folder with `real/`, `fake/` or both, whose deeper folders are
+            sources. Or a folder that `tellsign annotate` marked: pictures with a verdict count. Or a parquet file or
+            data set, loaded or on the Hub, with `image`, `label` and, where known, `source` (as `repository:...`) or
+            `generator`.
 
     Returns:
         `datasets.Dataset` with `image` (undecoded), `label` (0 real, 1 fake) and `source`, `""` where none is known.

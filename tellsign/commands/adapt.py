@@ -29,8 +29,10 @@ def adapt(
     there are folders for them. Features are kept, so a run that was stopped goes on.
     """
     from tellsign.adapting.adapt import adapt as teach
-    from tellsign.adapting.report import adaptation_report
+    from tellsign.hub_cards.adaptation_tables import adaptation_report
+    from tellsign.threads import use_free_threads
 
+    use_free_threads()
     try:
         record = teach(data, out, model=model, test=test, overwrite=overwrite)
     except (OSError, ValueError) as error:

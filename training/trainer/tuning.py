@@ -10,11 +10,13 @@ from torch import nn
 from tellsign.modeling.modeling_large_picture import LargePictureHead
 from tellsign.training.data.feature_table import FeatureTable
 
-from .head import DROPOUT, OTHERS_WEIGHT, SMOOTHING, minimize, source_weights
+from .head import DROPOUT, SMOOTHING, fit_layers, source_weights
 
 
 TUNING_EPOCHS = 8
-SHARES = {1: 0.25, 2: 0.5}
+HISTORIES = (1, 2)
+"""Random ones after which a user's picture is seen too, see [`whole_as_seen`]."""
+SHARES = {0: 0.0, 1: 0.25, 2: 0.5}
 """What a user's pictures weigh, of all, by the number of their classes."""
 
 
@@ -41,7 +43,6 @@ def tune_head(
     """
     known = table.label[table_rows]
     of_table = source_weights(known, table.generator[table_rows])
-    of_table[(known == 0) & (table.kind[table_rows] != "photo")] *= OTHERS_WEIGHT
     share = SHARES[len(np.unique(labels))]
     of_class = np.bincount(labels, minlength=2)[labels] * len(np.unique(labels))
     own = np.tile(share / of_class / len(copies), len(copies))
@@ -52,16 +53,16 @@ def tune_head(
         torch.manual_seed(seed)
         tuned = copy.deepcopy(head).requires_grad_()
 
-        def logits_of(rows: torch.Tensor) -> torch.Tensor:
-            hidden = nn.functional.relu(tuned.hidden(nn.functional.dropout(features[rows], DROPOUT[0])))
-            return tuned.classifier(nn.functional.dropout(hidden, DROPOUT[1]))
+        def logits_of(seen: torch.Tensor) -> torch.Tensor:
+            return tuned.classifier(nn.functional.dropout(nn.functional.relu(tuned.hidden(seen)), DROPOUT[1]))
 
-        minimize(
-            tuned,
+        fit_layers(
             logits_of,
+            [tuned.hidden, tuned.classifier],
+            features,
             torch.from_numpy(targets).float(),
             torch.from_numpy(weights * len(weights)).float(),
-            TUNING_EPOCHS,
+            epochs=TUNING_EPOCHS,
         )
     return tuned.eval()
 

@@ -1,4 +1,4 @@
-"""What adapting gave, as text."""
+"""What `tellsign adapt` measured, as text."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -47,7 +47,8 @@ def adaptation_tables(record: Mapping[str, Any]) -> list[str]:
     return [
         markdown_table(["left out, %", "before", "after", "gain"], rows),
         markdown_table(["called real / uncertain / fake, %", "before", "after"], said),
-        f"Calibration error (ECE): {percent(record['ece']['before'])}% before, {percent(record['ece']['after'])}% after.",
+        "The calibration error (ECE) is "
+        f"{percent(record['ece']['before'])}% before and {percent(record['ece']['after'])}% after.",
     ]
 
 
@@ -98,7 +99,7 @@ def _of(share: float) -> str:
 def adaptation_report(record: Mapping[str, Any]) -> str:
     """Tables, what was left out, and advice."""
     counts = ", ".join(
-        f"{count:,} {title} pictures of {record['sources'][title] or 'no named'} source{'s' * (record['sources'][title] != 1)}"
+        f"{count:,} {title} pictures of {record['sources'][title] or 'no'} named sources"
         for title, count in record["pictures"].items()
     )
     lines = [counts, *adaptation_tables(record), advice(record)]
