@@ -11,6 +11,7 @@ import torch
 from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file
+from scipy.special import logit
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from typer.testing import CliRunner
 
@@ -49,6 +50,15 @@ def write(folder: Path, seed: int = 0, **classes: list[int]) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _long_enough():
+    """An epoch of the tiny table is one step, and its labels are noise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tellsign.training.trainer.tuning.TUNING_EPOCHS", 80)
+        patch.setattr("tellsign.training.trainer.tuning.SHARES", {0: 0.0, 1: 0.5, 2: 0.5})
+        yield
+
+
 @pytest.fixture(scope="module")
 def detector(make_model, tmp_path_factory):
     """Folder of a tiny detector with a table of features, whose head knows nothing."""
@@ -60,12 +70,12 @@ def detector(make_model, tmp_path_factory):
     network = model.large_picture
     rng, count = np.random.default_rng(1), 64
     processor = tellsign.LargePictureImageProcessor(**LARGE_PROCESSOR["large_picture_processor"])
-    inputs = processor([picture(rng, index % 2 == 1) for index in range(count)], return_tensors="pt")
+    inputs = processor([picture(rng, False) for _ in range(count)], return_tensors="pt")
     with torch.no_grad():
         moments = network.moments_and_maps(inputs["pixel_values"], inputs["cuts"])[0][:, :2]
         network.head.fit_normalization(moments)
     model.save_pretrained(folder)
-    # What the table shows has nothing to do with its labels.
+    # What the table shows has nothing to do with its labels, and none of its pictures has the grid.
     labels = np.arange(count) // 2 % 2
     columns = {
         "label": labels,
@@ -146,7 +156,7 @@ def test_the_adapted_model_is_whole_and_judges(adapted):
     with torch.no_grad():
         logits = model(**AutoImageProcessor.from_pretrained(out)(pictures, return_tensors="pt")).logits
     fake = logits[:, 1] - logits[:, 0]
-    assert fake[1::2].mean() > fake[::2].mean() + 1
+    assert (fake[1::2] > fake[::2].median()).float().mean() > 0.8
 
 
 def test_the_card_says_what_it_was_adapted_to(adapted, detector):
@@ -249,7 +259,7 @@ def test_other_pictures_are_measured_too(detector, data, cache, tmp_path):
     other = write(tmp_path / "other", seed=5, real=[10, 10], fake=[6, 6])
     record = adapt(data, tmp_path / "out", model=detector, cache_dir=cache, test=other)
     assert record["test"]["pictures"] == {"real": 20, "fake": 12}
-    assert record["test"]["scores"]["auroc: real, fake"]["after"]["value"] > 0.9
+    assert record["test"]["scores"]["auroc: real, fake"]["after"]["value"] > 0.8
     with pytest.raises(ValueError, match="were learned from"):
         adapt(data, tmp_path / "out 2", model=detector, cache_dir=cache, test=data)
 
@@ -319,10 +329,11 @@ def test_thresholds_accuse_few_of_the_users_photographs():
     strange = rng.normal(3, size=2 * count)  # strangers' photographs look generated
     found = LeftOut(labels, labels, table, {"after": own}, {"after": strange})
     temperature, thresholds = fit_verdicts(found)
-    accused = 1 / (1 + np.exp(-own[labels == 0] / temperature)) > thresholds["cautious"][1]
-    assert 0 <= accused.mean() <= 0.02
+    cut = temperature * logit(thresholds["cautious"][1])
+    assert 0 <= (own[labels == 0] > cut).mean() <= 0.02
     few = LeftOut(labels[190:], labels[190:], table, {"after": own[190:]}, {"after": strange})
-    assert fit_verdicts(few)[1]["cautious"][1] > thresholds["cautious"][1]
+    temperature, thresholds = fit_verdicts(few)
+    assert temperature * logit(thresholds["cautious"][1]) > cut + 1
 
 
 def record_of(gain: tuple[float, float], fake: bool, by_source: bool = True) -> dict:
