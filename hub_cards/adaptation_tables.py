@@ -70,7 +70,8 @@ def advice(record: Mapping[str, Any]) -> str:
     target = "fake" if "fake" in record["pictures"] else "strange fake"
     gain, found = scores[f"auroc: real, {target}"]["gain"], scores[f"found: real, {target}"]
     low, high = gain["interval"]
-    word = "Use it" if low > 0 else "Do not use it" if high < 0 else "It is not clear that it helps: use it with care"
+    helps = low > 0 and found["gain"]["value"] >= 0
+    word = "Use it" if helps else "Do not use it" if high < 0 else "It is not clear that it helps: use it with care"
     lines = [
         f"{word}, for pictures like yours. Of your photographs {_of(said['real']['fake'])} accused, of strangers' "
         f"{_of(said['strange real']['fake'])}. At 2 in 100 of your photographs accused, of {TITLES[target]} it finds "

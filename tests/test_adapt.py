@@ -363,6 +363,13 @@ def test_the_sentence_says_whether_to_use_it_and_for_what():
     assert advice(record_of((-0.2, -0.1), fake=True)).startswith("Do not use it")
 
 
+def test_better_ranks_that_find_less_are_not_advised():
+    record = record_of((0.02, 0.1), fake=False)
+    record["scores"]["found: real, strange fake"] = {name: {"value": 0.3} for name in ("before", "after")}
+    record["scores"]["found: real, strange fake"]["gain"] = {"value": -0.03}
+    assert advice(record).startswith("It is not clear that it helps")
+
+
 def test_the_sentence_tells_a_series_from_other_people():
     assert "more of the same series" in advice(record_of((0.02, 0.1), fake=True, by_source=False))
     assert "other sources than those learned from" in advice(record_of((0.02, 0.1), fake=True))

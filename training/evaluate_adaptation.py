@@ -6,7 +6,7 @@ python -m tellsign.training.evaluate_adaptation real.parquet fake.parquet --dete
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +35,7 @@ SCENARIOS = {
     "photographs": "photographs of two collections; judged: others of these, and generators never seen",
     "series": "pictures of one series and 100 photographs; judged: more of it, and photographs of others",
     "generator": "a generator by some people and 100 photographs; judged: the same by others, photographs of others",
+    "control": "the 100 photographs alone; judged: the same",
 }
 PARTS = 3
 """Of the pictures of a collection or series one part is judged in turn, and the others are given."""
@@ -58,7 +59,7 @@ class Case:
     Args:
         name (`str`): Of the collections, series or generator.
         given, real, fake (`np.ndarray`): The pictures learned from, and those judged.
-        strange (`np.ndarray`): Photographs by others, of which it is counted how many are accused.
+        strange (`np.ndarray`): Photographs by others, if `real` are not, of which it is counted how many are accused.
     """
 
     name: str
@@ -131,7 +132,7 @@ def series_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[list
         own = named[series == name]
         part = np.random.default_rng(0).permutation(len(own)) % PARTS
         yield [
-            Case(str(name), np.concatenate([own[part != turn], given]), real, own[part == turn], real)
+            Case(str(name), np.concatenate([own[part != turn], given]), real, own[part == turn], real[:0])
             for turn in range(PARTS)
         ]
 
@@ -149,10 +150,21 @@ def generator_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[l
         halves = [own[side == turn] for turn in range(2)]
         if min(map(len, halves)) >= SIZES[0]:
             for first, second in (halves, halves[::-1]):
-                yield [Case(str(name), np.concatenate([first, given]), real, second, real)]
+                yield [Case(str(name), np.concatenate([first, given]), real, second, real[:0])]
 
 
-CASES = {"photographs": photograph_cases, "series": series_cases, "generator": generator_cases}
+def control_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[list[Case]]:
+    """Those of [`generator_cases`] without what is generated."""
+    for cases in generator_cases(columns, rows):
+        yield [replace(case, given=case.given[columns["label"][case.given] == REAL]) for case in cases]
+
+
+CASES = {
+    "photographs": photograph_cases,
+    "series": series_cases,
+    "generator": generator_cases,
+    "control": control_cases,
+}
 
 
 def curve_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[tuple[str, int, Case]]:
@@ -183,11 +195,8 @@ def curve_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[tuple
 
 def _scores(real: NDArray, fake: NDArray, strange: NDArray) -> dict[str, float]:
     cut = np.quantile(real, 0.98)
-    return {
-        "auroc": auroc(real, fake),
-        "found": float((fake > cut).mean()),
-        "accused": float((strange > cut).mean()),
-    }
+    scores = {"auroc": auroc(real, fake), "found": float((fake > cut).mean())}
+    return scores | ({"accused": float((strange > cut).mean())} if len(strange) else {})
 
 
 def judge(fold: Fold, cases: list[Case], labels: NDArray) -> dict[str, Any]:
@@ -229,27 +238,23 @@ def summary(cases: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 def tables(record: Mapping[str, Any]) -> list[str]:
     """Markdown tables of what was measured."""
-    scores = [f"{time} {name}" for name in ("auroc", "found", "accused") for time in ("before", "after")]
-    header = [
-        "cases",
-        "worse",
-        "AUROC before, %",
-        "after",
-        "found at 2%, before, %",
-        "after",
-        "strangers' photographs above, before, %",
-        "after",
-    ]
-    scenarios = [
-        [SCENARIOS[name], str(row["cases"]), str(row["worse"]), *(percent(row[score]) for score in scores)]
-        for name, row in record["scenarios"].items()
-    ]
-    curve = [
-        [f"{row['size']} {name}", str(row["cases"]), str(row["worse"]), *(percent(row[score], 1) for score in scores)]
+    curve = {
+        f"{row['size']} {'photographs' if name == 'photographs' else 'of a series and 100 photographs'}": row
         for name, rows in record["curve"].items()
         for row in rows
+    }
+    scenarios = {SCENARIOS[name]: row for name, row in record["scenarios"].items()}
+    header = ["cases", "worse", "AUROC, %", "found at 2%, %", "strangers' photographs accused, %"]
+    return [markdown_table(["given", *header], map(_row, rows, rows.values())) for rows in (scenarios, curve)]
+
+
+def _row(title: str, row: Mapping[str, Any]) -> list[str]:
+    shown = [
+        f"{percent(row[f'before {name}']['value'])} to {percent(row[f'after {name}'])}"
+        for name in ("auroc", "found", "accused")
+        if f"after {name}" in row
     ]
-    return [markdown_table(["what is given", *header], scenarios), markdown_table(["given", *header], curve)]
+    return [title, str(row["cases"]), str(row["worse"]), *shown, *[""] * (3 - len(shown))]
 
 
 def main(
