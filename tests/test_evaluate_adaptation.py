@@ -35,12 +35,12 @@ def test_nothing_that_was_given_is_judged(columns, rows):
     for cases_of in (photograph_cases, series_cases, generator_cases, control_cases):
         for cases in cases_of(columns, rows):
             for case in cases:
-                judged = np.concatenate([case.real, case.fake, case.strange])
+                judged = np.concatenate([case.real, case.fake, case.strange, case.unseen])
                 assert len(case.given) and len(case.real) and len(case.fake)
                 assert not np.isin(case.given, judged).any()
                 assert set(columns["kind"][case.real]) == {"photo"} and set(columns["label"][case.fake]) == {1}
     for *_, case in curve_cases(columns, rows):
-        assert not np.isin(case.given, np.concatenate([case.real, case.fake, case.strange])).any()
+        assert not np.isin(case.given, np.concatenate([case.real, case.fake, case.strange, case.unseen])).any()
 
 
 def test_all_photographs_of_a_pair_are_judged_once(columns, rows):

@@ -3,9 +3,8 @@
 python -m tellsign.training.evaluate_adaptation real.parquet fake.parquet --detector runs/both --output-dir runs/adapt
 """
 
-import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,6 +47,10 @@ SERIES = 3
 PHOTOGRAPHS = 100
 """That are given beside generated pictures."""
 SIZES = (5, 10, 20, 50, 100)
+LONGEST = 3
+"""How many of the sizes a series is given in."""
+LONG_SERIES = 25
+"""Least pictures of a series in the curve."""
 COLLECTIONS = 8
 """From which the photographs of the curve come."""
 
@@ -60,6 +63,7 @@ class Case:
         name (`str`): Of the collections, series or generator.
         given, real, fake (`np.ndarray`): The pictures learned from, and those judged.
         strange (`np.ndarray`): Photographs by others, if `real` are not, of which it is counted how many are accused.
+        unseen (`np.ndarray`): Generated pictures of other generators, which are told from strangers' photographs.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Case:
     real: NDArray
     fake: NDArray
     strange: NDArray
+    unseen: NDArray
 
 
 @dataclass(frozen=True)
@@ -119,20 +124,24 @@ def photograph_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[
         own = np.concatenate([collections[name] for name in pair])
         strange = np.concatenate([of for name, of in collections.items() if name not in pair])
         part = np.random.default_rng(0).permutation(len(own)) % PARTS
-        yield [Case(" + ".join(pair), own[part != turn], own[part == turn], fake, strange) for turn in range(PARTS)]
+        yield [
+            Case(" + ".join(pair), own[part != turn], own[part == turn], fake, strange, fake) for turn in range(PARTS)
+        ]
 
 
 def series_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[list[Case]]:
     """Generated pictures of one person by one generator in parts, with photographs."""
     given, real = _with_photographs(_photographs(columns, rows), PHOTOGRAPHS)
-    named = rows[(columns["label"][rows] == FAKE) & (columns["person"][rows] != "")]
+    fakes = rows[columns["label"][rows] == FAKE]
+    named = fakes[columns["person"][fakes] != ""]
     series = np.char.add(np.char.add(columns["generator"][named], " by "), columns["person"][named])
     names, counts = np.unique(series, return_counts=True)
     for name in np.random.default_rng(0).permutation(names[counts >= LEAST_SERIES])[:SERIES]:
         own = named[series == name]
+        unseen = fakes[columns["generator"][fakes] != columns["generator"][own[0]]]
         part = np.random.default_rng(0).permutation(len(own)) % PARTS
         yield [
-            Case(str(name), np.concatenate([own[part != turn], given]), real, own[part == turn], real[:0])
+            Case(str(name), np.concatenate([own[part != turn], given]), real, own[part == turn], real[:0], unseen)
             for turn in range(PARTS)
         ]
 
@@ -140,7 +149,8 @@ def series_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[list
 def generator_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[list[Case]]:
     """Pictures of a generator by some people, with photographs; judged are those by the others."""
     given, real = _with_photographs(_photographs(columns, rows), PHOTOGRAPHS)
-    named = rows[(columns["label"][rows] == FAKE) & (columns["person"][rows] != "")]
+    fakes = rows[columns["label"][rows] == FAKE]
+    named = fakes[columns["person"][fakes] != ""]
     for name in np.unique(columns["generator"][named]):
         own = named[columns["generator"][named] == name]
         people, index, counts = np.unique(columns["person"][own], return_inverse=True, return_counts=True)
@@ -150,7 +160,8 @@ def generator_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[l
         halves = [own[side == turn] for turn in range(2)]
         if min(map(len, halves)) >= SIZES[0]:
             for first, second in (halves, halves[::-1]):
-                yield [Case(str(name), np.concatenate([first, given]), real, second, real[:0])]
+                unseen = fakes[columns["generator"][fakes] != name]
+                yield [Case(str(name), np.concatenate([first, given]), real, second, real[:0], unseen)]
 
 
 def control_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[list[Case]]:
@@ -177,25 +188,25 @@ def curve_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[tuple
     strange = np.concatenate(others) if others else own[:0]
     for size in SIZES:
         if len(own) >= SIZES[-1] + LEAST_SERIES and len(strange):
-            yield "photographs", size, Case("", own[:size], own[SIZES[-1] :], fake, strange)
+            yield "photographs", size, Case("", own[:size], own[SIZES[-1] :], fake, strange, fake)
     photographs = _with_photographs(collections, PHOTOGRAPHS)[0]
-    for parts in itertools.islice(series_cases(columns, rows), 1):
-        case = parts[0]
-        series = case.given[~np.isin(case.given, photographs)]
-        for size in SIZES:
-            if size <= len(series) + len(series) // 4:
-                yield (
-                    "series",
-                    size,
-                    Case(
-                        case.name, np.concatenate([series[:size], photographs]), *(case.real, case.fake, case.strange)
-                    ),
-                )
+    for case, *_ in series_cases(columns, rows):
+        series = np.setdiff1d(np.concatenate([case.given, case.fake]), photographs)
+        series = np.random.default_rng(0).permutation(series)
+        if len(series) >= LONG_SERIES:
+            for size in SIZES[:LONGEST]:
+                given = np.concatenate([series[:size], photographs])
+                yield "series", size, replace(case, given=given, fake=series[SIZES[LONGEST - 1] :])
+            return
 
 
-def _scores(real: NDArray, fake: NDArray, strange: NDArray) -> dict[str, float]:
+def _scores(real: NDArray, fake: NDArray, strange: NDArray, unseen: NDArray) -> dict[str, float]:
     cut = np.quantile(real, 0.98)
-    scores = {"auroc": auroc(real, fake), "found": float((fake > cut).mean())}
+    scores = {
+        "auroc": auroc(real, fake),
+        "found": float((fake > cut).mean()),
+        "strangers": auroc(strange if len(strange) else real, unseen),
+    }
     return scores | ({"accused": float((strange > cut).mean())} if len(strange) else {})
 
 
@@ -205,7 +216,7 @@ def judge(fold: Fold, cases: list[Case], labels: NDArray) -> dict[str, Any]:
     heads = {"before": [fold.head] * len(cases), "after": [fold.tuned(case.given, labels) for case in cases]}
     for time, of_time in heads.items():
         pooled = []
-        for group in ("real", "fake", "strange"):
+        for group in ("real", "fake", "strange", "unseen"):
             rows = np.concatenate([getattr(case, group) for case in cases])
             logits = np.concatenate(
                 [fold.logits(head, getattr(case, group)) for head, case in zip(of_time, cases, strict=True)]
@@ -216,7 +227,7 @@ def judge(fold: Fold, cases: list[Case], labels: NDArray) -> dict[str, Any]:
     return result
 
 
-def summary(cases: list[Mapping[str, Any]]) -> dict[str, Any]:
+def summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Means over cases with 95% intervals that resample them, and how many got worse."""
     values = np.asarray(
         [[case[time][name] for time in ("before", "after") for name in case["after"]] for case in cases]
@@ -244,17 +255,17 @@ def tables(record: Mapping[str, Any]) -> list[str]:
         for row in rows
     }
     scenarios = {SCENARIOS[name]: row for name, row in record["scenarios"].items()}
-    header = ["cases", "worse", "AUROC, %", "found at 2%, %", "strangers' photographs accused, %"]
+    header = ["cases", "worse", "AUROC, %", "found at 2%, %", "strangers' AUROC, %", "strangers accused, %"]
     return [markdown_table(["given", *header], map(_row, rows, rows.values())) for rows in (scenarios, curve)]
 
 
 def _row(title: str, row: Mapping[str, Any]) -> list[str]:
     shown = [
         f"{percent(row[f'before {name}']['value'])} to {percent(row[f'after {name}'])}"
-        for name in ("auroc", "found", "accused")
+        for name in ("auroc", "found", "strangers", "accused")
         if f"after {name}" in row
     ]
-    return [title, str(row["cases"]), str(row["worse"]), *shown, *[""] * (3 - len(shown))]
+    return [title, str(row["cases"]), str(row["worse"]), *shown, *[""] * (4 - len(shown))]
 
 
 def main(

@@ -78,15 +78,13 @@ def properties_of(content: bytes) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     """
     image = open_image(content)
     width, height = image.size
-    is_jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
+    jpeg = image if isinstance(image, JpegImagePlugin.JpegImageFile) else None
     found: dict[str, Any] = {
         "short_side": min(width, height),
         "aspect_ratio": round(width / height, 3),
-        "format": "JPEG" if is_jpeg else image.format,
-        "jpeg_quality": jpeg_quality(image) if is_jpeg else None,
-        "subsampling": {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}.get(JpegImagePlugin.get_sampling(image))
-        if is_jpeg
-        else None,
+        "format": "JPEG" if jpeg else image.format,
+        "jpeg_quality": jpeg_quality(jpeg) if jpeg else None,
+        "subsampling": {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}.get(JpegImagePlugin.get_sampling(jpeg)) if jpeg else None,
         "bytes_a_pixel": len(content) / (width * height),
         "metadata": " and ".join(name for name in ("exif", "icc_profile") if image.info.get(name)) or "neither",
     }
@@ -319,7 +317,8 @@ def audit_report(found: Audit) -> str:
 def draw_audit(found: Audit, pictures: Dataset) -> Figure:
     """Bars of what tells the classes, and pictures of both that are typical of the worst."""
     figure = Figure(figsize=(9, 0.35 * len(found.findings) + 3.2), layout="constrained")
-    above, below = figure.subfigures(2, height_ratios=(0.35 * len(found.findings) + 0.9, 2.3))
+    parts: Any = figure.subfigures(2, height_ratios=(0.35 * len(found.findings) + 0.9, 2.3))
+    above, below = parts
     axes = above.subplots()
     for place, finding in enumerate(reversed(found.findings)):
         axes.barh(place, finding.auroc - 0.5, left=0.5, color="#d55e00" if finding.auroc > TELLING else "#0072b2")

@@ -1,6 +1,6 @@
 """What an adapted head says of pictures that it did not learn from, before and after."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,7 +169,7 @@ def _scores(logits: Mapping[str, NDArray]) -> dict[str, float]:
 
 
 def compare(
-    found: LeftOut, verdicts: Mapping[str, tuple[float, Mapping[str, list[float]]]]
+    found: LeftOut, verdicts: Mapping[str, tuple[float, Mapping[str, Sequence[float]]]]
 ) -> dict[str, dict[str, Any]]:
     """Scores before and after with 95% intervals that resample sources, verdicts, and calibration.
 
@@ -232,6 +232,6 @@ def compare(
     return {"scores": scores, "verdicts": said, "ece": calibration}
 
 
-def _shares(probabilities: NDArray, thresholds: list[float]) -> dict[str, float]:
+def _shares(probabilities: NDArray, thresholds: Sequence[float]) -> dict[str, float]:
     said = np.asarray([verdict_of(value, thresholds) for value in probabilities])
     return {verdict: float((said == verdict).mean()) for verdict in ("real", "uncertain", "fake")}
