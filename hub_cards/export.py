@@ -41,6 +41,8 @@ PATTERNS = (
     "chat_template.*",
     "evaluation.json",
     "leave_out.json",
+    "adaptation.json",
+    "features.safetensors",
     "training.json",
     "*.png",
     "LICENSE",
@@ -52,6 +54,8 @@ MEASURED = (
     "robustness.png",
     "leave_out.json",
     "leave_out.png",
+    "adaptation.json",
+    "features.safetensors",
     "training.json",
 )
 SPACE = Path(__file__).with_name("space")

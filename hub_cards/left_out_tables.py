@@ -127,8 +127,10 @@ def _generator_table(generators: Mapping[str, Any]) -> str:
     return markdown_table(["generator", "family", "pictures", "AUROC, %", "recall at 2%, %"], rows)
 
 
-def left_out_failures(record: Mapping[str, Any]) -> list[str]:
+def left_out_failures(record: Mapping[str, Any] | None) -> list[str]:
     """Where large pictures of unseen sources are judged badly, one sentence each."""
+    if record is None:
+        return []
     worst = sorted(record["generators"].items(), key=lambda row: row[1]["auroc"])[:3]
     names = ", ".join(f"{as_text(name)} ({100 * row['auroc']:.1f})" for name, row in worst)
     uncertain = {kind: row["uncertain"] for kind, row in record["verdicts"]["cautious"]["kinds"].items()}

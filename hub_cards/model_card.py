@@ -17,6 +17,7 @@ from huggingface_hub import CardData, ModelCard, ModelCardData, RepoCard
 import tellsign
 from tellsign.tables import listed
 
+from .adaptation_tables import adaptation_tables, advice
 from .card_tables import (
     MAIN_SCORES,
     VERDICT_SCORES,
@@ -90,6 +91,7 @@ def model_card(
     log_history: Sequence[Mapping[str, Any]] = (),
     evaluation: Mapping[str, Any] | None = None,
     leave_out: Mapping[str, Any] | None = None,
+    adaptation: Mapping[str, Any] | None = None,
     tagger_config: Mapping[str, Any] | None = None,
     tagger_evaluation: Mapping[str, Any] | None = None,
     explainer_config: Mapping[str, Any] | None = None,
@@ -112,6 +114,7 @@ def model_card(
         log_history (`Sequence[Mapping]`, *optional*): The log of the trainer's state.
         evaluation (`Mapping`, *optional*): The `evaluation.json` of `evaluate_detector`.
         leave_out (`Mapping`, *optional*): The `leave_out.json` of `leave_out`.
+        adaptation (`Mapping`, *optional*): The `adaptation.json` of `tellsign adapt`.
         tagger_config (`Mapping`, *optional*): The tagger's `config.json`.
         tagger_evaluation (`Mapping`, *optional*): What `evaluate_explanations` writes.
         explainer_config (`Mapping`, *optional*): The explainer's `config.json` or `adapter_config.json`.
@@ -132,7 +135,9 @@ def model_card(
     sets, generators = sets_and_generators(evaluation)
     robustness = evaluation.get("robustness", {})
     tagger = tagger_facts(tagger_config, tagger_evaluation)
-    base = training.get("model_name_or_path") or ""  # of folders only the names are recorded
+    base = (
+        (adaptation or {}).get("base_model") or training.get("model_name_or_path") or ""
+    )  # of folders only the names are recorded
     data = ModelCardData(
         license=license,
         library_name="transformers",
@@ -159,7 +164,6 @@ def model_card(
         model=json.dumps(model_id) if model_id else "str(tellsign.DEFAULT_MODEL)",
         source=model_id or "tellsign/default",
         config=config,
-        size=config.get("image_size"),
         evaluation=evaluation,
         tested=counts.get("all", 0),
         overlap=counts.get("all", 0) - counts.get("not in training data", counts.get("all", 0)),
@@ -171,14 +175,14 @@ def model_card(
         attack_tables=robustness_tables(robustness.get("attacks", {}).get("scores", {})),
         leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
         leave_out=leave_out,
+        adaptation=adaptation and {**adaptation, "tables": [advice(adaptation), *adaptation_tables(adaptation)]},
         threshold_table=threshold_table(config),
         trace_table=trace_table() if config.get("large_picture_config") else None,
         training=training,
         tagger=tagger,
         explainer=explainer_config,
         localizer=localizer_config,
-        failures=failures(config, generators, robustness, tagger)
-        + (left_out_failures(leave_out) if leave_out else []),
+        failures=[*failures(config, generators, robustness, tagger), *left_out_failures(leave_out)],
         pictures=pictures,
         hyperparameters=hyperparameters(training),
         training_data=training_data,
@@ -334,6 +338,7 @@ def card_of_folder(
         model_id=model_id,
         evaluation=read("evaluation.json"),
         leave_out=read("leave_out.json"),
+        adaptation=read("adaptation.json"),
         tagger_config=read("tagger/config.json"),
         tagger_evaluation=read("tagger/evaluation.json"),
         explainer_config=read("explainer/adapter_config.json", "explainer/config.json"),

@@ -53,6 +53,7 @@ __all__ = [
     "WaveFreqImageProcessor",
     "WaveFreqModel",
     "__version__",
+    "adapt",
     "annotate",
     "find_artifact",
     "load_image",
@@ -63,7 +64,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'tellsign' has no attribute {name!r}")
-    return getattr(import_module("tellsign._registration"), name)
+    # Adapting stands on training, which nothing else imports at run time.
+    return getattr(import_module("tellsign.adapting.adapt" if name == "adapt" else "tellsign._registration"), name)
 
 
 class _AfterTransformers(MetaPathFinder):

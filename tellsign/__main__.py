@@ -5,8 +5,10 @@ from typing import Annotated
 import typer
 
 from tellsign import __version__
+from tellsign.commands.adapt import adapt
 from tellsign.commands.agreement import agreement
 from tellsign.commands.annotate import annotate
+from tellsign.commands.audit import audit
 from tellsign.commands.explain import explain
 from tellsign.commands.export import export
 from tellsign.commands.publish import push, space
@@ -34,7 +36,7 @@ def main(
     """Tell AI-generated images from real ones."""
 
 
-for command in (explain, scan, annotate, agreement, export, push, space):
+for command in (explain, scan, annotate, agreement, audit, adapt, export, push, space):
     app.command()(command)
 
 

@@ -62,7 +62,7 @@ def revision_of(model: str) -> str:
     for part in ("", "tagger", "explainer", "localizer"):
         for pattern in ("*.json", "*.safetensors", "*.jinja"):
             for path in sorted(Path(model, part).glob(pattern)):
-                if path.name not in ("evaluation.json", "training.json", "leave_out.json"):
+                if path.name not in ("evaluation.json", "training.json", "leave_out.json", "features.safetensors"):
                     digest.update(f"{part}/{path.name}".encode())
                     with open(path, "rb") as file:
                         digest.update(hashlib.file_digest(file, "sha256").digest())

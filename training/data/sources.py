@@ -118,8 +118,9 @@ def _label_indices(source: str, feature: Any, labels: Sequence) -> list[int]:
     return [LABELS.index(name) for name in names]
 
 
-def _load_source(source: str, split: str, revision: str | None) -> Dataset:
-    dataset = _open_source(source, split, revision)
+def _load_source(source: str | Dataset, split: str, revision: str | None) -> Dataset:
+    dataset = source if isinstance(source, Dataset) else _open_source(source, split, revision)
+    source = str(source)
     labels = _label_indices(source, _check_columns(source, dataset)["label"], dataset["label"][:])
     dataset = dataset.cast_column("image", Image(decode=False))
     names = {

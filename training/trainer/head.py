@@ -86,7 +86,7 @@ def fit_head(
             parts = nn.functional.dropout(nn.functional.relu(head.hidden(seen)), DROPOUT[1]).split(size, dim=1)
             return torch.cat([top(part) for top, part in zip(tops, parts, strict=True)], dim=1)
 
-        _fit(members, [head.hidden, *tops], features, targets, weights)
+        fit_layers(members, [head.hidden, *tops], features, targets, weights)
         with torch.no_grad():
             head.classifier.weight.copy_(torch.cat([top.weight for top in tops], dim=1) / MEMBERS)
             head.classifier.bias.copy_(torch.stack([top.bias for top in tops]).mean(0))
@@ -104,23 +104,24 @@ def _fit_drawn(head: LargePictureHead, copies: torch.Tensor, generators: NDArray
         return
     features = head.normalized(copies[:, there].flatten(0, 1))[:, 0]
     weights = torch.from_numpy(np.tile(source_weights(others, generators[there]), len(copies)))
-    _fit(head.drawn, [head.drawn], features, torch.from_numpy(np.tile(others, len(copies))).float(), weights)
+    fit_layers(head.drawn, [head.drawn], features, torch.from_numpy(np.tile(others, len(copies))).float(), weights)
 
 
-def _fit(
+def fit_layers(
     network: Callable[[torch.Tensor], torch.Tensor],
     layers: list[nn.Module],
     features: torch.Tensor,
     targets: torch.Tensor,
     weights: torch.Tensor,
+    epochs: int = EPOCHS,
 ) -> None:
     """Trains layers of a network whose every output is a logit of the same targets."""
     count = min(BATCH_SIZE, len(features))
     parameters = nn.ModuleList(layers).parameters()
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    steps = EPOCHS * (len(features) // count)
+    steps = epochs * (len(features) // count)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for rows in torch.randperm(len(features))[: len(features) // count * count].split(count):
             logits = network(nn.functional.dropout(features[rows], DROPOUT[0]))
             wanted = targets[rows, None].expand_as(logits)

@@ -1,0 +1,1 @@
+"""Pictures of one's own: what they would teach, and teaching it."""

@@ -1,0 +1,237 @@
+"""What an adapted head says of pictures that it did not learn from, before and after."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from tqdm.auto import tqdm
+
+from tellsign.modeling.modeling_large_picture import LargePictureHead
+from tellsign.modeling.verdicts import verdict_of
+from tellsign.training.calibration.detector import fit_temperature
+from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
+from tellsign.training.data.feature_table import FeatureTable
+from tellsign.training.evaluation.folds import groups_by_names
+from tellsign.training.evaluation.left_out import FAKE, REAL, auroc
+from tellsign.training.evaluation.metrics import bootstrap, calibration_scores
+from tellsign.training.trainer.tuning import score, tune_head
+
+
+MOST_FOLDS = 5
+ENOUGH_REAL = 50
+"""With fewer real pictures of the user's, thresholds rest on the table's photographs too."""
+GROUPS = ("real", "fake", "strange real", "strange fake")
+"""The user's pictures, and of the table photographs and generated pictures of sources that nobody told it of."""
+RESAMPLES = 200
+STRANGE_FOLDS = 4
+"""Into which the table's are joined."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which of a user's pictures are left out together.
+
+    Args:
+        group (`np.ndarray` of shape `(n,)`): The source, or where a class has no two, the picture itself.
+        by_source (`dict[int, bool]`): For each class that is there whether whole sources are left out.
+    """
+
+    group: NDArray
+    by_source: dict[int, bool]
+
+
+def groups_of(labels: NDArray, sources: NDArray) -> Groups:
+    """Sources are left out whole where a class has two or more, since a source's pictures resemble each other.
+
+    Args:
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
+        sources (`np.ndarray` of shape `(n,)`): Names, `""` where none is known.
+    """
+    by_source = {int(label): len(set(sources[labels == label]) - {""}) >= 2 for label in np.unique(labels)}
+    named = np.asarray([by_source[int(label)] for label in labels])
+    return Groups(groups_by_names(np.where(named, sources, "")), by_source)
+
+
+def folds_of(labels: NDArray, group: NDArray) -> NDArray:
+    """The fold that leaves each picture out, at most `MOST_FOLDS`. A class with fewer groups has them all.
+
+    The largest group comes first, and goes to the fold with the fewest pictures of its class.
+    """
+    classes = np.unique(labels)
+    folds = min(MOST_FOLDS, *(len(np.unique(group[labels == label])) for label in classes), len(labels))
+    filled = np.zeros((2, folds), int)
+    names, counts = np.unique(group, return_counts=True)
+    fold = np.zeros(len(labels), int)
+    for name in names[np.argsort(-counts, kind="stable")]:
+        rows = group == name
+        label = np.bincount(labels[rows]).argmax()
+        place = filled[label].argmin()
+        fold[rows] = place
+        filled[:, place] += np.bincount(labels[rows], minlength=2)
+    return fold
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Logits of pictures by heads that did not learn from their sources.
+
+    Args:
+        labels, groups (`np.ndarray` of shape `(n,)`): Of the user's pictures.
+        table ([`FeatureTable`]): Of the others.
+        own, strange (`Mapping[str, np.ndarray]`):
+            Logits of fake of the user's pictures and of the table's, `before` and `after`.
+    """
+
+    labels: NDArray
+    groups: NDArray
+    table: FeatureTable
+    own: Mapping[str, NDArray]
+    strange: Mapping[str, NDArray]
+
+
+def leave_out(
+    head: LargePictureHead, table: FeatureTable, copies: torch.Tensor, labels: NDArray, groups: Groups
+) -> LeftOut:
+    """Tunes heads without some of the user's pictures, and heads without some of the table's sources.
+
+    Args:
+        head, table, copies, labels: As for [`tune_head`].
+        groups ([`Groups`]): Of the user's pictures.
+    """
+    fold, everything = folds_of(labels, groups.group), np.arange(len(table.label))
+    own = np.zeros(len(labels))
+    for number in tqdm(range(fold.max() + 1), desc="Without some of yours", unit="head"):
+        left = fold == number
+        own[left] = score(tune_head(head, table, everything, copies[:, ~left], labels[~left]), copies[0, left])
+    return LeftOut(
+        labels,
+        groups.group,
+        table,
+        {"before": score(head, copies[0]), "after": own},
+        {"before": table.logit, "after": table.logit + change_of_strangers(head, table, copies, labels)},
+    )
+
+
+def change_of_strangers(
+    head: LargePictureHead, table: FeatureTable, copies: torch.Tensor, labels: NDArray
+) -> NDArray[np.float64]:
+    """What the user's pictures change in the logits of the table's, by heads that were tuned without their sources.
+
+    The head that starts knows them by heart. It forgets that in tuning, whatever the user brings. So a head that is
+    tuned with the user's pictures is compared with one that is tuned without.
+    """
+    change, nothing = np.zeros(len(table.label)), np.zeros(0, int)
+    for number in tqdm(range(STRANGE_FOLDS), desc="Without some strangers", unit="head"):
+        strange = table.fold % STRANGE_FOLDS == number
+        seen = np.flatnonzero(~strange)
+        with_own = tune_head(head, table, seen, copies, labels)
+        without = tune_head(head, table, seen, copies[:, nothing], labels[nothing])
+        change[strange] = score(with_own, table.features[strange]) - score(without, table.features[strange])
+    return change
+
+
+def fit_verdicts(found: LeftOut) -> tuple[float, dict[str, list[float]]]:
+    """Temperature and thresholds of both operating points, by logits of pictures that were left out.
+
+    The user's photographs count, and with fewer than `ENOUGH_REAL` the table's beside. Generated pictures are the
+    user's and the table's.
+    """
+    table, of_own = found.table, found.labels == REAL
+    own, strange = found.own["after"], found.strange["after"]
+    few = of_own.sum() < ENOUGH_REAL
+    real = np.concatenate([own[of_own], strange[table.photographs]]) if few else own[of_own]
+    fake = np.concatenate([own[~of_own], strange[table.label == FAKE]])
+    # Classes count alike: the shorter one is repeated.
+    count = max(len(real), len(fake))
+    logits = np.concatenate([np.resize(real, count), np.resize(fake, count)])
+    both = np.stack([np.zeros(len(logits)), logits], axis=1)
+    temperature = fit_temperature(both, np.repeat([REAL, FAKE], count))
+    labels = np.repeat([REAL, FAKE], [len(real), len(fake)])
+    probabilities = expit(np.concatenate([real, fake]) / temperature)
+    kinds = np.full(len(labels), "photo")
+    return temperature, {
+        name: list(fit_promised_thresholds(labels, probabilities, kinds, promise))
+        for name, promise in PROMISES.items()
+    }
+
+
+def _scores(logits: Mapping[str, NDArray]) -> dict[str, float]:
+    """Scores of the logits of each of `GROUPS`, which may be empty."""
+    cuts = {name: np.quantile(logits[name], 0.98) for name in ("real", "strange real") if len(logits[name])}
+    pairs = [(real, fake) for real in cuts for fake in ("fake", "strange fake") if len(logits[fake])]
+    scores = {f"auroc: {real}, {fake}": auroc(logits[real], logits[fake]) for real, fake in pairs}
+    scores |= {f"found: {real}, {fake}": float((logits[fake] > cuts[real]).mean()) for real, fake in pairs}
+    return scores | {"accused: real, strange real": float((logits["strange real"] > cuts["real"]).mean())}
+
+
+def compare(
+    found: LeftOut, verdicts: Mapping[str, tuple[float, Mapping[str, Sequence[float]]]]
+) -> dict[str, dict[str, Any]]:
+    """Scores before and after with 95% intervals that resample sources, verdicts, and calibration.
+
+    Args:
+        found ([`LeftOut`]): With real pictures of the user's.
+        verdicts (`Mapping`): `before` and `after`, the temperature and thresholds.
+
+    Returns:
+        `scores`, by name, each `before`, `after` and `gain` with `value` and `interval`. `auroc: A, B` tells two of
+        `GROUPS` apart. `found: A, B` is the share of B above all but 2% of A. `accused: A, B` is that of
+        photographs. `verdicts`: for each time, point and group the shares. `ece`: of each time, on the user's
+        pictures with, where there are no generated ones, the table's.
+    """
+    table = found.table
+    masks = {
+        "real": found.labels == REAL,
+        "fake": found.labels == FAKE,
+        "strange real": table.photographs,
+        "strange fake": table.label == FAKE,
+    }
+    logits = {
+        time: {name: (found.strange if "strange" in name else found.own)[time][mask] for name, mask in masks.items()}
+        for time in ("before", "after")
+    }
+    sources = {name: (table.generator if "strange" in name else found.groups)[mask] for name, mask in masks.items()}
+    members = {name: [np.flatnonzero(of == one) for one in np.unique(of)] for name, of in sources.items()}
+
+    def compute(*drawn: NDArray) -> dict[str, float]:
+        rows = {
+            name: np.concatenate([np.zeros(0, int), *(members[name][i] for i in some)])
+            for name, some in zip(GROUPS, drawn, strict=True)
+        }
+        of = {
+            time: _scores({name: values[rows[name]] for name, values in of_time.items()})
+            for time, of_time in logits.items()
+        }
+        of["gain"] = {name: of["after"][name] - of["before"][name] for name in of["after"]}
+        return {f"{time}|{name}": value for time, scores in of.items() for name, value in scores.items()}
+
+    numbered = [np.arange(len(members[name])) for name in GROUPS]
+    values, intervals = compute(*numbered), bootstrap(numbered, compute, resamples=RESAMPLES)
+    scores: dict[str, Any] = {}
+    for key, value in values.items():
+        time, _, name = key.partition("|")
+        scores.setdefault(name, {})[time] = {"value": value, "interval": list(intervals[key])}
+
+    said: dict[str, Any] = {}
+    calibration = {}
+    for time, (temperature, thresholds) in verdicts.items():
+        of_point = {
+            point: {name: _shares(expit(of / temperature), pair) for name, of in logits[time].items() if len(of)}
+            for point, pair in thresholds.items()
+        }
+        said[time] = of_point
+        fake = logits[time]["fake"] if len(logits[time]["fake"]) else logits[time]["strange fake"]
+        real = logits[time]["real"]
+        count = max(len(real), len(fake))
+        probabilities = expit(np.concatenate([np.resize(real, count), np.resize(fake, count)]) / temperature)
+        calibration[time] = calibration_scores(np.repeat([REAL, FAKE], count), probabilities)["ece"]
+    return {"scores": scores, "verdicts": said, "ece": calibration}
+
+
+def _shares(probabilities: NDArray, thresholds: Sequence[float]) -> dict[str, float]:
+    said = np.asarray([verdict_of(value, thresholds) for value in probabilities])
+    return {verdict: float((said == verdict).mean()) for verdict in ("real", "uncertain", "fake")}

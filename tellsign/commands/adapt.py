@@ -1,0 +1,43 @@
+"""`tellsign adapt`: teaches the detector pictures of one's own."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import PACKAGED
+
+
+def adapt(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Folder with real/ and, if there are any, fake/, of which deeper folders are sources; a folder that "
+            "`tellsign annotate` marked; a parquet file or a data set on the Hub, as for `tellsign audit`."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder of the new model.")],
+    model: Annotated[str, typer.Option(help="The packaged detector, or one adapted from it.")] = PACKAGED,
+    test: Annotated[str | None, typer.Option(help="Other pictures, on which to measure too.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an adapted model.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Adapts the detector of large pictures to your own, and prints what that gives, before and after.
+
+    20 real pictures are enough; generated ones help if you will meet more of the same. Sources are left out where
+    there are folders for them. Features are kept, so a run that was stopped goes on.
+    """
+    from tellsign.adapting.adapt import adapt as teach
+    from tellsign.hub_cards.adaptation_tables import adaptation_report
+    from tellsign.threads import use_free_threads
+
+    use_free_threads()
+    try:
+        record = teach(data, out, model=model, test=test, overwrite=overwrite)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(json.dumps(record, indent=2) if as_json else adaptation_report(record))
+
+
+__all__ = ["adapt"]

@@ -1,0 +1,387 @@
+"""Adapting the detector to pictures of one's own."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from PIL import Image
+from safetensors.torch import load_file
+from scipy.special import logit
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+from typer.testing import CliRunner
+
+import tellsign
+from tellsign import WaveFreqImageProcessor
+from tellsign.__main__ import app
+from tellsign.adapting import adapt as adapting
+from tellsign.adapting.adapt import adapt
+from tellsign.adapting.features import OwnFeatures
+from tellsign.adapting.left_out import LeftOut, fit_verdicts, folds_of, groups_of, leave_out
+from tellsign.hub_cards.adaptation_tables import advice, case_of
+from tellsign.training.data.feature_table import FILE, FeatureTable, load_table, normalization_of, table_of
+from tellsign.training.trainer.tuning import score, tune_head
+from tests.conftest import write_parquet
+from tests.models import LARGE_PROCESSOR, TINY_LARGE
+
+
+def picture(rng: np.random.Generator, is_fake: bool, side: int = 128) -> Image.Image:
+    """Soft spots, and in a generated picture a fine grid, which no thumbnail shows."""
+    field = Image.fromarray(rng.integers(60, 190, (8, 8, 3), dtype=np.uint8))
+    pixels = np.asarray(field.resize((side, side), Image.Resampling.BICUBIC), np.int16)
+    rows, columns = np.mgrid[:side, :side]
+    grid = 24 * (2 * ((rows + columns) % 2) - 1)[..., None]
+    return Image.fromarray((pixels + is_fake * grid).clip(0, 255).astype(np.uint8))
+
+
+def write(folder: Path, seed: int = 0, **classes: list[int]) -> Path:
+    """Pictures in `real/` and `fake/`, so many in each of some sources."""
+    rng = np.random.default_rng(seed)
+    for label, counts in classes.items():
+        for source, count in enumerate(counts):
+            place = folder / label / f"source {source}"
+            place.mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                picture(rng, label == "fake").save(place / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _long_enough():
+    """An epoch of the tiny table is one step, and its labels are noise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tellsign.training.trainer.tuning.TUNING_EPOCHS", 80)
+        patch.setattr("tellsign.training.trainer.tuning.SHARES", {0: 0.0, 1: 0.5, 2: 0.5})
+        yield
+
+
+@pytest.fixture(scope="module")
+def detector(make_model, tmp_path_factory):
+    """Folder of a tiny detector with a table of features, whose head knows nothing."""
+    folder = tmp_path_factory.mktemp("detector")
+    torch.manual_seed(0)
+    model = make_model(**{"large_picture_config": TINY_LARGE | {"hidden_size": 24}})
+    model.save_pretrained(folder)
+    WaveFreqImageProcessor(**LARGE_PROCESSOR).save_pretrained(folder)
+    network = model.large_picture
+    rng, count = np.random.default_rng(1), 64
+    processor = tellsign.LargePictureImageProcessor(**LARGE_PROCESSOR["large_picture_processor"])
+    inputs = processor([picture(rng, False) for _ in range(count)], return_tensors="pt")
+    with torch.no_grad():
+        moments = network.moments_and_maps(inputs["pixel_values"], inputs["cuts"])[0][:, :2]
+        network.head.fit_normalization(moments)
+    model.save_pretrained(folder)
+    # What the table shows has nothing to do with its labels, and none of its pictures has the grid.
+    labels = np.arange(count) // 2 % 2
+    columns = {
+        "label": labels,
+        "generator": np.char.add("source ", (np.arange(count) % 8).astype(str)),
+        "kind": np.where(labels, "generated", "photo"),
+    }
+    folds, logits = np.arange(count) % 4, rng.normal(size=count)
+    table_of(network.head, moments, columns, np.arange(count), folds, logits).save(folder / FILE)
+    (folder / "tagger").mkdir()
+    (folder / "tagger" / "vocab.txt").write_text("")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("data"), real=[10, 10, 10], fake=[8, 8, 8])
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def adapted(detector, data, cache, tmp_path_factory):
+    """Folder of a detector that was adapted, and what was measured."""
+    out = tmp_path_factory.mktemp("adapted") / "out"
+    record = adapt(data, out, model=detector, cache_dir=cache)
+    return out, record
+
+
+def test_a_table_is_read_as_it_was_written(detector, tmp_path):
+    table = load_table(detector / FILE)
+    assert table.features.shape[1] == 2 and table.features.abs().max() <= 6
+    table.save(tmp_path / FILE)
+    again = load_table(tmp_path / FILE)
+    for name in ("label", "generator", "kind", "fold", "logit"):
+        assert getattr(again, name).tolist() == getattr(table, name).tolist()
+    assert torch.equal(again.features, table.features) and again.normalization == table.normalization
+
+
+def test_a_table_takes_as_many_sources_as_there_are(monkeypatch):
+    monkeypatch.setattr("tellsign.training.data.feature_table.MOST_ROWS", 6)
+    head = tellsign.LargePictureForImageClassification(tellsign.LargePictureConfig(**TINY_LARGE)).head
+    columns = {"label": np.zeros(20, int), "generator": np.asarray(["big"] * 15 + ["a", "b", "c", "d", "e"])}
+    columns["kind"] = np.full(20, "photo")
+    moments = torch.rand(20, 2, head.baseline.shape[1])
+    table = table_of(head, moments, columns, np.arange(20), np.zeros(20, int), np.zeros(20))
+    assert sorted(table.generator) == ["a", "b", "big", "c", "d", "e"]
+
+
+def test_the_adapted_head_tells_what_it_could_not(adapted):
+    score = adapted[1]["scores"]["auroc: real, fake"]
+    assert score["after"]["value"] > 0.9 > score["before"]["value"]
+    assert score["gain"]["value"] == pytest.approx(score["after"]["value"] - score["before"]["value"])
+    low, high = score["after"]["interval"]
+    assert low <= score["after"]["value"] <= high
+
+
+def test_small_pictures_are_judged_as_before_to_the_bit(adapted, detector):
+    before, after = (load_file(folder / "model.safetensors") for folder in (detector, adapted[0]))
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert set(before) == set(after) and changed
+    assert all(name.startswith("large_picture.head.") for name in changed)
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (detector, adapted[0])]
+    larges = [config.pop("large_picture_config") for config in configs]
+    assert configs[0] == configs[1] and larges[0] != larges[1]
+
+
+def test_the_adapted_model_is_whole_and_judges(adapted):
+    out, record = adapted
+    model = AutoModelForImageClassification.from_pretrained(out).eval()
+    config = model.config.large_picture_config
+    assert config.verdict_thresholds == record["verdict_thresholds"]["cautious"]
+    assert (out / "tagger" / "vocab.txt").is_file() and (out / FILE).is_file()
+    rng = np.random.default_rng(7)
+    pictures = [picture(rng, index % 2 == 1) for index in range(20)]
+    with torch.no_grad():
+        logits = model(**AutoImageProcessor.from_pretrained(out)(pictures, return_tensors="pt")).logits
+    fake = logits[:, 1] - logits[:, 0]
+    assert (fake[1::2] > fake[::2].median()).float().mean() > 0.8
+
+
+def test_the_card_says_what_it_was_adapted_to(adapted, detector):
+    text = (adapted[0] / "README.md").read_text()
+    assert f"started from that of {detector.name}, and learned from 30 real pictures and 24 generated ones" in text
+    assert "AUROC: your generated pictures against your photographs" in text
+
+
+def test_a_run_that_was_stopped_reads_what_it_had(detector, data, cache, adapted, tmp_path, monkeypatch):
+    monkeypatch.setattr(OwnFeatures, "_moments", lambda *_: pytest.fail("computed again"))
+    again = adapt(data, tmp_path / "out", model=detector, cache_dir=cache)
+    assert again == adapted[1]
+
+
+def test_real_pictures_alone_are_enough(detector, cache, tmp_path):
+    data = write(tmp_path / "data", seed=3, real=[12, 12])
+    record = adapt(data, tmp_path / "out", model=detector, cache_dir=cache)
+    assert record["pictures"] == {"real": 24} and "auroc: real, strange fake" in record["scores"]
+    assert "auroc: real, fake" not in record["scores"]
+    assert "photographs of your own" in case_of(record)
+
+
+@pytest.mark.parametrize(
+    ("classes", "reason"),
+    [
+        ({"real": [10, 9]}, "has 19 real pictures, needs 20"),
+        ({"real": [20], "fake": [4]}, "has 4 generated pictures, needs none or 5"),
+        ({"fake": [20]}, "has no real pictures"),
+    ],
+)
+def test_too_few_pictures_are_refused(classes, reason, detector, cache, tmp_path):
+    data = write(tmp_path / "data", **classes)
+    with pytest.raises(ValueError, match=reason):
+        adapt(data, tmp_path / "out", model=detector, cache_dir=cache)
+    assert not (tmp_path / "out").exists()
+
+
+def test_copies_across_the_classes_are_listed(detector, data, cache, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copy(tmp_path / "data/real/source 0/3.png", tmp_path / "data/fake/source 0/copy.png")
+    with pytest.raises(ValueError, match=r"called both real and fake: .*copy\.png"):
+        adapt(tmp_path / "data", tmp_path / "out", model=detector, cache_dir=cache)
+
+
+def test_copies_within_a_class_count_once(detector, cache, tmp_path):
+    data = write(tmp_path / "data", real=[10, 9])
+    for number in range(9):
+        shutil.copy(data / "real/source 0/3.png", data / f"real/source 0/copy {number}.png")
+    with pytest.raises(ValueError, match="has 19 different and readable real pictures"):
+        adapt(data, tmp_path / "out", model=detector, cache_dir=cache)
+
+
+def test_what_cannot_be_taken_away_is_refused(detector, data, cache, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    for path in (tmp_path / "data/fake").rglob("*.png"):
+        Image.open(path).convert("L").point(lambda value: value // 3).save(path)
+    with pytest.raises(ValueError, match=r"(color|brightness|contrast) alone tells the classes"):
+        adapt(tmp_path / "data", tmp_path / "out", model=detector, cache_dir=cache)
+
+
+def test_files_that_cannot_be_used_are_counted(detector, data, cache, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    (tmp_path / "data/real/broken.jpg").write_bytes(b"no image")
+    picture(np.random.default_rng(9), False, side=40).save(tmp_path / "data/real/tiny.png")
+    record = adapt(tmp_path / "data", tmp_path / "out", model=detector, cache_dir=cache)
+    assert set(record["left_out"]["unreadable"]) == {"broken.jpg", "tiny.png"}
+    assert record["pictures"] == {"real": 30, "fake": 24}
+
+
+def test_a_folder_that_exists_is_not_replaced(detector, data, cache, adapted, tmp_path):
+    with pytest.raises(ValueError, match="--overwrite replaces"):
+        adapt(data, adapted[0], model=detector, cache_dir=cache)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ValueError, match="is not an adapted model"):
+        adapt(data, tmp_path / "mine", model=detector, cache_dir=cache, overwrite=True)
+
+
+def test_two_runs_do_not_write_one_folder(detector, data, cache, tmp_path):
+    with FileLock(tmp_path / ".out.lock"), pytest.raises(ValueError, match="another run writes it"):
+        adapt(data, tmp_path / "out", model=detector, cache_dir=cache)
+
+
+def test_an_adapted_model_can_be_adapted_again(detector, data, cache, adapted, tmp_path):
+    shutil.copytree(adapted[0], tmp_path / "out")
+    record = adapt(data, tmp_path / "out", model=tmp_path / "out", cache_dir=cache, overwrite=True)
+    assert record["base_model"] == "out"
+    assert record["scores"]["auroc: real, fake"]["before"]["value"] > 0.9
+
+
+def test_a_table_of_another_network_is_refused(detector, data, cache, tmp_path):
+    shutil.copytree(detector, tmp_path / "model")
+    table = load_table(detector / FILE)
+    values = {name: getattr(table, name) for name in ("features", "label", "generator", "kind", "fold", "logit")}
+    FeatureTable(**values, normalization="another").save(tmp_path / "model" / FILE)
+    with pytest.raises(ValueError, match="another network"):
+        adapt(data, tmp_path / "out", model=tmp_path / "model", cache_dir=cache)
+
+
+def test_other_pictures_are_measured_too(detector, data, cache, tmp_path):
+    other = write(tmp_path / "other", seed=5, real=[10, 10], fake=[6, 6])
+    record = adapt(data, tmp_path / "out", model=detector, cache_dir=cache, test=other)
+    assert record["test"]["pictures"] == {"real": 20, "fake": 12}
+    assert record["test"]["scores"]["auroc: real, fake"]["after"]["value"] > 0.8
+    with pytest.raises(ValueError, match="were learned from"):
+        adapt(data, tmp_path / "out 2", model=detector, cache_dir=cache, test=data)
+
+
+def test_a_loaded_data_set_is_taken_too(detector, data, cache, adapted, tmp_path):
+    from datasets import Dataset
+
+    files = sorted(data.rglob("*.png"))
+    path = write_parquet(
+        tmp_path / "data.parquet",
+        image=[file.read_bytes() for file in files],
+        label=[file.parts[-3] for file in files],
+        source=[f"{file.parts[-3]} {file.parts[-2]}:{file.name}" for file in files],
+    )
+    record = tellsign.adapt(Dataset.from_parquet(path), tmp_path / "out", model=detector, cache_dir=cache)
+    assert record["pictures"] == adapted[1]["pictures"] and record["by_source"] == {"real": True, "fake": True}
+
+
+def test_sources_are_left_out_whole_where_there_are_two():
+    labels = np.asarray([0] * 6 + [1] * 4)
+    groups = groups_of(labels, np.asarray(["a", "a", "b", "b", "c", "c", "x", "x", "x", "x"]))
+    assert groups.by_source == {0: True, 1: False}
+    fold = folds_of(labels, groups.group)
+    assert fold.max() == 2 and len(set(fold[:2])) == len(set(fold[2:4])) == 1 and len(set(fold[6:])) > 1
+
+
+def test_a_name_of_both_classes_is_left_out_of_both():
+    labels = np.asarray([0, 0, 0, 1, 1, 1])
+    sources = np.asarray(["anna", "bert", "cleo"] * 2)
+    fold = folds_of(labels, groups_of(labels, sources).group)
+    assert fold[:3].tolist() == fold[3:].tolist()
+
+
+def test_nothing_to_learn_changes_strangers_by_nothing(detector):
+    network = AutoModelForImageClassification.from_pretrained(detector).large_picture.eval()
+    table = load_table(detector / FILE)
+    assert normalization_of(network.head) == table.normalization
+    rows = np.flatnonzero(table.label == 0)[:20]
+    labels, copies = table.label[rows], table.features[rows][None]
+    found = leave_out(network.head, table, copies, labels, groups_of(labels, np.full(20, "")))
+    assert np.corrcoef(found.strange["before"], found.strange["after"])[0, 1] > 0.9
+
+
+def test_a_tuned_head_leaves_the_first_as_it_is(detector):
+    network = AutoModelForImageClassification.from_pretrained(detector).large_picture.eval()
+    table = load_table(detector / FILE)
+    before, rng = score(network.head, table.features), torch.get_rng_state()
+    labels = table.label[:10]
+    first, again = (tune_head(network.head, table, np.arange(64), table.features[None, :10], labels) for _ in range(2))
+    assert np.array_equal(score(network.head, table.features), before) and torch.equal(torch.get_rng_state(), rng)
+    assert np.array_equal(score(first, table.features), score(again, table.features))
+
+
+def test_thresholds_accuse_few_of_the_users_photographs():
+    rng, count = np.random.default_rng(0), 200
+    labels = np.repeat([0, 1], count)
+    table = FeatureTable(
+        torch.zeros(2 * count, 2, 4),
+        labels,
+        labels.astype(str),
+        np.where(labels, "generated", "photo"),
+        labels,
+        rng.normal(size=2 * count),
+        "",
+    )
+    own = rng.normal(size=2 * count) + 4 * labels
+    strange = rng.normal(3, size=2 * count)  # strangers' photographs look generated
+    found = LeftOut(labels, labels, table, {"after": own}, {"after": strange})
+    temperature, thresholds = fit_verdicts(found)
+    cut = temperature * logit(thresholds["cautious"][1])
+    assert 0 <= (own[labels == 0] > cut).mean() <= 0.02
+    few = LeftOut(labels[190:], labels[190:], table, {"after": own[190:]}, {"after": strange})
+    temperature, thresholds = fit_verdicts(few)
+    assert temperature * logit(thresholds["cautious"][1]) > cut + 1
+
+
+def record_of(gain: tuple[float, float], fake: bool, by_source: bool = True) -> dict:
+    value = {"value": sum(gain) / 2, "interval": list(gain)}
+    score = {"before": value | {"value": 0.27}, "after": value | {"value": 0.44}, "gain": value}
+    target = "fake" if fake else "strange fake"
+    shares = {"real": {"fake": 0.02}, "strange real": {"fake": 0.09}}
+    return {
+        "pictures": {"real": 50} | ({"fake": 30} if fake else {}),
+        "by_source": {"real": True, "fake": by_source},
+        "scores": {
+            f"auroc: real, {target}": score,
+            f"found: real, {target}": score,
+            "auroc: strange real, strange fake": {"gain": {"value": -0.001}},
+        },
+        "verdicts": {"after": {"cautious": shares}},
+    }
+
+
+def test_the_sentence_says_whether_to_use_it_and_for_what():
+    text = advice(record_of((0.02, 0.1), fake=False))
+    assert text.startswith(
+        "Use it, for pictures like yours. Of your photographs 2 in 100 are accused, of strangers' 9"
+    )
+    assert "of generators never seen it finds 44 in 100 instead of 27" in text
+    assert advice(record_of((-0.02, 0.1), fake=False)).startswith("It is not clear that it helps")
+    assert advice(record_of((-0.2, -0.1), fake=True)).startswith("Do not use it")
+
+
+def test_better_ranks_that_find_less_are_not_advised():
+    record = record_of((0.02, 0.1), fake=False)
+    record["scores"]["found: real, strange fake"] = {name: {"value": 0.3} for name in ("before", "after")}
+    record["scores"]["found: real, strange fake"]["gain"] = {"value": -0.03}
+    assert advice(record).startswith("It is not clear that it helps")
+
+
+def test_the_sentence_tells_a_series_from_other_people():
+    assert "more of the same series" in advice(record_of((0.02, 0.1), fake=True, by_source=False))
+    assert "other sources than those learned from" in advice(record_of((0.02, 0.1), fake=True))
+
+
+def test_the_command_prints_tables_and_a_sentence(detector, data, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapting, "cached_assets_path", lambda *_: cache)
+    command = ["adapt", str(data), str(tmp_path / "out"), "--model", str(detector)]
+    result = CliRunner().invoke(app, command, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert result.exit_code == 0, result.output
+    assert "30 real pictures of 3 named sources, 24 fake pictures of 3 named sources" in result.stdout
+    assert "| AUROC: your generated pictures against your photographs |" in result.stdout
+    assert "Use it, for pictures like yours." in result.stdout
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 2 and "exists" in again.output

@@ -1,0 +1,136 @@
+"""What a data set would teach besides what its pictures show."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tellsign.__main__ import app
+from tellsign.adapting.audit import audit, draw_audit, jpeg_quality, near_copies, telling
+from tellsign.adapting.pictures import load_pictures
+from tests.conftest import write_parquet
+
+
+PHOTOS = sorted((Path(__file__).parents[1] / "examples").glob("photo_*.jpg"))
+
+
+def write(folder: Path, sizes: dict[str, tuple[int, int]], sources: int = 6, each: int = 4) -> Path:
+    """Random parts of photographs in `real/` and `fake/`, of a size for each class, in folders that are sources."""
+    rng = np.random.default_rng(0)
+    for label, (width, height) in sizes.items():
+        for number in range(sources * each):
+            place = folder / label / f"source {number % sources}"
+            place.mkdir(parents=True, exist_ok=True)
+            with Image.open(PHOTOS[number % len(PHOTOS)]) as photo:
+                left, top = (
+                    int(rng.integers(0, side - least)) for side, least in zip(photo.size, (130, 130), strict=True)
+                )
+                part = photo.convert("RGB").crop((left, top, left + 120, top + 120)).resize((width, height))
+                part.save(place / f"{number}.jpg", quality=int(rng.integers(70, 95)))
+    return folder
+
+
+def findings(folder: Path) -> dict[str, float]:
+    return {finding.name: finding.auroc for finding in audit(load_pictures(folder)).findings}
+
+
+def test_a_shape_that_tells_the_classes_is_named_first(tmp_path):
+    result = audit(load_pictures(write(tmp_path, {"real": (150, 100), "fake": (120, 120)})))
+    worst = result.findings[0]
+    assert worst.name in ("shape", "size") and worst.auroc == 1
+    (shape,) = [finding for finding in result.findings if finding.name == "shape"]
+    assert shape.auroc == 1 and shape.is_equalised and "crop both alike" in shape.advice
+    assert shape.values in ("1: 100% of fake, 0% of real", "1.5: 0% of fake, 100% of real")
+
+
+def test_classes_that_were_made_alike_are_not_told(tmp_path):
+    found = findings(write(tmp_path, {"real": (120, 120), "fake": (120, 120)}, sources=12))
+    assert found["shape"] == found["format"] == found["size"] == 0.5
+    assert max(found.values()) < 0.75
+
+
+def test_what_tells_one_source_alone_tells_no_class():
+    labels = np.repeat([0, 1], 40)
+    sources = np.asarray([f"{index // 10}" for index in range(80)])
+    values = [float(index // 10 == 7) for index in range(80)]  # of one source of fakes
+    score, (low, high) = telling(values, labels, sources, np.full(80, 1 / 40))
+    assert score <= 0.65 and low <= score <= high
+
+
+@pytest.mark.parametrize("quality", [30, 50, 75, 86, 95])
+def test_the_quality_of_a_jpeg_is_read_from_its_tables(quality):
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, "JPEG", quality=quality)
+    assert jpeg_quality(Image.open(buffer)) == pytest.approx(quality, abs=1)
+
+
+def test_copies_are_found_within_and_across_classes(tmp_path):
+    write(tmp_path, {"real": (120, 120), "fake": (120, 120)})
+    first = next((tmp_path / "real").rglob("*.jpg"))
+    Image.open(first).save(tmp_path / "fake" / "again.png")
+    Image.open(first).resize((240, 240)).save(tmp_path / "real" / "larger.jpg", quality=40)
+    groups = [{Path(name).name for name in group} for group in audit(load_pictures(tmp_path)).copies_across]
+    (again,) = [group for group in groups if "again.png" in group]
+    assert {first.name, "larger.jpg"} <= again
+
+
+def test_groups_of_near_copies_are_transitive():
+    hashes = np.zeros((4, 16), np.uint8)
+    hashes[1, 0], hashes[2, 0], hashes[3] = 0b1111, 0b11111111, 255
+    assert near_copies(hashes) == [[0, 1, 2]]
+
+
+def test_unreadable_files_are_listed_and_left_out(tmp_path):
+    write(tmp_path, {"real": (120, 120), "fake": (120, 120)})
+    (tmp_path / "real" / "broken.jpg").write_bytes(b"no image")
+    result = audit(load_pictures(tmp_path))
+    assert list(result.unreadable) == [str(tmp_path / "real" / "broken.jpg")] and result.pictures["real"] == 24
+
+
+def test_one_class_alone_is_counted_and_not_scored(tmp_path):
+    result = audit(load_pictures(write(tmp_path, {"real": (120, 120)})))
+    assert result.pictures == {"real": 24, "fake": 0} and result.findings == []
+
+
+def test_a_parquet_file_has_its_people_as_sources(tmp_path):
+    folder = write(tmp_path / "folder", {"real": (120, 120), "fake": (120, 120)})
+    files = sorted(folder.rglob("*.jpg"))
+    path = write_parquet(
+        tmp_path / "data.parquet",
+        image=[file.read_bytes() for file in files],
+        label=[file.parts[-3] for file in files],
+        source=[f"{file.parts[-2]}/repository@abc:{file.name}" for file in files],
+    )
+    assert set(load_pictures(path)["source"][:]) == {f"source {number}/repository" for number in range(6)}
+
+
+def test_a_marked_folder_gives_pictures_with_a_verdict(tmp_path):
+    for number, verdict in enumerate(("real", "fake", "unsure")):
+        Image.open(PHOTOS[number]).save(tmp_path / f"{number}.jpg")
+        annotation = {"Artifacts annotation": [], "Other artifacts caption": "None", "verdict": verdict}
+        (tmp_path / f"{number}.json").write_text(json.dumps(annotation))
+    assert load_pictures(tmp_path)["label"][:] == [0, 1]
+
+
+def test_a_folder_without_classes_is_refused(tmp_path):
+    result = CliRunner().invoke(app, ["audit", str(tmp_path)])
+    assert result.exit_code == 2 and "neither" in result.output
+
+
+def test_the_command_prints_draws_and_fails_above_a_limit(tmp_path):
+    folder = write(tmp_path / "data", {"real": (150, 100), "fake": (120, 120)})
+    command = ["audit", str(folder), "--picture", str(tmp_path / "audit.png")]
+    result = CliRunner().invoke(app, [*command, "--limit", "0.6"])
+    assert result.exit_code == 1 and "| shape | 100.0 [100.0, 100.0] |" in result.output
+    assert Image.open(tmp_path / "audit.png").width == 900
+    found = json.loads(CliRunner().invoke(app, ["audit", str(folder), "--json"]).stdout)
+    assert found["pictures"] == {"real": 24, "fake": 24} and found["findings"][0]["auroc"] == 1
+
+
+def test_a_set_without_findings_is_drawn_too(tmp_path):
+    pictures = load_pictures(write(tmp_path, {"real": (120, 120)}))
+    draw_audit(audit(pictures), pictures).savefig(tmp_path / "a.png")

@@ -1,0 +1,73 @@
+"""A head that learned from many sources learns from a user's pictures too."""
+
+import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from tellsign.modeling.modeling_large_picture import LargePictureHead
+from tellsign.training.data.feature_table import FeatureTable
+
+from .head import DROPOUT, SMOOTHING, fit_layers, source_weights
+
+
+TUNING_EPOCHS = 8
+HISTORIES = (1, 2)
+"""Random ones after which a user's picture is seen too, see [`whole_as_seen`]."""
+SHARES = {0: 0.0, 1: 0.25, 2: 0.1}
+"""What a user's pictures weigh, of all, by the number of their classes. More of both finds no more, and forgets."""
+
+
+def tune_head(
+    head: LargePictureHead,
+    table: FeatureTable,
+    table_rows: NDArray,
+    copies: torch.Tensor,
+    labels: NDArray,
+    seed: int = 0,
+) -> LargePictureHead:
+    """A head that started from another one and learned from a user's pictures, beside those that it knew.
+
+    The table keeps it from forgetting. It reads features in the same deviations as before.
+
+    Args:
+        head ([`LargePictureHead`]): Stays as it is.
+        table ([`FeatureTable`]): Features for this head.
+        table_rows (`np.ndarray`): The rows of it to learn from.
+        copies (`torch.FloatTensor` of shape `(num_copies, n, 2, num_moments)`):
+            Features of the user's pictures, each seen in several ways.
+        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake; one class alone is enough.
+        seed (`int`, *optional*, defaults to 0): Of the order and the dropout.
+    """
+    known = table.label[table_rows]
+    of_table = source_weights(known, table.generator[table_rows])
+    share = SHARES[len(np.unique(labels))]
+    of_class = np.bincount(labels, minlength=2)[labels] * len(np.unique(labels))
+    own = np.tile(share / of_class / len(copies), len(copies))
+    weights = np.concatenate([(1 - share) * of_table / of_table.sum(), own])
+    targets = np.concatenate([known, np.tile(labels, len(copies))]) * (1 - 2 * SMOOTHING) + SMOOTHING
+    features = torch.cat([table.features[table_rows], copies.flatten(0, 1)]).flatten(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tuned = copy.deepcopy(head).requires_grad_()
+
+        def logits_of(seen: torch.Tensor) -> torch.Tensor:
+            return tuned.classifier(nn.functional.dropout(nn.functional.relu(tuned.hidden(seen)), DROPOUT[1]))
+
+        fit_layers(
+            logits_of,
+            [tuned.hidden, tuned.classifier],
+            features,
+            torch.from_numpy(targets).float(),
+            torch.from_numpy(weights * len(weights)).float(),
+            epochs=TUNING_EPOCHS,
+        )
+    return tuned.eval()
+
+
+def score(head: LargePictureHead, features: torch.Tensor) -> NDArray[np.float64]:
+    """Logits of fake, `(n,)`, of normalized features `(n, 2, num_moments)`."""
+    with torch.inference_mode():
+        return head.score(features).double().numpy()
