@@ -135,16 +135,13 @@ def model_card(
     sets, generators = sets_and_generators(evaluation)
     robustness = evaluation.get("robustness", {})
     tagger = tagger_facts(tagger_config, tagger_evaluation)
-    base = (
-        (adaptation or {}).get("base_model") or training.get("model_name_or_path") or ""
-    )  # of folders only the names are recorded
+    # Of folders only the names are recorded.
+    base = (adaptation or {}).get("base_model") or training.get("model_name_or_path") or ""
     data = ModelCardData(
         license=license,
         library_name="transformers",
         pipeline_tag="image-classification",
-        tags=["ai-generated-image-detection", "deepfake-detection", config["model_type"], "tellsign"]
-        + (["artifact-explanation"] if tagger_config else [])
-        + (["custom_code"] if config.get("custom_pipelines") else []),
+        tags=_tags(config, tagger_config),
         datasets=list(datasets) or None,
         metrics=["accuracy", "roc_auc"] if evaluation else None,
         widget=[{"src": path, "example_title": Path(path).stem.replace("_", " ")} for path in examples] or None,
@@ -191,6 +188,12 @@ def model_card(
         emissions=emissions,
         uses_cifake="cifake" in json.dumps([*datasets, training, evaluation.get("data")], default=str).lower(),
     )
+
+
+def _tags(config: Mapping[str, Any], tagger_config: Mapping[str, Any] | None) -> list[str]:
+    tags = ["ai-generated-image-detection", "deepfake-detection", config["model_type"], "tellsign"]
+    tags += ["artifact-explanation"] if tagger_config else []
+    return tags + (["custom_code"] if config.get("custom_pipelines") else [])
 
 
 def adapter_card(
