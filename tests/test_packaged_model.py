@@ -11,6 +11,7 @@ import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
 from tellsign import DEFAULT_MODEL, load_image
+from tellsign.training.data.feature_table import FILE, load_table, normalization_of
 from tellsign.training.data.images import DecodedImages
 from tellsign.training.data.sources import load_sources
 from tellsign.training.evaluation.metrics import detection_scores
@@ -27,6 +28,14 @@ def test_weights_are_small_and_load_as_float32():
     model = AutoModelForImageClassification.from_pretrained(DEFAULT_MODEL)
     assert model.num_parameters() < 8_000_000
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_the_packaged_table_of_features_is_small_and_the_heads():
+    table = load_table(DEFAULT_MODEL / FILE)
+    assert (DEFAULT_MODEL / FILE).stat().st_size < 3_000_000
+    head = AutoModelForImageClassification.from_pretrained(DEFAULT_MODEL).large_picture.head
+    assert normalization_of(head) == table.normalization
+    assert table.photographs.sum() > 500 and (table.label == 1).sum() > 500
 
 
 def test_the_packaged_tagger_and_explainer_are_small():
