@@ -15,7 +15,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	touch $@
 
 demo: $(VENV)/.installed  ## Set everything up, explain the example pictures and draw the answers
-	$(BIN)/tellsign explain examples/*.jpg --explain always --save build/demo
+	$(BIN)/tellsign explain examples/*.jpg examples/*.png --explain always --save build/demo
 
 test: $(VENV)/.installed  ## Set everything up and run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
