@@ -108,6 +108,16 @@ def test_a_parquet_file_has_its_people_as_sources(tmp_path):
     assert set(load_pictures(path)["source"][:]) == {f"source {number}/repository" for number in range(6)}
 
 
+def test_two_files_are_joined_by_a_plus(synthetic_rows, tmp_path):
+    paths = []
+    for label in ("real", "fake"):
+        images = [
+            image for image, own in zip(synthetic_rows["image"], synthetic_rows["label"], strict=True) if own == label
+        ]
+        paths.append(write_parquet(tmp_path / f"{label}.parquet", image=images, label=[label] * len(images)))
+    assert load_pictures("+".join(map(str, paths)))["label"][:] == [0] * 24 + [1] * 24
+
+
 def test_a_marked_folder_gives_pictures_with_a_verdict(tmp_path):
     for number, verdict in enumerate(("real", "fake", "unsure")):
         Image.open(PHOTOS[number]).save(tmp_path / f"{number}.jpg")

@@ -6,7 +6,7 @@ from datasets import ClassLabel, Dataset, Features, Image, Value
 
 from tellsign.modeling.image_loading import readable_extensions
 from tellsign.training.data.annotated import load_annotated
-from tellsign.training.data.sources import LABELS, UNNAMED, load_sources
+from tellsign.training.data.sources import LABELS, UNNAMED, load_sources, split_group
 
 
 FEATURES = Features(
@@ -25,7 +25,7 @@ def load_pictures(data: str | Path | Dataset) -> Dataset:
         data (`str`, `Path` or `datasets.Dataset`): A folder with `real/`, `fake/` or both, whose deeper folders are
             sources. Or a folder that `tellsign annotate` marked: pictures with a verdict count. Or a parquet file or
             data set, loaded or on the Hub, with `image`, `label` and, where known, `source` (as `repository:...`) or
-            `generator`.
+            `generator`; `a.parquet+b.parquet` joins two.
 
     Returns:
         `datasets.Dataset` with `image` (undecoded), `label` (0 real, 1 fake) and `source`, `""` where none is known.
@@ -34,7 +34,7 @@ def load_pictures(data: str | Path | Dataset) -> Dataset:
         ValueError: If there are no such pictures.
     """
     if isinstance(data, Dataset) or not Path(data).is_dir():
-        loaded = load_sources([data if isinstance(data, Dataset) else str(data)], "train")
+        loaded = load_sources([data] if isinstance(data, Dataset) else split_group(str(data)), "train")
         names = zip(loaded["person"][:], loaded["generator"][:], strict=True)
         source = [person or (name if name != UNNAMED else "") for person, name in names]
         kept = loaded.select_columns(["image", "label"]).add_column("source", source, feature=Value("string"))
