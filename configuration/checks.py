@@ -11,12 +11,26 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Checks that the configurations of detectors share."""
+"""What the configurations of detectors share: checks of their fields, and values that follow from others."""
 
 import math
 from typing import Any
 
 from transformers import PreTrainedConfig
+
+
+def tuples_to_lists(config: PreTrainedConfig) -> None:
+    """Makes lists of the fields that are tuples."""
+    for field, value in vars(config).copy().items():
+        if isinstance(value, tuple) and field in type(config).__annotations__:
+            setattr(config, field, list(value))
+
+
+def name_real_and_fake(config: PreTrainedConfig, given: dict[str, Any]) -> None:
+    """Two labels without names are real and fake."""
+    if config.id2label is None and given.get("num_labels", 2) == 2:
+        config.id2label = {0: "real", 1: "fake"}
+        config.label2id = {"real": 0, "fake": 1}
 
 
 def checked_arguments(model_type: str, config_dict: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -75,4 +89,4 @@ def check_verdicts(config: PreTrainedConfig, *thresholds: str) -> None:
             raise ValueError(f"{field}={values} must be two rising numbers in [0, 1]")
 
 
-__all__ = ["check_labels", "check_verdicts", "checked_arguments"]
+__all__ = ["tuples_to_lists", "check_labels", "check_verdicts", "checked_arguments", "name_real_and_fake"]

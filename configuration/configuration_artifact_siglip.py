@@ -22,7 +22,7 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import auto_docstring, logging
 
 from .artifacts import ARTIFACTS
-from .checks import checked_arguments
+from .checks import checked_arguments, name_real_and_fake
 from .configuration_wavefreq import WaveFreqConfig
 
 
@@ -178,9 +178,7 @@ class ArtifactSiglipConfig(SiglipConfig):
         if self.artifact_thresholds is None:
             self.artifact_thresholds = [0.5] * len(self.artifact_labels)
         self.artifact_thresholds = list(self.artifact_thresholds)
-        if self.id2label is None and kwargs.get("num_labels", 2) == 2:
-            self.id2label = {0: "real", 1: "fake"}
-            self.label2id = {"real": 0, "fake": 1}
+        name_real_and_fake(self, kwargs)
         super().__post_init__(**kwargs)
 
     @classmethod

@@ -21,7 +21,7 @@ from transformers import PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import auto_docstring, logging
 
-from .checks import check_labels, check_verdicts, checked_arguments
+from .checks import check_labels, check_verdicts, checked_arguments, name_real_and_fake, tuples_to_lists
 from .configuration_large_picture import LargePictureConfig
 
 
@@ -145,12 +145,8 @@ class WaveFreqConfig(PreTrainedConfig):
     initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs):
-        for field, value in vars(self).copy().items():
-            if isinstance(value, tuple) and field in type(self).__annotations__:
-                setattr(self, field, list(value))
-        if self.id2label is None and kwargs.get("num_labels", 2) == 2:
-            self.id2label = {0: "real", 1: "fake"}
-            self.label2id = {"real": 0, "fake": 1}
+        tuples_to_lists(self)
+        name_real_and_fake(self, kwargs)
         super().__post_init__(**kwargs)
 
     @classmethod

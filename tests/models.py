@@ -195,13 +195,15 @@ def load_handler(folder):
 def tagger_options(data: str, output_dir: Path, **changes) -> list[str]:
     config = {"vision_config": TINY_TOWER, "text_config": TINY_TOWER | {"projection_size": 16}}
     config["detail_config"] = TINY_DETAIL
+    values = {"train_data": data, "validation_per_class": 8, "config_overrides": json.dumps(config)}
+    return trainer_options(output_dir, **values | {"max_steps": 8} | changes)
+
+
+def trainer_options(output_dir: Path, **changes) -> list[str]:
+    """Options of a short training on the CPU."""
     values = {
-        "train_data": data,
         "output_dir": output_dir,
-        "validation_per_class": 8,
-        "config_overrides": json.dumps(config),
         "per_device_train_batch_size": 8,
-        "max_steps": 8,
         "learning_rate": 0.01,
         "logging_steps": 1,
         "save_steps": 2,

@@ -35,26 +35,13 @@ from tellsign.training.train_detector import (
 from tellsign.training.trainer.arguments import as_shown, overrides_of
 from tellsign.training.trainer.averaging import WeightAveraging, refresh_statistics
 from tests.conftest import encode
-from tests.models import LARGE_PROCESSOR, TINY, TINY_LARGE
+from tests.models import LARGE_PROCESSOR, TINY, TINY_LARGE, trainer_options
 from tests.processes import run_until_killed, train_in_two_processes
 
 
 def options(parquet: str, output_dir: Path, **changes) -> list[str]:
-    values = {
-        "train_data": parquet,
-        "output_dir": output_dir,
-        "validation_per_class": 8,
-        "config_overrides": json.dumps(TINY),
-        "per_device_train_batch_size": 8,
-        "max_steps": 8,
-        "learning_rate": 0.01,
-        "logging_steps": 1,
-        "save_steps": 2,
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-    }
-    return [f"--{name}={value}" for name, value in (values | changes).items()]
+    values = {"train_data": parquet, "validation_per_class": 8, "config_overrides": json.dumps(TINY)}
+    return trainer_options(output_dir, **values | {"max_steps": 8} | changes)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -41,7 +41,7 @@ from tellsign.training.train_explainer import (
     replace_vision_tower,
 )
 from tellsign.training.trainer.passes import GroupedSampler
-from tests.models import make_idefics2, make_processor, make_tagger_model
+from tests.models import make_idefics2, make_processor, make_tagger_model, trainer_options
 from tests.processes import train_in_two_processes
 from tests.samples import assert_valid, make_batch
 
@@ -114,18 +114,7 @@ def annotated(tmp_path_factory) -> str:
 
 
 def options(output_dir: Path, **changes) -> list[str]:
-    values = {
-        "output_dir": output_dir,
-        "per_device_train_batch_size": 8,
-        "max_steps": 4,
-        "learning_rate": 0.01,
-        "logging_steps": 1,
-        "save_steps": 2,
-        "report_to": "none",
-        "use_cpu": True,
-        "disable_tqdm": True,
-    }
-    return [f"--{name}={value}" for name, value in (values | changes).items()]
+    return trainer_options(output_dir, **{"max_steps": 4} | changes)
 
 
 def new_model_options(textured: str, tower: str, output_dir: Path, **changes) -> list[str]:

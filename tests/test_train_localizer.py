@@ -15,7 +15,7 @@ from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.training.data.sources import load_sources
 from tellsign.training.planting.batches import planted_artifacts
 from tellsign.training.train_localizer import BoxCollator, BoxExamples, main, parse_arguments
-from tests.models import make_localizer, make_processor
+from tests.models import make_localizer, make_processor, trainer_options
 
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "gan_03.jpg"
@@ -32,19 +32,8 @@ def paligemma(tmp_path) -> str:
 
 @pytest.fixture
 def options(paligemma, textured, tmp_path) -> list[str]:
-    values = {
-        "model_name_or_path": paligemma,
-        "train_data": textured,
-        "validation_per_class": 8,
-        "output_dir": tmp_path / "run",
-        "per_device_train_batch_size": 8,
-        "max_steps": 4,
-        "learning_rate": 0.01,
-        "logging_steps": 1,
-        "save_steps": 2,
-        "report_to": "none",
-    }
-    return ["--use_cpu", *(f"--{name}={value}" for name, value in values.items())]
+    values = {"model_name_or_path": paligemma, "train_data": textured, "validation_per_class": 8, "max_steps": 4}
+    return trainer_options(tmp_path / "run", **values)
 
 
 def test_examples_ask_for_artifacts_and_answer_with_boxes(textured, tmp_path):
