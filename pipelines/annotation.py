@@ -11,7 +11,7 @@ from tellsign.modeling.image_loading import load_image
 
 from .answer import Box, ExplainedArtifact, FailedImage, ImageExplanation, findings_of, in_words, leaning, place_of
 from .localization import heat_map
-from .traces.picture import spectrum_picture
+from .traces.picture import spectrum_pictures
 
 
 # Okabe and Ito's colors, which color-blind viewers can tell apart, without black and yellow.
@@ -45,8 +45,8 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     title = f"{result['label']} (probability of being generated: {result['fake_probability']:.1%})"
     stated = [f"The file states: {in_words(statement)}" for statement in result.get("provenance", ())]
     parts = [_row(width, font, text) for text in (*stated, title, " ".join(findings_of(result)))] + [picture]
-    for trace in result.get("traces", ()):
-        spectrum = spectrum_picture(image, trace["name"])
+    traces = result.get("traces", [])
+    for trace, spectrum in zip(traces, spectrum_pictures(image, [trace["name"] for trace in traces]), strict=True):
         side = max(spectrum.width, width // 3)
         spectrum = spectrum.resize((side, side), Image.Resampling.NEAREST)
         text = f"{trace['text']}\nThe picture beside shows how strong each frequency is; rings mark the grid's."

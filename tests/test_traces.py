@@ -11,7 +11,7 @@ from transformers import pipeline
 
 import tellsign
 from tellsign.pipelines.traces.grids import GRIDS, measured_spectrum, strength_of
-from tellsign.pipelines.traces.picture import spectrum_picture
+from tellsign.pipelines.traces.picture import spectrum_pictures
 from tellsign.pipelines.traces.spectrum import middle_of, residual_spectrum
 from tellsign.pipelines.traces.table import SHOWN
 from tellsign.pipelines.tracing import find_traces
@@ -160,7 +160,8 @@ def test_a_grid_is_named_as_an_artifact_where_one_looks_for_any(tmp_path):
 
 
 def test_rings_lie_on_the_peaks_of_the_picture():
-    picture = np.asarray(spectrum_picture(as_file(with_wave(photo(), (1 / 4, 1 / 4), 20)), "grid of 4 pixels"))
+    (picture,) = spectrum_pictures(as_file(with_wave(photo(), (1 / 4, 1 / 4), 20)), ["grid of 4 pixels"])
+    picture = np.asarray(picture)
     assert (picture[48 * 4 + 1, 48 * 4 + 1] == 255).all()  # a quarter beyond the middle, down and right
     ring = (picture == (0xD5, 0x5E, 0)).all(-1)
     assert ring[48 * 4 - 14 : 48 * 4 + 18, 48 * 4 - 14 : 48 * 4 + 18].any()

@@ -26,7 +26,7 @@ import tellsign
 from tellsign.modeling.image_loading import readable_extensions
 from tellsign.pipelines.annotation import COLORS, evidence_picture, mark_places
 from tellsign.pipelines.answer import findings_of, in_words, leaning, place_of
-from tellsign.pipelines.traces.picture import spectrum_picture
+from tellsign.pipelines.traces.picture import spectrum_pictures
 from tellsign.threads import use_free_threads
 
 
@@ -179,10 +179,11 @@ def traces_html(image: Image.Image, answer: dict[str, Any]) -> str:
     if not answer["traces"]:
         return f"<p>{answer['traces_note'] or 'No known trace was found. Many generators leave none.'}</p>"
     how = "The picture shows how strong each frequency is; rings mark the grid's."
+    spectra = spectrum_pictures(image, [trace["name"] for trace in answer["traces"]])
     return "".join(
-        f'<div class="beside">{picture_html(spectrum_picture(image, trace["name"]), "Spectrum")}'
+        f'<div class="beside">{picture_html(spectrum, "Spectrum")}'
         f"<p>{html.escape(trace['text'])}<br><small>{how}</small></p></div>"
-        for trace in answer["traces"]
+        for trace, spectrum in zip(answer["traces"], spectra, strict=True)
     )
 
 

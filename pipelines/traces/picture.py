@@ -1,6 +1,7 @@
 """The spectrum of a picture, as a picture."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -14,16 +15,19 @@ SCALE = 4
 RING_COLOR = "#d55e00"
 
 
-def spectrum_picture(image: Image.Image, trace: str) -> Image.Image:
-    """The spectrum of a picture's fine detail, with the peaks of a trace ringed.
+def spectrum_pictures(image: Image.Image, traces: Sequence[str]) -> list[Image.Image]:
+    """The spectrum of a picture's fine detail, once for each trace, whose peaks are ringed.
 
     Args:
         image (`PIL.Image.Image`): The picture.
-        trace (`str`): Name of a [`Grid`].
+        traces (`Sequence[str]`): Names of [`Grid`]s.
 
     Returns:
-        `PIL.Image.Image` in mode RGB, 256 pixels a side. Frequency zero is in the middle, light stands for strong.
+        For each a `PIL.Image.Image` in mode RGB, 256 pixels a side. Frequency zero is in the middle, light stands for
+        strong.
     """
+    if not traces:
+        return []
     half, _ = residual_spectrum(middle_of(np.asarray(image.convert("L"))))
     # The spectrum of a real picture is symmetric.
     rest = np.roll(half[::-1, BLOCK // 2 - 1 : 0 : -1], 1, axis=0)
@@ -31,10 +35,16 @@ def spectrum_picture(image: Image.Image, trace: str) -> Image.Image:
     low, high = np.quantile(whole, (0.02, 0.995))
     levels = (255 * np.clip((whole - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
     side = SCALE * BLOCK
-    picture = Image.fromarray(levels).resize((side, side), Image.Resampling.NEAREST).convert("RGB")
+    plain = Image.fromarray(levels).resize((side, side), Image.Resampling.NEAREST).convert("RGB")
+    frequencies = {grid.name: grid.frequencies for grid in GRIDS}
+    return [_ringed(plain, frequencies[trace]) for trace in traces]
+
+
+def _ringed(plain: Image.Image, frequencies: Sequence[tuple[int, int]]) -> Image.Image:
+    """A copy of the picture of a spectrum with rings around frequencies."""
+    picture, side = plain.copy(), plain.width
     draw = ImageDraw.Draw(picture)
-    (grid,) = (grid for grid in GRIDS if grid.name == trace)
-    for row, column in {(sign * row, sign * column) for row, column in grid.frequencies for sign in (1, -1)}:
+    for row, column in {(sign * row, sign * column) for row, column in frequencies for sign in (1, -1)}:
         y, x = (SCALE * ((part + BLOCK // 2) % BLOCK) + SCALE / 2 for part in (row, column))
         for left, top in itertools.product((0, side), repeat=2):  # the highest frequency is at both ends
             draw.circle((x + left, y + top), 3 * SCALE, outline=RING_COLOR, width=2)
