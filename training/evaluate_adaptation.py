@@ -3,6 +3,7 @@
 python -m tellsign.training.evaluate_adaptation real.parquet fake.parquet --detector runs/both --output-dir runs/adapt
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -324,7 +325,7 @@ def main(
 def _heads(
     packaged: Any, pictures: LargePictures, assignment: NDArray, learned: torch.Tensor, output_dir: Path
 ) -> list[LargePictureHead]:
-    """The heads of all folds, kept in a file."""
+    """The heads of all folds, kept in a file for these pictures."""
 
     def make() -> dict[str, torch.Tensor]:
         states = [
@@ -332,7 +333,11 @@ def _heads(
         ]
         return {name: torch.stack([state[name] for state in states]) for name in states[0]}
 
-    states, heads = cached(output_dir / "heads.safetensors", make), []
+    settings = {
+        "pictures": hashlib.sha1(learned.nan_to_num(0).numpy().tobytes()).hexdigest(),
+        "folds": hashlib.sha1(assignment.tobytes()).hexdigest(),
+    }
+    states, heads = cached(output_dir / "heads.safetensors", make, settings), []
     for number in range(assignment.max() + 1):
         head = LargePictureHead(packaged.config, learned.shape[-1]).eval()
         head.load_state_dict({name: of_folds[number] for name, of_folds in states.items()})
