@@ -16,7 +16,6 @@ from scipy.special import expit
 from transformers.utils import logging
 
 from tellsign.hub_cards.left_out_tables import leave_out_tables
-from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.calibration.detector import fit_temperature
 from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
 from tellsign.training.data.degradations import VERSIONS, cut_as_seen, whole_as_seen
@@ -33,6 +32,7 @@ from tellsign.training.evaluation.left_out import (
     plot_left_out,
     pooled_scores,
     score_left_out,
+    verdicts_at,
     version_scores,
 )
 from tellsign.training.evaluation.rules import rule_scores
@@ -69,10 +69,7 @@ def measure(
         name: fit_promised_thresholds(columns["label"], probabilities, columns["kind"], promise)
         for name, promise in PROMISES.items()
     }
-    verdicts = {
-        name: np.asarray([verdict_of(probability, pair) for probability in probabilities])
-        for name, pair in thresholds.items()
-    }
+    verdicts = {name: verdicts_at(probabilities, pair) for name, pair in thresholds.items()}
     scores = score_left_out(columns, assignment, logits, verdicts, temperature)
     if not scores["generators"]:
         raise ValueError(

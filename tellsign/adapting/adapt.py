@@ -38,7 +38,7 @@ from tellsign.training.trainer.tuning import score, tune_head
 from .audit import TELLING, Audit, audit
 from .features import OwnFeatures
 from .left_out import LeftOut, compare, fit_verdicts, groups_of, leave_out
-from .pictures import load_pictures
+from .pictures import load_pictures, name_of
 
 
 LEAST_REAL = 20
@@ -175,16 +175,14 @@ def _read(data: str | Path | Dataset, features: OwnFeatures) -> Pictures:
     _check_counts(labels, data)
     found = audit(pictures)
     _check_audit(found, data)
-    names = {image.get("path") or f"row {row}": row for row, image in enumerate(pictures["image"])}
+    names = {name_of(image, row): row for row, image in enumerate(pictures["image"])}
     copies = [names[name] for group in found.copies for name in group[1:]]
     kept = np.setdiff1d(np.arange(len(labels)), copies + [names[name] for name in found.unreadable])
     _check_counts(labels[kept], data, "different and readable ")
     seen, unreadable = features(pictures, kept)
     kept = kept[~np.isin(kept, list(unreadable))]
     _check_counts(labels[kept], data, "different, readable and large enough ")
-    reasons = found.unreadable | {
-        pictures[row]["image"].get("path") or f"row {row}": why for row, why in unreadable.items()
-    }
+    reasons = found.unreadable | {name_of(pictures[row]["image"], row): why for row, why in unreadable.items()}
     contents = {hashlib.sha1(content_of(pictures[int(row)]["image"]) or b"").hexdigest() for row in kept}
     left_out = {"copies": len(copies), "unreadable": {without_folders(name): why for name, why in reasons.items()}}
     return Pictures(seen, labels[kept], sources[kept], contents, left_out, found)

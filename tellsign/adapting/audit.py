@@ -1,6 +1,5 @@
 """What a data set would teach: how well size, shape, format and the like tell its classes by themselves."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +18,8 @@ from tellsign.modeling.image_loading import open_image
 from tellsign.tables import listed, markdown_table, percent
 from tellsign.training.data.sources import LABELS, content_of
 from tellsign.training.evaluation.metrics import bootstrap
+
+from .pictures import name_of
 
 
 REAL, FAKE = range(len(LABELS))
@@ -161,7 +162,7 @@ def audit(pictures: Dataset) -> Audit:
         try:
             properties, dhash = properties_of(content_of(image) or b"")
         except Exception as error:  # Pillow's decoders raise all sorts on damaged files
-            result.unreadable[_name(image, row)] = str(error)
+            result.unreadable[name_of(image, row)] = str(error)
             continue
         found.append(properties)
         hashes.append(dhash)
@@ -173,7 +174,7 @@ def audit(pictures: Dataset) -> Audit:
     for label, title in enumerate(LABELS):
         result.pictures[title] = int((labels == label).sum())
         result.sources[title] = len(np.unique(sources[labels == label]))
-    names = [_name(pictures[row]["image"], row) for row in rows]
+    names = [name_of(pictures[row]["image"], row) for row in rows]
     for group in near_copies(np.asarray(hashes)):
         copies = [names[index] for index in group]
         (result.copies_across if len(set(labels[group])) == 2 else result.copies).append(copies)
@@ -188,10 +189,6 @@ def audit(pictures: Dataset) -> Audit:
             result.findings.append(finding)
         result.findings.sort(key=lambda finding: -finding.auroc)
     return result
-
-
-def _name(image: Mapping[str, Any], row: int) -> str:
-    return image.get("path") or f"row {row}"
 
 
 def source_weights(labels: NDArray, sources: NDArray) -> NDArray[np.float64]:

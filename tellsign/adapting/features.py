@@ -12,19 +12,9 @@ from tellsign import LargePictureForImageClassification, LargePictureImageProces
 from tellsign.modeling.modeling_large_picture import moments_of
 from tellsign.training.data.caching import cached
 from tellsign.training.data.degradations import cut_as_seen, whole_as_seen
-from tellsign.training.data.moments import COPIES_VERSION
+from tellsign.training.data.moments import COPIES_VERSION, weights_of
 from tellsign.training.data.sources import content_of
 from tellsign.training.trainer.tuning import HISTORIES
-
-
-def weights_of(model: LargePictureForImageClassification, image_processor: LargePictureImageProcessor) -> str:
-    """A name for what features depend on besides the picture."""
-    digest = hashlib.sha1(COPIES_VERSION.encode())
-    for name, value in sorted(model.backbone.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.double().sum():.6e}".encode())
-    settings = image_processor.size, image_processor.cut_size, image_processor.num_cuts, HISTORIES
-    digest.update(repr(settings).encode())
-    return digest.hexdigest()[:16]
 
 
 class OwnFeatures:
@@ -45,7 +35,9 @@ class OwnFeatures:
         cache_dir: Path,
     ):
         self.model, self.image_processor = model, image_processor
-        self.folder = cache_dir / weights_of(model, image_processor)
+        # What features depend on besides the picture.
+        settings = image_processor.size, image_processor.cut_size, image_processor.num_cuts, HISTORIES, COPIES_VERSION
+        self.folder = cache_dir / hashlib.sha1(f"{weights_of(model)} {settings}".encode()).hexdigest()[:16]
 
     def __call__(self, pictures: Dataset, rows: NDArray) -> tuple[torch.Tensor, dict[int, str]]:
         """Features of some of the pictures.

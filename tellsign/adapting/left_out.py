@@ -11,12 +11,11 @@ from scipy.special import expit
 from tqdm.auto import tqdm
 
 from tellsign.modeling.modeling_large_picture import LargePictureHead
-from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.calibration.detector import fit_temperature
 from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
 from tellsign.training.data.feature_table import FeatureTable
 from tellsign.training.evaluation.folds import groups_by_names
-from tellsign.training.evaluation.left_out import FAKE, REAL, auroc
+from tellsign.training.evaluation.left_out import FAKE, REAL, auroc, shares_of, verdicts_at
 from tellsign.training.evaluation.metrics import bootstrap, calibration_scores
 from tellsign.training.trainer.tuning import score, tune_head
 
@@ -145,11 +144,8 @@ def fit_verdicts(found: LeftOut) -> tuple[float, dict[str, list[float]]]:
     few = of_own.sum() < ENOUGH_REAL
     real = np.concatenate([own[of_own], strange[table.photographs]]) if few else own[of_own]
     fake = np.concatenate([own[~of_own], strange[table.label == FAKE]])
-    # Classes count alike: the shorter one is repeated.
-    count = max(len(real), len(fake))
-    logits = np.concatenate([np.resize(real, count), np.resize(fake, count)])
-    both = np.stack([np.zeros(len(logits)), logits], axis=1)
-    temperature = fit_temperature(both, np.repeat([REAL, FAKE], count))
+    logits, alike = _alike(real, fake)
+    temperature = fit_temperature(np.stack([np.zeros(len(logits)), logits], axis=1), alike)
     labels = np.repeat([REAL, FAKE], [len(real), len(fake)])
     probabilities = expit(np.concatenate([real, fake]) / temperature)
     kinds = np.full(len(labels), "photo")
@@ -157,6 +153,12 @@ def fit_verdicts(found: LeftOut) -> tuple[float, dict[str, list[float]]]:
         name: list(fit_promised_thresholds(labels, probabilities, kinds, promise))
         for name, promise in PROMISES.items()
     }
+
+
+def _alike(real: NDArray, fake: NDArray) -> tuple[NDArray, NDArray]:
+    """Logits of both classes and their labels. Classes count alike: the shorter one is repeated."""
+    count = max(len(real), len(fake))
+    return np.concatenate([np.resize(real, count), np.resize(fake, count)]), np.repeat([REAL, FAKE], count)
 
 
 def _scores(logits: Mapping[str, NDArray]) -> dict[str, float]:
@@ -220,18 +222,15 @@ def compare(
     calibration = {}
     for time, (temperature, thresholds) in verdicts.items():
         of_point = {
-            point: {name: _shares(expit(of / temperature), pair) for name, of in logits[time].items() if len(of)}
+            point: {
+                name: shares_of(verdicts_at(expit(of / temperature), pair))
+                for name, of in logits[time].items()
+                if len(of)
+            }
             for point, pair in thresholds.items()
         }
         said[time] = of_point
         fake = logits[time]["fake"] if len(logits[time]["fake"]) else logits[time]["strange fake"]
-        real = logits[time]["real"]
-        count = max(len(real), len(fake))
-        probabilities = expit(np.concatenate([np.resize(real, count), np.resize(fake, count)]) / temperature)
-        calibration[time] = calibration_scores(np.repeat([REAL, FAKE], count), probabilities)["ece"]
+        of_both, labels = _alike(logits[time]["real"], fake)
+        calibration[time] = calibration_scores(labels, expit(of_both / temperature))["ece"]
     return {"scores": scores, "verdicts": said, "ece": calibration}
-
-
-def _shares(probabilities: NDArray, thresholds: Sequence[float]) -> dict[str, float]:
-    said = np.asarray([verdict_of(value, thresholds) for value in probabilities])
-    return {verdict: float((said == verdict).mean()) for verdict in ("real", "uncertain", "fake")}

@@ -1,6 +1,8 @@
 """A user's own pictures: real ones, generated ones, or both, with the sources that they come from."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from datasets import ClassLabel, Dataset, Features, Image, Value
 
@@ -49,6 +51,11 @@ def load_pictures(data: str | Path | Dataset) -> Dataset:
         raise ValueError(f"{folder}: its folders real and fake hold no pictures")
     columns = {name: [row[index] for row in rows] for index, name in enumerate(("image", "label", "source"))}
     return Dataset.from_dict(columns, features=FEATURES)
+
+
+def name_of(image: Mapping[str, Any], row: int) -> str:
+    """What to call an undecoded picture: its path, or its row."""
+    return image.get("path") or f"row {row}"
 
 
 def _of_class(folder: Path) -> list[tuple[str, int, str]]:

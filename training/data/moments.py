@@ -23,6 +23,14 @@ COPIES_VERSION = "3"
 VIEWS = ("whole", "cut")
 
 
+def weights_of(model: LargePictureForImageClassification) -> str:
+    """A name for the weights of a model's backbone, on which features depend."""
+    digest = hashlib.sha1()
+    for name, value in sorted(model.backbone.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.double().sum():.6e}".encode())
+    return digest.hexdigest()
+
+
 @torch.inference_mode()
 def view_moments(
     pictures: Dataset,
@@ -67,7 +75,7 @@ def view_moments(
 
     settings = {
         "pictures": hashlib.sha1("".join(pictures["sha1"][:]).encode()).hexdigest(),
-        "weights": hashlib.sha1(next(model.backbone.parameters()).detach().numpy().tobytes()).hexdigest(),
+        "weights": weights_of(model),
         "view": view,
         "size": dict(image_processor.size) if view == "whole" else image_processor.cut_size,
         "history": history,

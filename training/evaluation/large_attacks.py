@@ -19,13 +19,12 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
 from tellsign.modeling.image_loading import load_image
-from tellsign.modeling.verdicts import verdict_of
 from tellsign.tables import markdown_table, percent
 from tellsign.training.data.degradations import rescale
 from tellsign.training.data.large_pictures import load_pictures
 from tellsign.training.data.sources import content_of, of_class
 
-from .left_out import FAKE, REAL, auroc
+from .left_out import FAKE, REAL, auroc, verdicts_at
 
 
 def _noisy(image: Image.Image) -> Image.Image:
@@ -111,10 +110,7 @@ def main(
 
 
 def _scores(config: Any, real: NDArray, fake: NDArray) -> dict[str, float]:
-    said = [
-        np.asarray([verdict_of(value, config.verdict_thresholds) for value in expit(logits / config.temperature)])
-        for logits in (real, fake)
-    ]
+    said = [verdicts_at(expit(logits / config.temperature), config.verdict_thresholds) for logits in (real, fake)]
     return {
         "auroc": auroc(real, fake),
         "real_called_fake": float((said[REAL] == "fake").mean()),

@@ -120,12 +120,21 @@ def mean_scores(generators: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[s
     return result
 
 
+def verdicts_at(probabilities: NDArray, thresholds: Sequence[float]) -> NDArray[np.str_]:
+    """The verdict of each probability of fake, see [`verdict_of`]."""
+    return np.asarray([verdict_of(probability, thresholds) for probability in probabilities])
+
+
+def shares_of(verdicts: NDArray) -> dict[str, float]:
+    """How often each verdict is given, in [0, 1]."""
+    return {verdict: float((verdicts == verdict).mean()) for verdict in ("real", "uncertain", "fake")}
+
+
 def verdict_shares(verdicts: NDArray, columns: Mapping[str, NDArray]) -> dict[str, dict[str, Any]]:
     """How often each verdict is given of each kind of picture, in [0, 1]."""
     kinds = np.where(columns["label"] == FAKE, "generated", columns["kind"])
     return {
-        str(kind): {"pictures": int((kinds == kind).sum())}
-        | {verdict: float((verdicts[kinds == kind] == verdict).mean()) for verdict in ("real", "uncertain", "fake")}
+        str(kind): {"pictures": int((kinds == kind).sum())} | shares_of(verdicts[kinds == kind])
         for kind in np.unique(kinds)
     }
 
@@ -205,7 +214,7 @@ def version_scores(
         "median_change": float(np.median(np.abs(second - first))),
     }
     for point, pair in thresholds.items():
-        said, said_then = (np.asarray([verdict_of(value, pair) for value in values]) for values in (first, second))
+        said, said_then = verdicts_at(first, pair), verdicts_at(second, pair)
         turned = (said != said_then) & (said != "uncertain") & (said_then != "uncertain")
         scores[point] = {"turned": float(turned.mean()), "changed": float((said != said_then).mean())}
     return scores

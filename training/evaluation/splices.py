@@ -21,7 +21,6 @@ from torch import nn
 from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.modeling_large_picture import LargePictureHead
-from tellsign.modeling.verdicts import verdict_of
 from tellsign.tables import markdown_table, percent
 from tellsign.training.data.degradations import encode
 from tellsign.training.data.large_pictures import LargePictures, load_large_pictures
@@ -30,7 +29,7 @@ from tellsign.training.data.sources import content_of
 from tellsign.training.trainer.backbone import large_detector
 
 from .folds import assign_folds, heads_left_out
-from .left_out import FAKE, REAL
+from .left_out import FAKE, REAL, shares_of, verdicts_at
 from .metrics import bootstrap
 
 
@@ -207,8 +206,7 @@ def _record(measured: Mapping[str, Any], placed: Mapping[str, list], logits: Map
     thresholds = measured["verdict_thresholds"]["cautious"]
     for share, of_share in logits.items():
         probabilities = expit(np.asarray(of_share) / measured["temperature"])
-        said = np.asarray([verdict_of(probability, thresholds) for probability in probabilities])
-        verdicts = {verdict: float((said == verdict).mean()) for verdict in ("real", "uncertain", "fake")}
+        verdicts = shares_of(verdicts_at(probabilities, thresholds))
         record["shares"][str(share)] = {"fake_probability": float(probabilities.mean()), **verdicts}
     return record
 
