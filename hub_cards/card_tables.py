@@ -162,6 +162,21 @@ def robustness_tables(results: Mapping[str, Mapping[str, Any]], means: bool = Fa
     return tables
 
 
+def large_attack_table(record: Mapping[str, Any]) -> str:
+    """A table of a `large_attacks.json`: verdicts on large pictures after each change and attack."""
+    keys = ("auroc", "real_called_fake", "fake_called_real", "fake_called_fake")
+    header = [
+        "large pictures after",
+        "AUROC, %",
+        "real called fake, %",
+        "fakes called real, %",
+        "fakes called fake, %",
+    ]
+    return markdown_table(
+        header, [[name, *(percent(scores[key]) for key in keys)] for name, scores in record["scores"].items()]
+    )
+
+
 def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
     """Validation loss and accuracy while training."""
     entries = [entry for entry in log_history if "eval_loss" in entry]

@@ -24,6 +24,7 @@ from .card_tables import (
     eval_results,
     failures,
     generator_table,
+    large_attack_table,
     log_of_card,
     log_table,
     robustness_tables,
@@ -91,6 +92,7 @@ def model_card(
     log_history: Sequence[Mapping[str, Any]] = (),
     evaluation: Mapping[str, Any] | None = None,
     leave_out: Mapping[str, Any] | None = None,
+    large_attacks: Mapping[str, Any] | None = None,
     adaptation: Mapping[str, Any] | None = None,
     tagger_config: Mapping[str, Any] | None = None,
     tagger_evaluation: Mapping[str, Any] | None = None,
@@ -114,6 +116,7 @@ def model_card(
         log_history (`Sequence[Mapping]`, *optional*): The log of the trainer's state.
         evaluation (`Mapping`, *optional*): The `evaluation.json` of `evaluate_detector`.
         leave_out (`Mapping`, *optional*): The `leave_out.json` of `leave_out`.
+        large_attacks (`Mapping`, *optional*): Its `large_attacks.json`, of `evaluate_detector --large-data`.
         adaptation (`Mapping`, *optional*): The `adaptation.json` of `tellsign adapt`.
         tagger_config (`Mapping`, *optional*): The tagger's `config.json`.
         tagger_evaluation (`Mapping`, *optional*): What `evaluate_explanations` writes.
@@ -172,6 +175,7 @@ def model_card(
         attack_tables=robustness_tables(robustness.get("attacks", {}).get("scores", {})),
         leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
         leave_out=leave_out,
+        large_attacks=large_attacks and {**large_attacks, "table": large_attack_table(large_attacks)},
         adaptation=adaptation and {**adaptation, "tables": [advice(adaptation), *adaptation_tables(adaptation)]},
         threshold_table=threshold_table(config),
         trace_table=trace_table() if config.get("large_picture_config") else None,
@@ -292,8 +296,8 @@ def card_of_folder(
     Args:
         folder (`Path`):
             Has `config.json` or `adapter_config.json`. May have `evaluation.json`, `leave_out.json`,
-            `training.json`, `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures and images in
-            `examples/`. May have the folders `tagger/`, `explainer/` and `localizer/`.
+            `large_attacks.json`, `training.json`, `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures and
+            images in `examples/`. May have the folders `tagger/`, `explainer/` and `localizer/`.
         model_id, datasets, license: As for [`model_card`]. An adapter's name defaults to the folder's. Data sets
             and license default to those of the folder's `README.md`. The log and the emissions do too, where their
             files are missing, as in a copy from the Hub.
@@ -341,6 +345,7 @@ def card_of_folder(
         model_id=model_id,
         evaluation=read("evaluation.json"),
         leave_out=read("leave_out.json"),
+        large_attacks=read("large_attacks.json"),
         adaptation=read("adaptation.json"),
         tagger_config=read("tagger/config.json"),
         tagger_evaluation=read("tagger/evaluation.json"),

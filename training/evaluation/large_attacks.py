@@ -1,30 +1,23 @@
-"""Measures verdicts on large pictures that somebody changed, by accident or to mislead.
+"""Verdicts on large pictures that somebody changed, by accident or to mislead."""
 
-python -m tellsign.training.evaluation.large_attacks tellsign/default --data real.parquet --data fake.parquet
-"""
-
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-import typer
+from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from scipy.special import expit
 from tqdm.auto import tqdm
-from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
 from tellsign.modeling.image_loading import load_image
-from tellsign.tables import markdown_table, percent
+from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.data.degradations import rescale
-from tellsign.training.data.large_pictures import load_pictures
-from tellsign.training.data.sources import content_of, of_class
+from tellsign.training.data.sources import LABELS, content_of, of_class
 
-from .left_out import FAKE, REAL, auroc, verdicts_at
+from .left_out import FAKE, REAL, auroc
 
 
 def _noisy(image: Image.Image) -> Image.Image:
@@ -32,8 +25,9 @@ def _noisy(image: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(image) + noise).clip(0, 255).round().astype(np.uint8))
 
 
+AS_IT_IS = "nothing"
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "nothing": lambda image: image,
+    AS_IT_IS: lambda image: image,
     "blur": lambda image: image.filter(ImageFilter.GaussianBlur(1.5)),
     "noise": _noisy,
     "sharpening": lambda image: image.filter(ImageFilter.UnsharpMask(2, 150, 3)),
@@ -41,6 +35,8 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "denoising": lambda image: image.filter(ImageFilter.MedianFilter(3)),
 }
 """Blur of 1.5 pixels, noise of 8 levels, unsharp masking, enlarging, a median of 3x3 pixels."""
+EPSILONS = (2, 4, 8)
+"""Largest changes of a pixel by attacks, in levels of 255."""
 
 
 def logits_of(model: LargePictureForImageClassification, views: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -76,48 +72,55 @@ def attack(
         return logits_of(model, seen)
 
 
-def main(
-    model_name: Annotated[str, typer.Argument(help="Folder or repository of a detector with a network for them.")],
-    data: Annotated[list[str], typer.Option(help="Pictures of both classes; can be repeated.")],
-    output_dir: Annotated[Path, typer.Option(help="Where large_attacks.json is written.")] = Path("evaluation"),
-    pictures: Annotated[int, typer.Option(min=2, help="Pictures of each class, drawn at random.")] = 50,
-    steps: Annotated[int, typer.Option(min=1, help="Gradient steps.")] = 20,
-) -> None:
-    """Changes pictures, attacks them with gradients, and prints what becomes of the verdicts."""
-    detector = AutoModelForImageClassification.from_pretrained(model_name, dtype=torch.float32).eval()
-    model: Any = detector.large_picture
+def large_attack_scores(
+    model: LargePictureForImageClassification,
+    image_processor: LargePictureImageProcessor,
+    pictures: Dataset,
+    each: int,
+    steps: int,
+) -> dict[str, Any]:
+    """Verdicts and AUROC after each of `CHANGES`, and after attacks by each of `EPSILONS`.
+
+    A larger attack goes on where a smaller one has not turned the verdict.
+
+    Args:
+        model, image_processor: Of large pictures.
+        pictures (`datasets.Dataset`): From [`load_pictures`].
+        each (`int`): Number of pictures of each class, drawn at random.
+        steps (`int`): See [`attack`].
+
+    Returns:
+        `real` and `fake`, the numbers of pictures, `steps`, and `scores` by the name of the change, in [0, 1].
+    """
     model.requires_grad_(False)
-    see: Any = LargePictureImageProcessor(**AutoImageProcessor.from_pretrained(model_name).large_picture_processor)
-    chosen = load_pictures(data, model.config.smallest_side)
-    names = [*CHANGES, *(f"attack by {epsilon} of 255" for epsilon in (2, 4, 8))]
+    names = [*CHANGES, *(f"attack by {epsilon} of 255" for epsilon in EPSILONS)]
     logits: dict[str, list[list[float]]] = {name: [[], []] for name in names}
-    for label, title in ((REAL, "real"), (FAKE, "fake")):
-        for content in tqdm(of_class(chosen, title, pictures)["image"], desc=f"Changing ({title})", unit="img"):
+    for label, title in enumerate(LABELS):
+        for content in tqdm(of_class(pictures, title, each)["image"], desc=f"Changing ({title})", unit="img"):
             image = load_image(content_of(content) or b"")
             for name, change in CHANGES.items():
                 with torch.inference_mode():
-                    logits[name][label].append(float(logits_of(model, see(change(image), return_tensors="pt"))))
-            views = see(image, return_tensors="pt")
-            for epsilon in (2, 4, 8):
-                after = float(attack(model, views, label, epsilon, steps))
+                    views = image_processor(change(image), return_tensors="pt")
+                    logits[name][label].append(float(logits_of(model, views)))
+            views, after = image_processor(image, return_tensors="pt"), logits[AS_IT_IS][label][-1]
+            for epsilon in EPSILONS:
+                if _verdict(model, after) != LABELS[1 - label]:
+                    after = float(attack(model, views, label, epsilon, steps))
                 logits[f"attack by {epsilon} of 255"][label].append(after)
-    record = {name: _scores(model.config, *map(np.asarray, both)) for name, both in logits.items()}
-    output_dir.mkdir(parents=True, exist_ok=True)
-    (output_dir / "large_attacks.json").write_text(json.dumps(record, indent=2) + "\n")
-    keys = ("auroc", "real_called_fake", "fake_called_real", "fake_called_fake")
-    header = ["change", "AUROC, %", "real called fake, %", "fake called real, %", "fake called fake, %"]
-    typer.echo(markdown_table(header, [[name, *(percent(row[key]) for key in keys)] for name, row in record.items()]))
+    real, fake = map(len, logits[AS_IT_IS])
+    scores = {name: _scores(model, *map(np.asarray, both)) for name, both in logits.items()}
+    return {"real": real, "fake": fake, "steps": steps, "scores": scores}
 
 
-def _scores(config: Any, real: NDArray, fake: NDArray) -> dict[str, float]:
-    said = [verdicts_at(expit(logits / config.temperature), config.verdict_thresholds) for logits in (real, fake)]
+def _verdict(model: LargePictureForImageClassification, logit: float) -> str:
+    return verdict_of(expit(logit / model.config.temperature), model.config.verdict_thresholds)
+
+
+def _scores(model: LargePictureForImageClassification, real: NDArray, fake: NDArray) -> dict[str, float]:
+    said = [np.asarray([_verdict(model, logit) for logit in logits]) for logits in (real, fake)]
     return {
         "auroc": auroc(real, fake),
         "real_called_fake": float((said[REAL] == "fake").mean()),
         "fake_called_real": float((said[FAKE] == "real").mean()),
         "fake_called_fake": float((said[FAKE] == "fake").mean()),
     }
-
-
-if __name__ == "__main__":
-    typer.run(main)
