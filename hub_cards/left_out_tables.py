@@ -17,7 +17,12 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
         _pooled_table(record),
         _means_table(record["means"]),
         _right_table(record["verdicts"]),
-        *(_verdict_table(name, said) for name, said in record["verdicts"].items()),
+        *(
+            _verdict_table(f"{name}{note}", said[seen])
+            for name, said in record["verdicts"].items()
+            for seen, note in (("kinds", ""), ("squeezed", ", wide ones squeezed"))
+            if seen in said
+        ),
         f"The calibration error (ECE) is {percent(record['calibration']['ece'])}%.",
         markdown_table(["answered, the surest first", "right, %"], answered),
         *([_version_table(record["versions"])] if record["versions"] else []),
@@ -78,10 +83,9 @@ def _means_table(means: Mapping[str, Any]) -> str:
     return markdown_table(header, rows)
 
 
-def _verdict_table(name: str, said: Mapping[str, Any]) -> str:
+def _verdict_table(name: str, kinds: Mapping[str, Any]) -> str:
     rows = [
-        [kind, f"{row['pictures']:,}", *(percent(row[verdict]) for verdict in VERDICTS)]
-        for kind, row in said["kinds"].items()
+        [kind, f"{row['pictures']:,}", *(percent(row[verdict]) for verdict in VERDICTS)] for kind, row in kinds.items()
     ]
     return markdown_table([f"verdicts, {name}, %", "pictures", *VERDICTS], rows)
 

@@ -261,8 +261,8 @@ def test_leave_out_compares_every_version(record, options):
     first, *others = record["versions"].values()
     assert first["pictures"] == 20 and first["median_change"] == 0 == first["cautious"]["changed"]
     assert all(0.5 < row[to] <= 1 for row in others for to in ("both", "fakes alone"))
-    # Of each view: as it is for training and for scoring, one copy, and versions.
-    assert len(list((options["output_dir"] / "features").iterdir())) == 1 + 2 * (1 + 1 + len(VERSIONS))
+    # Of each view: as it is for training and for scoring, one copy, and versions; of wholes also squeezed.
+    assert len(list((options["output_dir"] / "features").iterdir())) == 1 + 2 * (1 + 1 + len(VERSIONS)) + 1
 
 
 def test_leave_out_says_what_each_view_and_blind_rules_give(record):

@@ -148,11 +148,13 @@ def test_versions_tell_what_turned_and_what_changed(columns, logits):
 
 def test_all_scores_are_of_the_pictures_they_name(columns, logits):
     verdicts = {name: np.where(logits > cut, "fake", "real") for name, cut in (("cautious", 2), ("balanced", 1))}
-    scores = score_left_out(columns, columns["folds"], logits, verdicts, temperature=2.0)
+    squeezed = {name: said[::-1] for name, said in verdicts.items()}
+    scores = score_left_out(columns, columns["folds"], logits, verdicts, squeezed, temperature=2.0)
     brier = np.mean((1 / (1 + np.exp(-logits / 2)) - columns["label"]) ** 2)
     assert scores["calibration"]["brier"] == pytest.approx(brier)
     for name, said in verdicts.items():
         assert scores["verdicts"][name]["kinds"] == verdict_shares(said, columns)
+        assert scores["verdicts"][name]["squeezed"] == verdict_shares(said[::-1], columns)
         assert scores["verdicts"][name]["right"]["0.1"] == right_shares(said, columns["label"], 0.1)
     right = ((logits > 0) == columns["label"]).mean()
     assert scores["answered"][-1] == {"answered": 1.0, "right": pytest.approx(right)}

@@ -86,6 +86,7 @@ def left_out_record() -> dict:
                     "generated": {"pictures": 1048, "real": 0.1, "uncertain": 0.35, "fake": 0.55},
                     "photo": {"pictures": 900, "real": 0.6, "uncertain": 0.385, "fake": 0.015},
                 },
+                "squeezed": {"photo": {"pictures": 900, "real": 0.57, "uncertain": 0.41, "fake": 0.02}},
                 "right": {"0.5": {"real": 0.857, "fake": 0.976, "answered": 0.632, "right": 0.911}},
             },
             "balanced": {

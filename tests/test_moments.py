@@ -8,7 +8,7 @@ from scipy.stats import kstest
 
 from tellsign import LargePictureConfig, LargePictureForImageClassification, LargePictureImageProcessor, load_image
 from tellsign.modeling.modeling_large_picture import moments_of
-from tellsign.training.data.degradations import VERSIONS, cut_as_seen, random_part, whole_as_seen
+from tellsign.training.data.degradations import SQUEEZED, VERSIONS, cut_as_seen, random_part, whole_as_seen
 from tellsign.training.data.large_pictures import load_large_pictures
 from tellsign.training.data.moments import Moments, view_moments
 from tellsign.training.data.sources import load_sources
@@ -80,6 +80,11 @@ def test_a_whole_is_its_middle_square_or_a_random_part():
     assert np.array_equal(first, again)
     others = [np.asarray(whole_as_seen(content, *seeds)) for seeds in ((4, 5), (3, 6))]
     assert not any(np.array_equal(first, other) for other in others)
+
+
+def test_a_squeezed_whole_keeps_its_shape():
+    content = encode(noise(120, 90))
+    assert np.array_equal(np.asarray(whole_as_seen(content, SQUEEZED, 0)), np.asarray(load_image(content)))
 
 
 def test_a_version_of_a_reduced_whole_is_made_of_a_larger_one():

@@ -18,7 +18,7 @@ from transformers.utils import logging
 from tellsign.hub_cards.left_out_tables import leave_out_tables
 from tellsign.training.calibration.detector import fit_temperature
 from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
-from tellsign.training.data.degradations import VERSIONS, cut_as_seen, whole_as_seen
+from tellsign.training.data.degradations import SQUEEZED, VERSIONS, cut_as_seen, whole_as_seen
 from tellsign.training.data.large_pictures import CUTS_HELP, DATA_HELP, LargePictures, load_large_pictures
 from tellsign.training.data.moments import VIEWS, Moments
 from tellsign.training.data.sources import content_of, without_folders
@@ -50,6 +50,7 @@ def measure(
     columns: Mapping[str, NDArray],
     assignment: NDArray,
     logits: NDArray,
+    squeezed: NDArray,
     versions: Mapping[str, NDArray],
     compared: NDArray,
     by_share: Mapping[float, NDArray],
@@ -59,6 +60,7 @@ def measure(
     Args:
         columns, assignment: Of [`LargePictures`] and [`assign_folds`].
         logits (`np.ndarray` of shape `(n,)`): Of the pictures.
+        squeezed (`np.ndarray` of shape `(n,)`): Of them with wholes that are not cut to squares.
         versions (`Mapping`): Logits of each of `VERSIONS`.
         compared (`np.ndarray`): The rows of which there are versions.
         by_share (`Mapping`): Logits by heads that saw a share of the sources.
@@ -69,8 +71,11 @@ def measure(
         name: fit_promised_thresholds(columns["label"], probabilities, columns["kind"], promise)
         for name, promise in PROMISES.items()
     }
-    verdicts = {name: verdicts_at(probabilities, pair) for name, pair in thresholds.items()}
-    scores = score_left_out(columns, assignment, logits, verdicts, temperature)
+    verdicts, of_squeezed = (
+        {name: verdicts_at(expit(seen / temperature), pair) for name, pair in thresholds.items()}
+        for seen in (logits, squeezed)
+    )
+    scores = score_left_out(columns, assignment, logits, verdicts, of_squeezed, temperature)
     if not scores["generators"]:
         raise ValueError(
             f"no generator has {LEAST_PICTURES} pictures beside photographs of its fold: give more, or fewer --folds"
@@ -138,8 +143,9 @@ def main(
     some = np.sort(np.random.default_rng(0).permutation(rows)[:versions])
     changed = {name: moments(name, name, some) for name in VERSIONS} if versions else {}
 
-    seen_as = [plain, *(without_view(plain, 1 - view) for view in range(2)), *changed.values()]
-    logits, *others = predict_left_out(config, columns, assignment, learned, seen_as)
+    squeezed = torch.stack([moments(SQUEEZED, None, rows)[:, 0], plain[:, 1]], dim=1)
+    seen_as = [plain, squeezed, *(without_view(plain, 1 - view) for view in range(2)), *changed.values()]
+    logits, of_squeezed, *others = predict_left_out(config, columns, assignment, learned, seen_as)
     by_share = {}
     for share in LESS_SOURCES:
         try:
@@ -154,7 +160,15 @@ def main(
         "folds": folds,
         "copies": copies,
         "image_size": image_size,
-        **measure(measured, assignment[rows], logits[rows], of_versions, np.isin(rows, some).nonzero()[0], by_share),
+        **measure(
+            measured,
+            assignment[rows],
+            logits[rows],
+            of_squeezed[rows],
+            of_versions,
+            np.isin(rows, some).nonzero()[0],
+            by_share,
+        ),
         "views": {view: pooled_scores(measured, of[rows]) for view, of in zip(VIEWS, others[:2], strict=True)},
         "rules": rules(pictures, rows, image_processor.cut_size),
     }

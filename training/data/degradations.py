@@ -116,14 +116,19 @@ VERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
 """Of one picture, by which it is measured whether the verdict stays. "screenshot": as the screen showed it, kept
 without loss. "reposted": JPEG of quality 60, both sides times 0.8, JPEG of quality 70. A PNG has the same pixels."""
 
+SQUEEZED = "squeezed"
+"""A history that leaves the shape: wide and tall pictures are squeezed into a square, as the detector sees them."""
+
 
 def whole_as_seen(content: bytes, history: str | int | None, row_seed: int) -> Image.Image:
     """The whole of a picture: its middle square, one of its `VERSIONS`, or by a number a random part and history.
 
-    The middle square, since the shape tells the class. A picture that was reduced for the data is first enlarged:
-    versions are made of files.
+    The middle square unless it is `SQUEEZED`, since the shape tells the class. A picture that was reduced for the
+    data is first enlarged: versions are made of files.
     """
     image = load_image(content)
+    if history == SQUEEZED:
+        return image
     if isinstance(history, int):
         rng = np.random.default_rng([history, row_seed])
         return random_history(random_look(random_part(image, rng), rng), rng)

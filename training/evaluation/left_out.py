@@ -164,9 +164,13 @@ def score_left_out(
     folds: NDArray,
     logits: NDArray,
     verdicts: Mapping[str, NDArray],
+    squeezed: Mapping[str, NDArray],
     temperature: float,
 ) -> dict[str, Any]:
-    """All scores of pictures as they are, see [`generator_scores`]; `verdicts` are those of each operating point."""
+    """All scores of pictures as they are, see [`generator_scores`].
+
+    `verdicts` are those of each operating point, `squeezed` those of whole pictures that are not cut to squares.
+    """
     labels, generators = columns["label"], generator_scores(columns, folds, logits)
     probabilities = expit(logits / temperature)
     coverage, risk = risk_coverage(labels, probabilities)
@@ -178,6 +182,7 @@ def score_left_out(
         "verdicts": {
             name: {
                 "kinds": verdict_shares(said, columns),
+                "squeezed": verdict_shares(squeezed[name], columns),
                 "right": {str(share): right_shares(said, labels, share) for share in FAKE_SHARES},
             }
             for name, said in verdicts.items()
