@@ -177,6 +177,15 @@ def large_attack_table(record: Mapping[str, Any]) -> str:
     )
 
 
+def large_attack_failures(record: Mapping[str, Any] | None) -> list[str]:
+    """What the weakest of the attacks on large pictures turns, one sentence."""
+    attacks = ((name, scores) for name, scores in (record or {"scores": {}})["scores"].items() if "attack" in name)
+    for name, scores in attacks:
+        turned = [percent(scores[key], 0) for key in ("real_called_fake", "fake_called_real")]
+        return [f"An {name} has {turned[0]}% of large real pictures called fake, and {turned[1]}% of fakes real."]
+    return []
+
+
 def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
     """Validation loss and accuracy while training."""
     entries = [entry for entry in log_history if "eval_loss" in entry]
