@@ -19,7 +19,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from tellsign import __version__
-from tellsign.loading import register_formats, revision_of
+from tellsign.loading import revision_of
 
 from .judge import Judge, WorkerError
 from .shards import (
@@ -227,7 +227,6 @@ def scan(
     if resume and overwrite:
         raise ValueError("resume keeps what overwrite would do anew: give one of them")
     judge = judge or Judge()
-    register_formats()
     source, output = address_of(source), address_of(output)
     fs, folder = url_to_fs(output)
     with _locked(fs, folder, output):
