@@ -8,13 +8,15 @@ import fsspec
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from tellsign.__main__ import app
 from tellsign.modeling.image_loading import readable_extensions
 from tellsign.scanning.scan import run_here, scan
 from tellsign.scanning.shards import OutputError, list_shards
 from tests.conftest import write_parquet, write_tar
 from tests.samples import picture, rows_in
-from tests.store_server import BREAK_OFF, BUCKET, STALL
+from tests.store_server import BREAK_OFF, BUCKET, SECRETS, STALL
 
 
 NAMES = ["a b.jpg", "ü.jpg", "x#1.jpg", "[1].jpg", "100%.jpg", "what?.jpg", "a::b.jpg", "a+b&c.jpg", "sub/*.jpg"]
@@ -188,6 +190,29 @@ def test_files_that_were_half_written_are_reported(store, place, judge, tmp_path
     store.put(f"{place}/in/half.jpg", picture(0)[:300])
     summary = scan_store(place, judge)
     assert len(summary.failures) == 3 and summary.errors.total() == 1 and summary.labels.total() == 3
+
+
+@pytest.mark.parametrize("failure", ["pictures", "AccessDenied", "InternalError", "no store", "no credentials"])
+def test_secrets_are_in_nothing_that_is_written_or_said(store, place, judge, monkeypatch, caplog, failure):
+    put_pictures(store, place)
+    caplog.set_level("INFO")
+    monkeypatch.setattr("tellsign.scanning.on_ray.run_on_ray", lambda job, shards, **options: run_here(job, shards))
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"user_agent": failure}})  # a client of its own
+    if failure == "pictures":
+        store.before = lambda method, key: "AccessDenied" if method == "GET" and key.endswith("1.jpg") else None
+    elif failure == "no store":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    elif failure == "no credentials":
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            monkeypatch.delenv(name)
+    else:
+        store.before = lambda method, key: failure
+    places = [f"s3://{BUCKET}/{place}/{part}" for part in ("in", "out")]
+    options = ["--model", judge.model, "--explain", "never"]
+    result = CliRunner().invoke(app, ["scan", *places, *options], catch_exceptions=False)
+    assert result.exit_code == 1 and ("s3://" in result.output or failure == "pictures")
+    written = [result.output, caplog.text, *map(str, store.contents(place).values())]
+    assert not [secret for secret in SECRETS.values() if secret in "".join(written)]
 
 
 def test_ids_of_files_that_others_wrote_are_compared(store, place, judge, tmp_path):
