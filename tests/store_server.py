@@ -7,9 +7,9 @@ from typing import Any
 
 import fsspec
 from moto.core import DEFAULT_ACCOUNT_ID
-from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
+from moto.moto_server.werkzeug_app import create_backend_app
 from moto.s3.models import s3_backends
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 
 BUCKET = "pictures"
@@ -84,7 +84,7 @@ class Store:
         fsspec.get_filesystem_class("s3").clear_instance_cache()  # or other tests would talk to this store
 
 
-class _Handler(MotoRequestHandler):
+class _Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_request(self, *arguments) -> None: ...
