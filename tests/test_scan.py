@@ -13,6 +13,7 @@ from filelock import FileLock
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
+from tellsign.scanning.reading import read_pictures
 from tellsign.scanning.scan import run_here, scan
 from tellsign.scanning.shards import SCHEMA, OutputError, list_shards
 from tests.conftest import encode, write_parquet, write_tar
@@ -56,6 +57,22 @@ def test_every_kind_of_source_gives_a_row_for_each_picture(judge, tmp_path, kind
     rows = rows_in(tmp_path / "out")
     assert set(rows) == ids and summary.is_clean and summary.labels.total() == len(ids)
     assert all(row["label"] in ("real", "fake", "uncertain") and row["width"] == 24 for row in rows.values())
+
+
+def test_links_to_files_are_read(judge, source, tmp_path):
+    (tmp_path / "links").mkdir()
+    (tmp_path / "0.jpg").write_bytes(picture(0))
+    for path in (source / "0.parquet", tmp_path / "0.jpg"):
+        os.utime(path, (0, 0))
+        (tmp_path / "links" / path.name).symlink_to(path)
+    assert scan(str(tmp_path / "links"), str(tmp_path / "out"), judge).labels.total() == 6
+
+
+def test_contents_fill_a_batch_before_its_rows_do(source, monkeypatch):
+    (shard, *_), _ = list_shards(str(source))
+    assert [len(batch["id"]) for batch in read_pictures(shard, 4)] == [4, 1]
+    monkeypatch.setattr("tellsign.scanning.reading.MOST_HELD", 1)
+    assert [len(batch["id"]) for batch in read_pictures(shard, 4)] == [1] * 5
 
 
 def test_datasets_map_gives_the_same_rows(judge, source, tmp_path):
