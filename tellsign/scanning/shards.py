@@ -213,14 +213,15 @@ def _at_commit(fs: HfFileSystem, root: str) -> str:
 
 def _files_of(fs: AbstractFileSystem, root: str) -> tuple[dict[str, dict[str, Any]], str]:
     """What a file system says of each file of a source, by its path, and the folder from which names are counted."""
-    if fs.isdir(root):
-        return fs.find(root, detail=True), root
-    if any(letter in root for letter in "*?[") and not fs.exists(root):
+    found: dict[str, dict[str, Any]] = {}
+    with suppress(FileNotFoundError):
+        found = fs.find(root, detail=True)
+    if root in found:  # a file, of which some file systems say nothing here
+        return {root: fs.info(root)}, os.path.dirname(root)
+    if not found and any(letter in root for letter in "*?["):
         found = {path: info for path, info in fs.glob(root, detail=True).items() if info["type"] == "file"}
         return found, os.path.dirname(re.split(r"[*?\[]", root)[0])
-    if fs.exists(root):
-        return {root: fs.info(root)}, os.path.dirname(root)
-    return {}, root
+    return found, root
 
 
 def version_of(info: dict[str, Any]) -> str:
