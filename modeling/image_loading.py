@@ -192,7 +192,7 @@ def read_download(file: IO[bytes]) -> bytes:
 
 
 def _of_web_address(address: str, name: str | None, timeout: float | None) -> tuple[bytes, str]:
-    name = name or _shortened(address)
+    name = name or _shortened(address.partition("?")[0])  # a query may hold the signature that opens a store
     content = bytearray()
     try:
         with httpx.stream("GET", address, follow_redirects=True, timeout=timeout) as response:

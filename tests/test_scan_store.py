@@ -216,6 +216,13 @@ def test_secrets_are_in_nothing_that_is_written_or_said(store, place, judge, mon
     assert not [secret for secret in SECRETS.values() if secret in "".join(written)]
 
 
+def test_signatures_of_addresses_are_not_written(store, place, judge, tmp_path):
+    addresses = [f"{store.url}/{BUCKET}/{index}.jpg?X-Amz-Signature=secret{index}" for index in range(2)]
+    write_parquet(tmp_path / "in" / "0.parquet", image=addresses)
+    summary = scan(str(tmp_path / "in"), str(tmp_path / "out"), judge)
+    assert list(summary.errors.values()) == [2] and "secret" not in f"{summary} {rows_in(tmp_path / 'out')}"
+
+
 def test_ids_of_files_that_others_wrote_are_compared(store, place, judge, tmp_path):
     for name in "ab":
         write_parquet(tmp_path / f"{name}.parquet", image=[picture(0)], key=["1"])

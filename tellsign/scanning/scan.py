@@ -130,8 +130,8 @@ def scan_shard(job: Job, shard: Shard) -> Report:
 
 def _reason(error: str, identity: str, image: Any) -> str:
     """An error without the name of its picture."""
-    names = ["image", identity, *([str(image["path"])] if isinstance(image, dict) else []), str(image)]
-    for name in names:
+    place = image["path"] if isinstance(image, dict) else str(image).partition("?")[0]
+    for name in ("image", identity, place):
         error = error.removeprefix(f"{name}: ")
     return error
 
