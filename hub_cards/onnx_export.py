@@ -24,7 +24,8 @@ from tellsign.modeling.image_processing_large_picture import LARGEST_SHORT_SIDE,
 from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
 from tellsign.modeling.verdicts import OPERATING_POINTS, real_and_fake
-from tellsign.scanning.shards import address_of, list_shards, read_pictures
+from tellsign.scanning.reading import read_pictures
+from tellsign.scanning.shards import address_of, list_shards
 
 
 logger = logging.get_logger(__name__)

@@ -21,7 +21,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 import numpy as np
@@ -39,6 +39,7 @@ _TOO_LARGE = f"has more than the {MAX_DOWNLOAD >> 20} MiB that are read from an 
 # must not see untrusted files.
 _NOT_READ = {"BUFR", "GRIB", "HDF5", "IPTC", "MPEG", "EPS", "WMF"}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_HEIF_EXTENSIONS = {".heic", ".heics", ".heif", ".heifs", ".hif"}
 # PIL.ImageOps.exif_transpose also rewrites the EXIF block, and fails where one of its tags has a wrong type.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,15 +53,22 @@ _TURNS = {
 
 
 def _formats() -> list[str]:
-    """The formats that are read, those of registered plugins among them."""
+    """The formats that are read, those of registered plugins among them. That of HEIC is registered if installed."""
     Image.init()
+    if "HEIF" not in Image.OPEN:
+        try:
+            from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
+
+            register_heif_opener()
+        except ImportError:
+            pass
     return [name for name in Image.ID if name not in _NOT_READ]
 
 
 def readable_extensions() -> set[str]:
-    """Extensions of the image files that can be read, in lower case and with their dot."""
+    """Extensions of image files, in lower case and with their dot. HEIC is one, since its error says what reads it."""
     formats = set(_formats())
-    return {extension for extension, name in Image.registered_extensions().items() if name in formats}
+    return {name for name, kind in Image.registered_extensions().items() if kind in formats} | _HEIF_EXTENSIONS
 
 
 def _shortened(text: str) -> str:
@@ -68,9 +76,9 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 400 else f"{text[:80]}…{text[-80:]}"
 
 
-def _reason(error: Exception) -> str:
-    """The message of an error, without the name that it may repeat."""
-    return _shortened(getattr(error, "strerror", None) or str(error))
+def message_of(error: Exception) -> str:
+    """The message of an error, without the name that it may repeat; its type where it has none."""
+    return _shortened(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
 
 def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0) -> Image.Image:
@@ -143,7 +151,7 @@ def _of_path(path: str | os.PathLike, name: str | None) -> tuple[bytes, str]:
         if isinstance(path, str) and (content := _image_in_base64(path)):
             return content, name
         is_too_long = getattr(error, "errno", None) == errno.ENAMETOOLONG
-        reason = "is neither the name of a file nor an image in base64" if is_too_long else _reason(error)
+        reason = "is neither the name of a file nor an image in base64" if is_too_long else message_of(error)
         raise ValueError(f"{name}: {reason}") from error
 
 
@@ -163,18 +171,28 @@ def _of_data_set(row: Mapping, name: str | None) -> tuple[bytes, str]:
     if content is None and "://" in path:  # of a streamed data set, it may lie on the Hub or in an archive
         try:
             with fsspec.open(path, "rb") as file:
-                content = file.read(MAX_DOWNLOAD + 1)
-            if len(content) > MAX_DOWNLOAD:
-                raise ValueError(_TOO_LARGE)
+                content = read_download(file)
         except Exception as error:  # whatever the file system raises
-            raise ValueError(f"{_shortened(path)}: {_reason(error)}") from error
+            raise ValueError(f"{_shortened(path)}: {message_of(error)}") from error
     if content is None:
         return _of_path(path, name)
     return bytes(content), name or _shortened(path) or "image"
 
 
+def read_download(file: IO[bytes]) -> bytes:
+    """The content of an open file of another machine.
+
+    Raises:
+        ValueError: If it has more than 256 MiB.
+    """
+    content = file.read(MAX_DOWNLOAD + 1)
+    if len(content) > MAX_DOWNLOAD:
+        raise ValueError(_TOO_LARGE)
+    return content
+
+
 def _of_web_address(address: str, name: str | None, timeout: float | None) -> tuple[bytes, str]:
-    name = name or _shortened(address)
+    name = name or _shortened(address.partition("?")[0])  # a query may hold the signature that opens a store
     content = bytearray()
     try:
         with httpx.stream("GET", address, follow_redirects=True, timeout=timeout) as response:
@@ -186,7 +204,7 @@ def _of_web_address(address: str, name: str | None, timeout: float | None) -> tu
     except httpx.HTTPStatusError as error:
         raise ValueError(f"{name}: {error.response.status_code} {error.response.reason_phrase}") from error
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise ValueError(f"{name}: {_reason(error)}") from error
+        raise ValueError(f"{name}: {message_of(error)}") from error
     return bytes(content), name
 
 
@@ -254,13 +272,10 @@ def _errors_named(source: bytes | Image.Image, name: str) -> Iterator[None]:
             and source[8:12] in _HEIF_BRANDS
             and "HEIF" not in Image.OPEN
         ):
-            reason += (
-                ". It seems to be HEIC: `pip install pillow-heif`, and in Python call "
-                "`pillow_heif.register_heif_opener()` before"
-            )
+            reason += ". It seems to be HEIC: pip install 'tellsign[heic]'"
         raise ValueError(f"{name}: {reason}") from error
     except Exception as error:  # Pillow's decoders raise all sorts on damaged files
-        raise ValueError(f"{name}: {_reason(error)}") from error
+        raise ValueError(f"{name}: {message_of(error)}") from error
 
 
 def stored_image(source: bytes | Image.Image, name: str) -> Image.Image:
@@ -344,7 +359,9 @@ __all__ = [
     "JPEG_QUALITY",
     "encode_uniformly",
     "load_image",
+    "message_of",
     "open_image",
+    "read_download",
     "read_source",
     "readable_extensions",
     "recode_uniformly",

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,6 @@ from transformers import AutoConfig, pipeline
 
 from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
 from tellsign.pipelines.vision_language import LOADING_ERRORS, reason_of
-
-
-def register_formats() -> None:
-    """Lets Pillow read HEIC if its plugin is installed."""
-    with suppress(ImportError):
-        from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
-
-        register_heif_opener()
 
 
 def load_pipeline(model: str, **options: Any) -> ArtifactExplanationPipeline:
@@ -32,7 +23,6 @@ def load_pipeline(model: str, **options: Any) -> ArtifactExplanationPipeline:
     Raises:
         ValueError: If it cannot be loaded, with the reason.
     """
-    register_formats()
     try:
         if not os.path.isdir(model) and try_to_load_from_cache(model, "config.json") is None:
             HfApi().model_info(model, timeout=10)  # asks once, where from_pretrained would go on for a minute

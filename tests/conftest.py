@@ -2,6 +2,7 @@ import gc
 import io
 import os
 import shutil
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,6 +99,14 @@ def write_parquet(path: Path, **columns) -> str:
     return str(path)
 
 
+def write_tar(path: Path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
 @pytest.fixture(scope="session")
 def synthetic_rows() -> dict[str, list]:
     """24 smooth images called real and 24 noisy ones called fake, as CIFAKE encodes them."""
@@ -187,6 +196,17 @@ def judge(tmp_path_factory):
     tellsign.WaveFreqForImageClassification(tellsign.WaveFreqConfig(**TINY)).eval().save_pretrained(folder)
     tellsign.WaveFreqImageProcessor().save_pretrained(folder)
     return Judge(str(folder), explain="never", batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def store():
+    """An S3 store on loopback, which this process and those that it starts talk to."""
+    from tests.store_server import Store
+
+    with Store() as running, pytest.MonkeyPatch.context() as patch:
+        for name, value in running.variables.items():
+            patch.setenv(name, value)
+        yield running
 
 
 @pytest.fixture(scope="module")

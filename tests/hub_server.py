@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,6 +157,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
+    def _send_part(self, content: bytes, headers: dict[str, str]) -> None:
+        """The bytes that a header asks for, from the first to the last or to the end."""
+        first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers["Range"]).groups()
+        end = min(int(last or len(content)) + 1, len(content))
+        headers = headers | {"Content-Range": f"bytes {first}-{end - 1}/{len(content)}"}
+        self._send(206, content[int(first) : end], headers)
+
     def _signed_in(self) -> str:
         if self.user:
             return self.user
@@ -220,9 +228,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_lfs_download(self, oid: str) -> None:
         content, headers = self.server.lfs[oid], {"ETag": f'"{oid}"'}
-        if wanted := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
-            place = f"bytes {wanted[1]}-{len(content) - 1}/{len(content)}"
-            return self._send(206, content[int(wanted[1]) :], headers | {"Content-Range": place})
+        if "Range" in self.headers:
+            return self._send_part(content, headers)
         self.close_connection = oid in self.server.cut
         headers["Content-Length"] = str(len(content))
         self._send(200, content[: self.server.cut.pop(oid, None)], headers)
@@ -294,6 +301,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise HubError(404, "Entry not found", headers | {"X-Error-Code": "EntryNotFound"})
         headers["ETag"] = f'"{file.etag}"'
         if not file.is_lfs:
-            return self._send(200, file.content, headers)
+            send = self._send_part if "Range" in self.headers else partial(self._send, 200)
+            return send(file.content, headers)
         headers |= {"X-Linked-ETag": headers["ETag"], "X-Linked-Size": str(len(file.content))}
         self._send(302, b"", headers | {"Location": f"{self.server.storage_url}/{file.etag}"})

@@ -88,10 +88,11 @@ def assert_valid(answers: list[dict], found: list[list[dict]]) -> None:
 
 def rows_in(output: Path | str) -> dict[str, dict]:
     """The rows of all files by their ids, which must not occur twice."""
-    fs, folder = fsspec.core.url_to_fs(str(output))
+    fs, folder = fsspec.core.url_to_fs(str(output), use_listings_cache=False)
     rows = []
-    for path in sorted(fs.glob(f"{folder}/*.parquet")):
-        with fs.open(path, "rb") as file:
-            rows += pq.read_table(file).to_pylist()
+    for path in sorted(fs.find(folder, maxdepth=1)):
+        if path.endswith(".parquet"):
+            with fs.open(path, "rb") as file:
+                rows += pq.read_table(file).to_pylist()
     assert len({row["id"] for row in rows}) == len(rows)
     return {row["id"]: row for row in rows}

@@ -1,8 +1,6 @@
 import errno
-import io
 import os
 import sys
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +13,10 @@ from filelock import FileLock
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
+from tellsign.scanning.reading import read_pictures
 from tellsign.scanning.scan import run_here, scan
 from tellsign.scanning.shards import SCHEMA, OutputError, list_shards
-from tests.conftest import encode, write_parquet
+from tests.conftest import encode, write_parquet, write_tar
 from tests.samples import picture, rows_in
 
 
@@ -52,16 +51,28 @@ def test_every_kind_of_source_gives_a_row_for_each_picture(judge, tmp_path, kind
             folder / "t.parquet", image=[{"bytes": content, "path": name} for name, content in pictures.items()]
         )
     elif kind == "tar":
-        with tarfile.open(folder / "t.tar", "w") as archive:
-            for name, content in [*pictures.items(), ("0.json", b"{}")]:
-                member = tarfile.TarInfo(name)
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
+        write_tar(folder / "t.tar", {**pictures, "0.json": b"{}"})
         ids = {f"t.tar/{name}" for name in pictures}
     summary = scan(str(given), str(tmp_path / "out"), judge)
     rows = rows_in(tmp_path / "out")
     assert set(rows) == ids and summary.is_clean and summary.labels.total() == len(ids)
     assert all(row["label"] in ("real", "fake", "uncertain") and row["width"] == 24 for row in rows.values())
+
+
+def test_links_to_files_are_read(judge, source, tmp_path):
+    (tmp_path / "links").mkdir()
+    (tmp_path / "0.jpg").write_bytes(picture(0))
+    for path in (source / "0.parquet", tmp_path / "0.jpg"):
+        os.utime(path, (0, 0))
+        (tmp_path / "links" / path.name).symlink_to(path)
+    assert scan(str(tmp_path / "links"), str(tmp_path / "out"), judge).labels.total() == 6
+
+
+def test_contents_fill_a_batch_before_its_rows_do(source, monkeypatch):
+    (shard, *_), _ = list_shards(str(source))
+    assert [len(batch["id"]) for batch in read_pictures(shard, 4)] == [4, 1]
+    monkeypatch.setattr("tellsign.scanning.reading.MOST_HELD", 1)
+    assert [len(batch["id"]) for batch in read_pictures(shard, 4)] == [1] * 5
 
 
 def test_datasets_map_gives_the_same_rows(judge, source, tmp_path):
@@ -254,7 +265,7 @@ def test_a_source_that_may_not_be_read_or_has_nothing_is_named(judge, tmp_path, 
         raise PermissionError("Access Denied: bucket")
 
     monkeypatch.setattr(LocalFileSystem, "find", refuse)
-    with pytest.raises(PermissionError, match="Access Denied"):
+    with pytest.raises(OSError, match=f"{tmp_path}: Access Denied"):
         scan(str(tmp_path), str(tmp_path / "out"), judge)
 
 

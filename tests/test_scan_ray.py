@@ -10,6 +10,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TextIO
 
+import fsspec
 import psutil
 import pytest
 from typer.testing import CliRunner
@@ -19,6 +20,7 @@ from tellsign.scanning.scan import Judge, scan
 from tests.conftest import write_parquet
 from tests.processes import start_command
 from tests.samples import picture, rows_in
+from tests.store_server import BUCKET, SECRETS
 
 
 SHARDS, PICTURES = 16, 40
@@ -26,8 +28,8 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """A head that works at nothing, and a node of one CPU."""
+def cluster(store):
+    """A head that works at nothing, and a node of one CPU, which know how to reach a store."""
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -57,9 +59,9 @@ def expected(judge, source, tmp_path_factory) -> dict[str, dict]:
     return rows_in(output)
 
 
-def start(source: Path, output: Path, judge: Judge, cluster) -> tuple[BaseProcess, TextIO]:
-    command = ["scan", str(source), str(output), "--model", judge.model, "--explain", "never"]
-    return start_command(command, RAY_ADDRESS=cluster.address)
+def start(source: str, output: str, judge: Judge, cluster, **variables: str) -> tuple[BaseProcess, TextIO]:
+    command = ["scan", source, output, "--model", judge.model, "--explain", "never"]
+    return start_command(command, RAY_ADDRESS=cluster.address, **variables)
 
 
 def workers_of(cluster) -> list[psutil.Process]:
@@ -101,31 +103,42 @@ def wait_for(find: Callable[[], Any]) -> Any:
     return found
 
 
-def has_written(output: Path, driver: BaseProcess, least: int) -> bool:
+def files_in(output: str) -> list[str]:
+    fs, folder = fsspec.core.url_to_fs(output, use_listings_cache=False)
+    return fs.find(folder)
+
+
+def has_written(output: str, driver: BaseProcess, least: int) -> bool:
     """Whether there are so many files, or no more will come."""
-    return not driver.is_alive() or len(list(output.glob("*.parquet"))) >= least
+    return not driver.is_alive() or sum(path.endswith(".parquet") for path in files_in(output)) >= least
 
 
-def test_a_scan_of_which_all_is_killed_has_every_row_once(judge, source, expected, cluster, tmp_path):
-    output = tmp_path / "out"
-    driver, printed = start(source, output, judge, cluster)
-    for least, kill in ((2, kill_driver), (5, kill_worker), (7, kill_node)):
+@pytest.mark.parametrize(("place", "kill"), [("folder", kill_node), ("store", kill_worker)])
+def test_a_scan_that_is_killed_has_every_row_once(judge, source, expected, cluster, store, tmp_path, place, kill):
+    given, output = str(source), str(tmp_path / "out")
+    if place == "store":
+        store.put_folder(source, "in")
+        given, output = f"s3://{BUCKET}/in", f"s3://{BUCKET}/out"
+    driver, printed = start(given, output, judge, cluster, **store.variables)
+    for least, end in ((2, kill_driver), (5, kill)):
         wait_for(partial(has_written, output, driver, least))
-        assert driver.is_alive()
-        assert len(list(output.glob("*.parquet"))) < SHARDS
-        kill(cluster, driver)
-        if kill is kill_driver:
+        assert driver.is_alive() and not has_written(output, driver, SHARDS)
+        end(cluster, driver)
+        if end is kill_driver:
             printed.read()  # until its end
             cluster.add_node(**NODE)
-            driver, printed = start(source, output, judge, cluster)
+            driver, printed = start(given, output, judge, cluster, **store.variables)
     said = printed.read()
     assert "not scanned" not in said
     (before,) = re.findall(r"(\d+) shards had been done before", said)
     assert f"{SHARDS - int(before)} times: not an image, or of a format that is not read" in said
     rows = rows_in(output)
-    assert rows.keys() == expected.keys() and not list(output.glob("*.part"))
+    assert rows.keys() == expected.keys() and not [path for path in files_in(output) if path.endswith(".part")]
     for name, row in rows.items():
         assert row == expected[name] | {"fake_probability": pytest.approx(expected[name]["fake_probability"])}
+    logs = [path.read_bytes() for path in Path(cluster.head_node.get_session_dir_path()).rglob("*") if path.is_file()]
+    written = [said.encode(), *logs, *store.contents("out").values()]
+    assert len(logs) > 5 and not [secret for secret in SECRETS.values() if secret.encode() in b"".join(written)]
 
 
 def test_what_no_machine_has_is_said_at_the_start(judge, source, tmp_path, monkeypatch):

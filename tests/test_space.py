@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from tellsign.modeling.image_loading import readable_extensions
 from tests.conftest import equal
 from tests.models import LABELS
 
@@ -99,6 +100,16 @@ def test_a_broken_file_gets_an_error_without_the_servers_paths(page, tmp_path):
     with pytest.raises(gradio_client.exceptions.AppError, match="broken.jpg: not an image") as error:
         page.predict(upload(tmp_path / "broken.jpg"), api_name="/judge")
     assert "/" not in str(error.value)
+
+
+def test_the_formats_of_telephones_are_read(page, tmp_path):
+    readable_extensions()  # registers what writes HEIC
+    for name in ("a.heic", "b.avif"):
+        Image.new("RGB", (64, 48), "red").save(tmp_path / name)
+    paths = [upload(tmp_path / name) for name in ("a.heic", "b.avif")]
+    assert [page.predict(path, api_name="/judge")["width"] for path in paths] == [64, 64]
+    table, _ = page.predict(paths, "cautious", api_name="/show_many")
+    assert not re.search("not an image|pip install", table)
 
 
 def test_no_file_gets_an_error(page):

@@ -19,7 +19,6 @@ except ImportError:
     spaces = None
 from huggingface_hub import SpaceCard
 from PIL import Image
-from pillow_heif import register_heif_opener
 from transformers import pipeline
 
 import tellsign
@@ -69,7 +68,6 @@ table.many td:is([data-column=verdict], [data-column="fake probability"]) { over
 }
 """
 CARD = Path(__file__).with_name("README.md")
-register_heif_opener()  # the photographs of telephones
 use_free_threads()
 
 

@@ -49,10 +49,9 @@ def explain(
     """
     from transformers.utils import logging
 
-    from tellsign.loading import load_pipeline, register_formats, revision_of
+    from tellsign.loading import load_pipeline, revision_of
     from tellsign.threads import use_free_threads
 
-    register_formats()
     use_free_threads()
     logging.disable_progress_bar()
     work = _work(images, save, output)

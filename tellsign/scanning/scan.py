@@ -15,21 +15,21 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from tellsign import __version__
-from tellsign.loading import register_formats, revision_of
+from tellsign.loading import revision_of
 
 from .judge import Judge, WorkerError
+from .reading import check_columns, read_pictures
 from .shards import (
     OutputError,
     Shard,
     address_of,
-    check_columns,
+    errors_named,
+    file_system_of,
     list_shards,
     made_of,
-    read_pictures,
     write_table,
 )
 
@@ -52,7 +52,7 @@ class Job:
         output (`str`): Folder, as an address.
         judge ([`Judge`]): Judges the pictures.
         model_revision (`str`): As [`~tellsign.loading.revision_of`] gives it where the scan was started.
-        image_column, id_column (`str`, *optional*): As for [`~tellsign.scanning.shards.read_pictures`].
+        image_column, id_column (`str`, *optional*): As for [`~tellsign.scanning.reading.read_pictures`].
     """
 
     output: str
@@ -130,8 +130,8 @@ def scan_shard(job: Job, shard: Shard) -> Report:
 
 def _reason(error: str, identity: str, image: Any) -> str:
     """An error without the name of its picture."""
-    names = [identity, *([str(image["path"])] if isinstance(image, dict) else []), str(image), "image"]
-    for name in names:
+    place = image["path"] if isinstance(image, dict) else str(image).partition("?")[0]
+    for name in ("image", identity, place):
         error = error.removeprefix(f"{name}: ")
     return error
 
@@ -204,7 +204,7 @@ def scan(
         source (`str`): As for [`~tellsign.scanning.shards.list_shards`], or a data set on the Hub, `USER/NAME`.
         output (`str`): The folder, on this machine or as an address of fsspec, made if it does not exist.
         judge ([`Judge`], *optional*): Defaults to the packaged models.
-        image_column, id_column (`str`, *optional*): As for [`~tellsign.scanning.shards.read_pictures`].
+        image_column, id_column (`str`, *optional*): As for [`~tellsign.scanning.reading.read_pictures`].
         resume (`bool`, *optional*, defaults to `False`):
             Whether to keep files whose source, model or options have changed since.
         overwrite (`bool`, *optional*, defaults to `False`):
@@ -227,20 +227,22 @@ def scan(
     if resume and overwrite:
         raise ValueError("resume keeps what overwrite would do anew: give one of them")
     judge = judge or Judge()
-    register_formats()
     source, output = address_of(source), address_of(output)
-    fs, folder = url_to_fs(output)
+    fs, folder = file_system_of(output)
     with _locked(fs, folder, output):
-        kept = _read_plan(fs, folder, source)
+        with errors_named(output, OutputError):
+            kept = _read_plan(fs, folder, source)
         shards, groups = list_shards(source, groups=kept, except_in=output)
         revision = revision_of(judge.model)
         if not os.path.isdir(judge.model):
             judge = replace(judge, revision=revision)
         job = Job(output, judge, revision, image_column, id_column)
-        missing = _missing(fs, folder, job, shards, resume, overwrite, notice)
+        with errors_named(output, OutputError):
+            missing = _missing(fs, folder, job, shards, resume, overwrite, notice)
         check_columns(missing, image_column, id_column)
         if kept is None:
-            _write_plan(fs, folder, source, groups)
+            with errors_named(output, OutputError):
+                _write_plan(fs, folder, source, groups)
         summary = Summary(done_before=len(shards) - len(missing))
         begin = time.perf_counter()
         with nullcontext(run(job, missing)) if progress is None else progress(run(job, missing), len(missing)) as done:
@@ -251,21 +253,19 @@ def scan(
                     summary.failures[report.shard] = report.failure
         summary.seconds = time.perf_counter() - begin
         if id_column is not None:
-            summary.repeated_ids = _repeated_ids(fs, folder)
+            with errors_named(output, OutputError):
+                summary.repeated_ids = _repeated_ids(fs, folder)
     return summary
 
 
 def _locked(fs: Any, folder: str, output: str) -> Any:
     """Keeps a second scan on this machine out of the folder. Elsewhere both would write the same files, whole."""
-    try:
+    with errors_named(output, OutputError):
         fs.makedirs(folder, exist_ok=True)
-        if not isinstance(fs, LocalFileSystem):
-            return nullcontext()
-        return FileLock(f"{folder}/_lock").acquire(timeout=0)
-    except Timeout as error:
-        raise ValueError(f"{output}: another scan writes into it now") from error
-    except OSError as error:
-        raise OutputError(f"{output}: {error}") from error
+        try:
+            return FileLock(f"{folder}/_lock").acquire(timeout=0) if isinstance(fs, LocalFileSystem) else nullcontext()
+        except Timeout as error:
+            raise ValueError(f"{output}: another scan writes into it now") from error
 
 
 def _read_plan(fs: Any, folder: str, source: str) -> int | None:
@@ -280,18 +280,16 @@ def _read_plan(fs: Any, folder: str, source: str) -> int | None:
 
 
 def _write_plan(fs: Any, folder: str, source: str, groups: int) -> None:
-    try:
-        fs.pipe_file(f"{folder}/_scan.json.part", json.dumps({"source": source, "groups": groups}).encode())
-        fs.mv(f"{folder}/_scan.json.part", f"{folder}/_scan.json")
-    except OSError as error:
-        raise OutputError(f"{folder}: {error}") from error
+    fs.pipe_file(f"{folder}/_scan.json.part", json.dumps({"source": source, "groups": groups}).encode())
+    fs.mv(f"{folder}/_scan.json.part", f"{folder}/_scan.json")
 
 
 def _missing(
     fs: Any, folder: str, job: Job, shards: list[Shard], resume: bool, overwrite: bool, notice: Callable[[str], None]
 ) -> list[Shard]:
     """The shards that are to be done."""
-    names = sorted(path.rsplit("/", 1)[-1].removesuffix(".parquet") for path in fs.glob(f"{folder}/*.parquet"))
+    files = [path.rsplit("/", 1)[-1] for path in fs.find(folder, maxdepth=1)]
+    names = sorted(name.removesuffix(".parquet") for name in files if name.endswith(".parquet"))
     wanted = {shard.name: job.made_of(shard) for shard in shards}
     with ThreadPoolExecutor(16) as threads:
         found = dict(zip(names, threads.map(lambda name: made_of(job.output, name), names), strict=True))
@@ -312,15 +310,16 @@ def _missing(
         notice(f"{message}. They are {'kept' if resume else 'done anew'}")
     anew = {name for those in changed.values() for name in those} if overwrite else set()
     for name in anew - wanted.keys():
-        fs.rm(f"{folder}/{name}.parquet")
-    for path in fs.glob(f"{folder}/_*.part"):  # of attempts that were killed
-        fs.rm(path)
+        fs.rm_file(f"{folder}/{name}.parquet")
+    for name in files:
+        if name.startswith("_") and name.endswith(".part"):  # of attempts that were killed
+            fs.rm_file(f"{folder}/{name}")
     return [shard for shard in shards if shard.name not in found or shard.name in anew]
 
 
 def _repeated_ids(fs: Any, folder: str) -> list[str]:
     """Some ids that more than one file has, compared by hashes of 64 bits."""
-    files = sorted(fs.glob(f"{folder}/*.parquet"))
+    files = sorted(path for path in fs.find(folder, maxdepth=1) if path.endswith(".parquet"))
 
     def ids_in(path: str) -> list[str]:
         with fs.open(path, "rb") as file:

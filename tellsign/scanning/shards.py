@@ -1,14 +1,14 @@
-"""What a scan reads and writes: shards of pictures, each of which becomes one file of the output."""
+"""The shards of a source, each of which becomes one file of the output."""
 
 import hashlib
 import json
 import os
 import re
-import tarfile
 import tempfile
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -17,9 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
-from fsspec.utils import get_protocol
+from fsspec.implementations.local import LocalFileSystem
+from huggingface_hub import HfApi, HfFileSystem
+from huggingface_hub.constants import REPO_TYPES_URL_PREFIXES
+from huggingface_hub.hf_file_system import HfFileSystemResolvedRepositoryPath
 
-from tellsign.modeling.image_loading import readable_extensions
+from tellsign.modeling.image_loading import message_of, readable_extensions
 
 
 PARQUET, TAR = (".parquet", ".pq"), (".tar", ".tar.gz", ".tgz")
@@ -82,14 +85,18 @@ class Shard:
 
     Args:
         name (`str`): Of its file in the output, without extension.
+        source (`str`): Address of the source, which says on which file system the files lie.
         files (`tuple[str, ...]`): Addresses, with protocols but for those of this machine.
         ids (`tuple[str, ...]`): Paths of the files in the source.
+        versions (`tuple[str, ...]`): Hash or time of each file when it was listed; empty where none is known.
         fingerprint (`str`): Changes with the size, time or hash of a file, and with the list of files.
     """
 
     name: str
+    source: str
     files: tuple[str, ...]
     ids: tuple[str, ...]
+    versions: tuple[str, ...]
     fingerprint: str
 
 
@@ -101,6 +108,33 @@ def address_of(place: str) -> str:
     if len(parts) == 2 and all(parts) and not parts[0].startswith((".", "~")) and not os.path.exists(parts[0]):
         return f"hf://datasets/{place}"
     return os.path.abspath(os.path.expanduser(place))
+
+
+def file_system_of(address: str) -> tuple[AbstractFileSystem, str]:
+    """The file system of an address, and the path in it. It keeps no listing, since others write and change files.
+
+    Raises:
+        ValueError: If there is no such protocol, or its package is not installed.
+    """
+    try:
+        return url_to_fs(address, use_listings_cache=False)
+    except ImportError as error:
+        raise ValueError(f"{address}: {error}") from error
+
+
+@contextmanager
+def errors_named(place: str, kind: type[OSError] = OSError) -> Iterator[None]:
+    """Whatever a file system raises, which is not always an `OSError`, becomes one that names the place.
+
+    Raises:
+        kind: With the reason. A `ValueError` is raised as it is.
+    """
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        raise kind(f"{place}: {message_of(error)}") from error
 
 
 def list_shards(source: str, *, groups: int | None = None, except_in: str | None = None) -> tuple[list[Shard], int]:
@@ -118,11 +152,14 @@ def list_shards(source: str, *, groups: int | None = None, except_in: str | None
 
     Raises:
         FileNotFoundError: If there is no such file, or none of these kinds.
-        OSError: If it may not be read.
+        OSError: If it may not, or cannot, be read.
     """
-    fs, root = url_to_fs(source)
-    found, base = _files_of(fs, root, source)
-    left_out = None if except_in is None else url_to_fs(except_in)[1].rstrip("/") + "/"
+    fs, root = file_system_of(source)
+    with errors_named(source):
+        if isinstance(fs, HfFileSystem):
+            root = _at_commit(fs, root)
+        found, base = _files_of(fs, root)
+    left_out = None if except_in is None else file_system_of(except_in)[1].rstrip("/") + "/"
     many: list[tuple[str, str]] = []
     single: list[tuple[str, str]] = []
     extensions = tuple(readable_extensions())
@@ -135,14 +172,20 @@ def list_shards(source: str, *, groups: int | None = None, except_in: str | None
         elif name.lower().endswith(extensions):
             single.append((name, path))
     if not many and not single:
-        raise FileNotFoundError(f"{source}: has no image, parquet file or tar file")
+        raise FileNotFoundError(f"{source}: is not there, or has no image, parquet file or tar file")
 
     def shard(name: str, members: list[tuple[str, str]]) -> Shard:
-        marks = [[member, found[path].get("size"), _version_of(found[path])] for member, path in members]
+        ids, paths = zip(*members, strict=True)
+        versions = tuple(version_of(found[path]) for path in paths)
+        sizes = (found[path].get("size") for path in paths)
+        marks = list(zip(ids, sizes, versions, strict=True))
+        is_local = isinstance(fs, LocalFileSystem)
         return Shard(
             name=name,
-            files=tuple(_with_protocol(fs, path, source) for _, path in members),
-            ids=tuple(member for member, _ in members),
+            source=source,
+            files=paths if is_local else tuple(map(fs.unstrip_protocol, paths)),
+            ids=ids,
+            versions=versions,
             fingerprint=hashlib.sha256(json.dumps(marks).encode()).hexdigest(),
         )
 
@@ -158,26 +201,32 @@ def list_shards(source: str, *, groups: int | None = None, except_in: str | None
     return shards, groups
 
 
-def _files_of(fs: AbstractFileSystem, root: str, source: str) -> tuple[dict[str, dict[str, Any]], str]:
+def _at_commit(fs: HfFileSystem, root: str) -> str:
+    """The path of a repository of the Hub as it is now, since others may commit to it before it is read."""
+    place = fs.resolve_path(root)
+    if not isinstance(place, HfFileSystemResolvedRepositoryPath):  # a bucket, which has no commits
+        return root
+    hub, repo_type = HfApi(fs.endpoint, fs.token), place.repo_type
+    commit = hub.repo_info(place.repo_id, repo_type=repo_type, revision=place.revision).sha
+    return f"{REPO_TYPES_URL_PREFIXES.get(repo_type, '')}{place.repo_id}@{commit}/{place.path_in_repo}".rstrip("/")
+
+
+def _files_of(fs: AbstractFileSystem, root: str) -> tuple[dict[str, dict[str, Any]], str]:
     """What a file system says of each file of a source, by its path, and the folder from which names are counted."""
-    if fs.isdir(root):
-        return fs.find(root, detail=True), root
-    if any(letter in root for letter in "*?[") and not fs.exists(root):
+    found: dict[str, dict[str, Any]] = {}
+    with suppress(FileNotFoundError):
+        found = fs.find(root, detail=True)
+    if root in found:  # a file, of which some file systems say nothing here
+        return {root: fs.info(root)}, os.path.dirname(root)
+    if not found and any(letter in root for letter in "*?["):
         found = {path: info for path, info in fs.glob(root, detail=True).items() if info["type"] == "file"}
         return found, os.path.dirname(re.split(r"[*?\[]", root)[0])
-    if fs.exists(root):
-        return {root: fs.info(root)}, os.path.dirname(root)
-    raise FileNotFoundError(f"{source}: there is no such file, folder or glob")
+    return found, root
 
 
-def _version_of(info: dict[str, Any]) -> str:
+def version_of(info: dict[str, Any]) -> str:
+    """Hash or time of a file, by what its file system says of it; empty if that is neither."""
     return next((str(info[name]) for name in _VERSIONS if info.get(name)), "")
-
-
-def _with_protocol(fs: AbstractFileSystem, path: str, source: str) -> str:
-    if get_protocol(source) == "file":
-        return path
-    return fs.unstrip_protocol(path) if "::" not in source else f"{source.split('::')[0].split('://')[0]}://{path}"
 
 
 def _file_name(path: str) -> str:
@@ -185,148 +234,6 @@ def _file_name(path: str) -> str:
     stem = PurePosixPath(path).name.split(".")[0]
     kept = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in stem).lstrip("_-")
     return f"{kept or 'shard'}-{hashlib.sha256(path.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}"
-
-
-def read_pictures(
-    shard: Shard, size: int, image_column: str | None = None, id_column: str | None = None
-) -> Iterator[dict[str, list[Any]]]:
-    """The pictures of a shard, as [`~tellsign.scanning.judge.Judge`] takes them.
-
-    Args:
-        shard ([`Shard`]): What to read.
-        size (`int`): Most pictures at once.
-        image_column (`str`, *optional*):
-            The column of a parquet file with the contents of image files, as such or as a `datasets.Image`. Or with
-            their paths or addresses; relative paths start at the parquet file. Defaults to `image`, or else to the
-            only one with contents.
-        id_column (`str`, *optional*):
-            The column with the ids. By default they are the path of the file in the source and the number of the row.
-
-    Returns:
-        Iterator of `{"id": [...], "image": [...]}`, lists of one length.
-
-    Raises:
-        ValueError: If a column is not there, ids repeat or are empty, or a file is damaged.
-        OSError: If a file cannot be read.
-    """
-    (name, *_), (file, *_) = shard.ids, shard.files
-    if name.lower().endswith(PARQUET):
-        pictures = _in_parquet(file, name, size, image_column, id_column)
-    elif name.lower().endswith(TAR):
-        pictures = _in_tar(file, name)
-    else:
-        pictures = ((each, {"bytes": None, "path": path}) for each, path in zip(shard.ids, shard.files, strict=True))
-    seen: set[str] = set()
-    batch: dict[str, list[Any]] = {"id": [], "image": []}
-    for identity, image in pictures:
-        if identity in seen:
-            raise ValueError(f"{file}: the id {identity!r} occurs twice")
-        seen.add(identity)
-        batch["id"].append(identity)
-        batch["image"].append(image)
-        if len(batch["id"]) == size:
-            yield batch
-            batch = {"id": [], "image": []}
-    if batch["id"]:
-        yield batch
-
-
-def image_column_of(schema: pa.Schema, given: str | None = None) -> str:
-    """The column with the images, as for [`read_pictures`]."""
-    if given is None and "image" not in schema.names:
-        with_contents = [
-            field.name
-            for field in schema
-            if pa.types.is_binary(field.type)
-            or pa.types.is_large_binary(field.type)
-            or (pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0)
-        ]
-        given = with_contents[0] if len(with_contents) == 1 else None
-        if given is None:
-            raise ValueError(f"which column has the images? It has {', '.join(schema.names)}: name it")
-    return _column(schema, given or "image")
-
-
-def check_columns(shards: Iterable[Shard], image_column: str | None, id_column: str | None) -> None:
-    """Checks the first parquet file that can be read, so that a wrong name does not fail shard by shard.
-
-    Raises:
-        ValueError: If it has no such column.
-    """
-    for shard in shards:
-        if shard.ids[0].lower().endswith(PARQUET):
-            try:
-                fs, path = url_to_fs(shard.files[0])
-                with fs.open(path, "rb") as file:
-                    schema = pq.read_schema(file)
-            except (OSError, pa.ArrowException):  # which will be reported of this shard
-                continue
-            try:
-                image_column_of(schema, image_column)
-                if id_column is not None:
-                    _column(schema, id_column)
-            except ValueError as error:
-                raise ValueError(f"{shard.files[0]}: {error}") from error
-            return
-
-
-def _column(schema: pa.Schema, name: str) -> str:
-    if name not in schema.names:
-        raise ValueError(f"has no column {name}, only {', '.join(schema.names)}")
-    return name
-
-
-def _in_parquet(
-    file: str, name: str, size: int, image_column: str | None, id_column: str | None
-) -> Iterator[tuple[str, Any]]:
-    fs, path = url_to_fs(file)
-    folder = os.path.dirname(file)
-    try:
-        with fs.open(path, "rb") as opened:
-            table = pq.ParquetFile(opened)
-            image_column = image_column_of(table.schema_arrow, image_column)
-            columns = [image_column, *([_column(table.schema_arrow, id_column)] if id_column else [])]
-            row = 0
-            for batch in table.iter_batches(batch_size=size, columns=columns):
-                images = batch.column(image_column)
-                ids = batch.column(id_column) if id_column else None
-                for index in range(len(images)):
-                    identity = f"{name}:{row}" if ids is None else ids[index].as_py()
-                    if identity is None:
-                        raise ValueError(f"row {row} has no {id_column}")
-                    yield str(identity), _source_of(images[index].as_py(), str(identity), folder)
-                    row += 1
-    except (pa.ArrowException, ValueError) as error:
-        raise ValueError(f"{file}: {error}") from error
-
-
-def _source_of(image: Any, identity: str, folder: str) -> Any:
-    """Turns contents, a path, an address or a `datasets.Image` of a table into what `load_image` takes."""
-    if isinstance(image, dict):
-        content, path = image.get("bytes"), image.get("path")
-    else:
-        content, path = (None, image) if isinstance(image, str) else (image, None)
-    if content is not None:
-        return {"bytes": content, "path": identity}
-    if not path:
-        return ValueError(f"{identity}: has no image")
-    if path.startswith(("http://", "https://")):
-        return path
-    return {"bytes": None, "path": path if "://" in path or os.path.isabs(path) else f"{folder}/{path}"}
-
-
-def _in_tar(file: str, name: str) -> Iterator[tuple[str, Any]]:
-    fs, path = url_to_fs(file)
-    extensions = tuple(readable_extensions())
-    try:
-        with fs.open(path, "rb") as opened, tarfile.open(fileobj=opened, mode="r|*") as archive:
-            for member in archive:
-                if member.isfile() and member.name.lower().endswith(extensions):
-                    content = archive.extractfile(member)
-                    identity = f"{name}/{member.name}"
-                    yield identity, {"bytes": content.read() if content else b"", "path": identity}
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise ValueError(f"{file}: {error}") from error
 
 
 def write_table(output: str, name: str, batches: Iterable[dict[str, list[Any]]], made_of: dict[str, Any]) -> None:
@@ -341,7 +248,7 @@ def write_table(output: str, name: str, batches: Iterable[dict[str, list[Any]]],
     Raises:
         OutputError: If it cannot be written.
     """
-    fs, folder = url_to_fs(output)
+    fs, folder = file_system_of(output)
     schema = SCHEMA.with_metadata({METADATA: json.dumps(made_of).encode()})
     with tempfile.TemporaryDirectory() as temporary:
         local = os.path.join(temporary, "part.parquet")
@@ -355,14 +262,14 @@ def write_table(output: str, name: str, batches: Iterable[dict[str, list[Any]]],
         # Readers of the folder pass over this name. It is unique, since an attempt that was believed dead may still
         # write.
         part = f"{folder}/_{name}.{uuid.uuid4().hex}.part"
-        try:
-            fs.put_file(local, part)
-            fs.mv(part, f"{folder}/{name}.parquet")
-        except OSError as error:
-            raise OutputError(f"{output}/{name}.parquet: {error}") from error
-        finally:
-            if fs.exists(part):
-                fs.rm(part)
+        with errors_named(f"{output}/{name}.parquet", OutputError):
+            try:
+                fs.put_file(local, part)
+                fs.mv(part, f"{folder}/{name}.parquet")
+            except Exception:
+                with suppress(Exception):
+                    fs.rm_file(part)
+                raise
 
 
 def made_of(output: str, name: str) -> dict[str, Any]:
@@ -371,7 +278,7 @@ def made_of(output: str, name: str) -> dict[str, Any]:
     Raises:
         ValueError: If it is no such file.
     """
-    fs, folder = url_to_fs(output)
+    fs, folder = file_system_of(output)
     try:
         with fs.open(f"{folder}/{name}.parquet", "rb") as file:
             metadata = pq.read_schema(file).metadata or {}

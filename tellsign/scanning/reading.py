@@ -1,0 +1,202 @@
+"""Reads the pictures of shards, from any file system of fsspec."""
+
+import os
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from tellsign.modeling.image_loading import message_of, read_download, readable_extensions
+
+from .shards import PARQUET, TAR, Shard, file_system_of, version_of
+
+
+AT_ONCE = 16
+"""Pictures of a store that are read at once. If none of so many can be read, the store fails, not a picture."""
+MOST_HELD = 2**28
+"""Bytes of contents after which a batch is full."""
+
+
+def read_pictures(
+    shard: Shard, size: int, image_column: str | None = None, id_column: str | None = None
+) -> Iterator[dict[str, list[Any]]]:
+    """The pictures of a shard, as [`~tellsign.scanning.judge.Judge`] takes them.
+
+    Args:
+        shard ([`Shard`]): What to read.
+        size (`int`): Most pictures at once.
+        image_column (`str`, *optional*):
+            The column of a parquet file with the contents of image files, as such or as a `datasets.Image`. Or with
+            their paths or addresses; relative paths start at the parquet file. Defaults to `image`, or else to the
+            only one with contents.
+        id_column (`str`, *optional*):
+            The column with the ids. By default they are the path of the file in the source and the number of the row.
+
+    Returns:
+        Iterator of `{"id": [...], "image": [...]}`, lists of one length.
+
+    Raises:
+        ValueError: If a column is not there, ids repeat or are empty, or a file is damaged. Or if a file of a store
+            is another one than was listed; of single images that is one picture's error.
+        OSError: If a file cannot be read. Of single images in a store, if none of many can be.
+    """
+    name = shard.ids[0].lower()
+    if name.endswith(PARQUET):
+        pictures = _in_parquet(shard, size, image_column, id_column)
+    elif name.endswith(TAR):
+        pictures = _in_tar(shard)
+    elif isinstance(file_system_of(shard.source)[0], LocalFileSystem):  # the processes that decode read them
+        pictures = ((each, {"bytes": None, "path": path}) for each, path in zip(shard.ids, shard.files, strict=True))
+    else:
+        pictures = _in_store(shard)
+    seen: set[str] = set()
+    batch: dict[str, list[Any]] = {"id": [], "image": []}
+    held = 0
+    for identity, image in pictures:
+        if identity in seen:
+            raise ValueError(f"{shard.files[0]}: the id {identity!r} occurs twice")
+        seen.add(identity)
+        batch["id"].append(identity)
+        batch["image"].append(image)
+        held += len(image.get("bytes") or b"") if isinstance(image, dict) else 0
+        if len(batch["id"]) == size or held >= MOST_HELD:
+            yield batch
+            batch, held = {"id": [], "image": []}, 0
+    if batch["id"]:
+        yield batch
+
+
+def image_column_of(schema: pa.Schema, given: str | None = None) -> str:
+    """The column with the images, as for [`read_pictures`]."""
+    if given is None and "image" not in schema.names:
+        with_contents = [
+            field.name
+            for field in schema
+            if pa.types.is_binary(field.type)
+            or pa.types.is_large_binary(field.type)
+            or (pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0)
+        ]
+        given = with_contents[0] if len(with_contents) == 1 else None
+        if given is None:
+            raise ValueError(f"which column has the images? It has {', '.join(schema.names)}: name it")
+    return _column(schema, given or "image")
+
+
+def check_columns(shards: Iterable[Shard], image_column: str | None, id_column: str | None) -> None:
+    """Checks the first parquet file that can be read, so that a wrong name does not fail shard by shard.
+
+    Raises:
+        ValueError: If it has no such column.
+    """
+    for shard in shards:
+        if shard.ids[0].lower().endswith(PARQUET):
+            try:
+                with _opened(shard) as file:
+                    schema = pq.read_schema(file)
+            except Exception:  # whatever a file system raises, it will be reported of this shard
+                continue
+            try:
+                image_column_of(schema, image_column)
+                if id_column is not None:
+                    _column(schema, id_column)
+            except ValueError as error:
+                raise ValueError(f"{shard.files[0]}: {error}") from error
+            return
+
+
+@contextmanager
+def _opened(shard: Shard, number: int = 0, **options: Any) -> Iterator[IO[bytes]]:
+    """Opens a file of a shard, one of a store as it was listed. What changes while it is read is an error too."""
+    fs, _ = file_system_of(shard.source)
+    listed = shard.versions[number]
+    try:
+        with fs.open(shard.files[number], "rb", **options) as file:
+            opened = version_of(getattr(file, "details", {}))
+            # Azure puts hashes in quotes, except in listings.
+            if listed and opened and listed.strip('"') != opened.strip('"'):
+                raise ValueError("has changed since it was listed")
+            yield file
+    except FileNotFoundError as error:
+        raise ValueError("is no longer there") from error
+
+
+def _in_store(shard: Shard) -> Iterator[tuple[str, Any]]:
+    """The single images of a shard that lie on another machine, of which many are read at once."""
+
+    def read(number: int) -> Any:
+        try:
+            with _opened(shard, number) as file:
+                return {"bytes": read_download(file), "path": shard.ids[number]}
+        except Exception as error:  # whatever a file system raises
+            return ValueError(f"{shard.ids[number]}: {message_of(error)}")
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for start in range(0, len(shard.ids), AT_ONCE):
+            ids = shard.ids[start : start + AT_ONCE]
+            images = list(threads.map(read, range(start, start + len(ids))))
+            if len(ids) == AT_ONCE and not any(isinstance(image, dict) for image in images):
+                raise OSError(f"of {AT_ONCE} images at once none could be read, {images[0]}")
+            yield from zip(ids, images, strict=True)
+
+
+def _column(schema: pa.Schema, name: str) -> str:
+    if name not in schema.names:
+        raise ValueError(f"has no column {name}, only {', '.join(schema.names)}")
+    return name
+
+
+def _in_parquet(shard: Shard, size: int, image_column: str | None, id_column: str | None) -> Iterator[tuple[str, Any]]:
+    (name,), (file,) = shard.ids, shard.files
+    folder = os.path.dirname(file)
+    try:
+        with _opened(shard, cache_type="none") as opened:  # Arrow asks for whole columns, nothing is to be read ahead
+            table = pq.ParquetFile(opened)
+            image_column = image_column_of(table.schema_arrow, image_column)
+            columns = [image_column, *([_column(table.schema_arrow, id_column)] if id_column else [])]
+            row = 0
+            for batch in table.iter_batches(batch_size=size, columns=columns):
+                images = batch.column(image_column)
+                ids = batch.column(id_column) if id_column else None
+                for index in range(len(images)):
+                    identity = f"{name}:{row}" if ids is None else ids[index].as_py()
+                    if identity is None:
+                        raise ValueError(f"row {row} has no {id_column}")
+                    yield str(identity), _source_of(images[index].as_py(), str(identity), folder)
+                    row += 1
+    except (pa.ArrowException, ValueError) as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _source_of(image: Any, identity: str, folder: str) -> Any:
+    """Turns contents, a path, an address or a `datasets.Image` of a table into what `load_image` takes."""
+    if isinstance(image, dict):
+        content, path = image.get("bytes"), image.get("path")
+    else:
+        content, path = (None, image) if isinstance(image, str) else (image, None)
+    if content is not None:
+        return {"bytes": content, "path": identity}
+    if not path:
+        return ValueError(f"{identity}: has no image")
+    if path.startswith(("http://", "https://")):
+        return path
+    return {"bytes": None, "path": path if "://" in path or os.path.isabs(path) else f"{folder}/{path}"}
+
+
+def _in_tar(shard: Shard) -> Iterator[tuple[str, Any]]:
+    (name,), (file,) = shard.ids, shard.files
+    extensions = tuple(readable_extensions())
+    try:
+        with _opened(shard) as opened, tarfile.open(fileobj=opened, mode="r|*") as archive:
+            for member in archive:
+                if member.isfile() and member.name.lower().endswith(extensions):
+                    content = archive.extractfile(member)
+                    identity = f"{name}/{member.name}"
+                    yield identity, {"bytes": content.read() if content else b"", "path": identity}
+    except (tarfile.TarError, EOFError, ValueError, zlib.error) as error:
+        raise ValueError(f"{file}: {error}") from error
