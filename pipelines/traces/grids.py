@@ -20,7 +20,6 @@ SAVE_QUALITY = 85
 LEAST_SIDE = 384
 LEAST_BLOCKS = 6
 _RING = [(y, x) for y in range(-4, 5) for x in range(-4, 5) if 2 <= np.hypot(y, x) <= 4]
-_LEAST_SPREAD = 0.1  # of the logarithms around a peak
 
 
 @dataclass(frozen=True)
@@ -45,24 +44,23 @@ GRIDS = (GRID_OF_4, GRID_OF_8, CHECKERBOARD)
 
 
 def peak(spectrum: NDArray[np.floating], row: int, column: int) -> float:
-    """How far a frequency stands out from those around it.
+    """How far a frequency stands above all others around it.
+
+    A grid is one frequency, where texture makes a broad hill.
 
     Args:
         spectrum (`np.ndarray` of shape `(64, 33)`): From [`residual_spectrum`].
         row, column (`int`): The frequency, in multiples of 1/64 cycles a pixel, from -32 to 32.
 
     Returns:
-        The logarithm there less the median of those 2 to 4 steps away, in units of their deviation: 1.4826 times their
-        median distance from the median, and at least 0.1.
+        The logarithm there less the largest of those 2 to 4 steps away.
     """
 
     def value(y: int, x: int) -> float:
         y, x = y % BLOCK, x % BLOCK
         return spectrum[y, x] if x <= BLOCK // 2 else spectrum[-y % BLOCK, BLOCK - x]  # of a real picture
 
-    around = np.asarray([value(row + y, column + x) for y, x in _RING])
-    middle = np.median(around)
-    return float((value(row, column) - middle) / max(1.4826 * np.median(np.abs(around - middle)), _LEAST_SPREAD))
+    return float(value(row, column) - max(value(row + y, column + x) for y, x in _RING))
 
 
 def strength_of(grid: Grid, spectrum: NDArray[np.floating]) -> float:

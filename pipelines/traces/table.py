@@ -37,11 +37,11 @@ class Worth:
 
 GRID_SENTENCE = "A regular grid of {} pixels runs through the picture."
 SHOWN = (
-    Worth(GRID_OF_4, True, 2.19, 0.041, 0.001, 0.248, GRID_SENTENCE.format(4)),
-    Worth(GRID_OF_4, False, 1.89, 0.006, 0.044, 0.054, GRID_SENTENCE.format(4)),
-    Worth(GRID_OF_8, True, 1.30, 0.036, 0.013, 0.212, GRID_SENTENCE.format(8)),
+    Worth(GRID_OF_4, True, 0.09, 0.031, 0.000, 0.240, GRID_SENTENCE.format(4)),
+    Worth(GRID_OF_4, False, -0.06, 0.002, 0.018, 0.048, GRID_SENTENCE.format(4)),
+    Worth(GRID_OF_8, True, -0.09, 0.039, 0.006, 0.179, GRID_SENTENCE.format(8)),
     Worth(
-        CHECKERBOARD, True, 5.56, 0.013, 0.025, 0.200, "Every second pixel is a little brighter, like a checkerboard."
+        CHECKERBOARD, True, 0.37, 0.033, 0.009, 0.276, "Every second pixel is a little brighter, like a checkerboard."
     ),
 )
 """A trace is shown in those kinds of files where generated pictures show it three times as often as photographs, and,
