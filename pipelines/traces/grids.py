@@ -4,19 +4,16 @@ Decoders enlarge by two, several times over. That leaves peaks at multiples of 1
 arXiv 2003.01826; Corvi et al., 2023, arXiv 2304.06408). Those on the axes are left out: JPEG's blocks have them too.
 """
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from .spectrum import BLOCK, middle_of, residual_spectrum
+from .spectrum import BLOCK
 
 
 LOSSLESS = ("BMP", "GIF", "PNG", "PPM", "TIFF")
-"""Formats of Pillow that keep the pixels. Of all others the picture is saved once more before it is measured."""
-SAVE_QUALITY = 85
+"""Formats of Pillow that keep the pixels. In others illustrations show grids too."""
 LEAST_SIDE = 384
 LEAST_BLOCKS = 6
 _RING = [(y, x) for y in range(-4, 5) for x in range(-4, 5) if 2 <= np.hypot(y, x) <= 4]
@@ -67,24 +64,3 @@ def strength_of(grid: Grid, spectrum: NDArray[np.floating]) -> float:
     """How strong a grid is in a picture's spectrum, as [`peak`] measures it."""
     peaks = [peak(spectrum, row, column) for row, column in grid.frequencies]
     return float(np.mean(peaks) if grid.all_peaks else max(peaks))
-
-
-def is_lossless(image: Image.Image) -> bool:
-    """Whether a picture comes from a file that keeps its pixels."""
-    return image.format in LOSSLESS
-
-
-def measured_spectrum(image: Image.Image) -> tuple[NDArray[np.float64], int]:
-    """The spectrum in which grids are looked for, see [`residual_spectrum`].
-
-    A lossy file is saved once more, as JPEG of quality 85. Generators' grids outlast that, while most peaks that an
-    earlier encoding left do not.
-
-    Args:
-        image (`PIL.Image.Image`): As its file holds it, neither turned nor resized.
-    """
-    if is_lossless(image):
-        return residual_spectrum(middle_of(np.asarray(image.convert("L"))))
-    saved = io.BytesIO()
-    Image.fromarray(middle_of(np.asarray(image.convert("RGB")))).save(saved, "JPEG", quality=SAVE_QUALITY)
-    return residual_spectrum(np.asarray(Image.open(saved).convert("L")))
