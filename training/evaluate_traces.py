@@ -162,11 +162,11 @@ def tables_of_cuts(cuts: Mapping[str, NDArray], spectra: Mapping[str, NDArray]) 
         "of these, cuts that still show it": cuts["image"][in_file & (strengths["as the cut is"] > 0)],
         "of photographs": photographs,
     }
-    rows = []
+    places = []
     for name, images in parts.items():
         aurocs = [place_aurocs(photographs, images, GRID_OF_4, quality, SPLICED) for quality in (None, 75)]
-        rows.append([name, str(len(images)), *(percent(_mean(values)) for values in aurocs)])
-    yield markdown_table(["parts pasted into photographs", "cuts", "AUROC, %", "after JPEG q75, %"], rows)
+        places.append([name, str(len(images)), *(percent(_mean(values)) for values in aurocs)])
+    yield markdown_table(["parts pasted into photographs", "cuts", "AUROC, %", "after JPEG q75, %"], places)
 
 
 def _mean(values: NDArray) -> dict[str, Any]:

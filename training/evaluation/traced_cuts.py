@@ -109,7 +109,8 @@ def place_aurocs(
     Returns:
         `np.ndarray` of shape `(pictures,)`: the AUROC of the tiles within each.
     """
-    rng, scores = np.random.default_rng(0), []
+    scores: list[float] = []
+    rng = np.random.default_rng(0)
     middles = slice(BLOCK // 2, SIDE - BLOCK // 2 + 1, STEP)
     while len(scores) < pictures:
         mask = random_mask(float(np.exp(rng.uniform(*np.log(PLACED_SHARES)))), SIDE, rng)
