@@ -29,9 +29,11 @@ def find_traces(image: Image.Image) -> tuple[list[Trace], str]:
     if min(image.size) < LEAST_SIDE:
         return [], f"Traces are not measured in pictures with a side below {LEAST_SIDE} pixels."
     if image.format not in LOSSLESS:
-        return [], "Traces are measured in files that keep their pixels alone, such as PNG."
+        return [], "Traces are measured only in lossless files, such as PNG."
     if image.mode.startswith(("I", "F")):
         return [], "Traces are not measured in pictures of more than 8 bits a channel."
+    if image.mode in ("1", "P", "PA"):
+        return [], "Traces are not measured in pictures with a palette, in which dithering draws grids."
     spectrum, blocks = residual_spectrum(middle_of(np.asarray(image.convert("L"))))
     if blocks < LEAST_BLOCKS:
         return [], "The picture has too little detail for traces to be measured."
