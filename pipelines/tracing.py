@@ -34,7 +34,7 @@ def find_traces(image: Image.Image) -> tuple[list[Trace], str]:
         return [], "Traces are not measured in pictures of more than 8 bits a channel."
     if image.mode in ("1", "P", "PA"):
         return [], "Traces are not measured in pictures with a palette, in which dithering draws grids."
-    spectrum, blocks = residual_spectrum(middle_of(np.asarray(image.convert("L"))))
+    spectrum, blocks = residual_spectrum(np.asarray(middle_of(image).convert("L")))
     if blocks < LEAST_BLOCKS:
         return [], "The picture has too little detail for traces to be measured."
     found: list[Trace] = []
