@@ -297,11 +297,10 @@ def threshold_table(config: Mapping[str, Any]) -> str | None:
 
 
 def trace_table() -> str:
-    """What each trace is worth, by kind of file."""
+    """What each trace is worth in lossless files."""
     rows = [
         [
             worth.grid.name,
-            "lossless" if worth.is_lossless else "compressed",
             *(percent(share) for share in (worth.generated, worth.photographs, worth.other_pictures)),
             f"{worth.lift:.1f}",
         ]
@@ -309,7 +308,6 @@ def trace_table() -> str:
     ]
     heads = [
         "trace",
-        "files",
         "generated, %",
         "photographs, %",
         "other pictures by people, %",

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image
 
 from tellsign.configuration.artifacts import find_artifact
 
 from .answer import ExplainedArtifact, Trace
 from .localization import whole_image
-from .traces.grids import LEAST_BLOCKS, LEAST_SIDE, is_lossless, measured_spectrum, strength_of
-from .traces.table import SHOWN, Worth
+from .traces.grids import LEAST_BLOCKS, LEAST_SIDE, LOSSLESS, strength_of
+from .traces.spectrum import middle_of, residual_spectrum
+from .traces.table import GENERATED, OTHER_PICTURES, PHOTOGRAPHS, SHOWN, Worth
 
 
 SIGNATURES = find_artifact("Frequency domain signatures").name
@@ -26,17 +28,18 @@ def find_traces(image: Image.Image) -> tuple[list[Trace], str]:
     """
     if min(image.size) < LEAST_SIDE:
         return [], f"Traces are not measured in pictures with a side below {LEAST_SIDE} pixels."
-    if image.format is None:
-        return [], "Traces are measured in files alone, not in arrays or changed images."
+    if image.format not in LOSSLESS:
+        return [], "Traces are measured only in lossless files, such as PNG."
     if image.mode.startswith(("I", "F")):
         return [], "Traces are not measured in pictures of more than 8 bits a channel."
-    spectrum, blocks = measured_spectrum(image)
+    if image.mode in ("1", "P", "PA"):
+        return [], "Traces are not measured in pictures with a palette, in which dithering draws grids."
+    spectrum, blocks = residual_spectrum(np.asarray(middle_of(image).convert("L")))
     if blocks < LEAST_BLOCKS:
         return [], "The picture has too little detail for traces to be measured."
-    lossless = is_lossless(image)
     found: list[Trace] = []
     for worth in SHOWN:
-        if worth.is_lossless == lossless and (strength := strength_of(worth.grid, spectrum)) > worth.threshold:
+        if (strength := strength_of(worth.grid, spectrum)) > worth.threshold:
             found.append(
                 {
                     "name": worth.grid.name,
@@ -59,22 +62,25 @@ def signatures_of(traces: Sequence[Trace], height: int, width: int) -> list[Expl
         traces (`Sequence[Trace]`): From [`find_traces`].
         height, width (`int`): Size of the image in pixels.
     """
-    shares = {(worth.grid.name, round(worth.lift, 1)): worth.photographs for worth in SHOWN}
+    shares = {worth.grid.name: worth.false_alarms for worth in SHOWN}
     found = [trace for trace in traces if trace["toward"] == "fake"]
     if not found:
         return []
-    rarest = min(shares[trace["name"], trace["lift"]] for trace in found)
+    rarest = min(shares[trace["name"]] for trace in found)
     box = whole_image(height, width)
     return [{"label": SIGNATURES, "score": 1 - rarest, "box": box, "explanation": found[0]["text"]}]
 
 
 def _how_often(worth: Worth) -> str:
     photographs, others, generated = (
-        f"1 of {round(1 / share)}" if share >= 0.005 else "fewer than 1 of 200"
-        for share in (worth.photographs, worth.other_pictures, worth.generated)
+        f"1 of {round(1 / share)}" if share >= 1 / pictures else f"fewer than 1 of {pictures}"
+        for share, pictures in (
+            (worth.photographs, PHOTOGRAPHS),
+            (worth.other_pictures, OTHER_PICTURES),
+            (worth.generated, GENERATED),
+        )
     )
-    kind = "lossless" if worth.is_lossless else "compressed"
     return (
-        f"In {kind} files, {generated} generated pictures shows it, {photographs} photographs, and {others} other "
+        f"In lossless files, {generated} generated pictures shows it, {photographs} photographs, and {others} other "
         "pictures by people."
     )

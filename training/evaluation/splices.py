@@ -78,7 +78,7 @@ def random_mask(share: float, size: int, rng: np.random.Generator) -> NDArray[np
 
 
 def splice(background: Image.Image, part: Image.Image, mask: NDArray, rng: np.random.Generator) -> Image.Image:
-    """A picture with a part of another one in it, encoded as JPEG.
+    """A picture with a part of another one in it.
 
     In half of the cases the part's colors come half way to those of the background, in mean and deviation.
 
@@ -94,7 +94,7 @@ def splice(background: Image.Image, part: Image.Image, mask: NDArray, rng: np.ra
         mean, deviation = ((one + other) / 2 for one, other in zip(of_part, of_below, strict=True))
         above = (above - of_part[0]) / of_part[1] * deviation + mean
     mixed = below + mask[..., None] * (above - below)
-    return encode(Image.fromarray(mixed.clip(0, 255).round().astype(np.uint8)), "JPEG", 75)
+    return Image.fromarray(mixed.clip(0, 255).round().astype(np.uint8))
 
 
 def place_scores(evidence: NDArray, generated: NDArray) -> tuple[float, float, float]:
@@ -141,7 +141,7 @@ class Splicing:
         cuts = (self.pictures.cuts[int(self.pictures.cut_rows[row])]["image"] for row in rows)
         background, part = (load_image(content_of(image) or b"") for image in cuts)
         mask = random_mask(share, self.size, self.rng)
-        spliced = splice(background, part, mask, self.rng)
+        spliced = encode(splice(background, part, mask, self.rng), "JPEG", 75)
         inputs = self.image_processor(spliced, return_tensors="pt")
         moments, maps, cut_maps = self.model.moments_and_maps(inputs["pixel_values"], inputs["cuts"])
         grid = self.model.config.grid_size
