@@ -1,4 +1,7 @@
-"""The pipeline's answer: its types, and the same in words."""
+"""The pipeline's answer: its types, and the same in words.
+
+`tellsign/answer.schema.json` holds the types for all programs that answer, and a test holds it against these.
+"""
 
 from collections.abc import Iterable
 from typing import NotRequired, TypedDict
@@ -113,8 +116,9 @@ class Trace(TypedDict):
 
 
 class FailedImage(TypedDict):
-    """The reason why an image could not be opened, in place of an explanation."""
+    """The reason why an image could not be opened, in place of an explanation, and the image's name as there."""
 
+    image: NotRequired[str]
     error: str
 
 
@@ -122,8 +126,12 @@ class ImageExplanation(TypedDict):
     """The answer to one image.
 
     Args:
+        image (`str`):
+            What the image is called, by programs that take names. The pipeline takes images, and answers in their
+            order.
         label (`str`): `"real"`, `"fake"` or `"uncertain"`.
         fake_probability (`float`): Calibrated, in [0, 1].
+        operating_point (`str`): `"cautious"` or `"balanced"`: by which thresholds the label is given.
         verdict_note (`str`): The reason why label and probability mean little; usually empty.
         animated (`bool`): True, and there, if the image has more frames than the first, which was judged.
         width, height (`int`): Of the image in pixels.
@@ -137,8 +145,10 @@ class ImageExplanation(TypedDict):
         summary (`str`): A few short sentences that sum this up.
     """
 
+    image: NotRequired[str]
     label: str
     fake_probability: float
+    operating_point: str
     verdict_note: str
     animated: NotRequired[bool]
     width: int

@@ -35,6 +35,7 @@ class Picture:
     error: str = ""
     label: str = ""
     fake_probability: float = 0.5
+    operating_point: str = ""
     verdict_note: str = ""
     is_large: bool = False
     evidence_map: NDArray[np.float32] | None = None
@@ -49,6 +50,7 @@ class Picture:
         answer: ImageExplanation = {
             "label": self.label,
             "fake_probability": self.fake_probability,
+            "operating_point": self.operating_point,
             "verdict_note": self.verdict_note,
             "width": self.image.width,
             "height": self.image.height,
@@ -240,6 +242,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         maps = outputs.get("evidence")
         for row, picture in enumerate(pictures):
             picture.label, picture.fake_probability, picture.is_large = verdicts[row], probabilities[row], large[row]
+            picture.operating_point = operating_point
             picture.evidence_map = None if maps is None else maps[row].float().cpu().numpy()
             picture.verdict_note = self._doubt(picture)
 

@@ -32,8 +32,8 @@ from tests.conftest import encode, equal
 from tests.models import LABELS, LARGE_PROCESSOR, TINY_LARGE, make_idefics2, make_processor, make_tagger_model
 
 
-KEYS = ["label", "fake_probability", "verdict_note", "width", "height", "evidence", "artifacts", "artifacts_note"]
-KEYS += ["traces", "traces_note", "provenance", "summary"]
+KEYS = ["label", "fake_probability", "operating_point", "verdict_note", "width", "height", "evidence", "artifacts"]
+KEYS += ["artifacts_note", "traces", "traces_note", "provenance", "summary"]
 
 
 class PlainExplainer(ArtifactExplainer):
