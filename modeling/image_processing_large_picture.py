@@ -20,7 +20,7 @@ from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_utils import PILImageResampling, SizeDict
 from transformers.utils import auto_docstring
 
-from .image_loading import JPEG_QUALITY
+from .image_files import JPEG_QUALITY
 
 
 LARGEST_SHORT_SIDE = 272

@@ -23,7 +23,7 @@ from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_utils import PILImageResampling
 from transformers.utils import auto_docstring
 
-from .image_loading import JPEG_QUALITY
+from .image_files import JPEG_QUALITY
 from .image_processing_large_picture import LargePictureImageProcessor, as_levels, finite
 
 

@@ -7,21 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tellsign.modeling.image_loading import load_image, read_source, stored_image
+from tellsign.modeling.image_files import in_rgb, stored_image
+from tellsign.modeling.image_loading import read_source
 from tellsign.modeling.verdicts import is_large, real_and_fake, verdicts_of
 
-from .answer import Evidence, ExplainedArtifact, FailedImage, ImageExplanation, Statement, Trace, summary_of
+from .answer import Evidence, ExplainedArtifact, FailedImage, ImageExplanation, Statement, Trace, doubt_of, summary_of
 from .evidence import places_of
 from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
-from .provenance import provenance
+from .statements import statements_in
 from .tracing import find_traces, signatures_of
-
-
-LEAST_SIDE = 16
-"""Pixels of the shorter side below which a verdict means nothing: half of what the packaged detector looks at."""
-SMALL_SIDE = 64
-"""Pixels of the shorter side from which an image is not small. A detector that sees fewer is made for small ones."""
 
 
 @dataclass
@@ -200,7 +195,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         try:
             content, name = read_source(source, timeout=timeout)
             stored = stored_image(content, name)
-            picture = Picture(load_image(stored, name), provenance(content), *find_traces(stored))
+            picture = Picture(in_rgb(stored, name), statements_in(content, name), *find_traces(stored))
         except ValueError as reason:
             if strict:
                 raise
@@ -244,16 +239,9 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             picture.label, picture.fake_probability, picture.is_large = verdicts[row], probabilities[row], large[row]
             picture.operating_point = operating_point
             picture.evidence_map = None if maps is None else maps[row].float().cpu().numpy()
-            picture.verdict_note = self._doubt(picture)
-
-    def _doubt(self, picture: Picture) -> str:
-        """The reason why a verdict means little; usually empty."""
-        side, seen = min(picture.image.size), getattr(self.model.config, "image_size", None)
-        if side < LEAST_SIDE:
-            return "The image has too few pixels to tell."
-        if isinstance(seen, int) and seen < SMALL_SIDE <= side and not picture.is_large:
-            return f"This detector sees {seen} pixels a side: it was made for small images, not for this one."
-        return ""
+            # A network for large pictures sees them at their own pixels too.
+            side = None if large[row] else getattr(config, "image_size", None)
+            picture.verdict_note = doubt_of(*picture.image.size, side if isinstance(side, int) else None)
 
     def _show_evidence(self, pictures: list[Picture]) -> None:
         """The places that speak for the likelier verdict."""

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps, features
 
 from tellsign import load_image
-from tellsign.modeling.image_loading import readable_extensions
+from tellsign.modeling.image_files import readable_extensions
 from tests.conftest import encode
 
 

@@ -30,6 +30,7 @@ from tellsign.hub_cards.model_card import (
     model_card,
     write_card,
 )
+from tellsign.pipelines.answer import ImageExplanation
 from tellsign.training import evaluate_detector
 from tellsign.training.evaluation.metrics import bootstrap
 from tellsign.training.planting import __main__ as planting
