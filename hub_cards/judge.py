@@ -16,7 +16,14 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from tellsign.modeling.image_files import in_rgb, readable_extensions, recode_uniformly, stored_image
+from tellsign.modeling.image_files import (
+    JPEG_SIDE,
+    allow_large_pictures,
+    in_rgb,
+    readable_extensions,
+    recode_uniformly,
+    stored_image,
+)
 from tellsign.pipelines.answer import ImageExplanation, doubt_of, summary_of
 from tellsign.pipelines.evidence import places_of
 from tellsign.pipelines.statements import statements_in
@@ -29,13 +36,16 @@ def cuts_of(image: Image.Image, size: int, count: int) -> tuple[list[Image.Image
     side below 288 is cut in the middle alone, and that cut repeats. One with a side shorter than a cut is mirrored at
     its right and lower edge.
     """
-    missing = [(0, max(0, size - side)) for side in (image.height, image.width)]
-    pixels = np.pad(np.asarray(image), [*missing, (0, 0)], mode="symmetric")
-    places = [0.5 if min(pixels.shape[:2]) < 288 else number / (count + 1) for number in range(1, count + 1)]
-    corners = [[int(place * (side - size) / 16) * 16 for side in pixels.shape[:2]] for place in places]
-    parts = [Image.fromarray(pixels[top : top + size, left : left + size]) for top, left in corners]
-    boxes = np.array([[left, top, left + size, top + size] for top, left in corners], np.float32)
-    return [recode_uniformly(part, 90) for part in parts], boxes / np.array([*image.size, *image.size], np.float32)
+    if min(image.size) < size:
+        missing = [(0, max(0, size - side)) for side in (image.height, image.width)]
+        whole = Image.fromarray(np.pad(np.asarray(image), [*missing, (0, 0)], mode="symmetric"))
+    else:
+        whole = image
+    places = [0.5 if min(whole.size) < 288 else number / (count + 1) for number in range(1, count + 1)]
+    corners = [[int(place * (side - size) / 16) * 16 for side in whole.size] for place in places]
+    boxes = [(left, top, left + size, top + size) for left, top in corners]
+    cuts = [recode_uniformly(whole.crop(box), 90) for box in boxes]
+    return cuts, np.array(boxes, np.float32) / np.array([*image.size, *image.size], np.float32)
 
 
 def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -71,7 +81,7 @@ def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.nda
         pixels = np.zeros((num_cuts, 3, cut_size, cut_size), np.float32)
         if min(width, height) >= large["smallest_side"]:
             factor = min(1, large["largest_short_side"] / min(width, height))
-            reduced = resized(image, max(1, round(factor * width)), max(1, round(factor * height)))
+            reduced = resized(image, *(min(JPEG_SIDE, max(1, round(factor * side))) for side in image.size))
             views = normalized(resized(reduced, side, side), large["mean"], large["std"])[None]
             cuts, boxes = cuts_of(image, cut_size, num_cuts)
             pixels = np.stack([normalized(cut, large["mean"], large["std"]) for cut in cuts])
@@ -144,6 +154,7 @@ def main() -> int:
     parser.add_argument("--operating-point", choices=["cautious", "balanced"], default="cautious")
     arguments, failed = parser.parse_args(), False
     judge = Judge(arguments.model, arguments.operating_point)
+    allow_large_pictures()
     for file in files_of(arguments.files):
         try:
             answer: Any = judge(file.read_bytes(), str(file))

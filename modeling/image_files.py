@@ -25,6 +25,11 @@ from PIL import ExifTags, Image, ImageCms
 
 
 JPEG_QUALITY = 75
+JPEG_SIDE = 65_500
+"""Longest side, in pixels, of what libjpeg encodes."""
+MOST_PIXELS = 320_000_000
+"""Of pictures that the commands read. A baseline JPEG file takes 4 bytes of memory a pixel, others take up to 10."""
+_ROWS = 256
 # Pillow recognizes some of these formats but cannot decode them. It gives others to Ghostscript or to Windows, which
 # must not see untrusted files.
 _NOT_READ = {"BUFR", "GRIB", "HDF5", "IPTC", "MPEG", "EPS", "WMF"}
@@ -51,6 +56,14 @@ def readable_extensions() -> set[str]:
     """Extensions of the image files that can be read, in lower case and with their dot."""
     formats = set(_formats())
     return {extension for extension, name in Image.registered_extensions().items() if name in formats}
+
+
+def allow_large_pictures() -> None:
+    """Lets Pillow read pictures of up to `MOST_PIXELS`, in all of this process. It takes more for decompression bombs.
+
+    By itself, it reads up to 179 million.
+    """
+    Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # it refuses twice as many, and warns from there on
 
 
 def shortened(text: str) -> str:
@@ -121,7 +134,8 @@ def in_rgb(stored: Image.Image, name: str) -> Image.Image:
         name (`str`): What to call it in an error.
 
     Returns:
-        `PIL.Image.Image` in mode RGB. Its `info` has `animated`, true, if there are more frames than this first one.
+        `PIL.Image.Image` in mode RGB: the image itself, where it is so and has one frame, since a copy may be large.
+        Otherwise its `info` has `animated`, true, if there are more frames than this first one, and nothing else.
 
     Raises:
         ValueError: If it has floating-point pixels, or its file is damaged.
@@ -133,11 +147,15 @@ def in_rgb(stored: Image.Image, name: str) -> Image.Image:
         if image.mode == "F":
             raise ValueError("has floating-point pixels, whose range is unknown")
         if image.mode.startswith("I"):
-            grey = np.asarray(image, dtype=np.int64).clip(0, 65535)
+            grey = np.asarray(image).clip(0, 65535)
             if image.mode != "I" or grey.max() > 255:
                 grey = grey // 257
             image = Image.fromarray(grey.astype(np.uint8))
         image = _in_srgb(image)
+        if image is stored:
+            if not is_animated:
+                return stored
+            image = stored.copy()
         # Nothing else, or opening the result again would turn it again.
         image.info = {"animated": True} if is_animated else {}
         return image
@@ -153,10 +171,9 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _in_srgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        rgb = Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba).convert("RGB")
+        rgb = _on_white(image)
     else:
-        rgb = image.convert("RGB")
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
     if content := image.info.get("icc_profile"):
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
@@ -165,6 +182,15 @@ def _in_srgb(image: Image.Image) -> Image.Image:
                 return ImageCms.profileToProfile(stored, profile, srgb, outputMode="RGB") or rgb
         except (ImportError, OSError, ImageCms.PyCMSError):  # damaged, of another mode, or Pillow without LittleCMS
             pass
+    return rgb
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """An image with transparency on white, row by row: copies of a large one may not fit into memory."""
+    rgb = Image.new("RGB", image.size)
+    for top in range(0, image.height, _ROWS):
+        rgba = image.crop((0, top, image.width, min(top + _ROWS, image.height))).convert("RGBA")
+        rgb.paste(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"), (0, top))
     return rgb
 
 
@@ -189,6 +215,9 @@ def resize_uniformly(image: Image.Image, size: int) -> Image.Image:
 
 __all__ = [
     "JPEG_QUALITY",
+    "JPEG_SIDE",
+    "MOST_PIXELS",
+    "allow_large_pictures",
     "encode_uniformly",
     "in_rgb",
     "open_image",

@@ -63,7 +63,12 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
             to Pillow. Also if the source is an error that a data set raised. The message names file and reason.
     """
     source, name = read_source(source, name, timeout)
-    return in_rgb(stored_image(source, name), name)
+    stored = stored_image(source, name)
+    image = in_rgb(stored, name)
+    if image is stored:
+        image = stored.copy()
+        image.info = {}
+    return image
 
 
 def read_source(source: Any, name: str | None = None, timeout: float | None = 5.0) -> tuple[bytes | Image.Image, str]:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.__main__ import app
 from tellsign.pipelines import answer as answers
+from tests.conftest import encode
 from tests.models import LARGE_PROCESSOR, TINY_BOTH
 from tests.samples import SCHEMA, check_answer
 
@@ -33,6 +34,11 @@ def detector(tmp_path_factory) -> str:
     WaveFreqForImageClassification(WaveFreqConfig(**TINY_BOTH)).save_pretrained(folder)
     WaveFreqImageProcessor(**LARGE_PROCESSOR).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def explain(detector):
+    return pipeline("artifact-explanation", model=detector, explain="never")
 
 
 def file_of(side: int, text: str = "", frames: int = 1) -> bytes:
@@ -69,6 +75,31 @@ def test_the_pipelines_answers_follow_the_schema(detector, operating_point):
     assert said[1]["artifacts"] and said[2]["animated"] and said[4]["provenance"] and said[4]["traces"]
 
 
+@pytest.mark.parametrize(
+    ("size", "mode", "image_format"),
+    [
+        *(((side, side), "RGB", "JPEG") for side in (1, 63, 64, 100, 255)),
+        *((size, "RGB", "PNG") for size in ((1, 500), (500, 1), (20_000, 70), (64, 66_000))),
+        *(((90, 70), "CMYK", kind) for kind in ("JPEG", "TIFF")),
+        *(((90, 70), mode, "PNG") for mode in ("I;16", "P", "LA", "RGBA", "1")),
+    ],
+)
+def test_a_picture_of_any_size_and_mode_is_answered(explain, size, mode, image_format):
+    picture = Image.linear_gradient("L").resize(size).convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(picture, np.uint16) * 257)
+    picture.save(file := io.BytesIO(), image_format)
+    answer = explain(file.getvalue())
+    check_answer(answer, width=size[0], height=size[1])
+    assert answer["verdict_note"] == ("" if min(size) >= 16 else "The image has too few pixels to tell.")
+
+
+def test_a_file_that_is_cut_off_is_an_error(explain):
+    for content in (file_of(300), encode(np.zeros((300, 300, 3), np.uint8), progressive=True)):
+        check_answer(answer := explain(content[: len(content) // 2]))
+        assert "error" in answer
+
+
 def test_lines_of_explain_follow_the_schema(detector, tmp_path):
     (tmp_path / "a.png").write_bytes(file_of(100, "x\nSteps: 4, Version: v1"))
     (tmp_path / "b.png").write_bytes(b"")
@@ -83,8 +114,7 @@ def test_lines_of_explain_follow_the_schema(detector, tmp_path):
     "change",
     [{"label": "unsure"}, {"fake_probability": 2}, {"image": None}, {"verdict": "fake"}, {"evidence": [[0.1]]}],
 )
-def test_another_answer_does_not_follow_the_schema(detector, change):
-    answer = pipeline("artifact-explanation", model=detector, explain="never")(file_of(32))
-    check_answer(answer)
+def test_another_answer_does_not_follow_the_schema(explain, change):
+    check_answer(answer := explain(file_of(32)))
     with pytest.raises(ValidationError):
         check_answer(answer | change)

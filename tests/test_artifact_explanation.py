@@ -162,6 +162,11 @@ def small_and_large(images) -> list[Image.Image]:
     return [images[0], Image.fromarray(pixels(70, 90)), images[6], Image.fromarray(pixels(64, 64)), images[11]]
 
 
+def test_a_batch_holds_no_pixels_of_large_pictures(explain_both, small_and_large):
+    held = [explain_both.preprocess(image)["picture"].image.size for image in small_and_large]
+    assert held == [image.size if min(image.size) < 64 else (1, 1) for image in small_and_large]
+
+
 def test_large_pictures_have_their_branch_and_thresholds(explain_both, small_and_large):
     answers = explain_both(small_and_large)
     batched = explain_both(small_and_large, batch_size=3, return_heatmap=True)

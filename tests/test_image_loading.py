@@ -30,6 +30,13 @@ def test_path_bytes_and_image_give_the_same_pixels(tmp_path):
         np.testing.assert_array_equal(np.asarray(load_image(source)), PIXELS)
 
 
+def test_an_image_of_pillow_is_copied():
+    image = Image.fromarray(PIXELS)
+    image.info["comment"] = "mine"
+    loaded = load_image(image)
+    assert loaded is not image and loaded.info == {} and image.info == {"comment": "mine"}
+
+
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(10))
 def test_exif_orientation_is_applied_once(orientation, image_format):

@@ -221,7 +221,7 @@ def test_a_detector_of_small_images_alone_is_judged_too(small_detector, files):
         assert answer["fake_probability"] == pytest.approx(probability, abs=0.01) and answer["label"] == verdict
 
 
-@pytest.mark.parametrize("size", [(32, 32), (64, 64), (150, 110), (600, 410), (63, 200), (90, 700)])
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (150, 110), (600, 410), (63, 200), (90, 700), (65_600, 64)])
 def test_judge_makes_the_pixels_of_the_processor(detector, size):
     image = Image.open(EXAMPLES / "photo_cat.jpg").convert("RGB").resize(size)
     processor = WaveFreqImageProcessor.from_pretrained(detector)

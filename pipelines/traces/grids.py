@@ -86,7 +86,7 @@ def measured_spectrum(image: Image.Image) -> tuple[NDArray[np.float64], int]:
         image (`PIL.Image.Image`): As its file holds it, neither turned nor resized.
     """
     if is_lossless(image):
-        return residual_spectrum(middle_of(np.asarray(image.convert("L"))))
+        return residual_spectrum(np.asarray(middle_of(image).convert("L")))
     saved = io.BytesIO()
-    Image.fromarray(middle_of(np.asarray(image.convert("RGB")))).save(saved, "JPEG", quality=SAVE_QUALITY)
+    middle_of(image).convert("RGB").save(saved, "JPEG", quality=SAVE_QUALITY)
     return residual_spectrum(np.asarray(Image.open(saved).convert("L")))

@@ -28,7 +28,7 @@ def spectrum_pictures(image: Image.Image, traces: Sequence[str]) -> list[Image.I
     """
     if not traces:
         return []
-    half, _ = residual_spectrum(middle_of(np.asarray(image.convert("L"))))
+    half, _ = residual_spectrum(np.asarray(middle_of(image).convert("L")))
     # The spectrum of a real picture is symmetric.
     rest = np.roll(half[::-1, BLOCK // 2 - 1 : 0 : -1], 1, axis=0)
     whole = np.fft.fftshift(np.concatenate([half, rest], axis=1))

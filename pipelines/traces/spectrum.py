@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
@@ -17,17 +18,13 @@ MIDDLE = 2000
 _SIGMA, _MARGIN = 1.0, 4  # scipy cuts the kernel at four deviations
 
 
-def middle_of(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The part of a picture that is measured: all of it, or the middle 2000 x 2000 of one above 4 megapixels.
-
-    Args:
-        pixels (`np.ndarray` of shape `(height, width, ...)`): The picture.
-    """
-    height, width = pixels.shape[:2]
+def middle_of(image: Image.Image) -> Image.Image:
+    """The part of a picture that is measured: all of it, or the middle 2000 x 2000 of one above 4 megapixels."""
+    width, height = image.size
     if height * width <= MOST_PIXELS:
-        return pixels
-    top, left = max(0, height - MIDDLE) // 2, max(0, width - MIDDLE) // 2
-    return pixels[top : top + MIDDLE, left : left + MIDDLE]
+        return image
+    left, top = max(0, width - MIDDLE) // 2, max(0, height - MIDDLE) // 2
+    return image.crop((left, top, min(left + MIDDLE, width), min(top + MIDDLE, height)))
 
 
 def residual_spectrum(grey: NDArray[np.uint8]) -> tuple[NDArray[np.float64], int]:

@@ -50,9 +50,11 @@ def explain(
     from transformers.utils import logging
 
     from tellsign.loading import load_pipeline, register_formats, revision_of
+    from tellsign.modeling.image_files import allow_large_pictures
     from tellsign.threads import use_free_threads
 
     register_formats()
+    allow_large_pictures()
     use_free_threads()
     logging.disable_progress_bar()
     work = _work(images, save, output)

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from tellsign.modeling.image_files import allow_large_pictures
 from tellsign.threads import allowed_threads
 
 from .scan import Job, OutputError, Report, Shard, WorkerError, scan_shard
@@ -29,6 +30,7 @@ def _scan_shard(job: Job, shard: Shard) -> Report:
     import torch
 
     torch.set_num_threads(1)  # its other CPUs decode
+    allow_large_pictures()
     return scan_shard(job, shard)
 
 
