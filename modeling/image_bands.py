@@ -13,6 +13,8 @@
 # limitations under the License.
 """Very large pictures, of which image processors hold no second copy."""
 
+from typing import Any
+
 import torch
 from PIL import Image
 from torchvision.transforms.v2.functional import pil_to_tensor
@@ -24,11 +26,6 @@ BAND = 2**22
 """Most pixels of a picture that are made a tensor at once, if they are to be resized."""
 
 
-def is_in_bands(image: object) -> bool:
-    """Whether an image is an RGB picture of Pillow with more than `BAND` pixels."""
-    return isinstance(image, Image.Image) and image.mode == "RGB" and image.width * image.height > BAND
-
-
 class BandsBackend(TorchvisionBackend):
     """A backend of image processors that leaves very large pictures to Pillow, and resizes them band by band.
 
@@ -36,22 +33,25 @@ class BandsBackend(TorchvisionBackend):
     torchvision too begins with the width, and rounds between.
     """
 
-    def process_image(self, image, *args, **kwargs) -> torch.Tensor | Image.Image:
-        """An image as a tensor of shape `(channels, height, width)`, or as it is, if it [`is_in_bands`].
+    def process_image(self, image: Any, *args, **kwargs) -> torch.Tensor | Image.Image:  # type: ignore[override]
+        """An image as a tensor of shape `(channels, height, width)`, or a very large RGB picture of Pillow as it is.
 
         Raises:
             ValueError: If it has NaN or infinite pixels.
         """
-        if is_in_bands(image) and kwargs.get("do_resize") and kwargs.get("device") is None:
-            return image
+        if isinstance(image, Image.Image) and image.mode == "RGB" and image.width * image.height > BAND:
+            if kwargs.get("do_resize") and kwargs.get("device") is None:
+                return image
         image = super().process_image(image, *args, **kwargs)
         if image.is_floating_point() and not torch.isfinite(image).all():
             raise ValueError(f"image of shape {tuple(image.shape)} has NaN or infinite pixels, expected finite ones")
         return image
 
-    def resize(self, image: torch.Tensor | Image.Image, size: SizeDict, *args, **kwargs) -> torch.Tensor:
+    def resize(  # type: ignore[override]
+        self, image: torch.Tensor | Image.Image, size: SizeDict, *args, **kwargs
+    ) -> torch.Tensor:
         """Resizes images of shape `(..., channels, height, width)`, or a picture in bands, to a height and width."""
-        if not is_in_bands(image):
+        if isinstance(image, torch.Tensor):
             return super().resize(image, size, *args, **kwargs)
         rows, bands = max(1, BAND // image.width), []
         for top in range(0, image.height, rows):
@@ -64,7 +64,7 @@ class BandsBackend(TorchvisionBackend):
 
 def size_of(image: torch.Tensor | Image.Image) -> tuple[int, int]:
     """Height and width of an image that [`BandsBackend`] processes."""
-    return (image.height, image.width) if isinstance(image, Image.Image) else tuple(image.shape[-2:])
+    return (image.height, image.width) if isinstance(image, Image.Image) else (image.shape[-2], image.shape[-1])
 
 
 def part_of(image: torch.Tensor | Image.Image, top: int, left: int, side: int) -> torch.Tensor:
@@ -74,4 +74,4 @@ def part_of(image: torch.Tensor | Image.Image, top: int, left: int, side: int) -
     return image[:, top : top + side, left : left + side]
 
 
-__all__ = ["BAND", "BandsBackend", "is_in_bands", "part_of", "size_of"]
+__all__ = ["BAND", "BandsBackend", "part_of", "size_of"]

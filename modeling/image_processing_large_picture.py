@@ -13,6 +13,8 @@
 # limitations under the License.
 """Image processor class for LargePicture."""
 
+from typing import Any
+
 import torch
 from PIL import Image
 from torchvision.transforms.v2.functional import jpeg, pil_to_tensor
@@ -20,7 +22,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_utils import PILImageResampling, SizeDict
 from transformers.utils import auto_docstring
 
-from .image_bands import BandsBackend, is_in_bands, part_of, size_of
+from .image_bands import BandsBackend, part_of, size_of
 from .image_files import JPEG_QUALITY, JPEG_SIDE
 
 
@@ -84,7 +86,7 @@ class LargePictureImageProcessor(BandsBackend):
             return self.normalize(pixels, image_mean, image_std) if do_normalize else pixels
 
         for image in images:
-            picture = image if is_in_bands(image) else as_levels(image, do_rescale).expand(3, -1, -1)
+            picture: Any = as_levels(image, do_rescale).expand(3, -1, -1) if isinstance(image, torch.Tensor) else image
             cuts, boxes = self._cuts(picture)
             if do_resize:
                 height, width = size_of(picture)

@@ -23,7 +23,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_utils import PILImageResampling
 from transformers.utils import auto_docstring
 
-from .image_bands import BandsBackend, is_in_bands, size_of
+from .image_bands import BandsBackend, size_of
 from .image_files import JPEG_QUALITY
 from .image_processing_large_picture import LargePictureImageProcessor, as_levels
 
@@ -71,19 +71,19 @@ class WaveFreqImageProcessor(BandsBackend):
     def _preprocess(  # type: ignore[override]
         self, images: list[torch.Tensor | Image.Image], *, do_resize: bool, do_rescale: bool, **kwargs
     ) -> BatchFeature:
-        images = list(images)
+        pixels: list[Any] = list(images)
         extra: dict = {"image_sizes": [size_of(image) for image in images]}
         if self.large_picture_processor is not None:
             extra |= self._large_pictures(images, do_rescale)
         for index, image in enumerate(images):
-            if is_in_bands(image):
-                images[index] = self.resize(image, kwargs["size"], kwargs["resample"])
+            if isinstance(image, Image.Image):
+                pixels[index] = self.resize(image, kwargs["size"], kwargs["resample"])
             elif do_resize and image.is_floating_point():
                 scale = 1 if do_rescale else 255
                 resized = self.resize(as_levels(image, do_rescale), kwargs["size"], kwargs["resample"])
                 if resized.shape != image.shape:
-                    images[index] = resized.to(torch.float32) / scale
-        features = super()._preprocess(images, do_resize=do_resize, do_rescale=do_rescale, **kwargs)
+                    pixels[index] = resized.to(torch.float32) / scale
+        features = super()._preprocess(pixels, do_resize=do_resize, do_rescale=do_rescale, **kwargs)
         features.update(BatchFeature(extra, tensor_type=kwargs.get("return_tensors")))
         return features
 
