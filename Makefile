@@ -18,13 +18,13 @@ demo: $(VENV)/.installed  ## Set everything up, explain the example pictures and
 	$(BIN)/tellsign explain examples/*.jpg examples/*.png --explain always --save build/demo
 
 test: $(VENV)/.installed  ## Set everything up and run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-oldest:  ## Run the tests on the oldest versions that setup.cfg allows
 	$(PYTHON) -m venv build/oldest
 	build/oldest/bin/pip install --quiet uv
 	build/oldest/bin/uv pip install --python build/oldest/bin/python --resolution lowest-direct --editable '.[dev]'
-	OMP_NUM_THREADS=1 build/oldest/bin/python -m pytest --numprocesses auto --dist worksteal
+	build/oldest/bin/python -m pytest --numprocesses auto --dist worksteal
 
 quality: $(VENV)/.installed  ## Check style, model conventions and types
 	$(BIN)/ruff format --check .

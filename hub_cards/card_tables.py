@@ -177,15 +177,6 @@ def large_attack_table(record: Mapping[str, Any]) -> str:
     )
 
 
-def large_attack_failures(record: Mapping[str, Any] | None) -> list[str]:
-    """What the weakest of the attacks on large pictures turns, one sentence."""
-    attacks = ((name, scores) for name, scores in (record or {"scores": {}})["scores"].items() if "attack" in name)
-    for name, scores in attacks:
-        turned = [percent(scores[key], 0) for key in ("real_called_fake", "fake_called_real")]
-        return [f"An {name} has {turned[0]}% of large real pictures called fake, and {turned[1]}% of fakes real."]
-    return []
-
-
 def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
     """Validation loss and accuracy while training."""
     entries = [entry for entry in log_history if "eval_loss" in entry]
@@ -321,6 +312,7 @@ def failures(
     generators: Sequence[Mapping[str, Any]],
     robustness: Mapping[str, Any],
     tagger: Mapping[str, Any] | None,
+    large_attacks: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Where the measurements show that the model fails, one sentence each."""
     failures = []
@@ -338,6 +330,12 @@ def failures(
         names = listed(result["name"].removeprefix("generator ") for result in worse)
         failures.append(f"These fakes look more real to it than real images, with an AUROC below chance: {names}.")
     failures += _robustness_failures(robustness)
+    if large_attacks:
+        name, scores = next(row for row in large_attacks["scores"].items() if row[0].startswith("attack"))
+        turned = [percent(scores[key], 0) for key in ("real_called_fake", "fake_called_real")]
+        failures.append(
+            f"An {name} has {turned[0]}% of large real pictures called fake, and {turned[1]}% of fakes real."
+        )
     artifacts = tagger["evaluation"]["artifacts"] if tagger and tagger["evaluation"] else []
     if missed := [as_text(row["artifact"]) for row in artifacts if row["on"] and row["recall"] == 0]:
         failures.append(f"These artifacts were planted and never rightly named: {'; '.join(missed)}.")

@@ -19,6 +19,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Pr
 from transformers.image_utils import PILImageResampling
 from transformers.utils import logging
 
+from tellsign.hub_cards.remote_code import PACKAGE, flatten
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.image_processing_large_picture import LARGEST_SHORT_SIDE, LargePictureImageProcessor
 from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
@@ -57,6 +58,8 @@ def export(
 ) -> list[Path]:
     """Writes `onnx/` into a folder: `model.onnx` (float32), `model_fp16.onnx`, `model_int8.onnx` and `judge.py`.
 
+    Beside `judge.py` are the modules of this package that it needs, which need neither PyTorch nor tellsign.
+
     The models take `pixel_values`, and where there is a network for large pictures `large_pixel_values`, `cuts`,
     `cut_boxes` and `image_sizes`, of any batch size, all as [`WaveFreqForImageClassification`] does. They give its
     `logits` and `evidence`. Their metadata hold thresholds and preprocessing.
@@ -91,7 +94,8 @@ def export(
         if batches:
             _quantize(written / "model.onnx", written / "model_int8.onnx", batches)
         _halve_weights(written / "model.onnx", written / "model_fp16.onnx")
-        shutil.copyfile(Path(__file__).with_name("judge.py"), written / "judge.py")
+        for name, source in flatten([f"{PACKAGE}.hub_cards.judge"], folder="").items():
+            (written / name).write_text(source, encoding="utf-8")
         folder = Path(output, "onnx")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model_int8.onnx").unlink(missing_ok=True)  # one of other weights must not stay

@@ -31,13 +31,15 @@ def spec_of(module: str) -> ModuleSpec:
     return spec
 
 
-def flatten(modules: Iterable[str]) -> dict[str, str]:
+def flatten(modules: Iterable[str], folder: str = ".") -> dict[str, str]:
     """Sources of modules of this package, and of all its modules that they import, for one folder.
 
     Imports of the package, absolute and relative, become imports from the same folder. Nothing else changes.
 
     Args:
         modules (`Iterable[str]`): Names, such as `"tellsign.modeling.modeling_wavefreq"`.
+        folder (`str`, *optional*, defaults to `"."`):
+            How imports name the folder: `"."` in a package, empty beside a script.
 
     Returns:
         Sources by file name.
@@ -56,7 +58,7 @@ def flatten(modules: Iterable[str]) -> dict[str, str]:
             raise ValueError(f"{origins[file]} and {module} would both be {file}")
         if file not in sources:
             source = Path(spec_of(module).origin or "").read_text(encoding="utf-8")
-            sources[file], imported = _with_flat_imports(source, module)
+            sources[file], imported = _with_flat_imports(source, module, folder)
             waiting += imported
     return sources
 
@@ -139,7 +141,7 @@ def code_beside(folder: Path, configs: Sequence[Mapping[str, Any]]) -> dict[str,
     return {path.name: path for path in sorted(folder.glob("*.py"))} if modules else {}
 
 
-def _with_flat_imports(source: str, module: str) -> tuple[str, list[str]]:
+def _with_flat_imports(source: str, module: str, folder: str) -> tuple[str, list[str]]:
     """A module's source with imports from one folder, and the modules of this package that it imports."""
     lines = source.splitlines(keepends=True)
     imported = []
@@ -159,7 +161,7 @@ def _with_flat_imports(source: str, module: str) -> tuple[str, list[str]]:
                 f"{module}, line {node.lineno}: imports from the folder {name}, expected from a module in it"
             )
         line, start = lines[node.lineno - 1], node.col_offset
-        flat = f"from .{_file_of(name).removesuffix('.py')} import"
+        flat = f"from {folder}{_file_of(name).removesuffix('.py')} import"
         statement = re.compile(rf"from\s+{re.escape(written)}\s+import")
         lines[node.lineno - 1] = line[:start] + statement.sub(flat, line[start:], count=1)
         imported.append(name)

@@ -11,15 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Opening images, wherever they come from, and encoding them as the packaged models' training images were."""
+"""Opening images, wherever they come from."""
 
 import base64
 import binascii
 import errno
-import io
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,58 +25,15 @@ import fsspec
 import numpy as np
 import torch
 from huggingface_hub.utils import httpx
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image
 from transformers.image_transforms import to_pil_image
 
+from .image_files import in_rgb, message_of, open_image, shortened, stored_image
 
-JPEG_QUALITY = 75
+
 MAX_DOWNLOAD = 256 * 2**20
 """Most bytes that are read from an address."""
 _TOO_LARGE = f"has more than the {MAX_DOWNLOAD >> 20} MiB that are read from an address"
-# Pillow recognizes some of these formats but cannot decode them. It gives others to Ghostscript or to Windows, which
-# must not see untrusted files.
-_NOT_READ = {"BUFR", "GRIB", "HDF5", "IPTC", "MPEG", "EPS", "WMF"}
-_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-_HEIF_EXTENSIONS = {".heic", ".heics", ".heif", ".heifs", ".hif"}
-# PIL.ImageOps.exif_transpose also rewrites the EXIF block, and fails where one of its tags has a wrong type.
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def _formats() -> list[str]:
-    """The formats that are read, those of registered plugins among them. That of HEIC is registered if installed."""
-    Image.init()
-    if "HEIF" not in Image.OPEN:
-        try:
-            from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
-
-            register_heif_opener()
-        except ImportError:
-            pass
-    return [name for name in Image.ID if name not in _NOT_READ]
-
-
-def readable_extensions() -> set[str]:
-    """Extensions of image files, in lower case and with their dot. HEIC is one, since its error says what reads it."""
-    formats = set(_formats())
-    return {name for name, kind in Image.registered_extensions().items() if kind in formats} | _HEIF_EXTENSIONS
-
-
-def _shortened(text: str) -> str:
-    """A text for a message. Of one that is too long for a name, such as bare base64, only both ends remain."""
-    return text if len(text) <= 400 else f"{text[:80]}…{text[-80:]}"
-
-
-def message_of(error: Exception) -> str:
-    """The message of an error, without the name that it may repeat; its type where it has none."""
-    return _shortened(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
 
 def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0) -> Image.Image:
@@ -108,7 +63,12 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
             to Pillow. Also if the source is an error that a data set raised. The message names file and reason.
     """
     source, name = read_source(source, name, timeout)
-    return _in_rgb(stored_image(source, name), name)
+    stored = stored_image(source, name)
+    image = in_rgb(stored, name)
+    if image is stored:
+        image = stored.copy()
+        image.info = {}
+    return image
 
 
 def read_source(source: Any, name: str | None = None, timeout: float | None = 5.0) -> tuple[bytes | Image.Image, str]:
@@ -144,7 +104,7 @@ def read_source(source: Any, name: str | None = None, timeout: float | None = 5.
 
 
 def _of_path(path: str | os.PathLike, name: str | None) -> tuple[bytes, str]:
-    name = name or _shortened(os.fspath(path))
+    name = name or shortened(os.fspath(path))
     try:
         return Path(path).read_bytes(), name
     except (OSError, ValueError) as error:
@@ -173,10 +133,10 @@ def _of_data_set(row: Mapping, name: str | None) -> tuple[bytes, str]:
             with fsspec.open(path, "rb") as file:
                 content = read_download(file)
         except Exception as error:  # whatever the file system raises
-            raise ValueError(f"{_shortened(path)}: {message_of(error)}") from error
+            raise ValueError(f"{shortened(path)}: {message_of(error)}") from error
     if content is None:
         return _of_path(path, name)
-    return bytes(content), name or _shortened(path) or "image"
+    return bytes(content), name or shortened(path) or "image"
 
 
 def read_download(file: IO[bytes]) -> bytes:
@@ -192,7 +152,7 @@ def read_download(file: IO[bytes]) -> bytes:
 
 
 def _of_web_address(address: str, name: str | None, timeout: float | None) -> tuple[bytes, str]:
-    name = name or _shortened(address.partition("?")[0])  # a query may hold the signature that opens a store
+    name = name or shortened(address.partition("?")[0])  # a query may hold the signature that opens a store
     content = bytearray()
     try:
         with httpx.stream("GET", address, follow_redirects=True, timeout=timeout) as response:
@@ -210,7 +170,7 @@ def _of_web_address(address: str, name: str | None, timeout: float | None) -> tu
 
 def _of_data_address(address: str, name: str | None) -> tuple[bytes, str]:
     head, _, encoded = address.partition(",")
-    name = name or _shortened(head)
+    name = name or shortened(head)
     try:
         return base64.b64decode(encoded, validate=True), name
     except binascii.Error as error:
@@ -245,126 +205,4 @@ def _refusal(source: Any) -> str:
     return f"expected a path, an address, bytes, a PIL image, an array or a tensor, got {kind}"
 
 
-def open_image(content: bytes) -> Image.Image:
-    """The image in the content of a file, by the plugins of Pillow that are trusted; its pixels are not read yet.
-
-    Raises:
-        ValueError: If there is no content.
-        Exception: Whatever Pillow raises on what is no image, or a damaged one.
-    """
-    if not content:
-        raise ValueError("the file is empty")
-    return Image.open(io.BytesIO(content), formats=_formats())
-
-
-@contextmanager
-def _errors_named(source: bytes | Image.Image, name: str) -> Iterator[None]:
-    """Whatever Pillow raises becomes a `ValueError` with the name of the image and the reason."""
-    try:
-        yield
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{name}: {error} The limit is twice PIL.Image.MAX_IMAGE_PIXELS.") from error
-    except Image.UnidentifiedImageError as error:
-        reason = "not an image, or of a format that is not read"
-        if (
-            isinstance(source, bytes)
-            and source[4:8] == b"ftyp"
-            and source[8:12] in _HEIF_BRANDS
-            and "HEIF" not in Image.OPEN
-        ):
-            reason += ". It seems to be HEIC: pip install 'tellsign[heic]'"
-        raise ValueError(f"{name}: {reason}") from error
-    except Exception as error:  # Pillow's decoders raise all sorts on damaged files
-        raise ValueError(f"{name}: {message_of(error)}") from error
-
-
-def stored_image(source: bytes | Image.Image, name: str) -> Image.Image:
-    """The image as its file holds it: its first frame in its own mode, neither turned nor converted.
-
-    Raises:
-        ValueError: As for [`load_image`].
-    """
-    with _errors_named(source, name):
-        image = source if isinstance(source, Image.Image) else open_image(source)
-        if 0 in image.size:
-            raise ValueError(f"has {image.width}x{image.height} pixels, expected at least one")
-        image.load()  # of a TIFF, Pillow then turns it itself
-        return image
-
-
-def _in_rgb(stored: Image.Image, name: str) -> Image.Image:
-    """A [`stored_image`], upright and in RGB."""
-    with _errors_named(stored, name):
-        # Not an MPO, in which cameras put a smaller copy.
-        is_animated = stored.format != "MPO" and getattr(stored, "is_animated", False)
-        image = _upright(stored)
-        if image.mode == "F":
-            raise ValueError("has floating-point pixels, whose range is unknown")
-        if image.mode.startswith("I"):
-            grey = np.asarray(image, dtype=np.int64).clip(0, 65535)
-            if image.mode != "I" or grey.max() > 255:
-                grey = grey // 257
-            image = Image.fromarray(grey.astype(np.uint8))
-        image = _in_srgb(image)
-        # Nothing else, or opening the result again would turn it again.
-        image.info = {"animated": True} if is_animated else {}
-        return image
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # a damaged block says nothing of the pixels
-        return image
-    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
-
-
-def _in_srgb(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        rgb = Image.alpha_composite(Image.new("RGBA", image.size, "white"), rgba).convert("RGB")
-    else:
-        rgb = image.convert("RGB")
-    if content := image.info.get("icc_profile"):
-        try:
-            profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
-            if "sRGB" not in ImageCms.getProfileDescription(profile):
-                stored, srgb = image if image.mode == "CMYK" else rgb, ImageCms.createProfile("sRGB")
-                return ImageCms.profileToProfile(stored, profile, srgb, outputMode="RGB") or rgb
-        except (ImportError, OSError, ImageCms.PyCMSError):  # damaged, of another mode, or Pillow without LittleCMS
-            pass
-    return rgb
-
-
-def encode_uniformly(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
-    """Encodes an image as JPEG with chroma subsampled 4:2:0. At quality 75 this is the encoding of CIFAKE."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
-    return buffer.getvalue()
-
-
-def recode_uniformly(image: Image.Image, quality: int = JPEG_QUALITY) -> Image.Image:
-    """An RGB image after [`encode_uniformly`]."""
-    return Image.open(io.BytesIO(encode_uniformly(image, quality)))
-
-
-def resize_uniformly(image: Image.Image, size: int) -> Image.Image:
-    """Resizes an RGB image (bicubic), encodes and decodes it. One of `size` x `size` pixels stays as it is."""
-    if image.size == (size, size):
-        return image
-    return recode_uniformly(image.resize((size, size), Image.Resampling.BICUBIC))
-
-
-__all__ = [
-    "JPEG_QUALITY",
-    "encode_uniformly",
-    "load_image",
-    "message_of",
-    "open_image",
-    "read_download",
-    "read_source",
-    "readable_extensions",
-    "recode_uniformly",
-    "resize_uniformly",
-    "stored_image",
-]
+__all__ = ["load_image", "read_download", "read_source"]

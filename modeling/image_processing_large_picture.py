@@ -13,14 +13,17 @@
 # limitations under the License.
 """Image processor class for LargePicture."""
 
+from typing import Any
+
 import torch
-from torchvision.transforms.v2.functional import jpeg
+from PIL import Image
+from torchvision.transforms.v2.functional import jpeg, pil_to_tensor
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_utils import PILImageResampling, SizeDict
 from transformers.utils import auto_docstring
 
-from .image_loading import JPEG_QUALITY
+from .image_bands import BandsBackend, part_of, size_of
+from .image_files import JPEG_QUALITY, JPEG_SIDE
 
 
 LARGEST_SHORT_SIDE = 272
@@ -49,7 +52,7 @@ CUT_ONCE = 288
     if a picture holds NaN or infinite pixels.
     """
 )
-class LargePictureImageProcessor(TorchvisionBackend):
+class LargePictureImageProcessor(BandsBackend):
     resample = PILImageResampling.BICUBIC
     image_mean = [127 / 255] * 3
     image_std = [128 / 255] * 3
@@ -63,12 +66,9 @@ class LargePictureImageProcessor(TorchvisionBackend):
     do_convert_rgb = True
     model_input_names = ["pixel_values", "cuts", "cut_boxes"]
 
-    def process_image(self, image, *args, **kwargs) -> torch.Tensor:
-        return finite(super().process_image(image, *args, **kwargs))
-
     def _preprocess(  # type: ignore[override]
         self,
-        images: list[torch.Tensor],
+        images: list[torch.Tensor | Image.Image],
         *,
         do_resize: bool,
         do_rescale: bool,
@@ -86,28 +86,32 @@ class LargePictureImageProcessor(TorchvisionBackend):
             return self.normalize(pixels, image_mean, image_std) if do_normalize else pixels
 
         for image in images:
-            picture = as_levels(image, do_rescale).expand(3, -1, -1)
+            picture: Any = as_levels(image, do_rescale).expand(3, -1, -1) if isinstance(image, torch.Tensor) else image
             cuts, boxes = self._cuts(picture)
             if do_resize:
-                height, width = picture.shape[-2:]
+                height, width = size_of(picture)
                 factor = min(1.0, LARGEST_SHORT_SIDE / min(height, width))
-                reduced = SizeDict(height=max(1, round(factor * height)), width=max(1, round(factor * width)))
+                rows, columns = (min(JPEG_SIDE, max(1, round(factor * side))) for side in (height, width))
+                reduced = SizeDict(height=rows, width=columns)
                 for target in (reduced, size):
                     picture = jpeg(self.resize(picture, target, resample).cpu(), JPEG_QUALITY)
             for name, values in zip(seen, (normalized(picture), normalized(cuts), boxes), strict=True):
                 seen[name].append(values)
         return BatchFeature(seen, tensor_type=kwargs.get("return_tensors"))
 
-    def _cuts(self, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _cuts(self, picture: torch.Tensor | Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
         """Cuts of a picture in levels of uint8, and their boxes."""
-        sides = torch.tensor(2 * [picture.shape[2], picture.shape[1]])
-        picture = _mirrored(picture.cpu(), self.cut_size)
+        height, width = size_of(picture)
+        if min(height, width) < self.cut_size:
+            picture = _mirrored(
+                picture if isinstance(picture, torch.Tensor) else pil_to_tensor(picture), self.cut_size
+            )
         cuts, boxes = [], []
-        for top, left in corners_of_cuts(picture.shape[1], picture.shape[2], self.cut_size, self.num_cuts):
-            cut = picture[:, top : top + self.cut_size, left : left + self.cut_size]
-            cuts.append(jpeg(cut.contiguous(), CUT_QUALITY))
+        for top, left in corners_of_cuts(*size_of(picture), self.cut_size, self.num_cuts):
+            cut = part_of(picture, top, left, self.cut_size)
+            cuts.append(jpeg(cut.contiguous().cpu(), CUT_QUALITY))
             boxes.append([left, top, left + self.cut_size, top + self.cut_size])
-        return torch.stack(cuts), torch.tensor(boxes, dtype=torch.float32) / sides
+        return torch.stack(cuts), torch.tensor(boxes, dtype=torch.float32) / torch.tensor(2 * [width, height])
 
 
 def corners_of_cuts(height: int, width: int, cut_size: int, num_cuts: int) -> list[tuple[int, int]]:
@@ -138,17 +142,6 @@ def _mirrored(picture: torch.Tensor, side: int) -> torch.Tensor:
             places = torch.arange(side) % (2 * count)
             picture = picture.index_select(dim, torch.minimum(places, 2 * count - 1 - places))
     return picture
-
-
-def finite(image: torch.Tensor) -> torch.Tensor:
-    """The image itself.
-
-    Raises:
-        ValueError: If it has NaN or infinite pixels.
-    """
-    if image.is_floating_point() and not torch.isfinite(image).all():
-        raise ValueError(f"image of shape {tuple(image.shape)} has NaN or infinite pixels, expected finite ones")
-    return image
 
 
 def as_levels(image: torch.Tensor, do_rescale: bool) -> torch.Tensor:

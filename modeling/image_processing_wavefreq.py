@@ -17,14 +17,15 @@ from functools import partial
 from typing import Any
 
 import torch
+from PIL import Image
 from torchvision.transforms.v2.functional import jpeg
 from transformers.feature_extraction_utils import BatchFeature
-from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_utils import PILImageResampling
 from transformers.utils import auto_docstring
 
-from .image_loading import JPEG_QUALITY
-from .image_processing_large_picture import LargePictureImageProcessor, as_levels, finite
+from .image_bands import BandsBackend, size_of
+from .image_files import JPEG_QUALITY
+from .image_processing_large_picture import LargePictureImageProcessor, as_levels
 
 
 @auto_docstring(
@@ -49,7 +50,7 @@ from .image_processing_large_picture import LargePictureImageProcessor, as_level
     or infinite pixels.
     """
 )
-class WaveFreqImageProcessor(TorchvisionBackend):
+class WaveFreqImageProcessor(BandsBackend):
     resample = PILImageResampling.BICUBIC
     image_mean = [0.4852, 0.4745, 0.4325]
     image_std = [0.2380, 0.2355, 0.2588]
@@ -61,30 +62,32 @@ class WaveFreqImageProcessor(TorchvisionBackend):
     do_convert_rgb = True
     model_input_names = ["pixel_values", "large_pixel_values", "cuts", "cut_boxes", "image_sizes"]
 
-    def resize(self, image: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+    def resize(self, image: torch.Tensor | Image.Image, *args, **kwargs) -> torch.Tensor:
         resized = super().resize(image, *args, **kwargs)
-        if resized.shape == image.shape or resized.dtype != torch.uint8:
+        if size_of(resized) == size_of(image) or resized.dtype != torch.uint8:
             return resized
         return jpeg(resized.cpu(), JPEG_QUALITY).to(resized.device)
 
     def _preprocess(  # type: ignore[override]
-        self, images: list[torch.Tensor], *, do_resize: bool, do_rescale: bool, **kwargs
+        self, images: list[torch.Tensor | Image.Image], *, do_resize: bool, do_rescale: bool, **kwargs
     ) -> BatchFeature:
-        images = list(images)
-        extra: dict = {"image_sizes": [tuple(image.shape[-2:]) for image in images]}
+        pixels: list[Any] = list(images)
+        extra: dict = {"image_sizes": [size_of(image) for image in images]}
         if self.large_picture_processor is not None:
             extra |= self._large_pictures(images, do_rescale)
         for index, image in enumerate(images):
-            if do_resize and image.is_floating_point():
+            if isinstance(image, Image.Image):
+                pixels[index] = self.resize(image, kwargs["size"], kwargs["resample"])
+            elif do_resize and image.is_floating_point():
                 scale = 1 if do_rescale else 255
                 resized = self.resize(as_levels(image, do_rescale), kwargs["size"], kwargs["resample"])
                 if resized.shape != image.shape:
-                    images[index] = resized.to(torch.float32) / scale
-        features = super()._preprocess(images, do_resize=do_resize, do_rescale=do_rescale, **kwargs)
+                    pixels[index] = resized.to(torch.float32) / scale
+        features = super()._preprocess(pixels, do_resize=do_resize, do_rescale=do_rescale, **kwargs)
         features.update(BatchFeature(extra, tensor_type=kwargs.get("return_tensors")))
         return features
 
-    def _large_pictures(self, images: list[torch.Tensor], do_rescale: bool) -> dict[str, torch.Tensor]:
+    def _large_pictures(self, images: list[torch.Tensor | Image.Image], do_rescale: bool) -> dict[str, torch.Tensor]:
         """Images as [`LargePictureImageProcessor`] sees them, zeros where they are small."""
         processor = LargePictureImageProcessor(**self.large_picture_processor)  # type: ignore[arg-type]
         see = partial(processor, do_rescale=do_rescale, input_data_format="channels_first", return_tensors="pt")
@@ -96,13 +99,10 @@ class WaveFreqImageProcessor(TorchvisionBackend):
             "cut_boxes": torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(*shape, 1),
         }
         for row, image in enumerate(images):
-            if min(image.shape[-2:]) >= processor.smallest_side:
+            if min(size_of(image)) >= processor.smallest_side:
                 for values, seen in zip(pictures.values(), see(image).values(), strict=True):
                     values[row] = seen[0]
         return pictures
-
-    def process_image(self, image, *args, **kwargs) -> torch.Tensor:
-        return finite(super().process_image(image, *args, **kwargs))
 
 
 __all__ = ["WaveFreqImageProcessor"]

@@ -1,4 +1,7 @@
-"""The pipeline's answer: its types, and the same in words."""
+"""The pipeline's answer: its types, and the same in words.
+
+`tellsign/answer.schema.json` holds the types for all programs that answer, and a test holds it against these.
+"""
 
 from collections.abc import Iterable
 from typing import NotRequired, TypedDict
@@ -13,6 +16,10 @@ PLACES |= {"center", "whole image"}
 NO_LEAN = (0.25, 0.75)
 """Between these probabilities an uncertain image leans to neither verdict. Probabilities are calibrated, so more than
 a quarter of such leans would be wrong; `leave_out` prints the calibration error."""
+LEAST_SIDE = 16
+"""Pixels of the shorter side below which a verdict means nothing: half of what the packaged detector looks at."""
+SMALL_SIDE = 64
+"""Pixels of the shorter side from which an image is not small. A detector that sees fewer is made for small ones."""
 UNREADABLE, NOT_READ = "unreadable", "not read"
 # From IPTC's vocabulary, https://cv.iptc.org/newscodes/digitalsourcetype/. The strongest come first.
 _OF_GENERATORS = {
@@ -113,8 +120,9 @@ class Trace(TypedDict):
 
 
 class FailedImage(TypedDict):
-    """The reason why an image could not be opened, in place of an explanation."""
+    """The reason why an image could not be opened, in place of an explanation, and the image's name as there."""
 
+    image: NotRequired[str]
     error: str
 
 
@@ -122,8 +130,12 @@ class ImageExplanation(TypedDict):
     """The answer to one image.
 
     Args:
+        image (`str`):
+            What the image is called, by programs that take names. The pipeline takes images, and answers in their
+            order.
         label (`str`): `"real"`, `"fake"` or `"uncertain"`.
         fake_probability (`float`): Calibrated, in [0, 1].
+        operating_point (`str`): `"cautious"` or `"balanced"`: by which thresholds the label is given.
         verdict_note (`str`): The reason why label and probability mean little; usually empty.
         animated (`bool`): True, and there, if the image has more frames than the first, which was judged.
         width, height (`int`): Of the image in pixels.
@@ -137,8 +149,10 @@ class ImageExplanation(TypedDict):
         summary (`str`): A few short sentences that sum this up.
     """
 
+    image: NotRequired[str]
     label: str
     fake_probability: float
+    operating_point: str
     verdict_note: str
     animated: NotRequired[bool]
     width: int
@@ -233,6 +247,21 @@ def leading_statement(statements: Iterable[Statement]) -> Statement | None:
     return min((statement for statement in statements if statement["claim"]), key=rank, default=None)
 
 
+def doubt_of(width: int, height: int, seen: int | None) -> str:
+    """The reason why a verdict means little; usually empty.
+
+    Args:
+        width, height (`int`): Size of the image in pixels.
+        seen (`int`, *optional*): Side in pixels at which the network that judged sees images, if it has one.
+    """
+    side = min(width, height)
+    if side < LEAST_SIDE:
+        return "The image has too few pixels to tell."
+    if seen is not None and seen < SMALL_SIDE <= side:
+        return f"This detector sees {seen} pixels a side: it was made for small images, not for this one."
+    return ""
+
+
 def summary_of(answer: ImageExplanation) -> str:
     """A few short sentences: what the file states, then [`findings_of`] its pixels.
 
@@ -318,6 +347,7 @@ __all__ = [
     "Statement",
     "Trace",
     "box_of_place",
+    "doubt_of",
     "findings_of",
     "in_words",
     "leading_statement",

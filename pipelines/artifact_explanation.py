@@ -7,21 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tellsign.modeling.image_loading import load_image, read_source, stored_image
+from tellsign.modeling.image_files import in_rgb, stored_image
+from tellsign.modeling.image_loading import read_source
 from tellsign.modeling.verdicts import is_large, real_and_fake, verdicts_of
 
-from .answer import Evidence, ExplainedArtifact, FailedImage, ImageExplanation, Statement, Trace, summary_of
+from .answer import Evidence, ExplainedArtifact, FailedImage, ImageExplanation, Statement, Trace, doubt_of, summary_of
 from .evidence import places_of
 from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
-from .provenance import provenance
+from .statements import statements_in
 from .tracing import find_traces, signatures_of
 
 
-LEAST_SIDE = 16
-"""Pixels of the shorter side below which a verdict means nothing: half of what the packaged detector looks at."""
-SMALL_SIDE = 64
-"""Pixels of the shorter side from which an image is not small. A detector that sees fewer is made for small ones."""
+NO_IMAGE = Image.new("RGB", (1, 1))
+"""Fills the place of an image that could not be opened, or that nobody looks at again."""
 
 
 @dataclass
@@ -35,12 +34,17 @@ class Picture:
     error: str = ""
     label: str = ""
     fake_probability: float = 0.5
+    operating_point: str = ""
     verdict_note: str = ""
     is_large: bool = False
     evidence_map: NDArray[np.float32] | None = None
     evidence: list[Evidence] = field(default_factory=list)
     artifacts: list[ExplainedArtifact] = field(default_factory=list)
     artifacts_note: str = ""
+
+    def __post_init__(self):
+        self.width, self.height = self.image.size
+        self.is_animated = bool(self.image.info.get("animated"))
 
     def summarize(self, return_heatmap: bool) -> ImageExplanation | FailedImage:
         """The answer."""
@@ -49,9 +53,10 @@ class Picture:
         answer: ImageExplanation = {
             "label": self.label,
             "fake_probability": self.fake_probability,
+            "operating_point": self.operating_point,
             "verdict_note": self.verdict_note,
-            "width": self.image.width,
-            "height": self.image.height,
+            "width": self.width,
+            "height": self.height,
             "evidence": self.evidence,
             "artifacts": self.artifacts,
             "artifacts_note": self.artifacts_note,
@@ -60,7 +65,7 @@ class Picture:
             "provenance": self.provenance,
             "summary": "",
         }
-        if self.image.info.get("animated"):
+        if self.is_animated:
             answer["animated"] = True
         if return_heatmap and self.evidence_map is not None:
             answer["evidence_map"] = self.evidence_map
@@ -196,14 +201,15 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         self, source: Any, strict: bool = False, timeout: float | None = 5.0
     ) -> dict[str, Any]:
         try:
-            content, name = read_source(source, timeout=timeout)
-            stored = stored_image(content, name)
-            picture = Picture(load_image(stored, name), provenance(content), *find_traces(stored))
+            picture = _opened(source, timeout)
         except ValueError as reason:
             if strict:
                 raise
-            picture = Picture(Image.new("RGB", (1, 1)), error=str(reason))  # fills its place in the batch
+            picture = Picture(NO_IMAGE, error=str(reason))
         features = self.image_processor(images=[picture.image], return_tensors="pt")
+        if not self._knows_large and "image_sizes" in features:
+            if is_large(self.model.config, features["image_sizes"]).item():
+                picture.image = NO_IMAGE  # a batch of large ones may not fit into memory
         inputs = {name: features[name] for name in self.image_processor.model_input_names if name in features}
         for name, values in inputs.items():
             if values.is_floating_point():
@@ -240,33 +246,30 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         maps = outputs.get("evidence")
         for row, picture in enumerate(pictures):
             picture.label, picture.fake_probability, picture.is_large = verdicts[row], probabilities[row], large[row]
+            picture.operating_point = operating_point
             picture.evidence_map = None if maps is None else maps[row].float().cpu().numpy()
-            picture.verdict_note = self._doubt(picture)
-
-    def _doubt(self, picture: Picture) -> str:
-        """The reason why a verdict means little; usually empty."""
-        side, seen = min(picture.image.size), getattr(self.model.config, "image_size", None)
-        if side < LEAST_SIDE:
-            return "The image has too few pixels to tell."
-        if isinstance(seen, int) and seen < SMALL_SIDE <= side and not picture.is_large:
-            return f"This detector sees {seen} pixels a side: it was made for small images, not for this one."
-        return ""
+            # A network for large pictures sees them at their own pixels too.
+            side = None if large[row] else getattr(config, "image_size", None)
+            picture.verdict_note = doubt_of(picture.width, picture.height, side if isinstance(side, int) else None)
 
     def _show_evidence(self, pictures: list[Picture]) -> None:
         """The places that speak for the likelier verdict."""
         for picture in pictures:
             if picture.evidence_map is not None:
                 toward = picture.evidence_map if picture.fake_probability > 0.5 else -picture.evidence_map
-                picture.evidence = places_of(toward, picture.image.height, picture.image.width)
+                picture.evidence = places_of(toward, picture.height, picture.width)
+
+    @property
+    def _knows_large(self) -> bool:
+        """Whether the tagger knows large images too. A calibrated one learned from small ones alone."""
+        return self.tagger is not None and self.tagger.mode != "calibrated"
 
     def _choose(self, pictures: list[Picture], explain: str) -> list[Picture]:
         """The pictures to search for artifacts; the others get a note that says why not."""
-        # A calibrated tagger learned from small images alone. One that compares texts knows all sizes.
-        knows_large = self.tagger is not None and self.tagger.mode != "calibrated"
         for picture in pictures:
-            if picture.is_large and not knows_large:
+            if picture.is_large and not self._knows_large:
                 if explain in ("always", picture.label):
-                    picture.artifacts = signatures_of(picture.traces, picture.image.height, picture.image.width)
+                    picture.artifacts = signatures_of(picture.traces, picture.height, picture.width)
                 others = "Other artifacts" if picture.artifacts else "Artifacts"
                 picture.artifacts_note = f"{others} are not looked for in pictures of this size."
             elif explain == "never":
@@ -304,6 +307,13 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         self, model_outputs: dict[str, Any]
     ) -> ImageExplanation | FailedImage:
         return model_outputs["answer"]
+
+
+def _opened(source: Any, timeout: float | None) -> Picture:
+    """An image with what its file states and shows."""
+    content, name = read_source(source, timeout=timeout)
+    stored = stored_image(content, name)
+    return Picture(in_rgb(stored, name), statements_in(content, name), *find_traces(stored))
 
 
 __all__ = ["ArtifactExplanationPipeline"]

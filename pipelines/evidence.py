@@ -1,11 +1,14 @@
-"""The places of an image that spoke for the verdict."""
+"""The places of an image that spoke for the verdict.
+
+It needs NumPy alone, since `judge.py` of an export takes it along.
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label as label_components
 
 from .answer import Box, Evidence
-from .localization import bounding_box
 
 
 MOST_PLACES = 3
@@ -27,24 +30,36 @@ def places_of(evidence: NDArray, height: int, width: int) -> list[Evidence]:
     Returns:
         Up to `MOST_PLACES` of them with at least `LEAST_SHARE`, by falling share; none if no cell speaks for it.
     """
-    positive = np.maximum(evidence, 0)
+    positive, (rows, columns) = np.maximum(evidence, 0), evidence.shape
     total = float(positive.sum())
     if not total > 0:
         return []
-    strongest = np.zeros(positive.size, bool)
-    strongest[np.argsort(-positive, axis=None, kind="stable")[: max(1, round(STRONGEST * positive.size))]] = True
-    components, count = label_components(strongest.reshape(positive.shape) & (positive > 0))
-    rows, columns = evidence.shape
+    strongest = np.argsort(-positive, axis=None, kind="stable")[: max(1, round(STRONGEST * positive.size))]
     places: list[Evidence] = []
-    for number in range(1, count + 1):
-        cells = components == number
-        cell_box = bounding_box(cells)
+    for cells in _connected({divmod(int(cell), columns) for cell in strongest if positive.flat[cell] > 0}):
+        (top, left), (bottom, right) = np.min(cells, 0).tolist(), (np.max(cells, 0) + 1).tolist()
         box: Box = {
-            "xmin": cell_box["xmin"] * width // columns,
-            "ymin": cell_box["ymin"] * height // rows,
-            "xmax": -(-cell_box["xmax"] * width // columns),
-            "ymax": -(-cell_box["ymax"] * height // rows),
+            "xmin": left * width // columns,
+            "ymin": top * height // rows,
+            "xmax": -(-right * width // columns),
+            "ymax": -(-bottom * height // rows),
         }
-        places.append({"box": box, "share": round(float(positive[cells].sum()) / total, 3)})
+        share = float(positive[tuple(np.transpose(cells))].sum()) / total
+        places.append({"box": box, "share": round(share, 3)})
     places.sort(key=lambda place: -place["share"])
     return [place for place in places[:MOST_PLACES] if place["share"] >= LEAST_SHARE]
+
+
+def _connected(cells: set[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    """Parts of a set of cells, (row, column), that connect by their sides; the first from the top comes first."""
+    for start in sorted(cells):
+        part, waiting = [], [start] if start in cells else []
+        cells.discard(start)
+        while waiting:
+            row, column = waiting.pop()
+            part.append((row, column))
+            near = cells.intersection([(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)])
+            cells -= near
+            waiting += near
+        if part:
+            yield sorted(part)

@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from tellsign.modeling.image_loading import load_image, read_source, readable_extensions
+from tellsign.modeling.image_files import readable_extensions
+from tellsign.modeling.image_loading import load_image, read_source
 from tellsign.pipelines.annotation import annotate
 
 

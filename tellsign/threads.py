@@ -1,23 +1,32 @@
 """How many threads a command computes with, so that it does not slow what else the machine does."""
 
 import os
+import time
+from collections.abc import Collection
 from pathlib import Path
 
 
 CGROUP = Path("/sys/fs/cgroup")
 """Where Linux states the limits of a container."""
+STAT = Path("/proc/stat")
+"""Where Linux counts for each CPU how long it did what."""
+MEASURED = 0.2
+"""Seconds for which idle CPUs are counted. A load average would tell of the last minute, and of our last run."""
+
+
+def allowed_threads() -> int:
+    """How many CPUs this process may use, by its affinity and its cgroup's quota (version 2 or 1); at least 1."""
+    return max(1, int(min(len(_affinity()), _quota())))
 
 
 def free_threads() -> int:
-    """How many CPUs are free for this process, at least 1.
+    """How many of the CPUs that this process may use nobody keeps busy at the moment, at least 1."""
+    return max(1, round(min(_quota(), _idle(_affinity()))))
 
-    It may run on those of its affinity, and use as much time as its cgroup's quota (version 2 or 1) grants. Those that
-    others kept busy during the last minute, by the load average, are not free.
-    """
-    cpus = os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cpus
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return max(1, round(min(allowed, _quota(), cpus - load)))
+
+def _affinity() -> Collection[int]:
+    """Numbers of the CPUs on which this process may run."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
 
 
 def _quota() -> float:
@@ -30,6 +39,28 @@ def _quota() -> float:
         if quota not in ("max", "-1"):
             return int(quota) / int(period)
     return float("inf")
+
+
+def _idle(cpus: Collection[int]) -> float:
+    """How many of these CPUs are idle: as Linux counts it, elsewhere by the load average."""
+    try:
+        before = _ticks(cpus)
+        time.sleep(MEASURED)
+        idle, total = (now - then for now, then in zip(_ticks(cpus), before, strict=True))
+    except OSError:
+        return len(cpus) - (os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0)
+    return len(cpus) * idle / max(total, 1)
+
+
+def _ticks(cpus: Collection[int]) -> tuple[int, int]:
+    """Time that these CPUs were idle, and all their time, since the machine was started."""
+    names, idle, total = {f"cpu{cpu}" for cpu in cpus}, 0, 0
+    for line in STAT.read_text().splitlines():
+        name, *times = line.split()
+        if name in names:
+            ticks = list(map(int, times[:8]))  # those of guests are counted twice
+            idle, total = idle + ticks[3] + ticks[4], total + sum(ticks)  # what waits for a disk is idle too
+    return idle, total
 
 
 def use_free_threads() -> None:

@@ -1,15 +1,28 @@
 """Pictures and annotations that several test modules use, and checks of what is said of them."""
 
+import json
 import re
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
 import pyarrow.parquet as pq
+from jsonschema import Draft202012Validator
 from PIL import Image
 
 from tellsign.pipelines.explainer import MAX_SENTENCE_WORDS, MAX_WORD_CHARACTERS
 from tests.conftest import encode
+
+
+SCHEMA = json.loads(files("tellsign").joinpath("answer.schema.json").read_text(encoding="utf-8"))
+
+
+def check_answer(answer: Any, **expected: Any) -> None:
+    """Holds an answer against the schema, and some of its keys against what is expected."""
+    Draft202012Validator(SCHEMA).validate(answer)
+    assert {name: answer[name] for name in expected} == expected
 
 
 def picture(seed: int) -> bytes:
@@ -94,5 +107,5 @@ def rows_in(output: Path | str) -> dict[str, dict]:
         if path.endswith(".parquet"):
             with fs.open(path, "rb") as file:
                 rows += pq.read_table(file).to_pylist()
-    assert len({row["id"] for row in rows}) == len(rows)
-    return {row["id"]: row for row in rows}
+    assert len({row["image"] for row in rows}) == len(rows)
+    return {row["image"]: row for row in rows}

@@ -32,8 +32,8 @@ from tests.conftest import encode, equal
 from tests.models import LABELS, LARGE_PROCESSOR, TINY_LARGE, make_idefics2, make_processor, make_tagger_model
 
 
-KEYS = ["label", "fake_probability", "verdict_note", "width", "height", "evidence", "artifacts", "artifacts_note"]
-KEYS += ["traces", "traces_note", "provenance", "summary"]
+KEYS = ["label", "fake_probability", "operating_point", "verdict_note", "width", "height", "evidence", "artifacts"]
+KEYS += ["artifacts_note", "traces", "traces_note", "provenance", "summary"]
 
 
 class PlainExplainer(ArtifactExplainer):
@@ -160,6 +160,11 @@ def explain_both(make_model, tagger) -> ArtifactExplanationPipeline:
 @pytest.fixture
 def small_and_large(images) -> list[Image.Image]:
     return [images[0], Image.fromarray(pixels(70, 90)), images[6], Image.fromarray(pixels(64, 64)), images[11]]
+
+
+def test_a_batch_holds_no_pixels_of_large_pictures(explain_both, small_and_large):
+    held = [explain_both.preprocess(image)["picture"].image.size for image in small_and_large]
+    assert held == [image.size if min(image.size) < 64 else (1, 1) for image in small_and_large]
 
 
 def test_large_pictures_have_their_branch_and_thresholds(explain_both, small_and_large):

@@ -14,6 +14,7 @@ from tellsign.hub_cards.handler import URLS, EndpointHandler
 from tests.conftest import equal
 from tests.models import load_handler
 from tests.processes import run_fresh
+from tests.samples import check_answer
 
 
 PHOTO = Path(__file__).parents[1] / "examples" / "photo_cat.jpg"
@@ -54,6 +55,8 @@ def test_an_image_in_any_form_is_answered_by_an_object(handler, expected):
 def test_a_list_gets_a_list_with_errors_in_their_places(handler):
     no_image = base64.b64encode(b"no image").decode()
     answers = handler({"inputs": [BASE64, no_image, str(PHOTO), 7, None, ""], "parameters": {"explain": "never"}})
+    for answer in answers:
+        check_answer(answer)
     assert ["error" in answer for answer in answers] == [False, True, True, True, True, True]
     assert handler({"inputs": []}) == []
 

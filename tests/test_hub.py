@@ -732,4 +732,4 @@ def test_a_data_set_on_the_hub_is_scanned(client, hub, folder, tmp_path):
         summary = scan("anna/pictures", str(tmp_path / "out"), Judge(str(folder), explain="never"))
         assert summary.done_before == done_before and summary.is_clean
     (file,) = (tmp_path / "out").glob("*.parquet")
-    assert Dataset.from_parquet(str(file))["id"][:] == [f"data/train.parquet:{row}" for row in range(3)]
+    assert Dataset.from_parquet(str(file))["image"][:] == [f"data/train.parquet:{row}" for row in range(3)]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps, features
 
 from tellsign import load_image
-from tellsign.modeling.image_loading import readable_extensions
+from tellsign.modeling.image_files import readable_extensions
 from tests.conftest import encode
 
 
@@ -29,6 +29,13 @@ def test_path_bytes_and_image_give_the_same_pixels(tmp_path):
     (tmp_path / "image.png").write_bytes(content)
     for source in (tmp_path / "image.png", str(tmp_path / "image.png"), content, Image.fromarray(PIXELS)):
         np.testing.assert_array_equal(np.asarray(load_image(source)), PIXELS)
+
+
+def test_an_image_of_pillow_is_copied():
+    image = Image.fromarray(PIXELS)
+    image.info["comment"] = "mine"
+    loaded = load_image(image)
+    assert loaded is not image and loaded.info == {} and image.info == {"comment": "mine"}
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "TIFF"])

@@ -269,6 +269,16 @@ def test_no_bars_of_loaded_weights_are_shown(checkpoint, tmp_path):
     assert "Loading weights" not in result.output
 
 
+def test_explain_reads_larger_pictures_than_pillow_would(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr("tellsign.modeling.image_files.MOST_PIXELS", 2500)
+    for name, size in (("a", (50, 40)), ("b", (50, 60))):
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint)]
+    answers = list(map(json.loads, CliRunner().invoke(app, command, catch_exceptions=False).stdout.splitlines()))
+    assert "label" in answers[0] and "exceeds limit of 2500 pixels" in answers[1]["error"]
+
+
 @pytest.mark.parametrize("given", [None, "7"])
 def test_explain_takes_free_threads_unless_told_how_many(checkpoint, tmp_path, monkeypatch, given):
     Image.new("RGB", (50, 40)).save(tmp_path / "a.png")

@@ -30,6 +30,7 @@ from tellsign.hub_cards.model_card import (
     model_card,
     write_card,
 )
+from tellsign.pipelines.answer import ImageExplanation
 from tellsign.training import evaluate_detector
 from tellsign.training.evaluation.metrics import bootstrap
 from tellsign.training.planting import __main__ as planting
@@ -491,20 +492,7 @@ def test_every_python_snippet_of_a_card_runs(folder, monkeypatch, has_tagger, ha
     results = [{} for _ in snippets]
     for snippet, namespace in zip(snippets, results, strict=True):
         exec(snippet, namespace)
-    assert set(results[1]["result"]) == {
-        "label",
-        "fake_probability",
-        "verdict_note",
-        "width",
-        "height",
-        "evidence",
-        "artifacts",
-        "artifacts_note",
-        "traces",
-        "traces_note",
-        "provenance",
-        "summary",
-    }
+    assert set(results[1]["result"]) == ImageExplanation.__required_keys__
     assert results[2]["verdicts"][0] in ("real", "fake", "uncertain")
     assert Image.open("annotated.png").width >= 480
 

@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 from transformers import pipeline
 
 import tellsign
-from tellsign.pipelines import provenance as module
+from tellsign.pipelines import statements as module
 from tellsign.pipelines.answer import in_words
 
 
@@ -173,7 +173,7 @@ def test_a_manifest_that_lies_elsewhere_is_not_fetched():
 
 def test_without_the_package_a_manifest_is_said_to_be_unread(signed, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "c2pa", None)
-    assert only(signed) == {"source": "c2pa", "claim": "not read", "text": "pip install tellsign[provenance]"}
+    assert only(signed) == {"source": "c2pa", "claim": "not read", "text": "pip install c2pa-python"}
 
 
 def test_the_letters_c2pa_alone_are_no_manifest(monkeypatch):

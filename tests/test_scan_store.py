@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tellsign.__main__ import app
-from tellsign.modeling.image_loading import readable_extensions
+from tellsign.modeling.image_files import readable_extensions
 from tellsign.scanning.scan import run_here, scan
 from tellsign.scanning.shards import OutputError, list_shards
 from tests.conftest import write_parquet, write_tar

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from tellsign.modeling.image_loading import readable_extensions
+from tellsign.modeling.image_files import readable_extensions
 from tests.conftest import equal
 from tests.models import LABELS
+from tests.samples import check_answer
 
 
 gradio_client = pytest.importorskip("gradio_client")
@@ -76,6 +77,7 @@ def test_the_operating_point_holds_for_one_and_many_images(page):
         answer = page.predict(upload(SMALL), operating_point=operating_point, api_name="/judge")
         shown, _ = page.predict(upload(SMALL), operating_point, api_name="/show")
         table, _ = page.predict([upload(SMALL)], operating_point, api_name="/show_many")
+        check_answer(answer, image=SMALL.name, operating_point=operating_point)
         assert answer["label"] == label and label in shown.lower() and f">{label}</td>" in table
 
 
@@ -163,5 +165,7 @@ def test_an_assistant_gets_the_answer_or_an_error(page, space_url):
     contents = (PHOTO.read_bytes(), b"no image")
     files = [f"data:image/jpeg;base64,{b64encode(content).decode()}" for content in contents]
     _, (answered, failed) = asyncio.run(ask_tools(space_url, *files))
-    assert equal(ast.literal_eval(answered.content[0].text), page.predict(upload(PHOTO), api_name="/judge"))
+    said, expected = ast.literal_eval(answered.content[0].text), page.predict(upload(PHOTO), api_name="/judge")
+    check_answer(said)
+    assert equal(said | {"image": PHOTO.name}, expected)
     assert failed.isError and "not an image" in failed.content[0].text

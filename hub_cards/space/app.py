@@ -22,7 +22,7 @@ from PIL import Image
 from transformers import pipeline
 
 import tellsign
-from tellsign.modeling.image_loading import readable_extensions
+from tellsign.modeling.image_files import readable_extensions
 from tellsign.pipelines.annotation import COLORS, evidence_picture, mark_places
 from tellsign.pipelines.answer import findings_of, in_words, leaning, place_of
 from tellsign.pipelines.traces.picture import spectrum_pictures
@@ -119,7 +119,7 @@ def _answer(path: str | None, operating_point: OperatingPoint, **options: Any) -
     (answer,) = explain([path], operating_point, **options)
     if "error" in answer:
         raise gr.Error(answer["error"].replace(path, Path(path).name), print_exception=False)
-    return answer
+    return {"image": Path(path).name} | answer
 
 
 def show(path: str | None, operating_point: OperatingPoint) -> tuple[str, dict[str, Any] | None]:

@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.tree import DecisionTreeClassifier
 from tqdm.auto import tqdm
 
-from tellsign.modeling.image_loading import open_image
+from tellsign.modeling.image_files import open_image
 from tellsign.tables import listed, markdown_table, percent
 from tellsign.training.data.sources import LABELS, content_of
 from tellsign.training.evaluation.metrics import bootstrap

@@ -50,8 +50,10 @@ def explain(
     from transformers.utils import logging
 
     from tellsign.loading import load_pipeline, revision_of
+    from tellsign.modeling.image_files import allow_large_pictures
     from tellsign.threads import use_free_threads
 
+    allow_large_pictures()
     use_free_threads()
     logging.disable_progress_bar()
     work = _work(images, save, output)

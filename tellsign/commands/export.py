@@ -20,7 +20,7 @@ def export(
 ) -> None:
     """Writes a detector as ONNX in float32, float16 and int8, with judge.py, which needs neither PyTorch nor tellsign.
 
-    `python onnx/judge.py FILE...` then answers as `tellsign explain` does, without artifacts and provenance.
+    `python onnx/judge.py FILE...` then answers as `tellsign explain` does, but for artifacts and traces.
     """
     from transformers.utils import logging
 

@@ -40,7 +40,7 @@ class Judge:
     >>> pictures = pictures.cast_column("image", Image(decode=False))
     >>> pictures = pictures.add_column("id", [str(number) for number in range(len(pictures))])
     >>> answers = pictures.map(
-    ...     Judge(), batched=True, batch_size=16, remove_columns=["image"], features=Features.from_arrow_schema(SCHEMA)
+    ...     Judge(), batched=True, batch_size=16, remove_columns=["id"], features=Features.from_arrow_schema(SCHEMA)
     ... )
     ```
     """
@@ -73,7 +73,7 @@ class Judge:
                 it.
 
         Returns:
-            `dict` of lists of that length, by the names of `SCHEMA`.
+            `dict` of lists of that length, by the names of `SCHEMA`. There `image` is the id.
         """
         answers = self.load()(
             list(batch["image"]),
@@ -82,15 +82,11 @@ class Judge:
             batch_size=self.batch_size,
             num_workers=self.processes,
         )
-        lists = ("artifacts", "evidence", "traces", "provenance")
         for answer in answers:
             if "error" in answer:
                 answer["error"] = spelt(answer["error"])
-        columns = {
-            name: [answer.get(name, [] if name in lists else None) for answer in answers] for name in SCHEMA.names
-        }
-        return columns | {
-            "id": list(map(spelt, batch["id"])),
+        return {name: [answer.get(name) for answer in answers] for name in SCHEMA.names} | {
+            "image": list(map(spelt, batch["id"])),
             "model_revision": [self.model_revision()] * len(answers),
             "tellsign_version": [__version__] * len(answers),
         }

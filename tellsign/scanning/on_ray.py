@@ -14,6 +14,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from tellsign.modeling.image_files import allow_large_pictures
+from tellsign.threads import allowed_threads
+
 from .scan import Job, OutputError, Report, Shard, WorkerError, scan_shard
 
 
@@ -23,10 +26,11 @@ MOST_RETRIES = 3
 """How often a shard is tried again after its process died. One of its pictures may be the cause each time."""
 
 
-def _scan_shard(job: Job, shard: Shard, threads: int) -> Report:
+def _scan_shard(job: Job, shard: Shard) -> Report:
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # its other CPUs decode
+    allow_large_pictures()
     return scan_shard(job, shard)
 
 
@@ -52,7 +56,8 @@ def run_on_ray(job: Job, shards: list[Shard], *, num_cpus: float = 1, num_gpus: 
     options: dict[str, Any] = {}
     if address == "local":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or Ray would tell its makers over the network
-        options = {"include_dashboard": False, "object_store_memory": 100 * 2**20}
+        # Ray itself would take all CPUs of the machine, whatever the affinity of this process.
+        options = {"num_cpus": allowed_threads(), "include_dashboard": False, "object_store_memory": 100 * 2**20}
     is_started = ray.is_initialized()
     if not is_started:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
@@ -70,7 +75,7 @@ def run_on_ray(job: Job, shards: list[Shard], *, num_cpus: float = 1, num_gpus: 
         waiting: dict[Any, Shard] = {}
         while True:
             for shard in islice(rest, MOST_PENDING - len(waiting)):
-                waiting[task.remote(job_ref, shard, max(1, int(num_cpus)))] = shard
+                waiting[task.remote(job_ref, shard)] = shard
             if not waiting:
                 break
             (done, *_), _ = ray.wait(list(waiting))

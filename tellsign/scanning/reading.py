@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from tellsign.modeling.image_loading import message_of, read_download, readable_extensions
+from tellsign.modeling.image_files import message_of, readable_extensions
+from tellsign.modeling.image_loading import read_download
 
 from .shards import PARQUET, TAR, Shard, file_system_of, version_of
 

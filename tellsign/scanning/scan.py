@@ -113,7 +113,7 @@ def scan_shard(job: Job, shard: Shard) -> Report:
         for pictures in read_pictures(shard, size, job.image_column, job.id_column):
             rows = job.judge(pictures)
             report.labels.update(label for label in rows["label"] if label)
-            for identity, image, error in zip(rows["id"], pictures["image"], rows["error"], strict=True):
+            for identity, image, error in zip(rows["image"], pictures["image"], rows["error"], strict=True):
                 if error:
                     report.errors[_reason(error, identity, image)] += 1
             yield rows
@@ -323,7 +323,7 @@ def _repeated_ids(fs: Any, folder: str) -> list[str]:
 
     def ids_in(path: str) -> list[str]:
         with fs.open(path, "rb") as file:
-            return pq.read_table(file, columns=["id"]).column("id").to_pylist()
+            return pq.read_table(file, columns=["image"]).column("image").to_pylist()
 
     def hash_of(identity: str) -> int:
         return int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=8).digest())

@@ -22,7 +22,7 @@ from huggingface_hub import HfApi, HfFileSystem
 from huggingface_hub.constants import REPO_TYPES_URL_PREFIXES
 from huggingface_hub.hf_file_system import HfFileSystemResolvedRepositoryPath
 
-from tellsign.modeling.image_loading import message_of, readable_extensions
+from tellsign.modeling.image_files import message_of, readable_extensions
 
 
 PARQUET, TAR = (".parquet", ".pq"), (".tar", ".tar.gz", ".tgz")
@@ -51,10 +51,12 @@ _STATEMENT = pa.struct(
 )
 SCHEMA = pa.schema(
     [
-        ("id", pa.string()),
+        ("image", pa.string()),
         ("label", pa.string()),
         ("fake_probability", pa.float64()),
+        ("operating_point", pa.string()),
         ("verdict_note", pa.string()),
+        ("animated", pa.bool_()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("artifacts", pa.list_(_ARTIFACT)),
@@ -69,9 +71,9 @@ SCHEMA = pa.schema(
         ("tellsign_version", pa.string()),
     ]
 )
-"""The columns of a scan's output. A picture with an `error` has no label, numbers or summary, and empty lists.
+"""The columns of a scan's output: the keys of an answer, with null where it has none.
 
-Lists hold structs, which readers of parquet take apart without parsing text.
+`image` is the picture's id. Lists hold structs, which readers of parquet take apart without parsing text.
 """
 
 

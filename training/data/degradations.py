@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from tellsign.modeling.image_loading import load_image, recode_uniformly
+from tellsign.modeling.image_files import recode_uniformly
+from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.image_processing_large_picture import LARGEST_SHORT_SIDE
 
 

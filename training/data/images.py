@@ -17,7 +17,8 @@ from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
 from transformers.utils import logging
 
-from tellsign.modeling.image_loading import encode_uniformly, load_image, recode_uniformly
+from tellsign.modeling.image_files import encode_uniformly, recode_uniformly
+from tellsign.modeling.image_loading import load_image
 
 from .sources import LABELS, category_labels_of, content_of
 

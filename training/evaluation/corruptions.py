@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from tellsign.modeling.image_loading import recode_uniformly
+from tellsign.modeling.image_files import recode_uniformly
 
 
 # The constants are those of the paper's code for CIFAR-10 (arXiv 1903.12261).

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tellsign.modeling.image_loading import recode_uniformly
+from tellsign.modeling.image_files import recode_uniformly
 from tellsign.pipelines.answer import Box
 from tellsign.pipelines.localization import bounding_box
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers.utils import logging
 
-from tellsign.modeling.image_loading import encode_uniformly
+from tellsign.modeling.image_files import encode_uniformly
 from tellsign.pipelines.answer import Box
 from tellsign.training.data.images import decode_uniformly
 from tellsign.training.data.sources import content_of

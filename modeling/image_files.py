@@ -1,0 +1,235 @@
+# Copyright 2026 The tellsign authors.
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The content of image files: opened upright and in RGB, and encoded as the packaged models' training images were.
+
+It needs Pillow and NumPy alone, since `judge.py` of an export takes it along.
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms
+
+
+JPEG_QUALITY = 75
+JPEG_SIDE = 65_500
+"""Longest side, in pixels, of what libjpeg encodes."""
+MOST_PIXELS = 320_000_000
+"""Of pictures that the commands read. A baseline JPEG file takes 4 bytes of memory a pixel, others take up to 10."""
+_ROWS = 256
+# Pillow recognizes some of these formats but cannot decode them. It gives others to Ghostscript or to Windows, which
+# must not see untrusted files.
+_NOT_READ = {"BUFR", "GRIB", "HDF5", "IPTC", "MPEG", "EPS", "WMF"}
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_HEIF_EXTENSIONS = {".heic", ".heics", ".heif", ".heifs", ".hif"}
+# PIL.ImageOps.exif_transpose also rewrites the EXIF block, and fails where one of its tags has a wrong type.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _formats() -> list[str]:
+    """The formats that are read, those of registered plugins among them. That of HEIC is registered if installed."""
+    Image.init()
+    if "HEIF" not in Image.OPEN:
+        try:
+            from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
+
+            register_heif_opener()
+        except ImportError:
+            pass
+    return [name for name in Image.ID if name not in _NOT_READ]
+
+
+def readable_extensions() -> set[str]:
+    """Extensions of image files, in lower case and with their dot. HEIC is one, since its error says what reads it."""
+    formats = set(_formats())
+    return {name for name, kind in Image.registered_extensions().items() if kind in formats} | _HEIF_EXTENSIONS
+
+
+def allow_large_pictures() -> None:
+    """Lets Pillow read pictures of up to `MOST_PIXELS`, in all of this process. It takes more for decompression bombs.
+
+    By itself, it reads up to 179 million.
+    """
+    Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # it refuses twice as many, and warns from there on
+
+
+def shortened(text: str) -> str:
+    """A text for a message. Of one that is too long for a name, such as bare base64, only both ends remain."""
+    return text if len(text) <= 400 else f"{text[:80]}…{text[-80:]}"
+
+
+def message_of(error: Exception) -> str:
+    """The message of an error, without the name that it may repeat; its type where it has none."""
+    return shortened(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+
+
+def open_image(content: bytes) -> Image.Image:
+    """The image in the content of a file, by the plugins of Pillow that are trusted; its pixels are not read yet.
+
+    Raises:
+        ValueError: If there is no content.
+        Exception: Whatever Pillow raises on what is no image, or a damaged one.
+    """
+    if not content:
+        raise ValueError("the file is empty")
+    return Image.open(io.BytesIO(content), formats=_formats())
+
+
+@contextmanager
+def _errors_named(source: bytes | Image.Image, name: str) -> Iterator[None]:
+    """Whatever Pillow raises becomes a `ValueError` with the name of the image and the reason."""
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{name}: {error} The limit is twice PIL.Image.MAX_IMAGE_PIXELS.") from error
+    except Image.UnidentifiedImageError as error:
+        reason = "not an image, or of a format that is not read"
+        if (
+            isinstance(source, bytes)
+            and source[4:8] == b"ftyp"
+            and source[8:12] in _HEIF_BRANDS
+            and "HEIF" not in Image.OPEN
+        ):
+            reason += ". It seems to be HEIC: pip install 'tellsign[heic]'"
+        raise ValueError(f"{name}: {reason}") from error
+    except Exception as error:  # Pillow's decoders raise all sorts on damaged files
+        raise ValueError(f"{name}: {message_of(error)}") from error
+
+
+def stored_image(source: bytes | Image.Image, name: str) -> Image.Image:
+    """The image as its file holds it: its first frame in its own mode, neither turned nor converted.
+
+    Raises:
+        ValueError: As for [`load_image`].
+    """
+    with _errors_named(source, name):
+        image = source if isinstance(source, Image.Image) else open_image(source)
+        if 0 in image.size:
+            raise ValueError(f"has {image.width}x{image.height} pixels, expected at least one")
+        image.load()  # of a TIFF, Pillow then turns it itself
+        return image
+
+
+def in_rgb(stored: Image.Image, name: str) -> Image.Image:
+    """A [`stored_image`], upright and in RGB, as [`~tellsign.load_image`] says.
+
+    Args:
+        stored (`PIL.Image.Image`): The image.
+        name (`str`): What to call it in an error.
+
+    Returns:
+        `PIL.Image.Image` in mode RGB: the image itself, where it is so and has one frame, since a copy may be large.
+        Otherwise its `info` has `animated`, true, if there are more frames than this first one, and nothing else.
+
+    Raises:
+        ValueError: If it has floating-point pixels, or its file is damaged.
+    """
+    with _errors_named(stored, name):
+        # Not an MPO, in which cameras put a smaller copy.
+        is_animated = stored.format != "MPO" and getattr(stored, "is_animated", False)
+        image = _upright(stored)
+        if image.mode == "F":
+            raise ValueError("has floating-point pixels, whose range is unknown")
+        if image.mode.startswith("I"):
+            grey = np.asarray(image).clip(0, 65535)
+            if image.mode != "I" or grey.max() > 255:
+                grey = grey // 257
+            image = Image.fromarray(grey.astype(np.uint8))
+        image = _in_srgb(image)
+        if image is stored:
+            if not is_animated:
+                return stored
+            image = stored.copy()
+        # Nothing else, or opening the result again would turn it again.
+        image.info = {"animated": True} if is_animated else {}
+        return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # a damaged block says nothing of the pixels
+        return image
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        rgb = _on_white(image)
+    else:
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
+    if content := image.info.get("icc_profile"):
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
+            if "sRGB" not in ImageCms.getProfileDescription(profile):
+                stored, srgb = image if image.mode == "CMYK" else rgb, ImageCms.createProfile("sRGB")
+                return ImageCms.profileToProfile(stored, profile, srgb, outputMode="RGB") or rgb
+        except (ImportError, OSError, ImageCms.PyCMSError):  # damaged, of another mode, or Pillow without LittleCMS
+            pass
+    return rgb
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """An image with transparency on white, row by row: copies of a large one may not fit into memory."""
+    rgb = Image.new("RGB", image.size)
+    for top in range(0, image.height, _ROWS):
+        rgba = image.crop((0, top, image.width, min(top + _ROWS, image.height))).convert("RGBA")
+        rgb.paste(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"), (0, top))
+    return rgb
+
+
+def encode_uniformly(image: Image.Image, quality: int = JPEG_QUALITY) -> bytes:
+    """Encodes an image as JPEG with chroma subsampled 4:2:0. At quality 75 this is the encoding of CIFAKE."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    return buffer.getvalue()
+
+
+def recode_uniformly(image: Image.Image, quality: int = JPEG_QUALITY) -> Image.Image:
+    """An RGB image after [`encode_uniformly`]."""
+    return Image.open(io.BytesIO(encode_uniformly(image, quality)))
+
+
+def resize_uniformly(image: Image.Image, size: int) -> Image.Image:
+    """Resizes an RGB image (bicubic), encodes and decodes it. One of `size` x `size` pixels stays as it is."""
+    if image.size == (size, size):
+        return image
+    return recode_uniformly(image.resize((size, size), Image.Resampling.BICUBIC))
+
+
+__all__ = [
+    "JPEG_QUALITY",
+    "JPEG_SIDE",
+    "MOST_PIXELS",
+    "allow_large_pictures",
+    "encode_uniformly",
+    "in_rgb",
+    "message_of",
+    "open_image",
+    "readable_extensions",
+    "recode_uniformly",
+    "resize_uniformly",
+    "shortened",
+    "stored_image",
+]
