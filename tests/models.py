@@ -44,6 +44,7 @@ TINY_LARGE = {
     "hidden_size": 6,
     "image_size": 64,
     "cut_size": 64,
+    "grid_size": 4,
 }
 """Of the network for large pictures."""
 TINY_BOTH = {"large_picture_config": TINY_LARGE}

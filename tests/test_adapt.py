@@ -20,7 +20,7 @@ from tellsign import WaveFreqImageProcessor
 from tellsign.__main__ import app
 from tellsign.adapting import adapt as adapting
 from tellsign.adapting.adapt import adapt
-from tellsign.adapting.features import OwnFeatures
+from tellsign.adapting.features import MomentExtractor
 from tellsign.adapting.left_out import LeftOut, fit_verdicts, folds_of, groups_of, leave_out
 from tellsign.hub_cards.adaptation_tables import advice, case_of
 from tellsign.training.data.feature_table import FILE, FeatureTable, load_table, normalization_of, table_of
@@ -166,7 +166,7 @@ def test_the_card_says_what_it_was_adapted_to(adapted, detector):
 
 
 def test_a_run_that_was_stopped_reads_what_it_had(detector, data, cache, adapted, tmp_path, monkeypatch):
-    monkeypatch.setattr(OwnFeatures, "_moments", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(MomentExtractor, "_moments", lambda *_: pytest.fail("computed again"))
     again = adapt(data, tmp_path / "out", model=detector, cache_dir=cache)
     assert again == adapted[1]
 
@@ -344,6 +344,7 @@ def record_of(gain: tuple[float, float], fake: bool, by_source: bool = True) -> 
     return {
         "pictures": {"real": 50} | ({"fake": 30} if fake else {}),
         "by_source": {"real": True, "fake": by_source},
+        "backbone": None,
         "scores": {
             f"auroc: real, {target}": score,
             f"found: real, {target}": score,

@@ -70,6 +70,12 @@ class FeatureTable:
         save_file(tensors, path, metadata=metadata | {"normalization": self.normalization})
 
 
+def empty_table(head: LargePictureHead) -> FeatureTable:
+    """A table of no pictures, for a head of which nothing was kept."""
+    features, names, numbers = torch.zeros(0, *head.baseline.shape), np.zeros(0, str), np.zeros(0, int)
+    return FeatureTable(features, numbers, names, names, numbers, np.zeros(0), normalization_of(head))
+
+
 def load_table(path: Path) -> FeatureTable:
     """Reads what [`FeatureTable.save`] wrote.
 
