@@ -12,7 +12,16 @@ from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file
 from scipy.special import logit
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    SiglipConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessor,
+)
 from typer.testing import CliRunner
 
 import tellsign
@@ -24,9 +33,10 @@ from tellsign.adapting.features import MomentExtractor
 from tellsign.adapting.left_out import LeftOut, fit_verdicts, folds_of, groups_of, leave_out
 from tellsign.hub_cards.adaptation_tables import advice, case_of
 from tellsign.training.data.feature_table import FILE, FeatureTable, load_table, normalization_of, table_of
+from tellsign.training.evaluation.left_out import auroc
 from tellsign.training.trainer.tuning import score, tune_head
 from tests.conftest import write_parquet
-from tests.models import LARGE_PROCESSOR, TINY_LARGE
+from tests.models import LARGE_PROCESSOR, TINY_LARGE, TINY_TOWER
 
 
 def picture(rng: np.random.Generator, is_fake: bool, side: int = 128) -> Image.Image:
@@ -215,6 +225,83 @@ def test_what_cannot_be_taken_away_is_refused(detector, data, cache, tmp_path):
         Image.open(path).convert("L").point(lambda value: value // 3).save(path)
     with pytest.raises(ValueError, match=r"(color|brightness|contrast) alone tells the classes"):
         adapt(tmp_path / "data", tmp_path / "out", model=detector, cache_dir=cache)
+
+
+TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2}
+TOWER |= {"image_size": 64, "patch_size": 8}
+
+
+@pytest.fixture(scope="module", params=["vit", "siglip"])
+def tower(request, tmp_path_factory):
+    """Folder of a random vision model of transformers, alone or beside one of text, with its image processor."""
+    folder, size = tmp_path_factory.mktemp(request.param), {"height": 64, "width": 64}
+    torch.manual_seed(0)
+    if request.param == "vit":
+        ViTForImageClassification(ViTConfig(**TOWER)).save_pretrained(folder)
+        ViTImageProcessor(size=size, image_mean=[0.4] * 3, image_std=[0.3] * 3).save_pretrained(folder)
+    else:
+        text = {"vocab_size": 8, "bos_token_id": 0, "eos_token_id": 1}
+        SiglipModel(SiglipConfig(vision_config=TOWER, text_config=TINY_TOWER | text)).save_pretrained(folder)
+        SiglipImageProcessor(size=size, image_mean=[0.4] * 3, image_std=[0.3] * 3).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def on_tower(detector, data, cache, tower, tmp_path_factory):
+    """Folder of a detector whose head for large pictures stands on that model, and what was measured."""
+    out = tmp_path_factory.mktemp("on tower") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapting, "LEAST_ANEW", 20)
+        record = adapt(data, out, model=detector, backbone=str(tower), cache_dir=cache)
+    return out, record
+
+
+def test_a_head_on_another_backbone_learns_from_the_data(on_tower, tower):
+    record = on_tower[1]
+    assert record["backbone"] == {"name": tower.name, "revision": None}
+    assert set(record["scores"]) == {"auroc: real, fake", "found: real, fake"}
+    assert record["scores"]["auroc: real, fake"]["after"]["value"] > 0.9
+
+
+def test_on_another_backbone_small_pictures_are_judged_as_before(on_tower, detector):
+    before, after = (load_file(folder / "model.safetensors") for folder in (detector, on_tower[0]))
+    small = {name for name in before if not name.startswith("large_picture.")}
+    assert small and small == {name for name in after if not name.startswith("large_picture.")}
+    assert all(torch.equal(before[name], after[name]) for name in small)
+    inputs = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        first, second = (
+            AutoModelForImageClassification.from_pretrained(folder).eval()(inputs)
+            for folder in (detector, on_tower[0])
+        )
+    assert torch.equal(first.logits, second.logits)
+
+
+def test_a_saved_model_on_another_backbone_says_what_was_measured(on_tower, data):
+    out, record = on_tower
+    model = AutoModelForImageClassification.from_pretrained(out).eval()
+    config, processor = model.config.large_picture_config, AutoImageProcessor.from_pretrained(out)
+    assert (config.image_size, config.cut_size, config.temperature) == (64, 64, record["temperature"])
+    settings = processor.large_picture_processor
+    assert settings["image_mean"] == [0.4] * 3 and settings["image_std"] == [0.3] * 3
+    files = sorted(data.rglob("*.png"))
+    inputs = processor([Image.open(file) for file in files], return_tensors="pt")
+    with torch.no_grad():
+        outputs = model(**inputs)
+    fake = np.asarray([file.parts[-3] == "fake" for file in files])
+    assert auroc(outputs.logits[~fake, 1].numpy(), outputs.logits[fake, 1].numpy()) > 0.9
+    assert outputs.evidence.shape[1:] == (config.grid_size, config.grid_size)
+
+
+def test_the_card_names_the_other_backbone(on_tower, tower):
+    text = (on_tower[0] / "README.md").read_text()
+    assert f"a head on the frozen features of `{tower.name}`" in text and "was trained anew" in text
+    assert "Strangers" not in text
+
+
+def test_a_new_head_needs_many_pictures(detector, data, cache, tower, tmp_path):
+    with pytest.raises(ValueError, match="30 real pictures and 24 generated ones; .* needs 400 of each"):
+        adapt(data, tmp_path / "out", model=detector, backbone=str(tower), cache_dir=cache)
 
 
 def test_files_that_cannot_be_used_are_counted(detector, data, cache, tmp_path):
