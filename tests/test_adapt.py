@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from scipy.special import logit
 from transformers import (
@@ -29,14 +31,17 @@ from tellsign import WaveFreqImageProcessor
 from tellsign.__main__ import app
 from tellsign.adapting import adapt as adapting
 from tellsign.adapting.adapt import adapt
+from tellsign.adapting.audit import audit
 from tellsign.adapting.features import MomentExtractor
 from tellsign.adapting.left_out import LeftOut, fit_verdicts, folds_of, groups_of, leave_out
+from tellsign.adapting.pictures import load_pictures
 from tellsign.hub_cards.adaptation_tables import advice, case_of
 from tellsign.training.data.feature_table import FILE, FeatureTable, load_table, normalization_of, table_of
 from tellsign.training.evaluation.left_out import auroc
 from tellsign.training.trainer.tuning import score, tune_head
 from tests.conftest import write_parquet
 from tests.models import LARGE_PROCESSOR, TINY_LARGE, TINY_TOWER
+from tests.processes import run_fresh
 
 
 def picture(rng: np.random.Generator, is_fake: bool, side: int = 128) -> Image.Image:
@@ -175,10 +180,54 @@ def test_the_card_says_what_it_was_adapted_to(adapted, detector):
     assert "AUROC: your generated pictures against your photographs" in text
 
 
-def test_a_run_that_was_stopped_reads_what_it_had(detector, data, cache, adapted, tmp_path, monkeypatch):
+def stop_at(number: int, of: signal.Signals, data: Path, out: Path, detector: Path, cache: Path) -> None:
+    """Runs the command until it has computed so many pictures."""
+    compute, computed = MomentExtractor._moments, []
+
+    def moments(*arguments):
+        computed.append(arguments)
+        if len(computed) == number:
+            os.kill(os.getpid(), of)
+        return compute(*arguments)
+
+    MomentExtractor._moments = moments
+    adapting.cached_assets_path = lambda *_: cache
+    app(["adapt", str(data), str(out), "--model", str(detector)])
+
+
+@pytest.mark.parametrize(("of", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_a_run_that_was_stopped_goes_on(of, status, detector, data, cache, adapted, tmp_path, monkeypatch):
+    own, out = tmp_path / "cache", tmp_path / "out"
+    assert run_fresh(stop_at, 7, of, data, out, detector, own) == [status]
+    assert not out.exists() and len(list(own.rglob("*.safetensors"))) == 6
     monkeypatch.setattr(MomentExtractor, "_moments", lambda *_: pytest.fail("computed again"))
-    again = adapt(data, tmp_path / "out", model=detector, cache_dir=cache)
-    assert again == adapted[1]
+    shutil.copytree(cache, own, dirs_exist_ok=True)
+    if of == signal.SIGKILL:
+        assert adapt(data, out, model=detector, cache_dir=own) == adapted[1]
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(detector, data, cache, tmp_path, monkeypatch):
+    def save_file(tensors, path, **options):
+        Path(path).write_bytes(b"half")
+        raise SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr("tellsign.training.data.caching.save_file", save_file)
+    for cache_dir in (cache, tmp_path / "cache"):  # at the end, and at the first picture
+        with pytest.raises(OSError, match="cannot be written: No space left on device"):
+            adapt(data, tmp_path / "out", model=detector, cache_dir=cache_dir)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".out.lock"]
+
+
+def test_panoramas_and_animations_are_seen(detector, tmp_path):
+    folder, rng = tmp_path / "data/real", np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    picture(rng, False).resize((20_000, 400)).save(folder / "panorama.jpg")
+    frames = [picture(rng, False) for _ in range(3)]
+    frames[0].save(folder / "animated.webp", save_all=True, append_images=frames[1:])
+    pictures = load_pictures(tmp_path / "data")
+    assert audit(pictures).pictures["real"] == 2
+    moments, unreadable = adapting._load(detector, tmp_path / "cache")(pictures)
+    assert moments.plain.isfinite().all() and len(moments.plain) == 2 and unreadable == {}
 
 
 def test_real_pictures_alone_are_enough(detector, cache, tmp_path):
@@ -211,11 +260,15 @@ def test_copies_across_the_classes_are_listed(detector, data, cache, tmp_path):
         adapt(tmp_path / "data", tmp_path / "out", model=detector, cache_dir=cache)
 
 
-def test_copies_within_a_class_count_once(detector, cache, tmp_path):
-    data = write(tmp_path / "data", real=[10, 9])
+@pytest.mark.parametrize(("label", "reason"), [("real", "19 different and"), ("fake", "1 different and")])
+def test_copies_within_a_class_count_once(label, reason, detector, cache, tmp_path):
+    data = write(tmp_path / "data", **{"real": [10, 9]} | ({"fake": [1]} if label == "fake" else {}))
+    folder = data / label / "source 0"
     for number in range(9):
-        shutil.copy(data / "real/source 0/3.png", data / f"real/source 0/copy {number}.png")
-    with pytest.raises(ValueError, match="has 19 different and readable real pictures"):
+        shutil.copy(folder / "0.png", folder / f"copy {number}.png")
+    if label == "fake":
+        write(tmp_path / "data", seed=2, real=[0, 0, 10])
+    with pytest.raises(ValueError, match=rf"has {reason} readable (real|generated) pictures"):
         adapt(data, tmp_path / "out", model=detector, cache_dir=cache)
 
 

@@ -17,7 +17,6 @@ from filelock import FileLock, Timeout
 from huggingface_hub import cached_assets_path, snapshot_download
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save_file
 from tqdm.auto import tqdm
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
@@ -26,6 +25,7 @@ from tellsign.hub_cards.model_card import write_card
 from tellsign.modeling.modeling_large_picture import LargePictureHead
 from tellsign.modeling.verdicts import OPERATING_POINTS
 from tellsign.tables import listed
+from tellsign.training.data.caching import save_whole
 from tellsign.training.data.feature_table import FILE, empty_table, load_table, normalization_of
 from tellsign.training.data.sources import LABELS, content_of, without_folders
 from tellsign.training.evaluation.left_out import FAKE, REAL
@@ -143,7 +143,7 @@ def adapt(
     """
     out = Path(out)
     cache = Path(cache_dir) if cache_dir else Path(cached_assets_path("tellsign", "features"))
-    with _reserved(out, overwrite):
+    with _written(out, overwrite) as part:
         folder = Path(model) if os.path.isdir(model) else Path(snapshot_download(str(model)))
         start = _load(folder, cache)
         teach = _tuning(start, folder) if backbone is None else _training(start, backbone, revision, cache)
@@ -164,21 +164,32 @@ def adapt(
         }
         if test is not None:
             record["test"] = _tested(test, own, start, taught, {"before": before, "after": after})
-        _write(folder, out, taught, record)
+        _write(folder, part, taught, record)
+        write_card(part, str(out))
     return record
 
 
 @contextmanager
-def _reserved(out: Path, overwrite: bool) -> Iterator[None]:
-    """Keeps other runs out of a folder, and this one from what it must not replace."""
+def _written(out: Path, overwrite: bool) -> Iterator[Path]:
+    """Gives a folder beside another one, whose place it takes in the end: whole or not at all.
+
+    Keeps other runs out meanwhile, and this one from what it must not replace.
+    """
     if out.exists() and not overwrite:
         raise ValueError(f"{out}: exists; --overwrite replaces an adapted model")
     if out.exists() and not (out / RECORD).is_file():
         raise ValueError(f"{out}: is not an adapted model, and is not replaced")
     out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{out.name}.part")
     try:
         with FileLock(out.with_name(f".{out.name}.lock"), timeout=0):
-            yield
+            try:
+                shutil.rmtree(part, ignore_errors=True)
+                yield part
+                shutil.rmtree(out, ignore_errors=True)
+                os.replace(part, out)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
     except Timeout as error:
         raise ValueError(f"{out}: another run writes it now") from error
 
@@ -312,10 +323,8 @@ def _tested(
     return {"pictures": other.counts(), **compare(found, verdicts)}
 
 
-def _write(folder: Path, out: Path, taught: Taught, record: Mapping[str, Any]) -> None:
-    """Writes the model beside its place, and then puts it there."""
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+def _write(folder: Path, part: Path, taught: Taught, record: Mapping[str, Any]) -> None:
+    """Writes the model, but for its card."""
     shutil.copytree(folder, part, ignore=shutil.ignore_patterns(*NOT_COPIED))
     path, large = part / "model.safetensors", _read_json(part / "config.json")["large_picture_config"]
     with safe_open(folder / path.name, "pt") as file:
@@ -333,15 +342,10 @@ def _write(folder: Path, out: Path, taught: Taught, record: Mapping[str, Any]) -
         state |= {LARGE + name: value.contiguous() for name, value in half_precision(network).items()}
         large = json.loads(network.config.to_json_string())
         _describe(part, taught.extractor, record)
-    path.unlink()
-    save_file(state, path, metadata=metadata)
+    save_whole(state, path, metadata)
     thresholds = {field: record["verdict_thresholds"][name] for name, field in OPERATING_POINTS.items()}
     _edit(part / "config.json", large_picture_config=large | thresholds | {"temperature": record["temperature"]})
     (part / RECORD).write_text(json.dumps(record, indent=2) + "\n")
-    write_card(part, str(out))
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(part, out)
 
 
 def _describe(part: Path, extractor: MomentExtractor, record: Mapping[str, Any]) -> None:
