@@ -27,7 +27,6 @@ from transformers import (
 from typer.testing import CliRunner
 
 import tellsign
-from tellsign import WaveFreqImageProcessor
 from tellsign.__main__ import app
 from tellsign.adapting import adapt as adapting
 from tellsign.adapting.adapt import adapt
@@ -40,17 +39,9 @@ from tellsign.training.data.feature_table import FILE, FeatureTable, load_table,
 from tellsign.training.evaluation.left_out import auroc
 from tellsign.training.trainer.tuning import score, tune_head
 from tests.conftest import write_parquet
-from tests.models import LARGE_PROCESSOR, TINY_LARGE, TINY_TOWER
+from tests.models import TINY_LARGE, TINY_TOWER, save_large_detector
 from tests.processes import run_fresh
-
-
-def picture(rng: np.random.Generator, is_fake: bool, side: int = 128) -> Image.Image:
-    """Soft spots, and in a generated picture a fine grid, which no thumbnail shows."""
-    field = Image.fromarray(rng.integers(60, 190, (8, 8, 3), dtype=np.uint8))
-    pixels = np.asarray(field.resize((side, side), Image.Resampling.BICUBIC), np.int16)
-    rows, columns = np.mgrid[:side, :side]
-    grid = 24 * (2 * ((rows + columns) % 2) - 1)[..., None]
-    return Image.fromarray((pixels + is_fake * grid).clip(0, 255).astype(np.uint8))
+from tests.samples import gridded
 
 
 def write(folder: Path, seed: int = 0, **classes: list[int]) -> Path:
@@ -61,7 +52,7 @@ def write(folder: Path, seed: int = 0, **classes: list[int]) -> Path:
             place = folder / label / f"source {source}"
             place.mkdir(parents=True, exist_ok=True)
             for number in range(count):
-                picture(rng, label == "fake").save(place / f"{number}.png")
+                gridded(rng, label == "fake").save(place / f"{number}.png")
     return folder
 
 
@@ -75,21 +66,10 @@ def _long_enough():
 
 
 @pytest.fixture(scope="module")
-def detector(make_model, tmp_path_factory):
+def detector(tmp_path_factory):
     """Folder of a tiny detector with a table of features, whose head knows nothing."""
-    folder = tmp_path_factory.mktemp("detector")
-    torch.manual_seed(0)
-    model = make_model(**{"large_picture_config": TINY_LARGE | {"hidden_size": 24}})
-    model.save_pretrained(folder)
-    WaveFreqImageProcessor(**LARGE_PROCESSOR).save_pretrained(folder)
-    network = model.large_picture
-    rng, count = np.random.default_rng(1), 64
-    processor = tellsign.LargePictureImageProcessor(**LARGE_PROCESSOR["large_picture_processor"])
-    inputs = processor([picture(rng, False) for _ in range(count)], return_tensors="pt")
-    with torch.no_grad():
-        moments = network.moments_and_maps(inputs["pixel_values"], inputs["cuts"])[0][:, :2]
-        network.head.fit_normalization(moments)
-    model.save_pretrained(folder)
+    folder, count = tmp_path_factory.mktemp("detector"), 64
+    network, moments = save_large_detector(folder, [gridded(rng, False) for rng in [np.random.default_rng(1)] * count])
     # What the table shows has nothing to do with its labels, and none of its pictures has the grid.
     labels = np.arange(count) // 2 % 2
     columns = {
@@ -97,7 +77,7 @@ def detector(make_model, tmp_path_factory):
         "generator": np.char.add("source ", (np.arange(count) % 8).astype(str)),
         "kind": np.where(labels, "generated", "photo"),
     }
-    folds, logits = np.arange(count) % 4, rng.normal(size=count)
+    folds, logits = np.arange(count) % 4, np.random.default_rng(1).normal(size=count)
     table_of(network.head, moments, columns, np.arange(count), folds, logits).save(folder / FILE)
     (folder / "tagger").mkdir()
     (folder / "tagger" / "vocab.txt").write_text("")
@@ -167,7 +147,7 @@ def test_the_adapted_model_is_whole_and_judges(adapted):
     assert config.verdict_thresholds == record["verdict_thresholds"]["cautious"]
     assert (out / "tagger" / "vocab.txt").is_file() and (out / FILE).is_file()
     rng = np.random.default_rng(7)
-    pictures = [picture(rng, index % 2 == 1) for index in range(20)]
+    pictures = [gridded(rng, index % 2 == 1) for index in range(20)]
     with torch.no_grad():
         logits = model(**AutoImageProcessor.from_pretrained(out)(pictures, return_tensors="pt")).logits
     fake = logits[:, 1] - logits[:, 0]
@@ -221,8 +201,8 @@ def test_a_full_disk_is_said_and_leaves_nothing(detector, data, cache, tmp_path,
 def test_panoramas_and_animations_are_seen(detector, tmp_path):
     folder, rng = tmp_path / "data/real", np.random.default_rng(0)
     folder.mkdir(parents=True)
-    picture(rng, False).resize((20_000, 400)).save(folder / "panorama.jpg")
-    frames = [picture(rng, False) for _ in range(3)]
+    gridded(rng, False).resize((20_000, 400)).save(folder / "panorama.jpg")
+    frames = [gridded(rng, False) for _ in range(3)]
     frames[0].save(folder / "animated.webp", save_all=True, append_images=frames[1:])
     pictures = load_pictures(tmp_path / "data")
     assert audit(pictures).pictures["real"] == 2
@@ -360,7 +340,7 @@ def test_a_new_head_needs_many_pictures(detector, data, cache, tower, tmp_path):
 def test_files_that_cannot_be_used_are_counted(detector, data, cache, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     (tmp_path / "data/real/broken.jpg").write_bytes(b"no image")
-    picture(np.random.default_rng(9), False, side=40).save(tmp_path / "data/real/tiny.png")
+    gridded(np.random.default_rng(9), False, side=40).save(tmp_path / "data/real/tiny.png")
     record = adapt(tmp_path / "data", tmp_path / "out", model=detector, cache_dir=cache)
     assert set(record["left_out"]["unreadable"]) == {"broken.jpg", "tiny.png"}
     assert record["pictures"] == {"real": 30, "fake": 24}
