@@ -23,7 +23,7 @@ def _name(score: str) -> str:
     if kind == "auroc":
         return f"AUROC: {second} against {first}"
     if kind in OPERATING_POINTS:
-        return f'balanced accuracy of "fake" at the {kind} thresholds of before: {second} and {first}'
+        return f'balanced accuracy of "fake", {kind} thresholds of before: {second}, {first}'
     return f"{kind} at 2% of {first}: {second}"
 
 
