@@ -31,7 +31,7 @@ quality: $(VENV)/.installed  ## Check style, model conventions and types
 	$(BIN)/ruff check .
 	$(BIN)/mlinter modeling configuration
 	@mkdir -p build/types/tellsign
-	@ln -sfn $(CURDIR)/tellsign/*.py $(addprefix $(CURDIR)/tellsign/,annotating commands scanning) $(addprefix $(CURDIR)/,configuration hub_cards modeling pipelines training) build/types/tellsign
+	@ln -sfn $(CURDIR)/tellsign/*.py $(addprefix $(CURDIR)/tellsign/,adapting annotating commands scanning) $(addprefix $(CURDIR)/,configuration hub_cards modeling pipelines training) build/types/tellsign
 	MYPYPATH=build/types $(BIN)/mypy --package tellsign
 
 style: $(VENV)/.installed  ## Format the code and fix what can be fixed

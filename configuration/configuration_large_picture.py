@@ -46,6 +46,8 @@ class LargePictureConfig(PreTrainedConfig):
     cut_size (`int`, *optional*, defaults to 224):
         Side in pixels of the cuts, at least 32. A backbone of one size alone, such as a vision transformer, needs that
         of `image_size`.
+    grid_size (`int`, *optional*, defaults to 16):
+        Number of cells along each side of the evidence map.
     smallest_side (`int`, *optional*, defaults to 64):
         A picture is large if its shorter side has at least this many pixels before it is resized.
     hidden_size (`int`, *optional*, defaults to 384):
@@ -83,6 +85,7 @@ class LargePictureConfig(PreTrainedConfig):
     out_indices: list[int] | tuple[int, ...] = (2, 3, 4, 5, 6)
     image_size: int = 256
     cut_size: int = 224
+    grid_size: int = 16
     smallest_side: int = 64
     hidden_size: int = 384
     dropout: float | int = 0.5
@@ -106,14 +109,9 @@ class LargePictureConfig(PreTrainedConfig):
         (answer[0] if isinstance(answer, tuple) else answer).validate()  # what the arguments changed
         return answer
 
-    @property
-    def grid_size(self) -> int:
-        """Number of cells along each side of the evidence map: one for 16 pixels."""
-        return self.image_size // 16
-
     def validate_head(self):
         """Check the fields of the head, and what it reads."""
-        for field in ("hidden_size", "smallest_side"):
+        for field in ("hidden_size", "grid_size", "smallest_side"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field}={getattr(self, field)} must be at least 1")
         for field in ("image_size", "cut_size"):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tellsign.modeling.verdicts import OPERATING_POINTS
 from tellsign.tables import markdown_table, percent
 
 
@@ -21,6 +22,8 @@ def _name(score: str) -> str:
     first, second = (TITLES[group] for group in pair.split(", "))
     if kind == "auroc":
         return f"AUROC: {second} against {first}"
+    if kind in OPERATING_POINTS:
+        return f'balanced accuracy of "fake", {kind} thresholds of before: {second}, {first}'
     return f"{kind} at 2% of {first}: {second}"
 
 
@@ -71,10 +74,12 @@ def advice(record: Mapping[str, Any]) -> str:
     gain, found = scores[f"auroc: real, {target}"]["gain"], scores[f"found: real, {target}"]
     low, high = gain["interval"]
     helps = low > 0 and found["gain"]["value"] >= 0
+    strange = said.get("strange real")
+    of_strangers = f", of strangers' {_of(strange['fake'])}" if strange else ""
     word = "Use it" if helps else "Do not use it" if high < 0 else "It is not clear that it helps: use it with care"
     lines = [
-        f"{word}, for pictures like yours. Of your photographs {_of(said['real']['fake'])} accused, of strangers' "
-        f"{_of(said['strange real']['fake'])}. At 2 in 100 of your photographs accused, of {TITLES[target]} it finds "
+        f"{word}, for pictures like yours. Of your photographs {_of(said['real']['fake'])} accused{of_strangers}. At "
+        f"2 in 100 of your photographs accused, of {TITLES[target]} it finds "
         f"{round(100 * found['after']['value'])} in 100 instead of {round(100 * found['before']['value'])}.",
         f"The figures show {case_of(record)}.",
     ]
@@ -83,6 +88,8 @@ def advice(record: Mapping[str, Any]) -> str:
             "All your real pictures are of one source, or of none that is named: what it does on photographs by "
             "others of yours cannot be known."
         )
+    if strange is None:
+        return " ".join([*lines, "What it does on strangers' pictures is not known: it learned from none."])
     loss = scores["auroc: strange real, strange fake"]["gain"]["value"]
     lines.append(
         f"On strangers' pictures it loses {percent(-loss)} points: keep the packaged model for these."
@@ -104,6 +111,8 @@ def adaptation_report(record: Mapping[str, Any]) -> str:
         for title, count in record["pictures"].items()
     )
     lines = [counts, *adaptation_tables(record), advice(record)]
+    if backbone := record["backbone"]:
+        lines.insert(1, f'"After" is a head on {backbone["name"]} that learned from these pictures alone.')
     if record["audit"]:
         told = ", ".join(f"{name} ({percent(score, 0)})" for name, score in record["audit"].items())
         lines.insert(1, f"Alone these tell the classes, AUROC in %: {told}. What pixels hold of it was made alike.")

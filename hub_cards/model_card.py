@@ -139,7 +139,8 @@ def model_card(
     robustness = evaluation.get("robustness", {})
     tagger = tagger_facts(tagger_config, tagger_evaluation)
     # Of folders only the names are recorded.
-    base = (adaptation or {}).get("base_model") or training.get("model_name_or_path") or ""
+    backbone = ((adaptation or {}).get("backbone") or {}).get("name")
+    base = backbone or (adaptation or {}).get("base_model") or training.get("model_name_or_path") or ""
     data = ModelCardData(
         license=license,
         library_name="transformers",

@@ -224,6 +224,12 @@ def _overlaps(start: torch.Tensor, end: torch.Tensor, count: int, size: int) -> 
     return (shares[..., 0, :] + shares[..., 1, :].flip(-1)).sum(-2)
 
 
+def numbering_of(backbone: Any) -> dict[str, bool]:
+    """Options by which a network of timm numbers its maps: EfficientNets skip stages that keep the size otherwise."""
+    parameters = inspect.signature(backbone.forward_intermediates).parameters
+    return {"extra_blocks": True} if "extra_blocks" in parameters else {}
+
+
 @auto_docstring(custom_intro="Output of [`LargePictureForImageClassification`].")
 @dataclass
 class LargePictureImageClassifierOutput(ImageClassifierOutputWithNoAttention):
@@ -269,17 +275,15 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
     def __init__(self, config: LargePictureConfig):
         config.validate()  # fields may have changed since creation
         super().__init__(config)
-        # timm's EfficientNets otherwise number the stages that halve the map alone.
-        self.every_stage: dict[str, bool] = {}
+        self.numbering: dict[str, bool] = {}
         self.backbone: Any
         # CODEPATH: the packaged network is timm's; users may bring a vision model of transformers.
         if config.backbone_config is None:
             self.backbone = timm.create_model(config.backbone, num_classes=0)
             if hasattr(self.backbone, "set_input_size"):  # of vision transformers
                 self.backbone.set_input_size(config.image_size)
-            if "extra_blocks" in inspect.signature(self.backbone.forward_intermediates).parameters:
-                self.every_stage = {"extra_blocks": True}
-            self.backbone.prune_intermediate_layers(config.out_indices, **self.every_stage)
+            self.numbering = numbering_of(self.backbone)
+            self.backbone.prune_intermediate_layers(config.out_indices, **self.numbering)
         else:
             self.backbone = AutoModel.from_config(config.backbone_config)
         self.backbone.eval()
@@ -311,7 +315,7 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         # CODEPATH: the packaged network is timm's; users may bring a vision model of transformers.
         if self.config.backbone_config is None:
             maps = self.backbone.forward_intermediates(
-                pixel_values, indices=self.config.out_indices, intermediates_only=True, **self.every_stage
+                pixel_values, indices=self.config.out_indices, intermediates_only=True, **self.numbering
             )
         else:
             states = self.backbone(pixel_values, output_hidden_states=True).hidden_states

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
+from PIL import Image
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
 from transformers import (
     Idefics2Config,
@@ -23,6 +24,7 @@ from transformers import (
 from tellsign import (
     ArtifactSiglipConfig,
     ArtifactSiglipModel,
+    LargePictureImageProcessor,
     WaveFreqConfig,
     WaveFreqForImageClassification,
     WaveFreqImageProcessor,
@@ -44,6 +46,7 @@ TINY_LARGE = {
     "hidden_size": 6,
     "image_size": 64,
     "cut_size": 64,
+    "grid_size": 4,
 }
 """Of the network for large pictures."""
 TINY_BOTH = {"large_picture_config": TINY_LARGE}
@@ -180,6 +183,22 @@ def save_detector(folder: Path, **fields) -> None:
     WaveFreqImageProcessor().save_pretrained(folder)
     make_tagger_model(trained_artifacts=LABELS, artifact_thresholds=[0.0] * 4).save_pretrained(folder / "tagger")
     make_processor().save_pretrained(folder / "tagger")
+
+
+def save_large_detector(folder: Path, pictures: list[Image.Image], **fields) -> tuple[torch.nn.Module, torch.Tensor]:
+    """Saves a tiny detector; gives its network for large pictures, and the moments of some, which normalize it."""
+    large = LARGE_PROCESSOR["large_picture_processor"]
+    model = WaveFreqForImageClassification(
+        WaveFreqConfig(**TINY, large_picture_config=TINY_LARGE | {"hidden_size": 24} | fields)
+    ).eval()
+    network = model.large_picture
+    inputs = LargePictureImageProcessor(**large)(pictures, return_tensors="pt")
+    with torch.no_grad():
+        moments = network.moments_and_maps(inputs["pixel_values"], inputs["cuts"])[0][:, :2]
+        network.head.fit_normalization(moments)
+    model.save_pretrained(folder)
+    WaveFreqImageProcessor(**LARGE_PROCESSOR).save_pretrained(folder)
+    return network, moments
 
 
 def load_handler(folder):

@@ -54,6 +54,15 @@ def scene(index: int, height: int = 32, width: int = 32) -> np.ndarray:
     return (255 * image).clip(0, 255).astype(np.uint8)
 
 
+def gridded(rng: np.random.Generator, is_fake: bool, side: int = 128) -> Image.Image:
+    """Soft spots, and in a generated picture a fine grid, which no thumbnail shows."""
+    field = Image.fromarray(rng.integers(60, 190, (8, 8, 3), dtype=np.uint8))
+    pixels = np.asarray(field.resize((side, side), Image.Resampling.BICUBIC), np.int16)
+    rows, columns = np.mgrid[:side, :side]
+    grid = 24 * (2 * ((rows + columns) % 2) - 1)[..., None]
+    return Image.fromarray((pixels + is_fake * grid).clip(0, 255).astype(np.uint8))
+
+
 def box(*sides) -> dict:
     return dict(zip(("xmin", "ymin", "xmax", "ymax"), sides, strict=True))
 

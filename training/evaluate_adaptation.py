@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
+from scipy.special import logit
 from tqdm.auto import tqdm
 from transformers import AutoModelForImageClassification
 
@@ -84,12 +85,14 @@ class Fold:
         head ([`LargePictureHead`]): It saw none of their sources.
         table ([`FeatureTable`]): Of pictures that it saw.
         features (`torch.FloatTensor` of shape `(num_copies, len(rows), 2, num_moments)`): Of the pictures.
+        cut (`float`): The logit above which the packaged detector calls a picture fake.
     """
 
     rows: NDArray
     head: LargePictureHead
     table: FeatureTable
     features: torch.Tensor
+    cut: float
 
     def logits(self, head: LargePictureHead, rows: NDArray) -> NDArray:
         """Logits of fake of some of the pictures."""
@@ -201,14 +204,16 @@ def curve_cases(columns: Mapping[str, NDArray], rows: NDArray) -> Iterator[tuple
             return
 
 
-def _scores(real: NDArray, fake: NDArray, strange: NDArray, unseen: NDArray) -> dict[str, float]:
-    cut = np.quantile(real, 0.98)
+def _scores(logits: Mapping[str, NDArray], cut: float) -> dict[str, float]:
+    real, fake, strange, unseen = logits.values()
+    strict, others = np.quantile(real, 0.98), strange if len(strange) else real
     scores = {
         "auroc": auroc(real, fake),
-        "found": float((fake > cut).mean()),
-        "strangers": auroc(strange if len(strange) else real, unseen),
+        "found": float((fake > strict).mean()),
+        "strangers": auroc(others, unseen),
+        "kept": float((others <= cut).mean() + (unseen > cut).mean()) / 2,
     }
-    return scores | ({"accused": float((strange > cut).mean())} if len(strange) else {})
+    return scores | ({"accused": float((strange > strict).mean())} if len(strange) else {})
 
 
 def judge(fold: Fold, cases: list[Case], labels: NDArray) -> dict[str, Any]:
@@ -216,15 +221,15 @@ def judge(fold: Fold, cases: list[Case], labels: NDArray) -> dict[str, Any]:
     result: dict[str, Any] = {"name": cases[0].name, "given": len(cases[0].given)}
     heads = {"before": [fold.head] * len(cases), "after": [fold.tuned(case.given, labels) for case in cases]}
     for time, of_time in heads.items():
-        pooled = []
+        pooled = {}
         for group in ("real", "fake", "strange", "unseen"):
             rows = np.concatenate([getattr(case, group) for case in cases])
             logits = np.concatenate(
                 [fold.logits(head, getattr(case, group)) for head, case in zip(of_time, cases, strict=True)]
             )
             of_row = np.unique(rows, return_inverse=True)[1]
-            pooled.append(np.bincount(of_row, logits) / np.bincount(of_row))
-        result[time] = _scores(*pooled)
+            pooled[group] = np.bincount(of_row, logits) / np.bincount(of_row)
+        result[time] = _scores(pooled, fold.cut)
     return result
 
 
@@ -256,17 +261,18 @@ def tables(record: Mapping[str, Any]) -> list[str]:
         for row in rows
     }
     scenarios = {SCENARIOS[name]: row for name, row in record["scenarios"].items()}
-    header = ["cases", "worse", "AUROC, %", "found at 2%, %", "strangers' AUROC, %", "strangers accused, %"]
+    header = ["cases", "worse", "AUROC, %", "found at 2%, %"]
+    header += ["strangers' AUROC, %", "at the packaged thresholds, %", "strangers accused, %"]
     return [markdown_table(["given", *header], map(_row, rows, rows.values())) for rows in (scenarios, curve)]
 
 
 def _row(title: str, row: Mapping[str, Any]) -> list[str]:
     shown = [
         f"{percent(row[f'before {name}']['value'])} to {percent(row[f'after {name}'])}"
-        for name in ("auroc", "found", "strangers", "accused")
+        for name in ("auroc", "found", "strangers", "kept", "accused")
         if f"after {name}" in row
     ]
-    return [title, str(row["cases"]), str(row["worse"]), *shown, *[""] * (4 - len(shown))]
+    return [title, str(row["cases"]), str(row["worse"]), *shown, *[""] * (5 - len(shown))]
 
 
 def main(
@@ -300,6 +306,7 @@ def main(
     if table_alone:
         return
 
+    cut = packaged.config.temperature * logit(packaged.config.verdict_thresholds[1])
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in SCENARIOS}
     curve: dict[str, dict[int, list[dict[str, Any]]]] = {}
     for number, (seen, rows) in enumerate(tqdm(list(runs(columns, assignment)), desc="Folds")):
@@ -308,7 +315,7 @@ def main(
         with torch.inference_mode():
             features = torch.stack([head.normalized(of[rows]).nan_to_num(0) for of in seen_as])
         table = table_of(head, plain, columns, known, assignment, logits)
-        fold = Fold(rows, head, table, features)
+        fold = Fold(rows, head, table, features, cut)
         for name, cases_of in CASES.items():
             found[name] += [judge(fold, cases, columns["label"]) for cases in cases_of(columns, rows)]
         for name, given, case in curve_cases(columns, rows):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,38 +17,43 @@ from filelock import FileLock, Timeout
 from huggingface_hub import cached_assets_path, snapshot_download
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save_file
+from tqdm.auto import tqdm
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from tellsign import (
-    DEFAULT_MODEL,
-    LargePictureForImageClassification,
-    LargePictureImageProcessor,
-    __version__,
-)
+from tellsign import DEFAULT_MODEL, LargePictureImageProcessor, __version__
 from tellsign.hub_cards.model_card import write_card
 from tellsign.modeling.modeling_large_picture import LargePictureHead
 from tellsign.modeling.verdicts import OPERATING_POINTS
 from tellsign.tables import listed
-from tellsign.training.data.feature_table import FILE, FeatureTable, load_table, normalization_of
+from tellsign.training.data.caching import save_whole
+from tellsign.training.data.feature_table import FILE, empty_table, load_table, normalization_of
 from tellsign.training.data.sources import LABELS, content_of, without_folders
 from tellsign.training.evaluation.left_out import FAKE, REAL
-from tellsign.training.trainer.tuning import score, tune_head
+from tellsign.training.trainer.backbone import detector_on
+from tellsign.training.trainer.half_precision import half_precision
+from tellsign.training.trainer.head import fit_head
+from tellsign.training.trainer.tuning import tune_head
 
 from .audit import TELLING, Audit, audit
-from .features import OwnFeatures
-from .left_out import LeftOut, compare, fit_verdicts, groups_of, leave_out
+from .features import MomentExtractor, OwnMoments
+from .left_out import Groups, LeftOut, compare, fit_verdicts, folds_of, groups_of, leave_out
 from .pictures import load_pictures, name_of
 
 
 LEAST_REAL = 20
 LEAST_FAKE = 5
+LEAST_ANEW = 400
+"""Pictures of each class from which a head can learn that starts from nothing."""
 MOST_TELLING = 0.8
 """Highest AUROC of a property that adapting cannot take away."""
 RECORD = "adaptation.json"
 PACKAGED = "the packaged detector"
 # Of the head that was, or of no use beside another one.
 NOT_COPIED = ("README.md", "leave_out.*", "annotated.png", FILE, "examples", "onnx", RECORD, ".*")
+LARGE = "large_picture."
+"""Before the names of weights of the network for large pictures."""
+Verdicts = tuple[float, Mapping[str, Sequence[float]]]
+"""Temperature, and thresholds by the operating point."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +61,47 @@ class Pictures:
     """A user's pictures that may be learned from, and what was left out.
 
     Args:
-        features (`torch.FloatTensor` of shape `(num_copies, n, 2, num_moments)`): See [`OwnFeatures`].
+        pictures (`datasets.Dataset`): From [`load_pictures`].
+        moments ([`OwnMoments`]): By the network that starts.
         labels, sources (`np.ndarray` of shape `(n,)`): 0 real, 1 fake, and names or `""`.
         contents (`set[str]`): The sha1 of each.
         left_out (`dict`): `copies`, a count, and `unreadable`, reasons by name.
         found ([`Audit`]): Of all pictures.
     """
 
-    features: torch.Tensor
+    pictures: Dataset
+    moments: OwnMoments
     labels: NDArray
     sources: NDArray
     contents: set[str]
     left_out: dict[str, Any]
     found: Audit
+
+    @property
+    def groups(self) -> Groups:
+        """Those that are left out together."""
+        return groups_of(self.labels, self.sources)
+
+    def counts(self) -> dict[str, int]:
+        """Pictures of each class that is there."""
+        return {LABELS[label]: int((self.labels == label).sum()) for label in np.unique(self.labels)}
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A detector that learned from a user's pictures.
+
+    Args:
+        extractor ([`MomentExtractor`]): Of the pictures that it judges.
+        head ([`LargePictureHead`]): That learned.
+        found ([`LeftOut`]): Logits of the pictures by heads that did not learn from their sources.
+        backbone (`dict`, *optional*): If it is another one, its `name`, and of a repository its `revision`.
+    """
+
+    extractor: MomentExtractor
+    head: LargePictureHead
+    found: LeftOut
+    backbone: dict[str, Any] | None = None
 
 
 def adapt(
@@ -76,6 +109,8 @@ def adapt(
     out: str | Path,
     *,
     model: str | Path = DEFAULT_MODEL,
+    backbone: str | None = None,
+    revision: str | None = None,
     test: str | Path | Dataset | None = None,
     overwrite: bool = False,
     cache_dir: str | Path | None = None,
@@ -90,6 +125,9 @@ def adapt(
         out (`str` or `Path`): The folder of the new model.
         model (`str` or `Path`, *optional*): Folder or repository of a detector with a table of features,
             as the packaged one has.
+        backbone (`str`, *optional*): A pretrained vision model in place of the detector's own for large pictures, see
+            [`detector_on`]. A head is trained anew on `data` alone, of which each class needs `LEAST_ANEW`.
+        revision (`str`, *optional*): Commit of the backbone's repository.
         test (`str`, `Path` or `datasets.Dataset`, *optional*): Other pictures, on which to measure too.
         overwrite (`bool`, *optional*, defaults to `False`): Whether to replace an adapted model at `out`.
         cache_dir (`str` or `Path`, *optional*): Where features are kept. Defaults to that of Hugging Face's assets.
@@ -99,97 +137,155 @@ def adapt(
 
     Raises:
         ValueError: If there are too few pictures, a property tells the classes that cannot be taken away, or pictures
-            are both real and fake. If `out` exists, or another run writes it now. If the model cannot be adapted.
+            are both real and fake. If `out` exists, or another run writes it now. If the model cannot be adapted, or
+            the backbone cannot be used.
         OSError: If the model cannot be loaded or written.
     """
     out = Path(out)
     cache = Path(cache_dir) if cache_dir else Path(cached_assets_path("tellsign", "features"))
-    with _reserved(out, overwrite):
+    with _written(out, overwrite) as part:
         folder = Path(model) if os.path.isdir(model) else Path(snapshot_download(str(model)))
-        network, features = _load(folder, cache)
-        table = load_table(folder / FILE)
-        if normalization_of(network.head) != table.normalization:
-            raise ValueError(f"{folder / FILE}: is a table of features for another network")
-        own = _read(data, features)
-        groups = groups_of(own.labels, own.sources)
-        found = leave_out(network.head, table, own.features, own.labels, groups)
-        config = network.config
+        start = _load(folder, cache)
+        teach = _tuning(start, folder) if backbone is None else _training(start, backbone, revision, cache)
+        own = _read(data, start, anew=backbone is not None)
+        taught = teach(own)
+        config = start.model.config
         before = (config.temperature, {name: getattr(config, field) for name, field in OPERATING_POINTS.items()})
-        after = fit_verdicts(found)
-        head = tune_head(network.head, table, np.arange(len(table.label)), own.features, own.labels)
-        record: dict[str, Any] = {
+        after = fit_verdicts(taught.found)
+        record = {
             "version": __version__,
             "base_model": PACKAGED if Path(model) == DEFAULT_MODEL else without_folders(str(model)),
+            "backbone": taught.backbone,
             "data": "a data set" if isinstance(data, Dataset) else without_folders(str(data)),
-            "pictures": {LABELS[label]: int((own.labels == label).sum()) for label in groups.by_source},
-            "sources": {
-                LABELS[label]: len(set(own.sources[own.labels == label]) - {""}) for label in groups.by_source
-            },
-            "by_source": {LABELS[label]: whole for label, whole in groups.by_source.items()},
-            "left_out": own.left_out,
-            "audit": {row.name: row.auroc for row in own.found.findings if row.auroc > TELLING},
+            **_facts(own),
             "temperature": after[0],
             "verdict_thresholds": after[1],
-            **compare(found, {"before": before, "after": after}),
+            **compare(taught.found, {"before": before, "after": after}),
         }
         if test is not None:
-            record["test"] = _tested(test, features, own, network.head, head, table, before, after)
-        # What is not left out again is what heads said that had not seen it.
-        _write(folder, out, head, replace(table, logit=found.strange["after"]), record)
+            record["test"] = _tested(test, own, start, taught, {"before": before, "after": after})
+        _write(folder, part, taught, record)
+        write_card(part, str(out))
     return record
 
 
 @contextmanager
-def _reserved(out: Path, overwrite: bool) -> Iterator[None]:
-    """Keeps other runs out of a folder, and this one from what it must not replace."""
+def _written(out: Path, overwrite: bool) -> Iterator[Path]:
+    """Gives a folder beside another one, whose place it takes in the end: whole or not at all.
+
+    Keeps other runs out meanwhile, and this one from what it must not replace.
+    """
     if out.exists() and not overwrite:
         raise ValueError(f"{out}: exists; --overwrite replaces an adapted model")
     if out.exists() and not (out / RECORD).is_file():
         raise ValueError(f"{out}: is not an adapted model, and is not replaced")
     out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{out.name}.part")
     try:
         with FileLock(out.with_name(f".{out.name}.lock"), timeout=0):
-            yield
+            try:
+                shutil.rmtree(part, ignore_errors=True)
+                yield part
+                shutil.rmtree(out, ignore_errors=True)
+                os.replace(part, out)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
     except Timeout as error:
         raise ValueError(f"{out}: another run writes it now") from error
 
 
-def _load(folder: Path, cache: Path) -> tuple[LargePictureForImageClassification, OwnFeatures]:
+def _load(folder: Path, cache: Path) -> MomentExtractor:
     detector = AutoModelForImageClassification.from_pretrained(folder, dtype=torch.float32)
     settings = getattr(AutoImageProcessor.from_pretrained(folder), "large_picture_processor", None)
     network = getattr(detector, "large_picture", None)
     if network is None or settings is None:
         raise ValueError(f"{folder}: has no network for large pictures")
-    network.eval()
-    return network, OwnFeatures(network, LargePictureImageProcessor(**settings), cache)
+    return MomentExtractor(network.eval(), LargePictureImageProcessor(**settings), cache)
 
 
-def _read(data: str | Path | Dataset, features: OwnFeatures) -> Pictures:
+def _tuning(start: MomentExtractor, folder: Path) -> Callable[[Pictures], Taught]:
+    """Lets the head that starts learn from pictures, beside the table of its folder."""
+    head, table = start.model.head, load_table(folder / FILE)
+    if normalization_of(head) != table.normalization:
+        raise ValueError(f"{folder / FILE}: is a table of features for another network")
+
+    def teach(own: Pictures) -> Taught:
+        copies = own.moments.normalized(head)
+        found = leave_out(head, table, copies, own.labels, own.groups)
+        return Taught(start, tune_head(head, table, np.arange(len(table.label)), copies, own.labels), found)
+
+    return teach
+
+
+def _training(start: MomentExtractor, name: str, revision: str | None, cache: Path) -> Callable[[Pictures], Taught]:
+    """Lets a new head on another backbone learn from pictures alone."""
+    network, image_processor, commit = detector_on(name, revision)
+    extractor = MomentExtractor(network, image_processor, cache)
+
+    def teach(own: Pictures) -> Taught:
+        moments, _ = extractor(own.pictures)
+        copies, kinds = moments.copies(), np.full(len(own.labels), "photo")
+
+        def trained(rows: NDArray) -> LargePictureHead:
+            return fit_head(network.config, copies[:, rows], own.labels[rows], own.sources[rows], kinds[rows])
+
+        fold, after = folds_of(own.labels, own.groups.group), np.zeros(len(own.labels))
+        for number in tqdm(range(fold.max() + 1), desc="Without some of yours", unit="head"):
+            after[fold == number] = moments.logits(trained(fold != number))[fold == number]
+        of_own = {"before": own.moments.logits(start.model.head), "after": after}
+        nothing = empty_table(start.model.head)
+        found = LeftOut(own.labels, own.groups.group, nothing, of_own, dict.fromkeys(of_own, nothing.logit))
+        return Taught(extractor, trained(fold >= 0), found, {"name": without_folders(name), "revision": commit})
+
+    return teach
+
+
+def _read(data: str | Path | Dataset, start: MomentExtractor, anew: bool = False) -> Pictures:
     """The pictures that may be learned from.
 
     Raises:
         ValueError: If they may not, see [`adapt`].
     """
     pictures = load_pictures(data)
-    labels, sources = np.asarray(pictures["label"][:]), np.asarray(pictures["source"][:], str)
-    _check_counts(labels, data)
+    labels = np.asarray(pictures["label"][:])
+    _check_counts(labels, data, "", anew)
     found = audit(pictures)
     _check_audit(found, data)
     names = {name_of(image, row): row for row, image in enumerate(pictures["image"])}
     copies = [names[name] for group in found.copies for name in group[1:]]
     kept = np.setdiff1d(np.arange(len(labels)), copies + [names[name] for name in found.unreadable])
-    _check_counts(labels[kept], data, "different and readable ")
-    seen, unreadable = features(pictures, kept)
-    kept = kept[~np.isin(kept, list(unreadable))]
-    _check_counts(labels[kept], data, "different, readable and large enough ")
-    reasons = found.unreadable | {name_of(pictures[row]["image"], row): why for row, why in unreadable.items()}
-    contents = {hashlib.sha1(content_of(pictures[int(row)]["image"]) or b"").hexdigest() for row in kept}
+    _check_counts(labels[kept], data, "different and readable ", anew)
+    moments, unreadable = start(pictures.select(kept))
+    reasons = found.unreadable | {
+        name_of(pictures[int(kept[row])]["image"], int(kept[row])): why for row, why in unreadable.items()
+    }
+    kept = np.delete(kept, list(unreadable))
+    _check_counts(labels[kept], data, "different, readable and large enough ", anew)
+    pictures = pictures.select(kept)
+    contents = {hashlib.sha1(content_of(image) or b"").hexdigest() for image in pictures["image"]}
     left_out = {"copies": len(copies), "unreadable": {without_folders(name): why for name, why in reasons.items()}}
-    return Pictures(seen, labels[kept], sources[kept], contents, left_out, found)
+    return Pictures(pictures, moments, labels[kept], np.asarray(pictures["source"][:], str), contents, left_out, found)
 
 
-def _check_counts(labels: NDArray, data: Any, which: str = "") -> None:
+def _facts(own: Pictures) -> dict[str, Any]:
+    """What a report says of the pictures."""
+    by_source = own.groups.by_source
+    return {
+        "pictures": own.counts(),
+        "sources": {LABELS[label]: len(set(own.sources[own.labels == label]) - {""}) for label in by_source},
+        "by_source": {LABELS[label]: whole for label, whole in by_source.items()},
+        "left_out": own.left_out,
+        "audit": {row.name: row.auroc for row in own.found.findings if row.auroc > TELLING},
+    }
+
+
+def _check_counts(labels: NDArray, data: Any, which: str, anew: bool) -> None:
     real, fake = int((labels == REAL).sum()), int((labels == FAKE).sum())
+    if anew and min(real, fake) < LEAST_ANEW:
+        raise ValueError(
+            f"{data}: has {real} {which}real pictures and {fake} generated ones; with --backbone a head starts from "
+            f"nothing, and needs {LEAST_ANEW} of each"
+        )
     if not real:
         raise ValueError(f"{data}: has no {which}real pictures; generated ones alone teach nothing of yours")
     if real < LEAST_REAL:
@@ -212,53 +308,65 @@ def _check_audit(found: Audit, data: Any) -> None:
 
 def _tested(
     test: str | Path | Dataset,
-    features: OwnFeatures,
     own: Pictures,
-    packaged: LargePictureHead,
-    head: LargePictureHead,
-    table: FeatureTable,
-    before: tuple[float, Mapping[str, Sequence[float]]],
-    after: tuple[float, Mapping[str, Sequence[float]]],
+    start: MomentExtractor,
+    taught: Taught,
+    verdicts: Mapping[str, Verdicts],
 ) -> dict[str, Any]:
-    """Scores of both heads on other pictures."""
-    other = _read(test, features)
+    """Scores before and after on other pictures."""
+    other = _read(test, start)
     if same := own.contents & other.contents:
         raise ValueError(f"{test}: {len(same)} of its pictures were learned from")
-    plain, change = other.features[0], score(head, table.features) - score(packaged, table.features)
-    logits = {"before": score(packaged, plain), "after": score(head, plain)}
-    # The final head has seen the table, so of strangers this flatters.
-    strange = {"before": table.logit, "after": table.logit + change}
-    groups = groups_of(other.labels, other.sources)
-    found = LeftOut(other.labels, groups.group, table, logits, strange)
-    pictures = {LABELS[label]: int((other.labels == label).sum()) for label in groups.by_source}
-    return {"pictures": pictures, **compare(found, {"before": before, "after": after})}
+    moments = other.moments if taught.extractor is start else taught.extractor(other.pictures)[0]
+    logits = {"before": other.moments.logits(start.model.head), "after": moments.logits(taught.head)}
+    found = replace(taught.found, labels=other.labels, groups=other.groups.group, own=logits)
+    return {"pictures": other.counts(), **compare(found, verdicts)}
 
 
-def _write(folder: Path, out: Path, head: LargePictureHead, table: FeatureTable, record: Mapping[str, Any]) -> None:
-    """Writes the model beside its place, and then puts it there."""
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+def _write(folder: Path, part: Path, taught: Taught, record: Mapping[str, Any]) -> None:
+    """Writes the model, but for its card."""
     shutil.copytree(folder, part, ignore=shutil.ignore_patterns(*NOT_COPIED))
-    path = part / "model.safetensors"
-    with safe_open(folder / "model.safetensors", "pt") as file:
+    path, large = part / "model.safetensors", _read_json(part / "config.json")["large_picture_config"]
+    with safe_open(folder / path.name, "pt") as file:
         metadata, state = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
-    for name, value in head.state_dict().items():
-        key = f"large_picture.head.{name}"
-        state[key] = value.to(state[key].dtype).contiguous()
-    path.unlink()  # it may be a link into a cache
-    save_file(state, path, metadata=metadata)
-    config = json.loads((part / "config.json").read_text(encoding="utf-8"))
-    config["large_picture_config"]["temperature"] = record["temperature"]
-    for name, field in OPERATING_POINTS.items():
-        config["large_picture_config"][field] = record["verdict_thresholds"][name]
-    (part / "config.json").unlink()
-    (part / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    table.save(part / FILE)
+    if taught.backbone is None:
+        for name, value in taught.head.state_dict().items():
+            key = f"{LARGE}head.{name}"
+            state[key] = value.to(state[key].dtype).contiguous()
+        # What is not left out again is what heads said that had not seen it.
+        replace(taught.found.table, logit=taught.found.strange["after"]).save(part / FILE)
+    else:
+        network = taught.extractor.model
+        network.head = taught.head
+        state = {name: value for name, value in state.items() if not name.startswith(LARGE)}
+        state |= {LARGE + name: value.contiguous() for name, value in half_precision(network).items()}
+        large = json.loads(network.config.to_json_string())
+        _describe(part, taught.extractor, record)
+    save_whole(state, path, metadata)
+    thresholds = {field: record["verdict_thresholds"][name] for name, field in OPERATING_POINTS.items()}
+    _edit(part / "config.json", large_picture_config=large | thresholds | {"temperature": record["temperature"]})
     (part / RECORD).write_text(json.dumps(record, indent=2) + "\n")
-    write_card(part, str(out))
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(part, out)
+
+
+def _describe(part: Path, extractor: MomentExtractor, record: Mapping[str, Any]) -> None:
+    """Says in the files of a model how its other backbone sees pictures, and what its head learned from."""
+    names = ("size", "cut_size", "smallest_side", "image_mean", "image_std")
+    settings = {name: getattr(extractor.image_processor, name) for name in names}
+    settings["size"] = dict(height=settings["size"].height, width=settings["size"].width)
+    _edit(part / "preprocessor_config.json", large_picture_processor=settings)
+    if (part / "training.json").is_file():
+        _edit(part / "training.json", large_train_data=[record["data"]])
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _edit(path: Path, **changes: Any) -> None:
+    """Changes fields of a file of JSON, which may be read-only."""
+    text = json.dumps(_read_json(path) | changes, indent=2) + "\n"
+    path.unlink()
+    path.write_text(text, encoding="utf-8")
 
 
 __all__ = ["adapt"]

@@ -1,15 +1,17 @@
 """What the frozen network gives of a user's pictures, computed once and kept."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
-from tellsign.modeling.modeling_large_picture import moments_of
+from tellsign.modeling.modeling_large_picture import LargePictureHead, moments_of
 from tellsign.training.data.caching import cached
 from tellsign.training.data.degradations import cut_as_seen, whole_as_seen
 from tellsign.training.data.moments import COPIES_VERSION, weights_of
@@ -17,13 +19,42 @@ from tellsign.training.data.sources import content_of
 from tellsign.training.trainer.tuning import HISTORIES
 
 
-class OwnFeatures:
-    """Features of pictures for a head, each seen as it is and after random histories.
+@dataclass(frozen=True)
+class OwnMoments:
+    """Moments of pictures, see [`moments_of`].
+
+    Args:
+        plain (`torch.FloatTensor` of shape `(n, 1 + num_cuts, num_moments)`): Of the whole and all cuts.
+        laundered (`torch.FloatTensor` of shape `(num_histories, n, 2, num_moments)`):
+            Of the whole and one cut, after each of some random histories.
+    """
+
+    plain: torch.Tensor
+    laundered: torch.Tensor
+
+    @torch.inference_mode()
+    def logits(self, head: LargePictureHead) -> NDArray[np.float64]:
+        """Of fake, `(n,)`, of the pictures as they are."""
+        return head(self.plain).double().numpy()
+
+    @torch.inference_mode()
+    def normalized(self, head: LargePictureHead) -> torch.Tensor:
+        """Features for a head, `(1 + num_histories, n, 2, num_moments)`: as they are, then laundered."""
+        return torch.cat([head.normalized(self.plain)[None], head.normalized(self.laundered)])
+
+    def copies(self) -> torch.Tensor:
+        """What a new head learns from, `(1 + num_histories, n, 2, num_moments)`, see [`fit_head`]: one cut each."""
+        middle = self.plain[:, [0, 1 + (self.plain.shape[1] - 1) // 2]]
+        return torch.cat([middle[None], self.laundered])
+
+
+class MomentExtractor:
+    """A frozen network, and how it sees pictures.
 
     Both classes are treated alike: middle squares, cuts at native pixels, one JPEG for all.
 
     Args:
-        model ([`LargePictureForImageClassification`]): Its head normalizes them.
+        model ([`LargePictureForImageClassification`]): In evaluation.
         image_processor ([`LargePictureImageProcessor`]): Its own.
         cache_dir (`Path`): Where moments are kept, by the picture's content and the model.
     """
@@ -35,34 +66,34 @@ class OwnFeatures:
         cache_dir: Path,
     ):
         self.model, self.image_processor = model, image_processor
-        # What features depend on besides the picture.
-        settings = image_processor.size, image_processor.cut_size, image_processor.num_cuts, HISTORIES, COPIES_VERSION
+        # What moments depend on besides the picture.
+        names = ("size", "cut_size", "num_cuts", "image_mean", "image_std")
+        settings = *(getattr(image_processor, name) for name in names), model.config.out_indices
+        settings = *settings, HISTORIES, COPIES_VERSION
         self.folder = cache_dir / hashlib.sha1(f"{weights_of(model)} {settings}".encode()).hexdigest()[:16]
 
-    def __call__(self, pictures: Dataset, rows: NDArray) -> tuple[torch.Tensor, dict[int, str]]:
-        """Features of some of the pictures.
-
-        Returns:
-            `torch.FloatTensor` of shape `(1 + num_histories, n, 2, num_moments)`, and the reason for each row that
-            cannot be read or is too small, which is left out.
-        """
-        features, unreadable = [], {}
-        for row in tqdm(rows.tolist(), desc="Features", unit="img"):
+    def __call__(self, pictures: Dataset) -> tuple[OwnMoments, dict[int, str]]:
+        """Moments of pictures, and the reason for each row that cannot be read or is too small, which is left out."""
+        seen, unreadable = [], {}
+        for row, image in enumerate(tqdm(pictures["image"], desc="Features", unit="img")):
             try:
-                features.append(self._of(content_of(pictures[row]["image"]) or b""))
+                seen.append(self._of(content_of(image) or b""))
             except ValueError as error:
                 unreadable[row] = str(error)
-        size = (1 + len(HISTORIES), 0, *self.model.head.feature_mean.shape)
-        return torch.stack(features, dim=1) if features else torch.zeros(size), unreadable
+        num_moments = self.model.head.baseline.shape[1]
+        if not seen:
+            empty = torch.zeros(len(HISTORIES), 0, 2, num_moments)
+            return OwnMoments(torch.zeros(0, 1 + self.image_processor.num_cuts, num_moments), empty), unreadable
+        plain, laundered = zip(*seen, strict=True)
+        return OwnMoments(torch.stack(plain), torch.stack(laundered, dim=1)), unreadable
 
-    @torch.inference_mode()
-    def _of(self, content: bytes) -> torch.Tensor:
+    def _of(self, content: bytes) -> tuple[torch.Tensor, torch.Tensor]:
         name = hashlib.sha1(content).hexdigest()
         path = self.folder / name[:2] / f"{name}.safetensors"
         kept = cached(path, lambda: self._moments(content, int(name[:8], 16)))
-        head = self.model.head
-        return torch.cat([head.normalized(kept["plain"])[None], head.normalized(kept["laundered"])])
+        return kept["plain"], kept["laundered"]
 
+    @torch.inference_mode()
     def _moments(self, content: bytes, seed: int) -> dict[str, torch.Tensor]:
         """Moments of the whole and all cuts, and of the whole and one cut after each history."""
 

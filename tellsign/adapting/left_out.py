@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 from tqdm.auto import tqdm
 
 from tellsign.modeling.modeling_large_picture import LargePictureHead
@@ -161,13 +161,19 @@ def _alike(real: NDArray, fake: NDArray) -> tuple[NDArray, NDArray]:
     return np.concatenate([np.resize(real, count), np.resize(fake, count)]), np.repeat([REAL, FAKE], count)
 
 
-def _scores(logits: Mapping[str, NDArray]) -> dict[str, float]:
-    """Scores of the logits of each of `GROUPS`, which may be empty."""
-    cuts = {name: np.quantile(logits[name], 0.98) for name in ("real", "strange real") if len(logits[name])}
-    pairs = [(real, fake) for real in cuts for fake in ("fake", "strange fake") if len(logits[fake])]
+def _scores(logits: Mapping[str, NDArray], cuts: Mapping[str, float]) -> dict[str, float]:
+    """Scores of the logits of each of `GROUPS`, which may be empty, and of strangers above each cut."""
+    of_real = {name: np.quantile(logits[name], 0.98) for name in ("real", "strange real") if len(logits[name])}
+    pairs = [(real, fake) for real in of_real for fake in ("fake", "strange fake") if len(logits[fake])]
     scores = {f"auroc: {real}, {fake}": auroc(logits[real], logits[fake]) for real, fake in pairs}
-    scores |= {f"found: {real}, {fake}": float((logits[fake] > cuts[real]).mean()) for real, fake in pairs}
-    return scores | {"accused: real, strange real": float((logits["strange real"] > cuts["real"]).mean())}
+    scores |= {f"found: {real}, {fake}": float((logits[fake] > of_real[real]).mean()) for real, fake in pairs}
+    real, fake = logits["strange real"], logits["strange fake"]
+    if len(real):
+        scores["accused: real, strange real"] = float((real > of_real["real"]).mean())
+        for point, cut in cuts.items():
+            right = float((real <= cut).mean() + (fake > cut).mean()) / 2
+            scores[f"{point}: strange real, strange fake"] = right
+    return scores
 
 
 def compare(
@@ -182,7 +188,8 @@ def compare(
     Returns:
         `scores`, by name, each `before`, `after` and `gain` with `value` and `interval`. `auroc: A, B` tells two of
         `GROUPS` apart. `found: A, B` is the share of B above all but 2% of A. `accused: A, B` is that of
-        photographs. `verdicts`: for each time, point and group the shares. `ece`: of each time, on the user's
+        photographs. `cautious: A, B` and `balanced: A, B` are the balanced accuracy of "fake" at the thresholds of
+        before. `verdicts`: for each time, point and group the shares. `ece`: of each time, on the user's
         pictures with, where there are no generated ones, the table's.
     """
     table = found.table
@@ -199,13 +206,16 @@ def compare(
     sources = {name: (table.generator if "strange" in name else found.groups)[mask] for name, mask in masks.items()}
     members = {name: [np.flatnonzero(of == one) for one in np.unique(of)] for name, of in sources.items()}
 
+    temperature, thresholds = verdicts["before"]
+    cuts = {point: temperature * logit(pair[1]) for point, pair in thresholds.items()}
+
     def compute(*drawn: NDArray) -> dict[str, float]:
         rows = {
             name: np.concatenate([np.zeros(0, int), *(members[name][i] for i in some)])
             for name, some in zip(GROUPS, drawn, strict=True)
         }
         of = {
-            time: _scores({name: values[rows[name]] for name, values in of_time.items()})
+            time: _scores({name: values[rows[name]] for name, values in of_time.items()}, cuts)
             for time, of_time in logits.items()
         }
         of["gain"] = {name: of["after"][name] - of["before"][name] for name in of["after"]}

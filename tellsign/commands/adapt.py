@@ -19,6 +19,15 @@ def adapt(
     ],
     out: Annotated[Path, typer.Argument(help="Folder of the new model.")],
     model: Annotated[str, typer.Option(help="The packaged detector, or one adapted from it.")] = PACKAGED,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or repository of a vision model of timm or transformers, pretrained, in place of the "
+            "packaged one for large pictures; tf_efficientnet_lite2 is that of PyPI. Its head learns from DATA alone, "
+            "400 pictures of each class or more."
+        ),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit of the backbone's repository.")] = None,
     test: Annotated[str | None, typer.Option(help="Other pictures, on which to measure too.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an adapted model.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
@@ -34,7 +43,7 @@ def adapt(
 
     use_free_threads()
     try:
-        record = teach(data, out, model=model, test=test, overwrite=overwrite)
+        record = teach(data, out, model=model, backbone=backbone, revision=revision, test=test, overwrite=overwrite)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(json.dumps(record, indent=2) if as_json else adaptation_report(record))

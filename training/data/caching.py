@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 
@@ -30,8 +30,20 @@ def cached(
     tensors = make()
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when whole, or half a file would be read later.
-        part = path.with_suffix(".part")
-        save_file(tensors, part, metadata=metadata)
-        os.replace(part, path)
+        save_whole(tensors, path, metadata)
     return tensors
+
+
+def save_whole(tensors: Mapping[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Writes a file of safetensors, whole or not at all: half a file would be read later.
+
+    Raises:
+        OSError: If it cannot be written, such as on a full disk.
+    """
+    part = path.with_suffix(f".{os.getpid()}.part")  # another process may write the same
+    try:
+        save_file(dict(tensors), part, metadata=metadata)
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise OSError(f"{path}: cannot be written: {error}") from error

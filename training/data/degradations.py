@@ -25,6 +25,8 @@ QUALITIES = {"view": (40, 95), "history": (50, 95)}
 """Lowest and highest quality of JPEG and WebP."""
 MOST_STRETCHED = 1.5
 """Largest ratio of the sides of a random part."""
+LARGEST_WEBP = 16383
+"""Longest side that the format holds, in pixels; a panorama may be longer."""
 LEAST_SIDE = 64
 """No history makes a picture smaller than this, in pixels of its shorter side."""
 
@@ -60,6 +62,8 @@ def random_history(image: Image.Image, rng: np.random.Generator) -> Image.Image:
             image = rescale(image, factor, resamplers[rng.integers(len(resamplers))])
         form = rng.choice(["JPEG", "WEBP", "PNG"], p=[0.7, 0.2, 0.1])
         quality = _quality("history", rng)
+        if form == "WEBP" and max(image.size) > LARGEST_WEBP:
+            form = "JPEG"
         if form != "PNG":
             image = encode(image, form, quality)
     return image

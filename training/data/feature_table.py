@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from tellsign.modeling.modeling_large_picture import CLIP, LargePictureHead
+
+from .caching import save_whole
 
 
 FILE = "features.safetensors"
@@ -67,7 +68,13 @@ class FeatureTable:
             **{name: torch.from_numpy(values) for name, values in index.items()},
         }
         metadata = {name: json.dumps(values) for name, values in names.items()}
-        save_file(tensors, path, metadata=metadata | {"normalization": self.normalization})
+        save_whole(tensors, path, metadata | {"normalization": self.normalization})
+
+
+def empty_table(head: LargePictureHead) -> FeatureTable:
+    """A table of no pictures, for a head of which nothing was kept."""
+    features, names, numbers = torch.zeros(0, *head.baseline.shape), np.zeros(0, str), np.zeros(0, int)
+    return FeatureTable(features, numbers, names, names, numbers, np.zeros(0), normalization_of(head))
 
 
 def load_table(path: Path) -> FeatureTable:

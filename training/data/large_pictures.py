@@ -13,9 +13,10 @@ from .sources import content_of, drop_duplicates, load_sources
 
 
 DATA_HELP = (
-    "Parquet files, image folders or data sets of both classes. Columns: image; label, real or fake. Better also: "
-    "generator, the model or the collection; family, models whose images look alike; kind, photo or another such as "
-    "artwork; source, REPOSITORY:FILE, by which a person's pictures are known."
+    "Parquet files, data sets, or folders with real/ and fake/, whose deeper folders are generators and collections. "
+    "Columns: image; label, real or fake. Better also: generator, the model or the collection; family, models whose "
+    "images look alike; kind, photo or another such as artwork; source, REPOSITORY:FILE, by which a person's pictures "
+    "are known."
 )
 """Help of the commands that read large pictures."""
 CUTS_HELP = (

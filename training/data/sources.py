@@ -1,6 +1,5 @@
 """Data sets of real and fake images: loading, names of generators and categories, de-duplication, splits."""
 
-import glob
 import hashlib
 import os
 import re
@@ -37,10 +36,11 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
 
     Args:
         sources (`str` or `list[str]`):
-            Each a `.parquet` file, a folder with one subfolder a class, or a data set on the Hub. They must have a
-            column `image` (image files' bytes, or a `datasets.Image`) and a column `label` of `real` and `fake` in
-            any case. They may have `generator`, its `family`, `category` (what an image shows), `kind` (photo,
-            artwork, ...) and `source` as `repository:...`. All but the first are strings or a `ClassLabel`.
+            Each a `.parquet` file, a folder with one subfolder a class, or a data set on the Hub. Deeper folders are
+            generators or collections. Files and data sets must have a column `image` (image files' bytes, or a
+            `datasets.Image`) and a column `label` of `real` and `fake` in any case. They may have `generator`, its
+            `family`, `category` (what an image shows), `kind` (photo, artwork, ...) and `source` as
+            `repository:...`. All but the first are strings or a `ClassLabel`.
         split (`str`): Split of a data set on the Hub. Files and folders are taken whole.
         revision (`str`, *optional*): Commit of a data set on the Hub.
 
@@ -77,12 +77,13 @@ def _open_source(source: str, split: str, revision: str | None) -> Any:
             )
         if not paths:
             raise ValueError(f"{source}: has no image in {' and '.join(folder.name for folder in folders)}")
-        for path in paths:
-            if len(path.relative_to(source).parts) > 2:  # its label would be the name of the innermost folder
-                raise ValueError(f"{path}: expected all images right in {source}/real and {source}/fake")
-        names = [glob.escape(str(path)) for path in paths]
-        # Without drop_labels=False the labels are dropped where there is only one.
-        return load_dataset("imagefolder", data_files=names, split="train", drop_labels=False)
+        inner = [path.relative_to(source).parts for path in paths]
+        columns = {
+            "image": [str(path) for path in paths],
+            "label": [parts[0] for parts in inner],
+            "generator": ["/".join(parts[1:-1]) or UNNAMED for parts in inner],
+        }
+        return Dataset.from_dict(columns, Features(image=Image(), label=Value("string"), generator=Value("string")))
     if source.lower().endswith(".parquet"):
         if not Path(source).is_file():
             raise ValueError(f"{source}: no such file")
