@@ -1,7 +1,7 @@
 // What lies around the pixels in an image file: its size, its color profile, and the blocks that may state its making.
 
 const SOI = 0xd8, SOS = 0xda;
-const text = (bytes) => new TextDecoder("latin1").decode(bytes);
+const text = (bytes) => Array.from(bytes, (code) => String.fromCharCode(code)).join(""); // "latin1" is another code here
 const utf8 = (bytes) => new TextDecoder().decode(bytes);
 const begins = (bytes, words) => text(bytes.subarray(0, words.length)) === words;
 

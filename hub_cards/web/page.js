@@ -28,7 +28,7 @@ const judge = {
   async started() {
     const worker = new Worker("judge.js", { type: "module" });
     const threads = crossOriginIsolated ? navigator.hardwareConcurrency : 1;
-    await this.post(worker, "start", { settings, threads: Number(new URL(location).searchParams.get("threads")) || threads });
+    await this.post(worker, "start", { settings, threads });
     return worker;
   },
   post(worker, task, request) {
