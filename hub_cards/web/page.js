@@ -130,11 +130,11 @@ function renderRow(entry) {
     made.dataset.column = column;
     return made;
   };
-  const verdict = label ? make("span", { className: `label ${label}`, text: TITLES[label] }) : error ? "Not judged" : "…";
+  const verdict = label ? make("span", { className: `label ${label}`, text: TITLES[label].split(" ")[0] }) : error ? "Not judged" : "…";
   entry.row.replaceChildren(
     cell("Picture", name),
     cell("Verdict", verdict),
-    cell("Generated", label ? probabilityOf(said) : ""),
+    cell("Fake", label ? probabilityOf(said) : ""),
     cell("Summary", error ? entry.error : said.summary ?? ""),
   );
 }
@@ -182,7 +182,11 @@ function partsOfAnswer(said) {
   const verdict = make("p", { className: `verdict ${label}` }, make("span", { text: TITLES[label] }));
   const probability = make("p", {}, "Probability of being generated: ", make("b", { text: probabilityOf(said) }));
   return [
-    make("div", { className: "words" }, verdict, probability, ...lines.filter(Boolean).map((text) => make("p", { text })), ...stated),
+    ...(provenance.length ? stated : []),
+    verdict,
+    probability,
+    ...lines.filter(Boolean).map((text) => make("p", { text })),
+    ...(provenance.length ? [] : stated),
     ...evidenceOf(said, lean),
     json,
   ];
