@@ -114,7 +114,7 @@ def export_page(model: str | Path, output: str | Path) -> list[Path]:
     with tempfile.TemporaryDirectory() as temporary:
         staged = Path(shutil.copytree(PAGE, Path(temporary, "page")))
         for package in PACKAGES:
-            _copy_package(package, staged)
+            copy_package(package, staged)
         for name in ("LICENSE", "ThirdPartyNotices.txt"):  # npm's package has none
             shutil.copyfile(Path(onnxruntime.__file__).with_name(name), staged / "onnxruntime" / name)
         _write_networks(detector, settings, staged / "onnx")
@@ -123,7 +123,7 @@ def export_page(model: str | Path, output: str | Path) -> list[Path]:
         return sorted(folder / path.relative_to(staged) for path in staged.rglob("*") if path.is_file())
 
 
-def _copy_package(package: NpmPackage, folder: Path) -> None:
+def copy_package(package: NpmPackage, folder: Path) -> None:
     """Fetches a package from npm's registry, and copies what the page needs of it.
 
     Raises:
@@ -145,7 +145,7 @@ def _copy_package(package: NpmPackage, folder: Path) -> None:
         with tarfile.open(archive) as content:
             for source, target in package.files.items():
                 data = content.extractfile(f"package/{source}").read()  # type: ignore[union-attr] # a file
-                (folder / target).parent.mkdir(exist_ok=True)
+                (folder / target).parent.mkdir(parents=True, exist_ok=True)
                 (folder / target).write_bytes(_packed(data) if target.endswith(".gz") else data)
 
 
@@ -207,4 +207,4 @@ def _write_settings(settings: dict[str, Any], folder: Path) -> None:
     worker.write_text(head + worker.read_text(encoding="utf-8"), encoding="utf-8")
 
 
-__all__ = ["export_page"]
+__all__ = ["NpmPackage", "copy_package", "export_page"]

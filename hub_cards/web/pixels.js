@@ -17,7 +17,10 @@ function cubic(distance) {
   return x < 2 ? -0.5 * (((x - 5) * x + 8) * x - 4) : 0;
 }
 
-/** The antialiased bicubic weights of each new pixel, as whole numbers of at most 16 bits, and their binary digits. */
+/**
+ * The antialiased bicubic weights of each new pixel: from which old one on, how many, and whole numbers of at most 16
+ * bits, in rows of equal length, with how many binary digits they have.
+ */
 function weightsOf(from, to) {
   const scale = from / to, stretch = Math.max(scale, 1), support = 2 * stretch;
   const rows = Array.from({ length: to }, (_, place) => {
@@ -31,51 +34,52 @@ function weightsOf(from, to) {
   const largest = rows.reduce((most, row) => Math.max(most, ...row.weights), 0);
   let digits = 0;
   while (digits < 22 && Math.trunc(0.5 + largest * 2 ** (digits + 1)) < 2 ** 15) digits += 1;
-  for (const row of rows) row.weights = Int32Array.from(row.weights, (weight) => weight * 2 ** digits + 0.5 * Math.sign(weight));
-  return { rows, digits };
+  const length = rows.reduce((most, row) => Math.max(most, row.weights.length), 0), weights = new Int32Array(length * to);
+  for (const [place, row] of rows.entries()) {
+    weights.set(row.weights.map((weight) => weight * 2 ** digits + 0.5 * Math.sign(weight)), length * place);
+  }
+  const firsts = Int32Array.from(rows, (row) => row.first), counts = Int32Array.from(rows, (row) => row.weights.length);
+  return { firsts, counts, weights, length, digits };
 }
 
 /** A picture of another size. Its rows are asked for in strips: `strip(top, count)` gives their RGBA levels. */
 export function resized({ width, height, strip }, newWidth, newHeight) {
   const narrow = { width: newWidth, height, data: new Uint8ClampedArray(4 * newWidth * height) };
-  const across = weightsOf(width, newWidth);
-  const stripHeight = Math.max(1, Math.floor(2 ** 20 / width));
+  const across = weightsOf(width, newWidth), stripHeight = Math.max(1, Math.floor(2 ** 20 / width));
   for (let top = 0; top < height; top += stripHeight) {
-    const count = Math.min(stripHeight, height - top);
-    narrowStrip(strip(top, count), width, count, across, narrow.data.subarray(4 * newWidth * top), newWidth);
+    const count = Math.min(stripHeight, height - top), levels = strip(top, count);
+    for (let y = 0; y < count; y += 1) narrowRow(levels, 4 * width * y, across, narrow.data, 4 * newWidth * (top + y));
   }
   return shortened(narrow, newHeight);
 }
 
-function narrowStrip(levels, width, count, { rows, digits }, target, newWidth) {
+function narrowRow(levels, start, { firsts, counts, weights, length, digits }, target, to) {
   const half = 1 << (digits - 1);
-  for (let x = 0; x < newWidth; x += 1) {
-    const { first, weights } = rows[x];
-    for (let y = 0; y < count; y += 1) {
-      let red = half, green = half, blue = half, from = 4 * (y * width + first);
-      for (let index = 0; index < weights.length; index += 1, from += 4) {
-        const weight = weights[index];
-        red += weight * levels[from];
-        green += weight * levels[from + 1];
-        blue += weight * levels[from + 2];
-      }
-      const to = 4 * (y * newWidth + x);
-      target[to] = red >> digits;
-      target[to + 1] = green >> digits;
-      target[to + 2] = blue >> digits;
+  for (let x = 0; x < firsts.length; x += 1) {
+    const last = x * length + counts[x];
+    let red = half, green = half, blue = half, from = start + 4 * firsts[x];
+    for (let index = x * length; index < last; index += 1) {
+      const weight = weights[index];
+      red = (red + Math.imul(weight, levels[from])) | 0;
+      green = (green + Math.imul(weight, levels[from + 1])) | 0;
+      blue = (blue + Math.imul(weight, levels[from + 2])) | 0;
+      from += 4;
     }
+    target[to] = red >> digits;
+    target[to + 1] = green >> digits;
+    target[to + 2] = blue >> digits;
+    to += 4;
   }
 }
 
 function shortened({ width, height, data }, newHeight) {
-  const { rows, digits } = weightsOf(height, newHeight), half = 1 << (digits - 1), row = 4 * width;
+  const { firsts, counts, weights, length, digits } = weightsOf(height, newHeight), row = 4 * width;
   const result = new Uint8ClampedArray(row * newHeight), sums = new Int32Array(row);
   for (let y = 0; y < newHeight; y += 1) {
-    const { first, weights } = rows[y];
-    sums.fill(half);
-    for (let index = 0; index < weights.length; index += 1) {
-      const weight = weights[index], from = row * (first + index);
-      for (let x = 0; x < row; x += 1) sums[x] += weight * data[from + x];
+    sums.fill(1 << (digits - 1));
+    for (let index = 0; index < counts[y]; index += 1) {
+      const weight = weights[length * y + index], from = row * (firsts[y] + index);
+      for (let x = 0; x < row; x += 1) sums[x] = (sums[x] + Math.imul(weight, data[from + x])) | 0;
     }
     for (let x = 0; x < row; x += 1) result[y * row + x] = sums[x] >> digits;
   }

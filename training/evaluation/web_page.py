@@ -14,7 +14,13 @@ from typing import Any
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+)
 PATIENCE = 600_000
 """Milliseconds to wait for answers."""
 

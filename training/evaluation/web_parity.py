@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm.auto import tqdm
 
 from tellsign.modeling.image_loading import load_image
@@ -52,7 +51,13 @@ def main(
     table = []
     for kind in ("all", *SAVED):
         chosen = np.asarray([kind in ("all", other) for other in kinds])
-        table.append([kind, str(chosen.sum()), *_agreement(*({key: values[chosen] for key, values in one.items()} for one in found))])
+        table.append(
+            [
+                kind,
+                str(chosen.sum()),
+                *_agreement(*({key: values[chosen] for key, values in one.items()} for one in found)),
+            ]
+        )
     columns = ["pictures", "number", *(f"equal verdicts, {point}" for point in OPERATING_POINTS)]
     typer.echo(f"{len(files)} pictures of {', '.join(data)}\n")
     typer.echo(markdown_table([*columns, f"probabilities within {MOST_OFF}", "largest difference"], table))
