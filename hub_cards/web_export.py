@@ -18,11 +18,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from huggingface_hub import CommitInfo
 from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from tellsign.pipelines.answer import CLAIMS
 
+from .export import push_space
 from .onnx_export import LogitsAndEvidence, halve_weights, inputs_of_large, settings_of, write_graph
 
 
@@ -123,6 +125,22 @@ def export_page(model: str | Path, output: str | Path) -> list[Path]:
         return sorted(folder / path.relative_to(staged) for path in staged.rglob("*") if path.is_file())
 
 
+def push_page(model: str | Path, repo_id: str, **options: Any) -> CommitInfo:
+    """Sends the page of a detector to the Hub as a static Space, in one commit.
+
+    Args:
+        model (`str` or `Path`): As for [`export_page`].
+        repo_id (`str`): The Space, made if there is none.
+        options: `overwrite_card`, `private`, `token` and `create_pr`, as for [`push_space`].
+
+    Raises:
+        ValueError, OSError: As for [`export_page`] and [`push_space`]. Nothing is sent then.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        export_page(model, temporary)
+        return push_space(temporary, repo_id, **options)
+
+
 def copy_package(package: NpmPackage, folder: Path) -> None:
     """Fetches a package from npm's registry, and copies what the page needs of it.
 
@@ -207,4 +225,4 @@ def _write_settings(settings: dict[str, Any], folder: Path) -> None:
     worker.write_text(head + worker.read_text(encoding="utf-8"), encoding="utf-8")
 
 
-__all__ = ["NpmPackage", "copy_package", "export_page"]
+__all__ = ["NpmPackage", "copy_package", "export_page", "push_page"]

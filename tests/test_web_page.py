@@ -73,19 +73,22 @@ def site(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def address(site):
-    with served(site[1]) as url:
-        yield url
+def visitor(site, browser):
+    """Address of the page, and a visitor's browser."""
+    with served(site[1]) as address:
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        yield address, context
+        context.close()
 
 
 @pytest.fixture
-def page(browser, address):
-    """The page in a desktop's window, and on `page.said` what the browser complains of."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+def page(visitor):
+    """The page in a desktop's window, and in `page.said` what the browser complains of."""
+    page = visitor[1].new_page()
     page.said = []
     page.on("console", lambda message: page.said.append(message.text))
     page.on("pageerror", lambda error: page.said.append(str(error)))
-    yield loaded(page, address)
+    yield loaded(page, visitor[0])
     page.close()
 
 
@@ -160,8 +163,8 @@ def test_the_page_works_without_a_network_once_it_was_loaded(site, browser):
     context.close()
 
 
-def test_the_page_reaches_no_other_host(page, address):
-    requests = []
+def test_the_page_reaches_no_other_host(page, visitor):
+    address, requests = visitor[0], []
     page.on("request", lambda request: requests.append(request.url))
     give(page, EXAMPLES[:2])
     assert [url for url in requests if not url.startswith((address, f"blob:{address}"))] == [] == page.said
@@ -196,7 +199,7 @@ def test_the_keyboard_chooses_a_picture_of_many(page):
 def test_without_npm_the_export_says_what_is_missing(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     ran = CliRunner().invoke(app, ["export", str(checkpoint), str(tmp_path / "site"), "--web"])
-    assert ran.exit_code == 2 and "npm, which is not installed" in " ".join(ran.stderr.split())
+    assert ran.exit_code == 2 and "https://nodejs.org" in ran.stderr
     assert not (tmp_path / "site").exists()
 
 
@@ -217,3 +220,14 @@ def test_a_folder_of_something_else_is_left_alone(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="is not empty"):
         export_page(checkpoint, tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["notes.txt"]
+
+
+def test_push_sends_the_page_as_a_static_space(site, client, hub, monkeypatch):
+    monkeypatch.setattr(
+        web_export, "export_page", lambda model, folder: shutil.copytree(site[1], folder, dirs_exist_ok=True)
+    )
+    ran = CliRunner().invoke(app, ["push", str(site[0]), "anna/page", "--web"])
+    assert ran.exit_code == 0, ran.output
+    files = hub.repos["spaces", "anna/page"].files()
+    assert {"index.html", "onnx/large.onnx.gz", "onnxruntime/LICENSE", "c2pa/LICENSE"} <= set(files)
+    assert b"sdk: static" in files["README.md"].content
