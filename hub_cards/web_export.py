@@ -20,8 +20,9 @@ import onnxruntime
 import torch
 from huggingface_hub import CommitInfo
 from torch import nn
-from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
 from tellsign.pipelines.answer import CLAIMS
 
 from .export import push_space
@@ -78,7 +79,7 @@ LATER = ("c2pa/", "README.md", "LICENSE", "ThirdPartyNotices.txt")
 class _OfLargePictures(nn.Module):
     """The outputs of the network for large pictures, in float32."""
 
-    def __init__(self, model: PreTrainedModel):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
 
@@ -171,7 +172,7 @@ def _packed(content: bytes) -> bytes:
     return gzip.compress(content, mtime=0)  # the same content gives the same file
 
 
-def _write_networks(detector: PreTrainedModel, settings: dict[str, Any], folder: Path) -> None:
+def _write_networks(detector: WaveFreqForImageClassification, settings: dict[str, Any], folder: Path) -> None:
     """Writes the graph of each network, packed."""
     size = settings["size"]
     small = {"pixel_values": torch.zeros(2, 3, size, size)}

@@ -172,6 +172,13 @@ def test_the_page_reaches_no_other_host(page, visitor):
     assert any("Content Security Policy" in words for words in page.said)
 
 
+def test_a_browser_without_webassembly_is_told_so(visitor, page):
+    page.add_init_script("delete globalThis.WebAssembly")
+    page.goto(visitor[0])
+    page.locator("#files").set_input_files(PHOTO)
+    playwright.expect(page.get_by_role("alert")).to_contain_text("it needs WebAssembly")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(site, page, scheme):
     page.emulate_media(color_scheme=scheme)

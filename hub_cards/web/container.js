@@ -1,6 +1,7 @@
 // What lies around the pixels in an image file: its size, its color profile, and the blocks that may state its making.
 
 const SOI = 0xd8, SOS = 0xda;
+const HEIC = ["heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"];
 const text = (bytes) => Array.from(bytes, (code) => String.fromCharCode(code)).join(""); // "latin1" is another code here
 const utf8 = (bytes) => new TextDecoder().decode(bytes);
 const begins = (bytes, words) => text(bytes.subarray(0, words.length)) === words;
@@ -24,6 +25,7 @@ export async function partsOf(bytes) {
   else if (begins(bytes, "\x89PNG\r\n\x1a\n")) await readPng(bytes, found);
   else if (begins(bytes, "RIFF") && begins(bytes.subarray(8), "WEBP")) readWebp(bytes, found);
   else if (begins(bytes, "GIF8")) readGif(bytes, found);
+  else if (begins(bytes.subarray(4), "ftyp") && HEIC.includes(text(bytes.subarray(8, 12)))) found.format = "HEIC";
   if (found.exif && begins(found.exif, "Exif\0\0")) found.exif = found.exif.subarray(6);
   found.hasManifest = find(bytes, "jumdc2pa") >= 0 || find(bytes, "dcterms:provenance") >= 0;
   return found;

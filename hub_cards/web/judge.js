@@ -120,7 +120,8 @@ async function opened({ file, parts }) {
   try {
     return await createImageBitmap(file, { colorSpaceConversion: parts.hasOtherColors ? "default" : "none" });
   } catch {
-    throw new Error("not an image, or of a format that this browser does not read");
+    const hint = parts.format === "HEIC" ? ". It seems to be HEIC: save it as JPEG first" : "";
+    throw new Error(`not an image, or of a format that this browser does not read${hint}`);
   }
 }
 

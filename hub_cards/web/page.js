@@ -53,6 +53,7 @@ const judge = {
 
 /** Judges a picture file: what its pixels and its blocks say, whatever the operating point. */
 export async function judged(file) {
+  if (!file.size) throw new Error("the file is empty");
   const parts = await partsOf(new Uint8Array(await file.arrayBuffer()));
   const { format, width, height, isCutOff, animated, hasManifest } = parts;
   const request = { file, parts: { format, width, height, isCutOff, hasOtherColors: hasOtherColors(parts) } };
@@ -87,6 +88,7 @@ async function work(entry) {
   if (!entries.includes(entry)) return; // removed meanwhile
   renderStatus();
   try {
+    await ready;
     entry.judged = await judged(entry.file);
   } catch (error) {
     entry.error = error.message;
@@ -298,7 +300,11 @@ async function begin() {
   await judge.worker;
 }
 
-waiting = begin().then(
-  () => { document.body.dataset.ready = "true"; renderStatus(); },
-  (error) => { says(`The page cannot judge pictures: ${error.message}`); throw error; },
+const ready = begin();
+ready.then(
+  () => {
+    document.body.dataset.ready = "true";
+    renderStatus();
+  },
+  (error) => says(`This page cannot judge pictures: ${error.message}.`),
 );
