@@ -61,7 +61,7 @@ MEASURED = (
     "training.json",
 )
 SPACE = Path(__file__).with_name("space")
-SPACE_SETTINGS = ("sdk", "sdk_version", "python_version", "app_file", "models")
+SPACE_SETTINGS = ("sdk", "sdk_version", "python_version", "app_file", "models", "custom_headers")
 
 
 def push(
@@ -348,7 +348,7 @@ def push_space(
     token: str | bool | None = None,
     create_pr: bool = False,
 ) -> CommitInfo:
-    """Sends the folder that [`build_space`] made to the Hub, as [`push`] sends a model.
+    """Sends the folder that [`build_space`] or [`export_page`] made to the Hub, as [`push`] sends a model.
 
     A `README.md` that the Space has keeps its words, and gets the settings by which the new one runs.
 
@@ -356,7 +356,8 @@ def push_space(
         ValueError: If the folder is not that of a Space.
     """
     folder = Path(folder)
-    for name in ("app.py", "README.md"):
+    app_file = "index.html" if (folder / "service_worker.js").is_file() else "app.py"
+    for name in (app_file, "README.md"):
         if not (folder / name).is_file():
             raise ValueError(f"{folder}: has no {name}, expected the folder of a Space")
     with tempfile.TemporaryDirectory() as temporary:

@@ -34,7 +34,7 @@ OPSET = 18
 BATCH_SIZE = 16
 
 
-class _LogitsAndEvidence(nn.Module):
+class LogitsAndEvidence(nn.Module):
     """The outputs that are exported, in float32."""
 
     def __init__(self, model: WaveFreqForImageClassification):
@@ -85,15 +85,15 @@ def export(
     """
     processor = AutoImageProcessor.from_pretrained(model)
     detector = AutoModelForImageClassification.from_pretrained(model, dtype=torch.float32)
-    settings = _settings_of(detector, processor)
+    settings = settings_of(detector, processor)
     pictures = [picture for source in calibration_data for picture in _draw(source, calibration_size)]
     batches = _read(pictures, processor) if pictures else []
     with tempfile.TemporaryDirectory() as temporary:
         written = Path(temporary)
-        _write_graph(detector, settings, written / "model.onnx")
+        write_graph(LogitsAndEvidence(detector), _inputs_of(settings), settings, written / "model.onnx")
         if batches:
             _quantize(written / "model.onnx", written / "model_int8.onnx", batches)
-        _halve_weights(written / "model.onnx", written / "model_fp16.onnx")
+        halve_weights(written / "model.onnx", written / "model_fp16.onnx")
         for name, source in flatten([f"{PACKAGE}.hub_cards.judge"], folder="").items():
             (written / name).write_text(source, encoding="utf-8")
         folder = Path(output, "onnx")
@@ -102,7 +102,7 @@ def export(
         return [Path(shutil.copyfile(path, folder / path.name)) for path in sorted(written.iterdir())]
 
 
-def _settings_of(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
+def settings_of(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
     """What `judge.py` needs to know beside the graph."""
     config = model.config
     _, fake = real_and_fake(config)
@@ -143,19 +143,33 @@ def _settings_of_network(config: PreTrainedConfig, processor: Any, expected: Any
     }
 
 
-@torch.no_grad()
-def _write_graph(model: WaveFreqForImageClassification, settings: dict[str, Any], path: Path) -> None:
+def _inputs_of(settings: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Inputs of the shapes that a detector takes, for two images."""
     size = settings["size"]
     inputs = {"pixel_values": torch.zeros(2, 3, size, size)}
     if settings["large"]:
         side = settings["large"]["size"]
-        cuts, cut_size = settings["large"]["num_cuts"], settings["large"]["cut_size"]
-        inputs["large_pixel_values"] = torch.zeros(2, 3, side, side)
-        inputs["cuts"] = torch.zeros(2, cuts, 3, cut_size, cut_size)
-        inputs["cut_boxes"] = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(2, cuts, 1)
+        large = inputs_of_large(settings["large"])
+        inputs |= {"large_pixel_values": large.pop("pixel_values"), **large}
         inputs["image_sizes"] = torch.tensor([[size, size], [side, side]])
+    return inputs
+
+
+def inputs_of_large(settings: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Inputs of the shapes that the network for large pictures takes, for two pictures."""
+    side, cuts, cut_size = settings["size"], settings["num_cuts"], settings["cut_size"]
+    return {
+        "pixel_values": torch.zeros(2, 3, side, side),
+        "cuts": torch.zeros(2, cuts, 3, cut_size, cut_size),
+        "cut_boxes": torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(2, cuts, 1),
+    }
+
+
+@torch.no_grad()
+def write_graph(module: nn.Module, inputs: dict[str, torch.Tensor], settings: dict[str, Any], path: Path) -> None:
+    """Writes a module that gives logits and evidence as a graph of any batch size, with settings in its metadata."""
     program: Any = torch.onnx.export(
-        _LogitsAndEvidence(model).eval(),
+        module.eval(),
         (),
         kwargs=inputs,
         input_names=list(inputs),
@@ -174,7 +188,7 @@ def _write_graph(model: WaveFreqForImageClassification, settings: dict[str, Any]
     onnx.save(graph, path)
 
 
-def _halve_weights(source: Path, target: Path) -> None:
+def halve_weights(source: Path, target: Path) -> None:
     """Stores matrices and kernels as halves, which are cast where they are used."""
     model = onnx.load(source)
     casts = []

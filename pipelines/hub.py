@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub import CommitInfo, HfApi, RepoCard
 from huggingface_hub.errors import RevisionNotFoundError
 
 
@@ -71,7 +71,8 @@ def push_folder(
     """
     folder, api, repo_id = Path(folder), HfApi(token=token), with_owner(repo_id, token)
     # A new Space gets a README.md from the Hub, which nobody wrote.
-    is_new = make_repo(api, repo_id, repo_type, private)
+    sdk = RepoCard.load(folder / "README.md").data.get("sdk") if repo_type == "space" else None
+    is_new = make_repo(api, repo_id, repo_type, private, sdk)
     there = [] if is_new else _files_on_hub(api, repo_id, revision, repo_type)
     refuse_parts(lacking_parts, repo_id, {path.split("/")[0] for path in there})
     if revision is not None and not create_pr and not revision.startswith("refs/"):
@@ -100,14 +101,13 @@ def with_owner(repo_id: str, token: str | bool | None) -> str:
     return repo_id if "/" in repo_id else f"{HfApi(token=token).whoami()['name']}/{repo_id}"
 
 
-def make_repo(api: HfApi, repo_id: str, repo_type: str, private: bool | None) -> bool:
-    """Makes a repository if there is none, and says whether it did.
+def make_repo(api: HfApi, repo_id: str, repo_type: str, private: bool | None, sdk: str | None = None) -> bool:
+    """Makes a repository if there is none, a Space with what runs it, and says whether it did.
 
     Raises:
         ValueError: If it was to be private, and there is a public one.
     """
     if not api.repo_exists(repo_id, repo_type=repo_type):
-        sdk = "gradio" if repo_type == "space" else None
         api.create_repo(repo_id, repo_type=repo_type, private=private, space_sdk=sdk)
         return True
     if private and not api.repo_info(repo_id, repo_type=repo_type).private:

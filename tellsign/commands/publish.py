@@ -50,6 +50,10 @@ def push(
     ] = [],  # noqa: B006 - typer copies it
     license: Annotated[str | None, typer.Option(help="License of the weights, by the Hub's name for it.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, made if there is none.")] = None,
+    web: Annotated[
+        bool,
+        typer.Option("--web", help="Send a page instead, a static Space that judges pictures in the browser by it."),
+    ] = False,
     private: Private = None,
     create_pr: CreatePr = False,
     overwrite_card: OverwriteCard = False,
@@ -59,6 +63,9 @@ def push(
     The access token is that of `hf auth login`, or of the environment variable HF_TOKEN.
     """
     with _sending():
+        if web:
+            typer.echo(_push_page(folder, repo_id, private, create_pr, overwrite_card))
+            return
         from tellsign.hub_cards.export import push as push_model
 
         commit = push_model(
@@ -73,6 +80,17 @@ def push(
             create_pr=create_pr,
         )
     typer.echo(commit.pr_url or commit.commit_url)
+
+
+def _push_page(folder: Path, repo_id: str, private: bool | None, create_pr: bool, overwrite_card: bool) -> str:
+    """Sends the page of `tellsign export --web`, and returns its address."""
+    try:
+        from tellsign.hub_cards.web_export import push_page
+    except ImportError as error:
+        raise ValueError(f"{error}: pip install 'tellsign[onnx]'") from error
+    options = {"private": private, "create_pr": create_pr, "overwrite_card": overwrite_card}
+    commit = push_page(folder, repo_id, **options)
+    return commit.pr_url or commit.commit_url
 
 
 def space(

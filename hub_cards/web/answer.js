@@ -1,0 +1,141 @@
+// The answer to one picture, with the keys and the words of tellsign's Python package.
+import { halfToEven } from "./pixels.js";
+
+const NO_LEAN = [0.25, 0.75], LEAST_SIDE = 16, SMALL_SIDE = 64;
+const MOST_PLACES = 3, LEAST_SHARE = 0.05, STRONGEST = 0.1;
+const OF_GENERATORS = ["trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "compositeSynthetic", "parameters", "generator"];
+const OF_CAMERAS = ["digitalCapture", "computationalCapture"];
+
+export const percent = (share) => `${halfToEven(100 * share)}%`;
+
+/**
+ * The answer to a picture.
+ *
+ * `judged` has its `width` and `height`, `probability`, `isLarge`, whether it is `animated`, and the map of its
+ * `evidence`, a square in rows. `settings` are those that the page came with.
+ */
+export function answerOf({ name, judged, statements, settings, operatingPoint }) {
+  const { width, height, probability, isLarge, animated, evidence } = judged;
+  const [low, high] = (isLarge ? settings.large : settings).thresholds[operatingPoint];
+  const answer = {
+    image: name,
+    label: probability > high ? "fake" : probability < low ? "real" : "uncertain",
+    fake_probability: Math.round(1e4 * probability) / 1e4,
+    operating_point: operatingPoint,
+    verdict_note: doubtOf(judged, settings),
+    width,
+    height,
+    evidence: placesOf(evidence.map((value) => (probability > 0.5 ? value : -value)), width, height),
+    artifacts: [],
+    artifacts_note: isLarge ? "Artifacts are not looked for in pictures of this size." : "Artifacts were not looked for.",
+    traces: [],
+    traces_note: "Traces are not measured in the browser.",
+    provenance: statements,
+    ...(animated && { animated }),
+  };
+  return { ...answer, summary: summaryOf(answer, settings.claims) };
+}
+
+function doubtOf({ width, height, isLarge }, { size }) {
+  const side = Math.min(width, height);
+  if (side < LEAST_SIDE) return "The image has too few pixels to tell.";
+  if (size < SMALL_SIDE && SMALL_SIDE <= side && !isLarge) {
+    return `This detector sees ${size} pixels a side: it was made for small images, not for this one.`;
+  }
+  return "";
+}
+
+/** Up to three connected places of a square grid, of the tenth of its cells that add most. */
+function placesOf(evidence, width, height) {
+  const side = Math.sqrt(evidence.length), positive = Array.from(evidence, (value) => Math.max(value, 0));
+  const total = positive.reduce((sum, value) => sum + value, 0), count = Math.max(1, halfToEven(STRONGEST * positive.length));
+  const byStrength = [...positive.keys()].sort((one, other) => positive[other] - positive[one]);
+  const left = new Set(byStrength.slice(0, count).filter((cell) => positive[cell] > 0)), places = [];
+  for (const start of [...left].sort((one, other) => one - other)) {
+    if (!left.has(start)) continue;
+    const cells = [start];
+    left.delete(start);
+    for (const cell of cells) { // which grows meanwhile
+      const x = cell % side, near = [cell - side, cell + side, ...(x > 0 ? [cell - 1] : []), ...(x < side - 1 ? [cell + 1] : [])];
+      for (const other of near) if (left.delete(other)) cells.push(other);
+    }
+    const rows = cells.map((cell) => Math.floor(cell / side)), columns = cells.map((cell) => cell % side);
+    const box = {
+      xmin: Math.floor((Math.min(...columns) * width) / side),
+      ymin: Math.floor((Math.min(...rows) * height) / side),
+      xmax: Math.ceil(((Math.max(...columns) + 1) * width) / side),
+      ymax: Math.ceil(((Math.max(...rows) + 1) * height) / side),
+    };
+    const share = cells.reduce((sum, cell) => sum + positive[cell], 0) / total;
+    places.push({ box, share: halfToEven(1000 * share) / 1000 });
+  }
+  places.sort((one, other) => other.share - one.share);
+  return places.slice(0, MOST_PLACES).filter(({ share }) => share >= LEAST_SHARE);
+}
+
+/** Where in a picture a box is: "top left" to "bottom right", "center" or "whole image". */
+export function placeOf({ xmin, ymin, xmax, ymax }, width, height) {
+  const third = (low, high, size, names) =>
+    3 * (high - low) > 2 * size ? null : names[Math.floor((3 * (low + high)) / (2 * size))];
+  const row = third(ymin, ymax, height, ["top", "", "bottom"]), column = third(xmin, xmax, width, ["left", "", "right"]);
+  if (row === null && column === null) return "whole image";
+  return `${row ?? ""} ${column ?? ""}`.trim() || "center";
+}
+
+/** A statement as a sentence without its end. The names in it are those of the file. */
+export function inWords(statement, claims) {
+  const source = statement.source.replace("_", " ").toUpperCase().replace("TEXT", "text");
+  if (statement.claim === "unreadable") return `something in its ${source} data that cannot be read`;
+  if (statement.claim === "not read") return `something in its ${source} data that was not read (${statement.text})`;
+  const details = [source];
+  if (statement.signature) {
+    details.push(`signature ${statement.signature}${statement.signer && `, signed as ${statement.signer}`}`);
+  }
+  if (statement.hash === "differs") details.push("but the file was changed after that");
+  const maker = `${statement.generator} ${statement.version}`.trim();
+  return `${claims[statement.claim] ?? statement.claim}${maker && ", "}${maker} (${details.join(", ")})`;
+}
+
+const isSigned = ({ signature, hash }) => signature === "valid" && hash !== "differs";
+
+/** The statement with which a summary begins: one with a valid signature, then the one that claims most. */
+function leadingStatement(statements, claims) {
+  const order = [...Object.keys(claims), "unreadable", "not read"];
+  const rank = (statement) => {
+    const place = order.indexOf(statement.claim);
+    return (isSigned(statement) ? 0 : order.length) + (place < 0 ? order.indexOf("algorithmicMedia") : place);
+  };
+  return statements.filter(({ claim }) => claim).sort((one, other) => rank(one) - rank(other))[0];
+}
+
+/** A few short sentences: what the file states, then what its pixels say. */
+function summaryOf(answer, claims) {
+  const stated = leadingStatement(answer.provenance, claims);
+  const lean = answer.verdict_note ? [answer.verdict_note] : leanInWords(answer);
+  return [...(stated ? [`The file states: ${inWords(stated, claims)}.`] : []), ...lean, ...strongest(answer), answer.artifacts_note].join(" ");
+}
+
+/** The verdict for which an answer's evidence speaks; null if that would mislead. */
+export function leaning({ verdict_note, fake_probability: probability, label, provenance }) {
+  if (verdict_note) return null;
+  const likelier = probability > 0.5 ? "fake" : "real";
+  if (label === "uncertain" && isBetween(probability)) return null;
+  const against = likelier === "real" ? OF_GENERATORS : OF_CAMERAS;
+  const holds = (statement) => !statement.signature || isSigned(statement);
+  return provenance.some((statement) => holds(statement) && against.includes(statement.claim)) ? null : likelier;
+}
+
+const isBetween = (probability) => NO_LEAN[0] <= probability && probability <= NO_LEAN[1];
+
+function leanInWords(answer) {
+  if (answer.label !== "uncertain") return [];
+  if (isBetween(answer.fake_probability)) return ['It leans to neither "real" nor "fake".'];
+  return leaning(answer) ? [`It leans to "${leaning(answer)}".`] : [];
+}
+
+function strongest(answer) {
+  const lean = leaning(answer), [place] = answer.evidence;
+  if (!lean || !place) return [];
+  const where = placeOf(place.box, answer.width, answer.height);
+  return where === "whole image" ? [] : [`Strongest evidence for "${lean}": ${where}, ${percent(place.share)} of the total.`];
+}

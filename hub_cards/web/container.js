@@ -1,0 +1,199 @@
+// What lies around the pixels in an image file: its size, its color profile, and the blocks that may state its making.
+
+const SOI = 0xd8, SOS = 0xda;
+const HEIC = ["heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"];
+const text = (bytes) => Array.from(bytes, (code) => String.fromCharCode(code)).join(""); // "latin1" is another code here
+const utf8 = (bytes) => new TextDecoder().decode(bytes);
+const begins = (bytes, words) => text(bytes.subarray(0, words.length)) === words;
+
+/** Where some words begin in bytes, or -1. */
+export function find(bytes, words, from = 0) {
+  const codes = Array.from(words, (letter) => letter.charCodeAt(0));
+  for (let at = bytes.indexOf(codes[0], from); at >= 0; at = bytes.indexOf(codes[0], at + 1)) {
+    if (codes.every((code, index) => bytes[at + index] === code)) return at;
+  }
+  return -1;
+}
+
+/**
+ * The parts of an image file. What it has not is not there; a format that is not known here has a `format` of "".
+ * `width` and `height` are the stored ones, before EXIF turns them. `exif` begins with TIFF's header.
+ */
+export async function partsOf(bytes) {
+  const found = { format: "", animated: false, texts: {} };
+  if (bytes[0] === 0xff && bytes[1] === SOI) readJpeg(bytes, found);
+  else if (begins(bytes, "\x89PNG\r\n\x1a\n")) await readPng(bytes, found);
+  else if (begins(bytes, "RIFF") && begins(bytes.subarray(8), "WEBP")) readWebp(bytes, found);
+  else if (begins(bytes, "GIF8")) readGif(bytes, found);
+  else if (begins(bytes.subarray(4), "ftyp") && HEIC.includes(text(bytes.subarray(8, 12)))) found.format = "HEIC";
+  if (found.exif && begins(found.exif, "Exif\0\0")) found.exif = found.exif.subarray(6);
+  found.hasManifest = find(bytes, "jumdc2pa") >= 0 || find(bytes, "dcterms:provenance") >= 0;
+  return found;
+}
+
+const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+function readJpeg(bytes, found) {
+  const whole = view(bytes), profile = [];
+  found.format = "JPEG";
+  for (let at = 2; at + 4 <= bytes.length; ) {
+    if (bytes[at] !== 0xff) break;
+    const marker = bytes[at + 1];
+    if (marker === 0xff) { at += 1; continue; }
+    if (marker === SOS) {
+      found.isCutOff = find(bytes, "\xff\xd9", at) < 0;
+      break;
+    }
+    const length = whole.getUint16(at + 2), segment = bytes.subarray(at + 4, at + 2 + length);
+    if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
+      [found.height, found.width] = [whole.getUint16(at + 5), whole.getUint16(at + 7)];
+    } else if (marker === 0xe1 && begins(segment, "Exif\0\0")) found.exif ??= segment;
+    else if (marker === 0xe1 && begins(segment, "http://ns.adobe.com/xap/1.0/\0")) found.xmp ??= segment.subarray(29);
+    else if (marker === 0xe2 && begins(segment, "ICC_PROFILE\0")) profile[segment[12]] = segment.subarray(14);
+    else if (marker === 0xed && begins(segment, "Photoshop 3.0\0")) found.iptc ??= iptcIn(segment.subarray(14));
+    at += 2 + length;
+  }
+  if (profile.length) found.profile = joined(profile.filter(Boolean));
+}
+
+/** IPTC's block in the resources of Photoshop. */
+function iptcIn(resources) {
+  const numbers = view(resources);
+  for (let at = 0; at + 12 <= resources.length && begins(resources.subarray(at), "8BIM"); ) {
+    const kind = numbers.getUint16(at + 4), start = at + 6 + 2 * Math.ceil((resources[at + 6] + 1) / 2);
+    const size = numbers.getUint32(start);
+    if (kind === 0x0404) return resources.subarray(start + 4, start + 4 + size);
+    at = start + 4 + 2 * Math.ceil(size / 2);
+  }
+  return undefined;
+}
+
+async function readPng(bytes, found) {
+  const numbers = view(bytes);
+  found.format = "PNG";
+  found.isCutOff = true;
+  for (let at = 8; at + 12 <= bytes.length; ) {
+    const length = numbers.getUint32(at), kind = text(bytes.subarray(at + 4, at + 8));
+    const chunk = bytes.subarray(at + 8, at + 8 + length);
+    const end = chunk.indexOf(0), name = text(chunk.subarray(0, Math.max(end, 0)));
+    if (kind === "IHDR") [found.width, found.height] = [numbers.getUint32(at + 8), numbers.getUint32(at + 12)];
+    else if (kind === "acTL") found.animated = true;
+    else if (kind === "eXIf") found.exif = chunk;
+    else if (kind === "iCCP") found.profile = await inflated(chunk.subarray(end + 2));
+    else if (kind === "tEXt") found.texts[name] = text(chunk.subarray(end + 1));
+    else if (kind === "zTXt") found.texts[name] = text(await inflated(chunk.subarray(end + 2)));
+    else if (kind === "iTXt") found.texts[name] = await internationalText(chunk.subarray(end + 1));
+    else if (kind === "IEND") { found.isCutOff = false; break; }
+    at += 12 + length;
+  }
+  const xmp = found.texts["XML:com.adobe.xmp"];
+  if (xmp) found.xmp = new TextEncoder().encode(xmp);
+}
+
+/** After its name an iTXt chunk has whether it is compressed, and how, two more names, and the text. */
+async function internationalText(chunk) {
+  const start = chunk.indexOf(0, chunk.indexOf(0, 2) + 1) + 1;
+  return utf8(chunk[0] ? await inflated(chunk.subarray(start)) : chunk.subarray(start));
+}
+
+const MAX_INFLATED = 1 << 22;
+
+async function inflated(bytes) {
+  const parts = [];
+  let size = 0;
+  try {
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    for (let reader = stream.getReader(); size < MAX_INFLATED; ) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      parts.push(value);
+      size += value.length;
+    }
+  } catch { /* damaged: what came before it counts */ }
+  return joined(parts);
+}
+
+function readWebp(bytes, found) {
+  const numbers = view(bytes);
+  found.format = "WEBP";
+  for (let at = 12; at + 8 <= bytes.length; ) {
+    const kind = text(bytes.subarray(at, at + 4)), length = numbers.getUint32(at + 4, true);
+    const chunk = bytes.subarray(at + 8, at + 8 + length), inside = view(chunk);
+    if (kind === "VP8X" && length >= 10) {
+      found.width = 1 + (inside.getUint32(4, true) & 0xffffff);
+      found.height = 1 + (inside.getUint32(6, true) >>> 8);
+    } else if (kind === "VP8 " && length >= 10) {
+      found.width ??= inside.getUint16(6, true) & 0x3fff;
+      found.height ??= inside.getUint16(8, true) & 0x3fff;
+    } else if (kind === "VP8L" && length >= 5) {
+      const sides = inside.getUint32(1, true);
+      found.width ??= 1 + (sides & 0x3fff);
+      found.height ??= 1 + ((sides >> 14) & 0x3fff);
+    } else if (kind === "ANIM") found.animated = true;
+    else if (kind === "ICCP") found.profile = chunk;
+    else if (kind === "EXIF") found.exif = chunk;
+    else if (kind === "XMP ") found.xmp = chunk;
+    at += 8 + 2 * Math.ceil(length / 2);
+  }
+}
+
+function readGif(bytes, found) {
+  found.format = "GIF";
+  [found.width, found.height] = [view(bytes).getUint16(6, true), view(bytes).getUint16(8, true)];
+  found.animated = find(bytes, "NETSCAPE2.0") >= 0; // how often it repeats, which only animations say
+}
+
+function joined(parts) {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** Whether colors have to be converted: the file has a profile, and that is not sRGB. */
+export function hasOtherColors({ profile }) {
+  if (!profile) return false;
+  return find(profile, "sRGB") < 0 && find(profile, "\0s\0R\0G\0B") < 0;
+}
+
+/** The texts in a block of EXIF, by the names of their tags. Raises an error if it is damaged. */
+export function exifTexts(exif) {
+  const TAGS = { 0x10e: "ImageDescription", 0x10f: "Make", 0x110: "Model", 0x131: "Software", 0x13b: "Artist" };
+  const numbers = view(exif), little = text(exif.subarray(0, 2)) === "II", found = {};
+  const valuesIn = (start, use) => {
+    const count = numbers.getUint16(start, little);
+    for (let at = start + 2; at < start + 2 + 12 * count; at += 12) {
+      const [tag, kind] = [numbers.getUint16(at, little), numbers.getUint16(at + 2, little)];
+      const size = numbers.getUint32(at + 4, little) * ({ 3: 2, 4: 4 }[kind] ?? 1);
+      const from = size > 4 ? numbers.getUint32(at + 8, little) : at + 8;
+      use(tag, exif.subarray(from, from + size), numbers.getUint32(at + 8, little));
+    }
+  };
+  valuesIn(numbers.getUint32(4, little), (tag, value, number) => {
+    if (TAGS[tag]) found[TAGS[tag]] = text(value).replace(/\0$/, "");
+    if (tag === 0x8769) valuesIn(number, (inner, comment) => { if (inner === 0x9286) found.UserComment = userComment(comment); });
+  });
+  return found;
+}
+
+/** The text of EXIF's UserComment, which begins with 8 bytes that name its encoding. */
+function userComment(comment) {
+  const words = comment.subarray(8);
+  if (begins(comment, "UNICODE")) return new TextDecoder(words[1] === 0 ? "utf-16le" : "utf-16be").decode(words);
+  return utf8(words);
+}
+
+/** The texts of a dataset in IPTC's block, such as Credit (2, 110), joined by spaces. */
+export function iptcText(block, record, dataset) {
+  const numbers = view(block), texts = [];
+  for (let at = 0; at + 5 <= block.length && block[at] === 0x1c; ) {
+    const size = numbers.getUint16(at + 3);
+    if (size > 0x7fff) throw new Error("illegal field length in IPTC/NAA file");
+    if (block[at + 1] === record && block[at + 2] === dataset) texts.push(utf8(block.subarray(at + 5, at + 5 + size)));
+    at += 5 + size;
+  }
+  return texts.join(" ");
+}

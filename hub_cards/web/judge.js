@@ -1,0 +1,180 @@
+// Judges pictures in a thread of its own, so that the page stays alive: what judge.py does beside the ONNX models.
+import * as ort from "./onnxruntime/ort.wasm.min.mjs";
+import { halfToEven, resized, storedAsJpeg } from "./pixels.js";
+
+const WHOLE_QUALITY = 75, CUT_QUALITY = 90, CUT_GRID = 16, CUT_ONCE = 288;
+const MOST_PIXELS = 100e6;
+
+let settings;
+const networks = {};
+
+/** The content of a file that lies here compressed, so that hosts that compress nothing send few bytes too. */
+async function unpacked(name) {
+  const response = await fetch(new URL(name, import.meta.url));
+  if (!response.ok) throw new Error(`${name}: the server answers ${response.status}`);
+  const content = await response.arrayBuffer(), start = new Uint8Array(content, 0, 2);
+  if (start[0] !== 0x1f || start[1] !== 0x8b) return content; // some hosts unpack it themselves
+  return new Response(new Blob([content]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+}
+
+async function start({ settings: given, threads }) {
+  settings = given;
+  ort.env.wasm.numThreads = threads;
+  ort.env.wasm.wasmBinary = await unpacked("onnxruntime/ort-wasm-simd-threaded.wasm.gz");
+  await network(settings.large ? "large" : "small");
+}
+
+/** A network by its name. It is loaded when the first picture needs it. */
+const network = (name) =>
+  (networks[name] ??= unpacked(`onnx/${name}.onnx.gz`).then((content) => ort.InferenceSession.create(new Uint8Array(content))));
+
+/** The pixels of an opened picture: upright, on white where it is transparent. */
+class Pixels {
+  constructor(bitmap) {
+    Object.assign(this, { bitmap, width: bitmap.width, height: bitmap.height });
+  }
+
+  part(left, top, width, height) {
+    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    context.fillStyle = "white";
+    context.fillRect(0, 0, width, height);
+    context.drawImage(this.bitmap, left, top, width, height, 0, 0, width, height);
+    return context.getImageData(0, 0, width, height).data;
+  }
+
+  strip = (top, count) => this.part(0, top, this.width, count);
+}
+
+const asSource = ({ width, height, data }) =>
+  ({ width, height, strip: (top, count) => data.subarray(4 * width * top, 4 * width * (top + count)) });
+
+/** A square cut out of a picture. Where the picture is too short it is mirrored at its right and lower edge. */
+function cutOf(pixels, left, top, size) {
+  const width = Math.min(size, pixels.width), height = Math.min(size, pixels.height);
+  const levels = pixels.part(left, top, width, height);
+  if (width === size && height === size) return { width, height, data: levels };
+  const mirrored = (place, count) => Math.min(place % (2 * count), 2 * count - 1 - (place % (2 * count)));
+  const data = new Uint8ClampedArray(4 * size * size);
+  for (let y = 0; y < size; y += 1) {
+    for (let x = 0; x < size; x += 1) {
+      const from = 4 * (mirrored(y, height) * width + mirrored(x, width));
+      data.set(levels.subarray(from, from + 4), 4 * (y * size + x));
+    }
+  }
+  return { width: size, height: size, data };
+}
+
+/** Where a picture is cut: at equal distances along its diagonal, with corners that are multiples of 16. */
+function cornersOf({ width, height }, size, count) {
+  return Array.from({ length: count }, (_, index) => {
+    const place = Math.min(width, height) < CUT_ONCE ? 0.5 : (index + 1) / (count + 1);
+    const corner = (side) => Math.trunc((place * (Math.max(side, size) - size)) / CUT_GRID) * CUT_GRID;
+    return { left: corner(width), top: corner(height) };
+  });
+}
+
+/** Levels as a network takes them: three planes, normalized, from a place in an array on. */
+function normalizeInto(target, at, { data }, { mean, std }) {
+  const count = data.length / 4;
+  for (let channel = 0; channel < 3; channel += 1) {
+    const levels = Float32Array.from({ length: 256 }, (_, level) => (Math.fround(level / 255) - mean[channel]) / std[channel]);
+    for (let index = 0; index < count; index += 1) target[at + channel * count + index] = levels[data[4 * index + channel]];
+  }
+}
+
+const tensor = (values, ...dims) => new ort.Tensor("float32", values, dims);
+
+function inputsOfSmall(pixels) {
+  const { size } = settings, isThatSize = pixels.width === size && pixels.height === size;
+  const small = isThatSize ? { data: pixels.strip(0, size) } : storedAsJpeg(resized(pixels, size, size), WHOLE_QUALITY);
+  const values = new Float32Array(3 * size * size);
+  normalizeInto(values, 0, small, settings);
+  return { pixel_values: tensor(values, 1, 3, size, size) };
+}
+
+function inputsOfLarge(pixels) {
+  const { large } = settings, { size, cut_size: cut, num_cuts: count } = large, { width, height } = pixels;
+  const factor = Math.min(1, large.largest_short_side / Math.min(width, height));
+  const sides = [width, height].map((side) => Math.max(1, halfToEven(factor * side)));
+  const reduced = storedAsJpeg(resized(pixels, ...sides), WHOLE_QUALITY);
+  const whole = new Float32Array(3 * size * size), cuts = new Float32Array(3 * cut * cut * count);
+  normalizeInto(whole, 0, storedAsJpeg(resized(asSource(reduced), size, size), WHOLE_QUALITY), large);
+  const boxes = [];
+  for (const [index, { left, top }] of cornersOf(pixels, cut, count).entries()) {
+    normalizeInto(cuts, 3 * cut * cut * index, storedAsJpeg(cutOf(pixels, left, top, cut), CUT_QUALITY), large);
+    boxes.push(left / width, top / height, (left + cut) / width, (top + cut) / height);
+  }
+  return {
+    pixel_values: tensor(whole, 1, 3, size, size),
+    cuts: tensor(cuts, 1, count, 3, cut, cut),
+    cut_boxes: tensor(Float32Array.from(boxes), 1, count, 4),
+  };
+}
+
+async function opened({ file, parts }) {
+  const { width, height } = parts;
+  if (width * height > MOST_PIXELS) {
+    throw new Error(`has ${width}x${height} pixels, more than the ${MOST_PIXELS / 1e6} million that this page opens`);
+  }
+  if (parts.isCutOff) throw new Error("the file is cut off");
+  try {
+    return await createImageBitmap(file, { colorSpaceConversion: parts.hasOtherColors ? "default" : "none" });
+  } catch {
+    const hint = parts.format === "HEIC" ? ". It seems to be HEIC: save it as JPEG first" : "";
+    throw new Error(`not an image, or of a format that this browser does not read${hint}`);
+  }
+}
+
+/** What the networks say of a picture: its size, the probability of fake, and the map of evidence. */
+async function judge(request) {
+  const bitmap = await opened(request);
+  try {
+    const pixels = new Pixels(bitmap), { width, height } = pixels;
+    const isLarge = Boolean(settings.large) && Math.min(width, height) >= settings.large.smallest_side;
+    const inputs = isLarge ? inputsOfLarge(pixels) : inputsOfSmall(pixels);
+    const { logits, evidence } = await (await network(isLarge ? "large" : "small")).run(inputs);
+    const probability = 1 / (1 + Math.exp(logits.data[1 - settings.fake] - logits.data[settings.fake]));
+    return { width, height, isLarge, probability, evidence: evidence.data };
+  } finally {
+    bitmap.close();
+  }
+}
+
+const TYPES = { JPEG: "image/jpeg", PNG: "image/png", WEBP: "image/webp", GIF: "image/gif" };
+const C2PA_SETTINGS = JSON.stringify({ verify: { remote_manifest_fetch: false, ocsp_fetch: false } });
+let c2pa;
+
+async function readerOfManifests() {
+  const { default: init, WasmReader } = await import("./c2pa/c2pa.js");
+  await init({ module_or_path: await unpacked("c2pa/c2pa_bg.wasm.gz") });
+  return WasmReader;
+}
+
+/** c2pa's report on a file with a manifest, or why there is none. Its code is loaded for the first such file. */
+async function manifest({ file, parts: { format } }) {
+  try {
+    c2pa ??= await readerOfManifests();
+  } catch (error) {
+    return { notRead: error.message };
+  }
+  try {
+    const reader = await c2pa.fromBlob(TYPES[format], file, C2PA_SETTINGS), report = reader.json();
+    reader.free();
+    return { report };
+  } catch (error) {
+    const reason = error.message || String(error);
+    return /ManifestNotFound|JumbfNotFound|no JUMBF/i.test(reason) ? undefined : { unreadable: reason };
+  }
+}
+
+const tasks = { start, judge, manifest };
+const lacksMemory = (error) => error instanceof RangeError || error instanceof WebAssembly.RuntimeError;
+
+addEventListener("message", async ({ data: { task, request } }) => {
+  try {
+    postMessage({ result: await tasks[task](request) });
+  } catch (error) {
+    const reason = lacksMemory(error) ? "this device has not enough memory for it" : error.message || String(error);
+    postMessage({ error: reason, isFatal: lacksMemory(error) || task === "start" });
+  }
+});

@@ -1,0 +1,310 @@
+// The page: takes pictures, has each judged, and shows the answers.
+import { answerOf, inWords, leaning, percent, placeOf } from "./answer.js";
+import { hasOtherColors, partsOf } from "./container.js";
+import { statementsOf } from "./provenance.js";
+
+const TITLES = { real: "Real", fake: "Fake (generated)", uncertain: "Uncertain" };
+const COLUMNS = ["image", "label", "fake_probability", "operating_point", "width", "height", "provenance", "summary", "error"];
+const byId = (id) => document.getElementById(id);
+
+/** One entry a picture: its `file`, an `address` to show it by, its `row`; then what was `judged` of it, or an `error`. */
+const entries = [];
+let settings, shown, waiting = Promise.resolve();
+
+function make(tag, { text, ...properties } = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  if (text !== undefined) element.textContent = text;
+  element.append(...children);
+  return element;
+}
+
+// The thread that judges. One that fails for good, as for lack of memory, is replaced before the next picture.
+const judge = {
+  async ask(task, request) {
+    this.worker ??= this.started();
+    const worker = await this.worker;
+    return this.post(worker, task, request);
+  },
+  async started() {
+    const worker = new Worker("judge.js", { type: "module" });
+    const threads = crossOriginIsolated ? navigator.hardwareConcurrency : 1;
+    await this.post(worker, "start", { settings, threads });
+    return worker;
+  },
+  post(worker, task, request) {
+    return new Promise((resolve, reject) => {
+      worker.onmessage = ({ data: { result, error, isFatal } }) => {
+        if (isFatal) this.stop(worker);
+        if (error === undefined) resolve(result);
+        else reject(new Error(error));
+      };
+      worker.onerror = (event) => {
+        this.stop(worker);
+        reject(new Error(event.message || "the judging thread failed"));
+      };
+      worker.postMessage({ task, request });
+    });
+  },
+  stop(worker) {
+    worker.terminate();
+    this.worker = undefined;
+  },
+};
+
+/** Judges a picture file: what its pixels and its blocks say, whatever the operating point. */
+export async function judged(file) {
+  if (!file.size) throw new Error("the file is empty");
+  const parts = await partsOf(new Uint8Array(await file.arrayBuffer()));
+  const { format, width, height, isCutOff, animated, hasManifest } = parts;
+  const request = { file, parts: { format, width, height, isCutOff, hasOtherColors: hasOtherColors(parts) } };
+  const said = await judge.ask("judge", request);
+  const manifest = hasManifest ? await judge.ask("manifest", request) : undefined;
+  return { ...said, animated, statements: statementsOf(parts, manifest) };
+}
+
+/** The answer to an entry, as `tellsign explain` gives it. */
+function answer({ file: { name }, judged: said, error }) {
+  if (error) return { image: name, error: `${name}: ${error}` };
+  const operatingPoint = document.querySelector("[name=point]:checked").value;
+  return answerOf({ name, judged: said, statements: said.statements, settings, operatingPoint });
+}
+
+function add(files) {
+  const added = [...files].map((file) => ({ file, address: URL.createObjectURL(file) }));
+  for (const entry of added) {
+    entry.row = make("tr");
+    byId("rows").append(entry.row);
+    renderRow(entry);
+  }
+  if (!added.length) return;
+  const isFirst = !entries.length;
+  entries.push(...added);
+  if (isFirst || added.length === 1) show(added[0]);
+  renderMany();
+  for (const entry of added) waiting = waiting.then(() => work(entry));
+}
+
+async function work(entry) {
+  if (!entries.includes(entry)) return; // removed meanwhile
+  renderStatus();
+  try {
+    await ready;
+    entry.judged = await judged(entry.file);
+  } catch (error) {
+    entry.error = error.message;
+  }
+  renderRow(entry);
+  if (entry === shown) renderAnswer();
+  renderStatus();
+}
+
+const isDone = (entry) => Boolean(entry.judged || entry.error);
+
+function renderStatus() {
+  const done = entries.filter(isDone);
+  if (!entries.length) return says("Ready.");
+  if (done.length < entries.length) return says(`Judging picture ${done.length + 1} of ${entries.length} …`);
+  const counts = {};
+  for (const entry of done) {
+    const label = answer(entry).label ?? "not read";
+    counts[label] = (counts[label] ?? 0) + 1;
+  }
+  const parts = Object.entries(counts).map(([label, count]) => `${count} ${label}`);
+  says(`${done.length} picture${done.length === 1 ? "" : "s"}: ${parts.join(", ")}.`);
+}
+
+function says(words) {
+  byId("status").textContent = words;
+}
+
+function renderMany() {
+  byId("many").hidden = entries.length < 2;
+  document.body.classList.toggle("has-many", entries.length > 1);
+}
+
+function renderRow(entry) {
+  const said = isDone(entry) ? answer(entry) : {}, { label, error } = said;
+  const preview = entry.error ? make("span", { className: "thumbnail" }) : make("img", { className: "thumbnail", src: entry.address, alt: "", loading: "lazy", decoding: "async" });
+  const name = make("button", { type: "button", className: "name", onclick: () => choose(entry) }, preview, make("span", { text: entry.file.name }));
+  if (entry === shown) name.setAttribute("aria-current", "true");
+  const cell = (column, ...content) => {
+    const made = make("td", {}, ...content);
+    made.dataset.column = column;
+    return made;
+  };
+  const verdict = label ? make("span", { className: `label ${label}`, text: TITLES[label].split(" ")[0] }) : error ? "Not judged" : "…";
+  entry.row.replaceChildren(
+    cell("Picture", name),
+    cell("Verdict", verdict),
+    cell("Fake", label ? probabilityOf(said) : ""),
+    cell("Summary", error ? entry.error : said.summary ?? ""),
+  );
+}
+
+const probabilityOf = ({ fake_probability: probability }) => `${(100 * probability).toFixed(1)}%`;
+
+function choose(entry) {
+  show(entry);
+  byId("answer").focus({ preventScroll: true });
+  byId("answer").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+}
+
+function show(entry) {
+  const before = shown;
+  shown = entry;
+  for (const changed of [before, shown]) if (changed && entries.includes(changed)) renderRow(changed);
+  renderAnswer();
+}
+
+function renderAnswer() {
+  const section = byId("answer");
+  section.hidden = !shown;
+  if (!shown) return;
+  const title = make("h2", { text: shown.file.name });
+  if (!isDone(shown)) {
+    section.replaceChildren(title, pictureOf(), make("p", { text: "Waiting for its turn …" }));
+  } else if (shown.error) {
+    section.replaceChildren(title, make("p", { className: "error", role: "alert", text: `This file was not judged: ${shown.error}.` }));
+  } else {
+    section.replaceChildren(title, ...partsOfAnswer(answer(shown)));
+  }
+}
+
+function partsOfAnswer(said) {
+  const { label, verdict_note: doubt, provenance, animated } = said, lean = leaning(said);
+  const cannot = "The model cannot tell: a verdict here would be wrong too often.";
+  const lines = [
+    doubt || (label === "uncertain" && (lean ? `${cannot} It leans to "${lean}".` : cannot)),
+    animated && "Only the first frame was judged.",
+  ];
+  const stated = provenance.length
+    ? provenance.map((statement) => make("p", {}, "The file states: ", make("b", { text: inWords(statement, settings.claims) }), "."))
+    : [make("p", { text: "The file states nothing. That proves nothing: most programs drop such marks." })];
+  const json = make("details", {}, make("summary", { text: "JSON" }), make("pre", { text: JSON.stringify(said, null, 2), tabIndex: 0 }));
+  const verdict = make("p", { className: `verdict ${label}` }, make("span", { text: TITLES[label] }));
+  const probability = make("p", {}, "Probability of being generated: ", make("b", { text: probabilityOf(said) }));
+  return [
+    ...(provenance.length ? stated : []),
+    verdict,
+    probability,
+    ...lines.filter(Boolean).map((text) => make("p", { text })),
+    ...(provenance.length ? [] : stated),
+    ...evidenceOf(said, lean),
+    json,
+  ];
+}
+
+/** The picture with frames, and the map of evidence over it, and what they mean. */
+function evidenceOf(said, lean) {
+  const { evidence, width, height } = said;
+  if (!lean || !evidence.length) {
+    return [pictureOf(said), make("p", { text: lean ? "No place stands out." : "Places are marked only for a verdict or a lean." })];
+  }
+  const shares = evidence.map(({ box, share }) => `${placeOf(box, width, height)} ${percent(share)}`).join(", ");
+  const map = mapOf(shown.judged.evidence, lean);
+  const frames = evidence.map(({ box: { xmin, ymin, xmax, ymax }, share }) => {
+    const frame = make("div", { className: "frame" }, make("b", { text: percent(share) }));
+    const sides = { left: xmin / width, top: ymin / height, width: (xmax - xmin) / width, height: (ymax - ymin) / height };
+    for (const [side, part] of Object.entries(sides)) frame.style[side] = `${100 * part}%`;
+    return frame;
+  });
+  const toggle = make("input", { type: "checkbox", onchange: () => (map.hidden = !toggle.checked) });
+  return [
+    pictureOf(said, map, ...frames),
+    make("p", { text: `Yellow frames mark what speaks most for "${lean}": ${shares}. These are shares of all that speaks for it.` }),
+    make("p", {}, make("label", {}, toggle, " Show all that speaks for it, in yellow")),
+  ];
+}
+
+function pictureOf(said, ...over) {
+  const image = make("img", { src: shown.address, alt: "The picture" });
+  const frame = make("div", { className: "picture" }, image, ...over);
+  if (said && Math.max(said.width, said.height) < 320) frame.classList.add("tiny");
+  return frame;
+}
+
+function mapOf(evidence, lean) {
+  const side = Math.sqrt(evidence.length), canvas = make("canvas", { width: side, height: side, className: "map", hidden: true });
+  const toward = evidence.map((value) => Math.max(0, lean === "fake" ? value : -value)), most = Math.max(...toward, 1e-6);
+  const levels = canvas.getContext("2d").createImageData(side, side);
+  toward.forEach((value, cell) => levels.data.set([0xf0, 0xe4, 0x42, 230 * (value / most)], 4 * cell));
+  canvas.getContext("2d").putImageData(levels, 0, 0);
+  return canvas;
+}
+
+function download(name, type, content) {
+  const address = URL.createObjectURL(new Blob([content], { type }));
+  make("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
+const answers = () => entries.filter(isDone).map(answer);
+
+function asCsv(said) {
+  const stated = (said.provenance ?? []).map((statement) => inWords(statement, settings.claims)).join("; ");
+  const cells = COLUMNS.map((column) => String((column === "provenance" ? stated : said[column]) ?? ""));
+  // A spreadsheet computes what begins so.
+  return cells.map((cell) => `"${(/^[=+\-@]/.test(cell) ? `'${cell}` : cell).replaceAll('"', '""')}"`).join(",");
+}
+
+byId("csv").onclick = () => download("verdicts.csv", "text/csv", [COLUMNS.join(","), ...answers().map(asCsv), ""].join("\r\n"));
+byId("json").onclick = () => download("verdicts.json", "application/json", JSON.stringify(answers(), null, 2));
+byId("clear").onclick = () => {
+  for (const { address } of entries) URL.revokeObjectURL(address);
+  entries.length = 0;
+  byId("rows").replaceChildren();
+  show(undefined);
+  renderMany();
+  renderStatus();
+  byId("files").focus();
+};
+for (const id of ["files", "camera"]) {
+  byId(id).onchange = ({ target }) => {
+    add(target.files);
+    target.value = ""; // or the same file could not be chosen again
+  };
+}
+for (const radio of document.querySelectorAll("[name=point]")) {
+  radio.onchange = () => {
+    entries.forEach(renderRow);
+    renderAnswer();
+    renderStatus();
+  };
+}
+document.addEventListener("paste", ({ clipboardData }) => add(clipboardData.files));
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dragging");
+});
+document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget ?? document.body.classList.remove("dragging"));
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dragging");
+  add(event.dataTransfer.files);
+});
+
+/** Keeps the page's files, so that all works without a network. Where that fails, they come from the network. */
+async function keep() {
+  if (!navigator.serviceWorker) return;
+  const kept = navigator.serviceWorker.register("service_worker.js").then(() => navigator.serviceWorker.ready);
+  const givesUp = new Promise((resolve) => setTimeout(resolve, 60_000));
+  await Promise.race([kept, givesUp]).catch(() => {});
+}
+
+async function begin() {
+  if (typeof WebAssembly === "undefined") throw new Error("it needs WebAssembly, which this browser lacks or forbids");
+  settings = await (await fetch("settings.json")).json();
+  says(`Loading the model: ${(settings.bytes / 1e6).toFixed(1)} MB, once …`);
+  await keep();
+  judge.worker = judge.started();
+  await judge.worker;
+}
+
+const ready = begin();
+ready.then(
+  () => {
+    document.body.dataset.ready = "true";
+    renderStatus();
+  },
+  (error) => says(`This page cannot judge pictures: ${error.message}.`),
+);

@@ -1,0 +1,36 @@
+// Keeps all files of this version of the page, so that it works without a network, and lets it use several threads.
+// `tellsign export --web` writes VERSION and FILES above this line: other content, another version.
+
+const OWN = "tellsign ";
+const POLICY =
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' blob:";
+
+addEventListener("install", (event) => {
+  event.waitUntil(caches.open(OWN + VERSION).then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: "no-cache" })))));
+});
+
+addEventListener("activate", (event) => {
+  const others = caches.keys().then((names) => names.filter((name) => name.startsWith(OWN) && name !== OWN + VERSION));
+  event.waitUntil(others.then((names) => Promise.all(names.map((name) => caches.delete(name)))).then(() => clients.claim()));
+});
+
+addEventListener("fetch", (event) => {
+  const { method, url } = event.request;
+  if (method === "GET" && url.startsWith(registration.scope)) event.respondWith(answered(event.request));
+});
+
+async function answered(request) {
+  const cache = await caches.open(OWN + VERSION);
+  let response = await cache.match(request, { ignoreSearch: true });
+  if (!response) {
+    response = await fetch(request);
+    if (response.ok) await cache.put(request, response.clone()); // of what only some pictures need
+  }
+  const headers = new Headers(response.headers);
+  // Only a page that is cut off from all others may share memory between threads.
+  headers.set("Cross-Origin-Opener-Policy", "same-origin");
+  headers.set("Cross-Origin-Embedder-Policy", "require-corp");
+  headers.set("Cross-Origin-Resource-Policy", "same-origin");
+  headers.set("Content-Security-Policy", POLICY); // holds for the judging thread too, which the page's own does not
+  return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
+}

@@ -1,0 +1,229 @@
+"""Writes a page that judges pictures in the visitor's browser, for any host of static files."""
+
+import gzip
+import hashlib
+import json
+import math
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from huggingface_hub import CommitInfo
+from torch import nn
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
+from tellsign.pipelines.answer import CLAIMS
+
+from .export import push_space
+from .onnx_export import LogitsAndEvidence, halve_weights, inputs_of_large, settings_of, write_graph
+
+
+PAGE = Path(__file__).with_name("web")
+LEAST_OF_INT8 = 1 << 17
+"""Matrices of fewer numbers stay in float16: few bytes, whose rounding is heard."""
+
+
+@dataclass(frozen=True)
+class NpmPackage:
+    """A version of a package of npm, and which of its files the page needs.
+
+    Args:
+        name, version (`str`): On the registry.
+        integrity (`str`): The registry's hash of the archive, sha512 in base64.
+        files (`Mapping[str, str]`): Names on the page by those in the archive; what ends in `.gz` gets packed.
+    """
+
+    name: str
+    version: str
+    integrity: str
+    files: Mapping[str, str]
+
+
+PACKAGES = (
+    NpmPackage(
+        "onnxruntime-web",
+        "1.30.0",
+        "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
+        {
+            "dist/ort.wasm.min.mjs": "onnxruntime/ort.wasm.min.mjs",
+            "dist/ort-wasm-simd-threaded.mjs": "onnxruntime/ort-wasm-simd-threaded.mjs",
+            "dist/ort-wasm-simd-threaded.wasm": "onnxruntime/ort-wasm-simd-threaded.wasm.gz",
+        },
+    ),
+    NpmPackage(
+        "@contentauth/c2pa-wasm",
+        "0.11.0",
+        "pL7tGZnM/qQz7JFCPB0hWSZM41L4aUEF/SV9B1fL+0L2sUZT1Zj7UGcUjSmiRWeXLagQ8Jds7RF+XQ9gxZiG7g==",
+        {
+            "pkg/c2pa.js": "c2pa/c2pa.js",
+            "pkg/c2pa_bg.wasm": "c2pa/c2pa_bg.wasm.gz",
+            "LICENSE": "c2pa/LICENSE",
+        },
+    ),
+)
+LATER = ("c2pa/", "README.md", "LICENSE", "ThirdPartyNotices.txt")
+"""Beginnings and ends of names that loading the page does not need: c2pa is for pictures with a manifest."""
+
+
+class _OfLargePictures(nn.Module):
+    """The outputs of the network for large pictures, in float32."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, pixel_values: torch.Tensor, cuts: torch.Tensor, cut_boxes: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        outputs = self.model(pixel_values, cuts, cut_boxes)
+        return outputs.logits.float(), outputs.evidence.float()
+
+
+def export_page(model: str | Path, output: str | Path) -> list[Path]:
+    """Writes a page that judges pictures by a detector, with all that it needs.
+
+    There is a graph for large pictures and one for small ones, with weights in float16. Large matrices but those of
+    the backbone are in int8, by channel. All is computed in float32.
+
+    Args:
+        model (`str` or `Path`): Folder or repository of a WaveFreq detector with its image processor.
+        output (`str` or `Path`): Folder, made if it does not exist; must be empty, or that of an earlier page.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        ValueError: If the model is no WaveFreq detector of real and fake, or its image processor does what the page
+            does not. Also if the folder holds anything else, or a package of npm is not the one that is expected.
+        OSError: If there is no such model, the folder cannot be written, or npm is missing or reaches no registry.
+    """
+    folder = Path(output)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "service_worker.js").is_file():
+        raise ValueError(f"{folder}: is not empty, expected a folder of its own for the page")
+    processor = AutoImageProcessor.from_pretrained(model)
+    detector = AutoModelForImageClassification.from_pretrained(model, dtype=torch.float32)
+    settings = settings_of(detector, processor)
+    with tempfile.TemporaryDirectory() as temporary:
+        staged = Path(shutil.copytree(PAGE, Path(temporary, "page")))
+        for package in PACKAGES:
+            copy_package(package, staged)
+        for name in ("LICENSE", "ThirdPartyNotices.txt"):  # npm's package has none
+            shutil.copyfile(Path(onnxruntime.__file__).with_name(name), staged / "onnxruntime" / name)
+        _write_networks(detector, settings, staged / "onnx")
+        _write_settings(settings, staged)
+        shutil.copytree(staged, folder, dirs_exist_ok=True)
+        return sorted(folder / path.relative_to(staged) for path in staged.rglob("*") if path.is_file())
+
+
+def push_page(model: str | Path, repo_id: str, **options: Any) -> CommitInfo:
+    """Sends the page of a detector to the Hub as a static Space, in one commit.
+
+    Args:
+        model (`str` or `Path`): As for [`export_page`].
+        repo_id (`str`): The Space, made if there is none.
+        options: `overwrite_card`, `private`, `token` and `create_pr`, as for [`push_space`].
+
+    Raises:
+        ValueError, OSError: As for [`export_page`] and [`push_space`]. Nothing is sent then.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        export_page(model, temporary)
+        return push_space(temporary, repo_id, **options)
+
+
+def copy_package(package: NpmPackage, folder: Path) -> None:
+    """Fetches a package from npm's registry, and copies what the page needs of it.
+
+    Raises:
+        ValueError: If it is not the expected one.
+        OSError: If npm is missing or cannot fetch it.
+    """
+    name = f"{package.name}@{package.version}"
+    if (npm := shutil.which("npm")) is None:
+        raise FileNotFoundError(f"{name} comes from npm, which is not installed: see https://nodejs.org")
+    with tempfile.TemporaryDirectory() as temporary:
+        command = [npm, "pack", name, "--pack-destination", temporary, "--prefer-offline"]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        if ran.returncode:
+            raise OSError(f"npm cannot fetch {name}: {ran.stderr.strip()}")
+        (archive,) = Path(temporary).iterdir()
+        integrity = b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+        if integrity != package.integrity:
+            raise ValueError(f"{name} has the hash sha512-{integrity}, expected sha512-{package.integrity}")
+        with tarfile.open(archive) as content:
+            for source, target in package.files.items():
+                data = content.extractfile(f"package/{source}").read()  # type: ignore[union-attr] # a file
+                (folder / target).parent.mkdir(parents=True, exist_ok=True)
+                (folder / target).write_bytes(_packed(data) if target.endswith(".gz") else data)
+
+
+def _packed(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)  # the same content gives the same file
+
+
+def _write_networks(detector: WaveFreqForImageClassification, settings: dict[str, Any], folder: Path) -> None:
+    """Writes the graph of each network, packed."""
+    size = settings["size"]
+    small = {"pixel_values": torch.zeros(2, 3, size, size)}
+    networks: dict[str, tuple[nn.Module, dict[str, torch.Tensor]]] = {"small": (LogitsAndEvidence(detector), small)}
+    if settings["large"]:
+        networks["large"] = _OfLargePictures(detector.large_picture), inputs_of_large(settings["large"])
+    folder.mkdir()
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary, "network.onnx")
+        for name, (module, inputs) in networks.items():
+            write_graph(module, inputs, settings, path)
+            _quantize_large_weights(path)
+            halve_weights(path, path)
+            (folder / f"{name}.onnx.gz").write_bytes(_packed(path.read_bytes()))
+
+
+def _quantize_large_weights(path: Path) -> None:
+    """Stores large matrices but those of the backbone as int8, by channel. They are scaled where they are used."""
+    model = onnx.load(path)
+    nodes, scales = [], []
+    for weight in model.graph.initializer:
+        name, numbers = weight.name, math.prod(weight.dims)
+        if not name.endswith("weight") or ".backbone." in name or numbers < LEAST_OF_INT8:
+            continue
+        values = onnx.numpy_helper.to_array(weight)
+        scale = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True) / 127 + np.float32(1e-12)
+        weight.CopyFrom(onnx.numpy_helper.from_array(np.rint(values / scale).astype(np.int8), f"{name}_int8"))
+        scales.append(onnx.numpy_helper.from_array(scale, f"{name}_scale"))
+        nodes.append(onnx.helper.make_node("Cast", [f"{name}_int8"], [f"{name}_whole"], to=onnx.TensorProto.FLOAT))
+        nodes.append(onnx.helper.make_node("Mul", [f"{name}_whole", f"{name}_scale"], [name]))
+    model.graph.initializer.extend(scales)
+    nodes.extend(model.graph.node)
+    del model.graph.node[:], model.graph.value_info[:]
+    model.graph.node.extend(nodes)
+    for node in model.graph.node:
+        del node.metadata_props[:]  # where in our code it comes from, which nobody reads there
+    onnx.save(model, path)
+
+
+def _write_settings(settings: dict[str, Any], folder: Path) -> None:
+    """Writes `settings.json`, and tells the service worker which files to keep, and which version of them this is."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    loaded = [name for name in names if not name.startswith(LATER) and not name.endswith(LATER)]
+    settings = settings | {"claims": CLAIMS, "bytes": sum((folder / name).stat().st_size for name in loaded)}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    kept = sorted({".", "settings.json", *loaded} - {"service_worker.js"})
+    contents = (folder / name for name in [*names, "settings.json"])
+    version = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in contents)).hexdigest()
+    worker = folder / "service_worker.js"
+    head = f"const VERSION = {json.dumps(version[:16])}, FILES = {json.dumps(kept)};\n"
+    worker.write_text(head + worker.read_text(encoding="utf-8"), encoding="utf-8")
+
+
+__all__ = ["NpmPackage", "copy_package", "export_page", "push_page"]

@@ -1,0 +1,240 @@
+"""The page that judges pictures in the browser, in Chromium, as a visitor sees it."""
+
+import base64
+import csv
+import io
+import os
+import re
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+from PIL import Image, PngImagePlugin
+from transformers import pipeline
+from typer.testing import CliRunner
+
+import tellsign
+from tellsign.__main__ import app
+from tellsign.hub_cards import web_export
+from tellsign.hub_cards.web_export import NpmPackage, copy_package, export_page
+from tellsign.pipelines.answer import summary_of
+from tests.models import LARGE_PROCESSOR, TINY, TINY_BOTH
+
+
+playwright = pytest.importorskip("playwright.sync_api")
+from tellsign.training.evaluation.web_page import answers_of, give, loaded, served  # noqa: E402 - needs playwright
+
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.[jp][pn]g"))
+PHOTO = ROOT / "examples" / "photo_cat.jpg"
+STATED = ROOT.parent / "shared" / "data" / "provenance"
+AXE = NpmPackage(
+    "axe-core",
+    "4.14.1",
+    "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+    {"axe.min.js": "axe/axe.min.js"},
+)
+DIFFERENT = ("fake_probability", "evidence", "summary", "traces_note")
+"""What differs between page and pipeline by rounding, or because the page measures no traces."""
+DROP = """([name, content]) => {
+    const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0)), dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([bytes], name));
+    document.querySelector(".drop").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+}"""
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> tuple[Path, Path]:
+    """Folder of a tiny detector with both networks, and of its page, which all processes of the tests share."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    home = tmp_path_factory.getbasetemp()
+    folder = (home.parent if "PYTEST_XDIST_WORKER" in os.environ else home) / "web"
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            torch.manual_seed(0)
+            model = tellsign.WaveFreqForImageClassification(
+                tellsign.WaveFreqConfig(**TINY, **TINY_BOTH, verdict_thresholds=[0.2, 0.8])
+            )
+            for layer in (model.classifier, model.large_picture.head.classifier):
+                torch.nn.init.normal_(layer.weight)
+            model.save_pretrained(folder.with_name("model"))
+            tellsign.WaveFreqImageProcessor(**LARGE_PROCESSOR).save_pretrained(folder.with_name("model"))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(web_export, "LEAST_OF_INT8", 64)
+                export_page(folder.with_name("model"), folder)
+            copy_package(AXE, folder.with_name("tools"))
+    return folder.with_name("model"), folder
+
+
+@pytest.fixture(scope="module")
+def visitor(site, browser):
+    """Address of the page, and a visitor's browser."""
+    with served(site[1]) as address:
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        yield address, context
+        context.close()
+
+
+@pytest.fixture
+def page(visitor):
+    """The page in a desktop's window, and in `page.said` what the browser complains of."""
+    page = visitor[1].new_page()
+    page.said = []
+    page.on("console", lambda message: page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    yield loaded(page, visitor[0])
+    page.close()
+
+
+def check(site, page, files: list[Path]) -> None:
+    """Holds the page's answers to files against those of the pipeline."""
+    explain = pipeline("artifact-explanation", model=str(site[0]), explain="never")
+    give(page, files)
+    for file, said in zip(files, answers_of(page), strict=True):
+        expected = explain(str(file)) | {"image": file.name, "operating_point": "cautious", "traces": []}
+        assert said["fake_probability"] == pytest.approx(expected["fake_probability"], abs=0.01), file
+        assert said["summary"] == summary_of(said)
+        assert said | dict.fromkeys(DIFFERENT) == expected | dict.fromkeys(DIFFERENT)
+
+
+def test_a_dropped_picture_gets_a_verdict(page):
+    page.evaluate(DROP, [PHOTO.name, base64.b64encode(PHOTO.read_bytes()).decode()])
+    playwright.expect(page.locator("#status")).to_have_text(re.compile("^1 picture: 1 (real|fake|uncertain).$"))
+    playwright.expect(page.locator(".verdict")).to_have_text(re.compile("^(Real|Fake|Uncertain)"))
+
+
+def test_the_page_answers_as_the_pipeline_does(site, page):
+    check(site, page, [*EXAMPLES, *sorted(STATED.glob("*.[jpw][pne]*"))])
+
+
+def test_of_many_pictures_a_broken_one_does_not_stop_the_others(page, tmp_path):
+    broken, cut_off = tmp_path / "=text.jpg", tmp_path / "cut off.jpg"
+    broken.write_text("this is text")
+    cut_off.write_bytes(PHOTO.read_bytes()[:5000])
+    give(page, [broken, cut_off, PHOTO])
+    errors = [answer.get("error") for answer in answers_of(page)]
+    refused = "=text.jpg: not an image, or of a format that this browser does not read"
+    assert errors == [refused, "cut off.jpg: the file is cut off", None]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
+    assert [row["image"] for row in rows] == ["'=text.jpg", "cut off.jpg", "photo_cat.jpg"]
+    assert [bool(row["label"]) for row in rows] == [False, False, True]
+
+
+def test_a_picture_that_is_too_large_is_refused_with_its_size(page, tmp_path):
+    content = bytearray(PHOTO.read_bytes())
+    at = content.index(b"\xff\xc0") + 5
+    content[at : at + 4] = (9000).to_bytes(2, "big") + (12000).to_bytes(2, "big")
+    (tmp_path / "huge.jpg").write_bytes(content)
+    give(page, [tmp_path / "huge.jpg"])
+    playwright.expect(page.get_by_role("alert")).to_contain_text("has 12000x9000 pixels")
+
+
+def test_pictures_come_as_python_opens_them(site, page, tmp_path):
+    photo = Image.open(PHOTO).convert("RGB").resize((150, 110))
+    exif, text, veil = Image.Exif(), PngImagePlugin.PngInfo(), photo.copy()
+    exif[0x0112] = 6
+    text.add_itxt("parameters", "a cat\nSteps: 20, Sampler: Euler, Version: v1.9", zip=True)
+    veil.putalpha(Image.linear_gradient("L").resize(photo.size))
+    photo.save(tmp_path / "turned.jpg", exif=exif)
+    photo.save(tmp_path / "named.png", pnginfo=text)
+    photo.save(tmp_path / "moving.webp", save_all=True, append_images=[veil.convert("RGB")], quality=90)
+    veil.save(tmp_path / "veil.png")
+    photo.convert("L").save(tmp_path / "grey.png")
+    photo.convert("CMYK").save(tmp_path / "print.jpg")
+    photo.crop((0, 0, 70, 110)).save(tmp_path / "narrow.png")
+    files = sorted(tmp_path.iterdir())
+    check(site, page, files)
+
+
+def test_the_page_works_without_a_network_once_it_was_loaded(site, browser):
+    context = browser.new_context()
+    with served(site[1]) as url:
+        page = loaded(context.new_page(), url)
+    give(loaded(page, url), [PHOTO, EXAMPLES[1]])
+    assert page.evaluate("crossOriginIsolated")
+    context.close()
+
+
+def test_the_page_reaches_no_other_host(page, visitor):
+    address, requests = visitor[0], []
+    page.on("request", lambda request: requests.append(request.url))
+    give(page, EXAMPLES[:2])
+    assert [url for url in requests if not url.startswith((address, f"blob:{address}"))] == [] == page.said
+    page.evaluate("fetch('http://127.0.0.1:9/').catch(() => {})")
+    assert any("Content Security Policy" in words for words in page.said)
+
+
+def test_a_browser_without_webassembly_is_told_so(visitor, page):
+    page.add_init_script("delete globalThis.WebAssembly")
+    page.goto(visitor[0])
+    page.locator("#files").set_input_files(PHOTO)
+    playwright.expect(page.get_by_role("alert")).to_contain_text("it needs WebAssembly")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(site, page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate(site[1].with_name("tools").joinpath("axe", "axe.min.js").read_text(encoding="utf-8"))
+    for files in (EXAMPLES[:1], EXAMPLES[:3]):
+        give(page, files)
+        found = page.evaluate("axe.run()")["violations"]
+        assert [one for one in found if one["impact"] in ("serious", "critical")] == []
+
+
+def test_on_a_phone_nothing_reaches_beyond_the_window(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    give(page, EXAMPLES[:3])
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_the_keyboard_chooses_a_picture_of_many(page):
+    give(page, EXAMPLES[:2])
+    page.get_by_role("button", name=EXAMPLES[1].name).focus()
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#answer h2")).to_have_text(EXAMPLES[1].name)
+    playwright.expect(page.locator("#answer")).to_be_focused()
+
+
+def test_without_npm_the_export_says_what_is_missing(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    ran = CliRunner().invoke(app, ["export", str(checkpoint), str(tmp_path / "site"), "--web"])
+    assert ran.exit_code == 2 and "https://nodejs.org" in ran.stderr
+    assert not (tmp_path / "site").exists()
+
+
+def test_another_package_than_the_pinned_one_is_refused(tmp_path, monkeypatch):
+    def pack(command, **_):
+        with tarfile.open(Path(command[4], "package.tgz"), "w:gz"):
+            pass
+        return web_export.subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr(web_export.subprocess, "run", pack)
+    with pytest.raises(ValueError, match="axe-core@4.14.1 has the hash sha512-"):
+        copy_package(AXE, tmp_path)
+
+
+def test_a_folder_of_something_else_is_left_alone(checkpoint, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty"):
+        export_page(checkpoint, tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["notes.txt"]
+
+
+def test_push_sends_the_page_as_a_static_space(site, client, hub, monkeypatch):
+    monkeypatch.setattr(
+        web_export, "export_page", lambda model, folder: shutil.copytree(site[1], folder, dirs_exist_ok=True)
+    )
+    ran = CliRunner().invoke(app, ["push", str(site[0]), "anna/page", "--web"])
+    assert ran.exit_code == 0, ran.output
+    files = hub.repos["spaces", "anna/page"].files()
+    assert {"index.html", "onnx/large.onnx.gz", "onnxruntime/LICENSE", "c2pa/LICENSE"} <= set(files)
+    assert b"sdk: static" in files["README.md"].content
