@@ -1,6 +1,6 @@
 """Verdicts on large pictures that somebody changed, by accident or to mislead."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,13 +39,17 @@ EPSILONS = (2, 4, 8)
 """Largest changes of a pixel by attacks, in levels of 255."""
 
 
-def logits_of(model: LargePictureForImageClassification, views: dict[str, torch.Tensor]) -> torch.Tensor:
+def logits_of(model: LargePictureForImageClassification, views: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Logits of fake, at temperature 1."""
     return model.head(model.moments_and_maps(views["pixel_values"], views["cuts"])[0])
 
 
 def attack(
-    model: LargePictureForImageClassification, views: dict[str, torch.Tensor], label: int, epsilon: float, steps: int
+    model: LargePictureForImageClassification,
+    views: Mapping[str, torch.Tensor],
+    label: int,
+    epsilon: float,
+    steps: int,
 ) -> torch.Tensor:
     """The logit of fake of pictures after projected gradient descent (Madry et al., 2018, arXiv 1706.06083).
 
@@ -53,7 +57,7 @@ def attack(
 
     Args:
         model ([`LargePictureForImageClassification`]): What is attacked.
-        views (`dict[str, torch.Tensor]`): As [`LargePictureImageProcessor`] gives them.
+        views (`Mapping[str, torch.Tensor]`): As [`LargePictureImageProcessor`] gives them.
         label (`int`): 0 for real, 1 for fake: from what to lead away.
         epsilon (`float`): Largest change of a pixel, in levels of 255.
         steps (`int`): Number of steps, each of a quarter of `epsilon`.
