@@ -24,7 +24,7 @@ from tellsign.training.evaluation.folds import (
 )
 from tellsign.training.leave_out import main
 from tellsign.training.trainer.arguments import run
-from tellsign.training.trainer.backbone import PACKAGE
+from tellsign.training.trainer.backbone import BACKBONE, PACKAGES
 from tests.conftest import write_parquet
 from tests.models import TINY_LARGE
 
@@ -290,7 +290,7 @@ def write_own_pictures(folder, count: int) -> str:
 
 
 def test_pictures_without_sources_are_left_out_one_by_one(tmp_path):
-    pytest.importorskip(PACKAGE)
+    pytest.importorskip(PACKAGES[BACKBONE][0])
     own = write_own_pictures(tmp_path / "own", count=10)
     main(data=[own], output_dir=tmp_path, folds=2, copies=1, image_size=64, versions=0)
     record = json.loads((tmp_path / "leave_out.json").read_text())

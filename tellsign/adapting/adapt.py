@@ -20,7 +20,7 @@ from safetensors import safe_open
 from tqdm.auto import tqdm
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from tellsign import DEFAULT_MODEL, LargePictureImageProcessor, __version__
+from tellsign import DEFAULT_MODEL, LargePictureForImageClassification, LargePictureImageProcessor, __version__
 from tellsign.hub_cards.model_card import write_card
 from tellsign.modeling.modeling_large_picture import LargePictureHead
 from tellsign.modeling.verdicts import OPERATING_POINTS
@@ -164,7 +164,7 @@ def adapt(
         }
         if test is not None:
             record["test"] = _tested(test, own, start, taught, {"before": before, "after": after})
-        _write(folder, part, taught, record)
+        _write(folder, part, start.model, taught, record)
         write_card(part, str(out))
     return record
 
@@ -323,7 +323,13 @@ def _tested(
     return {"pictures": other.counts(), **compare(found, verdicts)}
 
 
-def _write(folder: Path, part: Path, taught: Taught, record: Mapping[str, Any]) -> None:
+def _write(
+    folder: Path,
+    part: Path,
+    before: LargePictureForImageClassification,
+    taught: Taught,
+    record: Mapping[str, Any],
+) -> None:
     """Writes the model, but for its card."""
     shutil.copytree(folder, part, ignore=shutil.ignore_patterns(*NOT_COPIED))
     path, large = part / "model.safetensors", _read_json(part / "config.json")["large_picture_config"]
@@ -341,14 +347,16 @@ def _write(folder: Path, part: Path, taught: Taught, record: Mapping[str, Any]) 
         state = {name: value for name, value in state.items() if not name.startswith(LARGE)}
         state |= {LARGE + name: value.contiguous() for name, value in half_precision(network).items()}
         large = json.loads(network.config.to_json_string())
-        _describe(part, taught.extractor, record)
+        _describe(part, before, taught.extractor, record)
     save_whole(state, path, metadata)
     thresholds = {field: record["verdict_thresholds"][name] for name, field in OPERATING_POINTS.items()}
     _edit(part / "config.json", large_picture_config=large | thresholds | {"temperature": record["temperature"]})
     (part / RECORD).write_text(json.dumps(record, indent=2) + "\n")
 
 
-def _describe(part: Path, extractor: MomentExtractor, record: Mapping[str, Any]) -> None:
+def _describe(
+    part: Path, before: LargePictureForImageClassification, extractor: MomentExtractor, record: Mapping[str, Any]
+) -> None:
     """Says in the files of a model how its other backbone sees pictures, and what its head learned from."""
     names = ("size", "cut_size", "smallest_side", "image_mean", "image_std")
     settings = {name: getattr(extractor.image_processor, name) for name in names}
@@ -356,6 +364,9 @@ def _describe(part: Path, extractor: MomentExtractor, record: Mapping[str, Any])
     _edit(part / "preprocessor_config.json", large_picture_processor=settings)
     if (part / "training.json").is_file():
         _edit(part / "training.json", large_train_data=[record["data"]])
+    if (path := part / "evaluation.json").is_file():
+        after, old = (sum(value.numel() for value in of.parameters()) for of in (extractor.model, before))
+        _edit(path, parameters=_read_json(path)["parameters"] + after - old)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
