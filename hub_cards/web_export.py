@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import importlib.metadata
 import json
 import math
 import shutil
@@ -18,10 +19,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from huggingface_hub import CommitInfo
+from huggingface_hub import CommitInfo, SpaceCard
 from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from tellsign import DEFAULT_MODEL
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
 from tellsign.pipelines.answer import CLAIMS
 
@@ -72,7 +74,7 @@ PACKAGES = (
         },
     ),
 )
-LATER = ("c2pa/", "README.md", "LICENSE", "ThirdPartyNotices.txt")
+LATER = ("c2pa/", "README.md", "LICENSE", "NOTICE", "ThirdPartyNotices.txt")
 """Beginnings and ends of names that loading the page does not need: c2pa is for pictures with a manifest."""
 
 
@@ -120,6 +122,7 @@ def export_page(model: str | Path, output: str | Path) -> list[Path]:
             copy_package(package, staged)
         for name in ("LICENSE", "ThirdPartyNotices.txt"):  # npm's package has none
             shutil.copyfile(Path(onnxruntime.__file__).with_name(name), staged / "onnxruntime" / name)
+        _state_license(model, staged)
         _write_networks(detector, settings, staged / "onnx")
         _write_settings(settings, staged)
         shutil.copytree(staged, folder, dirs_exist_ok=True)
@@ -170,6 +173,18 @@ def copy_package(package: NpmPackage, folder: Path) -> None:
 
 def _packed(content: bytes) -> bytes:
     return gzip.compress(content, mtime=0)  # the same content gives the same file
+
+
+def _state_license(model: str | Path, folder: Path) -> None:
+    """Puts the license of page and packaged weights into a folder; its card states none for other weights."""
+    for distribution in importlib.metadata.distributions(name="tellsign"):
+        for name in ("LICENSE", "NOTICE"):
+            if text := distribution.read_text(f"licenses/{name}"):
+                (folder / name).write_text(text, encoding="utf-8")
+    if Path(model).resolve() != DEFAULT_MODEL.resolve():
+        card = SpaceCard.load(folder / "README.md")
+        card.data.pop("license")
+        card.save(folder / "README.md")
 
 
 def _write_networks(detector: WaveFreqForImageClassification, settings: dict[str, Any], folder: Path) -> None:

@@ -57,6 +57,10 @@ def site(tmp_path_factory) -> tuple[Path, Path]:
     folder = (home.parent if "PYTEST_XDIST_WORKER" in os.environ else home) / "web"
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
+            try:
+                copy_package(AXE, folder.with_name("tools"))
+            except OSError as error:
+                pytest.skip(str(error))
             torch.manual_seed(0)
             model = tellsign.WaveFreqForImageClassification(
                 tellsign.WaveFreqConfig(**TINY, **TINY_BOTH, verdict_thresholds=[0.2, 0.8])
@@ -68,7 +72,6 @@ def site(tmp_path_factory) -> tuple[Path, Path]:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(web_export, "LEAST_OF_INT8", 64)
                 export_page(folder.with_name("model"), folder)
-            copy_package(AXE, folder.with_name("tools"))
     return folder.with_name("model"), folder
 
 
@@ -237,4 +240,5 @@ def test_push_sends_the_page_as_a_static_space(site, client, hub, monkeypatch):
     assert ran.exit_code == 0, ran.output
     files = hub.repos["spaces", "anna/page"].files()
     assert {"index.html", "onnx/large.onnx.gz", "onnxruntime/LICENSE", "c2pa/LICENSE"} <= set(files)
-    assert b"sdk: static" in files["README.md"].content
+    card = files["README.md"].content
+    assert b"sdk: static" in card and b"license" not in card  # of weights that are not ours
