@@ -170,6 +170,7 @@ def stop_at(number: int, of: signal.Signals, data: Path, out: Path, detector: Pa
             os.kill(os.getpid(), of)
         return compute(*arguments)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored where tests run in the background
     MomentExtractor._moments = moments
     adapting.cached_assets_path = lambda *_: cache
     app(["adapt", str(data), str(out), "--model", str(detector)])
