@@ -68,8 +68,9 @@ def _long_enough():
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory):
     """Folder of a tiny detector with a table of features, whose head knows nothing."""
-    folder, count = tmp_path_factory.mktemp("detector"), 64
-    network, moments = save_large_detector(folder, [gridded(rng, False) for rng in [np.random.default_rng(1)] * count])
+    folder, count, rng = tmp_path_factory.mktemp("detector"), 64, np.random.default_rng(1)
+    torch.manual_seed(0)
+    network, moments = save_large_detector(folder, [gridded(rng, False) for _ in range(count)])
     # What the table shows has nothing to do with its labels, and none of its pictures has the grid.
     labels = np.arange(count) // 2 % 2
     columns = {
@@ -77,7 +78,7 @@ def detector(tmp_path_factory):
         "generator": np.char.add("source ", (np.arange(count) % 8).astype(str)),
         "kind": np.where(labels, "generated", "photo"),
     }
-    folds, logits = np.arange(count) % 4, np.random.default_rng(1).normal(size=count)
+    folds, logits = np.arange(count) % 4, rng.normal(size=count)
     table_of(network.head, moments, columns, np.arange(count), folds, logits).save(folder / FILE)
     (folder / "tagger").mkdir()
     (folder / "tagger" / "vocab.txt").write_text("")
