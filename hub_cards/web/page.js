@@ -285,10 +285,14 @@ document.addEventListener("drop", (event) => {
 
 /** Keeps the page's files, so that all works without a network. Where that fails, they come from the network. */
 async function keep() {
-  if (!navigator.serviceWorker) return;
-  const kept = navigator.serviceWorker.register("service_worker.js").then(() => navigator.serviceWorker.ready);
-  const givesUp = new Promise((resolve) => setTimeout(resolve, 60_000));
-  await Promise.race([kept, givesUp]).catch(() => {});
+  try {
+    const { active, installing, waiting: installed } = await navigator.serviceWorker.register("service_worker.js");
+    const worker = installing ?? installed;
+    if (active || !worker) return;
+    await new Promise((resolve) => {
+      worker.onstatechange = () => ["activated", "redundant"].includes(worker.state) && resolve();
+    });
+  } catch { /* not every browser and window allows it */ }
 }
 
 async function begin() {
