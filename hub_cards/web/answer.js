@@ -1,9 +1,19 @@
 // The answer to one picture, with the keys and the words of tellsign's Python package.
 import { halfToEven } from "./pixels.js";
 
-const NO_LEAN = [0.25, 0.75], LEAST_SIDE = 16, SMALL_SIDE = 64;
-const MOST_PLACES = 3, LEAST_SHARE = 0.05, STRONGEST = 0.1;
-const OF_GENERATORS = ["trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "compositeSynthetic", "parameters", "generator"];
+const NO_LEAN = [0.25, 0.75],
+  LEAST_SIDE = 16,
+  SMALL_SIDE = 64;
+const MOST_PLACES = 3,
+  LEAST_SHARE = 0.05,
+  STRONGEST = 0.1;
+const OF_GENERATORS = [
+  "trainedAlgorithmicMedia",
+  "compositeWithTrainedAlgorithmicMedia",
+  "compositeSynthetic",
+  "parameters",
+  "generator",
+];
 const OF_CAMERAS = ["digitalCapture", "computationalCapture"];
 
 export const percent = (share) => `${halfToEven(100 * share)}%`;
@@ -25,9 +35,15 @@ export function answerOf({ name, judged, statements, settings, operatingPoint })
     verdict_note: doubtOf(judged, settings),
     width,
     height,
-    evidence: placesOf(evidence.map((value) => (probability > 0.5 ? value : -value)), width, height),
+    evidence: placesOf(
+      evidence.map((value) => (probability > 0.5 ? value : -value)),
+      width,
+      height,
+    ),
     artifacts: [],
-    artifacts_note: isLarge ? "Artifacts are not looked for in pictures of this size." : "Artifacts were not looked for.",
+    artifacts_note: isLarge
+      ? "Artifacts are not looked for in pictures of this size."
+      : "Artifacts were not looked for.",
     traces: [],
     traces_note: "Traces are not measured in the browser.",
     provenance: statements,
@@ -47,19 +63,25 @@ function doubtOf({ width, height, isLarge }, { size }) {
 
 /** Up to three connected places of a square grid, of the tenth of its cells that add most. */
 function placesOf(evidence, width, height) {
-  const side = Math.sqrt(evidence.length), positive = Array.from(evidence, (value) => Math.max(value, 0));
-  const total = positive.reduce((sum, value) => sum + value, 0), count = Math.max(1, halfToEven(STRONGEST * positive.length));
+  const side = Math.sqrt(evidence.length),
+    positive = Array.from(evidence, (value) => Math.max(value, 0));
+  const total = positive.reduce((sum, value) => sum + value, 0),
+    count = Math.max(1, halfToEven(STRONGEST * positive.length));
   const byStrength = [...positive.keys()].sort((one, other) => positive[other] - positive[one]);
-  const left = new Set(byStrength.slice(0, count).filter((cell) => positive[cell] > 0)), places = [];
+  const left = new Set(byStrength.slice(0, count).filter((cell) => positive[cell] > 0)),
+    places = [];
   for (const start of [...left].sort((one, other) => one - other)) {
     if (!left.has(start)) continue;
     const cells = [start];
     left.delete(start);
-    for (const cell of cells) { // which grows meanwhile
-      const x = cell % side, near = [cell - side, cell + side, ...(x > 0 ? [cell - 1] : []), ...(x < side - 1 ? [cell + 1] : [])];
+    for (const cell of cells) {
+      // which grows meanwhile
+      const x = cell % side,
+        near = [cell - side, cell + side, ...(x > 0 ? [cell - 1] : []), ...(x < side - 1 ? [cell + 1] : [])];
       for (const other of near) if (left.delete(other)) cells.push(other);
     }
-    const rows = cells.map((cell) => Math.floor(cell / side)), columns = cells.map((cell) => cell % side);
+    const rows = cells.map((cell) => Math.floor(cell / side)),
+      columns = cells.map((cell) => cell % side);
     const box = {
       xmin: Math.floor((Math.min(...columns) * width) / side),
       ymin: Math.floor((Math.min(...rows) * height) / side),
@@ -77,7 +99,8 @@ function placesOf(evidence, width, height) {
 export function placeOf({ xmin, ymin, xmax, ymax }, width, height) {
   const third = (low, high, size, names) =>
     3 * (high - low) > 2 * size ? null : names[Math.floor((3 * (low + high)) / (2 * size))];
-  const row = third(ymin, ymax, height, ["top", "", "bottom"]), column = third(xmin, xmax, width, ["left", "", "right"]);
+  const row = third(ymin, ymax, height, ["top", "", "bottom"]),
+    column = third(xmin, xmax, width, ["left", "", "right"]);
   if (row === null && column === null) return "whole image";
   return `${row ?? ""} ${column ?? ""}`.trim() || "center";
 }
@@ -112,7 +135,12 @@ function leadingStatement(statements, claims) {
 function summaryOf(answer, claims) {
   const stated = leadingStatement(answer.provenance, claims);
   const lean = answer.verdict_note ? [answer.verdict_note] : leanInWords(answer);
-  return [...(stated ? [`The file states: ${inWords(stated, claims)}.`] : []), ...lean, ...strongest(answer), answer.artifacts_note].join(" ");
+  return [
+    ...(stated ? [`The file states: ${inWords(stated, claims)}.`] : []),
+    ...lean,
+    ...strongest(answer),
+    answer.artifacts_note,
+  ].join(" ");
 }
 
 /** The verdict for which an answer's evidence speaks; null if that would mislead. */
@@ -134,8 +162,11 @@ function leanInWords(answer) {
 }
 
 function strongest(answer) {
-  const lean = leaning(answer), [place] = answer.evidence;
+  const lean = leaning(answer),
+    [place] = answer.evidence;
   if (!lean || !place) return [];
   const where = placeOf(place.box, answer.width, answer.height);
-  return where === "whole image" ? [] : [`Strongest evidence for "${lean}": ${where}, ${percent(place.share)} of the total.`];
+  return where === "whole image"
+    ? []
+    : [`Strongest evidence for "${lean}": ${where}, ${percent(place.share)} of the total.`];
 }

@@ -1,8 +1,10 @@
 // What lies around the pixels in an image file: its size, its color profile, and the blocks that may state its making.
 
-const SOI = 0xd8, SOS = 0xda;
+const SOI = 0xd8,
+  SOS = 0xda;
 const HEIC = ["heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"];
-const text = (bytes) => Array.from(bytes, (code) => String.fromCharCode(code)).join(""); // "latin1" is another code here
+// "latin1" is another code in browsers.
+const text = (bytes) => Array.from(bytes, (code) => String.fromCharCode(code)).join("");
 const utf8 = (bytes) => new TextDecoder().decode(bytes);
 const begins = (bytes, words) => text(bytes.subarray(0, words.length)) === words;
 
@@ -34,17 +36,22 @@ export async function partsOf(bytes) {
 const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 function readJpeg(bytes, found) {
-  const whole = view(bytes), profile = [];
+  const whole = view(bytes),
+    profile = [];
   found.format = "JPEG";
-  for (let at = 2; at + 4 <= bytes.length; ) {
+  for (let at = 2; at + 4 <= bytes.length;) {
     if (bytes[at] !== 0xff) break;
     const marker = bytes[at + 1];
-    if (marker === 0xff) { at += 1; continue; }
+    if (marker === 0xff) {
+      at += 1;
+      continue;
+    }
     if (marker === SOS) {
       found.isCutOff = find(bytes, "\xff\xd9", at) < 0;
       break;
     }
-    const length = whole.getUint16(at + 2), segment = bytes.subarray(at + 4, at + 2 + length);
+    const length = whole.getUint16(at + 2),
+      segment = bytes.subarray(at + 4, at + 2 + length);
     if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
       [found.height, found.width] = [whole.getUint16(at + 5), whole.getUint16(at + 7)];
     } else if (marker === 0xe1 && begins(segment, "Exif\0\0")) found.exif ??= segment;
@@ -59,8 +66,9 @@ function readJpeg(bytes, found) {
 /** IPTC's block in the resources of Photoshop. */
 function iptcIn(resources) {
   const numbers = view(resources);
-  for (let at = 0; at + 12 <= resources.length && begins(resources.subarray(at), "8BIM"); ) {
-    const kind = numbers.getUint16(at + 4), start = at + 6 + 2 * Math.ceil((resources[at + 6] + 1) / 2);
+  for (let at = 0; at + 12 <= resources.length && begins(resources.subarray(at), "8BIM");) {
+    const kind = numbers.getUint16(at + 4),
+      start = at + 6 + 2 * Math.ceil((resources[at + 6] + 1) / 2);
     const size = numbers.getUint32(start);
     if (kind === 0x0404) return resources.subarray(start + 4, start + 4 + size);
     at = start + 4 + 2 * Math.ceil(size / 2);
@@ -72,10 +80,12 @@ async function readPng(bytes, found) {
   const numbers = view(bytes);
   found.format = "PNG";
   found.isCutOff = true;
-  for (let at = 8; at + 12 <= bytes.length; ) {
-    const length = numbers.getUint32(at), kind = text(bytes.subarray(at + 4, at + 8));
+  for (let at = 8; at + 12 <= bytes.length;) {
+    const length = numbers.getUint32(at),
+      kind = text(bytes.subarray(at + 4, at + 8));
     const chunk = bytes.subarray(at + 8, at + 8 + length);
-    const end = chunk.indexOf(0), name = text(chunk.subarray(0, Math.max(end, 0)));
+    const end = chunk.indexOf(0),
+      name = text(chunk.subarray(0, Math.max(end, 0)));
     if (kind === "IHDR") [found.width, found.height] = [numbers.getUint32(at + 8), numbers.getUint32(at + 12)];
     else if (kind === "acTL") found.animated = true;
     else if (kind === "eXIf") found.exif = chunk;
@@ -83,7 +93,10 @@ async function readPng(bytes, found) {
     else if (kind === "tEXt") found.texts[name] = text(chunk.subarray(end + 1));
     else if (kind === "zTXt") found.texts[name] = text(await inflated(chunk.subarray(end + 2)));
     else if (kind === "iTXt") found.texts[name] = await internationalText(chunk.subarray(end + 1));
-    else if (kind === "IEND") { found.isCutOff = false; break; }
+    else if (kind === "IEND") {
+      found.isCutOff = false;
+      break;
+    }
     at += 12 + length;
   }
   const xmp = found.texts["XML:com.adobe.xmp"];
@@ -103,22 +116,26 @@ async function inflated(bytes) {
   let size = 0;
   try {
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    for (let reader = stream.getReader(); size < MAX_INFLATED; ) {
+    for (let reader = stream.getReader(); size < MAX_INFLATED;) {
       const { done, value } = await reader.read();
       if (done) break;
       parts.push(value);
       size += value.length;
     }
-  } catch { /* damaged: what came before it counts */ }
+  } catch {
+    /* damaged: what came before it counts */
+  }
   return joined(parts);
 }
 
 function readWebp(bytes, found) {
   const numbers = view(bytes);
   found.format = "WEBP";
-  for (let at = 12; at + 8 <= bytes.length; ) {
-    const kind = text(bytes.subarray(at, at + 4)), length = numbers.getUint32(at + 4, true);
-    const chunk = bytes.subarray(at + 8, at + 8 + length), inside = view(chunk);
+  for (let at = 12; at + 8 <= bytes.length;) {
+    const kind = text(bytes.subarray(at, at + 4)),
+      length = numbers.getUint32(at + 4, true);
+    const chunk = bytes.subarray(at + 8, at + 8 + length),
+      inside = view(chunk);
     if (kind === "VP8X" && length >= 10) {
       found.width = 1 + (inside.getUint32(4, true) & 0xffffff);
       found.height = 1 + (inside.getUint32(6, true) >>> 8);
@@ -162,7 +179,9 @@ export function hasOtherColors({ profile }) {
 /** The texts in a block of EXIF, by the names of their tags. Raises an error if it is damaged. */
 export function exifTexts(exif) {
   const TAGS = { 0x10e: "ImageDescription", 0x10f: "Make", 0x110: "Model", 0x131: "Software", 0x13b: "Artist" };
-  const numbers = view(exif), little = text(exif.subarray(0, 2)) === "II", found = {};
+  const numbers = view(exif),
+    little = text(exif.subarray(0, 2)) === "II",
+    found = {};
   const valuesIn = (start, use) => {
     const count = numbers.getUint16(start, little);
     for (let at = start + 2; at < start + 2 + 12 * count; at += 12) {
@@ -174,7 +193,10 @@ export function exifTexts(exif) {
   };
   valuesIn(numbers.getUint32(4, little), (tag, value, number) => {
     if (TAGS[tag]) found[TAGS[tag]] = text(value).replace(/\0$/, "");
-    if (tag === 0x8769) valuesIn(number, (inner, comment) => { if (inner === 0x9286) found.UserComment = userComment(comment); });
+    if (tag === 0x8769)
+      valuesIn(number, (inner, comment) => {
+        if (inner === 0x9286) found.UserComment = userComment(comment);
+      });
   });
   return found;
 }
@@ -188,8 +210,9 @@ function userComment(comment) {
 
 /** The texts of a dataset in IPTC's block, such as Credit (2, 110), joined by spaces. */
 export function iptcText(block, record, dataset) {
-  const numbers = view(block), texts = [];
-  for (let at = 0; at + 5 <= block.length && block[at] === 0x1c; ) {
+  const numbers = view(block),
+    texts = [];
+  for (let at = 0; at + 5 <= block.length && block[at] === 0x1c;) {
     const size = numbers.getUint16(at + 3);
     if (size > 0x7fff) throw new Error("illegal field length in IPTC/NAA file");
     if (block[at + 1] === record && block[at + 2] === dataset) texts.push(utf8(block.subarray(at + 5, at + 5 + size)));

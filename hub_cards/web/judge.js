@@ -2,7 +2,10 @@
 import * as ort from "./onnxruntime/ort.wasm.min.mjs";
 import { halfToEven, resized, storedAsJpeg } from "./pixels.js";
 
-const WHOLE_QUALITY = 75, CUT_QUALITY = 90, CUT_GRID = 16, CUT_ONCE = 288;
+const WHOLE_QUALITY = 75,
+  CUT_QUALITY = 90,
+  CUT_GRID = 16,
+  CUT_ONCE = 288;
 const MOST_PIXELS = 100e6;
 
 let settings;
@@ -12,7 +15,8 @@ const networks = {};
 async function unpacked(name) {
   const response = await fetch(new URL(name, import.meta.url));
   if (!response.ok) throw new Error(`${name}: the server answers ${response.status}`);
-  const content = await response.arrayBuffer(), start = new Uint8Array(content, 0, 2);
+  const content = await response.arrayBuffer(),
+    start = new Uint8Array(content, 0, 2);
   if (start[0] !== 0x1f || start[1] !== 0x8b) return content; // some hosts unpack it themselves
   return new Response(new Blob([content]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
@@ -26,7 +30,9 @@ async function start({ settings: given, threads }) {
 
 /** A network by its name. It is loaded when the first picture needs it. */
 const network = (name) =>
-  (networks[name] ??= unpacked(`onnx/${name}.onnx.gz`).then((content) => ort.InferenceSession.create(new Uint8Array(content))));
+  (networks[name] ??= unpacked(`onnx/${name}.onnx.gz`).then((content) =>
+    ort.InferenceSession.create(new Uint8Array(content)),
+  ));
 
 /** The pixels of an opened picture: upright, on white where it is transparent. */
 class Pixels {
@@ -45,12 +51,16 @@ class Pixels {
   strip = (top, count) => this.part(0, top, this.width, count);
 }
 
-const asSource = ({ width, height, data }) =>
-  ({ width, height, strip: (top, count) => data.subarray(4 * width * top, 4 * width * (top + count)) });
+const asSource = ({ width, height, data }) => ({
+  width,
+  height,
+  strip: (top, count) => data.subarray(4 * width * top, 4 * width * (top + count)),
+});
 
 /** A square cut out of a picture. Where the picture is too short it is mirrored at its right and lower edge. */
 function cutOf(pixels, left, top, size) {
-  const width = Math.min(size, pixels.width), height = Math.min(size, pixels.height);
+  const width = Math.min(size, pixels.width),
+    height = Math.min(size, pixels.height);
   const levels = pixels.part(left, top, width, height);
   if (width === size && height === size) return { width, height, data: levels };
   const mirrored = (place, count) => Math.min(place % (2 * count), 2 * count - 1 - (place % (2 * count)));
@@ -77,27 +87,37 @@ function cornersOf({ width, height }, size, count) {
 function normalizeInto(target, at, { data }, { mean, std }) {
   const count = data.length / 4;
   for (let channel = 0; channel < 3; channel += 1) {
-    const levels = Float32Array.from({ length: 256 }, (_, level) => (Math.fround(level / 255) - mean[channel]) / std[channel]);
-    for (let index = 0; index < count; index += 1) target[at + channel * count + index] = levels[data[4 * index + channel]];
+    const levels = Float32Array.from(
+      { length: 256 },
+      (_, level) => (Math.fround(level / 255) - mean[channel]) / std[channel],
+    );
+    for (let index = 0; index < count; index += 1)
+      target[at + channel * count + index] = levels[data[4 * index + channel]];
   }
 }
 
 const tensor = (values, ...dims) => new ort.Tensor("float32", values, dims);
 
 function inputsOfSmall(pixels) {
-  const { size } = settings, isThatSize = pixels.width === size && pixels.height === size;
-  const small = isThatSize ? { data: pixels.strip(0, size) } : storedAsJpeg(resized(pixels, size, size), WHOLE_QUALITY);
+  const { size } = settings,
+    isThatSize = pixels.width === size && pixels.height === size;
+  const small = isThatSize
+    ? { data: pixels.strip(0, size) }
+    : storedAsJpeg(resized(pixels, size, size), WHOLE_QUALITY);
   const values = new Float32Array(3 * size * size);
   normalizeInto(values, 0, small, settings);
   return { pixel_values: tensor(values, 1, 3, size, size) };
 }
 
 function inputsOfLarge(pixels) {
-  const { large } = settings, { size, cut_size: cut, num_cuts: count } = large, { width, height } = pixels;
+  const { large } = settings,
+    { size, cut_size: cut, num_cuts: count } = large,
+    { width, height } = pixels;
   const factor = Math.min(1, large.largest_short_side / Math.min(width, height));
   const sides = [width, height].map((side) => Math.max(1, halfToEven(factor * side)));
   const reduced = storedAsJpeg(resized(pixels, ...sides), WHOLE_QUALITY);
-  const whole = new Float32Array(3 * size * size), cuts = new Float32Array(3 * cut * cut * count);
+  const whole = new Float32Array(3 * size * size),
+    cuts = new Float32Array(3 * cut * cut * count);
   normalizeInto(whole, 0, storedAsJpeg(resized(asSource(reduced), size, size), WHOLE_QUALITY), large);
   const boxes = [];
   for (const [index, { left, top }] of cornersOf(pixels, cut, count).entries()) {
@@ -129,7 +149,8 @@ async function opened({ file, parts }) {
 async function judge(request) {
   const bitmap = await opened(request);
   try {
-    const pixels = new Pixels(bitmap), { width, height } = pixels;
+    const pixels = new Pixels(bitmap),
+      { width, height } = pixels;
     const isLarge = Boolean(settings.large) && Math.min(width, height) >= settings.large.smallest_side;
     const inputs = isLarge ? inputsOfLarge(pixels) : inputsOfSmall(pixels);
     const { logits, evidence } = await (await network(isLarge ? "large" : "small")).run(inputs);
@@ -158,7 +179,8 @@ async function manifest({ file, parts: { format } }) {
     return { notRead: error.message };
   }
   try {
-    const reader = await c2pa.fromBlob(TYPES[format], file, C2PA_SETTINGS), report = reader.json();
+    const reader = await c2pa.fromBlob(TYPES[format], file, C2PA_SETTINGS),
+      report = reader.json();
     reader.free();
     return { report };
   } catch (error) {

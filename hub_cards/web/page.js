@@ -4,12 +4,23 @@ import { hasOtherColors, partsOf } from "./container.js";
 import { statementsOf } from "./provenance.js";
 
 const TITLES = { real: "Real", fake: "Fake (generated)", uncertain: "Uncertain" };
-const COLUMNS = ["image", "label", "fake_probability", "operating_point", "width", "height", "provenance", "summary", "error"];
+const COLUMNS = [
+  "image",
+  "label",
+  "fake_probability",
+  "operating_point",
+  "width",
+  "height",
+  "provenance",
+  "summary",
+  "error",
+];
 const byId = (id) => document.getElementById(id);
 
-/** One entry a picture: its `file`, an `address` to show it by, its `row`; then what was `judged` of it, or an `error`. */
+/** One entry a picture: its `file`, `address` and `row`, then what was `judged` of it, or an `error`. */
 const entries = [];
-let settings, shown, waiting = Promise.resolve();
+let settings, shown;
+let waiting = Promise.resolve();
 
 function make(tag, { text, ...properties } = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -123,21 +134,33 @@ function renderMany() {
 }
 
 function renderRow(entry) {
-  const said = isDone(entry) ? answer(entry) : {}, { label, error } = said;
-  const preview = entry.error ? make("span", { className: "thumbnail" }) : make("img", { className: "thumbnail", src: entry.address, alt: "", loading: "lazy", decoding: "async" });
-  const name = make("button", { type: "button", className: "name", onclick: () => choose(entry) }, preview, make("span", { text: entry.file.name }));
+  const said = isDone(entry) ? answer(entry) : {},
+    { label, error } = said;
+  const preview = entry.error
+    ? make("span", { className: "thumbnail" })
+    : make("img", { className: "thumbnail", src: entry.address, alt: "", loading: "lazy", decoding: "async" });
+  const name = make(
+    "button",
+    { type: "button", className: "name", onclick: () => choose(entry) },
+    preview,
+    make("span", { text: entry.file.name }),
+  );
   if (entry === shown) name.setAttribute("aria-current", "true");
   const cell = (column, ...content) => {
     const made = make("td", {}, ...content);
     made.dataset.column = column;
     return made;
   };
-  const verdict = label ? make("span", { className: `label ${label}`, text: TITLES[label].split(" ")[0] }) : error ? "Not judged" : "…";
+  const verdict = label
+    ? make("span", { className: `label ${label}`, text: TITLES[label].split(" ")[0] })
+    : error
+      ? "Not judged"
+      : "…";
   entry.row.replaceChildren(
     cell("Picture", name),
     cell("Verdict", verdict),
     cell("Fake", label ? probabilityOf(said) : ""),
-    cell("Summary", error ? entry.error : said.summary ?? ""),
+    cell("Summary", error ? entry.error : (said.summary ?? "")),
   );
 }
 
@@ -146,7 +169,10 @@ const probabilityOf = ({ fake_probability: probability }) => `${(100 * probabili
 function choose(entry) {
   show(entry);
   byId("answer").focus({ preventScroll: true });
-  byId("answer").scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  byId("answer").scrollIntoView({
+    block: "nearest",
+    behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
+  });
 }
 
 function show(entry) {
@@ -164,23 +190,34 @@ function renderAnswer() {
   if (!isDone(shown)) {
     section.replaceChildren(title, pictureOf(), make("p", { text: "Waiting for its turn …" }));
   } else if (shown.error) {
-    section.replaceChildren(title, make("p", { className: "error", role: "alert", text: `This file was not judged: ${shown.error}.` }));
+    section.replaceChildren(
+      title,
+      make("p", { className: "error", role: "alert", text: `This file was not judged: ${shown.error}.` }),
+    );
   } else {
     section.replaceChildren(title, ...partsOfAnswer(answer(shown)));
   }
 }
 
 function partsOfAnswer(said) {
-  const { label, verdict_note: doubt, provenance, animated } = said, lean = leaning(said);
+  const { label, verdict_note: doubt, provenance, animated } = said,
+    lean = leaning(said);
   const cannot = "The model cannot tell: a verdict here would be wrong too often.";
   const lines = [
     doubt || (label === "uncertain" && (lean ? `${cannot} It leans to "${lean}".` : cannot)),
     animated && "Only the first frame was judged.",
   ];
   const stated = provenance.length
-    ? provenance.map((statement) => make("p", {}, "The file states: ", make("b", { text: inWords(statement, settings.claims) }), "."))
+    ? provenance.map((statement) =>
+        make("p", {}, "The file states: ", make("b", { text: inWords(statement, settings.claims) }), "."),
+      )
     : [make("p", { text: "The file states nothing. That proves nothing: most programs drop such marks." })];
-  const json = make("details", {}, make("summary", { text: "JSON" }), make("pre", { text: JSON.stringify(said, null, 2), tabIndex: 0 }));
+  const json = make(
+    "details",
+    {},
+    make("summary", { text: "JSON" }),
+    make("pre", { text: JSON.stringify(said, null, 2), tabIndex: 0 }),
+  );
   const verdict = make("p", { className: `verdict ${label}` }, make("span", { text: TITLES[label] }));
   const probability = make("p", {}, "Probability of being generated: ", make("b", { text: probabilityOf(said) }));
   return [
@@ -198,20 +235,30 @@ function partsOfAnswer(said) {
 function evidenceOf(said, lean) {
   const { evidence, width, height } = said;
   if (!lean || !evidence.length) {
-    return [pictureOf(said), make("p", { text: lean ? "No place stands out." : "Places are marked only for a verdict or a lean." })];
+    return [
+      pictureOf(said),
+      make("p", { text: lean ? "No place stands out." : "Places are marked only for a verdict or a lean." }),
+    ];
   }
   const shares = evidence.map(({ box, share }) => `${placeOf(box, width, height)} ${percent(share)}`).join(", ");
   const map = mapOf(shown.judged.evidence, lean);
   const frames = evidence.map(({ box: { xmin, ymin, xmax, ymax }, share }) => {
     const frame = make("div", { className: "frame" }, make("b", { text: percent(share) }));
-    const sides = { left: xmin / width, top: ymin / height, width: (xmax - xmin) / width, height: (ymax - ymin) / height };
+    const sides = {
+      left: xmin / width,
+      top: ymin / height,
+      width: (xmax - xmin) / width,
+      height: (ymax - ymin) / height,
+    };
     for (const [side, part] of Object.entries(sides)) frame.style[side] = `${100 * part}%`;
     return frame;
   });
   const toggle = make("input", { type: "checkbox", onchange: () => (map.hidden = !toggle.checked) });
   return [
     pictureOf(said, map, ...frames),
-    make("p", { text: `Yellow frames mark what speaks most for "${lean}": ${shares}. These are shares of all that speaks for it.` }),
+    make("p", {
+      text: `Yellow frames mark what speaks most for "${lean}": ${shares}. These are shares of all that speaks for it.`,
+    }),
     make("p", {}, make("label", {}, toggle, " Show all that speaks for it, in yellow")),
   ];
 }
@@ -224,8 +271,10 @@ function pictureOf(said, ...over) {
 }
 
 function mapOf(evidence, lean) {
-  const side = Math.sqrt(evidence.length), canvas = make("canvas", { width: side, height: side, className: "map", hidden: true });
-  const toward = evidence.map((value) => Math.max(0, lean === "fake" ? value : -value)), most = Math.max(...toward, 1e-6);
+  const side = Math.sqrt(evidence.length),
+    canvas = make("canvas", { width: side, height: side, className: "map", hidden: true });
+  const toward = evidence.map((value) => Math.max(0, lean === "fake" ? value : -value)),
+    most = Math.max(...toward, 1e-6);
   const levels = canvas.getContext("2d").createImageData(side, side);
   toward.forEach((value, cell) => levels.data.set([0xf0, 0xe4, 0x42, 230 * (value / most)], 4 * cell));
   canvas.getContext("2d").putImageData(levels, 0, 0);
@@ -247,7 +296,8 @@ function asCsv(said) {
   return cells.map((cell) => `"${(/^[=+\-@]/.test(cell) ? `'${cell}` : cell).replaceAll('"', '""')}"`).join(",");
 }
 
-byId("csv").onclick = () => download("verdicts.csv", "text/csv", [COLUMNS.join(","), ...answers().map(asCsv), ""].join("\r\n"));
+byId("csv").onclick = () =>
+  download("verdicts.csv", "text/csv", [COLUMNS.join(","), ...answers().map(asCsv), ""].join("\r\n"));
 byId("json").onclick = () => download("verdicts.json", "application/json", JSON.stringify(answers(), null, 2));
 byId("clear").onclick = () => {
   for (const { address } of entries) URL.revokeObjectURL(address);
@@ -276,7 +326,10 @@ document.addEventListener("dragover", (event) => {
   event.preventDefault();
   document.body.classList.add("dragging");
 });
-document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget ?? document.body.classList.remove("dragging"));
+document.addEventListener(
+  "dragleave",
+  ({ relatedTarget }) => relatedTarget ?? document.body.classList.remove("dragging"),
+);
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
@@ -285,10 +338,16 @@ document.addEventListener("drop", (event) => {
 
 /** Keeps the page's files, so that all works without a network. Where that fails, they come from the network. */
 async function keep() {
-  if (!navigator.serviceWorker) return;
-  const kept = navigator.serviceWorker.register("service_worker.js").then(() => navigator.serviceWorker.ready);
-  const givesUp = new Promise((resolve) => setTimeout(resolve, 60_000));
-  await Promise.race([kept, givesUp]).catch(() => {});
+  try {
+    const { active, installing, waiting: installed } = await navigator.serviceWorker.register("service_worker.js");
+    const worker = installing ?? installed;
+    if (active || !worker) return;
+    await new Promise((resolve) => {
+      worker.onstatechange = () => ["activated", "redundant"].includes(worker.state) && resolve();
+    });
+  } catch {
+    /* not every browser and window allows it */
+  }
 }
 
 async function begin() {

@@ -22,7 +22,9 @@ function cubic(distance) {
  * bits, in rows of equal length, with how many binary digits they have.
  */
 function weightsOf(from, to) {
-  const scale = from / to, stretch = Math.max(scale, 1), support = 2 * stretch;
+  const scale = from / to,
+    stretch = Math.max(scale, 1),
+    support = 2 * stretch;
   const rows = Array.from({ length: to }, (_, place) => {
     const center = scale * (place + 0.5);
     const first = Math.max(Math.trunc(center - support + 0.5), 0);
@@ -34,20 +36,27 @@ function weightsOf(from, to) {
   const largest = rows.reduce((most, row) => Math.max(most, ...row.weights), 0);
   let digits = 0;
   while (digits < 22 && Math.trunc(0.5 + largest * 2 ** (digits + 1)) < 2 ** 15) digits += 1;
-  const length = rows.reduce((most, row) => Math.max(most, row.weights.length), 0), weights = new Int32Array(length * to);
+  const length = rows.reduce((most, row) => Math.max(most, row.weights.length), 0),
+    weights = new Int32Array(length * to);
   for (const [place, row] of rows.entries()) {
-    weights.set(row.weights.map((weight) => weight * 2 ** digits + 0.5 * Math.sign(weight)), length * place);
+    weights.set(
+      row.weights.map((weight) => weight * 2 ** digits + 0.5 * Math.sign(weight)),
+      length * place,
+    );
   }
-  const firsts = Int32Array.from(rows, (row) => row.first), counts = Int32Array.from(rows, (row) => row.weights.length);
+  const firsts = Int32Array.from(rows, (row) => row.first),
+    counts = Int32Array.from(rows, (row) => row.weights.length);
   return { firsts, counts, weights, length, digits };
 }
 
 /** A picture of another size. Its rows are asked for in strips: `strip(top, count)` gives their RGBA levels. */
 export function resized({ width, height, strip }, newWidth, newHeight) {
   const narrow = { width: newWidth, height, data: new Uint8ClampedArray(4 * newWidth * height) };
-  const across = weightsOf(width, newWidth), stripHeight = Math.max(1, Math.floor(2 ** 20 / width));
+  const across = weightsOf(width, newWidth),
+    stripHeight = Math.max(1, Math.floor(2 ** 20 / width));
   for (let top = 0; top < height; top += stripHeight) {
-    const count = Math.min(stripHeight, height - top), levels = strip(top, count);
+    const count = Math.min(stripHeight, height - top),
+      levels = strip(top, count);
     for (let y = 0; y < count; y += 1) narrowRow(levels, 4 * width * y, across, narrow.data, 4 * newWidth * (top + y));
   }
   return shortened(narrow, newHeight);
@@ -57,7 +66,10 @@ function narrowRow(levels, start, { firsts, counts, weights, length, digits }, t
   const half = 1 << (digits - 1);
   for (let x = 0; x < firsts.length; x += 1) {
     const last = x * length + counts[x];
-    let red = half, green = half, blue = half, from = start + 4 * firsts[x];
+    let red = half,
+      green = half,
+      blue = half,
+      from = start + 4 * firsts[x];
     for (let index = x * length; index < last; index += 1) {
       const weight = weights[index];
       red = (red + Math.imul(weight, levels[from])) | 0;
@@ -73,12 +85,15 @@ function narrowRow(levels, start, { firsts, counts, weights, length, digits }, t
 }
 
 function shortened({ width, height, data }, newHeight) {
-  const { firsts, counts, weights, length, digits } = weightsOf(height, newHeight), row = 4 * width;
-  const result = new Uint8ClampedArray(row * newHeight), sums = new Int32Array(row);
+  const { firsts, counts, weights, length, digits } = weightsOf(height, newHeight),
+    row = 4 * width;
+  const result = new Uint8ClampedArray(row * newHeight),
+    sums = new Int32Array(row);
   for (let y = 0; y < newHeight; y += 1) {
     sums.fill(1 << (digits - 1));
     for (let index = 0; index < counts[y]; index += 1) {
-      const weight = weights[length * y + index], from = row * (firsts[y] + index);
+      const weight = weights[length * y + index],
+        from = row * (firsts[y] + index);
       for (let x = 0; x < row; x += 1) sums[x] = (sums[x] + Math.imul(weight, data[from + x])) | 0;
     }
     for (let x = 0; x < row; x += 1) result[y * row + x] = sums[x] >> digits;
@@ -93,8 +108,39 @@ const LUMA = [
   72, 92, 95, 98, 112, 100, 103, 99,
 ];
 const CHROMA = [
-  17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99,
-  99, 99, 99, ...Array(32).fill(99),
+  17,
+  18,
+  24,
+  47,
+  99,
+  99,
+  99,
+  99,
+  18,
+  21,
+  26,
+  66,
+  99,
+  99,
+  99,
+  99,
+  24,
+  26,
+  56,
+  99,
+  99,
+  99,
+  99,
+  99,
+  47,
+  66,
+  99,
+  99,
+  99,
+  99,
+  99,
+  99,
+  ...Array(32).fill(99),
 ];
 
 /** A table for a quality of 50 and more. */
@@ -103,12 +149,16 @@ const steps = (table, quality) =>
 
 /** A picture after it was stored as JPEG of a quality from 50 on, with chroma 4:2:0, and read again. */
 export function storedAsJpeg({ width, height, data }, quality) {
-  const wide = 16 * Math.ceil(width / 16), high = 16 * Math.ceil(height / 16);
+  const wide = 16 * Math.ceil(width / 16),
+    high = 16 * Math.ceil(height / 16);
   const [luma, blue, red] = [0, 1, 2].map(() => new Uint8Array(wide * high));
   for (let y = 0; y < high; y += 1) {
     for (let x = 0; x < wide; x += 1) {
-      const from = 4 * (Math.min(y, height - 1) * width + Math.min(x, width - 1)), to = y * wide + x;
-      const r = data[from], g = data[from + 1], b = data[from + 2];
+      const from = 4 * (Math.min(y, height - 1) * width + Math.min(x, width - 1)),
+        to = y * wide + x;
+      const r = data[from],
+        g = data[from + 1],
+        b = data[from + 2];
       luma[to] = (19595 * r + 38470 * g + 7471 * b + 32768) >> 16;
       blue[to] = (-11059 * r - 21709 * g + 32768 * b + 8421375) >> 16;
       red[to] = (32768 * r - 27439 * g - 5329 * b + 8421375) >> 16;
@@ -122,7 +172,8 @@ export function storedAsJpeg({ width, height, data }, quality) {
 
 /** A plane of half the sides. Below the last row that the picture has it repeats that. */
 function halved(plane, wide, high, rows) {
-  const half = wide / 2, result = new Uint8Array((half * high) / 2);
+  const half = wide / 2,
+    result = new Uint8Array((half * high) / 2);
   for (let y = 0; y < high / 2; y += 1) {
     const from = 2 * wide * Math.min(y, rows - 1);
     for (let x = 0; x < half; x += 1) {
@@ -138,16 +189,19 @@ function quantize(plane, wide, table) {
   const block = new Int32Array(64);
   for (let top = 0; top < plane.length; top += 8 * wide) {
     for (let left = top; left < top + wide; left += 8) {
-      for (let y = 0; y < 8; y += 1) for (let x = 0; x < 8; x += 1) block[8 * y + x] = plane[left + y * wide + x] - 128;
+      for (let y = 0; y < 8; y += 1)
+        for (let x = 0; x < 8; x += 1) block[8 * y + x] = plane[left + y * wide + x] - 128;
       for (let row = 0; row < 64; row += 8) toCosines(block, row, 1, 11);
       for (let column = 0; column < 8; column += 1) toCosines(block, column, 8, 15);
       for (let index = 0; index < 64; index += 1) {
-        const step = table[index], size = Math.floor((Math.abs(block[index]) + 4 * step) / (8 * step)) * step;
+        const step = table[index],
+          size = Math.floor((Math.abs(block[index]) + 4 * step) / (8 * step)) * step;
         block[index] = block[index] < 0 ? -size : size;
       }
       for (let column = 0; column < 8; column += 1) fromCosines(block, column, 8, 11);
       for (let row = 0; row < 64; row += 8) fromCosines(block, row, 1, 18);
-      for (let y = 0; y < 8; y += 1) for (let x = 0; x < 8; x += 1) plane[left + y * wide + x] = clamp(block[8 * y + x] + 128);
+      for (let y = 0; y < 8; y += 1)
+        for (let x = 0; x < 8; x += 1) plane[left + y * wide + x] = clamp(block[8 * y + x] + 128);
     }
   }
 }
@@ -156,18 +210,35 @@ function quantize(plane, wide, table) {
 // numbers of 13 binary digits, as in libjpeg's jfdctint.c and jidctint.c.
 function toCosines(block, at, step, digits) {
   const half = 1 << (digits - 1);
-  const b = at + step, c = b + step, d = c + step, e = d + step, f = e + step, g = f + step, h = g + step;
-  const sum0 = block[at] + block[h], sum1 = block[b] + block[g], sum2 = block[c] + block[f], sum3 = block[d] + block[e];
-  const part7 = block[at] - block[h], part6 = block[b] - block[g], part5 = block[c] - block[f], part4 = block[d] - block[e];
-  const outer = sum0 + sum3, inner = sum1 + sum2, outer2 = sum0 - sum3, inner2 = sum1 - sum2;
+  const b = at + step,
+    c = b + step,
+    d = c + step,
+    e = d + step,
+    f = e + step,
+    g = f + step,
+    h = g + step;
+  const sum0 = block[at] + block[h],
+    sum1 = block[b] + block[g],
+    sum2 = block[c] + block[f],
+    sum3 = block[d] + block[e];
+  const part7 = block[at] - block[h],
+    part6 = block[b] - block[g],
+    part5 = block[c] - block[f],
+    part4 = block[d] - block[e];
+  const outer = sum0 + sum3,
+    inner = sum1 + sum2,
+    outer2 = sum0 - sum3,
+    inner2 = sum1 - sum2;
   const turned = (inner2 + outer2) * 4433;
   block[at] = (((outer + inner) << 13) + half) >> digits;
   block[e] = (((outer - inner) << 13) + half) >> digits;
   block[c] = (turned + outer2 * 6270 + half) >> digits;
   block[g] = (turned - inner2 * 15137 + half) >> digits;
   const all = (part4 + part5 + part6 + part7) * 9633;
-  const z1 = (part4 + part7) * -7373, z2 = (part5 + part6) * -20995;
-  const z3 = (part4 + part6) * -16069 + all, z4 = (part5 + part7) * -3196 + all;
+  const z1 = (part4 + part7) * -7373,
+    z2 = (part5 + part6) * -20995;
+  const z3 = (part4 + part6) * -16069 + all,
+    z4 = (part5 + part7) * -3196 + all;
   block[h] = (part4 * 2446 + z1 + z3 + half) >> digits;
   block[f] = (part5 * 16819 + z2 + z4 + half) >> digits;
   block[d] = (part6 * 25172 + z2 + z3 + half) >> digits;
@@ -176,15 +247,27 @@ function toCosines(block, at, step, digits) {
 
 function fromCosines(block, at, step, digits) {
   const half = 1 << (digits - 1);
-  const b = at + step, c = b + step, d = c + step, e = d + step, f = e + step, g = f + step, h = g + step;
+  const b = at + step,
+    c = b + step,
+    d = c + step,
+    e = d + step,
+    f = e + step,
+    g = f + step,
+    h = g + step;
   const turned = (block[c] + block[g]) * 4433;
-  const even2 = turned - block[g] * 15137, even3 = turned + block[c] * 6270;
-  const even0 = (block[at] + block[e]) << 13, even1 = (block[at] - block[e]) << 13;
+  const even2 = turned - block[g] * 15137,
+    even3 = turned + block[c] * 6270;
+  const even0 = (block[at] + block[e]) << 13,
+    even1 = (block[at] - block[e]) << 13;
   const all = (block[h] + block[f] + block[d] + block[b]) * 9633;
-  const z1 = (block[h] + block[b]) * -7373, z2 = (block[f] + block[d]) * -20995;
-  const z3 = (block[h] + block[d]) * -16069 + all, z4 = (block[f] + block[b]) * -3196 + all;
-  const odd0 = block[h] * 2446 + z1 + z3, odd1 = block[f] * 16819 + z2 + z4;
-  const odd2 = block[d] * 25172 + z2 + z3, odd3 = block[b] * 12299 + z1 + z4;
+  const z1 = (block[h] + block[b]) * -7373,
+    z2 = (block[f] + block[d]) * -20995;
+  const z3 = (block[h] + block[d]) * -16069 + all,
+    z4 = (block[f] + block[b]) * -3196 + all;
+  const odd0 = block[h] * 2446 + z1 + z3,
+    odd1 = block[f] * 16819 + z2 + z4;
+  const odd2 = block[d] * 25172 + z2 + z3,
+    odd3 = block[b] * 12299 + z1 + z4;
   block[at] = (even0 + even3 + odd3 + half) >> digits;
   block[h] = (even0 + even3 - odd3 + half) >> digits;
   block[b] = (even1 + even2 + odd2 + half) >> digits;
@@ -195,22 +278,28 @@ function fromCosines(block, at, step, digits) {
   block[e] = (even0 - even3 - odd0 + half) >> digits;
 }
 
-/** Luma and the planes of half its sides as a picture. Colors are weighted 3 to 1 between neighbours, as libjpeg does. */
+/** Luma and the planes of half its sides as a picture. Colors are weighted 3 to 1 between neighbours. */
 function joined(luma, wide, colors, width, height) {
-  const data = new Uint8ClampedArray(4 * width * height), half = wide / 2;
-  const columns = Math.ceil(width / 2), rows = Math.ceil(height / 2);
+  const data = new Uint8ClampedArray(4 * width * height),
+    half = wide / 2;
+  const columns = Math.ceil(width / 2),
+    rows = Math.ceil(height / 2);
   const [blue, red] = colors.map(() => new Int32Array(columns));
   for (let y = 0; y < height; y += 1) {
-    const near = half * (y >> 1), far = half * Math.min(rows - 1, Math.max(0, (y >> 1) + (y & 1 ? 1 : -1)));
+    const near = half * (y >> 1),
+      far = half * Math.min(rows - 1, Math.max(0, (y >> 1) + (y & 1 ? 1 : -1)));
     for (let x = 0; x < columns; x += 1) {
       blue[x] = 3 * colors[0][near + x] + colors[0][far + x];
       red[x] = 3 * colors[1][near + x] + colors[1][far + x];
     }
     for (let x = 0; x < width; x += 1) {
-      const here = x >> 1, beside = Math.min(columns - 1, Math.max(0, here + (x & 1 ? 1 : -1))), round = x & 1 ? 7 : 8;
+      const here = x >> 1,
+        beside = Math.min(columns - 1, Math.max(0, here + (x & 1 ? 1 : -1))),
+        round = x & 1 ? 7 : 8;
       const cb = ((3 * blue[here] + blue[beside] + round) >> 4) - 128;
       const cr = ((3 * red[here] + red[beside] + round) >> 4) - 128;
-      const level = luma[y * wide + x], to = 4 * (y * width + x);
+      const level = luma[y * wide + x],
+        to = 4 * (y * width + x);
       data[to] = level + ((91881 * cr + 32768) >> 16);
       data[to + 1] = level + ((-22554 * cb - 46802 * cr + 32768) >> 16);
       data[to + 2] = level + ((116130 * cb + 32768) >> 16);

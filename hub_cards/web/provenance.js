@@ -1,7 +1,8 @@
 // What an image file itself states of its making, in the words and the order of tellsign's Python package.
 import { exifTexts, iptcText } from "./container.js";
 
-const MAX_BYTES = 1 << 20, MAX_CHARACTERS = 200;
+const MAX_BYTES = 1 << 20,
+  MAX_CHARACTERS = 200;
 // Names that stand for generators of images and nothing else.
 const GENERATORS =
   /\b(Ideogram AI|Midjourney|NovelAI|DALL[·-]?E(?: ?\d)?|Adobe Firefly|Stable Diffusion|Google AI|InvokeAI)\b/;
@@ -58,7 +59,8 @@ function* c2pa(manifest) {
 
 /** What the active manifest states, and those of the images that it was made out of, one out of the other. */
 function* ofManifests(report) {
-  const active = report.manifests[report.active_manifest], { success = [], failure = [] } = report.validation_results.activeManifest;
+  const active = report.manifests[report.active_manifest],
+    { success = [], failure = [] } = report.validation_results.activeManifest;
   const [fine, wrong] = [success, failure].map((codes) => codes.map(({ code }) => code));
   const fits = fine.some((code) => code.endsWith("Hash.match")) ? "fits" : "";
   const signed = {
@@ -70,8 +72,10 @@ function* ofManifests(report) {
   const seen = new Set();
   for (const manifest of lineage(report)) {
     for (const action of actionsOf(manifest)) {
-      const agent = typeof action.softwareAgent === "string" ? { name: action.softwareAgent } : action.softwareAgent ?? {};
-      const match = SOURCE_TYPE.exec(action.digitalSourceType ?? ""), key = JSON.stringify([match?.[1], agent.name ?? ""]);
+      const agent =
+        typeof action.softwareAgent === "string" ? { name: action.softwareAgent } : (action.softwareAgent ?? {});
+      const match = SOURCE_TYPE.exec(action.digitalSourceType ?? ""),
+        key = JSON.stringify([match?.[1], agent.name ?? ""]);
       if (!match || seen.has(key)) continue;
       seen.add(key);
       const [generator, version] = agent.name ? [agent.name, agent.version ?? ""] : claimGenerator(manifest);
@@ -92,7 +96,7 @@ function* lineage({ manifests, active_manifest: label }) {
 }
 
 const actionsOf = ({ assertions = [] }) =>
-  assertions.flatMap(({ label, data }) => (label.startsWith("c2pa.actions") ? data.actions ?? [] : []));
+  assertions.flatMap(({ label, data }) => (label.startsWith("c2pa.actions") ? (data.actions ?? []) : []));
 
 /** Name and version of the program that wrote a manifest. */
 function claimGenerator({ claim_generator_info: infos, claim_generator: named = "" }) {
@@ -125,7 +129,8 @@ function* xmp(packet) {
   }
   const { type = "", system = "", version = "", credit = "", tool = "" } = found;
   const named = [system, credit, tool].find((name) => GENERATORS.test(name));
-  const generator = system || (named ? GENERATORS.exec(named)[1] : ""), kind = SOURCE_TYPE.exec(type.trim());
+  const generator = system || (named ? GENERATORS.exec(named)[1] : ""),
+    kind = SOURCE_TYPE.exec(type.trim());
   if (kind) yield statement("xmp", kind[1], { generator, version, text: credit });
   else if (generator) yield statement("xmp", "generator", { generator, version, text: named ?? system });
 }
@@ -137,10 +142,13 @@ function xmpProperties(packet) {
   if (words.includes("<!ENTITY")) throw new Error("declares an entity");
   const tree = new DOMParser().parseFromString(words.trim(), "application/xml");
   if (tree.querySelector("parsererror")) throw new Error("is no XML");
-  const found = {}, nameOf = (node) => XMP_NAMES[`${node.namespaceURI} ${node.localName}`];
+  const found = {},
+    nameOf = (node) => XMP_NAMES[`${node.namespaceURI} ${node.localName}`];
   for (const element of tree.querySelectorAll("*")) {
-    for (const attribute of element.attributes) if (nameOf(attribute) && attribute.value) found[nameOf(attribute)] ??= attribute.value;
-    const name = nameOf(element), value = element.getAttributeNS(RDF, "resource") || element.textContent.trim();
+    for (const attribute of element.attributes)
+      if (nameOf(attribute) && attribute.value) found[nameOf(attribute)] ??= attribute.value;
+    const name = nameOf(element),
+      value = element.getAttributeNS(RDF, "resource") || element.textContent.trim();
     if (name && value) found[name] ??= value;
   }
   return found;
@@ -164,7 +172,8 @@ function* exif(block) {
   yield* found;
   if (found.length) return;
   for (const name of ["Make", "Model", "Software", "ImageDescription", "Artist"]) {
-    const words = short(tags[name] ?? ""), match = GENERATORS.exec(words);
+    const words = short(tags[name] ?? ""),
+      match = GENERATORS.exec(words);
     if (match) {
       yield statement("exif", "generator", { generator: match[1], text: words });
       return;
@@ -181,7 +190,7 @@ const pngTexts = ({ format, texts }) => (format === "PNG" ? parameters("png_text
 
 /** Parameters of generators. Each writes them as text under names of its own. */
 function* parameters(source, texts) {
-  const textOf = (name) => ((texts[name]?.length ?? 0) <= MAX_BYTES ? texts[name] ?? "" : "");
+  const textOf = (name) => ((texts[name]?.length ?? 0) <= MAX_BYTES ? (texts[name] ?? "") : "");
   const objectOf = (name) => {
     try {
       const value = JSON.parse(textOf(name).replace(/\bNaN\b|-?\bInfinity\b/g, "null")); // as Python writes numbers
@@ -195,7 +204,8 @@ function* parameters(source, texts) {
       yield statement(source, "unreadable", { text: `${name}: longer than ${MAX_BYTES} characters` });
     }
   }
-  const given = textOf("parameters"), scheme = objectOf("parameters");
+  const given = textOf("parameters"),
+    scheme = objectOf("parameters");
   if (/\bSteps: \d+, /.test(given)) {
     let [generator, version] = ["AUTOMATIC1111", /\bVersion: ([^,\n]+)/.exec(given)?.[1] ?? ""];
     if (version.startsWith("Fooocus")) [generator, version] = ["Fooocus", version.split(" ").slice(1).join(" ")];
@@ -205,7 +215,10 @@ function* parameters(source, texts) {
     yield statement(source, "parameters", { generator: "Fooocus", version, text: given });
   }
   const nodes = Object.values(objectOf("prompt"));
-  if (nodes.some((node) => node && typeof node === "object" && "class_type" in node) || "nodes" in objectOf("workflow")) {
+  if (
+    nodes.some((node) => node && typeof node === "object" && "class_type" in node) ||
+    "nodes" in objectOf("workflow")
+  ) {
     yield statement(source, "parameters", { generator: "ComfyUI", text: textOf("prompt") || textOf("workflow") });
   }
   const invoke = INVOKEAI.find(textOf);
@@ -214,6 +227,10 @@ function* parameters(source, texts) {
     yield statement(source, "parameters", { generator: "InvokeAI", version, text: textOf(invoke) });
   }
   if (textOf("Software") === "NovelAI") {
-    yield statement(source, "parameters", { generator: "NovelAI", version: textOf("Source"), text: textOf("Description") });
+    yield statement(source, "parameters", {
+      generator: "NovelAI",
+      version: textOf("Source"),
+      text: textOf("Description"),
+    });
   }
 }

@@ -6,12 +6,18 @@ const POLICY =
   "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' blob:";
 
 addEventListener("install", (event) => {
-  event.waitUntil(caches.open(OWN + VERSION).then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: "no-cache" })))));
+  event.waitUntil(
+    caches
+      .open(OWN + VERSION)
+      .then((cache) => cache.addAll(FILES.map((file) => new Request(file, { cache: "no-cache" })))),
+  );
 });
 
 addEventListener("activate", (event) => {
   const others = caches.keys().then((names) => names.filter((name) => name.startsWith(OWN) && name !== OWN + VERSION));
-  event.waitUntil(others.then((names) => Promise.all(names.map((name) => caches.delete(name)))).then(() => clients.claim()));
+  event.waitUntil(
+    others.then((names) => Promise.all(names.map((name) => caches.delete(name)))).then(() => clients.claim()),
+  );
 });
 
 addEventListener("fetch", (event) => {
