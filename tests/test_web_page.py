@@ -213,6 +213,11 @@ def test_without_npm_the_export_says_what_is_missing(checkpoint, tmp_path, monke
     assert not (tmp_path / "site").exists()
 
 
+def test_push_refuses_options_that_a_page_has_not(checkpoint):
+    ran = CliRunner().invoke(app, ["push", str(checkpoint), "anna/page", "--web", "--license", "mit"])
+    assert ran.exit_code == 2 and "--overwrite-card" in ran.stderr
+
+
 def test_another_package_than_the_pinned_one_is_refused(tmp_path, monkeypatch):
     def pack(command, **_):
         with tarfile.open(Path(command[4], "package.tgz"), "w:gz"):

@@ -64,6 +64,8 @@ def push(
     """
     with _sending():
         if web:
+            if dataset or license or revision or self_contained is not None:
+                raise ValueError("--web goes with --private, --create-pr and --overwrite-card alone")
             typer.echo(_push_page(folder, repo_id, private, create_pr, overwrite_card))
             return
         from tellsign.hub_cards.export import push as push_model
