@@ -382,7 +382,7 @@ def test_other_pictures_are_measured_too(detector, data, cache, tmp_path):
     record = adapt(data, tmp_path / "out", model=detector, cache_dir=cache, test=other)
     assert record["test"]["pictures"] == {"real": 20, "fake": 12}
     assert record["test"]["scores"]["auroc: real, fake"]["after"]["value"] > 0.8
-    with pytest.raises(ValueError, match="were learned from"):
+    with pytest.raises(ValueError, match="are to be learned from"):
         adapt(data, tmp_path / "out 2", model=detector, cache_dir=cache, test=data)
 
 

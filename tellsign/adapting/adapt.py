@@ -148,6 +148,7 @@ def adapt(
         start = _load(folder, cache)
         teach = _tuning(start, folder) if backbone is None else _training(start, backbone, revision, cache)
         own = _read(data, start, anew=backbone is not None)
+        other = None if test is None else _others(test, own, start)
         taught = teach(own)
         config = start.model.config
         before = (config.temperature, {name: getattr(config, field) for name, field in OPERATING_POINTS.items()})
@@ -162,8 +163,8 @@ def adapt(
             "verdict_thresholds": after[1],
             **compare(taught.found, {"before": before, "after": after}),
         }
-        if test is not None:
-            record["test"] = _tested(test, own, start, taught, {"before": before, "after": after})
+        if other is not None:
+            record["test"] = _tested(other, start, taught, {"before": before, "after": after})
         _write(folder, part, start.model, taught, record)
         write_card(part, str(out))
     return record
@@ -306,17 +307,18 @@ def _check_audit(found: Audit, data: Any) -> None:
             )
 
 
-def _tested(
-    test: str | Path | Dataset,
-    own: Pictures,
-    start: MomentExtractor,
-    taught: Taught,
-    verdicts: Mapping[str, Verdicts],
-) -> dict[str, Any]:
-    """Scores before and after on other pictures."""
+def _others(test: str | Path | Dataset, own: Pictures, start: MomentExtractor) -> Pictures:
+    """Pictures to measure on, which must not be learned from."""
     other = _read(test, start)
     if same := own.contents & other.contents:
-        raise ValueError(f"{test}: {len(same)} of its pictures were learned from")
+        raise ValueError(f"{test}: {len(same)} of its pictures are to be learned from")
+    return other
+
+
+def _tested(
+    other: Pictures, start: MomentExtractor, taught: Taught, verdicts: Mapping[str, Verdicts]
+) -> dict[str, Any]:
+    """Scores before and after on other pictures."""
     moments = other.moments if taught.extractor is start else taught.extractor(other.pictures)[0]
     logits = {"before": other.moments.logits(start.model.head), "after": moments.logits(taught.head)}
     found = replace(taught.found, labels=other.labels, groups=other.groups.group, own=logits)
