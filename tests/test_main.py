@@ -73,6 +73,14 @@ def test_a_name_too_long_for_a_file_gets_its_error(checkpoint):
     assert result.exit_code == 1 and "error" in json.loads(result.stdout.splitlines()[-1])
 
 
+def test_an_answer_with_a_trace_is_drawn_and_printed(tmp_path):
+    picture = Path(__file__).parents[1] / "examples" / "decoder_coffee.png"
+    command = ["explain", str(picture), "--explain", "always", "--save", str(tmp_path)]
+    answer = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
+    assert answer["traces"] and answer["artifacts"] and "heatmap" not in answer["artifacts"][0]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_picture_that_cannot_be_saved_costs_no_answer(checkpoint, tmp_path):
     for name in ("a.png", "b.png"):
         Image.new("RGB", (50, 40)).save(tmp_path / name)
