@@ -161,7 +161,7 @@ async function judge(request) {
   }
 }
 
-const TYPES = { JPEG: "image/jpeg", PNG: "image/png", WEBP: "image/webp", GIF: "image/gif" };
+const TYPES = { JPEG: "image/jpeg", PNG: "image/png", WEBP: "image/webp", AVIF: "image/avif", GIF: "image/gif" };
 const C2PA_SETTINGS = JSON.stringify({ verify: { remote_manifest_fetch: false, ocsp_fetch: false } });
 let c2pa;
 
