@@ -44,7 +44,8 @@ AXE = NpmPackage(
 DIFFERENT = ("fake_probability", "evidence", "summary", "traces_note")
 """What differs between page and pipeline by rounding, or because the page measures no traces."""
 GENERATED = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description xmlns:ext="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" ext:DigitalSourceType="trainedAlgorithmicMedia"/>
+<rdf:Description xmlns:ext="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ ext:DigitalSourceType="trainedAlgorithmicMedia"/>
 </rdf:RDF></x:xmpmeta>"""
 DROP = """([name, content]) => {
     const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0)), dataTransfer = new DataTransfer();
