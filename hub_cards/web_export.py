@@ -228,7 +228,7 @@ def _quantize_large_weights(path: Path) -> None:
 
 
 def _write_settings(settings: dict[str, Any], folder: Path) -> None:
-    """Writes `settings.json`, and tells the service worker which files to keep, and which version of them this is."""
+    """Writes `settings.json`. Tells the service worker which files to keep, their version, and the page's policy."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     loaded = [name for name in names if not name.startswith(LATER) and not name.endswith(LATER)]
     settings = settings | {"claims": CLAIMS, "bytes": sum((folder / name).stat().st_size for name in loaded)}
@@ -237,7 +237,10 @@ def _write_settings(settings: dict[str, Any], folder: Path) -> None:
     contents = (folder / name for name in [*names, "settings.json"])
     version = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in contents)).hexdigest()
     worker = folder / "service_worker.js"
-    head = f"const VERSION = {json.dumps(version[:16])}, FILES = {json.dumps(kept)};\n"
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    policy = page.partition('"Content-Security-Policy" content="')[2].partition('"')[0]
+    told = {"VERSION": version[:16], "FILES": kept, "POLICY": policy}
+    head = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in told.items())
     worker.write_text(head + worker.read_text(encoding="utf-8"), encoding="utf-8")
 
 

@@ -158,7 +158,7 @@ def in_rgb(stored: Image.Image, name: str) -> Image.Image:
             image = Image.fromarray(grey.astype(np.uint8))
         image = _in_srgb(image)
         if image is stored:
-            if not is_animated:
+            if not is_animated and "animated" not in stored.info:  # as a text of a PNG file may be called
                 return stored
             image = stored.copy()
         # Nothing else, or opening the result again would turn it again.

@@ -19,10 +19,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imp
 # The process that only hands out the tests reads this file too. What takes seconds is imported where it is needed.
 gc.disable()  # until all tests are imported
 TOKEN = "hf_loopbackSecretOfAnna"
-FLAGS = """
-    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-    --disable-component-update --disable-sync
-""".split()
 
 
 def equal(first, second) -> bool:
@@ -255,14 +251,14 @@ def client(hub, tmp_path):
 @pytest.fixture(scope="module")  # as its event loop, while it runs, is in the way of others
 def browser():
     """Chromium without a window."""
-    playwright, executable = pytest.importorskip("playwright.sync_api"), shutil.which("chromium")
-    if executable is None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    from tellsign.training.evaluation.web_page import chromium
+
+    if shutil.which("chromium") is None:
         pytest.skip("chromium is not installed")
     playwright.expect.set_options(timeout=30_000)
-    with playwright.sync_playwright() as session:
-        chromium = session.chromium.launch(executable_path=executable, args=FLAGS)
-        yield chromium
-        chromium.close()
+    with chromium() as running:
+        yield running
 
 
 def open_page(browser, url: str):

@@ -9,9 +9,10 @@ import threading
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps, features
+from PIL.PngImagePlugin import PngInfo
 
 from tellsign import load_image
-from tellsign.modeling.image_files import readable_extensions
+from tellsign.modeling.image_files import in_rgb, readable_extensions, stored_image
 from tests.conftest import encode
 
 
@@ -36,6 +37,12 @@ def test_an_image_of_pillow_is_copied():
     image.info["comment"] = "mine"
     loaded = load_image(image)
     assert loaded is not image and loaded.info == {} and image.info == {"comment": "mine"}
+
+
+def test_a_text_of_a_file_makes_no_animation():
+    text = PngInfo()
+    text.add_text("animated", "true")
+    assert in_rgb(stored_image(save(Image.fromarray(PIXELS), "PNG", pnginfo=text), "a.png"), "a.png").info == {}
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "TIFF"])

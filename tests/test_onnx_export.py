@@ -19,7 +19,7 @@ from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqIma
 from tellsign.__main__ import app
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.judge import Judge, preprocess
-from tellsign.hub_cards.onnx_export import export
+from tellsign.hub_cards.onnx_export import export, settings_of
 from tellsign.training.evaluation import onnx_parity
 from tests.conftest import encode, write_parquet
 from tests.models import LARGE_PROCESSOR, TINY, TINY_BOTH, large_inputs
@@ -195,16 +195,16 @@ def test_judge_takes_folders(detector, files):
     assert [json.loads(line)["image"] for line in ran.stdout.splitlines()] == list(map(str, files)), ran.stderr
 
 
-def test_judge_has_both_operating_points(tmp_path, detector):
-    shutil.copytree(detector, tmp_path / "model", ignore=shutil.ignore_patterns("onnx"))
-    config = json.loads((detector / "config.json").read_text())
-    points = {"verdict_thresholds": [0.0, 1.0], "balanced_verdict_thresholds": [0.0, 0.0]}
-    config["large_picture_config"] |= points
-    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
-    export(tmp_path / "model", tmp_path)
+def test_judge_has_both_operating_points(detector):
+    model = WaveFreqForImageClassification.from_pretrained(detector)
+    model.config.large_picture_config.verdict_thresholds = [0.0, 1.0]
+    model.config.large_picture_config.balanced_verdict_thresholds = [0.0, 0.0]
+    settings = settings_of(model, WaveFreqImageProcessor.from_pretrained(detector))
     content = encode(np.zeros((80, 90, 3), np.uint8))
     for point, label in (("cautious", "uncertain"), ("balanced", "fake")):
-        assert Judge(tmp_path / "onnx" / "model.onnx", point)(content)["label"] == label
+        judge = Judge(detector / "onnx" / "model.onnx", point)
+        judge.settings = settings
+        assert judge(content)["label"] == label
 
 
 def test_an_export_without_calibration_leaves_no_int8(small_detector):

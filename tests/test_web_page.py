@@ -9,6 +9,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -21,7 +22,7 @@ from tellsign.__main__ import app
 from tellsign.hub_cards import web_export
 from tellsign.hub_cards.web_export import NpmPackage, copy_package, export_page
 from tellsign.pipelines.answer import summary_of
-from tests.models import LARGE_PROCESSOR, TINY, TINY_BOTH
+from tests.models import LARGE_PROCESSOR, TINY, TINY_LARGE
 from tests.samples import check_answer
 
 
@@ -42,6 +43,10 @@ AXE = NpmPackage(
 )
 DIFFERENT = ("fake_probability", "evidence", "summary", "traces_note")
 """What differs between page and pipeline by rounding, or because the page measures no traces."""
+GENERATED = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:ext="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ ext:DigitalSourceType="trainedAlgorithmicMedia"/>
+</rdf:RDF></x:xmpmeta>"""
 DROP = """([name, content]) => {
     const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0)), dataTransfer = new DataTransfer();
     dataTransfer.items.add(new File([bytes], name));
@@ -63,8 +68,9 @@ def site(tmp_path_factory) -> tuple[Path, Path]:
             except OSError as error:
                 pytest.skip(str(error))
             torch.manual_seed(0)
+            large = TINY_LARGE | {"backbone": "test_efficientnet"}  # whose graph takes seconds less to write
             model = tellsign.WaveFreqForImageClassification(
-                tellsign.WaveFreqConfig(**TINY, **TINY_BOTH, verdict_thresholds=[0.2, 0.8])
+                tellsign.WaveFreqConfig(**TINY, large_picture_config=large, verdict_thresholds=[0.2, 0.8])
             )
             for layer in (model.classifier, model.large_picture.head.classifier):
                 torch.nn.init.normal_(layer.weight)
@@ -85,15 +91,20 @@ def visitor(site, browser):
         context.close()
 
 
-@pytest.fixture
-def page(visitor):
-    """The page in a desktop's window, and in `page.said` what the browser complains of."""
-    page = visitor[1].new_page()
-    page.said = []
-    page.on("console", lambda message: page.said.append(message.text))
-    page.on("pageerror", lambda error: page.said.append(str(error)))
-    yield loaded(page, visitor[0])
+@pytest.fixture(scope="module")
+def opened(visitor):
+    """The page, which takes seconds to load, in a window of its own."""
+    page = loaded(visitor[1].new_page(), visitor[0])
+    yield page
     page.close()
+
+
+@pytest.fixture
+def page(opened):
+    """The page in a desktop's window, by day; `give` removes what an earlier test gave."""
+    opened.set_viewport_size({"width": 1280, "height": 900})
+    opened.emulate_media(color_scheme="light")
+    return opened
 
 
 def check(site, page, files: list[Path]) -> None:
@@ -109,6 +120,7 @@ def check(site, page, files: list[Path]) -> None:
 
 
 def test_a_dropped_picture_gets_a_verdict(page):
+    page.locator("#clear").dispatch_event("click")
     page.evaluate(DROP, [PHOTO.name, base64.b64encode(PHOTO.read_bytes()).decode()])
     playwright.expect(page.locator("#status")).to_have_text(re.compile("^1 picture: 1 (real|fake|uncertain).$"))
     playwright.expect(page.locator(".verdict")).to_have_text(re.compile("^(Real|Fake|Uncertain)"))
@@ -133,6 +145,26 @@ def test_of_many_pictures_a_broken_one_does_not_stop_the_others(page, tmp_path):
     assert [bool(row["label"]) for row in rows] == [False, False, True]
 
 
+def test_a_file_that_is_cut_off_anywhere_is_an_error(page, tmp_path):
+    files, photo = [], Image.open(PHOTO).convert("RGB").resize((90, 70))
+    for kind in ("JPEG", "PNG", "WEBP"):
+        photo.save(content := io.BytesIO(), kind)
+        for length in (18, content.tell() // 2):
+            files.append(tmp_path / f"{length}.{kind}")
+            files[-1].write_bytes(content.getvalue()[:length])
+    give(page, files)
+    assert [answer.get("error", "judged").split(": ")[1] for answer in answers_of(page)] == 6 * ["the file is cut off"]
+
+
+def test_a_damaged_block_does_not_keep_a_picture_from_a_verdict(page, tmp_path):
+    content, block = PHOTO.read_bytes(), b"Photoshop 3.0\0008BIM\4\4" + bytes([255]) + bytes(20)
+    segment = b"\xff\xed" + (len(block) + 2).to_bytes(2, "big") + block
+    (tmp_path / "damaged.jpg").write_bytes(content[:2] + segment + content[2:])
+    give(page, [tmp_path / "damaged.jpg"])
+    (answer,) = answers_of(page)
+    assert "error" not in answer and answer["provenance"] == []
+
+
 def test_a_picture_that_is_too_large_is_refused_with_its_size(page, tmp_path):
     content = bytearray(PHOTO.read_bytes())
     at = content.index(b"\xff\xc0") + 5
@@ -140,6 +172,9 @@ def test_a_picture_that_is_too_large_is_refused_with_its_size(page, tmp_path):
     (tmp_path / "huge.jpg").write_bytes(content)
     give(page, [tmp_path / "huge.jpg"])
     playwright.expect(page.get_by_role("alert")).to_contain_text("has 12000x9000 pixels")
+    Image.new("1", (66_000, 64)).save(tmp_path / "long.png")
+    give(page, [tmp_path / "long.png"])
+    playwright.expect(page.get_by_role("alert")).to_contain_text("has 66000x64 pixels")
 
 
 def test_pictures_come_as_python_opens_them(site, page, tmp_path):
@@ -153,6 +188,8 @@ def test_pictures_come_as_python_opens_them(site, page, tmp_path):
     photo.save(tmp_path / "moving.webp", save_all=True, append_images=[veil.convert("RGB")], quality=90)
     veil.save(tmp_path / "veil.png")
     photo.convert("L").save(tmp_path / "grey.png")
+    photo.save(tmp_path / "telephone.avif", quality=90, xmp=GENERATED)
+    Image.fromarray(np.asarray(photo.convert("L"), np.uint16) * 257).save(tmp_path / "deep.png")
     photo.convert("CMYK").save(tmp_path / "print.jpg")
     photo.crop((0, 0, 70, 110)).save(tmp_path / "narrow.png")
     files = sorted(tmp_path.iterdir())
@@ -168,20 +205,28 @@ def test_the_page_works_without_a_network_once_it_was_loaded(site, browser):
     context.close()
 
 
-def test_the_page_reaches_no_other_host(page, visitor):
-    address, requests = visitor[0], []
+def test_the_page_reaches_no_other_host(visitor):
+    (address, context), requests, said = visitor, [], []
+    page = context.new_page()
     page.on("request", lambda request: requests.append(request.url))
-    give(page, EXAMPLES[:2])
-    assert [url for url in requests if not url.startswith((address, f"blob:{address}"))] == [] == page.said
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    give(loaded(page, address), EXAMPLES[:2])
+    assert [url for url in requests if not url.startswith((address, f"blob:{address}"))] == [] == said
     page.evaluate("fetch('http://127.0.0.1:9/').catch(() => {})")
-    assert any("Content Security Policy" in words for words in page.said)
+    assert any("Content Security Policy" in words for words in said)
+    of_thread = page.evaluate("fetch('judge.js').then(({ headers }) => headers.get('Content-Security-Policy'))")
+    assert of_thread == page.locator("meta[http-equiv]").get_attribute("content")
+    page.close()
 
 
-def test_a_browser_without_webassembly_is_told_so(visitor, page):
+def test_a_browser_without_webassembly_is_told_so(visitor):
+    page = visitor[1].new_page()
     page.add_init_script("delete globalThis.WebAssembly")
     page.goto(visitor[0])
     page.locator("#files").set_input_files(PHOTO)
     playwright.expect(page.get_by_role("alert")).to_contain_text("it needs WebAssembly")
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -213,6 +258,11 @@ def test_without_npm_the_export_says_what_is_missing(checkpoint, tmp_path, monke
     ran = CliRunner().invoke(app, ["export", str(checkpoint), str(tmp_path / "site"), "--web"])
     assert ran.exit_code == 2 and "https://nodejs.org" in ran.stderr
     assert not (tmp_path / "site").exists()
+
+
+def test_a_page_refuses_pictures_to_calibrate_on(checkpoint, tmp_path):
+    command = ["export", str(checkpoint), str(tmp_path / "site"), "--web", "--calibration-data", str(PHOTO)]
+    assert CliRunner().invoke(app, command).exit_code == 2 and not (tmp_path / "site").exists()
 
 
 def test_push_refuses_options_that_a_page_has_not(checkpoint):

@@ -116,7 +116,8 @@ export function inWords(statement, claims) {
   }
   if (statement.hash === "differs") details.push("but the file was changed after that");
   const maker = `${statement.generator} ${statement.version}`.trim();
-  return `${claims[statement.claim] ?? statement.claim}${maker && ", "}${maker} (${details.join(", ")})`;
+  const claim = Object.hasOwn(claims, statement.claim) ? claims[statement.claim] : statement.claim;
+  return `${claim}${maker && ", "}${maker} (${details.join(", ")})`;
 }
 
 const isSigned = ({ signature, hash }) => signature === "valid" && hash !== "differs";

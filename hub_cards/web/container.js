@@ -23,11 +23,16 @@ export function find(bytes, words, from = 0) {
  */
 export async function partsOf(bytes) {
   const found = { format: "", animated: false, texts: {} };
-  if (bytes[0] === 0xff && bytes[1] === SOI) readJpeg(bytes, found);
-  else if (begins(bytes, "\x89PNG\r\n\x1a\n")) await readPng(bytes, found);
-  else if (begins(bytes, "RIFF") && begins(bytes.subarray(8), "WEBP")) readWebp(bytes, found);
-  else if (begins(bytes, "GIF8")) readGif(bytes, found);
-  else if (begins(bytes.subarray(4), "ftyp") && HEIC.includes(text(bytes.subarray(8, 12)))) found.format = "HEIC";
+  try {
+    if (bytes[0] === 0xff && bytes[1] === SOI) readJpeg(bytes, found);
+    else if (begins(bytes, "\x89PNG\r\n\x1a\n")) await readPng(bytes, found);
+    else if (begins(bytes, "RIFF") && begins(bytes.subarray(8), "WEBP")) readWebp(bytes, found);
+    else if (begins(bytes, "GIF8")) readGif(bytes, found);
+    else if (begins(bytes.subarray(4), "ftyp")) readBoxes(bytes, found);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    found.isCutOff = true; // a number was to be read behind the end
+  }
   if (found.exif && begins(found.exif, "Exif\0\0")) found.exif = found.exif.subarray(6);
   found.hasManifest = find(bytes, "jumdc2pa") >= 0 || find(bytes, "dcterms:provenance") >= 0;
   return found;
@@ -39,11 +44,11 @@ function readJpeg(bytes, found) {
   const whole = view(bytes),
     profile = [];
   found.format = "JPEG";
+  found.isCutOff = true;
   for (let at = 2; at + 4 <= bytes.length;) {
-    if (bytes[at] !== 0xff) break;
     const marker = bytes[at + 1];
-    if (marker === 0xff) {
-      at += 1;
+    if (bytes[at] !== 0xff || marker === 0xff) {
+      at += 1; // what is no marker is skipped, as libjpeg does
       continue;
     }
     if (marker === SOS) {
@@ -69,6 +74,7 @@ function iptcIn(resources) {
   for (let at = 0; at + 12 <= resources.length && begins(resources.subarray(at), "8BIM");) {
     const kind = numbers.getUint16(at + 4),
       start = at + 6 + 2 * Math.ceil((resources[at + 6] + 1) / 2);
+    if (start + 4 > resources.length) break; // damaged, which says nothing of the pixels
     const size = numbers.getUint32(start);
     if (kind === 0x0404) return resources.subarray(start + 4, start + 4 + size);
     at = start + 4 + 2 * Math.ceil(size / 2);
@@ -131,6 +137,7 @@ async function inflated(bytes) {
 function readWebp(bytes, found) {
   const numbers = view(bytes);
   found.format = "WEBP";
+  found.isCutOff = numbers.getUint32(4, true) + 8 > bytes.length;
   for (let at = 12; at + 8 <= bytes.length;) {
     const kind = text(bytes.subarray(at, at + 4)),
       length = numbers.getUint32(at + 4, true);
@@ -158,6 +165,18 @@ function readGif(bytes, found) {
   found.format = "GIF";
   [found.width, found.height] = [view(bytes).getUint16(6, true), view(bytes).getUint16(8, true)];
   found.animated = find(bytes, "NETSCAPE2.0") >= 0; // how often it repeats, which only animations say
+}
+
+/** HEIC or AVIF. The packet of XMP is found by its ends, wherever the boxes have it. */
+function readBoxes(bytes, found) {
+  const brand = text(bytes.subarray(8, 12));
+  if (HEIC.includes(brand)) found.format = "HEIC";
+  if (!["avif", "avis"].includes(brand)) return;
+  found.format = "AVIF";
+  found.animated = brand === "avis";
+  const start = find(bytes, "<x:xmpmeta"),
+    end = find(bytes, "</x:xmpmeta>", Math.max(start, 0));
+  if (start >= 0 && end >= 0) found.xmp = bytes.subarray(start, end + 12);
 }
 
 function joined(parts) {

@@ -6,7 +6,8 @@ const WHOLE_QUALITY = 75,
   CUT_QUALITY = 90,
   CUT_GRID = 16,
   CUT_ONCE = 288;
-const MOST_PIXELS = 100e6;
+const MOST_PIXELS = 100e6,
+  MOST_SIDE = 65_500; // canvases that are longer stay blank
 
 let settings;
 const networks = {};
@@ -151,6 +152,9 @@ async function judge(request) {
   try {
     const pixels = new Pixels(bitmap),
       { width, height } = pixels;
+    if (Math.max(width, height) > MOST_SIDE) {
+      throw new Error(`has ${width}x${height} pixels, and this page opens sides of up to ${MOST_SIDE}`);
+    }
     const isLarge = Boolean(settings.large) && Math.min(width, height) >= settings.large.smallest_side;
     const inputs = isLarge ? inputsOfLarge(pixels) : inputsOfSmall(pixels);
     const { logits, evidence } = await (await network(isLarge ? "large" : "small")).run(inputs);
@@ -161,7 +165,7 @@ async function judge(request) {
   }
 }
 
-const TYPES = { JPEG: "image/jpeg", PNG: "image/png", WEBP: "image/webp", GIF: "image/gif" };
+const TYPES = { JPEG: "image/jpeg", PNG: "image/png", WEBP: "image/webp", AVIF: "image/avif", GIF: "image/gif" };
 const C2PA_SETTINGS = JSON.stringify({ verify: { remote_manifest_fetch: false, ocsp_fetch: false } });
 let c2pa;
 

@@ -1,9 +1,7 @@
 // Keeps all files of this version of the page, so that it works without a network, and lets it use several threads.
-// `tellsign export --web` writes VERSION and FILES above this line: other content, another version.
+// `tellsign export --web` writes VERSION, FILES and POLICY above this line: other content, another version.
 
-const OWN = "tellsign ";
-const POLICY =
-  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' blob:";
+const OWN = `tellsign ${registration.scope} `; // a host may have several such pages
 
 addEventListener("install", (event) => {
   event.waitUntil(

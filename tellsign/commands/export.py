@@ -31,6 +31,8 @@ def export(
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    if web and calibration_data:
+        raise typer.BadParameter("--calibration-data is for models in int8, of which a page has none")
     try:
         if web:
             from tellsign.hub_cards.web_export import export_page

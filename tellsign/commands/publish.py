@@ -90,8 +90,7 @@ def _push_page(folder: Path, repo_id: str, private: bool | None, create_pr: bool
         from tellsign.hub_cards.web_export import push_page
     except ImportError as error:
         raise ValueError(f"{error}: pip install 'tellsign[onnx]'") from error
-    options = {"private": private, "create_pr": create_pr, "overwrite_card": overwrite_card}
-    commit = push_page(folder, repo_id, **options)
+    commit = push_page(folder, repo_id, private=private, create_pr=create_pr, overwrite_card=overwrite_card)
     return commit.pr_url or commit.commit_url
 
 

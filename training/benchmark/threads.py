@@ -69,13 +69,13 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         for index, picture in enumerate(islice(cycle(pictures), number)):
             shutil.copyfile(picture, Path(folder, f"{index}.jpg"))
-        for name, threads in (("as many as are free", None), (f"{cpus}, as PyTorch takes", cpus)):
+        for name, threads in (("as many as are idle", None), (f"{cpus}, as PyTorch takes", cpus)):
             taken = []
             for busy in (0, BUSY):
                 with busy_processes(busy):
                     taken.append(seconds_of(Path(folder), threads, limit))
             rows.append([name, *(f"{seconds:.0f}" if seconds < limit else f"over {limit:.0f}" for seconds in taken)])
-    typer.echo(markdown_table(["threads", "alone, s", f"beside {BUSY} busy processes, s"], rows))
+    typer.echo(markdown_table(["threads of `tellsign explain`", "alone, s", f"beside {BUSY} busy processes, s"], rows))
 
 
 if __name__ == "__main__":

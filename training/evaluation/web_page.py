@@ -18,8 +18,11 @@ FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
     "--disable-background-networking",
     "--disable-component-update",
+    "--no-first-run",
 )
 PATIENCE = 600_000
 """Milliseconds to wait for answers."""
