@@ -428,7 +428,7 @@ def test_nothing_to_learn_changes_strangers_by_nothing(detector):
     rows = np.flatnonzero(table.label == 0)[:20]
     labels, copies = table.label[rows], table.features[rows][None]
     found = leave_out(network.head, table, copies, labels, groups_of(labels, np.full(20, "")))
-    assert np.corrcoef(found.strange["before"], found.strange["after"])[0, 1] > 0.9
+    assert np.corrcoef(found.strange["before"], found.strange["after"])[0, 1] > 0.8  # .94 by this seed
 
 
 def test_a_tuned_head_leaves_the_first_as_it_is(detector):

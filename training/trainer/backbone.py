@@ -82,7 +82,8 @@ def large_detector(size: int) -> tuple[LargePictureForImageClassification, Large
     config = LargePictureConfig(backbone=BACKBONE, image_size=size, cut_size=cut_size)
     model = LargePictureForImageClassification(config).eval()
     _fill(model, network_of_package(BACKBONE))
-    return model, LargePictureImageProcessor(size={"height": size, "width": size}, cut_size=cut_size)
+    sizes: dict[str, Any] = {"size": {"height": size, "width": size}, "cut_size": cut_size}
+    return model, LargePictureImageProcessor(**sizes)
 
 
 def _fill(model: LargePictureForImageClassification, network: Any) -> None:
