@@ -116,7 +116,7 @@ def model_card(
         log_history (`Sequence[Mapping]`, *optional*): The log of the trainer's state.
         evaluation (`Mapping`, *optional*): The `evaluation.json` of `evaluate_detector`.
         leave_out (`Mapping`, *optional*): The `leave_out.json` of `leave_out`.
-        large_attacks (`Mapping`, *optional*): Its `large_attacks.json`, of `evaluate_detector --large-data`.
+        large_attacks (`Mapping`, *optional*): The `large_attacks.json` of `evaluate_detector --large-data`.
         adaptation (`Mapping`, *optional*): The `adaptation.json` of `tellsign adapt`.
         tagger_config (`Mapping`, *optional*): The tagger's `config.json`.
         tagger_evaluation (`Mapping`, *optional*): What `evaluate_explanations` writes.

@@ -62,13 +62,12 @@ def signatures_of(traces: Sequence[Trace], height: int, width: int) -> list[Expl
         traces (`Sequence[Trace]`): From [`find_traces`].
         height, width (`int`): Size of the image in pixels.
     """
-    shares = {worth.grid.name: worth.false_alarms for worth in SHOWN}
-    found = [trace for trace in traces if trace["toward"] == "fake"]
-    if not found:
+    if not traces:
         return []
-    rarest = min(shares[trace["name"]] for trace in found)
+    shares = {worth.grid.name: worth.false_alarms for worth in SHOWN}
+    rarest = min(shares[trace["name"]] for trace in traces)
     box = whole_image(height, width)
-    return [{"label": SIGNATURES, "score": 1 - rarest, "box": box, "explanation": found[0]["text"]}]
+    return [{"label": SIGNATURES, "score": 1 - rarest, "box": box, "explanation": traces[0]["text"]}]
 
 
 def _how_often(worth: Worth) -> str:

@@ -182,9 +182,10 @@ def test_a_run_that_was_stopped_goes_on(of, status, detector, data, cache, adapt
     own, out = tmp_path / "cache", tmp_path / "out"
     assert run_fresh(stop_at, 7, of, data, out, detector, own) == [status]
     assert not out.exists() and len(list(own.rglob("*.safetensors"))) == 6
-    monkeypatch.setattr(MomentExtractor, "_moments", lambda *_: pytest.fail("computed again"))
-    shutil.copytree(cache, own, dirs_exist_ok=True)
     if of == signal.SIGKILL:
+        monkeypatch.setattr(MomentExtractor, "_moments", lambda *_: pytest.fail("computed again"))
+        kept = {path.name for path in own.rglob("*.safetensors")}
+        shutil.copytree(cache, own, dirs_exist_ok=True, ignore=lambda _, names: kept.intersection(names))
         assert adapt(data, out, model=detector, cache_dir=own) == adapted[1]
 
 
@@ -339,6 +340,11 @@ def test_a_new_head_needs_many_pictures(detector, data, cache, tower, tmp_path):
         adapt(data, tmp_path / "out", model=detector, backbone=str(tower), cache_dir=cache)
 
 
+def test_a_commit_without_a_backbone_is_refused(detector, data, tmp_path):
+    with pytest.raises(ValueError, match="revision 0123abc: is that of a backbone, of which none is given"):
+        adapt(data, tmp_path / "out", model=detector, revision="0123abc")
+
+
 def test_files_that_cannot_be_used_are_counted(detector, data, cache, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     (tmp_path / "data/real/broken.jpg").write_bytes(b"no image")
@@ -422,7 +428,7 @@ def test_nothing_to_learn_changes_strangers_by_nothing(detector):
     rows = np.flatnonzero(table.label == 0)[:20]
     labels, copies = table.label[rows], table.features[rows][None]
     found = leave_out(network.head, table, copies, labels, groups_of(labels, np.full(20, "")))
-    assert np.corrcoef(found.strange["before"], found.strange["after"])[0, 1] > 0.9
+    assert np.corrcoef(found.strange["before"], found.strange["after"])[0, 1] > 0.8  # .94 by this seed
 
 
 def test_a_tuned_head_leaves_the_first_as_it_is(detector):

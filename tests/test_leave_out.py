@@ -1,5 +1,6 @@
 import io
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tellsign.training.evaluation.folds import (
     some_sources,
     training_runs,
 )
+from tellsign.training.evaluation.metrics import bootstrap
 from tellsign.training.leave_out import main
 from tellsign.training.trainer.arguments import run
 from tellsign.training.trainer.backbone import BACKBONE, PACKAGES
@@ -221,6 +223,14 @@ def test_pictures_are_large_and_there_once(large_sources, synthetic_rows, tmp_pa
     small = write_parquet(tmp_path / "small.parquet", **synthetic_rows)
     pictures = load_pictures([large_sources, small, large_sources], 64)
     assert len(pictures) == 64 and len(set(pictures["sha1"])) == 64
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_resamples():
+    """How sure the figures are is nothing that these tests hold."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tellsign.training.evaluation.left_out.bootstrap", partial(bootstrap, resamples=20))
+        yield
 
 
 @pytest.fixture(scope="module")

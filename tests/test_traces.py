@@ -172,10 +172,10 @@ def test_the_table_says_what_the_spectra_show(capsys):
     printed = capsys.readouterr().out
     assert f"lossless: {GENERATED} generated, {PHOTOGRAPHS} photo, {OTHER_PICTURES} other\n" in printed
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()]
-    measured = {row[0]: row[2:6] for row in rows if row[1:2] == ["lossless"]}
+    measured = {row[0]: [*row[2:6], row[6].split()[0]] for row in rows if row[1:2] == ["lossless"]}
     for worth in SHOWN:
         shares = (worth.generated, worth.photographs, worth.other_pictures)
-        said = [f"{worth.threshold:.2f}", *(f"{100 * share:.1f}" for share in shares)]
+        said = [f"{worth.threshold:.2f}", *(f"{100 * share:.1f}" for share in shares), f"{worth.lift:.1f}"]
         assert measured[worth.grid.name] == said
 
 

@@ -283,7 +283,6 @@ def main(
     cache_dir: Annotated[Path | None, typer.Option(help="Where features are kept.")] = None,
     folds: Annotated[int, typer.Option(min=2, help="As it was given to leave_out.")] = 8,
     copies: Annotated[int, typer.Option(min=1, help="As it was given to leave_out.")] = 2,
-    table_alone: Annotated[bool, typer.Option("--table-alone", help="Measure nothing.")] = False,
 ) -> None:
     """Trains heads as leave_out does, writes the table, and adapts each head to pictures that it has not seen."""
     packaged = AutoModelForImageClassification.from_pretrained(detector, dtype=torch.float32).large_picture.eval()
@@ -303,8 +302,6 @@ def main(
         rows = assignment == number
         logits[rows] = score(head, normalized[rows])
     table_of(packaged.head, plain, columns, pictures.complete, assignment, logits).save(detector / FILE)
-    if table_alone:
-        return
 
     cut = packaged.config.temperature * logit(packaged.config.verdict_thresholds[1])
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in SCENARIOS}

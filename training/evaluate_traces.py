@@ -128,7 +128,7 @@ def main(
                 any_trace[rows] = np.maximum(any_trace[rows], shows)
             threshold = threshold_of(strength[kind[rows] != "generated"])
             table.append([grid.name, files, f"{threshold:.2f}", *row_of(shares_of(shows, kind[rows], person[rows]))])
-    for files, rows in (("lossless", lossless), ("all", lossless | ~lossless)):
+    for files, rows in (("lossless", lossless), ("all", np.ones_like(lossless))):
         row = row_of(shares_of(any_trace[rows], kind[rows], person[rows]))
         table.append(["any that is shown", files, "", *row])
     for files, rows in (("lossless", lossless), ("compressed", ~lossless)):

@@ -124,7 +124,9 @@ def main(
     cache_dir: Annotated[Path | None, typer.Option(help="Where features are kept.")] = None,
     folds: Annotated[int, typer.Option(min=2, help="Runs, among which the sources are divided.")] = 8,
     copies: Annotated[int, typer.Option(min=1, help="Ways in which training sees each picture.")] = 2,
-    image_size: Annotated[int, typer.Option(min=32, help="Side at which wholes are seen, in pixels.")] = 256,
+    image_size: Annotated[
+        int, typer.Option(min=32, help="Side at which wholes are seen, the most of cuts too.")
+    ] = 256,
     versions: Annotated[int, typer.Option(min=0, help="Pictures whose versions are compared, at random.")] = 600,
 ) -> None:
     """Trains a head for each fold without its families, collections and people, scores them, and fits the verdicts.

@@ -50,8 +50,8 @@ def main(
     both.large_picture.load_state_dict(model.state_dict())
     both.save_pretrained(output_dir, state_dict=half_precision(both))
     own = AutoImageProcessor.from_pretrained(detector)
-    size, smallest_side = dict(image_processor.size), model.config.smallest_side
-    own.large_picture_processor = {"size": size, "smallest_side": smallest_side}
+    sizes = {name: getattr(model.config, name) for name in ("cut_size", "smallest_side")}
+    own.large_picture_processor = {"size": dict(image_processor.size)} | sizes
     own.save_pretrained(output_dir)
     for name in ("leave_out.json", "leave_out.png"):
         shutil.copy(left_out / name, output_dir)

@@ -141,6 +141,8 @@ def adapt(
             the backbone cannot be used.
         OSError: If the model cannot be loaded or written.
     """
+    if revision and backbone is None:
+        raise ValueError(f"revision {revision}: is that of a backbone, of which none is given")
     out = Path(out)
     cache = Path(cache_dir) if cache_dir else Path(cached_assets_path("tellsign", "features"))
     with _written(out, overwrite) as part:
@@ -176,21 +178,24 @@ def _written(out: Path, overwrite: bool) -> Iterator[Path]:
 
     Keeps other runs out meanwhile, and this one from what it must not replace.
     """
-    if out.exists() and not overwrite:
-        raise ValueError(f"{out}: exists; --overwrite replaces an adapted model")
-    if out.exists() and not (out / RECORD).is_file():
-        raise ValueError(f"{out}: is not an adapted model, and is not replaced")
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part")
+    lock, part, old = (out.with_name(f".{out.name}.{end}") for end in ("lock", "part", "old"))
     try:
-        with FileLock(out.with_name(f".{out.name}.lock"), timeout=0):
+        with FileLock(lock, timeout=0):
+            if out.exists() and not overwrite:
+                raise ValueError(f"{out}: exists; --overwrite replaces an adapted model")
+            if out.exists() and not (out / RECORD).is_file():
+                raise ValueError(f"{out}: is not an adapted model, and is not replaced")
             try:
                 shutil.rmtree(part, ignore_errors=True)
                 yield part
-                shutil.rmtree(out, ignore_errors=True)
+                shutil.rmtree(old, ignore_errors=True)
+                if out.exists():
+                    os.replace(out, old)
                 os.replace(part, out)
             finally:
-                shutil.rmtree(part, ignore_errors=True)
+                for folder in (part, old):
+                    shutil.rmtree(folder, ignore_errors=True)
     except Timeout as error:
         raise ValueError(f"{out}: another run writes it now") from error
 

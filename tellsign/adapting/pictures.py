@@ -54,8 +54,8 @@ def load_pictures(data: str | Path | Dataset) -> Dataset:
 
 
 def name_of(image: Mapping[str, Any], row: int) -> str:
-    """What to call an undecoded picture: its path, or its row."""
-    return image.get("path") or f"row {row}"
+    """What to call an undecoded picture: its path, or its row where the path is a mere name beside its bytes."""
+    return image["path"] if image["bytes"] is None else f"row {row}"
 
 
 def _of_class(folder: Path) -> list[tuple[str, int, str]]:

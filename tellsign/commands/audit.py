@@ -35,11 +35,11 @@ def audit(
     try:
         pictures = load_pictures(data)
         found = look(pictures)
+        if picture is not None:
+            draw_audit(found, pictures).savefig(picture, dpi=100)
     except (OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(json.dumps(found.as_json(), indent=2) if as_json else audit_report(found))
-    if picture is not None:
-        draw_audit(found, pictures).savefig(picture, dpi=100)
     if limit is not None and found.findings and found.findings[0].auroc > limit:
         raise typer.Exit(1)
 

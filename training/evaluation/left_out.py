@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 
 from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.data.families import is_before_2022
@@ -24,8 +24,12 @@ FAKE_SHARES = (0.5, 0.1, 0.01)
 
 
 def auroc(real: NDArray, fake: NDArray) -> float:
-    """Area under the ROC curve of the scores of real and fake pictures."""
-    return float(roc_auc_score(np.repeat([REAL, FAKE], [len(real), len(fake)]), np.concatenate([real, fake])))
+    """Area under the ROC curve of the scores of real and fake pictures.
+
+    By ranks (Mann & Whitney, 1947), since a bootstrap asks a thousand times.
+    """
+    ranks = rankdata(np.concatenate([real, fake]))
+    return float((ranks[len(real) :].mean() - (len(fake) + 1) / 2) / len(real))
 
 
 def pooled_scores(columns: Mapping[str, NDArray], logits: NDArray) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 import timm
 import torch
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from tellsign import LargePictureConfig, LargePictureForImageClassification, LargePictureImageProcessor
@@ -73,10 +74,16 @@ def network_of_package(name: str) -> Any:
 
 
 def large_detector(size: int) -> tuple[LargePictureForImageClassification, LargePictureImageProcessor]:
-    """A detector of large pictures with the pretrained backbone and an untrained head, and its image processor."""
-    model = LargePictureForImageClassification(LargePictureConfig(backbone=BACKBONE, image_size=size)).eval()
+    """A detector of large pictures with the pretrained backbone and an untrained head, and its image processor.
+
+    Its cuts are no larger than the wholes.
+    """
+    cut_size = min(size, LargePictureConfig.cut_size)
+    config = LargePictureConfig(backbone=BACKBONE, image_size=size, cut_size=cut_size)
+    model = LargePictureForImageClassification(config).eval()
     _fill(model, network_of_package(BACKBONE))
-    return model, LargePictureImageProcessor(size={"height": size, "width": size})
+    sizes: dict[str, Any] = {"size": {"height": size, "width": size}, "cut_size": cut_size}
+    return model, LargePictureImageProcessor(**sizes)
 
 
 def _fill(model: LargePictureForImageClassification, network: Any) -> None:
@@ -107,20 +114,20 @@ def detector_on(
         ValueError: If there is no such vision model.
         OSError: If the Hub does not give it.
     """
-    commit = None
-    if name in PACKAGES:
-        settings = {"backbone": name} | _of_timm(network := network_of_package(name), timm.get_pretrained_cfg(name))
-    else:
-        folder = Path(name)
-        if not os.path.isdir(name):
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
-            commit = folder.name
-        network, settings = _load(folder)
-    mean, std = settings.pop("mean"), settings.pop("std")
+    commit, folder = None, Path(name)
+    if name not in PACKAGES and not os.path.isdir(name):
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
+        commit = folder.name
     try:
+        if name in PACKAGES:
+            network = network_of_package(name)
+            settings = {"backbone": name} | _of_timm(network, timm.get_pretrained_cfg(name))
+        else:
+            network, settings = _load(folder)
+        mean, std = settings.pop("mean"), settings.pop("std")
         model = LargePictureForImageClassification(LargePictureConfig(**settings)).eval()
         _fill(model, network)
-    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+    except (AttributeError, KeyError, RuntimeError, SafetensorError, TypeError) as error:
         raise ValueError(f"{name}: cannot be built by its configuration, or gives no maps: {error}") from error
     model.load_state_dict(half_precision(model))
     sizes: dict[str, Any] = {name: getattr(model.config, name) for name in ("cut_size", "smallest_side")}
