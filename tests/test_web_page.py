@@ -21,6 +21,7 @@ import tellsign
 from tellsign.__main__ import app
 from tellsign.hub_cards import web_export
 from tellsign.hub_cards.web_export import NpmPackage, copy_package, export_page
+from tellsign.modeling.verdicts import verdict_of
 from tellsign.pipelines.answer import summary_of
 from tests.models import LARGE_PROCESSOR, TINY, TINY_LARGE
 from tests.samples import check_answer
@@ -41,7 +42,8 @@ AXE = NpmPackage(
     "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
     {"axe.min.js": "axe/axe.min.js"},
 )
-DIFFERENT = ("fake_probability", "evidence", "summary", "traces_note")
+THRESHOLDS = [0.2, 0.8]
+DIFFERENT = ("label", "fake_probability", "evidence", "summary", "traces_note")
 """What differs between page and pipeline by rounding, or because the page measures no traces."""
 GENERATED = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:ext="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -68,9 +70,9 @@ def site(tmp_path_factory) -> tuple[Path, Path]:
             except OSError as error:
                 pytest.skip(str(error))
             torch.manual_seed(0)
-            large = TINY_LARGE | {"backbone": "test_efficientnet"}  # whose graph takes seconds less to write
+            large = TINY_LARGE | {"backbone": "test_efficientnet", "verdict_thresholds": THRESHOLDS}  # quick to write
             model = tellsign.WaveFreqForImageClassification(
-                tellsign.WaveFreqConfig(**TINY, large_picture_config=large, verdict_thresholds=[0.2, 0.8])
+                tellsign.WaveFreqConfig(**TINY, large_picture_config=large, verdict_thresholds=THRESHOLDS)
             )
             for layer in (model.classifier, model.large_picture.head.classifier):
                 torch.nn.init.normal_(layer.weight)
@@ -115,6 +117,7 @@ def check(site, page, files: list[Path]) -> None:
         check_answer(said)
         expected = explain(str(file)) | {"image": file.name, "traces": []}
         assert said["fake_probability"] == pytest.approx(expected["fake_probability"], abs=0.01), file
+        assert said["label"] == verdict_of(said["fake_probability"], THRESHOLDS)
         assert said["summary"] == summary_of(said)
         assert said | dict.fromkeys(DIFFERENT) == expected | dict.fromkeys(DIFFERENT)
 
