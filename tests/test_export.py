@@ -423,7 +423,7 @@ def test_a_space_installs_what_the_package_needs(tmp_path):
     assert {*needed, *extras["explain"].split()} - set(installed) == {
         "bitsandbytes>=0.50",
         "pyyaml>=6",
-        "typer>=0.19",
+        "typer>=0.26",
     }
     page = [line for line in extras["hub"].split() if not line.startswith("filelock")]  # to annotate
     assert set(installed) <= {*needed, *extras["explain"].split(), *page} and set(page) <= set(installed)
