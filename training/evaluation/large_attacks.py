@@ -13,11 +13,10 @@ from tqdm.auto import tqdm
 
 from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
 from tellsign.modeling.image_loading import load_image
-from tellsign.modeling.verdicts import verdict_of
 from tellsign.training.data.degradations import rescale
 from tellsign.training.data.sources import LABELS, content_of, of_class
 
-from .left_out import FAKE, REAL, auroc
+from .left_out import FAKE, REAL, auroc, verdicts_at
 
 
 def _noisy(image: Image.Image) -> Image.Image:
@@ -108,7 +107,7 @@ def large_attack_scores(
                     logits[name][label].append(float(logits_of(model, views)))
             views, after = image_processor(image, return_tensors="pt"), logits[AS_IT_IS][label][-1]
             for epsilon in EPSILONS:
-                if _verdict(model, after) != LABELS[1 - label]:
+                if _verdicts(model, np.asarray([after]))[0] != LABELS[1 - label]:
                     after = float(attack(model, views, label, epsilon, steps))
                 logits[f"attack by {epsilon} of 255"][label].append(after)
     real, fake = map(len, logits[AS_IT_IS])
@@ -116,12 +115,12 @@ def large_attack_scores(
     return {"real": real, "fake": fake, "steps": steps, "scores": scores}
 
 
-def _verdict(model: LargePictureForImageClassification, logit: float) -> str:
-    return verdict_of(expit(logit / model.config.temperature), model.config.verdict_thresholds)
+def _verdicts(model: LargePictureForImageClassification, logits: NDArray) -> NDArray[np.str_]:
+    return verdicts_at(expit(logits / model.config.temperature), model.config.verdict_thresholds)
 
 
 def _scores(model: LargePictureForImageClassification, real: NDArray, fake: NDArray) -> dict[str, float]:
-    said = [np.asarray([_verdict(model, logit) for logit in logits]) for logits in (real, fake)]
+    said = [_verdicts(model, logits) for logits in (real, fake)]
     return {
         "auroc": auroc(real, fake),
         "real_called_fake": float((said[REAL] == "fake").mean()),
