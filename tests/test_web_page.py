@@ -232,6 +232,25 @@ def test_a_browser_without_webassembly_is_told_so(visitor):
     page.close()
 
 
+def test_a_picture_without_memory_costs_no_other(site, browser):
+    fails = f"""const decode = createImageBitmap;
+globalThis.createImageBitmap = (file, how) => file.size !== {EXAMPLES[1].stat().st_size} ? decode(file, how) : {{
+  get width() {{ throw new RangeError("Array buffer allocation failed"); }},
+  close() {{}},
+}};
+"""
+    script = fails + (site[1] / "judge.js").read_text(encoding="utf-8")
+    context = browser.new_context(service_workers="block")
+    context.route("**/judge.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))
+    with served(site[1]) as address:
+        page = loaded(context.new_page(), address)
+        give(page, [EXAMPLES[1], PHOTO])
+        first, second = answers_of(page)
+    assert first["error"] == f"{EXAMPLES[1].name}: this device has not enough memory for it"
+    assert 0 <= second["fake_probability"] <= 1
+    context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(site, page, scheme):
     page.emulate_media(color_scheme=scheme)
