@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,24 @@ DROP = """([name, content]) => {
     dataTransfer.items.add(new File([bytes], name));
     document.querySelector(".drop").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
 }"""
+
+
+FALSIFIED = """{
+    const { prototype } = OffscreenCanvasRenderingContext2D, read = prototype.getImageData;
+    prototype.getImageData = function (...place) {
+        const image = read.apply(this, place), { data: levels, width, height } = image;
+        %s
+        return image;
+    };
+}"""
+"""Changes what is read from a canvas."""
+NOISE = "levels.forEach((level, at) => (levels[at] = level ^ (Math.imul(at, 0x9e3779b1) >>> 26)));"
+
+PLACE = """(level, at) => [0, 1, 2, 3, 4, 5].every((step) => {
+    const difference = Math.abs(levels[at + 4 * step] - levels[at + 4 * step + 4]);
+    return at %% 4 < 3 && %s;
+})"""
+"""Finds where neighbours differ so."""
 
 
 @pytest.fixture(scope="session")
@@ -232,6 +252,19 @@ def test_a_browser_without_webassembly_is_told_so(visitor):
     page.close()
 
 
+@contextmanager
+def patched(site, browser, script: str) -> Iterator[playwright.Page]:
+    """A window on the page, whose judging thread runs a script first."""
+    body = script + (site[1] / "judge.js").read_text(encoding="utf-8")
+    context = browser.new_context(service_workers="block")
+    context.route("**/judge.js", lambda route: route.fulfill(body=body, content_type="text/javascript"))
+    with served(site[1]) as address:
+        page = context.new_page()
+        page.goto(address)
+        yield page
+    context.close()
+
+
 def test_a_picture_without_memory_costs_no_other(site, browser):
     fails = f"""const decode = createImageBitmap;
 globalThis.createImageBitmap = (file, how) => file.size !== {EXAMPLES[1].stat().st_size} ? decode(file, how) : {{
@@ -239,16 +272,66 @@ globalThis.createImageBitmap = (file, how) => file.size !== {EXAMPLES[1].stat().
   close() {{}},
 }};
 """
-    script = fails + (site[1] / "judge.js").read_text(encoding="utf-8")
-    context = browser.new_context(service_workers="block")
-    context.route("**/judge.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))
-    with served(site[1]) as address:
-        page = loaded(context.new_page(), address)
+    with patched(site, browser, fails) as page:
         give(page, [EXAMPLES[1], PHOTO])
         first, second = answers_of(page)
     assert first["error"] == f"{EXAMPLES[1].name}: this device has not enough memory for it"
     assert 0 <= second["fake_probability"] <= 1
-    context.close()
+
+
+def test_a_canvas_with_noise_changes_no_verdict(site, browser, page):
+    give(page, EXAMPLES)
+    expected = answers_of(page)
+    with patched(site, browser, FALSIFIED % NOISE) as other:
+        give(other, EXAMPLES)
+        assert answers_of(other) == expected
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        f"{FALSIFIED % NOISE} delete globalThis.VideoFrame;",
+        f"{FALSIFIED % 'levels.fill(255);'} delete globalThis.VideoFrame;",
+        f"{FALSIFIED % NOISE} VideoFrame.prototype.copyTo = async (levels) => levels.fill(255);",
+    ],
+    ids=["noise", "white", "noise and a white frame"],
+)
+def test_without_true_pixels_there_is_no_verdict(site, browser, script):
+    with patched(site, browser, script) as page:
+        playwright.expect(page.locator("#status")).to_contain_text("this browser's pixels cannot be trusted")
+        give(page, EXAMPLES[:1])
+        playwright.expect(page.get_by_role("alert")).to_contain_text("this browser's pixels cannot be trusted")
+        assert [sorted(answer) for answer in answers_of(page)] == [["error", "image"]]
+
+
+@pytest.mark.parametrize(
+    ("noise", "is_found"),
+    [
+        ("", False),
+        ("if (width * height > 1e6) levels[levels.length - 2] ^= 1;", True),
+        ("if (width < 64) levels[4] ^= 1;", True),
+        (f"levels[levels.findIndex({PLACE % 'difference > 16'})] ^= 1;", True),
+        (f"levels[levels.findIndex({PLACE % 'difference < 2'})] ^= 1;", True),
+    ],
+    ids=["none", "in large canvases", "in small canvases", "in rough places", "in smooth places"],
+)
+def test_one_changed_level_is_found(page, noise, is_found):
+    found = page.evaluate(
+        f"""async () => {{
+            const {{ trueReader }} = await import(new URL("canvas.js", location));
+            const {{ VideoFrame }} = globalThis, {{ prototype }} = OffscreenCanvasRenderingContext2D;
+            const clean = prototype.getImageData;
+            delete globalThis.VideoFrame;
+            {FALSIFIED % noise}
+            try {{
+                return await trueReader().then(() => false, () => true);
+            }} finally {{
+                prototype.getImageData = clean;
+                globalThis.VideoFrame = VideoFrame;
+            }}
+        }}"""
+    )
+    assert found == is_found
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,5 +1,6 @@
 // Judges pictures in a thread of its own, so that the page stays alive: what judge.py does beside the ONNX models.
 import * as ort from "./onnxruntime/ort.wasm.min.mjs";
+import { Pixels, trueReader } from "./canvas.js";
 import { halfToEven, resized, storedAsJpeg } from "./pixels.js";
 
 const WHOLE_QUALITY = 75,
@@ -9,7 +10,7 @@ const WHOLE_QUALITY = 75,
 const MOST_PIXELS = 100e6,
   MOST_SIDE = 65_500; // canvases that are longer stay blank
 
-let settings;
+let settings, read;
 const networks = {};
 
 /** The content of a file that lies here compressed, so that hosts that compress nothing send few bytes too. */
@@ -24,6 +25,7 @@ async function unpacked(name) {
 
 async function start({ settings: given, threads }) {
   settings = given;
+  read = await trueReader();
   ort.env.wasm.numThreads = threads;
   ort.env.wasm.wasmBinary = await unpacked("onnxruntime/ort-wasm-simd-threaded.wasm.gz");
   await network(settings.large ? "large" : "small");
@@ -35,23 +37,6 @@ const network = (name) =>
     ort.InferenceSession.create(new Uint8Array(content)),
   ));
 
-/** The pixels of an opened picture: upright, on white where it is transparent. */
-class Pixels {
-  constructor(bitmap) {
-    Object.assign(this, { bitmap, width: bitmap.width, height: bitmap.height });
-  }
-
-  part(left, top, width, height) {
-    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    context.fillStyle = "white";
-    context.fillRect(0, 0, width, height);
-    context.drawImage(this.bitmap, left, top, width, height, 0, 0, width, height);
-    return context.getImageData(0, 0, width, height).data;
-  }
-
-  strip = (top, count) => this.part(0, top, this.width, count);
-}
-
 const asSource = ({ width, height, data }) => ({
   width,
   height,
@@ -59,10 +44,10 @@ const asSource = ({ width, height, data }) => ({
 });
 
 /** A square cut out of a picture. Where the picture is too short it is mirrored at its right and lower edge. */
-function cutOf(pixels, left, top, size) {
+async function cutOf(pixels, left, top, size) {
   const width = Math.min(size, pixels.width),
     height = Math.min(size, pixels.height);
-  const levels = pixels.part(left, top, width, height);
+  const levels = await pixels.part(left, top, width, height);
   if (width === size && height === size) return { width, height, data: levels };
   const mirrored = (place, count) => Math.min(place % (2 * count), 2 * count - 1 - (place % (2 * count)));
   const data = new Uint8ClampedArray(4 * size * size);
@@ -99,30 +84,30 @@ function normalizeInto(target, at, { data }, { mean, std }) {
 
 const tensor = (values, ...dims) => new ort.Tensor("float32", values, dims);
 
-function inputsOfSmall(pixels) {
+async function inputsOfSmall(pixels) {
   const { size } = settings,
     isThatSize = pixels.width === size && pixels.height === size;
   const small = isThatSize
-    ? { data: pixels.strip(0, size) }
-    : storedAsJpeg(resized(pixels, size, size), WHOLE_QUALITY);
+    ? { data: await pixels.strip(0, size) }
+    : storedAsJpeg(await resized(pixels, size, size), WHOLE_QUALITY);
   const values = new Float32Array(3 * size * size);
   normalizeInto(values, 0, small, settings);
   return { pixel_values: tensor(values, 1, 3, size, size) };
 }
 
-function inputsOfLarge(pixels) {
+async function inputsOfLarge(pixels) {
   const { large } = settings,
     { size, cut_size: cut, num_cuts: count } = large,
     { width, height } = pixels;
   const factor = Math.min(1, large.largest_short_side / Math.min(width, height));
   const sides = [width, height].map((side) => Math.max(1, halfToEven(factor * side)));
-  const reduced = storedAsJpeg(resized(pixels, ...sides), WHOLE_QUALITY);
+  const reduced = storedAsJpeg(await resized(pixels, ...sides), WHOLE_QUALITY);
   const whole = new Float32Array(3 * size * size),
     cuts = new Float32Array(3 * cut * cut * count);
-  normalizeInto(whole, 0, storedAsJpeg(resized(asSource(reduced), size, size), WHOLE_QUALITY), large);
+  normalizeInto(whole, 0, storedAsJpeg(await resized(asSource(reduced), size, size), WHOLE_QUALITY), large);
   const boxes = [];
   for (const [index, { left, top }] of cornersOf(pixels, cut, count).entries()) {
-    normalizeInto(cuts, 3 * cut * cut * index, storedAsJpeg(cutOf(pixels, left, top, cut), CUT_QUALITY), large);
+    normalizeInto(cuts, 3 * cut * cut * index, storedAsJpeg(await cutOf(pixels, left, top, cut), CUT_QUALITY), large);
     boxes.push(left / width, top / height, (left + cut) / width, (top + cut) / height);
   }
   return {
@@ -150,13 +135,13 @@ async function opened({ file, parts }) {
 async function judge(request) {
   const bitmap = await opened(request);
   try {
-    const pixels = new Pixels(bitmap),
+    const pixels = new Pixels(bitmap, read),
       { width, height } = pixels;
     if (Math.max(width, height) > MOST_SIDE) {
       throw new Error(`has ${width}x${height} pixels, and this page opens sides of up to ${MOST_SIDE}`);
     }
     const isLarge = Boolean(settings.large) && Math.min(width, height) >= settings.large.smallest_side;
-    const inputs = isLarge ? inputsOfLarge(pixels) : inputsOfSmall(pixels);
+    const inputs = await (isLarge ? inputsOfLarge(pixels) : inputsOfSmall(pixels));
     const { logits, evidence } = await (await network(isLarge ? "large" : "small")).run(inputs);
     const probability = 1 / (1 + Math.exp(logits.data[1 - settings.fake] - logits.data[settings.fake]));
     return { width, height, isLarge, probability, evidence: evidence.data };

@@ -50,13 +50,13 @@ function weightsOf(from, to) {
 }
 
 /** A picture of another size. Its rows are asked for in strips: `strip(top, count)` gives their RGBA levels. */
-export function resized({ width, height, strip }, newWidth, newHeight) {
+export async function resized({ width, height, strip }, newWidth, newHeight) {
   const narrow = { width: newWidth, height, data: new Uint8ClampedArray(4 * newWidth * height) };
   const across = weightsOf(width, newWidth),
     stripHeight = Math.max(1, Math.floor(2 ** 20 / width));
   for (let top = 0; top < height; top += stripHeight) {
     const count = Math.min(stripHeight, height - top),
-      levels = strip(top, count);
+      levels = await strip(top, count);
     for (let y = 0; y < count; y += 1) narrowRow(levels, 4 * width * y, across, narrow.data, 4 * newWidth * (top + y));
   }
   return shortened(narrow, newHeight);
