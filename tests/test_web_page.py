@@ -350,6 +350,17 @@ def test_on_a_phone_nothing_reaches_beyond_the_window(page):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_on_a_phone_labels_hide_no_narrow_frame(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    give(page, EXAMPLES[1:2])
+    page.locator(".frame").evaluate_all("frames => frames.forEach(({ style }) => (style.width = style.height = '4%'))")
+    for frame in (frames := page.locator(".frame").all()):
+        inside, label = frame.bounding_box(), frame.locator("b").bounding_box()
+        assert label["y"] + label["height"] <= inside["y"] + 4
+        assert label["width"] > label["height"] and label["x"] + label["width"] <= 390
+    assert frames
+
+
 def test_the_keyboard_chooses_a_picture_of_many(page):
     give(page, EXAMPLES[:2])
     page.get_by_role("button", name=EXAMPLES[1].name).focus()

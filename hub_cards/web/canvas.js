@@ -54,7 +54,7 @@ export async function trueReader() {
     bitmap.close();
   }
   throw new Error(
-    "this browser's pixels cannot be trusted. Protection against fingerprinting changes them: " +
+    "this browser's pixels cannot be trusted. Protection against fingerprinting is the usual cause: " +
       "switch it off for this page, or use another browser",
   );
 }

@@ -251,6 +251,7 @@ function evidenceOf(said, lean) {
       height: (ymax - ymin) / height,
     };
     for (const [side, part] of Object.entries(sides)) frame.style[side] = `${100 * part}%`;
+    frame.classList.toggle("right", xmin + xmax > width);
     return frame;
   });
   const toggle = make("input", { type: "checkbox", onchange: () => (map.hidden = !toggle.checked) });
