@@ -2,12 +2,16 @@
 
 import ast
 import configparser
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
+
+import tellsign
 
 
 ROOT = Path(__file__).parents[1]
@@ -68,6 +72,13 @@ def test_every_folder_of_the_package_is_installed():
     setup.read(ROOT / "setup.cfg")
     folders = {module.removesuffix(".__init__") for module in SOURCES if module.endswith(".__init__")}
     assert set(setup["options"]["packages"].split()) == folders == {module.rpartition(".")[0] for module in SOURCES}
+
+
+def test_a_script_beside_the_clone_imports_the_package(tmp_path):
+    (tmp_path / "tellsign").symlink_to(ROOT, target_is_directory=True)
+    script = "import tellsign.hub_cards; print(tellsign.DEFAULT_MODEL)"
+    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.stdout.strip() == str(tellsign.DEFAULT_MODEL), ran.stderr
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
