@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 TOP = "commands"
 FLOORS = ("configuration", "modeling", "pipelines", "tellsign", "training", TOP)
 COMMANDS = ("adapting", "commands", "__main__")
-"""What people call. It alone may import `training`, where it teaches."""
+"""What people call."""
 FOLDERS = (*FLOORS[:-1], "hub_cards")
 MOST_LINES = 60
 
@@ -65,6 +65,11 @@ def test_no_folders_import_each_other_in_a_circle():
     for module in SOURCES:
         rooms.setdefault(room_of(module), set()).update(map(room_of, imports(module)))
     list(TopologicalSorter({room: others - {room} for room, others in rooms.items()}).static_order())
+
+
+def test_only_adapting_imports_training_from_outside():
+    learning = {module.split(".")[1] for module in SOURCES for name in imports(module) if ".training." in name}
+    assert learning == {"training", "adapting"}
 
 
 def test_every_folder_of_the_package_is_installed():
