@@ -84,6 +84,7 @@ def detector(tmp_path_factory):
     table_of(network.head, moments, columns, np.arange(count), folds, logits).save(folder / FILE)
     (folder / "tagger").mkdir()
     (folder / "tagger" / "vocab.txt").write_text("")
+    (folder / "large_attacks.json").write_text("{}")
     return folder
 
 
@@ -166,6 +167,7 @@ def test_the_card_says_what_it_was_adapted_to(adapted, detector):
 def test_the_index_of_an_adapted_model_is_of_its_own_table(adapted, data):
     card, scores = (adapted[0] / "README.md").read_text(), adapted[1]["scores"]
     assert validate_card(card, "model") == []
+    assert not (adapted[0] / "large_attacks.json").exists()  # which is of the head that was
     own, found, of_others, _ = ModelCard(card).data.eval_results
     assert own.dataset_name == f"large pictures of {data.name}, that training did not see"
     assert own.metric_value == round(100 * scores["auroc: real, fake"]["after"]["value"], 2)
