@@ -16,6 +16,7 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
     return [
         _pooled_table(record),
         _means_table(record["means"]),
+        _note_on_right(record["verdicts"]["cautious"]["kinds"]),
         _right_table(record["verdicts"]),
         *(
             _verdict_table(f"{name}{note}", said[seen])
@@ -24,7 +25,7 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
             if seen in said
         ),
         f"The calibration error (ECE) is {percent(record['calibration']['ece'])}%.",
-        markdown_table(["answered, the surest first", "right, %"], answered),
+        markdown_table(["of all pictures answered, the surest first", "right, %"], answered),
         *([_version_table(record["versions"])] if record["versions"] else []),
         _rule_table(record["rules"]),
         markdown_table(["share of the sources in training", "AUROC, %"], curve),
@@ -40,6 +41,17 @@ def _pooled_table(record: Mapping[str, Any]) -> str:
         for group, row in groups.items()
     ]
     return markdown_table(["fakes, and what is seen", "pictures", "AUROC, %", "recall at 2%, %"], rows)
+
+
+def _note_on_right(kinds: Mapping[str, Any]) -> str:
+    """Over which pictures the rates of [`_right_table`] are taken."""
+    by_people = {kind: row["pictures"] for kind, row in kinds.items() if kind != "generated"}
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(by_people.items(), key=lambda row: -row[1]))
+    return (
+        "The next table says what a user gets if so many of the pictures are fake. The others are all "
+        f"{sum(by_people.values()):,} pictures by people, not photographs alone: {counts}. The tables below it have "
+        "the rates of each kind."
+    )
 
 
 def _right_table(verdicts: Mapping[str, Any]) -> str:

@@ -661,4 +661,27 @@ def test_a_command_without_its_packages_names_the_extra():
     script = "import sys; sys.modules['datasets'] = None; import tellsign.training.train_detector"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ran.returncode == 1
-    assert "ImportError: tellsign.training needs datasets: pip install 'tellsign[train]'" in ran.stderr
+    assert "pip install 'tellsign[train]', since these are missing: datasets\n" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "rooms", "package", "extra"),
+    [
+        ("scan . out", ["scanning.on_ray"], "ray", "scale"),
+        ("annotate .", ["annotating.app"], "gradio", "hub"),
+        ("audit .", ["adapting", "training"], "imagehash", "train"),
+        ("adapt . out", ["adapting", "training"], "datasets", "train"),
+        ("export . out", ["hub_cards.onnx_export"], "onnx", "onnx"),
+        ("export . out --web", ["hub_cards.web_export"], "onnxruntime", "onnx"),
+        ("push . someone/page --web", ["hub_cards.web_export"], "onnx", "onnx"),
+    ],
+)
+def test_a_command_without_its_extra_names_it(command, rooms, package, extra, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for room in rooms:  # which other tests imported
+        for module in [name for name in sys.modules if f"{name}.".startswith(f"tellsign.{room}.")]:
+            monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    result = CliRunner().invoke(app, command.split(), catch_exceptions=False)
+    said = re.sub(r"[\s│]+", " ", result.output)
+    assert result.exit_code == 2 and package in said and f"pip install 'tellsign[{extra}]'" in said
