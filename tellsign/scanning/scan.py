@@ -1,6 +1,5 @@
 """Judges many pictures shard by shard. Each shard of the source gives one file of the output, once."""
 
-import hashlib
 import json
 import os
 import time
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -19,6 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from tellsign import __version__
 from tellsign.loading import revision_of
+from tellsign.modeling.image_files import shortened
 
 from .judge import Judge, WorkerError
 from .reading import check_columns, read_pictures
@@ -27,9 +28,10 @@ from .shards import (
     Shard,
     address_of,
     errors_named,
+    facts_of,
     file_system_of,
-    list_shards,
-    made_of,
+    list_files,
+    shards_of,
     write_table,
 )
 
@@ -64,30 +66,45 @@ class Job:
 
     def made_of(self, shard: Shard) -> dict[str, Any]:
         """What the output of a shard depends on."""
+        options = {
+            "explain": self.judge.explain,
+            "operating_point": self.judge.operating_point,
+            "image_column": self.image_column,
+            "id_column": self.id_column,
+        }
         return {
             "source file": shard.fingerprint,
             "model revision": self.model_revision,
-            "tellsign version": self.tellsign_version,
-            "options": {
-                name: value
-                for name, value in (
-                    ("explain", self.judge.explain),
-                    ("operating_point", self.judge.operating_point),
-                    ("image_column", self.image_column),
-                    ("id_column", self.id_column),
-                )
-                if value is not None
-            },
+            "version of tellsign": self.tellsign_version,
+            "options": {name: value for name, value in options.items() if value is not None},
         }
 
 
 @dataclass
-class Report:
-    """Result of a shard: pictures by label, errors by reason, or why there is no file of it."""
+class Counts:
+    """Pictures by label, errors by reason, and the names of some pictures for each reason."""
 
-    shard: str
     labels: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    named: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> int:
+        return self.labels.total() + self.errors.total()
+
+    def add(self, other: "Counts") -> None:
+        self.labels.update(other.labels)
+        self.errors.update(other.errors)
+        for reason, names in other.named.items():
+            self.named[reason] = [*self.named.get(reason, []), *names][:NAMED]
+
+
+@dataclass
+class Report:
+    """Result of a shard: what its file holds, or why there is none."""
+
+    shard: str
+    counts: Counts = field(default_factory=Counts)
     failure: str | None = None
 
 
@@ -106,26 +123,27 @@ def scan_shard(job: Job, shard: Shard) -> Report:
         raise WorkerError(str(error)) from error
     if here != (job.tellsign_version, job.model_revision):
         raise WorkerError(f"a worker has tellsign {here[0]} and the model {here[1]}, other ones than the command")
-    report = Report(shard.name)
+    counts = Counts()
 
     def batches() -> Iterator[dict[str, list[Any]]]:
         size = max(ROWS, job.judge.batch_size) * (READERS if job.judge.processes else 1)
         for pictures in read_pictures(shard, size, job.image_column, job.id_column):
             rows = job.judge(pictures)
-            report.labels.update(label for label in rows["label"] if label)
+            counts.labels.update(filter(None, rows["label"]))
             for identity, image, error in zip(rows["image"], pictures["image"], rows["error"], strict=True):
                 if error:
-                    report.errors[_reason(error, identity, image)] += 1
+                    reason = _reason(error, identity, image)
+                    counts.add(Counts(errors=Counter([reason]), named={reason: [shortened(identity)]}))
             yield rows
 
     try:
-        write_table(job.output, shard.name, batches(), job.made_of(shard))
+        write_table(job.output, shard.name, batches(), lambda: job.made_of(shard) | {"counts": vars(counts)})
     except OutputError:
         raise
     except Exception as error:  # whatever a file system raises
         place = shard.files[0] if len(shard.files) == 1 else shard.name
         return Report(shard.name, failure=f"{place}: {str(error).removeprefix(f'{place}: ')}")
-    return report
+    return Report(shard.name, counts)
 
 
 def _reason(error: str, identity: str, image: Any) -> str:
@@ -143,23 +161,19 @@ def run_here(job: Job, shards: Iterable[Shard]) -> Iterator[Report]:
 
 
 @dataclass
-class Summary:
-    """Result of a scan.
+class Summary(Counts):
+    """What the output of a scan holds.
 
     Args:
-        labels (`Counter`): Pictures by verdict, of this run.
-        errors (`Counter`): Pictures by reason.
         failures (`dict[str, str]`): Why shards have no file, by their names.
         done_before (`int`): Shards that an earlier run had done.
-        seconds (`float`): From the first shard to the last.
+        rate (`float`): Pictures a second in this run, from its first shard to its last.
         repeated_ids (`list[str]`): Some ids of an `id_column` that several files have.
     """
 
-    labels: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
     failures: dict[str, str] = field(default_factory=dict)
     done_before: int = 0
-    seconds: float = 0.0
+    rate: float = 0.0
     repeated_ids: list[str] = field(default_factory=list)
 
     @property
@@ -168,19 +182,29 @@ class Summary:
         return not (self.errors or self.failures or self.repeated_ids)
 
     def __str__(self) -> str:
-        pictures = self.labels.total() + self.errors.total()
-        counts = ", ".join(f"{self.labels[label]:,} {label}" for label in ("real", "fake", "uncertain"))
-        rate = f"{pictures / self.seconds:,.1f} pictures a second" if pictures and self.seconds else "nothing to do"
-        lines = [f"{pictures:,} pictures: {counts}, {self.errors.total():,} errors; {rate}"]
-        lines += [f"{count:,} times: {reason}" for reason, count in self.errors.most_common(MOST_LINES)]
+        labels = ", ".join(f"{self.labels[label]:,} {label}" for label in ("real", "fake", "uncertain"))
+        rate = f"; {self.rate:,.1f} pictures a second" if self.rate else ""
+        lines = [f"{count_of(self.pictures, 'picture')}: {labels}, {count_of(self.errors.total(), 'error')}{rate}"]
+        for reason, count in self.errors.most_common(MOST_LINES):
+            lines.append(f"{count_of(count, 'picture')}: {reason} ({_some(self.named[reason], count)})")
         lines += [f"not scanned: {reason}" for reason in islice(self.failures.values(), MOST_LINES)]
         if len(self.failures) > MOST_LINES:
-            lines.append(f"not scanned: {len(self.failures) - MOST_LINES:,} more shards")
+            lines.append(f"not scanned: {count_of(len(self.failures) - MOST_LINES, 'more shard')}")
         if self.done_before:
-            lines.append(f"{self.done_before:,} shards had been done before")
+            lines.append(f"{count_of(self.done_before, 'shard')} had been done before")
         if self.repeated_ids:
             lines.append(f"ids that several files have: {', '.join(self.repeated_ids)}")
         return "\n".join(lines)
+
+
+def count_of(number: int, noun: str) -> str:
+    """A number and its noun."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _some(names: list[str], number: int) -> str:
+    """Some names of so many, without characters that control a terminal."""
+    return ", ".join(name if name.isprintable() else repr(name) for name in names[:NAMED]) + ", …" * (number > NAMED)
 
 
 def scan(
@@ -193,7 +217,7 @@ def scan(
     resume: bool = False,
     overwrite: bool = False,
     run: Callable[[Job, list[Shard]], Iterable[Report]] = run_here,
-    progress: Callable[[Iterable[Report], int], Any] | None = None,
+    progress: Callable[[Iterable[Report], int], Any] = lambda reports, number: nullcontext(reports),
     notice: Callable[[str], None] = print,
 ) -> Summary:
     """Judges all pictures of a source, and writes a parquet file for each of its shards into a folder.
@@ -201,7 +225,7 @@ def scan(
     A run that was killed goes on where it was if it is started again: what is there is whole, and not done again.
 
     Args:
-        source (`str`): As for [`~tellsign.scanning.shards.list_shards`], or a data set on the Hub, `USER/NAME`.
+        source (`str`): As for [`~tellsign.scanning.shards.list_files`], or a data set on the Hub, `USER/NAME`.
         output (`str`): The folder, on this machine or as an address of fsspec, made if it does not exist.
         judge ([`Judge`], *optional*): Defaults to the packaged models.
         image_column, id_column (`str`, *optional*): As for [`~tellsign.scanning.reading.read_pictures`].
@@ -229,29 +253,31 @@ def scan(
     judge = judge or Judge()
     source, output = address_of(source), address_of(output)
     fs, folder = file_system_of(output)
+    files = list_files(source, except_in=output)
+    revision = revision_of(judge.model)
+    if not os.path.isdir(judge.model):
+        judge = replace(judge, revision=revision)
+    job = Job(output, judge, revision, image_column, id_column)
     with _locked(fs, folder, output):
         with errors_named(output, OutputError):
             kept = _read_plan(fs, folder, source)
-        shards, groups = list_shards(source, groups=kept, except_in=output)
-        revision = revision_of(judge.model)
-        if not os.path.isdir(judge.model):
-            judge = replace(judge, revision=revision)
-        job = Job(output, judge, revision, image_column, id_column)
-        with errors_named(output, OutputError):
-            missing = _missing(fs, folder, job, shards, resume, overwrite, notice)
+            shards, groups = shards_of(source, files, kept)
+            done = _done(fs, folder, job, shards, resume, overwrite, notice)
+        missing = [shard for shard in shards if shard.name not in done]
         check_columns(missing, image_column, id_column)
         if kept is None:
             with errors_named(output, OutputError):
                 _write_plan(fs, folder, source, groups)
         summary = Summary(done_before=len(shards) - len(missing))
         begin = time.perf_counter()
-        with nullcontext(run(job, missing)) if progress is None else progress(run(job, missing), len(missing)) as done:
-            for report in done:
-                summary.labels += report.labels
-                summary.errors += report.errors
+        with progress(run(job, missing), len(missing)) as reports:
+            for report in reports:
+                summary.add(report.counts)
                 if report.failure is not None:
                     summary.failures[report.shard] = report.failure
-        summary.seconds = time.perf_counter() - begin
+        summary.rate = summary.pictures / (time.perf_counter() - begin)
+        for counts in done.values():
+            summary.add(counts)
         if id_column is not None:
             with errors_named(output, OutputError):
                 summary.repeated_ids = _repeated_ids(fs, folder)
@@ -284,25 +310,23 @@ def _write_plan(fs: Any, folder: str, source: str, groups: int) -> None:
     fs.mv(f"{folder}/_scan.json.part", f"{folder}/_scan.json")
 
 
-def _missing(
+def _done(
     fs: Any, folder: str, job: Job, shards: list[Shard], resume: bool, overwrite: bool, notice: Callable[[str], None]
-) -> list[Shard]:
-    """The shards that are to be done."""
+) -> dict[str, Counts]:
+    """What the files that stay hold, by their names. Those whose source is gone are removed if that is asked."""
     files = [path.rsplit("/", 1)[-1] for path in fs.find(folder, maxdepth=1)]
     names = sorted(name.removesuffix(".parquet") for name in files if name.endswith(".parquet"))
     wanted = {shard.name: job.made_of(shard) for shard in shards}
     with ThreadPoolExecutor(16) as threads:
-        found = dict(zip(names, threads.map(lambda name: made_of(job.output, name), names), strict=True))
+        found = dict(zip(names, threads.map(partial(facts_of, job.output), names), strict=True))
     changed: dict[str, list[str]] = {}
     for name, facts in found.items():
-        for what, value in wanted.get(name, {"source file": None}).items():
-            if facts.get(what) != value:
-                kind = what if name in wanted else "source file, which is gone"
-                changed.setdefault(kind, []).append(name)
+        for what, value in wanted.get(name, {"source file, which is gone": None}).items():
+            if name not in wanted or facts.get(what) != value:
+                changed.setdefault(what, []).append(name)
     if changed:
         reasons = "; ".join(
-            f"{len(those):,} of another {what} ({', '.join(those[:NAMED])}{', …' * (len(those) > NAMED)})"
-            for what, those in changed.items()
+            f"{len(those):,} of another {what} ({_some(those, len(those))})" for what, those in changed.items()
         )
         message = f"{job.output}: holds files that this scan would not write: {reasons}"
         if not resume and not overwrite:
@@ -314,7 +338,7 @@ def _missing(
     for name in files:
         if name.startswith("_") and name.endswith(".part"):  # of attempts that were killed
             fs.rm_file(f"{folder}/{name}")
-    return [shard for shard in shards if shard.name not in found or shard.name in anew]
+    return {name: Counts(**facts.get("counts", {})) for name, facts in found.items() if name not in anew}
 
 
 def _repeated_ids(fs: Any, folder: str) -> list[str]:
@@ -325,10 +349,7 @@ def _repeated_ids(fs: Any, folder: str) -> list[str]:
         with fs.open(path, "rb") as file:
             return pq.read_table(file, columns=["image"]).column("image").to_pylist()
 
-    def hash_of(identity: str) -> int:
-        return int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=8).digest())
-
-    hashes = [np.fromiter(map(hash_of, ids_in(path)), np.uint64) for path in files]
-    values, counts = np.unique(np.concatenate([np.empty(0, np.uint64), *hashes]), return_counts=True)
+    hashes = [np.fromiter(map(hash, ids_in(path)), np.int64) for path in files]
+    values, counts = np.unique(np.concatenate([np.empty(0, np.int64), *hashes]), return_counts=True)
     twice = set(values[counts > 1][:NAMED].tolist())
-    return sorted({identity for path in files if twice for identity in ids_in(path) if hash_of(identity) in twice})
+    return sorted({identity for path in files if twice for identity in ids_in(path) if hash(identity) in twice})
