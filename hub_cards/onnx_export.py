@@ -209,7 +209,7 @@ def _draw(source: str, count: int) -> list[Any]:
     drawn: list[Any] = []
     generator = random.Random(0)
     source = address_of(source)
-    shards, _ = shards_of(source, list_files(source), 1)
+    shards = shards_of(source, list_files(source))
     batches = (batch for shard in shards for batch in read_pictures(shard, BATCH_SIZE))
     for number, picture in enumerate(picture for batch in batches for picture in batch["image"]):
         if number < count:

@@ -65,7 +65,7 @@ class Store:
         if wanted in STATUS:
             content = f"<Error><Code>{wanted}</Code><Message>{wanted} was wanted</Message></Error>".encode()
             start_response(STATUS[wanted], [("Content-Type", "text/xml"), ("Content-Length", str(len(content)))])
-            return [] if method == "HEAD" else [content]
+            return [content]
         if wanted == STALL:
             self.released.wait()
         answer = self.app(environ, start_response)

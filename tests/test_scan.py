@@ -1,5 +1,6 @@
 import errno
 import io
+import json
 import os
 import re
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -16,10 +18,11 @@ from filelock import FileLock
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
+from tellsign import __version__
 from tellsign.commands.scan import scan as command
 from tellsign.scanning.reading import read_pictures
 from tellsign.scanning.scan import run_here, scan
-from tellsign.scanning.shards import SCHEMA, OutputError, SourceFile, list_files, shards_of
+from tellsign.scanning.shards import METADATA, SCHEMA, OutputError, SourceFile, list_files, shards_of
 from tests.conftest import encode, write_parquet, write_tar
 from tests.samples import check_answer, picture, rows_in
 
@@ -82,7 +85,7 @@ def test_links_to_files_are_read(judge, source, tmp_path):
 
 
 def test_contents_fill_a_batch_before_its_rows_do(source, monkeypatch):
-    (shard, *_), _ = shards_of(str(source), list_files(str(source)))
+    shard, *_ = shards_of(str(source), list_files(str(source)))
     assert [len(batch["id"]) for batch in read_pictures(shard, 4)] == [4, 1]
     monkeypatch.setattr("tellsign.scanning.reading.MOST_HELD", 1)
     assert [len(batch["id"]) for batch in read_pictures(shard, 4)] == [1] * 5
@@ -191,11 +194,11 @@ def test_a_small_folder_goes_on_after_its_first_shard(judge, pictures, tmp_path)
     assert sorted([*kept, *rest]) == sorted(path.name for path in pictures.iterdir())
 
 
-@pytest.mark.parametrize(("number", "groups"), [(1, 1), (250, 7), (5000, 100), (120_000, 120)])
-def test_small_folders_have_several_shards_and_large_ones_few(number, groups):
+@pytest.mark.parametrize(("number", "shards"), [(1, 1), (250, 7), (5000, 100), (120_000, 120)])
+def test_small_folders_have_several_shards_and_large_ones_few(number, shards):
     files = [SourceFile(f"{index}.jpg", f"/in/{index}.jpg", 1, "") for index in range(number)]
-    shards, given = shards_of("/in", files)
-    assert given == groups == len(shards) and sum(len(shard.ids) for shard in shards) == number
+    found = shards_of("/in", files)
+    assert len(found) == shards and sum(len(shard.ids) for shard in found) == number
 
 
 def test_a_folder_that_was_begun_keeps_its_shards(judge, source, tmp_path, monkeypatch):
@@ -204,6 +207,16 @@ def test_a_folder_that_was_begun_keeps_its_shards(judge, source, tmp_path, monke
     scan(str(source), str(tmp_path / "out"), judge, run=lambda job, shards: run_here(job, shards[:4]))
     monkeypatch.setattr("tellsign.scanning.shards.FEWEST_PICTURES", 2)
     assert scan(str(source), str(tmp_path / "out"), judge).done_before == 4 and len(rows_in(tmp_path / "out")) == 23
+
+
+def test_a_file_of_an_earlier_version_is_said_and_kept_if_asked(judge, pictures, tmp_path):
+    (tmp_path / "out").mkdir()
+    noted = pa.table({}).replace_schema_metadata({METADATA: json.dumps({"tellsign version": __version__})})
+    pq.write_table(noted, tmp_path / "out" / "images-00000-of-00001.parquet")
+    with pytest.raises(ValueError, match="1 of another version of tellsign"):
+        scan(str(pictures), str(tmp_path / "out"), judge)
+    summary = scan(str(pictures), str(tmp_path / "out"), judge, run=lambda job, shards: iter(shards), resume=True)
+    assert summary.done_before == 1 and summary.pictures == 0
 
 
 def test_what_failed_is_named_by_each_run(judge, tmp_path):
@@ -276,10 +289,10 @@ def test_a_new_image_changes_the_shard_that_it_belongs_to_alone(tmp_path, monkey
     monkeypatch.setattr("tellsign.scanning.shards.FEWEST_PICTURES", 4)
     for index in range(30):
         (tmp_path / f"{index}.jpg").write_bytes(b"")
-    shards, groups = shards_of(str(tmp_path), list_files(str(tmp_path)))
-    assert groups == 7 and sum(len(shard.ids) for shard in shards) == 30
+    shards = shards_of(str(tmp_path), list_files(str(tmp_path)))
+    assert len(shards) == 7 and sum(len(shard.ids) for shard in shards) == 30
     (tmp_path / "new.jpg").write_bytes(b"")
-    changed = set(shards) ^ set(shards_of(str(tmp_path), list_files(str(tmp_path)), groups)[0])
+    changed = set(shards) ^ set(shards_of(str(tmp_path), list_files(str(tmp_path)), [shard.name for shard in shards]))
     assert len({shard.name for shard in changed}) == 1
 
 

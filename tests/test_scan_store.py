@@ -88,14 +88,13 @@ def test_of_a_parquet_file_the_columns_alone_are_read(store, place, judge, tmp_p
     assert 0 < sum(int(end) - int(start) + 1 for start, end in ranges) < 1_000_000
 
 
-def test_a_store_that_may_not_be_listed_is_named(store, place, judge):
-    put_pictures(store, place)
+def test_a_store_that_may_not_be_listed_is_named(store, place, judge, tmp_path):
     store.before = lambda method, key: "AccessDenied"
     with pytest.raises(OSError, match=f"s3://{BUCKET}.*: AccessDenied was wanted"):
         list_files(f"s3://{BUCKET}")
-    store.before = lambda method, key: "AccessDenied" if "/out" in key else None
-    with pytest.raises(OutputError, match=f"s3://{BUCKET}/{place}/out: Forbidden"):
-        scan_store(place, judge)
+    (tmp_path / "0.jpg").write_bytes(picture(0))
+    with pytest.raises(OutputError, match=f"s3://{BUCKET}/{place}/out: AccessDenied"):
+        scan(str(tmp_path), f"s3://{BUCKET}/{place}/out", judge)
 
 
 def test_an_output_that_may_not_be_written_ends_the_scan(store, place, judge):

@@ -65,17 +65,15 @@ def scan(
     def counted(reports: Iterable["Report"]) -> Iterator["Report"]:
         nonlocal judged
         for report in reports:
-            judged += report.counts.pictures
+            judged += report.pictures
             yield report
 
     def progress(reports: Iterable["Report"], shards: int) -> Any:
+        def shown(_: "Report | None") -> str:
+            return count_of(judged, "picture")
+
         return typer.progressbar(
-            counted(reports),
-            length=shards,
-            label="shards",
-            file=sys.stderr,
-            show_pos=True,
-            item_show_func=lambda _: count_of(judged, "picture"),
+            counted(reports), shards, "shards", show_pos=True, item_show_func=shown, file=sys.stderr
         )
 
     judge = Judge(

@@ -1,6 +1,5 @@
 """Judges many pictures shard by shard. Each shard of the source gives one file of the output, once."""
 
-import json
 import os
 import time
 from collections import Counter
@@ -9,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ ROWS = 16
 """Rows that are read, and written as a group of a parquet file, at once, unless the model sees more."""
 READERS = 64
 """Batches that the decoding processes are given at once, since they are started anew each time."""
-NAMED = 3
+NAMED = 5
 """How many names a message lists at most."""
 MOST_LINES = 8
 """How many reasons and shards a summary lists at most."""
@@ -66,46 +65,35 @@ class Job:
 
     def made_of(self, shard: Shard) -> dict[str, Any]:
         """What the output of a shard depends on."""
-        options = {
-            "explain": self.judge.explain,
-            "operating_point": self.judge.operating_point,
-            "image_column": self.image_column,
-            "id_column": self.id_column,
-        }
         return {
             "source file": shard.fingerprint,
             "model revision": self.model_revision,
             "version of tellsign": self.tellsign_version,
-            "options": {name: value for name, value in options.items() if value is not None},
+            "options": [self.judge.explain, self.judge.operating_point, self.image_column, self.id_column],
         }
 
 
 @dataclass
-class Counts:
-    """Pictures by label, errors by reason, and the names of some pictures for each reason."""
+class Report:
+    """What became of shards: pictures by label, errors by reason with some names, and why shards have no file."""
 
     labels: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     named: dict[str, list[str]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
 
     @property
     def pictures(self) -> int:
+        """Number of pictures."""
         return self.labels.total() + self.errors.total()
 
-    def add(self, other: "Counts") -> None:
+    def add(self, other: "Report") -> None:
+        """Adds what became of other shards."""
         self.labels.update(other.labels)
         self.errors.update(other.errors)
+        self.failures.update(other.failures)
         for reason, names in other.named.items():
             self.named[reason] = [*self.named.get(reason, []), *names][:NAMED]
-
-
-@dataclass
-class Report:
-    """Result of a shard: what its file holds, or why there is none."""
-
-    shard: str
-    counts: Counts = field(default_factory=Counts)
-    failure: str | None = None
 
 
 def scan_shard(job: Job, shard: Shard) -> Report:
@@ -123,27 +111,28 @@ def scan_shard(job: Job, shard: Shard) -> Report:
         raise WorkerError(str(error)) from error
     if here != (job.tellsign_version, job.model_revision):
         raise WorkerError(f"a worker has tellsign {here[0]} and the model {here[1]}, other ones than the command")
-    counts = Counts()
+    report = Report()
 
     def batches() -> Iterator[dict[str, list[Any]]]:
         size = max(ROWS, job.judge.batch_size) * (READERS if job.judge.processes else 1)
         for pictures in read_pictures(shard, size, job.image_column, job.id_column):
             rows = job.judge(pictures)
-            counts.labels.update(filter(None, rows["label"]))
+            report.labels.update(filter(None, rows["label"]))
             for identity, image, error in zip(rows["image"], pictures["image"], rows["error"], strict=True):
                 if error:
                     reason = _reason(error, identity, image)
-                    counts.add(Counts(errors=Counter([reason]), named={reason: [shortened(identity)]}))
+                    report.add(Report(errors=Counter([reason]), named={reason: [shortened(identity)]}))
             yield rows
 
+    facts = {"source": shard.source, "report": vars(report), **job.made_of(shard)}
     try:
-        write_table(job.output, shard.name, batches(), lambda: job.made_of(shard) | {"counts": vars(counts)})
+        write_table(job.output, shard.name, batches(), facts)
     except OutputError:
         raise
     except Exception as error:  # whatever a file system raises
         place = shard.files[0] if len(shard.files) == 1 else shard.name
-        return Report(shard.name, failure=f"{place}: {str(error).removeprefix(f'{place}: ')}")
-    return Report(shard.name, counts)
+        return Report(failures={shard.name: f"{place}: {str(error).removeprefix(f'{place}: ')}"})
+    return report
 
 
 def _reason(error: str, identity: str, image: Any) -> str:
@@ -156,22 +145,19 @@ def _reason(error: str, identity: str, image: Any) -> str:
 
 def run_here(job: Job, shards: Iterable[Shard]) -> Iterator[Report]:
     """Scans the shards in this process, one after the other."""
-    for shard in shards:
-        yield scan_shard(job, shard)
+    return map(partial(scan_shard, job), shards)
 
 
 @dataclass
-class Summary(Counts):
-    """What the output of a scan holds.
+class Summary(Report):
+    """What became of all shards, in this run and before.
 
     Args:
-        failures (`dict[str, str]`): Why shards have no file, by their names.
         done_before (`int`): Shards that an earlier run had done.
         rate (`float`): Pictures a second in this run, from its first shard to its last.
         repeated_ids (`list[str]`): Some ids of an `id_column` that several files have.
     """
 
-    failures: dict[str, str] = field(default_factory=dict)
     done_before: int = 0
     rate: float = 0.0
     repeated_ids: list[str] = field(default_factory=list)
@@ -260,24 +246,19 @@ def scan(
     job = Job(output, judge, revision, image_column, id_column)
     with _locked(fs, folder, output):
         with errors_named(output, OutputError):
-            kept = _read_plan(fs, folder, source)
-            shards, groups = shards_of(source, files, kept)
-            done = _done(fs, folder, job, shards, resume, overwrite, notice)
+            found = _found(fs, folder, output)
+            shards = shards_of(source, files, found)
+            done = _done(found, job, shards, resume, overwrite, notice)
         missing = [shard for shard in shards if shard.name not in done]
         check_columns(missing, image_column, id_column)
-        if kept is None:
-            with errors_named(output, OutputError):
-                _write_plan(fs, folder, source, groups)
         summary = Summary(done_before=len(shards) - len(missing))
         begin = time.perf_counter()
         with progress(run(job, missing), len(missing)) as reports:
             for report in reports:
-                summary.add(report.counts)
-                if report.failure is not None:
-                    summary.failures[report.shard] = report.failure
+                summary.add(report)
         summary.rate = summary.pictures / (time.perf_counter() - begin)
-        for counts in done.values():
-            summary.add(counts)
+        for report in done.values():
+            summary.add(report)
         if id_column is not None:
             with errors_named(output, OutputError):
                 summary.repeated_ids = _repeated_ids(fs, folder)
@@ -294,51 +275,42 @@ def _locked(fs: Any, folder: str, output: str) -> Any:
             raise ValueError(f"{output}: another scan writes into it now") from error
 
 
-def _read_plan(fs: Any, folder: str, source: str) -> int | None:
-    """Number of shards of single files in an earlier scan into the folder; `None` if there was none."""
-    path = f"{folder}/_scan.json"
-    if not fs.exists(path):
-        return None
-    plan = json.loads(fs.cat_file(path))
-    if plan["source"] != source:
-        raise ValueError(f"{folder}: holds the scan of {plan['source']}, choose another folder for {source}")
-    return plan["groups"]
-
-
-def _write_plan(fs: Any, folder: str, source: str, groups: int) -> None:
-    fs.pipe_file(f"{folder}/_scan.json.part", json.dumps({"source": source, "groups": groups}).encode())
-    fs.mv(f"{folder}/_scan.json.part", f"{folder}/_scan.json")
+def _found(fs: Any, folder: str, output: str) -> dict[str, Any]:
+    """The facts of the files of the output, by their names. Parts that killed attempts left are removed."""
+    files = [path.rsplit("/", 1)[-1] for path in fs.find(folder, maxdepth=1)]
+    names = sorted(name.removesuffix(".parquet") for name in files if name.endswith(".parquet"))
+    with ThreadPoolExecutor(16) as threads:
+        found = dict(zip(names, threads.map(partial(facts_of, output), names), strict=True))
+    for name in files:
+        if name.startswith("_") and name.endswith(".part"):
+            fs.rm_file(f"{folder}/{name}")
+    return found
 
 
 def _done(
-    fs: Any, folder: str, job: Job, shards: list[Shard], resume: bool, overwrite: bool, notice: Callable[[str], None]
-) -> dict[str, Counts]:
-    """What the files that stay hold, by their names. Those whose source is gone are removed if that is asked."""
-    files = [path.rsplit("/", 1)[-1] for path in fs.find(folder, maxdepth=1)]
-    names = sorted(name.removesuffix(".parquet") for name in files if name.endswith(".parquet"))
+    found: dict[str, Any], job: Job, shards: list[Shard], resume: bool, overwrite: bool, notice: Callable[[str], None]
+) -> dict[str, Report]:
+    """The reports of the files that stay, by their names. Those whose source is gone are removed if that is asked."""
+    source = shards[0].source
     wanted = {shard.name: job.made_of(shard) for shard in shards}
-    with ThreadPoolExecutor(16) as threads:
-        found = dict(zip(names, threads.map(partial(facts_of, job.output), names), strict=True))
     changed: dict[str, list[str]] = {}
     for name, facts in found.items():
-        for what, value in wanted.get(name, {"source file, which is gone": None}).items():
-            if name not in wanted or facts.get(what) != value:
+        if facts.get("source", source) != source:
+            raise ValueError(f"{job.output}: holds the scan of {facts['source']}, choose another folder for {source}")
+        for what, value in wanted.get(name, {"source file, which is gone": ""}).items():
+            if facts.get(what) != value:
                 changed.setdefault(what, []).append(name)
     if changed:
-        reasons = "; ".join(
-            f"{len(those):,} of another {what} ({_some(those, len(those))})" for what, those in changed.items()
-        )
-        message = f"{job.output}: holds files that this scan would not write: {reasons}"
+        reasons = (f"{len(names):,} of another {what} ({_some(names, len(names))})" for what, names in changed.items())
+        message = f"{job.output}: holds files that this scan would not write: {'; '.join(reasons)}"
         if not resume and not overwrite:
             raise ValueError(f"{message}. --resume keeps them, --overwrite does them anew")
         notice(f"{message}. They are {'kept' if resume else 'done anew'}")
-    anew = {name for those in changed.values() for name in those} if overwrite else set()
+    anew = set(chain.from_iterable(changed.values())) if overwrite else set()
+    fs, folder = file_system_of(job.output)
     for name in anew - wanted.keys():
         fs.rm_file(f"{folder}/{name}.parquet")
-    for name in files:
-        if name.startswith("_") and name.endswith(".part"):  # of attempts that were killed
-            fs.rm_file(f"{folder}/{name}")
-    return {name: Counts(**facts.get("counts", {})) for name, facts in found.items() if name not in anew}
+    return {name: Report(**facts.get("report", {})) for name, facts in found.items() if name not in anew}
 
 
 def _repeated_ids(fs: Any, folder: str) -> list[str]:

@@ -7,7 +7,7 @@ import re
 import tempfile
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -183,35 +183,32 @@ def list_files(source: str, *, except_in: str | None = None) -> list[SourceFile]
     return files
 
 
-def shards_of(source: str, files: list[SourceFile], groups: int | None = None) -> tuple[list[Shard], int]:
-    """The shards of a source: its parquet files, its tar files and groups of its single image files.
+def shards_of(source: str, files: list[SourceFile], earlier: Iterable[str] = ()) -> list[Shard]:
+    """The shards of a source by name: its parquet files, its tar files and groups of its single image files.
 
     Args:
         source (`str`): As for [`list_files`].
         files (`list` of [`SourceFile`]): What that gave.
-        groups (`int`, *optional*):
-            Number of shards of single image files, which are assigned by their paths alone. By default as `SHARDS`
-            says.
-
-    Returns:
-        The shards by name, and the number of groups.
+        earlier (`Iterable[str]`, *optional*):
+            Names of shards of an earlier scan. It had so many groups, to which paths alone assign files. By default
+            see `SHARDS`.
     """
-
-    def shard(name: str, members: list[SourceFile]) -> Shard:
-        ids, addresses, sizes, versions = zip(*members, strict=True)
+    names = {file: _file_name(file.id) for file in files if file.id.lower().endswith((*PARQUET, *TAR))}
+    single = len(files) - len(names)
+    groups = max(
+        (int(name.rpartition("-")[2]) for name in earlier if re.fullmatch(r"images-\d+-of-\d+", name)), default=0
+    )
+    groups = groups or max(1, single // min(max(single // SHARDS, FEWEST_PICTURES), MOST_PICTURES))
+    members: dict[str, list[SourceFile]] = {}
+    for file in files:
+        group = zlib.crc32(file.id.encode("utf-8", "backslashreplace")) % groups
+        members.setdefault(names.get(file, f"images-{group:05}-of-{groups:05}"), []).append(file)
+    shards = []
+    for name, those in sorted(members.items()):
+        ids, addresses, sizes, versions = zip(*those, strict=True)
         marks = json.dumps(list(zip(ids, sizes, versions, strict=True)))
-        return Shard(name, source, addresses, ids, versions, hashlib.sha256(marks.encode()).hexdigest())
-
-    many = [file for file in files if file.id.lower().endswith((*PARQUET, *TAR))]
-    single = [file for file in files if not file.id.lower().endswith((*PARQUET, *TAR))]
-    if groups is None:
-        groups = max(1, len(single) // min(max(len(single) // SHARDS, FEWEST_PICTURES), MOST_PICTURES))
-    grouped: dict[int, list[SourceFile]] = {}
-    for file in single:
-        grouped.setdefault(zlib.crc32(file.id.encode("utf-8", "backslashreplace")) % groups, []).append(file)
-    shards = [shard(_file_name(file.id), [file]) for file in many]
-    shards += [shard(f"images-{number:05}-of-{groups:05}", members) for number, members in sorted(grouped.items())]
-    return shards, groups
+        shards.append(Shard(name, source, addresses, ids, versions, hashlib.sha256(marks.encode()).hexdigest()))
+    return shards
 
 
 def _at_commit(fs: HfFileSystem, root: str) -> str:
@@ -249,16 +246,10 @@ def _file_name(path: str) -> str:
     return f"{kept or 'shard'}-{hashlib.sha256(path.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}"
 
 
-def write_table(
-    output: str, name: str, batches: Iterable[dict[str, list[Any]]], facts: Callable[[], dict[str, Any]]
-) -> None:
-    """Writes a file of the output, whole or not at all.
+def write_table(output: str, name: str, batches: Iterable[dict[str, list[Any]]], facts: dict[str, Any]) -> None:
+    """Writes batches of rows as a file of the output, whole or not at all. One of that name is replaced.
 
-    Args:
-        output (`str`): The folder, as an address.
-        name (`str`): Of the file, without extension. One that is there is replaced.
-        batches (`Iterable[dict]`): Rows, by the columns of `SCHEMA`.
-        facts (`Callable`): Gives what [`facts_of`] is to return of it, after the last batch.
+    `facts` are what [`facts_of`] is to return of it. The batches may add to them.
 
     Raises:
         OutputError: If it cannot be written.
@@ -273,7 +264,7 @@ def write_table(
                     writer.write_table(table)
                 except OSError as error:
                     raise OutputError(f"{temporary}: {error}") from error
-            writer.add_key_value_metadata({METADATA: json.dumps(facts()).encode()})
+            writer.add_key_value_metadata({METADATA: json.dumps(facts).encode()})
         # Readers of the folder pass over this name. It is unique, since an attempt that was believed dead may still
         # write.
         part = f"{folder}/_{name}.{uuid.uuid4().hex}.part"
