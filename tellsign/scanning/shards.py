@@ -30,8 +30,8 @@ SHARDS = 100
 FEWEST_PICTURES, MOST_PICTURES = 32, 1000
 """Single image files are cut into so many shards, of at least and at most so many pictures each in the mean.
 
-A CPU takes 200 ms for a picture, 10 ms for a shard, and 300 ms for each process that decodes a shard. So all CPUs are
-busy, little is lost if the scan is killed, and the processes cost a folder of 100,000 pictures a minute.
+A picture takes a core about 200 ms, a shard 10 ms more, and each process that decodes it 70 ms more. So small shards
+cost little, and all cores are busy. Where many processes decode, 100 shards bound what they cost.
 """
 METADATA = b"tellsign"
 """Key in the metadata of an output file. Its value says what the file was made of, and what it holds."""
