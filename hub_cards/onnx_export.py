@@ -26,7 +26,7 @@ from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
 from tellsign.modeling.verdicts import OPERATING_POINTS, real_and_fake
 from tellsign.scanning.reading import read_pictures
-from tellsign.scanning.shards import address_of, list_shards
+from tellsign.scanning.shards import address_of, list_files, shards_of
 
 
 logger = logging.get_logger(__name__)
@@ -208,7 +208,9 @@ def _draw(source: str, count: int) -> list[Any]:
     """Some of the pictures of a source, undecoded, each with the same chance (reservoir sampling, Vitter, 1985)."""
     drawn: list[Any] = []
     generator = random.Random(0)
-    batches = (batch for shard in list_shards(address_of(source))[0] for batch in read_pictures(shard, BATCH_SIZE))
+    source = address_of(source)
+    shards = shards_of(source, list_files(source))
+    batches = (batch for shard in shards for batch in read_pictures(shard, BATCH_SIZE))
     for number, picture in enumerate(picture for batch in batches for picture in batch["image"]):
         if number < count:
             drawn.append(picture)

@@ -79,7 +79,7 @@ class Arrivals:
         def noted() -> Iterator[Report]:
             for report in reports:
                 self.times.append(time.perf_counter())
-                self.counts.append(report.labels.total() + report.errors.total())
+                self.counts.append(report.pictures)
                 typer.echo(f"\rshard {len(self.times)} of {shards}", err=True, nl=len(self.times) == shards)
                 yield report
 
