@@ -130,8 +130,8 @@ def scan_shard(job: Job, shard: Shard) -> Report:
 
 def _reason(error: str, identity: str, image: Any) -> str:
     """An error without the name of its picture."""
-    place = image["path"] if isinstance(image, dict) else str(image).partition("?")[0]
-    for name in ("image", identity, place):
+    place = image["path"] if isinstance(image, dict) else str(image)
+    for name in ("image", identity, place, place.partition("?")[0]):
         error = error.removeprefix(f"{name}: ")
     return error
 
@@ -233,7 +233,7 @@ def scan(
         with errors_named(output, OutputError):
             kept = _read_plan(fs, folder, source)
         shards, groups = list_shards(source, groups=kept, except_in=output)
-        revision = revision_of(judge.model)
+        revision = revision_of(judge.model, judge.revision)
         if not os.path.isdir(judge.model):
             judge = replace(judge, revision=revision)
         job = Job(output, judge, revision, image_column, id_column)
