@@ -27,6 +27,7 @@ from transformers.modeling_outputs import (
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, auto_docstring
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.hub import resolve_revision
 from transformers.utils.output_capturing import capture_outputs
 
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
@@ -47,11 +48,13 @@ class WaveFreqPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["WaveFreqEmbeddings", "WaveFreqStage", "WaveFreqFrequencyBranch"]
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, revision: str = "main", **kwargs):
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, revision=revision, **kwargs)
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, revision: str | None = None, **kwargs):
+        given = {name: kwargs[name] for name in ("token", "cache_dir", "local_files_only") if name in kwargs}
+        commit: Any = resolve_revision(pretrained_model_name_or_path, revision, **given)
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, revision=commit, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        # transformers does not keep them, and a pipeline loads from there what lies beside the model.
-        model.config._commit_hash = revision
+        # transformers does not keep them, and a pipeline loads from this commit what lies beside the model.
+        model.config._commit_hash = commit
         model.cache_dir = kwargs.get("cache_dir")
         if not kwargs.get("trust_remote_code"):
             # The installed code runs, so saved copies must not name the repository's.

@@ -100,6 +100,12 @@ def test_a_request_that_is_not_as_described_changes_nothing(work, folder, annota
     assert work.save(request)["error"] and not (folder / "a.json").exists()
 
 
+@pytest.mark.parametrize("index", [{"index": 3}, {"index": -1}, {"index": "first"}, {}])
+def test_a_request_for_no_image_changes_nothing(work, folder, index):
+    request = {name: value for name, value in work.open({"index": 0}).items() if name != "index"} | index
+    assert work.save(request)["error"] and not list(folder.glob("*.json")) and not work.done
+
+
 def test_a_number_in_a_challenges_file_is_that_of_the_image(Annotator, folder):
     shutil.copy(folder / "a.png", folder / "7.png")
     entry = {"index": 7, "explanation": {"Artificial smoothness": "Top left: Fur is smooth."}}

@@ -234,22 +234,28 @@ def test_the_standard_input_is_judged_anew_each_time(checkpoint, tmp_path):
         assert json.loads(line)["height"] == side
 
 
-def test_an_address_is_fetched_once_judged_and_drawn(checkpoint, tmp_path):
+@pytest.mark.parametrize(("name", "drawn"), [("a.png", 1), ("dead.png", 0)])
+def test_an_address_is_fetched_once_judged_and_drawn(checkpoint, tmp_path, name, drawn):
     Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
     fetched = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
+        def do_GET(self):
             fetched.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *args): ...
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/a.png"
+        address = f"http://127.0.0.1:{server.server_port}/{name}"
         command = ["explain", address, "--explain", "never", "--model", str(checkpoint)]
         result = CliRunner().invoke(app, [*command, "--save", str(tmp_path / "out")], catch_exceptions=False)
         server.shutdown()
-    assert json.loads(result.stdout)["image"] == address and fetched == ["/a.png"]
-    assert len(list((tmp_path / "out").iterdir())) == 1
+    answer = json.loads(result.stdout)
+    assert answer["image"] == address and fetched == [f"/{name}"]
+    assert answer.get("error", "") == ("" if drawn else f"{address}: 404 File not found")
+    assert len(list((tmp_path / "out").iterdir())) == drawn
 
 
 def test_probabilities_have_four_digits(checkpoint, tmp_path):

@@ -136,6 +136,20 @@ def test_a_picture_that_cannot_be_read_is_a_row_with_an_error(judge, tmp_path, m
     assert "decompression bomb" in rows[3]["error"] and "not an image, or" in str(summary) and not summary.is_clean
 
 
+def test_a_member_that_is_too_large_is_an_error_of_its_own(judge, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    small = {"0.jpg": picture(0), "2.jpg": picture(2)}
+    write_tar(tmp_path / "in" / "t.tar", {"0.jpg": small["0.jpg"], "large.jpg": bytes(2**16), "2.jpg": small["2.jpg"]})
+    monkeypatch.setattr("tellsign.scanning.reading.MAX_DOWNLOAD", 2**15)
+    summary = scan(str(tmp_path / "in"), str(tmp_path / "out"), judge)
+    rows = rows_in(tmp_path / "out")
+    assert not summary.failures and [name for name, row in rows.items() if row["label"]] == [
+        "t.tar/0.jpg",
+        "t.tar/2.jpg",
+    ]
+    assert rows["t.tar/large.jpg"]["error"].startswith("t.tar/large.jpg: has more than")
+
+
 def test_a_broken_shard_is_reported_and_the_rest_is_done(judge, source, tmp_path):
     (source / "0.parquet").write_bytes(b"PAR1 broken")
     (source / "w.tar").write_bytes(b"broken")

@@ -108,12 +108,14 @@ class Annotator:
 
     def save(self, request: dict[str, Any]) -> dict[str, Any]:
         """Saves an annotation; gives the new version of its file, or an `error` that says why it is as it was."""
-        index = int(request["index"])
         try:
+            index = int(request["index"])
+            if not 0 <= index < len(self.files):
+                raise IndexError(f"index: there is no image {index}, expected 0 to {len(self.files) - 1}")
             annotation = Annotation(**request["annotation"])
             annotation.annotator = annotation.annotator or self.annotator
             version = self.files[index].write(annotation, request["version"])
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
             return {"error": str(error)}
         self.done.add(index)
         return {"version": version, "done": len(self.done)}

@@ -137,8 +137,8 @@ def scan_shard(job: Job, shard: Shard) -> Report:
 
 def _reason(error: str, identity: str, image: Any) -> str:
     """An error without the name of its picture."""
-    place = image["path"] if isinstance(image, dict) else str(image).partition("?")[0]
-    for name in ("image", identity, place):
+    place = image["path"] if isinstance(image, dict) else str(image)
+    for name in ("image", identity, place, place.partition("?")[0]):
         error = error.removeprefix(f"{name}: ")
     return error
 
@@ -240,7 +240,7 @@ def scan(
     source, output = address_of(source), address_of(output)
     fs, folder = file_system_of(output)
     files = list_files(source, except_in=output)
-    revision = revision_of(judge.model)
+    revision = revision_of(judge.model, judge.revision)
     if not os.path.isdir(judge.model):
         judge = replace(judge, revision=revision)
     job = Job(output, judge, revision, image_column, id_column)
