@@ -291,8 +291,8 @@ def findings_of(answer: ImageExplanation) -> list[str]:
 def leaning(answer: ImageExplanation) -> str | None:
     """The verdict for which an answer's evidence speaks; `None` if that would mislead.
 
-    It is the likelier one. There is none if a trace or the file's own statement speaks against it, if a note says that
-    the verdict means little, or if the image is uncertain and its probability near the middle.
+    It is the likelier one. There is none if a trace speaks against it, if a note says that nothing can be told, or if
+    the image is uncertain and its probability near the middle. What the file states hides nothing: anybody can write it.
     """
     if answer.get("verdict_note"):
         return None
@@ -300,9 +300,7 @@ def leaning(answer: ImageExplanation) -> str | None:
     likelier = "fake" if probability > 0.5 else "real"
     if answer["label"] == "uncertain" and NO_LEAN[0] <= probability <= NO_LEAN[1]:
         return None
-    against = [_contradicts(statement, likelier) for statement in answer.get("provenance", ())]
-    against += [trace["toward"] != likelier for trace in answer.get("traces", ())]
-    return None if any(against) else likelier
+    return None if any(trace["toward"] != likelier for trace in answer.get("traces", ())) else likelier
 
 
 def _lean(answer: ImageExplanation) -> list[str]:
@@ -326,12 +324,6 @@ def _strongest(answer: ImageExplanation) -> list[str]:
 
 def _is_signed(statement: Statement) -> bool:
     return statement["signature"] == "valid" and statement["hash"] != "differs"
-
-
-def _contradicts(statement: Statement, verdict: str) -> bool:
-    """Whether a statement that its own signature does not refute speaks against a verdict."""
-    holds = not statement["signature"] or _is_signed(statement)
-    return holds and statement["claim"] in (_OF_GENERATORS if verdict == "real" else _OF_CAMERAS)
 
 
 __all__ = [

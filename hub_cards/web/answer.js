@@ -7,14 +7,6 @@ const NO_LEAN = [0.25, 0.75],
 const MOST_PLACES = 3,
   LEAST_SHARE = 0.05,
   STRONGEST = 0.1;
-const OF_GENERATORS = [
-  "trainedAlgorithmicMedia",
-  "compositeWithTrainedAlgorithmicMedia",
-  "compositeSynthetic",
-  "parameters",
-  "generator",
-];
-const OF_CAMERAS = ["digitalCapture", "computationalCapture"];
 
 export const percent = (share) => `${halfToEven(100 * share)}%`;
 
@@ -145,13 +137,9 @@ function summaryOf(answer, claims) {
 }
 
 /** The verdict for which an answer's evidence speaks; null if that would mislead. */
-export function leaning({ verdict_note, fake_probability: probability, label, provenance }) {
-  if (verdict_note) return null;
-  const likelier = probability > 0.5 ? "fake" : "real";
-  if (label === "uncertain" && isBetween(probability)) return null;
-  const against = likelier === "real" ? OF_GENERATORS : OF_CAMERAS;
-  const holds = (statement) => !statement.signature || isSigned(statement);
-  return provenance.some((statement) => holds(statement) && against.includes(statement.claim)) ? null : likelier;
+export function leaning({ verdict_note, fake_probability: probability, label }) {
+  if (verdict_note || (label === "uncertain" && isBetween(probability))) return null;
+  return probability > 0.5 ? "fake" : "real";
 }
 
 const isBetween = (probability) => NO_LEAN[0] <= probability && probability <= NO_LEAN[1];
