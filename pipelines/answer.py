@@ -60,8 +60,10 @@ class Evidence(TypedDict):
 class ExplainedArtifact(TypedDict):
     """An artifact and its place in pixels of the image.
 
-    A tagger gives its `score`, a probability in [0, 1], and an explainer the sentence that explains it. On request
-    there is a `heatmap`: how strongly each pixel shows it, float32 of shape `(height, width)`, in [0, 1].
+    A tagger gives its `score`, the probability in [0, 1] that it is there, and an explainer the sentence that explains
+    it. Of a grid that runs through a file the score is how probably a generator left it: the share of generated
+    pictures among those that show it, of as many by people as generated. On request there is a `heatmap`, but of a
+    grid: how strongly each pixel shows the artifact, float32 of shape `(height, width)`, in [0, 1].
     """
 
     label: str
@@ -105,7 +107,9 @@ class Trace(TypedDict):
     Args:
         name (`str`): What it is called.
         toward (`str`): For which verdict it speaks, `"fake"` or `"real"`.
-        strength (`float`): How far it stands out, in deviations.
+        strength (`float`):
+            How far it stands out. Of a grid: the natural logarithm of the spectrum's power at its peaks, less the
+            largest near them.
         lift (`float`): How many times as often generated pictures show it as photographs, in such files.
         box ([`Box`], *optional*): Where it is; `None` if it runs through the whole picture.
         text (`str`): What it is and how often it is found, in two sentences.

@@ -229,7 +229,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         pictures = given if isinstance(given, list) else [given]  # a batch of one is not collated
         self._judge(pictures, inputs, operating_point)
         self._show_evidence(pictures)
-        if searched := self._choose(pictures, explain):
+        if searched := self._choose(pictures, explain, tagging):
             self._name(searched, return_heatmap=return_heatmap, **tagging)
             self._place(searched)
             self._explain(searched)
@@ -264,12 +264,13 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         """Whether the tagger knows large images too. A calibrated one learned from small ones alone."""
         return self.tagger is not None and self.tagger.mode != "calibrated"
 
-    def _choose(self, pictures: list[Picture], explain: str) -> list[Picture]:
+    def _choose(self, pictures: list[Picture], explain: str, tagging: dict[str, Any]) -> list[Picture]:
         """The pictures to search for artifacts; the others get a note that says why not."""
+        naming = {name: tagging.get(name) for name in ("candidate_labels", "threshold")}
         for picture in pictures:
             if picture.is_large and not self._knows_large:
-                if explain in ("always", picture.label):
-                    picture.artifacts = signatures_of(picture.traces, picture.height, picture.width)
+                if explain == "always" or explain == picture.label:
+                    picture.artifacts = signatures_of(picture.traces, picture.height, picture.width, **naming)
                 others = "Other artifacts" if picture.artifacts else "Artifacts"
                 picture.artifacts_note = f"{others} are not looked for in pictures of this size."
             elif explain == "never":
