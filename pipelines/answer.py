@@ -20,6 +20,14 @@ LEAST_SIDE = 16
 """Pixels of the shorter side below which a verdict means nothing: half of what the packaged detector looks at."""
 SMALL_SIDE = 64
 """Pixels of the shorter side from which an image is not small. A detector that sees fewer is made for small ones."""
+LEAST_CONTRAST = 2.0
+"""Standard deviation of levels, from 0 to 255, below which an image counts as of one color. A line of 100 black pixels
+on 1024 x 1024 white ones has 2.5."""
+MOST_STRETCHED = 8
+"""How many times as long as wide an image may be. It is seen squeezed into a square, of 256 pixels if it is large: a
+part as wide as high then has 32 columns, as many as small images are seen at."""
+UNTOLD = ("uncertain", 0.5)
+"""Label and probability of an image with a `verdict_note`. They say nothing."""
 UNREADABLE, NOT_READ = "unreadable", "not read"
 # From IPTC's vocabulary, https://cv.iptc.org/newscodes/digitalsourcetype/. The strongest come first.
 _OF_GENERATORS = {
@@ -138,9 +146,11 @@ class ImageExplanation(TypedDict):
             What the image is called, by programs that take names. The pipeline takes images, and answers in their
             order.
         label (`str`): `"real"`, `"fake"` or `"uncertain"`.
-        fake_probability (`float`): Calibrated, in [0, 1].
+        fake_probability (`float`): Calibrated, in [0, 1]. With a `verdict_note` it is 0.5 and says nothing.
         operating_point (`str`): `"cautious"` or `"balanced"`: by which thresholds the label is given.
-        verdict_note (`str`): The reason why label and probability mean little; usually empty.
+        verdict_note (`str`):
+            The reason why nothing can be told of the image; usually empty. The label is then `"uncertain"`, and there
+            are neither evidence nor artifacts.
         animated (`bool`): True, and there, if the image has more frames than the first, which was judged.
         width, height (`int`): Of the image in pixels.
         evidence (`list` of [`Evidence`]): The places that spoke most for the likelier verdict.
@@ -149,7 +159,8 @@ class ImageExplanation(TypedDict):
         traces (`list` of [`Trace`]): By falling lift. They change no probability.
         traces_note (`str`): The reason why traces were not measured; empty if they were.
         provenance (`list` of [`Statement`]): What the file states.
-        evidence_map (`np.ndarray` of shape `(rows, columns)`): On request, what each place adds to the logit of fake.
+        evidence_map (`np.ndarray` of shape `(rows, columns)`):
+            On request, what each place adds to the logit of fake. Not there with a `verdict_note`.
         summary (`str`): A few short sentences that sum this up.
     """
 
@@ -251,16 +262,21 @@ def leading_statement(statements: Iterable[Statement]) -> Statement | None:
     return min((statement for statement in statements if statement["claim"]), key=rank, default=None)
 
 
-def doubt_of(width: int, height: int, seen: int | None) -> str:
-    """The reason why a verdict means little; usually empty.
+def doubt_of(width: int, height: int, contrast: float, seen: int | None) -> str:
+    """The reason why nothing can be told of an image, whose label and probability are then [`UNTOLD`]; usually empty.
 
     Args:
         width, height (`int`): Size of the image in pixels.
+        contrast (`float`): What [`contrast_of`] the image is.
         seen (`int`, *optional*): Side in pixels at which the network that judged sees images, if it has one.
     """
     side = min(width, height)
     if side < LEAST_SIDE:
         return "The image has too few pixels to tell."
+    if contrast < LEAST_CONTRAST:
+        return "The image is of nearly one color: that is too little to tell."
+    if max(width, height) > MOST_STRETCHED * side:
+        return f"The image is a strip, more than {MOST_STRETCHED} times as long as wide: that is too narrow to tell."
     if seen is not None and seen < SMALL_SIDE <= side:
         return f"This detector sees {seen} pixels a side: it was made for small images, not for this one."
     return ""
@@ -335,6 +351,7 @@ __all__ = [
     "NOT_READ",
     "PLACES",
     "UNREADABLE",
+    "UNTOLD",
     "Box",
     "Evidence",
     "ExplainedArtifact",

@@ -50,6 +50,24 @@ class Pixels {
   }
 
   strip = (top, count) => this.part(0, top, this.width, count);
+
+  /** The largest standard deviation of the three colors, in levels. */
+  contrast() {
+    const counts = [0, 1, 2].map(() => new Float64Array(256)),
+      rows = Math.max(1, Math.floor(2 ** 20 / this.width));
+    for (let top = 0; top < this.height; top += rows) {
+      const levels = this.strip(top, Math.min(rows, this.height - top));
+      for (let at = 0; at < levels.length; at += 4)
+        for (let channel = 0; channel < 3; channel += 1) counts[channel][levels[at + channel]] += 1;
+    }
+    const size = this.width * this.height,
+      meanOf = (count, value) => count.reduce((sum, times, level) => sum + times * value(level), 0) / size;
+    const variances = counts.map((count) => {
+      const mean = meanOf(count, (level) => level);
+      return meanOf(count, (level) => (level - mean) ** 2);
+    });
+    return Math.sqrt(Math.max(...variances));
+  }
 }
 
 const asSource = ({ width, height, data }) => ({
@@ -159,7 +177,7 @@ async function judge(request) {
     const inputs = isLarge ? inputsOfLarge(pixels) : inputsOfSmall(pixels);
     const { logits, evidence } = await (await network(isLarge ? "large" : "small")).run(inputs);
     const probability = 1 / (1 + Math.exp(logits.data[1 - settings.fake] - logits.data[settings.fake]));
-    return { width, height, isLarge, probability, evidence: evidence.data };
+    return { width, height, contrast: pixels.contrast(), isLarge, probability, evidence: evidence.data };
   } finally {
     bitmap.close();
   }
