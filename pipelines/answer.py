@@ -312,7 +312,8 @@ def leaning(answer: ImageExplanation) -> str | None:
     """The verdict for which an answer's evidence speaks; `None` if that would mislead.
 
     It is the likelier one. There is none if a trace speaks against it, if a note says that nothing can be told, or if
-    the image is uncertain and its probability near the middle. What the file states hides nothing: anybody can write it.
+    the image is uncertain and its probability near the middle. What the file states hides nothing, since anybody can
+    write it.
     """
     if answer.get("verdict_note"):
         return None

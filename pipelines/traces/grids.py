@@ -14,8 +14,18 @@ from .spectrum import BLOCK
 
 LOSSLESS = ("BMP", "GIF", "PNG", "PPM", "TIFF")
 """Formats of Pillow that keep the pixels, TIFF by [`LOSSLESS_TIFF`] alone. In others illustrations show grids too."""
-LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd")
-LOSSLESS_TIFF += ("tiff_ccitt", "group3", "group4")  # of black and white
+LOSSLESS_TIFF = (
+    "raw",
+    "packbits",
+    "tiff_lzw",
+    "tiff_adobe_deflate",
+    "tiff_deflate",
+    "lzma",
+    "zstd",
+    "tiff_ccitt",
+    "group3",
+    "group4",
+)
 """What Pillow calls the compressions of TIFF that keep the pixels. Others, such as JPEG, do not, or not always."""
 LEAST_SIDE = 384
 LEAST_BLOCKS = 6
