@@ -123,7 +123,8 @@ class Judge:
         is_large = bool(large and min(height, width) >= large["smallest_side"])
         low, high = (large if is_large else self.settings)["thresholds"][self.operating_point]
         label = "fake" if probability > high else "real" if probability < low else "uncertain"
-        if note := doubt_of(width, height, contrast_of(image), None if is_large else self.settings["size"]):
+        seen = None if is_large else self.settings["size"]
+        if note := doubt_of(label, probability, width, height, contrast_of(image), seen):
             label, probability = UNTOLD
         return {
             "label": label,

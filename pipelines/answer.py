@@ -262,10 +262,16 @@ def leading_statement(statements: Iterable[Statement]) -> Statement | None:
     return min((statement for statement in statements if statement["claim"]), key=rank, default=None)
 
 
-def doubt_of(width: int, height: int, contrast: float, seen: int | None) -> str:
+def is_undecided(label: str, fake_probability: float) -> bool:
+    """Whether an image is uncertain and leans to neither verdict."""
+    return label == "uncertain" and NO_LEAN[0] <= fake_probability <= NO_LEAN[1]
+
+
+def doubt_of(label: str, fake_probability: float, width: int, height: int, contrast: float, seen: int | None) -> str:
     """The reason why nothing can be told of an image, whose label and probability are then [`UNTOLD`]; usually empty.
 
     Args:
+        label, fake_probability: What the network says.
         width, height (`int`): Size of the image in pixels.
         contrast (`float`): What [`contrast_of`] the image is.
         seen (`int`, *optional*): Side in pixels at which the network that judged sees images, if it has one.
@@ -279,6 +285,8 @@ def doubt_of(width: int, height: int, contrast: float, seen: int | None) -> str:
         return f"The image is a strip, more than {MOST_STRETCHED} times as long as wide: that is too narrow to tell."
     if seen is not None and seen < SMALL_SIDE <= side:
         return f"This detector sees {seen} pixels a side: it was made for small images, not for this one."
+    if side < SMALL_SIDE and is_undecided(label, fake_probability):
+        return f"Below {SMALL_SIDE} pixels this detector only tells images like those that it learned from."
     return ""
 
 
@@ -319,7 +327,7 @@ def leaning(answer: ImageExplanation) -> str | None:
         return None
     probability = answer["fake_probability"]
     likelier = "fake" if probability > 0.5 else "real"
-    if answer["label"] == "uncertain" and NO_LEAN[0] <= probability <= NO_LEAN[1]:
+    if is_undecided(answer["label"], probability):
         return None
     return None if any(trace["toward"] != likelier for trace in answer.get("traces", ())) else likelier
 
@@ -328,7 +336,7 @@ def _lean(answer: ImageExplanation) -> list[str]:
     """To which verdict an uncertain image leans."""
     if answer["label"] != "uncertain":
         return []
-    if NO_LEAN[0] <= answer["fake_probability"] <= NO_LEAN[1]:
+    if is_undecided(answer["label"], answer["fake_probability"]):
         return ['It leans to neither "real" nor "fake".']
     return [f'It leans to "{lean}".' for lean in [leaning(answer)] if lean]
 

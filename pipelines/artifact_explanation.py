@@ -260,11 +260,12 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             # A network for large pictures sees them at their own pixels too.
             side = None if large[row] else getattr(config, "image_size", None)
             seen = side if isinstance(side, int) else None
-            picture.verdict_note = doubt_of(picture.width, picture.height, picture.contrast, seen)
+            said = verdicts[row], probabilities[row]
+            picture.verdict_note = doubt_of(*said, picture.width, picture.height, picture.contrast, seen)
             if picture.verdict_note:
                 picture.label, picture.fake_probability = UNTOLD
             else:
-                picture.label, picture.fake_probability = verdicts[row], probabilities[row]
+                picture.label, picture.fake_probability = said
                 picture.evidence_map = None if maps is None else maps[row].float().cpu().numpy()
 
     def _show_evidence(self, pictures: list[Picture]) -> None:

@@ -107,7 +107,7 @@ def test_beside_pictures_without_content_others_are_judged(explain):
     ],
 )
 def test_too_little_to_tell_has_its_reason(size, contrast, words):
-    note = doubt_of(*size, contrast, None)
+    note = doubt_of("fake", 0.9, *size, contrast, None)
     assert words in note and bool(note) == bool(words)
 
 

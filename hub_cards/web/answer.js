@@ -21,9 +21,9 @@ export const percent = (share) => `${halfToEven(100 * share)}%`;
  */
 export function answerOf({ name, judged, statements, settings, operatingPoint }) {
   const { width, height, probability, isLarge, animated, evidence } = judged,
-    doubt = doubtOf(judged, settings);
-  const [low, high] = (isLarge ? settings.large : settings).thresholds[operatingPoint];
-  const verdict = probability > high ? "fake" : probability < low ? "real" : "uncertain";
+    [low, high] = (isLarge ? settings.large : settings).thresholds[operatingPoint],
+    verdict = probability > high ? "fake" : probability < low ? "real" : "uncertain",
+    doubt = doubtOf({ ...judged, verdict }, settings);
   const [label, told] = doubt ? UNTOLD : [verdict, Math.round(1e4 * probability) / 1e4];
   const toward = evidence.map((value) => (probability > 0.5 ? value : -value));
   const answer = {
@@ -47,7 +47,7 @@ export function answerOf({ name, judged, statements, settings, operatingPoint })
   return { ...answer, summary: summaryOf(answer, settings.claims) };
 }
 
-function doubtOf({ width, height, contrast, isLarge }, { size }) {
+function doubtOf({ width, height, contrast, isLarge, probability, verdict }, { size }) {
   const side = Math.min(width, height);
   if (side < LEAST_SIDE) return "The image has too few pixels to tell.";
   if (contrast < LEAST_CONTRAST) return "The image is of nearly one color: that is too little to tell.";
@@ -56,6 +56,9 @@ function doubtOf({ width, height, contrast, isLarge }, { size }) {
   }
   if (size < SMALL_SIDE && SMALL_SIDE <= side && !isLarge) {
     return `This detector sees ${size} pixels a side: it was made for small images, not for this one.`;
+  }
+  if (side < SMALL_SIDE && verdict === "uncertain" && isBetween(probability)) {
+    return `Below ${SMALL_SIDE} pixels this detector only tells images like those that it learned from.`;
   }
   return "";
 }
