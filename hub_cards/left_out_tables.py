@@ -33,6 +33,25 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def small_tables(record: Mapping[str, Any]) -> list[str]:
+    """Markdown tables of a `leave_out_small.json`: verdicts on small pictures, and on sizes of a picture."""
+    tables = [_verdict_table(name, groups) for name, groups in record["verdicts"].items()]
+    own = [[name, *(percent(row[key]) for key in ("answered", "right"))] for name, row in record["own"].items()]
+    tables.append(markdown_table(["images like its own", "answered, %", "of these right, %"], own))
+    if record["sizes"]:
+        tables.append(_turned_table("shorter side of the same picture", record["sizes"]))
+    return tables
+
+
+def _turned_table(title: str, versions: Mapping[str, Any]) -> str:
+    rows = [
+        [name, *(percent(row[point][how]) for point in ("cautious", "balanced") for how in ("turned", "changed"))]
+        for name, row in versions.items()
+    ]
+    ways = ("real to fake or back", "changed")
+    return markdown_table([title, *(f"{point}: {way}, %" for point in ("cautious", "balanced") for way in ways)], rows)
+
+
 def _pooled_table(record: Mapping[str, Any]) -> str:
     seen = {"both": record["pooled"]} | {f"the {view} alone": of for view, of in record["views"].items()}
     rows = [

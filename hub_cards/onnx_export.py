@@ -24,7 +24,7 @@ from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.image_processing_large_picture import LARGEST_SHORT_SIDE, LargePictureImageProcessor
 from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
-from tellsign.modeling.verdicts import OPERATING_POINTS, real_and_fake
+from tellsign.modeling.verdicts import OPERATING_POINTS, real_and_fake, thresholds_of
 from tellsign.scanning.reading import read_pictures
 from tellsign.scanning.shards import address_of, list_files, shards_of
 
@@ -134,9 +134,7 @@ def _settings_of_network(config: PreTrainedConfig, processor: Any, expected: Any
             f"and normalizes, got {processor}"
         )
     return {
-        "thresholds": {
-            point: getattr(config, field, config.verdict_thresholds) for point, field in OPERATING_POINTS.items()
-        },
+        "thresholds": {point: thresholds_of(config, point) for point in OPERATING_POINTS},
         "size": config.image_size,
         "mean": processor.image_mean,
         "std": processor.image_std,

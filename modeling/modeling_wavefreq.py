@@ -176,7 +176,8 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
 
     Two labels have one degree of freedom, so the head then has a single output `z` and the logits are `(0, z)`. The
     softmax is `sigmoid(z)`, the cross entropy the binary one. With `config.real_categories`, the first logit is the
-    log-sum-exp of zero and of the categories' logits.
+    log-sum-exp of zero and of the categories' logits. With `config.weigh_familiarity` both logits and the evidence are
+    multiplied by how probably the image is like those of training.
 
     With `config.large_picture_config` there is a [`LargePictureForImageClassification`] beside it. It judges the large
     pictures of a batch, this network the small ones, so each learns from its own.
@@ -191,6 +192,10 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         # CODEPATH: only detectors whose training data say what the images show know categories.
         if config.real_categories:
             self.category_classifier = nn.Linear(config.hidden_sizes[-1], len(config.real_categories))
+        self.familiarity = None
+        # CODEPATH: only detectors that were shown images unlike those of their training tell them apart.
+        if config.weigh_familiarity:
+            self.familiarity = nn.Linear(config.hidden_sizes[-1], 1)
         num_outputs = 1 if config.num_labels == 2 else config.num_labels
         self.classifier = nn.Linear(config.hidden_sizes[-1], num_outputs)  # type: ignore[arg-type]
         self.large_picture: Any = None
@@ -234,7 +239,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         if self.category_classifier is not None:
             category_logits = nn.functional.pad(self.category_classifier(outputs.pooler_output), (1, 0))
             logits = torch.cat([category_logits.logsumexp(1, keepdim=True), logits[:, 1:]], dim=1)
-        evidence = None
+        logits, evidence = logits / self.config.temperature, None
         if self.config.num_labels == 2 and not self.training:
             evidence = self._small_evidence(outputs.last_hidden_state)  # type: ignore[arg-type]
             evidence = evidence / self.config.temperature
@@ -242,8 +247,13 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             if self.large_picture is not None:
                 cells = spread(evidence, WHOLE.to(evidence), self.large_picture.config.grid_size)
                 evidence = cells * evidence[0].numel()
+        # CODEPATH: see the layer.
+        if self.familiarity is not None:
+            familiar = self.familiarity(outputs.pooler_output).sigmoid()
+            logits = familiar * logits
+            evidence = None if evidence is None else familiar[..., None] * evidence
         return WaveFreqImageClassifierOutput(
-            logits=logits / self.config.temperature,
+            logits=logits,
             hidden_states=outputs.hidden_states,
             category_logits=category_logits,
             evidence=evidence,

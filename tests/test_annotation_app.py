@@ -69,6 +69,12 @@ def test_a_server_that_starts_again_knows_what_is_annotated(Annotator, work, fol
     assert Annotator(folder, judge, "", in_order=True).done == {1}
 
 
+def test_a_picture_of_which_nothing_can_be_told_is_not_next(work):
+    work.judge_all()
+    work.answers[1] |= {"fake_probability": 0.5, "verdict_note": "The image is white."}
+    assert work.next({"index": 0})["index"] == 2
+
+
 def test_a_view_has_the_picture_upright_and_what_the_model_says(work, folder):
     view = work.open({"index": 0})
     assert (view["width"], view["height"], view["refused"]) == (80, 60, "")

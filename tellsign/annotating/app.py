@@ -76,7 +76,11 @@ class Annotator:
         order = [(current + step) % count for step in range(1, count + 1)]
         waiting = [index for index in order if index not in self.done and index != current] or order
         judged = {index: self.answers.get(index, {}) for index in waiting}
-        judged = {index: answer for index, answer in judged.items() if "fake_probability" in answer}
+        judged = {
+            index: answer
+            for index, answer in judged.items()
+            if "fake_probability" in answer and not answer.get("verdict_note")
+        }
         if self.in_order or not judged:
             return {"index": waiting[0]}
         return {"index": min(judged, key=lambda index: abs(judged[index]["fake_probability"] - 0.5))}

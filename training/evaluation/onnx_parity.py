@@ -49,7 +49,8 @@ def main(
 
     for row in tqdm(dataset, desc="Judging", unit="img"):
         content = content_of(row["image"]) or b""
-        inputs = processor(load_image(content), return_tensors="pt")
+        image = load_image(content)
+        inputs = processor(image, return_tensors="pt")
         arrays = {name: values.numpy() for name, values in inputs.items()}
         start = time.perf_counter()
         with torch.inference_mode():
@@ -59,7 +60,7 @@ def main(
         for name, judge in judges.items():
             start = time.perf_counter()
             logits, evidence = judge.session.run(["logits", "evidence"], {key: arrays[key] for key in judge.inputs})
-            answer = judge.answer(logits[0], evidence[0], arrays["image_sizes"][0])
+            answer = judge.answer(logits[0], evidence[0], image)
             note(name, start, answer["fake_probability"], answer["label"])
             start = time.perf_counter()
             answer = judge(content)
