@@ -12,8 +12,8 @@ from PIL import Image, PngImagePlugin
 from transformers import pipeline
 
 import tellsign
-from tellsign.pipelines import statements as module
 from tellsign.pipelines.answer import in_words
+from tellsign.pipelines.provenance import statement as module
 
 
 FILES = Path(__file__).parents[2] / "shared" / "data" / "provenance"
