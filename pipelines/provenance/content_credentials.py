@@ -63,22 +63,26 @@ def _statements(report: dict[str, Any]) -> Iterator[Statement]:
     active = report["manifests"][report["active_manifest"]]
     codes = report["validation_results"]["activeManifest"]
     fine, wrong = ([entry["code"] for entry in codes.get(key, ())] for key in ("success", "failure"))
-    # Failures of the certificate, such as its age, are no mismatch of what it signed.
+    # A certificate that has expired, or an action that is not as the rules ask, is no mismatch of what was signed.
     is_signed = "claimSignature.validated" in fine
-    differs = any(code.startswith("assertion.") for code in wrong)
+    differs = any(code.startswith("assertion.") and not code.startswith("assertion.action.") for code in wrong)
     fits = not differs and any(code.endswith("Hash.match") for code in fine)
-    signed = {
-        "signer": active.get("signature_info", {}).get("issuer", ""),
+    checks = {
         "signature": "valid" if is_signed else "invalid",
         "hash": "differs" if differs else "fits" if fits else "",
     }
     # Without a hash of the picture, a manifest that was signed for another one would do.
     is_trusted = fits and is_signed and "signingCredential.trusted" in fine and not wrong
     bindings = _soft_bindings(active)
+    own: dict[str, str] = {}
     seen: list[tuple[str, str, str]] = []
     for label, manifest in _lineage(report):
         is_vouched = is_trusted and (manifest is active or _vouched_for(report, label))
-        trust = BROKEN if differs or not is_signed else TRUSTED if is_vouched else UNKNOWN
+        signed = checks | {
+            "trust": BROKEN if differs or not is_signed else TRUSTED if is_vouched else UNKNOWN,
+            "signer": manifest.get("signature_info", {}).get("issuer", ""),
+        }
+        own = own or signed
         for action in _actions(manifest):
             agent = action.get("softwareAgent") or {}
             agent = agent if isinstance(agent, dict) else {"name": agent}
@@ -88,10 +92,9 @@ def _statements(report: dict[str, Any]) -> Iterator[Statement]:
                 seen.append(found)
                 name, version = (found[2], agent.get("version", "")) if found[2] else _claim_generator(manifest)
                 text = quoted or action.get("description") or bindings
-                yield statement("c2pa", claim, name, version, text, trust=trust, **signed)
+                yield statement("c2pa", claim, name, version, text, **signed)
     if not seen:
-        trust = BROKEN if differs or not is_signed else TRUSTED if is_trusted else UNKNOWN
-        yield statement("c2pa", "", *_claim_generator(active), text=bindings, trust=trust, **signed)
+        yield statement("c2pa", "", *_claim_generator(active), text=bindings, **own)
 
 
 def _vouched_for(report: dict[str, Any], label: str) -> bool:
