@@ -1,6 +1,7 @@
 """Image files that state something: built, and signed by certificates of the tests' own."""
 
 import datetime
+import gzip
 import io
 import json
 from typing import Any
@@ -17,7 +18,7 @@ TAGS = {name: number for number, name in ExifTags.TAGS.items()}
 
 def picture(seed: int = 0, mode: str = "RGB") -> Image.Image:
     """Soft spots, other ones for another seed, which a thumbnail shows too."""
-    field = np.random.default_rng(seed).integers(0, 255, (5, 5, 3), np.uint8)
+    field = np.random.default_rng(seed).integers(0, 255, (9, 9, 3), np.uint8)
     return Image.fromarray(field).resize((96, 64), Image.Resampling.BICUBIC).convert(mode)
 
 
@@ -87,6 +88,36 @@ def _with_thumbnail(block: bytes, thumbnail: bytes) -> bytes:
     start = place + 2 + 2 * 12 + 4
     tiff += (2).to_bytes(2, order) + entry(0x201, start) + entry(0x202, len(thumbnail)) + bytes(4) + thumbnail
     return head + bytes(tiff)
+
+
+NOVELAI = {"Software": "NovelAI", "Source": "NovelAI Diffusion V4", "Description": "a moose", "Comment": "{}"}
+
+
+def packed(texts: dict[str, str], kind: str) -> bytes:
+    """What a hidden text of a kind holds."""
+    text = json.dumps(texts).encode()
+    return gzip.compress(text) if kind.endswith("comp") else text
+
+
+def hidden(
+    payload: bytes,
+    kind: str,
+    image_format: str = "PNG",
+    size: tuple[int, int] = (96, 64),
+    bits: int | None = None,
+) -> bytes:
+    """A file with a payload in its lowest bits, column by column, bit after bit as the programs do; `bits` of it are
+    announced."""
+    length = (8 * len(payload) if bits is None else bits).to_bytes(4, "big")
+    stream = np.unpackbits(np.frombuffer(kind.encode() + length + payload, np.uint8))
+    channels = (0, 1, 2) if "rgb" in kind else (3,)
+    pixels = np.array(picture().resize(size).convert("RGB" if "rgb" in kind else "RGBA"))
+    places = ((row, column, channel) for column in range(size[0]) for row in range(size[1]) for channel in channels)
+    for bit in stream:
+        place = next(places)
+        pixels[place] = pixels[place] & 254 | bit
+    options = {"lossless": True, "exact": True} if image_format == "WEBP" else {}
+    return encoded(image_format, Image.fromarray(pixels), **options)
 
 
 class Authority:

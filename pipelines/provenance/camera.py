@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from .statement import Statement, short, statement
 
 
-SAME, OTHER = 0.8, 0.5
+SAME, OTHER = 0.9, 0.5
 """Correlations of brightness from which a thumbnail shows the picture, and below which it shows another."""
 _SIDE = 32
 _EDITORS = re.compile(
