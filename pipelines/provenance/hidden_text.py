@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from .parameters import statements_of_texts
@@ -93,7 +92,7 @@ def _bytes(image: Image.Image, channels: str, start: int, count: int) -> bytes:
         return b""
     part = image.crop((first, 0, last, height))
     planes = [np.asarray(part.getchannel(channel)) for channel in channels]
-    bits: NDArray[np.uint8] = (np.stack(planes, -1) & 1).transpose(1, 0, 2).reshape(-1)
+    bits = np.stack(planes, -1).transpose(1, 0, 2).reshape(-1) & np.uint8(1)
     skipped = 8 * start - first * height * per_pixel
     return np.packbits(bits[skipped : skipped + 8 * count][: len(bits[skipped:]) // 8 * 8]).tobytes()
 
