@@ -22,6 +22,7 @@ _SIGNATURES = {
 """What begins a hidden text: the channels that it lies in, and whether it is compressed."""
 _BEGINNING = b"stealth_"
 _LENGTH = 15  # bytes of each signature, which 32 bits follow: the length of the text in bits
+_PIECE = 1 << 14  # bytes that are unpacked at once
 _CHANNELS = {2: 3, 4: 2, 6: 4}  # by the type of color of a PNG file
 
 
@@ -94,11 +95,14 @@ def _bytes(image: Image.Image, channels: str, start: int, count: int) -> bytes:
     planes = [np.asarray(part.getchannel(channel)) for channel in channels]
     bits = np.stack(planes, -1).transpose(1, 0, 2).reshape(-1) & np.uint8(1)
     skipped = 8 * start - first * height * per_pixel
-    return np.packbits(bits[skipped : skipped + 8 * count][: len(bits[skipped:]) // 8 * 8]).tobytes()
+    wanted = bits[skipped : skipped + 8 * count]
+    return np.packbits(wanted[: len(wanted) // 8 * 8]).tobytes()
 
 
 def _may_begin(content: bytes) -> bool:
     """Whether a hidden text may begin in a PNG file, by its first pixels from above, which are decoded alone."""
+    if content[24:25] != b"\x08":
+        return False  # of more bits, the lowest are not those of the text
     begin = np.unpackbits(np.frombuffer(_BEGINNING, np.uint8)).tolist()
     alpha: list[int] = []
     colors: list[int] = []
@@ -127,13 +131,13 @@ def _first_column(content: bytes) -> Iterator[tuple[int, ...]]:
     above = [0] * size
     chunks, rest = _image_data(content), b""
     for _ in range(height):
-        row = b""
-        while len(row) <= width * size:
+        row, missing = b"", 1 + width * size
+        while missing:
             rest = rest or next(chunks, b"")
             if not rest:
                 return
-            row += unpack.decompress(rest, 1 + width * size - len(row))
-            rest = unpack.unconsumed_tail
+            part = unpack.decompress(rest, min(missing, _PIECE))
+            row, missing, rest = (row + part)[: 1 + size], missing - len(part), unpack.unconsumed_tail
         # There is no pixel to the left, so Sub is None, and Paeth is Up.
         added = {2: above, 3: [value // 2 for value in above], 4: above}.get(row[0], [0] * size)
         above = [(value + more) % 256 for value, more in zip(row[1 : 1 + size], added, strict=True)]
@@ -145,7 +149,8 @@ def _image_data(content: bytes) -> Iterator[bytes]:
     while place + 8 <= len(content):
         length, kind = struct.unpack(">I4s", content[place : place + 8])
         if kind == b"IDAT":
-            yield content[place + 8 : place + 8 + length]
+            for start in range(0, length, _PIECE):
+                yield content[place + 8 + start : place + 8 + min(length, start + _PIECE)]
         place += 12 + length
 
 
