@@ -107,7 +107,7 @@ def test_a_certificate_that_fails_is_not_trusted(code, signed, root):
     assert [found["trust"] for found in module._statements(report)] == ["unknown"]
 
 
-def test_a_manifest_without_a_hash_of_the_picture_is_not_trusted(signed, root):
+def test_a_manifest_without_a_hash_of_pixels_is_not_trusted(signed, root):
     report = report_of(signed, root)
     codes = report["validation_results"]["activeManifest"]
     codes["success"] = [entry for entry in codes["success"] if not entry["code"].endswith("Hash.match")]
@@ -191,7 +191,7 @@ def test_the_letters_c2pa_alone_are_no_manifest(monkeypatch):
     assert tellsign.provenance(encoded() + b"c2pa") == []
 
 
-def test_anchors_that_cannot_be_read_are_an_error_that_names_them(signed, tmp_path):
+def test_unreadable_anchors_are_an_error_that_names_them(signed, tmp_path):
     (tmp_path / "empty.pem").write_text("nothing")
     for name, reason in (("missing.pem", "No such file"), ("empty.pem", "holds no certificate")):
         with pytest.raises(ValueError, match=f"{name}: {reason}"):

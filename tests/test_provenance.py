@@ -169,7 +169,7 @@ def test_real_files_are_read_as_their_readme_says(name):
     assert {statement["trust"] for statement in found} == {trust}
 
 
-def test_the_pipeline_refuses_anchors_that_cannot_be_read_at_once(checkpoint, tmp_path):
+def test_the_pipeline_refuses_unreadable_anchors_at_once(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="none.pem: No such file"):
         pipeline("artifact-explanation", model=str(checkpoint), explain="never", trust_anchors=tmp_path / "none.pem")
 

@@ -56,7 +56,7 @@ def test_a_file_is_expected_to_say_that_it_is_generated(name, code, files):
     assert ran.exit_code == code and ("missing" in ran.stdout) == bool(code)
 
 
-def test_a_broken_signature_does_not_say_that_a_file_is_generated(files):
+def test_a_broken_signature_does_not_say_generated(files):
     content = bytearray(Authority().sign())
     (files / "signed.jpg").write_bytes(content)
     assert run("provenance", "signed.jpg", "--expect-generated").exit_code == 0

@@ -2,12 +2,16 @@
 
 import io
 import json
+import struct
+import zlib
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import tellsign
 from tellsign.pipelines.answer import in_words, says_generated
+from tellsign.pipelines.provenance import hidden_text
 from tests.stated import AI, NOVELAI, VOCABULARY, encoded, exif_of, hidden, packed, picture, png, with_xmp, xmp
 
 
@@ -180,3 +184,26 @@ def test_hidden_text_tells_whose_parameters_it_holds(text, generator):
 def test_a_picture_without_hidden_text_states_nothing(mode, image_format):
     if image_format == "PNG" or mode in ("RGB", "RGBA"):
         assert tellsign.provenance(encoded(image_format, picture(mode=mode))) == []
+
+
+@pytest.mark.parametrize("color_type", [2, 4, 6])
+def test_the_first_column_is_that_of_pillow(color_type):
+    channels, rng = {2: 3, 4: 2, 6: 4}[color_type], np.random.default_rng(0)
+    pixels, above, rows = rng.integers(0, 256, (200, channels)), np.zeros(channels, int), b""
+    for pixel, kind in zip(
+        pixels, rng.integers(0, 5, 200), strict=True
+    ):  # each filter of PNG, of pictures of one column
+        less = {2: above, 3: above // 2, 4: above}.get(int(kind), 0 * above)
+        rows += bytes([kind, *((pixel - less) % 256)])
+        above = pixel
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", 1, 200, 8, color_type, 0, 0, 0)
+    data = zlib.compress(rows)
+    parts = chunk(b"IHDR", head), chunk(b"IDAT", data[:50]), chunk(b"IDAT", data[50:]), chunk(b"IEND", b"")
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    with Image.open(io.BytesIO(content)) as image:
+        assert np.array_equal(np.asarray(image)[:, 0], pixels)
+    assert np.array_equal(list(hidden_text._first_column(content)), pixels)
