@@ -27,7 +27,7 @@ from tellsign.modeling.image_files import (
 )
 from tellsign.pipelines.answer import UNTOLD, ImageExplanation, doubt_of, summary_of
 from tellsign.pipelines.evidence import places_of
-from tellsign.pipelines.statements import statements_in
+from tellsign.pipelines.provenance.statements import statements_in
 
 
 def cuts_of(image: Image.Image, size: int, count: int) -> tuple[list[Image.Image], np.ndarray]:

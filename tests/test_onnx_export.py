@@ -29,7 +29,9 @@ from tests.samples import check_answer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 EXAMPLES = Path(__file__).parents[1] / "examples"
-MODULES = {"judge.py", "answer.py", "evidence.py", "image_files.py", "statements.py"}
+MODULES = {"judge.py", "answer.py", "evidence.py", "image_files.py"}
+MODULES |= {path.name for path in (Path(__file__).parents[1] / "pipelines" / "provenance").glob("*.py")}
+MODULES -= {"__init__.py", "reading.py"}
 SIZES = torch.tensor([[64, 80], [63, 200], [300, 64], [32, 32]])
 # A process in which these packages are not installed, that runs a script.
 ALONE = """
