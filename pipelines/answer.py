@@ -75,7 +75,7 @@ class Statement(TypedDict):
     """One thing that a file states of its making; what it does not say is an empty string.
 
     Args:
-        source (`str`): Where it says so: `"c2pa"`, `"iptc"`, `"xmp"`, `"exif"` or `"png_text"`.
+        source (`str`): Where it says so: `"c2pa"`, `"iptc"`, `"xmp"`, `"exif"`, `"png_text"` or `"watermark"`.
         claim (`str`):
             IPTC's digital source type, such as `"trainedAlgorithmicMedia"`, `"compositeWithTrainedAlgorithmicMedia"`
             or `"digitalCapture"`. Or `"parameters"`, of a generator. Or `"generator"`, if it names one and says no
@@ -86,6 +86,7 @@ class Statement(TypedDict):
             certificates is asked.
         signature (`str`): `"valid"` or `"invalid"`, of a C2PA manifest: whether the certificate signed these words.
         hash (`str`): `"fits"` or `"differs"`, of a C2PA manifest: whether the file is what was signed.
+        trust (`str`): `"mark"`, of a watermark in the pixels.
         text (`str`): The file's own words that the statement rests on, at most 200 characters.
     """
 
@@ -96,6 +97,7 @@ class Statement(TypedDict):
     signer: str
     signature: str
     hash: str
+    trust: str
     text: str
 
 
@@ -220,7 +222,8 @@ def box_of_place(place: str, width: int, height: int) -> Box:
 def in_words(statement: Statement) -> str:
     """A statement as a sentence without its end, such as "made by a generative model, GPT-4o (C2PA, signature valid,
     signed as OpenAI)". The names in it are those of the file: escape them where that matters."""
-    source = statement["source"].replace("_", " ").upper().replace("TEXT", "text")
+    name = statement["source"].replace("_", " ").upper()
+    source = name.replace("TEXT", "text").replace("WATERMARK", "watermark in the pixels")
     if statement["claim"] == UNREADABLE:
         return f"something in its {source} data that cannot be read"
     if statement["claim"] == NOT_READ:

@@ -17,6 +17,7 @@ from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
 from .statements import statements_in
 from .tracing import find_traces, signatures_of
+from .watermark import watermarks_in
 
 
 NO_IMAGE = Image.new("RGB", (1, 1))
@@ -313,7 +314,8 @@ def _opened(source: Any, timeout: float | None) -> Picture:
     """An image with what its file states and shows."""
     content, name = read_source(source, timeout=timeout)
     stored = stored_image(content, name)
-    return Picture(in_rgb(stored, name), statements_in(content, name), *find_traces(stored))
+    stated = [*statements_in(content, name), *watermarks_in(stored)]
+    return Picture(in_rgb(stored, name), stated, *find_traces(stored))
 
 
 __all__ = ["ArtifactExplanationPipeline"]

@@ -80,6 +80,7 @@ def _statement(source: str, claim: str, generator: Any = "", version: Any = "", 
         signer="",
         signature="",
         hash="",
+        trust="",
         text=_short(text),
     )
     statement.update(c2pa)  # type: ignore[typeddict-item]

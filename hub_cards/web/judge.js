@@ -1,6 +1,7 @@
 // Judges pictures in a thread of its own, so that the page stays alive: what judge.py does beside the ONNX models.
 import * as ort from "./onnxruntime/ort.wasm.min.mjs";
 import { halfToEven, resized, storedAsJpeg } from "./pixels.js";
+import { watermarkIn } from "./watermark.js";
 
 const WHOLE_QUALITY = 75,
   CUT_QUALITY = 90,
@@ -146,7 +147,7 @@ async function opened({ file, parts }) {
   }
 }
 
-/** What the networks say of a picture: its size, the probability of fake, and the map of evidence. */
+/** What is judged of a picture: its size, the probability of fake, the map of evidence, and a watermark. */
 async function judge(request) {
   const bitmap = await opened(request);
   try {
@@ -159,7 +160,8 @@ async function judge(request) {
     const inputs = isLarge ? inputsOfLarge(pixels) : inputsOfSmall(pixels);
     const { logits, evidence } = await (await network(isLarge ? "large" : "small")).run(inputs);
     const probability = 1 / (1 + Math.exp(logits.data[1 - settings.fake] - logits.data[settings.fake]));
-    return { width, height, isLarge, probability, evidence: evidence.data };
+    const watermark = watermarkIn(pixels, settings.watermarks);
+    return { width, height, isLarge, probability, evidence: evidence.data, watermark };
   } finally {
     bitmap.close();
   }
