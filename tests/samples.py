@@ -121,7 +121,7 @@ def rows_in(output: Path | str) -> dict[str, dict]:
 
 
 def watermarked(pixels: np.ndarray, bits: str, in_floats: bool = False, is_swapped: bool = False) -> Image.Image:
-    """A picture with a watermark, as invisible-watermark 0.2.0 writes it: in 8 bits or floats, in the order BGR or RGB.
+    """A picture with a watermark, as invisible-watermark 0.2.0 writes it into 8 bits or floats, in BGR or RGB.
 
     Of 8 bits it gives the same pixels.
     """

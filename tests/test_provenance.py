@@ -350,7 +350,7 @@ def test_answers_hold_what_a_file_states_in_whatever_form(checkpoint, tmp_path):
     sources = [str(tmp_path / "made.png"), content, {"bytes": content, "path": None}, Image.open(io.BytesIO(content))]
     judge = pipeline("artifact-explanation", model=str(checkpoint), explain="never")
     stated = [answer["provenance"] for answer in judge([*sources, encoded()], batch_size=5)]
-    assert stated == [*[[only(content) | dict.fromkeys(("signer", "signature", "hash"), "")]] * 4, []]
+    assert stated == [*[[only(content) | dict.fromkeys(("signer", "signature", "hash", "trust"), "")]] * 4, []]
     assert judge(sources[0])["provenance"] == stated[0]
 
 

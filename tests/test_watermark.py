@@ -180,8 +180,8 @@ def test_scores_and_correlations_are_those_of_plain_loops():
     assert correlations(np.array(means), messages) == pytest.approx(np.array(expected))
 
 
-def test_a_mark_leads_the_summary_and_no_lean_to_real_follows():
-    answer = pipeline("artifact-explanation", explain="never")(saved(marked("FLUX.1")))
+def test_a_mark_leads_the_summary_and_no_lean_to_real_follows(checkpoint):
+    answer = pipeline("artifact-explanation", model=str(checkpoint), explain="never")(saved(marked("FLUX.1")))
     assert [statement["trust"] for statement in answer["provenance"]] == ["mark"]
     words = "The file states: made by a generative model, FLUX.1 (watermark in the pixels). "
     assert answer["summary"].startswith(words) and 'leans to "real"' not in answer["summary"]
