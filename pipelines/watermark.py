@@ -26,8 +26,8 @@ BLOCK, STEP = 8, 36
 _COLORED = ("RGB", "RGBA", "P")
 # The level of no color, twice: 128 in pictures of 8 bits, 0.5 in pictures of floats, whatever their range.
 _OFFSETS = (256, 1)
-_RED, _GREEN, _BLUE = np.float32([0.299, 0.587, 0.114])
-_SCALE = np.float32(0.492 / 2)  # of chroma, for the sum of four pixels, which is twice Haar's
+_RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
+_SCALE = 0.492 / 2  # of chroma, for the sum of four pixels, which is twice Haar's
 
 
 @dataclass(frozen=True)
