@@ -160,7 +160,7 @@ async function judge(request) {
     const inputs = isLarge ? inputsOfLarge(pixels) : inputsOfSmall(pixels);
     const { logits, evidence } = await (await network(isLarge ? "large" : "small")).run(inputs);
     const probability = 1 / (1 + Math.exp(logits.data[1 - settings.fake] - logits.data[settings.fake]));
-    const watermark = watermarkIn(pixels, settings.watermarks);
+    const watermark = await watermarkIn(pixels, settings.watermarks);
     return { width, height, isLarge, probability, evidence: evidence.data, watermark };
   } finally {
     bitmap.close();

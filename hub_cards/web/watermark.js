@@ -12,13 +12,13 @@ const BLOCK = 8,
  * Rows of the picture are asked for in a strip: `strip(top, count)` gives their RGBA levels. `marks` are those to look
  * for, each with its `bits`.
  */
-export function watermarkIn({ width, height, strip }, marks) {
+export async function watermarkIn({ width, height, strip }, marks) {
   const across = Math.floor(width / BLOCK),
     down = Math.floor(height / BLOCK);
   if (width * height < LEAST_PIXELS || !across || !down) return undefined;
   const rows = Math.min(down, Math.max(1, Math.floor(MOST_PIXELS / width / BLOCK))),
     top = Math.floor((down - rows) / 2);
-  const readings = blockScores(strip(top * BLOCK, rows * BLOCK), width, rows);
+  const readings = blockScores(await strip(top * BLOCK, rows * BLOCK), width, rows);
   const found = marks.map((mark) => {
     const bits = Array.from(mark.bits, Number);
     const correlations = readings.map((scores) => correlation(bitMeans(scores, bits.length, top * across), bits));
