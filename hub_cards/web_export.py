@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from tellsign import DEFAULT_MODEL
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
 from tellsign.pipelines.answer import CLAIMS
+from tellsign.pipelines.provenance.watermark import WATERMARKS
 
 from .export import push_space
 from .onnx_export import LogitsAndEvidence, halve_weights, inputs_of_large, settings_of, write_graph
@@ -231,7 +232,8 @@ def _write_settings(settings: dict[str, Any], folder: Path) -> None:
     """Writes `settings.json`. Tells the service worker which files to keep, their version, and the page's policy."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     loaded = [name for name in names if not name.startswith(LATER) and not name.endswith(LATER)]
-    settings = settings | {"claims": CLAIMS, "bytes": sum((folder / name).stat().st_size for name in loaded)}
+    settings = settings | {"claims": CLAIMS, "watermarks": [asdict(mark) for mark in WATERMARKS]}
+    settings["bytes"] = sum((folder / name).stat().st_size for name in loaded)
     (folder / "settings.json").write_text(json.dumps(settings))
     kept = sorted({".", "settings.json", *loaded} - {"service_worker.js"})
     contents = (folder / name for name in [*names, "settings.json"])

@@ -41,7 +41,7 @@ MOST_STRETCHED = 8
 part as wide as high then has 32 columns, as many as small images are seen at."""
 UNTOLD = ("uncertain", 0.5)
 """Label and probability of an image with a `verdict_note`. They say nothing."""
-_SOURCES = {"png_text": "PNG text", "hidden_text": "text hidden in its pixels"}
+_SOURCES = {"png_text": "PNG text", "hidden_text": "text hidden in its pixels", "watermark": "watermark"}
 _SOURCES |= {source: f"{source.upper()} data" for source in ("c2pa", "iptc", "xmp", "exif")}
 
 
@@ -219,6 +219,11 @@ def in_words(statement: Statement) -> str:
     return f"{claim}{maker and ', '}{maker}{shown and ': '}{shown} ({', '.join(details)})"
 
 
+def speaker_of(statement: Statement) -> str:
+    """What makes a statement, as the beginning of a sentence."""
+    return "The pixels say" if statement["trust"] == MARK else "The file states"
+
+
 def _maker_of(statement: Statement) -> str:
     return f"{statement['generator']} {statement['version']}".strip()
 
@@ -279,12 +284,12 @@ def doubt_of(label: str, fake_probability: float, width: int, height: int, contr
 
 
 def summary_of(answer: ImageExplanation) -> str:
-    """A few short sentences: what the file states, then [`findings_of`] its pixels.
+    """A few short sentences: what the file or its watermark states, then [`findings_of`] its pixels.
 
     The names in it are those of the file: escape them where that matters.
     """
     stated = leading_statement(answer["provenance"])
-    return " ".join(([f"The file states: {in_words(stated)}."] if stated else []) + findings_of(answer))
+    return " ".join(([f"{speaker_of(stated)}: {in_words(stated)}."] if stated else []) + findings_of(answer))
 
 
 def findings_of(answer: ImageExplanation) -> list[str]:
@@ -368,5 +373,6 @@ __all__ = [
     "leaning",
     "place_of",
     "says_generated",
+    "speaker_of",
     "summary_of",
 ]

@@ -28,6 +28,7 @@ from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
 from .provenance.statements import statements_in
 from .provenance.trust import read_anchors
+from .provenance.watermark import watermarks_in
 from .tracing import find_traces, signatures_of
 
 
@@ -340,7 +341,8 @@ def _opened(source: Any, timeout: float | None, trust_anchors: str | os.PathLike
     """An image with what its file states and shows."""
     content, name = read_source(source, timeout=timeout)
     stored = stored_image(content, name)
-    return Picture(in_rgb(stored, name), statements_in(content, name, trust_anchors), *find_traces(stored))
+    stated = [*statements_in(content, name, trust_anchors), *watermarks_in(stored)]
+    return Picture(in_rgb(stored, name), stated, *find_traces(stored))
 
 
 __all__ = ["ArtifactExplanationPipeline"]

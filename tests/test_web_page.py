@@ -25,8 +25,9 @@ from tellsign.hub_cards import web_export
 from tellsign.hub_cards.web_export import NpmPackage, copy_package, export_page
 from tellsign.modeling.verdicts import verdict_of
 from tellsign.pipelines.answer import summary_of
+from tellsign.pipelines.provenance.watermark import WATERMARKS
 from tests.models import LARGE_PROCESSOR, TINY, TINY_LARGE
-from tests.samples import check_answer
+from tests.samples import check_answer, watermarked
 
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -234,6 +235,19 @@ def test_of_pictures_without_content_the_page_says_nothing(site, page, tmp_path)
     playwright.expect(page.locator("#answer")).not_to_contain_text("Probability")
     percentages = [cells for cells in page.locator("[data-column=Fake]").all_text_contents() if cells]
     assert len(percentages) == 1
+
+
+def test_the_page_reads_watermarks_as_python_does(site, page, tmp_path):
+    pixels = np.asarray(Image.open(ROOT / "examples" / "decoder_coffee.png"))
+    for number, mark in enumerate(WATERMARKS):
+        image = watermarked(pixels, mark.bits, in_floats=number > 1, is_swapped=number == 2)
+        image.save(tmp_path / f"{number}.png")
+        image.save(tmp_path / f"{number}.jpg", quality=95, subsampling="4:4:4")
+    image.resize((300, 280)).save(tmp_path / "resized.png")
+    files = sorted(tmp_path.iterdir())
+    check(site, page, files)
+    stated = [[one["generator"] for one in answer["provenance"]] for answer in answers_of(page)]
+    assert stated == [*[[mark.generator] for mark in WATERMARKS for _ in range(2)], []]
 
 
 def test_the_page_works_without_a_network_once_it_was_loaded(site, browser):

@@ -109,7 +109,8 @@ export function placeOf({ xmin, ymin, xmax, ymax }, width, height) {
 
 /** A statement as a sentence without its end. The names in it are those of the file. */
 export function inWords(statement, claims) {
-  const source = statement.source.replace("_", " ").toUpperCase().replace("TEXT", "text");
+  const name = statement.source.replace("_", " ").toUpperCase(),
+    source = name.replace("TEXT", "text").replace("WATERMARK", "watermark in the pixels");
   if (statement.claim === "unreadable") return `something in its ${source} data that cannot be read`;
   if (statement.claim === "not read") return `something in its ${source} data that was not read (${statement.text})`;
   const details = [source];

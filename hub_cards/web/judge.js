@@ -2,6 +2,7 @@
 import * as ort from "./onnxruntime/ort.wasm.min.mjs";
 import { Pixels, trueReader } from "./canvas.js";
 import { halfToEven, resized, storedAsJpeg } from "./pixels.js";
+import { watermarkIn } from "./watermark.js";
 
 const WHOLE_QUALITY = 75,
   CUT_QUALITY = 90,
@@ -149,7 +150,7 @@ async function opened({ file, parts }) {
   }
 }
 
-/** What the networks say of a picture: its size, the probability of fake, and the map of evidence. */
+/** What is judged of a picture: its size, the probability of fake, the map of evidence, and a watermark. */
 async function judge(request) {
   const bitmap = await opened(request);
   try {
@@ -162,7 +163,9 @@ async function judge(request) {
     const inputs = await (isLarge ? inputsOfLarge(pixels) : inputsOfSmall(pixels));
     const { logits, evidence } = await (await network(isLarge ? "large" : "small")).run(inputs);
     const probability = 1 / (1 + Math.exp(logits.data[1 - settings.fake] - logits.data[settings.fake]));
-    return { width, height, contrast: await contrastOf(pixels), isLarge, probability, evidence: evidence.data };
+    const watermark = await watermarkIn(pixels, settings.watermarks);
+    const contrast = await contrastOf(pixels);
+    return { width, height, contrast, isLarge, probability, evidence: evidence.data, watermark };
   } finally {
     bitmap.close();
   }

@@ -70,7 +70,7 @@ export async function judged(file) {
   const request = { file, parts: { format, width, height, isCutOff, hasOtherColors: hasOtherColors(parts) } };
   const said = await judge.ask("judge", request);
   const manifest = hasManifest ? await judge.ask("manifest", request) : undefined;
-  return { ...said, animated, statements: statementsOf(parts, manifest) };
+  return { ...said, animated, statements: statementsOf(parts, manifest, said.watermark) };
 }
 
 /** The answer to an entry, as `tellsign explain` gives it. */

@@ -21,13 +21,20 @@ const XMP_NAMES = {
 const INVOKEAI = ["invokeai_metadata", "sd-metadata", "Dream"]; // the newest first
 
 /**
- * The statements of a file, C2PA first.
+ * The statements of a file, C2PA first, and of a watermark in its pixels.
  *
  * `parts` is what `partsOf` found. `manifest` is, where the file has one, c2pa's report as `{report}`, or why there is
- * none: `{unreadable}` or `{notRead}`.
+ * none: `{unreadable}` or `{notRead}`. `mark` is what `watermarkIn` found.
  */
-export function statementsOf(parts, manifest) {
-  return [...c2pa(manifest), ...iptc(parts.iptc), ...xmp(parts.xmp), ...exif(parts.exif), ...pngTexts(parts)];
+export function statementsOf(parts, manifest, mark) {
+  return [
+    ...c2pa(manifest),
+    ...iptc(parts.iptc),
+    ...xmp(parts.xmp),
+    ...exif(parts.exif),
+    ...pngTexts(parts),
+    ...watermark(mark),
+  ];
 }
 
 /** A text without control characters, cut to what a statement repeats. */
@@ -39,7 +46,15 @@ function short(words) {
 
 function statement(source, claim, { generator = "", version = "", text = "", ...signed } = {}) {
   const said = { source, claim: short(claim), generator: short(generator), version: short(version) };
-  return { ...said, signer: "", signature: "", hash: "", text: short(text), ...signed };
+  return { ...said, signer: "", signature: "", hash: "", trust: "", text: short(text), ...signed };
+}
+
+function* watermark(mark) {
+  if (!mark) return;
+  const text =
+    `The pixels repeat the message ${mark.name} (correlation ${mark.correlation.toFixed(2)}). ` +
+    "Chance does so in fewer than 1 of 100,000 pictures.";
+  yield statement("watermark", "trainedAlgorithmicMedia", { generator: mark.generator, text, trust: "mark" });
 }
 
 function* c2pa(manifest) {

@@ -59,8 +59,8 @@ class Statement(TypedDict):
 
     Args:
         source (`str`):
-            Where it says so: `"c2pa"`, `"iptc"`, `"xmp"`, `"exif"`, `"png_text"`, or `"hidden_text"`, which lies in
-            the lowest bits of the pixels.
+            Where it says so: `"c2pa"`, `"iptc"`, `"xmp"`, `"exif"`, `"png_text"`, `"hidden_text"`, which lies in
+            the lowest bits of the pixels, or `"watermark"`, in the pixels.
         trust (`str`):
             Who vouches for it. `"trusted"`: signature and hash fit, and the certificate goes back to a trust anchor.
             `"unknown"`: they fit, and no anchor is known for the certificate, which anyone can make. `"broken"`:
@@ -76,7 +76,9 @@ class Statement(TypedDict):
         signer (`str`): Whom the certificate of a C2PA manifest names. Only `trust` says whether that is so.
         signature (`str`): `"valid"` or `"invalid"`, of a C2PA manifest: whether the certificate signed these words.
         hash (`str`): `"fits"` or `"differs"`, of a C2PA manifest: whether the file is what was signed.
-        text (`str`): The file's own words that the statement rests on, at most 200 characters.
+        text (`str`):
+            The file's own words that the statement rests on, at most 200 characters. Of a watermark, what the pixels
+            say and how seldom chance does so.
     """
 
     source: str

@@ -107,7 +107,7 @@ class Annotator:
         answer = self.answer(index)
         if "error" not in answer and not leaning(answer):  # type: ignore[arg-type]
             answer = answer | {"evidence": []}
-        stated = [in_words(statement) for statement in answer.get("provenance", [])]
+        stated = [f"{speaker_of(statement)}: {in_words(statement)}" for statement in answer.get("provenance", [])]
         return view | {"answer": answer, "stated": stated}
 
     def save(self, request: dict[str, Any]) -> dict[str, Any]:

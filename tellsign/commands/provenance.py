@@ -22,6 +22,9 @@ def provenance(
     expect_generated: Annotated[
         bool, typer.Option("--expect-generated", help="Exit with 1 if a file does not say that it is generated.")
     ] = False,
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Also look for watermarks, for which all pixels are decoded.")
+    ] = False,
     trust_anchors: TrustAnchors = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each file.")] = False,
 ) -> None:
@@ -37,7 +40,7 @@ def provenance(
     try:
         read_anchors(trust_anchors)
         sources, unread, _ = find_sources(files)
-        earlier = None if before is None else _stated(before, trust_anchors)
+        earlier = None if before is None else _stated(before, trust_anchors, pixels)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     width = min(32, max(map(len, [*sources, "file"])))
@@ -49,7 +52,7 @@ def provenance(
         try:
             if source in unread:
                 raise ValueError(f"{source}: {unread[source]}")
-            line = {"provenance": _stated(source, trust_anchors)}
+            line = {"provenance": _stated(source, trust_anchors, pixels)}
         except ValueError as error:
             line = {"error": str(error)}
         if earlier is not None and "error" not in line:
@@ -70,11 +73,16 @@ def lost(before: Sequence["Statement"], after: Sequence["Statement"]) -> list["S
     return [statement for statement in before if key(statement) not in kept]
 
 
-def _stated(source: str, trust_anchors: str | None) -> list["Statement"]:
+def _stated(source: str, trust_anchors: str | None, pixels: bool) -> list["Statement"]:
     from tellsign.files import read
+    from tellsign.modeling.image_loading import read_source
     from tellsign.pipelines.provenance.reading import provenance
+    from tellsign.pipelines.provenance.statements import statements_in
 
-    return provenance(read(source), trust_anchors=trust_anchors)
+    content = read(source)
+    if pixels:
+        return provenance(content, trust_anchors=trust_anchors)
+    return statements_in(*read_source(content), trust_anchors)
 
 
 def _is_marked(line: dict[str, Any]) -> bool:
