@@ -41,8 +41,8 @@ MOST_STRETCHED = 8
 part as wide as high then has 32 columns, as many as small images are seen at."""
 UNTOLD = ("uncertain", 0.5)
 """Label and probability of an image with a `verdict_note`. They say nothing."""
-_SOURCES = {"png_text": "PNG text", "hidden_text": "text hidden in its pixels", "watermark": "watermark"}
-_SOURCES |= {source: f"{source.upper()} data" for source in ("c2pa", "iptc", "xmp", "exif")}
+SOURCES = {"png_text": "PNG text", "hidden_text": "text hidden in its pixels", "watermark": "watermark"}
+SOURCES |= {source: f"{source.upper()} data" for source in ("c2pa", "iptc", "xmp", "exif")}
 
 
 class Box(TypedDict):
@@ -204,7 +204,7 @@ def in_words(statement: Statement) -> str:
     """A statement as a sentence without its end, such as "made by a generative model, GPT-4o (C2PA, signature valid,
     signed as OpenAI by a certificate that nobody vouches for)". The names in it are those of the file: escape them
     where that matters."""
-    source = _SOURCES.get(statement["source"], statement["source"].upper())
+    source = SOURCES.get(statement["source"], statement["source"].upper())
     if statement["claim"] == UNREADABLE:
         return f"something in its {source} that cannot be read"
     if statement["claim"] == NOT_READ:
@@ -356,6 +356,7 @@ __all__ = [
     "CLAIMS",
     "NOT_READ",
     "PLACES",
+    "SOURCES",
     "UNREADABLE",
     "UNTOLD",
     "Box",

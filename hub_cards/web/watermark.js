@@ -1,4 +1,6 @@
 // Watermarks that generators' own programs leave in the pixels, read as tellsign's Python package reads them.
+import words from "./words.js";
+
 const LEAST_CORRELATION = 0.8,
   LEAST_PIXELS = 256 * 256,
   MOST_PIXELS = 4e6;
@@ -9,17 +11,16 @@ const BLOCK = 8,
 /**
  * The watermark in a picture, with its correlation, or nothing.
  *
- * Rows of the picture are asked for in a strip: `strip(top, count)` gives their RGBA levels. `marks` are those to look
- * for, each with its `bits`.
+ * Rows of the picture are asked for in a strip: `strip(top, count)` gives their RGBA levels.
  */
-export async function watermarkIn({ width, height, strip }, marks) {
+export async function watermarkIn({ width, height, strip }) {
   const across = Math.floor(width / BLOCK),
     down = Math.floor(height / BLOCK);
   if (width * height < LEAST_PIXELS || !across || !down) return undefined;
   const rows = Math.min(down, Math.max(1, Math.floor(MOST_PIXELS / width / BLOCK))),
     top = Math.floor((down - rows) / 2);
   const readings = blockScores(await strip(top * BLOCK, rows * BLOCK), width, rows);
-  const found = marks.map((mark) => {
+  const found = words.watermarks.map((mark) => {
     const bits = Array.from(mark.bits, Number);
     const correlations = readings.map((scores) => correlation(bitMeans(scores, bits.length, top * across), bits));
     return { ...mark, correlation: Math.max(...correlations) };

@@ -7,7 +7,7 @@ from .statement import Statement, checked_length, statement
 
 
 # One of them must be there, since others use the name AIGC too. The last two are Tencent's.
-_FIELDS = {
+FIELDS = {
     "Label",
     "ContentProducer",
     "ProduceID",
@@ -31,13 +31,13 @@ def label_in(source: str, text: str) -> Statement | None:
             value = value["AIGC"] if isinstance(value, dict) and "AIGC" in value else value
     except (ValueError, RecursionError):
         return None
-    if not isinstance(value, dict) or not _FIELDS & value.keys():
+    if not isinstance(value, dict) or not FIELDS & value.keys():
         return None
     producer = next((value[name] for name in _PRODUCERS if value.get(name)), "")
     degree = str(value.get("Label", ""))
     # Tencent's form has no degree, and says by itself that the picture was generated.
     claim = f"aigc label {degree}" if degree in ("1", "2", "3") else "generator"
-    return statement(source, claim, producer, text=json.dumps(value, ensure_ascii=False))
+    return statement(source, claim, producer, text=json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
-__all__ = ["label_in"]
+__all__ = ["FIELDS", "label_in"]

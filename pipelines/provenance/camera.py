@@ -17,7 +17,7 @@ from .statement import Statement, short, statement
 SAME, OTHER = 0.9, 0.5
 """Correlations of brightness from which a thumbnail shows the picture, and below which it shows another."""
 _SIDE = 32
-_EDITORS = re.compile(
+EDITORS = re.compile(
     r"Photoshop|Lightroom|Camera Raw|GIMP|Affinity|Capture One|darktable|RawTherapee|Snapseed|Pixelmator|Picasa|"
     r"PaintShop|Paint\.NET|Luminar|DxO|VSCO|PicsArt|Canva|Facetune|Meitu|Photo Editor|PhotoScape|ImageMagick|XnView|"
     r"IrfanView|ACDSee|Polarr|Fotor|Pixlr|Topaz"
@@ -49,7 +49,7 @@ def camera_record(
         details += _thumbnail(image, content, exif)
     details += [", ".join(exposure)] if exposure else []
     details += [short(tags[name]) for name in ("DateTimeOriginal", "LensModel") if tags.get(name)]
-    if _EDITORS.search(editor := short(tags.get("Software", ""))):
+    if EDITORS.search(editor := short(tags.get("Software", ""))):
         details.append(f"last written by {editor}")
     with suppress(Exception):
         if exif.get_ifd(ExifTags.IFD.GPSInfo):
@@ -143,4 +143,4 @@ def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> flo
     return float(first @ second / scale) if min(first @ first, second @ second) > _SIDE**2 else 1.0
 
 
-__all__ = ["camera_record"]
+__all__ = ["EDITORS", "camera_record"]

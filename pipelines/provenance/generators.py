@@ -4,25 +4,25 @@ import re
 
 
 # Names that stand for generators of images and nothing else.
-_NAMES = re.compile(
+NAMES = re.compile(
     r"\b(Ideogram AI|Midjourney|NovelAI|DALL[·-]?E(?: ?\d)?|Adobe Firefly|Stable Diffusion|Google AI|InvokeAI|"
     r"Draw Things|Black Forest Labs|Apple Image Playground|Apple Photos Clean Up|Luma AI|Luma Dream Machine|"
     r"lumalabs\.ai|reve\.com|Reve AI|Reve Image|Aphrodite AI)\b"
 )
 # Names that are words of a language too: they count as a program's name alone.
-_PROGRAMS = {"Reve", "Luma", "Image Playground"}
+PROGRAMS = {"Reve", "Luma", "Image Playground"}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def generator_in(text: str) -> str:
     """The generator that a text names, or nothing."""
-    match = _NAMES.search(text)
+    match = NAMES.search(text)
     return match[1] if match else ""
 
 
 def generator_of(program: str) -> str:
     """The generator that the name of a program is or holds, or nothing."""
-    return program if program in _PROGRAMS else generator_in(program)
+    return program if program in PROGRAMS else generator_in(program)
 
 
 def is_of_grok(description: str, author: str) -> bool:
@@ -33,4 +33,4 @@ def is_of_grok(description: str, author: str) -> bool:
 GROK = "Grok (xAI)"
 
 
-__all__ = ["GROK", "generator_in", "generator_of", "is_of_grok"]
+__all__ = ["GROK", "NAMES", "PROGRAMS", "generator_in", "generator_of", "is_of_grok"]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.modeling.image_loading import load_image
-from tellsign.pipelines.answer import in_words, leaning
+from tellsign.pipelines.answer import in_words, leaning, speaker_of
 from tellsign.pipelines.formats import from_challenge
 
 from .files import Annotation, AnnotationFile, annotation_file, challenge_entries, find_pictures
