@@ -192,7 +192,7 @@ def test_judge_answers_as_explain_does_but_for_traces(detector, files):
     assert [statement["source"] for statement in script["provenance"]] == ["png_text", "watermark"]
     same = ("image", "label", "operating_point", "verdict_note", "width", "height", "artifacts", "provenance")
     assert {name: script[name] for name in same} == {name: answer[name] for name in same}
-    assert script["summary"].startswith("The file states") and script["traces_note"] == "Traces were not measured."
+    assert script["summary"].startswith("The pixels say") and script["traces_note"] == "Traces were not measured."
 
 
 @pytest.mark.parametrize("size", [(90, 70), (50, 40), (4000, 70), (15, 40)])
