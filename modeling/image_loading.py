@@ -59,8 +59,8 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
 
     Raises:
         ValueError: If the source is of another type, missing, empty, truncated, not an image, or of mode F. Also for
-            downloads of more than 256 MiB, and for more than twice `PIL.Image.MAX_IMAGE_PIXELS`, a decompression bomb
-            to Pillow. Also if the source is an error that a data set raised. The message names file and reason.
+            downloads of more than 256 MiB, and for more than twice `PIL.Image.MAX_IMAGE_PIXELS` pixels. Also
+            if the source is an error that a data set raised. The message names file and reason.
     """
     source, name = read_source(source, name, timeout)
     stored = stored_image(source, name)

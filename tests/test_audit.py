@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tellsign.__main__ import app
-from tellsign.adapting.audit import audit, draw_audit, jpeg_quality, near_copies, telling
+from tellsign.adapting.audit import Finding, audit, draw_audit, jpeg_quality, near_copies, telling, typical
 from tellsign.adapting.pictures import load_pictures
 from tests.conftest import encode, write_parquet
 
@@ -60,6 +60,15 @@ def test_what_tells_one_source_alone_tells_no_class():
     values = [float(index // 10 == 7) for index in range(80)]  # of one source of fakes
     score, (low, high) = telling(values, labels, sources, np.full(80, 1 / 40))
     assert score <= 0.65 and low <= score <= high
+
+
+def test_a_format_is_flagged_by_the_gap_of_its_shares():
+    labels, weights = np.repeat([0, 1], 10), np.full(20, 0.1)
+    names = ["PNG"] * 6 + ["JPEG"] * 4 + ["PNG"] * 10
+    values, gap, _ = typical(names, labels, weights)
+    assert gap == pytest.approx(0.4) and Finding("format", 0.5, (0.4, 0.6), values, gap, [], "", True).is_telling
+    numbers = [float(name == "PNG") for name in names]
+    assert not Finding("size", 0.5, (0.4, 0.6), "", typical(numbers, labels, weights)[1], [], "", True).is_telling
 
 
 @pytest.mark.parametrize("quality", [30, 50, 75, 86, 95])

@@ -25,7 +25,7 @@ def audit(
 ) -> None:
     """Prints which properties alone tell real from fake.
 
-    Such as size, shape and format, each with advice. A detector would learn one in place of what generators leave, and its
+    Such properties are size, shape and format. A detector would learn one in place of what generators leave, and its
     figures would flatter. A small tree sees one property at a time, and is measured on sources that it never saw. An
     AUROC of 50% is chance. All sources weigh alike.
     """
