@@ -92,12 +92,12 @@ class WaveFreqConfig(PreTrainedConfig):
         becomes the log-sum-exp of these and of zero, which stands for anything else. So an image that shows nothing
         the network can name is more likely taken for fake. Needs two labels.
     large_picture_config (`LargePictureConfig` or `dict`, *optional*):
-        The network that judges large pictures, with a temperature and thresholds of its own. None by default: then
-        this one judges all. Needs the labels real and fake.
+        The network that judges large pictures, with a temperature and thresholds of its own. None by default:
+        this network then judges all. Needs the labels real and fake.
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
-        The probability of fake below which an image is called real, and that above which it is called fake. The
+        The probability of fake below which an image is called real, and the one above which it is called fake. The
         verdict between them is "uncertain", see [`WaveFreqForImageClassification.post_process_verdicts`].
     initializer_range (`float`, *optional*, defaults to 0.02):
         Not used by the convolutions, which take He's initialization; for the library's generic layers.

@@ -39,7 +39,7 @@ _TOO_LARGE = f"has more than the {MAX_DOWNLOAD >> 20} MiB that are read from an 
 def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0) -> Image.Image:
     """Opens an image from anywhere: upright, first frame, RGB.
 
-    - EXIF orientation is applied. Of an animation the first frame is taken.
+    - EXIF orientation is applied. An animation gives its first frame.
     - 16-bit greys, and 32-bit ones with values above 255, are scaled to 8 bits. Pillow itself would clip them.
     - Palettes and CMYK go through `Image.convert("RGB")`. Colors of another profile, such as Display P3, become sRGB.
     - Transparency shows white, as in transformers.

@@ -160,7 +160,7 @@ def test_the_adapted_model_is_whole_and_judges(adapted):
 
 def test_the_card_says_what_it_was_adapted_to(adapted, detector):
     text = (adapted[0] / "README.md").read_text()
-    assert f"started from that of {detector.name}, and learned from 30 real pictures and 24 generated ones" in text
+    assert f"started from the head of {detector.name}, and learned from 30 real pictures and 24 generated ones" in text
     assert "AUROC: your generated pictures against your photographs" in text
 
 
@@ -358,7 +358,7 @@ def test_a_new_head_needs_many_pictures(detector, data, cache, tower, tmp_path):
 
 
 def test_a_commit_without_a_backbone_is_refused(detector, data, tmp_path):
-    with pytest.raises(ValueError, match="revision 0123abc: is that of a backbone, of which none is given"):
+    with pytest.raises(ValueError, match="revision 0123abc: goes with a backbone, and none is given"):
         adapt(data, tmp_path / "out", model=detector, revision="0123abc")
 
 

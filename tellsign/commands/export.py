@@ -35,7 +35,7 @@ def export(
 
     logging.disable_progress_bar()
     if web and calibration_data:
-        raise typer.BadParameter("--calibration-data is for models in int8, of which a page has none")
+        raise typer.BadParameter("--calibration-data is for int8, which a page does not have")
     try:
         if web:
             from tellsign.hub_cards.web_export import export_page
