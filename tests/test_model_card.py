@@ -206,7 +206,10 @@ def test_the_card_says_what_attacks_turn_in_large_pictures(parts):
     scores = {"nothing": row, "attack by 2 of 255": row | {"auroc": 0.1, "real_called_fake": 0.75}}
     record = {"data": ["large.parquet"], "real": 50, "fake": 50, "steps": 20, "scores": scores}
     text = model_card(**parts | {"large_attacks": record}).text
-    assert "50 real and 50 fake large pictures of large.parquet" in text and "| attack by 2 of 255 | 10.0 | 75.0 | 2.0 |" in text
+    assert (
+        "50 real and 50 fake large pictures of large.parquet" in text
+        and "| attack by 2 of 255 | 10.0 | 75.0 | 2.0 |" in text
+    )
     assert "After an attack by 2 of 255, it calls 75% of large real pictures fake, and 2% of fakes real." in text
     assert "--large-data large.parquet --large-pictures 100" in text
 
@@ -497,7 +500,10 @@ def test_a_card_has_the_thresholds_of_large_pictures_too(parts):
 def test_a_card_says_only_recorded_rates_of_wrong_verdicts(parts):
     rates = {"real_called_fake": 0.03, "wrong": 0.02}
     recorded = model_card(**parts | {"training": parts["training"] | rates}).text
-    assert "at most 3% of the real validation images of each group" in recorded and "At most 2% of the verdicts" in recorded
+    assert (
+        "at most 3% of the real validation images of each group" in recorded
+        and "At most 2% of the verdicts" in recorded
+    )
     unknown = {name: value for name, value in parts["training"].items() if name not in rates}
     text = model_card(**parts | {"training": unknown}).text
     assert "of the real images of each group" not in text and "of the verdicts of each kind" not in text
