@@ -380,7 +380,7 @@ def test_files_left_out_by_their_extension_are_counted(checkpoint, tmp_path):
     command = ["explain", str(folder), str(folder), "--explain", "never", "--model", str(checkpoint)]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0 and len(result.stdout.splitlines()) == 1
-    assert "left out as no images by their extension: 2 .pdf, 1 .txt, 1 without an extension" in result.stderr
+    assert "since no image has such an extension: 2 .pdf, 1 .txt, 1 without an extension" in result.stderr
     (folder / "a.png").unlink()
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 2 and "2 .pdf" in result.output

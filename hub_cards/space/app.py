@@ -198,7 +198,7 @@ def evidence_html(image: Image.Image, answer: Any) -> str:
         )
         pictures.append(picture_html(evidence_picture(image, answer), "Map of the evidence"))
     else:
-        words = "No place stands out." if lean else "Places are marked only where the model answers or leans."
+        words = "No place stands out." if lean else "Places are marked only for a verdict or a lean."
     if not (lean and places or answer["artifacts"]):
         pictures = []
     return f'<p>{words}</p><div class="pictures">{"".join(pictures)}</div>'

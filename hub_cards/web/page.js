@@ -237,7 +237,7 @@ function evidenceOf(said, lean) {
   if (!lean || !evidence.length) {
     return [
       pictureOf(said),
-      make("p", { text: lean ? "No place stands out." : "Places are marked only where the model answers or leans." }),
+      make("p", { text: lean ? "No place stands out." : "Places are marked only for a verdict or a lean." }),
     ];
   }
   const shares = evidence.map(({ box, share }) => `${placeOf(box, width, height)} ${percent(share)}`).join(", ");

@@ -83,7 +83,7 @@ def _work(images: list[str], save: Path | None, output: Path | None) -> "Work":
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if others:
-        typer.echo(f"left out as no images by their extension: {count_by_extension(others)}", err=True)
+        typer.echo(f"not judged, since no image has such an extension: {count_by_extension(others)}", err=True)
     pictures: dict[str, Path] = {}
     if save is not None:
         try:
