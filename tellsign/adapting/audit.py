@@ -112,9 +112,8 @@ class Finding:
             learn from; 0.5 is chance.
         interval (`tuple[float, float]`): 95%, by a bootstrap over sources.
         values (`str`): The values that stand most for one class, with their share of each.
-        gap (`float`): How far these shares lie apart, from 0 to 1, if the values are names; 0 for numbers.
         rows (`list[int]`): The pictures that have them.
-        advice (`str`): What to do about it.
+        advice (`str`): What to do about it; empty if it does not tell the classes.
         is_equalised (`bool`): Whether `tellsign adapt` takes it away by itself.
     """
 
@@ -122,15 +121,9 @@ class Finding:
     auroc: float
     interval: tuple[float, float]
     values: str
-    gap: float
     rows: list[int]
     advice: str
     is_equalised: bool
-
-    @property
-    def is_telling(self) -> bool:
-        """Whether something should be done about it."""
-        return self.auroc > TELLING or self.gap > UNLIKE
 
 
 @dataclass
@@ -193,8 +186,8 @@ def audit(pictures: Dataset) -> Audit:
             score, interval = telling(values, labels, own, weights)
             shown, gap, of_value = typical(values, labels, weights)
             having = [rows[index] for index in of_value]
-            finding = Finding(known.name, score, interval, shown, gap, having, known.advice, known.is_equalised)
-            result.findings.append(finding)
+            advice = known.advice if score > TELLING or gap > UNLIKE else ""
+            result.findings.append(Finding(known.name, score, interval, shown, having, advice, known.is_equalised))
         result.findings.sort(key=lambda finding: -finding.auroc)
     return result
 
@@ -298,15 +291,11 @@ def audit_report(found: Audit) -> str:
                 finding.name,
                 f"{percent(finding.auroc)} [{percent(finding.interval[0])}, {percent(finding.interval[1])}]",
                 finding.values,
-                finding.advice if finding.is_telling else "",
+                finding.advice,
             ]
             for finding in found.findings
         ]
-        lines += [
-            "",
-            markdown_table(["property", "AUROC, %", "values that differ most", "what to do"], rows),
-            "",
-        ]
+        lines += ["", markdown_table(["property", "AUROC, %", "values that differ most", "what to do"], rows), ""]
     else:
         lines.append("No property was tried: that takes five pictures and two sources of each class.")
     if found.copies_across:
@@ -331,7 +320,7 @@ def draw_audit(found: Audit, pictures: Dataset) -> Figure:
     parts: Any = figure.subfigures(2, height_ratios=(0.35 * len(found.findings) + 0.9, 2.3))
     above, below = parts
     axes = above.subplots()
-    colors = ["#d55e00" if finding.is_telling else "#0072b2" for finding in found.findings]
+    colors = ["#d55e00" if finding.advice else "#0072b2" for finding in found.findings]
     axes.set_yticks(range(len(found.findings)), [finding.name for finding in found.findings])
     for place, (finding, color, name) in enumerate(zip(found.findings, colors, axes.get_yticklabels(), strict=True)):
         axes.barh(place, finding.auroc - 0.5, left=0.5, color=color)

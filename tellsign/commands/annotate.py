@@ -15,8 +15,7 @@ def annotate(
     ] = "",
     model: Model = PACKAGED,
     in_order: Annotated[
-        bool,
-        typer.Option("--in-order", help="Show files by name. Default: the most doubtful first."),
+        bool, typer.Option("--in-order", help="Show files by name. Default: the most doubtful first.")
     ] = False,
     port: Annotated[
         int | None, typer.Option(help="Port on this machine. Default: the first free one from 7860.")

@@ -19,8 +19,7 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     picture: Annotated[Path | None, typer.Option(help="Draw the findings into this PNG file.")] = None,
     limit: Annotated[
-        float | None,
-        typer.Option(min=0.5, max=1, help="Exit with 1 if a property reaches a higher AUROC than this."),
+        float | None, typer.Option(min=0.5, max=1, help="Exit with 1 if a property reaches a higher AUROC than this.")
     ] = None,
 ) -> None:
     """Prints which properties alone tell real from fake.

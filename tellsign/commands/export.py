@@ -12,8 +12,7 @@ def export(
         Path, typer.Argument(help="Folder that gets onnx/. `tellsign push` sends it if it is the detector's own.")
     ],
     web: Annotated[
-        bool,
-        typer.Option("--web", help="Write a page that judges pictures in the browser and uploads nothing."),
+        bool, typer.Option("--web", help="Write a page that judges pictures in the browser and uploads nothing.")
     ] = False,
     calibration_data: Annotated[
         list[str],

@@ -53,8 +53,7 @@ def push(
     license: Annotated[str | None, typer.Option(help="Licence of the weights, by the Hub's name.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch. It is made if it does not exist.")] = None,
     web: Annotated[
-        bool,
-        typer.Option("--web", help="Send a static Space whose page judges pictures in the browser."),
+        bool, typer.Option("--web", help="Send a static Space whose page judges pictures in the browser.")
     ] = False,
     private: Private = None,
     create_pr: CreatePr = False,
