@@ -13,8 +13,6 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import tellsign  # noqa: F401 - registers WaveFreq
 
-from .arguments import recipe_file
-
 
 def half_precision(model: nn.Module) -> dict[str, torch.Tensor]:
     """A model's state with its parameters in float16. Batch statistics exceed that range, and stay as they are.
@@ -35,6 +33,9 @@ def main(
     output_dir: Annotated[Path, typer.Argument(help="Where the smaller one is written.")],
 ) -> None:
     """Halves the size of a checkpoint."""
+    # The Trainer behind it loads bitsandbytes, which `tellsign adapt` does without.
+    from .arguments import recipe_file
+
     model = AutoModelForImageClassification.from_pretrained(model_name, dtype=torch.float32)
     # The configuration keeps dtype float32, which is what from_pretrained converts to.
     model.save_pretrained(output_dir, state_dict=half_precision(model))
