@@ -21,7 +21,7 @@ from tellsign.training.planting import (
     plantable,
     planted_images,
 )
-from tellsign.training.planting.__main__ import app, contact_sheet
+from tellsign.training.planting.__main__ import app
 from tellsign.training.planting.planter import visible_change
 from tellsign.training.planting.registry import name_of
 from tests.conftest import encode
@@ -294,30 +294,6 @@ def test_planted_images_have_the_size_that_was_asked_for(real_images):
     (row,) = planted_images(reals, "training", image_size=48, untouched=0.0)
     assert Image.open(io.BytesIO(row["image"]["bytes"])).size == (48, 48)
     assert Image.open(io.BytesIO(row["artifacts"][0]["mask"]["bytes"])).size == (48, 48)
-
-
-def test_the_contact_sheet_shows_every_operator():
-    sheet, step, left = np.asarray(contact_sheet(SCENES, seed=0)), 68, 300
-    operators = [
-        entry
-        for name in plantable()
-        for use in ("evaluation", "training")
-        for entry in OPERATORS
-        if (entry.artifact, entry.use) == (name, use)
-    ]
-    assert len(operators) == len(OPERATORS) and sheet.shape[0] == step * len(operators)
-    for row, entry in enumerate(operators):
-        original, *planted, mask = (sheet[row * step :, left + column * step :][:64:2, :64:2] for column in range(5))
-        assert any(np.array_equal(original, image) for image in SCENES), entry
-        assert not any(np.array_equal(original, picture) for picture in planted), entry
-        assert set(np.unique(mask)) <= {0, 255} and (mask.all() or entry.artifact not in GLOBAL_ARTIFACTS), entry
-
-
-def test_the_contact_sheet_command_passes_over_a_broken_image(real_images, tmp_path):
-    output = tmp_path / "sheet.png"
-    arguments = ["contact-sheet", "--data", real_images, "--count", "152", "--output", str(output)]
-    CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert Image.open(output).size == contact_sheet(SCENES, seed=0).size
 
 
 @pytest.mark.parametrize(

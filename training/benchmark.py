@@ -23,10 +23,7 @@ SIZES = ((32, 32), (1152, 864))
 
 
 def jpeg_file(width: int, height: int) -> bytes:
-    """The content of a JPEG file of random pixels, enlarged eight times where it can be.
-
-    Of 1152x864 pixels it has 205 kB, as photographs of a megapixel often have.
-    """
+    """A JPEG file of random pixels. Of 1152x864 it has 205 kB, as photographs of a megapixel often have."""
     scale = 8 if min(width, height) > 32 else 1
     pixels = np.random.default_rng(0).integers(0, 256, (height // scale, width // scale, 3), dtype=np.uint8)
     buffer = io.BytesIO()

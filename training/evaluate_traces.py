@@ -78,10 +78,7 @@ def counts_of(shows: NDArray, kind: NDArray, person: NDArray) -> list[NDArray]:
 
 
 def rates(*totals: NDArray) -> dict[str, float]:
-    """The share of each of [`KINDS`] that shows a trace, and the lifts over photographs and over other pictures.
-
-    A lift over none is that over one picture.
-    """
+    """The share of each of [`KINDS`] that shows a trace, and the lifts. One over none is that over one picture."""
     shown, pictures = (dict(zip(KINDS, (some[:, i].sum() for some in totals), strict=True)) for i in (0, 1))
     found = {kind: float(shown[kind] / pictures[kind]) for kind in KINDS}
     lifts = {f"lift over {kind}": found["generated"] / max(found[kind], 1 / pictures[kind]) for kind in KINDS[1:]}

@@ -78,14 +78,7 @@ class Loss(StrEnum):
 
 @dataclass(frozen=True)
 class Design:
-    """The design of a network and its training.
-
-    Args:
-        upsampling ([`Upsampling`]): Layers that enlarge its maps.
-        activation (`type[nn.Module]`): Activation after each layer but the last.
-        loss ([`Loss`]): Loss of its training.
-        width (`int`): Channels of its largest maps.
-    """
+    """The design of a network and its training: `width` is the number of channels of its largest maps."""
 
     upsampling: Upsampling
     activation: type[nn.Module]
@@ -141,15 +134,8 @@ def train(
 ) -> Iterator[nn.Module]:
     """Trains a generator, and yields the average of its weights, in evaluation mode, several times.
 
-    Args:
-        design ([`Design`]): Its layers and its loss.
-        images ([`DecodedImages`]): Real images, whose `pixel_values` are in [-1, 1].
-        steps (`int`): Steps of the generator; the discriminator takes as many.
-        batch_size (`int`): Images of each class in a step.
-        snapshots (`int`): Number of yields: after the last step, half as many, a quarter, and so on.
-
-    Raises:
-        ValueError: If there are fewer images than a step needs.
+    The images' `pixel_values` are in [-1, 1], and at least a batch. There are so many snapshots: after the last step,
+    half as many, a quarter, and so on.
     """
     if len(images) < batch_size:
         raise ValueError(

@@ -1,16 +1,16 @@
 """Arguments that the training commands share, each within its range."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from datasets import Dataset
+
+from .sources import load_described
 
 
 @dataclass
 class CheckedArguments:
-    """Arguments of a command line, with a range for each number in `RANGES`, as `"[0, 1)"`.
-
-    Raises:
-        ValueError: If one is out of its range; the message names it.
-    """
+    """Arguments of a command line. A `ValueError` names a number out of its range in `RANGES`, as `"[0, 1)"`."""
 
     RANGES: ClassVar[dict[str, str]] = {}
 
@@ -26,17 +26,31 @@ class CheckedArguments:
 
 @dataclass
 class SourceArguments(CheckedArguments):
-    """How data sets on the Hub are read."""
+    """What images are read."""
 
+    RANGES = {"validation_per_class": "[1, inf)"}
+
+    train_data: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Parquet files, image folders or data sets on the Hub, with real and fake images."},
+    )
+    validation_per_class: int = field(
+        default=3000, metadata={"help": "Images of each class held out, to watch the run and fit thresholds."}
+    )
     data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
     data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
+
+    def load(self, **options: Any) -> tuple[Dataset, Dataset, dict[str, str]]:
+        """Training images, validation images and known categories, see [`load_described`]."""
+        how = (self.data_split, self.data_revision, self.validation_per_class)
+        return load_described(self.train_data, *how, **options)
 
 
 @dataclass
 class PlantedDataArguments(SourceArguments):
     """Arguments of commands that plant artifacts into real images."""
 
-    RANGES = {"validation_per_class": "[1, inf)", "train_images": "[1, inf)", "eval_images": "[1, inf)"}
+    RANGES = SourceArguments.RANGES | {"train_images": "[1, inf)", "eval_images": "[1, inf)"}
 
     train_data: list[str] = field(
         default_factory=list,

@@ -24,8 +24,7 @@ from .views import BalancedViews
 
 @dataclass
 class DataArguments(SourceArguments):
-    RANGES = {
-        "validation_per_class": "[1, inf)",
+    RANGES = SourceArguments.RANGES | {
         "shift": "[0, inf)",
         "adversarial_epsilon": "[0, inf)",
         "adversarial_steps": "[1, inf)",
@@ -73,10 +72,8 @@ def split_groups(
 ) -> tuple[list[Dataset], Dataset]:
     """Training images of each group, and as many validation images of each, with its number in the column `group`.
 
-    Images that share their bytes are on one side.
-
-    Raises:
-        ValueError: If a group has too few images, or no image has one of the categories.
+    Images that share their bytes are on one side. A `ValueError` says if a group has too few images, or none has one
+    of the categories.
     """
     groups = [add_category_labels(group, real_categories) for group in groups]
     if real_categories and all((category_labels_of(group) == UNKNOWN).all() for group in groups):

@@ -33,10 +33,7 @@ ATTACKS = ("fab", "apgd-ce", "apgd-margin", "square", "transfer")
 
 
 class PixelClassifier(nn.Module):
-    """A detector from pixels in [0, 1], shape `(batch_size, 3, height, width)`, to the logits of real and fake.
-
-    The images count as small: the network for large pictures is not asked.
-    """
+    """A detector of small images from pixels in [0, 1], `(n, 3, height, width)`, to the logits of real and fake."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -91,12 +88,7 @@ class MarginLoss(nn.Module):
 
 
 def _project_onto_hyperplane(point: torch.Tensor, normal: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-    """Nearest point, in the L-infinity norm and within [0, 1], where `normal . point + offset` is zero.
-
-    Every coordinate moves by the same distance, found by bisection, or to its bound. Where the bounds keep the
-    hyperplane out of reach, the result is the corner nearest to it. `offset` has the shape `(n,)`, all others
-    `(n, d)`.
-    """
+    """Nearest points in [0, 1], by the largest change, where `normal . point + offset` is zero, or nearest corners."""
     value = (normal * point).sum(1) + offset
     direction = -torch.sign(value)[:, None] * torch.sign(normal)
     room = torch.where(direction > 0, 1 - point, point)
@@ -117,12 +109,6 @@ def fast_adaptive_boundary(
     boundary. It moves to a mean of the two, biased towards the original, 5% beyond the boundary. A point whose label
     has flipped first steps back a tenth of the way to the original. Algorithm 1 and its constants are theirs, but the
     gradient is that before the step back, which saves a pass. There are no random restarts.
-
-    Args:
-        classifier (`nn.Module`): Pixels in [0, 1] to two logits.
-        images (`torch.Tensor` of shape `(n, num_channels, height, width)`): In [0, 1].
-        labels (`torch.Tensor` of shape `(n,)`): Class indices.
-        iterations (`int`, *optional*, defaults to 20): Gradient steps.
 
     Returns:
         `np.ndarray` of shape `(n,)`, in [0, 1]: zero for images that are wrong without a change, infinite for those
@@ -173,14 +159,10 @@ class Ensemble:
     def standing(
         self, pixels: torch.Tensor, labels: NDArray, right: NDArray, distance: NDArray, epsilon: int
     ) -> dict[str, torch.Tensor]:
-        """Whether each image is still classified correctly after each attack and those before it.
+        """Whether each image, in [0, 1], still has its label after each attack and those before it.
 
-        Args:
-            pixels (`torch.Tensor` of shape `(n, 3, height, width)`): In [0, 1].
-            labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-            right (`np.ndarray` of shape `(n,)`): Whether each is classified correctly without a change.
-            distance (`np.ndarray` of shape `(n,)`): From [`fast_adaptive_boundary`].
-            epsilon (`int`): Largest change, in levels of 255.
+        `right` tells which have it without a change, `distance` is from [`fast_adaptive_boundary`], and `epsilon` the
+        largest change in levels of 255.
         """
         limit = epsilon / 255
         common = {"norm": np.inf, "eps": limit, "batch_size": PART, "verbose": False}
@@ -260,13 +242,9 @@ def attack_ensemble(
     2020, arXiv 1912.00049). Each attacks what those before it left standing; the transfer attack, all images.
 
     Args:
-        model, image_processor: Of a detector of real and fake.
         images (`np.ndarray` of shape `(n, 3, height, width)`): uint8.
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         epsilons (`Sequence[int]`): Largest changes, in levels of 255.
-        iterations, queries (`int`): Gradient steps of APGD and FAB, and queries of Square.
         bf16 (`bool`): Whether APGD and Square search in bfloat16. Single precision judges what they find either way.
-        transfer_from (`tuple`, *optional*): Another model and its image processor.
         progress_dir (`Path`, *optional*): Keeps the results of each hundred images, so that a call goes on later.
 
     Returns:

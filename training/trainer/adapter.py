@@ -38,14 +38,10 @@ def load_with_adapter(
     unquantized: Sequence[str],
     trained: Sequence[str] = (),
 ) -> Any:
-    """A model for images and text with a new adapter.
+    """A model for images and text with a new adapter of the layers whose names match `targets`.
 
-    Args:
-        name (`str`): Folder or repository of the model.
-        arguments ([`AdapterArguments`]): Settings of the adapter.
-        targets (`str`): Regular expression for the layers that get an adapter.
-        unquantized (`Sequence[str]`): Modules that are never in 4 bits.
-        trained (`Sequence[str]`, *optional*): Modules that are trained in full, and saved with the adapter.
+    Modules that are `unquantized` are never in 4 bits. Those that are `trained` are trained in full, and saved with
+    it.
     """
     quantization = nf4([*unquantized, *trained]) if arguments.load_in_4bit else None
     model: Any = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", quantization_config=quantization)
