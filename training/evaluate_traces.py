@@ -1,5 +1,8 @@
 """Measures what traces are worth: how often pictures of people that no threshold saw show them.
 
+One person's tools leave the same in all of their pictures. So people are left out, not pictures.
+
+
 python -m tellsign.training.evaluate_traces spectra.parquet
 """
 

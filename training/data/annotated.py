@@ -1,4 +1,7 @@
-"""Images that people annotated, for training and for evaluation; see [`tellsign.annotating.files`]."""
+"""Images that people annotated, for training and for evaluation; see [`tellsign.annotating.files`].
+
+People differ. What one sees and another denies is unknown, and teaches nothing.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Arguments that the training commands share, each within its range."""
+"""Arguments that the training commands share.
+
+Ranges stand beside the fields, so that a wrong number is refused before data are read.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar

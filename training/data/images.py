@@ -1,4 +1,7 @@
-"""Decoding of files into batches, with one encoding for both classes, and augmentation."""
+"""Decoding of files into batches, and augmentation.
+
+Both classes get one encoding: else a detector learns the codec in place of the generator.
+"""
 
 import copy
 import io

@@ -1,4 +1,7 @@
-"""Agreement of a tagger with people who annotated images."""
+"""Agreement of a tagger with people who annotated images.
+
+Nobody labels everything. So what people do not mention counts neither way.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

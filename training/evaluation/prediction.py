@@ -1,4 +1,7 @@
-"""Logits and probabilities of whole data sets."""
+"""Logits and probabilities of whole data sets.
+
+Models divide logits by their temperature. Who fits or compares temperatures needs them undivided.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Scores of several artifacts at once."""
+"""Scores of several artifacts at once.
+
+An artifact that no image has is no zero: it has no score.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,7 @@
-"""LoRA adapters of large models, which may be kept in 4 bits."""
+"""LoRA adapters of large models.
+
+These do not fit into one GPU with gradients. So their own weights stay, perhaps in 4 bits.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""Tokenizers of small models, trained on the texts that these will see."""
+"""Tokenizers of small models, trained on the texts that these will see.
+
+A general vocabulary would have more weights than all layers of such a model.
+"""
 
 from collections.abc import Iterable, Sequence
 

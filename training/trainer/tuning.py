@@ -1,4 +1,7 @@
-"""A head that learned from many sources learns from a user's pictures too."""
+"""A head that learned from many sources learns from a user's pictures too.
+
+From these alone it would forget the others within an epoch. So it sees both.
+"""
 
 import copy
 
