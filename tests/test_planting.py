@@ -255,19 +255,7 @@ def test_a_broken_image_is_left_out_and_the_rest_planted(real_images):
 
 
 def test_a_data_set_comes_back_from_parquet(real_images, tmp_path):
-    arguments = [
-        "data",
-        "--data",
-        real_images,
-        "--count",
-        "40",
-        "--use",
-        "training",
-        "--untouched",
-        "0.25",
-        "--seed",
-        "3",
-    ]
+    arguments = ["data", "--data", real_images, *"--count 40 --use training --untouched 0.25 --seed 3".split()]
     outputs = [str(tmp_path / name) for name in ("one.parquet", "two.parquet")]
     for output in outputs:
         result = CliRunner().invoke(app, [*arguments, "--output", output], catch_exceptions=False)

@@ -5,7 +5,7 @@ python -m tellsign.training.train_detector --help
 """
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqIma
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.model_card import write_card
 from tellsign.training.calibration.detector import calibrate_detector
-from tellsign.training.data.arguments import CheckedArguments
+from tellsign.training.data.arguments import CheckedArguments, option
 from tellsign.training.data.groups import DataArguments, load_images
 from tellsign.training.data.images import Augmentation, DecodedImages, whole_batch, without_large
 from tellsign.training.data.sources import LABELS, UNKNOWN, content_of
@@ -50,45 +50,30 @@ class ModelArguments(CheckedArguments):
         "ema_decay": "[0, 1)",
     }
 
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Checkpoint to fine-tune. Without it a new network is trained."}
+    model_name_or_path: str | None = option(None, "Checkpoint to fine-tune. Without it a new network is trained.")
+    architecture: str = option(
+        "default",
+        "Configuration of a new network: default, or original: the first published one.",
+        choices=["default", "original"],
     )
-    architecture: str = field(
-        default="default",
-        metadata={
-            "help": "Configuration of a new network: default, or original: the first published one.",
-            "choices": ["default", "original"],
-        },
+    config_overrides: dict[str, Any] | str | None = option(None, "Fields of WaveFreqConfig to change, as JSON.")
+    start_weight: float = option(
+        0.0,
+        "Share of the checkpoint to fine-tune in the final weights, in [0, 1), to keep more of its skills "
+        "(Wortsman et al., 2022, arXiv 2109.01903).",
     )
-    config_overrides: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Fields of WaveFreqConfig to change, as JSON."}
+    fake_logit_weight: float = option(
+        1.0,
+        "Factor on the logit of fake in the final weights, in (0, 1]. Below 1, real_categories count "
+        "more, and the marks of known generators less.",
     )
-    start_weight: float = field(
-        default=0.0,
-        metadata={
-            "help": "Share of the checkpoint to fine-tune in the final weights, in [0, 1), to keep more of its skills "
-            "(Wortsman et al., 2022, arXiv 2109.01903)."
-        },
+    real_called_fake: float = option(
+        0.01,
+        "Largest share of the real validation images of each group to call fake, in (0, 0.5]. "
+        "Photographs of other sources exceed it.",
     )
-    fake_logit_weight: float = field(
-        default=1.0,
-        metadata={
-            "help": "Factor on the logit of fake in the final weights, in (0, 1]. Below 1, real_categories count "
-            "more, and the marks of known generators less."
-        },
-    )
-    real_called_fake: float = field(
-        default=0.01,
-        metadata={
-            "help": "Largest share of the real validation images of each group to call fake, in (0, 0.5]. "
-            "Photographs of other sources exceed it."
-        },
-    )
-    wrong: float = field(
-        default=0.05,
-        metadata={"help": "Largest share of errors among the images called real, and among those called fake."},
-    )
-    ema_decay: float = field(default=0.999, metadata={"help": "Decay of the average of the weights, in [0, 1)."})
+    wrong: float = option(0.05, "Largest share of errors among the images called real, and among those called fake.")
+    ema_decay: float = option(0.999, "Decay of the average of the weights, in [0, 1).")
 
 
 def parse_arguments(arguments: list[str] | None) -> tuple[ModelArguments, DataArguments, TrainingArguments]:

@@ -7,7 +7,7 @@ python -m tellsign.training.train_explainer --help
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from transformers.models.idefics2.configuration_idefics2 import Idefics2Perceive
 from tellsign.hub_cards.model_card import write_card
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.pipelines.vision_language import remove_adapter
-from tellsign.training.data.arguments import PlantedDataArguments
+from tellsign.training.data.arguments import PlantedDataArguments, option
 from tellsign.training.data.sources import LABELS, of_class
 from tellsign.training.explanations.examples import (
     AnnotatedImages,
@@ -87,35 +87,27 @@ CHAT_TEMPLATE = (
 
 @dataclass
 class ModelArguments(AdapterArguments):
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Idefics2 to train an adapter for. Without it a new small one is trained."}
+    model_name_or_path: str | None = option(
+        None, "Idefics2 to train an adapter for. Without it a new small one is trained."
     )
-    vision_tower: str | None = field(
-        default=None,
-        metadata={"help": "SigLIP or tagger whose vision tower the model gets. A new model needs it, and keeps it."},
+    vision_tower: str | None = option(
+        None, "SigLIP or tagger whose vision tower the model gets. A new model needs it, and keeps it."
     )
-    config_overrides: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "text_config and perceiver_config of a new model, as JSON."}
+    config_overrides: dict[str, Any] | str | None = option(
+        None, "text_config and perceiver_config of a new model, as JSON."
     )
-    muon_learning_rate: float = field(
-        default=0.01, metadata={"help": "Learning rate of the matrices in the layers of a new model."}
-    )
+    muon_learning_rate: float = option(0.01, "Learning rate of the matrices in the layers of a new model.")
 
 
 @dataclass
 class DataArguments(PlantedDataArguments):
     RANGES = PlantedDataArguments.RANGES | {"fake_images": "[0, inf)", "image_size": "[32, inf)"}
 
-    fake_images: int = field(
-        default=0,
-        metadata={
-            "help": "Most fake images in which to search for artifacts, with the tagger given as --vision_tower."
-        },
+    fake_images: int = option(
+        0, "Most fake images in which to search for artifacts, with the tagger given as --vision_tower."
     )
-    image_size: int = field(default=32, metadata={"help": "Height and width of planted images."})
-    annotated_data: list[str] = field(
-        default_factory=list, metadata={"help": "Folders of images, each with a SynArtifact JSON of the same name."}
-    )
+    image_size: int = option(32, "Height and width of planted images.")
+    annotated_data: list[str] = option([], "Folders of images, each with a SynArtifact JSON of the same name.")
 
 
 def parse_arguments(arguments: list[str] | None) -> tuple[ModelArguments, DataArguments, TrainingArguments]:

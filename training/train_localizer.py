@@ -6,7 +6,7 @@ python -m tellsign.training.train_localizer --help
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from transformers import AutoProcessor, ProcessorMixin, TrainingArguments
 from tellsign.hub_cards.model_card import write_card
 from tellsign.pipelines.localization import whole_image
 from tellsign.pipelines.localizer import PROMPT, ArtifactLocalizer, location_of
-from tellsign.training.data.arguments import PlantedDataArguments
+from tellsign.training.data.arguments import PlantedDataArguments, option
 from tellsign.training.data.sources import of_class
 from tellsign.training.planting.batches import planted_artifacts
 from tellsign.training.planting.rows import fingerprint
@@ -35,12 +35,12 @@ UNQUANTIZED = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 
 @dataclass
 class ModelArguments(AdapterArguments):
-    model_name_or_path: str | None = field(default=None, metadata={"help": "PaliGemma to train an adapter for."})
+    model_name_or_path: str | None = option(None, "PaliGemma to train an adapter for.")
 
 
 @dataclass
 class DataArguments(PlantedDataArguments):
-    train_images: int = field(default=10000, metadata={"help": "Most images to plant in."})
+    train_images: int = option(10000, "Most images to plant in.")
 
 
 def parse_arguments(arguments: list[str] | None) -> tuple[ModelArguments, DataArguments, TrainingArguments]:

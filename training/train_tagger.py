@@ -6,7 +6,7 @@ python -m tellsign.training.train_tagger --help
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tellsign.training.calibration.tagger import (
     validation_scores,
 )
 from tellsign.training.data.annotated import AnnotatedBatches, JoinedBatches, load_annotated
-from tellsign.training.data.arguments import CheckedArguments, SourceArguments
+from tellsign.training.data.arguments import CheckedArguments, SourceArguments, option
 from tellsign.training.data.caching import cached
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN
@@ -52,20 +52,13 @@ ARTIFACT_TEXTS_PER_STEP = 6
 class ModelArguments(CheckedArguments):
     RANGES = {"ema_decay": "[0, 1)"}
 
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Tagger to train further. Without it a new network is trained."}
+    model_name_or_path: str | None = option(None, "Tagger to train further. Without it a new network is trained.")
+    config_overrides: dict[str, Any] | str | None = option(None, "Fields of ArtifactSiglipConfig to change, as JSON.")
+    detail_network: str | None = option(
+        None, "WaveFreq, say a detector, whose first layers start a new network's detail network."
     )
-    config_overrides: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Fields of ArtifactSiglipConfig to change, as JSON."}
-    )
-    detail_network: str | None = field(
-        default=None,
-        metadata={"help": "WaveFreq, say a detector, whose first layers start a new network's detail network."},
-    )
-    muon_learning_rate: float = field(
-        default=0.01, metadata={"help": "Learning rate of the matrices in the towers' layers."}
-    )
-    ema_decay: float = field(default=0.998, metadata={"help": "Decay of the average of the weights, in [0, 1)."})
+    muon_learning_rate: float = option(0.01, "Learning rate of the matrices in the towers' layers.")
+    ema_decay: float = option(0.998, "Decay of the average of the weights, in [0, 1).")
 
 
 @dataclass
@@ -76,21 +69,14 @@ class DataArguments(SourceArguments):
         "fake_images": "[0, inf)",
     }
 
-    without_category: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "Generators and photograph collections (column generator) whose images show none of the known "
-            "categories."
-        },
+    without_category: list[str] = option(
+        [], "Generators and photograph collections (column generator) whose images show none of the known categories."
     )
-    untouched: float = field(
-        default=0.2, metadata={"help": "Share of the real images that get no artifact in an epoch."}
-    )
-    most_artifacts: int = field(default=3, metadata={"help": "Most artifacts of a planted image."})
-    fake_images: int = field(default=20000, metadata={"help": "Most fake images to train on."})
-    annotated_data: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Folders that people annotated (`tellsign annotate`), to learn from beside planted images."},
+    untouched: float = option(0.2, "Share of the real images that get no artifact in an epoch.")
+    most_artifacts: int = option(3, "Most artifacts of a planted image.")
+    fake_images: int = option(20000, "Most fake images to train on.")
+    annotated_data: list[str] = option(
+        [], "Folders that people annotated (`tellsign annotate`), to learn from beside planted images."
     )
 
 

@@ -4,23 +4,23 @@ These do not fit into one GPU with gradients. So their own weights stay, perhaps
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
+from tellsign.training.data.arguments import option
+
 
 @dataclass
 class AdapterArguments:
-    lora_r: int = field(default=8, metadata={"help": "Rank of the adapter."})
-    lora_alpha: int = field(default=8, metadata={"help": "Scale of the adapter, times its rank."})
-    lora_dropout: float = field(default=0.1, metadata={"help": "Dropout before the adapter."})
-    use_dora: bool = field(
-        default=False, metadata={"help": "Learn magnitude and direction of the weights apart (DoRA)."}
-    )
-    load_in_4bit: bool = field(default=False, metadata={"help": "Keep the model's own weights in 4 bits (NF4)."})
+    lora_r: int = option(8, "Rank of the adapter.")
+    lora_alpha: int = option(8, "Scale of the adapter, times its rank.")
+    lora_dropout: float = option(0.1, "Dropout before the adapter.")
+    use_dora: bool = option(False, "Learn magnitude and direction of the weights apart (DoRA).")
+    load_in_4bit: bool = option(False, "Keep the model's own weights in 4 bits (NF4).")
 
 
 def nf4(unquantized: Sequence[str]) -> BitsAndBytesConfig:
