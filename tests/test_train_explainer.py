@@ -490,10 +490,7 @@ def test_an_adapter_for_another_tower_trains_the_connector(idefics2, annotated, 
         (["--train_data=a.parquet", "--vision_tower=t", "--push_to_hub"], "--push_to_hub"),
         (["--train_data=a.parquet", "--vision_tower=t", "--label_smoothing_factor=0.1"], "--label_smoothing_factor"),
         (["--train_data=a.parquet", "--vision_tower=t", "--optim=sgd"], "--optim=sgd: the optimizer is Muon"),
-        (
-            ["--annotated_data=a", "--model_name_or_path=b", "--fake_images=5"],
-            "--fake_images: needs --train_data",
-        ),
+        (["--annotated_data=a", "--model_name_or_path=b", "--fake_images=5"], "--fake_images: needs --train_data"),
     ],
 )
 def test_arguments_that_make_no_sense_raise(arguments, message):

@@ -255,10 +255,7 @@ def main(
         fold, of_fold = Fold(rows, columns["label"], head, known_features, features, cut), Cases(columns, rows)
         for name in SCENARIOS:
             found[name] += [fold.measure(cases) for cases in getattr(of_fold, name)()]
-    record = {
-        "scenarios": {name: summary(cases) for name, cases in found.items() if cases},
-        "cases": found,
-    }
+    record = {"scenarios": {name: summary(cases) for name, cases in found.items() if cases}, "cases": found}
     (output_dir / "evaluate_adaptation.json").write_text(json.dumps(record, indent=2) + "\n")
     typer.echo(table(record["scenarios"]))
 

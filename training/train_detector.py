@@ -14,12 +14,7 @@ import torch
 from datasets import Dataset
 from huggingface_hub import CommitInfo
 from torch import nn
-from transformers import (
-    AutoImageProcessor,
-    EvalPrediction,
-    TrainerCallback,
-    TrainingArguments,
-)
+from transformers import AutoImageProcessor, EvalPrediction, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor

@@ -177,10 +177,7 @@ def create_model(
     tower, vision_config, image_processor = load_vision_tower(str(arguments.vision_tower))
     tokenizer = train_prompt_tokenizer(texts, VOCABULARY_SIZE)
     processor = Idefics2Processor(
-        image_processor,
-        tokenizer,
-        image_seq_len=perceiver_config["resampler_n_latents"],
-        chat_template=CHAT_TEMPLATE,
+        image_processor, tokenizer, image_seq_len=perceiver_config["resampler_n_latents"], chat_template=CHAT_TEMPLATE
     )
     tokens = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
     config = Idefics2Config(

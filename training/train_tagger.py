@@ -63,11 +63,7 @@ class ModelArguments(CheckedArguments):
 
 @dataclass
 class DataArguments(SourceArguments):
-    RANGES = SourceArguments.RANGES | {
-        "untouched": "[0, 1)",
-        "most_artifacts": "[1, inf)",
-        "fake_images": "[0, inf)",
-    }
+    RANGES = SourceArguments.RANGES | {"untouched": "[0, 1)", "most_artifacts": "[1, inf)", "fake_images": "[0, inf)"}
 
     without_category: list[str] = option(
         [], "Generators and photograph collections (column generator) whose images show none of the known categories."

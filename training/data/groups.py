@@ -87,10 +87,7 @@ def split_groups(
 
 
 def load_images(
-    arguments: DataArguments,
-    image_processor: WaveFreqImageProcessor,
-    config: WaveFreqConfig,
-    seed: int,
+    arguments: DataArguments, image_processor: WaveFreqImageProcessor, config: WaveFreqConfig, seed: int
 ) -> tuple[DecodedImages | BalancedViews, Dataset]:
     """Training images and validation images, see [`split_groups`]."""
     groups, validation = split_groups(load_groups(arguments), arguments, config.real_categories)

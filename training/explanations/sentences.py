@@ -37,12 +37,7 @@ def nouns(category: str) -> tuple[str, ...]:
     return OBJECTS.get(plain, (plain,) if plain else ())
 
 
-def explanation_sentence(
-    label: str,
-    place: str,
-    rng: np.random.Generator,
-    category: str | None = None,
-) -> str:
+def explanation_sentence(label: str, place: str, rng: np.random.Generator, category: str | None = None) -> str:
     """A sentence on what is seen of an artifact, where, and on which object if the category is known.
 
     The place is from [`place_of`]. An artifact that is not in `SEEN` is quoted by its definition.

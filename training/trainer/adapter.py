@@ -34,12 +34,7 @@ def nf4(unquantized: Sequence[str]) -> BitsAndBytesConfig:
 
 
 def load_with_adapter(
-    name: str,
-    arguments: AdapterArguments,
-    targets: str,
-    *,
-    unquantized: Sequence[str],
-    trained: Sequence[str] = (),
+    name: str, arguments: AdapterArguments, targets: str, *, unquantized: Sequence[str], trained: Sequence[str] = ()
 ) -> Any:
     """A model for images and text with a new adapter of the layers whose names match `targets`.
 
