@@ -1,14 +1,8 @@
 """What is given to an adapted detector, and what it is judged on."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-import torch
 
-from tellsign import LargePictureConfig
-from tellsign.modeling.modeling_large_picture import LargePictureHead
-from tellsign.training import evaluate_adaptation
 from tellsign.training.evaluate_adaptation import PARTS, SCENARIOS, Cases, summary, table
 
 
@@ -70,17 +64,3 @@ def test_the_tables_count_what_got_worse():
     found = summary(cases)
     assert (found["cases"], found["worse"], found["given"]) == (2, 1, 25)
     assert "| 2 | 1 | 80.0 to 80.0 [80.0, 80.0] |" in table({"series": found})
-
-
-def test_kept_heads_are_not_those_of_other_pictures(tmp_path, monkeypatch):
-    config, made = LargePictureConfig(hidden_size=3), []
-
-    def heads_left_out(*arguments):
-        made.append(arguments)
-        yield LargePictureHead(config, 4), np.arange(2)
-
-    monkeypatch.setattr(evaluate_adaptation, "heads_left_out", heads_left_out)
-    packaged, assignment, learned = SimpleNamespace(config=config), np.zeros(2, int), torch.ones(1, 2, 2, 4)
-    for moments in (learned, learned, 2 * learned):
-        evaluate_adaptation._heads(packaged, SimpleNamespace(columns={}), assignment, moments, tmp_path)
-    assert len(made) == 2

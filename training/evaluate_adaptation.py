@@ -3,7 +3,6 @@
 python -m tellsign.training.evaluate_adaptation real.parquet fake.parquet --detector runs/both --output-dir runs/adapt
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +19,8 @@ from transformers import AutoModelForImageClassification
 
 from tellsign.modeling.modeling_large_picture import LargePictureHead
 from tellsign.tables import markdown_table, percent
-from tellsign.training.data.caching import cached
 from tellsign.training.data.feature_table import FILE, FeatureTable, table_of
-from tellsign.training.data.large_pictures import CUTS_HELP, DATA_HELP, LargePictures, load_large_pictures
+from tellsign.training.data.large_pictures import CUTS_HELP, DATA_HELP, load_large_pictures
 from tellsign.training.data.moments import Moments
 from tellsign.training.evaluation.folds import assign_folds, heads_left_out, runs
 from tellsign.training.evaluation.left_out import FAKE, REAL, auroc
@@ -219,7 +217,7 @@ def _row(title: str, row: Mapping[str, Any]) -> list[str]:
 def main(
     data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
     detector: Annotated[Path, typer.Option(help="Folder of the detector of large pictures, which gets the table.")],
-    output_dir: Annotated[Path, typer.Option(help="Where evaluate_adaptation.json is written, and heads are kept.")],
+    output_dir: Annotated[Path, typer.Option(help="Where evaluate_adaptation.json is written.")],
     cuts: Annotated[list[str], typer.Option(help=CUTS_HELP)] = [],  # noqa: B006
     cache_dir: Annotated[Path | None, typer.Option(help="Where features are kept.")] = None,
     folds: Annotated[int, typer.Option(min=2, help="As it was given to leave_out.")] = 8,
@@ -234,7 +232,7 @@ def main(
     learned, plain = moments.training_copies(copies), moments()
     seen_as = [plain, *(moments(seed, seed) for seed in HISTORIES)]
     assignment, columns = assign_folds(pictures.columns, folds), pictures.columns
-    heads = _heads(packaged, pictures, assignment, learned, output_dir)
+    heads = [head for head, _ in heads_left_out(packaged.config, columns, assignment, learned)]
 
     logits = np.zeros(len(assignment))
     for number, head in enumerate(heads):
@@ -256,31 +254,9 @@ def main(
         for name in SCENARIOS:
             found[name] += [fold.measure(cases) for cases in getattr(of_fold, name)()]
     record = {"scenarios": {name: summary(cases) for name, cases in found.items() if cases}, "cases": found}
+    output_dir.mkdir(parents=True, exist_ok=True)
     (output_dir / "evaluate_adaptation.json").write_text(json.dumps(record, indent=2) + "\n")
     typer.echo(table(record["scenarios"]))
-
-
-def _heads(
-    packaged: Any, pictures: LargePictures, assignment: NDArray, learned: torch.Tensor, output_dir: Path
-) -> list[LargePictureHead]:
-    """The heads of all folds, kept in a file for these pictures."""
-
-    def make() -> dict[str, torch.Tensor]:
-        states = [
-            head.state_dict() for head, _ in heads_left_out(packaged.config, pictures.columns, assignment, learned)
-        ]
-        return {name: torch.stack([state[name] for state in states]) for name in states[0]}
-
-    settings = {
-        "pictures": hashlib.sha1(learned.nan_to_num(0).numpy().tobytes()).hexdigest(),
-        "folds": hashlib.sha1(assignment.tobytes()).hexdigest(),
-    }
-    states, heads = cached(output_dir / "heads.safetensors", make, settings), []
-    for number in range(assignment.max() + 1):
-        head = LargePictureHead(packaged.config, learned.shape[-1]).eval()
-        head.load_state_dict({name: of_folds[number] for name, of_folds in states.items()})
-        heads.append(head)
-    return heads
 
 
 if __name__ == "__main__":
