@@ -23,7 +23,6 @@ from tellsign.training.planting import (
 )
 from tellsign.training.planting.__main__ import app
 from tellsign.training.planting.planter import visible_change
-from tellsign.training.planting.registry import name_of
 from tests.conftest import encode
 from tests.samples import scene
 
@@ -60,6 +59,11 @@ def test_every_use_has_its_own_operators():
     assert len(plantable("evaluation")) == 33 and len(plantable("training")) == 24
     for use in get_args(Use):
         assert {entry.use for name in plantable(use) for entry in operators_of(name, use)} == {use}
+
+
+def name_of(part) -> str:
+    """Of a pattern or a change, which may lie in a `partial`, or be missing."""
+    return getattr(getattr(part, "func", part), "__name__", "")
 
 
 def test_no_pattern_with_its_change_serves_both_uses():

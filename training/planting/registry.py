@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,11 +15,6 @@ from .places import NoPlace
 Use = Literal["training", "evaluation"]
 # The changed image, and the weight in [0, 1] with which it replaces the old one at each pixel.
 Changed = tuple[NDArray, NDArray]
-
-
-def name_of(part: Callable | None) -> str:
-    """Name of a place, pattern or change, without the ranges of a table."""
-    return "" if part is None else (part.func if isinstance(part, partial) else part).__name__
 
 
 @dataclass(frozen=True)
@@ -43,10 +37,6 @@ class Effect:
     amount: tuple[float, float] = (0, 1)
     gain: float = 1
     opacity: tuple[float, float] = (1, 0)
-
-    @property
-    def __name__(self) -> str:
-        return " ".join(filter(None, (name_of(self.pattern), name_of(self.change))))
 
     def __call__(self, image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
         place = self.place(image, rng)
