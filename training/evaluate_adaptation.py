@@ -253,10 +253,11 @@ def main(
         fold, of_fold = Fold(rows, columns["label"], head, known_features, features, cut), Cases(columns, rows)
         for name in SCENARIOS:
             found[name] += [fold.measure(cases) for cases in getattr(of_fold, name)()]
-    record = {"scenarios": {name: summary(cases) for name, cases in found.items() if cases}, "cases": found}
+    scenarios = {name: summary(cases) for name, cases in found.items() if cases}
+    record = {"scenarios": scenarios, "cases": found}
     output_dir.mkdir(parents=True, exist_ok=True)
     (output_dir / "evaluate_adaptation.json").write_text(json.dumps(record, indent=2) + "\n")
-    typer.echo(table(record["scenarios"]))
+    typer.echo(table(scenarios))
 
 
 if __name__ == "__main__":
