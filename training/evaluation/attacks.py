@@ -1,6 +1,7 @@
 """Attacks in the L-infinity norm, to measure what a detector withstands."""
 
 import hashlib
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -150,41 +151,36 @@ class Ensemble:
     queries: int
     bf16: bool
 
-    def boundary_distance(self, pixels: torch.Tensor, labels: NDArray) -> dict[str, torch.Tensor]:
-        """`distance` from [`fast_adaptive_boundary`], with the arguments of [`standing`]."""
+    def standing(self, pixels: torch.Tensor, labels: NDArray, epsilons: Sequence[int]) -> dict[str, torch.Tensor]:
+        """Whether each image, in [0, 1], still has its label after "ATTACK EPSILON", in levels of 255.
+
+        An attack counts what those before it broke; "none 0" is without a change.
+        """
+        right = self.attacked.predict(pixels) == labels
         truth = torch.from_numpy(labels).to(pixels.device).long()
         distance = fast_adaptive_boundary(self.attacked, pixels, truth, self.iterations)
-        return {"distance": torch.from_numpy(distance)}
-
-    def standing(
-        self, pixels: torch.Tensor, labels: NDArray, right: NDArray, distance: NDArray, epsilon: int
-    ) -> dict[str, torch.Tensor]:
-        """Whether each image, in [0, 1], still has its label after each attack and those before it.
-
-        `right` tells which have it without a change, `distance` is from [`fast_adaptive_boundary`], and `epsilon` the
-        largest change in levels of 255.
-        """
-        limit = epsilon / 255
-        common = {"norm": np.inf, "eps": limit, "batch_size": PART, "verbose": False}
-        apgd = partial(
-            AutoProjectedGradientDescent, eps_step=2 * limit, max_iter=self.iterations, nb_random_init=1, **common
-        )
-        attacks = {
-            "apgd-ce": apgd(wrap(self.attacked, nn.CrossEntropyLoss(), pixels), loss_type="cross_entropy"),
-            "apgd-margin": apgd(wrap(self.attacked, MarginLoss(), pixels)),
-            "square": SquareAttack(
-                wrap(self.attacked, nn.CrossEntropyLoss(), pixels), max_iter=self.queries, **common
-            ),
-        }
-        still = right & (distance > limit)
-        standing = {"fab": still}
-        for name, attack in attacks.items():
-            still = still.copy()
-            still[still] = self._withstood(attack, limit, pixels[still], labels[still])
-            standing[name] = still
-        if self.transfer_from is not None:
-            other = apgd(wrap(self.transfer_from, nn.CrossEntropyLoss(), pixels), loss_type="cross_entropy")
-            standing["transfer"] = right & self._withstood(other, limit, pixels, labels)
+        standing = {"none 0": right}
+        for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon", leave=False):
+            limit = epsilon / 255
+            common = {"norm": np.inf, "eps": limit, "batch_size": PART, "verbose": False}
+            apgd = partial(
+                AutoProjectedGradientDescent, eps_step=2 * limit, max_iter=self.iterations, nb_random_init=1, **common
+            )
+            attacks = {
+                "apgd-ce": apgd(wrap(self.attacked, nn.CrossEntropyLoss(), pixels), loss_type="cross_entropy"),
+                "apgd-margin": apgd(wrap(self.attacked, MarginLoss(), pixels)),
+                "square": SquareAttack(
+                    wrap(self.attacked, nn.CrossEntropyLoss(), pixels), max_iter=self.queries, **common
+                ),
+            }
+            standing[f"fab {epsilon}"] = still = right & (distance > limit)
+            for name, attack in attacks.items():
+                still = still.copy()
+                still[still] = self._withstood(attack, limit, pixels[still], labels[still])
+                standing[f"{name} {epsilon}"] = still
+            if self.transfer_from is not None:
+                other = apgd(wrap(self.transfer_from, nn.CrossEntropyLoss(), pixels), loss_type="cross_entropy")
+                standing[f"transfer {epsilon}"] = right & self._withstood(other, limit, pixels, labels)
         return {name: torch.from_numpy(still) for name, still in standing.items()}
 
     def _withstood(self, attack: EvasionAttack, limit: float, pixels: torch.Tensor, labels: NDArray) -> NDArray:
@@ -254,28 +250,17 @@ def attack_ensemble(
     # The toolbox knows no other devices than CUDA and the CPU.
     device = model.device if model.device.type == "cuda" else torch.device("cpu")
     pairs = [(model, image_processor), *([transfer_from] if transfer_from else [])]
-    key = _key_of(pairs, [iterations, queries, bf16, SEED])
+    key = _key_of(pairs, [iterations, queries, bf16, SEED, *epsilons])
     attacked, *others = (PixelClassifier(*pair).to(device) for pair in pairs)
     ensemble = Ensemble(attacked, others[0] if others else None, iterations, queries, bf16)
-    found: defaultdict[str, defaultdict[int, list[NDArray]]] = defaultdict(lambda: defaultdict(list))
+    found: list[dict[str, torch.Tensor]] = []
     for start in tqdm(range(0, len(images), PART), desc="Attacking", unit="hundred"):
         part = slice(start, start + PART)
         pixels = torch.from_numpy(images[part]).to(device).float() / 255
-        right = attacked.predict(pixels) == labels[part]
-        found["none"][0].append(right)
-        kept = progress_dir and progress_dir / _with_images(key, images[part], labels[part])
-        distance = cached(
-            kept and kept.with_name(f"{kept.name}-fab.safetensors"),
-            partial(ensemble.boundary_distance, pixels, labels[part]),
-        )["distance"].numpy()
-        for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon", leave=False):
-            standing = cached(
-                kept and kept.with_name(f"{kept.name}-{epsilon}.safetensors"),
-                partial(ensemble.standing, pixels, labels[part], right, distance, epsilon),
-            )
-            for attack in sorted(standing, key=ATTACKS.index):  # a file has them by the alphabet
-                found[attack][epsilon].append(standing[attack].numpy())
-    return {
-        attack: {epsilon: np.concatenate(parts) for epsilon, parts in by_epsilon.items()}
-        for attack, by_epsilon in found.items()
-    }
+        kept = progress_dir and progress_dir / f"{_with_images(key, images[part], labels[part])}.safetensors"
+        found.append(cached(kept, partial(ensemble.standing, pixels, labels[part], epsilons)))
+    standing: defaultdict[str, dict[int, NDArray]] = defaultdict(dict)
+    for attack, epsilon in [("none", 0), *itertools.product(ATTACKS, epsilons)]:
+        if (name := f"{attack} {epsilon}") in found[0]:
+            standing[attack][epsilon] = torch.cat([of_part[name] for of_part in found]).numpy()
+    return dict(standing)
