@@ -73,6 +73,8 @@ def check_verdicts(config: PreTrainedConfig, *thresholds: str) -> None:
         raise ValueError(f"temperature={config.temperature} must be positive and finite")
     for field in thresholds:
         values = getattr(config, field)
+        if values is None:  # those of another operating point hold
+            continue
         if len(values) != 2 or not 0 <= values[0] <= values[1] <= 1:
             raise ValueError(f"{field}={values} must be two rising numbers in [0, 1]")
 

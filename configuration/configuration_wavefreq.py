@@ -91,6 +91,9 @@ class WaveFreqConfig(PreTrainedConfig):
         What real images are known to show, say CIFAR's ten classes. Each gets an output of the head. The logit of real
         becomes the log-sum-exp of these and of zero, which stands for anything else. So an image that shows nothing
         the network can name is more likely taken for fake. Needs two labels.
+    weigh_familiarity (`bool`, *optional*, defaults to `False`):
+        Whether a linear layer tells how much an image is like those that the network learned from. Its probability
+        multiplies the logits: of an image unlike them the network says a probability near 0.5. Needs two labels.
     large_picture_config (`LargePictureConfig` or `dict`, *optional*):
         The network that judges large pictures, with a temperature and thresholds of its own. None by default: then
         this one judges all. Needs the labels real and fake.
@@ -99,6 +102,9 @@ class WaveFreqConfig(PreTrainedConfig):
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
         The probability of fake below which an image is called real, and that above which it is called fake. The
         verdict between them is "uncertain", see [`WaveFreqForImageClassification.post_process_verdicts`].
+    balanced_verdict_thresholds (`list[float]`, *optional*):
+        Those of the operating point "balanced", which says "uncertain" less often and errs more. Defaults to
+        `verdict_thresholds`.
     initializer_range (`float`, *optional*, defaults to 0.02):
         Not used by the convolutions, which take He's initialization; for the library's generic layers.
 
@@ -139,9 +145,11 @@ class WaveFreqConfig(PreTrainedConfig):
     frequency_convolution: str = "complex"
     average_flips: bool = False
     real_categories: list[str] | tuple[str, ...] = ()
+    weigh_familiarity: bool = False
     large_picture_config: dict | PreTrainedConfig | None = None
     temperature: float | int = 1.0
     verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
+    balanced_verdict_thresholds: list[float | int] | tuple[float | int, ...] | None = None
     initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs):
@@ -175,7 +183,8 @@ class WaveFreqConfig(PreTrainedConfig):
     def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "WaveFreqConfig":
         """As in the base class, but checked.
 
-        New labels reset temperature and thresholds, and drop `real_categories` and `large_picture_config`.
+        New labels reset temperature and thresholds, and drop `real_categories`, `weigh_familiarity` and
+        `large_picture_config`.
 
         Raises:
             ValueError: If the configuration is of another model, or the labels come in another order than the head's.
@@ -186,7 +195,8 @@ class WaveFreqConfig(PreTrainedConfig):
         count = len(wanted) if wanted else kwargs.get("num_labels", len(own))
         # Custom names may be reset to real and fake.
         if count != len(own) or (wanted and wanted != own and own == {"real", "fake"}):
-            fitted = {"real_categories", "large_picture_config", "temperature", "verdict_thresholds"}
+            fitted = {"real_categories", "weigh_familiarity", "large_picture_config", "temperature"}
+            fitted |= {"verdict_thresholds", "balanced_verdict_thresholds"}
             if dropped := sorted(name for name in fitted & config_dict.keys() - kwargs.keys() if config_dict[name]):
                 logger.warning(f"With other labels than {', '.join(sorted(own))}, {', '.join(dropped)} start anew")
             config_dict = {name: value for name, value in config_dict.items() if name not in fitted}
@@ -221,13 +231,13 @@ class WaveFreqConfig(PreTrainedConfig):
 
     def validate_labels(self):
         """Check that what is fitted to real and fake stands only beside these labels."""
-        for field in ("real_categories", "large_picture_config"):
+        for field in ("real_categories", "weigh_familiarity", "large_picture_config"):
             if getattr(self, field):
                 check_labels(self, field)
 
     def validate_verdicts(self):
         """Check the fields that make verdicts of logits."""
-        check_verdicts(self, "verdict_thresholds")
+        check_verdicts(self, "verdict_thresholds", "balanced_verdict_thresholds")
 
     def validate_stages(self):
         """Check the stem's kernel, that the stage lists fit together and that the strides divide `image_size`."""

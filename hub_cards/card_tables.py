@@ -1,4 +1,4 @@
-"""What a card says of measurements: tables, known failures, and results for the Hub's index."""
+"""What a card says of measurements: tables and known failures."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from huggingface_hub import EvalResult
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -371,28 +370,3 @@ def _robustness_failures(robustness: Mapping[str, Any]) -> list[str]:
                 "robustness is lower than the table says."
             )
     return failures
-
-
-def eval_results(evaluation: Mapping[str, Any]) -> list[EvalResult]:
-    """The main results in percent, for the Hub's index of models.
-
-    They are of the images that are not in the training data, where these were named.
-    """
-    if not evaluation:
-        return []
-    result, names = evaluation["results"][0], evaluation["data"]
-    kind = "parquet" if all(name.endswith(".parquet") for name in names) else "imagefolder"
-    return [
-        EvalResult(
-            task_type="image-classification",
-            # The index wants the repository of data on the Hub. Local files are stated by name alone.
-            dataset_type=names[0] if len(names) == 1 and "/" in names[0] else kind,
-            dataset_name=", ".join(names),
-            dataset_config=result["name"],
-            dataset_split=evaluation.get("split", "test"),
-            metric_type=metric,
-            metric_name=title,
-            metric_value=round(100 * result["scores"][key], 2),
-        )
-        for key, metric, title in (("accuracy", "accuracy", "Accuracy, %"), ("auroc", "roc_auc", "AUROC, %"))
-    ]

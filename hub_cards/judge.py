@@ -19,12 +19,13 @@ from PIL import Image
 from tellsign.modeling.image_files import (
     JPEG_SIDE,
     allow_large_pictures,
+    contrast_of,
     in_rgb,
     readable_extensions,
     recode_uniformly,
     stored_image,
 )
-from tellsign.pipelines.answer import ImageExplanation, doubt_of, summary_of
+from tellsign.pipelines.answer import UNTOLD, ImageExplanation, doubt_of, summary_of
 from tellsign.pipelines.evidence import places_of
 from tellsign.pipelines.statements import statements_in
 
@@ -107,28 +108,32 @@ class Judge:
         image = in_rgb(stored_image(content, name), name)
         inputs = preprocess(image, self.settings)
         logits, evidence = self.session.run(["logits", "evidence"], {name: inputs[name] for name in self.inputs})
-        answer = self.answer(logits[0], evidence[0], inputs["image_sizes"][0])
+        answer = self.answer(logits[0], evidence[0], image)
         if image.info.get("animated"):
             answer["animated"] = True
         answer["provenance"] = statements_in(content, name)
         answer["summary"] = summary_of(answer)
         return answer
 
-    def answer(self, logits: np.ndarray, evidence: np.ndarray, image_size: np.ndarray) -> ImageExplanation:
-        """The answer to one image, of what the model gives."""
-        fake, (height, width) = self.settings["fake"], map(int, image_size)
+    def answer(self, logits: np.ndarray, evidence: np.ndarray, image: Image.Image) -> ImageExplanation:
+        """The answer to one RGB image, of what the model gives."""
+        fake, (width, height) = self.settings["fake"], image.size
         probability = float(1 / (1 + np.exp(np.float64(logits[1 - fake]) - logits[fake])))
         large = self.settings["large"]
         is_large = bool(large and min(height, width) >= large["smallest_side"])
         low, high = (large if is_large else self.settings)["thresholds"][self.operating_point]
+        label = "fake" if probability > high else "real" if probability < low else "uncertain"
+        seen = None if is_large else self.settings["size"]
+        if note := doubt_of(label, probability, width, height, contrast_of(image), seen):
+            label, probability = UNTOLD
         return {
-            "label": "fake" if probability > high else "real" if probability < low else "uncertain",
+            "label": label,
             "fake_probability": probability,
             "operating_point": self.operating_point,
-            "verdict_note": doubt_of(width, height, None if is_large else self.settings["size"]),
+            "verdict_note": note,
             "width": width,
             "height": height,
-            "evidence": places_of(evidence if probability > 0.5 else -evidence, height, width),
+            "evidence": [] if note else places_of(evidence if probability > 0.5 else -evidence, height, width),
             "artifacts": [],
             "artifacts_note": "Artifacts were not looked for.",
             "traces": [],

@@ -16,6 +16,7 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
     return [
         _pooled_table(record),
         _means_table(record["means"]),
+        _note_on_right(record["verdicts"]["cautious"]["kinds"]),
         _right_table(record["verdicts"]),
         *(
             _verdict_table(f"{name}{note}", said[seen])
@@ -24,12 +25,31 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
             if seen in said
         ),
         f"The calibration error (ECE) is {percent(record['calibration']['ece'])}%.",
-        markdown_table(["answered, the surest first", "right, %"], answered),
+        markdown_table(["of all pictures answered, the surest first", "right, %"], answered),
         *([_version_table(record["versions"])] if record["versions"] else []),
         _rule_table(record["rules"]),
         markdown_table(["share of the sources in training", "AUROC, %"], curve),
         _generator_table(record["generators"]),
     ]
+
+
+def small_tables(record: Mapping[str, Any]) -> list[str]:
+    """Markdown tables of a `leave_out_small.json`: verdicts on small pictures, and on sizes of a picture."""
+    tables = [_verdict_table(name, groups) for name, groups in record["verdicts"].items()]
+    own = [[name, *(percent(row[key]) for key in ("answered", "right"))] for name, row in record["own"].items()]
+    tables.append(markdown_table(["images like its own", "answered, %", "of these right, %"], own))
+    if record["sizes"]:
+        tables.append(_turned_table("shorter side of the same picture", record["sizes"]))
+    return tables
+
+
+def _turned_table(title: str, versions: Mapping[str, Any]) -> str:
+    rows = [
+        [name, *(percent(row[point][how]) for point in ("cautious", "balanced") for how in ("turned", "changed"))]
+        for name, row in versions.items()
+    ]
+    ways = ("real to fake or back", "changed")
+    return markdown_table([title, *(f"{point}: {way}, %" for point in ("cautious", "balanced") for way in ways)], rows)
 
 
 def _pooled_table(record: Mapping[str, Any]) -> str:
@@ -40,6 +60,17 @@ def _pooled_table(record: Mapping[str, Any]) -> str:
         for group, row in groups.items()
     ]
     return markdown_table(["fakes, and what is seen", "pictures", "AUROC, %", "recall at 2%, %"], rows)
+
+
+def _note_on_right(kinds: Mapping[str, Any]) -> str:
+    """Over which pictures the rates of [`_right_table`] are taken."""
+    by_people = {kind: row["pictures"] for kind, row in kinds.items() if kind != "generated"}
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(by_people.items(), key=lambda row: -row[1]))
+    return (
+        "The next table says what a user gets if so many of the pictures are fake. The others are all "
+        f"{sum(by_people.values()):,} pictures by people, not photographs alone: {counts}. The tables below it have "
+        "the rates of each kind."
+    )
 
 
 def _right_table(verdicts: Mapping[str, Any]) -> str:

@@ -21,7 +21,6 @@ from .adaptation_tables import adaptation_tables, advice
 from .card_tables import (
     MAIN_SCORES,
     VERDICT_SCORES,
-    eval_results,
     failures,
     generator_table,
     large_attack_table,
@@ -35,6 +34,7 @@ from .card_tables import (
     trace_table,
 )
 from .left_out_tables import leave_out_tables, left_out_failures
+from .model_index import model_index
 
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
@@ -147,12 +147,11 @@ def model_card(
         pipeline_tag="image-classification",
         tags=_tags(config, tagger_config),
         datasets=list(datasets) or None,
-        metrics=["accuracy", "roc_auc"] if evaluation else None,
         widget=[{"src": path, "example_title": Path(path).stem.replace("_", " ")} for path in examples] or None,
         co2_eq_emissions=dict(emissions) if emissions else None,
         base_model=base if "/" in base and "+" not in base else None,
         model_name=name,
-        eval_results=eval_results(evaluation) or None,
+        **model_index(config, evaluation, leave_out, adaptation),
     )
     counts = {result["name"]: result["real"] + result["fake"] for result in evaluation.get("results", ())}
     # A group that is drawn twice as often is named twice.
@@ -184,7 +183,7 @@ def model_card(
         tagger=tagger,
         explainer=explainer_config,
         localizer=localizer_config,
-        failures=[*failures(config, generators, robustness, tagger, large_attacks), *left_out_failures(leave_out)],
+        failures=[*left_out_failures(leave_out), *failures(config, generators, robustness, tagger, large_attacks)],
         pictures=pictures,
         hyperparameters=hyperparameters(training),
         training_data=training_data,

@@ -24,9 +24,9 @@ from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.image_processing_large_picture import LARGEST_SHORT_SIDE, LargePictureImageProcessor
 from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
-from tellsign.modeling.verdicts import OPERATING_POINTS, real_and_fake
+from tellsign.modeling.verdicts import OPERATING_POINTS, real_and_fake, thresholds_of
 from tellsign.scanning.reading import read_pictures
-from tellsign.scanning.shards import address_of, list_shards
+from tellsign.scanning.shards import address_of, list_files, shards_of
 
 
 logger = logging.get_logger(__name__)
@@ -134,9 +134,7 @@ def _settings_of_network(config: PreTrainedConfig, processor: Any, expected: Any
             f"and normalizes, got {processor}"
         )
     return {
-        "thresholds": {
-            point: getattr(config, field, config.verdict_thresholds) for point, field in OPERATING_POINTS.items()
-        },
+        "thresholds": {point: thresholds_of(config, point) for point in OPERATING_POINTS},
         "size": config.image_size,
         "mean": processor.image_mean,
         "std": processor.image_std,
@@ -208,7 +206,9 @@ def _draw(source: str, count: int) -> list[Any]:
     """Some of the pictures of a source, undecoded, each with the same chance (reservoir sampling, Vitter, 1985)."""
     drawn: list[Any] = []
     generator = random.Random(0)
-    batches = (batch for shard in list_shards(address_of(source))[0] for batch in read_pictures(shard, BATCH_SIZE))
+    source = address_of(source)
+    shards = shards_of(source, list_files(source))
+    batches = (batch for shard in shards for batch in read_pictures(shard, BATCH_SIZE))
     for number, picture in enumerate(picture for batch in batches for picture in batch["image"]):
         if number < count:
             drawn.append(picture)

@@ -7,21 +7,15 @@ import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import fsspec
 import numpy as np
 import torch
-from huggingface_hub.utils import httpx
 from PIL import Image
 from transformers.image_transforms import to_pil_image
 
+from .addresses import check_file, is_address, read_address
 from .image_files import in_rgb, message_of, open_image, shortened, stored_image
-
-
-MAX_DOWNLOAD = 256 * 2**20
-"""Most bytes that are read from an address."""
-_TOO_LARGE = f"has more than the {MAX_DOWNLOAD >> 20} MiB that are read from an address"
 
 
 def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0) -> Image.Image:
@@ -35,10 +29,12 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
 
     Args:
         source (`str`, `os.PathLike`, `bytes` or alike, `PIL.Image.Image`, `np.ndarray`, `torch.Tensor` or `dict`):
-            A path, an http(s) or `data:` address, the content of an image file, also in base64, an image, or an array.
+            A path, an `http(s)://`, `hf://`, `s3://` or `data:` address, the content of an image file, also in base64,
+            an image, or an array.
             Arrays have the shape `(height, width)`, `(height, width, channels)` or `(channels, height, width)`, with
             values in 0..255 or, as floats, in [0, 1]. Also the `{"bytes", "path"}` of a `datasets.Image` that is not
-            decoded. Files and images of floats (mode F) are refused, since their range is unknown: pass an array.
+            decoded, whose path may be `zip://FILE::ARCHIVE` too, but may not lead into the network of this machine.
+            Files and images of floats (mode F) are refused, since their range is unknown: pass an array.
         name (`str`, *optional*): Name of the image in an error. Defaults to the path or address.
         timeout (`float`, *optional*, defaults to 5): Seconds to wait at each step of a download.
 
@@ -71,30 +67,44 @@ def read_source(source: Any, name: str | None = None, timeout: float | None = 5.
     Raises:
         ValueError: If the source is of another type, cannot be read or is an error, as for [`load_image`].
     """
-    if isinstance(source, Mapping) and (source.get("bytes") is not None or source.get("path")):
-        return _of_data_set(source, name)
-    scheme = source[:11].lower() if isinstance(source, str) else ""
-    if scheme.startswith(("http://", "https://")):
-        return _of_web_address(source, name, timeout)
-    if scheme == "data:image/":
-        return _of_data_address(source, name)
+    if isinstance(source, Mapping) and source.get("bytes") is not None:
+        return bytes(source["bytes"]), name or shortened(str(source.get("path") or "image"))
+    if isinstance(source, Mapping) and source.get("path"):
+        return read_path(str(source["path"]), name, timeout, of_row=True)
+    if isinstance(source, (str, os.PathLike)):
+        return read_path(source, name, timeout)
     if isinstance(source, (np.ndarray, torch.Tensor)):
         return _image_of_array(source), name or "image"
-    if isinstance(source, (str, os.PathLike)):
-        return _of_path(source, name)
     if isinstance(source, Image.Image):
         return source, name or "image"
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), name or "image"
     if isinstance(source, Exception):
-        raise ValueError(f"image: {source}") from source
+        raise ValueError(str(source) if isinstance(source, ValueError) else f"image: {source}") from source
     raise ValueError(f"image: {_refusal(source)}")
 
 
-def _of_path(path: str | os.PathLike, name: str | None) -> tuple[bytes, str]:
-    name = name or shortened(os.fspath(path))
+def read_path(
+    path: str | os.PathLike, name: str | None = None, timeout: float | None = 5.0, of_row: bool = False
+) -> tuple[bytes, str]:
+    """The content of the image file at a path or address, or in the text itself, and what to call it in an error.
+
+    Args:
+        path (`str` or `os.PathLike`): A path, an address as for [`load_image`], or the content in base64.
+        name, timeout: As for [`load_image`].
+        of_row (`bool`, *optional*, defaults to `False`): Whether a row of data names it, as for [`read_address`].
+
+    Raises:
+        ValueError: If it cannot be read, as for [`load_image`].
+    """
+    text = os.fspath(path)
+    if isinstance(path, str) and path[:11].lower() == "data:image/":
+        return _of_data_address(path, name)
+    if isinstance(path, str) and is_address(path):
+        return read_address(path, name, timeout, of_row)
+    name = name or shortened(text)
     try:
-        return Path(path).read_bytes(), name
+        return Path(check_file(text) if of_row else text).read_bytes(), name
     except (OSError, ValueError) as error:
         if isinstance(path, str) and (content := _image_in_base64(path)):
             return content, name
@@ -111,49 +121,6 @@ def _image_in_base64(text: str) -> bytes | None:
     except Exception:  # Pillow's decoders raise all sorts
         return None
     return content
-
-
-def _of_data_set(row: Mapping, name: str | None) -> tuple[bytes, str]:
-    """The image file of the `{"bytes", "path"}` of a `datasets.Image`."""
-    content, path = row.get("bytes"), str(row.get("path") or "")
-    if content is None and "://" in path:  # of a streamed data set, it may lie on the Hub or in an archive
-        try:
-            with fsspec.open(path, "rb") as file:
-                content = read_download(file)
-        except Exception as error:  # whatever the file system raises
-            raise ValueError(f"{shortened(path)}: {message_of(error)}") from error
-    if content is None:
-        return _of_path(path, name)
-    return bytes(content), name or shortened(path) or "image"
-
-
-def read_download(file: IO[bytes]) -> bytes:
-    """The content of an open file of another machine.
-
-    Raises:
-        ValueError: If it has more than 256 MiB.
-    """
-    content = file.read(MAX_DOWNLOAD + 1)
-    if len(content) > MAX_DOWNLOAD:
-        raise ValueError(_TOO_LARGE)
-    return content
-
-
-def _of_web_address(address: str, name: str | None, timeout: float | None) -> tuple[bytes, str]:
-    name = name or shortened(address.partition("?")[0])  # a query may hold the signature that opens a store
-    content = bytearray()
-    try:
-        with httpx.stream("GET", address, follow_redirects=True, timeout=timeout) as response:
-            response.raise_for_status()
-            for part in response.iter_bytes():
-                content += part
-                if len(content) > MAX_DOWNLOAD:
-                    raise ValueError(_TOO_LARGE)
-    except httpx.HTTPStatusError as error:
-        raise ValueError(f"{name}: {error.response.status_code} {error.response.reason_phrase}") from error
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise ValueError(f"{name}: {message_of(error)}") from error
-    return bytes(content), name
 
 
 def _of_data_address(address: str, name: str | None) -> tuple[bytes, str]:
@@ -193,4 +160,4 @@ def _refusal(source: Any) -> str:
     return f"expected a path, an address, bytes, a PIL image, an array or a tensor, got {kind}"
 
 
-__all__ = ["load_image", "read_download", "read_source"]
+__all__ = ["load_image", "read_path", "read_source"]

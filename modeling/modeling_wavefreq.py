@@ -27,6 +27,7 @@ from transformers.modeling_outputs import (
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, auto_docstring
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.hub import resolve_revision
 from transformers.utils.output_capturing import capture_outputs
 
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
@@ -47,11 +48,13 @@ class WaveFreqPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["WaveFreqEmbeddings", "WaveFreqStage", "WaveFreqFrequencyBranch"]
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, revision: str = "main", **kwargs):
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, revision=revision, **kwargs)
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, revision: str | None = None, **kwargs):
+        given = {name: kwargs[name] for name in ("token", "cache_dir", "local_files_only") if name in kwargs}
+        commit: Any = resolve_revision(pretrained_model_name_or_path, revision, **given)
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, revision=commit, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        # transformers does not keep them, and a pipeline loads from there what lies beside the model.
-        model.config._commit_hash = revision
+        # transformers does not keep them, and a pipeline loads from this commit what lies beside the model.
+        model.config._commit_hash = commit
         model.cache_dir = kwargs.get("cache_dir")
         if not kwargs.get("trust_remote_code"):
             # The installed code runs, so saved copies must not name the repository's.
@@ -173,7 +176,8 @@ class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
 
     Two labels have one degree of freedom, so the head then has a single output `z` and the logits are `(0, z)`. The
     softmax is `sigmoid(z)`, the cross entropy the binary one. With `config.real_categories`, the first logit is the
-    log-sum-exp of zero and of the categories' logits.
+    log-sum-exp of zero and of the categories' logits. With `config.weigh_familiarity` both logits and the evidence are
+    multiplied by how probably the image is like those of training.
 
     With `config.large_picture_config` there is a [`LargePictureForImageClassification`] beside it. It judges the large
     pictures of a batch, this network the small ones, so each learns from its own.
@@ -188,6 +192,10 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         # CODEPATH: only detectors whose training data say what the images show know categories.
         if config.real_categories:
             self.category_classifier = nn.Linear(config.hidden_sizes[-1], len(config.real_categories))
+        self.familiarity = None
+        # CODEPATH: only detectors that were shown images unlike those of their training tell them apart.
+        if config.weigh_familiarity:
+            self.familiarity = nn.Linear(config.hidden_sizes[-1], 1)
         num_outputs = 1 if config.num_labels == 2 else config.num_labels
         self.classifier = nn.Linear(config.hidden_sizes[-1], num_outputs)  # type: ignore[arg-type]
         self.large_picture: Any = None
@@ -231,7 +239,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         if self.category_classifier is not None:
             category_logits = nn.functional.pad(self.category_classifier(outputs.pooler_output), (1, 0))
             logits = torch.cat([category_logits.logsumexp(1, keepdim=True), logits[:, 1:]], dim=1)
-        evidence = None
+        logits, evidence = logits / self.config.temperature, None
         if self.config.num_labels == 2 and not self.training:
             evidence = self._small_evidence(outputs.last_hidden_state)  # type: ignore[arg-type]
             evidence = evidence / self.config.temperature
@@ -239,8 +247,13 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             if self.large_picture is not None:
                 cells = spread(evidence, WHOLE.to(evidence), self.large_picture.config.grid_size)
                 evidence = cells * evidence[0].numel()
+        # CODEPATH: see the layer.
+        if self.familiarity is not None:
+            familiar = self.familiarity(outputs.pooler_output).sigmoid()
+            logits = familiar * logits
+            evidence = None if evidence is None else familiar[..., None] * evidence
         return WaveFreqImageClassifierOutput(
-            logits=logits / self.config.temperature,
+            logits=logits,
             hidden_states=outputs.hidden_states,
             category_logits=category_logits,
             evidence=evidence,

@@ -40,6 +40,20 @@ def is_large(config: PreTrainedConfig, image_sizes: torch.Tensor) -> torch.Tenso
     return image_sizes.amin(1) >= (float("inf") if large_config is None else large_config.smallest_side)
 
 
+def thresholds_of(config: PreTrainedConfig, operating_point: str) -> Sequence[float]:
+    """The two thresholds of a network at an operating point, see [`verdict_of`].
+
+    One that has none of that point has its `verdict_thresholds` instead, and one of another kind 0.5.
+
+    Raises:
+        ValueError: If there is no such operating point.
+    """
+    if operating_point not in OPERATING_POINTS:
+        raise ValueError(f"operating_point={operating_point!r}, expected one of {', '.join(OPERATING_POINTS)}")
+    own = getattr(config, OPERATING_POINTS[operating_point], None)
+    return own or getattr(config, "verdict_thresholds", [0.5, 0.5])
+
+
 def verdicts_of(
     config: PreTrainedConfig,
     fake_probabilities: Sequence[float],
@@ -49,8 +63,7 @@ def verdicts_of(
     """What is said of images: the one rule of verdicts.
 
     Args:
-        config (`PreTrainedConfig`): The detector's. One that has no thresholds of an operating point has its
-            `verdict_thresholds` instead, and one of another kind 0.5.
+        config (`PreTrainedConfig`): The detector's, see [`thresholds_of`].
         fake_probabilities (`Sequence[float]`): One for each image, in [0, 1].
         image_sizes (`torch.Tensor` of shape `(batch_size, 2)`, *optional*):
             Their heights and widths, see [`is_large`]. Without them the network for small images judged all.
@@ -63,15 +76,13 @@ def verdicts_of(
     Raises:
         ValueError: If there is no such operating point.
     """
-    if operating_point not in OPERATING_POINTS:
-        raise ValueError(f"operating_point={operating_point!r}, expected one of {', '.join(OPERATING_POINTS)}")
+    of_small = thresholds_of(config, operating_point)
     large = [False] * len(fake_probabilities) if image_sizes is None else is_large(config, image_sizes).tolist()
-    verdicts = []
-    for probability, of_large in zip(fake_probabilities, large, strict=True):
-        judge = config.large_picture_config if of_large else config
-        default = getattr(judge, "verdict_thresholds", [0.5, 0.5])
-        verdicts.append(verdict_of(probability, getattr(judge, OPERATING_POINTS[operating_point], default)))
-    return verdicts
+    of_large = thresholds_of(config.large_picture_config, operating_point) if any(large) else of_small
+    return [
+        verdict_of(probability, of_large if is_one else of_small)
+        for probability, is_one in zip(fake_probabilities, large, strict=True)
+    ]
 
 
 def verdict_of(fake_probability: float, thresholds: Sequence[float]) -> str:
@@ -87,4 +98,4 @@ def verdict_of(fake_probability: float, thresholds: Sequence[float]) -> str:
     return "fake" if fake_probability > high else "real" if fake_probability < low else "uncertain"
 
 
-__all__ = ["OPERATING_POINTS", "is_large", "real_and_fake", "verdict_of", "verdicts_of"]
+__all__ = ["OPERATING_POINTS", "is_large", "real_and_fake", "thresholds_of", "verdict_of", "verdicts_of"]

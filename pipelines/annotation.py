@@ -43,6 +43,8 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     width = max(picture.width, MIN_SIDE)
     font = _font(width)
     title = f"{result['label']} (probability of being generated: {result['fake_probability']:.1%})"
+    if result.get("verdict_note"):  # the probability says nothing
+        title = result["label"]
     stated = [f"The file states: {in_words(statement)}" for statement in result.get("provenance", ())]
     parts = [_row(width, font, text) for text in (*stated, title, " ".join(findings_of(result)))] + [picture]
     traces = result.get("traces", [])

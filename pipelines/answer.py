@@ -20,6 +20,14 @@ LEAST_SIDE = 16
 """Pixels of the shorter side below which a verdict means nothing: half of what the packaged detector looks at."""
 SMALL_SIDE = 64
 """Pixels of the shorter side from which an image is not small. A detector that sees fewer is made for small ones."""
+LEAST_CONTRAST = 2.0
+"""Standard deviation of levels, from 0 to 255, below which an image counts as of one color. A line of 100 black pixels
+on 1024 x 1024 white ones has 2.5."""
+MOST_STRETCHED = 8
+"""How many times as long as wide an image may be. It is seen squeezed into a square, of 256 pixels if it is large: a
+part as wide as high then has 32 columns, as many as small images are seen at."""
+UNTOLD = ("uncertain", 0.5)
+"""Label and probability of an image with a `verdict_note`. They say nothing."""
 UNREADABLE, NOT_READ = "unreadable", "not read"
 # From IPTC's vocabulary, https://cv.iptc.org/newscodes/digitalsourcetype/. The strongest come first.
 _OF_GENERATORS = {
@@ -60,8 +68,10 @@ class Evidence(TypedDict):
 class ExplainedArtifact(TypedDict):
     """An artifact and its place in pixels of the image.
 
-    A tagger gives its `score`, a probability in [0, 1], and an explainer the sentence that explains it. On request
-    there is a `heatmap`: how strongly each pixel shows it, float32 of shape `(height, width)`, in [0, 1].
+    A tagger gives its `score`, the probability in [0, 1] that it is there, and an explainer the sentence that explains
+    it. Of a grid that runs through a file the score is how probably a generator left it: the share of generated
+    pictures among those that show it, of as many by people as generated. On request there is a `heatmap`, but of a
+    grid: how strongly each pixel shows the artifact, float32 of shape `(height, width)`, in [0, 1].
     """
 
     label: str
@@ -105,7 +115,9 @@ class Trace(TypedDict):
     Args:
         name (`str`): What it is called.
         toward (`str`): For which verdict it speaks, `"fake"` or `"real"`.
-        strength (`float`): How far it stands out, in deviations.
+        strength (`float`):
+            How far it stands out. Of a grid: the natural logarithm of the spectrum's power at its peaks, less the
+            largest near them.
         lift (`float`): How many times as often generated pictures show it as photographs, in such files.
         box ([`Box`], *optional*): Where it is; `None` if it runs through the whole picture.
         text (`str`): What it is and how often it is found, in two sentences.
@@ -134,9 +146,11 @@ class ImageExplanation(TypedDict):
             What the image is called, by programs that take names. The pipeline takes images, and answers in their
             order.
         label (`str`): `"real"`, `"fake"` or `"uncertain"`.
-        fake_probability (`float`): Calibrated, in [0, 1].
+        fake_probability (`float`): Calibrated, in [0, 1]. With a `verdict_note` it is 0.5 and says nothing.
         operating_point (`str`): `"cautious"` or `"balanced"`: by which thresholds the label is given.
-        verdict_note (`str`): The reason why label and probability mean little; usually empty.
+        verdict_note (`str`):
+            The reason why nothing can be told of the image; usually empty. The label is then `"uncertain"`, and there
+            are neither evidence nor artifacts.
         animated (`bool`): True, and there, if the image has more frames than the first, which was judged.
         width, height (`int`): Of the image in pixels.
         evidence (`list` of [`Evidence`]): The places that spoke most for the likelier verdict.
@@ -145,7 +159,8 @@ class ImageExplanation(TypedDict):
         traces (`list` of [`Trace`]): By falling lift. They change no probability.
         traces_note (`str`): The reason why traces were not measured; empty if they were.
         provenance (`list` of [`Statement`]): What the file states.
-        evidence_map (`np.ndarray` of shape `(rows, columns)`): On request, what each place adds to the logit of fake.
+        evidence_map (`np.ndarray` of shape `(rows, columns)`):
+            On request, what each place adds to the logit of fake. Not there with a `verdict_note`.
         summary (`str`): A few short sentences that sum this up.
     """
 
@@ -247,18 +262,31 @@ def leading_statement(statements: Iterable[Statement]) -> Statement | None:
     return min((statement for statement in statements if statement["claim"]), key=rank, default=None)
 
 
-def doubt_of(width: int, height: int, seen: int | None) -> str:
-    """The reason why a verdict means little; usually empty.
+def is_undecided(label: str, fake_probability: float) -> bool:
+    """Whether an image is uncertain and leans to neither verdict."""
+    return label == "uncertain" and NO_LEAN[0] <= fake_probability <= NO_LEAN[1]
+
+
+def doubt_of(label: str, fake_probability: float, width: int, height: int, contrast: float, seen: int | None) -> str:
+    """The reason why nothing can be told of an image, whose label and probability are then [`UNTOLD`]; usually empty.
 
     Args:
+        label, fake_probability: What the network says.
         width, height (`int`): Size of the image in pixels.
+        contrast (`float`): What [`contrast_of`] the image is.
         seen (`int`, *optional*): Side in pixels at which the network that judged sees images, if it has one.
     """
     side = min(width, height)
     if side < LEAST_SIDE:
         return "The image has too few pixels to tell."
+    if contrast < LEAST_CONTRAST:
+        return "The image is of nearly one color: that is too little to tell."
+    if max(width, height) > MOST_STRETCHED * side:
+        return f"The image is a strip, more than {MOST_STRETCHED} times as long as wide: that is too narrow to tell."
     if seen is not None and seen < SMALL_SIDE <= side:
         return f"This detector sees {seen} pixels a side: it was made for small images, not for this one."
+    if side < SMALL_SIDE and is_undecided(label, fake_probability):
+        return f"Below {SMALL_SIDE} pixels this detector only tells images like those that it learned from."
     return ""
 
 
@@ -291,25 +319,24 @@ def findings_of(answer: ImageExplanation) -> list[str]:
 def leaning(answer: ImageExplanation) -> str | None:
     """The verdict for which an answer's evidence speaks; `None` if that would mislead.
 
-    It is the likelier one. There is none if a trace or the file's own statement speaks against it, if a note says that
-    the verdict means little, or if the image is uncertain and its probability near the middle.
+    It is the likelier one. There is none if a trace speaks against it, if a note says that nothing can be told, or if
+    the image is uncertain and its probability near the middle. What the file states hides nothing, since anybody can
+    write it.
     """
     if answer.get("verdict_note"):
         return None
     probability = answer["fake_probability"]
     likelier = "fake" if probability > 0.5 else "real"
-    if answer["label"] == "uncertain" and NO_LEAN[0] <= probability <= NO_LEAN[1]:
+    if is_undecided(answer["label"], probability):
         return None
-    against = [_contradicts(statement, likelier) for statement in answer.get("provenance", ())]
-    against += [trace["toward"] != likelier for trace in answer.get("traces", ())]
-    return None if any(against) else likelier
+    return None if any(trace["toward"] != likelier for trace in answer.get("traces", ())) else likelier
 
 
 def _lean(answer: ImageExplanation) -> list[str]:
     """To which verdict an uncertain image leans."""
     if answer["label"] != "uncertain":
         return []
-    if NO_LEAN[0] <= answer["fake_probability"] <= NO_LEAN[1]:
+    if is_undecided(answer["label"], answer["fake_probability"]):
         return ['It leans to neither "real" nor "fake".']
     return [f'It leans to "{lean}".' for lean in [leaning(answer)] if lean]
 
@@ -328,17 +355,12 @@ def _is_signed(statement: Statement) -> bool:
     return statement["signature"] == "valid" and statement["hash"] != "differs"
 
 
-def _contradicts(statement: Statement, verdict: str) -> bool:
-    """Whether a statement that its own signature does not refute speaks against a verdict."""
-    holds = not statement["signature"] or _is_signed(statement)
-    return holds and statement["claim"] in (_OF_GENERATORS if verdict == "real" else _OF_CAMERAS)
-
-
 __all__ = [
     "CLAIMS",
     "NOT_READ",
     "PLACES",
     "UNREADABLE",
+    "UNTOLD",
     "Box",
     "Evidence",
     "ExplainedArtifact",

@@ -7,11 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tellsign.modeling.image_files import in_rgb, stored_image
+from tellsign.modeling.image_files import contrast_of, in_rgb, stored_image
 from tellsign.modeling.image_loading import read_source
 from tellsign.modeling.verdicts import is_large, real_and_fake, verdicts_of
 
-from .answer import Evidence, ExplainedArtifact, FailedImage, ImageExplanation, Statement, Trace, doubt_of, summary_of
+from .answer import (
+    UNTOLD,
+    Evidence,
+    ExplainedArtifact,
+    FailedImage,
+    ImageExplanation,
+    Statement,
+    Trace,
+    doubt_of,
+    summary_of,
+)
 from .evidence import places_of
 from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
@@ -44,6 +54,7 @@ class Picture:
 
     def __post_init__(self):
         self.width, self.height = self.image.size
+        self.contrast = contrast_of(self.image)
         self.is_animated = bool(self.image.info.get("animated"))
 
     def summarize(self, return_heatmap: bool) -> ImageExplanation | FailedImage:
@@ -229,7 +240,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         pictures = given if isinstance(given, list) else [given]  # a batch of one is not collated
         self._judge(pictures, inputs, operating_point)
         self._show_evidence(pictures)
-        if searched := self._choose(pictures, explain):
+        if searched := self._choose(pictures, explain, tagging):
             self._name(searched, return_heatmap=return_heatmap, **tagging)
             self._place(searched)
             self._explain(searched)
@@ -245,12 +256,17 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         large = [False] * len(pictures) if sizes is None else is_large(config, sizes).tolist()
         maps = outputs.get("evidence")
         for row, picture in enumerate(pictures):
-            picture.label, picture.fake_probability, picture.is_large = verdicts[row], probabilities[row], large[row]
-            picture.operating_point = operating_point
-            picture.evidence_map = None if maps is None else maps[row].float().cpu().numpy()
+            picture.is_large, picture.operating_point = large[row], operating_point
             # A network for large pictures sees them at their own pixels too.
             side = None if large[row] else getattr(config, "image_size", None)
-            picture.verdict_note = doubt_of(picture.width, picture.height, side if isinstance(side, int) else None)
+            seen = side if isinstance(side, int) else None
+            said = verdicts[row], probabilities[row]
+            picture.verdict_note = doubt_of(*said, picture.width, picture.height, picture.contrast, seen)
+            if picture.verdict_note:
+                picture.label, picture.fake_probability = UNTOLD
+            else:
+                picture.label, picture.fake_probability = said
+                picture.evidence_map = None if maps is None else maps[row].float().cpu().numpy()
 
     def _show_evidence(self, pictures: list[Picture]) -> None:
         """The places that speak for the likelier verdict."""
@@ -264,15 +280,16 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         """Whether the tagger knows large images too. A calibrated one learned from small ones alone."""
         return self.tagger is not None and self.tagger.mode != "calibrated"
 
-    def _choose(self, pictures: list[Picture], explain: str) -> list[Picture]:
+    def _choose(self, pictures: list[Picture], explain: str, tagging: dict[str, Any]) -> list[Picture]:
         """The pictures to search for artifacts; the others get a note that says why not."""
+        naming = {name: tagging.get(name) for name in ("candidate_labels", "threshold")}
         for picture in pictures:
             if picture.is_large and not self._knows_large:
-                if explain in ("always", picture.label):
-                    picture.artifacts = signatures_of(picture.traces, picture.height, picture.width)
+                if not picture.verdict_note and (explain == "always" or explain == picture.label):
+                    picture.artifacts = signatures_of(picture.traces, picture.height, picture.width, **naming)
                 others = "Other artifacts" if picture.artifacts else "Artifacts"
                 picture.artifacts_note = f"{others} are not looked for in pictures of this size."
-            elif explain == "never":
+            elif explain == "never" or picture.verdict_note:
                 picture.artifacts_note = "Artifacts were not looked for."
             elif explain == "fake" and picture.label != "fake":
                 picture.artifacts_note = "Artifacts are looked for only in images judged fake."

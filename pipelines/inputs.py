@@ -28,13 +28,15 @@ class _Column(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         try:
-            return self.images[index]
+            return as_row(self.images[index])
         except Exception as error:  # whatever the decoder raises
             return error
 
 
 def as_inputs(inputs: Any) -> Any:
     """Images in a form that [`Pipeline`] knows: an image, a list, a torch data set or a generator.
+
+    Strings in a list or a generator are the caller's own. Those of a data set or column are rows of data.
 
     Raises:
         ValueError: If it is an open file.
@@ -46,8 +48,13 @@ def as_inputs(inputs: Any) -> Any:
     if isinstance(inputs, (Sequence, Dataset)) and not isinstance(inputs, (*ONE_OR_LIST, IterableDataset)):
         return _Column(inputs)  # of a `datasets` column, or a torch data set
     if isinstance(inputs, Iterable) and not isinstance(inputs, (*ONE_OR_LIST, IterableDataset, GeneratorType)):
-        return (image for image in inputs)
+        return (as_row(image) for image in inputs)
     return inputs
+
+
+def as_row(image: Any) -> Any:
+    """An image of a data set. An address there is the word of the data, which [`load_image`] trusts less."""
+    return {"bytes": None, "path": image} if isinstance(image, str) else image
 
 
 def listed(labels: Iterable[str] | None) -> Any:

@@ -9,7 +9,7 @@ from tellsign.configuration.artifacts import find_artifact
 
 from .answer import ExplainedArtifact, Trace
 from .localization import whole_image
-from .traces.grids import LEAST_BLOCKS, LEAST_SIDE, LOSSLESS, strength_of
+from .traces.grids import LEAST_BLOCKS, LEAST_SIDE, LOSSLESS, LOSSLESS_TIFF, strength_of
 from .traces.spectrum import middle_of, residual_spectrum
 from .traces.table import GENERATED, OTHER_PICTURES, PHOTOGRAPHS, SHOWN, Worth
 
@@ -28,8 +28,8 @@ def find_traces(image: Image.Image) -> tuple[list[Trace], str]:
     """
     if min(image.size) < LEAST_SIDE:
         return [], f"Traces are not measured in pictures with a side below {LEAST_SIDE} pixels."
-    if image.format not in LOSSLESS:
-        return [], "Traces are measured only in lossless files, such as PNG."
+    if not _keeps_pixels(image):
+        return [], "Traces are measured only in files of PNG, BMP, GIF, PPM and lossless TIFF."
     if image.mode.startswith(("I", "F")):
         return [], "Traces are not measured in pictures of more than 8 bits a channel."
     if image.mode in ("1", "P", "PA"):
@@ -53,21 +53,45 @@ def find_traces(image: Image.Image) -> tuple[list[Trace], str]:
     return sorted(found, key=lambda trace: -trace["lift"]), ""
 
 
-def signatures_of(traces: Sequence[Trace], height: int, width: int) -> list[ExplainedArtifact]:
+def signatures_of(
+    traces: Sequence[Trace],
+    height: int,
+    width: int,
+    *,
+    candidate_labels: Sequence[str] | None = None,
+    threshold: float | None = None,
+) -> list[ExplainedArtifact]:
     """The artifact that traces of generators are, if there are any.
 
-    Its score is the share of photographs that do not show the rarest of them. The strongest explains it.
+    The first of them explains it. Its score is the [`Worth.precision`] of that one.
 
     Args:
         traces (`Sequence[Trace]`): From [`find_traces`].
         height, width (`int`): Size of the image in pixels.
+        candidate_labels (`Sequence[str]`, *optional*):
+            The artifacts to look for, in any spelling that [`find_artifact`] knows. Defaults to all.
+        threshold (`float`, *optional*): Least score in [0, 1]. Defaults to none.
     """
-    if not traces:
+    if not traces or not (candidate_labels is None or any(map(_means_signatures, candidate_labels))):
         return []
-    shares = {worth.grid.name: worth.false_alarms for worth in SHOWN}
-    rarest = min(shares[trace["name"]] for trace in traces)
+    (score,) = (worth.precision for worth in SHOWN if worth.grid.name == traces[0]["name"])
+    if threshold is not None and score < threshold:
+        return []
     box = whole_image(height, width)
-    return [{"label": SIGNATURES, "score": 1 - rarest, "box": box, "explanation": traces[0]["text"]}]
+    return [{"label": SIGNATURES, "score": score, "box": box, "explanation": traces[0]["text"]}]
+
+
+def _means_signatures(label: str) -> bool:
+    """Whether a name is one of those of the artifact that traces are."""
+    try:
+        return find_artifact(label).name == SIGNATURES
+    except ValueError:  # a tagger may know others
+        return False
+
+
+def _keeps_pixels(image: Image.Image) -> bool:
+    """Whether the format of an image's file certainly keeps the pixels."""
+    return image.format in LOSSLESS and (image.format != "TIFF" or image.info.get("compression") in LOSSLESS_TIFF)
 
 
 def _how_often(worth: Worth) -> str:

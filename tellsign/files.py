@@ -118,15 +118,15 @@ def _files_in(folder: Path) -> tuple[list[Path], dict[str, str]]:
 def read(source: str) -> Any:
     """The content of a source, as the pipeline takes it. A file may change later, and a pipe is read once.
 
-    If it cannot be read, the source itself is returned, and the pipeline answers with the reason.
+    If it cannot be read, the error is returned, and the pipeline answers with it.
     """
     if source == STANDARD_INPUT:
         return {"bytes": sys.stdin.buffer.read(), "path": source}
     try:
         content, name = read_source(source)
         return {"bytes": content, "path": name}
-    except ValueError:
-        return source
+    except ValueError as error:
+        return error
 
 
 def state_of(source: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.utils import httpx
-from transformers import AutoConfig, pipeline
+from transformers import pipeline
 
 from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
 from tellsign.pipelines.vision_language import LOADING_ERRORS, reason_of
@@ -37,16 +37,20 @@ def load_pipeline(model: str, **options: Any) -> ArtifactExplanationPipeline:
         raise ValueError(f"{model}: {reason}") from error
 
 
-def revision_of(model: str) -> str:
+def revision_of(model: str, revision: str | None = None) -> str:
     """Identifies the weights: by the commit of a repository, or by a hash of what is loaded from a folder.
+
+    Args:
+        model (`str`): Folder or repository.
+        revision (`str`, *optional*): Commit, branch or tag of the repository. Defaults to the newest commit.
 
     Raises:
         ValueError: If there is no such model.
     """
     if not os.path.isdir(model):
         try:
-            return AutoConfig.from_pretrained(model)._commit_hash or ""
-        except LOADING_ERRORS as error:
+            return HfApi().resolve_revision(model, revision=revision).resolved
+        except (httpx.HTTPError, *LOADING_ERRORS) as error:
             raise ValueError(f"{model}: {reason_of(error)}") from error
     digest = hashlib.sha256()
     for part in ("", "tagger", "explainer", "localizer"):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from huggingface_hub import ModelCard
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -38,6 +39,7 @@ from tellsign.hub_cards.adaptation_tables import advice, case_of
 from tellsign.training.data.feature_table import FILE, FeatureTable, load_table, normalization_of, table_of
 from tellsign.training.evaluation.left_out import auroc
 from tellsign.training.trainer.tuning import score, tune_head
+from tests.card_rules import validate_card
 from tests.conftest import write_parquet
 from tests.models import TINY_LARGE, TINY_TOWER, save_large_detector
 from tests.processes import run_fresh
@@ -82,6 +84,7 @@ def detector(tmp_path_factory):
     table_of(network.head, moments, columns, np.arange(count), folds, logits).save(folder / FILE)
     (folder / "tagger").mkdir()
     (folder / "tagger" / "vocab.txt").write_text("")
+    (folder / "large_attacks.json").write_text("{}")
     return folder
 
 
@@ -161,6 +164,17 @@ def test_the_card_says_what_it_was_adapted_to(adapted, detector):
     assert "AUROC: your generated pictures against your photographs" in text
 
 
+def test_the_index_of_an_adapted_model_is_of_its_own_table(adapted, data):
+    card, scores = (adapted[0] / "README.md").read_text(), adapted[1]["scores"]
+    assert validate_card(card, "model") == []
+    assert not (adapted[0] / "large_attacks.json").exists()  # which is of the head that was
+    own, found, of_others, _ = ModelCard(card).data.eval_results
+    assert own.dataset_name == f"large pictures of {data.name}, that training did not see"
+    assert own.metric_value == round(100 * scores["auroc: real, fake"]["after"]["value"], 2)
+    assert found.metric_value == round(100 * scores["found: real, fake"]["after"]["value"], 2)
+    assert of_others.metric_value == round(100 * scores["auroc: strange real, strange fake"]["after"]["value"], 2)
+
+
 def stop_at(number: int, of: signal.Signals, data: Path, out: Path, detector: Path, cache: Path) -> None:
     """Runs the command until it has computed so many pictures."""
     compute, computed = MomentExtractor._moments, []
@@ -219,6 +233,9 @@ def test_real_pictures_alone_are_enough(detector, cache, tmp_path):
     assert record["pictures"] == {"real": 24} and "auroc: real, strange fake" in record["scores"]
     assert "auroc: real, fake" not in record["scores"]
     assert "photographs of your own" in case_of(record)
+    own = ModelCard.load(tmp_path / "out/README.md").data.eval_results[0]
+    assert "fakes by others" in own.dataset_name
+    assert own.metric_value == round(100 * record["scores"]["auroc: real, strange fake"]["after"]["value"], 2)
 
 
 @pytest.mark.parametrize(

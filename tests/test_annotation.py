@@ -105,6 +105,12 @@ def test_a_map_shows_what_speaks_for_the_likelier_verdict(probability, half):
     assert np.median(yellow) < side / 2 + 10 if half == "left" else np.median(yellow) > side / 2
 
 
+def test_a_probability_that_says_nothing_is_not_drawn():
+    image, given = picture(32, 32), answer() | {"label": "uncertain", "verdict_note": "It is white."}
+    drawn, other = (annotate(image, given | {"fake_probability": value}) for value in (0.5, 0.9))
+    assert drawn == other and drawn != annotate(image, given | {"verdict_note": ""})
+
+
 def test_a_yellow_frame_is_explained_below_the_image():
     given = answer()
     bare = annotate(picture(32, 32), given)

@@ -69,6 +69,12 @@ def test_a_server_that_starts_again_knows_what_is_annotated(Annotator, work, fol
     assert Annotator(folder, judge, "", in_order=True).done == {1}
 
 
+def test_a_picture_of_which_nothing_can_be_told_is_not_next(work):
+    work.judge_all()
+    work.answers[1] |= {"fake_probability": 0.5, "verdict_note": "The image is white."}
+    assert work.next({"index": 0})["index"] == 2
+
+
 def test_a_view_has_the_picture_upright_and_what_the_model_says(work, folder):
     view = work.open({"index": 0})
     assert (view["width"], view["height"], view["refused"]) == (80, 60, "")
@@ -98,6 +104,12 @@ def test_a_broken_picture_is_refused(work, folder):
 def test_a_request_that_is_not_as_described_changes_nothing(work, folder, annotation):
     request = work.open({"index": 0}) | {"annotation": annotation}
     assert work.save(request)["error"] and not (folder / "a.json").exists()
+
+
+@pytest.mark.parametrize("index", [{"index": 3}, {"index": -1}, {"index": "first"}, {}])
+def test_a_request_for_no_image_changes_nothing(work, folder, index):
+    request = {name: value for name, value in work.open({"index": 0}).items() if name != "index"} | index
+    assert work.save(request)["error"] and not list(folder.glob("*.json")) and not work.done
 
 
 def test_a_number_in_a_challenges_file_is_that_of_the_image(Annotator, folder):

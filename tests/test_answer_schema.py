@@ -91,7 +91,7 @@ def test_a_picture_of_any_size_and_mode_is_answered(explain, size, mode, image_f
     picture.save(file := io.BytesIO(), image_format)
     answer = explain(file.getvalue())
     check_answer(answer, width=size[0], height=size[1])
-    assert answer["verdict_note"] == ("" if min(size) >= 16 else "The image has too few pixels to tell.")
+    assert bool(answer["verdict_note"]) == (min(size) < 16 or max(size) > 8 * min(size))
 
 
 def test_a_file_that_is_cut_off_is_an_error(explain):

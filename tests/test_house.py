@@ -2,6 +2,8 @@
 
 import ast
 import configparser
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from importlib.util import resolve_name
@@ -9,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+import tellsign
+
 
 ROOT = Path(__file__).parents[1]
 TOP = "commands"
 FLOORS = ("configuration", "modeling", "pipelines", "tellsign", "training", TOP)
 COMMANDS = ("adapting", "commands", "__main__")
-"""What people call. It alone may import `training`, where it teaches."""
+"""What people call."""
 FOLDERS = (*FLOORS[:-1], "hub_cards")
 MOST_LINES = 60
 
@@ -63,11 +67,23 @@ def test_no_folders_import_each_other_in_a_circle():
     list(TopologicalSorter({room: others - {room} for room, others in rooms.items()}).static_order())
 
 
+def test_only_adapting_imports_training_from_outside():
+    learning = {module.split(".")[1] for module in SOURCES for name in imports(module) if ".training." in name}
+    assert learning == {"training", "adapting"}
+
+
 def test_every_folder_of_the_package_is_installed():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     folders = {module.removesuffix(".__init__") for module in SOURCES if module.endswith(".__init__")}
     assert set(setup["options"]["packages"].split()) == folders == {module.rpartition(".")[0] for module in SOURCES}
+
+
+def test_a_script_beside_the_clone_imports_the_package(tmp_path):
+    (tmp_path / "tellsign").symlink_to(ROOT, target_is_directory=True)
+    script = "import tellsign.hub_cards; print(tellsign.DEFAULT_MODEL)"
+    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.stdout.strip() == str(tellsign.DEFAULT_MODEL), ran.stderr
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

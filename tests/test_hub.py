@@ -34,7 +34,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageClassification, AutoModelForImageTextToText, AutoProcessor, pipeline
 from typer.testing import CliRunner
 
-from tellsign import ArtifactExplanationPipeline, WaveFreqForImageClassification
+from tellsign import ArtifactExplanationPipeline, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.__main__ import app
 from tellsign.annotating.files import Annotation, annotation_file
 from tellsign.hub_cards.dataset_card import annotated_dataset, push_dataset
@@ -162,6 +162,16 @@ def test_a_repository_without_explainer_gives_no_warning(client, hub, folder, mo
     monkeypatch.setattr("tellsign.pipelines.parts.logger.warning", warn := Mock())
     explain = pipeline("artifact-explanation", model="anna/quiet")
     assert explain.tagger is not None and explain.explainer is None and not warn.called
+
+
+def test_parts_are_those_of_the_commit_of_the_model(client, hub, folder):
+    push(folder, "anna/moves")
+    commit = hub.repos["models", "anna/moves"].refs["main"]
+    model = WaveFreqForImageClassification.from_pretrained("anna/moves")
+    client.delete_file("tagger/config.json", "anna/moves")  # after the model was loaded, and before its parts are
+    explain = pipeline("artifact-explanation", model=model, image_processor=WaveFreqImageProcessor())
+    assert model.config._commit_hash.resolved == commit and explain.tagger is not None
+    assert WaveFreqForImageClassification.from_pretrained(folder).config._commit_hash is None
 
 
 def test_a_push_without_a_token_names_the_command_that_logs_in(client, folder, monkeypatch):
@@ -733,3 +743,17 @@ def test_a_data_set_on_the_hub_is_scanned(client, hub, folder, tmp_path):
         assert summary.done_before == done_before and summary.is_clean
     (file,) = (tmp_path / "out").glob("*.parquet")
     assert Dataset.from_parquet(str(file))["image"][:] == [f"data/train.parquet:{row}" for row in range(3)]
+
+
+@pytest.mark.parametrize("revision", ["v1", None])
+def test_a_scan_is_by_the_revision_that_was_asked_for(client, hub, folder, tmp_path, revision):
+    push(folder, "anna/versions")
+    client.create_branch("anna/versions", branch="v1", exist_ok=True)
+    client.upload_file(repo_id="anna/versions", path_or_fileobj=b"later", path_in_repo=f"{revision}.txt")
+    refs = hub.repos["models", "anna/versions"].refs
+    assert refs["v1"] != refs["main"]
+    (tmp_path / "in").mkdir()
+    shutil.copy(PHOTO, tmp_path / "in" / "a.jpg")
+    scan(str(tmp_path / "in"), str(tmp_path / "out"), Judge("anna/versions", revision=revision, explain="never"))
+    (row,) = pq.read_table(tmp_path / "out").to_pylist()
+    assert row["model_revision"] == refs[revision or "main"] and row["label"]

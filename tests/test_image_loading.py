@@ -5,6 +5,7 @@ import struct
 import sys
 import tempfile
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -289,18 +290,19 @@ def server():
 
 
 def test_no_more_than_the_limit_is_read_from_an_address(server, monkeypatch):
-    monkeypatch.setattr("tellsign.modeling.image_loading.MAX_DOWNLOAD", 2**20)
+    monkeypatch.setattr("tellsign.modeling.addresses.MAX_DOWNLOAD", 2**20)
     with pytest.raises(ValueError, match="127.0.0.1.*/endless: has more than the 256 MiB"):
         load_image(f"http://127.0.0.1:{server.server_port}/endless")
     assert server.left.wait(10)
 
 
 def test_no_more_than_the_limit_is_read_from_a_stream(monkeypatch, tmp_path):
-    (tmp_path / "a.png").write_bytes(encode(PIXELS, "PNG"))
-    source = {"bytes": None, "path": f"file://{tmp_path / 'a.png'}"}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.png", encode(PIXELS, "PNG"))
+    source = {"bytes": None, "path": f"zip://a.png::{tmp_path / 'a.zip'}"}
     np.testing.assert_array_equal(np.asarray(load_image(source)), PIXELS)
-    monkeypatch.setattr("tellsign.modeling.image_loading.MAX_DOWNLOAD", 100)
-    with pytest.raises(ValueError, match="a.png: has more than the 256 MiB"):
+    monkeypatch.setattr("tellsign.modeling.addresses.MAX_DOWNLOAD", 100)
+    with pytest.raises(ValueError, match="a.png::.*: has more than the 256 MiB"):
         load_image(source)
 
 

@@ -233,22 +233,28 @@ def test_the_standard_input_is_judged_anew_each_time(checkpoint, tmp_path):
         assert json.loads(line)["height"] == side
 
 
-def test_an_address_is_fetched_once_judged_and_drawn(checkpoint, tmp_path):
+@pytest.mark.parametrize(("name", "drawn"), [("a.png", 1), ("dead.png", 0)])
+def test_an_address_is_fetched_once_judged_and_drawn(checkpoint, tmp_path, name, drawn):
     Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
     fetched = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
+        def do_GET(self):
             fetched.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *args): ...
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/a.png"
+        address = f"http://127.0.0.1:{server.server_port}/{name}"
         command = ["explain", address, "--explain", "never", "--model", str(checkpoint)]
         result = CliRunner().invoke(app, [*command, "--save", str(tmp_path / "out")], catch_exceptions=False)
         server.shutdown()
-    assert json.loads(result.stdout)["image"] == address and fetched == ["/a.png"]
-    assert len(list((tmp_path / "out").iterdir())) == 1
+    answer = json.loads(result.stdout)
+    assert answer["image"] == address and fetched == [f"/{name}"]
+    assert answer.get("error", "") == ("" if drawn else f"{address}: 404 File not found")
+    assert len(list((tmp_path / "out").iterdir())) == drawn
 
 
 def test_probabilities_have_four_digits(checkpoint, tmp_path):
@@ -658,4 +664,27 @@ def test_a_command_without_its_packages_names_the_extra():
     script = "import sys; sys.modules['datasets'] = None; import tellsign.training.train_detector"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert ran.returncode == 1
-    assert "ImportError: tellsign.training needs datasets: pip install 'tellsign[train]'" in ran.stderr
+    assert "pip install 'tellsign[train]', since these are missing: datasets\n" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "rooms", "package", "extra"),
+    [
+        ("scan . out", ["scanning.on_ray"], "ray", "scale"),
+        ("annotate .", ["annotating.app"], "gradio", "hub"),
+        ("audit .", ["adapting", "training"], "imagehash", "train"),
+        ("adapt . out", ["adapting", "training"], "datasets", "train"),
+        ("export . out", ["hub_cards.onnx_export"], "onnx", "onnx"),
+        ("export . out --web", ["hub_cards.web_export"], "onnxruntime", "onnx"),
+        ("push . someone/page --web", ["hub_cards.web_export"], "onnx", "onnx"),
+    ],
+)
+def test_a_command_without_its_extra_names_it(command, rooms, package, extra, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for room in rooms:  # which other tests imported
+        for module in [name for name in sys.modules if f"{name}.".startswith(f"tellsign.{room}.")]:
+            monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    result = CliRunner().invoke(app, command.split(), catch_exceptions=False)
+    said = re.sub(r"[\s│]+", " ", result.output)
+    assert result.exit_code == 2 and package in said and f"pip install 'tellsign[{extra}]'" in said

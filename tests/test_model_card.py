@@ -230,11 +230,47 @@ def test_metadata_pass_the_hub_and_name_what_was_measured(parts):
     assert model_card(**parts, license="mit").data.license == "mit"
     assert data.datasets == ["someone/cifake"] and data.co2_eq_emissions["emissions"] == 12.0
     assert data.widget == [{"src": "examples/photo_cat.jpg", "example_title": "photo cat"}]
-    stated = {(result.dataset_config, result.metric_type): result.metric_value for result in data.eval_results}
-    main = parts["evaluation"]["results"][0]
-    for metric, key in (("roc_auc", "auroc"), ("accuracy", "accuracy")):
-        assert stated.pop((main["name"], metric)) == pytest.approx(100 * main["scores"][key], abs=0.005)
-    assert not stated and main["name"] == "not in training data"
+    assert data.metrics == ["roc_auc", "accuracy", "recall"]
+
+
+def stated(card: ModelCard) -> dict[tuple[str, str], float]:
+    """What the index of the Hub shows, by the data and the metric."""
+    return {(result.dataset_name, result.metric_type): result.metric_value for result in card.data.eval_results}
+
+
+def test_the_index_has_large_pictures_first_and_small_ones_last(parts):
+    main, card = parts["evaluation"]["results"][0], model_card(**parts)
+    large = "large pictures of sources that training did not see (world real.parquet, fake.parquet)"
+    small = "cifake_test.parquet, at 32x32 pixels"
+    found = stated(card)
+    assert found == stated(ModelCard(str(card))) and main["name"] == "not in training data"
+    assert list(found.items())[:3] == [
+        ((large, "roc_auc"), 81.2),
+        ((large, "accuracy"), 74.4),
+        ((large, "recall"), 37.0),
+    ]
+    assert found[small, "accuracy"] == pytest.approx(100 * main["scores"]["accuracy"], abs=0.005)
+    assert found[small, "roc_auc"] == 90.0 and len(found) == 5
+
+
+def test_results_on_large_pictures_stand_before_those_on_small_ones(parts):
+    text = model_card(**parts).text
+    headings = re.findall("^### (.*)$", text.split("## Results")[1].split("\n## ")[0], flags=re.MULTILINE)
+    assert headings == [
+        "On generators and photographs that training did not see",
+        "On images of 32x32 pixels",
+        "On other generators of small images",
+        "Robustness",
+    ]
+    parts["config"] |= {"large_picture_config": None}
+    assert "small images" not in model_card(**parts | {"leave_out": None}).text.split("## Verdicts")[0]
+
+
+def test_a_card_says_over_which_pictures_verdicts_are_right(parts):
+    kinds = parts["leave_out"]["verdicts"]["cautious"]["kinds"]
+    kinds["artwork"] = {"pictures": 1150, "real": 0.1, "uncertain": 0.85, "fake": 0.05}
+    text = model_card(**parts).text
+    assert "all 2,050 pictures by people, not photographs alone: 1,150 artwork, 900 photo." in text
 
 
 def test_a_card_shows_settings_of_zero_but_none_that_are_off(parts):
@@ -711,5 +747,5 @@ def test_the_scored_split_is_in_metadata_and_command(parts):
     assert "--split" not in model_card(**parts).text
     parts["evaluation"]["split"] = "validation"
     card = model_card(**parts)
-    assert {result.dataset_split for result in card.data.eval_results} == {"validation"}
+    assert [result.dataset_split for result in card.data.eval_results] == [None] * 3 + ["validation"] * 2
     assert "--data cifake_test.parquet --split validation --train-data" in card.text

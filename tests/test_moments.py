@@ -1,3 +1,4 @@
+import copy
 import hashlib
 
 import numpy as np
@@ -10,7 +11,7 @@ from tellsign import LargePictureConfig, LargePictureForImageClassification, Lar
 from tellsign.modeling.modeling_large_picture import moments_of
 from tellsign.training.data.degradations import SQUEEZED, VERSIONS, cut_as_seen, random_part, whole_as_seen
 from tellsign.training.data.large_pictures import load_large_pictures
-from tellsign.training.data.moments import Moments, view_moments
+from tellsign.training.data.moments import Moments, view_moments, weights_of
 from tellsign.training.data.sources import load_sources
 from tests.conftest import encode, write_parquet
 from tests.models import LARGE_PROCESSOR, TINY_LARGE
@@ -147,6 +148,14 @@ def test_moments_are_computed_once(pictures, model, processor, tmp_path, monkeyp
         calls.clear()
         view_moments(*changed, tmp_path / "cache")
         assert len(calls) == len(changed[0])
+
+
+def test_weights_in_another_order_have_another_name(model):
+    before = weights_of(model)
+    assert before == weights_of(copy.deepcopy(model))
+    first = next(parameter for parameter in model.backbone.parameters() if parameter.numel() > 1)
+    first.data = first.data.flip(0)  # of the same sum
+    assert weights_of(model) != before
 
 
 def test_a_broken_picture_is_named(model, processor, tmp_path):

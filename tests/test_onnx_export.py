@@ -1,5 +1,6 @@
 """Detectors as ONNX, and the script that judges images by them."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -188,6 +189,19 @@ def test_judge_answers_as_explain_does_but_for_traces(detector, files):
     assert script["summary"].startswith("The file states") and script["traces_note"] == "Traces were not measured."
 
 
+@pytest.mark.parametrize("size", [(90, 70), (50, 40), (4000, 70), (15, 40)])
+def test_judge_says_nothing_of_pictures_without_content(detector, size):
+    photo = Image.open(EXAMPLES / "photo_cat.jpg").convert("RGB").resize(size)
+    picture = photo if max(size) > 8 * min(size) or min(size) < 16 else Image.new("RGB", size, "white")
+    picture.save(file := io.BytesIO(), "PNG")
+    judge = Judge(detector / "onnx" / "model.onnx")
+    answer = judge(file.getvalue())
+    check_answer(answer, label="uncertain", fake_probability=0.5, evidence=[])
+    assert answer["verdict_note"] and answer["summary"].startswith(answer["verdict_note"])
+    photo.resize((90, 70)).save(file := io.BytesIO(), "PNG")
+    assert judge(file.getvalue())["verdict_note"] == ""
+
+
 def test_judge_takes_folders(detector, files):
     (files[0].parent / "notes.txt").touch()
     ran = run_alone(detector / "onnx" / "judge.py", files[0].parent)
@@ -199,7 +213,7 @@ def test_judge_has_both_operating_points(detector):
     model.config.large_picture_config.verdict_thresholds = [0.0, 1.0]
     model.config.large_picture_config.balanced_verdict_thresholds = [0.0, 0.0]
     settings = settings_of(model, WaveFreqImageProcessor.from_pretrained(detector))
-    content = encode(np.zeros((80, 90, 3), np.uint8))
+    content = encode(np.random.default_rng(0).integers(0, 256, (80, 90, 3), dtype=np.uint8))
     for point, label in (("cautious", "uncertain"), ("balanced", "fake")):
         judge = Judge(detector / "onnx" / "model.onnx", point)
         judge.settings = settings
@@ -215,9 +229,12 @@ def test_a_detector_of_small_images_alone_is_judged_too(small_detector, files):
     ran = run_alone(small_detector / "onnx" / "judge.py", *files)
     assert ran.returncode == 0, ran.stderr
     for file, line in zip(files, ran.stdout.splitlines(), strict=True):
-        probability, verdict, _ = of_pytorch(small_detector, load_image(file))
+        probability, verdict, _ = of_pytorch(small_detector, image := load_image(file))
+        if min(image.size) >= 64:  # for which it was not made
+            probability, verdict = 0.5, "uncertain"
         answer = json.loads(line)
         assert answer["fake_probability"] == pytest.approx(probability, abs=0.01) and answer["label"] == verdict
+        check_answer(answer)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 64), (150, 110), (600, 410), (63, 200), (90, 700), (65_600, 64)])

@@ -21,6 +21,7 @@ from tellsign.training.planting import (
     plantable,
     planted_images,
 )
+from tellsign.training.planting import pixels as px
 from tellsign.training.planting.__main__ import app
 from tellsign.training.planting.planter import visible_change
 from tests.conftest import encode
@@ -88,6 +89,12 @@ def test_operators_change_images_within_their_masks_only(answers):
             assert np.array_equal(changed[~mask], original[~mask]), entry
             assert not np.array_equal(changed[mask], original[mask]), entry
             assert mask.all() or entry.artifact not in GLOBAL_ARTIFACTS, entry
+
+
+def test_channels_are_added_in_the_same_order_everywhere():
+    red, green, blue = np.moveaxis(image := SCENES[0] / np.float32(255), -1, 0)
+    one, two, three = np.float32([-0.168736, -0.331264, 0.5])
+    assert np.array_equal(px.to_ycc(image)[..., 1], one * red + two * green + three * blue)
 
 
 def test_operators_leave_the_given_image_as_it_is(answers):

@@ -1,5 +1,6 @@
 """The snippets of the README, and of the one on training, run as they stand."""
 
+import json
 import re
 import runpy
 import shutil
@@ -11,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from tellsign import DEFAULT_MODEL
 from tests.models import make_idefics2, save_large_detector
 from tests.processes import run_script
 from tests.samples import gridded
@@ -75,6 +77,22 @@ def test_the_line_with_a_large_explainer_runs_with_a_small_one(tmp_path, monkeyp
     monkeypatch.chdir(ROOT)
     assert run_script(script, tmp_path / "printed") == 0
     assert (tmp_path / "printed").read_text().strip()
+
+
+def test_rates_of_each_kind_give_how_often_fake_is_right():
+    right: dict[str, list[str]] = {"people": [], "photographs": []}
+    for said in json.loads((DEFAULT_MODEL / "leave_out.json").read_text())["verdicts"].values():
+        kinds = said["kinds"].copy()
+        found, photographs = kinds.pop("generated")["fake"], kinds["photo"]["fake"]
+        accused = sum(row["pictures"] * row["fake"] for row in kinds.values())
+        people = accused / sum(row["pictures"] for row in kinds.values())
+        for share, row in said["right"].items():
+            fake = float(share) * found
+            assert row["fake"] == pytest.approx(fake / (fake + (1 - float(share)) * people))
+        for group, rate in (("people", people), ("photographs", photographs)):
+            right[group].append(f"{0.01 * found / (0.01 * found + 0.99 * rate):.1%}")
+    for of_both in right.values():
+        assert f'"fake" is right in {" and ".join(of_both)}' in README
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # commands that other tests imported

@@ -1,21 +1,28 @@
 import errno
+import io
+import json
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import fsspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 from datasets import Dataset, Features
 from filelock import FileLock
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
+from tellsign import __version__
+from tellsign.commands.scan import scan as command
 from tellsign.scanning.reading import read_pictures
 from tellsign.scanning.scan import run_here, scan
-from tellsign.scanning.shards import SCHEMA, OutputError, list_shards
+from tellsign.scanning.shards import METADATA, SCHEMA, OutputError, SourceFile, list_files, shards_of
 from tests.conftest import encode, write_parquet, write_tar
 from tests.samples import check_answer, picture, rows_in
 
@@ -28,6 +35,15 @@ def source(tmp_path) -> Path:
             tmp_path / "in" / f"{number}.parquet", image=[picture(10 * number + index) for index in range(5)]
         )
     return tmp_path / "in"
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    """A folder of 250 pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for index in range(250):
+        (folder / f"{index}.jpg").write_bytes(picture(index))
+    return folder
 
 
 @pytest.mark.parametrize("kind", ["folder", "glob", "bytes", "image", "paths", "tar"])
@@ -69,7 +85,7 @@ def test_links_to_files_are_read(judge, source, tmp_path):
 
 
 def test_contents_fill_a_batch_before_its_rows_do(source, monkeypatch):
-    (shard, *_), _ = list_shards(str(source))
+    shard, *_ = shards_of(str(source), list_files(str(source)))
     assert [len(batch["id"]) for batch in read_pictures(shard, 4)] == [4, 1]
     monkeypatch.setattr("tellsign.scanning.reading.MOST_HELD", 1)
     assert [len(batch["id"]) for batch in read_pictures(shard, 4)] == [1] * 5
@@ -120,6 +136,20 @@ def test_a_picture_that_cannot_be_read_is_a_row_with_an_error(judge, tmp_path, m
     assert "decompression bomb" in rows[3]["error"] and "not an image, or" in str(summary) and not summary.is_clean
 
 
+def test_a_member_that_is_too_large_is_an_error_of_its_own(judge, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    small = {"0.jpg": picture(0), "2.jpg": picture(2)}
+    write_tar(tmp_path / "in" / "t.tar", {"0.jpg": small["0.jpg"], "large.jpg": bytes(2**16), "2.jpg": small["2.jpg"]})
+    monkeypatch.setattr("tellsign.scanning.reading.MAX_DOWNLOAD", 2**15)
+    summary = scan(str(tmp_path / "in"), str(tmp_path / "out"), judge)
+    rows = rows_in(tmp_path / "out")
+    assert not summary.failures and [name for name, row in rows.items() if row["label"]] == [
+        "t.tar/0.jpg",
+        "t.tar/2.jpg",
+    ]
+    assert rows["t.tar/large.jpg"]["error"].startswith("t.tar/large.jpg: has more than")
+
+
 def test_a_broken_shard_is_reported_and_the_rest_is_done(judge, source, tmp_path):
     (source / "0.parquet").write_bytes(b"PAR1 broken")
     (source / "w.tar").write_bytes(b"broken")
@@ -164,6 +194,75 @@ def test_what_is_done_is_not_done_again(judge, source, tmp_path):
     assert given == [] and summary.done_before == 3
 
 
+def test_a_small_folder_goes_on_after_its_first_shard(judge, pictures, tmp_path):
+    def stop(job, shards):
+        yield next(run_here(job, shards))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan(str(pictures), str(tmp_path / "out"), judge, run=stop)
+    kept, given = set(rows_in(tmp_path / "out")), []
+    summary = scan(str(pictures), str(tmp_path / "out"), judge, run=lambda job, shards: given.extend(shards) or [])
+    rest = [name for shard in given for name in shard.ids]
+    assert summary.pictures == len(kept) > 0 and "\n1 shard had been done before" in str(summary)
+    assert sorted([*kept, *rest]) == sorted(path.name for path in pictures.iterdir())
+
+
+@pytest.mark.parametrize(("number", "shards"), [(1, 1), (250, 7), (5000, 100), (120_000, 120)])
+def test_small_folders_have_several_shards_and_large_ones_few(number, shards):
+    files = [SourceFile(f"{index}.jpg", f"/in/{index}.jpg", 1, "") for index in range(number)]
+    found = shards_of("/in", files)
+    assert len(found) == shards and sum(len(shard.ids) for shard in found) == number
+
+
+def test_a_folder_that_was_begun_keeps_its_shards(judge, source, tmp_path, monkeypatch):
+    for index in range(8):
+        (source / f"{index}.jpg").write_bytes(picture(index))
+    scan(str(source), str(tmp_path / "out"), judge, run=lambda job, shards: run_here(job, shards[:4]))
+    monkeypatch.setattr("tellsign.scanning.shards.FEWEST_PICTURES", 2)
+    assert scan(str(source), str(tmp_path / "out"), judge).done_before == 4 and len(rows_in(tmp_path / "out")) == 23
+
+
+def test_a_file_of_an_earlier_version_is_said_and_kept_if_asked(judge, pictures, tmp_path):
+    (tmp_path / "out").mkdir()
+    noted = pa.table({}).replace_schema_metadata({METADATA: json.dumps({"tellsign version": __version__})})
+    pq.write_table(noted, tmp_path / "out" / "images-00000-of-00001.parquet")
+    with pytest.raises(ValueError, match="1 of another version of tellsign"):
+        scan(str(pictures), str(tmp_path / "out"), judge)
+    summary = scan(str(pictures), str(tmp_path / "out"), judge, run=lambda job, shards: iter(shards), resume=True)
+    assert summary.done_before == 1 and summary.pictures == 0
+
+
+def test_what_failed_is_named_by_each_run(judge, tmp_path):
+    folder = tmp_path / "in"
+    write_parquet(folder / "t.parquet", image=[picture(0), *[b"broken"] * 7])
+    write_tar(folder / "w.tar", {"\x1b[2J.jpg": b"broken"})
+    (folder / "empty.jpg").write_bytes(b"")
+    first, second = (scan(str(folder), str(tmp_path / "out"), judge) for _ in range(2))
+    for summary in (first, second):
+        assert summary.pictures == 10 and summary.errors.total() == 9 and not summary.is_clean
+        assert "\n1 picture: the file is empty (empty.jpg)" in str(summary) and "t.parquet:1, " in str(summary)
+        assert "…" in str(summary) and "\x1b" not in str(summary)
+    assert (first.labels, first.errors, second.done_before) == (second.labels, second.errors, 3)
+
+
+def test_the_command_counts_pictures_and_fails_each_time(judge, pictures, tmp_path, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    (tmp_path / "broken.jpg").write_bytes(b"broken")
+    for name in ("0.jpg", "1.jpg"):
+        (tmp_path / name).symlink_to(pictures / name)
+    monkeypatch.setattr("tellsign.scanning.shards.FEWEST_PICTURES", 1)
+    monkeypatch.setattr("tellsign.scanning.on_ray.run_on_ray", lambda job, shards, **options: run_here(job, shards))
+    monkeypatch.setattr(sys, "stderr", terminal)
+    for _ in range(2):
+        with pytest.raises(typer.Exit) as stopped:
+            command(str(tmp_path), str(tmp_path / "out"), judge.model, explain="never")
+        assert stopped.value.exit_code == 1
+    shown = re.findall(r"(\d/\d) +(\d pictures?)", terminal.getvalue())
+    assert min(shown) == ("0/0", "0 pictures") and max(shown) == ("2/2", "3 pictures")
+
+
 @pytest.mark.parametrize("change", ["source", "model", "option", "gone"])
 @pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
 def test_a_change_is_said_and_kept_or_done_anew_as_asked(judge, source, tmp_path, change, options):
@@ -201,13 +300,13 @@ def test_a_change_is_said_and_kept_or_done_anew_as_asked(judge, source, tmp_path
 
 
 def test_a_new_image_changes_the_shard_that_it_belongs_to_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("tellsign.scanning.shards.PICTURES_OF_A_SHARD", 4)
+    monkeypatch.setattr("tellsign.scanning.shards.FEWEST_PICTURES", 4)
     for index in range(30):
         (tmp_path / f"{index}.jpg").write_bytes(b"")
-    shards, groups = list_shards(str(tmp_path))
-    assert groups == 8 and sum(len(shard.ids) for shard in shards) == 30
+    shards = shards_of(str(tmp_path), list_files(str(tmp_path)))
+    assert len(shards) == 7 and sum(len(shard.ids) for shard in shards) == 30
     (tmp_path / "new.jpg").write_bytes(b"")
-    changed = set(shards) ^ set(list_shards(str(tmp_path), groups=groups)[0])
+    changed = set(shards) ^ set(shards_of(str(tmp_path), list_files(str(tmp_path)), [shard.name for shard in shards]))
     assert len({shard.name for shard in changed}) == 1
 
 
@@ -262,6 +361,7 @@ def test_a_source_that_may_not_be_read_or_has_nothing_is_named(judge, tmp_path, 
     for place in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(FileNotFoundError, match=str(place)):
             scan(str(place), str(tmp_path / "out"), judge)
+        assert list(tmp_path.iterdir()) == []
 
     def refuse(*given, **options):
         raise PermissionError("Access Denied: bucket")

@@ -67,7 +67,8 @@ def test_a_trace_is_told_beside_the_spectrum_that_shows_it(page, tmp_path):
 def test_of_a_doubtful_verdict_the_doubt_is_told_once(page, tmp_path):
     Image.new("RGB", (4, 4), "red").save(tmp_path / "tiny.png")
     shown, answer = page.predict(upload(tmp_path / "tiny.png"), "cautious", api_name="/show")
-    assert answer["verdict_note"] and shown.count(answer["verdict_note"]) == 1 and "leans" not in shown
+    assert answer["verdict_note"] and shown.count(answer["verdict_note"]) == 1
+    assert "leans" not in shown and "Probability" not in shown
     table, _ = page.predict([upload(tmp_path / "tiny.png")], "cautious", api_name="/show_many")
     assert table.count(answer["verdict_note"]) == 1
 

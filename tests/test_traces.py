@@ -14,7 +14,7 @@ from tellsign.pipelines.traces.grids import GRIDS, strength_of
 from tellsign.pipelines.traces.picture import spectrum_pictures
 from tellsign.pipelines.traces.spectrum import middle_of, residual_spectrum
 from tellsign.pipelines.traces.table import GENERATED, OTHER_PICTURES, PHOTOGRAPHS, SHOWN
-from tellsign.pipelines.tracing import find_traces
+from tellsign.pipelines.tracing import find_traces, signatures_of
 
 
 SPECTRA = Path(__file__).parents[2] / "shared" / "data" / "spectra.parquet"
@@ -102,8 +102,8 @@ def test_texture_of_about_a_grids_frequency_is_no_grid():
 @pytest.mark.parametrize(
     ("image", "said"),
     [
-        (Image.new("RGB", (500, 500)), "only in lossless files"),
-        (as_file(with_wave(photo(), (1 / 4, 1 / 4)), "JPEG", quality=98), "only in lossless files"),
+        (Image.new("RGB", (500, 500)), "only in files of PNG"),
+        (as_file(with_wave(photo(), (1 / 4, 1 / 4)), "JPEG", quality=98), "only in files of PNG"),
         (as_file(photo(200)), "below 384 pixels"),
         (as_file(np.full((500, 400), 99.0)), "too little detail"),
         (as_file(np.zeros((1, 500))), "below 384 pixels"),
@@ -112,6 +112,21 @@ def test_texture_of_about_a_grids_frequency_is_no_grid():
 def test_what_cannot_be_measured_is_said(image, said):
     traces, note = find_traces(image)
     assert traces == [] and said in note
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "is_measured"),
+    [
+        *(("TIFF", {"compression": name}, True) for name in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate")),
+        *(("TIFF", {"compression": name}, False) for name in ("jpeg", "tiff_jpeg")),
+        *((form, {}, True) for form in ("PNG", "BMP", "PPM")),
+        *(("WEBP", {"lossless": lossless}, False) for lossless in (True, False)),  # Pillow does not tell which
+        *((form, {}, False) for form in ("AVIF", "JPEG2000", "TGA")),
+    ],
+)
+def test_grids_are_sought_where_a_file_surely_keeps_pixels(form, options, is_measured):
+    traces, note = find_traces(as_file(with_wave(photo(), WAVES["grid of 4 pixels"], 20), form, **options))
+    assert bool(traces) == is_measured == (note == "")
 
 
 def test_sixteen_bits_are_not_measured():
@@ -130,6 +145,14 @@ def test_pictures_of_any_mode_get_an_answer(mode, note):
     assert traces == [] and note in reason and bool(note) == bool(reason)
 
 
+def test_the_strength_is_a_difference_of_logarithms():
+    pixels = with_wave(photo(), WAVES["grid of 4 pixels"], 20).round().clip(0, 255).astype(np.uint8)
+    power = np.exp(residual_spectrum(pixels)[0])
+    around = [power[16 + y, 16 + x] for y in range(-4, 5) for x in range(-4, 5) if 2 <= np.hypot(y, x) <= 4]
+    (trace,) = [trace for trace in find_traces(as_file(pixels))[0] if trace["name"] == "grid of 4 pixels"]
+    assert trace["strength"] == pytest.approx(np.log(power[16, 16] / max(around)), abs=0.051)
+
+
 def test_an_answer_holds_traces_and_says_them(tmp_path):
     as_file(with_wave(photo(), (1 / 4, 1 / 4))).convert("RGB").save(tmp_path / "grid.png")
     explain = pipeline("artifact-explanation", explain="never", tagger=False, explainer=False)
@@ -143,16 +166,46 @@ def test_an_answer_holds_traces_and_says_them(tmp_path):
     assert drawn.height > without.height
 
 
-def test_a_grid_is_named_as_an_artifact_where_one_looks_for_any(tmp_path):
+@pytest.fixture(scope="module")
+def explain():
+    """The packaged pipeline."""
+    return pipeline("artifact-explanation")
+
+
+def test_a_grid_is_named_as_an_artifact_where_one_looks_for_any(explain, tmp_path):
     as_file(with_wave(photo(), (1 / 4, 1 / 4))).convert("RGB").save(tmp_path / "grid.png")
-    explain = pipeline("artifact-explanation")
     always, never = (explain(str(tmp_path / "grid.png"), explain=when) for when in ("always", "never"))
     (artifact,) = always["artifacts"]
-    assert artifact["label"] == "Frequency domain signatures" and 0.9 < artifact["score"] < 1
+    assert artifact["label"] == "Frequency domain signatures"
     assert artifact["box"] == {"xmin": 0, "ymin": 0, "xmax": 512, "ymax": 512}
     assert artifact["explanation"] == always["traces"][0]["text"] and len(artifact["explanation"].split()) <= 50
     assert "1 artifact found. Other artifacts are not looked for" in always["summary"]
     assert never["artifacts"] == [] and never["traces"] == always["traces"]
+
+
+@pytest.mark.parametrize(
+    ("options", "is_named"),
+    [
+        ({"candidate_labels": ["Artificial smoothness"]}, False),
+        ({"candidate_labels": ["Artificial smoothness", "frequency signatures"]}, True),
+        ({"threshold": 0.999}, False),
+        ({"threshold": 0.8, "top_k": 1}, True),
+        ({"candidate_labels": ["Frequency domain signatures"], "threshold": 0.999}, False),
+    ],
+)
+def test_the_grid_as_artifact_obeys_the_callers_options(explain, tmp_path, options, is_named):
+    as_file(with_wave(photo(), (1 / 4, 1 / 4))).convert("RGB").save(tmp_path / "grid.png")
+    answer = explain(str(tmp_path / "grid.png"), explain="always", **options)
+    assert [artifact["label"] for artifact in answer["artifacts"]] == ["Frequency domain signatures"] * is_named
+    assert answer["traces"] and answer["artifacts_note"].startswith("Other artifacts" if is_named else "Artifacts")
+
+
+@pytest.mark.parametrize("worth", SHOWN, ids=lambda worth: worth.grid.name)
+def test_the_score_of_a_grid_is_its_precision_at_equal_shares(worth):
+    trace = {"name": worth.grid.name, "text": "It is there."}
+    (artifact,) = signatures_of([trace], 500, 400)
+    people = max(worth.photographs, 1 / PHOTOGRAPHS, worth.other_pictures, 1 / OTHER_PICTURES)
+    assert artifact["score"] == pytest.approx(1000 * worth.generated / (1000 * worth.generated + 1000 * people))
 
 
 def test_rings_lie_on_the_peaks_of_the_picture():

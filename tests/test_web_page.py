@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageDraw, PngImagePlugin
 from transformers import pipeline
 from typer.testing import CliRunner
 
@@ -217,6 +217,23 @@ def test_pictures_come_as_python_opens_them(site, page, tmp_path):
     photo.crop((0, 0, 70, 110)).save(tmp_path / "narrow.png")
     files = sorted(tmp_path.iterdir())
     check(site, page, files)
+
+
+def test_of_pictures_without_content_the_page_says_nothing(site, page, tmp_path):
+    photo = Image.open(PHOTO).convert("RGB")
+    Image.new("RGB", (300, 200), "white").save(tmp_path / "flat.png")
+    Image.new("RGB", (40, 30), "teal").save(tmp_path / "flat.jpg")
+    photo.resize((1200, 70)).save(tmp_path / "strip.png")
+    photo.resize((10, 40)).save(tmp_path / "tiny.png")
+    ImageDraw.Draw(drawing := Image.new("RGB", (300, 200), "white")).line([(9, 9), (60, 40)], "black")
+    drawing.save(tmp_path / "with a line.png")
+    files = sorted(tmp_path.iterdir())
+    check(site, page, files)
+    assert [bool(answer["verdict_note"]) for answer in answers_of(page)] == [True] * 4 + [False]
+    playwright.expect(page.locator("#answer")).to_contain_text("of nearly one color")
+    playwright.expect(page.locator("#answer")).not_to_contain_text("Probability")
+    percentages = [cells for cells in page.locator("[data-column=Fake]").all_text_contents() if cells]
+    assert len(percentages) == 1
 
 
 def test_the_page_works_without_a_network_once_it_was_loaded(site, browser):

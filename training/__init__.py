@@ -1,4 +1,4 @@
-"""Training, evaluation and benchmarks. Nothing here is imported at run time."""
+"""Training, evaluation and benchmarks. Of what users call, `tellsign adapt` and `tellsign audit` alone import it."""
 
 from importlib.util import find_spec
 
@@ -8,6 +8,7 @@ _NEEDED = (
     "art",
     "datasets",
     "evaluate",
+    "imagehash",
     "matplotlib",
     "peft",
     "pyarrow",
@@ -16,4 +17,6 @@ _NEEDED = (
     "tqdm",
 )
 if _missing := [name for name in _NEEDED if find_spec(name) is None]:
-    raise ImportError(f"tellsign.training needs {', '.join(_missing)}: pip install 'tellsign[train]'")
+    raise ImportError(
+        f"training and adapting need pip install 'tellsign[train]', since these are missing: {', '.join(_missing)}"
+    )

@@ -159,10 +159,8 @@ def stated_html(answer: dict[str, Any]) -> str:
 def verdict_html(image: Image.Image, answer: Any) -> str:
     """A preview beside verdict and probability, and what to think of them."""
     label = answer["label"]
-    lines = [f"Probability of being generated: <b>{answer['fake_probability']:.1%}</b>"]
-    if answer["verdict_note"]:
-        lines.append(answer["verdict_note"])
-    elif label == "uncertain":
+    lines = [answer["verdict_note"] or f"Probability of being generated: <b>{answer['fake_probability']:.1%}</b>"]
+    if label == "uncertain" and not answer["verdict_note"]:
         lean = leaning(answer)
         cannot = "The model cannot tell: a verdict here would be wrong too often."
         lines.append(f'{cannot} It leans to "{lean}".' if lean else cannot)
@@ -235,7 +233,8 @@ def show_many(paths: list[str] | None, operating_point: OperatingPoint) -> tuple
             stated = "; ".join(map(in_words, answer.get("provenance", [])))
             found = "; ".join(artifact["label"] for artifact in answer["artifacts"])
             said = " ".join([*findings_of(answer), answer["traces_note"]]).strip()
-            rows.append([name, answer["label"], f"{answer['fake_probability']:.4f}", stated, said, found, ""])
+            probability = "" if answer["verdict_note"] else f"{answer['fake_probability']:.4f}"
+            rows.append([name, answer["label"], probability, stated, said, found, ""])
     # Beside an upload, so that it is deleted with the uploads.
     handle, table = tempfile.mkstemp(prefix="verdicts-", suffix=".csv", dir=Path(paths[0]).parent)
     with open(handle, "w", newline="", encoding="utf-8") as file:

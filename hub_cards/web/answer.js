@@ -3,43 +3,38 @@ import { halfToEven } from "./pixels.js";
 
 const NO_LEAN = [0.25, 0.75],
   LEAST_SIDE = 16,
-  SMALL_SIDE = 64;
+  SMALL_SIDE = 64,
+  LEAST_CONTRAST = 2.0,
+  MOST_STRETCHED = 8,
+  UNTOLD = ["uncertain", 0.5];
 const MOST_PLACES = 3,
   LEAST_SHARE = 0.05,
   STRONGEST = 0.1;
-const OF_GENERATORS = [
-  "trainedAlgorithmicMedia",
-  "compositeWithTrainedAlgorithmicMedia",
-  "compositeSynthetic",
-  "parameters",
-  "generator",
-];
-const OF_CAMERAS = ["digitalCapture", "computationalCapture"];
 
 export const percent = (share) => `${halfToEven(100 * share)}%`;
 
 /**
  * The answer to a picture.
  *
- * `judged` has its `width` and `height`, `probability`, `isLarge`, whether it is `animated`, and the map of its
- * `evidence`, a square in rows. `settings` are those that the page came with.
+ * `judged` has its `width`, `height` and `contrast`, `probability`, `isLarge`, whether it is `animated`, and the map of
+ * its `evidence`, a square in rows. `settings` are those that the page came with.
  */
 export function answerOf({ name, judged, statements, settings, operatingPoint }) {
-  const { width, height, probability, isLarge, animated, evidence } = judged;
-  const [low, high] = (isLarge ? settings.large : settings).thresholds[operatingPoint];
+  const { width, height, probability, isLarge, animated, evidence } = judged,
+    [low, high] = (isLarge ? settings.large : settings).thresholds[operatingPoint],
+    verdict = probability > high ? "fake" : probability < low ? "real" : "uncertain",
+    doubt = doubtOf({ ...judged, verdict }, settings);
+  const [label, told] = doubt ? UNTOLD : [verdict, Math.round(1e4 * probability) / 1e4];
+  const toward = evidence.map((value) => (probability > 0.5 ? value : -value));
   const answer = {
     image: name,
-    label: probability > high ? "fake" : probability < low ? "real" : "uncertain",
-    fake_probability: Math.round(1e4 * probability) / 1e4,
+    label,
+    fake_probability: told,
     operating_point: operatingPoint,
-    verdict_note: doubtOf(judged, settings),
+    verdict_note: doubt,
     width,
     height,
-    evidence: placesOf(
-      evidence.map((value) => (probability > 0.5 ? value : -value)),
-      width,
-      height,
-    ),
+    evidence: doubt ? [] : placesOf(toward, width, height),
     artifacts: [],
     artifacts_note: isLarge
       ? "Artifacts are not looked for in pictures of this size."
@@ -52,11 +47,18 @@ export function answerOf({ name, judged, statements, settings, operatingPoint })
   return { ...answer, summary: summaryOf(answer, settings.claims) };
 }
 
-function doubtOf({ width, height, isLarge }, { size }) {
+function doubtOf({ width, height, contrast, isLarge, probability, verdict }, { size }) {
   const side = Math.min(width, height);
   if (side < LEAST_SIDE) return "The image has too few pixels to tell.";
+  if (contrast < LEAST_CONTRAST) return "The image is of nearly one color: that is too little to tell.";
+  if (Math.max(width, height) > MOST_STRETCHED * side) {
+    return `The image is a strip, more than ${MOST_STRETCHED} times as long as wide: that is too narrow to tell.`;
+  }
   if (size < SMALL_SIDE && SMALL_SIDE <= side && !isLarge) {
     return `This detector sees ${size} pixels a side: it was made for small images, not for this one.`;
+  }
+  if (side < SMALL_SIDE && verdict === "uncertain" && isBetween(probability)) {
+    return `Below ${SMALL_SIDE} pixels this detector only tells images like those that it learned from.`;
   }
   return "";
 }
@@ -145,13 +147,9 @@ function summaryOf(answer, claims) {
 }
 
 /** The verdict for which an answer's evidence speaks; null if that would mislead. */
-export function leaning({ verdict_note, fake_probability: probability, label, provenance }) {
-  if (verdict_note) return null;
-  const likelier = probability > 0.5 ? "fake" : "real";
-  if (label === "uncertain" && isBetween(probability)) return null;
-  const against = likelier === "real" ? OF_GENERATORS : OF_CAMERAS;
-  const holds = (statement) => !statement.signature || isSigned(statement);
-  return provenance.some((statement) => holds(statement) && against.includes(statement.claim)) ? null : likelier;
+export function leaning({ verdict_note, fake_probability: probability, label }) {
+  if (verdict_note || (label === "uncertain" && isBetween(probability))) return null;
+  return probability > 0.5 ? "fake" : "real";
 }
 
 const isBetween = (probability) => NO_LEAN[0] <= probability && probability <= NO_LEAN[1];

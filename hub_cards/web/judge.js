@@ -37,6 +37,24 @@ const network = (name) =>
     ort.InferenceSession.create(new Uint8Array(content)),
   ));
 
+/** The largest standard deviation of the three colors of a picture, in levels. */
+async function contrastOf(pixels) {
+  const counts = [0, 1, 2].map(() => new Float64Array(256)),
+    rows = Math.max(1, Math.floor(2 ** 20 / pixels.width));
+  for (let top = 0; top < pixels.height; top += rows) {
+    const levels = await pixels.strip(top, Math.min(rows, pixels.height - top));
+    for (let at = 0; at < levels.length; at += 4)
+      for (let channel = 0; channel < 3; channel += 1) counts[channel][levels[at + channel]] += 1;
+  }
+  const size = pixels.width * pixels.height,
+    meanOf = (count, value) => count.reduce((sum, times, level) => sum + times * value(level), 0) / size;
+  const variances = counts.map((count) => {
+    const mean = meanOf(count, (level) => level);
+    return meanOf(count, (level) => (level - mean) ** 2);
+  });
+  return Math.sqrt(Math.max(...variances));
+}
+
 const asSource = ({ width, height, data }) => ({
   width,
   height,
@@ -144,7 +162,7 @@ async function judge(request) {
     const inputs = await (isLarge ? inputsOfLarge(pixels) : inputsOfSmall(pixels));
     const { logits, evidence } = await (await network(isLarge ? "large" : "small")).run(inputs);
     const probability = 1 / (1 + Math.exp(logits.data[1 - settings.fake] - logits.data[settings.fake]));
-    return { width, height, isLarge, probability, evidence: evidence.data };
+    return { width, height, contrast: await contrastOf(pixels), isLarge, probability, evidence: evidence.data };
   } finally {
     bitmap.close();
   }

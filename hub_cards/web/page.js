@@ -164,7 +164,9 @@ function renderRow(entry) {
   );
 }
 
-const probabilityOf = ({ fake_probability: probability }) => `${(100 * probability).toFixed(1)}%`;
+/** Empty where it would say nothing. */
+const probabilityOf = ({ fake_probability: probability, verdict_note: doubt }) =>
+  doubt ? "" : `${(100 * probability).toFixed(1)}%`;
 
 function choose(entry) {
   show(entry);
@@ -223,7 +225,7 @@ function partsOfAnswer(said) {
   return [
     ...(provenance.length ? stated : []),
     verdict,
-    probability,
+    ...(doubt ? [] : [probability]),
     ...lines.filter(Boolean).map((text) => make("p", { text })),
     ...(provenance.length ? [] : stated),
     ...evidenceOf(said, lean),

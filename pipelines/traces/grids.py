@@ -13,7 +13,20 @@ from .spectrum import BLOCK
 
 
 LOSSLESS = ("BMP", "GIF", "PNG", "PPM", "TIFF")
-"""Formats of Pillow that keep the pixels. In others illustrations show grids too."""
+"""Formats of Pillow that keep the pixels, TIFF by [`LOSSLESS_TIFF`] alone. In others illustrations show grids too."""
+LOSSLESS_TIFF = (
+    "raw",
+    "packbits",
+    "tiff_lzw",
+    "tiff_adobe_deflate",
+    "tiff_deflate",
+    "lzma",
+    "zstd",
+    "tiff_ccitt",
+    "group3",
+    "group4",
+)
+"""What Pillow calls the compressions of TIFF that keep the pixels. Others, such as JPEG, do not, or not always."""
 LEAST_SIDE = 384
 LEAST_BLOCKS = 6
 _RING = [(y, x) for y in range(-4, 5) for x in range(-4, 5) if 2 <= np.hypot(y, x) <= 4]

@@ -41,6 +41,14 @@ class Worth:
         """How many times as often generated pictures show it as photographs do."""
         return self.generated / self.false_alarms
 
+    @property
+    def precision(self) -> float:
+        """The share of generated pictures among those that show it, where there are as many by people as generated.
+
+        The pictures by people are photographs or others, whichever show it more often.
+        """
+        return self.generated / (self.generated + max(self.false_alarms, self.other_pictures, 1 / OTHER_PICTURES))
+
 
 GRID_SENTENCE = "A regular grid of {} pixels runs through the picture."
 SHOWN = (

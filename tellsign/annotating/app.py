@@ -76,7 +76,11 @@ class Annotator:
         order = [(current + step) % count for step in range(1, count + 1)]
         waiting = [index for index in order if index not in self.done and index != current] or order
         judged = {index: self.answers.get(index, {}) for index in waiting}
-        judged = {index: answer for index, answer in judged.items() if "fake_probability" in answer}
+        judged = {
+            index: answer
+            for index, answer in judged.items()
+            if "fake_probability" in answer and not answer.get("verdict_note")
+        }
         if self.in_order or not judged:
             return {"index": waiting[0]}
         return {"index": min(judged, key=lambda index: abs(judged[index]["fake_probability"] - 0.5))}
@@ -108,12 +112,14 @@ class Annotator:
 
     def save(self, request: dict[str, Any]) -> dict[str, Any]:
         """Saves an annotation; gives the new version of its file, or an `error` that says why it is as it was."""
-        index = int(request["index"])
         try:
+            index = int(request["index"])
+            if not 0 <= index < len(self.files):
+                raise IndexError(f"index: there is no image {index}, expected 0 to {len(self.files) - 1}")
             annotation = Annotation(**request["annotation"])
             annotation.annotator = annotation.annotator or self.annotator
             version = self.files[index].write(annotation, request["version"])
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
             return {"error": str(error)}
         self.done.add(index)
         return {"version": version, "done": len(self.done)}

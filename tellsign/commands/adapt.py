@@ -37,14 +37,15 @@ def adapt(
     20 real pictures are enough; generated ones help if you will meet more of the same. Sources are left out where
     there are folders for them. Features are kept, so a run that was stopped goes on.
     """
-    from tellsign.adapting.adapt import adapt as teach
     from tellsign.hub_cards.adaptation_tables import adaptation_report
     from tellsign.threads import use_free_threads
 
     use_free_threads()
     try:
+        from tellsign.adapting.adapt import adapt as teach
+
         record = teach(data, out, model=model, backbone=backbone, revision=revision, test=test, overwrite=overwrite)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(json.dumps(record, indent=2) if as_json else adaptation_report(record))
 

@@ -30,7 +30,7 @@ def annotate(
     try:
         from tellsign.annotating.app import annotate_folder
     except ImportError as error:
-        raise typer.BadParameter(f"{error}: the page needs `pip install tellsign[hub]`") from error
+        raise typer.BadParameter(f"{error}: pip install 'tellsign[hub]'") from error
     from transformers.utils import logging
 
     from tellsign.loading import load_pipeline

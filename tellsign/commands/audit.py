@@ -28,16 +28,16 @@ def audit(
     Whatever does so, a detector would learn in place of what was to be learned, and its figures would flatter. AUROC
     is 50% at chance. It is that of a small tree on sources that it did not see, all sources weighted alike.
     """
-    from tellsign.adapting.audit import audit as look
-    from tellsign.adapting.audit import audit_report, draw_audit
-    from tellsign.adapting.pictures import load_pictures
-
     try:
+        from tellsign.adapting.audit import audit as look
+        from tellsign.adapting.audit import audit_report, draw_audit
+        from tellsign.adapting.pictures import load_pictures
+
         pictures = load_pictures(data)
         found = look(pictures)
         if picture is not None:
             draw_audit(found, pictures).savefig(picture, dpi=100)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(json.dumps(found.as_json(), indent=2) if as_json else audit_report(found))
     if limit is not None and found.findings and found.findings[0].auroc > limit:

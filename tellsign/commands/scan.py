@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,27 +49,31 @@ def scan(
 ) -> None:
     """Judges as many pictures as there are, on Ray: on this machine, or on the cluster that RAY_ADDRESS names.
 
-    Each shard of the source, a parquet or tar file or about a thousand images, gives one file, whole or not at all. A
+    Each shard of the source, a parquet or tar file or some of the images, gives one file, whole or not at all. A
     run that was killed goes on if the same command is given again. A picture that cannot be read is a row with an
     error; a shard that cannot be read is reported, and the rest is done. The exit code is 1 if there was either.
     """
     try:
         from tellsign.scanning.on_ray import run_on_ray
-        from tellsign.scanning.scan import Judge, OutputError
+        from tellsign.scanning.scan import Judge, OutputError, count_of
         from tellsign.scanning.scan import scan as scan_shards
     except ImportError as error:
         raise typer.BadParameter(f"{error}: pip install 'tellsign[scale]'") from error
 
-    done: Counter[str] = Counter()
+    judged = 0
 
-    def shown(report: "Report | None") -> str:
-        if report is not None:
-            done["pictures"] += report.labels.total() + report.errors.total()
-        return f"{done['pictures']:,} pictures"
+    def counted(reports: Iterable["Report"]) -> Iterator["Report"]:
+        nonlocal judged
+        for report in reports:
+            judged += report.pictures
+            yield report
 
-    def progress(reports: Any, shards: int) -> Any:
+    def progress(reports: Iterable["Report"], shards: int) -> Any:
+        def shown(_: "Report | None") -> str:
+            return count_of(judged, "picture")
+
         return typer.progressbar(
-            reports, length=shards, label="shards", file=sys.stderr, show_pos=True, item_show_func=shown
+            counted(reports), shards, "shards", show_pos=True, item_show_func=shown, file=sys.stderr
         )
 
     judge = Judge(

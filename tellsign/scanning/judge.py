@@ -8,6 +8,7 @@ from typing import Any
 from tellsign import DEFAULT_MODEL, __version__
 from tellsign.files import spelt
 from tellsign.loading import load_pipeline, revision_of
+from tellsign.pipelines.inputs import as_row
 
 from .shards import SCHEMA
 
@@ -22,7 +23,7 @@ class Judge:
 
     Args:
         model (`str`, *optional*): Folder or repository of a detector. Defaults to the packaged one.
-        revision (`str`, *optional*): Commit of the repository. Defaults to the newest.
+        revision (`str`, *optional*): Commit, branch or tag of the repository. Defaults to the newest commit.
         explain (`str`, *optional*, defaults to `"fake"`): Which pictures to explain, as for the pipeline.
         operating_point (`str`, *optional*, defaults to `"cautious"`): As for the pipeline.
         batch_size (`int`, *optional*, defaults to 4):
@@ -55,7 +56,7 @@ class Judge:
 
     def model_revision(self) -> str:
         """What [`~tellsign.loading.revision_of`] gives, looked up once in each process."""
-        return self.revision or _revision_of(self.model)
+        return _revision_of(self.model, self.revision)
 
     def load(self) -> Any:
         """The pipeline, which is loaded once in each process.
@@ -70,13 +71,13 @@ class Judge:
 
         Args:
             batch (`Mapping`): Lists of one length: `id`, strings, and `image`, each as [`~tellsign.load_image`] takes
-                it.
+                it. An address may not lead into the network of this machine, since it is data.
 
         Returns:
             `dict` of lists of that length, by the names of `SCHEMA`. There `image` is the id.
         """
         answers = self.load()(
-            list(batch["image"]),
+            list(map(as_row, batch["image"])),
             explain=self.explain,
             operating_point=self.operating_point,
             batch_size=self.batch_size,

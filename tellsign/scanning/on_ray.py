@@ -86,9 +86,8 @@ def run_on_ray(job: Job, shards: list[Shard], *, num_cpus: float = 1, num_gpus: 
                 raise
             except RayError as error:
                 reason = str(error).splitlines()[0]
-                report = Report(
-                    shard.name, failure=f"{shard.name}: its process died {MOST_RETRIES + 1} times, {reason}"
-                )
+                died = f"{shard.name}: its process died {MOST_RETRIES + 1} times, {reason}"
+                report = Report(failures={shard.name: died})
             yield report
     finally:
         if not is_started:

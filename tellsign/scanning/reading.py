@@ -3,17 +3,20 @@
 import os
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+from fsspec.core import OpenFile
 from fsspec.implementations.local import LocalFileSystem
 
+from tellsign.modeling.addresses import MAX_DOWNLOAD, TOO_LARGE, is_address, read_download
 from tellsign.modeling.image_files import message_of, readable_extensions
-from tellsign.modeling.image_loading import read_download
 
 from .shards import PARQUET, TAR, Shard, file_system_of, version_of
 
@@ -34,8 +37,9 @@ def read_pictures(
         size (`int`): Most pictures at once.
         image_column (`str`, *optional*):
             The column of a parquet file with the contents of image files, as such or as a `datasets.Image`. Or with
-            their paths or addresses; relative paths start at the parquet file. Defaults to `image`, or else to the
-            only one with contents.
+            their paths or addresses; relative paths start at the parquet file. A file of a store may name no absolute
+            paths, and none may name addresses of this machine or its network. Defaults to `image`, or else to the only
+            one with contents.
         id_column (`str`, *optional*):
             The column with the ids. By default they are the path of the file in the source and the number of the row.
 
@@ -130,20 +134,30 @@ def _opened(shard: Shard, number: int = 0, **options: Any) -> Iterator[IO[bytes]
 def _in_store(shard: Shard) -> Iterator[tuple[str, Any]]:
     """The single images of a shard that lie on another machine, of which many are read at once."""
 
-    def read(number: int) -> Any:
-        try:
-            with _opened(shard, number) as file:
-                return {"bytes": read_download(file), "path": shard.ids[number]}
-        except Exception as error:  # whatever a file system raises
-            return ValueError(f"{shard.ids[number]}: {message_of(error)}")
+    def read(number: int) -> tuple[str, Any]:
+        return shard.ids[number], _downloaded(_opened(shard, number), shard.ids[number])
 
+    for pictures in _at_once(read, range(len(shard.ids))):
+        if len(pictures) == AT_ONCE and not any(isinstance(image, dict) for _, image in pictures):
+            raise OSError(f"of {AT_ONCE} images at once none could be read, {pictures[0][1]}")
+        yield from pictures
+
+
+def _at_once(read: Callable[[Any], tuple[str, Any]], rows: Iterable[Any]) -> Iterator[list[tuple[str, Any]]]:
+    """What a function gives of each row, of `AT_ONCE` rows at once."""
+    rows = iter(rows)
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        for start in range(0, len(shard.ids), AT_ONCE):
-            ids = shard.ids[start : start + AT_ONCE]
-            images = list(threads.map(read, range(start, start + len(ids))))
-            if len(ids) == AT_ONCE and not any(isinstance(image, dict) for image in images):
-                raise OSError(f"of {AT_ONCE} images at once none could be read, {images[0]}")
-            yield from zip(ids, images, strict=True)
+        while some := list(islice(rows, AT_ONCE)):
+            yield list(threads.map(read, some))
+
+
+def _downloaded(opened: AbstractContextManager[IO[bytes]], identity: str) -> Any:
+    """A picture of a store as the pipeline takes it, or why it cannot be read."""
+    try:
+        with opened as file:
+            return {"bytes": read_download(file), "path": identity}
+    except Exception as error:  # whatever a file system raises
+        return ValueError(f"{identity}: {message_of(error)}")
 
 
 def _column(schema: pa.Schema, name: str) -> str:
@@ -153,8 +167,19 @@ def _column(schema: pa.Schema, name: str) -> str:
 
 
 def _in_parquet(shard: Shard, size: int, image_column: str | None, id_column: str | None) -> Iterator[tuple[str, Any]]:
+    fs, folder = file_system_of(shard.source)[0], os.path.dirname(shard.files[0])
+
+    def read(row: tuple[str, Any]) -> tuple[str, Any]:
+        identity, image = row
+        return identity, _source_of(image, identity, fs, folder)
+
+    for pictures in _at_once(read, _rows_of(shard, size, image_column, id_column)):
+        yield from pictures
+
+
+def _rows_of(shard: Shard, size: int, image_column: str | None, id_column: str | None) -> Iterator[tuple[str, Any]]:
+    """The ids of a parquet file and what its column holds."""
     (name,), (file,) = shard.ids, shard.files
-    folder = os.path.dirname(file)
     try:
         with _opened(shard, cache_type="none") as opened:  # Arrow asks for whole columns, nothing is to be read ahead
             table = pq.ParquetFile(opened)
@@ -168,13 +193,13 @@ def _in_parquet(shard: Shard, size: int, image_column: str | None, id_column: st
                     identity = f"{name}:{row}" if ids is None else ids[index].as_py()
                     if identity is None:
                         raise ValueError(f"row {row} has no {id_column}")
-                    yield str(identity), _source_of(images[index].as_py(), str(identity), folder)
+                    yield str(identity), images[index].as_py()
                     row += 1
     except (pa.ArrowException, ValueError) as error:
         raise ValueError(f"{file}: {error}") from error
 
 
-def _source_of(image: Any, identity: str, folder: str) -> Any:
+def _source_of(image: Any, identity: str, fs: AbstractFileSystem, folder: str) -> Any:
     """Turns contents, a path, an address or a `datasets.Image` of a table into what `load_image` takes."""
     if isinstance(image, dict):
         content, path = image.get("bytes"), image.get("path")
@@ -184,9 +209,13 @@ def _source_of(image: Any, identity: str, folder: str) -> Any:
         return {"bytes": content, "path": identity}
     if not path:
         return ValueError(f"{identity}: has no image")
-    if path.startswith(("http://", "https://")):
-        return path
-    return {"bytes": None, "path": path if "://" in path or os.path.isabs(path) else f"{folder}/{path}"}
+    if is_address(path):
+        return {"bytes": None, "path": path}
+    if isinstance(fs, LocalFileSystem):
+        return {"bytes": None, "path": os.path.join(folder, path)}
+    if os.path.isabs(path):
+        return ValueError(f"{identity}: names a file of this machine, {path}, in a table of another one")
+    return _downloaded(OpenFile(fs, f"{folder}/{path}"), identity)  # by its own file system, whatever the path says
 
 
 def _in_tar(shard: Shard) -> Iterator[tuple[str, Any]]:
@@ -195,9 +224,13 @@ def _in_tar(shard: Shard) -> Iterator[tuple[str, Any]]:
     try:
         with _opened(shard) as opened, tarfile.open(fileobj=opened, mode="r|*") as archive:
             for member in archive:
-                if member.isfile() and member.name.lower().endswith(extensions):
-                    content = archive.extractfile(member)
-                    identity = f"{name}/{member.name}"
-                    yield identity, {"bytes": content.read() if content else b"", "path": identity}
+                if not member.isfile() or not member.name.lower().endswith(extensions):
+                    continue
+                identity = f"{name}/{member.name}"
+                if member.size > MAX_DOWNLOAD:
+                    yield identity, ValueError(f"{identity}: {TOO_LARGE}")
+                    continue
+                content = archive.extractfile(member)
+                yield identity, {"bytes": content.read() if content else b"", "path": identity}
     except (tarfile.TarError, EOFError, ValueError, zlib.error) as error:
         raise ValueError(f"{file}: {error}") from error

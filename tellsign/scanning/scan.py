@@ -1,7 +1,5 @@
 """Judges many pictures shard by shard. Each shard of the source gives one file of the output, once."""
 
-import hashlib
-import json
 import os
 import time
 from collections import Counter
@@ -9,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from tellsign import __version__
 from tellsign.loading import revision_of
+from tellsign.modeling.image_files import shortened
 
 from .judge import Judge, WorkerError
 from .reading import check_columns, read_pictures
@@ -27,9 +27,10 @@ from .shards import (
     Shard,
     address_of,
     errors_named,
+    facts_of,
     file_system_of,
-    list_shards,
-    made_of,
+    list_files,
+    shards_of,
     write_table,
 )
 
@@ -38,7 +39,7 @@ ROWS = 16
 """Rows that are read, and written as a group of a parquet file, at once, unless the model sees more."""
 READERS = 64
 """Batches that the decoding processes are given at once, since they are started anew each time."""
-NAMED = 3
+NAMED = 5
 """How many names a message lists at most."""
 MOST_LINES = 8
 """How many reasons and shards a summary lists at most."""
@@ -67,28 +68,32 @@ class Job:
         return {
             "source file": shard.fingerprint,
             "model revision": self.model_revision,
-            "tellsign version": self.tellsign_version,
-            "options": {
-                name: value
-                for name, value in (
-                    ("explain", self.judge.explain),
-                    ("operating_point", self.judge.operating_point),
-                    ("image_column", self.image_column),
-                    ("id_column", self.id_column),
-                )
-                if value is not None
-            },
+            "version of tellsign": self.tellsign_version,
+            "options": [self.judge.explain, self.judge.operating_point, self.image_column, self.id_column],
         }
 
 
 @dataclass
 class Report:
-    """Result of a shard: pictures by label, errors by reason, or why there is no file of it."""
+    """What became of shards: pictures by label, errors by reason with some names, and why shards have no file."""
 
-    shard: str
     labels: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
-    failure: str | None = None
+    named: dict[str, list[str]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> int:
+        """Number of pictures."""
+        return self.labels.total() + self.errors.total()
+
+    def add(self, other: "Report") -> None:
+        """Adds what became of other shards."""
+        self.labels.update(other.labels)
+        self.errors.update(other.errors)
+        self.failures.update(other.failures)
+        for reason, names in other.named.items():
+            self.named[reason] = [*self.named.get(reason, []), *names][:NAMED]
 
 
 def scan_shard(job: Job, shard: Shard) -> Report:
@@ -106,60 +111,55 @@ def scan_shard(job: Job, shard: Shard) -> Report:
         raise WorkerError(str(error)) from error
     if here != (job.tellsign_version, job.model_revision):
         raise WorkerError(f"a worker has tellsign {here[0]} and the model {here[1]}, other ones than the command")
-    report = Report(shard.name)
+    report = Report()
 
     def batches() -> Iterator[dict[str, list[Any]]]:
         size = max(ROWS, job.judge.batch_size) * (READERS if job.judge.processes else 1)
         for pictures in read_pictures(shard, size, job.image_column, job.id_column):
             rows = job.judge(pictures)
-            report.labels.update(label for label in rows["label"] if label)
+            report.labels.update(filter(None, rows["label"]))
             for identity, image, error in zip(rows["image"], pictures["image"], rows["error"], strict=True):
                 if error:
-                    report.errors[_reason(error, identity, image)] += 1
+                    reason = _reason(error, identity, image)
+                    report.add(Report(errors=Counter([reason]), named={reason: [shortened(identity)]}))
             yield rows
 
+    facts = {"source": shard.source, "report": vars(report), **job.made_of(shard)}
     try:
-        write_table(job.output, shard.name, batches(), job.made_of(shard))
+        write_table(job.output, shard.name, batches(), facts)
     except OutputError:
         raise
     except Exception as error:  # whatever a file system raises
         place = shard.files[0] if len(shard.files) == 1 else shard.name
-        return Report(shard.name, failure=f"{place}: {str(error).removeprefix(f'{place}: ')}")
+        return Report(failures={shard.name: f"{place}: {str(error).removeprefix(f'{place}: ')}"})
     return report
 
 
 def _reason(error: str, identity: str, image: Any) -> str:
     """An error without the name of its picture."""
-    place = image["path"] if isinstance(image, dict) else str(image).partition("?")[0]
-    for name in ("image", identity, place):
+    place = image["path"] if isinstance(image, dict) else str(image)
+    for name in ("image", identity, place, place.partition("?")[0]):
         error = error.removeprefix(f"{name}: ")
     return error
 
 
 def run_here(job: Job, shards: Iterable[Shard]) -> Iterator[Report]:
     """Scans the shards in this process, one after the other."""
-    for shard in shards:
-        yield scan_shard(job, shard)
+    return map(partial(scan_shard, job), shards)
 
 
 @dataclass
-class Summary:
-    """Result of a scan.
+class Summary(Report):
+    """What became of all shards, in this run and before.
 
     Args:
-        labels (`Counter`): Pictures by verdict, of this run.
-        errors (`Counter`): Pictures by reason.
-        failures (`dict[str, str]`): Why shards have no file, by their names.
         done_before (`int`): Shards that an earlier run had done.
-        seconds (`float`): From the first shard to the last.
+        rate (`float`): Pictures a second in this run, from its first shard to its last.
         repeated_ids (`list[str]`): Some ids of an `id_column` that several files have.
     """
 
-    labels: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    failures: dict[str, str] = field(default_factory=dict)
     done_before: int = 0
-    seconds: float = 0.0
+    rate: float = 0.0
     repeated_ids: list[str] = field(default_factory=list)
 
     @property
@@ -168,19 +168,29 @@ class Summary:
         return not (self.errors or self.failures or self.repeated_ids)
 
     def __str__(self) -> str:
-        pictures = self.labels.total() + self.errors.total()
-        counts = ", ".join(f"{self.labels[label]:,} {label}" for label in ("real", "fake", "uncertain"))
-        rate = f"{pictures / self.seconds:,.1f} pictures a second" if pictures and self.seconds else "nothing to do"
-        lines = [f"{pictures:,} pictures: {counts}, {self.errors.total():,} errors; {rate}"]
-        lines += [f"{count:,} times: {reason}" for reason, count in self.errors.most_common(MOST_LINES)]
+        labels = ", ".join(f"{self.labels[label]:,} {label}" for label in ("real", "fake", "uncertain"))
+        rate = f"; {self.rate:,.1f} pictures a second" if self.rate else ""
+        lines = [f"{count_of(self.pictures, 'picture')}: {labels}, {count_of(self.errors.total(), 'error')}{rate}"]
+        for reason, count in self.errors.most_common(MOST_LINES):
+            lines.append(f"{count_of(count, 'picture')}: {reason} ({_some(self.named[reason], count)})")
         lines += [f"not scanned: {reason}" for reason in islice(self.failures.values(), MOST_LINES)]
         if len(self.failures) > MOST_LINES:
-            lines.append(f"not scanned: {len(self.failures) - MOST_LINES:,} more shards")
+            lines.append(f"not scanned: {count_of(len(self.failures) - MOST_LINES, 'more shard')}")
         if self.done_before:
-            lines.append(f"{self.done_before:,} shards had been done before")
+            lines.append(f"{count_of(self.done_before, 'shard')} had been done before")
         if self.repeated_ids:
             lines.append(f"ids that several files have: {', '.join(self.repeated_ids)}")
         return "\n".join(lines)
+
+
+def count_of(number: int, noun: str) -> str:
+    """A number and its noun."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _some(names: list[str], number: int) -> str:
+    """Some names of so many, without characters that control a terminal."""
+    return ", ".join(name if name.isprintable() else repr(name) for name in names[:NAMED]) + ", …" * (number > NAMED)
 
 
 def scan(
@@ -193,7 +203,7 @@ def scan(
     resume: bool = False,
     overwrite: bool = False,
     run: Callable[[Job, list[Shard]], Iterable[Report]] = run_here,
-    progress: Callable[[Iterable[Report], int], Any] | None = None,
+    progress: Callable[[Iterable[Report], int], Any] = lambda reports, number: nullcontext(reports),
     notice: Callable[[str], None] = print,
 ) -> Summary:
     """Judges all pictures of a source, and writes a parquet file for each of its shards into a folder.
@@ -201,7 +211,7 @@ def scan(
     A run that was killed goes on where it was if it is started again: what is there is whole, and not done again.
 
     Args:
-        source (`str`): As for [`~tellsign.scanning.shards.list_shards`], or a data set on the Hub, `USER/NAME`.
+        source (`str`): As for [`~tellsign.scanning.shards.list_files`], or a data set on the Hub, `USER/NAME`.
         output (`str`): The folder, on this machine or as an address of fsspec, made if it does not exist.
         judge ([`Judge`], *optional*): Defaults to the packaged models.
         image_column, id_column (`str`, *optional*): As for [`~tellsign.scanning.reading.read_pictures`].
@@ -229,29 +239,26 @@ def scan(
     judge = judge or Judge()
     source, output = address_of(source), address_of(output)
     fs, folder = file_system_of(output)
+    files = list_files(source, except_in=output)
+    revision = revision_of(judge.model, judge.revision)
+    if not os.path.isdir(judge.model):
+        judge = replace(judge, revision=revision)
+    job = Job(output, judge, revision, image_column, id_column)
     with _locked(fs, folder, output):
         with errors_named(output, OutputError):
-            kept = _read_plan(fs, folder, source)
-        shards, groups = list_shards(source, groups=kept, except_in=output)
-        revision = revision_of(judge.model)
-        if not os.path.isdir(judge.model):
-            judge = replace(judge, revision=revision)
-        job = Job(output, judge, revision, image_column, id_column)
-        with errors_named(output, OutputError):
-            missing = _missing(fs, folder, job, shards, resume, overwrite, notice)
+            found = _found(fs, folder, output)
+            shards = shards_of(source, files, found)
+            done = _done(found, job, shards, resume, overwrite, notice)
+        missing = [shard for shard in shards if shard.name not in done]
         check_columns(missing, image_column, id_column)
-        if kept is None:
-            with errors_named(output, OutputError):
-                _write_plan(fs, folder, source, groups)
         summary = Summary(done_before=len(shards) - len(missing))
         begin = time.perf_counter()
-        with nullcontext(run(job, missing)) if progress is None else progress(run(job, missing), len(missing)) as done:
-            for report in done:
-                summary.labels += report.labels
-                summary.errors += report.errors
-                if report.failure is not None:
-                    summary.failures[report.shard] = report.failure
-        summary.seconds = time.perf_counter() - begin
+        with progress(run(job, missing), len(missing)) as reports:
+            for report in reports:
+                summary.add(report)
+        summary.rate = summary.pictures / (time.perf_counter() - begin)
+        for report in done.values():
+            summary.add(report)
         if id_column is not None:
             with errors_named(output, OutputError):
                 summary.repeated_ids = _repeated_ids(fs, folder)
@@ -268,53 +275,42 @@ def _locked(fs: Any, folder: str, output: str) -> Any:
             raise ValueError(f"{output}: another scan writes into it now") from error
 
 
-def _read_plan(fs: Any, folder: str, source: str) -> int | None:
-    """Number of shards of single files in an earlier scan into the folder; `None` if there was none."""
-    path = f"{folder}/_scan.json"
-    if not fs.exists(path):
-        return None
-    plan = json.loads(fs.cat_file(path))
-    if plan["source"] != source:
-        raise ValueError(f"{folder}: holds the scan of {plan['source']}, choose another folder for {source}")
-    return plan["groups"]
-
-
-def _write_plan(fs: Any, folder: str, source: str, groups: int) -> None:
-    fs.pipe_file(f"{folder}/_scan.json.part", json.dumps({"source": source, "groups": groups}).encode())
-    fs.mv(f"{folder}/_scan.json.part", f"{folder}/_scan.json")
-
-
-def _missing(
-    fs: Any, folder: str, job: Job, shards: list[Shard], resume: bool, overwrite: bool, notice: Callable[[str], None]
-) -> list[Shard]:
-    """The shards that are to be done."""
+def _found(fs: Any, folder: str, output: str) -> dict[str, Any]:
+    """The facts of the files of the output, by their names. Parts that killed attempts left are removed."""
     files = [path.rsplit("/", 1)[-1] for path in fs.find(folder, maxdepth=1)]
     names = sorted(name.removesuffix(".parquet") for name in files if name.endswith(".parquet"))
-    wanted = {shard.name: job.made_of(shard) for shard in shards}
     with ThreadPoolExecutor(16) as threads:
-        found = dict(zip(names, threads.map(lambda name: made_of(job.output, name), names), strict=True))
+        found = dict(zip(names, threads.map(partial(facts_of, output), names), strict=True))
+    for name in files:
+        if name.startswith("_") and name.endswith(".part"):
+            fs.rm_file(f"{folder}/{name}")
+    return found
+
+
+def _done(
+    found: dict[str, Any], job: Job, shards: list[Shard], resume: bool, overwrite: bool, notice: Callable[[str], None]
+) -> dict[str, Report]:
+    """The reports of the files that stay, by their names. Those whose source is gone are removed if that is asked."""
+    source = shards[0].source
+    wanted = {shard.name: job.made_of(shard) for shard in shards}
     changed: dict[str, list[str]] = {}
     for name, facts in found.items():
-        for what, value in wanted.get(name, {"source file": None}).items():
+        if facts.get("source", source) != source:
+            raise ValueError(f"{job.output}: holds the scan of {facts['source']}, choose another folder for {source}")
+        for what, value in wanted.get(name, {"source file, which is gone": ""}).items():
             if facts.get(what) != value:
-                kind = what if name in wanted else "source file, which is gone"
-                changed.setdefault(kind, []).append(name)
+                changed.setdefault(what, []).append(name)
     if changed:
-        reasons = "; ".join(
-            f"{len(those):,} of another {what} ({', '.join(those[:NAMED])}{', …' * (len(those) > NAMED)})"
-            for what, those in changed.items()
-        )
-        message = f"{job.output}: holds files that this scan would not write: {reasons}"
+        reasons = (f"{len(names):,} of another {what} ({_some(names, len(names))})" for what, names in changed.items())
+        message = f"{job.output}: holds files that this scan would not write: {'; '.join(reasons)}"
         if not resume and not overwrite:
             raise ValueError(f"{message}. --resume keeps them, --overwrite does them anew")
         notice(f"{message}. They are {'kept' if resume else 'done anew'}")
-    anew = {name for those in changed.values() for name in those} if overwrite else set()
+    anew = set(chain.from_iterable(changed.values())) if overwrite else set()
+    fs, folder = file_system_of(job.output)
     for name in anew - wanted.keys():
         fs.rm_file(f"{folder}/{name}.parquet")
-    for name in files:
-        if name.startswith("_") and name.endswith(".part"):  # of attempts that were killed
-            fs.rm_file(f"{folder}/{name}")
-    return [shard for shard in shards if shard.name not in found or shard.name in anew]
+    return {name: Report(**facts.get("report", {})) for name, facts in found.items() if name not in anew}
 
 
 def _repeated_ids(fs: Any, folder: str) -> list[str]:
@@ -325,10 +321,7 @@ def _repeated_ids(fs: Any, folder: str) -> list[str]:
         with fs.open(path, "rb") as file:
             return pq.read_table(file, columns=["image"]).column("image").to_pylist()
 
-    def hash_of(identity: str) -> int:
-        return int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=8).digest())
-
-    hashes = [np.fromiter(map(hash_of, ids_in(path)), np.uint64) for path in files]
-    values, counts = np.unique(np.concatenate([np.empty(0, np.uint64), *hashes]), return_counts=True)
+    hashes = [np.fromiter(map(hash, ids_in(path)), np.int64) for path in files]
+    values, counts = np.unique(np.concatenate([np.empty(0, np.int64), *hashes]), return_counts=True)
     twice = set(values[counts > 1][:NAMED].tolist())
-    return sorted({identity for path in files if twice for identity in ids_in(path) if hash_of(identity) in twice})
+    return sorted({identity for path in files if twice for identity in ids_in(path) if hash(identity) in twice})

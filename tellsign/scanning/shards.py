@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,10 +26,15 @@ from tellsign.modeling.image_files import message_of, readable_extensions
 
 
 PARQUET, TAR = (".parquet", ".pq"), (".tar", ".tar.gz", ".tgz")
-PICTURES_OF_A_SHARD = 1000
-"""Most single image files of a shard in the mean, when a folder is scanned for the first time."""
+SHARDS = 100
+FEWEST_PICTURES, MOST_PICTURES = 32, 1000
+"""Single image files are cut into so many shards, of at least and at most so many pictures each in the mean.
+
+A picture takes a core about 200 ms, a shard 10 ms more, and each process that decodes it 70 ms more. So small shards
+cost little, and all cores are busy. Where many processes decode, 100 shards bound what they cost.
+"""
 METADATA = b"tellsign"
-"""Key in the metadata of an output file. Its value says what the file was made of."""
+"""Key in the metadata of an output file. Its value says what the file was made of, and what it holds."""
 _VERSIONS = ("ETag", "etag", "blob_id", "lfs", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified")
 
 _BOX = pa.struct([(side, pa.int32()) for side in ("xmin", "ymin", "xmax", "ymax")])
@@ -102,6 +107,15 @@ class Shard:
     fingerprint: str
 
 
+class SourceFile(NamedTuple):
+    """A file of a source: its path there, its address, and its size and hash or time where they are known."""
+
+    id: str
+    address: str
+    size: int | None
+    version: str
+
+
 def address_of(place: str) -> str:
     """The address of a source or output. `USER/NAME` is a data set on the Hub, unless this machine has such a path."""
     if "://" in place or "::" in place:
@@ -139,18 +153,12 @@ def errors_named(place: str, kind: type[OSError] = OSError) -> Iterator[None]:
         raise kind(f"{place}: {message_of(error)}") from error
 
 
-def list_shards(source: str, *, groups: int | None = None, except_in: str | None = None) -> tuple[list[Shard], int]:
-    """The shards of a source: parquet files, tar files (WebDataset) and groups of single image files.
+def list_files(source: str, *, except_in: str | None = None) -> list[SourceFile]:
+    """The parquet files, tar files (WebDataset) and single image files of a source, by their paths.
 
     Args:
         source (`str`): File, folder or glob, on this machine or of any file system of fsspec, as an address.
-        groups (`int`, *optional*):
-            Number of shards of single image files, which are assigned by their paths alone. Defaults to the smallest
-            power of two that gives each at most about 1,000.
         except_in (`str`, *optional*): Folder, as an address, whose files are left out.
-
-    Returns:
-        The shards by name, and the number of groups.
 
     Raises:
         FileNotFoundError: If there is no such file, or none of these kinds.
@@ -162,45 +170,45 @@ def list_shards(source: str, *, groups: int | None = None, except_in: str | None
             root = _at_commit(fs, root)
         found, base = _files_of(fs, root)
     left_out = None if except_in is None else file_system_of(except_in)[1].rstrip("/") + "/"
-    many: list[tuple[str, str]] = []
-    single: list[tuple[str, str]] = []
-    extensions = tuple(readable_extensions())
-    for path in sorted(found):
+    extensions = (*PARQUET, *TAR, *readable_extensions())
+    files = []
+    for path, info in sorted(found.items()):
         name = path.removeprefix(base).lstrip("/")
-        if any(part.startswith(".") for part in name.split("/")) or (left_out and path.startswith(left_out)):
-            continue
-        if name.lower().endswith((*PARQUET, *TAR)):
-            many.append((name, path))
-        elif name.lower().endswith(extensions):
-            single.append((name, path))
-    if not many and not single:
+        is_hidden = any(part.startswith(".") for part in name.split("/"))
+        if name.lower().endswith(extensions) and not is_hidden and not (left_out and path.startswith(left_out)):
+            address = path if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(path)
+            files.append(SourceFile(name, address, info.get("size"), version_of(info)))
+    if not files:
         raise FileNotFoundError(f"{source}: is not there, or has no image, parquet file or tar file")
+    return files
 
-    def shard(name: str, members: list[tuple[str, str]]) -> Shard:
-        ids, paths = zip(*members, strict=True)
-        versions = tuple(version_of(found[path]) for path in paths)
-        sizes = (found[path].get("size") for path in paths)
-        marks = list(zip(ids, sizes, versions, strict=True))
-        is_local = isinstance(fs, LocalFileSystem)
-        return Shard(
-            name=name,
-            source=source,
-            files=paths if is_local else tuple(map(fs.unstrip_protocol, paths)),
-            ids=ids,
-            versions=versions,
-            fingerprint=hashlib.sha256(json.dumps(marks).encode()).hexdigest(),
-        )
 
-    if groups is None:
-        groups = 1
-        while len(single) > groups * PICTURES_OF_A_SHARD:
-            groups *= 2
-    grouped: dict[int, list[tuple[str, str]]] = {}
-    for name, path in single:
-        grouped.setdefault(zlib.crc32(name.encode("utf-8", "backslashreplace")) % groups, []).append((name, path))
-    shards = [shard(_file_name(name), [(name, path)]) for name, path in many]
-    shards += [shard(f"images-{number:05}-of-{groups:05}", members) for number, members in sorted(grouped.items())]
-    return shards, groups
+def shards_of(source: str, files: list[SourceFile], earlier: Iterable[str] = ()) -> list[Shard]:
+    """The shards of a source by name: its parquet files, its tar files and groups of its single image files.
+
+    Args:
+        source (`str`): As for [`list_files`].
+        files (`list` of [`SourceFile`]): What that gave.
+        earlier (`Iterable[str]`, *optional*):
+            Names of shards of an earlier scan. It had so many groups, to which paths alone assign files. By default
+            see `SHARDS`.
+    """
+    names = {file: _file_name(file.id) for file in files if file.id.lower().endswith((*PARQUET, *TAR))}
+    single = len(files) - len(names)
+    groups = max(
+        (int(name.rpartition("-")[2]) for name in earlier if re.fullmatch(r"images-\d+-of-\d+", name)), default=0
+    )
+    groups = groups or max(1, single // min(max(single // SHARDS, FEWEST_PICTURES), MOST_PICTURES))
+    members: dict[str, list[SourceFile]] = {}
+    for file in files:
+        group = zlib.crc32(file.id.encode("utf-8", "backslashreplace")) % groups
+        members.setdefault(names.get(file, f"images-{group:05}-of-{groups:05}"), []).append(file)
+    shards = []
+    for name, those in sorted(members.items()):
+        ids, addresses, sizes, versions = zip(*those, strict=True)
+        marks = json.dumps(list(zip(ids, sizes, versions, strict=True)))
+        shards.append(Shard(name, source, addresses, ids, versions, hashlib.sha256(marks.encode()).hexdigest()))
+    return shards
 
 
 def _at_commit(fs: HfFileSystem, root: str) -> str:
@@ -238,29 +246,25 @@ def _file_name(path: str) -> str:
     return f"{kept or 'shard'}-{hashlib.sha256(path.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}"
 
 
-def write_table(output: str, name: str, batches: Iterable[dict[str, list[Any]]], made_of: dict[str, Any]) -> None:
-    """Writes a file of the output, whole or not at all.
+def write_table(output: str, name: str, batches: Iterable[dict[str, list[Any]]], facts: dict[str, Any]) -> None:
+    """Writes batches of rows as a file of the output, whole or not at all. One of that name is replaced.
 
-    Args:
-        output (`str`): The folder, as an address.
-        name (`str`): Of the file, without extension. One that is there is replaced.
-        batches (`Iterable[dict]`): Rows, by the columns of `SCHEMA`.
-        made_of (`dict`): What [`made_of`] is to return of it.
+    `facts` are what [`facts_of`] is to return of it. The batches may add to them.
 
     Raises:
         OutputError: If it cannot be written.
     """
     fs, folder = file_system_of(output)
-    schema = SCHEMA.with_metadata({METADATA: json.dumps(made_of).encode()})
     with tempfile.TemporaryDirectory() as temporary:
         local = os.path.join(temporary, "part.parquet")
-        with pq.ParquetWriter(local, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(local, SCHEMA, compression="zstd") as writer:
             for batch in batches:
-                table = pa.Table.from_pydict(batch, schema=schema)
+                table = pa.Table.from_pydict(batch, schema=SCHEMA)
                 try:
                     writer.write_table(table)
                 except OSError as error:
                     raise OutputError(f"{temporary}: {error}") from error
+            writer.add_key_value_metadata({METADATA: json.dumps(facts).encode()})
         # Readers of the folder pass over this name. It is unique, since an attempt that was believed dead may still
         # write.
         part = f"{folder}/_{name}.{uuid.uuid4().hex}.part"
@@ -274,8 +278,8 @@ def write_table(output: str, name: str, batches: Iterable[dict[str, list[Any]]],
                 raise
 
 
-def made_of(output: str, name: str) -> dict[str, Any]:
-    """What a file of the output was made of.
+def facts_of(output: str, name: str) -> dict[str, Any]:
+    """What a file of the output was made of, and what it holds.
 
     Raises:
         ValueError: If it is no such file.
@@ -283,7 +287,6 @@ def made_of(output: str, name: str) -> dict[str, Any]:
     fs, folder = file_system_of(output)
     try:
         with fs.open(f"{folder}/{name}.parquet", "rb") as file:
-            metadata = pq.read_schema(file).metadata or {}
-        return json.loads(metadata[METADATA])
-    except (pa.ArrowException, KeyError, ValueError) as error:
+            return json.loads(pq.read_metadata(file).metadata[METADATA])
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{output}/{name}.parquet: was not written by a scan, choose another folder") from error

@@ -1,4 +1,4 @@
-"""Thresholds of the verdicts on large pictures, from sources that training did not see, and what they promise."""
+"""Thresholds of the verdicts, from sources that training did not see, and what they promise."""
 
 from dataclasses import dataclass
 
@@ -31,11 +31,17 @@ def conformal_share(accused: NDArray) -> float:
     return float((accused.sum() + 1) / (len(accused) + 1))
 
 
+FEW_CLEARED = 0.01
+"""Share of a group's fakes that may be called real whatever else is said of the group."""
 PROMISES = {"cautious": Promise(), "balanced": Promise(0.05, 0.10, 0.20)}
 
 
 def fit_promised_thresholds(
-    labels: NDArray, probabilities: NDArray, kinds: NDArray, promise: Promise = Promise()
+    labels: NDArray,
+    probabilities: NDArray,
+    kinds: NDArray,
+    promise: Promise = Promise(),
+    groups: NDArray | None = None,
 ) -> tuple[float, float]:
     """The probabilities of fake between which a verdict is withheld, so that a promise holds.
 
@@ -44,30 +50,50 @@ def fit_promised_thresholds(
         probabilities (`np.ndarray` of shape `(n,)`): Of fake, each from a run that did not see the picture's source.
         kinds (`np.ndarray` of shape `(n,)`): "photo" for photographs.
         promise ([`Promise`], *optional*): What is to hold.
+        groups (`np.ndarray` of shape `(n,)`, *optional*):
+            Which pictures belong together. The promise is to hold in each group. Where at most one fake in a hundred
+            is called real, nothing is asked of the share of errors among these.
 
     Returns:
         `tuple[float, float]`, in [0, 1] and rising. Below the first a picture is called real, above the second fake.
         0 or 1, with a warning, where no threshold keeps the promise.
     """
-    photographs = probabilities[(labels == 0) & (kinds == "photo")]
-    others = probabilities[(labels == 0) & (kinds != "photo")]
-    real, fake = probabilities[labels == 0], probabilities[labels == 1]
-
-    def accuses_few(cut: float) -> bool:
-        accused = conformal_share(photographs > cut) <= promise.photographs_accused
-        # Where there are no others, nothing is promised of them.
-        return accused and (not len(others) or conformal_share(others > cut) <= promise.others_accused)
-
-    def clears_rightly(cut: float) -> bool:
-        wrong, right = (fake < cut).mean(), (real < cut).mean()
-        return right > 0 and wrong / (wrong + right) <= promise.real_wrong
-
+    names = np.zeros(len(labels)) if groups is None else groups
+    parts = [_Group(labels[rows], probabilities[rows], kinds[rows]) for rows in (names == each for each in set(names))]
+    spared = 0.0 if groups is None else FEW_CLEARED
     # Between two of the probabilities nothing changes.
     cuts = np.sort(probabilities)
-    high = next((cut for cut in cuts if cut >= 0.5 and accuses_few(cut)), 1.0)
-    low = next((cut for cut in cuts[::-1] if cut <= 0.5 and clears_rightly(cut)), 0.0)
+    high = next((cut for cut in cuts if cut >= 0.5 and all(part.accuses_few(cut, promise) for part in parts)), 1.0)
+    low = next(
+        (
+            cut
+            for cut in cuts[::-1]
+            if cut <= 0.5
+            and all(part.clears_rightly(cut, promise, spared) for part in parts)
+            and any((part.real < cut).any() for part in parts)
+        ),
+        0.0,
+    )
     if high == 1:
-        logger.warning("no threshold accuses as few as promised: no large picture will be called fake")
+        logger.warning("no threshold accuses as few as promised: no picture will be called fake")
     if low == 0:
-        logger.warning("no threshold clears as rightly as promised: no large picture will be called real")
+        logger.warning("no threshold clears as rightly as promised: no picture will be called real")
     return float(low), float(high)
+
+
+class _Group:
+    """The probabilities of pictures among which a promise is to hold."""
+
+    def __init__(self, labels: NDArray, probabilities: NDArray, kinds: NDArray):
+        self.real, self.fake = (np.sort(probabilities[labels == label]) for label in (0, 1))
+        self.photographs = np.sort(probabilities[(labels == 0) & (kinds == "photo")])
+        self.others = np.sort(probabilities[(labels == 0) & (kinds != "photo")])
+
+    def accuses_few(self, cut: float, promise: Promise) -> bool:
+        accused = conformal_share(self.photographs > cut) <= promise.photographs_accused
+        # Where there are no others, nothing is promised of them.
+        return accused and (not len(self.others) or conformal_share(self.others > cut) <= promise.others_accused)
+
+    def clears_rightly(self, cut: float, promise: Promise, spared: float) -> bool:
+        wrong, right = (np.searchsorted(of, cut) / len(of) for of in (self.fake, self.real))
+        return wrong <= spared if right == 0 or wrong <= spared else wrong / (wrong + right) <= promise.real_wrong

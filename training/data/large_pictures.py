@@ -61,12 +61,12 @@ def load_large_pictures(data: Sequence[str], cuts: Sequence[str], smallest_side:
     wholes = load_pictures(data, smallest_side)
     if not cuts:
         rows = np.arange(len(wholes))
-        return LargePictures(wholes, wholes, rows, rows, _columns_of(wholes))
+        return LargePictures(wholes, wholes, rows, rows, columns_of(wholes))
     native = drop_duplicates(load_sources(list(cuts), "train"))
     row_of = {sha1: row for row, sha1 in enumerate(wholes["sha1"][:])}
     joined = np.asarray([row_of.get(sha1, -1) for sha1 in native["whole"][:]])
     alone = np.setdiff1d(np.arange(len(wholes)), joined)
-    of_cuts, of_wholes = _columns_of(native), _columns_of(wholes)
+    of_cuts, of_wholes = columns_of(native), columns_of(wholes)
     return LargePictures(
         wholes,
         native,
@@ -95,7 +95,7 @@ def load_pictures(data: Sequence[str], smallest_side: int) -> Dataset:
     return pictures.select(large)
 
 
-def _columns_of(pictures: Dataset) -> dict[str, NDArray]:
+def columns_of(pictures: Dataset) -> dict[str, NDArray]:
     """What is known of each picture, as arrays; without a column `kind` real ones count as photographs."""
     columns = {name: np.asarray(pictures[name][:]) for name in KNOWN}
     columns["kind"] = np.where(columns["kind"] == "", "photo", columns["kind"])

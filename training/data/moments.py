@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
+from safetensors.torch import save
 from tqdm.auto import tqdm
 
 from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
@@ -25,10 +26,7 @@ VIEWS = ("whole", "cut")
 
 def weights_of(model: LargePictureForImageClassification) -> str:
     """A name for the weights of a model's backbone, on which features depend."""
-    digest = hashlib.sha1()
-    for name, value in sorted(model.backbone.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.double().sum():.6e}".encode())
-    return digest.hexdigest()
+    return hashlib.sha1(save(model.backbone.state_dict())).hexdigest()
 
 
 @torch.inference_mode()

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset, Features, Image, Value, concatenate_datasets, load_dataset
 from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
-from datasets.utils.file_utils import xopen
 from numpy.typing import NDArray
 from transformers.utils import logging
+
+from tellsign.modeling.image_loading import read_path
 
 from .families import family_of
 
@@ -51,7 +52,8 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
         the repository of the source, are each a name, or `""`.
 
     Raises:
-        ValueError: If a source is missing or empty, lacks a column, has another label, or no images in the column.
+        ValueError: If a source is missing or empty, lacks a column, has another label, or no images in the column. Or
+            if it names an address of images that [`~tellsign.load_image`] refuses of data.
     """
     names = [sources] if isinstance(sources, str) else sources
     return concatenate_datasets([_load_source(source, split, revision) for source in names])
@@ -141,7 +143,10 @@ def _load_source(source: str | Dataset, split: str, revision: str | None) -> Dat
         for family, generator, label in zip(names["family"], names["generator"], labels, strict=True)
     ]
     # The same image under two names would be learned and tested.
-    hashes = [hashlib.sha1(content_of(image) or b"").hexdigest() for image in dataset["image"]]
+    try:
+        hashes = [hashlib.sha1(content_of(image) or b"").hexdigest() for image in dataset["image"]]
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
     of_real, of_fake = ({sha1 for sha1, own in zip(hashes, labels, strict=True) if own == label} for label in (0, 1))
     if both := of_real & of_fake - {hashlib.sha1(b"").hexdigest()}:  # that of images which are missing
         logger.warning(
@@ -170,16 +175,21 @@ def _names(source: str, dataset: Dataset, column: str, absent: str) -> list[str]
 
 
 def content_of(image: dict | None) -> bytes | None:
-    """Bytes of an undecoded `datasets.Image`; `None` if it has none, or its file is missing."""
+    """Bytes of an undecoded `datasets.Image`; `None` if it has none, or its file is missing.
+
+    Raises:
+        ValueError: If its path is an address that [`~tellsign.load_image`] refuses of data, or cannot be read.
+    """
     if image is None:
         return None
-    if image["bytes"] is not None or image["path"] is None:
+    if image["bytes"] is not None or not image["path"]:
         return image["bytes"]
     try:
-        with xopen(image["path"], "rb") as file:  # it may be an address, or lie in an archive
-            return file.read()
-    except (FileNotFoundError, IsADirectoryError):
-        return None
+        return read_path(image["path"], of_row=True)[0]
+    except ValueError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
 
 
 def categories_of(dataset: Dataset) -> dict[str, str]:

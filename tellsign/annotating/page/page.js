@@ -69,7 +69,8 @@ function render() {
 }
 
 function opinion(answer) {
-  const says = `The model says ${answer.label}: ${(100 * answer.fake_probability).toFixed(1)}% fake.`;
+  const probability = answer.verdict_note ? "" : `: ${(100 * answer.fake_probability).toFixed(1)}% fake`;
+  const says = `The model says ${answer.label}${probability}.`;
   const traces = (answer.traces || []).map((trace) => trace.text);
   return [says, answer.verdict_note, ...traces, answer.artifacts_note].filter(Boolean).join(" ");
 }

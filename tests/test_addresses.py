@@ -1,0 +1,223 @@
+"""Which addresses are read: those of the caller, and those that a row of data names."""
+
+import http.server
+import io
+import json
+import os
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from tellsign import load_image
+from tellsign.modeling import addresses
+from tellsign.modeling.image_loading import read_source
+from tellsign.pipelines.inputs import as_inputs
+from tellsign.scanning.scan import scan
+from tellsign.training.data.sources import content_of, load_sources
+from tests.conftest import encode, write_parquet
+from tests.samples import picture, rows_in
+
+
+PNG = encode(np.zeros((8, 8, 3), np.uint8), "PNG")
+
+
+def zipped(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a.png", content)
+    return buffer.getvalue()
+
+
+class Sender(http.server.BaseHTTPRequestHandler):
+    """Sends a picture, or an archive with it, whole or in part. Notes each path, and leads from /away to elsewhere."""
+
+    def do_HEAD(self):
+        self.server.asked.append(self.path)
+        if self.path.startswith("/away/"):
+            self.send_response(302)
+            self.send_header("Location", self.server.elsewhere + self.path.removeprefix("/away"))
+            self.end_headers()
+            return
+        content = zipped(PNG) if self.path.endswith(".zip") else PNG
+        first, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")
+        part = content[int(first) : int(last or len(content)) + 1]
+        self.send_response(206 if "Range" in self.headers else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Range", f"bytes {first}-{int(first) + len(part) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(part)
+
+    do_GET = do_HEAD
+
+    def log_message(self, *args):
+        pass
+
+
+@contextmanager
+def serving(host: str) -> Iterator[http.server.ThreadingHTTPServer]:
+    with http.server.ThreadingHTTPServer((host, 0), Sender) as server:
+        server.asked = []
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def server():
+    with serving("127.0.0.1") as running:
+        yield running
+
+
+@pytest.fixture
+def loopback_is_public(monkeypatch):
+    """127.0.0.1 passes for a public machine, all others are looked at as before."""
+    refuse = addresses._refuse_local
+    monkeypatch.setattr(addresses, "_refuse_local", lambda peer: None if peer == "127.0.0.1" else refuse(peer))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "a.png").write_bytes(PNG)
+    (tmp_path / "a.zip").write_bytes(zipped(PNG))
+    (tmp_path / "b.zip").write_bytes(zipped(zipped(PNG)))
+    (tmp_path / "refs.json").write_text(json.dumps({"version": 1, "refs": {"a.png": [str(tmp_path / "a.png")]}}))
+    return tmp_path
+
+
+def of_row(path: str) -> dict:
+    return {"bytes": None, "path": path}
+
+
+HOSTILE = [
+    "file://{}/a.png",
+    "simplecache::file://{}/a.png",
+    "reference://a.png::{}/refs.json",
+    "jar:file://{}/a.zip!/a.png",
+    "memory://a.png",
+    "zip://a.png::file://{}/a.zip",
+    "zip://a.png::simplecache::file://{}/a.zip",
+    "zip://a.png::zip://a.png::{}/b.zip",
+    "zip://a.png::reference://a.png::{}/refs.json",
+    "zip://a.png",
+    os.devnull,
+]
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_what_fsspec_would_open_of_a_row_is_refused(folder, path):
+    fsspec.filesystem("memory").pipe("/a.png", PNG)
+    with pytest.raises(ValueError, match="is no address that is read|No such file|is no file"):
+        read_source(of_row(path.format(folder)))
+
+
+def test_files_and_members_of_archives_are_read_of_rows(folder):
+    for path in (str(folder / "a.png"), f"zip://a.png::{folder / 'a.zip'}"):
+        assert read_source(of_row(path))[0] == content_of(of_row(path)) == PNG
+
+
+LOCAL = [f"http://{host}:{{}}/a.png" for host in ("127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]")]
+LOCAL += [f"zip://a.png::http://{host}:{{}}/a.zip" for host in ("127.0.0.1", "localhost")]
+
+
+@pytest.mark.parametrize("path", LOCAL)
+def test_a_row_does_not_lead_into_the_local_network(server, path):
+    with pytest.raises(ValueError, match="leads to (127.0.0.1|::ffff:)"):
+        read_source(of_row(path.format(server.server_port)))
+    assert server.asked == []
+
+
+def test_a_proxy_does_not_fetch_what_a_row_names(server, loopback_is_public, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(ValueError):
+        read_source(of_row("http://127.0.0.1:9/a.png"))
+    assert server.asked == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a second address of this machine")
+@pytest.mark.parametrize("form", ["http://{}/away/a.png", "zip://a.png::http://{}/away/a.zip"])
+def test_a_row_is_not_redirected_into_the_local_network(server, loopback_is_public, form):
+    with serving("127.0.0.2") as other:
+        server.elsewhere = f"http://127.0.0.2:{other.server_port}"
+        with pytest.raises(ValueError, match="leads to 127.0.0.2"):
+            read_source(of_row(form.format(f"127.0.0.1:{server.server_port}")))
+        assert server.asked and other.asked == []
+
+
+@pytest.mark.parametrize("form", ["http://{}/a.png", "http://{}/away/a.png", "zip://a.png::http://{}/a.zip"])
+def test_a_row_leads_to_public_machines(server, loopback_is_public, form):
+    server.elsewhere = ""
+    path = form.format(f"localhost:{server.server_port}")
+    assert read_source(of_row(path))[0] == content_of(of_row(path)) == PNG
+
+
+def test_what_the_caller_passes_is_fetched_on_loopback_too(server):
+    assert read_source(f"http://localhost:{server.server_port}/a.png")[0] == PNG
+
+
+def test_a_column_of_strings_is_data_and_a_list_is_not(server):
+    address = f"http://127.0.0.1:{server.server_port}/a.png"
+    column = Dataset.from_dict({"image": [address]})["image"]
+    with pytest.raises(ValueError, match="leads to 127.0.0.1"):
+        load_image(as_inputs(column)[0])
+    assert load_image(as_inputs([address])[0]).size == (8, 8)
+
+
+def test_the_query_of_an_address_is_in_no_error(server):
+    place = f"127.0.0.1:{server.server_port}"
+    for path in (f"http://{place}/a.png?sig=secret", f"zip://a.png::http://{place}/a.zip?sig=secret"):
+        with pytest.raises(ValueError) as error:
+            read_source(of_row(path))
+        assert "secret" not in str(error.value)
+
+
+def test_training_data_name_no_files_by_other_protocols(folder, server):
+    for path, reason in (
+        (f"file://{folder}/a.png", "is no address"),
+        (f"http://127.0.0.1:{server.server_port}/a.png", "leads to"),
+    ):
+        source = write_parquet(folder / "t.parquet", image=[path], label=["real"])
+        with pytest.raises(ValueError, match=f"t.parquet: .*: {reason}"):
+            load_sources(source, "train")
+    assert server.asked == []
+
+
+def test_a_scan_refuses_hostile_rows_and_answers_the_rest(folder, server, judge, tmp_path):
+    address = f"http://127.0.0.1:{server.server_port}/a.png"
+    rows = ["a.png", *(path.format(folder) for path in HOSTILE), address]
+    write_parquet(tmp_path / "in" / "strings.parquet", image=["../a.png", *rows[1:]])
+    write_parquet(tmp_path / "in" / "structs.parquet", image=[of_row("../a.png"), *map(of_row, rows[1:])])
+    scan(str(tmp_path / "in"), str(tmp_path / "out"), judge)
+    answers = rows_in(tmp_path / "out")
+    assert len(answers) == 2 * len(rows) and server.asked == []
+    assert [name for name, answer in answers.items() if not answer["error"]] == [
+        "strings.parquet:0",
+        "structs.parquet:0",
+    ]
+
+
+def test_a_table_in_a_store_names_files_of_that_store_alone(folder, judge, tmp_path):
+    memory = fsspec.filesystem("memory")
+    names = ["sub/0.jpg", str(folder / "a.png"), f"0.jpg::{folder}/a.png"]
+    memory.pipe("/place/t.parquet", Path(write_parquet(folder / "t.parquet", image=names)).read_bytes())
+    memory.pipe("/place/sub/0.jpg", picture(0))
+    scan("memory://place/t.parquet", str(tmp_path / "out"), judge)
+    first, second, third = rows_in(tmp_path / "out").values()
+    assert first["label"] and "names a file of this machine" in second["error"] and third["error"]
+
+
+def test_addresses_that_map_gives_a_judge_are_data(server, judge):
+    answers = judge({"id": ["0"], "image": [f"http://127.0.0.1:{server.server_port}/a.png"]})
+    assert "leads to 127.0.0.1" in answers["error"][0] and server.asked == []

@@ -1,0 +1,132 @@
+"""Pictures that show nothing, or too little: nothing is said of them."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from transformers import pipeline
+
+from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, load_image
+from tellsign.modeling.image_files import contrast_of
+from tellsign.pipelines import answer as answers
+from tellsign.pipelines.answer import LEAST_CONTRAST, LEAST_SIDE, MOST_STRETCHED, doubt_of
+from tellsign.pipelines.tagger import ArtifactTagger
+from tests.conftest import encode
+from tests.models import LABELS, LARGE_PROCESSOR, TINY, TINY_BOTH, make_processor, make_tagger_model
+from tests.samples import check_answer
+
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+ANSWER_JS = Path(__file__).parents[1] / "hub_cards" / "web" / "answer.js"
+
+
+def noise(width: int, height: int, deviation: float = 40) -> np.ndarray:
+    pixels = np.random.default_rng(0).normal(120, deviation, (height, width, 3))
+    return pixels.round().clip(0, 255).astype(np.uint8)
+
+
+def of_one_color(color: str, size: tuple[int, int] = (300, 200)) -> np.ndarray:
+    return np.asarray(Image.new("RGB", size, color))
+
+
+def lines_on_white(size: tuple[int, int] = (800, 600)) -> np.ndarray:
+    """A drawing of three thin lines."""
+    ImageDraw.Draw(picture := Image.new("RGB", size, "white")).line([(9, 9), (60, 40), (20, 50), (9, 9)], "black")
+    return np.asarray(picture)
+
+
+WITHOUT = {
+    "white": encode(of_one_color("white"), "PNG"),
+    "black": encode(of_one_color("black")),
+    "one color, small": encode(of_one_color("teal", (50, 40))),
+    "sensor noise": encode(noise(300, 200, 1.5), quality=90),
+    "one speck": encode(np.where(np.arange(60_000).reshape(200, 300, 1) == 9, 0, of_one_color("white")), "PNG"),
+    "a strip": encode(noise(4000, 70)),
+    "a small strip": encode(noise(40, 4000)),
+    "one pixel": encode(noise(1, 1), "PNG"),
+    "15 rows": encode(noise(40, 15), "PNG"),
+}
+WITH = {
+    "thin lines": encode(lines_on_white(), "PNG"),
+    "a night sky": encode(
+        np.where(np.random.default_rng(0).random((600, 800, 1)) < 2e-4, 250, noise(800, 600, 1)), "PNG"
+    ),
+    "a slope": encode(np.asarray(Image.linear_gradient("L").convert("RGB").resize((90, 70))) // 16),
+    "a panorama": encode(noise(MOST_STRETCHED * 70, 70)),
+    "16 pixels": encode(noise(16, 16), "PNG"),
+}
+
+
+@pytest.fixture(scope="module")
+def explain():
+    """Of a detector that decides about all pictures, and a tagger that names artifacts in small ones."""
+    torch.manual_seed(0)
+    model = WaveFreqForImageClassification(WaveFreqConfig(**TINY, **TINY_BOTH))
+    torch.nn.init.normal_(model.large_picture.head.classifier.weight)
+    tagger = ArtifactTagger(make_tagger_model(trained_artifacts=LABELS), make_processor())
+    processor = WaveFreqImageProcessor(**LARGE_PROCESSOR)
+    options = {"explain": "always", "threshold": 0.0, "return_heatmap": True}
+    return pipeline("artifact-explanation", model=model, image_processor=processor, tagger=tagger, **options)
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a_picture_without_content_gets_no_verdict(explain, name):
+    answer = explain(WITHOUT[name])
+    check_answer(answer, label="uncertain", fake_probability=0.5, evidence=[], artifacts=[])
+    assert answer["verdict_note"] and "evidence_map" not in answer
+    assert answer["summary"] == f"{answer['verdict_note']} {answer['artifacts_note']}"
+
+
+@pytest.mark.parametrize("name", WITH)
+def test_a_picture_with_a_little_content_gets_a_verdict(explain, name):
+    answer = explain(WITH[name])
+    assert answer["verdict_note"] == "" and answer["label"] in ("real", "fake") and answer["evidence"]
+    assert "evidence_map" in answer and bool(answer["artifacts"]) == (answer["height"] < 64)
+
+
+def test_beside_pictures_without_content_others_are_judged(explain):
+    contents = [*WITHOUT.values(), *WITH.values()]
+    notes = [bool(answer["verdict_note"]) for answer in explain(contents, batch_size=5)]
+    assert notes == [True] * len(WITHOUT) + [False] * len(WITH)
+
+
+@pytest.mark.parametrize(
+    ("size", "contrast", "words"),
+    [
+        ((LEAST_SIDE, 50), 50.0, ""),
+        ((50, LEAST_SIDE - 1), 50.0, "too few pixels"),
+        ((50, 50), LEAST_CONTRAST, ""),
+        ((50, 50), LEAST_CONTRAST - 0.01, "nearly one color"),
+        ((20, 20 * MOST_STRETCHED), 50.0, ""),
+        ((20 * MOST_STRETCHED + 1, 20), 50.0, "a strip"),
+    ],
+)
+def test_too_little_to_tell_has_its_reason(size, contrast, words):
+    note = doubt_of("fake", 0.9, *size, contrast, None)
+    assert words in note and bool(note) == bool(words)
+
+
+@pytest.mark.parametrize("pixels", [noise(31, 17), noise(40, 30, 1), of_one_color("#010203", (4099, 3001))])
+def test_the_contrast_is_the_largest_deviation_of_a_color(pixels):
+    expected = max(pixels[..., channel].std(dtype=np.float64) for channel in range(3))
+    assert contrast_of(Image.fromarray(pixels)) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["NO_LEAN", "LEAST_SIDE", "SMALL_SIDE", "LEAST_CONTRAST", "MOST_STRETCHED", "UNTOLD"])
+def test_the_pages_rule_has_the_same_constants(name):
+    (value,) = re.findall(rf"\b{name} = (.+?)[,;]\n", ANSWER_JS.read_text(encoding="utf-8"))
+    assert json.loads(value) == json.loads(json.dumps(getattr(answers, name)))
+
+
+@pytest.mark.parametrize("part", ["world3_real", "world4_real"])
+def test_documents_screenshots_and_artwork_are_not_flat(part):
+    if not (path := DATA / f"{part}.parquet").exists():
+        pytest.skip("needs the pictures in ../shared/data")
+    rows = pq.read_table(path, columns=["image", "kind"], filters=[("kind", "!=", "photo")]).to_pylist()
+    contrasts = [contrast_of(load_image(row["image"])) for row in rows]
+    assert len(rows) > 100 and min(contrasts) > 5 * LEAST_CONTRAST

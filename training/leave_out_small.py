@@ -1,0 +1,318 @@
+"""Fits the verdicts on small pictures, and measures them on sources that training did not see.
+
+python -m tellsign.training.leave_out_small DETECTOR --known cifake_train.parquet --test cifake_test.parquet \
+    --other-fakes generators.parquet --data real.parquet --data fake.parquet --output-dir runs/small
+
+A network that learned from one kind of small images is as sure of any other kind, and often wrong. So a layer learns
+which images are like its own, see `WaveFreqConfig.weigh_familiarity`, and thresholds are to hold for both kinds.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from datasets import Dataset
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.special import expit
+from tqdm.auto import tqdm
+from transformers import AutoImageProcessor
+
+from tellsign import WaveFreqForImageClassification
+from tellsign.hub_cards.left_out_tables import small_tables
+from tellsign.modeling.image_loading import load_image
+from tellsign.modeling.verdicts import verdict_of, verdicts_of
+from tellsign.training.calibration.familiarity import fit_familiarity
+from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
+from tellsign.training.data.caching import cached
+from tellsign.training.data.degradations import RESAMPLERS, encode, rescale
+from tellsign.training.data.large_pictures import DATA_HELP, columns_of, load_pictures
+from tellsign.training.data.sources import content_of, drop_duplicates, load_sources, without, without_folders
+from tellsign.training.evaluation.folds import assign_folds, runs
+from tellsign.training.evaluation.left_out import FAKE, REAL, shares_of
+from tellsign.training.trainer.arguments import recipe_file, run
+from tellsign.training.trainer.half_precision import half_precision
+
+
+SIDES = (32, 48, 63)
+"""Shorter sides of the thumbnails, in pixels."""
+SIZES = (40, 63, 64, 96, 256)
+"""Shorter sides of the versions of a picture whose verdicts are compared."""
+PER_SOURCE = 8
+"""Most pictures of a generator or collection."""
+BATCH = 200
+FOLDS = 5
+
+
+def thumbnail(image: Image.Image, side: int, rng: np.random.Generator) -> Image.Image:
+    """A picture reduced to a shorter side in pixels by a random resampler; half of them are then stored as JPEG."""
+    resamplers = RESAMPLERS["history"]
+    small = rescale(image, side / min(image.size), resamplers[rng.integers(len(resamplers))])
+    return encode(small, "JPEG", int(rng.integers(70, 96))) if rng.random() < 0.5 else small
+
+
+def images_of(pictures: Dataset, side: int | None = None) -> Iterator[Image.Image]:
+    """The decoded pictures, reduced to a shorter side if one is given."""
+    for row, image in enumerate(pictures["image"]):
+        opened = load_image(content_of(image) or b"", f"row {row}")
+        yield opened if side is None else thumbnail(opened, side, np.random.default_rng([side, row]))
+
+
+@torch.inference_mode()
+def features_of(
+    model: WaveFreqForImageClassification, processor: Any, images: Iterable[Image.Image], count: int, title: str
+) -> dict[str, torch.Tensor]:
+    """What the last layer for small images reads, `(n, num_features)`, and the logit of fake, `(n,)`."""
+    read: list[torch.Tensor] = []
+    handle = model.classifier.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    logits, waiting = [], []
+    for number, image in enumerate(tqdm(images, desc=title, total=count, unit="img"), 1):
+        waiting.append(image)
+        if len(waiting) == BATCH or number == count:
+            found = model(processor(waiting, return_tensors="pt")["pixel_values"].to(model.device)).logits
+            logits.append(found[:, FAKE] - found[:, REAL])
+            waiting = []
+    handle.remove()
+    return {"features": torch.cat(read).float().cpu(), "logits": torch.cat(logits).float().cpu()}
+
+
+def some_of_each(pictures: Dataset) -> Dataset:
+    """At most `PER_SOURCE` pictures of each generator and collection, drawn at random."""
+    names = np.asarray(pictures["generator"][:])
+    order = np.random.default_rng(0).permutation(len(names))
+    rows = [order[names[order] == name][:PER_SOURCE] for name in np.unique(names)]
+    return pictures.select(np.sort(np.concatenate(rows)))
+
+
+class Small:
+    """Features and columns of small images of several groups.
+
+    The groups are "known" images, "test" images like them, "other small fakes", and thumbnails ("32 px", ...).
+    Columns are `features`, `logits` of fake, `labels`, `kinds`, `groups`, `sources` and the `folds` that leave them
+    out: by person, collection and family for thumbnails, by generator for other small fakes, -1 for test images.
+    """
+
+    def __init__(self, model: WaveFreqForImageClassification, processor: Any, cache_dir: Path | None):
+        self.model, self.processor, self.cache_dir = model, processor, cache_dir
+        self.parts: list[dict[str, NDArray]] = []
+
+    def add(self, group: str, pictures: Dataset, folds: NDArray, side: int | None = None) -> None:
+        """Computes the features of pictures, reduced to a shorter side in pixels if one is given."""
+        settings = {
+            "model": self.model.name_or_path,
+            "sha1": hashlib.sha1("".join(pictures["sha1"][:]).encode()).hexdigest(),
+        }
+        found = cached(
+            self.cache_dir / f"{group.replace(' ', '_')}.safetensors" if self.cache_dir else None,
+            lambda: features_of(self.model, self.processor, images_of(pictures, side), len(pictures), group),
+            settings,
+        )
+        known = columns_of(pictures)
+        self.parts.append(
+            {name: values.double().numpy() for name, values in found.items()}
+            | {"labels": known["label"], "kinds": known["kind"], "folds": folds}
+            | {"groups": np.full(len(folds), group, dtype="<U24"), "people": known["person"]}
+        )
+
+    def __getitem__(self, name: str) -> NDArray:
+        return np.concatenate([part[name] for part in self.parts])
+
+
+def weigh(small: Small, seen: Sequence[NDArray]) -> tuple[NDArray, NDArray, float]:
+    """Logits of fake times the familiarity, each by a layer that did not see the image's source, and the last layer.
+
+    Args:
+        small ([`Small`]): The images.
+        seen (`Sequence[np.ndarray]`): For each fold whether its layer may learn from an image, of shape `(n,)`.
+
+    Returns:
+        The logits, and the weights and the bias of the layer that learned from all.
+    """
+    features, known, learned = small["features"], small["groups"] == "known", np.any(seen, axis=0)
+    weights, bias = fit_familiarity(features[learned], known[learned])
+    logits = small["logits"] * expit(features @ weights + bias)
+    for fold, rows in enumerate(seen):
+        scored = small["folds"] == fold
+        of_fold, shift = fit_familiarity(features[rows], known[rows])
+        logits[scored] = small["logits"][scored] * expit(features[scored] @ of_fold + shift)
+    return logits, weights, bias
+
+
+def fitting_groups(small: Small, rows: NDArray) -> tuple[NDArray, NDArray]:
+    """Rows, some of them twice, and the group of each in which a promise is to hold.
+
+    The known real images stand beside their own fakes, and beside those of other small generators.
+    """
+    groups = small["groups"]
+    beside = rows[(groups[rows] == "known") & (small["labels"][rows] == REAL)]
+    rows = rows[groups[rows] != "test"]
+    return np.concatenate([rows, beside]), np.concatenate([groups[rows], np.full(len(beside), "other small fakes")])
+
+
+def measure(small: Small, logits: NDArray) -> dict[str, Any]:
+    """Thresholds at each operating point, and the verdicts by thresholds that were fitted without the image's fold."""
+    probabilities = expit(logits)
+    record: dict[str, Any] = {"thresholds": {}, "verdicts": {}, "own": {}}
+
+    def fit(rows: NDArray, promise: Any) -> tuple[float, float]:
+        rows, groups = fitting_groups(small, rows)
+        return fit_promised_thresholds(
+            small["labels"][rows], probabilities[rows], small["kinds"][rows], promise, groups
+        )
+
+    for point, promise in PROMISES.items():
+        verdicts = np.full(len(logits), "uncertain")
+        for fold in range(FOLDS):
+            scored = np.flatnonzero(small["folds"] == fold)
+            pair = fit(np.flatnonzero(small["folds"] != fold), promise)
+            verdicts[scored] = [verdict_of(value, pair) for value in probabilities[scored]]
+        pair = record["thresholds"][point] = list(fit(np.arange(len(logits)), promise))
+        test = np.flatnonzero(small["groups"] == "test")
+        verdicts[test] = [verdict_of(value, pair) for value in probabilities[test]]
+        record["verdicts"][point] = {
+            name: {"pictures": int(rows.sum())} | shares_of(verdicts[rows]) for name, rows in _shown(small).items()
+        }
+        answered, right = verdicts[test] != "uncertain", (verdicts[test] == "fake") == small["labels"][test]
+        record["own"][point] = {"answered": float(answered.mean()), "right": float(right[answered].mean())}
+    return record
+
+
+def _shown(small: Small) -> dict[str, NDArray]:
+    """The rows of each line of the table."""
+    labels, kinds, groups = (small[name] for name in ("labels", "kinds", "groups"))
+    lines = {
+        f"images like its own, {name}": (groups == "test") & (labels == label)
+        for label, name in ((REAL, "real"), (FAKE, "fake"))
+    }
+    lines["fakes of other small generators"] = (groups == "other small fakes") & (labels == FAKE)
+    for side in SIDES:
+        of_side = groups == f"{side} px"
+        real = of_side & (labels == REAL)
+        lines[f"{side} px, photographs"] = real & (kinds == "photo")
+        lines[f"{side} px, other pictures by people"] = real & (kinds != "photo")
+        lines[f"{side} px, generated"] = of_side & (labels == FAKE)
+    return {name: rows for name, rows in lines.items() if rows.any()}
+
+
+@torch.inference_mode()
+def compare_sizes(
+    model: WaveFreqForImageClassification, processor: Any, pictures: Dataset, count: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """How often the verdict on a version of a picture contradicts that on the picture, in [0, 1], or differs from it.
+
+    Args:
+        pictures (`datasets.Dataset`): Of sources that neither network saw.
+        count (`int`): How many to take, half of each class, at random.
+    """
+    rng, labels = np.random.default_rng(0), np.asarray(pictures["label"][:])
+    rows = np.concatenate([rng.permutation(np.flatnonzero(labels == label))[: count // 2] for label in (REAL, FAKE)])
+    verdicts: dict[str, dict[str, list[str]]] = {point: {} for point in PROMISES}
+    for side in tqdm((None, *SIZES), desc="Sizes"):
+        images = images_of(pictures.select(np.sort(rows)), side)
+        logits, sizes = [], []
+        for image in images:
+            inputs = processor(image, return_tensors="pt").to(model.device)
+            logits.append(model(**inputs).logits[0])
+            sizes.append(inputs["image_sizes"][0])
+        found = torch.stack(logits)
+        fake = (found[:, FAKE] - found[:, REAL]).sigmoid().tolist()
+        for point, of in verdicts.items():
+            of["as it is" if side is None else f"{side} px"] = verdicts_of(
+                model.config, fake, torch.stack(sizes), point
+            )
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for point, versions in verdicts.items():
+        before = np.asarray(versions.pop("as it is"))
+        for name, of_version in versions.items():
+            after = np.asarray(of_version)
+            answered = (before != "uncertain") & (after != "uncertain")
+            result.setdefault(name, {})[point] = {
+                "turned": float((answered & (before != after)).mean()),
+                "changed": float((before != after).mean()),
+            }
+    return result
+
+
+def save(detector: str, weights: NDArray, bias: float, record: Mapping[str, Any], output_dir: Path) -> None:
+    """Writes the detector with the layer and the thresholds, in half precision, and `leave_out_small.json`."""
+    model = WaveFreqForImageClassification.from_pretrained(detector, dtype=torch.float32, weigh_familiarity=True)
+    with torch.no_grad():
+        model.familiarity.weight.copy_(torch.from_numpy(weights)[None])
+        model.familiarity.bias.fill_(bias)
+    model.config.verdict_thresholds = record["thresholds"]["cautious"]
+    model.config.balanced_verdict_thresholds = record["thresholds"]["balanced"]
+    model.save_pretrained(output_dir, state_dict=half_precision(model))
+    AutoImageProcessor.from_pretrained(detector).save_pretrained(output_dir)
+    if (recipe := recipe_file(detector)) and Path(recipe).parent != output_dir:
+        shutil.copy(recipe, output_dir)
+
+
+def gather(
+    small: Small, known: Sequence[str], test: Sequence[str], other_fakes: Sequence[str], data: Sequence[str], most: int
+) -> list[NDArray]:
+    """Adds all groups of small images.
+
+    Returns:
+        For each fold whether its layer may learn from an image, of shape `(n,)`.
+    """
+    rng = np.random.default_rng(0)
+    of_known, of_test, of_others = (
+        drop_duplicates(load_sources(list(of), "train")) for of in (known, test, other_fakes)
+    )
+    of_test = without(of_test, set(of_known["sha1"][:]))
+    of_known, of_test = (of.select(np.sort(rng.permutation(len(of))[:most])) for of in (of_known, of_test))
+    pictures = some_of_each(load_pictures(data, max(SIDES)))
+    columns = columns_of(pictures)
+    assignment = assign_folds(columns, FOLDS)
+    folds, generators = rng.integers(FOLDS, size=len(of_known)), np.asarray(of_others["generator"][:])
+    small.add("known", of_known, folds)
+    small.add("test", of_test, np.full(len(of_test), -1))
+    small.add("other small fakes", of_others, np.unique(generators, return_inverse=True)[1] % FOLDS)
+    for side in SIDES:
+        small.add(f"{side} px", pictures, assignment, side)
+    never = np.zeros(len(of_test) + len(of_others), bool)
+    return [
+        np.concatenate([folds != fold, never, *[np.isin(np.arange(len(pictures)), rows)] * len(SIDES)])
+        for fold, (rows, _) in enumerate(runs(columns, assignment))
+    ]
+
+
+def main(
+    detector: Annotated[str, typer.Argument(help="Folder or repository of a detector of real and fake.")],
+    known: Annotated[list[str], typer.Option(help="Images like those that it learned from; can be repeated.")],
+    test: Annotated[list[str], typer.Option(help="The same, not in its training data.")],
+    other_fakes: Annotated[list[str], typer.Option(help="Small fakes of generators that it did not see.")],
+    data: Annotated[list[str], typer.Option(help=f"Pictures to reduce, of sources that it did not see. {DATA_HELP}")],
+    output_dir: Annotated[Path, typer.Option(help="Where the detector and leave_out_small.json are written.")],
+    unseen: Annotated[
+        list[str], typer.Option(help="Pictures that the network for large ones did not see either, to compare sizes.")
+    ] = [],  # noqa: B006
+    cache_dir: Annotated[Path | None, typer.Option(help="Where features are kept.")] = None,
+    images: Annotated[int, typer.Option(min=100, help="Most known images, and most of the test.")] = 4000,
+    compared: Annotated[int, typer.Option(min=2, help="Pictures whose sizes are compared.")] = 300,
+) -> None:
+    """Teaches a detector which small images it knows, fits its verdicts on them, and prints how good these are."""
+    model = WaveFreqForImageClassification.from_pretrained(detector, dtype=torch.float32).eval()
+    processor = AutoImageProcessor.from_pretrained(detector)
+    model.familiarity = None  # one that it has is fitted anew
+    small = Small(model, processor, cache_dir)
+    logits, weights, bias = weigh(small, gather(small, known, test, other_fakes, data, images))
+    sources = {"known": known, "test": test, "other_fakes": other_fakes, "data": data, "unseen": unseen}
+    record: dict[str, Any] = {name: [without_folders(source) for source in of] for name, of in sources.items()}
+    record |= measure(small, logits) | {"sizes": {}}
+    save(detector, weights, bias, record, output_dir)
+    if unseen:
+        fitted = WaveFreqForImageClassification.from_pretrained(output_dir).eval()
+        record["sizes"] = compare_sizes(fitted, processor, load_pictures(unseen, max(SIZES)), compared)
+    (output_dir / "leave_out_small.json").write_text(json.dumps(record, indent=2) + "\n")
+    typer.echo("\n\n".join(small_tables(record)))
+
+
+if __name__ == "__main__":
+    run(main)
