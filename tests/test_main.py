@@ -24,9 +24,8 @@ from tellsign import DEFAULT_MODEL, WaveFreqImageProcessor, __version__
 from tellsign.__main__ import app
 from tellsign.hub_cards import dataset_card, model_card
 from tellsign.pipelines import artifact_explanation
-from tellsign.training import leave_out, pseudo_fakes, train_generator
+from tellsign.training import leave_out, pseudo_fakes
 from tellsign.training.data.arguments import SourceArguments
-from tellsign.training.planting.__main__ import make_data
 from tellsign.training.trainer.arguments import parse_recipe
 from tests.conftest import encode
 from tests.models import LARGE_PROCESSOR, TINY_LARGE
@@ -446,8 +445,6 @@ def test_the_command_holds_one_image_at_a_time(checkpoint, tmp_path, monkeypatch
     [
         leave_out.main,
         pseudo_fakes.main,
-        train_generator.main,
-        make_data,
         model_card.main,
         dataset_card.main,
     ],

@@ -180,7 +180,7 @@ def audit(pictures: Dataset) -> Audit:
         copies = [names[index] for index in group]
         (result.copies_across if len(set(labels[group])) == 2 else result.copies).append(copies)
     if min(result.pictures.values()) >= FOLDS and min(result.sources.values()) >= 2:
-        weights = source_weights(labels, sources)
+        weights = equal_weights(labels, sources)
         for key, known in PROPERTIES.items():
             values = [properties[key] for properties in found]
             score, interval = telling(values, labels, own, weights)
@@ -192,7 +192,7 @@ def audit(pictures: Dataset) -> Audit:
     return result
 
 
-def source_weights(labels: NDArray, sources: NDArray) -> NDArray[np.float64]:
+def equal_weights(labels: NDArray, sources: NDArray) -> NDArray[np.float64]:
     """Weights by which both classes count alike, and within each all sources do."""
     _, source, counts = np.unique(sources, return_inverse=True, return_counts=True)
     weights = 1 / counts[source]
@@ -220,7 +220,7 @@ def telling(
 
     Args:
         values (`list`): Numbers or names, `None` where there is none.
-        labels, sources, weights (`np.ndarray` of shape `(n,)`): See [`source_weights`].
+        labels, sources, weights (`np.ndarray` of shape `(n,)`): See [`equal_weights`].
     """
     numbers = _as_numbers(values)[:, None]
     scores = np.zeros(len(labels))

@@ -17,8 +17,7 @@ import tellsign  # noqa: F401 - registers WaveFreq
 def half_precision(model: nn.Module) -> dict[str, torch.Tensor]:
     """A model's state with its parameters in float16. Batch statistics exceed that range, and stay as they are.
 
-    Raises:
-        ValueError: If a parameter exceeds the range or is not a number, say after a run that diverged.
+    A `ValueError` names parameters that exceed it or are no numbers, say after a run that diverged.
     """
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     state = {name: value.half() if name in parameters else value for name, value in model.state_dict().items()}
