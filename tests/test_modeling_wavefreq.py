@@ -485,5 +485,7 @@ def test_torchscript_as_onnx_agrees_for_any_batch_size(make_model, tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_model_agrees(make_model):
     model, images = make_model(), torch.randn(2, 3, 32, 32)
+    # Torch's cache of graphs may hold one for the vectors of another processor, which no compiler takes here.
+    compiled = torch.compile(model, options={"fx_graph_cache": False})
     with torch.no_grad():
-        torch.testing.assert_close(torch.compile(model)(images).logits, model(images).logits, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(compiled(images).logits, model(images).logits, atol=1e-4, rtol=1e-4)
