@@ -47,7 +47,7 @@ SIZES = (40, 63, 64, 96, 256)
 PER_SOURCE = 8
 """Most pictures of a generator or collection."""
 BATCH = 200
-FOLDS = 5
+FOLDS = 4
 
 
 def thumbnail(image: Image.Image, side: int, rng: np.random.Generator) -> Image.Image:
