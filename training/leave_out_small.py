@@ -179,7 +179,10 @@ def measure(small: Small, logits: NDArray) -> dict[str, Any]:
             name: {"pictures": int(rows.sum())} | shares_of(verdicts[rows]) for name, rows in _shown(small).items()
         }
         answered, right = verdicts[test] != "uncertain", (verdicts[test] == "fake") == small["labels"][test]
-        record["own"][point] = {"answered": float(answered.mean()), "right": float(right[answered].mean())}
+        record["own"][point] = {
+            "answered": float(answered.mean()),
+            "right": float(right[answered].mean()) if answered.any() else None,
+        }
     return record
 
 
