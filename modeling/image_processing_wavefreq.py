@@ -13,7 +13,8 @@
 # limitations under the License.
 """Image processor class for WaveFreq."""
 
-from functools import partial
+import json
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -89,7 +90,7 @@ class WaveFreqImageProcessor(BandsBackend):
 
     def _large_pictures(self, images: list[torch.Tensor | Image.Image], do_rescale: bool) -> dict[str, torch.Tensor]:
         """Images as [`LargePictureImageProcessor`] sees them, zeros where they are small."""
-        processor = LargePictureImageProcessor(**self.large_picture_processor)  # type: ignore[arg-type]
+        processor = _processor_of(json.dumps(self.large_picture_processor))
         see = partial(processor, do_rescale=do_rescale, input_data_format="channels_first", return_tensors="pt")
         size: Any = processor.size
         shape = (len(images), processor.num_cuts)
@@ -103,6 +104,12 @@ class WaveFreqImageProcessor(BandsBackend):
                 for values, seen in zip(pictures.values(), see(image).values(), strict=True):
                     values[row] = seen[0]
         return pictures
+
+
+@lru_cache
+def _processor_of(settings: str) -> LargePictureImageProcessor:
+    """The processor with these settings, in JSON; made once, not for each picture."""
+    return LargePictureImageProcessor(**json.loads(settings))
 
 
 __all__ = ["WaveFreqImageProcessor"]
