@@ -16,6 +16,7 @@ from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
 from .statements import statements_in
 from .tagger import Looked
+from .traces.kind import files_of
 from .tracing import find_traces, signatures_of
 
 
@@ -30,6 +31,8 @@ class Picture:
     contrast: float
     is_animated: bool
     is_large: bool
+    files: str
+    """The group of its file, see [`files_of`]."""
     provenance: list[Statement]
     traces: list[Trace]
     traces_note: str
@@ -195,6 +198,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             contrast=contrast_of(image),
             is_animated=bool(image.info.get("animated")),
             is_large=large,
+            files=files_of(stored),
             provenance=provenance,
             traces=traces,
             traces_note=traces_note,
@@ -284,7 +288,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         """The artifacts that traces are, in an image that the tagger does not know."""
         if picture.is_large and not self._knows_large and _is_wanted(answer, explain):
             naming = {name: tagging.get(name) for name in ("candidate_labels", "threshold")}
-            answer["artifacts"] = signatures_of(picture.traces, picture.height, picture.width, **naming)
+            answer["artifacts"] = signatures_of(picture.traces, picture.files, picture.height, picture.width, **naming)
 
     def _why_not_searched(self, picture: Picture, answer: ImageExplanation, explain: str) -> str:
         """The reason why the tagger does not search an image for artifacts; empty if it does."""

@@ -10,11 +10,11 @@ from scipy.ndimage import gaussian_filter
 from transformers import pipeline
 
 import tellsign
-from tellsign.pipelines.traces.grids import GRID_OF_4, GRIDS, strength_of
-from tellsign.pipelines.traces.picture import spectrum_pictures
+from tellsign.pipelines.traces.grids import GRID_OF_4
+from tellsign.pipelines.traces.kind import Pixels, Share, TraceKind, Worth
 from tellsign.pipelines.traces.spectrum import middle_of, residual_spectrum
-from tellsign.pipelines.traces.table import GENERATED, OTHER_PICTURES, PHOTOGRAPHS, SHOWN
-from tellsign.pipelines.tracing import find_traces, signatures_of
+from tellsign.pipelines.traces.table import KINDS
+from tellsign.pipelines.tracing import find_traces, pictures_of, signatures_of
 from tellsign.training.evaluation.traced_cuts import HISTORIES, place_aurocs, strengths_after
 
 
