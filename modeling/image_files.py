@@ -90,7 +90,8 @@ def _errors_named(source: bytes | Image.Image, name: str) -> Iterator[None]:
     try:
         yield
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{name}: {error} The limit is twice PIL.Image.MAX_IMAGE_PIXELS.") from error
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ValueError(f"{name}: has more than {most:,} pixels, twice PIL.Image.MAX_IMAGE_PIXELS") from error
     except Image.UnidentifiedImageError as error:
         reason = "not an image, or of a format that is not read"
         if (

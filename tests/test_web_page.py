@@ -30,7 +30,7 @@ from tests.samples import check_answer
 
 
 playwright = pytest.importorskip("playwright.sync_api")
-from tellsign.training.evaluation.web_page import answers_of, give, loaded, served  # noqa: E402 - needs playwright
+from tests.opened_page import answers_of, give, loaded, served  # noqa: E402 - needs playwright
 
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -55,18 +55,15 @@ class Grid(TraceKind):
         "decoders leave. Anybody can check them with a Fourier transform."
     )
     limits = (
-        f"A lift over none is that over one of {_PHOTOGRAPHS} photographs. In JPEG files no grid passes, so none is "
-        "looked for there. A grid hardly outlasts a JPEG save or resizing, and its absence proves nothing."
+        f"Where no photograph shows the trace, the lift counts one of {_PHOTOGRAPHS}. No grid passes in JPEG files, "
+        "so these are not searched. A grid hardly outlasts a JPEG save or resizing, and its absence proves nothing."
     )
 
-    def check(self, image: Image.Image) -> None:
-        super().check(image)
-        if image.mode.startswith(("I", "F")):
-            raise NotMeasured("Traces are not measured in pictures of more than 8 bits a channel.")
-        if image.mode in ("1", "P", "PA"):
-            raise NotMeasured("Traces are not measured in pictures with a palette, in which dithering draws grids.")
-
     def measure(self, pixels: Pixels) -> tuple[float, None]:
+        if pixels.mode.startswith(("I", "F")):
+            raise NotMeasured("Traces are not measured in pictures of more than 8 bits a channel.")
+        if pixels.mode in ("1", "P", "PA"):
+            raise NotMeasured("Traces are not measured in pictures with a palette, in which dithering draws grids.")
         spectrum, blocks = pixels.spectrum
         if blocks < LEAST_BLOCKS:
             raise NotMeasured("The picture has too little detail for traces to be measured.")

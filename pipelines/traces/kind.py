@@ -45,7 +45,7 @@ class Pixels:
     """
 
     def __init__(self, image: Image.Image):
-        self.image = image
+        self.image, self.mode = image, image.mode
 
     @cached_property
     def spectrum(self) -> tuple[NDArray[np.float64], int]:
