@@ -48,10 +48,10 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     stated = [f"The file states: {in_words(statement)}" for statement in result.get("provenance", ())]
     parts = [_row(width, font, text) for text in (*stated, title, " ".join(findings_of(result)))] + [picture]
     traces = result.get("traces", [])
-    for trace, (shown, caption) in zip(traces, pictures_of(image, traces), strict=True):
-        side = max(shown.width, width // 3)
-        shown = shown.resize((side, side * shown.height // shown.width), Image.Resampling.NEAREST)
-        parts.append(_row(width, font, f"{trace['text']}\n{caption}", None, shown))
+    for trace, (beside, caption) in zip(traces, pictures_of(image, traces), strict=True):
+        side = max(beside.width, width // 3)
+        beside = beside.resize((side, side * beside.height // beside.width), Image.Resampling.NEAREST)
+        parts.append(_row(width, font, f"{trace['text']}\n{caption}", None, beside))
     if leaning(result) and ("evidence_map" in result or result.get("evidence")):
         text = f'Yellow marks evidence for "{leaning(result)}". Percentages are shares of all evidence for it.'
         shown = evidence_picture(image, result, width // 2) if "evidence_map" in result else None

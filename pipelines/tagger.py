@@ -231,7 +231,7 @@ class ArtifactTagger:
             raise ValueError(f"top_k={top_k} must be at least 1")
         labels = self.candidate_labels if candidate_labels is None else self.checked_labels(candidate_labels)
         if not images or not labels:
-            return [[] for _ in images]
+            return [[] for _ in range(len(images))]
         looked = self.look(images)
         score = self._scores_by_heads if self.mode == "calibrated" else self._scores_by_texts
         found = zip(looked.sizes, *score(looked, labels, threshold), strict=True)

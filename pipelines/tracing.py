@@ -39,9 +39,7 @@ def find_traces(image: Image.Image) -> tuple[list[Trace], str]:
                 "toward": kind.toward,
                 "strength": round(strength, 1),
                 "lift": round(lift, 1 if lift >= 1 else 4),
-                "box": None
-                if place is None
-                else Box(**dict(zip(("xmin", "ymin", "xmax", "ymax"), place, strict=True))),
+                "box": place and Box(xmin=place[0], ymin=place[1], xmax=place[2], ymax=place[3]),
                 "text": kind.told(files),
             }
             found.append((abs(math.log(lift)), trace))
