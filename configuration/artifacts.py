@@ -286,6 +286,3 @@ def find_artifact(query: str | int) -> Artifact:
             raise ValueError(f"no artifact is called {query!r}, nearest: {'; '.join(names[near] for near in nearest)}")
         key = close[0]
     return _BY_KEY[key]
-
-
-__all__ = ["ARTIFACTS", "Artifact", "find_artifact"]

@@ -101,6 +101,3 @@ def verdict_of(fake_probability: float, thresholds: Sequence[float]) -> str:
     """
     low, high = thresholds
     return "fake" if fake_probability > high else "real" if fake_probability < low else "uncertain"
-
-
-__all__ = ["OPERATING_POINTS", "is_large", "real_and_fake", "thresholds_of", "verdict_of", "verdicts_of"]

@@ -337,6 +337,3 @@ class ArtifactExplanationPipeline(PipelineOfParts):
 def _is_wanted(answer: ImageExplanation, explain: str) -> bool:
     """Whether artifacts are to be named in a judged image."""
     return not answer["verdict_note"] and (explain == "always" or (explain == "fake" and answer["label"] == "fake"))
-
-
-__all__ = ["ArtifactExplanationPipeline"]

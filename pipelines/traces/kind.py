@@ -18,18 +18,7 @@ from .spectrum import middle_of, residual_spectrum
 
 LOSSLESS = ("BMP", "GIF", "PNG", "PPM", "TIFF")
 """Formats of Pillow that keep the pixels, TIFF by [`LOSSLESS_TIFF`] alone."""
-LOSSLESS_TIFF = (
-    "raw",
-    "packbits",
-    "tiff_lzw",
-    "tiff_adobe_deflate",
-    "tiff_deflate",
-    "lzma",
-    "zstd",
-    "tiff_ccitt",
-    "group3",
-    "group4",
-)
+LOSSLESS_TIFF = "raw packbits tiff_lzw tiff_adobe_deflate tiff_deflate lzma zstd tiff_ccitt group3 group4".split()
 """What Pillow calls the compressions of TIFF that keep the pixels. Others, such as JPEG, do not, or not always."""
 
 
