@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging
 
-from tellsign.configuration.artifacts import find_artifact
+from tellsign.configuration.artifacts import ORIGINAL_ARTIFACTS, find_artifact
 from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
 from tellsign.modeling.image_files import resize_uniformly
 
@@ -32,39 +32,6 @@ DEFAULT_THRESHOLDS = {"softmax": 0.05, "independent": 0.5}
 TEMPLATE = "a photo with {}"
 NEUTRAL_TEXT = "a photo"
 OBJECT_TEMPLATE = "a photo of a {}"
-
-ORIGINAL_ARTIFACTS: tuple[str, ...] = (
-    "Discontinuous surfaces",
-    "Floating or disconnected components",
-    "Irregular proportions in mechanical components",
-    "Unrealistic specular highlights",
-    "Anatomically incorrect paw structures",
-    "Physically impossible structural elements",
-    "Multiple light source conflicts",
-    "Scale inconsistencies within single objects",
-    "Spatial relationship errors",
-    "Aliasing along high-contrast edges",
-    "Artificial enhancement artifacts",
-    "Misaligned body panels",
-    "Distorted window reflections",
-    "Anatomically impossible joint configurations",
-    "Unnatural pose artifacts",
-    "Color coherence breaks",
-    "Unnatural color transitions",
-    "Abruptly cut off objects",
-    "Ghosting effects: Semi-transparent duplicates of elements",
-    "Cinematization Effects",
-    "Artificial smoothness",
-    "Movie-poster like composition of ordinary scenes",
-    "Dramatic lighting that defies natural physics",
-    "Synthetic material appearance",
-    "Multiple inconsistent shadow sources",
-    "Exaggerated characteristic features",
-    "Impossible foreshortening in animal bodies",
-    "Scale inconsistencies within the same object class",
-)
-"""The names that the first published system found in its 122 published images. It chose among 34, by a softmax over
-CLIP's similarities. The six names that it never found are not published."""
 
 
 @dataclass(frozen=True)
