@@ -229,17 +229,13 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         return {"answer": answers if isinstance(given, list) else answers[0]}
 
     def _judge(
-        self,
-        pictures: list[Picture | FailedImage],
-        inputs: dict[str, Any],
-        operating_point: str,
-        return_heatmap: bool,
+        self, pictures: list[Any], inputs: dict[str, Any], operating_point: str, return_heatmap: bool
     ) -> list[Any]:
         """The answers with the detector's verdicts, and the places that speak for the likelier one."""
         outputs = self.model(**inputs)
         probabilities = outputs.logits.float().softmax(-1)[:, self.fake_index].tolist()
         maps = outputs.get("evidence")
-        answers: list[Any] = list(pictures)
+        answers = list(pictures)  # of those that could not be opened, the answer is known
         for row, picture in enumerate(pictures):
             if isinstance(picture, Picture):
                 answers[row] = answer = self._verdict(picture, probabilities[row], operating_point)
