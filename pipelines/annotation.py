@@ -9,7 +9,17 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from tellsign.modeling.image_loading import load_image
 
-from .answer import Box, ExplainedArtifact, FailedImage, ImageExplanation, findings_of, in_words, leaning, place_of
+from .answer import (
+    Box,
+    ExplainedArtifact,
+    FailedImage,
+    ImageExplanation,
+    findings_of,
+    in_words,
+    leaning,
+    place_of,
+    speaker_of,
+)
 from .localization import heat_map
 from .tracing import pictures_of
 
@@ -45,7 +55,7 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     title = f"{result['label']} (probability of being generated: {result['fake_probability']:.1%})"
     if result.get("verdict_note"):  # the probability says nothing
         title = result["label"]
-    stated = [f"The file states: {in_words(statement)}" for statement in result.get("provenance", ())]
+    stated = [f"{speaker_of(statement)}: {in_words(statement)}" for statement in result.get("provenance", ())]
     parts = [_row(width, font, text) for text in (*stated, title, " ".join(findings_of(result)))] + [picture]
     traces = result.get("traces", [])
     for trace, (beside, caption) in zip(traces, pictures_of(image, traces), strict=True):

@@ -1,5 +1,6 @@
 """The pipeline: is an image generated, which artifacts show it, where and how."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,9 @@ from .answer import UNTOLD, FailedImage, ImageExplanation, Statement, Trace, dou
 from .evidence import places_of
 from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
-from .statements import statements_in
+from .provenance.statements import statements_in
+from .provenance.trust import read_anchors
+from .provenance.watermark import watermarks_in
 from .tagger import Looked
 from .traces.kind import files_of
 from .tracing import find_traces, signatures_of
@@ -90,13 +93,15 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         strict (`bool`, *optional*, defaults to `False`):
             Whether an image that cannot be opened raises. Otherwise its answer is `{"error": message}`.
         timeout (`float`, *optional*, defaults to 5): As for [`~tellsign.load_image`].
+        trust_anchors (`str` or `os.PathLike`, *optional*): As for [`~tellsign.provenance`].
         kwargs: As for any [`Pipeline`]: `device`, `batch_size`, `num_workers`, ...
 
     The options from `explain` on may also be given at the call.
 
     Raises:
         ValueError: If the model has other labels than real and fake, or the machine lacks the `device`. Also if
-            `tagger` is `False` and `explain` is not `"never"`, or an option is not as described.
+            `tagger` is `False` and `explain` is not `"never"`, or an option is not as described, or the trust anchors
+            cannot be read.
 
     Example:
 
@@ -137,11 +142,13 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         return_heatmap: bool | None = None,
         strict: bool | None = None,
         timeout: float | None = None,
+        trust_anchors: str | os.PathLike | None = None,
     ):
+        read_anchors(trust_anchors)  # at once, not at the first file with a signature
         given = checked_options(explain, operating_point, threshold, top_k)
         given |= {"candidate_labels": listed(candidate_labels), "return_heatmap": return_heatmap}
         forward_params = {name: value for name, value in given.items() if value is not None}
-        given_to_preprocess = {"strict": strict, "timeout": timeout}
+        given_to_preprocess = {"strict": strict, "timeout": timeout, "trust_anchors": trust_anchors}
         preprocess_params = {name: value for name, value in given_to_preprocess.items() if value is not None}
         return preprocess_params, forward_params, {}
 
@@ -167,11 +174,15 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         return super().__call__(inputs, **kwargs)
 
     def preprocess(  # type: ignore[override]
-        self, source: Any, strict: bool = False, timeout: float | None = 5.0
+        self,
+        source: Any,
+        strict: bool = False,
+        timeout: float | None = 5.0,
+        trust_anchors: str | os.PathLike | None = None,
     ) -> dict[str, Any]:
         picture: Picture | FailedImage
         try:
-            image, picture = self._opened(source, timeout)
+            image, picture = self._opened(source, timeout, trust_anchors)
         except ValueError as reason:
             if strict:
                 raise
@@ -183,14 +194,17 @@ class ArtifactExplanationPipeline(PipelineOfParts):
                 inputs[name] = values.to(self.dtype)
         return inputs | {"picture": picture}
 
-    def _opened(self, source: Any, timeout: float | None) -> tuple[Image.Image, Picture]:
+    def _opened(
+        self, source: Any, timeout: float | None, trust_anchors: str | os.PathLike | None
+    ) -> tuple[Image.Image, Picture]:
         """An image, and what its file states and shows."""
         content, name = read_source(source, timeout=timeout)
         stored = stored_image(content, name)
         image = in_rgb(stored, name)
         tells_sizes = "image_sizes" in self.image_processor.model_input_names  # without them, one network judges all
         large = tells_sizes and bool(is_large(self.model.config, torch.tensor([[image.height, image.width]])))
-        provenance, (traces, traces_note) = statements_in(content, name), find_traces(stored)
+        provenance = [*statements_in(content, name, trust_anchors), *watermarks_in(stored)]
+        traces, traces_note = find_traces(stored)
         return image, Picture(
             image=None if large and not self._knows_large else image,  # a batch of large ones may not fit into memory
             width=image.width,

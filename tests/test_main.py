@@ -529,7 +529,7 @@ def test_help_fits_eighty_columns_in_whole_sentences(command):
     said = CliRunner(env={"COLUMNS": "80"}).invoke(app, [command, "--help"]).output
     assert max(map(len, said.splitlines())) <= 80 and "<bool>" not in said
     assert str(DEFAULT_MODEL) not in re.sub(r"\n +", "", said)
-    intro = said.partition("\n\n")[2].partition("\nArguments:")[0].strip().split("\n\n")
+    intro = re.split("\n(?:Arguments|Options):", said.partition("\n\n")[2])[0].strip().split("\n\n")
     for lines in (paragraph.splitlines() for paragraph in intro):
         assert all(len(line) + len(after.split()[0]) > 76 for line, after in itertools.pairwise(lines))
 

@@ -24,7 +24,7 @@ from transformers import pipeline
 import tellsign
 from tellsign.modeling.image_files import readable_extensions
 from tellsign.pipelines.annotation import COLORS, evidence_picture, mark_places
-from tellsign.pipelines.answer import findings_of, in_words, leaning, place_of
+from tellsign.pipelines.answer import findings_of, in_words, leaning, place_of, speaker_of
 from tellsign.pipelines.tracing import pictures_of
 from tellsign.threads import use_free_threads
 
@@ -153,7 +153,7 @@ def stated_html(answer: dict[str, Any]) -> str:
     statements = answer.get("provenance", [])
     if not statements:
         return "<p>Nothing. This proves nothing, since most programs drop such marks.</p>"
-    return "".join(f"<p>The file states: <b>{html.escape(in_words(statement))}</b>.</p>" for statement in statements)
+    return "".join(f"<p>{speaker_of(one)}: <b>{html.escape(in_words(one))}</b>.</p>" for one in statements)
 
 
 def verdict_html(image: Image.Image, answer: Any) -> str:
