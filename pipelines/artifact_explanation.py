@@ -203,7 +203,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         image = in_rgb(stored, name)
         tells_sizes = "image_sizes" in self.image_processor.model_input_names  # without them, one network judges all
         large = tells_sizes and bool(is_large(self.model.config, torch.tensor([[image.height, image.width]])))
-        provenance = [*statements_in(content, name, trust_anchors), *watermarks_in(stored)]
+        provenance = [*statements_in(content, name, trust_anchors, stored), *watermarks_in(stored)]
         traces, traces_note = find_traces(stored)
         return image, Picture(
             image=None if large and not self._knows_large else image,  # a batch of large ones may not fit into memory

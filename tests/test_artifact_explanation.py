@@ -130,6 +130,12 @@ def test_names_and_categories_come_from_one_look_at_an_image(explain, tagger, im
     assert len(looks) == len(images)
 
 
+def test_a_file_is_opened_once(explain, monkeypatch):
+    content, opened, really = encode(pixels(40, 50), "PNG"), [], Image.open
+    monkeypatch.setattr(Image, "open", lambda *args, **options: opened.append(1) or really(*args, **options))
+    assert explain(content, explain="never")["provenance"] == [] and len(opened) == 1
+
+
 def test_a_detector_in_training_mode_judges_as_in_evaluation(detector, images):
     answers = []
     for mode in (False, True):
