@@ -23,8 +23,9 @@ from .provenance.statement import (
 )
 
 
-PLACES = {f"{row} {column}".strip() for row in ("top", "", "bottom") for column in ("left", "", "right")} - {""}
-PLACES |= {"center", "whole image"}
+VERTICAL, HORIZONTAL = ("top", "", "bottom"), ("left", "", "right")
+CENTER, WHOLE = "center", "whole image"
+PLACES = {f"{row} {column}".strip() or CENTER for row in VERTICAL for column in HORIZONTAL} | {WHOLE}
 """What [`place_of`] may say."""
 NO_LEAN = (0.25, 0.75)
 """Between these probabilities an uncertain image leans to neither verdict. Probabilities are calibrated, so more than
@@ -188,11 +189,11 @@ def place_of(box: Box, width: int, height: int) -> str:
     def third(low: int, high: int, size: int, names: tuple[str, str, str]) -> str | None:
         return None if 3 * (high - low) > 2 * size else names[3 * (low + high) // (2 * size)]
 
-    row = third(box["ymin"], box["ymax"], height, ("top", "", "bottom"))
-    column = third(box["xmin"], box["xmax"], width, ("left", "", "right"))
+    row = third(box["ymin"], box["ymax"], height, VERTICAL)
+    column = third(box["xmin"], box["xmax"], width, HORIZONTAL)
     if row is None and column is None:
-        return "whole image"
-    return f"{row or ''} {column or ''}".strip() or "center"
+        return WHOLE
+    return f"{row or ''} {column or ''}".strip() or CENTER
 
 
 def box_of_place(place: str, width: int, height: int) -> Box:
@@ -211,7 +212,7 @@ def box_of_place(place: str, width: int, height: int) -> Box:
             return 0, -(-size // 3)
         if last in place:
             return 2 * size // 3, size
-        return (size // 3, -(-2 * size // 3)) if place == "center" else (0, size)
+        return (size // 3, -(-2 * size // 3)) if place == CENTER else (0, size)
 
     (ymin, ymax), (xmin, xmax) = part(height, "top", "bottom"), part(width, "left", "right")
     return Box(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
@@ -358,7 +359,7 @@ def _strongest(answer: ImageExplanation) -> list[str]:
     if lean := leaning(answer):
         for strongest in answer.get("evidence", [])[:1]:
             place = place_of(strongest["box"], answer["width"], answer["height"])
-            if place != "whole image":  # which says nothing
+            if place != WHOLE:  # which says nothing
                 return [f'Strongest evidence for "{lean}": {place}, {strongest["share"]:.0%} of the total.']
     return []
 
