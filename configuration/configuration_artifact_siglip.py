@@ -43,8 +43,8 @@ GLOBAL_ARTIFACTS: tuple[str, ...] = (
 
 @auto_docstring(
     custom_intro="""
-    Configuration of the text tower. It is SigLIP's without the default tokens: these are not in the vocabulary, of
-    which transformers would warn. The token that ends a text also pads it.
+    Configuration of the text tower. It is SigLIP's without the default tokens, since transformers would warn that the
+    vocabulary lacks them. The token that ends a text also pads it.
     """
 )
 @strict
@@ -58,8 +58,8 @@ class ArtifactSiglipTextConfig(SiglipTextConfig):
     Configuration of an [`ArtifactSiglipModel`]: SigLIP's two towers for small images, a head for real and fake, and
     one for 70 artifacts and their places. A WaveFreq beside them may show the heads fine detail.
 
-    The defaults have 3,855,248 parameters. Fields that a dictionary `vision_config` or `text_config` leaves out take
-    these defaults, not those of SigLIP's base model.
+    The defaults have 3,855,248 parameters. Fields that a dictionary `vision_config` or `text_config` does not name
+    take these defaults, and not SigLIP's.
     """
 )
 @strict

@@ -39,13 +39,13 @@ class LargePictureConfig(PreTrainedConfig):
         A vision model of transformers in its place. Its `hidden_states` are maps, or tokens of patches of
         `patch_size` pixels.
     out_indices (`list[int]`, *optional*, defaults to `[2, 3, 4, 5, 6]`):
-        Which maps the head reads, rising, as timm's `forward_intermediates` or `hidden_states` number them. Of
+        Which maps the head reads, rising, as timm's `forward_intermediates` or `hidden_states` number them. In
         EfficientNet and its kin 0 is the stem, 1 the first stage.
     image_size (`int`, *optional*, defaults to 256):
         Side in pixels at which whole pictures are seen, at least 32.
     cut_size (`int`, *optional*, defaults to 224):
-        Side in pixels of the cuts, at least 32. A backbone of one size alone, such as a vision transformer, needs that
-        of `image_size`.
+        Side in pixels of the cuts, at least 32. A backbone of one size alone, such as a vision transformer, needs
+        `image_size` here too.
     grid_size (`int`, *optional*, defaults to 16):
         Number of cells along each side of the evidence map.
     smallest_side (`int`, *optional*, defaults to 64):
@@ -57,10 +57,10 @@ class LargePictureConfig(PreTrainedConfig):
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
-        The probability of fake below which a picture is called real, and that above which it is called fake. The
+        The probability of fake below which a picture is called real, and the one above which it is called fake. The
         verdict between them is "uncertain".
     balanced_verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
-        Those of the operating point "balanced", which says "uncertain" less often and errs more.
+        The thresholds of the operating point "balanced", which says "uncertain" less often and errs more.
 
     Raises:
         huggingface_hub.errors.StrictDataclassClassValidationError: If a field is out of its range. The message names

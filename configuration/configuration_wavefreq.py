@@ -95,12 +95,12 @@ class WaveFreqConfig(PreTrainedConfig):
         Whether a linear layer tells how much an image is like those that the network learned from. Its probability
         multiplies the logits: of an image unlike them the network says a probability near 0.5. Needs two labels.
     large_picture_config (`LargePictureConfig` or `dict`, *optional*):
-        The network that judges large pictures, with a temperature and thresholds of its own. None by default: then
-        this one judges all. Needs the labels real and fake.
+        The network that judges large pictures, with a temperature and thresholds of its own. None by default:
+        this network then judges all. Needs the labels real and fake.
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
-        The probability of fake below which an image is called real, and that above which it is called fake. The
+        The probability of fake below which an image is called real, and the one above which it is called fake. The
         verdict between them is "uncertain", see [`WaveFreqForImageClassification.post_process_verdicts`].
     balanced_verdict_thresholds (`list[float]`, *optional*):
         Those of the operating point "balanced", which says "uncertain" less often and errs more. Defaults to

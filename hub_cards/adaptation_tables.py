@@ -10,11 +10,11 @@ from tellsign.tables import markdown_table, percent
 TITLES = {
     "real": "your photographs",
     "fake": "your generated pictures",
-    "strange real": "strangers' photographs",
-    "strange fake": "generators never seen",
+    "strange real": "other people's photographs",
+    "strange fake": "other generators",
 }
 LARGEST_LOSS = 0.02
-"""Of the AUROC on strangers' pictures, beyond which adapting is not advised for them."""
+"""Loss of AUROC on other people's pictures from which the packaged model is advised for these."""
 
 
 def _name(score: str) -> str:
@@ -23,8 +23,8 @@ def _name(score: str) -> str:
     if kind == "auroc":
         return f"AUROC: {second} against {first}"
     if kind in OPERATING_POINTS:
-        return f'balanced accuracy of "fake", {kind} thresholds of before: {second}, {first}'
-    return f"{kind} at 2% of {first}: {second}"
+        return f'balanced accuracy of "fake" at the {kind} thresholds from before: {second}, {first}'
+    return f"{second} {kind}, with 2% of {first} called fake"
 
 
 def adaptation_tables(record: Mapping[str, Any]) -> list[str]:
@@ -48,7 +48,7 @@ def adaptation_tables(record: Mapping[str, Any]) -> list[str]:
         for group in groups
     ]
     return [
-        markdown_table(["left out, %", "before", "after", "gain"], rows),
+        markdown_table(["on sources that the head did not learn from, %", "before", "after", "gain"], rows),
         markdown_table(["called real / uncertain / fake, %", "before", "after"], said),
         "The calibration error (ECE) is "
         f"{percent(record['ece']['before'])}% before and {percent(record['ece']['after'])}% after.",
@@ -56,15 +56,15 @@ def adaptation_tables(record: Mapping[str, Any]) -> list[str]:
 
 
 def case_of(record: Mapping[str, Any]) -> str:
-    """What the figures are of: photographs of one's own, more of a series, or generators as others use them."""
+    """What the figures show: photographs of one's own, more of a series, or generators as other people use them."""
     if "fake" not in record["pictures"]:
-        return "photographs of your own, and no generated pictures of yours"
+        return "how well it knows your photographs, since you gave no generated pictures"
     if not record["by_source"]["fake"]:
         return (
-            "more of the same series: generated pictures were left out one by one, so others of their source were "
-            "seen. They do not show that the generator is known as other people use it"
+            "how well it knows more of the same series, since generated pictures were scored one by one. They do not "
+            "show that it knows the generator as other people use it"
         )
-    return "generated pictures of other sources than those learned from"
+    return "how well it knows generated pictures of sources that it never saw"
 
 
 def advice(record: Mapping[str, Any]) -> str:
@@ -75,52 +75,53 @@ def advice(record: Mapping[str, Any]) -> str:
     low, high = gain["interval"]
     helps = low > 0 and found["gain"]["value"] >= 0
     strange = said.get("strange real")
-    of_strangers = f", of strangers' {_of(strange['fake'])}" if strange else ""
-    word = "Use it" if helps else "Do not use it" if high < 0 else "It is not clear that it helps: use it with care"
+    of_others = f", and {_of(strange['fake'])} of other people's" if strange else ""
+    word = "Use it" if helps else "Do not use it" if high < 0 else "It is not clear that it helps"
     lines = [
-        f"{word}, for pictures like yours. Of your photographs {_of(said['real']['fake'])} accused{of_strangers}. At "
-        f"2 in 100 of your photographs accused, of {TITLES[target]} it finds "
-        f"{round(100 * found['after']['value'])} in 100 instead of {round(100 * found['before']['value'])}.",
+        f"{word} for pictures like yours. It calls {_of(said['real']['fake'])} of your photographs fake{of_others}. "
+        f"With 2 in 100 of your photographs called fake, it finds {round(100 * found['after']['value'])} in 100 "
+        f"pictures by {'your' if target == 'fake' else 'other'} generators instead of "
+        f"{round(100 * found['before']['value'])}.",
         f"The figures show {case_of(record)}.",
     ]
     if not record["by_source"]["real"]:
         lines.append(
-            "All your real pictures are of one source, or of none that is named: what it does on photographs by "
-            "others of yours cannot be known."
+            "Your real pictures do not name two sources, so the figures cannot say how it does on photographs by "
+            "other people."
         )
     if strange is None:
-        return " ".join([*lines, "What it does on strangers' pictures is not known: it learned from none."])
+        return " ".join([*lines, "It learned from nobody else's pictures, so nobody knows how it does on them."])
     loss = scores["auroc: strange real, strange fake"]["gain"]["value"]
     lines.append(
-        f"On strangers' pictures it loses {percent(-loss)} points: keep the packaged model for these."
+        f"On other people's pictures it loses {percent(-loss)} points of AUROC: keep the packaged model for these."
         if loss < -LARGEST_LOSS
-        else f"On strangers' pictures its AUROC changes by {100 * loss:+.1f} points."
+        else f"On other people's pictures its AUROC changes by {100 * loss:+.1f} points."
     )
     return " ".join(lines)
 
 
 def _of(share: float) -> str:
-    count = round(100 * share)
-    return "fewer than 1 in 100 are" if count < 1 else f"{count} in 100 {'is' if count == 1 else 'are'}"
+    return f"{round(100 * share) or 'fewer than 1'} in 100"
 
 
 def adaptation_report(record: Mapping[str, Any]) -> str:
-    """Tables, what was left out, and advice."""
+    """Advice, then what was given and the tables."""
     counts = ", ".join(
         f"{count:,} {title} pictures of {record['sources'][title] or 'no'} named sources"
         for title, count in record["pictures"].items()
     )
-    lines = [counts, *adaptation_tables(record), advice(record)]
-    if backbone := record["backbone"]:
-        lines.insert(1, f'"After" is a head on {backbone["name"]} that learned from these pictures alone.')
-    if record["audit"]:
-        told = ", ".join(f"{name} ({percent(score, 0)})" for name, score in record["audit"].items())
-        lines.insert(1, f"Alone these tell the classes, AUROC in %: {told}. What pixels hold of it was made alike.")
-    if count := record["left_out"]["copies"]:
-        lines.insert(1, f"{count:,} copies were left out.")
+    lines = [advice(record), counts]
     if unreadable := record["left_out"]["unreadable"]:
         some = "; ".join(f"{name}: {why}" for name, why in list(unreadable.items())[:5])
-        lines.insert(1, f"{len(unreadable):,} pictures cannot be read or are too small, and were left out: {some}")
+        lines.append(f"{len(unreadable):,} pictures were not used, since they are unreadable or too small: {some}")
+    if count := record["left_out"]["copies"]:
+        lines.append(f"{count:,} pictures were not used, since they are copies of others.")
+    if record["audit"]:
+        told = ", ".join(f"{name} ({percent(score, 0)})" for name, score in record["audit"].items())
+        lines.append(f"These alone tell the classes (AUROC in %): {told}. adapt made both classes alike in these.")
+    if backbone := record["backbone"]:
+        lines.append(f'"After" is a head on {backbone["name"]} that learned from these pictures alone.')
+    lines += adaptation_tables(record)
     if "test" in record:
         lines += ["On the pictures of --test:", *adaptation_tables(record["test"])]
     return "\n\n".join(lines)

@@ -36,18 +36,18 @@ VERDICT_SCORES = {
     "fake_called_real": "Fakes called real",
 }
 TAGGER_SCORES = {
-    "macro_average_precision": "Average precision, mean over all artifacts, those never named too",
-    "macro_average_precision_training_operators": "The same by the operators that training saw",
-    "macro_f1": "F1, mean over all artifacts, 0 for those never named",
+    "macro_average_precision": "Average precision, mean over all artifacts, also those that are never named",
+    "macro_average_precision_training_operators": "The same, planted by the operators of training",
+    "macro_f1": "F1, mean over all artifacts, 0 for those that are never named",
     "micro_f1": "F1 over all",
     "jaccard": "Overlap (Jaccard index) of named and planted artifacts",
-    "shuffled_jaccard": "The same with what was planted in another image, as chance would have it",
-    "pointing_game": "Planted artifacts in whose place the heat map is highest",
+    "shuffled_jaccard": "The same against another image's planted artifacts, as chance",
+    "pointing_game": "Planted artifacts whose heat map is highest inside their place",
     "box_iou": "Overlap of the box with the planted place",
-    "localizer_box_iou": "The same of the localizer's box",
-    "whole_image_iou": "The same if the box were the whole image",
+    "localizer_box_iou": "The same for the localizer's box",
+    "whole_image_iou": "The same for the whole image as box",
     "untouched_with_artifacts": "Untouched photographs in which an artifact is named",
-    "artifacts_per_untouched": "Artifacts named in a hundred of them",
+    "artifacts_per_untouched": "Artifacts named in a hundred untouched photographs",
 }
 # From "planted_sentences" on, scores are of the artifacts that were really planted.
 EXPLANATION_SCORES = {
@@ -61,7 +61,7 @@ EXPLANATION_SCORES = {
     "object_stated": "sentences that state an object, %",
     "object_agreement": "object stated is what the data set says, %",
     "planted_sentences": "sentences on artifacts that were planted",
-    "place_agreement": "of these, place stated is that of the planted box, in the same words, %",
+    "place_agreement": "of these, place stated as the planted box has it, in the same words, %",
     "place_on_mask": "of these, place stated has planted pixels, %",
     "rouge_l": "of these, ROUGE-L against own references, %",
     "rouge_l_other": "of these, ROUGE-L against another image's, %",
@@ -229,7 +229,7 @@ def tagger_tables(evaluation: Mapping[str, Any]) -> dict[str, str]:
     ]
     keys = {
         "average_precision": "average precision, %",
-        "average_precision_training_operators": "by the operators that training saw, %",
+        "average_precision_training_operators": "by the operators of training, %",
         "f1": "f1, %",
         "pointing_game": "pointing game, %",
         "box_iou": "box iou, %",
@@ -333,7 +333,7 @@ def failures(
         name, scores = next(row for row in large_attacks["scores"].items() if row[0].startswith("attack"))
         turned = [percent(scores[key], 0) for key in ("real_called_fake", "fake_called_real")]
         failures.append(
-            f"An {name} has {turned[0]}% of large real pictures called fake, and {turned[1]}% of fakes real."
+            f"After an {name}, it calls {turned[0]}% of large real pictures fake, and {turned[1]}% of fakes real."
         )
     artifacts = tagger["evaluation"]["artifacts"] if tagger and tagger["evaluation"] else []
     if missed := [as_text(row["artifact"]) for row in artifacts if row["on"] and row["recall"] == 0]:

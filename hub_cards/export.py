@@ -219,7 +219,7 @@ def _without_card(folder: Path, self_contained: bool | None) -> tuple[dict[str, 
         config = without_code(config)
         files |= _with_code(folder, config, self_contained, with_processor="preprocessor_config.json" in files)
     if not any(Path(name).match("*model*.safetensors") for name in files if "/" not in name):
-        raise ValueError(f"{folder}: has no weights in safetensors files; those of other formats are not sent")
+        raise ValueError(f"{folder}: has no weights in safetensors files; other formats are not sent")
     return files, config
 
 
@@ -258,7 +258,7 @@ def _detector_config(folder: Path) -> dict[str, Any]:
     labels = sorted(str(label).lower() for label in (config.get("id2label") or {0: "LABEL_0", 1: "LABEL_1"}).values())
     if labels != ["fake", "real"]:
         raise ValueError(
-            f"{folder}: is a classifier of {', '.join(labels)}, of which card and page say nothing, expected fake "
+            f"{folder}: is a classifier of {', '.join(labels)}, which card and page do not describe, expected fake "
             "and real; push_to_hub of the model sends any"
         )
     return config

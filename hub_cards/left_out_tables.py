@@ -21,11 +21,11 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
         *(
             _verdict_table(f"{name}{note}", said[seen])
             for name, said in record["verdicts"].items()
-            for seen, note in (("kinds", ""), ("squeezed", ", wide ones squeezed"))
+            for seen, note in (("kinds", ""), ("squeezed", ", wide pictures squeezed"))
             if seen in said
         ),
         f"The calibration error (ECE) is {percent(record['calibration']['ece'])}%.",
-        markdown_table(["of all pictures answered, the surest first", "right, %"], answered),
+        markdown_table(["share of all pictures answered, the surest first", "right, %"], answered),
         *([_version_table(record["versions"])] if record["versions"] else []),
         _rule_table(record["rules"]),
         markdown_table(["share of the sources in training", "AUROC, %"], curve),
@@ -67,9 +67,9 @@ def _note_on_right(kinds: Mapping[str, Any]) -> str:
     by_people = {kind: row["pictures"] for kind, row in kinds.items() if kind != "generated"}
     counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(by_people.items(), key=lambda row: -row[1]))
     return (
-        "The next table says what a user gets if so many of the pictures are fake. The others are all "
-        f"{sum(by_people.values()):,} pictures by people, not photographs alone: {counts}. The tables below it have "
-        "the rates of each kind."
+        "The next table says how many answers a user gets, and how many are right. The real pictures are all "
+        f"{sum(by_people.values()):,} made by people, not photographs alone: {counts}. The tables below it have the "
+        "rates of each kind."
     )
 
 
@@ -89,9 +89,9 @@ def _right_table(verdicts: Mapping[str, Any]) -> str:
     ]
     header = [
         "verdicts",
-        "of the pictures fake",
+        "share of fakes",
         "answered, %",
-        "of these right, %",
+        "right among the answers, %",
         '"fake" right, %',
         '"real" right, %',
     ]
@@ -110,7 +110,7 @@ def _means_table(means: Mapping[str, Any]) -> str:
         ]
         for group, row in means.items()
     ]
-    header = ["generators, left out", "number", "AUROC, %", "worst", "recall at 1%, %", "recall at 2%, %"]
+    header = ["generators that the run never saw", "number", "AUROC, %", "worst", "recall at 1%, %", "recall at 2%, %"]
     return markdown_table(header, rows)
 
 
@@ -132,8 +132,8 @@ def _version_table(versions: Mapping[str, Any]) -> str:
     ]
     header = [
         "version of the pictures",
-        "of both: AUROC, %",
-        "of fakes alone: AUROC, %",
+        "both classes changed: AUROC, %",
+        "fakes alone changed: AUROC, %",
         "median change of probability, %",
     ]
     header += [
@@ -145,7 +145,7 @@ def _version_table(versions: Mapping[str, Any]) -> str:
 def _rule_table(rules: Mapping[str, Any]) -> str:
     names = next(iter(rules.values()))
     rows = [[name, *(percent(of_view[name]) for of_view in rules.values())] for name in names]
-    return markdown_table(["rules that see nothing else", *(f"{view}: AUROC, %" for view in rules)], rows)
+    return markdown_table(["rule that sees one property alone", *(f"{view}: AUROC, %" for view in rules)], rows)
 
 
 def _generator_table(generators: Mapping[str, Any]) -> str:
@@ -169,10 +169,10 @@ def left_out_failures(record: Mapping[str, Any] | None) -> list[str]:
     worst = sorted(record["generators"].items(), key=lambda row: row[1]["auroc"])[:3]
     names = ", ".join(f"{as_text(name)} ({100 * row['auroc']:.1f})" for name, row in worst)
     uncertain = {kind: row["uncertain"] for kind, row in record["verdicts"]["cautious"]["kinds"].items()}
-    failures = [f"Among unseen generators of large pictures, it does worst on {names} (AUROC, %)."]
+    failures = [f"Among generators of large pictures that it never saw, it does worst on {names} (AUROC, %)."]
     failures.append(
-        'On large pictures of unseen sources it often says "uncertain": of '
-        + ", ".join(f"{100 * share:.0f}% ({kind})" for kind, share in uncertain.items())
+        'On large pictures of sources that it never saw it often says "uncertain": '
+        + ", ".join(f"{kind} {100 * share:.0f}%" for kind, share in uncertain.items())
         + "."
     )
     return failures

@@ -60,11 +60,11 @@ def _left_out(record: Mapping[str, Any] | None) -> list[EvalResult]:
         (*RECALL, pooled["recall_at_2"]["value"]),
     ]
     name = f"large pictures of sources that training did not see ({', '.join(record['data'])})"
-    return _results(name, _type_of(record["data"]), "sources left out", scores)
+    return _results(name, _type_of(record["data"]), "sources never seen", scores)
 
 
 def _adapted(record: Mapping[str, Any] | None) -> Iterator[EvalResult]:
-    """Of the large pictures that a detector was adapted to, and of strangers', by heads that did not see them."""
+    """Scores on the pictures that a detector was adapted to, and on other people's, by heads that saw neither."""
     if not record:
         return
     data, scores = record["data"], record["scores"]
@@ -76,7 +76,7 @@ def _adapted(record: Mapping[str, Any] | None) -> Iterator[EvalResult]:
         sets.append(("strange real, strange fake", f"large pictures by others than {data}", "imagefolder"))
     for pair, name, kind in sets:
         after = [(*title, scores[f"{score}: {pair}"]["after"]["value"]) for score, title in AFTER.items()]
-        yield from _results(f"{name}, that training did not see", kind, f"left out: {pair}", after)
+        yield from _results(f"{name}, that training did not see", kind, f"never seen: {pair}", after)
 
 
 def _type_of(data: Sequence[str]) -> str:

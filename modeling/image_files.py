@@ -1,16 +1,4 @@
-# Copyright 2026 The tellsign authors.
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# Copyright 2026 The tellsign authors. SPDX-License-Identifier: Apache-2.0
 """The content of image files: opened upright and in RGB, and encoded as the packaged models' training images were.
 
 It needs Pillow and NumPy alone, since `judge.py` of an export takes it along.
@@ -102,7 +90,8 @@ def _errors_named(source: bytes | Image.Image, name: str) -> Iterator[None]:
     try:
         yield
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{name}: {error} The limit is twice PIL.Image.MAX_IMAGE_PIXELS.") from error
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ValueError(f"{name}: has more than {most:,} pixels, twice PIL.Image.MAX_IMAGE_PIXELS") from error
     except Image.UnidentifiedImageError as error:
         reason = "not an image, or of a format that is not read"
         if (

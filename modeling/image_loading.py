@@ -1,16 +1,4 @@
-# Copyright 2026 The tellsign authors.
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# Copyright 2026 The tellsign authors. SPDX-License-Identifier: Apache-2.0
 """Opening images, wherever they come from."""
 
 import base64
@@ -33,7 +21,7 @@ from .image_files import in_rgb, message_of, open_image, shortened, stored_image
 def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0) -> Image.Image:
     """Opens an image from anywhere: upright, first frame, RGB.
 
-    - EXIF orientation is applied. Of an animation the first frame is taken.
+    - EXIF orientation is applied. An animation gives its first frame.
     - 16-bit greys, and 32-bit ones with values above 255, are scaled to 8 bits. Pillow itself would clip them.
     - Palettes and CMYK go through `Image.convert("RGB")`. Colors of another profile, such as Display P3, become sRGB.
     - Transparency shows white, as in transformers.
@@ -55,8 +43,8 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
 
     Raises:
         ValueError: If the source is of another type, missing, empty, truncated, not an image, or of mode F. Also for
-            downloads of more than 256 MiB, and for more than twice `PIL.Image.MAX_IMAGE_PIXELS`, a decompression bomb
-            to Pillow. Also if the source is an error that a data set raised. The message names file and reason.
+            downloads of more than 256 MiB, and for more than twice `PIL.Image.MAX_IMAGE_PIXELS` pixels. Also
+            if the source is an error that a data set raised. The message names file and reason.
     """
     source, name = read_source(source, name, timeout)
     stored = stored_image(source, name)

@@ -31,17 +31,17 @@ from .image_processing_large_picture import LargePictureImageProcessor, as_level
 @auto_docstring(
     custom_intro="""
     Brings images to `size` (32x32) without keeping the aspect ratio, and scales them to [0, 1]. It normalizes them by
-    `image_mean` and `image_std`, which are near those of CIFAKE. What it resizes it encodes as JPEG of quality 75 and
-    decodes again. All images that the packaged detector learned from were so encoded at 32x32.
+    `image_mean` and `image_std`, which are near CIFAKE's. It encodes what it resizes as JPEG of quality 75 and decodes
+    it again, since the packaged detector learned from such images alone.
 
-    With `large_picture_processor`, the settings of a [`LargePictureImageProcessor`], large pictures also come as that
-    one sees them, for the second network of [`WaveFreqForImageClassification`].
+    With `large_picture_processor`, the settings of a [`LargePictureImageProcessor`], it also gives large pictures as
+    that processor sees them, for the second network of [`WaveFreqForImageClassification`].
 
     Takes what every image processor of transformers takes: PIL images, arrays or tensors, single or in lists. These
     are grey (with a channel), RGB or RGBA, with channels first or last. Pixels are uint8 in 0..255 or floats in the
-    same range; pass `do_rescale=False` for floats in [0, 1]. Floats that it resizes it first rounds to the levels of
-    uint8. So the same picture gives the same pixels whatever its dtype, and no gradient passes. Images of `size` stay
-    as they are.
+    same range; pass `do_rescale=False` for floats in [0, 1]. It rounds floats to the levels of uint8 before it
+    resizes them. So the same picture gives the same pixels whatever its dtype, and no gradient passes. Images of
+    `size` stay as they are.
 
     Gives `pixel_values` of shape `(batch_size, 3, size["height"], size["width"])`, float32. Gives `image_sizes` of
     shape `(batch_size, 2)`, int64: height and width of the images as they came. With `large_picture_processor` gives

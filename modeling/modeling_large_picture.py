@@ -58,11 +58,11 @@ def moments_of(maps: Sequence[torch.Tensor]) -> torch.Tensor:
 class LargePictureHead(nn.Module):
     """Means and standard deviations of feature maps to the logit of fake, by one hidden layer.
 
-    It reads those of the whole picture, and the averages of those of its cuts. Its buffers are averages over the
-    training pictures. Evidence is measured against those of the moments. Those of the features normalize them.
+    It reads the features of the whole picture, and the averages of the features of its cuts. Its buffers are averages
+    over the training pictures. Evidence is measured against the average moments. The average features normalize.
 
     Drawings by people look most like fakes. So a linear layer tells how much the whole looks like a drawing, or
-    anything else than a photograph. The logit of what would be fake counts half if it surely does.
+    anything else than a photograph. A positive logit is halved if the whole surely looks so.
 
     Args:
         config ([`LargePictureConfig`]): Its `hidden_size` and `dropout`.
@@ -84,7 +84,7 @@ class LargePictureHead(nn.Module):
         """Means, then standard deviations, of moments as [`moments_of`] gives them.
 
         Args:
-            moments (`torch.Tensor` of shape `(..., 1 + num_cuts, num_moments)`): Of the whole picture and its cuts.
+            moments (`torch.Tensor` of shape `(..., 1 + num_cuts, num_moments)`): Of the whole and of its cuts.
 
         Returns:
             `torch.Tensor` of shape `(..., 2, num_moments)`: of the whole, and averages over the cuts.
@@ -152,8 +152,8 @@ class LargePictureHead(nn.Module):
             size (`int`): Side of the grid of places.
 
         Returns:
-            `torch.Tensor` of shape `(batch_size, size, size)`. Its sum is the logit less that of the baseline, where
-            no dropout is at work.
+            `torch.Tensor` of shape `(batch_size, size, size)`. Its sum is the logit minus the baseline's
+            logit, where no dropout is at work.
         """
         num_cuts = cut_boxes.shape[1]
         baseline = torch.cat([self.baseline[:1], self.baseline[1:].expand(num_cuts, -1)]).to(moments.dtype)
@@ -237,10 +237,10 @@ class LargePictureImageClassifierOutput(ImageClassifierOutputWithNoAttention):
     loss (`torch.FloatTensor` of shape `()`, *optional*, returned if there are labels):
         Cross entropy.
     logits (`torch.FloatTensor` of shape `(batch_size, 2)`):
-        Of real, always zero, and of fake, divided by `config.temperature`.
+        Logits of real, always zero, and of fake, divided by `config.temperature`.
     evidence (`torch.FloatTensor` of shape `(batch_size, grid_size, grid_size)`, *optional*, returned in evaluation):
-        What each place of the picture adds to its logit of fake. The sum is that logit, less that of the average
-        training picture.
+        What each place of the picture adds to its logit of fake. The sum is that logit minus the logit of the
+        average training picture.
     """
 
     evidence: torch.Tensor | None = None

@@ -155,15 +155,15 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
 class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
     r"""
     loss (`torch.FloatTensor` of shape `()`, *optional*, returned if there are labels):
-        Cross entropy, or that of `config.problem_type`.
+        Cross entropy, or the loss that `config.problem_type` names.
     logits (`torch.FloatTensor` of shape `(batch_size, config.num_labels)`):
-        Of each label, divided by `config.temperature`.
+        Logits of each label, divided by `config.temperature`.
     category_logits (`torch.FloatTensor` of shape `(batch_size, 1 + len(config.real_categories))`, *optional*):
-        That the image is real and shows something else (always zero), or each of `config.real_categories`.
+        Logits of a real image of something else (always zero), and of each of `config.real_categories`.
     evidence (`torch.FloatTensor` of shape `(batch_size, rows, columns)`, *optional*, returned in evaluation):
-        What each place of the image adds to its logit of fake, less that of real. The sum is that difference, less
-        a baseline of the network that judged. For large pictures it is that of the average picture, for small ones
-        that of no features at all. Only of models with the labels real and fake.
+        What each place of the image adds to the logit of fake minus the logit of real. The sum is that difference
+        minus a baseline. The baseline is the average picture for large pictures, and no features at all for small
+        ones. Only models with the labels real and fake have evidence.
     """
 
     category_logits: torch.Tensor | None = None
@@ -316,8 +316,8 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
 
         Raises:
             ValueError: If images have another number of channels or a size that does not fit, or `image_sizes` are not
-                two numbers for each. Also if there are two labels, of which one excludes the other, and those given
-                are floats.
+                two numbers for each. Also if float labels are given to a model whose two labels exclude each
+                other.
 
         Example:
 

@@ -64,7 +64,7 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
         text = f"{trace['text']}\nThe picture beside shows how strong each frequency is; rings mark the grid's."
         parts.append(_row(width, font, text, None, spectrum))
     if leaning(result) and ("evidence_map" in result or result.get("evidence")):
-        text = f"Yellow: what speaks for {leaning(result)}. Percentages are shares of all that does."
+        text = f'Yellow marks evidence for "{leaning(result)}". Percentages are shares of all evidence for it.'
         shown = evidence_picture(image, result, width // 2) if "evidence_map" in result else None
         parts.append(_row(width, font, text, None, shown))
     for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):

@@ -95,8 +95,8 @@ class ArtifactExplanationPipeline(PipelineOfParts):
     is "uncertain" between its thresholds, if it has them, see [`WaveFreqConfig`]. The evidence says which places spoke
     for it. The tagger, in `tagger/` beside the detector, names the artifacts of small images and finds their places.
     A CLIP or SigLIP as tagger names those of large pictures too. The explainer, in `explainer/` or given, writes one
-    sentence for each. A localizer, in `localizer/` or given, finds the places in large images, of which the tagger
-    sees less. A detector without a tagger gets the packaged tagger and explainer.
+    sentence for each. A localizer, in `localizer/` or given, finds the places in large images, which the tagger sees
+    at fewer pixels. A detector without a tagger gets the packaged tagger and explainer.
 
     Args:
         model ([`PreTrainedModel`]): The detector.
@@ -105,7 +105,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             Another tagger than the one beside the detector: a folder, a repository or an object. Defaults to that one
             or, unless `explain` is `"never"`, to the packaged one. `False` for none: there are verdicts alone. If a
             detector of another kind than WaveFreq comes from a branch or commit, load its tagger from there and pass
-            it as an object. Of such a detector, transformers does not tell the pipeline which revision was used.
+            it as an object: transformers does not tell the pipeline the revision of such a detector.
         explainer (`str`, `os.PathLike`, [`ArtifactExplainer`] or `False`, *optional*):
             Another explainer than the one beside the detector: any checkpoint that `AutoModelForImageTextToText`
             loads, or an object. Defaults to that one, or beside the packaged tagger to the packaged one. `False` for
@@ -114,14 +114,14 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             Keyword arguments for [`ArtifactExplainer.from_pretrained`], such as `adapter` and `quantization_config`.
         localizer (`str`, `os.PathLike`, [`ArtifactLocalizer`] or `False`, *optional*):
             What finds the boxes, instead of the tagger: a folder or repository of a PaliGemma or of an adapter for
-            one. Or an object, as of `ArtifactLocalizer.from_pretrained(..., quantization_config=...)`. Where it finds
-            none, and of artifacts of the whole image, the box is the tagger's. All heat maps are the tagger's.
+            one. Or an object, as of `ArtifactLocalizer.from_pretrained(..., quantization_config=...)`. The tagger's
+            box stays where it finds none, and for artifacts of the whole image. All heat maps are the tagger's.
             `False` for none.
         explain (`str`, *optional*, defaults to `"fake"`):
             Which images to search for artifacts: `"fake"` for those judged so, `"always"` for all, `"never"` for
             verdicts alone. Images that are not searched have no artifacts, and `artifacts_note` says why.
         operating_point (`str`, *optional*, defaults to `"cautious"`):
-            `"balanced"` says "uncertain" of fewer large pictures, and errs more; the card says how much.
+            `"balanced"` answers "uncertain" for fewer large pictures, and errs more. The card says how much.
         threshold (`float`, *optional*):
             Probability from which an artifact is named. Defaults to the tagger's own, one for each.
         top_k (`int`, *optional*): How many artifacts to name at most. Defaults to all that reach the threshold.
@@ -204,8 +204,8 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             kwargs: The options of the class from `explain` on, `batch_size` and `num_workers`.
 
         Returns:
-            An [`ImageExplanation`] for an image, a list of them for a list, an iterator for everything else. In place
-            of one that cannot be opened there is `{"error": message}`.
+            An [`ImageExplanation`] for an image, a list of them for a list, an iterator for everything else. An image
+            that cannot be opened gets `{"error": message}`.
         """
         if "candidate_labels" in kwargs:
             kwargs["candidate_labels"] = listed(kwargs["candidate_labels"])

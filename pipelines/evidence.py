@@ -14,8 +14,7 @@ from .answer import Box, Evidence
 MOST_PLACES = 3
 LEAST_SHARE = 0.05
 STRONGEST = 0.1
-"""Share of the cells that frames hold. Larger frames move the logit little more than random ones of their size do, see
-`evaluate_evidence`."""
+"""Share of the cells that frames hold. Larger frames move the logit little more than random ones of their size do."""
 
 
 def places_of(evidence: NDArray, height: int, width: int) -> list[Evidence]:

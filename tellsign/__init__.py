@@ -68,6 +68,10 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module("tellsign.adapting.adapt" if name == "adapt" else "tellsign._registration"), name)
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 class _AfterTransformers(MetaPathFinder):
     """Registers as soon as transformers is loaded, when nothing of it is half loaded."""
 

@@ -19,7 +19,10 @@ from tellsign.commands.trust import trust
 
 # Local variables in a traceback would show the access token.
 app = typer.Typer(
-    help="Tell AI-generated images from real ones.", no_args_is_help=True, pretty_exceptions_show_locals=False
+    help="Tell AI-generated images from real ones.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
 )
 
 

@@ -259,7 +259,7 @@ def client(hub, tmp_path):
 def browser():
     """Chromium without a window."""
     playwright = pytest.importorskip("playwright.sync_api")
-    from tellsign.training.evaluation.web_page import chromium
+    from tests.opened_page import chromium
 
     if shutil.which("chromium") is None:
         pytest.skip("chromium is not installed")

@@ -8,6 +8,7 @@ from torch import nn
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.training.evaluation.attacks import (
+    Ensemble,
     MarginLoss,
     PixelClassifier,
     RememberingClassifier,
@@ -146,13 +147,15 @@ def test_a_search_in_bfloat16_is_judged_in_single_precision(make_model):
 
 
 def test_an_interrupted_evaluation_goes_on_where_it_stopped(make_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("tellsign.training.evaluation.attacks.PART", 4)
     images, labels = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8), np.arange(8) % 2
-    arguments, settings = (make_model(), WaveFreqImageProcessor(), images, labels), {"iterations": 2, "queries": 2}
-    whole = attack_ensemble(*arguments, (1, 4), **settings)
-    attack_ensemble(*arguments, (1,), **settings, progress_dir=tmp_path)
-    monkeypatch.setattr("tellsign.training.evaluation.attacks.fast_adaptive_boundary", None)  # not called again
-    resumed = attack_ensemble(*arguments, (1, 4), **settings, progress_dir=tmp_path)
-    assert list(whole) == list(resumed) == ["none", "fab", "apgd-ce", "apgd-margin", "square"]
+    model, settings = (make_model(), WaveFreqImageProcessor()), {"iterations": 2, "queries": 2}
+    whole = attack_ensemble(*model, images, labels, (1, 4), **settings)
+    attack_ensemble(*model, images[:4], labels[:4], (1, 4), **settings, progress_dir=tmp_path)
+    attacked, attack = [], Ensemble.standing
+    monkeypatch.setattr(Ensemble, "standing", lambda *given: attacked.append(len(given[1])) or attack(*given))
+    resumed = attack_ensemble(*model, images, labels, (1, 4), **settings, progress_dir=tmp_path)
+    assert attacked == [4] and list(whole) == list(resumed) == ["none", "fab", "apgd-ce", "apgd-margin", "square"]
     assert all(np.array_equal(whole[name][e], resumed[name][e]) for name in whole for e in whole[name])
 
 
@@ -169,13 +172,13 @@ def test_results_are_kept_for_one_model_scaling_and_part(make_model, tmp_path, m
     for name, by_epsilon in standing.items():
         for epsilon, still in by_epsilon.items():
             assert np.array_equal(still, np.concatenate([part[name][epsilon] for part in parts]))
-    assert len(list(tmp_path.iterdir())) == 6  # distances and one epsilon, of three parts
+    assert len(list(tmp_path.iterdir())) == 3
     other = WaveFreqImageProcessor(image_mean=[0.1, 0.2, 0.3])
     attack_ensemble(model, other, images, labels, (1,), **options)
     attack_ensemble(make_model(), other, images, labels, (1,), **options)
     for _ in range(2):
         attack_ensemble(model, other, images, labels, (1,), transfer_from=(make_model(), other), **options)
-    assert len(list(tmp_path.iterdir())) == 30
+    assert len(list(tmp_path.iterdir())) == 15
 
 
 def test_transfer_from_the_model_itself_is_a_direct_attack(make_model):

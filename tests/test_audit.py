@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tellsign.__main__ import app
-from tellsign.adapting.audit import audit, draw_audit, jpeg_quality, near_copies, telling
+from tellsign.adapting.audit import audit, draw_audit, jpeg_quality, near_copies, telling, typical
 from tellsign.adapting.pictures import load_pictures
 from tests.conftest import encode, write_parquet
 
@@ -60,6 +60,23 @@ def test_what_tells_one_source_alone_tells_no_class():
     values = [float(index // 10 == 7) for index in range(80)]  # of one source of fakes
     score, (low, high) = telling(values, labels, sources, np.full(80, 1 / 40))
     assert score <= 0.65 and low <= score <= high
+
+
+def test_the_shares_of_a_format_have_a_gap_and_those_of_a_number_none():
+    labels, weights = np.repeat([0, 1], 10), np.full(20, 0.1)
+    names = ["PNG"] * 6 + ["JPEG"] * 4 + ["PNG"] * 10
+    values, gap, _ = typical(names, labels, weights)
+    assert values == "JPEG: 0% of fake, 40% of real" and gap == pytest.approx(0.4)
+    assert typical([float(name == "PNG") for name in names], labels, weights)[1] == 0
+
+
+def test_a_format_of_one_source_alone_is_advised_upon(tmp_path):
+    write(tmp_path, {"real": (120, 120), "fake": (120, 120)}, sources=2)
+    for path in (tmp_path / "real" / "source 1").iterdir():
+        Image.open(path).save(path.with_suffix(".png"))
+        path.unlink()
+    (found,) = [finding for finding in audit(load_pictures(tmp_path)).findings if finding.name == "format"]
+    assert found.auroc < 0.6 and "save both alike" in found.advice
 
 
 @pytest.mark.parametrize("quality", [30, 50, 75, 86, 95])

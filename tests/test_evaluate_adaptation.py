@@ -1,24 +1,9 @@
 """What is given to an adapted detector, and what it is judged on."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-import torch
 
-from tellsign import LargePictureConfig
-from tellsign.modeling.modeling_large_picture import LargePictureHead
-from tellsign.training import evaluate_adaptation
-from tellsign.training.evaluate_adaptation import (
-    PARTS,
-    control_cases,
-    curve_cases,
-    generator_cases,
-    photograph_cases,
-    series_cases,
-    summary,
-    tables,
-)
+from tellsign.training.evaluate_adaptation import PARTS, SCENARIOS, Cases, summary, table
 
 
 @pytest.fixture(scope="module")
@@ -33,50 +18,42 @@ def columns() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def rows(columns) -> np.ndarray:
-    return np.arange(len(columns["label"]))
+def found(columns) -> Cases:
+    return Cases(columns, np.arange(len(columns["label"])))
 
 
-def test_nothing_that_was_given_is_judged(columns, rows):
-    for cases_of in (photograph_cases, series_cases, generator_cases, control_cases):
-        for cases in cases_of(columns, rows):
+def test_nothing_that_was_given_is_judged(columns, found):
+    for name in SCENARIOS:
+        for cases in getattr(found, name)():
             for case in cases:
                 judged = np.concatenate([case.real, case.fake, case.strange, case.unseen])
                 assert len(case.given) and len(case.real) and len(case.fake)
                 assert not np.isin(case.given, judged).any()
                 assert set(columns["kind"][case.real]) == {"photo"} and set(columns["label"][case.fake]) == {1}
-    for *_, case in curve_cases(columns, rows):
-        assert not np.isin(case.given, np.concatenate([case.real, case.fake, case.strange, case.unseen])).any()
 
 
-def test_all_photographs_of_a_pair_are_judged_once(columns, rows):
-    for cases in photograph_cases(columns, rows):
+def test_all_photographs_of_a_pair_are_judged_once(columns, found):
+    for cases in found.photographs():
         judged = np.concatenate([case.real for case in cases])
         assert len(cases) == PARTS and len(judged) == len(set(judged)) == 40
         assert len(set(columns["generator"][judged])) == 2
         assert not set(columns["generator"][judged]) & set(columns["generator"][cases[0].strange])
 
 
-def test_a_series_is_of_one_person(columns, rows):
-    for cases in series_cases(columns, rows):
+def test_a_series_is_of_one_person(columns, found):
+    for cases in found.series():
         given = cases[0].given[columns["label"][cases[0].given] == 1]
         assert set(columns["person"][np.concatenate([given, cases[0].fake])]) == {"anna"}
         assert not set(columns["generator"][cases[0].given]) & set(columns["generator"][cases[0].real])
 
 
-def test_a_generator_is_judged_on_other_people(columns, rows):
-    found = [case for cases in generator_cases(columns, rows) for case in cases]
-    assert len(found) == 2
-    for case in found:
+def test_a_generator_is_judged_on_other_people(columns, found):
+    halves = [case for cases in found.generator() for case in cases]
+    assert len(halves) == 2
+    for case in halves:
         given = case.given[columns["label"][case.given] == 1]
         assert set(columns["generator"][given]) == set(columns["generator"][case.fake]) == {"popular"}
         assert not set(columns["person"][given]) & set(columns["person"][case.fake])
-
-
-def test_the_curve_judges_the_same_whatever_is_given(columns, rows):
-    cases = [case for name, _, case in curve_cases(columns, rows) if name == "photographs"]
-    assert [len(case.given) for case in cases] == [5, 10, 20, 50, 100]
-    assert len({tuple(case.real) for case in cases}) == 1
 
 
 def test_the_tables_count_what_got_worse():
@@ -86,19 +63,4 @@ def test_the_tables_count_what_got_worse():
     ]
     found = summary(cases)
     assert (found["cases"], found["worse"], found["given"]) == (2, 1, 25)
-    (scenarios, curve) = tables({"scenarios": {"series": found}, "curve": {"series": [{"size": 5} | found]}})
-    assert "| 2 | 1 | 80.0 to 80.0 [80.0, 80.0] |" in scenarios and "5 of a series and 100 photographs" in curve
-
-
-def test_kept_heads_are_not_those_of_other_pictures(tmp_path, monkeypatch):
-    config, made = LargePictureConfig(hidden_size=3), []
-
-    def heads_left_out(*arguments):
-        made.append(arguments)
-        yield LargePictureHead(config, 4), np.arange(2)
-
-    monkeypatch.setattr(evaluate_adaptation, "heads_left_out", heads_left_out)
-    packaged, assignment, learned = SimpleNamespace(config=config), np.zeros(2, int), torch.ones(1, 2, 2, 4)
-    for moments in (learned, learned, 2 * learned):
-        evaluate_adaptation._heads(packaged, SimpleNamespace(columns={}), assignment, moments, tmp_path)
-    assert len(made) == 2
+    assert "| 2 | 1 | 80.0 to 80.0 [80.0, 80.0] |" in table({"series": found})

@@ -19,9 +19,7 @@ def test_what_is_held_out_is_in_no_group(parquet, synthetic_rows, tmp_path):
     rows = {name: values[:16] for name, values in synthetic_rows.items()}
     Dataset.from_dict(rows).to_parquet(tmp_path / "again.parquet")
     arguments = DataArguments(
-        train_data=[parquet, f"{tmp_path / 'again.parquet'}+{parquet}"],
-        validation_per_class=8,
-        views=True,
+        train_data=[parquet, f"{tmp_path / 'again.parquet'}+{parquet}"], validation_per_class=8, views=True
     )
     views, validation = load_images(arguments, WaveFreqImageProcessor(), WaveFreqConfig(), seed=0)
     # The second group holds the same images: they are held out of both, and each has as many of each class.

@@ -43,10 +43,7 @@ def test_an_attack_leads_away_from_the_label(network, views, label):
 
 def test_an_attack_changes_no_pixel_by_more_than_it_may(network, views, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        f"{ATTACKS}.logits_of",
-        lambda model, seen: asked.append(seen) or real(model, seen),
-    )
+    monkeypatch.setattr(f"{ATTACKS}.logits_of", lambda model, seen: asked.append(seen) or real(model, seen))
     real = logits_of
     attack(network, views, 0, 4, 6)
     for name, values in asked[-1].items():

@@ -1,5 +1,6 @@
 import errno
 import http.server
+import itertools
 import json
 import os
 import re
@@ -23,9 +24,8 @@ from tellsign import DEFAULT_MODEL, WaveFreqImageProcessor, __version__
 from tellsign.__main__ import app
 from tellsign.hub_cards import dataset_card, model_card
 from tellsign.pipelines import artifact_explanation
-from tellsign.training import leave_out, pseudo_fakes, train_generator
+from tellsign.training import leave_out, pseudo_fakes
 from tellsign.training.data.arguments import SourceArguments
-from tellsign.training.planting.__main__ import make_data
 from tellsign.training.trainer.arguments import parse_recipe
 from tests.conftest import encode
 from tests.models import LARGE_PROCESSOR, TINY_LARGE
@@ -290,7 +290,7 @@ def test_explain_reads_larger_pictures_than_pillow_would(checkpoint, tmp_path, m
         Image.new("RGB", size).save(tmp_path / f"{name}.png")
     command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint)]
     answers = list(map(json.loads, CliRunner().invoke(app, command, catch_exceptions=False).stdout.splitlines()))
-    assert "label" in answers[0] and "exceeds limit of 2500 pixels" in answers[1]["error"]
+    assert "label" in answers[0] and "more than 2,500 pixels" in answers[1]["error"]
 
 
 @pytest.mark.parametrize("given", [None, "7"])
@@ -385,7 +385,7 @@ def test_files_left_out_by_their_extension_are_counted(checkpoint, tmp_path):
     command = ["explain", str(folder), str(folder), "--explain", "never", "--model", str(checkpoint)]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0 and len(result.stdout.splitlines()) == 1
-    assert "left out as no images by their extension: 2 .pdf, 1 .txt, 1 without an extension" in result.stderr
+    assert "since no image has such an extension: 2 .pdf, 1 .txt, 1 without an extension" in result.stderr
     (folder / "a.png").unlink()
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 2 and "2 .pdf" in result.output
@@ -445,8 +445,6 @@ def test_the_command_holds_one_image_at_a_time(checkpoint, tmp_path, monkeypatch
     [
         leave_out.main,
         pseudo_fakes.main,
-        train_generator.main,
-        make_data,
         model_card.main,
         dataset_card.main,
     ],
@@ -526,6 +524,16 @@ assert not {{"torch", "transformers", "huggingface_hub"}} & set(sys.modules)
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("command", [command.callback.__name__ for command in app.registered_commands])
+def test_help_fits_eighty_columns_in_whole_sentences(command):
+    said = CliRunner(env={"COLUMNS": "80"}).invoke(app, [command, "--help"]).output
+    assert max(map(len, said.splitlines())) <= 80 and "<bool>" not in said
+    assert str(DEFAULT_MODEL) not in re.sub(r"\n +", "", said)
+    intro = re.split("\n(?:Arguments|Options):", said.partition("\n\n")[2])[0].strip().split("\n\n")
+    for lines in (paragraph.splitlines() for paragraph in intro):
+        assert all(len(line) + len(after.split()[0]) > 76 for line, after in itertools.pairwise(lines))
+
+
 IMPORTS = [
     "import tellsign; from transformers import pipeline",
     "from transformers import AutoModel, pipeline; import tellsign",
@@ -548,6 +556,7 @@ assert AutoProcessor.from_pretrained(tellsign.DEFAULT_MODEL / "tagger")
 assert PIPELINE_REGISTRY.check_task("artifact-explanation")[1]["impl"] is tellsign.ArtifactExplanationPipeline
 for name in tellsign.__all__:
     getattr(tellsign, name)
+assert dir(tellsign) == sorted(tellsign.__all__) and "bitsandbytes" not in sys.modules  # whose import speaks
 """
     script = f"""
 import json, os, socket, sys, traceback

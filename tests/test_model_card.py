@@ -206,8 +206,11 @@ def test_the_card_says_what_attacks_turn_in_large_pictures(parts):
     scores = {"nothing": row, "attack by 2 of 255": row | {"auroc": 0.1, "real_called_fake": 0.75}}
     record = {"data": ["large.parquet"], "real": 50, "fake": 50, "steps": 20, "scores": scores}
     text = model_card(**parts | {"large_attacks": record}).text
-    assert "50 real and 50 fake ones of large.parquet" in text and "| attack by 2 of 255 | 10.0 | 75.0 | 2.0 |" in text
-    assert "An attack by 2 of 255 has 75% of large real pictures called fake, and 2% of fakes real." in text
+    assert (
+        "50 real and 50 fake large pictures of large.parquet" in text
+        and "| attack by 2 of 255 | 10.0 | 75.0 | 2.0 |" in text
+    )
+    assert "After an attack by 2 of 255, it calls 75% of large real pictures fake, and 2% of fakes real." in text
     assert "--large-data large.parquet --large-pictures 100" in text
 
 
@@ -270,7 +273,7 @@ def test_a_card_says_over_which_pictures_verdicts_are_right(parts):
     kinds = parts["leave_out"]["verdicts"]["cautious"]["kinds"]
     kinds["artwork"] = {"pictures": 1150, "real": 0.1, "uncertain": 0.85, "fake": 0.05}
     text = model_card(**parts).text
-    assert "all 2,050 pictures by people, not photographs alone: 1,150 artwork, 900 photo." in text
+    assert "all 2,050 made by people, not photographs alone: 1,150 artwork, 900 photo." in text
 
 
 def test_a_card_shows_settings_of_zero_but_none_that_are_off(parts):
@@ -382,7 +385,7 @@ def test_names_of_data_and_generators_are_text(parts):
     parts["evaluation"] |= {"results": results, "data": [name]}
     text = model_card(**parts).text
     said = text[text.index("## Results") : text.index("## How to reproduce")]
-    assert f"On {shown}. " in said and f"| {shown} | 10 |" in said and f"tried: {shown}, weak-one." in said
+    assert f"those of {shown}. " in said and f"| {shown} | 10 |" in said and f"tried: {shown}, weak-one." in said
     assert said.count("A heading") == said.count(shown)
 
 
@@ -442,7 +445,7 @@ def test_failures_are_those_that_were_measured(parts):
     assert "at most 1/255 a pixel" in failures and "31.4 [29.4, 33.4]%" in failures
     assert "gradients seem to be masked" in failures and "below chance" not in failures
     assert "worst on dream-1 (61.0), dream-2 (91.0), pipe\\|dream (92.0)" in failures and "sleep-1" not in failures
-    assert 'often says "uncertain": of 35% (generated), 38% (photo)' in failures
+    assert 'often says "uncertain": generated 35%, photo 38%.' in failures
 
 
 def test_card_shows_what_was_measured_on_sources_left_out(parts):
@@ -497,7 +500,10 @@ def test_a_card_has_the_thresholds_of_large_pictures_too(parts):
 def test_a_card_says_only_recorded_rates_of_wrong_verdicts(parts):
     rates = {"real_called_fake": 0.03, "wrong": 0.02}
     recorded = model_card(**parts | {"training": parts["training"] | rates}).text
-    assert "at most 3% of the real images of each group" in recorded and "At most 2% of the verdicts" in recorded
+    assert (
+        "at most 3% of the real validation images of each group" in recorded
+        and "At most 2% of the verdicts" in recorded
+    )
     unknown = {name: value for name, value in parts["training"].items() if name not in rates}
     text = model_card(**parts | {"training": unknown}).text
     assert "of the real images of each group" not in text and "of the verdicts of each kind" not in text

@@ -27,7 +27,6 @@ from tellsign.modeling import image_files
 from tellsign.modeling import image_processing_large_picture as large
 from tellsign.modeling.image_files import JPEG_QUALITY
 from tellsign.pipelines.provenance.watermark import WATERMARKS
-from tellsign.training.evaluation import onnx_parity
 from tests.conftest import encode, write_parquet
 from tests.models import LARGE_PROCESSOR, TINY, TINY_BOTH, large_inputs
 from tests.samples import check_answer, watermarked
@@ -307,13 +306,3 @@ def test_push_sends_onnx_and_removes_that_of_other_weights(client, detector, sma
     without = shutil.copytree(small_detector, tmp_path / "without", ignore=shutil.ignore_patterns("onnx"))
     push(without, "anna/onnx")
     assert not any(name.startswith("onnx/") for name in HfApi().list_repo_files("anna/onnx"))
-
-
-def test_the_comparison_has_a_row_for_each_model(detector, tmp_path, capsys):
-    noise = np.random.default_rng(0).integers(0, 256, (6, 80, 90, 3), dtype=np.uint8)
-    data = write_parquet(tmp_path / "data.parquet", image=list(map(encode, noise)), label=3 * ["real", "fake"])
-    onnx_parity.main(str(detector), detector / "onnx", [data], limit=4)
-    printed = capsys.readouterr().out
-    rows = {cells[1].strip(): cells for line in printed.splitlines() if len(cells := line.split("|")) == 8}
-    assert "4 pictures" in printed and rows["model.onnx"][2].strip() == "100.00%"
-    assert float(rows["model.onnx"][3]) < 1e-3 and "model_int8.onnx, by judge.py" in rows

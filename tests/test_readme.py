@@ -1,4 +1,4 @@
-"""The snippets of the README, and of the one on training, run as they stand."""
+"""What the pages for users say is so: snippets run, options and links exist, and no page grows too long."""
 
 import json
 import re
@@ -19,14 +19,44 @@ from tests.samples import gridded
 
 
 ROOT = Path(__file__).parents[1]
-TEXTS = {path: (ROOT / path).read_text(encoding="utf-8") for path in ("README.md", "training/README.md")}
-README = "\n".join(TEXTS.values())
+DOCS = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {path: (ROOT / path).read_text(encoding="utf-8") for path in ("README.md", *DOCS, "training/README.md")}
+PAGES = "\n".join(TEXTS.values())
+MOST_WORDS = dict.fromkeys(DOCS, 1500) | {"README.md": 900, "training/README.md": 300}
 LINKS = [(path, target) for path, text in TEXTS.items() for target in sorted(set(re.findall(r"\]\(([^)]+)\)", text)))]
-SNIPPETS = re.findall(r"```python\n(.*?)```(?:\n\nprints\n\n```text\n(.*?)```)?", README, re.DOTALL)
-# Some pass what follows -- on to train_detector.
-LINES = re.sub(r" -- ", "\npython -m tellsign.training.train_detector ", README)
-COMMANDS = re.findall(r"^python -m (tellsign\.\S+)(.*)$", LINES, re.MULTILINE)
-COMMANDS += [(f"tellsign {name}", rest) for name, rest in re.findall(r"^tellsign (\w+)(.*)$", README, re.MULTILINE)]
+SNIPPETS = re.findall(r"```python\n(.*?)```(?:\n\nprints\n\n```text\n(.*?)```)?", PAGES, re.DOTALL)
+
+
+def commands_of(text: str) -> list[tuple[str, str]]:
+    """Each command of ours in a page, and what follows it."""
+    lines = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL))
+    found = re.findall(r"^(?:accelerate .* -m|python -m) (tellsign\.\S+)(.*)$", lines, re.MULTILINE)
+    return found + re.findall(r"^(tellsign \w+)(.*)$", lines, re.MULTILINE)
+
+
+COMMANDS = commands_of(PAGES)
+
+
+def test_every_page_has_commands_links_and_snippets():
+    assert len(DOCS) >= 6 and all(commands_of(TEXTS[path]) for path in ("README.md", *DOCS))
+    assert {path for path, _ in LINKS} >= {"README.md", "docs/train.md", "docs/results.md", "training/README.md"}
+    assert len(SNIPPETS) >= 2 and [bool(printed) for _, printed in SNIPPETS].count(True) >= 1
+
+
+@pytest.mark.parametrize(("path", "most"), MOST_WORDS.items())
+def test_a_page_is_short_but_for_tables_and_code(path, most):
+    prose = re.sub(r"^```.*?^```$|^\|.*?$", "", TEXTS[path], flags=re.DOTALL | re.MULTILINE)
+    assert 0 < len(prose.split()) <= most
+
+
+@pytest.mark.parametrize("path", DOCS)
+def test_a_page_begins_with_what_one_can_do_after_it(path):
+    assert TEXTS[path].splitlines()[2].startswith("After this page you can ")
+
+
+def test_figures_of_the_readme_stand_in_the_results():
+    figures = re.findall(r"\d+\.\d+(?: \[.*?\])?", "\n".join(re.findall(r"^\|.*$", TEXTS["README.md"], re.MULTILINE)))
+    assert len(figures) > 25 and [figure for figure in figures if figure not in TEXTS["docs/results.md"]] == []
 
 
 @pytest.mark.parametrize(("snippet", "printed"), SNIPPETS)
@@ -68,7 +98,7 @@ def test_the_snippet_that_fine_tunes_changes_verdicts(tmp_path, monkeypatch):
 
 def test_the_line_with_a_large_explainer_runs_with_a_small_one(tmp_path, monkeypatch):
     name = "HuggingFaceM4/idefics2-8b"
-    (line,) = re.findall(f"^pipeline.*{name}.*$", README, re.MULTILINE)
+    (line,) = re.findall(f"^pipeline.*{name}.*$", PAGES, re.MULTILINE)
     for part in make_idefics2():
         part.save_pretrained(tmp_path)
     script = "import tellsign\nfrom transformers import BitsAndBytesConfig, pipeline\n"
@@ -92,7 +122,7 @@ def test_rates_of_each_kind_give_how_often_fake_is_right():
         for group, rate in (("people", people), ("photographs", photographs)):
             right[group].append(f"{0.01 * found / (0.01 * found + 0.99 * rate):.1%}")
     for of_both in right.values():
-        assert f'"fake" is right in {" and ".join(of_both)}' in README
+        assert f'"fake" is right in {" and ".join(of_both)}' in PAGES
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")  # commands that other tests imported

@@ -46,8 +46,8 @@ def pictures_of(shown: str) -> dict[str, tuple[int, int]]:
 def test_an_image_gets_what_file_and_pixels_say_in_order(page):
     shown, answer = page.predict(upload(SMALL), "cautious", api_name="/show")
     assert answer["label"] == "fake" and {artifact["label"] for artifact in answer["artifacts"]} == set(LABELS)
-    said = ["Nothing. That proves nothing", "Fake (generated)", f"{answer['fake_probability']:.1%}"]
-    said += [answer["traces_note"], 'what speaks most for "fake"', f"{answer['evidence'][0]['share']:.0%}"]
+    said = ["Nothing. This proves nothing", "Fake (generated)", f"{answer['fake_probability']:.1%}"]
+    said += [answer["traces_note"], 'strongest evidence for "fake"', f"{answer['evidence'][0]['share']:.0%}"]
     said += [f"<b>{artifact['label']}</b>" for artifact in answer["artifacts"]]
     places = [shown.index(words) for words in said]
     assert places == sorted(places) and shown.count(answer["traces_note"]) == 1

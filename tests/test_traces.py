@@ -10,12 +10,11 @@ from scipy.ndimage import gaussian_filter
 from transformers import pipeline
 
 import tellsign
-from tellsign.pipelines.traces.grids import GRID_OF_4, GRIDS, strength_of
+from tellsign.pipelines.traces.grids import GRIDS, strength_of
 from tellsign.pipelines.traces.picture import spectrum_pictures
 from tellsign.pipelines.traces.spectrum import middle_of, residual_spectrum
 from tellsign.pipelines.traces.table import GENERATED, OTHER_PICTURES, PHOTOGRAPHS, SHOWN
 from tellsign.pipelines.tracing import find_traces, signatures_of
-from tellsign.training.evaluation.traced_cuts import HISTORIES, place_aurocs, strengths_after
 
 
 SPECTRA = Path(__file__).parents[2] / "shared" / "data" / "spectra.parquet"
@@ -237,21 +236,3 @@ def test_a_picture_that_a_decoder_draws_shows_its_grid(tmp_path):
 
     main(PHOTO, tmp_path / "drawn.png", steps=2)
     assert find_traces(Image.open(tmp_path / "drawn.png"))[0]
-
-
-def test_a_reduced_picture_has_its_grid_elsewhere():
-    pictures = [as_file(pixels[:256, :256]).convert("RGB") for pixels in (photo(), with_wave(photo(), (1 / 4, 1 / 4)))]
-    strengths = strengths_after([*pictures, Image.new("RGB", (256, 256))], GRID_OF_4)
-    assert set(strengths) == set(HISTORIES)
-    for values in strengths.values():
-        assert values[0] < 0 < values[1] and np.isnan(values[2])
-
-
-def test_a_map_of_a_grid_shows_a_part_that_has_it():
-    plain, waved = (
-        as_file(pixels[:256, :256]).convert("RGB") for pixels in (photo(), with_wave(photo(), (1 / 4, 1 / 4)))
-    )
-    photographs, parts = np.empty(1, object), np.empty(1, object)
-    photographs[0], parts[0] = plain, waved
-    assert place_aurocs(photographs, parts, GRID_OF_4, None, 4).mean() > 0.85
-    assert place_aurocs(photographs, photographs, GRID_OF_4, None, 4).mean() < 0.75

@@ -190,16 +190,6 @@ def test_a_box_beyond_its_image_raises_naming_the_file(annotated, tmp_path):
         AnnotatedImages([str(tmp_path)])
 
 
-def test_a_box_before_its_image_raises_naming_the_file(tmp_path):
-    artifact = {"label": "ghosting effects", "explanation": "a second cat lies over the first"}
-    annotation = to_synartifact([artifact | {"box": {"xmin": 2, "ymin": 1, "xmax": 14, "ymax": 30}}])
-    annotation["Artifacts annotation"][0]["rect_start"] = [-1, 3]
-    (tmp_path / "a.json").write_text(json.dumps(annotation))
-    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"a\.json: .*'xmin': -1.* is not inside an image of 64x64 pixels"):
-        AnnotatedImages([str(tmp_path)])
-
-
 def test_captions_that_make_no_sentence_are_counted(annotated, caplog, tmp_path):
     logging.getLogger("transformers").propagate = True
     AnnotatedImages([annotated])
@@ -237,19 +227,6 @@ def test_photographs_are_enough_where_no_fakes_are_asked_for(textured, tmp_path)
     assert len(images["real"]) > 0 and len(images["watched"]) == 4 and len(images["fake"]) == 0
     with pytest.raises(ValueError, match="--validation_per_class: cannot hold out 4 images of class fake"):
         load_images(DataArguments(train_data=[real], validation_per_class=4, fake_images=5), seed=0)
-
-
-def test_the_image_of_an_annotation_has_its_whole_name(annotated, tmp_path):
-    shutil.copy(Path(annotated) / "0.json", tmp_path / "photo[1].json")
-    for name, width in (("photo[1].png", 40), ("photo[1].masked.png", 50), ("photo1.png", 60)):
-        Image.new("RGB", (width, 40)).save(tmp_path / name)
-    assert AnnotatedImages([str(tmp_path)])[0]["image"].width == 40
-
-
-def test_an_annotation_without_its_image_raises(annotated, tmp_path):
-    shutil.copy(Path(annotated) / "0.json", tmp_path / "0.json")
-    with pytest.raises(ValueError, match="there is no image"):
-        AnnotatedImages([str(tmp_path)])
 
 
 def test_fakes_are_explained_by_what_the_tagger_finds_in_them(textured, tmp_path):
@@ -513,10 +490,7 @@ def test_an_adapter_for_another_tower_trains_the_connector(idefics2, annotated, 
         (["--train_data=a.parquet", "--vision_tower=t", "--push_to_hub"], "--push_to_hub"),
         (["--train_data=a.parquet", "--vision_tower=t", "--label_smoothing_factor=0.1"], "--label_smoothing_factor"),
         (["--train_data=a.parquet", "--vision_tower=t", "--optim=sgd"], "--optim=sgd: the optimizer is Muon"),
-        (
-            ["--annotated_data=a", "--model_name_or_path=b", "--fake_images=5"],
-            "--fake_images: needs --train_data",
-        ),
+        (["--annotated_data=a", "--model_name_or_path=b", "--fake_images=5"], "--fake_images: needs --train_data"),
     ],
 )
 def test_arguments_that_make_no_sense_raise(arguments, message):

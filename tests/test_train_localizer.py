@@ -76,10 +76,7 @@ def test_an_adapter_of_planted_places_is_saved_with_its_card(options, paligemma,
     exec(snippet.replace("photo.jpg", str(EXAMPLE)), namespace)
     assert namespace["explain"].localizer.model.peft_config["default"].r == 8
     config = json.loads((output / "adapter_config.json").read_text())
-    config = json.loads((output / "adapter_config.json").read_text())
     moved = shutil.copytree(output, tmp_path / "moved")
-    (moved / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "someone/base"}))
-    card_of_folder(moved, str(output)).save(moved / "README.md")
     (moved / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": "someone/base"}))
     card_of_folder(moved, str(output)).save(moved / "README.md")
     assert b'localizer="someone/boxes"' in exported_files(moved, "someone/boxes")["README.md"]

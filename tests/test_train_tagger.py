@@ -1,4 +1,3 @@
-import copy
 import hashlib
 import io
 import json
@@ -510,46 +509,6 @@ def test_optimizer_is_muon_for_matrices_and_adamw_for_vectors():
         vector = vector - 0.1 * first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
     assert np.abs(layer.weight.detach().numpy() - matrix).max() < 0.02  # Muon's steps are of bfloat16
     np.testing.assert_allclose(layer.bias.detach().numpy(), vector, rtol=1e-4)
-
-
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_optimizer_steps_kernels_as_matrices(memory_format):
-    torch.manual_seed(0)
-    images, convolution = torch.randn(4, 6, 3, 3), nn.Conv2d(6, 5, 3)
-    linear = nn.Linear(54, 5)
-    linear.load_state_dict({"weight": convolution.weight.flatten(1), "bias": convolution.bias})
-    convolution.to(memory_format=memory_format)
-    args = TrainingArguments(learning_rate=0.1, weight_decay=0.5, use_cpu=True)
-    for layer, inputs in ((convolution, images), (linear, images.flatten(1))):
-        optimizer = muon_with_adamw(as_network(layer), args, muon_learning_rate=0.2)
-        for _ in range(2):
-            layer(inputs).square().sum().backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            assert layer.weight.grad is None
-    assert torch.allclose(convolution.weight.flatten(1), linear.weight, atol=1e-2)
-    assert convolution.weight.is_contiguous(memory_format=memory_format)
-
-
-def test_optimizer_loads_its_state_to_where_the_model_is():
-    args = TrainingArguments(learning_rate=0.1, use_cpu=True)
-    models = [as_network(nn.Linear(3, 2)) for _ in range(2)]
-    optimizers = [muon_with_adamw(model, args, muon_learning_rate=0.2) for model in models]
-
-    def step(number: int) -> None:
-        models[number]["top"]["layers"][0](torch.ones(2, 3, dtype=torch.float64)).square().sum().backward()
-        optimizers[number].step()
-        optimizers[number].zero_grad()
-
-    for model in models:
-        model.double()  # like a move to another device, it replaces what the weights hold
-    step(0)
-    models[1].load_state_dict(models[0].state_dict())
-    optimizers[1].load_state_dict(copy.deepcopy(optimizers[0].state_dict()))
-    for number in range(2):
-        step(number)
-    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
-        assert torch.equal(one, other)
 
 
 # Of each artifact in the logits of the stub, which has one more before them and these in the other order.

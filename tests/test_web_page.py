@@ -33,7 +33,7 @@ from tests.stated import NOVELAI, Authority, encoded, exif_of, hidden, packed, p
 
 
 playwright = pytest.importorskip("playwright.sync_api")
-from tellsign.training.evaluation.web_page import answers_of, give, loaded, served  # noqa: E402 - needs playwright
+from tests.opened_page import answers_of, give, loaded, served  # noqa: E402 - needs playwright
 
 
 pytestmark = pytest.mark.filterwarnings("ignore")

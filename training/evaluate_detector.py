@@ -47,10 +47,7 @@ from tellsign.training.evaluation.robustness import RobustnessTest, plot_robustn
 
 
 def describe(model: PreTrainedModel, images: DecodedImages) -> dict[str, float]:
-    """Parameters, and multiply-adds of one image in the convolutions and matrix products (not in the FFTs).
-
-    The image counts as a small one.
-    """
+    """Parameters, and multiply-adds of one small image in convolutions and matrix products (not in the FFTs)."""
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model.eval()(images.__getitems__([0])["pixel_values"].to(model.device))
     return {"parameters": model.num_parameters(), "multiply_adds": counter.get_total_flops() // 2}
@@ -106,14 +103,8 @@ def plot_scores(labels: NDArray, probabilities: NDArray, title: str) -> Figure:
 def score_sets(
     judged: Judged, untouched: NDArray | None, others: Judged | None, generators: NDArray, resamples: int
 ) -> list[dict]:
-    """Scores of all images, of those that are not in training data, and of each other generator.
-
-    Args:
-        judged ([`Judged`]): The test images.
-        untouched (`np.ndarray` of shape `(n,)`, *optional*): Whether each is not in training data.
-        others ([`Judged`], *optional*): Fakes, each generator's against the untouched real images.
-        generators (`np.ndarray` of shape `(m,)`): The generators of these fakes.
-        resamples (`int`): For the intervals.
+    """Scores of all images, of the untouched ones, which are not in training data, and of each other generator's fakes
+    against the untouched real images.
     """
     sets = {} if untouched is None else {"not in training data": judged[untouched]}
     sets["all"] = judged
@@ -143,13 +134,7 @@ def detector_report(evaluation: dict) -> str:
 
 
 def format_agreement(titles: Sequence[str], labels: NDArray, probabilities: Sequence[NDArray]) -> str:
-    """A Markdown table of how often each two models agree at probability 0.5, and are right then.
-
-    Args:
-        titles (`Sequence[str]`): Names of the models.
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        probabilities (`Sequence[np.ndarray]` of shape `(n,)`): Probability of fake by each model, in [0, 1].
-    """
+    """A Markdown table of how often each two models agree at probability 0.5, and are right then."""
     rows = []
     for first, second in itertools.combinations(range(len(titles)), 2):
         judged = np.stack([probabilities[index] > 0.5 for index in (first, second)])
@@ -176,14 +161,7 @@ def refuse_other_kinds(models: Sequence[str]) -> None:
 
 
 def attack_large(name: str, data: Sequence[str], each: int, steps: int, folder: Path) -> str:
-    """Changes large pictures and attacks them, see [`large_attack_scores`], and writes `large_attacks.json`.
-
-    Returns:
-        Its table, as Markdown.
-
-    Raises:
-        ValueError: If the model has no network for large pictures.
-    """
+    """Changes large pictures and attacks them, writes `large_attacks.json`, and returns its table as Markdown."""
     model, image_processor = load_detector(name)
     network: Any = getattr(model, "large_picture", None)
     if network is None:
@@ -196,11 +174,7 @@ def attack_large(name: str, data: Sequence[str], each: int, steps: int, folder: 
 
 
 def load_other_fakes(sources: Sequence[str], split: str, train_data: Sequence[str], seen: Collection[str]) -> Dataset:
-    """Fakes of other generators that do not occur in the training data.
-
-    Raises:
-        ValueError: If none is left, or there are real images.
-    """
+    """Fakes that do not occur in the training data. A `ValueError` says if none is left or some are real."""
     fakes = load_sources(sources, split)
     if LABELS.index("real") in fakes["label"][:]:
         raise ValueError(f"{', '.join(sources)}: has real images, expected fakes only")
@@ -211,11 +185,7 @@ def load_other_fakes(sources: Sequence[str], split: str, train_data: Sequence[st
 
 
 def load_test_images(sources: Sequence[str], split: str, train_data: Sequence[str], seen: Collection[str]) -> Dataset:
-    """Images of both classes.
-
-    Raises:
-        ValueError: If there are none of a class, or none whose sha1 is not seen in the training data.
-    """
+    """Images of both classes, or a `ValueError` if training data have all of a class, or there are none."""
     images = load_sources(sources, split)
     labels, untouched = images["label"][:], without(images, seen)["label"][:]
     for label, name in enumerate(LABELS):
@@ -248,16 +218,6 @@ def evaluate_model(
     folder: Path,
 ) -> tuple[dict[str, Any], Judged]:
     """Scores a model, and writes `evaluation.json`, `evaluation.png` and `robustness.png` into its folder.
-
-    Args:
-        name (`str`): Folder or repository.
-        test (`datasets.Dataset`): Images of both classes.
-        others (`datasets.Dataset`, *optional*): Fakes of other generators.
-        seen (`Collection[str]`): The sha1 of training images.
-        described (`dict`): What the evaluation says of the data.
-        resamples (`int`): For the intervals.
-        robustness ([`RobustnessTest`]): What else the model is shown.
-        folder (`Path`): Its name is the model's title.
 
     Returns:
         The evaluation, and what the model says of the test images that are not in training data.

@@ -54,13 +54,12 @@ class Answers:
     """Planted artifacts and a tagger's answers, arrays of shape `(num_images, num_artifacts)`.
 
     Args:
-        present (`np.ndarray`, bool): Whether the artifact was planted.
-        scores (`np.ndarray`): Its score.
-        chosen (`np.ndarray`, bool): Whether it was named.
-        pointed (`np.ndarray`): 1 if the heat map's maximum is within the planted place, 0 if not, NaN if none.
-        overlap (`np.ndarray`): Intersection over union of its box and the planted one, NaN if none.
-        overlap_of_whole (`np.ndarray`): The same of the whole image and the planted box.
-        overlap_of_localizer (`np.ndarray`): The same of a localizer's box, or the tagger's where it finds none.
+        present (bool): Whether the artifact was planted.
+        scores: Its score.
+        chosen (bool): Whether it was named.
+        pointed: 1 if the heat map's maximum is within the planted place, 0 if not, NaN if none.
+        overlap, overlap_of_whole, overlap_of_localizer: Intersection over union of the planted box and the tagger's,
+            the whole image, and a localizer's, or the tagger's where it finds none.
     """
 
     present: NDArray[np.bool_]
@@ -88,15 +87,7 @@ def answer(
     localizer: ArtifactLocalizer | None = None,
     batch_size: int = 100,
 ) -> Answers:
-    """Runs a tagger over images as [`planted_images`] yields them.
-
-    Args:
-        tagger ([`ArtifactTagger`]): The tagger.
-        rows (`list[dict]`): Images with their artifacts.
-        names (`list[str]`): The artifacts to choose from.
-        localizer ([`ArtifactLocalizer`], *optional*): What is asked for the planted artifacts' boxes too.
-        batch_size (`int`, *optional*, defaults to 100): Images tagged at once.
-    """
+    """Runs a tagger, and for places a localizer, over images as [`planted_images`] yields them."""
     index_of, shape = {name: index for index, name in enumerate(names)}, (len(rows), len(names))
     places = (np.full(shape, np.nan) for _ in range(4))
     answers = Answers(np.zeros(shape, bool), np.zeros(shape), np.zeros(shape, bool), *places)
@@ -139,12 +130,9 @@ def answer(
 def tagging_scores(answers: Answers, seed: int = 0) -> dict[str, float | None]:
     """All scores of planted images.
 
-    Returns:
-        Means over artifacts (`macro_…`), over pairs of image and artifact (`micro_f1`) and over images (`jaccard`;
-        `shuffled_jaccard`, with what was planted in another image). `pointing_game` and `box_iou` are means over
-        planted artifacts that have a place, which are all whose box is not the whole image. `…_of_named` are means
-        over those of them that were named. `whole_image_iou` is what the whole image would get as their box.
-        `localizer_box_iou` is there if a localizer was asked.
+    `macro_…` are means over artifacts, `micro_f1` is over pairs of image and artifact. `shuffled_jaccard` is with what
+    was planted in another image. Places are of artifacts whose box is not the whole image, `…_of_named` of those that
+    were named. `whole_image_iou` is what the whole image would get as their box.
     """
     present, chosen = answers.present, answers.chosen
     generator, others = np.random.default_rng(seed), []
@@ -249,10 +237,7 @@ def unseen_real_images(dataset: Dataset, train_data: Sequence[str], seed: int) -
 def explain(
     explainer: ArtifactExplainer, tagger: ArtifactTagger, rows: Sequence[dict], categories: dict[str, str], seed: int
 ) -> dict[str, dict[str, float | int | None]]:
-    """Scores of explanations of planted artifacts, and of those that the tagger finds.
-
-    The first images with the most artifacts also tell how long an explanation takes on two threads.
-    """
+    """Scores of sentences on planted and on found artifacts, and the time of the longest answer on two threads."""
     images, scores = images_of(rows), {}
     told = [
         name for start in range(0, len(images), 100) for name in tagger.name_categories(images[start : start + 100])

@@ -1,30 +1,31 @@
 """Measures what traces are worth: how often pictures of people that no threshold saw show them.
 
-python -m tellsign.training.evaluate_traces spectra.parquet --cuts native.parquet
+One person's tools leave the same in all of their pictures. So people are left out, not pictures.
+
+
+python -m tellsign.training.evaluate_traces spectra.parquet
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pyarrow.parquet as pq
 import typer
 from numpy.typing import NDArray
 
-from tellsign.pipelines.traces.grids import GRID_OF_4, GRIDS, LEAST_BLOCKS, LEAST_SIDE, LOSSLESS, strength_of
+from tellsign.pipelines.traces.grids import GRIDS, LEAST_BLOCKS, LEAST_SIDE, LOSSLESS, strength_of
 from tellsign.pipelines.traces.table import SHOWN
-from tellsign.tables import markdown_table, percent
+from tellsign.tables import markdown_table
 from tellsign.training.evaluation.metrics import bootstrap
-from tellsign.training.evaluation.traced_cuts import load_cuts, place_aurocs, strengths_after
 
 
 KINDS = ("generated", "photo", "other")
 ACCUSED = 0.01
 """Share of the pictures by people that a threshold lets show a trace."""
 HALVINGS = 20
-SPLICED = 120
 HEADS = ("generated", "photographs", "other by people", "lift over photographs", "over others")
 
 
@@ -37,7 +38,7 @@ def load_spectra(path: Path) -> dict[str, NDArray]:
             `kind`, `source`, `format`, `width` and `height`.
 
     Returns:
-        `found` and `saved` of shape `(n, 64, 33)`, and `kind`, `person`, `source` and `is_lossless` of shape `(n,)`.
+        `found` and `saved` of shape `(n, 64, 33)`, and `kind`, `person` and `is_lossless` of shape `(n,)`.
     """
     table = pq.read_table(path)
     columns = {name: np.asarray(table[name].to_pylist()) for name in ("kind", "source", "format", "blocks")}
@@ -51,7 +52,6 @@ def load_spectra(path: Path) -> dict[str, NDArray]:
     return {name: (levels - 128.0) / 16 for name, levels in spectra.items()} | {
         "kind": kind[rows],
         "person": np.asarray([person_of(source) for source in columns["source"][rows]]),
-        "source": columns["source"][rows],
         "is_lossless": np.isin(columns["format"], LOSSLESS)[rows],
     }
 
@@ -70,7 +70,7 @@ def halves(person: NDArray) -> Iterator[NDArray[np.bool_]]:
         yield from (first, ~first)
 
 
-def shares_of(shows: NDArray, kind: NDArray, person: NDArray) -> list[NDArray]:
+def counts_of(shows: NDArray, kind: NDArray, person: NDArray) -> list[NDArray]:
     """Of each of [`KINDS`], pictures that show a trace, and all, of each person: arrays of shape `(num_people, 2)`."""
     totals = []
     for name in KINDS:
@@ -81,10 +81,7 @@ def shares_of(shows: NDArray, kind: NDArray, person: NDArray) -> list[NDArray]:
 
 
 def rates(*totals: NDArray) -> dict[str, float]:
-    """The share of each of [`KINDS`] that shows a trace, and the lifts over photographs and over other pictures.
-
-    A lift over none is that over one picture.
-    """
+    """The share of each of [`KINDS`] that shows a trace, and the lifts. One over none is that over one picture."""
     shown, pictures = (dict(zip(KINDS, (some[:, i].sum() for some in totals), strict=True)) for i in (0, 1))
     found = {kind: float(shown[kind] / pictures[kind]) for kind in KINDS}
     lifts = {f"lift over {kind}": found["generated"] / max(found[kind], 1 / pictures[kind]) for kind in KINDS[1:]}
@@ -106,12 +103,8 @@ def shown_by(strength: NDArray, kind: NDArray, person: NDArray) -> NDArray[np.fl
 
 def main(
     spectra: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Parquet file of spectra.")],
-    cuts: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Cuts at native pixels.")] = None,
 ) -> None:
-    """Prints how often photographs, other pictures by people and generated ones show each trace.
-
-    With cuts it also prints what resizing leaves of the grid of 4 pixels, and whether a map of it shows where it is.
-    """
+    """Prints how often photographs, other pictures by people and generated ones show each trace."""
     columns = load_spectra(spectra)
     kind, person, lossless = (columns[name] for name in ("kind", "person", "is_lossless"))
     any_trace, table = np.zeros(len(kind)), []
@@ -127,53 +120,13 @@ def main(
             if files == "lossless" and grid in [worth.grid for worth in SHOWN]:
                 any_trace[rows] = np.maximum(any_trace[rows], shows)
             threshold = threshold_of(strength[kind[rows] != "generated"])
-            table.append([grid.name, files, f"{threshold:.2f}", *row_of(shares_of(shows, kind[rows], person[rows]))])
+            table.append([grid.name, files, f"{threshold:.2f}", *row_of(counts_of(shows, kind[rows], person[rows]))])
     for files, rows in (("lossless", lossless), ("all", np.ones_like(lossless))):
-        row = row_of(shares_of(any_trace[rows], kind[rows], person[rows]))
+        row = row_of(counts_of(any_trace[rows], kind[rows], person[rows]))
         table.append(["any that is shown", files, "", *row])
     for files, rows in (("lossless", lossless), ("compressed", ~lossless)):
         print(f"{files}: {', '.join(f'{(kind[rows] == name).sum()} {name}' for name in KINDS)}")
     print("\n" + markdown_table(["trace", "files", "threshold", *HEADS], table))
-    if cuts is not None:
-        print(*("\n" + table for table in tables_of_cuts(load_cuts(cuts), columns)), sep="\n")
-
-
-def tables_of_cuts(cuts: Mapping[str, NDArray], spectra: Mapping[str, NDArray]) -> Iterator[str]:
-    """What resizing leaves of the grid of 4 pixels, and the AUROC of its map within spliced pictures."""
-    kind = np.where(np.isin(cuts["kind"], KINDS), cuts["kind"], "other")
-    person = np.asarray([person_of(source) for source in cuts["source"]])
-    lossless = np.isin(cuts["format"], LOSSLESS)
-    strengths = strengths_after(cuts["image"], GRID_OF_4)
-    table = []
-    for history, strength in strengths.items():
-        for files, of_files in (("lossless", lossless), ("compressed", ~lossless)):
-            rows = of_files & np.isfinite(strength)
-            shows = shown_by(strength[rows], kind[rows], person[rows])
-            table.append([history, files, *row_of(shares_of(shows, kind[rows], person[rows]))])
-    yield markdown_table(["cuts: grid of 4 pixels", "files before", *HEADS], table)
-
-    of_file = [strength_of(GRID_OF_4, spectrum) for spectrum in spectra["found"]]
-    threshold = next(worth.threshold for worth in SHOWN if worth.grid == GRID_OF_4)
-    sources = spectra["source"][spectra["is_lossless"] & (np.asarray(of_file) > threshold)]
-    in_file = (kind == "generated") & np.isin(cuts["source"], sources)
-    photographs = cuts["image"][kind == "photo"]
-    parts = {
-        "of files that show the grid": cuts["image"][in_file],
-        "of these, cuts that still show it": cuts["image"][in_file & (strengths["as the cut is"] > 0)],
-        "of photographs": photographs,
-    }
-    places = []
-    for name, images in parts.items():
-        aurocs = [place_aurocs(photographs, images, GRID_OF_4, quality, SPLICED) for quality in (None, 75)]
-        places.append([name, str(len(images)), *(percent(_mean(values)) for values in aurocs)])
-    yield markdown_table(["parts pasted into photographs", "cuts", "AUROC, %", "after JPEG q75, %"], places)
-
-
-def _mean(values: NDArray) -> dict[str, Any]:
-    def compute(sample: NDArray) -> dict[str, float]:
-        return {"mean": float(sample.mean())}
-
-    return {"value": float(values.mean()), "interval": bootstrap([values], compute)["mean"]}
 
 
 def row_of(totals: Sequence[NDArray]) -> list[str]:

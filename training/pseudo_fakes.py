@@ -66,12 +66,7 @@ def displace_blocks(images: torch.Tensor) -> torch.Tensor:
     return grid_sample(images, grid, padding_mode="reflection", align_corners=True)
 
 
-METHODS: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
-    shift_phases,
-    join_frequencies,
-    blend,
-    displace_blocks,
-)
+METHODS: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (shift_phases, join_frequencies, blend, displace_blocks)
 """Each changes at least two images of shape `(n, 3, height, width)`, from [0, 1] to a little beyond."""
 
 

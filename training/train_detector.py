@@ -5,31 +5,23 @@ python -m tellsign.training.train_detector --help
 """
 
 import hashlib
-import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from datasets import Dataset
 from huggingface_hub import CommitInfo
 from torch import nn
-from transformers import (
-    AutoImageProcessor,
-    EvalPrediction,
-    TrainerCallback,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import AutoImageProcessor, EvalPrediction, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.model_card import write_card
 from tellsign.training.calibration.detector import calibrate_detector
-from tellsign.training.data.arguments import CheckedArguments
+from tellsign.training.data.arguments import CheckedArguments, option
 from tellsign.training.data.groups import DataArguments, load_images
 from tellsign.training.data.images import Augmentation, DecodedImages, whole_batch, without_large
 from tellsign.training.data.sources import LABELS, UNKNOWN, content_of
@@ -37,9 +29,10 @@ from tellsign.training.data.views import BalancedViews
 from tellsign.training.evaluation.metrics import DetectionMetric
 from tellsign.training.evaluation.prediction import check_finite, fake_probability
 from tellsign.training.trainer.adversarial import ProjectedGradientDescent
-from tellsign.training.trainer.arguments import checkpoint_to_resume, overrides_of, parse_recipe, recipe_of, record_run
+from tellsign.training.trainer.arguments import overrides_of, parse_recipe
 from tellsign.training.trainer.averaging import AVERAGE_NAME, WeightAveraging, refresh_statistics
 from tellsign.training.trainer.passes import EpochCallback, WholeValidationTrainer
+from tellsign.training.trainer.run import Run, start, trained
 
 
 @dataclass
@@ -52,54 +45,34 @@ class ModelArguments(CheckedArguments):
         "ema_decay": "[0, 1)",
     }
 
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Checkpoint to fine-tune. Without it a new network is trained."}
+    model_name_or_path: str | None = option(None, "Checkpoint to fine-tune. Without it a new network is trained.")
+    architecture: str = option(
+        "default",
+        "Configuration of a new network: default, or original: the first published one.",
+        choices=["default", "original"],
     )
-    architecture: str = field(
-        default="default",
-        metadata={
-            "help": "Configuration of a new network: default, or original: the first published one.",
-            "choices": ["default", "original"],
-        },
+    config_overrides: dict[str, Any] | str | None = option(None, "Fields of WaveFreqConfig to change, as JSON.")
+    start_weight: float = option(
+        0.0,
+        "Share of the checkpoint to fine-tune in the final weights, in [0, 1), to keep more of its skills "
+        "(Wortsman et al., 2022, arXiv 2109.01903).",
     )
-    config_overrides: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Fields of WaveFreqConfig to change, as JSON."}
+    fake_logit_weight: float = option(
+        1.0,
+        "Factor on the logit of fake in the final weights, in (0, 1]. Below 1, real_categories count "
+        "more, and the marks of known generators less.",
     )
-    start_weight: float = field(
-        default=0.0,
-        metadata={
-            "help": "Share of the checkpoint to fine-tune in the final weights, in [0, 1), to keep more of its skills "
-            "(Wortsman et al., 2022, arXiv 2109.01903)."
-        },
+    real_called_fake: float = option(
+        0.01,
+        "Largest share of the real validation images of each group to call fake, in (0, 0.5]. "
+        "Photographs of other sources exceed it.",
     )
-    fake_logit_weight: float = field(
-        default=1.0,
-        metadata={
-            "help": "Factor on the logit of fake in the final weights, in (0, 1]. Below 1, real_categories count "
-            "more, and the marks of known generators less."
-        },
-    )
-    real_called_fake: float = field(
-        default=0.01,
-        metadata={
-            "help": "Largest share of the real validation images of each group to call fake, in (0, 0.5]. "
-            "Photographs of other sources exceed it."
-        },
-    )
-    wrong: float = field(
-        default=0.05,
-        metadata={"help": "Largest share of errors among the images called real, and among those called fake."},
-    )
-    ema_decay: float = field(default=0.999, metadata={"help": "Decay of the average of the weights, in [0, 1)."})
+    wrong: float = option(0.05, "Largest share of errors among the images called real, and among those called fake.")
+    ema_decay: float = option(0.999, "Decay of the average of the weights, in [0, 1).")
 
 
-def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
-    """Parses a command line, see [`parse_recipe`].
-
-    Raises:
-        ValueError: If the file has a field that no argument has, no training data are given, or arguments are out of
-            range or exclude each other.
-    """
+def parse_arguments(arguments: list[str] | None) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
+    """Parses a command line, see [`parse_recipe`]. A `ValueError` names arguments that exclude each other."""
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if model_args.start_weight and not model_args.model_name_or_path:
         raise ValueError("--start_weight: there is no start, expected --model_name_or_path")
@@ -115,9 +88,7 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
 def create_model(arguments: ModelArguments) -> tuple[WaveFreqForImageClassification, WaveFreqImageProcessor]:
     """A new network, or the checkpoint that the arguments name, with its image processor.
 
-    Raises:
-        ValueError: If the checkpoint is of another model, or its labels are not real and fake in this order. Also if a
-            field to be changed does not exist.
+    A `ValueError` says if its labels are not real and fake in this order, or it lacks a field that is to be changed.
     """
     overrides = overrides_of(arguments.config_overrides, WaveFreqConfig)
     if start := arguments.model_name_or_path:
@@ -275,12 +246,9 @@ def what_is_trained(model: WaveFreqForImageClassification) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    training_args.remove_unused_columns = False  # the batches come ready
+    model_args, data_args, training_args = parse_arguments(arguments)
     training_args.hub_strategy = HubStrategy.END  # checkpoints do not have the averaged weights, which ship
-    set_seed(training_args.seed)
-    checkpoint = checkpoint_to_resume(training_args, AVERAGE_NAME)
-
+    run = Run(training_args, model_args, data_args, last_file=AVERAGE_NAME)
     model, image_processor = create_model(model_args)
     model.config.temperature = 1.0
     model.config.verdict_thresholds = [0.5, 0.5]
@@ -288,21 +256,16 @@ def main(arguments: list[str] | None = None) -> None:
     of_small = without_large(image_processor)
     with training_args.main_process_first(desc="loading the data"):
         train_images, validation = load_images(data_args, of_small, model.config, training_args.seed)
-    made_with = recipe_of(training_args, model_args, data_args) | {"validation_sha1": hash_of(validation)}
     validation_images = DecodedImages(validation, of_small, model.config.image_size)
-    record_run(training_args, made_with, resumes=bool(checkpoint))
+    run.record(validation_sha1=hash_of(validation))
     if training_args.process_index == 0:
         print(what_is_trained(model))
 
     trainer = create_trainer(
-        model, image_processor, train_images, validation_images, model_args, data_args, training_args, checkpoint
+        model, image_processor, train_images, validation_images, model_args, data_args, training_args, run.checkpoint
     )
-    result = trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.log_metrics("train", result.metrics)
-    trainer.save_metrics("train", result.metrics)
-
-    # The averaged weights in float32, as they are loaded: the Trainer's own prediction would run under autocast.
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    run.train(trainer)
+    model = trained(trainer)
     if model_args.start_weight:
         add_start(model, model_args)
     if trainer.state.global_step:  # without training, only what follows is fitted
@@ -320,5 +283,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
-    PartialState().destroy_process_group()  # whose threads may abort a process that ends with them
+    start(main)

@@ -6,14 +6,12 @@ python -m tellsign.training.train_explainer --model_name_or_path HuggingFaceM4/i
 python -m tellsign.training.train_explainer --help
 """
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from datasets import Dataset
 from torch import nn
 from torch.utils.data import ConcatDataset
@@ -30,16 +28,14 @@ from transformers import (
     MistralConfig,
     PreTrainedModel,
     TrainingArguments,
-    set_seed,
 )
 from transformers.models.idefics2.configuration_idefics2 import Idefics2PerceiverConfig
 
 from tellsign.hub_cards.model_card import write_card
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.pipelines.vision_language import remove_adapter
-from tellsign.training.data.annotated import sha1_of_files
-from tellsign.training.data.arguments import PlantedDataArguments
-from tellsign.training.data.sources import LABELS, load_described, of_class
+from tellsign.training.data.arguments import PlantedDataArguments, option
+from tellsign.training.data.sources import LABELS, of_class
 from tellsign.training.explanations.examples import (
     AnnotatedImages,
     ExplanationCollator,
@@ -50,17 +46,11 @@ from tellsign.training.explanations.sentences import example_texts
 from tellsign.training.planting.batches import planted_artifacts
 from tellsign.training.planting.rows import fingerprint
 from tellsign.training.trainer.adapter import AdapterArguments, load_with_adapter
-from tellsign.training.trainer.arguments import (
-    check_training_arguments,
-    checkpoint_to_resume,
-    overrides_of,
-    parse_recipe,
-    recipe_of,
-    record_run,
-)
+from tellsign.training.trainer.arguments import check_training_arguments, overrides_of, parse_recipe
 from tellsign.training.trainer.half_precision import half_precision
 from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.trainer.passes import EpochCallback, GroupedSampler, WholeValidationTrainer
+from tellsign.training.trainer.run import Run, start, trained
 from tellsign.training.trainer.tokenizers import train_prompt_tokenizer
 
 
@@ -97,43 +87,31 @@ CHAT_TEMPLATE = (
 
 @dataclass
 class ModelArguments(AdapterArguments):
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Idefics2 to train an adapter for. Without it a new small one is trained."}
+    model_name_or_path: str | None = option(
+        None, "Idefics2 to train an adapter for. Without it a new small one is trained."
     )
-    vision_tower: str | None = field(
-        default=None,
-        metadata={"help": "SigLIP or tagger whose vision tower the model gets. A new model needs it, and keeps it."},
+    vision_tower: str | None = option(
+        None, "SigLIP or tagger whose vision tower the model gets. A new model needs it, and keeps it."
     )
-    config_overrides: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "text_config and perceiver_config of a new model, as JSON."}
+    config_overrides: dict[str, Any] | str | None = option(
+        None, "text_config and perceiver_config of a new model, as JSON."
     )
-    muon_learning_rate: float = field(
-        default=0.01, metadata={"help": "Learning rate of the matrices in the layers of a new model."}
-    )
+    muon_learning_rate: float = option(0.01, "Learning rate of the matrices in the layers of a new model.")
 
 
 @dataclass
 class DataArguments(PlantedDataArguments):
     RANGES = PlantedDataArguments.RANGES | {"fake_images": "[0, inf)", "image_size": "[32, inf)"}
 
-    fake_images: int = field(
-        default=0,
-        metadata={
-            "help": "Most fake images in which to search for artifacts, with the tagger given as --vision_tower."
-        },
+    fake_images: int = option(
+        0, "Most fake images in which to search for artifacts, with the tagger given as --vision_tower."
     )
-    image_size: int = field(default=32, metadata={"help": "Height and width of planted images."})
-    annotated_data: list[str] = field(
-        default_factory=list, metadata={"help": "Folders of images, each with a SynArtifact JSON of the same name."}
-    )
+    image_size: int = option(32, "Height and width of planted images.")
+    annotated_data: list[str] = option([], "Folders of images, each with a SynArtifact JSON of the same name.")
 
 
-def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
-    """Parses a command line, see [`parse_recipe`].
-
-    Raises:
-        ValueError: If the file has a field that no argument has, or arguments are missing or contradict the method.
-    """
+def parse_arguments(arguments: list[str] | None) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
+    """Parses a command line, see [`parse_recipe`]. A `ValueError` names what is missing or makes no sense."""
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if not data_args.train_data and not data_args.annotated_data:
         raise ValueError("--train_data, --annotated_data: name at least one source of images")
@@ -181,11 +159,7 @@ def set_vision_tower(model: Idefics2ForConditionalGeneration, tower: PreTrainedM
 
 
 def configs_of_new_model(given: dict[str, Any] | str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Fields of a new network's text model and perceiver, after `--config_overrides`.
-
-    Raises:
-        ValueError: If that is no JSON object, or names something else.
-    """
+    """Fields of a new network's text model and perceiver, after `--config_overrides`, which has nothing else."""
     overrides = overrides_of(given, Idefics2Config)
     if others := sorted(set(overrides) - {"text_config", "perceiver_config"}):
         raise ValueError(f"--config_overrides: expected text_config and perceiver_config, not {', '.join(others)}")
@@ -203,10 +177,7 @@ def create_model(
     tower, vision_config, image_processor = load_vision_tower(str(arguments.vision_tower))
     tokenizer = train_prompt_tokenizer(texts, VOCABULARY_SIZE)
     processor = Idefics2Processor(
-        image_processor,
-        tokenizer,
-        image_seq_len=perceiver_config["resampler_n_latents"],
-        chat_template=CHAT_TEMPLATE,
+        image_processor, tokenizer, image_seq_len=perceiver_config["resampler_n_latents"], chat_template=CHAT_TEMPLATE
     )
     tokens = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
     config = Idefics2Config(
@@ -261,13 +232,7 @@ def load_images(arguments: DataArguments, seed: int) -> tuple[dict[str, Dataset]
     """Real images to plant into, fakes, real images to watch the run by, and the category of each by sha1."""
     if not arguments.train_data:
         return {}, {}
-    train, validation, categories = load_described(
-        arguments.train_data,
-        arguments.data_split,
-        arguments.data_revision,
-        arguments.validation_per_class,
-        classes=LABELS if arguments.fake_images else ["real"],
-    )
+    train, validation, categories = arguments.load(classes=LABELS if arguments.fake_images else ["real"])
     images = {
         "real": of_class(train, "real", arguments.train_images, seed),
         "fake": of_class(train, "fake", arguments.fake_images, seed),
@@ -325,34 +290,26 @@ def save(model: Any, processor: Any, is_new: bool, output_dir: Path, repository:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    training_args.remove_unused_columns = False  # the collator needs them
-    set_seed(training_args.seed)
-    output_dir = Path(str(training_args.output_dir))
+    model_args, data_args, training_args = parse_arguments(arguments)
+    run = Run(training_args, model_args, data_args)
     is_new = model_args.model_name_or_path is None
-    checkpoint = checkpoint_to_resume(training_args)
     images, categories = load_images(data_args, training_args.seed)
-    made_with = recipe_of(training_args, model_args, data_args)
-    if images:  # the fingerprint covers the code that plants, which annotated images do not need
-        made_with["fingerprint"] = fingerprint(*images.values(), categories=categories)
-    if data_args.annotated_data:
-        made_with["annotated_sha1"] = sha1_of_files(data_args.annotated_data)
-    record_run(training_args, made_with, resumes=bool(checkpoint))
+    # The fingerprint covers the code that plants, which annotated images do not need.
+    run.record(**({"fingerprint": fingerprint(*images.values(), categories=categories)} if images else {}))
 
     with training_args.main_process_first(desc="making examples"):
         train_examples, eval_examples = make_examples(
-            data_args, images, categories, model_args.vision_tower, output_dir, training_args.seed
+            data_args, images, categories, model_args.vision_tower, run.folder, training_args.seed
         )
-        if not is_new and model_args.vision_tower and training_args.should_save and not checkpoint:
-            replace_vision_tower(str(model_args.model_name_or_path), model_args.vision_tower, output_dir / "base")
+        if not is_new and model_args.vision_tower and training_args.should_save and not run.checkpoint:
+            replace_vision_tower(str(model_args.model_name_or_path), model_args.vision_tower, run.folder / "base")
+    optimizer = None
     if is_new:
-        model, processor = create_model(
-            model_args, example_texts(sorted(set(categories.values())), training_args.seed)
-        )
+        texts = example_texts(sorted(set(categories.values())), training_args.seed)
+        model, processor = create_model(model_args, texts)
         optimizer = muon_with_adamw(model, training_args, model_args.muon_learning_rate)
     else:
-        model, processor = load_to_adapt(model_args, output_dir)
-        optimizer = None
+        model, processor = load_to_adapt(model_args, run.folder)
     ends = model.generation_config.eos_token_id
     end = ends[-1] if isinstance(ends, list) else processor.tokenizer.eos_token_id if ends is None else ends
     trainer = ExplainerTrainer(
@@ -364,19 +321,11 @@ def main(arguments: list[str] | None = None) -> None:
         processing_class=processor,
         optimizers=(optimizer, None),
     )
-    result = trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.log_metrics("train", result.metrics)
-    trainer.save_metrics("train", result.metrics)
-    if eval_examples is not None:
-        scores = trainer.evaluate()
-        trainer.log_metrics("eval", scores)
-        trainer.save_metrics("eval", scores)
+    run.train(trainer, evaluate=eval_examples is not None)
     trainer.save_state()
     if trainer.is_world_process_zero():
-        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-        save(model, processor, is_new, output_dir, training_args.hub_model_id)
+        save(trained(trainer), processor, is_new, run.folder, training_args.hub_model_id)
 
 
 if __name__ == "__main__":
-    main()
-    PartialState().destroy_process_group()  # or its threads may abort the process at its end
+    start(main)

@@ -1,26 +1,18 @@
-"""Trains small GANs on real images, and writes fakes of our own.
+"""Trains a small GAN on real images, and writes fakes of our own.
 
-    python -m tellsign.training.train_generator --networks 6 --data train.parquet --output gan.parquet
+    python -m tellsign.training.train_generator --data train.parquet --output gan.parquet
 
-Each network has its own random design, since a detector that knows the traces of one network finds nothing in the
-images of another. It is trained against a discriminator with spectral normalization (Miyato et al., 2018, arXiv
-1802.05957). The average of the generator's weights draws the fakes, at several times of its training.
-
-The detector learns from the fakes beside the images that the generators were trained on:
-`--train_data train.parquet+gan.parquet`.
+The detector learns from the fakes beside the images that the generator was trained on:
+`--train_data train.parquet+gan.parquet`. One network will do: fakes of eight, each of another design, found no more
+fakes of other people.
 """
 
-import hashlib
 import itertools
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
 from datasets import Dataset
@@ -38,69 +30,8 @@ from tellsign.training.data.sources import load_real_images
 
 
 LATENT_SIZE = 128
-
-
-class Upsampling(StrEnum):
-    TRANSPOSED = "transposed convolution"
-    NEAREST = "nearest neighbors"
-    BILINEAR = "bilinear"
-    SHUFFLE = "pixel shuffle"
-
-    def layers(self, in_channels: int, out_channels: int) -> list[nn.Module]:
-        """Layers that double height and width."""
-        if self is Upsampling.TRANSPOSED:
-            return [nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1)]
-        if self is Upsampling.SHUFFLE:
-            return [nn.Conv2d(in_channels, 4 * out_channels, 3, 1, 1), nn.PixelShuffle(2)]
-        mode = "nearest" if self is Upsampling.NEAREST else "bilinear"
-        return [nn.Upsample(scale_factor=2, mode=mode), nn.Conv2d(in_channels, out_channels, 3, 1, 1)]
-
-
-class Loss(StrEnum):
-    HINGE = "hinge"
-    LOGISTIC = "logistic"
-    LEAST_SQUARES = "least squares"
-
-    def of_discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-        """Mean loss of the scores of real and fake images; least squares as Mao et al. (2017, arXiv 1611.04076)."""
-        if self is Loss.LEAST_SQUARES:
-            return ((real - 1) ** 2).mean() + (fake**2).mean()
-        penalty = torch.relu if self is Loss.HINGE else softplus
-        margin = 1 if self is Loss.HINGE else 0
-        return penalty(margin - real).mean() + penalty(margin + fake).mean()
-
-    def of_generator(self, fake: torch.Tensor) -> torch.Tensor:
-        """Mean loss of the scores of fake images."""
-        if self is Loss.LEAST_SQUARES:
-            return ((fake - 1) ** 2).mean()
-        return softplus(-fake).mean() if self is Loss.LOGISTIC else -fake.mean()
-
-
-@dataclass(frozen=True)
-class Design:
-    """The design of a network and its training.
-
-    Args:
-        upsampling ([`Upsampling`]): Layers that enlarge its maps.
-        activation (`type[nn.Module]`): Activation after each layer but the last.
-        loss ([`Loss`]): Loss of its training.
-        width (`int`): Channels of its largest maps.
-    """
-
-    upsampling: Upsampling
-    activation: type[nn.Module]
-    loss: Loss
-    width: int
-
-    @classmethod
-    def draw(cls, number: int, rng: np.random.Generator) -> "Design":
-        """Draws the design of network `number`. Upsamplings take turns, the rest is random."""
-        return cls(
-            upsampling=list(Upsampling)[number % len(Upsampling)],
-            activation=(nn.ReLU, nn.LeakyReLU, nn.SiLU)[rng.integers(3)],
-            loss=list(Loss)[rng.integers(len(Loss))],
-            width=8 * int(rng.integers(4, 7)),
-        )
+WIDTH = 40
+"""Channels of the largest maps."""
 
 
 class Generator(nn.Sequential):
@@ -109,17 +40,18 @@ class Generator(nn.Sequential):
     Noise has the shape `(batch_size, LATENT_SIZE, 1, 1)`, images `(batch_size, 3, 32, 32)` and values in [-1, 1].
     """
 
-    def __init__(self, design: Design):
-        width = design.width
+    def __init__(self, width: int):
         layers: list[nn.Module] = [nn.ConvTranspose2d(LATENT_SIZE, 4 * width, 4, bias=False)]
-        for in_channels, out_channels in ((4 * width, 2 * width), (2 * width, width), (width, 3)):
-            layers += [nn.BatchNorm2d(in_channels), design.activation()]
-            layers += design.upsampling.layers(in_channels, out_channels)
+        for in_channels, out_channels in itertools.pairwise([4 * width, 2 * width, width, 3]):
+            layers += [nn.BatchNorm2d(in_channels), nn.SiLU(), nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1)]
         super().__init__(*layers, nn.Tanh())
 
 
 class Discriminator(nn.Sequential):
-    """Scores images of shape `(batch_size, 3, 32, 32)`, high for real ones, in shape `(batch_size, 1, 1, 1)`."""
+    """Scores images of shape `(batch_size, 3, 32, 32)`, high for real ones, in shape `(batch_size, 1, 1, 1)`.
+
+    Its layers have spectral normalization (Miyato et al., 2018, arXiv 1802.05957).
+    """
 
     def __init__(self, width: int):
         layers: list[nn.Module] = []
@@ -132,31 +64,18 @@ def _noise(count: int, device: torch.device) -> torch.Tensor:
     return torch.randn(count, LATENT_SIZE, 1, 1, device=device)
 
 
-def train(
-    design: Design,
-    images: DecodedImages,
-    steps: int,
-    batch_size: int,
-    snapshots: int,
-) -> Iterator[nn.Module]:
+def train(images: DecodedImages, steps: int, batch_size: int, snapshots: int) -> Iterator[nn.Module]:
     """Trains a generator, and yields the average of its weights, in evaluation mode, several times.
 
-    Args:
-        design ([`Design`]): Its layers and its loss.
-        images ([`DecodedImages`]): Real images, whose `pixel_values` are in [-1, 1].
-        steps (`int`): Steps of the generator; the discriminator takes as many.
-        batch_size (`int`): Images of each class in a step.
-        snapshots (`int`): Number of yields: after the last step, half as many, a quarter, and so on.
-
-    Raises:
-        ValueError: If there are fewer images than a step needs.
+    The images' `pixel_values` are in [-1, 1], and at least a batch. There are so many snapshots: after the last step,
+    half as many, a quarter, and so on.
     """
     if len(images) < batch_size:
         raise ValueError(
             f"{len(images)} real images are too few for steps of {batch_size}: give more, or a lower --batch-size"
         )
     loader = DataLoader(images, batch_size, shuffle=True, drop_last=True, collate_fn=whole_batch)
-    generator, discriminator = Generator(design), Discriminator(design.width)
+    generator, discriminator = Generator(WIDTH), Discriminator(WIDTH)
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     autocast = partial(torch.autocast, device.type, torch.bfloat16)
     for network in (generator, discriminator):
@@ -166,12 +85,13 @@ def train(
 
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
     ends = {steps >> halvings for halvings in range(snapshots)}
-    for step in tqdm(range(1, steps + 1), desc=f"{design.upsampling}, {design.loss}", unit="step"):
+    for step in tqdm(range(1, steps + 1), desc="Training", unit="step"):
         real = next(batches)["pixel_values"].to(device)
         with autocast():
             fakes = generator(_noise(len(real), device))
             scores = discriminator(torch.cat([real, fakes.detach()]))
-        design.loss.of_discriminator(*scores.float().split(batch_size)).backward()
+        of_real, of_fake = scores.float().split(batch_size)
+        (softplus(-of_real).mean() + softplus(of_fake).mean()).backward()
         optimizers[1].step()
         optimizers[1].zero_grad()
 
@@ -179,7 +99,7 @@ def train(
         discriminator.requires_grad_(False)
         with autocast():
             score = discriminator(fakes)
-        design.loss.of_generator(score.float()).backward()
+        softplus(-score.float()).mean().backward()
         optimizers[0].step()
         optimizers[0].zero_grad()
         discriminator.requires_grad_(True)
@@ -189,64 +109,37 @@ def train(
 
 
 @torch.no_grad()
-def fakes_of(generator: nn.Module, name: str, count: int) -> Iterator[dict]:
-    """Rows of a data set, with fakes of a generator from [`train`] under its name."""
+def fakes_of(generator: nn.Module, count: int) -> Iterator[dict]:
+    """Rows of a data set, with fakes of a generator from [`train`]."""
     device = next(generator.parameters()).device
     for part in torch.arange(count).split(250):
         for picture in generator(_noise(len(part), device)).cpu() / 2 + 0.5:
-            yield fake_row(picture, name)
+            yield fake_row(picture, "tellsign-gan-0")
 
 
 def main(
     data: Annotated[list[str], typer.Option(help="Images, of which the real ones are learned from.")],
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    networks: Annotated[int, typer.Option(min=1, help="Number of networks to train, one after the other.")] = 1,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of each generator.")] = 2000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the generator.")] = 2000,
     batch_size: Annotated[int, typer.Option(min=1, help="Images of each class in a step.")] = 64,
-    snapshots: Annotated[int, typer.Option(min=1, help="Number of times in training when each draws images.")] = 3,
+    snapshots: Annotated[int, typer.Option(min=1, help="Number of times in training when it draws images.")] = 3,
     count: Annotated[int, typer.Option(min=1, help="Most images to write.")] = 16_000,
-    seed: Annotated[int, typer.Option(help="Seed of designs, weights, order and samples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and samples.")] = 0,
 ) -> None:
-    """Trains generators on 32x32 images and writes their fakes, as JPEG of quality 75.
-
-    Given again after it was stopped, the command goes on with the network where it stopped.
-
-    \f
-    Raises:
-        ValueError: If there are too few steps for so many snapshots, each at half of the steps of the next. Also if
-            there are too few images for each to draw one.
-    """
+    """Trains a generator on 32x32 images and writes its fakes, as JPEG of quality 75."""
     if not steps >> (snapshots - 1):
         raise ValueError(f"--steps {steps}: too few for --snapshots {snapshots}, give at least {1 << snapshots - 1}")
+    images = DecodedImages(load_real_images(data), WaveFreqImageProcessor(image_mean=[0.5] * 3, image_std=[0.5] * 3))
+    drawn = min(count, len(images))
+    if drawn < snapshots:
+        raise ValueError(f"{drawn} images are too few for a network that draws {snapshots} times")
+    rows: list[dict] = []
+    sizes = [len(part) for part in torch.arange(drawn).tensor_split(snapshots)]
     set_seed(seed)
-    real = load_real_images(data)
-    images = DecodedImages(real, WaveFreqImageProcessor(image_mean=[0.5] * 3, image_std=[0.5] * 3))
-    drawn = torch.randperm(len(images))[:count]
-    if len(drawn) < networks * snapshots:
-        raise ValueError(f"{len(drawn)} images are too few for {networks} networks that draw {snapshots} times each")
-    sizes = [len(part) for part in drawn.tensor_split(networks * snapshots)]
-    # Apart from torch's numbers, so that a stopped run draws the same designs again.
-    rng = np.random.default_rng(seed)
-    designs = [Design.draw(number, rng) for number in range(networks)]
-    run = hashlib.sha1(
-        repr((real["sha1"][:], networks, steps, batch_size, snapshots, count, seed)).encode()
-    ).hexdigest()
+    for generator, size in zip(train(images, steps, batch_size, snapshots), sizes, strict=True):
+        rows += fakes_of(generator, size)
     output.parent.mkdir(parents=True, exist_ok=True)
-    parts = [output.with_name(f"{output.stem}-{run[:8]}-{number}.part") for number in range(networks)]
-    for number, (design, part) in enumerate(zip(designs, parts, strict=True)):
-        if part.exists():
-            continue
-        set_seed(seed + number)
-        rows: list[dict] = []
-        of_snapshot = iter(sizes[number * snapshots :])
-        for generator in train(design, images, steps, batch_size, snapshots):
-            rows += fakes_of(generator, f"tellsign-gan-{number}", next(of_snapshot))
-        written = part.with_suffix(".writing")
-        Dataset.from_list(rows, features=FAKE_FEATURES).to_parquet(written)
-        os.replace(written, part)
-    Dataset.from_parquet([str(part) for part in parts], features=FAKE_FEATURES, keep_in_memory=True).to_parquet(output)
-    for part in parts:
-        part.unlink()
+    Dataset.from_list(rows, features=FAKE_FEATURES).to_parquet(output)
 
 
 if __name__ == "__main__":

@@ -5,33 +5,25 @@ python -m tellsign.training.train_localizer --model_name_or_path google/paligemm
 python -m tellsign.training.train_localizer --help
 """
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from datasets import Dataset
-from transformers import AutoProcessor, ProcessorMixin, TrainingArguments, set_seed
+from transformers import AutoProcessor, ProcessorMixin, TrainingArguments
 
 from tellsign.hub_cards.model_card import write_card
 from tellsign.pipelines.localization import whole_image
 from tellsign.pipelines.localizer import PROMPT, ArtifactLocalizer, location_of
-from tellsign.training.data.arguments import PlantedDataArguments
-from tellsign.training.data.sources import load_described, of_class
+from tellsign.training.data.arguments import PlantedDataArguments, option
+from tellsign.training.data.sources import of_class
 from tellsign.training.planting.batches import planted_artifacts
 from tellsign.training.planting.rows import fingerprint
 from tellsign.training.trainer.adapter import AdapterArguments, load_with_adapter
-from tellsign.training.trainer.arguments import (
-    check_training_arguments,
-    checkpoint_to_resume,
-    parse_recipe,
-    recipe_of,
-    record_run,
-)
+from tellsign.training.trainer.arguments import check_training_arguments, parse_recipe
 from tellsign.training.trainer.passes import WholeValidationTrainer
+from tellsign.training.trainer.run import Run, start
 
 
 # All linear layers except in the vision tower and the head.
@@ -43,20 +35,16 @@ UNQUANTIZED = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 
 @dataclass
 class ModelArguments(AdapterArguments):
-    model_name_or_path: str | None = field(default=None, metadata={"help": "PaliGemma to train an adapter for."})
+    model_name_or_path: str | None = option(None, "PaliGemma to train an adapter for.")
 
 
 @dataclass
 class DataArguments(PlantedDataArguments):
-    train_images: int = field(default=10000, metadata={"help": "Most images to plant in."})
+    train_images: int = option(10000, "Most images to plant in.")
 
 
-def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
-    """Parses a command line, see [`parse_recipe`].
-
-    Raises:
-        ValueError: If the file has a field that no argument has, or model or data are missing.
-    """
+def parse_arguments(arguments: list[str] | None) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
+    """Parses a command line, see [`parse_recipe`]. A `ValueError` says if model or data are missing."""
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if not model_args.model_name_or_path:
         raise ValueError("--model_name_or_path: name the PaliGemma to train an adapter for")
@@ -67,11 +55,7 @@ def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments
 
 
 class BoxExamples(torch.utils.data.Dataset):
-    """Each place of an artifact in planted images, as question and answer. Global artifacts are left out.
-
-    Args:
-        dataset (`datasets.Dataset`): From [`planted_artifacts`].
-    """
+    """Each place of an artifact of [`planted_artifacts`] as question and answer. Global artifacts are left out."""
 
     def __init__(self, dataset: Dataset):
         self.images = dataset.select_columns(["image"])
@@ -106,30 +90,20 @@ class BoxCollator:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    training_args.remove_unused_columns = False  # the collator needs them
-    set_seed(training_args.seed)
-    output_dir = Path(str(training_args.output_dir))
-    checkpoint = checkpoint_to_resume(training_args)
-    held_in, held_out, _ = load_described(
-        data_args.train_data,
-        data_args.data_split,
-        data_args.data_revision,
-        data_args.validation_per_class,
-        classes=["real"],
-    )
-    train = of_class(held_in, "real", data_args.train_images, training_args.seed)
-    watched = of_class(held_out, "real", data_args.eval_images, training_args.seed)
-    made_with = recipe_of(training_args, model_args, data_args) | {"fingerprint": fingerprint(train, watched)}
-    record_run(training_args, made_with, resumes=bool(checkpoint))
+    model_args, data_args, training_args = parse_arguments(arguments)
+    run, seed = Run(training_args, model_args, data_args), training_args.seed
+    held_in, held_out, _ = data_args.load(classes=["real"])
+    train = of_class(held_in, "real", data_args.train_images, seed)
+    watched = of_class(held_out, "real", data_args.eval_images, seed)
+    run.record(fingerprint=fingerprint(train, watched))
 
     name = str(model_args.model_name_or_path)
     processor = AutoProcessor.from_pretrained(name)
     ArtifactLocalizer.check(processor)
-    cache, size = output_dir / "artifacts", processor.image_processor.size["height"]
+    cache, size = run.folder / "artifacts", processor.image_processor.size["height"]
     with training_args.main_process_first(desc="planting"):
-        planted = planted_artifacts(train, "training", cache, seed=training_args.seed, image_size=size)
-        unknown = planted_artifacts(watched, "evaluation", cache, seed=training_args.seed, image_size=size)
+        planted = planted_artifacts(train, "training", cache, seed=seed, image_size=size)
+        unknown = planted_artifacts(watched, "evaluation", cache, seed=seed, image_size=size)
     trainer = WholeValidationTrainer(
         model=load_with_adapter(name, model_args, LORA_TARGETS, unquantized=UNQUANTIZED),
         args=training_args,
@@ -138,18 +112,12 @@ def main(arguments: list[str] | None = None) -> None:
         data_collator=BoxCollator(processor),
         processing_class=processor,
     )
-    result = trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.log_metrics("train", result.metrics)
-    trainer.save_metrics("train", result.metrics)
-    scores = trainer.evaluate()
-    trainer.log_metrics("eval", scores)
-    trainer.save_metrics("eval", scores)
+    run.train(trainer, evaluate=True)
     trainer.save_state()
     trainer.save_model()
     if trainer.is_world_process_zero():
-        write_card(output_dir, training_args.hub_model_id)
+        write_card(run.folder, training_args.hub_model_id)
 
 
 if __name__ == "__main__":
-    main()
-    PartialState().destroy_process_group()  # or its threads may abort the process at its end
+    start(main)

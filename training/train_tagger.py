@@ -5,25 +5,17 @@ python -m tellsign.training.train_tagger RECIPE.json --train_data DATA --annotat
 python -m tellsign.training.train_tagger --help
 """
 
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from datasets import Dataset
 from torch import nn
 from torch.optim.swa_utils import update_bn
-from transformers import (
-    EvalPrediction,
-    SiglipImageProcessor,
-    SiglipProcessor,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import EvalPrediction, SiglipImageProcessor, SiglipProcessor, TrainingArguments, set_seed
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
@@ -34,27 +26,21 @@ from tellsign.training.calibration.tagger import (
     calibrate_places,
     validation_scores,
 )
-from tellsign.training.data.annotated import AnnotatedBatches, JoinedBatches, load_annotated, sha1_of_files
-from tellsign.training.data.arguments import CheckedArguments, SourceArguments
+from tellsign.training.data.annotated import AnnotatedBatches, JoinedBatches, load_annotated
+from tellsign.training.data.arguments import CheckedArguments, SourceArguments, option
 from tellsign.training.data.caching import cached
 from tellsign.training.data.images import whole_batch
-from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN, load_described
+from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN
 from tellsign.training.planting import plantable
 from tellsign.training.planting.batches import PlantedBatches, TrainingBatches, validation_images
 from tellsign.training.planting.rows import fingerprint
-from tellsign.training.trainer.arguments import (
-    check_training_arguments,
-    checkpoint_to_resume,
-    overrides_of,
-    parse_recipe,
-    recipe_of,
-    record_run,
-)
+from tellsign.training.trainer.arguments import check_training_arguments, overrides_of, parse_recipe
 from tellsign.training.trainer.averaging import AVERAGE_NAME, WeightAveraging, whole_batches
 from tellsign.training.trainer.half_precision import half_precision
 from tellsign.training.trainer.initialization import initialize_vision_tower, start_details
 from tellsign.training.trainer.optimizer import muon_with_adamw, refuse_other_optimizers
 from tellsign.training.trainer.passes import EpochCallback, WholeValidationTrainer
+from tellsign.training.trainer.run import Run, start, trained
 from tellsign.training.trainer.tokenizers import train_tokenizer
 
 
@@ -66,62 +52,32 @@ ARTIFACT_TEXTS_PER_STEP = 6
 class ModelArguments(CheckedArguments):
     RANGES = {"ema_decay": "[0, 1)"}
 
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "Tagger to train further. Without it a new network is trained."}
+    model_name_or_path: str | None = option(None, "Tagger to train further. Without it a new network is trained.")
+    config_overrides: dict[str, Any] | str | None = option(None, "Fields of ArtifactSiglipConfig to change, as JSON.")
+    detail_network: str | None = option(
+        None, "WaveFreq, say a detector, whose first layers start a new network's detail network."
     )
-    config_overrides: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Fields of ArtifactSiglipConfig to change, as JSON."}
-    )
-    detail_network: str | None = field(
-        default=None,
-        metadata={"help": "WaveFreq, say a detector, whose first layers start a new network's detail network."},
-    )
-    muon_learning_rate: float = field(
-        default=0.01, metadata={"help": "Learning rate of the matrices in the towers' layers."}
-    )
-    ema_decay: float = field(default=0.998, metadata={"help": "Decay of the average of the weights, in [0, 1)."})
+    muon_learning_rate: float = option(0.01, "Learning rate of the matrices in the towers' layers.")
+    ema_decay: float = option(0.998, "Decay of the average of the weights, in [0, 1).")
 
 
 @dataclass
 class DataArguments(SourceArguments):
-    RANGES = {
-        "validation_per_class": "[1, inf)",
-        "untouched": "[0, 1)",
-        "most_artifacts": "[1, inf)",
-        "fake_images": "[0, inf)",
-    }
+    RANGES = SourceArguments.RANGES | {"untouched": "[0, 1)", "most_artifacts": "[1, inf)", "fake_images": "[0, inf)"}
 
-    train_data: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Parquet files, image folders or data sets on the Hub, with real and fake images."},
+    without_category: list[str] = option(
+        [], "Generators and photograph collections (column generator) whose images show none of the known categories."
     )
-    without_category: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "Generators and photograph collections (column generator) whose images show none of the known "
-            "categories."
-        },
-    )
-    validation_per_class: int = field(
-        default=3000, metadata={"help": "Images of each class held out, to watch the run and fit thresholds."}
-    )
-    untouched: float = field(
-        default=0.2, metadata={"help": "Share of the real images that get no artifact in an epoch."}
-    )
-    most_artifacts: int = field(default=3, metadata={"help": "Most artifacts of a planted image."})
-    fake_images: int = field(default=20000, metadata={"help": "Most fake images to train on."})
-    annotated_data: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Folders that people annotated (`tellsign annotate`), to learn from beside planted images."},
+    untouched: float = option(0.2, "Share of the real images that get no artifact in an epoch.")
+    most_artifacts: int = option(3, "Most artifacts of a planted image.")
+    fake_images: int = option(20000, "Most fake images to train on.")
+    annotated_data: list[str] = option(
+        [], "Folders that people annotated (`tellsign annotate`), to learn from beside planted images."
     )
 
 
-def parse_arguments(arguments: list[str]) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
-    """Parses a command line, see [`parse_recipe`].
-
-    Raises:
-        ValueError: If the file has a field that no argument has, or arguments are missing or contradict the method.
-    """
+def parse_arguments(arguments: list[str] | None) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
+    """Parses a command line, see [`parse_recipe`]. A `ValueError` names what is missing or makes no sense."""
     model_args, data_args, training_args = parse_recipe((ModelArguments, DataArguments), arguments)
     if not data_args.train_data:
         raise ValueError("--train_data: name at least one parquet file, folder or data set")
@@ -144,8 +100,7 @@ def create_model(
 ) -> tuple[ArtifactSiglipModel, SiglipProcessor]:
     """The network to train further, or a new one with a tokenizer for the texts and for descriptions of artifacts.
 
-    Raises:
-        ValueError: If the network has no logit for an artifact that can be planted.
+    A `ValueError` names artifacts that can be planted, but for which the network has no logit.
     """
     overrides = overrides_of(arguments.config_overrides, ArtifactSiglipConfig)
     if name := arguments.model_name_or_path:
@@ -181,13 +136,9 @@ def spellings(category_names: Sequence[str]) -> list[list[str]]:
 class TaggerTrainer(WholeValidationTrainer):
     """A Trainer that mirrors half of the images of a batch, and compares them with texts.
 
-    The texts are those of all categories and of a few artifacts, drawn anew in each step. The draws depend on the step
-    alone, so that a resumed run repeats them.
-
-    Args:
-        texts (`list[list[str]]`): From [`spellings`].
-        columns (`list[int]`): The index of each of these artifacts in the model's logits.
-        processor ([`SiglipProcessor`]): Holds the texts' tokenizer, and is saved with the model.
+    The texts, from [`spellings`], are those of all categories and of a few artifacts, drawn anew in each step. The
+    draws depend on the step alone, so that a resumed run repeats them. Columns are the artifacts' indices in the
+    logits.
     """
 
     def __init__(self, texts: list[list[str]], columns: list[int], processor: SiglipProcessor, **kwargs):
@@ -238,14 +189,7 @@ def plant_images(
     data_args: DataArguments,
     training_args: TrainingArguments,
 ) -> tuple[TrainingBatches, PlantedBatches]:
-    """Training images, planted anew in each epoch, and validation images, planted once and kept in the output folder.
-
-    Args:
-        train, validation, categories: From [`load_described`].
-        images_fingerprint (`str`): Their [`fingerprint`].
-        model, processor: From [`create_model`].
-        data_args, training_args: From [`parse_arguments`].
-    """
+    """Training images, planted anew in each epoch, and validation images, planted once and kept."""
     names, seed = list(model.config.object_labels), training_args.seed
     shape = {"most": data_args.most_artifacts, "image_size": model.vision_model.config.image_size}
     settings = asdict(data_args) | shape | {"seed": seed, "artifacts": plantable(), "categories": names}
@@ -344,29 +288,17 @@ def finish(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    model_args, data_args, training_args = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    training_args.remove_unused_columns = False  # the batches come ready
+    model_args, data_args, training_args = parse_arguments(arguments)
     training_args.label_names = ["labels", "artifact_labels"]
-    set_seed(training_args.seed)
-    output_dir = Path(str(training_args.output_dir))
-
-    train, validation, categories = load_described(
-        data_args.train_data,
-        data_args.data_split,
-        data_args.data_revision,
-        data_args.validation_per_class,
-        data_args.without_category,
-    )
+    run = Run(training_args, model_args, data_args, last_file=AVERAGE_NAME)
+    train, validation, categories = data_args.load(without_category=data_args.without_category)
     category_names = sorted(set(categories.values()) - {NO_CATEGORY})
     texts = spellings(category_names)
     model, processor = create_model(model_args, category_names, texts)
     images_fingerprint = fingerprint(train, validation, categories=categories)
-    checkpoint = checkpoint_to_resume(training_args, AVERAGE_NAME)
-    made_with = recipe_of(training_args, model_args, data_args) | {"fingerprint": images_fingerprint}
     if data_args.annotated_data:
-        made_with["annotated_sha1"] = sha1_of_files(data_args.annotated_data)
         annotated = load_annotated(data_args.annotated_data)  # to know before the work whether they can be read
-    record_run(training_args, made_with, resumes=bool(checkpoint))
+    run.record(fingerprint=images_fingerprint)
     train_images: TrainingBatches | JoinedBatches
     train_images, eval_images = plant_images(
         train, validation, categories, images_fingerprint, model, processor, data_args, training_args
@@ -383,16 +315,14 @@ def main(arguments: list[str] | None = None) -> None:
     first = torch.randperm(len(train_images))[:10_000]
     if not model_args.model_name_or_path:
         initialize_vision_tower(model, train_images.pixel_values(first))
-    trainer = create_trainer(model, processor, texts, train_images, eval_images, model_args, training_args, checkpoint)
-    result = trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.log_metrics("train", result.metrics)
-    trainer.save_metrics("train", result.metrics)
-
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    trainer = create_trainer(
+        model, processor, texts, train_images, eval_images, model_args, training_args, run.checkpoint
+    )
+    run.train(trainer)
+    model = trained(trainer)
     refresh_detail_statistics(model, train_images, first, training_args.train_batch_size)
-    finish(trainer, model, processor, eval_images, output_dir)
+    finish(trainer, model, processor, eval_images, run.folder)
 
 
 if __name__ == "__main__":
-    main()
-    PartialState().destroy_process_group()  # or its threads may abort the process at its end
+    start(main)

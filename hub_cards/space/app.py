@@ -99,11 +99,11 @@ if spaces is not None:
 
 
 def judge(path: str | None, operating_point: OperatingPoint = "cautious") -> dict[str, Any]:
-    """Judges whether an image is AI-generated, and says how one sees it. A probability is not proof.
+    """Judges whether an image is AI-generated, and says what shows it. A probability is not proof.
 
     Args:
         path: The file of the image, such as a JPEG or PNG.
-        operating_point: "cautious", or "balanced", which says "uncertain" of fewer large pictures and errs more.
+        operating_point: "cautious", or "balanced", which answers "uncertain" for fewer large pictures and errs more.
 
     Returns:
         The label (real, fake or uncertain) and the fake_probability. As traces, what anyone can check in the pixels.
@@ -152,7 +152,7 @@ def stated_html(answer: dict[str, Any]) -> str:
     """What the file says of itself. Its words are anybody's: they are escaped."""
     statements = answer.get("provenance", [])
     if not statements:
-        return "<p>Nothing. That proves nothing: most programs drop such marks.</p>"
+        return "<p>Nothing. This proves nothing, since most programs drop such marks.</p>"
     return "".join(f"<p>{speaker_of(one)}: <b>{html.escape(in_words(one))}</b>.</p>" for one in statements)
 
 
@@ -191,8 +191,8 @@ def evidence_html(image: Image.Image, answer: Any) -> str:
         size = answer["width"], answer["height"]
         shares = ", ".join(f"{place_of(place['box'], *size)} {place['share']:.0%}" for place in places)
         words = (
-            f'Yellow frames mark what speaks most for "{lean}": {shares}. The percentages are shares of all that '
-            "speaks for it, which is yellow in the map."
+            f'Yellow frames mark the strongest evidence for "{lean}": {shares}. The percentages are shares of all '
+            "evidence for it, which is yellow in the map."
         )
         pictures.append(picture_html(evidence_picture(image, answer), "Map of the evidence"))
     else:
@@ -273,7 +273,7 @@ def page() -> gr.Blocks:
             ["cautious", "balanced"],
             value="cautious",
             label="Verdicts",
-            info='"Balanced" says "uncertain" of fewer large pictures, and errs more.',
+            info='"Balanced" answers "uncertain" for fewer large pictures, and errs more.',
         )
         with gr.Tab("One image"), gr.Row(elem_classes="one-image"):
             one_image(operating_point)

@@ -20,7 +20,7 @@ export function find(bytes, words, from = 0) {
 
 /**
  * The parts of an image file. What it has not is not there; a format that is not known here has a `format` of "".
- * `width` and `height` are the stored ones, before EXIF turns them. `exif` is what `readExif` gives, or the `reason` why
+ * `width` and `height` are the stored ones, before EXIF turns them. `exif` is what `readExif` gives, or a `reason` why
  * it cannot. `channels` are those in which a text may be hidden.
  */
 export async function partsOf(bytes) {

@@ -48,10 +48,11 @@ const latin1 = (bytes) => Array.from(bytes, (code) => String.fromCharCode(code))
  */
 export function readExif(block) {
   checkLength(block);
-  const header = latin1(block.subarray(0, 4));
-  if (header !== "II*\0" && header !== "MM\0*") throw new Error("not a TIFF file");
-  const read = directoryReader(block, header[0] === "I");
-  const { tags: main, next, places } = read(new DataView(block.buffer, block.byteOffset).getUint32(4, header[0] === "I"));
+  const header = latin1(block.subarray(0, 4)),
+    little = header[0] === "I";
+  if (block.length < 8 || !["II*\0", "MM\0*"].includes(header)) throw new Error("not a TIFF file");
+  const read = directoryReader(block, little);
+  const { tags: main, next, places } = read(new DataView(block.buffer, block.byteOffset).getUint32(4, little));
   const tags = { ...main, ...(main.Details > 0 && read(main.Details).tags) },
     { UserComment: comment = "" } = tags;
   return {

@@ -1,5 +1,5 @@
 // Texts that generators hide in the lowest bits of alpha or of the colors, column by column (NovelAI and others).
-import { parsed, statementsOfTexts } from "./parameters.js";
+import { isObject, parsed, statementsOfTexts } from "./parameters.js";
 import { MAX_BYTES, statement, unreadable, utf8 } from "./statement.js";
 
 /** What begins a hidden text: its channels in RGBA, and whether it is compressed. */
@@ -81,8 +81,8 @@ export function* statementsOfHiddenTexts(found) {
       continue;
     }
     const value = parsed(text),
-      isOfTexts = value !== null && typeof value === "object" && !Array.isArray(value) && !("sui_image_params" in value);
-    const stated = [...statementsOfTexts("hidden_text", isOfTexts ? value : { parameters: text })];
+      texts = isObject(value) && !("sui_image_params" in value) ? value : { parameters: text };
+    const stated = [...statementsOfTexts("hidden_text", texts)];
     yield* stated.length ? stated : [statement("hidden_text", "parameters", { text })];
   }
 }

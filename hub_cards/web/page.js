@@ -215,7 +215,7 @@ function partsOfAnswer(said) {
     ? provenance.map((statement) =>
         make("p", {}, `${speakerOf(statement)}: `, make("b", { text: inWords(statement) }), "."),
       )
-    : [make("p", { text: "The file states nothing. That proves nothing: most programs drop such marks." })];
+    : [make("p", { text: "The file states nothing. This proves nothing, since most programs drop such marks." })];
   const json = make(
     "details",
     {},
@@ -262,9 +262,9 @@ function evidenceOf(said, lean) {
   return [
     pictureOf(said, map, ...frames),
     make("p", {
-      text: `Yellow frames mark what speaks most for "${lean}": ${shares}. These are shares of all that speaks for it.`,
+      text: `Yellow frames mark the strongest evidence for "${lean}": ${shares}. These are shares of all evidence for it.`,
     }),
-    make("p", {}, make("label", {}, toggle, " Show all that speaks for it, in yellow")),
+    make("p", {}, make("label", {}, toggle, " Show all evidence for it in yellow")),
   ];
 }
 

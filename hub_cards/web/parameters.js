@@ -7,7 +7,7 @@ const INVOKEAI = ["invokeai_metadata", "sd-metadata", "Dream"], // the newest fi
   NEGATIVE = ["negative_prompt", "Negative Prompt"];
 const PRODUCERS = ["ContentProducer", "ServiceProvider", "ContentPropagator"];
 
-const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+export const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
 /** What JSON holds, also where Python wrote its numbers; nothing of any other text. */
 export function parsed(text) {

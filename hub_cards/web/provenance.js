@@ -76,7 +76,7 @@ function* c2pa(manifest) {
   }
 }
 
-/** What the active manifest states, and those of the images that it was made out of. Without anchors none is trusted. */
+/** What the active manifest states, and those of what it was made out of. Without anchors none is trusted. */
 function* ofManifests(report) {
   const active = report.manifests[report.active_manifest],
     { success = [], failure = [] } = report.validation_results.activeManifest;

@@ -118,7 +118,7 @@ def adapt(
     """Adapts the detector of large pictures to pictures of one's own, and writes a whole model.
 
     Its head learns from them, beside features of the pictures that it learned from before. Temperature and thresholds
-    come from pictures whose sources were left out. Small pictures are judged as before, to the bit.
+    come from pictures of sources that the scoring head never saw. Small pictures are judged as before, to the bit.
 
     Args:
         data (`str`, `Path` or `datasets.Dataset`): See [`load_pictures`]. Real pictures alone are enough.
@@ -126,11 +126,11 @@ def adapt(
         model (`str` or `Path`, *optional*): Folder or repository of a detector with a table of features,
             as the packaged one has.
         backbone (`str`, *optional*): A pretrained vision model in place of the detector's own for large pictures, see
-            [`detector_on`]. A head is trained anew on `data` alone, of which each class needs `LEAST_ANEW`.
+            [`detector_on`]. A new head learns from `data` alone, which needs `LEAST_ANEW` of each class.
         revision (`str`, *optional*): Commit of the backbone's repository.
-        test (`str`, `Path` or `datasets.Dataset`, *optional*): Other pictures, on which to measure too.
+        test (`str`, `Path` or `datasets.Dataset`, *optional*): More pictures, on which the new model is also measured.
         overwrite (`bool`, *optional*, defaults to `False`): Whether to replace an adapted model at `out`.
-        cache_dir (`str` or `Path`, *optional*): Where features are kept. Defaults to that of Hugging Face's assets.
+        cache_dir (`str` or `Path`, *optional*): Where features are kept. Defaults to Hugging Face's asset cache.
 
     Returns:
         `dict`, what `adaptation.json` in the folder holds. `adaptation_report` makes text of it.
@@ -142,7 +142,7 @@ def adapt(
         OSError: If the model cannot be loaded or written.
     """
     if revision and backbone is None:
-        raise ValueError(f"revision {revision}: is that of a backbone, of which none is given")
+        raise ValueError(f"revision {revision}: goes with a backbone, and none is given")
     out = Path(out)
     cache = Path(cache_dir) if cache_dir else Path(cached_assets_path("tellsign", "features"))
     with _written(out, overwrite) as part:

@@ -28,6 +28,8 @@ NEAR = 6
 FOLDS = 5
 TELLING = 0.6
 """AUROC above which a property is advised upon."""
+UNLIKE = 0.3
+"""So is a format, or another name, if the shares of the classes that have it differ by more."""
 SHOWN = 8
 """Pictures of each class that are drawn."""
 # Annex K of the JPEG standard (ITU-T T.81), sum of its luminance table at quality 50.
@@ -111,7 +113,7 @@ class Finding:
         interval (`tuple[float, float]`): 95%, by a bootstrap over sources.
         values (`str`): The values that stand most for one class, with their share of each.
         rows (`list[int]`): The pictures that have them.
-        advice (`str`): What to do about it.
+        advice (`str`): What to do about it; empty if it does not tell the classes.
         is_equalised (`bool`): Whether `tellsign adapt` takes it away by itself.
     """
 
@@ -178,19 +180,19 @@ def audit(pictures: Dataset) -> Audit:
         copies = [names[index] for index in group]
         (result.copies_across if len(set(labels[group])) == 2 else result.copies).append(copies)
     if min(result.pictures.values()) >= FOLDS and min(result.sources.values()) >= 2:
-        weights = source_weights(labels, sources)
+        weights = equal_weights(labels, sources)
         for key, known in PROPERTIES.items():
             values = [properties[key] for properties in found]
             score, interval = telling(values, labels, own, weights)
-            shown, of_value = typical(values, labels, weights)
+            shown, gap, of_value = typical(values, labels, weights)
             having = [rows[index] for index in of_value]
-            finding = Finding(known.name, score, interval, shown, having, known.advice, known.is_equalised)
-            result.findings.append(finding)
+            advice = known.advice if score > TELLING or gap > UNLIKE else ""
+            result.findings.append(Finding(known.name, score, interval, shown, having, advice, known.is_equalised))
         result.findings.sort(key=lambda finding: -finding.auroc)
     return result
 
 
-def source_weights(labels: NDArray, sources: NDArray) -> NDArray[np.float64]:
+def equal_weights(labels: NDArray, sources: NDArray) -> NDArray[np.float64]:
     """Weights by which both classes count alike, and within each all sources do."""
     _, source, counts = np.unique(sources, return_inverse=True, return_counts=True)
     weights = 1 / counts[source]
@@ -218,7 +220,7 @@ def telling(
 
     Args:
         values (`list`): Numbers or names, `None` where there is none.
-        labels, sources, weights (`np.ndarray` of shape `(n,)`): See [`source_weights`].
+        labels, sources, weights (`np.ndarray` of shape `(n,)`): See [`equal_weights`].
     """
     numbers = _as_numbers(values)[:, None]
     scores = np.zeros(len(labels))
@@ -244,8 +246,8 @@ def telling(
     return score(*totals)["auroc"], bootstrap(totals, score, resamples=200)["auroc"]
 
 
-def typical(values: list[Any], labels: NDArray, weights: NDArray) -> tuple[str, list[int]]:
-    """The values that stand most for one class, with the share of each class that has them, and which ones have."""
+def typical(values: list[Any], labels: NDArray, weights: NDArray) -> tuple[str, float, list[int]]:
+    """The values that stand most for one class with the share of each class, the gap of names, and who has them."""
     numbers = _as_numbers(values)
     leaves = _tree(len(labels)).fit(numbers[:, None], labels, weights).apply(numbers[:, None])
     shares = {
@@ -255,12 +257,13 @@ def typical(values: list[Any], labels: NDArray, weights: NDArray) -> tuple[str, 
     leaf = max(shares, key=lambda name: abs(shares[name][FAKE] - shares[name][REAL]))
     having = np.flatnonzero(leaves == leaf).tolist()
     inside = [values[index] for index in having if values[index] is not None]
+    gap = 0.0
     if any(isinstance(value, str) for value in inside):
-        title = ", ".join(sorted(set(inside)))
+        title, gap = ", ".join(sorted(set(inside))), abs(shares[leaf][FAKE] - shares[leaf][REAL])
     else:
         ends = [f"{end(inside):.3g}" for end in (min, max)] if inside else ["none"]
         title = " to ".join(dict.fromkeys(ends))
-    return f"{title}: {shares[leaf][FAKE]:.0%} of fake, {shares[leaf][REAL]:.0%} of real", having
+    return f"{title}: {shares[leaf][FAKE]:.0%} of fake, {shares[leaf][REAL]:.0%} of real", gap, having
 
 
 def near_copies(hashes: NDArray[np.uint8]) -> list[list[int]]:
@@ -288,44 +291,48 @@ def audit_report(found: Audit) -> str:
                 finding.name,
                 f"{percent(finding.auroc)} [{percent(finding.interval[0])}, {percent(finding.interval[1])}]",
                 finding.values,
-                finding.advice if finding.auroc > TELLING else "",
+                finding.advice,
             ]
             for finding in found.findings
         ]
-        lines += [
-            "",
-            markdown_table(["alone it tells the classes", "AUROC, %", "typical values", "what to do"], rows),
-            "",
-        ]
+        lines += ["", markdown_table(["property", "AUROC, %", "values that differ most", "what to do"], rows), ""]
     else:
-        lines.append("Both classes need five pictures and two sources before anything can tell them.")
+        lines.append("No property was tried: that takes five pictures and two sources of each class.")
     if found.copies_across:
         names = listed(" = ".join(group[:3]) for group in found.copies_across[:5])
-        lines.append(f"{len(found.copies_across)} pictures are called both real and fake, or nearly: {names}")
+        lines.append(
+            f"{len(found.copies_across)} pictures are called both real and fake, or have near copies that are: {names}"
+        )
     if found.copies:
-        lines.append(f"{sum(len(group) - 1 for group in found.copies):,} pictures are copies of others, or nearly.")
+        lines.append(
+            f"{sum(len(group) - 1 for group in found.copies):,} pictures are copies or near copies of others."
+        )
     for name, reason in list(found.unreadable.items())[:5]:
-        lines.append(f"cannot be read: {name}: {reason}")
+        lines.append(f"A picture cannot be read: {name}: {reason}")
     if (rest := len(found.unreadable) - 5) > 0:
-        lines.append(f"and {rest:,} more cannot be read")
+        lines.append(f"{rest:,} more pictures cannot be read.")
     return "\n".join(lines)
 
 
 def draw_audit(found: Audit, pictures: Dataset) -> Figure:
-    """Bars of what tells the classes, and pictures of both that are typical of the worst."""
+    """Bars of how well each property tells the classes, and pictures with the values that tell them best."""
     figure = Figure(figsize=(9, 0.35 * len(found.findings) + 3.2), layout="constrained")
     parts: Any = figure.subfigures(2, height_ratios=(0.35 * len(found.findings) + 0.9, 2.3))
     above, below = parts
     axes = above.subplots()
-    for place, finding in enumerate(reversed(found.findings)):
-        axes.barh(place, finding.auroc - 0.5, left=0.5, color="#d55e00" if finding.auroc > TELLING else "#0072b2")
+    colors = ["#d55e00" if finding.advice else "#0072b2" for finding in found.findings]
+    axes.set_yticks(range(len(found.findings)), [finding.name for finding in found.findings])
+    for place, (finding, color, name) in enumerate(zip(found.findings, colors, axes.get_yticklabels(), strict=True)):
+        axes.barh(place, finding.auroc - 0.5, left=0.5, color=color)
         axes.plot(finding.interval, (place, place), color="black", linewidth=1)
-    axes.set_yticks(range(len(found.findings)), [finding.name for finding in reversed(found.findings)])
-    axes.set(xlim=(0.3, 1), xlabel="AUROC on sources that were not seen; 0.5 is chance")
+        name.set_color(color)
+    axes.set_title("Orange: it tells the classes. Black lines: 95% intervals.", fontsize="medium")
+    axes.set(xlim=(0.3, 1), xlabel="AUROC on unseen sources. 0.5 is chance; below it, sources contradict each other.")
+    axes.invert_yaxis()
     axes.axvline(0.5, color="grey", linewidth=0.8)
     if found.findings:
         worst = found.findings[0]
-        below.suptitle(f"{worst.name}: {worst.values}", fontsize="medium")
+        below.suptitle(f"Pictures with these values: {worst.name} {worst.values}", fontsize="medium")
         labels = pictures["label"][:]
         for title, row in zip(LABELS, below.subplots(2, SHOWN), strict=True):
             chosen = [index for index in worst.rows if LABELS[labels[index]] == title]
@@ -333,7 +340,7 @@ def draw_audit(found: Audit, pictures: Dataset) -> Figure:
                 cell.set_axis_off()
             for cell, index in zip(row, chosen, strict=False):
                 cell.imshow(_thumbnail(content_of(pictures[index]["image"]) or b""))
-            row[0].set_title(title, loc="left", fontsize="small")
+            row[0].set_title(title if chosen else f"{title}: no picture has them", loc="left", fontsize="small")
     return figure
 
 

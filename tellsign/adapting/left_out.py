@@ -124,7 +124,7 @@ def change_of_strangers(
     tuned with the user's pictures is compared with one that is tuned without.
     """
     change, nothing = np.zeros(len(table.label)), np.zeros(0, int)
-    for number in tqdm(range(STRANGE_FOLDS), desc="Without some strangers", unit="head"):
+    for number in tqdm(range(STRANGE_FOLDS), desc="Without some sources", unit="head"):
         strange = table.fold % STRANGE_FOLDS == number
         seen = np.flatnonzero(~strange)
         with_own = tune_head(head, table, seen, copies, labels)

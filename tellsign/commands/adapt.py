@@ -13,29 +13,32 @@ def adapt(
     data: Annotated[
         str,
         typer.Argument(
-            help="Folder with real/ and, if there are any, fake/, of which deeper folders are sources; a folder that "
-            "`tellsign annotate` marked; a parquet file or a data set on the Hub, as for `tellsign audit`."
+            help="Folder with real/ and perhaps fake/, whose inner folders are sources. Or a folder that `tellsign "
+            "annotate` marked, a parquet file, or a data set on the Hub, as for `tellsign audit`."
         ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder of the new model.")],
-    model: Annotated[str, typer.Option(help="The packaged detector, or one adapted from it.")] = PACKAGED,
+    model: Annotated[
+        str, typer.Option(show_default="packaged", help="The packaged detector, or one adapted from it.")
+    ] = PACKAGED,
     backbone: Annotated[
         str | None,
         typer.Option(
-            help="Folder or repository of a vision model of timm or transformers, pretrained, in place of the "
-            "packaged one for large pictures; tf_efficientnet_lite2 is that of PyPI. Its head learns from DATA alone, "
-            "400 pictures of each class or more."
+            help="Folder or repository of a pretrained vision model of timm or transformers, for large pictures. "
+            "tf_efficientnet_lite2 comes from PyPI. Its head learns from DATA alone, and needs 400 pictures of each "
+            "class."
         ),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Commit of the backbone's repository.")] = None,
-    test: Annotated[str | None, typer.Option(help="Other pictures, on which to measure too.")] = None,
+    test: Annotated[str | None, typer.Option(help="More pictures, on which the new model is also measured.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an adapted model.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Adapts the detector of large pictures to your own, and prints what that gives, before and after.
+    """Teaches the detector your own large pictures.
 
-    20 real pictures are enough; generated ones help if you will meet more of the same. Sources are left out where
-    there are folders for them. Features are kept, so a run that was stopped goes on.
+    It prints how well the detector does before and after. 20 real pictures are enough. Generated pictures help if you
+    will meet more of the same. Each source is scored by a head that did not learn from it. The same command goes on
+    where a run was stopped.
     """
     from tellsign.hub_cards.adaptation_tables import adaptation_report
     from tellsign.threads import use_free_threads

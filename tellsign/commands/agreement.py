@@ -9,9 +9,10 @@ import typer
 def agreement(
     folder: Annotated[Path, typer.Argument(help="Folder that several people annotated, each with --annotator.")],
 ) -> None:
-    """Prints how far annotators agree: Cohen's kappa on the verdict and each artifact, and the overlap of boxes.
+    """Prints how far annotators agree.
 
-    A name counts if both say something of it: it is among the artifacts or rejected, or the annotation is complete.
+    That is Cohen's kappa on the verdict and on each artifact, and the overlap of boxes. A name counts if both
+    annotators decided on it: they named or rejected it, or called their annotation complete.
     """
     from tellsign.annotating.agreement import agreement, agreement_table, opinions_seen
 

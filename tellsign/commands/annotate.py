@@ -9,23 +9,25 @@ from .options import PACKAGED, Model
 
 
 def annotate(
-    folder: Annotated[Path, typer.Argument(help="Folder of images, with annotations beside them or without.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of images. Annotations beside them are read.")],
     annotator: Annotated[
-        str, typer.Option(help="Your name, if there are several of you: then NAME.ANNOTATOR.json is written.")
+        str, typer.Option(help="Your name, if several people annotate. The file is then NAME.ANNOTATOR.json.")
     ] = "",
     model: Model = PACKAGED,
     in_order: Annotated[
-        bool,
-        typer.Option("--in-order", help="Show files in order, not by how unsure the model is."),
+        bool, typer.Option("--in-order", help="Show files by name. Default: the most doubtful first.")
     ] = False,
-    port: Annotated[int | None, typer.Option(help="Port on this machine; the first free one from 7860.")] = None,
-    browser: Annotated[bool, typer.Option(help="Whether to open the page in the browser.")] = True,
+    port: Annotated[
+        int | None, typer.Option(help="Port on this machine. Default: the first free one from 7860.")
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """Opens a page on which to annotate images: verdict, artifacts, places and sentences, by mouse or keyboard.
+    """Opens a page on which people say what is wrong in images.
 
-    What the model says is hidden until you decide; a key shows it. What you say is saved at once in NAME.json beside
-    each image, in the form of the SynArtifact data set. Unknown fields of a file stay. `python -m
-    tellsign.training.train_tagger --annotated_data FOLDER` learns from it.
+    They give verdict, artifacts, places and sentences by mouse or keyboard. The model's opinion is hidden until you
+    decide, and a key shows it earlier. Each decision is saved at once in NAME.json beside the image, in the form of
+    the SynArtifact data set. Unknown fields of a file stay. `python -m tellsign.training.train_tagger --annotated_data
+    FOLDER` learns from the folder.
     """
     try:
         from tellsign.annotating.app import annotate_folder

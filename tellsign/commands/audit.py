@@ -11,22 +11,22 @@ def audit(
     data: Annotated[
         str,
         typer.Argument(
-            help="Folder with real/ and fake/, of which deeper folders are sources; a folder that `tellsign annotate` "
-            "marked; a parquet file or a data set on the Hub with the columns image, label and, if known, source or "
-            "generator."
+            help="Folder with real/ and fake/, whose inner folders are sources. Or a folder that `tellsign annotate` "
+            "marked, a parquet file, or a data set on the Hub. These have the columns image and label, and source or "
+            "generator if known."
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    picture: Annotated[Path | None, typer.Option(help="Draw the findings into this PNG.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the findings into this PNG file.")] = None,
     limit: Annotated[
-        float | None,
-        typer.Option(min=0.5, max=1, help="Exit with 1 if a property tells the classes by a higher AUROC than this."),
+        float | None, typer.Option(min=0.5, max=1, help="Exit with 1 if a property reaches a higher AUROC than this.")
     ] = None,
 ) -> None:
-    """Prints how well size, shape, format and the like tell real from fake by themselves, and what to do about it.
+    """Prints which properties alone tell real from fake.
 
-    Whatever does so, a detector would learn in place of what was to be learned, and its figures would flatter. AUROC
-    is 50% at chance. It is that of a small tree on sources that it did not see, all sources weighted alike.
+    Such properties are size, shape and format. A detector would learn one in place of what generators leave, and its
+    figures would flatter. A small tree sees one property at a time, and is measured on sources that it never saw. An
+    AUROC of 50% is chance. All sources weigh alike.
     """
     try:
         from tellsign.adapting.audit import audit as look

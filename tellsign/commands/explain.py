@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def explain(
     images: Annotated[
-        list[str], typer.Argument(help="Image files, folders, globs and http(s) addresses; - is the standard input.")
+        list[str], typer.Argument(help="Image files, folders, globs, http(s) addresses, or - for the standard input.")
     ],
     model: Model = PACKAGED,
     tagger: Annotated[str | None, typer.Option(help="Folder or repository of another tagger.")] = None,
@@ -30,7 +30,7 @@ def explain(
     operating_point: OperatingPoint = "cautious",
     threshold: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Probability from which to name an artifact; the tagger's own by default."),
+        typer.Option(min=0, max=1, help="Least probability of a named artifact. Default: the tagger's own."),
     ] = None,
     trust_anchors: TrustAnchors = None,
     device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps, ...")] = None,
@@ -38,16 +38,15 @@ def explain(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="File for the answers instead (.jsonl), with absolute paths. A run that was stopped goes on if the "
-            "same command is given again. What has a verdict there is judged again only if the file, the model or "
-            "the options have changed since."
+            help="Write the answers into this file (.jsonl), with absolute paths. The same command goes on where a "
+            "run was stopped. It judges an image again only if the file, the model or the options have changed."
         ),
     ] = None,
 ) -> None:
-    """Prints one JSON object a line for each image: verdict, artifacts, places and sentences.
+    """Judges images, and prints one JSON object a line. It holds verdict, artifacts, places and sentences.
 
-    A file or folder that cannot be read gets an error in place of a verdict. The exit code is 1 if a file could not be
-    read or a picture could not be saved. Counts of the verdicts, and with --output the errors, are on stderr.
+    A file or folder that cannot be read gets an error in place of a verdict. The exit code is then 1, and also if a
+    picture could not be saved. The standard error has counts of the verdicts, and with --output the errors.
     """
     from transformers.utils import logging
 
@@ -88,7 +87,7 @@ def _work(images: list[str], save: Path | None, output: Path | None) -> "Work":
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if others:
-        typer.echo(f"left out as no images by their extension: {count_by_extension(others)}", err=True)
+        typer.echo(f"not judged, since no image has such an extension: {count_by_extension(others)}", err=True)
     pictures: dict[str, Path] = {}
     if save is not None:
         try:

@@ -8,31 +8,33 @@ import typer
 
 def export(
     model: Annotated[str, typer.Argument(help="Folder or repository of a detector.")],
-    folder: Annotated[Path, typer.Argument(help="Folder for onnx/; that of the detector, for `push` to send it too.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder that gets onnx/. `tellsign push` sends it if it is the detector's own.")
+    ],
     web: Annotated[
-        bool,
-        typer.Option("--web", help="Write a page instead, which judges pictures in the browser and uploads nothing."),
+        bool, typer.Option("--web", help="Write a page that judges pictures in the browser and uploads nothing.")
     ] = False,
     calibration_data: Annotated[
         list[str],
         typer.Option(
-            help="Folder, glob, parquet or tar file of pictures like those to be judged, from which the ranges of "
-            "int8 come; may be given several times. Without any there is no int8."
+            help="Folder, glob, parquet or tar file of pictures like yours, which set the ranges of int8. It may be "
+            "given several times. Without it no int8 is written."
         ),
     ] = [],  # noqa: B006 - typer copies it
-    calibration_size: Annotated[int, typer.Option(min=1, help="How many pictures to draw from each of these.")] = 128,
+    calibration_size: Annotated[int, typer.Option(min=1, help="How many pictures to draw from each.")] = 128,
 ) -> None:
-    """Writes a detector as ONNX in float32, float16 and int8, with judge.py, which needs neither PyTorch nor tellsign.
+    """Writes a detector for machines without PyTorch.
 
-    `python onnx/judge.py FILE...` then answers as `tellsign explain` does, but for artifacts and traces.
+    It writes ONNX models in float32, float16 and int8, and judge.py, which runs them without PyTorch and tellsign.
+    `python onnx/judge.py FILE...` answers as `tellsign explain` does, without artifacts and traces.
 
-    With --web it writes a page, which any host of static files serves. It needs npm, for ONNX Runtime Web.
+    With --web the command writes a page that any host of static files serves. It needs npm for ONNX Runtime Web.
     """
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     if web and calibration_data:
-        raise typer.BadParameter("--calibration-data is for models in int8, of which a page has none")
+        raise typer.BadParameter("--calibration-data is for int8, which a page does not have")
     try:
         if web:
             from tellsign.hub_cards.web_export import export_page

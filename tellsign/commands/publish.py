@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 
-Private = Annotated[bool | None, typer.Option(help="Whether a new repository is private.")]
+Private = Annotated[bool | None, typer.Option(help="Make a new repository private.")]
 CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead.")]
 OverwriteCard = Annotated[
-    bool, typer.Option("--overwrite-card", help="Replace the README.md even if somebody wrote or changed it.")
+    bool, typer.Option("--overwrite-card", help="Replace the README.md even if somebody wrote it.")
 ]
 
 
@@ -35,32 +35,33 @@ def _sending() -> Iterator[None]:
 
 
 def push(
-    folder: Annotated[Path, typer.Argument(help="Folder of a saved detector, or of an adapter for one of its parts.")],
-    repo_id: Annotated[str, typer.Argument(help="USER/REPO on the Hub, or REPO of your own, made if there is none.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a detector, or of an adapter for one of its parts.")],
+    repo_id: Annotated[
+        str, typer.Argument(help="USER/REPO on the Hub, or your own REPO. It is made if it does not exist.")
+    ],
     self_contained: Annotated[
         bool | None,
         typer.Option(
             "--self-contained/--plain",
-            help="Send the code along, so that the model loads without tellsign (--self-contained), or the weights "
-            "alone (--plain). Default: as the folder is.",
+            help="Send the code too, so that the model loads without tellsign, or the weights alone. Default: as the "
+            "folder is.",
         ),
     ] = None,
     dataset: Annotated[
-        list[str], typer.Option(help="Data set on the Hub that it was trained on; may be given several times.")
+        list[str], typer.Option(help="Data set on the Hub that trained it. It may be given several times.")
     ] = [],  # noqa: B006 - typer copies it
-    license: Annotated[str | None, typer.Option(help="License of the weights, by the Hub's name for it.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, made if there is none.")] = None,
+    license: Annotated[str | None, typer.Option(help="Licence of the weights, by the Hub's name.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch. It is made if it does not exist.")] = None,
     web: Annotated[
-        bool,
-        typer.Option("--web", help="Send a page instead, a static Space that judges pictures in the browser by it."),
+        bool, typer.Option("--web", help="Send a static Space whose page judges pictures in the browser.")
     ] = False,
     private: Private = None,
     create_pr: CreatePr = False,
     overwrite_card: OverwriteCard = False,
 ) -> None:
-    """Sends a model to the Hub in one commit, with a card of what was measured.
+    """Sends a model to the Hub, with a card of what was measured.
 
-    The access token is that of `hf auth login`, or of the environment variable HF_TOKEN.
+    The access token comes from `hf auth login`, or from the environment variable HF_TOKEN.
     """
     with _sending():
         if web:
@@ -95,21 +96,21 @@ def _push_page(folder: Path, repo_id: str, private: bool | None, create_pr: bool
 
 
 def space(
-    folder: Annotated[Path, typer.Argument(help="Folder to make, or one made before, which may have been changed.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to make, or one that was made before.")],
     model: Annotated[
-        str | None, typer.Option(help="Repository that it loads, or folder that goes into it: the packaged model.")
+        str | None, typer.Option(help="Repository to load, or folder to copy. Default: the packaged model.")
     ] = None,
     repo: Annotated[
         str | None,
-        typer.Option(help="USER/REPO on the Hub to send it to, or REPO of your own, made if there is none."),
+        typer.Option(help="Send it to USER/REPO on the Hub, or to your own REPO. It is made if it does not exist."),
     ] = None,
     private: Private = None,
     create_pr: CreatePr = False,
     overwrite_card: OverwriteCard = False,
 ) -> None:
-    """Makes the folder of a Space, a page that judges images in the browser, and sends it to the Hub if asked to.
+    """Makes a Space, whose page judges images. --repo sends it to the Hub.
 
-    `python app.py` in the folder shows the page on this machine; it needs gradio.
+    `python app.py` in the folder shows the page on this machine. It needs gradio.
     """
     is_built = (folder / "app.py").is_file()
     if is_built and repo is not None and model is not None:

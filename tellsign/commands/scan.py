@@ -19,12 +19,12 @@ def scan(
     source: Annotated[
         str,
         typer.Argument(
-            help="Folder, file or glob of images, parquet files or tar files (WebDataset). Or an address such as "
-            "s3://bucket/folder, or USER/NAME of a data set on the Hub."
+            help="Folder, file or glob of images, parquet files or tar files (WebDataset), an address such as "
+            "s3://bucket/folder, or a data set USER/NAME on the Hub."
         ),
     ],
     output: Annotated[
-        str, typer.Argument(help="Folder for parquet files, one for each shard of the source, or its address.")
+        str, typer.Argument(help="Folder or address for parquet files, one for each shard of the source.")
     ],
     model: Model = PACKAGED,
     explain: Explain = "fake",
@@ -33,25 +33,26 @@ def scan(
         str | None, typer.Option(help="Column of a parquet file with contents, paths or addresses of pictures.")
     ] = None,
     id_column: Annotated[
-        str | None, typer.Option(help="Column with the ids; by default path and number of the row.")
+        str | None, typer.Option(help="Column with the ids. Default: path and number of the row.")
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Pictures that the model sees at once; a GPU wants more.")
+        int, typer.Option(min=1, help="Pictures that the model sees at once. A GPU wants more.")
     ] = 4,
     num_cpus: Annotated[
         int, typer.Option(min=1, help="CPUs of each worker: one judges, the others read and decode.")
     ] = 1,
-    num_gpus: Annotated[float, typer.Option(min=0, help="GPUs of each worker; 0.5 lets two share one.")] = 0,
+    num_gpus: Annotated[float, typer.Option(min=0, help="GPUs of each worker. With 0.5 two workers share one.")] = 0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep what is there, also if source, model or options have changed since.")
+        bool, typer.Option("--resume", help="Keep old rows even if source, model or options have changed.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do anew what has changed since.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Judge again what has changed.")] = False,
 ) -> None:
-    """Judges as many pictures as there are, on Ray: on this machine, or on the cluster that RAY_ADDRESS names.
+    """Judges millions of pictures with Ray. It runs on this machine, or on the cluster that RAY_ADDRESS names.
 
-    Each shard of the source, a parquet or tar file or some of the images, gives one file, whole or not at all. A
-    run that was killed goes on if the same command is given again. A picture that cannot be read is a row with an
-    error; a shard that cannot be read is reported, and the rest is done. The exit code is 1 if there was either.
+    A shard of the source is a parquet file, a tar file or some of the images. Each shard gives one file, which is
+    written whole or not at all. The same command goes on where a run was killed. A picture that cannot be read is a
+    row with an error. A shard that cannot be read is reported, and the others are judged. In both cases the exit code
+    is 1.
     """
     try:
         from tellsign.scanning.on_ray import run_on_ray

@@ -18,7 +18,7 @@ def trust(
 ) -> None:
     """Prints which trust anchors are in force, from where and of which day.
 
-    A signature that fits is trusted if its certificate goes back to one of them. Without any, nobody is trusted.
+    A signature that fits is trusted if its certificate goes back to an anchor. Without any, nobody is trusted.
     TELLSIGN_TRUST_ANCHORS names a PEM file of your own, which goes before the official list.
     """
     from tellsign.pipelines.provenance.trust import VARIABLE, certificates_in, find_anchors, read_anchors

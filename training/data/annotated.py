@@ -1,4 +1,7 @@
-"""Images that people annotated, for training and for evaluation; see [`tellsign.annotating.files`]."""
+"""Images that people annotated, for training and for evaluation; see [`tellsign.annotating.files`].
+
+People differ. What one sees and another denies is unknown, and teaches nothing.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -27,12 +30,8 @@ logger = logging.get_logger(__name__)
 class AnnotatedImage:
     """The labels that all annotators of an image agree on.
 
-    Args:
-        path (`Path`): The image.
-        verdict (`str`): `"real"`, `"fake"`, or empty if nobody says so, or not all who do say the same.
-        artifacts (`dict[str, bool]`): Which are there and which are not. Others are unknown: nobody says anything of
-            them, or one says that they are there and another that they are not.
-        boxes (`dict[str, list[Box]]`): The places, in pixels, of those that are there.
+    `verdict` is "real", "fake" or empty if they do not agree. Of `artifacts` that nobody mentions, or one sees and
+    another does not, nothing is known. `boxes` are in pixels.
     """
 
     path: Path
@@ -42,12 +41,7 @@ class AnnotatedImage:
 
 
 def load_annotated(folders: Sequence[str]) -> list[AnnotatedImage]:
-    """The annotated images of folders and their subfolders.
-
-    Raises:
-        ValueError: If a file cannot be read or was made for another picture, naming it, or nobody says anything of any
-            image.
-    """
+    """The annotated images of folders and their subfolders. A `ValueError` names a broken file."""
     images = [_agreed(files) for folder in folders for files in annotation_files(Path(folder))]
     images = [image for image in images if image.verdict or image.artifacts]
     if not images:
@@ -80,15 +74,7 @@ def sha1_of_files(folders: Sequence[str]) -> str:
 
 
 class AnnotatedBatches(torch.utils.data.Dataset):
-    """Annotated images, handed out in whole processed batches with all their labels, as [`PlantedBatches`] does.
-
-    Args:
-        images (`Sequence[AnnotatedImage]`): From [`load_annotated`].
-        image_processor (`BaseImageProcessor`): Makes `pixel_values` of them.
-        artifact_labels (`Sequence[str]`): The artifacts of the model's logits. Nothing is known of those that nobody
-            mentions.
-        image_size (`int`): Height and width that the images are brought to, as the tagger does it.
-    """
+    """Annotated images, at the size that the tagger sees, in whole batches as [`PlantedBatches`] gives them."""
 
     def __init__(
         self,
@@ -142,12 +128,7 @@ def _scaled(box: Box, size: tuple[int, int], side: int) -> Box:
 
 
 class JoinedBatches(torch.utils.data.Dataset):
-    """Two data sets of whole batches as one: the images of the second follow those of the first.
-
-    Args:
-        first ([`TrainingBatches`]): Which are made anew in each epoch.
-        second ([`AnnotatedBatches`]): Which are not.
-    """
+    """Two data sets of whole batches as one. Those of the first, which come first, are made anew in each epoch."""
 
     def __init__(self, first: Any, second: AnnotatedBatches):
         self.first, self.second = first, second

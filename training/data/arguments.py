@@ -1,16 +1,27 @@
-"""Arguments that the training commands share, each within its range."""
+"""Arguments that the training commands share.
+
+Ranges stand beside the fields, so that a wrong number is refused before data are read.
+"""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from datasets import Dataset
+
+from .sources import load_described
+
+
+def option(default: Any, text: str, **metadata: Any) -> Any:
+    """A field of a dataclass that becomes an option of a command line; a list is each instance's own."""
+    metadata["help"] = text
+    if isinstance(default, list):
+        return field(default_factory=lambda: [*default], metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass
 class CheckedArguments:
-    """Arguments of a command line, with a range for each number in `RANGES`, as `"[0, 1)"`.
-
-    Raises:
-        ValueError: If one is out of its range; the message names it.
-    """
+    """Arguments of a command line. A `ValueError` names a number out of its range in `RANGES`, as `"[0, 1)"`."""
 
     RANGES: ClassVar[dict[str, str]] = {}
 
@@ -26,24 +37,32 @@ class CheckedArguments:
 
 @dataclass
 class SourceArguments(CheckedArguments):
-    """How data sets on the Hub are read."""
+    """What images are read."""
 
-    data_split: str = field(default="train", metadata={"help": "Split of a data set on the Hub."})
-    data_revision: str | None = field(default=None, metadata={"help": "Commit of a data set on the Hub."})
+    RANGES = {"validation_per_class": "[1, inf)"}
+
+    train_data: list[str] = option(
+        [], "Parquet files, image folders or data sets on the Hub, with real and fake images."
+    )
+    validation_per_class: int = option(3000, "Images of each class held out, to watch the run and fit thresholds.")
+    data_split: str = option("train", "Split of a data set on the Hub.")
+    data_revision: str | None = option(None, "Commit of a data set on the Hub.")
+
+    def load(self, **options: Any) -> tuple[Dataset, Dataset, dict[str, str]]:
+        """Training images, validation images and known categories, see [`load_described`]."""
+        how = (self.data_split, self.data_revision, self.validation_per_class)
+        return load_described(self.train_data, *how, **options)
 
 
 @dataclass
 class PlantedDataArguments(SourceArguments):
     """Arguments of commands that plant artifacts into real images."""
 
-    RANGES = {"validation_per_class": "[1, inf)", "train_images": "[1, inf)", "eval_images": "[1, inf)"}
+    RANGES = SourceArguments.RANGES | {"train_images": "[1, inf)", "eval_images": "[1, inf)"}
 
-    train_data: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Parquet files, image folders or data sets on the Hub. Their real images are planted."},
+    train_data: list[str] = option(
+        [], "Parquet files, image folders or data sets on the Hub. Their real images are planted."
     )
-    validation_per_class: int = field(
-        default=3000, metadata={"help": "Images of each class held out, the same number as for the tagger."}
-    )
-    train_images: int = field(default=40000, metadata={"help": "Most images to plant in."})
-    eval_images: int = field(default=500, metadata={"help": "Most held-out images to watch the run by."})
+    validation_per_class: int = option(3000, "Images of each class held out, the same number as for the tagger.")
+    train_images: int = option(40000, "Most images to plant in.")
+    eval_images: int = option(500, "Most held-out images to watch the run by.")

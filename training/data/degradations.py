@@ -189,7 +189,7 @@ def _disturb(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def random_view(image: Image.Image, image_size: int, rng: np.random.Generator) -> np.ndarray:
-    """Cuts a random part out of an image and brings it to a square by a random way of storing and resizing.
+    """A random part of an image as a square, stored and resized in a random way: an array of uint8.
 
     Half of the views hold as much of the image as a random aspect ratio between 3:4 and 4:3 allows. The others hold a
     part whose side is drawn log-uniformly. The part is resized by a random resampler, perhaps over a size in between.
@@ -200,14 +200,6 @@ def random_view(image: Image.Image, image_size: int, rng: np.random.Generator) -
 
     Nothing of it depends on the class. Images are first brought to at most five times the wanted size: the original's
     size shows in the views as little as can be.
-
-    Args:
-        image (`PIL.Image.Image`): RGB, of any size.
-        image_size (`int`): Height and width of the view in pixels.
-        rng (`np.random.Generator`): Draws the view.
-
-    Returns:
-        `np.ndarray` of shape `(image_size, image_size, 3)`, uint8.
     """
     target = (image_size, image_size)
     # Images of the wanted size keep their pixels in most views, since resizing blurs the finest traces.

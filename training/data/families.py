@@ -51,11 +51,7 @@ def is_before_2022(family: str) -> bool:
 
 @cache
 def family_of(generator: str) -> str:
-    """The family of a generator by its name. An unknown one is its own, without a part in brackets.
-
-    Args:
-        generator (`str`): As in a column `generator`, in any case.
-    """
+    """The family of a generator by its name in any case. An unknown one is its own, without a part in brackets."""
     hyphenated = re.sub(r"[\s_]+", "-", generator)
     for family, pattern in FAMILIES.items():
         if re.search(pattern, hyphenated, re.IGNORECASE):

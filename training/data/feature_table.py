@@ -78,11 +78,7 @@ def empty_table(head: LargePictureHead) -> FeatureTable:
 
 
 def load_table(path: Path) -> FeatureTable:
-    """Reads what [`FeatureTable.save`] wrote.
-
-    Raises:
-        ValueError: If there is no such file.
-    """
+    """Reads what [`FeatureTable.save`] wrote, or raises a `ValueError` if there is no such file."""
     if not path.is_file():
         raise ValueError(f"{path}: there is no table of features")
     with safe_open(path, "pt") as file:
@@ -106,12 +102,8 @@ def table_of(
 ) -> FeatureTable:
     """A table of at most `MOST_ROWS` pictures, of as many sources of each class as there are.
 
-    Args:
-        head ([`LargePictureHead`]): That learned from the pictures.
-        moments (`torch.FloatTensor` of shape `(n, 2, num_moments)`): Of all pictures as they are.
-        columns (`Mapping`): Of [`LargePictures`].
-        rows (`np.ndarray`): The pictures to choose from, those with both views.
-        folds, logits (`np.ndarray` of shape `(n,)`): Of the runs that did not see them.
+    The rows are those to choose from. Moments of all pictures have the shape `(n, 2, num_moments)`. Folds and logits,
+    `(n,)`, are of the runs that did not see them.
     """
     source = np.char.add(columns["label"][rows].astype(str), columns["generator"][rows])
     order = np.random.default_rng(0).permutation(len(rows))

@@ -1,13 +1,13 @@
 """Training and validation images of a detector, by the arguments of its command."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from datasets import Dataset, Value, concatenate_datasets
 
 from tellsign import WaveFreqConfig, WaveFreqImageProcessor
 
-from .arguments import SourceArguments
+from .arguments import SourceArguments, option
 from .images import DecodedImages
 from .sources import (
     UNKNOWN,
@@ -24,40 +24,31 @@ from .views import BalancedViews
 
 @dataclass
 class DataArguments(SourceArguments):
-    RANGES = {
-        "validation_per_class": "[1, inf)",
+    RANGES = SourceArguments.RANGES | {
         "shift": "[0, inf)",
         "adversarial_epsilon": "[0, inf)",
         "adversarial_steps": "[1, inf)",
     }
 
-    train_data: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "Parquet files, image folders or data sets on the Hub, with real and fake images; "
-            "a.parquet+b.parquet joins two into one group."
-        },
+    train_data: list[str] = option(
+        [],
+        "Parquet files, image folders or data sets on the Hub, with real and fake images; "
+        "a.parquet+b.parquet joins two into one group.",
     )
-    validation_per_class: int = field(
-        default=5000,
-        metadata={
-            "help": "Images of each class of each group held out, to watch the run and calibrate the verdicts. With "
-            "fewer than 99 of a group no image will be called fake."
-        },
+    validation_per_class: int = option(
+        5000,
+        "Images of each class of each group held out, to watch the run and calibrate the verdicts. With "
+        "fewer than 99 of a group no image will be called fake.",
     )
-    views: bool = field(
-        default=False,
-        metadata={
-            "help": "Train on random views of images of any size, drawn equally often of each group and class, "
-            "instead of on each image once an epoch."
-        },
+    views: bool = option(
+        False,
+        "Train on random views of images of any size, drawn equally often of each group and class, "
+        "instead of on each image once an epoch.",
     )
-    flip: bool = field(default=True, metadata={"help": "Mirror half of the images."})
-    shift: int = field(default=2, metadata={"help": "Largest shift along each axis, in pixels."})
-    adversarial_epsilon: float = field(
-        default=0.0, metadata={"help": "Largest adversarial change of a pixel in training, in levels of 255."}
-    )
-    adversarial_steps: int = field(default=1, metadata={"help": "Gradient steps that find the adversarial change."})
+    flip: bool = option(True, "Mirror half of the images.")
+    shift: int = option(2, "Largest shift along each axis, in pixels.")
+    adversarial_epsilon: float = option(0.0, "Largest adversarial change of a pixel in training, in levels of 255.")
+    adversarial_steps: int = option(1, "Gradient steps that find the adversarial change.")
 
 
 def load_groups(arguments: DataArguments) -> list[Dataset]:
@@ -73,10 +64,8 @@ def split_groups(
 ) -> tuple[list[Dataset], Dataset]:
     """Training images of each group, and as many validation images of each, with its number in the column `group`.
 
-    Images that share their bytes are on one side.
-
-    Raises:
-        ValueError: If a group has too few images, or no image has one of the categories.
+    Images that share their bytes are on one side. A `ValueError` says if a group has too few images, or none has one
+    of the categories.
     """
     groups = [add_category_labels(group, real_categories) for group in groups]
     if real_categories and all((category_labels_of(group) == UNKNOWN).all() for group in groups):
@@ -98,10 +87,7 @@ def split_groups(
 
 
 def load_images(
-    arguments: DataArguments,
-    image_processor: WaveFreqImageProcessor,
-    config: WaveFreqConfig,
-    seed: int,
+    arguments: DataArguments, image_processor: WaveFreqImageProcessor, config: WaveFreqConfig, seed: int
 ) -> tuple[DecodedImages | BalancedViews, Dataset]:
     """Training images and validation images, see [`split_groups`]."""
     groups, validation = split_groups(load_groups(arguments), arguments, config.real_categories)

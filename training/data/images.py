@@ -1,4 +1,7 @@
-"""Decoding of files into batches, with one encoding for both classes, and augmentation."""
+"""Decoding of files into batches, and augmentation.
+
+Both classes get one encoding: else a detector learns the codec in place of the generator.
+"""
 
 import copy
 import io
@@ -32,21 +35,10 @@ _QUANTIZATION = JpegImagePlugin.JpegImageFile(io.BytesIO(encode_uniformly(PILIma
 
 
 def decode_uniformly(content: bytes, image_size: int, name: str = "image") -> np.ndarray:
-    """Decodes an image such that neither its format nor its size tells its class.
+    """Decodes an image such that neither its format nor its size tells its class: an array of uint8.
 
     An image that is not yet a JPEG of quality 75, 4:2:0, at the wanted size is made one before it is decoded. It is
-    resized (bicubic, aspect ratio not kept) and encoded.
-
-    Args:
-        content (`bytes`): An image file's content.
-        image_size (`int`): Height and width in pixels.
-        name (`str`, *optional*): What to call the image in an error.
-
-    Returns:
-        `np.ndarray` of shape `(image_size, image_size, 3)`, uint8.
-
-    Raises:
-        ValueError: If the content is not a readable image, see [`~tellsign.load_image`].
+    resized (bicubic, aspect ratio not kept) and encoded. One that cannot be read raises a `ValueError` with its name.
     """
     return np.asarray(make_uniform(load_image(content, name), content, image_size))
 
@@ -71,16 +63,9 @@ def _is_uniform(content: bytes, image_size: int) -> bool:
 def decode(dataset: Dataset, image_size: int = 32) -> tuple[torch.Tensor, NDArray, NDArray]:
     """Decodes all images that can be read; a warning names each other one.
 
-    Args:
-        dataset (`datasets.Dataset`): From [`load_sources`].
-        image_size (`int`, *optional*, defaults to 32): Height and width that the images are brought to.
-
     Returns:
-        The images, of shape `(n, 3, image_size, image_size)`, uint8. The row of `dataset` that each is of, of shape
-        `(n,)`, int64. Height and width of each as it came, of shape `(n, 2)`, int64.
-
-    Raises:
-        ValueError: If no image can be read.
+        The images, `(n, 3, image_size, image_size)`, uint8, the row of each in the data set, `(n,)`, and its height
+        and width as it came, `(n, 2)`. If none can be read, a `ValueError` is raised.
     """
     decoded: list[np.ndarray] = []
     rows: list[int] = []
@@ -106,19 +91,14 @@ def decode(dataset: Dataset, image_size: int = 32) -> tuple[torch.Tensor, NDArra
 class DecodedImages(torch.utils.data.Dataset):
     """A data set decoded once into memory (3 kB an image at 32 pixels), handed out in whole processed batches.
 
-    Args:
-        dataset, image_size: As for [`decode`].
-        image_processor (`BaseImageProcessor`): Makes `pixel_values` of the decoded images.
-        large (`bool`, *optional*, defaults to `False`):
-            Whether batches also hold large pictures as the second network sees them, if the image processor makes
-            these. They are read again for each batch.
+    With `large`, batches also hold large pictures as the second network sees them, if the image processor makes these.
+    They are read again for each batch.
 
     Attributes:
         images (`torch.Tensor` of shape `(len(self), 3, image_size, image_size)`, uint8): All images.
-        labels (`torch.Tensor` of shape `(len(self),)`, int64): 0 for real, 1 for fake.
-        categories (`torch.Tensor` of shape `(len(self),)`, int64): See [`add_category_labels`].
-        rows (`np.ndarray` of shape `(len(self),)`, int64): The row of `dataset` that each image is of.
-        image_sizes (`torch.Tensor` of shape `(len(self), 2)`, int64): Height and width of each as it came.
+        labels, categories (`torch.Tensor` of shape `(len(self),)`): 0 or 1; see [`add_category_labels`].
+        rows (`np.ndarray` of shape `(len(self),)`): The row of `dataset` that each image is of.
+        image_sizes (`torch.Tensor` of shape `(len(self), 2)`): Height and width of each as it came.
     """
 
     def __init__(self, dataset: Dataset, image_processor: Any, image_size: int = 32, large: bool = False):
@@ -188,10 +168,8 @@ def whole_batch(batch: Any) -> Any:
 class Augmentation:
     """Random changes of a batch that leave the evidence in place: no rotation, no resampling, no colour.
 
-    Args:
-        flip (`bool`, *optional*, defaults to `True`): Whether to mirror half of the images.
-        shift (`int`, *optional*, defaults to 2):
-            Largest shift in pixels along each axis, drawn uniformly; the border is reflected.
+    Half of the images are mirrored. All are shifted by at most `shift` pixels along each axis; the border is
+    reflected.
     """
 
     def __init__(self, flip: bool = True, shift: int = 2):

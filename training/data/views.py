@@ -31,21 +31,8 @@ class BalancedViews(torch.utils.data.Dataset):
     collection of photographs) is drawn with the square root of its number of images, in it any image. So
     whatever tells one group from another tells nothing about the class, and a large source does not drown small ones.
 
-    View `i` of epoch `e` is drawn from a random generator seeded with `(seed, e, i)`. It is the same in whichever
+    View `i` of `epoch` `e` is drawn from a random generator seeded with `(seed, e, i)`. It is the same in whichever
     process and order it is asked for, and in a run that was resumed.
-
-    Args:
-        groups (`list[Dataset]`): From [`load_sources`]; each with both classes.
-        image_processor (`BaseImageProcessor`): Makes `pixel_values` of the views.
-        image_size (`int`): Height and width of the views.
-        images_per_epoch (`int`): Number of views in an epoch.
-        seed (`int`, *optional*, defaults to 0): Seed of all draws.
-
-    Attributes:
-        epoch (`int`): The epoch whose views are handed out, see [`EpochCallback`].
-
-    Raises:
-        ValueError: If a group lacks a class.
     """
 
     def __init__(
@@ -75,8 +62,7 @@ class BalancedViews(torch.utils.data.Dataset):
         return group, label, int(rng.choice(rows[rng.choice(len(rows), p=probabilities)]))
 
     def view(self, index: int) -> tuple[np.ndarray, tuple[int, int], int, int]:
-        """View `index` of this epoch, see [`random_view`], height and width of its image, its label, and its category
-        or -100.
+        """View `index` of this epoch, height and width of its image, its label, and its category or -100.
 
         An image that cannot be read is named in a warning, and another one chosen in its place.
         """

@@ -1,6 +1,7 @@
 """Attacks in the L-infinity norm, to measure what a detector withstands."""
 
 import hashlib
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -33,10 +34,7 @@ ATTACKS = ("fab", "apgd-ce", "apgd-margin", "square", "transfer")
 
 
 class PixelClassifier(nn.Module):
-    """A detector from pixels in [0, 1], shape `(batch_size, 3, height, width)`, to the logits of real and fake.
-
-    The images count as small: the network for large pictures is not asked.
-    """
+    """A detector of small images from pixels in [0, 1], `(n, 3, height, width)`, to the logits of real and fake."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -91,12 +89,7 @@ class MarginLoss(nn.Module):
 
 
 def _project_onto_hyperplane(point: torch.Tensor, normal: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-    """Nearest point, in the L-infinity norm and within [0, 1], where `normal . point + offset` is zero.
-
-    Every coordinate moves by the same distance, found by bisection, or to its bound. Where the bounds keep the
-    hyperplane out of reach, the result is the corner nearest to it. `offset` has the shape `(n,)`, all others
-    `(n, d)`.
-    """
+    """Nearest points in [0, 1], by the largest change, where `normal . point + offset` is zero, or nearest corners."""
     value = (normal * point).sum(1) + offset
     direction = -torch.sign(value)[:, None] * torch.sign(normal)
     room = torch.where(direction > 0, 1 - point, point)
@@ -117,12 +110,6 @@ def fast_adaptive_boundary(
     boundary. It moves to a mean of the two, biased towards the original, 5% beyond the boundary. A point whose label
     has flipped first steps back a tenth of the way to the original. Algorithm 1 and its constants are theirs, but the
     gradient is that before the step back, which saves a pass. There are no random restarts.
-
-    Args:
-        classifier (`nn.Module`): Pixels in [0, 1] to two logits.
-        images (`torch.Tensor` of shape `(n, num_channels, height, width)`): In [0, 1].
-        labels (`torch.Tensor` of shape `(n,)`): Class indices.
-        iterations (`int`, *optional*, defaults to 20): Gradient steps.
 
     Returns:
         `np.ndarray` of shape `(n,)`, in [0, 1]: zero for images that are wrong without a change, infinite for those
@@ -164,45 +151,36 @@ class Ensemble:
     queries: int
     bf16: bool
 
-    def boundary_distance(self, pixels: torch.Tensor, labels: NDArray) -> dict[str, torch.Tensor]:
-        """`distance` from [`fast_adaptive_boundary`], with the arguments of [`standing`]."""
+    def standing(self, pixels: torch.Tensor, labels: NDArray, epsilons: Sequence[int]) -> dict[str, torch.Tensor]:
+        """Whether each image, in [0, 1], still has its label after "ATTACK EPSILON", in levels of 255.
+
+        An attack counts what those before it broke; "none 0" is without a change.
+        """
+        right = self.attacked.predict(pixels) == labels
         truth = torch.from_numpy(labels).to(pixels.device).long()
         distance = fast_adaptive_boundary(self.attacked, pixels, truth, self.iterations)
-        return {"distance": torch.from_numpy(distance)}
-
-    def standing(
-        self, pixels: torch.Tensor, labels: NDArray, right: NDArray, distance: NDArray, epsilon: int
-    ) -> dict[str, torch.Tensor]:
-        """Whether each image is still classified correctly after each attack and those before it.
-
-        Args:
-            pixels (`torch.Tensor` of shape `(n, 3, height, width)`): In [0, 1].
-            labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-            right (`np.ndarray` of shape `(n,)`): Whether each is classified correctly without a change.
-            distance (`np.ndarray` of shape `(n,)`): From [`fast_adaptive_boundary`].
-            epsilon (`int`): Largest change, in levels of 255.
-        """
-        limit = epsilon / 255
-        common = {"norm": np.inf, "eps": limit, "batch_size": PART, "verbose": False}
-        apgd = partial(
-            AutoProjectedGradientDescent, eps_step=2 * limit, max_iter=self.iterations, nb_random_init=1, **common
-        )
-        attacks = {
-            "apgd-ce": apgd(wrap(self.attacked, nn.CrossEntropyLoss(), pixels), loss_type="cross_entropy"),
-            "apgd-margin": apgd(wrap(self.attacked, MarginLoss(), pixels)),
-            "square": SquareAttack(
-                wrap(self.attacked, nn.CrossEntropyLoss(), pixels), max_iter=self.queries, **common
-            ),
-        }
-        still = right & (distance > limit)
-        standing = {"fab": still}
-        for name, attack in attacks.items():
-            still = still.copy()
-            still[still] = self._withstood(attack, limit, pixels[still], labels[still])
-            standing[name] = still
-        if self.transfer_from is not None:
-            other = apgd(wrap(self.transfer_from, nn.CrossEntropyLoss(), pixels), loss_type="cross_entropy")
-            standing["transfer"] = right & self._withstood(other, limit, pixels, labels)
+        standing = {"none 0": right}
+        for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon", leave=False):
+            limit = epsilon / 255
+            common = {"norm": np.inf, "eps": limit, "batch_size": PART, "verbose": False}
+            apgd = partial(
+                AutoProjectedGradientDescent, eps_step=2 * limit, max_iter=self.iterations, nb_random_init=1, **common
+            )
+            attacks = {
+                "apgd-ce": apgd(wrap(self.attacked, nn.CrossEntropyLoss(), pixels), loss_type="cross_entropy"),
+                "apgd-margin": apgd(wrap(self.attacked, MarginLoss(), pixels)),
+                "square": SquareAttack(
+                    wrap(self.attacked, nn.CrossEntropyLoss(), pixels), max_iter=self.queries, **common
+                ),
+            }
+            standing[f"fab {epsilon}"] = still = right & (distance > limit)
+            for name, attack in attacks.items():
+                still = still.copy()
+                still[still] = self._withstood(attack, limit, pixels[still], labels[still])
+                standing[f"{name} {epsilon}"] = still
+            if self.transfer_from is not None:
+                other = apgd(wrap(self.transfer_from, nn.CrossEntropyLoss(), pixels), loss_type="cross_entropy")
+                standing[f"transfer {epsilon}"] = right & self._withstood(other, limit, pixels, labels)
         return {name: torch.from_numpy(still) for name, still in standing.items()}
 
     def _withstood(self, attack: EvasionAttack, limit: float, pixels: torch.Tensor, labels: NDArray) -> NDArray:
@@ -260,13 +238,9 @@ def attack_ensemble(
     2020, arXiv 1912.00049). Each attacks what those before it left standing; the transfer attack, all images.
 
     Args:
-        model, image_processor: Of a detector of real and fake.
         images (`np.ndarray` of shape `(n, 3, height, width)`): uint8.
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
         epsilons (`Sequence[int]`): Largest changes, in levels of 255.
-        iterations, queries (`int`): Gradient steps of APGD and FAB, and queries of Square.
         bf16 (`bool`): Whether APGD and Square search in bfloat16. Single precision judges what they find either way.
-        transfer_from (`tuple`, *optional*): Another model and its image processor.
         progress_dir (`Path`, *optional*): Keeps the results of each hundred images, so that a call goes on later.
 
     Returns:
@@ -276,28 +250,17 @@ def attack_ensemble(
     # The toolbox knows no other devices than CUDA and the CPU.
     device = model.device if model.device.type == "cuda" else torch.device("cpu")
     pairs = [(model, image_processor), *([transfer_from] if transfer_from else [])]
-    key = _key_of(pairs, [iterations, queries, bf16, SEED])
+    key = _key_of(pairs, [iterations, queries, bf16, SEED, *epsilons])
     attacked, *others = (PixelClassifier(*pair).to(device) for pair in pairs)
     ensemble = Ensemble(attacked, others[0] if others else None, iterations, queries, bf16)
-    found: defaultdict[str, defaultdict[int, list[NDArray]]] = defaultdict(lambda: defaultdict(list))
+    found: list[dict[str, torch.Tensor]] = []
     for start in tqdm(range(0, len(images), PART), desc="Attacking", unit="hundred"):
         part = slice(start, start + PART)
         pixels = torch.from_numpy(images[part]).to(device).float() / 255
-        right = attacked.predict(pixels) == labels[part]
-        found["none"][0].append(right)
-        kept = progress_dir and progress_dir / _with_images(key, images[part], labels[part])
-        distance = cached(
-            kept and kept.with_name(f"{kept.name}-fab.safetensors"),
-            partial(ensemble.boundary_distance, pixels, labels[part]),
-        )["distance"].numpy()
-        for epsilon in tqdm(epsilons, desc="Attacking", unit="epsilon", leave=False):
-            standing = cached(
-                kept and kept.with_name(f"{kept.name}-{epsilon}.safetensors"),
-                partial(ensemble.standing, pixels, labels[part], right, distance, epsilon),
-            )
-            for attack in sorted(standing, key=ATTACKS.index):  # a file has them by the alphabet
-                found[attack][epsilon].append(standing[attack].numpy())
-    return {
-        attack: {epsilon: np.concatenate(parts) for epsilon, parts in by_epsilon.items()}
-        for attack, by_epsilon in found.items()
-    }
+        kept = progress_dir and progress_dir / f"{_with_images(key, images[part], labels[part])}.safetensors"
+        found.append(cached(kept, partial(ensemble.standing, pixels, labels[part], epsilons)))
+    standing: defaultdict[str, dict[int, NDArray]] = defaultdict(dict)
+    for attack, epsilon in [("none", 0), *itertools.product(ATTACKS, epsilons)]:
+        if (name := f"{attack} {epsilon}") in found[0]:
+            standing[attack][epsilon] = torch.cat([of_part[name] for of_part in found]).numpy()
+    return dict(standing)

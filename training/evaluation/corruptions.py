@@ -24,17 +24,7 @@ def jpeg(image: NDArray, quality: int) -> NDArray:
 
 
 def corrupt(image: NDArray, name: str, severity: int, rng: np.random.Generator) -> NDArray:
-    """Corrupts an image.
-
-    Args:
-        image (`np.ndarray` of shape `(height, width, 3)`): uint8.
-        name (`str`): One of `STRENGTHS`.
-        severity (`int`): 1 to 5.
-        rng (`np.random.Generator`): Draws the noise.
-
-    Returns:
-        `np.ndarray` of the same shape, uint8.
-    """
+    """An image, uint8, after one of `STRENGTHS` at a severity of 1 to 5."""
     strength = STRENGTHS[name][severity - 1]
     if name == "jpeg":
         return jpeg(image, int(strength))

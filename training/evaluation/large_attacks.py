@@ -52,14 +52,8 @@ def attack(
 ) -> torch.Tensor:
     """The logit of fake of pictures after projected gradient descent (Madry et al., 2018, arXiv 1706.06083).
 
-    Every pixel of the whole and of the cuts changes by at most `epsilon` levels of 255, each by itself.
-
-    Args:
-        model ([`LargePictureForImageClassification`]): What is attacked.
-        views (`Mapping[str, torch.Tensor]`): As [`LargePictureImageProcessor`] gives them.
-        label (`int`): 0 for real, 1 for fake: from what to lead away.
-        epsilon (`float`): Largest change of a pixel, in levels of 255.
-        steps (`int`): Number of steps, each of a quarter of `epsilon`.
+    Every pixel of the whole and of the cuts changes by at most `epsilon` levels of 255, each by itself, in steps of a
+    quarter of that. The label is what to lead away from.
     """
     limit, sign = epsilon / 128, -1.0 if label == FAKE else 1.0  # pixels are normalized by 128
     start = {name: views[name] for name in ("pixel_values", "cuts")}
@@ -82,18 +76,9 @@ def large_attack_scores(
     each: int,
     steps: int,
 ) -> dict[str, Any]:
-    """Verdicts and AUROC after each of `CHANGES`, and after attacks by each of `EPSILONS`.
+    """Verdicts and AUROC of some pictures of each class after `CHANGES`, and after attacks by each of `EPSILONS`.
 
     A larger attack goes on where a smaller one has not turned the verdict.
-
-    Args:
-        model, image_processor: Of large pictures.
-        pictures (`datasets.Dataset`): From [`load_pictures`].
-        each (`int`): Number of pictures of each class, drawn at random.
-        steps (`int`): See [`attack`].
-
-    Returns:
-        `real` and `fake`, the numbers of pictures, `steps`, and `scores` by the name of the change, in [0, 1].
     """
     model.requires_grad_(False)
     names = [*CHANGES, *(f"attack by {epsilon} of 255" for epsilon in EPSILONS)]

@@ -55,16 +55,9 @@ def calibration_scores(labels: NDArray, probabilities: NDArray) -> dict[str, flo
 
 
 def risk_coverage(labels: NDArray, probabilities: NDArray) -> tuple[NDArray, NDArray]:
-    """Error rate among the answered when only the most confident share is answered.
+    """Coverage `1/n, 2/n, ... 1`, and the error rate when only the most confident share is answered.
 
     Images of equal confidence count with their mean error each, so that their order does not matter.
-
-    Args:
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        probabilities (`np.ndarray` of shape `(n,)`): Predicted probability of fake.
-
-    Returns:
-        Coverage `1/n, 2/n, ... 1` and the error rate at each, arrays of shape `(n,)`.
     """
     wrong = (probabilities > 0.5) != (labels == 1)
     _, tie, size = np.unique(-np.abs(probabilities - 0.5), return_inverse=True, return_counts=True)
@@ -81,12 +74,7 @@ def abstention_scores(labels: NDArray, probabilities: NDArray) -> dict[str, floa
 
 
 def verdict_scores(labels: NDArray, verdicts: NDArray) -> dict[str, float]:
-    """How often a verdict is given, and how often it is wrong, each in [0, 1].
-
-    Args:
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        verdicts (`np.ndarray` of shape `(n,)`): "real", "fake" or "uncertain".
-    """
+    """How often a verdict other than "uncertain" is given, and how often it is wrong, each in [0, 1]."""
     called_fake, called_real = verdicts == "fake", verdicts == "real"
     answered, wrong = called_fake | called_real, np.where(labels == 1, called_real, called_fake)
     return {
@@ -115,19 +103,10 @@ def bootstrap(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """95% bootstrap intervals of scores, resampling the rows of each sample by themselves.
+    """95% bootstrap intervals of named scores, resampling the rows of each sample by themselves.
 
     They are the percentiles of the resamples. Of a score that is `SHIFTED` they are their distances from it turned
-    around (the basic bootstrap interval of Davison and Hinkley, 1997).
-
-    Args:
-        samples (`Sequence[np.ndarray]`): Arrays of shape `(n, ...)`, each with an `n` of its own.
-        compute_scores (`Callable`): Gets as many arrays of the same shapes and gives named scores.
-        resamples (`int`, *optional*, defaults to 1000): Number of resamples.
-        seed (`int`, *optional*, defaults to 0): Seed of what is drawn.
-
-    Returns:
-        Lower and upper bound for each score. A score that is `None` in every resample has none.
+    around (the basic bootstrap interval of Davison and Hinkley, 1997). A score that is always `None` has none.
     """
     scores = compute_scores(*samples)
 

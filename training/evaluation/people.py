@@ -1,4 +1,7 @@
-"""Agreement of a tagger with people who annotated images."""
+"""Agreement of a tagger with people who annotated images.
+
+Nobody labels everything. So what people do not mention counts neither way.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,11 +26,10 @@ class PeoplesLabels:
     """Labels by people and by a tagger, arrays of shape `(num_images, num_artifacts)`.
 
     Args:
-        present (`np.ndarray`): 1 if people say that the artifact is there, 0 if that it is not, NaN if nothing.
-        scores (`np.ndarray`): The tagger's score.
-        chosen (`np.ndarray`, bool): Whether the tagger named it.
-        pointed (`np.ndarray`): 1 if the heat map's maximum is within a box that people drew, 0 if not, NaN if none.
-        overlap (`np.ndarray`): Largest intersection over union of the tagger's box and one of theirs, NaN if none.
+        present: 1 if people say that the artifact is there, 0 if that it is not, NaN if nothing.
+        scores, chosen: The tagger's score, and whether it named it.
+        pointed: 1 if the heat map's maximum is within a box that people drew, 0 if not, NaN if none.
+        overlap: Largest intersection over union of the tagger's box and one of theirs, NaN if none.
     """
 
     present: NDArray[np.float64]
@@ -39,10 +41,8 @@ class PeoplesLabels:
     def measured(self) -> dict[str, float | None]:
         """Scores; `None` where there is nothing to measure.
 
-        Returns:
-            `macro_average_precision`, the mean over artifacts that people see in some images and not in others.
-            `pointing_game` and `box_iou`, means over artifacts with boxes of less than the whole image. `kappa`,
-            Cohen's, of the tagger and people, over all that people say.
+        Precision is of artifacts that people see in some images and not in others, places of boxes of less than the
+        whole image. `kappa` is Cohen's, over all that people say.
         """
         precisions = []
         for present, scores in zip(self.present.T, self.scores.T, strict=True):
@@ -59,13 +59,7 @@ class PeoplesLabels:
 
 
 def compare(tagger: ArtifactTagger, images: Sequence[AnnotatedImage], names: Sequence[str]) -> PeoplesLabels:
-    """Runs a tagger over annotated images.
-
-    Args:
-        tagger ([`ArtifactTagger`]): The tagger.
-        images (`Sequence[AnnotatedImage]`): From [`load_annotated`].
-        names (`Sequence[str]`): The artifacts to compare, those among them too that the tagger never names.
-    """
+    """Runs a tagger over annotated images, for artifacts among which may be some that it never names."""
     index_of, shape = {name: index for index, name in enumerate(names)}, (len(images), len(names))
     present, pointed, overlap = (np.full(shape, np.nan) for _ in range(3))
     scores, chosen = np.zeros(shape), np.zeros(shape, bool)
@@ -98,14 +92,7 @@ def peoples_scores(
 ) -> dict:
     """Agreement of a tagger with people, with 95% bootstrap intervals by resampled images.
 
-    Args:
-        tagger, images, names: As for [`compare`].
-        resamples (`int`): Number of resamples.
-        seed (`int`, *optional*, defaults to 0): Seed of the resamples.
-
-    Returns:
-        `dict`: `images` and `judged`, the number of images and of pairs of image and artifact of which people say
-        something. `scores` from [`PeoplesLabels.measured`], and `intervals` of those that are not `None`.
+    `judged` is the number of pairs of image and artifact of which people say something.
     """
     compared = compare(tagger, images, names)
     arrays = list(vars(compared).values())

@@ -1,4 +1,7 @@
-"""Logits and probabilities of whole data sets."""
+"""Logits and probabilities of whole data sets.
+
+Models divide logits by their temperature. Who fits or compares temperatures needs them undivided.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +26,9 @@ def load_detector(name: str | Path) -> tuple[PreTrainedModel, Any]:
 
 
 def predict_logits(model: PreTrainedModel, images: DecodedImages) -> NDArray:
-    """Logits of real and of fake for all images, at temperature 1.
+    """Logits of real and of fake for all images at temperature 1, `(len(images), 2)`, float64.
 
-    Args:
-        model (`PreTrainedModel`): An image classifier with a label `real` and a label `fake`, in any case and order.
-        images ([`DecodedImages`]): The images.
-
-    Returns:
-        `np.ndarray` of shape `(len(images), 2)`, float64.
-
-    Raises:
-        ValueError: If the model has other labels than real and fake, see [`real_and_fake`].
+    The model's labels are real and fake, in any case and order, or a `ValueError` is raised.
     """
     columns = real_and_fake(model.config)
     model.eval()
@@ -71,12 +66,9 @@ def fake_probability(logits: NDArray, temperature: float | NDArray) -> NDArray:
 
 @dataclass(frozen=True)
 class Judged:
-    """The answers of a detector.
+    """The answers of a detector to images, whose labels are 0 for real and 1 for fake: arrays of shape `(n,)`.
 
-    Attributes:
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        uncalibrated, probabilities (`np.ndarray` of shape `(n,)`): Of fake, at temperature 1 and as the model says.
-        verdicts (`np.ndarray` of shape `(n,)`): "real", "fake" or "uncertain".
+    Probabilities are of fake, the uncalibrated ones at temperature 1. Verdicts are "real", "fake" or "uncertain".
     """
 
     labels: NDArray

@@ -36,12 +36,7 @@ def draw_balanced(labels: NDArray, count: int) -> NDArray:
 
 
 def class_scores(right: NDArray, labels: NDArray) -> dict:
-    """Accuracy of each class, their mean and the worse of them, with 95% bootstrap intervals, in [0, 1].
-
-    Args:
-        right (`np.ndarray` of shape `(n,)`): Whether each image is classified rightly.
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-    """
+    """Accuracy of each class, their mean and the worse of them, with 95% bootstrap intervals, in [0, 1]."""
     classes = [right[labels == label] for label in range(len(LABELS))]
     # Not the worse one in each resample, whose interval would lie too low.
     worse = int(np.argmin([right_of.mean() for right_of in classes]))
@@ -62,14 +57,7 @@ def class_scores(right: NDArray, labels: NDArray) -> dict:
 def evaluate_corruptions(
     model: PreTrainedModel, image_processor: WaveFreqImageProcessor, images: NDArray, labels: NDArray
 ) -> dict[str, dict[str, dict]]:
-    """[`class_scores`] under each corruption, by name and severity, and under JPEG by quality.
-
-    Args:
-        model (`PreTrainedModel`): Gives logits of real and fake.
-        image_processor (`WaveFreqImageProcessor`): That of the model.
-        images (`np.ndarray` of shape `(n, 3, height, width)`): uint8; both classes get the same corruptions.
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-    """
+    """[`class_scores`] under each corruption, by name and severity, and under JPEG by quality; images are uint8."""
     classifier = PixelClassifier(model, image_processor).to(model.device)
     channels_last = images.transpose(0, 2, 3, 1)
 
@@ -92,18 +80,10 @@ def evaluate_corruptions(
 
 
 def attack_scores(standing: dict[str, dict[int, NDArray]], labels: NDArray) -> dict:
-    """[`class_scores`] after each attack, and a check for masked gradients.
+    """[`class_scores`] after each attack of [`attack_ensemble`], and a check for masked gradients.
 
     Gradients are masked where an attack without them breaks more than a hundredth of the images that the others left
     standing. Such attacks are Square and the transfer from another model. The figures of the others mean little then.
-
-    Args:
-        standing (`dict`): From [`attack_ensemble`].
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-
-    Returns:
-        `scores`, by attack and by the largest change in levels of 255. `broken_without_gradients`, the share by each
-        attack without gradients and each change, and `masked_gradients`, whether one exceeds a hundredth.
     """
     broken = {}
     for name in ("square", "transfer"):
@@ -124,13 +104,7 @@ def attack_scores(standing: dict[str, dict[int, NDArray]], labels: NDArray) -> d
 
 @dataclass(frozen=True)
 class RobustnessTest:
-    """Whether a model is shown corrupted and attacked images, how many, and how they are attacked.
-
-    Args:
-        corruptions, attack (`bool`): Which of the two are measured.
-        images, attack_images (`int`): Numbers of images for each.
-        iterations, queries, bf16, transfer_from: As for [`attack_ensemble`].
-    """
+    """Whether a model is shown corrupted or attacked images, how many, and how [`attack_ensemble`] attacks."""
 
     corruptions: bool
     attack: bool

@@ -26,12 +26,7 @@ def measures_of(image: Image.Image) -> dict[str, float]:
 
 
 def rule_scores(images: Iterable[Image.Image], photographs: NDArray, fakes: NDArray) -> dict[str, float]:
-    """AUROC of each measure, in the better direction, at least 0.5.
-
-    Args:
-        images (`Iterable[PIL.Image.Image]`): RGB.
-        photographs, fakes (`np.ndarray` of shape `(n,)`): Booleans: which ones these are.
-    """
+    """AUROC of each measure of RGB images, in the better direction, by booleans for photographs and for fakes."""
     rows = [measures_of(image) for image in images]
     values = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
     scores = {name: auroc(column[photographs], column[fakes]) for name, column in values.items()}

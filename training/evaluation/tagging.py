@@ -1,4 +1,7 @@
-"""Scores of several artifacts at once."""
+"""Scores of several artifacts at once.
+
+An artifact that no image has is no zero: it has no score.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,28 +14,15 @@ from tellsign.pipelines.tagger import ArtifactTagger
 
 
 def average_precisions(present: NDArray, scores: NDArray) -> NDArray:
-    """Average precision of each artifact.
-
-    Args:
-        present (`np.ndarray` of shape `(num_images, num_artifacts)`): Whether it is there.
-        scores (`np.ndarray` of shape `(num_images, num_artifacts)`): Higher for those that are likelier there.
-
-    Returns:
-        `np.ndarray` of shape `(num_artifacts,)`, NaN for an artifact that no image has.
-    """
+    """Average precisions, NaN where no image has an artifact, of arrays of shape `(num_images, num_artifacts)`."""
     pairs = zip(present.T, scores.T, strict=True)
     return np.asarray([average_precision_score(*pair) if pair[0].any() else np.nan for pair in pairs])
 
 
 def auroc_intervals(present: NDArray, scores: NDArray) -> NDArray:
-    """Area under the ROC curve of each artifact with its 95% interval (Hanley and McNeil, 1982).
+    """Lower end, area and upper end of each artifact's 95% interval of the AUROC (Hanley and McNeil, 1982).
 
-    Args:
-        present, scores: As for [`average_precisions`].
-
-    Returns:
-        `np.ndarray` of shape `(num_artifacts, 3)`: lower bound, area, upper bound. `(0, NaN, 1)` for an artifact that
-        no image or every image has.
+    One that no image or every image has gets `(0, NaN, 1)`.
     """
     intervals = []
     for truth, score in zip(present.T, scores.T, strict=True):
@@ -50,14 +40,7 @@ def auroc_intervals(present: NDArray, scores: NDArray) -> NDArray:
 
 
 def jaccard(present: NDArray, chosen: NDArray) -> NDArray:
-    """Jaccard index of present and chosen artifacts, for each image.
-
-    Args:
-        present, chosen (`np.ndarray` of shape `(num_images, num_artifacts)`, bool): What is there and what was named.
-
-    Returns:
-        `np.ndarray` of shape `(num_images,)`, 1 where nothing is there and nothing was chosen.
-    """
+    """Jaccard index of present and chosen artifacts for each image, 1 where there is nothing of both."""
     either = (present | chosen).sum(1)
     return np.where(either, (present & chosen).sum(1) / np.maximum(either, 1), 1.0)
 

@@ -56,27 +56,15 @@ def _tagged(dataset: Dataset, tagger: ArtifactTagger, image_size: int) -> Iterat
 
 
 def tagged_artifacts(dataset: Dataset, tagger: ArtifactTagger, cache_dir: Path, *, image_size: int) -> Dataset:
-    """Images with the artifacts that a tagger finds, as of [`planted_artifacts`]. Their severity is `None`.
-
-    Raises:
-        ValueError: If it finds none in any image.
-    """
+    """Images with the artifacts that a tagger finds, as [`planted_artifacts`] gives them."""
     nothing = f"the tagger finds no artifact in any of the {len(dataset)} images"
     return artifact_dataset(_tagged, cache_dir, nothing, dataset=dataset, tagger=tagger, image_size=image_size)
 
 
 class WrittenExplanations(torch.utils.data.Dataset):
-    """Images whose artifacts are known, with a new sentence for each.
+    """Images of [`planted_artifacts`] or [`tagged_artifacts`], with a new sentence for each artifact.
 
     The category of some images is withheld, since a tagger will not always know it.
-
-    Args:
-        dataset (`datasets.Dataset`): From [`planted_artifacts`] or [`tagged_artifacts`].
-        categories (`Mapping[str, str]`): Known categories by sha1.
-        seed (`int`): Seed of the words.
-
-    Attributes:
-        lengths (`list[int]`): Number of artifacts of each image.
     """
 
     def __init__(self, dataset: Dataset, categories: Mapping[str, str], *, seed: int):
@@ -113,19 +101,10 @@ def _other(size: tuple[int, int], rng: np.random.Generator, known: Sequence[str]
 
 
 class AnnotatedImages(torch.utils.data.Dataset):
-    """Generated images with the annotations beside them, see [`tellsign.annotating.files`].
+    """Generated images of folders and their subfolders with the annotations beside them.
 
-    Captions that do not become a sentence by [`as_sentence`] are left out; a warning counts them.
-
-    Args:
-        folders (`Sequence[str]`): Folders to search, subfolders included.
-
-    Attributes:
-        lengths (`list[int]`): Number of artifacts of each image.
-
-    Raises:
-        ValueError: If a folder or its images are missing, a file cannot be read, or a box is not inside its image; the
-            message names it. Also if no image has an artifact with a caption of 4 words.
+    Captions that do not become a sentence by [`as_sentence`] are left out; a warning counts them. A `ValueError` names
+    a folder or file that is missing or broken, and says if no image has an artifact with a caption of 4 words.
     """
 
     def __init__(self, folders: Sequence[str]):
@@ -162,12 +141,7 @@ class AnnotatedImages(torch.utils.data.Dataset):
 
 
 class ExplanationCollator:
-    """Makes batches of the examples, in which only the answers count for the loss.
-
-    Args:
-        processor ([`ProcessorMixin`]): The model's processor, with a chat template.
-        end (`int`): The token that ends an answer.
-    """
+    """Makes batches of the examples, in which only the answers, up to the token `end`, count for the loss."""
 
     def __init__(self, processor: ProcessorMixin, end: int):
         self.processor = processor

@@ -24,15 +24,7 @@ REFERENCES = 8
 
 @dataclass
 class Statement:
-    """A sentence on an artifact that is really there.
-
-    Args:
-        image (`int`): Number of the image.
-        sentence (`str`): The sentence.
-        box (`Box`): Place of the artifact, in pixels.
-        mask (`np.ndarray` of shape `(height, width)`, bool): Pixels of the artifact.
-        references (`list[str]`): Sentences that would be right.
-    """
+    """A sentence on an artifact that is there, its image's number, its place in pixels, and right sentences."""
 
     image: int
     sentence: str
@@ -64,18 +56,14 @@ def explanation_scores(
     """Lets an explainer explain artifacts, and compares its sentences with what was planted.
 
     Args:
-        explainer ([`ArtifactExplainer`]): The explainer.
         rows (`Sequence[Mapping]`): Images as [`planted_images`] yields them.
         found (sequence of sequences of [`ExplainedArtifact`]): For each image the artifacts to explain.
         told (`Sequence[str]`): For each image the category that the explainer is told, or `None`.
         categories (`Mapping[str, str]`): Known categories by sha1.
-        seed (`int`, *optional*, defaults to 0): Seed of references and of their swaps between images.
-        batch_size (`int`, *optional*, defaults to 50): Images explained at once.
 
     Returns:
         Numbers and shares, `None` where there is nothing to count.
 
-        - `images`, `sentences`: numbers of those that were explained.
         - `schema_valid`: share of images whose answer is the given names with a sentence each.
         - `names_outside`: number of other names.
         - `words_mean`, `words_most`: words of a place with its sentence, the challenge's form.
@@ -83,10 +71,7 @@ def explanation_scores(
         - `unflagged_mentioned`: share of sentences that mention an artifact that was not given.
         - `object_stated`: share of sentences that name a category, in images of known category.
         - `object_agreement`: share of these that name the right one and no other.
-
-        Of sentences on planted artifacts, `planted_sentences` in number:
-
-        - `place_agreement`: share that state the place of the planted box in the same words.
+        - `place_agreement`: share of `planted_sentences` that state the place of the planted box in the same words.
         - `place_on_mask`: share whose place has a planted pixel.
         - `rouge_l`, `rouge_l_other`: against own references, and against another image's.
     """

@@ -28,35 +28,19 @@ def _in_ascii(text: str) -> str:
 
 
 def nouns(category: str) -> tuple[str, ...]:
-    """The nouns of a category in sentences; none if no word is left.
+    """The nouns of a category in sentences, at most four words in lower case, and none for a place.
 
-    Of a name such as `"Tench, Tinca tinca"` the first part counts, in lower case. At most four words remain, and none
-    for a place.
+    Of a name such as `"Tench, Tinca tinca"` the first part counts.
     """
     words = re.findall(r"[a-z0-9]+", _PLACE.sub("", _in_ascii(category.split(",")[0]).lower()))
     plain = " ".join(word[:MAX_WORD_CHARACTERS] for word in words[:MAX_NOUN_WORDS])
     return OBJECTS.get(plain, (plain,) if plain else ())
 
 
-def explanation_sentence(
-    label: str,
-    place: str,
-    rng: np.random.Generator,
-    category: str | None = None,
-) -> str:
-    """Writes a sentence on what is seen of an artifact, where, and on which object if that is known.
+def explanation_sentence(label: str, place: str, rng: np.random.Generator, category: str | None = None) -> str:
+    """A sentence on what is seen of an artifact, where, and on which object if the category is known.
 
-    Args:
-        label (`str`): The artifact, see [`find_artifact`]. One that is not in `SEEN` is quoted by its definition.
-        place (`str`): Place in words, from [`place_of`].
-        rng (`np.random.Generator`): Chooses the words.
-        category (`str`, *optional*): Category of the image. Without one no object is named.
-
-    Returns:
-        `str`: A sentence that matches [`tellsign.pipelines.explainer.SENTENCE`].
-
-    Raises:
-        ValueError: If there is no such artifact.
+    The place is from [`place_of`]. An artifact that is not in `SEEN` is quoted by its definition.
     """
     artifact = find_artifact(label)
     words = nouns(category) if category else ()
@@ -104,14 +88,9 @@ def _singular(text: str) -> str:
 
 
 def as_sentence(text: str) -> str | None:
-    """Turns a caption into a sentence that matches [`tellsign.pipelines.explainer.SENTENCE`].
+    """The first sentence of a caption with at least 4 words, cut to what the explainer's `SENTENCE` allows.
 
-    Args:
-        text (`str`): Free text.
-
-    Returns:
-        `str`: Its first sentence of at least 4 words, cut to the allowed characters and number of words. `None` if
-        there is none, or one of its words is too long.
+    `None` if there is none, or one of its words is too long.
     """
     plain = re.sub(r"\.{2,}", " ", _in_ascii(text.replace("’", "'")))
     plain = re.sub(r"\bi\.e\.", "that is", re.sub(r"\be\.g\.", "such as", plain))

@@ -9,6 +9,7 @@ from .registry import OPERATORS, Effect, Operator, Use, operators_of, plantable
 from .rows import PLANTED_FEATURES, planted_images
 
 
+# Here, since the files of operators import the registry.
 OPERATORS += [Operator(find_artifact(name).name, "evaluation", effect) for name, effect in EVALUATION.items()]
 OPERATORS += [Operator(find_artifact(name).name, "training", effect) for name in TRAINING for effect in TRAINING[name]]
 

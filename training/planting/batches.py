@@ -61,12 +61,7 @@ class _Planting(torch.utils.data.Dataset):
 
 
 def plant_for_validation(dataset: Dataset, *, seed: int, most: int, image_size: int) -> dict[str, torch.Tensor]:
-    """Plants artifacts into every image of a data set by the operators of evaluation, with as many processes as there
-    are cores.
-
-    Args:
-        dataset (`datasets.Dataset`): Distinct images with `image` and `sha1`, from [`load_sources`].
-        seed, most, image_size: As for [`planted_images`].
+    """Plants artifacts into every image by the operators of evaluation, in a process for each core.
 
     Returns:
         Without the images that cannot be read:
@@ -107,13 +102,7 @@ def untouched_images(dataset: Dataset, most: int, image_size: int) -> dict[str, 
 
 
 class Descriptions:
-    """What is known of whole images.
-
-    Args:
-        dataset (`datasets.Dataset`): From [`load_sources`].
-        categories (`dict[str, str]`): What is shown, by sha1 where it is known.
-        category_names (`Sequence[str]`): What may be shown, in order.
-    """
+    """What is known of whole images: whether they are real, and which of the names they show."""
 
     def __init__(self, dataset: Dataset, categories: dict[str, str], category_names: Sequence[str]):
         index_of = {name: index for index, name in enumerate(category_names)} | {NO_CATEGORY: NONE_SHOWN}
@@ -150,14 +139,12 @@ class PlantedBatches(torch.utils.data.Dataset):
     """Planted and untouched images, handed out in whole processed batches with all their labels.
 
     Args:
-        images (`dict[str, torch.Tensor]`):
-            `images`, `artifacts`, `masks` and `boxes` as from [`plant_for_validation`], and two of shape `(n,)`,
-            int64. `labels` are 0 for real, 1 for fake, `UNKNOWN` for planted images. `categories` are the objects that
-            they show, `NONE_SHOWN` or `UNKNOWN`.
+        images (`dict[str, torch.Tensor]`): From [`plant_for_validation`], and two of shape `(n,)`. `labels` are 0 for
+            real, 1 for fake, `UNKNOWN` for planted images. `categories` are what they show, `NONE_SHOWN` or `UNKNOWN`.
         image_processor (`BaseImageProcessor`): Makes `pixel_values` of the images.
         columns (`list[int]`): For each index in `artifacts` the index of the artifact in the model's logits.
-        num_artifacts (`int`): Number of artifacts in the model's logits. Of those without a column, and of all
-            artifacts in fake images, nothing is known.
+        num_artifacts (`int`): Number of these logits. Of those without a column, and of all artifacts in fake images,
+            nothing is known.
     """
 
     def __init__(
@@ -207,18 +194,8 @@ class TrainingBatches(torch.utils.data.Dataset):
     """Real images, in each epoch planted anew by the training operators or left untouched, and untouched fakes, handed
     out as [`PlantedBatches`] does. An image that cannot be read is left out of its batch.
 
-    Args:
-        dataset (`datasets.Dataset`): Distinct images of both classes, from [`load_sources`].
-        categories, category_names: As for [`Descriptions`].
-        image_processor, columns, num_artifacts: As for [`PlantedBatches`].
-        fakes (`int`): Largest number of fakes.
-        untouched (`float`): Share of the real images that are left untouched.
-        seed (`int`): What is planted depends on it, the epoch and the image alone. No image of one seed is that of
-            another, in at most 1,000 epochs.
-        shape (`int`): `most` and `image_size`, as for [`planted_images`].
-
-    Attributes:
-        epoch (`int`): The epoch whose images are handed out, see [`EpochCallback`].
+    What is planted depends on the seed, the `epoch` and the image alone. No image of one seed is that of another, in
+    at most 1,000 epochs. `shape` is `most` and `image_size` of [`planted_images`].
     """
 
     def __init__(
@@ -299,20 +276,11 @@ def _planted(datasets: list[Dataset], use: Use, seed: int, image_size: int) -> I
 
 
 def planted_artifacts(dataset: Dataset, use: Use, cache_dir: Path, *, seed: int, image_size: int) -> Dataset:
-    """Plants artifacts into images, of which those that got any are kept, with as many processes as there are cores.
-
-    Args:
-        dataset (`datasets.Dataset`): Real images with `image` and `sha1`, from [`load_sources`].
-        use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
-        cache_dir (`Path`): Where to keep the result.
-        seed (`int`): Seed of what is planted.
-        image_size (`int`): Height and width that the images are brought to.
+    """Plants artifacts into images, of which those that got any are kept, in as many processes as there are cores.
 
     Returns:
-        `datasets.Dataset` with `image`, `sha1` and `artifacts`: `label`, `box` and `severity` of each.
-
-    Raises:
-        ValueError: If there are no such images.
+        `datasets.Dataset` with `image`, `sha1` and `artifacts`: `label`, `box` and `severity` of each. If no image got
+        any, a `ValueError` is raised.
     """
     cache_dir, count = cache_dir / fingerprint(dataset), len(dataset)
     nothing = f"no artifact could be planted into any of the {count} images"

@@ -1,4 +1,4 @@
-"""The operators of evaluation, one for each artifact. Hashes hold their output, so that figures stay comparable."""
+"""The operators of evaluation, one for each artifact. Tests hold what they plant, so that figures stay comparable."""
 
 from collections.abc import Callable
 from functools import partial

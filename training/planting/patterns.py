@@ -134,7 +134,7 @@ def course(image: NDArray, place: NDArray, amount: float, rng: Rng, tone: float 
     drift = px.noise(image, rng.uniform(12, 24) * unit(image), rng)
     field = (along, bowed, around, along * across, drift)[rng.integers(5)] * rng.choice([-1, 1])
     if tone:
-        shade = px.blur(image @ rng.normal(0.3, 0.4, 3), 1.2 * unit(image))
+        shade = px.blur(px.mixed(image, rng.normal(0.3, 0.4, 3)), 1.2 * unit(image))
         field = field / field.std() + tone * shade / (shade[place > 0].std() + 0.01)
     field = 2 * (field - field.min()) / np.ptp(field) - 1
     turning = np.cos(np.pi * (field + rng.random()))

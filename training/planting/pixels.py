@@ -10,7 +10,7 @@ Rng = np.random.Generator
 Range = tuple[float, float]
 # Luma and the two color differences (ITU-R BT.601, full range) of red, green and blue.
 _TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], dtype=np.float32)
-_TO_RGB = np.linalg.inv(_TO_YCC)
+_TO_RGB = np.linalg.inv(_TO_YCC.astype(np.float64)).astype(np.float32)
 
 
 def unit(image: NDArray) -> float:
@@ -23,18 +23,27 @@ def pixel(image: NDArray) -> float:
     return unit(image) ** 0.5
 
 
+def mixed(image: NDArray, weights: NDArray) -> NDArray:
+    """Sums of the channels by weights of shape `(3,)` or `(sums, 3)`, over the last axis.
+
+    They are added in a fixed order. A matrix product rounds differently on each processor, and its rounding would
+    choose between places that score alike.
+    """
+    return sum(np.multiply.outer(image[..., channel], weights.T[channel]) for channel in range(3))
+
+
 def luminance(image: NDArray) -> NDArray:
     """Luma (ITU-R BT.601) of shape `(height, width)`."""
-    return image @ np.array([0.299, 0.587, 0.114], np.float32)
+    return mixed(image, _TO_YCC[0])
 
 
 def to_ycc(image: NDArray) -> NDArray:
     """Luma in [0, 1] and color differences in [-0.5, 0.5]."""
-    return image @ _TO_YCC.T
+    return mixed(image, _TO_YCC)
 
 
 def to_rgb(ycc: NDArray) -> NDArray:
-    return ycc @ _TO_RGB.T
+    return mixed(ycc, _TO_RGB)
 
 
 def turn_hue(ycc: NDArray, angle: float | NDArray) -> NDArray:

@@ -47,16 +47,9 @@ def where(score: Score, at_least: float) -> Place:
 def area(score: Score, at_least: float, size: Range = (0.2, 0.32), square: bool = False, solid: bool = False) -> Place:
     """A roundish area of irregular outline, or an upright rectangle, where a score is high.
 
-    Args:
-        score (`Callable`): How well the artifact can be seen: a map of the image.
-        at_least (`float`): Mean score that the place must have; it is among the tenth that score best.
-        size (`tuple[float, float]`, *optional*): Range of both radii, as shares of the shorter side.
-        square (`bool`, *optional*, defaults to `False`): Whether it is a rectangle.
-        solid (`bool`, *optional*, defaults to `False`): Whether it is a mask.
-
-    Returns:
-        A place whose weights rise from 0 outside to 1 toward the center. It raises [`NoPlace`] if no place scores
-        enough.
+    Its weights rise from 0 outside to 1 toward the center, or it is a mask if `solid`. It is among the tenth that
+    score best, with a mean of `at_least`; else [`NoPlace`] is raised. Both radii are shares of the shorter side, in
+    `size`.
     """
 
     def best(image: NDArray, rng: Rng) -> NDArray:
@@ -107,8 +100,7 @@ def _largest_part(mask: NDArray) -> NDArray:
 def subject(image: NDArray, rng: Rng | None = None) -> NDArray:
     """The part that differs from the colors at the image's border, favoring its middle, as a mask.
 
-    Raises:
-        NoPlace: If nothing stands out that covers 6% to 55% of the image.
+    If nothing stands out that covers 6% to 55% of the image, there is [`NoPlace`].
     """
     scale = unit(image)
     height, width = image.shape[:2]
@@ -134,11 +126,7 @@ def subject(image: NDArray, rng: Rng | None = None) -> NDArray:
 
 
 def surface(image: NDArray, rng: Rng) -> NDArray:
-    """A connected area of similar color, from a random point, as a mask.
-
-    Raises:
-        NoPlace: If no point of eight gives one that covers 8% to 55% of the image.
-    """
+    """A connected area of similar color around one of eight random points, as a mask of 8% to 55%, or [`NoPlace`]."""
     scale = unit(image)
     smooth = px.blur(image, scale)
     for row, column in (rng.uniform(0.15, 0.85, (8, 2)) * image.shape[:2]).astype(int):

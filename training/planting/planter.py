@@ -22,13 +22,9 @@ LEAST_SEVERITY = 0.33
 
 @dataclass(frozen=True)
 class PlantedArtifact:
-    """An artifact in an image, and where it is.
+    """An artifact in an image, its mask, which is all of the image if it is global, and the box around that.
 
-    Args:
-        label (`str`): Official name.
-        severity (`float`): From barely visible, 0.33, to plain, 1.
-        mask (`np.ndarray` of shape `(height, width)`, bool): Where it is; all of the image if it is global.
-        box ([`Box`]): The tightest one around the mask.
+    The severity goes from barely visible, 0.33, to plain, 1.
     """
 
     label: str
@@ -39,12 +35,7 @@ class PlantedArtifact:
 
 @dataclass(frozen=True)
 class PlantedImage:
-    """An image and the artifacts that were put into it.
-
-    Args:
-        image (`np.ndarray` of shape `(height, width, 3)`, uint8): The image, not encoded yet.
-        artifacts (`list[PlantedArtifact]`): Those that can be seen in it, in the order in which they were planted.
-    """
+    """An image, not encoded yet, and the artifacts that can be seen in it, in the order in which they were planted."""
 
     image: NDArray[np.uint8]
     artifacts: list[PlantedArtifact]
@@ -58,14 +49,8 @@ def encoded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def visible_change(before: NDArray, after: NDArray, final: NDArray, mask: NDArray[np.bool_]) -> float:
     """The part of a change that later changes left.
 
-    Args:
-        before, after, final (`np.ndarray` of shape `(height, width, 3)`):
-            The image before the change, after it, and after all later changes.
-        mask (`np.ndarray` of shape `(height, width)`, bool): Where to look.
-
-    Returns:
-        Mean absolute change within the mask, of the channel that changes most, times the share of it that later
-        changes left. The share, 0 to 1, is the projection of all changes since onto this one.
+    It is the mean absolute change within the mask, of the channel that changes most, times the share of it that later
+    changes left. The share, 0 to 1, is the projection of all changes since onto this one.
     """
     start, planted, end = (picture[mask].astype(np.float64) for picture in (before, after, final))
     change, since = planted - start, end - start
@@ -92,19 +77,13 @@ def plant(
 
     Args:
         image (`np.ndarray` of shape `(height, width, 3)`, uint8): A real image, both sides at least 32 pixels.
-        names (`list[str]`):
-            The artifacts. Those that have no suitable place in this image are left out. So are those that in the end
-            change the encoded image by less than `VISIBLE_LEVELS` within their place, see [`visible_change`].
+        names (`list[str]`): The artifacts. Those that have no suitable place in this image are left out, and those
+            that in the end change it by less than `VISIBLE_LEVELS` within their place, see [`visible_change`].
         rng (`np.random.Generator`): Chooses operators, places and forms.
-        use (`str`):
-            Whether to take the operators for `"training"`, each in any of the eight orientations of the image, or
-            those for `"evaluation"`.
-        severity (`float`, *optional*):
-            In (0, 1], from barely visible, 0.33, to plain, 1. Drawn from 0.33 to 1 for each artifact if not given.
+        use (`str`): Whether to take the operators for `"training"`, each in any of the eight orientations of the
+            image, or those for `"evaluation"`.
+        severity (`float`, *optional*): From barely visible, 0.33, to plain, 1. By default drawn for each artifact.
         count (`int`, *optional*): Stop when so many are planted. All by default.
-
-    Returns:
-        [`PlantedImage`].
 
     Raises:
         ValueError: If image or severity are not as described, or a name is unknown or cannot be planted.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,22 +17,15 @@ Use = Literal["training", "evaluation"]
 Changed = tuple[NDArray, NDArray]
 
 
-def name_of(part: Callable | None) -> str:
-    """Name of a place, pattern or change, without the ranges of a table."""
-    return "" if part is None else (part.func if isinstance(part, partial) else part).__name__
-
-
 @dataclass(frozen=True)
 class Effect:
     """The work of an operator: a change, in a pattern, at a place.
 
     Args:
         place (`Callable`): Takes image and generator, and returns weights in [0, 1] or a mask, or raises [`NoPlace`].
-        pattern (`Callable` or `None`):
-            Takes image, place, amount and generator, and returns a map, or coordinates, that the change works by.
-        change (`Callable`):
-            Takes image, place, the pattern's map, amount and generator. It returns the changed image, or that and
-            weights of its own.
+        pattern (`Callable` or `None`): Takes image, place, amount and generator, and returns a map, or coordinates.
+        change (`Callable`): Takes image, place, the pattern's map, amount and generator. It returns the changed image,
+            or that and weights of its own.
         amount (`tuple[float, float]`, *optional*): What patterns and changes get: first + second * severity.
         gain (`float`, *optional*, defaults to 1): Factor of the place's weights, up to 1.
         opacity (`tuple[float, float]`, *optional*): Factor of all weights: first + second * severity.
@@ -46,10 +38,6 @@ class Effect:
     gain: float = 1
     opacity: tuple[float, float] = (1, 0)
 
-    @property
-    def __name__(self) -> str:
-        return " ".join(filter(None, (name_of(self.pattern), name_of(self.change))))
-
     def __call__(self, image: NDArray, severity: float, rng: np.random.Generator) -> Changed:
         place = self.place(image, rng)
         amount, opacity = (start + growth * severity for start, growth in (self.amount, self.opacity))
@@ -61,13 +49,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Operator:
-    """Puts one artifact into images.
-
-    Args:
-        artifact (`str`): The artifact's official name.
-        use (`str`): Whether it is for `"training"` or for `"evaluation"`.
-        effect (`Callable`): What it does, as an [`Effect`].
-    """
+    """Puts one artifact, by its official name, into images for one use, as its [`Effect`] does."""
 
     artifact: str
     use: Use
@@ -76,17 +58,10 @@ class Operator:
     def __call__(
         self, image: NDArray, severity: float, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-        """Puts the artifact into an image.
+        """The changed image, and a mask outside which it is as before; `None` if the artifact could not be seen in it.
 
-        Args:
-            image (`np.ndarray` of shape `(height, width, 3)`):
-                RGB in [0, 1], float32, both sides at least 32 pixels. Sizes scale with the shorter side.
-            severity (`float`): From barely visible, 0.33, to plain, 1. More than 0.
-            rng (`np.random.Generator`): Chooses place and form, the same ones for any severity.
-
-        Returns:
-            The changed image, and a mask of shape `(height, width)`, bool, outside which it is the same as before. Or
-            `None` if the image has no place where the artifact could be seen.
+        The image is RGB in [0, 1], float32, both sides at least 32 pixels: sizes scale with the shorter side. The
+        generator chooses place and form, the same ones for any severity, from barely visible, 0.33, to plain, 1.
         """
         try:
             changed, weight = self.effect(image, severity, rng)
@@ -107,15 +82,7 @@ def plantable(use: Use | None = None) -> list[str]:
 
 
 def operators_of(name: str, use: Use) -> list[Operator]:
-    """Operators of an artifact.
-
-    Args:
-        name (`str`): The artifact, see [`find_artifact`].
-        use (`str`): `"training"` or `"evaluation"`.
-
-    Raises:
-        ValueError: If there is no such artifact or use, or the artifact cannot be planted for that use.
-    """
+    """Operators of an artifact for a use, or a `ValueError` if there is no such artifact or use, or none for both."""
     if use not in get_args(Use):
         raise ValueError(f"use: expected training or evaluation, got {use!r}")
     artifact = find_artifact(name).name

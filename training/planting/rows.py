@@ -73,21 +73,11 @@ def readable(dataset: Dataset, image_size: int) -> Iterator[tuple[str, NDArray[n
 def planted_images(
     dataset: Dataset, use: Use, seed: int = 0, image_size: int = 32, untouched: float = 0.2, most: int = 3
 ) -> Iterator[dict]:
-    """Makes a data set of images with known artifacts.
+    """Rows of `PLANTED_FEATURES`: images as JPEG of quality 75, 4:2:0, and the artifacts in them.
 
-    Each row depends on the seed and on the bytes of its own image only, whatever the other rows.
-
-    Args:
-        dataset (`datasets.Dataset`): Real images with `image` and `sha1`, from [`load_sources`].
-        use (`str`): Whether to take the operators for `"training"` or those for `"evaluation"`.
-        seed (`int`, *optional*, defaults to 0): Seed of everything that is drawn.
-        image_size (`int`, *optional*, defaults to 32): Height and width that the images are brought to.
-        untouched (`float`, *optional*, defaults to 0.2): Share of the images that get no artifact.
-        most (`int`, *optional*, defaults to 3): Largest number of artifacts in an image; one to so many are tried.
-
-    Yields:
-        A row as in `PLANTED_FEATURES`: the image as JPEG of quality 75, 4:2:0, its artifacts, and the `sha1` of the
-        real image. An untouched image has no artifacts. An image that cannot be read is left out with a warning.
+    Each row depends on the seed and on the bytes of its own image only, whatever the other rows. A share of the
+    images, `untouched`, gets no artifact; in the others one to `most` are tried. An image that cannot be read is left
+    out with a warning.
     """
     names = plantable(use)
     for sha1, pixels in readable(dataset, image_size):

@@ -1,23 +1,26 @@
-"""LoRA adapters of large models, which may be kept in 4 bits."""
+"""LoRA adapters of large models.
+
+These do not fit into one GPU with gradients. So their own weights stay, perhaps in 4 bits.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
+from tellsign.training.data.arguments import option
+
 
 @dataclass
 class AdapterArguments:
-    lora_r: int = field(default=8, metadata={"help": "Rank of the adapter."})
-    lora_alpha: int = field(default=8, metadata={"help": "Scale of the adapter, times its rank."})
-    lora_dropout: float = field(default=0.1, metadata={"help": "Dropout before the adapter."})
-    use_dora: bool = field(
-        default=False, metadata={"help": "Learn magnitude and direction of the weights apart (DoRA)."}
-    )
-    load_in_4bit: bool = field(default=False, metadata={"help": "Keep the model's own weights in 4 bits (NF4)."})
+    lora_r: int = option(8, "Rank of the adapter.")
+    lora_alpha: int = option(8, "Scale of the adapter, times its rank.")
+    lora_dropout: float = option(0.1, "Dropout before the adapter.")
+    use_dora: bool = option(False, "Learn magnitude and direction of the weights apart (DoRA).")
+    load_in_4bit: bool = option(False, "Keep the model's own weights in 4 bits (NF4).")
 
 
 def nf4(unquantized: Sequence[str]) -> BitsAndBytesConfig:
@@ -31,21 +34,12 @@ def nf4(unquantized: Sequence[str]) -> BitsAndBytesConfig:
 
 
 def load_with_adapter(
-    name: str,
-    arguments: AdapterArguments,
-    targets: str,
-    *,
-    unquantized: Sequence[str],
-    trained: Sequence[str] = (),
+    name: str, arguments: AdapterArguments, targets: str, *, unquantized: Sequence[str], trained: Sequence[str] = ()
 ) -> Any:
-    """A model for images and text with a new adapter.
+    """A model for images and text with a new adapter of the layers whose names match `targets`.
 
-    Args:
-        name (`str`): Folder or repository of the model.
-        arguments ([`AdapterArguments`]): Settings of the adapter.
-        targets (`str`): Regular expression for the layers that get an adapter.
-        unquantized (`Sequence[str]`): Modules that are never in 4 bits.
-        trained (`Sequence[str]`, *optional*): Modules that are trained in full, and saved with the adapter.
+    Modules that are `unquantized` are never in 4 bits. Those that are `trained` are trained in full, and saved with
+    it.
     """
     quantization = nf4([*unquantized, *trained]) if arguments.load_in_4bit else None
     model: Any = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", quantization_config=quantization)

@@ -7,15 +7,10 @@ from tellsign import WaveFreqImageProcessor
 
 
 class ProjectedGradientDescent:
-    """Moves training images to a larger loss, by at most `epsilon` in every pixel and channel.
+    """Moves training images to a larger loss, by at most `epsilon` levels of 255 in every pixel and channel.
 
     This is projected gradient descent from a random start (Madry et al., 2018, arXiv 1706.06083). With one step it is
     the fast variant of Wong et al. (2020, arXiv 2001.03994), whose step is 1.25 epsilon.
-
-    Args:
-        image_processor (`WaveFreqImageProcessor`): Holds the normalization of the images.
-        epsilon (`float`): Largest change, in levels of 255.
-        steps (`int`, *optional*, defaults to 1): Gradient steps.
     """
 
     def __init__(self, image_processor: WaveFreqImageProcessor, epsilon: float, steps: int = 1):

@@ -10,17 +10,11 @@ from typing import Any
 
 import torch
 import typer
-from transformers import HfArgumentParser, PreTrainedConfig, TrainerState, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers import HfArgumentParser, PreTrainedConfig, TrainingArguments
 from transformers.utils import cached_file
 
 from tellsign.hub_cards.model_card import hyperparameters
 from tellsign.training.data.sources import split_group, without_folders
-
-
-MAY_CHANGE = {"max_steps", "num_train_epochs", "start_weight", "fake_logit_weight", "real_called_fake", "wrong"}
-"""Arguments that a resumed run may change: its length, and settings that count only at its end."""
 
 
 def run(command: Callable[..., None]) -> None:
@@ -31,20 +25,15 @@ def run(command: Callable[..., None]) -> None:
         sys.exit(f"error: {error}")
 
 
-def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tuple[Any, ...]:
-    """Parses a command line. A JSON file at its beginning gives the defaults.
-
-    Args:
-        argument_types (`tuple[type, ...]`): Dataclasses. [`TrainingArguments`] is added.
-        arguments (`list[str]`): The command line, without the program.
+def parse_recipe(argument_types: tuple[type, ...], arguments: list[str] | None) -> tuple[Any, ...]:
+    """Parses a command line, by default that of the process. A JSON file at its beginning gives the defaults.
 
     Returns:
-        An instance of each class.
+        An instance of each dataclass, and [`TrainingArguments`].
 
     Raises:
-        ValueError: If the file has an unknown field or value, or a number is out of its range. Also if too little is
-            kept of checkpoints to resume safely. Also if the best one is to be loaded in a run that ends with an
-            average.
+        ValueError: If the file has an unknown field or value, or a number is out of its range. Also if a run could not
+            resume safely, or is to load its best checkpoint, while it ends with an average.
     """
     types: Any = (*argument_types, TrainingArguments)
     parser = HfArgumentParser(
@@ -54,6 +43,7 @@ def parse_recipe(argument_types: tuple[type, ...], arguments: list[str]) -> tupl
     )
     # Or it would refuse the half precision of a recipe, which a CPU computes too.
     parser.set_defaults(use_cpu=not torch.accelerator.is_available())
+    arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0].endswith(".json"):
         parser.set_defaults(**_read_recipe(arguments[0], parser))
         arguments = arguments[1:]
@@ -87,8 +77,7 @@ def _read_recipe(path: str, parser: HfArgumentParser) -> dict[str, Any]:
 def overrides_of(given: dict[str, Any] | str | None, config_class: type[PreTrainedConfig]) -> dict[str, Any]:
     """Fields of a configuration to change, from a recipe or, as JSON, from the command line.
 
-    Raises:
-        ValueError: If it is no JSON object, or names a field that neither the configuration nor its parts have.
+    A `ValueError` says if it is no JSON object, or names a field that neither the configuration nor its parts have.
     """
     try:
         overrides = json.loads(given) if isinstance(given, str) else given or {}
@@ -111,11 +100,7 @@ def _check_fields(overrides: dict[str, Any], config_class: type) -> None:
 
 
 def check_training_arguments(training_args: TrainingArguments) -> None:
-    """Rejects `push_to_hub`, which would upload pickles, and label smoothing, which would replace the model's loss.
-
-    Raises:
-        ValueError: If one of them is set.
-    """
+    """Rejects `push_to_hub`, which would upload pickles, and label smoothing, which would replace the model's loss."""
     if training_args.push_to_hub:
         raise ValueError("--push_to_hub: load the folder that the run saves, and push the model from there")
     if training_args.label_smoothing_factor:
@@ -147,11 +132,9 @@ def seen_by(start: str) -> list[str]:
 
 
 def recipe_of(training_args: TrainingArguments, *others: Any) -> dict[str, Any]:
-    """The settings of a run for its card, with local files cut to their names.
+    """The settings of a run for its card: all but those of the Trainer that no card shows.
 
-    Args:
-        training_args (`TrainingArguments`): Only the settings that cards show are kept.
-        others (dataclasses): The other arguments, among them `train_data`. All are kept.
+    Local files are cut to their names.
     """
     made_with = {name: value for arguments in others for name, value in asdict(arguments).items()}
     starts = [name for name in ("model_name_or_path", "detail_network", "vision_tower") if made_with.get(name)]
@@ -160,48 +143,3 @@ def recipe_of(training_args: TrainingArguments, *others: Any) -> dict[str, Any]:
     sources = (*made_with["train_data"], *made_with.pop("annotated_data", ()))
     made_with["train_data"] = [without_folders(source) for source in sources]
     return made_with | hyperparameters(training_args.to_dict() | {"processes": training_args.world_size})
-
-
-def record_run(training_args: TrainingArguments, made_with: dict[str, Any], resumes: bool) -> None:
-    """Writes the settings of a run into `training.json` in its folder, before it starts.
-
-    Raises:
-        ValueError: If it resumes a run with other settings, `MAY_CHANGE` aside.
-    """
-    folder = Path(str(training_args.output_dir))
-    path, content = folder / "training.json", json.dumps(made_with, indent=2) + "\n"
-    if resumes and path.exists():
-        begun_with, goes_on_with = json.loads(path.read_text()), json.loads(content)
-        names = begun_with.keys() | goes_on_with.keys()
-        changed = {name for name in names if begun_with.get(name) != goes_on_with.get(name)} - MAY_CHANGE
-        if changed:
-            raise ValueError(
-                f"{folder}: holds a run that was begun with other {', '.join(sorted(changed))}. Give the same, or "
-                "another --output_dir"
-            )
-    if training_args.should_save:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Renamed when whole, or a killed run would leave half a file.
-        part = path.with_suffix(".part")
-        part.write_text(content)
-        os.replace(part, path)
-
-
-def checkpoint_to_resume(args: TrainingArguments, last_file: str = TRAINER_STATE_NAME) -> str | None:
-    """The checkpoint to resume from: the given one, or else the newest complete one.
-
-    A complete one has `last_file`, which is written last. The checkpoint of a run's last step does not count, unless
-    the run is longer now: `Trainer` would add a step.
-    """
-    if args.resume_from_checkpoint:
-        return args.resume_from_checkpoint
-    written = {file.parent for file in Path(str(args.output_dir)).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{last_file}")}
-    states = {folder: TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME)) for folder in written}
-
-    def goes_on(state: TrainerState) -> bool:
-        if args.max_steps > 0:
-            return state.global_step < args.max_steps
-        return (state.epoch or 0) < args.num_train_epochs  # the state's max_steps may be of another length
-
-    unfinished = [folder for folder, state in states.items() if goes_on(state)]
-    return str(max(unfinished, key=lambda folder: states[folder].global_step)) if unfinished else None

@@ -25,12 +25,8 @@ class WeightAveraging(TrainerCallback):
     """Averages the weights over the steps, and leaves the average in the model when training ends.
 
     The average of step `t` is `d * average + (1 - d) * weights` with `d = min(decay, (1 + t) / (10 + t))`. So short
-    runs forget their initialization too. Its file is the last one written to a checkpoint. With several
-    processes, all get the first one's average in the end.
-
-    Args:
-        decay (`float`): Weight of the past, in [0, 1).
-        checkpoint (`str`, *optional*): The checkpoint that the run resumes from.
+    runs forget their initialization too. Its file is the last one written to a checkpoint, from which a run resumes.
+    With several processes, all get the first one's average in the end.
     """
 
     def __init__(self, decay: float, checkpoint: str | None = None):
@@ -88,15 +84,7 @@ def refresh_statistics(
     """Computes the batch statistics of averaged weights, which are not the average of the statistics.
 
     They are computed on augmented training images, always the same ones, as after stochastic weight averaging
-    (Izmailov et al., 2018, arXiv 1803.05407, section 3.2).
-
-    Args:
-        model (`nn.Module`):
-            The model, whose batch normalizations are changed in place, but for those that stay in evaluation.
-        images ([`DecodedImages`] or [`BalancedViews`]): The training images.
-        augmentation ([`Augmentation`]): The augmentation of training.
-        batches (`int`, *optional*, defaults to 100): Most batches to draw.
-        batch_size (`int`, *optional*, defaults to 256): Images in a batch.
+    (Izmailov et al., 2018, arXiv 1803.05407, section 3.2). Normalizations that stay in evaluation stay as they are.
     """
     device = next(model.parameters()).device
     with torch.random.fork_rng():

@@ -58,11 +58,7 @@ def timm_names(weights: dict[str, torch.Tensor], blocks_of_stage: list[int]) -> 
 
 
 def network_of_package(name: str) -> Any:
-    """A network of timm, one of `PACKAGES`, with the weights of its package.
-
-    Raises:
-        ValueError: If the package is not installed.
-    """
+    """A network of timm, one of `PACKAGES`, with the weights of its package, which must be installed."""
     package, file = PACKAGES[name]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -74,10 +70,7 @@ def network_of_package(name: str) -> Any:
 
 
 def large_detector(size: int) -> tuple[LargePictureForImageClassification, LargePictureImageProcessor]:
-    """A detector of large pictures with the pretrained backbone and an untrained head, and its image processor.
-
-    Its cuts are no larger than the wholes.
-    """
+    """A detector of large pictures with the pretrained backbone and an untrained head, and its image processor."""
     cut_size = min(size, LargePictureConfig.cut_size)
     config = LargePictureConfig(backbone=BACKBONE, image_size=size, cut_size=cut_size)
     model = LargePictureForImageClassification(config).eval()

@@ -13,14 +13,11 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 import tellsign  # noqa: F401 - registers WaveFreq
 
-from .arguments import recipe_file
-
 
 def half_precision(model: nn.Module) -> dict[str, torch.Tensor]:
     """A model's state with its parameters in float16. Batch statistics exceed that range, and stay as they are.
 
-    Raises:
-        ValueError: If a parameter exceeds the range or is not a number, say after a run that diverged.
+    A `ValueError` names parameters that exceed it or are no numbers, say after a run that diverged.
     """
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     state = {name: value.half() if name in parameters else value for name, value in model.state_dict().items()}
@@ -35,6 +32,9 @@ def main(
     output_dir: Annotated[Path, typer.Argument(help="Where the smaller one is written.")],
 ) -> None:
     """Halves the size of a checkpoint."""
+    # The Trainer behind it loads bitsandbytes, which `tellsign adapt` does without.
+    from .arguments import recipe_file
+
     model = AutoModelForImageClassification.from_pretrained(model_name, dtype=torch.float32)
     # The configuration keeps dtype float32, which is what from_pretrained converts to.
     model.save_pretrained(output_dir, state_dict=half_precision(model))

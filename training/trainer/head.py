@@ -24,12 +24,7 @@ MEMBERS = 3
 
 
 def source_weights(labels: NDArray, generators: NDArray) -> NDArray[np.float32]:
-    """Weights of pictures, of mean 1: both classes count alike, and a source by the square root of its size.
-
-    Args:
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        generators (`np.ndarray` of shape `(n,)`): The source of each.
-    """
+    """Weights of pictures, of mean 1: both classes count alike, and a source by the square root of its size."""
     _, source, counts = np.unique(np.char.add(labels.astype(str), generators), return_inverse=True, return_counts=True)
     weights = 1 / np.sqrt(counts[source])
     for label in np.unique(labels):

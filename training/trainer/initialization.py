@@ -16,16 +16,12 @@ DIAGONAL = [(1, 1), (-1, 1), (1, -1), (-1, -1)]
 
 
 def initialize_vision_tower(model: ArtifactSiglipModel, pixel_values: torch.Tensor) -> None:
-    """Starts the vision tower of a new model like a convolutional network on whitened patches.
+    """Starts the vision tower of a new model like a convolutional network on whitened patches of images.
 
     The patch embedding is a random rotation of whitened patches (as the first layer in Jordan, 2024, arXiv
     2404.00498). Most artifacts change fine detail, which has a thousandth of the power of natural images: a plain
     embedding would take long to see it. Each head of each layer attends to one neighbor of each patch: queries
     shift sinusoidal position embeddings (after Zheng et al., 2024, arXiv 2404.01139).
-
-    Args:
-        model ([`ArtifactSiglipModel`]): Its vision tower is changed in place.
-        pixel_values (`torch.Tensor` of shape `(num_images, num_channels, height, width)`): Processed images.
     """
     vision_model, grid = model.vision_model, model.config.grid_size
     hidden_size = vision_model.config.hidden_size
@@ -78,12 +74,7 @@ def _shift(frequencies: torch.Tensor, offset: tuple[int, int]) -> torch.Tensor:
 
 
 def start_details(model: ArtifactSiglipModel, name: str) -> None:
-    """Gives a model's network for fine detail the weights of a WaveFreq, which may have more layers.
-
-    Raises:
-        ValueError: If the model has no such network, or the WaveFreq lacks one of its layers.
-        RuntimeError: If a layer has another size.
-    """
+    """Gives a model's network for fine detail the weights of a WaveFreq, which may have more layers."""
     if model.detail_network is None:
         raise ValueError(f"--detail_network={name}: the configuration has no detail_config")
     start, loading_info = WaveFreqModel.from_pretrained(

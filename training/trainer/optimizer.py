@@ -14,15 +14,10 @@ def refuse_other_optimizers(training_args: TrainingArguments) -> None:
 
 
 def muon_with_adamw(model: nn.Module, args: TrainingArguments, muon_learning_rate: float) -> Muon:
-    """The optimizer of a transformer or a convolutional network: Muon (Jordan et al., 2024,
-    https://kellerjordan.github.io/posts/muon) and AdamW.
+    """Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon) and AdamW, as one optimizer.
 
-    Args:
-        model (`nn.Module`):
-            The matrices and kernels below a module called `layers` are Muon's; of a kernel, each output is a row of
-            the matrix. Frozen weights are left out.
-        args (`TrainingArguments`): Learning rate and betas of AdamW, and the weight decay of all that is no vector.
-        muon_learning_rate (`float`): Learning rate of Muon, relative to updates as large as AdamW's.
+    The matrices and kernels below a module called `layers` are Muon's; of a kernel, each output is a row of the
+    matrix. Its learning rate is relative to updates as large as AdamW's. Vectors have no weight decay.
     """
     layers: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []

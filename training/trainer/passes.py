@@ -33,13 +33,7 @@ class WholeValidationTrainer(Trainer):
 
 
 class GroupedSampler(torch.utils.data.Sampler[int]):
-    """Draws every example once, in random order, with batches of similar length. Each epoch has its own fixed order.
-
-    Args:
-        lengths (`Sequence[int]`): Length of each example.
-        batch_size (`int`): Number of consecutive examples of similar length.
-        seed (`int`): Seed of the order.
-    """
+    """Draws every example once, in batches of similar length, and in a random order that an epoch fixes."""
 
     POOL = 16
     """Number of batches that are made out of one pool of examples."""

@@ -1,4 +1,7 @@
-"""Tokenizers of small models, trained on the texts that these will see."""
+"""Tokenizers of small models, trained on the texts that these will see.
+
+A general vocabulary would have more weights than all layers of such a model.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,16 +13,10 @@ from tellsign.pipelines.explainer import OBJECT, QUESTION, VERDICT
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: int = 64) -> PreTrainedTokenizerFast:
-    """Trains a byte-level BPE tokenizer, which takes any text, on given texts.
+    """Trains a byte-level BPE tokenizer, which takes any text, on given texts. Of its tokens 258 are always there.
 
-    Args:
-        texts (`Iterable[str]`): Texts to learn frequent tokens from.
-        vocab_size (`int`, *optional*, defaults to 2048): Most tokens, of which 258 are always there.
-        max_length (`int`, *optional*, defaults to 64): Most tokens of a text.
-
-    Returns:
-        `PreTrainedTokenizerFast`. Case does not count. As in SigLIP's tokenizer, the token that ends a text also pads
-        it, and there is no attention mask.
+    Case does not count. As in SigLIP's tokenizer, the token that ends a text also pads it, and there is no attention
+    mask.
     """
     bpe = ByteLevelBPETokenizer(add_prefix_space=True, lowercase=True, unicode_normalizer="nfkc")
     bpe.train_from_iterator(texts, vocab_size, min_frequency=0, show_progress=False, special_tokens=["<unk>", "</s>"])
@@ -37,14 +34,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048, max_length: in
 
 
 def train_prompt_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Trains a byte-level BPE tokenizer, which takes any text, with one token for each common part of prompts.
+    """Trains a byte-level BPE tokenizer, which takes any text, with so many learned tokens, bytes included.
 
-    Args:
-        texts (`Sequence[str]`): Texts to learn frequent tokens from.
-        vocab_size (`int`): Number of learned tokens, bytes included.
-
-    Returns:
-        `PreTrainedTokenizerFast`. Each artifact's name and definition, and the parts of the question, are one token.
+    Each artifact's name and definition, and the parts of the question, are one token.
     """
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(texts, vocab_size, min_frequency=0, show_progress=False, special_tokens=["<pad>"])

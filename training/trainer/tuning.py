@@ -1,4 +1,7 @@
-"""A head that learned from many sources learns from a user's pictures too."""
+"""A head that learned from many sources learns from a user's pictures too.
+
+From these alone it would forget the others within an epoch. So it sees both.
+"""
 
 import copy
 
@@ -30,16 +33,8 @@ def tune_head(
 ) -> LargePictureHead:
     """A head that started from another one and learned from a user's pictures, beside those that it knew.
 
-    The table keeps it from forgetting. It reads features in the same deviations as before.
-
-    Args:
-        head ([`LargePictureHead`]): Stays as it is.
-        table ([`FeatureTable`]): Features for this head.
-        table_rows (`np.ndarray`): The rows of it to learn from.
-        copies (`torch.FloatTensor` of shape `(num_copies, n, 2, num_moments)`):
-            Features of the user's pictures, each seen in several ways.
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake; one class alone is enough.
-        seed (`int`, *optional*, defaults to 0): Of the order and the dropout.
+    Rows of the table keep it from forgetting. It reads features in the same deviations as before. Copies of the
+    pictures, each seen in several ways, have the shape `(num_copies, n, 2, num_moments)`. One class of them is enough.
     """
     known = table.label[table_rows]
     of_table = source_weights(known, table.generator[table_rows])

@@ -56,7 +56,7 @@ function render() {
   if (unnamed) boxes.push(Object.assign(make("div"), { className: "box selected", place: unnamed }));
   const proposed = rows.some((row) => row.state === "proposed");
   show("legend").textContent = [
-    evidence.length ? "Dotted frames: what speaks most for the model's verdict or lean." : "",
+    evidence.length ? "Dotted frames: the strongest evidence for the model's verdict or lean." : "",
     proposed ? "Dashed: artifacts that it proposes." : "",
   ].join(" ");
   for (const box of boxes) Object.assign(box.style, percent(box.place));

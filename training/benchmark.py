@@ -1,0 +1,61 @@
+"""Measures how long the packaged pipeline takes for one picture, on so many threads.
+
+    python -m tellsign.training.benchmark
+
+The pictures are random, since time depends on their size and on what is asked, not on what they show.
+"""
+
+import io
+import time
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from PIL import Image
+from transformers import pipeline
+
+from tellsign.tables import markdown_table
+from tellsign.training.evaluation.timing import median_milliseconds
+
+
+SIZES = ((32, 32), (1152, 864))
+
+
+def jpeg_file(width: int, height: int) -> bytes:
+    """A JPEG file of random pixels. Of 1152x864 it has 205 kB, as photographs of a megapixel often have."""
+    scale = 8 if min(width, height) > 32 else 1
+    pixels = np.random.default_rng(0).integers(0, 256, (height // scale, width // scale, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def main(
+    threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each picture is judged. The median counts.")] = 20,
+) -> None:
+    """Prints the milliseconds from the bytes of a JPEG file to the answer, and those of the processor.
+
+    Names, boxes and sentences are asked of three artifacts. No large picture has them.
+    """
+    options: dict[str, Any] = {"task": "artifact-explanation", "explain": "always", "threshold": 0.0, "top_k": 3}
+    explain, without = pipeline(**options), pipeline(**options, explainer=False)
+    asked = {
+        "verdict": partial(explain, explain="never"),
+        "verdict, three names and boxes": without,
+        "verdict, three names, boxes and sentences": explain,
+    }
+    files, rows = [jpeg_file(*size) for size in SIZES], []
+    for name, answer in asked.items():
+        row = [name]
+        for content in files:
+            for clock in (time.perf_counter, time.process_time):
+                row.append(f"{median_milliseconds(partial(answer, content), threads, rounds, clock):.0f}")
+        rows.append(row)
+    titles = [f"{width}x{height}, ms{kind}" for width, height in SIZES for kind in ("", " of all processors")]
+    typer.echo(markdown_table([f"answer, threads: {threads}", *titles], rows))
+
+
+if __name__ == "__main__":
+    typer.run(main)

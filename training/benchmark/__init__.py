@@ -1,1 +1,0 @@
-"""Speed and memory of the models on this machine."""
