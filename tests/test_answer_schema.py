@@ -54,7 +54,7 @@ def test_the_schema_is_not_stale():
     assert json_schema() == SCHEMA, "python -m tellsign.schema writes it anew"
 
 
-def test_the_schema_describes_and_bounds_what_types_say():
+def test_a_schema_says_what_type_and_docstring_say():
     class Sample(TypedDict):
         """A sample.
 

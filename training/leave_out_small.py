@@ -172,7 +172,8 @@ def measure(small: Small, logits: NDArray) -> dict[str, Any]:
             scored = np.flatnonzero(small["folds"] == fold)
             pair = fit(np.flatnonzero(small["folds"] != fold), promise)
             verdicts[scored] = [verdict_of(value, pair) for value in probabilities[scored]]
-        pair = record["thresholds"][point] = list(fit(np.arange(len(logits)), promise))
+        pair = fit(np.arange(len(logits)), promise)
+        record["thresholds"][point] = list(pair)
         test = np.flatnonzero(small["groups"] == "test")
         verdicts[test] = [verdict_of(value, pair) for value in probabilities[test]]
         record["verdicts"][point] = {
