@@ -116,7 +116,7 @@ class Judge:
         answer = self.answer(logits[0], evidence[0], image)
         if image.info.get("animated"):
             answer["animated"] = True
-        answer["provenance"] = [*statements_in(content, name), *watermarks_in(stored)]
+        answer["provenance"] = [*statements_in(content, name, opened=stored), *watermarks_in(stored)]
         answer["summary"] = summary_of(answer)
         return answer
 

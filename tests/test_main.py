@@ -413,15 +413,15 @@ def test_the_picture_is_of_what_was_judged_whatever_came_since(checkpoint, tmp_p
     changed, gone = tmp_path / "changed.png", tmp_path / "gone.png"
     for file in (changed, gone):
         file.write_bytes(first)
-    verdicts_of = artifact_explanation.verdicts_of
+    verdict_of = artifact_explanation.verdict_of
 
     def change_files(*args):
         if changed.read_bytes() == second:
             gone.unlink()
         changed.write_bytes(second)
-        return verdicts_of(*args)
+        return verdict_of(*args)
 
-    monkeypatch.setattr(artifact_explanation, "verdicts_of", change_files)
+    monkeypatch.setattr(artifact_explanation, "verdict_of", change_files)
     options = ["--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path / "out")]
     result = CliRunner().invoke(app, ["explain", str(changed), str(gone), *options], catch_exceptions=False)
     assert result.exit_code == 0 and not gone.exists()

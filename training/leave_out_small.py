@@ -47,7 +47,7 @@ SIZES = (40, 63, 64, 96, 256)
 PER_SOURCE = 8
 """Most pictures of a generator or collection."""
 BATCH = 200
-FOLDS = 5
+FOLDS = 4
 
 
 def thumbnail(image: Image.Image, side: int, rng: np.random.Generator) -> Image.Image:
@@ -180,7 +180,10 @@ def measure(small: Small, logits: NDArray) -> dict[str, Any]:
             name: {"pictures": int(rows.sum())} | shares_of(verdicts[rows]) for name, rows in _shown(small).items()
         }
         answered, right = verdicts[test] != "uncertain", (verdicts[test] == "fake") == small["labels"][test]
-        record["own"][point] = {"answered": float(answered.mean()), "right": float(right[answered].mean())}
+        record["own"][point] = {
+            "answered": float(answered.mean()),
+            "right": float(right[answered].mean()) if answered.any() else None,
+        }
     return record
 
 

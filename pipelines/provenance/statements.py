@@ -17,7 +17,10 @@ from .xmp import statements_of_xmp
 
 
 def statements_in(
-    content: bytes | Image.Image, name: str, trust_anchors: str | os.PathLike | None = None
+    content: bytes | Image.Image,
+    name: str,
+    trust_anchors: str | os.PathLike | None = None,
+    opened: Image.Image | None = None,
 ) -> list[Statement]:
     """What an image file states of its making, as [`~tellsign.provenance`] says.
 
@@ -25,6 +28,7 @@ def statements_in(
         content (`bytes` or `PIL.Image.Image`): The file's content, or an image, which has no C2PA manifest.
         name (`str`): What to call it in an error.
         trust_anchors (`str` or `os.PathLike`, *optional*): As for [`~tellsign.provenance`].
+        opened (`PIL.Image.Image`, *optional*): The [`stored_image`] of the content, where it was opened before.
 
     Raises:
         ValueError: If the image cannot be opened, or it has a manifest and the anchors cannot be read.
@@ -32,7 +36,7 @@ def statements_in(
     if isinstance(content, Image.Image):
         return list(_metadata(content, None))
     try:
-        opened = open_image(content)
+        opened = opened or open_image(content)
         if opened.format == "PNG" and _has_text_behind_pixels(content):
             opened.load()
     except Exception as error:  # Pillow's decoders raise all sorts on damaged files
