@@ -31,32 +31,35 @@ from tellsign.pipelines.provenance.statements import statements_in
 from tellsign.pipelines.provenance.watermark import watermarks_in
 
 
-def cuts_of(image: Image.Image, size: int, count: int) -> tuple[list[Image.Image], np.ndarray]:
-    """Cuts of a picture at its own pixels, each stored as JPEG of quality 90, and their boxes in sides of the picture.
+def cuts_of(image: Image.Image, settings: dict[str, Any]) -> tuple[list[Image.Image], np.ndarray]:
+    """Cuts of a picture at its own pixels, stored as JPEG of `cut_quality`, and their boxes in sides of the picture.
 
-    They lie at equal distances along the diagonal, with corners that are multiples of 16. A picture with a shorter
-    side below 288 is cut in the middle alone, and that cut repeats. One with a side shorter than a cut is mirrored at
-    its right and lower edge.
+    They lie at equal distances along the diagonal, with corners that are multiples of `cut_grid`. A picture with a
+    shorter side below `cut_once` is cut in the middle alone, and that cut repeats. One with a side shorter than a cut
+    is mirrored at its right and lower edge.
     """
+    size, count, grid = settings["cut_size"], settings["num_cuts"], settings["cut_grid"]
     if min(image.size) < size:
         missing = [(0, max(0, size - side)) for side in (image.height, image.width)]
         whole = Image.fromarray(np.pad(np.asarray(image), [*missing, (0, 0)], mode="symmetric"))
     else:
         whole = image
-    places = [0.5 if min(whole.size) < 288 else number / (count + 1) for number in range(1, count + 1)]
-    corners = [[int(place * (side - size) / 16) * 16 for side in whole.size] for place in places]
+    places = [
+        0.5 if min(whole.size) < settings["cut_once"] else number / (count + 1) for number in range(1, count + 1)
+    ]
+    corners = [[int(place * (side - size) / grid) * grid for side in whole.size] for place in places]
     boxes = [(left, top, left + size, top + size) for left, top in corners]
-    cuts = [recode_uniformly(whole.crop(box), 90) for box in boxes]
+    cuts = [recode_uniformly(whole.crop(box), settings["cut_quality"]) for box in boxes]
     return cuts, np.array(boxes, np.float32) / np.array([*image.size, *image.size], np.float32)
 
 
 def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.ndarray]:
     """What the model takes, of one RGB image.
 
-    It is resized (bicubic, aspect ratio not kept), encoded as JPEG of quality 75 with chroma 4:2:0, decoded, scaled to
-    [0, 1] and normalized. An image that has the small size already is only scaled and normalized. The second network
-    sees a large picture after two such steps: to a shorter side of at most 272 pixels, then to its own size. It also
-    sees cuts of it, see [`cuts_of`].
+    It is resized (bicubic, aspect ratio not kept), encoded as JPEG of a `quality` with chroma 4:2:0, decoded, scaled
+    to [0, 1] and normalized. An image that has the small size already is only scaled and normalized. The second
+    network sees a large picture after two such steps: to a shorter side of at most `largest_short_side` pixels, then
+    to its own size. It also sees cuts of it, see [`cuts_of`].
 
     Returns:
         `pixel_values` and `large_pixel_values` of shape `(1, 3, height, width)`, float32. `cuts` of shape
@@ -65,7 +68,7 @@ def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.nda
     """
 
     def resized(image: Image.Image, width: int, height: int) -> Image.Image:
-        return recode_uniformly(image.resize((width, height), Image.Resampling.BICUBIC))
+        return recode_uniformly(image.resize((width, height), Image.Resampling.BICUBIC), settings["quality"])
 
     def normalized(image: Image.Image, mean: list[float], std: list[float]) -> np.ndarray:
         pixels = (np.asarray(image, np.float32) / 255 - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
@@ -85,7 +88,7 @@ def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.nda
             factor = min(1, large["largest_short_side"] / min(width, height))
             reduced = resized(image, *(min(JPEG_SIDE, max(1, round(factor * side))) for side in image.size))
             views = normalized(resized(reduced, side, side), large["mean"], large["std"])[None]
-            cuts, boxes = cuts_of(image, cut_size, num_cuts)
+            cuts, boxes = cuts_of(image, large)
             pixels = np.stack([normalized(cut, large["mean"], large["std"]) for cut in cuts])
         inputs |= {"large_pixel_values": views, "cuts": pixels[None], "cut_boxes": boxes[None]}
     return inputs

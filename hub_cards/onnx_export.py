@@ -20,8 +20,15 @@ from transformers.image_utils import PILImageResampling
 from transformers.utils import logging
 
 from tellsign.hub_cards.remote_code import PACKAGE, flatten
+from tellsign.modeling.image_files import JPEG_QUALITY
 from tellsign.modeling.image_loading import load_image
-from tellsign.modeling.image_processing_large_picture import LARGEST_SHORT_SIDE, LargePictureImageProcessor
+from tellsign.modeling.image_processing_large_picture import (
+    CUT_GRID,
+    CUT_ONCE,
+    CUT_QUALITY,
+    LARGEST_SHORT_SIDE,
+    LargePictureImageProcessor,
+)
 from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
 from tellsign.modeling.verdicts import OPERATING_POINTS, real_and_fake, thresholds_of
@@ -103,17 +110,19 @@ def export(
 
 
 def settings_of(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
-    """What `judge.py` needs to know beside the graph."""
+    """What `judge.py` and the page need to know beside the graph."""
     config = model.config
     _, fake = real_and_fake(config)
     if not isinstance(model, WaveFreqForImageClassification):
         raise ValueError(f"{config._name_or_path}: is of the type {config.model_type}, expected wavefreq")
-    settings = _settings_of_network(config, processor, WaveFreqImageProcessor) | {"fake": fake, "large": None}
+    settings = _settings_of_network(config, processor, WaveFreqImageProcessor)
+    settings |= {"fake": fake, "quality": JPEG_QUALITY, "large": None}
     if (large := config.large_picture_config) is not None:
         sees = processor.large_picture_processor and LargePictureImageProcessor(**processor.large_picture_processor)
         settings["large"] = _settings_of_network(large, sees, LargePictureImageProcessor)
         settings["large"] |= {"smallest_side": large.smallest_side, "largest_short_side": LARGEST_SHORT_SIDE}
-        settings["large"] |= {"cut_size": large.cut_size, "num_cuts": sees.num_cuts}
+        settings["large"] |= {"cut_size": large.cut_size, "num_cuts": sees.num_cuts, "cut_quality": CUT_QUALITY}
+        settings["large"] |= {"cut_grid": CUT_GRID, "cut_once": CUT_ONCE}
     return settings
 
 

@@ -25,8 +25,9 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from tellsign import DEFAULT_MODEL
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
+from tellsign.pipelines import answer, evidence
 from tellsign.pipelines.answer import SOURCES
-from tellsign.pipelines.provenance import aigc_label, camera, generators
+from tellsign.pipelines.provenance import aigc_label, camera, generators, statement, watermark
 from tellsign.pipelines.provenance.statement import CLAIMS, IPTC_TERMS, OF_CAMERAS, OF_GENERATORS
 from tellsign.pipelines.provenance.watermark import WATERMARKS
 
@@ -77,6 +78,14 @@ PACKAGES = (
         },
     ),
 )
+CONSTANTS = {
+    answer: "NO_LEAN LEAST_SIDE SMALL_SIDE LEAST_CONTRAST MOST_STRETCHED UNTOLD VERTICAL HORIZONTAL CENTER WHOLE",
+    evidence: "MOST_PLACES LEAST_SHARE STRONGEST",
+    statement: "MAX_BYTES MAX_CHARACTERS UNREADABLE NOT_READ UNKNOWN MARK STATED",
+    watermark: "LEAST_CORRELATION LEAST_PIXELS MOST_PIXELS BLOCK STEP",
+    camera: "SAME OTHER",
+}
+"""What the page takes from these modules, by the same names."""
 LATER = ("c2pa/", "README.md", "LICENSE", "NOTICE", "ThirdPartyNotices.txt")
 """Beginnings and ends of names that loading the page does not need: c2pa is for pictures with a manifest."""
 
@@ -232,8 +241,12 @@ def _quantize_large_weights(path: Path) -> None:
 
 
 def _write_words(folder: Path) -> None:
-    """Writes `words.js`: the words by which files are read and answered, which page and package share."""
-    words = {
+    """Writes `words.js`: the words and numbers by which files are read and answered."""
+    words: dict[str, Any] = {
+        module.__name__.rpartition(".")[2]: {name: getattr(module, name) for name in names.split()}
+        for module, names in CONSTANTS.items()
+    }
+    words |= {
         "claims": CLAIMS,
         "terms": sorted(IPTC_TERMS),
         "ofGenerators": [*OF_GENERATORS],

@@ -1,6 +1,6 @@
 """The pipeline's answer: its types, and the same in words.
 
-`tellsign/answer.schema.json` holds the types for all programs that answer, and a test holds it against these.
+`tellsign/answer.schema.json` and the columns of a scan are made of the types, and the page takes the numbers below.
 """
 
 from collections.abc import Iterable
@@ -23,8 +23,9 @@ from .provenance.statement import (
 )
 
 
-PLACES = {f"{row} {column}".strip() for row in ("top", "", "bottom") for column in ("left", "", "right")} - {""}
-PLACES |= {"center", "whole image"}
+VERTICAL, HORIZONTAL = ("top", "", "bottom"), ("left", "", "right")
+CENTER, WHOLE = "center", "whole image"
+PLACES = {f"{row} {column}".strip() or CENTER for row in VERTICAL for column in HORIZONTAL} | {WHOLE}
 """What [`place_of`] may say."""
 NO_LEAN = (0.25, 0.75)
 """Between these probabilities an uncertain image leans to neither verdict. Probabilities are calibrated, so more than
@@ -46,7 +47,7 @@ SOURCES |= {source: f"{source.upper()} data" for source in ("c2pa", "iptc", "xmp
 
 
 class Box(TypedDict):
-    """A rectangle in pixels, with exclusive maxima."""
+    """A rectangle in pixels of the image, upright, with exclusive maxima."""
 
     xmin: int
     ymin: int
@@ -62,12 +63,18 @@ class Evidence(TypedDict):
 
 
 class ExplainedArtifact(TypedDict):
-    """An artifact and its place in pixels of the image.
+    """An artifact and its place.
 
-    A tagger gives its `score`, the probability in [0, 1] that it is there, and an explainer the sentence that explains
-    it. Of a grid that runs through a file the score is how probably a generator left it: the share of generated
-    pictures among those that show it, of as many by people as generated. On request there is a `heatmap`, but of a
-    grid: how strongly each pixel shows the artifact, float32 of shape `(height, width)`, in [0, 1].
+    Args:
+        label (`str`): One of the names of the 70 artifacts, or of another tagger's.
+        score (`float`):
+            Probability in [0, 1] that it is there. Of a grid that runs through a file: that a generator left it, which
+            is the share of generated pictures among those that show it, of as many by people as generated. Not there
+            where a person named it.
+        box ([`Box`]): Where it is.
+        explanation (`str`): A sentence of at most 50 words. Not there where no explainer was loaded.
+        heatmap (`np.ndarray` of shape `(height, width)`):
+            On request, but of a grid: how strongly each pixel shows the artifact, float32, in [0, 1].
     """
 
     label: str
@@ -82,12 +89,12 @@ class Trace(TypedDict):
 
     Args:
         name (`str`): What it is called.
-        toward (`str`): For which verdict it speaks, `"fake"` or `"real"`.
+        toward (`str`): For which verdict it speaks, "fake" or "real".
         strength (`float`):
             How far it stands out. Of a grid: the natural logarithm of the spectrum's power at its peaks, less the
             largest near them.
         lift (`float`): How many times as often generated pictures show it as photographs, in such files.
-        box ([`Box`], *optional*): Where it is; `None` if it runs through the whole picture.
+        box ([`Box`], *optional*): Where it is; null if it runs through the whole picture.
         text (`str`): What it is and how often it is found, in two sentences.
     """
 
@@ -100,36 +107,47 @@ class Trace(TypedDict):
 
 
 class FailedImage(TypedDict):
-    """The reason why an image could not be opened, in place of an explanation, and the image's name as there."""
+    """The answer to an image that could not be opened. The Space raises the error in its stead.
+
+    Args:
+        image (`str`): What the image is called, as in an [`ImageExplanation`].
+        error (`str`): The image's name, where it has one, and the reason.
+    """
 
     image: NotRequired[str]
     error: str
 
 
 class ImageExplanation(TypedDict):
-    """The answer to one image.
+    """The answer to an image that could be opened.
 
     Args:
         image (`str`):
-            What the image is called, by programs that take names. The pipeline takes images, and answers in their
-            order.
-        label (`str`): `"real"`, `"fake"` or `"uncertain"`.
-        fake_probability (`float`): Calibrated, in [0, 1]. With a `verdict_note` it is 0.5 and says nothing.
-        operating_point (`str`): `"cautious"` or `"balanced"`: by which thresholds the label is given.
+            What the image is called: its path, address or file name. Not there where images come without names, and
+            answers in their order: from the pipeline and the endpoint.
+        label (`str`): "real", "fake" or "uncertain".
+        fake_probability (`float`):
+            How probable it is that the image is generated, calibrated, in [0, 1]. With a verdict_note it is 0.5 and
+            says nothing.
+        operating_point (`str`):
+            By which thresholds the label is given, "cautious" or "balanced". "balanced" says "uncertain" less, and
+            errs more.
         verdict_note (`str`):
-            The reason why nothing can be told of the image; usually empty. The label is then `"uncertain"`, and there
+            The reason why nothing can be told of the image; usually empty. The label is then "uncertain", and there
             are neither evidence nor artifacts.
-        animated (`bool`): True, and there, if the image has more frames than the first, which was judged.
-        width, height (`int`): Of the image in pixels.
-        evidence (`list` of [`Evidence`]): The places that spoke most for the likelier verdict.
-        artifacts (`list` of [`ExplainedArtifact`]): By falling score.
-        artifacts_note (`str`): The reason why the image was not searched for artifacts; empty if it was.
-        traces (`list` of [`Trace`]): By falling lift. They change no probability.
+        animated (`bool`): True if the image has more frames than the first, which was judged. Not there if it has one.
+        width, height (`int`): Of the image in pixels, upright.
+        artifacts (`list` of [`ExplainedArtifact`]): By falling score; empty where none was found or looked for.
+        artifacts_note (`str`): The reason why artifacts were not looked for; empty if they were.
+        evidence (`list` of [`Evidence`]): The places that spoke most for the likelier verdict, by falling share.
+        traces (`list` of [`Trace`]):
+            What anyone can check in the file's own pixels, by falling lift. They change no probability.
         traces_note (`str`): The reason why traces were not measured; empty if they were.
-        provenance (`list` of [`Statement`]): What the file states.
+        provenance (`list` of [`Statement`]):
+            What the file itself states of its making; empty if it states nothing, which proves nothing.
         evidence_map (`np.ndarray` of shape `(rows, columns)`):
-            On request, what each place adds to the logit of fake. Not there with a `verdict_note`.
-        summary (`str`): A few short sentences that sum this up.
+            On request, what each place adds to the logit of fake. Not there with a verdict_note.
+        summary (`str`): A few short sentences that sum this up. They may hold names from the file: escape them.
     """
 
     image: NotRequired[str]
@@ -140,9 +158,9 @@ class ImageExplanation(TypedDict):
     animated: NotRequired[bool]
     width: int
     height: int
-    evidence: list[Evidence]
     artifacts: list[ExplainedArtifact]
     artifacts_note: str
+    evidence: list[Evidence]
     traces: list[Trace]
     traces_note: str
     provenance: list[Statement]
@@ -171,11 +189,11 @@ def place_of(box: Box, width: int, height: int) -> str:
     def third(low: int, high: int, size: int, names: tuple[str, str, str]) -> str | None:
         return None if 3 * (high - low) > 2 * size else names[3 * (low + high) // (2 * size)]
 
-    row = third(box["ymin"], box["ymax"], height, ("top", "", "bottom"))
-    column = third(box["xmin"], box["xmax"], width, ("left", "", "right"))
+    row = third(box["ymin"], box["ymax"], height, VERTICAL)
+    column = third(box["xmin"], box["xmax"], width, HORIZONTAL)
     if row is None and column is None:
-        return "whole image"
-    return f"{row or ''} {column or ''}".strip() or "center"
+        return WHOLE
+    return f"{row or ''} {column or ''}".strip() or CENTER
 
 
 def box_of_place(place: str, width: int, height: int) -> Box:
@@ -194,7 +212,7 @@ def box_of_place(place: str, width: int, height: int) -> Box:
             return 0, -(-size // 3)
         if last in place:
             return 2 * size // 3, size
-        return (size // 3, -(-2 * size // 3)) if place == "center" else (0, size)
+        return (size // 3, -(-2 * size // 3)) if place == CENTER else (0, size)
 
     (ymin, ymax), (xmin, xmax) = part(height, "top", "bottom"), part(width, "left", "right")
     return Box(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
@@ -341,7 +359,7 @@ def _strongest(answer: ImageExplanation) -> list[str]:
     if lean := leaning(answer):
         for strongest in answer.get("evidence", [])[:1]:
             place = place_of(strongest["box"], answer["width"], answer["height"])
-            if place != "whole image":  # which says nothing
+            if place != WHOLE:  # which says nothing
                 return [f'Strongest evidence for "{lean}": {place}, {strongest["share"]:.0%} of the total.']
     return []
 

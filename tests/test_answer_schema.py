@@ -2,11 +2,13 @@
 
 import io
 import json
-from typing import get_type_hints
+from typing import NotRequired, TypedDict
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from transformers import pipeline
@@ -14,17 +16,12 @@ from typer.testing import CliRunner
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.__main__ import app
-from tellsign.pipelines import answer as answers
+from tellsign.pipelines.answer import Box
+from tellsign.scanning.shards import SCHEMA as COLUMNS
+from tellsign.schema import json_schema, object_schema
 from tests.conftest import encode
 from tests.models import LARGE_PROCESSOR, TINY_BOTH
 from tests.samples import SCHEMA, check_answer
-
-
-TYPES = ("ImageExplanation", "FailedImage", "Box", "Evidence", "ExplainedArtifact", "Trace", "Statement")
-ARRAYS = {"heatmap", "evidence_map"}
-"""Keys that Python alone has."""
-FACTS = {"made_with", "model_revision", "tellsign_version"}
-"""What commands note beside an answer."""
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +49,43 @@ def file_of(side: int, text: str = "", frames: int = 1) -> bytes:
     return file.getvalue()
 
 
-def test_the_schema_is_one():
+def test_the_schema_is_not_stale():
     Draft202012Validator.check_schema(SCHEMA)
-    assert SCHEMA["$defs"].keys() == {*TYPES, *FACTS}
+    assert json_schema() == SCHEMA, "python -m tellsign.schema writes it anew"
 
 
-@pytest.mark.parametrize("name", TYPES)
-def test_the_schema_has_the_keys_of_the_types(name):
-    kind, defined = getattr(answers, name), SCHEMA["$defs"][name]
-    assert defined["properties"].keys() - FACTS == get_type_hints(kind).keys() - ARRAYS
-    assert set(defined["required"]) == kind.__required_keys__
+def test_a_schema_says_what_type_and_docstring_say():
+    class Sample(TypedDict):
+        """A sample.
+
+        Args:
+            first, second (`int`): See [`Box`] or `"none"`.
+            third (`float`, *optional*):
+                On two
+                lines.
+        """
+
+        first: int
+        second: NotRequired[int]
+        third: Box | None
+        fourth: NotRequired[NDArray[np.float32]]
+
+    said = object_schema(Sample)
+    words = {"description": 'See Box or "none".'}
+    assert said["description"] == "A sample." and said["required"] == ["first", "third"]
+    assert said["properties"] == {
+        "first": words | {"type": "integer"},
+        "second": words | {"type": ["integer", "null"]},
+        "third": {"description": "On two lines.", "anyOf": [{"$ref": "#/$defs/Box"}, {"type": "null"}]},
+    }
+
+
+def test_a_scan_has_the_columns_of_the_schema():
+    keys = {name for kind in ("ImageExplanation", "FailedImage") for name in SCHEMA["$defs"][kind]["properties"]}
+    assert {*COLUMNS.names} == keys - {"made_with"} and len(COLUMNS.names) == len(keys) - 1
+    assert COLUMNS.field("animated").type == pa.bool_() and COLUMNS.field("width").type == pa.int32()
+    (box, share) = COLUMNS.field("evidence").type.value_type
+    assert share.type == pa.float64() and [side.name for side in box.type] == ["xmin", "ymin", "xmax", "ymax"]
 
 
 @pytest.mark.parametrize("operating_point", ["cautious", "balanced"])
@@ -112,7 +136,14 @@ def test_lines_of_explain_follow_the_schema(detector, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"label": "unsure"}, {"fake_probability": 2}, {"image": None}, {"verdict": "fake"}, {"evidence": [[0.1]]}],
+    [
+        {"label": "unsure"},
+        {"fake_probability": 2},
+        {"image": None},
+        {"verdict": "fake"},
+        {"verdict_note": "why"},
+        {"evidence": [[0.1]]},
+    ],
 )
 def test_another_answer_does_not_follow_the_schema(explain, change):
     check_answer(answer := explain(file_of(32)))

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from transformers.utils import logging
@@ -211,3 +214,18 @@ def test_where_no_promise_can_be_kept_no_verdict_is_given(caplog, count):
     assert "no picture will be called real" in caplog.text
     if count == 20:  # too few to promise anything
         assert thresholds[1] == 1.0 and "no picture will be called fake" in caplog.text
+
+
+def test_the_cards_and_pages_state_what_is_promised():
+    root = Path(__file__).parents[1]
+    (line,) = re.findall(r".*\(conformal\).*", (root / "hub_cards" / "model_card_template.md").read_text("utf-8"))
+    promised = [
+        round(100 * share)
+        for promise in PROMISES.values()
+        for share in (promise.photographs_accused, promise.others_accused, 1 - promise.real_wrong)
+    ]
+    assert list(map(int, re.findall(r"(\d+)%", line))) == promised
+    pages = [root / "README.md", root / "training" / "README.md", *(root / "docs").glob("*.md")]
+    text = "".join(page.read_text("utf-8") for page in pages)
+    bounds = re.findall(r"(?:bound by the|limit of) (\d+)% of other pictures[^.]* (\d+)% of photographs", text)
+    assert bounds and all([int(photographs), int(others)] == promised[:2] for others, photographs in bounds)

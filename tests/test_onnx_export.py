@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,10 @@ from tellsign.__main__ import app
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.judge import Judge, preprocess
 from tellsign.hub_cards.onnx_export import export, settings_of
+from tellsign.hub_cards.web_export import CONSTANTS
+from tellsign.modeling import image_files
+from tellsign.modeling import image_processing_large_picture as large
+from tellsign.modeling.image_files import JPEG_QUALITY
 from tellsign.pipelines.provenance.watermark import WATERMARKS
 from tests.conftest import encode, write_parquet
 from tests.models import LARGE_PROCESSOR, TINY, TINY_BOTH, large_inputs
@@ -29,6 +34,8 @@ from tests.samples import check_answer, watermarked
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 EXAMPLES = Path(__file__).parents[1] / "examples"
+HUB_CARDS = Path(__file__).parents[1] / "hub_cards"
+OF_LARGE = ("CUT_GRID", "CUT_ONCE", "CUT_QUALITY", "LARGEST_SHORT_SIDE")
 MODULES = {"judge.py", "answer.py", "evidence.py", "image_files.py"}
 MODULES |= {path.name for path in (Path(__file__).parents[1] / "pipelines" / "provenance").glob("*.py")}
 MODULES -= {"__init__.py", "reading.py"}
@@ -205,6 +212,22 @@ def test_judge_says_nothing_of_pictures_without_content(detector, size):
     assert answer["verdict_note"] and answer["summary"].startswith(answer["verdict_note"])
     photo.resize((90, 70)).save(file := io.BytesIO(), "PNG")
     assert judge(file.getvalue())["verdict_note"] == ""
+
+
+@pytest.mark.parametrize("script", ["judge.py", "web/judge.js"])
+def test_a_script_repeats_no_number_of_the_processors(script):
+    text = (HUB_CARDS / script).read_text(encoding="utf-8")
+    numbers = {JPEG_QUALITY, *(getattr(large, name) for name in OF_LARGE)}
+    assert len(numbers) == 5 and not numbers & {int(number) for number in re.findall(r"(?<![\w.])\d+(?![\w.])", text)}
+
+
+def test_the_page_takes_constants_of_the_package_from_there():
+    text = "".join(path.read_text(encoding="utf-8") for path in (HUB_CARDS / "web").glob("*.js"))
+    modules = (image_files, large, *CONSTANTS)
+    own = set(re.findall(r"\b([A-Z][A-Z_]+) = (?!new \w+\(words\.)", text))
+    assert len(own) > 20 and own & {name for module in modules for name in vars(module)} == set()
+    taken = set(re.findall(r"\b[A-Z][A-Z_]+\b", " ".join(re.findall(r"const (\{.*?\}) = words\.", text))))
+    assert taken == set(" ".join(CONSTANTS.values()).split())
 
 
 def test_judge_takes_folders(detector, files):

@@ -2,15 +2,10 @@
 import { halfToEven } from "./pixels.js";
 import words from "./words.js";
 
-const NO_LEAN = [0.25, 0.75],
-  LEAST_SIDE = 16,
-  SMALL_SIDE = 64,
-  LEAST_CONTRAST = 2.0,
-  MOST_STRETCHED = 8,
-  UNTOLD = ["uncertain", 0.5];
-const MOST_PLACES = 3,
-  LEAST_SHARE = 0.05,
-  STRONGEST = 0.1;
+const { NO_LEAN, LEAST_SIDE, SMALL_SIDE, LEAST_CONTRAST, MOST_STRETCHED, UNTOLD } = words.answer;
+const { VERTICAL, HORIZONTAL, CENTER, WHOLE } = words.answer;
+const { MOST_PLACES, LEAST_SHARE, STRONGEST } = words.evidence;
+const { UNREADABLE, NOT_READ, MARK, UNKNOWN } = words.statement;
 
 export const percent = (share) => `${halfToEven(100 * share)}%`;
 
@@ -64,7 +59,7 @@ function doubtOf({ width, height, contrast, isLarge, probability, verdict }, { s
   return "";
 }
 
-/** Up to three connected places of a square grid, of the tenth of its cells that add most. */
+/** A few connected places of a square grid, of the part of its cells that adds most. */
 function placesOf(evidence, width, height) {
   const side = Math.sqrt(evidence.length),
     positive = Array.from(evidence, (value) => Math.max(value, 0));
@@ -102,17 +97,17 @@ function placesOf(evidence, width, height) {
 export function placeOf({ xmin, ymin, xmax, ymax }, width, height) {
   const third = (low, high, size, names) =>
     3 * (high - low) > 2 * size ? null : names[Math.floor((3 * (low + high)) / (2 * size))];
-  const row = third(ymin, ymax, height, ["top", "", "bottom"]),
-    column = third(xmin, xmax, width, ["left", "", "right"]);
-  if (row === null && column === null) return "whole image";
-  return `${row ?? ""} ${column ?? ""}`.trim() || "center";
+  const row = third(ymin, ymax, height, VERTICAL),
+    column = third(xmin, xmax, width, HORIZONTAL);
+  if (row === null && column === null) return WHOLE;
+  return `${row ?? ""} ${column ?? ""}`.trim() || CENTER;
 }
 
 /** A statement as a sentence without its end. The names in it are those of the file. */
 export function inWords({ source: place, claim, generator, version, signature, hash, text, ...signed }) {
   const source = words.sources[place] ?? place.toUpperCase();
-  if (claim === "unreadable") return `something in its ${source} that cannot be read`;
-  if (claim === "not read") return `something in its ${source} that was not read (${text})`;
+  if (claim === UNREADABLE) return `something in its ${source} that cannot be read`;
+  if (claim === NOT_READ) return `something in its ${source} that was not read (${text})`;
   const details = [source.replace(/ data$/, "")];
   if (signature) details.push(`signature ${signature}${signerOf(signed)}`);
   if (hash === "differs") details.push("but the file was changed after that");
@@ -123,19 +118,19 @@ export function inWords({ source: place, claim, generator, version, signature, h
 
 /** Whom a certificate names, and that nobody vouches for it: the page knows no trusted ones. */
 function signerOf({ signer, trust }) {
-  if (trust !== "unknown") return signer && `, signed as ${signer}`;
+  if (trust !== UNKNOWN) return signer && `, signed as ${signer}`;
   return `, signed${signer && ` as ${signer}`} by a certificate that nobody vouches for`;
 }
 
 /** What makes a statement, as the beginning of a sentence. */
-export const speakerOf = ({ trust }) => (trust === "mark" ? "The pixels say" : "The file states");
+export const speakerOf = ({ trust }) => (trust === MARK ? "The pixels say" : "The file states");
 
 /** The statement with which a summary begins: the one that is best vouched for, then the one that claims most. */
 function leadingStatement(statements) {
-  const order = [...Object.keys(words.claims), "unreadable", "not read"],
-    vouched = ["mark", "unknown"];
+  const order = [...Object.keys(words.claims), UNREADABLE, NOT_READ],
+    vouched = [MARK, UNKNOWN];
   const rank = ({ claim, trust }) => {
-    const isVouched = vouched.includes(trust) && !["unreadable", "not read"].includes(claim);
+    const isVouched = vouched.includes(trust) && ![UNREADABLE, NOT_READ].includes(claim);
     return (isVouched ? vouched.indexOf(trust) : vouched.length) * order.length + order.indexOf(claim);
   };
   return statements.filter(({ claim }) => claim).sort((one, other) => rank(one) - rank(other))[0];
@@ -158,7 +153,7 @@ export function leaning({ verdict_note, fake_probability: probability, label, pr
   if (verdict_note || (label === "uncertain" && isBetween(probability))) return null;
   const likelier = probability > 0.5 ? "fake" : "real",
     others = likelier === "real" ? words.ofGenerators : words.ofCameras;
-  return provenance.some(({ trust, claim }) => trust === "mark" && others.includes(claim)) ? null : likelier;
+  return provenance.some(({ trust, claim }) => trust === MARK && others.includes(claim)) ? null : likelier;
 }
 
 const isBetween = (probability) => NO_LEAN[0] <= probability && probability <= NO_LEAN[1];
@@ -174,7 +169,7 @@ function strongest(answer) {
     [place] = answer.evidence;
   if (!lean || !place) return [];
   const where = placeOf(place.box, answer.width, answer.height);
-  return where === "whole image"
+  return where === WHOLE
     ? []
     : [`Strongest evidence for "${lean}": ${where}, ${percent(place.share)} of the total.`];
 }

@@ -2,8 +2,7 @@
 import { short, statement } from "./statement.js";
 import words from "./words.js";
 
-const SAME = 0.9,
-  OTHER = 0.5;
+const { SAME, OTHER } = words.camera;
 const SIDE = 32,
   FINE = 4; // pixels of the drawn picture for one that is compared
 const EDITORS = new RegExp(words.editors),

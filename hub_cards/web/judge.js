@@ -6,11 +6,7 @@ import { hiddenTextsIn } from "./hidden_text.js";
 import { halfToEven, resized, storedAsJpeg } from "./pixels.js";
 import { watermarkIn } from "./watermark.js";
 
-const WHOLE_QUALITY = 75,
-  CUT_QUALITY = 90,
-  CUT_GRID = 16,
-  CUT_ONCE = 288;
-const MOST_PIXELS = 100e6,
+const MOST_OPENED = 100e6,
   MOST_OF_THUMBNAIL = 2048,
   MOST_SIDE = 65_500; // canvases that are longer stay blank
 
@@ -82,11 +78,11 @@ async function cutOf(pixels, left, top, size) {
   return { width: size, height: size, data };
 }
 
-/** Where a picture is cut: at equal distances along its diagonal, with corners that are multiples of 16. */
-function cornersOf({ width, height }, size, count) {
+/** Where a picture is cut: at equal distances along its diagonal, with corners on a grid. */
+function cornersOf({ width, height }, { cut_size: size, num_cuts: count, cut_grid: grid, cut_once: once }) {
   return Array.from({ length: count }, (_, index) => {
-    const place = Math.min(width, height) < CUT_ONCE ? 0.5 : (index + 1) / (count + 1);
-    const corner = (side) => Math.trunc((place * (Math.max(side, size) - size)) / CUT_GRID) * CUT_GRID;
+    const place = Math.min(width, height) < once ? 0.5 : (index + 1) / (count + 1);
+    const corner = (side) => Math.trunc((place * (Math.max(side, size) - size)) / grid) * grid;
     return { left: corner(width), top: corner(height) };
   });
 }
@@ -111,25 +107,26 @@ async function inputsOfSmall(pixels) {
     isThatSize = pixels.width === size && pixels.height === size;
   const small = isThatSize
     ? { data: await pixels.strip(0, size) }
-    : storedAsJpeg(await resized(pixels, size, size), WHOLE_QUALITY);
+    : storedAsJpeg(await resized(pixels, size, size), settings.quality);
   const values = new Float32Array(3 * size * size);
   normalizeInto(values, 0, small, settings);
   return { pixel_values: tensor(values, 1, 3, size, size) };
 }
 
 async function inputsOfLarge(pixels) {
-  const { large } = settings,
+  const { large, quality } = settings,
     { size, cut_size: cut, num_cuts: count } = large,
     { width, height } = pixels;
   const factor = Math.min(1, large.largest_short_side / Math.min(width, height));
   const sides = [width, height].map((side) => Math.max(1, halfToEven(factor * side)));
-  const reduced = storedAsJpeg(await resized(pixels, ...sides), WHOLE_QUALITY);
+  const reduced = storedAsJpeg(await resized(pixels, ...sides), quality);
   const whole = new Float32Array(3 * size * size),
     cuts = new Float32Array(3 * cut * cut * count);
-  normalizeInto(whole, 0, storedAsJpeg(await resized(asSource(reduced), size, size), WHOLE_QUALITY), large);
+  normalizeInto(whole, 0, storedAsJpeg(await resized(asSource(reduced), size, size), quality), large);
   const boxes = [];
-  for (const [index, { left, top }] of cornersOf(pixels, cut, count).entries()) {
-    normalizeInto(cuts, 3 * cut * cut * index, storedAsJpeg(await cutOf(pixels, left, top, cut), CUT_QUALITY), large);
+  for (const [index, { left, top }] of cornersOf(pixels, large).entries()) {
+    const stored = storedAsJpeg(await cutOf(pixels, left, top, cut), large.cut_quality);
+    normalizeInto(cuts, 3 * cut * cut * index, stored, large);
     boxes.push(left / width, top / height, (left + cut) / width, (top + cut) / height);
   }
   return {
@@ -141,8 +138,8 @@ async function inputsOfLarge(pixels) {
 
 async function opened({ file, parts }) {
   const { width, height } = parts;
-  if (width * height > MOST_PIXELS) {
-    throw new Error(`has ${width}x${height} pixels, more than the ${MOST_PIXELS / 1e6} million that this page opens`);
+  if (width * height > MOST_OPENED) {
+    throw new Error(`has ${width}x${height} pixels, more than the ${MOST_OPENED / 1e6} million that this page opens`);
   }
   if (parts.isCutOff) throw new Error("the file is cut off");
   try {

@@ -1,8 +1,8 @@
 // A statement, what it may claim, and how one is made of a file's words. `words.js` has what Python gives it.
 import words from "./words.js";
 
-export const MAX_BYTES = 1 << 20;
-const MAX_CHARACTERS = 200;
+export const { MAX_BYTES } = words.statement;
+const { MAX_CHARACTERS, UNREADABLE, STATED } = words.statement;
 const GENERATORS = new RegExp(words.generators),
   PROGRAMS = new Set(words.programs);
 const SOURCE_TYPE = /^(?:https?:\/\/cv\.iptc\.org\/newscodes\/digitalsourcetype\/)?(\w+)$/;
@@ -19,13 +19,13 @@ export function short(text) {
 }
 
 export function statement(source, claim, { generator = "", version = "", text = "", ...signed } = {}) {
-  const { trust = "stated", signer = "", signature = "", hash = "" } = signed;
+  const { trust = STATED, signer = "", signature = "", hash = "" } = signed;
   const [made, number, said, name] = [generator, version, text, signer].map(short);
   return { source, trust, claim, generator: made, version: number, signer: name, signature, hash, text: said };
 }
 
 /** The statement that something is there which cannot be read, with the field and the reason. */
-export const unreadable = (source, field, reason) => statement(source, "unreadable", { text: `${field}: ${reason}` });
+export const unreadable = (source, field, reason) => statement(source, UNREADABLE, { text: `${field}: ${reason}` });
 
 /** Raises an error if something is too long to be read. */
 export function checkLength({ length }) {

@@ -1,12 +1,8 @@
 // Watermarks that generators' own programs leave in the pixels, read as tellsign's Python package reads them.
 import words from "./words.js";
 
-const LEAST_CORRELATION = 0.8,
-  LEAST_PIXELS = 256 * 256,
-  MOST_PIXELS = 4e6;
-const BLOCK = 8,
-  STEP = 36,
-  OFFSETS = [256, 1]; // the level of no color, twice, in pictures of 8 bits and of floats
+const { LEAST_CORRELATION, LEAST_PIXELS, MOST_PIXELS, BLOCK, STEP } = words.watermark;
+const OFFSETS = [256, 1]; // the level of no color, twice, in pictures of 8 bits and of floats
 
 /**
  * The watermark in a picture, with its correlation, or nothing.

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_origin, is_typeddict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +23,8 @@ from huggingface_hub.constants import REPO_TYPES_URL_PREFIXES
 from huggingface_hub.hf_file_system import HfFileSystemResolvedRepositoryPath
 
 from tellsign.modeling.image_files import message_of, readable_extensions
+from tellsign.pipelines.answer import FailedImage, ImageExplanation
+from tellsign.schema import Noted, fields_of
 
 
 PARQUET, TAR = (".parquet", ".pq"), (".tar", ".tar.gz", ".tgz")
@@ -37,45 +39,20 @@ METADATA = b"tellsign"
 """Key in the metadata of an output file. Its value says what the file was made of, and what it holds."""
 _VERSIONS = ("ETag", "etag", "blob_id", "lfs", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified")
 
-_BOX = pa.struct([(side, pa.int32()) for side in ("xmin", "ymin", "xmax", "ymax")])
-_ARTIFACT = pa.struct([("label", pa.string()), ("score", pa.float64()), ("box", _BOX), ("explanation", pa.string())])
-_EVIDENCE = pa.struct([("box", _BOX), ("share", pa.float64())])
-_TRACE = pa.struct(
-    [
-        *((name, pa.string()) for name in ("name", "toward")),
-        *((name, pa.float64()) for name in ("strength", "lift")),
-        ("box", _BOX),
-        ("text", pa.string()),
-    ]
-)
-_STATEMENT = pa.struct(
-    [
-        (name, pa.string())
-        for name in ("source", "trust", "claim", "generator", "version", "signer", "signature", "hash", "text")
-    ]
-)
-SCHEMA = pa.schema(
-    [
-        ("image", pa.string()),
-        ("label", pa.string()),
-        ("fake_probability", pa.float64()),
-        ("operating_point", pa.string()),
-        ("verdict_note", pa.string()),
-        ("animated", pa.bool_()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("artifacts", pa.list_(_ARTIFACT)),
-        ("artifacts_note", pa.string()),
-        ("evidence", pa.list_(_EVIDENCE)),
-        ("traces", pa.list_(_TRACE)),
-        ("traces_note", pa.string()),
-        ("provenance", pa.list_(_STATEMENT)),
-        ("summary", pa.string()),
-        ("error", pa.string()),
-        ("model_revision", pa.string()),
-        ("tellsign_version", pa.string()),
-    ]
-)
+_COLUMNS = {str: pa.string(), bool: pa.bool_(), int: pa.int32(), float: pa.float64()}
+
+
+def _column(kind: Any) -> pa.DataType:
+    """How a table holds a type of an answer."""
+    if is_typeddict(kind):
+        return pa.struct([(name, _column(given)) for name, given in fields_of(kind)])
+    if get_origin(kind) is list:
+        return pa.list_(_column(get_args(kind)[0]))
+    return _COLUMNS[kind] if kind in _COLUMNS else _column(get_args(kind)[0])  # something or null
+
+
+_ROW = {name: given for kind in (ImageExplanation, FailedImage, Noted) for name, given in fields_of(kind)}
+SCHEMA = pa.schema([(name, _column(given)) for name, given in _ROW.items() if name != "made_with"])
 """The columns of a scan's output: the keys of an answer, with null where it has none.
 
 `image` is the picture's id. Lists hold structs, which readers of parquet take apart without parsing text.
