@@ -28,6 +28,7 @@ from tellsign import WaveFreqForImageClassification
 from tellsign.hub_cards.left_out_tables import small_tables
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.verdicts import verdict_of, verdicts_of
+from tellsign.training.calibration.detector import fit_temperature
 from tellsign.training.calibration.familiarity import fit_familiarity
 from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
 from tellsign.training.data.caching import cached
@@ -249,6 +250,7 @@ def save(detector: str, weights: NDArray, bias: float, record: Mapping[str, Any]
     with torch.no_grad():
         model.familiarity.weight.copy_(torch.from_numpy(weights)[None])
         model.familiarity.bias.fill_(bias)
+    model.config.temperature = record["temperature"]
     model.config.verdict_thresholds = record["thresholds"]["cautious"]
     model.config.balanced_verdict_thresholds = record["thresholds"]["balanced"]
     model.save_pretrained(output_dir, state_dict=half_precision(model))
@@ -307,9 +309,12 @@ def main(
     model.familiarity = None  # one that it has is fitted anew
     small = Small(model, processor, cache_dir)
     logits, weights, bias = weigh(small, gather(small, known, test, other_fakes, data, images))
+    of_known = small["groups"] == "known"
+    both = np.stack([np.zeros(of_known.sum()), logits[of_known]], axis=1)
+    logits /= (temperature := fit_temperature(both, small["labels"][of_known]))
     sources = {"known": known, "test": test, "other_fakes": other_fakes, "data": data, "unseen": unseen}
     record: dict[str, Any] = {name: [without_folders(source) for source in of] for name, of in sources.items()}
-    record |= measure(small, logits) | {"sizes": {}}
+    record |= {"temperature": model.config.temperature * temperature} | measure(small, logits) | {"sizes": {}}
     save(detector, weights, bias, record, output_dir)
     if unseen:
         fitted = WaveFreqForImageClassification.from_pretrained(output_dir).eval()
