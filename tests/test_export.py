@@ -196,10 +196,7 @@ def test_a_self_contained_export_has_the_classes_it_names(folder):
 def test_an_export_of_an_export_keeps_its_code(folder, tmp_path):
     first = exported_files(folder, "someone/detector", self_contained=True)
     write_files(first, tmp_path / "export")
-    for options, expected in (
-        ({}, first),
-        ({"self_contained": False}, exported_files(folder, "someone/detector")),
-    ):
+    for options, expected in (({}, first), ({"self_contained": False}, exported_files(folder, "someone/detector"))):
         again = exported_files(tmp_path / "export", "someone/detector", **options)
         assert set(again) - {"LICENSE"} == set(expected) - {"LICENSE"}
         for name in ("config.json", "preprocessor_config.json", "README.md"):
@@ -420,11 +417,7 @@ def test_a_space_installs_what_the_package_needs(tmp_path):
     needed = [*setup["options"]["install_requires"].split(), *extras["provenance"].split()]
     build_space(tmp_path / "space", "someone/detector")
     installed = (tmp_path / "space" / "requirements.txt").read_text().split()
-    assert {*needed, *extras["explain"].split()} - set(installed) == {
-        "bitsandbytes>=0.50",
-        "pyyaml>=6",
-        "typer>=0.26",
-    }
+    assert {*needed, *extras["explain"].split()} - set(installed) == {"bitsandbytes>=0.50", "pyyaml>=6", "typer>=0.26"}
     page = [line for line in extras["hub"].split() if not line.startswith("filelock")]  # to annotate
     assert set(installed) <= {*needed, *extras["explain"].split(), *page} and set(page) <= set(installed)
     gradio = Requirement(page[0])

@@ -411,15 +411,7 @@ def test_the_command_holds_one_image_at_a_time(checkpoint, tmp_path, monkeypatch
     assert answered == list(range(1, 9))
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        leave_out.main,
-        pseudo_fakes.main,
-        model_card.main,
-        dataset_card.main,
-    ],
-)
+@pytest.mark.parametrize("command", [leave_out.main, pseudo_fakes.main, model_card.main, dataset_card.main])
 def test_help_leaves_out_the_exceptions_of_developers(command):
     commands = typer.Typer()
     commands.command()(command)
@@ -596,7 +588,7 @@ def test_an_answer_is_kept_while_file_model_and_options_are(checkpoint, picture,
 
 
 def test_a_detector_without_a_tagger_gets_the_packaged_one(checkpoint, tmp_path, monkeypatch):
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     monkeypatch.setattr("tellsign.pipelines.parts.logger.warning", warn := Mock())
     command = ["explain", str(tmp_path / "a.png"), "--explain", "always", "--threshold", "0"]

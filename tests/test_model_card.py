@@ -160,10 +160,7 @@ def parts() -> dict:
         "config": json.loads((DEFAULT_MODEL / "config.json").read_text()) | {"verdict_thresholds": [0.2, 0.93]},
         "model_id": "someone/detector",
         "training": {"learning_rate": 0.2, "optim": "sgd", "max_steps": -1, "train_data": ["cifake_train.parquet"]},
-        "log_history": [
-            {"loss": 0.5, "step": 1},
-            {"eval_loss": 0.25, "eval_accuracy": 0.9, "epoch": 1.0, "step": 2},
-        ],
+        "log_history": [{"loss": 0.5, "step": 1}, {"eval_loss": 0.25, "eval_accuracy": 0.9, "epoch": 1.0, "step": 2}],
         "evaluation": evaluation,
         "leave_out": left_out_record(),
         "tagger_config": {
@@ -225,11 +222,7 @@ def test_metadata_pass_the_hub_and_name_what_was_measured(parts):
     card = model_card(**parts)
     assert validate_card(str(card), "model") == []
     data = card.data
-    assert (data.library_name, data.pipeline_tag, data.license) == (
-        "transformers",
-        "image-classification",
-        None,
-    )
+    assert (data.library_name, data.pipeline_tag, data.license) == ("transformers", "image-classification", None)
     assert model_card(**parts, license="mit").data.license == "mit"
     assert data.datasets == ["someone/cifake"] and data.co2_eq_emissions["emissions"] == 12.0
     assert data.widget == [{"src": "examples/photo_cat.jpg", "example_title": "photo cat"}]
@@ -656,6 +649,7 @@ def test_an_adapters_card_has_a_snippet_that_runs(folder, tmp_path, monkeypatch)
         PIPELINE_REGISTRY.supported_tasks["artifact-explanation"], "default", {"model": (str(folder), "main")}
     )
     monkeypatch.chdir(folder)
+    Image.open("photo.jpg").resize((32, 32)).save("photo.jpg")  # as large as the detector sees
     (snippet,) = re.findall(r"```python\n(.*?)```", card.text, flags=re.DOTALL)
     namespace: dict = {}
     exec(snippet.replace('explain("photo.jpg")', 'answer = explain("photo.jpg")'), namespace)
