@@ -240,6 +240,9 @@ ARTIFACTS: tuple[Artifact, ...] = (
         "Things of one kind at one distance differ in size.",
         ("Scale inconsistencies within object class",)),
 )
+_OF_ORIGINAL = (
+    11, 13, 15, 31, 2, 24, 55, 25, 33, 35, 38, 8, 58, 7, 39, 41, 42, 16, 53, 64, 66, 67, 57, 70, 56, 68, 6, 29,
+)
 # fmt: on
 
 
@@ -249,6 +252,9 @@ def _key(spelling: str) -> str:
 
 
 _BY_ID = {artifact.id: artifact for artifact in ARTIFACTS}
+ORIGINAL_ARTIFACTS = tuple(_BY_ID[number].name for number in _OF_ORIGINAL)
+"""The names that the first published system found in its 122 published images. It chose among 34, by a softmax over
+CLIP's similarities. The six names that it never found are not published."""
 _BY_KEY = {_key(spelling): artifact for artifact in ARTIFACTS for spelling in (artifact.name, *artifact.aliases)}
 # A single word is close to other words ("hosting"), so it must be spelled right.
 _SEVERAL_WORDS = [key for key in _BY_KEY if " " in key]
@@ -286,6 +292,3 @@ def find_artifact(query: str | int) -> Artifact:
             raise ValueError(f"no artifact is called {query!r}, nearest: {'; '.join(names[near] for near in nearest)}")
         key = close[0]
     return _BY_KEY[key]
-
-
-__all__ = ["ARTIFACTS", "Artifact", "find_artifact"]

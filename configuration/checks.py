@@ -77,6 +77,3 @@ def check_verdicts(config: PreTrainedConfig, *thresholds: str) -> None:
             continue
         if len(values) != 2 or not 0 <= values[0] <= values[1] <= 1:
             raise ValueError(f"{field}={values} must be two rising numbers in [0, 1]")
-
-
-__all__ = ["tuples_to_lists", "check_labels", "check_verdicts", "checked_arguments", "name_real_and_fake"]

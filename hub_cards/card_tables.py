@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tellsign.pipelines.traces.table import SHOWN
+from tellsign.pipelines.traces.table import KINDS
 from tellsign.tables import as_text, listed, markdown_table, percent
 
 
@@ -283,24 +283,24 @@ def threshold_table(config: Mapping[str, Any]) -> str | None:
     return markdown_table(["probability of being fake", "real below", "fake above"], rows)
 
 
-def trace_table() -> str:
-    """What each trace is worth in lossless files."""
+def traces() -> dict[str, str]:
+    """How each kind of trace is looked for, the table of what it is worth there, and what the table does not say."""
+    kinds = KINDS.values()
     rows = [
         [
-            worth.grid.name,
-            *(percent(share) for share in (worth.generated, worth.photographs, worth.other_pictures)),
-            f"{worth.lift:.1f}",
+            kind.name if files == "lossless" else f"{kind.name} ({files})",
+            *(percent(share.shown) for share in (worth.generated, worth.photographs, worth.other_pictures)),
+            f"{worth.lift(kind.toward):.{1 if kind.toward == 'fake' else 3}f}",
         ]
-        for worth in SHOWN
+        for kind in kinds
+        for files, worth in kind.worth.items()
     ]
-    heads = [
-        "trace",
-        "generated, %",
-        "photographs, %",
-        "other pictures by people, %",
-        "lift over photographs",
-    ]
-    return markdown_table(heads, rows)
+    heads = ["trace", "generated, %", "photographs, %", "other pictures by people, %", "lift over photographs"]
+    return {
+        "description": " ".join(dict.fromkeys(kind.description for kind in kinds)),
+        "table": markdown_table(heads, rows),
+        "limits": " ".join(dict.fromkeys(kind.limits for kind in kinds)),
+    }
 
 
 def failures(

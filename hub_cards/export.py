@@ -293,7 +293,8 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
     if is_folder and "config.json" not in saved:
         raise ValueError(f"{home}: has an adapter alone, expected the folder of a saved detector")
     _copy_files(SPACE, folder)
-    parts = {f"{PACKAGE}.{part}": ["*.py"] for part in ("configuration", "modeling", "pipelines", "pipelines.traces")}
+    rooms = ("configuration", "modeling", "pipelines", "pipelines.provenance", "pipelines.traces")
+    parts = {f"{PACKAGE}.{room}": ["*.py"] for room in rooms}
     # Not the commands, which need more than the page.
     for name, patterns in {PACKAGE: ["_[!_]*.py", "threads.py"], **parts}.items():
         source, target = Path(spec_of(name).origin or "").parent, folder / name.replace(".", "/")

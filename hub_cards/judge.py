@@ -27,7 +27,8 @@ from tellsign.modeling.image_files import (
 )
 from tellsign.pipelines.answer import UNTOLD, ImageExplanation, doubt_of, summary_of
 from tellsign.pipelines.evidence import places_of
-from tellsign.pipelines.statements import statements_in
+from tellsign.pipelines.provenance.statements import statements_in
+from tellsign.pipelines.provenance.watermark import watermarks_in
 
 
 def cuts_of(image: Image.Image, size: int, count: int) -> tuple[list[Image.Image], np.ndarray]:
@@ -105,13 +106,14 @@ class Judge:
         Raises:
             ValueError: If it cannot be opened. The message has its name.
         """
-        image = in_rgb(stored_image(content, name), name)
+        stored = stored_image(content, name)
+        image = in_rgb(stored, name)
         inputs = preprocess(image, self.settings)
         logits, evidence = self.session.run(["logits", "evidence"], {name: inputs[name] for name in self.inputs})
         answer = self.answer(logits[0], evidence[0], image)
         if image.info.get("animated"):
             answer["animated"] = True
-        answer["provenance"] = statements_in(content, name)
+        answer["provenance"] = [*statements_in(content, name, opened=stored), *watermarks_in(stored)]
         answer["summary"] = summary_of(answer)
         return answer
 

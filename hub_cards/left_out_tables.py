@@ -36,7 +36,10 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
 def small_tables(record: Mapping[str, Any]) -> list[str]:
     """Markdown tables of a `leave_out_small.json`: verdicts on small pictures, and on sizes of a picture."""
     tables = [_verdict_table(name, groups) for name, groups in record["verdicts"].items()]
-    own = [[name, *(percent(row[key]) for key in ("answered", "right"))] for name, row in record["own"].items()]
+    own = [
+        [name, *("none" if row[key] is None else percent(row[key]) for key in ("answered", "right"))]
+        for name, row in record["own"].items()
+    ]
     tables.append(markdown_table(["images like its own", "answered, %", "of these right, %"], own))
     if record["sizes"]:
         tables.append(_turned_table("shorter side of the same picture", record["sizes"]))

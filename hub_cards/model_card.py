@@ -31,7 +31,7 @@ from .card_tables import (
     sets_and_generators,
     tagger_facts,
     threshold_table,
-    trace_table,
+    traces,
 )
 from .left_out_tables import leave_out_tables, left_out_failures
 from .model_index import model_index
@@ -152,7 +152,7 @@ def model_card(
         large_attacks=large_attacks and {**large_attacks, "table": large_attack_table(large_attacks)},
         adaptation=adaptation and {**adaptation, "tables": [advice(adaptation), *adaptation_tables(adaptation)]},
         threshold_table=threshold_table(config),
-        trace_table=trace_table() if config.get("large_picture_config") else None,
+        traces=traces() if config.get("large_picture_config") else None,
         training=training,
         tagger=tagger,
         explainer=explainer_config,

@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from tellsign import DEFAULT_MODEL
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
-from tellsign.pipelines.answer import CLAIMS
+from tellsign.pipelines.answer import SOURCES
+from tellsign.pipelines.provenance import aigc_label, camera, generators
+from tellsign.pipelines.provenance.statement import CLAIMS, IPTC_TERMS, OF_CAMERAS, OF_GENERATORS
+from tellsign.pipelines.provenance.watermark import WATERMARKS
 
 from .export import push_space
 from .onnx_export import LogitsAndEvidence, halve_weights, inputs_of_large, settings_of, write_graph
@@ -124,6 +127,7 @@ def export_page(model: str | Path, output: str | Path) -> list[Path]:
             shutil.copyfile(Path(onnxruntime.__file__).with_name(name), staged / "onnxruntime" / name)
         _state_license(model, staged)
         _write_networks(detector, settings, staged / "onnx")
+        _write_words(staged)
         _write_settings(settings, staged)
         shutil.copytree(staged, folder, dirs_exist_ok=True)
         return sorted(folder / path.relative_to(staged) for path in staged.rglob("*") if path.is_file())
@@ -227,11 +231,29 @@ def _quantize_large_weights(path: Path) -> None:
     onnx.save(model, path)
 
 
+def _write_words(folder: Path) -> None:
+    """Writes `words.js`: the words by which files are read and answered, which page and package share."""
+    words = {
+        "claims": CLAIMS,
+        "terms": sorted(IPTC_TERMS),
+        "ofGenerators": [*OF_GENERATORS],
+        "ofCameras": [*OF_CAMERAS],
+        "sources": SOURCES,
+        "generators": generators.NAMES.pattern,
+        "programs": sorted(generators.PROGRAMS),
+        "grok": generators.GROK,
+        "editors": camera.EDITORS.pattern,
+        "labelFields": sorted(aigc_label.FIELDS),
+        "watermarks": [asdict(mark) for mark in WATERMARKS],
+    }
+    (folder / "words.js").write_text(f"export default {json.dumps(words)};\n", encoding="utf-8")
+
+
 def _write_settings(settings: dict[str, Any], folder: Path) -> None:
     """Writes `settings.json`. Tells the service worker which files to keep, their version, and the page's policy."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     loaded = [name for name in names if not name.startswith(LATER) and not name.endswith(LATER)]
-    settings = settings | {"claims": CLAIMS, "bytes": sum((folder / name).stat().st_size for name in loaded)}
+    settings = settings | {"bytes": sum((folder / name).stat().st_size for name in loaded)}
     (folder / "settings.json").write_text(json.dumps(settings))
     kept = sorted({".", "settings.json", *loaded} - {"service_worker.js"})
     contents = (folder / name for name in [*names, "settings.json"])

@@ -60,6 +60,3 @@ def part_of(image: torch.Tensor | Image.Image, top: int, left: int, side: int) -
     if isinstance(image, Image.Image):
         return pil_to_tensor(image.crop((left, top, left + side, top + side)))
     return image[:, top : top + side, left : left + side]
-
-
-__all__ = ["BAND", "BandsBackend", "part_of", "size_of"]

@@ -213,21 +213,3 @@ def resize_uniformly(image: Image.Image, size: int) -> Image.Image:
     if image.size == (size, size):
         return image
     return recode_uniformly(image.resize((size, size), Image.Resampling.BICUBIC))
-
-
-__all__ = [
-    "JPEG_QUALITY",
-    "JPEG_SIDE",
-    "MOST_PIXELS",
-    "allow_large_pictures",
-    "contrast_of",
-    "encode_uniformly",
-    "in_rgb",
-    "message_of",
-    "open_image",
-    "readable_extensions",
-    "recode_uniformly",
-    "resize_uniformly",
-    "shortened",
-    "stored_image",
-]

@@ -158,6 +158,3 @@ def _refusal(source: Any) -> str:
     if isinstance(source, Mapping):
         kind += f" with {', '.join(map(str, source)) or 'nothing'}: of a data set's row pass the column with the image"
     return f"expected a path, an address, bytes, a PIL image, an array or a tensor, got {kind}"
-
-
-__all__ = ["load_image", "read_path", "read_source"]

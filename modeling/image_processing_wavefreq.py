@@ -1,19 +1,8 @@
-# Copyright 2026 The tellsign authors.
-#
-# Licensed under the Apache License, Version 2.0 (the "License");
-# you may not use this file except in compliance with the License.
-# You may obtain a copy of the License at
-#
-#     http://www.apache.org/licenses/LICENSE-2.0
-#
-# Unless required by applicable law or agreed to in writing, software
-# distributed under the License is distributed on an "AS IS" BASIS,
-# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
-# See the License for the specific language governing permissions and
-# limitations under the License.
+# Copyright 2026 The tellsign authors. SPDX-License-Identifier: Apache-2.0  (trf-ignore: TRF028)
 """Image processor class for WaveFreq."""
 
-from functools import partial
+import json
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -89,7 +78,7 @@ class WaveFreqImageProcessor(BandsBackend):
 
     def _large_pictures(self, images: list[torch.Tensor | Image.Image], do_rescale: bool) -> dict[str, torch.Tensor]:
         """Images as [`LargePictureImageProcessor`] sees them, zeros where they are small."""
-        processor = LargePictureImageProcessor(**self.large_picture_processor)  # type: ignore[arg-type]
+        processor = _processor_of(json.dumps(self.large_picture_processor))
         see = partial(processor, do_rescale=do_rescale, input_data_format="channels_first", return_tensors="pt")
         size: Any = processor.size
         shape = (len(images), processor.num_cuts)
@@ -103,6 +92,12 @@ class WaveFreqImageProcessor(BandsBackend):
                 for values, seen in zip(pictures.values(), see(image).values(), strict=True):
                     values[row] = seen[0]
         return pictures
+
+
+@lru_cache
+def _processor_of(settings: str) -> LargePictureImageProcessor:
+    """The processor with these settings, in JSON; made once, not for each picture."""
+    return LargePictureImageProcessor(**json.loads(settings))
 
 
 __all__ = ["WaveFreqImageProcessor"]

@@ -40,16 +40,23 @@ def is_large(config: PreTrainedConfig, image_sizes: torch.Tensor) -> torch.Tenso
     return image_sizes.amin(1) >= (float("inf") if large_config is None else large_config.smallest_side)
 
 
-def thresholds_of(config: PreTrainedConfig, operating_point: str) -> Sequence[float]:
+def thresholds_of(config: PreTrainedConfig, operating_point: str, of_large: bool = False) -> Sequence[float]:
     """The two thresholds of a network at an operating point, see [`verdict_of`].
 
     One that has none of that point has its `verdict_thresholds` instead, and one of another kind 0.5.
+
+    Args:
+        config (`PreTrainedConfig`): The detector's.
+        operating_point (`str`): `"cautious"` or `"balanced"`.
+        of_large (`bool`, *optional*, defaults to `False`):
+            Whether those of its network for large pictures are asked for, see [`is_large`].
 
     Raises:
         ValueError: If there is no such operating point.
     """
     if operating_point not in OPERATING_POINTS:
         raise ValueError(f"operating_point={operating_point!r}, expected one of {', '.join(OPERATING_POINTS)}")
+    config = config.large_picture_config if of_large else config
     own = getattr(config, OPERATING_POINTS[operating_point], None)
     return own or getattr(config, "verdict_thresholds", [0.5, 0.5])
 
@@ -76,12 +83,10 @@ def verdicts_of(
     Raises:
         ValueError: If there is no such operating point.
     """
-    of_small = thresholds_of(config, operating_point)
     large = [False] * len(fake_probabilities) if image_sizes is None else is_large(config, image_sizes).tolist()
-    of_large = thresholds_of(config.large_picture_config, operating_point) if any(large) else of_small
     return [
-        verdict_of(probability, of_large if is_one else of_small)
-        for probability, is_one in zip(fake_probabilities, large, strict=True)
+        verdict_of(probability, thresholds_of(config, operating_point, of_large))
+        for probability, of_large in zip(fake_probabilities, large, strict=True)
     ]
 
 
@@ -96,6 +101,3 @@ def verdict_of(fake_probability: float, thresholds: Sequence[float]) -> str:
     """
     low, high = thresholds
     return "fake" if fake_probability > high else "real" if fake_probability < low else "uncertain"
-
-
-__all__ = ["OPERATING_POINTS", "is_large", "real_and_fake", "thresholds_of", "verdict_of", "verdicts_of"]

@@ -266,6 +266,3 @@ class WaveFreqEmbeddings(nn.Module):
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         hidden_states = self.layer(pixel_values)
         return hidden_states if self.wavelet_attention is None else self.wavelet_attention(hidden_states)
-
-
-__all__ = ["WaveFreqEmbeddings", "WaveFreqFrequencyBranch", "WaveFreqStage"]

@@ -9,9 +9,19 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from tellsign.modeling.image_loading import load_image
 
-from .answer import Box, ExplainedArtifact, FailedImage, ImageExplanation, findings_of, in_words, leaning, place_of
+from .answer import (
+    Box,
+    ExplainedArtifact,
+    FailedImage,
+    ImageExplanation,
+    findings_of,
+    in_words,
+    leaning,
+    place_of,
+    speaker_of,
+)
 from .localization import heat_map
-from .traces.picture import spectrum_pictures
+from .tracing import pictures_of
 
 
 # Okabe and Ito's colors, which color-blind viewers can tell apart, without black and yellow.
@@ -32,7 +42,7 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
             each artifact. They are scaled to their maxima and laid over the image in grey.
 
     Returns:
-        `PIL.Image.Image` in mode RGB. A trace has the spectrum beside it. The image in it is enlarged by a whole
+        `PIL.Image.Image` in mode RGB. A trace has a picture beside it. The image in it is enlarged by a whole
         factor, without smoothing, until its longer side has at least 480 pixels, or reduced to 1280.
 
     Raises:
@@ -45,14 +55,13 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     title = f"{result['label']} (probability of being generated: {result['fake_probability']:.1%})"
     if result.get("verdict_note"):  # the probability says nothing
         title = result["label"]
-    stated = [f"The file states: {in_words(statement)}" for statement in result.get("provenance", ())]
+    stated = [f"{speaker_of(statement)}: {in_words(statement)}" for statement in result.get("provenance", ())]
     parts = [_row(width, font, text) for text in (*stated, title, " ".join(findings_of(result)))] + [picture]
     traces = result.get("traces", [])
-    for trace, spectrum in zip(traces, spectrum_pictures(image, [trace["name"] for trace in traces]), strict=True):
-        side = max(spectrum.width, width // 3)
-        spectrum = spectrum.resize((side, side), Image.Resampling.NEAREST)
-        text = f"{trace['text']}\nThe picture beside shows how strong each frequency is; rings mark the grid's."
-        parts.append(_row(width, font, text, None, spectrum))
+    for trace, (beside, caption) in zip(traces, pictures_of(image, traces), strict=True):
+        side = max(beside.width, width // 3)
+        beside = beside.resize((side, side * beside.height // beside.width), Image.Resampling.NEAREST)
+        parts.append(_row(width, font, f"{trace['text']}\n{caption}", None, beside))
     if leaning(result) and ("evidence_map" in result or result.get("evidence")):
         text = f'Yellow marks evidence for "{leaning(result)}". Percentages are shares of all evidence for it.'
         shown = evidence_picture(image, result, width // 2) if "evidence_map" in result else None

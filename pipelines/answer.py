@@ -9,6 +9,19 @@ from typing import NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from .provenance.statement import (
+    BROKEN,
+    CLAIMS,
+    MARK,
+    NOT_READ,
+    OF_CAMERAS,
+    OF_GENERATORS,
+    TRUSTED,
+    UNKNOWN,
+    UNREADABLE,
+    Statement,
+)
+
 
 PLACES = {f"{row} {column}".strip() for row in ("top", "", "bottom") for column in ("left", "", "right")} - {""}
 PLACES |= {"center", "whole image"}
@@ -28,25 +41,8 @@ MOST_STRETCHED = 8
 part as wide as high then has 32 columns, as many as small images are seen at."""
 UNTOLD = ("uncertain", 0.5)
 """Label and probability of an image with a `verdict_note`. They say nothing."""
-UNREADABLE, NOT_READ = "unreadable", "not read"
-# From IPTC's vocabulary, https://cv.iptc.org/newscodes/digitalsourcetype/. The strongest come first.
-_OF_GENERATORS = {
-    "trainedAlgorithmicMedia": "made by a generative model",
-    "compositeWithTrainedAlgorithmicMedia": "partly made by a generative model",
-    "compositeSynthetic": "composed of parts, generated ones among them",
-    "parameters": "a generator's parameters",
-    "generator": "a generator's name",
-}
-_OF_CAMERAS = {
-    "digitalCapture": "taken by a camera",
-    "computationalCapture": "taken by a camera and computed from several shots",
-}
-_OF_NEITHER = {
-    "algorithmicMedia": "made by an algorithm that did not learn from data",
-    "": "nothing of how it was made",
-}
-CLAIMS = _OF_GENERATORS | _OF_CAMERAS | _OF_NEITHER
-"""What a statement may claim, in words. It may also be another source type of IPTC."""
+SOURCES = {"png_text": "PNG text", "hidden_text": "text hidden in its pixels", "watermark": "watermark"}
+SOURCES |= {source: f"{source.upper()} data" for source in ("c2pa", "iptc", "xmp", "exif")}
 
 
 class Box(TypedDict):
@@ -79,34 +75,6 @@ class ExplainedArtifact(TypedDict):
     box: Box
     explanation: NotRequired[str]
     heatmap: NotRequired[NDArray[np.float32]]
-
-
-class Statement(TypedDict):
-    """One thing that a file states of its making; what it does not say is an empty string.
-
-    Args:
-        source (`str`): Where it says so: `"c2pa"`, `"iptc"`, `"xmp"`, `"exif"` or `"png_text"`.
-        claim (`str`):
-            IPTC's digital source type, such as `"trainedAlgorithmicMedia"`, `"compositeWithTrainedAlgorithmicMedia"`
-            or `"digitalCapture"`. Or `"parameters"`, of a generator. Or `"generator"`, if it names one and says no
-            more. Or `"unreadable"`, if it is damaged, too long or lies elsewhere: `text` says why. Or `"not read"`,
-            if a package is missing: `text` says which. Empty, of a manifest that states no source type.
-        generator, version (`str`): What made it.
-        signer (`str`): Whom the certificate of a C2PA manifest names. Nobody vouches for it: no list of trusted
-            certificates is asked.
-        signature (`str`): `"valid"` or `"invalid"`, of a C2PA manifest: whether the certificate signed these words.
-        hash (`str`): `"fits"` or `"differs"`, of a C2PA manifest: whether the file is what was signed.
-        text (`str`): The file's own words that the statement rests on, at most 200 characters.
-    """
-
-    source: str
-    claim: str
-    generator: str
-    version: str
-    signer: str
-    signature: str
-    hash: str
-    text: str
 
 
 class Trace(TypedDict):
@@ -234,30 +202,55 @@ def box_of_place(place: str, width: int, height: int) -> Box:
 
 def in_words(statement: Statement) -> str:
     """A statement as a sentence without its end, such as "made by a generative model, GPT-4o (C2PA, signature valid,
-    signed as OpenAI)". The names in it are those of the file: escape them where that matters."""
-    source = statement["source"].replace("_", " ").upper().replace("TEXT", "text")
+    signed as OpenAI by a certificate that nobody vouches for)". The names in it are those of the file: escape them
+    where that matters."""
+    source = SOURCES.get(statement["source"], statement["source"].upper())
     if statement["claim"] == UNREADABLE:
-        return f"something in its {source} data that cannot be read"
+        return f"something in its {source} that cannot be read"
     if statement["claim"] == NOT_READ:
-        return f"something in its {source} data that was not read ({statement['text']})"
-    details = [source]
+        return f"something in its {source} that was not read ({statement['text']})"
+    details = [source.removesuffix(" data")]
     if statement["signature"]:
-        signer = f", signed as {statement['signer']}" if statement["signer"] else ""
-        details.append(f"signature {statement['signature']}{signer}")
+        details.append(f"signature {statement['signature']}{_signer_of(statement)}")
     if statement["hash"] == "differs":
         details.append("but the file was changed after that")
-    maker = f"{statement['generator']} {statement['version']}".strip()
-    claim = CLAIMS.get(statement["claim"], statement["claim"])
-    return f"{claim}{maker and ', '}{maker} ({', '.join(details)})"
+    claim, maker = CLAIMS.get(statement["claim"], statement["claim"]), _maker_of(statement)
+    shown = statement["text"] if statement["claim"] in ("camera", "") else ""
+    return f"{claim}{maker and ', '}{maker}{shown and ': '}{shown} ({', '.join(details)})"
+
+
+def speaker_of(statement: Statement) -> str:
+    """What makes a statement, as the beginning of a sentence."""
+    return "The pixels say" if statement["trust"] == MARK else "The file states"
+
+
+def _maker_of(statement: Statement) -> str:
+    return f"{statement['generator']} {statement['version']}".strip()
+
+
+def _signer_of(statement: Statement) -> str:
+    """Whom a certificate names, and who vouches for it."""
+    signer, trust = statement["signer"], statement["trust"]
+    if trust == TRUSTED:
+        return f", signed by {signer or 'somebody without a name'}, whose certificate is trusted"
+    named = f", signed as {signer}" if signer else ", signed" if trust == UNKNOWN else ""
+    return named + " by a certificate that nobody vouches for" * (trust == UNKNOWN)
+
+
+def says_generated(statement: Statement) -> bool:
+    """Whether a statement says that a file is generated, at least in part, and nothing shows that it is broken."""
+    return statement["claim"] in OF_GENERATORS and statement["trust"] != BROKEN
 
 
 def leading_statement(statements: Iterable[Statement]) -> Statement | None:
-    """The statement with which a summary begins: one with a valid signature, then the one that claims most."""
+    """The statement with which a summary begins: the one that is best vouched for, then the one that claims most."""
     order = [*CLAIMS, UNREADABLE, NOT_READ]
+    vouched = [TRUSTED, MARK, UNKNOWN]
 
-    def rank(statement: Statement) -> tuple[bool, int]:
-        claim = statement["claim"]
-        return not _is_signed(statement), order.index(claim if claim in order else "algorithmicMedia")
+    def rank(statement: Statement) -> tuple[int, int]:
+        claim, trust = statement["claim"], statement["trust"]
+        is_vouched = trust in vouched and claim not in (UNREADABLE, NOT_READ)
+        return vouched.index(trust) if is_vouched else len(vouched), order.index(claim)
 
     return min((statement for statement in statements if statement["claim"]), key=rank, default=None)
 
@@ -291,12 +284,12 @@ def doubt_of(label: str, fake_probability: float, width: int, height: int, contr
 
 
 def summary_of(answer: ImageExplanation) -> str:
-    """A few short sentences: what the file states, then [`findings_of`] its pixels.
+    """A few short sentences: what the file or its watermark states, then [`findings_of`] its pixels.
 
     The names in it are those of the file: escape them where that matters.
     """
     stated = leading_statement(answer["provenance"])
-    return " ".join(([f"The file states: {in_words(stated)}."] if stated else []) + findings_of(answer))
+    return " ".join(([f"{speaker_of(stated)}: {in_words(stated)}."] if stated else []) + findings_of(answer))
 
 
 def findings_of(answer: ImageExplanation) -> list[str]:
@@ -319,9 +312,9 @@ def findings_of(answer: ImageExplanation) -> list[str]:
 def leaning(answer: ImageExplanation) -> str | None:
     """The verdict for which an answer's evidence speaks; `None` if that would mislead.
 
-    It is the likelier one. There is none if a trace speaks against it, if a note says that nothing can be told, or if
-    the image is uncertain and its probability near the middle. What the file states hides nothing, since anybody can
-    write it.
+    It is the likelier one. There is none if a trace, a mark or a trusted statement speaks against it, if a note says
+    that nothing can be told, or if the image is uncertain and its probability near the middle. What anybody can write
+    into the file hides nothing.
     """
     if answer.get("verdict_note"):
         return None
@@ -329,7 +322,9 @@ def leaning(answer: ImageExplanation) -> str | None:
     likelier = "fake" if probability > 0.5 else "real"
     if is_undecided(answer["label"], probability):
         return None
-    return None if any(trace["toward"] != likelier for trace in answer.get("traces", ())) else likelier
+    against = [_contradicts(statement, likelier) for statement in answer.get("provenance", ())]
+    against += [trace["toward"] != likelier for trace in answer.get("traces", ())]
+    return None if any(against) else likelier
 
 
 def _lean(answer: ImageExplanation) -> list[str]:
@@ -351,14 +346,17 @@ def _strongest(answer: ImageExplanation) -> list[str]:
     return []
 
 
-def _is_signed(statement: Statement) -> bool:
-    return statement["signature"] == "valid" and statement["hash"] != "differs"
+def _contradicts(statement: Statement, verdict: str) -> bool:
+    """Whether a statement that somebody vouches for, or a mark, speaks against a verdict."""
+    holds = statement["trust"] in (TRUSTED, MARK)
+    return holds and statement["claim"] in (OF_GENERATORS if verdict == "real" else OF_CAMERAS)
 
 
 __all__ = [
     "CLAIMS",
     "NOT_READ",
     "PLACES",
+    "SOURCES",
     "UNREADABLE",
     "UNTOLD",
     "Box",
@@ -375,5 +373,7 @@ __all__ = [
     "leading_statement",
     "leaning",
     "place_of",
+    "says_generated",
+    "speaker_of",
     "summary_of",
 ]

@@ -1,87 +1,48 @@
 """The pipeline: is an image generated, which artifacts show it, where and how."""
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 from PIL import Image
 
 from tellsign.modeling.image_files import contrast_of, in_rgb, stored_image
 from tellsign.modeling.image_loading import read_source
-from tellsign.modeling.verdicts import is_large, real_and_fake, verdicts_of
+from tellsign.modeling.verdicts import is_large, real_and_fake, thresholds_of, verdict_of
 
-from .answer import (
-    UNTOLD,
-    Evidence,
-    ExplainedArtifact,
-    FailedImage,
-    ImageExplanation,
-    Statement,
-    Trace,
-    doubt_of,
-    summary_of,
-)
+from .answer import UNTOLD, FailedImage, ImageExplanation, Statement, Trace, doubt_of, summary_of
 from .evidence import places_of
 from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
-from .statements import statements_in
+from .provenance.statements import statements_in
+from .provenance.trust import read_anchors
+from .provenance.watermark import watermarks_in
+from .tagger import Looked
+from .traces.kind import files_of
 from .tracing import find_traces, signatures_of
 
 
-NO_IMAGE = Image.new("RGB", (1, 1))
-"""Fills the place of an image that could not be opened, or that nobody looks at again."""
-
-
-@dataclass
+@dataclass(frozen=True)
 class Picture:
-    """An image of a batch, and what each step finds out about it."""
+    """What is known of an image before a network sees it."""
 
-    image: Image.Image
-    provenance: list[Statement] = field(default_factory=list)
-    traces: list[Trace] = field(default_factory=list)
-    traces_note: str = ""
-    error: str = ""
-    label: str = ""
-    fake_probability: float = 0.5
-    operating_point: str = ""
-    verdict_note: str = ""
-    is_large: bool = False
-    evidence_map: NDArray[np.float32] | None = None
-    evidence: list[Evidence] = field(default_factory=list)
-    artifacts: list[ExplainedArtifact] = field(default_factory=list)
-    artifacts_note: str = ""
+    image: Image.Image | None
+    """`None` where nobody looks at it again."""
+    width: int
+    height: int
+    contrast: float
+    is_animated: bool
+    is_large: bool
+    files: str
+    """The group of its file, see [`files_of`]."""
+    provenance: list[Statement]
+    traces: list[Trace]
+    traces_note: str
 
-    def __post_init__(self):
-        self.width, self.height = self.image.size
-        self.contrast = contrast_of(self.image)
-        self.is_animated = bool(self.image.info.get("animated"))
 
-    def summarize(self, return_heatmap: bool) -> ImageExplanation | FailedImage:
-        """The answer."""
-        if self.error:
-            return {"error": self.error}
-        answer: ImageExplanation = {
-            "label": self.label,
-            "fake_probability": self.fake_probability,
-            "operating_point": self.operating_point,
-            "verdict_note": self.verdict_note,
-            "width": self.width,
-            "height": self.height,
-            "evidence": self.evidence,
-            "artifacts": self.artifacts,
-            "artifacts_note": self.artifacts_note,
-            "traces": self.traces,
-            "traces_note": self.traces_note,
-            "provenance": self.provenance,
-            "summary": "",
-        }
-        if self.is_animated:
-            answer["animated"] = True
-        if return_heatmap and self.evidence_map is not None:
-            answer["evidence_map"] = self.evidence_map
-        answer["summary"] = summary_of(answer)
-        return answer
+Judged = tuple[Picture, ImageExplanation]
+"""An image, and its answer as far as it is known."""
 
 
 class ArtifactExplanationPipeline(PipelineOfParts):
@@ -132,13 +93,15 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         strict (`bool`, *optional*, defaults to `False`):
             Whether an image that cannot be opened raises. Otherwise its answer is `{"error": message}`.
         timeout (`float`, *optional*, defaults to 5): As for [`~tellsign.load_image`].
+        trust_anchors (`str` or `os.PathLike`, *optional*): As for [`~tellsign.provenance`].
         kwargs: As for any [`Pipeline`]: `device`, `batch_size`, `num_workers`, ...
 
     The options from `explain` on may also be given at the call.
 
     Raises:
         ValueError: If the model has other labels than real and fake, or the machine lacks the `device`. Also if
-            `tagger` is `False` and `explain` is not `"never"`, or an option is not as described.
+            `tagger` is `False` and `explain` is not `"never"`, or an option is not as described, or the trust anchors
+            cannot be read.
 
     Example:
 
@@ -179,11 +142,13 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         return_heatmap: bool | None = None,
         strict: bool | None = None,
         timeout: float | None = None,
+        trust_anchors: str | os.PathLike | None = None,
     ):
+        read_anchors(trust_anchors)  # at once, not at the first file with a signature
         given = checked_options(explain, operating_point, threshold, top_k)
         given |= {"candidate_labels": listed(candidate_labels), "return_heatmap": return_heatmap}
         forward_params = {name: value for name, value in given.items() if value is not None}
-        given_to_preprocess = {"strict": strict, "timeout": timeout}
+        given_to_preprocess = {"strict": strict, "timeout": timeout, "trust_anchors": trust_anchors}
         preprocess_params = {name: value for name, value in given_to_preprocess.items() if value is not None}
         return preprocess_params, forward_params, {}
 
@@ -209,23 +174,49 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         return super().__call__(inputs, **kwargs)
 
     def preprocess(  # type: ignore[override]
-        self, source: Any, strict: bool = False, timeout: float | None = 5.0
+        self,
+        source: Any,
+        strict: bool = False,
+        timeout: float | None = 5.0,
+        trust_anchors: str | os.PathLike | None = None,
     ) -> dict[str, Any]:
+        picture: Picture | FailedImage
         try:
-            picture = _opened(source, timeout)
+            image, picture = self._opened(source, timeout, trust_anchors)
         except ValueError as reason:
             if strict:
                 raise
-            picture = Picture(NO_IMAGE, error=str(reason))
-        features = self.image_processor(images=[picture.image], return_tensors="pt")
-        if not self._knows_large and "image_sizes" in features:
-            if is_large(self.model.config, features["image_sizes"]).item():
-                picture.image = NO_IMAGE  # a batch of large ones may not fit into memory
+            image, picture = Image.new("RGB", (1, 1)), {"error": str(reason)}  # a batch has no gaps
+        features = self.image_processor(images=[image], return_tensors="pt")
         inputs = {name: features[name] for name in self.image_processor.model_input_names if name in features}
         for name, values in inputs.items():
             if values.is_floating_point():
                 inputs[name] = values.to(self.dtype)
         return inputs | {"picture": picture}
+
+    def _opened(
+        self, source: Any, timeout: float | None, trust_anchors: str | os.PathLike | None
+    ) -> tuple[Image.Image, Picture]:
+        """An image, and what its file states and shows."""
+        content, name = read_source(source, timeout=timeout)
+        stored = stored_image(content, name)
+        image = in_rgb(stored, name)
+        tells_sizes = "image_sizes" in self.image_processor.model_input_names  # without them, one network judges all
+        large = tells_sizes and bool(is_large(self.model.config, torch.tensor([[image.height, image.width]])))
+        provenance = [*statements_in(content, name, trust_anchors, stored), *watermarks_in(stored)]
+        traces, traces_note = find_traces(stored)
+        return image, Picture(
+            image=None if large and not self._knows_large else image,  # a batch of large ones may not fit into memory
+            width=image.width,
+            height=image.height,
+            contrast=contrast_of(image),
+            is_animated=bool(image.info.get("animated")),
+            is_large=large,
+            files=files_of(stored),
+            provenance=provenance,
+            traces=traces,
+            traces_note=traces_note,
+        )
 
     def _forward(  # type: ignore[override]
         self,
@@ -238,84 +229,111 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         inputs = dict(model_inputs)
         given = inputs.pop("picture")
         pictures = given if isinstance(given, list) else [given]  # a batch of one is not collated
-        self._judge(pictures, inputs, operating_point)
-        self._show_evidence(pictures)
-        if searched := self._choose(pictures, explain, tagging):
-            self._name(searched, return_heatmap=return_heatmap, **tagging)
+        answers = self._judge(pictures, inputs, operating_point, return_heatmap)
+        judged = [pair for pair in zip(pictures, answers, strict=True) if isinstance(pair[0], Picture)]
+        for picture, answer in judged:
+            self._name_traces(picture, answer, explain, tagging)
+            answer["artifacts_note"] = self._why_not_searched(picture, answer, explain)
+        if searched := [(picture, answer) for picture, answer in judged if not answer["artifacts_note"]]:
+            looked = self._name(searched, return_heatmap=return_heatmap, **tagging)
             self._place(searched)
-            self._explain(searched)
-        answers = [picture.summarize(return_heatmap) for picture in pictures]
+            self._explain(searched, looked)
+        for _, answer in judged:
+            answer["summary"] = summary_of(answer)
         return {"answer": answers if isinstance(given, list) else answers[0]}
 
-    def _judge(self, pictures: list[Picture], inputs: dict[str, Any], operating_point: str) -> None:
-        """The detector's verdicts, probabilities and maps."""
-        config, sizes = self.model.config, inputs.get("image_sizes")
+    def _judge(
+        self, pictures: list[Any], inputs: dict[str, Any], operating_point: str, return_heatmap: bool
+    ) -> list[Any]:
+        """The answers with the detector's verdicts, and the places that speak for the likelier one."""
         outputs = self.model(**inputs)
         probabilities = outputs.logits.float().softmax(-1)[:, self.fake_index].tolist()
-        verdicts = verdicts_of(config, probabilities, sizes, operating_point)
-        large = [False] * len(pictures) if sizes is None else is_large(config, sizes).tolist()
         maps = outputs.get("evidence")
+        answers = list(pictures)  # of those that could not be opened, the answer is known
         for row, picture in enumerate(pictures):
-            picture.is_large, picture.operating_point = large[row], operating_point
-            # A network for large pictures sees them at their own pixels too.
-            side = None if large[row] else getattr(config, "image_size", None)
-            seen = side if isinstance(side, int) else None
-            said = verdicts[row], probabilities[row]
-            picture.verdict_note = doubt_of(*said, picture.width, picture.height, picture.contrast, seen)
-            if picture.verdict_note:
-                picture.label, picture.fake_probability = UNTOLD
-            else:
-                picture.label, picture.fake_probability = said
-                picture.evidence_map = None if maps is None else maps[row].float().cpu().numpy()
+            if isinstance(picture, Picture):
+                answers[row] = answer = self._verdict(picture, probabilities[row], operating_point)
+                if maps is not None and not answer["verdict_note"]:
+                    evidence = maps[row].float().cpu().numpy()
+                    toward = evidence if answer["fake_probability"] > 0.5 else -evidence
+                    answer["evidence"] = places_of(toward, picture.height, picture.width)
+                    if return_heatmap:
+                        answer["evidence_map"] = evidence
+        return answers
 
-    def _show_evidence(self, pictures: list[Picture]) -> None:
-        """The places that speak for the likelier verdict."""
-        for picture in pictures:
-            if picture.evidence_map is not None:
-                toward = picture.evidence_map if picture.fake_probability > 0.5 else -picture.evidence_map
-                picture.evidence = places_of(toward, picture.height, picture.width)
+    def _verdict(self, picture: Picture, probability: float, operating_point: str) -> ImageExplanation:
+        """The answer that says no more of the pixels than the verdict."""
+        config = self.model.config
+        label = verdict_of(probability, thresholds_of(config, operating_point, picture.is_large))
+        # A network for large pictures sees them at their own pixels too.
+        side = None if picture.is_large else getattr(config, "image_size", None)
+        seen = side if isinstance(side, int) else None
+        doubt = doubt_of(label, probability, picture.width, picture.height, picture.contrast, seen)
+        label, probability = UNTOLD if doubt else (label, probability)
+        answer: ImageExplanation = {
+            "label": label,
+            "fake_probability": probability,
+            "operating_point": operating_point,
+            "verdict_note": doubt,
+            "width": picture.width,
+            "height": picture.height,
+            "evidence": [],
+            "artifacts": [],
+            "artifacts_note": "",
+            "traces": picture.traces,
+            "traces_note": picture.traces_note,
+            "provenance": picture.provenance,
+            "summary": "",
+        }
+        if picture.is_animated:
+            answer["animated"] = True
+        return answer
 
     @property
     def _knows_large(self) -> bool:
         """Whether the tagger knows large images too. A calibrated one learned from small ones alone."""
         return self.tagger is not None and self.tagger.mode != "calibrated"
 
-    def _choose(self, pictures: list[Picture], explain: str, tagging: dict[str, Any]) -> list[Picture]:
-        """The pictures to search for artifacts; the others get a note that says why not."""
-        naming = {name: tagging.get(name) for name in ("candidate_labels", "threshold")}
-        for picture in pictures:
-            if picture.is_large and not self._knows_large:
-                if not picture.verdict_note and (explain == "always" or explain == picture.label):
-                    picture.artifacts = signatures_of(picture.traces, picture.height, picture.width, **naming)
-                others = "Other artifacts" if picture.artifacts else "Artifacts"
-                picture.artifacts_note = f"{others} are not looked for in pictures of this size."
-            elif explain == "never" or picture.verdict_note:
-                picture.artifacts_note = "Artifacts were not looked for."
-            elif explain == "fake" and picture.label != "fake":
-                picture.artifacts_note = "Artifacts are looked for only in images judged fake."
-        return [picture for picture in pictures if not picture.error and not picture.artifacts_note]
+    def _name_traces(self, picture: Picture, answer: ImageExplanation, explain: str, tagging: dict[str, Any]) -> None:
+        """The artifacts that traces are, in an image that the tagger does not know."""
+        if picture.is_large and not self._knows_large and _is_wanted(answer, explain):
+            naming = {name: tagging.get(name) for name in ("candidate_labels", "threshold")}
+            answer["artifacts"] = signatures_of(picture.traces, picture.files, picture.height, picture.width, **naming)
 
-    def _name(self, pictures: list[Picture], **tagging) -> None:
+    def _why_not_searched(self, picture: Picture, answer: ImageExplanation, explain: str) -> str:
+        """The reason why the tagger does not search an image for artifacts; empty if it does."""
+        if picture.is_large and not self._knows_large:
+            others = "Other artifacts" if answer["artifacts"] else "Artifacts"
+            return f"{others} are not looked for in pictures of this size."
+        if _is_wanted(answer, explain):
+            return ""
+        if explain == "never" or answer["verdict_note"]:
+            return "Artifacts were not looked for."
+        return "Artifacts are looked for only in images judged fake."
+
+    def _name(self, searched: list[Judged], **tagging) -> Looked:
         """The tagger's artifacts, with their places."""
         self._require_tagger()
-        found = self.tagger([picture.image for picture in pictures], **tagging)
-        for picture, artifacts in zip(pictures, found, strict=True):
-            picture.artifacts = artifacts
+        looked = self.tagger.look([picture.image for picture, _ in searched])
+        for (_, answer), artifacts in zip(searched, self.tagger(looked, **tagging), strict=True):
+            answer["artifacts"] = artifacts
+        return looked
 
-    def _place(self, pictures: list[Picture]) -> None:
+    def _place(self, searched: list[Judged]) -> None:
         """The localizer's boxes, in place of the tagger's."""
         if self.localizer is not None:
-            images, found = [picture.image for picture in pictures], [picture.artifacts for picture in pictures]
+            images, found = [picture.image for picture, _ in searched], [answer["artifacts"] for _, answer in searched]
             self.localizer.relocate(images, found, self.tagger.global_artifacts)
 
-    def _explain(self, pictures: list[Picture]) -> None:
+    def _explain(self, searched: list[Judged], looked: Looked) -> None:
         """The explainer's sentence for each artifact."""
-        pictures = [picture for picture in pictures if picture.artifacts]
-        if self.explainer is None or not pictures:
+        rows = [row for row, (_, answer) in enumerate(searched) if answer["artifacts"]]
+        if self.explainer is None or not rows:
             return
-        images = [picture.image for picture in pictures]
-        labels, found = [picture.label for picture in pictures], [picture.artifacts for picture in pictures]
-        sentences = self.explainer(images, labels, found, self.tagger.name_categories(images))
+        images, answers = [searched[row][0].image for row in rows], [searched[row][1] for row in rows]
+        labels, found = [answer["label"] for answer in answers], [answer["artifacts"] for answer in answers]
+        categories = self.tagger.name_categories(looked)
+        sentences = self.explainer(images, labels, found, [categories[row] for row in rows])
         for artifacts, sentence_of in zip(found, sentences, strict=True):
             for artifact in artifacts:
                 artifact["explanation"] = sentence_of[artifact["label"]]
@@ -326,11 +344,6 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         return model_outputs["answer"]
 
 
-def _opened(source: Any, timeout: float | None) -> Picture:
-    """An image with what its file states and shows."""
-    content, name = read_source(source, timeout=timeout)
-    stored = stored_image(content, name)
-    return Picture(in_rgb(stored, name), statements_in(content, name), *find_traces(stored))
-
-
-__all__ = ["ArtifactExplanationPipeline"]
+def _is_wanted(answer: ImageExplanation, explain: str) -> bool:
+    """Whether artifacts are to be named in a judged image."""
+    return not answer["verdict_note"] and (explain == "always" or (explain == "fake" and answer["label"] == "fake"))

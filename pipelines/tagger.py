@@ -3,8 +3,9 @@
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoProcessor, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging
 
-from tellsign.configuration.artifacts import find_artifact
+from tellsign.configuration.artifacts import ORIGINAL_ARTIFACTS, find_artifact
 from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
 from tellsign.modeling.image_files import resize_uniformly
 
@@ -32,38 +33,25 @@ TEMPLATE = "a photo with {}"
 NEUTRAL_TEXT = "a photo"
 OBJECT_TEMPLATE = "a photo of a {}"
 
-ORIGINAL_ARTIFACTS: tuple[str, ...] = (
-    "Discontinuous surfaces",
-    "Floating or disconnected components",
-    "Irregular proportions in mechanical components",
-    "Unrealistic specular highlights",
-    "Anatomically incorrect paw structures",
-    "Physically impossible structural elements",
-    "Multiple light source conflicts",
-    "Scale inconsistencies within single objects",
-    "Spatial relationship errors",
-    "Aliasing along high-contrast edges",
-    "Artificial enhancement artifacts",
-    "Misaligned body panels",
-    "Distorted window reflections",
-    "Anatomically impossible joint configurations",
-    "Unnatural pose artifacts",
-    "Color coherence breaks",
-    "Unnatural color transitions",
-    "Abruptly cut off objects",
-    "Ghosting effects: Semi-transparent duplicates of elements",
-    "Cinematization Effects",
-    "Artificial smoothness",
-    "Movie-poster like composition of ordinary scenes",
-    "Dramatic lighting that defies natural physics",
-    "Synthetic material appearance",
-    "Multiple inconsistent shadow sources",
-    "Exaggerated characteristic features",
-    "Impossible foreshortening in animal bodies",
-    "Scale inconsistencies within the same object class",
-)
-"""The names that the first published system found in its 122 published images. It chose among 34, by a softmax over
-CLIP's similarities. The six names that it never found are not published."""
+
+@dataclass(frozen=True)
+class Looked:
+    """What a tagger's network sees in images, for all that it is then asked.
+
+    Args:
+        sizes (`list[tuple[int, int]]`): Height and width of each image in pixels.
+        pixel_values (`torch.Tensor` of shape `(num_images, 3, side, side)`): As the network takes them.
+        outputs (`ModelOutput`): Of the model in the mode `"calibrated"`, otherwise of its vision tower.
+        embeds (`torch.FloatTensor` of shape `(num_images, hidden_size)`): For comparison with texts, of unit length.
+    """
+
+    sizes: list[tuple[int, int]]
+    pixel_values: torch.Tensor
+    outputs: Any
+    embeds: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.sizes)
 
 
 class ArtifactTagger:
@@ -157,9 +145,31 @@ class ArtifactTagger:
         self.processor.save_pretrained(folder)
 
     @torch.inference_mode()
+    def look(self, images: Sequence[Image.Image] | Looked) -> Looked:
+        """Sees images once, for all that the tagger is then asked of them.
+
+        Args:
+            images (`list[PIL.Image.Image]`): RGB, of any sizes, at least one; or what it saw already.
+
+        Raises:
+            ValueError: If images are not as described.
+        """
+        if isinstance(images, Looked):
+            return images
+        pixel_values = self._pixel_values(images)
+        outputs: Any
+        if self.mode == "calibrated":
+            outputs = self.model(pixel_values=pixel_values)
+            embeds = outputs.image_embeds.float()
+        else:
+            outputs = self.model.get_image_features(pixel_values)
+            embeds = nn.functional.normalize(outputs.pooler_output.float(), dim=-1)
+        return Looked([(image.height, image.width) for image in images], pixel_values, outputs, embeds)
+
+    @torch.inference_mode()
     def __call__(
         self,
-        images: Sequence[Image.Image],
+        images: Sequence[Image.Image] | Looked,
         *,
         threshold: float | None = None,
         top_k: int | None = None,
@@ -169,7 +179,7 @@ class ArtifactTagger:
         """Names the artifacts of each image.
 
         Args:
-            images (`list[PIL.Image.Image]`): RGB, of any sizes.
+            images (`list[PIL.Image.Image]` or [`Looked`]): RGB, of any sizes; or what [`~ArtifactTagger.look`] gave.
             threshold (`float`, *optional*): Least score in [0, 1] of a named artifact, in place of the mode's.
             top_k (`int`, *optional*): Largest number of artifacts of an image.
             candidate_labels (`list[str]`, *optional*): Names to choose from, in place of the tagger's.
@@ -188,26 +198,24 @@ class ArtifactTagger:
             raise ValueError(f"top_k={top_k} must be at least 1")
         labels = self.candidate_labels if candidate_labels is None else self.checked_labels(candidate_labels)
         if not images or not labels:
-            return [[] for _ in images]
+            return [[] for _ in range(len(images))]
+        looked = self.look(images)
         score = self._scores_by_heads if self.mode == "calibrated" else self._scores_by_texts
-        scores, chosen, maps = score(self._pixel_values(images), labels, threshold)
-        return [
-            self._artifacts_of(image, labels, scores[row], chosen[row], maps[row], top_k, return_heatmap)
-            for row, image in enumerate(images)
-        ]
+        found = zip(looked.sizes, *score(looked, labels, threshold), strict=True)
+        return [self._artifacts_of(*of_image, labels, top_k, return_heatmap) for of_image in found]
 
     def _artifacts_of(
         self,
-        image: Image.Image,
-        labels: tuple[str, ...],
+        size: tuple[int, int],
         scores: NDArray,
         chosen: NDArray,
         maps: NDArray,
+        labels: tuple[str, ...],
         top_k: int | None,
         return_heatmap: bool,
     ) -> list[ExplainedArtifact]:
         """The artifacts of one image, the likeliest first. Scores, choices and maps are those of its labels."""
-        height, width = image.height, image.width
+        height, width = size
         box_threshold = self.model.config.box_threshold if self.mode == "calibrated" else 0.5
         artifacts: list[ExplainedArtifact] = []
         for index in [index for index in np.argsort(-scores, kind="stable") if chosen[index]][:top_k]:
@@ -228,11 +236,11 @@ class ArtifactTagger:
         return getattr(self.model.config, "global_artifacts", GLOBAL_ARTIFACTS)
 
     @torch.inference_mode()
-    def category_probabilities(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+    def category_probabilities(self, images: Sequence[Image.Image] | Looked) -> NDArray[np.float32]:
         """Probabilities that each image shows each of `config.object_labels`.
 
         Args:
-            images (`list[PIL.Image.Image]`): RGB, of any sizes, at least one.
+            images: As for a call, at least one.
 
         Returns:
             `np.ndarray` of shape `(num_images, num_categories)`, float32, in [0, 1]: how probably the image fits
@@ -245,16 +253,15 @@ class ArtifactTagger:
         if not labels:
             raise ValueError(f"{self.model.name_or_path}: has no object_labels, so it cannot tell what an image shows")
         texts = self._embed(tuple(OBJECT_TEMPLATE.format(label) for label in labels))
-        features = self.model.get_image_features(self._pixel_values(images)).pooler_output
-        similarities = nn.functional.normalize(features.float(), dim=-1) @ texts.T
+        similarities = self.look(images).embeds @ texts.T
         logits = similarities * self.model.logit_scale.float().exp() + self.model.logit_bias.float()
         return logits.sigmoid().cpu().numpy()
 
-    def name_categories(self, images: Sequence[Image.Image]) -> list[str | None]:
+    def name_categories(self, images: Sequence[Image.Image] | Looked) -> list[str | None]:
         """Names what each image shows.
 
         Args:
-            images (`list[PIL.Image.Image]`): RGB, of any sizes.
+            images: As for a call.
 
         Returns:
             For each image the likeliest of `config.object_labels`, or `None` if its probability is below
@@ -317,10 +324,10 @@ class ArtifactTagger:
         )
 
     def _scores_by_heads(
-        self, pixel_values: torch.Tensor, labels: tuple[str, ...], threshold: float | None
+        self, looked: Looked, labels: tuple[str, ...], threshold: float | None
     ) -> tuple[NDArray, NDArray, NDArray]:
         """Scores and choices of shape `(num_images, num_labels)`, and maps with two more axes, rows and columns."""
-        outputs, config = self.model(pixel_values=pixel_values), self.model.config
+        outputs, config = looked.outputs, self.model.config
         columns = [config.artifact_labels.index(label) for label in labels]
         probabilities, present = self.model.post_process_artifacts(outputs.artifact_logits)
         if threshold is not None:
@@ -330,13 +337,11 @@ class ArtifactTagger:
         return probabilities[:, columns].cpu().numpy(), present[:, columns].cpu().numpy(), maps.cpu().numpy()
 
     def _scores_by_texts(
-        self, pixel_values: torch.Tensor, labels: tuple[str, ...], threshold: float | None
+        self, looked: Looked, labels: tuple[str, ...], threshold: float | None
     ) -> tuple[NDArray, NDArray, NDArray]:
         """Scores, choices and maps by similarity with texts, see `_scores_by_heads`."""
         texts = self._embed((*(TEMPLATE.format(label) for label in labels), NEUTRAL_TEXT))
-        outputs = self.model.get_image_features(pixel_values)
-        images = nn.functional.normalize(outputs.pooler_output.float(), dim=-1)
-        logits = images @ texts.T * self.model.logit_scale.float().exp()
+        logits = looked.embeds @ texts.T * self.model.logit_scale.float().exp()
         if self.mode == "softmax":
             scores = logits[:, :-1].softmax(-1)
         elif self.model_type == "clip":
@@ -344,7 +349,7 @@ class ArtifactTagger:
         else:
             scores = (logits[:, :-1] + self.model.logit_bias.float()).sigmoid()
 
-        patch_embeds = self._patch_embeds(pixel_values, outputs.last_hidden_state)
+        patch_embeds = self._patch_embeds(looked.pixel_values, looked.outputs.last_hidden_state)
         patches = nn.functional.normalize(patch_embeds.float(), dim=-1)
         similarities = (patches @ texts[:-1].T).transpose(1, 2)
         lowest, highest = similarities.aminmax(dim=-1, keepdim=True)

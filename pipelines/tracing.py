@@ -1,20 +1,16 @@
-"""Traces in a picture, in words."""
+"""Traces in a picture: found, named as artifacts, and drawn. What each one is, its kind says."""
 
+import math
 from collections.abc import Sequence
 
-import numpy as np
 from PIL import Image
 
 from tellsign.configuration.artifacts import find_artifact
 
-from .answer import ExplainedArtifact, Trace
+from .answer import Box, ExplainedArtifact, Trace
 from .localization import whole_image
-from .traces.grids import LEAST_BLOCKS, LEAST_SIDE, LOSSLESS, LOSSLESS_TIFF, strength_of
-from .traces.spectrum import middle_of, residual_spectrum
-from .traces.table import GENERATED, OTHER_PICTURES, PHOTOGRAPHS, SHOWN, Worth
-
-
-SIGNATURES = find_artifact("Frequency domain signatures").name
+from .traces.kind import NotMeasured, Pixels, files_of
+from .traces.table import KINDS
 
 
 def find_traces(image: Image.Image) -> tuple[list[Trace], str]:
@@ -24,86 +20,84 @@ def find_traces(image: Image.Image) -> tuple[list[Trace], str]:
         image (`PIL.Image.Image`): As Pillow opens its file: with its format, neither turned nor resized.
 
     Returns:
-        The traces by falling lift, and a reason if they could not be measured, else an empty string.
+        The traces, those that tell most first, and the reasons why some could not be measured, else an empty string.
     """
-    if min(image.size) < LEAST_SIDE:
-        return [], f"Traces are not measured in pictures with a side below {LEAST_SIDE} pixels."
-    if not _keeps_pixels(image):
-        return [], "Traces are measured only in files of PNG, BMP, GIF, PPM and lossless TIFF."
-    if image.mode.startswith(("I", "F")):
-        return [], "Traces are not measured in pictures of more than 8 bits a channel."
-    if image.mode in ("1", "P", "PA"):
-        return [], "Traces are not measured in pictures with a palette, in which dithering draws grids."
-    spectrum, blocks = residual_spectrum(np.asarray(middle_of(image).convert("L")))
-    if blocks < LEAST_BLOCKS:
-        return [], "The picture has too little detail for traces to be measured."
-    found: list[Trace] = []
-    for worth in SHOWN:
-        if (strength := strength_of(worth.grid, spectrum)) > worth.threshold:
-            found.append(
-                {
-                    "name": worth.grid.name,
-                    "toward": "fake",
-                    "strength": round(strength, 1),
-                    "lift": round(worth.lift, 1),
-                    "box": None,
-                    "text": f"{worth.sentence} {_how_often(worth)}",
-                }
-            )
-    return sorted(found, key=lambda trace: -trace["lift"]), ""
+    pixels, files = Pixels(image), files_of(image)
+    found: list[tuple[float, Trace]] = []
+    reasons = []
+    for kind in KINDS.values():
+        try:
+            kind.check(image)
+            strength, place = kind.measure(pixels)
+        except NotMeasured as reason:
+            reasons.append(str(reason))
+            continue
+        if strength > kind.worth[files].threshold:
+            lift = kind.worth[files].lift(kind.toward)
+            trace: Trace = {
+                "name": kind.name,
+                "toward": kind.toward,
+                "strength": round(strength, 1),
+                "lift": round(lift, 1 if lift >= 1 else 4),
+                "box": place and Box(xmin=place[0], ymin=place[1], xmax=place[2], ymax=place[3]),
+                "text": kind.told(files),
+            }
+            found.append((abs(math.log(lift)), trace))
+    found.sort(key=lambda pair: -pair[0])
+    return [trace for _, trace in found], " ".join(dict.fromkeys(reasons))
 
 
 def signatures_of(
     traces: Sequence[Trace],
+    files: str,
     height: int,
     width: int,
     *,
     candidate_labels: Sequence[str] | None = None,
     threshold: float | None = None,
 ) -> list[ExplainedArtifact]:
-    """The artifact that traces of generators are, if there are any.
+    """The artifacts that traces of generators are.
 
-    The first of them explains it. Its score is the [`Worth.precision`] of that one.
+    The first trace of each explains it. Its score is the [`Worth.precision`] of that one.
 
     Args:
         traces (`Sequence[Trace]`): From [`find_traces`].
+        files (`str`): What [`files_of`] the image are.
         height, width (`int`): Size of the image in pixels.
         candidate_labels (`Sequence[str]`, *optional*):
             The artifacts to look for, in any spelling that [`find_artifact`] knows. Defaults to all.
         threshold (`float`, *optional*): Least score in [0, 1]. Defaults to none.
     """
-    if not traces or not (candidate_labels is None or any(map(_means_signatures, candidate_labels))):
-        return []
-    (score,) = (worth.precision for worth in SHOWN if worth.grid.name == traces[0]["name"])
-    if threshold is not None and score < threshold:
-        return []
-    box = whole_image(height, width)
-    return [{"label": SIGNATURES, "score": score, "box": box, "explanation": traces[0]["text"]}]
+    asked = None if candidate_labels is None else set(map(_spelled, candidate_labels))
+    found: dict[str, ExplainedArtifact] = {}
+    for trace in traces:
+        kind = KINDS[trace["name"]]
+        label, score = kind.artifact, kind.worth[files].precision
+        if label is not None and label not in found and (asked is None or label in asked):
+            box = trace["box"] or whole_image(height, width)
+            found[label] = {"label": label, "score": score, "box": box, "explanation": trace["text"]}
+    return [artifact for artifact in found.values() if threshold is None or artifact["score"] >= threshold]
 
 
-def _means_signatures(label: str) -> bool:
-    """Whether a name is one of those of the artifact that traces are."""
+def pictures_of(image: Image.Image, traces: Sequence[Trace]) -> list[tuple[Image.Image, str]]:
+    """A picture that shows each trace, in mode RGB, and a sentence that says what it shows.
+
+    Args:
+        image (`PIL.Image.Image`): The image.
+        traces (`Sequence[Trace]`): From its answer.
+
+    Raises:
+        ValueError: If a trace has an unknown name.
+    """
+    if unknown := {trace["name"] for trace in traces} - KINDS.keys():
+        raise ValueError(f"{min(unknown)!r} is no trace that is known, expected {', '.join(KINDS)}")
+    pixels, kinds = Pixels(image), [KINDS[trace["name"]] for trace in traces]
+    return [(kind.picture(pixels), kind.caption) for kind in kinds]
+
+
+def _spelled(label: str) -> str:
+    """The name of an artifact in its own spelling, or as it is: a tagger may know others."""
     try:
-        return find_artifact(label).name == SIGNATURES
-    except ValueError:  # a tagger may know others
-        return False
-
-
-def _keeps_pixels(image: Image.Image) -> bool:
-    """Whether the format of an image's file certainly keeps the pixels."""
-    return image.format in LOSSLESS and (image.format != "TIFF" or image.info.get("compression") in LOSSLESS_TIFF)
-
-
-def _how_often(worth: Worth) -> str:
-    photographs, others, generated = (
-        f"1 of {round(1 / share)}" if share >= 1 / pictures else f"fewer than 1 of {pictures}"
-        for share, pictures in (
-            (worth.photographs, PHOTOGRAPHS),
-            (worth.other_pictures, OTHER_PICTURES),
-            (worth.generated, GENERATED),
-        )
-    )
-    return (
-        f"In lossless files, {generated} generated pictures shows it, {photographs} photographs, and {others} other "
-        "pictures by people."
-    )
+        return find_artifact(label).name
+    except ValueError:
+        return label

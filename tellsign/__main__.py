@@ -11,8 +11,10 @@ from tellsign.commands.annotate import annotate
 from tellsign.commands.audit import audit
 from tellsign.commands.explain import explain
 from tellsign.commands.export import export
+from tellsign.commands.provenance import provenance
 from tellsign.commands.publish import push, space
 from tellsign.commands.scan import scan
+from tellsign.commands.trust import trust
 
 
 # Local variables in a traceback would show the access token.
@@ -39,7 +41,7 @@ def main(
     """Tell AI-generated images from real ones."""
 
 
-for command in (explain, scan, annotate, agreement, audit, adapt, export, push, space):
+for command in (explain, provenance, trust, scan, annotate, agreement, audit, adapt, export, push, space):
     app.command()(command)
 
 

@@ -29,7 +29,7 @@ from tellsign.modeling.modeling_large_picture import LargePictureForImageClassif
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification, WaveFreqModel
 from tellsign.pipelines.annotation import annotate as annotate
 from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
-from tellsign.pipelines.provenance import provenance as provenance
+from tellsign.pipelines.provenance.reading import provenance as provenance
 from tellsign.pipelines.tagger import ArtifactTagger as ArtifactTagger
 
 

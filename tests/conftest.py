@@ -37,6 +37,13 @@ def pytest_collection_finish():
     gc.enable()
 
 
+@pytest.fixture(autouse=True)
+def no_trust_anchors(monkeypatch, tmp_path_factory):
+    """Whom this machine trusts must not decide what the tests say."""
+    monkeypatch.delenv("TELLSIGN_TRUST_ANCHORS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _no_wait():
     from datasets import config

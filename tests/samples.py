@@ -118,3 +118,46 @@ def rows_in(output: Path | str) -> dict[str, dict]:
                 rows += pq.read_table(file).to_pylist()
     assert len({row["image"] for row in rows}) == len(rows)
     return {row["image"]: row for row in rows}
+
+
+def watermarked(pixels: np.ndarray, bits: str, in_floats: bool = False, is_swapped: bool = False) -> Image.Image:
+    """A picture with a watermark, as invisible-watermark 0.2.0 writes it into 8 bits or floats, in BGR or RGB.
+
+    Of 8 bits it gives the same pixels.
+    """
+    import pywt
+
+    order = slice(None) if is_swapped else slice(None, None, -1)
+    yuv = _to_yuv(pixels[..., order].astype(np.float32 if in_floats else np.uint8))
+    height, width = (side // 4 * 4 for side in pixels.shape[:2])
+    haar, (across, down, diagonal) = pywt.dwt2(yuv[:height, :width, 1], "haar")
+    for number in range((height // 8) * (width // 8)):
+        top, left = (4 * place for place in divmod(number, width // 8))
+        block = haar[top : top + 4, left : left + 4]
+        place = np.unravel_index(1 + np.abs(block.ravel()[1:]).argmax(), (4, 4))
+        size = 36 * (abs(block[place]) // 36 + 0.25 + 0.5 * int(bits[number % len(bits)]))
+        block[place] = size if block[place] >= 0 else -size
+    yuv[:height, :width, 1] = pywt.idwt2((haar, (down, across, diagonal)), "haar")  # in the package's order
+    return Image.fromarray(np.rint(_to_bgr(yuv).clip(0, 255)).astype(np.uint8)[..., order])
+
+
+def _to_yuv(bgr: np.ndarray) -> np.ndarray:
+    """As OpenCV does: floats, or whole numbers of 14 binary digits."""
+    blue, green, red = np.moveaxis(bgr.astype(float), -1, 0)
+    if bgr.dtype == np.uint8:
+        luma = (1868 * blue + 9617 * green + 4899 * red + 8192) // 16384
+        chroma = [(rate * (color - luma) + 8192) // 16384 + 128 for rate, color in ((8061, blue), (14369, red))]
+    else:
+        luma = 0.114 * blue + 0.587 * green + 0.299 * red
+        chroma = [rate * (color - luma) + 0.5 for rate, color in ((0.492, blue), (0.877, red))]
+    return np.stack([luma, *chroma], -1).astype(bgr.dtype)
+
+
+def _to_bgr(yuv: np.ndarray) -> np.ndarray:
+    luma, *chroma = np.moveaxis(yuv.astype(float), -1, 0)
+    if yuv.dtype == np.uint8:
+        first, second = (plane - 128 for plane in chroma)
+        steps = 33292 * first, -6472 * first - 9519 * second, 18678 * second
+        return np.stack([luma + (step + 8192) // 16384 for step in steps], -1)
+    first, second = (plane - 0.5 for plane in chroma)
+    return np.stack([luma + 2.032 * first, luma - 0.395 * first - 0.581 * second, luma + 1.140 * second], -1)

@@ -163,8 +163,11 @@ def test_results_that_do_not_belong_to_the_image_raise():
 
 def test_what_the_file_states_stands_above_the_verdict():
     image, result = picture(32, 32), answer()
-    statement = {"source": "exif", "claim": "generator", "generator": "Painter", "version": "", "signature": ""}
+    statement = {"source": "exif", "trust": "stated", "claim": "generator", "generator": "Painter"}
     plain = annotate(image, result)
-    drawn = annotate(image, result | {"provenance": [statement | {"signer": "", "hash": "", "text": ""}]})
+    drawn = annotate(
+        image,
+        result | {"provenance": [statement | dict.fromkeys(("version", "signer", "signature", "hash", "text"), "")]},
+    )
     added = drawn.height - plain.height
     assert added > 15 and np.array_equal(np.asarray(drawn)[added:], np.asarray(plain))

@@ -208,6 +208,6 @@ def test_where_no_promise_can_be_kept_no_verdict_is_given(caplog, count):
     thresholds = fit_promised_thresholds(labels[::-1], probabilities, np.full(2 * count, "photo"))
     transformers_logger.removeHandler(caplog.handler)
     assert thresholds[0] == 0.0
-    assert "no large picture will be called real" in caplog.text
+    assert "no picture will be called real" in caplog.text
     if count == 20:  # too few to promise anything
-        assert thresholds[1] == 1.0 and "no large picture will be called fake" in caplog.text
+        assert thresholds[1] == 1.0 and "no picture will be called fake" in caplog.text

@@ -386,15 +386,15 @@ def test_the_picture_is_of_what_was_judged_whatever_came_since(checkpoint, tmp_p
     changed, gone = tmp_path / "changed.png", tmp_path / "gone.png"
     for file in (changed, gone):
         file.write_bytes(first)
-    verdicts_of = artifact_explanation.verdicts_of
+    verdict_of = artifact_explanation.verdict_of
 
     def change_files(*args):
         if changed.read_bytes() == second:
             gone.unlink()
         changed.write_bytes(second)
-        return verdicts_of(*args)
+        return verdict_of(*args)
 
-    monkeypatch.setattr(artifact_explanation, "verdicts_of", change_files)
+    monkeypatch.setattr(artifact_explanation, "verdict_of", change_files)
     result = explain(checkpoint, changed, gone, "--save", tmp_path / "out")
     assert result.exit_code == 0 and not gone.exists()
     for file in (changed, gone):
@@ -490,7 +490,7 @@ def test_help_fits_eighty_columns_in_whole_sentences(command):
     said = CliRunner(env={"COLUMNS": "80"}).invoke(app, [command, "--help"]).output
     assert max(map(len, said.splitlines())) <= 80 and "<bool>" not in said
     assert str(DEFAULT_MODEL) not in re.sub(r"\n +", "", said)
-    intro = said.partition("\n\n")[2].partition("\nArguments:")[0].strip().split("\n\n")
+    intro = re.split("\n(?:Arguments|Options):", said.partition("\n\n")[2])[0].strip().split("\n\n")
     for lines in (paragraph.splitlines() for paragraph in intro):
         assert all(len(line) + len(after.split()[0]) > 76 for line, after in itertools.pairwise(lines))
 

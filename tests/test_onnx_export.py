@@ -21,14 +21,17 @@ from tellsign.__main__ import app
 from tellsign.hub_cards.export import push
 from tellsign.hub_cards.judge import Judge, preprocess
 from tellsign.hub_cards.onnx_export import export, settings_of
+from tellsign.pipelines.provenance.watermark import WATERMARKS
 from tests.conftest import encode, write_parquet
 from tests.models import LARGE_PROCESSOR, TINY, TINY_BOTH, large_inputs
-from tests.samples import check_answer
+from tests.samples import check_answer, watermarked
 
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 EXAMPLES = Path(__file__).parents[1] / "examples"
-MODULES = {"judge.py", "answer.py", "evidence.py", "image_files.py", "statements.py"}
+MODULES = {"judge.py", "answer.py", "evidence.py", "image_files.py"}
+MODULES |= {path.name for path in (Path(__file__).parents[1] / "pipelines" / "provenance").glob("*.py")}
+MODULES -= {"__init__.py", "reading.py"}
 SIZES = torch.tensor([[64, 80], [63, 200], [300, 64], [32, 32]])
 # A process in which these packages are not installed, that runs a script.
 ALONE = """
@@ -178,15 +181,17 @@ def test_judge_answers_as_explain_does_but_for_traces(detector, files):
     made = files[0].with_name("made.png")
     info = PngInfo()
     info.add_text("parameters", "x\nSteps: 4, Version: v1")
-    Image.open(files[0]).save(made, pnginfo=info)
+    pixels = np.asarray(Image.open(EXAMPLES / "decoder_coffee.png"))
+    watermarked(pixels, WATERMARKS[0].bits).save(made, pnginfo=info)
     script = json.loads(run_alone(detector / "onnx" / "judge.py", made).stdout)
     command = ["explain", str(made), "--explain", "never", "--model", str(detector)]
     answer = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
     check_answer(script)
-    assert list(script) == list(answer) and script["provenance"]
+    assert list(script) == list(answer)
+    assert [statement["source"] for statement in script["provenance"]] == ["png_text", "watermark"]
     same = ("image", "label", "operating_point", "verdict_note", "width", "height", "artifacts", "provenance")
     assert {name: script[name] for name in same} == {name: answer[name] for name in same}
-    assert script["summary"].startswith("The file states") and script["traces_note"] == "Traces were not measured."
+    assert script["summary"].startswith("The pixels say") and script["traces_note"] == "Traces were not measured."
 
 
 @pytest.mark.parametrize("size", [(90, 70), (50, 40), (4000, 70), (15, 40)])

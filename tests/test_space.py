@@ -55,13 +55,13 @@ def test_an_image_gets_what_file_and_pixels_say_in_order(page):
     assert pictures_of(shown)["The image with frames"][0] >= 480
 
 
-def test_a_trace_is_told_beside_the_spectrum_that_shows_it(page, tmp_path):
+def test_a_trace_is_told_beside_the_picture_that_shows_it(page, tmp_path):
     pixels = np.random.default_rng(0).normal(120, 20, (512, 512))
     pixels[::4, ::4] += 60
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / "grid.png")
     shown, answer = page.predict(upload(tmp_path / "grid.png"), "cautious", api_name="/show")
     assert answer["traces"] and all(shown.count(trace["text"]) == 1 for trace in answer["traces"])
-    assert pictures_of(shown)["Spectrum"] == (256, 256)
+    assert all(pictures_of(shown)[trace["name"]] == (256, 256) for trace in answer["traces"])
 
 
 def test_of_a_doubtful_verdict_the_doubt_is_told_once(page, tmp_path):

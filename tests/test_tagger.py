@@ -19,11 +19,11 @@ from transformers import (
 )
 
 from tellsign import WaveFreqImageProcessor
-from tellsign.configuration.artifacts import find_artifact
+from tellsign.configuration.artifacts import ORIGINAL_ARTIFACTS, find_artifact
 from tellsign.configuration.configuration_artifact_siglip import GLOBAL_ARTIFACTS
 from tellsign.modeling.image_files import resize_uniformly
 from tellsign.pipelines.localization import box_of, heat_map
-from tellsign.pipelines.tagger import ORIGINAL_ARTIFACTS, ArtifactTagger
+from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.data.images import decode_uniformly
 from tellsign.training.train_tagger import train_tokenizer
 from tests.conftest import encode

@@ -1,20 +1,23 @@
 """Traces in a file's own pixels."""
 
 import io
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from transformers import pipeline
 
 import tellsign
-from tellsign.pipelines.traces.grids import GRIDS, strength_of
-from tellsign.pipelines.traces.picture import spectrum_pictures
+from tellsign.pipelines.traces.grids import GRID_OF_4
+from tellsign.pipelines.traces.kind import Pixels, Share, TraceKind, Worth
 from tellsign.pipelines.traces.spectrum import middle_of, residual_spectrum
-from tellsign.pipelines.traces.table import GENERATED, OTHER_PICTURES, PHOTOGRAPHS, SHOWN
-from tellsign.pipelines.tracing import find_traces, signatures_of
+from tellsign.pipelines.traces.table import KINDS
+from tellsign.pipelines.tracing import find_traces, pictures_of, signatures_of
 
 
 SPECTRA = Path(__file__).parents[2] / "shared" / "data" / "spectra.parquet"
@@ -83,13 +86,10 @@ def test_a_planted_grid_is_found_under_its_name(name):
 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_a_grid_is_as_strong_after_a_turn(mirrored):
-    grid, pixels = GRIDS[0], with_wave(photo(), (1 / 4, 1 / 4))
+    pixels = with_wave(photo(), (1 / 4, 1 / 4))
     turned = pixels[:, ::-1] if mirrored else pixels.T
-    strengths = [
-        strength_of(grid, residual_spectrum(each.round().clip(0, 255).astype(np.uint8))[0])
-        for each in (pixels, turned)
-    ]
-    assert strengths[1] == pytest.approx(strengths[0], rel=0.2)
+    (before, _), (after, _) = (GRID_OF_4.measure(Pixels(as_file(each))) for each in (pixels, turned))
+    assert after == pytest.approx(before, rel=0.2)
 
 
 def test_texture_of_about_a_grids_frequency_is_no_grid():
@@ -200,20 +200,90 @@ def test_the_grid_as_artifact_obeys_the_callers_options(explain, tmp_path, optio
     assert answer["traces"] and answer["artifacts_note"].startswith("Other artifacts" if is_named else "Artifacts")
 
 
-@pytest.mark.parametrize("worth", SHOWN, ids=lambda worth: worth.grid.name)
-def test_the_score_of_a_grid_is_its_precision_at_equal_shares(worth):
-    trace = {"name": worth.grid.name, "text": "It is there."}
-    (artifact,) = signatures_of([trace], 500, 400)
-    people = max(worth.photographs, 1 / PHOTOGRAPHS, worth.other_pictures, 1 / OTHER_PICTURES)
-    assert artifact["score"] == pytest.approx(1000 * worth.generated / (1000 * worth.generated + 1000 * people))
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_the_score_of_a_grid_is_its_precision_at_equal_shares(kind):
+    trace, worth = {"name": kind.name, "text": "It is there.", "box": None}, kind.worth["lossless"]
+    (artifact,) = signatures_of([trace], "lossless", 500, 400)
+    people = max(
+        share for shown, pictures in (worth.photographs, worth.other_pictures) for share in (shown, 1 / pictures)
+    )
+    generated = worth.generated.shown
+    assert artifact["score"] == pytest.approx(1000 * generated / (1000 * generated + 1000 * people))
 
 
 def test_rings_lie_on_the_peaks_of_the_picture():
-    (picture,) = spectrum_pictures(as_file(with_wave(photo(), (1 / 4, 1 / 4), 20)), ["grid of 4 pixels"])
+    image = as_file(with_wave(photo(), (1 / 4, 1 / 4), 20))
+    ((picture, _),) = pictures_of(image, [{"name": "grid of 4 pixels"}])
     picture = np.asarray(picture)
     assert (picture[48 * 4 + 1, 48 * 4 + 1] == 255).all()  # a quarter beyond the middle, down and right
     ring = (picture == (0xD5, 0x5E, 0)).all(-1)
     assert ring[48 * 4 - 14 : 48 * 4 + 18, 48 * 4 - 14 : 48 * 4 + 18].any()
+
+
+class BrightCorner(TraceKind):
+    """How bright the corner of a JPEG or lossless file is."""
+
+    toward = "real"
+    caption = "The picture beside shows the corner."
+    description = "Corners are looked at."
+
+    def measure(self, pixels):
+        return float(np.asarray(pixels.image.convert("L"))[:8, :8].mean()) / 255, (0, 0, 8, 8)
+
+    def picture(self, pixels):
+        return pixels.image.convert("RGB").crop((0, 0, 60, 30))
+
+
+@pytest.fixture
+def corner(monkeypatch) -> TraceKind:
+    """A kind of trace that is none of ours, with a row in the table."""
+    worth = Worth(0.9, Share(0.5, 40), Share(0.25, 20), Share(0.0, 50))
+    kind = BrightCorner("bright corner", "The corner is bright.", {"JPEG": worth, "lossless": worth})
+    monkeypatch.setitem(KINDS, kind.name, kind)
+    return kind
+
+
+@pytest.fixture
+def cornered(tmp_path) -> Path:
+    pixels = np.full((400, 500, 3), 99, np.uint8) + np.random.default_rng(0).integers(0, 50, (400, 500, 1), np.uint8)
+    pixels[:30, :60] = 255
+    Image.fromarray(pixels).save(tmp_path / "corner.jpg", quality=95)
+    return tmp_path / "corner.jpg"
+
+
+def test_a_trace_of_another_kind_is_answered_and_drawn(corner, cornered):
+    (answer,) = pipeline("artifact-explanation", explain="never", tagger=False)([str(cornered)])
+    (trace,) = answer["traces"]
+    assert {name: trace[name] for name in ("name", "toward", "lift", "box")} == {
+        "name": "bright corner",
+        "toward": "real",
+        "lift": 0.04,
+        "box": {"xmin": 0, "ymin": 0, "xmax": 8, "ymax": 8},
+    }
+    assert "In JPEG files, fewer than 1 of 50 generated pictures shows it, 1 of 2 photographs" in answer["summary"]
+    image = tellsign.load_image(cornered)
+    without, drawn = (tellsign.annotate(image, answer | {"traces": traces}) for traces in ([], [trace]))
+    assert drawn.height > without.height
+    ((shown, caption),) = pictures_of(image, [trace])
+    assert shown.size == (60, 30) and caption == corner.caption
+
+
+def test_a_trace_of_another_kind_is_in_the_tables(corner, cornered, tmp_path, capsys):
+    from tellsign.hub_cards.card_tables import traces
+    from tellsign.training.evaluate_traces import main
+
+    assert "| bright corner (JPEG) | 0.0 | 50.0 | 25.0 | 0.040 |" in traces()["table"]
+    assert corner.description in traces()["description"]
+    dark = io.BytesIO()
+    Image.new("RGB", (400, 400)).save(dark, "PNG")
+    rows = []
+    for person, (kind, form), content in product(
+        "abcd", product(("generated", "photo", "other"), ("PNG", "JPEG")), (dark.getvalue(), cornered.read_bytes())
+    ):
+        rows.append({"image": content, "kind": kind, "source": f"{person}/x", "format": form, "width": 9, "height": 9})
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "files.parquet")
+    main(tmp_path / "files.parquet")
+    assert "bright corner | compressed, then JPEG q85 | 1.00 | 0.0" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not SPECTRA.exists(), reason="needs the spectra of whole files in ../shared/data")
@@ -222,13 +292,16 @@ def test_the_table_says_what_the_spectra_show(capsys):
 
     main(SPECTRA)
     printed = capsys.readouterr().out
-    assert f"lossless: {GENERATED} generated, {PHOTOGRAPHS} photo, {OTHER_PICTURES} other\n" in printed
+    worth = GRID_OF_4.worth["lossless"]
+    pictures = f"{worth.generated[1]} generated, {worth.photographs[1]} photo, {worth.other_pictures[1]} other"
+    assert f"lossless: {pictures}\n" in printed
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines()]
     measured = {row[0]: [*row[2:6], row[6].split()[0]] for row in rows if row[1:2] == ["lossless"]}
-    for worth in SHOWN:
-        shares = (worth.generated, worth.photographs, worth.other_pictures)
-        said = [f"{worth.threshold:.2f}", *(f"{100 * share:.1f}" for share in shares), f"{worth.lift:.1f}"]
-        assert measured[worth.grid.name] == said
+    for name, kind in KINDS.items():
+        worth = kind.worth["lossless"]
+        shares = (worth.generated.shown, worth.photographs.shown, worth.other_pictures.shown)
+        said = [f"{worth.threshold:.2f}", *(f"{100 * share:.1f}" for share in shares), f"{worth.lift('fake'):.1f}"]
+        assert measured[name] == said
 
 
 def test_a_picture_that_a_decoder_draws_shows_its_grid(tmp_path):

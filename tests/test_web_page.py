@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import json
 import os
 import re
 import shutil
@@ -25,8 +26,10 @@ from tellsign.hub_cards import web_export
 from tellsign.hub_cards.web_export import NpmPackage, copy_package, export_page
 from tellsign.modeling.verdicts import verdict_of
 from tellsign.pipelines.answer import summary_of
+from tellsign.pipelines.provenance.watermark import WATERMARKS
 from tests.models import LARGE_PROCESSOR, TINY, TINY_LARGE
-from tests.samples import check_answer
+from tests.samples import check_answer, watermarked
+from tests.stated import NOVELAI, Authority, encoded, exif_of, hidden, packed, picture, png, with_xmp, xmp
 
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -234,6 +237,81 @@ def test_of_pictures_without_content_the_page_says_nothing(site, page, tmp_path)
     playwright.expect(page.locator("#answer")).not_to_contain_text("Probability")
     percentages = [cells for cells in page.locator("[data-column=Fake]").all_text_contents() if cells]
     assert len(percentages) == 1
+
+
+def test_the_page_reads_watermarks_as_python_does(site, page, tmp_path):
+    pixels = np.asarray(Image.open(ROOT / "examples" / "decoder_coffee.png"))
+    for number, mark in enumerate(WATERMARKS):
+        image = watermarked(pixels, mark.bits, in_floats=number > 1, is_swapped=number == 2)
+        image.save(tmp_path / f"{number}.png")
+        image.save(tmp_path / f"{number}.jpg", quality=95, subsampling="4:4:4")
+    image.resize((300, 280)).save(tmp_path / "resized.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.jpg", quality=95, subsampling="4:4:4", exif=exif)
+    image.save(tmp_path / "turned.png", exif=exif)
+    files = sorted(tmp_path.iterdir())
+    check(site, page, files)
+    stated = [[one["generator"] for one in answer["provenance"]] for answer in answers_of(page)]
+    assert stated == [*[[mark.generator] for mark in WATERMARKS for _ in range(2)], [], *2 * [[mark.generator]]]
+    playwright.expect(page.locator("#answer")).to_contain_text("The pixels say: made by a generative model")
+
+
+CAMERA = {
+    "Make": "NIKON CORPORATION",
+    "Model": "NIKON D7000",
+    "ExposureTime": 1 / 3,
+    "FNumber": 5.6,
+    "FocalLength": 35.0,
+}
+CAMERA |= {"ISOSpeedRatings": 200, "DateTimeOriginal": "2014:03:07 18:41:14", "LensModel": "18-55 mm"}
+LABEL = json.dumps({"AIGC": {"Label": "1", "ContentProducer": "豆包", "ProduceID": "7"}}, ensure_ascii=False)
+SWARM = json.dumps({"sui_image_params": {"prompt": "a moose", "swarm_version": "0.9.3.1"}})
+FLUX = {"Software": "AI generated;txt2img;flux", "Make": "Black Forest Labs", "Model": "flux-schnell"}
+
+
+def forms() -> dict[str, bytes]:
+    """A file of each form in which files state something, by a name that tells which."""
+    label = LABEL.replace('"', "&quot;")
+    small = {seed: encoded(image=picture(seed).resize((48, 32))) for seed in (0, 3)}
+    turned = encoded(image=picture().rotate(90, expand=True).resize((32, 48)))
+    secret = {"BodySerialNumber": "8156688", "GPSInfo": {1: "N", 2: (48.0, 12.0, 31.0)}, "Software": "GIMP 2.10"}
+    signed, size = Authority().sign(), {"ExifImageWidth": 4928, "ExifImageHeight": 3264}
+    return {
+        "label in XMP.jpg": with_xmp("JPEG", xmp(f"<TC260:AIGC>{label}</TC260:AIGC>")),
+        "label in an attribute.webp": with_xmp("WEBP", xmp("", f'TC260:AIGC="{label}"')),
+        "label in PNG text.png": png(AIGC=LABEL),
+        "label in a comment.avif": encoded("AVIF", exif=exif_of(UserComment=LABEL.encode())),
+        "label that is none.jpg": with_xmp("JPEG", xmp("<TC260:AIGC>{Label: 1</TC260:AIGC>")),
+        "Black Forest Labs.webp": encoded("WEBP", exif=exif_of(**FLUX)),
+        "SwarmUI.png": png(parameters=SWARM),
+        "SwarmUI.jpg": encoded(exif=exif_of(UserComment=b"UNICODE\0" + SWARM.encode("utf-16-le"))),
+        "Easy Diffusion.png": png(negative_prompt="", prompt="a moose"),
+        "Draw Things.avif": with_xmp("AVIF", xmp("<xmp:CreatorTool>Draw Things</xmp:CreatorTool>")),
+        "Reve.png": png(Software="Reve"),
+        "prompt.jpg": with_xmp("JPEG", xmp("<ext:AIPromptInformation>a moose</ext:AIPromptInformation>")),
+        "another word.jpg": with_xmp("JPEG", xmp("", 'ext:DigitalSourceType="a photograph"')),
+        "hidden in alpha.png": hidden(packed(NOVELAI, "stealth_pngcomp"), "stealth_pngcomp"),
+        "hidden in alpha.webp": hidden(packed(NOVELAI, "stealth_pnginfo"), "stealth_pnginfo", "WEBP"),
+        "hidden in colors.png": hidden(packed(NOVELAI, "stealth_rgbcomp"), "stealth_rgbcomp", size=(7, 300)),
+        "hidden and too long.png": hidden(b"a moose", "stealth_pnginfo", bits=10**6),
+        "camera.jpg": encoded(exif=exif_of(small[0], **CAMERA, **secret)),
+        "turned thumbnail.jpg": encoded(exif=exif_of(turned, **CAMERA)),
+        "another thumbnail.webp": encoded("WEBP", exif=exif_of(small[3], **CAMERA, **size)),
+        "stranger.jpg": signed,
+        "other action.jpg": signed.replace(b"Painter", b"Printer"),
+        "other claim.jpg": signed.replace(b"tests", b"tasks"),
+    }
+
+
+def test_the_page_reads_each_form_as_python_does(site, page, tmp_path):
+    for name, content in forms().items():
+        (tmp_path / name).write_bytes(content)
+    files = sorted(tmp_path.iterdir())
+    check(site, page, files)
+    answers = {answer["image"]: answer for answer in answers_of(page)}
+    assert {len(answer["provenance"]) for answer in answers.values()} == {1}
+    assert "by a certificate that nobody vouches for" in answers["stranger.jpg"]["summary"]
 
 
 def test_the_page_works_without_a_network_once_it_was_loaded(site, browser):

@@ -2,58 +2,87 @@
 
 One person's tools leave the same in all of their pictures. So people are left out, not pictures.
 
-
 python -m tellsign.training.evaluate_traces spectra.parquet
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import typer
 from numpy.typing import NDArray
+from PIL import Image
 
-from tellsign.pipelines.traces.grids import GRIDS, LEAST_BLOCKS, LEAST_SIDE, LOSSLESS, strength_of
-from tellsign.pipelines.traces.table import SHOWN
+from tellsign.modeling.image_files import in_rgb, open_image, recode_uniformly
+from tellsign.pipelines.traces.kind import LOSSLESS, NotMeasured, Pixels, TraceKind
+from tellsign.pipelines.traces.table import KINDS
 from tellsign.tables import markdown_table
 from tellsign.training.evaluation.metrics import bootstrap
 
 
-KINDS = ("generated", "photo", "other")
+CLASSES = ("generated", "photo", "other")
 ACCUSED = 0.01
 """Share of the pictures by people that a threshold lets show a trace."""
 HALVINGS = 20
+SAVED_QUALITY = 85
 HEADS = ("generated", "photographs", "other by people", "lift over photographs", "over others")
 
 
-def load_spectra(path: Path) -> dict[str, NDArray]:
-    """Spectra and what is known of the files, for those that are large enough.
+class SpectrumAlone(Pixels):
+    """A file of which only the spectrum is kept."""
+
+    def __init__(self, levels: bytes, blocks: int):
+        self.mode = "RGB"
+        self.spectrum = (np.frombuffer(levels, np.uint8).reshape(64, 33) - 128.0) / 16, blocks
+
+    @property
+    def image(self) -> Image.Image:  # type: ignore[override]
+        raise ValueError("a kind of trace needs whole files, in a column image: this table has spectra alone")
+
+
+def load_files(path: Path) -> dict[str, NDArray]:
+    """The pixels of files, and what is known of them.
 
     Args:
-        path (`Path`): A parquet file with the columns `found` and `saved`, 64x33 uint8 each: 16 times the logarithm of
-            [`residual_spectrum`], plus 128, of the file as found and after a JPEG save at quality 85. Also `blocks`,
-            `kind`, `source`, `format`, `width` and `height`.
+        path (`Path`): A parquet file with the columns `kind`, `source`, `format`, `width` and `height`. Also `image`,
+            whole files. Or, in place of them, `blocks`, and `found` and `saved`, 64x33 uint8 each: 16 times the
+            logarithm of [`residual_spectrum`], plus 128, of the file as found and after a JPEG save at quality 85.
 
     Returns:
-        `found` and `saved` of shape `(n, 64, 33)`, and `kind`, `person` and `is_lossless` of shape `(n,)`.
+        `found` and `saved`, arrays of [`Pixels`], and `class`, `person`, `files` and `side`, each of shape `(n,)`.
     """
-    table = pq.read_table(path)
-    columns = {name: np.asarray(table[name].to_pylist()) for name in ("kind", "source", "format", "blocks")}
-    side = np.minimum(*(np.asarray(table[name]) for name in ("width", "height")))
-    rows = np.flatnonzero((side >= LEAST_SIDE) & (columns["blocks"] >= LEAST_BLOCKS))
-    spectra = {
-        name: np.stack([np.frombuffer(table[name][int(row)].as_py(), np.uint8) for row in rows]).reshape(-1, 64, 33)
-        for name in ("found", "saved")
+    table = pq.read_table(path).to_pandas()
+    pixels: dict[str, list[Pixels]] = {"found": [], "saved": []}
+    for row in table.itertuples():
+        if "image" in table:
+            content: Any = row.image if isinstance(row.image, bytes) else row.image["bytes"]
+            image = open_image(content)
+            pixels["found"].append(Pixels(image))
+            pixels["saved"].append(Pixels(recode_uniformly(in_rgb(image, str(row.source)), SAVED_QUALITY)))
+        else:
+            for name, files in pixels.items():
+                files.append(SpectrumAlone(getattr(row, name), int(row.blocks)))
+    columns: dict[str, Any] = {
+        "class": np.where(table["kind"].isin(CLASSES), table["kind"], "other").astype(str),
+        "person": np.asarray([person_of(source) for source in table["source"]]),
+        "files": np.where(table["format"].isin(LOSSLESS), "lossless", table["format"]).astype(str),
+        "side": table[["width", "height"]].min(axis=1).to_numpy(),
     }
-    kind = np.where(np.isin(columns["kind"], KINDS), columns["kind"], "other")
-    return {name: (levels - 128.0) / 16 for name, levels in spectra.items()} | {
-        "kind": kind[rows],
-        "person": np.asarray([person_of(source) for source in columns["source"][rows]]),
-        "is_lossless": np.isin(columns["format"], LOSSLESS)[rows],
-    }
+    return columns | {name: np.fromiter(files, object, len(files)) for name, files in pixels.items()}
+
+
+def strengths_of(kind: TraceKind, pixels: NDArray) -> NDArray[np.float64]:
+    """How strong a trace is in each file, NaN where it cannot be measured."""
+    strengths = np.full(len(pixels), np.nan)
+    for index, file in enumerate(pixels):
+        try:
+            strengths[index], _ = kind.measure(file)
+        except NotMeasured:
+            continue
+    return strengths
 
 
 def person_of(source: str) -> str:
@@ -71,9 +100,9 @@ def halves(person: NDArray) -> Iterator[NDArray[np.bool_]]:
 
 
 def counts_of(shows: NDArray, kind: NDArray, person: NDArray) -> list[NDArray]:
-    """Of each of [`KINDS`], pictures that show a trace, and all, of each person: arrays of shape `(num_people, 2)`."""
+    """For each of [`CLASSES`] and each person, pictures that show a trace, and all: shape `(num_people, 2)`."""
     totals = []
-    for name in KINDS:
+    for name in CLASSES:
         rows = kind == name
         _, index = np.unique(person[rows], return_inverse=True)
         totals.append(np.stack([np.bincount(index, shows[rows]), np.bincount(index)], axis=1))
@@ -81,10 +110,10 @@ def counts_of(shows: NDArray, kind: NDArray, person: NDArray) -> list[NDArray]:
 
 
 def rates(*totals: NDArray) -> dict[str, float]:
-    """The share of each of [`KINDS`] that shows a trace, and the lifts. One over none is that over one picture."""
-    shown, pictures = (dict(zip(KINDS, (some[:, i].sum() for some in totals), strict=True)) for i in (0, 1))
-    found = {kind: float(shown[kind] / pictures[kind]) for kind in KINDS}
-    lifts = {f"lift over {kind}": found["generated"] / max(found[kind], 1 / pictures[kind]) for kind in KINDS[1:]}
+    """The share of each of [`CLASSES`] that shows a trace, and the lifts. One over none is that over one picture."""
+    shown, pictures = (dict(zip(CLASSES, (some[:, i].sum() for some in totals), strict=True)) for i in (0, 1))
+    found = {kind: float(shown[kind] / pictures[kind]) for kind in CLASSES}
+    lifts = {f"lift over {kind}": found["generated"] / max(found[kind], 1 / pictures[kind]) for kind in CLASSES[1:]}
     return found | lifts
 
 
@@ -102,38 +131,49 @@ def shown_by(strength: NDArray, kind: NDArray, person: NDArray) -> NDArray[np.fl
 
 
 def main(
-    spectra: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Parquet file of spectra.")],
+    files: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Parquet file of them or their spectra.")],
 ) -> None:
     """Prints how often photographs, other pictures by people and generated ones show each trace."""
-    columns = load_spectra(spectra)
-    kind, person, lossless = (columns[name] for name in ("kind", "person", "is_lossless"))
-    any_trace, table = np.zeros(len(kind)), []
-    for grid in GRIDS:
-        for files, rows, name in (
+    columns = load_files(files)
+    classes, person, group = (columns[name] for name in ("class", "person", "files"))
+    lossless = group == "lossless"
+    measured, any_trace, table = np.zeros(len(group), bool), np.zeros(len(group)), []
+    for kind in KINDS.values():
+        for of_group, rows, name in (
             ("lossless", lossless, "found"),
             ("lossless, then JPEG q85", lossless, "saved"),
             ("compressed", ~lossless, "found"),
             ("compressed, then JPEG q85", ~lossless, "saved"),
         ):
-            strength = np.asarray([strength_of(grid, spectrum) for spectrum in columns[name][rows]])
-            shows = shown_by(strength, kind[rows], person[rows])
-            if files == "lossless" and grid in [worth.grid for worth in SHOWN]:
-                any_trace[rows] = np.maximum(any_trace[rows], shows)
-            threshold = threshold_of(strength[kind[rows] != "generated"])
-            table.append([grid.name, files, f"{threshold:.2f}", *row_of(counts_of(shows, kind[rows], person[rows]))])
-    for files, rows in (("lossless", lossless), ("all", np.ones_like(lossless))):
-        row = row_of(counts_of(any_trace[rows], kind[rows], person[rows]))
-        table.append(["any that is shown", files, "", *row])
-    for files, rows in (("lossless", lossless), ("compressed", ~lossless)):
-        print(f"{files}: {', '.join(f'{(kind[rows] == name).sum()} {name}' for name in KINDS)}")
+            rows = np.flatnonzero(rows & (columns["side"] >= kind.least_side))
+            strength = strengths_of(kind, columns[name][rows])
+            rows, strength = rows[np.isfinite(strength)], strength[np.isfinite(strength)]
+            if set(classes[rows]) != set(CLASSES):
+                continue  # there is nothing to compare
+            shows = shown_by(strength, classes[rows], person[rows])
+            if name == "found":
+                measured[rows] = True
+                sought = np.isin(group[rows], list(kind.worth))
+                any_trace[rows] = np.maximum(any_trace[rows], shows * sought)
+            threshold = threshold_of(strength[classes[rows] != "generated"])
+            row = row_of(counts_of(shows, classes[rows], person[rows]))
+            table.append([kind.name, of_group, f"{threshold:.2f}", *row])
+    for of_group, rows in (("lossless", measured & lossless), ("all", measured)):
+        if rows.any():
+            row = row_of(counts_of(any_trace[rows], classes[rows], person[rows]))
+            table.append(["any that is shown", of_group, "", *row])
+    for of_group, rows in (("lossless", measured & lossless), ("compressed", measured & ~lossless)):
+        print(f"{of_group}: {', '.join(f'{(classes[rows] == name).sum()} {name}' for name in CLASSES)}")
     print("\n" + markdown_table(["trace", "files", "threshold", *HEADS], table))
 
 
 def row_of(totals: Sequence[NDArray]) -> list[str]:
     """Rates in %, and lifts with the 95% intervals of a bootstrap over people."""
     values, intervals = rates(*totals), bootstrap(totals, rates)
-    lifts = ["{:.1f} [{:.1f}, {:.1f}]".format(values[name], *intervals[name]) for name in values if name not in KINDS]
-    return [*(f"{100 * values[kind]:.1f}" for kind in KINDS), *lifts]
+    lifts = [
+        "{:.1f} [{:.1f}, {:.1f}]".format(values[name], *intervals[name]) for name in values if name not in CLASSES
+    ]
+    return [*(f"{100 * values[kind]:.1f}" for kind in CLASSES), *lifts]
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ SIZES = (40, 63, 64, 96, 256)
 PER_SOURCE = 8
 """Most pictures of a generator or collection."""
 BATCH = 200
-FOLDS = 5
+FOLDS = 4
 
 
 def thumbnail(image: Image.Image, side: int, rng: np.random.Generator) -> Image.Image:
@@ -172,14 +172,18 @@ def measure(small: Small, logits: NDArray) -> dict[str, Any]:
             scored = np.flatnonzero(small["folds"] == fold)
             pair = fit(np.flatnonzero(small["folds"] != fold), promise)
             verdicts[scored] = [verdict_of(value, pair) for value in probabilities[scored]]
-        pair = record["thresholds"][point] = list(fit(np.arange(len(logits)), promise))
+        pair = fit(np.arange(len(logits)), promise)
+        record["thresholds"][point] = list(pair)
         test = np.flatnonzero(small["groups"] == "test")
         verdicts[test] = [verdict_of(value, pair) for value in probabilities[test]]
         record["verdicts"][point] = {
             name: {"pictures": int(rows.sum())} | shares_of(verdicts[rows]) for name, rows in _shown(small).items()
         }
         answered, right = verdicts[test] != "uncertain", (verdicts[test] == "fake") == small["labels"][test]
-        record["own"][point] = {"answered": float(answered.mean()), "right": float(right[answered].mean())}
+        record["own"][point] = {
+            "answered": float(answered.mean()),
+            "right": float(right[answered].mean()) if answered.any() else None,
+        }
     return record
 
 

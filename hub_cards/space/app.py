@@ -24,8 +24,8 @@ from transformers import pipeline
 import tellsign
 from tellsign.modeling.image_files import readable_extensions
 from tellsign.pipelines.annotation import COLORS, evidence_picture, mark_places
-from tellsign.pipelines.answer import findings_of, in_words, leaning, place_of
-from tellsign.pipelines.traces.picture import spectrum_pictures
+from tellsign.pipelines.answer import findings_of, in_words, leaning, place_of, speaker_of
+from tellsign.pipelines.tracing import pictures_of
 from tellsign.threads import use_free_threads
 
 
@@ -153,7 +153,7 @@ def stated_html(answer: dict[str, Any]) -> str:
     statements = answer.get("provenance", [])
     if not statements:
         return "<p>Nothing. This proves nothing, since most programs drop such marks.</p>"
-    return "".join(f"<p>The file states: <b>{html.escape(in_words(statement))}</b>.</p>" for statement in statements)
+    return "".join(f"<p>{speaker_of(one)}: <b>{html.escape(in_words(one))}</b>.</p>" for one in statements)
 
 
 def verdict_html(image: Image.Image, answer: Any) -> str:
@@ -171,15 +171,13 @@ def verdict_html(image: Image.Image, answer: Any) -> str:
 
 
 def traces_html(image: Image.Image, answer: dict[str, Any]) -> str:
-    """What anyone can check, each with the spectrum that shows it."""
+    """What anyone can check, each with the picture that shows it."""
     if not answer["traces"]:
         return f"<p>{answer['traces_note'] or 'No known trace was found. Many generators leave none.'}</p>"
-    how = "The picture shows how strong each frequency is; rings mark the grid's."
-    spectra = spectrum_pictures(image, [trace["name"] for trace in answer["traces"]])
     return "".join(
-        f'<div class="beside">{picture_html(spectrum, "Spectrum")}'
-        f"<p>{html.escape(trace['text'])}<br><small>{how}</small></p></div>"
-        for trace, spectrum in zip(answer["traces"], spectra, strict=True)
+        f'<div class="beside">{picture_html(shown, trace["name"])}'
+        f"<p>{html.escape(trace['text'])}<br><small>{html.escape(caption)}</small></p></div>"
+        for trace, (shown, caption) in zip(answer["traces"], pictures_of(image, answer["traces"]), strict=True)
     )
 
 

@@ -1,5 +1,6 @@
 // The answer to one picture, with the keys and the words of tellsign's Python package.
 import { halfToEven } from "./pixels.js";
+import words from "./words.js";
 
 const NO_LEAN = [0.25, 0.75],
   LEAST_SIDE = 16,
@@ -44,7 +45,7 @@ export function answerOf({ name, judged, statements, settings, operatingPoint })
     provenance: statements,
     ...(animated && { animated }),
   };
-  return { ...answer, summary: summaryOf(answer, settings.claims) };
+  return { ...answer, summary: summaryOf(answer) };
 }
 
 function doubtOf({ width, height, contrast, isLarge, probability, verdict }, { size }) {
@@ -108,48 +109,56 @@ export function placeOf({ xmin, ymin, xmax, ymax }, width, height) {
 }
 
 /** A statement as a sentence without its end. The names in it are those of the file. */
-export function inWords(statement, claims) {
-  const source = statement.source.replace("_", " ").toUpperCase().replace("TEXT", "text");
-  if (statement.claim === "unreadable") return `something in its ${source} data that cannot be read`;
-  if (statement.claim === "not read") return `something in its ${source} data that was not read (${statement.text})`;
-  const details = [source];
-  if (statement.signature) {
-    details.push(`signature ${statement.signature}${statement.signer && `, signed as ${statement.signer}`}`);
-  }
-  if (statement.hash === "differs") details.push("but the file was changed after that");
-  const maker = `${statement.generator} ${statement.version}`.trim();
-  const claim = Object.hasOwn(claims, statement.claim) ? claims[statement.claim] : statement.claim;
-  return `${claim}${maker && ", "}${maker} (${details.join(", ")})`;
+export function inWords({ source: place, claim, generator, version, signature, hash, text, ...signed }) {
+  const source = words.sources[place] ?? place.toUpperCase();
+  if (claim === "unreadable") return `something in its ${source} that cannot be read`;
+  if (claim === "not read") return `something in its ${source} that was not read (${text})`;
+  const details = [source.replace(/ data$/, "")];
+  if (signature) details.push(`signature ${signature}${signerOf(signed)}`);
+  if (hash === "differs") details.push("but the file was changed after that");
+  const maker = `${generator} ${version}`.trim(),
+    shown = ["camera", ""].includes(claim) ? text : "";
+  return `${words.claims[claim]}${maker && ", "}${maker}${shown && ": "}${shown} (${details.join(", ")})`;
 }
 
-const isSigned = ({ signature, hash }) => signature === "valid" && hash !== "differs";
+/** Whom a certificate names, and that nobody vouches for it: the page knows no trusted ones. */
+function signerOf({ signer, trust }) {
+  if (trust !== "unknown") return signer && `, signed as ${signer}`;
+  return `, signed${signer && ` as ${signer}`} by a certificate that nobody vouches for`;
+}
 
-/** The statement with which a summary begins: one with a valid signature, then the one that claims most. */
-function leadingStatement(statements, claims) {
-  const order = [...Object.keys(claims), "unreadable", "not read"];
-  const rank = (statement) => {
-    const place = order.indexOf(statement.claim);
-    return (isSigned(statement) ? 0 : order.length) + (place < 0 ? order.indexOf("algorithmicMedia") : place);
+/** What makes a statement, as the beginning of a sentence. */
+export const speakerOf = ({ trust }) => (trust === "mark" ? "The pixels say" : "The file states");
+
+/** The statement with which a summary begins: the one that is best vouched for, then the one that claims most. */
+function leadingStatement(statements) {
+  const order = [...Object.keys(words.claims), "unreadable", "not read"],
+    vouched = ["mark", "unknown"];
+  const rank = ({ claim, trust }) => {
+    const isVouched = vouched.includes(trust) && !["unreadable", "not read"].includes(claim);
+    return (isVouched ? vouched.indexOf(trust) : vouched.length) * order.length + order.indexOf(claim);
   };
   return statements.filter(({ claim }) => claim).sort((one, other) => rank(one) - rank(other))[0];
 }
 
-/** A few short sentences: what the file states, then what its pixels say. */
-function summaryOf(answer, claims) {
-  const stated = leadingStatement(answer.provenance, claims);
+/** A few short sentences: what the file or its watermark states, then what its pixels say. */
+function summaryOf(answer) {
+  const stated = leadingStatement(answer.provenance);
   const lean = answer.verdict_note ? [answer.verdict_note] : leanInWords(answer);
   return [
-    ...(stated ? [`The file states: ${inWords(stated, claims)}.`] : []),
+    ...(stated ? [`${speakerOf(stated)}: ${inWords(stated)}.`] : []),
     ...lean,
     ...strongest(answer),
     answer.artifacts_note,
   ].join(" ");
 }
 
-/** The verdict for which an answer's evidence speaks; null if that would mislead. */
-export function leaning({ verdict_note, fake_probability: probability, label }) {
+/** The verdict for which an answer's evidence speaks; null if that would mislead, as against a mark. */
+export function leaning({ verdict_note, fake_probability: probability, label, provenance }) {
   if (verdict_note || (label === "uncertain" && isBetween(probability))) return null;
-  return probability > 0.5 ? "fake" : "real";
+  const likelier = probability > 0.5 ? "fake" : "real",
+    others = likelier === "real" ? words.ofGenerators : words.ofCameras;
+  return provenance.some(({ trust, claim }) => trust === "mark" && others.includes(claim)) ? null : likelier;
 }
 
 const isBetween = (probability) => NO_LEAN[0] <= probability && probability <= NO_LEAN[1];

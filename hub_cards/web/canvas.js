@@ -22,17 +22,24 @@ const READERS = [
   },
 ];
 
-/** The pixels of an opened picture: upright, on white where it is transparent. `read` is one of the readers. */
+/**
+ * The pixels of an opened picture, by default on white where it is transparent. `read` is one of the readers.
+ */
 export class Pixels {
-  constructor(bitmap, read) {
-    Object.assign(this, { bitmap, read, width: bitmap.width, height: bitmap.height });
+  constructor(bitmap, read, background = "white") {
+    Object.assign(this, { bitmap, read, background, width: bitmap.width, height: bitmap.height });
   }
 
-  async part(left, top, width, height) {
+  part = (left, top, width, height) => this.drawn([left, top, width, height], width, height);
+
+  /** A part in a small square. */
+  shrunk = (left, top, width, height, side) => this.drawn([left, top, width, height], side, side);
+
+  async drawn(place, width, height) {
     const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    context.fillStyle = "white";
+    Object.assign(context, { fillStyle: this.background, imageSmoothingQuality: "high" });
     context.fillRect(0, 0, width, height);
-    context.drawImage(this.bitmap, left, top, width, height, 0, 0, width, height);
+    context.drawImage(this.bitmap, ...place, 0, 0, width, height);
     return this.read(context);
   }
 

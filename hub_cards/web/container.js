@@ -1,11 +1,12 @@
 // What lies around the pixels in an image file: its size, its color profile, and the blocks that may state its making.
+import { readExif } from "./exif.js";
+import { MAX_BYTES, utf8 } from "./statement.js";
 
 const SOI = 0xd8,
   SOS = 0xda;
 const HEIC = ["heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"];
 // "latin1" is another code in browsers.
 const text = (bytes) => Array.from(bytes, (code) => String.fromCharCode(code)).join("");
-const utf8 = (bytes) => new TextDecoder().decode(bytes);
 const begins = (bytes, words) => text(bytes.subarray(0, words.length)) === words;
 
 /** Where some words begin in bytes, or -1. */
@@ -19,10 +20,11 @@ export function find(bytes, words, from = 0) {
 
 /**
  * The parts of an image file. What it has not is not there; a format that is not known here has a `format` of "".
- * `width` and `height` are the stored ones, before EXIF turns them. `exif` begins with TIFF's header.
+ * `width` and `height` are the stored ones, before EXIF turns them. `exif` is what `readExif` gives, or a `reason` why
+ * it cannot. `channels` are those in which a text may be hidden.
  */
 export async function partsOf(bytes) {
-  const found = { format: "", animated: false, texts: {} };
+  const found = { format: "", animated: false, texts: {}, channels: "" };
   try {
     if (bytes[0] === 0xff && bytes[1] === SOI) readJpeg(bytes, found);
     else if (begins(bytes, "\x89PNG\r\n\x1a\n")) await readPng(bytes, found);
@@ -33,9 +35,17 @@ export async function partsOf(bytes) {
     if (!(error instanceof RangeError)) throw error;
     found.isCutOff = true; // a number was to be read behind the end
   }
-  if (found.exif && begins(found.exif, "Exif\0\0")) found.exif = found.exif.subarray(6);
+  if (found.exif) found.exif = exifOf(found.exif);
   found.hasManifest = find(bytes, "jumdc2pa") >= 0 || find(bytes, "dcterms:provenance") >= 0;
   return found;
+}
+
+function exifOf(block) {
+  try {
+    return readExif(begins(block, "Exif\0\0") ? block.subarray(6) : block);
+  } catch (error) {
+    return { reason: error.message };
+  }
 }
 
 const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -60,7 +70,7 @@ function readJpeg(bytes, found) {
     if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
       [found.height, found.width] = [whole.getUint16(at + 5), whole.getUint16(at + 7)];
     } else if (marker === 0xe1 && begins(segment, "Exif\0\0")) found.exif ??= segment;
-    else if (marker === 0xe1 && begins(segment, "http://ns.adobe.com/xap/1.0/\0")) found.xmp ??= segment.subarray(29);
+    else if (marker === 0xe1 && begins(segment, "http://ns.adobe.com/xap/1.0/\0")) found.xmp = segment.subarray(29);
     else if (marker === 0xe2 && begins(segment, "ICC_PROFILE\0")) profile[segment[12]] = segment.subarray(14);
     else if (marker === 0xed && begins(segment, "Photoshop 3.0\0")) found.iptc ??= iptcIn(segment.subarray(14));
     at += 2 + length;
@@ -92,8 +102,10 @@ async function readPng(bytes, found) {
     const chunk = bytes.subarray(at + 8, at + 8 + length);
     const end = chunk.indexOf(0),
       name = text(chunk.subarray(0, Math.max(end, 0)));
-    if (kind === "IHDR") [found.width, found.height] = [numbers.getUint32(at + 8), numbers.getUint32(at + 12)];
-    else if (kind === "acTL") found.animated = true;
+    if (kind === "IHDR") {
+      [found.width, found.height] = [numbers.getUint32(at + 8), numbers.getUint32(at + 12)];
+      if (chunk[8] === 8) found.channels = { 2: "RGB", 4: "LA", 6: "RGBA" }[chunk[9]] ?? "";
+    } else if (kind === "acTL") found.animated = true;
     else if (kind === "eXIf") found.exif = chunk;
     else if (kind === "iCCP") found.profile = await inflated(chunk.subarray(end + 2));
     else if (kind === "tEXt") found.texts[name] = text(chunk.subarray(end + 1));
@@ -107,6 +119,8 @@ async function readPng(bytes, found) {
   }
   const xmp = found.texts["XML:com.adobe.xmp"];
   if (xmp) found.xmp = new TextEncoder().encode(xmp);
+  const lines = found.texts["Raw profile type exif"]?.split("\n").slice(3).join(""); // as ImageMagick writes it
+  if (lines) found.exif ??= Uint8Array.from(lines.match(/../g) ?? [], (digits) => parseInt(digits, 16));
 }
 
 /** After its name an iTXt chunk has whether it is compressed, and how, two more names, and the text. */
@@ -146,6 +160,7 @@ function readWebp(bytes, found) {
     if (kind === "VP8X" && length >= 10) {
       found.width = 1 + (inside.getUint32(4, true) & 0xffffff);
       found.height = 1 + (inside.getUint32(6, true) >>> 8);
+      if (chunk[0] & 0x10) found.channels = "RGBA";
     } else if (kind === "VP8 " && length >= 10) {
       found.width ??= inside.getUint16(6, true) & 0x3fff;
       found.height ??= inside.getUint16(8, true) & 0x3fff;
@@ -153,6 +168,7 @@ function readWebp(bytes, found) {
       const sides = inside.getUint32(1, true);
       found.width ??= 1 + (sides & 0x3fff);
       found.height ??= 1 + ((sides >> 14) & 0x3fff);
+      if (sides & (1 << 28)) found.channels = "RGBA";
     } else if (kind === "ANIM") found.animated = true;
     else if (kind === "ICCP") found.profile = chunk;
     else if (kind === "EXIF") found.exif = chunk;
@@ -167,7 +183,7 @@ function readGif(bytes, found) {
   found.animated = find(bytes, "NETSCAPE2.0") >= 0; // how often it repeats, which only animations say
 }
 
-/** HEIC or AVIF. The packet of XMP is found by its ends, wherever the boxes have it. */
+/** HEIC or AVIF. XMP is found by its ends, and EXIF by how TIFF begins, wherever the boxes have them. */
 function readBoxes(bytes, found) {
   const brand = text(bytes.subarray(8, 12));
   if (HEIC.includes(brand)) found.format = "HEIC";
@@ -177,6 +193,8 @@ function readBoxes(bytes, found) {
   const start = find(bytes, "<x:xmpmeta"),
     end = find(bytes, "</x:xmpmeta>", Math.max(start, 0));
   if (start >= 0 && end >= 0) found.xmp = bytes.subarray(start, end + 12);
+  const exif = ["II*\0\b\0\0\0", "MM\0*\0\0\0\b"].map((head) => find(bytes, head)).find((at) => at >= 0);
+  if (exif && find(bytes, "Exif") >= 0) found.exif = bytes.subarray(exif, exif + MAX_BYTES);
 }
 
 function joined(parts) {
@@ -193,38 +211,6 @@ function joined(parts) {
 export function hasOtherColors({ profile }) {
   if (!profile) return false;
   return find(profile, "sRGB") < 0 && find(profile, "\0s\0R\0G\0B") < 0;
-}
-
-/** The texts in a block of EXIF, by the names of their tags. Raises an error if it is damaged. */
-export function exifTexts(exif) {
-  const TAGS = { 0x10e: "ImageDescription", 0x10f: "Make", 0x110: "Model", 0x131: "Software", 0x13b: "Artist" };
-  const numbers = view(exif),
-    little = text(exif.subarray(0, 2)) === "II",
-    found = {};
-  const valuesIn = (start, use) => {
-    const count = numbers.getUint16(start, little);
-    for (let at = start + 2; at < start + 2 + 12 * count; at += 12) {
-      const [tag, kind] = [numbers.getUint16(at, little), numbers.getUint16(at + 2, little)];
-      const size = numbers.getUint32(at + 4, little) * ({ 3: 2, 4: 4 }[kind] ?? 1);
-      const from = size > 4 ? numbers.getUint32(at + 8, little) : at + 8;
-      use(tag, exif.subarray(from, from + size), numbers.getUint32(at + 8, little));
-    }
-  };
-  valuesIn(numbers.getUint32(4, little), (tag, value, number) => {
-    if (TAGS[tag]) found[TAGS[tag]] = text(value).replace(/\0$/, "");
-    if (tag === 0x8769)
-      valuesIn(number, (inner, comment) => {
-        if (inner === 0x9286) found.UserComment = userComment(comment);
-      });
-  });
-  return found;
-}
-
-/** The text of EXIF's UserComment, which begins with 8 bytes that name its encoding. */
-function userComment(comment) {
-  const words = comment.subarray(8);
-  if (begins(comment, "UNICODE")) return new TextDecoder(words[1] === 0 ? "utf-16le" : "utf-16be").decode(words);
-  return utf8(words);
 }
 
 /** The texts of a dataset in IPTC's block, such as Credit (2, 110), joined by spaces. */

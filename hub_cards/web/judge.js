@@ -1,13 +1,17 @@
 // Judges pictures in a thread of its own, so that the page stays alive: what judge.py does beside the ONNX models.
 import * as ort from "./onnxruntime/ort.wasm.min.mjs";
+import { likenessOf } from "./camera.js";
 import { Pixels, trueReader } from "./canvas.js";
+import { hiddenTextsIn } from "./hidden_text.js";
 import { halfToEven, resized, storedAsJpeg } from "./pixels.js";
+import { watermarkIn } from "./watermark.js";
 
 const WHOLE_QUALITY = 75,
   CUT_QUALITY = 90,
   CUT_GRID = 16,
   CUT_ONCE = 288;
 const MOST_PIXELS = 100e6,
+  MOST_OF_THUMBNAIL = 2048,
   MOST_SIDE = 65_500; // canvases that are longer stay blank
 
 let settings, read;
@@ -149,7 +153,29 @@ async function opened({ file, parts }) {
   }
 }
 
-/** What the networks say of a picture: its size, the probability of fake, and the map of evidence. */
+/** What the pixels say of their making, as the file stores them: neither turned nor converted, nor on white. */
+async function seenIn({ file, parts: { turnedAt: at, hasOtherColors, channels, thumbnail } }, bitmap) {
+  const unturned = at ? new Blob([file.slice(0, at), new Uint8Array(4), file.slice(at + 4)]) : file;
+  const stored = at || hasOtherColors ? await createImageBitmap(unturned, { colorSpaceConversion: "none" }) : bitmap;
+  try {
+    const pixels = new Pixels(stored, read, "transparent"),
+      { width, height } = pixels;
+    const [watermark, hidden] = [await watermarkIn(pixels), await hiddenTextsIn(pixels, channels)];
+    return { width, height, watermark, hidden, likeness: await likenessTo(thumbnail, pixels) };
+  } finally {
+    if (stored !== bitmap) stored.close();
+  }
+}
+
+/** How a thumbnail resembles a picture; nothing where there is none that can be opened. */
+async function likenessTo(thumbnail, pixels) {
+  if (!(thumbnail instanceof Uint8Array)) return undefined;
+  const small = await createImageBitmap(new Blob([thumbnail])).catch(() => undefined);
+  const isLarge = small && Math.max(small.width, small.height) > MOST_OF_THUMBNAIL;
+  return small && !isLarge ? likenessOf(pixels, new Pixels(small, read)) : undefined;
+}
+
+/** What is judged of a picture: its size, the probability of fake, the map of evidence, and what else was seen. */
 async function judge(request) {
   const bitmap = await opened(request);
   try {
@@ -162,7 +188,8 @@ async function judge(request) {
     const inputs = await (isLarge ? inputsOfLarge(pixels) : inputsOfSmall(pixels));
     const { logits, evidence } = await (await network(isLarge ? "large" : "small")).run(inputs);
     const probability = 1 / (1 + Math.exp(logits.data[1 - settings.fake] - logits.data[settings.fake]));
-    return { width, height, contrast: await contrastOf(pixels), isLarge, probability, evidence: evidence.data };
+    const [contrast, seen] = [await contrastOf(pixels), await seenIn(request, bitmap)];
+    return { width, height, contrast, isLarge, probability, evidence: evidence.data, seen };
   } finally {
     bitmap.close();
   }

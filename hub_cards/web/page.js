@@ -1,5 +1,5 @@
 // The page: takes pictures, has each judged, and shows the answers.
-import { answerOf, inWords, leaning, percent, placeOf } from "./answer.js";
+import { answerOf, inWords, leaning, percent, placeOf, speakerOf } from "./answer.js";
 import { hasOtherColors, partsOf } from "./container.js";
 import { statementsOf } from "./provenance.js";
 
@@ -66,11 +66,13 @@ const judge = {
 export async function judged(file) {
   if (!file.size) throw new Error("the file is empty");
   const parts = await partsOf(new Uint8Array(await file.arrayBuffer()));
-  const { format, width, height, isCutOff, animated, hasManifest } = parts;
-  const request = { file, parts: { format, width, height, isCutOff, hasOtherColors: hasOtherColors(parts) } };
+  const { format, width, height, isCutOff, animated, hasManifest, channels } = parts,
+    { turnedAt, thumbnail } = parts.exif ?? {};
+  const stored = { format, width, height, isCutOff, channels, turnedAt, thumbnail };
+  const request = { file, parts: { ...stored, hasOtherColors: hasOtherColors(parts) } };
   const said = await judge.ask("judge", request);
   const manifest = hasManifest ? await judge.ask("manifest", request) : undefined;
-  return { ...said, animated, statements: statementsOf(parts, manifest) };
+  return { ...said, animated, statements: statementsOf(parts, manifest, said.seen) };
 }
 
 /** The answer to an entry, as `tellsign explain` gives it. */
@@ -211,7 +213,7 @@ function partsOfAnswer(said) {
   ];
   const stated = provenance.length
     ? provenance.map((statement) =>
-        make("p", {}, "The file states: ", make("b", { text: inWords(statement, settings.claims) }), "."),
+        make("p", {}, `${speakerOf(statement)}: `, make("b", { text: inWords(statement) }), "."),
       )
     : [make("p", { text: "The file states nothing. This proves nothing, since most programs drop such marks." })];
   const json = make(
@@ -293,7 +295,7 @@ function download(name, type, content) {
 const answers = () => entries.filter(isDone).map(answer);
 
 function asCsv(said) {
-  const stated = (said.provenance ?? []).map((statement) => inWords(statement, settings.claims)).join("; ");
+  const stated = (said.provenance ?? []).map(inWords).join("; ");
   const cells = COLUMNS.map((column) => String((column === "provenance" ? stated : said[column]) ?? ""));
   // A spreadsheet computes what begins so.
   return cells.map((cell) => `"${(/^[=+\-@]/.test(cell) ? `'${cell}` : cell).replaceAll('"', '""')}"`).join(",");

@@ -2,55 +2,93 @@
 
 Decoders enlarge by two, several times over. That leaves peaks at multiples of 1/8 cycles a pixel (Durall et al., 2020,
 arXiv 2003.01826; Corvi et al., 2023, arXiv 2304.06408). Those on the axes are left out: JPEG's blocks have them too.
+`python -m tellsign.training.evaluate_traces` measures what they are worth, on people whose pictures its thresholds did
+not see. In formats that do not keep the pixels illustrations show grids too.
 """
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
+from tellsign.configuration.artifacts import find_artifact
+
+from .kind import NotMeasured, Pixels, Share, TraceKind, Worth
 from .spectrum import BLOCK
 
 
-LOSSLESS = ("BMP", "GIF", "PNG", "PPM", "TIFF")
-"""Formats of Pillow that keep the pixels, TIFF by [`LOSSLESS_TIFF`] alone. In others illustrations show grids too."""
-LOSSLESS_TIFF = (
-    "raw",
-    "packbits",
-    "tiff_lzw",
-    "tiff_adobe_deflate",
-    "tiff_deflate",
-    "lzma",
-    "zstd",
-    "tiff_ccitt",
-    "group3",
-    "group4",
-)
-"""What Pillow calls the compressions of TIFF that keep the pixels. Others, such as JPEG, do not, or not always."""
-LEAST_SIDE = 384
 LEAST_BLOCKS = 6
+SCALE = 4
+"""Pixels of a side of the picture for each frequency."""
+RING_COLOR = "#d55e00"
 _RING = [(y, x) for y in range(-4, 5) for x in range(-4, 5) if 2 <= np.hypot(y, x) <= 4]
+_PHOTOGRAPHS = 75
+
+
+def _worth(threshold: float, photographs: float, other_pictures: float, generated: float) -> Mapping[str, Worth]:
+    """What a grid is worth in the lossless files that were measured."""
+    shares = Share(photographs, _PHOTOGRAPHS), Share(other_pictures, 53), Share(generated, 756)
+    return {"lossless": Worth(threshold, *shares)}
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A kind of grid, and how it is measured.
+class Grid(TraceKind):
+    """A kind of grid.
 
     Args:
-        name (`str`): What it is called.
+        name, sentence, worth: As for [`TraceKind`].
         frequencies (`tuple`): Where its peaks are, in multiples of 1/64 cycles a pixel, down and across.
         all_peaks (`bool`): Whether its strength is the mean of the peaks, or that of the strongest.
     """
 
-    name: str
     frequencies: tuple[tuple[int, int], ...]
     all_peaks: bool = False
 
+    least_side = 384
+    artifact = find_artifact("Frequency domain signatures").name
+    caption = "The picture beside shows how strong each frequency is; rings mark the grid's."
+    description = (
+        "A lossless file (PNG, TIFF, BMP) of 384 pixels and more a side is also searched for grids that generators' "
+        "decoders leave. Anybody can check them with a Fourier transform."
+    )
+    limits = (
+        f"Where no photograph shows the trace, the lift counts one of {_PHOTOGRAPHS}. No grid passes in JPEG files, "
+        "so these are not searched. A grid hardly outlasts a JPEG save or resizing, and its absence proves nothing."
+    )
 
-GRID_OF_4 = Grid("grid of 4 pixels", ((16, 16), (-16, 16)))
-GRID_OF_8 = Grid("grid of 8 pixels", ((24, 24), (-24, 24)), all_peaks=True)
-CHECKERBOARD = Grid("checkerboard of 2 pixels", ((32, 32),))
-GRIDS = (GRID_OF_4, GRID_OF_8, CHECKERBOARD)
+    def measure(self, pixels: Pixels) -> tuple[float, None]:
+        if pixels.mode.startswith(("I", "F")):
+            raise NotMeasured("Traces are not measured in pictures of more than 8 bits a channel.")
+        if pixels.mode in ("1", "P", "PA"):
+            raise NotMeasured("Traces are not measured in pictures with a palette, in which dithering draws grids.")
+        spectrum, blocks = pixels.spectrum
+        if blocks < LEAST_BLOCKS:
+            raise NotMeasured("The picture has too little detail for traces to be measured.")
+        peaks = [peak(spectrum, row, column) for row, column in self.frequencies]
+        return float(np.mean(peaks) if self.all_peaks else max(peaks)), None
+
+    def picture(self, pixels: Pixels) -> Image.Image:
+        """The spectrum of a picture's fine detail, with rings around the grid's peaks.
+
+        256 pixels a side. Frequency zero is in the middle, light stands for strong.
+        """
+        half, _ = pixels.spectrum
+        # The spectrum of a real picture is symmetric.
+        rest = np.roll(half[::-1, BLOCK // 2 - 1 : 0 : -1], 1, axis=0)
+        whole = np.fft.fftshift(np.concatenate([half, rest], axis=1))
+        low, high = np.quantile(whole, (0.02, 0.995))
+        levels = (255 * np.clip((whole - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
+        side = SCALE * BLOCK
+        picture = Image.fromarray(levels).resize((side, side), Image.Resampling.NEAREST).convert("RGB")
+        draw = ImageDraw.Draw(picture)
+        for row, column in {(sign * row, sign * column) for row, column in self.frequencies for sign in (1, -1)}:
+            y, x = (SCALE * ((part + BLOCK // 2) % BLOCK) + SCALE / 2 for part in (row, column))
+            for left, top in itertools.product((0, side), repeat=2):  # the highest frequency is at both ends
+                draw.circle((x + left, y + top), 3 * SCALE, outline=RING_COLOR, width=2)
+        return picture
 
 
 def peak(spectrum: NDArray[np.floating], row: int, column: int) -> float:
@@ -73,7 +111,14 @@ def peak(spectrum: NDArray[np.floating], row: int, column: int) -> float:
     return float(value(row, column) - max(value(row + y, column + x) for y, x in _RING))
 
 
-def strength_of(grid: Grid, spectrum: NDArray[np.floating]) -> float:
-    """How strong a grid is in a picture's spectrum, as [`peak`] measures it."""
-    peaks = [peak(spectrum, row, column) for row, column in grid.frequencies]
-    return float(np.mean(peaks) if grid.all_peaks else max(peaks))
+_SENTENCE = "A regular grid of {} pixels runs through the picture."
+GRID_OF_4 = Grid("grid of 4 pixels", _SENTENCE.format(4), _worth(0.09, 0.0267, 0.0, 0.2284), ((16, 16), (-16, 16)))
+GRID_OF_8 = Grid(
+    "grid of 8 pixels", _SENTENCE.format(8), _worth(0.00, 0.0, 0.0, 0.0979), ((24, 24), (-24, 24)), all_peaks=True
+)
+CHECKERBOARD = Grid(
+    "checkerboard of 2 pixels",
+    "Every second pixel is a little brighter, like a checkerboard.",
+    _worth(0.37, 0.0327, 0.0094, 0.2755),
+    ((32, 32),),
+)

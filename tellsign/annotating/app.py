@@ -13,7 +13,7 @@ from PIL import Image
 
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.modeling.image_loading import load_image
-from tellsign.pipelines.answer import in_words, leaning
+from tellsign.pipelines.answer import in_words, leaning, speaker_of
 from tellsign.pipelines.formats import from_challenge
 
 from .files import Annotation, AnnotationFile, annotation_file, challenge_entries, find_pictures
@@ -107,7 +107,7 @@ class Annotator:
         answer = self.answer(index)
         if "error" not in answer and not leaning(answer):  # type: ignore[arg-type]
             answer = answer | {"evidence": []}
-        stated = [in_words(statement) for statement in answer.get("provenance", [])]
+        stated = [f"{speaker_of(statement)}: {in_words(statement)}" for statement in answer.get("provenance", [])]
         return view | {"answer": answer, "stated": stated}
 
     def save(self, request: dict[str, Any]) -> dict[str, Any]:

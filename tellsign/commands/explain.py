@@ -1,5 +1,6 @@
 """`tellsign explain`: says of each image what the pipeline answers."""
 
+import hashlib
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +9,7 @@ import typer
 
 from tellsign import __version__
 
-from .options import PACKAGED, Explain, Model, OperatingPoint
+from .options import PACKAGED, Explain, Model, OperatingPoint, TrustAnchors
 
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def explain(
         float | None,
         typer.Option(min=0, max=1, help="Least probability of a named artifact. Default: the tagger's own."),
     ] = None,
+    trust_anchors: TrustAnchors = None,
     device: Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps, ...")] = None,
     save: Annotated[Path | None, typer.Option(help="Folder for a picture of each answer.")] = None,
     output: Annotated[
@@ -50,6 +52,7 @@ def explain(
 
     from tellsign.loading import load_pipeline, revision_of
     from tellsign.modeling.image_files import allow_large_pictures
+    from tellsign.pipelines.provenance.trust import read_anchors
     from tellsign.threads import use_free_threads
 
     allow_large_pictures()
@@ -59,8 +62,9 @@ def explain(
     options: dict[str, Any] = {"explain": explain, "operating_point": operating_point, "threshold": threshold}
     options |= {"tagger": tagger, "explainer": explainer, "localizer": localizer}
     try:
-        explain_image = load_pipeline(model, device=device, **options)
-        work.note({"tellsign": __version__, "model": revision_of(model), **options})
+        anchors = hashlib.sha256(read_anchors(trust_anchors).encode()).hexdigest()
+        explain_image = load_pipeline(model, device=device, trust_anchors=trust_anchors, **options)
+        work.note({"tellsign": __version__, "model": revision_of(model), "trust_anchors": anchors, **options})
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     warnings.filterwarnings("ignore", module="PIL")  # what fails is in the answers

@@ -16,3 +16,10 @@ OperatingPoint = Annotated[
     Literal["cautious", "balanced"],
     typer.Option(help='"balanced" answers "uncertain" for fewer large pictures, and errs more.'),
 ]
+TrustAnchors = Annotated[
+    str | None,
+    typer.Option(
+        help="PEM file of certificates to which a trusted signature goes back; by default that of "
+        "TELLSIGN_TRUST_ANCHORS, or the list that `tellsign trust --update` fetched."
+    ),
+]

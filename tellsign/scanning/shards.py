@@ -51,7 +51,7 @@ _TRACE = pa.struct(
 _STATEMENT = pa.struct(
     [
         (name, pa.string())
-        for name in ("source", "claim", "generator", "version", "signer", "signature", "hash", "text")
+        for name in ("source", "trust", "claim", "generator", "version", "signer", "signature", "hash", "text")
     ]
 )
 SCHEMA = pa.schema(

@@ -96,4 +96,4 @@ class _Group:
 
     def clears_rightly(self, cut: float, promise: Promise, spared: float) -> bool:
         wrong, right = (np.searchsorted(of, cut) / len(of) for of in (self.fake, self.real))
-        return wrong <= spared if right == 0 or wrong <= spared else wrong / (wrong + right) <= promise.real_wrong
+        return bool(wrong <= spared or (right > 0 and wrong / (wrong + right) <= promise.real_wrong))

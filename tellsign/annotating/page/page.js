@@ -43,7 +43,7 @@ function render() {
   show("position").textContent = `${view.index + 1} of ${view.count}, ${view.done} annotated`;
   show("refused").hidden = !view.refused;
   show("refused").textContent = view.refused && `Nothing is saved for this picture: ${view.refused}`;
-  show("stated").replaceChildren(...(view.stated || []).map((text) => make("li", `The file states: ${text}`)));
+  show("stated").replaceChildren(...(view.stated || []).map((text) => make("li", text)));
   show("model").textContent = answer.error || (isShown() ? opinion(answer) : "The model's opinion is hidden until you decide.");
   find("[data-do=opinion]").hidden = Boolean(answer.error) || isShown();
   show("unread").replaceChildren(...annotation.unread.map((one) => make("li", `Kept as it is: ${one.reason}`)));

@@ -1,0 +1,146 @@
+"""A camera's record in EXIF, and whether it contradicts the picture."""
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from .statement import Statement, short, statement
+
+
+SAME, OTHER = 0.9, 0.5
+"""Correlations of brightness from which a thumbnail shows the picture, and below which it shows another."""
+_SIDE = 32
+EDITORS = re.compile(
+    r"Photoshop|Lightroom|Camera Raw|GIMP|Affinity|Capture One|darktable|RawTherapee|Snapseed|Pixelmator|Picasa|"
+    r"PaintShop|Paint\.NET|Luminar|DxO|VSCO|PicsArt|Canva|Facetune|Meitu|Photo Editor|PhotoScape|ImageMagick|XnView|"
+    r"IrfanView|ACDSee|Polarr|Fotor|Pixlr|Topaz"
+)
+_SERIALS = ("BodySerialNumber", "LensSerialNumber", "CameraSerialNumber")
+
+
+def camera_record(
+    image: Image.Image, content: bytes | None, exif: Image.Exif, tags: Mapping[str, Any]
+) -> Statement | None:
+    """The statement of a camera's record: contradictions first, then exposure, date, lens and the last editor.
+
+    That there are coordinates or serial numbers is said, but not which.
+
+    Args:
+        image (`PIL.Image.Image`): The image.
+        content (`bytes`, *optional*): Its file, where there is one.
+        exif (`PIL.Image.Exif`): Its EXIF block.
+        tags (`Mapping[str, Any]`): The block's tags by their names.
+    """
+    maker, model = short(tags.get("Make", "")), short(tags.get("Model", ""))
+    exposure = [part for part in _exposure(tags) if part]
+    if not (maker or model or len(exposure) > 1):
+        return None
+    if maker and model.lower().startswith(maker.split()[0].lower()):
+        maker = ""
+    details = [*_contradictions(image, tags)]
+    with suppress(Exception):  # what is damaged may fail anywhere
+        details += _thumbnail(image, content, exif)
+    details += [", ".join(exposure)] if exposure else []
+    details += [short(tags[name]) for name in ("DateTimeOriginal", "LensModel") if tags.get(name)]
+    if EDITORS.search(editor := short(tags.get("Software", ""))):
+        details.append(f"last written by {editor}")
+    with suppress(Exception):
+        if exif.get_ifd(ExifTags.IFD.GPSInfo):
+            details.append("with coordinates")
+    if any(tags.get(name) for name in _SERIALS):
+        details.append("with serial numbers")
+    return statement("exif", "camera", f"{maker} {model}".strip(), text="; ".join(details))
+
+
+def _exposure(tags: Mapping[str, Any]) -> Iterator[str]:
+    def number(name: str) -> float:
+        try:
+            value = tags.get(name, 0)
+            return float(value[0] if isinstance(value, tuple) else value)
+        except (TypeError, ValueError, ZeroDivisionError, IndexError):
+            return 0.0
+
+    if 0 < (seconds := number("ExposureTime")) < 100_000:
+        yield f"{Fraction(seconds).limit_denominator(8000) if seconds < 0.4 else f'{seconds:g}'} s"
+    if 0 < (aperture := number("FNumber")) < 1000:
+        yield f"f/{aperture:g}"
+    if 0 < (sensitivity := number("ISOSpeedRatings")) < 10_000_000:
+        yield f"ISO {sensitivity:.0f}"
+    if 0 < (length := number("FocalLength")) < 100_000:
+        yield f"{length:g} mm"
+
+
+def _contradictions(image: Image.Image, tags: Mapping[str, Any]) -> Iterator[str]:
+    """Where the size that the record names is not the picture's."""
+    width, height = tags.get("ExifImageWidth"), tags.get("ExifImageHeight")
+    is_size = isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0
+    if is_size and {width, height} != set(image.size):
+        yield f"recorded with {width}x{height} pixels, has {image.width}x{image.height}"
+
+
+def _thumbnail(image: Image.Image, content: bytes | None, exif: Image.Exif) -> list[str]:
+    """Whether the embedded thumbnail shows the picture."""
+    place = exif.get_ifd(ExifTags.IFD.IFD1)
+    start, length = place.get(ExifTags.Base.JpegIFOffset), place.get(ExifTags.Base.JpegIFByteCount)
+    block = image.info.get("exif") or b""
+    if not (isinstance(start, int) and isinstance(length, int) and length and block):
+        return []
+    block = block.removeprefix(b"Exif\x00\x00")
+    if not 0 < start < start + length <= len(block):
+        return ["the embedded thumbnail lies outside of the record"]
+    with Image.open(io.BytesIO(block[start : start + length]), formats=["JPEG"]) as thumbnail:
+        if max(thumbnail.size) > 2048:
+            return []
+        likeness = _likeness(_small(image, content), thumbnail)
+    if likeness >= SAME:
+        return ["the embedded thumbnail shows the picture"]
+    return ["the embedded thumbnail shows another picture or another part"] if likeness < OTHER else []
+
+
+def _small(image: Image.Image, content: bytes | None) -> Image.Image:
+    """A picture, decoded at a small size where its format can do so."""
+    if content is None or image.format not in ("JPEG", "MPO"):
+        return image
+    small = Image.open(io.BytesIO(content), formats=["JPEG"])
+    small.draft("L", (4 * _SIDE, 4 * _SIDE))
+    return small
+
+
+def _likeness(picture: Image.Image, thumbnail: Image.Image) -> float:
+    """The highest correlation of two pictures' brightness, by quarter turns, whole and without the bars of either."""
+    first, best = picture.convert("L"), 0.0
+    for turns in range(4):
+        second = thumbnail.convert("L").rotate(90 * turns, expand=True)
+        ratio, other = first.width / first.height, second.width / second.height
+        pairs = [(first, second), (first, _middle(second, ratio)), (_middle(first, other), second)]
+        best = max([best, *(_correlation(_pixels(one), _pixels(two)) for one, two in pairs)])
+    return best
+
+
+def _middle(image: Image.Image, ratio: float) -> Image.Image:
+    """The largest part in the middle of an image that has a ratio of width to height."""
+    width = max(1, min(image.width, round(image.height * ratio)))
+    height = max(1, min(image.height, round(image.width / ratio)))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _pixels(image: Image.Image) -> NDArray[np.float64]:
+    return np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float64).ravel()
+
+
+def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Pearson's correlation; 1 where one is flat, since nothing can be told then."""
+    first, second = first - first.mean(), second - second.mean()
+    scale = np.sqrt((first @ first) * (second @ second))
+    return float(first @ second / scale) if min(first @ first, second @ second) > _SIDE**2 else 1.0
+
+
+__all__ = ["EDITORS", "camera_record"]

@@ -1,0 +1,91 @@
+"""Statements in EXIF: of generators, and a camera's record."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from PIL import ExifTags, Image
+
+from .aigc_label import label_in
+from .camera import camera_record
+from .generators import GROK, generator_of, is_of_grok
+from .parameters import statements_of_texts
+from .statement import Statement, checked_length, statement, unreadable
+
+
+_FLUX = re.compile(r"AI generated;\w+;(\w+)")  # by the programs of Black Forest Labs
+
+
+def statements_of_exif(image: Image.Image, content: bytes | None) -> Iterator[Statement]:
+    """What the EXIF block of an image states.
+
+    Args:
+        image (`PIL.Image.Image`): The image.
+        content (`bytes`, *optional*): Its file, of which a small version is decoded to compare the thumbnail.
+    """
+    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
+        return  # Pillow would read the pixels to find out
+    try:
+        checked_length(image.info.get("exif") or b"")
+        exif = image.getexif()
+        tags = {ExifTags.TAGS.get(key, ""): value for key, value in exif.items()}
+        details = {ExifTags.TAGS.get(key, ""): value for key, value in exif.get_ifd(ExifTags.IFD.Exif).items()}
+        comment = details.get("UserComment", b"")
+        comment = _user_comment(comment) if isinstance(comment, bytes) else str(comment)
+        found = list(_of_generators({name: str(value) for name, value in tags.items()}, comment))
+    except Exception as error:  # what is damaged may fail anywhere
+        yield unreadable("exif", "EXIF", error)
+        return
+    yield from found
+    if not found and (record := camera_record(image, content, exif, tags | details)):
+        yield record
+
+
+def _of_generators(tags: dict[str, str], comment: str) -> Iterator[Statement]:
+    """What generators write into a few of the tags, and into the comment of the user."""
+    for text in (comment, tags.get("ImageDescription", "")):
+        if label := label_in("exif", text):
+            yield label
+            return
+    texts = _object_in(comment) | {"parameters": comment}
+    for name in ("Make", "Model", "ImageDescription"):
+        key, _, value = tags.get(name, "").partition(":")
+        if key in ("prompt", "workflow"):  # as ComfyUI writes WebP
+            texts[key] = value
+    if found := list(statements_of_texts("exif", texts)):
+        yield from found
+        return
+    if match := _FLUX.match(software := tags.get("Software", "")):
+        yield statement("exif", "generator", tags.get("Make") or match[1], tags.get("Model", ""), software)
+        return
+    for name in ("Make", "Model", "Software", "ImageDescription", "Artist"):
+        if generator := generator_of(tags.get(name, "")):
+            yield statement("exif", "generator", generator, text=tags[name])
+            return
+    if is_of_grok(tags.get("ImageDescription", ""), tags.get("Artist", "")):
+        yield statement("exif", "generator", GROK, text=tags["ImageDescription"])
+
+
+def _object_in(comment: str) -> dict[str, Any]:
+    """The object that a comment is in JSON, or an empty one."""
+    if not comment.startswith("{"):
+        return {}
+    try:
+        value = json.loads(comment)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _user_comment(comment: bytes) -> str:
+    """The text of EXIF's UserComment, which begins with 8 bytes that name its encoding."""
+    code, text = comment[:8].rstrip(b"\x00"), comment[8:]
+    if code == b"UNICODE":
+        return text.decode("utf-16-le" if text[1:2] == b"\x00" else "utf-16-be", "replace")
+    if comment.startswith(b"{"):  # as some write it, without a name
+        text = comment
+    return text.decode("utf-8", "replace").rstrip("\x00")
+
+
+__all__ = ["statements_of_exif"]

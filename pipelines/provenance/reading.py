@@ -1,0 +1,56 @@
+"""What an image from anywhere states of its making."""
+
+import os
+from typing import Any
+
+from tellsign.modeling.image_files import stored_image
+from tellsign.modeling.image_loading import read_source
+
+from .statement import Statement
+from .statements import statements_in
+from .watermark import watermarks_in
+
+
+def provenance(
+    image: Any, timeout: float | None = 5.0, trust_anchors: str | os.PathLike | None = None
+) -> list[Statement]:
+    """Reads what an image file states of its making and who vouches for that, and a watermark in its pixels.
+
+    A file that states nothing proves nothing: most programs drop it. Nothing is fetched: no manifests that lie
+    elsewhere, no lists of certificates. What is read is bounded in size. Of a file with damaged pixels the rest is
+    read.
+
+    Args:
+        image (`str`, `os.PathLike`, `bytes`, `PIL.Image.Image`, `dict`, ...): As [`~tellsign.load_image`] takes it. Of
+            a Pillow image there is no C2PA manifest, which only the file holds; of arrays there is a watermark alone.
+        timeout (`float`, *optional*, defaults to 5): Seconds to wait at each step for an address.
+        trust_anchors (`str` or `os.PathLike`, *optional*):
+            PEM file of the certificates to which a trusted signature goes back. Defaults to the file that the
+            environment variable `TELLSIGN_TRUST_ANCHORS` names, or to the official list, if `tellsign trust --update`
+            has fetched it. Without any, the trust in each fitting signature is `"unknown"`.
+
+    Returns:
+        `list` of [`Statement`], C2PA first, a watermark last; empty if the file states nothing.
+
+    Raises:
+        ValueError: If the image cannot be opened, as for [`~tellsign.load_image`], or it has a manifest and the trust
+            anchors cannot be read.
+
+    Example:
+
+    ```python
+    >>> import tellsign
+
+    >>> tellsign.provenance("examples/photo_cat.jpg")
+    []
+    ```
+    """
+    content, name = read_source(image, timeout=timeout)
+    stated = statements_in(content, name, trust_anchors)
+    try:
+        return [*stated, *watermarks_in(stored_image(content, name))]
+    except ValueError:  # the pixels are damaged
+        return stated
+
+
+__all__ = ["provenance"]

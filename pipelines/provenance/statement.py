@@ -1,0 +1,168 @@
+"""A statement: its type, what it may claim, and how one is made of a file's words.
+
+Like all of this folder but `reading`, it needs Pillow and NumPy alone, since `judge.py` of an export takes it along.
+"""
+
+import re
+from typing import Any, TypedDict
+
+
+MAX_BYTES = 1 << 20
+"""Longest text, XMP packet, EXIF block or C2PA report that is read."""
+MAX_CHARACTERS = 200
+"""Most characters of a text that a statement repeats."""
+UNREADABLE, NOT_READ = "unreadable", "not read"
+TRUSTED, UNKNOWN, BROKEN, MARK, STATED = "trusted", "unknown", "broken", "mark", "stated"
+# Terms of IPTC, https://cv.iptc.org/newscodes/digitalsourcetype/. The strongest come first.
+_GENERATED = {
+    "trainedAlgorithmicMedia": "made by a generative model",
+    "compositeWithTrainedAlgorithmicMedia": "partly made by a generative model",
+    "compositeSynthetic": "composed of parts, generated ones among them",
+}
+OF_CAMERAS = {
+    "digitalCapture": "taken by a camera",
+    "computationalCapture": "taken by a camera and computed from several shots",
+    "negativeFilm": "digitized from a negative",
+    "positiveFilm": "digitized from a positive film",
+    "compositeCapture": "composed of parts that were captured",
+}
+_OF_NEITHER = {
+    "algorithmicallyEnhanced": "changed by an algorithm",
+    "algorithmicMedia": "made by an algorithm that did not learn from data",
+    "dataDrivenMedia": "drawn from data",
+    "digitalCreation": "made by a person with a program",
+    "digitalArt": "made by a person with a program",
+    "humanEdits": "edited by a person",
+    "minorHumanEdits": "edited by a person in small ways",
+    "composite": "composed of parts",
+    "print": "digitized from a print",
+    "screenCapture": "captured from a screen",
+    "softwareImage": "made by a program",
+    "virtualRecording": "recorded in a virtual world",
+}
+IPTC_TERMS = _GENERATED.keys() | OF_CAMERAS.keys() | _OF_NEITHER.keys()
+OF_GENERATORS = _GENERATED | {
+    "aigc label 1": "labelled as generated, as China's rules ask",
+    "aigc label 2": "labelled as possibly generated, as China's rules ask",
+    "aigc label 3": "labelled as suspected to be generated, as China's rules ask",
+    "parameters": "a generator's parameters",
+    "generator": "a generator's name",
+}
+CLAIMS = OF_GENERATORS | OF_CAMERAS | _OF_NEITHER | {"camera": "a camera's record", "": "nothing of how it was made"}
+"""What a statement may claim, in words."""
+# As a regular expression, since the address of the vocabulary is written with http and https.
+_SOURCE_TYPE = re.compile(r"(?:https?://cv\.iptc\.org/newscodes/digitalsourcetype/)?(\w+)")
+
+
+class Statement(TypedDict):
+    """One thing that a file states of its making; what it does not say is an empty string.
+
+    Args:
+        source (`str`):
+            Where it says so: `"c2pa"`, `"iptc"`, `"xmp"`, `"exif"`, `"png_text"`, `"hidden_text"`, which lies in
+            the lowest bits of the pixels, or `"watermark"`, in the pixels.
+        trust (`str`):
+            Who vouches for it. `"trusted"`: signature and hash fit, and the certificate goes back to a trust anchor.
+            `"unknown"`: they fit, and no anchor is known for the certificate, which anyone can make. `"broken"`:
+            signature or hash does not fit. `"mark"`: a generator's mark in the pixels. `"stated"`: nobody; anyone can
+            write it.
+        claim (`str`):
+            A term of IPTC's digital source types, such as `"trainedAlgorithmicMedia"` or `"digitalCapture"`. Or
+            `"parameters"`, of a generator. Or `"generator"`, if it names one and says no more. Or `"aigc label 1"` (2,
+            3), China's label: generated, possibly, suspected. Or `"camera"`, a camera's record. Or `"unreadable"`, if
+            it is damaged, too long or lies elsewhere: `text` says why. Or `"not read"`, if a package is missing:
+            `text` says which. Empty, if there is no source type, or a word that IPTC does not know: `text` quotes it.
+        generator, version (`str`): What made it.
+        signer (`str`): Whom the certificate of a C2PA manifest names. Only `trust` says whether that is so.
+        signature (`str`): `"valid"` or `"invalid"`, of a C2PA manifest: whether the certificate signed these words.
+        hash (`str`): `"fits"` or `"differs"`, of a C2PA manifest: whether the file is what was signed.
+        text (`str`):
+            The file's own words that the statement rests on, at most 200 characters. Of a watermark, what the pixels
+            say and how seldom chance does so.
+    """
+
+    source: str
+    trust: str
+    claim: str
+    generator: str
+    version: str
+    signer: str
+    signature: str
+    hash: str
+    text: str
+
+
+def short(text: Any) -> str:
+    """A text, or the one in bytes, without control characters and cut to what a statement repeats."""
+    if isinstance(text, bytes):
+        text = text[: 16 * MAX_CHARACTERS].decode("utf-8", "replace")
+    words = "".join(letter if letter.isprintable() else " " for letter in str(text)[: 4 * MAX_CHARACTERS]).split()
+    text = " ".join(words)
+    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
+
+
+def statement(
+    source: str,
+    claim: str,
+    generator: Any = "",
+    version: Any = "",
+    text: Any = "",
+    *,
+    trust: str = STATED,
+    signer: Any = "",
+    signature: str = "",
+    hash: str = "",
+) -> Statement:
+    """A statement of a file's words, which are cut short."""
+    return Statement(
+        source=source,
+        trust=trust,
+        claim=short(claim),
+        generator=short(generator),
+        version=short(version),
+        signer=short(signer),
+        signature=signature,
+        hash=hash,
+        text=short(text),
+    )
+
+
+def unreadable(source: str, field: str, reason: Any) -> Statement:
+    """The statement that something is there which cannot be read, with the field and the reason."""
+    return statement(source, UNREADABLE, text=f"{field}: {reason}")
+
+
+def checked_length(content: bytes | str) -> None:
+    """Raises a `ValueError` if something is too long to be read."""
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"has {len(content)} bytes, {MAX_BYTES} are read at most")
+
+
+def claim_of(source_type: str) -> tuple[str, str]:
+    """The claim of a digital source type, and the quotation of one that IPTC does not know; one of both is empty."""
+    match = _SOURCE_TYPE.fullmatch(source_type.strip())
+    if match and match[1] in IPTC_TERMS:
+        return match[1], ""
+    return "", f'not a term of IPTC: "{short(source_type)}"' if source_type.strip() else ""
+
+
+__all__ = [
+    "BROKEN",
+    "CLAIMS",
+    "IPTC_TERMS",
+    "MARK",
+    "MAX_BYTES",
+    "NOT_READ",
+    "OF_CAMERAS",
+    "OF_GENERATORS",
+    "STATED",
+    "TRUSTED",
+    "UNKNOWN",
+    "UNREADABLE",
+    "Statement",
+    "checked_length",
+    "claim_of",
+    "short",
+    "statement",
+    "unreadable",
+]

@@ -1,0 +1,80 @@
+"""What an image file itself states of its making: Content Credentials (C2PA), IPTC, XMP, EXIF and texts."""
+
+import os
+from collections.abc import Iterator
+
+from PIL import Image, IptcImagePlugin
+
+from tellsign.modeling.image_files import open_image
+
+from .content_credentials import statements_of_manifest
+from .exif import statements_of_exif
+from .generators import generator_in
+from .hidden_text import statements_of_hidden_text
+from .parameters import statements_of_texts
+from .statement import Statement, short, statement, unreadable
+from .xmp import statements_of_xmp
+
+
+def statements_in(
+    content: bytes | Image.Image,
+    name: str,
+    trust_anchors: str | os.PathLike | None = None,
+    opened: Image.Image | None = None,
+) -> list[Statement]:
+    """What an image file states of its making, as [`~tellsign.provenance`] says.
+
+    Args:
+        content (`bytes` or `PIL.Image.Image`): The file's content, or an image, which has no C2PA manifest.
+        name (`str`): What to call it in an error.
+        trust_anchors (`str` or `os.PathLike`, *optional*): As for [`~tellsign.provenance`].
+        opened (`PIL.Image.Image`, *optional*): The [`stored_image`] of the content, where it was opened before.
+
+    Raises:
+        ValueError: If the image cannot be opened, or it has a manifest and the anchors cannot be read.
+    """
+    if isinstance(content, Image.Image):
+        return list(_metadata(content, None))
+    try:
+        opened = opened or open_image(content)
+        if opened.format == "PNG" and _has_text_behind_pixels(content):
+            opened.load()
+    except Exception as error:  # Pillow's decoders raise all sorts on damaged files
+        raise ValueError(f"{name}: {error}") from error
+    return [*statements_of_manifest(content, opened, trust_anchors), *_metadata(opened, content)]
+
+
+def _has_text_behind_pixels(content: bytes) -> bool:
+    """Whether Pillow must read the pixels of a PNG file before it knows all of its texts."""
+    end = content.rfind(b"IDAT")
+    return any(content.find(kind, end) >= 0 for kind in (b"tEXt", b"zTXt", b"iTXt", b"eXIf"))
+
+
+def _metadata(image: Image.Image, content: bytes | None) -> Iterator[Statement]:
+    """The statements in what Pillow reads."""
+    info = image.info
+    yield from _iptc(image)
+    if xmp := info.get("xmp") or info.get("XML:com.adobe.xmp"):
+        yield from statements_of_xmp(xmp if isinstance(xmp, bytes) else str(xmp).encode())
+    yield from statements_of_exif(image, content)
+    if image.format == "PNG":
+        yield from statements_of_texts("png_text", {name: value for name, value in info.items() if name != "exif"})
+    try:
+        yield from list(statements_of_hidden_text(image, content))
+    except Exception as error:  # Pillow's decoders raise all sorts on damaged files
+        yield unreadable("hidden_text", "pixels", error)
+
+
+def _iptc(image: Image.Image) -> Iterator[Statement]:
+    try:
+        fields = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type] # any image with its `info`
+        credit = fields.get((2, 110), b"")  # its name in IPTC's Information Interchange Model is Credit
+        text = short(credit if isinstance(credit, bytes) else b" ".join(credit))
+    except Exception as error:  # Pillow checks little
+        yield unreadable("iptc", "IPTC", error)
+        return
+    if generator := generator_in(text):
+        yield statement("iptc", "generator", generator, text=text)
+
+
+__all__ = ["statements_in"]

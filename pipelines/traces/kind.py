@@ -1,0 +1,158 @@
+"""What a kind of trace is: a measure of a file's own pixels, and all that is said and drawn of it.
+
+A kind is an object of its own file, and a row in `table.py`. Whoever finds, draws or counts traces asks it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .spectrum import middle_of, residual_spectrum
+
+
+LOSSLESS = ("BMP", "GIF", "PNG", "PPM", "TIFF")
+"""Formats of Pillow that keep the pixels, TIFF by [`LOSSLESS_TIFF`] alone."""
+LOSSLESS_TIFF = "raw packbits tiff_lzw tiff_adobe_deflate tiff_deflate lzma zstd tiff_ccitt group3 group4".split()
+"""What Pillow calls the compressions of TIFF that keep the pixels. Others, such as JPEG, do not, or not always."""
+
+
+class NotMeasured(Exception):
+    """The reason why a trace cannot be measured in a file, in a sentence."""
+
+
+class Pixels:
+    """A file's own pixels, and what several kinds see in them, which is computed once.
+
+    Args:
+        image (`PIL.Image.Image`): As Pillow opens its file: with its format, neither turned nor resized.
+    """
+
+    def __init__(self, image: Image.Image):
+        self.image, self.mode = image, image.mode
+
+    @cached_property
+    def spectrum(self) -> tuple[NDArray[np.float64], int]:
+        """The [`residual_spectrum`] of its middle, and of how many blocks it is."""
+        return residual_spectrum(np.asarray(middle_of(self.image).convert("L")))
+
+
+class Share(NamedTuple):
+    """The share of pictures that show a trace, in [0, 1], and how many were measured."""
+
+    shown: float
+    pictures: int
+
+    @property
+    def at_least_one(self) -> float:
+        """The share, or that of one picture if none shows it."""
+        return max(self.shown, 1 / self.pictures)
+
+    def in_words(self) -> str:
+        """Such as "1 of 3"."""
+        one = 1 / self.pictures
+        return f"1 of {round(1 / self.shown)}" if self.shown >= one else f"fewer than 1 of {self.pictures}"
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What a trace is worth in one group of files.
+
+    Args:
+        threshold (`float`): The strength above which a picture shows it.
+        photographs, other_pictures, generated ([`Share`]): How many show it. Other pictures are those by people that
+            are no photographs: artwork, documents, screenshots, renders.
+    """
+
+    threshold: float
+    photographs: Share
+    other_pictures: Share
+    generated: Share
+
+    def lift(self, toward: str) -> float:
+        """How many times as often generated pictures show it as photographs do; below 1 if it speaks for `"real"`."""
+        if toward == "fake":
+            return self.generated.shown / self.photographs.at_least_one
+        return self.generated.at_least_one / self.photographs.shown
+
+    @property
+    def precision(self) -> float:
+        """The share of generated pictures among those that show it, where there are as many by people as generated.
+
+        The pictures by people are photographs or others, whichever show it more often.
+        """
+        by_people = max(self.photographs.at_least_one, self.other_pictures.at_least_one)
+        return self.generated.shown / (self.generated.shown + by_people)
+
+
+@dataclass(frozen=True)
+class TraceKind(ABC):
+    """A kind of trace.
+
+    Args:
+        name (`str`): What it is called.
+        sentence (`str`): What it is, in a sentence.
+        worth (`Mapping[str, Worth]`): What it is worth by [`files_of`]. It is measured in these files alone.
+    """
+
+    name: str
+    sentence: str
+    worth: Mapping[str, Worth]
+
+    toward: ClassVar[Literal["fake", "real"]] = "fake"
+    """For which verdict it speaks."""
+    least_side: ClassVar[int] = 1
+    """Pixels of the shorter side from which a picture is measured."""
+    artifact: ClassVar[str | None] = None
+    """The artifact that it is, if it is one of [`find_artifact`]."""
+    plural: ClassVar[str] = "Traces"
+    """How notes call it."""
+    caption: ClassVar[str]
+    """What its picture shows, in a sentence that begins "The picture beside"."""
+    description: ClassVar[str]
+    """In which files it is looked for and how anybody can check it, for a card."""
+    limits: ClassVar[str] = ""
+    """What its table does not say, for a card."""
+
+    def check(self, image: Image.Image) -> None:
+        """Raises [`NotMeasured`] if the format or size of an image's file is not one in which it is measured."""
+        if min(image.size) < self.least_side:
+            raise NotMeasured(
+                f"{self.plural} are not measured in pictures with a side below {self.least_side} pixels."
+            )
+        if files_of(image) not in self.worth:
+            lossless = {"lossless": "PNG, BMP, GIF, PPM and lossless TIFF"}
+            formats = ", ".join(lossless.get(files, files) for files in self.worth)
+            raise NotMeasured(f"{self.plural} are measured only in files of {formats}.")
+
+    @abstractmethod
+    def measure(self, pixels: Pixels) -> tuple[float, tuple[int, int, int, int] | None]:
+        """How strong it is, and where: left, top, right and bottom, or `None` for the whole picture.
+
+        Raises:
+            NotMeasured: If the pixels do not tell.
+        """
+
+    @abstractmethod
+    def picture(self, pixels: Pixels) -> Image.Image:
+        """A picture in mode RGB that shows it."""
+
+    def told(self, files: str) -> str:
+        """What it is, and how often it is found in a group of files, in two sentences."""
+        worth = self.worth[files]
+        return (
+            f"{self.sentence} In {files} files, {worth.generated.in_words()} generated pictures shows it, "
+            f"{worth.photographs.in_words()} photographs, and {worth.other_pictures.in_words()} other pictures by "
+            "people."
+        )
+
+
+def files_of(image: Image.Image) -> str:
+    """The group of an image's file: `"lossless"` if it certainly keeps the pixels, else its format, empty for none."""
+    kept = image.format in LOSSLESS and (image.format != "TIFF" or image.info.get("compression") in LOSSLESS_TIFF)
+    return "lossless" if kept else image.format or ""

@@ -1,0 +1,79 @@
+"""`tellsign trust`: whose signatures are trusted."""
+
+import datetime
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+OFFICIAL_LIST = "https://raw.githubusercontent.com/c2pa-org/conformance-public/main/trust-list/C2PA-TRUST-LIST.pem"
+"""The list of the C2PA's conformance program."""
+
+
+def trust(
+    update: Annotated[bool, typer.Option("--update", help="Fetch the official list of the C2PA, once.")] = False,
+) -> None:
+    """Prints which trust anchors are in force, from where and of which day.
+
+    A signature that fits is trusted if its certificate goes back to an anchor. Without any, nobody is trusted.
+    TELLSIGN_TRUST_ANCHORS names a PEM file of your own, which goes before the official list.
+    """
+    from tellsign.pipelines.provenance.trust import VARIABLE, certificates_in, find_anchors, read_anchors
+
+    try:
+        if update:
+            typer.echo(f"{fetch_list()} was fetched", err=True)
+        path = find_anchors()
+        if path is None:
+            typer.echo(
+                "There are no trust anchors: nobody is trusted. `tellsign trust --update` fetches the official list."
+            )
+            return
+        count = len(certificates_in(read_anchors()))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    with open(path, encoding="ascii", errors="replace") as file:
+        first = file.readline().strip()
+    origin = first.removeprefix("# ") if first.startswith("# fetched ") else "a file of your own"
+    named = f", named by {VARIABLE}" if os.environ.get(VARIABLE) else ""
+    typer.echo(f"{count} certificates, {origin}: {path}{named}")
+
+
+def fetch_list(address: str | None = None) -> Path:
+    """Fetches the official list into the cache, where it replaces an older one.
+
+    Args:
+        address (`str`, *optional*): Defaults to `OFFICIAL_LIST`.
+
+    Raises:
+        ValueError: If it cannot be fetched, is too long or holds no certificates. An older one stays.
+    """
+    from huggingface_hub.utils import httpx
+
+    from tellsign.pipelines.provenance.trust import MAX_LIST_BYTES, certificates_in, official_list
+
+    address = address or OFFICIAL_LIST
+    content = bytearray()
+    try:
+        with httpx.stream("GET", address, follow_redirects=False, timeout=10) as response:
+            response.raise_for_status()
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > MAX_LIST_BYTES:
+                    raise ValueError(f"has more than {MAX_LIST_BYTES} bytes")
+        certificates = certificates_in(content.decode("ascii", "replace"))
+        path = official_list()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        day = datetime.datetime.now(datetime.UTC).date()
+        with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=path.parent, delete=False) as file:
+            file.write("\n".join([f"# fetched {day} from {address}", *certificates]) + "\n")
+        os.replace(file.name, path)
+    except (OSError, ValueError, httpx.HTTPError) as error:
+        raise ValueError(f"{address}: {error}") from error
+    return path
+
+
+__all__ = ["trust"]

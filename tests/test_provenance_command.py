@@ -1,0 +1,187 @@
+"""`tellsign provenance` and `tellsign trust`."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from typer.testing import CliRunner
+
+from tellsign.__main__ import app
+from tellsign.commands import trust
+from tellsign.pipelines.provenance.trust import MAX_LIST_BYTES, official_list
+from tests.samples import SCHEMA
+from tests.stated import A1111, Authority, encoded, exif_of, png
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made.png").write_bytes(png(parameters=A1111))
+    (tmp_path / "plain.jpg").write_bytes(encoded())
+    return tmp_path
+
+
+def test_a_table_says_who_states_what(files):
+    ran = run("provenance", "made.png", "plain.jpg")
+    assert ran.exit_code == 0
+    head, made, plain = map(str.split, ran.stdout.splitlines())
+    assert head == ["file", "trust", "states"] and plain == ["plain.jpg", "-", "nothing"]
+    assert made[:2] == ["made.png", "stated"] and "AUTOMATIC1111" in made
+
+
+def test_json_follows_the_schema(files):
+    import jsonschema
+
+    made, plain = map(json.loads, run("provenance", ".", "--json").stdout.splitlines())
+    assert (made["image"], plain) == ("made.png", {"image": "plain.jpg", "provenance": []})
+    jsonschema.validate(made["provenance"][0], SCHEMA["$defs"]["Statement"] | {"$defs": SCHEMA["$defs"]})
+
+
+def test_a_file_that_cannot_be_read_is_a_line_and_an_exit_code(files):
+    (files / "bad.png").write_bytes(b"bad")
+    ran = run("provenance", "bad.png", "made.png", "--json")
+    bad, made = map(json.loads, ran.stdout.splitlines())
+    assert ran.exit_code == 1 and "bad.png: " in bad["error"] and made["provenance"]
+
+
+@pytest.mark.parametrize(("name", "code"), [("made.png", 0), ("plain.jpg", 1), ("camera.jpg", 1)])
+def test_a_file_is_expected_to_say_that_it_is_generated(name, code, files):
+    (files / "camera.jpg").write_bytes(encoded(exif=exif_of(Make="Leica", Model="M11")))
+    ran = run("provenance", name, "--expect-generated")
+    assert ran.exit_code == code and ("missing" in ran.stdout) == bool(code)
+
+
+def test_a_broken_signature_does_not_say_generated(files):
+    content = bytearray(Authority().sign())
+    (files / "signed.jpg").write_bytes(content)
+    assert run("provenance", "signed.jpg", "--expect-generated").exit_code == 0
+    content[-20] ^= 1
+    (files / "signed.jpg").write_bytes(content)
+    assert run("provenance", "signed.jpg", "--expect-generated").exit_code == 1
+
+
+def test_what_an_export_has_lost_is_said(files):
+    ran = run("provenance", "plain.jpg", "made.png", "--before", "made.png")
+    assert ran.exit_code == 1
+    assert [line.split()[0] for line in ran.stdout.splitlines()] == ["file", "plain.jpg", "lost", "made.png"]
+    (line,) = run("provenance", "made.png", "--before", "made.png", "--json").stdout.splitlines()
+    assert json.loads(line)["lost"] == []
+
+
+def test_a_signature_that_no_longer_fits_is_lost(files):
+    content = bytearray(Authority().sign())
+    (files / "before.jpg").write_bytes(content)
+    content[-20] ^= 1
+    (files / "after.jpg").write_bytes(content)
+    ran = run("provenance", "after.jpg", "--before", "before.jpg", "--json")
+    assert ran.exit_code == 1 and json.loads(ran.stdout)["lost"][0]["trust"] == "unknown"
+
+
+def test_control_characters_in_a_name_are_not_printed(files):
+    name = "a\x1b[31m.png"
+    (files / name).write_bytes(png(parameters=A1111))
+    assert "\x1b" not in run("provenance", name).stdout
+
+
+def test_both_commands_take_anchors(files, checkpoint):
+    root = Authority()
+    (files / "root.pem").write_bytes(root.pem)
+    (files / "signed.jpg").write_bytes(root.sign())
+    options = ("signed.jpg", "--trust-anchors", "root.pem")
+    (line,) = run("provenance", *options, "--json").stdout.splitlines()
+    (answer,) = run("explain", *options, "--model", checkpoint, "--explain", "never").stdout.splitlines()
+    assert [json.loads(said)["provenance"][0]["trust"] for said in (line, answer)] == ["trusted", "trusted"]
+    for command in ("provenance", "explain"):
+        ran = run(command, "signed.jpg", "--trust-anchors", "none.pem")
+        assert ran.exit_code == 2 and "none.pem" in ran.stderr
+
+
+class Server(ThreadingHTTPServer):
+    """Serves a list of certificates on this machine."""
+
+    def __init__(self, content: bytes, status: int = 200):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(status)
+                self.send_header("Location", "https://localhost/elsewhere")
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/list.pem"
+
+
+@pytest.fixture
+def serve(monkeypatch, tmp_path):
+    """Lets `tellsign trust --update` fetch this content."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    servers = []
+
+    def start(content: bytes, status: int = 200) -> str:
+        servers.append(Server(content, status))
+        monkeypatch.setattr(trust, "OFFICIAL_LIST", servers[-1].address)
+        return servers[-1].address
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_address_of_the_official_list_is_encrypted():
+    assert trust.OFFICIAL_LIST.startswith("https://")
+
+
+def test_without_a_list_nobody_is_trusted(serve):
+    assert "nobody is trusted" in run("trust").stdout
+
+
+def test_a_fetched_list_is_kept_with_its_day_and_trusted(serve, files):
+    root = Authority()
+    address = serve(b"junk\n" + root.pem)
+    assert run("trust", "--update").exit_code == 0
+    said = run("trust").stdout
+    assert "1 certificates, fetched 20" in said and address in said and str(official_list()) in said
+    (files / "signed.jpg").write_bytes(root.sign())
+    assert "trusted" in run("provenance", "signed.jpg").stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"no list", 200),
+        (b"", 404),
+        (b"", 302),
+        (b"x" * (MAX_LIST_BYTES + 1), 200),
+        (b"-----BEGIN CERTIFICATE-----", 200),
+    ],
+)
+def test_what_is_no_list_does_not_replace_one(content, status, serve):
+    root = Authority()
+    serve(root.pem)
+    run("trust", "--update")
+    kept = official_list().read_bytes()
+    address = serve(content, status)
+    ran = run("trust", "--update")
+    assert ran.exit_code == 2 and address.split("//")[1].split("/")[0] in ran.stderr.replace("\n", "")
+    assert official_list().read_bytes() == kept and len(list(official_list().parent.iterdir())) == 1
+
+
+def test_ones_own_anchors_go_before_the_official_list(serve, files, monkeypatch):
+    serve(Authority().pem)
+    run("trust", "--update")
+    (files / "own.pem").write_bytes(Authority().pem + Authority("Other").pem)
+    monkeypatch.setenv("TELLSIGN_TRUST_ANCHORS", "own.pem")
+    assert "2 certificates, a file of your own: own.pem" in run("trust").stdout
