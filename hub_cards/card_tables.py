@@ -71,10 +71,7 @@ WEAK = 0.75
 
 
 def _mean_of_rows(values: Sequence[float], weights: Sequence[float] | None = None) -> str:
-    """A mean over sources. Unless there is a single one, it has a 95% percentile bootstrap interval.
-
-    It resamples sources, not their images: the interval says how far the mean depends on which sources there were.
-    """
+    """A mean over sources with, unless there is a single one, a 95% interval of a bootstrap that resamples sources."""
     rows, shares = np.asarray(values), np.ones(len(values)) if weights is None else np.asarray(weights)
     if len(rows) == 1:
         return percent(rows[0])
@@ -207,7 +204,7 @@ def tagger_facts(config: Mapping[str, Any] | None, evaluation: Mapping[str, Any]
     if config is None:
         return None
     names, given = config.get("artifact_labels"), config.get("trained_artifacts", ())
-    facts: dict[str, Any] = {
+    facts = {
         "model_type": config["model_type"],
         # A CLIP or SigLIP compares the image with any text, so it has no names of its own.
         "trained": None if names is None else [as_text(name) for name in names if name in given],

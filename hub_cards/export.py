@@ -25,6 +25,9 @@ from .remote_code import PACKAGE, code_beside, code_of, is_our_class, spec_of, w
 logger = logging.get_logger(__name__)
 
 PARTS = ("", "tagger", "explainer", "localizer")
+# Left beside another model, these would be taken for its measurements.
+MEASURED: tuple[str, ...] = ("evaluation.json", "evaluation.png", "robustness.png", "leave_out.json", "leave_out.png")
+MEASURED += ("large_attacks.json", "adaptation.json", "features.safetensors", "training.json")
 # Not trainer_state.json and training_args.bin, which name the machine's folders and, the latter, are pickled.
 PATTERNS = (
     "config.json",
@@ -39,26 +42,9 @@ PATTERNS = (
     "vocab.*",
     "merges.txt",
     "chat_template.*",
-    "evaluation.json",
-    "leave_out.json",
-    "large_attacks.json",
-    "adaptation.json",
-    "features.safetensors",
-    "training.json",
+    *MEASURED,
     "*.png",
     "LICENSE",
-)
-# Left beside another model, these would be taken for its measurements.
-MEASURED = (
-    "evaluation.json",
-    "evaluation.png",
-    "robustness.png",
-    "leave_out.json",
-    "leave_out.png",
-    "large_attacks.json",
-    "adaptation.json",
-    "features.safetensors",
-    "training.json",
 )
 SPACE = Path(__file__).with_name("space")
 SPACE_SETTINGS = ("sdk", "sdk_version", "python_version", "app_file", "models", "custom_headers")
@@ -242,11 +228,7 @@ def _saved_files(folder: Path) -> dict[str, bytes | Path]:
 
 
 def _detector_config(folder: Path) -> dict[str, Any]:
-    """The configuration of the detector in a folder.
-
-    Raises:
-        ValueError: If there is no detector of real and fake.
-    """
+    """The configuration of the detector of real and fake in a folder."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder}: has no config.json, expected the folder of a saved model")
     config = _read_json(folder / "config.json")
@@ -378,10 +360,7 @@ def push_space(
 
 
 def _with_settings(card: str, of: str) -> str:
-    """A Space's card with the settings of another.
-
-    If nobody changed its words, it does not keep the license of the packaged weights either.
-    """
+    """A Space's card with the settings of another; with the packaged words, its license is the other's too."""
     kept, settings, packaged = SpaceCard(card), SpaceCard(of).data, SpaceCard.load(SPACE / "README.md")
     if kept.text.strip() == packaged.text.strip() and kept.data.get("license") == packaged.data.get("license"):
         kept.data["license"] = settings.get("license")

@@ -41,38 +41,12 @@ TEMPLATE = Path(__file__).with_name("model_card_template.md")
 ADAPTER_TEMPLATE = Path(__file__).with_name("adapter_card_template.md")
 GENERATED = "<!-- tellsign generates this card anew at each push. To keep your changes, remove this comment. -->"
 WIDGET_EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp")
-HYPERPARAMETERS = (
-    "model_name_or_path",
-    "start_weight",
-    "fake_logit_weight",
-    "views",
-    "adversarial_epsilon",
-    "adversarial_steps",
-    "optim",
-    "optim_args",
-    "adam_beta1",
-    "adam_beta2",
-    "adam_epsilon",
-    "learning_rate",
-    "weight_decay",
-    "max_grad_norm",
-    "lr_scheduler_type",
-    "lr_scheduler_kwargs",
-    "warmup_steps",
-    "label_smoothing_factor",
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "num_train_epochs",
-    "max_steps",
-    "ema_decay",
-    "dataloader_drop_last",
-    "bf16",
-    "fp16",
-    "processes",
-    "seed",
-)
-
-
+HYPERPARAMETERS = """
+    model_name_or_path start_weight fake_logit_weight views adversarial_epsilon adversarial_steps optim optim_args
+    adam_beta1 adam_beta2 adam_epsilon learning_rate weight_decay max_grad_norm lr_scheduler_type
+    lr_scheduler_kwargs warmup_steps label_smoothing_factor per_device_train_batch_size gradient_accumulation_steps
+    num_train_epochs max_steps ema_decay dataloader_drop_last bf16 fp16 processes seed
+""".split()
 AnyCard = TypeVar("AnyCard", bound=RepoCard)
 
 

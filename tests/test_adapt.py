@@ -158,14 +158,10 @@ def test_the_adapted_model_is_whole_and_judges(adapted):
     assert (fake[1::2] > fake[::2].median()).float().mean() > 0.8
 
 
-def test_the_card_says_what_it_was_adapted_to(adapted, detector):
-    text = (adapted[0] / "README.md").read_text()
-    assert f"started from the head of {detector.name}, and learned from 30 real pictures and 24 generated ones" in text
-    assert "AUROC: your generated pictures against your photographs" in text
-
-
-def test_the_index_of_an_adapted_model_is_of_its_own_table(adapted, data):
+def test_the_card_and_its_index_are_of_what_was_adapted(adapted, detector, data):
     card, scores = (adapted[0] / "README.md").read_text(), adapted[1]["scores"]
+    assert f"started from the head of {detector.name}, and learned from 30 real pictures and 24 generated ones" in card
+    assert "AUROC: your generated pictures against your photographs" in card
     assert validate_card(card, "model") == []
     assert not (adapted[0] / "large_attacks.json").exists()  # which is of the head that was
     own, found, of_others, _ = ModelCard(card).data.eval_results
@@ -352,14 +348,12 @@ def test_the_card_names_the_other_backbone(on_tower, tower):
     assert "other people" not in text
 
 
-def test_a_new_head_needs_many_pictures(detector, data, cache, tower, tmp_path):
+def test_a_new_head_needs_many_pictures_and_a_commit_its_backbone(detector, data, cache, tower, tmp_path):
+    options = {"model": detector, "cache_dir": cache}
     with pytest.raises(ValueError, match="30 real pictures and 24 generated ones; .* needs 400 of each"):
-        adapt(data, tmp_path / "out", model=detector, backbone=str(tower), cache_dir=cache)
-
-
-def test_a_commit_without_a_backbone_is_refused(detector, data, tmp_path):
+        adapt(data, tmp_path / "out", backbone=str(tower), **options)
     with pytest.raises(ValueError, match="revision 0123abc: goes with a backbone, and none is given"):
-        adapt(data, tmp_path / "out", model=detector, revision="0123abc")
+        adapt(data, tmp_path / "out", revision="0123abc", **options)
 
 
 def test_files_that_cannot_be_used_are_counted(detector, data, cache, tmp_path):
@@ -507,6 +501,8 @@ def test_the_sentence_says_whether_to_use_it_and_for_what():
     assert "it finds 44 in 100 pictures by other generators instead of 27" in text
     assert advice(record_of((-0.02, 0.1), fake=False)).startswith("It is not clear that it helps")
     assert advice(record_of((-0.2, -0.1), fake=True)).startswith("Do not use it")
+    assert "more of the same series" in advice(record_of((0.02, 0.1), fake=True, by_source=False))
+    assert "sources that it never saw" in advice(record_of((0.02, 0.1), fake=True))
 
 
 def test_better_ranks_that_find_less_are_not_advised():
@@ -514,11 +510,6 @@ def test_better_ranks_that_find_less_are_not_advised():
     record["scores"]["found: real, strange fake"] = {name: {"value": 0.3} for name in ("before", "after")}
     record["scores"]["found: real, strange fake"]["gain"] = {"value": -0.03}
     assert advice(record).startswith("It is not clear that it helps")
-
-
-def test_the_sentence_tells_a_series_from_other_people():
-    assert "more of the same series" in advice(record_of((0.02, 0.1), fake=True, by_source=False))
-    assert "sources that it never saw" in advice(record_of((0.02, 0.1), fake=True))
 
 
 def test_the_command_prints_tables_and_a_sentence(detector, data, cache, tmp_path, monkeypatch):

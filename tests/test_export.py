@@ -196,10 +196,7 @@ def test_a_self_contained_export_has_the_classes_it_names(folder):
 def test_an_export_of_an_export_keeps_its_code(folder, tmp_path):
     first = exported_files(folder, "someone/detector", self_contained=True)
     write_files(first, tmp_path / "export")
-    for options, expected in (
-        ({}, first),
-        ({"self_contained": False}, exported_files(folder, "someone/detector")),
-    ):
+    for options, expected in (({}, first), ({"self_contained": False}, exported_files(folder, "someone/detector"))):
         again = exported_files(tmp_path / "export", "someone/detector", **options)
         assert set(again) - {"LICENSE"} == set(expected) - {"LICENSE"}
         for name in ("config.json", "preprocessor_config.json", "README.md"):
@@ -315,21 +312,15 @@ def test_an_adapters_card_replaces_the_draft_of_peft(adapter):
     assert ModelCard(card).data.base_model == "someone/explainer" and validate_card(card, "model") == []
 
 
-def test_an_adapter_for_a_model_that_nobody_else_has_raises(folder, adapter):
-    adapter.rename(folder / "explainer")
-    config = json.loads((folder / "explainer" / "adapter_config.json").read_text())
-    (folder / "explainer" / "adapter_config.json").write_text(
-        json.dumps(config | {"base_model_name_or_path": str(folder)})
-    )
-    with pytest.raises(ValueError, match="which nobody else has"):
-        exported_files(folder, "someone/detector")
-
-
-def test_an_adapter_that_does_not_name_its_model_raises(adapter):
+@pytest.mark.parametrize(("base", "reason"), [(".", "which nobody else has"), (None, "does not name the model")])
+@pytest.mark.parametrize("beside_a_detector", [True, False])
+def test_an_adapter_for_no_model_that_others_have_raises(folder, adapter, base, reason, beside_a_detector):
     config = json.loads((adapter / "adapter_config.json").read_text())
-    (adapter / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": None}))
-    with pytest.raises(ValueError, match="does not name the model"):
-        exported_files(adapter, "someone/adapter")
+    (adapter / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": base}))
+    if beside_a_detector:
+        adapter.rename(folder / "explainer")
+    with pytest.raises(ValueError, match=reason):
+        exported_files(folder if beside_a_detector else adapter, "someone/model")
 
 
 def test_examples_are_the_visible_files_in_their_folder(folder):
@@ -392,23 +383,14 @@ def test_a_space_for_a_repository_has_its_name_alone(tmp_path):
     assert list((tmp_path / "space" / "examples").glob("*.jpg"))
 
 
-def test_a_space_for_no_folder_or_repository_raises(tmp_path):
-    with pytest.raises(ValueError, match="mistyped: neither a folder nor a repository"):
-        build_space(tmp_path / "space", tmp_path / "mistyped")
-    assert not (tmp_path / "space").exists()
-
-
-def test_a_space_for_an_adapter_alone_raises(tmp_path):
-    (tmp_path / "adapter").mkdir()
-    (tmp_path / "adapter" / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/model"}')
-    (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"")
-    with pytest.raises(ValueError, match="adapter: has an adapter alone, expected the folder of a saved detector"):
-        build_space(tmp_path / "space", tmp_path / "adapter")
-    assert not (tmp_path / "space").exists()
-
-
-def test_a_space_is_not_built_over_other_files(tmp_path):
-    (tmp_path / "mine.txt").write_text("mine")
+def test_a_space_for_no_detector_or_over_other_files_raises(tmp_path, adapter):
+    for model, reason in (
+        (tmp_path / "mistyped", "mistyped: neither a folder nor a repository"),
+        (adapter, "adapter: has an adapter alone, expected the folder of a saved detector"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            build_space(tmp_path / "space", model)
+        assert not (tmp_path / "space").exists()
     with pytest.raises(ValueError, match="is not empty"):
         build_space(tmp_path)
 
@@ -420,11 +402,7 @@ def test_a_space_installs_what_the_package_needs(tmp_path):
     needed = setup["options"]["install_requires"].split()
     build_space(tmp_path / "space", "someone/detector")
     installed = (tmp_path / "space" / "requirements.txt").read_text().split()
-    assert {*needed, *extras["explain"].split()} - set(installed) == {
-        "bitsandbytes>=0.50",
-        "pyyaml>=6",
-        "typer>=0.26",
-    }
+    assert {*needed, *extras["explain"].split()} - set(installed) == {"bitsandbytes>=0.50", "pyyaml>=6", "typer>=0.26"}
     page = [line for line in extras["hub"].split() if not line.startswith("filelock")]  # to annotate
     assert set(installed) <= {*needed, *extras["explain"].split(), *page} and set(page) <= set(installed)
     gradio = Requirement(page[0])

@@ -21,7 +21,10 @@ from tests.conftest import equal
 from tests.models import LABELS, make_localizer, make_processor, make_tagger_model
 
 
-RED, BLUE = Image.new("RGB", (40, 20), (220, 0, 0)), Image.new("RGB", (1000, 600), (0, 0, 220))
+# With a darker half, since of one color nothing is told.
+RED, BLUE = Image.new("RGB", (40, 20), (220, 0, 0)), Image.new("RGB", (60, 36), (0, 0, 220))
+RED.paste((190, 0, 0), (0, 0, 20, 20))
+BLUE.paste((0, 0, 190), (0, 0, 30, 36))
 
 
 def teach(localizer: ArtifactLocalizer, lessons: list[tuple[Image.Image, str, str]]) -> None:

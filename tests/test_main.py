@@ -18,7 +18,7 @@ import torch
 import typer
 from huggingface_hub.utils import httpx
 from PIL import Image
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tellsign import DEFAULT_MODEL, WaveFreqImageProcessor, __version__
 from tellsign.__main__ import app
@@ -32,44 +32,52 @@ from tests.models import LARGE_PROCESSOR, TINY_LARGE
 from tests.processes import run_fresh
 
 
+def explain(model: Path, *arguments: str | Path, **options) -> Result:
+    """Runs `tellsign explain` by a detector without its parts."""
+    command = ["explain", *map(str, arguments), "--explain", "never", "--model", str(model)]
+    return CliRunner().invoke(app, command, catch_exceptions=False, **options)
+
+
+def answers_of(result: Result) -> list[dict]:
+    return list(map(json.loads, result.stdout.splitlines()))
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
 def test_pictures_stay_in_the_folder_they_are_saved_to(checkpoint, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         Image.new("RGB", (50, 40)).save(tmp_path / folder / f"{folder}.png")
-    files = [str(tmp_path / "a" / "a.png"), str(tmp_path / "a" / ".." / "b" / "b.png")]
-    options = ["--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path / "out")]
-    CliRunner().invoke(app, ["explain", *files, *options], catch_exceptions=False)
+    explain(checkpoint, tmp_path / "a" / "a.png", tmp_path / "a" / ".." / "b" / "b.png", "--save", tmp_path / "out")
     pictures = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png.png")}
     assert pictures == {"out/a/a.png.png", "out/b/b.png.png"}
 
 
-def test_saved_pictures_among_the_images_are_not_explained(checkpoint, tmp_path):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
-    command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint)]
+def test_saved_pictures_among_the_images_are_not_explained(checkpoint, picture, tmp_path):
     for _ in range(2):
-        result = CliRunner().invoke(app, [*command, "--save", str(tmp_path / "out")], catch_exceptions=False)
-        assert [json.loads(line)["image"] for line in result.stdout.splitlines()] == [str(tmp_path / "a.png")]
+        answers = answers_of(explain(checkpoint, tmp_path, "--save", tmp_path / "out"))
+        assert [answer["image"] for answer in answers] == [str(picture)]
     assert [path.name for path in (tmp_path / "out").rglob("*.png")] == ["a.png.png"]
     for _ in range(2):
-        result = CliRunner().invoke(app, [*command, "--save", str(tmp_path)], catch_exceptions=False)
-        assert {json.loads(line)["image"] for line in result.stdout.splitlines()} == {
-            str(tmp_path / "a.png"),
+        assert {answer["image"] for answer in answers_of(explain(checkpoint, tmp_path, "--save", tmp_path))} == {
+            str(picture),
             str(tmp_path / "out" / "a.png.png"),  # nobody can tell that this one is a picture of an answer
         }
 
 
-def test_files_that_pillow_cannot_decode_are_no_images(checkpoint, tmp_path):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+def test_files_that_pillow_cannot_decode_are_no_images(checkpoint, picture, tmp_path):
     (tmp_path / "data.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     (tmp_path / "video.mpg").write_bytes(b"\x00\x00\x01\xb3\x20\x00\x20" + bytes(100))
-    command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint)]
-    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    result = explain(checkpoint, tmp_path)
     assert result.exit_code == 0 and len(result.stdout.splitlines()) == 1
 
 
 def test_a_name_too_long_for_a_file_gets_its_error(checkpoint):
-    command = ["explain", "x" * 300, "--explain", "never", "--model", str(checkpoint)]
-    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    result = explain(checkpoint, "x" * 300)
     assert result.exit_code == 1 and "error" in json.loads(result.stdout.splitlines()[-1])
 
 
@@ -85,9 +93,8 @@ def test_a_picture_that_cannot_be_saved_costs_no_answer(checkpoint, tmp_path):
     for name in ("a.png", "b.png"):
         Image.new("RGB", (50, 40)).save(tmp_path / name)
     (tmp_path / "out" / "a.png.png").mkdir(parents=True)
-    command = ["explain", str(tmp_path / "*.png"), "--explain", "never", "--model", str(checkpoint)]
-    result = CliRunner().invoke(app, [*command, "--save", str(tmp_path / "out")], catch_exceptions=False)
-    assert [json.loads(line)["label"] for line in result.stdout.splitlines()] and result.exit_code == 1
+    result = explain(checkpoint, tmp_path / "*.png", "--save", tmp_path / "out")
+    assert [answer["label"] for answer in answers_of(result)] and result.exit_code == 1
     assert len(result.stdout.splitlines()) == 2 and (tmp_path / "out" / "b.png.png").is_file()
     assert f"{tmp_path / 'a.png'}: its picture was not saved" in result.stderr
 
@@ -99,9 +106,8 @@ def test_a_folder_has_the_images_of_linked_folders_once(checkpoint, tmp_path):
     (tmp_path / "images" / "link").symlink_to(tmp_path / "others")
     (tmp_path / "others" / "back").symlink_to(tmp_path / "images")
     (tmp_path / "images" / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    command = ["explain", str(tmp_path / "images"), "--explain", "never", "--model", str(checkpoint)]
-    result = CliRunner().invoke(app, command, catch_exceptions=False)
-    answers = {json.loads(line)["image"]: "error" in json.loads(line) for line in result.stdout.splitlines()}
+    result = explain(checkpoint, tmp_path / "images")
+    answers = {answer["image"]: "error" in answer for answer in answers_of(result)}
     names = {"gone.png": True, "images.png": False, "link/others.png": False}
     assert answers == {str(tmp_path / "images" / name): failed for name, failed in names.items()}
 
@@ -119,16 +125,12 @@ def test_a_glob_has_linked_files_but_follows_no_link_back(checkpoint, tmp_path, 
         (tmp_path / "more" / "back").symlink_to(tmp_path)
     else:
         (tmp_path / "other").symlink_to(tmp_path / "more")
-    command = ["explain", str(tmp_path / pattern), "--explain", "never", "--model", str(checkpoint)]
-    result = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert [json.loads(line)["image"] for line in result.stdout.splitlines()] == [
-        str(tmp_path / name) for name in expected
-    ]
+    result = explain(checkpoint, tmp_path / pattern)
+    assert [answer["image"] for answer in answers_of(result)] == [str(tmp_path / name) for name in expected]
 
 
 def explain_into(output: Path, *arguments: str | Path, checkpoint: Path) -> tuple[int, list[dict]]:
-    command = ["explain", *map(str, arguments), "--explain", "never", "--model", str(checkpoint)]
-    result = CliRunner().invoke(app, [*command, "--output", str(output)])
+    result = explain(checkpoint, *arguments, "--output", output)
     return result.exit_code, [json.loads(line) for line in output.read_text().splitlines()]
 
 
@@ -163,39 +165,33 @@ def test_answers_in_a_file_are_of_the_images_at_those_places(checkpoint, tmp_pat
     assert explain_into(output, "x.png", checkpoint=checkpoint)[1] == answers  # the error of another run stays
 
 
-def test_a_missing_picture_is_drawn_though_the_answer_is_there(checkpoint, tmp_path):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+def test_a_missing_picture_is_drawn_though_the_answer_is_there(checkpoint, picture, tmp_path):
     output = tmp_path / "answers.jsonl"
     for _ in range(2):
-        code, answers = explain_into(
-            output, tmp_path / "a.png", "--save", tmp_path / "pictures", checkpoint=checkpoint
-        )
+        code, answers = explain_into(output, picture, "--save", tmp_path / "pictures", checkpoint=checkpoint)
         assert code == 0 and len(answers) == 1
         (tmp_path / "pictures" / "a.png.png").unlink()
 
 
-def test_a_link_to_the_file_of_answers_stays_one(checkpoint, tmp_path):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+def test_a_link_to_the_file_of_answers_stays_one(checkpoint, picture, tmp_path):
     (tmp_path / "answers.jsonl").write_text('{"image": "cut')
     (tmp_path / "link.jsonl").symlink_to(tmp_path / "answers.jsonl")
-    explain_into(tmp_path / "link.jsonl", tmp_path / "a.png", checkpoint=checkpoint)
+    explain_into(tmp_path / "link.jsonl", picture, checkpoint=checkpoint)
     assert (tmp_path / "link.jsonl").is_symlink() and len((tmp_path / "answers.jsonl").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("content", ["[1, 2]\n", "to do", '{"name": "a.png"}', '{"image": "a.png"\n{"image": "b.png"'])
-def test_a_file_that_holds_no_answers_is_refused_and_kept(checkpoint, tmp_path, content):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+def test_a_file_that_holds_no_answers_is_refused_and_kept(checkpoint, picture, tmp_path, content):
     output = tmp_path / "notes.json"
     output.write_text(content)
-    command = ["explain", str(tmp_path / "a.png"), "--model", str(checkpoint), "--output", str(output)]
+    command = ["explain", str(picture), "--model", str(checkpoint), "--output", str(output)]
     assert CliRunner().invoke(app, command).exit_code == 2
     assert output.read_text() == content
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs devices")
-def test_answers_are_not_written_over_a_device(checkpoint, tmp_path):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
-    command = ["explain", str(tmp_path / "a.png"), "--model", str(checkpoint), "--output", os.devnull]
+def test_answers_are_not_written_over_a_device(checkpoint, picture):
+    command = ["explain", str(picture), "--model", str(checkpoint), "--output", os.devnull]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 2 and "is no file" in result.output
 
@@ -207,9 +203,7 @@ def test_names_that_are_not_utf8_are_printed_as_json(checkpoint, tmp_path):
         (b"broken\xff.png", b"broken"),
     ):
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(content)
-    command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint)]
-    result = CliRunner().invoke(app, command)
-    bad, broken = map(json.loads, result.stdout.splitlines())
+    bad, broken = answers_of(explain(checkpoint, tmp_path))
     assert bad["image"].endswith("bad\\udcff.png") and "broken\\udcff.png" in broken["error"]
     output = tmp_path / "answers.jsonl"
     for _ in range(2):
@@ -217,9 +211,8 @@ def test_names_that_are_not_utf8_are_printed_as_json(checkpoint, tmp_path):
 
 
 def test_the_standard_input_is_judged_and_drawn(checkpoint, tmp_path):
-    command = ["explain", "-", "--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path)]
     picture = encode(np.zeros((40, 50, 3), np.uint8))
-    result = CliRunner().invoke(app, command, input=picture, catch_exceptions=False)
+    result = explain(checkpoint, "-", "--save", tmp_path, input=picture)
     answer = json.loads(result.stdout)
     assert (answer["image"], answer["width"], answer["height"]) == ("-", 50, 40)
     assert [path.name for path in tmp_path.glob("*.png")] == ["-.png"]
@@ -228,15 +221,13 @@ def test_the_standard_input_is_judged_and_drawn(checkpoint, tmp_path):
 def test_the_standard_input_is_judged_anew_each_time(checkpoint, tmp_path):
     output = tmp_path / "answers.jsonl"
     for side in (40, 50):
-        command = ["explain", "-", "--explain", "never", "--model", str(checkpoint), "--output", str(output)]
-        CliRunner().invoke(app, command, input=encode(np.zeros((side, 60, 3), np.uint8)), catch_exceptions=False)
+        explain(checkpoint, "-", "--output", output, input=encode(np.zeros((side, 60, 3), np.uint8)))
         (line,) = output.read_text().splitlines()
         assert json.loads(line)["height"] == side
 
 
 @pytest.mark.parametrize(("name", "drawn"), [("a.png", 1), ("dead.png", 0)])
-def test_an_address_is_fetched_once_judged_and_drawn(checkpoint, tmp_path, name, drawn):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+def test_an_address_is_fetched_once_judged_and_drawn(checkpoint, picture, tmp_path, name, drawn):
     fetched = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):
@@ -249,8 +240,7 @@ def test_an_address_is_fetched_once_judged_and_drawn(checkpoint, tmp_path, name,
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/{name}"
-        command = ["explain", address, "--explain", "never", "--model", str(checkpoint)]
-        result = CliRunner().invoke(app, [*command, "--save", str(tmp_path / "out")], catch_exceptions=False)
+        result = explain(checkpoint, address, "--save", tmp_path / "out")
         server.shutdown()
     answer = json.loads(result.stdout)
     assert answer["image"] == address and fetched == [f"/{name}"]
@@ -258,10 +248,10 @@ def test_an_address_is_fetched_once_judged_and_drawn(checkpoint, tmp_path, name,
     assert len(list((tmp_path / "out").iterdir())) == drawn
 
 
-def test_probabilities_have_four_digits(checkpoint, tmp_path):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
-    command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(checkpoint)]
-    answer = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
+def test_probabilities_have_four_digits_and_loading_no_bars(checkpoint, picture):
+    result = explain(checkpoint, picture)
+    (answer,) = answers_of(result)
+    assert "Loading weights" not in result.output  # bars
     assert answer["fake_probability"] == round(answer["fake_probability"], 4)
 
 
@@ -269,19 +259,11 @@ def test_the_operating_point_reaches_the_verdict(make_model, tmp_path):
     large = TINY_LARGE | {"verdict_thresholds": [0.0, 1.0], "balanced_verdict_thresholds": [0.0, 0.0]}
     make_model(large_picture_config=large).save_pretrained(tmp_path / "model")
     WaveFreqImageProcessor(**LARGE_PROCESSOR).save_pretrained(tmp_path / "model")
-    noise = np.random.default_rng(0).integers(0, 256, (80, 90, 3), np.uint8)
-    Image.fromarray(noise).save(tmp_path / "a.png")
-    command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(tmp_path / "model")]
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 90, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
     for point, label in (("cautious", "uncertain"), ("balanced", "fake")):
-        result = CliRunner().invoke(app, [*command, "--operating-point", point], catch_exceptions=False)
-        assert json.loads(result.stdout)["label"] == label
-
-
-def test_no_bars_of_loaded_weights_are_shown(checkpoint, tmp_path):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
-    command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(checkpoint)]
-    result = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert "Loading weights" not in result.output
+        (answer,) = answers_of(explain(tmp_path / "model", tmp_path / "a.png", "--operating-point", point))
+        assert answer["label"] == label
 
 
 def test_explain_reads_larger_pictures_than_pillow_would(checkpoint, tmp_path, monkeypatch):
@@ -289,21 +271,18 @@ def test_explain_reads_larger_pictures_than_pillow_would(checkpoint, tmp_path, m
     monkeypatch.setattr("tellsign.modeling.image_files.MOST_PIXELS", 2500)
     for name, size in (("a", (50, 40)), ("b", (50, 60))):
         Image.new("RGB", size).save(tmp_path / f"{name}.png")
-    command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint)]
-    answers = list(map(json.loads, CliRunner().invoke(app, command, catch_exceptions=False).stdout.splitlines()))
+    answers = answers_of(explain(checkpoint, tmp_path))
     assert "label" in answers[0] and "more than 2,500 pixels" in answers[1]["error"]
 
 
 @pytest.mark.parametrize("given", [None, "7"])
-def test_explain_takes_free_threads_unless_told_how_many(checkpoint, tmp_path, monkeypatch, given):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+def test_explain_takes_free_threads_unless_told_how_many(checkpoint, picture, monkeypatch, given):
     monkeypatch.setattr(torch, "set_num_threads", set_threads := Mock())
     monkeypatch.setattr("tellsign.threads.free_threads", lambda: 3)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if given:
         monkeypatch.setenv("OMP_NUM_THREADS", given)
-    command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(checkpoint)]
-    CliRunner().invoke(app, command, catch_exceptions=False)
+    explain(checkpoint, picture)
     assert [call.args for call in set_threads.call_args_list] == ([] if given else [(3,)])
 
 
@@ -313,8 +292,7 @@ def explain_telephones(folder: Path, checkpoint: Path) -> None:
 
     pillow_heif.from_pillow(Image.new("RGB", (64, 48), "red")).save(folder / "a.heic")
     Image.new("RGB", (64, 48), "red").save(folder / "b.avif")
-    result = CliRunner().invoke(app, ["explain", str(folder), "--explain", "never", "--model", str(checkpoint)])
-    assert [json.loads(line)["width"] for line in result.stdout.splitlines()] == [64, 64]
+    assert [answer["width"] for answer in answers_of(explain(checkpoint, folder))] == [64, 64]
 
 
 def test_the_formats_of_telephones_are_read(checkpoint, tmp_path):
@@ -337,19 +315,17 @@ def test_broken_weights_are_named_without_a_traceback(checkpoint, tmp_path):
     shutil.copytree(checkpoint, tmp_path / "broken")
     (tmp_path / "broken" / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1")
     Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
-    command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(tmp_path / "broken")]
-    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    result = explain(tmp_path / "broken", tmp_path / "a.png")
     assert result.exit_code == 2 and "header" in result.output
 
 
-def test_what_cannot_be_written_is_refused_before_judging(tmp_path):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+def test_what_cannot_be_written_is_refused_before_judging(picture, tmp_path):
     for arguments, reason in (
         (["ftp://127.0.0.1/a.jpg"], "is an address"),
-        ([str(tmp_path / "a.png"), "--save", str(tmp_path / "a.png")], "exists"),
-        ([str(tmp_path / "a.png"), "--save", str(tmp_path / "a.png" / "b")], "Not a directory"),
-        ([str(tmp_path / "a.png"), "--save", "/proc"], "/proc"),  # where nobody can write
-        ([str(tmp_path / "a.png"), "--output", str(tmp_path / "a.csv")], "ends in .jsonl or .json"),
+        ([str(picture), "--save", str(picture)], "exists"),
+        ([str(picture), "--save", str(picture / "b")], "Not a directory"),
+        ([str(picture), "--save", "/proc"], "/proc"),  # where nobody can write
+        ([str(picture), "--output", str(tmp_path / "a.csv")], "ends in .jsonl or .json"),
     ):
         result = CliRunner().invoke(app, ["explain", *arguments], catch_exceptions=False)
         said = " ".join(result.output.replace("│", " ").split())
@@ -369,10 +345,9 @@ def test_an_unreadable_folder_gets_an_error_beside_the_answers(checkpoint, tmp_p
         return scandir(place)
 
     monkeypatch.setattr(os, "scandir", refuse)  # the tests may run as root, who reads everything
-    options = ["--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path / "out")]
     for given, answered in ((tmp_path, [str(tmp_path / "open" / "a.png")]), (closed, [])):
-        result = CliRunner().invoke(app, ["explain", str(given), *options], catch_exceptions=False)
-        answers = {answer["image"]: answer for answer in map(json.loads, result.stdout.splitlines())}
+        result = explain(checkpoint, given, "--save", tmp_path / "out")
+        answers = {answer["image"]: answer for answer in answers_of(result)}
         assert answers.pop(closed) == {"image": closed, "error": f"{closed}: Permission denied"}
         assert list(answers) == answered and result.exit_code == 1
 
@@ -383,18 +358,15 @@ def test_files_left_out_by_their_extension_are_counted(checkpoint, tmp_path):
     Image.new("RGB", (50, 40)).save(folder / "a.png")
     for name in ("a.pdf", "b.PDF", "c.txt", "d"):
         (folder / name).touch()
-    command = ["explain", str(folder), str(folder), "--explain", "never", "--model", str(checkpoint)]
-    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    result = explain(checkpoint, folder, folder)
     assert result.exit_code == 0 and len(result.stdout.splitlines()) == 1
     assert "since no image has such an extension: 2 .pdf, 1 .txt, 1 without an extension" in result.stderr
     (folder / "a.png").unlink()
-    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    result = explain(checkpoint, folder, folder)
     assert result.exit_code == 2 and "2 .pdf" in result.output
 
 
-def test_a_picture_that_is_cut_off_leaves_the_one_before_it(checkpoint, tmp_path, monkeypatch):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
-    command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(checkpoint)]
+def test_a_picture_that_is_cut_off_leaves_the_one_before_it(checkpoint, picture, tmp_path, monkeypatch):
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "a.png.png").write_bytes(b"old")
 
@@ -404,7 +376,7 @@ def test_a_picture_that_is_cut_off_leaves_the_one_before_it(checkpoint, tmp_path
 
     monkeypatch.setattr(Image.Image, "save", write_half)
     for folder, content in (("old", [b"old"]), ("new", [])):
-        result = CliRunner().invoke(app, [*command, "--save", str(tmp_path / folder)], catch_exceptions=False)
+        result = explain(checkpoint, picture, "--save", tmp_path / folder)
         assert result.exit_code == 1 and "its picture was not saved" in result.stderr
         assert [path.read_bytes() for path in (tmp_path / folder).iterdir()] == content
 
@@ -423,8 +395,7 @@ def test_the_picture_is_of_what_was_judged_whatever_came_since(checkpoint, tmp_p
         return verdict_of(*args)
 
     monkeypatch.setattr(artifact_explanation, "verdict_of", change_files)
-    options = ["--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path / "out")]
-    result = CliRunner().invoke(app, ["explain", str(changed), str(gone), *options], catch_exceptions=False)
+    result = explain(checkpoint, changed, gone, "--save", tmp_path / "out")
     assert result.exit_code == 0 and not gone.exists()
     for file in (changed, gone):
         assert Image.open(tmp_path / "out" / f"{file.name}.png").getpixel((100, 300)) == (10, 10, 10)
@@ -436,20 +407,11 @@ def test_the_command_holds_one_image_at_a_time(checkpoint, tmp_path, monkeypatch
     read, answered = [], []
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or path.open("rb").read())
     monkeypatch.setattr("tellsign.files.annotate", lambda image, answer: answered.append(len(read)) or image)
-    options = ["--explain", "never", "--model", str(checkpoint), "--save", str(tmp_path / "out")]
-    CliRunner().invoke(app, ["explain", str(tmp_path / "*.png"), *options], catch_exceptions=False)
+    explain(checkpoint, tmp_path / "*.png", "--save", tmp_path / "out")
     assert answered == list(range(1, 9))
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        leave_out.main,
-        pseudo_fakes.main,
-        model_card.main,
-        dataset_card.main,
-    ],
-)
+@pytest.mark.parametrize("command", [leave_out.main, pseudo_fakes.main, model_card.main, dataset_card.main])
 def test_help_leaves_out_the_exceptions_of_developers(command):
     commands = typer.Typer()
     commands.command()(command)
@@ -480,9 +442,8 @@ def test_threshold_and_device_reach_the_pipeline(tmp_path):
     assert result.exit_code == 2 and "nonsense" in result.output
 
 
-def test_a_model_that_is_no_folder_is_said_to_be_none(tmp_path):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
-    result = CliRunner().invoke(app, ["explain", str(tmp_path / "a.png"), "--model", "nope"], catch_exceptions=False)
+def test_a_model_that_is_no_folder_is_said_to_be_none(picture):
+    result = CliRunner().invoke(app, ["explain", str(picture), "--model", "nope"], catch_exceptions=False)
     said = " ".join(re.sub("[│╭╮╰╯─]", " ", result.output).split())
     assert result.exit_code == 2
     assert "nope: there is no such folder, and as a repository of the Hub it cannot be loaded: " in said
@@ -497,9 +458,8 @@ def test_without_a_network_pushing_gives_no_traceback(checkpoint, monkeypatch):
     assert result.exit_code == 2 and "Connection refused" in result.output
 
 
-def test_what_cannot_be_loaded_gives_no_traceback(tmp_path):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
-    for command in (["explain", str(tmp_path / "a.png"), "--model"], ["push", str(tmp_path)]):
+def test_what_cannot_be_loaded_gives_no_traceback(picture, tmp_path):
+    for command in (["explain", str(picture), "--model"], ["push", str(tmp_path)]):
         result = CliRunner().invoke(app, [*command, str(tmp_path / "nowhere")], catch_exceptions=False)
         assert result.exit_code == 2 and str(tmp_path)[:20] in result.output
 
@@ -602,31 +562,28 @@ def test_models_are_registered_whatever_is_imported_first(imported, order):
     assert imported[order] == 0
 
 
-def test_errors_and_counts_are_on_stderr_beside_an_output_file(checkpoint, tmp_path):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+def test_errors_and_counts_are_on_stderr_beside_an_output_file(checkpoint, picture, tmp_path):
     (tmp_path / "b.png").write_bytes(b"broken")
-    command = ["explain", str(tmp_path / "*.png"), "--explain", "never", "--model", str(checkpoint), "--output"]
-    result = CliRunner().invoke(app, [*command, str(tmp_path / "answers.jsonl")], catch_exceptions=False)
+    result = explain(checkpoint, tmp_path / "*.png", "--output", tmp_path / "answers.jsonl")
     assert f"{tmp_path / 'b.png'}: not an image, or of a format that is not read" in result.stderr
     assert re.search("2 images: 1 [a-z]+, 1 not read", result.stderr) and result.exit_code == 1
-    result = CliRunner().invoke(app, [*command, str(tmp_path / "answers.jsonl")], catch_exceptions=False)
+    result = explain(checkpoint, tmp_path / "*.png", "--output", tmp_path / "answers.jsonl")
     assert "1 image: 1 not read; 1 judged before" in result.stderr
 
 
 @pytest.mark.parametrize("change", ["file", "option", "model", "none"])
-def test_an_answer_is_kept_while_file_model_and_options_are(checkpoint, tmp_path, change):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+def test_an_answer_is_kept_while_file_model_and_options_are(checkpoint, picture, tmp_path, change):
     output, options = tmp_path / "answers.jsonl", []
-    explain_into(output, tmp_path / "a.png", checkpoint=checkpoint)
+    explain_into(output, picture, checkpoint=checkpoint)
     output.write_text(re.sub('"label": "[a-z]+"', '"label": "kept"', output.read_text()))
     if change == "file":
-        Image.new("RGB", (50, 41)).save(tmp_path / "a.png")
+        Image.new("RGB", (50, 41)).save(picture)
     elif change == "option":
         options = ["--threshold", "0.7"]
     elif change == "model":
         config = json.loads((checkpoint / "config.json").read_text())
         (checkpoint / "config.json").write_text(json.dumps(config | {"temperature": 2.0}))
-    code, (answer,) = explain_into(output, tmp_path / "a.png", *options, checkpoint=checkpoint)
+    code, (answer,) = explain_into(output, picture, *options, checkpoint=checkpoint)
     assert code == 0 and (answer["label"] == "kept") == (change == "none")
 
 
@@ -640,11 +597,10 @@ def test_a_detector_without_a_tagger_gets_the_packaged_one(checkpoint, tmp_path,
     assert artifact["explanation"] and "no tagger lies beside the detector" in warn.call_args.args[0]
 
 
-def test_without_a_network_the_hub_is_asked_once(tmp_path, monkeypatch):
-    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+def test_without_a_network_the_hub_is_asked_once(picture, monkeypatch):
     monkeypatch.setattr("tellsign.loading.HfApi.model_info", Mock(side_effect=httpx.ConnectError("no route")))
     monkeypatch.setattr("tellsign.loading.pipeline", pytest.fail)
-    result = CliRunner().invoke(app, ["explain", str(tmp_path / "a.png"), "--model", "no/such"])
+    result = CliRunner().invoke(app, ["explain", str(picture), "--model", "no/such"])
     assert result.exit_code == 2 and "no route" in result.output
 
 
@@ -652,9 +608,8 @@ def test_an_animation_is_said_to_be_judged_by_its_first_frame(checkpoint, tmp_pa
     frames = [Image.new("RGB", (50, 40), color) for color in ("red", "green")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "b.gif")
-    command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint)]
-    result = CliRunner().invoke(app, command, catch_exceptions=False)
-    assert ["animated" in json.loads(line) for line in result.stdout.splitlines()] == [True, False]
+    result = explain(checkpoint, tmp_path)
+    assert ["animated" in answer for answer in answers_of(result)] == [True, False]
     assert "of 1 animated the first frame was judged" in result.stderr
 
 

@@ -160,10 +160,7 @@ def parts() -> dict:
         "config": json.loads((DEFAULT_MODEL / "config.json").read_text()) | {"verdict_thresholds": [0.2, 0.93]},
         "model_id": "someone/detector",
         "training": {"learning_rate": 0.2, "optim": "sgd", "max_steps": -1, "train_data": ["cifake_train.parquet"]},
-        "log_history": [
-            {"loss": 0.5, "step": 1},
-            {"eval_loss": 0.25, "eval_accuracy": 0.9, "epoch": 1.0, "step": 2},
-        ],
+        "log_history": [{"loss": 0.5, "step": 1}, {"eval_loss": 0.25, "eval_accuracy": 0.9, "epoch": 1.0, "step": 2}],
         "evaluation": evaluation,
         "leave_out": left_out_record(),
         "tagger_config": {
@@ -225,11 +222,7 @@ def test_metadata_pass_the_hub_and_name_what_was_measured(parts):
     card = model_card(**parts)
     assert validate_card(str(card), "model") == []
     data = card.data
-    assert (data.library_name, data.pipeline_tag, data.license) == (
-        "transformers",
-        "image-classification",
-        None,
-    )
+    assert (data.library_name, data.pipeline_tag, data.license) == ("transformers", "image-classification", None)
     assert model_card(**parts, license="mit").data.license == "mit"
     assert data.datasets == ["someone/cifake"] and data.co2_eq_emissions["emissions"] == 12.0
     assert data.widget == [{"src": "examples/photo_cat.jpg", "example_title": "photo cat"}]
@@ -276,21 +269,27 @@ def test_a_card_says_over_which_pictures_verdicts_are_right(parts):
     assert "all 2,050 made by people, not photographs alone: 1,150 artwork, 900 photo." in text
 
 
-def test_a_card_shows_settings_of_zero_but_none_that_are_off(parts):
-    parts["training"] |= {"seed": 0, "bf16": False, "lr_scheduler_type": ""}
+@pytest.mark.parametrize(
+    ("training", "shown", "hidden"),
+    [
+        (
+            {"seed": 0, "bf16": False, "lr_scheduler_type": ""},
+            ["seed | 0"],
+            ["max_steps", "bf16", "lr_scheduler_type"],
+        ),
+        ({"model_name_or_path": "a", "adversarial_steps": 1}, ["model_name_or_path | a"], ["adversarial_steps"]),
+        (
+            {"adversarial_epsilon": 4.0, "adversarial_steps": 1},
+            ["adversarial_epsilon | 4.0", "adversarial_steps | 1"],
+            [],
+        ),
+        ({"max_steps": 5000, "num_train_epochs": 3}, ["max_steps | 5000"], ["num_train_epochs"]),
+    ],
+)
+def test_a_card_shows_the_settings_that_had_an_effect(parts, training, shown, hidden):
+    parts["training"] |= training
     card = model_card(**parts).text
-    assert "| seed | 0 |" in card
-    assert not any(f"| {name} |" in card for name in ("max_steps", "bf16", "lr_scheduler_type"))
-
-
-def test_a_card_tells_start_attack_and_steps_of_a_training(parts):
-    parts["training"] |= {"model_name_or_path": "start", "adversarial_epsilon": 0.0, "adversarial_steps": 1}
-    card = model_card(**parts).text
-    assert "| model_name_or_path | start |" in card and "adversarial_" not in card
-    parts["training"] |= {"adversarial_epsilon": 4.0, "max_steps": 5000, "num_train_epochs": 3}
-    card = model_card(**parts).text
-    assert "| adversarial_epsilon | 4.0 |" in card and "| adversarial_steps | 1 |" in card
-    assert "| max_steps | 5000 |" in card and "| num_train_epochs |" not in card
+    assert all(f"| {row} |" in card for row in shown) and not any(f"| {name} |" in card for name in hidden)
 
 
 def test_a_card_of_what_was_not_trained_shows_no_settings(parts):
@@ -424,7 +423,6 @@ def test_a_card_has_both_accuracies_after_each_attack(parts):
 
 def test_a_card_says_when_the_model_abstains(parts):
     text = model_card(**parts).text
-    assert "| small images | 20.0% | 93.0% |" in text
     assert "It never names these, whatever an image shows: Melted hands." in text
     assert "names 2 of 3 artifacts" in text and "45.7 [44.0, 47.0]" in text
     assert "| Ghosts | yes | 50 | 50.0 | 75.0 | 40.0 |  | 25.0 |" in text and "| Melted hands | never |" in text
@@ -608,9 +606,10 @@ def test_commands_of_a_card_are_such_as_modules_take(parts):
 
 
 def test_emissions_are_summed_over_the_parts_of_a_run(checkpoint):
-    (checkpoint / "emissions.csv").write_text(
-        "run_id,emissions,country_name,cpu_model,gpu_model\n1,0.002,Sweden,Xeon,\n2,0.0105,Sweden,Xeon,\n"
-    )
+    header = "run_id,emissions,country_name,cpu_model,gpu_model\n"
+    (checkpoint / "emissions.csv").write_text(header)
+    assert "co2_eq_emissions" not in card_of_folder(checkpoint, "someone/detector").data.to_dict()
+    (checkpoint / "emissions.csv").write_text(f"{header}1,0.002,Sweden,Xeon,\n2,0.0105,Sweden,Xeon,\n")
     card = card_of_folder(checkpoint, "someone/detector")
     assert validate_card(str(card), "model") == []
     assert card.data.co2_eq_emissions == {
@@ -620,11 +619,6 @@ def test_emissions_are_summed_over_the_parts_of_a_run(checkpoint):
         "geographical_location": "Sweden",
         "hardware_used": "Xeon",
     }
-
-
-def test_emissions_not_yet_measured_are_left_out(checkpoint):
-    (checkpoint / "emissions.csv").write_text("run_id,emissions,country_name,cpu_model,gpu_model\n")
-    assert "co2_eq_emissions" not in card_of_folder(checkpoint, "someone/detector").data.to_dict()
 
 
 def test_an_adapters_card_has_a_snippet_that_runs(folder, tmp_path, monkeypatch):
@@ -650,6 +644,7 @@ def test_an_adapters_card_has_a_snippet_that_runs(folder, tmp_path, monkeypatch)
         PIPELINE_REGISTRY.supported_tasks["artifact-explanation"], "default", {"model": (str(folder), "main")}
     )
     monkeypatch.chdir(folder)
+    Image.open("photo.jpg").resize((32, 32)).save("photo.jpg")  # as large as the detector sees
     (snippet,) = re.findall(r"```python\n(.*?)```", card.text, flags=re.DOTALL)
     namespace: dict = {}
     exec(snippet.replace('explain("photo.jpg")', 'answer = explain("photo.jpg")'), namespace)

@@ -174,10 +174,7 @@ def adapt(
 
 @contextmanager
 def _written(out: Path, overwrite: bool) -> Iterator[Path]:
-    """Gives a folder beside another one, whose place it takes in the end: whole or not at all.
-
-    Keeps other runs out meanwhile, and this one from what it must not replace.
-    """
+    """Gives a folder that takes the place of another in the end, whole or not at all, and keeps other runs out."""
     out.parent.mkdir(parents=True, exist_ok=True)
     lock, part, old = (out.with_name(f".{out.name}.{end}") for end in ("lock", "part", "old"))
     try:
@@ -247,11 +244,7 @@ def _training(start: MomentExtractor, name: str, revision: str | None, cache: Pa
 
 
 def _read(data: str | Path | Dataset, start: MomentExtractor, anew: bool = False) -> Pictures:
-    """The pictures that may be learned from.
-
-    Raises:
-        ValueError: If they may not, see [`adapt`].
-    """
+    """The pictures that may be learned from; raises if they may not, see [`adapt`]."""
     pictures = load_pictures(data)
     labels = np.asarray(pictures["label"][:])
     _check_counts(labels, data, "", anew)

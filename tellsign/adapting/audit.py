@@ -1,7 +1,7 @@
 """What a data set would teach: how well size, shape, format and the like tell its classes by themselves."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import imagehash
 import numpy as np
@@ -36,15 +36,8 @@ SHOWN = 8
 _SUM_AT_50 = 3688
 
 
-@dataclass(frozen=True)
-class Property:
-    """Something of a file that should not tell its class.
-
-    Args:
-        name (`str`): What it is called.
-        advice (`str`): What to do where it tells the classes.
-        is_equalised (`bool`): Whether `tellsign adapt` takes it away by itself.
-    """
+class Property(NamedTuple):
+    """What should not tell a file's class: its name, what to do if it does, and whether `adapt` takes it away."""
 
     name: str
     advice: str

@@ -133,27 +133,15 @@ class AnnotationFile:
             return Annotation(artifacts, annotator=self.annotator, others=dict(fields))
         if not isinstance(fields, Mapping) or not isinstance(fields.get(LIST), list):
             raise ValueError(f'is no annotation of an image: it has no list "{LIST}"')
-        kinds = {
-            "rejected": list,
-            "verdict": str,
-            "note": str,
-            "complete": bool,
-            "annotator": str,
-            "opinion_seen": bool,
-        }
-        for key, kind in kinds.items():
-            if not isinstance(fields.get(key, kind()), kind):
+        annotation = Annotation(others={key: value for key, value in fields.items() if key not in OWN_FIELDS})
+        # The page of versions that did not write it showed the opinion at once.
+        annotation.opinion_seen = "tellsign_version" in fields
+        for key in fields.keys() & set(_SAID):
+            if not isinstance(fields[key], kind := type(getattr(annotation, key))):
                 raise ValueError(f'"{key}" is {fields[key]!r}, expected a {kind.__name__}')
-        annotation = Annotation(
-            verdict=fields.get("verdict", ""),
-            note=fields.get("note", ""),
-            complete=fields.get("complete", False),
-            annotator=fields.get("annotator", "") or self.annotator,
-            # The page of versions that did not write it showed the opinion at once.
-            opinion_seen=fields.get("opinion_seen", "tellsign_version" in fields),
-            rejected=[find_artifact(name).name for name in fields.get("rejected", [])],
-            others={key: value for key, value in fields.items() if key not in OWN_FIELDS},
-        )
+            setattr(annotation, key, fields[key])
+        annotation.annotator = annotation.annotator or self.annotator
+        annotation.rejected = [find_artifact(name).name for name in annotation.rejected]
         for item in fields[LIST]:
             try:
                 (artifact,) = from_synartifact({LIST: [item]})
@@ -195,12 +183,7 @@ class AnnotationFile:
             LIST: items + [entry["item"] for entry in annotation.unread],
             "Other artifacts caption": "None",
             **annotation.others,
-            "verdict": annotation.verdict,
-            "rejected": annotation.rejected,
-            "note": annotation.note,
-            "complete": annotation.complete,
-            "opinion_seen": annotation.opinion_seen,
-            "annotator": annotation.annotator,
+            **{key: getattr(annotation, key) for key in _SAID},
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "tellsign_version": __version__,
             "image_sha256": _sha256_of(self.image),
