@@ -268,16 +268,18 @@ def threshold_table(config: Mapping[str, Any]) -> str | None:
     """Below and above which probabilities there is a verdict, by kinds of images; `None` if none is withheld."""
     half = (0.5, 0.5)
     thresholds = {"images": config.get("verdict_thresholds", half)}
+    small_and_balanced = config.get("balanced_verdict_thresholds")
     if large := config.get("large_picture_config"):
         thresholds = {
             "small images": thresholds["images"],
+            **({'small images, `operating_point="balanced"`': small_and_balanced} if small_and_balanced else {}),
             "large pictures": large.get("verdict_thresholds", half),
             'large pictures, `operating_point="balanced"`': large.get("balanced_verdict_thresholds", half),
         }
     if all(low >= high for low, high in thresholds.values()):
         return None
     rows = [
-        [kind, "never" if low <= 0 else f"{low:.1%}", "never" if high >= 1 else f"{high:.1%}"]
+        [kind, "never" if low <= 0 else f"{100 * low:.3g}%", "never" if high >= 1 else f"{high:.1%}"]
         for kind, (low, high) in thresholds.items()
     ]
     return markdown_table(["probability of being fake", "real below", "fake above"], rows)

@@ -26,7 +26,14 @@ logger = logging.get_logger(__name__)
 
 PARTS = ("", "tagger", "explainer", "localizer")
 # Left beside another model, these would be taken for its measurements.
-MEASURED: tuple[str, ...] = ("evaluation.json", "evaluation.png", "robustness.png", "leave_out.json", "leave_out.png")
+MEASURED: tuple[str, ...] = (
+    "evaluation.json",
+    "evaluation.png",
+    "robustness.png",
+    "leave_out.json",
+    "leave_out.png",
+    "leave_out_small.json",
+)
 MEASURED += ("large_attacks.json", "adaptation.json", "features.safetensors", "training.json")
 # Not trainer_state.json and training_args.bin, which name the machine's folders and, the latter, are pickled.
 PATTERNS = (

@@ -33,7 +33,7 @@ from .card_tables import (
     threshold_table,
     traces,
 )
-from .left_out_tables import leave_out_tables, left_out_failures
+from .left_out_tables import leave_out_tables, left_out_failures, small_tables
 from .model_index import model_index
 
 
@@ -66,6 +66,7 @@ def model_card(
     log_history: Sequence[Mapping[str, Any]] = (),
     evaluation: Mapping[str, Any] | None = None,
     leave_out: Mapping[str, Any] | None = None,
+    leave_out_small: Mapping[str, Any] | None = None,
     large_attacks: Mapping[str, Any] | None = None,
     adaptation: Mapping[str, Any] | None = None,
     tagger_config: Mapping[str, Any] | None = None,
@@ -90,6 +91,7 @@ def model_card(
         log_history (`Sequence[Mapping]`, *optional*): The log of the trainer's state.
         evaluation (`Mapping`, *optional*): The `evaluation.json` of `evaluate_detector`.
         leave_out (`Mapping`, *optional*): The `leave_out.json` of `leave_out`.
+        leave_out_small (`Mapping`, *optional*): The `leave_out_small.json` of `leave_out_small`.
         large_attacks (`Mapping`, *optional*): The `large_attacks.json` of `evaluate_detector --large-data`.
         adaptation (`Mapping`, *optional*): The `adaptation.json` of `tellsign adapt`.
         tagger_config (`Mapping`, *optional*): The tagger's `config.json`.
@@ -149,6 +151,8 @@ def model_card(
         attack_tables=robustness_tables(robustness.get("attacks", {}).get("scores", {})),
         leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
         leave_out=leave_out,
+        small_tables=small_tables(leave_out_small) if leave_out_small else [],
+        leave_out_small=leave_out_small,
         large_attacks=large_attacks and {**large_attacks, "table": large_attack_table(large_attacks)},
         adaptation=adaptation and {**adaptation, "tables": [advice(adaptation), *adaptation_tables(adaptation)]},
         threshold_table=threshold_table(config),
@@ -319,6 +323,7 @@ def card_of_folder(
         model_id=model_id,
         evaluation=read("evaluation.json"),
         leave_out=read("leave_out.json"),
+        leave_out_small=read("leave_out_small.json"),
         large_attacks=read("large_attacks.json"),
         adaptation=read("adaptation.json"),
         tagger_config=read("tagger/config.json"),

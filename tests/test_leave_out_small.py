@@ -9,6 +9,7 @@ from PIL import Image
 from scipy.special import expit
 
 from tellsign import WaveFreqForImageClassification, WaveFreqImageProcessor
+from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.training.calibration.familiarity import fit_familiarity
 from tellsign.training.calibration.promises import Promise, fit_promised_thresholds
 from tellsign.training.leave_out_small import SIDES, main, thumbnail
@@ -99,3 +100,9 @@ def test_thumbnails_of_each_side_and_kind_are_counted(fitted):
         ]
         assert counts == [24, 8, 32]
     assert verdicts["fakes of other small generators"]["pictures"] == 12
+
+
+def test_the_card_says_what_holds_for_small_pictures(fitted):
+    text = card_of_folder(fitted / "after", "someone/detector").text
+    assert "knows images like those of known.parquet" in text and "| 63 px, photographs | 24 |" in text
+    assert "leave_out_small DETECTOR --known known.parquet --test images.parquet" in text
