@@ -53,8 +53,9 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
         spectrum = spectrum.resize((side, side), Image.Resampling.NEAREST)
         text = f"{trace['text']}\nThe picture beside shows how strong each frequency is; rings mark the grid's."
         parts.append(_row(width, font, text, None, spectrum))
-    if leaning(result) and ("evidence_map" in result or result.get("evidence")):
-        text = f"Yellow: what speaks for {leaning(result)}. Percentages are shares of all that does."
+    places = result.get("evidence")
+    if leaning(result) and ("evidence_map" in result or places):
+        text = f"Yellow: what speaks for {leaning(result)}." + " Frames mark the strongest places." * bool(places)
         shown = evidence_picture(image, result, width // 2) if "evidence_map" in result else None
         parts.append(_row(width, font, text, None, shown))
     for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):

@@ -50,7 +50,8 @@ from tests.models import TINY, load_handler, make_idefics2, make_localizer, save
 from tests.processes import run_fresh
 
 
-PHOTO = Path(__file__).parents[1] / "examples" / "photo_cat.jpg"
+PHOTO = Path(__file__).parents[1] / "examples" / "gan_00.jpg"
+"""As small as the detectors here are made for."""
 BASE64 = base64.b64encode(PHOTO.read_bytes()).decode()
 # Hides this package and all that it does not need from a process, as if they were not installed.
 HIDE = """

@@ -263,7 +263,7 @@ def test_the_operating_point_reaches_the_verdict(make_model, tmp_path):
     large = TINY_LARGE | {"verdict_thresholds": [0.0, 1.0], "balanced_verdict_thresholds": [0.0, 0.0]}
     make_model(large_picture_config=large).save_pretrained(tmp_path / "model")
     WaveFreqImageProcessor(**LARGE_PROCESSOR).save_pretrained(tmp_path / "model")
-    Image.new("RGB", (90, 80)).save(tmp_path / "a.png")
+    Image.linear_gradient("L").resize((90, 80)).save(tmp_path / "a.png")
     command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(tmp_path / "model")]
     for point, label in (("cautious", "uncertain"), ("balanced", "fake")):
         result = CliRunner().invoke(app, [*command, "--operating-point", point], catch_exceptions=False)
@@ -615,7 +615,7 @@ def test_an_answer_is_kept_while_file_model_and_options_are(checkpoint, tmp_path
 
 
 def test_a_detector_without_a_tagger_gets_the_packaged_one(checkpoint, tmp_path, monkeypatch):
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (63, 63, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     monkeypatch.setattr("tellsign.pipelines.parts.logger.warning", warn := Mock())
     command = ["explain", str(tmp_path / "a.png"), "--explain", "always", "--threshold", "0"]
