@@ -21,7 +21,9 @@ from tests.conftest import equal
 from tests.models import LABELS, make_localizer, make_processor, make_tagger_model
 
 
-RED, BLUE = Image.new("RGB", (40, 20), (220, 0, 0)), Image.new("RGB", (1000, 600), (0, 0, 220))
+RED, BLUE = Image.new("RGB", (40, 20), (220, 0, 0)), Image.new("RGB", (120, 60), (0, 0, 220))
+for picture in (RED, BLUE):  # nothing is told of one color alone
+    picture.paste("black", (0, 0, 8, 8))
 
 
 def teach(localizer: ArtifactLocalizer, lessons: list[tuple[Image.Image, str, str]]) -> None:
@@ -64,7 +66,7 @@ def localizer():
 def test_location_tokens_become_boxes_in_pixels_of_the_image(localizer):
     red, blue = localizer([RED, BLUE], [[LABELS[0]], [LABELS[0]]])
     assert red == {LABELS[0]: {"xmin": 20, "ymin": 0, "xmax": 40, "ymax": 10}}
-    assert blue == {LABELS[0]: {"xmin": 125, "ymin": 150, "xmax": 250, "ymax": 300}}
+    assert blue == {LABELS[0]: {"xmin": 15, "ymin": 15, "xmax": 30, "ymax": 30}}
 
 
 def test_an_answer_that_is_no_box_finds_nothing(localizer):

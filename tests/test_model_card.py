@@ -608,6 +608,7 @@ def test_an_adapters_card_has_a_snippet_that_runs(folder, tmp_path, monkeypatch)
         PIPELINE_REGISTRY.supported_tasks["artifact-explanation"], "default", {"model": (str(folder), "main")}
     )
     monkeypatch.chdir(folder)
+    shutil.copy(EXAMPLES / "gan_00.jpg", "photo.jpg")  # as small as the model is made for
     (snippet,) = re.findall(r"```python\n(.*?)```", card.text, flags=re.DOTALL)
     namespace: dict = {}
     exec(snippet.replace('explain("photo.jpg")', 'answer = explain("photo.jpg")'), namespace)
