@@ -62,8 +62,9 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
         side = max(beside.width, width // 3)
         beside = beside.resize((side, side * beside.height // beside.width), Image.Resampling.NEAREST)
         parts.append(_row(width, font, f"{trace['text']}\n{caption}", None, beside))
-    if leaning(result) and ("evidence_map" in result or result.get("evidence")):
-        text = f'Yellow marks evidence for "{leaning(result)}". Frames are its strongest places.'
+    places = result.get("evidence")
+    if leaning(result) and ("evidence_map" in result or places):
+        text = f"Yellow: what speaks for {leaning(result)}." + " Frames mark the strongest places." * bool(places)
         shown = evidence_picture(image, result, width // 2) if "evidence_map" in result else None
         parts.append(_row(width, font, text, None, shown))
     for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):

@@ -76,8 +76,9 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             box stays where it finds none, and for artifacts of the whole image. All heat maps are the tagger's.
             `False` for none.
         explain (`str`, *optional*, defaults to `"fake"`):
-            Which images to search for artifacts: `"fake"` for those judged so, `"always"` for all, `"never"` for
-            verdicts alone. Images that are not searched have no artifacts, and `artifacts_note` says why.
+            Which images to search for artifacts: `"fake"` for those judged so, `"always"` for all but those with a
+            `verdict_note`, `"never"` for verdicts alone. Images that are not searched have no artifacts, and
+            `artifacts_note` says why.
         operating_point (`str`, *optional*, defaults to `"cautious"`):
             `"balanced"` answers "uncertain" for fewer large pictures, and errs more. The card says how much.
         threshold (`float`, *optional*):
@@ -87,9 +88,9 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             The artifacts to look for, in any spelling that [`find_artifact`] knows. Defaults to all that the tagger
             names. A warning lists those that it never names.
         return_heatmap (`bool`, *optional*, defaults to `False`):
-            Whether each artifact comes with its `heatmap`, a float32 array of shape `(height, width)` in [0, 1]. The
-            answer then also has an `evidence_map`, a float32 array of shape `(rows, columns)`: what each place adds to
-            the logit of fake.
+            Whether each artifact that the tagger names comes with its `heatmap`, a float32 array of shape
+            `(height, width)` in [0, 1]. An answer without a `verdict_note` then also has an `evidence_map`, a float32
+            array of shape `(rows, columns)`: what each place adds to the logit of fake.
         strict (`bool`, *optional*, defaults to `False`):
             Whether an image that cannot be opened raises. Otherwise its answer is `{"error": message}`.
         timeout (`float`, *optional*, defaults to 5): As for [`~tellsign.load_image`].
