@@ -280,7 +280,11 @@ def threshold_table(config: Mapping[str, Any]) -> str | None:
     if all(low >= high for low, high in thresholds.values()):
         return None
     rows = [
-        [kind, "never" if low <= 0 else f"{Decimal(f'{100 * low:.3g}'):f}%", "never" if high >= 1 else f"{high:.1%}"]
+        [
+            kind,
+            "never" if low <= 0 else f"{low:.1%}" if low >= 0.001 else f"{Decimal(f'{100 * low:.2g}'):f}%",
+            "never" if high >= 1 else f"{high:.1%}",
+        ]
         for kind, (low, high) in thresholds.items()
     ]
     return markdown_table(["probability of being fake", "real below", "fake above"], rows)

@@ -67,7 +67,7 @@ def localizer():
 def test_location_tokens_become_boxes_in_pixels_of_the_image(localizer):
     red, blue = localizer([RED, BLUE], [[LABELS[0]], [LABELS[0]]])
     assert red == {LABELS[0]: {"xmin": 20, "ymin": 0, "xmax": 40, "ymax": 10}}
-    assert blue == {LABELS[0]: {"xmin": 7, "ymin": 9, "xmax": 15, "ymax": 18}}
+    assert blue == {LABELS[0]: {"xmin": 8, "ymin": 9, "xmax": 15, "ymax": 18}}
 
 
 def test_an_answer_that_is_no_box_finds_nothing(localizer):

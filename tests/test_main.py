@@ -431,9 +431,14 @@ def test_the_command_tells_its_version():
     assert (result.exit_code, result.stdout) == (0, f"tellsign {__version__}\n")
 
 
-def test_threshold_and_device_reach_the_pipeline(tmp_path):
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / "a.png")
-    command = ["explain", str(tmp_path / "a.png"), "--explain", "always", "--device"]
+def test_threshold_and_device_reach_the_pipeline():
+    command = [
+        "explain",
+        str(Path(__file__).parents[1] / "examples" / "gan_01.jpg"),
+        "--explain",
+        "always",
+        "--device",
+    ]
     few, many = (
         CliRunner().invoke(app, [*command, "cpu", "--threshold", value], catch_exceptions=False) for value in "10"
     )

@@ -143,7 +143,6 @@ def test_a_pushed_detector_answers_one_liners_and_in_its_space(client, hub, brow
         page = open_page(browser, url)
         playwright.expect(page.get_by_role("link", name="anna/detector")).to_be_visible()
         upload(page, PHOTO)
-        verdict_of(page).to_be_visible()
         title = {"real": "Real", "fake": "Fake (generated)", "uncertain": "Uncertain"}[verdict]
-        playwright.expect(page.locator(".verdict")).to_have_text(title)
+        playwright.expect(page.locator(".verdict")).to_have_text(title, timeout=30_000)
         page.close()
