@@ -20,6 +20,7 @@ import typer
 from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import save as save_tensors
 from scipy.special import expit
 from tqdm.auto import tqdm
 from transformers import AutoImageProcessor
@@ -95,8 +96,7 @@ class Small:
     """Features and columns of small images of several groups.
 
     The groups are "known" images, "test" images like them, "other small fakes", and thumbnails ("32 px", ...).
-    Columns are `features`, `logits` of fake, `labels`, `kinds`, `groups`, `sources` and the `folds` that leave them
-    out: by person, collection and family for thumbnails, by generator for other small fakes, -1 for test images.
+    Columns are `features`, `logits` of fake, `labels`, `kinds`, `groups` and the `folds` that leave them out: by person, collection and family for thumbnails, by generator for other small fakes, -1 for test images.
     """
 
     def __init__(self, model: WaveFreqForImageClassification, processor: Any, cache_dir: Path | None):
@@ -105,9 +105,11 @@ class Small:
 
     def add(self, group: str, pictures: Dataset, folds: NDArray, side: int | None = None) -> None:
         """Computes the features of pictures, reduced to a shorter side in pixels if one is given."""
+        weights = save_tensors(self.model.state_dict())
         settings = {
-            "model": self.model.name_or_path,
-            "sha1": hashlib.sha1("".join(pictures["sha1"][:]).encode()).hexdigest(),
+            "weights": hashlib.sha1(weights).hexdigest(),
+            "temperature": self.model.config.temperature,
+            "pictures": hashlib.sha1("".join(pictures["sha1"][:]).encode()).hexdigest(),
         }
         found = cached(
             self.cache_dir / f"{group.replace(' ', '_')}.safetensors" if self.cache_dir else None,
@@ -118,7 +120,7 @@ class Small:
         self.parts.append(
             {name: values.double().numpy() for name, values in found.items()}
             | {"labels": known["label"], "kinds": known["kind"], "folds": folds}
-            | {"groups": np.full(len(folds), group, dtype="<U24"), "people": known["person"]}
+            | {"groups": np.full(len(folds), group, dtype="<U24")}
         )
 
     def __getitem__(self, name: str) -> NDArray:
