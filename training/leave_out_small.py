@@ -96,8 +96,8 @@ class Small:
     """Features and columns of small images of several groups.
 
     The groups are "known" images, "test" images like them, "other small fakes", and thumbnails ("32 px", ...).
-    Columns are `features`, `logits` of fake, `labels`, `kinds`, `groups` and the `folds` that leave them out: by person,
-    collection and family for thumbnails, by generator for other small fakes, -1 for test images.
+    Columns are `features`, `logits` of fake, `labels`, `kinds`, `groups` and the `folds` that leave them out: by
+    person, collection and family for thumbnails, by generator for other small fakes, -1 for test images.
     """
 
     def __init__(self, model: WaveFreqForImageClassification, processor: Any, cache_dir: Path | None):
