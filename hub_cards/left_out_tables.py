@@ -7,6 +7,12 @@ from tellsign.tables import as_text, markdown_table, percent
 
 
 VERDICTS = ("real", "uncertain", "fake")
+CHANGES = {
+    f"{point}: {title}, %": (point, how)
+    for point in ("cautious", "balanced")
+    for how, title in (("turned", "real to fake or back"), ("changed", "changed"))
+}
+"""Columns on the versions of a picture, and where a row holds them."""
 
 
 def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
@@ -42,17 +48,13 @@ def small_tables(record: Mapping[str, Any]) -> list[str]:
     ]
     tables.append(markdown_table(["images like its own", "answered, %", "of these right, %"], own))
     if record["sizes"]:
-        tables.append(_turned_table("shorter side of the same picture", record["sizes"]))
+        rows = [[name, *_changes(row)] for name, row in record["sizes"].items()]
+        tables.append(markdown_table(["shorter side of the same picture", *CHANGES], rows))
     return tables
 
 
-def _turned_table(title: str, versions: Mapping[str, Any]) -> str:
-    rows = [
-        [name, *(percent(row[point][how]) for point in ("cautious", "balanced") for how in ("turned", "changed"))]
-        for name, row in versions.items()
-    ]
-    ways = ("real to fake or back", "changed")
-    return markdown_table([title, *(f"{point}: {way}, %" for point in ("cautious", "balanced") for way in ways)], rows)
+def _changes(row: Mapping[str, Any]) -> list[str]:
+    return [percent(row[point][how]) for point, how in CHANGES.values()]
 
 
 def _pooled_table(record: Mapping[str, Any]) -> str:
@@ -126,11 +128,7 @@ def _verdict_table(name: str, kinds: Mapping[str, Any]) -> str:
 
 def _version_table(versions: Mapping[str, Any]) -> str:
     rows = [
-        [
-            name,
-            *(percent(row[to]) for to in ("both", "fakes alone", "median_change")),
-            *(percent(row[point][how]) for point in ("cautious", "balanced") for how in ("turned", "changed")),
-        ]
+        [name, *(percent(row[to]) for to in ("both", "fakes alone", "median_change")), *_changes(row)]
         for name, row in versions.items()
     ]
     header = [
@@ -139,10 +137,7 @@ def _version_table(versions: Mapping[str, Any]) -> str:
         "fakes alone changed: AUROC, %",
         "median change of probability, %",
     ]
-    header += [
-        f"{point}: {how}, %" for point in ("cautious", "balanced") for how in ("real to fake or back", "changed")
-    ]
-    return markdown_table(header, rows)
+    return markdown_table([*header, *CHANGES], rows)
 
 
 def _rule_table(rules: Mapping[str, Any]) -> str:

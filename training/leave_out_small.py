@@ -28,7 +28,7 @@ from transformers import AutoImageProcessor
 from tellsign import WaveFreqForImageClassification
 from tellsign.hub_cards.left_out_tables import small_tables
 from tellsign.modeling.image_loading import load_image
-from tellsign.modeling.verdicts import verdict_of, verdicts_of
+from tellsign.modeling.verdicts import verdicts_of
 from tellsign.training.calibration.detector import fit_temperature
 from tellsign.training.calibration.familiarity import fit_familiarity
 from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
@@ -37,7 +37,7 @@ from tellsign.training.data.degradations import RESAMPLERS, encode, rescale
 from tellsign.training.data.large_pictures import DATA_HELP, columns_of, load_pictures
 from tellsign.training.data.sources import content_of, drop_duplicates, load_sources, without, without_folders
 from tellsign.training.evaluation.folds import assign_folds, runs
-from tellsign.training.evaluation.left_out import FAKE, REAL, shares_of
+from tellsign.training.evaluation.left_out import FAKE, REAL, shares_of, verdict_changes, verdicts_at
 from tellsign.training.trainer.arguments import recipe_file, run
 from tellsign.training.trainer.half_precision import half_precision
 
@@ -102,13 +102,13 @@ class Small:
 
     def __init__(self, model: WaveFreqForImageClassification, processor: Any, cache_dir: Path | None):
         self.model, self.processor, self.cache_dir = model, processor, cache_dir
+        self.weights = hashlib.sha1(save_tensors(model.state_dict())).hexdigest()
         self.parts: list[dict[str, NDArray]] = []
 
     def add(self, group: str, pictures: Dataset, folds: NDArray, side: int | None = None) -> None:
         """Computes the features of pictures, reduced to a shorter side in pixels if one is given."""
-        weights = save_tensors(self.model.state_dict())
         settings = {
-            "weights": hashlib.sha1(weights).hexdigest(),
+            "weights": self.weights,
             "temperature": self.model.config.temperature,
             "pictures": hashlib.sha1("".join(pictures["sha1"][:]).encode()).hexdigest(),
         }
@@ -175,11 +175,11 @@ def measure(small: Small, logits: NDArray) -> dict[str, Any]:
         for fold in range(FOLDS):
             scored = np.flatnonzero(small["folds"] == fold)
             pair = fit(np.flatnonzero(small["folds"] != fold), promise)
-            verdicts[scored] = [verdict_of(value, pair) for value in probabilities[scored]]
+            verdicts[scored] = verdicts_at(probabilities[scored], pair)
         pair = fit(np.arange(len(logits)), promise)
         record["thresholds"][point] = list(pair)
         test = np.flatnonzero(small["groups"] == "test")
-        verdicts[test] = [verdict_of(value, pair) for value in probabilities[test]]
+        verdicts[test] = verdicts_at(probabilities[test], pair)
         record["verdicts"][point] = {
             name: {"pictures": int(rows.sum())} | shares_of(verdicts[rows]) for name, rows in _shown(small).items()
         }
@@ -238,12 +238,7 @@ def compare_sizes(
     for point, versions in verdicts.items():
         before = np.asarray(versions.pop("as it is"))
         for name, of_version in versions.items():
-            after = np.asarray(of_version)
-            answered = (before != "uncertain") & (after != "uncertain")
-            result.setdefault(name, {})[point] = {
-                "turned": float((answered & (before != after)).mean()),
-                "changed": float((before != after).mean()),
-            }
+            result.setdefault(name, {})[point] = verdict_changes(before, np.asarray(of_version))
     return result
 
 

@@ -196,6 +196,12 @@ def score_left_out(
     }
 
 
+def verdict_changes(before: NDArray, after: NDArray) -> dict[str, float]:
+    """The shares of verdicts that `turned` from real to fake or back, and that `changed` at all, in [0, 1]."""
+    turned = (before != after) & (before != "uncertain") & (after != "uncertain")
+    return {"turned": float(turned.mean()), "changed": float((before != after).mean())}
+
+
 def version_scores(
     columns: Mapping[str, NDArray],
     before: NDArray,
@@ -223,9 +229,7 @@ def version_scores(
         "median_change": float(np.median(np.abs(second - first))),
     }
     for point, pair in thresholds.items():
-        said, said_then = verdicts_at(first, pair), verdicts_at(second, pair)
-        turned = (said != said_then) & (said != "uncertain") & (said_then != "uncertain")
-        scores[point] = {"turned": float(turned.mean()), "changed": float((said != said_then).mean())}
+        scores[point] = verdict_changes(verdicts_at(first, pair), verdicts_at(second, pair))
     return scores
 
 
