@@ -5,7 +5,9 @@ import { Pixels, trueReader } from "./canvas.js";
 import { hiddenTextsIn } from "./hidden_text.js";
 import { halfToEven, resized, storedAsJpeg } from "./pixels.js";
 import { watermarkIn } from "./watermark.js";
+import words from "./words.js";
 
+const { LEAST_CONTRAST } = words.answer;
 const MOST_OPENED = 100e6,
   MOST_OF_THUMBNAIL = 2048,
   MOST_SIDE = 65_500; // canvases that are longer stay blank
@@ -37,22 +39,27 @@ const network = (name) =>
     ort.InferenceSession.create(new Uint8Array(content)),
   ));
 
-/** The largest standard deviation of the three colors of a picture, in levels. */
+/**
+ * The largest standard deviation of the three colors of a picture, in levels. It is less than that where a part of the
+ * picture suffices: about its own mean no part varies more than it does in the whole.
+ */
 async function contrastOf(pixels) {
   const counts = [0, 1, 2].map(() => new Float64Array(256)),
+    size = pixels.width * pixels.height,
     rows = Math.max(1, Math.floor(2 ** 20 / pixels.width));
-  for (let top = 0; top < pixels.height; top += rows) {
+  let contrast = 0;
+  for (let top = 0; top < pixels.height && contrast < LEAST_CONTRAST; top += rows) {
     const levels = await pixels.strip(top, Math.min(rows, pixels.height - top));
     for (let at = 0; at < levels.length; at += 4)
       for (let channel = 0; channel < 3; channel += 1) counts[channel][levels[at + channel]] += 1;
+    const squares = counts.map((count) => {
+      const sumOf = (value) => count.reduce((sum, times, level) => sum + times * value(level), 0),
+        mean = sumOf((level) => level) / sumOf(() => 1);
+      return sumOf((level) => (level - mean) ** 2);
+    });
+    contrast = Math.sqrt(Math.max(...squares) / size);
   }
-  const size = pixels.width * pixels.height,
-    meanOf = (count, value) => count.reduce((sum, times, level) => sum + times * value(level), 0) / size;
-  const variances = counts.map((count) => {
-    const mean = meanOf(count, (level) => level);
-    return meanOf(count, (level) => (level - mean) ** 2);
-  });
-  return Math.sqrt(Math.max(...variances));
+  return contrast;
 }
 
 const asSource = ({ width, height, data }) => ({
