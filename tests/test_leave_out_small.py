@@ -8,12 +8,14 @@ import torch
 from PIL import Image
 from scipy.special import expit
 
-from tellsign import WaveFreqForImageClassification, WaveFreqImageProcessor
+from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.training.calibration.familiarity import fit_familiarity
 from tellsign.training.calibration.promises import Promise, fit_promised_thresholds
-from tellsign.training.leave_out_small import SIDES, main, thumbnail
+from tellsign.training.data.large_pictures import load_pictures
+from tellsign.training.leave_out_small import SIDES, compare_sizes, main, thumbnail
 from tests.conftest import encode, write_parquet
+from tests.models import LARGE_PROCESSOR, TINY, TINY_LARGE
 
 
 def test_the_middle_between_known_and_strange_images_is_half_familiar():
@@ -106,3 +108,18 @@ def test_the_card_says_what_holds_for_small_pictures(fitted):
     text = card_of_folder(fitted / "after", "someone/detector").text
     assert "knows images like those of known.parquet" in text and "| 63 px, photographs | 24 |" in text
     assert "leave_out_small DETECTOR --known known.parquet --test images.parquet" in text
+
+
+def test_verdicts_that_turn_at_a_size_are_counted(large_sources):
+    large = TINY_LARGE | {"verdict_thresholds": [1.0, 1.0]}  # all are real
+    model = WaveFreqForImageClassification(
+        WaveFreqConfig(**TINY, verdict_thresholds=[0.0, 0.0], large_picture_config=large)  # all are fake
+    ).eval()
+    sizes = compare_sizes(model, WaveFreqImageProcessor(**LARGE_PROCESSOR), load_pictures([large_sources], 64), 4)
+    assert {name: row["cautious"]["turned"] for name, row in sizes.items()} == {
+        "40 px": 1.0,
+        "63 px": 1.0,
+        "64 px": 0.0,
+        "96 px": 0.0,
+        "256 px": 0.0,
+    }

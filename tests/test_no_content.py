@@ -11,7 +11,7 @@ from transformers import pipeline
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor, load_image
 from tellsign.modeling.image_files import contrast_of
-from tellsign.pipelines.answer import LEAST_CONTRAST, LEAST_SIDE, MOST_STRETCHED, doubt_of
+from tellsign.pipelines.answer import LEAST_CONTRAST, LEAST_SIDE, MOST_STRETCHED, SMALL_SIDE, doubt_of
 from tellsign.pipelines.tagger import ArtifactTagger
 from tests.conftest import encode
 from tests.models import LABELS, LARGE_PROCESSOR, TINY, TINY_BOTH, make_processor, make_tagger_model
@@ -105,6 +105,19 @@ def test_beside_pictures_without_content_others_are_judged(explain):
 def test_too_little_to_tell_has_its_reason(size, contrast, words):
     note = doubt_of("fake", 0.9, *size, contrast, None)
     assert words in note and bool(note) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("label", "probability", "side", "is_doubted"),
+    [
+        ("uncertain", 0.5, SMALL_SIDE - 1, True),
+        ("uncertain", 0.8, SMALL_SIDE - 1, False),  # it leans to fake
+        ("fake", 0.7, SMALL_SIDE - 1, False),
+        ("uncertain", 0.5, SMALL_SIDE, False),
+    ],
+)
+def test_a_small_picture_of_which_nothing_is_known_says_so(label, probability, side, is_doubted):
+    assert bool(doubt_of(label, probability, side, 100, 50.0, None)) == is_doubted
 
 
 @pytest.mark.parametrize("pixels", [noise(31, 17), noise(40, 30, 1), of_one_color("#010203", (4099, 3001))])
