@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from tellsign.modeling.image_loading import load_image
 
-from .answer import Box, Evidence, ExplainedArtifact, FailedImage, ImageExplanation, place_of
+from .answer import Box, ExplainedArtifact, FailedImage, ImageExplanation, place_of
 from .drawing import (
     NOTE_COLOR,
     Font,
@@ -35,6 +35,7 @@ from .wording import (
     error_in_words,
     odds_in_words,
     seen_lines,
+    shown_places,
     stated_lines,
 )
 
@@ -111,7 +112,7 @@ def mark_places(image: Image.Image, result: ImageExplanation | FailedImage) -> I
     picture = _at_drawn_size(image)
     font = font_of(max(picture.width, MIN_SIDE))
     draw, thickness = ImageDraw.Draw(picture), max(2, round(font.size / 7))
-    for place in _shown(result):
+    for place in shown_places(result):
         sides = _drawn_box(place["box"], picture, size)
         draw.rectangle(sides, outline="black", width=thickness + 2)
         draw.rectangle(sides, outline=EVIDENCE_COLOR, width=thickness)
@@ -136,14 +137,9 @@ def evidence_picture(image: Image.Image, result: ImageExplanation, side: int = M
     return heat_picture(image, shown, EVIDENCE_COLOR, side)
 
 
-def _shown(result: ImageExplanation) -> list[Evidence]:
-    """The places that get frames. No place shows that a picture is real."""
-    return [place for place in result["evidence"] if place["toward"] == "fake"]
-
-
 def _legend(image: Image.Image, result: ImageExplanation, width: int, font: Font) -> list[Image.Image]:
     """What the frames are, with the map of the evidence."""
-    if not _shown(result):
+    if not shown_places(result):
         return []
     text = "Yellow: where the pixels speak for fake. The numbers are shares of all that does."
     shown = [evidence_picture(image, result, width // 2)] if "evidence_map" in result else []

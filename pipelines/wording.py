@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from .answer import ImageExplanation, Reason, in_words
+from .answer import Evidence, ImageExplanation, Reason, in_words, place_of
 from .provenance.statement import MARK
 from .reasons import DECIDERS, LARGEST_WEIGHT, deciding_statement
 
@@ -56,7 +56,8 @@ def odds_in_words(answer: ImageExplanation) -> str:
     least = 1 / LARGEST_WEIGHT
     odds = max(probability, least) / max(1 - probability, least)
     shown = f"{ratio(odds)} to 1" if odds >= 1 else f"1 to {ratio(1 / odds)}"
-    return f"{percent(probability)} likely to be generated, odds of {shown}."
+    said = f"{percent(probability)} likely to be generated, odds of {shown}."
+    return said[:1].upper() + said[1:]
 
 
 def error_in_words(answer: ImageExplanation) -> str:
@@ -80,6 +81,26 @@ def seen_lines(answer: ImageExplanation) -> list[Line]:
     measured = (reason for reason in answer["reasons"] if reason["kind"] in ("pixels", "trace"))
     marks = [line for line, is_seen in _statements(answer) if is_seen]
     return marks + [Line(weight_in_words(reason), reason["text"]) for reason in measured]
+
+
+def shown_places(answer: ImageExplanation) -> list[Evidence]:
+    """The places to show. None shows that an image is real."""
+    return [place for place in answer["evidence"] if place["toward"] == "fake"]
+
+
+def parts_of(answer: ImageExplanation) -> dict[str, list[Line]]:
+    """All that is said beside the verdict, by the title of its part; what is not there has no part."""
+    size = answer["width"], answer["height"]
+    where = [Line(f"{place['share']:.0%}", place_of(place["box"], *size)) for place in shown_places(answer)]
+    artifacts = []
+    for found in answer["artifacts"]:
+        place, sentence = place_of(found["box"], *size), found.get("explanation", "")
+        if not sentence.casefold().startswith(place):  # the packaged explainer's do
+            sentence = f"{place.capitalize()}. {sentence}".strip()
+        text = f"{found['label']}. {sentence}"
+        artifacts.append(Line(f"{found['score']:.0%}" if "score" in found else "", text))
+    parts = {STATED: stated_lines(answer), SEEN: seen_lines(answer), "Where": where, "Artifacts": artifacts}
+    return {part: lines for part, lines in parts.items() if lines}
 
 
 def weight_in_words(reason: Reason) -> str:
