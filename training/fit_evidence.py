@@ -22,7 +22,7 @@ from tellsign.pipelines.traces.kind import LOSSLESS
 from tellsign.pipelines.traces.table import KINDS
 from tellsign.tables import markdown_table
 from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
-from tellsign.training.evaluate_traces import load_files, strengths_of
+from tellsign.training.evaluate_traces import CLASSES, load_files, strengths_of
 from tellsign.training.evaluation.left_out import auroc, right_shares, verdicts_at
 from tellsign.training.evaluation.metrics import bootstrap
 
@@ -30,9 +30,9 @@ from tellsign.training.evaluation.metrics import bootstrap
 FOLDS = 5
 NONE = ""
 """The name that stands for no trace."""
-ORDER = [NONE, *sorted(KINDS, key=lambda name: KINDS[name].worth["lossless"].lift("fake"))]
+OF_GENERATORS = [kind for kind in KINDS.values() if kind.toward == "fake" and "lossless" in kind.worth]
+ORDER = [NONE, *(kind.name for kind in sorted(OF_GENERATORS, key=lambda kind: kind.worth["lossless"].lift("fake")))]
 """The weakest first, as [`find_traces`] orders them the other way around."""
-CLASSES = ("generated", "photo", "other")
 BINS = 15
 
 
@@ -155,16 +155,15 @@ def measure(pixels: Mapping[str, NDArray], traces: NDArray, numbers: NDArray) ->
 
     Returns:
         A table; and for each operating point the thresholds, how many verdicts are wrong where half of the pictures
-        are generated, of real and of fake, and the generated lossless pictures with two traces or more that are not
-        called fake, and all of these.
+        are generated, of real and of fake, and how many lossless generated pictures with two traces or more are not
+        called fake.
     """
     labels, classes, files = (pixels[name] for name in ("label", "class", "format"))
     kinds = np.where(classes == "photo", "photo", "other")
     lossless = (numbers >= 0) & (files == "lossless")
     saved = (numbers >= 0) & (files == "JPEG") & (labels == 0)
-    alone, both, as_lossless = (
-        expit(pixels["logit"] + np.where(of, traces, 0)) for of in (False, lossless, numbers >= 0)
-    )
+    weighed = (np.zeros(len(labels), bool), lossless, numbers >= 0)
+    alone, both, as_lossless = (expit(pixels["logit"] + np.where(of, traces, 0)) for of in weighed)
     groups = {
         "all": (np.ones(len(labels), bool), both),
         "lossless, 384 px and more": (lossless, both),
@@ -180,7 +179,11 @@ def measure(pixels: Mapping[str, NDArray], traces: NDArray, numbers: NDArray) ->
         record[point] = {
             "thresholds": list(pair),
             "error_rates": [None if (share := right[said]) is None else 1 - share for said in ("real", "fake")],
-            "two traces, not fake": [int((verdicts[several] != "fake").sum()), int(several.sum())],
+            "generated with two traces": {
+                "all": int(several.sum()),
+                "not called fake": int((verdicts[several] != "fake").sum()),
+                "not called fake by pixels": int((verdicts_at(alone[several], pair) != "fake").sum()),
+            },
         }
         for group, (of_group, together) in groups.items():
             for name, of in (("pixels", alone), ("pixels and traces", together)):
@@ -233,10 +236,8 @@ def main(
         ]
         for place, name in enumerate(ORDER)
     ]
-    counts = [
-        f"{(fitted & of).sum()} of {len(set(person[fitted & of]))} people" for of in (is_generated, ~is_generated)
-    ]
-    print(f"{counts[0]} generated, {counts[1]} by people\n")
+    counts = [(rows.sum(), len(set(person[rows]))) for rows in (fitted & is_generated, fitted & ~is_generated)]
+    print("{} generated pictures of {} people, {} by people of {}\n".format(*counts[0], *counts[1]))
     print(markdown_table(["strongest trace", "generated, %", "by people, %", "ratio", "ships"], rows) + "\n")
 
     place = {source: row for row, source in enumerate(columns["source"])}

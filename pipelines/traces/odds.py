@@ -1,4 +1,7 @@
-"""What traces multiply the odds of fake by, beside the pixels. `python -m tellsign.training.fit_evidence` writes it."""
+"""What traces multiply the odds of fake by, beside the pixels.
+
+`python -m tellsign.training.fit_evidence --write` writes it.
+"""
 
 ODDS: dict[str, float] = {
     "": 0.67,
