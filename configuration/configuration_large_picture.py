@@ -42,6 +42,13 @@ class LargePictureConfig(PreTrainedConfig):
         Number of hidden units of the head.
     dropout (`float`, *optional*, defaults to 0.5):
         Share of the head's features, and of its hidden units, that are dropped in training, in [0, 1).
+    drawing_shift (`float`, *optional*, defaults to 2.0):
+        How much lower the logit of fake is, before the temperature, of what surely looks like a drawing, at least 0.
+    reduced_scale (`float`, *optional*, defaults to 1.0):
+        What the logit of a small copy is multiplied by, more than 0: reduction takes traces away. A picture counts as
+        one up to a shorter side of 272 pixels, less and less so up to 512, and not from there on.
+    reduced_shift (`float`, *optional*, defaults to 0.0):
+        How much that logit is lowered after that. Both come before the temperature (Platt, 1999).
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
@@ -77,6 +84,9 @@ class LargePictureConfig(PreTrainedConfig):
     smallest_side: int = 64
     hidden_size: int = 384
     dropout: float | int = 0.5
+    drawing_shift: float | int = 2.0
+    reduced_scale: float | int = 1.0
+    reduced_shift: float | int = 0.0
     temperature: float | int = 1.0
     verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
     balanced_verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
@@ -105,6 +115,10 @@ class LargePictureConfig(PreTrainedConfig):
         for field in ("image_size", "cut_size"):
             if getattr(self, field) < 32:
                 raise ValueError(f"{field}={getattr(self, field)} must be at least 32")
+        if self.drawing_shift < 0:
+            raise ValueError(f"drawing_shift={self.drawing_shift} must be at least 0")
+        if self.reduced_scale <= 0:
+            raise ValueError(f"reduced_scale={self.reduced_scale} must be more than 0")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
         if not self.out_indices or self.out_indices != sorted(set(self.out_indices)):

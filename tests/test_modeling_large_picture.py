@@ -20,7 +20,14 @@ from tellsign import (
     WaveFreqForImageClassification,
     WaveFreqImageProcessor,
 )
-from tellsign.modeling.modeling_large_picture import CLIP, LargePictureHead, moments_of, spread
+from tellsign.modeling.modeling_large_picture import (
+    CLIP,
+    LargePictureHead,
+    moments_of,
+    moments_of_features,
+    reduced_share,
+    spread,
+)
 from tests.models import LARGE_PROCESSOR, TINY_LARGE, large_inputs
 from tests.processes import run_fresh
 
@@ -91,7 +98,7 @@ def head_by_hand(head: LargePictureHead, moments: np.ndarray) -> np.ndarray:
     logits = (hidden @ values["classifier.weight"].T + values["classifier.bias"])[:, 0]
     whole = normalized[:, : moments.shape[2]]
     drawn = 1 / (1 + np.exp(-(whole @ values["drawn.weight"].T + values["drawn.bias"])[:, 0]))
-    return np.where(logits > 0, logits / (1 + drawn), logits)
+    return logits - 2 * drawn
 
 
 @torch.no_grad()
@@ -167,16 +174,40 @@ def test_a_missing_view_does_not_count_in_the_normalization(make_large):
     torch.testing.assert_close(head.feature_mean[1], head.features(moments)[:, 1].mean(0))
 
 
-def test_only_what_would_be_fake_is_less_so_for_a_drawing(make_large):
-    head, moments = make_large().large_picture.head, random_moments(40)
+def test_features_of_one_cut_lead_back_to_its_moments():
+    moments = random_moments(5, views=2)
+    torch.testing.assert_close(moments_of_features(LargePictureHead.features(moments)), moments, **CLOSE)
+
+
+def test_the_logit_of_a_drawing_is_lower(make_large):
+    head, moments = make_large({"drawing_shift": 1.5}).large_picture.head, random_moments(40)
     torch.nn.init.zeros_(head.drawn.weight)
     torch.nn.init.constant_(head.drawn.bias, -40)
-    head.classifier.bias.data -= head(moments).detach().median()
     photograph = head(moments).detach()
     torch.nn.init.constant_(head.drawn.bias, 40)
-    drawing = head(moments).detach()
-    assert (photograph > 0).any() and (photograph < 0).any()
-    torch.testing.assert_close(drawing, torch.where(photograph > 0, photograph / 2, photograph))
+    torch.testing.assert_close(head(moments).detach(), photograph - 1.5)
+
+
+@pytest.mark.parametrize(("side", "share"), [(64, 1), (224, 1), (272, 1), (350, 0.5246), (512, 0), (4000, 0)])
+def test_a_picture_of_few_pixels_counts_as_a_small_copy(side, share):
+    boxes = torch.tensor([[[0.1, 0.0, 0.1 + 224 / (2 * side), 224 / side]] * 2])
+    assert reduced_share(boxes, 224).tolist() == pytest.approx([share], abs=1e-4)
+    expected = min(1, max(0, (224 / side - 224 / 512) / (224 / 272 - 224 / 512)))
+    assert share == pytest.approx(expected, abs=1e-4)
+
+
+@torch.no_grad()
+def test_small_copies_have_a_calibration_of_their_own(make_large, inputs):
+    model = make_large()
+    network, views = model.large_picture, views_of(inputs, [0, 2])
+    before = network(**views)
+    network.config.reduced_scale, network.config.reduced_shift = 0.5, 0.3
+    after = network(**views)
+    share = reduced_share(views["cut_boxes"], network.config.cut_size)
+    scale, shift = 1 - 0.5 * share, 0.3 * share / network.config.temperature
+    assert (share > 0).any()
+    torch.testing.assert_close(after.logits[:, 1], scale * before.logits[:, 1] - shift, **CLOSE)
+    torch.testing.assert_close(after.evidence, scale[:, None, None] * before.evidence, **CLOSE)
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0], ids=["none clipped", "some clipped"])

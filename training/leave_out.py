@@ -11,15 +11,23 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from datasets import Dataset
 from numpy.typing import NDArray
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 from transformers.utils import logging
 
 from tellsign.hub_cards.left_out_tables import leave_out_tables
 from tellsign.training.calibration.detector import fit_temperature
 from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
-from tellsign.training.data.degradations import SQUEEZED, VERSIONS, cut_as_seen, whole_as_seen
-from tellsign.training.data.large_pictures import CUTS_HELP, DATA_HELP, LargePictures, load_large_pictures
+from tellsign.training.data.degradations import VERSIONS, cut_as_seen, whole_as_seen
+from tellsign.training.data.large_pictures import (
+    CUTS_HELP,
+    DATA_HELP,
+    ORIGINALS_HELP,
+    LargePictures,
+    load_large_pictures,
+)
 from tellsign.training.data.moments import VIEWS, Moments
 from tellsign.training.data.sources import content_of, without_folders
 from tellsign.training.evaluation.folds import assign_folds, predict_left_out
@@ -32,10 +40,11 @@ from tellsign.training.evaluation.left_out import (
     plot_left_out,
     pooled_scores,
     score_left_out,
+    verdict_shares,
     verdicts_at,
     version_scores,
 )
-from tellsign.training.evaluation.rules import rule_scores
+from tellsign.training.evaluation.rules import rule_scores, view_rules
 from tellsign.training.trainer.arguments import run
 from tellsign.training.trainer.backbone import large_detector
 
@@ -47,22 +56,13 @@ AS_IT_IS = next(iter(VERSIONS))
 
 
 def measure(
-    columns: Mapping[str, NDArray],
-    assignment: NDArray,
-    logits: NDArray,
-    squeezed: NDArray,
-    versions: Mapping[str, NDArray],
-    compared: NDArray,
-    by_share: Mapping[float, NDArray],
+    columns: Mapping[str, NDArray], assignment: NDArray, logits: NDArray, by_share: Mapping[float, NDArray]
 ) -> dict[str, Any]:
     """Fits temperature and thresholds, and scores logits of fake of pictures whose sources heads did not see.
 
     Args:
         columns, assignment: Of [`LargePictures`] and [`assign_folds`].
         logits (`np.ndarray` of shape `(n,)`): Of the pictures.
-        squeezed (`np.ndarray` of shape `(n,)`): Of them with wholes that are not cut to squares.
-        versions (`Mapping`): Logits of each of `VERSIONS`.
-        compared (`np.ndarray`): The rows of which there are versions.
         by_share (`Mapping`): Logits by heads that saw a share of the sources.
     """
     temperature = fit_temperature(np.stack([np.zeros(len(logits)), logits], axis=1), columns["label"])
@@ -71,31 +71,40 @@ def measure(
         name: fit_promised_thresholds(columns["label"], probabilities, columns["kind"], promise)
         for name, promise in PROMISES.items()
     }
-    verdicts, of_squeezed = (
-        {name: verdicts_at(expit(seen / temperature), pair) for name, pair in thresholds.items()}
-        for seen in (logits, squeezed)
-    )
-    scores = score_left_out(columns, assignment, logits, verdicts, of_squeezed, temperature)
+    verdicts = {name: verdicts_at(probabilities, pair) for name, pair in thresholds.items()}
+    scores = score_left_out(columns, assignment, logits, verdicts, temperature)
     if not scores["generators"]:
         raise ValueError(
             f"no generator has {LEAST_PICTURES} pictures beside photographs of its fold: give more, or fewer --folds"
         )
     curve = {share: mean_scores(generator_scores(columns, assignment, fewer)) for share, fewer in by_share.items()}
-    record: dict[str, Any] = {
+    return {
         "temperature": temperature,
         "verdict_thresholds": {name: list(pair) for name, pair in thresholds.items()},
+        "verdict_error_rates": {
+            name: [
+                None if (right := said["right"]["0.5"][verdict]) is None else 1 - right for verdict in ("real", "fake")
+            ]
+            for name, said in scores["verdicts"].items()
+        },
         **scores,
-        "versions": {},
         "curve": [
             {"share": share, "auroc": of_share["all"]["auroc"]["value"]}
             for share, of_share in (curve | {1.0: scores["means"]}).items()
         ],
     }
-    of_compared = {field: values[compared] for field, values in columns.items()}
-    for name, after in versions.items():
-        scored = version_scores(of_compared, versions[AS_IT_IS][compared], after[compared], temperature, thresholds)
-        record["versions"][name] = {"pictures": len(compared)} | scored
-    return record
+
+
+def score_others(record: Mapping[str, Any], columns: Mapping[str, NDArray], logits: NDArray) -> dict[str, Any]:
+    """Scores pictures at a temperature and thresholds that were fitted on others."""
+    probabilities = expit(logits / record["temperature"])
+    return {
+        "pooled": pooled_scores(columns, logits),
+        "verdicts": {
+            name: verdict_shares(verdicts_at(probabilities, pair), columns)
+            for name, pair in record["verdict_thresholds"].items()
+        },
+    }
 
 
 def without_view(moments: torch.Tensor, view: int) -> torch.Tensor:
@@ -106,21 +115,67 @@ def without_view(moments: torch.Tensor, view: int) -> torch.Tensor:
 
 
 def rules(pictures: LargePictures, rows: NDArray, cut_size: int) -> dict[str, dict[str, float]]:
-    """What rules score on each view that see next to nothing, see [`rule_scores`]."""
-    labels, kinds = pictures.columns["label"][rows], pictures.columns["kind"][rows]
-    classes = ((labels == REAL) & (kinds == "photo"), labels == FAKE)
+    """What rules score on each view that see next to nothing, see [`view_rules`]."""
+    classes = _classes({name: values[rows] for name, values in pictures.columns.items()})
     wholes, cuts = pictures.wholes["image"], pictures.cuts["image"]
     seen = {
         "whole": (whole_as_seen(content_of(wholes[int(row)]) or b"", None, 0) for row in pictures.whole_rows[rows]),
         "cut": (cut_as_seen(content_of(cuts[int(row)]) or b"", 0, 0, cut_size) for row in pictures.cut_rows[rows]),
     }
-    return {view: rule_scores(images, *classes) for view, images in seen.items()}
+    return {view: view_rules(images, *classes) for view, images in seen.items()}
+
+
+def fit_reduced(record: Mapping[str, Any], columns: Mapping[str, NDArray], logits: NDArray) -> dict[str, Any]:
+    """Scale and shift of the logits of small copies, by Platt's method (1999), and the scores of these."""
+    fitted = LogisticRegression(C=np.inf).fit(logits[:, None], columns["label"])
+    temperature = record["temperature"]
+    scale, shift = float(fitted.coef_.item()) * temperature, -float(fitted.intercept_.item()) * temperature
+    scores = score_others(record, columns, scale * logits - shift)
+    return {"reduced_scale": scale, "reduced_shift": shift, "reduced": scores}
+
+
+def score_files(
+    record: Mapping[str, Any], columns: Mapping[str, NDArray], facts: Mapping[str, NDArray], logits: NDArray
+) -> dict[str, Any]:
+    """Scores original files by what their classes differ in, and says what that tells by itself.
+
+    Returns:
+        `strata`, the scores of parts in which the classes do not differ so. `formats`, the verdicts on files of each
+        format. `rules`, see [`rule_scores`].
+    """
+    photographs, fakes = _classes(columns)
+    is_jpeg, is_square = facts["format"] == "JPEG", facts["width"] == facts["height"]
+    parts = {
+        "JPEG files": is_jpeg,
+        "without squares": ~is_square,
+        "generated PNG files, photographs as JPEG": np.where(fakes, facts["format"] == "PNG", is_jpeg),
+    }
+    formats = {"JPEG": is_jpeg, "PNG and others": ~is_jpeg}
+    measures = {"not JPEG": ~is_jpeg, "square": is_square, "area": facts["width"] * facts["height"]}
+    return {
+        "strata": {name: pooled_scores(_rows(columns, rows), logits[rows]) for name, rows in parts.items()},
+        "formats": {
+            name: score_others(record, _rows(columns, rows), logits[rows])["verdicts"]
+            for name, rows in formats.items()
+        },
+        "rules": rule_scores(measures, photographs, fakes),
+    }
+
+
+def _rows(columns: Mapping[str, NDArray], rows: NDArray) -> dict[str, NDArray]:
+    return {name: values[rows] for name, values in columns.items()}
+
+
+def _classes(columns: Mapping[str, NDArray]) -> tuple[NDArray, NDArray]:
+    """Which pictures are photographs, and which are fakes."""
+    return (columns["label"] == REAL) & (columns["kind"] == "photo"), columns["label"] == FAKE
 
 
 def main(
     data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
     output_dir: Annotated[Path, typer.Option(help="Where leave_out.json and leave_out.png are written.")],
     cuts: Annotated[list[str], typer.Option(help=CUTS_HELP)] = [],  # noqa: B006
+    originals: Annotated[Path | None, typer.Option(help=ORIGINALS_HELP)] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="Where features are kept.")] = None,
     folds: Annotated[int, typer.Option(min=2, help="Runs, among which the sources are divided.")] = 8,
     copies: Annotated[int, typer.Option(min=1, help="Ways in which training sees each picture.")] = 2,
@@ -138,43 +193,59 @@ def main(
         ValueError: If a picture cannot be read, or a class has fewer sources than there are folds.
     """
     model, image_processor = large_detector(image_size)
-    config, columns = model.config, (pictures := load_large_pictures(data, cuts, image_size // 2)).columns
-    assignment, rows = assign_folds(columns, folds), pictures.complete
+    pictures = load_large_pictures(data, cuts, image_size // 2, originals)
+    columns, complete, rows = pictures.columns, pictures.complete, pictures.measured
+    assignment = assign_folds(columns, folds)
     moments = Moments(pictures, model, image_processor, cache_dir or output_dir / "features")
-    learned, plain = moments.training_copies(copies), moments()
-    some = np.sort(np.random.default_rng(0).permutation(rows)[:versions])
+    learned = moments.training_copies(copies)
+    some = np.sort(np.random.default_rng(0).permutation(complete)[:versions])
     changed = {name: moments(name, name, some) for name in VERSIONS} if versions else {}
 
-    squeezed = torch.stack([moments(SQUEEZED, None, rows)[:, 0], plain[:, 1]], dim=1)
-    seen_as = [plain, squeezed, *(without_view(plain, 1 - view) for view in range(2)), *changed.values()]
-    logits, of_squeezed, *others = predict_left_out(config, columns, assignment, learned, seen_as)
-    by_share = {}
+    seen_as = {"all": moments.as_detected(), "reduced": moments.as_reduced()} | changed
+    seen_as |= {view: without_view(seen_as["all"], 1 - at) for at, view in enumerate(VIEWS)}
+
+    def logits_of(seen: Mapping[str, torch.Tensor], share: float = 1.0) -> dict[str, NDArray]:
+        return predict_left_out(model.config, columns, assignment, learned, seen, share)
+
+    logits, by_share = logits_of(seen_as), {}
     for share in LESS_SOURCES:
         try:
-            by_share[share] = predict_left_out(config, columns, assignment, learned, [plain], share)[0][rows]
+            by_share[share] = logits_of({"all": seen_as["all"]}, share)["all"][rows]
         except ValueError as error:  # few sources may do for all of them, and not for a quarter
             logger.warning(f"without a head on {share:.0%} of the sources: {error}")
-    measured = {name: values[rows] for name, values in columns.items()}
-    of_versions = {name: values[rows] for name, values in zip(changed, others[2:], strict=True)}
-    record = {
+    measured = _rows(columns, rows)
+    record: dict[str, Any] = {
         "data": [without_folders(source) for source in data],
         "cuts": [without_folders(source) for source in cuts],
+        "originals": originals and without_folders(str(originals)),
         "folds": folds,
         "copies": copies,
         "image_size": image_size,
-        **measure(
-            measured,
-            assignment[rows],
-            logits[rows],
-            of_squeezed[rows],
-            of_versions,
-            np.isin(rows, some).nonzero()[0],
-            by_share,
-        ),
-        "views": {view: pooled_scores(measured, of[rows]) for view, of in zip(VIEWS, others[:2], strict=True)},
-        "rules": rules(pictures, rows, image_processor.cut_size),
+        **measure(measured, assignment[rows], logits["all"][rows], by_share),
+    }
+    small = _rows(columns, pictures.measured_wholes)
+    record |= fit_reduced(record, small, logits["reduced"][pictures.measured_wholes])
+    record["views"] = {view: pooled_scores(measured, logits[view][rows]) for view in VIEWS}
+    record["rules"] = rules(pictures, complete, image_processor.cut_size)
+    record["versions"] = {
+        name: {"pictures": len(some)}
+        | version_scores(
+            _rows(columns, some),
+            logits[AS_IT_IS][some],
+            logits[name][some],
+            record["temperature"],
+            record["verdict_thresholds"],
+        )
+        for name in changed
     }
     output_dir.mkdir(parents=True, exist_ok=True)
+    if (originals_of := pictures.originals) is not None:
+        record["files"] = score_files(record, measured, originals_of.facts, logits["all"][rows])
+        of_files = {name: measured[name] for name in ("label", "kind", "generator")} | originals_of.facts
+        of_files["logit"] = logits["all"][rows] / record["temperature"]
+        Dataset.from_dict(of_files).to_parquet(output_dir / "originals.parquet")
+        others = _rows(columns, complete)
+        record["cuts_alike"] = score_others(record, others, logits["all"][complete])
     (output_dir / "leave_out.json").write_text(json.dumps(record, indent=2) + "\n")
     plot_left_out(record).savefig(output_dir / "leave_out.png", dpi=100)
     typer.echo("\n\n".join(leave_out_tables(record)))

@@ -123,17 +123,24 @@ without loss. "reposted": JPEG of quality 60, both sides times 0.8, JPEG of qual
 
 SQUEEZED = "squeezed"
 """A history that leaves the shape: wide and tall pictures are squeezed into a square, as the detector sees them."""
+REDUCED = "reduced"
+"""A history that leaves the shape, and makes a small copy of the picture."""
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    factor = LARGEST_SHORT_SIDE / min(image.size)
+    return rescale(image, factor, Resampling.LANCZOS) if factor < 1 else image
 
 
 def whole_as_seen(content: bytes, history: str | int | None, row_seed: int) -> Image.Image:
     """The whole of a picture: its middle square, one of its `VERSIONS`, or by a number a random part and history.
 
-    The middle square unless it is `SQUEEZED`, since the shape tells the class. A picture that was reduced for the
-    data is first enlarged: versions are made of files.
+    The middle square unless it is `SQUEEZED` or `REDUCED`, since the shape tells the class. For versions a picture
+    that was reduced for the data is first enlarged: they are made of files.
     """
     image = load_image(content)
-    if history == SQUEEZED:
-        return image
+    if history in (SQUEEZED, REDUCED):
+        return _reduced(image) if history == REDUCED else image
     if isinstance(history, int):
         rng = np.random.default_rng([history, row_seed])
         return random_history(random_look(random_part(image, rng), rng), rng)
@@ -145,7 +152,7 @@ def whole_as_seen(content: bytes, history: str | int | None, row_seed: int) -> I
 
 
 def cut_as_seen(content: bytes, history: str | int | None, row_seed: int, cut_size: int) -> Image.Image:
-    """What a cut is taken from: the picture, one of its `VERSIONS`, or by a number a place of it at random.
+    """What a cut is taken from: the picture, its small copy, one of its `VERSIONS`, or by a number a random place.
 
     From 1 on the number also draws a history.
     """
@@ -153,7 +160,7 @@ def cut_as_seen(content: bytes, history: str | int | None, row_seed: int, cut_si
     if history is None:
         return image
     if isinstance(history, str):
-        return VERSIONS[history](image)
+        return _reduced(image) if history == REDUCED else VERSIONS[history](image)
     rng = np.random.default_rng([history, row_seed])
     if history:
         image = random_history(random_look(image, rng), rng)
