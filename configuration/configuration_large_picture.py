@@ -44,11 +44,11 @@ class LargePictureConfig(PreTrainedConfig):
         Share of the head's features, and of its hidden units, that are dropped in training, in [0, 1).
     drawing_shift (`float`, *optional*, defaults to 2.0):
         How much lower the logit of fake is, before the temperature, of what surely looks like a drawing, at least 0.
-    reduced_scale (`float`, *optional*, defaults to 1.0):
-        What the logit of a small copy is multiplied by, more than 0: reduction takes traces away. A picture counts as
-        one up to a shorter side of 272 pixels, less and less so up to 512, and not from there on.
-    reduced_shift (`float`, *optional*, defaults to 0.0):
-        How much that logit is lowered after that. Both come before the temperature (Platt, 1999).
+    octave_scale (`float`, *optional*, defaults to 1.0):
+        What the logit is multiplied by for each halving of the shorter side below 1,024 pixels, more than 0: less can
+        be told of small copies.
+    octave_shift (`float`, *optional*, defaults to 0.0):
+        How much that logit is then lowered for each halving, before the temperature.
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
@@ -85,8 +85,8 @@ class LargePictureConfig(PreTrainedConfig):
     hidden_size: int = 384
     dropout: float | int = 0.5
     drawing_shift: float | int = 2.0
-    reduced_scale: float | int = 1.0
-    reduced_shift: float | int = 0.0
+    octave_scale: float | int = 1.0
+    octave_shift: float | int = 0.0
     temperature: float | int = 1.0
     verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
     balanced_verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
@@ -117,8 +117,8 @@ class LargePictureConfig(PreTrainedConfig):
                 raise ValueError(f"{field}={getattr(self, field)} must be at least 32")
         if self.drawing_shift < 0:
             raise ValueError(f"drawing_shift={self.drawing_shift} must be at least 0")
-        if self.reduced_scale <= 0:
-            raise ValueError(f"reduced_scale={self.reduced_scale} must be more than 0")
+        if self.octave_scale <= 0:
+            raise ValueError(f"octave_scale={self.octave_scale} must be more than 0")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
         if not self.out_indices or self.out_indices != sorted(set(self.out_indices)):

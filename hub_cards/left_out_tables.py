@@ -25,7 +25,11 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
         _note_on_right(record["verdicts"]["cautious"]["kinds"]),
         _right_table(record["verdicts"]),
         *(_verdict_table(name, said["kinds"]) for name, said in record["verdicts"].items()),
-        *(_verdict_table(f"{name}, small copies", kinds) for name, kinds in record["reduced"]["verdicts"].items()),
+        *(
+            _verdict_table(f"{point}, {name}", kinds)
+            for name, of_copy in record["copies"].items()
+            for point, kinds in of_copy["verdicts"].items()
+        ),
         f"The calibration error (ECE) is {percent(record['calibration']['ece'])}%.",
         markdown_table(["share of all pictures answered, the surest first", "right, %"], answered),
         *_file_tables(record),
@@ -56,7 +60,7 @@ def _changes(row: Mapping[str, Any]) -> list[str]:
 
 def _pooled_table(record: Mapping[str, Any]) -> str:
     seen = {"both": record["pooled"]} | {f"the {view} alone": of for view, of in record["views"].items()}
-    seen |= {"small copies": record["reduced"]["pooled"]}
+    seen |= {name: of_copy["pooled"] for name, of_copy in record["copies"].items()}
     if "files" in record:
         seen |= record["files"]["strata"] | {"wholes and cuts of all sets": record["cuts_alike"]["pooled"]}
     rows = [

@@ -25,9 +25,8 @@ CLIP = 6.0
 PATH_STEPS = 32
 MIRRORS = 4
 """How often a side of a picture fits into a cut at most; the evidence of smaller pictures is spread evenly."""
-REDUCED_SIDES = (272, 512)
-"""Shorter sides in pixels between which a picture counts less and less as a small copy. Training's are of 272 pixels,
-and the smallest files on which verdicts were fitted have 512."""
+FULL_SIDE = 1024
+"""Shorter side in pixels from which pictures are judged alike. Below it more photographs look fake."""
 WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 """The box of the whole picture."""
 
@@ -157,25 +156,23 @@ class LargePictureHead(nn.Module):
         return total + rest[:, None, None] / size**2
 
 
-def reduced_share(cut_boxes: torch.Tensor, cut_size: int) -> torch.Tensor:
-    """How much pictures count as small copies, by the share of their shorter sides that a cut covers.
+def octaves_below(cut_boxes: torch.Tensor, cut_size: int) -> torch.Tensor:
+    """How often the shorter side of pictures would have to be doubled to have `FULL_SIDE` pixels, at least 0.
 
     Args:
         cut_boxes (`torch.Tensor` of shape `(batch_size, num_cuts, 4)`): See [`LargePictureForImageClassification`].
         cut_size (`int`): Side of a cut in pixels.
 
     Returns:
-        `torch.Tensor` of shape `(batch_size,)`: 1 up to a shorter side of `REDUCED_SIDES[0]` pixels, 0 from
-        `REDUCED_SIDES[1]` on, linear in the covered share between them.
+        `torch.Tensor` of shape `(batch_size,)`.
     """
-    covered = (cut_boxes[:, 0, 2:] - cut_boxes[:, 0, :2]).amax(1)
-    most, least = (cut_size / side for side in REDUCED_SIDES)
-    return ((covered - least) / (most - least)).clamp(0, 1)
+    covered = (cut_boxes[:, 0, 2:] - cut_boxes[:, 0, :2]).amax(1)  # of the shorter side
+    return (covered * (FULL_SIDE / cut_size)).log2().clamp(min=0)
 
 
-def calibration_of_size(config: LargePictureConfig, reduced: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What logits are multiplied by, then lowered by, before the temperature, by [`reduced_share`] of pictures."""
-    return 1 + (config.reduced_scale - 1) * reduced, config.reduced_shift * reduced
+def calibration_of_size(config: LargePictureConfig, octaves: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What logits are multiplied by, then lowered by, before the temperature, by [`octaves_below`] of pictures."""
+    return config.octave_scale**octaves, config.octave_shift * octaves
 
 
 def moments_of_features(features: torch.Tensor) -> torch.Tensor:
@@ -410,7 +407,7 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         """
         moments, maps, cut_maps = self.moments_and_maps(pixel_values, cuts)
         boxes = cut_boxes.to(moments)
-        scale, shift = calibration_of_size(self.config, reduced_share(boxes, self.config.cut_size))
+        scale, shift = calibration_of_size(self.config, octaves_below(boxes, self.config.cut_size))
         of_fake = (scale * self.head(moments) - shift) / self.config.temperature
         logits = nn.functional.pad(of_fake[:, None], (1, 0))
         evidence = None

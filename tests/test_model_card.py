@@ -64,7 +64,6 @@ def left_out_record() -> dict:
         "data": ["world real.parquet", "fake.parquet"],
         "cuts": ["native.parquet"],
         "folds": 4,
-        "copies": 2,
         "image_size": 224,
         "temperature": 1.3,
         "verdict_thresholds": {"cautious": [0.2, 0.9], "balanced": [0.4, 0.7]},
@@ -94,11 +93,13 @@ def left_out_record() -> dict:
                 "right": {"0.1": {"real": None, "fake": 0.83, "answered": 0.7, "right": 0.844}},
             },
         },
-        "reduced": {
-            "pooled": {
-                "all": {"photographs": 900, "fakes": 1048, "auroc": interval(0.7), "recall_at_2": interval(0.2)}
-            },
-            "verdicts": {"cautious": {"photo": {"pictures": 900, "real": 0.5, "uncertain": 0.48, "fake": 0.02}}},
+        "copies": {
+            "reduced to 272 pixels": {
+                "pooled": {
+                    "all": {"photographs": 900, "fakes": 1048, "auroc": interval(0.7), "recall_at_2": interval(0.2)}
+                },
+                "verdicts": {"cautious": {"photo": {"pictures": 900, "real": 0.5, "uncertain": 0.48, "fake": 0.02}}},
+            }
         },
         "answered": [{"answered": 0.1, "right": 0.988}, {"answered": 1.0, "right": 0.744}],
         "calibration": {"ece": 0.034, "brier": 0.1},

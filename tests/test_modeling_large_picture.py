@@ -25,7 +25,7 @@ from tellsign.modeling.modeling_large_picture import (
     LargePictureHead,
     moments_of,
     moments_of_features,
-    reduced_share,
+    octaves_below,
     spread,
 )
 from tests.models import LARGE_PROCESSOR, TINY_LARGE, large_inputs
@@ -188,24 +188,22 @@ def test_the_logit_of_a_drawing_is_lower(make_large):
     torch.testing.assert_close(head(moments).detach(), photograph - 1.5)
 
 
-@pytest.mark.parametrize(("side", "share"), [(64, 1), (224, 1), (272, 1), (350, 0.5246), (512, 0), (4000, 0)])
-def test_a_picture_of_few_pixels_counts_as_a_small_copy(side, share):
+@pytest.mark.parametrize(("side", "octaves"), [(64, 4), (256, 2), (724, 0.5), (1024, 0), (4000, 0)])
+def test_octaves_count_halvings_of_the_shorter_side(side, octaves):
     boxes = torch.tensor([[[0.1, 0.0, 0.1 + 224 / (2 * side), 224 / side]] * 2])
-    assert reduced_share(boxes, 224).tolist() == pytest.approx([share], abs=1e-4)
-    expected = min(1, max(0, (224 / side - 224 / 512) / (224 / 272 - 224 / 512)))
-    assert share == pytest.approx(expected, abs=1e-4)
+    assert octaves_below(boxes, 224).tolist() == pytest.approx([octaves], abs=1e-3)
 
 
 @torch.no_grad()
-def test_small_copies_have_a_calibration_of_their_own(make_large, inputs):
+def test_small_copies_have_a_smaller_and_lower_logit(make_large, inputs):
     model = make_large()
     network, views = model.large_picture, views_of(inputs, [0, 2])
     before = network(**views)
-    network.config.reduced_scale, network.config.reduced_shift = 0.5, 0.3
+    network.config.octave_scale, network.config.octave_shift = 0.8, 0.3
     after = network(**views)
-    share = reduced_share(views["cut_boxes"], network.config.cut_size)
-    scale, shift = 1 - 0.5 * share, 0.3 * share / network.config.temperature
-    assert (share > 0).any()
+    octaves = octaves_below(views["cut_boxes"], network.config.cut_size)
+    scale, shift = 0.8**octaves, 0.3 * octaves / network.config.temperature
+    assert (octaves > 0).any()
     torch.testing.assert_close(after.logits[:, 1], scale * before.logits[:, 1] - shift, **CLOSE)
     torch.testing.assert_close(after.evidence, scale[:, None, None] * before.evidence, **CLOSE)
 

@@ -5,6 +5,7 @@ python -m tellsign.training.leave_out real.parquet fake.parquet --output-dir run
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,13 +15,12 @@ import typer
 from datasets import Dataset
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 from transformers.utils import logging
 
 from tellsign.hub_cards.left_out_tables import leave_out_tables
-from tellsign.training.calibration.detector import fit_temperature
-from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
-from tellsign.training.data.degradations import VERSIONS, cut_as_seen, whole_as_seen
+from tellsign.training.calibration.promises import PROMISES
+from tellsign.training.calibration.sizes import Pictures, SizeCalibration, fit_verdicts, octaves_of
+from tellsign.training.data.degradations import REDUCED, VERSIONS, cut_as_seen, whole_as_seen
 from tellsign.training.data.large_pictures import (
     CUTS_HELP,
     DATA_HELP,
@@ -56,43 +56,48 @@ AS_IT_IS = next(iter(VERSIONS))
 
 
 def measure(
-    columns: Mapping[str, NDArray], assignment: NDArray, logits: NDArray, by_share: Mapping[float, NDArray]
+    columns: Mapping[str, NDArray],
+    assignment: NDArray,
+    files: Pictures,
+    copies: Mapping[str, Pictures],
+    by_share: Mapping[float, NDArray],
 ) -> dict[str, Any]:
-    """Fits temperature and thresholds, and scores logits of fake of pictures whose sources heads did not see.
+    """Fits calibration and thresholds, and scores logits of fake of pictures whose sources heads did not see.
 
     Args:
         columns, assignment: Of [`LargePictures`] and [`assign_folds`].
-        logits (`np.ndarray` of shape `(n,)`): Of the pictures.
+        files, copies: See [`fit_verdicts`]. Copies have names.
         by_share (`Mapping`): Logits by heads that saw a share of the sources.
     """
-    temperature = fit_temperature(np.stack([np.zeros(len(logits)), logits], axis=1), columns["label"])
-    probabilities = expit(logits / temperature)
-    thresholds = {
-        name: fit_promised_thresholds(columns["label"], probabilities, columns["kind"], promise)
-        for name, promise in PROMISES.items()
-    }
-    verdicts = {name: verdicts_at(probabilities, pair) for name, pair in thresholds.items()}
+    calibration, thresholds = fit_verdicts(columns, files, list(copies.values()), PROMISES)
+    verdicts = {name: verdicts_at(calibration.probabilities(*files), pair) for name, pair in thresholds.items()}
+    logits, temperature = calibration.adjusted(*files), calibration.temperature
     scores = score_left_out(columns, assignment, logits, verdicts, temperature)
     if not scores["generators"]:
         raise ValueError(
             f"no generator has {LEAST_PICTURES} pictures beside photographs of its fold: give more, or fewer --folds"
         )
-    curve = {share: mean_scores(generator_scores(columns, assignment, fewer)) for share, fewer in by_share.items()}
-    return {
-        "temperature": temperature,
+    record: dict[str, Any] = asdict(calibration) | {
         "verdict_thresholds": {name: list(pair) for name, pair in thresholds.items()},
         "verdict_error_rates": {
             name: [
-                None if (right := said["right"]["0.5"][verdict]) is None else 1 - right for verdict in ("real", "fake")
+                None if said["right"]["0.5"][verdict] is None else 1 - said["right"]["0.5"][verdict]
+                for verdict in ("real", "fake")
             ]
             for name, said in scores["verdicts"].items()
         },
         **scores,
-        "curve": [
-            {"share": share, "auroc": of_share["all"]["auroc"]["value"]}
-            for share, of_share in (curve | {1.0: scores["means"]}).items()
-        ],
     }
+    record["copies"] = {name: score_others(record, columns, calibration.adjusted(*of)) for name, of in copies.items()}
+    curve = {
+        share: mean_scores(generator_scores(columns, assignment, calibration.adjusted(fewer, files[1])))
+        for share, fewer in by_share.items()
+    }
+    record["curve"] = [
+        {"share": share, "auroc": of_share["all"]["auroc"]["value"]}
+        for share, of_share in (curve | {1.0: scores["means"]}).items()
+    ]
+    return record
 
 
 def score_others(record: Mapping[str, Any], columns: Mapping[str, NDArray], logits: NDArray) -> dict[str, Any]:
@@ -123,15 +128,6 @@ def rules(pictures: LargePictures, rows: NDArray, cut_size: int) -> dict[str, di
         "cut": (cut_as_seen(content_of(cuts[int(row)]) or b"", 0, 0, cut_size) for row in pictures.cut_rows[rows]),
     }
     return {view: view_rules(images, *classes) for view, images in seen.items()}
-
-
-def fit_reduced(record: Mapping[str, Any], columns: Mapping[str, NDArray], logits: NDArray) -> dict[str, Any]:
-    """Scale and shift of the logits of small copies, by Platt's method (1999), and the scores of these."""
-    fitted = LogisticRegression(C=np.inf).fit(logits[:, None], columns["label"])
-    temperature = record["temperature"]
-    scale, shift = float(fitted.coef_.item()) * temperature, -float(fitted.intercept_.item()) * temperature
-    scores = score_others(record, columns, scale * logits - shift)
-    return {"reduced_scale": scale, "reduced_shift": shift, "reduced": scores}
 
 
 def score_files(
@@ -201,7 +197,7 @@ def main(
     some = np.sort(np.random.default_rng(0).permutation(complete)[:versions])
     changed = {name: moments(name, name, some) for name in VERSIONS} if versions else {}
 
-    seen_as = {"all": moments.as_detected(), "reduced": moments.as_reduced()} | changed
+    seen_as = {"all": moments.as_detected()} | {name: moments.as_reduced(name) for name in REDUCED} | changed
     seen_as |= {view: without_view(seen_as["all"], 1 - at) for at, view in enumerate(VIEWS)}
 
     def logits_of(seen: Mapping[str, torch.Tensor], share: float = 1.0) -> dict[str, NDArray]:
@@ -213,18 +209,19 @@ def main(
             by_share[share] = logits_of({"all": seen_as["all"]}, share)["all"][rows]
         except ValueError as error:  # few sources may do for all of them, and not for a quarter
             logger.warning(f"without a head on {share:.0%} of the sources: {error}")
-    measured = _rows(columns, rows)
+    measured, wholes = _rows(columns, rows), pictures.measured_wholes
+    sides = pictures.shorter_sides()
+    files = logits["all"][rows], octaves_of(sides)
+    small = {name: (logits[name][wholes], octaves_of(np.minimum(sides, side))) for name, side in REDUCED.items()}
     record: dict[str, Any] = {
         "data": [without_folders(source) for source in data],
         "cuts": [without_folders(source) for source in cuts],
         "originals": originals and without_folders(str(originals)),
         "folds": folds,
-        "copies": copies,
+        "training_copies": copies,
         "image_size": image_size,
-        **measure(measured, assignment[rows], logits["all"][rows], by_share),
+        **measure(measured, assignment[rows], files, small, by_share),
     }
-    small = _rows(columns, pictures.measured_wholes)
-    record |= fit_reduced(record, small, logits["reduced"][pictures.measured_wholes])
     record["views"] = {view: pooled_scores(measured, logits[view][rows]) for view in VIEWS}
     record["rules"] = rules(pictures, complete, image_processor.cut_size)
     record["versions"] = {
@@ -240,9 +237,10 @@ def main(
     }
     output_dir.mkdir(parents=True, exist_ok=True)
     if (originals_of := pictures.originals) is not None:
-        record["files"] = score_files(record, measured, originals_of.facts, logits["all"][rows])
+        adjusted = SizeCalibration(*(record[field.name] for field in fields(SizeCalibration))).adjusted(*files)
+        record["files"] = score_files(record, measured, originals_of.facts, adjusted)
         of_files = {name: measured[name] for name in ("label", "kind", "generator")} | originals_of.facts
-        of_files["logit"] = logits["all"][rows] / record["temperature"]
+        of_files["logit"] = adjusted / record["temperature"]
         Dataset.from_dict(of_files).to_parquet(output_dir / "originals.parquet")
         others = _rows(columns, complete)
         record["cuts_alike"] = score_others(record, others, logits["all"][complete])

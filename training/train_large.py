@@ -39,10 +39,10 @@ def main(
     pictures = load_large_pictures(data, cuts, measured["image_size"] // 2, originals)
     moments = Moments(pictures, model, image_processor, cache_dir or left_out / "features")
     labels, generators, kinds = (pictures.columns[name] for name in ("label", "generator", "kind"))
-    head = fit_head(model.config, moments.training_copies(measured["copies"]), labels, generators, kinds)
+    head = fit_head(model.config, moments.training_copies(measured["training_copies"]), labels, generators, kinds)
     model.head.load_state_dict(head.state_dict())
 
-    for name in ("temperature", "reduced_scale", "reduced_shift"):
+    for name in ("temperature", "octave_scale", "octave_shift"):
         setattr(model.config, name, measured[name])
     model.config.verdict_thresholds = measured["verdict_thresholds"]["cautious"]
     model.config.balanced_verdict_thresholds = measured["verdict_thresholds"]["balanced"]

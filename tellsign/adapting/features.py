@@ -12,11 +12,11 @@ from tqdm.auto import tqdm
 
 from tellsign import LargePictureConfig, LargePictureForImageClassification, LargePictureImageProcessor
 from tellsign.modeling.modeling_large_picture import (
-    REDUCED_SIDES,
+    FULL_SIDE,
     LargePictureHead,
     calibration_of_size,
     moments_of,
-    reduced_share,
+    octaves_below,
 )
 from tellsign.training.data.caching import cached
 from tellsign.training.data.degradations import cut_as_seen, whole_as_seen
@@ -33,12 +33,12 @@ class OwnMoments:
         plain (`torch.FloatTensor` of shape `(n, 1 + num_cuts, num_moments)`): Of the whole and all cuts.
         laundered (`torch.FloatTensor` of shape `(num_histories, n, 2, num_moments)`):
             Of the whole and one cut, after each of some random histories.
-        reduced (`torch.FloatTensor` of shape `(n,)`): See [`reduced_share`].
+        octaves (`torch.FloatTensor` of shape `(n,)`): See [`octaves_below`].
     """
 
     plain: torch.Tensor
     laundered: torch.Tensor
-    reduced: torch.Tensor
+    octaves: torch.Tensor
 
     @torch.inference_mode()
     def logits(self, head: LargePictureHead, config: LargePictureConfig) -> NDArray[np.float64]:
@@ -47,7 +47,7 @@ class OwnMoments:
 
     def for_size(self, logits: NDArray, config: LargePictureConfig) -> NDArray[np.float64]:
         """Logits of a head as those of pictures of their sizes, see [`calibration_of_size`]."""
-        scale, shift = calibration_of_size(config, self.reduced)
+        scale, shift = calibration_of_size(config, self.octaves)
         return logits * scale.numpy() - shift.numpy()
 
     @torch.inference_mode()
@@ -82,7 +82,7 @@ class MomentExtractor:
         # What moments depend on besides the picture.
         names = ("size", "cut_size", "num_cuts", "image_mean", "image_std")
         settings = *(getattr(image_processor, name) for name in names), model.config.out_indices
-        settings = *settings, HISTORIES, COPIES_VERSION, REDUCED_SIDES
+        settings = *settings, HISTORIES, COPIES_VERSION, FULL_SIDE
         self.folder = cache_dir / hashlib.sha1(f"{weights_of(model)} {settings}".encode()).hexdigest()[:16]
 
     def __call__(self, pictures: Dataset) -> tuple[OwnMoments, dict[int, str]]:
@@ -98,14 +98,14 @@ class MomentExtractor:
             empty = torch.zeros(len(HISTORIES), 0, 2, num_moments)
             plain = torch.zeros(0, 1 + self.image_processor.num_cuts, num_moments)
             return OwnMoments(plain, empty, torch.zeros(0)), unreadable
-        plain, laundered, reduced = zip(*seen, strict=True)
-        return OwnMoments(torch.stack(plain), torch.stack(laundered, dim=1), torch.cat(reduced)), unreadable
+        plain, laundered, octaves = zip(*seen, strict=True)
+        return OwnMoments(torch.stack(plain), torch.stack(laundered, dim=1), torch.cat(octaves)), unreadable
 
     def _of(self, content: bytes) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         name = hashlib.sha1(content).hexdigest()
         path = self.folder / name[:2] / f"{name}.safetensors"
         kept = cached(path, lambda: self._moments(content, int(name[:8], 16)))
-        return kept["plain"], kept["laundered"], kept["reduced"]
+        return kept["plain"], kept["laundered"], kept["octaves"]
 
     @torch.inference_mode()
     def _moments(self, content: bytes, seed: int) -> dict[str, torch.Tensor]:
@@ -125,4 +125,4 @@ class MomentExtractor:
             return torch.cat([moments_of(self.model.feature_maps(views)) for views in (pixels, cuts)])
 
         seen = {"plain": see(None), "laundered": torch.stack([see(history) for history in HISTORIES])}
-        return seen | {"reduced": reduced_share(boxes[0], self.image_processor.cut_size)}
+        return seen | {"octaves": octaves_below(boxes[0], self.image_processor.cut_size)}

@@ -33,7 +33,7 @@ def conformal_share(accused: NDArray) -> float:
 
 FEW_CLEARED = 0.01
 """Share of a group's fakes that may be called real whatever else is said of the group."""
-PROMISES = {"cautious": Promise(), "balanced": Promise(0.05, 0.05, 0.15)}
+PROMISES = {"cautious": Promise(), "balanced": Promise(0.05, 0.06, 0.15)}
 SMALL_PROMISES = {"cautious": Promise(real_wrong=0.10), "balanced": Promise(0.05, 0.10, 0.20)}
 """Below 64 pixels less can be told."""
 
@@ -81,6 +81,11 @@ def fit_promised_thresholds(
     if low == 0:
         logger.warning("no threshold clears as rightly as promised: no picture will be called real")
     return float(low), float(high)
+
+
+def keeps_promise(labels: NDArray, probabilities: NDArray, kinds: NDArray, cut: float, promise: Promise) -> bool:
+    """Whether as few pictures by people as promised are called fake above a cut, see [`fit_promised_thresholds`]."""
+    return _Group(labels, probabilities, kinds).accuses_few(cut, promise)
 
 
 class _Group:

@@ -68,6 +68,15 @@ class LargePictures:
         """The pictures on which a detector is measured: originals, or where there are none, complete ones."""
         return self.complete if self.originals is None else self.original_rows
 
+    def shorter_sides(self) -> NDArray:
+        """Of the files of `measured`, in pixels. Of files that are not there, but for a cut, it is unknown: inf."""
+        if self.originals is not None:
+            return np.minimum(self.originals.facts["width"], self.originals.facts["height"]).astype(float)
+        if self.cuts is not self.wholes:
+            return np.full(len(self.complete), np.inf)
+        images = self.wholes.select(self.whole_rows[self.complete])["image"]
+        return np.asarray([float(min(Image.open(io.BytesIO(content_of(image) or b"")).size)) for image in images])
+
     @property
     def measured_wholes(self) -> NDArray:
         """The pictures whose wholes are those of `measured`, perhaps reduced."""

@@ -14,7 +14,7 @@ from tellsign import LargePictureForImageClassification, LargePictureImageProces
 from tellsign.modeling.modeling_large_picture import moments_of
 
 from .caching import cached
-from .degradations import REDUCED, SQUEEZED, cut_as_seen, whole_as_seen
+from .degradations import SQUEEZED, cut_as_seen, whole_as_seen
 from .large_pictures import LargePictures
 from .sources import content_of
 
@@ -144,12 +144,12 @@ class Moments:
             moments[self.pictures.original_rows] = self.pictures.originals.moments
         return moments
 
-    def as_reduced(self) -> torch.Tensor:
-        """Moments of small copies of what is measured, with cuts of these. Of all others they are NaN."""
+    def as_reduced(self, history: str) -> torch.Tensor:
+        """Moments of small copies of what is measured, one of `REDUCED`, with cuts of these. Others are NaN."""
         rows = self.pictures.measured_wholes
         wholes = self.pictures.wholes.select(self.pictures.whole_rows[rows])
         views = [
-            view_moments(wholes, view, self.model, self.image_processor, REDUCED, self.cache_dir) for view in VIEWS
+            view_moments(wholes, view, self.model, self.image_processor, history, self.cache_dir) for view in VIEWS
         ]
         moments = torch.full((len(self.pictures.whole_rows), 2, views[0].shape[1]), torch.nan)
         moments[rows] = torch.stack(views, dim=1)
