@@ -45,8 +45,8 @@ class LargePictureConfig(PreTrainedConfig):
     drawing_shift (`float`, *optional*, defaults to 2.0):
         How much lower the logit of fake is, before the temperature, of what surely looks like a drawing, at least 0.
     octave_scale (`float`, *optional*, defaults to 1.0):
-        What the logit is multiplied by for each halving of the shorter side below 1,024 pixels, more than 0: less can
-        be told of small copies.
+        Its power of `n ** 2` multiplies the logit of a picture whose shorter side is halved `n` times below 1,024
+        pixels, where less can be told. More than 0.
     octave_shift (`float`, *optional*, defaults to 0.0):
         How much that logit is then lowered for each halving, before the temperature.
     temperature (`float`, *optional*, defaults to 1.0):

@@ -172,7 +172,7 @@ def octaves_below(cut_boxes: torch.Tensor, cut_size: int) -> torch.Tensor:
 
 def calibration_of_size(config: LargePictureConfig, octaves: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What logits are multiplied by, then lowered by, before the temperature, by [`octaves_below`] of pictures."""
-    return config.octave_scale**octaves, config.octave_shift * octaves
+    return config.octave_scale ** octaves.square(), config.octave_shift * octaves
 
 
 def moments_of_features(features: torch.Tensor) -> torch.Tensor:

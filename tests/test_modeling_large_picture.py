@@ -202,7 +202,7 @@ def test_small_copies_have_a_smaller_and_lower_logit(make_large, inputs):
     network.config.octave_scale, network.config.octave_shift = 0.8, 0.3
     after = network(**views)
     octaves = octaves_below(views["cut_boxes"], network.config.cut_size)
-    scale, shift = 0.8**octaves, 0.3 * octaves / network.config.temperature
+    scale, shift = 0.8 ** (octaves**2), 0.3 * octaves / network.config.temperature
     assert (octaves > 0).any()
     torch.testing.assert_close(after.logits[:, 1], scale * before.logits[:, 1] - shift, **CLOSE)
     torch.testing.assert_close(after.evidence, scale[:, None, None] * before.evidence, **CLOSE)

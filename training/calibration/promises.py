@@ -83,9 +83,16 @@ def fit_promised_thresholds(
     return float(low), float(high)
 
 
-def keeps_promise(labels: NDArray, probabilities: NDArray, kinds: NDArray, cut: float, promise: Promise) -> bool:
-    """Whether as few pictures by people as promised are called fake above a cut, see [`fit_promised_thresholds`]."""
-    return _Group(labels, probabilities, kinds).accuses_few(cut, promise)
+def keeps_promise(
+    labels: NDArray, probabilities: NDArray, kinds: NDArray, thresholds: tuple[float, float], promise: Promise
+) -> bool:
+    """Whether verdicts by thresholds keep a promise, or call at most `FEW_CLEARED` of the fakes real.
+
+    The arguments are those of [`fit_promised_thresholds`].
+    """
+    low, high = thresholds
+    group = _Group(labels, probabilities, kinds)
+    return group.accuses_few(high, promise) and group.clears_rightly(low, promise, FEW_CLEARED)
 
 
 class _Group:
