@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from tellsign import LargePictureConfig
 from tellsign.training import train_large
-from tellsign.training.data.degradations import VERSIONS
+from tellsign.training.data.degradations import REDUCED, VERSIONS
 from tellsign.training.data.families import family_of, is_before_2022
 from tellsign.training.data.large_pictures import load_large_pictures, load_pictures
 from tellsign.training.data.originals import load_originals
@@ -276,8 +276,8 @@ def test_leave_out_compares_every_version(record, options):
     first, *others = record["versions"].values()
     assert first["pictures"] == 20 and first["median_change"] == 0 == first["cautious"]["changed"]
     assert all(0.5 < row[to] <= 1 for row in others for to in ("both", "fakes alone"))
-    # Each view as it is, after a history, reduced, and in versions. Wholes squeezed, cuts from random places.
-    assert len(list((options["output_dir"] / "features").iterdir())) == 2 * (3 + len(VERSIONS)) + 2
+    # Each view for training, after a history, for scoring, reduced, and in versions.
+    assert len(list((options["output_dir"] / "features").iterdir())) == 2 * (3 + len(REDUCED) + len(VERSIONS))
 
 
 def test_leave_out_says_what_each_view_and_blind_rules_give(record):
