@@ -15,6 +15,7 @@ import typer
 from transformers import AutoImageProcessor
 
 from tellsign import WaveFreqForImageClassification
+from tellsign.modeling.verdicts import ERROR_RATES, OPERATING_POINTS
 from tellsign.training.data.large_pictures import DATA_HELP, load_large_pictures
 from tellsign.training.data.moments import Moments
 from tellsign.training.data.sources import without_folders
@@ -44,8 +45,10 @@ def main(
 
     for name in ("temperature", "octave_scale", "octave_shift"):
         setattr(model.config, name, measured[name])
-    model.config.verdict_thresholds = measured["verdict_thresholds"]["cautious"]
-    model.config.balanced_verdict_thresholds = measured["verdict_thresholds"]["balanced"]
+    for point, field in OPERATING_POINTS.items():
+        setattr(model.config, field, measured["verdict_thresholds"][point])
+    for point, field in ERROR_RATES.items():
+        setattr(model.config, field, measured["verdict_error_rates"][point])
     both = WaveFreqForImageClassification.from_pretrained(
         detector, dtype=torch.float32, large_picture_config=model.config
     )

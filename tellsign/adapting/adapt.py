@@ -23,7 +23,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from tellsign import DEFAULT_MODEL, LargePictureForImageClassification, LargePictureImageProcessor, __version__
 from tellsign.hub_cards.model_card import write_card
 from tellsign.modeling.modeling_large_picture import LargePictureHead
-from tellsign.modeling.verdicts import OPERATING_POINTS
+from tellsign.modeling.verdicts import ERROR_RATES, OPERATING_POINTS
 from tellsign.tables import listed
 from tellsign.training.data.caching import save_whole
 from tellsign.training.data.feature_table import FILE, empty_table, load_table, normalization_of
@@ -355,7 +355,9 @@ def _write(
         _describe(part, before, taught.extractor, record)
     save_whole(state, path, metadata)
     thresholds = {field: record["verdict_thresholds"][name] for name, field in OPERATING_POINTS.items()}
-    _edit(part / "config.json", large_picture_config=large | thresholds | {"temperature": record["temperature"]})
+    unknown = dict.fromkeys(ERROR_RATES.values())  # of other thresholds
+    settings = large | thresholds | unknown | {"temperature": record["temperature"]}
+    _edit(part / "config.json", large_picture_config=settings)
     (part / RECORD).write_text(json.dumps(record, indent=2) + "\n")
 
 
