@@ -34,7 +34,7 @@ from .card_tables import (
     traces,
 )
 from .left_out_tables import leave_out_tables, left_out_failures, small_tables
-from .model_index import model_index
+from .model_index import model_index, on_hub
 
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
@@ -98,7 +98,8 @@ def model_card(
         tagger_evaluation (`Mapping`, *optional*): What `evaluate_explanations` writes.
         explainer_config (`Mapping`, *optional*): The explainer's `config.json` or `adapter_config.json`.
         localizer_config (`Mapping`, *optional*): The localizer's.
-        datasets (`Sequence[str]`, *optional*): Data sets on the Hub that the model was trained on.
+        datasets (`Sequence[str]`, *optional*):
+            Data sets on the Hub that the model was trained on, besides those that the records name.
         pictures (`Sequence[str]`, *optional*): Figures to show below the results, by their paths in the repository.
         examples (`Sequence[str]`, *optional*): Images for the Hub's widget, by their paths in the repository.
         emissions (`Mapping`, *optional*):
@@ -117,12 +118,14 @@ def model_card(
     # Of folders only the names are recorded.
     backbone = ((adaptation or {}).get("backbone") or {}).get("name")
     base = backbone or (adaptation or {}).get("base_model") or training.get("model_name_or_path") or ""
+    # A group that is drawn twice as often is named twice.
+    training_data = list(dict.fromkeys([*training.get("train_data", ()), *training.get("large_train_data", ())]))
     data = ModelCardData(
         license=license,
         library_name="transformers",
         pipeline_tag="image-classification",
         tags=_tags(config, tagger_config),
-        datasets=list(datasets) or None,
+        datasets=_with_those_on_hub(datasets, [*training_data, (adaptation or {}).get("data", "")]) or None,
         widget=[{"src": path, "example_title": Path(path).stem.replace("_", " ")} for path in examples] or None,
         co2_eq_emissions=dict(emissions) if emissions else None,
         base_model=base if "/" in base and "+" not in base else None,
@@ -130,8 +133,6 @@ def model_card(
         **model_index(config, evaluation, leave_out, adaptation),
     )
     counts = {result["name"]: result["real"] + result["fake"] for result in evaluation.get("results", ())}
-    # A group that is drawn twice as often is named twice.
-    training_data = list(dict.fromkeys([*training.get("train_data", ()), *training.get("large_train_data", ())]))
     return generated_card(
         ModelCard,
         TEMPLATE,
@@ -169,6 +170,12 @@ def model_card(
         emissions=emissions,
         uses_cifake="cifake" in json.dumps([*datasets, training, evaluation.get("data")], default=str).lower(),
     )
+
+
+def _with_those_on_hub(datasets: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """Data sets, and the repositories of sources that are on the Hub, each once."""
+    repositories = filter(None, (on_hub(name) for source in sources for name in source.split("+")))
+    return list(dict.fromkeys([*datasets, *(repository for repository, _ in repositories)]))
 
 
 def _tags(config: Mapping[str, Any], tagger_config: Mapping[str, Any] | None) -> list[str]:

@@ -2,15 +2,22 @@
 
 import json
 import os
+import re
+import runpy
 import shutil
 import signal
+import sys
+import tomllib
+import types
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from filelock import FileLock
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, parse_eval_result_entries
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -221,6 +228,32 @@ def test_panoramas_and_animations_are_seen(detector, tmp_path):
     assert audit(pictures).pictures["real"] == 2
     moments, unreadable = adapting._load(detector, tmp_path / "cache")(pictures)
     assert moments.plain.isfinite().all() and len(moments.plain) == 2 and unreadable == {}
+
+
+def test_the_script_for_jobs_adapts_to_a_commit(client, hub, detector, data, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapting, "cached_assets_path", lambda *_: cache)
+    files = [path for path in sorted(data.rglob("*.png"))]
+    columns = {"image": [path.read_bytes() for path in files], "label": [path.parts[-3] for path in files]}
+    path = write_parquet(tmp_path / "train.parquet", **columns, source=[f"{path.parts[-2]}:1" for path in files])
+    client.create_repo("anna/mine", repo_type="dataset")
+    send = partial(client.upload_file, repo_id="anna/mine", repo_type="dataset", path_in_repo="train.parquet")
+    commit = send(path_or_fileobj=path).oid
+    send(path_or_fileobj=b"no parquet")
+    script = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "adapt_on_the_hub.py"))
+    script["main"]("anna/mine", "anna/adapted", revision=commit, model=str(detector))
+    repo = hub.repos["models", "anna/adapted"]
+    card = ModelCard(repo.files()["README.md"].content.decode())
+    assert repo.private and card.data.datasets == ["anna/mine"] and f"anna/mine@{commit}" in card.text
+    entries = parse_eval_result_entries(yaml.safe_load(repo.files()[".eval_results/tellsign.yaml"].content))
+    assert {(entry.dataset_id, entry.dataset_revision) for entry in entries} == {("anna/mine", commit)}
+    assert {entry.task_id for entry in entries} == {"roc_auc", "recall"}
+
+
+def test_the_script_for_jobs_names_what_it_needs():
+    text = (Path(__file__).parents[1] / "examples" / "adapt_on_the_hub.py").read_text()
+    block = re.match(r"# /// script\n((?:# .*\n)+)# ///\n", text)[1]
+    needed = tomllib.loads(re.sub("(?m)^# ", "", block))
+    assert needed == {"requires-python": ">=3.11", "dependencies": ["tellsign[train]>=0.1"]}
 
 
 def test_real_pictures_alone_are_enough(detector, cache, tmp_path):
@@ -522,3 +555,22 @@ def test_the_command_prints_tables_and_a_sentence(detector, data, cache, tmp_pat
     assert result.stdout.startswith("Use it for pictures like yours.")
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 2 and "exists" in again.output
+
+
+def test_the_notebook_runs_and_its_pictures_are_small(detector, tmp_path, monkeypatch, capsys):
+    path = Path(__file__).parents[1] / "examples" / "quickstart.ipynb"
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    stored = [kind for cell in cells for output in cell["outputs"] for kind in output.get("data", ())]
+    assert sorted(stored) == ["image/jpeg"] * 2 + ["text/markdown"] * 2 and path.stat().st_size < 300_000
+    assert "error" not in [output["output_type"] for cell in cells for output in cell["outputs"]]
+    tiny = shutil.copytree(detector, tmp_path / "tiny", ignore=shutil.ignore_patterns("tagger"))
+    monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(Image=bytes, Markdown=str))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    monkeypatch.chdir(path.parent)
+    run: dict = {}
+    for cell in cells:
+        exec("".join(cell["source"]).replace("= tellsign.DEFAULT_MODEL", f"= Path({str(tiny)!r})"), run)
+    assert run["record"]["pictures"] == {"real": 24, "fake": 8} and run["record"]["base_model"] == "tiny"
+    assert "format" in run["report"] and run["strength"](run["drawn"], 16) > 5 > run["strength"](run["photo"], 16)
+    assert capsys.readouterr().out.count(" -> ") == 4

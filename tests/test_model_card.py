@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+import yaml
 from datasets import Dataset
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import ModelCard, ModelCardData, parse_eval_result_entries
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 from transformers import AutoModelForImageClassification
@@ -30,6 +31,7 @@ from tellsign.hub_cards.model_card import (
     model_card,
     write_card,
 )
+from tellsign.hub_cards.model_index import eval_results, on_hub
 from tellsign.pipelines.answer import ImageExplanation
 from tellsign.training import evaluate_detector
 from tellsign.training.evaluation.metrics import bootstrap
@@ -381,6 +383,27 @@ def test_a_card_has_scores_of_sentences_and_artifacts(parts):
     assert rows["sentences that state an object, %"] == ["", ""]
     assert "planted and never rightly named: Ghosts." in card.text
     assert "--train-data cifake_train.parquet --images 4100 --explainer explainer --explained-images 2000" in card.text
+
+
+def test_results_on_a_data_set_of_the_hub_are_for_its_leaderboard(parts):
+    parts["evaluation"]["data"] = ["someone/cifake@0a1b2c"]
+    card, main = model_card(**parts), parts["evaluation"]["results"][0]["scores"]
+    entries = parse_eval_result_entries(yaml.safe_load(eval_results(card.data.eval_results)))
+    assert {(entry.dataset_id, entry.dataset_revision) for entry in entries} == {("someone/cifake", "0a1b2c")}
+    values = {entry.task_id: entry.value for entry in entries}
+    assert values == {name: round(100 * main[key], 2) for name, key in (("accuracy",) * 2, ("roc_auc", "auroc"))}
+    assert "not in training data" in entries[0].notes
+    assert [result.dataset_revision for result in ModelCard(str(card)).data.eval_results[3:]] == ["0a1b2c"] * 2
+
+
+def test_results_on_files_are_for_no_leaderboard(parts):
+    assert eval_results(model_card(**parts).data.eval_results) is None
+    assert on_hub("data/test.parquet") is on_hub("a/b+c/d") is on_hub("mine") is on_hub("a/b@") is None
+
+
+def test_a_card_links_the_data_sets_that_its_records_name(parts):
+    parts["training"]["train_data"] = ["someone/cifake@0a1b2c", "a/b+c/d+e.parquet", "f.parquet"]
+    assert model_card(**parts).data.datasets == ["someone/cifake", "a/b", "c/d"]
 
 
 def test_names_of_data_and_generators_are_text(parts):
