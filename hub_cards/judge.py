@@ -29,6 +29,7 @@ from tellsign.pipelines.answer import UNTOLD, ImageExplanation, doubt_of, summar
 from tellsign.pipelines.evidence import places_of
 from tellsign.pipelines.provenance.statements import statements_in
 from tellsign.pipelines.provenance.watermark import watermarks_in
+from tellsign.pipelines.tracing import find_traces
 
 
 def cuts_of(image: Image.Image, settings: dict[str, Any]) -> tuple[list[Image.Image], np.ndarray]:
@@ -117,6 +118,7 @@ class Judge:
         if image.info.get("animated"):
             answer["animated"] = True
         answer["provenance"] = [*statements_in(content, name, opened=stored), *watermarks_in(stored)]
+        answer["traces"], answer["traces_note"] = find_traces(stored)
         answer["summary"] = summary_of(answer)
         return answer
 
@@ -142,7 +144,7 @@ class Judge:
             "artifacts": [],
             "artifacts_note": "Artifacts were not looked for.",
             "traces": [],
-            "traces_note": "Traces were not measured.",
+            "traces_note": "",
             "provenance": [],
             "summary": "",
         }

@@ -36,8 +36,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 EXAMPLES = Path(__file__).parents[1] / "examples"
 HUB_CARDS = Path(__file__).parents[1] / "hub_cards"
 OF_LARGE = ("CUT_GRID", "CUT_ONCE", "CUT_QUALITY", "LARGEST_SHORT_SIDE")
-MODULES = {"judge.py", "answer.py", "evidence.py", "image_files.py"}
-MODULES |= {path.name for path in (Path(__file__).parents[1] / "pipelines" / "provenance").glob("*.py")}
+MODULES = {"judge.py", "answer.py", "artifacts.py", "evidence.py", "image_files.py", "tracing.py"}
+MODULES |= {
+    path.name
+    for folder in ("provenance", "traces")
+    for path in (Path(__file__).parents[1] / "pipelines" / folder).glob("*.py")
+}
 MODULES -= {"__init__.py", "reading.py"}
 SIZES = torch.tensor([[64, 80], [63, 200], [300, 64], [32, 32]])
 # A process in which these packages are not installed, that runs a script.
@@ -184,7 +188,7 @@ def test_judge_answers_as_the_detector_without_pytorch(detector, files, tmp_path
     assert "broken.jpg: not an image" in answers[-1]["error"]
 
 
-def test_judge_answers_as_explain_does_but_for_traces(detector, files):
+def test_judge_answers_as_explain_does(detector, files):
     made = files[0].with_name("made.png")
     info = PngInfo()
     info.add_text("parameters", "x\nSteps: 4, Version: v1")
@@ -197,8 +201,9 @@ def test_judge_answers_as_explain_does_but_for_traces(detector, files):
     assert list(script) == list(answer)
     assert [statement["source"] for statement in script["provenance"]] == ["png_text", "watermark"]
     same = ("image", "label", "operating_point", "verdict_note", "width", "height", "artifacts", "provenance")
+    same += ("traces", "traces_note")
     assert {name: script[name] for name in same} == {name: answer[name] for name in same}
-    assert script["summary"].startswith("The pixels say") and script["traces_note"] == "Traces were not measured."
+    assert script["summary"].startswith("The pixels say") and script["traces"]
 
 
 @pytest.mark.parametrize("size", [(90, 70), (50, 40), (4000, 70), (15, 40)])

@@ -16,7 +16,7 @@ export const percent = (share) => `${halfToEven(100 * share)}%`;
  * its `evidence`, a square in rows. `settings` are those that the page came with.
  */
 export function answerOf({ name, judged, statements, settings, operatingPoint }) {
-  const { width, height, probability, isLarge, animated, evidence } = judged,
+  const { width, height, probability, isLarge, animated, evidence, seen } = judged,
     [low, high] = (isLarge ? settings.large : settings).thresholds[operatingPoint],
     verdict = probability > high ? "fake" : probability < low ? "real" : "uncertain",
     doubt = doubtOf({ ...judged, verdict }, settings);
@@ -35,8 +35,8 @@ export function answerOf({ name, judged, statements, settings, operatingPoint })
     artifacts_note: isLarge
       ? "Artifacts are not looked for in pictures of this size."
       : "Artifacts were not looked for.",
-    traces: [],
-    traces_note: "Traces are not measured in the browser.",
+    traces: seen.traces,
+    traces_note: seen.traces_note,
     provenance: statements,
     ...(animated && { animated }),
   };
@@ -139,21 +139,25 @@ function leadingStatement(statements) {
 /** A few short sentences: what the file or its watermark states, then what its pixels say. */
 function summaryOf(answer) {
   const stated = leadingStatement(answer.provenance);
-  const lean = answer.verdict_note ? [answer.verdict_note] : leanInWords(answer);
+  const lean = answer.verdict_note ? [answer.verdict_note] : leanInWords(answer),
+    [first, ...others] = answer.traces;
   return [
     ...(stated ? [`${speakerOf(stated)}: ${inWords(stated)}.`] : []),
     ...lean,
+    ...(first ? [first.text] : []),
+    ...(others.length ? [`Also found: ${others.map(({ name }) => name).join(", ")}.`] : []),
     ...strongest(answer),
     answer.artifacts_note,
   ].join(" ");
 }
 
-/** The verdict for which an answer's evidence speaks; null if that would mislead, as against a mark. */
-export function leaning({ verdict_note, fake_probability: probability, label, provenance }) {
+/** The verdict for which an answer's evidence speaks; null if that would mislead, as against a mark or a trace. */
+export function leaning({ verdict_note, fake_probability: probability, label, provenance, traces }) {
   if (verdict_note || (label === "uncertain" && isBetween(probability))) return null;
   const likelier = probability > 0.5 ? "fake" : "real",
     others = likelier === "real" ? words.ofGenerators : words.ofCameras;
-  return provenance.some(({ trust, claim }) => trust === MARK && others.includes(claim)) ? null : likelier;
+  const isDenied = provenance.some(({ trust, claim }) => trust === MARK && others.includes(claim));
+  return isDenied || traces.some(({ toward }) => toward !== likelier) ? null : likelier;
 }
 
 const isBetween = (probability) => NO_LEAN[0] <= probability && probability <= NO_LEAN[1];

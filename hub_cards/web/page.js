@@ -2,6 +2,7 @@
 import { answerOf, inWords, leaning, percent, placeOf, speakerOf } from "./answer.js";
 import { hasOtherColors, partsOf } from "./container.js";
 import { statementsOf } from "./provenance.js";
+import { captionOf, drawSpectrum } from "./traces.js";
 
 const TITLES = { real: "Real", fake: "Fake (generated)", uncertain: "Uncertain" };
 const COLUMNS = [
@@ -68,7 +69,7 @@ export async function judged(file) {
   const parts = await partsOf(new Uint8Array(await file.arrayBuffer()));
   const { format, width, height, isCutOff, animated, hasManifest, channels } = parts,
     { turnedAt, thumbnail } = parts.exif ?? {};
-  const stored = { format, width, height, isCutOff, channels, turnedAt, thumbnail };
+  const stored = { format, width, height, isCutOff, channels, levels: parts.levels, turnedAt, thumbnail };
   const request = { file, parts: { ...stored, hasOtherColors: hasOtherColors(parts) } };
   const said = await judge.ask("judge", request);
   const manifest = hasManifest ? await judge.ask("manifest", request) : undefined;
@@ -231,8 +232,20 @@ function partsOfAnswer(said) {
     ...lines.filter(Boolean).map((text) => make("p", { text })),
     ...(provenance.length ? [] : stated),
     ...evidenceOf(said, lean),
+    ...tracesOf(said),
     json,
   ];
+}
+
+/** What anyone can check in the pixels, each beside the spectrum that shows it. */
+function tracesOf({ traces, traces_note: note }) {
+  if (!traces.length) return [make("p", { text: note || "No known trace was found. Many generators leave none." })];
+  return traces.map((trace) => {
+    const canvas = make("canvas", { role: "img", ariaLabel: trace.name });
+    drawSpectrum(canvas, shown.judged.seen.spectrum, trace.name);
+    const words = make("p", { text: trace.text }, make("small", { text: ` ${captionOf(trace.name)}` }));
+    return make("div", { className: "trace" }, canvas, words);
+  });
 }
 
 /** The picture with frames, and the map of evidence over it, and what they mean. */
