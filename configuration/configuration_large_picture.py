@@ -49,6 +49,11 @@ class LargePictureConfig(PreTrainedConfig):
         verdict between them is "uncertain".
     balanced_verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
         The thresholds of the operating point "balanced", which says "uncertain" less often and errs more.
+    verdict_error_rates (`list[float]`, *optional*):
+        The shares of wrong ones among the verdicts "real" and "fake" by `verdict_thresholds`, on sources that training
+        did not see, where half of the pictures are generated. None stands for one that was not measured.
+    balanced_verdict_error_rates (`list[float]`, *optional*):
+        The same by `balanced_verdict_thresholds`.
 
     Raises:
         huggingface_hub.errors.StrictDataclassClassValidationError: If a field is out of its range. The message names
@@ -80,6 +85,8 @@ class LargePictureConfig(PreTrainedConfig):
     temperature: float | int = 1.0
     verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
     balanced_verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
+    verdict_error_rates: list[float | int | None] | None = None
+    balanced_verdict_error_rates: list[float | int | None] | None = None
 
     def __post_init__(self, **kwargs):
         tuples_to_lists(self)
@@ -113,7 +120,7 @@ class LargePictureConfig(PreTrainedConfig):
     def validate_verdicts(self):
         """Check the fields that make verdicts of logits."""
         check_labels(self, "a detector of large pictures")
-        check_verdicts(self, "verdict_thresholds", "balanced_verdict_thresholds")
+        check_verdicts(self)
 
 
 __all__ = ["LargePictureConfig"]

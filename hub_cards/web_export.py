@@ -25,12 +25,12 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from tellsign import DEFAULT_MODEL
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
-from tellsign.pipelines import answer, evidence
+from tellsign.pipelines import answer, evidence, reasons
 from tellsign.pipelines.answer import SOURCES
 from tellsign.pipelines.provenance import aigc_label, camera, generators, statement, watermark
 from tellsign.pipelines.provenance.statement import CLAIMS, IPTC_TERMS, OF_CAMERAS, OF_GENERATORS
 from tellsign.pipelines.provenance.watermark import WATERMARKS
-from tellsign.pipelines.traces import grids, kind, spectrum
+from tellsign.pipelines.traces import grids, kind, odds, spectrum
 from tellsign.pipelines.traces.grids import Grid
 from tellsign.pipelines.traces.table import KINDS
 
@@ -84,7 +84,9 @@ PACKAGES = (
 CONSTANTS = {
     answer: "NO_LEAN LEAST_SIDE SMALL_SIDE LEAST_CONTRAST MOST_STRETCHED UNTOLD VERTICAL HORIZONTAL CENTER WHOLE",
     evidence: "MOST_PLACES LEAST_SHARE STRONGEST",
-    statement: "MAX_BYTES MAX_CHARACTERS UNREADABLE NOT_READ UNKNOWN MARK STATED",
+    reasons: "MOST_REASONS LARGEST_WEIGHT DECIDERS",
+    odds: "ODDS",
+    statement: "MAX_BYTES MAX_CHARACTERS UNREADABLE NOT_READ UNKNOWN BROKEN MARK STATED",
     watermark: "LEAST_CORRELATION LEAST_PIXELS MOST_PIXELS BLOCK STEP",
     camera: "SAME OTHER",
     kind: "LOSSLESS",

@@ -36,7 +36,16 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 EXAMPLES = Path(__file__).parents[1] / "examples"
 HUB_CARDS = Path(__file__).parents[1] / "hub_cards"
 OF_LARGE = ("CUT_GRID", "CUT_ONCE", "CUT_QUALITY", "LARGEST_SHORT_SIDE")
-MODULES = {"judge.py", "answer.py", "artifacts.py", "evidence.py", "image_files.py", "tracing.py"}
+MODULES = {
+    "judge.py",
+    "answer.py",
+    "artifacts.py",
+    "evidence.py",
+    "image_files.py",
+    "reasons.py",
+    "tracing.py",
+    "verdicts.py",
+}
 MODULES |= {
     path.name
     for folder in ("provenance", "traces")

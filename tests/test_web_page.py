@@ -24,9 +24,8 @@ import tellsign
 from tellsign.__main__ import app
 from tellsign.hub_cards import web_export
 from tellsign.hub_cards.web_export import NpmPackage, copy_package, export_page
-from tellsign.modeling.verdicts import verdict_of
-from tellsign.pipelines.answer import summary_of
 from tellsign.pipelines.provenance.watermark import WATERMARKS
+from tellsign.pipelines.reasons import conclude, evidence_toward
 from tellsign.pipelines.tracing import pictures_of
 from tests.models import LARGE_PROCESSOR, TINY, TINY_LARGE
 from tests.samples import WAVES, check_answer, photo, watermarked, with_wave
@@ -49,7 +48,18 @@ AXE = NpmPackage(
     {"axe.min.js": "axe/axe.min.js"},
 )
 THRESHOLDS = [0.2, 0.8]
-DIFFERENT = ("label", "fake_probability", "evidence", "summary")
+ERROR_RATES = [0.1, 0.05]
+
+DIFFERENT = (
+    "label",
+    "fake_probability",
+    "pixels_probability",
+    "decided_by",
+    "error_rate",
+    "reasons",
+    "summary",
+    "evidence",
+)
 """What differs between page and pipeline by rounding."""
 GENERATED = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:ext="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -94,9 +104,10 @@ def site(tmp_path_factory) -> tuple[Path, Path]:
             except OSError as error:
                 pytest.skip(str(error))
             torch.manual_seed(0)
-            large = TINY_LARGE | {"backbone": "test_efficientnet", "verdict_thresholds": THRESHOLDS}  # quick to write
+            fields = {"verdict_thresholds": THRESHOLDS, "verdict_error_rates": ERROR_RATES}
+            large = TINY_LARGE | {"backbone": "test_efficientnet"} | fields  # quick to write
             model = tellsign.WaveFreqForImageClassification(
-                tellsign.WaveFreqConfig(**TINY, large_picture_config=large, verdict_thresholds=THRESHOLDS)
+                tellsign.WaveFreqConfig(**TINY, large_picture_config=large, **fields)
             )
             for layer in (model.classifier, model.large_picture.head.classifier):
                 torch.nn.init.normal_(layer.weight)
@@ -140,9 +151,10 @@ def check(site, page, files: list[Path]) -> None:
     for file, said in zip(files, answers_of(page), strict=True):
         check_answer(said)
         expected = explain(str(file)) | {"image": file.name}
-        assert said["fake_probability"] == pytest.approx(expected["fake_probability"], abs=0.01), file
-        assert said["label"] == verdict_of(said["fake_probability"], THRESHOLDS)
-        assert said["summary"] == summary_of(said)
+        assert said["pixels_probability"] == pytest.approx(expected["pixels_probability"], abs=0.01), file
+        conclude(concluded := dict(said), THRESHOLDS, ERROR_RATES)
+        assert concluded == said | {"fake_probability": pytest.approx(said["fake_probability"])}
+        assert {place["toward"] for place in said["evidence"]} <= {evidence_toward(said)}
         assert said | dict.fromkeys(DIFFERENT) == expected | dict.fromkeys(DIFFERENT)
 
 

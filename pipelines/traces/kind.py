@@ -138,7 +138,7 @@ class TraceKind(ABC):
     @property
     def of_others(self) -> str:
         """The reason why it is not measured in other files."""
-        lossless = {"lossless": "PNG, BMP, GIF, PPM and lossless TIFF"}
+        lossless = {"lossless": "PNG, BMP, PPM and lossless TIFF"}
         formats = ", ".join(lossless.get(files, files) for files in self.worth)
         return f"{self.plural} are measured only in files of {formats}."
 
