@@ -136,6 +136,7 @@ class Judge:
         probability = float(1 / (1 + np.exp(np.float64(logits[1 - fake]) - logits[fake])))
         label = verdict_of(probability, thresholds)
         note = doubt_of(label, probability, width, height, contrast_of(image), seen)
+        why = "were not looked for" if seen else "are not looked for in pictures of this size"
         answer: ImageExplanation = {
             "label": "",
             "fake_probability": 0.0,
@@ -149,7 +150,7 @@ class Judge:
             "height": height,
             "evidence": [],
             "artifacts": [],
-            "artifacts_note": "Artifacts were not looked for.",
+            "artifacts_note": f"Artifacts {why}.",
             "traces": [],
             "traces_note": "",
             "provenance": [],
