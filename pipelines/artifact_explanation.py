@@ -96,6 +96,9 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             Whether an image that cannot be opened raises. Otherwise its answer is `{"error": message}`.
         timeout (`float`, *optional*, defaults to 5): As for [`~tellsign.load_image`].
         trust_anchors (`str` or `os.PathLike`, *optional*): As for [`~tellsign.provenance`].
+        traces (`bool`, *optional*, defaults to `True`):
+            Whether traces are measured in the files' own pixels. Without them verdicts rest on the network alone, and
+            `traces_note` says so.
         kwargs: As for any [`Pipeline`]: `device`, `batch_size`, `num_workers`, ...
 
     The options from `explain` on may also be given at the call.
@@ -145,12 +148,13 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         strict: bool | None = None,
         timeout: float | None = None,
         trust_anchors: str | os.PathLike | None = None,
+        traces: bool | None = None,
     ):
         read_anchors(trust_anchors)  # at once, not at the first file with a signature
         given = checked_options(explain, operating_point, threshold, top_k)
         given |= {"candidate_labels": listed(candidate_labels), "return_heatmap": return_heatmap}
         forward_params = {name: value for name, value in given.items() if value is not None}
-        given_to_preprocess = {"strict": strict, "timeout": timeout, "trust_anchors": trust_anchors}
+        given_to_preprocess = {"strict": strict, "timeout": timeout, "trust_anchors": trust_anchors, "traces": traces}
         preprocess_params = {name: value for name, value in given_to_preprocess.items() if value is not None}
         return preprocess_params, forward_params, {}
 
@@ -181,10 +185,11 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         strict: bool = False,
         timeout: float | None = 5.0,
         trust_anchors: str | os.PathLike | None = None,
+        traces: bool = True,
     ) -> dict[str, Any]:
         picture: Picture | FailedImage
         try:
-            image, picture = self._opened(source, timeout, trust_anchors)
+            image, picture = self._opened(source, timeout, trust_anchors, traces)
         except ValueError as reason:
             if strict:
                 raise
@@ -197,7 +202,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         return inputs | {"picture": picture}
 
     def _opened(
-        self, source: Any, timeout: float | None, trust_anchors: str | os.PathLike | None
+        self, source: Any, timeout: float | None, trust_anchors: str | os.PathLike | None, traces: bool
     ) -> tuple[Image.Image, Picture]:
         """An image, and what its file states and shows."""
         content, name = read_source(source, timeout=timeout)
@@ -206,7 +211,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         tells_sizes = "image_sizes" in self.image_processor.model_input_names  # without them, one network judges all
         large = tells_sizes and bool(is_large(self.model.config, torch.tensor([[image.height, image.width]])))
         provenance = [*statements_in(content, name, trust_anchors, stored), *watermarks_in(stored)]
-        traces, traces_note = find_traces(stored)
+        found, traces_note = find_traces(stored) if traces else ([], "Traces were not measured.")
         return image, Picture(
             image=None if large and not self._knows_large else image,  # a batch of large ones may not fit into memory
             width=image.width,
@@ -216,7 +221,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             is_large=large,
             files=files_of(stored),
             provenance=provenance,
-            traces=traces,
+            traces=found,
             traces_note=traces_note,
         )
 

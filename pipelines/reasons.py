@@ -51,13 +51,17 @@ def conclude(
 
 def measured_probability(answer: ImageExplanation) -> float:
     """How probable it is that an image is generated, by its pixels and traces together, in [0, 1]."""
-    pixels, odds = answer["pixels_probability"], odds_of_traces(answer)
+    pixels, odds = answer["pixels_probability"], odds_of_traces(answer) or 1
     return pixels * odds / (pixels * odds + (1 - pixels))
 
 
-def odds_of_traces(answer: ImageExplanation) -> float:
-    """What the traces of an image multiply the odds of fake by; 1 where they were not measured."""
-    return 1.0 if answer["traces_note"] else ODDS[min(len(answer["traces"]), len(ODDS) - 1)]
+def odds_of_traces(answer: ImageExplanation) -> float | None:
+    """What the strongest trace of an image, or that there is none, multiplies the odds of fake by.
+
+    It is `None` where traces, or what they are worth beside the pixels, were not measured.
+    """
+    strongest = answer["traces"][0]["name"] if answer["traces"] else ""
+    return None if answer["traces_note"] else ODDS.get(strongest)
 
 
 def deciding_statement(statements: Sequence[Statement]) -> Statement | None:
@@ -114,9 +118,9 @@ def summary_of(answer: ImageExplanation) -> str:
 def _reasons(answer: ImageExplanation, decider: Statement | None) -> list[Reason]:
     """The reasons for and against a verdict: what decides, what was measured, and what else is stated."""
     measured = [_of_pixels(answer)]
-    if not answer["traces_note"]:
-        measured.append(_weighed("trace", odds_of_traces(answer), _shown(answer)))
-    elif traces := answer["traces"]:  # whose weight beside the pixels was not measured in such files
+    if (odds := odds_of_traces(answer)) is not None:
+        measured.append(_weighed("trace", odds, _shown(answer)))
+    elif traces := answer["traces"]:
         measured.append(Reason(kind="trace", toward=traces[0]["toward"], weight=None, text=_shown(answer)))
     measured.sort(key=lambda reason: -(reason["weight"] or 0))
     others = [_of_statement(one) for one in ranked(answer["provenance"]) if one is not decider]

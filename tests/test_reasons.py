@@ -9,6 +9,7 @@ from tellsign.modeling.verdicts import verdict_of
 from tellsign.pipelines.answer import in_words
 from tellsign.pipelines.reasons import MOST_REASONS, conclude, evidence_toward, leaning, summary_of
 from tellsign.pipelines.traces.odds import ODDS
+from tellsign.pipelines.traces.table import KINDS
 from tests.test_answer import AI, CAMERA, statement
 
 
@@ -16,16 +17,20 @@ THRESHOLDS = (0.1, 0.8)
 RATES = (0.09, 0.03)
 
 
-def trace(name="grid of 4 pixels") -> dict:
+STRONGEST_FIRST = sorted(KINDS, key=lambda name: -KINDS[name].worth["lossless"].lift("fake"))
+"""The traces in the order of an answer."""
+
+
+def trace(name) -> dict:
     return {"name": name, "toward": "fake", "strength": 3.0, "lift": 6.0, "box": None, "text": "It is a grid."}
 
 
 def concluded(pixels, traces=None, *statements, note="", rates=None) -> dict:
-    """An answer; traces are those that were found, `None` where they were not measured."""
+    """An answer. It shows so many traces, the weakest of all; `None` where they were not measured."""
     answer = {
         "pixels_probability": 0.5 if note else pixels,
         "verdict_note": note,
-        "traces": [trace(f"grid {number}") for number in range(traces or 0)],
+        "traces": [trace(name) for name in STRONGEST_FIRST[len(KINDS) - (traces or 0) :]],
         "traces_note": "Not measured." if traces is None else "",
         "provenance": list(statements),
     }
@@ -42,19 +47,27 @@ def test_without_traces_the_verdict_is_that_of_the_pixels(pixels):
 
 
 @pytest.mark.parametrize("pixels", [0.0, 0.02, 0.3, 0.5, 0.9, 1.0])
-@pytest.mark.parametrize("traces", range(4))
+@pytest.mark.parametrize("traces", range(len(KINDS) + 1))
 def test_the_odds_of_pixels_and_traces_multiply(pixels, traces):
     probability = concluded(pixels, traces)["fake_probability"]
+    strongest = STRONGEST_FIRST[-traces] if traces else ""
     if pixels in (0, 1):
         assert probability == pixels
     else:
         logits = (np.log(value / (1 - value)) for value in (probability, pixels))
-        assert next(logits) - next(logits) == pytest.approx(np.log(ODDS[min(traces, 2)]))
+        assert next(logits) - next(logits) == pytest.approx(np.log(ODDS[strongest]))
 
 
 def test_more_traces_never_speak_less_for_fake():
-    assert ODDS[0] < 1 < ODDS[1] <= ODDS[2]
-    assert concluded(0.4, 5)["fake_probability"] == concluded(0.4, 2)["fake_probability"]
+    odds = [ODDS[name] for name in ["", *STRONGEST_FIRST[::-1]]]
+    assert odds == sorted(odds) and odds[0] < 1 < odds[1] and ODDS.keys() == {"", *KINDS}
+
+
+def test_a_trace_of_unknown_worth_is_said_and_changes_nothing(monkeypatch):
+    monkeypatch.delitem(ODDS, STRONGEST_FIRST[0])
+    answer = concluded(0.7, 3)
+    (shown,) = [reason for reason in answer["reasons"] if reason["kind"] == "trace"]
+    assert (shown["toward"], shown["weight"]) == ("fake", None) and answer["fake_probability"] == pytest.approx(0.7)
 
 
 @pytest.mark.parametrize("pixels", [0.03, 0.2, 0.4, 0.6, 0.85])
@@ -74,9 +87,14 @@ def test_the_weights_of_the_reasons_make_the_probability(pixels, traces):
 
 
 def test_traces_decide_where_pixels_alone_say_something_else():
-    assert concluded(0.79, 2)["label"] == "fake" and concluded(0.79, 2)["decided_by"] == "traces"
-    assert concluded(0.95, 2)["decided_by"] == "pixels"
-    assert concluded(0.09, 1)["label"] == "uncertain" and concluded(0.09, 1)["decided_by"] == "traces"
+    for pixels, traces, label, by in (
+        (0.79, 3, "fake", "traces"),
+        (0.95, 3, "fake", "pixels"),
+        (0.09, 3, "uncertain", "traces"),
+        (0.81, 0, "uncertain", "traces"),
+    ):
+        answer = concluded(pixels, traces)
+        assert (answer["label"], answer["decided_by"]) == (label, by)
 
 
 @pytest.mark.parametrize(("trust", "by"), [("trusted", "signed"), ("mark", "mark")])
@@ -123,14 +141,14 @@ def test_the_summary_says_what_contradicts_the_statement_that_decides():
 
 
 def test_the_summary_begins_with_the_verdict_and_its_strongest_reason():
-    answer = concluded(0.79, 2)
+    answer = concluded(0.74, 3)
     text = next(reason["text"] for reason in answer["reasons"] if reason["kind"] == "trace")
     assert answer["summary"] == f"Fake (probability of being generated: {answer['fake_probability']:.1%}). {text}"
-    assert "grid 0, grid 1" in text
+    assert ", ".join(STRONGEST_FIRST) in text
 
 
 @pytest.mark.parametrize("pixels", np.linspace(0, 1, 21))
-@pytest.mark.parametrize("traces", [None, 0, 1, 2])
+@pytest.mark.parametrize("traces", [None, 0, 1, 3])
 def test_no_answer_leans_against_its_strongest_reason(pixels, traces):
     answer = concluded(float(pixels), traces)
     if lean := leaning(answer):

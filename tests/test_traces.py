@@ -162,6 +162,10 @@ def test_an_answer_holds_traces_and_says_them(tmp_path):
     answer, small = explain([str(tmp_path / "grid.png"), Image.new("RGB", (40, 40))])
     (trace,) = [trace for trace in answer["traces"] if trace["name"] == "grid of 4 pixels"]
     assert trace["toward"] == "fake" and trace["box"] is None
+    skipped = explain(str(tmp_path / "grid.png"), traces=False)
+    assert skipped["traces"] == [] and skipped["traces_note"] == "Traces were not measured."
+    assert skipped["pixels_probability"] == answer["pixels_probability"]
+    assert skipped["fake_probability"] == pytest.approx(skipped["pixels_probability"])
     shown = [reason for reason in answer["reasons"] if reason["kind"] == "trace"]
     assert [trace["name"] in reason["text"] and reason["toward"] for reason in shown] == ["fake"]
     assert answer["fake_probability"] > answer["pixels_probability"]
