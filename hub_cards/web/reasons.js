@@ -47,11 +47,12 @@ export function conclusionOf(answer, thresholds, errorRates) {
 /** How probable it is that a picture is generated, by its pixels and traces together. */
 function measuredProbability(answer) {
   const { pixels_probability: pixels } = answer,
-    odds = oddsOfTraces(answer);
+    odds = oddsOfTraces(answer) ?? 1;
   return (pixels * odds) / (pixels * odds + (1 - pixels));
 }
 
-const oddsOfTraces = ({ traces, traces_note: note }) => (note ? 1 : ODDS[Math.min(traces.length, ODDS.length - 1)]);
+/** What the strongest trace, or that there is none, multiplies the odds of fake by; nothing where that is not known. */
+const oddsOfTraces = ({ traces: [strongest], traces_note: note }) => (note ? undefined : ODDS[strongest?.name ?? ""]);
 
 /** The statement that decides the verdict, if one does; a generator goes before the camera. */
 function decidingStatement(statements) {
@@ -101,9 +102,10 @@ const inPercent = (probability) => `${(100 * probability).toFixed(1)}%`;
 
 /** What decides, what was measured by falling weight, and what else is stated. */
 function reasonsOf(answer, decider) {
-  const { traces, traces_note: note, provenance } = answer,
+  const { traces, provenance } = answer,
+    odds = oddsOfTraces(answer),
     measured = [ofPixels(answer)];
-  if (!note) measured.push(weighed("trace", oddsOfTraces(answer), inOneSentence(traces)));
+  if (odds) measured.push(weighed("trace", odds, inOneSentence(traces)));
   else if (traces.length)
     measured.push({ kind: "trace", toward: traces[0].toward, weight: null, text: inOneSentence(traces) });
   measured.sort((one, other) => (other.weight ?? 0) - (one.weight ?? 0));
