@@ -24,8 +24,13 @@ LEAST_BLOCKS = 6
 SCALE = 4
 """Pixels of a side of the picture for each frequency."""
 RING_COLOR = "#d55e00"
+LEVELS = (0.02, 0.995)
+"""Between which quantiles of the spectrum its picture goes from black to white."""
 _RING = [(y, x) for y in range(-4, 5) for x in range(-4, 5) if 2 <= np.hypot(y, x) <= 4]
 _PHOTOGRAPHS = 75
+OF_MORE_BITS = "Traces are not measured in pictures of more than 8 bits a channel."
+OF_PALETTES = "Traces are not measured in pictures with a palette, in which dithering draws grids."
+OF_LITTLE_DETAIL = "The picture has too little detail for traces to be measured."
 
 
 def _worth(threshold: float, photographs: float, other_pictures: float, generated: float) -> Mapping[str, Worth]:
@@ -61,12 +66,12 @@ class Grid(TraceKind):
 
     def measure(self, pixels: Pixels) -> tuple[float, None]:
         if pixels.mode.startswith(("I", "F")):
-            raise NotMeasured("Traces are not measured in pictures of more than 8 bits a channel.")
+            raise NotMeasured(OF_MORE_BITS)
         if pixels.mode in ("1", "P", "PA"):
-            raise NotMeasured("Traces are not measured in pictures with a palette, in which dithering draws grids.")
+            raise NotMeasured(OF_PALETTES)
         spectrum, blocks = pixels.spectrum
         if blocks < LEAST_BLOCKS:
-            raise NotMeasured("The picture has too little detail for traces to be measured.")
+            raise NotMeasured(OF_LITTLE_DETAIL)
         peaks = [peak(spectrum, row, column) for row, column in self.frequencies]
         return float(np.mean(peaks) if self.all_peaks else max(peaks)), None
 
@@ -79,7 +84,7 @@ class Grid(TraceKind):
         # The spectrum of a real picture is symmetric.
         rest = np.roll(half[::-1, BLOCK // 2 - 1 : 0 : -1], 1, axis=0)
         whole = np.fft.fftshift(np.concatenate([half, rest], axis=1))
-        low, high = np.quantile(whole, (0.02, 0.995))
+        low, high = np.quantile(whole, LEVELS)
         levels = (255 * np.clip((whole - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
         side = SCALE * BLOCK
         picture = Image.fromarray(levels).resize((side, side), Image.Resampling.NEAREST).convert("RGB")
