@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 
+from tellsign.hub_cards import dataset_card as module
 from tellsign.hub_cards.dataset_card import dataset_card
 from tellsign.modeling.image_loading import load_image
 from tellsign.training.data.picture_list import MOST_CHANGED, PICTURE_LIST, picture_hash, source_of
@@ -127,3 +128,11 @@ def test_the_card_of_the_list_counts_it(packaged):
     assert f"| FLUX.1 | {flux} |" in card.text and "| none stated | " in card.text
     assert f"{sum(row['since_2022'] for row in fakes):,} are by models of 2022 or later" in card.text
     assert "To have a picture removed" in card.text
+
+
+def test_a_list_is_sent_without_a_record_beside_it(monkeypatch):
+    sent = []
+    monkeypatch.setattr(module, "push_dataset", lambda dataset, *args, **options: sent.append((dataset, options)))
+    module.main(PICTURE_LIST, "someone/pictures")
+    ((dataset, options),) = sent
+    assert options["made_with"] is None and "repository" in dataset.column_names
