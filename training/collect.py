@@ -50,6 +50,7 @@ QUALITY = (86, 9)
 QUALITIES = (50, 100)
 ROWS = 100
 """Of a part of the data set, which is in memory."""
+UNKNOWN = "cannot be known again: only a part of the file was used, or its commit is not known"
 COLUMNS = ("label", "kind", "generator", "family", "source", "licence")
 
 
@@ -66,7 +67,7 @@ def file_of(row: Mapping[str, Any], folder: Path) -> Path:
 
 def check(content: bytes, row: Mapping[str, Any]) -> None:
     """Raises a `ValueError` if a file is no picture, or another one than that of a row of the list."""
-    seen = int(picture_hash(load_image(content, source_of(row))), 16)
+    seen = int(picture_hash(load_image(content, "the file")), 16)
     if (changed := (seen ^ int(row["hash"], 16)).bit_count()) > MOST_CHANGED:
         raise ValueError(f"is another picture than the one listed, {changed} of 128 bits of its hash differ")
 
@@ -105,8 +106,6 @@ def fetch(client: httpx.Client, address: str) -> bytes:
 
 def get(row: Mapping[str, Any], folder: Path, client: httpx.Client) -> Exception | None:
     """Fetches a picture unless it is there. Returns why it cannot be had."""
-    if not row["hash"]:
-        return ValueError("cannot be known again: only a part of the file was used, or its commit is not known")
     path = file_of(row, folder)
     if path.exists():
         with suppress(ValueError):  # it may have been damaged since
@@ -138,7 +137,8 @@ def collect(rows: Sequence[Mapping[str, Any]], folder: Path, origin: str = ORIGI
         ValueError: If none of many pictures in succession can be had: the server fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    left_out: dict[str, str] = {}
+    left_out = {source_of(row): UNKNOWN for row in rows if not row["hash"]}
+    rows = [row for row in rows if row["hash"]]
     client = httpx.Client(
         base_url=origin,
         timeout=TIMEOUT,
