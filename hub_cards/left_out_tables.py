@@ -24,14 +24,15 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
         _means_table(record["means"]),
         _note_on_right(record["verdicts"]["cautious"]["kinds"]),
         _right_table(record["verdicts"]),
+        *(_verdict_table(name, said["kinds"]) for name, said in record["verdicts"].items()),
         *(
-            _verdict_table(f"{name}{note}", said[seen])
-            for name, said in record["verdicts"].items()
-            for seen, note in (("kinds", ""), ("squeezed", ", wide pictures squeezed"))
-            if seen in said
+            _verdict_table(f"{point}, {name}", kinds)
+            for name, of_copy in record["copies"].items()
+            for point, kinds in of_copy["verdicts"].items()
         ),
         f"The calibration error (ECE) is {percent(record['calibration']['ece'])}%.",
         markdown_table(["share of all pictures answered, the surest first", "right, %"], answered),
+        *_file_tables(record),
         *([_version_table(record["versions"])] if record["versions"] else []),
         _rule_table(record["rules"]),
         markdown_table(["share of the sources in training", "AUROC, %"], curve),
@@ -59,12 +60,28 @@ def _changes(row: Mapping[str, Any]) -> list[str]:
 
 def _pooled_table(record: Mapping[str, Any]) -> str:
     seen = {"both": record["pooled"]} | {f"the {view} alone": of for view, of in record["views"].items()}
+    seen |= {name: of_copy["pooled"] for name, of_copy in record["copies"].items()}
+    if "files" in record:
+        seen |= record["files"]["strata"] | {"wholes and cuts of all sets": record["cuts_alike"]["pooled"]}
     rows = [
         [f"{group}, {view}", str(row["fakes"]), *(percent(row[name]) for name in ("auroc", "recall_at_2"))]
         for view, groups in seen.items()
         for group, row in groups.items()
     ]
     return markdown_table(["fakes, and what is seen", "pictures", "AUROC, %", "recall at 2%, %"], rows)
+
+
+def _file_tables(record: Mapping[str, Any]) -> list[str]:
+    """What depends on the files: verdicts by format, and what the classes' formats and shapes tell alone."""
+    if "files" not in record:
+        return []
+    tables = [
+        _verdict_table(f"{point}, {name}", kinds)
+        for name, said in record["files"]["formats"].items()
+        for point, kinds in said.items()
+    ]
+    rows = [[name, percent(score)] for name, score in record["files"]["rules"].items()]
+    return [*tables, markdown_table(["rule that sees a file's properties alone", "AUROC, %"], rows)]
 
 
 def _note_on_right(kinds: Mapping[str, Any]) -> str:

@@ -14,9 +14,7 @@ from .answer import (
     ExplainedArtifact,
     FailedImage,
     ImageExplanation,
-    findings_of,
     in_words,
-    leaning,
     place_of,
     speaker_of,
 )
@@ -56,15 +54,14 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     if result.get("verdict_note"):  # the probability says nothing
         title = result["label"]
     stated = [f"{speaker_of(statement)}: {in_words(statement)}" for statement in result.get("provenance", ())]
-    parts = [_row(width, font, text) for text in (*stated, title, " ".join(findings_of(result)))] + [picture]
+    parts = [_row(width, font, text) for text in (*stated, title, result["summary"])] + [picture]
     traces = result.get("traces", [])
     for trace, (beside, caption) in zip(traces, pictures_of(image, traces), strict=True):
         side = max(beside.width, width // 3)
         beside = beside.resize((side, side * beside.height // beside.width), Image.Resampling.NEAREST)
         parts.append(_row(width, font, f"{trace['text']}\n{caption}", None, beside))
-    places = result.get("evidence")
-    if leaning(result) and ("evidence_map" in result or places):
-        text = f"Yellow: what speaks for {leaning(result)}." + " Frames mark the strongest places." * bool(places)
+    if places := result.get("evidence"):
+        text = f"Yellow: what speaks for {places[0]['toward']}. Frames mark the strongest places."
         shown = evidence_picture(image, result, width // 2) if "evidence_map" in result else None
         parts.append(_row(width, font, text, None, shown))
     for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):
@@ -108,7 +105,7 @@ def mark_places(image: Image.Image, result: ImageExplanation | FailedImage) -> I
     picture = _at_drawn_size(image)
     font = _font(max(picture.width, MIN_SIDE))
     draw, thickness = ImageDraw.Draw(picture), max(2, round(font.size / 7))
-    for place in result.get("evidence", []) if leaning(result) else ():
+    for place in result.get("evidence", []):
         sides = _drawn_box(place["box"], picture, size)
         draw.rectangle(sides, outline="black", width=thickness + 2)
         draw.rectangle(sides, outline=EVIDENCE_COLOR, width=thickness)
@@ -117,18 +114,18 @@ def mark_places(image: Image.Image, result: ImageExplanation | FailedImage) -> I
 
 
 def evidence_picture(image: Image.Image, result: ImageExplanation, side: int = MIN_SIDE) -> Image.Image:
-    """Draws where an image speaks for the verdict to which it leans.
+    """Draws where the pixels of an image speak for the verdict of its evidence.
 
     Args:
         image (`PIL.Image.Image`): The image that was explained.
-        result ([`ImageExplanation`]): The answer for it, with an `evidence_map` and a lean.
+        result ([`ImageExplanation`]): The answer for it, with `evidence` and an `evidence_map`.
         side (`int`, *optional*, defaults to 480): The longer side in pixels.
 
     Returns:
         `PIL.Image.Image` in mode RGB: the image in grey, yellow where that is.
     """
     image, evidence = load_image(image), result["evidence_map"]
-    toward = np.maximum(evidence if leaning(result) == "fake" else -evidence, 0)
+    toward = np.maximum(evidence if result["evidence"][0]["toward"] == "fake" else -evidence, 0)
     shown = heat_map(toward / max(float(toward.max()), 1e-6), image.height, image.width)
     return _heat_picture(image, shown, EVIDENCE_COLOR, side)
 

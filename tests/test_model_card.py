@@ -64,7 +64,6 @@ def left_out_record() -> dict:
         "data": ["world real.parquet", "fake.parquet"],
         "cuts": ["native.parquet"],
         "folds": 4,
-        "copies": 2,
         "image_size": 224,
         "temperature": 1.3,
         "verdict_thresholds": {"cautious": [0.2, 0.9], "balanced": [0.4, 0.7]},
@@ -87,13 +86,20 @@ def left_out_record() -> dict:
                     "generated": {"pictures": 1048, "real": 0.1, "uncertain": 0.35, "fake": 0.55},
                     "photo": {"pictures": 900, "real": 0.6, "uncertain": 0.385, "fake": 0.015},
                 },
-                "squeezed": {"photo": {"pictures": 900, "real": 0.57, "uncertain": 0.41, "fake": 0.02}},
                 "right": {"0.5": {"real": 0.857, "fake": 0.976, "answered": 0.632, "right": 0.911}},
             },
             "balanced": {
                 "kinds": {"generated": {"pictures": 1048, "real": 0.2, "uncertain": 0.111, "fake": 0.689}},
                 "right": {"0.1": {"real": None, "fake": 0.83, "answered": 0.7, "right": 0.844}},
             },
+        },
+        "copies": {
+            "reduced to 272 pixels": {
+                "pooled": {
+                    "all": {"photographs": 900, "fakes": 1048, "auroc": interval(0.7), "recall_at_2": interval(0.2)}
+                },
+                "verdicts": {"cautious": {"photo": {"pictures": 900, "real": 0.5, "uncertain": 0.48, "fake": 0.02}}},
+            }
         },
         "answered": [{"answered": 0.1, "right": 0.988}, {"answered": 1.0, "right": 0.744}],
         "calibration": {"ece": 0.034, "brier": 0.1},

@@ -102,20 +102,22 @@ def test_datasets_map_gives_the_same_rows(judge, source, tmp_path):
     assert all(row == rows[row["image"]] for row in mapped)
 
 
-def test_the_operating_point_reaches_the_pipeline(judge, monkeypatch):
+def test_options_reach_the_pipeline(judge, monkeypatch):
     given = {}
     monkeypatch.setattr(
         "tellsign.scanning.judge._pipeline", lambda *_: lambda images, **options: given.update(options) or []
     )
-    replace(judge, operating_point="balanced")({"id": [], "image": []})
-    assert given["operating_point"] == "balanced"
+    replace(judge, operating_point="balanced", traces=False)({"id": [], "image": []})
+    assert given["operating_point"] == "balanced" and given["traces"] is False
 
 
 def test_what_is_found_is_in_lists_of_structs(judge, source, tmp_path, monkeypatch):
     box = {"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}
     found = {"label": "x", "score": 0.5, "box": box, "explanation": "Seen."}
     answer = {"label": "fake", "fake_probability": 0.9, "width": 24, "height": 24, "artifacts": [found]}
-    answer["evidence"] = [{"box": box, "share": 0.4}]
+    answer["evidence"] = [{"box": box, "share": 0.4, "toward": "fake"}]
+    answer["reasons"] = [{"kind": "pixels", "toward": "fake", "weight": 2.0, "text": "Seen."}]
+    answer["reasons"] += [{"kind": "stated", "toward": "", "weight": None, "text": "Said."}]
     answers = lambda images, **options: [answer] * len(images)  # noqa: E731
     monkeypatch.setattr("tellsign.scanning.judge._pipeline", lambda *given: answers)
     scan(str(source), str(tmp_path / "out"), judge)

@@ -159,7 +159,13 @@ def test_an_answer_holds_traces_and_says_them(tmp_path):
     answer, small = explain([str(tmp_path / "grid.png"), Image.new("RGB", (40, 40))])
     (trace,) = [trace for trace in answer["traces"] if trace["name"] == "grid of 4 pixels"]
     assert trace["toward"] == "fake" and trace["box"] is None
-    assert answer["traces"][0]["text"] in answer["summary"] and trace["name"].split()[-1] in answer["summary"]
+    skipped = explain(str(tmp_path / "grid.png"), traces=False)
+    assert skipped["traces"] == [] and skipped["traces_note"] == "Traces were not measured."
+    assert skipped["pixels_probability"] == answer["pixels_probability"]
+    assert skipped["fake_probability"] == pytest.approx(skipped["pixels_probability"])
+    shown = [reason for reason in answer["reasons"] if reason["kind"] == "trace"]
+    assert [trace["name"] in reason["text"] and reason["toward"] for reason in shown] == ["fake"]
+    assert answer["fake_probability"] > answer["pixels_probability"]
     assert answer["traces_note"] == "" and small["traces"] == [] and small["traces_note"]
     drawn = tellsign.annotate(tellsign.load_image(tmp_path / "grid.png"), answer)
     without = tellsign.annotate(tellsign.load_image(tmp_path / "grid.png"), answer | {"traces": []})
@@ -179,7 +185,7 @@ def test_a_grid_is_named_as_an_artifact_where_one_looks_for_any(explain, tmp_pat
     assert artifact["label"] == "Frequency domain signatures"
     assert artifact["box"] == {"xmin": 0, "ymin": 0, "xmax": 512, "ymax": 512}
     assert artifact["explanation"] == always["traces"][0]["text"] and len(artifact["explanation"].split()) <= 50
-    assert "1 artifact found. Other artifacts are not looked for" in always["summary"]
+    assert always["artifacts_note"].startswith("Other artifacts are not looked for")
     assert never["artifacts"] == [] and never["traces"] == always["traces"]
 
 
@@ -260,7 +266,9 @@ def test_a_trace_of_another_kind_is_answered_and_drawn(corner, cornered):
         "lift": 0.04,
         "box": {"xmin": 0, "ymin": 0, "xmax": 8, "ymax": 8},
     }
-    assert "In JPEG files, fewer than 1 of 50 generated pictures shows it, 1 of 2 photographs" in answer["summary"]
+    assert "In JPEG files, fewer than 1 of 50 generated pictures shows it, 1 of 2 photographs" in trace["text"]
+    shown = {"kind": "trace", "toward": "real", "weight": None, "text": "The pixels show 1 trace: bright corner."}
+    assert shown in answer["reasons"] and answer["fake_probability"] == pytest.approx(answer["pixels_probability"])
     image = tellsign.load_image(cornered)
     without, drawn = (tellsign.annotate(image, answer | {"traces": traces}) for traces in ([], [trace]))
     assert drawn.height > without.height

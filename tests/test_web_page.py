@@ -25,8 +25,8 @@ from tellsign.__main__ import app
 from tellsign.hub_cards import web_export
 from tellsign.hub_cards.web_export import NpmPackage, copy_package, export_page
 from tellsign.modeling.verdicts import verdict_of
-from tellsign.pipelines.answer import summary_of
 from tellsign.pipelines.provenance.watermark import WATERMARKS
+from tellsign.pipelines.reasons import summary_of
 from tests.models import LARGE_PROCESSOR, TINY, TINY_LARGE
 from tests.samples import check_answer, watermarked
 from tests.stated import NOVELAI, Authority, encoded, exif_of, hidden, packed, picture, png, with_xmp, xmp

@@ -24,7 +24,7 @@ from transformers import pipeline
 import tellsign
 from tellsign.modeling.image_files import readable_extensions
 from tellsign.pipelines.annotation import COLORS, evidence_picture, mark_places
-from tellsign.pipelines.answer import findings_of, in_words, leaning, place_of, speaker_of
+from tellsign.pipelines.answer import in_words, place_of, speaker_of
 from tellsign.pipelines.tracing import pictures_of
 from tellsign.threads import use_free_threads
 
@@ -157,13 +157,8 @@ def stated_html(answer: dict[str, Any]) -> str:
 
 
 def verdict_html(image: Image.Image, answer: Any) -> str:
-    """A preview beside verdict and probability, and what to think of them."""
-    label = answer["label"]
-    lines = [answer["verdict_note"] or f"Probability of being generated: <b>{answer['fake_probability']:.1%}</b>"]
-    if label == "uncertain" and not answer["verdict_note"]:
-        lean = leaning(answer)
-        cannot = "The model cannot tell: a verdict here would be wrong too often."
-        lines.append(f'{cannot} It leans to "{lean}".' if lean else cannot)
+    """A preview beside the verdict and its reasons, which may hold words of the file."""
+    label, lines = answer["label"], [html.escape(answer["summary"])]
     if answer.get("animated"):
         lines.append("Only the first frame was judged.")
     words = f'<p class="verdict {label}">{TITLES[label]}</p>' + "".join(f"<p>{line}</p>" for line in lines)
@@ -183,19 +178,19 @@ def traces_html(image: Image.Image, answer: dict[str, Any]) -> str:
 
 def evidence_html(image: Image.Image, answer: Any) -> str:
     """The places that speak for the verdict and their shares, with the map of all that does."""
-    lean, places = leaning(answer), answer["evidence"]
+    places = answer["evidence"]
     pictures = [picture_html(mark_places(image, answer), "The image with frames")]
-    if lean and places:
+    if places:
         size = answer["width"], answer["height"]
         shares = ", ".join(f"{place_of(place['box'], *size)} {place['share']:.0%}" for place in places)
         words = (
-            f'Yellow frames mark the strongest evidence for "{lean}": {shares}. The percentages are shares of all '
-            "evidence for it, which is yellow in the map."
+            f'Yellow frames mark the strongest evidence for "{places[0]["toward"]}": {shares}. The '
+            "percentages are shares of all evidence for it, which is yellow in the map."
         )
         pictures.append(picture_html(evidence_picture(image, answer), "Map of the evidence"))
     else:
-        words = "No place stands out." if lean else "Places are marked only for a verdict or a lean."
-    if not (lean and places or answer["artifacts"]):
+        words = "No place stands out, or the pixels speak against the verdict."
+    if not (places or answer["artifacts"]):
         pictures = []
     return f'<p>{words}</p><div class="pictures">{"".join(pictures)}</div>'
 
@@ -230,7 +225,7 @@ def show_many(paths: list[str] | None, operating_point: OperatingPoint) -> tuple
         else:
             stated = "; ".join(map(in_words, answer.get("provenance", [])))
             found = "; ".join(artifact["label"] for artifact in answer["artifacts"])
-            said = " ".join([*findings_of(answer), answer["traces_note"]]).strip()
+            said = " ".join([answer["summary"], answer["traces_note"]]).strip()
             probability = "" if answer["verdict_note"] else f"{answer['fake_probability']:.4f}"
             rows.append([name, answer["label"], probability, stated, said, found, ""])
     # Beside an upload, so that it is deleted with the uploads.

@@ -69,7 +69,13 @@ class Job:
             "source file": shard.fingerprint,
             "model revision": self.model_revision,
             "version of tellsign": self.tellsign_version,
-            "options": [self.judge.explain, self.judge.operating_point, self.image_column, self.id_column],
+            "options": [
+                self.judge.explain,
+                self.judge.operating_point,
+                self.judge.traces,
+                self.image_column,
+                self.id_column,
+            ],
         }
 
 
