@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from tellsign.modeling.verdicts import ERROR_RATES, OPERATING_POINTS
 from tellsign.pipelines.traces.table import KINDS
 from tellsign.tables import as_text, listed, markdown_table, percent
 
@@ -266,28 +267,32 @@ def _explanation_table(explanations: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def threshold_table(config: Mapping[str, Any]) -> str | None:
-    """Below and above which probabilities there is a verdict, by kinds of images; `None` if none is withheld."""
-    half = (0.5, 0.5)
-    thresholds = {"images": config.get("verdict_thresholds", half)}
-    small_and_balanced = config.get("balanced_verdict_thresholds")
-    if large := config.get("large_picture_config"):
-        thresholds = {
-            "small images": thresholds["images"],
-            **({'small images, `operating_point="balanced"`': small_and_balanced} if small_and_balanced else {}),
-            "large pictures": large.get("verdict_thresholds", half),
-            'large pictures, `operating_point="balanced"`': large.get("balanced_verdict_thresholds", half),
-        }
-    if all(low >= high for low, high in thresholds.values()):
+    """Below and above which probabilities there is a verdict, and how many are wrong; `None` if none is withheld."""
+    large = config.get("large_picture_config")
+    networks = {"small images": config, "large pictures": large} if large else {"images": config}
+    rows, never_withheld, wrong = [], [], []
+    for kind, network in networks.items():
+        for point, field in OPERATING_POINTS.items():
+            given = network.get(field)
+            if point != "cautious" and not given and network is config:
+                continue
+            low, high = given or (0.5, 0.5)
+            never_withheld.append(low >= high)
+            shown = "never" if low <= 0 else f"{low:.1%}" if low >= 0.001 else f"{Decimal(f'{100 * low:.2g}'):f}%"
+            name = kind if point == "cautious" else f'{kind}, `operating_point="{point}"`'
+            rows.append([name, shown, "never" if high >= 1 else f"{high:.1%}"])
+            wrong.append(network.get(ERROR_RATES[point]) or (None, None))
+    if all(never_withheld):
         return None
-    rows = [
-        [
-            kind,
-            "never" if low <= 0 else f"{low:.1%}" if low >= 0.001 else f"{Decimal(f'{100 * low:.2g}'):f}%",
-            "never" if high >= 1 else f"{high:.1%}",
-        ]
-        for kind, (low, high) in thresholds.items()
-    ]
-    return markdown_table(["probability of being fake", "real below", "fake above"], rows)
+    columns = ["probability of being fake", "real below", "fake above"]
+    if any(rate is not None for rates in wrong for rate in rates):
+        columns += ['"real" wrong, %', '"fake" wrong, %']
+        rows = [[*row, *map(_share, rates)] for row, rates in zip(rows, wrong, strict=True)]
+    return markdown_table(columns, rows)
+
+
+def _share(rate: float | None) -> str:
+    return "not measured" if rate is None else f"{100 * rate:.1f}"
 
 
 def traces() -> dict[str, str]:

@@ -141,6 +141,7 @@ class Judge:
             "label": "",
             "fake_probability": 0.0,
             "pixels_probability": UNTOLD[1] if note else probability,
+            "thresholds": [],
             "decided_by": "",
             "error_rate": None,
             "reasons": [],

@@ -32,6 +32,17 @@ def check_answer(answer: Any, **expected: Any) -> None:
     assert {name: answer[name] for name in expected} == expected
 
 
+def made_answer(fake_probability: float = 0.97, width: int = 32, height: int = 32, rates=None, **fields: Any) -> dict:
+    """An answer as the pipeline gives it, by the thresholds 0.1 and 0.8."""
+    from tellsign.pipelines.reasons import conclude
+
+    answer = {"pixels_probability": fake_probability, "operating_point": "cautious", "verdict_note": ""}
+    answer |= {"width": width, "height": height, "evidence": [], "artifacts": [], "artifacts_note": ""}
+    answer |= {"traces": [], "traces_note": "They were not measured.", "provenance": []} | fields
+    conclude(answer, (0.1, 0.8), rates)
+    return answer
+
+
 def picture(seed: int) -> bytes:
     return encode(np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8))
 

@@ -117,7 +117,7 @@ class TraceKind(ABC):
     plural: ClassVar[str] = "Traces"
     """How notes call it."""
     caption: ClassVar[str]
-    """What its picture shows, in a sentence that begins "The picture beside"."""
+    """What its picture shows, in a sentence."""
     description: ClassVar[str]
     """In which files it is looked for and how anybody can check it, for a card."""
     limits: ClassVar[str] = ""
