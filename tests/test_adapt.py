@@ -84,7 +84,7 @@ def detector(tmp_path_factory):
     table_of(network.head, moments, columns, np.arange(count), folds, logits).save(folder / FILE)
     (folder / "tagger").mkdir()
     (folder / "tagger" / "vocab.txt").write_text("")
-    (folder / "large_attacks.json").write_text("{}")
+    (folder / "leave_out.json").write_text("{}")
     return folder
 
 
@@ -163,7 +163,7 @@ def test_the_card_and_its_index_are_of_what_was_adapted(adapted, detector, data)
     assert f"started from the head of {detector.name}, and learned from 30 real pictures and 24 generated ones" in card
     assert "AUROC: your generated pictures against your photographs" in card
     assert validate_card(card, "model") == []
-    assert not (adapted[0] / "large_attacks.json").exists()  # which is of the head that was
+    assert not (adapted[0] / "leave_out.json").exists()  # which is of the head that was
     own, found, of_others, _ = ModelCard(card).data.eval_results
     assert own.dataset_name == f"large pictures of {data.name}, that training did not see"
     assert own.metric_value == round(100 * scores["auroc: real, fake"]["after"]["value"], 2)

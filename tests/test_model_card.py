@@ -198,19 +198,6 @@ def rows_of(card: ModelCard, title: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "---" not in line]
 
 
-def test_the_card_says_what_attacks_turn_in_large_pictures(parts):
-    row = {"auroc": 0.9, "real_called_fake": 0.0, "fake_called_real": 0.02, "fake_called_fake": 0.4}
-    scores = {"nothing": row, "attack by 2 of 255": row | {"auroc": 0.1, "real_called_fake": 0.75}}
-    record = {"data": ["large.parquet"], "real": 50, "fake": 50, "steps": 20, "scores": scores}
-    text = model_card(**parts | {"large_attacks": record}).text
-    assert (
-        "50 real and 50 fake large pictures of large.parquet" in text
-        and "| attack by 2 of 255 | 10.0 | 75.0 | 2.0 |" in text
-    )
-    assert "After an attack by 2 of 255, it calls 75% of large real pictures fake, and 2% of fakes real." in text
-    assert "--large-data large.parquet --large-pictures 100" in text
-
-
 def test_same_inputs_give_the_same_bytes_and_are_left_alone(parts):
     before = copy.deepcopy(parts)
     first = str(model_card(**parts))
