@@ -98,9 +98,8 @@ def score_table(sets: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) ->
     if not keys:
         return None
     header = ["%", *(f"{result['name']}: {result['real']:,} real, {result['fake']:,} fake" for result in sets)]
-    return markdown_table(
-        header, [[titles[key], *(percent(_score(result, key), 2) for result in sets)] for key in keys]
-    )
+    rows = [[titles[key], *(percent(_score(result, key), 2) for result in sets)] for key in keys]
+    return markdown_table(header, rows)
 
 
 def sets_and_generators(evaluation: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

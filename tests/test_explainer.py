@@ -61,9 +61,7 @@ def folder(explainer, tmp_path) -> str:
     return str(tmp_path / "explainer")
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_any_weights_give_one_sentence_for_each_given_name(whole_sentences, seed):
-    torch.manual_seed(seed)
+def test_any_weights_give_one_sentence_for_each_given_name(whole_sentences):
     images, verdicts, found = make_batch()
     assert_valid(ArtifactExplainer(*make_idefics2())(images, verdicts, found), found)
 
