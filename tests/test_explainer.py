@@ -9,12 +9,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers.processors import TemplateProcessing
-from transformers import (
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    BitsAndBytesConfig,
-    pipeline,
-)
+from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig, pipeline
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.configuration.artifacts import ARTIFACTS

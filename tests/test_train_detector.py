@@ -24,13 +24,7 @@ from tellsign.training.calibration import detector as calibration
 from tellsign.training.data.groups import DataArguments, load_images
 from tellsign.training.data.images import Augmentation, DecodedImages
 from tellsign.training.data.sources import load_sources, split_group
-from tellsign.training.train_detector import (
-    DetectorTrainer,
-    ModelArguments,
-    create_model,
-    main,
-    parse_arguments,
-)
+from tellsign.training.train_detector import DetectorTrainer, ModelArguments, create_model, main, parse_arguments
 from tellsign.training.trainer.arguments import as_shown, overrides_of
 from tellsign.training.trainer.averaging import WeightAveraging, refresh_statistics
 from tests.conftest import encode

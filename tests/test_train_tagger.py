@@ -23,11 +23,7 @@ from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, Trainin
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqForImageClassification
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.calibration import tagger as tagger_calibration
-from tellsign.training.calibration.tagger import (
-    calibrate_artifacts,
-    calibrate_places,
-    fit_category_threshold,
-)
+from tellsign.training.calibration.tagger import calibrate_artifacts, calibrate_places, fit_category_threshold
 from tellsign.training.data.caching import cached
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import LABELS, UNKNOWN, load_sources

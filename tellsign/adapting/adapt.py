@@ -324,11 +324,7 @@ def _tested(
 
 
 def _write(
-    folder: Path,
-    part: Path,
-    before: LargePictureForImageClassification,
-    taught: Taught,
-    record: Mapping[str, Any],
+    folder: Path, part: Path, before: LargePictureForImageClassification, taught: Taught, record: Mapping[str, Any]
 ) -> None:
     """Writes the model, but for its card."""
     shutil.copytree(folder, part, ignore=shutil.ignore_patterns(*NOT_COPIED))
