@@ -35,7 +35,7 @@ MEASURED: tuple[str, ...] = (
     "leave_out.png",
     "leave_out_small.json",
 )
-MEASURED += ("large_attacks.json", "adaptation.json", "features.safetensors", "training.json")
+MEASURED += ("adaptation.json", "features.safetensors", "training.json")
 # Not trainer_state.json and training_args.bin, which name the machine's folders and, the latter, are pickled.
 PATTERNS = (
     "config.json",

@@ -23,7 +23,6 @@ from .card_tables import (
     VERDICT_SCORES,
     failures,
     generator_table,
-    large_attack_table,
     log_of_card,
     log_table,
     robustness_tables,
@@ -67,7 +66,6 @@ def model_card(
     evaluation: Mapping[str, Any] | None = None,
     leave_out: Mapping[str, Any] | None = None,
     leave_out_small: Mapping[str, Any] | None = None,
-    large_attacks: Mapping[str, Any] | None = None,
     adaptation: Mapping[str, Any] | None = None,
     tagger_config: Mapping[str, Any] | None = None,
     tagger_evaluation: Mapping[str, Any] | None = None,
@@ -92,7 +90,6 @@ def model_card(
         evaluation (`Mapping`, *optional*): The `evaluation.json` of `evaluate_detector`.
         leave_out (`Mapping`, *optional*): The `leave_out.json` of `leave_out`.
         leave_out_small (`Mapping`, *optional*): The `leave_out_small.json` of `leave_out_small`.
-        large_attacks (`Mapping`, *optional*): The `large_attacks.json` of `evaluate_detector --large-data`.
         adaptation (`Mapping`, *optional*): The `adaptation.json` of `tellsign adapt`.
         tagger_config (`Mapping`, *optional*): The tagger's `config.json`.
         tagger_evaluation (`Mapping`, *optional*): What `evaluate_explanations` writes.
@@ -153,7 +150,6 @@ def model_card(
         leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
         leave_out=leave_out,
         small=leave_out_small and {**leave_out_small, "tables": small_tables(leave_out_small)},
-        large_attacks=large_attacks and {**large_attacks, "table": large_attack_table(large_attacks)},
         adaptation=adaptation and {**adaptation, "tables": [advice(adaptation), *adaptation_tables(adaptation)]},
         threshold_table=threshold_table(config),
         traces=traces() if config.get("large_picture_config") else None,
@@ -161,7 +157,7 @@ def model_card(
         tagger=tagger,
         explainer=explainer_config,
         localizer=localizer_config,
-        failures=[*left_out_failures(leave_out), *failures(config, generators, robustness, tagger, large_attacks)],
+        failures=[*left_out_failures(leave_out), *failures(config, generators, robustness, tagger)],
         pictures=pictures,
         hyperparameters=hyperparameters(training),
         training_data=training_data,
@@ -280,8 +276,8 @@ def card_of_folder(
     Args:
         folder (`Path`):
             Has `config.json` or `adapter_config.json`. May have `evaluation.json`, `leave_out.json`,
-            `large_attacks.json`, `training.json`, `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures and
-            images in `examples/`. May have the folders `tagger/`, `explainer/` and `localizer/`.
+            `training.json`, `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures and images in `examples/`.
+            May have the folders `tagger/`, `explainer/` and `localizer/`.
         model_id, datasets, license: As for [`model_card`]. An adapter's name defaults to the folder's. Data sets
             and license default to those of the folder's `README.md`. The log and the emissions do too, where their
             files are missing, as in a copy from the Hub.
@@ -330,7 +326,6 @@ def card_of_folder(
         evaluation=read("evaluation.json"),
         leave_out=read("leave_out.json"),
         leave_out_small=read("leave_out_small.json"),
-        large_attacks=read("large_attacks.json"),
         adaptation=read("adaptation.json"),
         tagger_config=read("tagger/config.json"),
         tagger_evaluation=read("tagger/evaluation.json"),

@@ -28,9 +28,6 @@ from transformers import (
     SiglipConfig,
     SiglipImageProcessor,
     SiglipModel,
-    ViTConfig,
-    ViTForImageClassification,
-    ViTImageProcessor,
 )
 from typer.testing import CliRunner
 
@@ -91,7 +88,7 @@ def detector(tmp_path_factory):
     table_of(network.head, moments, columns, np.arange(count), folds, logits).save(folder / FILE)
     (folder / "tagger").mkdir()
     (folder / "tagger" / "vocab.txt").write_text("")
-    (folder / "large_attacks.json").write_text("{}")
+    (folder / "leave_out.json").write_text("{}")
     return folder
 
 
@@ -170,7 +167,7 @@ def test_the_card_and_its_index_are_of_what_was_adapted(adapted, detector, data)
     assert f"started from the head of {detector.name}, and learned from 30 real pictures and 24 generated ones" in card
     assert "AUROC: your generated pictures against your photographs" in card
     assert validate_card(card, "model") == []
-    assert not (adapted[0] / "large_attacks.json").exists()  # which is of the head that was
+    assert not (adapted[0] / "leave_out.json").exists()  # which is of the head that was
     own, found, of_others, _ = ModelCard(card).data.eval_results
     assert own.dataset_name == f"large pictures of {data.name}, that training did not see"
     assert own.metric_value == round(100 * scores["auroc: real, fake"]["after"]["value"], 2)
@@ -309,22 +306,15 @@ def test_what_cannot_be_taken_away_is_refused(detector, data, cache, tmp_path):
         adapt(tmp_path / "data", tmp_path / "out", model=detector, cache_dir=cache)
 
 
-TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2}
-TOWER |= {"image_size": 64, "patch_size": 8}
-
-
-@pytest.fixture(scope="module", params=["vit", "siglip"])
-def tower(request, tmp_path_factory):
-    """Folder of a random vision model of transformers, alone or beside one of text, with its image processor."""
-    folder, size = tmp_path_factory.mktemp(request.param), {"height": 64, "width": 64}
+@pytest.fixture(scope="module")
+def tower(tmp_path_factory):
+    """Folder of a random vision model of transformers, beside one of text, with its image processor."""
+    folder, size = tmp_path_factory.mktemp("siglip"), {"height": 64, "width": 64}
+    seen = TINY_TOWER | {"num_hidden_layers": 4, "image_size": 64, "patch_size": 8}
+    text = TINY_TOWER | {"vocab_size": 8, "bos_token_id": 0, "eos_token_id": 1}
     torch.manual_seed(0)
-    if request.param == "vit":
-        ViTForImageClassification(ViTConfig(**TOWER)).save_pretrained(folder)
-        ViTImageProcessor(size=size, image_mean=[0.4] * 3, image_std=[0.3] * 3).save_pretrained(folder)
-    else:
-        text = {"vocab_size": 8, "bos_token_id": 0, "eos_token_id": 1}
-        SiglipModel(SiglipConfig(vision_config=TOWER, text_config=TINY_TOWER | text)).save_pretrained(folder)
-        SiglipImageProcessor(size=size, image_mean=[0.4] * 3, image_std=[0.3] * 3).save_pretrained(folder)
+    SiglipModel(SiglipConfig(vision_config=seen, text_config=text)).save_pretrained(folder)
+    SiglipImageProcessor(size=size, image_mean=[0.4] * 3, image_std=[0.3] * 3).save_pretrained(folder)
     return folder
 
 
@@ -343,6 +333,7 @@ def test_a_head_on_another_backbone_learns_from_the_data(on_tower, tower):
     assert record["backbone"] == {"name": tower.name, "revision": None}
     assert set(record["scores"]) == {"auroc: real, fake", "found: real, fake"}
     assert record["scores"]["auroc: real, fake"]["after"]["value"] > 0.9
+    assert f"a head on the frozen features of `{tower.name}`" in (on_tower[0] / "README.md").read_text()
 
 
 def test_on_another_backbone_small_pictures_are_judged_as_before(on_tower, detector):
@@ -350,13 +341,6 @@ def test_on_another_backbone_small_pictures_are_judged_as_before(on_tower, detec
     small = {name for name in before if not name.startswith("large_picture.")}
     assert small and small == {name for name in after if not name.startswith("large_picture.")}
     assert all(torch.equal(before[name], after[name]) for name in small)
-    inputs = torch.randn(3, 3, 32, 32)
-    with torch.no_grad():
-        first, second = (
-            AutoModelForImageClassification.from_pretrained(folder).eval()(inputs)
-            for folder in (detector, on_tower[0])
-        )
-    assert torch.equal(first.logits, second.logits)
 
 
 def test_a_saved_model_on_another_backbone_says_what_was_measured(on_tower, data):
@@ -373,12 +357,6 @@ def test_a_saved_model_on_another_backbone_says_what_was_measured(on_tower, data
     fake = np.asarray([file.parts[-3] == "fake" for file in files])
     assert auroc(outputs.logits[~fake, 1].numpy(), outputs.logits[fake, 1].numpy()) > 0.9
     assert outputs.evidence.shape[1:] == (config.grid_size, config.grid_size)
-
-
-def test_the_card_names_the_other_backbone(on_tower, tower):
-    text = (on_tower[0] / "README.md").read_text()
-    assert f"a head on the frozen features of `{tower.name}`" in text and "A new head" in text
-    assert "other people" not in text
 
 
 def test_a_new_head_needs_many_pictures_and_a_commit_its_backbone(detector, data, cache, tower, tmp_path):

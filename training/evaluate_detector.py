@@ -24,29 +24,19 @@ from sklearn.metrics import roc_curve
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, PreTrainedModel
 
-from tellsign import LargePictureImageProcessor, WaveFreqConfig
+from tellsign import WaveFreqConfig
 from tellsign.hub_cards.card_tables import (
     MAIN_SCORES,
     VERDICT_SCORES,
     generator_table,
-    large_attack_table,
     robustness_tables,
     score_table,
     sets_and_generators,
 )
 from tellsign.tables import markdown_table, percent
 from tellsign.training.data.images import DecodedImages
-from tellsign.training.data.large_pictures import load_pictures
-from tellsign.training.data.sources import (
-    LABELS,
-    drop_duplicates,
-    load_sources,
-    title_of,
-    without,
-    without_folders,
-)
+from tellsign.training.data.sources import LABELS, load_sources, title_of, without, without_folders
 from tellsign.training.evaluation.any_classifier import comparison_row
-from tellsign.training.evaluation.large_attacks import large_attack_scores
 from tellsign.training.evaluation.metrics import (
     bootstrap,
     calibration_scores,
@@ -171,19 +161,6 @@ def refuse_other_kinds(models: Sequence[str]) -> None:
                 f"{name}: is a model of type {kind}; --corruptions and --attack are for WaveFreq, whose input are the "
                 "pixels as they are"
             )
-
-
-def attack_large(name: str, data: Sequence[str], each: int, steps: int, folder: Path) -> str:
-    """Changes large pictures and attacks them, writes `large_attacks.json`, and returns its table as Markdown."""
-    model, image_processor = load_detector(name)
-    network: Any = getattr(model, "large_picture", None)
-    if network is None:
-        raise ValueError(f"{name}: has no network for large pictures, which --large-data is for")
-    processor: Any = LargePictureImageProcessor(**image_processor.large_picture_processor)
-    pictures = load_pictures(data, network.config.smallest_side)
-    record = {"data": [*map(without_folders, data)]} | large_attack_scores(network, processor, pictures, each, steps)
-    (folder / "large_attacks.json").write_text(json.dumps(record, indent=2) + "\n")
-    return large_attack_table(record)
 
 
 def load_other_fakes(sources: Sequence[str], split: str, train_data: Sequence[str], seen: Collection[str]) -> Dataset:
@@ -325,10 +302,6 @@ def main(
     bf16: Annotated[
         bool, typer.Option("--bf16", help="Search adversarial images in bfloat16; float32 still judges them.")
     ] = False,
-    large_data: Annotated[
-        list[str], typer.Option(help="Large pictures of both classes, to change and to attack; can be repeated.")
-    ] = [],  # noqa: B006
-    large_pictures: Annotated[int, typer.Option(min=2, help="Number of them, half of each class.")] = 100,
 ) -> None:
     """Prints accuracy, ranking, calibration and abstention with 95% intervals; writes JSON and a picture.
 
@@ -360,8 +333,6 @@ def main(
     ]
     for evaluation, _ in evaluated:
         typer.echo(detector_report(evaluation))
-    for name, title in zip(models if large_data else [], titles, strict=False):
-        typer.echo(attack_large(name, large_data, large_pictures // 2, iterations, output_dir / title) + "\n")
     if len(models) > 1:
         judged = [some for _, some in evaluated]
         typer.echo(format_agreement(titles, judged[0].labels, [some.probabilities for some in judged]))
