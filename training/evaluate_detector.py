@@ -35,7 +35,14 @@ from tellsign.hub_cards.card_tables import (
 )
 from tellsign.tables import markdown_table, percent
 from tellsign.training.data.images import DecodedImages
-from tellsign.training.data.sources import LABELS, load_sources, title_of, without, without_folders
+from tellsign.training.data.sources import (
+    LABELS,
+    drop_duplicates,
+    load_sources,
+    title_of,
+    without,
+    without_folders,
+)
 from tellsign.training.evaluation.any_classifier import comparison_row
 from tellsign.training.evaluation.metrics import (
     bootstrap,
@@ -309,7 +316,7 @@ def main(
     So neither format nor size tells the class. With --model images keep their size, and one row is printed alone.
     """
     if model is not None:
-        if models or train_data or other_fakes or corruptions or attack or large_data:
+        if models or train_data or other_fakes or corruptions or attack:
             raise ValueError("--model goes with --data, --split, --fake-label and --cuts alone")
         typer.echo(compare_any(model, data, cuts, split, fake_label))
         return
