@@ -42,8 +42,10 @@ class LargePictureConfig(PreTrainedConfig):
         Number of hidden units of the head.
     dropout (`float`, *optional*, defaults to 0.5):
         Share of the head's features, and of its hidden units, that are dropped in training, in [0, 1).
-    drawing_shift (`float`, *optional*, defaults to 2.0):
-        How much lower the logit of fake is, before the temperature, of what surely looks like a drawing, at least 0.
+    drawing_scale (`float`, *optional*, defaults to 0.6):
+        What the logit of fake of what surely looks like a drawing is multiplied by, in (0, 1].
+    drawing_shift (`float`, *optional*, defaults to 1.5):
+        How much that logit is then lowered, before the temperature, at least 0.
     octave_scale (`float`, *optional*, defaults to 1.0):
         Its power of `n ** 2` multiplies the logit of a picture whose shorter side is halved `n` times below 1,024
         pixels, where less can be told. More than 0.
@@ -89,7 +91,8 @@ class LargePictureConfig(PreTrainedConfig):
     smallest_side: int = 64
     hidden_size: int = 384
     dropout: float | int = 0.5
-    drawing_shift: float | int = 2.0
+    drawing_scale: float | int = 0.6
+    drawing_shift: float | int = 1.5
     octave_scale: float | int = 1.0
     octave_shift: float | int = 0.0
     temperature: float | int = 1.0
@@ -122,6 +125,8 @@ class LargePictureConfig(PreTrainedConfig):
         for field in ("image_size", "cut_size"):
             if getattr(self, field) < 32:
                 raise ValueError(f"{field}={getattr(self, field)} must be at least 32")
+        if not 0 < self.drawing_scale <= 1:
+            raise ValueError(f"drawing_scale={self.drawing_scale} must be in (0, 1]")
         if self.drawing_shift < 0:
             raise ValueError(f"drawing_shift={self.drawing_shift} must be at least 0")
         if self.octave_scale <= 0:

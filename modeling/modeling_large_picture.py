@@ -52,11 +52,11 @@ class LargePictureHead(nn.Module):
     over the training pictures. Evidence is measured against the average moments. The average features normalize.
 
     Drawings by people look most like fakes. So a linear layer tells how much the whole looks like a drawing, or
-    anything else than a photograph. The more it looks so, the lower the logit: one pair of thresholds then keeps the
-    promise on photographs and that on drawings.
+    anything else than a photograph. The more it looks so, the smaller and lower the logit: one pair of thresholds then
+    keeps the promise on photographs and that on drawings.
 
     Args:
-        config ([`LargePictureConfig`]): Its `hidden_size`, `dropout` and `drawing_shift`.
+        config ([`LargePictureConfig`]): Its `hidden_size`, `dropout`, `drawing_scale` and `drawing_shift`.
         num_moments (`int`): Number of moments of a view, see [`moments_of`]: two for each channel.
     """
 
@@ -69,7 +69,7 @@ class LargePictureHead(nn.Module):
         self.hidden = nn.Linear(2 * num_moments, config.hidden_size)
         self.classifier = nn.Linear(config.hidden_size, 1)
         self.drawn = nn.Linear(num_moments, 1)
-        self.drawing_shift = config.drawing_shift
+        self.drawing_scale, self.drawing_shift = config.drawing_scale, config.drawing_shift
 
     @staticmethod
     def features(moments: torch.Tensor) -> torch.Tensor:
@@ -104,11 +104,15 @@ class LargePictureHead(nn.Module):
         """Logits of fake of normalized features."""
         hidden_states = nn.functional.relu(_linear(self.hidden, self.dropout(features.flatten(-2))))
         logits = _linear(self.classifier, self.dropout(hidden_states))[..., 0]
-        drawn = _linear(self.drawn, features[..., 0, :])[..., 0].sigmoid()
-        return logits - self.drawing_shift * drawn
+        drawn = self._drawn(features)
+        return logits * self.drawing_scale**drawn - self.drawing_shift * drawn
+
+    def _drawn(self, features: torch.Tensor) -> torch.Tensor:
+        """How much pictures look like drawings, in [0, 1]."""
+        return _linear(self.drawn, features[..., 0, :])[..., 0].sigmoid()
 
     def gradient(self, moments: torch.Tensor) -> torch.Tensor:
-        """Gradient of the logit without the shift of drawings, of the moments' shape, without dropout."""
+        """Gradient of the logit as that of a photograph, of the moments' shape, without dropout."""
         normalized, num_cuts = self.normalized(moments), moments.shape[-2] - 1
         active = _linear(self.hidden, normalized.flatten(-2)) > 0
         classifier, hidden = (layer.weight.to(moments.dtype) for layer in (self.classifier, self.hidden))
@@ -151,6 +155,7 @@ class LargePictureHead(nn.Module):
         of_cuts = _places(cut_maps, slopes[:, 1:].flatten(0, 1), self.baseline[1], cut_boxes.flatten(0, 1), size)
         total = _places(maps, slopes[:, 0], self.baseline[0], WHOLE.to(moments), size)
         total = total + of_cuts.unflatten(0, (-1, num_cuts)).sum(1)
+        total = total * self.drawing_scale ** self._drawn(self.normalized(moments))[:, None, None]
         # What the steps along the path leave out, and the shift of drawings, are spread evenly.
         rest = self(moments) - self(self.baseline.to(moments.dtype)) - total.sum((1, 2))
         return total + rest[:, None, None] / size**2

@@ -98,7 +98,7 @@ def head_by_hand(head: LargePictureHead, moments: np.ndarray) -> np.ndarray:
     logits = (hidden @ values["classifier.weight"].T + values["classifier.bias"])[:, 0]
     whole = normalized[:, : moments.shape[2]]
     drawn = 1 / (1 + np.exp(-(whole @ values["drawn.weight"].T + values["drawn.bias"])[:, 0]))
-    return logits - 2 * drawn
+    return logits * 0.6**drawn - 1.5 * drawn
 
 
 @torch.no_grad()
@@ -179,13 +179,13 @@ def test_features_of_one_cut_lead_back_to_its_moments():
     torch.testing.assert_close(moments_of_features(LargePictureHead.features(moments)), moments, **CLOSE)
 
 
-def test_the_logit_of_a_drawing_is_lower(make_large):
-    head, moments = make_large({"drawing_shift": 1.5}).large_picture.head, random_moments(40)
+def test_the_logit_of_a_drawing_is_smaller_and_lower(make_large):
+    head, moments = make_large({"drawing_scale": 0.5, "drawing_shift": 2.5}).large_picture.head, random_moments(40)
     torch.nn.init.zeros_(head.drawn.weight)
     torch.nn.init.constant_(head.drawn.bias, -40)
     photograph = head(moments).detach()
     torch.nn.init.constant_(head.drawn.bias, 40)
-    torch.testing.assert_close(head(moments).detach(), photograph - 1.5)
+    torch.testing.assert_close(head(moments).detach(), photograph / 2 - 2.5)
 
 
 @pytest.mark.parametrize(("side", "octaves"), [(64, 4), (256, 2), (724, 0.5), (1024, 0), (4000, 0)])
