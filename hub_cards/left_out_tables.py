@@ -97,41 +97,23 @@ def _note_on_right(kinds: Mapping[str, Any]) -> str:
 
 def _right_table(verdicts: Mapping[str, Any]) -> str:
     """What a user gets: how many pictures are answered, and how many of the answers are right."""
+    titles = {
+        "answered": "answered",
+        "right": "right among the answers",
+        "fake": '"fake" right',
+        "real": '"real" right',
+    }
     rows = [
-        [
-            name,
-            f"{float(share):.0%}",
-            *(
-                "never said" if row[key] is None else percent(row[key])
-                for key in ("answered", "right", "fake", "real")
-            ),
-        ]
+        [name, f"{float(share):.0%}", *("never said" if row[key] is None else percent(row[key]) for key in titles)]
         for name, said in verdicts.items()
         for share, row in said["right"].items()
     ]
-    header = [
-        "verdicts",
-        "share of fakes",
-        "answered, %",
-        "right among the answers, %",
-        '"fake" right, %',
-        '"real" right, %',
-    ]
-    return markdown_table(header, rows)
+    return markdown_table(["verdicts", "share of fakes", *(f"{title}, %" for title in titles.values())], rows)
 
 
 def _means_table(means: Mapping[str, Any]) -> str:
-    rows = [
-        [
-            group,
-            str(row["generators"]),
-            percent(row["auroc"]),
-            percent(row["worst_auroc"]),
-            percent(row["recall_at_1"]),
-            percent(row["recall_at_2"]),
-        ]
-        for group, row in means.items()
-    ]
+    keys = ("auroc", "worst_auroc", "recall_at_1", "recall_at_2")
+    rows = [[group, str(row["generators"]), *(percent(row[key]) for key in keys)] for group, row in means.items()]
     header = ["generators that the run never saw", "number", "AUROC, %", "worst", "recall at 1%, %", "recall at 2%, %"]
     return markdown_table(header, rows)
 
@@ -144,17 +126,13 @@ def _verdict_table(name: str, kinds: Mapping[str, Any]) -> str:
 
 
 def _version_table(versions: Mapping[str, Any]) -> str:
-    rows = [
-        [name, *(percent(row[to]) for to in ("both", "fakes alone", "median_change")), *_changes(row)]
-        for name, row in versions.items()
-    ]
-    header = [
-        "version of the pictures",
-        "both classes changed: AUROC, %",
-        "fakes alone changed: AUROC, %",
-        "median change of probability, %",
-    ]
-    return markdown_table([*header, *CHANGES], rows)
+    titles = {
+        "both": "both classes changed: AUROC, %",
+        "fakes alone": "fakes alone changed: AUROC, %",
+        "median_change": "median change of probability, %",
+    }
+    rows = [[name, *(percent(row[to]) for to in titles), *_changes(row)] for name, row in versions.items()]
+    return markdown_table(["version of the pictures", *titles.values(), *CHANGES], rows)
 
 
 def _rule_table(rules: Mapping[str, Any]) -> str:
@@ -165,13 +143,8 @@ def _rule_table(rules: Mapping[str, Any]) -> str:
 
 def _generator_table(generators: Mapping[str, Any]) -> str:
     rows = [
-        [
-            as_text(name),
-            as_text(row["family"]),
-            str(row["pictures"]),
-            percent(row["auroc"]),
-            percent(row["recall_at_2"], 0),
-        ]
+        [as_text(name), as_text(row["family"]), str(row["pictures"])]
+        + [percent(row["auroc"]), percent(row["recall_at_2"], 0)]
         for name, row in sorted(generators.items(), key=lambda row: row[1]["auroc"])
     ]
     return markdown_table(["generator", "family", "pictures", "AUROC, %", "recall at 2%, %"], rows)
@@ -184,10 +157,8 @@ def left_out_failures(record: Mapping[str, Any] | None) -> list[str]:
     worst = sorted(record["generators"].items(), key=lambda row: row[1]["auroc"])[:3]
     names = ", ".join(f"{as_text(name)} ({100 * row['auroc']:.1f})" for name, row in worst)
     uncertain = {kind: row["uncertain"] for kind, row in record["verdicts"]["cautious"]["kinds"].items()}
-    failures = [f"Among generators of large pictures that it never saw, it does worst on {names} (AUROC, %)."]
-    failures.append(
-        'On large pictures of sources that it never saw it often says "uncertain": '
-        + ", ".join(f"{kind} {100 * share:.0f}%" for kind, share in uncertain.items())
-        + "."
-    )
-    return failures
+    shares = ", ".join(f"{kind} {100 * share:.0f}%" for kind, share in uncertain.items())
+    return [
+        f"Among generators of large pictures that it never saw, it does worst on {names} (AUROC, %).",
+        f'On large pictures of sources that it never saw it often says "uncertain": {shares}.',
+    ]

@@ -159,6 +159,9 @@ class ImageExplanation(TypedDict):
             measured. So beside such a verdict it is this probability too, but 0.5 where this speaks against it.
         pixels_probability (`float`):
             The same by the pixels alone, as the network gives it. With a verdict_note it is 0.5 and says nothing.
+        thresholds (`list` of `float`):
+            Two rising numbers in [0, 1]. Pixels and traces alone would say "real" below the first, and "fake" above
+            the second.
         decided_by (`str`):
             What the label rests on: "signed" or "mark", a statement, whatever else is found; "traces", if pixels alone
             would have had another label; else "pixels". Empty where nothing can be told.
@@ -193,6 +196,7 @@ class ImageExplanation(TypedDict):
     label: str
     fake_probability: float
     pixels_probability: float
+    thresholds: list[float]
     decided_by: str
     error_rate: float | None
     reasons: list[Reason]

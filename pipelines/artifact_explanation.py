@@ -279,6 +279,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             "label": "",
             "fake_probability": 0.0,
             "pixels_probability": UNTOLD[1] if doubt else probability,
+            "thresholds": [],
             "decided_by": "",
             "error_rate": None,
             "reasons": [],

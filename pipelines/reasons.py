@@ -22,7 +22,7 @@ DECIDERS = {TRUSTED: "signed", MARK: "mark"}
 def conclude(
     answer: ImageExplanation, thresholds: Sequence[float], error_rates: Sequence[float | None] | None = None
 ) -> None:
-    """Fills in what follows of an answer: label, probability, what decided, error rate, reasons and summary.
+    """Fills in what follows of an answer: label, probability, thresholds, what decided, error rate, reasons, summary.
 
     It reads `pixels_probability`, `verdict_note`, `traces`, `traces_note` and `provenance`, and these alone.
 
@@ -44,6 +44,7 @@ def conclude(
         probability = max(probability, 0.5) if label == "fake" else min(probability, 0.5)
     rates = error_rates if label != "uncertain" and decider is None else None
     answer["label"], answer["fake_probability"], answer["decided_by"] = label, probability, by
+    answer["thresholds"] = [*thresholds]
     answer["error_rate"] = None if rates is None else rates[label == "fake"]
     answer["reasons"] = _reasons(answer, decider)
     answer["summary"] = summary_of(answer)

@@ -56,6 +56,7 @@ _RULES: dict[str, dict[str, dict[str, Any]]] = {
         "label": {"enum": ["real", "fake", "uncertain"]},
         "fake_probability": _SHARE,
         "pixels_probability": _SHARE,
+        "thresholds": {"items": {"type": "number"} | _SHARE, "minItems": 2, "maxItems": 2},
         "decided_by": {"enum": ["signed", "mark", "traces", "pixels", ""]},
         "error_rate": _SHARE,
         "reasons": {"maxItems": MOST_REASONS},

@@ -49,7 +49,7 @@ MOST_TELLING = 0.8
 RECORD = "adaptation.json"
 PACKAGED = "the packaged detector"
 # Of the head that was, or of no use beside another one.
-NOT_COPIED = ("README.md", "leave_out.*", "large_attacks.*", "annotated.png", FILE, "examples", "onnx", RECORD, ".*")
+NOT_COPIED = ("README.md", "leave_out.*", "annotated.png", FILE, "examples", "onnx", RECORD, ".*")
 LARGE = "large_picture."
 """Before the names of weights of the network for large pictures."""
 Verdicts = tuple[float, Mapping[str, Sequence[float]]]
@@ -329,11 +329,7 @@ def _tested(
 
 
 def _write(
-    folder: Path,
-    part: Path,
-    before: LargePictureForImageClassification,
-    taught: Taught,
-    record: Mapping[str, Any],
+    folder: Path, part: Path, before: LargePictureForImageClassification, taught: Taught, record: Mapping[str, Any]
 ) -> None:
     """Writes the model, but for its card."""
     shutil.copytree(folder, part, ignore=shutil.ignore_patterns(*NOT_COPIED))

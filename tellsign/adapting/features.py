@@ -73,10 +73,7 @@ class MomentExtractor:
     """
 
     def __init__(
-        self,
-        model: LargePictureForImageClassification,
-        image_processor: LargePictureImageProcessor,
-        cache_dir: Path,
+        self, model: LargePictureForImageClassification, image_processor: LargePictureImageProcessor, cache_dir: Path
     ):
         self.model, self.image_processor = model, image_processor
         # What moments depend on besides the picture.
