@@ -184,7 +184,7 @@ def exported_files(
     if config is not None:
         files |= _endpoint_files(is_self_contained="custom_pipelines" in config)
     own_card, card = folder / "README.md", card_of_folder(folder, repo_id, tuple(datasets), config, license)
-    if (measured := eval_results(card.data.eval_results or ())) is not None:
+    if (measured := eval_results(card.data.get("eval_results") or ())) is not None:
         files[EVAL_RESULTS] = measured.encode()
     if somebody_wrote(own_card):
         if license or datasets:

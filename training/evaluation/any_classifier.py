@@ -42,7 +42,8 @@ def fake_index(config: PreTrainedConfig, fake_label: str | None = None) -> int:
     Raises:
         ValueError: If there are not two labels, none of them is that label, or they do not say which it is.
     """
-    name, labels = config._name_or_path or "the model", {int(at): str(of) for at, of in config.id2label.items()}
+    name = config._name_or_path or "the model"
+    labels = {int(at): str(of) for at, of in (config.id2label or {}).items()}
     if len(labels) != 2:
         raise ValueError(f"{name}: has the labels {', '.join(labels.values())}, expected two")
     first, second = labels.values()
@@ -86,7 +87,9 @@ def predict_wholes(
         The rows of the pictures that can be read, a warning names each other one. Their logits of fake minus those
         of real, and their verdicts, see [`verdicts_of`]. Arrays of shape `(n,)`.
     """
-    rows, logits, verdicts = [], [], []
+    rows: list[int] = []
+    logits: list[float] = []
+    verdicts: list[str] = []
     model.eval()
     for start in tqdm(range(0, len(pictures), BATCH), desc="Scoring", unit="batch", leave=False):
         squares = {}
