@@ -7,6 +7,10 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 
+OF_VERDICTS = [f"{point}verdict_{what}" for what in ("thresholds", "error_rates") for point in ("", "balanced_")]
+"""The fields of a detector that make verdicts of probabilities, and say how often these are wrong."""
+
+
 def tuples_to_lists(config: PreTrainedConfig) -> None:
     """Makes lists of the fields that are tuples."""
     for field, value in vars(config).copy().items():
@@ -63,17 +67,21 @@ def check_labels(config: PreTrainedConfig, field: str) -> None:
         )
 
 
-def check_verdicts(config: PreTrainedConfig, *thresholds: str) -> None:
-    """Checks the temperature, and the fields that hold two thresholds.
+def check_verdicts(config: PreTrainedConfig) -> None:
+    """Checks the temperature, and the fields that hold thresholds and error rates.
 
     Raises:
-        ValueError: If the temperature is not positive and finite, or thresholds are not two rising numbers in [0, 1].
+        ValueError: If the temperature is not positive and finite, thresholds are not two rising numbers in [0, 1], or
+            error rates not two numbers in [0, 1].
     """
     if not 0 < config.temperature < math.inf:
         raise ValueError(f"temperature={config.temperature} must be positive and finite")
-    for field in thresholds:
+    for field in OF_VERDICTS:
         values = getattr(config, field)
-        if values is None:  # those of another operating point hold
+        if values is None:  # those of another operating point hold, or none were measured
             continue
-        if len(values) != 2 or not 0 <= values[0] <= values[1] <= 1:
+        if field.endswith("error_rates"):
+            if len(values) != 2 or not all(value is None or 0 <= value <= 1 for value in values):
+                raise ValueError(f"{field}={values} must be two numbers in [0, 1], of real and of fake")
+        elif len(values) != 2 or not 0 <= values[0] <= values[1] <= 1:
             raise ValueError(f"{field}={values} must be two rising numbers in [0, 1]")

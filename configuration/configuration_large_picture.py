@@ -42,6 +42,13 @@ class LargePictureConfig(PreTrainedConfig):
         Number of hidden units of the head.
     dropout (`float`, *optional*, defaults to 0.5):
         Share of the head's features, and of its hidden units, that are dropped in training, in [0, 1).
+    drawing_shift (`float`, *optional*, defaults to 2.0):
+        How much lower the logit of fake is, before the temperature, of what surely looks like a drawing, at least 0.
+    octave_scale (`float`, *optional*, defaults to 1.0):
+        Its power of `n ** 2` multiplies the logit of a picture whose shorter side is halved `n` times below 1,024
+        pixels, where less can be told. More than 0.
+    octave_shift (`float`, *optional*, defaults to 0.0):
+        How much that logit is then lowered for each halving, before the temperature.
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
@@ -49,6 +56,11 @@ class LargePictureConfig(PreTrainedConfig):
         verdict between them is "uncertain".
     balanced_verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
         The thresholds of the operating point "balanced", which says "uncertain" less often and errs more.
+    verdict_error_rates (`list[float]`, *optional*):
+        The shares of wrong ones among the verdicts "real" and "fake" by `verdict_thresholds`, on sources that training
+        did not see, where half of the pictures are generated. None stands for one that was not measured.
+    balanced_verdict_error_rates (`list[float]`, *optional*):
+        The same by `balanced_verdict_thresholds`.
 
     Raises:
         huggingface_hub.errors.StrictDataclassClassValidationError: If a field is out of its range. The message names
@@ -77,9 +89,14 @@ class LargePictureConfig(PreTrainedConfig):
     smallest_side: int = 64
     hidden_size: int = 384
     dropout: float | int = 0.5
+    drawing_shift: float | int = 2.0
+    octave_scale: float | int = 1.0
+    octave_shift: float | int = 0.0
     temperature: float | int = 1.0
     verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
     balanced_verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
+    verdict_error_rates: list[float | int | None] | None = None
+    balanced_verdict_error_rates: list[float | int | None] | None = None
 
     def __post_init__(self, **kwargs):
         tuples_to_lists(self)
@@ -105,6 +122,10 @@ class LargePictureConfig(PreTrainedConfig):
         for field in ("image_size", "cut_size"):
             if getattr(self, field) < 32:
                 raise ValueError(f"{field}={getattr(self, field)} must be at least 32")
+        if self.drawing_shift < 0:
+            raise ValueError(f"drawing_shift={self.drawing_shift} must be at least 0")
+        if self.octave_scale <= 0:
+            raise ValueError(f"octave_scale={self.octave_scale} must be more than 0")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
         if not self.out_indices or self.out_indices != sorted(set(self.out_indices)):
@@ -113,7 +134,7 @@ class LargePictureConfig(PreTrainedConfig):
     def validate_verdicts(self):
         """Check the fields that make verdicts of logits."""
         check_labels(self, "a detector of large pictures")
-        check_verdicts(self, "verdict_thresholds", "balanced_verdict_thresholds")
+        check_verdicts(self)
 
 
 __all__ = ["LargePictureConfig"]

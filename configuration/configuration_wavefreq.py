@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import auto_docstring, logging
 
-from .checks import check_labels, check_verdicts, checked_arguments, name_real_and_fake, tuples_to_lists
+from .checks import OF_VERDICTS, check_labels, check_verdicts, checked_arguments, name_real_and_fake, tuples_to_lists
 from .configuration_large_picture import LargePictureConfig
 
 
@@ -93,6 +93,11 @@ class WaveFreqConfig(PreTrainedConfig):
     balanced_verdict_thresholds (`list[float]`, *optional*):
         Those of the operating point "balanced", which says "uncertain" less often and errs more. Defaults to
         `verdict_thresholds`.
+    verdict_error_rates (`list[float]`, *optional*):
+        The shares of wrong ones among the verdicts "real" and "fake" by `verdict_thresholds`, on sources that training
+        did not see, where half of the pictures are generated. None stands for one that was not measured.
+    balanced_verdict_error_rates (`list[float]`, *optional*):
+        The same by `balanced_verdict_thresholds`.
     initializer_range (`float`, *optional*, defaults to 0.02):
         Not used by the convolutions, which take He's initialization; for the library's generic layers.
 
@@ -138,6 +143,8 @@ class WaveFreqConfig(PreTrainedConfig):
     temperature: float | int = 1.0
     verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
     balanced_verdict_thresholds: list[float | int] | tuple[float | int, ...] | None = None
+    verdict_error_rates: list[float | int | None] | None = None
+    balanced_verdict_error_rates: list[float | int | None] | None = None
     initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs):
@@ -184,7 +191,7 @@ class WaveFreqConfig(PreTrainedConfig):
         # Custom names may be reset to real and fake.
         if count != len(own) or (wanted and wanted != own and own == {"real", "fake"}):
             fitted = {"real_categories", "weigh_familiarity", "large_picture_config", "temperature"}
-            fitted |= {"verdict_thresholds", "balanced_verdict_thresholds"}
+            fitted |= {*OF_VERDICTS}
             if dropped := sorted(name for name in fitted & config_dict.keys() - kwargs.keys() if config_dict[name]):
                 logger.warning(f"With other labels than {', '.join(sorted(own))}, {', '.join(dropped)} start anew")
             config_dict = {name: value for name, value in config_dict.items() if name not in fitted}
@@ -225,7 +232,7 @@ class WaveFreqConfig(PreTrainedConfig):
 
     def validate_verdicts(self):
         """Check the fields that make verdicts of logits."""
-        check_verdicts(self, "verdict_thresholds", "balanced_verdict_thresholds")
+        check_verdicts(self)
 
     def validate_stages(self):
         """Check the stem's kernel, that the stage lists fit together and that the strides divide `image_size`."""

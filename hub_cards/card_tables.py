@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from tellsign.modeling.verdicts import ERROR_RATES, OPERATING_POINTS
 from tellsign.pipelines.traces.table import KINDS
 from tellsign.tables import as_text, listed, markdown_table, percent
 
@@ -98,9 +99,8 @@ def score_table(sets: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) ->
     if not keys:
         return None
     header = ["%", *(f"{result['name']}: {result['real']:,} real, {result['fake']:,} fake" for result in sets)]
-    return markdown_table(
-        header, [[titles[key], *(percent(_score(result, key), 2) for result in sets)] for key in keys]
-    )
+    rows = [[titles[key], *(percent(_score(result, key), 2) for result in sets)] for key in keys]
+    return markdown_table(header, rows)
 
 
 def sets_and_generators(evaluation: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -157,21 +157,6 @@ def robustness_tables(results: Mapping[str, Mapping[str, Any]], means: bool = Fa
                 rows.append([f"mean of {len(kinds)}", *(f"{100 * mean:.1f}" for mean in of_kinds)])
             tables.append(markdown_table([f"{key.replace('_', ' ')}, %", *strengths], rows))
     return tables
-
-
-def large_attack_table(record: Mapping[str, Any]) -> str:
-    """A table of a `large_attacks.json`: verdicts on large pictures after each change and attack."""
-    keys = ("auroc", "real_called_fake", "fake_called_real", "fake_called_fake")
-    header = [
-        "large pictures after",
-        "AUROC, %",
-        "real called fake, %",
-        "fakes called real, %",
-        "fakes called fake, %",
-    ]
-    return markdown_table(
-        header, [[name, *(percent(scores[key]) for key in keys)] for name, scores in record["scores"].items()]
-    )
 
 
 def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
@@ -266,28 +251,32 @@ def _explanation_table(explanations: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def threshold_table(config: Mapping[str, Any]) -> str | None:
-    """Below and above which probabilities there is a verdict, by kinds of images; `None` if none is withheld."""
-    half = (0.5, 0.5)
-    thresholds = {"images": config.get("verdict_thresholds", half)}
-    small_and_balanced = config.get("balanced_verdict_thresholds")
-    if large := config.get("large_picture_config"):
-        thresholds = {
-            "small images": thresholds["images"],
-            **({'small images, `operating_point="balanced"`': small_and_balanced} if small_and_balanced else {}),
-            "large pictures": large.get("verdict_thresholds", half),
-            'large pictures, `operating_point="balanced"`': large.get("balanced_verdict_thresholds", half),
-        }
-    if all(low >= high for low, high in thresholds.values()):
+    """Below and above which probabilities there is a verdict, and how many are wrong; `None` if none is withheld."""
+    large = config.get("large_picture_config")
+    networks = {"small images": config, "large pictures": large} if large else {"images": config}
+    rows, never_withheld, wrong = [], [], []
+    for kind, network in networks.items():
+        for point, field in OPERATING_POINTS.items():
+            given = network.get(field)
+            if point != "cautious" and not given and network is config:
+                continue
+            low, high = given or (0.5, 0.5)
+            never_withheld.append(low >= high)
+            shown = "never" if low <= 0 else f"{low:.1%}" if low >= 0.001 else f"{Decimal(f'{100 * low:.2g}'):f}%"
+            name = kind if point == "cautious" else f'{kind}, `operating_point="{point}"`'
+            rows.append([name, shown, "never" if high >= 1 else f"{high:.1%}"])
+            wrong.append(network.get(ERROR_RATES[point]) or (None, None))
+    if all(never_withheld):
         return None
-    rows = [
-        [
-            kind,
-            "never" if low <= 0 else f"{low:.1%}" if low >= 0.001 else f"{Decimal(f'{100 * low:.2g}'):f}%",
-            "never" if high >= 1 else f"{high:.1%}",
-        ]
-        for kind, (low, high) in thresholds.items()
-    ]
-    return markdown_table(["probability of being fake", "real below", "fake above"], rows)
+    columns = ["probability of being fake", "real below", "fake above"]
+    if any(rate is not None for rates in wrong for rate in rates):
+        columns += ['"real" wrong, %', '"fake" wrong, %']
+        rows = [[*row, *map(_share, rates)] for row, rates in zip(rows, wrong, strict=True)]
+    return markdown_table(columns, rows)
+
+
+def _share(rate: float | None) -> str:
+    return "not measured" if rate is None else f"{100 * rate:.1f}"
 
 
 def traces() -> dict[str, str]:
@@ -315,7 +304,6 @@ def failures(
     generators: Sequence[Mapping[str, Any]],
     robustness: Mapping[str, Any],
     tagger: Mapping[str, Any] | None,
-    large_attacks: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Where the measurements show that the model fails, one sentence each."""
     failures = []
@@ -333,12 +321,6 @@ def failures(
         names = listed(result["name"].removeprefix("generator ") for result in worse)
         failures.append(f"These fakes look more real to it than real images, with an AUROC below chance: {names}.")
     failures += _robustness_failures(robustness)
-    if large_attacks:
-        name, scores = next(row for row in large_attacks["scores"].items() if row[0].startswith("attack"))
-        turned = [percent(scores[key], 0) for key in ("real_called_fake", "fake_called_real")]
-        failures.append(
-            f"After an {name}, it calls {turned[0]}% of large real pictures fake, and {turned[1]}% of fakes real."
-        )
     artifacts = tagger["evaluation"]["artifacts"] if tagger and tagger["evaluation"] else []
     if missed := [as_text(row["artifact"]) for row in artifacts if row["on"] and row["recall"] == 0]:
         failures.append(f"These artifacts were planted and never rightly named: {'; '.join(missed)}.")

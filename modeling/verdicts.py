@@ -1,16 +1,24 @@
-"""What is said of an image by its probability of being fake."""
+"""What is said of an image by its probability of being fake.
+
+It imports neither PyTorch nor transformers, since `judge.py` of an export takes it along.
+"""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from transformers import PreTrainedConfig
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig
 
 
 OPERATING_POINTS = {"cautious": "verdict_thresholds", "balanced": "balanced_verdict_thresholds"}
 """The fields of a configuration that hold the thresholds."""
+ERROR_RATES = {"cautious": "verdict_error_rates", "balanced": "balanced_verdict_error_rates"}
+"""Those that hold how many verdicts by these thresholds are wrong."""
 
 
-def real_and_fake(config: PreTrainedConfig) -> list[int]:
+def real_and_fake(config: "PreTrainedConfig") -> list[int]:
     """Indices of the labels real and fake, in any case and order.
 
     Raises:
@@ -26,7 +34,7 @@ def real_and_fake(config: PreTrainedConfig) -> list[int]:
     return [index_of["real"], index_of["fake"]]
 
 
-def is_large(config: PreTrainedConfig, image_sizes: torch.Tensor) -> torch.Tensor:
+def is_large(config: "PreTrainedConfig", image_sizes: "torch.Tensor") -> "torch.Tensor":
     """Which images the network for large pictures judges.
 
     Args:
@@ -40,7 +48,7 @@ def is_large(config: PreTrainedConfig, image_sizes: torch.Tensor) -> torch.Tenso
     return image_sizes.amin(1) >= (float("inf") if large_config is None else large_config.smallest_side)
 
 
-def thresholds_of(config: PreTrainedConfig, operating_point: str, of_large: bool = False) -> Sequence[float]:
+def thresholds_of(config: "PreTrainedConfig", operating_point: str, of_large: bool = False) -> Sequence[float]:
     """The two thresholds of a network at an operating point, see [`verdict_of`].
 
     One that has none of that point has its `verdict_thresholds` instead, and one of another kind 0.5.
@@ -61,10 +69,26 @@ def thresholds_of(config: PreTrainedConfig, operating_point: str, of_large: bool
     return own or getattr(config, "verdict_thresholds", [0.5, 0.5])
 
 
+def error_rates_of(
+    config: "PreTrainedConfig", operating_point: str, of_large: bool = False
+) -> Sequence[float | None] | None:
+    """The shares of wrong ones among the verdicts "real" and "fake" by [`thresholds_of`] the same, where known.
+
+    Args:
+        config, operating_point, of_large: As for [`thresholds_of`].
+
+    Returns:
+        Two numbers in [0, 1], each `None` if it was not measured; `None` if neither was.
+    """
+    config = config.large_picture_config if of_large else config
+    has_own = getattr(config, OPERATING_POINTS[operating_point], None)
+    return getattr(config, ERROR_RATES[operating_point if has_own else "cautious"], None)
+
+
 def verdicts_of(
-    config: PreTrainedConfig,
+    config: "PreTrainedConfig",
     fake_probabilities: Sequence[float],
-    image_sizes: torch.Tensor | None = None,
+    image_sizes: "torch.Tensor | None" = None,
     operating_point: str = "cautious",
 ) -> list[str]:
     """What is said of images: the one rule of verdicts.

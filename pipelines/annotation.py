@@ -4,24 +4,40 @@ import itertools
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from tellsign.modeling.image_loading import load_image
 
-from .answer import (
-    Box,
-    ExplainedArtifact,
-    FailedImage,
-    ImageExplanation,
-    findings_of,
-    in_words,
-    leaning,
-    place_of,
-    speaker_of,
+from .answer import Box, ExplainedArtifact, FailedImage, ImageExplanation, place_of
+from .drawing import (
+    NOTE_COLOR,
+    Font,
+    font_of,
+    heading,
+    heat_picture,
+    lines_rows,
+    numbered_tag,
+    odds_bar,
+    stacked,
+    text_row,
+    verdict_row,
 )
 from .localization import heat_map
+from .reasons import measured_probability
 from .tracing import pictures_of
+from .wording import (
+    LABEL_COLORS,
+    NOTHING_STATED,
+    SEEN,
+    STATED,
+    TITLES,
+    Line,
+    error_in_words,
+    odds_in_words,
+    seen_lines,
+    shown_places,
+    stated_lines,
+)
 
 
 # Okabe and Ito's colors, which color-blind viewers can tell apart, without black and yellow.
@@ -31,9 +47,11 @@ MIN_SIDE, MAX_SIDE = 480, 1280
 
 
 def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Image.Image:
-    """Draws an answer of the pipeline: what the file states, the verdict and its reasons, the image, and a legend.
+    """Draws an answer of the pipeline: the verdict, what the file states, what the pixels say, and where.
 
-    In the image each artifact has a numbered box, and what the verdict rests on has frames.
+    The odds are a bar with the thresholds, and each reason stands beside its weight. In the image each artifact has a
+    numbered box. What speaks for "fake" has frames with their shares; what speaks for "real" has none, since no place
+    shows that a picture is real.
 
     Args:
         image (`PIL.Image.Image`): The image that was explained.
@@ -42,8 +60,8 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
             each artifact. They are scaled to their maxima and laid over the image in grey.
 
     Returns:
-        `PIL.Image.Image` in mode RGB. A trace has a picture beside it. The image in it is enlarged by a whole
-        factor, without smoothing, until its longer side has at least 480 pixels, or reduced to 1280.
+        `PIL.Image.Image` in mode RGB. A trace has a picture below it. The image in it is enlarged by a whole factor,
+        without smoothing, until its longer side has at least 480 pixels, or reduced to 1280.
 
     Raises:
         ValueError: If the result is an error entry, or was made for an image of another size.
@@ -51,41 +69,27 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     picture = mark_places(image, result)
     image, result = load_image(image), cast(ImageExplanation, result)
     width = max(picture.width, MIN_SIDE)
-    font = _font(width)
-    title = f"{result['label']} (probability of being generated: {result['fake_probability']:.1%})"
-    if result.get("verdict_note"):  # the probability says nothing
-        title = result["label"]
-    stated = [f"{speaker_of(statement)}: {in_words(statement)}" for statement in result.get("provenance", ())]
-    parts = [_row(width, font, text) for text in (*stated, title, " ".join(findings_of(result)))] + [picture]
-    traces = result.get("traces", [])
-    for trace, (beside, caption) in zip(traces, pictures_of(image, traces), strict=True):
-        side = max(beside.width, width // 3)
-        beside = beside.resize((side, side * beside.height // beside.width), Image.Resampling.NEAREST)
-        parts.append(_row(width, font, f"{trace['text']}\n{caption}", None, beside))
-    places = result.get("evidence")
-    if leaning(result) and ("evidence_map" in result or places):
-        text = f"Yellow: what speaks for {leaning(result)}." + " Frames mark the strongest places." * bool(places)
-        shown = evidence_picture(image, result, width // 2) if "evidence_map" in result else None
-        parts.append(_row(width, font, text, None, shown))
-    for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):
-        heat = artifact.get("heatmap")
-        thumbnail = None if heat is None else _heat_picture(image, heat, color, width // 5)
-        score = f" ({artifact['score']:.0%})" if "score" in artifact else ""
-        text = artifact["label"] + score + "\n" + artifact.get("explanation", "")
-        parts.append(_row(width, font, text, _tag(number, color, font), thumbnail))
-
-    canvas = Image.new("RGB", (width, sum(part.height for part in parts)), "white")
-    top = 0
-    for part in parts:
-        canvas.paste(part, ((width - part.width) // 2, top))
-        top += part.height
-    return canvas
+    font = font_of(width)
+    said = " ".join(filter(None, (odds_in_words(result), error_in_words(result))))
+    parts = [verdict_row(width, font, TITLES[result["label"]], said, LABEL_COLORS[result["label"]])]
+    parts += [heading(width, font, STATED)]
+    parts += lines_rows(width, font, stated_lines(result) or [Line("", NOTHING_STATED)])
+    parts += [heading(width, font, SEEN)]
+    if not result["verdict_note"]:
+        parts.append(odds_bar(width, font, measured_probability(result), result["thresholds"]))
+    parts += lines_rows(width, font, seen_lines(result))
+    if note := result["traces_note"]:
+        parts.append(text_row(width, font, note, color=NOTE_COLOR))
+    gap = Image.new("RGB", (width, font.size // 2), "white")
+    parts += [gap, picture, gap, *_legend(image, result, width, font), *_traces(image, result, width, font)]
+    parts += _artifacts(image, result, width, font)
+    return stacked(parts, width)
 
 
 def mark_places(image: Image.Image, result: ImageExplanation | FailedImage) -> Image.Image:
     """Draws the places of an answer alone, without words.
 
-    Each artifact has a numbered box, and each place that the verdict rests on a yellow frame.
+    Each artifact has a numbered box, and each place that speaks for "fake" a yellow frame with its share.
 
     Args:
         image, result: As for [`annotate`].
@@ -103,38 +107,77 @@ def mark_places(image: Image.Image, result: ImageExplanation | FailedImage) -> I
     size = result["width"], result["height"]
     if image.size != size:
         raise ValueError(f"the result is for an image of {size[0]}x{size[1]} pixels, got {image.width}x{image.height}")
-    for found in [*result["artifacts"], *result.get("evidence", [])]:
+    for found in [*result["artifacts"], *result["evidence"]]:
         place_of(found["box"], *size)  # raises if the box is not inside
     picture = _at_drawn_size(image)
-    font = _font(max(picture.width, MIN_SIDE))
+    font = font_of(max(picture.width, MIN_SIDE))
     draw, thickness = ImageDraw.Draw(picture), max(2, round(font.size / 7))
-    for place in result.get("evidence", []) if leaning(result) else ():
+    for place in shown_places(result):
         sides = _drawn_box(place["box"], picture, size)
         draw.rectangle(sides, outline="black", width=thickness + 2)
         draw.rectangle(sides, outline=EVIDENCE_COLOR, width=thickness)
+        _draw_share(draw, sides, f"{place['share']:.0%}", font)
     _draw_boxes(picture, size, result["artifacts"], font)
     return picture
 
 
 def evidence_picture(image: Image.Image, result: ImageExplanation, side: int = MIN_SIDE) -> Image.Image:
-    """Draws where an image speaks for the verdict to which it leans.
+    """Draws where the pixels of an image speak for "fake".
 
     Args:
         image (`PIL.Image.Image`): The image that was explained.
-        result ([`ImageExplanation`]): The answer for it, with an `evidence_map` and a lean.
+        result ([`ImageExplanation`]): The answer for it, with an `evidence_map`.
         side (`int`, *optional*, defaults to 480): The longer side in pixels.
 
     Returns:
         `PIL.Image.Image` in mode RGB: the image in grey, yellow where that is.
     """
-    image, evidence = load_image(image), result["evidence_map"]
-    toward = np.maximum(evidence if leaning(result) == "fake" else -evidence, 0)
-    shown = heat_map(toward / max(float(toward.max()), 1e-6), image.height, image.width)
-    return _heat_picture(image, shown, EVIDENCE_COLOR, side)
+    image, fake = load_image(image), np.maximum(result["evidence_map"], 0)
+    shown = heat_map(fake / max(float(fake.max()), 1e-6), image.height, image.width)
+    return heat_picture(image, shown, EVIDENCE_COLOR, side)
 
 
-def _font(width: int) -> ImageFont.FreeTypeFont:
-    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(max(15, width // 32)))
+def _legend(image: Image.Image, result: ImageExplanation, width: int, font: Font) -> list[Image.Image]:
+    """What the frames are, with the map of the evidence."""
+    if not shown_places(result):
+        return []
+    text = "Yellow: where the pixels speak for fake. The numbers are shares of all that does."
+    shown = [evidence_picture(image, result, width // 2)] if "evidence_map" in result else []
+    return [text_row(width, font, text, beside=shown)]
+
+
+def _traces(image: Image.Image, result: ImageExplanation, width: int, font: Font) -> list[Image.Image]:
+    """Each trace in words, and the picture that shows it."""
+    parts, told = [], set()
+    for trace, (shown, caption) in zip(result["traces"], pictures_of(image, result["traces"]), strict=True):
+        parts.append(text_row(width, font, f"{trace['text']} {'' if caption in told else caption}"))
+        told.add(caption)
+        factor = max(1, width // MIN_SIDE)
+        parts.append(shown.resize((factor * shown.width, factor * shown.height), Image.Resampling.NEAREST))
+    return parts
+
+
+def _artifacts(image: Image.Image, result: ImageExplanation, width: int, font: Font) -> list[Image.Image]:
+    """Each artifact with its number and sentence, but for sentences that stand beside a trace."""
+    parts, told = [], {trace["text"] for trace in result["traces"]}
+    for number, (color, artifact) in enumerate(zip(itertools.cycle(COLORS), result["artifacts"]), 1):
+        heat = artifact.get("heatmap")
+        beside = [numbered_tag(number, color, font)]
+        if heat is not None:
+            beside.append(heat_picture(image, heat, color, width // 5))
+        score = f" ({artifact['score']:.0%})" if "score" in artifact else ""
+        sentence = artifact.get("explanation", "")
+        text = artifact["label"] + score + "\n" + (sentence if sentence not in told else "")
+        parts.append(text_row(width, font, text, beside=beside))
+    return parts
+
+
+def _draw_share(draw: ImageDraw.ImageDraw, sides: tuple[int, int, int, int], words: str, font: Font) -> None:
+    """The share of a place, in the upper left corner of its frame."""
+    left, top = sides[:2]
+    place = left, top, left + font.getlength(words) + font.size / 2, top + 1.4 * font.size
+    draw.rectangle(place, fill=EVIDENCE_COLOR)
+    draw.text((left + font.size / 4, top + 0.1 * font.size), words, fill="black", font=font)
 
 
 def _drawn_box(box: Box, picture: Image.Image, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -155,9 +198,7 @@ def _at_drawn_size(image: Image.Image) -> Image.Image:
     return picture
 
 
-def _draw_boxes(
-    picture: Image.Image, size: tuple[int, int], artifacts: list[ExplainedArtifact], font: ImageFont.FreeTypeFont
-) -> None:
+def _draw_boxes(picture: Image.Image, size: tuple[int, int], artifacts: list[ExplainedArtifact], font: Font) -> None:
     """Draws boxes given in pixels of an image of `size`, the first on top; tags never hide each other."""
     draw = ImageDraw.Draw(picture)
     thickness = max(2, round(font.size / 7))
@@ -169,7 +210,7 @@ def _draw_boxes(
         corners.append(sides[:2])
     taken: list[tuple[int, int]] = []
     for number, (color, (left, top)) in enumerate(zip(itertools.cycle(COLORS), reversed(corners)), 1):
-        tag = _tag(number, color, font)
+        tag = numbered_tag(number, color, font)
         left, top = min(left, picture.width - tag.width), min(top, picture.height - tag.height)
         while any(abs(left - x) < tag.width and abs(top - y) < tag.height for x, y in taken):
             left += tag.width
@@ -177,60 +218,3 @@ def _draw_boxes(
                 left, top = 0, top + tag.height
         taken.append((left, top))
         picture.paste(tag, (left, top))
-
-
-def _tag(number: int, color: str, font: ImageFont.FreeTypeFont) -> Image.Image:
-    """A square with a number, black or white, whichever has the higher contrast."""
-    side = round(1.5 * font.size)
-    tag = Image.new("RGB", (side, side), color)
-    red, green, blue = ((value / 255) ** 2.2 for value in ImageColor.getrgb(color)[:3])
-    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    fill = "black" if luminance > 0.18 else "white"  # where both have a contrast of 4.6
-    ImageDraw.Draw(tag).text((side / 2, side / 2), str(number), fill=fill, font=font, anchor="mm")
-    return tag
-
-
-def _heat_picture(image: Image.Image, heat: NDArray[np.floating], color: str, side: int) -> Image.Image:
-    """The image in grey and at most `side` pixels large, in `color` where the heat map is high."""
-    if heat.shape != (image.height, image.width):
-        raise ValueError(f"a heat map has shape {heat.shape}, the image {image.height}x{image.width} pixels")
-    opacity = Image.fromarray(np.rint(heat / max(float(heat.max()), 1e-6) * 200).astype(np.uint8))
-    grey = image.convert("L").convert("RGB")
-    grey.paste(Image.new("RGB", image.size, ImageColor.getrgb(color)), mask=opacity)
-    factor = side / max(image.size)
-    size = max(1, round(factor * image.width)), max(1, round(factor * image.height))
-    return grey.resize(size, Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS)
-
-
-def _row(
-    width: int,
-    font: ImageFont.FreeTypeFont,
-    text: str,
-    tag: Image.Image | None = None,
-    thumbnail: Image.Image | None = None,
-) -> Image.Image:
-    """A strip with a tag and a thumbnail, if there are, beside wrapped text."""
-    margin, line_height = round(font.size / 2), round(1.4 * font.size)
-    left = margin
-    places = []
-    for part in (tag, thumbnail):
-        if part:
-            places.append((part, (left, margin)))
-            left += part.width + margin
-    lines: list[str] = []
-    for paragraph in text.splitlines():
-        lines.append("")
-        for word in paragraph.split():
-            longer = f"{lines[-1]} {word}".lstrip()
-            if lines[-1] and font.getlength(longer) > width - left - margin:
-                lines.append(word)
-            else:
-                lines[-1] = longer
-    height = max([line_height * len(lines), *(part.height for part, _ in places)])
-    row = Image.new("RGB", (width, height + 2 * margin), "white")
-    for part, corner in places:
-        row.paste(part, corner)
-    ImageDraw.Draw(row).multiline_text(
-        (left, margin), "\n".join(lines), fill="black", font=font, spacing=line_height - font.size
-    )
-    return row

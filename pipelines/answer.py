@@ -14,7 +14,6 @@ from .provenance.statement import (
     CLAIMS,
     MARK,
     NOT_READ,
-    OF_CAMERAS,
     OF_GENERATORS,
     TRUSTED,
     UNKNOWN,
@@ -56,10 +55,38 @@ class Box(TypedDict):
 
 
 class Evidence(TypedDict):
-    """A place that spoke for the verdict, and its share of all that did, in (0, 1]."""
+    """A place in the pixels that spoke for a verdict.
+
+    Args:
+        box ([`Box`]): Where it is.
+        share (`float`): Its share of all that spoke for the same verdict, in (0, 1].
+        toward (`str`): That verdict, "fake" or "real".
+    """
 
     box: Box
     share: float
+    toward: str
+
+
+class Reason(TypedDict):
+    """One of the reasons for a verdict, or against it.
+
+    Args:
+        kind (`str`):
+            "signed", of a statement that somebody trusted signed; "mark", of a generator's mark in the pixels;
+            "trace", of all traces together; "pixels", of what the network sees; "stated", of what anyone can have
+            written.
+        toward (`str`): For which verdict it speaks, "fake" or "real". Empty if it says neither.
+        weight (`float`, *optional*):
+            What it multiplies the odds of that verdict by, at least 1, where half of the pictures are generated. Null
+            if it is not weighed: it decides by itself, or says how things stand and changes nothing.
+        text (`str`): What it is, in a sentence. It may hold names from the file: escape them.
+    """
+
+    kind: str
+    toward: str
+    weight: float | None
+    text: str
 
 
 class ExplainedArtifact(TypedDict):
@@ -127,32 +154,52 @@ class ImageExplanation(TypedDict):
             answers in their order: from the pipeline and the endpoint.
         label (`str`): "real", "fake" or "uncertain".
         fake_probability (`float`):
-            How probable it is that the image is generated, calibrated, in [0, 1]. With a verdict_note it is 0.5 and
-            says nothing.
+            How probable it is that the image is generated, by its pixels and traces together, calibrated, in [0, 1].
+            With a verdict_note it is 0.5 and says nothing. How often statements err that decide a verdict was not
+            measured. So beside such a verdict it is this probability too, but 0.5 where this speaks against it.
+        pixels_probability (`float`):
+            The same by the pixels alone, as the network gives it. With a verdict_note it is 0.5 and says nothing.
+        thresholds (`list` of `float`):
+            Two rising numbers in [0, 1]. Pixels and traces alone would say "real" below the first, and "fake" above
+            the second.
+        decided_by (`str`):
+            What the label rests on: "signed" or "mark", a statement, whatever else is found; "traces", if pixels alone
+            would have had another label; else "pixels". Empty where nothing can be told.
+        error_rate (`float`, *optional*):
+            The share of wrong ones among such verdicts on sources that training did not see, where half of the
+            pictures were generated. Null for "uncertain", for what a statement decides, and where it was not measured.
+        reasons (`list` of [`Reason`]):
+            At most five: what decides, then what was measured, by falling weight, then what else the file states.
         operating_point (`str`):
             By which thresholds the label is given, "cautious" or "balanced". "balanced" says "uncertain" less, and
             errs more.
         verdict_note (`str`):
-            The reason why nothing can be told of the image; usually empty. The label is then "uncertain", and there
-            are neither evidence nor artifacts.
+            The reason why nothing can be told of the pixels; usually empty. The label is then "uncertain", unless a
+            statement decides it, and there are neither evidence nor artifacts.
         animated (`bool`): True if the image has more frames than the first, which was judged. Not there if it has one.
         width, height (`int`): Of the image in pixels, upright.
         artifacts (`list` of [`ExplainedArtifact`]): By falling score; empty where none was found or looked for.
         artifacts_note (`str`): The reason why artifacts were not looked for; empty if they were.
-        evidence (`list` of [`Evidence`]): The places that spoke most for the likelier verdict, by falling share.
-        traces (`list` of [`Trace`]):
-            What anyone can check in the file's own pixels, by falling lift. They change no probability.
+        evidence (`list` of [`Evidence`]):
+            The places in the pixels that spoke most for the verdict, or for that to which an uncertain image leans, by
+            falling share. Empty if it leans to neither, or if the pixels speak against the rest.
+        traces (`list` of [`Trace`]): What anyone can check in the file's own pixels, by falling lift.
         traces_note (`str`): The reason why traces were not measured; empty if they were.
         provenance (`list` of [`Statement`]):
             What the file itself states of its making; empty if it states nothing, which proves nothing.
         evidence_map (`np.ndarray` of shape `(rows, columns)`):
             On request, what each place adds to the logit of fake. Not there with a verdict_note.
-        summary (`str`): A few short sentences that sum this up. They may hold names from the file: escape them.
+        summary (`str`): The verdict and its strongest reason. It may hold names from the file: escape them.
     """
 
     image: NotRequired[str]
     label: str
     fake_probability: float
+    pixels_probability: float
+    thresholds: list[float]
+    decided_by: str
+    error_rate: float | None
+    reasons: list[Reason]
     operating_point: str
     verdict_note: str
     animated: NotRequired[bool]
@@ -260,8 +307,8 @@ def says_generated(statement: Statement) -> bool:
     return statement["claim"] in OF_GENERATORS and statement["trust"] != BROKEN
 
 
-def leading_statement(statements: Iterable[Statement]) -> Statement | None:
-    """The statement with which a summary begins: the one that is best vouched for, then the one that claims most."""
+def ranked(statements: Iterable[Statement]) -> list[Statement]:
+    """The statements that claim something, the best vouched for first, then those that claim most."""
     order = [*CLAIMS, UNREADABLE, NOT_READ]
     vouched = [TRUSTED, MARK, UNKNOWN]
 
@@ -270,12 +317,12 @@ def leading_statement(statements: Iterable[Statement]) -> Statement | None:
         is_vouched = trust in vouched and claim not in (UNREADABLE, NOT_READ)
         return vouched.index(trust) if is_vouched else len(vouched), order.index(claim)
 
-    return min((statement for statement in statements if statement["claim"]), key=rank, default=None)
+    return sorted((statement for statement in statements if statement["claim"]), key=rank)
 
 
-def is_undecided(label: str, fake_probability: float) -> bool:
-    """Whether an image is uncertain and leans to neither verdict."""
-    return label == "uncertain" and NO_LEAN[0] <= fake_probability <= NO_LEAN[1]
+def lean_of(fake_probability: float) -> str:
+    """The likelier verdict by a probability; empty near the middle."""
+    return "" if NO_LEAN[0] <= fake_probability <= NO_LEAN[1] else "fake" if fake_probability > 0.5 else "real"
 
 
 def doubt_of(label: str, fake_probability: float, width: int, height: int, contrast: float, seen: int | None) -> str:
@@ -296,78 +343,9 @@ def doubt_of(label: str, fake_probability: float, width: int, height: int, contr
         return f"The image is a strip, more than {MOST_STRETCHED} times as long as wide: that is too narrow to tell."
     if seen is not None and seen < SMALL_SIDE <= side:
         return f"This detector sees {seen} pixels a side: it was made for small images, not for this one."
-    if side < SMALL_SIDE and is_undecided(label, fake_probability):
+    if side < SMALL_SIDE and label == "uncertain" and not lean_of(fake_probability):
         return f"Below {SMALL_SIDE} pixels this detector only tells images like those that it learned from."
     return ""
-
-
-def summary_of(answer: ImageExplanation) -> str:
-    """A few short sentences: what the file or its watermark states, then [`findings_of`] its pixels.
-
-    The names in it are those of the file: escape them where that matters.
-    """
-    stated = leading_statement(answer["provenance"])
-    return " ".join(([f"{speaker_of(stated)}: {in_words(stated)}."] if stated else []) + findings_of(answer))
-
-
-def findings_of(answer: ImageExplanation) -> list[str]:
-    """What the pixels say, in sentences.
-
-    To what an uncertain image leans, the strongest trace and the names of others, the strongest evidence, and how many
-    artifacts were found or why they were not looked for.
-    """
-    count, note = len(answer["artifacts"]), answer.get("artifacts_note")
-    found = [f"{count} artifact{'s' * (count > 1)} found."] if count else []
-    found += [note] if note else [] if count else ["No known artifact was found."]
-    shown = answer.get("traces", [])
-    traces = [trace["text"] for trace in shown[:1]]
-    if len(shown) > 1:
-        traces.append(f"Also found: {', '.join(trace['name'] for trace in shown[1:])}.")
-    doubt = answer.get("verdict_note")
-    return [*([doubt] if doubt else _lean(answer)), *traces, *_strongest(answer), *found]
-
-
-def leaning(answer: ImageExplanation) -> str | None:
-    """The verdict for which an answer's evidence speaks; `None` if that would mislead.
-
-    It is the likelier one. There is none if a trace, a mark or a trusted statement speaks against it, if a note says
-    that nothing can be told, or if the image is uncertain and its probability near the middle. What anybody can write
-    into the file hides nothing.
-    """
-    if answer.get("verdict_note"):
-        return None
-    probability = answer["fake_probability"]
-    likelier = "fake" if probability > 0.5 else "real"
-    if is_undecided(answer["label"], probability):
-        return None
-    against = [_contradicts(statement, likelier) for statement in answer.get("provenance", ())]
-    against += [trace["toward"] != likelier for trace in answer.get("traces", ())]
-    return None if any(against) else likelier
-
-
-def _lean(answer: ImageExplanation) -> list[str]:
-    """To which verdict an uncertain image leans."""
-    if answer["label"] != "uncertain":
-        return []
-    if is_undecided(answer["label"], answer["fake_probability"]):
-        return ['It leans to neither "real" nor "fake".']
-    return [f'It leans to "{lean}".' for lean in [leaning(answer)] if lean]
-
-
-def _strongest(answer: ImageExplanation) -> list[str]:
-    """The strongest evidence for the verdict, or for that to which the image leans."""
-    if lean := leaning(answer):
-        for strongest in answer.get("evidence", [])[:1]:
-            place = place_of(strongest["box"], answer["width"], answer["height"])
-            if place != WHOLE:  # which says nothing
-                return [f'Strongest evidence for "{lean}": {place}, {strongest["share"]:.0%} of the total.']
-    return []
-
-
-def _contradicts(statement: Statement, verdict: str) -> bool:
-    """Whether a statement that somebody vouches for, or a mark, speaks against a verdict."""
-    holds = statement["trust"] in (TRUSTED, MARK)
-    return holds and statement["claim"] in (OF_GENERATORS if verdict == "real" else OF_CAMERAS)
 
 
 __all__ = [
@@ -382,16 +360,15 @@ __all__ = [
     "ExplainedArtifact",
     "FailedImage",
     "ImageExplanation",
+    "Reason",
     "Statement",
     "Trace",
     "box_of_place",
     "doubt_of",
-    "findings_of",
     "in_words",
-    "leading_statement",
-    "leaning",
+    "lean_of",
     "place_of",
+    "ranked",
     "says_generated",
     "speaker_of",
-    "summary_of",
 ]

@@ -9,15 +9,16 @@ from PIL import Image
 
 from tellsign.modeling.image_files import contrast_of, in_rgb, stored_image
 from tellsign.modeling.image_loading import read_source
-from tellsign.modeling.verdicts import is_large, real_and_fake, thresholds_of, verdict_of
+from tellsign.modeling.verdicts import error_rates_of, is_large, real_and_fake, thresholds_of, verdict_of
 
-from .answer import UNTOLD, FailedImage, ImageExplanation, Statement, Trace, doubt_of, summary_of
+from .answer import UNTOLD, FailedImage, ImageExplanation, Statement, Trace, doubt_of
 from .evidence import places_of
 from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
 from .provenance.statements import statements_in
 from .provenance.trust import read_anchors
 from .provenance.watermark import watermarks_in
+from .reasons import conclude, evidence_toward
 from .tagger import Looked
 from .traces.kind import files_of
 from .tracing import find_traces, signatures_of
@@ -95,6 +96,9 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             Whether an image that cannot be opened raises. Otherwise its answer is `{"error": message}`.
         timeout (`float`, *optional*, defaults to 5): As for [`~tellsign.load_image`].
         trust_anchors (`str` or `os.PathLike`, *optional*): As for [`~tellsign.provenance`].
+        traces (`bool`, *optional*, defaults to `True`):
+            Whether traces are measured in the files' own pixels. Without them verdicts rest on the network alone, and
+            `traces_note` says so.
         kwargs: As for any [`Pipeline`]: `device`, `batch_size`, `num_workers`, ...
 
     The options from `explain` on may also be given at the call.
@@ -111,8 +115,8 @@ class ArtifactExplanationPipeline(PipelineOfParts):
     >>> from transformers import pipeline
 
     >>> explain = pipeline("artifact-explanation", explain="never")
-    >>> explain("examples/photo_cat.jpg")["summary"]
-    'It leans to "real". Artifacts are not looked for in pictures of this size.'
+    >>> explain("examples/photo_cat.jpg")["reasons"][0]["text"]
+    'The pixels look like those of pictures by people.'
     ```
     """
 
@@ -144,12 +148,13 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         strict: bool | None = None,
         timeout: float | None = None,
         trust_anchors: str | os.PathLike | None = None,
+        traces: bool | None = None,
     ):
         read_anchors(trust_anchors)  # at once, not at the first file with a signature
         given = checked_options(explain, operating_point, threshold, top_k)
         given |= {"candidate_labels": listed(candidate_labels), "return_heatmap": return_heatmap}
         forward_params = {name: value for name, value in given.items() if value is not None}
-        given_to_preprocess = {"strict": strict, "timeout": timeout, "trust_anchors": trust_anchors}
+        given_to_preprocess = {"strict": strict, "timeout": timeout, "trust_anchors": trust_anchors, "traces": traces}
         preprocess_params = {name: value for name, value in given_to_preprocess.items() if value is not None}
         return preprocess_params, forward_params, {}
 
@@ -180,10 +185,11 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         strict: bool = False,
         timeout: float | None = 5.0,
         trust_anchors: str | os.PathLike | None = None,
+        traces: bool = True,
     ) -> dict[str, Any]:
         picture: Picture | FailedImage
         try:
-            image, picture = self._opened(source, timeout, trust_anchors)
+            image, picture = self._opened(source, timeout, trust_anchors, traces)
         except ValueError as reason:
             if strict:
                 raise
@@ -196,7 +202,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         return inputs | {"picture": picture}
 
     def _opened(
-        self, source: Any, timeout: float | None, trust_anchors: str | os.PathLike | None
+        self, source: Any, timeout: float | None, trust_anchors: str | os.PathLike | None, traces: bool
     ) -> tuple[Image.Image, Picture]:
         """An image, and what its file states and shows."""
         content, name = read_source(source, timeout=timeout)
@@ -205,7 +211,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         tells_sizes = "image_sizes" in self.image_processor.model_input_names  # without them, one network judges all
         large = tells_sizes and bool(is_large(self.model.config, torch.tensor([[image.height, image.width]])))
         provenance = [*statements_in(content, name, trust_anchors, stored), *watermarks_in(stored)]
-        traces, traces_note = find_traces(stored)
+        found, traces_note = find_traces(stored) if traces else ([], "Traces were not measured.")
         return image, Picture(
             image=None if large and not self._knows_large else image,  # a batch of large ones may not fit into memory
             width=image.width,
@@ -215,7 +221,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             is_large=large,
             files=files_of(stored),
             provenance=provenance,
-            traces=traces,
+            traces=found,
             traces_note=traces_note,
         )
 
@@ -239,14 +245,12 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             looked = self._name(searched, return_heatmap=return_heatmap, **tagging)
             self._place(searched)
             self._explain(searched, looked)
-        for _, answer in judged:
-            answer["summary"] = summary_of(answer)
         return {"answer": answers if isinstance(given, list) else answers[0]}
 
     def _judge(
         self, pictures: list[Any], inputs: dict[str, Any], operating_point: str, return_heatmap: bool
     ) -> list[Any]:
-        """The answers with the detector's verdicts, and the places that speak for the likelier one."""
+        """The answers with the verdicts, and the places that speak for them."""
         outputs = self.model(**inputs)
         probabilities = outputs.logits.float().softmax(-1)[:, self.fake_index].tolist()
         maps = outputs.get("evidence")
@@ -256,24 +260,29 @@ class ArtifactExplanationPipeline(PipelineOfParts):
                 answers[row] = answer = self._verdict(picture, probabilities[row], operating_point)
                 if maps is not None and not answer["verdict_note"]:
                     evidence = maps[row].float().cpu().numpy()
-                    toward = evidence if answer["fake_probability"] > 0.5 else -evidence
-                    answer["evidence"] = places_of(toward, picture.height, picture.width)
+                    if toward := evidence_toward(answer):
+                        answer["evidence"] = places_of(evidence, picture.height, picture.width, toward)
                     if return_heatmap:
                         answer["evidence_map"] = evidence
         return answers
 
     def _verdict(self, picture: Picture, probability: float, operating_point: str) -> ImageExplanation:
-        """The answer that says no more of the pixels than the verdict."""
+        """The answer without places and artifacts."""
         config = self.model.config
-        label = verdict_of(probability, thresholds_of(config, operating_point, picture.is_large))
+        thresholds = thresholds_of(config, operating_point, picture.is_large)
         # A network for large pictures sees them at their own pixels too.
         side = None if picture.is_large else getattr(config, "image_size", None)
         seen = side if isinstance(side, int) else None
+        label = verdict_of(probability, thresholds)
         doubt = doubt_of(label, probability, picture.width, picture.height, picture.contrast, seen)
-        label, probability = UNTOLD if doubt else (label, probability)
         answer: ImageExplanation = {
-            "label": label,
-            "fake_probability": probability,
+            "label": "",
+            "fake_probability": 0.0,
+            "pixels_probability": UNTOLD[1] if doubt else probability,
+            "thresholds": [],
+            "decided_by": "",
+            "error_rate": None,
+            "reasons": [],
             "operating_point": operating_point,
             "verdict_note": doubt,
             "width": picture.width,
@@ -286,6 +295,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             "provenance": picture.provenance,
             "summary": "",
         }
+        conclude(answer, thresholds, error_rates_of(config, operating_point, picture.is_large))
         if picture.is_animated:
             answer["animated"] = True
         return answer

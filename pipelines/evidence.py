@@ -17,19 +17,20 @@ STRONGEST = 0.1
 """Share of the cells that frames hold. Larger frames move the logit little more than random ones of their size do."""
 
 
-def places_of(evidence: NDArray, height: int, width: int) -> list[Evidence]:
+def places_of(evidence: NDArray, height: int, width: int, toward: str = "fake") -> list[Evidence]:
     """The places that speak most for a verdict.
 
     A place is a connected part of the grid, of the tenth of its cells that speak most.
 
     Args:
-        evidence (`np.ndarray` of shape `(rows, columns)`): What each cell of a grid over the image adds to it.
+        evidence (`np.ndarray` of shape `(rows, columns)`): What each cell of a grid over the image adds to fake.
         height, width (`int`): Size of the image in pixels.
+        toward (`str`, *optional*, defaults to `"fake"`): The verdict, "fake" or "real".
 
     Returns:
         Up to `MOST_PLACES` of them with at least `LEAST_SHARE`, by falling share; none if no cell speaks for it.
     """
-    positive, (rows, columns) = np.maximum(evidence, 0), evidence.shape
+    positive, (rows, columns) = np.maximum(evidence if toward == "fake" else -evidence, 0), evidence.shape
     total = float(positive.sum())
     if not total > 0:
         return []
@@ -44,7 +45,7 @@ def places_of(evidence: NDArray, height: int, width: int) -> list[Evidence]:
             "ymax": -(-bottom * height // rows),
         }
         share = float(positive[tuple(np.transpose(cells))].sum()) / total
-        places.append({"box": box, "share": round(share, 3)})
+        places.append({"box": box, "share": round(share, 3), "toward": toward})
     places.sort(key=lambda place: -place["share"])
     return [place for place in places[:MOST_PLACES] if place["share"] >= LEAST_SHARE]
 

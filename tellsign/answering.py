@@ -1,23 +1,25 @@
-"""Answers the images that a command line stands for, one line of JSON each."""
+"""Answers the images that a command line stands for, as JSON, for people or as a page."""
 
 import os
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
 from tellsign.pipelines.artifact_explanation import ArtifactExplanationPipeline
 
-from .files import AnswerFile, answer_line, is_file, read, save_picture, state_of
+from .files import AnswerFile, answer_line, is_file, read, save_picture, spelt, state_of
+from .report import ReportPage
+from .terminal import console_of, print_answer
 
 
 @dataclass
-class Report:
+class Counts:
     """How many images got which answer, and what failed."""
 
     labels: Counter[str] = field(default_factory=Counter)
@@ -43,12 +45,16 @@ class Work:
         unread (`dict[str, str]`): Why folders cannot be read, by their paths.
         pictures (`dict[str, Path]`): Where to save the picture of each source; empty if that was not asked for.
         answers (`AnswerFile`, *optional*): Where to write the answers. Defaults to the standard output.
+        report (`ReportPage`, *optional*): A page to write them into too.
+        for_people (`bool`): Whether the standard output gets them in words, not as JSON.
     """
 
     sources: list[str]
     unread: dict[str, str]
     pictures: dict[str, Path]
     answers: AnswerFile | None
+    report: ReportPage | None = None
+    for_people: bool = False
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def note(self, made_with: dict[str, Any]) -> None:
@@ -70,32 +76,59 @@ class Work:
         has_verdict = self.answers.has_verdict(self.name_of(source), self.facts[source]["made_with"])
         return has_verdict and (not self.pictures or self.pictures[source].exists())
 
-    def answer(self, explain_image: ArtifactExplanationPipeline, **options: Any) -> Report:
-        """Answers what was not answered before, line by line."""
+    def answer(self, explain_image: ArtifactExplanationPipeline, **options: Any) -> Counts:
+        """Answers what was not answered before, one after the other."""
         missing = [source for source in self.sources if not self.is_done(source)]
-        report = Report(judged_before=len(self.sources) - len(missing))
-        names = [*map(self.name_of, missing), *map(self.name_of, self.unread)]
-        with (
-            nullcontext(sys.stdout) if self.answers is None else self.answers.reopen(names) as lines,
-            typer.progressbar(
-                _answered(explain_image, missing, **options),
-                length=len(missing),
-                file=sys.stderr,
-                hidden=self.answers is None and sys.stdout.isatty(),  # there the answers show how far it is
-            ) as progress,
-        ):
+        counts = Counts(judged_before=len(self.sources) - len(missing))
+        with ExitStack() as stack:
+            lines = self.begin(stack, set(missing))
+            progress = stack.enter_context(
+                typer.progressbar(
+                    _answered(explain_image, missing, **options),
+                    length=len(missing),
+                    file=sys.stderr,
+                    hidden=self.answers is None and sys.stdout.isatty(),  # there the answers show how far it is
+                )
+            )
             for folder, reason in self.unread.items():
-                report.failures.append(f"{folder}: {reason}")
-                typer.echo(answer_line(self.name_of(folder), {"error": report.failures[-1]}), file=lines)
+                counts.failures.append(f"{folder}: {reason}")
+                self.tell(lines, folder, None, {"error": counts.failures[-1]})
             for source, content, answer in progress:
-                report.labels[answer.get("label", "not read")] += 1
-                report.animated += "animated" in answer
+                counts.labels[answer.get("label", "not read")] += 1
+                counts.animated += "animated" in answer
                 if "error" in answer:
-                    report.failures.append(answer["error"])
+                    counts.failures.append(answer["error"])
                 elif self.pictures:
-                    report.failures += self.draw(source, content, answer)
-                typer.echo(answer_line(self.name_of(source), answer, **self.facts.get(source, {})), file=lines)
-        return report
+                    counts.failures += self.draw(source, content, answer)
+                self.tell(lines, source, content, answer)
+            if self.report is not None:
+                self.report.counts = str(counts)
+        return counts
+
+    def begin(self, stack: ExitStack, missing: set[str]) -> TextIO:
+        """Opens what the answers are written into. The page begins with those that an earlier run gave."""
+        if self.report is not None:
+            stack.enter_context(self.report)
+        if self.answers is None:
+            return sys.stdout
+        if self.report is not None:
+            earlier = {answer["image"]: answer for _, answer in self.answers.answers}
+            for source in self.sources:
+                if source not in missing:
+                    name = self.name_of(source)
+                    self.report.add(name, read(source), earlier[spelt(name)], self.pictures.get(source))
+        return stack.enter_context(self.answers.reopen(map(self.name_of, [*missing, *self.unread])))
+
+    def tell(self, lines: TextIO, source: str, content: Any, answer: Any) -> None:
+        """Writes an answer to all who get it."""
+        name, drawn = self.name_of(source), self.pictures.get(source)
+        drawn = drawn if drawn is not None and drawn.exists() else None
+        if self.report is not None:
+            self.report.add(name, content, answer, drawn)
+        if self.for_people:
+            print_answer(console_of(lines), name, answer, drawn)
+        else:
+            typer.echo(answer_line(name, answer, **self.facts.get(source, {})), file=lines)
 
     def draw(self, source: str, content: Any, answer: dict[str, Any]) -> list[str]:
         """Saves the picture of an answer, and removes the maps from it. Says why, if that failed."""

@@ -22,10 +22,12 @@ from .pipelines.answer import (
     ExplainedArtifact,
     FailedImage,
     ImageExplanation,
+    Reason,
     Statement,
     Trace,
 )
 from .pipelines.provenance.statement import BROKEN, MARK, MAX_CHARACTERS, STATED, TRUSTED, UNKNOWN
+from .pipelines.reasons import MOST_REASONS
 
 
 SCHEMA_FILE = Path(__file__).with_name("answer.schema.json")
@@ -53,6 +55,11 @@ _RULES: dict[str, dict[str, dict[str, Any]]] = {
         "image": {"type": "string"},
         "label": {"enum": ["real", "fake", "uncertain"]},
         "fake_probability": _SHARE,
+        "pixels_probability": _SHARE,
+        "thresholds": {"items": {"type": "number"} | _SHARE, "minItems": 2, "maxItems": 2},
+        "decided_by": {"enum": ["signed", "mark", "traces", "pixels", ""]},
+        "error_rate": _SHARE,
+        "reasons": {"maxItems": MOST_REASONS},
         "operating_point": {"enum": [*OPERATING_POINTS]},
         "animated": {"enum": [True, None]},
         "width": {"minimum": 1},
@@ -60,8 +67,13 @@ _RULES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "FailedImage": {"image": {"type": "string"}},
     "Box": {"xmin": {"minimum": 0}, "ymin": {"minimum": 0}, "xmax": {"minimum": 1}, "ymax": {"minimum": 1}},
-    "Evidence": {"share": {"exclusiveMinimum": 0, "maximum": 1}},
+    "Evidence": {"share": {"exclusiveMinimum": 0, "maximum": 1}, "toward": {"enum": ["fake", "real"]}},
     "ExplainedArtifact": {"score": _SHARE},
+    "Reason": {
+        "kind": {"enum": ["signed", "mark", "trace", "pixels", "stated"]},
+        "toward": {"enum": ["fake", "real", ""]},
+        "weight": {"minimum": 1},
+    },
     "Trace": {"toward": {"enum": ["fake", "real"]}, "lift": {"exclusiveMinimum": 0}},
     "Statement": {
         "source": {"enum": [*SOURCES]},
@@ -72,7 +84,8 @@ _RULES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 """What the types of keys leave open."""
-_OF_DOUBT = {"label": {"const": UNTOLD[0]}, "fake_probability": {"const": UNTOLD[1]}}
+_OF_DOUBT: dict[str, Any] = {name: {"const": UNTOLD[1]} for name in ("fake_probability", "pixels_probability")}
+_OF_DOUBT |= {"decided_by": {"enum": ["", "signed", "mark"]}}
 _OF_DOUBT |= {"evidence": {"maxItems": 0}, "artifacts": {"maxItems": 0}}
 _NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "object", NoneType: "null"}
 
@@ -86,7 +99,7 @@ def fields_of(kind: type) -> Iterator[tuple[str, Any]]:
 
 def json_schema() -> dict[str, Any]:
     """The schema of what every program that answers gives, as JSON Schema of 2020-12."""
-    kinds = (ImageExplanation, FailedImage, Box, Evidence, ExplainedArtifact, Trace, Statement)
+    kinds = (ImageExplanation, FailedImage, Box, Reason, Evidence, ExplainedArtifact, Trace, Statement)
     defined = {kind.__name__: object_schema(kind) for kind in kinds}
     for name in ("ImageExplanation", "FailedImage"):
         # Tables have null where a key is not there.

@@ -5,7 +5,11 @@ import pytest
 from PIL import Image, ImageFont
 
 from tellsign import annotate, load_image
-from tellsign.pipelines.annotation import COLORS, _tag
+from tellsign.pipelines.annotation import COLORS
+from tellsign.pipelines.drawing import font_of, numbered_tag, odds_bar, text_row, wrapped
+from tellsign.pipelines.provenance.statement import statement
+from tellsign.pipelines.wording import LABEL_COLORS
+from tests.samples import box, made_answer
 
 
 def picture(width: int, height: int) -> Image.Image:
@@ -18,12 +22,12 @@ def answer(*boxes, size=(32, 32), **fields) -> dict:
         {
             "label": "Aliasing along high-contrast edges",
             "score": 0.9,
-            "box": dict(zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)),
+            "box": box(*sides),
         }
         | fields
-        for box in boxes
+        for sides in boxes
     ]
-    return {"label": "fake", "fake_probability": 0.97, "width": size[0], "height": size[1], "artifacts": artifacts}
+    return made_answer(width=size[0], height=size[1], artifacts=artifacts)
 
 
 def extent(pixels: np.ndarray, color: str) -> tuple[int, int, int, int]:
@@ -35,18 +39,18 @@ def extent(pixels: np.ndarray, color: str) -> tuple[int, int, int, int]:
 
 def test_an_image_without_artifacts_is_enlarged_whole_times():
     image = picture(32, 24)
-    drawn = annotate(image, {"label": "real", "fake_probability": 0.02, "width": 32, "height": 24, "artifacts": []})
+    drawn = annotate(image, made_answer(0.02, 32, 24))
     assert drawn.mode == "RGB" and drawn.width == 480
-    enlarged = np.asarray(image).repeat(15, 0).repeat(15, 1)
-    assert np.array_equal(np.asarray(drawn)[-24 * 15 :], enlarged)
-    head = np.asarray(drawn)[: -24 * 15]
-    assert 15 < len(head) < 90 and head.min() == 0  # black letters
+    pixels, enlarged = np.asarray(drawn), np.asarray(image).repeat(15, 0).repeat(15, 1)
+    tops = [top for top in range(drawn.height - 359) if np.array_equal(pixels[top : top + 360], enlarged)]
+    assert len(tops) == 1 and (pixels[tops[0] + 360 :] == 255).all()  # nothing stands below it
+    assert 150 < tops[0] < 400 and pixels[: tops[0]].min() == 0  # black letters
 
 
 @pytest.mark.parametrize("size", [(1, 1), (32, 32), (7, 300), (640, 480), (3000, 2000), (4000, 3)])
 def test_images_of_any_size_give_a_picture_that_fits_a_screen(size):
     drawn = annotate(picture(*size), answer((0, 0, *size), size=size))
-    assert 480 <= drawn.width <= 1280 and drawn.height <= 1500
+    assert 480 <= drawn.width <= 1280 and drawn.height <= 1900
 
 
 def test_boxes_are_drawn_at_the_place_of_their_pixels():
@@ -76,7 +80,7 @@ def test_the_number_of_a_tag_stands_out_from_its_color(color):
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.asarray(pixel) / 255]
         return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
 
-    tag = np.asarray(_tag(8, color, ImageFont.load_default(40)))
+    tag = np.asarray(numbered_tag(8, color, ImageFont.load_default(40)))
     number = max(
         (tuple(pixel) for pixel in tag.reshape(-1, 3)), key=lambda p: abs(luminance(p) - luminance(tag[0, 0]))
     )
@@ -92,32 +96,72 @@ def test_sentences_and_heat_maps_make_the_legend_taller():
     assert bare.height < sentence.height and bare.height < heat.height
 
 
-@pytest.mark.parametrize(("probability", "half"), [(0.9, "left"), (0.2, "right")])
-def test_a_map_shows_what_speaks_for_the_likelier_verdict(probability, half):
-    image, given = Image.new("RGB", (32, 32), "white"), answer()
+def framed(toward: str, **fields) -> dict:
+    """An answer with a place that speaks for a verdict."""
+    place = {"box": box(0, 0, 16, 32), "share": 0.4, "toward": toward}
+    return made_answer(0.97 if toward == "fake" else 0.02, evidence=[place], **fields)
+
+
+def yellow(drawn: Image.Image) -> np.ndarray:
+    """The columns of the yellow pixels."""
+    red, green, blue = np.moveaxis(np.asarray(drawn).astype(int), -1, 0)
+    return np.nonzero(np.minimum(red, green) - blue > 100)[1]
+
+
+def test_a_map_shows_what_speaks_for_fake():
     evidence = np.ones((8, 8), np.float32)
     evidence[:, 4:] = -1
-    given |= {"fake_probability": probability, "evidence_map": evidence}
-    drawn = np.asarray(annotate(image, given)).astype(int)
-    yellow = np.nonzero(drawn[..., 0] - drawn[..., 2] > 100)[1]
-    side = drawn.shape[1] // 2  # of the map, in the left half of the picture
-    assert len(yellow) > 1000
-    assert np.median(yellow) < side / 2 + 10 if half == "left" else np.median(yellow) > side / 2
+    image, given = Image.new("RGB", (32, 32), "white"), framed("fake")
+    columns, bare = (yellow(annotate(image, one)) for one in (given | {"evidence_map": evidence}, given))
+    more = np.bincount(columns, minlength=480) - np.bincount(bare, minlength=480)
+    assert more[:125].sum() > 1000 and more[150:].sum() == 0  # the map is 240 pixels wide
+
+
+def test_frames_have_their_share_and_none_is_for_real():
+    image, given = picture(32, 32), framed("fake")
+    drawn = annotate(image, given)
+    assert len(yellow(drawn)) > 1000
+    given["evidence"][0]["share"] = 0.7
+    other = annotate(image, given)
+    assert other.size == drawn.size and other != drawn
+    of_real = annotate(image, framed("real", evidence_map=-np.ones((8, 8), np.float32)))
+    assert of_real == annotate(image, made_answer(0.02))
 
 
 def test_a_probability_that_says_nothing_is_not_drawn():
-    image, given = picture(32, 32), answer() | {"label": "uncertain", "verdict_note": "It is white."}
+    image, given = picture(32, 32), made_answer(0.5, verdict_note="It is white.")
     drawn, other = (annotate(image, given | {"fake_probability": value}) for value in (0.5, 0.9))
-    assert drawn == other and drawn != annotate(image, given | {"verdict_note": ""})
+    assert drawn == other and drawn.height < annotate(image, made_answer(0.5)).height
 
 
-def test_a_yellow_frame_is_explained_below_the_image():
-    given = answer()
-    bare = annotate(picture(32, 32), given)
-    box = {"xmin": 0, "ymin": 0, "xmax": 32, "ymax": 32}  # the whole image, which no sentence names
-    framed = np.asarray(annotate(picture(32, 32), given | {"evidence": [{"box": box, "share": 0.4}]}))
-    legend = framed[bare.height :]
-    assert len(legend) > 15 and legend.min() == 0 and (legend[..., 0] == legend[..., 2]).all()  # black letters
+def test_the_bar_marks_the_odds_between_its_thresholds():
+    bar = np.asarray(odds_bar(600, font_of(480), 0.5, (0.1, 0.9)))
+    real, uncertain, fake = (extent(bar, color) for color in LABEL_COLORS.values())
+    assert real[2] <= uncertain[0] + 1 and uncertain[2] <= fake[0] + 1
+    # Even odds are in the middle, and from 1 to 9 is as far as to 9 to 1.
+    assert abs(uncertain[0] + uncertain[2] - 600) <= 4 and abs(real[0] - (600 - fake[2])) <= 4
+    black = np.nonzero((bar[: bar.shape[0] // 5] == 0).all(-1))[1]  # the triangle above
+    assert abs(np.median(black) - 300) <= 2
+    never_real = np.asarray(odds_bar(600, font_of(480), 1.0, (0, 0.9)))
+    assert (never_real == (0, 158, 115)).all(-1).any(0).sum() <= 1
+
+
+def test_each_sentence_is_drawn_once():
+    grid = {"name": "grid of 4 pixels", "toward": "fake", "strength": 3.0, "lift": 6.0, "box": None, "text": "A grid."}
+    image, given = picture(64, 64), {"traces": [grid], "traces_note": ""}
+    found = {"label": "Frequency domain signatures", "score": 0.9, "box": box(0, 0, 64, 64)}
+    bare, again, other = (
+        annotate(image, made_answer(0.97, 64, 64, artifacts=[found | more], **given))
+        for more in ({}, {"explanation": "A grid."}, {"explanation": "Another. " * 20})
+    )
+    assert bare == again and other.height > bare.height
+
+
+def test_a_word_longer_than_the_picture_is_cut():
+    font = font_of(480)
+    lines = wrapped("Made by " + 100 * "W", font, 300)
+    assert "".join(lines).replace(" ", "") == "Madeby" + 100 * "W"
+    assert max(map(font.getlength, lines)) <= 300 and text_row(480, font, 300 * "W").width == 480
 
 
 def test_a_heat_map_colors_the_image_where_it_is_high():
@@ -161,13 +205,11 @@ def test_results_that_do_not_belong_to_the_image_raise():
         annotate(picture(32, 32), {"error": "a.jpg: the file is empty"})
 
 
-def test_what_the_file_states_stands_above_the_verdict():
-    image, result = picture(32, 32), answer()
-    statement = {"source": "exif", "trust": "stated", "claim": "generator", "generator": "Painter"}
-    plain = annotate(image, result)
-    drawn = annotate(
-        image,
-        result | {"provenance": [statement | dict.fromkeys(("version", "signer", "signature", "hash", "text"), "")]},
-    )
-    added = drawn.height - plain.height
-    assert added > 15 and np.array_equal(np.asarray(drawn)[added:], np.asarray(plain))
+def test_what_the_file_states_stands_above_what_the_pixels_say():
+    image = picture(32, 32)
+    plain = annotate(image, made_answer())
+    drawn = annotate(image, made_answer(provenance=[statement("exif", "generator", 9 * "Painter ")]))
+    added, (first, second) = drawn.height - plain.height, map(np.asarray, (plain, drawn))
+    begin = next(row for row in range(len(first)) if not np.array_equal(first[row], second[row]))
+    # Of both the verdict is above it, and all that the pixels say is below.
+    assert added > 15 and begin > 60 and np.array_equal(second[begin + added + 60 :], first[begin + 60 :])

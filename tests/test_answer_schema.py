@@ -84,7 +84,7 @@ def test_a_scan_has_the_columns_of_the_schema():
     keys = {name for kind in ("ImageExplanation", "FailedImage") for name in SCHEMA["$defs"][kind]["properties"]}
     assert {*COLUMNS.names} == keys - {"made_with"} and len(COLUMNS.names) == len(keys) - 1
     assert COLUMNS.field("animated").type == pa.bool_() and COLUMNS.field("width").type == pa.int32()
-    (box, share) = COLUMNS.field("evidence").type.value_type
+    (box, share, _) = COLUMNS.field("evidence").type.value_type
     assert share.type == pa.float64() and [side.name for side in box.type] == ["xmin", "ymin", "xmax", "ymax"]
 
 

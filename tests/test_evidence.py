@@ -9,8 +9,8 @@ def test_a_place_is_a_connected_part_of_the_strongest_tenth():
     evidence[0, 0:2], evidence[3, 6] = [6, 2], 4  # the strongest of 32
     places = places_of(evidence, height=40, width=160)
     assert places == [
-        {"box": {"xmin": 0, "ymin": 0, "xmax": 40, "ymax": 10}, "share": 0.537},
-        {"box": {"xmin": 120, "ymin": 30, "xmax": 140, "ymax": 40}, "share": 0.268},
+        {"box": {"xmin": 0, "ymin": 0, "xmax": 40, "ymax": 10}, "share": 0.537, "toward": "fake"},
+        {"box": {"xmin": 120, "ymin": 30, "xmax": 140, "ymax": 40}, "share": 0.268, "toward": "fake"},
     ]
 
 
@@ -48,4 +48,10 @@ def test_what_speaks_against_the_verdict_is_no_place():
     evidence = np.full((4, 4), -1.0)
     evidence[2, 3] = 0.1
     (place,) = places_of(evidence, 4, 4)
-    assert place == {"box": {"xmin": 3, "ymin": 2, "xmax": 4, "ymax": 3}, "share": 1.0}
+    assert place == {"box": {"xmin": 3, "ymin": 2, "xmax": 4, "ymax": 3}, "share": 1.0, "toward": "fake"}
+
+
+def test_places_that_speak_for_real_are_those_with_the_other_sign():
+    evidence = np.random.default_rng(0).normal(size=(8, 8))
+    real, negated = places_of(evidence, 80, 80, "real"), places_of(-evidence, 80, 80)
+    assert real == [place | {"toward": "real"} for place in negated] != places_of(evidence, 80, 80)

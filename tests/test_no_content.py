@@ -75,13 +75,14 @@ def test_a_picture_without_content_gets_no_verdict(explain, name):
     answer = explain(WITHOUT[name])
     check_answer(answer, label="uncertain", fake_probability=0.5, evidence=[], artifacts=[])
     assert answer["verdict_note"] and "evidence_map" not in answer
-    assert answer["summary"] == f"{answer['verdict_note']} {answer['artifacts_note']}"
+    assert answer["summary"] == f"Uncertain. {answer['verdict_note']}"
 
 
 @pytest.mark.parametrize("name", WITH)
 def test_a_picture_with_a_little_content_gets_a_verdict(explain, name):
     answer = explain(WITH[name])
-    assert answer["verdict_note"] == "" and answer["label"] in ("real", "fake") and answer["evidence"]
+    assert answer["verdict_note"] == "" and answer["label"] in ("real", "fake")
+    assert answer["evidence"] or answer["decided_by"] == "traces"
     assert "evidence_map" in answer and bool(answer["artifacts"]) == (answer["height"] < 64)
 
 

@@ -46,12 +46,12 @@ def pictures_of(shown: str) -> dict[str, tuple[int, int]]:
 def test_an_image_gets_what_file_and_pixels_say_in_order(page):
     shown, answer = page.predict(upload(SMALL), "cautious", api_name="/show")
     assert answer["label"] == "fake" and {artifact["label"] for artifact in answer["artifacts"]} == set(LABELS)
-    said = ["Nothing. This proves nothing", "Fake (generated)", f"{answer['fake_probability']:.1%}"]
-    said += [answer["traces_note"], 'strongest evidence for "fake"', f"{answer['evidence'][0]['share']:.0%}"]
+    said = ["Fake (generated)", f"{answer['fake_probability']:.1%}", "wrong", "Nothing. This proves nothing"]
+    said += [answer["reasons"][0]["text"], answer["traces_note"], f"{answer['evidence'][0]['share']:.0%}"]
     said += [f"<b>{artifact['label']}</b>" for artifact in answer["artifacts"]]
     places = [shown.index(words) for words in said]
     assert places == sorted(places) and shown.count(answer["traces_note"]) == 1
-    assert list(pictures_of(shown)) == ["The image", "The image with frames", "Map of the evidence"]
+    assert list(pictures_of(shown)) == ["The image", "The odds", "The image with frames", "Map of the evidence"]
     assert pictures_of(shown)["The image with frames"][0] >= 480
 
 
@@ -61,7 +61,7 @@ def test_a_trace_is_told_beside_the_picture_that_shows_it(page, tmp_path):
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / "grid.png")
     shown, answer = page.predict(upload(tmp_path / "grid.png"), "cautious", api_name="/show")
     assert answer["traces"] and all(shown.count(trace["text"]) == 1 for trace in answer["traces"])
-    assert all(pictures_of(shown)[trace["name"]] == (256, 256) for trace in answer["traces"])
+    assert all(pictures_of(shown)[trace["name"]][1] == 128 for trace in answer["traces"])
 
 
 def test_of_a_doubtful_verdict_the_doubt_is_told_once(page, tmp_path):

@@ -22,7 +22,7 @@ pytestmark = [
 
 PHOTO = Path(__file__).parents[1] / "examples" / "gan_00.jpg"
 """As small as the detectors here are made for."""
-PROBABILITY = re.compile(r"^Probability of being generated: \d+\.\d%$")
+PROBABILITY = re.compile(r"^(Over |Under )?\d+\.\d% likely to be generated")
 # Elements that reach beyond the window, but for those inside of an element that scrolls.
 OVERFLOWING = """() => {
     const scrolls = e => e !== document.body && (/auto|scroll/.test(getComputedStyle(e).overflowX) || inside(e));

@@ -182,11 +182,11 @@ def test_scores_and_correlations_are_those_of_plain_loops():
     assert correlations(np.array(means), messages) == pytest.approx(np.array(expected))
 
 
-def test_a_mark_leads_the_summary_and_no_lean_to_real_follows(checkpoint):
+def test_a_mark_decides_and_leads_the_summary(checkpoint):
     answer = pipeline("artifact-explanation", model=str(checkpoint), explain="never")(saved(marked("FLUX.1")))
     assert [statement["trust"] for statement in answer["provenance"]] == ["mark"]
-    words = "The pixels say: made by a generative model, FLUX.1 (watermark). "
-    assert answer["summary"].startswith(words) and 'leans to "real"' not in answer["summary"]
+    words = "Fake. The pixels say: made by a generative model, FLUX.1 (watermark)."
+    assert answer["summary"].startswith(words) and answer["decided_by"] == "mark"
 
 
 def test_of_a_file_with_damaged_pixels_the_rest_is_read():

@@ -52,7 +52,8 @@ def load_files(path: Path) -> dict[str, NDArray]:
             logarithm of [`residual_spectrum`], plus 128, of the file as found and after a JPEG save at quality 85.
 
     Returns:
-        `found` and `saved`, arrays of [`Pixels`], and `class`, `person`, `files` and `side`, each of shape `(n,)`.
+        `found` and `saved`, arrays of [`Pixels`], and `class`, `source`, `person`, `files` and `side`, each of shape
+        `(n,)`.
     """
     table = pq.read_table(path).to_pandas()
     pixels: dict[str, list[Pixels]] = {"found": [], "saved": []}
@@ -67,6 +68,7 @@ def load_files(path: Path) -> dict[str, NDArray]:
                 files.append(SpectrumAlone(getattr(row, name), int(row.blocks)))
     columns: dict[str, Any] = {
         "class": np.where(table["kind"].isin(CLASSES), table["kind"], "other").astype(str),
+        "source": table["source"].to_numpy(str),
         "person": np.asarray([person_of(source) for source in table["source"]]),
         "files": np.where(table["format"].isin(LOSSLESS), "lossless", table["format"]).astype(str),
         "side": table[["width", "height"]].min(axis=1).to_numpy(),

@@ -26,15 +26,30 @@ from transformers import pipeline
 import tellsign
 from tellsign.modeling.image_files import readable_extensions
 from tellsign.pipelines.annotation import COLORS, evidence_picture, mark_places
-from tellsign.pipelines.answer import findings_of, in_words, leaning, place_of, speaker_of
+from tellsign.pipelines.answer import in_words, place_of
+from tellsign.pipelines.drawing import font_of, odds_bar
+from tellsign.pipelines.reasons import measured_probability
 from tellsign.pipelines.tracing import pictures_of
+from tellsign.pipelines.wording import (
+    LABEL_COLORS,
+    NOTHING_STATED,
+    SEEN,
+    STATED,
+    TITLES,
+    Line,
+    error_in_words,
+    odds_in_words,
+    seen_lines,
+    shown_places,
+    stated_lines,
+)
 from tellsign.threads import use_free_threads
 
 
 MOST_IMAGES = 200
 MOST_WAITING = 100
-TITLES = {"real": "Real", "fake": "Fake (generated)", "uncertain": "Uncertain"}
-BATCH_COLUMNS = ["file", "verdict", "fake probability", "the file states", "the pixels say", "artifacts", "error"]
+BATCH_COLUMNS = ["file", "verdict", "fake probability", "error rate", "the file states", "the pixels say", "artifacts"]
+BATCH_COLUMNS += ["error"]
 OperatingPoint = Literal["cautious", "balanced"]
 NO_ANSWER = "<p>The answer appears here.</p>"
 CSS = """
@@ -45,9 +60,10 @@ CSS = """
 .answer .beside > img { width: 35%; max-width: 200px; }
 .answer .pictures { display: grid; gap: 8px; grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr)); }
 .answer .pictures img { width: 100%; }
-.verdict { font-size: 1.5rem; font-weight: bold; padding: 4px 10px; border-left: 8px solid #e69f00; }
-.verdict.real { border-color: #009e73; }
-.verdict.fake { border-color: #d55e00; }
+.verdict { font-size: 1.5rem; font-weight: bold; padding: 4px 10px; border-left: 8px solid; }
+dl.lines { display: grid; grid-template-columns: max-content minmax(0, 1fr); row-gap: 4px; margin: 4px 0; }
+dl.lines dt { font-weight: bold; padding-right: 12px; }
+dl.lines dd { margin: 0; grid-column: 2; }
 ol.seen { list-style: decimal; padding-left: 0; list-style-position: inside; }
 ol.seen li { border-left: 8px solid; padding: 4px 10px; margin-bottom: 8px; }
 @media (min-width: 701px) {
@@ -55,12 +71,15 @@ ol.seen li { border-left: 8px solid; padding: 4px 10px; margin-bottom: 8px; }
   .one-image > :nth-child(2) { grid-area: 1 / 2 / span 2; }
 }
 .examples .grid-wrap { height: auto !important; min-height: 0 !important; }
+.examples .caption-label { inset: auto 0 0 !important; max-width: none !important; padding: 2px 4px !important;
+  border-radius: 0 !important; font-size: 0.7rem !important; white-space: normal !important; }
 .examples .grid-container { grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)) !important; }
 table.many { width: 100%; border: 0 !important; border-collapse: collapse; }
 table.many th, table.many td { text-align: left; vertical-align: top; padding: 6px 8px; border: 0 !important;
   border-bottom: 1px solid #8884 !important; }
 table.many td { overflow-wrap: anywhere; min-width: 9rem; }
-table.many td:is([data-column=verdict], [data-column="fake probability"]) { overflow-wrap: normal; min-width: 0; }
+table.many td:is([data-column=verdict], [data-column$="probability"], [data-column$="rate"]) { overflow-wrap: normal;
+  min-width: 0; }
 @media (max-width: 1000px) {
   table.many thead { display: none; }
   table.many tr { display: block; border: 1px solid #8884; border-radius: 8px; margin-bottom: 8px; padding: 4px; }
@@ -125,21 +144,22 @@ def _answer(path: str | None, operating_point: OperatingPoint, **options: Any) -
 
 
 def show(path: str | None, operating_point: OperatingPoint) -> tuple[str, dict[str, Any] | None]:
-    """The answer for people, and for programs: first what the file states, then what its pixels say."""
+    """The answer for people, and for programs: the verdict, what the file states, then what its pixels say."""
     if path is None:
         return NO_ANSWER, None
     answer = _answer(path, operating_point, return_heatmap=True)
     image = tellsign.load_image(path)
     parts = {
-        "What the file states": stated_html(answer),
-        "What the pixels say": verdict_html(image, answer),
+        STATED: lines_html(stated_lines(answer) or [Line("", NOTHING_STATED)]),
+        SEEN: bar_html(answer) + lines_html(seen_lines(answer)),
         "Traces": traces_html(image, answer),
         "Evidence": evidence_html(image, answer),
         "What is seen": seen_html(answer),
     }
     for found in (answer, *answer["artifacts"]):  # arrays are no JSON
         found.pop("evidence_map", None), found.pop("heatmap", None)
-    return "".join(f"<h3>{title}</h3>{part}" for title, part in parts.items()), answer
+    below = "".join(f"<h3>{title}</h3>{part}" for title, part in parts.items())
+    return verdict_html(image, answer) + below, answer
 
 
 def picture_html(picture: Image.Image, words: str, side: int = 1280) -> str:
@@ -150,55 +170,54 @@ def picture_html(picture: Image.Image, words: str, side: int = 1280) -> str:
     return f'<img alt="{words}" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
 
 
-def stated_html(answer: dict[str, Any]) -> str:
-    """What the file says of itself. Its words are anybody's: they are escaped."""
-    statements = answer.get("provenance", [])
-    if not statements:
-        return "<p>Nothing. This proves nothing, since most programs drop such marks.</p>"
-    return "".join(f"<p>{speaker_of(one)}: <b>{html.escape(in_words(one))}</b>.</p>" for one in statements)
-
-
 def verdict_html(image: Image.Image, answer: Any) -> str:
-    """A preview beside verdict and probability, and what to think of them."""
-    label = answer["label"]
-    lines = [answer["verdict_note"] or f"Probability of being generated: <b>{answer['fake_probability']:.1%}</b>"]
-    if label == "uncertain" and not answer["verdict_note"]:
-        lean = leaning(answer)
-        cannot = "The model cannot tell: a verdict here would be wrong too often."
-        lines.append(f'{cannot} It leans to "{lean}".' if lean else cannot)
+    """A preview beside the verdict, its odds, and how often such verdicts are wrong."""
+    label, lines = answer["label"], [odds_in_words(answer), error_in_words(answer)]
     if answer.get("animated"):
         lines.append("Only the first frame was judged.")
-    words = f'<p class="verdict {label}">{TITLES[label]}</p>' + "".join(f"<p>{line}</p>" for line in lines)
+    words = f'<p class="verdict" style="border-color: {LABEL_COLORS[label]}">{TITLES[label]}</p>'
+    words += "".join(f"<p>{line}</p>" for line in lines)
     return f'<div class="beside">{picture_html(image, "The image", 400)}<div>{words}</div></div>'
+
+
+def bar_html(answer: Any) -> str:
+    """The odds by pixels and traces between the thresholds."""
+    if answer["verdict_note"]:
+        return ""
+    return picture_html(odds_bar(480, font_of(576), measured_probability(answer), answer["thresholds"]), "The odds")
+
+
+def lines_html(lines: list[Line]) -> str:
+    """What is said, with its weights. The file's own words are anybody's: they are escaped."""
+    rows = (f"<dt>{line.weight}</dt>" * bool(line.weight) + f"<dd>{html.escape(line.text)}</dd>" for line in lines)
+    return f'<dl class="lines">{"".join(rows)}</dl>'
 
 
 def traces_html(image: Image.Image, answer: dict[str, Any]) -> str:
     """What anyone can check, each with the picture that shows it."""
     if not answer["traces"]:
         return f"<p>{answer['traces_note'] or 'No known trace was found. Many generators leave none.'}</p>"
-    return "".join(
-        f'<div class="beside">{picture_html(shown, trace["name"])}'
-        f"<p>{html.escape(trace['text'])}<br><small>{html.escape(caption)}</small></p></div>"
-        for trace, (shown, caption) in zip(answer["traces"], pictures_of(image, answer["traces"]), strict=True)
+    pictures = pictures_of(image, answer["traces"])
+    shown = "".join(
+        f"<p>{html.escape(trace['text'])}</p>{picture_html(picture, trace['name'])}"
+        for trace, (picture, _) in zip(answer["traces"], pictures, strict=True)
     )
+    captions = " ".join(dict.fromkeys(caption for _, caption in pictures))
+    return f"{shown}<p><small>{html.escape(captions)}</small></p>"
 
 
 def evidence_html(image: Image.Image, answer: Any) -> str:
-    """The places that speak for the verdict and their shares, with the map of all that does."""
-    lean, places = leaning(answer), answer["evidence"]
-    pictures = [picture_html(mark_places(image, answer), "The image with frames")]
-    if lean and places:
+    """The places that speak for "fake" and their shares, with the map of all that does."""
+    places, words = shown_places(answer), "No place stands out as generated."
+    framed = picture_html(mark_places(image, answer), "The image with frames")
+    pictures = [framed] if places or answer["artifacts"] else []
+    if places:
         size = answer["width"], answer["height"]
         shares = ", ".join(f"{place_of(place['box'], *size)} {place['share']:.0%}" for place in places)
         words = (
-            f'Yellow frames mark the strongest evidence for "{lean}": {shares}. The percentages are shares of all '
-            "evidence for it, which is yellow in the map."
+            f'Yellow: where the pixels speak for "fake". Frames mark the strongest places: {shares} of all that does.'
         )
         pictures.append(picture_html(evidence_picture(image, answer), "Map of the evidence"))
-    else:
-        words = "No place stands out." if lean else "Places are marked only for a verdict or a lean."
-    if not (lean and places or answer["artifacts"]):
-        pictures = []
     return f'<p>{words}</p><div class="pictures">{"".join(pictures)}</div>'
 
 
@@ -228,13 +247,14 @@ def show_many(paths: list[str] | None, operating_point: OperatingPoint) -> tuple
     for path, answer in zip(paths, explain(paths, operating_point), strict=True):
         name = Path(path).name
         if "error" in answer:
-            rows.append([name, "", "", "", "", "", answer["error"].replace(path, name)])
+            rows.append([name, "", "", "", "", "", "", answer["error"].replace(path, name)])
         else:
             stated = "; ".join(map(in_words, answer.get("provenance", [])))
             found = "; ".join(artifact["label"] for artifact in answer["artifacts"])
-            said = " ".join([*findings_of(answer), answer["traces_note"]]).strip()
+            said = " ".join([answer["summary"], answer["traces_note"]]).strip()
             probability = "" if answer["verdict_note"] else f"{answer['fake_probability']:.4f}"
-            rows.append([name, answer["label"], probability, stated, said, found, ""])
+            rate = "" if answer["error_rate"] is None else f"{answer['error_rate']:.1%}"
+            rows.append([name, answer["label"], probability, rate, stated, said, found, ""])
     # Beside an upload, so that it is deleted with the uploads.
     handle, table = tempfile.mkstemp(prefix="verdicts-", suffix=".csv", dir=Path(paths[0]).parent)
     with open(handle, "w", newline="", encoding="utf-8") as file:
@@ -315,18 +335,22 @@ def one_image(operating_point: gr.Radio) -> None:
             )
 
         def choose(event: gr.SelectData) -> str:
-            return examples[event.index]
+            return examples[event.index][0]
 
         # On a phone the answer would be out of sight above them.
         to_answer = "() => document.querySelector('.one-image').scrollIntoView()"
         gallery.select(choose, None, source, api_visibility="private").then(None, js=to_answer)
 
 
-def example_images() -> list[str]:
-    """The pictures in `examples/`, the larger ones first."""
-    extensions = readable_extensions()
-    found = (path for path in (CARD.parent / "examples").glob("*") if path.suffix.lower() in extensions)
-    return [str(path) for path in sorted(found, key=lambda path: -path.stat().st_size)]
+def example_images() -> list[tuple[str, str]]:
+    """The pictures in `examples/` with what `captions.csv` says of them, or their names; the larger ones first."""
+    folder, extensions, captions = CARD.parent / "examples", readable_extensions(), {}
+    if (folder / "captions.csv").is_file():
+        with open(folder / "captions.csv", newline="", encoding="utf-8") as file:
+            captions = {row["file"]: row["caption"] for row in csv.DictReader(file)}
+    found = [path for path in folder.glob("*") if path.suffix.lower() in extensions]
+    found.sort(key=lambda path: -path.stat().st_size)
+    return [(str(path), captions.get(path.name, path.name)) for path in found]
 
 
 def many_images(operating_point: gr.Radio) -> None:

@@ -21,11 +21,18 @@ from .spectrum import BLOCK
 
 
 LEAST_BLOCKS = 6
-SCALE = 4
-"""Pixels of a side of the picture for each frequency."""
+SCALE, GAP = 2, 4
+"""Pixels of a side of the spectrum's picture for each frequency, and between it and the next one."""
+AROUND = 5
+"""Frequencies on each side of a peak that its enlarged picture has."""
+LEVELS = (0.02, 0.995)
+"""Between which quantiles of the spectrum its picture goes from black to white."""
 RING_COLOR = "#d55e00"
 _RING = [(y, x) for y in range(-4, 5) for x in range(-4, 5) if 2 <= np.hypot(y, x) <= 4]
 _PHOTOGRAPHS = 75
+OF_MORE_BITS = "Traces are not measured in pictures of more than 8 bits a channel."
+OF_PALETTES = "Traces are not measured in pictures with a palette, in which dithering draws grids."
+OF_LITTLE_DETAIL = "The picture has too little detail for traces to be measured."
 
 
 def _worth(threshold: float, photographs: float, other_pictures: float, generated: float) -> Mapping[str, Worth]:
@@ -49,7 +56,7 @@ class Grid(TraceKind):
 
     least_side = 384
     artifact = find_artifact("Frequency domain signatures").name
-    caption = "The picture beside shows how strong each frequency is; rings mark the grid's."
+    caption = "The picture shows how strong each frequency is; orange marks the grid's."
     description = (
         "A lossless file (PNG, TIFF, BMP) of 384 pixels and more a side is also searched for grids that generators' "
         "decoders leave. Anybody can check them with a Fourier transform."
@@ -61,34 +68,47 @@ class Grid(TraceKind):
 
     def measure(self, pixels: Pixels) -> tuple[float, None]:
         if pixels.mode.startswith(("I", "F")):
-            raise NotMeasured("Traces are not measured in pictures of more than 8 bits a channel.")
+            raise NotMeasured(OF_MORE_BITS)
         if pixels.mode in ("1", "P", "PA"):
-            raise NotMeasured("Traces are not measured in pictures with a palette, in which dithering draws grids.")
+            raise NotMeasured(OF_PALETTES)
         spectrum, blocks = pixels.spectrum
         if blocks < LEAST_BLOCKS:
-            raise NotMeasured("The picture has too little detail for traces to be measured.")
+            raise NotMeasured(OF_LITTLE_DETAIL)
         peaks = [peak(spectrum, row, column) for row, column in self.frequencies]
         return float(np.mean(peaks) if self.all_peaks else max(peaks)), None
 
     def picture(self, pixels: Pixels) -> Image.Image:
-        """The spectrum of a picture's fine detail, with rings around the grid's peaks.
+        """The spectrum of a picture's fine detail, with rings around the grid's peaks, and each peak enlarged.
 
-        256 pixels a side. Frequency zero is in the middle, light stands for strong.
+        Squares of 128 pixels a side. Frequency zero is in the middle, light stands for strong.
         """
         half, _ = pixels.spectrum
         # The spectrum of a real picture is symmetric.
         rest = np.roll(half[::-1, BLOCK // 2 - 1 : 0 : -1], 1, axis=0)
         whole = np.fft.fftshift(np.concatenate([half, rest], axis=1))
-        low, high = np.quantile(whole, (0.02, 0.995))
-        levels = (255 * np.clip((whole - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
-        side = SCALE * BLOCK
-        picture = Image.fromarray(levels).resize((side, side), Image.Resampling.NEAREST).convert("RGB")
+        places = [tuple((part + BLOCK // 2) % BLOCK for part in one) for one in self.frequencies]
+        side, low_and_high = SCALE * BLOCK, np.quantile(whole, LEVELS)
+        picture = Image.new("RGB", ((side + GAP) * (len(places) + 1) - GAP, side), "white")
+        picture.paste(_enlarged(whole, *low_and_high))
         draw = ImageDraw.Draw(picture)
-        for row, column in {(sign * row, sign * column) for row, column in self.frequencies for sign in (1, -1)}:
-            y, x = (SCALE * ((part + BLOCK // 2) % BLOCK) + SCALE / 2 for part in (row, column))
+        for number, (row, column) in enumerate(places, 1):
+            near = np.roll(whole, (AROUND - row, AROUND - column), (0, 1))[: 2 * AROUND + 1, : 2 * AROUND + 1]
+            left = number * (side + GAP)
+            picture.paste(_enlarged(near, near.min(), near.max()), (left, 0))
+            draw.rectangle((left, 0, left + side - 1, side - 1), outline=RING_COLOR, width=2)
+        spectrum = picture.crop((0, 0, side, side))
+        for row, column in {*places, *((-row % BLOCK, -column % BLOCK) for row, column in places)}:
             for left, top in itertools.product((0, side), repeat=2):  # the highest frequency is at both ends
-                draw.circle((x + left, y + top), 3 * SCALE, outline=RING_COLOR, width=2)
+                center = (SCALE * (column + 0.5) + left, SCALE * (row + 0.5) + top)
+                ImageDraw.Draw(spectrum).circle(center, 3 * SCALE, outline=RING_COLOR, width=2)
+        picture.paste(spectrum)
         return picture
+
+
+def _enlarged(part: NDArray[np.floating], low: float, high: float) -> Image.Image:
+    """Part of a spectrum as a square of 128 pixels a side, from black to white."""
+    levels = (255 * np.clip((part - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
+    return Image.fromarray(levels).resize((SCALE * BLOCK, SCALE * BLOCK), Image.Resampling.NEAREST)
 
 
 def peak(spectrum: NDArray[np.floating], row: int, column: int) -> float:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tellsign.configuration.artifacts import ARTIFACTS
 from tellsign.modeling.image_loading import load_image
-from tellsign.pipelines.answer import in_words, leaning, speaker_of
+from tellsign.pipelines.answer import in_words, speaker_of
 from tellsign.pipelines.formats import from_challenge
 
 from .files import Annotation, AnnotationFile, annotation_file, challenge_entries, find_pictures
@@ -105,8 +105,6 @@ class Annotator:
         except (OSError, ValueError) as error:
             view["refused"] = str(error)
         answer = self.answer(index)
-        if "error" not in answer and not leaning(answer):  # type: ignore[arg-type]
-            answer = answer | {"evidence": []}
         stated = [f"{speaker_of(statement)}: {in_words(statement)}" for statement in answer.get("provenance", [])]
         return view | {"answer": answer, "stated": stated}
 

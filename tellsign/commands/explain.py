@@ -1,6 +1,7 @@
 """`tellsign explain`: says of each image what the pipeline answers."""
 
 import hashlib
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,8 +43,15 @@ def explain(
             "run was stopped. It judges an image again only if the file, the model or the options have changed."
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write one page (.html) that shows all answers, with thumbnails. It needs no other file."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on a terminal too.")] = False,
 ) -> None:
-    """Judges images, and prints one JSON object a line. It holds verdict, artifacts, places and sentences.
+    """Judges images, and says of each what it is, why, and what its file states.
+
+    A terminal gets that in words, and a pipe or a file one JSON object a line.
 
     A file or folder that cannot be read gets an error in place of a verdict. The exit code is then 1, and also if a
     picture could not be saved. The standard error has counts of the verdicts, and with --output the errors.
@@ -58,7 +66,8 @@ def explain(
     allow_large_pictures()
     use_free_threads()
     logging.disable_progress_bar()
-    work = _work(images, save, output)
+    work = _work(images, save, output, report)
+    work.for_people = output is None and not as_json and sys.stdout.isatty()
     options: dict[str, Any] = {"explain": explain, "operating_point": operating_point, "threshold": threshold}
     options |= {"tagger": tagger, "explainer": explainer, "localizer": localizer}
     try:
@@ -68,19 +77,20 @@ def explain(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     warnings.filterwarnings("ignore", module="PIL")  # what fails is in the answers
-    report = work.answer(explain_image, explain=explain, return_heatmap=save is not None)
-    for failure in report.failures:
+    counts = work.answer(explain_image, explain=explain, return_heatmap=save is not None)
+    for failure in counts.failures:
         if output is not None or "its picture was not saved" in failure:
             typer.echo(failure, err=True)
-    typer.echo(report, err=True)
-    if report.failures:
+    typer.echo(counts, err=True)
+    if counts.failures:
         raise typer.Exit(1)
 
 
-def _work(images: list[str], save: Path | None, output: Path | None) -> "Work":
+def _work(images: list[str], save: Path | None, output: Path | None, report: Path | None) -> "Work":
     """Finds what to do, and whether it can be written, before any model is loaded."""
     from tellsign.answering import Work
     from tellsign.files import AnswerFile, count_by_extension, find_sources, pictures_of
+    from tellsign.report import ReportPage
 
     try:
         sources, unread, others = find_sources(images, except_in=save)
@@ -102,4 +112,10 @@ def _work(images: list[str], save: Path | None, output: Path | None) -> "Work":
             open(output, "a").close()
         except (OSError, ValueError) as error:
             raise typer.BadParameter(f"{output}: {error}", param_hint="--output") from error
-    return Work(sources, unread, pictures, answers)
+    page = None
+    if report is not None:
+        try:
+            page = ReportPage(report)
+        except (OSError, ValueError) as error:
+            raise typer.BadParameter(f"{report}: {error}", param_hint="--report") from error
+    return Work(sources, unread, pictures, answers, page)

@@ -1,0 +1,165 @@
+"""The parts of the picture of an answer: rows of text, a bar of odds, tags and heat maps."""
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from .wording import LABEL_COLORS, Line, percent
+
+
+Font = ImageFont.FreeTypeFont
+ENDS = (0.001, 0.999)
+"""Probabilities at the ends of a bar of odds."""
+HEADING_COLOR, NOTE_COLOR = "#e4e4e4", "#555555"
+
+
+def font_of(width: int) -> Font:
+    """The font of a picture of this width in pixels."""
+    return cast(Font, ImageFont.load_default(max(15, width // 32)))
+
+
+def wrapped(text: str, font: Font, width: float) -> list[str]:
+    """The lines of a text in this many pixels. A longer word is cut."""
+    lines: list[str] = []
+    for paragraph in text.replace("×", "x").splitlines():  # the font has no such sign
+        lines.append("")
+        for word in paragraph.split():
+            longer = f"{lines[-1]} {word}".lstrip()
+            if font.getlength(longer) <= width:
+                lines[-1] = longer
+                continue
+            if lines[-1]:
+                lines.append("")
+            for letter in word:
+                if lines[-1] and font.getlength(lines[-1] + letter) > width:
+                    lines.append("")
+                lines[-1] += letter
+    return lines
+
+
+def text_row(
+    width: int,
+    font: Font,
+    text: str,
+    *,
+    beside: Sequence[Image.Image] = (),
+    indent: int = 0,
+    label: str = "",
+    color: str = "black",
+    background: str = "white",
+) -> Image.Image:
+    """A strip of wrapped text, right of pictures or of a label in a column of `indent` pixels."""
+    margin, line_height = round(font.size / 2), round(1.4 * font.size)
+    left, places = margin + indent, []
+    for part in beside:
+        places.append((part, (left, margin)))
+        left += part.width + margin
+    lines = wrapped(text, font, width - left - margin)
+    height = max([line_height * len(lines), *(part.height for part in beside)])
+    row = Image.new("RGB", (width, height + margin), background)
+    for part, corner in places:
+        row.paste(part, (corner[0], corner[1] // 2))
+    draw = ImageDraw.Draw(row)
+    draw.text((margin, margin // 2), "\n".join(wrapped(label, font, width)), fill=color, font=font)
+    spacing = line_height - font.size
+    draw.multiline_text((left, margin // 2), "\n".join(lines), fill=color, font=font, spacing=spacing)
+    return row
+
+
+def heading(width: int, font: Font, text: str) -> Image.Image:
+    """The strip above a part of the answer."""
+    return text_row(width, font, text, background=HEADING_COLOR)
+
+
+def lines_rows(width: int, font: Font, lines: Sequence[Line]) -> list[Image.Image]:
+    """A strip for each line, with its weight in a column of its own if one has any."""
+    longest = max((font.getlength(line.weight) for line in lines), default=0)
+    indent = round(longest + font.size) if longest else 0
+    return [text_row(width, font, line.text, indent=indent, label=line.weight) for line in lines]
+
+
+def verdict_row(width: int, font: Font, title: str, text: str, color: str) -> Image.Image:
+    """The verdict in large letters with a bar in its color at the left, above what is said of it."""
+    large, side = font_of(round(1.7 * 32 * font.size)), round(font.size)
+    parts = [text_row(width, large, title, indent=side - round(0.35 * font.size))]
+    if text:
+        parts.append(text_row(width, font, text, indent=side))
+    row = stacked(parts, width)
+    ImageDraw.Draw(row).rectangle((0, 0, side - 1, row.height - 1), fill=color)
+    return row
+
+
+def odds_bar(width: int, font: Font, probability: float, thresholds: Sequence[float]) -> Image.Image:
+    """The odds as a bar, in the colors of the verdicts between its thresholds, which are named below it.
+
+    Args:
+        width (`int`): In pixels.
+        font (`ImageFont.FreeTypeFont`): Of what is written.
+        probability (`float`): Where the mark is, in [0, 1]; one beyond [`ENDS`] is drawn there.
+        thresholds (`Sequence[float]`): Two rising numbers in [0, 1].
+    """
+    margin, line = round(font.size), round(1.4 * font.size)
+    low, high = (math.log(end / (1 - end)) for end in ENDS)
+
+    def place(value: float) -> float:
+        value = min(max(value, ENDS[0]), ENDS[1])
+        return margin + (math.log(value / (1 - value)) - low) / (high - low) * (width - 2 * margin)
+
+    row = Image.new("RGB", (width, round(3.4 * line)), "white")
+    draw = ImageDraw.Draw(row)
+    edges = [place(value) for value in (0, *thresholds, 1)]
+    for (label, color), left, right in zip(LABEL_COLORS.items(), edges, edges[1:], strict=False):
+        draw.rectangle((left, line, right, 2 * line), fill=color)
+        if right - left > font.getlength(label) + font.size:
+            draw.text(((left + right) / 2, 1.5 * line), label, fill="black", font=font, anchor="mm")
+    taken = [0.0]
+    for threshold in thresholds:
+        if not ENDS[0] < threshold < ENDS[1]:
+            continue
+        at = place(threshold)
+        draw.line((at, 0.8 * line, at, 2.2 * line), fill="black", width=max(1, round(font.size / 10)))
+        half = font.getlength(words := percent(threshold)) / 2
+        left = min(max(at - half, taken[-1]), width - 2 * half)
+        draw.text((left, 2.2 * line), words, fill="black", font=font)
+        taken.append(left + 2 * half + font.size / 2)
+    at, size = place(probability), 0.45 * font.size
+    draw.polygon([(at - size, 0.25 * line), (at + size, 0.25 * line), (at, line)], fill="black")
+    draw.line((at, line, at, 2 * line), fill="black", width=max(2, round(font.size / 6)))
+    return row
+
+
+def numbered_tag(number: int, color: str, font: Font) -> Image.Image:
+    """A square with a number, black or white, whichever has the higher contrast."""
+    side = round(1.5 * font.size)
+    tag = Image.new("RGB", (side, side), color)
+    red, green, blue = ((value / 255) ** 2.2 for value in ImageColor.getrgb(color)[:3])
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    fill = "black" if luminance > 0.18 else "white"  # where both have a contrast of 4.6
+    ImageDraw.Draw(tag).text((side / 2, side / 2), str(number), fill=fill, font=font, anchor="mm")
+    return tag
+
+
+def heat_picture(image: Image.Image, heat: NDArray[np.floating], color: str, side: int) -> Image.Image:
+    """The image in grey and at most `side` pixels large, in `color` where the heat map is high."""
+    if heat.shape != (image.height, image.width):
+        raise ValueError(f"a heat map has shape {heat.shape}, the image {image.height}x{image.width} pixels")
+    opacity = Image.fromarray(np.rint(heat / max(float(heat.max()), 1e-6) * 200).astype(np.uint8))
+    grey = image.convert("L").convert("RGB")
+    grey.paste(Image.new("RGB", image.size, ImageColor.getrgb(color)), mask=opacity)
+    factor = side / max(image.size)
+    size = max(1, round(factor * image.width)), max(1, round(factor * image.height))
+    return grey.resize(size, Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS)
+
+
+def stacked(parts: Sequence[Image.Image], width: int) -> Image.Image:
+    """Pictures below each other, in the middle of this width."""
+    canvas = Image.new("RGB", (width, sum(part.height for part in parts)), "white")
+    top = 0
+    for part in parts:
+        canvas.paste(part, ((width - part.width) // 2, top))
+        top += part.height
+    return canvas

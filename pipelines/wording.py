@@ -1,0 +1,122 @@
+"""An answer's numbers and parts in words, the same on a terminal, in a report, in a picture and on a Space."""
+
+from typing import NamedTuple
+
+from .answer import Evidence, ImageExplanation, Reason, in_words, place_of
+from .provenance.statement import MARK
+from .reasons import DECIDERS, LARGEST_WEIGHT, deciding_statement
+
+
+TITLES = {"real": "Real", "fake": "Fake (generated)", "uncertain": "Uncertain"}
+LABEL_COLORS = {"real": "#009e73", "uncertain": "#e69f00", "fake": "#d55e00"}
+"""Of Okabe and Ito, which color-blind viewers can tell apart. They come by rising probability of being generated."""
+STATED, SEEN = "What the file states", "What the pixels say"
+"""The two parts of an answer."""
+NOTHING_STATED = "Nothing. This proves nothing, since most programs drop such marks."
+
+
+class Line(NamedTuple):
+    """Something that an answer says, and what it weighs."""
+
+    weight: str
+    """Such as "×8 for fake"; empty where it is not weighed."""
+    text: str
+    """A sentence. It may hold words of the file."""
+
+
+def harmless(text: str, most: int = 400) -> str:
+    """A text of a file, or its name, that no screen obeys: what does not print is spelt out, and long texts are cut.
+
+    Args:
+        text (`str`): Whatever somebody wrote. It stays a text: where marks are read, as in HTML, escape it too.
+        most (`int`, *optional*, defaults to 400): Characters after which it is cut in its middle.
+    """
+    if len(text) > most:
+        text = f"{text[: most - most // 2]}…{text[-(most // 2) :]}"
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def percent(probability: float) -> str:
+    """A probability as "97.0%"; none is called certain."""
+    if probability >= 0.9995 or probability < 0.0005:
+        return "over 99.9%" if probability > 0.5 else "under 0.1%"
+    return f"{probability:.1%}"
+
+
+def ratio(number: float) -> str:
+    """A number of at least 1 with two digits that count, such as "1.6", "32" or "1,200"."""
+    return f"{number:.1f}".removesuffix(".0") if number < 9.95 else f"{float(f'{number:.2g}'):,.0f}"
+
+
+def odds_in_words(answer: ImageExplanation) -> str:
+    """How probable it is that an image is generated; empty where a statement decides, or nothing can be told."""
+    if answer["decided_by"] not in ("pixels", "traces"):
+        return ""
+    probability = answer["fake_probability"]
+    least = 1 / LARGEST_WEIGHT
+    odds = max(probability, least) / max(1 - probability, least)
+    shown = f"{ratio(odds)} to 1" if odds >= 1 else f"1 to {ratio(1 / odds)}"
+    said = f"{percent(probability)} likely to be generated, odds of {shown}."
+    return said[:1].upper() + said[1:]
+
+
+def error_in_words(answer: ImageExplanation) -> str:
+    """How often such verdicts err; empty for "uncertain"."""
+    rate = answer["error_rate"]
+    if answer["label"] == "uncertain":
+        return ""
+    if rate is None:
+        return "How often such answers are wrong was not measured."
+    count = round(100 * rate)
+    return f"Of such answers {count or 'fewer than 1'} in 100 {'are' if count > 1 else 'is'} wrong."
+
+
+def stated_lines(answer: ImageExplanation) -> list[Line]:
+    """What the file states of its making."""
+    return [line for line, is_seen in _statements(answer) if not is_seen]
+
+
+def seen_lines(answer: ImageExplanation) -> list[Line]:
+    """What the pixels say: marks in them, then what was measured, by falling weight."""
+    measured = (reason for reason in answer["reasons"] if reason["kind"] in ("pixels", "trace"))
+    marks = [line for line, is_seen in _statements(answer) if is_seen]
+    return marks + [Line(weight_in_words(reason), reason["text"]) for reason in measured]
+
+
+def shown_places(answer: ImageExplanation) -> list[Evidence]:
+    """The places to show. None shows that an image is real."""
+    return [place for place in answer["evidence"] if place["toward"] == "fake"]
+
+
+def parts_of(answer: ImageExplanation) -> dict[str, list[Line]]:
+    """All that is said beside the verdict, by the title of its part; what is not there has no part."""
+    size = answer["width"], answer["height"]
+    where = [Line(f"{place['share']:.0%}", place_of(place["box"], *size)) for place in shown_places(answer)]
+    artifacts = []
+    for found in answer["artifacts"]:
+        place, sentence = place_of(found["box"], *size), found.get("explanation", "")
+        if not sentence.casefold().startswith(place):  # the packaged explainer's do
+            sentence = f"{place.capitalize()}. {sentence}".strip()
+        text = f"{found['label']}. {sentence}"
+        artifacts.append(Line(f"{found['score']:.0%}" if "score" in found else "", text))
+    parts = {STATED: stated_lines(answer), SEEN: seen_lines(answer), "Where": where, "Artifacts": artifacts}
+    return {part: lines for part, lines in parts.items() if lines}
+
+
+def weight_in_words(reason: Reason) -> str:
+    """What a reason multiplies the odds by; empty if it is not weighed."""
+    if reason["weight"] is None:
+        return ""
+    return f"×{ratio(reason['weight'])}" + (f" for {reason['toward']}" if reason["toward"] else "")
+
+
+def _statements(answer: ImageExplanation) -> list[tuple[Line, bool]]:
+    """Each statement as a line, and whether it is in the pixels."""
+    decided = answer["decided_by"] in DECIDERS.values()
+    decider = deciding_statement(answer["provenance"]) if decided else None
+    lines = []
+    for one in answer["provenance"]:
+        text = in_words(one)
+        line = Line("decides" if one is decider else "", harmless(f"{text[:1].upper()}{text[1:]}."))
+        lines.append((line, one["trust"] == MARK))
+    return lines

@@ -1,0 +1,124 @@
+"""Answers as one page of HTML for a folder, which needs nothing but a browser.
+
+Names and statements are the files' own words: they are escaped. The page's Content-Security-Policy allows its own
+script and style by their hashes, and pictures inside it.
+"""
+
+import base64
+import hashlib
+import html
+import io
+import os
+import re
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+from PIL import Image
+
+from .modeling.image_files import in_rgb, open_image
+from .modeling.image_loading import read_source
+from .pipelines.wording import STATED, TITLES, Line, error_in_words, harmless, odds_in_words, parts_of
+
+
+TEMPLATE = Path(__file__).with_name("report.html")
+REPORT_EXTENSIONS = (".html", ".htm")
+THUMBNAIL_SIDE = 128
+
+
+class ReportPage:
+    """A page that grows as answers come, and can be read meanwhile.
+
+    It is a context manager: entering begins the page, and leaving ends it.
+
+    Args:
+        path (`Path`): The file. One that is there is replaced, if it is such a page.
+
+    Raises:
+        ValueError: If it is no file, has another extension, or holds something else.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self.counts = path, ""
+        page = TEMPLATE.read_text(encoding="utf-8")
+        for name in ("style", "script"):
+            (content,) = re.findall(f"<{name}>(.*?)</{name}>", page, re.DOTALL)
+            digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+            page = page.replace(f"{{{name}}}", f"sha256-{digest}")
+        self.head, self.foot = page.split("{rows}")
+        if path.suffix.lower() not in REPORT_EXTENSIONS:
+            raise ValueError(f"is a page of HTML, expected a name that ends in {' or '.join(REPORT_EXTENSIONS)}")
+        if path.exists() and not path.is_file():
+            raise ValueError("is no file")
+        begin = self.head.splitlines()[0].encode()
+        with open(path, "ab+") as file:
+            file.seek(0)
+            if (content := file.read(len(begin))) and content != begin:
+                raise ValueError("holds something else than such a page")
+
+    def __enter__(self) -> Self:
+        self.file = open(self.path, "w", encoding="utf-8", newline="\n")
+        self.file.write(self.head)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.file.write(self.foot.replace("{counts}", html.escape(self.counts)))
+        self.file.close()
+
+    def add(self, name: str, source: Any, answer: Any, drawn: Path | None = None) -> None:
+        """Writes the row of an image.
+
+        Args:
+            name (`str`): What the image is called.
+            source: The image, as the pipeline takes it.
+            answer ([`ImageExplanation`] or [`FailedImage`]): Of the pipeline.
+            drawn (`Path`, *optional*): Where its picture is, if one was drawn. The page links to it.
+        """
+        heading = f"<h2>{_escaped(name)}</h2>"
+        if "error" in answer:
+            row = f'<li class="error"><span></span><div>{heading}<p>{_escaped(answer["error"])}</p></div></li>'
+        else:
+            told = "" if answer["verdict_note"] else f' data-fake="{answer["fake_probability"]:.4f}"'
+            said = " ".join(filter(None, (odds_in_words(answer), error_in_words(answer))))
+            lines = f"<p><b>{TITLES[answer['label']]}</b> {said}</p>{_parts_html(answer)}"
+            if drawn is not None:
+                address = quote(os.fsencode(os.path.relpath(drawn, self.path.parent)))
+                lines += f'<p><a href="{address}">The answer as a picture</a></p>'
+            row = f'<li class="{answer["label"]}"{told}>{_thumbnail(source)}<div>{heading}{lines}</div></li>'
+        self.file.write(row + "\n")
+        self.file.flush()
+
+
+def _escaped(text: str) -> str:
+    """A file's own words, which neither mark up the page nor turn the direction of what follows."""
+    return html.escape(harmless(text))
+
+
+def _parts_html(answer: Any) -> str:
+    parts = {STATED: [Line("", "Nothing.")]} | parts_of(answer)
+    rows = (
+        f"<dt>{part}</dt>" + "".join(f"<dd>{_weight_html(line)}{_escaped(line.text)}</dd>" for line in lines)
+        for part, lines in parts.items()
+    )
+    return f"<dl>{''.join(rows)}</dl>"
+
+
+def _weight_html(line: Line) -> str:
+    return f"<b>{html.escape(line.weight)}</b>" if line.weight else ""
+
+
+def _thumbnail(source: Any) -> str:
+    """A small picture inside the page; an empty place for an image that cannot be read any more."""
+    try:
+        content, name = read_source(source)
+        image = content if isinstance(content, Image.Image) else open_image(content)
+        image.draft(None, (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))  # of a JPEG, what is not needed is not decoded
+        image = in_rgb(image, name)
+    except Exception:  # Pillow's decoders raise all sorts
+        return "<span></span>"
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    image.save(buffer := io.BytesIO(), "WEBP", quality=50)
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    size = f'width="{image.width}" height="{image.height}"'
+    return f'<img loading="lazy" decoding="async" alt="" {size} src="data:image/webp;base64,{encoded}">'

@@ -1,0 +1,193 @@
+"""The verdict on an image, of pixels, traces and statements, its reasons and its summary."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tellsign.modeling.verdicts import verdict_of
+from tellsign.pipelines.answer import in_words
+from tellsign.pipelines.reasons import MOST_REASONS, conclude, evidence_toward, leaning, summary_of
+from tellsign.pipelines.traces.odds import ODDS
+from tellsign.pipelines.traces.table import KINDS
+from tests.test_answer import AI, CAMERA, statement
+
+
+THRESHOLDS = (0.1, 0.8)
+RATES = (0.09, 0.03)
+
+
+STRONGEST_FIRST = sorted(KINDS, key=lambda name: -KINDS[name].worth["lossless"].lift("fake"))
+"""The traces in the order of an answer."""
+
+
+def trace(name) -> dict:
+    return {"name": name, "toward": "fake", "strength": 3.0, "lift": 6.0, "box": None, "text": "It is a grid."}
+
+
+def concluded(pixels, traces=None, *statements, note="", rates=None) -> dict:
+    """An answer. It shows so many traces, the weakest of all; `None` where they were not measured."""
+    answer = {
+        "pixels_probability": 0.5 if note else pixels,
+        "verdict_note": note,
+        "traces": [trace(name) for name in STRONGEST_FIRST[len(KINDS) - (traces or 0) :]],
+        "traces_note": "Not measured." if traces is None else "",
+        "provenance": list(statements),
+    }
+    conclude(answer, THRESHOLDS, rates)
+    return answer
+
+
+@pytest.mark.parametrize("pixels", [0.0, 0.03, 0.5, 0.79, 0.81, 1.0])
+def test_without_traces_the_verdict_is_that_of_the_pixels(pixels):
+    answer = concluded(pixels)
+    assert answer["fake_probability"] == pytest.approx(pixels, abs=1e-12) and answer["decided_by"] == "pixels"
+    assert answer["label"] == verdict_of(pixels, THRESHOLDS)
+    assert [reason["kind"] for reason in answer["reasons"]] == ["pixels"]
+
+
+@pytest.mark.parametrize("pixels", [0.0, 0.02, 0.3, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("traces", range(len(KINDS) + 1))
+def test_the_odds_of_pixels_and_traces_multiply(pixels, traces):
+    probability = concluded(pixels, traces)["fake_probability"]
+    strongest = STRONGEST_FIRST[-traces] if traces else ""
+    if pixels in (0, 1):
+        assert probability == pixels
+    else:
+        logits = (np.log(value / (1 - value)) for value in (probability, pixels))
+        assert next(logits) - next(logits) == pytest.approx(np.log(ODDS[strongest]))
+
+
+def test_more_traces_never_speak_less_for_fake():
+    odds = [ODDS[name] for name in ["", *STRONGEST_FIRST[::-1]]]
+    assert odds == sorted(odds) and odds[0] < 1 < odds[1] and ODDS.keys() == {"", *KINDS}
+
+
+def test_a_trace_of_unknown_worth_is_said_and_changes_nothing(monkeypatch):
+    monkeypatch.delitem(ODDS, STRONGEST_FIRST[0])
+    answer = concluded(0.7, 3)
+    (shown,) = [reason for reason in answer["reasons"] if reason["kind"] == "trace"]
+    assert (shown["toward"], shown["weight"]) == ("fake", None) and answer["fake_probability"] == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("pixels", [0.03, 0.2, 0.4, 0.6, 0.85])
+@pytest.mark.parametrize("traces", [None, 0, 1, 3])
+def test_the_weights_of_the_reasons_make_the_probability(pixels, traces):
+    answer = concluded(pixels, traces, statement(AI), statement(CAMERA, "unknown"))
+    odds = np.prod(
+        [
+            reason["weight"] ** (1 if reason["toward"] == "fake" else -1)
+            for reason in answer["reasons"]
+            if reason["weight"]
+        ]
+    )
+    assert odds / (1 + odds) == pytest.approx(answer["fake_probability"], abs=0.002)
+    weights = [reason["weight"] for reason in answer["reasons"] if reason["weight"]]
+    assert weights == sorted(weights, reverse=True) and min(weights) >= 1
+
+
+def test_traces_decide_where_pixels_alone_say_something_else():
+    for pixels, traces, label, by in (
+        (0.79, 3, "fake", "traces"),
+        (0.95, 3, "fake", "pixels"),
+        (0.09, 3, "uncertain", "traces"),
+        (0.81, 0, "uncertain", "traces"),
+    ):
+        answer = concluded(pixels, traces)
+        assert (answer["label"], answer["decided_by"]) == (label, by)
+
+
+@pytest.mark.parametrize(("trust", "by"), [("trusted", "signed"), ("mark", "mark")])
+@pytest.mark.parametrize("pixels", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("note", ["", "It is tiny."])
+def test_what_somebody_vouches_for_decides_the_verdict(trust, by, pixels, note):
+    made, taken = (concluded(pixels, 1, statement(claim, trust), note=note, rates=RATES) for claim in (AI, CAMERA))
+    assert (made["label"], made["decided_by"], made["fake_probability"] >= 0.5) == ("fake", by, True)
+    assert (taken["label"], taken["decided_by"], taken["fake_probability"] <= 0.5) == ("real", by, True)
+    for answer in (made, taken):
+        assert answer["error_rate"] is None and answer["reasons"][0]["weight"] is None
+        assert (answer["reasons"][0]["kind"], answer["reasons"][0]["toward"]) == (by, answer["label"])
+        assert in_words(answer["provenance"][0]) in answer["summary"]
+
+
+@pytest.mark.parametrize("trust", ["unknown", "broken", "stated"])
+@pytest.mark.parametrize("claim", [AI, CAMERA, "parameters", "aigc label 1"])
+@pytest.mark.parametrize("pixels", [0.01, 0.5, 0.99])
+def test_what_nobody_vouches_for_changes_and_hides_nothing(trust, claim, pixels):
+    stated, silent = concluded(pixels, 0, statement(claim, trust), rates=RATES), concluded(pixels, 0, rates=RATES)
+    for field in ("label", "fake_probability", "decided_by", "error_rate"):
+        assert stated[field] == silent[field]
+    assert stated["reasons"][:-1] == silent["reasons"] and stated["summary"].startswith(silent["summary"])
+    last = stated["reasons"][-1]
+    side = "" if trust == "broken" else "real" if claim == CAMERA else "fake"
+    assert (last["kind"], last["toward"], last["weight"]) == ("stated", side, None)
+    assert evidence_toward(stated) == evidence_toward(silent)
+
+
+def test_a_generator_goes_before_the_camera_whose_picture_it_changed():
+    for order in itertools.permutations([statement(CAMERA, "trusted"), statement(AI, "mark")]):
+        assert concluded(0.01, None, *order)["decided_by"] == "mark"
+
+
+def test_a_trusted_statement_of_neither_side_decides_nothing():
+    assert concluded(0.9, None, statement("humanEdits", "trusted"))["decided_by"] == "pixels"
+
+
+def test_the_summary_says_what_contradicts_the_statement_that_decides():
+    signed = statement(CAMERA, "trusted")
+    assert "99.0%" in concluded(0.99, None, signed)["summary"]
+    assert "99.0%" not in concluded(0.99, None, statement(AI, "mark"))["summary"]
+    assert "%" not in concluded(0.6, None, signed)["summary"]
+
+
+def test_the_summary_begins_with_the_verdict_and_its_strongest_reason():
+    answer = concluded(0.74, 3)
+    text = next(reason["text"] for reason in answer["reasons"] if reason["kind"] == "trace")
+    assert answer["summary"] == f"Fake (probability of being generated: {answer['fake_probability']:.1%}). {text}"
+    assert ", ".join(STRONGEST_FIRST) in text
+
+
+@pytest.mark.parametrize("pixels", np.linspace(0, 1, 21))
+@pytest.mark.parametrize("traces", [None, 0, 1, 3])
+def test_no_answer_leans_against_its_strongest_reason(pixels, traces):
+    answer = concluded(float(pixels), traces)
+    if lean := leaning(answer):
+        assert answer["reasons"][0]["toward"] == lean and answer["reasons"][0]["text"] in answer["summary"]
+        assert answer["label"] in (lean, "uncertain")
+
+
+@pytest.mark.parametrize(("pixels", "lean"), [(0.24, "real"), (0.76, "fake"), (0.25, ""), (0.5, ""), (0.75, "")])
+def test_near_the_middle_an_answer_leans_to_neither_verdict(pixels, lean):
+    answer = concluded(pixels)
+    assert answer["label"] == "uncertain" and leaning(answer) == evidence_toward(answer) == lean
+    assert ("leaning" in answer["summary"]) == bool(lean)
+
+
+def test_places_are_shown_only_for_what_the_whole_answer_says():
+    assert evidence_toward(concluded(0.9, 1)) == "fake" and evidence_toward(concluded(0.05, 0)) == "real"
+    assert evidence_toward(concluded(0.9, None, statement(CAMERA, "trusted"))) == ""
+    assert evidence_toward(concluded(0.9, None, statement(CAMERA, "trusted"), note="It is tiny.")) == ""
+
+
+def test_of_what_cannot_be_told_the_reason_is_the_doubt():
+    answer = concluded(0.99, None, note="It is tiny.", rates=RATES)
+    assert (answer["label"], answer["fake_probability"], answer["decided_by"]) == ("uncertain", 0.5, "")
+    assert answer["reasons"] == [{"kind": "pixels", "toward": "", "weight": None, "text": "It is tiny."}]
+    assert answer["summary"] == "Uncertain. It is tiny." and answer["error_rate"] is None
+
+
+@pytest.mark.parametrize(("pixels", "rate"), [(0.05, 0.09), (0.5, None), (0.9, 0.03)])
+def test_the_error_rate_is_that_of_the_verdict(pixels, rate):
+    assert concluded(pixels, rates=RATES)["error_rate"] == rate
+    assert concluded(pixels)["error_rate"] is None is concluded(pixels, rates=(None, None))["error_rate"]
+
+
+def test_many_statements_crowd_out_no_measurement():
+    many = [statement(AI, trust) for trust in ("trusted", "mark", "trusted", "unknown", "stated", "stated")]
+    kinds = [reason["kind"] for reason in concluded(0.9, 1, *many)["reasons"]]
+    assert len(kinds) == MOST_REASONS and {*kinds[1:3]} == {"pixels", "trace"}
+
+
+def test_the_summary_follows_from_the_answer_alone():
+    answer = concluded(0.9, 1, statement(CAMERA, "trusted"))
+    assert summary_of(answer | {"summary": ""}) == answer["summary"]

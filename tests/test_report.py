@@ -1,0 +1,112 @@
+"""The page of answers for a folder."""
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tellsign.__main__ import app
+from tellsign.pipelines.provenance.statement import statement
+from tellsign.report import ReportPage
+from tests.conftest import encode, open_page
+from tests.samples import made_answer, picture
+
+
+EVIL = "</h2><script>alert(1)</script>\u202egpj"
+PROBABILITIES = {"a10.png": 0.5, "a2.png": 0.97, "b.png": 0.02}
+
+
+@pytest.fixture
+def page(tmp_path) -> Path:
+    with ReportPage(tmp_path / "report.html") as report:
+        for seed, (name, probability) in enumerate(PROBABILITIES.items()):
+            report.add(name, picture(seed), made_answer(probability, 24, 24, rates=(0.1, 0.04)))
+        report.add(EVIL, b"", {"error": f"{EVIL}: not an image"})
+        stated = statement("exif", "generator", EVIL)
+        report.add("c.png", picture(9), made_answer(0.5, 24, 24, verdict_note="It is white.", provenance=[stated]))
+        report.counts = "5 images"
+    return tmp_path / "report.html"
+
+
+def test_a_page_allows_its_own_script_and_style_alone(page):
+    text = page.read_text(encoding="utf-8")
+    (policy,) = re.findall('http-equiv="Content-Security-Policy" content="(.*?)"', text)
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    for name in ("script", "style"):
+        (content,) = re.findall(f"<{name}>(.*?)</{name}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert rules[f"{name}-src"] == f"'sha256-{digest}'"
+    assert rules["default-src"] == "'none'" and rules["img-src"] == "data:"
+    assert "http:" not in text and "https:" not in text and "style=" not in text
+
+
+def test_what_files_say_is_text_on_the_page(page):
+    text = page.read_text(encoding="utf-8")
+    assert text.count("&lt;/h2&gt;&lt;script&gt;alert(1)") == 3 and text.count("<script>") == 1
+    assert "\u202e" not in text and "\\u202egpj" in text
+
+
+def test_rows_are_in_the_file_as_soon_as_they_come(tmp_path):
+    with ReportPage(tmp_path / "report.html") as report:
+        report.add("a.png", picture(0), made_answer())
+        assert "a.png" in report.path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("notes.html", "<html>mine"), ("answers.jsonl", ""), ("folder.html", None)]
+)
+def test_a_page_replaces_nothing_but_such_a_page(tmp_path, name, content):
+    path = tmp_path / name
+    path.mkdir() if content is None else path.write_text(content)
+    result = CliRunner().invoke(app, ["explain", __file__, "--report", str(path)])
+    assert result.exit_code == 2 and "--report" in result.output
+    assert content is None or path.read_text() == content
+
+
+def test_a_page_has_what_an_earlier_run_answered_too(checkpoint, tmp_path):
+    def run() -> str:
+        command = ["explain", str(tmp_path), "--explain", "never", "--model", str(checkpoint), "--report", str(report)]
+        CliRunner().invoke(app, [*command, "--output", str(tmp_path / "answers.jsonl")], catch_exceptions=False)
+        return report.read_text(encoding="utf-8")
+
+    report = tmp_path / "report.html"
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)).save(tmp_path / name)
+    first = run()
+    (tmp_path / "c.png").write_bytes(encode(np.zeros((40, 50, 3), np.uint8), "PNG"))
+    (tmp_path / "d.png").write_bytes(b"broken")
+    second = run()
+    rows = re.findall("^<li.*</li>$", second, re.MULTILINE)
+    assert len(rows) == 4 and rows[:2] == re.findall("^<li.*</li>$", first, re.MULTILINE)
+    assert ["data:image/webp" in row for row in rows] == [True, True, True, False]
+    assert "2 judged before" in second and 'class="error"' in rows[3]
+    assert len(list(map(json.loads, (tmp_path / "answers.jsonl").read_text().splitlines()))) == 4
+
+
+def names_on(opened) -> list[str]:
+    return [row.text_content() for row in opened.locator("li:visible h2").all()]
+
+
+def test_a_page_is_sorted_and_filtered_in_the_browser(browser, page):
+    opened = open_page(browser, page.as_uri())
+    errors = []
+    opened.on("console", lambda message: errors.append(message.text))
+    assert len(names_on(opened)) == 5
+    opened.get_by_label("Order").select_option("fake")
+    assert names_on(opened)[:3] == ["a2.png", "a10.png", "b.png"]
+    opened.get_by_label("Order").select_option("name")
+    assert [name for name in names_on(opened) if name[0] == "a"] == ["a2.png", "a10.png"]
+    opened.get_by_role("button", name="Not read 1").click()
+    assert len(names_on(opened)) == 1
+    opened.get_by_role("button", name="Uncertain 2").click()
+    assert names_on(opened) == ["a10.png", "c.png"]
+    assert opened.locator("img:visible").first.evaluate("image => image.decode().then(() => image.naturalWidth)") == 24
+    opened.set_viewport_size({"width": 390, "height": 800})
+    assert opened.evaluate("document.documentElement.scrollWidth") == 390 and errors == []
+    opened.close()

@@ -1,0 +1,92 @@
+"""What people read on a terminal, and what stands in their stead in a pipe."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tellsign.__main__ import app
+from tellsign.pipelines.provenance.statement import statement
+from tellsign.pipelines.wording import error_in_words, harmless, odds_in_words
+from tellsign.terminal import console_of, print_answer
+from tests.samples import box, made_answer
+
+
+EVIL = "\x1b[2J\u202egpj.\r\n[bold]:smiley:[/bold]"
+
+
+def printed(name: str, answer: dict, drawn: Path | None = None) -> str:
+    print_answer(console_of(out := io.StringIO()), name, answer, drawn)
+    return out.getvalue()
+
+
+def test_an_answer_is_printed_with_its_odds_errors_and_reasons():
+    place = {"box": box(0, 0, 8, 8), "share": 0.23, "toward": "fake"}
+    stated = statement("exif", "generator", "Painter")
+    answer = made_answer(0.96, rates=(0.09, 0.04), evidence=[place], provenance=[stated])
+    said = printed("a.png", answer, Path("out/a.png.png"))
+    for words in ("a.png", "Fake", "96.0%", "24 to 1", "4 in 100", "×24 for fake", "Painter", "23%", "top left"):
+        assert words in said
+    assert said.rstrip().endswith("out/a.png.png") and "\x1b" not in said
+
+
+def test_places_that_speak_for_real_are_not_printed():
+    place = {"box": box(0, 0, 8, 8), "share": 0.23, "toward": "real"}
+    assert printed("a.png", made_answer(0.02, evidence=[place])) == printed("a.png", made_answer(0.02))
+
+
+def test_a_statement_that_decides_is_printed_as_such():
+    signed = statement("c2pa", "digitalCapture", trust="trusted", signature="valid", signer="Camera")
+    said = printed("a.png", made_answer(0.99, provenance=[signed], rates=(0.1, 0.1)))
+    assert "Real" in said and "decides" in said and "likely to be generated" not in said and "in 100" not in said
+
+
+@pytest.mark.parametrize("answer", [made_answer(), {"error": f"{EVIL}: not an image"}], ids=["answer", "error"])
+def test_a_terminal_obeys_no_name_of_a_file(answer):
+    said = printed(EVIL, answer)
+    assert all(letter.isprintable() or letter == "\n" for letter in said)
+    assert "\\x1b[2J\\u202egpj.\\r\\n[bold]:smiley:[/bold]" in said
+
+
+def test_a_long_text_of_a_file_is_cut_in_its_middle():
+    assert harmless("a" * 300 + "b" * 300, 10) == "aaaaa…bbbbb" and harmless("x\udcff") == "x\\udcff"
+
+
+@pytest.mark.parametrize(
+    ("probability", "rate", "words"),
+    [
+        (0.97, 0.0374, "4 in 100 are"),
+        (0.97, 0.011, "1 in 100 is"),
+        (0.02, 0.001, "fewer than 1 in 100"),
+        (0.5, 0.1, ""),
+    ],
+)
+def test_the_share_of_wrong_answers_is_said_in_hundreds(probability, rate, words):
+    said = error_in_words(made_answer(probability, rates=(rate, rate)))
+    assert words in said and bool(said) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("probability", "words"), [(0.5, "1 to 1"), (0.2, "1 to 4."), (1.0, "Over 99.9%"), (0.0, "Under 0.1%")]
+)
+def test_no_odds_are_said_to_be_certain(probability, words):
+    assert words in odds_in_words(made_answer(probability)) and "100" not in odds_in_words(made_answer(0.99996))[:20]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_a_terminal_gets_words_unless_json_is_asked_for(checkpoint, tmp_path, monkeypatch, arguments):
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    command = ["explain", str(tmp_path / "a.png"), "--explain", "never", "--model", str(checkpoint), *arguments]
+    runner = CliRunner()
+    piped = runner.invoke(app, command, catch_exceptions=False).stdout
+    with runner.isolation():
+        stdout = type(sys.stdout)
+    monkeypatch.setattr(stdout, "isatty", lambda _: True)
+    said = runner.invoke(app, command, catch_exceptions=False).stdout
+    answer = json.loads(piped)
+    assert (said == piped) == bool(arguments) and answer["image"] in said
+    assert bool(arguments) or "What the pixels say" in said

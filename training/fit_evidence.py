@@ -1,0 +1,256 @@
+"""Fits what traces multiply the odds of fake by, and measures verdicts from pixels and traces together.
+
+A picture counts by the strongest trace that it shows. Photographs are often JPEG files that somebody saves as PNG. So
+JPEG files by people are counted too, as if they were saved so.
+
+python -m tellsign.training.fit_evidence spectra.parquet spectra4.parquet --pixels runs/large/originals.parquet
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import typer
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from tellsign.pipelines.traces import odds as shipped
+from tellsign.pipelines.traces.kind import LOSSLESS
+from tellsign.pipelines.traces.table import KINDS
+from tellsign.tables import markdown_table
+from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
+from tellsign.training.evaluate_traces import CLASSES, load_files, strengths_of
+from tellsign.training.evaluation.left_out import auroc, right_shares, verdicts_at
+from tellsign.training.evaluation.metrics import bootstrap
+
+
+FOLDS = 5
+NONE = ""
+"""The name that stands for no trace."""
+OF_GENERATORS = [kind for kind in KINDS.values() if kind.toward == "fake" and "lossless" in kind.worth]
+ORDER = [NONE, *(kind.name for kind in sorted(OF_GENERATORS, key=lambda kind: kind.worth["lossless"].lift("fake")))]
+"""The weakest first, as [`find_traces`] orders them the other way around."""
+BINS = 15
+
+
+def shown_traces(columns: Mapping[str, NDArray]) -> NDArray[np.int64]:
+    """Whether each file shows each of [`ORDER`], as if it were lossless, of shape `(n, len(ORDER))`.
+
+    Of one that shows none, only the first column is 1. Of one that was not measured, all are 0.
+    """
+    shown = np.zeros((len(columns["side"]), len(ORDER)), int)
+    measured = np.zeros(len(shown), bool)
+    for place, name in enumerate(ORDER[1:], 1):
+        kind = KINDS[name]
+        strength = np.where(columns["side"] < kind.least_side, np.nan, strengths_of(kind, columns["found"]))
+        measured |= np.isfinite(strength)
+        shown[:, place] = strength > kind.worth["lossless"].threshold
+    shown[:, 0] = measured & (shown.sum(1) == 0)
+    return shown
+
+
+def strongest(shown: NDArray) -> NDArray[np.int64]:
+    """The place in [`ORDER`] of the strongest of [`shown_traces`], -1 where none was measured."""
+    places = np.arange(len(ORDER))
+    return np.where(shown == 1, places, -1).max(1)
+
+
+def ratios(generated: NDArray, by_people: NDArray) -> dict[str, float]:
+    """How many times as often each of [`ORDER`] is found in generated pictures; none counts as one picture."""
+    generated, by_people = (np.maximum(counts.sum(0), 1) / counts.sum() for counts in (generated, by_people))
+    return dict(zip(ORDER, (generated / by_people).tolist(), strict=True))
+
+
+def counts_by_person(found: NDArray, person: NDArray) -> NDArray:
+    """Pictures of each person by their strongest trace, of shape `(num_people, len(ORDER))`."""
+    people, index = np.unique(person, return_inverse=True)
+    counts = np.zeros((len(people), len(ORDER)))
+    np.add.at(counts, (index, found), 1)
+    return counts
+
+
+def fit_odds(
+    found: NDArray, is_generated: NDArray, person: NDArray
+) -> tuple[dict[str, float], dict[str, tuple[float, float]], dict[str, float]]:
+    """What each of [`ORDER`] multiplies the odds by.
+
+    Args:
+        found (`np.ndarray` of shape `(n,)`): From [`strongest`], not -1.
+        is_generated, person (`np.ndarray` of shape `(n,)`): Whether each picture is generated, and who made it.
+
+    Returns:
+        The ratios, their 95% intervals by people, and what ships: the end of the interval that is nearer to 1, but for
+        a trace no more than for a stronger one.
+    """
+    totals = [counts_by_person(found[rows], person[rows]) for rows in (is_generated, ~is_generated)]
+    values, intervals = ratios(*totals), bootstrap(totals, ratios)
+    ends = {name: max(1.0, low) if values[name] > 1 else min(1.0, high) for name, (low, high) in intervals.items()}
+    strongest_first = np.minimum.accumulate([ends[name] for name in ORDER[::-1]])
+    return values, intervals, dict(zip(ORDER, strongest_first[::-1].round(2).tolist(), strict=True))
+
+
+def left_out_odds(found: NDArray, is_generated: NDArray, person: NDArray, fitted: NDArray) -> NDArray[np.float64]:
+    """The logarithm of what the strongest trace of each picture multiplies the odds by, fitted to other people's.
+
+    `fitted` are the pictures that count in a fit. Without a trace that can be measured it is 0.
+    """
+    people, index = np.unique(person, return_inverse=True)
+    fold = np.random.default_rng(0).permutation(len(people))[index] % FOLDS
+    result = np.zeros(len(found))
+    for number in range(FOLDS):
+        rows, unseen = fitted & (fold != number), (fold == number) & (found >= 0)
+        _, _, odds = fit_odds(found[rows], is_generated[rows], person[rows])
+        result[unseen] = np.log([odds[name] for name in ORDER])[found[unseen]]
+    return result
+
+
+def calibration_error(labels: NDArray, probabilities: NDArray) -> float:
+    """Expected calibration error of the likelier class (15 bins of equal width), where both classes weigh alike."""
+    weights = np.where(labels == 1, 0.5 / max(1, (labels == 1).sum()), 0.5 / max(1, (labels == 0).sum()))
+    sure = np.maximum(probabilities, 1 - probabilities)
+    gap = weights * (sure - ((probabilities > 0.5) == (labels == 1)))
+    return float(np.abs(np.bincount(np.minimum((BINS * sure).astype(int), BINS - 1), gap)).sum())
+
+
+def load_pixels(path: Path) -> dict[str, NDArray]:
+    """What the network says of original files whose sources it did not see.
+
+    Args:
+        path (`Path`): As `leave_out` writes it: a parquet file with the columns `source`, `label`, `kind`, `format`
+            and `logit`, the logit of fake divided by the temperature.
+
+    Returns:
+        `source`, `class`, `label` (1 for fake), `format` (`"lossless"`, where it is) and `logit`, of shape `(n,)`.
+
+    Raises:
+        ValueError: If a column is missing, or a logit is not finite.
+    """
+    table = pq.read_table(path).to_pandas()
+    if missing := {"source", "label", "kind", "format", "logit"} - {*table}:
+        raise ValueError(f"{path}: expected the columns source, label, kind, format, logit, without {min(missing)}")
+    if not np.isfinite(table["logit"]).all():
+        raise ValueError(f"{path}: the logit of {(~np.isfinite(table['logit'])).sum()} pictures is not finite")
+    label = table["label"].isin([1, "fake"]).to_numpy().astype(int)
+    classes = np.where(label == 1, "generated", np.where(table["kind"] == "photo", "photo", "other"))
+    lossless = table["format"].isin(LOSSLESS)
+    return {
+        "source": table["source"].to_numpy(str),
+        "label": label,
+        "class": classes,
+        "format": np.where(lossless, "lossless", np.where(table["format"] == "MPO", "JPEG", table["format"])),
+        "logit": table["logit"].to_numpy(float),
+    }
+
+
+def measure(pixels: Mapping[str, NDArray], traces: NDArray, numbers: NDArray) -> tuple[str, dict[str, Any]]:
+    """Verdicts by pixels alone, and by pixels and traces together, at thresholds that are fitted to pixels alone.
+
+    Args:
+        pixels (`Mapping`): From [`load_pixels`].
+        traces (`np.ndarray` of shape `(n,)`): From [`left_out_odds`], as if each file were lossless.
+        numbers (`np.ndarray` of shape `(n,)`): How many traces it shows, if it were; -1 if none is measured.
+
+    Returns:
+        A table; and for each operating point the thresholds, how many verdicts are wrong where half of the pictures
+        are generated, of real and of fake, and how many lossless generated pictures with two traces or more are not
+        called fake.
+    """
+    labels, classes, files = (pixels[name] for name in ("label", "class", "format"))
+    kinds = np.where(classes == "photo", "photo", "other")
+    lossless = (numbers >= 0) & (files == "lossless")
+    saved = (numbers >= 0) & (files == "JPEG") & (labels == 0)
+    weighed = (np.zeros(len(labels), bool), lossless, numbers >= 0)
+    alone, both, as_lossless = (expit(pixels["logit"] + np.where(of, traces, 0)) for of in weighed)
+    groups = {
+        "all": (np.ones(len(labels), bool), both),
+        "lossless, 384 px and more": (lossless, both),
+        **{name: (files == name, both) for name in np.unique(files) if name != "lossless"},
+        "lossless, and JPEG by people saved so": (lossless | saved, as_lossless),
+    }
+    several = lossless & (numbers >= 2) & (labels == 1)
+    rows, record = [], {}
+    for point, promise in PROMISES.items():
+        pair = fit_promised_thresholds(labels, alone, kinds, promise)
+        verdicts = verdicts_at(both, pair)
+        right = right_shares(verdicts, labels, 0.5)
+        record[point] = {
+            "thresholds": list(pair),
+            "error_rates": [None if (share := right[said]) is None else 1 - share for said in ("real", "fake")],
+            "generated with two traces": {
+                "all": int(several.sum()),
+                "not called fake": int((verdicts[several] != "fake").sum()),
+                "not called fake by pixels": int((verdicts_at(alone[several], pair) != "fake").sum()),
+            },
+        }
+        for group, (of_group, together) in groups.items():
+            for name, of in (("pixels", alone), ("pixels and traces", together)):
+                rows.append([f"{point}: {group}", name, *verdict_row(of[of_group], classes[of_group], pair)])
+    heads = ["files", "by"]
+    heads += [f"{name} called {said}, %" for name in CLASSES for said in ("fake", "real")]
+    return markdown_table([*heads, "AUROC against photographs", "calibration error"], rows), record
+
+
+def verdict_row(probabilities: NDArray, classes: NDArray, pair: Sequence[float]) -> list[str]:
+    """Shares of each class that are called fake and real, AUROC and calibration error."""
+    verdicts, row = verdicts_at(probabilities, pair), []
+    for name in CLASSES:
+        said = verdicts[classes == name]
+        row += [f"{100 * np.mean(said == verdict):.1f}" if len(said) else "" for verdict in ("fake", "real")]
+    photographs, fakes = probabilities[classes == "photo"], probabilities[classes == "generated"]
+    area = f"{auroc(photographs, fakes):.3f}" if len(photographs) and len(fakes) else ""
+    error = calibration_error((classes == "generated").astype(int), probabilities)
+    return [*row, area, f"{error:.3f}"]
+
+
+def write_odds(odds: Mapping[str, float], path: Path) -> None:
+    """Writes the module from which the package reads the odds."""
+    source = path.read_text(encoding="utf-8")
+    before, start, after = source.partition("ODDS: dict[str, float] = {\n")
+    lines = "".join(f"    {json.dumps(name)}: {value},\n" for name, value in odds.items())
+    path.write_text(before + start + lines + after[after.index("}\n") :], encoding="utf-8")
+
+
+def main(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="As for evaluate_traces.")],
+    pixels: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The network's logits of some of them.")],
+    write: Annotated[bool, typer.Option("--write", help="Write the odds into the package.")] = False,
+) -> None:
+    """Prints what each trace multiplies the odds of fake by, and what verdicts from pixels and traces are worth."""
+    of_pixels, tables = load_pixels(pixels), [load_files(file) for file in files]
+    columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+    shown, is_generated = shown_traces(columns), columns["class"] == "generated"
+    found = strongest(shown)
+    once_jpeg = np.isin(columns["files"], ["JPEG", "MPO"]) & ~is_generated
+    fitted = (found >= 0) & ((columns["files"] == "lossless") | once_jpeg)
+    person = columns["person"]
+    values, intervals, odds = fit_odds(found[fitted], is_generated[fitted], person[fitted])
+    rows = [
+        [
+            name or "none",
+            *(f"{100 * np.mean(found[fitted & of] == place):.1f}" for of in (is_generated, ~is_generated)),
+            "{:.2f} [{:.2f}, {:.2f}]".format(values[name], *intervals[name]),
+            str(odds[name]),
+        ]
+        for place, name in enumerate(ORDER)
+    ]
+    counts = [(rows.sum(), len(set(person[rows]))) for rows in (fitted & is_generated, fitted & ~is_generated)]
+    print("{} generated pictures of {} people, {} by people of {}\n".format(*counts[0], *counts[1]))
+    print(markdown_table(["strongest trace", "generated, %", "by people, %", "ratio", "ships"], rows) + "\n")
+
+    place = {source: row for row, source in enumerate(columns["source"])}
+    at = np.asarray([place.get(source, -1) for source in of_pixels["source"]])
+    if (at < 0).all():
+        raise ValueError(f"{pixels}: none of its pictures is in {', '.join(map(str, files))}")
+    traces = left_out_odds(found, is_generated, person, fitted)
+    numbers = np.where(found < 0, -1, shown[:, 1:].sum(1))
+    table, record = measure(of_pixels, np.where(at < 0, 0, traces[at]), np.where(at < 0, -1, numbers[at]))
+    print(table + "\n\n" + json.dumps(record, indent=2))
+    if write:
+        write_odds(odds, Path(shipped.__file__))
+
+
+if __name__ == "__main__":
+    typer.run(main)
