@@ -81,13 +81,6 @@ def test_a_view_has_the_picture_upright_and_what_the_model_says(work, folder):
     assert view["src"].startswith("data:image/png;base64,") and view["answer"]["artifacts"] == [ARTIFACT]
 
 
-def test_evidence_is_framed_only_where_there_is_a_lean(work):
-    evidence = [{"box": ARTIFACT["box"], "share": 0.5}]
-    for probability, framed in ((0.5, []), (0.8, evidence)):
-        work.answers[0] = {"label": "uncertain", "fake_probability": probability, "evidence": evidence}
-        assert work.open({"index": 0})["answer"]["evidence"] == framed
-
-
 def test_a_file_that_cannot_be_read_is_refused_and_stays(work, folder):
     (folder / "a.json").write_text("{cut off")
     view = work.open({"index": 0})

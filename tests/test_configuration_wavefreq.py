@@ -76,6 +76,8 @@ def test_contradictory_fields_raise_naming_the_field(fields, message):
     ("fields", "message"),
     [
         ({"temperature": float("inf")}, "temperature=inf must be positive and finite"),
+        ({"verdict_error_rates": [0.1]}, "verdict_error_rates=[0.1] must be two numbers in [0, 1]"),
+        ({"balanced_verdict_error_rates": [0.1, 2]}, "balanced_verdict_error_rates=[0.1, 2] must be two numbers"),
         ({"verdict_thresholds": [0.5]}, "verdict_thresholds=[0.5] must be two rising numbers"),
         ({"balanced_verdict_thresholds": [0.6, 0.5]}, "balanced_verdict_thresholds=[0.6, 0.5] must be two rising"),
         ({"image_size": 16}, "image_size=16 must be at least 32"),

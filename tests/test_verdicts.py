@@ -1,8 +1,9 @@
 import pytest
 import torch
+from transformers import ViTConfig
 
 from tellsign import LargePictureConfig, WaveFreqConfig
-from tellsign.modeling.verdicts import is_large, real_and_fake, verdict_of, verdicts_of
+from tellsign.modeling.verdicts import error_rates_of, is_large, real_and_fake, verdict_of, verdicts_of
 from tests.models import TINY_BOTH, TINY_LARGE
 
 
@@ -53,8 +54,6 @@ def test_a_detector_of_large_pictures_alone_has_one_pair_a_point():
 
 
 def test_a_detector_of_another_kind_decides_at_one_half():
-    from transformers import ViTConfig
-
     assert verdicts_of(ViTConfig(), [0.49, 0.5, 0.51], SIZES[:3]) == ["real", "uncertain", "fake"]
 
 
@@ -67,3 +66,11 @@ def test_real_and_fake_are_found_in_any_order_and_case():
     assert real_and_fake(WaveFreqConfig(id2label={0: "FAKE", 1: "Real"})) == [1, 0]
     with pytest.raises(ValueError, match="has the labels photo, render, expected real and fake"):
         real_and_fake(WaveFreqConfig(id2label={0: "photo", 1: "render"}))
+
+
+def test_error_rates_are_those_of_the_thresholds_that_hold():
+    own, other = {"verdict_error_rates": [0.1, None]}, {"balanced_verdict_error_rates": [0.2, 0.05]}
+    config = WaveFreqConfig(**own, large_picture_config=TINY_LARGE | own | other)
+    assert error_rates_of(config, "balanced") == error_rates_of(config, "cautious") == [0.1, None]
+    assert error_rates_of(config, "balanced", of_large=True) == [0.2, 0.05]
+    assert error_rates_of(ViTConfig(), "cautious") is None is error_rates_of(WaveFreqConfig(), "cautious")
