@@ -311,6 +311,22 @@ def test_the_page_draws_the_spectrum_as_python_does(page, tmp_path):
         assert canvas.bounding_box()["width"] >= 150
 
 
+def test_the_page_shows_each_reason_once_with_its_odds(page, tmp_path):
+    files = [PHOTO, ROOT / "examples" / "decoder_coffee.png", tmp_path / "signed.jpg", tmp_path / "marked.png"]
+    files[2].write_bytes(Authority().sign())
+    watermarked(np.asarray(Image.open(files[1])), WATERMARKS[0].bits).save(files[3])
+    give(page, files)
+    for answer in answers_of(page):
+        page.get_by_role("button", name=answer["image"]).click()
+        shown = " ".join(page.locator("#answer").inner_text().split())
+        assert [shown.count(reason["text"]) for reason in answer["reasons"]] == [1] * len(answer["reasons"])
+        weights = [reason["weight"] for reason in answer["reasons"] if reason["weight"] and reason["toward"]]
+        assert shown.count("×") == len(weights)
+        assert ("are wrong" in shown) == (answer["error_rate"] is not None)
+        assert ("no signature decides" in shown) == (answer["image"] == "signed.jpg")
+        assert ("Probability of being" in shown) == (answer["decided_by"] != "mark")
+
+
 CAMERA = {
     "Make": "NIKON CORPORATION",
     "Model": "NIKON D7000",

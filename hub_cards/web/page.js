@@ -2,7 +2,7 @@
 import { answerOf, percent, placeOf } from "./answer.js";
 import { hasOtherColors, partsOf } from "./container.js";
 import { statementsOf } from "./provenance.js";
-import { isDecidedByStatement, leaning } from "./reasons.js";
+import { evidenceToward, isDecidedByStatement, leaning } from "./reasons.js";
 import { inWords, speakerOf } from "./statement.js";
 import { captionOf, drawSpectrum } from "./traces.js";
 
@@ -272,7 +272,12 @@ function tracesOf({ traces, traces_note: note }) {
 function evidenceOf(said) {
   const { evidence, width, height } = said;
   if (!evidence.length) {
-    return [pictureOf(said), make("p", { text: "No place stands out, or the pixels speak against the verdict." })];
+    const text = evidenceToward(said)
+      ? "No place stands out."
+      : leaning(said)
+        ? "No place is marked, since the pixels alone say something else."
+        : "Places are marked only for a verdict or a lean.";
+    return [pictureOf(said), make("p", { text })];
   }
   const [{ toward }] = evidence;
   const shares = evidence.map(({ box, share }) => `${placeOf(box, width, height)} ${percent(share)}`).join(", ");
