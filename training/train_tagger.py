@@ -220,8 +220,11 @@ def plant_images(
         columns=plantable_columns(model),
         num_artifacts=len(model.config.artifact_labels),
     )
-    drawn = {"fakes": data_args.fake_images, "untouched": data_args.untouched, "seed": seed}
-    return TrainingBatches(train, categories, names, as_batches, **drawn, **shape), as_batches(planted)
+    fakes, untouched = data_args.fake_images, data_args.untouched
+    train_images = TrainingBatches(
+        train, categories, names, as_batches, fakes=fakes, untouched=untouched, seed=seed, **shape
+    )
+    return train_images, as_batches(planted)
 
 
 def refresh_detail_statistics(
