@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo test test-oldest wheel quality style clean
+.PHONY: help demo answers test test-oldest wheel quality style clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -15,7 +15,10 @@ $(VENV)/.installed: setup.cfg setup.py pyproject.toml
 	touch $@
 
 demo: $(VENV)/.installed  ## Set everything up, explain the example pictures and draw the answers
-	$(BIN)/tellsign explain examples/*.jpg examples/*.png --explain always --save build/demo
+	$(BIN)/tellsign explain examples/*.jpg examples/*.png --explain always --save build/demo --report build/demo.html
+
+answers: $(VENV)/.installed  ## Draw the answers that the README and the card show
+	$(BIN)/python -m tellsign.training.draw_answers
 
 test: $(VENV)/.installed  ## Set everything up and run the tests
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal

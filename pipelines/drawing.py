@@ -128,7 +128,6 @@ def odds_bar(width: int, font: Font, probability: float, thresholds: Sequence[fl
         taken.append(left + 2 * half + font.size / 2)
     at, size = place(probability), 0.45 * font.size
     draw.polygon([(at - size, 0.25 * line), (at + size, 0.25 * line), (at, line)], fill="black")
-    draw.line((at, line, at, 2 * line), fill="black", width=max(2, round(font.size / 6)))
     return row
 
 
