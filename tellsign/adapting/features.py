@@ -93,8 +93,8 @@ class MomentExtractor:
         num_moments = self.model.head.baseline.shape[1]
         if not seen:
             empty = torch.zeros(len(HISTORIES), 0, 2, num_moments)
-            plain = torch.zeros(0, 1 + self.image_processor.num_cuts, num_moments)
-            return OwnMoments(plain, empty, torch.zeros(0)), unreadable
+            none = torch.zeros(0, 1 + self.image_processor.num_cuts, num_moments)
+            return OwnMoments(none, empty, torch.zeros(0)), unreadable
         plain, laundered, octaves = zip(*seen, strict=True)
         return OwnMoments(torch.stack(plain), torch.stack(laundered, dim=1), torch.cat(octaves)), unreadable
 
