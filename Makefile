@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help demo answers test test-oldest quality style clean
+.PHONY: help demo answers test test-oldest wheel quality style clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -28,6 +28,13 @@ test-oldest:  ## Run the tests on the oldest versions that setup.cfg allows
 	build/oldest/bin/pip install --quiet uv
 	build/oldest/bin/uv pip install --python build/oldest/bin/python --resolution lowest-direct --editable '.[dev]'
 	build/oldest/bin/python -m pytest --numprocesses auto --dist worksteal
+
+wheel: $(VENV)/.installed  ## Build source archive and wheel, and test the wheel in an environment of its own
+	rm -rf build/dist build/wheel
+	$(BIN)/python -m build --outdir build/dist
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/pip install --quiet build/dist/*.whl
+	WHEEL=$(CURDIR)/build/wheel $(BIN)/python -m pytest tests/test_wheel.py
 
 quality: $(VENV)/.installed  ## Check style, model conventions and types
 	$(BIN)/ruff format --check .

@@ -42,6 +42,15 @@ class LargePictureConfig(PreTrainedConfig):
         Number of hidden units of the head.
     dropout (`float`, *optional*, defaults to 0.5):
         Share of the head's features, and of its hidden units, that are dropped in training, in [0, 1).
+    drawing_scale (`float`, *optional*, defaults to 0.6):
+        What the logit of fake of what surely looks like a drawing is multiplied by, in (0, 1].
+    drawing_shift (`float`, *optional*, defaults to 1.5):
+        How much that logit is then lowered, before the temperature, at least 0.
+    octave_scale (`float`, *optional*, defaults to 1.0):
+        Its power of `n ** 2` multiplies the logit of a picture whose shorter side is halved `n` times below 1,024
+        pixels, where less can be told. More than 0.
+    octave_shift (`float`, *optional*, defaults to 0.0):
+        How much that logit is then lowered for each halving, before the temperature.
     temperature (`float`, *optional*, defaults to 1.0):
         Divides the logits. Fitted on validation data (Guo et al., 2017, arXiv 1706.04599).
     verdict_thresholds (`list[float]`, *optional*, defaults to `[0.5, 0.5]`):
@@ -82,6 +91,10 @@ class LargePictureConfig(PreTrainedConfig):
     smallest_side: int = 64
     hidden_size: int = 384
     dropout: float | int = 0.5
+    drawing_scale: float | int = 0.6
+    drawing_shift: float | int = 1.5
+    octave_scale: float | int = 1.0
+    octave_shift: float | int = 0.0
     temperature: float | int = 1.0
     verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
     balanced_verdict_thresholds: list[float | int] | tuple[float | int, ...] = (0.5, 0.5)
@@ -112,6 +125,12 @@ class LargePictureConfig(PreTrainedConfig):
         for field in ("image_size", "cut_size"):
             if getattr(self, field) < 32:
                 raise ValueError(f"{field}={getattr(self, field)} must be at least 32")
+        if not 0 < self.drawing_scale <= 1:
+            raise ValueError(f"drawing_scale={self.drawing_scale} must be in (0, 1]")
+        if self.drawing_shift < 0:
+            raise ValueError(f"drawing_shift={self.drawing_shift} must be at least 0")
+        if self.octave_scale <= 0:
+            raise ValueError(f"octave_scale={self.octave_scale} must be more than 0")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be in [0, 1)")
         if not self.out_indices or self.out_indices != sorted(set(self.out_indices)):

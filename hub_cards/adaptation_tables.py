@@ -33,17 +33,13 @@ def adaptation_tables(record: Mapping[str, Any]) -> list[str]:
         [_name(name), *(percent(row[time]) for time in ("before", "after", "gain"))]
         for name, row in record["scores"].items()
     ]
+
+    def shares(time: str, point: str, group: str) -> str:
+        said = record["verdicts"][time][point][group]
+        return " / ".join(percent(said[verdict], 0) for verdict in ("real", "uncertain", "fake"))
+
     said = [
-        [
-            f"{TITLES[group]}, {point}",
-            *(
-                " / ".join(
-                    percent(record["verdicts"][time][point][group][verdict], 0)
-                    for verdict in ("real", "uncertain", "fake")
-                )
-                for time in ("before", "after")
-            ),
-        ]
+        [f"{TITLES[group]}, {point}", *(shares(time, point, group) for time in ("before", "after"))]
         for point, groups in record["verdicts"]["after"].items()
         for group in groups
     ]

@@ -99,9 +99,8 @@ def score_table(sets: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) ->
     if not keys:
         return None
     header = ["%", *(f"{result['name']}: {result['real']:,} real, {result['fake']:,} fake" for result in sets)]
-    return markdown_table(
-        header, [[titles[key], *(percent(_score(result, key), 2) for result in sets)] for key in keys]
-    )
+    rows = [[titles[key], *(percent(_score(result, key), 2) for result in sets)] for key in keys]
+    return markdown_table(header, rows)
 
 
 def sets_and_generators(evaluation: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -158,21 +157,6 @@ def robustness_tables(results: Mapping[str, Mapping[str, Any]], means: bool = Fa
                 rows.append([f"mean of {len(kinds)}", *(f"{100 * mean:.1f}" for mean in of_kinds)])
             tables.append(markdown_table([f"{key.replace('_', ' ')}, %", *strengths], rows))
     return tables
-
-
-def large_attack_table(record: Mapping[str, Any]) -> str:
-    """A table of a `large_attacks.json`: verdicts on large pictures after each change and attack."""
-    keys = ("auroc", "real_called_fake", "fake_called_real", "fake_called_fake")
-    header = [
-        "large pictures after",
-        "AUROC, %",
-        "real called fake, %",
-        "fakes called real, %",
-        "fakes called fake, %",
-    ]
-    return markdown_table(
-        header, [[name, *(percent(scores[key]) for key in keys)] for name, scores in record["scores"].items()]
-    )
 
 
 def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
@@ -320,7 +304,6 @@ def failures(
     generators: Sequence[Mapping[str, Any]],
     robustness: Mapping[str, Any],
     tagger: Mapping[str, Any] | None,
-    large_attacks: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Where the measurements show that the model fails, one sentence each."""
     failures = []
@@ -338,12 +321,6 @@ def failures(
         names = listed(result["name"].removeprefix("generator ") for result in worse)
         failures.append(f"These fakes look more real to it than real images, with an AUROC below chance: {names}.")
     failures += _robustness_failures(robustness)
-    if large_attacks:
-        name, scores = next(row for row in large_attacks["scores"].items() if row[0].startswith("attack"))
-        turned = [percent(scores[key], 0) for key in ("real_called_fake", "fake_called_real")]
-        failures.append(
-            f"After an {name}, it calls {turned[0]}% of large real pictures fake, and {turned[1]}% of fakes real."
-        )
     artifacts = tagger["evaluation"]["artifacts"] if tagger and tagger["evaluation"] else []
     if missed := [as_text(row["artifact"]) for row in artifacts if row["on"] and row["recall"] == 0]:
         failures.append(f"These artifacts were planted and never rightly named: {'; '.join(missed)}.")

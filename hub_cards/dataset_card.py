@@ -1,12 +1,13 @@
-"""Sends images with artifacts, planted or annotated by people, to the Hub as a data set with a card.
+"""Sends images with artifacts, planted or annotated by people, or a list of pictures, to the Hub with a card.
 
 python -m tellsign.hub_cards.dataset_card planted.parquet USER/REPO
 python -m tellsign.hub_cards.dataset_card FOLDER USER/REPO
+python -m tellsign.hub_cards.dataset_card training/data/sources.parquet USER/REPO
 """
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,11 @@ from .model_card import generated_card, is_generated
 
 logger = logging.get_logger(__name__)
 TEMPLATE = Path(__file__).with_name("dataset_card_template.md")
+LIST_TEMPLATE = Path(__file__).with_name("picture_list_card_template.md")
+ADDRESS = "repository"
+"""A column that lists of pictures have, and images with artifacts do not."""
+MOST_ROWS = 25
+"""Of a table of counts."""
 SPLITS = {"training": "train", "evaluation": "test"}
 ANNOTATED_FEATURES = Features(
     {
@@ -79,11 +85,12 @@ def annotated_dataset(folder: Path) -> Dataset:
 def dataset_card(
     dataset_id: str, dataset: Dataset, made_with: Mapping[str, Any] | None = None, license: str | None = None
 ) -> DatasetCard:
-    """The card of images with artifacts; the same arguments give the same card, byte for byte.
+    """The card of images with artifacts or of a list; the same arguments give the same card, byte for byte.
 
     Args:
         dataset_id (`str`): Repository from which the card's snippet loads the data set.
-        dataset (`datasets.Dataset`): Planted images, or those of [`annotated_dataset`].
+        dataset (`datasets.Dataset`): Planted images, those of [`annotated_dataset`], or a list of pictures as
+            `python -m tellsign.training.list_pictures` writes it.
         made_with (`Mapping[str, Any]`, *optional*):
             Of planted images the arguments of `python -m tellsign.training.planting data`, which writes them beside
             the images: `data`, `use`, `count`, `image_size`, `untouched`, `most` and `seed`.
@@ -92,6 +99,8 @@ def dataset_card(
     Returns:
         [`~huggingface_hub.DatasetCard`].
     """
+    if ADDRESS in dataset.column_names:
+        return _list_card(dataset_id, dataset, license)
     said = [] if made_with else dataset["annotations"][:]
     artifacts = (
         dataset["artifacts"][:] if made_with else [[one for each in row for one in each["artifacts"]] for row in said]
@@ -122,6 +131,46 @@ def dataset_card(
     )
 
 
+def _list_card(dataset_id: str, pictures: Dataset, license: str | None) -> DatasetCard:
+    """The card of a list of pictures."""
+    labels, since = (Counter(pictures[name][:]) for name in ("label", "since_2022"))
+    families = [name for name, label in zip(pictures["family"], pictures["label"], strict=True) if label == "fake"]
+    counted = {
+        "kind": pictures["kind"][:],
+        "set, as a picture or a cut": [name for row in pictures["sets"] for name in row],
+        "family of generators": families,
+        "licence, as stated": pictures["licence"][:],
+    }
+    return generated_card(
+        DatasetCard,
+        LIST_TEMPLATE,
+        DatasetCardData(
+            task_categories=["image-classification"],
+            tags=["ai-generated-image-detection", "tellsign"],
+            pretty_name="Pictures that tellsign learned from, by their addresses",
+            license=license,
+        ),
+        name=dataset_id.rsplit("/", 1)[-1],
+        dataset=json.dumps(dataset_id),
+        split=json.dumps(split_of(None)),
+        pictures=len(pictures),
+        labels=labels,
+        repositories=len(set(pictures[ADDRESS][:])),
+        without_commit=pictures["commit"][:].count(None),
+        without_hash=pictures["hash"][:].count(None),
+        since_2022=since[True],
+        before_2022=since[False],
+        tables={title: _most_frequent(names) for title, names in counted.items()},
+    )
+
+
+def _most_frequent(names: Sequence[str]) -> dict[str, int]:
+    """Counts of the most frequent names, and of all others together."""
+    counts = Counter(names).most_common()
+    rest = counts[MOST_ROWS:]
+    return dict(counts[:MOST_ROWS]) | ({f"{len(rest)} others": sum(count for _, count in rest)} if rest else {})
+
+
 def split_of(made_with: Mapping[str, Any] | None) -> str:
     """The split as which images are sent: people's annotations and the operators of training are to learn from."""
     return SPLITS[made_with["use"]] if made_with else "train"
@@ -136,7 +185,7 @@ def push_dataset(
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> CommitInfo:
-    """Sends images with artifacts to the Hub, with their card.
+    """Sends images with artifacts, or a list of pictures, to the Hub, with their card.
 
     A card there that is not generated stays. A generated one keeps its metadata, to which `datasets` adds.
 
@@ -171,15 +220,15 @@ def main(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Parquet file of `python -m tellsign.training.planting data`, or folder that people annotated by "
-            "`tellsign annotate`."
+            help="Parquet file of `python -m tellsign.training.planting data` or `list_pictures`, or folder that "
+            "people annotated by `tellsign annotate`."
         ),
     ],
     repo_id: Annotated[str, typer.Argument(help="USER/REPO on the Hub, made if there is none.")],
     license: Annotated[str | None, typer.Option(help="Of images and annotations, by the Hub's name for it.")] = None,
     private: Annotated[bool | None, typer.Option(help="Whether a new repository is private.")] = None,
 ) -> None:
-    """Sends images with artifacts to the Hub. The card of planted ones is made of the JSON file beside them.
+    """Sends images with artifacts, or a list, to the Hub. The card of planted ones is made of the JSON beside them.
 
     \f
     Raises:
@@ -189,8 +238,9 @@ def main(
     if source.is_dir():
         dataset = annotated_dataset(source)
     else:
-        made_with = json.loads(source.with_suffix(".json").read_text(encoding="utf-8"))
         dataset = Dataset.from_parquet(str(source))
+        if ADDRESS not in dataset.column_names:
+            made_with = json.loads(source.with_suffix(".json").read_text(encoding="utf-8"))
     typer.echo(push_dataset(dataset, repo_id, made_with=made_with, license=license, private=private))
 
 

@@ -19,6 +19,7 @@ import tellsign
 from tellsign.pipelines.hub import WEIGHTS, push_folder, with_owner
 
 from .model_card import card_of_folder, is_generated, somebody_wrote, with_facts_of
+from .model_index import EVAL_RESULTS, eval_results
 from .remote_code import PACKAGE, code_beside, code_of, is_our_class, spec_of, without_code
 
 
@@ -34,7 +35,7 @@ MEASURED: tuple[str, ...] = (
     "leave_out.png",
     "leave_out_small.json",
 )
-MEASURED += ("large_attacks.json", "adaptation.json", "features.safetensors", "training.json")
+MEASURED += ("adaptation.json", "features.safetensors", "training.json")
 # Not trainer_state.json and training_args.bin, which name the machine's folders and, the latter, are pickled.
 PATTERNS = (
     "config.json",
@@ -73,7 +74,8 @@ def push(
 ) -> CommitInfo:
     r"""
     Sends a model to the Hub, in one commit, or an adapter for an explainer or a localizer. A model is the detector,
-    tagger, explainer and localizer beside it, its `onnx/`, what was measured, and a model card.
+    tagger, explainer and localizer beside it, its `onnx/`, what was measured, and a model card. What was measured on
+    data sets of the Hub is also in `.eval_results/`, for their leaderboards.
 
     Other weights in the repository are removed. If a folder is sent, what was measured of these is removed too. A
     pipeline does not know what was measured.
@@ -134,7 +136,7 @@ def push(
             repo_id,
             card_of=card_of,
             lacking_parts=getattr(source, "lacking_parts", ()),
-            delete_patterns=WEIGHTS if is_pipeline else WEIGHTS + MEASURED,
+            delete_patterns=WEIGHTS if is_pipeline else (*WEIGHTS, *MEASURED, EVAL_RESULTS),
             private=private,
             token=token,
             revision=revision,
@@ -181,13 +183,15 @@ def exported_files(
     files, config = _without_card(folder, self_contained)
     if config is not None:
         files |= _endpoint_files(is_self_contained="custom_pipelines" in config)
-    own_card = folder / "README.md"
+    own_card, card = folder / "README.md", card_of_folder(folder, repo_id, tuple(datasets), config, license)
+    if (measured := eval_results(card.data.get("eval_results") or ())) is not None:
+        files[EVAL_RESULTS] = measured.encode()
     if somebody_wrote(own_card):
         if license or datasets:
             logger.warning(f"{own_card} is sent as somebody wrote it: license and data sets are to be stated there")
         files["README.md"] = own_card
     else:
-        files["README.md"] = str(card_of_folder(folder, repo_id, tuple(datasets), config, license)).encode()
+        files["README.md"] = str(card).encode()
     return files
 
 

@@ -28,10 +28,10 @@ from tellsign.modeling.image_files import (
 from tellsign.modeling.verdicts import verdict_of
 from tellsign.pipelines.answer import UNTOLD, ImageExplanation, doubt_of
 from tellsign.pipelines.evidence import places_of
-from tellsign.pipelines.provenance.statement import Statement
 from tellsign.pipelines.provenance.statements import statements_in
 from tellsign.pipelines.provenance.watermark import watermarks_in
 from tellsign.pipelines.reasons import conclude, evidence_toward
+from tellsign.pipelines.tracing import find_traces
 
 
 def cuts_of(image: Image.Image, settings: dict[str, Any]) -> tuple[list[Image.Image], np.ndarray]:
@@ -116,24 +116,27 @@ class Judge:
         image = in_rgb(stored, name)
         inputs = preprocess(image, self.settings)
         logits, evidence = self.session.run(["logits", "evidence"], {name: inputs[name] for name in self.inputs})
-        statements = [*statements_in(content, name, opened=stored), *watermarks_in(stored)]
-        answer = self.answer(logits[0], evidence[0], image, statements)
-        if image.info.get("animated"):
-            answer["animated"] = True
+        large = self.settings["large"]
+        is_large = bool(large and min(image.size) >= large["smallest_side"])
+        network = large if is_large else self.settings
+        thresholds = network["thresholds"][self.operating_point]
+        answer = self.of_pixels(logits[0], image, thresholds, None if is_large else self.settings["size"])
+        answer["traces"], answer["traces_note"] = find_traces(stored)
+        answer["provenance"] = [*statements_in(content, name, opened=stored), *watermarks_in(stored)]
+        conclude(answer, thresholds, network["error_rates"][self.operating_point])
+        if toward := evidence_toward(answer):
+            answer["evidence"] = places_of(evidence[0], image.height, image.width, toward)
         return answer
 
-    def answer(
-        self, logits: np.ndarray, evidence: np.ndarray, image: Image.Image, statements: list[Statement] | None = None
+    def of_pixels(
+        self, logits: np.ndarray, image: Image.Image, thresholds: list[float], seen: int | None
     ) -> ImageExplanation:
-        """The answer to one RGB image, of what the model gives."""
+        """The answer to one RGB image, of which no more is known than the logits of a network that sees a size."""
         fake, (width, height) = self.settings["fake"], image.size
         probability = float(1 / (1 + np.exp(np.float64(logits[1 - fake]) - logits[fake])))
-        large = self.settings["large"]
-        is_large = bool(large and min(height, width) >= large["smallest_side"])
-        thresholds = (large if is_large else self.settings)["thresholds"][self.operating_point]
         label = verdict_of(probability, thresholds)
-        seen = None if is_large else self.settings["size"]
         note = doubt_of(label, probability, width, height, contrast_of(image), seen)
+        why = "were not looked for" if seen else "are not looked for in pictures of this size"
         answer: ImageExplanation = {
             "label": "",
             "fake_probability": 0.0,
@@ -148,15 +151,14 @@ class Judge:
             "height": height,
             "evidence": [],
             "artifacts": [],
-            "artifacts_note": "Artifacts were not looked for.",
+            "artifacts_note": f"Artifacts {why}.",
             "traces": [],
-            "traces_note": "Traces were not measured.",
-            "provenance": statements or [],
+            "traces_note": "",
+            "provenance": [],
             "summary": "",
         }
-        conclude(answer, thresholds)
-        if toward := evidence_toward(answer):
-            answer["evidence"] = places_of(evidence, height, width, toward)
+        if image.info.get("animated"):
+            answer["animated"] = True
         return answer
 
 

@@ -24,14 +24,15 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
         _means_table(record["means"]),
         _note_on_right(record["verdicts"]["cautious"]["kinds"]),
         _right_table(record["verdicts"]),
+        *(_verdict_table(name, said["kinds"]) for name, said in record["verdicts"].items()),
         *(
-            _verdict_table(f"{name}{note}", said[seen])
-            for name, said in record["verdicts"].items()
-            for seen, note in (("kinds", ""), ("squeezed", ", wide pictures squeezed"))
-            if seen in said
+            _verdict_table(f"{point}, {name}", kinds)
+            for name, of_copy in record["copies"].items()
+            for point, kinds in of_copy["verdicts"].items()
         ),
         f"The calibration error (ECE) is {percent(record['calibration']['ece'])}%.",
         markdown_table(["share of all pictures answered, the surest first", "right, %"], answered),
+        *_file_tables(record),
         *([_version_table(record["versions"])] if record["versions"] else []),
         _rule_table(record["rules"]),
         markdown_table(["share of the sources in training", "AUROC, %"], curve),
@@ -59,12 +60,28 @@ def _changes(row: Mapping[str, Any]) -> list[str]:
 
 def _pooled_table(record: Mapping[str, Any]) -> str:
     seen = {"both": record["pooled"]} | {f"the {view} alone": of for view, of in record["views"].items()}
+    seen |= {name: of_copy["pooled"] for name, of_copy in record["copies"].items()}
+    if "files" in record:
+        seen |= record["files"]["strata"] | {"wholes and cuts of all sets": record["cuts_alike"]["pooled"]}
     rows = [
         [f"{group}, {view}", str(row["fakes"]), *(percent(row[name]) for name in ("auroc", "recall_at_2"))]
         for view, groups in seen.items()
         for group, row in groups.items()
     ]
     return markdown_table(["fakes, and what is seen", "pictures", "AUROC, %", "recall at 2%, %"], rows)
+
+
+def _file_tables(record: Mapping[str, Any]) -> list[str]:
+    """What depends on the files: verdicts by format, and what the classes' formats and shapes tell alone."""
+    if "files" not in record:
+        return []
+    tables = [
+        _verdict_table(f"{point}, {name}", kinds)
+        for name, said in record["files"]["formats"].items()
+        for point, kinds in said.items()
+    ]
+    rows = [[name, percent(score)] for name, score in record["files"]["rules"].items()]
+    return [*tables, markdown_table(["rule that sees a file's properties alone", "AUROC, %"], rows)]
 
 
 def _note_on_right(kinds: Mapping[str, Any]) -> str:
@@ -80,41 +97,23 @@ def _note_on_right(kinds: Mapping[str, Any]) -> str:
 
 def _right_table(verdicts: Mapping[str, Any]) -> str:
     """What a user gets: how many pictures are answered, and how many of the answers are right."""
+    titles = {
+        "answered": "answered",
+        "right": "right among the answers",
+        "fake": '"fake" right',
+        "real": '"real" right',
+    }
     rows = [
-        [
-            name,
-            f"{float(share):.0%}",
-            *(
-                "never said" if row[key] is None else percent(row[key])
-                for key in ("answered", "right", "fake", "real")
-            ),
-        ]
+        [name, f"{float(share):.0%}", *("never said" if row[key] is None else percent(row[key]) for key in titles)]
         for name, said in verdicts.items()
         for share, row in said["right"].items()
     ]
-    header = [
-        "verdicts",
-        "share of fakes",
-        "answered, %",
-        "right among the answers, %",
-        '"fake" right, %',
-        '"real" right, %',
-    ]
-    return markdown_table(header, rows)
+    return markdown_table(["verdicts", "share of fakes", *(f"{title}, %" for title in titles.values())], rows)
 
 
 def _means_table(means: Mapping[str, Any]) -> str:
-    rows = [
-        [
-            group,
-            str(row["generators"]),
-            percent(row["auroc"]),
-            percent(row["worst_auroc"]),
-            percent(row["recall_at_1"]),
-            percent(row["recall_at_2"]),
-        ]
-        for group, row in means.items()
-    ]
+    keys = ("auroc", "worst_auroc", "recall_at_1", "recall_at_2")
+    rows = [[group, str(row["generators"]), *(percent(row[key]) for key in keys)] for group, row in means.items()]
     header = ["generators that the run never saw", "number", "AUROC, %", "worst", "recall at 1%, %", "recall at 2%, %"]
     return markdown_table(header, rows)
 
@@ -127,17 +126,13 @@ def _verdict_table(name: str, kinds: Mapping[str, Any]) -> str:
 
 
 def _version_table(versions: Mapping[str, Any]) -> str:
-    rows = [
-        [name, *(percent(row[to]) for to in ("both", "fakes alone", "median_change")), *_changes(row)]
-        for name, row in versions.items()
-    ]
-    header = [
-        "version of the pictures",
-        "both classes changed: AUROC, %",
-        "fakes alone changed: AUROC, %",
-        "median change of probability, %",
-    ]
-    return markdown_table([*header, *CHANGES], rows)
+    titles = {
+        "both": "both classes changed: AUROC, %",
+        "fakes alone": "fakes alone changed: AUROC, %",
+        "median_change": "median change of probability, %",
+    }
+    rows = [[name, *(percent(row[to]) for to in titles), *_changes(row)] for name, row in versions.items()]
+    return markdown_table(["version of the pictures", *titles.values(), *CHANGES], rows)
 
 
 def _rule_table(rules: Mapping[str, Any]) -> str:
@@ -148,13 +143,8 @@ def _rule_table(rules: Mapping[str, Any]) -> str:
 
 def _generator_table(generators: Mapping[str, Any]) -> str:
     rows = [
-        [
-            as_text(name),
-            as_text(row["family"]),
-            str(row["pictures"]),
-            percent(row["auroc"]),
-            percent(row["recall_at_2"], 0),
-        ]
+        [as_text(name), as_text(row["family"]), str(row["pictures"])]
+        + [percent(row["auroc"]), percent(row["recall_at_2"], 0)]
         for name, row in sorted(generators.items(), key=lambda row: row[1]["auroc"])
     ]
     return markdown_table(["generator", "family", "pictures", "AUROC, %", "recall at 2%, %"], rows)
@@ -167,10 +157,8 @@ def left_out_failures(record: Mapping[str, Any] | None) -> list[str]:
     worst = sorted(record["generators"].items(), key=lambda row: row[1]["auroc"])[:3]
     names = ", ".join(f"{as_text(name)} ({100 * row['auroc']:.1f})" for name, row in worst)
     uncertain = {kind: row["uncertain"] for kind, row in record["verdicts"]["cautious"]["kinds"].items()}
-    failures = [f"Among generators of large pictures that it never saw, it does worst on {names} (AUROC, %)."]
-    failures.append(
-        'On large pictures of sources that it never saw it often says "uncertain": '
-        + ", ".join(f"{kind} {100 * share:.0f}%" for kind, share in uncertain.items())
-        + "."
-    )
-    return failures
+    shares = ", ".join(f"{kind} {100 * share:.0f}%" for kind, share in uncertain.items())
+    return [
+        f"Among generators of large pictures that it never saw, it does worst on {names} (AUROC, %).",
+        f'On large pictures of sources that it never saw it often says "uncertain": {shares}.',
+    ]

@@ -23,7 +23,6 @@ from .card_tables import (
     VERDICT_SCORES,
     failures,
     generator_table,
-    large_attack_table,
     log_of_card,
     log_table,
     robustness_tables,
@@ -34,7 +33,7 @@ from .card_tables import (
     traces,
 )
 from .left_out_tables import leave_out_tables, left_out_failures, small_tables
-from .model_index import model_index
+from .model_index import model_index, on_hub
 
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
@@ -67,7 +66,6 @@ def model_card(
     evaluation: Mapping[str, Any] | None = None,
     leave_out: Mapping[str, Any] | None = None,
     leave_out_small: Mapping[str, Any] | None = None,
-    large_attacks: Mapping[str, Any] | None = None,
     adaptation: Mapping[str, Any] | None = None,
     tagger_config: Mapping[str, Any] | None = None,
     tagger_evaluation: Mapping[str, Any] | None = None,
@@ -92,13 +90,13 @@ def model_card(
         evaluation (`Mapping`, *optional*): The `evaluation.json` of `evaluate_detector`.
         leave_out (`Mapping`, *optional*): The `leave_out.json` of `leave_out`.
         leave_out_small (`Mapping`, *optional*): The `leave_out_small.json` of `leave_out_small`.
-        large_attacks (`Mapping`, *optional*): The `large_attacks.json` of `evaluate_detector --large-data`.
         adaptation (`Mapping`, *optional*): The `adaptation.json` of `tellsign adapt`.
         tagger_config (`Mapping`, *optional*): The tagger's `config.json`.
         tagger_evaluation (`Mapping`, *optional*): What `evaluate_explanations` writes.
         explainer_config (`Mapping`, *optional*): The explainer's `config.json` or `adapter_config.json`.
         localizer_config (`Mapping`, *optional*): The localizer's.
-        datasets (`Sequence[str]`, *optional*): Data sets on the Hub that the model was trained on.
+        datasets (`Sequence[str]`, *optional*):
+            Data sets on the Hub that the model was trained on, besides those that the records name.
         pictures (`Sequence[str]`, *optional*): Figures to show below the results, by their paths in the repository.
         examples (`Sequence[str]`, *optional*): Images for the Hub's widget, by their paths in the repository.
         emissions (`Mapping`, *optional*):
@@ -117,12 +115,14 @@ def model_card(
     # Of folders only the names are recorded.
     backbone = ((adaptation or {}).get("backbone") or {}).get("name")
     base = backbone or (adaptation or {}).get("base_model") or training.get("model_name_or_path") or ""
+    # A group that is drawn twice as often is named twice.
+    training_data = list(dict.fromkeys([*training.get("train_data", ()), *training.get("large_train_data", ())]))
     data = ModelCardData(
         license=license,
         library_name="transformers",
         pipeline_tag="image-classification",
         tags=_tags(config, tagger_config),
-        datasets=list(datasets) or None,
+        datasets=_with_those_on_hub(datasets, [*training_data, (adaptation or {}).get("data", "")]) or None,
         widget=[{"src": path, "example_title": Path(path).stem.replace("_", " ")} for path in examples] or None,
         co2_eq_emissions=dict(emissions) if emissions else None,
         base_model=base if "/" in base and "+" not in base else None,
@@ -130,8 +130,6 @@ def model_card(
         **model_index(config, evaluation, leave_out, adaptation),
     )
     counts = {result["name"]: result["real"] + result["fake"] for result in evaluation.get("results", ())}
-    # A group that is drawn twice as often is named twice.
-    training_data = list(dict.fromkeys([*training.get("train_data", ()), *training.get("large_train_data", ())]))
     return generated_card(
         ModelCard,
         TEMPLATE,
@@ -152,7 +150,6 @@ def model_card(
         leave_out_tables=leave_out_tables(leave_out) if leave_out else [],
         leave_out=leave_out,
         small=leave_out_small and {**leave_out_small, "tables": small_tables(leave_out_small)},
-        large_attacks=large_attacks and {**large_attacks, "table": large_attack_table(large_attacks)},
         adaptation=adaptation and {**adaptation, "tables": [advice(adaptation), *adaptation_tables(adaptation)]},
         threshold_table=threshold_table(config),
         traces=traces() if config.get("large_picture_config") else None,
@@ -160,7 +157,7 @@ def model_card(
         tagger=tagger,
         explainer=explainer_config,
         localizer=localizer_config,
-        failures=[*left_out_failures(leave_out), *failures(config, generators, robustness, tagger, large_attacks)],
+        failures=[*left_out_failures(leave_out), *failures(config, generators, robustness, tagger)],
         pictures=pictures,
         hyperparameters=hyperparameters(training),
         training_data=training_data,
@@ -169,6 +166,12 @@ def model_card(
         emissions=emissions,
         uses_cifake="cifake" in json.dumps([*datasets, training, evaluation.get("data")], default=str).lower(),
     )
+
+
+def _with_those_on_hub(datasets: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """Data sets, and the repositories of sources that are on the Hub, each once."""
+    repositories = filter(None, (on_hub(name) for source in sources for name in source.split("+")))
+    return list(dict.fromkeys([*datasets, *(repository for repository, _ in repositories)]))
 
 
 def _tags(config: Mapping[str, Any], tagger_config: Mapping[str, Any] | None) -> list[str]:
@@ -273,8 +276,8 @@ def card_of_folder(
     Args:
         folder (`Path`):
             Has `config.json` or `adapter_config.json`. May have `evaluation.json`, `leave_out.json`,
-            `large_attacks.json`, `training.json`, `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures and
-            images in `examples/`. May have the folders `tagger/`, `explainer/` and `localizer/`.
+            `training.json`, `trainer_state.json`, `emissions.csv` (of CodeCarbon), figures and images in `examples/`.
+            May have the folders `tagger/`, `explainer/` and `localizer/`.
         model_id, datasets, license: As for [`model_card`]. An adapter's name defaults to the folder's. Data sets
             and license default to those of the folder's `README.md`. The log and the emissions do too, where their
             files are missing, as in a copy from the Hub.
@@ -323,7 +326,6 @@ def card_of_folder(
         evaluation=read("evaluation.json"),
         leave_out=read("leave_out.json"),
         leave_out_small=read("leave_out_small.json"),
-        large_attacks=read("large_attacks.json"),
         adaptation=read("adaptation.json"),
         tagger_config=read("tagger/config.json"),
         tagger_evaluation=read("tagger/evaluation.json"),

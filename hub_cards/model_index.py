@@ -1,11 +1,15 @@
-"""The main results of a card, for the Hub's index of models."""
+"""The main results of a card, for the Hub's index of models and for the leaderboards of its data sets."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from huggingface_hub import EvalResult
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, constants, eval_result_entries_to_yaml
 
 
+EVAL_RESULTS = f"{constants.EVAL_RESULTS_FOLDER}/tellsign.yaml"
+"""The file of [`eval_results`] in a repository."""
 Scores = Sequence[tuple[str, str, float]]
 """Of each metric its name in the index, its title and its value in [0, 1]."""
 AUROC = "roc_auc", "AUROC, %"
@@ -42,7 +46,7 @@ def _evaluated(evaluation: Mapping[str, Any] | None, image_size: int | None) -> 
     size = evaluation.get("image_size") or image_size
     return _results(
         ", ".join(data) + (f", at {size}x{size} pixels" if size else ""),
-        _type_of(data),
+        _place_of(data),
         result["name"],
         [("accuracy", "Accuracy, %", result["scores"]["accuracy"]), (*AUROC, result["scores"]["auroc"])],
         split=evaluation.get("split", "test"),
@@ -60,7 +64,7 @@ def _left_out(record: Mapping[str, Any] | None) -> list[EvalResult]:
         (*RECALL, pooled["recall_at_2"]["value"]),
     ]
     name = f"large pictures of sources that training did not see ({', '.join(record['data'])})"
-    return _results(name, _type_of(record["data"]), "sources never seen", scores)
+    return _results(name, _place_of(record["data"]), "sources never seen", scores)
 
 
 def _adapted(record: Mapping[str, Any] | None) -> Iterator[EvalResult]:
@@ -69,28 +73,40 @@ def _adapted(record: Mapping[str, Any] | None) -> Iterator[EvalResult]:
         return
     data, scores = record["data"], record["scores"]
     if "fake" in record["pictures"]:
-        sets = [("real, fake", f"large pictures of {data}", _type_of([data]))]
+        sets = [("real, fake", f"large pictures of {data}", _place_of([data]))]
     else:
-        sets = [("real, strange fake", f"large photographs of {data}, and fakes by others", _type_of([data]))]
+        sets = [("real, strange fake", f"large photographs of {data}, and fakes by others", _place_of([data]))]
     if "auroc: strange real, strange fake" in scores:
-        sets.append(("strange real, strange fake", f"large pictures by others than {data}", "imagefolder"))
-    for pair, name, kind in sets:
+        of_others = f"large pictures by others than {data}"
+        sets.append(("strange real, strange fake", of_others, {"dataset_type": "imagefolder"}))
+    for pair, name, place in sets:
         after = [(*title, scores[f"{score}: {pair}"]["after"]["value"]) for score, title in AFTER.items()]
-        yield from _results(f"{name}, that training did not see", kind, f"never seen: {pair}", after)
+        yield from _results(f"{name}, that training did not see", place, f"never seen: {pair}", after)
 
 
-def _type_of(data: Sequence[str]) -> str:
+def on_hub(source: str) -> tuple[str, str | None] | None:
+    """The repository and the commit of a data set on the Hub, named as `USER/REPO` or `USER/REPO@COMMIT`.
+
+    `None` of anything else, as the name of a file.
+    """
+    found = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", source)
+    return None if found is None or source.lower().endswith(".parquet") else (found[1], found[2])
+
+
+def _place_of(data: Sequence[str]) -> dict[str, str | None]:
     """The index wants the repository of data on the Hub. Local files are stated by name alone."""
-    if len(data) == 1 and "/" in data[0]:
-        return data[0]
-    return "parquet" if all(name.endswith(".parquet") for name in data) else "imagefolder"
+    if len(data) == 1 and (repository := on_hub(data[0])):
+        return dict(zip(("dataset_type", "dataset_revision"), repository, strict=True))
+    return {"dataset_type": "parquet" if all(name.endswith(".parquet") for name in data) else "imagefolder"}
 
 
-def _results(name: str, kind: str, config: str, scores: Scores, split: str | None = None) -> list[EvalResult]:
+def _results(
+    name: str, place: Mapping[str, Any], config: str, scores: Scores, split: str | None = None
+) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="image-classification",
-            dataset_type=kind,
+            **place,
             dataset_name=name,
             dataset_config=config,
             dataset_split=split,
@@ -102,4 +118,27 @@ def _results(name: str, kind: str, config: str, scores: Scores, split: str | Non
     ]
 
 
-__all__ = ["model_index"]
+def eval_results(results: Iterable[EvalResult]) -> str | None:
+    """The results on data sets of the Hub as a YAML file of `.eval_results/`; `None` if there is none.
+
+    The task is the metric's name in the index, since a data set's leaderboard has one number a task. See
+    https://huggingface.co/docs/hub/eval-results.
+
+    Args:
+        results (`Iterable[EvalResult]`): Of [`model_index`].
+    """
+    entries = [
+        EvalResultEntry(
+            dataset_id=result.dataset_type,
+            dataset_revision=result.dataset_revision,
+            task_id=result.metric_type,
+            value=result.metric_value,
+            notes=f"{result.metric_name} ({result.dataset_config})",
+        )
+        for result in results
+        if on_hub(result.dataset_type)
+    ]
+    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, width=1000) if entries else None
+
+
+__all__ = ["EVAL_RESULTS", "eval_results", "model_index", "on_hub"]

@@ -31,7 +31,7 @@ from tellsign.modeling.image_processing_large_picture import (
 )
 from tellsign.modeling.image_processing_wavefreq import WaveFreqImageProcessor
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
-from tellsign.modeling.verdicts import OPERATING_POINTS, real_and_fake, thresholds_of
+from tellsign.modeling.verdicts import OPERATING_POINTS, error_rates_of, real_and_fake, thresholds_of
 from tellsign.scanning.reading import read_pictures
 from tellsign.scanning.shards import address_of, list_files, shards_of
 
@@ -144,6 +144,7 @@ def _settings_of_network(config: PreTrainedConfig, processor: Any, expected: Any
         )
     return {
         "thresholds": {point: thresholds_of(config, point) for point in OPERATING_POINTS},
+        "error_rates": {point: error_rates_of(config, point) for point in OPERATING_POINTS},
         "size": config.image_size,
         "mean": processor.image_mean,
         "std": processor.image_std,

@@ -25,11 +25,14 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from tellsign import DEFAULT_MODEL
 from tellsign.modeling.modeling_wavefreq import WaveFreqForImageClassification
-from tellsign.pipelines import answer, evidence
+from tellsign.pipelines import answer, evidence, reasons
 from tellsign.pipelines.answer import SOURCES
 from tellsign.pipelines.provenance import aigc_label, camera, generators, statement, watermark
 from tellsign.pipelines.provenance.statement import CLAIMS, IPTC_TERMS, OF_CAMERAS, OF_GENERATORS
 from tellsign.pipelines.provenance.watermark import WATERMARKS
+from tellsign.pipelines.traces import grids, kind, odds, spectrum
+from tellsign.pipelines.traces.grids import Grid
+from tellsign.pipelines.traces.table import KINDS
 
 from .export import push_space
 from .onnx_export import LogitsAndEvidence, halve_weights, inputs_of_large, settings_of, write_graph
@@ -81,9 +84,14 @@ PACKAGES = (
 CONSTANTS = {
     answer: "NO_LEAN LEAST_SIDE SMALL_SIDE LEAST_CONTRAST MOST_STRETCHED UNTOLD VERTICAL HORIZONTAL CENTER WHOLE",
     evidence: "MOST_PLACES LEAST_SHARE STRONGEST",
-    statement: "MAX_BYTES MAX_CHARACTERS UNREADABLE NOT_READ UNKNOWN MARK STATED",
+    reasons: "MOST_REASONS LARGEST_WEIGHT DECIDERS",
+    odds: "ODDS",
+    statement: "MAX_BYTES MAX_CHARACTERS UNREADABLE NOT_READ UNKNOWN BROKEN MARK STATED",
     watermark: "LEAST_CORRELATION LEAST_PIXELS MOST_PIXELS BLOCK STEP",
     camera: "SAME OTHER",
+    kind: "LOSSLESS",
+    spectrum: "BLOCK MOST_BLOCKS LEAST_DEVIATION MOST_PIXELS MIDDLE SIGMA RADIUS SCATTER",
+    grids: "LEAST_BLOCKS SCALE RING_COLOR LEVELS OF_MORE_BITS OF_PALETTES OF_LITTLE_DETAIL",
 }
 """What the page takes from these modules, by the same names."""
 LATER = ("c2pa/", "README.md", "LICENSE", "NOTICE", "ThirdPartyNotices.txt")
@@ -258,8 +266,27 @@ def _write_words(folder: Path) -> None:
         "editors": camera.EDITORS.pattern,
         "labelFields": sorted(aigc_label.FIELDS),
         "watermarks": [asdict(mark) for mark in WATERMARKS],
+        "traces": [_grid(grid) for grid in KINDS.values() if isinstance(grid, Grid)],
     }
     (folder / "words.js").write_text(f"export default {json.dumps(words)};\n", encoding="utf-8")
+
+
+def _grid(grid: Grid) -> dict[str, Any]:
+    """What the page needs to know of a grid, which it seeks in lossless files."""
+    worth = grid.worth["lossless"]
+    return {
+        "name": grid.name,
+        "toward": grid.toward,
+        "frequencies": grid.frequencies,
+        "allPeaks": grid.all_peaks,
+        "threshold": worth.threshold,
+        "lift": worth.lift(grid.toward),
+        "text": grid.told("lossless"),
+        "caption": grid.caption,
+        "leastSide": grid.least_side,
+        "ofSmall": grid.of_small,
+        "ofOthers": grid.of_others,
+    }
 
 
 def _write_settings(settings: dict[str, Any], folder: Path) -> None:

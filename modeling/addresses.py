@@ -74,14 +74,27 @@ def read_download(file: IO[bytes]) -> bytes:
 
 
 def _download(address: str, timeout: float | None, of_row: bool) -> bytes:
-    content = bytearray()
     # Behind a proxy nobody could say where a name leads to.
     mounts = {f"{protocol}://": None for protocol in WEB} if of_row else None
     extensions = {"trace": _refuse_local_stream} if of_row else None
-    with (
-        httpx.Client(mounts=mounts, timeout=timeout, follow_redirects=True) as client,
-        client.stream("GET", address, extensions=extensions) as response,
-    ):
+    with httpx.Client(mounts=mounts, timeout=timeout, follow_redirects=True) as client:
+        return download(client, address, extensions=extensions)
+
+
+def download(client: httpx.Client, address: str, **options: Any) -> bytes:
+    """The content at an http(s) address, by a client with its own rules.
+
+    Args:
+        client (`httpx.Client`): Its time limits, proxies, redirects and hooks hold.
+        address (`str`): Where to read.
+        **options: Of [`httpx.Client.stream`].
+
+    Raises:
+        httpx.HTTPError: If it cannot be read, or has another status than success.
+        ValueError: If it has more than 256 MiB.
+    """
+    content = bytearray()
+    with client.stream("GET", address, **options) as response:
         response.raise_for_status()
         for part in response.iter_bytes():
             content += part

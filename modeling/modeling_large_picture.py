@@ -25,6 +25,8 @@ CLIP = 6.0
 PATH_STEPS = 32
 MIRRORS = 4
 """How often a side of a picture fits into a cut at most; the evidence of smaller pictures is spread evenly."""
+FULL_SIDE = 1024
+"""Shorter side in pixels from which pictures are judged alike. Below it more photographs look fake."""
 WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 """The box of the whole picture."""
 
@@ -50,10 +52,11 @@ class LargePictureHead(nn.Module):
     over the training pictures. Evidence is measured against the average moments. The average features normalize.
 
     Drawings by people look most like fakes. So a linear layer tells how much the whole looks like a drawing, or
-    anything else than a photograph. A positive logit is halved if the whole surely looks so.
+    anything else than a photograph. The more it looks so, the smaller and lower the logit: one pair of thresholds then
+    keeps the promise on photographs and that on drawings.
 
     Args:
-        config ([`LargePictureConfig`]): Its `hidden_size` and `dropout`.
+        config ([`LargePictureConfig`]): Its `hidden_size`, `dropout`, `drawing_scale` and `drawing_shift`.
         num_moments (`int`): Number of moments of a view, see [`moments_of`]: two for each channel.
     """
 
@@ -66,6 +69,7 @@ class LargePictureHead(nn.Module):
         self.hidden = nn.Linear(2 * num_moments, config.hidden_size)
         self.classifier = nn.Linear(config.hidden_size, 1)
         self.drawn = nn.Linear(num_moments, 1)
+        self.drawing_scale, self.drawing_shift = config.drawing_scale, config.drawing_shift
 
     @staticmethod
     def features(moments: torch.Tensor) -> torch.Tensor:
@@ -100,15 +104,15 @@ class LargePictureHead(nn.Module):
         """Logits of fake of normalized features."""
         hidden_states = nn.functional.relu(_linear(self.hidden, self.dropout(features.flatten(-2))))
         logits = _linear(self.classifier, self.dropout(hidden_states))[..., 0]
-        return logits * self._trust(logits, features)
+        drawn = self._drawn(features)
+        return logits * self.drawing_scale**drawn - self.drawing_shift * drawn
 
-    def _trust(self, logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """What a logit counts: 1, and if it says fake, down to 1/2 for drawings."""
-        drawn = _linear(self.drawn, features[..., 0, :])[..., 0].sigmoid()
-        return 1 - (logits > 0).to(drawn.dtype) * drawn / (1 + drawn)
+    def _drawn(self, features: torch.Tensor) -> torch.Tensor:
+        """How much pictures look like drawings, in [0, 1]."""
+        return _linear(self.drawn, features[..., 0, :])[..., 0].sigmoid()
 
     def gradient(self, moments: torch.Tensor) -> torch.Tensor:
-        """Gradient of the logit before it is trusted or not, of the moments' shape, without dropout."""
+        """Gradient of the logit as that of a photograph, of the moments' shape, without dropout."""
         normalized, num_cuts = self.normalized(moments), moments.shape[-2] - 1
         active = _linear(self.hidden, normalized.flatten(-2)) > 0
         classifier, hidden = (layer.weight.to(moments.dtype) for layer in (self.classifier, self.hidden))
@@ -151,11 +155,39 @@ class LargePictureHead(nn.Module):
         of_cuts = _places(cut_maps, slopes[:, 1:].flatten(0, 1), self.baseline[1], cut_boxes.flatten(0, 1), size)
         total = _places(maps, slopes[:, 0], self.baseline[0], WHOLE.to(moments), size)
         total = total + of_cuts.unflatten(0, (-1, num_cuts)).sum(1)
-        logits = self(moments)
-        total = total * self._trust(logits, self.normalized(moments))[:, None, None]
-        # What the steps along the path leave out is spread evenly.
-        rest = logits - self(self.baseline.to(moments.dtype)) - total.sum((1, 2))
+        total = total * self.drawing_scale ** self._drawn(self.normalized(moments))[:, None, None]
+        # What the steps along the path leave out, and the shift of drawings, are spread evenly.
+        rest = self(moments) - self(self.baseline.to(moments.dtype)) - total.sum((1, 2))
         return total + rest[:, None, None] / size**2
+
+
+def octaves_below(cut_boxes: torch.Tensor, cut_size: int) -> torch.Tensor:
+    """How often the shorter side of pictures would have to be doubled to have `FULL_SIDE` pixels, at least 0.
+
+    Args:
+        cut_boxes (`torch.Tensor` of shape `(batch_size, num_cuts, 4)`): See [`LargePictureForImageClassification`].
+        cut_size (`int`): Side of a cut in pixels.
+
+    Returns:
+        `torch.Tensor` of shape `(batch_size,)`.
+    """
+    covered = (cut_boxes[:, 0, 2:] - cut_boxes[:, 0, :2]).amax(1)  # of the shorter side
+    return (covered * (FULL_SIDE / cut_size)).log2().clamp(min=0)
+
+
+def calibration_of_size(config: LargePictureConfig, octaves: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What logits are multiplied by, then lowered by, before the temperature, by [`octaves_below`] of pictures."""
+    return config.octave_scale ** octaves.square(), config.octave_shift * octaves
+
+
+def moments_of_features(features: torch.Tensor) -> torch.Tensor:
+    """Moments by means and standard deviations: the reverse of [`LargePictureHead.features`] of one cut.
+
+    Args:
+        features (`torch.Tensor` of shape `(..., num_moments)`): All means, then all deviations.
+    """
+    mean, deviation = features.chunk(2, dim=-1)
+    return torch.cat([mean, mean.square() + deviation.square() - EPSILON], dim=-1)
 
 
 def _deviations(moments: torch.Tensor) -> torch.Tensor:
@@ -228,7 +260,7 @@ class LargePictureImageClassifierOutput(ImageClassifierOutputWithNoAttention):
         Logits of real, always zero, and of fake, divided by `config.temperature`.
     evidence (`torch.FloatTensor` of shape `(batch_size, grid_size, grid_size)`, *optional*, returned in evaluation):
         What each place of the picture adds to its logit of fake. The sum is that logit minus the logit of the
-        average training picture.
+        average training picture of its size.
     """
 
     evidence: torch.Tensor | None = None
@@ -379,11 +411,14 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         ```
         """
         moments, maps, cut_maps = self.moments_and_maps(pixel_values, cuts)
-        logits = nn.functional.pad(self.head(moments)[:, None], (1, 0)) / self.config.temperature
+        boxes = cut_boxes.to(moments)
+        scale, shift = calibration_of_size(self.config, octaves_below(boxes, self.config.cut_size))
+        of_fake = (scale * self.head(moments) - shift) / self.config.temperature
+        logits = nn.functional.pad(of_fake[:, None], (1, 0))
         evidence = None
         if not self.training:
-            evidence = self.head.evidence(maps, cut_maps, moments, cut_boxes.to(moments), self.config.grid_size)
-            evidence = (evidence / self.config.temperature).to(self.dtype)
+            evidence = self.head.evidence(maps, cut_maps, moments, boxes, self.config.grid_size)
+            evidence = (evidence * scale[:, None, None] / self.config.temperature).to(self.dtype)
         logits = logits.to(self.dtype)
         loss = None if labels is None else self.loss_function(labels, logits, self.config, **kwargs)
         return LargePictureImageClassifierOutput(loss=loss, logits=logits, evidence=evidence)

@@ -241,10 +241,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             logits = familiar * logits
             evidence = None if evidence is None else familiar[..., None] * evidence
         return WaveFreqImageClassifierOutput(
-            logits=logits,
-            hidden_states=outputs.hidden_states,
-            category_logits=category_logits,
-            evidence=evidence,
+            logits=logits, hidden_states=outputs.hidden_states, category_logits=category_logits, evidence=evidence
         )
 
     def _judge_each(
@@ -342,10 +339,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         return answer
 
     def post_process_verdicts(
-        self,
-        logits: torch.Tensor,
-        image_sizes: torch.LongTensor | None = None,
-        operating_point: str = "cautious",
+        self, logits: torch.Tensor, image_sizes: torch.LongTensor | None = None, operating_point: str = "cautious"
     ) -> list[str]:
         r"""
         What is said of each image, see [`verdicts_of`].

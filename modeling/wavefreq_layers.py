@@ -197,10 +197,7 @@ class WaveFreqResidualLayer(nn.Module):
             )
         else:
             self.layers = nn.ModuleList(
-                [
-                    layer(in_channels, out_channels, 3, stride),
-                    layer(out_channels, out_channels, 3, activate=False),
-                ]
+                [layer(in_channels, out_channels, 3, stride), layer(out_channels, out_channels, 3, activate=False)]
             )
         self.activation = nn.ReLU()
 
@@ -251,12 +248,7 @@ class WaveFreqEmbeddings(nn.Module):
         super().__init__()
         size = config.embedding_size
         self.layer = WaveFreqConvLayer(
-            config,
-            3,
-            size,
-            config.stem_kernel_size,
-            config.stem_stride,
-            bias=config.convolution_bias,
+            config, 3, size, config.stem_kernel_size, config.stem_stride, bias=config.convolution_bias
         )
         self.wavelet_attention = None
         # CODEPATH: the original network halves its map here, the packaged one keeps the full resolution.

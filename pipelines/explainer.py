@@ -155,9 +155,7 @@ class ArtifactExplainer(VisionLanguageModel):
         ends = model.generation_config.eos_token_id
         self._matcher_class: Any = LLMatcher
         self._tokenizer = from_tokenizer(
-            tokenizer,
-            n_vocab=embeddings.num_embeddings,
-            eos_token=tokenizer.eos_token_id if ends is None else ends,
+            tokenizer, n_vocab=embeddings.num_embeddings, eos_token=tokenizer.eos_token_id if ends is None else ends
         )
 
     @staticmethod

@@ -24,8 +24,7 @@ def limit_words(text: str) -> str:
 
 
 def to_challenge(
-    results: Iterable[ImageExplanation | FailedImage],
-    indices: Iterable[int] | None = None,
+    results: Iterable[ImageExplanation | FailedImage], indices: Iterable[int] | None = None
 ) -> list[dict[str, Any]]:
     """Writes explanations in the format of the Adobe challenge of 2024.
 

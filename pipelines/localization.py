@@ -35,12 +35,7 @@ def heat_map(patch_scores: ArrayLike, height: int, width: int) -> NDArray[np.flo
 def bounding_box(mask: NDArray[np.bool_]) -> Box:
     """The tightest box around a mask of shape `(height, width)` that is not empty."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return {
-        "xmin": int(columns[0]),
-        "ymin": int(rows[0]),
-        "xmax": int(columns[-1]) + 1,
-        "ymax": int(rows[-1]) + 1,
-    }
+    return {"xmin": int(columns[0]), "ymin": int(rows[0]), "xmax": int(columns[-1]) + 1, "ymax": int(rows[-1]) + 1}
 
 
 def box_of(heat: NDArray[np.floating], threshold: float = 0.5) -> Box:
@@ -73,12 +68,8 @@ def box_in(patch_scores: ArrayLike, height: int, width: int, threshold: float = 
     shrink = max(1.0, max(height, width) / MOST_PIXELS)
     rows, columns = math.ceil(height / shrink), math.ceil(width / shrink)
     box = box_of(heat_map(patch_scores, rows, columns), threshold)
-    return {
-        "xmin": box["xmin"] * width // columns,
-        "ymin": box["ymin"] * height // rows,
-        "xmax": -(-box["xmax"] * width // columns),
-        "ymax": -(-box["ymax"] * height // rows),
-    }
+    left, top = box["xmin"] * width // columns, box["ymin"] * height // rows
+    return Box(xmin=left, ymin=top, xmax=-(-box["xmax"] * width // columns), ymax=-(-box["ymax"] * height // rows))
 
 
 def whole_image(height: int, width: int) -> Box:

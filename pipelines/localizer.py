@@ -114,9 +114,5 @@ def _box_of(bins: Sequence[int], width: int, height: int) -> Box | None:
     if top > bottom or left > right:
         return None
     xmin, ymin = min(round(left * width), width - 1), min(round(top * height), height - 1)
-    return {
-        "xmin": xmin,
-        "ymin": ymin,
-        "xmax": max(round(right * width), xmin + 1),
-        "ymax": max(round(bottom * height), ymin + 1),
-    }
+    xmax, ymax = max(round(right * width), xmin + 1), max(round(bottom * height), ymin + 1)
+    return Box(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)

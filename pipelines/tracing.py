@@ -8,7 +8,6 @@ from PIL import Image
 from tellsign.configuration.artifacts import find_artifact
 
 from .answer import Box, ExplainedArtifact, Trace
-from .localization import whole_image
 from .traces.kind import NotMeasured, Pixels, files_of
 from .traces.table import KINDS
 
@@ -74,7 +73,7 @@ def signatures_of(
         kind = KINDS[trace["name"]]
         label, score = kind.artifact, kind.worth[files].precision
         if label is not None and label not in found and (asked is None or label in asked):
-            box = trace["box"] or whole_image(height, width)
+            box = trace["box"] or Box(xmin=0, ymin=0, xmax=width, ymax=height)
             found[label] = {"label": label, "score": score, "box": box, "explanation": trace["text"]}
     return [artifact for artifact in found.values() if threshold is None or artifact["score"] >= threshold]
 

@@ -1,5 +1,6 @@
 """The command `tellsign`."""
 
+import gc
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from tellsign.commands.adapt import adapt
 from tellsign.commands.agreement import agreement
 from tellsign.commands.annotate import annotate
 from tellsign.commands.audit import audit
+from tellsign.commands.doctor import doctor
 from tellsign.commands.explain import explain
 from tellsign.commands.export import export
 from tellsign.commands.provenance import provenance
@@ -16,6 +18,8 @@ from tellsign.commands.publish import push, space
 from tellsign.commands.scan import scan
 from tellsign.commands.trust import trust
 
+
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 # Local variables in a traceback would show the access token.
 app = typer.Typer(
@@ -39,9 +43,11 @@ def main(
     ] = False,
 ) -> None:
     """Tell AI-generated images from real ones."""
+    # The libraries make half a million objects that stay. To look for garbage among them takes a second.
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
 
 
-for command in (explain, provenance, trust, scan, annotate, agreement, audit, adapt, export, push, space):
+for command in (explain, provenance, trust, scan, annotate, agreement, audit, adapt, export, push, space, doctor):
     app.command()(command)
 
 

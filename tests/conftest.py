@@ -143,6 +143,42 @@ def large_sources(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
+def picture_list(large_sources, tmp_path_factory) -> tuple[str, dict[str, bytes]]:
+    """A list of these pictures, and the files that it names, by REPOSITORY/COMMIT/PATH; every third is a PNG."""
+    import pyarrow.parquet as pq
+
+    from tellsign.training import list_pictures
+
+    table, files = pq.read_table(large_sources).to_pydict(), {}
+    for number, image in enumerate(table["image"]):
+        repository = table["source"][number].split("@")[0].replace(" ", "-")
+        path = f"pictures/{number} 50% #é?+.{'jpg' if number % 3 else 'PNG'}"
+        if number % 3 == 0:
+            image = table["image"][number] = encode(np.asarray(Image.open(io.BytesIO(image))), "PNG")
+        table["source"][number] = f"{repository}@0123abc:{path}"
+        files[f"{repository}/0123abc/{path}"] = image
+    widths, heights = zip(*(Image.open(io.BytesIO(image)).size for image in table["image"]), strict=True)
+    folder = tmp_path_factory.mktemp("list")
+    sets = write_parquet(folder / "large.parquet", **table, licence=["MIT"] * 64, width=widths, height=heights)
+    list_pictures.main([sets], folder / "list.parquet")
+    return str(folder / "list.parquet"), files
+
+
+@pytest.fixture(scope="session")
+def collected(picture_list, tmp_path_factory) -> Path:
+    """Folder of these pictures, fetched from a server on loopback."""
+    from tellsign.training import collect
+    from tests.mirror_server import Mirror
+
+    folder = tmp_path_factory.mktemp("collected")
+    with Mirror() as mirror, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(collect, "PICTURE_LIST", picture_list[0])
+        mirror.files = picture_list[1]
+        collect.main(folder, mirror=mirror.url)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def parquet(synthetic_rows, tmp_path_factory) -> str:
     """The synthetic images as a parquet file."""
     return write_parquet(tmp_path_factory.mktemp("data") / "images.parquet", **synthetic_rows)

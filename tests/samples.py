@@ -16,6 +16,13 @@ from tellsign.pipelines.explainer import MAX_SENTENCE_WORDS, MAX_WORD_CHARACTERS
 from tests.conftest import encode
 
 
+PHOTO = Path(__file__).parents[1] / "examples" / "photo_astronaut.jpg"
+WAVES = {
+    "grid of 4 pixels": (1 / 4, 1 / 4),
+    "grid of 8 pixels": (3 / 8, 3 / 8),
+    "checkerboard of 2 pixels": (1 / 2, 1 / 2),
+}
+"""Cycles a pixel, down and across, of the strongest wave of each kind of grid."""
 SCHEMA = json.loads(files("tellsign").joinpath("answer.schema.json").read_text(encoding="utf-8"))
 
 
@@ -63,6 +70,18 @@ def scene(index: int, height: int = 32, width: int = 32) -> np.ndarray:
     stripes = 0.15 * np.sin(2 * np.pi * 7 * along + 2 * np.pi * rng.random())
     image = np.where(inside[..., None], body + (stripes + 0.3 * across)[..., None], image)
     return (255 * image).clip(0, 255).astype(np.uint8)
+
+
+def photo(size: int = 512) -> np.ndarray:
+    """A photograph without its file's own grids."""
+    image = Image.open(PHOTO).convert("L").resize((size, size), Image.Resampling.LANCZOS)
+    noise = np.random.default_rng(0).normal(0, 2, (size, size))
+    return np.asarray(image) + noise
+
+
+def with_wave(pixels: np.ndarray, frequency: tuple[float, float], strength: float = 4) -> np.ndarray:
+    rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
+    return pixels + strength * np.cos(2 * np.pi * (frequency[0] * rows + frequency[1] * columns))
 
 
 def gridded(rng: np.random.Generator, is_fake: bool, side: int = 128) -> Image.Image:

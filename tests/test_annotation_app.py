@@ -25,19 +25,23 @@ NAMES = [artifact.name for artifact in ARTIFACTS[:4]]
 ARTIFACT = {"label": "Artificial smoothness", "score": 0.8, "box": {"xmin": 0, "ymin": 0, "xmax": 9, "ymax": 9}}
 
 
-@pytest.fixture
-def folder(tmp_path):
+def with_pictures(folder: Path) -> Path:
     for number, name in enumerate(SURE):
         pixels = np.random.default_rng(number).integers(0, 255, (60, 80, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / name)
-    return tmp_path
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return with_pictures(tmp_path)
 
 
 def judge(image: Path) -> dict:
     return {"label": "fake", "fake_probability": SURE.get(image.name, 0.5), "artifacts": [ARTIFACT]}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def Annotator():
     pytest.importorskip("gradio")
     from tellsign.annotating.app import Annotator  # not where tests are collected: gradio takes seconds
@@ -165,21 +169,35 @@ def drag(page, start: tuple[float, float], end: tuple[float, float]) -> None:
     page.mouse.up()
 
 
-@pytest.fixture
-def page(browser, Annotator, folder, monkeypatch):
-    """The page in a browser; the model proposes four artifacts for each picture."""
+def propose(image: Path) -> dict:
+    """Four artifacts, and evidence."""
+    found = [ARTIFACT | {"label": name} for name in NAMES]
+    return judge(image) | {"artifacts": found, "evidence": [{"box": ARTIFACT["box"], "share": 0.5}]}
+
+
+@pytest.fixture(scope="module")
+def served(Annotator, tmp_path_factory):
+    """What the page asks, and its address."""
     from tellsign.annotating import app
 
-    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-    answer = judge(folder / "a.png") | {"artifacts": [ARTIFACT | {"label": name} for name in NAMES]}
-    answer["evidence"] = [{"box": ARTIFACT["box"], "share": 0.5}]
-    server = app.page(Annotator(folder, lambda image: answer, "", in_order=True))
-    _, url, _ = server.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        work = Annotator(with_pictures(tmp_path_factory.mktemp("first")), propose, "", in_order=True)
+        server = app.page(work)
+        _, url, _ = server.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False)
+        yield work, url
+        server.close()
+
+
+@pytest.fixture
+def page(browser, served, folder):
+    """The page in a browser, on a folder of the test's own."""
+    work, url = served
+    work.__init__(folder, propose, "", in_order=True)
     page = open_page(browser, url)
     expect_text(page, "1 of 3, 0 annotated")
     yield page
     page.close()
-    server.close()
 
 
 def proposals(page) -> list[str]:

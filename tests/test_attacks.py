@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -146,39 +148,22 @@ def test_a_search_in_bfloat16_is_judged_in_single_precision(make_model):
     assert standing["square"][1].sum() <= standing["none"][0].sum() == 8
 
 
-def test_an_interrupted_evaluation_goes_on_where_it_stopped(make_model, tmp_path, monkeypatch):
-    monkeypatch.setattr("tellsign.training.evaluation.attacks.PART", 4)
-    images, labels = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8), np.arange(8) % 2
-    model, settings = (make_model(), WaveFreqImageProcessor()), {"iterations": 2, "queries": 2}
-    whole = attack_ensemble(*model, images, labels, (1, 4), **settings)
-    attack_ensemble(*model, images[:4], labels[:4], (1, 4), **settings, progress_dir=tmp_path)
-    attacked, attack = [], Ensemble.standing
-    monkeypatch.setattr(Ensemble, "standing", lambda *given: attacked.append(len(given[1])) or attack(*given))
-    resumed = attack_ensemble(*model, images, labels, (1, 4), **settings, progress_dir=tmp_path)
-    assert attacked == [4] and list(whole) == list(resumed) == ["none", "fab", "apgd-ce", "apgd-margin", "square"]
-    assert all(np.array_equal(whole[name][e], resumed[name][e]) for name in whole for e in whole[name])
-
-
 def test_results_are_kept_for_one_model_scaling_and_part(make_model, tmp_path, monkeypatch):
-    monkeypatch.setattr("tellsign.training.evaluation.attacks.PART", 3)
-    images, labels = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8), np.arange(8) % 2
-    model, options = make_model(), {"iterations": 2, "queries": 2, "progress_dir": tmp_path}
-    standing = attack_ensemble(model, WaveFreqImageProcessor(), images, labels, (1,), **options)
-    assert [len(still[epsilon]) for still in standing.values() for epsilon in still] == [8] * 5
-    parts = [
-        attack_ensemble(model, WaveFreqImageProcessor(), images[part], labels[part], (1,), iterations=2, queries=2)
-        for part in (slice(0, 3), slice(3, 6), slice(6, 8))
-    ]
-    for name, by_epsilon in standing.items():
+    monkeypatch.setattr("tellsign.training.evaluation.attacks.PART", 2)
+    images, labels = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8), np.arange(3) % 2
+    attack = partial(attack_ensemble, epsilons=(1,), iterations=1, queries=1, progress_dir=tmp_path)
+    model, processor, other = make_model(), WaveFreqImageProcessor(), WaveFreqImageProcessor(image_mean=[0.1] * 3)
+    whole = attack(model, processor, images, labels)
+    for one in (model, make_model()):
+        attack(one, other, images, labels)
+    attack(model, other, images, labels, transfer_from=(make_model(), other))
+    assert len(list(tmp_path.iterdir())) == 4 * 2
+    monkeypatch.setattr(Ensemble, "standing", lambda *_: pytest.fail("attacked again"))
+    again, part = attack(model, processor, images, labels), attack(model, processor, images[:2], labels[:2])
+    assert list(whole) == list(again) == ["none", "fab", "apgd-ce", "apgd-margin", "square"]
+    for name, by_epsilon in whole.items():
         for epsilon, still in by_epsilon.items():
-            assert np.array_equal(still, np.concatenate([part[name][epsilon] for part in parts]))
-    assert len(list(tmp_path.iterdir())) == 3
-    other = WaveFreqImageProcessor(image_mean=[0.1, 0.2, 0.3])
-    attack_ensemble(model, other, images, labels, (1,), **options)
-    attack_ensemble(make_model(), other, images, labels, (1,), **options)
-    for _ in range(2):
-        attack_ensemble(model, other, images, labels, (1,), transfer_from=(make_model(), other), **options)
-    assert len(list(tmp_path.iterdir())) == 15
+            assert np.array_equal(still, again[name][epsilon]) and np.array_equal(still[:2], part[name][epsilon])
 
 
 def test_transfer_from_the_model_itself_is_a_direct_attack(make_model):

@@ -7,6 +7,7 @@ from transformers.utils import logging
 
 from tellsign.training.calibration.detector import fit_shift, fit_temperature, fit_thresholds
 from tellsign.training.calibration.promises import PROMISES, Promise, fit_promised_thresholds
+from tellsign.training.calibration.sizes import fit_verdicts, octaves_of
 
 
 def test_temperature_undoes_a_known_scaling():
@@ -229,3 +230,23 @@ def test_the_cards_and_pages_state_what_is_promised():
     text = "".join(page.read_text("utf-8") for page in pages)
     bounds = re.findall(r"(?:bound by the|limit of) (\d+)% of other pictures[^.]* (\d+)% of photographs", text)
     assert bounds and all([int(photographs), int(others)] == promised[:2] for others, photographs in bounds)
+
+
+def test_small_copies_keep_the_promises_on_files():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=2000)
+    kinds = np.where(labels, "", np.where(np.arange(2000) % 4, "photo", "artwork"))
+    files = rng.normal(np.where(labels, 1.5, -1.5), 1.5), np.zeros(2000)
+    copies = files[0] / 2 + 0.8 + rng.normal(size=2000), octaves_of(np.full(2000, 256))
+    calibration, thresholds = fit_verdicts({"label": labels, "kind": kinds}, files, [copies], PROMISES)
+    assert calibration.octave_scale < 1
+    for name, promise in PROMISES.items():
+        for pictures in (files, copies):
+            probabilities = calibration.probabilities(*pictures)
+            low, high = thresholds[name]
+            assert keeps(kinds, probabilities, high, promise)
+            assert is_right(labels, probabilities, low, promise) or (probabilities[labels == 1] < low).mean() <= 0.01
+
+
+def test_octaves_of_pixels_count_halvings():
+    assert octaves_of(np.asarray([1024, 512, 64, 3000])).tolist() == [0, 1, 4, 0]

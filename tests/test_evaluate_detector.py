@@ -62,7 +62,7 @@ def test_calibration_and_verdicts_are_the_configurations(checkpoint, parquet, sy
     fakes = {"image": synthetic_rows["image"][1:14:2], "label": ["fake"] * 7, "generator": ["gan"] * 7}
     Dataset.from_dict(fakes).to_parquet(tmp_path / "fakes.parquet")
     other_fakes = [str(tmp_path / "fakes.parquet")]
-    main([str(tmp_path / "model")], [parquet], other_fakes=other_fakes, output_dir=tmp_path, resamples=2)
+    main([parquet], [str(tmp_path / "model")], other_fakes=other_fakes, output_dir=tmp_path, resamples=2)
     everything, gan = json.loads((tmp_path / "model" / "evaluation.json").read_text())["results"]
     scores = everything["scores"]
     assert scores["brier"] == pytest.approx(np.mean((probabilities - labels) ** 2))
@@ -136,7 +136,7 @@ def test_several_models_are_compared_in_pairs(run, checkpoint, tmp_path):
 
 def test_a_model_in_the_current_folder_has_its_name(checkpoint, parquet, tmp_path, monkeypatch):
     monkeypatch.chdir(checkpoint)
-    main(["."], [parquet], output_dir=tmp_path, resamples=20)
+    main([parquet], ["."], output_dir=tmp_path, resamples=20)
     assert json.loads((tmp_path / "checkpoint" / "evaluation.json").read_text())["model"] == "checkpoint"
 
 
@@ -234,4 +234,4 @@ def test_unsuitable_test_data_raise_naming_them(run, synthetic_rows, tmp_path, p
 def test_models_of_other_kinds_are_refused_for_attacks(checkpoint, parquet, tmp_path):
     ViTConfig().save_pretrained(tmp_path / "vit")
     with pytest.raises(ValueError, match="vit: is a model of type vit; --corruptions and --attack are for WaveFreq"):
-        main([str(checkpoint)], [parquet], output_dir=tmp_path, attack=True, transfer_from=str(tmp_path / "vit"))
+        main([parquet], [str(checkpoint)], output_dir=tmp_path, attack=True, transfer_from=str(tmp_path / "vit"))

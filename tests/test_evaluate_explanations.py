@@ -54,7 +54,7 @@ class Oracle:
         return answers
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rows(parquet) -> list[dict]:
     dataset = load_sources(parquet, "train")
     planted = planted_images(dataset, "evaluation", untouched=0.0)
@@ -155,14 +155,14 @@ def test_scores_are_those_of_sets(random_answers):
 
 def test_intervals_hold_the_scores_and_narrow_with_more_images(random_answers):
     silent = np.random.default_rng(0).random((300, 5)) < 0.05
-    intervals = intervals_of(random_answers, silent, resamples=60)
+    intervals = intervals_of(random_answers, silent, resamples=25)
     scores = tagging_scores(random_answers) | silence_scores(silent)
     for name in ("macro_f1", "micro_f1", "jaccard", "pointing_game", "untouched_with_artifacts"):
         low, high = intervals[name]
         assert low < scores[name] < high
     (low, high), score = intervals["macro_average_precision"], scores["macro_average_precision"]
     assert low < score < high and high - score < score - low  # images drawn twice raise it
-    few = intervals_of(random_answers.select(np.arange(20)), silent[:20], resamples=60)
+    few = intervals_of(random_answers.select(np.arange(20)), silent[:20], resamples=25)
     assert np.subtract(*few["jaccard"]) < 1.3 * np.subtract(*intervals["jaccard"])
 
 

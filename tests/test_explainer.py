@@ -9,12 +9,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers.processors import TemplateProcessing
-from transformers import (
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    BitsAndBytesConfig,
-    pipeline,
-)
+from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig, pipeline
 
 from tellsign import WaveFreqImageProcessor
 from tellsign.configuration.artifacts import ARTIFACTS
@@ -61,9 +56,7 @@ def folder(explainer, tmp_path) -> str:
     return str(tmp_path / "explainer")
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_any_weights_give_one_sentence_for_each_given_name(whole_sentences, seed):
-    torch.manual_seed(seed)
+def test_any_weights_give_one_sentence_for_each_given_name(whole_sentences):
     images, verdicts, found = make_batch()
     assert_valid(ArtifactExplainer(*make_idefics2())(images, verdicts, found), found)
 

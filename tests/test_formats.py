@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 
 from tellsign.configuration.artifacts import find_artifact
-from tellsign.pipelines.formats import (
-    from_challenge,
-    from_synartifact,
-    limit_words,
-    to_challenge,
-    to_synartifact,
-)
+from tellsign.pipelines.formats import from_challenge, from_synartifact, limit_words, to_challenge, to_synartifact
 
 
 def box(xmin, ymin, xmax, ymax):

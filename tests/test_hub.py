@@ -18,6 +18,7 @@ from unittest.mock import Mock
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from datasets import Dataset
 from huggingface_hub import (
     DatasetCard,
@@ -27,6 +28,7 @@ from huggingface_hub import (
     SpaceCard,
     constants,
     hf_hub_download,
+    parse_eval_result_entries,
     snapshot_download,
 )
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
@@ -300,6 +302,20 @@ def test_a_generated_card_follows_what_was_measured(client, hub, folder, evaluat
     data = ModelCard(files()["README.md"].content.decode()).data
     assert (data.license, data.datasets) == ("mit", ["anna/data"])  # which the Hub's card alone has said
     assert is_generated(files()["README.md"].content.decode())
+
+
+def test_results_for_leaderboards_are_sent_and_replaced(client, hub, folder, evaluation, tmp_path):
+    measured = shutil.copytree(folder, tmp_path / "measured")
+    (measured / "evaluation.json").write_text(json.dumps(evaluation | {"data": ["bert/benchmark@0a1b2c"]}))
+    push(measured, "anna/ranked")
+    files = hub.repos["models", "anna/ranked"].files
+    entries = parse_eval_result_entries(yaml.safe_load(files()[".eval_results/tellsign.yaml"].content))
+    assert {entry.task_id: entry.value for entry in entries} == {"accuracy": 75.0, "roc_auc": 50.0}
+    assert entries[0].dataset_id == "bert/benchmark" and entries[0].dataset_revision == "0a1b2c"
+    assert ModelCard(files()["README.md"].content.decode()).data.eval_results[0].dataset_type == "bert/benchmark"
+    client.upload_file(repo_id="anna/ranked", path_in_repo=".eval_results/other.yaml", path_or_fileobj=b"[]")
+    push(folder, "anna/ranked")
+    assert [name for name in files() if name.startswith(".eval_results/")] == [".eval_results/other.yaml"]
 
 
 def test_weights_in_one_file_and_in_several_replace_each_other(client, hub, folder, tmp_path):
@@ -738,6 +754,14 @@ def test_a_data_set_on_the_hub_is_scanned(client, hub, folder, tmp_path):
         assert summary.done_before == done_before and summary.is_clean
     (file,) = (tmp_path / "out").glob("*.parquet")
     assert Dataset.from_parquet(str(file))["image"][:] == [f"data/train.parquet:{row}" for row in range(3)]
+
+
+def test_a_data_set_on_the_hub_is_taken_at_the_commit_that_is_named(client, hub, parquet):
+    client.create_repo("anna/pinned", repo_type="dataset")
+    send = partial(client.upload_file, repo_id="anna/pinned", repo_type="dataset", path_in_repo="train.parquet")
+    first = send(path_or_fileobj=parquet)
+    send(path_or_fileobj=b"no parquet")
+    assert len(load_sources(f"anna/pinned@{first.oid}", "train")) == 48
 
 
 @pytest.mark.parametrize("revision", ["v1", None])

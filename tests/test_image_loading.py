@@ -142,13 +142,6 @@ def test_colors_of_another_profile_become_those_of_srgb():
         np.testing.assert_array_equal(np.asarray(load_image(save(image, "PNG", icc_profile=harmless))), PIXELS)
 
 
-def test_a_palette_with_transparency_becomes_rgb_on_white():
-    image = Image.fromarray(PIXELS).quantize(16)
-    content = save(image, "PNG", transparency=0)
-    expected = np.where(np.asarray(image)[..., None] == 0, 255, np.asarray(image.convert("RGB")))
-    np.testing.assert_array_equal(np.asarray(load_image(content)), expected)
-
-
 def test_of_an_animation_the_first_frame_is_taken():
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     content = save(frames[0], "GIF", save_all=True, append_images=frames[1:])
@@ -335,12 +328,6 @@ def test_a_missing_file_is_not_taken_for_base64():
 def test_a_long_string_that_is_no_image_is_said_to_be_no_base64_either():
     with pytest.raises(ValueError, match="is neither the name of a file nor an image in base64"):
         load_image(base64.b64encode(bytes(9000)).decode())
-
-
-def test_a_name_is_not_repeated_in_the_reason(tmp_path):
-    with pytest.raises(ValueError) as error:
-        load_image(tmp_path / "missing.png")
-    assert str(error.value) == f"{tmp_path / 'missing.png'}: No such file or directory"
 
 
 def test_an_open_file_is_refused_with_what_to_pass(tmp_path):

@@ -75,11 +75,6 @@ def test_arrays_of_any_channels_are_resized(channels):
     assert pixel_values.shape == (1, 3, 32, 32) and 0 <= pixel_values.min() and pixel_values.max() <= 1
 
 
-def test_images_of_different_sizes_make_one_batch():
-    images = [Image.new("RGB", size) for size in ((10, 20), (32, 32), (64, 48))]
-    assert WaveFreqImageProcessor()(images, return_tensors="pt")["pixel_values"].shape == (3, 3, 32, 32)
-
-
 def test_sizes_are_those_of_the_images_as_they_came():
     processor = WaveFreqImageProcessor()
     images = [Image.new("RGB", (40, 100)), Image.new("L", (32, 32)), Image.new("RGBA", (7, 9))]
@@ -94,14 +89,6 @@ def test_pixels_that_are_not_finite_raise(value):
     pixels[3, 4, 1] = value
     with pytest.raises(ValueError, match="NaN or infinite pixels"):
         WaveFreqImageProcessor()(pixels, return_tensors="pt")
-
-
-def test_round_trip_through_a_saved_folder(tmp_path):
-    WaveFreqImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "wavefreq"}')
-    loaded = AutoImageProcessor.from_pretrained(tmp_path)
-    assert isinstance(loaded, WaveFreqImageProcessor)
-    assert loaded.size["height"] == 64
 
 
 LARGE = {"large_picture_processor": {"size": {"height": 64, "width": 96}, "smallest_side": 70}}

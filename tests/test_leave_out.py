@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 from functools import partial
@@ -6,14 +7,18 @@ import numpy as np
 import pytest
 import torch
 import typer
+from datasets import Dataset
+from datasets import Image as DatasetImage
 from PIL import Image
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from tellsign import LargePictureConfig
 from tellsign.training import train_large
-from tellsign.training.data.degradations import VERSIONS
+from tellsign.training.data.degradations import REDUCED, VERSIONS
 from tellsign.training.data.families import family_of, is_before_2022
 from tellsign.training.data.large_pictures import load_large_pictures, load_pictures
+from tellsign.training.data.originals import load_originals
 from tellsign.training.evaluation import folds as folds_module
 from tellsign.training.evaluation.folds import (
     assign_folds,
@@ -191,13 +196,13 @@ def test_heads_learn_from_the_sources_that_they_may_see(many, monkeypatch):
     monkeypatch.setattr(folds_module, "fit_head", spy)
     config, folds = LargePictureConfig(**TINY_LARGE), assign_folds(many, 3)
     moments = torch.rand(2, 600, 2, 128)
-    logits, changed = predict_left_out(config, many, folds, moments, [moments[0], moments[1]])
+    logits, changed = predict_left_out(config, many, folds, moments, {"a": moments[0], "b": moments[1]}).values()
     assert len(seen_generators) == 3 and logits.shape == changed.shape == (600,)
     for fold, seen in enumerate(seen_generators):
         assert not seen & set(many["generator"][folds == fold])
     assert np.count_nonzero(logits) == 600 and not np.allclose(logits, changed)
     seen_generators.clear()
-    predict_left_out(config, many, folds, moments, [moments[0]], share=0.5)
+    predict_left_out(config, many, folds, moments, {"a": moments[0]}, share=0.5)
     assert all(seen <= set(many["generator"][some_sources(many, 0.5)]) for seen in seen_generators)
 
 
@@ -271,14 +276,55 @@ def test_leave_out_compares_every_version(record, options):
     first, *others = record["versions"].values()
     assert first["pictures"] == 20 and first["median_change"] == 0 == first["cautious"]["changed"]
     assert all(0.5 < row[to] <= 1 for row in others for to in ("both", "fakes alone"))
-    # Of each view: as it is for training and for scoring, one copy, and versions; of wholes also squeezed.
-    assert len(list((options["output_dir"] / "features").iterdir())) == 1 + 2 * (1 + 1 + len(VERSIONS)) + 1
+    # Each view for training, after a history, for scoring, reduced, and in versions.
+    assert len(list((options["output_dir"] / "features").iterdir())) == 2 * (3 + len(REDUCED) + len(VERSIONS))
 
 
 def test_leave_out_says_what_each_view_and_blind_rules_give(record):
     assert set(record["views"]) == set(record["rules"]) == {"whole", "cut"}
     assert record["views"]["cut"]["all"]["auroc"]["value"] > 0.8
     assert all(0.5 <= score <= 1 for of_view in record["rules"].values() for score in of_view.values())
+
+
+@pytest.fixture(scope="module")
+def originals(large_sources, tmp_path_factory):
+    """Features of original files of some pictures."""
+    rows = Dataset.from_parquet(large_sources)
+    sha1s = [
+        hashlib.sha1(image["bytes"]).hexdigest()
+        for image in rows.cast_column("image", DatasetImage(decode=False))["image"]
+    ]
+    path = tmp_path_factory.mktemp("originals") / "originals.safetensors"
+    mean = torch.tensor([label == "fake" for label in rows["label"]])[:, None, None] + torch.randn(len(rows), 2, 448)
+    save_file({"features": torch.cat([mean, mean.abs()], dim=2).half()[:-1]}, path)
+    table = ["source\tformat\twidth\theight\twhole"]
+    table += [f"{row}\t{'JPEG' if row % 3 else 'PNG'}\t{500 + row % 2}\t500\t{sha1}" for row, sha1 in enumerate(sha1s)]
+    path.with_suffix(".tsv").write_text("\n".join(table[:-1]))
+    return path
+
+
+def test_verdicts_are_fitted_on_original_files(options, originals, record, tmp_path):
+    main(
+        **options
+        | {
+            "originals": originals,
+            "output_dir": tmp_path,
+            "versions": 0,
+            "cache_dir": options["output_dir"] / "features",
+        }
+    )
+    of_files = json.loads((tmp_path / "leave_out.json").read_text())
+    table = Dataset.from_parquet(str(tmp_path / "originals.parquet"))
+    shares = of_files["verdicts"]["cautious"]["kinds"]
+    assert sum(row["pictures"] for row in shares.values()) == len(table) == 63
+    assert set(of_files["files"]["formats"]) == {"JPEG", "PNG and others"}
+    assert of_files["files"]["rules"]["square"] >= 0.5 and of_files["temperature"] != record["temperature"]
+    assert set(table["format"]) == {"JPEG", "PNG"} and np.isfinite(table["logit"]).all()
+
+
+def test_originals_of_other_pictures_raise(originals):
+    with pytest.raises(ValueError, match="holds no original of these pictures"):
+        load_originals(originals, ["", "abc"])
 
 
 def test_leave_out_resumes_from_its_features(record, options, capsys, monkeypatch):

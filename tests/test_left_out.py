@@ -14,7 +14,7 @@ from tellsign.training.evaluation.left_out import (
     verdict_shares,
     version_scores,
 )
-from tellsign.training.evaluation.rules import rule_scores
+from tellsign.training.evaluation.rules import view_rules
 
 
 @pytest.fixture
@@ -148,13 +148,11 @@ def test_versions_tell_what_turned_and_what_changed(columns, logits):
 
 def test_all_scores_are_of_the_pictures_they_name(columns, logits):
     verdicts = {name: np.where(logits > cut, "fake", "real") for name, cut in (("cautious", 2), ("balanced", 1))}
-    squeezed = {name: said[::-1] for name, said in verdicts.items()}
-    scores = score_left_out(columns, columns["folds"], logits, verdicts, squeezed, temperature=2.0)
+    scores = score_left_out(columns, columns["folds"], logits, verdicts, temperature=2.0)
     brier = np.mean((1 / (1 + np.exp(-logits / 2)) - columns["label"]) ** 2)
     assert scores["calibration"]["brier"] == pytest.approx(brier)
     for name, said in verdicts.items():
         assert scores["verdicts"][name]["kinds"] == verdict_shares(said, columns)
-        assert scores["verdicts"][name]["squeezed"] == verdict_shares(said[::-1], columns)
         assert scores["verdicts"][name]["right"]["0.1"] == right_shares(said, columns["label"], 0.1)
     right = ((logits > 0) == columns["label"]).mean()
     assert scores["answered"][-1] == {"answered": 1.0, "right": pytest.approx(right)}
@@ -168,7 +166,7 @@ def test_the_picture_shows_every_generator_and_both_curves(columns, logits):
         "curve": [{"share": 0.5, "auroc": 0.7}, {"share": 1.0, "auroc": 0.8}],
     }
     axes = {axis.get_title(): axis for axis in plot_left_out(record).axes}
-    left = axes["Generators left out"]
+    left = axes["Generators that training did not see"]
     assert {label.get_text() for label in left.get_yticklabels()} == {"dream-1", "stylegan2-cat"}
     assert {text.get_text() for text in left.get_legend().get_texts()} >= {"before 2022", "since 2022"}
     assert axes["What more sources in training give"].lines[0].get_ydata().tolist() == [0.7, 0.8]
@@ -178,5 +176,5 @@ def test_the_picture_shows_every_generator_and_both_curves(columns, logits):
 def test_a_rule_that_tells_the_classes_is_found():
     images = [Image.new("RGB", (20, 20), (level, level, level)) for level in range(40, 60)]
     fakes = np.arange(20) >= 10
-    scores = rule_scores(images, ~fakes, fakes)
+    scores = view_rules(images, ~fakes, fakes)
     assert scores["brightness"] == 1 and scores["contrast"] == 0.5

@@ -6,9 +6,7 @@ import pytest
 import torch
 from peft import LoraConfig
 from PIL import Image
-from transformers import (
-    pipeline,
-)
+from transformers import pipeline
 from typer.testing import CliRunner
 
 from tellsign import ArtifactExplanationPipeline, ArtifactSiglipConfig, WaveFreqImageProcessor

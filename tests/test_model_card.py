@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+import yaml
 from datasets import Dataset
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import ModelCard, ModelCardData, parse_eval_result_entries
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 from transformers import AutoModelForImageClassification
@@ -30,6 +31,7 @@ from tellsign.hub_cards.model_card import (
     model_card,
     write_card,
 )
+from tellsign.hub_cards.model_index import eval_results, on_hub
 from tellsign.pipelines.answer import ImageExplanation
 from tellsign.training import evaluate_detector
 from tellsign.training.evaluation.metrics import bootstrap
@@ -64,7 +66,6 @@ def left_out_record() -> dict:
         "data": ["world real.parquet", "fake.parquet"],
         "cuts": ["native.parquet"],
         "folds": 4,
-        "copies": 2,
         "image_size": 224,
         "temperature": 1.3,
         "verdict_thresholds": {"cautious": [0.2, 0.9], "balanced": [0.4, 0.7]},
@@ -87,13 +88,20 @@ def left_out_record() -> dict:
                     "generated": {"pictures": 1048, "real": 0.1, "uncertain": 0.35, "fake": 0.55},
                     "photo": {"pictures": 900, "real": 0.6, "uncertain": 0.385, "fake": 0.015},
                 },
-                "squeezed": {"photo": {"pictures": 900, "real": 0.57, "uncertain": 0.41, "fake": 0.02}},
                 "right": {"0.5": {"real": 0.857, "fake": 0.976, "answered": 0.632, "right": 0.911}},
             },
             "balanced": {
                 "kinds": {"generated": {"pictures": 1048, "real": 0.2, "uncertain": 0.111, "fake": 0.689}},
                 "right": {"0.1": {"real": None, "fake": 0.83, "answered": 0.7, "right": 0.844}},
             },
+        },
+        "copies": {
+            "reduced to 272 pixels": {
+                "pooled": {
+                    "all": {"photographs": 900, "fakes": 1048, "auroc": interval(0.7), "recall_at_2": interval(0.2)}
+                },
+                "verdicts": {"cautious": {"photo": {"pictures": 900, "real": 0.5, "uncertain": 0.48, "fake": 0.02}}},
+            }
         },
         "answered": [{"answered": 0.1, "right": 0.988}, {"answered": 1.0, "right": 0.744}],
         "calibration": {"ece": 0.034, "brier": 0.1},
@@ -198,19 +206,6 @@ def rows_of(card: ModelCard, title: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "---" not in line]
 
 
-def test_the_card_says_what_attacks_turn_in_large_pictures(parts):
-    row = {"auroc": 0.9, "real_called_fake": 0.0, "fake_called_real": 0.02, "fake_called_fake": 0.4}
-    scores = {"nothing": row, "attack by 2 of 255": row | {"auroc": 0.1, "real_called_fake": 0.75}}
-    record = {"data": ["large.parquet"], "real": 50, "fake": 50, "steps": 20, "scores": scores}
-    text = model_card(**parts | {"large_attacks": record}).text
-    assert (
-        "50 real and 50 fake large pictures of large.parquet" in text
-        and "| attack by 2 of 255 | 10.0 | 75.0 | 2.0 |" in text
-    )
-    assert "After an attack by 2 of 255, it calls 75% of large real pictures fake, and 2% of fakes real." in text
-    assert "--large-data large.parquet --large-pictures 100" in text
-
-
 def test_same_inputs_give_the_same_bytes_and_are_left_alone(parts):
     before = copy.deepcopy(parts)
     first = str(model_card(**parts))
@@ -249,55 +244,19 @@ def test_the_index_has_large_pictures_first_and_small_ones_last(parts):
     assert found[small, "roc_auc"] == 90.0 and len(found) == 5
 
 
-def test_results_on_large_pictures_stand_before_those_on_small_ones(parts):
-    text = model_card(**parts).text
-    headings = re.findall("^### (.*)$", text.split("## Results")[1].split("\n## ")[0], flags=re.MULTILINE)
-    assert headings == [
-        "On generators and photographs that training did not see",
-        "On images of 32x32 pixels",
-        "On other generators of small images",
-        "Robustness",
-    ]
-    parts["config"] |= {"large_picture_config": None}
-    assert "small images" not in model_card(**parts | {"leave_out": None}).text.split("## Verdicts")[0]
-
-
-def test_a_card_says_over_which_pictures_verdicts_are_right(parts):
-    kinds = parts["leave_out"]["verdicts"]["cautious"]["kinds"]
-    kinds["artwork"] = {"pictures": 1150, "real": 0.1, "uncertain": 0.85, "fake": 0.05}
-    text = model_card(**parts).text
-    assert "all 2,050 made by people, not photographs alone: 1,150 artwork, 900 photo." in text
-
-
 @pytest.mark.parametrize(
     ("training", "shown", "hidden"),
     [
-        (
-            {"seed": 0, "bf16": False, "lr_scheduler_type": ""},
-            ["seed | 0"],
-            ["max_steps", "bf16", "lr_scheduler_type"],
-        ),
-        ({"model_name_or_path": "a", "adversarial_steps": 1}, ["model_name_or_path | a"], ["adversarial_steps"]),
-        (
-            {"adversarial_epsilon": 4.0, "adversarial_steps": 1},
-            ["adversarial_epsilon | 4.0", "adversarial_steps | 1"],
-            [],
-        ),
-        ({"max_steps": 5000, "num_train_epochs": 3}, ["max_steps | 5000"], ["num_train_epochs"]),
+        ({"seed": 0, "bf16": False, "lr_scheduler_type": ""}, "seed | 0", ["max_steps", "bf16", "lr_scheduler_type"]),
+        ({"model_name_or_path": "a", "adversarial_steps": 1}, "model_name_or_path | a", ["adversarial_steps"]),
+        ({"adversarial_epsilon": 4.0, "adversarial_steps": 1}, "adversarial_steps | 1", []),
+        ({"max_steps": 5000, "num_train_epochs": 3}, "max_steps | 5000", ["num_train_epochs"]),
     ],
 )
 def test_a_card_shows_the_settings_that_had_an_effect(parts, training, shown, hidden):
     parts["training"] |= training
     card = model_card(**parts).text
-    assert all(f"| {row} |" in card for row in shown) and not any(f"| {name} |" in card for name in hidden)
-
-
-def test_a_card_of_what_was_not_trained_shows_no_settings(parts):
-    parts["training"] |= {"model_name_or_path": "start", "num_train_epochs": 0.0, "max_steps": -1}
-    card = model_card(**parts).text
-    settings = card.split("| setting | value |")[1].split("## How to")[0]
-    assert "| model_name_or_path | start |\n| num_train_epochs | 0.0 |" in settings
-    assert "learning_rate |" not in settings.split("\n\n")[0]
+    assert f"| {shown} |" in card and not any(f"| {name} |" in card for name in hidden)
 
 
 @pytest.mark.parametrize("has_network", [False, True])
@@ -377,6 +336,27 @@ def test_a_card_has_scores_of_sentences_and_artifacts(parts):
     assert "--train-data cifake_train.parquet --images 4100 --explainer explainer --explained-images 2000" in card.text
 
 
+def test_results_on_a_data_set_of_the_hub_are_for_its_leaderboard(parts):
+    parts["evaluation"]["data"] = ["someone/cifake@0a1b2c"]
+    card, main = model_card(**parts), parts["evaluation"]["results"][0]["scores"]
+    entries = parse_eval_result_entries(yaml.safe_load(eval_results(card.data.eval_results)))
+    assert {(entry.dataset_id, entry.dataset_revision) for entry in entries} == {("someone/cifake", "0a1b2c")}
+    values = {entry.task_id: entry.value for entry in entries}
+    assert values == {name: round(100 * main[key], 2) for name, key in (("accuracy",) * 2, ("roc_auc", "auroc"))}
+    assert "not in training data" in entries[0].notes
+    assert [result.dataset_revision for result in ModelCard(str(card)).data.eval_results[3:]] == ["0a1b2c"] * 2
+
+
+def test_results_on_files_are_for_no_leaderboard(parts):
+    assert eval_results(model_card(**parts).data.eval_results) is None
+    assert on_hub("data/test.parquet") is on_hub("a/b+c/d") is on_hub("mine") is on_hub("a/b@") is None
+
+
+def test_a_card_links_the_data_sets_that_its_records_name(parts):
+    parts["training"]["train_data"] = ["someone/cifake@0a1b2c", "a/b+c/d+e.parquet", "f.parquet"]
+    assert model_card(**parts).data.datasets == ["someone/cifake", "a/b", "c/d"]
+
+
 def test_names_of_data_and_generators_are_text(parts):
     name = "a | b\n\n# A heading <img src=x> ![p](http://x/p.png) `c`"
     shown = r"a \| b # A heading \<img src=x> !\[p\](http://x/p.png) \`c\`"
@@ -408,33 +388,6 @@ def test_any_part_may_be_missing(parts, left_out):
     assert not re.search(r"\bNone\b|\n\n\n|Undefined", card.text)
 
 
-def test_a_card_has_both_accuracies_after_each_attack(parts):
-    attacks = parts["evaluation"]["robustness"]["attacks"]["scores"]
-    for score in (attacks["square"]["1"], attacks["square"]["2"]):
-        score["balanced_accuracy"] = {"value": 0.777, "interval": [0.7, 0.8]}
-    section = model_card(**parts).text.split("after attacks in the L-infinity norm")[1].split("\n## ")[0]
-    balanced, worst = section.split("| worst class accuracy, % | 0 |")
-    assert (
-        "| square | 77.7 [70.0, 80.0] | 77.7 [70.0, 80.0] |" in balanced
-        and "balanced accuracy, % | 1 | 2 |" in balanced
-    )
-    assert "| square | 31.4 [29.4, 33.4] | 5.0 [3.0, 7.0] |" in worst
-
-
-def test_a_card_says_when_the_model_abstains(parts):
-    text = model_card(**parts).text
-    assert "It never names these, whatever an image shows: Melted hands." in text
-    assert "names 2 of 3 artifacts" in text and "45.7 [44.0, 47.0]" in text
-    assert "| Ghosts | yes | 50 | 50.0 | 75.0 | 40.0 |  | 25.0 |" in text and "| Melted hands | never |" in text
-
-
-def test_card_says_which_objects_the_explainer_is_told_of(parts):
-    sentence = "It is told what the image shows where the tagger recognizes one of these: frog, ship."
-    assert sentence in model_card(**parts).text
-    without = parts | {"tagger_config": parts["tagger_config"] | {"object_labels": []}}
-    assert "It is told" not in model_card(**without).text
-
-
 def test_failures_are_those_that_were_measured(parts):
     failures = model_card(**parts).text.split("## Known failures")[1].split("\n## ")[0]
     assert "weak-one" in failures and "strong-one" not in failures
@@ -462,11 +415,6 @@ def test_card_shows_what_was_measured_on_sources_left_out(parts):
     assert rows == sorted(rows) and "| dream-1 | Dream | 12 | 61.0 | 25 |" in text
 
 
-def test_card_without_sources_left_out_says_nothing_of_them(parts):
-    text = model_card(**parts | {"leave_out": None}).text
-    assert "that training did not see" not in text and "leave_out" not in text
-
-
 def test_failures_name_realistic_fakes_and_successful_attacks(parts):
     parts["evaluation"]["results"].append(scored("generator inverted-one", 100, 0.4))
     parts["evaluation"]["robustness"]["attacks"]["scores"]["square"]["1"] = scores(0.9)
@@ -486,13 +434,6 @@ def test_failures_name_realistic_fakes_and_successful_attacks(parts):
 def test_a_card_says_which_verdicts_are_never_given(parts, thresholds, said):
     text = model_card(**parts | {"config": parts["config"] | {"verdict_thresholds": thresholds}}).text
     assert said in text and ("never given" in text) == (thresholds[1] == 1)
-
-
-def test_a_card_has_the_thresholds_of_large_pictures_too(parts):
-    large = {"verdict_thresholds": [0.25, 0.8], "balanced_verdict_thresholds": [0.3, 0.7]}
-    text = model_card(**parts | {"config": parts["config"] | {"large_picture_config": large}}).text
-    assert "| large pictures | 25.0% | 80.0% |" in text
-    assert '| large pictures, `operating_point="balanced"` | 30.0% | 70.0% |' in text
 
 
 def test_a_card_says_only_recorded_rates_of_wrong_verdicts(parts):

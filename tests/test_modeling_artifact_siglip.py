@@ -9,10 +9,8 @@ from PIL import Image
 from transformers import (
     AutoModel,
     AutoModelForZeroShotImageClassification,
-    AutoProcessor,
     Idefics2VisionConfig,
     SiglipModel,
-    SiglipProcessor,
     SiglipVisionModel,
     Trainer,
     TrainingArguments,
@@ -20,8 +18,8 @@ from transformers import (
 )
 from transformers.models.idefics2.modeling_idefics2 import Idefics2VisionTransformer
 
-from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqModel
-from tests.models import TINY_DETAIL, make_processor, make_tagger_model
+from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
+from tests.models import make_processor, make_tagger_model
 
 
 # Independent references in NumPy, written from the definitions.
@@ -129,17 +127,6 @@ def test_details_add_a_projection_that_starts_at_zero(inputs):
     np.testing.assert_allclose(model(pixel_values=images).image_embeds.detach().numpy(), unit, atol=1e-5)
 
 
-def test_details_of_a_patch_are_those_of_a_wavefreq(inputs):
-    model = make_tagger_model()
-    network = WaveFreqModel(WaveFreqConfig(**TINY_DETAIL)).eval()
-    network.load_state_dict(model.detail_network.state_dict())
-    features = network(inputs["pixel_values"]).last_hidden_state
-    details = model.get_detail_features(inputs["pixel_values"])
-    assert details.shape == (3, 64, 8)
-    torch.testing.assert_close(details[:, 8 * 2 + 5], features[:, :, 2, 5])
-    assert make_tagger_model(detail_config=None).get_detail_features(inputs["pixel_values"]) is None
-
-
 def test_scores_average_an_image_and_its_mirror_image(inputs):
     model, images = make_tagger_model(), inputs["pixel_values"]
     torch.nn.init.normal_(model.skip_classifiers[1].weight)
@@ -157,17 +144,6 @@ def test_scores_average_an_image_and_its_mirror_image(inputs):
     torch.testing.assert_close(both.image_embeds, one.image_embeds)
     torch.testing.assert_close(both.vision_model_output, one.vision_model_output)
     torch.testing.assert_close(in_training.artifact_logits, without.artifact_logits)
-
-
-def test_exported_scores_hold_for_any_number_of_images():
-    model = make_tagger_model(average_flips=True)
-    dynamic = {"pixel_values": {0: torch.export.Dim("images", min=2, max=64)}}
-    program = torch.export.export(
-        model, (), {"pixel_values": torch.randn(3, 3, 32, 32)}, dynamic_shapes=dynamic, strict=False
-    )
-    images = torch.randn(5, 3, 32, 32)
-    for name in ("logits", "artifact_logits", "patch_logits", "map_logits", "image_embeds"):
-        torch.testing.assert_close(program.module()(pixel_values=images)[name], model(pixel_values=images)[name])
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8])
@@ -252,13 +228,6 @@ def test_calibration_abstains_on_untrained_artifacts():
     assert present.tolist() == [[True, False, True, False], [False, False, False, False]]
 
 
-def test_images_of_other_sizes_have_larger_maps_if_asked_for():
-    model = make_tagger_model()
-    images = torch.randn(2, 3, 64, 40)
-    outputs = model(pixel_values=images, interpolate_pos_encoding=True)
-    assert outputs.patch_logits.shape == (2, 4, 16, 10) and outputs.artifact_logits.shape == (2, 4)
-
-
 def test_a_saved_folder_keeps_every_output_by_the_auto_classes(inputs, tmp_path):
     model = make_tagger_model(trained_artifacts=["blur"])
     model.save_pretrained(tmp_path)
@@ -275,16 +244,6 @@ def test_a_configuration_may_ask_for_tuples(inputs):
     loss = model(**inputs).loss
     model.config.return_dict = False
     torch.testing.assert_close(model(**inputs)[0], loss)
-
-
-def test_the_auto_class_loads_the_processor_as_it_was_saved(tmp_path):
-    model, processor = make_tagger_model(), make_processor()
-    model.save_pretrained(tmp_path)
-    processor.save_pretrained(tmp_path)
-    loaded = AutoProcessor.from_pretrained(tmp_path)
-    assert isinstance(loaded, SiglipProcessor) and loaded.image_processor.size == {"height": 32, "width": 32}
-    text = "A photo with Ghosts: déjà vu!"
-    assert loaded.tokenizer(text)["input_ids"] == processor.tokenizer(text)["input_ids"]
 
 
 def test_the_vision_tower_saved_alone_is_idefics2s(inputs, tmp_path):

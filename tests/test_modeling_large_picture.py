@@ -20,7 +20,14 @@ from tellsign import (
     WaveFreqForImageClassification,
     WaveFreqImageProcessor,
 )
-from tellsign.modeling.modeling_large_picture import CLIP, LargePictureHead, moments_of, spread
+from tellsign.modeling.modeling_large_picture import (
+    CLIP,
+    LargePictureHead,
+    moments_of,
+    moments_of_features,
+    octaves_below,
+    spread,
+)
 from tests.models import LARGE_PROCESSOR, TINY_LARGE, large_inputs
 from tests.processes import run_fresh
 
@@ -91,7 +98,7 @@ def head_by_hand(head: LargePictureHead, moments: np.ndarray) -> np.ndarray:
     logits = (hidden @ values["classifier.weight"].T + values["classifier.bias"])[:, 0]
     whole = normalized[:, : moments.shape[2]]
     drawn = 1 / (1 + np.exp(-(whole @ values["drawn.weight"].T + values["drawn.bias"])[:, 0]))
-    return np.where(logits > 0, logits / (1 + drawn), logits)
+    return logits * 0.6**drawn - 1.5 * drawn
 
 
 @torch.no_grad()
@@ -167,16 +174,38 @@ def test_a_missing_view_does_not_count_in_the_normalization(make_large):
     torch.testing.assert_close(head.feature_mean[1], head.features(moments)[:, 1].mean(0))
 
 
-def test_only_what_would_be_fake_is_less_so_for_a_drawing(make_large):
-    head, moments = make_large().large_picture.head, random_moments(40)
+def test_features_of_one_cut_lead_back_to_its_moments():
+    moments = random_moments(5, views=2)
+    torch.testing.assert_close(moments_of_features(LargePictureHead.features(moments)), moments, **CLOSE)
+
+
+def test_the_logit_of_a_drawing_is_smaller_and_lower(make_large):
+    head, moments = make_large({"drawing_scale": 0.5, "drawing_shift": 2.5}).large_picture.head, random_moments(40)
     torch.nn.init.zeros_(head.drawn.weight)
     torch.nn.init.constant_(head.drawn.bias, -40)
-    head.classifier.bias.data -= head(moments).detach().median()
     photograph = head(moments).detach()
     torch.nn.init.constant_(head.drawn.bias, 40)
-    drawing = head(moments).detach()
-    assert (photograph > 0).any() and (photograph < 0).any()
-    torch.testing.assert_close(drawing, torch.where(photograph > 0, photograph / 2, photograph))
+    torch.testing.assert_close(head(moments).detach(), photograph / 2 - 2.5)
+
+
+@pytest.mark.parametrize(("side", "octaves"), [(64, 4), (256, 2), (724, 0.5), (1024, 0), (4000, 0)])
+def test_octaves_count_halvings_of_the_shorter_side(side, octaves):
+    boxes = torch.tensor([[[0.1, 0.0, 0.1 + 224 / (2 * side), 224 / side]] * 2])
+    assert octaves_below(boxes, 224).tolist() == pytest.approx([octaves], abs=1e-3)
+
+
+@torch.no_grad()
+def test_small_copies_have_a_smaller_and_lower_logit(make_large, inputs):
+    model = make_large()
+    network, views = model.large_picture, views_of(inputs, [0, 2])
+    before = network(**views)
+    network.config.octave_scale, network.config.octave_shift = 0.8, 0.3
+    after = network(**views)
+    octaves = octaves_below(views["cut_boxes"], network.config.cut_size)
+    scale, shift = 0.8 ** (octaves**2), 0.3 * octaves / network.config.temperature
+    assert (octaves > 0).any()
+    torch.testing.assert_close(after.logits[:, 1], scale * before.logits[:, 1] - shift, **CLOSE)
+    torch.testing.assert_close(after.evidence, scale[:, None, None] * before.evidence, **CLOSE)
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0], ids=["none clipped", "some clipped"])

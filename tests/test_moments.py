@@ -1,5 +1,6 @@
 import copy
 import hashlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy.stats import kstest
 
 from tellsign import LargePictureConfig, LargePictureForImageClassification, LargePictureImageProcessor, load_image
 from tellsign.modeling.modeling_large_picture import moments_of
-from tellsign.training.data.degradations import SQUEEZED, VERSIONS, cut_as_seen, random_part, whole_as_seen
+from tellsign.training.data.degradations import REDUCED, SQUEEZED, VERSIONS, cut_as_seen, random_part, whole_as_seen
 from tellsign.training.data.large_pictures import load_large_pictures
 from tellsign.training.data.moments import Moments, view_moments, weights_of
 from tellsign.training.data.sources import load_sources
@@ -86,6 +87,13 @@ def test_a_whole_is_its_middle_square_or_a_random_part():
 def test_a_squeezed_whole_keeps_its_shape():
     content = encode(noise(120, 90))
     assert np.array_equal(np.asarray(whole_as_seen(content, SQUEEZED, 0)), np.asarray(load_image(content)))
+
+
+def test_a_small_copy_is_made_of_larger_pictures_alone():
+    large, small = encode(noise(600, 408)), encode(noise(120, 90))
+    for seen in (partial(whole_as_seen, row_seed=0), partial(cut_as_seen, row_seed=0, cut_size=64)):
+        sizes = [[seen(content, history=name).size for name in REDUCED] for content in (large, small)]
+        assert sizes == [[(400, 272), (141, 96), (94, 64)], [(120, 90), (120, 90), (85, 64)]]
 
 
 def test_a_version_of_a_reduced_whole_is_made_of_a_larger_one():

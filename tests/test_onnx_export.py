@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -29,15 +30,28 @@ from tellsign.modeling.image_files import JPEG_QUALITY
 from tellsign.pipelines.provenance.watermark import WATERMARKS
 from tests.conftest import encode, write_parquet
 from tests.models import LARGE_PROCESSOR, TINY, TINY_BOTH, large_inputs
-from tests.samples import check_answer, watermarked
+from tests.samples import WAVES, check_answer, photo, watermarked, with_wave
 
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 EXAMPLES = Path(__file__).parents[1] / "examples"
 HUB_CARDS = Path(__file__).parents[1] / "hub_cards"
 OF_LARGE = ("CUT_GRID", "CUT_ONCE", "CUT_QUALITY", "LARGEST_SHORT_SIDE")
-MODULES = {"judge.py", "answer.py", "evidence.py", "image_files.py"}
-MODULES |= {path.name for path in (Path(__file__).parents[1] / "pipelines" / "provenance").glob("*.py")}
+MODULES = {
+    "judge.py",
+    "answer.py",
+    "artifacts.py",
+    "evidence.py",
+    "image_files.py",
+    "reasons.py",
+    "tracing.py",
+    "verdicts.py",
+}
+MODULES |= {
+    path.name
+    for folder in ("provenance", "traces")
+    for path in (Path(__file__).parents[1] / "pipelines" / folder).glob("*.py")
+}
 MODULES -= {"__init__.py", "reading.py"}
 SIZES = torch.tensor([[64, 80], [63, 200], [300, 64], [32, 32]])
 # A process in which these packages are not installed, that runs a script.
@@ -184,21 +198,31 @@ def test_judge_answers_as_the_detector_without_pytorch(detector, files, tmp_path
     assert "broken.jpg: not an image" in answers[-1]["error"]
 
 
-def test_judge_answers_as_explain_does_but_for_traces(detector, files):
-    made = files[0].with_name("made.png")
-    info = PngInfo()
+def test_judge_answers_as_explain_does(detector, tmp_path):
+    info, grid = PngInfo(), with_wave(photo(), WAVES["grid of 4 pixels"])
     info.add_text("parameters", "x\nSteps: 4, Version: v1")
     pixels = np.asarray(Image.open(EXAMPLES / "decoder_coffee.png"))
-    watermarked(pixels, WATERMARKS[0].bits).save(made, pnginfo=info)
-    script = json.loads(run_alone(detector / "onnx" / "judge.py", made).stdout)
-    command = ["explain", str(made), "--explain", "never", "--model", str(detector)]
-    answer = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
-    check_answer(script)
-    assert list(script) == list(answer)
-    assert [statement["source"] for statement in script["provenance"]] == ["png_text", "watermark"]
-    same = ("image", "label", "operating_point", "verdict_note", "width", "height", "artifacts", "provenance")
-    assert {name: script[name] for name in same} == {name: answer[name] for name in same}
-    assert script["summary"].startswith("The pixels say") and script["traces_note"] == "Traces were not measured."
+    watermarked(pixels, WATERMARKS[0].bits).save(tmp_path / "marked.png", pnginfo=info)
+    for name, levels in {"grid.png": grid, "plain.png": photo(), "grid.jpg": grid}.items():
+        Image.fromarray(levels.round().clip(0, 255).astype(np.uint8)).save(tmp_path / name)
+    scripted = [json.loads(line) for line in run_alone(detector / "onnx" / "judge.py", tmp_path).stdout.splitlines()]
+    command = ["explain", str(tmp_path), "--explain", "never", "--model", str(detector)]
+    explained = CliRunner().invoke(app, command, catch_exceptions=False).stdout.splitlines()
+    for script, answer in zip(scripted, map(json.loads, explained), strict=True):
+        check_answer(script)
+        assert list(script) == list(answer)
+        for found in (script, answer):
+            assert found["decided_by"] and found.pop("summary").startswith(found["label"].capitalize())
+            found["evidence"] = [place["toward"] for place in found["evidence"]]
+        assert [*map(itemgetter("kind", "toward", "text"), script.pop("reasons"))] == [
+            *map(itemgetter("kind", "toward", "text"), answer.pop("reasons"))
+        ]
+        for name in ("fake_probability", "pixels_probability"):
+            assert script.pop(name) == pytest.approx(answer.pop(name), abs=0.01)
+        assert script == answer
+    decided = {Path(answer["image"]).name: (answer["decided_by"], len(answer["traces"])) for answer in scripted}
+    assert decided["marked.png"] == ("mark", 3) and decided["grid.png"][1] == 2
+    assert decided["plain.png"][1] == decided["grid.jpg"][1] == 0
 
 
 @pytest.mark.parametrize("size", [(90, 70), (50, 40), (4000, 70), (15, 40)])
@@ -209,7 +233,7 @@ def test_judge_says_nothing_of_pictures_without_content(detector, size):
     judge = Judge(detector / "onnx" / "model.onnx")
     answer = judge(file.getvalue())
     check_answer(answer, label="uncertain", fake_probability=0.5, evidence=[])
-    assert answer["verdict_note"] and answer["summary"].startswith(answer["verdict_note"])
+    assert answer["verdict_note"] and answer["verdict_note"] in answer["summary"]
     photo.resize((90, 70)).save(file := io.BytesIO(), "PNG")
     assert judge(file.getvalue())["verdict_note"] == ""
 

@@ -1,6 +1,5 @@
 import errno
 import io
-import json
 import os
 import re
 import sys
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
@@ -18,11 +16,10 @@ from filelock import FileLock
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
-from tellsign import __version__
 from tellsign.commands.scan import scan as command
 from tellsign.scanning.reading import read_pictures
 from tellsign.scanning.scan import run_here, scan
-from tellsign.scanning.shards import METADATA, SCHEMA, OutputError, SourceFile, list_files, shards_of
+from tellsign.scanning.shards import SCHEMA, OutputError, SourceFile, list_files, shards_of
 from tests.conftest import encode, write_parquet, write_tar
 from tests.samples import check_answer, picture, rows_in
 
@@ -196,20 +193,6 @@ def test_what_is_done_is_not_done_again(judge, source, tmp_path):
     assert given == [] and summary.done_before == 3
 
 
-def test_a_small_folder_goes_on_after_its_first_shard(judge, pictures, tmp_path):
-    def stop(job, shards):
-        yield next(run_here(job, shards))
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        scan(str(pictures), str(tmp_path / "out"), judge, run=stop)
-    kept, given = set(rows_in(tmp_path / "out")), []
-    summary = scan(str(pictures), str(tmp_path / "out"), judge, run=lambda job, shards: given.extend(shards) or [])
-    rest = [name for shard in given for name in shard.ids]
-    assert summary.pictures == len(kept) > 0 and "\n1 shard had been done before" in str(summary)
-    assert sorted([*kept, *rest]) == sorted(path.name for path in pictures.iterdir())
-
-
 @pytest.mark.parametrize(("number", "shards"), [(1, 1), (250, 7), (5000, 100), (120_000, 120)])
 def test_small_folders_have_several_shards_and_large_ones_few(number, shards):
     files = [SourceFile(f"{index}.jpg", f"/in/{index}.jpg", 1, "") for index in range(number)]
@@ -223,16 +206,6 @@ def test_a_folder_that_was_begun_keeps_its_shards(judge, source, tmp_path, monke
     scan(str(source), str(tmp_path / "out"), judge, run=lambda job, shards: run_here(job, shards[:4]))
     monkeypatch.setattr("tellsign.scanning.shards.FEWEST_PICTURES", 2)
     assert scan(str(source), str(tmp_path / "out"), judge).done_before == 4 and len(rows_in(tmp_path / "out")) == 23
-
-
-def test_a_file_of_an_earlier_version_is_said_and_kept_if_asked(judge, pictures, tmp_path):
-    (tmp_path / "out").mkdir()
-    noted = pa.table({}).replace_schema_metadata({METADATA: json.dumps({"tellsign version": __version__})})
-    pq.write_table(noted, tmp_path / "out" / "images-00000-of-00001.parquet")
-    with pytest.raises(ValueError, match="1 of another version of tellsign"):
-        scan(str(pictures), str(tmp_path / "out"), judge)
-    summary = scan(str(pictures), str(tmp_path / "out"), judge, run=lambda job, shards: iter(shards), resume=True)
-    assert summary.done_before == 1 and summary.pictures == 0
 
 
 def test_what_failed_is_named_by_each_run(judge, tmp_path):
@@ -320,11 +293,11 @@ def test_a_missing_column_is_named_before_the_work(judge, source, tmp_path):
 
 
 def test_ids_that_repeat_are_reported(judge, tmp_path):
-    for name, ids in (("a", ["1", "1"]), ("b", ["2", "3"]), ("c", ["3", "4"])):
+    for name, ids in (("a", ["1", "1"]), ("b", ["2", "3"])):
         write_parquet(tmp_path / "in" / f"{name}.parquet", image=[picture(0), picture(1)], key=ids)
     summary = scan(str(tmp_path / "in"), str(tmp_path / "out"), judge, id_column="key")
     assert ["the id '1' occurs twice" in failure for failure in summary.failures.values()] == [True]
-    assert summary.repeated_ids == ["3"] and not summary.is_clean
+    assert set(rows_in(tmp_path / "out")) == {"2", "3"} and not summary.is_clean
 
 
 def test_a_second_scan_into_a_folder_is_refused(judge, source, tmp_path):

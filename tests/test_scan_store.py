@@ -226,34 +226,6 @@ def test_signatures_of_addresses_are_not_written(store, place, judge, tmp_path, 
     assert summary.errors == {"404 NOT FOUND": 2} and "secret" not in f"{summary} {rows_in(tmp_path / 'out')}"
 
 
-def test_ids_of_files_that_others_wrote_are_compared(store, place, judge, tmp_path):
-    for name in "ab":
-        write_parquet(tmp_path / f"{name}.parquet", image=[picture(0)], key=["1"])
-    store.put_folder(tmp_path, f"{place}/in")
-
-    def run(job, shards):
-        yield from run_here(job, shards)
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-
-    assert scan_store(place, judge, id_column="key", run=run).repeated_ids == ["1"]
-
-
-def test_a_scan_that_was_stopped_goes_on(store, place, judge, tmp_path):
-    for number in range(3):
-        write_parquet(tmp_path / f"{number}.parquet", image=[picture(number)])
-    store.put_folder(tmp_path, f"{place}/in")
-
-    def stop(job, shards):
-        yield from run_here(job, shards[:1])
-        store.put(f"{place}/out/_1.begun.part", b"begun")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        scan_store(place, judge, run=stop)
-    assert scan_store(place, judge).done_before == 1 and len(rows_of(place)) == 3
-    assert not [key for key in store.contents(place) if key.endswith(".part")]
-
-
 def test_a_data_set_of_the_hub_is_read_at_one_commit(client, hub, judge, tmp_path):
     folder = tmp_path / "in"
     write_parquet(folder / "data" / "0.parquet", image=[picture(0), picture(1)])

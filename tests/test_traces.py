@@ -18,33 +18,17 @@ from tellsign.pipelines.traces.kind import Pixels, Share, TraceKind, Worth
 from tellsign.pipelines.traces.spectrum import middle_of, residual_spectrum
 from tellsign.pipelines.traces.table import KINDS
 from tellsign.pipelines.tracing import find_traces, pictures_of, signatures_of
+from tests.samples import WAVES, photo, with_wave
 
 
 SPECTRA = Path(__file__).parents[2] / "shared" / "data" / "spectra.parquet"
 PHOTO = Path(__file__).parents[1] / "examples" / "photo_astronaut.jpg"
-WAVES = {
-    "grid of 4 pixels": (1 / 4, 1 / 4),
-    "grid of 8 pixels": (3 / 8, 3 / 8),
-    "checkerboard of 2 pixels": (1 / 2, 1 / 2),
-}
-
-
-def photo(size: int = 512) -> np.ndarray:
-    """A photograph without its file's own grids."""
-    image = Image.open(PHOTO).convert("L").resize((size, size), Image.Resampling.LANCZOS)
-    noise = np.random.default_rng(0).normal(0, 2, (size, size))
-    return np.asarray(image) + noise
 
 
 def as_file(pixels: np.ndarray, form: str = "PNG", **options) -> Image.Image:
     buffer = io.BytesIO()
     Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8)).save(buffer, form, **options)
     return Image.open(buffer)
-
-
-def with_wave(pixels: np.ndarray, frequency: tuple[float, float], strength: float = 4) -> np.ndarray:
-    rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]]
-    return pixels + strength * np.cos(2 * np.pi * (frequency[0] * rows + frequency[1] * columns))
 
 
 def test_the_spectrum_equals_its_definition():
@@ -67,6 +51,25 @@ def test_blocks_of_one_color_do_not_count():
     grey[8:56, 8:56] = np.random.default_rng(0).integers(0, 256, (48, 48))
     assert residual_spectrum(grey)[1] == 1
     assert residual_spectrum(np.full((500, 400), 99, np.uint8))[1] == 0
+
+
+def test_blocks_of_a_large_picture_come_from_all_of_it():
+    grey = np.random.default_rng(0).normal(128, 20, (1920, 1920))
+    peaks = [(12, 20), (20, 12), (-12, 20), (-20, 12)]  # as far from zero, so a blur takes as much of each
+    for quarter, (row, column) in zip(product(np.s_[:960, 960:], repeat=2), peaks, strict=True):
+        grey[quarter] = with_wave(grey[quarter], (row / 64, column / 64), 10)
+    spectrum, blocks = residual_spectrum(grey.clip(0, 255).astype(np.uint8))
+    strengths = [spectrum[peak] for peak in peaks]
+    assert blocks == 240 and np.ptp(strengths) < 0.2 and min(strengths) > np.median(spectrum) + 2
+
+
+def test_what_is_transparent_is_measured_on_white():
+    image = as_file(with_wave(photo(), (1 / 4, 1 / 4))).convert("RGBA")
+    image.format = "PNG"
+    assert find_traces(image)[0]
+    image.putalpha(0)
+    image.format = "PNG"
+    assert "too little detail" in find_traces(image)[1]
 
 
 def test_only_the_middle_of_a_huge_picture_is_measured():

@@ -12,6 +12,7 @@ from tellsign import LargePictureConfig, WaveFreqImageProcessor
 from tellsign.modeling.modeling_large_picture import moments_of
 from tellsign.training import leave_out
 from tellsign.training.data.large_pictures import load_pictures
+from tellsign.training.data.sources import content_of
 from tellsign.training.train_large import main
 from tellsign.training.trainer import backbone
 from tellsign.training.trainer.head import balanced, fit_head, source_weights
@@ -156,21 +157,22 @@ def small(make_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(large_sources, small, tmp_path_factory):
-    """Folder of that detector with a network for large pictures."""
+def trained(collected, small, tmp_path_factory):
+    """Folder of that detector with a network for large pictures, which learned from pictures that were collected."""
     pytest.importorskip(backbone.PACKAGES[backbone.BACKBONE][0])
     home = tmp_path_factory.mktemp("large")
     left_out, output_dir = home / "left out", home / "both"
-    leave_out.main(data=[large_sources], output_dir=left_out, folds=2, copies=2, image_size=64, versions=0)
+    data = [str(collected / "pictures.parquet")]
+    leave_out.main(data=data, output_dir=left_out, folds=2, copies=2, image_size=64, versions=0)
     record = json.loads((left_out / "leave_out.json").read_text())
     record |= {"temperature": 1.75, "verdict_thresholds": {"cautious": [0.25, 0.875], "balanced": [0.4, 0.75]}}
     (left_out / "leave_out.json").write_text(json.dumps(record))
-    main(data=[large_sources], detector=str(small), left_out=left_out, output_dir=output_dir)
+    main(data=data, detector=str(small), left_out=left_out, output_dir=output_dir)
     return output_dir
 
 
 @torch.no_grad()
-def test_a_detector_gets_the_network_for_large_pictures(trained, small, large_sources):
+def test_a_detector_gets_the_network_for_large_pictures(trained, small, collected):
     model = AutoModelForImageClassification.from_pretrained(trained)
     config = model.config.large_picture_config
     assert (config.temperature, config.verdict_thresholds) == (1.75, [0.25, 0.875])
@@ -182,7 +184,7 @@ def test_a_detector_gets_the_network_for_large_pictures(trained, small, large_so
     assert processor.large_picture_processor == {"size": size} | sizes and config.cut_size == 64
     assert json.loads((trained / "training.json").read_text()) == {
         "train_data": ["small.parquet"],
-        "large_train_data": ["sources.parquet"],
+        "large_train_data": ["pictures.parquet"],
     }
     assert (trained / "leave_out.json").is_file() and (trained / "leave_out.png").is_file()
     with safe_open(trained / "model.safetensors", "pt") as file:
@@ -198,11 +200,25 @@ def test_a_detector_gets_the_network_for_large_pictures(trained, small, large_so
     wanted = moments_of(pretrained.feature_maps(picture))
     assert (moments - wanted).abs().max() < 0.01 * wanted.abs().max()
 
-    pictures = load_pictures([large_sources], 64)
+    pictures = load_pictures([str(collected / "pictures.parquet")], 64)
     classify = pipeline("image-classification", model=model, image_processor=processor)
-    images = [Image.open(io.BytesIO(row["bytes"])) for row in pictures["image"]]
+    images = [Image.open(io.BytesIO(content_of(row))) for row in pictures["image"]]
     fake = [max(answer, key=lambda item: item["score"])["label"] == "fake" for answer in classify(images)]
     assert np.mean(np.asarray(fake) == np.asarray(pictures["label"][:])) > 0.9
+
+
+def test_training_twice_gives_the_same_bytes(trained, small, collected, tmp_path):
+    left_out, data = trained.parent / "left out", [str(collected / "pictures.parquet")]
+    main(
+        data=data,
+        detector=str(small),
+        left_out=left_out,
+        output_dir=tmp_path / "both",
+        cache_dir=tmp_path / "features",
+    )
+    assert len(list((tmp_path / "features").iterdir())) == 4  # two views, two copies: computed again
+    first, again = ({path.name: path.read_bytes() for path in each.iterdir()} for each in (trained, tmp_path / "both"))
+    assert len(first) >= 5 and first == again
 
 
 def test_the_card_of_both_networks_shows_what_was_left_out(trained):
@@ -210,4 +226,4 @@ def test_the_card_of_both_networks_shows_what_was_left_out(trained):
 
     text = card_of_folder(trained, "someone/both").text
     assert "a head on the frozen ImageNet features of `tf_efficientnet_lite0`" in text
-    assert "| stylegan2-cat | StyleGAN2 | 8 |" in text and "sources.parquet" in text
+    assert "| stylegan2-cat | StyleGAN2 | 8 |" in text and "pictures.parquet" in text

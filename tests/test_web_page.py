@@ -24,11 +24,11 @@ import tellsign
 from tellsign.__main__ import app
 from tellsign.hub_cards import web_export
 from tellsign.hub_cards.web_export import NpmPackage, copy_package, export_page
-from tellsign.modeling.verdicts import verdict_of
 from tellsign.pipelines.provenance.watermark import WATERMARKS
-from tellsign.pipelines.reasons import summary_of
+from tellsign.pipelines.reasons import conclude, evidence_toward
+from tellsign.pipelines.tracing import pictures_of
 from tests.models import LARGE_PROCESSOR, TINY, TINY_LARGE
-from tests.samples import check_answer, watermarked
+from tests.samples import WAVES, check_answer, photo, watermarked, with_wave
 from tests.stated import NOVELAI, Authority, encoded, exif_of, hidden, packed, picture, png, with_xmp, xmp
 
 
@@ -48,8 +48,19 @@ AXE = NpmPackage(
     {"axe.min.js": "axe/axe.min.js"},
 )
 THRESHOLDS = [0.2, 0.8]
-DIFFERENT = ("label", "fake_probability", "evidence", "summary", "traces_note")
-"""What differs between page and pipeline by rounding, or because the page measures no traces."""
+ERROR_RATES = [0.1, 0.05]
+
+DIFFERENT = (
+    "label",
+    "fake_probability",
+    "pixels_probability",
+    "decided_by",
+    "error_rate",
+    "reasons",
+    "summary",
+    "evidence",
+)
+"""What differs between page and pipeline by rounding."""
 GENERATED = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:ext="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
  ext:DigitalSourceType="trainedAlgorithmicMedia"/>
@@ -93,9 +104,10 @@ def site(tmp_path_factory) -> tuple[Path, Path]:
             except OSError as error:
                 pytest.skip(str(error))
             torch.manual_seed(0)
-            large = TINY_LARGE | {"backbone": "test_efficientnet", "verdict_thresholds": THRESHOLDS}  # quick to write
+            fields = {"verdict_thresholds": THRESHOLDS, "verdict_error_rates": ERROR_RATES}
+            large = TINY_LARGE | {"backbone": "test_efficientnet"} | fields  # quick to write
             model = tellsign.WaveFreqForImageClassification(
-                tellsign.WaveFreqConfig(**TINY, large_picture_config=large, verdict_thresholds=THRESHOLDS)
+                tellsign.WaveFreqConfig(**TINY, large_picture_config=large, **fields)
             )
             for layer in (model.classifier, model.large_picture.head.classifier):
                 torch.nn.init.normal_(layer.weight)
@@ -138,10 +150,11 @@ def check(site, page, files: list[Path]) -> None:
     give(page, files)
     for file, said in zip(files, answers_of(page), strict=True):
         check_answer(said)
-        expected = explain(str(file)) | {"image": file.name, "traces": []}
-        assert said["fake_probability"] == pytest.approx(expected["fake_probability"], abs=0.01), file
-        assert said["label"] == verdict_of(said["fake_probability"], THRESHOLDS)
-        assert said["summary"] == summary_of(said)
+        expected = explain(str(file)) | {"image": file.name}
+        assert said["pixels_probability"] == pytest.approx(expected["pixels_probability"], abs=0.01), file
+        conclude(concluded := dict(said), THRESHOLDS, ERROR_RATES)
+        assert concluded == said | {"fake_probability": pytest.approx(said["fake_probability"])}
+        assert {place["toward"] for place in said["evidence"]} <= {evidence_toward(said)}
         assert said | dict.fromkeys(DIFFERENT) == expected | dict.fromkeys(DIFFERENT)
 
 
@@ -255,6 +268,63 @@ def test_the_page_reads_watermarks_as_python_does(site, page, tmp_path):
     stated = [[one["generator"] for one in answer["provenance"]] for answer in answers_of(page)]
     assert stated == [*[[mark.generator] for mark in WATERMARKS for _ in range(2)], [], *2 * [[mark.generator]]]
     playwright.expect(page.locator("#answer")).to_contain_text("The pixels say: made by a generative model")
+
+
+def test_the_page_finds_traces_as_python_does(site, page, tmp_path):
+    grids = [with_wave(photo(), frequency) for frequency in WAVES.values()]
+    grids.append(with_wave(photo(2100), (1 / 4, 1 / 4)))  # of which the middle is measured
+    plain, *grids, huge = (Image.fromarray(grid.round().clip(0, 255).astype(np.uint8)) for grid in [photo(), *grids])
+    for number, grid in enumerate(grids):
+        grid.save(tmp_path / f"{number}.png")
+    colors = Image.merge("RGB", grids)
+    veil, exif = colors.copy(), Image.Exif()
+    veil.putalpha(Image.linear_gradient("L").resize(veil.size))
+    exif[0x0112] = 6
+    plain.save(tmp_path / "plain.png")
+    huge.crop((0, 0, 2000, 2100)).save(tmp_path / "huge.png")
+    colors.crop((0, 0, 501, 397)).save(tmp_path / "turned.png", exif=exif)
+    colors.crop((0, 0, 383, 500)).save(tmp_path / "small.png")
+    veil.save(tmp_path / "veil.png")
+    colors.quantize().save(tmp_path / "palette.png")
+    grids[0].convert("1").save(tmp_path / "dithered.png")
+    Image.fromarray(np.asarray(grids[0], np.uint16) * 257).save(tmp_path / "deep.png")
+    Image.new("RGB", (500, 500), "teal").save(tmp_path / "flat.png")
+    for form in ("bmp", "gif", "jpg", "webp"):
+        grids[0].save(tmp_path / f"form.{form}", quality=95)
+    colors.quantize().save(tmp_path / "palette.bmp")
+    files = sorted(tmp_path.iterdir())
+    check(site, page, files)
+    found = {answer["image"] for answer in answers_of(page) if answer["traces"]}
+    assert found == {"0.png", "1.png", "2.png", "huge.png", "turned.png", "veil.png", "form.bmp"}
+
+
+def test_the_page_draws_the_spectrum_as_python_does(page, tmp_path):
+    grid = Image.fromarray(with_wave(photo(), (1 / 4, 1 / 4)).round().clip(0, 255).astype(np.uint8))
+    grid.save(tmp_path / "grid.png")
+    give(page, [tmp_path / "grid.png"])
+    (answer,), canvases = answers_of(page), page.locator(".trace canvas").all()
+    read = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+    for canvas, (expected, _) in zip(canvases, pictures_of(grid, answer["traces"]), strict=True):
+        drawn = np.reshape(canvas.evaluate(read), (*expected.size, 4))[..., :3]
+        different = (drawn != np.asarray(expected)).any(-1)
+        assert different.mean() < 0.02  # rings have other edges
+        assert canvas.bounding_box()["width"] >= 150
+
+
+def test_the_page_shows_each_reason_once_with_its_odds(page, tmp_path):
+    files = [PHOTO, ROOT / "examples" / "decoder_coffee.png", tmp_path / "signed.jpg", tmp_path / "marked.png"]
+    files[2].write_bytes(Authority().sign())
+    watermarked(np.asarray(Image.open(files[1])), WATERMARKS[0].bits).save(files[3])
+    give(page, files)
+    for answer in answers_of(page):
+        page.get_by_role("button", name=answer["image"]).click()
+        shown = " ".join(page.locator("#answer").inner_text().split())
+        assert [shown.count(reason["text"]) for reason in answer["reasons"]] == [1] * len(answer["reasons"])
+        weights = [reason["weight"] for reason in answer["reasons"] if reason["weight"] and reason["toward"]]
+        assert shown.count("×") == len(weights)
+        assert ("are wrong" in shown) == (answer["error_rate"] is not None)
+        assert ("no signature decides" in shown) == (answer["image"] == "signed.jpg")
+        assert ("Probability of being" in shown) == (answer["decided_by"] != "mark")
 
 
 CAMERA = {

@@ -1,6 +1,10 @@
 """Scores detectors under the protocol of the model cards.
 
 python -m tellsign.training.evaluate_detector MODEL --data test.parquet --train-data train.parquet
+
+With --model it prints the row of any image classifier with two labels instead:
+
+python -m tellsign.training.evaluate_detector --model USER/REPO --data pictures.parquet
 """
 
 import itertools
@@ -20,21 +24,26 @@ from sklearn.metrics import roc_curve
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, PreTrainedModel
 
-from tellsign import LargePictureImageProcessor, WaveFreqConfig
+from tellsign import WaveFreqConfig
 from tellsign.hub_cards.card_tables import (
     MAIN_SCORES,
     VERDICT_SCORES,
     generator_table,
-    large_attack_table,
     robustness_tables,
     score_table,
     sets_and_generators,
 )
 from tellsign.tables import markdown_table, percent
 from tellsign.training.data.images import DecodedImages
-from tellsign.training.data.large_pictures import load_pictures
-from tellsign.training.data.sources import LABELS, load_sources, title_of, without, without_folders
-from tellsign.training.evaluation.large_attacks import large_attack_scores
+from tellsign.training.data.sources import (
+    LABELS,
+    drop_duplicates,
+    load_sources,
+    title_of,
+    without,
+    without_folders,
+)
+from tellsign.training.evaluation.any_classifier import comparison_row
 from tellsign.training.evaluation.metrics import (
     bootstrap,
     calibration_scores,
@@ -44,6 +53,7 @@ from tellsign.training.evaluation.metrics import (
 )
 from tellsign.training.evaluation.prediction import Judged, judge, load_detector
 from tellsign.training.evaluation.robustness import RobustnessTest, plot_robustness
+from tellsign.training.trainer.arguments import run
 
 
 def describe(model: PreTrainedModel, images: DecodedImages) -> dict[str, float]:
@@ -160,19 +170,6 @@ def refuse_other_kinds(models: Sequence[str]) -> None:
             )
 
 
-def attack_large(name: str, data: Sequence[str], each: int, steps: int, folder: Path) -> str:
-    """Changes large pictures and attacks them, writes `large_attacks.json`, and returns its table as Markdown."""
-    model, image_processor = load_detector(name)
-    network: Any = getattr(model, "large_picture", None)
-    if network is None:
-        raise ValueError(f"{name}: has no network for large pictures, which --large-data is for")
-    processor: Any = LargePictureImageProcessor(**image_processor.large_picture_processor)
-    pictures = load_pictures(data, network.config.smallest_side)
-    record = {"data": [*map(without_folders, data)]} | large_attack_scores(network, processor, pictures, each, steps)
-    (folder / "large_attacks.json").write_text(json.dumps(record, indent=2) + "\n")
-    return large_attack_table(record)
-
-
 def load_other_fakes(sources: Sequence[str], split: str, train_data: Sequence[str], seen: Collection[str]) -> Dataset:
     """Fakes that do not occur in the training data. A `ValueError` says if none is left or some are real."""
     fakes = load_sources(sources, split)
@@ -194,6 +191,19 @@ def load_test_images(sources: Sequence[str], split: str, train_data: Sequence[st
         if label not in untouched:
             raise ValueError(f"{', '.join(sources)}: all images of a class occur in {', '.join(train_data)}")
     return images
+
+
+def compare_any(name: str, data: Sequence[str], cuts: Sequence[str], split: str, fake_label: str | None) -> str:
+    """The row of any classifier on pictures of any size, see [`comparison_row`]."""
+    pictures = drop_duplicates(load_test_images(data, split, [], set()))
+    if cuts:
+        with_cut = np.isin(np.asarray(pictures["sha1"][:]), load_sources(cuts, "train")["whole"][:])
+        pictures = pictures.select(np.flatnonzero(with_cut))
+    try:
+        model, image_processor = load_detector(name)
+    except OSError as error:
+        raise ValueError(f"{name}: cannot be loaded: {error}") from error
+    return comparison_row(name, model, image_processor, pictures, fake_label)
 
 
 def check_folders(titles: Sequence[str], output_dir: Path, corruptions: bool, attack: bool) -> None:
@@ -257,11 +267,25 @@ def evaluate_model(
 
 
 def main(
-    models: Annotated[list[str], typer.Argument(help="Checkpoints: folders or repositories on the Hub.")],
     data: Annotated[list[str], typer.Option(help="Test images of both classes; can be repeated.")],
+    models: Annotated[list[str], typer.Argument(help="Checkpoints: folders or repositories on the Hub.")] = [],  # noqa: B006 - typer copies it
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Any image classifier with two labels, in place of checkpoints: prints its row. The middle square of "
+            "each picture goes through its own image processor. Of the other options it takes --data, --split, "
+            "--fake-label and --cuts."
+        ),
+    ] = None,
+    fake_label: Annotated[
+        str | None, typer.Option(help="With --model: its label for generated pictures, if the names do not say it.")
+    ] = None,
+    cuts: Annotated[
+        list[str], typer.Option(help="With --model: cuts as for `leave_out`; pictures without a cut stay out.")
+    ] = [],  # noqa: B006
     train_data: Annotated[
         list[str], typer.Option(help="Training data of the models. Images that occur there are scored apart.")
-    ] = [],  # noqa: B006 - typer copies it
+    ] = [],  # noqa: B006
     other_fakes: Annotated[
         list[str],
         typer.Option(help="Fakes that training did not see, each generator scored against the real images of --data."),
@@ -285,16 +309,19 @@ def main(
     bf16: Annotated[
         bool, typer.Option("--bf16", help="Search adversarial images in bfloat16; float32 still judges them.")
     ] = False,
-    large_data: Annotated[
-        list[str], typer.Option(help="Large pictures of both classes, to change and to attack; can be repeated.")
-    ] = [],  # noqa: B006
-    large_pictures: Annotated[int, typer.Option(min=2, help="Number of them, half of each class.")] = 100,
 ) -> None:
     """Prints accuracy, ranking, calibration and abstention with 95% intervals; writes JSON and a picture.
 
     Every image that is not yet a JPEG file of quality 75, 4:2:0, at 32x32 pixels is brought to that encoding first.
-    So neither format nor size tells the class.
+    So neither format nor size tells the class. With --model images keep their size, and one row is printed alone.
     """
+    if model is not None:
+        if models or train_data or other_fakes or corruptions or attack:
+            raise ValueError("--model goes with --data, --split, --fake-label and --cuts alone")
+        typer.echo(compare_any(model, data, cuts, split, fake_label))
+        return
+    if not models:
+        raise ValueError("expected the names of checkpoints, or --model")
     titles = [title_of(name) for name in models]
     check_folders(titles, output_dir, corruptions, attack)
     if corruptions or attack:
@@ -313,12 +340,10 @@ def main(
     ]
     for evaluation, _ in evaluated:
         typer.echo(detector_report(evaluation))
-    for name, title in zip(models if large_data else [], titles, strict=False):
-        typer.echo(attack_large(name, large_data, large_pictures // 2, iterations, output_dir / title) + "\n")
     if len(models) > 1:
         judged = [some for _, some in evaluated]
         typer.echo(format_agreement(titles, judged[0].labels, [some.probabilities for some in judged]))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -164,6 +164,10 @@ def silence_scores(chosen: NDArray) -> dict[str, float | None]:
     }
 
 
+def _or_none(score: float) -> float | None:
+    return None if np.isnan(score) else float(score)
+
+
 def artifact_scores(answers: Answers, trained: Answers, names: Sequence[str], on: Sequence[str]) -> list[dict]:
     """Scores of each artifact by the evaluation operators, and its average precision by the training operators."""
     precisions = average_precisions(answers.present, answers.scores)
@@ -177,10 +181,8 @@ def artifact_scores(answers: Answers, trained: Answers, names: Sequence[str], on
                 "artifact": name,
                 "on": name in on,
                 "planted": int(present.sum()),
-                "average_precision": mean_or_none(precisions[index : index + 1][present.any(keepdims=True)]),
-                "average_precision_training_operators": mean_or_none(
-                    training_precisions[index : index + 1][trained.present[:, index].any(keepdims=True)]
-                ),
+                "average_precision": _or_none(precisions[index]),
+                "average_precision_training_operators": _or_none(training_precisions[index]),
                 "precision": mean_or_none(present[chosen]),
                 "recall": mean_or_none(chosen[present]),
                 # One that is never named has none.

@@ -5,21 +5,29 @@ python -m tellsign.training.leave_out real.parquet fake.parquet --output-dir run
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from datasets import Dataset
 from numpy.typing import NDArray
 from scipy.special import expit
 from transformers.utils import logging
 
 from tellsign.hub_cards.left_out_tables import leave_out_tables
-from tellsign.training.calibration.detector import fit_temperature
-from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
-from tellsign.training.data.degradations import SQUEEZED, VERSIONS, cut_as_seen, whole_as_seen
-from tellsign.training.data.large_pictures import CUTS_HELP, DATA_HELP, LargePictures, load_large_pictures
+from tellsign.training.calibration.promises import PROMISES
+from tellsign.training.calibration.sizes import Pictures, SizeCalibration, fit_verdicts, octaves_of
+from tellsign.training.data.degradations import REDUCED, VERSIONS, cut_as_seen, whole_as_seen
+from tellsign.training.data.large_pictures import (
+    CUTS_HELP,
+    DATA_HELP,
+    ORIGINALS_HELP,
+    LargePictures,
+    load_large_pictures,
+)
 from tellsign.training.data.moments import VIEWS, Moments
 from tellsign.training.data.sources import content_of, without_folders
 from tellsign.training.evaluation.folds import assign_folds, predict_left_out
@@ -32,10 +40,11 @@ from tellsign.training.evaluation.left_out import (
     plot_left_out,
     pooled_scores,
     score_left_out,
+    verdict_shares,
     verdicts_at,
     version_scores,
 )
-from tellsign.training.evaluation.rules import rule_scores
+from tellsign.training.evaluation.rules import rule_scores, view_rules
 from tellsign.training.trainer.arguments import run
 from tellsign.training.trainer.backbone import large_detector
 
@@ -49,53 +58,58 @@ AS_IT_IS = next(iter(VERSIONS))
 def measure(
     columns: Mapping[str, NDArray],
     assignment: NDArray,
-    logits: NDArray,
-    squeezed: NDArray,
-    versions: Mapping[str, NDArray],
-    compared: NDArray,
+    files: Pictures,
+    copies: Mapping[str, Pictures],
     by_share: Mapping[float, NDArray],
 ) -> dict[str, Any]:
-    """Fits temperature and thresholds, and scores logits of fake of pictures whose sources heads did not see.
+    """Fits calibration and thresholds, and scores logits of fake of pictures whose sources heads did not see.
 
     Args:
         columns, assignment: Of [`LargePictures`] and [`assign_folds`].
-        logits (`np.ndarray` of shape `(n,)`): Of the pictures.
-        squeezed (`np.ndarray` of shape `(n,)`): Of them with wholes that are not cut to squares.
-        versions (`Mapping`): Logits of each of `VERSIONS`.
-        compared (`np.ndarray`): The rows of which there are versions.
+        files, copies: See [`fit_verdicts`]. Copies have names.
         by_share (`Mapping`): Logits by heads that saw a share of the sources.
     """
-    temperature = fit_temperature(np.stack([np.zeros(len(logits)), logits], axis=1), columns["label"])
-    probabilities = expit(logits / temperature)
-    thresholds = {
-        name: fit_promised_thresholds(columns["label"], probabilities, columns["kind"], promise)
-        for name, promise in PROMISES.items()
-    }
-    verdicts, of_squeezed = (
-        {name: verdicts_at(expit(seen / temperature), pair) for name, pair in thresholds.items()}
-        for seen in (logits, squeezed)
-    )
-    scores = score_left_out(columns, assignment, logits, verdicts, of_squeezed, temperature)
+    calibration, thresholds = fit_verdicts(columns, files, list(copies.values()), PROMISES)
+    verdicts = {name: verdicts_at(calibration.probabilities(*files), pair) for name, pair in thresholds.items()}
+    logits, temperature = calibration.adjusted(*files), calibration.temperature
+    scores = score_left_out(columns, assignment, logits, verdicts, temperature)
     if not scores["generators"]:
         raise ValueError(
             f"no generator has {LEAST_PICTURES} pictures beside photographs of its fold: give more, or fewer --folds"
         )
-    curve = {share: mean_scores(generator_scores(columns, assignment, fewer)) for share, fewer in by_share.items()}
-    record: dict[str, Any] = {
-        "temperature": temperature,
+    record: dict[str, Any] = asdict(calibration) | {
         "verdict_thresholds": {name: list(pair) for name, pair in thresholds.items()},
+        "verdict_error_rates": {
+            name: [
+                None if said["right"]["0.5"][verdict] is None else 1 - said["right"]["0.5"][verdict]
+                for verdict in ("real", "fake")
+            ]
+            for name, said in scores["verdicts"].items()
+        },
         **scores,
-        "versions": {},
-        "curve": [
-            {"share": share, "auroc": of_share["all"]["auroc"]["value"]}
-            for share, of_share in (curve | {1.0: scores["means"]}).items()
-        ],
     }
-    of_compared = {field: values[compared] for field, values in columns.items()}
-    for name, after in versions.items():
-        scored = version_scores(of_compared, versions[AS_IT_IS][compared], after[compared], temperature, thresholds)
-        record["versions"][name] = {"pictures": len(compared)} | scored
+    record["copies"] = {name: score_others(record, columns, calibration.adjusted(*of)) for name, of in copies.items()}
+    curve = {
+        share: mean_scores(generator_scores(columns, assignment, calibration.adjusted(fewer, files[1])))
+        for share, fewer in by_share.items()
+    }
+    record["curve"] = [
+        {"share": share, "auroc": of_share["all"]["auroc"]["value"]}
+        for share, of_share in (curve | {1.0: scores["means"]}).items()
+    ]
     return record
+
+
+def score_others(record: Mapping[str, Any], columns: Mapping[str, NDArray], logits: NDArray) -> dict[str, Any]:
+    """Scores pictures at a temperature and thresholds that were fitted on others."""
+    probabilities = expit(logits / record["temperature"])
+    return {
+        "pooled": pooled_scores(columns, logits),
+        "verdicts": {
+            name: verdict_shares(verdicts_at(probabilities, pair), columns)
+            for name, pair in record["verdict_thresholds"].items()
+        },
+    }
 
 
 def without_view(moments: torch.Tensor, view: int) -> torch.Tensor:
@@ -106,21 +120,58 @@ def without_view(moments: torch.Tensor, view: int) -> torch.Tensor:
 
 
 def rules(pictures: LargePictures, rows: NDArray, cut_size: int) -> dict[str, dict[str, float]]:
-    """What rules score on each view that see next to nothing, see [`rule_scores`]."""
-    labels, kinds = pictures.columns["label"][rows], pictures.columns["kind"][rows]
-    classes = ((labels == REAL) & (kinds == "photo"), labels == FAKE)
+    """What rules score on each view that see next to nothing, see [`view_rules`]."""
+    classes = _classes({name: values[rows] for name, values in pictures.columns.items()})
     wholes, cuts = pictures.wholes["image"], pictures.cuts["image"]
     seen = {
         "whole": (whole_as_seen(content_of(wholes[int(row)]) or b"", None, 0) for row in pictures.whole_rows[rows]),
         "cut": (cut_as_seen(content_of(cuts[int(row)]) or b"", 0, 0, cut_size) for row in pictures.cut_rows[rows]),
     }
-    return {view: rule_scores(images, *classes) for view, images in seen.items()}
+    return {view: view_rules(images, *classes) for view, images in seen.items()}
+
+
+def score_files(
+    record: Mapping[str, Any], columns: Mapping[str, NDArray], facts: Mapping[str, NDArray], logits: NDArray
+) -> dict[str, Any]:
+    """Scores original files by what their classes differ in, and says what that tells by itself.
+
+    Returns:
+        `strata`, the scores of parts in which the classes do not differ so. `formats`, the verdicts on files of each
+        format. `rules`, see [`rule_scores`].
+    """
+    photographs, fakes = _classes(columns)
+    is_jpeg, is_square = facts["format"] == "JPEG", facts["width"] == facts["height"]
+    parts = {
+        "JPEG files": is_jpeg,
+        "without squares": ~is_square,
+        "generated PNG files, photographs as JPEG": np.where(fakes, facts["format"] == "PNG", is_jpeg),
+    }
+    formats = {"JPEG": is_jpeg, "PNG and others": ~is_jpeg}
+    measures = {"not JPEG": ~is_jpeg, "square": is_square, "area": facts["width"] * facts["height"]}
+    return {
+        "strata": {name: pooled_scores(_rows(columns, rows), logits[rows]) for name, rows in parts.items()},
+        "formats": {
+            name: score_others(record, _rows(columns, rows), logits[rows])["verdicts"]
+            for name, rows in formats.items()
+        },
+        "rules": rule_scores(measures, photographs, fakes),
+    }
+
+
+def _rows(columns: Mapping[str, NDArray], rows: NDArray) -> dict[str, NDArray]:
+    return {name: values[rows] for name, values in columns.items()}
+
+
+def _classes(columns: Mapping[str, NDArray]) -> tuple[NDArray, NDArray]:
+    """Which pictures are photographs, and which are fakes."""
+    return (columns["label"] == REAL) & (columns["kind"] == "photo"), columns["label"] == FAKE
 
 
 def main(
     data: Annotated[list[str], typer.Argument(help=DATA_HELP)],
     output_dir: Annotated[Path, typer.Option(help="Where leave_out.json and leave_out.png are written.")],
     cuts: Annotated[list[str], typer.Option(help=CUTS_HELP)] = [],  # noqa: B006
+    originals: Annotated[Path | None, typer.Option(help=ORIGINALS_HELP)] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="Where features are kept.")] = None,
     folds: Annotated[int, typer.Option(min=2, help="Runs, among which the sources are divided.")] = 8,
     copies: Annotated[int, typer.Option(min=1, help="Ways in which training sees each picture.")] = 2,
@@ -138,43 +189,61 @@ def main(
         ValueError: If a picture cannot be read, or a class has fewer sources than there are folds.
     """
     model, image_processor = large_detector(image_size)
-    config, columns = model.config, (pictures := load_large_pictures(data, cuts, image_size // 2)).columns
-    assignment, rows = assign_folds(columns, folds), pictures.complete
+    pictures = load_large_pictures(data, cuts, image_size // 2, originals)
+    columns, complete, rows = pictures.columns, pictures.complete, pictures.measured
+    assignment = assign_folds(columns, folds)
     moments = Moments(pictures, model, image_processor, cache_dir or output_dir / "features")
-    learned, plain = moments.training_copies(copies), moments()
-    some = np.sort(np.random.default_rng(0).permutation(rows)[:versions])
+    learned = moments.training_copies(copies)
+    some = np.sort(np.random.default_rng(0).permutation(complete)[:versions])
     changed = {name: moments(name, name, some) for name in VERSIONS} if versions else {}
 
-    squeezed = torch.stack([moments(SQUEEZED, None, rows)[:, 0], plain[:, 1]], dim=1)
-    seen_as = [plain, squeezed, *(without_view(plain, 1 - view) for view in range(2)), *changed.values()]
-    logits, of_squeezed, *others = predict_left_out(config, columns, assignment, learned, seen_as)
-    by_share = {}
+    seen_as = {"all": moments.as_detected()} | {name: moments.as_reduced(name) for name in REDUCED} | changed
+    seen_as |= {view: without_view(seen_as["all"], 1 - at) for at, view in enumerate(VIEWS)}
+
+    def logits_of(seen: Mapping[str, torch.Tensor], share: float = 1.0) -> dict[str, NDArray]:
+        return predict_left_out(model.config, columns, assignment, learned, seen, share)
+
+    logits, by_share = logits_of(seen_as), {}
     for share in LESS_SOURCES:
         try:
-            by_share[share] = predict_left_out(config, columns, assignment, learned, [plain], share)[0][rows]
+            by_share[share] = logits_of({"all": seen_as["all"]}, share)["all"][rows]
         except ValueError as error:  # few sources may do for all of them, and not for a quarter
             logger.warning(f"without a head on {share:.0%} of the sources: {error}")
-    measured = {name: values[rows] for name, values in columns.items()}
-    of_versions = {name: values[rows] for name, values in zip(changed, others[2:], strict=True)}
-    record = {
+    measured, wholes = _rows(columns, rows), pictures.measured_wholes
+    sides = pictures.shorter_sides()
+    files = logits["all"][rows], octaves_of(sides)
+    small = {name: (logits[name][wholes], octaves_of(np.minimum(sides, side))) for name, side in REDUCED.items()}
+    record: dict[str, Any] = {
         "data": [without_folders(source) for source in data],
         "cuts": [without_folders(source) for source in cuts],
+        "originals": originals and without_folders(str(originals)),
         "folds": folds,
-        "copies": copies,
+        "training_copies": copies,
         "image_size": image_size,
-        **measure(
-            measured,
-            assignment[rows],
-            logits[rows],
-            of_squeezed[rows],
-            of_versions,
-            np.isin(rows, some).nonzero()[0],
-            by_share,
-        ),
-        "views": {view: pooled_scores(measured, of[rows]) for view, of in zip(VIEWS, others[:2], strict=True)},
-        "rules": rules(pictures, rows, image_processor.cut_size),
+        **measure(measured, assignment[rows], files, small, by_share),
+    }
+    record["views"] = {view: pooled_scores(measured, logits[view][rows]) for view in VIEWS}
+    record["rules"] = rules(pictures, complete, image_processor.cut_size)
+    record["versions"] = {
+        name: {"pictures": len(some)}
+        | version_scores(
+            _rows(columns, some),
+            logits[AS_IT_IS][some],
+            logits[name][some],
+            record["temperature"],
+            record["verdict_thresholds"],
+        )
+        for name in changed
     }
     output_dir.mkdir(parents=True, exist_ok=True)
+    if (originals_of := pictures.originals) is not None:
+        adjusted = SizeCalibration(*(record[field.name] for field in fields(SizeCalibration))).adjusted(*files)
+        record["files"] = score_files(record, measured, originals_of.facts, adjusted)
+        of_files = {name: measured[name] for name in ("label", "kind", "generator")} | originals_of.facts
+        of_files["logit"] = adjusted / record["temperature"]
+        Dataset.from_dict(of_files).to_parquet(output_dir / "originals.parquet")
+        others = _rows(columns, complete)
+        record["cuts_alike"] = score_others(record, others, logits["all"][complete])
     (output_dir / "leave_out.json").write_text(json.dumps(record, indent=2) + "\n")
     plot_left_out(record).savefig(output_dir / "leave_out.png", dpi=100)
     typer.echo("\n\n".join(leave_out_tables(record)))

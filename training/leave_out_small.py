@@ -31,7 +31,7 @@ from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.verdicts import verdicts_of
 from tellsign.training.calibration.detector import fit_temperature
 from tellsign.training.calibration.familiarity import fit_familiarity
-from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
+from tellsign.training.calibration.promises import SMALL_PROMISES, fit_promised_thresholds
 from tellsign.training.data.caching import cached
 from tellsign.training.data.degradations import RESAMPLERS, encode, rescale
 from tellsign.training.data.large_pictures import DATA_HELP, columns_of, load_pictures
@@ -170,7 +170,7 @@ def measure(small: Small, logits: NDArray) -> dict[str, Any]:
             small["labels"][rows], probabilities[rows], small["kinds"][rows], promise, groups
         )
 
-    for point, promise in PROMISES.items():
+    for point, promise in SMALL_PROMISES.items():
         verdicts = np.full(len(logits), "uncertain")
         for fold in range(FOLDS):
             scored = np.flatnonzero(small["folds"] == fold)
@@ -220,7 +220,7 @@ def compare_sizes(
     """
     rng, labels = np.random.default_rng(0), np.asarray(pictures["label"][:])
     rows = np.concatenate([rng.permutation(np.flatnonzero(labels == label))[: count // 2] for label in (REAL, FAKE)])
-    verdicts: dict[str, dict[str, list[str]]] = {point: {} for point in PROMISES}
+    verdicts: dict[str, dict[str, list[str]]] = {point: {} for point in SMALL_PROMISES}
     for side in tqdm((None, *SIZES), desc="Sizes"):
         images = images_of(pictures.select(np.sort(rows)), side)
         logits, sizes = [], []

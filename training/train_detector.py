@@ -123,9 +123,8 @@ class DetectorTrainer(WholeValidationTrainer):
     """
 
     def __init__(self, augmentation: Augmentation, adversary: ProjectedGradientDescent | None = None, **kwargs):
-        super().__init__(**kwargs)
-        self.augmentation = augmentation
-        self.adversary = adversary
+        super().__init__(data_collator=whole_batch, compute_metrics=compute_metrics, **kwargs)
+        self.augmentation, self.adversary = augmentation, adversary
 
     def training_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args, **kwargs) -> torch.Tensor:
         model.train()  # as the adversary must see it, whatever was evaluated or loaded before
@@ -190,39 +189,6 @@ def hash_of(images: Dataset) -> str:
     return contents.hexdigest()
 
 
-def create_trainer(
-    model: WaveFreqForImageClassification,
-    image_processor: WaveFreqImageProcessor,
-    train_images: DecodedImages | BalancedViews,
-    validation_images: DecodedImages,
-    model_args: ModelArguments,
-    data_args: DataArguments,
-    training_args: TrainingArguments,
-    checkpoint: str | None,
-) -> DetectorTrainer:
-    """The trainer of a run that starts anew or from a checkpoint, whose weights it averages."""
-    adversary = None
-    if data_args.adversarial_epsilon:
-        adversary = ProjectedGradientDescent(
-            image_processor, data_args.adversarial_epsilon, data_args.adversarial_steps
-        )
-    callbacks: list[TrainerCallback] = [WeightAveraging(model_args.ema_decay, checkpoint)]
-    if isinstance(train_images, BalancedViews):
-        callbacks.append(EpochCallback(train_images))
-    return DetectorTrainer(
-        Augmentation(data_args.flip, data_args.shift),
-        adversary,
-        model=model,
-        args=training_args,
-        train_dataset=train_images,
-        eval_dataset=validation_images,
-        data_collator=whole_batch,
-        processing_class=image_processor,
-        compute_metrics=compute_metrics,
-        callbacks=callbacks,
-    )
-
-
 @torch.no_grad()
 def add_start(model: WaveFreqForImageClassification, arguments: ModelArguments) -> None:
     """Mixes the weights that the run started from into the final ones."""
@@ -261,8 +227,21 @@ def main(arguments: list[str] | None = None) -> None:
     if training_args.process_index == 0:
         print(what_is_trained(model))
 
-    trainer = create_trainer(
-        model, image_processor, train_images, validation_images, model_args, data_args, training_args, run.checkpoint
+    adversary = None
+    if epsilon := data_args.adversarial_epsilon:
+        adversary = ProjectedGradientDescent(image_processor, epsilon, data_args.adversarial_steps)
+    callbacks: list[TrainerCallback] = [WeightAveraging(model_args.ema_decay, run.checkpoint)]
+    if isinstance(train_images, BalancedViews):
+        callbacks.append(EpochCallback(train_images))
+    trainer = DetectorTrainer(
+        Augmentation(data_args.flip, data_args.shift),
+        adversary,
+        model=model,
+        args=training_args,
+        train_dataset=train_images,
+        eval_dataset=validation_images,
+        processing_class=image_processor,
+        callbacks=callbacks,
     )
     run.train(trainer)
     model = trained(trainer)

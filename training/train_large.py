@@ -15,6 +15,7 @@ import typer
 from transformers import AutoImageProcessor
 
 from tellsign import WaveFreqForImageClassification
+from tellsign.modeling.verdicts import ERROR_RATES, OPERATING_POINTS
 from tellsign.training.data.large_pictures import DATA_HELP, load_large_pictures
 from tellsign.training.data.moments import Moments
 from tellsign.training.data.sources import without_folders
@@ -30,20 +31,24 @@ def main(
     left_out: Annotated[Path, typer.Option(help="Output of leave_out, whose thresholds and recipe are taken.")],
     output_dir: Annotated[Path, typer.Option(help="Where the detector of both is written, in half precision.")],
     cuts: Annotated[list[str], typer.Option(help="As they were given to leave_out.")] = [],  # noqa: B006
+    originals: Annotated[Path | None, typer.Option(help="As they were given to leave_out.")] = None,
     cache_dir: Annotated[Path | None, typer.Option(help="Where features are kept.")] = None,
 ) -> None:
     """Trains the head on all sources, and joins it and the frozen backbone to a detector of small images."""
     measured = json.loads((left_out / "leave_out.json").read_text())
     model, image_processor = large_detector(measured["image_size"])
-    pictures = load_large_pictures(data, cuts, measured["image_size"] // 2)
+    pictures = load_large_pictures(data, cuts, measured["image_size"] // 2, originals)
     moments = Moments(pictures, model, image_processor, cache_dir or left_out / "features")
     labels, generators, kinds = (pictures.columns[name] for name in ("label", "generator", "kind"))
-    head = fit_head(model.config, moments.training_copies(measured["copies"]), labels, generators, kinds)
+    head = fit_head(model.config, moments.training_copies(measured["training_copies"]), labels, generators, kinds)
     model.head.load_state_dict(head.state_dict())
 
-    model.config.temperature = measured["temperature"]
-    model.config.verdict_thresholds = measured["verdict_thresholds"]["cautious"]
-    model.config.balanced_verdict_thresholds = measured["verdict_thresholds"]["balanced"]
+    for name in ("temperature", "octave_scale", "octave_shift"):
+        setattr(model.config, name, measured[name])
+    for point, field in OPERATING_POINTS.items():
+        setattr(model.config, field, measured["verdict_thresholds"][point])
+    for point, field in ERROR_RATES.items():
+        setattr(model.config, field, measured["verdict_error_rates"][point])
     both = WaveFreqForImageClassification.from_pretrained(
         detector, dtype=torch.float32, large_picture_config=model.config
     )
@@ -57,7 +62,9 @@ def main(
         shutil.copy(left_out / name, output_dir)
     recipe = recipe_file(detector)
     made_with = json.loads(Path(recipe).read_text(encoding="utf-8")) if recipe else {}
-    made_with["large_train_data"] = [without_folders(source) for source in (*data, *cuts)]
+    made_with["large_train_data"] = [
+        without_folders(source) for source in (*data, *cuts, *([str(originals)] if originals else []))
+    ]
     (output_dir / "training.json").write_text(json.dumps(made_with, indent=2) + "\n")
 
 

@@ -7,6 +7,7 @@ python -m tellsign.training.train_tagger --help
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -133,21 +134,39 @@ def spellings(category_names: Sequence[str]) -> list[list[str]]:
     return [[template.format(name) for template in TEMPLATES for name in spelling] for spelling in names]
 
 
+def plantable_columns(model: ArtifactSiglipModel) -> list[int]:
+    """The index in the model's logits of each artifact that can be planted."""
+    return [model.config.artifact_labels.index(name) for name in plantable()]
+
+
 class TaggerTrainer(WholeValidationTrainer):
     """A Trainer that mirrors half of the images of a batch, and compares them with texts.
 
     The texts, from [`spellings`], are those of all categories and of a few artifacts, drawn anew in each step. The
-    draws depend on the step alone, so that a resumed run repeats them. Columns are the artifacts' indices in the
-    logits.
+    draws depend on the step alone, so that a resumed run repeats them.
     """
 
-    def __init__(self, texts: list[list[str]], columns: list[int], processor: SiglipProcessor, **kwargs):
-        super().__init__(processing_class=processor, **kwargs)
+    def __init__(self, model: ArtifactSiglipModel, processor: SiglipProcessor, texts: list[list[str]], **kwargs):
+        self.columns = plantable_columns(model)
+        super().__init__(
+            model=model,
+            processing_class=processor,
+            data_collator=whole_batch,
+            compute_metrics=self._scores,
+            # Only the two kinds of logits are scored, not image embeddings and places.
+            preprocess_logits_for_metrics=lambda outputs, labels: outputs[1:3],
+            **kwargs,
+        )
         self.texts = [
             processor.tokenizer(text, padding="max_length", truncation=True, return_tensors="pt")["input_ids"]
             for text in texts
         ]
-        self.columns = columns
+
+    def _scores(self, prediction: EvalPrediction) -> dict[str, float]:
+        predictions: Any = prediction.predictions
+        label_ids: Any = prediction.label_ids
+        (logits, artifact_logits), (labels, artifact_labels) = predictions, label_ids
+        return validation_scores(artifact_labels[:, self.columns], artifact_logits[:, self.columns], labels, logits)
 
     def training_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args, **kwargs) -> torch.Tensor:
         inputs = dict(inputs)
@@ -174,11 +193,6 @@ class TaggerTrainer(WholeValidationTrainer):
         return super().prediction_step(model, inputs, *args, **kwargs)
 
 
-def plantable_columns(model: ArtifactSiglipModel) -> list[int]:
-    """The index in the model's logits of each artifact that can be planted."""
-    return [model.config.artifact_labels.index(name) for name in plantable()]
-
-
 def plant_images(
     train: Dataset,
     validation: Dataset,
@@ -200,56 +214,17 @@ def plant_images(
             lambda: validation_images(validation, categories, names, seed=seed, **shape),
             settings,
         )
-    columns, artifact_count = plantable_columns(model), len(model.config.artifact_labels)
+    as_batches = partial(
+        PlantedBatches,
+        image_processor=processor.image_processor,
+        columns=plantable_columns(model),
+        num_artifacts=len(model.config.artifact_labels),
+    )
+    fakes, untouched = data_args.fake_images, data_args.untouched
     train_images = TrainingBatches(
-        train,
-        categories,
-        names,
-        processor.image_processor,
-        columns,
-        artifact_count,
-        fakes=data_args.fake_images,
-        untouched=data_args.untouched,
-        seed=seed,
-        **shape,
+        train, categories, names, as_batches, fakes=fakes, untouched=untouched, seed=seed, **shape
     )
-    return train_images, PlantedBatches(planted, processor.image_processor, columns, artifact_count)
-
-
-def create_trainer(
-    model: ArtifactSiglipModel,
-    processor: SiglipProcessor,
-    texts: list[list[str]],
-    train_images: TrainingBatches | JoinedBatches,
-    eval_images: PlantedBatches,
-    model_args: ModelArguments,
-    training_args: TrainingArguments,
-    checkpoint: str | None,
-) -> TaggerTrainer:
-    """The trainer of a run, new or resumed. It averages the weights."""
-    columns = plantable_columns(model)
-
-    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        predictions: Any = prediction.predictions
-        label_ids: Any = prediction.label_ids
-        (logits, artifact_logits), (labels, artifact_labels) = predictions, label_ids
-        return validation_scores(artifact_labels[:, columns], artifact_logits[:, columns], labels, logits)
-
-    return TaggerTrainer(
-        texts,
-        columns,
-        processor,
-        model=model,
-        args=training_args,
-        train_dataset=train_images,
-        eval_dataset=eval_images,
-        data_collator=whole_batch,
-        compute_metrics=compute_metrics,
-        # Only the two kinds of logits are scored, not image embeddings and places.
-        preprocess_logits_for_metrics=lambda outputs, labels: outputs[1:3],
-        callbacks=[WeightAveraging(model_args.ema_decay, checkpoint), EpochCallback(train_images)],
-        optimizers=(muon_with_adamw(model, training_args, model_args.muon_learning_rate), None),
-    )
+    return train_images, as_batches(planted)
 
 
 def refresh_detail_statistics(
@@ -315,8 +290,15 @@ def main(arguments: list[str] | None = None) -> None:
     first = torch.randperm(len(train_images))[:10_000]
     if not model_args.model_name_or_path:
         initialize_vision_tower(model, train_images.pixel_values(first))
-    trainer = create_trainer(
-        model, processor, texts, train_images, eval_images, model_args, training_args, run.checkpoint
+    trainer = TaggerTrainer(
+        model,
+        processor,
+        texts,
+        args=training_args,
+        train_dataset=train_images,
+        eval_dataset=eval_images,
+        callbacks=[WeightAveraging(model_args.ema_decay, run.checkpoint), EpochCallback(train_images)],
+        optimizers=(muon_with_adamw(model, training_args, model_args.muon_learning_rate), None),
     )
     run.train(trainer)
     model = trained(trainer)

@@ -10,9 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
-import gradio as gr
 
-
+try:
+    import gradio as gr
+except ImportError as error:
+    raise SystemExit(f"{error}: pip install 'tellsign[hub]'") from error
 try:
     import spaces  # before torch, as ZeroGPU wants it
 except ImportError:

@@ -1,11 +1,11 @@
 // The answer to one picture, with the keys and the words of tellsign's Python package.
 import { halfToEven } from "./pixels.js";
+import { conclusionOf, evidenceToward, leanOf, verdictOf } from "./reasons.js";
 import words from "./words.js";
 
-const { NO_LEAN, LEAST_SIDE, SMALL_SIDE, LEAST_CONTRAST, MOST_STRETCHED, UNTOLD } = words.answer;
+const { LEAST_SIDE, SMALL_SIDE, LEAST_CONTRAST, MOST_STRETCHED, UNTOLD } = words.answer;
 const { VERTICAL, HORIZONTAL, CENTER, WHOLE } = words.answer;
 const { MOST_PLACES, LEAST_SHARE, STRONGEST } = words.evidence;
-const { UNREADABLE, NOT_READ, MARK, UNKNOWN } = words.statement;
 
 export const percent = (share) => `${halfToEven(100 * share)}%`;
 
@@ -16,31 +16,29 @@ export const percent = (share) => `${halfToEven(100 * share)}%`;
  * its `evidence`, a square in rows. `settings` are those that the page came with.
  */
 export function answerOf({ name, judged, statements, settings, operatingPoint }) {
-  const { width, height, probability, isLarge, animated, evidence } = judged,
-    [low, high] = (isLarge ? settings.large : settings).thresholds[operatingPoint],
-    verdict = probability > high ? "fake" : probability < low ? "real" : "uncertain",
+  const { width, height, probability, isLarge, animated, evidence, seen } = judged,
+    { thresholds, error_rates: errorRates } = isLarge ? settings.large : settings,
+    verdict = verdictOf(probability, thresholds[operatingPoint]),
     doubt = doubtOf({ ...judged, verdict }, settings);
-  const [label, told] = doubt ? UNTOLD : [verdict, Math.round(1e4 * probability) / 1e4];
-  const toward = evidence.map((value) => (probability > 0.5 ? value : -value));
-  const answer = {
-    image: name,
-    label,
-    fake_probability: told,
+  const measured = {
+    pixels_probability: doubt ? UNTOLD[1] : probability,
     operating_point: operatingPoint,
     verdict_note: doubt,
     width,
     height,
-    evidence: doubt ? [] : placesOf(toward, width, height),
     artifacts: [],
     artifacts_note: isLarge
       ? "Artifacts are not looked for in pictures of this size."
       : "Artifacts were not looked for.",
-    traces: [],
-    traces_note: "Traces are not measured in the browser.",
+    traces: seen.traces,
+    traces_note: seen.traces_note,
     provenance: statements,
     ...(animated && { animated }),
   };
-  return { ...answer, summary: summaryOf(answer) };
+  const concluded = conclusionOf(measured, thresholds[operatingPoint], errorRates[operatingPoint]),
+    answer = { image: name, ...concluded, ...measured },
+    toward = evidenceToward(answer);
+  return { ...answer, evidence: toward ? placesOf(evidence, width, height, toward) : [] };
 }
 
 function doubtOf({ width, height, contrast, isLarge, probability, verdict }, { size }) {
@@ -53,16 +51,16 @@ function doubtOf({ width, height, contrast, isLarge, probability, verdict }, { s
   if (size < SMALL_SIDE && SMALL_SIDE <= side && !isLarge) {
     return `This detector sees ${size} pixels a side: it was made for small images, not for this one.`;
   }
-  if (side < SMALL_SIDE && verdict === "uncertain" && isBetween(probability)) {
+  if (side < SMALL_SIDE && verdict === "uncertain" && !leanOf(probability)) {
     return `Below ${SMALL_SIDE} pixels this detector only tells images like those that it learned from.`;
   }
   return "";
 }
 
-/** A few connected places of a square grid, of the part of its cells that adds most. */
-function placesOf(evidence, width, height) {
+/** A few connected places of a square grid, of the part of its cells that adds most to a verdict. */
+function placesOf(evidence, width, height, toward) {
   const side = Math.sqrt(evidence.length),
-    positive = Array.from(evidence, (value) => Math.max(value, 0));
+    positive = Array.from(evidence, (value) => Math.max(toward === "fake" ? value : -value, 0));
   const total = positive.reduce((sum, value) => sum + value, 0),
     count = Math.max(1, halfToEven(STRONGEST * positive.length));
   const byStrength = [...positive.keys()].sort((one, other) => positive[other] - positive[one]);
@@ -87,7 +85,7 @@ function placesOf(evidence, width, height) {
       ymax: Math.ceil(((Math.max(...rows) + 1) * height) / side),
     };
     const share = cells.reduce((sum, cell) => sum + positive[cell], 0) / total;
-    places.push({ box, share: halfToEven(1000 * share) / 1000 });
+    places.push({ box, share: halfToEven(1000 * share) / 1000, toward });
   }
   places.sort((one, other) => other.share - one.share);
   return places.slice(0, MOST_PLACES).filter(({ share }) => share >= LEAST_SHARE);
@@ -101,75 +99,4 @@ export function placeOf({ xmin, ymin, xmax, ymax }, width, height) {
     column = third(xmin, xmax, width, HORIZONTAL);
   if (row === null && column === null) return WHOLE;
   return `${row ?? ""} ${column ?? ""}`.trim() || CENTER;
-}
-
-/** A statement as a sentence without its end. The names in it are those of the file. */
-export function inWords({ source: place, claim, generator, version, signature, hash, text, ...signed }) {
-  const source = words.sources[place] ?? place.toUpperCase();
-  if (claim === UNREADABLE) return `something in its ${source} that cannot be read`;
-  if (claim === NOT_READ) return `something in its ${source} that was not read (${text})`;
-  const details = [source.replace(/ data$/, "")];
-  if (signature) details.push(`signature ${signature}${signerOf(signed)}`);
-  if (hash === "differs") details.push("but the file was changed after that");
-  const maker = `${generator} ${version}`.trim(),
-    shown = ["camera", ""].includes(claim) ? text : "";
-  return `${words.claims[claim]}${maker && ", "}${maker}${shown && ": "}${shown} (${details.join(", ")})`;
-}
-
-/** Whom a certificate names, and that nobody vouches for it: the page knows no trusted ones. */
-function signerOf({ signer, trust }) {
-  if (trust !== UNKNOWN) return signer && `, signed as ${signer}`;
-  return `, signed${signer && ` as ${signer}`} by a certificate that nobody vouches for`;
-}
-
-/** What makes a statement, as the beginning of a sentence. */
-export const speakerOf = ({ trust }) => (trust === MARK ? "The pixels say" : "The file states");
-
-/** The statement with which a summary begins: the one that is best vouched for, then the one that claims most. */
-function leadingStatement(statements) {
-  const order = [...Object.keys(words.claims), UNREADABLE, NOT_READ],
-    vouched = [MARK, UNKNOWN];
-  const rank = ({ claim, trust }) => {
-    const isVouched = vouched.includes(trust) && ![UNREADABLE, NOT_READ].includes(claim);
-    return (isVouched ? vouched.indexOf(trust) : vouched.length) * order.length + order.indexOf(claim);
-  };
-  return statements.filter(({ claim }) => claim).sort((one, other) => rank(one) - rank(other))[0];
-}
-
-/** A few short sentences: what the file or its watermark states, then what its pixels say. */
-function summaryOf(answer) {
-  const stated = leadingStatement(answer.provenance);
-  const lean = answer.verdict_note ? [answer.verdict_note] : leanInWords(answer);
-  return [
-    ...(stated ? [`${speakerOf(stated)}: ${inWords(stated)}.`] : []),
-    ...lean,
-    ...strongest(answer),
-    answer.artifacts_note,
-  ].join(" ");
-}
-
-/** The verdict for which an answer's evidence speaks; null if that would mislead, as against a mark. */
-export function leaning({ verdict_note, fake_probability: probability, label, provenance }) {
-  if (verdict_note || (label === "uncertain" && isBetween(probability))) return null;
-  const likelier = probability > 0.5 ? "fake" : "real",
-    others = likelier === "real" ? words.ofGenerators : words.ofCameras;
-  return provenance.some(({ trust, claim }) => trust === MARK && others.includes(claim)) ? null : likelier;
-}
-
-const isBetween = (probability) => NO_LEAN[0] <= probability && probability <= NO_LEAN[1];
-
-function leanInWords(answer) {
-  if (answer.label !== "uncertain") return [];
-  if (isBetween(answer.fake_probability)) return ['It leans to neither "real" nor "fake".'];
-  return leaning(answer) ? [`It leans to "${leaning(answer)}".`] : [];
-}
-
-function strongest(answer) {
-  const lean = leaning(answer),
-    [place] = answer.evidence;
-  if (!lean || !place) return [];
-  const where = placeOf(place.box, answer.width, answer.height);
-  return where === WHOLE
-    ? []
-    : [`Strongest evidence for "${lean}": ${where}, ${percent(place.share)} of the total.`];
 }

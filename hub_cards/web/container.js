@@ -21,7 +21,8 @@ export function find(bytes, words, from = 0) {
 /**
  * The parts of an image file. What it has not is not there; a format that is not known here has a `format` of "".
  * `width` and `height` are the stored ones, before EXIF turns them. `exif` is what `readExif` gives, or a `reason` why
- * it cannot. `channels` are those in which a text may be hidden.
+ * it cannot. `channels` are those in which a text may be hidden. `levels` is "deep" for more than 8 bits a level of
+ * grey, and "palette" for numbers of colors.
  */
 export async function partsOf(bytes) {
   const found = { format: "", animated: false, texts: {}, channels: "" };
@@ -30,6 +31,7 @@ export async function partsOf(bytes) {
     else if (begins(bytes, "\x89PNG\r\n\x1a\n")) await readPng(bytes, found);
     else if (begins(bytes, "RIFF") && begins(bytes.subarray(8), "WEBP")) readWebp(bytes, found);
     else if (begins(bytes, "GIF8")) readGif(bytes, found);
+    else if (begins(bytes, "BM")) readBmp(bytes, found);
     else if (begins(bytes.subarray(4), "ftyp")) readBoxes(bytes, found);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
@@ -104,7 +106,10 @@ async function readPng(bytes, found) {
       name = text(chunk.subarray(0, Math.max(end, 0)));
     if (kind === "IHDR") {
       [found.width, found.height] = [numbers.getUint32(at + 8), numbers.getUint32(at + 12)];
-      if (chunk[8] === 8) found.channels = { 2: "RGB", 4: "LA", 6: "RGBA" }[chunk[9]] ?? "";
+      const [bits, color] = chunk.subarray(8, 10);
+      if (bits === 8) found.channels = { 2: "RGB", 4: "LA", 6: "RGBA" }[color] ?? "";
+      if (color === 3 || (color === 0 && bits === 1)) found.levels = "palette";
+      else if (color === 0 && bits === 16) found.levels = "deep";
     } else if (kind === "acTL") found.animated = true;
     else if (kind === "eXIf") found.exif = chunk;
     else if (kind === "iCCP") found.profile = await inflated(chunk.subarray(end + 2));
@@ -178,9 +183,22 @@ function readWebp(bytes, found) {
 }
 
 function readGif(bytes, found) {
-  found.format = "GIF";
+  Object.assign(found, { format: "GIF", levels: "palette" });
   [found.width, found.height] = [view(bytes).getUint16(6, true), view(bytes).getUint16(8, true)];
   found.animated = find(bytes, "NETSCAPE2.0") >= 0; // how often it repeats, which only animations say
+}
+
+function readBmp(bytes, found) {
+  const numbers = view(bytes),
+    size = numbers.getUint32(14, true),
+    bits = numbers.getUint16(size === 12 ? 24 : 28, true);
+  found.format = "BMP";
+  if (bits > 8) return;
+  const step = size === 12 ? 3 : 4,
+    count = (size === 12 ? 0 : numbers.getUint32(46, true)) || 1 << bits,
+    palette = bytes.subarray(14 + size, 14 + size + step * count);
+  const isGrey = palette.every((level, at) => at % step === 3 || level === Math.floor(at / step));
+  if (count === 2 || !isGrey) found.levels = "palette";
 }
 
 /** HEIC or AVIF. XMP is found by its ends, and EXIF by how TIFF begins, wherever the boxes have them. */

@@ -4,6 +4,7 @@ import { likenessOf } from "./camera.js";
 import { Pixels, trueReader } from "./canvas.js";
 import { hiddenTextsIn } from "./hidden_text.js";
 import { halfToEven, resized, storedAsJpeg } from "./pixels.js";
+import { tracesIn } from "./traces.js";
 import { watermarkIn } from "./watermark.js";
 import words from "./words.js";
 
@@ -157,15 +158,17 @@ async function opened({ file, parts }) {
   }
 }
 
-/** What the pixels say of their making, as the file stores them: neither turned nor converted, nor on white. */
-async function seenIn({ file, parts: { turnedAt: at, hasOtherColors, channels, thumbnail } }, bitmap) {
+/** What the pixels say of their making, as the file stores them: neither turned nor converted. */
+async function seenIn({ file, parts }, bitmap) {
+  const { turnedAt: at, hasOtherColors, channels, thumbnail } = parts;
   const unturned = at ? new Blob([file.slice(0, at), new Uint8Array(4), file.slice(at + 4)]) : file;
   const stored = at || hasOtherColors ? await createImageBitmap(unturned, { colorSpaceConversion: "none" }) : bitmap;
   try {
     const pixels = new Pixels(stored, read, "transparent"),
       { width, height } = pixels;
     const [watermark, hidden] = [await watermarkIn(pixels), await hiddenTextsIn(pixels, channels)];
-    return { width, height, watermark, hidden, likeness: await likenessTo(thumbnail, pixels) };
+    const [likeness, shown] = [await likenessTo(thumbnail, pixels), await tracesIn(new Pixels(stored, read), parts)];
+    return { width, height, watermark, hidden, likeness, ...shown };
   } finally {
     if (stored !== bitmap) stored.close();
   }

@@ -1,13 +1,19 @@
 // The page: takes pictures, has each judged, and shows the answers.
-import { answerOf, inWords, leaning, percent, placeOf, speakerOf } from "./answer.js";
+import { answerOf, percent, placeOf } from "./answer.js";
 import { hasOtherColors, partsOf } from "./container.js";
 import { statementsOf } from "./provenance.js";
+import { evidenceToward, isDecidedByStatement, leaning } from "./reasons.js";
+import { inWords, speakerOf } from "./statement.js";
+import { captionOf, drawSpectrum } from "./traces.js";
 
 const TITLES = { real: "Real", fake: "Fake (generated)", uncertain: "Uncertain" };
 const COLUMNS = [
   "image",
   "label",
   "fake_probability",
+  "pixels_probability",
+  "decided_by",
+  "error_rate",
   "operating_point",
   "width",
   "height",
@@ -68,7 +74,7 @@ export async function judged(file) {
   const parts = await partsOf(new Uint8Array(await file.arrayBuffer()));
   const { format, width, height, isCutOff, animated, hasManifest, channels } = parts,
     { turnedAt, thumbnail } = parts.exif ?? {};
-  const stored = { format, width, height, isCutOff, channels, turnedAt, thumbnail };
+  const stored = { format, width, height, isCutOff, channels, levels: parts.levels, turnedAt, thumbnail };
   const request = { file, parts: { ...stored, hasOtherColors: hasOtherColors(parts) } };
   const said = await judge.ask("judge", request);
   const manifest = hasManifest ? await judge.ask("manifest", request) : undefined;
@@ -166,9 +172,9 @@ function renderRow(entry) {
   );
 }
 
-/** Empty where it would say nothing. */
-const probabilityOf = ({ fake_probability: probability, verdict_note: doubt }) =>
-  doubt ? "" : `${(100 * probability).toFixed(1)}%`;
+/** Empty where it would say nothing, as beside a statement that decides. */
+const probabilityOf = (said) =>
+  said.verdict_note || isDecidedByStatement(said) ? "" : `${(100 * said.fake_probability).toFixed(1)}%`;
 
 function choose(entry) {
   show(entry);
@@ -204,48 +210,78 @@ function renderAnswer() {
 }
 
 function partsOfAnswer(said) {
-  const { label, verdict_note: doubt, provenance, animated } = said,
-    lean = leaning(said);
-  const cannot = "The model cannot tell: a verdict here would be wrong too often.";
+  const { label, reasons, provenance, animated, error_rate: rate } = said,
+    lean = leaning(said),
+    probability = probabilityOf(said);
   const lines = [
-    doubt || (label === "uncertain" && (lean ? `${cannot} It leans to "${lean}".` : cannot)),
+    label === "uncertain" &&
+      probability &&
+      `The model cannot tell: a verdict here would be wrong too often.${lean && ` It leans to "${lean}".`}`,
+    rate !== null && `Of such answers ${percent(rate)} are wrong, where half of the pictures are generated.`,
     animated && "Only the first frame was judged.",
   ];
-  const stated = provenance.length
-    ? provenance.map((statement) =>
-        make("p", {}, `${speakerOf(statement)}: `, make("b", { text: inWords(statement) }), "."),
-      )
-    : [make("p", { text: "The file states nothing. This proves nothing, since most programs drop such marks." })];
-  const json = make(
-    "details",
-    {},
-    make("summary", { text: "JSON" }),
-    make("pre", { text: JSON.stringify(said, null, 2), tabIndex: 0 }),
-  );
-  const verdict = make("p", { className: `verdict ${label}` }, make("span", { text: TITLES[label] }));
-  const probability = make("p", {}, "Probability of being generated: ", make("b", { text: probabilityOf(said) }));
   return [
-    ...(provenance.length ? stated : []),
-    verdict,
-    ...(doubt ? [] : [probability]),
+    make("p", { className: `verdict ${label}` }, make("span", { text: TITLES[label] })),
+    ...(probability ? [make("p", {}, "Probability of being generated: ", make("b", { text: probability }))] : []),
     ...lines.filter(Boolean).map((text) => make("p", { text })),
-    ...(provenance.length ? [] : stated),
-    ...evidenceOf(said, lean),
-    json,
+    make("ul", { className: "reasons" }, ...reasons.map(reasonOf)),
+    ...statedBeside(reasons, provenance).map((text) => make("p", { text })),
+    ...evidenceOf(said),
+    ...tracesOf(said),
+    make(
+      "details",
+      {},
+      make("summary", { text: "JSON" }),
+      make("pre", { text: JSON.stringify(said, null, 2), tabIndex: 0 }),
+    ),
   ];
 }
 
+/** A reason, and by what it multiplies the odds. */
+function reasonOf({ toward, weight, text }) {
+  const times = weight < 10 ? weight?.toFixed(1) : Math.round(weight);
+  const odds = weight !== null && toward ? ` Odds of "${toward}" ×${times}.` : "";
+  return make("li", { className: toward, text }, make("small", { text: odds }));
+}
+
+/** What the file states that is no reason, and what the page cannot check. */
+function statedBeside(reasons, provenance) {
+  if (!provenance.length) return ["The file states nothing. This proves nothing, since most programs drop such marks."];
+  const told = new Set(reasons.map(({ text }) => text)),
+    sentences = provenance.map((statement) => `${speakerOf(statement)}: ${inWords(statement)}.`);
+  const isSigned = provenance.some(({ signature }) => signature === "valid");
+  return [
+    ...sentences.filter((text) => !told.has(text)),
+    ...(isSigned ? ["This page knows no list of trusted certificates, so no signature decides a verdict here."] : []),
+  ];
+}
+
+/** What anyone can check in the pixels, each beside the spectrum that shows it. */
+function tracesOf({ traces, traces_note: note }) {
+  if (!traces.length) return [make("p", { text: note || "No known trace was found. Many generators leave none." })];
+  const captions = new Set(traces.map(({ name }) => captionOf(name)));
+  return traces.map(({ name, text }) => {
+    const canvas = make("canvas", { role: "img", ariaLabel: name });
+    drawSpectrum(canvas, shown.judged.seen.spectrum, name);
+    const caption = captions.delete(captionOf(name)) ? ` ${captionOf(name)}` : "";
+    return make("div", { className: "trace" }, canvas, make("p", { text }, make("small", { text: caption })));
+  });
+}
+
 /** The picture with frames, and the map of evidence over it, and what they mean. */
-function evidenceOf(said, lean) {
+function evidenceOf(said) {
   const { evidence, width, height } = said;
-  if (!lean || !evidence.length) {
-    return [
-      pictureOf(said),
-      make("p", { text: lean ? "No place stands out." : "Places are marked only for a verdict or a lean." }),
-    ];
+  if (!evidence.length) {
+    const text = evidenceToward(said)
+      ? "No place stands out."
+      : leaning(said)
+        ? "No place is marked, since the pixels alone say something else."
+        : "Places are marked only for a verdict or a lean.";
+    return [pictureOf(said), make("p", { text })];
   }
+  const [{ toward }] = evidence;
   const shares = evidence.map(({ box, share }) => `${placeOf(box, width, height)} ${percent(share)}`).join(", ");
-  const map = mapOf(shown.judged.evidence, lean);
+  const map = mapOf(shown.judged.evidence, toward);
   const frames = evidence.map(({ box: { xmin, ymin, xmax, ymax }, share }) => {
     const frame = make("div", { className: "frame" }, make("b", { text: percent(share) }));
     const sides = {
@@ -262,7 +298,7 @@ function evidenceOf(said, lean) {
   return [
     pictureOf(said, map, ...frames),
     make("p", {
-      text: `Yellow frames mark the strongest evidence for "${lean}": ${shares}. These are shares of all evidence for it.`,
+      text: `Yellow frames mark the strongest evidence for "${toward}": ${shares}. These are shares of all evidence for it.`,
     }),
     make("p", {}, make("label", {}, toggle, " Show all evidence for it in yellow")),
   ];
@@ -275,10 +311,10 @@ function pictureOf(said, ...over) {
   return frame;
 }
 
-function mapOf(evidence, lean) {
+function mapOf(evidence, verdict) {
   const side = Math.sqrt(evidence.length),
     canvas = make("canvas", { width: side, height: side, className: "map", hidden: true });
-  const toward = evidence.map((value) => Math.max(0, lean === "fake" ? value : -value)),
+  const toward = evidence.map((value) => Math.max(0, verdict === "fake" ? value : -value)),
     most = Math.max(...toward, 1e-6);
   const levels = canvas.getContext("2d").createImageData(side, side);
   toward.forEach((value, cell) => levels.data.set([0xf0, 0xe4, 0x42, 230 * (value / most)], 4 * cell));

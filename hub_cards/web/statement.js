@@ -1,8 +1,9 @@
-// A statement, what it may claim, and how one is made of a file's words. `words.js` has what Python gives it.
+// A statement, what it may claim, how one is made of a file's words, and how it is said. `words.js` has what Python gives
+// it.
 import words from "./words.js";
 
 export const { MAX_BYTES } = words.statement;
-const { MAX_CHARACTERS, UNREADABLE, STATED } = words.statement;
+const { MAX_CHARACTERS, UNREADABLE, NOT_READ, UNKNOWN, MARK, STATED } = words.statement;
 const GENERATORS = new RegExp(words.generators),
   PROGRAMS = new Set(words.programs);
 const SOURCE_TYPE = /^(?:https?:\/\/cv\.iptc\.org\/newscodes\/digitalsourcetype\/)?(\w+)$/;
@@ -48,3 +49,36 @@ export const generatorOf = (program) => (PROGRAMS.has(program) ? program : gener
 
 /** Whether they are what xAI writes: a signature, and the picture's number in place of an author. */
 export const isOfGrok = (description, author) => description.startsWith("Signature: ") && UUID.test(author.trim());
+
+/** A statement as a sentence without its end. The names in it are those of the file. */
+export function inWords({ source: place, claim, generator, version, signature, hash, text, ...signed }) {
+  const source = words.sources[place] ?? place.toUpperCase();
+  if (claim === UNREADABLE) return `something in its ${source} that cannot be read`;
+  if (claim === NOT_READ) return `something in its ${source} that was not read (${text})`;
+  const details = [source.replace(/ data$/, "")];
+  if (signature) details.push(`signature ${signature}${signerOf(signed)}`);
+  if (hash === "differs") details.push("but the file was changed after that");
+  const maker = `${generator} ${version}`.trim(),
+    shown = ["camera", ""].includes(claim) ? text : "";
+  return `${words.claims[claim]}${maker && ", "}${maker}${shown && ": "}${shown} (${details.join(", ")})`;
+}
+
+/** Whom a certificate names, and that nobody vouches for it: the page knows no trusted ones. */
+function signerOf({ signer, trust }) {
+  if (trust !== UNKNOWN) return signer && `, signed as ${signer}`;
+  return `, signed${signer && ` as ${signer}`} by a certificate that nobody vouches for`;
+}
+
+/** What makes a statement, as the beginning of a sentence. */
+export const speakerOf = ({ trust }) => (trust === MARK ? "The pixels say" : "The file states");
+
+/** The statements that claim something, the best vouched for first, then those that claim most. */
+export function ranked(statements) {
+  const order = [...Object.keys(words.claims), UNREADABLE, NOT_READ],
+    vouched = [MARK, UNKNOWN];
+  const rank = ({ claim, trust }) => {
+    const isVouched = vouched.includes(trust) && ![UNREADABLE, NOT_READ].includes(claim);
+    return (isVouched ? vouched.indexOf(trust) : vouched.length) * order.length + order.indexOf(claim);
+  };
+  return statements.filter(({ claim }) => claim).sort((one, other) => rank(one) - rank(other));
+}

@@ -34,12 +34,16 @@ class Pixels:
     """
 
     def __init__(self, image: Image.Image):
-        self.image, self.mode = image, image.mode
+        self.image = image
+        self.mode = "P" if image.format == "GIF" else image.mode  # Pillow opens one with a grey palette as "L"
 
     @cached_property
     def spectrum(self) -> tuple[NDArray[np.float64], int]:
-        """The [`residual_spectrum`] of its middle, and of how many blocks it is."""
-        return residual_spectrum(np.asarray(middle_of(self.image).convert("L")))
+        """The [`residual_spectrum`] of its middle, on white where it is transparent, and of how many blocks it is."""
+        part = middle_of(self.image)
+        if part.has_transparency_data:  # what nobody sees may hold anything
+            part = Image.alpha_composite(Image.new("RGBA", part.size, "white"), part.convert("RGBA"))
+        return residual_spectrum(np.asarray(part.convert("L")))
 
 
 class Share(NamedTuple):
@@ -122,13 +126,21 @@ class TraceKind(ABC):
     def check(self, image: Image.Image) -> None:
         """Raises [`NotMeasured`] if the format or size of an image's file is not one in which it is measured."""
         if min(image.size) < self.least_side:
-            raise NotMeasured(
-                f"{self.plural} are not measured in pictures with a side below {self.least_side} pixels."
-            )
+            raise NotMeasured(self.of_small)
         if files_of(image) not in self.worth:
-            lossless = {"lossless": "PNG, BMP, GIF, PPM and lossless TIFF"}
-            formats = ", ".join(lossless.get(files, files) for files in self.worth)
-            raise NotMeasured(f"{self.plural} are measured only in files of {formats}.")
+            raise NotMeasured(self.of_others)
+
+    @property
+    def of_small(self) -> str:
+        """The reason why it is not measured in a small picture."""
+        return f"{self.plural} are not measured in pictures with a side below {self.least_side} pixels."
+
+    @property
+    def of_others(self) -> str:
+        """The reason why it is not measured in other files."""
+        lossless = {"lossless": "PNG, BMP, PPM and lossless TIFF"}
+        formats = ", ".join(lossless.get(files, files) for files in self.worth)
+        return f"{self.plural} are measured only in files of {formats}."
 
     @abstractmethod
     def measure(self, pixels: Pixels) -> tuple[float, tuple[int, int, int, int] | None]:

@@ -23,7 +23,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from tellsign import DEFAULT_MODEL, LargePictureForImageClassification, LargePictureImageProcessor, __version__
 from tellsign.hub_cards.model_card import write_card
 from tellsign.modeling.modeling_large_picture import LargePictureHead
-from tellsign.modeling.verdicts import OPERATING_POINTS
+from tellsign.modeling.verdicts import ERROR_RATES, OPERATING_POINTS
 from tellsign.tables import listed
 from tellsign.training.data.caching import save_whole
 from tellsign.training.data.feature_table import FILE, empty_table, load_table, normalization_of
@@ -49,7 +49,7 @@ MOST_TELLING = 0.8
 RECORD = "adaptation.json"
 PACKAGED = "the packaged detector"
 # Of the head that was, or of no use beside another one.
-NOT_COPIED = ("README.md", "leave_out.*", "large_attacks.*", "annotated.png", FILE, "examples", "onnx", RECORD, ".*")
+NOT_COPIED = ("README.md", "leave_out.*", "annotated.png", FILE, "examples", "onnx", RECORD, ".*")
 LARGE = "large_picture."
 """Before the names of weights of the network for large pictures."""
 Verdicts = tuple[float, Mapping[str, Sequence[float]]]
@@ -215,6 +215,8 @@ def _tuning(start: MomentExtractor, folder: Path) -> Callable[[Pictures], Taught
     def teach(own: Pictures) -> Taught:
         copies = own.moments.normalized(head)
         found = leave_out(head, table, copies, own.labels, own.groups)
+        config = start.model.config
+        found = replace(found, own={time: own.moments.for_size(of, config) for time, of in found.own.items()})
         return Taught(start, tune_head(head, table, np.arange(len(table.label)), copies, own.labels), found)
 
     return teach
@@ -234,8 +236,8 @@ def _training(start: MomentExtractor, name: str, revision: str | None, cache: Pa
 
         fold, after = folds_of(own.labels, own.groups.group), np.zeros(len(own.labels))
         for number in tqdm(range(fold.max() + 1), desc="Without some of yours", unit="head"):
-            after[fold == number] = moments.logits(trained(fold != number))[fold == number]
-        of_own = {"before": own.moments.logits(start.model.head), "after": after}
+            after[fold == number] = moments.logits(trained(fold != number), network.config)[fold == number]
+        of_own = {"before": own.moments.logits(start.model.head, start.model.config), "after": after}
         nothing = empty_table(start.model.head)
         found = LeftOut(own.labels, own.groups.group, nothing, of_own, dict.fromkeys(of_own, nothing.logit))
         return Taught(extractor, trained(fold >= 0), found, {"name": without_folders(name), "revision": commit})
@@ -318,17 +320,16 @@ def _tested(
 ) -> dict[str, Any]:
     """Scores before and after on other pictures."""
     moments = other.moments if taught.extractor is start else taught.extractor(other.pictures)[0]
-    logits = {"before": other.moments.logits(start.model.head), "after": moments.logits(taught.head)}
+    logits = {
+        "before": other.moments.logits(start.model.head, start.model.config),
+        "after": moments.logits(taught.head, taught.extractor.model.config),
+    }
     found = replace(taught.found, labels=other.labels, groups=other.groups.group, own=logits)
     return {"pictures": other.counts(), **compare(found, verdicts)}
 
 
 def _write(
-    folder: Path,
-    part: Path,
-    before: LargePictureForImageClassification,
-    taught: Taught,
-    record: Mapping[str, Any],
+    folder: Path, part: Path, before: LargePictureForImageClassification, taught: Taught, record: Mapping[str, Any]
 ) -> None:
     """Writes the model, but for its card."""
     shutil.copytree(folder, part, ignore=shutil.ignore_patterns(*NOT_COPIED))
@@ -350,7 +351,9 @@ def _write(
         _describe(part, before, taught.extractor, record)
     save_whole(state, path, metadata)
     thresholds = {field: record["verdict_thresholds"][name] for name, field in OPERATING_POINTS.items()}
-    _edit(part / "config.json", large_picture_config=large | thresholds | {"temperature": record["temperature"]})
+    unknown = dict.fromkeys(ERROR_RATES.values())  # of other thresholds
+    settings = large | thresholds | unknown | {"temperature": record["temperature"]}
+    _edit(part / "config.json", large_picture_config=settings)
     (part / RECORD).write_text(json.dumps(record, indent=2) + "\n")
 
 

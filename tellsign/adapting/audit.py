@@ -280,13 +280,8 @@ def audit_report(found: Audit) -> str:
     ]
     if found.findings:
         rows = [
-            [
-                finding.name,
-                f"{percent(finding.auroc)} [{percent(finding.interval[0])}, {percent(finding.interval[1])}]",
-                finding.values,
-                finding.advice,
-            ]
-            for finding in found.findings
+            [row.name, percent({"value": row.auroc, "interval": row.interval}), row.values, row.advice]
+            for row in found.findings
         ]
         lines += ["", markdown_table(["property", "AUROC, %", "values that differ most", "what to do"], rows), ""]
     else:

@@ -10,8 +10,14 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from tellsign import LargePictureForImageClassification, LargePictureImageProcessor
-from tellsign.modeling.modeling_large_picture import LargePictureHead, moments_of
+from tellsign import LargePictureConfig, LargePictureForImageClassification, LargePictureImageProcessor
+from tellsign.modeling.modeling_large_picture import (
+    FULL_SIDE,
+    LargePictureHead,
+    calibration_of_size,
+    moments_of,
+    octaves_below,
+)
 from tellsign.training.data.caching import cached
 from tellsign.training.data.degradations import cut_as_seen, whole_as_seen
 from tellsign.training.data.moments import COPIES_VERSION, weights_of
@@ -27,15 +33,22 @@ class OwnMoments:
         plain (`torch.FloatTensor` of shape `(n, 1 + num_cuts, num_moments)`): Of the whole and all cuts.
         laundered (`torch.FloatTensor` of shape `(num_histories, n, 2, num_moments)`):
             Of the whole and one cut, after each of some random histories.
+        octaves (`torch.FloatTensor` of shape `(n,)`): See [`octaves_below`].
     """
 
     plain: torch.Tensor
     laundered: torch.Tensor
+    octaves: torch.Tensor
 
     @torch.inference_mode()
-    def logits(self, head: LargePictureHead) -> NDArray[np.float64]:
-        """Of fake, `(n,)`, of the pictures as they are."""
-        return head(self.plain).double().numpy()
+    def logits(self, head: LargePictureHead, config: LargePictureConfig) -> NDArray[np.float64]:
+        """Of fake, `(n,)`, of the pictures as they are, before the temperature."""
+        return self.for_size(head(self.plain).double().numpy(), config)
+
+    def for_size(self, logits: NDArray, config: LargePictureConfig) -> NDArray[np.float64]:
+        """Logits of a head as those of pictures of their sizes, see [`calibration_of_size`]."""
+        scale, shift = calibration_of_size(config, self.octaves)
+        return logits * scale.numpy() - shift.numpy()
 
     @torch.inference_mode()
     def normalized(self, head: LargePictureHead) -> torch.Tensor:
@@ -60,16 +73,13 @@ class MomentExtractor:
     """
 
     def __init__(
-        self,
-        model: LargePictureForImageClassification,
-        image_processor: LargePictureImageProcessor,
-        cache_dir: Path,
+        self, model: LargePictureForImageClassification, image_processor: LargePictureImageProcessor, cache_dir: Path
     ):
         self.model, self.image_processor = model, image_processor
         # What moments depend on besides the picture.
         names = ("size", "cut_size", "num_cuts", "image_mean", "image_std")
         settings = *(getattr(image_processor, name) for name in names), model.config.out_indices
-        settings = *settings, HISTORIES, COPIES_VERSION
+        settings = *settings, HISTORIES, COPIES_VERSION, FULL_SIDE
         self.folder = cache_dir / hashlib.sha1(f"{weights_of(model)} {settings}".encode()).hexdigest()[:16]
 
     def __call__(self, pictures: Dataset) -> tuple[OwnMoments, dict[int, str]]:
@@ -83,19 +93,21 @@ class MomentExtractor:
         num_moments = self.model.head.baseline.shape[1]
         if not seen:
             empty = torch.zeros(len(HISTORIES), 0, 2, num_moments)
-            return OwnMoments(torch.zeros(0, 1 + self.image_processor.num_cuts, num_moments), empty), unreadable
-        plain, laundered = zip(*seen, strict=True)
-        return OwnMoments(torch.stack(plain), torch.stack(laundered, dim=1)), unreadable
+            none = torch.zeros(0, 1 + self.image_processor.num_cuts, num_moments)
+            return OwnMoments(none, empty, torch.zeros(0)), unreadable
+        plain, laundered, octaves = zip(*seen, strict=True)
+        return OwnMoments(torch.stack(plain), torch.stack(laundered, dim=1), torch.cat(octaves)), unreadable
 
-    def _of(self, content: bytes) -> tuple[torch.Tensor, torch.Tensor]:
+    def _of(self, content: bytes) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         name = hashlib.sha1(content).hexdigest()
         path = self.folder / name[:2] / f"{name}.safetensors"
         kept = cached(path, lambda: self._moments(content, int(name[:8], 16)))
-        return kept["plain"], kept["laundered"]
+        return kept["plain"], kept["laundered"], kept["octaves"]
 
     @torch.inference_mode()
     def _moments(self, content: bytes, seed: int) -> dict[str, torch.Tensor]:
         """Moments of the whole and all cuts, and of the whole and one cut after each history."""
+        boxes = []
 
         def see(history: int | None) -> torch.Tensor:
             whole = whole_as_seen(content, history, seed)
@@ -103,8 +115,11 @@ class MomentExtractor:
             if min(whole.size) < self.image_processor.smallest_side:
                 raise ValueError(f"has a shorter side below {self.image_processor.smallest_side} pixels")
             pixels = self.image_processor(whole, return_tensors="pt")["pixel_values"]
-            cuts = self.image_processor(part, return_tensors="pt")["cuts"][0]
+            of_part = self.image_processor(part, return_tensors="pt")
+            boxes.append(of_part["cut_boxes"])
+            cuts = of_part["cuts"][0]
             cuts = cuts if history is None else cuts[self.image_processor.num_cuts // 2, None]
             return torch.cat([moments_of(self.model.feature_maps(views)) for views in (pixels, cuts)])
 
-        return {"plain": see(None), "laundered": torch.stack([see(history) for history in HISTORIES])}
+        seen = {"plain": see(None), "laundered": torch.stack([see(history) for history in HISTORIES])}
+        return seen | {"octaves": octaves_below(boxes[0], self.image_processor.cut_size)}

@@ -11,13 +11,7 @@ from tellsign.training.data.annotated import load_annotated
 from tellsign.training.data.sources import LABELS, UNNAMED, load_sources, split_group
 
 
-FEATURES = Features(
-    {
-        "image": Image(decode=False),
-        "label": ClassLabel(names=LABELS),
-        "source": Value("string"),
-    }
-)
+FEATURES = Features({"image": Image(decode=False), "label": ClassLabel(names=LABELS), "source": Value("string")})
 
 
 def load_pictures(data: str | Path | Dataset) -> Dataset:

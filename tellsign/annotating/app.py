@@ -75,15 +75,12 @@ class Annotator:
         count, current = len(self.pictures), int(request["index"])
         order = [(current + step) % count for step in range(1, count + 1)]
         waiting = [index for index in order if index not in self.done and index != current] or order
-        judged = {index: self.answers.get(index, {}) for index in waiting}
-        judged = {
-            index: answer
-            for index, answer in judged.items()
-            if "fake_probability" in answer and not answer.get("verdict_note")
+        surety = {
+            index: abs(answer["fake_probability"] - 0.5)
+            for index in waiting
+            if "fake_probability" in (answer := self.answers.get(index, {})) and not answer.get("verdict_note")
         }
-        if self.in_order or not judged:
-            return {"index": waiting[0]}
-        return {"index": min(judged, key=lambda index: abs(judged[index]["fake_probability"] - 0.5))}
+        return {"index": waiting[0] if self.in_order or not surety else min(surety, key=surety.__getitem__)}
 
     def open(self, request: dict[str, int]) -> dict[str, Any]:
         """All that the page shows of an image. If `refused` gives a reason, nothing may be saved."""

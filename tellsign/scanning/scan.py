@@ -11,8 +11,6 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
@@ -161,17 +159,15 @@ class Summary(Report):
     Args:
         done_before (`int`): Shards that an earlier run had done.
         rate (`float`): Pictures a second in this run, from its first shard to its last.
-        repeated_ids (`list[str]`): Some ids of an `id_column` that several files have.
     """
 
     done_before: int = 0
     rate: float = 0.0
-    repeated_ids: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
         """Whether each picture has a verdict."""
-        return not (self.errors or self.failures or self.repeated_ids)
+        return not (self.errors or self.failures)
 
     def __str__(self) -> str:
         labels = ", ".join(f"{self.labels[label]:,} {label}" for label in ("real", "fake", "uncertain"))
@@ -184,8 +180,6 @@ class Summary(Report):
             lines.append(f"not scanned: {count_of(len(self.failures) - MOST_LINES, 'more shard')}")
         if self.done_before:
             lines.append(f"{count_of(self.done_before, 'shard')} had been done before")
-        if self.repeated_ids:
-            lines.append(f"ids that several files have: {', '.join(self.repeated_ids)}")
         return "\n".join(lines)
 
 
@@ -265,9 +259,6 @@ def scan(
         summary.rate = summary.pictures / (time.perf_counter() - begin)
         for report in done.values():
             summary.add(report)
-        if id_column is not None:
-            with errors_named(output, OutputError):
-                summary.repeated_ids = _repeated_ids(fs, folder)
     return summary
 
 
@@ -317,17 +308,3 @@ def _done(
     for name in anew - wanted.keys():
         fs.rm_file(f"{folder}/{name}.parquet")
     return {name: Report(**facts.get("report", {})) for name, facts in found.items() if name not in anew}
-
-
-def _repeated_ids(fs: Any, folder: str) -> list[str]:
-    """Some ids that more than one file has, compared by hashes of 64 bits."""
-    files = sorted(path for path in fs.find(folder, maxdepth=1) if path.endswith(".parquet"))
-
-    def ids_in(path: str) -> list[str]:
-        with fs.open(path, "rb") as file:
-            return pq.read_table(file, columns=["image"]).column("image").to_pylist()
-
-    hashes = [np.fromiter(map(hash, ids_in(path)), np.int64) for path in files]
-    values, counts = np.unique(np.concatenate([np.empty(0, np.int64), *hashes]), return_counts=True)
-    twice = set(values[counts > 1][:NAMED].tolist())
-    return sorted({identity for path in files if twice for identity in ids_in(path) if hash(identity) in twice})

@@ -123,15 +123,26 @@ without loss. "reposted": JPEG of quality 60, both sides times 0.8, JPEG of qual
 
 SQUEEZED = "squeezed"
 """A history that leaves the shape: wide and tall pictures are squeezed into a square, as the detector sees them."""
+REDUCED = {f"reduced to {side} pixels": side for side in (LARGEST_SHORT_SIDE, 96, 64)}
+"""Histories that leave the shape, and make small copies of a picture, by their shorter side in pixels."""
+
+
+def _reduced(image: Image.Image, side: int) -> Image.Image:
+    factor = side / min(image.size)
+    if factor >= 1:
+        return image
+    return image.resize([max(side, round(factor * length)) for length in image.size], Resampling.LANCZOS)
 
 
 def whole_as_seen(content: bytes, history: str | int | None, row_seed: int) -> Image.Image:
     """The whole of a picture: its middle square, one of its `VERSIONS`, or by a number a random part and history.
 
-    The middle square unless it is `SQUEEZED`, since the shape tells the class. A picture that was reduced for the
-    data is first enlarged: versions are made of files.
+    The middle square, since the shape tells the class, unless it is `SQUEEZED` or one of `REDUCED`. For versions a
+    picture that was reduced for the data is first enlarged: they are made of files.
     """
     image = load_image(content)
+    if history in REDUCED:
+        return _reduced(image, REDUCED[history])
     if history == SQUEEZED:
         return image
     if isinstance(history, int):
@@ -145,7 +156,7 @@ def whole_as_seen(content: bytes, history: str | int | None, row_seed: int) -> I
 
 
 def cut_as_seen(content: bytes, history: str | int | None, row_seed: int, cut_size: int) -> Image.Image:
-    """What a cut is taken from: the picture, one of its `VERSIONS`, or by a number a place of it at random.
+    """What a cut is taken from: the picture, one of `REDUCED` or `VERSIONS`, or by a number a random place.
 
     From 1 on the number also draws a history.
     """
@@ -153,7 +164,7 @@ def cut_as_seen(content: bytes, history: str | int | None, row_seed: int, cut_si
     if history is None:
         return image
     if isinstance(history, str):
-        return VERSIONS[history](image)
+        return _reduced(image, REDUCED[history]) if history in REDUCED else VERSIONS[history](image)
     rng = np.random.default_rng([history, row_seed])
     if history:
         image = random_history(random_look(image, rng), rng)

@@ -3,12 +3,14 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 from PIL import Image
 
+from .originals import Originals, load_originals
 from .sources import content_of, drop_duplicates, load_sources
 
 
@@ -23,6 +25,10 @@ CUTS_HELP = (
     "Cuts at native pixels, with the same columns and whole, the sha1 of the picture's file among the data. Without "
     "them the data are taken for original files, and cut."
 )
+ORIGINALS_HELP = (
+    "What the backbone gives of the original files of some of the data: features as safetensors, and a table .tsv "
+    "beside them. Heads learn from these wholes too. Verdicts are fitted and measured on these files."
+)
 KNOWN = ("label", "generator", "family", "kind", "person")
 
 
@@ -36,6 +42,7 @@ class LargePictures:
         whole_rows (`np.ndarray` of shape `(n,)`): The row of each picture in `wholes`, -1 where there is none.
         cut_rows (`np.ndarray` of shape `(n,)`): That in `cuts`.
         columns (`Mapping`): What is known of each picture, as arrays.
+        originals ([`Originals`], *optional*): Of the last pictures. These have a cut, and no whole in `wholes`.
     """
 
     wholes: Dataset
@@ -43,22 +50,67 @@ class LargePictures:
     whole_rows: NDArray
     cut_rows: NDArray
     columns: Mapping[str, NDArray]
+    originals: Originals | None = None
 
     @property
     def complete(self) -> NDArray:
-        """The pictures of which both are there: on them a detector is measured."""
+        """The pictures of which both are there."""
         return np.flatnonzero((self.whole_rows >= 0) & (self.cut_rows >= 0))
 
+    @property
+    def original_rows(self) -> NDArray:
+        """The pictures that are original files."""
+        count = 0 if self.originals is None else len(self.originals.moments)
+        return np.arange(len(self.whole_rows) - count, len(self.whole_rows))
 
-def load_large_pictures(data: Sequence[str], cuts: Sequence[str], smallest_side: int) -> LargePictures:
-    """Pictures with their cuts, first those that have one.
+    @property
+    def measured(self) -> NDArray:
+        """The pictures on which a detector is measured: originals, or where there are none, complete ones."""
+        return self.complete if self.originals is None else self.original_rows
+
+    def shorter_sides(self) -> NDArray:
+        """Of the files of `measured`, in pixels. Of files that are not there, but for a cut, it is unknown: inf."""
+        if self.originals is not None:
+            return np.minimum(self.originals.facts["width"], self.originals.facts["height"]).astype(float)
+        if self.cuts is not self.wholes:
+            return np.full(len(self.complete), np.inf)
+        images = self.wholes.select(self.whole_rows[self.complete])["image"]
+        return np.asarray([float(min(Image.open(io.BytesIO(content_of(image) or b"")).size)) for image in images])
+
+    @property
+    def measured_wholes(self) -> NDArray:
+        """The pictures whose wholes are those of `measured`, perhaps reduced."""
+        return self.complete if self.originals is None else self.originals.places
+
+
+def load_large_pictures(
+    data: Sequence[str], cuts: Sequence[str], smallest_side: int, originals: Path | None = None
+) -> LargePictures:
+    """Pictures with their cuts, first those that have one, then those without, then original files.
 
     Args:
         data (`Sequence[str]`): Sources of whole pictures, see [`load_pictures`].
         cuts (`Sequence[str]`): Sources of cuts. Without them cuts are taken from the pictures themselves.
         smallest_side (`int`): Shortest side of the wholes in pixels.
+        originals (`Path`, *optional*): See [`load_originals`]. Each counts as one more picture of the same source.
     """
-    wholes = load_pictures(data, smallest_side)
+    pictures = _wholes_and_cuts(load_pictures(data, smallest_side), cuts)
+    if originals is None:
+        return pictures
+    sha1s = pictures.wholes["sha1"][:]
+    loaded = load_originals(originals, [sha1s[row] if row >= 0 else "" for row in pictures.whole_rows])
+    places = loaded.places
+    return LargePictures(
+        pictures.wholes,
+        pictures.cuts,
+        np.concatenate([pictures.whole_rows, np.full(len(places), -1)]),
+        np.concatenate([pictures.cut_rows, pictures.cut_rows[places]]),
+        {name: np.concatenate([values, values[places]]) for name, values in pictures.columns.items()},
+        loaded,
+    )
+
+
+def _wholes_and_cuts(wholes: Dataset, cuts: Sequence[str]) -> LargePictures:
     if not cuts:
         rows = np.arange(len(wholes))
         return LargePictures(wholes, wholes, rows, rows, columns_of(wholes))

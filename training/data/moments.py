@@ -14,7 +14,7 @@ from tellsign import LargePictureForImageClassification, LargePictureImageProces
 from tellsign.modeling.modeling_large_picture import moments_of
 
 from .caching import cached
-from .degradations import cut_as_seen, whole_as_seen
+from .degradations import SQUEEZED, cut_as_seen, whole_as_seen
 from .large_pictures import LargePictures
 from .sources import content_of
 
@@ -114,7 +114,7 @@ class Moments:
             rows (`np.ndarray`, *optional*): The pictures to look at. Defaults to all; others are NaN.
 
         Returns:
-            `torch.FloatTensor` of shape `(n, 2, num_moments)`.
+            `torch.FloatTensor` of shape `(n, 2, num_moments)`. Of originals the whole is as the file is.
         """
         looked_at = np.zeros(len(self.pictures.whole_rows), bool)
         looked_at[rows if rows is not None else slice(None)] = True
@@ -130,7 +130,30 @@ class Moments:
             of_all = torch.full((len(looked_at), moments.shape[1]), torch.nan)
             of_all[there] = moments[rows_of[there]] if rows is None else moments
             views.append(of_all)
+        if (originals := self.pictures.originals) is not None and rows is None:
+            views[0][self.pictures.original_rows] = originals.moments[:, 0]
         return torch.stack(views, dim=1)
+
+    def as_detected(self) -> torch.Tensor:
+        """Moments as the detector sees pictures: complete ones squeezed to squares, and originals with their own cuts.
+
+        Of all others they are NaN.
+        """
+        moments = self(SQUEEZED, None, self.pictures.complete)
+        if self.pictures.originals is not None:
+            moments[self.pictures.original_rows] = self.pictures.originals.moments
+        return moments
+
+    def as_reduced(self, history: str) -> torch.Tensor:
+        """Moments of small copies of what is measured, one of `REDUCED`, with cuts of these. Others are NaN."""
+        rows = self.pictures.measured_wholes
+        wholes = self.pictures.wholes.select(self.pictures.whole_rows[rows])
+        views = [
+            view_moments(wholes, view, self.model, self.image_processor, history, self.cache_dir) for view in VIEWS
+        ]
+        moments = torch.full((len(self.pictures.whole_rows), 2, views[0].shape[1]), torch.nan)
+        moments[rows] = torch.stack(views, dim=1)
+        return moments
 
     def training_copies(self, copies: int) -> torch.Tensor:
         """What heads learn from, `(copies, n, 2, num_moments)`: pictures as they are, then after random histories."""

@@ -37,13 +37,13 @@ def load_sources(sources: str | Sequence[str], split: str, revision: str | None 
 
     Args:
         sources (`str` or `list[str]`):
-            Each a `.parquet` file, a folder with one subfolder a class, or a data set on the Hub. Deeper folders are
-            generators or collections. Files and data sets must have a column `image` (image files' bytes, or a
-            `datasets.Image`) and a column `label` of `real` and `fake` in any case. They may have `generator`, its
-            `family`, `category` (what an image shows), `kind` (photo, artwork, ...) and `source` as
-            `repository:...`. All but the first are strings or a `ClassLabel`.
+            Each a `.parquet` file, a folder with one subfolder a class, or a data set on the Hub as `USER/REPO` or
+            `USER/REPO@COMMIT`. Deeper folders are generators or collections. Files and data sets must have a column
+            `image` (image files' bytes, or a `datasets.Image`) and a column `label` of `real` and `fake` in any case.
+            They may have `generator`, its `family`, `category` (what an image shows), `kind` (photo, artwork, ...)
+            and `source` as `repository:...`. All but the first are strings or a `ClassLabel`.
         split (`str`): Split of a data set on the Hub. Files and folders are taken whole.
-        revision (`str`, *optional*): Commit of a data set on the Hub.
+        revision (`str`, *optional*): Commit of data sets on the Hub that are named without one.
 
     Returns:
         `datasets.Dataset` with `image` (undecoded `datasets.Image`), `label` (`ClassLabel` of real, fake), `sha1` of
@@ -92,8 +92,9 @@ def _open_source(source: str, split: str, revision: str | None) -> Any:
         if pq.read_metadata(source).num_rows == 0:
             raise ValueError(f"{source}: is empty")
         return Dataset.from_parquet(source)
+    repository, _, commit = source.partition("@")
     try:
-        return load_dataset(source, split=split, revision=revision)
+        return load_dataset(repository, split=split, revision=commit or revision)
     except (FileNotFoundError, ConnectionError) as error:
         raise ValueError(f"{source}: no such file or folder, and the Hub does not give it: {error}") from error
 

@@ -1,6 +1,6 @@
 """Folds of sources, and heads that did not see them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -144,20 +144,20 @@ def predict_left_out(
     columns: Mapping[str, NDArray],
     assignment: NDArray,
     copies: torch.Tensor,
-    seen_as: Sequence[torch.Tensor],
+    seen_as: Mapping[str, torch.Tensor],
     share: float = 1.0,
-) -> list[NDArray]:
+) -> dict[str, NDArray]:
     """Logits of fake by heads that did not see the picture's source, for each way of seeing the pictures.
 
     Args:
         config, columns, assignment, copies, share: See [`heads_left_out`].
-        seen_as (`Sequence[torch.FloatTensor]`):
+        seen_as (`Mapping[str, torch.FloatTensor]`):
             The moments that heads are scored on, each `(n, 2, num_moments)`. A missing view, NaN, counts as the
             average one.
     """
-    logits = [np.zeros(len(moments)) for moments in seen_as]
+    logits = {name: np.zeros(len(moments)) for name, moments in seen_as.items()}
     for head, scored in heads_left_out(config, columns, assignment, copies, share):
-        for of_history, moments in zip(logits, seen_as, strict=True):
+        for name, moments in seen_as.items():
             with torch.inference_mode():
-                of_history[scored] = head.score(head.normalized(moments[scored]).nan_to_num(0)).numpy()
+                logits[name][scored] = head.score(head.normalized(moments[scored]).nan_to_num(0)).numpy()
     return logits

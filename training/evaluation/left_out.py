@@ -168,13 +168,9 @@ def score_left_out(
     folds: NDArray,
     logits: NDArray,
     verdicts: Mapping[str, NDArray],
-    squeezed: Mapping[str, NDArray],
     temperature: float,
 ) -> dict[str, Any]:
-    """All scores of pictures as they are, see [`generator_scores`].
-
-    `verdicts` are those of each operating point, `squeezed` those of whole pictures that are not cut to squares.
-    """
+    """All scores of pictures as they are, see [`generator_scores`], by their `verdicts` at each operating point."""
     labels, generators = columns["label"], generator_scores(columns, folds, logits)
     probabilities = expit(logits / temperature)
     coverage, risk = risk_coverage(labels, probabilities)
@@ -186,7 +182,6 @@ def score_left_out(
         "verdicts": {
             name: {
                 "kinds": verdict_shares(said, columns),
-                "squeezed": verdict_shares(squeezed[name], columns),
                 "right": {str(share): right_shares(said, labels, share) for share in FAKE_SHARES},
             }
             for name, said in verdicts.items()
@@ -244,7 +239,11 @@ def plot_left_out(record: Mapping[str, Any]) -> Figure:
             left.plot(*zip(*points, strict=True), "o", color=color, label="before 2022" if before else "since 2022")
     left.axvline(0.5, color="0.5", linestyle="--", label="chance")
     left.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=7)
-    left.set(title="Generators left out", xlabel="AUROC against photographs left out", xlim=(0, 1))
+    left.set(
+        title="Generators that training did not see",
+        xlabel="AUROC against photographs that it did not see",
+        xlim=(0, 1),
+    )
     left.legend(loc="upper left")
     for name, points, x, y, title in (
         ("answered", record["answered"], "answered", "right", "If the least sure pictures are not answered"),

@@ -21,7 +21,7 @@ from tellsign.training.data.images import DecodedImages, model_inputs
 def load_detector(name: str | Path) -> tuple[PreTrainedModel, Any]:
     """A model, on the accelerator if there is one, and its image processor."""
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    model = AutoModelForImageClassification.from_pretrained(name).to(device)
+    model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True).to(device)
     return model, AutoImageProcessor.from_pretrained(name)
 
 

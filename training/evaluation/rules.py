@@ -1,7 +1,7 @@
 """What rules score that see next to nothing: if one comes near a detector, the data tell the class by an accident."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,13 @@ def measures_of(image: Image.Image) -> dict[str, float]:
     }
 
 
-def rule_scores(images: Iterable[Image.Image], photographs: NDArray, fakes: NDArray) -> dict[str, float]:
-    """AUROC of each measure of RGB images, in the better direction, by booleans for photographs and for fakes."""
+def view_rules(images: Iterable[Image.Image], photographs: NDArray, fakes: NDArray) -> dict[str, float]:
+    """What [`measures_of`] RGB images score, by booleans for photographs and for fakes."""
     rows = [measures_of(image) for image in images]
-    values = {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
-    scores = {name: auroc(column[photographs], column[fakes]) for name, column in values.items()}
+    return rule_scores({name: np.asarray([row[name] for row in rows]) for name in rows[0]}, photographs, fakes)
+
+
+def rule_scores(measures: Mapping[str, NDArray], photographs: NDArray, fakes: NDArray) -> dict[str, float]:
+    """AUROC of each measure in the better direction, by booleans for photographs and for fakes."""
+    scores = {name: auroc(values[photographs], values[fakes]) for name, values in measures.items()}
     return {name: max(score, 1 - score) for name, score in scores.items()}

@@ -81,72 +81,55 @@ def explanation_scores(
         images = images_of(rows[part])
         answers += explainer(images, ["fake"] * len(images), found[part], told[part])
 
-    said = _Said(np.random.default_rng(seed), categories)
+    rng, shown = np.random.default_rng(seed), sorted(set(categories.values()))
+    valid: list[bool] = []
+    outside, said, statements = 0, list[dict[str, Any]](), list[Statement]()
     for number, (row, artifacts, answer) in enumerate(zip(rows, found, answers, strict=True)):
-        if artifacts:
-            said.add(number, row, artifacts, answer)
-    return said.scores()
-
-
-class _Said:
-    """What an explainer said of artifacts, counted image by image."""
-
-    def __init__(self, rng: np.random.Generator, categories: Mapping[str, str]):
-        self.rng, self.categories = rng, categories
-        self.shown = sorted(set(categories.values()))
-        self.valid: list[bool] = []
-        self.words: list[int] = []
-        self.sentences: list[str] = []
-        self.mentioned: list[bool] = []
-        self.naming: list[bool] = []
-        self.right: list[bool] = []
-        self.statements: list[Statement] = []
-        self.names_outside = 0
-
-    def add(
-        self, number: int, row: Mapping[str, Any], artifacts: Sequence[ExplainedArtifact], answer: Mapping[str, str]
-    ) -> None:
-        """Counts the answer to an image; for the arguments see [`explanation_scores`]."""
-        category, planted = self.categories.get(row["sha1"]), {one["label"]: one for one in row["artifacts"]}
+        if not artifacts:
+            continue
         given = {artifact["label"]: artifact for artifact in artifacts}
-        self.names_outside += len(set(answer) - set(given))
-        self.valid.append(
-            list(answer) == list(given) and all(re.fullmatch(SENTENCE, text) for text in answer.values())
-        )
-        width, height = opened(row["image"]["bytes"]).size
+        outside += len(set(answer) - set(given))
+        valid.append(list(answer) == list(given) and all(re.fullmatch(SENTENCE, text) for text in answer.values()))
+        category, planted = categories.get(row["sha1"]), {one["label"]: one for one in row["artifacts"]}
+        size = opened(row["image"]["bytes"]).size
         for label, sentence in answer.items():
-            if label not in given:
-                continue
-            self.sentences.append(sentence)
-            self.words.append(len(f"{place_of(given[label]['box'], width, height)}: {sentence}".split()))
-            self.mentioned.append(bool(stated_artifacts(sentence) - set(given)))
-            if category is not None:
-                stated = stated_categories(sentence, self.shown)
-                self.naming.append(bool(stated))
-                if stated:
-                    self.right.append(stated == [category])
-            if label in planted:
-                truth = planted[label]
-                place = place_of(truth["box"], width, height)
-                references = [explanation_sentence(label, place, self.rng, category) for _ in range(REFERENCES)]
-                mask = np.asarray(opened(truth["mask"]["bytes"]))
-                self.statements.append(Statement(number, sentence, truth["box"], mask, references))
+            if label in given:
+                said.append(_facts_of(sentence, place_of(given[label]["box"], *size), given, category, shown))
+            if label in given and label in planted:
+                place = place_of(planted[label]["box"], *size)
+                references = [explanation_sentence(label, place, rng, category) for _ in range(REFERENCES)]
+                mask = np.asarray(opened(planted[label]["mask"]["bytes"]))
+                statements.append(Statement(number, sentence, planted[label]["box"], mask, references))
 
-    def scores(self) -> dict[str, float | int | None]:
-        """See [`explanation_scores`]."""
-        count = len(self.sentences)
-        return {
-            "images": len(self.valid),
-            "sentences": count,
-            "schema_valid": mean_or_none(self.valid),
-            "names_outside": self.names_outside,
-            "words_mean": mean_or_none(self.words),
-            "words_most": max(self.words, default=None),
-            "distinct": len(set(self.sentences)) / count if count else None,
-            "unflagged_mentioned": mean_or_none(self.mentioned),
-            "object_stated": mean_or_none(self.naming),
-            "object_agreement": mean_or_none(self.right),
-        } | _statement_scores(self.statements, self.rng)
+    def known(name: str) -> list[Any]:
+        return [facts[name] for facts in said if facts[name] is not None]
+
+    return {
+        "images": len(valid),
+        "sentences": len(said),
+        "schema_valid": mean_or_none(valid),
+        "names_outside": outside,
+        "words_mean": mean_or_none(known("words")),
+        "words_most": max(known("words"), default=None),
+        "distinct": len(set(known("sentence"))) / len(said) if said else None,
+        "unflagged_mentioned": mean_or_none(known("mentions_another")),
+        "object_stated": mean_or_none(known("states_object")),
+        "object_agreement": mean_or_none(known("object_is_right")),
+    } | _statement_scores(statements, rng)
+
+
+def _facts_of(
+    sentence: str, place: str, given: Mapping[str, Any], category: str | None, shown: list[str]
+) -> dict[str, Any]:
+    """What counts of a sentence, `None` where nothing can be told, since no category is known or stated."""
+    stated = None if category is None else stated_categories(sentence, shown)
+    return {
+        "sentence": sentence,
+        "words": len(f"{place}: {sentence}".split()),
+        "mentions_another": bool(stated_artifacts(sentence) - set(given)),
+        "states_object": None if stated is None else bool(stated),
+        "object_is_right": stated == [category] if stated else None,
+    }
 
 
 def _statement_scores(statements: Sequence[Statement], rng: np.random.Generator) -> dict[str, float | None]:

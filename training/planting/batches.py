@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +191,7 @@ class PlantedBatches(torch.utils.data.Dataset):
 
 class TrainingBatches(torch.utils.data.Dataset):
     """Real images, in each epoch planted anew by the training operators or left untouched, and untouched fakes, handed
-    out as [`PlantedBatches`] does. An image that cannot be read is left out of its batch.
+    out as [`PlantedBatches`] by `as_batches`. An image that cannot be read is left out of its batch.
 
     What is planted depends on the seed, the `epoch` and the image alone. No image of one seed is that of another, in
     at most 1,000 epochs. `shape` is `most` and `image_size` of [`planted_images`].
@@ -203,25 +202,20 @@ class TrainingBatches(torch.utils.data.Dataset):
         dataset: Dataset,
         categories: dict[str, str],
         category_names: Sequence[str],
-        image_processor: BaseImageProcessor,
-        columns: Sequence[int],
-        num_artifacts: int,
+        as_batches: Callable[[dict[str, torch.Tensor]], PlantedBatches],
         *,
         fakes: int,
         untouched: float,
         seed: int,
         **shape: int,
     ):
-        self.seed, self.shape, self.epoch = seed, shape, 0
+        self.as_batches, self.seed, self.shape, self.epoch = as_batches, seed, shape, 0
         real, fake = of_class(dataset, "real"), of_class(dataset, "fake", fakes, seed)
         # Fakes are encoded as often as untouched real images, or the encoding would tell the class.
         self.parts = [
             (images, Descriptions(images, categories, category_names), share)
             for images, share in ((real, untouched), (fake, 1.0))
         ]
-        self.as_batches = partial(
-            PlantedBatches, image_processor=image_processor, columns=columns, num_artifacts=num_artifacts
-        )
 
     def __len__(self) -> int:
         return sum(len(images) for images, _, _ in self.parts)

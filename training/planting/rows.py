@@ -38,21 +38,10 @@ def images_of(rows: Sequence[Mapping[str, Any]]) -> list[Image.Image]:
     return [opened(row["image"]["bytes"]).convert("RGB") for row in rows]
 
 
-PLANTED_FEATURES = Features(
-    {
-        "image": ImageFeature(),
-        "artifacts": List(
-            {
-                "label": Value("string"),
-                "severity": Value("float32"),
-                "box": {side: Value("int32") for side in Box.__annotations__},
-                # PNG file of one bit a pixel
-                "mask": ImageFeature(),
-            }
-        ),
-        "sha1": Value("string"),
-    }
-)
+_BOX = {side: Value("int32") for side in Box.__annotations__}
+# The mask is a PNG file of one bit a pixel.
+_ARTIFACT = {"label": Value("string"), "severity": Value("float32"), "box": _BOX, "mask": ImageFeature()}
+PLANTED_FEATURES = Features({"image": ImageFeature(), "artifacts": List(_ARTIFACT), "sha1": Value("string")})
 
 
 def _mask_file(mask: NDArray[np.bool_]) -> bytes:
