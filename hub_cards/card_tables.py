@@ -258,7 +258,7 @@ def threshold_table(config: Mapping[str, Any]) -> str | None:
     for kind, network in networks.items():
         for point, field in OPERATING_POINTS.items():
             given = network.get(field)
-            if point != "cautious" and not given and network is config:
+            if point != "cautious" and network is config and not (large and given):
                 continue
             low, high = given or (0.5, 0.5)
             never_withheld.append(low >= high)

@@ -220,13 +220,15 @@ def test_the_score_of_a_grid_is_its_precision_at_equal_shares(kind):
     assert artifact["score"] == pytest.approx(1000 * generated / (1000 * generated + 1000 * people))
 
 
-def test_rings_lie_on_the_peaks_of_the_picture():
+def test_peaks_have_rings_in_the_spectrum_and_stand_enlarged_beside_it():
     image = as_file(with_wave(photo(), (1 / 4, 1 / 4), 20))
     ((picture, _),) = pictures_of(image, [{"name": "grid of 4 pixels"}])
-    picture = np.asarray(picture)
-    assert (picture[48 * 4 + 1, 48 * 4 + 1] == 255).all()  # a quarter beyond the middle, down and right
-    ring = (picture == (0xD5, 0x5E, 0)).all(-1)
-    assert ring[48 * 4 - 14 : 48 * 4 + 18, 48 * 4 - 14 : 48 * 4 + 18].any()
+    spectrum, first, _ = np.split(np.asarray(picture), [132, 264], axis=1)
+    assert (spectrum[48 * 2 + 1, 48 * 2 + 1] == 255).all()  # a quarter beyond the middle, down and right
+    ring = (spectrum == (0xD5, 0x5E, 0)).all(-1)
+    assert ring[48 * 2 - 7 : 48 * 2 + 9, 48 * 2 - 7 : 48 * 2 + 9].any()
+    bright = np.argwhere(first[4:124, 4:124].min(-1) == 255) + 4
+    assert len(bright) > 80 and np.abs(bright - 63.5).max() < 8  # the peak alone, in the middle
 
 
 class BrightCorner(TraceKind):
