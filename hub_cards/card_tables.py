@@ -123,13 +123,10 @@ def generator_table(generators: Sequence[Mapping[str, Any]]) -> str | None:
     }
     columns = {key: title for key, title in columns.items() if all(key in result["scores"] for result in generators)}
     header = ["generator", "fakes", *columns.values()]
+    names = [as_text(result["name"].removeprefix("generator ")) for result in generators]
     rows = [
-        [
-            as_text(result["name"].removeprefix("generator ")),
-            f"{result['fake']:,}",
-            *(percent(_score(result, key)) for key in columns),
-        ]
-        for result in generators
+        [name, f"{result['fake']:,}", *(percent(_score(result, key)) for key in columns)]
+        for name, result in zip(names, generators, strict=True)
     ]
     if len(generators) > 1:
         means = [_mean_of_rows([result["scores"][key] for result in generators]) for key in columns]
@@ -218,12 +215,8 @@ def tagger_tables(evaluation: Mapping[str, Any]) -> dict[str, str]:
         "box_iou": "box iou, %",
     }
     artifact_rows = [
-        [
-            as_text(row["artifact"]),
-            "yes" if row["on"] else "never",
-            str(row["planted"]),
-            *("" if row[key] is None else percent(row[key]) for key in keys),
-        ]
+        [as_text(row["artifact"]), "yes" if row["on"] else "never", str(row["planted"])]
+        + ["" if row[key] is None else percent(row[key]) for key in keys]
         for row in evaluation["artifacts"]
     ]
     tables = {

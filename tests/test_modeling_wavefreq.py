@@ -1,7 +1,6 @@
 from functools import partial
 
 import numpy as np
-import onnxruntime
 import pytest
 import pytorch_wavelets
 import pywt
@@ -415,28 +414,6 @@ def test_a_wavelet_other_than_the_saved_gets_its_own_filters(make_model, tmp_pat
     expected = pytorch_wavelets.DWTForward(J=1, wave="db2", mode="periodization")
     for name, buffer in expected.named_buffers():
         torch.testing.assert_close(loaded.wavefreq.stages[1].wavelet_attention.transform.get_buffer(name), buffer)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_torchscript_as_onnx_agrees_for_any_batch_size(make_model, tmp_path):
-    fields = {"average_flips": True, "real_categories": ["cat"], "frequency_convolution": "polar"}
-    model = make_model(**fields, high_pass="corner")
-    torch.onnx.export(
-        model,
-        (),
-        tmp_path / "model.onnx",
-        kwargs={"pixel_values": torch.randn(2, 3, 32, 32)},
-        input_names=["pixel_values"],
-        output_names=["logits"],
-        dynamo=False,
-        opset_version=18,
-        dynamic_axes={"pixel_values": {0: "batch"}, "logits": {0: "batch"}},
-    )
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    for batch_size in (1, 2, 5):
-        images = torch.randn(batch_size, 3, 32, 32)
-        (logits,) = session.run(["logits"], {"pixel_values": images.numpy()})
-        np.testing.assert_allclose(logits, model(images).logits.detach(), atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")

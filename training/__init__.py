@@ -18,5 +18,6 @@ _NEEDED = (
 )
 if _missing := [name for name in _NEEDED if find_spec(name) is None]:
     raise ImportError(
-        f"training and adapting need pip install 'tellsign[train]', since these are missing: {', '.join(_missing)}"
+        f"training and adapting need pip install 'tellsign[train]', since these are missing: {', '.join(_missing)}",
+        name=__name__,  # python -m then says it in one line
     )
