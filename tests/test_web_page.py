@@ -305,7 +305,7 @@ def test_the_page_draws_the_spectrum_as_python_does(page, tmp_path):
     (answer,), canvases = answers_of(page), page.locator(".trace canvas").all()
     read = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
     for canvas, (expected, _) in zip(canvases, pictures_of(grid, answer["traces"]), strict=True):
-        drawn = np.reshape(canvas.evaluate(read), (*expected.size, 4))[..., :3]
+        drawn = np.reshape(canvas.evaluate(read), (expected.height, expected.width, 4))[..., :3]
         different = (drawn != np.asarray(expected)).any(-1)
         assert different.mean() < 0.02  # rings have other edges
         assert canvas.bounding_box()["width"] >= 150
