@@ -80,7 +80,7 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     parts += lines_rows(width, font, seen_lines(result))
     if note := result["traces_note"]:
         parts.append(text_row(width, font, note, color=NOTE_COLOR))
-    gap = Image.new("RGB", (width, font.size // 2), "white")
+    gap = Image.new("RGB", (width, round(font.size / 2)), "white")
     parts += [gap, picture, gap, *_legend(image, result, width, font), *_traces(image, result, width, font)]
     parts += _artifacts(image, result, width, font)
     return stacked(parts, width)

@@ -20,7 +20,9 @@ DRAWN = {
 
 
 def main() -> None:
-    explain = pipeline("artifact-explanation", model=str(tellsign.DEFAULT_MODEL), return_heatmap=True)
+    explain = pipeline(  # type: ignore[call-overload]
+        "artifact-explanation", model=str(tellsign.DEFAULT_MODEL), return_heatmap=True
+    )
     for source, target in DRAWN.items():
         answer = explain(str(ROOT / source))
         tellsign.annotate(tellsign.load_image(ROOT / source), answer).save(ROOT / target, quality=90)

@@ -37,6 +37,7 @@ export function conclusionOf(answer, thresholds, errorRates) {
   const concluded = {
     label,
     fake_probability: probability,
+    thresholds: [...thresholds],
     decided_by: by,
     error_rate: rates ? rates[label === "fake" ? 1 : 0] : null,
     reasons: reasonsOf(answer, decider),

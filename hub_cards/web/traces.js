@@ -3,7 +3,7 @@ import words from "./words.js";
 
 const { LOSSLESS } = words.kind;
 const { BLOCK, MOST_BLOCKS, LEAST_DEVIATION, MOST_PIXELS, MIDDLE, SIGMA, RADIUS, SCATTER } = words.spectrum;
-const { LEAST_BLOCKS, SCALE, RING_COLOR, LEVELS, OF_MORE_BITS, OF_PALETTES, OF_LITTLE_DETAIL } = words.grids;
+const { LEAST_BLOCKS, SCALE, GAP, AROUND, RING_COLOR, LEVELS, OF_MORE_BITS, OF_PALETTES, OF_LITTLE_DETAIL } = words.grids;
 
 const WIDE = BLOCK + 2 * RADIUS, // a block with the margin that its blur needs
   COLUMNS = BLOCK / 2 + 1; // the spectrum of a real picture is symmetric
@@ -182,22 +182,28 @@ const kindOf = (name) => words.traces.find((kind) => kind.name === name);
 /** What the picture of a trace shows. */
 export const captionOf = (name) => kindOf(name).caption;
 
-/** Draws a spectrum, zero in the middle and light for strong, with rings around the peaks of a trace. */
+/** Draws a spectrum, zero in the middle and light for strong, with rings around the peaks of a trace, each enlarged. */
 export function drawSpectrum(canvas, spectrum, name) {
   const side = SCALE * BLOCK,
     middle = BLOCK / 2,
-    whole = counted(BLOCK * BLOCK, (at) => valueAt(spectrum, Math.floor(at / BLOCK) - middle, (at % BLOCK) - middle));
-  const sorted = whole.slice().sort(),
-    [low, high] = LEVELS.map((share) => quantile(sorted, share));
-  Object.assign(canvas, { width: side, height: side });
-  const context = canvas.getContext("2d");
-  whole.forEach((value, at) => {
-    const level = Math.floor(255 * Math.min(1, Math.max(0, (value - low) / Math.max(high - low, 1e-6))));
-    context.fillStyle = `rgb(${level} ${level} ${level})`;
-    context.fillRect(SCALE * (at % BLOCK), SCALE * Math.floor(at / BLOCK), SCALE, SCALE);
-  });
+    { frequencies } = kindOf(name),
+    context = canvas.getContext("2d");
+  Object.assign(canvas, { width: (side + GAP) * (frequencies.length + 1) - GAP, height: side });
   Object.assign(context, { strokeStyle: RING_COLOR, lineWidth: 2 });
-  for (const place of kindOf(name).frequencies) {
+  const square = (left, count, valueOf, shares) => {
+    const values = counted(count * count, (at) => valueOf(Math.floor(at / count), at % count)),
+      sorted = values.slice().sort(),
+      [low, high] = shares.map((share) => quantile(sorted, share)),
+      edge = (cell) => Math.ceil((cell * side) / count - 0.5);
+    values.forEach((value, at) => {
+      const level = Math.floor(255 * Math.min(1, Math.max(0, (value - low) / Math.max(high - low, 1e-6)))),
+        [y, x] = [Math.floor(at / count), at % count];
+      context.fillStyle = `rgb(${level} ${level} ${level})`;
+      context.fillRect(left + edge(x), edge(y), edge(x + 1) - edge(x), edge(y + 1) - edge(y));
+    });
+  };
+  square(0, BLOCK, (y, x) => valueAt(spectrum, y - middle, x - middle), LEVELS);
+  for (const place of frequencies) {
     for (const sign of [1, -1]) {
       const [y, x] = place.map((part) => SCALE * ((sign * part + middle + BLOCK) % BLOCK) + SCALE / 2);
       for (const corner of [0, 1, 2, 3]) {
@@ -207,6 +213,13 @@ export function drawSpectrum(canvas, spectrum, name) {
       }
     }
   }
+  frequencies.forEach(([row, column], number) => {
+    const left = (number + 1) * (side + GAP);
+    context.fillStyle = "white";
+    context.fillRect(left - GAP, 0, GAP, side);
+    square(left, 2 * AROUND + 1, (y, x) => valueAt(spectrum, row + y - AROUND, column + x - AROUND), [0, 1]);
+    context.strokeRect(left + 1, 1, side - 2, side - 2);
+  });
 }
 
 function quantile(sorted, share) {
