@@ -377,6 +377,16 @@ def test_a_card_without_evaluation_says_so(parts):
     assert not card.data.eval_results and card.data.metrics is None
 
 
+def test_a_card_says_how_many_verdicts_are_wrong_where_it_is_known(parts):
+    config = parts["config"] | {"verdict_thresholds": [0.2, 0.9], "large_picture_config": None}
+    parts["config"] = config | {"verdict_error_rates": None}
+    assert "wrong, %" not in model_card(**parts).text
+    parts["config"] = config | {"verdict_error_rates": [0.085, None]}
+    text = model_card(**parts).text
+    assert re.search(r'"real" wrong, % \| "fake" wrong, % \|\n.*\n\| images \|.* 8\.5 \| not measured \|', text)
+    assert "`error_rate`" in text
+
+
 @pytest.mark.parametrize(
     "left_out",
     ["training", "log_history", "evaluation", "leave_out", "tagger_config", "tagger_evaluation", "explainer_config"],

@@ -42,7 +42,7 @@ def concluded(pixels, traces=None, *statements, note="", rates=None) -> dict:
 def test_without_traces_the_verdict_is_that_of_the_pixels(pixels):
     answer = concluded(pixels)
     assert answer["fake_probability"] == pytest.approx(pixels, abs=1e-12) and answer["decided_by"] == "pixels"
-    assert answer["label"] == verdict_of(pixels, THRESHOLDS)
+    assert answer["label"] == verdict_of(pixels, THRESHOLDS) and answer["thresholds"] == [*THRESHOLDS]
     assert [reason["kind"] for reason in answer["reasons"]] == ["pixels"]
 
 

@@ -65,6 +65,7 @@ def test_an_uploaded_photo_gets_a_verdict_and_artifacts(page):
 def test_an_example_is_chosen_by_its_thumbnail(page):
     thumbnails = page.locator(".examples .thumbnail-item")
     playwright.expect(thumbnails).to_have_count(len([*PHOTO.parent.glob("*.[jp][pn]g")]))
+    playwright.expect(page.get_by_text("Photograph, redrawn by a decoder")).to_be_visible()  # in captions.csv
     thumbnails.last.click()
     verdict_of(page).to_be_visible()
 
