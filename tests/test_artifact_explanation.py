@@ -32,7 +32,8 @@ from tests.conftest import encode, equal
 from tests.models import LABELS, LARGE_PROCESSOR, TINY_LARGE, make_idefics2, make_processor, make_tagger_model
 
 
-KEYS = ["label", "fake_probability", "pixels_probability", "decided_by", "error_rate", "reasons", "operating_point"]
+KEYS = ["label", "fake_probability", "pixels_probability", "thresholds", "decided_by", "error_rate", "reasons"]
+KEYS += ["operating_point"]
 KEYS += ["verdict_note", "width", "height", "evidence", "artifacts", "artifacts_note", "traces", "traces_note"]
 KEYS += ["provenance", "summary"]
 

@@ -66,6 +66,7 @@ def left_out_record() -> dict:
         "data": ["world real.parquet", "fake.parquet"],
         "cuts": ["native.parquet"],
         "folds": 4,
+        "training_copies": 2,
         "image_size": 224,
         "temperature": 1.3,
         "verdict_thresholds": {"cautious": [0.2, 0.9], "balanced": [0.4, 0.7]},
