@@ -81,7 +81,8 @@ def fit_verdicts(
             for name, promise in promises.items()
             for probabilities in of_copies
         )
-        answered = np.mean([_answered(seen, pair) for seen in (of_files, *of_copies) for pair in thresholds.values()])
+        pairs = [(seen, pair) for seen in (of_files, *of_copies) for pair in thresholds.values()]
+        answered = float(np.mean([_answered(*both) for both in pairs]))
         if kept and answered > most:
             best, most = tried, answered
     if best is None:
