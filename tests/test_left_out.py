@@ -169,8 +169,8 @@ def test_the_picture_shows_every_generator_and_both_curves(columns, logits):
     left = axes["Generators that training did not see"]
     assert {label.get_text() for label in left.get_yticklabels()} == {"dream-1", "stylegan2-cat"}
     assert {text.get_text() for text in left.get_legend().get_texts()} >= {"before 2022", "since 2022"}
-    assert axes["What more sources in training give"].lines[0].get_ydata().tolist() == [0.7, 0.8]
-    assert axes["If the least sure pictures are not answered"].lines[0].get_ydata().tolist() == [0.9, 0.6]
+    assert axes["More sources in training"].lines[0].get_ydata().tolist() == [0.7, 0.8]
+    assert axes["Answered, the surest first"].lines[0].get_ydata().tolist() == [0.9, 0.6]
 
 
 def test_a_rule_that_tells_the_classes_is_found():

@@ -242,15 +242,15 @@ def plot_left_out(record: Mapping[str, Any]) -> Figure:
     left.set(
         title="Generators that training did not see",
         xlabel="AUROC against photographs that it did not see",
-        xlim=(0, 1),
+        xlim=(0, 1.02),
     )
     left.legend(loc="upper left")
     for name, points, x, y, title in (
-        ("answered", record["answered"], "answered", "right", "If the least sure pictures are not answered"),
-        ("sources", record["curve"], "share", "auroc", "What more sources in training give"),
+        ("answered", record["answered"], "answered", "right", "Answered, the surest first"),
+        ("sources", record["curve"], "share", "auroc", "More sources in training"),
     ):
         figures[name].plot([point[x] for point in points], [point[y] for point in points], "o-", color="C0")
-        figures[name].set(title=title, xlabel="share", ylabel=y)
+        figures[name].set(title=title, xlabel="share", ylabel="mean AUROC" if y == "auroc" else y)
     for axes in figures.values():
         axes.grid(alpha=0.3)
     return figure
