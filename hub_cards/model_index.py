@@ -63,7 +63,8 @@ def _left_out(record: Mapping[str, Any] | None) -> list[EvalResult]:
         ("accuracy", "Accuracy if every picture is answered, %", all_answered["right"]),
         (*RECALL, pooled["recall_at_2"]["value"]),
     ]
-    name = f"large pictures of sources that training did not see ({record.get('originals') or ', '.join(record['data'])})"
+    files = record.get("originals") or ", ".join(record["data"])
+    name = f"large pictures of sources that training did not see ({files})"
     return _results(name, _place_of(record["data"]), "sources never seen", scores)
 
 
