@@ -26,7 +26,7 @@ def export(
     """Writes a detector for machines without PyTorch.
 
     It writes ONNX models in float32, float16 and int8, and judge.py, which runs them without PyTorch and tellsign.
-    `python onnx/judge.py FILE...` answers as `tellsign explain` does, without artifacts and traces.
+    `python onnx/judge.py FILE...` answers as `tellsign explain` does, but for artifacts.
 
     With --web the command writes a page that any host of static files serves. It needs npm for ONNX Runtime Web.
     """
