@@ -34,6 +34,10 @@ from tellsign.pipelines.reasons import conclude, evidence_toward
 from tellsign.pipelines.tracing import find_traces
 
 
+BAND = 2**20
+"""Most pixels of a picture that are resized at once."""
+
+
 def cuts_of(image: Image.Image, settings: dict[str, Any]) -> tuple[list[Image.Image], np.ndarray]:
     """Cuts of a picture at its own pixels, stored as JPEG of `cut_quality`, and their boxes in sides of the picture.
 
@@ -56,6 +60,50 @@ def cuts_of(image: Image.Image, settings: dict[str, Any]) -> tuple[list[Image.Im
     return cuts, np.array(boxes, np.float32) / np.array([*image.size, *image.size], np.float32)
 
 
+def weights_of(old: int, new: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Weights of the old pixels in each new one of a side, as PyTorch's antialiased bicubic resizing has them.
+
+    Returns:
+        The first old pixel of each new one, `(new,)`. Whole numbers of two bytes, `(new, taps)`, int32, and how
+        many binary digits they have behind the point.
+    """
+    scale = old / new
+    stretch = max(scale, 1.0)
+    center = scale * (np.arange(new) + 0.5)
+    first = np.maximum((center - 2 * stretch + 0.5).astype(int), 0)
+    count = np.minimum((center + 2 * stretch + 0.5).astype(int), old) - first
+    taps = np.arange(count.max())
+    x = np.abs((taps + (first - center + 0.5)[:, None]) / stretch)
+    near, far = (1.5 * x - 2.5) * x * x + 1, -0.5 * (((x - 5) * x + 8) * x - 4)
+    weights = np.where(taps < count[:, None], np.where(x < 1, near, np.where(x < 2, far, 0)), 0)
+    weights /= weights.sum(1, keepdims=True)
+    digits = next(
+        digits for digits in range(23) if digits == 22 or int(0.5 + weights.max() * 2 ** (digits + 1)) >= 2**15
+    )
+    return first, np.trunc(weights * 2**digits + 0.5 * np.sign(weights)).astype(np.int32), digits
+
+
+def resize_rows(levels: np.ndarray, new: int) -> np.ndarray:
+    """Levels of uint8, `(old, ...)`, with another number of rows."""
+    first, weights, digits = weights_of(len(levels), new)
+    sums = np.full((new, *levels.shape[1:]), 1 << (digits - 1), np.int32)
+    for tap in range(weights.shape[1]):
+        rows = np.minimum(first + tap, len(levels) - 1)  # beyond the last one, weights are 0
+        sums += weights[:, tap].reshape(-1, *[1] * (levels.ndim - 1)) * levels[rows]
+    return (sums >> digits).clip(0, 255).astype(np.uint8)
+
+
+def resize(image: Image.Image, width: int, height: int) -> Image.Image:
+    """An RGB image of another size, to the bit as torchvision resizes it: Pillow rounds otherwise."""
+    rows = max(1, BAND // image.width)
+    bands = (
+        np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
+        for top in range(0, image.height, rows)
+    )
+    narrow = np.concatenate([resize_rows(band.transpose(1, 0, 2), width) for band in bands], axis=1)
+    return Image.fromarray(resize_rows(narrow.transpose(1, 0, 2), height))
+
+
 def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.ndarray]:
     """What the model takes, of one RGB image.
 
@@ -71,7 +119,7 @@ def preprocess(image: Image.Image, settings: dict[str, Any]) -> dict[str, np.nda
     """
 
     def resized(image: Image.Image, width: int, height: int) -> Image.Image:
-        return recode_uniformly(image.resize((width, height), Image.Resampling.BICUBIC), settings["quality"])
+        return recode_uniformly(resize(image, width, height), settings["quality"])
 
     def normalized(image: Image.Image, mean: list[float], std: list[float]) -> np.ndarray:
         pixels = (np.asarray(image, np.float32) / 255 - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)

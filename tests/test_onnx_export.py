@@ -194,7 +194,7 @@ def test_judge_answers_as_the_detector_without_pytorch(detector, files, tmp_path
     for file, answer in zip(files, answers, strict=False):
         probability, verdict, _ = of_pytorch(detector, load_image(file))
         assert answer["label"] == verdict
-        assert answer["fake_probability"] == pytest.approx(probability, abs=0.01)
+        assert answer["fake_probability"] == pytest.approx(probability, abs=1e-3)
     assert "broken.jpg: not an image" in answers[-1]["error"]
 
 
@@ -218,7 +218,7 @@ def test_judge_answers_as_explain_does(detector, tmp_path):
             *map(itemgetter("kind", "toward", "text"), answer.pop("reasons"))
         ]
         for name in ("fake_probability", "pixels_probability"):
-            assert script.pop(name) == pytest.approx(answer.pop(name), abs=0.01)
+            assert script.pop(name) == pytest.approx(answer.pop(name), abs=1e-3)
         assert script == answer
     decided = {Path(answer["image"]).name: (answer["decided_by"], len(answer["traces"])) for answer in scripted}
     assert decided["marked.png"] == ("mark", 3) and decided["grid.png"][1] == 2
@@ -285,7 +285,7 @@ def test_a_detector_of_small_images_alone_is_judged_too(small_detector, files):
         if min(image.size) >= 64:  # for which it was not made
             probability, verdict = 0.5, "uncertain"
         answer = json.loads(line)
-        assert answer["fake_probability"] == pytest.approx(probability, abs=0.01) and answer["label"] == verdict
+        assert answer["fake_probability"] == pytest.approx(probability, abs=1e-3) and answer["label"] == verdict
         check_answer(answer)
 
 
@@ -298,13 +298,9 @@ def test_judge_makes_the_pixels_of_the_processor(detector, size):
     assert made.keys() == expected.keys()
     np.testing.assert_array_equal(made["image_sizes"], expected["image_sizes"])
     np.testing.assert_allclose(made["cut_boxes"], expected["cut_boxes"], atol=1e-6)
-    np.testing.assert_allclose(made["cuts"], expected["cuts"], atol=1e-3)  # nothing is resized
-    for name in ("pixel_values", "large_pixel_values"):
-        assert made[name].dtype == expected[name].dtype and made[name].shape == expected[name].shape
-        difference = np.abs(made[name] - expected[name])
-        # Pillow's resizing rounds a few pixels to the next level, which JPEG spreads over a block.
-        is_resized = image.size != made[name].shape[:1:-1]
-        assert difference.max() < (0.25 if is_resized else 1e-3) and difference.mean() < 0.01
+    for name in ("cuts", "pixel_values", "large_pixel_values"):
+        assert made[name].dtype == expected[name].dtype
+        np.testing.assert_allclose(made[name], expected[name], atol=1e-3)
 
 
 @pytest.mark.parametrize("fields", [LARGE_PROCESSOR | {"do_normalize": False}, {}], ids=["bare", "no large pictures"])
