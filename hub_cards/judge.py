@@ -25,12 +25,11 @@ from tellsign.modeling.image_files import (
     recode_uniformly,
     stored_image,
 )
-from tellsign.modeling.verdicts import verdict_of
-from tellsign.pipelines.answer import UNTOLD, ImageExplanation, doubt_of
+from tellsign.pipelines.answer import ImageExplanation
 from tellsign.pipelines.evidence import places_of
 from tellsign.pipelines.provenance.statements import statements_in
 from tellsign.pipelines.provenance.watermark import watermarks_in
-from tellsign.pipelines.reasons import conclude, evidence_toward
+from tellsign.pipelines.reasons import answer_of_pixels, conclude, evidence_toward
 from tellsign.pipelines.tracing import find_traces
 
 
@@ -182,29 +181,17 @@ class Judge:
         """The answer to one RGB image, of which no more is known than the logits of a network that sees a size."""
         fake, (width, height) = self.settings["fake"], image.size
         probability = float(1 / (1 + np.exp(np.float64(logits[1 - fake]) - logits[fake])))
-        label = verdict_of(probability, thresholds)
-        note = doubt_of(label, probability, width, height, contrast_of(image), seen)
+        answer = answer_of_pixels(
+            probability,
+            thresholds,
+            self.operating_point,
+            width=width,
+            height=height,
+            contrast=contrast_of(image),
+            seen=seen,
+        )
         why = "were not looked for" if seen else "are not looked for in pictures of this size"
-        answer: ImageExplanation = {
-            "label": "",
-            "fake_probability": 0.0,
-            "pixels_probability": UNTOLD[1] if note else probability,
-            "thresholds": [],
-            "decided_by": "",
-            "error_rate": None,
-            "reasons": [],
-            "operating_point": self.operating_point,
-            "verdict_note": note,
-            "width": width,
-            "height": height,
-            "evidence": [],
-            "artifacts": [],
-            "artifacts_note": f"Artifacts {why}.",
-            "traces": [],
-            "traces_note": "",
-            "provenance": [],
-            "summary": "",
-        }
+        answer["artifacts_note"] = f"Artifacts {why}."
         if image.info.get("animated"):
             answer["animated"] = True
         return answer

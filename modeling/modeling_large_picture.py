@@ -175,9 +175,14 @@ def octaves_below(cut_boxes: torch.Tensor, cut_size: int) -> torch.Tensor:
     return (covered * (FULL_SIDE / cut_size)).log2().clamp(min=0)
 
 
-def calibration_of_size(config: LargePictureConfig, octaves: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What logits are multiplied by, then lowered by, before the temperature, by [`octaves_below`] of pictures."""
-    return config.octave_scale ** octaves.square(), config.octave_shift * octaves
+def calibration_of_size(config: Any, octaves: Any) -> tuple[Any, Any]:
+    """What logits are multiplied by, then lowered by, before the temperature.
+
+    Args:
+        config ([`LargePictureConfig`]): Or whatever has its `octave_scale` and `octave_shift`.
+        octaves (`torch.Tensor` or `np.ndarray` of shape `(batch_size,)`): See [`octaves_below`].
+    """
+    return config.octave_scale ** (octaves**2), config.octave_shift * octaves
 
 
 def moments_of_features(features: torch.Tensor) -> torch.Tensor:

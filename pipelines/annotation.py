@@ -32,8 +32,7 @@ from .wording import (
     STATED,
     TITLES,
     Line,
-    error_in_words,
-    odds_in_words,
+    said_of_verdict,
     seen_lines,
     shown_places,
     stated_lines,
@@ -70,8 +69,7 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     image, result = load_image(image), cast(ImageExplanation, result)
     width = max(picture.width, MIN_SIDE)
     font = font_of(width)
-    said = " ".join(filter(None, (odds_in_words(result), error_in_words(result))))
-    parts = [verdict_row(width, font, TITLES[result["label"]], said, LABEL_COLORS[result["label"]])]
+    parts = [verdict_row(width, font, TITLES[result["label"]], said_of_verdict(result), LABEL_COLORS[result["label"]])]
     parts += [heading(width, font, STATED)]
     parts += lines_rows(width, font, stated_lines(result) or [Line("", NOTHING_STATED)])
     parts += [heading(width, font, SEEN)]

@@ -9,16 +9,16 @@ from PIL import Image
 
 from tellsign.modeling.image_files import contrast_of, in_rgb, stored_image
 from tellsign.modeling.image_loading import read_source
-from tellsign.modeling.verdicts import error_rates_of, is_large, real_and_fake, thresholds_of, verdict_of
+from tellsign.modeling.verdicts import error_rates_of, is_large, real_and_fake, thresholds_of
 
-from .answer import UNTOLD, FailedImage, ImageExplanation, Statement, Trace, doubt_of
+from .answer import FailedImage, ImageExplanation, Statement, Trace
 from .evidence import places_of
 from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
 from .provenance.statements import statements_in
 from .provenance.trust import read_anchors
 from .provenance.watermark import watermarks_in
-from .reasons import conclude, evidence_toward
+from .reasons import answer_of_pixels, conclude, evidence_toward
 from .tagger import Looked
 from .traces.kind import files_of
 from .tracing import find_traces, signatures_of
@@ -272,29 +272,17 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         thresholds = thresholds_of(config, operating_point, picture.is_large)
         # A network for large pictures sees them at their own pixels too.
         side = None if picture.is_large else getattr(config, "image_size", None)
-        seen = side if isinstance(side, int) else None
-        label = verdict_of(probability, thresholds)
-        doubt = doubt_of(label, probability, picture.width, picture.height, picture.contrast, seen)
-        answer: ImageExplanation = {
-            "label": "",
-            "fake_probability": 0.0,
-            "pixels_probability": UNTOLD[1] if doubt else probability,
-            "thresholds": [],
-            "decided_by": "",
-            "error_rate": None,
-            "reasons": [],
-            "operating_point": operating_point,
-            "verdict_note": doubt,
-            "width": picture.width,
-            "height": picture.height,
-            "evidence": [],
-            "artifacts": [],
-            "artifacts_note": "",
-            "traces": picture.traces,
-            "traces_note": picture.traces_note,
-            "provenance": picture.provenance,
-            "summary": "",
-        }
+        answer = answer_of_pixels(
+            probability,
+            thresholds,
+            operating_point,
+            width=picture.width,
+            height=picture.height,
+            contrast=picture.contrast,
+            seen=side if isinstance(side, int) else None,
+        )
+        answer["traces"], answer["traces_note"] = picture.traces, picture.traces_note
+        answer["provenance"] = picture.provenance
         conclude(answer, thresholds, error_rates_of(config, operating_point, picture.is_large))
         if picture.is_animated:
             answer["animated"] = True

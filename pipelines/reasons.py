@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tellsign.modeling.verdicts import verdict_of
 
-from .answer import UNTOLD, ImageExplanation, Reason, in_words, lean_of, ranked, speaker_of
+from .answer import UNTOLD, ImageExplanation, Reason, doubt_of, in_words, lean_of, ranked, speaker_of
 from .provenance.statement import BROKEN, MARK, OF_CAMERAS, OF_GENERATORS, TRUSTED, Statement
 from .traces.odds import ODDS
 
@@ -17,6 +17,47 @@ LARGEST_WEIGHT = 1e6
 """No probability is so sure that more could be said of its odds."""
 DECIDERS = {TRUSTED: "signed", MARK: "mark"}
 """By their trust, the statements that decide a verdict, and the kind of reason that they are."""
+
+
+def answer_of_pixels(
+    probability: float,
+    thresholds: Sequence[float],
+    operating_point: str,
+    *,
+    width: int,
+    height: int,
+    contrast: float,
+    seen: int | None,
+) -> ImageExplanation:
+    """The answer to an image of which no more is known than what a network says of it, for [`conclude`] to fill in.
+
+    Args:
+        probability (`float`): Of fake, in [0, 1].
+        thresholds (`Sequence[float]`): As for [`verdict_of`].
+        operating_point (`str`): That has them.
+        width, height, contrast, seen: As for [`doubt_of`].
+    """
+    doubt = doubt_of(verdict_of(probability, thresholds), probability, width, height, contrast, seen)
+    return {
+        "label": "",
+        "fake_probability": 0.0,
+        "pixels_probability": UNTOLD[1] if doubt else probability,
+        "thresholds": [],
+        "decided_by": "",
+        "error_rate": None,
+        "reasons": [],
+        "operating_point": operating_point,
+        "verdict_note": doubt,
+        "width": width,
+        "height": height,
+        "evidence": [],
+        "artifacts": [],
+        "artifacts_note": "",
+        "traces": [],
+        "traces_note": "",
+        "provenance": [],
+        "summary": "",
+    }
 
 
 def conclude(

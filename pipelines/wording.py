@@ -71,6 +71,11 @@ def error_in_words(answer: ImageExplanation) -> str:
     return f"Of such answers {count or 'fewer than 1'} in 100 {'are' if count > 1 else 'is'} wrong."
 
 
+def said_of_verdict(answer: ImageExplanation) -> str:
+    """How probable it is that an image is generated, and how often such verdicts err; empty if neither is known."""
+    return " ".join(filter(None, (odds_in_words(answer), error_in_words(answer))))
+
+
 def stated_lines(answer: ImageExplanation) -> list[Line]:
     """What the file states of its making."""
     return [line for line, is_seen in _statements(answer) if not is_seen]
@@ -89,7 +94,7 @@ def shown_places(answer: ImageExplanation) -> list[Evidence]:
 
 
 def parts_of(answer: ImageExplanation) -> dict[str, list[Line]]:
-    """All that is said beside the verdict, by the title of its part; what is not there has no part."""
+    """All that is said beside the verdict, by the title of its part. But for the first, what is not there has none."""
     size = answer["width"], answer["height"]
     where = [Line(f"{place['share']:.0%}", place_of(place["box"], *size)) for place in shown_places(answer)]
     artifacts = []
@@ -99,7 +104,12 @@ def parts_of(answer: ImageExplanation) -> dict[str, list[Line]]:
             sentence = f"{place.capitalize()}. {sentence}".strip()
         text = f"{found['label']}. {sentence}"
         artifacts.append(Line(f"{found['score']:.0%}" if "score" in found else "", text))
-    parts = {STATED: stated_lines(answer), SEEN: seen_lines(answer), "Where": where, "Artifacts": artifacts}
+    parts = {
+        STATED: stated_lines(answer) or [Line("", "Nothing.")],
+        SEEN: seen_lines(answer),
+        "Where": where,
+        "Artifacts": artifacts,
+    }
     return {part: lines for part, lines in parts.items() if lines}
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from .modeling.image_files import in_rgb, open_image
 from .modeling.image_loading import read_source
-from .pipelines.wording import STATED, TITLES, Line, error_in_words, harmless, odds_in_words, parts_of
+from .pipelines.wording import TITLES, Line, harmless, parts_of, said_of_verdict
 
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -80,8 +80,7 @@ class ReportPage:
             row = f'<li class="error"><span></span><div>{heading}<p>{_escaped(answer["error"])}</p></div></li>'
         else:
             told = "" if answer["verdict_note"] else f' data-fake="{answer["fake_probability"]:.4f}"'
-            said = " ".join(filter(None, (odds_in_words(answer), error_in_words(answer))))
-            lines = f"<p><b>{TITLES[answer['label']]}</b> {said}</p>{_parts_html(answer)}"
+            lines = f"<p><b>{TITLES[answer['label']]}</b> {said_of_verdict(answer)}</p>{_parts_html(answer)}"
             if drawn is not None:
                 address = quote(os.fsencode(os.path.relpath(drawn, self.path.parent)))
                 lines += f'<p><a href="{address}">The answer as a picture</a></p>'
@@ -96,10 +95,9 @@ def _escaped(text: str) -> str:
 
 
 def _parts_html(answer: Any) -> str:
-    parts = {STATED: [Line("", "Nothing.")]} | parts_of(answer)
     rows = (
         f"<dt>{part}</dt>" + "".join(f"<dd>{_weight_html(line)}{_escaped(line.text)}</dd>" for line in lines)
-        for part, lines in parts.items()
+        for part, lines in parts_of(answer).items()
     )
     return f"<dl>{''.join(rows)}</dl>"
 

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .pipelines.wording import STATED, TITLES, Line, error_in_words, harmless, odds_in_words, parts_of
+from .pipelines.wording import TITLES, harmless, parts_of, said_of_verdict
 
 
 STYLES = {"real": "green", "uncertain": "yellow", "fake": "red"}
@@ -37,12 +37,11 @@ def print_answer(console: Console, name: str, answer: Any, drawn: Path | None = 
         console.print(Padding(Text(harmless(answer["error"]), style="red"), (0, 0, 1, 2)))
         return
     title = Text(TITLES[answer["label"]], style=f"bold {STYLES[answer['label']]}")
-    said = " ".join(filter(None, (odds_in_words(answer), error_in_words(answer))))
-    console.print(Padding(title.append(f"  {said}", style="not bold default"), (0, 0, 0, 2)))
+    console.print(Padding(title.append(f"  {said_of_verdict(answer)}", style="not bold default"), (0, 0, 0, 2)))
     table = Table.grid(padding=(0, 2))
     for _ in range(3):
         table.add_column(overflow="fold")
-    for part, lines in ({STATED: [Line("", "Nothing.")]} | parts_of(answer)).items():
+    for part, lines in parts_of(answer).items():
         for number, line in enumerate(lines):
             table.add_row(Text("" if number else part, style="dim"), Text(line.weight), Text(line.text))
     console.print(Padding(table, (0, 0, 0, 2)))

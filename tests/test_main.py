@@ -386,15 +386,15 @@ def test_the_picture_is_of_what_was_judged_whatever_came_since(checkpoint, tmp_p
     changed, gone = tmp_path / "changed.png", tmp_path / "gone.png"
     for file in (changed, gone):
         file.write_bytes(first)
-    verdict_of = artifact_explanation.verdict_of
+    answer_of_pixels = artifact_explanation.answer_of_pixels
 
-    def change_files(*args):
+    def change_files(*args, **options):
         if changed.read_bytes() == second:
             gone.unlink()
         changed.write_bytes(second)
-        return verdict_of(*args)
+        return answer_of_pixels(*args, **options)
 
-    monkeypatch.setattr(artifact_explanation, "verdict_of", change_files)
+    monkeypatch.setattr(artifact_explanation, "answer_of_pixels", change_files)
     result = explain(checkpoint, changed, gone, "--save", tmp_path / "out")
     assert result.exit_code == 0 and not gone.exists()
     for file in (changed, gone):

@@ -23,7 +23,7 @@ from tellsign.pipelines.traces.table import KINDS
 from tellsign.tables import markdown_table
 from tellsign.training.calibration.promises import PROMISES, fit_promised_thresholds
 from tellsign.training.evaluate_traces import CLASSES, load_files, strengths_of
-from tellsign.training.evaluation.left_out import auroc, right_shares, verdicts_at
+from tellsign.training.evaluation.left_out import auroc, error_rates, right_shares, verdicts_at
 from tellsign.training.evaluation.metrics import bootstrap
 
 
@@ -175,10 +175,9 @@ def measure(pixels: Mapping[str, NDArray], traces: NDArray, numbers: NDArray) ->
     for point, promise in PROMISES.items():
         pair = fit_promised_thresholds(labels, alone, kinds, promise)
         verdicts = verdicts_at(both, pair)
-        right = right_shares(verdicts, labels, 0.5)
         record[point] = {
             "thresholds": list(pair),
-            "error_rates": [None if (share := right[said]) is None else 1 - share for said in ("real", "fake")],
+            "error_rates": error_rates(right_shares(verdicts, labels, 0.5)),
             "generated with two traces": {
                 "all": int(several.sum()),
                 "not called fake": int((verdicts[several] != "fake").sum()),

@@ -5,7 +5,7 @@ python -m tellsign.training.leave_out real.parquet fake.parquet --output-dir run
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from transformers.utils import logging
 
 from tellsign.hub_cards.left_out_tables import leave_out_tables
 from tellsign.training.calibration.promises import PROMISES
-from tellsign.training.calibration.sizes import Pictures, SizeCalibration, fit_verdicts, octaves_of
+from tellsign.training.calibration.sizes import Pictures, fit_verdicts, octaves_of
 from tellsign.training.data.degradations import REDUCED, VERSIONS, cut_as_seen, whole_as_seen
 from tellsign.training.data.large_pictures import (
     CUTS_HELP,
@@ -35,6 +35,7 @@ from tellsign.training.evaluation.left_out import (
     FAKE,
     LEAST_PICTURES,
     REAL,
+    error_rates,
     generator_scores,
     mean_scores,
     plot_left_out,
@@ -61,13 +62,16 @@ def measure(
     files: Pictures,
     copies: Mapping[str, Pictures],
     by_share: Mapping[float, NDArray],
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], NDArray]:
     """Fits calibration and thresholds, and scores logits of fake of pictures whose sources heads did not see.
 
     Args:
         columns, assignment: Of [`LargePictures`] and [`assign_folds`].
         files, copies: See [`fit_verdicts`]. Copies have names.
         by_share (`Mapping`): Logits by heads that saw a share of the sources.
+
+    Returns:
+        What is known of them, and the logits of the files as they count at their sizes.
     """
     calibration, thresholds = fit_verdicts(columns, files, list(copies.values()), PROMISES)
     verdicts = {name: verdicts_at(calibration.probabilities(*files), pair) for name, pair in thresholds.items()}
@@ -79,13 +83,7 @@ def measure(
         )
     record: dict[str, Any] = asdict(calibration) | {
         "verdict_thresholds": {name: list(pair) for name, pair in thresholds.items()},
-        "verdict_error_rates": {
-            name: [
-                None if said["right"]["0.5"][verdict] is None else 1 - said["right"]["0.5"][verdict]
-                for verdict in ("real", "fake")
-            ]
-            for name, said in scores["verdicts"].items()
-        },
+        "verdict_error_rates": {name: error_rates(said["right"]["0.5"]) for name, said in scores["verdicts"].items()},
         **scores,
     }
     record["copies"] = {name: score_others(record, columns, calibration.adjusted(*of)) for name, of in copies.items()}
@@ -97,7 +95,7 @@ def measure(
         {"share": share, "auroc": of_share["all"]["auroc"]["value"]}
         for share, of_share in (curve | {1.0: scores["means"]}).items()
     ]
-    return record
+    return record, logits
 
 
 def score_others(record: Mapping[str, Any], columns: Mapping[str, NDArray], logits: NDArray) -> dict[str, Any]:
@@ -121,7 +119,7 @@ def without_view(moments: torch.Tensor, view: int) -> torch.Tensor:
 
 def rules(pictures: LargePictures, rows: NDArray, cut_size: int) -> dict[str, dict[str, float]]:
     """What rules score on each view that see next to nothing, see [`view_rules`]."""
-    classes = _classes({name: values[rows] for name, values in pictures.columns.items()})
+    classes = _classes(_rows(pictures.columns, rows))
     wholes, cuts = pictures.wholes["image"], pictures.cuts["image"]
     seen = {
         "whole": (whole_as_seen(content_of(wholes[int(row)]) or b"", None, 0) for row in pictures.whole_rows[rows]),
@@ -213,6 +211,7 @@ def main(
     sides = pictures.shorter_sides()
     files = logits["all"][rows], octaves_of(sides)
     small = {name: (logits[name][wholes], octaves_of(np.minimum(sides, side))) for name, side in REDUCED.items()}
+    scores, adjusted = measure(measured, assignment[rows], files, small, by_share)
     record: dict[str, Any] = {
         "data": [without_folders(source) for source in data],
         "cuts": [without_folders(source) for source in cuts],
@@ -220,7 +219,7 @@ def main(
         "folds": folds,
         "training_copies": copies,
         "image_size": image_size,
-        **measure(measured, assignment[rows], files, small, by_share),
+        **scores,
     }
     record["views"] = {view: pooled_scores(measured, logits[view][rows]) for view in VIEWS}
     record["rules"] = rules(pictures, complete, image_processor.cut_size)
@@ -237,7 +236,6 @@ def main(
     }
     output_dir.mkdir(parents=True, exist_ok=True)
     if (originals_of := pictures.originals) is not None:
-        adjusted = SizeCalibration(*(record[field.name] for field in fields(SizeCalibration))).adjusted(*files)
         record["files"] = score_files(record, measured, originals_of.facts, adjusted)
         of_files = {name: measured[name] for name in ("label", "kind", "generator")} | originals_of.facts
         of_files["logit"] = adjusted / record["temperature"]

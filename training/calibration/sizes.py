@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from transformers.utils import logging
 
-from tellsign.modeling.modeling_large_picture import FULL_SIDE
+from tellsign.modeling.modeling_large_picture import FULL_SIDE, calibration_of_size
 from tellsign.modeling.verdicts import verdict_of
 
 from .detector import fit_temperature
@@ -41,7 +41,8 @@ class SizeCalibration:
 
     def adjusted(self, logits: NDArray, octaves: NDArray) -> NDArray[np.float64]:
         """Logits as they count at their sizes, before the temperature."""
-        return logits * self.octave_scale ** (octaves**2) - self.octave_shift * octaves
+        scale, shift = calibration_of_size(self, octaves)
+        return logits * scale - shift
 
     def probabilities(self, logits: NDArray, octaves: NDArray) -> NDArray[np.float64]:
         """Of fake, calibrated on files."""

@@ -163,6 +163,11 @@ def right_shares(verdicts: NDArray, labels: NDArray, fake_share: float) -> dict[
     }
 
 
+def error_rates(right: Mapping[str, float | None]) -> list[float | None]:
+    """The shares of wrong ones among the verdicts "real" and "fake", by [`right_shares`]; `None` if never said."""
+    return [None if (share := right[verdict]) is None else 1 - share for verdict in ("real", "fake")]
+
+
 def score_left_out(
     columns: Mapping[str, NDArray],
     folds: NDArray,
