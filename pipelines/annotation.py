@@ -10,10 +10,10 @@ from tellsign.modeling.image_loading import load_image
 
 from .answer import Box, ExplainedArtifact, FailedImage, ImageExplanation, place_of
 from .drawing import (
+    HEADING_COLOR,
     NOTE_COLOR,
     Font,
     font_of,
-    heading,
     heat_picture,
     lines_rows,
     numbered_tag,
@@ -70,17 +70,21 @@ def annotate(image: Image.Image, result: ImageExplanation | FailedImage) -> Imag
     width = max(picture.width, MIN_SIDE)
     font = font_of(width)
     parts = [verdict_row(width, font, TITLES[result["label"]], said_of_verdict(result), LABEL_COLORS[result["label"]])]
-    parts += [heading(width, font, STATED)]
+    parts.append(text_row(width, font, STATED, background=HEADING_COLOR))
     parts += lines_rows(width, font, stated_lines(result) or [Line("", NOTHING_STATED)])
-    parts += [heading(width, font, SEEN)]
+    parts.append(text_row(width, font, SEEN, background=HEADING_COLOR))
     if not result["verdict_note"]:
         parts.append(odds_bar(width, font, measured_probability(result), result["thresholds"]))
     parts += lines_rows(width, font, seen_lines(result))
     if note := result["traces_note"]:
         parts.append(text_row(width, font, note, color=NOTE_COLOR))
     gap = Image.new("RGB", (width, round(font.size / 2)), "white")
-    parts += [gap, picture, gap, *_legend(image, result, width, font), *_traces(image, result, width, font)]
-    parts += _artifacts(image, result, width, font)
+    parts += [gap, picture, gap]
+    if shown_places(result):
+        text = "Yellow: where the pixels speak for fake. The numbers are shares of all that does."
+        shown = [evidence_picture(image, result, width // 2)] if "evidence_map" in result else []
+        parts.append(text_row(width, font, text, beside=shown))
+    parts += [*_traces(image, result, width, font), *_artifacts(image, result, width, font)]
     return stacked(parts, width)
 
 
@@ -114,7 +118,10 @@ def mark_places(image: Image.Image, result: ImageExplanation | FailedImage) -> I
         sides = _drawn_box(place["box"], picture, size)
         draw.rectangle(sides, outline="black", width=thickness + 2)
         draw.rectangle(sides, outline=EVIDENCE_COLOR, width=thickness)
-        _draw_share(draw, sides, f"{place['share']:.0%}", font)
+        (left, top, *_), words = sides, f"{place['share']:.0%}"
+        end = left + font.getlength(words) + font.size / 2, top + 1.4 * font.size
+        draw.rectangle((left, top, *end), fill=EVIDENCE_COLOR)
+        draw.text((left + font.size / 4, top + 0.1 * font.size), words, fill="black", font=font)
     _draw_boxes(picture, size, result["artifacts"], font)
     return picture
 
@@ -133,15 +140,6 @@ def evidence_picture(image: Image.Image, result: ImageExplanation, side: int = M
     image, fake = load_image(image), np.maximum(result["evidence_map"], 0)
     shown = heat_map(fake / max(float(fake.max()), 1e-6), image.height, image.width)
     return heat_picture(image, shown, EVIDENCE_COLOR, side)
-
-
-def _legend(image: Image.Image, result: ImageExplanation, width: int, font: Font) -> list[Image.Image]:
-    """What the frames are, with the map of the evidence."""
-    if not shown_places(result):
-        return []
-    text = "Yellow: where the pixels speak for fake. The numbers are shares of all that does."
-    shown = [evidence_picture(image, result, width // 2)] if "evidence_map" in result else []
-    return [text_row(width, font, text, beside=shown)]
 
 
 def _traces(image: Image.Image, result: ImageExplanation, width: int, font: Font) -> list[Image.Image]:
@@ -170,14 +168,6 @@ def _artifacts(image: Image.Image, result: ImageExplanation, width: int, font: F
     return parts
 
 
-def _draw_share(draw: ImageDraw.ImageDraw, sides: tuple[int, int, int, int], words: str, font: Font) -> None:
-    """The share of a place, in the upper left corner of its frame."""
-    left, top = sides[:2]
-    place = left, top, left + font.getlength(words) + font.size / 2, top + 1.4 * font.size
-    draw.rectangle(place, fill=EVIDENCE_COLOR)
-    draw.text((left + font.size / 4, top + 0.1 * font.size), words, fill="black", font=font)
-
-
 def _drawn_box(box: Box, picture: Image.Image, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """A box of an image of `size`, in pixels of the picture: left, top, right, bottom."""
     scale_x, scale_y = picture.width / size[0], picture.height / size[1]
@@ -200,14 +190,12 @@ def _draw_boxes(picture: Image.Image, size: tuple[int, int], artifacts: list[Exp
     """Draws boxes given in pixels of an image of `size`, the first on top; tags never hide each other."""
     draw = ImageDraw.Draw(picture)
     thickness = max(2, round(font.size / 7))
-    corners = []
-    for color, artifact in reversed([*zip(itertools.cycle(COLORS), artifacts)]):
-        sides = _drawn_box(artifact["box"], picture, size)
+    colored = [*zip(itertools.cycle(COLORS), (_drawn_box(found["box"], picture, size) for found in artifacts))]
+    for color, sides in reversed(colored):
         draw.rectangle(sides, outline="white", width=thickness + 2)
         draw.rectangle(sides, outline=color, width=thickness)
-        corners.append(sides[:2])
     taken: list[tuple[int, int]] = []
-    for number, (color, (left, top)) in enumerate(zip(itertools.cycle(COLORS), reversed(corners)), 1):
+    for number, (color, (left, top, *_)) in enumerate(colored, 1):
         tag = numbered_tag(number, color, font)
         left, top = min(left, picture.width - tag.width), min(top, picture.height - tag.height)
         while any(abs(left - x) < tag.width and abs(top - y) < tag.height for x, y in taken):

@@ -9,17 +9,7 @@ from typing import NotRequired, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from .provenance.statement import (
-    BROKEN,
-    CLAIMS,
-    MARK,
-    NOT_READ,
-    OF_GENERATORS,
-    TRUSTED,
-    UNKNOWN,
-    UNREADABLE,
-    Statement,
-)
+from .provenance.statement import CLAIMS, MARK, NOT_READ, TRUSTED, UNKNOWN, UNREADABLE, Statement
 
 
 VERTICAL, HORIZONTAL = ("top", "", "bottom"), ("left", "", "right")
@@ -279,7 +269,8 @@ def in_words(statement: Statement) -> str:
         details.append(f"signature {statement['signature']}{_signer_of(statement)}")
     if statement["hash"] == "differs":
         details.append("but the file was changed after that")
-    claim, maker = CLAIMS.get(statement["claim"], statement["claim"]), _maker_of(statement)
+    claim = CLAIMS.get(statement["claim"], statement["claim"])
+    maker = f"{statement['generator']} {statement['version']}".strip()
     shown = statement["text"] if statement["claim"] in ("camera", "") else ""
     return f"{claim}{maker and ', '}{maker}{shown and ': '}{shown} ({', '.join(details)})"
 
@@ -289,10 +280,6 @@ def speaker_of(statement: Statement) -> str:
     return "The pixels say" if statement["trust"] == MARK else "The file states"
 
 
-def _maker_of(statement: Statement) -> str:
-    return f"{statement['generator']} {statement['version']}".strip()
-
-
 def _signer_of(statement: Statement) -> str:
     """Whom a certificate names, and who vouches for it."""
     signer, trust = statement["signer"], statement["trust"]
@@ -300,11 +287,6 @@ def _signer_of(statement: Statement) -> str:
         return f", signed by {signer or 'somebody without a name'}, whose certificate is trusted"
     named = f", signed as {signer}" if signer else ", signed" if trust == UNKNOWN else ""
     return named + " by a certificate that nobody vouches for" * (trust == UNKNOWN)
-
-
-def says_generated(statement: Statement) -> bool:
-    """Whether a statement says that a file is generated, at least in part, and nothing shows that it is broken."""
-    return statement["claim"] in OF_GENERATORS and statement["trust"] != BROKEN
 
 
 def ranked(statements: Iterable[Statement]) -> list[Statement]:
@@ -346,29 +328,3 @@ def doubt_of(label: str, fake_probability: float, width: int, height: int, contr
     if side < SMALL_SIDE and label == "uncertain" and not lean_of(fake_probability):
         return f"Below {SMALL_SIDE} pixels this detector only tells images like those that it learned from."
     return ""
-
-
-__all__ = [
-    "CLAIMS",
-    "NOT_READ",
-    "PLACES",
-    "SOURCES",
-    "UNREADABLE",
-    "UNTOLD",
-    "Box",
-    "Evidence",
-    "ExplainedArtifact",
-    "FailedImage",
-    "ImageExplanation",
-    "Reason",
-    "Statement",
-    "Trace",
-    "box_of_place",
-    "doubt_of",
-    "in_words",
-    "lean_of",
-    "place_of",
-    "ranked",
-    "says_generated",
-    "speaker_of",
-]

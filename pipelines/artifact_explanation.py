@@ -1,6 +1,7 @@
 """The pipeline: is an image generated, which artifacts show it, where and how."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,6 @@ from .provenance.statements import statements_in
 from .provenance.trust import read_anchors
 from .provenance.watermark import watermarks_in
 from .reasons import answer_of_pixels, conclude, evidence_toward
-from .tagger import Looked
 from .traces.kind import files_of
 from .tracing import find_traces, signatures_of
 
@@ -40,10 +40,6 @@ class Picture:
     provenance: list[Statement]
     traces: list[Trace]
     traces_note: str
-
-
-Judged = tuple[Picture, ImageExplanation]
-"""An image, and its answer as far as it is known."""
 
 
 class ArtifactExplanationPipeline(PipelineOfParts):
@@ -151,12 +147,11 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         traces: bool | None = None,
     ):
         read_anchors(trust_anchors)  # at once, not at the first file with a signature
-        given = checked_options(explain, operating_point, threshold, top_k)
-        given |= {"candidate_labels": listed(candidate_labels), "return_heatmap": return_heatmap}
-        forward_params = {name: value for name, value in given.items() if value is not None}
-        given_to_preprocess = {"strict": strict, "timeout": timeout, "trust_anchors": trust_anchors, "traces": traces}
-        preprocess_params = {name: value for name, value in given_to_preprocess.items() if value is not None}
-        return preprocess_params, forward_params, {}
+        forward = checked_options(explain, operating_point, threshold, top_k)
+        forward |= {"candidate_labels": listed(candidate_labels), "return_heatmap": return_heatmap}
+        preprocess = {"strict": strict, "timeout": timeout, "trust_anchors": trust_anchors, "traces": traces}
+        given = [{name: value for name, value in some.items() if value is not None} for some in (preprocess, forward)]
+        return *given, {}
 
     def __call__(self, inputs: Any, **kwargs) -> Any:  # type: ignore[override]
         r"""
@@ -175,9 +170,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             kwargs["candidate_labels"] = listed(kwargs["candidate_labels"])
             self._check_labels(kwargs["candidate_labels"])
         inputs = as_inputs(inputs)
-        if isinstance(inputs, list) and not inputs:
-            return []
-        return super().__call__(inputs, **kwargs)
+        return [] if isinstance(inputs, list) and not inputs else super().__call__(inputs, **kwargs)
 
     def preprocess(  # type: ignore[override]
         self,
@@ -235,36 +228,26 @@ class ArtifactExplanationPipeline(PipelineOfParts):
     ) -> dict[str, Any]:
         inputs = dict(model_inputs)
         given = inputs.pop("picture")
-        pictures = given if isinstance(given, list) else [given]  # a batch of one is not collated
-        answers = self._judge(pictures, inputs, operating_point, return_heatmap)
-        judged = [pair for pair in zip(pictures, answers, strict=True) if isinstance(pair[0], Picture)]
-        for picture, answer in judged:
-            self._name_traces(picture, answer, explain, tagging)
-            answer["artifacts_note"] = self._why_not_searched(picture, answer, explain)
-        if searched := [(picture, answer) for picture, answer in judged if not answer["artifacts_note"]]:
-            looked = self._name(searched, return_heatmap=return_heatmap, **tagging)
-            self._place(searched)
-            self._explain(searched, looked)
-        return {"answer": answers if isinstance(given, list) else answers[0]}
-
-    def _judge(
-        self, pictures: list[Any], inputs: dict[str, Any], operating_point: str, return_heatmap: bool
-    ) -> list[Any]:
-        """The answers with the verdicts, and the places that speak for them."""
+        answers = list(given) if isinstance(given, list) else [given]  # a batch of one is not collated
         outputs = self.model(**inputs)
         probabilities = outputs.logits.float().softmax(-1)[:, self.fake_index].tolist()
         maps = outputs.get("evidence")
-        answers = list(pictures)  # of those that could not be opened, the answer is known
-        for row, picture in enumerate(pictures):
-            if isinstance(picture, Picture):
-                answers[row] = answer = self._verdict(picture, probabilities[row], operating_point)
-                if maps is not None and not answer["verdict_note"]:
-                    evidence = maps[row].float().cpu().numpy()
-                    if toward := evidence_toward(answer):
-                        answer["evidence"] = places_of(evidence, picture.height, picture.width, toward)
-                    if return_heatmap:
-                        answer["evidence_map"] = evidence
-        return answers
+        searched = []
+        for row, picture in enumerate(answers):
+            if not isinstance(picture, Picture):
+                continue  # it could not be opened: that is its answer
+            answers[row] = answer = self._verdict(picture, probabilities[row], operating_point)
+            if maps is not None and not answer["verdict_note"]:
+                evidence = maps[row].float().cpu().numpy()
+                if toward := evidence_toward(answer):
+                    answer["evidence"] = places_of(evidence, picture.height, picture.width, toward)
+                if return_heatmap:
+                    answer["evidence_map"] = evidence
+            if self._is_searched(picture, answer, explain, tagging):
+                searched.append((picture.image, answer))
+        if searched:
+            self._search(*zip(*searched, strict=True), return_heatmap=return_heatmap, **tagging)
+        return {"answer": answers if isinstance(given, list) else answers[0]}
 
     def _verdict(self, picture: Picture, probability: float, operating_point: str) -> ImageExplanation:
         """The answer without places and artifacts."""
@@ -293,46 +276,38 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         """Whether the tagger knows large images too. A calibrated one learned from small ones alone."""
         return self.tagger is not None and self.tagger.mode != "calibrated"
 
-    def _name_traces(self, picture: Picture, answer: ImageExplanation, explain: str, tagging: dict[str, Any]) -> None:
-        """The artifacts that traces are, in an image that the tagger does not know."""
-        if picture.is_large and not self._knows_large and _is_wanted(answer, explain):
-            naming = {name: tagging.get(name) for name in ("candidate_labels", "threshold")}
-            answer["artifacts"] = signatures_of(picture.traces, picture.files, picture.height, picture.width, **naming)
+    def _is_searched(self, picture: Picture, answer: ImageExplanation, explain: str, tagging: dict[str, Any]) -> bool:
+        """Whether the tagger searches an image for artifacts. If not, the answer gets the reason.
 
-    def _why_not_searched(self, picture: Picture, answer: ImageExplanation, explain: str) -> str:
-        """The reason why the tagger does not search an image for artifacts; empty if it does."""
+        If the tagger does not know such images, the answer gets the artifacts that traces are.
+        """
+        is_wanted = not answer["verdict_note"] and explain in ("always", answer["label"])
         if picture.is_large and not self._knows_large:
+            if is_wanted:
+                naming = {name: tagging.get(name) for name in ("candidate_labels", "threshold")}
+                size = picture.height, picture.width
+                answer["artifacts"] = signatures_of(picture.traces, picture.files, *size, **naming)
             others = "Other artifacts" if answer["artifacts"] else "Artifacts"
-            return f"{others} are not looked for in pictures of this size."
-        if _is_wanted(answer, explain):
-            return ""
-        if explain == "never" or answer["verdict_note"]:
-            return "Artifacts were not looked for."
-        return "Artifacts are looked for only in images judged fake."
+            answer["artifacts_note"] = f"{others} are not looked for in pictures of this size."
+        elif explain == "never" or answer["verdict_note"]:
+            answer["artifacts_note"] = "Artifacts were not looked for."
+        elif not is_wanted:
+            answer["artifacts_note"] = "Artifacts are looked for only in images judged fake."
+        return not answer["artifacts_note"]
 
-    def _name(self, searched: list[Judged], **tagging) -> Looked:
-        """The tagger's artifacts, with their places."""
+    def _search(self, images: Sequence[Image.Image], answers: Sequence[ImageExplanation], **tagging) -> None:
+        """The tagger's artifacts, with the localizer's boxes and the explainer's sentences."""
         self._require_tagger()
-        looked = self.tagger.look([picture.image for picture, _ in searched])
-        for (_, answer), artifacts in zip(searched, self.tagger(looked, **tagging), strict=True):
-            answer["artifacts"] = artifacts
-        return looked
-
-    def _place(self, searched: list[Judged]) -> None:
-        """The localizer's boxes, in place of the tagger's."""
+        looked = self.tagger.look(images)
+        found = self.tagger(looked, **tagging)
         if self.localizer is not None:
-            images, found = [picture.image for picture, _ in searched], [answer["artifacts"] for _, answer in searched]
             self.localizer.relocate(images, found, self.tagger.global_artifacts)
-
-    def _explain(self, searched: list[Judged], looked: Looked) -> None:
-        """The explainer's sentence for each artifact."""
-        rows = [row for row, (_, answer) in enumerate(searched) if answer["artifacts"]]
-        if self.explainer is None or not rows:
+        for answer, artifacts in zip(answers, found, strict=True):
+            answer["artifacts"] = artifacts
+        if self.explainer is None or not any(found):
             return
-        images, answers = [searched[row][0].image for row in rows], [searched[row][1] for row in rows]
-        labels, found = [answer["label"] for answer in answers], [answer["artifacts"] for answer in answers]
-        categories = self.tagger.name_categories(looked)
-        sentences = self.explainer(images, labels, found, [categories[row] for row in rows])
+        labels = [answer["label"] for answer in answers]
+        sentences = self.explainer(images, labels, found, self.tagger.name_categories(looked))
         for artifacts, sentence_of in zip(found, sentences, strict=True):
             for artifact in artifacts:
                 artifact["explanation"] = sentence_of[artifact["label"]]
@@ -341,8 +316,3 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         self, model_outputs: dict[str, Any]
     ) -> ImageExplanation | FailedImage:
         return model_outputs["answer"]
-
-
-def _is_wanted(answer: ImageExplanation, explain: str) -> bool:
-    """Whether artifacts are to be named in a judged image."""
-    return not answer["verdict_note"] and (explain == "always" or (explain == "fake" and answer["label"] == "fake"))

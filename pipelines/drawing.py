@@ -1,5 +1,6 @@
 """The parts of the picture of an answer: rows of text, a bar of odds, tags and heat maps."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import cast
@@ -54,25 +55,17 @@ def text_row(
 ) -> Image.Image:
     """A strip of wrapped text, right of pictures or of a label in a column of `indent` pixels."""
     margin, line_height = round(font.size / 2), round(1.4 * font.size)
-    left, places = margin + indent, []
-    for part in beside:
-        places.append((part, (left, margin)))
-        left += part.width + margin
-    lines = wrapped(text, font, width - left - margin)
+    lefts = [*itertools.accumulate((part.width + margin for part in beside), initial=margin + indent)]
+    lines = wrapped(text, font, width - lefts[-1] - margin)
     height = max([line_height * len(lines), *(part.height for part in beside)])
     row = Image.new("RGB", (width, height + margin), background)
-    for part, corner in places:
-        row.paste(part, (corner[0], corner[1] // 2))
+    for part, left in zip(beside, lefts, strict=False):
+        row.paste(part, (left, margin // 2))
     draw = ImageDraw.Draw(row)
     draw.text((margin, margin // 2), "\n".join(wrapped(label, font, width)), fill=color, font=font)
     spacing = line_height - font.size
-    draw.multiline_text((left, margin // 2), "\n".join(lines), fill=color, font=font, spacing=spacing)
+    draw.multiline_text((lefts[-1], margin // 2), "\n".join(lines), fill=color, font=font, spacing=spacing)
     return row
-
-
-def heading(width: int, font: Font, text: str) -> Image.Image:
-    """The strip above a part of the answer."""
-    return text_row(width, font, text, background=HEADING_COLOR)
 
 
 def lines_rows(width: int, font: Font, lines: Sequence[Line]) -> list[Image.Image]:
@@ -116,16 +109,16 @@ def odds_bar(width: int, font: Font, probability: float, thresholds: Sequence[fl
         draw.rectangle((left, line, right, 2 * line), fill=color)
         if right - left > font.getlength(label) + font.size:
             draw.text(((left + right) / 2, 1.5 * line), label, fill="black", font=font, anchor="mm")
-    taken = [0.0]
+    taken = 0.0
     for threshold in thresholds:
         if not ENDS[0] < threshold < ENDS[1]:
             continue
         at = place(threshold)
         draw.line((at, 0.8 * line, at, 2.2 * line), fill="black", width=max(1, round(font.size / 10)))
         half = font.getlength(words := percent(threshold)) / 2
-        left = min(max(at - half, taken[-1]), width - 2 * half)
+        left = min(max(at - half, taken), width - 2 * half)
         draw.text((left, 2.2 * line), words, fill="black", font=font)
-        taken.append(left + 2 * half + font.size / 2)
+        taken = left + 2 * half + font.size / 2
     at, size = place(probability), 0.45 * font.size
     draw.polygon([(at - size, 0.25 * line), (at + size, 0.25 * line), (at, line)], fill="black")
     return row
@@ -156,9 +149,8 @@ def heat_picture(image: Image.Image, heat: NDArray[np.floating], color: str, sid
 
 def stacked(parts: Sequence[Image.Image], width: int) -> Image.Image:
     """Pictures below each other, in the middle of this width."""
-    canvas = Image.new("RGB", (width, sum(part.height for part in parts)), "white")
-    top = 0
-    for part in parts:
+    *tops, height = itertools.accumulate((part.height for part in parts), initial=0)
+    canvas = Image.new("RGB", (width, height), "white")
+    for part, top in zip(parts, tops, strict=True):
         canvas.paste(part, ((width - part.width) // 2, top))
-        top += part.height
     return canvas

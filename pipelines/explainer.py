@@ -23,6 +23,7 @@ SENTENCE = (
     f"[A-Z0-9]{_WORD}{{0,{MAX_WORD_CHARACTERS - 1}}}"
     f"( {_WORD}{{1,{MAX_WORD_CHARACTERS}}}){{3,{MAX_SENTENCE_WORDS - 1}}}\\."
 )
+_LONGEST = "x" * (MAX_SENTENCE_WORDS * (MAX_WORD_CHARACTERS + 1))
 
 MOST_ARTIFACTS = 3
 """Most artifacts in one prompt, as many as a planted image of the training has. With more, the packaged model mixes
@@ -69,8 +70,7 @@ def explanation_prompt(
         except ValueError:  # a label of the user's own
             definition = ""
         lines.append(f"- {artifact['label']} ({place_of(artifact['box'], *size)}):{definition}")
-    known = VERDICT.format(verdict) + (OBJECT.format(shown) if shown else "")
-    question = known + QUESTION + "\n".join(lines)
+    question = VERDICT.format(verdict) + (OBJECT.format(shown) if shown else "") + QUESTION + "\n".join(lines)
     message: dict[str, Any] = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
     return processor.apply_chat_template([message], add_generation_prompt=True)
 
@@ -88,8 +88,8 @@ def encode_prompts(
     """
     if (start := processor.tokenizer.bos_token) and prompts[0].startswith(start):
         kwargs["add_special_tokens"] = False  # as the chat template wrote it
-    images_of_prompts = [[image] for image in images]
-    return processor(images=images_of_prompts, text=list(prompts), padding=True, return_tensors="pt", **kwargs)
+    lists = [[image] for image in images]
+    return processor(images=lists, text=list(prompts), padding=True, return_tensors="pt", **kwargs)
 
 
 def answer_text(sentences: Mapping[str, str]) -> str:
@@ -98,16 +98,10 @@ def answer_text(sentences: Mapping[str, str]) -> str:
 
 
 class GrammarLogitsProcessor(LogitsProcessor):
-    """Restricts each sequence of a batch to its own grammar.
-
-    Args:
-        matchers (`Sequence[llguidance.LLMatcher]`): The state of the grammar of each sequence.
-        prompt_length (`int`): Number of tokens before the first generated one.
-    """
+    """Restricts each sequence of a batch to its own grammar, of which a matcher of `llguidance` keeps the state."""
 
     def __init__(self, matchers: Sequence[Any], prompt_length: int):
-        self.matchers = matchers
-        self.prompt_length = prompt_length
+        self.matchers, self.prompt_length = matchers, prompt_length
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         allowed = torch.zeros(scores.shape, dtype=torch.bool)
@@ -153,10 +147,9 @@ class ArtifactExplainer(VisionLanguageModel):
             tokenizer.pad_token = tokenizer.eos_token
         embeddings: Any = model.get_input_embeddings()
         ends = model.generation_config.eos_token_id
+        ends = tokenizer.eos_token_id if ends is None else ends
         self._matcher_class: Any = LLMatcher
-        self._tokenizer = from_tokenizer(
-            tokenizer, n_vocab=embeddings.num_embeddings, eos_token=tokenizer.eos_token_id if ends is None else ends
-        )
+        self._tokenizer = from_tokenizer(tokenizer, n_vocab=embeddings.num_embeddings, eos_token=ends)
 
     @staticmethod
     def check(processor: ProcessorMixin) -> None:
@@ -207,8 +200,8 @@ class ArtifactExplainer(VisionLanguageModel):
             do_sample=False,
             num_beams=1,
             # No token is shorter than a byte, so the grammar always ends before this.
-            max_new_tokens=max(self._longest_answer(labels) for labels in names),
-            logits_processor=LogitsProcessorList([self._grammar(names, length)]),
+            max_new_tokens=max(len(json.dumps(dict.fromkeys(labels, _LONGEST)).encode()) for labels in names) + 1,
+            logits_processor=LogitsProcessorList([GrammarLogitsProcessor(list(map(self._matcher, names)), length)]),
             pad_token_id=self.processor.tokenizer.pad_token_id,
         )
         texts = self.processor.batch_decode(outputs[:, length:], skip_special_tokens=True)
@@ -216,18 +209,8 @@ class ArtifactExplainer(VisionLanguageModel):
             answers[row] |= json.loads(text)
         return answers
 
-    def _grammar(self, names: Sequence[Sequence[str]], prompt_length: int) -> GrammarLogitsProcessor:
-        grammar_of = self._matcher_class.grammar_from_json_schema
-        matchers = [
-            self._matcher_class(
-                self._tokenizer, grammar_of(answer_schema(labels), overrides={"whitespace_flexible": False})
-            )
-            for labels in names
-        ]
-        return GrammarLogitsProcessor(matchers, prompt_length)
-
-    @staticmethod
-    def _longest_answer(names: Sequence[str]) -> int:
-        """Bytes of the longest answer that the grammar allows, and one for the end."""
-        sentence = "x" * (MAX_SENTENCE_WORDS * (MAX_WORD_CHARACTERS + 1))
-        return len(json.dumps(dict.fromkeys(names, sentence)).encode()) + 1
+    def _matcher(self, names: Sequence[str]) -> Any:
+        """The state of the grammar of an answer about these artifacts."""
+        options = {"whitespace_flexible": False}
+        grammar = self._matcher_class.grammar_from_json_schema(answer_schema(names), overrides=options)
+        return self._matcher_class(self._tokenizer, grammar)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tellsign.configuration.artifacts import find_artifact
 
-from .answer import PLACES, Box, ExplainedArtifact, FailedImage, ImageExplanation, box_of_place, place_of
+from .answer import PLACES, WHOLE, Box, ExplainedArtifact, FailedImage, ImageExplanation, box_of_place, place_of
 
 
 MAX_WORDS = 50
@@ -73,16 +73,10 @@ def from_challenge(entry: Mapping[str, Any], width: int, height: int) -> list[Ex
         raise ValueError('entry is not as expected: it has no "explanation" of names with a sentence each')
     artifacts = []
     for name, text in explanation.items():
-        place, colon, sentence = text.partition(":")
-        if (place := place.strip().casefold()) in PLACES:
-            sentence = sentence if colon else ""
-        else:
-            place, sentence = "whole image", text
-        box = box_of_place(place, width, height)
-        artifact = ExplainedArtifact(label=find_artifact(name.strip()).name, box=box)
-        if sentence := sentence.strip():
-            artifact["explanation"] = sentence
-        artifacts.append(artifact)
+        place, _, sentence = text.partition(":")
+        if (place := place.strip().casefold()) not in PLACES:
+            place, sentence = WHOLE, text
+        artifacts.append(_artifact(find_artifact(name.strip()).name, box_of_place(place, width, height), sentence))
     return artifacts
 
 
@@ -130,24 +124,25 @@ def from_synartifact(annotation: Mapping[str, Any]) -> list[ExplainedArtifact]:
             start, end = item["rect_start"], item["rect_end"]
             try:
                 (x1, y1), (x2, y2) = start, end
-                box = Box(
-                    xmin=math.floor(min(x1, x2)),
-                    ymin=math.floor(min(y1, y2)),
-                    xmax=math.ceil(max(x1, x2)),
-                    ymax=math.ceil(max(y1, y2)),
-                )
+                xmin, ymin = math.floor(min(x1, x2)), math.floor(min(y1, y2))
+                xmax, ymax = math.ceil(max(x1, x2)), math.ceil(max(y1, y2))
             except (TypeError, ValueError, OverflowError) as error:
-                raise ValueError(
-                    f"annotation {number} ({label}) has corners {start} and {end}, expected [x, y]"
-                ) from error
-            if box["xmin"] == box["xmax"] or box["ymin"] == box["ymax"]:
+                said = f"annotation {number} ({label}) has corners {start} and {end}, expected [x, y]"
+                raise ValueError(said) from error
+            if xmin == xmax or ymin == ymax:
                 raise ValueError(f"annotation {number} ({label}) has an empty rectangle {[x1, y1]} to {[x2, y2]}")
-            artifact = ExplainedArtifact(label=label, box=box)
-            if caption := str(item.get("artifacts_caption") or "").strip():
-                artifact["explanation"] = caption
-            artifacts.append(artifact)
+            box = Box(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
+            artifacts.append(_artifact(label, box, str(item.get("artifacts_caption") or "")))
     except KeyError as error:
         raise ValueError(f"SynArtifact annotation lacks the key {error}") from error
     except (TypeError, AttributeError) as error:
         raise ValueError(f"SynArtifact annotation is not as expected: {error}") from error
     return artifacts
+
+
+def _artifact(label: str, box: Box, sentence: str) -> ExplainedArtifact:
+    """An artifact without a score, and without an explanation if there is none."""
+    artifact = ExplainedArtifact(label=label, box=box)
+    if sentence := sentence.strip():
+        artifact["explanation"] = sentence
+    return artifact

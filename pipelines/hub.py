@@ -13,27 +13,13 @@ from huggingface_hub.errors import RevisionNotFoundError
 
 
 # These files belong to one detector or adapter. Left beside another, they would be loaded in its place.
-WEIGHTS = (
-    "model*.safetensors",
-    "model*.safetensors.index.json",
-    "adapter_model*.safetensors",
-    "adapter_config.json",
-    "onnx/*",
-)
+WEIGHTS: tuple[str, ...] = ("model*.safetensors", "model*.safetensors.index.json", "adapter_model*.safetensors")
+WEIGHTS += ("adapter_config.json", "onnx/*")
 # A folder of one of these names replaces the one on the Hub: an adapter left in that would be loaded.
 REPLACED = ("tagger", "explainer", "localizer", "examples", "tellsign")
 # Arguments of `save_pretrained` that go to `push_to_hub`.
-HUB_OPTIONS = {
-    "push_to_hub",
-    "repo_id",
-    "commit_message",
-    "commit_description",
-    "private",
-    "token",
-    "revision",
-    "create_pr",
-    "tags",
-}
+HUB_OPTIONS = {"push_to_hub", "repo_id", "private", "token", "revision", "create_pr", "tags"}
+HUB_OPTIONS |= {"commit_message", "commit_description"}
 
 
 def push_folder(
@@ -73,7 +59,12 @@ def push_folder(
     # A new Space gets a README.md from the Hub, which nobody wrote.
     sdk = RepoCard.load(folder / "README.md").data.get("sdk") if repo_type == "space" else None
     is_new = make_repo(api, repo_id, repo_type, private, sdk)
-    there = [] if is_new else _files_on_hub(api, repo_id, revision, repo_type)
+    there: list[str] = []
+    if not is_new:
+        try:
+            there = api.list_repo_files(repo_id, revision=revision, repo_type=repo_type)
+        except RevisionNotFoundError:  # the branch is made, with the files of the main one
+            there = api.list_repo_files(repo_id, repo_type=repo_type)
     refuse_parts(lacking_parts, repo_id, {path.split("/")[0] for path in there})
     if revision is not None and not create_pr and not revision.startswith("refs/"):
         api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True)
@@ -117,17 +108,6 @@ def make_repo(api: HfApi, repo_id: str, repo_type: str, private: bool | None, sd
 
 def refuse_parts(lacking: Collection[str], place: str | os.PathLike, names: Collection[str]) -> None:
     """Raises a `ValueError` if one of the parts that a pipeline lacks is among the names in a folder or repository."""
-    for part in lacking:
-        if part in names:
-            raise ValueError(
-                f"{place}: holds {part}/, which this pipeline does not have and which would be loaded with it: remove "
-                "it, or choose another place"
-            )
-
-
-def _files_on_hub(api: HfApi, repo_id: str, revision: str | None, repo_type: str) -> list[str]:
-    """The files of a branch, or those that it would start with, if there is none of that name yet."""
-    try:
-        return api.list_repo_files(repo_id, revision=revision, repo_type=repo_type)
-    except RevisionNotFoundError:
-        return api.list_repo_files(repo_id, repo_type=repo_type)
+    if parts := [part for part in lacking if part in names]:
+        lack = f"{place}: holds {parts[0]}/, which this pipeline does not have and which would be loaded with it"
+        raise ValueError(f"{lack}: remove it, or choose another place")

@@ -78,9 +78,5 @@ def checked_options(
         raise ValueError(f"threshold={threshold!r}, expected a number from 0 to 1")
     if top_k is not None and not (isinstance(top_k, Real) and top_k >= 1 and top_k == int(top_k)):
         raise ValueError(f"top_k={top_k!r}, expected a whole number from 1")
-    return {
-        "explain": explain,
-        "operating_point": operating_point,
-        "threshold": threshold,
-        "top_k": top_k and int(top_k),
-    }
+    options: dict[str, Any] = {"explain": explain, "operating_point": operating_point}
+    return options | {"threshold": threshold, "top_k": top_k and int(top_k)}

@@ -41,10 +41,8 @@ class ArtifactLocalizer(VisionLanguageModel):
     def check(processor: ProcessorMixin) -> None:
         tokenizer = getattr(processor, "tokenizer", None)
         if tokenizer is None or not tokenizer.get_vocab().keys() >= set(LOCATIONS):
-            raise ValueError(
-                f"{type(processor).__name__} has no location tokens {LOCATIONS[0]} to {LOCATIONS[-1]}, expected a "
-                "PaliGemma's"
-            )
+            lack = f"has no location tokens {LOCATIONS[0]} to {LOCATIONS[-1]}"
+            raise ValueError(f"{type(processor).__name__} {lack}, expected a PaliGemma's")
 
     @torch.no_grad()
     def __call__(
@@ -75,8 +73,8 @@ class ArtifactLocalizer(VisionLanguageModel):
             outputs = self.model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=4)
             answers = outputs[:, inputs["input_ids"].shape[1] :].tolist()
             for (row, label), answer in zip(asked, answers, strict=True):
-                box = _box_of([self._bin_of[token] for token in answer if token in self._bin_of], *images[row].size)
-                if box is not None:
+                bins = [self._bin_of[token] for token in answer if token in self._bin_of]
+                if box := _box_of(bins, *images[row].size):
                     boxes[row][label] = box
         return boxes
 
@@ -86,13 +84,7 @@ class ArtifactLocalizer(VisionLanguageModel):
         found: Sequence[Sequence[ExplainedArtifact]],
         global_artifacts: Sequence[str],
     ) -> None:
-        """Puts its boxes in the place of those that artifacts have, where it finds any.
-
-        Args:
-            images (`Sequence[PIL.Image.Image]`): RGB.
-            found (`Sequence[Sequence[ExplainedArtifact]]`): The artifacts of each image; their `box` is changed.
-            global_artifacts (`Sequence[str]`): Those whose place is the whole image. They keep it.
-        """
+        """Puts the boxes that it finds in the place of those that artifacts have. Global ones keep the whole image."""
         local = [[artifact for artifact in some if artifact["label"] not in global_artifacts] for some in found]
         boxes = self(images, [[artifact["label"] for artifact in some] for some in local])
         for some, image_boxes in zip(local, boxes, strict=True):
@@ -108,11 +100,9 @@ def location_of(box: Box, width: int, height: int) -> str:
 
 def _box_of(bins: Sequence[int], width: int, height: int) -> Box | None:
     """The box from top, left, bottom and right in 1024ths, at least one pixel large; `None` if they are no box."""
-    if len(bins) != 4:
+    if len(bins) != 4 or bins[0] > bins[2] or bins[1] > bins[3]:
         return None
     top, left, bottom, right = (bin / len(LOCATIONS) for bin in bins)
-    if top > bottom or left > right:
-        return None
     xmin, ymin = min(round(left * width), width - 1), min(round(top * height), height - 1)
     xmax, ymax = max(round(right * width), xmin + 1), max(round(bottom * height), ymin + 1)
     return Box(xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)

@@ -45,15 +45,15 @@ class PipelineOfParts(Pipeline):
         self,
         *args,
         tagger: str | os.PathLike | ArtifactTagger | bool | None = None,
-        explainer: "str | os.PathLike | ArtifactExplainer | bool | None" = None,
+        explainer: str | os.PathLike | ArtifactExplainer | bool | None = None,
         explainer_kwargs: dict[str, Any] | None = None,
-        localizer: "str | os.PathLike | ArtifactLocalizer | bool | None" = None,
+        localizer: str | os.PathLike | ArtifactLocalizer | bool | None = None,
         **kwargs,
     ):
         dtype = kwargs.get("dtype", "auto")
         _check_device(kwargs.get("device"))
         super().__init__(*args, **kwargs)
-        load = partial(load_part, self.model, self.device)
+        load = partial(_load_part, self.model, self.device)
         load_explainer = partial(load, ArtifactExplainer, **({"dtype": dtype} | (explainer_kwargs or {})))
         self.tagger = load(ArtifactTagger, tagger, "tagger", dtype=self.dtype)
         self.explainer = load_explainer(explainer, "explainer")
@@ -155,27 +155,10 @@ class PipelineOfParts(Pipeline):
             )
 
 
-def load_part(
+def _load_part(
     detector: PreTrainedModel, device: torch.device, part_class: Any, given: Any, subfolder: str, /, **kwargs
 ) -> Any:
-    """Loads a part of a pipeline.
-
-    Args:
-        detector (`PreTrainedModel`): Beside which it is looked for, at its revision and in its cache.
-        device (`torch.device`): Where the part is to compute.
-        part_class (`type`): Its class.
-        given (`str`, `os.PathLike`, an object of `part_class`, `False` or `None`):
-            What the user gave: a folder, a repository or an object; `False` for none, `None` for that beside the
-            detector.
-        subfolder (`str`): Where it lies beside the detector.
-        kwargs: For its `from_pretrained`.
-
-    Returns:
-        An object of `part_class`, or `None` if there is none.
-
-    Raises:
-        ValueError: If something else was given, or there is no access to the detector's repository.
-    """
+    """The part that was given, or `None` for `False`. Where nothing was given, that beside the detector, if any."""
     if given is False:
         return None
     if isinstance(given, (str, os.PathLike)):
@@ -188,22 +171,18 @@ def load_part(
             f"got {type(given).__name__}"
         )
     home, revision = detector.config._name_or_path, getattr(detector.config, "_commit_hash", None)
-    place: dict[str, Any] = {
-        "subfolder": subfolder,
-        "revision": revision,
-        "cache_dir": getattr(detector, "cache_dir", None),
-    }
-    if not home or not _lies_beside(home, **place):
+    place: dict[str, Any] = {"revision": revision, "cache_dir": getattr(detector, "cache_dir", None)}
+    if not home or not _lies_beside(home, subfolder, **place):
         return None
-    return part_class.from_pretrained(home, **({"device": device} | place | kwargs))
+    return part_class.from_pretrained(home, **({"device": device, "subfolder": subfolder} | place | kwargs))
 
 
-def _lies_beside(home: str, subfolder: str, revision: str | None, cache_dir: Any) -> bool:
+def _lies_beside(home: str, subfolder: str, **place) -> bool:
     """Whether a detector's folder or repository holds a part. Where the Hub cannot be asked, a warning says so."""
-    missing = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
-    place = {"subfolder": subfolder, "revision": revision, "cache_dir": cache_dir}
+    options = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    options |= place | {"subfolder": subfolder}
     try:
-        if any(cached_file(home, file, **place, **missing) for file in ("config.json", "adapter_config.json")):
+        if any(cached_file(home, file, **options) for file in ("config.json", "adapter_config.json")):
             return True
     except OSError as error:
         raise ValueError(
@@ -211,24 +190,16 @@ def _lies_beside(home: str, subfolder: str, revision: str | None, cache_dir: Any
             "alone: log in by `hf auth login` or set HF_TOKEN"
         ) from error
     file = f"{subfolder}/config.json"
-    if not os.path.isdir(home):
-        is_known = try_to_load_from_cache(home, file, cache_dir=cache_dir, revision=revision) is not None
-        if not is_known and not _is_missing(home, file, revision):
-            logger.warning(
-                f"{home}: the Hub cannot be asked whether there is a folder {subfolder}/, and the cache has none: "
-                "it is left out"
-            )
-    return False
-
-
-def _is_missing(repo_id: str, file: str, revision: str | None) -> bool:
-    """Asks the Hub whether it lacks a file. The cache does not learn that from every server."""
-    try:
-        get_hf_file_metadata(hf_hub_url(repo_id, file, revision=revision))
+    if os.path.isdir(home) or try_to_load_from_cache(home, file, **place) is not None:
+        return False
+    try:  # the cache does not learn from every server that it lacks a file
+        get_hf_file_metadata(hf_hub_url(home, file, revision=place["revision"]))
     except EntryNotFoundError:
-        return True
+        return False
     except Exception:  # there may be no network
         pass
+    asked = f"the Hub cannot be asked whether there is a folder {subfolder}/"
+    logger.warning(f"{home}: {asked}, and the cache has none: it is left out")
     return False
 
 

@@ -159,14 +159,18 @@ def summary_of(answer: ImageExplanation) -> str:
 
 def _reasons(answer: ImageExplanation, decider: Statement | None) -> list[Reason]:
     """The reasons for and against a verdict: what decides, what was measured, and what else is stated."""
-    measured = [_of_pixels(answer)]
+    measured, traces = [_of_pixels(answer)], answer["traces"]
+    names = [trace["name"] for trace in traces]
+    shown = f"{len(names)} trace{'s' * (len(names) > 1)}: {', '.join(names)}"
+    text = f"The pixels show {shown if names else 'no known trace of a generator'}."
     if (odds := odds_of_traces(answer)) is not None:
-        measured.append(_weighed("trace", odds, _shown(answer)))
-    elif traces := answer["traces"]:
-        measured.append(Reason(kind="trace", toward=traces[0]["toward"], weight=None, text=_shown(answer)))
+        measured.append(_weighed("trace", odds, text))
+    elif traces:
+        measured.append(Reason(kind="trace", toward=traces[0]["toward"], weight=None, text=text))
     measured.sort(key=lambda reason: -(reason["weight"] or 0))
-    others = [_of_statement(one) for one in ranked(answer["provenance"]) if one is not decider]
-    return [*([_of_statement(decider)] if decider else []), *measured, *others][:MOST_REASONS]
+    deciding = [decider] if decider else []
+    others = [one for one in ranked(answer["provenance"]) if one is not decider]
+    return [*map(_of_statement, deciding), *measured, *map(_of_statement, others)][:MOST_REASONS]
 
 
 def _of_pixels(answer: ImageExplanation) -> Reason:
@@ -178,20 +182,11 @@ def _of_pixels(answer: ImageExplanation) -> Reason:
     return _weighed("pixels", odds, f"The pixels {looks[lean_of(probability)]}.")
 
 
-def _shown(answer: ImageExplanation) -> str:
-    """The traces of an image, in a sentence."""
-    names = [trace["name"] for trace in answer["traces"]]
-    if not names:
-        return "The pixels show no known trace of a generator."
-    return f"The pixels show {len(names)} trace{'s' * (len(names) > 1)}: {', '.join(names)}."
-
-
 def _weighed(kind: str, odds: float, text: str) -> Reason:
     toward = "fake" if odds > 1 else "real" if odds < 1 else ""
     return Reason(kind=kind, toward=toward, weight=round(max(odds, 1 / odds), 2), text=text)
 
 
 def _of_statement(statement: Statement) -> Reason:
-    kind = DECIDERS.get(statement["trust"], "stated")
     text = f"{speaker_of(statement)}: {in_words(statement)}."
-    return Reason(kind=kind, toward=side_of(statement), weight=None, text=text)
+    return Reason(kind=DECIDERS.get(statement["trust"], "stated"), toward=side_of(statement), weight=None, text=text)

@@ -3,6 +3,7 @@
 import difflib
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -157,7 +158,6 @@ class ArtifactTagger:
         if isinstance(images, Looked):
             return images
         pixel_values = self._pixel_values(images)
-        outputs: Any
         if self.mode == "calibrated":
             outputs = self.model(pixel_values=pixel_values)
             embeds = outputs.image_embeds.float()
@@ -201,34 +201,18 @@ class ArtifactTagger:
             return [[] for _ in range(len(images))]
         looked = self.look(images)
         score = self._scores_by_heads if self.mode == "calibrated" else self._scores_by_texts
-        found = zip(looked.sizes, *score(looked, labels, threshold), strict=True)
-        return [self._artifacts_of(*of_image, labels, top_k, return_heatmap) for of_image in found]
-
-    def _artifacts_of(
-        self,
-        size: tuple[int, int],
-        scores: NDArray,
-        chosen: NDArray,
-        maps: NDArray,
-        labels: tuple[str, ...],
-        top_k: int | None,
-        return_heatmap: bool,
-    ) -> list[ExplainedArtifact]:
-        """The artifacts of one image, the likeliest first. Scores, choices and maps are those of its labels."""
-        height, width = size
         box_threshold = self.model.config.box_threshold if self.mode == "calibrated" else 0.5
-        artifacts: list[ExplainedArtifact] = []
-        for index in [index for index in np.argsort(-scores, kind="stable") if chosen[index]][:top_k]:
-            is_global = labels[index] in self.global_artifacts
-            artifact: ExplainedArtifact = {
-                "label": labels[index],
-                "score": float(scores[index]),
-                "box": whole_image(height, width) if is_global else box_in(maps[index], height, width, box_threshold),
-            }
-            if return_heatmap:
-                artifact["heatmap"] = heat_map(maps[index], height, width)
-            artifacts.append(artifact)
-        return artifacts
+        found: list[list[ExplainedArtifact]] = []
+        for size, scores, chosen, maps in zip(looked.sizes, *score(looked, labels, threshold), strict=True):
+            found.append([])
+            for index in [index for index in np.argsort(-scores, kind="stable") if chosen[index]][:top_k]:
+                label, patches = labels[index], maps[index]
+                is_global = label in self.global_artifacts
+                box = whole_image(*size) if is_global else box_in(patches, *size, box_threshold)
+                found[-1].append({"label": label, "score": float(scores[index]), "box": box})
+                if return_heatmap:
+                    found[-1][-1]["heatmap"] = heat_map(patches, *size)
+        return found
 
     @property
     def global_artifacts(self) -> Sequence[str]:
@@ -270,10 +254,9 @@ class ArtifactTagger:
         config = self.model.config
         if not images or not getattr(config, "object_labels", ()):
             return [None] * len(images)
-        return [
-            config.object_labels[int(row.argmax())] if row.max() >= config.object_threshold else None
-            for row in self.category_probabilities(images)
-        ]
+        rows = self.category_probabilities(images)
+        names = [config.object_labels[index] for index in rows.argmax(1)]
+        return [name if row.max() >= config.object_threshold else None for name, row in zip(names, rows, strict=True)]
 
     def _pixel_values(self, images: Sequence[Image.Image]) -> torch.Tensor:
         if not isinstance(images, (list, tuple)) or any(getattr(image, "mode", None) != "RGB" for image in images):
@@ -282,10 +265,9 @@ class ArtifactTagger:
         if self.model_type == "artifact_siglip":
             images = [resize_uniformly(image, size) for image in images]
         # CLIP's own center crop would leave the borders without a place.
-        options = {"do_center_crop": False} if self.model_type == "clip" else {}
-        inputs = self.processor.image_processor(
-            list(images), size={"height": size, "width": size}, return_tensors="pt", **options
-        )
+        options: dict[str, Any] = {"do_center_crop": False} if self.model_type == "clip" else {}
+        options["size"] = {"height": size, "width": size}
+        inputs = self.processor.image_processor(list(images), return_tensors="pt", **options)
         return inputs["pixel_values"].to(self.model.device, self.model.dtype)
 
     def checked_labels(self, labels: Sequence[str]) -> tuple[str, ...]:
@@ -303,7 +285,7 @@ class ArtifactTagger:
             if abstains := [label for label in labels if label not in self.model.config.trained_artifacts]:
                 logger.warning_once(f"candidate_labels: the model never names {'; '.join(abstains)}")
         labels = tuple(labels)
-        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        if twice := sorted(label for label in labels if labels.count(label) > 1):
             raise ValueError(f"candidate_labels: {twice[0]!r} occurs twice")
         return labels
 
@@ -312,11 +294,9 @@ class ArtifactTagger:
         known = self.model.config.artifact_labels
         if label in known:
             return label
-        try:
+        with suppress(ValueError):
             if (name := find_artifact(label).name) in known:
                 return name
-        except ValueError:
-            pass
         nearest = "; ".join(difflib.get_close_matches(str(label), known, cutoff=0))
         raise ValueError(
             f"candidate_labels: {label!r} is not an artifact that the model has a head for, nearest: {nearest}. "
@@ -363,14 +343,10 @@ class ArtifactTagger:
         if texts in self._text_embeds:
             return self._text_embeds[texts].to(self.model.device)  # which may have moved
         # SigLIP pools its text at the last of all positions, and so needs texts of full length.
-        length = self.model.config.text_config.max_position_embeddings
-        inputs = self.processor.tokenizer(
-            list(texts),
-            padding="longest" if self.model_type == "clip" else "max_length",
-            max_length=length,
-            truncation=True,
-            return_tensors="pt",
-        ).to(self.model.device)
+        options: dict[str, Any] = {"padding": "longest" if self.model_type == "clip" else "max_length"}
+        options["max_length"] = self.model.config.text_config.max_position_embeddings
+        inputs = self.processor.tokenizer(list(texts), truncation=True, return_tensors="pt", **options)
+        inputs = inputs.to(self.model.device)
         embeds = nn.functional.normalize(self.model.get_text_features(**inputs).pooler_output.float(), dim=-1)
         # Artifacts and categories may take turns, so two sets of texts are kept.
         self._text_embeds = dict([*self._text_embeds.items()][-1:]) | {texts: embeds}

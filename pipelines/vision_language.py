@@ -75,11 +75,8 @@ class VisionLanguageModel:
                 The processor is checked before the weights are loaded.
             ImportError: If a package is missing; the message names it.
         """
-        place = {
-            key: kwargs[key]
-            for key in ("subfolder", "revision", "token", "cache_dir", "local_files_only")
-            if key in kwargs
-        }
+        keys = "subfolder", "revision", "token", "cache_dir", "local_files_only"
+        place = {key: kwargs[key] for key in keys if key in kwargs}
         code = {key: kwargs[key] for key in ("trust_remote_code", "code_revision") if key in kwargs}
         if "quantization_config" in kwargs and device is not None:  # quantized weights do not move
             kwargs.setdefault("device_map", {"": device})
@@ -101,9 +98,8 @@ class VisionLanguageModel:
 
                 model = PeftModel.from_pretrained(model, adapter, **adapter_place)
         except ImportError as error:
-            raise ImportError(
-                f"{cls.ROLE} {name} needs a package that is missing, as in tellsign[explain]: {error}"
-            ) from error
+            lack = f"{cls.ROLE} {name} needs a package that is missing, as in tellsign[explain]"
+            raise ImportError(f"{lack}: {error}") from error
         except LOADING_ERRORS as error:
             raise ValueError(f"{cls.ROLE} {name} cannot be loaded: {reason_of(error)}") from error
         return cls(model if device is None or "device_map" in kwargs else model.to(device), processor)

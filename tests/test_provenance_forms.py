@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 import tellsign
-from tellsign.pipelines.answer import in_words, says_generated
+from tellsign.pipelines.answer import in_words
 from tellsign.pipelines.provenance import hidden_text
+from tellsign.pipelines.reasons import side_of
 from tests.stated import AI, NOVELAI, VOCABULARY, encoded, exif_of, hidden, packed, picture, png, with_xmp, xmp
 
 
@@ -47,7 +48,7 @@ def test_chinas_label_is_read_in_xmp(image_format, is_element):
 def test_chinas_label_is_read_in_png_text(degree):
     content = png(AIGC=json.dumps(LABEL | {"Label": degree}))
     assert only(content) == ("png_text", f"aigc label {degree}", "doubao", "")
-    assert says_generated(tellsign.provenance(content)[0])
+    assert side_of(tellsign.provenance(content)[0]) == "fake"
 
 
 @pytest.mark.parametrize("image_format", FORMATS)

@@ -38,6 +38,3 @@ def label_in(source: str, text: str) -> Statement | None:
     # Tencent's form has no degree, and says by itself that the picture was generated.
     claim = f"aigc label {degree}" if degree in ("1", "2", "3") else "generator"
     return statement(source, claim, producer, text=json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-
-
-__all__ = ["FIELDS", "label_in"]

@@ -8,7 +8,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from .statement import Statement, short, statement
@@ -31,20 +30,18 @@ def camera_record(
     """The statement of a camera's record: contradictions first, then exposure, date, lens and the last editor.
 
     That there are coordinates or serial numbers is said, but not which.
-
-    Args:
-        image (`PIL.Image.Image`): The image.
-        content (`bytes`, *optional*): Its file, where there is one.
-        exif (`PIL.Image.Exif`): Its EXIF block.
-        tags (`Mapping[str, Any]`): The block's tags by their names.
     """
     maker, model = short(tags.get("Make", "")), short(tags.get("Model", ""))
-    exposure = [part for part in _exposure(tags) if part]
+    exposure = [*_exposure(tags)]
     if not (maker or model or len(exposure) > 1):
         return None
     if maker and model.lower().startswith(maker.split()[0].lower()):
         maker = ""
-    details = [*_contradictions(image, tags)]
+    details = []
+    width, height = tags.get("ExifImageWidth"), tags.get("ExifImageHeight")
+    is_size = isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0
+    if is_size and {width, height} != set(image.size):
+        details.append(f"recorded with {width}x{height} pixels, has {image.width}x{image.height}")
     with suppress(Exception):  # what is damaged may fail anywhere
         details += _thumbnail(image, content, exif)
     details += [", ".join(exposure)] if exposure else []
@@ -77,14 +74,6 @@ def _exposure(tags: Mapping[str, Any]) -> Iterator[str]:
         yield f"{length:g} mm"
 
 
-def _contradictions(image: Image.Image, tags: Mapping[str, Any]) -> Iterator[str]:
-    """Where the size that the record names is not the picture's."""
-    width, height = tags.get("ExifImageWidth"), tags.get("ExifImageHeight")
-    is_size = isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0
-    if is_size and {width, height} != set(image.size):
-        yield f"recorded with {width}x{height} pixels, has {image.width}x{image.height}"
-
-
 def _thumbnail(image: Image.Image, content: bytes | None, exif: Image.Exif) -> list[str]:
     """Whether the embedded thumbnail shows the picture."""
     place = exif.get_ifd(ExifTags.IFD.IFD1)
@@ -115,13 +104,13 @@ def _small(image: Image.Image, content: bytes | None) -> Image.Image:
 
 def _likeness(picture: Image.Image, thumbnail: Image.Image) -> float:
     """The highest correlation of two pictures' brightness, by quarter turns, whole and without the bars of either."""
-    first, best = picture.convert("L"), 0.0
+    first, likeness = picture.convert("L"), [0.0]
     for turns in range(4):
         second = thumbnail.convert("L").rotate(90 * turns, expand=True)
         ratio, other = first.width / first.height, second.width / second.height
         pairs = [(first, second), (first, _middle(second, ratio)), (_middle(first, other), second)]
-        best = max([best, *(_correlation(_pixels(one), _pixels(two)) for one, two in pairs)])
-    return best
+        likeness += [_correlation(one, two) for one, two in pairs]
+    return max(likeness)
 
 
 def _middle(image: Image.Image, ratio: float) -> Image.Image:
@@ -132,15 +121,10 @@ def _middle(image: Image.Image, ratio: float) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def _pixels(image: Image.Image) -> NDArray[np.float64]:
-    return np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float64).ravel()
-
-
-def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Pearson's correlation; 1 where one is flat, since nothing can be told then."""
-    first, second = first - first.mean(), second - second.mean()
+def _correlation(*images: Image.Image) -> float:
+    """Pearson's correlation of brightness at a small size; 1 where one is flat, since nothing can be told then."""
+    small = (image.resize((_SIDE, _SIDE), Image.Resampling.BOX) for image in images)
+    levels = (np.asarray(image, np.float64).ravel() for image in small)
+    first, second = (each - each.mean() for each in levels)
     scale = np.sqrt((first @ first) * (second @ second))
     return float(first @ second / scale) if min(first @ first, second @ second) > _SIDE**2 else 1.0
-
-
-__all__ = ["EDITORS", "camera_record"]

@@ -1,24 +1,14 @@
 """Statements of Content Credentials: manifests of C2PA, and who signed them."""
 
 import io
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from PIL import Image
 
-from .statement import (
-    BROKEN,
-    MAX_BYTES,
-    NOT_READ,
-    TRUSTED,
-    UNKNOWN,
-    UNREADABLE,
-    Statement,
-    claim_of,
-    short,
-    statement,
-)
+from .statement import BROKEN, MAX_BYTES, NOT_READ, TRUSTED, UNKNOWN, UNREADABLE, Statement, claim_of, short, statement
 from .trust import read_anchors
 
 
@@ -67,10 +57,8 @@ def _statements(report: dict[str, Any]) -> Iterator[Statement]:
     is_signed = "claimSignature.validated" in fine
     differs = any(code.startswith("assertion.") and not code.startswith("assertion.action.") for code in wrong)
     fits = not differs and any(code.endswith("Hash.match") for code in fine)
-    checks = {
-        "signature": "valid" if is_signed else "invalid",
-        "hash": "differs" if differs else "fits" if fits else "",
-    }
+    checks = {"signature": "valid" if is_signed else "invalid"}
+    checks["hash"] = "differs" if differs else "fits" if fits else ""
     # Without a hash of the picture, a manifest that was signed for another one would do.
     is_trusted = fits and is_signed and "signingCredential.trusted" in fine and not wrong
     bindings = _soft_bindings(active)
@@ -78,10 +66,8 @@ def _statements(report: dict[str, Any]) -> Iterator[Statement]:
     seen: list[tuple[str, str, str]] = []
     for label, manifest in _lineage(report):
         is_vouched = is_trusted and (manifest is active or _vouched_for(report, label))
-        signed = checks | {
-            "trust": BROKEN if differs or not is_signed else TRUSTED if is_vouched else UNKNOWN,
-            "signer": manifest.get("signature_info", {}).get("issuer", ""),
-        }
+        signed = checks | {"signer": manifest.get("signature_info", {}).get("issuer", "")}
+        signed["trust"] = BROKEN if differs or not is_signed else TRUSTED if is_vouched else UNKNOWN
         own = own or signed
         for action in _actions(manifest):
             agent = action.get("softwareAgent") or {}
@@ -109,12 +95,8 @@ def _vouched_for(report: dict[str, Any], label: str) -> bool:
             results.append((part.get("validation_results") or {}).get("activeManifest") or {})
 
     def codes(key: str) -> set[str]:
-        return {
-            entry["code"]
-            for result in results
-            for entry in result.get(key, ())
-            if f"/{label}/" in entry.get("url", "")
-        }
+        entries = itertools.chain.from_iterable(result.get(key, ()) for result in results)
+        return {entry["code"] for entry in entries if f"/{label}/" in entry.get("url", "")}
 
     return "signingCredential.trusted" in codes("success") and not codes("failure")
 
@@ -148,6 +130,3 @@ def _soft_bindings(manifest: dict[str, Any]) -> str:
     found = (part for part in manifest.get("assertions", ()) if part["label"].startswith("c2pa.soft-binding"))
     names = sorted({short(part["data"].get("alg", "")) for part in found} - {""})
     return f"names a watermark that is not read here: {', '.join(names)}" if names else ""
-
-
-__all__ = ["statements_of_manifest"]

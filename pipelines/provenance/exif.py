@@ -1,9 +1,7 @@
 """Statements in EXIF: of generators, and a camera's record."""
 
-import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from PIL import ExifTags, Image
 
@@ -11,7 +9,7 @@ from .aigc_label import label_in
 from .camera import camera_record
 from .generators import GROK, generator_of, is_of_grok
 from .parameters import statements_of_texts
-from .statement import Statement, checked_length, statement, unreadable
+from .statement import Statement, checked_length, object_in, statement, unreadable
 
 
 _FLUX = re.compile(r"AI generated;\w+;(\w+)")  # by the programs of Black Forest Labs
@@ -48,7 +46,7 @@ def _of_generators(tags: dict[str, str], comment: str) -> Iterator[Statement]:
         if label := label_in("exif", text):
             yield label
             return
-    texts = _object_in(comment) | {"parameters": comment}
+    texts = (object_in(comment) if comment.startswith("{") else {}) | {"parameters": comment}
     for name in ("Make", "Model", "ImageDescription"):
         key, _, value = tags.get(name, "").partition(":")
         if key in ("prompt", "workflow"):  # as ComfyUI writes WebP
@@ -67,17 +65,6 @@ def _of_generators(tags: dict[str, str], comment: str) -> Iterator[Statement]:
         yield statement("exif", "generator", GROK, text=tags["ImageDescription"])
 
 
-def _object_in(comment: str) -> dict[str, Any]:
-    """The object that a comment is in JSON, or an empty one."""
-    if not comment.startswith("{"):
-        return {}
-    try:
-        value = json.loads(comment)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _user_comment(comment: bytes) -> str:
     """The text of EXIF's UserComment, which begins with 8 bytes that name its encoding."""
     code, text = comment[:8].rstrip(b"\x00"), comment[8:]
@@ -86,6 +73,3 @@ def _user_comment(comment: bytes) -> str:
     if comment.startswith(b"{"):  # as some write it, without a name
         text = comment
     return text.decode("utf-8", "replace").rstrip("\x00")
-
-
-__all__ = ["statements_of_exif"]

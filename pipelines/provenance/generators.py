@@ -31,6 +31,3 @@ def is_of_grok(description: str, author: str) -> bool:
 
 
 GROK = "Grok (xAI)"
-
-
-__all__ = ["GROK", "NAMES", "PROGRAMS", "generator_in", "generator_of", "is_of_grok"]

@@ -1,16 +1,14 @@
 """Texts that generators hide in the lowest bits of alpha or of the colors, column by column (NovelAI and others)."""
 
-import json
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 
 from .parameters import statements_of_texts
-from .statement import MAX_BYTES, Statement, statement, unreadable
+from .statement import MAX_BYTES, Statement, object_in, statement, unreadable
 
 
 _SIGNATURES = {
@@ -46,42 +44,34 @@ def statements_of_hidden_text(image: Image.Image, content: bytes | None) -> Iter
 
 def _of_channels(image: Image.Image, channels: str) -> Iterator[Statement]:
     head = _bytes(image, channels, 0, _LENGTH + 4)
-    if head[:_LENGTH] not in _SIGNATURES or _SIGNATURES[head[:_LENGTH]][0] != channels:
+    signature = head[:_LENGTH]
+    if signature not in _SIGNATURES or _SIGNATURES[signature][0] != channels:
         return
-    is_compressed = _SIGNATURES[head[:_LENGTH]][1]
-    field = head[:_LENGTH].decode()
+    try:
+        text = _text_behind(head, image, channels).decode("utf-8", "replace")
+    except (ValueError, zlib.error) as error:
+        yield unreadable("hidden_text", signature.decode(), error)
+        return
+    value = object_in(text)
+    texts = value if value and "sui_image_params" not in value else {"parameters": text}
+    found = list(statements_of_texts("hidden_text", texts))
+    yield from found or [statement("hidden_text", "parameters", text=text)]
+
+
+def _text_behind(head: bytes, image: Image.Image, channels: str) -> bytes:
+    """The text behind its signature and length. Raises a `ValueError` if it is too long, or none of that length."""
     bits = int.from_bytes(head[_LENGTH:], "big")
     room = image.width * image.height * len(channels) - 8 * len(head)
     if bits > room or len(head) < _LENGTH + 4:
-        yield unreadable(
-            "hidden_text", field, f"says that it has {bits} bits, the picture has room for {max(0, room)}"
-        )
-        return
+        raise ValueError(f"says that it has {bits} bits, the picture has room for {max(0, room)}")
     if bits > 8 * MAX_BYTES:
-        yield unreadable("hidden_text", field, f"has {bits // 8} bytes, {MAX_BYTES} are read at most")
-        return
+        raise ValueError(f"has {bits // 8} bytes, {MAX_BYTES} are read at most")
     text = _bytes(image, channels, len(head), bits // 8)
-    if is_compressed:
-        try:
-            text = zlib.decompressobj(31).decompress(text, MAX_BYTES + 1)
-        except zlib.error as error:
-            yield unreadable("hidden_text", field, error)
-            return
+    if _SIGNATURES[head[:_LENGTH]][1]:
+        text = zlib.decompressobj(31).decompress(text, MAX_BYTES + 1)
         if len(text) > MAX_BYTES:
-            yield unreadable("hidden_text", field, f"unpacks to more than {MAX_BYTES} bytes")
-            return
-    words = text.decode("utf-8", "replace")
-    found = list(statements_of_texts("hidden_text", _texts_in(words)))
-    yield from found or [statement("hidden_text", "parameters", text=words)]
-
-
-def _texts_in(text: str) -> Mapping[Any, Any]:
-    """The texts by their names that a hidden text is in JSON, or else its own as parameters."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) and "sui_image_params" not in value else {"parameters": text}
+            raise ValueError(f"unpacks to more than {MAX_BYTES} bytes")
+    return text
 
 
 def _bytes(image: Image.Image, channels: str, start: int, count: int) -> bytes:
@@ -152,6 +142,3 @@ def _image_data(content: bytes) -> Iterator[bytes]:
             for start in range(0, length, _PIECE):
                 yield content[place + 8 + start : place + 8 + min(length, start + _PIECE)]
         place += 12 + length
-
-
-__all__ = ["statements_of_hidden_text"]

@@ -51,6 +51,3 @@ def provenance(
         return [*stated, *watermarks_in(stored_image(content, name))]
     except ValueError:  # the pixels are damaged
         return stated
-
-
-__all__ = ["provenance"]

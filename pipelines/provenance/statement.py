@@ -3,6 +3,7 @@
 Like all of this folder but `reading`, it needs Pillow and NumPy alone, since `judge.py` of an export takes it along.
 """
 
+import json
 import re
 from typing import Any, TypedDict
 
@@ -138,31 +139,18 @@ def checked_length(content: bytes | str) -> None:
         raise ValueError(f"has {len(content)} bytes, {MAX_BYTES} are read at most")
 
 
+def object_in(text: str) -> dict[str, Any]:
+    """The object that a text is in JSON, or an empty one."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def claim_of(source_type: str) -> tuple[str, str]:
     """The claim of a digital source type, and the quotation of one that IPTC does not know; one of both is empty."""
     match = _SOURCE_TYPE.fullmatch(source_type.strip())
     if match and match[1] in IPTC_TERMS:
         return match[1], ""
     return "", f'not a term of IPTC: "{short(source_type)}"' if source_type.strip() else ""
-
-
-__all__ = [
-    "BROKEN",
-    "CLAIMS",
-    "IPTC_TERMS",
-    "MARK",
-    "MAX_BYTES",
-    "NOT_READ",
-    "OF_CAMERAS",
-    "OF_GENERATORS",
-    "STATED",
-    "TRUSTED",
-    "UNKNOWN",
-    "UNREADABLE",
-    "Statement",
-    "checked_length",
-    "claim_of",
-    "short",
-    "statement",
-    "unreadable",
-]

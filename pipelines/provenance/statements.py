@@ -75,6 +75,3 @@ def _iptc(image: Image.Image) -> Iterator[Statement]:
         return
     if generator := generator_in(text):
         yield statement("iptc", "generator", generator, text=text)
-
-
-__all__ = ["statements_in"]

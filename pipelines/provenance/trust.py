@@ -59,6 +59,3 @@ def read_anchors(file: str | os.PathLike | None = None) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"trust anchors {path}: {reason}") from error
-
-
-__all__ = ["MAX_LIST_BYTES", "VARIABLE", "certificates_in", "find_anchors", "official_list", "read_anchors"]

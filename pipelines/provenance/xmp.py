@@ -97,6 +97,3 @@ def properties_in(packet: bytes) -> dict[str, str]:
     parser.CharacterDataHandler, parser.EntityDeclHandler = text, refuse
     parser.Parse(packet.strip(b"\x00"), True)
     return found
-
-
-__all__ = ["properties_in", "statements_of_xmp"]

@@ -86,9 +86,9 @@ def _stated(source: str, trust_anchors: str | None, pixels: bool) -> list["State
 
 
 def _is_marked(line: dict[str, Any]) -> bool:
-    from tellsign.pipelines.answer import says_generated
+    from tellsign.pipelines.reasons import side_of
 
-    return any(map(says_generated, line.get("provenance", ())))
+    return any(side_of(statement) == "fake" for statement in line.get("provenance", ()))
 
 
 def _print(source: str, line: dict[str, Any], width: int, as_json: bool, expect_generated: bool) -> None:
