@@ -1,13 +1,10 @@
 import base64
-import http.server
 import io
 import json
 import re
 import shutil
 import tempfile
-import threading
 import zipfile
-from functools import partial
 from unittest.mock import Mock
 
 import numpy as np
@@ -16,7 +13,6 @@ import torch
 from datasets import Dataset, load_dataset
 from datasets import Image as ImageFeature
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.pt_utils import KeyDataset
@@ -26,16 +22,11 @@ from tellsign import ArtifactExplanationPipeline, WaveFreqImageProcessor, load_i
 from tellsign.__main__ import app
 from tellsign.pipelines.evidence import places_of
 from tellsign.pipelines.explainer import ArtifactExplainer
-from tellsign.pipelines.reasons import leaning, summary_of
+from tellsign.pipelines.reasons import leaning
 from tellsign.pipelines.tagger import ArtifactTagger
 from tests.conftest import encode, equal
 from tests.models import LABELS, LARGE_PROCESSOR, TINY_LARGE, make_idefics2, make_processor, make_tagger_model
-
-
-KEYS = ["label", "fake_probability", "pixels_probability", "thresholds", "decided_by", "error_rate", "reasons"]
-KEYS += ["operating_point"]
-KEYS += ["verdict_note", "width", "height", "evidence", "artifacts", "artifacts_note", "traces", "traces_note"]
-KEYS += ["provenance", "summary"]
+from tests.samples import check_answer
 
 
 class PlainExplainer(ArtifactExplainer):
@@ -50,11 +41,6 @@ class PlainExplainer(ArtifactExplainer):
             {artifact["label"]: f"{artifact['label']} in a {verdict} image" for artifact in found}
             for verdict, found in zip(verdicts, artifacts, strict=True)
         ]
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
 
 
 def pixels(width: int, height: int, seed: int = 0) -> np.ndarray:
@@ -91,20 +77,16 @@ def parts(detector, tagger) -> dict:
 
 @pytest.fixture
 def explain(parts) -> ArtifactExplanationPipeline:
-    return pipeline(
-        "artifact-explanation",
-        **parts,
-        explainer=PlainExplainer(),
-    )
+    return pipeline("artifact-explanation", **parts, explainer=PlainExplainer())
 
 
 def test_answers_are_json_of_verdict_artifacts_boxes_sentences(explain, images):
     answers = explain(images)
     assert {answer["label"] for answer in answers} == {"real", "fake"}
     for image, answer in zip(images, json.loads(json.dumps(answers)), strict=True):
-        assert list(answer) == KEYS
-        assert (answer["width"], answer["height"]) == image.size
+        check_answer(answer, width=image.width, height=image.height)
         assert answer["label"] == ("fake" if answer["fake_probability"] > 0.5 else "real")
+        assert "evidence_map" not in answer
         scores = [artifact["score"] for artifact in answer["artifacts"]]
         assert scores == sorted(scores, reverse=True)
         for artifact in answer["artifacts"]:
@@ -142,13 +124,8 @@ def test_a_detector_in_training_mode_judges_as_in_evaluation(detector, images):
     answers = []
     for mode in (False, True):
         before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
-        explain = pipeline(
-            "artifact-explanation",
-            model=detector.train(mode),
-            image_processor=WaveFreqImageProcessor(),
-            explain="never",
-        )
-        answers.append(explain(images))
+        parts = {"model": detector.train(mode), "image_processor": WaveFreqImageProcessor()}
+        answers.append(pipeline("artifact-explanation", **parts, explain="never")(images))
         assert all(torch.equal(before[name], tensor) for name, tensor in detector.state_dict().items())
     assert answers[0] == answers[1]
 
@@ -207,63 +184,28 @@ def test_the_operating_point_is_that_of_large_pictures(explain_both, small_and_l
         explain_both(small_and_large, operating_point="brave")
 
 
-@pytest.mark.parametrize("number", range(5))
-def test_evidence_is_that_of_the_detector_for_the_verdict(explain_both, small_and_large, number):
-    image = small_and_large[number]
-    answer = explain_both(image, explain="never", return_heatmap=True)
-    with torch.no_grad():
-        evidence = explain_both.model(**explain_both.image_processor(image, return_tensors="pt")).evidence[0].numpy()
-    np.testing.assert_allclose(answer["evidence_map"], evidence, atol=1e-5)
-    lean = leaning(answer)
-    assert answer["evidence"] == (places_of(evidence, image.height, image.width, lean) if lean else [])
-    assert answer["summary"] == summary_of(answer)
+def test_evidence_is_that_of_the_detector_for_the_verdict(explain_both, small_and_large):
+    for image in small_and_large:
+        answer = explain_both(image, explain="never", return_heatmap=True)
+        with torch.no_grad():
+            outputs = explain_both.model(**explain_both.image_processor(image, return_tensors="pt"))
+        evidence, lean = outputs.evidence[0].numpy(), leaning(answer)
+        np.testing.assert_allclose(answer["evidence_map"], evidence, atol=1e-5)
+        assert answer["evidence"] == (places_of(evidence, image.height, image.width, lean) if lean else [])
 
 
-@pytest.mark.parametrize("options", [{"threshold": 0.0}, {"threshold": 0.0, "candidate_labels": LABELS[:2]}])
-def test_large_pictures_get_no_names_and_the_answer_says_so(explain_both, small_and_large, options):
-    answers = explain_both(small_and_large, explain="always", **options)
+def test_large_pictures_get_no_names_and_the_answer_says_so(explain_both, small_and_large):
+    answers = explain_both(small_and_large, explain="always", threshold=0.0)
     for image, answer in zip(small_and_large, answers, strict=True):
         is_searched = min(image.size) < 64
-        assert len(answer["artifacts"]) == (len(options.get("candidate_labels", LABELS)) if is_searched else 0)
-        note = "" if is_searched else "Artifacts are not looked for in pictures of this size."
-        assert answer["artifacts_note"] == note
-
-
-def encoded(image: Image.Image, image_format: str, **options) -> bytes:
-    image.save(buffer := io.BytesIO(), image_format, **options)
-    return buffer.getvalue()
-
-
-PHOTO = Image.fromarray(pixels(300, 310))
-ODD = {
-    "64x64": encoded(PHOTO.resize((64, 64)), "PNG"),
-    "65x200": encoded(PHOTO.resize((65, 200)), "JPEG"),
-    "255x255": encoded(PHOTO.resize((255, 255)), "JPEG"),
-    "1x500": encoded(PHOTO.resize((1, 500)), "PNG"),
-    "64x20000": encoded(PHOTO.resize((64, 20000)), "PNG"),
-    "CMYK": encoded(PHOTO.convert("CMYK"), "JPEG"),
-    "16 bits": encoded(Image.fromarray(np.arange(300 * 310, dtype=np.uint16).reshape(310, 300)), "PNG"),
-    "palette": encoded(PHOTO.convert("P"), "PNG"),
-    "animated": encoded(PHOTO, "GIF", save_all=True, append_images=[PHOTO.rotate(90)]),
-}
-
-
-@pytest.mark.parametrize("name", list(ODD))
-def test_odd_pictures_are_answered(explain_both, name):
-    answer = explain_both(ODD[name], explain="never", return_heatmap=True)
-    assert "error" not in answer and ("evidence_map" in answer) != bool(answer["verdict_note"])
-    assert np.isfinite(answer.get("evidence_map", 0)).all()
-    assert answer.get("animated", False) == (name == "animated")
-
-
-def test_a_jpeg_that_is_cut_off_is_an_error(explain_both):
-    content = encoded(PHOTO, "JPEG")
-    assert "truncated" in explain_both(content[: len(content) // 2], explain="never")["error"]
+        assert len(answer["artifacts"]) == (len(LABELS) if is_searched else 0)
+        assert ("not looked for in pictures of this size" in answer["artifacts_note"]) != is_searched
 
 
 def test_a_copy_without_loss_has_the_same_verdict(explain_both):
-    content = encoded(PHOTO, "JPEG", quality=80)
-    first, second = (explain_both(copy, explain="never") for copy in (content, encoded(load_image(content), "PNG")))
+    content = encode(pixels(300, 310), quality=80)
+    copies = content, encode(np.asarray(load_image(content)), "PNG")
+    first, second = (explain_both(copy, explain="never") for copy in copies)
     assert first == second
 
 
@@ -273,34 +215,9 @@ def test_a_tagger_of_texts_names_artifacts_of_any_size(explain_both, small_and_l
         assert {artifact["label"] for artifact in answer["artifacts"]} == set(LABELS)
 
 
-def test_the_map_of_evidence_comes_on_request_alone(explain, images):
-    assert "evidence_map" not in explain(images[0])
-    assert explain(images[0], return_heatmap=True)["evidence_map"].dtype == np.float32
-
-
-@pytest.mark.parametrize(
-    ("size", "has_note"), [((63, 200), False), ((64, 200), True), ((15, 99), True), ((16, 16), False)]
-)
-def test_an_answer_says_that_an_image_is_not_of_the_detectors_size(explain, size, has_note):
-    answer = explain(pixels(*size), explain="never")
-    note = answer["verdict_note"]
-    assert bool(note) == has_note and note in answer["summary"]
-    assert ("made for small images" in note) == (size[0] == 64) and ("too few pixels" in note) == (size[0] == 15)
-
-
-def test_a_network_for_large_pictures_is_not_made_for_small_images(explain_both, small_and_large):
-    assert {answer["verdict_note"] for answer in explain_both(small_and_large, explain="never")} == {""}
-
-
-def test_what_a_file_states_changes_no_probability_but_the_summary(explain):
-    info = PngInfo()
-    info.add_text("parameters", "a moose\nSteps: 40, Sampler: Euler a, Version: v1")
-    stated, silent = io.BytesIO(), encode(pixels(40, 40), "PNG")
-    Image.fromarray(pixels(40, 40)).save(stated, "PNG", pnginfo=info)
-    one, other = explain([stated.getvalue(), silent])
-    words = "The file states: a generator's parameters, AUTOMATIC1111 v1 (PNG text)."
-    assert one["summary"] == f"{other['summary']} {words}" and one["reasons"].pop()["text"] == words
-    assert equal(one | {"provenance": [], "summary": ""}, other | {"summary": ""})
+def test_a_detector_of_small_images_tells_nothing_of_a_large_one(explain):
+    small, large = explain([pixels(63, 200), pixels(64, 200)], explain="never")
+    assert small["verdict_note"] == "" and "made for small images" in large["verdict_note"]
 
 
 def test_a_broken_image_beside_large_ones_is_reported(explain_both, small_and_large):
@@ -343,35 +260,16 @@ def test_candidate_labels_may_come_one_by_one(parts, images):
     assert equal(explain(images, candidate_labels=map(str.strip, "ghosts, blur".split(","))), expected)
 
 
-def test_threshold_top_k_and_labels_restrict_the_artifacts(explain, images):
-    everything = explain(images, explain="always", threshold=0.0)
-    first = explain(images, explain="always", threshold=0.0, top_k=1)
-    some = explain(images, explain="always", threshold=0.0, candidate_labels=["ghosts", "blur"])
-    likely = explain(images, explain="always", threshold=0.6)
-    for answer, one, two, high in zip(everything, first, some, likely, strict=True):
-        artifacts = answer["artifacts"]
-        assert equal(artifacts[:1], one["artifacts"])
-        assert equal([a for a in artifacts if a["label"] in ("ghosts", "blur")], two["artifacts"])
-        assert equal([a for a in artifacts if a["score"] >= 0.6], high["artifacts"])
-
-
 def test_options_may_be_given_to_the_constructor(parts, images):
-    explain = pipeline(
-        "artifact-explanation",
-        **parts,
-        explain="always",
-        threshold=0.0,
-        top_k=2,
-        return_heatmap=True,
-        batch_size=3,
-    )
+    options = {"explain": "always", "threshold": 0.0, "top_k": 2.0, "return_heatmap": True, "batch_size": 3}
+    explain = pipeline("artifact-explanation", **parts, **options)
     for image, answer in zip(images, explain(images), strict=True):
         assert len(answer["artifacts"]) == 2
         for artifact in answer["artifacts"]:
             assert artifact["heatmap"].shape == (image.height, image.width) and "explanation" not in artifact
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 5, 12, 20])
+@pytest.mark.parametrize("batch_size", [1, 5, 20])
 def test_batches_give_the_answers_of_single_images(explain, images, batch_size):
     single = [explain(image) for image in images]
     explain.explainer.batches.clear()
@@ -386,58 +284,32 @@ def test_workers_give_the_same_answers(explain, images):
 
 
 def test_every_way_to_give_an_image_gives_the_same_answer(explain, tmp_path):
-    array = pixels(40, 30)
-    path = tmp_path / "a.png"
-    path.write_bytes(encode(array, "PNG"))
+    array, path = pixels(40, 30), tmp_path / "a.png"
+    content = encode(array, "PNG")
+    path.write_bytes(content)
     expected = explain(Image.fromarray(array), explain="always")
-    handler = partial(QuietHandler, directory=tmp_path)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        sources = [
-            str(path),
-            path,
-            path.read_bytes(),
-            bytearray(path.read_bytes()),
-            {"bytes": path.read_bytes(), "path": None},
-            {"bytes": memoryview(path.read_bytes()), "path": None},
-            {"bytes": None, "path": str(path)},
-            {"bytes": None, "path": path},
-            array,
-            array[:, ::-1][:, ::-1],
-            np.dstack([array, np.full_like(array[:, :, :1], 255)]),
-            array.transpose(2, 0, 1),
-            array / 255,
-            torch.tensor(array).permute(2, 0, 1),
-            torch.tensor(array / 255, dtype=torch.float32),
-            f"http://127.0.0.1:{server.server_port}/a.png",
-            f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}",
-            base64.b64encode(path.read_bytes()).decode(),
-            base64.encodebytes(path.read_bytes()).decode(),
-        ]
-        answers = explain(sources, explain="always")
-        missing = explain(f"http://127.0.0.1:{server.server_port}/b.png")
-        server.shutdown()
-        thread.join()
-    for source, answer in zip(sources, answers, strict=True):
+    with_alpha = np.dstack([array, np.full_like(array[:, :, :1], 255)])
+    sources = [str(path), path, content, bytearray(content)]
+    sources += [{"bytes": held, "path": None} for held in (content, memoryview(content))]
+    sources += [{"bytes": None, "path": place} for place in (str(path), path)]
+    sources += [array, array[:, ::-1][:, ::-1], array / 255, array.transpose(2, 0, 1)]
+    sources += [with_alpha, with_alpha.transpose(2, 0, 1), torch.tensor(array).permute(2, 0, 1)]
+    sources += [torch.tensor(array / 255, dtype=torch.float32)]
+    in_base64 = base64.b64encode(content).decode()
+    sources += [f"data:image/png;base64,{in_base64}", in_base64, base64.encodebytes(content).decode()]
+    for source, answer in zip(sources, explain(sources, explain="always"), strict=True):
         assert equal(answer, expected), type(source)
-    assert "b.png" in missing["error"] and "404" in missing["error"]
+
+
+def test_a_tensor_of_bfloat16_is_an_image_too():
+    halves = torch.from_numpy(pixels(40, 30) / 255).bfloat16()
+    np.testing.assert_allclose(load_image(halves), pixels(40, 30), atol=1)
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (30, 40, 1), (1, 30, 40)])
 def test_grey_arrays_are_images_too(shape):
     grey = pixels(40, 30)[:, :, 0]
     assert np.array_equal(load_image(grey.reshape(shape)), np.dstack([grey] * 3))
-
-
-@pytest.mark.parametrize("channels", [3, 4])
-def test_arrays_may_have_their_channels_first_or_last(channels):
-    image = np.dstack([pixels(40, 30), np.full((30, 40), 255, np.uint8)])[:, :, :channels]
-    first = np.ascontiguousarray(image.transpose(2, 0, 1))
-    for source in (image, first, torch.from_numpy(first), torch.from_numpy(first / 255.0).to(torch.float32)):
-        assert np.array_equal(load_image(source), image[:, :, :3])
-    halves = torch.from_numpy(first / 255).bfloat16()
-    np.testing.assert_allclose(load_image(halves), image[:, :, :3], atol=1)
 
 
 def test_another_classifiers_processor_may_have_no_size(explain, images):
@@ -452,23 +324,13 @@ def test_another_classifiers_processor_may_have_no_size(explain, images):
 def test_keywords_without_an_explainer_are_refused(parts):
     for explainer in (None, False, ArtifactExplainer(*make_idefics2())):
         with pytest.raises(ValueError, match="explainer_kwargs=.*there is no explainer to load with them"):
-            pipeline(
-                "artifact-explanation",
-                **parts,
-                explainer=explainer,
-                explainer_kwargs={"device": "meta"},
-            )
+            pipeline("artifact-explanation", **parts, explainer=explainer, explainer_kwargs={"device": "meta"})
 
 
 def test_keywords_may_say_where_the_explainer_is_computed(parts, tmp_path):
     for part in make_idefics2():
         part.save_pretrained(tmp_path)
-    explain = pipeline(
-        "artifact-explanation",
-        **parts,
-        explainer=tmp_path,
-        explainer_kwargs={"device": "meta"},
-    )
+    explain = pipeline("artifact-explanation", **parts, explainer=tmp_path, explainer_kwargs={"device": "meta"})
     assert explain.explainer.model.device.type == "meta"
 
 
@@ -564,19 +426,6 @@ def test_parts_are_looked_for_in_the_cache_of_the_detector(checkpoint, tagger, t
     assert explain.tagger.candidate_labels == tagger.candidate_labels
 
 
-def test_a_tagger_is_taken_from_another_folder(detector, tagger, images, tmp_path):
-    tagger.save_pretrained(tmp_path / "elsewhere")
-    explain = pipeline(
-        "artifact-explanation",
-        model=detector,
-        image_processor=WaveFreqImageProcessor(),
-        tagger=str(tmp_path / "elsewhere"),
-        explain="always",
-    )
-    for image, answer in zip(images, explain(images), strict=True):
-        assert [a["label"] for a in answer["artifacts"]] == [a["label"] for a in tagger([image])[0]]
-
-
 def test_a_detector_without_a_tagger_gets_the_packaged_one(checkpoint, monkeypatch):
     monkeypatch.setattr("tellsign.pipelines.parts.logger.warning", warn := Mock())
     explain = pipeline("artifact-explanation", model=str(checkpoint))
@@ -646,81 +495,53 @@ def test_whatever_can_be_read_is_an_open_file(explain, images):
             assert "is an open file: pass its path, or what read() gives" in answers[1]["error"]
 
 
-def test_options_that_make_no_sense_raise(explain):
-    for options in ({"top_k": 1.5}, {"top_k": "3"}, {"top_k": 0}):
-        with pytest.raises(ValueError, match="expected a whole number from 1"):
-            explain("photo.jpg", **options)
-    for labels in ("noise", 3):
-        with pytest.raises(ValueError, match=f"candidate_labels={labels!r}, expected a list of names"):
-            explain(Image.new("RGB", (32, 32)), candidate_labels=labels, explain="always")
-    assert equal(explain(pixels(90, 80), top_k=1.0), explain(pixels(90, 80), top_k=1))
-    for part, given in {"explainer": True, "tagger": explain.tagger.model}.items():
-        expected = rf"{part}: expected a folder, a repository, .* got {type(given).__name__}"
-        with pytest.raises(ValueError, match=expected):
-            pipeline("artifact-explanation", **{part: given})
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"explain": "real"}, "explain='real', expected one of fake, always, never"),
+        *(({"threshold": value}, f"threshold={value!r}, expected a number") for value in (1.5, -1, "0.5")),
+        *(({"top_k": value}, f"top_k={value!r}, expected a whole number from 1") for value in (1.5, "3", 0)),
+        *(({"candidate_labels": value}, f"candidate_labels={value!r}, expected a list") for value in ("noise", 3)),
+        ({"candidate_labels": ["nonsense"]}, "'nonsense' is not an artifact"),
+    ],
+)
+def test_an_option_that_makes_no_sense_raises_before_reading(explain, parts, options, message):
+    with pytest.raises(ValueError, match=message):
+        explain(["no such file"], **options)
+    with pytest.raises(ValueError, match=message):
+        pipeline("artifact-explanation", **parts, **options)
+
+
+@pytest.mark.parametrize("part", ["explainer", "tagger"])
+def test_what_is_no_part_is_refused(parts, part):
+    with pytest.raises(ValueError, match=f"{part}: expected a folder, a repository, .* got ViTForImageClassification"):
+        pipeline("artifact-explanation", **parts | {part: tiny_vit("real", "fake")["model"]})
+
+
+def tiny_vit(*labels: str) -> dict:
+    """A classifier that is none of ours, with its image processor."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = ViTConfig(**sizes, image_size=16, patch_size=8, id2label=dict(enumerate(labels)), label2id={})
+    processor = ViTImageProcessor(size={"height": 16, "width": 16})
+    return {"model": ViTForImageClassification(config), "image_processor": processor}
 
 
 def test_any_classifier_of_real_and_fake_is_a_detector(tagger, images):
-    size = {"height": 16, "width": 16}
-    config = ViTConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        image_size=16,
-        patch_size=8,
-        id2label={0: "FAKE", 1: "Real"},
-        label2id={"FAKE": 0, "Real": 1},
-    )
-    explain = pipeline(
-        "artifact-explanation",
-        model=ViTForImageClassification(config),
-        image_processor=ViTImageProcessor(size=size),
-        tagger=tagger,
-    )
-    for answer in explain(images):
+    for answer in pipeline("artifact-explanation", **tiny_vit("FAKE", "Real"), tagger=tagger)(images):
         assert answer["label"] == ("fake" if answer["fake_probability"] > 0.5 else "real")
-
-
-def test_a_classifier_of_other_labels_is_refused(make_model):
-    model = make_model(id2label={0: "cat", 1: "dog"}, label2id={"cat": 0, "dog": 1})
     with pytest.raises(ValueError, match="has the labels cat, dog, expected real and fake"):
-        pipeline("artifact-explanation", model=model, image_processor=WaveFreqImageProcessor(), explain="never")
-
-
-@pytest.mark.parametrize(
-    "option", [{"explain": "real"}, {"threshold": 1.5}, {"threshold": -1}, {"threshold": "0.5"}, {"top_k": 0}]
-)
-def test_an_option_out_of_range_raises_naming_it(explain, images, option):
-    with pytest.raises(ValueError, match=f"{next(iter(option))}="):
-        explain(images[0], **option)
-
-
-def test_an_unknown_name_raises_before_any_image_is_read(explain, parts):
-    with pytest.raises(ValueError, match="'nonsense' is not an artifact"):
-        explain(["no such file"], candidate_labels=["nonsense"])
-    with pytest.raises(ValueError, match="'nonsense' is not an artifact"):
-        pipeline(
-            "artifact-explanation",
-            **parts,
-            candidate_labels=["nonsense"],
-        )
+        pipeline("artifact-explanation", **tiny_vit("cat", "dog"), explain="never")
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="needs a machine without a GPU")
-@pytest.mark.parametrize("device", [0, "cuda", "cuda:1", torch.device("cuda")])
+@pytest.mark.parametrize("device", [0, "cuda:1", torch.device("cuda")])
 def test_a_gpu_on_a_machine_without_one_is_refused(detector, tagger, device):
     with pytest.raises(ValueError, match=f"device={device}: this machine has no such device, expected cpu"):
         ArtifactExplanationPipeline(detector, image_processor=WaveFreqImageProcessor(), tagger=tagger, device=device)
 
 
-def test_half_precision_is_kept(detector, tagger, images):
-    explain = pipeline(
-        "artifact-explanation",
-        model=detector.to(torch.bfloat16),
-        image_processor=WaveFreqImageProcessor(),
-        tagger=tagger,
-    )
+def test_half_precision_is_kept(detector, parts, images):
+    explain = pipeline("artifact-explanation", **parts | {"model": detector.to(torch.bfloat16)})
     assert explain.dtype == torch.bfloat16
     for answer in explain(images, batch_size=4):
         assert 0 <= answer["fake_probability"] <= 1

@@ -46,11 +46,8 @@ def test_xmp(packet, reason):
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_xmp_in_files(image_format):
-    refused(with_xmp(image_format, b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><cut off"), "XMP")
-
-
-def test_a_long_xmp_packet_in_a_file():
-    refused(with_xmp("TIFF", b"<x>" + b" " * (2 << 20) + b"</x>"), "XMP")
+    packet = b"<x>" + b" " * (2 << 20) + b"</x>" if image_format == "TIFF" else b"<x:xmpmeta><cut off"
+    refused(with_xmp(image_format, packet), "XMP")
 
 
 def test_a_label_that_is_no_json():
@@ -107,10 +104,8 @@ def test_a_thumbnail_outside_of_its_record(start):
 def test_files_that_are_damaged_anywhere_raise_nothing_else(image_format):
     content = bytearray(with_xmp(image_format, xmp("", 'ext:DigitalSourceType="print"')))
     for place in range(0, len(content), max(1, len(content) // 60)):
-        for bad in (
-            bytes(content[:place]),
-            bytes(content[:place]) + b"\xff\x00\xff\xff" + bytes(content[place + 4 :]),
-        ):
+        cut = bytes(content[:place])
+        for bad in (cut, cut + b"\xff\x00\xff\xff" + bytes(content[place + 4 :])):
             try:
                 assert isinstance(tellsign.provenance({"bytes": bad, "path": "bad"}), list)
             except ValueError as error:

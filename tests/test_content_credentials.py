@@ -12,7 +12,6 @@ import tellsign
 from tellsign.pipelines.answer import in_words
 from tellsign.pipelines.provenance import content_credentials as module
 from tellsign.pipelines.provenance import statements
-from tellsign.pipelines.reasons import deciding_statement
 from tests.stated import AI, VOCABULARY, Authority, encoded, xmp
 
 
@@ -54,16 +53,8 @@ def report_of(content: bytes, root: Authority) -> dict:
 
 
 def test_a_manifest_tells_claim_generator_and_signer(signed):
-    assert only(signed) == {
-        "source": "c2pa",
-        "trust": "unknown",
-        "claim": AI,
-        "generator": "Painter",
-        "version": "2.1",
-        "signer": "Test Studio",
-        "signature": "valid",
-        "hash": "fits",
-    }
+    made = {"source": "c2pa", "trust": "unknown", "claim": AI, "generator": "Painter", "version": "2.1"}
+    assert only(signed) == made | {"signer": "Test Studio", "signature": "valid", "hash": "fits"}
 
 
 def test_a_changed_pixel_breaks_the_hash_but_not_the_signature(signed, anchors):
@@ -72,6 +63,8 @@ def test_a_changed_pixel_breaks_the_hash_but_not_the_signature(signed, anchors):
     statement = only(bytes(changed), trust_anchors=anchors)
     assert (statement["signature"], statement["hash"], statement["claim"]) == ("valid", "differs", AI)
     assert statement["trust"] == "broken"
+    words = in_words(tellsign.provenance(bytes(changed))[0])
+    assert "signed as Test Studio" in words and "but the file was changed after that" in words
 
 
 def test_a_changed_claim_breaks_the_signature(signed, anchors):
@@ -89,13 +82,9 @@ def test_a_chain_to_an_anchor_is_trusted_in_any_format(image_format, root, ancho
     assert (statement["trust"], statement["hash"]) == ("trusted", "fits")
 
 
-def test_another_root_is_a_stranger(signed, tmp_path):
-    (tmp_path / "other.pem").write_bytes(Authority("Other").pem)
-    assert only(signed, trust_anchors=tmp_path / "other.pem")["trust"] == "unknown"
-
-
-def test_a_root_of_the_same_name_is_a_stranger(signed, tmp_path):
-    (tmp_path / "other.pem").write_bytes(Authority().pem)
+@pytest.mark.parametrize("name", ["Other", "Root"])
+def test_another_root_is_a_stranger_whatever_its_name(name, signed, tmp_path):
+    (tmp_path / "other.pem").write_bytes(Authority(name).pem)
     assert only(signed, trust_anchors=tmp_path / "other.pem")["trust"] == "unknown"
 
 
@@ -142,18 +131,6 @@ def test_words_say_that_nobody_vouches_for_a_stranger(signed, anchors):
     (stranger,), (known,) = tellsign.provenance(signed), tellsign.provenance(signed, trust_anchors=anchors)
     assert "signed as Test Studio by a certificate that nobody vouches for" in in_words(stranger)
     assert "nobody" not in in_words(known) and "signed by Test Studio" in in_words(known)
-
-
-def test_words_say_who_signed_and_that_the_file_was_changed(signed):
-    changed = bytearray(signed)
-    changed[-20] ^= 1
-    words = in_words(tellsign.provenance(bytes(changed))[0])
-    assert "signed as Test Studio" in words and "but the file was changed after that" in words
-
-
-def test_only_who_is_trusted_decides(signed, anchors):
-    stranger, known = tellsign.provenance(signed), tellsign.provenance(signed, trust_anchors=anchors)
-    assert deciding_statement(stranger) is None and deciding_statement(known) == known[0]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])

@@ -5,10 +5,7 @@ import pytest
 
 from tellsign.configuration.artifacts import find_artifact
 from tellsign.pipelines.formats import from_challenge, from_synartifact, limit_words, to_challenge, to_synartifact
-
-
-def box(xmin, ymin, xmax, ymax):
-    return {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
+from tests.samples import box
 
 
 def artifact(label="Artificial smoothness", where=(0, 0, 8, 8), **fields):
@@ -37,13 +34,6 @@ def test_the_challenge_gets_placed_fakes_of_at_most_50_words():
     assert first["explanation"]["Artificial smoothness"] == "Top left: " + "word " * 30 + "end."
     assert [entry["index"] for entry in to_challenge(results)] == [1, 4]
     json.dumps([first, second])
-
-
-def test_the_challenge_gets_a_place_once():
-    explained = artifact(explanation="Top left: the fur is smooth.")
-    result = {"label": "fake", "fake_probability": 0.9, "width": 32, "height": 32, "artifacts": [explained]}
-    (entry,) = to_challenge([result])
-    assert entry["explanation"] == {"Artificial smoothness": "Top left: the fur is smooth."}
 
 
 def test_artifacts_come_back_from_synartifact_json():
@@ -86,22 +76,23 @@ def test_a_synartifact_annotation_with_a_fault_raises_naming_it(change, message)
         from_synartifact({"Artifacts annotation": [item | change]})
 
 
-@pytest.mark.parametrize("missing", ["rect_start", "rect_end", "artifacts_class"])
-def test_a_synartifact_entry_without_a_key_raises_naming_it(missing):
-    item = {"rect_start": [1, 1], "rect_end": [9, 9], "artifacts_class": 1}
-    del item[missing]
-    with pytest.raises(ValueError, match=f"lacks the key '{missing}'"):
-        from_synartifact({"Artifacts annotation": [item]})
-    with pytest.raises(ValueError, match="lacks the key 'Artifacts annotation'"):
-        from_synartifact({})
-    with pytest.raises(ValueError, match="annotation is not as expected: .*NoneType"):
-        from_synartifact({"Artifacts annotation": None})
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        ({"Artifacts annotation": [{"artifacts_class": 1, "rect_start": [1, 1]}]}, "lacks the key 'rect_end'"),
+        ({}, "lacks the key 'Artifacts annotation'"),
+        ({"Artifacts annotation": None}, "annotation is not as expected: .*NoneType"),
+    ],
+)
+def test_a_synartifact_annotation_without_a_key_raises_naming_it(annotation, message):
+    with pytest.raises(ValueError, match=message):
+        from_synartifact(annotation)
 
 
 def test_a_challenge_entry_comes_back_with_parts_as_boxes():
     size = {"width": 90, "height": 60}
     found = [
-        artifact(where=(0, 0, 30, 20), explanation="Fur is smooth."),
+        artifact(where=(0, 0, 30, 20), explanation="Top left: Fur is smooth."),
         artifact("Ghosting effects", (0, 0, 90, 60)),
     ]
     (entry,) = to_challenge([{"label": "fake", "fake_probability": 1.0, "artifacts": found, **size}])

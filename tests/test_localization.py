@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tellsign.pipelines.localization import box_in, box_of, heat_map, whole_image
+from tests.samples import box
 
 
 # Independent references in NumPy, written from the definitions.
@@ -63,28 +64,14 @@ def test_a_constant_map_has_the_whole_image_as_its_box(value, size):
     assert box_of(np.full(size, value)) == whole_image(*size)
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 320), (96, 8)])
-def test_one_patch_gives_a_box_of_its_size_around_it(height, width):
-    scores = np.zeros((8, 8))
-    scores[2, 5] = 0.8
-    heat = heat_map(scores, height, width)
-    box = box_of(heat)
-    # Half of the maximum is reached half a patch away from the center along both axes through it.
-    assert abs(box["xmin"] - 5 * width / 8) <= 1 and abs(box["xmax"] - 6 * width / 8) <= 1
-    assert abs(box["ymin"] - 2 * height / 8) <= 1 and abs(box["ymax"] - 3 * height / 8) <= 1
-    y, x = np.unravel_index(heat.argmax(), heat.shape)
-    assert box["xmin"] <= x < box["xmax"] and box["ymin"] <= y < box["ymax"]
-
-
 def test_box_surrounds_the_largest_part_without_corners():
     heat = np.zeros((6, 9))
     heat[0, 0] = 1.0
     heat[1:3, 1:4] = 0.5  # touches the former at a corner
     heat[4:6, 6:9] = 0.6
     heat[5, 8] = 0.2
-    assert box_of(heat) == {"xmin": 1, "ymin": 1, "xmax": 4, "ymax": 3}
-    assert box_of(heat, threshold=0.6) == {"xmin": 6, "ymin": 4, "xmax": 9, "ymax": 6}
-    assert box_of(heat, threshold=1.0) == {"xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1}
+    for threshold, sides in ((0.5, (1, 1, 4, 3)), (0.6, (6, 4, 9, 6)), (1.0, (0, 0, 1, 1))):
+        assert box_of(heat, threshold) == box(*sides)
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.9])
@@ -94,23 +81,13 @@ def test_box_equals_flooding_on_random_maps(threshold):
         heat = heat_map(generator.random((5, 5)), 23, 14)
         part = largest_part_by_hand(heat >= threshold * heat.max())
         rows, columns = zip(*part, strict=True)
-        expected = {"xmin": min(columns), "ymin": min(rows), "xmax": max(columns) + 1, "ymax": max(rows) + 1}
-        assert box_of(heat, threshold) == expected
+        assert box_of(heat, threshold) == box(min(columns), min(rows), max(columns) + 1, max(rows) + 1)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (31, 33), (512, 512), (200, 512)])
-def test_box_in_an_image_of_512_pixels_is_its_heat_maps(size):
+@pytest.mark.parametrize("size", [(1, 1), (31, 33), (512, 512), (200, 512), (513, 7), (1111, 2000), (4000, 3000)])
+def test_box_in_an_image_is_its_heat_maps_to_a_pixel_of_512(size):
     scores = np.random.default_rng(0).random((8, 8))
-    assert box_in(scores, *size, 0.3) == box_of(heat_map(scores, *size), 0.3)
-
-
-@pytest.mark.parametrize("size", [(513, 7), (1111, 2000), (4000, 3000)])
-def test_box_in_a_larger_image_is_its_heat_maps_to_a_pixel(size):
-    scores = np.random.default_rng(0).random((8, 8))
-    box, expected = box_in(scores, *size, 0.7), box_of(heat_map(scores, *size), 0.7)
-    assert all(abs(box[side] - expected[side]) <= 1 + max(size) / 512 for side in expected)
-    assert box["xmax"] <= size[1] and box["ymax"] <= size[0]
-
-
-def test_box_is_of_plain_integers():
-    assert all(type(value) is int for value in box_of(heat_map(np.eye(8), 31, 33)).values())
+    found, expected = box_in(scores, *size, 0.7), box_of(heat_map(scores, *size), 0.7)
+    error = 0 if max(size) <= 512 else 1 + max(size) / 512
+    assert all(type(found[side]) is int and abs(found[side] - expected[side]) <= error for side in expected)
+    assert found["xmax"] <= size[1] and found["ymax"] <= size[0]

@@ -11,13 +11,10 @@ from transformers import pipeline
 import tellsign
 from tellsign.pipelines.answer import in_words, ranked
 from tellsign.pipelines.provenance.statement import CLAIMS, IPTC_TERMS, Statement
-from tellsign.pipelines.reasons import deciding_statement
-from tests.stated import A1111, AI, VOCABULARY, encoded, exif_of, png, with_xmp, xmp
+from tests.stated import A1111, AI, VOCABULARY, encoded, png, xmp
 
 
 FILES = Path(__file__).parents[2] / "shared" / "data" / "provenance"
-needs_files = pytest.mark.skipif(not FILES.is_dir(), reason="../shared/data/provenance is not there")
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF")
 
 
 def only(source) -> dict:
@@ -27,73 +24,18 @@ def only(source) -> dict:
     return {key: value for key, value in statement.items() if value}
 
 
-@pytest.mark.parametrize(
-    "packet",
-    [
-        xmp("", f'ext:DigitalSourceType="{VOCABULARY}{AI}"'),
-        xmp(f"<ext:DigitalSourceType>{VOCABULARY}{AI}</ext:DigitalSourceType>"),
-        xmp(f'<ext:DigitalSourceType rdf:resource="{VOCABULARY}{AI}"/>'),
-    ],
-)
-@pytest.mark.parametrize("image_format", FORMATS)
-def test_xmp_tells_the_digital_source_type(packet, image_format):
-    assert only(with_xmp(image_format, packet)) == {"source": "xmp", "trust": "stated", "claim": AI}
-
-
 @pytest.mark.parametrize("term", sorted(IPTC_TERMS))
 def test_each_term_of_iptc_is_a_claim_with_words(term):
     (statement,) = tellsign.provenance(encoded(xmp=xmp("", f'ext:DigitalSourceType="{VOCABULARY}{term}"')))
     assert statement["claim"] == term and CLAIMS[term] in in_words(statement)
 
 
-@pytest.mark.parametrize("word", ["Verified_authentic_photograph_by_Reuters", "generator", "a photograph", "camera"])
+@pytest.mark.parametrize("word", ["Verified_authentic_photograph_by_Reuters", "camera"])
 def test_another_word_is_quoted_and_never_a_claim(word):
     content = encoded(xmp=xmp(f"<ext:DigitalSourceType>{word}</ext:DigitalSourceType>"))
     (statement,) = tellsign.provenance(content)
     assert statement["claim"] == "" and f'"{word}"' in statement["text"]
     assert ranked([statement]) == [] and f'not a term of IPTC: "{word}"' in in_words(statement)
-
-
-@pytest.mark.parametrize("claim", ["digitalCapture", AI])
-def test_what_anyone_can_write_decides_nothing(claim):
-    stated = tellsign.provenance(encoded(xmp=xmp("", f'ext:DigitalSourceType="{claim}"')))
-    assert stated[0]["claim"] == claim and deciding_statement(stated) is None
-
-
-def test_xmp_tells_the_system_and_its_version():
-    packet = xmp("", 'ext:AISystemUsed="Painter" ext:AISystemVersionUsed="3"')
-    assert only(encoded(xmp=packet)) == {
-        "source": "xmp",
-        "trust": "stated",
-        "claim": "generator",
-        "generator": "Painter",
-        "version": "3",
-        "text": "Painter",
-    }
-
-
-@pytest.mark.parametrize(
-    ("texts", "generator", "version"),
-    [
-        ({"parameters": A1111}, "AUTOMATIC1111", "v1.9.3"),
-        ({"parameters": A1111.replace("v1.9.3", "Fooocus v2.5.5")}, "Fooocus", "v2.5.5"),
-        ({"parameters": '{"base_model": "x", "version": "Fooocus v2.5.5"}'}, "Fooocus", "v2.5.5"),
-        ({"prompt": '{"1": {"class_type": "KSampler"}}'}, "ComfyUI", ""),
-        ({"workflow": '{"nodes": []}'}, "ComfyUI", ""),
-        ({"invokeai_metadata": '{"app_version": "5.0.2"}'}, "InvokeAI", "5.0.2"),
-        ({"sd_metadata": '{"app_version": "v2.3"}'}, "InvokeAI", "v2.3"),
-        ({"Dream": '"a moose" -s 50'}, "InvokeAI", ""),
-        (
-            {"Software": "NovelAI", "Source": "NovelAI Diffusion V4", "Description": "x"},
-            "NovelAI",
-            "NovelAI Diffusion V4",
-        ),
-    ],
-)
-def test_png_text_tells_whose_parameters_it_holds(texts, generator, version):
-    statement = only(png(**texts))
-    assert (statement["source"], statement["claim"]) == ("png_text", "parameters")
-    assert (statement["generator"], statement.get("version", "")) == (generator, version)
 
 
 @pytest.mark.parametrize("text", ["a moose", '{"a": ' * 100_000, "[1]", '{"1": 2}', "9" * 5000])
@@ -107,18 +49,6 @@ def test_png_text_behind_the_pixels_is_read():
     chunk = content[start : start + 12 + int.from_bytes(content[start : start + 4], "big")]
     moved = head[:-12] + chunk + head[-12:]
     assert only(moved)["generator"] == "AUTOMATIC1111"
-
-
-@pytest.mark.parametrize("image_format", ["JPEG", "WEBP"])
-@pytest.mark.parametrize("code", [b"UNICODE\x00", b"ASCII\x00\x00\x00"])
-def test_exif_holds_parameters_in_the_user_comment(image_format, code):
-    comment = code + A1111.encode("utf-16-be" if code[0] == ord("U") else "ascii")
-    statement = only(encoded(image_format, exif=exif_of(UserComment=comment)))
-    assert (statement["source"], statement["generator"], statement["version"]) == ("exif", "AUTOMATIC1111", "v1.9.3")
-
-
-def test_exif_names_a_generator():
-    assert only(encoded(exif=exif_of(Make="Ideogram AI")))["generator"] == "Ideogram AI"
 
 
 def test_control_characters_and_length_of_a_text_are_bounded():
@@ -158,15 +88,20 @@ STATED = {
 }
 
 
-@needs_files
-@pytest.mark.parametrize("name", STATED)
-def test_real_files_are_read_as_their_readme_says(name):
+@pytest.mark.skipif(not FILES.is_dir(), reason="../shared/data/provenance is not there")
+def test_real_files_are_answered_as_their_readme_says():
     pytest.importorskip("c2pa")
+    explain = pipeline("artifact-explanation", explain="never")
     keys = ("source", "claim", "generator", "signer", "signature", "hash")
-    found = tellsign.provenance(FILES / name)
-    assert [tuple(statement[key] for key in keys) for statement in found] == STATED[name]
-    trust = "broken" if name.startswith("tampered") else "unknown" if "c2pa" in name else "stated"
-    assert {statement["trust"] for statement in found} == {trust}
+    for name, expected in STATED.items():
+        answer = explain(FILES / name)
+        assert [tuple(statement[key] for key in keys) for statement in answer["provenance"]] == expected, name
+        trust = "broken" if name.startswith("tampered") else "unknown" if "c2pa" in name else "stated"
+        assert {statement["trust"] for statement in answer["provenance"]} == {trust}, name
+        summary = answer["summary"]
+        assert "The file states: " in summary, name
+        assert ("by a certificate that nobody vouches for" in summary) == (trust == "unknown"), name
+        assert ("but the file was changed after that" in summary) == (trust == "broken"), name
 
 
 def test_the_pipeline_refuses_unreadable_anchors_at_once(checkpoint, tmp_path):
@@ -182,13 +117,3 @@ def test_answers_hold_what_a_file_states_in_whatever_form(checkpoint, tmp_path):
     stated = [answer["provenance"] for answer in judge([*sources, encoded()], batch_size=5)]
     assert stated == [*[tellsign.provenance(content)] * 4, []] and len(stated[0]) == 1
     assert judge(sources[0])["provenance"] == stated[0]
-
-
-@needs_files
-@pytest.mark.parametrize("name", STATED)
-def test_what_real_files_state_is_in_the_summary(name):
-    pytest.importorskip("c2pa")
-    summary = pipeline("artifact-explanation", explain="never")(FILES / name)["summary"]
-    assert "The file states: " in summary
-    assert ("by a certificate that nobody vouches for" in summary) == ("c2pa" in name and "tampered" not in name)
-    assert ("but the file was changed after that" in summary) == (name == "tampered_c2pa.jpg")
