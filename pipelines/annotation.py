@@ -127,16 +127,7 @@ def mark_places(image: Image.Image, result: ImageExplanation | FailedImage) -> I
 
 
 def evidence_picture(image: Image.Image, result: ImageExplanation, side: int = MIN_SIDE) -> Image.Image:
-    """Draws where the pixels of an image speak for "fake".
-
-    Args:
-        image (`PIL.Image.Image`): The image that was explained.
-        result ([`ImageExplanation`]): The answer for it, with an `evidence_map`.
-        side (`int`, *optional*, defaults to 480): The longer side in pixels.
-
-    Returns:
-        `PIL.Image.Image` in mode RGB: the image in grey, yellow where that is.
-    """
+    """Draws an image in grey, its longer side of so many pixels, yellow where its `evidence_map` speaks for fake."""
     image, fake = load_image(image), np.maximum(result["evidence_map"], 0)
     shown = heat_map(fake / max(float(fake.max()), 1e-6), image.height, image.width)
     return heat_picture(image, shown, EVIDENCE_COLOR, side)

@@ -12,7 +12,7 @@ from tellsign.modeling.image_files import contrast_of, in_rgb, stored_image
 from tellsign.modeling.image_loading import read_source
 from tellsign.modeling.verdicts import error_rates_of, is_large, real_and_fake, thresholds_of
 
-from .answer import FailedImage, ImageExplanation, Statement, Trace
+from .answer import FailedImage, ImageExplanation
 from .evidence import places_of
 from .inputs import as_inputs, checked_options, listed
 from .parts import PipelineOfParts
@@ -30,16 +30,12 @@ class Picture:
 
     image: Image.Image | None
     """`None` where nobody looks at it again."""
-    width: int
-    height: int
     contrast: float
-    is_animated: bool
     is_large: bool
     files: str
     """The group of its file, see [`files_of`]."""
-    provenance: list[Statement]
-    traces: list[Trace]
-    traces_note: str
+    known: Any
+    """What its answer holds already."""
 
 
 class ArtifactExplanationPipeline(PipelineOfParts):
@@ -203,20 +199,13 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         image = in_rgb(stored, name)
         tells_sizes = "image_sizes" in self.image_processor.model_input_names  # without them, one network judges all
         large = tells_sizes and bool(is_large(self.model.config, torch.tensor([[image.height, image.width]])))
-        provenance = [*statements_in(content, name, trust_anchors, stored), *watermarks_in(stored)]
-        found, traces_note = find_traces(stored) if traces else ([], "Traces were not measured.")
-        return image, Picture(
-            image=None if large and not self._knows_large else image,  # a batch of large ones may not fit into memory
-            width=image.width,
-            height=image.height,
-            contrast=contrast_of(image),
-            is_animated=bool(image.info.get("animated")),
-            is_large=large,
-            files=files_of(stored),
-            provenance=provenance,
-            traces=found,
-            traces_note=traces_note,
-        )
+        found, note = find_traces(stored) if traces else ([], "Traces were not measured.")
+        known = {"width": image.width, "height": image.height, "traces": found, "traces_note": note}
+        known["provenance"] = [*statements_in(content, name, trust_anchors, stored), *watermarks_in(stored)]
+        if image.info.get("animated"):
+            known["animated"] = True
+        kept = None if large and not self._knows_large else image  # a batch of large ones may not fit into memory
+        return image, Picture(kept, contrast_of(image), large, files_of(stored), known)
 
     def _forward(  # type: ignore[override]
         self,
@@ -240,7 +229,7 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             if maps is not None and not answer["verdict_note"]:
                 evidence = maps[row].float().cpu().numpy()
                 if toward := evidence_toward(answer):
-                    answer["evidence"] = places_of(evidence, picture.height, picture.width, toward)
+                    answer["evidence"] = places_of(evidence, answer["height"], answer["width"], toward)
                 if return_heatmap:
                     answer["evidence_map"] = evidence
             if self._is_searched(picture, answer, explain, tagging):
@@ -259,16 +248,13 @@ class ArtifactExplanationPipeline(PipelineOfParts):
             probability,
             thresholds,
             operating_point,
-            width=picture.width,
-            height=picture.height,
+            width=picture.known["width"],
+            height=picture.known["height"],
             contrast=picture.contrast,
             seen=side if isinstance(side, int) else None,
         )
-        answer["traces"], answer["traces_note"] = picture.traces, picture.traces_note
-        answer["provenance"] = picture.provenance
+        answer.update(picture.known)
         conclude(answer, thresholds, error_rates_of(config, operating_point, picture.is_large))
-        if picture.is_animated:
-            answer["animated"] = True
         return answer
 
     @property
@@ -285,8 +271,8 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         if picture.is_large and not self._knows_large:
             if is_wanted:
                 naming = {name: tagging.get(name) for name in ("candidate_labels", "threshold")}
-                size = picture.height, picture.width
-                answer["artifacts"] = signatures_of(picture.traces, picture.files, *size, **naming)
+                size = answer["height"], answer["width"]
+                answer["artifacts"] = signatures_of(answer["traces"], picture.files, *size, **naming)
             others = "Other artifacts" if answer["artifacts"] else "Artifacts"
             answer["artifacts_note"] = f"{others} are not looked for in pictures of this size."
         elif explain == "never" or answer["verdict_note"]:

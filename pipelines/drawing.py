@@ -87,13 +87,9 @@ def verdict_row(width: int, font: Font, title: str, text: str, color: str) -> Im
 
 
 def odds_bar(width: int, font: Font, probability: float, thresholds: Sequence[float]) -> Image.Image:
-    """The odds as a bar, in the colors of the verdicts between its thresholds, which are named below it.
+    """The odds as a bar, in the colors of the verdicts between its two rising thresholds, which are named below it.
 
-    Args:
-        width (`int`): In pixels.
-        font (`ImageFont.FreeTypeFont`): Of what is written.
-        probability (`float`): Where the mark is, in [0, 1]; one beyond [`ENDS`] is drawn there.
-        thresholds (`Sequence[float]`): Two rising numbers in [0, 1].
+    A mark shows the probability, in [0, 1]; one beyond [`ENDS`] is drawn there.
     """
     margin, line = round(font.size), round(1.4 * font.size)
     low, high = (math.log(end / (1 - end)) for end in ENDS)

@@ -51,17 +51,10 @@ def explanation_prompt(
     artifacts: Sequence[ExplainedArtifact],
     shown: str | None = None,
 ) -> str:
-    """The prompt about an image, by the chat template, up to where the answer begins.
+    """The prompt about an image of a size (width, height), by the chat template, up to where the answer begins.
 
-    Args:
-        processor ([`ProcessorMixin`]): The model's processor, with a chat template.
-        size (`tuple[int, int]`): Width and height of the image in pixels.
-        verdict (`str`): "real", "fake" or "uncertain".
-        artifacts (`Sequence[ExplainedArtifact]`): The artifacts in the image, at least one.
-        shown (`str`, *optional*): What the image shows, where it is known.
-
-    Returns:
-        `str`: The prompt, with the name of each artifact, its place in words and, of an official one, its definition.
+    It has what the image shows, where that is known, and of each artifact the name, the place in words and, of an
+    official one, the definition.
     """
     lines = []
     for artifact in artifacts:
@@ -78,14 +71,7 @@ def explanation_prompt(
 def encode_prompts(
     processor: ProcessorMixin, images: Sequence[Image.Image], prompts: Sequence[str], **kwargs
 ) -> BatchFeature:
-    """The model's inputs for images and their prompts, see [`explanation_prompt`].
-
-    Args:
-        processor ([`ProcessorMixin`]): The model's processor.
-        images (`Sequence[Image.Image]`): The images.
-        prompts (`Sequence[str]`): One prompt for each image.
-        kwargs: For the processor.
-    """
+    """The model's inputs for images, with one prompt for each from [`explanation_prompt`]."""
     if (start := processor.tokenizer.bos_token) and prompts[0].startswith(start):
         kwargs["add_special_tokens"] = False  # as the chat template wrote it
     lists = [[image] for image in images]

@@ -31,11 +31,7 @@ def answer_of_pixels(
 ) -> ImageExplanation:
     """The answer to an image of which no more is known than what a network says of it, for [`conclude`] to fill in.
 
-    Args:
-        probability (`float`): Of fake, in [0, 1].
-        thresholds (`Sequence[float]`): As for [`verdict_of`].
-        operating_point (`str`): That has them.
-        width, height, contrast, seen: As for [`doubt_of`].
+    The probability is that of fake, in [0, 1]. The rest is as for [`verdict_of`] and [`doubt_of`].
     """
     doubt = doubt_of(verdict_of(probability, thresholds), probability, width, height, contrast, seen)
     return {

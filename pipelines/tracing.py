@@ -55,17 +55,10 @@ def signatures_of(
     candidate_labels: Sequence[str] | None = None,
     threshold: float | None = None,
 ) -> list[ExplainedArtifact]:
-    """The artifacts that traces of generators are.
+    """The artifacts that traces of an image are, by the group of its file, see [`files_of`].
 
-    The first trace of each explains it. Its score is the [`Worth.precision`] of that one.
-
-    Args:
-        traces (`Sequence[Trace]`): From [`find_traces`].
-        files (`str`): What [`files_of`] the image are.
-        height, width (`int`): Size of the image in pixels.
-        candidate_labels (`Sequence[str]`, *optional*):
-            The artifacts to look for, in any spelling that [`find_artifact`] knows. Defaults to all.
-        threshold (`float`, *optional*): Least score in [0, 1]. Defaults to none.
+    The first trace of each explains it. Its score is the [`Worth.precision`] of that one. Labels may be in any
+    spelling that [`find_artifact`] knows.
     """
     asked = None if candidate_labels is None else set(map(_spelled, candidate_labels))
     found: dict[str, ExplainedArtifact] = {}
@@ -80,10 +73,6 @@ def signatures_of(
 
 def pictures_of(image: Image.Image, traces: Sequence[Trace]) -> list[tuple[Image.Image, str]]:
     """A picture that shows each trace, in mode RGB, and a sentence that says what it shows.
-
-    Args:
-        image (`PIL.Image.Image`): The image.
-        traces (`Sequence[Trace]`): From its answer.
 
     Raises:
         ValueError: If a trace has an unknown name.

@@ -17,6 +17,7 @@ from tellsign.pipelines.localizer import LOCATIONS, ArtifactLocalizer, _box_of, 
 from tellsign.pipelines.tagger import ArtifactTagger
 from tests.conftest import equal
 from tests.models import LABELS, make_localizer, make_processor, make_tagger_model
+from tests.samples import box
 
 
 # With a darker half, since of one color nothing is told.
@@ -29,9 +30,8 @@ def teach(localizer: ArtifactLocalizer, lessons: list[tuple[Image.Image, str, st
     """Fine-tunes it, as any PaliGemma, until it answers so."""
     images, labels, answers = zip(*lessons, strict=True)
     prompts = [f"<image>detect {label.lower()}" for label in labels]
-    batch = localizer.processor(
-        images=list(images), text=prompts, suffix=list(answers), padding=True, return_tensors="pt"
-    )
+    given = {"images": list(images), "text": prompts, "suffix": list(answers)}
+    batch = localizer.processor(**given, padding=True, return_tensors="pt")
     optimizer = torch.optim.AdamW(localizer.model.train().parameters(), 3e-3)
     for _ in range(250):
         loss = localizer.model(**batch).loss
@@ -64,8 +64,7 @@ def localizer():
 
 def test_location_tokens_become_boxes_in_pixels_of_the_image(localizer):
     red, blue = localizer([RED, BLUE], [[LABELS[0]], [LABELS[0]]])
-    assert red == {LABELS[0]: {"xmin": 20, "ymin": 0, "xmax": 40, "ymax": 10}}
-    assert blue == {LABELS[0]: {"xmin": 8, "ymin": 9, "xmax": 15, "ymax": 18}}
+    assert (red, blue) == ({LABELS[0]: box(20, 0, 40, 10)}, {LABELS[0]: box(8, 9, 15, 18)})
 
 
 def test_an_answer_that_is_no_box_finds_nothing(localizer):
@@ -73,19 +72,17 @@ def test_an_answer_that_is_no_box_finds_nothing(localizer):
 
 
 def test_a_box_has_a_pixel_at_least_and_lies_in_the_image(localizer):
-    assert localizer([RED], [[LABELS[2]]]) == [{LABELS[2]: {"xmin": 20, "ymin": 19, "xmax": 21, "ymax": 20}}]
+    assert localizer([RED], [[LABELS[2]]]) == [{LABELS[2]: box(20, 19, 21, 20)}]
 
 
 def test_the_tokens_of_a_box_lead_back_to_it():
     generator = np.random.default_rng(0)
     for _ in range(500):
         width, height = generator.integers(2, 513, 2).tolist()
-        (xmin, xmax), (ymin, ymax) = (
-            np.sort(generator.choice(side + 1, 2, replace=False)).tolist() for side in (width, height)
-        )
-        box = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
-        tokens = re.findall("<loc....>", location_of(box, width, height))
-        assert _box_of([LOCATIONS.index(token) for token in tokens], width, height) == box
+        (xmin, xmax), (ymin, ymax) = (sorted(generator.choice(side + 1, 2, replace=False)) for side in (width, height))
+        tokens = re.findall("<loc....>", location_of(box(xmin, ymin, xmax, ymax), width, height))
+        found = _box_of([LOCATIONS.index(token) for token in tokens], width, height)
+        assert found == box(xmin, ymin, xmax, ymax)
 
 
 def test_artifacts_asked_for_together_are_answered_as_alone(localizer):
@@ -116,28 +113,18 @@ def test_a_model_that_says_no_places_is_refused_before_loading(tmp_path):
 
 @pytest.fixture
 def explain(make_model, localizer) -> ArtifactExplanationPipeline:
-    detector = make_model(verdict_thresholds=[0.0, 1.0])
-    tagger = ArtifactTagger(
-        make_tagger_model(trained_artifacts=LABELS, global_artifacts=LABELS[2:3], artifact_thresholds=[0.0] * 4),
-        make_processor(),
-    )
-    return pipeline(
-        "artifact-explanation",
-        model=detector,
-        image_processor=WaveFreqImageProcessor(),
-        tagger=tagger,
-        localizer=localizer,
-        explain="always",
-    )
+    fields = {"trained_artifacts": LABELS, "global_artifacts": LABELS[2:3], "artifact_thresholds": [0.0] * 4}
+    parts = {"tagger": ArtifactTagger(make_tagger_model(**fields), make_processor()), "localizer": localizer}
+    parts |= {"model": make_model(verdict_thresholds=[0.0, 1.0]), "image_processor": WaveFreqImageProcessor()}
+    return pipeline("artifact-explanation", **parts, explain="always")
 
 
 def test_its_boxes_are_the_answers_where_it_finds_one(explain, localizer):
     answers = explain([RED, BLUE], return_heatmap=True, batch_size=2)
     found = localizer([RED, BLUE], [LABELS[:1], LABELS[:1]])
     explain.localizer = None
-    for answer, by_tagger, boxes in zip(
-        answers, explain([RED, BLUE], return_heatmap=True, batch_size=2), found, strict=True
-    ):
+    without = explain([RED, BLUE], return_heatmap=True, batch_size=2)
+    for answer, by_tagger, boxes in zip(answers, without, found, strict=True):
         of_tagger = {artifact["label"]: artifact for artifact in by_tagger["artifacts"]}
         assert of_tagger.keys() == set(LABELS)
         for artifact in answer["artifacts"]:
@@ -161,10 +148,8 @@ def test_it_is_saved_beside_the_detector_and_loaded_with_it(explain, tmp_path):
 def test_the_card_of_a_detector_says_that_it_has_one(explain, tmp_path):
     explain.save_pretrained(tmp_path)
     assert "`localizer/` holds a model of the type `paligemma`" in card_of_folder(tmp_path).text
-    adapted = LoraConfig(r=2, target_modules=r".*language_model.*q_proj")
-    (tmp_path / "localizer" / "adapter_config.json").write_text(
-        json.dumps(adapted.to_dict() | {"base_model_name_or_path": "someone/base"}, default=list)
-    )
+    adapter = LoraConfig(base_model_name_or_path="someone/base")
+    adapter.save_pretrained(tmp_path / "localizer")
     assert "`localizer/` holds an adapter for `someone/base`" in card_of_folder(tmp_path).text
 
 

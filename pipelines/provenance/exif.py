@@ -16,12 +16,7 @@ _FLUX = re.compile(r"AI generated;\w+;(\w+)")  # by the programs of Black Forest
 
 
 def statements_of_exif(image: Image.Image, content: bytes | None) -> Iterator[Statement]:
-    """What the EXIF block of an image states.
-
-    Args:
-        image (`PIL.Image.Image`): The image.
-        content (`bytes`, *optional*): Its file, of which a small version is decoded to compare the thumbnail.
-    """
+    """What the EXIF block of an image states. The thumbnail is compared with a small version of its file, if any."""
     if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
         return  # Pillow would read the pixels to find out
     try:

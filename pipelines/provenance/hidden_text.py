@@ -25,12 +25,7 @@ _CHANNELS = {2: 3, 4: 2, 6: 4}  # by the type of color of a PNG file
 
 
 def statements_of_hidden_text(image: Image.Image, content: bytes | None) -> Iterator[Statement]:
-    """What a hidden text states, if there is one. Its beginning is looked for before all pixels are decoded.
-
-    Args:
-        image (`PIL.Image.Image`): The image.
-        content (`bytes`, *optional*): Its file, where there is one.
-    """
+    """What a hidden text states, if there is one. Its beginning is looked for before all pixels are decoded."""
     if image.format not in ("PNG", "WEBP", None) or image.mode not in ("RGB", "RGBA", "LA"):
         return
     if image.format == "WEBP" and image.mode != "RGBA":

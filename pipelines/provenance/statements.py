@@ -22,12 +22,9 @@ def statements_in(
     trust_anchors: str | os.PathLike | None = None,
     opened: Image.Image | None = None,
 ) -> list[Statement]:
-    """What an image file states of its making, as [`~tellsign.provenance`] says.
+    """What an image file states of its making, as [`~tellsign.provenance`] says. An image has no C2PA manifest.
 
     Args:
-        content (`bytes` or `PIL.Image.Image`): The file's content, or an image, which has no C2PA manifest.
-        name (`str`): What to call it in an error.
-        trust_anchors (`str` or `os.PathLike`, *optional*): As for [`~tellsign.provenance`].
         opened (`PIL.Image.Image`, *optional*): The [`stored_image`] of the content, where it was opened before.
 
     Raises:

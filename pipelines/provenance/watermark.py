@@ -32,13 +32,7 @@ _SCALE = 0.492 / 2  # of chroma, for the sum of four pixels, which is twice Haar
 
 @dataclass(frozen=True)
 class Watermark:
-    """A message that a generator's program repeats in the pixels.
-
-    Args:
-        generator (`str`): Whose it is.
-        name (`str`): What the message is called.
-        bits (`str`): The message, zeros and ones.
-    """
+    """A message that a generator's program repeats in the pixels; its bits are zeros and ones."""
 
     generator: str
     name: str
