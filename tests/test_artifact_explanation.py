@@ -1,7 +1,6 @@
 import base64
 import io
 import json
-import re
 import shutil
 import tempfile
 import zipfile
@@ -202,13 +201,6 @@ def test_large_pictures_get_no_names_and_the_answer_says_so(explain_both, small_
         assert ("not looked for in pictures of this size" in answer["artifacts_note"]) != is_searched
 
 
-def test_a_copy_without_loss_has_the_same_verdict(explain_both):
-    content = encode(pixels(300, 310), quality=80)
-    copies = content, encode(np.asarray(load_image(content)), "PNG")
-    first, second = (explain_both(copy, explain="never") for copy in copies)
-    assert first == second
-
-
 def test_a_tagger_of_texts_names_artifacts_of_any_size(explain_both, small_and_large):
     explain_both.tagger.mode = "independent"  # as of a SigLIP
     for answer in explain_both(small_and_large, explain="always", threshold=0.0):
@@ -255,7 +247,7 @@ def test_candidate_labels_may_come_one_by_one(parts, images):
     options = {"explain": "always", "threshold": 0.0, "candidate_labels": iter(["ghosts", "blur"])}
     explain = pipeline("artifact-explanation", **parts, **options)
     expected = explain(images, candidate_labels=["ghosts", "blur"])
-    assert all(len(answer["artifacts"]) == 2 for answer in expected)
+    assert all({one["label"] for one in answer["artifacts"]} == {"ghosts", "blur"} for answer in expected)
     assert equal(explain(images), expected)
     assert equal(explain(images, candidate_labels=map(str.strip, "ghosts, blur".split(","))), expected)
 
@@ -563,37 +555,22 @@ def run_explain(*arguments):
     return result, [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
 
 
-def unframed(output: str) -> str:
-    """A message without the frame and the line breaks that typer gives it."""
-    return " ".join(re.sub("[│╭╮╰╯─]", " ", output).split())
-
-
 @pytest.mark.parametrize("pattern", [".", "**/*.png"])
 def test_the_command_answers_and_draws_every_image_of_a_folder(saved, tmp_path, pattern):
     model, answers = saved
-    result, lines = run_explain(tmp_path / "in" / pattern, "--model", model, "--save", tmp_path / "out")
-    assert result.exit_code == 0 and len(lines) == 4
-    for index, answer in enumerate(answers):
-        folder = "deep" if index % 2 else "."
-        (line,) = [line for line in lines if line["image"] == str(tmp_path / "in" / folder / f"{index}.png")]
-        assert equal({key: value for key, value in line.items() if key != "image"}, answer)
-        assert Image.open(tmp_path / "out" / folder / f"{index}.png.png").width >= 480
-
-
-def test_the_command_names_a_broken_file_and_exits_with_1(saved, tmp_path):
-    model, answers = saved
     (tmp_path / "in" / "b.png").write_bytes(b"broken")
-    files = [tmp_path / "in" / name for name in ("0.png", "b.png", "2.png", "none.png")]
-    result, lines = run_explain(*files, "--model", model)
-    assert result.exit_code == 1 and [line["image"] for line in lines] == [str(file) for file in files]
-    assert lines[0]["label"] == answers[0]["label"] and lines[2]["label"] == answers[2]["label"]
-    assert "b.png: not an image" in lines[1]["error"] and "none.png" in lines[3]["error"]
+    result, lines = run_explain(tmp_path / "in" / pattern, "--model", model, "--save", tmp_path / "out")
+    said = {line.pop("image"): line for line in lines}
+    assert result.exit_code == 1 and "b.png: not an image" in said.pop(str(tmp_path / "in" / "b.png"))["error"]
+    names = [f"{'deep' if index % 2 else '.'}/{index}.png" for index in range(4)]
+    assert said.keys() == {str(tmp_path / "in" / name) for name in names}
+    for name, answer in zip(names, answers, strict=True):
+        assert equal(said[str(tmp_path / "in" / name)], answer)
+        assert Image.open(tmp_path / "out" / f"{name}.png").width >= 480
 
 
-def test_the_command_refuses_what_matches_no_image(checkpoint, saved, tmp_path):
+def test_the_command_refuses_what_matches_no_image(saved, tmp_path):
     (tmp_path / "empty").mkdir()
     for pattern in ("empty", "*.gif"):
         result, lines = run_explain(tmp_path / pattern, "--model", saved[0])
-        assert result.exit_code == 2 and not lines and "there is no image" in unframed(result.output)
-    result, lines = run_explain(tmp_path / "in", "--model", checkpoint, "--explain", "never")
-    assert result.exit_code == 0 and all(line["artifacts"] == [] for line in lines)
+        assert result.exit_code == 2 and not lines and "no image" in result.output
