@@ -271,8 +271,8 @@ class ArtifactExplanationPipeline(PipelineOfParts):
         if picture.is_large and not self._knows_large:
             if is_wanted:
                 naming = {name: tagging.get(name) for name in ("candidate_labels", "threshold")}
-                size = answer["height"], answer["width"]
-                answer["artifacts"] = signatures_of(answer["traces"], picture.files, *size, **naming)
+                height, width = answer["height"], answer["width"]
+                answer["artifacts"] = signatures_of(answer["traces"], picture.files, height, width, **naming)
             others = "Other artifacts" if answer["artifacts"] else "Artifacts"
             answer["artifacts_note"] = f"{others} are not looked for in pictures of this size."
         elif explain == "never" or answer["verdict_note"]:

@@ -78,14 +78,14 @@ def said_of_verdict(answer: ImageExplanation) -> str:
 
 def stated_lines(answer: ImageExplanation) -> list[Line]:
     """What the file states of its making."""
-    return [line for line, is_seen in _statements(answer) if not is_seen]
+    return _statements(answer, are_marks=False)
 
 
 def seen_lines(answer: ImageExplanation) -> list[Line]:
     """What the pixels say: marks in them, then what was measured, by falling weight."""
     measured = (reason for reason in answer["reasons"] if reason["kind"] in ("pixels", "trace"))
-    marks = [line for line, is_seen in _statements(answer) if is_seen]
-    return marks + [Line(weight_in_words(reason), reason["text"]) for reason in measured]
+    weighed = [Line(weight_in_words(reason), reason["text"]) for reason in measured]
+    return _statements(answer, are_marks=True) + weighed
 
 
 def shown_places(answer: ImageExplanation) -> list[Evidence]:
@@ -120,13 +120,13 @@ def weight_in_words(reason: Reason) -> str:
     return f"×{ratio(reason['weight'])}" + (f" for {reason['toward']}" if reason["toward"] else "")
 
 
-def _statements(answer: ImageExplanation) -> list[tuple[Line, bool]]:
-    """Each statement as a line, and whether it is in the pixels."""
+def _statements(answer: ImageExplanation, are_marks: bool) -> list[Line]:
+    """The statements that are marks in the pixels, or the others."""
     decided = answer["decided_by"] in DECIDERS.values()
     decider = deciding_statement(answer["provenance"]) if decided else None
     lines = []
     for one in answer["provenance"]:
-        text = in_words(one)
-        line = Line("decides" if one is decider else "", harmless(f"{text[:1].upper()}{text[1:]}."))
-        lines.append((line, one["trust"] == MARK))
+        if (one["trust"] == MARK) == are_marks:
+            text = in_words(one)
+            lines.append(Line("decides" if one is decider else "", harmless(f"{text[:1].upper()}{text[1:]}.")))
     return lines
