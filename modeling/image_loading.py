@@ -99,7 +99,12 @@ def read_path(
     """
     text = os.fspath(path)
     if isinstance(path, str) and path[:11].lower() == "data:image/":
-        return _of_data_address(path, name)
+        head, _, encoded = path.partition(",")
+        name = name or shortened(head)
+        try:
+            return base64.b64decode(encoded, validate=True), name
+        except binascii.Error as error:
+            raise ValueError(f"{name}: {error}") from error
     if isinstance(path, str) and is_address(path):
         return read_address(path, name, timeout, of_row)
     name = name or shortened(text)
@@ -118,18 +123,9 @@ def _image_in_base64(text: str) -> bytes | None:
     try:
         content = base64.b64decode("".join(text.split()), validate=True)
         open_image(content)
+        return content
     except Exception:  # Pillow's decoders raise all sorts
         return None
-    return content
-
-
-def _of_data_address(address: str, name: str | None) -> tuple[bytes, str]:
-    head, _, encoded = address.partition(",")
-    name = name or shortened(head)
-    try:
-        return base64.b64decode(encoded, validate=True), name
-    except binascii.Error as error:
-        raise ValueError(f"{name}: {error}") from error
 
 
 def _image_of_array(pixels: np.ndarray | torch.Tensor) -> Image.Image:

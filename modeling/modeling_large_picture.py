@@ -32,13 +32,10 @@ WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 
 
 def moments_of(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Mean and mean square over space of every channel.
+    """Mean, then mean square over space of every channel, `(batch_size, 2 * channels of all)`.
 
     Args:
         maps (`Sequence[torch.Tensor]`): Feature maps, each `(batch_size, channels, height, width)`.
-
-    Returns:
-        `torch.Tensor` of shape `(batch_size, 2 * channels of all)`: all means, then all mean squares.
     """
     means = [hidden_states.mean((2, 3)) for hidden_states in maps]
     squares = [hidden_states.square().mean((2, 3)) for hidden_states in maps]
@@ -73,13 +70,10 @@ class LargePictureHead(nn.Module):
 
     @staticmethod
     def features(moments: torch.Tensor) -> torch.Tensor:
-        """Means, then standard deviations, of moments as [`moments_of`] gives them.
+        """Means, then standard deviations, of the whole, and averages over the cuts, `(..., 2, num_moments)`.
 
         Args:
             moments (`torch.Tensor` of shape `(..., 1 + num_cuts, num_moments)`): Of the whole and of its cuts.
-
-        Returns:
-            `torch.Tensor` of shape `(..., 2, num_moments)`: of the whole, and averages over the cuts.
         """
         features = torch.cat([moments.chunk(2, dim=-1)[0], _deviations(moments)], dim=-1)
         return torch.cat([features[..., :1, :], features[..., 1:, :].mean(-2, keepdim=True)], dim=-2)
@@ -131,10 +125,11 @@ class LargePictureHead(nn.Module):
         cut_boxes: torch.Tensor,
         size: int,
     ) -> torch.Tensor:
-        """What each place adds to the logit of fake, against the average training picture.
+        """What each place adds to the logit of fake, against the average training picture, `(batch_size, size, size)`.
 
         These are integrated gradients (Sundararajan et al., 2017, arXiv 1703.01365, equation 1), from the average
-        moments to the picture's. Moments are sums over places, so the logit's difference splits among places.
+        moments to the picture's. Moments are sums over places, so the logit's difference splits among places. They sum
+        to the logit minus the baseline's, where no dropout is at work.
 
         Args:
             maps (`Sequence[torch.Tensor]`): The whole picture's feature maps, as for [`moments_of`].
@@ -142,10 +137,6 @@ class LargePictureHead(nn.Module):
             moments (`torch.Tensor` of shape `(batch_size, 1 + num_cuts, num_moments)`): Their moments.
             cut_boxes (`torch.Tensor` of shape `(batch_size, num_cuts, 4)`): See [`spread`].
             size (`int`): Side of the grid of places.
-
-        Returns:
-            `torch.Tensor` of shape `(batch_size, size, size)`. Its sum is the logit minus the baseline's
-            logit, where no dropout is at work.
         """
         num_cuts = cut_boxes.shape[1]
         baseline = torch.cat([self.baseline[:1], self.baseline[1:].expand(num_cuts, -1)]).to(moments.dtype)
@@ -162,14 +153,11 @@ class LargePictureHead(nn.Module):
 
 
 def octaves_below(cut_boxes: torch.Tensor, cut_size: int) -> torch.Tensor:
-    """How often the shorter side of pictures would have to be doubled to have `FULL_SIDE` pixels, at least 0.
+    """How often the shorter side of pictures must be doubled to have `FULL_SIDE` pixels, `(batch_size,)`, at least 0.
 
     Args:
         cut_boxes (`torch.Tensor` of shape `(batch_size, num_cuts, 4)`): See [`LargePictureForImageClassification`].
         cut_size (`int`): Side of a cut in pixels.
-
-    Returns:
-        `torch.Tensor` of shape `(batch_size,)`.
     """
     covered = (cut_boxes[:, 0, 2:] - cut_boxes[:, 0, :2]).amax(1)  # of the shorter side
     return (covered * (FULL_SIDE / cut_size)).log2().clamp(min=0)
@@ -186,11 +174,7 @@ def calibration_of_size(config: Any, octaves: Any) -> tuple[Any, Any]:
 
 
 def moments_of_features(features: torch.Tensor) -> torch.Tensor:
-    """Moments by means and standard deviations: the reverse of [`LargePictureHead.features`] of one cut.
-
-    Args:
-        features (`torch.Tensor` of shape `(..., num_moments)`): All means, then all deviations.
-    """
+    """Moments by all means, then all deviations, `(..., num_moments)`: the reverse of the head's `features`."""
     mean, deviation = features.chunk(2, dim=-1)
     return torch.cat([mean, mean.square() + deviation.square() - EPSILON], dim=-1)
 
@@ -419,12 +403,10 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         boxes = cut_boxes.to(moments)
         scale, shift = calibration_of_size(self.config, octaves_below(boxes, self.config.cut_size))
         of_fake = (scale * self.head(moments) - shift) / self.config.temperature
-        logits = nn.functional.pad(of_fake[:, None], (1, 0))
-        evidence = None
+        logits, evidence = nn.functional.pad(of_fake[:, None], (1, 0)).to(self.dtype), None
         if not self.training:
             evidence = self.head.evidence(maps, cut_maps, moments, boxes, self.config.grid_size)
             evidence = (evidence * scale[:, None, None] / self.config.temperature).to(self.dtype)
-        logits = logits.to(self.dtype)
         loss = None if labels is None else self.loss_function(labels, logits, self.config, **kwargs)
         return LargePictureImageClassifierOutput(loss=loss, logits=logits, evidence=evidence)
 

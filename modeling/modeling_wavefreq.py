@@ -229,8 +229,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             logits = torch.cat([category_logits.logsumexp(1, keepdim=True), logits[:, 1:]], dim=1)
         logits, evidence = logits / self.config.temperature, None
         if self.config.num_labels == 2 and not self.training:
-            evidence = self._small_evidence(outputs.last_hidden_state)  # type: ignore[arg-type]
-            evidence = evidence / self.config.temperature
+            evidence = self._small_evidence(outputs.last_hidden_state) / self.config.temperature  # type: ignore[arg-type]
             # CODEPATH: with a second network both give maps of one size, whatever else is in the batch.
             if self.large_picture is not None:
                 cells = spread(evidence, WHOLE.to(evidence), self.large_picture.config.grid_size)
