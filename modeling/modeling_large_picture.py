@@ -239,37 +239,24 @@ def numbering_of(backbone: Any) -> dict[str, bool]:
     return {"extra_blocks": True} if "extra_blocks" in parameters else {}
 
 
-@auto_docstring(custom_intro="Output of [`LargePictureForImageClassification`].")
+@auto_docstring(custom_intro="Output of a classifier that shows where its evidence lies.")
 @dataclass
-class LargePictureImageClassifierOutput(ImageClassifierOutputWithNoAttention):
+class EvidenceClassifierOutput(ImageClassifierOutputWithNoAttention):
     r"""
     loss (`torch.FloatTensor` of shape `()`, *optional*, returned if there are labels):
-        Cross entropy.
-    logits (`torch.FloatTensor` of shape `(batch_size, 2)`):
-        Logits of real, always zero, and of fake, divided by `config.temperature`.
-    evidence (`torch.FloatTensor` of shape `(batch_size, grid_size, grid_size)`, *optional*, returned in evaluation):
-        What each place of the picture adds to its logit of fake. The sum is that logit minus the logit of the
-        average training picture of its size.
+        Cross entropy, or the loss that `config.problem_type` names.
+    logits (`torch.FloatTensor` of shape `(batch_size, config.num_labels)`):
+        Logits of each label, divided by `config.temperature`. That of real is always zero for large pictures.
+    category_logits (`torch.FloatTensor` of shape `(batch_size, 1 + len(config.real_categories))`, *optional*):
+        Logits of a real image of something else (always zero), and of each of `config.real_categories`.
+    evidence (`torch.FloatTensor` of shape `(batch_size, rows, columns)`, *optional*, returned in evaluation):
+        What each place of the image adds to the logit of fake minus the logit of real. The sum is that difference
+        minus a baseline. The baseline is the average picture of its size for large pictures, and no features at all
+        for small ones. Only models with the labels real and fake have evidence.
     """
 
+    category_logits: torch.Tensor | None = None
     evidence: torch.Tensor | None = None
-
-
-@auto_docstring
-class LargePicturePreTrainedModel(PreTrainedModel):
-    config: LargePictureConfig
-    config_class = LargePictureConfig
-    base_model_prefix = "large_picture"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    _no_split_modules = ["LargePictureHead"]
-
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if hasattr(module, "init_non_persistent_buffers"):  # of timm, which no checkpoint holds
-            module.init_non_persistent_buffers()  # type: ignore[operator]
 
 
 @auto_docstring(
@@ -280,7 +267,14 @@ class LargePicturePreTrainedModel(PreTrainedModel):
     It stays frozen, its batch statistics too.
     """
 )
-class LargePictureForImageClassification(LargePicturePreTrainedModel):
+class LargePictureForImageClassification(PreTrainedModel):
+    config: LargePictureConfig
+    config_class = LargePictureConfig
+    base_model_prefix = "large_picture"
+    main_input_name = "pixel_values"
+    input_modalities = "image"
+    _no_split_modules = ["LargePictureHead"]
+
     def __init__(self, config: LargePictureConfig):
         config.validate()  # fields may have changed since creation
         super().__init__(config)
@@ -301,6 +295,13 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         self.head = LargePictureHead(config, 2 * sum(hidden_states.shape[1] for hidden_states in maps))
         self.post_init()
         self.train()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if hasattr(module, "init_non_persistent_buffers"):  # of timm, which no checkpoint holds
+            module.init_non_persistent_buffers()  # type: ignore[operator]
 
     def train(self, mode: bool = True) -> "LargePictureForImageClassification":
         """As in the base class, but the backbone stays frozen, its batch statistics too."""
@@ -370,7 +371,7 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         cut_boxes: torch.Tensor,
         labels: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> LargePictureImageClassifierOutput:
+    ) -> EvidenceClassifierOutput:
         r"""
         pixel_values (`torch.FloatTensor` of shape `(batch_size, 3, image_size, image_size)`):
             Normalized pictures from [`LargePictureImageProcessor`].
@@ -382,7 +383,7 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
             0 for real, 1 for fake. The loss is the cross entropy.
 
         Returns:
-            [`LargePictureImageClassifierOutput`]
+            [`EvidenceClassifierOutput`]
 
         Raises:
             ValueError: If the pictures or cuts have another shape.
@@ -408,7 +409,7 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
             evidence = self.head.evidence(maps, cut_maps, moments, boxes, self.config.grid_size)
             evidence = (evidence * scale[:, None, None] / self.config.temperature).to(self.dtype)
         loss = None if labels is None else self.loss_function(labels, logits, self.config, **kwargs)
-        return LargePictureImageClassifierOutput(loss=loss, logits=logits, evidence=evidence)
+        return EvidenceClassifierOutput(loss=loss, logits=logits, evidence=evidence)
 
 
-__all__ = ["LargePictureForImageClassification", "LargePicturePreTrainedModel"]
+__all__ = ["LargePictureForImageClassification"]
