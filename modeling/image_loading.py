@@ -58,14 +58,7 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
 def read_source(source: Any, name: str | None = None, timeout: float | None = 5.0) -> tuple[bytes | Image.Image, str]:
     """The content of the image file that a source of [`load_image`] stands for, and what to call it in an error.
 
-    Args:
-        source, name, timeout: As for [`load_image`].
-
-    Returns:
-        `bytes`, or of an image, array or tensor, which is no file, `PIL.Image.Image`; and a `str`.
-
-    Raises:
-        ValueError: If the source is of another type, cannot be read or is an error, as for [`load_image`].
+    An image, array or tensor, which is no file, gives an image. Takes and raises what [`load_image`] does.
     """
     if isinstance(source, Mapping) and source.get("bytes") is not None:
         return bytes(source["bytes"]), name or shortened(str(source.get("path") or "image"))
@@ -95,7 +88,7 @@ def read_path(
         of_row (`bool`, *optional*, defaults to `False`): Whether a row of data names it, as for [`read_address`].
 
     Raises:
-        ValueError: If it cannot be read, as for [`load_image`].
+        ValueError: If it cannot be read.
     """
     text = os.fspath(path)
     if isinstance(path, str) and path[:11].lower() == "data:image/":

@@ -169,15 +169,12 @@ class ArtifactSiglipModel(SiglipModel):
 
     def get_detail_features(self, pixel_values: torch.Tensor) -> torch.Tensor | None:
         """
-        Features of each patch by the network for fine detail.
+        Features of each patch by the network for fine detail, `(batch_size, num_patches,
+        detail_config.hidden_sizes[-1])`, or `None` without `config.detail_config`.
 
         Args:
             pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
                 Normalized images from [`SiglipImageProcessor`].
-
-        Returns:
-            `torch.FloatTensor` of shape `(batch_size, num_patches, detail_config.hidden_sizes[-1])`, or `None` without
-            `config.detail_config`.
         """
         if self.detail_network is None:
             return None

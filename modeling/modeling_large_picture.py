@@ -164,11 +164,10 @@ def octaves_below(cut_boxes: torch.Tensor, cut_size: int) -> torch.Tensor:
 
 
 def calibration_of_size(config: Any, octaves: Any) -> tuple[Any, Any]:
-    """What logits are multiplied by, then lowered by, before the temperature.
+    """What logits are multiplied by, then lowered by, before the temperature, each of the shape of `octaves`.
 
-    Args:
-        config ([`LargePictureConfig`]): Or whatever has its `octave_scale` and `octave_shift`.
-        octaves (`torch.Tensor` or `np.ndarray` of shape `(batch_size,)`): See [`octaves_below`].
+    The configuration may be whatever has `octave_scale` and `octave_shift`. Octaves are a tensor or an array, see
+    [`octaves_below`].
     """
     return config.octave_scale ** (octaves**2), config.octave_shift * octaves
 
@@ -206,16 +205,15 @@ def _places(
 
 
 def spread(places: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
-    """Places of views on a grid over the whole picture, each split among the cells that it covers.
+    """Places of views on a grid over the whole picture, `(n, size, size)`; each splits among the cells that it covers.
+
+    The sum of a grid is the mean over the places.
 
     Args:
         places (`torch.Tensor` of shape `(n, rows, columns)`): What each place of each view adds.
         boxes (`torch.Tensor` of shape `(n, 4)` or `(1, 4)`):
             Left, top, right and bottom of each view, in sides of the picture. What is beyond 1 mirrors the picture.
         size (`int`): Number of cells along each side of the grid.
-
-    Returns:
-        `torch.Tensor` of shape `(n, size, size)`. Its sum is the mean over the places.
     """
     height, width = places.shape[-2:]
     rows, columns = (_overlaps(boxes[:, side], boxes[:, side + 2], at, size) for side, at in ((1, height), (0, width)))
@@ -312,8 +310,7 @@ class LargePictureForImageClassification(PreTrainedModel):
     def feature_maps(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
         """The backbone's maps at `config.out_indices`, each `(batch_size, channels, height, width)`, in float32.
 
-        Args:
-            pixel_values (`torch.FloatTensor` of shape `(batch_size, 3, height, width)`): Normalized pictures or cuts.
+        They are of normalized pictures or cuts, `(batch_size, 3, height, width)`.
         """
         # On a CPU one picture at a time is faster, since its maps fit into the cache.
         if pixel_values.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():

@@ -323,7 +323,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         self, logits: torch.Tensor, image_sizes: torch.LongTensor | None = None, operating_point: str = "cautious"
     ) -> list[str]:
         r"""
-        What is said of each image, see [`verdicts_of`].
+        The verdict of each image: `"real"`, `"fake"` or `"uncertain"`, see [`verdicts_of`].
 
         Args:
             logits (`torch.FloatTensor` of shape `(batch_size, 2)`): As the model gives them.
@@ -331,9 +331,6 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
                 As the model takes them: large pictures have thresholds of their own. Needed where the model has a
                 network for them.
             operating_point (`str`, *optional*, defaults to `"cautious"`): Or `"balanced"`, for large pictures.
-
-        Returns:
-            `list[str]`: `"real"`, `"fake"` or `"uncertain"` for each image.
 
         Raises:
             ValueError: If the labels are not real and fake, the sizes are missing, or there is no such operating
