@@ -329,7 +329,7 @@ RESNET = ResNetConfig(hidden_sizes=[8, 16], depths=[1, 1], embedding_size=4)
 @pytest.mark.parametrize(
     ("fields", "shapes"),
     [
-        ({}, [(24, 8), (40, 4)]),
+        ({}, [(24, 16), (40, 8)]),
         ({"backbone": "test_convnext", "out_indices": [0, 2]}, [(24, 16), (48, 4)]),
         ({"backbone": "test_vit", "out_indices": [0, 3]}, [(64, 4), (64, 4)]),
         ({"backbone_config": DINO, "out_indices": [0, 2]}, [(8, 8), (8, 8)]),
