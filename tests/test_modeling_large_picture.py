@@ -48,10 +48,8 @@ def make_large(make_model):
         views = large_inputs(8, num_cuts=1)
         strength = torch.linspace(0.2, 2, 8)[:, None, None, None]
         with torch.no_grad():
-            moments, *_ = model.large_picture.moments_and_maps(
-                views["large_pixel_values"] * strength, views["cuts"] * strength[:, None]
-            )
-            head.fit_normalization(moments)
+            pictures, cuts = views["large_pixel_values"] * strength, views["cuts"] * strength[:, None]
+            head.fit_normalization(model.large_picture.moments_and_maps(pictures, cuts)[0])
         return model.eval()
 
     return make
@@ -235,13 +233,12 @@ def test_evidence_of_large_pictures_is_integrated_gradients(make_large, inputs):
 def test_evidence_of_small_images_sums_to_their_logit(make_model, categories, average_flips):
     model = make_model(real_categories=categories, average_flips=average_flips, temperature=2.0)
     torch.nn.init.normal_(model.classifier.bias)
-    if categories:
-        torch.nn.init.normal_(model.category_classifier.weight)
-        torch.nn.init.normal_(model.category_classifier.bias)
-    outputs = model(torch.randn(3, 3, 32, 32))
     of_nothing = float(model.classifier.bias)
     if categories:
+        for parameter in model.category_classifier.parameters():
+            torch.nn.init.normal_(parameter)
         of_nothing -= float(np.logaddexp.reduce([0, *model.category_classifier.bias.tolist()]))
+    outputs = model(torch.randn(3, 3, 32, 32))
     expected = outputs.logits[:, 1] - outputs.logits[:, 0] - of_nothing / 2
     assert expected.abs().min() > 1e-3
     torch.testing.assert_close(outputs.evidence.sum((1, 2)), expected, **CLOSE)
