@@ -20,8 +20,7 @@ class RealOrFakeConfig:
             if isinstance(value, tuple) and field in type(self).__annotations__:
                 setattr(self, field, list(value))
         if self.id2label is None and kwargs.get("num_labels", 2) == 2:
-            self.id2label = {0: "real", 1: "fake"}
-            self.label2id = {"real": 0, "fake": 1}
+            self.update({"id2label": {0: "real", 1: "fake"}, "label2id": {"real": 0, "fake": 1}})
         super().__post_init__(**kwargs)  # type: ignore[misc]
 
     @classmethod

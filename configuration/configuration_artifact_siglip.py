@@ -179,7 +179,7 @@ class ArtifactSiglipConfig(RealOrFakeConfig, SiglipConfig):
         return vision_config.image_size // vision_config.patch_size
 
     def validate_towers(self):
-        """Check that the towers fit each other and the heads."""
+        """Check that the towers fit each other and the heads, and the detail network the tower's patches."""
         image_size, patch_size = self.vision_config.image_size, self.vision_config.patch_size
         if not isinstance(image_size, int) or not isinstance(patch_size, int) or image_size % patch_size:
             raise ValueError(
@@ -192,13 +192,7 @@ class ArtifactSiglipConfig(RealOrFakeConfig, SiglipConfig):
                 f"text_config: projection_size={self.text_config.projection_size} must equal the hidden_size="
                 f"{self.vision_config.hidden_size} of vision_config"
             )
-
-    def validate_detail(self):
-        """Check that the detail network takes the tower's images and ends at the resolution of its patches."""
-        if self.detail_config is None:
-            return
-        stride, patch_size = self.detail_config.total_stride, self.vision_config.patch_size
-        if stride != patch_size:
+        if self.detail_config is not None and (stride := self.detail_config.total_stride) != patch_size:
             raise ValueError(
                 f"detail_config: total_stride={stride} must equal the patch_size={patch_size} of vision_config"
             )
