@@ -120,7 +120,7 @@ def test_large_pictures_are_resized_and_encoded_twice(size):
 def test_large_pictures_of_any_mode_are_seen_in_color(mode):
     image, processor = Image.fromarray(picture(100, 120)).convert(mode), WaveFreqImageProcessor(**LARGE)
     expected = large_by_hand(np.asarray(image.convert("RGB")))
-    for given in (image, np.asarray(image)[..., None]) if mode == "L" else (image,):
+    for given in (image, np.array(image)[..., None]) if mode == "L" else (image,):
         values = processor(given, return_tensors="pt")["large_pixel_values"]
         torch.testing.assert_close(values[0], expected, atol=1e-5, rtol=0)
 
