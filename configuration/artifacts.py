@@ -270,9 +270,6 @@ def find_artifact(query: str | int) -> Artifact:
             models number their lists. A spelling is close if its similarity (`difflib`) is at least 0.88. This allows
             a few letters, British spelling and singulars, but no sentence around the name.
 
-    Returns:
-        [`Artifact`].
-
     Raises:
         ValueError: If there is none; the message names the three nearest. Also if the query is neither text nor
             number.
@@ -284,11 +281,10 @@ def find_artifact(query: str | int) -> Artifact:
     if not isinstance(query, str):
         raise ValueError(f"expected the name or the id of an artifact, got {query!r}")
     key = _key(query)
-    if key not in _BY_KEY:
-        close = difflib.get_close_matches(key, _SEVERAL_WORDS, n=1, cutoff=_CLOSE)
-        if not close:
-            names = {_key(artifact.name): artifact.name for artifact in ARTIFACTS}
-            nearest = difflib.get_close_matches(key, names, n=3, cutoff=0)
-            raise ValueError(f"no artifact is called {query!r}, nearest: {'; '.join(names[near] for near in nearest)}")
-        key = close[0]
-    return _BY_KEY[key]
+    if key in _BY_KEY:
+        return _BY_KEY[key]
+    if close := difflib.get_close_matches(key, _SEVERAL_WORDS, n=1, cutoff=_CLOSE):
+        return _BY_KEY[close[0]]
+    names = {_key(artifact.name): artifact.name for artifact in ARTIFACTS}
+    nearest = difflib.get_close_matches(key, names, n=3, cutoff=0)
+    raise ValueError(f"no artifact is called {query!r}, nearest: {'; '.join(names[near] for near in nearest)}")

@@ -1,5 +1,5 @@
 # Copyright 2026 The tellsign authors. SPDX-License-Identifier: Apache-2.0
-"""What the configurations of detectors share: checks of their fields, and values that follow from others."""
+"""What the configurations of detectors share: their labels, checks of fields, and values that follow from others."""
 
 import math
 from typing import Any
@@ -11,30 +11,41 @@ OF_VERDICTS = [f"{point}verdict_{what}" for what in ("thresholds", "error_rates"
 """The fields of a detector that make verdicts of probabilities, and say how often these are wrong."""
 
 
-def tuples_to_lists(config: PreTrainedConfig) -> None:
-    """Makes lists of the fields that are tuples."""
-    for field, value in vars(config).copy().items():
-        if isinstance(value, tuple) and field in type(config).__annotations__:
-            setattr(config, field, list(value))
+class RealOrFakeConfig:
+    """What comes before [`PreTrainedConfig`] among the bases of a configuration whose labels may be real and fake."""
+
+    def __post_init__(self: Any, **kwargs):
+        """Makes lists of tuples, and names two labels without names real and fake."""
+        for field, value in vars(self).copy().items():
+            if isinstance(value, tuple) and field in type(self).__annotations__:
+                setattr(self, field, list(value))
+        if self.id2label is None and kwargs.get("num_labels", 2) == 2:
+            self.update({"id2label": {0: "real", 1: "fake"}, "label2id": {"real": 0, "fake": 1}})
+        super().__post_init__(**kwargs)  # type: ignore[misc]
+
+    @classmethod
+    def from_dict(cls: Any, config_dict: dict[str, Any], **kwargs) -> Any:
+        """As in the base class, but checked; what new labels do not fit starts anew.
+
+        Raises:
+            ValueError: If the configuration is of another type of model, or the arguments have its labels in another
+                order, which its head would not follow.
+        """
+        if (found := config_dict.get("model_type", cls.model_type)) != cls.model_type:
+            raise ValueError(f"the checkpoint is a model of type {found}, expected {cls.model_type}")
+        kwargs |= _labels_in(kwargs, config_dict)
+        answer = super().from_dict(cls.without_misfits(config_dict, kwargs), **kwargs)  # type: ignore[misc]
+        (answer[0] if isinstance(answer, tuple) else answer).validate()  # what the arguments changed
+        return answer
+
+    @classmethod
+    def without_misfits(cls, config_dict: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+        """A configuration without the fields that were fitted to other labels than those of the arguments."""
+        return config_dict
 
 
-def name_real_and_fake(config: PreTrainedConfig, given: dict[str, Any]) -> None:
-    """Two labels without names are real and fake."""
-    if config.id2label is None and given.get("num_labels", 2) == 2:
-        config.id2label = {0: "real", 1: "fake"}
-        config.label2id = {"real": 0, "fake": 1}
-
-
-def checked_arguments(model_type: str, config_dict: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with which a configuration of real and fake is loaded, with whole numbers for the labels.
-
-    Raises:
-        ValueError: If the configuration is of another type of model, or the arguments have its labels in another
-            order, which its head would not follow.
-    """
-    if (found := config_dict.get("model_type", model_type)) != model_type:
-        raise ValueError(f"the checkpoint is a model of type {found}, expected {model_type}")
-    given = dict(given)
+def _labels_in(given: dict[str, Any], config_dict: dict[str, Any]) -> dict[str, Any]:
+    """The labels in the arguments of `from_dict`, with whole numbers and both ways round; empty without any."""
     label2id = {label: int(index) for label, index in (given.get("label2id") or {}).items()}
     id2label = {int(index): label for index, label in (given.get("id2label") or {}).items()}
     id2label = id2label or {index: label for label, index in label2id.items()}
@@ -48,17 +59,13 @@ def checked_arguments(model_type: str, config_dict: dict[str, Any], given: dict[
             f"id2label={id2label}: the model has {', '.join(own)} in this order and would keep it; bring the data's "
             'labels into it, dataset.align_labels_with_mapping(model.config.label2id, "label")'
         )
-    if id2label:
-        given |= {"id2label": id2label, "label2id": label2id or {label: index for index, label in id2label.items()}}
-    return given
+    if not id2label:
+        return {}
+    return {"id2label": id2label, "label2id": label2id or {label: index for index, label in id2label.items()}}
 
 
 def check_labels(config: PreTrainedConfig, field: str) -> None:
-    """Checks that the labels are real and fake, which a field needs.
-
-    Raises:
-        ValueError: If they are others.
-    """
+    """Raises a `ValueError` if the labels, which a field needs to be real and fake, are others."""
     titles = {int(index): str(label).lower() for index, label in (config.id2label or {}).items()}
     if titles != {0: "real", 1: "fake"}:
         raise ValueError(

@@ -10,7 +10,7 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import auto_docstring, logging
 
 from .artifacts import ARTIFACTS
-from .checks import checked_arguments, name_real_and_fake
+from .checks import RealOrFakeConfig
 from .configuration_wavefreq import WaveFreqConfig
 
 
@@ -51,7 +51,7 @@ class ArtifactSiglipTextConfig(SiglipTextConfig):
     """
 )
 @strict
-class ArtifactSiglipConfig(SiglipConfig):
+class ArtifactSiglipConfig(RealOrFakeConfig, SiglipConfig):
     r"""
     text_config (`ArtifactSiglipTextConfig` or `dict`, *optional*):
         The text tower, by default 2 layers of 128 for 64 tokens of a vocabulary of 2,048. `projection_size` must be
@@ -154,39 +154,23 @@ class ArtifactSiglipConfig(SiglipConfig):
         for key, spec in self.sub_configs_defaults.items():
             if spec.init_kwargs and isinstance(fields := getattr(self, key), dict):
                 setattr(self, key, spec.init_kwargs | fields)
-        self.artifact_labels = list(self.artifact_labels)
-        self.trained_artifacts = list(self.trained_artifacts)
-        self.object_labels = list(self.object_labels)
         if self.global_artifacts is None:
             self.global_artifacts = [name for name in self.artifact_labels if name in GLOBAL_ARTIFACTS]
-        self.global_artifacts = list(self.global_artifacts)
         if self.artifact_temperatures is None:
             self.artifact_temperatures = [1.0] * len(self.artifact_labels)
-        self.artifact_temperatures = list(self.artifact_temperatures)
         if self.artifact_thresholds is None:
             self.artifact_thresholds = [0.5] * len(self.artifact_labels)
-        self.artifact_thresholds = list(self.artifact_thresholds)
-        name_real_and_fake(self, kwargs)
         super().__post_init__(**kwargs)
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "ArtifactSiglipConfig":
-        """As in the base class, with two more checks and one reset.
-
-        The configuration of another model raises a `ValueError`. So do real and fake in another order, which the head
-        would not follow. Other `artifact_labels` reset temperatures and thresholds, and none is trained: the heads do
-        not fit them.
-        """
-        kwargs = checked_arguments(cls.model_type, config_dict, kwargs)
-        labels = kwargs.get("artifact_labels")
-        if labels is not None and list(labels) != config_dict.get("artifact_labels"):
-            fitted = ("trained_artifacts", "global_artifacts", "artifact_temperatures", "artifact_thresholds")
-            config_dict = {name: value for name, value in config_dict.items() if name not in fitted}
-            config_dict["artifact_labels"] = labels
-            logger.warning("With other artifact_labels, temperatures and thresholds start anew, and none is trained")
-        answer = super().from_dict(config_dict, **kwargs)
-        (answer[0] if isinstance(answer, tuple) else answer).validate()  # what the arguments changed
-        return answer
+    def without_misfits(cls, config_dict: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+        """Other `artifact_labels` reset temperatures and thresholds, and none is trained: heads do not fit them."""
+        labels = given.get("artifact_labels")
+        if labels is None or list(labels) == config_dict.get("artifact_labels"):
+            return config_dict
+        logger.warning("With other artifact_labels, temperatures and thresholds start anew, and none is trained")
+        fitted = ("trained_artifacts", "global_artifacts", "artifact_temperatures", "artifact_thresholds")
+        return {name: value for name, value in config_dict.items() if name not in fitted} | {"artifact_labels": labels}
 
     @property
     def grid_size(self) -> int:
@@ -195,7 +179,7 @@ class ArtifactSiglipConfig(SiglipConfig):
         return vision_config.image_size // vision_config.patch_size
 
     def validate_towers(self):
-        """Check that the towers fit each other and the heads."""
+        """Check that the towers fit each other and the heads, and the detail network the tower's patches."""
         image_size, patch_size = self.vision_config.image_size, self.vision_config.patch_size
         if not isinstance(image_size, int) or not isinstance(patch_size, int) or image_size % patch_size:
             raise ValueError(
@@ -208,13 +192,7 @@ class ArtifactSiglipConfig(SiglipConfig):
                 f"text_config: projection_size={self.text_config.projection_size} must equal the hidden_size="
                 f"{self.vision_config.hidden_size} of vision_config"
             )
-
-    def validate_detail(self):
-        """Check that the detail network takes the tower's images and ends at the resolution of its patches."""
-        if self.detail_config is None:
-            return
-        stride, patch_size = self.detail_config.total_stride, self.vision_config.patch_size
-        if stride != patch_size:
+        if self.detail_config is not None and (stride := self.detail_config.total_stride) != patch_size:
             raise ValueError(
                 f"detail_config: total_stride={stride} must equal the patch_size={patch_size} of vision_config"
             )

@@ -1,14 +1,14 @@
 # Copyright 2026 The tellsign authors. SPDX-License-Identifier: Apache-2.0  (trf-ignore: TRF028)
 """LargePicture model configuration."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import auto_docstring
 
-from .checks import check_labels, check_verdicts, checked_arguments, name_real_and_fake, tuples_to_lists
+from .checks import RealOrFakeConfig, check_labels, check_verdicts
 
 
 @auto_docstring(
@@ -19,7 +19,7 @@ from .checks import check_labels, check_verdicts, checked_arguments, name_real_a
     """
 )
 @strict
-class LargePictureConfig(PreTrainedConfig):
+class LargePictureConfig(RealOrFakeConfig, PreTrainedConfig):
     r"""
     backbone (`str`, *optional*, defaults to `"tf_efficientnet_lite0"`):
         Name of a network in timm. Only its architecture is taken: weights are the model's own.
@@ -101,34 +101,15 @@ class LargePictureConfig(PreTrainedConfig):
     verdict_error_rates: list[float | int | None] | None = None
     balanced_verdict_error_rates: list[float | int | None] | None = None
 
-    def __post_init__(self, **kwargs):
-        tuples_to_lists(self)
-        name_real_and_fake(self, kwargs)
-        super().__post_init__(**kwargs)
-
-    @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "LargePictureConfig":
-        """As in the base class, but checked.
-
-        Raises:
-            ValueError: If the configuration is of another model, or the labels come in another order than the head's.
-        """
-        answer = super().from_dict(config_dict, **checked_arguments(cls.model_type, config_dict, kwargs))
-        (answer[0] if isinstance(answer, tuple) else answer).validate()  # what the arguments changed
-        return answer
-
     def validate_head(self):
         """Check the fields of the head, and what it reads."""
-        for field in ("hidden_size", "grid_size", "smallest_side"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field}={getattr(self, field)} must be at least 1")
-        for field in ("image_size", "cut_size"):
-            if getattr(self, field) < 32:
-                raise ValueError(f"{field}={getattr(self, field)} must be at least 32")
+        least = {"hidden_size": 1, "grid_size": 1, "smallest_side": 1, "drawing_shift": 0}
+        least |= {"image_size": 32, "cut_size": 32}
+        for field, number in least.items():
+            if getattr(self, field) < number:
+                raise ValueError(f"{field}={getattr(self, field)} must be at least {number}")
         if not 0 < self.drawing_scale <= 1:
             raise ValueError(f"drawing_scale={self.drawing_scale} must be in (0, 1]")
-        if self.drawing_shift < 0:
-            raise ValueError(f"drawing_shift={self.drawing_shift} must be at least 0")
         if self.octave_scale <= 0:
             raise ValueError(f"octave_scale={self.octave_scale} must be more than 0")
         if not 0 <= self.dropout < 1:

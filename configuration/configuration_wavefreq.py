@@ -9,17 +9,11 @@ from transformers import PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import auto_docstring, logging
 
-from .checks import OF_VERDICTS, check_labels, check_verdicts, checked_arguments, name_real_and_fake, tuples_to_lists
+from .checks import OF_VERDICTS, RealOrFakeConfig, check_labels, check_verdicts
 from .configuration_large_picture import LargePictureConfig
 
 
 logger = logging.get_logger(__name__)
-# The fields that name one of several variants.
-CHOICES = {
-    "layer_type": ("basic", "bottleneck"),
-    "high_pass": ("centered", "corner"),
-    "frequency_convolution": ("complex", "polar"),
-}
 
 
 @auto_docstring(
@@ -33,7 +27,7 @@ CHOICES = {
     """
 )
 @strict
-class WaveFreqConfig(PreTrainedConfig):
+class WaveFreqConfig(RealOrFakeConfig, PreTrainedConfig):
     r"""
     image_size (`int`, *optional*, defaults to 32):
         Side of the training images in pixels. Other sizes work at the call if `total_stride` divides them.
@@ -147,11 +141,6 @@ class WaveFreqConfig(PreTrainedConfig):
     balanced_verdict_error_rates: list[float | int | None] | None = None
     initializer_range: float | int = 0.02
 
-    def __post_init__(self, **kwargs):
-        tuples_to_lists(self)
-        name_real_and_fake(self, kwargs)
-        super().__post_init__(**kwargs)
-
     @classmethod
     def original(cls, **kwargs) -> "WaveFreqConfig":
         """Configuration of the first published network (Team 57, Adobe challenge 2024): 24,782,552 parameters."""
@@ -175,34 +164,18 @@ class WaveFreqConfig(PreTrainedConfig):
         return cls(**(published | kwargs))
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs) -> "WaveFreqConfig":
-        """As in the base class, but checked.
-
-        New labels reset temperature and thresholds, and drop `real_categories`, `weigh_familiarity` and
-        `large_picture_config`.
-
-        Raises:
-            ValueError: If the configuration is of another model, or the labels come in another order than the head's.
-        """
-        kwargs = checked_arguments(cls.model_type, config_dict, kwargs)
+    def without_misfits(cls, config_dict: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+        """New labels reset temperature and thresholds, and drop what knows categories, familiarity, large pictures."""
         own = {str(label).lower() for label in (config_dict.get("id2label") or {0: "real", 1: "fake"}).values()}
-        wanted = {str(label).lower() for label in (kwargs.get("id2label") or {}).values()}
-        count = len(wanted) if wanted else kwargs.get("num_labels", len(own))
+        wanted = {str(label).lower() for label in (given.get("id2label") or {}).values()}
+        count = len(wanted) if wanted else given.get("num_labels", len(own))
         # Custom names may be reset to real and fake.
-        if count != len(own) or (wanted and wanted != own and own == {"real", "fake"}):
-            fitted = {"real_categories", "weigh_familiarity", "large_picture_config", "temperature"}
-            fitted |= {*OF_VERDICTS}
-            if dropped := sorted(name for name in fitted & config_dict.keys() - kwargs.keys() if config_dict[name]):
-                logger.warning(f"With other labels than {', '.join(sorted(own))}, {', '.join(dropped)} start anew")
-            config_dict = {name: value for name, value in config_dict.items() if name not in fitted}
-        answer = super().from_dict(config_dict, **kwargs)
-        (answer[0] if isinstance(answer, tuple) else answer).validate()  # what the arguments changed
-        return answer
-
-    @property
-    def stem_total_stride(self) -> int:
-        """Factor by which the stem reduces height and width."""
-        return self.stem_stride * (2 if self.stem_wavelet_attention else 1)
+        if count == len(own) and (not wanted or wanted == own or own != {"real", "fake"}):
+            return config_dict
+        fitted = {"real_categories", "weigh_familiarity", "large_picture_config", "temperature", *OF_VERDICTS}
+        if dropped := sorted(name for name in fitted & config_dict.keys() - given.keys() if config_dict[name]):
+            logger.warning(f"With other labels than {', '.join(sorted(own))}, {', '.join(dropped)} start anew")
+        return {name: value for name, value in config_dict.items() if name not in fitted}
 
     @property
     def stage_strides(self) -> list[int]:
@@ -211,7 +184,8 @@ class WaveFreqConfig(PreTrainedConfig):
 
     def stride_after(self, stage: int) -> int:
         """Factor by which height and width are reduced at the output of the given stage."""
-        return self.stem_total_stride * 2 ** sum(stride == 2 for stride in self.stage_strides[: stage + 1])
+        stem_stride = self.stem_stride * (2 if self.stem_wavelet_attention else 1)
+        return stem_stride * math.prod(self.stage_strides[: stage + 1])
 
     @property
     def total_stride(self) -> int:
@@ -220,7 +194,12 @@ class WaveFreqConfig(PreTrainedConfig):
 
     def validate_choices(self):
         """Check the fields that name one of several variants."""
-        for field, choices in CHOICES.items():
+        choices_of = {
+            "layer_type": ("basic", "bottleneck"),
+            "high_pass": ("centered", "corner"),
+            "frequency_convolution": ("complex", "polar"),
+        }
+        for field, choices in choices_of.items():
             if getattr(self, field) not in choices:
                 raise ValueError(f"{field}={getattr(self, field)!r} is not one of {', '.join(choices)}")
 

@@ -82,12 +82,7 @@ def _download(address: str, timeout: float | None, of_row: bool) -> bytes:
 
 
 def download(client: httpx.Client, address: str, **options: Any) -> bytes:
-    """The content at an http(s) address, by a client with its own rules.
-
-    Args:
-        client (`httpx.Client`): Its time limits, proxies, redirects and hooks hold.
-        address (`str`): Where to read.
-        **options: Of [`httpx.Client.stream`].
+    """The content at an http(s) address, by a client with its own rules and further options of its `stream`.
 
     Raises:
         httpx.HTTPError: If it cannot be read, or has another status than success.

@@ -94,12 +94,8 @@ def _errors_named(source: bytes | Image.Image, name: str) -> Iterator[None]:
         raise ValueError(f"{name}: has more than {most:,} pixels, twice PIL.Image.MAX_IMAGE_PIXELS") from error
     except Image.UnidentifiedImageError as error:
         reason = "not an image, or of a format that is not read"
-        if (
-            isinstance(source, bytes)
-            and source[4:8] == b"ftyp"
-            and source[8:12] in _HEIF_BRANDS
-            and "HEIF" not in Image.OPEN
-        ):
+        is_heif = isinstance(source, bytes) and source[4:8] == b"ftyp" and source[8:12] in _HEIF_BRANDS
+        if is_heif and "HEIF" not in Image.OPEN:
             reason += ". It seems to be HEIC: pip install 'tellsign[heic]'"
         raise ValueError(f"{name}: {reason}") from error
     except Exception as error:  # Pillow's decoders raise all sorts on damaged files
@@ -122,10 +118,6 @@ def stored_image(source: bytes | Image.Image, name: str) -> Image.Image:
 
 def in_rgb(stored: Image.Image, name: str) -> Image.Image:
     """A [`stored_image`], upright and in RGB, as [`~tellsign.load_image`] says.
-
-    Args:
-        stored (`PIL.Image.Image`): The image.
-        name (`str`): What to call it in an error.
 
     Returns:
         `PIL.Image.Image` in mode RGB: the image itself, where it is so and has one frame, since a copy may be large.
@@ -164,10 +156,9 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        rgb = _on_white(image)
-    else:
-        rgb = image if image.mode == "RGB" else image.convert("RGB")
+    rgb = _on_white(image) if image.has_transparency_data else image
+    if rgb.mode != "RGB":
+        rgb = rgb.convert("RGB")
     if content := image.info.get("icc_profile"):
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(content))

@@ -58,14 +58,7 @@ def load_image(source: Any, name: str | None = None, timeout: float | None = 5.0
 def read_source(source: Any, name: str | None = None, timeout: float | None = 5.0) -> tuple[bytes | Image.Image, str]:
     """The content of the image file that a source of [`load_image`] stands for, and what to call it in an error.
 
-    Args:
-        source, name, timeout: As for [`load_image`].
-
-    Returns:
-        `bytes`, or of an image, array or tensor, which is no file, `PIL.Image.Image`; and a `str`.
-
-    Raises:
-        ValueError: If the source is of another type, cannot be read or is an error, as for [`load_image`].
+    An image, array or tensor, which is no file, gives an image. Takes and raises what [`load_image`] does.
     """
     if isinstance(source, Mapping) and source.get("bytes") is not None:
         return bytes(source["bytes"]), name or shortened(str(source.get("path") or "image"))
@@ -95,11 +88,16 @@ def read_path(
         of_row (`bool`, *optional*, defaults to `False`): Whether a row of data names it, as for [`read_address`].
 
     Raises:
-        ValueError: If it cannot be read, as for [`load_image`].
+        ValueError: If it cannot be read.
     """
     text = os.fspath(path)
     if isinstance(path, str) and path[:11].lower() == "data:image/":
-        return _of_data_address(path, name)
+        head, _, encoded = path.partition(",")
+        name = name or shortened(head)
+        try:
+            return base64.b64decode(encoded, validate=True), name
+        except binascii.Error as error:
+            raise ValueError(f"{name}: {error}") from error
     if isinstance(path, str) and is_address(path):
         return read_address(path, name, timeout, of_row)
     name = name or shortened(text)
@@ -118,18 +116,9 @@ def _image_in_base64(text: str) -> bytes | None:
     try:
         content = base64.b64decode("".join(text.split()), validate=True)
         open_image(content)
+        return content
     except Exception:  # Pillow's decoders raise all sorts
         return None
-    return content
-
-
-def _of_data_address(address: str, name: str | None) -> tuple[bytes, str]:
-    head, _, encoded = address.partition(",")
-    name = name or shortened(head)
-    try:
-        return base64.b64decode(encoded, validate=True), name
-    except binascii.Error as error:
-        raise ValueError(f"{name}: {error}") from error
 
 
 def _image_of_array(pixels: np.ndarray | torch.Tensor) -> Image.Image:

@@ -91,9 +91,8 @@ class LargePictureImageProcessor(BandsBackend):
         """Cuts of a picture in levels of uint8, and their boxes."""
         height, width = size_of(picture)
         if min(height, width) < self.cut_size:
-            picture = _mirrored(
-                picture if isinstance(picture, torch.Tensor) else pil_to_tensor(picture), self.cut_size
-            )
+            picture = picture if isinstance(picture, torch.Tensor) else pil_to_tensor(picture)
+            picture = _mirrored(picture, self.cut_size)
         cuts, boxes = [], []
         for top, left in corners_of_cuts(*size_of(picture), self.cut_size, self.num_cuts):
             cut = part_of(picture, top, left, self.cut_size)
@@ -103,7 +102,7 @@ class LargePictureImageProcessor(BandsBackend):
 
 
 def corners_of_cuts(height: int, width: int, cut_size: int, num_cuts: int) -> list[tuple[int, int]]:
-    """Where a picture is cut: at equal distances along its diagonal. Corners are multiples of 16 pixels.
+    """Top and left of the cuts of a picture, in pixels: at equal distances along its diagonal, multiples of 16.
 
     A picture with a shorter side below 288 pixels is cut in the middle alone, and that cut repeats.
 
@@ -111,9 +110,6 @@ def corners_of_cuts(height: int, width: int, cut_size: int, num_cuts: int) -> li
         height, width (`int`): Of the picture in pixels, no less than a cut's.
         cut_size (`int`): Side of a cut in pixels.
         num_cuts (`int`): Number of cuts.
-
-    Returns:
-        `list[tuple[int, int]]`: Top and left of each cut in pixels.
     """
     corners = []
     for number in range(1, num_cuts + 1):

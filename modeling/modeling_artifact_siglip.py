@@ -161,37 +161,24 @@ class ArtifactSiglipModel(SiglipModel):
             The vision tower's output. Its `pooler_output`, of shape `(batch_size, vision_config.hidden_size)`, is the
             embedding for comparison with texts: the tower's, plus a projection of the fine detail.
         """
-        outputs = self._vision_outputs(pixel_values, interpolate_pos_encoding, **kwargs)
+        outputs = self.vision_model(
+            pixel_values=pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, return_dict=True, **kwargs
+        )
         outputs.pooler_output = self._embedding_of(outputs.pooler_output, self.get_detail_features(pixel_values))
         return outputs
 
     def get_detail_features(self, pixel_values: torch.Tensor) -> torch.Tensor | None:
         """
-        Features of each patch by the network for fine detail.
+        Features of each patch by the network for fine detail, `(batch_size, num_patches,
+        detail_config.hidden_sizes[-1])`, or `None` without `config.detail_config`.
 
         Args:
             pixel_values (`torch.FloatTensor` of shape `(batch_size, num_channels, height, width)`):
                 Normalized images from [`SiglipImageProcessor`].
-
-        Returns:
-            `torch.FloatTensor` of shape `(batch_size, num_patches, detail_config.hidden_sizes[-1])`, or `None` without
-            `config.detail_config`.
         """
-        return self._details_of(self._detail_stages(pixel_values))
-
-    def _vision_outputs(self, pixel_values: Any, interpolate_pos_encoding: bool, **kwargs) -> Any:
-        return self.vision_model(
-            pixel_values=pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, return_dict=True, **kwargs
-        )
-
-    def _detail_stages(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Feature maps of the detail network's stages, the finest first. Empty without such a network."""
-        return () if self.detail_network is None else self.detail_network.feature_maps(pixel_values)
-
-    @staticmethod
-    def _details_of(stages: tuple[torch.Tensor, ...]) -> torch.Tensor | None:
-        """The last stage's features as a sequence of patches."""
-        return stages[-1].flatten(2).transpose(1, 2) if stages else None
+        if self.detail_network is None:
+            return None
+        return self.detail_network.feature_maps(pixel_values)[-1].flatten(2).transpose(1, 2)
 
     def _embedding_of(self, pooled: torch.Tensor, details: torch.Tensor | None) -> torch.Tensor:
         """The image's embedding for comparison with texts, not normalized."""
@@ -255,9 +242,11 @@ class ArtifactSiglipModel(SiglipModel):
         images: Any = pixel_values
         if average_flips:
             images = torch.cat([images, images.flip(-1)])
-        vision_outputs = self._vision_outputs(images, interpolate_pos_encoding, **kwargs)
-        stages = self._detail_stages(images)
-        details = self._details_of(stages)
+        vision_outputs = self.vision_model(
+            pixel_values=images, interpolate_pos_encoding=interpolate_pos_encoding, return_dict=True, **kwargs
+        )
+        stages = () if self.detail_network is None else self.detail_network.feature_maps(images)
+        details = stages[-1].flatten(2).transpose(1, 2) if stages else None
         patches, whole = vision_outputs.last_hidden_state, vision_outputs.pooler_output
         image_embeds = nn.functional.normalize(self._embedding_of(whole, details), dim=-1)
         if details is not None:
@@ -279,18 +268,17 @@ class ArtifactSiglipModel(SiglipModel):
             )
 
         text_outputs: Any = None
-        text_embeds = logits_per_image = logits_per_text = None
+        text_embeds = logits_per_image = None
         if input_ids is not None:
             text_outputs = self.get_text_features(input_ids, attention_mask, position_ids, return_dict=True, **kwargs)
             text_embeds = nn.functional.normalize(text_outputs.pooler_output, dim=-1)
             logits_per_image = image_embeds @ text_embeds.t() * self.logit_scale.exp() + self.logit_bias
-            logits_per_text = logits_per_image.t()
             if return_loss and text_labels is None:
                 text_labels = torch.eye(len(text_embeds), device=text_embeds.device)
 
-        outputs = ArtifactSiglipOutput(
+        outputs: Any = ArtifactSiglipOutput(
             logits_per_image=logits_per_image,
-            logits_per_text=logits_per_text,
+            logits_per_text=None if logits_per_image is None else logits_per_image.t(),
             text_embeds=text_embeds,
             image_embeds=image_embeds,
             text_model_output=text_outputs,
@@ -301,10 +289,8 @@ class ArtifactSiglipModel(SiglipModel):
             map_logits=map_logits,
         )
         size = (images.shape[-2], images.shape[-1])
-        loss_dict = self._losses(outputs, labels, artifact_labels, artifact_masks, text_labels, size)
-        if loss_dict:  # anew, for the loss comes first
-            outputs = ArtifactSiglipOutput(loss=self._weighted_sum(loss_dict), loss_dict=loss_dict, **outputs)
-        return outputs
+        losses = self._losses(outputs, labels, artifact_labels, artifact_masks, text_labels, size)
+        return ArtifactSiglipOutput(**losses, **outputs)  # anew, for the loss comes first
 
     def post_process_artifacts(self, artifact_logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         r"""
@@ -319,10 +305,12 @@ class ArtifactSiglipModel(SiglipModel):
             sigmoid of the logits divided by `config.artifact_temperatures`. The second, a `torch.BoolTensor`, is
             whether that reaches `config.artifact_thresholds`. 0 and `False` for all but `config.trained_artifacts`.
         """
-        config, device = self.config, artifact_logits.device
-        temperatures = torch.tensor(config.artifact_temperatures, device=device)
-        thresholds = torch.tensor(config.artifact_thresholds, device=device)
-        trained = torch.tensor([name in config.trained_artifacts for name in config.artifact_labels], device=device)
+        config = self.config
+        named = [name in config.trained_artifacts for name in config.artifact_labels]
+        temperatures, thresholds, trained = (
+            torch.tensor(values, device=artifact_logits.device)
+            for values in (config.artifact_temperatures, config.artifact_thresholds, named)
+        )
         probabilities = torch.sigmoid(artifact_logits.float() / temperatures) * trained
         return probabilities, (probabilities >= thresholds) & trained
 
@@ -348,14 +336,14 @@ class ArtifactSiglipModel(SiglipModel):
 
     def _losses(
         self,
-        outputs: Any,  # an ArtifactSiglipOutput, whose fields are all optional
+        outputs: Any,
         labels: torch.Tensor | None,
         artifact_labels: torch.Tensor | None,
         artifact_masks: torch.Tensor | None,
         text_labels: torch.Tensor | None,
         size: tuple[int, int],
-    ) -> dict[str, torch.Tensor]:
-        """The terms of the loss for which there are labels. `size` is the height and width of the images."""
+    ) -> dict[str, Any]:
+        """The loss and its terms, if there are labels. `size` is the height and width of the images."""
         losses = {}
         if labels is not None:
             loss = nn.functional.cross_entropy(outputs.logits.float(), labels, reduction="sum", ignore_index=-100)
@@ -378,10 +366,8 @@ class ArtifactSiglipModel(SiglipModel):
             loss = _binary_cross_entropy("text_labels", outputs.logits_per_image, text_labels)
             # SigLIP's is a sum over texts.
             losses["contrastive"] = loss * outputs.logits_per_image.shape[1]
-        return losses
-
-    def _weighted_sum(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The loss, of its terms by name."""
+        if not losses:
+            return {}
         coefficients = {
             "artifact": 1.0,
             "patch": self.config.patch_loss_coefficient,
@@ -389,7 +375,8 @@ class ArtifactSiglipModel(SiglipModel):
             "label": self.config.label_loss_coefficient,
             "contrastive": self.config.contrastive_loss_coefficient,
         }
-        return torch.stack([coefficients[name] * value for name, value in losses.items()]).sum()
+        loss = torch.stack([coefficients[name] * value for name, value in losses.items()]).sum()
+        return {"loss": loss, "loss_dict": losses}
 
 
 __all__ = ["ArtifactSiglipModel", "ArtifactSiglipOutput"]

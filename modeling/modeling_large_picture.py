@@ -32,13 +32,10 @@ WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 
 
 def moments_of(maps: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Mean and mean square over space of every channel.
+    """Mean, then mean square over space of every channel, `(batch_size, 2 * channels of all)`.
 
     Args:
         maps (`Sequence[torch.Tensor]`): Feature maps, each `(batch_size, channels, height, width)`.
-
-    Returns:
-        `torch.Tensor` of shape `(batch_size, 2 * channels of all)`: all means, then all mean squares.
     """
     means = [hidden_states.mean((2, 3)) for hidden_states in maps]
     squares = [hidden_states.square().mean((2, 3)) for hidden_states in maps]
@@ -73,13 +70,10 @@ class LargePictureHead(nn.Module):
 
     @staticmethod
     def features(moments: torch.Tensor) -> torch.Tensor:
-        """Means, then standard deviations, of moments as [`moments_of`] gives them.
+        """Means, then standard deviations, of the whole, and averages over the cuts, `(..., 2, num_moments)`.
 
         Args:
             moments (`torch.Tensor` of shape `(..., 1 + num_cuts, num_moments)`): Of the whole and of its cuts.
-
-        Returns:
-            `torch.Tensor` of shape `(..., 2, num_moments)`: of the whole, and averages over the cuts.
         """
         features = torch.cat([moments.chunk(2, dim=-1)[0], _deviations(moments)], dim=-1)
         return torch.cat([features[..., :1, :], features[..., 1:, :].mean(-2, keepdim=True)], dim=-2)
@@ -131,10 +125,11 @@ class LargePictureHead(nn.Module):
         cut_boxes: torch.Tensor,
         size: int,
     ) -> torch.Tensor:
-        """What each place adds to the logit of fake, against the average training picture.
+        """What each place adds to the logit of fake, against the average training picture, `(batch_size, size, size)`.
 
         These are integrated gradients (Sundararajan et al., 2017, arXiv 1703.01365, equation 1), from the average
-        moments to the picture's. Moments are sums over places, so the logit's difference splits among places.
+        moments to the picture's. Moments are sums over places, so the logit's difference splits among places. They sum
+        to the logit minus the baseline's, where no dropout is at work.
 
         Args:
             maps (`Sequence[torch.Tensor]`): The whole picture's feature maps, as for [`moments_of`].
@@ -142,10 +137,6 @@ class LargePictureHead(nn.Module):
             moments (`torch.Tensor` of shape `(batch_size, 1 + num_cuts, num_moments)`): Their moments.
             cut_boxes (`torch.Tensor` of shape `(batch_size, num_cuts, 4)`): See [`spread`].
             size (`int`): Side of the grid of places.
-
-        Returns:
-            `torch.Tensor` of shape `(batch_size, size, size)`. Its sum is the logit minus the baseline's
-            logit, where no dropout is at work.
         """
         num_cuts = cut_boxes.shape[1]
         baseline = torch.cat([self.baseline[:1], self.baseline[1:].expand(num_cuts, -1)]).to(moments.dtype)
@@ -162,35 +153,27 @@ class LargePictureHead(nn.Module):
 
 
 def octaves_below(cut_boxes: torch.Tensor, cut_size: int) -> torch.Tensor:
-    """How often the shorter side of pictures would have to be doubled to have `FULL_SIDE` pixels, at least 0.
+    """How often the shorter side of pictures must be doubled to have `FULL_SIDE` pixels, `(batch_size,)`, at least 0.
 
     Args:
         cut_boxes (`torch.Tensor` of shape `(batch_size, num_cuts, 4)`): See [`LargePictureForImageClassification`].
         cut_size (`int`): Side of a cut in pixels.
-
-    Returns:
-        `torch.Tensor` of shape `(batch_size,)`.
     """
     covered = (cut_boxes[:, 0, 2:] - cut_boxes[:, 0, :2]).amax(1)  # of the shorter side
     return (covered * (FULL_SIDE / cut_size)).log2().clamp(min=0)
 
 
 def calibration_of_size(config: Any, octaves: Any) -> tuple[Any, Any]:
-    """What logits are multiplied by, then lowered by, before the temperature.
+    """What logits are multiplied by, then lowered by, before the temperature, each of the shape of `octaves`.
 
-    Args:
-        config ([`LargePictureConfig`]): Or whatever has its `octave_scale` and `octave_shift`.
-        octaves (`torch.Tensor` or `np.ndarray` of shape `(batch_size,)`): See [`octaves_below`].
+    The configuration may be whatever has `octave_scale` and `octave_shift`. Octaves are a tensor or an array, see
+    [`octaves_below`].
     """
     return config.octave_scale ** (octaves**2), config.octave_shift * octaves
 
 
 def moments_of_features(features: torch.Tensor) -> torch.Tensor:
-    """Moments by means and standard deviations: the reverse of [`LargePictureHead.features`] of one cut.
-
-    Args:
-        features (`torch.Tensor` of shape `(..., num_moments)`): All means, then all deviations.
-    """
+    """Moments by all means, then all deviations, `(..., num_moments)`: the reverse of the head's `features`."""
     mean, deviation = features.chunk(2, dim=-1)
     return torch.cat([mean, mean.square() + deviation.square() - EPSILON], dim=-1)
 
@@ -222,16 +205,15 @@ def _places(
 
 
 def spread(places: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
-    """Places of views on a grid over the whole picture, each split among the cells that it covers.
+    """Places of views on a grid over the whole picture, `(n, size, size)`; each splits among the cells that it covers.
+
+    The sum of a grid is the mean over the places.
 
     Args:
         places (`torch.Tensor` of shape `(n, rows, columns)`): What each place of each view adds.
         boxes (`torch.Tensor` of shape `(n, 4)` or `(1, 4)`):
             Left, top, right and bottom of each view, in sides of the picture. What is beyond 1 mirrors the picture.
         size (`int`): Number of cells along each side of the grid.
-
-    Returns:
-        `torch.Tensor` of shape `(n, size, size)`. Its sum is the mean over the places.
     """
     height, width = places.shape[-2:]
     rows, columns = (_overlaps(boxes[:, side], boxes[:, side + 2], at, size) for side, at in ((1, height), (0, width)))
@@ -255,37 +237,24 @@ def numbering_of(backbone: Any) -> dict[str, bool]:
     return {"extra_blocks": True} if "extra_blocks" in parameters else {}
 
 
-@auto_docstring(custom_intro="Output of [`LargePictureForImageClassification`].")
+@auto_docstring(custom_intro="Output of a classifier that shows where its evidence lies.")
 @dataclass
-class LargePictureImageClassifierOutput(ImageClassifierOutputWithNoAttention):
+class EvidenceClassifierOutput(ImageClassifierOutputWithNoAttention):
     r"""
     loss (`torch.FloatTensor` of shape `()`, *optional*, returned if there are labels):
-        Cross entropy.
-    logits (`torch.FloatTensor` of shape `(batch_size, 2)`):
-        Logits of real, always zero, and of fake, divided by `config.temperature`.
-    evidence (`torch.FloatTensor` of shape `(batch_size, grid_size, grid_size)`, *optional*, returned in evaluation):
-        What each place of the picture adds to its logit of fake. The sum is that logit minus the logit of the
-        average training picture of its size.
+        Cross entropy, or the loss that `config.problem_type` names.
+    logits (`torch.FloatTensor` of shape `(batch_size, config.num_labels)`):
+        Logits of each label, divided by `config.temperature`. That of real is always zero for large pictures.
+    category_logits (`torch.FloatTensor` of shape `(batch_size, 1 + len(config.real_categories))`, *optional*):
+        Logits of a real image of something else (always zero), and of each of `config.real_categories`.
+    evidence (`torch.FloatTensor` of shape `(batch_size, rows, columns)`, *optional*, returned in evaluation):
+        What each place of the image adds to the logit of fake minus the logit of real. The sum is that difference
+        minus a baseline. The baseline is the average picture of its size for large pictures, and no features at all
+        for small ones. Only models with the labels real and fake have evidence.
     """
 
+    category_logits: torch.Tensor | None = None
     evidence: torch.Tensor | None = None
-
-
-@auto_docstring
-class LargePicturePreTrainedModel(PreTrainedModel):
-    config: LargePictureConfig
-    config_class = LargePictureConfig
-    base_model_prefix = "large_picture"
-    main_input_name = "pixel_values"
-    input_modalities = "image"
-    _no_split_modules = ["LargePictureHead"]
-
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, nn.Conv2d):
-            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        if hasattr(module, "init_non_persistent_buffers"):  # of timm, which no checkpoint holds
-            module.init_non_persistent_buffers()  # type: ignore[operator]
 
 
 @auto_docstring(
@@ -296,7 +265,14 @@ class LargePicturePreTrainedModel(PreTrainedModel):
     It stays frozen, its batch statistics too.
     """
 )
-class LargePictureForImageClassification(LargePicturePreTrainedModel):
+class LargePictureForImageClassification(PreTrainedModel):
+    config: LargePictureConfig
+    config_class = LargePictureConfig
+    base_model_prefix = "large_picture"
+    main_input_name = "pixel_values"
+    input_modalities = "image"
+    _no_split_modules = ["LargePictureHead"]
+
     def __init__(self, config: LargePictureConfig):
         config.validate()  # fields may have changed since creation
         super().__init__(config)
@@ -318,6 +294,13 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         self.post_init()
         self.train()
 
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if hasattr(module, "init_non_persistent_buffers"):  # of timm, which no checkpoint holds
+            module.init_non_persistent_buffers()  # type: ignore[operator]
+
     def train(self, mode: bool = True) -> "LargePictureForImageClassification":
         """As in the base class, but the backbone stays frozen, its batch statistics too."""
         super().train(mode)
@@ -327,8 +310,7 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
     def feature_maps(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
         """The backbone's maps at `config.out_indices`, each `(batch_size, channels, height, width)`, in float32.
 
-        Args:
-            pixel_values (`torch.FloatTensor` of shape `(batch_size, 3, height, width)`): Normalized pictures or cuts.
+        They are of normalized pictures or cuts, `(batch_size, 3, height, width)`.
         """
         # On a CPU one picture at a time is faster, since its maps fit into the cache.
         if pixel_values.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
@@ -386,7 +368,7 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         cut_boxes: torch.Tensor,
         labels: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> LargePictureImageClassifierOutput:
+    ) -> EvidenceClassifierOutput:
         r"""
         pixel_values (`torch.FloatTensor` of shape `(batch_size, 3, image_size, image_size)`):
             Normalized pictures from [`LargePictureImageProcessor`].
@@ -398,7 +380,7 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
             0 for real, 1 for fake. The loss is the cross entropy.
 
         Returns:
-            [`LargePictureImageClassifierOutput`]
+            [`EvidenceClassifierOutput`]
 
         Raises:
             ValueError: If the pictures or cuts have another shape.
@@ -419,14 +401,12 @@ class LargePictureForImageClassification(LargePicturePreTrainedModel):
         boxes = cut_boxes.to(moments)
         scale, shift = calibration_of_size(self.config, octaves_below(boxes, self.config.cut_size))
         of_fake = (scale * self.head(moments) - shift) / self.config.temperature
-        logits = nn.functional.pad(of_fake[:, None], (1, 0))
-        evidence = None
+        logits, evidence = nn.functional.pad(of_fake[:, None], (1, 0)).to(self.dtype), None
         if not self.training:
             evidence = self.head.evidence(maps, cut_maps, moments, boxes, self.config.grid_size)
             evidence = (evidence * scale[:, None, None] / self.config.temperature).to(self.dtype)
-        logits = logits.to(self.dtype)
         loss = None if labels is None else self.loss_function(labels, logits, self.config, **kwargs)
-        return LargePictureImageClassifierOutput(loss=loss, logits=logits, evidence=evidence)
+        return EvidenceClassifierOutput(loss=loss, logits=logits, evidence=evidence)
 
 
-__all__ = ["LargePictureForImageClassification", "LargePicturePreTrainedModel"]
+__all__ = ["LargePictureForImageClassification"]

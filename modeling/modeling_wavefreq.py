@@ -1,17 +1,13 @@
 # Copyright 2026 The tellsign authors. SPDX-License-Identifier: Apache-2.0  (trf-ignore: TRF028)
 """PyTorch WaveFreq model."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_outputs import (
-    BaseModelOutputWithPoolingAndNoAttention,
-    ImageClassifierOutputWithNoAttention,
-)
+from transformers.modeling_outputs import BaseModelOutputWithPoolingAndNoAttention
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, auto_docstring
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
@@ -20,7 +16,13 @@ from transformers.utils.output_capturing import capture_outputs
 
 from tellsign.configuration.configuration_wavefreq import WaveFreqConfig
 
-from .modeling_large_picture import PATH_STEPS, WHOLE, LargePictureForImageClassification, spread
+from .modeling_large_picture import (
+    PATH_STEPS,
+    WHOLE,
+    EvidenceClassifierOutput,
+    LargePictureForImageClassification,
+    spread,
+)
 from .verdicts import is_large, real_and_fake, verdicts_of
 from .wavefreq_layers import WaveFreqEmbeddings, WaveFreqFrequencyBranch, WaveFreqStage
 
@@ -138,26 +140,6 @@ class WaveFreqModel(WaveFreqPreTrainedModel):
         )
 
 
-@auto_docstring(custom_intro="Output of [`WaveFreqForImageClassification`].")
-@dataclass
-class WaveFreqImageClassifierOutput(ImageClassifierOutputWithNoAttention):
-    r"""
-    loss (`torch.FloatTensor` of shape `()`, *optional*, returned if there are labels):
-        Cross entropy, or the loss that `config.problem_type` names.
-    logits (`torch.FloatTensor` of shape `(batch_size, config.num_labels)`):
-        Logits of each label, divided by `config.temperature`.
-    category_logits (`torch.FloatTensor` of shape `(batch_size, 1 + len(config.real_categories))`, *optional*):
-        Logits of a real image of something else (always zero), and of each of `config.real_categories`.
-    evidence (`torch.FloatTensor` of shape `(batch_size, rows, columns)`, *optional*, returned in evaluation):
-        What each place of the image adds to the logit of fake minus the logit of real. The sum is that difference
-        minus a baseline. The baseline is the average picture for large pictures, and no features at all for small
-        ones. Only models with the labels real and fake have evidence.
-    """
-
-    category_logits: torch.Tensor | None = None
-    evidence: torch.Tensor | None = None
-
-
 @auto_docstring(
     custom_intro="""
     WaveFreq with a linear head: real (0) or fake (1), or any other set of labels.
@@ -217,7 +199,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         places = (last_hidden_state * weight[..., None, None]).sum(1)
         return places / (places.shape[1] * places.shape[2])
 
-    def _judge_small(self, pixel_values: torch.Tensor, **kwargs) -> WaveFreqImageClassifierOutput:
+    def _judge_small(self, pixel_values: torch.Tensor, **kwargs) -> EvidenceClassifierOutput:
         """What the network for small images says."""
         outputs = self._maps(pixel_values, **kwargs)
         logits, category_logits = self.classifier(outputs.pooler_output), None
@@ -229,8 +211,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             logits = torch.cat([category_logits.logsumexp(1, keepdim=True), logits[:, 1:]], dim=1)
         logits, evidence = logits / self.config.temperature, None
         if self.config.num_labels == 2 and not self.training:
-            evidence = self._small_evidence(outputs.last_hidden_state)  # type: ignore[arg-type]
-            evidence = evidence / self.config.temperature
+            evidence = self._small_evidence(outputs.last_hidden_state) / self.config.temperature  # type: ignore[arg-type]
             # CODEPATH: with a second network both give maps of one size, whatever else is in the batch.
             if self.large_picture is not None:
                 cells = spread(evidence, WHOLE.to(evidence), self.large_picture.config.grid_size)
@@ -240,13 +221,13 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             familiar = self.familiarity(outputs.pooler_output).sigmoid()
             logits = familiar * logits
             evidence = None if evidence is None else familiar[..., None] * evidence
-        return WaveFreqImageClassifierOutput(
+        return EvidenceClassifierOutput(
             logits=logits, hidden_states=outputs.hidden_states, category_logits=category_logits, evidence=evidence
         )
 
     def _judge_each(
         self, pixel_values: torch.Tensor, views: dict[str, torch.Tensor], large: torch.Tensor, **kwargs
-    ) -> WaveFreqImageClassifierOutput:
+    ) -> EvidenceClassifierOutput:
         """What its own network says of each image: `large` of shape `(batch_size,)` tells which ones are large.
 
         `views` is what the network for large pictures takes.
@@ -257,15 +238,15 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             small, of_large = self._judge_small(pixel_values, **kwargs), self.large_picture(**views)
             where = {"logits": large[:, None], "evidence": large[:, None, None]}
             chosen = {name: torch.where(where[name], of_large[name], small[name]) for name in names}
-            return WaveFreqImageClassifierOutput(**{**small, **chosen})
+            return EvidenceClassifierOutput(**{**small, **chosen})
         if not large.any():
             return self._judge_small(pixel_values, **kwargs)
         of_large = self.large_picture(**{name: values[large] for name, values in views.items()})
         if large.all():
-            return WaveFreqImageClassifierOutput(**of_large)
+            return of_large
         small, rows = self._judge_small(pixel_values, **kwargs), large.nonzero()[:, 0]
         chosen = {name: small[name].index_copy(0, rows, of_large[name].to(small[name].dtype)) for name in names}
-        return WaveFreqImageClassifierOutput(**{**small, **chosen})
+        return EvidenceClassifierOutput(**{**small, **chosen})
 
     @can_return_tuple
     @auto_docstring
@@ -278,7 +259,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         cut_boxes: torch.Tensor | None = None,
         image_sizes: torch.LongTensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> WaveFreqImageClassifierOutput:
+    ) -> EvidenceClassifierOutput:
         r"""
         pixel_values (`torch.FloatTensor` of shape `(batch_size, 3, height, width)`):
             Normalized images from [`WaveFreqImageProcessor`]; `config.total_stride` divides height and width.
@@ -295,7 +276,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
             Height and width of the images in pixels before they were resized: they tell which are large.
 
         Returns:
-            [`WaveFreqImageClassifierOutput`] with `logits` of shape `(batch_size, config.num_labels)`, divided by
+            [`EvidenceClassifierOutput`] with `logits` of shape `(batch_size, config.num_labels)`, divided by
             the temperature of the network that judged. It has a `loss` if labels were given, and in evaluation
             `evidence`. Where not all images are large it has `category_logits` if the model knows categories.
 
@@ -342,7 +323,7 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
         self, logits: torch.Tensor, image_sizes: torch.LongTensor | None = None, operating_point: str = "cautious"
     ) -> list[str]:
         r"""
-        What is said of each image, see [`verdicts_of`].
+        The verdict of each image: `"real"`, `"fake"` or `"uncertain"`, see [`verdicts_of`].
 
         Args:
             logits (`torch.FloatTensor` of shape `(batch_size, 2)`): As the model gives them.
@@ -350,9 +331,6 @@ class WaveFreqForImageClassification(WaveFreqPreTrainedModel):
                 As the model takes them: large pictures have thresholds of their own. Needed where the model has a
                 network for them.
             operating_point (`str`, *optional*, defaults to `"cautious"`): Or `"balanced"`, for large pictures.
-
-        Returns:
-            `list[str]`: `"real"`, `"fake"` or `"uncertain"` for each image.
 
         Raises:
             ValueError: If the labels are not real and fake, the sizes are missing, or there is no such operating

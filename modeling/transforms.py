@@ -7,14 +7,10 @@ import torch
 
 
 def haar_transform(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Low band and sum of the details of one level of the orthonormal 2D Haar transform.
+    """LL and LH + HL of one level of the orthonormal 2D Haar transform.
 
-    Args:
-        image (`torch.Tensor` of shape `(batch_size, num_channels, height, width)`): Even height and width.
-
-    Returns:
-        LL and LH + HL, each of shape `(batch_size, num_channels, height / 2, width / 2)`. Of the 2x2 block
-        `[[a, b], [c, d]]`, LL is `(a + b + c + d) / 2` and LH + HL is `a - d`.
+    Of the 2x2 block `[[a, b], [c, d]]`, LL is `(a + b + c + d) / 2` and LH + HL is `a - d`. An image of shape
+    `(batch_size, num_channels, height, width)`, both sides even, gives half of height and width.
     """
     channels, height, width = image.shape[1:]
     # With the channels last, and unbound rather than sliced: the gradient then keeps the memory format of the image.
@@ -32,16 +28,13 @@ def _fourier_basis(size: int, device: torch.device) -> tuple[torch.Tensor, torch
 
 
 def fourier_transform(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Orthonormal 2D DFT.
+    """Orthonormal 2D DFT: real and imaginary part of the unshifted spectrum, each of the shape of `image`.
 
     For ONNX it is written as matrix products, since not every exporter has a DFT. With that of ONNX Runtime the
     packaged network takes more than twice as long.
 
     Args:
         image (`torch.Tensor` of shape `(..., height, width)`): Real, float32.
-
-    Returns:
-        Real and imaginary part of the unshifted spectrum, each of the shape of `image`.
     """
     if not torch.onnx.is_in_onnx_export():
         spectrum = torch.fft.fft2(image, norm="ortho")
@@ -77,18 +70,15 @@ def amplitude_and_phase(real: torch.Tensor, imaginary: torch.Tensor) -> tuple[to
     return torch.sqrt(power + 1e-12), torch.where(own_conjugate, math.pi * (real < 0).to(real.dtype), phase)
 
 
-def high_pass_filter(image: torch.Tensor, kind: str = "centered") -> torch.Tensor:
-    """High-frequency representation of an image: DFT, zero a block, inverse DFT, real part.
+def high_pass_filter(image: torch.Tensor, kind: str) -> torch.Tensor:
+    """High-frequency representation of an image, in its shape: DFT, zero a block, inverse DFT, real part.
 
     Args:
         image (`torch.Tensor` of shape `(..., height, width)`): Real, float32.
-        kind (`str`, *optional*, defaults to `"centered"`):
+        kind (`str`):
             `"centered"` zeroes the center of the shifted spectrum: rows `h // 4 .. h // 4 * 3`, columns
             `w // 4 .. w // 4 * 3` (FreqNet, arXiv 2403.07240, section 3.2).
             `"corner"` zeroes rows `0 .. h // 4` and columns `0 .. w // 4` of the unshifted spectrum.
-
-    Returns:
-        `torch.Tensor` of the shape of `image`.
     """
     height, width = image.shape[-2:]
     rows = torch.arange(height, device=image.device)[:, None]

@@ -35,29 +35,28 @@ def real_and_fake(config: "PreTrainedConfig") -> list[int]:
 
 
 def is_large(config: "PreTrainedConfig", image_sizes: "torch.Tensor") -> "torch.Tensor":
-    """Which images the network for large pictures judges.
+    """Which images the network for large pictures judges: none where the detector has no such network.
 
     Args:
         config (`PreTrainedConfig`): The detector's.
         image_sizes (`torch.Tensor` of shape `(batch_size, 2)`): Height and width in pixels, before they were resized.
 
     Returns:
-        `torch.BoolTensor` of shape `(batch_size,)`; all false where the detector has no such network.
+        `torch.BoolTensor` of shape `(batch_size,)`.
     """
     large_config = getattr(config, "large_picture_config", None)
     return image_sizes.amin(1) >= (float("inf") if large_config is None else large_config.smallest_side)
 
 
 def thresholds_of(config: "PreTrainedConfig", operating_point: str, of_large: bool = False) -> Sequence[float]:
-    """The two thresholds of a network at an operating point, see [`verdict_of`].
+    """The two thresholds of a detector at an operating point, see [`verdict_of`].
 
     One that has none of that point has its `verdict_thresholds` instead, and one of another kind 0.5.
 
     Args:
         config (`PreTrainedConfig`): The detector's.
         operating_point (`str`): `"cautious"` or `"balanced"`.
-        of_large (`bool`, *optional*, defaults to `False`):
-            Whether those of its network for large pictures are asked for, see [`is_large`].
+        of_large (`bool`, *optional*, defaults to `False`): Whether to take those of its network for large pictures.
 
     Raises:
         ValueError: If there is no such operating point.
@@ -72,13 +71,9 @@ def thresholds_of(config: "PreTrainedConfig", operating_point: str, of_large: bo
 def error_rates_of(
     config: "PreTrainedConfig", operating_point: str, of_large: bool = False
 ) -> Sequence[float | None] | None:
-    """The shares of wrong ones among the verdicts "real" and "fake" by [`thresholds_of`] the same, where known.
+    """The shares of wrong ones among the verdicts "real" and "fake" by [`thresholds_of`] the same.
 
-    Args:
-        config, operating_point, of_large: As for [`thresholds_of`].
-
-    Returns:
-        Two numbers in [0, 1], each `None` if it was not measured; `None` if neither was.
+    Two numbers in [0, 1], each `None` if it was not measured; `None` if neither was.
     """
     config = config.large_picture_config if of_large else config
     has_own = getattr(config, OPERATING_POINTS[operating_point], None)
@@ -91,7 +86,7 @@ def verdicts_of(
     image_sizes: "torch.Tensor | None" = None,
     operating_point: str = "cautious",
 ) -> list[str]:
-    """What is said of images: the one rule of verdicts.
+    """The verdict of each image, see [`verdict_of`].
 
     Args:
         config (`PreTrainedConfig`): The detector's, see [`thresholds_of`].
@@ -100,9 +95,6 @@ def verdicts_of(
             Their heights and widths, see [`is_large`]. Without them the network for small images judged all.
         operating_point (`str`, *optional*, defaults to `"cautious"`):
             Which thresholds to take: `"cautious"` errs less, `"balanced"` says "uncertain" less.
-
-    Returns:
-        For each image `"real"`, `"fake"` or `"uncertain"`.
 
     Raises:
         ValueError: If there is no such operating point.

@@ -24,7 +24,6 @@ class WaveFreqConvLayer(nn.Module):
 
     def __init__(
         self,
-        config: WaveFreqConfig,
         in_channels: int,
         out_channels: int,
         kernel_size: int = 3,
@@ -89,16 +88,10 @@ class WaveFreqWaveletAttention(nn.Module):
         return self.normalization(self.projection(low + low * attention))
 
 
-class WaveFreqHighPass(nn.Module):
+def high_passed(hidden_states: torch.Tensor, kind: str) -> torch.Tensor:
     """High-pass filter over space, in float32 whatever the dtype of the map (FreqNet's HFRI)."""
-
-    def __init__(self, config: WaveFreqConfig):
-        super().__init__()
-        self.kind = config.high_pass
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        with maybe_autocast(device_type=hidden_states.device.type, enabled=False):
-            return high_pass_filter(hidden_states.float(), self.kind).to(hidden_states.dtype)
+    with maybe_autocast(device_type=hidden_states.device.type, enabled=False):
+        return high_pass_filter(hidden_states.float(), kind).to(hidden_states.dtype)
 
 
 class WaveFreqHighFrequencyLayer(nn.Module):
@@ -106,11 +99,11 @@ class WaveFreqHighFrequencyLayer(nn.Module):
 
     def __init__(self, config: WaveFreqConfig, channels: int):
         super().__init__()
-        self.high_pass = WaveFreqHighPass(config)
-        self.layer = WaveFreqConvLayer(config, channels, channels)
+        self.kind = config.high_pass
+        self.layer = WaveFreqConvLayer(channels, channels)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.layer(self.high_pass(hidden_states))
+        return self.layer(high_passed(hidden_states, self.kind))
 
 
 class WaveFreqFrequencyConvolution(nn.Module):
@@ -124,10 +117,10 @@ class WaveFreqFrequencyConvolution(nn.Module):
         super().__init__()
         self.polar = config.frequency_convolution == "polar"
         kernel_size = 3 if self.polar else 1
-        self.layer_in = WaveFreqConvLayer(config, in_channels, out_channels, stride=stride)
-        self.first_part = WaveFreqConvLayer(config, out_channels, out_channels, kernel_size)
-        self.second_part = WaveFreqConvLayer(config, out_channels, out_channels, kernel_size)
-        self.layer_out = WaveFreqConvLayer(config, out_channels, out_channels)
+        self.layer_in = WaveFreqConvLayer(in_channels, out_channels, stride=stride)
+        self.first_part = WaveFreqConvLayer(out_channels, out_channels, kernel_size)
+        self.second_part = WaveFreqConvLayer(out_channels, out_channels, kernel_size)
+        self.layer_out = WaveFreqConvLayer(out_channels, out_channels)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         hidden_states = self.layer_in(hidden_states)
@@ -151,24 +144,21 @@ class WaveFreqFrequencyBranch(nn.Module):
 
     def __init__(self, config: WaveFreqConfig, stage: int):
         super().__init__()
-        self.high_pass = WaveFreqHighPass(config)
+        self.kind = config.high_pass
         first_size, second_size = config.frequency_hidden_sizes
         first_stride, second_stride = config.frequency_strides
         self.high_frequency_in = WaveFreqHighFrequencyLayer(config, 3)
         self.frequency_in = WaveFreqFrequencyConvolution(config, 3, first_size, first_stride)
         self.high_frequency_out = WaveFreqHighFrequencyLayer(config, first_size)
         self.frequency_out = WaveFreqFrequencyConvolution(config, first_size, second_size, second_stride)
-        remaining_stride = config.stride_after(stage) // (first_stride * second_stride)
-        halvings = int(math.log2(remaining_stride))
+        halvings = int(math.log2(config.stride_after(stage) // (first_stride * second_stride)))
         self.downsampling = nn.ModuleList(
-            WaveFreqConvLayer(config, second_size, second_size, stride=2) for _ in range(halvings - 1)
+            WaveFreqConvLayer(second_size, second_size, stride=2) for _ in range(halvings - 1)
         )
-        self.layer_out = WaveFreqConvLayer(
-            config, second_size, config.hidden_sizes[stage], stride=2 if halvings else 1
-        )
+        self.layer_out = WaveFreqConvLayer(second_size, config.hidden_sizes[stage], stride=2 if halvings else 1)
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        hidden_states = self.frequency_in(self.high_frequency_in(self.high_pass(pixel_values)))
+        hidden_states = self.frequency_in(self.high_frequency_in(high_passed(pixel_values, self.kind)))
         hidden_states = self.frequency_out(self.high_frequency_out(hidden_states))
         for layer in self.downsampling:
             hidden_states = layer(hidden_states)
@@ -180,7 +170,7 @@ class WaveFreqResidualLayer(nn.Module):
 
     def __init__(self, config: WaveFreqConfig, in_channels: int, out_channels: int, stride: int = 1):
         super().__init__()
-        layer = partial(WaveFreqConvLayer, config, bias=config.convolution_bias)
+        layer = partial(WaveFreqConvLayer, bias=config.convolution_bias)
         self.stride = stride
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
@@ -188,17 +178,17 @@ class WaveFreqResidualLayer(nn.Module):
         # CODEPATH: "bottleneck" is the original network, "basic" the packaged one.
         if config.layer_type == "bottleneck":
             reduced = out_channels // 4
-            self.layers = nn.ModuleList(
-                [
-                    layer(in_channels, reduced, 1),
-                    layer(reduced, reduced, 3, stride),
-                    layer(reduced, out_channels, 1, activate=False),
-                ]
-            )
+            layers = [
+                layer(in_channels, reduced, 1),
+                layer(reduced, reduced, 3, stride),
+                layer(reduced, out_channels, 1, activate=False),
+            ]
         else:
-            self.layers = nn.ModuleList(
-                [layer(in_channels, out_channels, 3, stride), layer(out_channels, out_channels, 3, activate=False)]
-            )
+            layers = [
+                layer(in_channels, out_channels, 3, stride),
+                layer(out_channels, out_channels, 3, activate=False),
+            ]
+        self.layers = nn.ModuleList(layers)
         self.activation = nn.ReLU()
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -216,15 +206,9 @@ class WaveFreqStage(nn.Module):
     def __init__(self, config: WaveFreqConfig, stage: int, in_channels: int):
         super().__init__()
         out_channels = config.hidden_sizes[stage]
-        self.layers = nn.ModuleList(
-            WaveFreqResidualLayer(
-                config,
-                out_channels if index else in_channels,
-                out_channels,
-                stride=1 if index else config.stage_strides[stage],
-            )
-            for index in range(config.depths[stage])
-        )
+        layers = [WaveFreqResidualLayer(config, in_channels, out_channels, config.stage_strides[stage])]
+        layers += [WaveFreqResidualLayer(config, out_channels, out_channels) for _ in range(1, config.depths[stage])]
+        self.layers = nn.ModuleList(layers)
         self.wavelet_attention = None
         # CODEPATH: the original network has it beside its second stage, the packaged one beside its second and third.
         if stage in config.wavelet_stages:
@@ -248,7 +232,7 @@ class WaveFreqEmbeddings(nn.Module):
         super().__init__()
         size = config.embedding_size
         self.layer = WaveFreqConvLayer(
-            config, 3, size, config.stem_kernel_size, config.stem_stride, bias=config.convolution_bias
+            3, size, config.stem_kernel_size, config.stem_stride, bias=config.convolution_bias
         )
         self.wavelet_attention = None
         # CODEPATH: the original network halves its map here, the packaged one keeps the full resolution.

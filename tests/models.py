@@ -34,12 +34,7 @@ from tellsign.pipelines.localizer import ArtifactLocalizer
 from tellsign.training.train_tagger import train_tokenizer
 
 
-TINY = {
-    "embedding_size": 4,
-    "hidden_sizes": [4, 8, 8],
-    "depths": [1, 1, 1],
-    "frequency_hidden_sizes": [2, 4],
-}
+TINY = {"embedding_size": 4, "hidden_sizes": [4, 8, 8], "depths": [1, 1, 1], "frequency_hidden_sizes": [2, 4]}
 TINY_LARGE = {
     "backbone": "tf_efficientnet_lite0",
     "out_indices": [2, 3],
@@ -50,17 +45,14 @@ TINY_LARGE = {
 }
 """Of the network for large pictures."""
 TINY_BOTH = {"large_picture_config": TINY_LARGE}
-LARGE_PROCESSOR = {
-    "large_picture_processor": {
-        "size": {"height": 64, "width": 64},
-        "cut_size": 64,
-        "num_cuts": 2,
-        "smallest_side": 64,
-    }
-}
+_LARGE = {"size": {"height": 64, "width": 64}, "cut_size": 64, "num_cuts": 2, "smallest_side": 64}
+LARGE_PROCESSOR = {"large_picture_processor": _LARGE}
 """Of a detector with both networks."""
 TINY_TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 TINY_DETAIL = {"embedding_size": 4, "hidden_sizes": [4, 4, 8], "depths": [1, 1, 1], "frequency_hidden_sizes": [4, 4]}
+WIDTH = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+ENDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+"""Of models that write."""
 LABELS = ["noise", "blur", "ghosts", "grading"]
 TEMPLATE = (
     "{% for message in messages %}{{ message['role'].capitalize() }}:{% for part in message['content'] %}"
@@ -113,36 +105,12 @@ def make_idefics2() -> tuple[Idefics2ForConditionalGeneration, Idefics2Processor
         image_seq_len=4,
         chat_template=TEMPLATE,
     )
+    perceiver = {"hidden_size": 64, "resampler_n_latents": 4, "resampler_depth": 1, "resampler_n_heads": 2}
+    text = {"model_type": "mistral", "vocab_size": len(processor.tokenizer), "initializer_range": 0.2}
     config = Idefics2Config(
-        vision_config={
-            "hidden_size": 64,
-            "intermediate_size": 64,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "image_size": 32,
-            "patch_size": 8,
-        },
-        perceiver_config={
-            "hidden_size": 64,
-            "resampler_n_latents": 4,
-            "resampler_depth": 1,
-            "resampler_n_heads": 2,
-            "resampler_head_dim": 32,
-            "num_key_value_heads": 1,
-        },
-        text_config={
-            "model_type": "mistral",
-            "vocab_size": len(processor.tokenizer),
-            "hidden_size": 64,
-            "intermediate_size": 64,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "initializer_range": 0.2,
-            "pad_token_id": 0,
-            "bos_token_id": 1,
-            "eos_token_id": 2,
-        },
+        vision_config=WIDTH | {"image_size": 32, "patch_size": 8},
+        perceiver_config=perceiver | {"resampler_head_dim": 32, "num_key_value_heads": 1},
+        text_config=text | WIDTH | ENDS | {"num_key_value_heads": 1},
         image_token_id=processor.image_token_id,
         eos_token_id=2,
         pad_token_id=0,
@@ -161,16 +129,14 @@ def make_localizer(image_size: int = 16) -> ArtifactLocalizer:
     image_processor = SiglipImageProcessor(size={"height": image_size, "width": image_size})
     image_processor.image_seq_length = 4
     processor = PaliGemmaProcessor(image_processor, tokenizer)
-    width = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
-    vision = {"model_type": "siglip_vision_model", "image_size": image_size, "patch_size": image_size // 2, **width}
-    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    heads = {"num_key_value_heads": 2, "head_dim": 32}
+    vision = {"model_type": "siglip_vision_model", "image_size": image_size, "patch_size": image_size // 2}
+    text = {"model_type": "gemma", "vocab_size": len(tokenizer), "num_key_value_heads": 2, "head_dim": 32}
     config = PaliGemmaConfig(
-        vision_config=vision | {"projection_dim": 64},
-        text_config={"model_type": "gemma", "vocab_size": len(tokenizer), **width, **heads, **ends},
+        vision_config=vision | WIDTH | {"projection_dim": 64},
+        text_config=text | WIDTH | ENDS,
         image_token_index=processor.image_token_id,
         projection_dim=64,
-        **ends,
+        **ENDS,
     )
     return ArtifactLocalizer(PaliGemmaForConditionalGeneration(config), processor)
 
@@ -187,12 +153,11 @@ def save_detector(folder: Path, **fields) -> None:
 
 def save_large_detector(folder: Path, pictures: list[Image.Image], **fields) -> tuple[torch.nn.Module, torch.Tensor]:
     """Saves a tiny detector; gives its network for large pictures, and the moments of some, which normalize it."""
-    large = LARGE_PROCESSOR["large_picture_processor"]
     model = WaveFreqForImageClassification(
         WaveFreqConfig(**TINY, large_picture_config=TINY_LARGE | {"hidden_size": 24} | fields)
     ).eval()
     network = model.large_picture
-    inputs = LargePictureImageProcessor(**large)(pictures, return_tensors="pt")
+    inputs = LargePictureImageProcessor(**_LARGE)(pictures, return_tensors="pt")
     with torch.no_grad():
         moments = network.moments_and_maps(inputs["pixel_values"], inputs["cuts"])[0][:, :2]
         network.head.fit_normalization(moments)

@@ -8,7 +8,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import fsspec
@@ -37,10 +37,21 @@ def zipped(content: bytes) -> bytes:
 
 
 class Sender(http.server.BaseHTTPRequestHandler):
-    """Sends a picture, or an archive with it, whole or in part. Notes each path, and leads from /away to elsewhere."""
+    """Sends a picture, or an archive with it, whole or in part. Notes each path, and leads from /away to elsewhere.
+
+    What it sends of /endless does not end.
+    """
 
     def do_HEAD(self):
         self.server.asked.append(self.path)
+        if self.path == "/endless":
+            self.send_response(200)
+            self.end_headers()
+            with suppress(ConnectionError):
+                while True:
+                    self.wfile.write(bytes(2**16))
+            self.server.left.set()
+            return
         if self.path.startswith("/away/"):
             self.send_response(302)
             self.send_header("Location", self.server.elsewhere + self.path.removeprefix("/away"))
@@ -66,7 +77,7 @@ class Sender(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def serving(host: str) -> Iterator[http.server.ThreadingHTTPServer]:
     with http.server.ThreadingHTTPServer((host, 0), Sender) as server:
-        server.asked = []
+        server.asked, server.left = [], threading.Event()
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
@@ -164,7 +175,15 @@ def test_a_row_leads_to_public_machines(server, loopback_is_public, form):
 
 
 def test_what_the_caller_passes_is_fetched_on_loopback_too(server):
-    assert read_source(f"http://localhost:{server.server_port}/a.png")[0] == PNG
+    assert read_source(f"HTTP://localhost:{server.server_port}/a.png")[0] == PNG
+
+
+def test_no_more_than_the_limit_is_read(server, folder, monkeypatch):
+    monkeypatch.setattr(addresses, "MAX_DOWNLOAD", 20)
+    for source in (f"http://127.0.0.1:{server.server_port}/endless", of_row(f"zip://a.png::{folder / 'a.zip'}")):
+        with pytest.raises(ValueError, match="(/endless|a.png::.*): has more than the 256 MiB"):
+            read_source(source)
+    assert server.left.wait(10)
 
 
 def test_a_column_of_strings_is_data_and_a_list_is_not(server):

@@ -1,6 +1,8 @@
 import csv
 import json
+import re
 import string
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +16,13 @@ NAMES = DATA / "artifact_classes.tsv"
 SEED_NAMES = DATA / "seed" / "classification_results.json"
 
 
-def test_there_are_70_artifacts_with_distinct_names_and_ids():
-    assert len({artifact.name for artifact in ARTIFACTS}) == 70
+def test_70_artifacts_have_an_id_a_family_and_a_definition_each():
     assert sorted(artifact.id for artifact in ARTIFACTS) == list(range(1, 71))
-
-
-def test_every_artifact_has_a_family_and_its_own_definition():
-    families = [artifact.family for artifact in ARTIFACTS]
-    assert all(families.count(family) > 2 for family in families)
-    definitions = {artifact.definition for artifact in ARTIFACTS}
-    assert len(definitions) == 70
-    assert all(len(text.split()) >= 6 and text.endswith(".") and "\n" not in text for text in definitions)
+    for field in ("name", "definition"):
+        assert len({getattr(artifact, field) for artifact in ARTIFACTS}) == 70
+    assert min(Counter(artifact.family for artifact in ARTIFACTS).values()) > 2
+    for artifact in ARTIFACTS:
+        assert len(artifact.definition.split()) >= 6 and re.fullmatch(r".*\.", artifact.definition)
 
 
 @pytest.mark.skipif(not NAMES.exists(), reason="needs the official names in ../shared/data")
@@ -37,9 +35,7 @@ def test_names_order_and_ids_are_the_official_ones():
 @pytest.mark.skipif(not SEED_NAMES.exists(), reason="needs the names that a CLIP model chose, in ../shared/data/seed")
 def test_every_name_that_the_original_system_wrote_is_found():
     chosen = {name for image in json.loads(SEED_NAMES.read_text()) for name in image["explanation"]}
-    assert len(chosen) == 28
-    assert {find_artifact(name).name for name in chosen} <= {artifact.name for artifact in ARTIFACTS}
-    assert len({find_artifact(name).id for name in chosen}) == 28
+    assert len(chosen) == len({find_artifact(name).id for name in chosen}) == 28
 
 
 def test_names_aliases_and_ids_find_their_artifact():
@@ -53,16 +49,12 @@ def test_names_aliases_and_ids_find_their_artifact():
 @pytest.mark.parametrize(
     ("query", "name"),
     [
-        ("Ghosting effects", "Ghosting effects: Semi-transparent duplicates of elements"),
         ("Scale inconsistencies within single object", "Scale inconsistencies within single objects"),
         ("Scale inconsistencies in the same object class", "Scale inconsistencies within the same object class"),
-        ("cinematization effects", "Cinematization Effects"),
         ("Cinematisation effect", "Cinematization Effects"),
         ("Colour coherence breaks", "Color coherence breaks"),
-        ("systematic colour distribution anomalies", "Systematic color distribution anomalies"),
         ("Oversharpening artefacts", "Over-sharpening artifacts"),
         ("Anatomically incorrect paw structure", "Anatomically incorrect paw structures"),
-        ("Impossible mechanical joint", "Impossible mechanical joints"),
     ],
 )
 def test_close_spellings_find_the_artifact_that_is_meant(query, name):
@@ -72,30 +64,17 @@ def test_close_spellings_find_the_artifact_that_is_meant(query, name):
 def test_a_name_with_one_wrong_letter_finds_its_own_artifact():
     rng = np.random.default_rng(0)
     for artifact in ARTIFACTS:
-        for _ in range(4):
-            at, letter = rng.integers(len(artifact.name) - 1), rng.choice(list(string.ascii_lowercase))
-            before, old, after = artifact.name[:at], artifact.name[at], artifact.name[at + 1 :]
-            swapped = before + after[0] + old + after[1:]
-            for typo in (before + letter + after, before + after, before + letter + old + after, swapped):
-                assert find_artifact(typo) is artifact, typo
+        at, letter = rng.integers(len(artifact.name) - 1), rng.choice(list(string.ascii_lowercase))
+        before, old, after = artifact.name[:at], artifact.name[at], artifact.name[at + 1 :]
+        swapped = before + after[0] + old + after[1:]
+        for typo in (before + letter + after, before + after, before + letter + old + after, swapped):
+            assert find_artifact(typo) is artifact, typo
 
 
-@pytest.mark.parametrize(
-    "junk",
-    [
-        "",
-        "2",
-        "53",
-        "Overall",
-        "hosting",
-        "artifacts",
-        "The image contains the following artifacts",
-        "The third artifact is unnatural color transitions",
-        "The truck is not in focus, and the background is blurry",
-        "Impossible",
-        "x" * 5000,
-    ],
-)
+SENTENCE = "The third artifact is unnatural color transitions"
+
+
+@pytest.mark.parametrize("junk", ["", "53", "Overall", "hosting", "artifacts", SENTENCE, "Impossible", "x" * 5000])
 def test_what_is_not_a_name_raises_with_the_nearest_three(junk):
     with pytest.raises(ValueError, match="no artifact is called .*, nearest: [^;]+; [^;]+; [^;]+$") as error:
         find_artifact(junk)
@@ -108,10 +87,10 @@ def test_the_nearest_of_an_unknown_name_are_like_it():
         find_artifact("Mechanical joints that are impossible")
 
 
-def test_an_id_that_does_not_exist_raises():
-    for number in (0, 71, -1):
-        with pytest.raises(ValueError, match=f"no artifact has the id {number}, they run from 1 to 70"):
-            find_artifact(number)
+@pytest.mark.parametrize("number", [0, 71])
+def test_an_id_that_does_not_exist_raises(number):
+    with pytest.raises(ValueError, match=f"no artifact has the id {number}, they run from 1 to 70"):
+        find_artifact(number)
 
 
 @pytest.mark.parametrize("query", [None, 2.5, ["Ghosting effects"]])

@@ -6,8 +6,7 @@ import pytest
 from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import AutoConfig, SiglipConfig
 
-from tellsign import ArtifactSiglipConfig
-from tellsign.configuration.artifacts import ARTIFACTS
+from tellsign import ArtifactSiglipConfig, LargePictureConfig, WaveFreqConfig
 from tests.processes import run_fresh
 
 
@@ -38,17 +37,7 @@ def test_loading_it_logs_no_warning_in_a_fresh_process(tmp_path):
     assert (tmp_path / "errors").read_text() == ""
 
 
-def test_defaults_are_all_artifacts_none_of_them_trained():
-    config = ArtifactSiglipConfig()
-    assert config.artifact_labels == [artifact.name for artifact in ARTIFACTS] and len(config.artifact_labels) == 70
-    assert config.trained_artifacts == []
-    assert config.artifact_temperatures == [1.0] * 70 and config.artifact_thresholds == [0.5] * 70
-    assert config.grid_size == 8
-    assert config.id2label == {0: "real", 1: "fake"} and config.label2id == {"real": 0, "fake": 1}
-
-
 def test_global_artifacts_are_those_of_the_given_labels():
-    assert "Cinematization Effects" in ArtifactSiglipConfig().global_artifacts
     config = ArtifactSiglipConfig(artifact_labels=["Discontinuous surfaces", "Artificial smoothness"])
     assert config.global_artifacts == ["Artificial smoothness"]
 
@@ -60,9 +49,10 @@ def test_fields_that_a_tower_leaves_out_are_not_siglips():
     assert config.vision_config.hidden_size != SiglipConfig().vision_config.hidden_size
 
 
-def test_configuration_of_another_model_raises():
-    with pytest.raises(ValueError, match="is a model of type siglip, expected artifact_siglip"):
-        ArtifactSiglipConfig.from_dict(SiglipConfig().to_dict())
+@pytest.mark.parametrize("config", [ArtifactSiglipConfig, LargePictureConfig, WaveFreqConfig])
+def test_configuration_of_another_model_raises(config):
+    with pytest.raises(ValueError, match=f"is a model of type siglip, expected {config.model_type}"):
+        config.from_dict(SiglipConfig().to_dict())
 
 
 @pytest.mark.parametrize(

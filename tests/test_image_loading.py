@@ -1,11 +1,8 @@
 import base64
-import http.server
 import io
 import struct
 import sys
 import tempfile
-import threading
-import zipfile
 
 import numpy as np
 import pytest
@@ -40,9 +37,12 @@ def test_an_image_of_pillow_is_copied():
     assert loaded is not image and loaded.info == {} and image.info == {"comment": "mine"}
 
 
-def test_a_text_of_a_file_makes_no_animation():
+def test_of_an_animation_the_first_frame_is_taken():
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    image = load_image(save(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert image.info == {"animated": True} and np.array_equal(image, frames[0])
     text = PngInfo()
-    text.add_text("animated", "true")
+    text.add_text("animated", "true")  # which makes none
     assert in_rgb(stored_image(save(Image.fromarray(PIXELS), "PNG", pnginfo=text), "a.png"), "a.png").info == {}
 
 
@@ -82,10 +82,14 @@ def test_damaged_exif_is_ignored_and_a_closed_image_named():
         load_image(image, "a.png")
 
 
-def test_16_bit_grey_is_scaled_not_clipped():
+def test_grey_of_many_bits_is_scaled_not_clipped():
     grey = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
     image = load_image(save(Image.fromarray(grey), "PNG"))
     np.testing.assert_allclose(np.asarray(image)[..., 0], grey / 257, atol=1)
+    grey = np.arange(256, dtype=np.int32).reshape(16, 16)  # of 32 bits, but none above 255
+    np.testing.assert_array_equal(np.asarray(load_image(save(Image.fromarray(grey), "TIFF")))[..., 0], grey)
+    with pytest.raises(ValueError, match="image: has floating-point pixels"):
+        load_image(save(Image.fromarray(grey.astype(np.float32)), "TIFF"))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -105,22 +109,18 @@ def test_what_is_transparent_shows_white_whatever_lies_beneath(mode):
     assert (images[0][:, :3] == 90).all() and (images[0][:, 3:] == 255).all()
 
 
-def test_a_row_of_a_data_set_in_place_of_its_image_is_told_so():
-    with pytest.raises(ValueError, match="got dict with label, picture: of a data set's row pass the column"):
-        load_image({"label": 0, "picture": b""})
-
-
-@pytest.mark.parametrize("source", [{"path": 5}, {"bytes": b"x", "path": 3}, {"bytes": 7}, {"other": 1}])
-def test_a_row_of_the_wrong_type_raises_as_a_bad_image_does(source):
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"label": 0, "picture": b""}, "got dict with label, picture: of a data set's row pass the column"),
+        ({"path": 5}, "5: No such file"),
+        ({"bytes": b"x", "path": 3}, "3: not an image"),
+        ({"bytes": 7}, "."),
+    ],
+)
+def test_a_row_of_the_wrong_type_raises_as_a_bad_image_does(source, message):
+    with pytest.raises(ValueError, match=message):
         load_image(source)
-
-
-def test_32_bit_grey_with_8_bit_values_keeps_them():
-    grey = np.arange(256, dtype=np.int32).reshape(16, 16)
-    np.testing.assert_array_equal(np.asarray(load_image(save(Image.fromarray(grey), "TIFF")))[..., 0], grey)
-    with pytest.raises(ValueError, match="image: has floating-point pixels"):
-        load_image(save(Image.fromarray(grey.astype(np.float32)), "TIFF"))
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "L", "1", "LA", "RGBA"])
@@ -142,17 +142,6 @@ def test_colors_of_another_profile_become_those_of_srgb():
         np.testing.assert_array_equal(np.asarray(load_image(save(image, "PNG", icc_profile=harmless))), PIXELS)
 
 
-def test_of_an_animation_the_first_frame_is_taken():
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    content = save(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    np.testing.assert_array_equal(np.asarray(load_image(content)), np.asarray(frames[0]))
-
-
-@pytest.mark.parametrize("size", [(1, 1), (20000, 10)])
-def test_extreme_sizes_are_opened(size):
-    assert load_image(save(Image.new("RGB", size), "PNG")).size == size
-
-
 UNREADABLE = {
     "empty": (b"", "the file is empty"),
     "text": (b"not an image at all", "not an image"),
@@ -168,18 +157,13 @@ if features.check("avif"):
 def test_unreadable_files_raise_naming_file_and_reason(content, reason, tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"photo.jpg: (?i:.*({reason}))"):
-        load_image(path)
-    with pytest.raises(ValueError, match=f"row 7: (?i:.*({reason}))"):
-        load_image(content, "row 7")
-    with pytest.raises(ValueError, match=f"photo.jpg: (?i:.*({reason}))"):
-        load_image({"bytes": content, "path": str(path.with_name("a photo.jpg"))})
-
-
-def test_a_missing_file_and_a_folder_raise_naming_them(tmp_path):
-    for path in (tmp_path / "missing.png", tmp_path):
-        with pytest.raises(ValueError, match=path.name):
-            load_image(path)
+    named = {"bytes": content, "path": str(path.with_name("a photo.jpg"))}
+    for source, name in ((path, None), (content, "photo.jpg"), (named, None)):
+        with pytest.raises(ValueError, match=f"photo.jpg: (?i:.*({reason}))"):
+            load_image(source, name)
+    for missing in (tmp_path / "missing.png", tmp_path):
+        with pytest.raises(ValueError, match=missing.name):
+            load_image(missing)
 
 
 def test_from_twice_pillows_limit_an_image_is_refused(monkeypatch):
@@ -254,57 +238,6 @@ def test_the_formats_of_telephones_are_read_upright(image_format, orientation):
     assert loaded.size == (64, 48) and min(loaded.getpixel((32, 8))) > 240 > 15 > max(loaded.getpixel((32, 40)))
 
 
-class Sender(http.server.BaseHTTPRequestHandler):
-    """Sends, in parts, images behind `/` and a picture that does not end behind `/endless`."""
-
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        try:
-            self.wfile.write(encode(PIXELS, "PNG"))
-            while self.path == "/endless":
-                self.wfile.write(bytes(2**16))
-        except ConnectionError:
-            self.server.left.set()
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def server():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sender) as server:
-        server.left = threading.Event()
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def test_no_more_than_the_limit_is_read_from_an_address(server, monkeypatch):
-    monkeypatch.setattr("tellsign.modeling.addresses.MAX_DOWNLOAD", 2**20)
-    with pytest.raises(ValueError, match="127.0.0.1.*/endless: has more than the 256 MiB"):
-        load_image(f"http://127.0.0.1:{server.server_port}/endless")
-    assert server.left.wait(10)
-
-
-def test_no_more_than_the_limit_is_read_from_a_stream(monkeypatch, tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("a.png", encode(PIXELS, "PNG"))
-    source = {"bytes": None, "path": f"zip://a.png::{tmp_path / 'a.zip'}"}
-    np.testing.assert_array_equal(np.asarray(load_image(source)), PIXELS)
-    monkeypatch.setattr("tellsign.modeling.addresses.MAX_DOWNLOAD", 100)
-    with pytest.raises(ValueError, match="a.png::.*: has more than the 256 MiB"):
-        load_image(source)
-
-
-def test_the_scheme_of_an_address_may_be_in_capitals(server):
-    data = f"DATA:image/png;base64,{base64.b64encode(encode(PIXELS, 'PNG')).decode()}"
-    for source in (f"HTTP://127.0.0.1:{server.server_port}/", data):
-        np.testing.assert_array_equal(np.asarray(load_image(source)), PIXELS)
-
-
 @pytest.mark.parametrize("start", ["", "http://127.0.0.1:9/", "data:image/png;base64", "nothing://"])
 def test_an_error_repeats_no_string_too_long_for_a_name(start):
     content = start + base64.b64encode(PIXELS.tobytes()).decode()
@@ -314,36 +247,25 @@ def test_an_error_repeats_no_string_too_long_for_a_name(start):
         assert len(str(error.value)) < 600 and str(error.value).startswith(content[:20])
 
 
-def test_an_image_in_base64_is_opened():
+def test_a_text_is_a_path_or_an_image_in_base64():
     text = base64.b64encode(encode(PIXELS, "PNG")).decode()
-    for source in (text, f"{text[:76]}\n{text[76:]}"):
+    for source in (text, f"{text[:76]}\n{text[76:]}", f"DATA:image/png;base64,{text}"):
         np.testing.assert_array_equal(np.asarray(load_image(source)), PIXELS)
-
-
-def test_a_missing_file_is_not_taken_for_base64():
     with pytest.raises(ValueError, match="^cats: No such file"):  # which base64 could be
         load_image("cats")
-
-
-def test_a_long_string_that_is_no_image_is_said_to_be_no_base64_either():
     with pytest.raises(ValueError, match="is neither the name of a file nor an image in base64"):
         load_image(base64.b64encode(bytes(9000)).decode())
 
 
-def test_an_open_file_is_refused_with_what_to_pass(tmp_path):
-    class Upload:
-        def read(self):
-            pass
-
-    for source in (io.BytesIO(encode(PIXELS)), tempfile.NamedTemporaryFile(), Upload()):
+def test_an_open_file_is_refused_with_what_to_pass():
+    for source in (io.BytesIO(encode(PIXELS)), tempfile.NamedTemporaryFile()):
         with pytest.raises(ValueError, match=r"is an open file: pass its path, or what read\(\) gives"):
             load_image(source)
 
 
 def test_an_image_without_pixels_is_refused_and_named():
-    for size in ((0, 5), (5, 0), (0, 0)):
-        with pytest.raises(ValueError, match=f"row 3: has {size[0]}x{size[1]} pixels, expected at least one"):
-            load_image(Image.new("RGB", size), "row 3")
+    with pytest.raises(ValueError, match="row 3: has 0x5 pixels, expected at least one"):
+        load_image(Image.new("RGB", (0, 5)), "row 3")
 
 
 def test_a_mask_of_truth_values_is_black_and_white():

@@ -1,4 +1,5 @@
 import io
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from tellsign.training.data.images import decode_uniformly
 from tests.conftest import encode
 
 
+LARGE = {"large_picture_processor": {"size": {"height": 64, "width": 96}, "smallest_side": 70}}
+
+
 def test_pixels_are_normalized_by_the_stored_mean_and_deviation():
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     processor = WaveFreqImageProcessor(image_mean=[0.1, 0.2, 0.3], image_std=[0.5, 0.6, 0.7])
@@ -24,10 +28,12 @@ def test_pixels_are_normalized_by_the_stored_mean_and_deviation():
         np.testing.assert_allclose(pixel_values[0], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (20000, 10), (32, 32), (100, 75)])
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
-def test_any_size_and_mode_becomes_three_channels_of_32_pixels(size, mode):
-    assert WaveFreqImageProcessor()(Image.new(mode, size), return_tensors="pt")["pixel_values"].shape == (1, 3, 32, 32)
+@pytest.mark.parametrize("size", [(1, 1), (20000, 10), (100, 75)])
+def test_any_size_and_mode_becomes_three_channels_of_32_pixels(size):
+    images = [Image.new(mode, size) for mode in ("RGB", "L", "RGBA")]
+    images += [np.zeros((*size, channels), np.uint8) for channels in (1, 3, 4)]
+    for image in images:
+        assert WaveFreqImageProcessor()(image, return_tensors="pt")["pixel_values"].shape == (1, 3, 32, 32)
 
 
 def test_what_is_resized_is_encoded_as_in_training():
@@ -44,21 +50,19 @@ def test_what_is_resized_is_encoded_as_in_training():
 
 
 @pytest.mark.parametrize("do_normalize", [True, False])
-@pytest.mark.parametrize("size", [(40, 50), (32, 32), (20, 90)])
+@pytest.mark.parametrize("size", [(40, 50), (32, 32), (20, 90), (100, 120)])
 def test_a_picture_gives_the_same_pixels_whatever_its_dtype(size, do_normalize):
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    processor = WaveFreqImageProcessor(do_normalize=do_normalize)
-    expected = processor(pixels, return_tensors="pt")["pixel_values"]
-    for dtype in (torch.float16, torch.float32, torch.float64):
-        levels = torch.from_numpy(pixels).permute(2, 0, 1).to(dtype)
-        for image in (levels, levels.numpy()):
-            torch.testing.assert_close(
-                processor(image, return_tensors="pt")["pixel_values"].float(), expected, atol=2e-3, rtol=0
-            )
-    unit = processor(pixels.astype(np.float32) / 255, do_rescale=False, return_tensors="pt")["pixel_values"]
-    torch.testing.assert_close(unit, expected)
-    both = processor([pixels, pixels.astype(np.float32)], return_tensors="pt")["pixel_values"]
-    torch.testing.assert_close(both, expected.expand(2, -1, -1, -1))
+    see = partial(WaveFreqImageProcessor(**LARGE, do_normalize=do_normalize), return_tensors="pt")
+    expected = see(pixels)
+    seen = {f"{kind}": see(pixels.astype(kind)) for kind in ("float16", "float32", "float64")}
+    seen["tensor"] = see(torch.from_numpy(pixels).permute(2, 0, 1).to(torch.float16))
+    seen["unit"] = see(pixels.astype(np.float32) / 255, do_rescale=False)
+    for kind, features in seen.items():
+        for name, values in features.items():
+            torch.testing.assert_close(values.float(), expected[name].float(), atol=2e-3, rtol=0, msg=f"{kind} {name}")
+    both = see([pixels, pixels.astype(np.float32)])["pixel_values"]
+    torch.testing.assert_close(both, expected["pixel_values"].expand(2, -1, -1, -1))
 
 
 def test_floats_of_the_right_size_keep_values_and_gradient():
@@ -66,13 +70,6 @@ def test_floats_of_the_right_size_keep_values_and_gradient():
     processor = WaveFreqImageProcessor(do_normalize=False)
     pixel_values = processor(pixels, do_rescale=False, return_tensors="pt")["pixel_values"]
     assert torch.equal(pixel_values[0], pixels) and pixel_values.requires_grad
-
-
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_arrays_of_any_channels_are_resized(channels):
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, channels), dtype=np.uint8)
-    pixel_values = WaveFreqImageProcessor(do_normalize=False)(pixels, return_tensors="pt")["pixel_values"]
-    assert pixel_values.shape == (1, 3, 32, 32) and 0 <= pixel_values.min() and pixel_values.max() <= 1
 
 
 def test_sizes_are_those_of_the_images_as_they_came():
@@ -89,9 +86,6 @@ def test_pixels_that_are_not_finite_raise(value):
     pixels[3, 4, 1] = value
     with pytest.raises(ValueError, match="NaN or infinite pixels"):
         WaveFreqImageProcessor()(pixels, return_tensors="pt")
-
-
-LARGE = {"large_picture_processor": {"size": {"height": 64, "width": 96}, "smallest_side": 70}}
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -122,41 +116,13 @@ def test_large_pictures_are_resized_and_encoded_twice(size):
         torch.testing.assert_close(values[0], large_by_hand(pixels), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (69, 500), (20000, 10), (10, 20000)])
-def test_small_images_are_zeros_for_the_second_network(size):
-    features = WaveFreqImageProcessor(**LARGE)(Image.new("RGB", size[::-1], "red"), return_tensors="pt")
-    assert features["large_pixel_values"].shape == (1, 3, 64, 96) and not features["large_pixel_values"].any()
-    assert features["image_sizes"].tolist() == [list(size)]
-
-
-def test_pictures_are_large_from_the_smallest_side_on():
-    images = [Image.new("RGB", (side, 90), "red") for side in (69, 70)]
-    values = WaveFreqImageProcessor(**LARGE)(images, return_tensors="pt")["large_pixel_values"]
-    assert [bool(image.any()) for image in values] == [False, True]
-
-
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "LA"])
 def test_large_pictures_of_any_mode_are_seen_in_color(mode):
-    image = Image.fromarray(picture(100, 120)).convert(mode)
-    processor = WaveFreqImageProcessor(**LARGE)
-    values = processor(image, return_tensors="pt")["large_pixel_values"]
-    torch.testing.assert_close(values[0], large_by_hand(np.asarray(image.convert("RGB"))), atol=1e-5, rtol=0)
-
-
-def test_a_grey_array_is_seen_as_grey_colors():
-    grey = picture(100, 120)[:, :, :1]
-    values = WaveFreqImageProcessor(**LARGE)(grey, return_tensors="pt")["large_pixel_values"]
-    torch.testing.assert_close(values[0], large_by_hand(grey.repeat(3, 2)), atol=1e-5, rtol=0)
-
-
-def test_a_large_picture_is_the_same_whatever_its_dtype():
-    pixels, processor = picture(100, 120), WaveFreqImageProcessor(**LARGE)
-    expected = processor(pixels, return_tensors="pt")["large_pixel_values"]
-    for dtype in (np.float16, np.float32, np.float64):
-        values = processor(pixels.astype(dtype), return_tensors="pt")["large_pixel_values"]
-        torch.testing.assert_close(values, expected)
-    unit = processor(pixels.astype(np.float32) / 255, do_rescale=False, return_tensors="pt")["large_pixel_values"]
-    torch.testing.assert_close(unit, expected)
+    image, processor = Image.fromarray(picture(100, 120)).convert(mode), WaveFreqImageProcessor(**LARGE)
+    expected = large_by_hand(np.asarray(image.convert("RGB")))
+    for given in (image, np.array(image)[..., None]) if mode == "L" else (image,):
+        values = processor(given, return_tensors="pt")["large_pixel_values"]
+        torch.testing.assert_close(values[0], expected, atol=1e-5, rtol=0)
 
 
 def test_the_processor_of_large_pictures_alone_sees_the_same():
@@ -169,11 +135,13 @@ def test_the_processor_of_large_pictures_alone_sees_the_same():
         alone(np.full((70, 70, 3), np.nan, np.float32))
 
 
-def test_a_batch_of_large_and_small_images_keeps_their_order():
-    pictures = [picture(80, 90), picture(20, 30), picture(300, 280)]
+def test_a_batch_holds_the_large_images_and_zeros_for_small_ones():
+    pictures = [picture(*size) for size in ((80, 90), (20, 30), (70, 70), (69, 500), (300, 280))]
     features = WaveFreqImageProcessor(**LARGE)(pictures, return_tensors="pt")
-    assert features["image_sizes"].tolist() == [[80, 90], [20, 30], [300, 280]]
-    expected = torch.stack([large_by_hand(pictures[0]), torch.zeros(3, 64, 96), large_by_hand(pictures[2])])
+    assert features["image_sizes"].tolist() == [[80, 90], [20, 30], [70, 70], [69, 500], [300, 280]]
+    expected = torch.zeros(5, 3, 64, 96)
+    for row in (0, 2, 4):
+        expected[row] = large_by_hand(pictures[row])
     torch.testing.assert_close(features["large_pixel_values"], expected, atol=1e-5, rtol=0)
     assert not {"large_pixel_values", "cuts"} & WaveFreqImageProcessor()(pictures, return_tensors="pt").keys()
 
@@ -212,20 +180,14 @@ def test_cuts_have_the_pixels_of_the_picture_saved_once(size):
     for cut, box in zip(inputs["cuts"][0], inputs["cut_boxes"][0], strict=True):
         left, top, right, bottom = (box * torch.tensor([*size[::-1], *size[::-1]])).round().int().tolist()
         assert (right - left, bottom - top) == (64, 64) and left % 16 == top % 16 == 0
-        saved = decode_image(encode(np.ascontiguousarray(mirrored[top:bottom, left:right]), quality=90))
+        saved = Image.open(io.BytesIO(encode(np.ascontiguousarray(mirrored[top:bottom, left:right]), quality=90)))
         np.testing.assert_allclose(cut.permute(1, 2, 0) * 255, saved, atol=1e-3)
 
 
 def test_a_copy_without_loss_gives_the_same_views(tmp_path):
     Image.fromarray(picture(300, 420)).save(tmp_path / "photo.jpg", quality=80)
-    decoded = Image.open(tmp_path / "photo.jpg").convert("RGB")
-    decoded.save(tmp_path / "photo.png")
-    processor = WaveFreqImageProcessor(**LARGE)
-    first, second = (
-        processor(Image.open(tmp_path / name), return_tensors="pt") for name in ("photo.jpg", "photo.png")
-    )
+    photo = Image.open(tmp_path / "photo.jpg")
+    photo.convert("RGB").save(tmp_path / "photo.png")
+    see = partial(WaveFreqImageProcessor(**LARGE), return_tensors="pt")
+    first, second = see(photo), see(Image.open(tmp_path / "photo.png"))
     assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def decode_image(content: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(content)))

@@ -7,32 +7,16 @@ import pywt
 import torch
 from huggingface_hub.errors import StrictDataclassClassValidationError
 from scipy.signal import correlate2d
+from scipy.special import softmax
 from transformers import AutoModel, AutoModelForImageClassification
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqModel
-from tellsign.modeling.transforms import fourier_transform, haar_transform, high_pass_filter, inverse_fourier_transform
+from tellsign.modeling.transforms import fourier_transform, high_pass_filter, inverse_fourier_transform
 from tellsign.modeling.wavefreq_layers import WaveFreqFrequencyConvolution, WaveFreqWaveletAttention
 from tests.models import TINY_LARGE
 
 
 # Independent references in NumPy, written from the definitions.
-
-
-def haar_by_hand(image: np.ndarray) -> dict[str, np.ndarray]:
-    """Orthonormal Haar bands of an array `(..., height, width)`, block by block."""
-    bands = {
-        name: np.empty((*image.shape[:-2], image.shape[-2] // 2, image.shape[-1] // 2))
-        for name in "LL LH HL HH".split()
-    }
-    for row in range(image.shape[-2] // 2):
-        for column in range(image.shape[-1] // 2):
-            a, b = image[..., 2 * row, 2 * column], image[..., 2 * row, 2 * column + 1]
-            c, d = image[..., 2 * row + 1, 2 * column], image[..., 2 * row + 1, 2 * column + 1]
-            bands["LL"][..., row, column] = (a + b + c + d) / 2
-            bands["LH"][..., row, column] = (a + b - c - d) / 2
-            bands["HL"][..., row, column] = (a - b + c - d) / 2
-            bands["HH"][..., row, column] = (a - b - c + d) / 2
-    return bands
 
 
 def dft_matrix(size: int) -> np.ndarray:
@@ -44,9 +28,9 @@ def high_pass_by_matrix(image: np.ndarray, kind: str) -> np.ndarray:
     height, width = image.shape[-2:]
     spectrum = dft_matrix(height) @ image @ dft_matrix(width).T
     if kind == "centered":
-        spectrum = np.roll(spectrum, (height // 2, width // 2), axis=(-2, -1))
+        spectrum = np.fft.fftshift(spectrum, axes=(-2, -1))
         spectrum[..., height // 4 : height // 4 * 3, width // 4 : width // 4 * 3] = 0
-        spectrum = np.roll(spectrum, (-(height // 2), -(width // 2)), axis=(-2, -1))
+        spectrum = np.fft.ifftshift(spectrum, axes=(-2, -1))
     else:
         spectrum[..., : height // 4, :] = 0
         spectrum[..., :, : width // 4] = 0
@@ -74,39 +58,15 @@ def randomize_normalization(module: torch.nn.Module) -> None:
             layer.running_var.uniform_(0.5, 1.5)
 
 
-@pytest.mark.parametrize("size", [(2, 2), (8, 6), (32, 32)])
-def test_haar_transform_equals_the_bands_computed_by_hand(size):
-    image = torch.randn(2, 3, *size)
-    low, detail = haar_transform(image)
-    bands = haar_by_hand(image.numpy())
-    np.testing.assert_allclose(low, bands["LL"], atol=1e-5)
-    np.testing.assert_allclose(detail, bands["LH"] + bands["HL"], atol=1e-5)
-
-
-def test_wavelet_attention_equals_its_formula():
-    config = WaveFreqConfig(wavelet_normalization=False)
-    attention = WaveFreqWaveletAttention(config, 5, 7)
-    image = torch.randn(2, 5, 8, 8)
-    bands = haar_by_hand(image.numpy())
-    detail = bands["LH"] + bands["HL"]
-    weights = np.exp(detail) / np.exp(detail).sum(axis=1, keepdims=True)
-    weighted = bands["LL"] + bands["LL"] * weights
-    projection = attention.projection.weight.detach().numpy()[:, :, 0, 0]
-    expected = (
-        np.einsum("oc,bchw->bohw", projection, weighted) + attention.projection.bias.detach().numpy()[:, None, None]
-    )
+@pytest.mark.parametrize(("wavelet", "size"), [("haar", (2, 2)), ("haar", (12, 6)), ("db2", (16, 8))])
+def test_wavelet_attention_equals_its_formula(wavelet, size):
+    attention = WaveFreqWaveletAttention(WaveFreqConfig(wavelet=wavelet, wavelet_normalization=False), 5, 7)
+    image = torch.randn(2, 5, *size)
+    low, (row, column, _) = pywt.dwt2(image.numpy(), wavelet, mode="periodization", axes=(-2, -1))
+    weighted = low + low * softmax(row + column, axis=1)
+    weight, bias = (parameter.detach().numpy() for parameter in attention.projection.parameters())
+    expected = np.einsum("oc,bchw->bohw", weight[:, :, 0, 0], weighted) + bias[:, None, None]
     np.testing.assert_allclose(attention(image).detach(), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize(("wavelet", "size"), [("db2", 16), ("bior2.2", 8), ("db4", 8)])
-def test_other_wavelets_equal_pywavelets(wavelet, size):
-    attention = WaveFreqWaveletAttention(WaveFreqConfig(wavelet=wavelet), 3, 3)
-    image = torch.randn(1, 3, size, size)
-    expected_low, (row, column, diagonal) = pywt.dwt2(image.numpy(), wavelet, mode="periodization", axes=(-2, -1))
-    low, detail = attention.bands(image)
-    np.testing.assert_allclose(low, expected_low, atol=1e-5)
-    np.testing.assert_allclose(detail, row + column, atol=1e-5)
-    assert attention(image).shape == (1, 3, size // 2, size // 2)
 
 
 def test_a_wavelet_longer_than_the_map_raises_naming_both():
@@ -115,7 +75,7 @@ def test_a_wavelet_longer_than_the_map_raises_naming_both():
         attention(torch.randn(1, 3, 8, 16))
 
 
-@pytest.mark.parametrize("size", [(8, 8), (12, 20), (32, 32), (6, 10)])
+@pytest.mark.parametrize("size", [(12, 20), (32, 32), (6, 10)])
 @pytest.mark.parametrize("kind", ["centered", "corner"])
 def test_high_pass_equals_an_explicit_dft_matrix(kind, size):
     image = torch.randn(2, 3, *size)
@@ -166,12 +126,6 @@ def test_polar_convolution_of_a_blank_has_finite_gradients():
     assert all(torch.isfinite(parameter.grad).all() for parameter in layer.parameters())
 
 
-def test_published_network_has_its_number_of_parameters():
-    with torch.device("meta"):
-        model = WaveFreqForImageClassification(WaveFreqConfig.original())
-    assert model.num_parameters() == 24_782_552
-
-
 def test_two_labels_share_one_output_divided_by_temperature(make_model):
     model, images = make_model(), torch.randn(3, 3, 32, 32)
     logits = model(images).logits
@@ -183,18 +137,13 @@ def test_two_labels_share_one_output_divided_by_temperature(make_model):
 
 
 def test_a_verdict_is_withheld_between_the_thresholds(make_model):
-    model = make_model()
-    model.config.verdict_thresholds = [0.2, 0.9]
+    model = make_model(verdict_thresholds=[0.2, 0.9], balanced_verdict_thresholds=[0.3, 0.85])
     probabilities = torch.tensor([0.1, 0.2001, 0.89, 0.9001])
     logits = torch.stack([torch.zeros(4), torch.logit(probabilities)], 1)
     assert model.post_process_verdicts(logits) == ["real", "uncertain", "uncertain", "fake"]
-    model.config.verdict_thresholds = [0.0, 1.0]
-    sure = torch.tensor([[0.0, 1000.0], [1000.0, 0.0]])  # probabilities 1 and 0 exactly
-    assert model.post_process_verdicts(sure) == ["uncertain", "uncertain"]
+    assert model.post_process_verdicts(logits, operating_point="balanced") == ["real", "real", "fake", "fake"]
     model.config.id2label = {0: "FAKE", 1: "REAL"}  # label2id still says the opposite
-    assert model.post_process_verdicts(-sure) == ["uncertain", "uncertain"]
-    model.config.verdict_thresholds = [0.5, 0.5]
-    assert model.post_process_verdicts(sure) == ["real", "fake"]
+    assert model.post_process_verdicts(logits[:, [1, 0]]) == ["real", "uncertain", "uncertain", "fake"]
     with pytest.raises(ValueError, match="expected real and fake"):
         make_model(num_labels=3).post_process_verdicts(logits)
 
@@ -204,20 +153,6 @@ def test_verdicts_of_logits_hold_in_half_precision(make_model):
     model.config.verdict_thresholds = [0.2, 0.94083]
     logits = torch.tensor([[0.0, 2.75]], dtype=torch.bfloat16)  # 0.93991, which bfloat16 rounds to 0.94141
     assert model.post_process_verdicts(logits) == ["uncertain"]
-
-
-def test_images_take_the_precision_of_the_weights(make_model):
-    model, images = make_model(), torch.randn(2, 3, 32, 32)
-    expected = model(images).logits
-    logits = model.to(torch.bfloat16)(images).logits
-    assert logits.dtype == torch.bfloat16
-    torch.testing.assert_close(logits.float(), expected, atol=0.1, rtol=0.1)
-
-
-def test_loss_is_the_cross_entropy_of_the_logits(make_model):
-    model, images, labels = make_model(), torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 1, 0])
-    output = model(images, labels=labels)
-    torch.testing.assert_close(output.loss, torch.nn.functional.cross_entropy(output.logits, labels))
 
 
 def test_floats_as_labels_of_two_classes_raise(make_model):
@@ -254,20 +189,13 @@ def test_categories_can_be_added_to_a_trained_model(make_model, tmp_path):
     torch.testing.assert_close(again(images).logits, grown(images).logits)
 
 
-@pytest.mark.parametrize("real_categories", [[], ["cat"]])
-def test_labels_in_another_order_than_the_heads_are_refused(make_model, tmp_path, real_categories):
-    make_model(real_categories=real_categories).save_pretrained(tmp_path)
-    for labels in ({0: "fake", 1: "real"}, {"0": "Fake", "1": "Real"}):
-        with pytest.raises(ValueError, match="has real, fake in this order and would keep it.*align_labels_with"):
-            AutoModelForImageClassification.from_pretrained(tmp_path, id2label=labels, real_categories=[])
-    with pytest.raises(ValueError, match="has real, fake in this order"):
-        AutoModelForImageClassification.from_pretrained(tmp_path, label2id={"fake": 0, "real": 1})
-
-
-def test_labels_may_have_numbers_as_text(make_model, tmp_path):
+def test_labels_in_another_order_than_the_heads_are_refused(make_model, tmp_path):
     make_model(real_categories=["cat"]).save_pretrained(tmp_path)
-    labels = {"id2label": {"0": "real", "1": "fake"}, "label2id": {"real": "0", "fake": "1"}}
-    config = AutoModelForImageClassification.from_pretrained(tmp_path, **labels).config
+    load = partial(AutoModelForImageClassification.from_pretrained, tmp_path)
+    for labels in ({"id2label": {"0": "Fake", "1": "Real"}}, {"label2id": {"fake": 0, "real": 1}}):
+        with pytest.raises(ValueError, match="has real, fake in this order and would keep it.*align_labels_with"):
+            load(**labels, real_categories=[])
+    config = load(id2label={"0": "real", "1": "fake"}, label2id={"real": "0", "fake": "1"}).config
     assert config.id2label == {0: "real", 1: "fake"} and config.label2id == {"real": 0, "fake": 1}
 
 
@@ -285,19 +213,15 @@ def test_only_other_labels_drop_what_was_fitted_to_a_head(make_model, tmp_path):
     make_model(**fitted).save_pretrained(tmp_path)
     load = partial(AutoModelForImageClassification.from_pretrained, tmp_path, ignore_mismatched_sizes=True)
     for labels in ({"num_labels": 3}, {"id2label": {0: "ai", 1: "photo"}}, {"label2id": {"photo": 0, "drawing": 1}}):
-        config = load(**labels).config
-        assert config.temperature == 1.0 and config.verdict_thresholds == [0.5, 0.5]
-        assert config.real_categories == [] and config.large_picture_config is None
-    assert load(num_labels=3).large_picture is None
+        model = load(**labels)
+        assert model.config.temperature == 1.0 and model.config.verdict_thresholds == [0.5, 0.5]
+        assert model.config.real_categories == [] and model.large_picture is None
     assert load(id2label={0: "REAL", 1: "Fake"}).large_picture.config.temperature == 3.0
-    make_model(id2label={0: "human", 1: "ai"}, temperature=2.0).save_pretrained(tmp_path)
-    config = load(id2label={0: "real", 1: "fake"}).config  # which they mean
-    assert config.temperature == 2.0
-    make_model(**fitted).save_pretrained(tmp_path)
-    assert load(num_labels=3, temperature=4.0).config.temperature == 4.0
     assert load(num_labels=2).config.temperature == 2.0
     load(num_labels=3, temperature=4.0).save_pretrained(tmp_path)
     assert load().config.temperature == load(num_labels=3).config.temperature == 4.0
+    make_model(id2label={0: "human", 1: "ai"}, temperature=2.0).save_pretrained(tmp_path)
+    assert load(id2label={0: "real", 1: "fake"}).config.temperature == 2.0  # which they mean
 
 
 def test_flip_averaging_is_the_mean_at_inference_alone(make_model):
@@ -315,27 +239,18 @@ def test_flip_averaging_is_the_mean_at_inference_alone(make_model):
 def test_outputs_have_the_documented_shapes_also_as_tuples(make_model):
     model, images = make_model().wavefreq, torch.randn(2, 3, 32, 48)
     output = model(images, output_hidden_states=True)
-    assert output.last_hidden_state.shape == (2, 8, 8, 12)
-    assert output.pooler_output.shape == (2, 8)
-    assert [tuple(state.shape[1:]) for state in output.hidden_states] == [
-        (4, 32, 48),
-        (4, 32, 48),
-        (8, 16, 24),
-        (8, 8, 12),
-    ]
-    for feature_map, state in zip(model.feature_maps(images), output.hidden_states[1:], strict=True):
-        torch.testing.assert_close(feature_map, state)
-    last_hidden_state, pooled = model(images, return_dict=False)
-    torch.testing.assert_close(pooled, output.pooler_output)
+    assert output.last_hidden_state.shape == (2, 8, 8, 12) and output.pooler_output.shape == (2, 8)
+    shapes = [tuple(state.shape[1:]) for state in output.hidden_states]
+    assert shapes == [(4, 32, 48), (4, 32, 48), (8, 16, 24), (8, 8, 12)]
+    torch.testing.assert_close(model.feature_maps(images), output.hidden_states[1:])
+    torch.testing.assert_close(model(images, return_dict=False)[1], output.pooler_output)
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        {},
         {"layer_type": "bottleneck", "convolution_bias": True},
-        {"frequency_stage": None},
-        {"wavelet_stages": []},
+        {"frequency_stage": None, "wavelet_stages": []},
         {"frequency_stage": 2, "high_pass": "corner", "frequency_convolution": "polar", "frequency_strides": [1, 1]},
         {"stem_stride": 2, "stem_kernel_size": 7, "stem_wavelet_attention": True, "image_size": 64},
         {"wavelet": "bior2.2"},
@@ -364,25 +279,17 @@ def test_bf16_agrees_with_float32_to_a_twentieth_of_the_logits(make_model, field
     expected = model(images).logits[:, 1]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         under_autocast = model(images).logits[:, 1].float()
-    wholly = model.to(torch.bfloat16)(images.to(torch.bfloat16)).logits[:, 1]
+    wholly = model.to(torch.bfloat16)(images).logits[:, 1]  # images take the precision of the weights
     assert wholly.dtype == torch.bfloat16
     for logits in (under_autocast, wholly.float()):
         assert torch.corrcoef(torch.stack([logits, expected]))[0, 1] > 0.98
         assert (logits - expected).norm() < 0.05 * expected.norm()
 
 
-def test_channels_last_agrees_with_the_default_layout(make_model):
-    model, images = make_model(), torch.randn(4, 3, 32, 32)
-    expected = model(images).logits
-    model = model.to(memory_format=torch.channels_last)
-    torch.testing.assert_close(model(images.contiguous(memory_format=torch.channels_last)).logits, expected)
-
-
 def test_no_convolution_has_a_gradient_that_breaks_memory(make_model):
     for fields in ({}, {"layer_type": "bottleneck"}):
         convolutions = [module for module in make_model(**fields).modules() if isinstance(module, torch.nn.Conv2d)]
-        assert {layer.stride for layer in convolutions} == {(1, 1), (2, 2)}
-        assert not any(layer.kernel_size == (1, 1) and layer.stride == (2, 2) for layer in convolutions)
+        assert {layer.kernel_size for layer in convolutions if layer.stride == (2, 2)} == {(3, 3)}
 
 
 @pytest.mark.parametrize("wavelet", ["haar", "db2"])
@@ -399,29 +306,12 @@ def test_a_saved_model_loads_by_the_auto_classes_unchanged(make_model, tmp_path,
     torch.testing.assert_close(backbone(images).pooler_output, model.wavefreq(images).pooler_output, atol=0, rtol=0)
 
 
-def test_checkpoint_of_another_model_is_refused(tmp_path):
-    from transformers import ResNetConfig, ResNetForImageClassification
-
-    config = ResNetConfig(embedding_size=4, hidden_sizes=[8], depths=[1])
-    ResNetForImageClassification(config).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="resnet"):
-        WaveFreqForImageClassification.from_pretrained(tmp_path)
-
-
 def test_a_wavelet_other_than_the_saved_gets_its_own_filters(make_model, tmp_path):
     make_model(wavelet="haar").save_pretrained(tmp_path)
     loaded = AutoModelForImageClassification.from_pretrained(tmp_path, wavelet="db2")
     expected = pytorch_wavelets.DWTForward(J=1, wave="db2", mode="periodization")
     for name, buffer in expected.named_buffers():
         torch.testing.assert_close(loaded.wavefreq.stages[1].wavelet_attention.transform.get_buffer(name), buffer)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_compiled_model_agrees(make_model):
-    model, images = make_model(), torch.randn(2, 3, 32, 32)
-    compiled = torch.compile(model, backend="aot_eager")  # its graph, without the seconds that a compiler takes
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(images).logits, model(images).logits, atol=1e-4, rtol=1e-4)
 
 
 def test_familiarity_multiplies_logits_and_evidence(make_model):
@@ -435,12 +325,3 @@ def test_familiarity_multiplies_logits_and_evidence(make_model):
     torch.testing.assert_close(weighed.logits, expected * plain.logits)
     torch.testing.assert_close(weighed.evidence, expected[..., None] * plain.evidence)
     assert expected.std() > 1e-4
-
-
-def test_a_balanced_point_of_small_images_has_its_own_thresholds():
-    model = WaveFreqForImageClassification(
-        WaveFreqConfig(verdict_thresholds=[0.1, 0.9], balanced_verdict_thresholds=[0.3, 0.7])
-    )
-    logits = torch.tensor([[0.0, 1.0]])  # a probability of 0.73
-    assert model.post_process_verdicts(logits) == ["uncertain"]
-    assert model.post_process_verdicts(logits, operating_point="balanced") == ["fake"]

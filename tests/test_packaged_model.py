@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
-from tellsign import DEFAULT_MODEL, load_image
+from tellsign import DEFAULT_MODEL
 from tellsign.training.data.feature_table import FILE, load_table, normalization_of
 from tellsign.training.data.images import DecodedImages
 from tellsign.training.data.sources import load_sources
@@ -24,7 +24,8 @@ CIFAKE_TRAIN = CIFAKE_TEST.with_name("cifake_train.parquet")
 
 
 def test_weights_are_small_and_load_as_float32():
-    assert (DEFAULT_MODEL / "model.safetensors").stat().st_size < 16_000_000
+    for part, most in {"": 16_000_000, "tagger": 8_000_000, "explainer": 16_000_000}.items():
+        assert (DEFAULT_MODEL / part / "model.safetensors").stat().st_size < most
     model = AutoModelForImageClassification.from_pretrained(DEFAULT_MODEL)
     assert model.num_parameters() < 8_000_000
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
@@ -38,13 +39,6 @@ def test_the_packaged_table_of_features_is_small_and_the_heads():
     assert table.photographs.sum() > 500 and (table.label == 1).sum() > 500
 
 
-def test_the_packaged_tagger_and_explainer_are_small():
-    sizes = {
-        part: sum(file.stat().st_size for file in (DEFAULT_MODEL / part).iterdir()) for part in ("tagger", "explainer")
-    }
-    assert sizes["tagger"] < 8_000_000 and sizes["explainer"] < 16_000_000
-
-
 def test_the_one_liner_explains_artifacts_inside_every_example():
     explain = pipeline("artifact-explanation", explain="always")
     answers = explain([str(path) for path in sorted(EXAMPLES.glob("*.jpg"))], threshold=0.3)
@@ -56,15 +50,6 @@ def test_the_one_liner_explains_artifacts_inside_every_example():
             assert 0 <= box["xmin"] < box["xmax"] <= answer["width"]
             assert 0 <= box["ymin"] < box["ymax"] <= answer["height"]
             assert 4 <= len(artifact["explanation"].split()) <= 40
-
-
-def test_the_pipeline_gives_probabilities_for_every_example():
-    classifier = pipeline("image-classification", model=str(DEFAULT_MODEL))
-    examples = sorted(EXAMPLES.glob("*.jpg"))
-    assert len(examples) >= 4
-    for answer in classifier([load_image(path) for path in examples], batch_size=2):
-        assert {item["label"] for item in answer} == {"real", "fake"}
-        assert sum(item["score"] for item in answer) == pytest.approx(1)
 
 
 @pytest.mark.skipif(not CIFAKE_TEST.exists(), reason="needs CIFAKE as parquet files in ../shared/data")

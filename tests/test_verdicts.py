@@ -13,35 +13,21 @@ SIZES = torch.tensor([[64, 64], [63, 900], [900, 63], [64, 900]])
 def test_pictures_are_large_from_their_shorter_side():
     assert is_large(WaveFreqConfig(**TINY_BOTH), SIZES).tolist() == [True, False, False, True]
     assert is_large(WaveFreqConfig(large_picture_config=TINY_LARGE | {"smallest_side": 63}), SIZES).all()
-
-
-def test_without_a_second_branch_no_picture_is_large():
     assert not is_large(WaveFreqConfig(), SIZES).any()
 
 
-@pytest.mark.parametrize(
-    ("probability", "verdict"),
-    [(0.0, "real"), (0.19, "real"), (0.2, "uncertain"), (0.9, "uncertain"), (0.91, "fake"), (1.0, "fake")],
-)
-def test_between_two_thresholds_the_verdict_is_uncertain(probability, verdict):
-    assert verdict_of(probability, [0.2, 0.9]) == verdict
+@pytest.mark.parametrize(("thresholds", "ends"), [([0.2, 0.9], ["real", "fake"]), ([0, 1], ["uncertain"] * 2)])
+def test_between_two_thresholds_the_verdict_is_uncertain(thresholds, ends):
+    verdicts = [verdict_of(probability, thresholds) for probability in (0.0, 0.2, 0.9, 1.0)]
+    assert verdicts == [ends[0], "uncertain", "uncertain", ends[1]]
 
 
-def test_thresholds_at_the_ends_withhold_a_verdict():
-    assert verdict_of(0.0, [0, 1]) == verdict_of(1.0, [0, 1]) == "uncertain"
-
-
-def test_large_pictures_have_thresholds_of_their_own():
-    config = WaveFreqConfig(
-        verdict_thresholds=[0.4, 0.6], large_picture_config=TINY_LARGE | {"verdict_thresholds": [0.1, 0.9]}
-    )
-    assert verdicts_of(config, [0.7] * 4, SIZES) == ["uncertain", "fake", "fake", "uncertain"]
-    assert verdicts_of(config, [0.7] * 4) == ["fake"] * 4
-
-
-def test_the_balanced_point_has_thresholds_of_its_own():
+def test_large_pictures_and_the_balanced_point_have_their_thresholds():
     fields = {"verdict_thresholds": [0.1, 0.9], "balanced_verdict_thresholds": [0.2, 0.6]}
-    config = WaveFreqConfig(verdict_thresholds=[0.4, 0.8], large_picture_config=TINY_LARGE | fields)
+    config = WaveFreqConfig(verdict_thresholds=[0.4, 0.6], large_picture_config=TINY_LARGE | fields)
+    assert verdicts_of(config, [0.7] * 4) == ["fake"] * 4
+    assert verdicts_of(config, [0.7] * 4, SIZES) == ["uncertain", "fake", "fake", "uncertain"]
+    config.verdict_thresholds = [0.4, 0.8]  # which hold for both points
     assert verdicts_of(config, [0.7] * 4, SIZES, "balanced") == ["fake", "uncertain", "uncertain", "fake"]
     with pytest.raises(ValueError, match="operating_point='brave', expected one of cautious, balanced"):
         verdicts_of(config, [0.7], SIZES[:1], "brave")
