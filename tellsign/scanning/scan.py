@@ -63,17 +63,12 @@ class Job:
 
     def made_of(self, shard: Shard) -> dict[str, Any]:
         """What the output of a shard depends on."""
+        judge = self.judge
         return {
             "source file": shard.fingerprint,
             "model revision": self.model_revision,
             "version of tellsign": self.tellsign_version,
-            "options": [
-                self.judge.explain,
-                self.judge.operating_point,
-                self.judge.traces,
-                self.image_column,
-                self.id_column,
-            ],
+            "options": [judge.explain, judge.operating_point, judge.traces, self.image_column, self.id_column],
         }
 
 
