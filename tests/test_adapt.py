@@ -298,14 +298,6 @@ def test_copies_across_the_classes_are_listed(detector, data, cache, tmp_path):
         adapt(tmp_path / "data", tmp_path / "out", model=detector, cache_dir=cache)
 
 
-def test_copies_within_a_class_count_once(detector, cache, tmp_path):
-    folder = write(tmp_path / "data", real=[10, 9]) / "real" / "source 0"
-    for number in range(9):
-        shutil.copy(folder / "0.png", folder / f"copy {number}.png")
-    with pytest.raises(ValueError, match="has 19 different and readable real pictures"):
-        adapt(tmp_path / "data", tmp_path / "out", model=detector, cache_dir=cache)
-
-
 def test_what_cannot_be_taken_away_is_refused(detector, data, cache, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     for path in (tmp_path / "data/fake").rglob("*.png"):
@@ -372,8 +364,9 @@ def test_files_that_cannot_be_used_are_counted(detector, data, cache, tmp_path):
     shutil.copytree(data, tmp_path / "data")
     (tmp_path / "data/real/broken.jpg").write_bytes(b"no image")
     gridded(np.random.default_rng(9), False, side=40).save(tmp_path / "data/real/tiny.png")
+    shutil.copy(tmp_path / "data/real/source 0/3.png", tmp_path / "data/real/source 1/copy.png")
     record = adapt(tmp_path / "data", tmp_path / "out", model=detector, cache_dir=cache)
-    assert set(record["left_out"]["unreadable"]) == {"broken.jpg", "tiny.png"}
+    assert set(record["left_out"]["unreadable"]) == {"broken.jpg", "tiny.png"} and record["left_out"]["copies"] == 1
     assert record["pictures"] == {"real": 30, "fake": 24}
 
 

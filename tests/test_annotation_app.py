@@ -211,7 +211,7 @@ def test_deciding_in_sight_of_the_opinion_is_recorded(page, folder, keys):
     assert saved(folder / "a.png")["opinion_seen"] is True
 
 
-def test_an_artifact_is_drawn_named_pulled_and_explained_by_mouse(page, folder):
+def test_an_artifact_is_drawn_named_and_pulled_by_mouse(page, folder):
     drag(page, (0, 0), (0.5, 0.5))
     page.get_by_label("Name of the artifact").fill("polished like wax")
     page.get_by_text("Artificial smoothness").first.click()

@@ -98,7 +98,7 @@ def test_groups_of_near_copies_are_transitive():
     assert near_copies(hashes) == [[0, 1, 2]]
 
 
-def test_unreadable_files_and_a_class_alone_are_counted_and_not_scored(tmp_path):
+def test_unreadable_files_and_one_class_alone_are_not_scored(tmp_path):
     pictures = write(tmp_path, {"real": (120, 120)})
     (tmp_path / "real" / "broken.jpg").write_bytes(b"no image")
     result = audit(pictures := load_pictures(pictures))

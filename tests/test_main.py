@@ -287,7 +287,7 @@ def test_files_left_out_by_their_extension_are_counted(checkpoint, tmp_path):
     assert result.exit_code == 2 and "2 .pdf" in result.output
 
 
-def test_a_drawing_that_is_cut_off_leaves_answers_and_the_one_before(checkpoint, picture, tmp_path, monkeypatch):
+def test_a_drawing_that_is_cut_off_leaves_the_one_before_it(checkpoint, picture, tmp_path, monkeypatch):
     for folder in ("old", "new"):
         (tmp_path / folder / "b.png.png").mkdir(parents=True)  # where no picture can be saved either
     (tmp_path / "old" / "a.png.png").write_bytes(b"old")

@@ -59,7 +59,7 @@ def test_what_an_export_has_lost_is_said(files):
     assert json.loads(line)["lost"] == []
 
 
-def test_a_signature_that_no_longer_fits_is_lost_and_says_nothing(files):
+def test_a_signature_that_no_longer_fits_is_lost(files):
     content = bytearray(Authority().sign())
     (files / "before.jpg").write_bytes(content)
     content[-20] ^= 1
