@@ -71,8 +71,12 @@ def scan(
             yield report
 
     def progress(reports: Iterable["Report"], shards: int) -> Any:
-        options = {"item_show_func": lambda _: count_of(judged, "picture"), "show_pos": True, "file": sys.stderr}
-        return typer.progressbar(counted(reports), shards, "shards", **options)
+        def shown(_: Any) -> str:
+            return count_of(judged, "picture")
+
+        return typer.progressbar(
+            counted(reports), shards, "shards", show_pos=True, item_show_func=shown, file=sys.stderr
+        )
 
     judge = Judge(
         os.path.abspath(model) if os.path.isdir(model) else model,
