@@ -216,9 +216,7 @@ def test_an_artifact_is_drawn_named_and_pulled_by_mouse(page, folder):
     page.get_by_label("Name of the artifact").fill("polished like wax")
     page.get_by_text("Artificial smoothness").first.click()
     page.get_by_label("Sentence").fill("The skin looks like wax.")
-    page.get_by_role("button", name="Fake").click()
     status_of(page).to_have_text("Saved")
-    assert saved(folder / "a.png")["verdict"] == "fake"
     (before,) = saved(folder / "a.png")["Artifacts annotation"]
     assert before["artifacts_class"] == "Artificial smoothness"
     assert before["artifacts_caption"] == "The skin looks like wax."
@@ -230,6 +228,9 @@ def test_an_artifact_is_drawn_named_and_pulled_by_mouse(page, folder):
     page.get_by_role("button", name="Undo").click()
     status_of(page).to_have_text("Saved")
     assert saved(folder / "a.png")["Artifacts annotation"] == [before]
+    page.get_by_role("button", name="Fake").click()
+    status_of(page).to_have_text("Saved")
+    assert saved(folder / "a.png")["verdict"] == "fake"
 
 
 def test_proposals_are_accepted_and_rejected_by_keys(page, folder):

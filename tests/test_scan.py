@@ -1,5 +1,6 @@
 import errno
 import io
+import json
 import os
 import re
 import shutil
@@ -222,7 +223,8 @@ def test_a_change_is_said_and_kept_or_done_anew_as_asked(judge, source, tmp_path
         (source / "1.parquet").unlink()
     else:
         other = shutil.copytree(judge.model, tmp_path / "other")
-        (other / "config.json").write_text((other / "config.json").read_text().replace("0.5", "0.6"))
+        config = json.loads((other / "config.json").read_text())
+        (other / "config.json").write_text(json.dumps(config | {"temperature": 2.0}))
         judge = replace(judge, model=str(other))
 
     def run(job, shards):
