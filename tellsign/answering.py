@@ -38,15 +38,10 @@ class Counts:
 
 @dataclass
 class Work:
-    """What one call of the command has to answer.
+    """What one call of the command has to answer: sources, and the reasons why folders are unread, by their paths.
 
-    Args:
-        sources (`list[str]`): Files, addresses and `-`.
-        unread (`dict[str, str]`): Why folders cannot be read, by their paths.
-        pictures (`dict[str, Path]`): Where to save the picture of each source; empty if that was not asked for.
-        answers (`AnswerFile`, *optional*): Where to write the answers. Defaults to the standard output.
-        report (`ReportPage`, *optional*): A page to write them into too.
-        for_people (`bool`): Whether the standard output gets them in words, not as JSON.
+    `pictures` has where to save the picture of each source; it is empty if that was not asked for. Without a file of
+    answers they go to the standard output, in words if they are for people.
     """
 
     sources: list[str]

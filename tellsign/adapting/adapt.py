@@ -88,13 +88,9 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Taught:
-    """A detector that learned from a user's pictures.
+    """A head that learned from a user's pictures, what it judges them by, and what was found without their sources.
 
-    Args:
-        extractor ([`MomentExtractor`]): Of the pictures that it judges.
-        head ([`LargePictureHead`]): That learned.
-        found ([`LeftOut`]): Logits of the pictures by heads that did not learn from their sources.
-        backbone (`dict`, *optional*): If it is another one, its `name`, and of a repository its `revision`.
+    `backbone` has the `name` of another one and, if it is of a repository, the `revision`.
     """
 
     extractor: MomentExtractor

@@ -45,13 +45,9 @@ MOST_LINES = 8
 
 @dataclass(frozen=True)
 class Job:
-    """What is done with each shard.
+    """What is done with each shard: who judges it for which output, an address, by the columns of [`read_pictures`].
 
-    Args:
-        output (`str`): Folder, as an address.
-        judge ([`Judge`]): Judges the pictures.
-        model_revision (`str`): As [`~tellsign.loading.revision_of`] gives it where the scan was started.
-        image_column, id_column (`str`, *optional*): As for [`~tellsign.scanning.reading.read_pictures`].
+    `model_revision` is as [`~tellsign.loading.revision_of`] gives it where the scan was started.
     """
 
     output: str
