@@ -202,35 +202,50 @@ def test_what_the_model_says_is_hidden_until_a_verdict(page, folder):
     assert saved(folder / "a.png")["opinion_seen"] is False
 
 
-@pytest.mark.parametrize("keys", ["o1u", "12", "1u", "c1", "cc"])
-def test_deciding_in_sight_of_the_opinion_is_recorded(page, folder, keys):
-    for key in keys:
-        page.keyboard.press(key)
+def test_what_is_seen_before_deciding_is_recorded(page, folder):
+    page.keyboard.press("o")
     expect_text(page, "The model says fake")
+    for key in ("1", "u"):
+        page.keyboard.press(key)
     status_of(page).to_have_text("Saved")
     assert saved(folder / "a.png")["opinion_seen"] is True
 
 
-def test_an_artifact_is_drawn_named_and_pulled_by_mouse(page, folder):
+@pytest.mark.parametrize("keys", ["12", "1u", "c1", "cc"])
+def test_deciding_again_in_sight_of_the_opinion_is_recorded(page, folder, keys):
+    for key in keys:
+        page.keyboard.press(key)
+    status_of(page).to_have_text("Saved")
+    assert saved(folder / "a.png")["opinion_seen"] is True
+
+
+def test_an_artifact_is_drawn_named_and_explained_by_mouse(page, folder):
     drag(page, (0, 0), (0.5, 0.5))
     page.get_by_label("Name of the artifact").fill("polished like wax")
     page.get_by_text("Artificial smoothness").first.click()
     page.get_by_label("Sentence").fill("The skin looks like wax.")
+    page.get_by_role("button", name="Fake").click()
     status_of(page).to_have_text("Saved")
-    (before,) = saved(folder / "a.png")["Artifacts annotation"]
-    assert before["artifacts_class"] == "Artificial smoothness"
-    assert before["artifacts_caption"] == "The skin looks like wax."
-    assert before["rect_start"] == [0, 0] and np.allclose(before["rect_end"], [40, 30], atol=1)
+    (entry,) = saved(folder / "a.png")["Artifacts annotation"]
+    assert entry["artifacts_class"] == "Artificial smoothness"
+    assert entry["artifacts_caption"] == "The skin looks like wax."
+    assert entry["rect_start"] == [0, 0] and np.allclose(entry["rect_end"], [40, 30], atol=1)
+    assert saved(folder / "a.png")["verdict"] == "fake"
+
+
+def test_a_box_is_pulled_by_its_corner_and_that_is_undone(page, folder):
+    drag(page, (0, 0), (0.5, 0.5))
+    page.get_by_label("Name of the artifact").fill("Artificial smoothness")
+    page.get_by_text("Artificial smoothness").first.click()
+    status_of(page).to_have_text("Saved")
+    before = saved(folder / "a.png")["Artifacts annotation"]
     drag(page, (0.5, 0.5), (1, 1))
     status_of(page).to_have_text("Saved")
     (entry,) = saved(folder / "a.png")["Artifacts annotation"]
     assert np.allclose(entry["rect_end"], [80, 60], atol=1)
     page.get_by_role("button", name="Undo").click()
     status_of(page).to_have_text("Saved")
-    assert saved(folder / "a.png")["Artifacts annotation"] == [before]
-    page.get_by_role("button", name="Fake").click()
-    status_of(page).to_have_text("Saved")
-    assert saved(folder / "a.png")["verdict"] == "fake"
+    assert saved(folder / "a.png")["Artifacts annotation"] == before
 
 
 def test_proposals_are_accepted_and_rejected_by_keys(page, folder):
