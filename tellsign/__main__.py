@@ -23,7 +23,6 @@ OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 # Local variables in a traceback would show the access token.
 app = typer.Typer(
-    help="Tell AI-generated images from real ones.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,

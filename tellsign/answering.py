@@ -38,23 +38,18 @@ class Counts:
 
 @dataclass
 class Work:
-    """What one call of the command has to answer.
+    """What one call of the command has to answer: sources, and the reasons why folders are unread, by their paths.
 
-    Args:
-        sources (`list[str]`): Files, addresses and `-`.
-        unread (`dict[str, str]`): Why folders cannot be read, by their paths.
-        pictures (`dict[str, Path]`): Where to save the picture of each source; empty if that was not asked for.
-        answers (`AnswerFile`, *optional*): Where to write the answers. Defaults to the standard output.
-        report (`ReportPage`, *optional*): A page to write them into too.
-        for_people (`bool`): Whether the standard output gets them in words, not as JSON.
+    `pictures` has where to save the picture of each source; it is empty if that was not asked for. Without a file of
+    answers they go to the standard output, in words if they are for people.
     """
 
     sources: list[str]
     unread: dict[str, str]
     pictures: dict[str, Path]
     answers: AnswerFile | None
-    report: ReportPage | None = None
-    for_people: bool = False
+    report: ReportPage | None
+    for_people: bool
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def note(self, made_with: dict[str, Any]) -> None:
@@ -77,23 +72,31 @@ class Work:
         return has_verdict and (not self.pictures or self.pictures[source].exists())
 
     def answer(self, explain_image: ArtifactExplanationPipeline, **options: Any) -> Counts:
-        """Answers what was not answered before, one after the other."""
-        missing = [source for source in self.sources if not self.is_done(source)]
-        counts = Counts(judged_before=len(self.sources) - len(missing))
+        """Answers what was not answered before, one after the other. The page begins with what was."""
+        done = {source for source in self.sources if self.is_done(source)}
+        missing = [source for source in self.sources if source not in done]
+        counts = Counts(judged_before=len(done))
         with ExitStack() as stack:
-            lines = self.begin(stack, set(missing))
-            progress = stack.enter_context(
-                typer.progressbar(
-                    _answered(explain_image, missing, **options),
-                    length=len(missing),
-                    file=sys.stderr,
-                    hidden=self.answers is None and sys.stdout.isatty(),  # there the answers show how far it is
-                )
-            )
+            lines: TextIO = sys.stdout
+            if self.report is not None:
+                stack.enter_context(self.report)
+                for source in self.sources:
+                    if self.answers is not None and source in done:
+                        name = self.name_of(source)
+                        earlier = self.answers.by_image[spelt(name)]
+                        self.report.add(name, read(source), earlier, self.pictures.get(source))
+            if self.answers is not None:
+                lines = stack.enter_context(self.answers.reopen(map(self.name_of, [*missing, *self.unread])))
             for folder, reason in self.unread.items():
                 counts.failures.append(f"{folder}: {reason}")
                 self.tell(lines, folder, None, {"error": counts.failures[-1]})
-            for source, content, answer in progress:
+            progress = typer.progressbar(
+                _answered(explain_image, missing, **options),
+                length=len(missing),
+                file=sys.stderr,
+                hidden=self.answers is None and sys.stdout.isatty(),  # there the answers show how far it is
+            )
+            for source, content, answer in stack.enter_context(progress):
                 counts.labels[answer.get("label", "not read")] += 1
                 counts.animated += "animated" in answer
                 if "error" in answer:
@@ -104,20 +107,6 @@ class Work:
             if self.report is not None:
                 self.report.counts = str(counts)
         return counts
-
-    def begin(self, stack: ExitStack, missing: set[str]) -> TextIO:
-        """Opens what the answers are written into. The page begins with those that an earlier run gave."""
-        if self.report is not None:
-            stack.enter_context(self.report)
-        if self.answers is None:
-            return sys.stdout
-        if self.report is not None:
-            earlier = {answer["image"]: answer for _, answer in self.answers.answers}
-            for source in self.sources:
-                if source not in missing:
-                    name = self.name_of(source)
-                    self.report.add(name, read(source), earlier[spelt(name)], self.pictures.get(source))
-        return stack.enter_context(self.answers.reopen(map(self.name_of, [*missing, *self.unread])))
 
     def tell(self, lines: TextIO, source: str, content: Any, answer: Any) -> None:
         """Writes an answer to all who get it."""

@@ -53,7 +53,14 @@ def find_sources(
         if pattern == STANDARD_INPUT or pattern.lower().startswith(("http://", "https://")):
             sources.append(pattern)
             continue
-        found, errors, left_out = _found_by(pattern, except_in)
+        if "://" in pattern:
+            raise ValueError(f"{pattern}: is an address, expected http(s), a file, a folder or a glob")
+        errors: dict[str, str] = {}
+        left_out: set[Path] = set()
+        if os.path.isdir(pattern):
+            found, errors, left_out = _images_in(Path(pattern), except_in)
+        else:
+            found = _files_by(pattern)
         if not found and not errors:
             only = f", only {count_by_extension(left_out)}" if left_out else ""
             raise ValueError(f"{pattern}: there is no image{only}")
@@ -69,18 +76,13 @@ def count_by_extension(files: Iterable[Path]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common(8)) + ", …" * (len(counts) > 8)
 
 
-def _found_by(pattern: str, except_in: Path | None) -> tuple[list[Path], dict[str, str], set[Path]]:
-    """What [`find_sources`] returns, of one file, folder or glob."""
-    if "://" in pattern:
-        raise ValueError(f"{pattern}: is an address, expected http(s), a file, a folder or a glob")
-    path = Path(pattern)
-    if os.path.isdir(path):
-        return _images_in(path, except_in)
-    if os.path.exists(path) or not glob.has_magic(pattern):
-        return [path], {}, set()
+def _files_by(pattern: str) -> list[Path]:
+    """The files of a glob; otherwise the path itself, which need not exist. No glob follows a link back."""
+    if os.path.exists(pattern) or not glob.has_magic(pattern):
+        return [Path(pattern)]
     files = sorted(file for file in map(Path, glob.glob(pattern, recursive=True)) if file.is_file())
     back = {folder for folder in {file.parent for file in files} if _leads_back(folder)}
-    return [file for file in files if file.parent not in back], {}, set()
+    return [file for file in files if file.parent not in back]
 
 
 def _leads_back(folder: Path) -> bool:
@@ -91,28 +93,23 @@ def _leads_back(folder: Path) -> bool:
 
 
 def _images_in(folder: Path, except_in: Path | None) -> tuple[list[Path], dict[str, str], set[Path]]:
-    """What [`find_sources`] returns, of one folder."""
-    files, errors = _files_in(folder)
-    if except_in is not None and folder.resolve() in except_in.resolve().parents:
-        files = [file for file in files if except_in.resolve() not in file.resolve().parents]
-    extensions = readable_extensions()
-    images = [file for file in files if file.suffix.lower() in extensions]
-    others = set(files).difference(images)
-    return [file for file in images if file.is_file() or file.is_symlink()], errors, others  # one to nowhere: an error
-
-
-def _files_in(folder: Path) -> tuple[list[Path], dict[str, str]]:
-    """Files in a folder and its subfolders, linked ones too. Also why folders cannot be read, by their paths."""
+    """What [`find_sources`] returns, of one folder. Linked files and folders are in it."""
     places: set[str] = set()
-    found: list[Path] = []
+    files: list[Path] = []
     errors: list[OSError] = []
     for place, folders, names in os.walk(folder, onerror=errors.append, followlinks=True):
         if (real := os.path.realpath(place)) in places:  # a link back
             folders.clear()
             continue
         places.add(real)
-        found += [Path(place, name) for name in names]
-    return sorted(found), {str(error.filename): str(error.strerror) for error in errors}
+        files += [Path(place, name) for name in names]
+    if except_in is not None and folder.resolve() in except_in.resolve().parents:
+        files = [file for file in files if except_in.resolve() not in file.resolve().parents]
+    extensions = readable_extensions()
+    images = sorted(file for file in files if file.suffix.lower() in extensions)
+    reasons = {str(error.filename): str(error.strerror) for error in errors}
+    there = [file for file in images if file.is_file() or file.is_symlink()]  # one to nowhere: an error
+    return there, reasons, set(files).difference(images)
 
 
 def read(source: str) -> Any:
@@ -190,13 +187,13 @@ class AnswerFile:
             if not is_answer:
                 raise ValueError(f"holds something else than answers: {line.strip()[:50]}")
             self.answers.append((line.rstrip("\n") + "\n", answer))
-        self.made_with = {
-            answer["image"]: answer.get("made_with") for _, answer in self.answers if "error" not in answer
-        }
+        self.by_image = {answer["image"]: answer for _, answer in self.answers}
+        open(self.path, "a").close()  # to know before the work whether that can be
 
     def has_verdict(self, image: str, made_with: dict[str, Any]) -> bool:
         """Whether an image of this name has a verdict that was made with the same model, options and file."""
-        return self.made_with.get(spelt(image)) == made_with
+        answer = self.by_image.get(spelt(image), {"error": "no answer"})
+        return "error" not in answer and answer.get("made_with") == made_with
 
     def reopen(self, images: Iterable[str]) -> TextIO:
         """Opens it to append the answers of these images.

@@ -19,7 +19,7 @@ from PIL import Image
 
 from .modeling.image_files import in_rgb, open_image
 from .modeling.image_loading import read_source
-from .pipelines.wording import TITLES, Line, harmless, parts_of, said_of_verdict
+from .pipelines.wording import TITLES, harmless, parts_of, said_of_verdict
 
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -95,15 +95,13 @@ def _escaped(text: str) -> str:
 
 
 def _parts_html(answer: Any) -> str:
-    rows = (
-        f"<dt>{part}</dt>" + "".join(f"<dd>{_weight_html(line)}{_escaped(line.text)}</dd>" for line in lines)
-        for part, lines in parts_of(answer).items()
-    )
-    return f"<dl>{''.join(rows)}</dl>"
-
-
-def _weight_html(line: Line) -> str:
-    return f"<b>{html.escape(line.weight)}</b>" if line.weight else ""
+    said = ""
+    for part, lines in parts_of(answer).items():
+        said += f"<dt>{part}</dt>"
+        for line in lines:
+            weight = f"<b>{html.escape(line.weight)}</b>" if line.weight else ""
+            said += f"<dd>{weight}{_escaped(line.text)}</dd>"
+    return f"<dl>{said}</dl>"
 
 
 def _thumbnail(source: Any) -> str:

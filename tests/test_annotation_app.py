@@ -5,10 +5,12 @@ import shutil
 import socket
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from tellsign.annotating.files import annotation_file
 from tellsign.configuration.artifacts import ARTIFACTS
@@ -54,29 +56,18 @@ def work(Annotator, folder):
     return Annotator(folder, judge, "", in_order=False)
 
 
-def test_next_is_the_image_of_which_the_model_is_least_sure(work):
+def test_next_is_the_image_of_which_the_model_is_least_sure(Annotator, work, folder):
     assert work.start()["index"] == 0  # as long as nothing is judged
     work.judge_all()
     assert work.next({"index": 0})["index"] in (1, 2)
-    view = work.open({"index": 1})
-    assert work.save(view) == {"version": work.open({"index": 1})["version"], "done": 1}
+    work.answers[1] |= {"fake_probability": 0.5, "verdict_note": "The image is white."}  # nothing can be told
     assert work.next({"index": 0})["index"] == 2
-    work.save(work.open({"index": 2}))
-    assert work.next({"index": 2})["index"] == 0
-    work.in_order = True
-    work.done = set()
+    view = work.open({"index": 2})
+    assert work.save(view) == {"version": work.open({"index": 2})["version"], "done": 1}
+    assert work.next({"index": 1})["index"] == 0
+    assert Annotator(folder, judge, "", in_order=True).done == {2}
+    work.in_order, work.done = True, set()
     assert work.next({"index": 0})["index"] == 1
-
-
-def test_a_server_that_starts_again_knows_what_is_annotated(Annotator, work, folder):
-    work.save(work.open({"index": 1}))
-    assert Annotator(folder, judge, "", in_order=True).done == {1}
-
-
-def test_a_picture_of_which_nothing_can_be_told_is_not_next(work):
-    work.judge_all()
-    work.answers[1] |= {"fake_probability": 0.5, "verdict_note": "The image is white."}
-    assert work.next({"index": 0})["index"] == 2
 
 
 def test_a_view_has_the_picture_upright_and_what_the_model_says(work, folder):
@@ -85,28 +76,31 @@ def test_a_view_has_the_picture_upright_and_what_the_model_says(work, folder):
     assert view["src"].startswith("data:image/png;base64,") and view["answer"]["artifacts"] == [ARTIFACT]
 
 
-def test_a_file_that_cannot_be_read_is_refused_and_stays(work, folder):
+def test_what_cannot_be_read_is_refused_and_stays(work, folder):
     (folder / "a.json").write_text("{cut off")
     view = work.open({"index": 0})
     assert "a.json" in view["refused"]
     assert "error" in work.save(view) and (folder / "a.json").read_text() == "{cut off"
+    (folder / "b.png").write_bytes(b"nothing")
+    assert "b.png" in work.open({"index": 1})["refused"]
 
 
-def test_a_broken_picture_is_refused(work, folder):
-    (folder / "a.png").write_bytes(b"nothing")
-    assert "a.png" in work.open({"index": 0})["refused"]
-
-
-@pytest.mark.parametrize("annotation", [{"unknown": 1}, {"artifacts": [{}]}, {"artifacts": 3}, {"verdict": "maybe"}])
-def test_a_request_that_is_not_as_described_changes_nothing(work, folder, annotation):
-    request = work.open({"index": 0}) | {"annotation": annotation}
-    assert work.save(request)["error"] and not (folder / "a.json").exists()
-
-
-@pytest.mark.parametrize("index", [{"index": 3}, {"index": -1}, {"index": "first"}, {}])
-def test_a_request_for_no_image_changes_nothing(work, folder, index):
-    request = {name: value for name, value in work.open({"index": 0}).items() if name != "index"} | index
-    assert work.save(request)["error"] and not list(folder.glob("*.json")) and not work.done
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"annotation": {"unknown": 1}},
+        {"annotation": {"artifacts": [{}]}},
+        {"annotation": {"artifacts": 3}},
+        {"annotation": {"verdict": "maybe"}},
+        {"index": 3},
+        {"index": -1},
+        {"index": "first"},
+        {"index": None},
+    ],
+)
+def test_a_request_that_is_not_as_described_changes_nothing(work, folder, change):
+    assert work.save(work.open({"index": 0}) | change)["error"]
+    assert not list(folder.glob("*.json")) and not work.done
 
 
 def test_a_number_in_a_challenges_file_is_that_of_the_image(Annotator, folder):
@@ -118,10 +112,7 @@ def test_a_number_in_a_challenges_file_is_that_of_the_image(Annotator, folder):
 
 
 def test_a_folder_that_nobody_may_write_into_is_refused_at_once(Annotator, folder, monkeypatch):
-    def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied", str(folder))
-
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr(Path, "touch", Mock(side_effect=PermissionError))
     with pytest.raises(PermissionError):
         Annotator(folder, judge, "", in_order=True)
 
@@ -145,14 +136,10 @@ def saved(image: Path) -> dict:
 
 
 def status_of(page):
-    from playwright.sync_api import expect
-
     return expect(page.locator("[data-show=status]"))
 
 
 def expect_text(page, text: str) -> None:
-    from playwright.sync_api import expect
-
     expect(page.get_by_text(text)).to_be_visible()
 
 

@@ -19,7 +19,6 @@ from tellsign.__main__ import app
 from tellsign.pipelines.answer import Box
 from tellsign.scanning.shards import SCHEMA as COLUMNS
 from tellsign.schema import json_schema, object_schema
-from tests.conftest import encode
 from tests.models import LARGE_PROCESSOR, TINY_BOTH
 from tests.samples import SCHEMA, check_answer
 
@@ -118,12 +117,6 @@ def test_a_picture_of_any_size_and_mode_is_answered(explain, size, mode, image_f
     assert bool(answer["verdict_note"]) == (min(size) < 16 or max(size) > 8 * min(size))
 
 
-def test_a_file_that_is_cut_off_is_an_error(explain):
-    for content in (file_of(300), encode(np.zeros((300, 300, 3), np.uint8), progressive=True)):
-        check_answer(answer := explain(content[: len(content) // 2]))
-        assert "error" in answer
-
-
 def test_lines_of_explain_follow_the_schema(detector, tmp_path):
     (tmp_path / "a.png").write_bytes(file_of(100, "x\nSteps: 4, Version: v1"))
     (tmp_path / "b.png").write_bytes(b"")
@@ -136,14 +129,7 @@ def test_lines_of_explain_follow_the_schema(detector, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"label": "unsure"},
-        {"fake_probability": 2},
-        {"image": None},
-        {"verdict": "fake"},
-        {"verdict_note": "why"},
-        {"evidence": [[0.1]]},
-    ],
+    [{"label": "unsure"}, {"fake_probability": 2}, {"image": None}, {"verdict": "fake"}, {"verdict_note": "why"}],
 )
 def test_another_answer_does_not_follow_the_schema(explain, change):
     check_answer(answer := explain(file_of(32)))

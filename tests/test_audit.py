@@ -35,21 +35,18 @@ def write(folder: Path, sizes: dict[str, tuple[int, int]], sources: int = 6, eac
     return folder
 
 
-def findings(folder: Path) -> dict[str, float]:
-    return {finding.name: finding.auroc for finding in audit(load_pictures(folder)).findings}
-
-
 def test_a_shape_that_tells_the_classes_is_named_first(tmp_path):
     result = audit(load_pictures(write(tmp_path, {"real": (150, 100), "fake": (120, 120)})))
-    worst = result.findings[0]
-    assert worst.name in ("shape", "size") and worst.auroc == pytest.approx(1)
-    (shape,) = [finding for finding in result.findings if finding.name == "shape"]
-    assert shape.auroc == pytest.approx(1) and shape.is_equalised and "crop both alike" in shape.advice
+    found = {finding.name: finding for finding in result.findings}
+    shape = found["shape"]
+    assert result.findings[0].name in ("shape", "size") and shape.auroc == result.findings[0].auroc == pytest.approx(1)
+    assert shape.is_equalised and "crop both alike" in shape.advice
     assert shape.values in ("1: 100% of fake, 0% of real", "1.5: 0% of fake, 100% of real")
 
 
 def test_classes_that_were_made_alike_are_not_told(tmp_path):
-    found = findings(write(tmp_path, {"real": (120, 120), "fake": (120, 120)}, sources=12))
+    result = audit(load_pictures(write(tmp_path, {"real": (120, 120), "fake": (120, 120)}, sources=12)))
+    found = {finding.name: finding.auroc for finding in result.findings}
     assert [found[name] for name in ("shape", "format", "size")] == pytest.approx([0.5] * 3)
     assert max(found.values()) < 0.75
 
@@ -79,11 +76,10 @@ def test_a_format_of_one_source_alone_is_advised_upon(tmp_path):
     assert found.auroc < 0.6 and "save both alike" in found.advice
 
 
-@pytest.mark.parametrize("quality", [30, 50, 75, 86, 95])
+@pytest.mark.parametrize("quality", [30, 75, 95])
 def test_the_quality_of_a_jpeg_is_read_from_its_tables(quality):
-    buffer = io.BytesIO()
-    Image.new("RGB", (16, 16)).save(buffer, "JPEG", quality=quality)
-    assert jpeg_quality(Image.open(buffer)) == pytest.approx(quality, abs=1)
+    content = encode(np.zeros((16, 16, 3), np.uint8), quality=quality)
+    assert jpeg_quality(Image.open(io.BytesIO(content))) == pytest.approx(quality, abs=1)
 
 
 def test_copies_are_found_within_and_across_classes(tmp_path):
@@ -102,16 +98,13 @@ def test_groups_of_near_copies_are_transitive():
     assert near_copies(hashes) == [[0, 1, 2]]
 
 
-def test_unreadable_files_are_listed_and_left_out(tmp_path):
-    write(tmp_path, {"real": (120, 120), "fake": (120, 120)})
+def test_unreadable_files_and_one_class_alone_are_not_scored(tmp_path):
+    pictures = write(tmp_path, {"real": (120, 120)})
     (tmp_path / "real" / "broken.jpg").write_bytes(b"no image")
-    result = audit(load_pictures(tmp_path))
-    assert list(result.unreadable) == [str(tmp_path / "real" / "broken.jpg")] and result.pictures["real"] == 24
-
-
-def test_one_class_alone_is_counted_and_not_scored(tmp_path):
-    result = audit(load_pictures(write(tmp_path, {"real": (120, 120)})))
+    result = audit(pictures := load_pictures(pictures))
+    assert list(result.unreadable) == [str(tmp_path / "real" / "broken.jpg")]
     assert result.pictures == {"real": 24, "fake": 0} and result.findings == []
+    draw_audit(result, pictures).savefig(tmp_path / "a.png")
 
 
 def test_a_parquet_file_has_its_people_as_sources(tmp_path):
@@ -133,14 +126,10 @@ def test_pictures_of_one_name_are_told_apart():
     assert result.copies == [["row 0", "row 2"]] and list(result.unreadable) == ["row 1"]
 
 
-def test_two_files_are_joined_by_a_plus(synthetic_rows, tmp_path):
-    paths = []
-    for label in ("real", "fake"):
-        images = [
-            image for image, own in zip(synthetic_rows["image"], synthetic_rows["label"], strict=True) if own == label
-        ]
-        paths.append(write_parquet(tmp_path / f"{label}.parquet", image=images, label=[label] * len(images)))
-    assert load_pictures("+".join(map(str, paths)))["label"][:] == [0] * 24 + [1] * 24
+def test_two_files_are_joined_by_a_plus(tmp_path):
+    image = encode(np.zeros((8, 8, 3), np.uint8))
+    paths = [write_parquet(tmp_path / f"{name}.parquet", image=[image], label=[name]) for name in ("real", "fake")]
+    assert load_pictures("+".join(paths))["label"][:] == [0, 1]
 
 
 def test_a_marked_folder_gives_pictures_with_a_verdict(tmp_path):
@@ -149,11 +138,6 @@ def test_a_marked_folder_gives_pictures_with_a_verdict(tmp_path):
         annotation = {"Artifacts annotation": [], "Other artifacts caption": "None", "verdict": verdict}
         (tmp_path / f"{number}.json").write_text(json.dumps(annotation))
     assert load_pictures(tmp_path)["label"][:] == [0, 1]
-
-
-def test_a_folder_without_classes_is_refused(tmp_path):
-    result = CliRunner().invoke(app, ["audit", str(tmp_path)])
-    assert result.exit_code == 2 and "neither" in result.output
 
 
 def test_the_command_prints_draws_and_fails_above_a_limit(tmp_path):
@@ -166,12 +150,9 @@ def test_the_command_prints_draws_and_fails_above_a_limit(tmp_path):
     assert found["pictures"] == {"real": 24, "fake": 24} and found["findings"][0]["auroc"] == pytest.approx(1)
 
 
-def test_a_picture_that_cannot_be_written_is_said(tmp_path):
+def test_what_cannot_be_read_or_drawn_is_said(tmp_path):
+    refused = CliRunner().invoke(app, ["audit", str(tmp_path)])
+    assert refused.exit_code == 2 and "neither" in refused.output
     write(tmp_path, {"real": (120, 120)})
     result = CliRunner().invoke(app, ["audit", str(tmp_path), "--picture", str(tmp_path / "missing/audit.png")])
     assert result.exit_code == 2 and "No such file" in result.output
-
-
-def test_a_set_without_findings_is_drawn_too(tmp_path):
-    pictures = load_pictures(write(tmp_path, {"real": (120, 120)}))
-    draw_audit(audit(pictures), pictures).savefig(tmp_path / "a.png")

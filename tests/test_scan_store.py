@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import tarfile
 
 import fsspec
 import numpy as np
@@ -97,13 +96,6 @@ def test_a_store_that_may_not_be_listed_is_named(store, place, judge, tmp_path):
         scan(str(tmp_path), f"s3://{BUCKET}/{place}/out", judge)
 
 
-def test_an_output_that_may_not_be_written_ends_the_scan(store, place, judge):
-    put_pictures(store, place)
-    store.before = lambda method, key: "AccessDenied" if method == "PUT" and key.endswith("part") else None
-    with pytest.raises(OutputError, match="AccessDenied was wanted"):
-        scan_store(place, judge)
-
-
 @pytest.mark.parametrize("failure", ["InternalError", "SlowDown", BREAK_OFF])
 def test_a_failure_that_passes_is_not_seen(store, place, judge, failure):
     names, failed = put_pictures(store, place), set()
@@ -160,10 +152,7 @@ def test_what_changes_after_the_listing_is_an_error(store, place, judge, tmp_pat
     summary = scan_store(place, judge, run=change)
     assert summary.labels.total() == 1
     assert summary.errors == {"has changed since it was listed": 1, "is no longer there": 1}
-    assert sorted(failure.rsplit(": ", 1)[1] for failure in summary.failures.values()) == [
-        "has changed since it was listed",
-        "is no longer there",
-    ]
+    assert {failure.rsplit(": ", 1)[1] for failure in summary.failures.values()} == summary.errors.keys()
     assert [row["error"] is None for row in rows_of(place).values()] == [True, False, False]
     with pytest.raises(ValueError, match="of another source file"):
         scan_store(place, judge)
@@ -179,17 +168,6 @@ def test_what_changes_while_it_is_read_is_an_error(store, place, judge):
     store.before = change
     summary = scan_store(place, judge)
     assert summary.labels.total() == 2 and "no longer exists" in rows_of(place)["1.jpg"]["error"]
-
-
-def test_files_that_were_half_written_are_reported(store, place, judge, tmp_path):
-    put_pictures(store, place)
-    content = open(write_parquet(tmp_path / "0.parquet", image=[picture(index) for index in range(9)]), "rb").read()
-    store.put(f"{place}/in/half.parquet", content[: len(content) // 2])
-    store.put(f"{place}/in/empty.parquet", b"")
-    store.put(f"{place}/in/half.tar", bytes(tarfile.TarInfo("0.jpg").tobuf())[:300])
-    store.put(f"{place}/in/half.jpg", picture(0)[:300])
-    summary = scan_store(place, judge)
-    assert len(summary.failures) == 3 and summary.errors.total() == 1 and summary.labels.total() == 3
 
 
 @pytest.mark.parametrize("failure", ["pictures", "AccessDenied", "InternalError", "no store", "no credentials"])
@@ -208,12 +186,11 @@ def test_secrets_are_in_nothing_that_is_written_or_said(store, place, judge, mon
     else:
         store.before = lambda method, key: failure
     places = [f"s3://{BUCKET}/{place}/{part}" for part in ("in", "out")]
-    options = ["--model", judge.model, "--explain", "never"]
     monkeypatch.setenv("COLUMNS", "1000")  # no line is broken
-    result = CliRunner().invoke(app, ["scan", *places, *options], catch_exceptions=False)
-    assert result.exit_code == (1 if failure == "pictures" else 2) and (
-        "s3://" in result.output or failure == "pictures"
-    )
+    command = ["scan", *places, "--model", judge.model, "--explain", "never"]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == (1 if failure == "pictures" else 2)
+    assert "s3://" in result.output or failure == "pictures"
     written = [result.output, caplog.text, *map(str, store.contents(place).values())]
     assert not [secret for secret in SECRETS.values() if secret in "".join(written)]
 
@@ -231,13 +208,12 @@ def test_a_data_set_of_the_hub_is_read_at_one_commit(client, hub, judge, tmp_pat
     write_parquet(folder / "data" / "0.parquet", image=[picture(0), picture(1)])
     write_tar(folder / "w.tar", {"0.jpg": picture(2)})
     (folder / "a b#ü.jpg").write_bytes(picture(3))
-    client.create_repo("anna/pictures", repo_type="dataset", private=True)
-    client.upload_folder(repo_id="anna/pictures", repo_type="dataset", folder_path=folder)
+    repo = {"repo_id": "anna/pictures", "repo_type": "dataset"}
+    client.create_repo(**repo, private=True)
+    client.upload_folder(**repo, folder_path=folder)
 
     def change(job, shards):
-        client.upload_file(
-            repo_id="anna/pictures", repo_type="dataset", path_or_fileobj=b"broken", path_in_repo="data/0.parquet"
-        )
+        client.upload_file(path_or_fileobj=b"broken", path_in_repo="data/0.parquet", **repo)
         return run_here(job, shards)
 
     assert scan("anna/pictures", str(tmp_path / "out"), judge, run=change).is_clean

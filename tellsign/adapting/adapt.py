@@ -64,7 +64,7 @@ class Pictures:
         pictures (`datasets.Dataset`): From [`load_pictures`].
         moments ([`OwnMoments`]): By the network that starts.
         labels, sources (`np.ndarray` of shape `(n,)`): 0 real, 1 fake, and names or `""`.
-        contents (`set[str]`): The sha1 of each.
+        groups ([`Groups`]): Those that are left out together.
         left_out (`dict`): `copies`, a count, and `unreadable`, reasons by name.
         found ([`Audit`]): Of all pictures.
     """
@@ -73,29 +73,24 @@ class Pictures:
     moments: OwnMoments
     labels: NDArray
     sources: NDArray
-    contents: set[str]
+    groups: Groups
     left_out: dict[str, Any]
     found: Audit
-
-    @property
-    def groups(self) -> Groups:
-        """Those that are left out together."""
-        return groups_of(self.labels, self.sources)
 
     def counts(self) -> dict[str, int]:
         """Pictures of each class that is there."""
         return {LABELS[label]: int((self.labels == label).sum()) for label in np.unique(self.labels)}
 
+    def contents(self) -> set[str]:
+        """The sha1 of each file."""
+        return {hashlib.sha1(content_of(image) or b"").hexdigest() for image in self.pictures["image"]}
+
 
 @dataclass(frozen=True)
 class Taught:
-    """A detector that learned from a user's pictures.
+    """A head that learned from a user's pictures, what it judges them by, and what was found without their sources.
 
-    Args:
-        extractor ([`MomentExtractor`]): Of the pictures that it judges.
-        head ([`LargePictureHead`]): That learned.
-        found ([`LeftOut`]): Logits of the pictures by heads that did not learn from their sources.
-        backbone (`dict`, *optional*): If it is another one, its `name`, and of a repository its `revision`.
+    `backbone` has the `name` of another one and, if it is of a repository, the `revision`.
     """
 
     extractor: MomentExtractor
@@ -154,19 +149,19 @@ def adapt(
         taught = teach(own)
         config = start.model.config
         before = (config.temperature, {name: getattr(config, field) for name, field in OPERATING_POINTS.items()})
-        after = fit_verdicts(taught.found)
+        verdicts = {"before": before, "after": fit_verdicts(taught.found)}
         record = {
             "version": __version__,
             "base_model": PACKAGED if Path(model) == DEFAULT_MODEL else without_folders(str(model)),
             "backbone": taught.backbone,
             "data": "a data set" if isinstance(data, Dataset) else without_folders(str(data)),
             **_facts(own),
-            "temperature": after[0],
-            "verdict_thresholds": after[1],
-            **compare(taught.found, {"before": before, "after": after}),
+            "temperature": verdicts["after"][0],
+            "verdict_thresholds": verdicts["after"][1],
+            **compare(taught.found, verdicts),
         }
         if other is not None:
-            record["test"] = _tested(other, start, taught, {"before": before, "after": after})
+            record["test"] = _tested(other, start, taught, verdicts)
         _write(folder, part, start.model, taught, record)
         write_card(part, str(out))
     return record
@@ -257,15 +252,15 @@ def _read(data: str | Path | Dataset, start: MomentExtractor, anew: bool = False
     kept = np.setdiff1d(np.arange(len(labels)), copies + [names[name] for name in found.unreadable])
     _check_counts(labels[kept], data, "different and readable ", anew)
     moments, unreadable = start(pictures.select(kept))
-    reasons = found.unreadable | {
-        name_of(pictures[int(kept[row])]["image"], int(kept[row])): why for row, why in unreadable.items()
-    }
+    reasons = dict(found.unreadable)
+    for row, why in unreadable.items():
+        reasons[name_of(pictures[int(kept[row])]["image"], int(kept[row]))] = why
     kept = np.delete(kept, list(unreadable))
     _check_counts(labels[kept], data, "different, readable and large enough ", anew)
     pictures = pictures.select(kept)
-    contents = {hashlib.sha1(content_of(image) or b"").hexdigest() for image in pictures["image"]}
     left_out = {"copies": len(copies), "unreadable": {without_folders(name): why for name, why in reasons.items()}}
-    return Pictures(pictures, moments, labels[kept], np.asarray(pictures["source"][:], str), contents, left_out, found)
+    labels, sources = labels[kept], np.asarray(pictures["source"][:], str)
+    return Pictures(pictures, moments, labels, sources, groups_of(labels, sources), left_out, found)
 
 
 def _facts(own: Pictures) -> dict[str, Any]:
@@ -310,7 +305,7 @@ def _check_audit(found: Audit, data: Any) -> None:
 def _others(test: str | Path | Dataset, own: Pictures, start: MomentExtractor) -> Pictures:
     """Pictures to measure on, which must not be learned from."""
     other = _read(test, start)
-    if same := own.contents & other.contents:
+    if same := own.contents() & other.contents():
         raise ValueError(f"{test}: {len(same)} of its pictures are to be learned from")
     return other
 
@@ -348,7 +343,7 @@ def _write(
         state = {name: value for name, value in state.items() if not name.startswith(LARGE)}
         state |= {LARGE + name: value.contiguous() for name, value in half_precision(network).items()}
         large = json.loads(network.config.to_json_string())
-        _describe(part, before, taught.extractor, record)
+        _describe(part, before, taught.extractor, record["data"])
     save_whole(state, path, metadata)
     thresholds = {field: record["verdict_thresholds"][name] for name, field in OPERATING_POINTS.items()}
     unknown = dict.fromkeys(ERROR_RATES.values())  # of other thresholds
@@ -357,16 +352,14 @@ def _write(
     (part / RECORD).write_text(json.dumps(record, indent=2) + "\n")
 
 
-def _describe(
-    part: Path, before: LargePictureForImageClassification, extractor: MomentExtractor, record: Mapping[str, Any]
-) -> None:
+def _describe(part: Path, before: LargePictureForImageClassification, extractor: MomentExtractor, data: str) -> None:
     """Says in the files of a model how its other backbone sees pictures, and what its head learned from."""
     names = ("size", "cut_size", "smallest_side", "image_mean", "image_std")
     settings = {name: getattr(extractor.image_processor, name) for name in names}
     settings["size"] = dict(height=settings["size"].height, width=settings["size"].width)
     _edit(part / "preprocessor_config.json", large_picture_processor=settings)
     if (part / "training.json").is_file():
-        _edit(part / "training.json", large_train_data=[record["data"]])
+        _edit(part / "training.json", large_train_data=[data])
     if (path := part / "evaluation.json").is_file():
         after, old = (sum(value.numel() for value in of.parameters()) for of in (extractor.model, before))
         _edit(path, parameters=_read_json(path)["parameters"] + after - old)
@@ -381,6 +374,3 @@ def _edit(path: Path, **changes: Any) -> None:
     text = json.dumps(_read_json(path) | changes, indent=2) + "\n"
     path.unlink()
     path.write_text(text, encoding="utf-8")
-
-
-__all__ = ["adapt"]

@@ -1,5 +1,6 @@
 """What a data set would teach: how well size, shape, format and the like tell its classes by themselves."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -74,12 +75,13 @@ def properties_of(content: bytes) -> tuple[dict[str, Any], NDArray[np.uint8]]:
     image = open_image(content)
     width, height = image.size
     jpeg = image if isinstance(image, JpegImagePlugin.JpegImageFile) else None
+    sampling = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
     found: dict[str, Any] = {
         "short_side": min(width, height),
         "aspect_ratio": round(width / height, 3),
         "format": "JPEG" if jpeg else image.format,
         "jpeg_quality": jpeg_quality(jpeg) if jpeg else None,
-        "subsampling": {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}.get(JpegImagePlugin.get_sampling(jpeg)) if jpeg else None,
+        "subsampling": sampling.get(JpegImagePlugin.get_sampling(jpeg)) if jpeg else None,
         "bytes_a_pixel": len(content) / (width * height),
         "metadata": " and ".join(name for name in ("exif", "icc_profile") if image.info.get(name)) or "neither",
     }
@@ -157,10 +159,10 @@ def audit(pictures: Dataset) -> Audit:
             properties, dhash = properties_of(content_of(image) or b"")
         except Exception as error:  # Pillow's decoders raise all sorts on damaged files
             result.unreadable[name_of(image, row)] = str(error)
-            continue
-        found.append(properties)
-        hashes.append(dhash)
-        rows.append(row)
+        else:
+            found.append(properties)
+            hashes.append(dhash)
+            rows.append(row)
     labels = np.asarray(pictures["label"][:])[rows]
     own = np.asarray([name or f"picture {row}" for row, name in enumerate(pictures["source"][:])])[rows]
     # The same name may stand for a source of real and for one of fake pictures.
@@ -197,8 +199,7 @@ def equal_weights(labels: NDArray, sources: NDArray) -> NDArray[np.float64]:
 def _as_numbers(values: list[Any]) -> NDArray[np.float64]:
     """Numbers as they are, names by their order, with -1 for none."""
     if any(isinstance(value, str) for value in values):
-        order = {name: index for index, name in enumerate(sorted({str(value) for value in values}))}
-        return np.asarray([order[str(value)] for value in values], float)
+        return np.unique(list(map(str, values)), return_inverse=True)[1].astype(float)
     return np.asarray([-1 if value is None else value for value in values], float)
 
 
@@ -221,9 +222,8 @@ def telling(
     for seen, left_out in StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(numbers, labels, sources):
         # Balanced anew: what a fold lacks of a class must not show in the scores of the others.
         alike = weights[seen] / np.bincount(labels[seen], weights[seen])[labels[seen]]
-        scores[left_out] = (
-            _tree(len(seen)).fit(numbers[seen], labels[seen], alike).predict_proba(numbers[left_out])[:, 1]
-        )
+        tree = _tree(len(seen)).fit(numbers[seen], labels[seen], alike)
+        scores[left_out] = tree.predict_proba(numbers[left_out])[:, 1]
     levels, place = np.unique(scores.round(6), return_inverse=True)  # rounding must not order what is equal
     totals = []  # of each class the weight of each source at each score
     for label in (REAL, FAKE):
@@ -267,17 +267,15 @@ def near_copies(hashes: NDArray[np.uint8]) -> list[list[int]]:
         near = np.flatnonzero(np.bitwise_count(unique[number:] ^ value).sum(1) <= NEAR) + number
         if len(near) > 1:
             group[np.isin(group, group[near])] = group[number]
-    rows_of: dict[int, list[int]] = {}
+    rows_of = defaultdict(list)
     for row, number in enumerate(group[index]):
-        rows_of.setdefault(int(number), []).append(row)
+        rows_of[number].append(row)
     return [rows for rows in rows_of.values() if len(rows) > 1]
 
 
 def audit_report(found: Audit) -> str:
     """The findings as a table in Markdown, and what else was found, in sentences."""
-    lines = [
-        f"{count:,} {title} pictures of {found.sources[title]:,} sources" for title, count in found.pictures.items()
-    ]
+    lines = [f"{count:,} {kind} pictures of {found.sources[kind]:,} sources" for kind, count in found.pictures.items()]
     if found.findings:
         rows = [
             [row.name, percent({"value": row.auroc, "interval": row.interval}), row.values, row.advice]
@@ -286,15 +284,12 @@ def audit_report(found: Audit) -> str:
         lines += ["", markdown_table(["property", "AUROC, %", "values that differ most", "what to do"], rows), ""]
     else:
         lines.append("No property was tried: that takes five pictures and two sources of each class.")
-    if found.copies_across:
-        names = listed(" = ".join(group[:3]) for group in found.copies_across[:5])
-        lines.append(
-            f"{len(found.copies_across)} pictures are called both real and fake, or have near copies that are: {names}"
-        )
+    if across := found.copies_across:
+        names = listed(" = ".join(group[:3]) for group in across[:5])
+        lines.append(f"{len(across)} pictures are called both real and fake, or have near copies that are: {names}")
     if found.copies:
-        lines.append(
-            f"{sum(len(group) - 1 for group in found.copies):,} pictures are copies or near copies of others."
-        )
+        count = sum(len(group) - 1 for group in found.copies)
+        lines.append(f"{count:,} pictures are copies or near copies of others.")
     for name, reason in list(found.unreadable.items())[:5]:
         lines.append(f"A picture cannot be read: {name}: {reason}")
     if (rest := len(found.unreadable) - 5) > 0:
@@ -305,8 +300,7 @@ def audit_report(found: Audit) -> str:
 def draw_audit(found: Audit, pictures: Dataset) -> Figure:
     """Bars of how well each property tells the classes, and pictures with the values that tell them best."""
     figure = Figure(figsize=(9, 0.35 * len(found.findings) + 3.2), layout="constrained")
-    parts: Any = figure.subfigures(2, height_ratios=(0.35 * len(found.findings) + 0.9, 2.3))
-    above, below = parts
+    above, below = figure.subfigures(2, height_ratios=(0.35 * len(found.findings) + 0.9, 2.3))  # type: ignore[misc]
     axes = above.subplots()
     colors = ["#d55e00" if finding.advice else "#0072b2" for finding in found.findings]
     axes.set_yticks(range(len(found.findings)), [finding.name for finding in found.findings])
@@ -338,6 +332,3 @@ def _thumbnail(content: bytes) -> Image.Image:
     image = image.convert("RGB")
     image.thumbnail((2 * THUMBNAIL, 2 * THUMBNAIL))
     return image
-
-
-__all__ = ["Audit", "Finding", "audit", "audit_report", "draw_audit"]

@@ -90,19 +90,17 @@ class MomentExtractor:
                 seen.append(self._of(content_of(image) or b""))
             except ValueError as error:
                 unreadable[row] = str(error)
-        num_moments = self.model.head.baseline.shape[1]
         if not seen:
-            empty = torch.zeros(len(HISTORIES), 0, 2, num_moments)
+            num_moments = self.model.head.baseline.shape[1]
             none = torch.zeros(0, 1 + self.image_processor.num_cuts, num_moments)
-            return OwnMoments(none, empty, torch.zeros(0)), unreadable
-        plain, laundered, octaves = zip(*seen, strict=True)
+            return OwnMoments(none, torch.zeros(len(HISTORIES), 0, 2, num_moments), torch.zeros(0)), unreadable
+        plain, laundered, octaves = ([each[name] for each in seen] for name in ("plain", "laundered", "octaves"))
         return OwnMoments(torch.stack(plain), torch.stack(laundered, dim=1), torch.cat(octaves)), unreadable
 
-    def _of(self, content: bytes) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _of(self, content: bytes) -> dict[str, torch.Tensor]:
         name = hashlib.sha1(content).hexdigest()
         path = self.folder / name[:2] / f"{name}.safetensors"
-        kept = cached(path, lambda: self._moments(content, int(name[:8], 16)))
-        return kept["plain"], kept["laundered"], kept["octaves"]
+        return cached(path, lambda: self._moments(content, int(name[:8], 16)))
 
     @torch.inference_mode()
     def _moments(self, content: bytes, seed: int) -> dict[str, torch.Tensor]:

@@ -231,7 +231,7 @@ def compare(
     said: dict[str, Any] = {}
     calibration = {}
     for time, (temperature, thresholds) in verdicts.items():
-        of_point = {
+        said[time] = {
             point: {
                 name: shares_of(verdicts_at(expit(of / temperature), pair))
                 for name, of in logits[time].items()
@@ -239,7 +239,6 @@ def compare(
             }
             for point, pair in thresholds.items()
         }
-        said[time] = of_point
         fake = logits[time]["fake"] if len(logits[time]["fake"]) else logits[time]["strange fake"]
         of_both, labels = _alike(logits[time]["real"], fake)
         calibration[time] = calibration_scores(labels, expit(of_both / temperature))["ece"]

@@ -43,7 +43,7 @@ def load_pictures(data: str | Path | Dataset) -> Dataset:
         raise ValueError(f"{folder}: has neither the folders real and fake nor verdicts of people: {error}") from error
     if not rows:
         raise ValueError(f"{folder}: its folders real and fake hold no pictures")
-    columns = {name: [row[index] for row in rows] for index, name in enumerate(("image", "label", "source"))}
+    columns = dict(zip(("image", "label", "source"), map(list, zip(*rows, strict=True)), strict=True))
     return Dataset.from_dict(columns, features=FEATURES)
 
 
@@ -55,18 +55,16 @@ def name_of(image: Mapping[str, Any], row: int) -> str:
 def _of_class(folder: Path) -> list[tuple[str, int, str]]:
     label, extensions = LABELS.index(folder.name.lower()), readable_extensions()
     files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in extensions and path.is_file()]
-    inner = [path.relative_to(folder).parent for path in files]
-    return [(str(path), label, "" if part == Path() else str(part)) for path, part in zip(files, inner, strict=True)]
+    return [(str(path), label, _source_of(path, folder)) for path in files]
 
 
 def _marked(folder: Path) -> list[tuple[str, int, str]]:
     """The pictures of which all annotators who give a verdict give the same."""
     marked = [image for image in load_annotated([str(folder)]) if image.verdict]
-    parents = [image.path.relative_to(folder).parent for image in marked]
-    return [
-        (str(image.path), LABELS.index(image.verdict), "" if parent == Path() else str(parent))
-        for image, parent in zip(marked, parents, strict=True)
-    ]
+    return [(str(image.path), LABELS.index(image.verdict), _source_of(image.path, folder)) for image in marked]
 
 
-__all__ = ["load_pictures"]
+def _source_of(path: Path, folder: Path) -> str:
+    """The folders of a picture within its data set; none is no source."""
+    inner = path.relative_to(folder).parent
+    return "" if inner == Path() else str(inner)

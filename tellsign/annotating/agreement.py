@@ -94,20 +94,10 @@ def agreement(folder: Path) -> dict[str, Agreement]:
     for name in names:
         judged = [[row for row in some if name in row[0] and name in row[1]] for some in known]
         labels = [[(one[name], other[name]) for one, other, *_ in some] for some in judged]
-        overlaps = [
-            boxes_overlap(
-                *([artifact["box"] for artifact in by.artifacts if artifact["label"] == name] for by in row[2:])
-            )
-            for some in judged
-            for row in some
-            if row[0][name] and row[1][name]
-        ]
-        by_name[name] = Agreement(
-            judged=sum(map(len, labels)),
-            both=len(overlaps),
-            kappa=_light_kappa(labels),
-            box_iou=float(np.mean(overlaps)) if overlaps else None,
-        )
+        both = [row[2:] for row in itertools.chain.from_iterable(judged) if row[0][name] and row[1][name]]
+        overlaps = [boxes_overlap(*(_boxes(one, name) for one in annotations)) for annotations in both]
+        kappa, count = _light_kappa(labels), sum(map(len, labels))
+        by_name[name] = Agreement(judged=count, both=len(both), kappa=kappa, box_iou=_mean(overlaps))
     found["artifacts"] = Agreement(
         judged=sum(one["judged"] for one in by_name.values()),
         both=sum(one["both"] for one in by_name.values()),
@@ -121,6 +111,10 @@ def opinions_seen(folder: Path) -> str:
     """Says of how many annotations the model's opinion was seen before the verdict was given."""
     seen = [file.read()[0].opinion_seen for files in annotation_files(folder) for file in files]
     return f"The model's opinion was seen first in {sum(seen)} of {len(seen)} annotations: their verdicts do not count"
+
+
+def _boxes(annotation: Annotation, name: str) -> list[Box]:
+    return [artifact["box"] for artifact in annotation.artifacts if artifact["label"] == name]
 
 
 def _is_own(annotation: Annotation) -> bool:
@@ -143,11 +137,8 @@ def agreement_table(found: dict[str, Agreement]) -> str:
         numbers = ["–" if value is None else f"{value:.2f}" for value in (one["kappa"], one["box_iou"])]
         return f"{name:<58} {one['judged']:>6} {one['both']:>5} {numbers[0]:>6} {numbers[1]:>8}"
 
-    rows = {
-        name: one
-        for name, one in found.items()
-        if name in ("verdict", "artifacts") or one["both"] or one["kappa"] is not None
-    }
+    always = ("verdict", "artifacts")
+    rows = {name: one for name, one in found.items() if name in always or one["both"] or one["kappa"] is not None}
     titles = {"verdict": "Verdict", "artifacts": "All artifacts (means)"}
     head = f"{'':<58} {'judged':>6} {'both':>5} {'kappa':>6} {'box IoU':>8}"
     lines = [head, *(line(titles.get(name, name), one) for name, one in rows.items())]

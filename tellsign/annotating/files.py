@@ -4,6 +4,7 @@ An annotation is one of the SynArtifact data set (Cao et al., 2024, arXiv 2402.1
 `verdict`, `rejected`, `note`, `complete`, `opinion_seen`, `annotator`, `time`, `tellsign_version` and `image_sha256`.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -120,7 +121,8 @@ class AnnotationFile:
             return Annotation(annotator=self.annotator), version
         try:
             fields = json.loads(content.decode())
-            if isinstance(fields, Mapping) and fields.get("image_sha256", "") not in ("", _sha256_of(self.image)):
+            made_for = fields.get("image_sha256", "") if isinstance(fields, Mapping) else ""
+            if made_for not in ("", _sha256(self.image.read_bytes())):
                 raise ValueError(f"was made for another {self.image.name}, which has changed since")
             size = size or load_image(self.image).size
             return self._parsed(fields, size), version
@@ -186,7 +188,7 @@ class AnnotationFile:
             **{key: getattr(annotation, key) for key in _SAID},
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "tellsign_version": __version__,
-            "image_sha256": _sha256_of(self.image),
+            "image_sha256": _sha256(self.image.read_bytes()),
         }
         content = (json.dumps(fields, indent=2, ensure_ascii=False) + "\n").encode()
         lock = Path(tempfile.gettempdir(), f"tellsign-{_sha256(str(self.path.resolve()).encode())[:16]}.lock")
@@ -205,10 +207,6 @@ def _annotated(artifact: Mapping[str, Any], others: dict[str, Any]) -> Annotated
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _sha256_of(image: Path) -> str:
-    return _sha256(image.read_bytes())
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -238,9 +236,9 @@ def find_pictures(folder: Path) -> list[Path]:
     pictures: dict[Path, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in extensions and not path.name.startswith(".") and path.is_file():
-            if other := pictures.get(path.with_suffix("")):
-                raise ValueError(f"{other} and {path} would share {path.with_suffix('.json').name}: rename one")
-            pictures[path.with_suffix("")] = path
+            first = pictures.setdefault(path.with_suffix(""), path)
+            if first != path:
+                raise ValueError(f"{first} and {path} would share {path.with_suffix('.json').name}: rename one")
     if not pictures:
         raise ValueError(f"{folder}: there is no image")
     return list(pictures.values())
@@ -267,17 +265,13 @@ def annotation_files(folder: Path) -> Iterator[list[AnnotationFile]]:
     stems = {picture.with_suffix("") for picture in pictures}
     for picture in pictures:
         files = [annotation_file(picture)] if picture.with_suffix(".json").is_file() else []
-        for path in sorted(picture.parent.glob(f"{_literal(picture.stem)}.*.json")):
+        for path in sorted(picture.parent.glob(f"{glob.escape(picture.stem)}.*.json")):
             annotator = path.name[len(picture.stem) + 1 : -len(".json")]
             # "a.b.json" may also belong to the image "a.b.png".
             if re.fullmatch(r"[\w-]+", annotator) and path.with_suffix("") not in stems:
                 files.append(AnnotationFile(path, picture, annotator))
         if files:
             yield files
-
-
-def _literal(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def challenge_entries(folder: Path) -> dict[int, Mapping[str, Any]]:

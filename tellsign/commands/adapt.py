@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import PACKAGED
+from .options import PACKAGED, errors_said
 
 
 def adapt(
@@ -44,13 +44,8 @@ def adapt(
     from tellsign.threads import use_free_threads
 
     use_free_threads()
-    try:
+    with errors_said():
         from tellsign.adapting.adapt import adapt as teach
 
         record = teach(data, out, model=model, backbone=backbone, revision=revision, test=test, overwrite=overwrite)
-    except (ImportError, OSError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
     typer.echo(json.dumps(record, indent=2) if as_json else adaptation_report(record))
-
-
-__all__ = ["adapt"]

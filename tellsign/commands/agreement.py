@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .options import errors_said
+
 
 def agreement(
     folder: Annotated[Path, typer.Argument(help="Folder that several people annotated, each with --annotator.")],
@@ -16,8 +18,6 @@ def agreement(
     """
     from tellsign.annotating.agreement import agreement, agreement_table, opinions_seen
 
-    try:
+    with errors_said():
         typer.echo(agreement_table(agreement(folder)))
         typer.echo(opinions_seen(folder))
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error

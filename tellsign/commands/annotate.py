@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import PACKAGED, Model
+from .options import PACKAGED, Model, errors_said
 
 
 def annotate(
@@ -29,10 +29,8 @@ def annotate(
     the SynArtifact data set. Unknown fields of a file stay. `python -m tellsign.training.train_tagger --annotated_data
     FOLDER` learns from the folder.
     """
-    try:
+    with errors_said(extra="hub"):
         from tellsign.annotating.app import annotate_folder
-    except ImportError as error:
-        raise typer.BadParameter(f"{error}: pip install 'tellsign[hub]'") from error
     from transformers.utils import logging
 
     from tellsign.loading import load_pipeline
@@ -40,11 +38,9 @@ def annotate(
 
     use_free_threads()
     logging.disable_progress_bar()
-    try:
+    with errors_said():
         explain_image = load_pipeline(model, explain="never")
         which = "always" if explain_image.tagger else "never"
         annotate_folder(
             folder, lambda image: explain_image(str(image), explain=which), annotator, in_order, port, browser
         )
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error

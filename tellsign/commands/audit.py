@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .options import errors_said
+
 
 def audit(
     data: Annotated[
@@ -28,7 +30,7 @@ def audit(
     figures would flatter. A small tree sees one property at a time, and is measured on sources that it never saw. An
     AUROC of 50% is chance. All sources weigh alike.
     """
-    try:
+    with errors_said():
         from tellsign.adapting.audit import audit as look
         from tellsign.adapting.audit import audit_report, draw_audit
         from tellsign.adapting.pictures import load_pictures
@@ -37,11 +39,6 @@ def audit(
         found = look(pictures)
         if picture is not None:
             draw_audit(found, pictures).savefig(picture, dpi=100)
-    except (ImportError, OSError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
     typer.echo(json.dumps(found.as_json(), indent=2) if as_json else audit_report(found))
     if limit is not None and found.findings and found.findings[0].auroc > limit:
         raise typer.Exit(1)
-
-
-__all__ = ["audit"]

@@ -42,14 +42,6 @@ def _reason(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {message}".split())[:MOST_LETTERS]
 
 
-def _system() -> str:
-    return f"{__version__}, Python {platform.python_version()}, {platform.platform()}"
-
-
-def _libraries() -> str:
-    return ", ".join(f"{name} {_version_of(name) or 'missing'}" for name in LIBRARIES)
-
-
 def _requirements() -> str:
     if unmet := _unmet(""):
         raise ImportError(f"missing or of another version: {', '.join(unmet)}")
@@ -93,10 +85,8 @@ def _threads() -> str:
 def _device() -> str:
     import torch
 
-    if not torch.accelerator.is_available():
-        return "CPU"
-    kind = torch.accelerator.current_accelerator()
-    return f"{torch.accelerator.device_count()} {kind}"
+    count, kind = torch.accelerator.device_count(), torch.accelerator.current_accelerator()
+    return f"{count} {kind}" if torch.accelerator.is_available() else "CPU"
 
 
 def _hub() -> str:
@@ -132,8 +122,8 @@ def _verdict(picture: str, expected: str) -> str:
 
 
 CHECKS: dict[str, Callable[[], str]] = {
-    "tellsign": _system,
-    "libraries": _libraries,
+    "tellsign": lambda: f"{__version__}, Python {platform.python_version()}, {platform.platform()}",
+    "libraries": lambda: ", ".join(f"{name} {_version_of(name) or 'missing'}" for name in LIBRARIES),
     "requirements": _requirements,
     "extras": _extras,
     "threads": _threads,
@@ -143,5 +133,3 @@ CHECKS: dict[str, Callable[[], str]] = {
     "small picture": partial(_verdict, "gan_01.jpg", "fake"),
     "large picture": partial(_verdict, "photo_coffee.jpg", "real"),
 }
-
-__all__ = ["doctor"]

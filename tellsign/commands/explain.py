@@ -10,7 +10,7 @@ import typer
 
 from tellsign import __version__
 
-from .options import PACKAGED, Explain, Model, OperatingPoint, TrustAnchors
+from .options import PACKAGED, Explain, Model, OperatingPoint, TrustAnchors, errors_said
 
 
 if TYPE_CHECKING:
@@ -66,16 +66,13 @@ def explain(
     allow_large_pictures()
     use_free_threads()
     logging.disable_progress_bar()
-    work = _work(images, save, output, report)
-    work.for_people = output is None and not as_json and sys.stdout.isatty()
+    work = _work(images, save, output, report, as_json)
     options: dict[str, Any] = {"explain": explain, "operating_point": operating_point, "threshold": threshold}
     options |= {"tagger": tagger, "explainer": explainer, "localizer": localizer}
-    try:
+    with errors_said():
         anchors = hashlib.sha256(read_anchors(trust_anchors).encode()).hexdigest()
         explain_image = load_pipeline(model, device=device, trust_anchors=trust_anchors, **options)
         work.note({"tellsign": __version__, "model": revision_of(model), "trust_anchors": anchors, **options})
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     warnings.filterwarnings("ignore", module="PIL")  # what fails is in the answers
     counts = work.answer(explain_image, explain=explain, return_heatmap=save is not None)
     for failure in counts.failures:
@@ -86,36 +83,23 @@ def explain(
         raise typer.Exit(1)
 
 
-def _work(images: list[str], save: Path | None, output: Path | None, report: Path | None) -> "Work":
+def _work(images: list[str], save: Path | None, output: Path | None, report: Path | None, as_json: bool) -> "Work":
     """Finds what to do, and whether it can be written, before any model is loaded."""
     from tellsign.answering import Work
     from tellsign.files import AnswerFile, count_by_extension, find_sources, pictures_of
     from tellsign.report import ReportPage
 
-    try:
+    with errors_said():
         sources, unread, others = find_sources(images, except_in=save)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     if others:
         typer.echo(f"not judged, since no image has such an extension: {count_by_extension(others)}", err=True)
     pictures: dict[str, Path] = {}
     if save is not None:
-        try:
+        with errors_said(save, "--save"):
             pictures = pictures_of(sources, save)
-        except (OSError, ValueError) as error:
-            raise typer.BadParameter(f"{save}: {error}", param_hint="--save") from error
         sources = list(pictures)
-    answers = None
-    if output is not None:
-        try:
-            answers = AnswerFile(output)
-            open(output, "a").close()
-        except (OSError, ValueError) as error:
-            raise typer.BadParameter(f"{output}: {error}", param_hint="--output") from error
-    page = None
-    if report is not None:
-        try:
-            page = ReportPage(report)
-        except (OSError, ValueError) as error:
-            raise typer.BadParameter(f"{report}: {error}", param_hint="--report") from error
-    return Work(sources, unread, pictures, answers, page)
+    with errors_said(output, "--output"):
+        answers = None if output is None else AnswerFile(output)
+    with errors_said(report, "--report"):
+        page = None if report is None else ReportPage(report)
+    return Work(sources, unread, pictures, answers, page, output is None and not as_json and sys.stdout.isatty())

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .options import errors_said
+
 
 def export(
     model: Annotated[str, typer.Argument(help="Folder or repository of a detector.")],
@@ -35,7 +37,7 @@ def export(
     logging.disable_progress_bar()
     if web and calibration_data:
         raise typer.BadParameter("--calibration-data is for int8, which a page does not have")
-    try:
+    with errors_said(extra="onnx"):
         if web:
             from tellsign.hub_cards.web_export import export_page
 
@@ -44,10 +46,6 @@ def export(
             from tellsign.hub_cards.onnx_export import export as export_model
 
             written = export_model(model, folder, calibration_data=calibration_data, calibration_size=calibration_size)
-    except ImportError as error:
-        raise typer.BadParameter(f"{error}: pip install 'tellsign[onnx]'") from error
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
     for path in written:
         typer.echo(path)
     if not calibration_data and not web:

@@ -1,5 +1,7 @@
-"""Options that several commands have."""
+"""Options that several commands have, and how they say what went wrong."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import typer
@@ -23,3 +25,15 @@ TrustAnchors = Annotated[
         "TELLSIGN_TRUST_ANCHORS, or the list that `tellsign trust --update` fetched."
     ),
 ]
+
+
+@contextmanager
+def errors_said(place: object = "", option: str | None = None, extra: str = "") -> Iterator[None]:
+    """Turns errors into messages: of a place that an option names, and of the extra that has a missing package."""
+    try:
+        yield
+    except (ImportError, OSError, ValueError) as error:
+        reason = f"{place}: {error}" if place else str(error)
+        if extra and isinstance(error, ImportError):
+            reason += f": pip install 'tellsign[{extra}]'"
+        raise typer.BadParameter(reason, param_hint=option) from error

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import TrustAnchors
+from .options import TrustAnchors, errors_said
 
 
 if TYPE_CHECKING:
@@ -35,30 +35,31 @@ def provenance(
     from tellsign.files import find_sources
     from tellsign.modeling.image_files import allow_large_pictures
     from tellsign.pipelines.provenance.trust import read_anchors
+    from tellsign.pipelines.reasons import side_of
 
     allow_large_pictures()
-    try:
+    with errors_said():
         read_anchors(trust_anchors)
         sources, unread, _ = find_sources(files)
         earlier = None if before is None else _stated(before, trust_anchors, pixels)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     width = min(32, max(map(len, [*sources, "file"])))
     if not as_json:
         typer.echo(f"{'file':{width}}  {'trust':8}  states")
     failed = False
     for source in [*unread, *sources]:
-        line: dict[str, Any]
+        line: dict[str, Any] = {}
         try:
             if source in unread:
                 raise ValueError(f"{source}: {unread[source]}")
-            line = {"provenance": _stated(source, trust_anchors, pixels)}
+            line["provenance"] = _stated(source, trust_anchors, pixels)
         except ValueError as error:
-            line = {"error": str(error)}
+            line["error"] = str(error)
         if earlier is not None and "error" not in line:
             line["lost"] = lost(earlier, line["provenance"])
-        failed |= bool("error" in line or line.get("lost") or (expect_generated and not _is_marked(line)))
-        _print(source, line, width, as_json, expect_generated)
+        sides = map(side_of, line.get("provenance", ()))
+        is_missing = expect_generated and "fake" not in sides
+        failed |= bool("error" in line or line.get("lost") or is_missing)
+        _print(source, line, width, as_json, is_missing)
     if failed:
         raise typer.Exit(1)
 
@@ -85,13 +86,7 @@ def _stated(source: str, trust_anchors: str | None, pixels: bool) -> list["State
     return statements_in(*read_source(content), trust_anchors)
 
 
-def _is_marked(line: dict[str, Any]) -> bool:
-    from tellsign.pipelines.reasons import side_of
-
-    return any(side_of(statement) == "fake" for statement in line.get("provenance", ()))
-
-
-def _print(source: str, line: dict[str, Any], width: int, as_json: bool, expect_generated: bool) -> None:
+def _print(source: str, line: dict[str, Any], width: int, as_json: bool, is_missing: bool) -> None:
     from tellsign.files import answer_line, spelt
     from tellsign.pipelines.answer import in_words
 
@@ -104,7 +99,7 @@ def _print(source: str, line: dict[str, Any], width: int, as_json: bool, expect_
     else:
         rows = [(statement["trust"], in_words(statement)) for statement in line["provenance"]] or [("-", "nothing")]
         rows += [("lost", in_words(statement)) for statement in line.get("lost", ())]
-        if expect_generated and not _is_marked(line):
+        if is_missing:
             rows.append(("missing", "that it is generated"))
     if len(name) > width:
         typer.echo(name)
@@ -112,6 +107,3 @@ def _print(source: str, line: dict[str, Any], width: int, as_json: bool, expect_
     for trust, words in rows:
         typer.echo(f"{name:{width}}  {trust:8}  {words}")
         name = ""
-
-
-__all__ = ["provenance"]

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .options import errors_said
+
 
 Private = Annotated[bool | None, typer.Option(help="Make a new repository private.")]
 CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead.")]
@@ -67,7 +69,10 @@ def push(
         if web:
             if dataset or license or revision or self_contained is not None:
                 raise ValueError("--web goes with --private, --create-pr and --overwrite-card alone")
-            typer.echo(_push_page(folder, repo_id, private, create_pr, overwrite_card))
+            with errors_said(extra="onnx"):
+                from tellsign.hub_cards.web_export import push_page
+            commit = push_page(folder, repo_id, private=private, create_pr=create_pr, overwrite_card=overwrite_card)
+            typer.echo(commit.pr_url or commit.commit_url)
             return
         from tellsign.hub_cards.export import push as push_model
 
@@ -83,16 +88,6 @@ def push(
             create_pr=create_pr,
         )
     typer.echo(commit.pr_url or commit.commit_url)
-
-
-def _push_page(folder: Path, repo_id: str, private: bool | None, create_pr: bool, overwrite_card: bool) -> str:
-    """Sends the page of `tellsign export --web`, and returns its address."""
-    try:
-        from tellsign.hub_cards.web_export import push_page
-    except ImportError as error:
-        raise ValueError(f"{error}: pip install 'tellsign[onnx]'") from error
-    commit = push_page(folder, repo_id, private=private, create_pr=create_pr, overwrite_card=overwrite_card)
-    return commit.pr_url or commit.commit_url
 
 
 def space(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import PACKAGED, Explain, Model, OperatingPoint
+from .options import PACKAGED, Explain, Model, OperatingPoint, errors_said
 
 
 if TYPE_CHECKING:
@@ -57,12 +57,10 @@ def scan(
     row with an error. A shard that cannot be read is reported, and the others are judged. In both cases the exit code
     is 1.
     """
-    try:
+    with errors_said(extra="scale"):
         from tellsign.scanning.on_ray import run_on_ray
         from tellsign.scanning.scan import Judge, OutputError, count_of
         from tellsign.scanning.scan import scan as scan_shards
-    except ImportError as error:
-        raise typer.BadParameter(f"{error}: pip install 'tellsign[scale]'") from error
 
     judged = 0
 
@@ -73,7 +71,7 @@ def scan(
             yield report
 
     def progress(reports: Iterable["Report"], shards: int) -> Any:
-        def shown(_: "Report | None") -> str:
+        def shown(_: Any) -> str:
             return count_of(judged, "picture")
 
         return typer.progressbar(
@@ -89,24 +87,23 @@ def scan(
         device="cuda" if num_gpus else None,
         traces=not no_traces,
     )
-    try:
-        summary = scan_shards(
-            source,
-            output,
-            judge,
-            image_column=image_column,
-            id_column=id_column,
-            resume=resume,
-            overwrite=overwrite,
-            run=partial(run_on_ray, num_cpus=num_cpus, num_gpus=num_gpus),
-            progress=progress,
-            notice=partial(typer.echo, err=True),
-        )
-    except OutputError as error:
-        typer.echo(f"{error}. What was written is whole: the same command goes on from there.", err=True)
-        raise typer.Exit(1) from error
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
+    with errors_said():
+        try:
+            summary = scan_shards(
+                source,
+                output,
+                judge,
+                image_column=image_column,
+                id_column=id_column,
+                resume=resume,
+                overwrite=overwrite,
+                run=partial(run_on_ray, num_cpus=num_cpus, num_gpus=num_gpus),
+                progress=progress,
+                notice=partial(typer.echo, err=True),
+            )
+        except OutputError as error:
+            typer.echo(f"{error}. What was written is whole: the same command goes on from there.", err=True)
+            raise typer.Exit(1) from error
     typer.echo(summary, err=True)
     if not summary.is_clean:
         raise typer.Exit(1)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from .options import errors_said
+
 
 OFFICIAL_LIST = "https://raw.githubusercontent.com/c2pa-org/conformance-public/main/trust-list/C2PA-TRUST-LIST.pem"
 """The list of the C2PA's conformance program."""
@@ -23,7 +25,7 @@ def trust(
     """
     from tellsign.pipelines.provenance.trust import VARIABLE, certificates_in, find_anchors, read_anchors
 
-    try:
+    with errors_said():
         if update:
             typer.echo(f"{fetch_list()} was fetched", err=True)
         path = find_anchors()
@@ -33,8 +35,6 @@ def trust(
             )
             return
         count = len(certificates_in(read_anchors()))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     with open(path, encoding="ascii", errors="replace") as file:
         first = file.readline().strip()
     origin = first.removeprefix("# ") if first.startswith("# fetched ") else "a file of your own"
@@ -42,11 +42,8 @@ def trust(
     typer.echo(f"{count} certificates, {origin}: {path}{named}")
 
 
-def fetch_list(address: str | None = None) -> Path:
+def fetch_list() -> Path:
     """Fetches the official list into the cache, where it replaces an older one.
-
-    Args:
-        address (`str`, *optional*): Defaults to `OFFICIAL_LIST`.
 
     Raises:
         ValueError: If it cannot be fetched, is too long or holds no certificates. An older one stays.
@@ -55,10 +52,9 @@ def fetch_list(address: str | None = None) -> Path:
 
     from tellsign.pipelines.provenance.trust import MAX_LIST_BYTES, certificates_in, official_list
 
-    address = address or OFFICIAL_LIST
     content = bytearray()
     try:
-        with httpx.stream("GET", address, follow_redirects=False, timeout=10) as response:
+        with httpx.stream("GET", OFFICIAL_LIST, follow_redirects=False, timeout=10) as response:
             response.raise_for_status()
             for part in response.iter_bytes():
                 content += part
@@ -69,11 +65,8 @@ def fetch_list(address: str | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         day = datetime.datetime.now(datetime.UTC).date()
         with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=path.parent, delete=False) as file:
-            file.write("\n".join([f"# fetched {day} from {address}", *certificates]) + "\n")
+            file.write("\n".join([f"# fetched {day} from {OFFICIAL_LIST}", *certificates]) + "\n")
         os.replace(file.name, path)
     except (OSError, ValueError, httpx.HTTPError) as error:
-        raise ValueError(f"{address}: {error}") from error
+        raise ValueError(f"{OFFICIAL_LIST}: {error}") from error
     return path
-
-
-__all__ = ["trust"]

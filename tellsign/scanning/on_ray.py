@@ -85,8 +85,7 @@ def run_on_ray(job: Job, shards: list[Shard], *, num_cpus: float = 1, num_gpus: 
             except (OutputError, WorkerError):
                 raise
             except RayError as error:
-                reason = str(error).splitlines()[0]
-                died = f"{shard.name}: its process died {MOST_RETRIES + 1} times, {reason}"
+                died = f"{shard.name}: its process died {MOST_RETRIES + 1} times, {str(error).splitlines()[0]}"
                 report = Report(failures={shard.name: died})
             yield report
     finally:

@@ -80,17 +80,16 @@ def read_pictures(
 def image_column_of(schema: pa.Schema, given: str | None = None) -> str:
     """The column with the images, as for [`read_pictures`]."""
     if given is None and "image" not in schema.names:
-        with_contents = [
-            field.name
-            for field in schema
-            if pa.types.is_binary(field.type)
-            or pa.types.is_large_binary(field.type)
-            or (pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0)
-        ]
-        given = with_contents[0] if len(with_contents) == 1 else None
-        if given is None:
+        with_contents = [field.name for field in schema if _has_contents(field.type)]
+        if len(with_contents) != 1:
             raise ValueError(f"which column has the images? It has {', '.join(schema.names)}: name it")
+        (given,) = with_contents
     return _column(schema, given or "image")
+
+
+def _has_contents(kind: pa.DataType) -> bool:
+    is_image = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    return is_image or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def check_columns(shards: Iterable[Shard], image_column: str | None, id_column: str | None) -> None:
@@ -100,19 +99,20 @@ def check_columns(shards: Iterable[Shard], image_column: str | None, id_column: 
         ValueError: If it has no such column.
     """
     for shard in shards:
-        if shard.ids[0].lower().endswith(PARQUET):
-            try:
-                with _opened(shard) as file:
-                    schema = pq.read_schema(file)
-            except Exception:  # whatever a file system raises, it will be reported of this shard
-                continue
-            try:
-                image_column_of(schema, image_column)
-                if id_column is not None:
-                    _column(schema, id_column)
-            except ValueError as error:
-                raise ValueError(f"{shard.files[0]}: {error}") from error
-            return
+        if not shard.ids[0].lower().endswith(PARQUET):
+            continue
+        try:
+            with _opened(shard) as file:
+                schema = pq.read_schema(file)
+        except Exception:  # whatever a file system raises, it will be reported of this shard
+            continue
+        try:
+            image_column_of(schema, image_column)
+            if id_column is not None:
+                _column(schema, id_column)
+        except ValueError as error:
+            raise ValueError(f"{shard.files[0]}: {error}") from error
+        return
 
 
 @contextmanager
@@ -187,13 +187,12 @@ def _rows_of(shard: Shard, size: int, image_column: str | None, id_column: str |
             columns = [image_column, *([_column(table.schema_arrow, id_column)] if id_column else [])]
             row = 0
             for batch in table.iter_batches(batch_size=size, columns=columns):
-                images = batch.column(image_column)
                 ids = batch.column(id_column) if id_column else None
-                for index in range(len(images)):
+                for index, image in enumerate(batch.column(image_column)):
                     identity = f"{name}:{row}" if ids is None else ids[index].as_py()
                     if identity is None:
                         raise ValueError(f"row {row} has no {id_column}")
-                    yield str(identity), images[index].as_py()
+                    yield str(identity), image.as_py()
                     row += 1
     except (pa.ArrowException, ValueError) as error:
         raise ValueError(f"{file}: {error}") from error

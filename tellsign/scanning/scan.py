@@ -45,13 +45,9 @@ MOST_LINES = 8
 
 @dataclass(frozen=True)
 class Job:
-    """What is done with each shard.
+    """What is done with each shard: who judges it for which output, an address, by the columns of [`read_pictures`].
 
-    Args:
-        output (`str`): Folder, as an address.
-        judge ([`Judge`]): Judges the pictures.
-        model_revision (`str`): As [`~tellsign.loading.revision_of`] gives it where the scan was started.
-        image_column, id_column (`str`, *optional*): As for [`~tellsign.scanning.reading.read_pictures`].
+    `model_revision` is as [`~tellsign.loading.revision_of`] gives it where the scan was started.
     """
 
     output: str
@@ -63,17 +59,12 @@ class Job:
 
     def made_of(self, shard: Shard) -> dict[str, Any]:
         """What the output of a shard depends on."""
+        judge = self.judge
         return {
             "source file": shard.fingerprint,
             "model revision": self.model_revision,
             "version of tellsign": self.tellsign_version,
-            "options": [
-                self.judge.explain,
-                self.judge.operating_point,
-                self.judge.traces,
-                self.image_column,
-                self.id_column,
-            ],
+            "options": [judge.explain, judge.operating_point, judge.traces, self.image_column, self.id_column],
         }
 
 

@@ -172,10 +172,8 @@ def shards_of(source: str, files: list[SourceFile], earlier: Iterable[str] = ())
     """
     names = {file: _file_name(file.id) for file in files if file.id.lower().endswith((*PARQUET, *TAR))}
     single = len(files) - len(names)
-    groups = max(
-        (int(name.rpartition("-")[2]) for name in earlier if re.fullmatch(r"images-\d+-of-\d+", name)), default=0
-    )
-    groups = groups or max(1, single // min(max(single // SHARDS, FEWEST_PICTURES), MOST_PICTURES))
+    counts = [int(name.rpartition("-")[2]) for name in earlier if re.fullmatch(r"images-\d+-of-\d+", name)]
+    groups = max(counts, default=0) or max(1, single // min(max(single // SHARDS, FEWEST_PICTURES), MOST_PICTURES))
     members: dict[str, list[SourceFile]] = {}
     for file in files:
         group = zlib.crc32(file.id.encode("utf-8", "backslashreplace")) % groups
@@ -205,10 +203,10 @@ def _files_of(fs: AbstractFileSystem, root: str) -> tuple[dict[str, dict[str, An
         found = fs.find(root, detail=True)
     if root in found:  # a file, of which some file systems say nothing here
         return {root: fs.info(root)}, os.path.dirname(root)
-    if not found and any(letter in root for letter in "*?["):
-        found = {path: info for path, info in fs.glob(root, detail=True).items() if info["type"] == "file"}
-        return found, os.path.dirname(re.split(r"[*?\[]", root)[0])
-    return found, root
+    if found or not any(letter in root for letter in "*?["):
+        return found, root
+    found = {path: info for path, info in fs.glob(root, detail=True).items() if info["type"] == "file"}
+    return found, os.path.dirname(re.split(r"[*?\[]", root)[0])
 
 
 def version_of(info: dict[str, Any]) -> str:
