@@ -133,14 +133,12 @@ def test_imports_without_a_counterpart_in_one_folder_raise(made_up, source, reas
 def test_a_plain_export_has_models_and_card_alone(folder):
     (folder / "checkpoint-5").mkdir()
     (folder / "examples" / "more").mkdir(parents=True)
-    left = "training_args.bin optimizer.pt trainer_state.json planted_validation.safetensors checkpoint-5/model.safetensors"
-    for name in (*left.split(), "examples/a.jpg", "examples/.DS_Store", "examples/more/b.jpg"):
+    left = "training_args.bin optimizer.pt trainer_state.json planted_validation.safetensors examples/.DS_Store"
+    for name in (*left.split(), "checkpoint-5/model.safetensors", "examples/more/b.jpg", "examples/a.jpg"):
         (folder / name).write_text("{}")
     files = exported_files(folder, "someone/detector")
-    names = (
-        "README.md config.json handler.py model.safetensors preprocessor_config.json requirements.txt examples/a.jpg"
-    )
-    assert {name for name in files if not name.startswith("tagger/")} == set(names.split())
+    names = "README.md config.json handler.py model.safetensors preprocessor_config.json requirements.txt"
+    assert {name for name in files if not name.startswith("tagger/")} == {*names.split(), "examples/a.jpg"}
     assert {"tagger/config.json", "tagger/model.safetensors", "tagger/tokenizer.json"} <= set(files)
     assert not {"auto_map", "custom_pipelines"} & set(json.loads(content_of(files, "config.json")))
     assert validate_card(content_of(files, "README.md"), "model") == []
