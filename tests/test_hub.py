@@ -111,28 +111,22 @@ def test_a_name_without_a_user_goes_to_the_owner_of_the_token(client, hub, folde
     assert hub.repos["models", "anna/mine"].private and 'model="anna/mine"' in hub.text("anna/mine")
 
 
-def test_examples_that_are_no_longer_there_are_removed(client, hub, folder, tmp_path):
-    (shutil.copytree(folder, tmp_path / "detector") / "examples").mkdir()
-    for name, other in (("a.jpg", "b.jpg"), ("b.jpg", "a.jpg")):
-        (tmp_path / "detector" / "examples" / other).unlink(missing_ok=True)
-        shutil.copyfile(PHOTO, tmp_path / "detector" / "examples" / name)
-        push(tmp_path / "detector", "anna/shown")
-        files = hub.repos["models", "anna/shown"].files()
-        assert [path for path in files if path.startswith("examples/")] == [f"examples/{name}"]
-
-
 def test_a_part_replaces_its_own_kind_alone(client, hub, folder, tmp_path):
     explainer = shutil.copytree(folder, tmp_path / "detector") / "explainer"
+    examples = explainer.with_name("examples")
     explainer.mkdir()
+    examples.mkdir()
+    shutil.copyfile(PHOTO, examples / "a.jpg")
     (tmp_path / "detector" / "tagger" / "spiece.model").write_bytes(b"a SigLIP's vocabulary")
     (explainer / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/base"}')
     push(tmp_path / "detector", "anna/parts")
     (explainer / "adapter_config.json").rename(explainer / "config.json")
+    (examples / "a.jpg").rename(examples / "b.jpg")
     shutil.rmtree(tmp_path / "detector" / "tagger")
     push(tmp_path / "detector", "anna/parts")
-    files = hub.repos["models", "anna/parts"].files()
-    assert "explainer/config.json" in files and "explainer/adapter_config.json" not in files
-    assert {"tagger/model.safetensors", "tagger/spiece.model"} <= set(files)
+    files = set(hub.repos["models", "anna/parts"].files())
+    assert {"explainer/config.json", "examples/b.jpg", "tagger/model.safetensors", "tagger/spiece.model"} <= files
+    assert not {"explainer/adapter_config.json", "examples/a.jpg"} & files
 
 
 def test_a_pipeline_is_not_pushed_beside_a_part_that_it_lacks(client, hub, folder):
@@ -140,10 +134,9 @@ def test_a_pipeline_is_not_pushed_beside_a_part_that_it_lacks(client, hub, folde
     commit = hub.repos["models", "anna/with-tagger"].refs["main"]
     explain = pipeline("artifact-explanation", model=str(folder), tagger=False, explain="never")
     for send in (partial(push, explain), explain.push_to_hub):
-        with pytest.raises(ValueError, match="anna/with-tagger: holds tagger/, which this pipeline does not have"):
-            send("anna/with-tagger")
-        with pytest.raises(ValueError, match="holds tagger/"):
-            send("anna/with-tagger", revision="new")  # a branch starts with what main has
+        for revision in (None, "new"):  # a branch starts with what main has
+            with pytest.raises(ValueError, match="anna/with-tagger: holds tagger/, which this pipeline does not have"):
+                send("anna/with-tagger", revision=revision)
     assert hub.repos["models", "anna/with-tagger"].refs == {"main": commit}
 
 
@@ -183,36 +176,27 @@ def test_a_card_on_the_hub_is_kept_unless_asked_otherwise(client, hub, folder, c
     assert "# edited" in hub.text("anna/edited")
 
 
-def test_a_generated_card_follows_what_was_measured(client, hub, folder, evaluation, tmp_path):
+def test_card_and_leaderboards_follow_what_was_measured(client, hub, folder, evaluation, tmp_path):
     measured = shutil.copytree(folder, tmp_path / "measured")
-    (measured / "evaluation.json").write_text(json.dumps(evaluation))
+    (measured / "evaluation.json").write_text(json.dumps(evaluation | {"data": ["bert/benchmark@0a1b2c"]}))
     push(folder, "anna/followed", license="mit", datasets=["anna/data"])
     files = hub.repos["models", "anna/followed"].files
-    client.upload_file(repo_id="anna/followed", path_in_repo="evaluation.py", path_or_fileobj=b"mine")
+    for name in ("evaluation.py", ".eval_results/other.yaml"):
+        client.upload_file(repo_id="anna/followed", path_in_repo=name, path_or_fileobj=b"[]")
     # A pipeline knows of no measurement.
     for source in (measured, pipeline("artifact-explanation", model=str(folder))):
         push(source, "anna/followed")
         assert "75.00" in (card := hub.text("anna/followed")) and "evaluation.json" in files()
-        assert "evaluate_detector anna/followed --data 'my images.parquet'" in card
+        assert ModelCard(card).data.eval_results[0].dataset_type == "bert/benchmark"
+        entries = parse_eval_result_entries(yaml.safe_load(hub.text("anna/followed", ".eval_results/tellsign.yaml")))
+        assert {entry.task_id: entry.value for entry in entries} == {"accuracy": 75.0, "roc_auc": 50.0}
+        assert (entries[0].dataset_id, entries[0].dataset_revision) == ("bert/benchmark", "0a1b2c")
     push(folder, "anna/followed")
     assert "has not been evaluated yet" in (card := hub.text("anna/followed")) and is_generated(card)
     assert "evaluation.json" not in files() and "evaluation.py" in files()
+    assert [name for name in files() if name.startswith(".eval_results/")] == [".eval_results/other.yaml"]
     data = ModelCard(card).data
     assert (data.license, data.datasets) == ("mit", ["anna/data"])  # which the Hub's card alone has said
-
-
-def test_results_for_leaderboards_are_sent_and_replaced(client, hub, folder, evaluation, tmp_path):
-    measured = shutil.copytree(folder, tmp_path / "measured")
-    (measured / "evaluation.json").write_text(json.dumps(evaluation | {"data": ["bert/benchmark@0a1b2c"]}))
-    push(measured, "anna/ranked")
-    files = hub.repos["models", "anna/ranked"].files
-    entries = parse_eval_result_entries(yaml.safe_load(hub.text("anna/ranked", ".eval_results/tellsign.yaml")))
-    assert {entry.task_id: entry.value for entry in entries} == {"accuracy": 75.0, "roc_auc": 50.0}
-    assert entries[0].dataset_id == "bert/benchmark" and entries[0].dataset_revision == "0a1b2c"
-    assert ModelCard(hub.text("anna/ranked")).data.eval_results[0].dataset_type == "bert/benchmark"
-    client.upload_file(repo_id="anna/ranked", path_in_repo=".eval_results/other.yaml", path_or_fileobj=b"[]")
-    push(folder, "anna/ranked")
-    assert [name for name in files() if name.startswith(".eval_results/")] == [".eval_results/other.yaml"]
 
 
 def test_weights_in_one_file_and_in_several_replace_each_other(client, hub, folder, tmp_path):

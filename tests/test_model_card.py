@@ -412,6 +412,7 @@ def test_commands_of_a_card_are_such_as_modules_take(parts):
     commands = bash_snippets(model_card(**parts))
     modules = ["evaluate_detector", "leave_out", "evaluate_explanations"]
     assert [words[2].rpartition(".")[2] for words in commands] == modules
+    assert "world real.parquet" in commands[1]
     for words in commands:
         command, arguments = command_of(words)
         typer.main.get_command(command).make_context(words[2], arguments)

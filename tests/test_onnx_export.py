@@ -149,23 +149,17 @@ def test_onnx_of_small_images_alone_needs_no_other_input(small_detector):
     check_onnx(small_detector, "model.onnx", 1e-3, pixel_values=torch.randn(4, 3, 32, 32))
 
 
-def test_float16_has_kernels_and_matrices_in_halves(detector):
+def test_small_models_have_halves_and_int8_by_channel(detector):
     import onnx
 
-    weights = onnx.load(detector / "onnx" / "model_fp16.onnx").graph.initializer
-    halves = {value.name for value in weights if value.data_type == onnx.TensorProto.FLOAT16}
-    left = [value for value in weights if value.name.endswith("weight") and len(value.dims) > 1]
-    assert len(halves) > 20 and not left
-
-
-def test_int8_has_int8_weights_by_channel(detector):
-    import onnx
-
-    graph = onnx.load(detector / "onnx" / "model_int8.onnx").graph
-    weights = [value for value in graph.initializer if value.name.endswith("_quantized")]
-    assert sum(value.data_type == onnx.TensorProto.INT8 for value in weights) > 10
-    scales = {value.name: value.dims for value in graph.initializer if value.name.endswith("_scale")}
-    assert any(dims and dims[0] > 1 for dims in scales.values())
+    halved, quantized = (
+        {value.name: value for value in onnx.load(detector / "onnx" / f"model_{kind}.onnx").graph.initializer}
+        for kind in ("fp16", "int8")
+    )
+    assert sum(value.data_type == onnx.TensorProto.FLOAT16 for value in halved.values()) > 20
+    assert not [name for name, value in halved.items() if name.endswith("weight") and len(value.dims) > 1]
+    assert sum(value.data_type == onnx.TensorProto.INT8 for value in quantized.values()) > 10
+    assert any(name.endswith("_scale") and value.dims and value.dims[0] > 1 for name, value in quantized.items())
 
 
 def test_judge_answers_as_the_detector_without_pytorch(detector, files):
