@@ -63,9 +63,12 @@ def saved_again(make_model, tmp_path_factory) -> Path:
     labels = {"id2label": {0: "real", 1: "fake"}, "label2id": {"real": 0, "fake": 1}}
     vit = ViTForImageClassification(ViTConfig(image_size=16, patch_size=8, **sizes, **labels))
     processor = ViTImageProcessor(size={"height": 16, "width": 16})
-    for name, model in {"vit": [vit, processor], "detector": [make_model(), WaveFreqImageProcessor()]}.items():
-        for part in model:
+    parts = {"vit": [vit, processor], "detector": [make_model(), WaveFreqImageProcessor()]}
+    parts["detector/tagger"] = [make_tagger_model(trained_artifacts=["noise"]), make_processor()]
+    for name, saved in parts.items():
+        for part in saved:
             part.save_pretrained(home / "saved" / name)
+    for name in ("vit", "detector"):
         write_files(exported_files(home / "saved" / name, f"someone/{name}", self_contained=True), home / name)
     script = """
 from transformers import pipeline
@@ -75,7 +78,7 @@ pipeline("artifact-explanation", model="vit", **options).save_pretrained("vit ag
 pipeline("artifact-explanation", model="vit again", **options)
 import tellsign
 
-pipeline("artifact-explanation", model="detector", **options).save_pretrained("detector again")
+pipeline("artifact-explanation", model="detector", trust_remote_code=True).save_pretrained("detector again")
 """
     environment = os.environ | {"HF_MODULES_CACHE": str(home / "modules")}
     ran = subprocess.run([sys.executable, "-c", script], cwd=home, env=environment, capture_output=True, text=True)
