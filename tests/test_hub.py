@@ -434,7 +434,7 @@ def pushed(hub, folder, parquet, tmp_path_factory) -> tuple[dict, str]:
     return json.loads((home / "answers.json").read_text()), printed
 
 
-def test_saving_with_push_to_hub_sends_all_parts_and_prints_no_token(hub, pushed):
+def test_saving_with_push_to_hub_sends_all_parts_and_no_token(hub, pushed):
     parts = {"model.safetensors", "preprocessor_config.json", "tagger/model.safetensors"}
     assert parts <= set(hub.repos["models", "anna/saved"].files()) and TOKEN not in pushed[1]
 

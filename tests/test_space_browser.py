@@ -90,7 +90,7 @@ def test_verdicts_on_many_images_go_when_others_are_chosen(page):
     row.to_have_count(0)
 
 
-def test_on_a_phone_nothing_overflows_and_the_answer_is_in_sight(page):
+def test_on_a_phone_nothing_overflows_and_answers_are_in_sight(page):
     page.set_viewport_size({"width": 390, "height": 844})
     playwright.expect(page.locator(".examples")).to_be_visible()
     fits(page)

@@ -481,7 +481,7 @@ def test_axe_finds_nothing_serious(site, page, scheme):
         assert [one for one in found if one["impact"] in ("serious", "critical")] == []
 
 
-def test_on_a_phone_all_is_inside_the_window_and_no_label_hides_its_frame(page):
+def test_on_a_phone_all_is_inside_and_labels_hide_no_frame(page):
     page.set_viewport_size({"width": 390, "height": 844})
     give(page, EXAMPLES[:3])
     assert page.evaluate("document.documentElement.scrollWidth") == 390
