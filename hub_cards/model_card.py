@@ -114,17 +114,12 @@ def model_card(
     base = backbone or adapted.get("base_model") or training.get("model_name_or_path") or ""
     # A group that is drawn twice as often is named twice.
     training_data = list(dict.fromkeys([*training.get("train_data", ()), *training.get("large_train_data", ())]))
-    sources = (part for source in [*training_data, adapted.get("data", "")] for part in source.split("+"))
-    repositories = [place[0] for source in sources if (place := on_hub(source))]
-    tags = ["ai-generated-image-detection", "deepfake-detection", config["model_type"], "tellsign"]
-    tags += ["artifact-explanation"] if tagger_config else []
-    tags += ["custom_code"] if config.get("custom_pipelines") else []
     data = ModelCardData(
         license=license,
         library_name="transformers",
         pipeline_tag="image-classification",
-        tags=tags,
-        datasets=list(dict.fromkeys([*datasets, *repositories])) or None,
+        tags=_tags(config, tagger_config),
+        datasets=list(dict.fromkeys([*datasets, *_on_hub([*training_data, adapted.get("data", "")])])) or None,
         widget=[{"src": path, "example_title": Path(path).stem.replace("_", " ")} for path in examples] or None,
         co2_eq_emissions=dict(emissions) if emissions else None,
         base_model=base if "/" in base and "+" not in base else None,
@@ -169,6 +164,18 @@ def model_card(
         emissions=emissions,
         uses_cifake="cifake" in json.dumps([*datasets, training, evaluation.get("data")], default=str).lower(),
     )
+
+
+def _on_hub(sources: Sequence[str]) -> list[str]:
+    """The repositories of sources that are on the Hub."""
+    places = (on_hub(name) for source in sources for name in source.split("+"))
+    return [place[0] for place in places if place]
+
+
+def _tags(config: Mapping[str, Any], tagger_config: Mapping[str, Any] | None) -> list[str]:
+    tags = ["ai-generated-image-detection", "deepfake-detection", config["model_type"], "tellsign"]
+    tags += ["artifact-explanation"] if tagger_config else []
+    return tags + (["custom_code"] if config.get("custom_pipelines") else [])
 
 
 def adapter_card(
