@@ -29,55 +29,51 @@ def _name(score: str) -> str:
 
 def adaptation_tables(record: Mapping[str, Any]) -> list[str]:
     """Markdown tables of an `adaptation.json`: scores before and after, and verdicts."""
-    rows = [
-        [_name(name), *(percent(row[time]) for time in ("before", "after", "gain"))]
-        for name, row in record["scores"].items()
-    ]
-
-    def shares(time: str, point: str, group: str) -> str:
-        said = record["verdicts"][time][point][group]
-        return " / ".join(percent(said[verdict], 0) for verdict in ("real", "uncertain", "fake"))
-
+    times, verdicts = ("before", "after"), record["verdicts"]
+    rows = [[_name(name), *(percent(row[key]) for key in (*times, "gain"))] for name, row in record["scores"].items()]
     said = [
-        [f"{TITLES[group]}, {point}", *(shares(time, point, group) for time in ("before", "after"))]
-        for point, groups in record["verdicts"]["after"].items()
+        [f"{TITLES[group]}, {point}", *(_shares(verdicts[time][point][group]) for time in times)]
+        for point, groups in verdicts["after"].items()
         for group in groups
     ]
     return [
-        markdown_table(["on sources that the head did not learn from, %", "before", "after", "gain"], rows),
-        markdown_table(["called real / uncertain / fake, %", "before", "after"], said),
+        markdown_table(["on sources that the head did not learn from, %", *times, "gain"], rows),
+        markdown_table(["called real / uncertain / fake, %", *times], said),
         "The calibration error (ECE) is "
         f"{percent(record['ece']['before'])}% before and {percent(record['ece']['after'])}% after.",
     ]
+
+
+def _shares(said: Mapping[str, float]) -> str:
+    return " / ".join(percent(said[verdict], 0) for verdict in ("real", "uncertain", "fake"))
 
 
 def case_of(record: Mapping[str, Any]) -> str:
     """What the figures show: photographs of one's own, more of a series, or generators as other people use them."""
     if "fake" not in record["pictures"]:
         return "how well it knows your photographs, since you gave no generated pictures"
-    if not record["by_source"]["fake"]:
-        return (
-            "how well it knows more of the same series, since generated pictures were scored one by one. They do not "
-            "show that it knows the generator as other people use it"
-        )
-    return "how well it knows generated pictures of sources that it never saw"
+    if record["by_source"]["fake"]:
+        return "how well it knows generated pictures of sources that it never saw"
+    return (
+        "how well it knows more of the same series, since generated pictures were scored one by one. They do not "
+        "show that it knows the generator as other people use it"
+    )
 
 
 def advice(record: Mapping[str, Any]) -> str:
     """Whether to use the adapted model, and for what, in a few sentences."""
     scores, said = record["scores"], record["verdicts"]["after"]["cautious"]
-    target = "fake" if "fake" in record["pictures"] else "strange fake"
+    target, whose = ("fake", "your") if "fake" in record["pictures"] else ("strange fake", "other")
     gain, found = scores[f"auroc: real, {target}"]["gain"], scores[f"found: real, {target}"]
-    low, high = gain["interval"]
+    (low, high), strange = gain["interval"], said.get("strange real")
     helps = low > 0 and found["gain"]["value"] >= 0
-    strange = said.get("strange real")
-    of_others = f", and {_of(strange['fake'])} of other people's" if strange else ""
     word = "Use it" if helps else "Do not use it" if high < 0 else "It is not clear that it helps"
+    of_others = f", and {_of(strange['fake'])} of other people's" if strange else ""
+    before, after = (round(100 * found[time]["value"]) for time in ("before", "after"))
     lines = [
         f"{word} for pictures like yours. It calls {_of(said['real']['fake'])} of your photographs fake{of_others}. "
-        f"With 2 in 100 of your photographs called fake, it finds {round(100 * found['after']['value'])} in 100 "
-        f"pictures by {'your' if target == 'fake' else 'other'} generators instead of "
-        f"{round(100 * found['before']['value'])}.",
+        f"With 2 in 100 of your photographs called fake, it finds {after} in 100 pictures by {whose} generators "
+        f"instead of {before}.",
         f"The figures show {case_of(record)}.",
     ]
     if not record["by_source"]["real"]:
@@ -87,11 +83,11 @@ def advice(record: Mapping[str, Any]) -> str:
         )
     if strange is None:
         return " ".join([*lines, "It learned from nobody else's pictures, so nobody knows how it does on them."])
-    loss = scores["auroc: strange real, strange fake"]["gain"]["value"]
+    change = scores["auroc: strange real, strange fake"]["gain"]["value"]
     lines.append(
-        f"On other people's pictures it loses {percent(-loss)} points of AUROC: keep the packaged model for these."
-        if loss < -LARGEST_LOSS
-        else f"On other people's pictures its AUROC changes by {100 * loss:+.1f} points."
+        f"On other people's pictures it loses {percent(-change)} points of AUROC: keep the packaged model for these."
+        if change < -LARGEST_LOSS
+        else f"On other people's pictures its AUROC changes by {100 * change:+.1f} points."
     )
     return " ".join(lines)
 
@@ -121,6 +117,3 @@ def adaptation_report(record: Mapping[str, Any]) -> str:
     if "test" in record:
         lines += ["On the pictures of --test:", *adaptation_tables(record["test"])]
     return "\n\n".join(lines)
-
-
-__all__ = ["adaptation_report", "adaptation_tables", "advice"]

@@ -7,7 +7,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from tellsign.modeling.verdicts import ERROR_RATES, OPERATING_POINTS
@@ -72,20 +71,13 @@ NEAR_CHANCE = 0.6
 WEAK = 0.75
 
 
-def _mean_of_rows(values: Sequence[float], weights: Sequence[float] | None = None) -> str:
+def _mean_of_rows(values: Sequence[float]) -> str:
     """A mean over sources with, unless there is a single one, a 95% interval of a bootstrap that resamples sources."""
-    rows, shares = np.asarray(values), np.ones(len(values)) if weights is None else np.asarray(weights)
-    if len(rows) == 1:
-        return percent(rows[0])
-
-    def mean(rows: NDArray, shares: NDArray, axis: int) -> NDArray:
-        return np.average(rows, axis=axis, weights=shares)
-
-    generator = np.random.default_rng(0)
-    drawn = stats.bootstrap(
-        (rows, shares), mean, n_resamples=1000, paired=True, method="percentile", random_state=generator
-    )
-    return percent({"value": mean(rows, shares, -1), "interval": drawn.confidence_interval})
+    if len(values) == 1:
+        return percent(values[0])
+    options: dict[str, Any] = {"method": "percentile", "random_state": np.random.default_rng(0)}
+    drawn = stats.bootstrap([values], np.mean, n_resamples=1000, **options)
+    return percent({"value": np.mean(values), "interval": drawn.confidence_interval})
 
 
 def _score(result: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -122,16 +114,14 @@ def generator_table(generators: Sequence[Mapping[str, Any]]) -> str | None:
         "fake_called_real": "fakes called real, %",
     }
     columns = {key: title for key, title in columns.items() if all(key in result["scores"] for result in generators)}
-    header = ["generator", "fakes", *columns.values()]
-    names = [as_text(result["name"].removeprefix("generator ")) for result in generators]
-    rows = [
-        [name, f"{result['fake']:,}", *(percent(_score(result, key)) for key in columns)]
-        for name, result in zip(names, generators, strict=True)
-    ]
+    rows = []
+    for result in generators:
+        name = as_text(result["name"].removeprefix("generator "))
+        rows.append([name, f"{result['fake']:,}", *(percent(_score(result, key)) for key in columns)])
     if len(generators) > 1:
         means = [_mean_of_rows([result["scores"][key] for result in generators]) for key in columns]
         rows.append([f"mean of {len(generators)} generators", "", *means])
-    return markdown_table(header, rows)
+    return markdown_table(["generator", "fakes", *columns.values()], rows)
 
 
 def robustness_tables(results: Mapping[str, Mapping[str, Any]], means: bool = False) -> list[str]:
@@ -159,10 +149,10 @@ def robustness_tables(results: Mapping[str, Mapping[str, Any]], means: bool = Fa
 def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
     """Validation loss and accuracy while training."""
     entries = [entry for entry in log_history if "eval_loss" in entry]
-    columns = [key for key in ("eval_loss", "eval_accuracy", "eval_auroc") if entries and key in entries[0]]
-    if not columns:
+    if not entries:
         return None
-    header = ["epoch", "step", *(f"validation {key.removeprefix('eval_')}" for key in columns)]
+    columns = [key for key in ("eval_loss", "eval_accuracy", "eval_auroc") if key in entries[0]]
+    header = ["epoch", "step", *(key.replace("eval_", "validation ") for key in columns)]
     rows = [
         [f"{entry.get('epoch', 0):.2f}", str(entry["step"]), *(f"{entry[key]:.4f}" for key in columns)]
         for entry in entries
@@ -172,13 +162,10 @@ def log_table(log_history: Sequence[Mapping[str, Any]]) -> str | None:
 
 def log_of_card(text: str) -> list[dict[str, float]]:
     """The [`log_table`] of a card, as entries of a trainer's history."""
-    table = re.search(r"^\| epoch \| step \|.*\n\|.*\n((?:\|.*\n?)+)", text, re.MULTILINE)
-    if table is None:
+    if (table := re.search(r"^\| (epoch \| step \|.*) \|\n\|.*\n((?:\|.*\n?)+)", text, re.MULTILINE)) is None:
         return []
-    names = [
-        name.strip().replace("validation ", "eval_") for name in table[0].split("\n", 1)[0].strip("| ").split("|")
-    ]
-    rows = [[float(cell) for cell in line.strip("| ").split("|")] for line in table[1].splitlines()]
+    names = table[1].replace("validation ", "eval_").split(" | ")
+    rows = [[float(cell) for cell in line.strip("| ").split("|")] for line in table[2].splitlines()]
     return [{**dict(zip(names, row, strict=True)), "step": int(row[1])} for row in rows]
 
 
@@ -231,14 +218,15 @@ def tagger_tables(evaluation: Mapping[str, Any]) -> dict[str, str]:
 def _explanation_table(explanations: Mapping[str, Mapping[str, Any]]) -> str:
     """Scores of sentences on what was planted, and on what the tagger found."""
 
-    def cell(key: str, value: float | int | None) -> str:
-        if value is None or isinstance(value, int):
-            return "" if value is None else f"{value:,}"
-        return f"{100 * value if EXPLANATION_SCORES[key].endswith('%') else value:.1f}"
+    def cell(value: float | int | None, title: str) -> str:
+        if isinstance(value, float):
+            return f"{100 * value if title.endswith('%') else value:.1f}"
+        return "" if value is None else f"{value:,}"
 
     titles = {"planted": "given what was planted", "found": "given what the tagger finds"}
     rows = [
-        [title, *(cell(key, explanations[kind][key]) for kind in titles)] for key, title in EXPLANATION_SCORES.items()
+        [title, *(cell(explanations[kind][key], title) for kind in titles)]
+        for key, title in EXPLANATION_SCORES.items()
     ]
     return markdown_table(["sentences", *titles.values()], rows)
 
@@ -247,29 +235,26 @@ def threshold_table(config: Mapping[str, Any]) -> str | None:
     """Below and above which probabilities there is a verdict, and how many are wrong; `None` if none is withheld."""
     large = config.get("large_picture_config")
     networks = {"small images": config, "large pictures": large} if large else {"images": config}
-    rows, never_withheld, wrong = [], [], []
+    rows, wrong, is_withheld = [], [], False
     for kind, network in networks.items():
         for point, field in OPERATING_POINTS.items():
             given = network.get(field)
             if point != "cautious" and network is config and not (large and given):
                 continue
             low, high = given or (0.5, 0.5)
-            never_withheld.append(low >= high)
+            is_withheld |= low < high
             shown = "never" if low <= 0 else f"{low:.1%}" if low >= 0.001 else f"{Decimal(f'{100 * low:.2g}'):f}%"
             name = kind if point == "cautious" else f'{kind}, `operating_point="{point}"`'
             rows.append([name, shown, "never" if high >= 1 else f"{high:.1%}"])
             wrong.append(network.get(ERROR_RATES[point]) or (None, None))
-    if all(never_withheld):
+    if not is_withheld:
         return None
     columns = ["probability of being fake", "real below", "fake above"]
     if any(rate is not None for rates in wrong for rate in rates):
         columns += ['"real" wrong, %', '"fake" wrong, %']
-        rows = [[*row, *map(_share, rates)] for row, rates in zip(rows, wrong, strict=True)]
+        for row, rates in zip(rows, wrong, strict=True):
+            row += ["not measured" if rate is None else percent(rate) for rate in rates]
     return markdown_table(columns, rows)
-
-
-def _share(rate: float | None) -> str:
-    return "not measured" if rate is None else f"{100 * rate:.1f}"
 
 
 def traces() -> dict[str, str]:
@@ -304,15 +289,19 @@ def failures(
         failures.append(
             f"Every image is brought to {size}x{size} pixels first. What only shows at a larger size is lost."
         )
+
+    def named(results: Sequence[Mapping[str, Any]]) -> str:
+        return listed(result["name"].removeprefix("generator ") for result in results)
+
     if poor := [result for result in generators if result["intervals"]["auroc"][0] < NEAR_CHANCE]:
-        names = listed(result["name"].removeprefix("generator ") for result in poor)
         failures.append(
             f"It may be near chance, with an AUROC below {NEAR_CHANCE:.0%}, on {len(poor)} of the {len(generators)} "
-            f"other generators tried: {names}."
+            f"other generators tried: {named(poor)}."
         )
     if worse := [result for result in generators if result["intervals"]["auroc"][1] < 0.5]:
-        names = listed(result["name"].removeprefix("generator ") for result in worse)
-        failures.append(f"These fakes look more real to it than real images, with an AUROC below chance: {names}.")
+        failures.append(
+            f"These fakes look more real to it than real images, with an AUROC below chance: {named(worse)}."
+        )
     failures += _robustness_failures(robustness)
     artifacts = tagger["evaluation"]["artifacts"] if tagger and tagger["evaluation"] else []
     if missed := [as_text(row["artifact"]) for row in artifacts if row["on"] and row["recall"] == 0]:

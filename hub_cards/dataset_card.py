@@ -31,29 +31,11 @@ ADDRESS = "repository"
 MOST_ROWS = 25
 """Of a table of counts."""
 SPLITS = {"training": "train", "evaluation": "test"}
-ANNOTATED_FEATURES = Features(
-    {
-        "image": Image(),
-        "file_name": Value("string"),
-        "annotations": List(
-            {
-                "annotator": Value("string"),
-                "verdict": Value("string"),
-                "artifacts": List(
-                    {
-                        "label": Value("string"),
-                        "box": {side: Value("int32") for side in Box.__annotations__},
-                        "explanation": Value("string"),
-                    }
-                ),
-                "rejected": List(Value("string")),
-                "complete": Value("bool"),
-                "opinion_seen": Value("bool"),
-                "note": Value("string"),
-            }
-        ),
-    }
-)
+TEXT = Value("string")
+BOX = {side: Value("int32") for side in Box.__annotations__}
+ANNOTATION = {"annotator": TEXT, "verdict": TEXT, "artifacts": List({"label": TEXT, "box": BOX, "explanation": TEXT})}
+ANNOTATION |= {"rejected": List(TEXT), "complete": Value("bool"), "opinion_seen": Value("bool"), "note": TEXT}
+ANNOTATED_FEATURES = Features({"image": Image(), "file_name": TEXT, "annotations": List(ANNOTATION)})
 
 
 def annotated_dataset(folder: Path) -> Dataset:
@@ -71,8 +53,8 @@ def annotated_dataset(folder: Path) -> Dataset:
     """
     rows = [
         {
-            "image": str(files[0].image),
-            "file_name": files[0].image.relative_to(folder).as_posix(),
+            "image": str(image := files[0].image),
+            "file_name": image.relative_to(folder).as_posix(),
             "annotations": [vars(file.read()[0]) for file in files],
         }
         for files in annotation_files(folder)
@@ -100,39 +82,43 @@ def dataset_card(
         [`~huggingface_hub.DatasetCard`].
     """
     if ADDRESS in dataset.column_names:
-        return _list_card(dataset_id, dataset, license)
-    said = [] if made_with else dataset["annotations"][:]
-    artifacts = (
-        dataset["artifacts"][:] if made_with else [[one for each in row for one in each["artifacts"]] for row in said]
-    )
-    labels = [{artifact["label"] for artifact in of_image} for of_image in artifacts]
-    counts = Counter(label for of_image in labels for label in of_image)
-    verdicts = Counter(each["verdict"] for row in said for each in row)
-    title = (
-        f"Planted artifacts, for {made_with['use']}" if made_with else "Images with artifacts that people annotated"
-    )
+        facts, title = _facts_of_list(dataset), "Pictures that tellsign learned from, by their addresses"
+    elif made_with:
+        facts, title = _facts_of_artifacts(dataset["artifacts"][:]), f"Planted artifacts, for {made_with['use']}"
+    else:
+        said, title = dataset["annotations"][:], "Images with artifacts that people annotated"
+        facts = _facts_of_artifacts([[artifact for each in row for artifact in each["artifacts"]] for row in said])
+        facts["verdicts"] = dict(Counter(each["verdict"] for row in said for each in row).most_common())
+    is_list = ADDRESS in dataset.column_names
     return generated_card(
         DatasetCard,
-        TEMPLATE,
+        LIST_TEMPLATE if is_list else TEMPLATE,
         DatasetCardData(
-            task_categories=["object-detection", "image-classification"],
-            tags=["ai-generated-image-detection", "artifact-explanation", "tellsign"],
+            task_categories=["image-classification"] if is_list else ["object-detection", "image-classification"],
+            tags=["ai-generated-image-detection", *([] if is_list else ["artifact-explanation"]), "tellsign"],
             pretty_name=title,
             license=license,
         ),
-        name=dataset_id.rsplit("/", 1)[-1],
+        name=dataset_id.rpartition("/")[2],
         dataset=json.dumps(dataset_id),
         split=json.dumps(split_of(made_with)),
-        images=len(labels),
-        without_artifact=sum(not of_image for of_image in labels),
-        verdicts=dict(verdicts.most_common()),
-        counts=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         made_with=made_with,
+        **facts,
     )
 
 
-def _list_card(dataset_id: str, pictures: Dataset, license: str | None) -> DatasetCard:
-    """The card of a list of pictures."""
+def _facts_of_artifacts(artifacts: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """What the card says of the artifacts of each image."""
+    counts = Counter(label for of_image in artifacts for label in {artifact["label"] for artifact in of_image})
+    return {
+        "images": len(artifacts),
+        "without_artifact": sum(not of_image for of_image in artifacts),
+        "counts": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
+    }
+
+
+def _facts_of_list(pictures: Dataset) -> dict[str, Any]:
+    """What the card says of a list of pictures."""
     labels, since = (Counter(pictures[name][:]) for name in ("label", "since_2022"))
     families = [name for name, label in zip(pictures["family"], pictures["label"], strict=True) if label == "fake"]
     counted = {
@@ -141,27 +127,16 @@ def _list_card(dataset_id: str, pictures: Dataset, license: str | None) -> Datas
         "family of generators": families,
         "licence, as stated": pictures["licence"][:],
     }
-    return generated_card(
-        DatasetCard,
-        LIST_TEMPLATE,
-        DatasetCardData(
-            task_categories=["image-classification"],
-            tags=["ai-generated-image-detection", "tellsign"],
-            pretty_name="Pictures that tellsign learned from, by their addresses",
-            license=license,
-        ),
-        name=dataset_id.rsplit("/", 1)[-1],
-        dataset=json.dumps(dataset_id),
-        split=json.dumps(split_of(None)),
-        pictures=len(pictures),
-        labels=labels,
-        repositories=len(set(pictures[ADDRESS][:])),
-        without_commit=pictures["commit"][:].count(None),
-        without_hash=pictures["hash"][:].count(None),
-        since_2022=since[True],
-        before_2022=since[False],
-        tables={title: _most_frequent(names) for title, names in counted.items()},
-    )
+    return {
+        "pictures": len(pictures),
+        "labels": labels,
+        "repositories": len(set(pictures[ADDRESS][:])),
+        "without_commit": pictures["commit"][:].count(None),
+        "without_hash": pictures["hash"][:].count(None),
+        "since_2022": since[True],
+        "before_2022": since[False],
+        "tables": {title: _most_frequent(names) for title, names in counted.items()},
+    }
 
 
 def _most_frequent(names: Sequence[str]) -> dict[str, int]:
@@ -202,17 +177,16 @@ def push_dataset(
     """
     api = HfApi(token=token)
     make_repo(api, dataset_id, "dataset", private)
-    card, before = dataset_card(dataset_id, dataset, made_with, license), None
+    card, is_claimed = dataset_card(dataset_id, dataset, made_with, license), False
     if api.file_exists(dataset_id, "README.md", repo_type="dataset"):
         before = DatasetCard.load(api.hf_hub_download(dataset_id, "README.md", repo_type="dataset"))
         before.data.license = license or before.data.get("license")
-        card.data = before.data
-    if before is not None and not is_generated(before.text):
+        card.data, is_claimed = before.data, not is_generated(before.text)
+    if is_claimed:
         logger.warning(f"{dataset_id} keeps the README.md that it has, which is not generated")
     else:
-        api.upload_file(
-            repo_id=dataset_id, repo_type="dataset", path_in_repo="README.md", path_or_fileobj=str(card).encode()
-        )
+        place: dict[str, Any] = {"repo_id": dataset_id, "repo_type": "dataset", "path_in_repo": "README.md"}
+        api.upload_file(path_or_fileobj=str(card).encode(), **place)
     return dataset.push_to_hub(dataset_id, split=split_of(made_with), token=token)
 
 

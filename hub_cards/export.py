@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,35 +27,23 @@ logger = logging.get_logger(__name__)
 
 PARTS = ("", "tagger", "explainer", "localizer")
 # Left beside another model, these would be taken for its measurements.
-MEASURED: tuple[str, ...] = (
-    "evaluation.json",
-    "evaluation.png",
-    "robustness.png",
-    "leave_out.json",
-    "leave_out.png",
-    "leave_out_small.json",
-)
-MEASURED += ("adaptation.json", "features.safetensors", "training.json")
+MEASURED = """
+    evaluation.json evaluation.png robustness.png leave_out.json leave_out.png leave_out_small.json adaptation.json
+    features.safetensors training.json
+""".split()
 # Not trainer_state.json and training_args.bin, which name the machine's folders and, the latter, are pickled.
-PATTERNS = (
-    "config.json",
-    "*_config.json",
-    "model*.safetensors",
-    "model*.safetensors.index.json",
-    "adapter_model*.safetensors",
-    "tokenizer.json",
-    "*.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "chat_template.*",
-    *MEASURED,
-    "*.png",
-    "LICENSE",
-)
+PATTERNS = """
+    config.json *_config.json model*.safetensors model*.safetensors.index.json adapter_model*.safetensors
+    tokenizer.json *.model special_tokens_map.json added_tokens.json vocab.* merges.txt chat_template.* *.png LICENSE
+""".split()
 SPACE = Path(__file__).with_name("space")
 SPACE_SETTINGS = ("sdk", "sdk_version", "python_version", "app_file", "models", "custom_headers")
+IN_SPACE = {PACKAGE: ["__init__.py", "_[!_]*.py", "threads.py"]}
+IN_SPACE |= {f"{PACKAGE}.{room}": ["*.py"] for room in ("configuration", "modeling", "pipelines")}
+IN_SPACE |= {f"{PACKAGE}.pipelines.{room}": ["*.py"] for room in ("provenance", "traces")}
+"""The files of the package that a Space has: not the commands, which need more than the page."""
+Files = dict[str, bytes | Path]
+"""Contents, or the files that have them, by their paths in a repository."""
 
 
 def push(
@@ -77,8 +65,8 @@ def push(
     tagger, explainer and localizer beside it, its `onnx/`, what was measured, and a model card. What was measured on
     data sets of the Hub is also in `.eval_results/`, for their leaderboards.
 
-    Other weights in the repository are removed. If a folder is sent, what was measured of these is removed too. A
-    pipeline does not know what was measured.
+    Other weights in the repository are removed, and what was measured of these too, if a folder is sent: a pipeline
+    does not know what was measured.
 
     A *plain* export needs this package where it is loaded, and then no flag. A *self-contained* one brings the code
     along: `pipeline(..., trust_remote_code=True)` runs it where the package is not installed.
@@ -112,31 +100,31 @@ def push(
             If the Hub refuses. The files of the repository are then as they were, since all come in one commit.
     """
     repo_id = with_owner(repo_id, token)
-    is_pipeline = isinstance(source, Pipeline)
 
     def card_of(there: str | None) -> str | None:
         if there is None or overwrite_card:
             return new
-        if is_generated(there) and not is_pipeline:
+        if is_generated(there) and not isinstance(source, Pipeline):
             return with_facts_of(new, there)
         logger.warning(f"{repo_id} keeps the README.md that it has; overwrite_card=True replaces it")
         return None
 
     with tempfile.TemporaryDirectory() as temporary:
-        saved, staged = Path(temporary, "saved"), Path(temporary, "staged")
-        if isinstance(source, (str, os.PathLike)):
-            saved = Path(source)
+        staged, delete_patterns = Path(temporary, "staged"), list(WEIGHTS)
+        if isinstance(source, Pipeline):
+            source.save_pretrained(saved := Path(temporary, "saved"))
         else:
-            source.save_pretrained(saved)
+            saved = Path(source)
+            delete_patterns += [*MEASURED, EVAL_RESULTS]
         files = exported_files(saved, repo_id, self_contained=self_contained, datasets=datasets, license=license)
-        _write_files(files, staged)
+        _write_files(files, staged, os.symlink)  # weights may be large
         new = (staged / "README.md").read_text(encoding="utf-8")
         return push_folder(
             staged,
             repo_id,
             card_of=card_of,
             lacking_parts=getattr(source, "lacking_parts", ()),
-            delete_patterns=WEIGHTS if is_pipeline else (*WEIGHTS, *MEASURED, EVAL_RESULTS),
+            delete_patterns=delete_patterns,
             private=private,
             token=token,
             revision=revision,
@@ -145,15 +133,14 @@ def push(
         )
 
 
-def _write_files(files: Mapping[str, bytes | Path], folder: Path) -> None:
-    """Writes contents into a folder. Files become links, since weights may be large."""
+def _write_files(files: Files, folder: Path, place: Callable[[Path, Path], Any]) -> None:
+    """Writes contents into a folder, and has files placed there."""
     for name, content in files.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        (target := folder / name).parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, bytes):
             target.write_bytes(content)
         else:
-            target.symlink_to(content.resolve())
+            place(content.resolve(), target)
 
 
 def exported_files(
@@ -163,7 +150,7 @@ def exported_files(
     self_contained: bool | None = None,
     datasets: Iterable[str] = (),
     license: str | None = None,
-) -> dict[str, bytes | Path]:
+) -> Files:
     """What a repository of a saved model or adapter consists of.
 
     Args:
@@ -181,8 +168,13 @@ def exported_files(
             adapter for a model in a folder of this machine.
     """
     files, config = _without_card(folder, self_contained)
-    if config is not None:
-        files |= _endpoint_files(is_self_contained="custom_pipelines" in config)
+    if config is not None:  # for Inference Endpoints, whose image has transformers, and which show no page
+        needed = (SPACE / "requirements.txt").read_text().splitlines()
+        needed = [line for line in needed if not line.startswith("gradio")]
+        if "custom_pipelines" not in config:
+            needed.append(f"{PACKAGE}>={tellsign.__version__}")
+        files["handler.py"] = Path(__file__).with_name("handler.py")
+        files["requirements.txt"] = "".join(f"{line}\n" for line in needed).encode()
     own_card, card = folder / "README.md", card_of_folder(folder, repo_id, tuple(datasets), config, license)
     if (measured := eval_results(card.data.get("eval_results") or ())) is not None:
         files[EVAL_RESULTS] = measured.encode()
@@ -195,36 +187,25 @@ def exported_files(
     return files
 
 
-def _endpoint_files(is_self_contained: bool) -> dict[str, bytes | Path]:
-    """What Inference Endpoints needs to run the model, in an image that has transformers."""
-    needed = (SPACE / "requirements.txt").read_text().splitlines(keepends=True)
-    requirements = "".join(line for line in needed if not line.startswith("gradio"))  # no page is shown there
-    if not is_self_contained:
-        requirements += f"{PACKAGE}>={tellsign.__version__}\n"
-    return {"handler.py": Path(__file__).with_name("handler.py"), "requirements.txt": requirements.encode()}
-
-
-def _without_card(folder: Path, self_contained: bool | None) -> tuple[dict[str, bytes | Path], dict[str, Any] | None]:
+def _without_card(folder: Path, self_contained: bool | None) -> tuple[Files, dict[str, Any] | None]:
     """What [`exported_files`] returns but for the card, and the detector's configuration, `None` for an adapter."""
-    files = _saved_files(folder)
-    config = None
+    files, config = _saved_files(folder), None
     if "adapter_config.json" not in files:
         config = _detector_config(folder)
         if self_contained is None:
-            pipelines = config.get("custom_pipelines", {}).values()
-            self_contained = any(is_our_class(pipeline["impl"]) for pipeline in pipelines)
+            self_contained = any(is_our_class(each["impl"]) for each in config.get("custom_pipelines", {}).values())
         config = without_code(config)
-        files |= _with_code(folder, config, self_contained, with_processor="preprocessor_config.json" in files)
+        files |= _with_code(folder, config, self_contained)
     if not any(Path(name).match("*model*.safetensors") for name in files if "/" not in name):
         raise ValueError(f"{folder}: has no weights in safetensors files; other formats are not sent")
     return files, config
 
 
-def _saved_files(folder: Path) -> dict[str, bytes | Path]:
+def _saved_files(folder: Path) -> Files:
     """The files of a saved model that are sent, by their paths in the repository."""
-    files: dict[str, bytes | Path] = {}
+    files: Files = {}
     for part in PARTS:
-        for pattern in PATTERNS:
+        for pattern in (*PATTERNS, *MEASURED):
             for path in sorted((folder / part).glob(pattern)):
                 files[f"{part}/{path.name}".lstrip("/")] = path
         if (adapter := folder / part / "adapter_config.json").is_file():
@@ -233,9 +214,11 @@ def _saved_files(folder: Path) -> dict[str, bytes | Path]:
                 raise ValueError(f"{adapter}: does not name the model that it is for, in base_model_name_or_path")
             if os.path.isdir(base):
                 raise ValueError(f"{adapter}: is for the model in the folder {base}, which nobody else has; push that")
-    for name in ("examples", "onnx"):
-        files |= {f"{name}/{path.name}": path for path in sorted(folder.glob(f"{name}/[!.]*")) if path.is_file()}
-    return files
+    return files | _files_in(folder, "examples") | _files_in(folder, "onnx")
+
+
+def _files_in(folder: Path, name: str) -> Files:
+    return {f"{name}/{path.name}": path for path in sorted(folder.glob(f"{name}/[!.]*")) if path.is_file()}
 
 
 def _detector_config(folder: Path) -> dict[str, Any]:
@@ -257,11 +240,10 @@ def _detector_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _with_code(
-    folder: Path, config: dict[str, Any], self_contained: bool, with_processor: bool
-) -> dict[str, bytes | Path]:
+def _with_code(folder: Path, config: dict[str, Any], self_contained: bool) -> Files:
     """The configurations of detector and image processor, and the code that they name."""
-    processor = without_code(_read_json(folder / "preprocessor_config.json")) if with_processor else None
+    of_processor = folder / "preprocessor_config.json"
+    processor = without_code(_read_json(of_processor)) if of_processor.is_file() else None
     files = code_beside(folder, [config, processor or {}])
     if self_contained:
         parts = [folder / part / "config.json" for part in PARTS[1:]]
@@ -269,9 +251,9 @@ def _with_code(
         for distribution in importlib.metadata.distributions(name=PACKAGE):
             if (license_text := distribution.read_text("licenses/LICENSE")) and not (folder / "LICENSE").is_file():
                 files["LICENSE"] = license_text.encode()  # of the code
-    files["config.json"] = _to_json(config)
-    if processor is not None:
-        files["preprocessor_config.json"] = _to_json(processor)
+    for name, content in (("config.json", config), (of_processor.name, processor)):
+        if content is not None:
+            files[name] = (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
     return files
 
 
@@ -303,34 +285,21 @@ def build_space(folder: str | os.PathLike, model: str | os.PathLike | None = Non
     saved = _without_card(home, self_contained=False)[0] if is_folder else {}
     if is_folder and "config.json" not in saved:
         raise ValueError(f"{home}: has an adapter alone, expected the folder of a saved detector")
-    _copy_files(SPACE, folder)
-    rooms = ("configuration", "modeling", "pipelines", "pipelines.provenance", "pipelines.traces")
-    parts = {f"{PACKAGE}.{room}": ["*.py"] for room in rooms}
-    # Not the commands, which need more than the page.
-    for name, patterns in {PACKAGE: ["_[!_]*.py", "threads.py"], **parts}.items():
-        source, target = Path(spec_of(name).origin or "").parent, folder / name.replace(".", "/")
-        _copy_files(source, target, "__init__.py", *patterns)
-    if (home / "examples").is_dir():
-        _copy_files(home / "examples", folder / "examples")
+    files: Files = {path.name: path for path in SPACE.glob("[!.]*") if path.is_file()}
+    files |= _files_in(home, "examples")
+    for module, patterns in IN_SPACE.items():
+        paths = (path for pattern in patterns for path in Path(spec_of(module).origin or "").parent.glob(pattern))
+        files |= {f"{module.replace('.', '/')}/{path.name}": path for path in paths}
     for name, content in saved.items():
-        if name.startswith(("examples/", "onnx/")):
-            continue
-        target = folder / PACKAGE / tellsign.DEFAULT_MODEL.name / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+        if not name.startswith(("examples/", "onnx/")):
+            files[f"{PACKAGE}/{tellsign.DEFAULT_MODEL.name}/{name}"] = content
+    _write_files(files, folder, shutil.copyfile)  # without permissions: an installed package may be read-only
     card = SpaceCard.load(folder / "README.md")
     if not is_folder:
         card.data["models"] = [str(model)]
     elif model is not None:
         card.data.pop("license")  # that of this package's weights
     card.save(folder / "README.md")
-
-
-def _copy_files(source: Path, target: Path, *patterns: str) -> None:
-    """Copies files without their permissions: those of an installed package may be read-only."""
-    target.mkdir(parents=True, exist_ok=True)
-    for path in {path for pattern in patterns or ["[!.]*"] for path in source.glob(pattern) if path.is_file()}:
-        shutil.copyfile(path, target / path.name)
 
 
 def push_space(
@@ -384,7 +353,3 @@ def _with_settings(card: str, of: str) -> str:
 
 def _read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _to_json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

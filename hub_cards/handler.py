@@ -22,11 +22,7 @@ URLS = "TELLSIGN_ALLOW_URLS"
 
 
 class EndpointHandler:
-    """Judges the images of a request.
-
-    Args:
-        path (`str`): Folder of the repository.
-    """
+    """Judges the images of a request, by the models in the folder of a repository."""
 
     def __init__(self, path: str = "."):
         make: Any = pipeline  # which is typed for the tasks of transformers alone
@@ -50,10 +46,9 @@ class EndpointHandler:
         """
         if not isinstance(data, dict) or "inputs" not in data:
             raise ValueError("the request has no inputs, expected an image or a list of images")
-        options = dict(data.get("parameters") or {})
+        options = {"explain": "fake" if self.explain_image.tagger else "never"} | (data.get("parameters") or {})
         if unknown := sorted(options.keys() - set(OPTIONS)):
             raise ValueError(f"parameters: no {', '.join(unknown)}, expected {', '.join(OPTIONS)}")
-        options.setdefault("explain", "fake" if self.explain_image.tagger else "never")
         inputs = data["inputs"]
         sources = [self._source_of(image) for image in (inputs if isinstance(inputs, list) else [inputs])]
         answers = self.explain_image(sources, batch_size=8, **options)

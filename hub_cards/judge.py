@@ -44,15 +44,12 @@ def cuts_of(image: Image.Image, settings: dict[str, Any]) -> tuple[list[Image.Im
     shorter side below `cut_once` is cut in the middle alone, and that cut repeats. One with a side shorter than a cut
     is mirrored at its right and lower edge.
     """
-    size, count, grid = settings["cut_size"], settings["num_cuts"], settings["cut_grid"]
+    size, count, grid, whole = settings["cut_size"], settings["num_cuts"], settings["cut_grid"], image
     if min(image.size) < size:
         missing = [(0, max(0, size - side)) for side in (image.height, image.width)]
         whole = Image.fromarray(np.pad(np.asarray(image), [*missing, (0, 0)], mode="symmetric"))
-    else:
-        whole = image
-    places = [
-        0.5 if min(whole.size) < settings["cut_once"] else number / (count + 1) for number in range(1, count + 1)
-    ]
+    is_once = min(whole.size) < settings["cut_once"]
+    places = [0.5 if is_once else number / (count + 1) for number in range(1, count + 1)]
     corners = [[int(place * (side - size) / grid) * grid for side in whole.size] for place in places]
     boxes = [(left, top, left + size, top + size) for left, top in corners]
     cuts = [recode_uniformly(whole.crop(box), settings["cut_quality"]) for box in boxes]
@@ -163,37 +160,29 @@ class Judge:
         image = in_rgb(stored, name)
         inputs = preprocess(image, self.settings)
         logits, evidence = self.session.run(["logits", "evidence"], {name: inputs[name] for name in self.inputs})
-        large = self.settings["large"]
-        is_large = bool(large and min(image.size) >= large["smallest_side"])
-        network = large if is_large else self.settings
-        thresholds = network["thresholds"][self.operating_point]
-        answer = self.of_pixels(logits[0], image, thresholds, None if is_large else self.settings["size"])
-        answer["traces"], answer["traces_note"] = find_traces(stored)
-        answer["provenance"] = [*statements_in(content, name, opened=stored), *watermarks_in(stored)]
-        conclude(answer, thresholds, network["error_rates"][self.operating_point])
-        if toward := evidence_toward(answer):
-            answer["evidence"] = places_of(evidence[0], image.height, image.width, toward)
-        return answer
-
-    def of_pixels(
-        self, logits: np.ndarray, image: Image.Image, thresholds: list[float], seen: int | None
-    ) -> ImageExplanation:
-        """The answer to one RGB image, of which no more is known than the logits of a network that sees a size."""
-        fake, (width, height) = self.settings["fake"], image.size
-        probability = float(1 / (1 + np.exp(np.float64(logits[1 - fake]) - logits[fake])))
+        large, (width, height) = self.settings["large"], image.size
+        is_large = large and min(image.size) >= large["smallest_side"]
+        network, why = self.settings, "were not looked for"
+        if is_large:
+            network, why = large, "are not looked for in pictures of this size"
+        thresholds, fake = network["thresholds"][self.operating_point], self.settings["fake"]
         answer = answer_of_pixels(
-            probability,
+            float(1 / (1 + np.exp(np.float64(logits[0, 1 - fake]) - logits[0, fake]))),
             thresholds,
             self.operating_point,
             width=width,
             height=height,
             contrast=contrast_of(image),
-            seen=seen,
+            seen=None if is_large else self.settings["size"],
         )
-        why = "were not looked for" if seen else "are not looked for in pictures of this size"
         answer["artifacts_note"] = f"Artifacts {why}."
         if image.info.get("animated"):
             answer["animated"] = True
+        answer["traces"], answer["traces_note"] = find_traces(stored)
+        answer["provenance"] = [*statements_in(content, name, opened=stored), *watermarks_in(stored)]
+        conclude(answer, thresholds, network["error_rates"][self.operating_point])
+        if toward := evidence_toward(answer):
+            answer["evidence"] = places_of(evidence[0], height, width, toward)
         return answer
 
 

@@ -19,24 +19,32 @@ def leave_out_tables(record: Mapping[str, Any]) -> list[str]:
     """Markdown tables of a `leave_out.json`: what a user gets, scores, verdicts, versions, rules, generators."""
     curve = [[f"{point['share']:.0%}", percent(point["auroc"])] for point in record["curve"]]
     answered = [[f"{point['answered']:.0%}", percent(point["right"])] for point in record["answered"]]
+    keys = ("auroc", "worst_auroc", "recall_at_1", "recall_at_2")
+    means = [
+        [group, str(row["generators"]), *(percent(row[key]) for key in keys)] for group, row in record["means"].items()
+    ]
+    views = record["rules"]
+    rules = [[name, *(percent(views[view][name]) for view in views)] for name in next(iter(views.values()))]
+    generators = [
+        [as_text(name), as_text(row["family"]), str(row["pictures"])]
+        + [percent(row["auroc"]), percent(row["recall_at_2"], 0)]
+        for name, row in sorted(record["generators"].items(), key=lambda row: row[1]["auroc"])
+    ]
+    of_means = ["number", "AUROC, %", "worst", "recall at 1%, %", "recall at 2%, %"]
     return [
         _pooled_table(record),
-        _means_table(record["means"]),
+        markdown_table(["generators that the run never saw", *of_means], means),
         _note_on_right(record["verdicts"]["cautious"]["kinds"]),
         _right_table(record["verdicts"]),
         *(_verdict_table(name, said["kinds"]) for name, said in record["verdicts"].items()),
-        *(
-            _verdict_table(f"{point}, {name}", kinds)
-            for name, of_copy in record["copies"].items()
-            for point, kinds in of_copy["verdicts"].items()
-        ),
+        *_verdict_tables({name: of_copy["verdicts"] for name, of_copy in record["copies"].items()}),
         f"The calibration error (ECE) is {percent(record['calibration']['ece'])}%.",
         markdown_table(["share of all pictures answered, the surest first", "right, %"], answered),
         *_file_tables(record),
         *([_version_table(record["versions"])] if record["versions"] else []),
-        _rule_table(record["rules"]),
+        markdown_table(["rule that sees one property alone", *(f"{view}: AUROC, %" for view in views)], rules),
         markdown_table(["share of the sources in training", "AUROC, %"], curve),
-        _generator_table(record["generators"]),
+        markdown_table(["generator", "family", "pictures", "AUROC, %", "recall at 2%, %"], generators),
     ]
 
 
@@ -76,13 +84,9 @@ def _file_tables(record: Mapping[str, Any]) -> list[str]:
     """What depends on the files: verdicts by format, and what the classes' formats and shapes tell alone."""
     if "files" not in record:
         return []
-    tables = [
-        _verdict_table(f"{point}, {name}", kinds)
-        for name, said in record["files"]["formats"].items()
-        for point, kinds in said.items()
-    ]
     rows = [[name, percent(score)] for name, score in record["files"]["rules"].items()]
-    return [*tables, markdown_table(["rule that sees a file's properties alone", "AUROC, %"], rows)]
+    heads = ["rule that sees a file's properties alone", "AUROC, %"]
+    return [*_verdict_tables(record["files"]["formats"]), markdown_table(heads, rows)]
 
 
 def _note_on_right(kinds: Mapping[str, Any]) -> str:
@@ -112,11 +116,9 @@ def _right_table(verdicts: Mapping[str, Any]) -> str:
     return markdown_table(["verdicts", "share of fakes", *(f"{title}, %" for title in titles.values())], rows)
 
 
-def _means_table(means: Mapping[str, Any]) -> str:
-    keys = ("auroc", "worst_auroc", "recall_at_1", "recall_at_2")
-    rows = [[group, str(row["generators"]), *(percent(row[key]) for key in keys)] for group, row in means.items()]
-    header = ["generators that the run never saw", "number", "AUROC, %", "worst", "recall at 1%, %", "recall at 2%, %"]
-    return markdown_table(header, rows)
+def _verdict_tables(groups: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A table for each operating point of each group."""
+    return [_verdict_table(f"{point}, {name}", kinds) for name, of in groups.items() for point, kinds in of.items()]
 
 
 def _verdict_table(name: str, kinds: Mapping[str, Any]) -> str:
@@ -134,21 +136,6 @@ def _version_table(versions: Mapping[str, Any]) -> str:
     }
     rows = [[name, *(percent(row[to]) for to in titles), *_changes(row)] for name, row in versions.items()]
     return markdown_table(["version of the pictures", *titles.values(), *CHANGES], rows)
-
-
-def _rule_table(rules: Mapping[str, Any]) -> str:
-    names = next(iter(rules.values()))
-    rows = [[name, *(percent(of_view[name]) for of_view in rules.values())] for name in names]
-    return markdown_table(["rule that sees one property alone", *(f"{view}: AUROC, %" for view in rules)], rows)
-
-
-def _generator_table(generators: Mapping[str, Any]) -> str:
-    rows = [
-        [as_text(name), as_text(row["family"]), str(row["pictures"])]
-        + [percent(row["auroc"]), percent(row["recall_at_2"], 0)]
-        for name, row in sorted(generators.items(), key=lambda row: row[1]["auroc"])
-    ]
-    return markdown_table(["generator", "family", "pictures", "AUROC, %", "recall at 2%, %"], rows)
 
 
 def left_out_failures(record: Mapping[str, Any] | None) -> list[str]:

@@ -39,7 +39,8 @@ from .model_index import model_index, on_hub
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 ADAPTER_TEMPLATE = Path(__file__).with_name("adapter_card_template.md")
 GENERATED = "<!-- tellsign generates this card anew at each push. To keep your changes, remove this comment. -->"
-WIDGET_EXTENSIONS = (".jpeg", ".jpg", ".png", ".webp")
+SHOWN = (".jpeg", ".jpg", ".png", ".webp")
+"""By the Hub's widget."""
 HYPERPARAMETERS = """
     model_name_or_path start_weight fake_logit_weight views adversarial_epsilon adversarial_steps optim optim_args
     adam_beta1 adam_beta2 adam_epsilon learning_rate weight_decay max_grad_norm lr_scheduler_type
@@ -82,19 +83,15 @@ def model_card(
     same card, byte for byte.
 
     Args:
-        config (`Mapping`): The detector's `config.json`.
+        config, tagger_config (`Mapping`): The `config.json` of detector and tagger.
+        explainer_config, localizer_config (`Mapping`, *optional*): Their `config.json` or `adapter_config.json`.
         model_id (`str`, *optional*):
             Repository or folder from which the card's snippets load the model. Defaults to the packaged model.
         training (`Mapping`, *optional*): The recipe, or `TrainingArguments.to_dict()`.
         log_history (`Sequence[Mapping]`, *optional*): The log of the trainer's state.
-        evaluation (`Mapping`, *optional*): The `evaluation.json` of `evaluate_detector`.
-        leave_out (`Mapping`, *optional*): The `leave_out.json` of `leave_out`.
-        leave_out_small (`Mapping`, *optional*): The `leave_out_small.json` of `leave_out_small`.
-        adaptation (`Mapping`, *optional*): The `adaptation.json` of `tellsign adapt`.
-        tagger_config (`Mapping`, *optional*): The tagger's `config.json`.
-        tagger_evaluation (`Mapping`, *optional*): What `evaluate_explanations` writes.
-        explainer_config (`Mapping`, *optional*): The explainer's `config.json` or `adapter_config.json`.
-        localizer_config (`Mapping`, *optional*): The localizer's.
+        evaluation, leave_out, leave_out_small, adaptation, tagger_evaluation (`Mapping`, *optional*):
+            The JSON files that `evaluate_detector`, `leave_out`, `leave_out_small`, `tellsign adapt` and
+            `evaluate_explanations` write.
         datasets (`Sequence[str]`, *optional*):
             Data sets on the Hub that the model was trained on, besides those that the records name.
         pictures (`Sequence[str]`, *optional*): Figures to show below the results, by their paths in the repository.
@@ -107,14 +104,14 @@ def model_card(
     Returns:
         [`~huggingface_hub.ModelCard`].
     """
-    name = model_id.rstrip("/").rsplit("/", 1)[-1] if model_id else "tellsign"
-    training, evaluation = training or {}, evaluation or {}
+    name = model_id.rstrip("/").rpartition("/")[2] if model_id else "tellsign"
+    training, evaluation, adapted = training or {}, evaluation or {}, adaptation or {}
     sets, generators = sets_and_generators(evaluation)
     robustness = evaluation.get("robustness", {})
     tagger = tagger_facts(tagger_config, tagger_evaluation)
     # Of folders only the names are recorded.
-    backbone = ((adaptation or {}).get("backbone") or {}).get("name")
-    base = backbone or (adaptation or {}).get("base_model") or training.get("model_name_or_path") or ""
+    backbone = (adapted.get("backbone") or {}).get("name")
+    base = backbone or adapted.get("base_model") or training.get("model_name_or_path") or ""
     # A group that is drawn twice as often is named twice.
     training_data = list(dict.fromkeys([*training.get("train_data", ()), *training.get("large_train_data", ())]))
     data = ModelCardData(
@@ -122,7 +119,7 @@ def model_card(
         library_name="transformers",
         pipeline_tag="image-classification",
         tags=_tags(config, tagger_config),
-        datasets=_with_those_on_hub(datasets, [*training_data, (adaptation or {}).get("data", "")]) or None,
+        datasets=list(dict.fromkeys([*datasets, *_on_hub([*training_data, adapted.get("data", "")])])) or None,
         widget=[{"src": path, "example_title": Path(path).stem.replace("_", " ")} for path in examples] or None,
         co2_eq_emissions=dict(emissions) if emissions else None,
         base_model=base if "/" in base and "+" not in base else None,
@@ -130,6 +127,7 @@ def model_card(
         **model_index(config, evaluation, leave_out, adaptation),
     )
     counts = {result["name"]: result["real"] + result["fake"] for result in evaluation.get("results", ())}
+    tested = counts.get("all", 0)
     return generated_card(
         ModelCard,
         TEMPLATE,
@@ -139,8 +137,8 @@ def model_card(
         source=model_id or "tellsign/default",
         config=config,
         evaluation=evaluation,
-        tested=counts.get("all", 0),
-        overlap=counts.get("all", 0) - counts.get("not in training data", counts.get("all", 0)),
+        tested=tested,
+        overlap=tested - counts.get("not in training data", tested),
         main_table=score_table(sets, MAIN_SCORES),
         verdict_table=score_table(sets, VERDICT_SCORES),
         generator_table=generator_table(generators),
@@ -168,10 +166,10 @@ def model_card(
     )
 
 
-def _with_those_on_hub(datasets: Sequence[str], sources: Sequence[str]) -> list[str]:
-    """Data sets, and the repositories of sources that are on the Hub, each once."""
-    repositories = filter(None, (on_hub(name) for source in sources for name in source.split("+")))
-    return list(dict.fromkeys([*datasets, *(repository for repository, _ in repositories)]))
+def _on_hub(sources: Sequence[str]) -> list[str]:
+    """The repositories of sources that are on the Hub."""
+    places = (on_hub(name) for source in sources for name in source.split("+"))
+    return [place[0] for place in places if place]
 
 
 def _tags(config: Mapping[str, Any], tagger_config: Mapping[str, Any] | None) -> list[str]:
@@ -201,8 +199,7 @@ def adapter_card(
     Returns:
         [`~huggingface_hub.ModelCard`].
     """
-    name, base = model_id.rstrip("/").rsplit("/", 1)[-1], config["base_model_name_or_path"]
-    training = training or {}
+    base, training = config["base_model_name_or_path"], training or {}
     data = ModelCardData(
         license=license,
         library_name="peft",
@@ -216,7 +213,7 @@ def adapter_card(
         ModelCard,
         ADAPTER_TEMPLATE,
         data,
-        name=name,
+        name=model_id.rstrip("/").rpartition("/")[2],
         config=config,
         model=json.dumps(model_id),
         base=json.dumps(base),
@@ -249,18 +246,18 @@ def somebody_wrote(card: Path) -> bool:
 
 def hyperparameters(training: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a recipe that a card shows, where they say something."""
-    if (training.get("max_steps") or -1) <= 0 and training.get("num_train_epochs") == 0:  # only calibrated
+    steps = max(training.get("max_steps") or 0, 0)
+    if not steps and training.get("num_train_epochs") == 0:  # only calibrated
         applied = ("model_name_or_path", "fake_logit_weight", "real_called_fake", "num_train_epochs")
         return {key: training[key] for key in applied if training.get(key) is not None}
-    shown = {key: training.get(key) for key in HYPERPARAMETERS}
-    if (shown["max_steps"] or -1) > 0:
-        del shown["num_train_epochs"]  # does not count then
-    if shown["processes"] == 1:
-        del shown["processes"]
-    if "adam" not in str(shown["optim"]):
-        del shown["adam_beta1"], shown["adam_beta2"], shown["adam_epsilon"]
-    if not shown["adversarial_epsilon"]:
-        del shown["adversarial_epsilon"], shown["adversarial_steps"]
+    hidden = ["num_train_epochs"] if steps else []  # does not count then
+    if training.get("processes") == 1:
+        hidden.append("processes")
+    if "adam" not in str(training.get("optim")):
+        hidden += ["adam_beta1", "adam_beta2", "adam_epsilon"]
+    if not training.get("adversarial_epsilon"):
+        hidden += ["adversarial_epsilon", "adversarial_steps"]
+    shown = {key: training.get(key) for key in HYPERPARAMETERS if key not in hidden}
     return {key: value for key, value in shown.items() if value not in (None, "", -1) and value is not False}
 
 
@@ -303,7 +300,7 @@ def card_of_folder(
         except yaml.YAMLError as error:
             raise ValueError(f"{own_card}: the metadata at its top are not YAML, {error}") from error
         of_card = card.data.get("datasets") or ()
-        datasets = datasets or ((of_card,) if isinstance(of_card, str) else tuple(of_card))
+        datasets = datasets or ([of_card] if isinstance(of_card, str) else of_card)
         license = license or card.data.get("license")
         log_history, emissions = log_of_card(card.text), card.data.get("co2_eq_emissions")
     of_training: dict[str, Any] = {
@@ -320,6 +317,7 @@ def card_of_folder(
     config = config or read("config.json")
     if config is None:
         raise ValueError(f"{folder}: has no config.json, expected the folder of a saved model")
+    images = sorted(folder.glob("examples/*"))
     return model_card(
         config,
         model_id=model_id,
@@ -332,9 +330,7 @@ def card_of_folder(
         explainer_config=read("explainer/adapter_config.json", "explainer/config.json"),
         localizer_config=read("localizer/adapter_config.json", "localizer/config.json"),
         pictures=sorted(path.name for path in folder.glob("*.png")),
-        examples=sorted(
-            f"examples/{path.name}" for path in folder.glob("examples/*") if path.suffix.lower() in WIDGET_EXTENSIONS
-        ),
+        examples=[f"examples/{path.name}" for path in images if path.suffix.lower() in SHOWN],
         **of_training,
     )
 
@@ -348,19 +344,15 @@ def write_card(folder: Path, model_id: str | None = None) -> None:
 
 def _emissions(file: Path) -> dict[str, Any] | None:
     """The emissions that CodeCarbon measured, for the Hub. CodeCarbon writes a row in kg for each part of a run."""
-    if not file.is_file():
-        return None
-    with open(file, newline="", encoding="utf-8") as opened:
-        rows = list(csv.DictReader(opened))
+    rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines())) if file.is_file() else []
     if not rows:
         return None
-    last = rows[-1]
     return {
         "emissions": round(1000 * sum(float(row["emissions"]) for row in rows), 3),
         "source": "CodeCarbon",
         "training_type": "training",
-        "geographical_location": last["country_name"],
-        "hardware_used": last.get("gpu_model") or last["cpu_model"],
+        "geographical_location": rows[-1]["country_name"],
+        "hardware_used": rows[-1].get("gpu_model") or rows[-1]["cpu_model"],
     }
 
 

@@ -1,7 +1,7 @@
 """The main results of a card, for the Hub's index of models and for the leaderboards of its data sets."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -33,30 +33,24 @@ def model_index(
     Returns:
         `metrics` and `eval_results`, for [`~huggingface_hub.ModelCardData`]. Both are `None` if there are no results.
     """
-    results = [*_adapted(adaptation), *_left_out(leave_out), *_evaluated(evaluation, config.get("image_size"))]
+    results = _adapted(adaptation) if adaptation else []
+    results += _left_out(leave_out) if leave_out else []
+    results += _evaluated(evaluation, config.get("image_size")) if evaluation else []
     metrics = list(dict.fromkeys(result.metric_type for result in results))
     return {"metrics": metrics or None, "eval_results": results or None}
 
 
-def _evaluated(evaluation: Mapping[str, Any] | None, image_size: int | None) -> list[EvalResult]:
+def _evaluated(evaluation: Mapping[str, Any], image_size: int | None) -> list[EvalResult]:
     """Of the images that are not in the training data, where these were named."""
-    if not evaluation:
-        return []
     result, data = evaluation["results"][0], evaluation["data"]
     size = evaluation.get("image_size") or image_size
-    return _results(
-        ", ".join(data) + (f", at {size}x{size} pixels" if size else ""),
-        _place_of(data),
-        result["name"],
-        [("accuracy", "Accuracy, %", result["scores"]["accuracy"]), (*AUROC, result["scores"]["auroc"])],
-        split=evaluation.get("split", "test"),
-    )
+    name = ", ".join(data) + (f", at {size}x{size} pixels" if size else "")
+    scores = [("accuracy", "Accuracy, %", result["scores"]["accuracy"]), (*AUROC, result["scores"]["auroc"])]
+    return _results(name, _place_of(data), result["name"], scores, split=evaluation.get("split", "test"))
 
 
-def _left_out(record: Mapping[str, Any] | None) -> list[EvalResult]:
+def _left_out(record: Mapping[str, Any]) -> list[EvalResult]:
     """Of large pictures whose sources the run that judged them did not see."""
-    if not record:
-        return []
     pooled, (*_, all_answered) = record["pooled"]["all"], record["answered"]
     scores = [
         (*OF_LARGE, pooled["auroc"]["value"]),
@@ -68,10 +62,8 @@ def _left_out(record: Mapping[str, Any] | None) -> list[EvalResult]:
     return _results(name, _place_of(record["data"]), "sources never seen", scores)
 
 
-def _adapted(record: Mapping[str, Any] | None) -> Iterator[EvalResult]:
+def _adapted(record: Mapping[str, Any]) -> list[EvalResult]:
     """Scores on the pictures that a detector was adapted to, and on other people's, by heads that saw neither."""
-    if not record:
-        return
     data, scores = record["data"], record["scores"]
     if "fake" in record["pictures"]:
         sets = [("real, fake", f"large pictures of {data}", _place_of([data]))]
@@ -80,9 +72,11 @@ def _adapted(record: Mapping[str, Any] | None) -> Iterator[EvalResult]:
     if "auroc: strange real, strange fake" in scores:
         of_others = f"large pictures by others than {data}"
         sets.append(("strange real, strange fake", of_others, {"dataset_type": "imagefolder"}))
+    results = []
     for pair, name, place in sets:
         after = [(*title, scores[f"{score}: {pair}"]["after"]["value"]) for score, title in AFTER.items()]
-        yield from _results(f"{name}, that training did not see", place, f"never seen: {pair}", after)
+        results += _results(f"{name}, that training did not see", place, f"never seen: {pair}", after)
+    return results
 
 
 def on_hub(source: str) -> tuple[str, str | None] | None:
@@ -140,6 +134,3 @@ def eval_results(results: Iterable[EvalResult]) -> str | None:
         if on_hub(result.dataset_type)
     ]
     return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, width=1000) if entries else None
-
-
-__all__ = ["EVAL_RESULTS", "eval_results", "model_index", "on_hub"]

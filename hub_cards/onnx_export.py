@@ -41,22 +41,15 @@ OPSET = 18
 BATCH_SIZE = 16
 
 
-class LogitsAndEvidence(nn.Module):
-    """The outputs that are exported, in float32."""
+class _LogitsAndEvidence(nn.Module):
+    """The outputs of a detector, or of one of its networks, in float32."""
 
-    def __init__(self, model: WaveFreqForImageClassification):
+    def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(
-        self,
-        pixel_values: torch.Tensor,
-        large_pixel_values: torch.Tensor | None = None,
-        cuts: torch.Tensor | None = None,
-        cut_boxes: torch.Tensor | None = None,
-        image_sizes: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        outputs = self.model(pixel_values, None, large_pixel_values, cuts, cut_boxes, image_sizes)
+    def forward(self, **inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        outputs = self.model(**inputs)
         return outputs.logits.float(), outputs.evidence.float()
 
 
@@ -93,11 +86,16 @@ def export(
     processor = AutoImageProcessor.from_pretrained(model)
     detector = AutoModelForImageClassification.from_pretrained(model, dtype=torch.float32)
     settings = settings_of(detector, processor)
+    inputs = inputs_of(settings)
+    if large := settings["large"]:
+        of_large = inputs_of(large)
+        inputs |= {"large_pixel_values": of_large.pop("pixel_values"), **of_large}
+        inputs["image_sizes"] = torch.tensor([2 * [settings["size"]], 2 * [large["size"]]])
     pictures = [picture for source in calibration_data for picture in _draw(source, calibration_size)]
     batches = _read(pictures, processor) if pictures else []
     with tempfile.TemporaryDirectory() as temporary:
         written = Path(temporary)
-        write_graph(LogitsAndEvidence(detector), _inputs_of(settings), settings, written / "model.onnx")
+        write_graph(detector, inputs, settings, written / "model.onnx")
         if batches:
             _quantize(written / "model.onnx", written / "model_int8.onnx", batches)
         halve_weights(written / "model.onnx", written / "model_fp16.onnx")
@@ -119,10 +117,15 @@ def settings_of(model: PreTrainedModel, processor: Any) -> dict[str, Any]:
     settings |= {"fake": fake, "quality": JPEG_QUALITY, "large": None}
     if (large := config.large_picture_config) is not None:
         sees = processor.large_picture_processor and LargePictureImageProcessor(**processor.large_picture_processor)
-        settings["large"] = _settings_of_network(large, sees, LargePictureImageProcessor)
-        settings["large"] |= {"smallest_side": large.smallest_side, "largest_short_side": LARGEST_SHORT_SIDE}
-        settings["large"] |= {"cut_size": large.cut_size, "num_cuts": sees.num_cuts, "cut_quality": CUT_QUALITY}
-        settings["large"] |= {"cut_grid": CUT_GRID, "cut_once": CUT_ONCE}
+        settings["large"] = _settings_of_network(large, sees, LargePictureImageProcessor) | {
+            "smallest_side": large.smallest_side,
+            "largest_short_side": LARGEST_SHORT_SIDE,
+            "cut_size": large.cut_size,
+            "num_cuts": sees.num_cuts,
+            "cut_quality": CUT_QUALITY,
+            "cut_grid": CUT_GRID,
+            "cut_once": CUT_ONCE,
+        }
     return settings
 
 
@@ -151,39 +154,28 @@ def _settings_of_network(config: PreTrainedConfig, processor: Any, expected: Any
     }
 
 
-def _inputs_of(settings: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Inputs of the shapes that a detector takes, for two images."""
-    size = settings["size"]
-    inputs = {"pixel_values": torch.zeros(2, 3, size, size)}
-    if settings["large"]:
-        side = settings["large"]["size"]
-        large = inputs_of_large(settings["large"])
-        inputs |= {"large_pixel_values": large.pop("pixel_values"), **large}
-        inputs["image_sizes"] = torch.tensor([[size, size], [side, side]])
+def inputs_of(network: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Inputs of the shapes that a network takes, for two pictures."""
+    side = network["size"]
+    inputs = {"pixel_values": torch.zeros(2, 3, side, side)}
+    if "num_cuts" in network:
+        cuts, cut_size = network["num_cuts"], network["cut_size"]
+        inputs["cuts"] = torch.zeros(2, cuts, 3, cut_size, cut_size)
+        inputs["cut_boxes"] = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(2, cuts, 1)
     return inputs
 
 
-def inputs_of_large(settings: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Inputs of the shapes that the network for large pictures takes, for two pictures."""
-    side, cuts, cut_size = settings["size"], settings["num_cuts"], settings["cut_size"]
-    return {
-        "pixel_values": torch.zeros(2, 3, side, side),
-        "cuts": torch.zeros(2, cuts, 3, cut_size, cut_size),
-        "cut_boxes": torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(2, cuts, 1),
-    }
-
-
 @torch.no_grad()
-def write_graph(module: nn.Module, inputs: dict[str, torch.Tensor], settings: dict[str, Any], path: Path) -> None:
-    """Writes a module that gives logits and evidence as a graph of any batch size, with settings in its metadata."""
+def write_graph(model: nn.Module, inputs: dict[str, torch.Tensor], settings: dict[str, Any], path: Path) -> None:
+    """Writes logits and evidence of a model as a graph of any batch size, with settings in its metadata."""
     program: Any = torch.onnx.export(
-        module.eval(),
+        _LogitsAndEvidence(model).eval(),
         (),
         kwargs=inputs,
         input_names=list(inputs),
         output_names=["logits", "evidence"],
         # torch 2.9 traces batches of two and more alone; the graph takes one image too.
-        dynamic_shapes={name: {0: torch.export.Dim("batch", min=2)} for name in inputs},
+        dynamic_shapes={"inputs": {name: {0: torch.export.Dim("batch", min=2)} for name in inputs}},
         dynamo=True,
         opset_version=OPSET,
         optimize=False,  # or batch normalization would be multiplied into weights, which halves do not hold exactly
@@ -206,10 +198,15 @@ def halve_weights(source: Path, target: Path) -> None:
             halves = onnx.numpy_helper.to_array(weight).astype(np.float16)
             weight.CopyFrom(onnx.numpy_helper.from_array(halves, f"{name}_half"))
             casts.append(onnx.helper.make_node("Cast", [weight.name], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    put_first(casts, model.graph)
     onnx.save(model, target)
+
+
+def put_first(nodes: Sequence[onnx.NodeProto], graph: onnx.GraphProto) -> None:
+    """Puts nodes before those of a graph, which need what these give."""
+    nodes = [*nodes, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _draw(source: str, count: int) -> list[Any]:
@@ -217,8 +214,7 @@ def _draw(source: str, count: int) -> list[Any]:
     drawn: list[Any] = []
     generator = random.Random(0)
     source = address_of(source)
-    shards = shards_of(source, list_files(source))
-    batches = (batch for shard in shards for batch in read_pictures(shard, BATCH_SIZE))
+    batches = (batch for shard in shards_of(source, list_files(source)) for batch in read_pictures(shard, BATCH_SIZE))
     for number, picture in enumerate(picture for batch in batches for picture in batch["image"]):
         if number < count:
             drawn.append(picture)
@@ -264,6 +260,3 @@ def _quantize(source: Path, target: Path, batches: list[dict[str, np.ndarray]]) 
         # and the head, whose small differences decide.
         kinds = ["Conv", "Clip", "Relu"]
         quantize_static(prepared, target, _Calibration(batches, names), op_types_to_quantize=kinds, per_channel=True)
-
-
-__all__ = ["export"]

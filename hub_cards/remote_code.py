@@ -20,13 +20,8 @@ PACKAGE = tellsign.__name__
 
 
 def spec_of(module: str) -> ModuleSpec:
-    """The specification of a module, which says where it lies.
-
-    Raises:
-        ValueError: If there is no such module.
-    """
-    spec = importlib.util.find_spec(module)
-    if spec is None:
+    """The specification of a module, which says where it lies."""
+    if (spec := importlib.util.find_spec(module)) is None:
         raise ValueError(f"there is no module {module}")
     return spec
 
@@ -51,8 +46,7 @@ def flatten(modules: Iterable[str], folder: str = ".") -> dict[str, str]:
     sources: dict[str, str] = {}
     origins: dict[str, str] = {}
     waiting = list(modules)
-    while waiting:
-        module = waiting.pop()
+    for module in waiting:  # which grows meanwhile
         file = _file_of(module)
         if origins.setdefault(file, module) != module:
             raise ValueError(f"{origins[file]} and {module} would both be {file}")
@@ -81,7 +75,7 @@ def code_of(
 
     def reference(code: type) -> str:
         modules.append(code.__module__)
-        return f"{_file_of(code.__module__).removesuffix('.py')}.{code.__name__}"
+        return f"{_stem_of(code.__module__)}.{code.__name__}"
 
     if classes := _auto_classes(config["model_type"]):
         config["auto_map"] = {auto: reference(code) for auto, code in classes.items()}
@@ -91,8 +85,13 @@ def code_of(
                 processor["auto_map"] = {"AutoImageProcessor": reference(code)}
     # The Auto classes do not find the code of a subfolder's model, which comes without the flag of the first. So the
     # pipeline registers it, as importing the package does.
-    parts = [_auto_classes(part["model_type"]) for part in part_configs]
+    parts = [classes for part in part_configs if (classes := _auto_classes(part["model_type"]))]
     modules += [code.__module__ for part in parts for code in part.values()]
+    registrations = "".join(map(_registration, parts))
+    if processor and "auto_map" in processor:
+        # A saved pipeline takes along what its module imports, but its processor may come from the package.
+        module, name = processor["auto_map"]["AutoImageProcessor"].split(".")
+        registrations = f"\nfrom .{module} import {name}  # noqa: E402, F401\n{registrations}"
     config.setdefault("custom_pipelines", {})
     pipelines = set()
     for task, options in PIPELINE_REGISTRY.supported_tasks.items():
@@ -102,13 +101,7 @@ def code_of(
             config["custom_pipelines"][task] = {"impl": reference(pipeline_class), "pt": models}
             pipelines.add(_file_of(pipeline_class.__module__))
     sources = flatten(modules)
-    for file in pipelines:
-        if processor and "auto_map" in processor:
-            # A saved pipeline takes along what its module imports, but its processor may come from the package.
-            module, name = processor["auto_map"]["AutoImageProcessor"].split(".")
-            sources[file] += f"\nfrom .{module} import {name}  # noqa: E402, F401\n"
-        sources[file] += "".join(_registration(part) for part in parts if part)
-    return {file: source.encode() for file, source in sources.items()}
+    return {file: (source + registrations * (file in pipelines)).encode() for file, source in sources.items()}
 
 
 def is_our_class(name: Any) -> bool:
@@ -126,9 +119,7 @@ def without_code(config: dict[str, Any]) -> dict[str, Any]:
             if not is_our_class(pipeline["impl"])
         },
     }
-    return {key: value for key, value in config.items() if key not in code} | {
-        key: value for key, value in code.items() if value
-    }
+    return {key: code.get(key, value) for key, value in config.items() if code.get(key, True)}
 
 
 def code_beside(folder: Path, configs: Sequence[Mapping[str, Any]]) -> dict[str, bytes | Path]:
@@ -143,8 +134,7 @@ def code_beside(folder: Path, configs: Sequence[Mapping[str, Any]]) -> dict[str,
 
 def _with_flat_imports(source: str, module: str, folder: str) -> tuple[str, list[str]]:
     """A module's source with imports from one folder, and the modules of this package that it imports."""
-    lines = source.splitlines(keepends=True)
-    imported = []
+    lines, imported = source.splitlines(keepends=True), []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import) and any(_is_ours(alias.name) for alias in node.names):
             raise ValueError(
@@ -153,7 +143,7 @@ def _with_flat_imports(source: str, module: str, folder: str) -> tuple[str, list
         if not isinstance(node, ast.ImportFrom):
             continue
         written = "." * node.level + (node.module or "")
-        name = importlib.util.resolve_name(written, module.rsplit(".", 1)[0])
+        name = importlib.util.resolve_name(written, module.rpartition(".")[0])
         if not _is_ours(name):
             continue
         if spec_of(name).submodule_search_locations is not None:
@@ -161,21 +151,21 @@ def _with_flat_imports(source: str, module: str, folder: str) -> tuple[str, list
                 f"{module}, line {node.lineno}: imports from the folder {name}, expected from a module in it"
             )
         line, start = lines[node.lineno - 1], node.col_offset
-        flat = f"from {folder}{_file_of(name).removesuffix('.py')} import"
         statement = re.compile(rf"from\s+{re.escape(written)}\s+import")
-        lines[node.lineno - 1] = line[:start] + statement.sub(flat, line[start:], count=1)
+        flat = statement.sub(f"from {folder}{_stem_of(name)} import", line[start:], count=1)
+        lines[node.lineno - 1] = line[:start] + flat
         imported.append(name)
     return "".join(lines), imported
 
 
 def _registration(classes: dict[str, type]) -> str:
     """Statements that make a model known to the Auto classes, unless they know one of its type."""
-    config_class = classes["AutoConfig"]
-    lines = [f'if "{config_class.model_type}" not in transformers.CONFIG_MAPPING:']  # type: ignore[attr-defined]
-    for name, module in sorted({(code.__name__, _file_of(code.__module__)) for code in classes.values()}):
-        lines.append(f"    from .{module.removesuffix('.py')} import {name}")
+    config_class: Any = classes["AutoConfig"]
+    lines = [f'if "{config_class.model_type}" not in transformers.CONFIG_MAPPING:']
+    for name, module in sorted({(code.__name__, _stem_of(code.__module__)) for code in classes.values()}):
+        lines.append(f"    from .{module} import {name}")
     for auto, code in classes.items():
-        key = f'"{config_class.model_type}"' if auto == "AutoConfig" else config_class.__name__  # type: ignore[attr-defined]
+        key = f'"{config_class.model_type}"' if auto == "AutoConfig" else config_class.__name__
         lines.append(f"    transformers.{auto}.register({key}, {code.__name__})")
     return "\n\nimport transformers\n\n\n" + "\n".join(lines) + "\n"
 
@@ -192,8 +182,12 @@ def _auto_classes(model_type: str) -> dict[str, type]:
     return classes
 
 
+def _stem_of(module: str) -> str:
+    return module.rpartition(".")[2]
+
+
 def _file_of(module: str) -> str:
-    return module.rsplit(".", 1)[-1] + ".py"
+    return f"{_stem_of(module)}.py"
 
 
 def _is_ours(module: str) -> bool:

@@ -11,9 +11,9 @@ import tarfile
 import tempfile
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -35,7 +35,7 @@ from tellsign.pipelines.traces.grids import Grid
 from tellsign.pipelines.traces.table import KINDS
 
 from .export import push_space
-from .onnx_export import LogitsAndEvidence, halve_weights, inputs_of_large, settings_of, write_graph
+from .onnx_export import halve_weights, inputs_of, put_first, settings_of, write_graph
 
 
 PAGE = Path(__file__).with_name("web")
@@ -43,20 +43,14 @@ LEAST_OF_INT8 = 1 << 17
 """Matrices of fewer numbers stay in float16: few bytes, whose rounding is heard."""
 
 
-@dataclass(frozen=True)
-class NpmPackage:
-    """A version of a package of npm, and which of its files the page needs.
-
-    Args:
-        name, version (`str`): On the registry.
-        integrity (`str`): The registry's hash of the archive, sha512 in base64.
-        files (`Mapping[str, str]`): Names on the page by those in the archive; what ends in `.gz` gets packed.
-    """
+class NpmPackage(NamedTuple):
+    """A version of a package of npm: the registry's sha512 of its archive, and names of its files on the page."""
 
     name: str
     version: str
     integrity: str
     files: Mapping[str, str]
+    """By those in the archive; what ends in `.gz` gets packed."""
 
 
 PACKAGES = (
@@ -96,20 +90,6 @@ CONSTANTS = {
 """What the page takes from these modules, by the same names."""
 LATER = ("c2pa/", "README.md", "LICENSE", "NOTICE", "ThirdPartyNotices.txt")
 """Beginnings and ends of names that loading the page does not need: c2pa is for pictures with a manifest."""
-
-
-class _OfLargePictures(nn.Module):
-    """The outputs of the network for large pictures, in float32."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, pixel_values: torch.Tensor, cuts: torch.Tensor, cut_boxes: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        outputs = self.model(pixel_values, cuts, cut_boxes)
-        return outputs.logits.float(), outputs.evidence.float()
 
 
 def export_page(model: str | Path, output: str | Path) -> list[Path]:
@@ -210,16 +190,14 @@ def _state_license(model: str | Path, folder: Path) -> None:
 
 def _write_networks(detector: WaveFreqForImageClassification, settings: dict[str, Any], folder: Path) -> None:
     """Writes the graph of each network, packed."""
-    size = settings["size"]
-    small = {"pixel_values": torch.zeros(2, 3, size, size)}
-    networks: dict[str, tuple[nn.Module, dict[str, torch.Tensor]]] = {"small": (LogitsAndEvidence(detector), small)}
+    networks: dict[str, tuple[nn.Module, dict[str, Any]]] = {"small": (detector, settings)}
     if settings["large"]:
-        networks["large"] = _OfLargePictures(detector.large_picture), inputs_of_large(settings["large"])
+        networks["large"] = detector.large_picture, settings["large"]
     folder.mkdir()
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary, "network.onnx")
-        for name, (module, inputs) in networks.items():
-            write_graph(module, inputs, settings, path)
+        for name, (model, of_network) in networks.items():
+            write_graph(model, inputs_of(of_network), settings, path)
             _quantize_large_weights(path)
             halve_weights(path, path)
             (folder / f"{name}.onnx.gz").write_bytes(_packed(path.read_bytes()))
@@ -240,9 +218,8 @@ def _quantize_large_weights(path: Path) -> None:
         nodes.append(onnx.helper.make_node("Cast", [f"{name}_int8"], [f"{name}_whole"], to=onnx.TensorProto.FLOAT))
         nodes.append(onnx.helper.make_node("Mul", [f"{name}_whole", f"{name}_scale"], [name]))
     model.graph.initializer.extend(scales)
-    nodes.extend(model.graph.node)
-    del model.graph.node[:], model.graph.value_info[:]
-    model.graph.node.extend(nodes)
+    del model.graph.value_info[:]
+    put_first(nodes, model.graph)
     for node in model.graph.node:
         del node.metadata_props[:]  # where in our code it comes from, which nobody reads there
     onnx.save(model, path)
@@ -293,17 +270,13 @@ def _write_settings(settings: dict[str, Any], folder: Path) -> None:
     """Writes `settings.json`. Tells the service worker which files to keep, their version, and the page's policy."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     loaded = [name for name in names if not name.startswith(LATER) and not name.endswith(LATER)]
-    settings = settings | {"bytes": sum((folder / name).stat().st_size for name in loaded)}
-    (folder / "settings.json").write_text(json.dumps(settings))
-    kept = sorted({".", "settings.json", *loaded} - {"service_worker.js"})
+    size = sum((folder / name).stat().st_size for name in loaded)
+    (folder / "settings.json").write_text(json.dumps(settings | {"bytes": size}))
+    kept = sorted({".", "settings.json", *loaded} - {(worker := folder / "service_worker.js").name})
     contents = (folder / name for name in [*names, "settings.json"])
     version = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in contents)).hexdigest()
-    worker = folder / "service_worker.js"
     page = (folder / "index.html").read_text(encoding="utf-8")
     policy = page.partition('"Content-Security-Policy" content="')[2].partition('"')[0]
     told = {"VERSION": version[:16], "FILES": kept, "POLICY": policy}
     head = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in told.items())
     worker.write_text(head + worker.read_text(encoding="utf-8"), encoding="utf-8")
-
-
-__all__ = ["NpmPackage", "copy_package", "export_page", "push_page"]

@@ -6,7 +6,6 @@ import json
 import re
 import threading
 from dataclasses import dataclass, field
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,10 +101,12 @@ class Hub(ThreadingHTTPServer):
         self.storage_url = f"http://localhost:{self.server_port}/lfs"
         self.repos: dict[tuple[str, str], Repo] = {}  # by kind and id, such as ("models", "user/name")
         self.lfs: dict[str, bytes] = {}  # contents by their hashes
-        self.requests: list[str] = []  # method and path of each, in order
         self.refused: set[str] = set()  # hashes of LFS files whose upload is refused
-        self.cut: dict[str, int] = {}  # after how many bytes the download of an LFS file breaks off, once
         self.names_commit_of_missing = True  # in the answer for a file that is not there, which caches keep
+
+    def text(self, name: str, path: str = "README.md", kind: str = "models") -> str:
+        """The content of a file on the main branch."""
+        return self.repos[kind, name].files()[path].content.decode()
 
     def variables(self, home: Path, token: str | None) -> dict[str, str]:
         """Environment variables of a process whose client talks to this Hub."""
@@ -130,7 +131,6 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         url = urlsplit(self.path)
         self.query = {key: values[0] for key, values in parse_qs(url.query).items()}
-        self.server.requests.append(f"{self.command} {url.path}")
         self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         request = f"{'GET' if self.command == 'HEAD' else self.command} {url.path}"
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -150,19 +150,19 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = answer
 
     def _send(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
+        """Sends an answer; of a file's content the bytes that are asked for, to the last one or to the end."""
+        headers = headers or {}
+        if status == 200 and "Range" in self.headers:
+            first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers["Range"]).groups()
+            end = min(int(last or len(content)) + 1, len(content))
+            headers = headers | {"Content-Range": f"bytes {first}-{end - 1}/{len(content)}"}
+            status, content = 206, content[int(first) : end]
         self.send_response(status)
-        for name, value in ({"Content-Length": str(len(content))} | (headers or {})).items():
+        for name, value in ({"Content-Length": str(len(content))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
-
-    def _send_part(self, content: bytes, headers: dict[str, str]) -> None:
-        """The bytes that a header asks for, from the first to the last or to the end."""
-        first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers["Range"]).groups()
-        end = min(int(last or len(content)) + 1, len(content))
-        headers = headers | {"Content-Range": f"bytes {first}-{end - 1}/{len(content)}"}
-        self._send(206, content[int(first) : end], headers)
 
     def _signed_in(self) -> str:
         if self.user:
@@ -227,12 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
         return {}
 
     def do_lfs_download(self, oid: str) -> None:
-        content, headers = self.server.lfs[oid], {"ETag": f'"{oid}"'}
-        if "Range" in self.headers:
-            return self._send_part(content, headers)
-        self.close_connection = oid in self.server.cut
-        headers["Content-Length"] = str(len(content))
-        self._send(200, content[: self.server.cut.pop(oid, None)], headers)
+        self._send(200, self.server.lfs[oid], {"ETag": f'"{oid}"'})
 
     def do_commit(self, kind: str, name: str, revision: str) -> Any:
         repo = self._repo(kind, name, write=True)
@@ -301,7 +296,6 @@ class _Handler(BaseHTTPRequestHandler):
             raise HubError(404, "Entry not found", headers | {"X-Error-Code": "EntryNotFound"})
         headers["ETag"] = f'"{file.etag}"'
         if not file.is_lfs:
-            send = self._send_part if "Range" in self.headers else partial(self._send, 200)
-            return send(file.content, headers)
+            return self._send(200, file.content, headers)
         headers |= {"X-Linked-ETag": headers["ETag"], "X-Linked-Size": str(len(file.content))}
         self._send(302, b"", headers | {"Location": f"{self.server.storage_url}/{file.etag}"})

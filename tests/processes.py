@@ -31,6 +31,25 @@ runpy.run_path("app.py", run_name="__main__")
 """
 
 
+def hiding(*packages: str) -> str:
+    """Code that hides packages from the process that runs it, as if they were not installed."""
+    return f"""
+import sys
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.split(".")[0] in {packages} else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+"""
+
+
 def run_fresh(target: Callable, *arguments, variables: Sequence[dict[str, str]] = ({},)) -> list[int]:
     """Calls a function in a fresh process for each set of environment variables; returns their exit statuses."""
     processes = [FRESH.Process(target=_run, args=(os.getcwd(), each, target, *arguments)) for each in variables]
@@ -51,12 +70,8 @@ def _run(folder: str, variables: dict[str, str], target: Callable, *arguments) -
 
 
 def run_script(script: str, output: Path) -> int:
-    """Runs a script in a fresh process that has loaded the package; returns its exit status.
-
-    What it prints goes into a file.
-    """
-    (status,) = run_fresh(_run_script, script, output)
-    return status
+    """Runs a script, which prints into a file, in a fresh process; returns its exit status."""
+    return run_fresh(_run_script, script, output)[0]
 
 
 def _run_script(script: str, output: Path) -> None:
@@ -87,8 +102,7 @@ def _run_command(arguments: Sequence[str], writer: Connection) -> None:
 
 def run_until_killed(train: Callable, arguments: list[str]) -> int:
     """Runs a training that is killed after its seventh step; returns its exit status."""
-    (status,) = run_fresh(_train_until_killed, train, arguments)
-    return status
+    return run_fresh(_train_until_killed, train, arguments)[0]
 
 
 def _train_until_killed(train: Callable, arguments: list[str]) -> None:
@@ -105,11 +119,15 @@ def _train_until_killed(train: Callable, arguments: list[str]) -> None:
     train(arguments)
 
 
-def train_in_two_processes(train: Callable, arguments: list[str]) -> None:
-    """Runs a training in two processes on the CPU, with the variables that `accelerate launch` and torchrun set."""
+def _free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        both = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        return str(free.getsockname()[1])
+
+
+def train_in_two_processes(train: Callable, arguments: list[str]) -> None:
+    """Runs a training in two processes on the CPU, with the variables that `accelerate launch` and torchrun set."""
+    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port()}
     variables = [both | {"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
     assert run_fresh(train, [*arguments, "--ddp_backend=gloo"], variables=variables) == [0, 0]
 
@@ -127,26 +145,12 @@ def wait_for_address(printed: TextIO) -> None:
 @contextmanager
 def serve(space: Path, **variables: str) -> Iterator[str]:
     """Runs a Space in a process of its own; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environment = os.environ | {
-        "GRADIO_SERVER_PORT": port,
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_TEMP_DIR": str(space.parent / "uploads"),
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
-    environment.pop("TELLSIGN_MODEL", None)
-    command = [sys.executable, "-c", LAUNCH, str(space)]
-    with subprocess.Popen(
-        command,
-        cwd=space,
-        env=environment | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as server:
+    environment = {name: value for name, value in os.environ.items() if name != "TELLSIGN_MODEL"}
+    environment |= {"GRADIO_SERVER_PORT": (port := _free_port()), "GRADIO_ANALYTICS_ENABLED": "False"}
+    environment |= {"GRADIO_TEMP_DIR": str(space.parent / "uploads"), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    options = {"cwd": space, "env": environment | variables, "text": True}
+    options |= {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen([sys.executable, "-c", LAUNCH, str(space)], **options) as server:
         try:
             wait_for_address(server.stdout)
             yield f"http://127.0.0.1:{port}"

@@ -99,23 +99,15 @@ def packed(texts: dict[str, str], kind: str) -> bytes:
     return gzip.compress(text) if kind.endswith("comp") else text
 
 
-def hidden(
-    payload: bytes,
-    kind: str,
-    image_format: str = "PNG",
-    size: tuple[int, int] = (96, 64),
-    bits: int | None = None,
-) -> bytes:
-    """A file with a payload in its lowest bits, column by column, bit after bit as the programs do; `bits` of it are
-    announced."""
+def hidden(payload: bytes, kind: str, image_format: str = "PNG", size=(96, 64), bits: int | None = None) -> bytes:
+    """A file with a payload in its lowest bits, column by column, of which `bits` are announced."""
     length = (8 * len(payload) if bits is None else bits).to_bytes(4, "big")
     stream = np.unpackbits(np.frombuffer(kind.encode() + length + payload, np.uint8))
     channels = (0, 1, 2) if "rgb" in kind else (3,)
     pixels = np.array(picture().resize(size).convert("RGB" if "rgb" in kind else "RGBA"))
-    places = ((row, column, channel) for column in range(size[0]) for row in range(size[1]) for channel in channels)
-    for bit in stream:
-        place = next(places)
-        pixels[place] = pixels[place] & 254 | bit
+    columns = pixels[..., channels].swapaxes(0, 1).copy()
+    columns.flat[: len(stream)] = columns.flat[: len(stream)] & 254 | stream
+    pixels[..., channels] = columns.swapaxes(0, 1)
     options = {"lossless": True, "exact": True} if image_format == "WEBP" else {}
     return encoded(image_format, Image.fromarray(pixels), **options)
 

@@ -136,11 +136,15 @@ def judge(path: str | None, operating_point: OperatingPoint = "cautious") -> dic
 
 def _answer(path: str | None, operating_point: OperatingPoint, **options: Any) -> Any:
     if path is None:
-        raise gr.Error("Choose an image first.", print_exception=False)
+        raise refusal("Choose an image first.")
     (answer,) = explain([path], operating_point, **options)
     if "error" in answer:
-        raise gr.Error(answer["error"].replace(path, Path(path).name), print_exception=False)
+        raise refusal(answer["error"].replace(path, Path(path).name))
     return {"image": Path(path).name} | answer
+
+
+def refusal(words: str) -> gr.Error:
+    return gr.Error(words, print_exception=False)
 
 
 def show(path: str | None, operating_point: OperatingPoint) -> tuple[str, dict[str, Any] | None]:
@@ -173,8 +177,7 @@ def picture_html(picture: Image.Image, words: str, side: int = 1280) -> str:
 def verdict_html(image: Image.Image, answer: Any) -> str:
     """A preview beside the verdict, its odds, and how often such verdicts are wrong."""
     label, lines = answer["label"], [odds_in_words(answer), error_in_words(answer)]
-    if answer.get("animated"):
-        lines.append("Only the first frame was judged.")
+    lines += ["Only the first frame was judged."] if answer.get("animated") else []
     words = f'<p class="verdict" style="border-color: {LABEL_COLORS[label]}">{TITLES[label]}</p>'
     words += "".join(f"<p>{line}</p>" for line in lines)
     return f'<div class="beside">{picture_html(image, "The image", 400)}<div>{words}</div></div>'
@@ -208,17 +211,18 @@ def traces_html(image: Image.Image, answer: dict[str, Any]) -> str:
 
 def evidence_html(image: Image.Image, answer: Any) -> str:
     """The places that speak for "fake" and their shares, with the map of all that does."""
-    places, words = shown_places(answer), "No place stands out as generated."
-    framed = picture_html(mark_places(image, answer), "The image with frames")
-    pictures = [framed] if places or answer["artifacts"] else []
+    places, pictures = shown_places(answer), ""
+    words = "No place stands out as generated."
+    if places or answer["artifacts"]:
+        pictures = picture_html(mark_places(image, answer), "The image with frames")
     if places:
         size = answer["width"], answer["height"]
         shares = ", ".join(f"{place_of(place['box'], *size)} {place['share']:.0%}" for place in places)
         words = (
             f'Yellow: where the pixels speak for "fake". Frames mark the strongest places: {shares} of all that does.'
         )
-        pictures.append(picture_html(evidence_picture(image, answer), "Map of the evidence"))
-    return f'<p>{words}</p><div class="pictures">{"".join(pictures)}</div>'
+        pictures += picture_html(evidence_picture(image, answer), "Map of the evidence")
+    return f'<p>{words}</p><div class="pictures">{pictures}</div>'
 
 
 def seen_html(answer: dict[str, Any]) -> str:
@@ -239,27 +243,29 @@ def seen_html(answer: dict[str, Any]) -> str:
 def show_many(paths: list[str] | None, operating_point: OperatingPoint) -> tuple[str, str]:
     """A table of many images, and a CSV file of it; a file that cannot be judged has an error in its row."""
     if not paths:
-        raise gr.Error("Choose some images first.", print_exception=False)
+        raise refusal("Choose some images first.")
     if len(paths) > MOST_IMAGES:
-        message = f"These are {len(paths)} files, at most {MOST_IMAGES} are judged at once."
-        raise gr.Error(message, print_exception=False)
-    rows: list[list[str]] = []
-    for path, answer in zip(paths, explain(paths, operating_point), strict=True):
-        name = Path(path).name
-        if "error" in answer:
-            rows.append([name, "", "", "", "", "", "", answer["error"].replace(path, name)])
-        else:
-            stated = "; ".join(map(in_words, answer.get("provenance", [])))
-            found = "; ".join(artifact["label"] for artifact in answer["artifacts"])
-            said = " ".join([answer["summary"], answer["traces_note"]]).strip()
-            probability = "" if answer["verdict_note"] else f"{answer['fake_probability']:.4f}"
-            rate = "" if answer["error_rate"] is None else f"{answer['error_rate']:.1%}"
-            rows.append([name, answer["label"], probability, rate, stated, said, found, ""])
+        raise refusal(f"These are {len(paths)} files, at most {MOST_IMAGES} are judged at once.")
+    answers = zip(paths, explain(paths, operating_point), strict=True)
+    rows = [row_of(path, answer) for path, answer in answers]
     # Beside an upload, so that it is deleted with the uploads.
     handle, table = tempfile.mkstemp(prefix="verdicts-", suffix=".csv", dir=Path(paths[0]).parent)
     with open(handle, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([BATCH_COLUMNS, *([_as_text(cell) for cell in row] for row in rows)])
     return table_html(rows), table
+
+
+def row_of(path: str, answer: dict[str, Any]) -> list[str]:
+    """An image in the table of many."""
+    name = Path(path).name
+    if "error" in answer:
+        return [name, *[""] * 6, answer["error"].replace(path, name)]
+    stated = "; ".join(map(in_words, answer.get("provenance", [])))
+    found = "; ".join(artifact["label"] for artifact in answer["artifacts"])
+    said = " ".join([answer["summary"], answer["traces_note"]]).strip()
+    probability = "" if answer["verdict_note"] else f"{answer['fake_probability']:.4f}"
+    rate = "" if answer["error_rate"] is None else f"{answer['error_rate']:.1%}"
+    return [name, answer["label"], probability, rate, stated, said, found, ""]
 
 
 def table_html(rows: list[list[str]]) -> str:
@@ -283,24 +289,21 @@ def _as_text(cell: str) -> str:
 def page() -> gr.Blocks:
     """The page, with a tab for one image and one for many."""
     config = EXPLAIN.model.config
-    side, size_note = getattr(config, "image_size", None), ""
+    name = "This model" if os.path.isdir(MODEL) else f"The model [{MODEL}](https://huggingface.co/{MODEL})"
+    note = f"{name} errs, above all on images unlike those it was trained on."
     # A network for large pictures also sees cuts at their own pixels.
-    if isinstance(side, int) and getattr(config, "large_picture_config", None) is None:
-        size_note = f" It judges images at {side}x{side} pixels, so that small details of large pictures are lost."
+    side, large = (getattr(config, name, None) for name in ("image_size", "large_picture_config"))
+    if isinstance(side, int) and large is None:
+        note += f" It judges images at {side}x{side} pixels, so that small details of large pictures are lost."
     with gr.Blocks(title="tellsign", delete_cache=(3600, 3600)) as blocks:
         gr.Markdown("# tellsign\nIs this image AI-generated, and how can one tell? A probability is not proof.")
-        operating_point = gr.Radio(
-            ["cautious", "balanced"],
-            value="cautious",
-            label="Verdicts",
-            info='"Balanced" answers "uncertain" for fewer large pictures, and errs more.',
-        )
+        words = '"Balanced" answers "uncertain" for fewer large pictures, and errs more.'
+        operating_point = gr.Radio(["cautious", "balanced"], value="cautious", label="Verdicts", info=words)
         with gr.Tab("One image"), gr.Row(elem_classes="one-image"):
             one_image(operating_point)
         with gr.Tab("Many images"):
             many_images(operating_point)
-        name = "This model" if os.path.isdir(MODEL) else f"The model [{MODEL}](https://huggingface.co/{MODEL})"
-        gr.Markdown(f"{name} errs, above all on images unlike those it was trained on.{size_note}")
+        gr.Markdown(note)
     return blocks
 
 
@@ -323,16 +326,8 @@ def one_image(operating_point: gr.Radio) -> None:
         with gr.Column():
             gr.Markdown("### Examples")
             # gr.Examples would show the names of files alone.
-            gallery = gr.Gallery(
-                examples,
-                show_label=False,
-                columns=4,
-                elem_classes="examples",
-                object_fit="cover",
-                allow_preview=False,
-                interactive=False,
-                buttons=[],
-            )
+            look: dict[str, Any] = {"show_label": False, "buttons": [], "allow_preview": False, "interactive": False}
+            gallery = gr.Gallery(examples, columns=4, elem_classes="examples", object_fit="cover", **look)
 
         def choose(event: gr.SelectData) -> str:
             return examples[event.index][0]

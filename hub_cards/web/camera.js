@@ -1,4 +1,5 @@
 // A camera's record in EXIF, and whether it contradicts the picture.
+import { centered } from "./pixels.js";
 import { short, statement } from "./statement.js";
 import words from "./words.js";
 
@@ -121,10 +122,6 @@ function turned(square, turns) {
 
 /** Pearson's correlation; 1 where one is flat, since nothing can be told then. */
 function correlation(first, second) {
-  const centered = (values) => {
-    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-    return values.map((value) => value - mean);
-  };
   const product = (one, other) => one.reduce((sum, value, at) => sum + value * other[at], 0);
   const [ours, theirs] = [centered(first), centered(second)];
   const powers = [product(ours, ours), product(theirs, theirs)];

@@ -1,13 +1,11 @@
 // What lies around the pixels in an image file: its size, its color profile, and the blocks that may state its making.
 import { readExif } from "./exif.js";
-import { MAX_BYTES, utf8 } from "./statement.js";
+import { MAX_BYTES, latin1, utf8 } from "./statement.js";
 
 const SOI = 0xd8,
   SOS = 0xda;
 const HEIC = ["heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "msf1"];
-// "latin1" is another code in browsers.
-const text = (bytes) => Array.from(bytes, (code) => String.fromCharCode(code)).join("");
-const begins = (bytes, words) => text(bytes.subarray(0, words.length)) === words;
+const begins = (bytes, words) => latin1(bytes.subarray(0, words.length)) === words;
 
 /** Where some words begin in bytes, or -1. */
 export function find(bytes, words, from = 0) {
@@ -100,10 +98,10 @@ async function readPng(bytes, found) {
   found.isCutOff = true;
   for (let at = 8; at + 12 <= bytes.length;) {
     const length = numbers.getUint32(at),
-      kind = text(bytes.subarray(at + 4, at + 8));
+      kind = latin1(bytes.subarray(at + 4, at + 8));
     const chunk = bytes.subarray(at + 8, at + 8 + length);
     const end = chunk.indexOf(0),
-      name = text(chunk.subarray(0, Math.max(end, 0)));
+      name = latin1(chunk.subarray(0, Math.max(end, 0)));
     if (kind === "IHDR") {
       [found.width, found.height] = [numbers.getUint32(at + 8), numbers.getUint32(at + 12)];
       const [bits, color] = chunk.subarray(8, 10);
@@ -113,8 +111,8 @@ async function readPng(bytes, found) {
     } else if (kind === "acTL") found.animated = true;
     else if (kind === "eXIf") found.exif = chunk;
     else if (kind === "iCCP") found.profile = await inflated(chunk.subarray(end + 2));
-    else if (kind === "tEXt") found.texts[name] = text(chunk.subarray(end + 1));
-    else if (kind === "zTXt") found.texts[name] = text(await inflated(chunk.subarray(end + 2)));
+    else if (kind === "tEXt") found.texts[name] = latin1(chunk.subarray(end + 1));
+    else if (kind === "zTXt") found.texts[name] = latin1(await inflated(chunk.subarray(end + 2)));
     else if (kind === "iTXt") found.texts[name] = await internationalText(chunk.subarray(end + 1));
     else if (kind === "IEND") {
       found.isCutOff = false;
@@ -136,17 +134,21 @@ async function internationalText(chunk) {
 
 const MAX_INFLATED = 1 << 22;
 
+/** The parts of what is compressed in a format, up to a little more than so many bytes. */
+export async function* unpackedParts(bytes, format, most) {
+  const reader = new Blob([bytes]).stream().pipeThrough(new DecompressionStream(format)).getReader();
+  for (let size = 0; size <= most;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    yield value;
+    size += value.length;
+  }
+}
+
 async function inflated(bytes) {
   const parts = [];
-  let size = 0;
   try {
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    for (let reader = stream.getReader(); size < MAX_INFLATED;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      parts.push(value);
-      size += value.length;
-    }
+    for await (const part of unpackedParts(bytes, "deflate", MAX_INFLATED)) parts.push(part);
   } catch {
     /* damaged: what came before it counts */
   }
@@ -158,7 +160,7 @@ function readWebp(bytes, found) {
   found.format = "WEBP";
   found.isCutOff = numbers.getUint32(4, true) + 8 > bytes.length;
   for (let at = 12; at + 8 <= bytes.length;) {
-    const kind = text(bytes.subarray(at, at + 4)),
+    const kind = latin1(bytes.subarray(at, at + 4)),
       length = numbers.getUint32(at + 4, true);
     const chunk = bytes.subarray(at + 8, at + 8 + length),
       inside = view(chunk);
@@ -203,7 +205,7 @@ function readBmp(bytes, found) {
 
 /** HEIC or AVIF. XMP is found by its ends, and EXIF by how TIFF begins, wherever the boxes have them. */
 function readBoxes(bytes, found) {
-  const brand = text(bytes.subarray(8, 12));
+  const brand = latin1(bytes.subarray(8, 12));
   if (HEIC.includes(brand)) found.format = "HEIC";
   if (!["avif", "avis"].includes(brand)) return;
   found.format = "AVIF";
@@ -215,7 +217,7 @@ function readBoxes(bytes, found) {
   if (exif && find(bytes, "Exif") >= 0) found.exif = bytes.subarray(exif, exif + MAX_BYTES);
 }
 
-function joined(parts) {
+export function joined(parts) {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

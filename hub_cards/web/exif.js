@@ -1,5 +1,5 @@
 // What a block of EXIF holds.
-import { checkLength, utf8 } from "./statement.js";
+import { checkLength, latin1, utf8 } from "./statement.js";
 
 const TAGS = {
   0x10e: "ImageDescription",
@@ -39,7 +39,6 @@ const KINDS = {
   11: [4, (numbers, at, little) => numbers.getFloat32(at, little)],
   12: [8, (numbers, at, little) => numbers.getFloat64(at, little)],
 };
-const latin1 = (bytes) => Array.from(bytes, (code) => String.fromCharCode(code)).join("");
 
 /**
  * What a block says: `tags` by their names, the user's `comment`, whether there are `coordinates`, and the `thumbnail`,

@@ -1,4 +1,5 @@
 // Texts that generators hide in the lowest bits of alpha or of the colors, column by column (NovelAI and others).
+import { joined, unpackedParts } from "./container.js";
 import { isObject, parsed, statementsOfTexts } from "./parameters.js";
 import { MAX_BYTES, statement, unreadable, utf8 } from "./statement.js";
 
@@ -33,25 +34,13 @@ async function textBehind(pixels, places, isCompressed, head) {
   const packed = await bytesIn(pixels, places, HEAD, bits >> 3);
   if (!isCompressed) return { text: utf8(packed) };
   try {
-    const text = await unpacked(packed);
+    const parts = [];
+    for await (const part of unpackedParts(packed, "gzip", MAX_BYTES)) parts.push(part);
+    const text = joined(parts);
     return text.length > MAX_BYTES ? { reason: `unpacks to more than ${MAX_BYTES} bytes` } : { text: utf8(text) };
   } catch (error) {
     return { reason: error.message };
   }
-}
-
-/** What is compressed by gzip, or a little more of it than is read. */
-async function unpacked(packed) {
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip")),
-    parts = [];
-  let size = 0;
-  for (const reader = stream.getReader(); size <= MAX_BYTES;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    parts.push(value);
-    size += value.length;
-  }
-  return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
 /** Bytes of the text in the lowest bits of channels, as many as there are. */

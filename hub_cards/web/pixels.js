@@ -9,6 +9,12 @@ export function halfToEven(value) {
   return low % 2 ? low + 1 : low;
 }
 
+/** Values less their mean. */
+export function centered(values) {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.map((value) => value - mean);
+}
+
 const clamp = (level) => (level < 0 ? 0 : level > 255 ? 255 : level);
 
 function cubic(distance) {
@@ -107,41 +113,8 @@ const LUMA = [
   87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101,
   72, 92, 95, 98, 112, 100, 103, 99,
 ];
-const CHROMA = [
-  17,
-  18,
-  24,
-  47,
-  99,
-  99,
-  99,
-  99,
-  18,
-  21,
-  26,
-  66,
-  99,
-  99,
-  99,
-  99,
-  24,
-  26,
-  56,
-  99,
-  99,
-  99,
-  99,
-  99,
-  47,
-  66,
-  99,
-  99,
-  99,
-  99,
-  99,
-  99,
-  ...Array(32).fill(99),
-];
+const CHROMA = Array(64).fill(99);
+[17, 18, 24, 47, 18, 21, 26, 66, 24, 26, 56, 99, 47, 66].forEach((step, at) => (CHROMA[8 * (at >> 2) + (at & 3)] = step));
 
 /** A table for a quality of 50 and more. */
 const steps = (table, quality) =>
@@ -210,72 +183,58 @@ function quantize(plane, wide, table) {
 // numbers of 13 binary digits, as in libjpeg's jfdctint.c and jidctint.c.
 function toCosines(block, at, step, digits) {
   const half = 1 << (digits - 1);
-  const b = at + step,
-    c = b + step,
-    d = c + step,
-    e = d + step,
-    f = e + step,
-    g = f + step,
-    h = g + step;
-  const sum0 = block[at] + block[h],
-    sum1 = block[b] + block[g],
-    sum2 = block[c] + block[f],
-    sum3 = block[d] + block[e];
-  const part7 = block[at] - block[h],
-    part6 = block[b] - block[g],
-    part5 = block[c] - block[f],
-    part4 = block[d] - block[e];
+  const sum0 = block[at] + block[at + 7 * step],
+    sum1 = block[at + step] + block[at + 6 * step],
+    sum2 = block[at + 2 * step] + block[at + 5 * step],
+    sum3 = block[at + 3 * step] + block[at + 4 * step];
+  const part7 = block[at] - block[at + 7 * step],
+    part6 = block[at + step] - block[at + 6 * step],
+    part5 = block[at + 2 * step] - block[at + 5 * step],
+    part4 = block[at + 3 * step] - block[at + 4 * step];
   const outer = sum0 + sum3,
     inner = sum1 + sum2,
     outer2 = sum0 - sum3,
     inner2 = sum1 - sum2;
   const turned = (inner2 + outer2) * 4433;
   block[at] = (((outer + inner) << 13) + half) >> digits;
-  block[e] = (((outer - inner) << 13) + half) >> digits;
-  block[c] = (turned + outer2 * 6270 + half) >> digits;
-  block[g] = (turned - inner2 * 15137 + half) >> digits;
+  block[at + 4 * step] = (((outer - inner) << 13) + half) >> digits;
+  block[at + 2 * step] = (turned + outer2 * 6270 + half) >> digits;
+  block[at + 6 * step] = (turned - inner2 * 15137 + half) >> digits;
   const all = (part4 + part5 + part6 + part7) * 9633;
   const z1 = (part4 + part7) * -7373,
     z2 = (part5 + part6) * -20995;
   const z3 = (part4 + part6) * -16069 + all,
     z4 = (part5 + part7) * -3196 + all;
-  block[h] = (part4 * 2446 + z1 + z3 + half) >> digits;
-  block[f] = (part5 * 16819 + z2 + z4 + half) >> digits;
-  block[d] = (part6 * 25172 + z2 + z3 + half) >> digits;
-  block[b] = (part7 * 12299 + z1 + z4 + half) >> digits;
+  block[at + 7 * step] = (part4 * 2446 + z1 + z3 + half) >> digits;
+  block[at + 5 * step] = (part5 * 16819 + z2 + z4 + half) >> digits;
+  block[at + 3 * step] = (part6 * 25172 + z2 + z3 + half) >> digits;
+  block[at + step] = (part7 * 12299 + z1 + z4 + half) >> digits;
 }
 
 function fromCosines(block, at, step, digits) {
   const half = 1 << (digits - 1);
-  const b = at + step,
-    c = b + step,
-    d = c + step,
-    e = d + step,
-    f = e + step,
-    g = f + step,
-    h = g + step;
-  const turned = (block[c] + block[g]) * 4433;
-  const even2 = turned - block[g] * 15137,
-    even3 = turned + block[c] * 6270;
-  const even0 = (block[at] + block[e]) << 13,
-    even1 = (block[at] - block[e]) << 13;
-  const all = (block[h] + block[f] + block[d] + block[b]) * 9633;
-  const z1 = (block[h] + block[b]) * -7373,
-    z2 = (block[f] + block[d]) * -20995;
-  const z3 = (block[h] + block[d]) * -16069 + all,
-    z4 = (block[f] + block[b]) * -3196 + all;
-  const odd0 = block[h] * 2446 + z1 + z3,
-    odd1 = block[f] * 16819 + z2 + z4;
-  const odd2 = block[d] * 25172 + z2 + z3,
-    odd3 = block[b] * 12299 + z1 + z4;
+  const turned = (block[at + 2 * step] + block[at + 6 * step]) * 4433;
+  const even2 = turned - block[at + 6 * step] * 15137,
+    even3 = turned + block[at + 2 * step] * 6270;
+  const even0 = (block[at] + block[at + 4 * step]) << 13,
+    even1 = (block[at] - block[at + 4 * step]) << 13;
+  const all = (block[at + 7 * step] + block[at + 5 * step] + block[at + 3 * step] + block[at + step]) * 9633;
+  const z1 = (block[at + 7 * step] + block[at + step]) * -7373,
+    z2 = (block[at + 5 * step] + block[at + 3 * step]) * -20995;
+  const z3 = (block[at + 7 * step] + block[at + 3 * step]) * -16069 + all,
+    z4 = (block[at + 5 * step] + block[at + step]) * -3196 + all;
+  const odd0 = block[at + 7 * step] * 2446 + z1 + z3,
+    odd1 = block[at + 5 * step] * 16819 + z2 + z4;
+  const odd2 = block[at + 3 * step] * 25172 + z2 + z3,
+    odd3 = block[at + step] * 12299 + z1 + z4;
   block[at] = (even0 + even3 + odd3 + half) >> digits;
-  block[h] = (even0 + even3 - odd3 + half) >> digits;
-  block[b] = (even1 + even2 + odd2 + half) >> digits;
-  block[g] = (even1 + even2 - odd2 + half) >> digits;
-  block[c] = (even1 - even2 + odd1 + half) >> digits;
-  block[f] = (even1 - even2 - odd1 + half) >> digits;
-  block[d] = (even0 - even3 + odd0 + half) >> digits;
-  block[e] = (even0 - even3 - odd0 + half) >> digits;
+  block[at + 7 * step] = (even0 + even3 - odd3 + half) >> digits;
+  block[at + step] = (even1 + even2 + odd2 + half) >> digits;
+  block[at + 6 * step] = (even1 + even2 - odd2 + half) >> digits;
+  block[at + 2 * step] = (even1 - even2 + odd1 + half) >> digits;
+  block[at + 5 * step] = (even1 - even2 - odd1 + half) >> digits;
+  block[at + 3 * step] = (even0 - even3 + odd0 + half) >> digits;
+  block[at + 4 * step] = (even0 - even3 - odd0 + half) >> digits;
 }
 
 /** Luma and the planes of half its sides as a picture. Colors are weighted 3 to 1 between neighbours. */

@@ -10,6 +10,8 @@ const SOURCE_TYPE = /^(?:https?:\/\/cv\.iptc\.org\/newscodes\/digitalsourcetype\
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export const utf8 = (bytes) => new TextDecoder().decode(bytes);
+// "latin1" is another code in a browser's decoder.
+export const latin1 = (bytes) => Array.from(bytes, (code) => String.fromCharCode(code)).join("");
 
 /** A text, or the one in bytes, without control characters and cut to what a statement repeats. */
 export function short(text) {

@@ -1,4 +1,5 @@
 // Traces in a file's own pixels, measured and drawn as tellsign's Python package does it.
+import { centered } from "./pixels.js";
 import words from "./words.js";
 
 const { LOSSLESS } = words.kind;
@@ -132,9 +133,9 @@ function detailOf({ width, height, grey }, left, top) {
     const row = width * (top + Math.floor(at / BLOCK));
     detail[at] = grey[row + left + (at % BLOCK)] - sum / weight;
   }
-  const mean = detail.reduce((sum, value) => sum + value, 0) / detail.length,
-    square = detail.reduce((sum, value) => sum + (value - mean) ** 2, 0) / detail.length;
-  return Math.sqrt(square) < LEAST_DEVIATION ? undefined : detail.map((value) => value - mean);
+  const around = centered(detail),
+    square = around.reduce((sum, value) => sum + value ** 2, 0) / around.length;
+  return Math.sqrt(square) < LEAST_DEVIATION ? undefined : around;
 }
 
 /** The power of each frequency of a block under a Hann window, in rows of 33. */

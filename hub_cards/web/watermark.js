@@ -1,4 +1,5 @@
 // Watermarks that generators' own programs leave in the pixels, read as tellsign's Python package reads them.
+import { centered } from "./pixels.js";
 import words from "./words.js";
 
 const { LEAST_CORRELATION, LEAST_PIXELS, MOST_PIXELS, BLOCK, STEP } = words.watermark;
@@ -71,10 +72,6 @@ function bitMeans(scores, length, first) {
 
 /** Pearson's correlation; near 0 where the means hardly differ. */
 function correlation(means, bits) {
-  const centered = (values) => {
-    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-    return values.map((value) => value - mean);
-  };
   const [ours, theirs] = [centered(means), centered(bits)];
   const product = ours.reduce((sum, value, bit) => sum + value * theirs[bit], 0);
   return product / Math.max(Math.hypot(...ours), 1e-3) / Math.hypot(...theirs);
