@@ -17,7 +17,7 @@ from tellsign.pipelines.answer import Box
 from tellsign.training.data.images import decode, whole_batch
 from tellsign.training.data.sources import LABELS, NO_CATEGORY, UNKNOWN, of_class
 
-from .registry import Use, plantable
+from .planter import Use, plantable
 from .rows import PLANTED_FEATURES, fingerprint, opened, planted_images
 
 
@@ -38,24 +38,20 @@ class _Planting(torch.utils.data.Dataset):
     def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
         chosen = self.dataset.select(indices)
         row_of = dict(zip(chosen["sha1"][:], indices, strict=True))
-        rows = []
+        most, size, rows = self.options["most"], self.options["image_size"], []
         for planted in planted_images(chosen, self.use, **self.options):
-            artifacts = np.full(self.options["most"], NOTHING, np.uint8)
-            masks = np.zeros((self.options["most"], *[self.options["image_size"]] * 2), bool)
-            boxes = np.zeros((self.options["most"], len(BOX_SIDES)), np.int16)
+            row = {
+                "images": np.asarray(opened(planted["image"]["bytes"])).transpose(2, 0, 1),
+                "artifacts": np.full(most, NOTHING, np.uint8),
+                "masks": np.zeros((most, size, size), bool),
+                "boxes": np.zeros((most, len(BOX_SIDES)), np.int16),
+                "rows": np.int64(row_of[planted["sha1"]]),
+            }
             for index, artifact in enumerate(planted["artifacts"]):
-                artifacts[index] = self.names.index(artifact["label"])
-                boxes[index] = [artifact["box"][side] for side in BOX_SIDES]
-                masks[index] = np.asarray(opened(artifact["mask"]["bytes"]))
-            rows.append(
-                {
-                    "images": np.asarray(opened(planted["image"]["bytes"])).transpose(2, 0, 1),
-                    "artifacts": artifacts,
-                    "masks": masks,
-                    "boxes": boxes,
-                    "rows": np.int64(row_of[planted["sha1"]]),
-                }
-            )
+                row["artifacts"][index] = self.names.index(artifact["label"])
+                row["boxes"][index] = [artifact["box"][side] for side in BOX_SIDES]
+                row["masks"][index] = np.asarray(opened(artifact["mask"]["bytes"]))
+            rows.append(row)
         return rows
 
 
@@ -72,15 +68,9 @@ def plant_for_validation(dataset: Dataset, *, seed: int, most: int, image_size: 
         - `rows` of shape `(n,)`, int64, the images' rows in the data set.
     """
     planting = _Planting(dataset, "evaluation", seed=seed, untouched=0.0, most=most, image_size=image_size)
-    loader = DataLoader(
-        planting, batch_size=64, num_workers=os.cpu_count() or 0, collate_fn=whole_batch, in_order=True
-    )
-    rows: list[dict] = []
-    with tqdm(total=len(planting), desc="Planting artifacts", unit="img", leave=False) as progress:
-        for batch in loader:
-            rows += batch
-            progress.update(64)
-    return _stacked(rows)
+    loader = DataLoader(planting, batch_size=64, num_workers=os.cpu_count() or 0, collate_fn=whole_batch)
+    batches = tqdm(loader, desc="Planting artifacts", unit="batch", leave=False)
+    return _stacked([row for batch in batches for row in batch])
 
 
 def _stacked(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -124,14 +114,8 @@ def validation_images(
 ) -> dict[str, torch.Tensor]:
     """Real images planted by the evaluation operators, and the same ones and as many fakes untouched."""
     real = of_class(dataset, "real")
-    planted = plant_for_validation(real, seed=seed, **shape)
-    untouched = untouched_images(dataset, **shape)
-    return concatenated(
-        [
-            Descriptions(part, categories, names).add_to(images)
-            for part, images in ((real, planted), (dataset, untouched))
-        ]
-    )
+    parts = (real, plant_for_validation(real, seed=seed, **shape)), (dataset, untouched_images(dataset, **shape))
+    return concatenated([Descriptions(part, categories, names).add_to(images) for part, images in parts])
 
 
 class PlantedBatches(torch.utils.data.Dataset):
