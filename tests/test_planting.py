@@ -1,4 +1,6 @@
+import json
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -30,10 +32,12 @@ from tests.samples import scene
 
 
 SCENES = [scene(index) for index in range(12)]
+PICTURES = [*SCENES[:8], scene(0, 40, 32), scene(1, 48, 96), scene(0, 112, 112)]
 ENTRIES = [
     (name, operator) for table in OPERATORS.values() for name, operators in table.items() for operator in operators
 ]
 """All operators with the names of their artifacts."""
+SUMS = json.loads(Path(__file__).with_name("evaluation_operators.json").read_text())
 SHARPENED, SMOOTH = "Over-sharpening artifacts", "Artificial smoothness"
 Answer = tuple[np.ndarray, np.ndarray]
 
@@ -45,8 +49,8 @@ def answers_of(operator: Operator, severity: float, images: list[np.ndarray]) ->
 
 @pytest.fixture(scope="module")
 def answers() -> list[list[list[Answer | None]]]:
-    """What every operator answers for eight scenes, at three severities."""
-    return [[answers_of(entry, severity, SCENES[:8]) for severity in (0.33, 0.67, 1.0)] for _, entry in ENTRIES]
+    """What every operator answers for pictures of several sizes, at three severities."""
+    return [[answers_of(entry, severity, PICTURES) for severity in (0.33, 0.67, 1.0)] for _, entry in ENTRIES]
 
 
 def tight_box(mask: np.ndarray) -> dict[str, int]:
@@ -60,6 +64,21 @@ def test_plantable_names_are_official_and_in_order():
     assert plantable("training") == [name for name in plantable() if name in OPERATORS["training"]]
     for use, count in {"evaluation": 33, "training": 24}.items():
         assert set(plantable(use)) == set(OPERATORS[use]) and len(plantable(use)) == count
+    assert list(SUMS) == plantable()
+
+
+@pytest.mark.parametrize("name", plantable())
+def test_evaluation_operators_plant_the_same(name):
+    """By the levels that change and the pixels of masks: exponentials differ in the last digit between processors."""
+    levels = pixels = 0.0
+    for entry in operators_of(name, "evaluation"):
+        for index, size in [*((index, (32, 32)) for index in range(6)), (0, (48, 96)), (1, (48, 96))]:
+            image = scene(index, *size) / np.float32(255)
+            for severity in (0.33, 0.67, 1.0):
+                if (answer := entry(image, severity, np.random.default_rng([index, 5]))) is not None:
+                    levels += 255 * float(np.abs(answer[0] - image).sum())
+                    pixels += float(answer[1].sum())
+    assert [levels, pixels] == pytest.approx(SUMS[name], rel=1e-4)
 
 
 def test_no_pattern_with_its_change_serves_both_uses():
@@ -74,10 +93,10 @@ def test_no_pattern_with_its_change_serves_both_uses():
         assert not training & evaluation, name
 
 
-def test_operators_change_images_within_their_masks_only(answers):
+def test_operators_change_images_of_any_size_within_their_masks(answers):
     for (name, _), by_severity in zip(ENTRIES, answers, strict=True):
         assert any(by_severity[1]), name
-        for image, answer in zip(SCENES[:8], by_severity[1], strict=True):
+        for image, answer in zip(PICTURES, by_severity[1], strict=True):
             if answer is None:
                 continue
             changed, mask = answer
@@ -87,7 +106,7 @@ def test_operators_change_images_within_their_masks_only(answers):
             assert np.array_equal(changed[~mask], original[~mask]), name
             assert not np.array_equal(changed[mask], original[mask]), name
             assert mask.all() or name not in GLOBAL_ARTIFACTS
-    assert all(np.array_equal(image, scene(index)) for index, image in enumerate(SCENES))
+    assert all(np.array_equal(image, scene(index)) for index, image in enumerate(PICTURES[:8]))
 
 
 def test_channels_are_added_in_the_same_order_everywhere():
@@ -107,20 +126,9 @@ def test_operators_change_more_with_higher_severity(answers):
     for (name, _), by_severity in zip(ENTRIES, answers, strict=True):
         changes = [
             sum(float(abs(answer[0] - image / np.float32(255)).sum()) for image, answer in pairs if answer is not None)
-            for pairs in (zip(SCENES[:8], some, strict=True) for some in by_severity)
+            for pairs in (zip(PICTURES, some, strict=True) for some in by_severity)
         ]
         assert changes[0] < changes[1] < changes[2], (name, changes)
-
-
-@pytest.mark.parametrize("size", [(40, 32), (48, 96), (112, 112)])
-def test_operators_work_at_other_sizes(size):
-    images = [scene(index, *size) for index in (0, 1, 3)]
-    for name, entry in ENTRIES:
-        for image, answer in zip(images, answers_of(entry, 1.0, images), strict=True):
-            if answer is not None:
-                changed, mask = answer
-                assert changed.shape == image.shape and mask.shape == size and np.isfinite(changed).all(), name
-                assert np.array_equal(changed[~mask], image[~mask] / np.float32(255)), name
 
 
 @pytest.mark.parametrize("use", get_args(Use))

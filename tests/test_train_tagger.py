@@ -13,7 +13,6 @@ from datasets import Dataset
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from torch.utils.data import DataLoader
 from transformers import AutoModel, SiglipImageProcessor, TrainingArguments
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqForImageClassification
@@ -21,8 +20,8 @@ from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.calibration import tagger as tagger_calibration
 from tellsign.training.calibration.tagger import calibrate_artifacts, calibrate_places, fit_category_threshold
 from tellsign.training.data.caching import cached
-from tellsign.training.data.images import whole_batch
-from tellsign.training.data.sources import LABELS, UNKNOWN, load_sources
+from tellsign.training.data.images import decode
+from tellsign.training.data.sources import LABELS, UNKNOWN, load_sources, of_class
 from tellsign.training.planting import plantable, planted_images, rows
 from tellsign.training.planting.batches import (
     BOX_SIDES,
@@ -30,8 +29,7 @@ from tellsign.training.planting.batches import (
     NOTHING,
     PlantedBatches,
     TrainingBatches,
-    plant_for_validation,
-    untouched_images,
+    validation_images,
 )
 from tellsign.training.planting.rows import images_of, opened
 from tellsign.training.train_tagger import main, parse_arguments, spellings, start_details, train_tokenizer
@@ -56,14 +54,24 @@ def training_batches(dataset: Dataset, **changes) -> TrainingBatches:
     return TrainingBatches(dataset, {}, [], as_batches, **(values | changes))
 
 
-def test_a_run_writes_a_loadable_tagger_with_its_scores(textured, tmp_path):
-    main(options(textured, tmp_path, bf16=True, eval_strategy="steps", eval_steps=4))
-    tensors = load_file(tmp_path / "model.safetensors")
+WHOLE = {"bf16": True, "eval_strategy": "steps", "eval_steps": 4}
+
+
+@pytest.fixture(scope="module")
+def whole(textured, tmp_path_factory) -> Path:
+    """Folder of a run of eight steps that nobody stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    main(options(textured, folder, **WHOLE))
+    return folder
+
+
+def test_a_run_writes_a_loadable_tagger_with_its_scores(whole):
+    tensors = load_file(whole / "model.safetensors")
     dtypes = {"running" in name: tensor.dtype for name, tensor in tensors.items() if tensor.is_floating_point()}
     assert dtypes == {True: torch.float32, False: torch.float16}
-    model = AutoModel.from_pretrained(tmp_path)
+    model = AutoModel.from_pretrained(whole)
     assert model.dtype == torch.float32
-    scores = json.loads((tmp_path / "eval_results.json").read_text())
+    scores = json.loads((whole / "eval_results.json").read_text())
     assert 0 < scores["eval_macro_average_precision"] <= 1
     assert scores["eval_untouched_with_artifacts"] <= 0.04
     assert set(scores["eval_artifacts"]) == set(plantable())
@@ -74,20 +82,19 @@ def test_a_run_writes_a_loadable_tagger_with_its_scores(textured, tmp_path):
         assert model.config.artifact_temperatures[index] == entry["temperature"] != 1.0
         assert model.config.artifact_thresholds[index] == entry["threshold"]
     assert model.config.box_threshold != 0.5 and 0 < scores["eval_box_iou"] <= 1
-    history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
+    history = json.loads((whole / "trainer_state.json").read_text())["log_history"]
     planted = {f"eval_average_precision/{name}" for name, entry in scores["eval_artifacts"].items() if entry["images"]}
     evaluations = [entry.keys() for entry in history if "eval_macro_average_precision" in entry]
     assert len(evaluations) == 2 and planted
     assert all({name for name in names if "eval_average_precision/" in name} == planted for names in evaluations)
-    (answer,) = ArtifactTagger.from_pretrained(tmp_path)([Image.new("RGB", (40, 50))], threshold=0.0)
+    (answer,) = ArtifactTagger.from_pretrained(whole)([Image.new("RGB", (40, 50))], threshold=0.0)
     assert {artifact["label"] for artifact in answer} == set(on)
 
 
-def test_saved_weights_are_the_average_in_half_precision(textured, tmp_path):
-    main(options(textured, tmp_path, max_steps=4, save_steps=4))
-    average = load_file(tmp_path / "checkpoint-4" / "averaged_model.safetensors")
-    last = load_file(tmp_path / "checkpoint-4" / "model.safetensors")
-    final = load_file(tmp_path / "model.safetensors")
+def test_saved_weights_are_the_average_in_half_precision(whole):
+    average = load_file(whole / "checkpoint-8" / "averaged_model.safetensors")
+    last = load_file(whole / "checkpoint-8" / "model.safetensors")
+    final = load_file(whole / "model.safetensors")
     weights = [name for name in final if "running" not in name and "num_batches" not in name]
     for name in weights:
         assert torch.equal(final[name], average[f"module.{name}"].half()), name
@@ -180,8 +187,7 @@ def test_fakes_are_encoded_as_often_as_untouched_images(textured, tmp_path):
     pool = training_batches(dataset, untouched=1.0).planted(range(2 * len(images))).images
     real, fake = (pool["images"][pool["labels"] == LABELS.index(label)] for label in ("real", "fake"))
     assert torch.equal(real, fake) and len(real) == len(images)
-    once = untouched_images(dataset.select(range(len(images))), most=2, image_size=32)["images"]
-    assert not torch.equal(real, once)
+    assert not torch.equal(real, decode(dataset.select(range(len(images))), 32)[0])
 
 
 def test_images_are_planted_by_epoch_and_seed_and_repeat(textured):
@@ -195,15 +201,6 @@ def test_images_are_planted_by_epoch_and_seed_and_repeat(textured):
         together = batches.__getitems__(list(range(len(batches))))["pixel_values"]
         assert {image.numpy().tobytes() for image in together} == epochs[-2]
     assert len(set.union(*epochs)) == sum(map(len, epochs)) == 6 * len(batches)
-
-
-def test_worker_processes_plant_as_the_training_process_does(textured):
-    batches = training_batches(load_sources([textured], "train"))
-    loader = DataLoader(batches, batch_size=16, num_workers=2, collate_fn=whole_batch)
-    for batches.epoch in range(2):
-        for number, batch in enumerate(loader):
-            expected = batches.__getitems__(list(range(16 * number, 16 * (number + 1))))
-            assert all(torch.equal(batch[name], values) for name, values in expected.items())
 
 
 def test_an_image_that_cannot_be_read_is_left_out_of_its_batch(textured):
@@ -253,15 +250,14 @@ def test_two_processes_train_one_tagger_on_the_images_of_both(textured, tmp_path
     assert state["epoch"] == pytest.approx(2)  # of 32 images, 16 a step
 
 
-def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(textured, tmp_path):
-    main(options(textured, tmp_path / "whole"))
-    killed = options(textured, tmp_path / "killed")
+def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(whole, textured, tmp_path):
+    killed = options(textured, tmp_path, **WHOLE)
     assert run_until_killed(main, killed) == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    assert not (tmp_path / "model.safetensors").exists()
     main(killed)
-    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
-    for name in whole:
-        assert torch.equal(whole[name], resumed[name]), name
+    resumed = load_file(tmp_path / "model.safetensors")
+    for name, tensor in load_file(whole / "model.safetensors").items():
+        assert torch.equal(tensor, resumed[name]), name
 
 
 def test_the_packaged_recipe_parses_and_describes_a_model():
@@ -307,16 +303,14 @@ def test_arguments_that_make_no_sense_raise(arguments, message):
 # Planted images as tensors.
 
 
-@pytest.fixture(scope="module")
-def real(textured) -> Dataset:
+def test_validation_has_images_artifacts_and_their_places(textured):
     dataset = load_sources(textured, "train")
-    return dataset.select([row for row, label in enumerate(dataset["label"]) if label == 0])
-
-
-def test_validation_has_images_artifacts_and_their_places(real):
-    pool = plant_for_validation(real, seed=3, most=3, image_size=32)
+    real = of_class(dataset, "real")
+    pool = validation_images(dataset, {}, [], seed=3, most=3, image_size=32)
     rows = list(planted_images(real, "evaluation", seed=3, untouched=0.0))
-    assert len(pool["images"]) == len(rows) == 24 and (pool["artifacts"] != NOTHING).any()
+    assert len(rows) == 24 and (pool["artifacts"][:24] != NOTHING).any()
+    assert torch.equal(pool["images"][24:], decode(dataset)[0]) and (pool["artifacts"][24:] == NOTHING).all()
+    assert pool["labels"][24:].tolist() == dataset["label"][:] and set(pool["labels"][:24].tolist()) <= {UNKNOWN, 0}
     for index, (row, pixels) in enumerate(zip(rows, images_of(rows), strict=True)):
         assert real[int(pool["rows"][index])]["sha1"] == row["sha1"]
         assert np.array_equal(pool["images"][index].permute(1, 2, 0), pixels)

@@ -318,10 +318,10 @@ def main(
     dataset = unseen_real_images(loaded, train_data, seed)
     image_size = size_of(tagger, locate_with)
     count = min(images, len(dataset) // 2)
-    planted, trained = (
-        plant_into(dataset.select(range(count)), use, seed, image_size) for use in ("evaluation", "training")
-    )
-    untouched, *_ = decode(dataset.select(range(count, 2 * count)), image_size)
+    changed, unchanged = dataset.select(range(count)), dataset.select(range(count, 2 * count))
+    planted = plant_into(changed, "evaluation", seed, image_size)
+    trained = plant_into(changed, "training", seed, image_size)
+    untouched, *_ = decode(unchanged, image_size)
     evaluation: dict[str, Any] = {
         "model": title_of(model),
         "data": [without_folders(source) for source in data],

@@ -217,8 +217,11 @@ def plant_images(
         columns=plantable_columns(model),
         num_artifacts=len(model.config.artifact_labels),
     )
-    shares = {"fakes": data_args.fake_images, "untouched": data_args.untouched}
-    return TrainingBatches(train, categories, names, as_batches, seed=seed, **shares, **shape), as_batches(planted)
+    fakes, untouched = data_args.fake_images, data_args.untouched
+    train_images = TrainingBatches(
+        train, categories, names, as_batches, fakes=fakes, untouched=untouched, seed=seed, **shape
+    )
+    return train_images, as_batches(planted)
 
 
 def finish(

@@ -230,7 +230,7 @@ def repeat_around(image: NDArray, place: NDArray, form: None, amount: float, rng
 def mirror_across_border(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> Changed:
     """An object's texture, mirrored at a part of its border, fades out over its surroundings."""
     border, strength = ndimage.binary_dilation(place) & ~place, px.edges(image)
-    middle = px.one_of(np.argwhere(border & (strength >= np.median(strength[border]))), rng)
+    (middle,) = px.some_of(np.argwhere(border & (strength >= np.median(strength[border]))), rng, 1)
     part = np.clip(3 - np.hypot(*px.offsets(image, *middle)) / (3.5 * unit(image)), 0, 1)
     distance, nearest = ndimage.distance_transform_edt(~place, return_indices=True)
     mirrored = px.sample(image, *(2.0 * nearest - px.offsets(image, 0, 0)))

@@ -44,12 +44,10 @@ class Run:
         steps: dict[int, str] = {}
         for file in self.folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{last_file}"):
             state = TrainerState.load_from_json(str(file.with_name(TRAINER_STATE_NAME)))
-            done, length = state.global_step, float(args.max_steps)
-            if args.max_steps <= 0:
-                done, length = (
-                    state.epoch or 0,
-                    args.num_train_epochs,
-                )  # the state's max_steps may be of another length
+            # The state's max_steps may be of another length.
+            done, length = state.epoch or 0, args.num_train_epochs
+            if args.max_steps > 0:
+                done, length = state.global_step, args.max_steps
             if done < length:
                 steps[state.global_step] = str(file.parent)
         return steps[max(steps)] if steps else None
