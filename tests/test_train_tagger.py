@@ -29,6 +29,7 @@ from tellsign.training.planting.batches import (
     NOTHING,
     PlantedBatches,
     TrainingBatches,
+    columns_of,
     validation_images,
 )
 from tellsign.training.planting.rows import images_of, opened
@@ -46,12 +47,7 @@ SIZE = {"height": 32, "width": 32}
 
 def training_batches(dataset: Dataset, **changes) -> TrainingBatches:
     values = {"fakes": 48, "untouched": 0.0, "seed": 0, "most": 2, "image_size": 32}
-    columns = list(range(len(plantable())))
-
-    def as_batches(images: dict[str, torch.Tensor]) -> PlantedBatches:
-        return PlantedBatches(images, SiglipImageProcessor(), columns, len(columns))
-
-    return TrainingBatches(dataset, {}, [], as_batches, **(values | changes))
+    return TrainingBatches(dataset, {}, [], SiglipImageProcessor(), plantable(), **(values | changes))
 
 
 WHOLE = {"bf16": True, "eval_strategy": "steps", "eval_steps": 4}
@@ -334,10 +330,13 @@ def test_nothing_is_known_of_fakes_and_other_artifacts():
         "categories": torch.tensor([0, 1, UNKNOWN]),
         "rows": torch.arange(3),
     }
-    batch = PlantedBatches(images, SiglipImageProcessor(size=SIZE), [3, 0], 5).__getitems__([0, 1, 2])
-    assert batch["artifact_labels"].tolist() == [[1, -100, -100, 1, -100], [0, -100, -100, 0, -100], [-100] * 5]
-    assert torch.equal(batch["artifact_masks"][0, [0, 3]], masks[0].float())
-    assert not batch["artifact_masks"][0, [1, 2, 4]].any() and not batch["artifact_masks"][1:].any()
+    first, second, *rest = plantable()
+    batches = PlantedBatches(images, SiglipImageProcessor(size=SIZE), [second, "other", *rest, first])
+    batch = batches.__getitems__([0, 1, 2])
+    nothing = [0, -100, *[0] * len(rest), 0]
+    assert batch["artifact_labels"].tolist() == [[1, -100, *[0] * len(rest), 1], nothing, [-100] * len(nothing)]
+    assert torch.equal(batch["artifact_masks"][0, [0, -1]], masks[0].float())
+    assert not batch["artifact_masks"][0, 1:-1].any() and not batch["artifact_masks"][1:].any()
     torch.testing.assert_close(batch["pixel_values"], images["images"] / 127.5 - 1)
     assert batch["labels"].tolist() == [UNKNOWN, 0, 1] and batch["categories"].tolist() == [0, 1, UNKNOWN]
 
@@ -421,8 +420,9 @@ def test_optimizer_is_muon_for_matrices_and_adamw_for_vectors():
     np.testing.assert_allclose(layer.bias.detach().numpy(), vector, rtol=1e-4)
 
 
-# Of each artifact in the logits of the stub, which has one more before them and these in the other order.
-COLUMNS = list(reversed(range(1, len(plantable()) + 1)))
+# Names of the logits of the stub: one more, and then the artifacts in the other order.
+NAMES = ["none of them", *reversed(plantable())]
+COLUMNS = columns_of(NAMES)
 
 
 @pytest.fixture
@@ -441,15 +441,14 @@ def planted() -> PlantedBatches:
         "categories": torch.full((2 * count,), UNKNOWN),
         "rows": torch.arange(2 * count),
     }
-    return PlantedBatches(images, SiglipImageProcessor(size=SIZE), COLUMNS, len(plantable()) + 1)
+    return PlantedBatches(images, SiglipImageProcessor(size=SIZE), NAMES)
 
 
 @pytest.fixture
 def stub() -> SimpleNamespace:
-    """What calibration needs of a model whose logits are those of [`planted`]: one more, and in the other order."""
-    labels = ["none of them", *reversed(plantable())]
+    """What calibration needs of a model whose logits are those of [`planted`]."""
     vision = SimpleNamespace(image_size=32)
-    return SimpleNamespace(config=SimpleNamespace(artifact_labels=labels, global_artifacts=[], vision_config=vision))
+    return SimpleNamespace(config=SimpleNamespace(artifact_labels=NAMES, global_artifacts=[], vision_config=vision))
 
 
 def test_artifacts_at_chance_are_switched_off(planted, stub, monkeypatch):
@@ -467,7 +466,7 @@ def test_artifacts_at_chance_are_switched_off(planted, stub, monkeypatch):
 def test_scores_of_an_unseen_artifact_are_null_in_valid_json(planted, stub, monkeypatch):
     artifacts = planted.images["artifacts"]
     images = planted.images | {"artifacts": artifacts.masked_fill(artifacts == 3, NOTHING)}
-    fewer = PlantedBatches(images, planted.image_processor, COLUMNS, len(plantable()) + 1)
+    fewer = PlantedBatches(images, planted.image_processor, NAMES)
     noise = np.random.default_rng(0).normal(size=(len(images["rows"]), len(plantable()) + 1))
     monkeypatch.setattr(tagger_calibration, "predict", lambda *arguments: (noise, noise[:, :2]))
     scores = calibrate_artifacts(stub, fewer, COLUMNS)

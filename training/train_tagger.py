@@ -7,7 +7,6 @@ python -m tellsign.training.train_tagger --help
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from tellsign.training.data.caching import cached
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN
 from tellsign.training.planting import plantable
-from tellsign.training.planting.batches import PlantedBatches, TrainingBatches, validation_images
+from tellsign.training.planting.batches import PlantedBatches, TrainingBatches, columns_of, validation_images
 from tellsign.training.planting.rows import fingerprint
 from tellsign.training.trainer.arguments import check_training_arguments, overrides_of, parse_recipe
 from tellsign.training.trainer.averaging import AVERAGE_NAME, WeightAveraging, whole_batches
@@ -134,11 +133,6 @@ def spellings(category_names: Sequence[str]) -> list[list[str]]:
     return [[template.format(name) for template in TEMPLATES for name in spelling] for spelling in names]
 
 
-def plantable_columns(model: ArtifactSiglipModel) -> list[int]:
-    """The index in the model's logits of each artifact that can be planted."""
-    return [model.config.artifact_labels.index(name) for name in plantable()]
-
-
 class TaggerTrainer(WholeValidationTrainer):
     """A Trainer that mirrors half of the images of a batch, and compares them with texts.
 
@@ -147,7 +141,7 @@ class TaggerTrainer(WholeValidationTrainer):
     """
 
     def __init__(self, model: ArtifactSiglipModel, processor: SiglipProcessor, texts: list[list[str]], **kwargs):
-        self.columns = plantable_columns(model)
+        self.columns = columns_of(model.config.artifact_labels)
         super().__init__(
             model=model,
             processing_class=processor,
@@ -211,17 +205,11 @@ def plant_images(
             lambda: validation_images(validation, categories, names, seed=seed, **shape),
             settings,
         )
-    as_batches = partial(
-        PlantedBatches,
-        image_processor=processor.image_processor,
-        columns=plantable_columns(model),
-        num_artifacts=len(model.config.artifact_labels),
-    )
-    fakes, untouched = data_args.fake_images, data_args.untouched
+    model_needs, fakes = (processor.image_processor, model.config.artifact_labels), data_args.fake_images
     train_images = TrainingBatches(
-        train, categories, names, as_batches, fakes=fakes, untouched=untouched, seed=seed, **shape
+        train, categories, names, *model_needs, fakes=fakes, untouched=data_args.untouched, seed=seed, **shape
     )
-    return train_images, as_batches(planted)
+    return train_images, PlantedBatches(planted, *model_needs)
 
 
 def finish(

@@ -97,6 +97,11 @@ def validation_images(
     return _stacked(planted + [untouched.row(*pair, []) for pair in zip(rows.tolist(), images.numpy(), strict=True)])
 
 
+def columns_of(artifact_labels: Sequence[str]) -> list[int]:
+    """The index of each artifact that can be planted in the names of a model's logits."""
+    return [artifact_labels.index(name) for name in plantable()]
+
+
 class PlantedBatches(torch.utils.data.Dataset):
     """Planted and untouched images, handed out in whole processed batches with all their labels.
 
@@ -111,25 +116,20 @@ class PlantedBatches(torch.utils.data.Dataset):
             - `categories` of shape `(n,)`, int64, what they show, `NONE_SHOWN` or `UNKNOWN`.
             - `rows` of shape `(n,)`, int64, their rows in the data set.
         image_processor (`BaseImageProcessor`): Makes `pixel_values` of the images.
-        columns (`list[int]`): For each index in `artifacts` the index of the artifact in the model's logits.
-        num_artifacts (`int`): Number of these logits. Of those without a column, and of all artifacts in fake images,
-            nothing is known.
+        artifact_labels (`list[str]`): Names of the model's logits, [`plantable`] ones and others. Of the others, and
+            of all artifacts in fake images, nothing is known.
     """
 
     def __init__(
-        self,
-        images: dict[str, torch.Tensor],
-        image_processor: BaseImageProcessor,
-        columns: Sequence[int],
-        num_artifacts: int,
+        self, images: dict[str, torch.Tensor], image_processor: BaseImageProcessor, artifact_labels: Sequence[str]
     ):
-        self.images = images
-        self.image_processor = image_processor
+        self.images, self.image_processor = images, image_processor
+        columns = columns_of(artifact_labels)
         # The last column takes what is nothing, and is cut off.
-        self.column_of = torch.full((NOTHING + 1,), num_artifacts)
+        self.column_of = torch.full((NOTHING + 1,), len(artifact_labels))
         self.column_of[: len(columns)] = torch.tensor(columns)
-        self.known = torch.full((num_artifacts + 1,), float(UNKNOWN))
-        self.known[list(columns)] = 0
+        self.known = torch.full((len(artifact_labels) + 1,), float(UNKNOWN))
+        self.known[columns] = 0
 
     def __len__(self) -> int:
         return len(self.images["images"])
@@ -160,8 +160,9 @@ class PlantedBatches(torch.utils.data.Dataset):
 
 
 class TrainingBatches(torch.utils.data.Dataset):
-    """Real images, in each epoch planted anew by the training operators or left untouched, and untouched fakes, handed
-    out as [`PlantedBatches`] by `as_batches`. An image that cannot be read is left out of its batch.
+    """Real images, in each epoch planted anew by the training operators or left untouched, and untouched fakes.
+
+    They are handed out as by [`PlantedBatches`]. An image that cannot be read is left out of its batch.
 
     What is planted depends on the seed, the `epoch` and the image alone. No image of one seed is that of another, in
     at most 1,000 epochs. `shape` is `most` and `image_size` of [`planted_images`].
@@ -172,14 +173,15 @@ class TrainingBatches(torch.utils.data.Dataset):
         dataset: Dataset,
         categories: dict[str, str],
         category_names: Sequence[str],
-        as_batches: Callable[[dict[str, torch.Tensor]], PlantedBatches],
+        image_processor: BaseImageProcessor,
+        artifact_labels: Sequence[str],
         *,
         fakes: int,
         untouched: float,
         seed: int,
         **shape: int,
     ):
-        self.as_batches, self.seed, self.epoch = as_batches, seed, 0
+        self.model_needs, self.seed, self.epoch = (image_processor, artifact_labels), seed, 0
         real, fake = of_class(dataset, "real"), of_class(dataset, "fake", fakes, seed)
         # Fakes are encoded as often as untouched real images, or the encoding would tell the class.
         self.parts = [
@@ -200,7 +202,7 @@ class TrainingBatches(torch.utils.data.Dataset):
             start += len(part)
         if not rows:
             raise ValueError(f"none of {len(indices)} training images can be read")
-        return self.as_batches(_stacked(rows))
+        return PlantedBatches(_stacked(rows), *self.model_needs)
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
         return self.planted(indices).__getitems__(slice(None))
