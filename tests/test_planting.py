@@ -126,7 +126,7 @@ def test_operators_change_more_with_higher_severity(answers):
     for (name, _), by_severity in zip(ENTRIES, answers, strict=True):
         changes = [
             sum(float(abs(answer[0] - image / np.float32(255)).sum()) for image, answer in pairs if answer is not None)
-            for pairs in (zip(PICTURES, some, strict=True) for some in by_severity)
+            for pairs in (zip(SCENES[:8], some[:8], strict=True) for some in by_severity)
         ]
         assert changes[0] < changes[1] < changes[2], (name, changes)
 
