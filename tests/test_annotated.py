@@ -1,5 +1,7 @@
 """What people annotated, as what taggers learn from, are measured by, and as a data set."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -69,15 +71,13 @@ def test_what_is_not_annotated_is_unknown_in_batches(folder):
 
 class Numbers:
     epoch = 0
+    pixel_values = staticmethod(torch.tensor)
 
     def __len__(self):
         return 3
 
     def __getitems__(self, indices):
         return {"pixel_values": torch.tensor(indices)}
-
-    def pixel_values(self, indices):
-        return torch.tensor(indices)
 
 
 def test_joined_batches_take_from_both_and_pass_the_epoch_on():
@@ -92,24 +92,17 @@ def test_joined_batches_take_from_both_and_pass_the_epoch_on():
 class Seer:
     """A tagger that names the first artifact in every image, in the upper left quarter, and doubts the others."""
 
-    class model:  # noqa: N801
-        class config:  # noqa: N801
-            pass
+    model = SimpleNamespace(config=SimpleNamespace())
 
     def __call__(self, images, *, candidate_labels, threshold=None, return_heatmap=False):
-        answers = []
-        for image in images:
-            heat = np.zeros((image.height, image.width), np.float32)
-            heat[1, 1] = 1
-            place = box(0, 0, image.width // 2, image.height // 2)
-            answers.append(
-                [
-                    {"label": label, "score": 0.9 if label == FIRST else 0.2, "box": place, "heatmap": heat}
-                    for label in candidate_labels
-                    if label == FIRST or threshold == 0
-                ]
-            )
-        return answers
+        heat = np.zeros((20, 40), np.float32)
+        heat[1, 1] = 1
+        found = [
+            {"label": label, "score": 0.9 if label == FIRST else 0.2, "box": box(0, 0, 20, 10), "heatmap": heat}
+            for label in candidate_labels
+            if label == FIRST or threshold == 0
+        ]
+        return [found for _ in images]
 
 
 def test_a_tagger_is_measured_by_what_people_say_alone(folder):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tellsign.configuration.artifacts import ARTIFACTS
+from tellsign.pipelines.answer import PLACES
 from tellsign.pipelines.explainer import MAX_SENTENCE_WORDS, SENTENCE
 from tellsign.training.explanations.sentences import (
     SEEN,
@@ -17,10 +18,6 @@ from tellsign.training.explanations.sentences import (
 from tellsign.training.planting import plantable
 
 
-PLACES = [
-    *("top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right"),
-    "whole image",
-]
 GHOSTING = "Ghosting effects: Semi-transparent duplicates of elements"
 CATEGORIES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
@@ -29,7 +26,7 @@ CATEGORIES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "h
 def test_every_sentence_has_form_place_and_category(artifact):
     rng = np.random.default_rng(artifact.id)
     for _ in range(60):
-        place, category = PLACES[rng.integers(len(PLACES))], CATEGORIES[rng.integers(len(CATEGORIES))]
+        place, category = rng.choice(sorted(PLACES)), rng.choice(CATEGORIES)
         sentence = explanation_sentence(artifact.name, place, rng, category)
         assert re.fullmatch(SENTENCE, sentence), sentence
         assert stated_place(sentence) == place, sentence

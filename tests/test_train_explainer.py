@@ -24,8 +24,8 @@ from tellsign.training.data.images import DecodedImages
 from tellsign.training.data.sources import load_sources
 from tellsign.training.explanations.examples import (
     AnnotatedImages,
-    ExplanationCollator,
     WrittenExplanations,
+    explanation_batch,
     tagged_artifacts,
 )
 from tellsign.training.explanations.sentences import SEEN, example_texts, stated_categories, stated_place
@@ -37,12 +37,13 @@ from tellsign.training.train_explainer import (
     load_images,
     load_vision_tower,
     main,
+    make_examples,
     parse_arguments,
     replace_vision_tower,
 )
 from tellsign.training.trainer.passes import GroupedSampler
 from tests.models import make_idefics2, make_processor, make_tagger_model, trainer_options
-from tests.samples import assert_valid, make_batch
+from tests.samples import assert_valid, box, make_batch, seen
 
 
 TINY_TEXT = {
@@ -52,6 +53,9 @@ TINY_TEXT = {
     "num_attention_heads": 2,
     "num_key_value_heads": 1,
 }
+BROKEN = {"bytes": b"GIF89a", "path": "broken.gif"}
+PLACE = (2, 1, 14, 30)
+"""Of what is annotated."""
 TINY = {"text_config": TINY_TEXT, "perceiver_config": {"resampler_n_latents": 3, "resampler_depth": 1}}
 
 
@@ -95,20 +99,12 @@ def annotated(tmp_path_factory) -> str:
     captions = ["the whiskers “end” in mid-air. Odd.", "a grid shines through the wall", "short", ""]
     names = ["Abruptly cut off objects", "Regular grid-like artifacts in textures", "Artificial smoothness"]
     for number in range(6):
-        width, height = 32 + 4 * number, 40
-        pixels = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        artifacts = [
-            {
-                "label": names[(number + offset) % 3],
-                "box": {"xmin": 2, "ymin": 1, "xmax": 14, "ymax": 30},
-                "explanation": captions[(number + offset) % 4],
-            }
-            for offset in range(2)
-        ]
-        place = folder / "more" if number % 2 else folder
-        place.mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(place / f"{number}.png")
-        (place / f"{number}.json").write_text(json.dumps(to_synartifact(artifacts)))
+        pixels = generator.integers(0, 256, (40, 32 + 4 * number, 3), dtype=np.uint8)
+        artifacts = [seen(names[place % 3], PLACE, captions[place % 4]) for place in (number, number + 1)]
+        home = folder / "more" if number % 2 else folder
+        home.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(home / f"{number}.png")
+        (home / f"{number}.json").write_text(json.dumps(to_synartifact(artifacts)))
     return str(folder)
 
 
@@ -156,15 +152,16 @@ def test_the_grammar_accepts_every_answer_to_be_learned(planted, small):
         assert explainer.processor.tokenizer.decode(tokens) == answer
 
 
-def test_annotations_give_captions_as_sentences_with_boxes(annotated):
+def test_annotations_give_captions_as_sentences_with_boxes(annotated, caplog):
+    logging.getLogger("transformers").propagate = True
     examples = AnnotatedImages([annotated])
     assert len(examples) == 5 and sum(examples.lengths) == 7
+    assert "left out 5 captions" in caplog.text
     sentences = {artifact["explanation"] for index in range(5) for artifact in examples[index]["artifacts"]}
     assert sentences == {"The whiskers end in mid-air.", "A grid shines through the wall."}
     for index in range(len(examples)):
         assert examples[index]["image"].height == 40 and examples[index]["verdict"] == "fake"
-        for artifact in examples[index]["artifacts"]:
-            assert artifact["box"] == {"xmin": 2, "ymin": 1, "xmax": 14, "ymax": 30}
+        assert all(artifact["box"] == box(*PLACE) for artifact in examples[index]["artifacts"])
 
 
 @pytest.mark.parametrize(
@@ -172,6 +169,7 @@ def test_annotations_give_captions_as_sentences_with_boxes(annotated):
     [
         ("{}", r"a\.json: is no annotation of an image"),
         ("nothing", r"a\.json: "),
+        (json.dumps(to_synartifact([seen(where=PLACE)])), r"a\.json: .*'ymax': 30.* is not inside an image of 8x8"),
         ('{"Artifacts annotation": []}', "no annotation has an artifact with a caption"),
     ],
 )
@@ -182,26 +180,9 @@ def test_unusable_annotations_raise_naming_file_or_folder(tmp_path, content, mes
         AnnotatedImages([str(tmp_path)])
 
 
-def test_a_box_beyond_its_image_raises_naming_the_file(annotated, tmp_path):
-    shutil.copy(Path(annotated) / "0.json", tmp_path / "0.json")
-    Image.new("RGB", (14, 29)).save(tmp_path / "0.png")
-    with pytest.raises(ValueError, match=r"0\.json: .*'ymax': 30.* is not inside an image of 14x29 pixels"):
-        AnnotatedImages([str(tmp_path)])
-
-
-def test_captions_that_make_no_sentence_are_counted(annotated, caplog, tmp_path):
-    logging.getLogger("transformers").propagate = True
-    AnnotatedImages([annotated])
-    assert "left out 5 captions" in caplog.text
-    with pytest.raises(ValueError, match="mistyped: no such folder"):
-        AnnotatedImages([annotated, str(tmp_path / "mistyped")])
-
-
 def test_images_into_which_nothing_can_be_planted_raise(textured, tmp_path):
     dataset = load_sources(textured, "train")
-    broken = Dataset.from_list(
-        [row | {"image": {"bytes": b"GIF89a", "path": "broken.gif"}} for row in dataset], features=dataset.features
-    )
+    broken = Dataset.from_list([row | {"image": BROKEN} for row in dataset], features=dataset.features)
     with pytest.raises(ValueError, match="no artifact could be planted into any of the 48 images"):
         planted_artifacts(broken, "training", tmp_path, seed=0, image_size=32)
 
@@ -230,8 +211,7 @@ def test_photographs_are_enough_where_no_fakes_are_asked_for(textured, tmp_path)
 
 def test_fakes_are_explained_by_what_the_tagger_finds_in_them(textured, tmp_path):
     dataset = load_sources(textured, "train")
-    broken = {"bytes": b"GIF89a", "path": "broken.gif"}
-    rows = [row | {"image": broken} if number == 3 else row for number, row in enumerate(dataset)]
+    rows = [row | {"image": BROKEN} if number == 3 else row for number, row in enumerate(dataset)]
     dataset = Dataset.from_list(rows, features=dataset.features)
     tagger = ArtifactTagger(make_tagger_model(trained_artifacts=["noise", "ghosts"]), make_processor())
     found = tagged_artifacts(dataset, tagger, tmp_path, image_size=32)
@@ -249,23 +229,22 @@ def test_fakes_are_explained_by_what_the_tagger_finds_in_them(textured, tmp_path
         tagged_artifacts(dataset, ArtifactTagger(tagger.model, tagger.processor), tmp_path, image_size=32)
 
 
-def test_a_run_learns_from_planted_images_and_tagged_fakes(textured, tmp_path):
+def test_fakes_that_are_asked_for_are_learned_from_too(textured, tmp_path):
     names = ArtifactSiglipConfig().artifact_labels
     model = make_tagger_model(artifact_labels=names, trained_artifacts=names[:3], artifact_thresholds=[0.0] * 70)
     ArtifactTagger(model, make_processor()).save_pretrained(tmp_path / "tower")
-    data = {"fake_images": 5, "num_train_epochs": 1, "max_steps": -1, "save_strategy": "no"}
-    main(new_model_options(textured, str(tmp_path / "tower"), tmp_path / "run", per_device_train_batch_size=1, **data))
-    steps = json.loads((tmp_path / "run" / "trainer_state.json").read_text())["global_step"]
-    real = load_sources(textured, "train")["label"].count(0) - 4
-    assert real < steps <= real + 5
+    arguments = DataArguments(train_data=[textured], validation_per_class=4, fake_images=5)
+    images, categories = load_images(arguments, seed=0)
+    examples, watched = make_examples(arguments, images, categories, str(tmp_path / "tower"), tmp_path, seed=0)
+    planted, tagged = examples.datasets
+    assert 10 < len(planted) <= len(images["real"]) and len(tagged) == 5 and 0 < len(watched) <= 4
 
 
 def test_only_the_answer_and_its_end_count_for_the_loss(planted, small):
     _, processor = small
     examples = [planted[index] for index in range(6)]
     end = processor.tokenizer.eos_token_id
-    batch = ExplanationCollator(processor, end)(examples)
-    assert batch["input_ids"].shape == batch["labels"].shape == batch["attention_mask"].shape
+    batch = explanation_batch(processor, end, examples)
     for row, example in enumerate(examples):
         artifacts = example["artifacts"]
         prompt = explanation_prompt(processor, (32, 32), example["verdict"], artifacts, example["category"])
@@ -286,10 +265,9 @@ def test_batches_have_like_lengths_in_an_order_of_the_seed():
     sampler = GroupedSampler(lengths, 8, seed=3)
     order = list(sampler)
     assert sorted(order) == list(range(1003)) and order == list(sampler)
-    mixed = sum(len({lengths[index] for index in order[start : start + 8]}) > 1 for start in range(0, 1003, 8))
-    assert mixed < 0.25 * len(range(0, 1003, 8))
-    firsts = [lengths[order[start]] for start in range(0, 1003, 8)]
-    assert firsts != sorted(firsts) and len(set(firsts[:16])) > 1
+    batches = [[lengths[index] for index in order[start : start + 8]] for start in range(0, 1003, 8)]
+    assert sum(len(set(batch)) > 1 for batch in batches) < 0.25 * len(batches)
+    assert batches != sorted(batches) and len({batch[0] for batch in batches[:16]}) > 1
     sampler.epoch = 1
     assert list(sampler) != order
     assert list(GroupedSampler(lengths, 8, seed=4)) != order
@@ -317,35 +295,41 @@ def test_names_and_definitions_are_single_tokens(small):
     tokenizer = small[1].tokenizer
     for artifact in ARTIFACTS:
         assert len(tokenizer(artifact.name)["input_ids"]) == len(tokenizer(artifact.definition)["input_ids"]) == 1
-    found = [{"label": ARTIFACTS[0].name, "box": {"xmin": 0, "ymin": 0, "xmax": 9, "ymax": 9}}]
+    found = [seen(ARTIFACTS[0].name)]
     assert len(tokenizer(explanation_prompt(small[1], (32, 32), "fake", found, "ball"))["input_ids"]) < 25
     text = '{"ünicode":"日本 %"}'
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
-def test_a_run_writes_an_explainer_that_answers_in_the_form(textured, tower, tmp_path):
-    main(new_model_options(textured, tower, tmp_path, bf16=True, eval_strategy="steps", eval_steps=2))
-    weights = load_file(tmp_path / "model.safetensors")
+@pytest.fixture(scope="module")
+def trained(textured, tower, tmp_path_factory) -> Path:
+    """Folder of a new model after 20 steps."""
+    folder, evaluation = tmp_path_factory.mktemp("trained"), {"eval_strategy": "steps", "eval_steps": 10}
+    main(new_model_options(textured, tower, folder, max_steps=20, save_strategy="no", bf16=True, **evaluation))
+    return folder
+
+
+def test_a_run_writes_an_explainer_that_answers_in_the_form(trained, tower):
+    weights = load_file(trained / "model.safetensors")
     assert all(tensor.dtype == torch.float16 for tensor in weights.values())
     assert not any(name.startswith("lm_head") for name in weights)
-    explainer = ArtifactExplainer.from_pretrained(tmp_path)
+    explainer = ArtifactExplainer.from_pretrained(trained)
     assert isinstance(explainer.model, Idefics2ForConditionalGeneration) and explainer.model.dtype == torch.float32
     assert explainer.model.lm_head.weight is explainer.model.get_input_embeddings().weight
     images, verdicts, found = make_batch()
     assert_valid(explainer(images, verdicts, found), found)
-    assert json.loads((tmp_path / "eval_results.json").read_text())["eval_loss"] > 0
-    training = json.loads((tmp_path / "training.json").read_text())
+    assert json.loads((trained / "eval_results.json").read_text())["eval_loss"] > 0
+    training = json.loads((trained / "training.json").read_text())
     assert training["train_data"] == ["images.parquet"] and training["vision_tower"] == Path(tower).name
 
 
-def test_training_lowers_the_loss_and_leaves_a_frozen_tower(textured, tower, tmp_path):
-    main(new_model_options(textured, tower, tmp_path, max_steps=20, save_strategy="no"))
-    history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
+def test_training_lowers_the_loss_and_leaves_a_frozen_tower(trained, tower):
+    history = json.loads((trained / "trainer_state.json").read_text())["log_history"]
     losses = [entry["loss"] for entry in history if "loss" in entry]
     assert np.mean(losses[-5:]) < 0.75 * np.mean(losses[:5])
-    trained = AutoModelForImageTextToText.from_pretrained(tmp_path).model.vision_model.state_dict()
+    weights = AutoModelForImageTextToText.from_pretrained(trained).model.vision_model.state_dict()
     kept = load_vision_tower(tower)[0].state_dict()
-    assert all(torch.equal(weight, kept[name].half().float()) for name, weight in trained.items())
+    assert all(torch.equal(weight, kept[name].half().float()) for name, weight in weights.items())
 
 
 def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(textured, tower, tmp_path):
@@ -363,10 +347,9 @@ def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(textured, tower, tmp
 
 
 def test_the_packaged_recipe_gives_a_model_of_its_size(tower, tmp_path):
-    recipe = Path(__file__).parent.parent / "training" / "recipes" / "explainer.json"
-    model_args, _, training_args = parse_arguments(
-        [str(recipe), "--train_data=a.parquet", "--output_dir=out", "--use_cpu", f"--vision_tower={tower}"]
-    )
+    recipe = str(Path(__file__).parents[1] / "training" / "recipes" / "explainer.json")
+    given = ["--train_data=a.parquet", "--output_dir=out", "--use_cpu", f"--vision_tower={tower}"]
+    model_args, _, training_args = parse_arguments([recipe, *given])
     assert training_args.bf16
     model, processor = create_model(model_args, example_texts(["frog"], 0, each=2))
     processor.save_pretrained(tmp_path)
@@ -380,10 +363,8 @@ def test_the_packaged_recipe_gives_a_model_of_its_size(tower, tmp_path):
 @pytest.mark.parametrize("changes", [{}, {"use_dora": True, "load_in_4bit": True}])
 def test_an_adapter_of_annotations_is_saved_with_its_card(idefics2, annotated, tmp_path, changes):
     output = tmp_path / "adapter"
-    arguments = options(
-        output, model_name_or_path=idefics2, annotated_data=annotated, lora_r=4, lora_alpha=6, **changes
-    )
-    main([*arguments, "--max_steps=12", "--save_strategy=no", "--lora_dropout=0"])
+    adapter = {"lora_r": 4, "lora_alpha": 6, "lora_dropout": 0, "max_steps": 12, "save_strategy": "no"} | changes
+    main(options(output, model_name_or_path=idefics2, annotated_data=annotated, **adapter))
     history = json.loads((output / "trainer_state.json").read_text())["log_history"]
     losses = [entry["loss"] for entry in history if "loss" in entry]
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
@@ -401,8 +382,8 @@ def test_an_adapter_of_annotations_is_saved_with_its_card(idefics2, annotated, t
 
 def test_a_run_on_annotations_is_not_tied_to_planting(idefics2, annotated, tmp_path):
     folder = shutil.copytree(annotated, tmp_path / "annotated")
-    arguments = options(tmp_path / "run", model_name_or_path=idefics2, annotated_data=folder)
-    arguments += ["--max_steps=2", "--save_steps=1"]
+    changes = {"model_name_or_path": idefics2, "annotated_data": folder, "max_steps": 2, "save_steps": 1}
+    arguments = options(tmp_path / "run", **changes)
     main(arguments)
     assert "fingerprint" not in json.loads((tmp_path / "run" / "training.json").read_text())
     (tmp_path / "run" / "checkpoint-2" / "trainer_state.json").unlink()
@@ -435,28 +416,28 @@ def test_an_adapter_for_another_tower_trains_the_connector(idefics2, annotated, 
 # The command line.
 
 
+NEW = "--train_data=a.parquet --vision_tower=t"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--vision_tower=t"], "--train_data, --annotated_data: name at least one"),
-        (["--train_data=a.parquet"], "--vision_tower: a new model needs one"),
-        (["--train_data=a.parquet", "--vision_tower=t", "--load_in_4bit"], "--load_in_4bit"),
+        ("--vision_tower=t", "--train_data, --annotated_data: name at least one"),
+        ("--train_data=a.parquet", "--vision_tower: a new model needs one"),
+        (f"{NEW} --load_in_4bit", "--load_in_4bit"),
+        (f'{NEW} --config_overrides={{"text_config":{{"hiden_size":3}}}}', "MistralConfig has no field hiden_size"),
         (
-            ["--train_data=a.parquet", "--vision_tower=t", '--config_overrides={"text_config": {"hiden_size": 3}}'],
-            "MistralConfig has no field hiden_size",
+            f'{NEW} --config_overrides={{"vision_config":{{}}}}',
+            "expected text_config and perceiver_config, not vision",
         ),
+        ("--train_data=a.parquet --model_name_or_path=b --config_overrides={}x", "only for a new model"),
         (
-            ["--train_data=a.parquet", "--vision_tower=t", '--config_overrides={"vision_config": {}}'],
-            "expected text_config and perceiver_config, not vision_config",
+            f"--train_data=a.parquet --vision_tower={DEFAULT_MODEL}",
+            "is a model of type wavefreq, expected a SigLIP or a",
         ),
-        (["--train_data=a.parquet", "--model_name_or_path=b", "--config_overrides={}x"], "only for a new model"),
-        (
-            ["--train_data=a.parquet", f"--vision_tower={DEFAULT_MODEL}"],
-            "is a model of type wavefreq, expected a SigLIP or a tagger",
-        ),
-        (["--annotated_data=a", "--model_name_or_path=b", "--fake_images=5"], "--fake_images: needs --train_data"),
+        ("--annotated_data=a --model_name_or_path=b --fake_images=5", "--fake_images: needs --train_data"),
     ],
 )
 def test_arguments_that_make_no_sense_raise(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        parse_arguments(["--output_dir=x", *arguments])
+        parse_arguments(["--output_dir=x", *arguments.split()])

@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 import shutil
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
@@ -13,7 +15,7 @@ from tellsign.hub_cards.export import exported_files
 from tellsign.hub_cards.model_card import card_of_folder
 from tellsign.training.data.sources import load_sources
 from tellsign.training.planting.batches import planted_artifacts
-from tellsign.training.train_localizer import BoxCollator, BoxExamples, main, parse_arguments
+from tellsign.training.train_localizer import BoxExamples, box_batch, main, parse_arguments
 from tests.models import make_localizer, make_processor, trainer_options
 
 
@@ -35,26 +37,28 @@ def options(paligemma, textured, tmp_path) -> list[str]:
     return trainer_options(tmp_path / "run", **values)
 
 
-def test_examples_ask_for_artifacts_and_answer_with_boxes(textured, tmp_path):
-    planted = planted_artifacts(load_sources(textured, "train"), "training", tmp_path, seed=0, image_size=32)
+@pytest.fixture(scope="module")
+def planted(textured, tmp_path_factory) -> Dataset:
+    cache = tmp_path_factory.mktemp("planted")
+    return planted_artifacts(load_sources(textured, "train"), "training", cache, seed=0, image_size=32)
+
+
+def test_examples_ask_for_artifacts_and_answer_with_boxes(planted):
     expected = []
-    for artifacts in planted["artifacts"]:
-        for artifact in artifacts:
-            box = artifact["box"]
-            places = [min(32 * box[side], 1023) for side in ("ymin", "xmin", "ymax", "xmax")]
-            if places != [0, 0, 1023, 1023]:
-                name = artifact["label"].lower()
-                tokens = "".join(f"<loc{place:04}>" for place in places)
-                expected.append((f"<image>detect {name}", f"{tokens} {name}"))
+    for artifact in itertools.chain(*planted["artifacts"]):
+        places = [min(32 * artifact["box"][side], 1023) for side in ("ymin", "xmin", "ymax", "xmax")]
+        if places != [0, 0, 1023, 1023]:
+            name = artifact["label"].lower()
+            tokens = "".join(f"<loc{place:04}>" for place in places)
+            expected.append((f"<image>detect {name}", f"{tokens} {name}"))
     examples = BoxExamples(planted)
     assert [(example["question"], example["answer"]) for example in examples] == expected
     assert 0 < len(examples) < sum(map(len, planted["artifacts"]))
 
 
-def test_only_the_answers_count_for_the_loss(textured, tmp_path):
-    planted = planted_artifacts(load_sources(textured, "train"), "training", tmp_path, seed=0, image_size=32)
+def test_only_the_answers_count_for_the_loss(planted):
     processor, examples = make_localizer(image_size=32).processor, [BoxExamples(planted)[index] for index in (0, 1)]
-    batch = BoxCollator(processor)(examples)
+    batch = box_batch(processor, examples)
     learned = [processor.tokenizer.decode(row[row >= 0]) for row in batch["labels"]]
     assert learned == [example["answer"] + processor.tokenizer.eos_token for example in examples]
 

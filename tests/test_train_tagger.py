@@ -1,8 +1,5 @@
-import hashlib
-import io
 import json
 import signal
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -13,20 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
-from datasets import Image as ImageFeature
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
-from torch.utils.data import DataLoader
-from transformers import AutoModel, AutoProcessor, SiglipImageProcessor, TrainingArguments
+from transformers import AutoModel, SiglipImageProcessor, TrainingArguments
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel, WaveFreqConfig, WaveFreqForImageClassification
 from tellsign.pipelines.tagger import ArtifactTagger
 from tellsign.training.calibration import tagger as tagger_calibration
 from tellsign.training.calibration.tagger import calibrate_artifacts, calibrate_places, fit_category_threshold
 from tellsign.training.data.caching import cached
-from tellsign.training.data.images import whole_batch
-from tellsign.training.data.sources import LABELS, UNKNOWN, load_sources
+from tellsign.training.data.images import decode
+from tellsign.training.data.sources import LABELS, UNKNOWN, load_sources, of_class
 from tellsign.training.planting import plantable, planted_images, rows
 from tellsign.training.planting.batches import (
     BOX_SIDES,
@@ -34,42 +29,45 @@ from tellsign.training.planting.batches import (
     NOTHING,
     PlantedBatches,
     TrainingBatches,
-    plant_for_validation,
-    untouched_images,
+    columns_of,
+    validation_images,
 )
+from tellsign.training.planting.rows import images_of, opened
 from tellsign.training.train_tagger import main, parse_arguments, spellings, start_details, train_tokenizer
 from tellsign.training.trainer.initialization import initialize_vision_tower
 from tellsign.training.trainer.optimizer import muon_with_adamw
+from tests.conftest import write_parquet
 from tests.models import TINY_DETAIL, TINY_TOWER, make_processor, make_tagger_model
 from tests.models import tagger_options as options
 from tests.processes import run_until_killed, train_in_two_processes
 
 
+SIZE = {"height": 32, "width": 32}
+
+
 def training_batches(dataset: Dataset, **changes) -> TrainingBatches:
     values = {"fakes": 48, "untouched": 0.0, "seed": 0, "most": 2, "image_size": 32}
-    columns = list(range(len(plantable())))
-    as_batches = partial(
-        PlantedBatches, image_processor=SiglipImageProcessor(), columns=columns, num_artifacts=len(columns)
-    )
-    return TrainingBatches(dataset, {}, [], as_batches, **(values | changes))
+    return TrainingBatches(dataset, {}, [], SiglipImageProcessor(), plantable(), **(values | changes))
 
 
-def test_a_run_writes_a_loadable_tagger_with_its_scores(textured, tmp_path):
-    main(options(textured, tmp_path, bf16=True, eval_strategy="steps", eval_steps=4))
-    tensors = load_file(tmp_path / "model.safetensors").items()
-    dtypes = {
-        dtype: [name for name, tensor in tensors if tensor.dtype == dtype] for dtype in (torch.float16, torch.float32)
-    }
-    assert dtypes[torch.float16] and dtypes[torch.float32]
-    assert all("running" in name for name in dtypes[torch.float32])
-    assert not any("running" in name for name in dtypes[torch.float16])
-    model, processor = AutoModel.from_pretrained(tmp_path), AutoProcessor.from_pretrained(tmp_path)
+WHOLE = {"bf16": True, "eval_strategy": "steps", "eval_steps": 4}
+
+
+@pytest.fixture(scope="module")
+def whole(textured, tmp_path_factory) -> Path:
+    """Folder of a run of eight steps that nobody stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    main(options(textured, folder, **WHOLE))
+    return folder
+
+
+def test_a_run_writes_a_loadable_tagger_with_its_scores(whole):
+    tensors = load_file(whole / "model.safetensors")
+    dtypes = {"running" in name: tensor.dtype for name, tensor in tensors.items() if tensor.is_floating_point()}
+    assert dtypes == {True: torch.float32, False: torch.float16}
+    model = AutoModel.from_pretrained(whole)
     assert model.dtype == torch.float32
-    assert processor.tokenizer("a photo of a disc", padding="max_length", return_tensors="pt")["input_ids"].shape == (
-        1,
-        64,
-    )
-    scores = json.loads((tmp_path / "eval_results.json").read_text())
+    scores = json.loads((whole / "eval_results.json").read_text())
     assert 0 < scores["eval_macro_average_precision"] <= 1
     assert scores["eval_untouched_with_artifacts"] <= 0.04
     assert set(scores["eval_artifacts"]) == set(plantable())
@@ -80,21 +78,19 @@ def test_a_run_writes_a_loadable_tagger_with_its_scores(textured, tmp_path):
         assert model.config.artifact_temperatures[index] == entry["temperature"] != 1.0
         assert model.config.artifact_thresholds[index] == entry["threshold"]
     assert model.config.box_threshold != 0.5 and 0 < scores["eval_box_iou"] <= 1
-    history = json.loads((tmp_path / "trainer_state.json").read_text())["log_history"]
+    history = json.loads((whole / "trainer_state.json").read_text())["log_history"]
     planted = {f"eval_average_precision/{name}" for name, entry in scores["eval_artifacts"].items() if entry["images"]}
     evaluations = [entry.keys() for entry in history if "eval_macro_average_precision" in entry]
     assert len(evaluations) == 2 and planted
-    for names in evaluations:
-        assert {name for name in names if name.startswith("eval_average_precision/")} == planted
-    (answer,) = ArtifactTagger.from_pretrained(tmp_path)([Image.new("RGB", (40, 50))], threshold=0.0)
+    assert all({name for name in names if "eval_average_precision/" in name} == planted for names in evaluations)
+    (answer,) = ArtifactTagger.from_pretrained(whole)([Image.new("RGB", (40, 50))], threshold=0.0)
     assert {artifact["label"] for artifact in answer} == set(on)
 
 
-def test_saved_weights_are_the_average_in_half_precision(textured, tmp_path):
-    main(options(textured, tmp_path, max_steps=4, save_steps=4))
-    average = load_file(tmp_path / "checkpoint-4" / "averaged_model.safetensors")
-    last = load_file(tmp_path / "checkpoint-4" / "model.safetensors")
-    final = load_file(tmp_path / "model.safetensors")
+def test_saved_weights_are_the_average_in_half_precision(whole):
+    average = load_file(whole / "checkpoint-8" / "averaged_model.safetensors")
+    last = load_file(whole / "checkpoint-8" / "model.safetensors")
+    final = load_file(whole / "model.safetensors")
     weights = [name for name in final if "running" not in name and "num_batches" not in name]
     for name in weights:
         assert torch.equal(final[name], average[f"module.{name}"].half()), name
@@ -180,20 +176,14 @@ def test_places_are_mirrored_with_their_images(textured, tmp_path, monkeypatch):
     torch.testing.assert_close(pixels, masks, atol=1e-5, rtol=0)
 
 
-def test_fakes_are_encoded_as_often_as_untouched_images(textured):
+def test_fakes_are_encoded_as_often_as_untouched_images(textured, tmp_path):
     images = pq.read_table(textured)["image"].to_pylist()
-    rows = {"image": images * 2, "label": ["real"] * len(images) + ["fake"] * len(images)}
-    dataset = Dataset.from_dict(rows | {"generator": [""] * len(rows["image"])})
-    dataset = dataset.cast_column("image", ImageFeature(decode=False)).add_column(
-        "sha1", [hashlib.sha1(image).hexdigest() for image in rows["image"]]
-    )
-    labels = [LABELS.index(label) for label in rows["label"]]
-    dataset = dataset.remove_columns("label").add_column("label", labels)
+    labels = ["real"] * len(images) + ["fake"] * len(images)
+    dataset = load_sources(write_parquet(tmp_path / "twice.parquet", image=images * 2, label=labels), "train")
     pool = training_batches(dataset, untouched=1.0).planted(range(2 * len(images))).images
     real, fake = (pool["images"][pool["labels"] == LABELS.index(label)] for label in ("real", "fake"))
     assert torch.equal(real, fake) and len(real) == len(images)
-    once = untouched_images(dataset.select(range(len(images))), most=2, image_size=32)["images"]
-    assert not torch.equal(real, once)
+    assert not torch.equal(real, decode(dataset.select(range(len(images))), 32)[0])
 
 
 def test_images_are_planted_by_epoch_and_seed_and_repeat(textured):
@@ -209,23 +199,13 @@ def test_images_are_planted_by_epoch_and_seed_and_repeat(textured):
     assert len(set.union(*epochs)) == sum(map(len, epochs)) == 6 * len(batches)
 
 
-def test_worker_processes_plant_as_the_training_process_does(textured):
-    batches = training_batches(load_sources([textured], "train"))
-    loader = DataLoader(batches, batch_size=16, num_workers=2, collate_fn=whole_batch)
-    for batches.epoch in range(2):
-        for number, batch in enumerate(loader):
-            expected = batches.__getitems__(list(range(16 * number, 16 * (number + 1))))
-            assert all(torch.equal(batch[name], values) for name, values in expected.items())
-
-
 def test_an_image_that_cannot_be_read_is_left_out_of_its_batch(textured):
     images = load_sources([textured], "train")
     rows = [row for row, label in enumerate(images["label"]) if label == 0]
-    broken = images.map(
-        lambda row, number: {"image": {"bytes": b"broken", "path": None}} if number == rows[1] else row,
-        with_indices=True,
-        features=images.features,
-    )
+    cut_off = [
+        {"bytes": b"broken", "path": None} if row == rows[1] else some for row, some in enumerate(images["image"])
+    ]
+    broken = images.remove_columns("image").add_column("image", cut_off, feature=images.features["image"])
     whole, rest = (training_batches(dataset, fakes=0).__getitems__([0, 1, 2]) for dataset in (images, broken))
     assert torch.equal(whole["pixel_values"][[0, 2]], rest["pixel_values"])
     with pytest.raises(ValueError, match="none of 1 training images can be read"):
@@ -233,12 +213,8 @@ def test_an_image_that_cannot_be_read_is_left_out_of_its_batch(textured):
 
 
 def test_a_tagger_trained_without_categories_names_no_objects(textured, tmp_path):
-    table = pq.read_table(textured).drop_columns("category")
-    pq.write_table(table, tmp_path / "images.parquet")
-    start = make_tagger_model(artifact_labels=ArtifactSiglipConfig().artifact_labels, object_labels=["frog"])
-    ArtifactTagger(start, make_processor()).save_pretrained(tmp_path / "start")
-    changes = {"max_steps": 1, "model_name_or_path": tmp_path / "start", "save_strategy": "no"}
-    main(options(str(tmp_path / "images.parquet"), tmp_path / "run", **changes))
+    pq.write_table(pq.read_table(textured).drop_columns("category"), tmp_path / "images.parquet")
+    main(options(str(tmp_path / "images.parquet"), tmp_path / "run", max_steps=1, save_strategy="no"))
     config = ArtifactSiglipConfig.from_pretrained(tmp_path / "run")
     assert config.object_labels == [] and config.object_threshold == 1.0
 
@@ -270,22 +246,19 @@ def test_two_processes_train_one_tagger_on_the_images_of_both(textured, tmp_path
     assert state["epoch"] == pytest.approx(2)  # of 32 images, 16 a step
 
 
-def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(textured, tmp_path):
-    main(options(textured, tmp_path / "whole"))
-    killed = options(textured, tmp_path / "killed")
+def test_a_resumed_run_ends_with_the_weights_of_a_whole_one(whole, textured, tmp_path):
+    killed = options(textured, tmp_path, **WHOLE)
     assert run_until_killed(main, killed) == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    assert not (tmp_path / "model.safetensors").exists()
     main(killed)
-    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
-    for name in whole:
-        assert torch.equal(whole[name], resumed[name]), name
+    resumed = load_file(tmp_path / "model.safetensors")
+    for name, tensor in load_file(whole / "model.safetensors").items():
+        assert torch.equal(tensor, resumed[name]), name
 
 
 def test_the_packaged_recipe_parses_and_describes_a_model():
-    recipe = Path(__file__).parent.parent / "training" / "recipes" / "tagger.json"
-    model_args, _, training_args = parse_arguments(
-        [str(recipe), "--train_data=a.parquet", "--output_dir=out", "--use_cpu"]
-    )
+    recipe = str(Path(__file__).parents[1] / "training" / "recipes" / "tagger.json")
+    model_args, _, training_args = parse_arguments([recipe, "--train_data=a.parquet", "--output_dir=out", "--use_cpu"])
     assert training_args.bf16
     # In half precision at most 8 MB.
     assert 2 * ArtifactSiglipModel(ArtifactSiglipConfig(**model_args.config_overrides)).num_parameters() < 8e6
@@ -326,24 +299,21 @@ def test_arguments_that_make_no_sense_raise(arguments, message):
 # Planted images as tensors.
 
 
-@pytest.fixture(scope="module")
-def real(textured) -> Dataset:
+def test_validation_has_images_artifacts_and_their_places(textured):
     dataset = load_sources(textured, "train")
-    return dataset.select([row for row, label in enumerate(dataset["label"]) if label == 0])
-
-
-def test_validation_has_images_artifacts_and_their_places(real):
-    pool = plant_for_validation(real, seed=3, most=3, image_size=32)
+    real = of_class(dataset, "real")
+    pool = validation_images(dataset, {}, [], seed=3, most=3, image_size=32)
     rows = list(planted_images(real, "evaluation", seed=3, untouched=0.0))
-    assert len(pool["images"]) == len(rows) == 24 and (pool["artifacts"] != NOTHING).any()
-    for index, row in enumerate(rows):
+    assert len(rows) == 24 and (pool["artifacts"][:24] != NOTHING).any()
+    assert torch.equal(pool["images"][24:], decode(dataset)[0]) and (pool["artifacts"][24:] == NOTHING).all()
+    assert pool["labels"][24:].tolist() == dataset["label"][:] and set(pool["labels"][:24].tolist()) <= {UNKNOWN, 0}
+    for index, (row, pixels) in enumerate(zip(rows, images_of(rows), strict=True)):
         assert real[int(pool["rows"][index])]["sha1"] == row["sha1"]
-        pixels = np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])))
         assert np.array_equal(pool["images"][index].permute(1, 2, 0), pixels)
         names = [plantable()[number] for number in pool["artifacts"][index].tolist() if number != NOTHING]
         assert names == [artifact["label"] for artifact in row["artifacts"]]
         for number, artifact in enumerate(row["artifacts"]):
-            mask = np.asarray(Image.open(io.BytesIO(artifact["mask"]["bytes"])))
+            mask = np.asarray(opened(artifact["mask"]["bytes"]))
             assert mask.dtype == bool and np.array_equal(pool["masks"][index, number], mask)
             box = dict(zip(BOX_SIDES, pool["boxes"][index, number].tolist(), strict=True))
             assert box == artifact["box"] != dict.fromkeys(BOX_SIDES, 0)
@@ -360,12 +330,13 @@ def test_nothing_is_known_of_fakes_and_other_artifacts():
         "categories": torch.tensor([0, 1, UNKNOWN]),
         "rows": torch.arange(3),
     }
-    batch = PlantedBatches(images, SiglipImageProcessor(size={"height": 32, "width": 32}), [3, 0], 5).__getitems__(
-        [0, 1, 2]
-    )
-    assert batch["artifact_labels"].tolist() == [[1, -100, -100, 1, -100], [0, -100, -100, 0, -100], [-100] * 5]
-    assert torch.equal(batch["artifact_masks"][0, [0, 3]], masks[0].float())
-    assert not batch["artifact_masks"][0, [1, 2, 4]].any() and not batch["artifact_masks"][1:].any()
+    first, second, *rest = plantable()
+    batches = PlantedBatches(images, SiglipImageProcessor(size=SIZE), [second, "other", *rest, first])
+    batch = batches.__getitems__([0, 1, 2])
+    nothing = [0, -100, *[0] * len(rest), 0]
+    assert batch["artifact_labels"].tolist() == [[1, -100, *[0] * len(rest), 1], nothing, [-100] * len(nothing)]
+    assert torch.equal(batch["artifact_masks"][0, [0, -1]], masks[0].float())
+    assert not batch["artifact_masks"][0, 1:-1].any() and not batch["artifact_masks"][1:].any()
     torch.testing.assert_close(batch["pixel_values"], images["images"] / 127.5 - 1)
     assert batch["labels"].tolist() == [UNKNOWN, 0, 1] and batch["categories"].tolist() == [0, 1, UNKNOWN]
 
@@ -374,22 +345,16 @@ def test_planted_images_are_known_by_photographs_and_operators(textured, monkeyp
     dataset = load_sources(textured, "train")
     first = rows.fingerprint(dataset)
     assert rows.fingerprint(dataset) == first != rows.fingerprint(dataset.select(range(9)))
-    shown = {"frog", "ship"}
-    assert len({rows.fingerprint(dataset, categories={"a": name}) for name in shown} | {first}) == 3
+    assert len({rows.fingerprint(dataset, categories={"a": name}) for name in ("frog", "ship")} | {first}) == 3
     monkeypatch.setattr(rows, "OPERATORS_VERSION", "another")
     assert rows.fingerprint(dataset) != first
 
 
 def test_tensors_are_made_once_for_the_same_settings(tmp_path):
-    made = []
-
-    def make() -> dict[str, torch.Tensor]:
-        made.append(1)
-        return {"a": torch.arange(3)}
-
+    make = Mock(return_value={"a": torch.arange(3)})
     for settings, expected in [({"seed": 0}, 1), ({"seed": 0}, 1), ({"seed": 1}, 2)]:
         assert torch.equal(cached(tmp_path / "x.safetensors", make, settings)["a"], torch.arange(3))
-        assert len(made) == expected
+        assert make.call_count == expected
     assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
 
 
@@ -431,37 +396,33 @@ def test_optimizer_has_each_weight_once_with_its_rate_and_decay():
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.5, 0.5, 0.0]
 
 
-def as_network(layer: nn.Module) -> nn.Module:
-    return nn.ModuleDict({"top": nn.ModuleDict({"layers": nn.ModuleList([layer])})})
-
-
 def test_optimizer_is_muon_for_matrices_and_adamw_for_vectors():
     args = TrainingArguments(learning_rate=0.1, weight_decay=0.5, use_cpu=True)
     layer, steps = nn.Linear(6, 4), 3
     matrix, vector = (weight.detach().double().numpy() for weight in (layer.weight, layer.bias))
-    optimizer = muon_with_adamw(as_network(layer), args, muon_learning_rate=0.2)
+    network = nn.ModuleDict({"top": nn.ModuleDict({"layers": nn.ModuleList([layer])})})
+    optimizer = muon_with_adamw(network, args, muon_learning_rate=0.2)
     momentum, first, second = np.zeros((4, 6)), np.zeros(4), np.zeros(4)
     for step in range(1, steps + 1):
-        gradients = np.random.default_rng(step).normal(size=(4, 7))
-        layer.weight.grad, layer.bias.grad = (
-            torch.from_numpy(part).float() for part in (gradients[:, :6], gradients[:, 6])
-        )
+        slope, slant = np.split(np.random.default_rng(step).normal(size=(4, 7)), [6], axis=1)
+        layer.weight.grad, layer.bias.grad = torch.from_numpy(slope).float(), torch.from_numpy(slant[:, 0]).float()
         optimizer.step()
-        momentum = 0.95 * momentum + 0.05 * gradients[:, :6]
-        update = 0.05 * gradients[:, :6] + 0.95 * momentum
+        momentum = 0.95 * momentum + 0.05 * slope
+        update = 0.05 * slope + 0.95 * momentum
         update /= np.linalg.norm(update)
         for _ in range(5):
             square = update @ update.T
             update = 3.4445 * update + (-4.775 * square + 2.0315 * square @ square) @ update
         matrix = (1 - 0.2 * 0.5) * matrix - 0.2 * 0.2 * 6**0.5 * update
-        first, second = (0.9 * first + 0.1 * gradients[:, 6], 0.999 * second + 0.001 * gradients[:, 6] ** 2)
+        first, second = 0.9 * first + 0.1 * slant[:, 0], 0.999 * second + 0.001 * slant[:, 0] ** 2
         vector = vector - 0.1 * first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
     assert np.abs(layer.weight.detach().numpy() - matrix).max() < 0.02  # Muon's steps are of bfloat16
     np.testing.assert_allclose(layer.bias.detach().numpy(), vector, rtol=1e-4)
 
 
-# Of each artifact in the logits of the stub, which has one more before them and these in the other order.
-COLUMNS = list(reversed(range(1, len(plantable()) + 1)))
+# Names of the logits of the stub: one more, and then the artifacts in the other order.
+NAMES = ["none of them", *reversed(plantable())]
+COLUMNS = columns_of(NAMES)
 
 
 @pytest.fixture
@@ -480,16 +441,14 @@ def planted() -> PlantedBatches:
         "categories": torch.full((2 * count,), UNKNOWN),
         "rows": torch.arange(2 * count),
     }
-    size = {"height": 32, "width": 32}
-    return PlantedBatches(images, SiglipImageProcessor(size=size), COLUMNS, len(plantable()) + 1)
+    return PlantedBatches(images, SiglipImageProcessor(size=SIZE), NAMES)
 
 
 @pytest.fixture
 def stub() -> SimpleNamespace:
-    """What calibration needs of a model whose logits are those of [`planted`]: one more, and in the other order."""
-    labels = ["none of them", *reversed(plantable())]
+    """What calibration needs of a model whose logits are those of [`planted`]."""
     vision = SimpleNamespace(image_size=32)
-    return SimpleNamespace(config=SimpleNamespace(artifact_labels=labels, global_artifacts=[], vision_config=vision))
+    return SimpleNamespace(config=SimpleNamespace(artifact_labels=NAMES, global_artifacts=[], vision_config=vision))
 
 
 def test_artifacts_at_chance_are_switched_off(planted, stub, monkeypatch):
@@ -497,8 +456,7 @@ def test_artifacts_at_chance_are_switched_off(planted, stub, monkeypatch):
     logits = np.random.default_rng(0).normal(size=truth.shape)
     learned = [3, 7]
     logits[:, learned] += 6 * (truth[:, learned] == 1)
-    real_and_fake = np.random.default_rng(1).normal(size=(len(truth), 2))
-    monkeypatch.setattr(tagger_calibration, "predict", lambda *arguments: (logits, real_and_fake))
+    monkeypatch.setattr(tagger_calibration, "predict", lambda *arguments: (logits, logits[:, :2]))
     scores = calibrate_artifacts(stub, planted, COLUMNS)
     assert sorted(stub.config.trained_artifacts) == sorted(stub.config.artifact_labels[column] for column in learned)
     on = {name for name, row in scores["artifacts"].items() if row["on"]}
@@ -508,7 +466,7 @@ def test_artifacts_at_chance_are_switched_off(planted, stub, monkeypatch):
 def test_scores_of_an_unseen_artifact_are_null_in_valid_json(planted, stub, monkeypatch):
     artifacts = planted.images["artifacts"]
     images = planted.images | {"artifacts": artifacts.masked_fill(artifacts == 3, NOTHING)}
-    fewer = PlantedBatches(images, planted.image_processor, COLUMNS, len(plantable()) + 1)
+    fewer = PlantedBatches(images, planted.image_processor, NAMES)
     noise = np.random.default_rng(0).normal(size=(len(images["rows"]), len(plantable()) + 1))
     monkeypatch.setattr(tagger_calibration, "predict", lambda *arguments: (noise, noise[:, :2]))
     scores = calibrate_artifacts(stub, fewer, COLUMNS)

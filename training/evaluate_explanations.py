@@ -6,7 +6,7 @@ python -m tellsign.training.evaluate_explanations MODEL --data test.parquet --ex
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -74,10 +74,16 @@ class Answers:
         return Answers(**{name: values[rows] for name, values in vars(self).items()})
 
 
-def in_batches(tagger: ArtifactTagger, images: Sequence[Image.Image], **options) -> list[list[ExplainedArtifact]]:
-    """The artifacts that a tagger names in each image."""
+def in_batches(answer_to: Callable[..., list], images: Sequence[Image.Image], **options: Any) -> list:
+    """What is answered to each image."""
     starts = tqdm(range(0, len(images), 100), desc="Tagging", unit="batch", leave=False)
-    return [found for start in starts for found in tagger(images[start : start + 100], **options)]
+    return [found for start in starts for found in answer_to(images[start : start + 100], **options)]
+
+
+def listed(found: Sequence[Sequence[ExplainedArtifact]], names: Sequence[str]) -> NDArray[np.bool_]:
+    """Which of the names are among the artifacts of each image, of shape `(num_images, num_artifacts)`."""
+    labels = [{artifact["label"] for artifact in some} for some in found]
+    return np.asarray([[name in some for name in names] for some in labels])
 
 
 def answer(
@@ -88,42 +94,32 @@ def answer(
     batch_size: int = 100,
 ) -> Answers:
     """Runs a tagger, and for places a localizer, over images as [`planted_images`] yields them."""
-    index_of, shape = {name: index for index, name in enumerate(names)}, (len(rows), len(names))
-    places = (np.full(shape, np.nan) for _ in range(4))
-    answers = Answers(np.zeros(shape, bool), np.zeros(shape), np.zeros(shape, bool), *places)
+    present = listed([row["artifacts"] for row in rows], names)
+    places = (np.full(present.shape, np.nan) for _ in range(4))
+    answers = Answers(present, np.zeros(present.shape), np.zeros_like(present), *places)
     for start in tqdm(range(0, len(rows), batch_size), desc="Tagging", unit="batch", leave=False):
         batch = rows[start : start + batch_size]
         images = images_of(batch)
-        named = tagger(images, candidate_labels=names)
+        answers.chosen[start : start + batch_size] = listed(tagger(images, candidate_labels=names), names)
         with switched_on(tagger, names):
             scored = tagger(images, candidate_labels=names, threshold=0.0, return_heatmap=True)
         everywhere = whole_image(images[0].height, images[0].width)  # all are of one size
+        planted = [[artifact for artifact in row["artifacts"] if artifact["box"] != everywhere] for row in batch]
         located: list[dict[str, Box]] = [{} for _ in batch]
         if localizer is not None:
-            have_place = [[planted for planted in row["artifacts"] if planted["box"] != everywhere] for row in batch]
-            located = localizer(images, [[planted["label"] for planted in some] for some in have_place])
-        for number, (row, chosen, everything, boxes) in enumerate(
-            zip(batch, named, scored, located, strict=True), start
-        ):
-            for artifact in chosen:
-                answers.chosen[number, index_of[artifact["label"]]] = True
-            planted = {artifact["label"]: artifact for artifact in row["artifacts"]}
-            for artifact in everything:
-                index = index_of[artifact["label"]]
-                answers.scores[number, index] = artifact["score"]
-                if artifact["label"] not in planted:
-                    continue
-                answers.present[number, index] = True
-                truth = planted[artifact["label"]]
-                if truth["box"] == everywhere:
-                    continue
+            located = localizer(images, [[artifact["label"] for artifact in some] for some in planted])
+        for number, (found, truths, boxes) in enumerate(zip(scored, planted, located, strict=True), start):
+            by_name = {artifact["label"]: artifact for artifact in found}
+            answers.scores[number] = [by_name[name]["score"] for name in names]
+            for truth in truths:
+                place, artifact = (number, names.index(truth["label"])), by_name[truth["label"]]
                 mask = np.asarray(opened(truth["mask"]["bytes"]))
-                answers.pointed[number, index] = mask.flat[artifact["heatmap"].argmax()] > 0
-                answers.overlap[number, index] = box_overlap(artifact["box"], truth["box"])
-                answers.overlap_of_whole[number, index] = box_overlap(everywhere, truth["box"])
+                answers.pointed[place] = mask.flat[artifact["heatmap"].argmax()] > 0
+                answers.overlap[place] = box_overlap(artifact["box"], truth["box"])
+                answers.overlap_of_whole[place] = box_overlap(everywhere, truth["box"])
                 if localizer is not None:
-                    box = boxes.get(artifact["label"], artifact["box"])
-                    answers.overlap_of_localizer[number, index] = box_overlap(box, truth["box"])
+                    box = boxes.get(truth["label"], artifact["box"])
+                    answers.overlap_of_localizer[place] = box_overlap(box, truth["box"])
     return answers
 
 
@@ -164,14 +160,12 @@ def silence_scores(chosen: NDArray) -> dict[str, float | None]:
     }
 
 
-def _or_none(score: float) -> float | None:
-    return None if np.isnan(score) else float(score)
-
-
 def artifact_scores(answers: Answers, trained: Answers, names: Sequence[str], on: Sequence[str]) -> list[dict]:
     """Scores of each artifact by the evaluation operators, and its average precision by the training operators."""
-    precisions = average_precisions(answers.present, answers.scores)
-    training_precisions = average_precisions(trained.present, trained.scores)
+    precisions = [
+        [None if np.isnan(score) else float(score) for score in average_precisions(some.present, some.scores)]
+        for some in (answers, trained)
+    ]
     rows = []
     for index, name in enumerate(names):
         present, chosen = answers.present[:, index], answers.chosen[:, index]
@@ -181,8 +175,8 @@ def artifact_scores(answers: Answers, trained: Answers, names: Sequence[str], on
                 "artifact": name,
                 "on": name in on,
                 "planted": int(present.sum()),
-                "average_precision": _or_none(precisions[index]),
-                "average_precision_training_operators": _or_none(training_precisions[index]),
+                "average_precision": precisions[0][index],
+                "average_precision_training_operators": precisions[1][index],
                 "precision": mean_or_none(present[chosen]),
                 "recall": mean_or_none(chosen[present]),
                 # One that is never named has none.
@@ -208,14 +202,9 @@ def tagger_report(evaluation: dict) -> str:
         )
         of = f"{people['images']} images that people annotated, {people['judged']} labels"
         speed += f"\n\nAgainst {of}: {'; '.join(measured) or 'nothing to measure'}"
-    off = [row["artifact"] for row in evaluation["artifacts"] if not row["on"]]
-    parts = [
-        f"{counts} of {', '.join(evaluation['data'])}",
-        *tagger_tables(evaluation).values(),
-        speed,
-        f"Switched off: {'; '.join(off) or 'none'}",
-    ]
-    return "\n\n".join(parts)
+    off = "; ".join(row["artifact"] for row in evaluation["artifacts"] if not row["on"]) or "none"
+    head = f"{counts} of {', '.join(evaluation['data'])}"
+    return "\n\n".join([head, *tagger_tables(evaluation).values(), speed, f"Switched off: {off}"])
 
 
 def intervals_of(answers: Answers, silent: NDArray, resamples: int, seed: int = 0) -> dict[str, tuple[float, float]]:
@@ -241,9 +230,7 @@ def explain(
 ) -> dict[str, dict[str, float | int | None]]:
     """Scores of sentences on planted and on found artifacts, and the time of the longest answer on two threads."""
     images, scores = images_of(rows), {}
-    told = [
-        name for start in range(0, len(images), 100) for name in tagger.name_categories(images[start : start + 100])
-    ]
+    told = in_batches(tagger.name_categories, images)
     for name, found in {"planted": [row["artifacts"] for row in rows], "found": in_batches(tagger, images)}.items():
         scores[name] = explanation_scores(explainer, rows, found, told, categories, seed)
         largest = max(range(len(rows)), key=lambda number: len(found[number]))
@@ -261,18 +248,11 @@ def size_of(tagger: ArtifactTagger, localizer: ArtifactLocalizer | None) -> int:
     return tagger.model.config.vision_config.image_size if tagger.model_type == "artifact_siglip" else 32
 
 
-def make_images(
-    dataset: Dataset, count: int, image_size: int, seed: int
-) -> tuple[list[dict], list[dict], list[Image.Image]]:
-    """Images planted by the operators of evaluation, by those of training, and as many others untouched."""
-
-    def planted_for(use: Use) -> list[dict]:
-        rows = planted_images(dataset.select(range(count)), use, seed, image_size, untouched=0.0)
-        return [row for row in tqdm(rows, total=count, desc="Planting", unit="img", leave=False) if row["artifacts"]]
-
-    planted, trained = planted_for("evaluation"), planted_for("training")
-    untouched, *_ = decode(dataset.select(range(count, 2 * count)), image_size)
-    return planted, trained, [to_pil_image(image) for image in untouched]
+def plant_into(dataset: Dataset, use: Use, seed: int, image_size: int) -> list[dict]:
+    """The images in which artifacts can be seen, planted by the operators of evaluation or of training."""
+    rows = planted_images(dataset, use, seed, image_size, untouched=0.0)
+    progress = tqdm(rows, total=len(dataset), desc="Planting", unit="img", leave=False)
+    return [row for row in progress if row["artifacts"]]
 
 
 def score_tagger(
@@ -284,11 +264,10 @@ def score_tagger(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Scores of a tagger as they are written, on images from [`make_images`]."""
+    """Scores of a tagger as they are written."""
     names = plantable()
     answers, trained = answer(tagger, planted, names, localizer), answer(tagger, planted_as_trained, names)
-    found = in_batches(tagger, untouched, candidate_labels=names)
-    silent = np.asarray([[name in {artifact["label"] for artifact in some} for name in names] for some in found])
+    silent = listed(in_batches(tagger, untouched, candidate_labels=names), names)
     scores = tagging_scores(answers, seed) | silence_scores(silent)
     intervals = intervals_of(answers, silent, resamples, seed)
     scores["macro_average_precision_training_operators"] = tagging_scores(trained)["macro_average_precision"]
@@ -338,7 +317,11 @@ def main(
     loaded = load_sources(data, split)
     dataset = unseen_real_images(loaded, train_data, seed)
     image_size = size_of(tagger, locate_with)
-    planted, trained, untouched = make_images(dataset, min(images, len(dataset) // 2), image_size, seed)
+    count = min(images, len(dataset) // 2)
+    changed, unchanged = dataset.select(range(count)), dataset.select(range(count, 2 * count))
+    planted = plant_into(changed, "evaluation", seed, image_size)
+    trained = plant_into(changed, "training", seed, image_size)
+    untouched, *_ = decode(unchanged, image_size)
     evaluation: dict[str, Any] = {
         "model": title_of(model),
         "data": [without_folders(source) for source in data],
@@ -346,7 +329,7 @@ def main(
         "split": split,
         "seed": seed,
         "image_size": image_size,
-        **score_tagger(tagger, planted, trained, untouched, locate_with, resamples, seed),
+        **score_tagger(tagger, planted, trained, [*map(to_pil_image, untouched)], locate_with, resamples, seed),
     }
     if annotated:
         all_names = getattr(tagger.model.config, "artifact_labels", [artifact.name for artifact in ARTIFACTS])

@@ -8,6 +8,7 @@ python -m tellsign.training.train_explainer --help
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ from tellsign.training.data.arguments import PlantedDataArguments, option
 from tellsign.training.data.sources import LABELS, of_class
 from tellsign.training.explanations.examples import (
     AnnotatedImages,
-    ExplanationCollator,
     WrittenExplanations,
+    explanation_batch,
     tagged_artifacts,
 )
 from tellsign.training.explanations.sentences import example_texts
@@ -276,16 +277,16 @@ class ExplainerTrainer(WholeValidationTrainer):
 
 def save(model: Any, processor: Any, is_new: bool, output_dir: Path, repository: str | None) -> None:
     """Saves a new model in half precision, or an adapter with its card."""
+    weights = None
     if is_new:
         # The head is tied to the embeddings, so it is left out. The configuration keeps dtype float32, to which
         # from_pretrained converts.
         weights = {name: value for name, value in half_precision(model).items() if not name.startswith(HEAD)}
-        model.save_pretrained(output_dir, state_dict=weights)
+    model.save_pretrained(output_dir, state_dict=weights)
+    processor.save_pretrained(output_dir)
+    if is_new:
         remove_adapter(output_dir)
     else:
-        model.save_pretrained(output_dir)
-    processor.save_pretrained(output_dir)
-    if not is_new:
         write_card(output_dir, repository)
 
 
@@ -317,7 +318,7 @@ def main(arguments: list[str] | None = None) -> None:
         args=training_args,
         train_dataset=train_examples,
         eval_dataset=eval_examples,
-        data_collator=ExplanationCollator(processor, end),
+        data_collator=partial(explanation_batch, processor, end),
         processing_class=processor,
         optimizers=(optimizer, None),
     )

@@ -7,6 +7,7 @@ python -m tellsign.training.train_localizer --help
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,17 +77,10 @@ class BoxExamples(torch.utils.data.Dataset):
         return {"image": image, "question": PROMPT.format(name), "answer": f"{location_of(box, *image.size)} {name}"}
 
 
-class BoxCollator:
-    """Makes batches of the examples, in which only the answers count for the loss."""
-
-    def __init__(self, processor: ProcessorMixin):
-        self.processor = processor
-
-    def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        images, questions, answers = (
-            [example[key] for example in examples] for key in ("image", "question", "answer")
-        )
-        return dict(self.processor(images=images, text=questions, suffix=answers, padding=True, return_tensors="pt"))
+def box_batch(processor: ProcessorMixin, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A batch of [`BoxExamples`], in which only the answers count for the loss."""
+    images, questions, answers = ([example[key] for example in examples] for key in ("image", "question", "answer"))
+    return dict(processor(images=images, text=questions, suffix=answers, padding=True, return_tensors="pt"))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -96,7 +90,6 @@ def main(arguments: list[str] | None = None) -> None:
     train = of_class(held_in, "real", data_args.train_images, seed)
     watched = of_class(held_out, "real", data_args.eval_images, seed)
     run.record(fingerprint=fingerprint(train, watched))
-
     name = str(model_args.model_name_or_path)
     processor = AutoProcessor.from_pretrained(name)
     ArtifactLocalizer.check(processor)
@@ -109,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
         args=training_args,
         train_dataset=BoxExamples(planted),
         eval_dataset=BoxExamples(unknown),
-        data_collator=BoxCollator(processor),
+        data_collator=partial(box_batch, processor),
         processing_class=processor,
     )
     run.train(trainer, evaluate=True)

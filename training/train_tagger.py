@@ -7,7 +7,6 @@ python -m tellsign.training.train_tagger --help
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 from datasets import Dataset
 from torch import nn
 from torch.optim.swa_utils import update_bn
-from transformers import EvalPrediction, SiglipImageProcessor, SiglipProcessor, TrainingArguments, set_seed
+from transformers import SiglipImageProcessor, SiglipProcessor, TrainingArguments, set_seed
 
 from tellsign import ArtifactSiglipConfig, ArtifactSiglipModel
 from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
@@ -33,7 +32,7 @@ from tellsign.training.data.caching import cached
 from tellsign.training.data.images import whole_batch
 from tellsign.training.data.sources import NO_CATEGORY, UNKNOWN
 from tellsign.training.planting import plantable
-from tellsign.training.planting.batches import PlantedBatches, TrainingBatches, validation_images
+from tellsign.training.planting.batches import PlantedBatches, TrainingBatches, columns_of, validation_images
 from tellsign.training.planting.rows import fingerprint
 from tellsign.training.trainer.arguments import check_training_arguments, overrides_of, parse_recipe
 from tellsign.training.trainer.averaging import AVERAGE_NAME, WeightAveraging, whole_batches
@@ -134,11 +133,6 @@ def spellings(category_names: Sequence[str]) -> list[list[str]]:
     return [[template.format(name) for template in TEMPLATES for name in spelling] for spelling in names]
 
 
-def plantable_columns(model: ArtifactSiglipModel) -> list[int]:
-    """The index in the model's logits of each artifact that can be planted."""
-    return [model.config.artifact_labels.index(name) for name in plantable()]
-
-
 class TaggerTrainer(WholeValidationTrainer):
     """A Trainer that mirrors half of the images of a batch, and compares them with texts.
 
@@ -147,7 +141,7 @@ class TaggerTrainer(WholeValidationTrainer):
     """
 
     def __init__(self, model: ArtifactSiglipModel, processor: SiglipProcessor, texts: list[list[str]], **kwargs):
-        self.columns = plantable_columns(model)
+        self.columns = columns_of(model.config.artifact_labels)
         super().__init__(
             model=model,
             processing_class=processor,
@@ -162,10 +156,8 @@ class TaggerTrainer(WholeValidationTrainer):
             for text in texts
         ]
 
-    def _scores(self, prediction: EvalPrediction) -> dict[str, float]:
-        predictions: Any = prediction.predictions
-        label_ids: Any = prediction.label_ids
-        (logits, artifact_logits), (labels, artifact_labels) = predictions, label_ids
+    def _scores(self, prediction: Any) -> dict[str, float]:
+        (logits, artifact_logits), (labels, artifact_labels) = prediction.predictions, prediction.label_ids
         return validation_scores(artifact_labels[:, self.columns], artifact_logits[:, self.columns], labels, logits)
 
     def training_step(self, model: nn.Module, inputs: dict[str, torch.Tensor], *args, **kwargs) -> torch.Tensor:
@@ -176,8 +168,7 @@ class TaggerTrainer(WholeValidationTrainer):
             inputs[name] = torch.where(mirrored.to(inputs[name].device), inputs[name].flip(-1), inputs[name])
         inputs["pixel_values"] = inputs["pixel_values"].contiguous(memory_format=torch.channels_last)
         known = torch.arange(len(self.texts) - len(self.columns), device=categories.device)
-        shown = (categories[:, None] == known).long()
-        shown = shown.masked_fill(categories[:, None] == UNKNOWN, UNKNOWN)
+        shown = (categories[:, None] == known).long().masked_fill(categories[:, None] == UNKNOWN, UNKNOWN)
         text_labels = torch.cat([inputs["artifact_labels"][:, self.columns], shown], dim=1)
         # Artifacts also have heads, while categories are learned from texts alone.
         artifacts = torch.randperm(len(self.columns))[:ARTIFACT_TEXTS_PER_STEP].tolist()
@@ -214,27 +205,11 @@ def plant_images(
             lambda: validation_images(validation, categories, names, seed=seed, **shape),
             settings,
         )
-    as_batches = partial(
-        PlantedBatches,
-        image_processor=processor.image_processor,
-        columns=plantable_columns(model),
-        num_artifacts=len(model.config.artifact_labels),
-    )
-    fakes, untouched = data_args.fake_images, data_args.untouched
+    model_needs, fakes = (processor.image_processor, model.config.artifact_labels), data_args.fake_images
     train_images = TrainingBatches(
-        train, categories, names, as_batches, fakes=fakes, untouched=untouched, seed=seed, **shape
+        train, categories, names, *model_needs, fakes=fakes, untouched=data_args.untouched, seed=seed, **shape
     )
-    return train_images, as_batches(planted)
-
-
-def refresh_detail_statistics(
-    model: ArtifactSiglipModel, images: TrainingBatches | JoinedBatches, rows: torch.Tensor, batch_size: int
-) -> None:
-    """Computes the detail network's batch statistics for averaged weights, on these rows of the images."""
-    if model.detail_network is not None:
-        images.epoch = 0
-        batches = map(images.pixel_values, whole_batches(rows, batch_size))
-        update_bn(batches, model.detail_network, model.device)
+    return train_images, PlantedBatches(planted, *model_needs)
 
 
 def finish(
@@ -281,7 +256,6 @@ def main(arguments: list[str] | None = None) -> None:
     if data_args.annotated_data:
         names, size = model.config.artifact_labels, model.vision_model.config.image_size
         train_images = JoinedBatches(train_images, AnnotatedBatches(annotated, processor.image_processor, names, size))
-
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]
     if training_args.device.type == "cpu":
         for tower in (model.text_model, model.vision_model):
@@ -302,7 +276,11 @@ def main(arguments: list[str] | None = None) -> None:
     )
     run.train(trainer)
     model = trained(trainer)
-    refresh_detail_statistics(model, train_images, first, training_args.train_batch_size)
+    if model.detail_network is not None:
+        # Batch statistics of averaged weights are not the average of the statistics.
+        train_images.epoch = 0
+        batches = map(train_images.pixel_values, whole_batches(first, training_args.train_batch_size))
+        update_bn(batches, model.detail_network, model.device)
     finish(trainer, model, processor, eval_images, run.folder)
 
 

@@ -140,32 +140,23 @@ class AnnotatedImages(torch.utils.data.Dataset):
         return {"image": load_image(path), "category": None, "verdict": "fake", "artifacts": artifacts}
 
 
-class ExplanationCollator:
-    """Makes batches of the examples, in which only the answers, up to the token `end`, count for the loss."""
-
-    def __init__(self, processor: ProcessorMixin, end: int):
-        self.processor = processor
-        self.end = end
-
-    def __call__(self, examples: Sequence[ExplanationExample]) -> dict[str, Any]:
-        prompts, answers = [], []
-        for example in examples:
-            artifacts = example["artifacts"]
-            image, shown = example["image"], example["category"]
-            prompts.append(explanation_prompt(self.processor, image.size, example["verdict"], artifacts, shown))
-            answers.append(answer_text({artifact["label"]: artifact["explanation"] for artifact in artifacts}))
-        batch = dict(encode_prompts(self.processor, [example["image"] for example in examples], prompts))
-        # Prompt and answer are tokenized apart: in generation no token crosses their border.
-        replies = self.processor.tokenizer(answers, add_special_tokens=False)["input_ids"]
-        input_ids, labels = [], []
-        for row, tokens in enumerate(replies):
-            question = batch["input_ids"][row][batch["attention_mask"][row].bool()]
-            reply = torch.tensor([*tokens, self.end])
-            input_ids.append(torch.cat([question, reply]))
-            labels.append(torch.cat([torch.full_like(question, -100), reply]))
-        pad = self.processor.tokenizer.pad_token_id
-        lengths = torch.tensor([len(row) for row in input_ids])
-        batch["input_ids"] = pad_sequence(input_ids, batch_first=True, padding_value=pad)
-        batch["labels"] = pad_sequence(labels, batch_first=True, padding_value=-100)
-        batch["attention_mask"] = (torch.arange(int(lengths.max())) < lengths[:, None]).long()
-        return batch
+def explanation_batch(processor: ProcessorMixin, end: int, examples: Sequence[ExplanationExample]) -> dict[str, Any]:
+    """A batch of the examples, in which only the answers, up to the token `end`, count for the loss."""
+    prompts, answers = [], []
+    for example in examples:
+        image, artifacts = example["image"], example["artifacts"]
+        prompts.append(explanation_prompt(processor, image.size, example["verdict"], artifacts, example["category"]))
+        answers.append(answer_text({artifact["label"]: artifact["explanation"] for artifact in artifacts}))
+    batch = dict(encode_prompts(processor, [example["image"] for example in examples], prompts))
+    # Prompt and answer are tokenized apart: in generation no token crosses their border.
+    replies = processor.tokenizer(answers, add_special_tokens=False)["input_ids"]
+    columns: dict[str, list[torch.Tensor]] = {"input_ids": [], "labels": [], "attention_mask": []}
+    for tokens, row, is_there in zip(replies, batch["input_ids"], batch["attention_mask"], strict=True):
+        question, reply = row[is_there.bool()], torch.tensor([*tokens, end])
+        columns["input_ids"].append(torch.cat([question, reply]))
+        columns["labels"].append(torch.cat([torch.full_like(question, -100), reply]))
+        columns["attention_mask"].append(torch.ones_like(columns["labels"][-1]))
+    padding = {"input_ids": processor.tokenizer.pad_token_id, "labels": -100, "attention_mask": 0}
+    return batch | {
+        name: pad_sequence(rows, batch_first=True, padding_value=padding[name]) for name, rows in columns.items()
+    }

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from torchmetrics.text.rouge import ROUGEScore
 from tqdm.auto import tqdm
 
-from tellsign.pipelines.answer import Box, ExplainedArtifact, box_of_place, place_of
+from tellsign.pipelines.answer import ExplainedArtifact, box_of_place, place_of
 from tellsign.pipelines.explainer import SENTENCE, ArtifactExplainer
 from tellsign.pipelines.localization import pixels_of
 from tellsign.training.planting.rows import images_of, opened
@@ -20,17 +19,6 @@ from .sentences import explanation_sentence, stated_artifacts, stated_categories
 
 # Phrasings of a reference; the most similar one counts.
 REFERENCES = 8
-
-
-@dataclass
-class Statement:
-    """A sentence on an artifact that is there, its image's number, its place in pixels, and right sentences."""
-
-    image: int
-    sentence: str
-    box: Box
-    mask: NDArray[np.bool_]
-    references: list[str]
 
 
 def mean_or_none(values: Sequence[float] | NDArray) -> float | None:
@@ -83,7 +71,7 @@ def explanation_scores(
 
     rng, shown = np.random.default_rng(seed), sorted(set(categories.values()))
     valid: list[bool] = []
-    outside, said, statements = 0, list[dict[str, Any]](), list[Statement]()
+    outside, said = 0, list[dict[str, Any]]()
     for number, (row, artifacts, answer) in enumerate(zip(rows, found, answers, strict=True)):
         if not artifacts:
             continue
@@ -94,12 +82,15 @@ def explanation_scores(
         size = opened(row["image"]["bytes"]).size
         for label, sentence in answer.items():
             if label in given:
-                said.append(_facts_of(sentence, place_of(given[label]["box"], *size), given, category, shown))
-            if label in given and label in planted:
-                place = place_of(planted[label]["box"], *size)
-                references = [explanation_sentence(label, place, rng, category) for _ in range(REFERENCES)]
-                mask = np.asarray(opened(planted[label]["mask"]["bytes"]))
-                statements.append(Statement(number, sentence, planted[label]["box"], mask, references))
+                place = place_of(given[label]["box"], *size)
+                facts = {"image": number} | _facts_of(sentence, place, given, category, shown)
+                if label in planted:
+                    place = place_of(planted[label]["box"], *size)
+                    facts |= _facts_of_place(sentence, place, np.asarray(opened(planted[label]["mask"]["bytes"])))
+                    facts["references"] = [
+                        explanation_sentence(label, place, rng, category) for _ in range(REFERENCES)
+                    ]
+                said.append(facts)
 
     def known(name: str) -> list[Any]:
         return [facts[name] for facts in said if facts[name] is not None]
@@ -115,7 +106,7 @@ def explanation_scores(
         "unflagged_mentioned": mean_or_none(known("mentions_another")),
         "object_stated": mean_or_none(known("states_object")),
         "object_agreement": mean_or_none(known("object_is_right")),
-    } | _statement_scores(statements, rng)
+    } | _scores_of_planted([facts for facts in said if "references" in facts], rng)
 
 
 def _facts_of(
@@ -132,24 +123,25 @@ def _facts_of(
     }
 
 
-def _statement_scores(statements: Sequence[Statement], rng: np.random.Generator) -> dict[str, float | None]:
-    agreed, on_mask = [], []
-    for statement in statements:
-        height, width = statement.mask.shape
-        place = stated_place(statement.sentence)
-        agreed.append(place == place_of(statement.box, width, height))
-        on_mask.append(place is not None and bool(statement.mask[pixels_of(box_of_place(place, width, height))].any()))
+def _facts_of_place(sentence: str, place: str, mask: NDArray[np.bool_]) -> dict[str, bool]:
+    """Whether a sentence states the place of what was planted, and whether pixels of it are there."""
+    stated = stated_place(sentence)
+    on_mask = stated is not None and bool(mask[pixels_of(box_of_place(stated, *mask.shape[::-1]))].any())
+    return {"place_is_right": stated == place, "place_is_on_mask": on_mask}
+
+
+def _scores_of_planted(said: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> dict[str, float | None]:
     # Against another image's references: what the wording alone would score.
-    sentences = [statement.sentence for statement in statements]
     others: list[list[str]] = []
-    for statement in statements:
-        strangers = [other for other in statements if other.image != statement.image]
+    for facts in said:
+        strangers = [other["references"] for other in said if other["image"] != facts["image"]]
         if strangers:
-            others.append(strangers[rng.integers(len(strangers))].references)
+            others.append(strangers[rng.integers(len(strangers))])
+    sentences, references = ([facts[name] for facts in said] for name in ("sentence", "references"))
     return {
-        "planted_sentences": len(statements),
-        "place_agreement": mean_or_none(agreed),
-        "place_on_mask": mean_or_none(on_mask),
-        "rouge_l": rouge_l(sentences, [statement.references for statement in statements]) if statements else None,
-        "rouge_l_other": rouge_l(sentences, others) if others and len(others) == len(statements) else None,
+        "planted_sentences": len(said),
+        "place_agreement": mean_or_none([facts["place_is_right"] for facts in said]),
+        "place_on_mask": mean_or_none([facts["place_is_on_mask"] for facts in said]),
+        "rouge_l": rouge_l(sentences, references) if said else None,
+        "rouge_l_other": rouge_l(sentences, others) if others and len(others) == len(said) else None,
     }

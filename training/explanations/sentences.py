@@ -114,8 +114,8 @@ def as_sentence(text: str) -> str | None:
 def example_texts(categories: Sequence[str], seed: int, each: int = 100) -> list[str]:
     """Answers about each artifact, and the parts of prompts beside names and definitions."""
     rng, texts = np.random.default_rng(seed), []
-    places = [f"{row} {column}".strip() for row in ("top", "", "bottom") for column in ("left", "", "right")]
-    places = ["whole image", *(place or "center" for place in places)]
+    places = ["whole image", "top left", "top", "top right", "left", "center", "right"]
+    places += ["bottom left", "bottom", "bottom right"]
     shown = [*categories, None]
     for artifact in ARTIFACTS:
         for _ in range(each):

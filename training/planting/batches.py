@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import BaseImageProcessor
@@ -17,154 +18,123 @@ from tellsign.pipelines.answer import Box
 from tellsign.training.data.images import decode, whole_batch
 from tellsign.training.data.sources import LABELS, NO_CATEGORY, UNKNOWN, of_class
 
-from .registry import Use, plantable
+from .planter import Use, plantable
 from .rows import PLANTED_FEATURES, fingerprint, opened, planted_images
 
 
 BOX_SIDES = tuple(Box.__annotations__)
 NOTHING = 255  # in `artifacts` where an image has fewer than others
 NONE_SHOWN = -1  # what an image of `NO_CATEGORY` shows, as an index
+Rows = list[int] | torch.Tensor | slice
 
 
 class _Planting(torch.utils.data.Dataset):
-    """Rows of [`planted_images`] as arrays, each with the row that its image has in the data set."""
+    """Rows of [`planted_images`], and what is known of the images, as arrays that [`PlantedBatches`] takes stacked."""
 
-    def __init__(self, dataset: Dataset, use: Use, **options: Any):
+    def __init__(
+        self, dataset: Dataset, use: Use, categories: dict[str, str], category_names: Sequence[str], **options: Any
+    ):
         self.dataset, self.use, self.names, self.options = dataset, use, plantable(), options
+        index_of = {name: index for index, name in enumerate(category_names)} | {NO_CATEGORY: NONE_SHOWN}
+        self.shown = [index_of.get(categories.get(sha1, ""), UNKNOWN) for sha1 in dataset["sha1"][:]]
+        self.labels = dataset["label"][:]
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitems__(self, indices: list[int]) -> list[dict[str, Any]]:
+    def row(self, number: int, image: NDArray, artifacts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """An image of shape `(3, image_size, image_size)` with its artifacts, from a row of the data set."""
+        most, size = self.options["most"], self.options["image_size"]
+        indices, masks = np.full(most, NOTHING, np.uint8), np.zeros((most, size, size), bool)
+        boxes = np.zeros((most, len(BOX_SIDES)), np.int16)
+        for index, artifact in enumerate(artifacts):
+            indices[index] = self.names.index(artifact["label"])
+            boxes[index] = [artifact["box"][side] for side in BOX_SIDES]
+            masks[index] = np.asarray(opened(artifact["mask"]["bytes"]))
+        label, shown = UNKNOWN if artifacts else self.labels[number], self.shown[number]
+        found = {"artifacts": indices, "masks": masks, "boxes": boxes}
+        return {"images": image, **found, "labels": label, "categories": shown, "rows": number}
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         chosen = self.dataset.select(indices)
         row_of = dict(zip(chosen["sha1"][:], indices, strict=True))
-        rows = []
-        for planted in planted_images(chosen, self.use, **self.options):
-            artifacts = np.full(self.options["most"], NOTHING, np.uint8)
-            masks = np.zeros((self.options["most"], *[self.options["image_size"]] * 2), bool)
-            boxes = np.zeros((self.options["most"], len(BOX_SIDES)), np.int16)
-            for index, artifact in enumerate(planted["artifacts"]):
-                artifacts[index] = self.names.index(artifact["label"])
-                boxes[index] = [artifact["box"][side] for side in BOX_SIDES]
-                masks[index] = np.asarray(opened(artifact["mask"]["bytes"]))
-            rows.append(
-                {
-                    "images": np.asarray(opened(planted["image"]["bytes"])).transpose(2, 0, 1),
-                    "artifacts": artifacts,
-                    "masks": masks,
-                    "boxes": boxes,
-                    "rows": np.int64(row_of[planted["sha1"]]),
-                }
+        return [
+            self.row(
+                row_of[planted["sha1"]],
+                np.asarray(opened(planted["image"]["bytes"])).transpose(2, 0, 1),
+                planted["artifacts"],
             )
-        return rows
-
-
-def plant_for_validation(dataset: Dataset, *, seed: int, most: int, image_size: int) -> dict[str, torch.Tensor]:
-    """Plants artifacts into every image by the operators of evaluation, in a process for each core.
-
-    Returns:
-        Without the images that cannot be read:
-
-        - `images` of shape `(n, 3, image_size, image_size)`, uint8.
-        - `artifacts` of shape `(n, most)`, uint8, indices in [`plantable`] or `NOTHING`.
-        - `masks` of shape `(n, most, image_size, image_size)`, bool, the pixels that show it.
-        - `boxes` of shape `(n, most, 4)`, int16, their `BOX_SIDES` in pixels.
-        - `rows` of shape `(n,)`, int64, the images' rows in the data set.
-    """
-    planting = _Planting(dataset, "evaluation", seed=seed, untouched=0.0, most=most, image_size=image_size)
-    loader = DataLoader(
-        planting, batch_size=64, num_workers=os.cpu_count() or 0, collate_fn=whole_batch, in_order=True
-    )
-    rows: list[dict] = []
-    with tqdm(total=len(planting), desc="Planting artifacts", unit="img", leave=False) as progress:
-        for batch in loader:
-            rows += batch
-            progress.update(64)
-    return _stacked(rows)
+            for planted in planted_images(chosen, self.use, **self.options)
+        ]
 
 
 def _stacked(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
 
 
-def untouched_images(dataset: Dataset, most: int, image_size: int) -> dict[str, torch.Tensor]:
-    """Images as they are, in the form of those from [`plant_for_validation`]."""
-    images, rows, _ = decode(dataset, image_size)
-    count = len(images)
-    return {
-        "images": images,
-        "artifacts": torch.full((count, most), NOTHING, dtype=torch.uint8),
-        "masks": torch.zeros(count, most, image_size, image_size, dtype=torch.bool),
-        "boxes": torch.zeros(count, most, len(BOX_SIDES), dtype=torch.int16),
-        "rows": torch.from_numpy(rows),
-    }
-
-
-class Descriptions:
-    """What is known of whole images: whether they are real, and which of the names they show."""
-
-    def __init__(self, dataset: Dataset, categories: dict[str, str], category_names: Sequence[str]):
-        index_of = {name: index for index, name in enumerate(category_names)} | {NO_CATEGORY: NONE_SHOWN}
-        shown = [index_of.get(categories.get(sha1, ""), UNKNOWN) for sha1 in dataset["sha1"][:]]
-        self.labels, self.shown = torch.tensor(dataset["label"][:]), torch.tensor(shown)
-
-    def add_to(self, images: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Images of the data set, with `labels`, real or fake, unless something was planted, and `categories`."""
-        planted = (images["artifacts"] != NOTHING).any(1)
-        labels = self.labels[images["rows"]].masked_fill(planted, UNKNOWN)
-        return images | {"labels": labels, "categories": self.shown[images["rows"]]}
-
-
-def concatenated(parts: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
 def validation_images(
-    dataset: Dataset, categories: dict[str, str], names: list[str], *, seed: int, **shape: int
+    dataset: Dataset, categories: dict[str, str], names: Sequence[str], *, seed: int, **shape: int
 ) -> dict[str, torch.Tensor]:
-    """Real images planted by the evaluation operators, and the same ones and as many fakes untouched."""
-    real = of_class(dataset, "real")
-    planted = plant_for_validation(real, seed=seed, **shape)
-    untouched = untouched_images(dataset, **shape)
-    return concatenated(
-        [
-            Descriptions(part, categories, names).add_to(images)
-            for part, images in ((real, planted), (dataset, untouched))
-        ]
-    )
+    """Real images planted by the evaluation operators, in a process for each core, and all images untouched.
+
+    Args:
+        dataset (`datasets.Dataset`): Images from [`load_sources`].
+        categories (`dict[str, str]`): What images show, by their sha1.
+        names (`list[str]`): All categories.
+        seed (`int`): Of what is planted.
+        shape: `most` and `image_size` of [`planted_images`].
+
+    Returns:
+        What [`PlantedBatches`] takes. Images that cannot be read are left out.
+    """
+    options = {"seed": seed, "untouched": 0.0} | shape
+    planting = _Planting(of_class(dataset, "real"), "evaluation", categories, names, **options)
+    loader = DataLoader(planting, batch_size=64, num_workers=os.cpu_count() or 0, collate_fn=whole_batch)
+    batches = tqdm(loader, desc="Planting artifacts", unit="batch", leave=False)
+    planted = [row for batch in batches for row in batch]
+    untouched = _Planting(dataset, "evaluation", categories, names, **options)
+    images, rows, _ = decode(dataset, shape["image_size"])
+    return _stacked(planted + [untouched.row(*pair, []) for pair in zip(rows.tolist(), images.numpy(), strict=True)])
+
+
+def columns_of(artifact_labels: Sequence[str]) -> list[int]:
+    """The index of each artifact that can be planted in the names of a model's logits."""
+    return [artifact_labels.index(name) for name in plantable()]
 
 
 class PlantedBatches(torch.utils.data.Dataset):
     """Planted and untouched images, handed out in whole processed batches with all their labels.
 
     Args:
-        images (`dict[str, torch.Tensor]`): From [`plant_for_validation`], and two of shape `(n,)`. `labels` are 0 for
-            real, 1 for fake, `UNKNOWN` for planted images. `categories` are what they show, `NONE_SHOWN` or `UNKNOWN`.
+        images (`dict[str, torch.Tensor]`):
+
+            - `images` of shape `(n, 3, image_size, image_size)`, uint8.
+            - `artifacts` of shape `(n, most)`, uint8, indices in [`plantable`] or `NOTHING`.
+            - `masks` of shape `(n, most, image_size, image_size)`, bool, the pixels that show them.
+            - `boxes` of shape `(n, most, 4)`, int16, their `BOX_SIDES` in pixels.
+            - `labels` of shape `(n,)`, int64, 0 for real, 1 for fake, `UNKNOWN` for planted images.
+            - `categories` of shape `(n,)`, int64, what they show, `NONE_SHOWN` or `UNKNOWN`.
+            - `rows` of shape `(n,)`, int64, their rows in the data set.
         image_processor (`BaseImageProcessor`): Makes `pixel_values` of the images.
-        columns (`list[int]`): For each index in `artifacts` the index of the artifact in the model's logits.
-        num_artifacts (`int`): Number of these logits. Of those without a column, and of all artifacts in fake images,
-            nothing is known.
+        artifact_labels (`list[str]`): Names of the model's logits, [`plantable`] ones and others. Of the others, and
+            of all artifacts in fake images, nothing is known.
     """
 
     def __init__(
-        self,
-        images: dict[str, torch.Tensor],
-        image_processor: BaseImageProcessor,
-        columns: Sequence[int],
-        num_artifacts: int,
+        self, images: dict[str, torch.Tensor], image_processor: BaseImageProcessor, artifact_labels: Sequence[str]
     ):
-        self.images = images
-        self.image_processor = image_processor
+        self.images, self.image_processor = images, image_processor
+        columns = columns_of(artifact_labels)
         # The last column takes what is nothing, and is cut off.
-        self.column_of = torch.full((NOTHING + 1,), num_artifacts)
+        self.column_of = torch.full((NOTHING + 1,), len(artifact_labels))
         self.column_of[: len(columns)] = torch.tensor(columns)
-        self.known = torch.full((num_artifacts + 1,), float(UNKNOWN))
-        self.known[list(columns)] = 0
+        self.known = torch.full((len(artifact_labels) + 1,), float(UNKNOWN))
+        self.known[columns] = 0
 
     def __len__(self) -> int:
         return len(self.images["images"])
 
-    def __getitems__(self, indices: list[int] | torch.Tensor) -> dict[str, torch.Tensor]:
+    def __getitems__(self, indices: Rows) -> dict[str, torch.Tensor]:
         masks = self.images["masks"][indices]
         columns = self.column_of[self.images["artifacts"][indices].long()]
         artifact_masks = torch.zeros(len(masks), len(self.known), *masks.shape[2:])
@@ -177,11 +147,11 @@ class PlantedBatches(torch.utils.data.Dataset):
             "artifact_masks": artifact_masks[:, :-1],
         }
 
-    def pixel_values(self, indices: list[int] | torch.Tensor) -> torch.Tensor:
+    def pixel_values(self, indices: Rows) -> torch.Tensor:
         """The processed images alone: masks in pixels of many images would fill the memory."""
         return self.image_processor(self.images["images"][indices], return_tensors="pt")["pixel_values"]
 
-    def artifact_labels(self, indices: list[int] | torch.Tensor) -> torch.Tensor:
+    def artifact_labels(self, indices: Rows) -> torch.Tensor:
         """For each image which artifacts are there, float32: 1, 0 or `UNKNOWN`, of shape `(n, num_artifacts)`."""
         columns = self.column_of[self.images["artifacts"][indices].long()]
         labels = self.known.repeat(len(columns), 1).scatter(1, columns, 1.0)
@@ -190,8 +160,9 @@ class PlantedBatches(torch.utils.data.Dataset):
 
 
 class TrainingBatches(torch.utils.data.Dataset):
-    """Real images, in each epoch planted anew by the training operators or left untouched, and untouched fakes, handed
-    out as [`PlantedBatches`] by `as_batches`. An image that cannot be read is left out of its batch.
+    """Real images, in each epoch planted anew by the training operators or left untouched, and untouched fakes.
+
+    They are handed out as by [`PlantedBatches`]. An image that cannot be read is left out of its batch.
 
     What is planted depends on the seed, the `epoch` and the image alone. No image of one seed is that of another, in
     at most 1,000 epochs. `shape` is `most` and `image_size` of [`planted_images`].
@@ -202,46 +173,43 @@ class TrainingBatches(torch.utils.data.Dataset):
         dataset: Dataset,
         categories: dict[str, str],
         category_names: Sequence[str],
-        as_batches: Callable[[dict[str, torch.Tensor]], PlantedBatches],
+        image_processor: BaseImageProcessor,
+        artifact_labels: Sequence[str],
         *,
         fakes: int,
         untouched: float,
         seed: int,
         **shape: int,
     ):
-        self.as_batches, self.seed, self.shape, self.epoch = as_batches, seed, shape, 0
+        self.model_needs, self.seed, self.epoch = (image_processor, artifact_labels), seed, 0
         real, fake = of_class(dataset, "real"), of_class(dataset, "fake", fakes, seed)
         # Fakes are encoded as often as untouched real images, or the encoding would tell the class.
         self.parts = [
-            (images, Descriptions(images, categories, category_names), share)
+            _Planting(images, "training", categories, category_names, untouched=share, **shape)
             for images, share in ((real, untouched), (fake, 1.0))
         ]
 
     def __len__(self) -> int:
-        return sum(len(images) for images, _, _ in self.parts)
+        return sum(map(len, self.parts))
 
     def planted(self, indices: Sequence[int] | torch.Tensor) -> PlantedBatches:
         """The images as planted in this epoch; real ones first."""
-        pools, start = [], 0
-        options = {"seed": 1000 * self.seed + self.epoch, **self.shape}
-        for images, descriptions, untouched in self.parts:
-            rows = [int(index) - start for index in indices if 0 <= index - start < len(images)]
-            start += len(images)
-            planting = _Planting(images, "training", untouched=untouched, **options)
-            if rows and (planted := planting.__getitems__(rows)):
-                pools.append(descriptions.add_to(_stacked(planted)))
-        if not pools:
+        rows, start = list[dict[str, Any]](), 0
+        for part in self.parts:
+            part.options["seed"] = 1000 * self.seed + self.epoch
+            chosen = [int(index) - start for index in indices if 0 <= index - start < len(part)]
+            rows += part.__getitems__(chosen) if chosen else []
+            start += len(part)
+        if not rows:
             raise ValueError(f"none of {len(indices)} training images can be read")
-        return self.as_batches(concatenated(pools))
+        return PlantedBatches(_stacked(rows), *self.model_needs)
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        batch = self.planted(indices)
-        return batch.__getitems__(list(range(len(batch))))
+        return self.planted(indices).__getitems__(slice(None))
 
     def pixel_values(self, indices: Sequence[int] | torch.Tensor) -> torch.Tensor:
         """The processed images alone."""
-        batch = self.planted(indices)
-        return batch.pixel_values(list(range(len(batch))))
+        return self.planted(indices).pixel_values(slice(None))
 
 
 def artifact_dataset(

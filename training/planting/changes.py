@@ -12,9 +12,9 @@ from PIL import Image
 from scipy import ndimage
 
 from . import pixels as px
+from .operator import Changed
 from .pixels import Rng, unit
 from .places import background, end_of
-from .registry import Changed
 
 
 NEAREST, BOX, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BOX, Image.Resampling.BICUBIC

@@ -12,9 +12,9 @@ from . import changes as do
 from . import patterns as by
 from . import pixels as px
 from . import places as at
+from .operator import Changed, Operator
 from .pixels import Rng, unit
 from .places import NoPlace
-from .registry import Changed, Effect
 
 
 def bites(image: NDArray, place: NDArray, amount: float, rng: Rng) -> NDArray:
@@ -230,7 +230,7 @@ def repeat_around(image: NDArray, place: NDArray, form: None, amount: float, rng
 def mirror_across_border(image: NDArray, place: NDArray, form: None, amount: float, rng: Rng) -> Changed:
     """An object's texture, mirrored at a part of its border, fades out over its surroundings."""
     border, strength = ndimage.binary_dilation(place) & ~place, px.edges(image)
-    middle = px.one_of(np.argwhere(border & (strength >= np.median(strength[border]))), rng)
+    (middle,) = px.some_of(np.argwhere(border & (strength >= np.median(strength[border]))), rng, 1)
     part = np.clip(3 - np.hypot(*px.offsets(image, *middle)) / (3.5 * unit(image)), 0, 1)
     distance, nearest = ndimage.distance_transform_edt(~place, return_indices=True)
     mirrored = px.sample(image, *(2.0 * nearest - px.offsets(image, 0, 0)))
@@ -340,55 +340,57 @@ def defocus_by_distance(image: NDArray, place: NDArray, form: None, amount: floa
 
 
 EVALUATION = {
-    "Inconsistent object boundaries": Effect(at.thing, bites, do.redraw, (0.8, 2.8)),
-    "Discontinuous surfaces": Effect(
+    "Inconsistent object boundaries": Operator(at.thing, bites, do.redraw, (0.8, 2.8)),
+    "Discontinuous surfaces": Operator(
         at.area(px.edges, 0.07, (0.16, 0.24), square=True, solid=True), turned, do.resample, (12, 70)
     ),
-    "Floating or disconnected components": Effect(at.subject, None, sever, (0.6, 1.8)),
-    "Texture bleeding between adjacent regions": Effect(at.thing, None, mirror_across_border),
-    "Texture repetition patterns": Effect(
+    "Floating or disconnected components": Operator(at.subject, None, sever, (0.6, 1.8)),
+    "Texture bleeding between adjacent regions": Operator(at.thing, None, mirror_across_border),
+    "Texture repetition patterns": Operator(
         at.area(px.texture, 0.025, (0.3, 0.45)), unfolded, do.resample, gain=3, opacity=(0.15, 0.85)
     ),
-    "Over-smoothing of natural textures": Effect(
+    "Over-smoothing of natural textures": Operator(
         at.area(px.texture, 0.04), None, filter_guided, (0.02, 0.18), gain=1.5
     ),
-    "Artificial noise patterns in uniform surfaces": Effect(at.PLAIN, specks, do.brighten, (0.03, 0.29), gain=2),
-    "Unrealistic specular highlights": Effect(at.DARK, glints, do.shine, opacity=(0.2, 0.8)),
-    "Over-sharpening artifacts": Effect(at.everywhere, None, deconvolve, (0.4, 0.6)),
-    "Aliasing along high-contrast edges": Effect(at.along_edges(0.06, 1.5), None, rasterize, opacity=(0.4, 0.6)),
-    "Blurred boundaries in fine details": Effect(
+    "Artificial noise patterns in uniform surfaces": Operator(at.PLAIN, specks, do.brighten, (0.03, 0.29), gain=2),
+    "Unrealistic specular highlights": Operator(at.DARK, glints, do.shine, opacity=(0.2, 0.8)),
+    "Over-sharpening artifacts": Operator(at.everywhere, None, deconvolve, (0.4, 0.6)),
+    "Aliasing along high-contrast edges": Operator(at.along_edges(0.06, 1.5), None, rasterize, opacity=(0.4, 0.6)),
+    "Blurred boundaries in fine details": Operator(
         at.along_edges(0.07, 1.5), None, interpolate_edges, opacity=(0.3, 0.7)
     ),
-    "Jagged edges in curved structures": Effect(at.thing, spikes, do.redraw, (0.8, 2.4)),
-    "Random noise patterns in detailed areas": Effect(at.DETAILED, None, scramble, gain=2),
-    "Loss of fine detail in complex structures": Effect(at.area(px.edges, 0.06), None, melt, (0.5, 1.8), gain=2),
-    "Artificial enhancement artifacts": Effect(at.everywhere, None, equalize_locally),
-    "Regular grid-like artifacts in textures": Effect(at.TEXTURED, steps, do.brighten, (0.02, 0.1), gain=3),
-    "Repeated element patterns": Effect(at.area(px.edges, 0.06, (0.3, 0.45)), None, repeat_around, opacity=(0.3, 0.7)),
-    "Systematic color distribution anomalies": Effect(at.everywhere, None, specify_histograms),
-    "Frequency domain signatures": Effect(at.everywhere, None, multiply_periodically, (0.02, 0.13)),
-    "Color coherence breaks": Effect(
+    "Jagged edges in curved structures": Operator(at.thing, spikes, do.redraw, (0.8, 2.4)),
+    "Random noise patterns in detailed areas": Operator(at.DETAILED, None, scramble, gain=2),
+    "Loss of fine detail in complex structures": Operator(at.area(px.edges, 0.06), None, melt, (0.5, 1.8), gain=2),
+    "Artificial enhancement artifacts": Operator(at.everywhere, None, equalize_locally),
+    "Regular grid-like artifacts in textures": Operator(at.TEXTURED, steps, do.brighten, (0.02, 0.1), gain=3),
+    "Repeated element patterns": Operator(
+        at.area(px.edges, 0.06, (0.3, 0.45)), None, repeat_around, opacity=(0.3, 0.7)
+    ),
+    "Systematic color distribution anomalies": Operator(at.everywhere, None, specify_histograms),
+    "Frequency domain signatures": Operator(at.everywhere, None, multiply_periodically, (0.02, 0.13)),
+    "Color coherence breaks": Operator(
         at.area(lambda image: -px.edges(image), -0.08), None, make_hue_foreign, gain=4, opacity=(0.25, 0.75)
     ),
-    "Unnatural color transitions": Effect(at.SOFT, None, swing_hue, (0.01, 0.14), gain=3),
-    "Resolution inconsistencies within regions": Effect(
+    "Unnatural color transitions": Operator(at.SOFT, None, swing_hue, (0.01, 0.14), gain=3),
+    "Resolution inconsistencies within regions": Operator(
         at.area(px.detail, 0.05, square=True, solid=True), None, enlarge, (1.8, 3.2)
     ),
-    "Unnatural Lighting Gradients": Effect(at.everywhere, None, veil_corners),
-    "Fake depth of field": Effect(at.SHARP, None, defocus_outside_circle, (0.8, 2)),
-    "Abruptly cut off objects": Effect(at.subject, None, cover_end),
-    "Glow or light bleed around object boundaries": Effect(at.thing, None, scatter_outline, (0.15, 0.8)),
-    "Ghosting effects: Semi-transparent duplicates of elements": Effect(
+    "Unnatural Lighting Gradients": Operator(at.everywhere, None, veil_corners),
+    "Fake depth of field": Operator(at.SHARP, None, defocus_outside_circle, (0.8, 2)),
+    "Abruptly cut off objects": Operator(at.subject, None, cover_end),
+    "Glow or light bleed around object boundaries": Operator(at.thing, None, scatter_outline, (0.15, 0.8)),
+    "Ghosting effects: Semi-transparent duplicates of elements": Operator(
         at.area(px.edges, 0.05, (0.26, 0.4)), None, expose_twice, gain=2, opacity=(0.2, 0.45)
     ),
-    "Cinematization Effects": Effect(at.everywhere, None, fade_film),
-    "Excessive sharpness in certain image regions": Effect(
+    "Cinematization Effects": Operator(at.everywhere, None, fade_film),
+    "Excessive sharpness in certain image regions": Operator(
         at.BUSY, None, filter_by_shocks, gain=2, opacity=(0.25, 0.75)
     ),
-    "Artificial smoothness": Effect(at.GRAINY, None, filter_kuwahara, (0.2, 0.8)),
-    "Dramatic lighting that defies natural physics": Effect(at.everywhere, None, fan_beams),
-    "Artificial depth of field in object presentation": Effect(
+    "Artificial smoothness": Operator(at.GRAINY, None, filter_kuwahara, (0.2, 0.8)),
+    "Dramatic lighting that defies natural physics": Operator(at.everywhere, None, fan_beams),
+    "Artificial depth of field in object presentation": Operator(
         at.behind_subject, None, defocus_by_distance, (0.4, 0.6)
     ),
-    "Unnaturally glossy surfaces": Effect(at.thing, None, mirror_horizon, opacity=(0.15, 0.75)),
+    "Unnaturally glossy surfaces": Operator(at.thing, None, mirror_horizon, opacity=(0.15, 0.75)),
 }

@@ -125,11 +125,6 @@ def some_of(points: NDArray, rng: Rng, count: int | np.integer) -> NDArray:
     return points[(rng.random(count) * len(points)).astype(int)]
 
 
-def one_of(points: NDArray, rng: Rng) -> NDArray:
-    """A row of an array, drawn as in [`some_of`]."""
-    return some_of(points, rng, 1)[0]
-
-
 def signed_distance(mask: NDArray) -> NDArray:
     """Distance in pixels to the outline, negative inside."""
     return ndimage.distance_transform_edt(~mask) - ndimage.distance_transform_edt(mask) + mask - 0.5

@@ -62,7 +62,7 @@ def area(score: Score, at_least: float, size: Range = (0.2, 0.32), square: bool 
         if average.max() < at_least:
             raise NoPlace
         candidates = np.argwhere(average >= max(at_least, np.quantile(average, 0.9)))
-        rows, columns = px.offsets(scores, *(px.one_of(candidates, rng) + margin))
+        rows, columns = px.offsets(scores, *(px.some_of(candidates, rng, 1)[0] + margin))
         along, across = px.rotated(rows, columns, angle)
         along, across = along / radii[0], across / radii[1]
         distance = np.hypot(along, across) + 0.15 * px.noise(scores, min(scores.shape) / 5, rng)
@@ -90,15 +90,8 @@ SOFT = area(softness, 0.014, (0.26, 0.42))
 SHARP, GRAINY = where(px.detail, 0.04), where(px.texture, 0.015)
 
 
-def _largest_part(mask: NDArray) -> NDArray:
-    labels, count = ndimage.label(mask)
-    if count == 0:
-        return mask
-    return ndimage.binary_fill_holes(labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]))
-
-
 def subject(image: NDArray, rng: Rng | None = None) -> NDArray:
-    """The part that differs from the colors at the image's border, favoring its middle, as a mask.
+    """The largest part that differs from the colors at the image's border, favoring its middle, as a mask.
 
     If nothing stands out that covers 6% to 55% of the image, there is [`NoPlace`].
     """
@@ -108,8 +101,7 @@ def subject(image: NDArray, rng: Rng | None = None) -> NDArray:
     frame = np.concatenate([smooth[0], smooth[-1], smooth[:, 0], smooth[:, -1]])
     frame = frame[:: max(1, len(frame) // 32)]
     near = round(0.15 * len(frame))
-    distances = np.partition(cdist(smooth.reshape(-1, 3), frame), near, axis=-1)
-    distance = distances[:, near].reshape(height, width)
+    distance = np.partition(cdist(smooth.reshape(-1, 3), frame), near, axis=-1)[:, near].reshape(height, width)
     rows, columns = px.offsets(image, (height - 1) / 2, (width - 1) / 2)
     salience = distance * (1.2 - (rows / height) ** 2 * 2.4 - (columns / width) ** 2 * 2.4)
     threshold = float(salience.mean())
@@ -118,8 +110,10 @@ def subject(image: NDArray, rng: Rng | None = None) -> NDArray:
         if above.all() or not above.any():
             raise NoPlace
         threshold = float(salience[above].mean() + salience[~above].mean()) / 2
-    size = max(1, round(scale))
-    mask = _largest_part(ndimage.binary_opening(salience > threshold, iterations=size))
+    parts, count = ndimage.label(ndimage.binary_opening(salience > threshold, iterations=max(1, round(scale))))
+    if count == 0:
+        raise NoPlace
+    mask = ndimage.binary_fill_holes(parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]))
     if not 0.06 <= mask.mean() <= 0.55 or distance[mask].mean() < 0.12:
         raise NoPlace
     return mask

@@ -1,23 +1,48 @@
-"""Planting several artifacts into an image."""
+"""The tables of operators, and the planting of several artifacts into an image."""
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tellsign.configuration.artifacts import ARTIFACTS, find_artifact
 from tellsign.modeling.image_files import recode_uniformly
 from tellsign.pipelines.answer import Box
 from tellsign.pipelines.localization import bounding_box
 
-from .registry import Use, operators_of
+from .operator import Operator
+from .operators_evaluation import EVALUATION
+from .operators_training import TRAINING
 
 
+Use = Literal["training", "evaluation"]
+OPERATORS: dict[Use, dict[str, list[Operator]]] = {
+    "training": TRAINING,
+    "evaluation": {name: [operator] for name, operator in EVALUATION.items()},
+}
+"""Operators by the names of their artifacts. Those of training are all among those of evaluation."""
 # Mean change within the mask, of the channel that changes most and in levels of 255, that counts as visible.
 VISIBLE_LEVELS = 3.0
 LEAST_SEVERITY = 0.33
+
+
+def plantable(use: Use = "evaluation") -> list[str]:
+    """Names of the artifacts that can be planted for a use, in the official order; for evaluation all can be."""
+    return [artifact.name for artifact in ARTIFACTS if artifact.name in OPERATORS[use]]
+
+
+def operators_of(name: str, use: Use) -> list[Operator]:
+    """Operators of an artifact for a use, or a `ValueError` if there is no such artifact or use, or none for both."""
+    if use not in get_args(Use):
+        raise ValueError(f"use: expected training or evaluation, got {use!r}")
+    artifact = find_artifact(name).name
+    if artifact not in OPERATORS[use]:
+        raise ValueError(f"{artifact!r} cannot be planted for {use}, only: {'; '.join(plantable(use))}")
+    return OPERATORS[use][artifact]
 
 
 @dataclass(frozen=True)
@@ -31,14 +56,6 @@ class PlantedArtifact:
     severity: float
     mask: NDArray[np.bool_]
     box: Box
-
-
-@dataclass(frozen=True)
-class PlantedImage:
-    """An image, not encoded yet, and the artifacts that can be seen in it, in the order in which they were planted."""
-
-    image: NDArray[np.uint8]
-    artifacts: list[PlantedArtifact]
 
 
 def encoded(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -66,41 +83,37 @@ def _turned(picture: NDArray, turn: int, back: bool = False) -> NDArray:
 
 
 def plant(
-    image: NDArray[np.uint8],
-    names: Sequence[str],
-    rng: np.random.Generator,
-    use: Use,
-    severity: float | None = None,
-    count: int | None = None,
-) -> PlantedImage:
+    image: NDArray[np.uint8], names: Sequence[str], rng: np.random.Generator, use: Use, count: int
+) -> tuple[NDArray[np.uint8], list[PlantedArtifact]]:
     """Plants artifacts into an image, one after the other.
 
     Args:
         image (`np.ndarray` of shape `(height, width, 3)`, uint8): A real image, both sides at least 32 pixels.
         names (`list[str]`): The artifacts. Those that have no suitable place in this image are left out, and those
             that in the end change it by less than `VISIBLE_LEVELS` within their place, see [`visible_change`].
-        rng (`np.random.Generator`): Chooses operators, places and forms.
+        rng (`np.random.Generator`): Chooses operators, severities, places and forms.
         use (`str`): Whether to take the operators for `"training"`, each in any of the eight orientations of the
             image, or those for `"evaluation"`.
-        severity (`float`, *optional*): From barely visible, 0.33, to plain, 1. By default drawn for each artifact.
-        count (`int`, *optional*): Stop when so many are planted. All by default.
+        count (`int`): Number of artifacts after which to stop.
+
+    Returns:
+        The image, not encoded yet, and the artifacts that can be seen in it, in the order in which they were planted.
 
     Raises:
-        ValueError: If image or severity are not as described, or a name is unknown or cannot be planted.
+        ValueError: If the image is not as described, or a name is unknown or cannot be planted.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 32:
         raise ValueError(f"image: expected uint8 (height, width, 3) from 32 pixels, got {image.dtype} {image.shape}")
-    candidates = [operators_of(name, use) for name in names]
     planted: list[PlantedArtifact] = []
-    current, encodings = image, [encoded(image)]
-    for operators in candidates:
+    encodings = [encoded(image)]
+    for name, operators in [(find_artifact(name).name, operators_of(name, use)) for name in names]:
         if len(planted) == count:
             break
         operator = operators[rng.integers(len(operators))]
-        strength = float(rng.uniform(LEAST_SEVERITY, 1)) if severity is None else severity
+        severity = float(rng.uniform(LEAST_SEVERITY, 1))
         # In training in any orientation, so that the direction in which an operator works does not tell the artifact.
         turn = int(rng.integers(8)) if use == "training" else 0
-        answer = operator(_turned(current, turn) / np.float32(255), strength, rng)
+        answer = operator(_turned(image, turn) / np.float32(255), severity, rng)
         if answer is None:
             continue
         changed, mask = (_turned(picture, turn, back=True) for picture in answer)
@@ -108,12 +121,12 @@ def plant(
         # After encoding, which may wipe a faint change out.
         after = encoded(pixels)
         if visible_change(encodings[-1], after, after, mask) >= VISIBLE_LEVELS:
-            planted.append(PlantedArtifact(operator.artifact, strength, mask, bounding_box(mask)))
+            planted.append(PlantedArtifact(name, severity, mask, bounding_box(mask)))
             encodings.append(after)
-            current = pixels
+            image = pixels
     in_the_end = [
         artifact
         for artifact, (before, after) in zip(planted, itertools.pairwise(encodings), strict=True)
         if visible_change(before, after, encodings[-1], artifact.mask) >= VISIBLE_LEVELS
     ]
-    return PlantedImage(current, in_the_end)
+    return image, in_the_end

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, Features, List, Value
 from datasets import Image as ImageFeature
-from numpy.typing import NDArray
 from PIL import Image
 from transformers.utils import logging
 
@@ -18,8 +17,7 @@ from tellsign.pipelines.answer import Box
 from tellsign.training.data.images import decode_uniformly
 from tellsign.training.data.sources import content_of
 
-from .planter import plant
-from .registry import Use, plantable
+from .planter import Use, plant, plantable
 
 
 logger = logging.get_logger(__name__)
@@ -44,21 +42,6 @@ _ARTIFACT = {"label": Value("string"), "severity": Value("float32"), "box": _BOX
 PLANTED_FEATURES = Features({"image": ImageFeature(), "artifacts": List(_ARTIFACT), "sha1": Value("string")})
 
 
-def _mask_file(mask: NDArray[np.bool_]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(mask).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def readable(dataset: Dataset, image_size: int) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Hashes and pixels, `(image_size, image_size, 3)`, of the images that can be read; warns of each other one."""
-    for image, sha1 in zip(dataset["image"], dataset["sha1"], strict=True):
-        try:
-            yield sha1, decode_uniformly(content_of(image) or b"", image_size, f"image {sha1}")
-        except ValueError as error:
-            logger.warning(f"Left out: {error}")
-
-
 def planted_images(
     dataset: Dataset, use: Use, seed: int = 0, image_size: int = 32, untouched: float = 0.2, most: int = 3
 ) -> Iterator[dict]:
@@ -69,16 +52,21 @@ def planted_images(
     out with a warning.
     """
     names = plantable(use)
-    for sha1, pixels in readable(dataset, image_size):
+    for image, sha1 in zip(dataset["image"], dataset["sha1"], strict=True):
+        try:
+            pixels = decode_uniformly(content_of(image) or b"", image_size, f"image {sha1}")
+        except ValueError as error:
+            logger.warning(f"Left out: {error}")
+            continue
         # By its content, so that an image gets the same artifacts in any data set.
         rng = np.random.default_rng([seed, int(sha1, 16)])
         count = 0 if rng.random() < untouched else int(rng.integers(1, most + 1))
-        planted = plant(pixels, rng.permutation(names).tolist(), rng, use, count=count)
+        planted, artifacts = plant(pixels, rng.permutation(names).tolist(), rng, use, count)
         yield {
-            "image": {"bytes": encode_uniformly(Image.fromarray(planted.image)), "path": None},
+            "image": {"bytes": encode_uniformly(Image.fromarray(planted)), "path": None},
             "artifacts": [
-                vars(artifact) | {"mask": {"bytes": _mask_file(artifact.mask), "path": None}}
-                for artifact in planted.artifacts
+                vars(artifact) | {"mask": ImageFeature().encode_example(Image.fromarray(artifact.mask))}
+                for artifact in artifacts
             ],
             "sha1": sha1,
         }

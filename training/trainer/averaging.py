@@ -63,17 +63,6 @@ def whole_batches(rows: torch.Tensor, batch_size: int) -> tuple[torch.Tensor, ..
     return rows.split(batch_size)[: max(1, len(rows) // batch_size)]
 
 
-class _TakesDictionary(nn.Module):
-    """A model that takes its inputs as one dictionary, since `update_bn` passes on one argument."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs: dict[str, torch.Tensor]) -> Any:
-        return self.model(**inputs)
-
-
 def refresh_statistics(
     model: nn.Module,
     images: DecodedImages | BalancedViews,
@@ -100,6 +89,8 @@ def refresh_statistics(
         layers = [layer for layer in model.train().modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
         # It resets those of a frozen part too, which stays in evaluation and would not get new ones.
         frozen = {layer: copy.deepcopy(layer.state_dict()) for layer in layers if not layer.training}
-        update_bn(augmented, _TakesDictionary(model))
+        # It passes on one argument, here the dictionary of all.
+        with model.register_forward_pre_hook(lambda _, inputs, options: ((), inputs[0]), with_kwargs=True):
+            update_bn(augmented, model)
         for layer, state in frozen.items():
             layer.load_state_dict(state)

@@ -19,16 +19,10 @@ def muon_with_adamw(model: nn.Module, args: TrainingArguments, muon_learning_rat
     The matrices and kernels below a module called `layers` are Muon's; of a kernel, each output is a row of the
     matrix. Its learning rate is relative to updates as large as AdamW's. Vectors have no weight decay.
     """
-    layers: list[nn.Parameter] = []
-    decayed: list[nn.Parameter] = []
-    vectors: list[nn.Parameter] = []
-    for name, weight in model.named_parameters():
-        if not weight.requires_grad:
-            continue
-        if ".layers." in name and weight.ndim > 1:
-            layers.append(weight)
-        else:
-            (decayed if weight.ndim > 1 else vectors).append(weight)
+    weights = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    layers = [weight for name, weight in weights if weight.ndim > 1 and ".layers." in name]
+    decayed = [weight for name, weight in weights if weight.ndim > 1 and ".layers." not in name]
+    vectors = [weight for _, weight in weights if weight.ndim < 2]
     of_muon = {"lr": muon_learning_rate, "weight_decay": args.weight_decay, "nesterov": True, "use_muon": True}
     of_adamw = {
         "lr": args.learning_rate,

@@ -41,16 +41,16 @@ class Run:
     def _newest_checkpoint(self, last_file: str) -> str | None:
         """The newest complete one. `Trainer` would add a step to that of a finished run, unless it is longer now."""
         args = self.args
-        written = {file.parent for file in self.folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{last_file}")}
-        states = {folder: TrainerState.load_from_json(str(folder / TRAINER_STATE_NAME)) for folder in written}
-
-        def goes_on(state: TrainerState) -> bool:
+        steps: dict[int, str] = {}
+        for file in self.folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{last_file}"):
+            state = TrainerState.load_from_json(str(file.with_name(TRAINER_STATE_NAME)))
+            # The state's max_steps may be of another length.
+            done, length = state.epoch or 0, args.num_train_epochs
             if args.max_steps > 0:
-                return state.global_step < args.max_steps
-            return (state.epoch or 0) < args.num_train_epochs  # the state's max_steps may be of another length
-
-        unfinished = [folder for folder, state in states.items() if goes_on(state)]
-        return str(max(unfinished, key=lambda folder: states[folder].global_step)) if unfinished else None
+                done, length = state.global_step, args.max_steps
+            if done < length:
+                steps[state.global_step] = str(file.parent)
+        return steps[max(steps)] if steps else None
 
     def record(self, **data: Any) -> None:
         """Writes its settings, and what tells its data, into `training.json` in its folder.
@@ -76,13 +76,13 @@ class Run:
 
     def train(self, trainer: Trainer, evaluate: bool = False) -> None:
         """Trains to the end of the run, notes its scores, and those of the validation images if they are asked for."""
-        parts: dict[str, Callable[[], dict[str, float]]] = {
-            "train": lambda: trainer.train(resume_from_checkpoint=self.checkpoint).metrics
-        }
-        for split, scored in (parts | ({"eval": trainer.evaluate} if evaluate else {})).items():
-            scores = scored()
-            trainer.log_metrics(split, scores)
-            trainer.save_metrics(split, scores)
+        scores = trainer.train(resume_from_checkpoint=self.checkpoint).metrics
+        trainer.log_metrics("train", scores)
+        trainer.save_metrics("train", scores)
+        if evaluate:
+            scores = trainer.evaluate()
+            trainer.log_metrics("eval", scores)
+            trainer.save_metrics("eval", scores)
 
 
 def trained(trainer: Trainer) -> Any:
