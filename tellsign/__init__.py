@@ -1,4 +1,3 @@
-# ruff: noqa: F405 - type checkers find the names in _registration
 """tellsign: tell AI-generated images from real ones, and show why.
 
 Importing the package registers WaveFreq, LargePicture and ArtifactSiglip with the Auto classes of transformers, and
@@ -19,7 +18,23 @@ from tellsign._version import __version__
 
 
 if TYPE_CHECKING:
-    from tellsign._registration import *  # noqa: F403
+    from tellsign._registration import (
+        ArtifactExplanationPipeline,
+        ArtifactSiglipConfig,
+        ArtifactSiglipModel,
+        ArtifactTagger,
+        LargePictureConfig,
+        LargePictureForImageClassification,
+        LargePictureImageProcessor,
+        WaveFreqConfig,
+        WaveFreqForImageClassification,
+        WaveFreqImageProcessor,
+        WaveFreqModel,
+        annotate,
+        find_artifact,
+        load_image,
+        provenance,
+    )
 
 DEFAULT_MODEL = Path(__file__).parent / "default"
 """Folder of the packaged detector, for `from_pretrained`."""

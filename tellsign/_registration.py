@@ -33,21 +33,26 @@ from tellsign.pipelines.provenance.reading import provenance as provenance
 from tellsign.pipelines.tagger import ArtifactTagger as ArtifactTagger
 
 
-PROCESSORS = {
-    WaveFreqConfig: WaveFreqImageProcessor,
-    LargePictureConfig: LargePictureImageProcessor,
-    ArtifactSiglipConfig: SiglipImageProcessor,
-}
-for config, image_processor in PROCESSORS.items():
-    AutoConfig.register(config.model_type, config, exist_ok=True)
-    AutoImageProcessor.register(config, image_processor_classes={"torchvision": image_processor}, exist_ok=True)
-AutoProcessor.register(ArtifactSiglipConfig, SiglipProcessor, exist_ok=True)
-
+AutoConfig.register(WaveFreqConfig.model_type, WaveFreqConfig, exist_ok=True)
 AutoModel.register(WaveFreqConfig, WaveFreqModel, exist_ok=True)
-AutoModel.register(ArtifactSiglipConfig, ArtifactSiglipModel, exist_ok=True)
 AutoModelForImageClassification.register(WaveFreqConfig, WaveFreqForImageClassification, exist_ok=True)
+AutoImageProcessor.register(
+    WaveFreqConfig, image_processor_classes={"torchvision": WaveFreqImageProcessor}, exist_ok=True
+)
+
+AutoConfig.register(LargePictureConfig.model_type, LargePictureConfig, exist_ok=True)
 AutoModelForImageClassification.register(LargePictureConfig, LargePictureForImageClassification, exist_ok=True)
+AutoImageProcessor.register(
+    LargePictureConfig, image_processor_classes={"torchvision": LargePictureImageProcessor}, exist_ok=True
+)
+
+AutoConfig.register(ArtifactSiglipConfig.model_type, ArtifactSiglipConfig, exist_ok=True)
+AutoModel.register(ArtifactSiglipConfig, ArtifactSiglipModel, exist_ok=True)
 AutoModelForZeroShotImageClassification.register(ArtifactSiglipConfig, ArtifactSiglipModel, exist_ok=True)
+AutoImageProcessor.register(
+    ArtifactSiglipConfig, image_processor_classes={"torchvision": SiglipImageProcessor}, exist_ok=True
+)
+AutoProcessor.register(ArtifactSiglipConfig, SiglipProcessor, exist_ok=True)
 
 if "artifact-explanation" not in PIPELINE_REGISTRY.get_supported_tasks():
     PIPELINE_REGISTRY.register_pipeline(
