@@ -40,7 +40,7 @@ from tests.models import TINY_TOWER, save_large_detector
 def _few_resamples():
     """How sure the figures are is nothing that these tests hold."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tellsign.training.evaluation.left_out.bootstrap", partial(bootstrap, resamples=20))
+        patch.setattr("tellsign.training.evaluation.metrics.bootstrap", partial(bootstrap, resamples=20))
         yield
 
 

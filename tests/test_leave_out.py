@@ -17,8 +17,7 @@ from tellsign import LargePictureConfig
 from tellsign.training import train_large
 from tellsign.training.data.degradations import REDUCED, VERSIONS
 from tellsign.training.data.families import family_of, is_before_2022
-from tellsign.training.data.large_pictures import load_large_pictures, load_pictures
-from tellsign.training.data.originals import load_originals
+from tellsign.training.data.large_pictures import load_large_pictures, load_originals, load_pictures
 from tellsign.training.evaluation import folds as folds_module
 from tellsign.training.evaluation.folds import (
     assign_folds,
@@ -234,7 +233,7 @@ def test_pictures_are_large_and_there_once(large_sources, synthetic_rows, tmp_pa
 def _few_resamples():
     """How sure the figures are is nothing that these tests hold."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tellsign.training.evaluation.left_out.bootstrap", partial(bootstrap, resamples=20))
+        patch.setattr("tellsign.training.evaluation.metrics.bootstrap", partial(bootstrap, resamples=20))
         yield
 
 

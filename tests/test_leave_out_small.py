@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from tellsign import WaveFreqConfig, WaveFreqForImageClassification, WaveFreqImageProcessor
 from tellsign.hub_cards.model_card import card_of_folder
-from tellsign.training.calibration.familiarity import fit_familiarity
+from tellsign.training.calibration.detector import fit_familiarity
 from tellsign.training.calibration.promises import Promise, fit_promised_thresholds
 from tellsign.training.data.large_pictures import load_pictures
 from tellsign.training.leave_out_small import SIDES, compare_sizes, main, thumbnail

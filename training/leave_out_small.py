@@ -29,8 +29,7 @@ from tellsign import WaveFreqForImageClassification
 from tellsign.hub_cards.left_out_tables import small_tables
 from tellsign.modeling.image_loading import load_image
 from tellsign.modeling.verdicts import verdicts_of
-from tellsign.training.calibration.detector import fit_temperature
-from tellsign.training.calibration.familiarity import fit_familiarity
+from tellsign.training.calibration.detector import fit_familiarity, fit_temperature
 from tellsign.training.calibration.promises import SMALL_PROMISES, fit_promised_thresholds
 from tellsign.training.data.caching import cached
 from tellsign.training.data.degradations import RESAMPLERS, encode, rescale

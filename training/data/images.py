@@ -67,9 +67,7 @@ def decode(dataset: Dataset, image_size: int = 32) -> tuple[torch.Tensor, NDArra
         The images, `(n, 3, image_size, image_size)`, uint8, the row of each in the data set, `(n,)`, and its height
         and width as it came, `(n, 2)`. If none can be read, a `ValueError` is raised.
     """
-    decoded: list[np.ndarray] = []
-    rows: list[int] = []
-    sizes: list[tuple[int, int]] = []
+    decoded: list[tuple[np.ndarray, int, tuple[int, int]]] = []
     for row, image in enumerate(tqdm(dataset["image"], desc="Decoding", unit="img", leave=False)):
         name = f"row {row}" if image is None or not image["path"] else image["path"]
         try:
@@ -77,15 +75,14 @@ def decode(dataset: Dataset, image_size: int = 32) -> tuple[torch.Tensor, NDArra
             if content is None:
                 raise ValueError(f"{name}: there is no image")
             loaded = load_image(content, name)
-            decoded.append(np.asarray(make_uniform(loaded, content, image_size)))
-            rows.append(row)
-            sizes.append((loaded.height, loaded.width))
+            pixels = np.asarray(make_uniform(loaded, content, image_size))
+            decoded.append((pixels, row, (loaded.height, loaded.width)))
         except ValueError as error:
             logger.warning(f"Left out: {error}")
     if not decoded:
         raise ValueError(f"none of the {len(dataset)} images can be read")
-    images = torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous()
-    return images, np.asarray(rows), np.asarray(sizes)
+    images, rows, sizes = map(np.asarray, zip(*decoded, strict=True))
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), rows, sizes
 
 
 class DecodedImages(torch.utils.data.Dataset):
@@ -128,8 +125,6 @@ class DecodedImages(torch.utils.data.Dataset):
 
 def without_large(image_processor: Any) -> Any:
     """An image processor that makes no large pictures, which hold as much memory as 64 small ones."""
-    if getattr(image_processor, "large_picture_processor", None) is None:
-        return image_processor
     image_processor = copy.copy(image_processor)
     image_processor.large_picture_processor = None
     return image_processor

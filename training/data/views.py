@@ -43,12 +43,8 @@ class BalancedViews(torch.utils.data.Dataset):
         images_per_epoch: int,
         seed: int = 0,
     ):
-        self.epoch = 0
-        self.groups = groups
-        self.image_processor = image_processor
-        self.image_size = image_size
-        self.images_per_epoch = images_per_epoch
-        self.seed = seed
+        self.groups, self.image_processor, self.image_size = groups, image_processor, image_size
+        self.images_per_epoch, self.seed, self.epoch = images_per_epoch, seed, 0
         self.categories = [category_labels_of(group) for group in groups]
         self.sources = [_sources_of(group) for group in groups]
 

@@ -23,17 +23,12 @@ logger = logging.get_logger(__name__)
 
 def groups_by_names(*names: NDArray) -> NDArray:
     """Group index per row; rows that share a name in any of the arrays share a group. "" is no name."""
-    count = len(names[0])
-    rows, values = [], []
-    offset = count
-    for column in names:
-        unique, index = np.unique(column, return_inverse=True)
-        named = column != ""
-        rows.append(np.flatnonzero(named))
-        values.append(offset + index[named])
-        offset += len(unique)
-    first, second = np.concatenate(rows), np.concatenate(values)
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(offset, offset))
+    count, named = len(names[0]), np.concatenate(names) != ""
+    rows = np.tile(np.arange(count), len(names))[named]
+    of_columns = np.concatenate([np.char.add(f"{number} ", column) for number, column in enumerate(names)])
+    unique, index = np.unique(of_columns[named], return_inverse=True)
+    nodes = count + len(unique)
+    graph = coo_array((np.ones(len(rows)), (rows, count + index)), shape=(nodes, nodes))
     return connected_components(graph, directed=False)[1][:count]
 
 
@@ -101,11 +96,7 @@ def some_sources(columns: Mapping[str, NDArray], share: float) -> NDArray[np.boo
 def training_runs(
     columns: Mapping[str, NDArray], assignment: NDArray, share: float = 1.0
 ) -> Iterator[tuple[NDArray, NDArray]]:
-    """As [`runs`], with a share of the sources to learn from.
-
-    Raises:
-        ValueError: If a run may learn from one class alone.
-    """
+    """As [`runs`], with a share of the sources. A `ValueError` says if a run may learn from one class alone."""
     allowed = some_sources(columns, share)
     for fold, (seen, scored) in enumerate(runs(columns, assignment)):
         rows = seen[allowed[seen]]
@@ -132,9 +123,8 @@ def heads_left_out(
         copies (`torch.FloatTensor` of shape `(num_copies, n, 2, num_moments)`): The moments that heads learn from.
         share (`float`, *optional*, defaults to 1): Share of the sources that training may see.
     """
-    for rows, scored in tqdm(
-        list(training_runs(columns, assignment, share)), desc=f"Heads ({share:.0%} of the sources)"
-    ):
+    folds = list(training_runs(columns, assignment, share))
+    for rows, scored in tqdm(folds, desc=f"Heads ({share:.0%} of the sources)"):
         labels, generators, kinds = (columns[name][rows] for name in ("label", "generator", "kind"))
         yield fit_head(config, copies[:, rows], labels, generators, kinds), scored
 

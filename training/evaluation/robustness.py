@@ -1,7 +1,8 @@
 """Accuracy of a detector under corruptions and attacks, by class, since a constant answer scores 50% in all."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from tellsign.training.trainer.arguments import as_shown
 
 from .attacks import PixelClassifier, attack_ensemble
 from .corruptions import STRENGTHS, corrupt, jpeg
-from .metrics import bootstrap
+from .metrics import with_intervals
 
 
 JPEG_QUALITIES = (75, 50, 30)
@@ -50,8 +51,7 @@ def class_scores(right: NDArray, labels: NDArray) -> dict:
             "accuracy_fake": fake,
         }
 
-    intervals = bootstrap(classes, accuracies)
-    return {name: {"value": value, "interval": list(intervals[name])} for name, value in accuracies(*classes).items()}
+    return with_intervals(classes, accuracies)
 
 
 def evaluate_corruptions(
@@ -102,43 +102,36 @@ def attack_scores(standing: dict[str, dict[int, NDArray]], labels: NDArray) -> d
     }
 
 
-@dataclass(frozen=True)
-class RobustnessTest:
-    """Whether a model is shown corrupted or attacked images, how many, and how [`attack_ensemble`] attacks."""
+def measure_robustness(
+    model: PreTrainedModel,
+    image_processor: WaveFreqImageProcessor,
+    images: NDArray,
+    labels: NDArray,
+    progress_dir: Path,
+    *,
+    corrupted: int,
+    attacked: int,
+    how: Mapping[str, Any],
+    transfer_from: tuple[PreTrainedModel, WaveFreqImageProcessor] | None,
+) -> dict[str, Any]:
+    """Scores on so many corrupted and attacked images, of those of shape `(n, 3, height, width)`, uint8.
 
-    corruptions: bool
-    attack: bool
-    images: int
-    attack_images: int
-    iterations: int
-    queries: int
-    bf16: bool
-    transfer_from: tuple[PreTrainedModel, WaveFreqImageProcessor] | None
-
-    def measure(
-        self,
-        model: PreTrainedModel,
-        image_processor: WaveFreqImageProcessor,
-        images: NDArray,
-        labels: NDArray,
-        progress_dir: Path,
-    ) -> dict:
-        """Scores on images of shape `(n, 3, height, width)`, uint8; see [`evaluate_corruptions`] and
-        [`attack_scores`]."""
-        result: dict = {}
-        if self.corruptions:
-            rows = draw_balanced(labels, self.images)
-            scores = evaluate_corruptions(model, image_processor, images[rows], labels[rows])
-            result |= {"images": len(rows), "corruptions": scores}
-        if self.attack:
-            rows = draw_balanced(labels, self.attack_images)
-            how: dict = {"iterations": self.iterations, "queries": self.queries, "bf16": self.bf16}
-            more: dict = {"transfer_from": self.transfer_from, "progress_dir": progress_dir}
-            standing = attack_ensemble(model, image_processor, images[rows], labels[rows], **how, **more)
-            other = as_shown(str(self.transfer_from[0].name_or_path)) if self.transfer_from else None
-            scores = attack_scores(standing, labels[rows])
-            result["attacks"] = {"images": len(rows), **how, "transfer_from": other, **scores}
-        return result
+    See [`evaluate_corruptions`] and [`attack_scores`]. `how` are the `iterations`, `queries` and `bf16` of
+    [`attack_ensemble`].
+    """
+    result: dict[str, Any] = {}
+    if corrupted:
+        rows = draw_balanced(labels, corrupted)
+        scores = evaluate_corruptions(model, image_processor, images[rows], labels[rows])
+        result |= {"images": len(rows), "corruptions": scores}
+    if attacked:
+        rows = draw_balanced(labels, attacked)
+        more: dict[str, Any] = {"transfer_from": transfer_from, "progress_dir": progress_dir}
+        standing = attack_ensemble(model, image_processor, images[rows], labels[rows], **how, **more)
+        other = as_shown(str(transfer_from[0].name_or_path)) if transfer_from else None
+        scores = attack_scores(standing, labels[rows])
+        result["attacks"] = {"images": len(rows), **how, "transfer_from": other, **scores}
+    return result
 
 
 def plot_robustness(robustness: dict, title: str) -> Figure:
