@@ -47,9 +47,10 @@ def load_files(path: Path) -> dict[str, NDArray]:
     """The pixels of files, and what is known of them.
 
     Args:
-        path (`Path`): A parquet file with the columns `kind`, `source`, `format`, `width` and `height`. Also `image`,
-            whole files. Or, in place of them, `blocks`, and `found` and `saved`, 64x33 uint8 each: 16 times the
-            logarithm of [`residual_spectrum`], plus 128, of the file as found and after a JPEG save at quality 85.
+        path (`Path`): A parquet file with the columns `kind`, `source` (`PERSON/REPOSITORY@COMMIT:FILE`), `format`,
+            `width` and `height`. Also `image`, whole files. Or, in place of them, `blocks`, and `found` and `saved`,
+            64x33 uint8 each: 16 times the logarithm of [`residual_spectrum`], plus 128, of the file as found and after
+            a JPEG save at quality 85.
 
     Returns:
         `found` and `saved`, arrays of [`Pixels`], and `class`, `source`, `person`, `files` and `side`, each of shape
@@ -69,7 +70,7 @@ def load_files(path: Path) -> dict[str, NDArray]:
     columns: dict[str, Any] = {
         "class": np.where(table["kind"].isin(CLASSES), table["kind"], "other").astype(str),
         "source": table["source"].to_numpy(str),
-        "person": np.asarray([person_of(source) for source in table["source"]]),
+        "person": np.asarray([re.split("[/@:]", source)[0] for source in table["source"]]),
         "files": np.where(table["format"].isin(LOSSLESS), "lossless", table["format"]).astype(str),
         "side": table[["width", "height"]].min(axis=1).to_numpy(),
     }
@@ -87,11 +88,6 @@ def strengths_of(kind: TraceKind, pixels: NDArray) -> NDArray[np.float64]:
     return strengths
 
 
-def person_of(source: str) -> str:
-    """Who made a picture, from its `PERSON/REPOSITORY@COMMIT:FILE`."""
-    return re.split("[/@:]", source)[0]
-
-
 def halves(person: NDArray) -> Iterator[NDArray[np.bool_]]:
     """Halves of the people, drawn at random, as pictures: those on which a threshold is measured, not fitted."""
     people, index = np.unique(person, return_inverse=True)
@@ -104,9 +100,8 @@ def halves(person: NDArray) -> Iterator[NDArray[np.bool_]]:
 def counts_of(shows: NDArray, kind: NDArray, person: NDArray) -> list[NDArray]:
     """For each of [`CLASSES`] and each person, pictures that show a trace, and all: shape `(num_people, 2)`."""
     totals = []
-    for name in CLASSES:
-        rows = kind == name
-        _, index = np.unique(person[rows], return_inverse=True)
+    for rows in (kind == name for name in CLASSES):
+        index = np.unique(person[rows], return_inverse=True)[1]
         totals.append(np.stack([np.bincount(index, shows[rows]), np.bincount(index)], axis=1))
     return totals
 

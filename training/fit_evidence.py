@@ -37,9 +37,9 @@ BINS = 15
 
 
 def shown_traces(columns: Mapping[str, NDArray]) -> NDArray[np.int64]:
-    """Whether each file shows each of [`ORDER`], as if it were lossless, of shape `(n, len(ORDER))`.
+    """1 where a file shows one of [`ORDER`], as if it were lossless, of shape `(n, len(ORDER))`.
 
-    Of one that shows none, only the first column is 1. Of one that was not measured, all are 0.
+    Of a file that was not measured, all are 0.
     """
     shown = np.zeros((len(columns["side"]), len(ORDER)), int)
     measured = np.zeros(len(shown), bool)
@@ -75,15 +75,10 @@ def counts_by_person(found: NDArray, person: NDArray) -> NDArray:
 def fit_odds(
     found: NDArray, is_generated: NDArray, person: NDArray
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]], dict[str, float]]:
-    """What each of [`ORDER`] multiplies the odds by.
+    """What each of [`ORDER`] multiplies the odds by, from what is [`strongest`] in pictures, none of them -1.
 
-    Args:
-        found (`np.ndarray` of shape `(n,)`): From [`strongest`], not -1.
-        is_generated, person (`np.ndarray` of shape `(n,)`): Whether each picture is generated, and who made it.
-
-    Returns:
-        The ratios, their 95% intervals by people, and what ships: the end of the interval that is nearer to 1, but for
-        a trace no more than for a stronger one.
+    The ratios, their 95% intervals by people, and what ships: the end of the interval that is nearer to 1, but for a
+    trace no more than for a stronger one.
     """
     totals = [counts_by_person(found[rows], person[rows]) for rows in (is_generated, ~is_generated)]
     values, intervals = ratios(*totals), bootstrap(totals, ratios)
@@ -109,18 +104,14 @@ def left_out_odds(found: NDArray, is_generated: NDArray, person: NDArray, fitted
 
 def calibration_error(labels: NDArray, probabilities: NDArray) -> float:
     """Expected calibration error of the likelier class (15 bins of equal width), where both classes weigh alike."""
-    weights = np.where(labels == 1, 0.5 / max(1, (labels == 1).sum()), 0.5 / max(1, (labels == 0).sum()))
+    weights = 0.5 / np.bincount(labels, minlength=2)[labels]
     sure = np.maximum(probabilities, 1 - probabilities)
     gap = weights * (sure - ((probabilities > 0.5) == (labels == 1)))
     return float(np.abs(np.bincount(np.minimum((BINS * sure).astype(int), BINS - 1), gap)).sum())
 
 
 def load_pixels(path: Path) -> dict[str, NDArray]:
-    """What the network says of original files whose sources it did not see.
-
-    Args:
-        path (`Path`): As `leave_out` writes it: a parquet file with the columns `source`, `label`, `kind`, `format`
-            and `logit`, the logit of fake divided by the temperature.
+    """What the network says of original files whose sources it did not see, from what `leave_out` writes.
 
     Returns:
         `source`, `class`, `label` (1 for fake), `format` (`"lossless"`, where it is) and `logit`, of shape `(n,)`.
@@ -154,9 +145,7 @@ def measure(pixels: Mapping[str, NDArray], traces: NDArray, numbers: NDArray) ->
         numbers (`np.ndarray` of shape `(n,)`): How many traces it shows, if it were; -1 if none is measured.
 
     Returns:
-        A table; and for each operating point the thresholds, how many verdicts are wrong where half of the pictures
-        are generated, of real and of fake, and how many lossless generated pictures with two traces or more are not
-        called fake.
+        A table, and a record of each operating point.
     """
     labels, classes, files = (pixels[name] for name in ("label", "class", "format"))
     kinds = np.where(classes == "photo", "photo", "other")
