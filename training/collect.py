@@ -60,9 +60,8 @@ class Unreachable(Exception):
 
 def file_of(row: Mapping[str, Any], folder: Path) -> Path:
     """Where a picture of the list is kept. Names of repositories may be no names of files."""
-    suffix = Path(row["path"]).suffix.lower()
-    name = hashlib.sha1(source_of(row).encode()).hexdigest()
-    return folder / (name + (suffix if suffix in readable_extensions() else ""))
+    suffix, name = Path(row["path"]).suffix.lower(), hashlib.sha1(source_of(row).encode()).hexdigest()
+    return folder / (name + suffix * (suffix in readable_extensions()))
 
 
 def check(content: bytes, row: Mapping[str, Any]) -> None:
@@ -123,12 +122,7 @@ def get(row: Mapping[str, Any], folder: Path, client: httpx.Client) -> Exception
 
 
 def collect(rows: Sequence[Mapping[str, Any]], folder: Path, origin: str = ORIGIN) -> dict[str, str]:
-    """Fetches pictures into a folder. Those that are there are not fetched again.
-
-    Args:
-        rows (`Sequence[Mapping]`): Of the list.
-        folder (`Path`): Made if there is none. A file is there whole or not at all.
-        origin (`str`, *optional*): The address below which repositories lie.
+    """Fetches pictures of the list into a folder, whole or not at all, unless they are there.
 
     Returns:
         `dict[str, str]`: Of each picture that cannot be had, by its source, the reason.
@@ -162,10 +156,7 @@ def collect(rows: Sequence[Mapping[str, Any]], folder: Path, origin: str = ORIGI
 
 
 def as_trained(content: bytes, seed: int) -> bytes | None:
-    """A picture that is no JPEG as one, so that its format does not tell the class; `None` of one that is.
-
-    The quality is drawn like that of photographs.
-    """
+    """A picture that is no JPEG as one of random quality, so that the format does not tell the class; else `None`."""
     if open_image(content).format in ("JPEG", "MPO"):
         return None
     quality = np.clip(np.random.default_rng(seed).normal(*QUALITY), *QUALITIES)
@@ -199,10 +190,6 @@ def main(
     """Fetches the pictures that the network for large ones learned from, a few at once. It goes on where it stopped.
 
     What is gone or has changed is listed in left_out.tsv.
-
-    \f
-    Raises:
-        ValueError: If a set is not in the list, the mirror is no address, or no picture can be had.
     """
     rows = pq.read_table(PICTURE_LIST).to_pylist()
     sets = Counter(name for row in rows for name in row["sets"])

@@ -156,10 +156,6 @@ def main(
     """Trains a head for each fold without its families, collections and people, scores them, and fits the verdicts.
 
     The temperature and thresholds in leave_out.json are what `train_large` gives the detector.
-
-    \f
-    Raises:
-        ValueError: If a picture cannot be read, or a class has fewer sources than there are folds.
     """
     model, image_processor = large_detector(image_size)
     pictures = load_large_pictures(data, cuts, image_size // 2, originals)

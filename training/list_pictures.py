@@ -30,13 +30,12 @@ def list_pictures(sets: Sequence[str]) -> pa.Table:
     """One row for each address that the sets name, in the order of addresses.
 
     Args:
-        sets (`Sequence[str]`): Parquet files with the columns of `KNOWN`, `source`, `width`, `height`, `image` and
-            `sha1`. Those with a column `whole` hold cuts, of which only the address counts.
+        sets (`Sequence[str]`): Parquet files with the columns of `KNOWN`, `source`, `width`, `height` and `image`.
+            Those with a column `whole` hold cuts, of which only the address counts.
 
     Returns:
-        `pyarrow.Table` of `SCHEMA`. `commit` is null where the source names none. `since_2022`, whether the family's
-        models are so new, is null of real pictures. `hash` is null where it would not fit the file: of the picture
-        only a cut is there, or the picture is a part of the file.
+        `pyarrow.Table` of `SCHEMA`. `commit` is null where the source names none, `since_2022` of real pictures.
+        `hash` is null where it would not fit the file: only a cut is there, or the picture is a part of the file.
 
     Raises:
         ValueError: If a source cannot be parsed, or rows of one address do not agree.
