@@ -35,7 +35,7 @@ def write(path, rows: list[tuple[bytes, str, str]]) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (5, 300), (32, 32), (31, 40), (64, 64), (500, 400)])
+@pytest.mark.parametrize("size", [(1, 1), (5, 300), (32, 32), (31, 40), (500, 400)])
 @pytest.mark.parametrize("image_size", [32, 48])
 def test_a_view_is_a_square_of_the_wanted_size(size, image_size):
     image = Image.new("RGB", size, "orange")
