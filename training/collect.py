@@ -45,9 +45,6 @@ PASSING = {408, 429, 500, 502, 503, 504}
 """Statuses that may be others in a while."""
 AT_ONCE = 16
 """Pictures after which progress shows. If none of so many can be had, the server fails, not a picture."""
-QUALITY = (86, 9)
-"""Mean and deviation of the quality of JPEG in which pictures of other formats are saved: those of photographs."""
-QUALITIES = (50, 100)
 ROWS = 100
 """Of a part of the data set, which is in memory."""
 UNKNOWN = "cannot be known again: only a part of the file was used, or its commit is not known"
@@ -159,7 +156,7 @@ def as_trained(content: bytes, seed: int) -> bytes | None:
     """A picture that is no JPEG as one of random quality, so that the format does not tell the class; else `None`."""
     if open_image(content).format in ("JPEG", "MPO"):
         return None
-    quality = np.clip(np.random.default_rng(seed).normal(*QUALITY), *QUALITIES)
+    quality = np.clip(np.random.default_rng(seed).normal(86, 9), 50, 100)  # like those of photographs
     return encode_uniformly(load_image(content), round(quality))
 
 

@@ -28,11 +28,9 @@ from tellsign.training.evaluation.metrics import bootstrap
 
 
 FOLDS = 5
-NONE = ""
-"""The name that stands for no trace."""
-OF_GENERATORS = [kind for kind in KINDS.values() if kind.toward == "fake" and "lossless" in kind.worth]
-ORDER = [NONE, *(kind.name for kind in sorted(OF_GENERATORS, key=lambda kind: kind.worth["lossless"].lift("fake")))]
-"""The weakest first, as [`find_traces`] orders them the other way around."""
+_OF_GENERATORS = [kind for kind in KINDS.values() if kind.toward == "fake" and "lossless" in kind.worth]
+ORDER = ["", *(kind.name for kind in sorted(_OF_GENERATORS, key=lambda kind: kind.worth["lossless"].lift("fake")))]
+"""No trace, then the weakest first, as [`find_traces`] orders them the other way around."""
 BINS = 15
 
 
@@ -54,22 +52,13 @@ def shown_traces(columns: Mapping[str, NDArray]) -> NDArray[np.int64]:
 
 def strongest(shown: NDArray) -> NDArray[np.int64]:
     """The place in [`ORDER`] of the strongest of [`shown_traces`], -1 where none was measured."""
-    places = np.arange(len(ORDER))
-    return np.where(shown == 1, places, -1).max(1)
+    return np.where(shown == 1, np.arange(len(ORDER)), -1).max(1)
 
 
 def ratios(generated: NDArray, by_people: NDArray) -> dict[str, float]:
     """How many times as often each of [`ORDER`] is found in generated pictures; none counts as one picture."""
     generated, by_people = (np.maximum(counts.sum(0), 1) / counts.sum() for counts in (generated, by_people))
     return dict(zip(ORDER, (generated / by_people).tolist(), strict=True))
-
-
-def counts_by_person(found: NDArray, person: NDArray) -> NDArray:
-    """Pictures of each person by their strongest trace, of shape `(num_people, len(ORDER))`."""
-    people, index = np.unique(person, return_inverse=True)
-    counts = np.zeros((len(people), len(ORDER)))
-    np.add.at(counts, (index, found), 1)
-    return counts
 
 
 def fit_odds(
@@ -80,7 +69,11 @@ def fit_odds(
     The ratios, their 95% intervals by people, and what ships: the end of the interval that is nearer to 1, but for a
     trace no more than for a stronger one.
     """
-    totals = [counts_by_person(found[rows], person[rows]) for rows in (is_generated, ~is_generated)]
+    totals = []  # pictures of each person by their strongest trace
+    for rows in (is_generated, ~is_generated):
+        people, index = np.unique(person[rows], return_inverse=True)
+        totals.append(np.zeros((len(people), len(ORDER))))
+        np.add.at(totals[-1], (index, found[rows]), 1)
     values, intervals = ratios(*totals), bootstrap(totals, ratios)
     ends = {name: max(1.0, low) if values[name] > 1 else min(1.0, high) for name, (low, high) in intervals.items()}
     strongest_first = np.minimum.accumulate([ends[name] for name in ORDER[::-1]])

@@ -23,8 +23,6 @@ RESAMPLERS: dict[str, tuple[Image.Resampling, ...]] = {
 }
 QUALITIES = {"view": (40, 95), "history": (50, 95)}
 """Lowest and highest quality of JPEG and WebP."""
-MOST_STRETCHED = 1.5
-"""Largest ratio of the sides of a random part."""
 LARGEST_WEBP = 16383
 """Longest side that the format holds, in pixels; a panorama may be longer."""
 LEAST_SIDE = 64
@@ -89,7 +87,7 @@ def random_part(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     The ratio is 1 in two of five cases and otherwise between 2:3 and 3:2, uniform in its logarithm. Most generators
     draw squares and most cameras do not: so the shape of a training picture does not tell its class.
     """
-    ratio = 1.0 if rng.random() < 0.4 else float(np.exp(rng.uniform(-1, 1) * np.log(MOST_STRETCHED)))
+    ratio = 1.0 if rng.random() < 0.4 else float(np.exp(rng.uniform(-1, 1) * np.log(1.5)))
     width, height = min(image.width, round(image.height * ratio)), min(image.height, round(image.width / ratio))
     left, top = int(rng.integers(image.width - width + 1)), int(rng.integers(image.height - height + 1))
     return image.crop((left, top, left + width, top + height))

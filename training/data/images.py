@@ -37,8 +37,8 @@ _QUANTIZATION = JpegImagePlugin.JpegImageFile(io.BytesIO(encode_uniformly(PILIma
 def decode_uniformly(content: bytes, image_size: int, name: str = "image") -> np.ndarray:
     """Decodes an image such that neither its format nor its size tells its class: an array of uint8.
 
-    An image that is not yet a JPEG of quality 75, 4:2:0, at the wanted size is made one before it is decoded. It is
-    resized (bicubic, aspect ratio not kept) and encoded. One that cannot be read raises a `ValueError` with its name.
+    It is made a JPEG of quality 75, 4:2:0, at the wanted size (bicubic, aspect ratio not kept), unless it is one. One
+    that cannot be read raises a `ValueError` with its name.
     """
     return np.asarray(make_uniform(load_image(content, name), content, image_size))
 
@@ -139,8 +139,7 @@ def as_batch(
 ) -> dict[str, torch.Tensor]:
     """What a detector learns from: images of shape `(batch_size, 3, height, width)`, uint8, with what is known.
 
-    The sizes of shape `(batch_size, 2)` are those before the images were brought to one. They are left away if the
-    image processor is that of a model that does not take them.
+    Sizes, `(batch_size, 2)`, are those before the images were brought to one, and left away for models without them.
     """
     inputs = dict(image_processor(images, return_tensors="pt"))
     if "image_sizes" in inputs:
@@ -161,10 +160,9 @@ def whole_batch(batch: Any) -> Any:
 
 
 class Augmentation:
-    """Random changes of a batch that leave the evidence in place: no rotation, no resampling, no colour.
+    """Mirrors half of the images, and shifts all by at most `shift` pixels along each axis, with reflected borders.
 
-    Half of the images are mirrored. All are shifted by at most `shift` pixels along each axis; the border is
-    reflected.
+    That leaves the evidence in place: no rotation, no resampling, no colour.
     """
 
     def __init__(self, flip: bool = True, shift: int = 2):

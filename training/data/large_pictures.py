@@ -106,9 +106,8 @@ def load_large_pictures(
     """Pictures with their cuts, first those that have one, then those without, then original files.
 
     Args:
-        data (`Sequence[str]`): Sources of whole pictures, see [`load_pictures`].
+        data, smallest_side: As for [`load_pictures`].
         cuts (`Sequence[str]`): Sources of cuts. Without them cuts are taken from the pictures themselves.
-        smallest_side (`int`): Shortest side of the wholes in pixels.
         originals (`Path`, *optional*): See [`load_originals`]. Each counts as one more picture of the same source.
     """
     pictures = _wholes_and_cuts(load_pictures(data, smallest_side), cuts)

@@ -105,10 +105,10 @@ def fast_adaptive_boundary(
 ) -> NDArray:
     """Smallest L-infinity change found that flips a two-way classifier, after FAB (Croce & Hein, 2020, 1907.02044).
 
-    Each step linearizes the classifier at the current point, and projects that point and the original onto its
-    boundary. It moves to a mean of the two, biased towards the original, 5% beyond the boundary. A point whose label
-    has flipped first steps back a tenth of the way to the original. Algorithm 1 and its constants are theirs, but the
-    gradient is that before the step back, which saves a pass. There are no random restarts.
+    Each step linearizes the classifier at the current point, projects that point and the original onto its boundary,
+    and moves to a mean of the two, biased towards the original, 5% beyond it. A point whose label has flipped first
+    steps back a tenth of the way to the original. Algorithm 1 and its constants are theirs, but the gradient is that
+    before the step back, which saves a pass. There are no random restarts.
 
     Returns:
         `np.ndarray` of shape `(n,)`, in [0, 1]: zero for images that are wrong without a change, infinite for those

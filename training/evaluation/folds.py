@@ -44,10 +44,8 @@ def assign_folds(columns: Mapping[str, NDArray], folds: int) -> NDArray:
 
     Fakes are left out by family, real pictures by collection and person together. Pictures without named sources are
     left out one by one, with a warning: others of their source are seen then, which flatters. The largest group comes
-    first and goes to the fold that has the fewest pictures of its class so far.
-
-    Raises:
-        ValueError: If a class has fewer groups than there are folds.
+    first and goes to the fold that has the fewest pictures of its class so far. A `ValueError` says if a class has
+    fewer groups than there are folds.
     """
     assignment, kin = np.zeros(len(columns["label"]), int), _kin(columns)
     if (columns["family"] == UNNAMED).any():
@@ -137,13 +135,9 @@ def predict_left_out(
     seen_as: Mapping[str, torch.Tensor],
     share: float = 1.0,
 ) -> dict[str, NDArray]:
-    """Logits of fake by heads that did not see the picture's source, for each way of seeing the pictures.
+    """Logits of fake by [`heads_left_out`], for each way in which pictures are seen.
 
-    Args:
-        config, columns, assignment, copies, share: See [`heads_left_out`].
-        seen_as (`Mapping[str, torch.FloatTensor]`):
-            The moments that heads are scored on, each `(n, 2, num_moments)`. A missing view, NaN, counts as the
-            average one.
+    Their moments have the shape `(n, 2, num_moments)`. A missing view, NaN, counts as the average one.
     """
     logits = {name: np.zeros(len(moments)) for name, moments in seen_as.items()}
     for head, scored in heads_left_out(config, columns, assignment, copies, share):

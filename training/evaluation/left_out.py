@@ -168,7 +168,7 @@ def score_left_out(
     labels, generators = columns["label"], generator_scores(columns, folds, logits)
     probabilities = expit(logits / temperature)
     coverage, risk = risk_coverage(labels, probabilities)
-    answered = [int(np.searchsorted(coverage, share)) for share in np.arange(0.1, 1.05, 0.1).round(1)]
+    answered = np.searchsorted(coverage, np.arange(0.1, 1.05, 0.1).round(1))
     return {
         "pooled": pooled_scores(columns, logits),
         "generators": generators,
@@ -226,11 +226,8 @@ def plot_left_out(record: Mapping[str, Any]) -> Figure:
             left.plot(*zip(*points, strict=True), "o", color=color, label="before 2022" if before else "since 2022")
     left.axvline(0.5, color="0.5", linestyle="--", label="chance")
     left.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=7)
-    left.set(
-        title="Generators that training did not see",
-        xlabel="AUROC against photographs that it did not see",
-        xlim=(0, 1.02),
-    )
+    left.set(title="Generators that training did not see", xlabel="AUROC against photographs that it did not see")
+    left.set(xlim=(0, 1.02))
     left.legend(loc="upper left")
     for name, points, x, y, title in (
         ("answered", record["answered"], "answered", "right", "Answered, the surest first"),

@@ -85,13 +85,11 @@ def attack_scores(standing: dict[str, dict[int, NDArray]], labels: NDArray) -> d
     Gradients are masked where an attack without them breaks more than a hundredth of the images that the others left
     standing. Such attacks are Square and the transfer from another model. The figures of the others mean little then.
     """
-    broken = {}
-    for name in ("square", "transfer"):
-        if name in standing:
-            broken[name] = {
-                str(epsilon): float((left & ~standing[name][epsilon]).sum() / max(left.sum(), 1))
-                for epsilon, left in standing["apgd-margin"].items()
-            }
+    broken: dict[str, dict[str, float]] = {}
+    for name in (name for name in ("square", "transfer") if name in standing):
+        for epsilon, left in standing["apgd-margin"].items():
+            share = (left & ~standing[name][epsilon]).sum() / max(left.sum(), 1)
+            broken.setdefault(name, {})[str(epsilon)] = float(share)
     return {
         "scores": {
             name: {str(epsilon): class_scores(still, labels) for epsilon, still in by_epsilon.items()}
@@ -149,12 +147,8 @@ def plot_robustness(robustness: dict, title: str) -> Figure:
             bounds = np.asarray([scores[name]["interval"] for scores in worst.values()])
             (line,) = axes.plot(epsilons, 100 * values, marker=marker, label=name.replace("_", " "))
             axes.fill_between(epsilons, 100 * bounds[:, 0], 100 * bounds[:, 1], color=line.get_color(), alpha=0.15)
-        axes.set(
-            title=f"After all attacks, {attacks['images']:,} images",
-            xlabel="largest change of a pixel, levels of 255",
-            ylabel="accuracy, %",
-        )
-        axes.set(ylim=(0, 100))
+        axes.set(title=f"After all attacks, {attacks['images']:,} images", ylabel="accuracy, %", ylim=(0, 100))
+        axes.set(xlabel="largest change of a pixel, levels of 255")
         axes.legend()
     if corruptions is not None:
         axes = next(panels)
