@@ -141,14 +141,16 @@ def test_labels_that_do_not_say_it_ask_for_the_option(labels):
     assert [fake_index(config, label) for label in (first, second)] == [0, 1]
 
 
-def test_a_label_that_is_not_there_is_named_with_those_that_are():
-    with pytest.raises(ValueError, match="--fake-label 2: .* has the labels 0 and 1"):
-        fake_index(ViTConfig(id2label={0: "0", 1: "1"}), "2")
-
-
-def test_a_classifier_of_three_labels_is_refused():
-    with pytest.raises(ValueError, match="has the labels real, ai, edited, expected two"):
-        fake_index(ViTConfig(id2label={0: "real", 1: "ai", 2: "edited"}), "ai")
+@pytest.mark.parametrize(
+    ("labels", "asked", "message"),
+    [
+        ("0 1", "2", "--fake-label 2: .* has the labels 0 and 1"),
+        ("real ai edited", "ai", "real, ai, edited, expected two"),
+    ],
+)
+def test_a_label_that_is_not_one_of_two_is_refused(labels, asked, message):
+    with pytest.raises(ValueError, match=message):
+        fake_index(ViTConfig(id2label=dict(enumerate(labels.split()))), asked)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def draw(count: int, separation: float, seed: int) -> tuple[np.ndarray, np.ndarr
     return labels, 1 / (1 + np.exp(-separation * scores))
 
 
-@pytest.mark.parametrize("separation", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("separation", [1.0, 4.0])
 def test_promised_error_rates_hold_on_average_on_new_images(separation):
     called_fake, wrong = [], []
     for seed in range(100):

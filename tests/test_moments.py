@@ -52,7 +52,7 @@ def test_the_ratio_of_a_part_does_not_depend_on_the_shape(shape):
     assert kstest(drawn, "uniform", (-1, 2)).pvalue > 0.01
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, (64, 2000)])
+@pytest.mark.parametrize("shape", [(600, 272), (64, 2000)])
 def test_a_part_is_the_largest_of_its_ratio_anywhere(shape):
     columns, rows = np.meshgrid(np.arange(shape[0], dtype=np.int32), np.arange(shape[1], dtype=np.int32))
     places = Image.fromarray(10_000 * rows + columns)

@@ -174,11 +174,6 @@ def test_fewer_images_held_out_are_a_part_of_more(parquet):
     assert len(few) == 6 and few < many
 
 
-def test_holding_out_a_whole_class_raises(parquet):
-    with pytest.raises(ValueError, match="cannot hold out 24 images of class real: there are 24"):
-        hold_out(load_sources(parquet, "train"), per_class=24)
-
-
 def test_content_is_read_from_files_and_archives(tmp_path):
     content = encode(np.zeros((8, 8, 3), np.uint8))
     (tmp_path / "a.png").write_bytes(content)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tellsign.pipelines.localization import box_of
-from tellsign.training.calibration.tagger import fit_artifact_thresholds, fit_box_threshold, fit_temperatures
+from tellsign.training.calibration.tagger import fit_artifact_thresholds, fit_box_threshold
 from tellsign.training.evaluation.tagging import jaccard
 
 
@@ -19,13 +19,6 @@ def planted() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     strength = np.array([4.0, 2.0, 1.0, 0.0])
     logits = generator.normal(-2, 1, (2000, 4)) + present * strength
     return present, logits, generator.normal(-2, 1, (1000, 4))
-
-
-def test_temperatures_undo_a_scaling_of_calibrated_logits():
-    generator = np.random.default_rng(0)
-    logits = generator.normal(0, 2, (20_000, 2))
-    present = generator.random(logits.shape) < sigmoid(logits)
-    np.testing.assert_allclose(fit_temperatures(present, logits * [3.0, 0.5]), [3.0, 0.5], rtol=0.05)
 
 
 @pytest.mark.parametrize("false_share", [0.04, 0.3])

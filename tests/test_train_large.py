@@ -35,11 +35,8 @@ def test_sources_weigh_by_the_root_of_their_size():
     assert weights[labels == 0].sum() == pytest.approx(weights[labels == 1].sum())
     assert weights[:16].sum() / weights[16:20].sum() == pytest.approx(2)  # the root of 16 / 4
     assert len(set(weights[:16])) == 1
-
-
-def test_a_name_of_both_classes_is_two_sources():
-    weights = source_weights(np.asarray([0, 0, 0, 0, 1]), np.asarray(["x"] * 5))
-    assert weights.tolist() == pytest.approx([0.625] * 4 + [2.5])
+    of_one_name = source_weights(np.asarray([0, 0, 0, 0, 1]), np.asarray(["x"] * 5))
+    assert of_one_name.tolist() == pytest.approx([0.625] * 4 + [2.5])  # of two classes, and so two sources
 
 
 def separable(count: int = 3000) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
