@@ -110,7 +110,18 @@ def load_large_pictures(
         cuts (`Sequence[str]`): Sources of cuts. Without them cuts are taken from the pictures themselves.
         originals (`Path`, *optional*): See [`load_originals`]. Each counts as one more picture of the same source.
     """
-    pictures = _wholes_and_cuts(load_pictures(data, smallest_side), cuts)
+    wholes = load_pictures(data, smallest_side)
+    rows = np.arange(len(wholes))
+    pictures = LargePictures(wholes, wholes, rows, rows, columns_of(wholes))
+    if cuts:
+        native = drop_duplicates(load_sources(list(cuts), "train"))
+        row_of = {sha1: row for row, sha1 in enumerate(wholes["sha1"][:])}
+        joined = np.asarray([row_of.get(sha1, -1) for sha1 in native["whole"][:]])
+        alone = np.setdiff1d(rows, joined)
+        whole_rows, cut_rows = np.append(joined, alone), np.append(np.arange(len(native)), np.full(len(alone), -1))
+        of_cuts = columns_of(native)
+        known = {name: np.append(of_cuts[name], of[alone]) for name, of in pictures.columns.items()}
+        pictures = LargePictures(wholes, native, whole_rows, cut_rows, known)
     if originals is None:
         return pictures
     sha1s = pictures.wholes["sha1"][:]
@@ -144,24 +155,6 @@ def load_originals(path: Path, wholes: Sequence[str]) -> Originals:
     facts |= {name: facts[name].astype(int) for name in ("width", "height")}
     places = np.asarray([place_of[table[at]["whole"]] for at in found])
     return Originals(moments_of_features(features[found]), places, facts)
-
-
-def _wholes_and_cuts(wholes: Dataset, cuts: Sequence[str]) -> LargePictures:
-    if not cuts:
-        rows = np.arange(len(wholes))
-        return LargePictures(wholes, wholes, rows, rows, columns_of(wholes))
-    native = drop_duplicates(load_sources(list(cuts), "train"))
-    row_of = {sha1: row for row, sha1 in enumerate(wholes["sha1"][:])}
-    joined = np.asarray([row_of.get(sha1, -1) for sha1 in native["whole"][:]])
-    alone = np.setdiff1d(np.arange(len(wholes)), joined)
-    of_cuts, of_wholes = columns_of(native), columns_of(wholes)
-    return LargePictures(
-        wholes,
-        native,
-        np.concatenate([joined, alone]),
-        np.concatenate([np.arange(len(native)), np.full(len(alone), -1)]),
-        {name: np.concatenate([of_cuts[name], of_wholes[name][alone]]) for name in KNOWN},
-    )
 
 
 def load_pictures(data: Sequence[str], smallest_side: int) -> Dataset:

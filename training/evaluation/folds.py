@@ -75,8 +75,8 @@ def runs(columns: Mapping[str, NDArray], assignment: NDArray) -> Iterator[tuple[
     kin = _kin(columns)
     for fold in range(assignment.max() + 1):
         scored = assignment == fold
-        people = set(columns["person"][scored]) - {""}
-        seen = ~np.isin(kin, kin[scored]) & ~np.isin(columns["person"], sorted(people))
+        people = np.setdiff1d(columns["person"][scored], "")
+        seen = ~np.isin(kin, kin[scored]) & ~np.isin(columns["person"], people)
         yield np.flatnonzero(seen), np.flatnonzero(scored)
 
 

@@ -85,11 +85,13 @@ def attack_scores(standing: dict[str, dict[int, NDArray]], labels: NDArray) -> d
     Gradients are masked where an attack without them breaks more than a hundredth of the images that the others left
     standing. Such attacks are Square and the transfer from another model. The figures of the others mean little then.
     """
-    broken: dict[str, dict[str, float]] = {}
-    for name in (name for name in ("square", "transfer") if name in standing):
-        for epsilon, left in standing["apgd-margin"].items():
-            share = (left & ~standing[name][epsilon]).sum() / max(left.sum(), 1)
-            broken.setdefault(name, {})[str(epsilon)] = float(share)
+    broken = {}
+    for name in ("square", "transfer"):
+        if name in standing:
+            broken[name] = {
+                str(epsilon): float((left & ~standing[name][epsilon]).sum() / max(left.sum(), 1))
+                for epsilon, left in standing["apgd-margin"].items()
+            }
     return {
         "scores": {
             name: {str(epsilon): class_scores(still, labels) for epsilon, still in by_epsilon.items()}
