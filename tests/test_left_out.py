@@ -12,8 +12,8 @@ from tellsign.training.evaluation.left_out import (
     score_left_out,
     verdict_shares,
     version_scores,
+    view_rules,
 )
-from tellsign.training.evaluation.rules import view_rules
 
 
 @pytest.fixture

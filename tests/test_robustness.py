@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from tellsign.training.evaluation import robustness
-from tellsign.training.evaluation.corruptions import corrupt, jpeg
-from tellsign.training.evaluation.robustness import attack_scores, class_scores, draw_balanced, evaluate_corruptions
+from tellsign.training.evaluation.robustness import (
+    attack_scores,
+    class_scores,
+    corrupt,
+    draw_balanced,
+    evaluate_corruptions,
+    jpeg,
+)
 
 
 def test_drawn_images_are_balanced():

@@ -29,7 +29,7 @@ from tellsign import __version__
 from tellsign.modeling.addresses import WEB, download
 from tellsign.modeling.image_files import encode_uniformly, message_of, open_image, readable_extensions
 from tellsign.modeling.image_loading import load_image
-from tellsign.training.data.picture_list import MOST_CHANGED, PICTURE_LIST, picture_hash, source_of
+from tellsign.training.list_pictures import MOST_CHANGED, PICTURE_LIST, picture_hash, source_of
 from tellsign.training.trainer.arguments import run
 
 

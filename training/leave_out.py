@@ -39,12 +39,13 @@ from tellsign.training.evaluation.left_out import (
     mean_scores,
     plot_left_out,
     pooled_scores,
+    rule_scores,
     score_left_out,
     verdict_shares,
     verdicts_at,
     version_scores,
+    view_rules,
 )
-from tellsign.training.evaluation.rules import rule_scores, view_rules
 from tellsign.training.trainer.arguments import run
 from tellsign.training.trainer.backbone import large_detector
 
