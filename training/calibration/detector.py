@@ -134,16 +134,9 @@ def calibrate_detector(
     real_called_fake: float,
     wrong: float,
 ) -> dict[str, float]:
-    """Fits the logit of fake, the temperature and the thresholds of a model to validation images.
+    """Fits the logit of fake, the temperature and the thresholds of a model, in place, to validation images.
 
-    Args:
-        model ([`WaveFreqForImageClassification`]): Changed in place.
-        images ([`DecodedImages`]): The validation images.
-        fake_logit_weight (`float`): Factor on the logit of fake.
-        groups, real_called_fake, wrong: See [`fit_thresholds`].
-
-    Returns:
-        The scores of [`detection_scores`].
+    See [`weigh_fake_logit`] and [`fit_thresholds`]. Gives [`detection_scores`].
 
     Raises:
         ValueError: If the logits are not finite, or tell nothing of the classes where that of fake is to be weighed.

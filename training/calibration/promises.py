@@ -43,8 +43,7 @@ def fit_promised_thresholds(
     """The probabilities of fake between which a verdict is withheld, so that a promise holds.
 
     Args:
-        labels (`np.ndarray` of shape `(n,)`): 0 for real, 1 for fake.
-        probabilities (`np.ndarray` of shape `(n,)`): Of fake, each from a run that did not see the picture's source.
+        labels, probabilities (`np.ndarray` of shape `(n,)`): 1 for fake; each from a run that did not see the source.
         kinds (`np.ndarray` of shape `(n,)`): "photo" for photographs.
         promise ([`Promise`], *optional*): What is to hold in each group.
         groups (`np.ndarray` of shape `(n,)`, *optional*):

@@ -140,13 +140,8 @@ def fit_category_threshold(probabilities: NDArray, categories: NDArray) -> float
     """The smallest probability above which the likeliest category is right in `OBJECTS_RIGHT` of the images.
 
     The share is that of the images in which one is named. As many of the images that show none must get none.
-
-    Args:
-        probabilities (`np.ndarray` of shape `(n, num_categories)`): That the image shows the category.
-        categories (`np.ndarray` of shape `(n,)`): Index of what it shows, or `NONE_SHOWN`.
-
-    Returns:
-        `float` in [0, 1]; 1 if there is none.
+    Probabilities have the shape `(n, num_categories)`. `categories` are indices, `(n,)`, or `NONE_SHOWN`. In [0, 1]; 1
+    if there is none.
     """
     likeliest = probabilities.max(1)
     order = np.argsort(-likeliest, kind="stable")

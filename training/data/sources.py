@@ -218,20 +218,11 @@ def without(dataset: Dataset, contents: Collection[str]) -> Dataset:
 
 
 def hold_out(dataset: Dataset, per_class: int, classes: Sequence[str] = LABELS) -> tuple[Dataset, Dataset]:
-    """Splits off a balanced validation set; images that share their bytes stay on one side.
+    """Splits images from [`load_sources`] into training and a balanced validation set.
 
-    Args:
-        dataset (`datasets.Dataset`): From [`load_sources`].
-        per_class (`int`):
-            Number of distinct images of each class to hold out. They are the same ones whatever the order of the rows;
-            fewer of a class are a part of more.
-        classes (`Sequence[str]`, *optional*): Those of which images are held out. Defaults to both.
-
-    Returns:
-        Training and validation set.
-
-    Raises:
-        ValueError: If a class has too few images to leave any for training.
+    Images that share their bytes stay on one side. Of each of the classes, by default both, so many distinct ones are
+    held out: the same whatever the order of the rows, and fewer are a part of more. A `ValueError` says if a class has
+    too few to leave any for training.
     """
     sha1, labels = np.asarray(dataset["sha1"][:]), np.asarray(dataset["label"][:])
     generator, held_out = np.random.default_rng(0), list[str]()

@@ -113,13 +113,9 @@ def heads_left_out(
     copies: torch.Tensor,
     share: float = 1.0,
 ) -> Iterator[tuple[LargePictureHead, NDArray]]:
-    """A head for each fold, and the rows whose sources it did not see.
+    """A head for each fold of [`assign_folds`], and the rows whose sources it did not see.
 
-    Args:
-        config ([`LargePictureConfig`]): Of the head.
-        columns, assignment: See [`columns_of`] and [`assign_folds`].
-        copies (`torch.FloatTensor` of shape `(num_copies, n, 2, num_moments)`): The moments that heads learn from.
-        share (`float`, *optional*, defaults to 1): Share of the sources that training may see.
+    Heads learn from moments of the shape `(num_copies, n, 2, num_moments)`, and may see a share of the sources.
     """
     folds = list(training_runs(columns, assignment, share))
     for rows, scored in tqdm(folds, desc=f"Heads ({share:.0%} of the sources)"):
