@@ -98,7 +98,7 @@ def test_a_killed_command_leaves_no_half_file(rows, mirror, tmp_path, monkeypatc
     ("change", "reason"),
     [
         (lambda content: None, "404 Not Found"),
-        (lambda content: encode(np.tile(np.arange(256, dtype=np.uint8), (99, 1))), "another picture"),
+        (lambda content: encode(np.random.default_rng(0).integers(0, 256, (99, 99, 3), np.uint8)), "another picture"),
         (lambda content: b"<!DOCTYPE html><title>Sign in</title>", "the file: not an image"),
         (lambda content: content[:2000], "truncated"),
         (lambda content: content + bytes(10**6), "MiB"),
