@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import ClassLabel, Dataset, Features, Image, Value
+from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import JpegImagePlugin
 from torch import nn
@@ -59,11 +60,34 @@ def _is_uniform(content: bytes, image_size: int) -> bool:
     )
 
 
+def decode(dataset: Dataset, image_size: int = 32) -> tuple[torch.Tensor, NDArray, NDArray]:
+    """Decodes all images that can be read; a warning names each other one, a `ValueError` says if there are none.
+
+    Gives the images, `(n, 3, image_size, image_size)`, uint8, the row of each in the data set, `(n,)`, and its height
+    and width as it came, `(n, 2)`.
+    """
+    decoded: list[tuple[np.ndarray, int, tuple[int, int]]] = []
+    for row, image in enumerate(tqdm(dataset["image"], desc="Decoding", unit="img", leave=False)):
+        name = f"row {row}" if image is None or not image["path"] else image["path"]
+        try:
+            content = content_of(image)
+            if content is None:
+                raise ValueError(f"{name}: there is no image")
+            loaded = load_image(content, name)
+            pixels = np.asarray(make_uniform(loaded, content, image_size))
+            decoded.append((pixels, row, (loaded.height, loaded.width)))
+        except ValueError as error:
+            logger.warning(f"Left out: {error}")
+    if not decoded:
+        raise ValueError(f"none of the {len(dataset)} images can be read")
+    images, rows, sizes = map(np.asarray, zip(*decoded, strict=True))
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), rows, sizes
+
+
 class DecodedImages(torch.utils.data.Dataset):
     """A data set decoded once into memory (3 kB an image at 32 pixels), handed out in whole processed batches.
 
-    A warning names each image that cannot be read; if none can be, a `ValueError` is raised. With `large`, batches
-    also hold large pictures as the second network sees them, if the image processor makes these.
+    With `large`, batches also hold large pictures as the second network sees them, if the image processor makes these.
 
     Attributes:
         images (`torch.Tensor` of shape `(len(self), 3, image_size, image_size)`, uint8): All images.
@@ -73,22 +97,7 @@ class DecodedImages(torch.utils.data.Dataset):
     """
 
     def __init__(self, dataset: Dataset, image_processor: Any, image_size: int = 32, large: bool = False):
-        decoded: list[tuple[np.ndarray, int, tuple[int, int]]] = []
-        for row, image in enumerate(tqdm(dataset["image"], desc="Decoding", unit="img", leave=False)):
-            name = f"row {row}" if image is None or not image["path"] else image["path"]
-            try:
-                content = content_of(image)
-                if content is None:
-                    raise ValueError(f"{name}: there is no image")
-                loaded = load_image(content, name)
-                pixels = np.asarray(make_uniform(loaded, content, image_size))
-                decoded.append((pixels, row, (loaded.height, loaded.width)))
-            except ValueError as error:
-                logger.warning(f"Left out: {error}")
-        if not decoded:
-            raise ValueError(f"none of the {len(dataset)} images can be read")
-        images, self.rows, sizes = map(np.asarray, zip(*decoded, strict=True))
-        self.images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+        self.images, self.rows, sizes = decode(dataset, image_size)
         self.image_sizes = torch.from_numpy(sizes)
         self.labels = torch.from_numpy(np.asarray(dataset["label"][:])[self.rows])
         self.categories = torch.from_numpy(category_labels_of(dataset)[self.rows])
